@@ -1,0 +1,53 @@
+//! How likely a cached token is to be wanted again: the price of evicting it.
+
+/// The measured return probability, about the pool's hit ratio: near 0 for traffic without shared prefixes, which
+/// switches the eviction term off, and above 0.9 for agents that send their whole history each turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reuse(f64);
+
+/// Prompt tokens over which it is measured.
+const MEMORY_TOKENS: f64 = 2e6;
+/// The most that one request may move it.
+const MAX_STEP: f64 = 0.05;
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Self(0.3)
+    }
+}
+
+impl Reuse {
+    /// A prompt of `tokens` tokens came, and the endpoint that holds most of it holds `best`.
+    pub(crate) fn observe(&mut self, best: u32, tokens: u32) {
+        if tokens > 0 {
+            let (best, tokens) = (f64::from(best.min(tokens)), f64::from(tokens));
+            self.0 += (tokens / MEMORY_TOKENS).min(MAX_STEP) * (best / tokens - self.0);
+        }
+    }
+
+    /// The probability, in `[0, 1]`.
+    pub(crate) const fn probability(self) -> f64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_follows_the_traffic_and_stays_a_probability() {
+        let mut reuse = Reuse::default();
+        for _ in 0..1_000 {
+            reuse.observe(9_500, 10_000);
+        }
+        assert!((0.9..=0.95).contains(&reuse.probability()));
+        for _ in 0..1_000 {
+            reuse.observe(0, 100_000);
+        }
+        assert!(reuse.probability() < 1e-6);
+        reuse.observe(u32::MAX, 1);
+        reuse.observe(0, 0);
+        assert!((0.0..=1.0).contains(&reuse.probability()));
+    }
+}

@@ -1,0 +1,196 @@
+//! Which LoRA adapters one endpoint has loaded, as far as can be known.
+//!
+//! Engines list the adapters of requests in flight and forget idle ones that are still loaded. What we dispatched
+//! ourselves fills the gap: an engine evicts the least recently used adapter when a new one needs its slot, so we keep
+//! the same list.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::endpoint::AdapterState;
+use crate::time::{Instant, Seconds, decay};
+
+/// The adapters of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Residency {
+    slots: usize,
+    adapters: Vec<Resident>,
+}
+
+#[derive(Debug)]
+struct Resident {
+    key: u64,
+    name: Box<str>,
+    /// Our own requests that use it.
+    in_flight: u32,
+    /// The endpoint's last report listed it.
+    listed: bool,
+    last_use: Instant,
+}
+
+/// An idle adapter is wanted back with a probability that falls off over this time.
+const RETURN_TIME: f64 = 10.0;
+/// A report says nothing about the present after this time.
+const REPORT_LIFE: Duration = Duration::from_secs(10);
+/// Adapters of one report that are looked at: engines hold far fewer.
+const MAX_LISTED: usize = 1_024;
+
+impl Residency {
+    /// Nothing is loaded, and `slots` adapters fit.
+    pub(crate) const fn new(slots: usize) -> Self {
+        Self { slots, adapters: Vec::new() }
+    }
+
+    /// What it costs to use the adapter here: its load time, plus that of an adapter that must go and is wanted back.
+    ///
+    /// With all slots in use, the request waits for one to come free: a fraction of how long requests stay.
+    pub(crate) fn cost(&self, key: u64, now: Instant, load: Seconds, residence: Seconds) -> Seconds {
+        if self.is_resident(key) {
+            return Seconds::ZERO;
+        }
+        if self.adapters.len() < self.slots {
+            return load;
+        }
+        match self.adapters.iter().filter(|a| !a.is_pinned(now)).map(|a| a.last_use).min() {
+            Some(last_use) => {
+                let idle = now.saturating_since(last_use).as_secs_f64();
+                load * (1.0 + decay(idle / RETURN_TIME))
+            }
+            None => load * 2.0 + residence * (1.0 / self.slots.max(1) as f64),
+        }
+    }
+
+    /// Whether the adapter is thought to be loaded.
+    pub(crate) fn is_resident(&self, key: u64) -> bool {
+        self.adapters.iter().any(|a| a.key == key)
+    }
+
+    /// A request that uses the adapter was sent there. Returns whether that loads it.
+    pub(crate) fn begin(&mut self, key: u64, name: &str, now: Instant) -> bool {
+        let loads = !self.is_resident(key);
+        self.used(key, name, now).in_flight += 1;
+        self.make_room(now);
+        loads
+    }
+
+    /// That request is over.
+    pub(crate) fn end(&mut self, key: u64, now: Instant) {
+        if let Some(adapter) = self.adapters.iter_mut().find(|a| a.key == key) {
+            adapter.in_flight = adapter.in_flight.saturating_sub(1);
+            adapter.last_use = adapter.last_use.max(now);
+        }
+        self.make_room(now);
+    }
+
+    /// The endpoint reported; `key` gives each name its key.
+    pub(crate) fn report(&mut self, state: &AdapterState<'_>, now: Instant, key: impl Fn(&str) -> u64) {
+        if let Some(slots) = state.slots {
+            self.slots = slots.get() as usize;
+        }
+        for adapter in &mut self.adapters {
+            adapter.listed = false;
+        }
+        for name in state.active.iter().take(MAX_LISTED) {
+            self.used(key(name), name, now).listed = true;
+        }
+        self.make_room(now);
+    }
+
+    /// How many adapters fit.
+    pub(crate) fn set_slots(&mut self, slots: usize, now: Instant) {
+        self.slots = slots;
+        self.make_room(now);
+    }
+
+    /// Names of the adapters that are thought to be loaded, least recently used first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.adapters.iter().map(|a| &*a.name)
+    }
+
+    /// Moves the adapter to the most recently used end.
+    fn used(&mut self, key: u64, name: &str, now: Instant) -> &mut Resident {
+        let adapter = match self.adapters.iter().position(|a| a.key == key) {
+            Some(place) => self.adapters.remove(place),
+            None => Resident { key, name: name.into(), in_flight: 0, listed: false, last_use: now },
+        };
+        self.adapters.push(Resident { last_use: now, ..adapter });
+        self.adapters.last_mut().expect("invariant: just pushed")
+    }
+
+    /// Evicts the least recently used adapters that nobody uses, until the rest fits.
+    fn make_room(&mut self, now: Instant) {
+        while self.adapters.len() > self.slots {
+            let Some(victim) = self.adapters.iter().position(|a| !a.is_pinned(now)) else { return };
+            self.adapters.remove(victim);
+        }
+    }
+}
+
+impl Resident {
+    fn is_pinned(&self, now: Instant) -> bool {
+        self.in_flight > 0 || self.listed && now.saturating_since(self.last_use) < REPORT_LIFE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(seconds)
+    }
+
+    fn key(name: &str) -> u64 {
+        name.bytes().fold(7, |key: u64, byte| key.wrapping_mul(257) ^ u64::from(byte))
+    }
+
+    fn cost(residency: &Residency, name: &str, now: u64) -> f64 {
+        residency.cost(key(name), at(now), Seconds::new(2.0), Seconds::new(6.0)).get()
+    }
+
+    #[test]
+    fn idle_adapters_stay_resident_although_reports_forget_them() {
+        let mut residency = Residency::new(2);
+        assert!(residency.begin(key("a"), "a", at(0)));
+        residency.end(key("a"), at(1));
+        residency.report(&AdapterState::active(&[]), at(2), key);
+        assert!(cost(&residency, "a", 2).abs() < f64::EPSILON);
+        assert!(!residency.begin(key("a"), "a", at(3)));
+    }
+
+    #[test]
+    fn a_free_slot_costs_a_load_and_a_full_endpoint_more() {
+        let mut residency = Residency::new(2);
+        assert!((cost(&residency, "c", 0) - 2.0).abs() < 1e-9);
+        residency.begin(key("a"), "a", at(0));
+        residency.begin(key("b"), "b", at(0));
+        assert!((cost(&residency, "c", 0) - (2.0 * 2.0 + 6.0 / 2.0)).abs() < 1e-9, "all slots in use");
+        residency.end(key("a"), at(1));
+        assert!((cost(&residency, "c", 1) - 4.0).abs() < 1e-9, "the victim was just used");
+        assert!((cost(&residency, "c", 1_000) - 2.0).abs() < 1e-3, "nobody wants the victim back");
+    }
+
+    #[test]
+    fn the_least_recently_used_idle_adapter_goes() {
+        let mut residency = Residency::new(2);
+        for (second, name) in (0..).zip(["a", "b", "a", "c"]) {
+            residency.begin(key(name), name, at(second));
+            residency.end(key(name), at(second));
+        }
+        assert!(residency.names().eq(["a", "c"]));
+    }
+
+    #[test]
+    fn reports_name_adapters_that_others_use() {
+        let mut residency = Residency::new(8);
+        residency.report(&AdapterState::active(&["x", "y"]).slots(2), at(0), key);
+        assert!(residency.names().eq(["x", "y"]));
+        assert!(cost(&residency, "z", 1) > 4.0, "both are in use");
+        assert!(cost(&residency, "z", 60) < 2.1, "the report is old");
+        let many: Vec<_> = (0..5_000).map(|i| alloc::format!("adapter-{i}")).collect();
+        let many: Vec<_> = many.iter().map(|name| &**name).collect();
+        residency.report(&AdapterState::active(&many), at(61), key);
+        assert!(residency.names().count() <= MAX_LISTED + 2);
+    }
+}

@@ -1,0 +1,129 @@
+//! What this gateway has in flight on one endpoint, to the request and to the nanosecond.
+//!
+//! Everything is an integer, so a book whose requests have all been released is exactly empty again.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use crate::time::{Instant, Seconds};
+
+/// The account of one endpoint.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    /// Predicted prefill of requests before their first token, in the order of dispatch.
+    pending: BTreeMap<u64, Duration>,
+    /// The sum of `pending`.
+    booked: Duration,
+    /// Since when the head of `pending` can have been worked on.
+    head_since: Instant,
+    /// When a first token last came.
+    first_token_at: Option<Instant>,
+    running: u32,
+    kv_tokens: u64,
+}
+
+/// The share of the head's time since its turn that counts as done: its true progress cannot be seen.
+const HEAD_CREDIT: f64 = 0.5;
+
+impl Book {
+    /// A request was dispatched as number `order`, with this much predicted prefill.
+    pub(crate) fn reserve(&mut self, now: Instant, order: u64, work: Duration, tokens: u32) {
+        if self.pending.is_empty() {
+            self.head_since = now;
+        }
+        self.pending.insert(order, work);
+        self.booked = self.booked.saturating_add(work);
+        self.kv_tokens += u64::from(tokens);
+    }
+
+    /// The prefill of number `order` is over.
+    pub(crate) fn finish_prefill(&mut self, order: u64) {
+        if let Some(work) = self.pending.remove(&order) {
+            self.booked = self.booked.saturating_sub(work);
+        }
+    }
+
+    /// A first token came; its request runs from now on.
+    pub(crate) fn first_token(&mut self, now: Instant) {
+        self.head_since = now;
+        self.first_token_at = Some(now);
+        self.running += 1;
+    }
+
+    /// Tokens more in the KV cache.
+    pub(crate) fn grow(&mut self, tokens: u32) {
+        self.kv_tokens += u64::from(tokens);
+    }
+
+    /// A request that ran is over.
+    pub(crate) fn finish_running(&mut self) {
+        self.running -= 1;
+    }
+
+    /// Tokens less in the KV cache.
+    pub(crate) fn shrink(&mut self, tokens: u64) {
+        self.kv_tokens -= tokens;
+    }
+
+    /// How long a new request waits for its turn: booked prefill, with the head half done at most.
+    pub(crate) fn wait(&self, now: Instant) -> Seconds {
+        let Some(head) = self.pending.values().next() else { return Seconds::ZERO };
+        let elapsed = now.saturating_since(self.head_since).min(*head);
+        Seconds::from(self.booked) - Seconds::from(elapsed) * HEAD_CREDIT
+    }
+
+    /// Requests before their first token.
+    pub(crate) fn pending(&self) -> u32 {
+        u32::try_from(self.pending.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The earliest dispatch whose first token has not come.
+    pub(crate) fn first_pending(&self) -> Option<u64> {
+        self.pending.keys().next().copied()
+    }
+
+    /// Requests past their first token.
+    pub(crate) const fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// All requests.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.pending().saturating_add(self.running)
+    }
+
+    /// Predicted prefill of the pending requests.
+    pub(crate) const fn booked(&self) -> Duration {
+        self.booked
+    }
+
+    /// Tokens of prompts and answers in flight.
+    pub(crate) const fn kv_tokens(&self) -> u64 {
+        self.kv_tokens
+    }
+
+    /// When a first token last came.
+    pub(crate) const fn first_token_at(&self) -> Option<Instant> {
+        self.first_token_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_counts_as_half_done_at_most() {
+        let at = |ms| Instant::ORIGIN + Duration::from_millis(ms);
+        let mut book = Book::default();
+        assert_eq!(book.wait(at(0)), Seconds::ZERO);
+        book.reserve(at(0), 1, Duration::from_secs(2), 100);
+        book.reserve(at(0), 2, Duration::from_secs(1), 100);
+        assert_eq!(book.wait(at(0)), Seconds::new(3.0));
+        assert_eq!(book.wait(at(1_000)), Seconds::new(2.5));
+        assert_eq!(book.wait(at(60_000)), Seconds::new(2.0));
+        book.finish_prefill(1);
+        book.first_token(at(60_000));
+        assert_eq!(book.wait(at(60_000)), Seconds::new(1.0));
+    }
+}

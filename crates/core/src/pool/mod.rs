@@ -1,0 +1,336 @@
+//! The endpoints, and what is in flight on each.
+
+mod book;
+mod foreign;
+mod slot;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use crate::cost::settle_speeds;
+use crate::endpoint::{Endpoint, EndpointId, Load};
+use crate::time::Instant;
+
+pub(crate) use foreign::PoolReports;
+pub(crate) use slot::Slot;
+
+/// The endpoints of one scheduler, in slots that are used again.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    slots: Vec<Option<Slot>>,
+    /// The generation of the next endpoint in each slot.
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    names: BTreeMap<String, EndpointId>,
+    /// How many endpoints have blocks of each size.
+    block_sizes: BTreeMap<NonZeroU32, usize>,
+    reports: PoolReports,
+    limit: usize,
+}
+
+/// A request's claim on an endpoint: its place in the queue, its prefill, its KV tokens, its adapter.
+///
+/// It can be neither copied nor made elsewhere, and [`Pool::release`] consumes it: so what was reserved is given back
+/// exactly once.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    endpoint: EndpointId,
+    order: u64,
+    started: bool,
+    tokens: u64,
+    adapter: Option<u64>,
+}
+
+/// What a reservation claims.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    /// Predicted prefill.
+    pub(crate) work: Duration,
+    /// Tokens of the prompt.
+    pub(crate) tokens: u32,
+    /// The adapter's key and name.
+    pub(crate) adapter: Option<(u64, &'a str)>,
+}
+
+impl Pool {
+    /// A pool of at most `limit` endpoints.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            names: BTreeMap::new(),
+            block_sizes: BTreeMap::new(),
+            reports: PoolReports::default(),
+            limit,
+        }
+    }
+
+    /// Adds an endpoint; `slot` makes its state once its id is known.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        slot: impl FnOnce(EndpointId) -> Slot,
+    ) -> Result<EndpointId, EndpointError> {
+        if let Some(id) = self.names.get(name) {
+            return Err(EndpointError::DuplicateName(*id));
+        }
+        if self.names.len() >= self.limit {
+            return Err(EndpointError::PoolFull { limit: self.limit });
+        }
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.generations.push(0);
+            (self.slots.len() - 1) as u32
+        });
+        let id = EndpointId { slot: at, generation: self.generations[at as usize] };
+        self.names.insert(name.into(), id);
+        let slot = slot(id);
+        self.count_block_size(slot.endpoint.block_size);
+        self.slots[at as usize] = Some(slot);
+        Ok(id)
+    }
+
+    /// Takes an endpoint out. Its reservations stay valid and release nothing.
+    pub(crate) fn remove(&mut self, id: EndpointId) -> Result<Slot, UnknownEndpoint> {
+        self.get(id)?;
+        let at = id.slot as usize;
+        let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
+        self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
+        self.free.push(id.slot);
+        self.names.remove(&slot.endpoint.name);
+        self.uncount_block_size(slot.endpoint.block_size);
+        self.reports.replace(slot.reports.sample(), foreign::Sample::default());
+        Ok(slot)
+    }
+
+    /// Describes an endpoint anew.
+    pub(crate) fn update(
+        &mut self,
+        id: EndpointId,
+        endpoint: Endpoint,
+        key: u64,
+    ) -> Result<&mut Slot, EndpointError> {
+        let before = self.get(id)?.endpoint.block_size;
+        match self.names.get(&endpoint.name) {
+            Some(holder) if *holder != id => return Err(EndpointError::DuplicateName(*holder)),
+            Some(_) => {}
+            None => {
+                self.names.retain(|_, holder| *holder != id);
+                self.names.insert(endpoint.name.clone(), id);
+            }
+        }
+        self.uncount_block_size(before);
+        self.count_block_size(endpoint.block_size);
+        let slot = self.get_mut(id)?;
+        slot.endpoint = endpoint;
+        slot.key = key;
+        Ok(slot)
+    }
+
+    pub(crate) fn get(&self, id: EndpointId) -> Result<&Slot, UnknownEndpoint> {
+        self.at(id.slot).filter(|slot| slot.id == id).ok_or(UnknownEndpoint(id))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: EndpointId) -> Result<&mut Slot, UnknownEndpoint> {
+        self.slots
+            .get_mut(id.slot as usize)
+            .and_then(Option::as_mut)
+            .filter(|slot| slot.id == id)
+            .ok_or(UnknownEndpoint(id))
+    }
+
+    /// The endpoint in a slot.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Slot> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<EndpointId> {
+        self.names.get(name).copied()
+    }
+
+    /// All endpoints, by slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().flatten()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The number of slots, used or not.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The block sizes of the endpoints, each once.
+    pub(crate) fn block_sizes(&self) -> impl Iterator<Item = NonZeroU32> + '_ {
+        self.block_sizes.keys().copied()
+    }
+
+    /// Sums of what the endpoints last reported.
+    pub(crate) const fn reports(&self) -> &PoolReports {
+        &self.reports
+    }
+
+    /// Takes in an endpoint's report.
+    pub(crate) fn report(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        load: &Load,
+        expected_output: f64,
+    ) -> Result<(), UnknownEndpoint> {
+        let slot = self.get_mut(id)?;
+        let before = slot.reports.sample();
+        slot.reports.report(now, load, slot.kv_capacity, &slot.book, expected_output);
+        let after = slot.reports.sample();
+        self.reports.replace(before, after);
+        Ok(())
+    }
+
+    /// Lets the endpoints' learned speeds settle. Computes in **O(endpoints)**.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
+    }
+
+    /// Reserves on the endpoint in `slot`; it must be there.
+    pub(crate) fn reserve(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        claim: Claim<'_>,
+        expected_output: f64,
+    ) -> Result<Reservation, UnknownEndpoint> {
+        let slot = self.get_mut(id)?;
+        slot.dispatches += 1;
+        let order = slot.dispatches;
+        slot.book.reserve(now, order, claim.work, claim.tokens);
+        slot.reports.watch(&slot.book, expected_output);
+        let adapter = claim.adapter.map(|(key, name)| {
+            slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
+            key
+        });
+        Ok(Reservation { endpoint: id, order, started: false, tokens: u64::from(claim.tokens), adapter })
+    }
+
+    /// The first token came: the request leaves the prefill queue and runs. Does nothing if that was said before.
+    pub(crate) fn start(&mut self, now: Instant, reservation: &mut Reservation, expected_output: f64) {
+        if core::mem::replace(&mut reservation.started, true) {
+            return;
+        }
+        if let Ok(slot) = self.get_mut(reservation.endpoint) {
+            slot.book.finish_prefill(reservation.order);
+            slot.book.first_token(now);
+            slot.reports.watch(&slot.book, expected_output);
+        }
+    }
+
+    /// The answer grew by `tokens`.
+    pub(crate) fn grow(&mut self, reservation: &mut Reservation, tokens: u32, expected_output: f64) {
+        reservation.tokens += u64::from(tokens);
+        if let Ok(slot) = self.get_mut(reservation.endpoint) {
+            slot.book.grow(tokens);
+            slot.reports.watch(&slot.book, expected_output);
+        }
+    }
+
+    /// Gives back what was reserved, also when the endpoint has left meanwhile.
+    pub(crate) fn release(&mut self, now: Instant, reservation: Reservation) {
+        let Ok(slot) = self.get_mut(reservation.endpoint) else { return };
+        if reservation.started {
+            slot.book.finish_running();
+        } else {
+            slot.book.finish_prefill(reservation.order);
+        }
+        slot.book.shrink(reservation.tokens);
+        if let Some(key) = reservation.adapter {
+            slot.adapters.end(key, now);
+        }
+    }
+
+    fn count_block_size(&mut self, size: NonZeroU32) {
+        *self.block_sizes.entry(size).or_default() += 1;
+    }
+
+    fn uncount_block_size(&mut self, size: NonZeroU32) {
+        if let Some(count) = self.block_sizes.get_mut(&size) {
+            *count -= 1;
+            if *count == 0 {
+                self.block_sizes.remove(&size);
+            }
+        }
+    }
+}
+
+impl Reservation {
+    pub(crate) const fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// Its number among the dispatches to its endpoint.
+    pub(crate) const fn order(&self) -> u64 {
+        self.order
+    }
+
+    /// Whether the first token has come.
+    pub(crate) const fn started(&self) -> bool {
+        self.started
+    }
+}
+
+/// There is no such endpoint, or no longer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
+pub struct UnknownEndpoint(pub EndpointId);
+
+impl fmt::Display for UnknownEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown {}", self.0)
+    }
+}
+
+impl core::error::Error for UnknownEndpoint {}
+
+/// Why an endpoint was not added or changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// There is no such endpoint, or no longer.
+    Unknown(EndpointId),
+    /// Another endpoint has that name.
+    DuplicateName(EndpointId),
+    /// The pool has as many endpoints as the configuration allows.
+    #[non_exhaustive]
+    PoolFull {
+        /// [`Config::max_endpoints`](crate::Config::max_endpoints).
+        limit: usize,
+    },
+    /// A coefficient of its prefill cost is negative or not finite, or a token costs nothing.
+    InvalidPrefillCost,
+}
+
+impl From<UnknownEndpoint> for EndpointError {
+    fn from(unknown: UnknownEndpoint) -> Self {
+        Self::Unknown(unknown.0)
+    }
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(id) => write!(f, "unknown {id}"),
+            Self::DuplicateName(id) => write!(f, "{id} already has that name"),
+            Self::PoolFull { limit } => write!(f, "the pool is full: max_endpoints is {limit}"),
+            Self::InvalidPrefillCost => {
+                f.write_str("prefill cost must be finite and not negative, with a positive cost per token")
+            }
+        }
+    }
+}
+
+impl core::error::Error for EndpointError {}

@@ -1,0 +1,49 @@
+//! One endpoint's state.
+
+use super::book::Book;
+use super::foreign::{ForeignLoad, Reports};
+use crate::cost::Speed;
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::lora::Residency;
+use crate::prefill::PrefillCost;
+use crate::time::{Instant, Seconds};
+
+/// All that is known of one endpoint, except what its cache holds.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) id: EndpointId,
+    pub(crate) endpoint: Endpoint,
+    /// Stands for its name in tie-breaks: the same in every gateway with the same seed.
+    pub(crate) key: u64,
+    pub(crate) kv_capacity: u32,
+    pub(crate) prefill: PrefillCost,
+    pub(crate) adapter_load: Seconds,
+    /// Gets no new requests.
+    pub(crate) draining: bool,
+    /// Its engine publishes KV events.
+    pub(crate) precise: bool,
+    pub(crate) book: Book,
+    pub(crate) reports: Reports,
+    pub(crate) speed: Speed,
+    pub(crate) adapters: Residency,
+    /// Dispatches so far: the last one's number.
+    pub(crate) dispatches: u64,
+    pub(crate) counters: Counters,
+}
+
+/// What has happened on one endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) adapter_loads: u64,
+}
+
+impl Slot {
+    /// Booked prefill before a new request's turn: ours to the nanosecond, and what others have waiting at the mean work
+    /// of a request.
+    pub(crate) fn wait(&self, now: Instant, foreign: ForeignLoad, mean_work: f64) -> Seconds {
+        self.book.wait(now) + Seconds::new(foreign.waiting * mean_work * self.speed.factor())
+    }
+}

@@ -1,0 +1,139 @@
+//! What an engine publishes about its KV cache.
+
+use core::fmt;
+use core::num::NonZeroU32;
+
+use crate::endpoint::EndpointId;
+
+/// The hash by which an engine names one of its blocks. Opaque: engines need not agree with each other, nor with us.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[expect(clippy::exhaustive_structs, reason = "64 bits with a meaning, and they will never be more")]
+pub struct EngineHash(pub u64);
+
+impl fmt::Display for EngineHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// One change of an engine's KV cache.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum KvEvent<'a> {
+    /// Blocks were computed, each the child of the one before it.
+    Stored(Stored<'a>),
+    /// Blocks are gone. Names that mean nothing are ignored: engines announce removals twice.
+    Removed(&'a [EngineHash]),
+    /// Everything is gone.
+    Cleared,
+}
+
+/// A stretch of new blocks.
+///
+/// With token ids, the blocks match the prompts of requests that bring token ids. Without, the engine's hashes are taken
+/// for the chain itself, and match [`Prompt::Blocks`](crate::Prompt::Blocks) of the same hashes.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Stored<'a> {
+    /// The engine's names for the blocks, in order.
+    pub blocks: &'a [EngineHash],
+    /// The engine's name for the block before the first; none at the beginning of a prompt.
+    pub parent: Option<EngineHash>,
+    /// Token ids of all the blocks.
+    pub tokens: Option<&'a [u32]>,
+    /// Tokens in a block.
+    pub block_size: NonZeroU32,
+    /// The base model; none means the endpoint's only one.
+    pub model: Option<&'a str>,
+    /// The LoRA adapter.
+    pub adapter: Option<&'a str>,
+    /// The cache salt.
+    pub cache_salt: Option<&'a str>,
+}
+
+impl<'a> Stored<'a> {
+    /// Blocks at the beginning of a prompt, with their names only.
+    pub const fn new(blocks: &'a [EngineHash], block_size: NonZeroU32) -> Self {
+        Self { blocks, parent: None, tokens: None, block_size, model: None, adapter: None, cache_salt: None }
+    }
+
+    /// The block that they continue.
+    pub const fn parent(self, parent: EngineHash) -> Self {
+        Self { parent: Some(parent), ..self }
+    }
+
+    /// Their token ids.
+    pub const fn tokens(self, ids: &'a [u32]) -> Self {
+        Self { tokens: Some(ids), ..self }
+    }
+
+    /// The base model.
+    pub const fn model(self, model: &'a str) -> Self {
+        Self { model: Some(model), ..self }
+    }
+
+    /// The LoRA adapter.
+    pub const fn adapter(self, adapter: &'a str) -> Self {
+        Self { adapter: Some(adapter), ..self }
+    }
+
+    /// The cache salt.
+    pub const fn cache_salt(self, salt: &'a str) -> Self {
+        Self { cache_salt: Some(salt), ..self }
+    }
+}
+
+/// Why an event was not applied. Nothing of it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum KvEventError {
+    /// There is no such endpoint (any more).
+    UnknownEndpoint(EndpointId),
+    /// The parent block is not known: events were lost. Ask the engine to replay them.
+    UnknownParent(EngineHash),
+    /// The number of token ids is not the number of blocks times the block size.
+    #[non_exhaustive]
+    TokenCount {
+        /// Blocks times block size.
+        expected: usize,
+        /// Token ids in the event.
+        got: usize,
+    },
+    /// The engine's blocks are not as long as the endpoint was said to have them: update the endpoint.
+    #[non_exhaustive]
+    BlockSize {
+        /// The endpoint's block size.
+        expected: NonZeroU32,
+        /// The event's.
+        got: NonZeroU32,
+    },
+    /// The event names no model, and the endpoint does not serve exactly one.
+    UnknownModel,
+    /// The index is at its limit in blocks: removals were lost, or the limit is too low for the pool.
+    Full,
+}
+
+impl fmt::Display for KvEventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownEndpoint(id) => write!(f, "unknown {id}"),
+            Self::UnknownParent(hash) => {
+                write!(f, "unknown parent block {hash}: events were lost, replay them")
+            }
+            Self::TokenCount { expected, got } => write!(f, "expected {expected} token ids, got {got}"),
+            Self::BlockSize { expected, got } => {
+                write!(
+                    f,
+                    "the event's blocks have {got} tokens, the endpoint's {expected}: update the endpoint"
+                )
+            }
+            Self::UnknownModel => {
+                f.write_str("the event names no model and the endpoint does not serve exactly one: name it")
+            }
+            Self::Full => f.write_str("the prefix index is full: replay the events, or raise its limit"),
+        }
+    }
+}
+
+impl core::error::Error for KvEventError {}

@@ -1,0 +1,17 @@
+//! Which endpoint holds how much of a prompt.
+//!
+//! [`hash`](PromptHasher) turns a prompt into a chain of block hashes, [`PrefixIndex`] knows which endpoint holds which of
+//! them, and [`KvEvent`] is what engines say about it themselves.
+
+mod event;
+pub(crate) mod hash;
+mod holding;
+mod index;
+pub(crate) mod keyed;
+mod set;
+mod warm;
+
+pub use event::{EngineHash, KvEvent, KvEventError, Stored};
+pub use hash::{BlockHash, Namespace, PromptHasher};
+pub use index::{Cache, IndexFull, IndexLimits, PrefixIndex, Use};
+pub use set::EndpointSet;

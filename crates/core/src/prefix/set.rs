@@ -1,0 +1,211 @@
+//! A set of endpoint slots: a short sorted list while it is small, a bitmap when that takes less room.
+
+use alloc::vec::Vec;
+
+/// Endpoint slots, in ascending order.
+///
+/// Membership is **O(log n)** as a list and **O(1)** as a bitmap. A list takes 4 bytes a member; a bitmap takes
+/// `highest slot / 8` bytes and begins where it is the smaller of the two.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EndpointSet(Form);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Form {
+    /// Sorted, no doubles.
+    List(Vec<u32>),
+    /// One bit a slot; the last word is not zero; the number of bits set.
+    Bits(Vec<u64>, usize),
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl EndpointSet {
+    /// Adds a slot; whether it was new.
+    pub(crate) fn insert(&mut self, slot: u32) -> bool {
+        match &mut self.0 {
+            Form::List(slots) => {
+                let Err(place) = slots.binary_search(&slot) else { return false };
+                if slots.is_empty() {
+                    slots.reserve_exact(1);
+                }
+                slots.insert(place, slot);
+                self.settle();
+                true
+            }
+            Form::Bits(words, len) => {
+                let (word, bit) = place(slot);
+                if word >= words.len() {
+                    words.resize(word + 1, 0);
+                }
+                let new = words[word] & bit == 0;
+                words[word] |= bit;
+                *len += usize::from(new);
+                new
+            }
+        }
+    }
+
+    /// Takes a slot out; whether it was there.
+    pub(crate) fn remove(&mut self, slot: u32) -> bool {
+        match &mut self.0 {
+            Form::List(slots) => {
+                let Ok(place) = slots.binary_search(&slot) else { return false };
+                slots.remove(place);
+                true
+            }
+            Form::Bits(words, len) => {
+                let (word, bit) = place(slot);
+                if words.get(word).is_none_or(|w| w & bit == 0) {
+                    return false;
+                }
+                words[word] &= !bit;
+                *len -= 1;
+                while words.last() == Some(&0) {
+                    words.pop();
+                }
+                self.settle();
+                true
+            }
+        }
+    }
+
+    /// Keeps only what is in `other` too, and returns what had to go.
+    pub(crate) fn retain_in(&mut self, other: &Self) -> Self {
+        let mut gone = Self::default();
+        if self.is_subset(other) {
+            return gone;
+        }
+        for slot in self.iter().filter(|slot| !other.contains(*slot)) {
+            gone.insert(slot);
+        }
+        for slot in gone.iter() {
+            self.remove(slot);
+        }
+        gone
+    }
+
+    /// Whether the slot is in it.
+    pub fn contains(&self, slot: u32) -> bool {
+        match &self.0 {
+            Form::List(slots) => slots.binary_search(&slot).is_ok(),
+            Form::Bits(words, _) => {
+                let (word, bit) = place(slot);
+                words.get(word).is_some_and(|w| w & bit != 0)
+            }
+        }
+    }
+
+    /// How many slots are in it. Computes in **O(1)**.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Form::List(slots) => slots.len(),
+            Form::Bits(_, len) => *len,
+        }
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether all of it is in `other` too.
+    pub fn is_subset(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Form::List(a), Form::List(b)) if a == b => true,
+            (Form::Bits(a, _), Form::Bits(b, _)) => {
+                a.len() <= b.len() && a.iter().zip(b).all(|(a, b)| a & !b == 0)
+            }
+            _ => self.iter().all(|slot| other.contains(slot)),
+        }
+    }
+
+    /// The slots, lowest first.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let (list, words): (&[u32], &[u64]) = match &self.0 {
+            Form::List(slots) => (slots, &[]),
+            Form::Bits(words, _) => (&[], words),
+        };
+        list.iter().copied().chain(words.iter().zip(0u32..).flat_map(|(word, at)| {
+            let nonzero = |word: &u64| *word != 0;
+            core::iter::successors(Some(*word).filter(nonzero), move |w| Some(w & (w - 1)).filter(nonzero))
+                .map(move |w| at * 64 + w.trailing_zeros())
+        }))
+    }
+
+    /// Changes the form once the other takes clearly less room.
+    fn settle(&mut self) {
+        match &self.0 {
+            Form::List(slots) => {
+                let words = slots.last().map_or(0, |last| *last as usize / 64 + 1);
+                if slots.len() > LIST_MIN && slots.len() > 2 * words {
+                    let mut bits = alloc::vec![0; words];
+                    for slot in slots {
+                        let (word, bit) = place(*slot);
+                        bits[word] |= bit;
+                    }
+                    self.0 = Form::Bits(bits, slots.len());
+                }
+            }
+            Form::Bits(words, len) => {
+                if *len <= LIST_MIN / 2 || *len < words.len() / 2 {
+                    self.0 = Form::List(self.iter().collect());
+                }
+            }
+        }
+    }
+}
+
+/// A list this short is never worth a bitmap.
+const LIST_MIN: usize = 8;
+
+const fn place(slot: u32) -> (usize, u64) {
+    (slot as usize / 64, 1 << (slot % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use proptest::prelude::*;
+
+    fn built(slots: &BTreeSet<u32>) -> EndpointSet {
+        let mut set = EndpointSet::default();
+        for slot in slots {
+            set.insert(*slot);
+        }
+        set
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_sorted_set(ops in prop::collection::vec((any::<bool>(), 0u32..400), 0..600)) {
+            let (mut set, mut model) = (EndpointSet::default(), BTreeSet::new());
+            for (insert, slot) in ops {
+                if insert {
+                    prop_assert_eq!(set.insert(slot), model.insert(slot));
+                } else {
+                    prop_assert_eq!(set.remove(slot), model.remove(&slot));
+                }
+                prop_assert_eq!(set.len(), model.len());
+                prop_assert_eq!(set.contains(slot), model.contains(&slot));
+                prop_assert!(set.iter().eq(model.iter().copied()));
+            }
+        }
+
+        #[test]
+        fn retain_splits_into_kept_and_gone(
+            a in prop::collection::btree_set(0u32..300, 0..200),
+            b in prop::collection::btree_set(0u32..300, 0..200),
+        ) {
+            prop_assert_eq!(built(&a).is_subset(&built(&b)), a.is_subset(&b));
+            let mut kept = built(&a);
+            let gone = kept.retain_in(&built(&b));
+            prop_assert!(kept.iter().eq(a.intersection(&b).copied()));
+            prop_assert!(gone.iter().eq(a.difference(&b).copied()));
+        }
+    }
+}

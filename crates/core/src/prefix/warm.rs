@@ -1,0 +1,128 @@
+//! The warm working set of one endpoint: tokens of cached blocks that were used within the last window.
+//!
+//! A ring of buckets in time. A block remembers the bucket of its last use, so using it again moves its tokens from one
+//! bucket to another; time moves on by emptying buckets. Both are O(1), and the sum is always at hand.
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// Buckets in a window: the sum is exact to a 45th of it (2 s of the default 90 s).
+const BUCKETS: u64 = 45;
+
+/// Tokens by the time of their last use.
+#[derive(Clone, Debug)]
+pub(super) struct WarmWindow {
+    width: u64,
+    ring: [u64; BUCKETS as usize],
+    newest: u64,
+    total: u64,
+}
+
+/// The bucket of a point in time; stored with each block.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Bucket(u64);
+
+impl WarmWindow {
+    /// An empty window of this length.
+    pub(super) fn new(window: Duration) -> Self {
+        let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        Self { width: (micros / BUCKETS).max(2), ring: [0; BUCKETS as usize], newest: 0, total: 0 }
+    }
+
+    /// Counts `tokens` as used now; the caller keeps the bucket.
+    pub(super) fn add(&mut self, now: Instant, tokens: u32) -> Bucket {
+        self.advance(now);
+        self.ring[index(self.newest)] += u64::from(tokens);
+        self.total += u64::from(tokens);
+        Bucket(self.newest)
+    }
+
+    /// No longer counts `tokens` that were last used in `bucket`. Nothing happens if that has left the window.
+    pub(super) fn remove(&mut self, bucket: Bucket, tokens: u32) {
+        if bucket.0 + BUCKETS > self.newest {
+            self.ring[index(bucket.0)] -= u64::from(tokens);
+            self.total -= u64::from(tokens);
+        }
+    }
+
+    /// Tokens used within the window before `now`.
+    pub(super) fn tokens(&self, now: Instant) -> u64 {
+        let aged = self.number(now).saturating_sub(self.newest).min(BUCKETS);
+        let left: u64 = (0..aged).map(|age| self.ring[index(self.newest + 1 + age)]).sum();
+        self.total - left
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let number = self.number(now);
+        let aged = number.saturating_sub(self.newest).min(BUCKETS);
+        for age in 0..aged {
+            let tokens = core::mem::take(&mut self.ring[index(self.newest + 1 + age)]);
+            self.total -= tokens;
+        }
+        self.newest = self.newest.max(number);
+    }
+
+    fn number(&self, now: Instant) -> u64 {
+        // Bucket numbers begin at `BUCKETS`, so that no sum below can overflow or wrap below zero.
+        now.as_micros() / self.width + BUCKETS
+    }
+}
+
+const fn index(bucket: u64) -> usize {
+    (bucket % BUCKETS) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against a list of (last use, tokens), swept at each question.
+        #[test]
+        fn agrees_with_a_list(uses in prop::collection::vec((0u64..4_000_000, 0usize..20, 1u32..50), 0..200)) {
+            let mut window = WarmWindow::new(Duration::from_secs(90));
+            let mut blocks: Vec<Option<(Bucket, u64, u32)>> = alloc::vec![None; 20];
+            let mut now = 0;
+            for (step, block, tokens) in uses {
+                now += step;
+                if let Some((bucket, _, tokens)) = blocks[block].take() {
+                    window.remove(bucket, tokens);
+                }
+                if tokens > 10 {
+                    let bucket = window.add(Instant::from_micros(now), tokens);
+                    blocks[block] = Some((bucket, now / 2_000_000, tokens));
+                }
+                let expected: u64 = blocks
+                    .iter()
+                    .flatten()
+                    .filter(|(_, used, _)| used + BUCKETS > now / 2_000_000)
+                    .map(|(_, _, tokens)| u64::from(*tokens))
+                    .sum();
+                prop_assert_eq!(window.tokens(Instant::from_micros(now)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_jump_of_centuries_empties_it() {
+        let mut window = WarmWindow::new(Duration::from_secs(90));
+        let bucket = window.add(Instant::from_micros(5), 100);
+        let far = Instant::from_micros(u64::MAX);
+        assert_eq!(window.tokens(far), 0);
+        window.add(far, 7);
+        window.remove(bucket, 100);
+        assert_eq!(window.tokens(far), 7);
+    }
+
+    #[test]
+    fn extreme_windows_are_harmless() {
+        for window in [Duration::ZERO, Duration::MAX] {
+            let mut window = WarmWindow::new(window);
+            window.add(Instant::from_micros(u64::MAX), u32::MAX);
+            assert_eq!(window.tokens(Instant::from_micros(u64::MAX)), u64::from(u32::MAX));
+        }
+    }
+}

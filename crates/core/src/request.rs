@@ -1,0 +1,235 @@
+//! What a client asks for, and how it ended.
+
+use core::fmt;
+use core::num::NonZeroU32;
+
+use crate::endpoint::Role;
+use crate::prefix::hash::BlockHash;
+use crate::time::Instant;
+
+/// One request for a decision. It borrows everything: nothing is copied to ask.
+///
+/// ```
+/// use slotwise::{Priority, Request};
+///
+/// let request = Request::new("llama-3.1-8b")
+///     .text("You are a helpful assistant. What is a prefix cache?")
+///     .priority(Priority(1))
+///     .expected_output(200);
+/// assert_eq!(request.model, "llama-3.1-8b");
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request<'a> {
+    /// The base model. Goes to endpoints that serve it, or that do not say what they serve.
+    pub model: &'a str,
+    /// The LoRA adapter on top of it.
+    pub adapter: Option<&'a str>,
+    /// Requests with different salts share no cache, even for equal prompts.
+    pub cache_salt: Option<&'a str>,
+    /// What the engine will read.
+    pub prompt: Prompt<'a>,
+    /// Higher goes first; below zero may be shed under load.
+    pub priority: Priority,
+    /// Who asks: the unit of fairness in flow control. [`pick`](crate::Scheduler::pick) never queues, so it is fair to nobody.
+    pub flow: &'a str,
+    /// Requests of one conversation share this. Equal costs fall to the endpoint that the session hashes to.
+    pub session: Option<&'a str>,
+    /// The first token is worthless after this point.
+    pub deadline: Option<Instant>,
+    /// Tokens that the answer is expected to have; `max_tokens` is a fair guess.
+    pub expected_output: u32,
+    /// Which stages the endpoint must run.
+    pub role: Role,
+    /// Labels that the endpoint must carry.
+    pub labels: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Request<'a> {
+    /// A request for `model` with an empty prompt, priority 0 and no wishes.
+    pub const fn new(model: &'a str) -> Self {
+        Self {
+            model,
+            adapter: None,
+            cache_salt: None,
+            prompt: Prompt::Text(b""),
+            priority: Priority(0),
+            flow: "",
+            session: None,
+            deadline: None,
+            expected_output: 0,
+            role: Role::Unified,
+            labels: &[],
+        }
+    }
+
+    /// The prompt as text, when there is no tokenizer at hand.
+    ///
+    /// A token counts as 4 bytes until the model's own ratio has been learned from the
+    /// [`Usage`] of completed requests.
+    pub fn text(self, text: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { prompt: Prompt::Text(text.as_ref()), ..self }
+    }
+
+    /// The prompt as token ids: exact lengths, and comparable with an engine's KV events.
+    pub const fn tokens(self, ids: &'a [u32]) -> Self {
+        Self { prompt: Prompt::Tokens(ids), ..self }
+    }
+
+    /// The prompt as ready hashes of its full blocks, `block_size` tokens each, and its length in tokens.
+    pub const fn blocks(self, hashes: &'a [BlockHash], block_size: NonZeroU32, tokens: u32) -> Self {
+        Self { prompt: Prompt::Blocks { hashes, block_size, tokens }, ..self }
+    }
+
+    /// The LoRA adapter.
+    pub const fn adapter(self, adapter: &'a str) -> Self {
+        Self { adapter: Some(adapter), ..self }
+    }
+
+    /// The salt that keeps this request's cache apart.
+    pub const fn cache_salt(self, salt: &'a str) -> Self {
+        Self { cache_salt: Some(salt), ..self }
+    }
+
+    /// The priority.
+    pub const fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// The fairness id.
+    pub const fn flow(self, flow: &'a str) -> Self {
+        Self { flow, ..self }
+    }
+
+    /// The session.
+    pub const fn session(self, session: &'a str) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    /// The latest useful time of the first token.
+    pub const fn deadline(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// The expected answer, in tokens.
+    pub const fn expected_output(self, tokens: u32) -> Self {
+        Self { expected_output: tokens, ..self }
+    }
+
+    /// The stages that the endpoint must run.
+    pub const fn role(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
+
+    /// Labels that the endpoint must carry.
+    pub const fn labels(self, labels: &'a [(&'a str, &'a str)]) -> Self {
+        Self { labels, ..self }
+    }
+}
+
+/// What the engine will read, in the form that the gateway has it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Prompt<'a> {
+    /// Bytes of text, in the order in which the engine sees them. Need not be UTF-8.
+    Text(&'a [u8]),
+    /// Token ids.
+    Tokens(&'a [u32]),
+    /// Chained hashes of the prompt's full blocks, used as they are: whoever made them has told models, adapters and
+    /// salts apart. No hashes and a length is a prompt of which only the length is known.
+    #[non_exhaustive]
+    Blocks {
+        /// One hash a full block, each standing for the block and everything before it.
+        hashes: &'a [BlockHash],
+        /// Tokens in a block.
+        block_size: NonZeroU32,
+        /// Tokens in the whole prompt.
+        tokens: u32,
+    },
+}
+
+/// Names one accepted request for as long as the scheduler lives; never used again for another.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+pub struct RequestId(pub(crate) u64);
+
+impl RequestId {
+    /// The id with this number, as [`as_u64`](Self::as_u64) gave it out.
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// A number that stands for this id in logs and other languages; below 2^53.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request {}", self.0)
+    }
+}
+
+/// Higher is more important; 0 is usual; below 0 may be shed when the pool is busy.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[expect(clippy::exhaustive_structs, reason = "a number with a meaning, and it will never be more")]
+pub struct Priority(pub i32);
+
+impl Priority {
+    /// Whether work of this priority may be refused only because the pool is busy.
+    pub const fn is_sheddable(self) -> bool {
+        self.0 < 0
+    }
+}
+
+/// What the engine said that a request used; leave out what it did not say.
+///
+/// ```
+/// use slotwise::Usage;
+///
+/// let usage = Usage::default().prompt_tokens(1_200).cached_tokens(1_024).completion_tokens(80);
+/// assert_eq!(usage.cached_tokens, Some(1_024));
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[non_exhaustive]
+pub struct Usage {
+    /// Tokens in the prompt. Teaches the model's bytes per token.
+    pub prompt_tokens: Option<u32>,
+    /// Prompt tokens that were found in the cache. Corrects what the endpoint is assumed to hold.
+    pub cached_tokens: Option<u32>,
+    /// Tokens in the answer. Teaches how long answers are.
+    pub completion_tokens: Option<u32>,
+}
+
+impl Usage {
+    /// Tokens in the prompt.
+    pub const fn prompt_tokens(self, tokens: u32) -> Self {
+        Self { prompt_tokens: Some(tokens), ..self }
+    }
+
+    /// Prompt tokens found in the cache.
+    pub const fn cached_tokens(self, tokens: u32) -> Self {
+        Self { cached_tokens: Some(tokens), ..self }
+    }
+
+    /// Tokens in the answer.
+    pub const fn completion_tokens(self, tokens: u32) -> Self {
+        Self { completion_tokens: Some(tokens), ..self }
+    }
+}
+
+/// How a request failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Failure {
+    /// The endpoint never got it: connection refused, name not resolved.
+    Unreachable,
+    /// The endpoint answered with an error, or its stream broke.
+    Engine,
+    /// The gateway gave up waiting.
+    Timeout,
+}

@@ -1,0 +1,204 @@
+//! What a scheduler may use, assume and charge.
+
+use alloc::string::String;
+use core::fmt;
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use super::Scheduler;
+use crate::prefill::PrefillCost;
+use crate::prefix::IndexLimits;
+use crate::profile::CostWeights;
+
+/// The configuration of a [`Scheduler`]. Everything has a default; everything that grows has a limit here.
+///
+/// ```
+/// use slotwise::{Config, Scheduler};
+///
+/// let mut config = Config::default();
+/// config.seed = 7;
+/// config.weights.kv = 1.0.into();
+/// let scheduler = Scheduler::new(config)?;
+/// # Ok::<(), slotwise::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Config {
+    /// Keys all hashes. Keep it secret where clients could gain from collisions, and equal where gateways compare.
+    pub seed: u64,
+    /// Endpoints in the pool.
+    pub max_endpoints: usize,
+    /// Requests in flight, over the whole pool.
+    pub max_in_flight: usize,
+    /// Blocks of a prompt that are tracked; what comes after them counts as not cached.
+    pub max_prompt_blocks: usize,
+    /// Models whose bytes per token are learned.
+    pub max_models: usize,
+    /// What is remembered of the endpoints' caches.
+    pub index: IndexLimits,
+    /// Tokens that fit into the KV cache of an endpoint that does not say.
+    pub kv_capacity: NonZeroU32,
+    /// Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
+    pub kv_limit: f64,
+    /// LoRA adapters that fit side by side on an endpoint that does not say.
+    pub adapter_slots: NonZeroU32,
+    /// How long an endpoint that does not say takes to load an adapter.
+    pub adapter_load: Duration,
+    /// What a prompt costs an endpoint that does not say.
+    pub prefill: PrefillCost,
+    /// Whether each endpoint's speed is learned from its first tokens.
+    pub learn_speed: bool,
+    /// After this time, little is left of the confidence in a load report.
+    pub report_lifetime: Duration,
+    /// The prices of the default profile.
+    pub weights: CostWeights,
+    /// Fallbacks that a [`Dispatch`](crate::Dispatch) names besides the endpoint.
+    pub alternatives: usize,
+    /// Requests of negative priority are refused while even the best endpoint has more than this booked before them.
+    pub shed_above: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            max_endpoints: 1 << 16,
+            max_in_flight: 1 << 20,
+            max_prompt_blocks: 1 << 16,
+            max_models: 1_024,
+            index: IndexLimits::default(),
+            kv_capacity: NonZeroU32::new(400_000).expect("not zero"),
+            kv_limit: 0.97,
+            adapter_slots: NonZeroU32::new(4).expect("not zero"),
+            adapter_load: Duration::from_millis(300),
+            prefill: PrefillCost::default(),
+            learn_speed: true,
+            report_lifetime: Duration::from_secs(5),
+            weights: CostWeights::default(),
+            alternatives: 2,
+            shed_above: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if let Some(field) = self.weights.invalid() {
+            return Err(ConfigError::new(field, "must be finite and not negative, the onset below 1"));
+        }
+        if !self.prefill.is_valid() {
+            return Err(ConfigError::new(
+                "prefill",
+                "must be finite and not negative, with a cost per token",
+            ));
+        }
+        if !(self.kv_limit > 0.0 && self.kv_limit <= 1.0) {
+            return Err(ConfigError::new("kv_limit", "must lie in (0, 1]"));
+        }
+        let limits = [
+            ("max_endpoints", self.max_endpoints),
+            ("max_in_flight", self.max_in_flight),
+            ("index.blocks", self.index.blocks),
+        ];
+        match limits.into_iter().find(|(_, limit)| *limit == 0) {
+            Some((field, _)) => Err(ConfigError::new(field, "must not be zero")),
+            None if self.max_endpoints > u32::MAX as usize => {
+                Err(ConfigError::new("max_endpoints", "must fit into 32 bits"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Builds a [`Scheduler`] step by step.
+///
+/// ```
+/// use slotwise::{PrefillCost, Scheduler, Seconds};
+///
+/// let scheduler = Scheduler::builder()
+///     .seed(7)
+///     .kv_capacity(440_000)
+///     .prefill(PrefillCost::new(Seconds::new(68e-6), Seconds::new(1.66e-9))) // a 70B model on four H100
+///     .build()?;
+/// assert_eq!(scheduler.config().seed, 7);
+/// # Ok::<(), slotwise::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Builder(Config);
+
+impl Builder {
+    /// Begins from a whole configuration.
+    pub const fn config(self, config: Config) -> Self {
+        let _ = self;
+        Self(config)
+    }
+
+    /// Keys all hashes.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.0.seed = seed;
+        self
+    }
+
+    /// Tokens that fit into the KV cache of an endpoint that does not say; zero keeps the default.
+    pub fn kv_capacity(mut self, tokens: u32) -> Self {
+        self.0.kv_capacity = NonZeroU32::new(tokens).unwrap_or(self.0.kv_capacity);
+        self
+    }
+
+    /// What a prompt costs an endpoint that does not say.
+    pub fn prefill(mut self, cost: PrefillCost) -> Self {
+        self.0.prefill = cost;
+        self
+    }
+
+    /// The prices of the default profile.
+    pub fn weights(mut self, weights: CostWeights) -> Self {
+        self.0.weights = weights;
+        self
+    }
+
+    /// Any other change of the configuration.
+    pub fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
+    /// The scheduler.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first field that cannot be used, and what would.
+    pub fn build(self) -> Result<Scheduler, ConfigError> {
+        Scheduler::new(self.0)
+    }
+}
+
+/// A field of the configuration that cannot be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The path of the field.
+    pub field: String,
+    /// What it must be.
+    pub expected: String,
+}
+
+impl ConfigError {
+    fn new(field: &str, expected: &str) -> Self {
+        Self { field: field.into(), expected: expected.into() }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.expected)
+    }
+}
+
+impl core::error::Error for ConfigError {}

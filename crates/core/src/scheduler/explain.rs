@@ -1,0 +1,168 @@
+//! Why a decision is what it is.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::Scheduler;
+use super::decision::{RejectReason, Rejected};
+use super::pick::{Key, Reading};
+use crate::endpoint::EndpointId;
+use crate::profile::Terms;
+use crate::request::Request;
+use crate::time::{Instant, Seconds};
+
+/// What [`pick`](Scheduler::pick) would decide, and what every endpoint would cost, term by term.
+///
+/// Its [`Display`](fmt::Display) is a table.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Where the request would go, or why it would not.
+    pub verdict: Result<EndpointId, Rejected>,
+    /// Tokens of the prompt: counted, or estimated from text.
+    pub prompt_tokens: u32,
+    /// The most that any endpoint of the pool is expected to find in its cache.
+    pub best_cached_tokens: u32,
+    /// Every endpoint: first those that could have the request, best first, then the others by their ids.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One endpoint, as the request sees it.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Its name.
+    pub name: String,
+    /// Why it cannot have the request, if so.
+    pub excluded: Option<Exclusion>,
+    /// Prompt tokens that it is expected to find in its cache.
+    pub cached_tokens: u32,
+    /// Predicted time to the first token: its booked prefill and this request's.
+    pub first_token_in: Seconds,
+    /// The cost, term by term.
+    pub terms: Terms,
+    /// Their sum.
+    pub cost: Seconds,
+}
+
+/// Why an endpoint cannot have a request, from the least hopeful to the most.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Exclusion {
+    /// It serves another model or role, or lacks a label.
+    NotServed,
+    /// It is about to leave.
+    Draining,
+    /// Prompt and answer do not fit into its KV cache.
+    TooLarge,
+    /// Its first token would come after the deadline.
+    TooLate,
+    /// It has as many requests as it may.
+    Full,
+}
+
+impl From<Exclusion> for RejectReason {
+    fn from(why: Exclusion) -> Self {
+        match why {
+            Exclusion::NotServed => Self::NotServed,
+            Exclusion::Draining => Self::NoEndpoints,
+            Exclusion::TooLarge => Self::TooLarge,
+            Exclusion::TooLate => Self::DeadlineUnreachable,
+            Exclusion::Full => Self::Saturated,
+        }
+    }
+}
+
+impl Scheduler {
+    /// Says what [`pick`](Self::pick) would decide now and why, without doing it.
+    ///
+    /// # Example: the terms of a decision
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Request, Scheduler, Seconds};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// scheduler.add_endpoint(now, Endpoint::new("a"))?;
+    /// let request = Request::new("llama").tokens(&[1; 1_000]);
+    /// let explanation = scheduler.explain(now, &request);
+    /// let best = &explanation.candidates[0];
+    /// assert_eq!(explanation.verdict, Ok(best.endpoint));
+    /// assert_eq!(best.cost, best.terms.total());
+    /// assert_eq!(best.terms.queue, Seconds::ZERO);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn explain(&self, now: Instant, request: &Request<'_>) -> Explanation {
+        let now = self.now.max(now);
+        let mut reading = Reading::default();
+        self.read(request, &mut reading);
+        let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
+        let decided = self.weigh(now, request, &reading, 0, |slot, assessment| {
+            let candidate = Candidate {
+                endpoint: slot.id,
+                name: slot.endpoint.name.clone(),
+                excluded: assessment.excluded,
+                cached_tokens: assessment.hit,
+                first_token_in: assessment.wait + assessment.work,
+                terms: assessment.terms,
+                cost: assessment.terms.total(),
+            };
+            candidates.push((assessment.key, candidate));
+        });
+        candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
+            None => (false, Some(*key), None),
+            Some(_) => (true, None, Some(candidate.endpoint)),
+        });
+        Explanation {
+            verdict: decided.map(|ranked| ranked.first()),
+            prompt_tokens: reading.tokens,
+            best_cached_tokens: reading.best_hit,
+            candidates: candidates.into_iter().map(|(_, candidate)| candidate).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotServed => "does not serve this",
+            Self::Draining => "draining",
+            Self::TooLarge => "too large for its cache",
+            Self::TooLate => "after the deadline",
+            Self::Full => "full",
+        })
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Ok(endpoint) => writeln!(f, "{} tokens go to {endpoint}", self.prompt_tokens)?,
+            Err(rejected) => writeln!(f, "{} tokens are {rejected}", self.prompt_tokens)?,
+        }
+        writeln!(
+            f,
+            "{:<24} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "endpoint", "cached", "queue", "prefill", "eviction", "kv", "decode", "adapter", "cost s"
+        )?;
+        for Candidate { name, cached_tokens, terms, cost, excluded, .. } in &self.candidates {
+            write!(f, "{name:<24} {cached_tokens:>8}")?;
+            let parts =
+                [terms.queue, terms.prefill, terms.eviction, terms.kv, terms.decode, terms.adapter, *cost];
+            for part in parts {
+                write!(f, " {:>9.4}", part.get())?;
+            }
+            match excluded {
+                Some(why) => writeln!(f, "  ({why})")?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! A request's life after its dispatch: first token, answer, and exactly one end.
+
+use core::fmt;
+
+use super::pick::hit_tokens;
+use super::{InFlight, Scheduler};
+use crate::endpoint::EndpointId;
+use crate::pool::UnknownEndpoint;
+use crate::request::{Failure, RequestId, Usage};
+use crate::time::{Instant, Seconds};
+
+impl Scheduler {
+    /// The first token of a request arrived. Its prefill no longer waits in the endpoint's account, and the endpoint's
+    /// speed is learned from the time that it took. Saying so again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight.
+    pub fn handle_first_token(&mut self, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
+        let now = self.advance(now);
+        let request = self.requests.get_mut(&id.0).ok_or(UnknownRequest(id))?;
+        if request.reservation.started() {
+            return Ok(());
+        }
+        let endpoint = request.reservation.endpoint();
+        if let Ok(slot) = self.pool.get_mut(endpoint) {
+            // A request that waited for KV blocks says nothing about speed.
+            let roomy = (slot.book.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_capacity);
+            if self.config.learn_speed && roomy {
+                let begun =
+                    slot.book.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
+                let service = Seconds::from(now.saturating_since(begun));
+                let described = slot.prefill.service(request.prompt.tokens - request.hit, request.hit);
+                slot.speed.observe(now, service, described);
+            }
+        }
+        self.pool.start(now, &mut request.reservation, self.mean_output.get());
+        Self::settle_blocks(&mut self.prefixes, &self.pool, now, request);
+        Ok(())
+    }
+
+    /// The answer of a request grew by `tokens`, which fill the endpoint's KV cache. Optional: it makes the account of
+    /// long answers more exact. Implies the first token.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight.
+    pub fn handle_tokens(&mut self, now: Instant, id: RequestId, tokens: u32) -> Result<(), UnknownRequest> {
+        self.handle_first_token(now, id)?;
+        let request = self.requests.get_mut(&id.0).ok_or(UnknownRequest(id))?;
+        self.pool.grow(&mut request.reservation, tokens, self.mean_output.get());
+        Ok(())
+    }
+
+    /// A request is done. Releases what it reserved, and learns from what it used.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight: completing twice changes nothing.
+    pub fn complete(&mut self, now: Instant, id: RequestId, usage: Usage) -> Result<(), UnknownRequest> {
+        let now = self.advance(now);
+        let mut request = self.requests.remove(&id.0).ok_or(UnknownRequest(id))?;
+        Self::settle_blocks(&mut self.prefixes, &self.pool, now, &mut request);
+        self.learn(now, &request, usage);
+        let endpoint = request.reservation.endpoint();
+        if let Ok(slot) = self.pool.get_mut(endpoint) {
+            slot.counters.completed += 1;
+        }
+        self.counters.completed += 1;
+        self.pool.release(now, request.reservation);
+        Ok(())
+    }
+
+    /// A request failed. Releases what it reserved; blocks that it alone would have brought are forgotten if it never
+    /// had a first token.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight.
+    pub fn fail(&mut self, now: Instant, id: RequestId, failure: Failure) -> Result<(), UnknownRequest> {
+        let now = self.advance(now);
+        let request = self.requests.remove(&id.0).ok_or(UnknownRequest(id))?;
+        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
+            slot.counters.failed += 1;
+        }
+        self.counters.fail(failure);
+        self.abandon(now, request);
+        Ok(())
+    }
+
+    /// The client went away. Like [`fail`](Self::fail), but nobody's fault. Returns whether the request was in flight.
+    pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
+        let now = self.advance(now);
+        let Some(request) = self.requests.remove(&id.0) else { return false };
+        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
+            slot.counters.cancelled += 1;
+        }
+        self.counters.cancelled += 1;
+        self.abandon(now, request);
+        true
+    }
+
+    /// A request that has no first token yet went to another endpoint than was decided, say to the first of
+    /// [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused connection. Moves its reservation.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight or has had its first token, or when there is no such endpoint; the reservation
+    /// is where it was then.
+    pub fn redirect(&mut self, now: Instant, id: RequestId, to: EndpointId) -> Result<(), RedirectError> {
+        let now = self.advance(now);
+        let block_size = self.pool.get(to)?.endpoint.block_size;
+        let request = self.requests.get(&id.0).ok_or(RedirectError::UnknownRequest(id))?;
+        if request.reservation.started() {
+            return Err(RedirectError::Started(id));
+        }
+        let from = self.pool.get(request.reservation.endpoint()).map(|slot| slot.endpoint.block_size);
+        let Some(InFlight { reservation, mut prompt, .. }) = self.requests.remove(&id.0) else {
+            return Err(RedirectError::UnknownRequest(id));
+        };
+        if let Ok(slot) = self.pool.get(reservation.endpoint()) {
+            self.prefixes.forget_dispatch(slot.id.slot, &prompt.chain, reservation.order());
+        }
+        self.pool.release(now, reservation);
+        if from != Ok(block_size) {
+            // The hashes are of blocks of another length.
+            prompt.chain.clear();
+        }
+        let depth = self.prefixes.depth(to.slot, &prompt.chain);
+        let hit = hit_tokens(depth, prompt.block_tokens, prompt.tokens);
+        if let Some(request) = self.place(now, to, hit, prompt) {
+            self.requests.insert(id.0, request);
+        }
+        self.counters.redirected += 1;
+        Ok(())
+    }
+
+    /// The endpoint has computed the prompt's blocks: if it publishes events, they must show by now.
+    fn settle_blocks(
+        prefixes: &mut crate::prefix::PrefixIndex,
+        pool: &crate::pool::Pool,
+        now: Instant,
+        request: &mut InFlight,
+    ) {
+        let chain = core::mem::take(&mut request.prompt.chain);
+        if let Ok(slot) = pool.get(request.reservation.endpoint()) {
+            if slot.precise && request.prompt.confirmable && !chain.is_empty() {
+                prefixes.expect_confirmation(slot.id.slot, chain, request.reservation.order(), now);
+            }
+        }
+    }
+
+    fn abandon(&mut self, now: Instant, request: InFlight) {
+        let InFlight { reservation, prompt, .. } = request;
+        if let Ok(slot) = self.pool.get(reservation.endpoint()) {
+            self.prefixes.forget_dispatch(slot.id.slot, &prompt.chain, reservation.order());
+        }
+        self.pool.release(now, reservation);
+    }
+
+    fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {
+        self.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
+        if let Some(tokens) = usage.completion_tokens {
+            self.mean_output.observe(f64::from(tokens));
+        }
+        if let (Some((model, bytes)), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
+            self.bytes_per_token.observe(model, bytes, tokens);
+        }
+        if let Some(cached) = usage.cached_tokens {
+            self.counters.report_cached(request.hit, cached);
+            self.correct(request, cached);
+        }
+    }
+
+    /// The engine found fewer cached tokens than expected, so it has evicted what had not been used for as long.
+    fn correct(&mut self, request: &InFlight, cached: u32) {
+        let block = request.prompt.block_tokens;
+        let slack = block + request.prompt.tokens / SLACK_SHARE;
+        let Some(evidence) = request.evidence else { return };
+        if cached.saturating_add(slack) >= request.hit {
+            return;
+        }
+        let Ok(slot) = self.pool.get(request.reservation.endpoint()) else { return };
+        let unused_since = if cached < block { evidence.first_block } else { evidence.last_block };
+        self.prefixes.forget_unused_since(slot.id.slot, unused_since);
+        self.counters.corrections += 1;
+    }
+}
+
+/// Share of the KV cache above which requests wait for blocks.
+const KV_BLOCKED: f64 = 0.9;
+/// A text prompt's length in tokens is an estimate: a 16th of it more or less is no evidence.
+const SLACK_SHARE: u32 = 16;
+
+/// There is no such request in flight: it is over, or never was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
+pub struct UnknownRequest(pub RequestId);
+
+impl fmt::Display for UnknownRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not in flight", self.0)
+    }
+}
+
+impl core::error::Error for UnknownRequest {}
+
+/// Why a request stays where it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RedirectError {
+    /// It is not in flight.
+    UnknownRequest(RequestId),
+    /// There is no such endpoint, or no longer.
+    UnknownEndpoint(EndpointId),
+    /// It has had its first token: streams are not moved.
+    Started(RequestId),
+}
+
+impl From<UnknownEndpoint> for RedirectError {
+    fn from(unknown: UnknownEndpoint) -> Self {
+        Self::UnknownEndpoint(unknown.0)
+    }
+}
+
+impl fmt::Display for RedirectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownRequest(id) => write!(f, "{id} is not in flight"),
+            Self::UnknownEndpoint(id) => write!(f, "unknown {id}"),
+            Self::Started(id) => write!(f, "{id} has had its first token"),
+        }
+    }
+}
+
+impl core::error::Error for RedirectError {}

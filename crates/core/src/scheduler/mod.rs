@@ -1,0 +1,166 @@
+//! The state machine that gateways talk to.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `pick` | where a request goes, and what is reserved for it |
+//! | `life` | what its first token, its end and its failure change |
+//! | `news` | what endpoints, their loads, adapters and KV events change |
+//! | `explain`, `stats` | nothing: they look |
+
+mod config;
+mod decision;
+mod explain;
+mod life;
+mod news;
+mod pick;
+mod stats;
+
+use core::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::cost::{BytesPerToken, MovingMean, Reuse};
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::pool::{Pool, Reservation};
+use crate::prefix::keyed::Keyed;
+use crate::prefix::{PrefixIndex, PromptHasher};
+use crate::request::RequestId;
+use crate::time::Instant;
+
+pub use config::{Builder, Config, ConfigError};
+pub use decision::{Dispatch, RejectReason, Rejected};
+pub use explain::{Candidate, Exclusion, Explanation};
+pub use life::{RedirectError, UnknownRequest};
+pub use news::Removed;
+pub use stats::{EndpointStats, Stats};
+
+/// Decides where requests go, and keeps account of all that follows from it.
+///
+/// Its methods are of four kinds:
+///
+/// - *News from the world*: [`add_endpoint`](Self::add_endpoint) and its relatives, [`handle_load`](Self::handle_load),
+///   [`handle_adapters`](Self::handle_adapters), [`handle_kv_event`](Self::handle_kv_event).
+/// - *A request's life*: [`pick`](Self::pick), then [`handle_first_token`](Self::handle_first_token) and
+///   [`handle_tokens`](Self::handle_tokens), and exactly one of [`complete`](Self::complete), [`fail`](Self::fail) and
+///   [`cancel`](Self::cancel).
+/// - *Looking in*: [`explain`](Self::explain), [`stats`](Self::stats), [`endpoint`](Self::endpoint).
+///
+/// The first two take `now`, which never goes back: an earlier time than the latest one counts as the latest. Equal
+/// inputs in equal order give equal answers, on every platform. What is refused leaves everything as it was.
+///
+/// One scheduler serves one pool from one thread or behind one lock; it holds no lock itself.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    now: Instant,
+    hasher: PromptHasher,
+    pool: Pool,
+    prefixes: PrefixIndex,
+    requests: HashMap<u64, InFlight, Keyed>,
+    next_request: u64,
+    /// When the slow clock ticks next: learned speeds settle.
+    next_tick: Instant,
+    reuse: Reuse,
+    bytes_per_token: BytesPerToken,
+    /// Seconds of described prefill in a request.
+    mean_work: MovingMean,
+    /// Tokens in an answer.
+    mean_output: MovingMean,
+    /// Seconds from dispatch to completion.
+    mean_residence: MovingMean,
+    counters: stats::Counters,
+    scratch: pick::Reading,
+}
+
+/// A request from its dispatch to its end.
+#[derive(Debug)]
+struct InFlight {
+    reservation: Reservation,
+    dispatched: Instant,
+    /// Tokens that the endpoint was expected to find in its cache.
+    hit: u32,
+    evidence: Option<Evidence>,
+    prompt: pick::Placed,
+}
+
+/// When the blocks that a request was expected to find had last been used, counted in dispatches to the endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Evidence {
+    first_block: u64,
+    last_block: u64,
+}
+
+/// How often learned speeds settle.
+const TICK: Duration = Duration::from_secs(1);
+
+impl Scheduler {
+    /// A scheduler with no endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first field that cannot be used, and what would.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let hasher = PromptHasher::new(config.seed);
+        let keyed = Keyed::new(hasher.name("tables"));
+        Ok(Self {
+            now: Instant::ORIGIN,
+            pool: Pool::new(config.max_endpoints),
+            prefixes: PrefixIndex::new(hasher.name("prefixes"), config.index.clone()),
+            requests: HashMap::with_hasher(keyed),
+            next_request: 1,
+            next_tick: Instant::ORIGIN,
+            reuse: Reuse::default(),
+            bytes_per_token: BytesPerToken::new(config.max_models),
+            mean_work: MovingMean::starting_at(0.1),
+            mean_output: MovingMean::starting_at(200.0),
+            mean_residence: MovingMean::starting_at(5.0),
+            counters: stats::Counters::default(),
+            scratch: pick::Reading::default(),
+            hasher,
+            config,
+        })
+    }
+
+    /// Builds one step by step.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How the endpoint was described, if it is in the pool.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.pool.get(id).ok().map(|slot| &slot.endpoint)
+    }
+
+    /// The endpoint of that name.
+    pub fn endpoint_named(&self, name: &str) -> Option<EndpointId> {
+        self.pool.named(name)
+    }
+
+    /// The endpoint that a request in flight is on. It may have left the pool.
+    pub fn endpoint_of(&self, request: RequestId) -> Option<EndpointId> {
+        self.requests.get(&request.0).map(|in_flight| in_flight.reservation.endpoint())
+    }
+
+    /// Moves time on, never back, and does what has come due.
+    fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.prefixes.expire(self.now);
+        if self.config.learn_speed && self.now >= self.next_tick {
+            self.pool.settle(self.now);
+            self.next_tick = self.now + TICK;
+        }
+        self.now
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::new(Config::default()).expect("invariant: the default configuration is valid")
+    }
+}

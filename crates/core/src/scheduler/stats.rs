@@ -1,0 +1,208 @@
+//! Counters and gauges, as data.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Scheduler;
+use super::decision::RejectReason;
+use crate::endpoint::EndpointId;
+use crate::request::Failure;
+use crate::time::{Instant, Seconds};
+
+/// What a scheduler has done since it began, and what it holds now.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests sent to an endpoint.
+    pub dispatched: u64,
+    /// Requests that completed.
+    pub completed: u64,
+    /// Requests that failed.
+    pub failed: u64,
+    /// Those of them that never reached the endpoint.
+    pub unreachable: u64,
+    /// Requests that were cancelled.
+    pub cancelled: u64,
+    /// Requests that went to another endpoint than was decided.
+    pub redirected: u64,
+    /// Requests that were rejected, by reason.
+    pub rejected: Vec<(RejectReason, u64)>,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Prompt tokens of dispatched requests.
+    pub prompt_tokens: u64,
+    /// Prompt tokens that were expected in the cache of the chosen endpoint.
+    pub predicted_cached_tokens: u64,
+    /// Of completed requests whose engine said how many cached tokens it found: what had been expected.
+    pub checked_cached_tokens: u64,
+    /// Of the same requests: what the engine found.
+    pub reported_cached_tokens: u64,
+    /// Times that an engine found so much less that what it is assumed to hold was corrected.
+    pub corrections: u64,
+    /// The measured probability that a cached token is wanted again.
+    pub reuse: f64,
+    /// Pairs of an endpoint and a block that it holds.
+    pub index_entries: usize,
+    /// Every endpoint, by slot.
+    pub endpoints: Vec<EndpointStats>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name.
+    pub name: String,
+    /// Whether it gets no new requests.
+    pub draining: bool,
+    /// Whether its engine publishes KV events.
+    pub precise: bool,
+    /// Requests dispatched to it.
+    pub dispatched: u64,
+    /// Requests that completed there.
+    pub completed: u64,
+    /// Requests that failed there.
+    pub failed: u64,
+    /// Requests that were cancelled there.
+    pub cancelled: u64,
+    /// Our requests before their first token.
+    pub pending: u32,
+    /// Our requests past their first token.
+    pub running: u32,
+    /// Predicted prefill of the pending ones.
+    pub booked: Duration,
+    /// Tokens of our prompts and answers in flight.
+    pub kv_tokens: u64,
+    /// Tokens that fit.
+    pub kv_capacity: u32,
+    /// Requests of others that wait there, as far as reports tell.
+    pub foreign_waiting: f64,
+    /// Requests of others that run there, as far as reports tell.
+    pub foreign_running: f64,
+    /// How old the last load report is; none if there was none.
+    pub report_age: Option<Duration>,
+    /// Seconds that it takes for a second of described work.
+    pub slowness: f64,
+    /// Tokens that it is assumed to hold in its cache.
+    pub assumed_tokens: u64,
+    /// Tokens that its engine says it holds.
+    pub stored_tokens: u64,
+    /// Tokens of either that were used lately.
+    pub warm_tokens: u64,
+    /// Adapters that are thought to be loaded, least recently used first.
+    pub adapters: Vec<String>,
+    /// Adapters that our requests made it load.
+    pub adapter_loads: u64,
+    /// What a new request would wait for its turn.
+    pub wait: Seconds,
+}
+
+/// Counts since the beginning.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counters {
+    pub(super) completed: u64,
+    pub(super) cancelled: u64,
+    pub(super) redirected: u64,
+    pub(super) corrections: u64,
+    dispatched: u64,
+    failed: u64,
+    unreachable: u64,
+    rejected: [u64; REASONS.len()],
+    prompt_tokens: u64,
+    predicted: u64,
+    checked: u64,
+    reported: u64,
+}
+
+const REASONS: [RejectReason; 6] = [
+    RejectReason::NoEndpoints,
+    RejectReason::NotServed,
+    RejectReason::TooLarge,
+    RejectReason::DeadlineUnreachable,
+    RejectReason::Saturated,
+    RejectReason::Shed,
+];
+
+impl Counters {
+    pub(super) fn dispatch(&mut self, tokens: u32, hit: u32) {
+        self.dispatched += 1;
+        self.prompt_tokens += u64::from(tokens);
+        self.predicted += u64::from(hit);
+    }
+
+    pub(super) fn reject(&mut self, reason: RejectReason) {
+        for (known, count) in REASONS.iter().zip(&mut self.rejected) {
+            *count += u64::from(*known == reason);
+        }
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.failed += 1;
+        self.unreachable += u64::from(failure == Failure::Unreachable);
+    }
+
+    pub(super) fn report_cached(&mut self, predicted: u32, reported: u32) {
+        self.checked += u64::from(predicted);
+        self.reported += u64::from(reported);
+    }
+}
+
+impl Scheduler {
+    /// Counters and gauges as of the latest time that the scheduler was told. Computes in **O(endpoints)**.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        Stats {
+            dispatched: counters.dispatched,
+            completed: counters.completed,
+            failed: counters.failed,
+            unreachable: counters.unreachable,
+            cancelled: counters.cancelled,
+            redirected: counters.redirected,
+            rejected: REASONS.into_iter().zip(counters.rejected).collect(),
+            in_flight: self.requests.len() as u64,
+            prompt_tokens: counters.prompt_tokens,
+            predicted_cached_tokens: counters.predicted,
+            checked_cached_tokens: counters.checked,
+            reported_cached_tokens: counters.reported,
+            corrections: counters.corrections,
+            reuse: self.reuse.probability(),
+            index_entries: self.prefixes.len(),
+            endpoints: self.pool.iter().map(|slot| self.endpoint_stats(slot, self.now)).collect(),
+        }
+    }
+
+    fn endpoint_stats(&self, slot: &crate::pool::Slot, now: Instant) -> EndpointStats {
+        let foreign = slot.reports.estimate(now, self.pool.reports(), self.config.report_lifetime);
+        let (assumed_tokens, stored_tokens) = self.prefixes.tokens(slot.id.slot);
+        EndpointStats {
+            id: slot.id,
+            name: slot.endpoint.name.clone(),
+            draining: slot.draining,
+            precise: slot.precise,
+            dispatched: slot.dispatches,
+            completed: slot.counters.completed,
+            failed: slot.counters.failed,
+            cancelled: slot.counters.cancelled,
+            pending: slot.book.pending(),
+            running: slot.book.running(),
+            booked: slot.book.booked(),
+            kv_tokens: slot.book.kv_tokens(),
+            kv_capacity: slot.kv_capacity,
+            foreign_waiting: foreign.waiting,
+            foreign_running: foreign.running,
+            report_age: slot.reports.sampled_at().map(|at| now.saturating_since(at)),
+            slowness: slot.speed.factor(),
+            assumed_tokens,
+            stored_tokens,
+            warm_tokens: self.prefixes.warm_tokens(slot.id.slot, now),
+            adapters: slot.adapters.names().map(String::from).collect(),
+            adapter_loads: slot.counters.adapter_loads,
+            wait: slot.wait(now, foreign, self.mean_work.get()),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The naive twin of the prefix index: a few vectors per endpoint, searched from end to end.
+//!
+//! It is the definition of what the index must answer. Whatever structure the index has, it has to agree with this.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, Use};
+use slotwise::{EvictionOrder, Instant};
+
+/// One change of the index.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Join(u32, Cache),
+    Resize(u32, Cache),
+    Leave(u32),
+    Clear(u32),
+    Assume(u32, Path),
+    Touch(u32, Path),
+    ForgetDispatch(u32, Path, u64),
+    ForgetUnusedSince(u32, u64),
+    ExpectConfirmation(u32, Path, u64),
+    /// The engine stores the blocks of a path from a place on, under its own dialect of names.
+    Store(u32, Path, usize, u64),
+    Remove(u32, Path, usize, u64),
+    Wait(Duration),
+}
+
+/// A prompt: each step chooses one of a few possible next blocks, so that prompts share prefixes.
+pub(crate) type Path = Vec<u8>;
+
+pub(crate) const ENDPOINTS: u32 = 6;
+pub(crate) const BLOCK_TOKENS: u32 = 10;
+
+/// The hash of every block on a path: equal for equal prefixes.
+pub(crate) fn chain(path: &[u8]) -> Vec<BlockHash> {
+    let step = |hash: &mut u64, next: &u8| {
+        *hash = (*hash ^ u64::from(*next + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        Some(BlockHash(*hash))
+    };
+    path.iter().scan(1, step).collect()
+}
+
+/// How an engine with this dialect names our blocks. Dialects 1 and 2 differ; dialect 0 gives several of our blocks the
+/// same name, as engines with short hashes do.
+fn names(dialect: u64, chain: &[BlockHash]) -> Vec<EngineHash> {
+    let name = |hash: &BlockHash| match dialect {
+        0 => EngineHash(hash.0 % 40),
+        dialect => EngineHash(hash.0.rotate_left(dialect as u32)),
+    };
+    chain.iter().map(name).collect()
+}
+
+/// What one endpoint holds.
+#[derive(Debug)]
+struct Endpoint {
+    cache: Cache,
+    /// Assumed blocks, least recently used first.
+    assumed: Vec<BlockHash>,
+    names: BTreeMap<EngineHash, BlockHash>,
+    /// For each block held: the dispatch that brought it, the one that used it last, and when.
+    uses: BTreeMap<BlockHash, (u64, u64, Instant)>,
+    joined: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Model {
+    endpoints: BTreeMap<u32, Endpoint>,
+    unconfirmed: Vec<(Instant, u32, u64, Path, u64)>,
+    joined: u64,
+    limits: IndexLimits,
+}
+
+impl Model {
+    pub(crate) fn new(limits: IndexLimits) -> Self {
+        Self { endpoints: BTreeMap::new(), unconfirmed: Vec::new(), joined: 0, limits }
+    }
+
+    /// The longest prefix of `chain` of which the endpoint holds every block.
+    pub(crate) fn depth(&self, slot: u32, chain: &[BlockHash]) -> u32 {
+        let Some(endpoint) = self.endpoints.get(&slot) else { return 0 };
+        chain.iter().take_while(|hash| endpoint.holds(**hash)).count() as u32
+    }
+
+    pub(crate) fn tokens(&self, slot: u32) -> (u64, u64) {
+        self.endpoints.get(&slot).map_or((0, 0), |endpoint| {
+            let mut stored: Vec<_> = endpoint.names.values().collect();
+            stored.sort();
+            stored.dedup();
+            let tokens = |blocks: usize| blocks as u64 * u64::from(BLOCK_TOKENS);
+            (tokens(endpoint.assumed.len()), tokens(stored.len()))
+        })
+    }
+
+    pub(crate) fn warm_tokens(&self, slot: u32, now: Instant) -> u64 {
+        let width = self.limits.warm_window.as_micros() as u64 / 45;
+        let bucket = |at: Instant| at.as_micros() / width;
+        self.endpoints.get(&slot).map_or(0, |endpoint| {
+            let warm = endpoint.uses.values().filter(|(_, _, at)| bucket(*at) + 45 > bucket(now));
+            warm.count() as u64 * u64::from(BLOCK_TOKENS)
+        })
+    }
+
+    pub(crate) fn entries(&self) -> usize {
+        self.endpoints.values().map(|endpoint| endpoint.uses.len() + endpoint.names.len()).sum()
+    }
+
+    fn join(&mut self, slot: u32, cache: Cache) {
+        self.joined += 1;
+        let (assumed, names, uses) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        self.endpoints.insert(slot, Endpoint { cache, assumed, names, uses, joined: self.joined });
+    }
+
+    fn expire(&mut self, now: Instant) {
+        for (due, slot, joined, path, stamp) in std::mem::take(&mut self.unconfirmed) {
+            if due > now {
+                self.unconfirmed.push((due, slot, joined, path, stamp));
+            } else if let Some(endpoint) = self.endpoints.get_mut(&slot).filter(|e| e.joined == joined) {
+                endpoint.forget_dispatch(&chain(&path), stamp);
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    fn holds(&self, hash: BlockHash) -> bool {
+        self.uses.contains_key(&hash)
+    }
+
+    fn stored(&self, hash: BlockHash) -> bool {
+        self.names.values().any(|named| *named == hash)
+    }
+
+    fn used(&mut self, hash: BlockHash, used: Use) {
+        let entry = self.uses.entry(hash).or_insert((used.stamp, used.stamp, used.now));
+        (entry.1, entry.2) = (used.stamp, used.now);
+    }
+
+    fn assume(&mut self, chain: &[BlockHash], used: Use) {
+        let mut blocks = chain.to_vec();
+        if self.cache.order == EvictionOrder::TailFirst {
+            blocks.reverse();
+        }
+        for hash in blocks {
+            self.used(hash, used);
+            self.assumed.retain(|held| *held != hash);
+            self.assumed.push(hash);
+        }
+        self.fit();
+    }
+
+    fn fit(&mut self) {
+        while self.assumed.len() as u64 * u64::from(BLOCK_TOKENS) > u64::from(self.cache.capacity) {
+            let hash = self.assumed.remove(0);
+            self.drop_unless_held(hash);
+        }
+    }
+
+    fn forget_dispatch(&mut self, chain: &[BlockHash], stamp: u64) {
+        for hash in chain {
+            if self.uses.get(hash).is_some_and(|(born, last, _)| (*born, *last) == (stamp, stamp))
+                && self.assumed.contains(hash)
+                && !self.stored(*hash)
+            {
+                self.assumed.retain(|held| held != hash);
+                self.drop_unless_held(*hash);
+            }
+        }
+    }
+
+    fn forget_unused_since(&mut self, stamp: u64) {
+        while let Some(hash) = self.assumed.first().copied() {
+            if self.uses[&hash].1 > stamp {
+                return;
+            }
+            self.assumed.remove(0);
+            self.drop_unless_held(hash);
+        }
+    }
+
+    fn unname(&mut self, name: EngineHash) {
+        if let Some(hash) = self.names.remove(&name) {
+            if !self.stored(hash) {
+                self.assumed.retain(|held| *held != hash);
+                self.uses.remove(&hash);
+            }
+        }
+    }
+
+    fn store(&mut self, name: EngineHash, hash: BlockHash, used: Use) {
+        if self.names.get(&name) == Some(&hash) {
+            return;
+        }
+        self.unname(name);
+        self.used(hash, used);
+        self.names.insert(name, hash);
+    }
+
+    fn drop_unless_held(&mut self, hash: BlockHash) {
+        if !self.stored(hash) && !self.assumed.contains(&hash) {
+            self.uses.remove(&hash);
+        }
+    }
+}
+
+/// The index and its twin, side by side.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) index: PrefixIndex,
+    pub(crate) model: Model,
+    pub(crate) now: Instant,
+    stamps: [u64; ENDPOINTS as usize],
+    pub(crate) compared: u64,
+}
+
+impl Pair {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut limits = IndexLimits::default();
+        limits.warm_window = Duration::from_secs(90);
+        Self {
+            index: PrefixIndex::new(seed, limits.clone()),
+            model: Model::new(limits),
+            now: Instant::ORIGIN,
+            stamps: [0; ENDPOINTS as usize],
+            compared: 0,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, op: &Op) {
+        let (index, model, now) = (&mut self.index, &mut self.model, self.now);
+        let mut stamp = |slot: u32| {
+            self.stamps[slot as usize] += 1;
+            Use { stamp: self.stamps[slot as usize], block_tokens: BLOCK_TOKENS, now }
+        };
+        match op {
+            Op::Join(slot, cache) => {
+                index.join(*slot, *cache);
+                model.join(*slot, *cache);
+            }
+            Op::Resize(slot, cache) => {
+                index.resize(*slot, *cache);
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                    endpoint.cache = *cache;
+                    endpoint.fit();
+                }
+            }
+            Op::Leave(slot) => {
+                index.leave(*slot);
+                model.endpoints.remove(slot);
+            }
+            Op::Clear(slot) => {
+                index.clear(*slot);
+                if let Some(cache) = model.endpoints.get(slot).map(|endpoint| endpoint.cache) {
+                    model.join(*slot, cache);
+                }
+            }
+            Op::Assume(slot, path) => {
+                let used = stamp(*slot);
+                index.assume(*slot, &chain(path), used);
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                    endpoint.assume(&chain(path), used);
+                }
+            }
+            Op::Touch(slot, path) => {
+                let used = stamp(*slot);
+                index.touch(*slot, &chain(path), used);
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                    for hash in chain(path) {
+                        if endpoint.holds(hash) {
+                            endpoint.used(hash, used);
+                        }
+                    }
+                }
+            }
+            Op::ForgetDispatch(slot, path, back) => {
+                let stamp = self.stamps[*slot as usize].saturating_sub(*back);
+                index.forget_dispatch(*slot, &chain(path), stamp);
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                    endpoint.forget_dispatch(&chain(path), stamp);
+                }
+            }
+            Op::ForgetUnusedSince(slot, back) => {
+                let stamp = self.stamps[*slot as usize].saturating_sub(*back);
+                index.forget_unused_since(*slot, stamp);
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                    endpoint.forget_unused_since(stamp);
+                }
+            }
+            Op::ExpectConfirmation(slot, path, back) => {
+                let stamp = self.stamps[*slot as usize].saturating_sub(*back);
+                index.expect_confirmation(*slot, chain(path), stamp, now);
+                if let Some(joined) = model.endpoints.get(slot).map(|endpoint| endpoint.joined) {
+                    let due = now + model.limits.confirm_within;
+                    model.unconfirmed.push((due, *slot, joined, path.clone(), stamp));
+                }
+            }
+            Op::Store(slot, path, from, dialect) => {
+                let chain = chain(path);
+                let part = &chain[(*from).min(chain.len())..];
+                let used = stamp(*slot);
+                let names = names(*dialect, part);
+                index.store(*slot, &names, part, used).expect("far from the limit");
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                    names.iter().zip(part).for_each(|(name, hash)| endpoint.store(*name, *hash, used));
+                }
+            }
+            Op::Remove(slot, path, from, dialect) => {
+                let chain = chain(path);
+                let names = names(*dialect, &chain[(*from).min(chain.len())..]);
+                index.remove(*slot, &names);
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                    names.iter().for_each(|name| endpoint.unname(*name));
+                }
+            }
+            Op::Wait(length) => {
+                self.now = now + *length;
+                index.expire(self.now);
+                model.expire(self.now);
+            }
+        }
+    }
+
+    /// Compares everything that the index can be asked about one prompt.
+    pub(crate) fn compare(&mut self, path: &[u8]) -> Result<(), TestCaseError> {
+        let chain = chain(path);
+        let mut levels = [0; ENDPOINTS as usize];
+        let mut last = 0;
+        let (mut visits, mut shallow_first) = (0, true);
+        self.index.levels(&chain, |depth, endpoints| {
+            shallow_first &= depth > last;
+            last = depth;
+            for slot in endpoints.iter() {
+                levels[slot as usize] = depth;
+                visits += 1;
+            }
+        });
+        prop_assert!(shallow_first);
+        for slot in 0..ENDPOINTS {
+            let expected = self.model.depth(slot, &chain);
+            prop_assert_eq!(levels[slot as usize], expected, "level of endpoint {} for {:?}", slot, path);
+            prop_assert_eq!(self.index.depth(slot, &chain), expected);
+            prop_assert_eq!(self.index.tokens(slot), self.model.tokens(slot));
+            prop_assert_eq!(self.index.warm_tokens(slot, self.now), self.model.warm_tokens(slot, self.now));
+            self.compared += 1;
+        }
+        prop_assert_eq!(visits, levels.iter().filter(|depth| **depth > 0).count());
+        prop_assert_eq!(self.index.len(), self.model.entries());
+        Ok(())
+    }
+}
+
+pub(crate) fn path() -> impl Strategy<Value = Path> {
+    prop::collection::vec(0u8..3, 0..12)
+}
+
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    let slot = || 0..ENDPOINTS;
+    let order = prop_oneof![Just(EvictionOrder::TailFirst), Just(EvictionOrder::HeadFirst)];
+    let cache = || (0u32..300, order.clone()).prop_map(|(capacity, order)| Cache { capacity, order });
+    let dialect = || 0u64..3;
+    prop_oneof![
+        2 => (slot(), cache()).prop_map(|(s, c)| Op::Join(s, c)),
+        1 => (slot(), cache()).prop_map(|(s, c)| Op::Resize(s, c)),
+        1 => slot().prop_map(Op::Leave),
+        1 => slot().prop_map(Op::Clear),
+        12 => (slot(), path()).prop_map(|(s, p)| Op::Assume(s, p)),
+        3 => (slot(), path()).prop_map(|(s, p)| Op::Touch(s, p)),
+        3 => (slot(), path(), 0u64..4).prop_map(|(s, p, b)| Op::ForgetDispatch(s, p, b)),
+        1 => (slot(), 0u64..8).prop_map(|(s, b)| Op::ForgetUnusedSince(s, b)),
+        3 => (slot(), path(), 0u64..3).prop_map(|(s, p, b)| Op::ExpectConfirmation(s, p, b)),
+        12 => (slot(), path(), 0usize..8, dialect()).prop_map(|(s, p, f, d)| Op::Store(s, p, f, d)),
+        10 => (slot(), path(), 0usize..12, dialect()).prop_map(|(s, p, f, d)| Op::Remove(s, p, f, d)),
+        4 => (0u64..40_000).prop_map(|ms| Op::Wait(Duration::from_millis(ms))),
+    ]
+}
