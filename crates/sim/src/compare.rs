@@ -1,0 +1,168 @@
+//! The same workload under several policies, side by side.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::fleet::{Record, Setup, simulate};
+use crate::measure::{FIGURES, Summary};
+use crate::policy::PolicyKind;
+use crate::trace::Trace;
+
+/// What `slotwise-sim compare --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The workload.
+    pub trace: String,
+    /// Replicas.
+    pub replicas: usize,
+    /// Their class.
+    pub class: String,
+    /// A factor on the workload's own pace.
+    pub speed: f64,
+    /// The policies, as they were asked for.
+    pub policies: Vec<Row>,
+}
+
+/// One policy's figures: medians, if there were several seeds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub policy: &'static str,
+    /// The figures.
+    #[serde(flatten)]
+    pub median: Summary,
+    /// Least and greatest of each figure, if there were several seeds.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    pub range: Vec<(&'static str, [f64; 2])>,
+    /// The first seed's run; for drawings.
+    #[serde(skip)]
+    pub record: Record,
+}
+
+/// Runs every policy with every seed, on all cores.
+pub fn compare(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64) -> Comparison {
+    let bar = progress(policies.len() as u64 * seeds, "runs");
+    let rows = policies.par_iter().map(|kind| {
+        let runs: Vec<(Summary, Option<Record>)> = (0..seeds)
+            .into_par_iter()
+            .map(|seed| {
+                let record = simulate(trace, &Setup { seed: setup.seed + seed, ..setup.clone() }, kind);
+                bar.inc(1);
+                (Summary::of(&record), (seed == 0).then_some(record))
+            })
+            .collect();
+        let (summaries, records): (Vec<Summary>, Vec<_>) = runs.into_iter().unzip();
+        Row {
+            policy: kind.name,
+            median: Summary::median(&summaries),
+            range: if seeds > 1 { range(&summaries) } else { Vec::new() },
+            record: records.into_iter().flatten().next().unwrap_or_default(),
+        }
+    });
+    let policies = rows.collect();
+    bar.finish_and_clear();
+    Comparison {
+        trace: trace.name.clone(),
+        replicas: setup.replicas,
+        class: setup.engine.class.name.into(),
+        speed: setup.speed,
+        policies,
+    }
+}
+
+/// A bar on the terminal, if there is one.
+pub(crate) fn progress(length: u64, unit: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit}, {{eta}} left");
+    bar.set_style(ProgressStyle::with_template(&template).expect("a valid template"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn range(runs: &[Summary]) -> Vec<(&'static str, [f64; 2])> {
+    let bounds = |values: &[f64]| {
+        [values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(0.0, f64::max)]
+    };
+    FIGURES.iter().map(|figure| (figure.name, bounds(&figure.of(runs)))).collect()
+}
+
+fn as_map<S: serde::Serializer>(range: &[(&'static str, [f64; 2])], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(range.iter().copied())
+}
+
+impl Comparison {
+    /// A table for people, with ratios against the two policies that everybody has.
+    pub fn table(&self) -> String {
+        let against = |name: &str| self.policies.iter().find(|row| row.policy == name);
+        let (round_robin, least_request) = (against("round-robin"), against("least-request"));
+        let width = self.policies.iter().map(|row| row.policy.len()).max().unwrap_or(0).max(6);
+        let mut table = format!(
+            "{:<width$} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>7} {:>7}\n",
+            "policy",
+            "TTFT p50",
+            "p90",
+            "p99",
+            "TPOT p90",
+            "e2e p50",
+            "good",
+            "hit",
+            "req/s",
+            "imbal",
+            "reject",
+            "p99/RR",
+            "p99/LR",
+        );
+        for row in &self.policies {
+            let s = &row.median;
+            let ratio = |other: Option<&Row>| match other {
+                Some(other) if other.median.ttft_p99_s > 0.0 => {
+                    format!("{:.2}", s.ttft_p99_s / other.median.ttft_p99_s)
+                }
+                _ => "-".into(),
+            };
+            let _ = writeln!(
+                table,
+                "{:<width$} {:>7.2}s {:>7.2}s {:>7.2}s {:>6.0}ms {:>7.1}s {:>5.1}% {:>5.1}% {:>7.2} {:>6.2} {:>6} {:>7} {:>7}",
+                row.policy,
+                s.ttft_p50_s,
+                s.ttft_p90_s,
+                s.ttft_p99_s,
+                s.tpot_p90_s * 1e3,
+                s.e2e_p50_s,
+                s.goodput * 100.0,
+                s.hit_ratio * 100.0,
+                s.throughput_rps,
+                s.imbalance,
+                s.rejected,
+                ratio(round_robin),
+                ratio(least_request),
+            );
+        }
+        table
+    }
+
+    /// Ranges over the seeds, for a table below the table.
+    pub fn ranges(&self) -> String {
+        let mut text = String::new();
+        for row in self.policies.iter().filter(|row| !row.range.is_empty()) {
+            let find =
+                |name: &str| row.range.iter().find(|(figure, _)| *figure == name).map(|(_, bounds)| *bounds);
+            if let (Some(p99), Some(good)) = (find("ttft_p99_s"), find("goodput")) {
+                let _ = writeln!(
+                    text,
+                    "{:<24} p99 {:.2}-{:.2} s, good {:.1}-{:.1} %",
+                    row.policy,
+                    p99[0],
+                    p99[1],
+                    good[0] * 100.0,
+                    good[1] * 100.0
+                );
+            }
+        }
+        text
+    }
+}

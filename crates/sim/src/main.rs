@@ -1,0 +1,254 @@
+//! The command `slotwise-sim`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use slotwise_sim::calibrate::calibrate;
+use slotwise_sim::compare::compare;
+use slotwise_sim::fleet::Setup;
+use slotwise_sim::policy::{ABLATIONS, POLICIES, PolicyKind};
+use slotwise_sim::replica::{CLASSES, Class, EngineConfig};
+use slotwise_sim::report;
+use slotwise_sim::sweep::{Bounds, sweep};
+use slotwise_sim::trace::{Format, Mix, Trace};
+
+/// A fleet of simulated model servers, to see what a routing policy is worth.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a workload under several policies and prints their figures side by side.
+    Compare(Compare),
+    /// Finds the largest speed at which each policy keeps p95 TTFT <= 5 s and p90 TPOT <= 100 ms.
+    Sweep(SweepArgs),
+    /// Lists the policies and the classes of replicas.
+    List,
+    /// Derives a class's matrix work from one of Vidur's kernel profiles.
+    Calibrate(CalibrateArgs),
+}
+
+#[derive(Args)]
+struct Workload {
+    /// A trace file, plain or .gz; without one, a built-in workload.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// mooncake, azure, claude-code, bailian; told from the file unless given. Built in: mixed, chat, agents, no-reuse.
+    #[arg(long, value_name = "F")]
+    format: Option<Format>,
+    /// Replicas in the fleet.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    replicas: usize,
+    /// What they are; `slotwise-sim list` names the classes.
+    #[arg(long, value_name = "C", default_value = Class::default().name)]
+    class: Class,
+    /// Policies, separated by commas; all baselines and slotwise unless given. `slotwise-sim list` names them.
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', value_parser = PolicyKind::named)]
+    policies: Vec<PolicyKind>,
+    /// How many seeds: the figures are medians.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// How often metrics are scraped, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    scrape_ms: u64,
+    /// How long metrics and KV events are on their way, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 5)]
+    delay_ms: u64,
+    /// Only the first N requests.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Tokens in an engine's step (max_num_batched_tokens).
+    #[arg(long, value_name = "TOKENS", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(16..))]
+    batched_tokens: u32,
+    /// Sequences in an engine's step (max_num_seqs).
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_seqs: usize,
+    /// Makes N replicas F times slower than the others.
+    #[arg(long, value_name = "N:F", value_parser = slow)]
+    slow: Option<(usize, f64)>,
+    /// Gives each session one of N LoRA adapters (Zipf).
+    #[arg(long, value_name = "N")]
+    adapters: Option<u32>,
+    /// LoRA adapters side by side on a replica (max_loras).
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    adapter_slots: usize,
+    /// How long loading an adapter stops an engine, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 300)]
+    adapter_load_ms: u64,
+    /// Prints one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Compare {
+    #[command(flatten)]
+    workload: Workload,
+    /// A factor on the trace's clock; for session traces, sessions started per second.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    speed: f64,
+    /// Writes one self-contained HTML page with plots.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct SweepArgs {
+    #[command(flatten)]
+    workload: Workload,
+    /// The lowest speed to try.
+    #[arg(long, value_name = "X")]
+    low: Option<f64>,
+    /// The highest.
+    #[arg(long, value_name = "X")]
+    high: Option<f64>,
+    /// How often the interval is halved.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    steps: u32,
+}
+
+#[derive(Args)]
+struct CalibrateArgs {
+    /// A profile of matrix operations (`mlp.csv`), plain or .gz.
+    #[arg(long, value_name = "FILE")]
+    profile: PathBuf,
+    /// Layers of the model.
+    #[arg(long, value_name = "N")]
+    layers: u32,
+    /// GPUs that share a layer.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    parallel: u32,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Compare(args) => run_compare(&args),
+        Command::Sweep(args) => run_sweep(&args),
+        Command::List => {
+            list();
+            Ok(())
+        }
+        Command::Calibrate(args) => {
+            print!("{}", calibrate(&args.profile, args.layers, args.parallel)?.table());
+            Ok(())
+        }
+    }
+}
+
+fn run_compare(args: &Compare) -> Result<()> {
+    let trace = args.workload.load()?;
+    let setup = args.workload.setup(args.speed)?;
+    let comparison = compare(&trace, &setup, &args.workload.policies(), args.workload.seeds);
+    if args.workload.json {
+        println!("{}", serde_json::to_string(&comparison)?);
+    } else {
+        println!("{}", args.workload.headline(&trace, args.speed));
+        println!("{}", comparison.table());
+        print!("{}", comparison.ranges());
+        println!(
+            "All figures are simulated. p99/RR and p99/LR: p99 TTFT over that of round-robin and least-request."
+        );
+    }
+    if let Some(path) = &args.report {
+        let page = report::page(&comparison, &setup)?;
+        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+fn run_sweep(args: &SweepArgs) -> Result<()> {
+    let trace = args.workload.load()?;
+    let setup = args.workload.setup(1.0)?;
+    // Session traces begin at so many sessions a second, others at the pace of the trace.
+    let (low, high) = if trace.is_paced_in_sessions() { (0.004, 0.16) } else { (0.2, 4.0) };
+    let bounds = Bounds { low: args.low.unwrap_or(low), high: args.high.unwrap_or(high), steps: args.steps };
+    ensure!(0.0 < bounds.low && bounds.low < bounds.high, "--low must be positive and below --high");
+    let found = sweep(&trace, &setup, &args.workload.policies(), args.workload.seeds, bounds);
+    if args.workload.json {
+        println!("{}", serde_json::to_string(&found)?);
+    } else {
+        println!("{}\n{}", args.workload.headline(&trace, 1.0), found.table());
+        println!("Largest speed with p95 TTFT <= 5 s and p90 TPOT <= 100 ms. All figures are simulated.");
+    }
+    Ok(())
+}
+
+fn list() {
+    println!("Policies:");
+    for kind in POLICIES.iter().chain(&ABLATIONS) {
+        println!("  {:<24} {}", kind.name, kind.summary);
+    }
+    println!("\nClasses:");
+    for class in CLASSES {
+        println!("  {:<24} {class}, {} tokens of KV", class.name, class.kv_tokens);
+    }
+}
+
+impl Workload {
+    fn load(&self) -> Result<Trace> {
+        let mut trace = match (&self.trace, self.format) {
+            (Some(path), format) => Trace::read(path, format)?,
+            (None, Some(Format::Builtin(mix))) => Trace::generate(mix, 0),
+            (None, None) => Trace::generate(Mix::Mixed, 0),
+            (None, Some(format)) => anyhow::bail!("--format {format} needs a --trace FILE"),
+        };
+        if let Some(limit) = self.limit {
+            trace.truncate(limit);
+        }
+        if let Some(adapters) = self.adapters {
+            trace.assign_adapters(adapters);
+        }
+        Ok(trace)
+    }
+
+    fn setup(&self, speed: f64) -> Result<Setup> {
+        ensure!(speed.is_finite() && speed > 0.0, "--speed must be positive");
+        ensure!(self.replicas > 0, "--replicas must be positive");
+        ensure!(self.max_seqs > 0, "--max-seqs must be positive");
+        let engine = EngineConfig {
+            max_batched_tokens: self.batched_tokens,
+            max_seqs: self.max_seqs,
+            adapter_slots: self.adapter_slots,
+            adapter_load: Duration::from_millis(self.adapter_load_ms),
+            ..EngineConfig::new(self.class)
+        };
+        Ok(Setup {
+            replicas: self.replicas,
+            engine,
+            slow: self.slow,
+            scrape: Duration::from_millis(self.scrape_ms),
+            delay: Duration::from_millis(self.delay_ms),
+            speed,
+            seed: 1,
+        })
+    }
+
+    fn policies(&self) -> Vec<PolicyKind> {
+        if self.policies.is_empty() { POLICIES.to_vec() } else { self.policies.clone() }
+    }
+
+    fn headline(&self, trace: &Trace, speed: f64) -> String {
+        format!(
+            "{}: {} requests, {} x {}, speed {speed}, {} seed{}",
+            trace.name,
+            trace.requests(),
+            self.replicas,
+            self.class,
+            self.seeds,
+            if self.seeds == 1 { "" } else { "s" },
+        )
+    }
+}
+
+fn slow(text: &str) -> Result<(usize, f64), String> {
+    let parsed =
+        text.split_once(':').and_then(|(count, factor)| Some((count.parse().ok()?, factor.parse().ok()?)));
+    parsed.filter(|(_, factor)| *factor > 0.0).ok_or_else(|| format!("{text:?} is not like 2:2.0"))
+}

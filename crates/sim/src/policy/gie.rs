@@ -1,0 +1,166 @@
+//! The Endpoint Picker of the Gateway API Inference Extension, now `llm-d-router`: its default scorers, and the newer
+//! "sticky until saturated".
+//!
+//! Its approximate prefix index is reproduced with what is known of it: blocks enter in prompt order, so the head of a
+//! prompt is evicted first; capacity counts engine blocks of 16 tokens but stores blocks of 64, so it believes in four times
+//! the real cache; a match goes on over a block that an endpoint lacks as long as another endpoint has it; and at most
+//! 131,072 tokens are matched.
+
+use std::time::Duration;
+
+use ::slotwise::{EvictionOrder, Instant, Rng};
+
+use super::load::OwnLoad;
+use super::simple::min_by;
+use super::view::CacheView;
+use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
+use crate::replica::Snapshot;
+
+const QUEUE_WEIGHT: f64 = 2.0;
+const KV_WEIGHT: f64 = 2.0;
+const PREFIX_WEIGHT: f64 = 3.0;
+const MAX_MATCH_TOKENS: u32 = 131_072;
+
+/// `queue-scorer` 2, `kv-cache-utilization-scorer` 2, `prefix-cache-scorer` 3, `max-score-picker`.
+pub(super) struct Default {
+    prefixes: Prefixes,
+    metrics: Vec<Snapshot>,
+    rng: Rng,
+}
+
+impl Default {
+    pub(super) fn new(fleet: &Fleet) -> Self {
+        Self {
+            prefixes: Prefixes::new(fleet),
+            metrics: vec![Snapshot::default(); fleet.replicas],
+            rng: Rng::new(fleet.seed),
+        }
+    }
+}
+
+impl Policy for Default {
+    fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
+        let ratios = self.prefixes.ratios(request);
+        let queues = || self.metrics.iter().map(|metrics| metrics.waiting);
+        let (min, max) = (queues().min()?, queues().max()?);
+        let score = |replica: usize| {
+            let metrics = &self.metrics[replica];
+            let queue =
+                if max == min { 1.0 } else { f64::from(max - metrics.waiting) / f64::from(max - min) };
+            let kv = (1.0 - metrics.kv_usage).clamp(0.0, 1.0);
+            QUEUE_WEIGHT * queue + KV_WEIGHT * kv + PREFIX_WEIGHT * ratios[replica]
+        };
+        let replica = min_by(self.metrics.len(), &mut self.rng, |replica| -score(replica))?;
+        self.prefixes.view.assume(now, replica, request);
+        Some(replica)
+    }
+
+    fn first_token(&mut self, _: Instant, _: u32) {}
+    fn complete(&mut self, _: Instant, _: u32, _: Finished) {}
+
+    fn report(&mut self, _: Instant, replica: usize, report: &Report) {
+        self.metrics[replica] = report.snapshot.clone();
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { metrics: true, ..Needs::default() }
+    }
+}
+
+const AFFINITY_THRESHOLD: f64 = 0.80;
+const MAX_TTFT_PENALTY_S: f64 = 18.0;
+const PEAK_PREFILL_THROUGHPUT: f64 = 15_928.0;
+const TOKEN_LOAD_THRESHOLD: f64 = 4_194_304.0;
+
+/// `prefix-cache-affinity-filter` at 0.80, then `token-load-scorer`.
+pub(super) struct Sticky {
+    prefixes: Prefixes,
+    load: OwnLoad,
+    replicas: usize,
+    rng: Rng,
+}
+
+impl Sticky {
+    pub(super) fn new(fleet: &Fleet) -> Self {
+        Self {
+            prefixes: Prefixes::new(fleet),
+            load: OwnLoad::new(fleet.replicas),
+            replicas: fleet.replicas,
+            rng: Rng::new(fleet.seed),
+        }
+    }
+
+    /// The replicas with nearly the whole prompt, unless these are so far behind that it does not pay.
+    fn affine(&self, ratios: &[f64]) -> Vec<usize> {
+        let (sticky, others): (Vec<usize>, Vec<usize>) =
+            (0..self.replicas).partition(|replica| ratios[*replica] >= AFFINITY_THRESHOLD);
+        let ttft = |replica: &usize| self.load.of(*replica).pending_tokens as f64 / PEAK_PREFILL_THROUGHPUT;
+        let least = |replicas: &[usize]| replicas.iter().map(ttft).reduce(f64::min);
+        match (least(&sticky), least(&others)) {
+            (Some(here), Some(there)) if here - there > MAX_TTFT_PENALTY_S => (0..self.replicas).collect(),
+            (Some(_), _) => sticky,
+            (None, _) => (0..self.replicas).collect(),
+        }
+    }
+}
+
+impl Policy for Sticky {
+    fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
+        let ratios = self.prefixes.ratios(request);
+        let uncached = |replica: usize| f64::from(request.input) * (1.0 - ratios[replica]);
+        let candidates = self.affine(&ratios);
+        let tokens = |at: usize| {
+            let replica = candidates[at];
+            let tokens = self.load.of(replica).pending_tokens as f64 + uncached(replica);
+            tokens.min(TOKEN_LOAD_THRESHOLD) / TOKEN_LOAD_THRESHOLD
+        };
+        let replica = candidates[min_by(candidates.len(), &mut self.rng, tokens)?];
+        self.prefixes.view.assume(now, replica, request);
+        self.load.begin(request.id, replica, uncached(replica) as u32);
+        Some(replica)
+    }
+
+    fn first_token(&mut self, _: Instant, id: u32) {
+        self.load.first_token(id);
+    }
+
+    fn complete(&mut self, _: Instant, id: u32, _: Finished) {
+        self.load.complete(id);
+    }
+}
+
+/// The approximate prefix index.
+struct Prefixes {
+    view: CacheView,
+    replicas: usize,
+    max_blocks: usize,
+}
+
+impl Prefixes {
+    fn new(fleet: &Fleet) -> Self {
+        let capacity = u64::from(fleet.class.kv_tokens) / 16 * 64;
+        Self {
+            view: CacheView::new(fleet, capacity, EvictionOrder::HeadFirst, Duration::from_secs(1)),
+            replicas: fleet.replicas,
+            max_blocks: (MAX_MATCH_TOKENS / fleet.block_tokens) as usize,
+        }
+    }
+
+    /// The share of the prompt's blocks that each replica is thought to have.
+    fn ratios(&self, request: &Incoming<'_>) -> Vec<f64> {
+        let mut matched = vec![0u32; self.replicas];
+        for block in request.blocks.iter().take(self.max_blocks) {
+            let mut held = false;
+            self.view.holders(*block, |replica| {
+                matched[replica] += 1;
+                held = true;
+            });
+            if !held {
+                break;
+            }
+        }
+        // The prompt's partial last block counts too.
+        let total = (request.blocks.len() + 1) as f64;
+        matched.into_iter().map(|blocks| f64::from(blocks) / total).collect()
+    }
+}

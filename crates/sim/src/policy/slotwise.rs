@@ -1,0 +1,170 @@
+//! Ours: the scheduler as shipped, and variants that lack one part.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use ::slotwise::{
+    AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, Instant, KvEvent, Load, Request,
+    RequestId, Scheduler, Seconds, Stored, Usage,
+};
+
+use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
+use crate::replica::KvChange;
+
+/// What is taken away or replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Variant {
+    /// Nothing: the shipped defaults, told what the operator knows of the hardware.
+    Shipped,
+    /// The eviction term.
+    NoEviction,
+    /// The KV term.
+    NoKv,
+    /// The decode term.
+    NoDecode,
+    /// The decode term's cap.
+    NoDecodeCap,
+    /// The price above cost of its own prefill.
+    PrefillAtCost,
+    /// The prefill term.
+    NoPrefill,
+    /// The adapter term.
+    NoAdapter,
+    /// Learned speeds.
+    Unlearned,
+    /// What the operator knows of the hardware, but for its KV capacity.
+    Undescribed,
+    /// Its own accounting: each request is released at once, and loads come from metrics alone.
+    ScrapedOnly,
+    /// The order in which caches evict.
+    HeadFirst,
+    /// Assumptions: KV events take their place.
+    Precise,
+    /// Corrections from `cached_tokens`.
+    NoCorrection,
+}
+
+impl Variant {
+    pub(super) fn build(self, fleet: &Fleet) -> Box<dyn Policy> {
+        Box::new(Slotwise::new(self, fleet))
+    }
+}
+
+/// A gateway that embeds the scheduler.
+struct Slotwise {
+    variant: Variant,
+    scheduler: Scheduler,
+    endpoints: Vec<EndpointId>,
+    requests: HashMap<u32, RequestId>,
+    block_size: NonZeroU32,
+}
+
+impl Slotwise {
+    fn new(variant: Variant, fleet: &Fleet) -> Self {
+        let scheduler = Scheduler::builder().seed(fleet.seed).with(|config| {
+            let weights = &mut config.weights;
+            match variant {
+                Variant::NoEviction => weights.eviction = 0.0,
+                Variant::NoKv => weights.kv = Seconds::ZERO,
+                Variant::NoDecode => weights.decode = 0.0,
+                Variant::NoDecodeCap => weights.decode_cap = Seconds::new(f64::MAX),
+                Variant::PrefillAtCost => weights.prefill = 1.0,
+                Variant::NoPrefill => weights.prefill = 0.0,
+                Variant::NoAdapter => weights.adapter = 0.0,
+                Variant::Unlearned | Variant::ScrapedOnly => config.learn_speed = false,
+                _ => {}
+            }
+        });
+        let mut scheduler = scheduler.build().expect("the variants are valid");
+        let block_size = NonZeroU32::new(fleet.block_tokens).expect("workloads have blocks");
+        let chunk = NonZeroU32::new(fleet.chunk).expect("engines compute tokens");
+        let endpoints = (0..fleet.replicas).map(|replica| {
+            let mut endpoint = Endpoint::new(format!("replica-{replica}"))
+                .block_size(block_size)
+                .kv_capacity(fleet.class.kv_tokens)
+                .adapter_slots(fleet.adapter_slots as u32)
+                .adapter_load(fleet.adapter_load);
+            if variant != Variant::Undescribed {
+                endpoint = endpoint.prefill(fleet.class.prefill_cost(chunk));
+            }
+            if variant == Variant::HeadFirst {
+                endpoint = endpoint.eviction(EvictionOrder::HeadFirst);
+            }
+            scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ")
+        });
+        let endpoints = endpoints.collect();
+        Self { variant, scheduler, endpoints, requests: HashMap::new(), block_size }
+    }
+}
+
+impl Policy for Slotwise {
+    fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
+        let mut asked = Request::new("model").blocks(request.blocks, self.block_size, request.input);
+        if let Some(adapter) = request.adapter {
+            asked = asked.adapter(adapter);
+        }
+        let dispatch = self.scheduler.pick(now, &asked).ok()?;
+        if self.variant == Variant::ScrapedOnly {
+            self.scheduler.complete(now, dispatch.request, Usage::default()).expect("just picked");
+        } else {
+            self.requests.insert(request.id, dispatch.request);
+        }
+        self.endpoints.iter().position(|endpoint| *endpoint == dispatch.endpoint)
+    }
+
+    fn first_token(&mut self, now: Instant, id: u32) {
+        if let Some(request) = self.requests.get(&id) {
+            self.scheduler.handle_first_token(now, *request).expect("in flight");
+        }
+    }
+
+    fn complete(&mut self, now: Instant, id: u32, usage: Finished) {
+        let Some(request) = self.requests.remove(&id) else { return };
+        let mut said = Usage::default().prompt_tokens(usage.prompt).completion_tokens(usage.completion);
+        if self.variant != Variant::NoCorrection {
+            said = said.cached_tokens(usage.cached);
+        }
+        self.scheduler.complete(now, request, said).expect("in flight");
+    }
+
+    fn report(&mut self, now: Instant, replica: usize, report: &Report) {
+        let snapshot = &report.snapshot;
+        let load = Load::default()
+            .waiting(snapshot.waiting)
+            .running(snapshot.running)
+            .kv_usage(snapshot.kv_usage)
+            .sampled_at(report.sampled_at);
+        let endpoint = self.endpoints[replica];
+        self.scheduler.handle_load(now, endpoint, load).expect("known");
+        let names: Vec<String> =
+            snapshot.adapters.iter().map(|adapter| crate::fleet::adapter_name(*adapter)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.scheduler.handle_adapters(now, endpoint, AdapterState::active(&names)).expect("known");
+    }
+
+    fn kv_event(&mut self, now: Instant, replica: usize, change: &KvChange) {
+        let names = |blocks: &[::slotwise::BlockHash]| -> Vec<EngineHash> {
+            blocks.iter().map(|hash| EngineHash(hash.0)).collect()
+        };
+        let endpoint = self.endpoints[replica];
+        let applied = match change {
+            KvChange::Stored { parent, blocks } => {
+                let names = names(blocks);
+                let stored = Stored::new(&names, self.block_size);
+                let stored = match parent {
+                    Some(parent) => stored.parent(EngineHash(parent.0)),
+                    None => stored,
+                };
+                self.scheduler.handle_kv_event(now, endpoint, KvEvent::Stored(stored))
+            }
+            KvChange::Removed(blocks) => {
+                self.scheduler.handle_kv_event(now, endpoint, KvEvent::Removed(&names(blocks)))
+            }
+        };
+        applied.expect("events come whole and in order");
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { metrics: true, kv_events: self.variant == Variant::Precise }
+    }
+}

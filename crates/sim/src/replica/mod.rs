@@ -1,0 +1,14 @@
+//! One model server, as vLLM runs it: continuous batching with chunked prefill over paged KV memory.
+//!
+//! A step computes up to `max_batched_tokens` tokens: first one for every sequence that decodes, then the rest of
+//! prompts that have begun, then waiting requests, first come, first served. A sequence that finds no KV memory preempts
+//! the newest one, which starts over later.
+
+mod adapters;
+mod class;
+mod engine;
+mod kv;
+
+pub use class::{CLASSES, Class, PER_SEQUENCE, Source};
+pub use engine::{Engine, EngineConfig, Job, KvChange, Snapshot, StepOutcome};
+pub use kv::KvMemory;

@@ -1,0 +1,164 @@
+//! Seeded workloads for whoever has no trace at hand.
+//!
+//! Lengths are log-normal and gaps exponential, with means near those of published traces: chats that begin with one of a
+//! few shared system prompts, coding agents that send a growing history each turn and spawn sub-agents, and single
+//! requests that share nothing.
+
+use std::time::Duration;
+
+use slotwise::Rng;
+
+use super::{Arrivals, Session, Spawn, Trace, Turn, block};
+
+/// Which kinds of session a workload has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mix {
+    /// All of the below: by requests, about half chats, a third agents, the rest without reuse.
+    #[default]
+    Mixed,
+    /// Chats with shared system prompts.
+    Chat,
+    /// Coding agents.
+    Agents,
+    /// Single requests that share nothing.
+    NoReuse,
+}
+
+/// Tokens in a prefix block.
+const BLOCK_TOKENS: u32 = 64;
+/// The longest prompt of a chat or agent: the context window, less room for an answer.
+const MAX_INPUT: u32 = 118_000;
+
+/// One kind of session.
+struct Kind {
+    /// Sessions of this kind.
+    sessions: usize,
+    /// Shared prompts that they begin with, and how long these are.
+    prompts: u64,
+    prompt: (f64, f64),
+    turns: (f64, f64),
+    /// What each turn adds to the prompt besides the last answer.
+    input: (f64, f64),
+    output: (f64, f64),
+    think: f64,
+    /// The share of sessions that spawn a sub-agent.
+    sub_agents: f64,
+}
+
+/// Mean and, relative to it, spread (the sigma of the underlying normal).
+const CHAT: Kind = Kind {
+    sessions: 2_000,
+    prompts: 24,
+    prompt: (1_600.0, 0.7),
+    turns: (4.0, 0.8),
+    input: (900.0, 1.2),
+    output: (300.0, 0.7),
+    think: 18.0,
+    sub_agents: 0.0,
+};
+
+const AGENTS: Kind = Kind {
+    sessions: 190,
+    prompts: 5,
+    prompt: (15_000.0, 0.25),
+    turns: (20.0, 0.6),
+    input: (2_200.0, 1.1),
+    output: (280.0, 0.9),
+    think: 9.0,
+    sub_agents: 0.2,
+};
+
+const NO_REUSE: Kind = Kind {
+    sessions: 2_400,
+    prompts: 0,
+    prompt: (0.0, 0.0),
+    turns: (1.0, 0.0),
+    input: (3_500.0, 1.1),
+    output: (180.0, 0.9),
+    think: 0.0,
+    sub_agents: 0.0,
+};
+
+/// Seconds over which the sessions of a workload begin at speed 1.
+const SPAN_S: f64 = 1_200.0;
+
+pub(super) fn generate(mix: Mix, seed: u64) -> Trace {
+    let kinds: &[Kind] = match mix {
+        Mix::Mixed => &[CHAT, AGENTS, NO_REUSE],
+        Mix::Chat => &[Kind { sessions: 2 * CHAT.sessions, ..CHAT }],
+        Mix::Agents => &[Kind { sessions: 2 * AGENTS.sessions, ..AGENTS }],
+        Mix::NoReuse => &[Kind { sessions: 4 * NO_REUSE.sessions, ..NO_REUSE }],
+    };
+    let mut rng = Rng::new(seed ^ 0x6e6e_2a17);
+    let mut sessions = Vec::new();
+    let mut begun = 0;
+    for (space, kind) in (1..).zip(kinds) {
+        let prompts: Vec<u32> = (0..kind.prompts).map(|_| tokens(&mut rng, kind.prompt)).collect();
+        for _ in 0..kind.sessions {
+            begun += 1;
+            let prompt = pick_prompt(&mut rng, &prompts);
+            let parent = sessions.len();
+            let session = session(&mut rng, kind, space, prompt, parent);
+            let turns = session.turns.len();
+            sessions.push(session);
+            if turns > 1 && rng.unit() < kind.sub_agents {
+                let child = sessions.len();
+                let short = Kind { turns: (6.0, 0.5), ..*kind };
+                let mut sub = self::session(&mut rng, &short, space, prompt, child);
+                sub.spawned = true;
+                let turn = 1 + rng.below(turns as u64 - 1) as usize;
+                sessions[parent].spawns.push(Spawn { turn, delay: Duration::from_secs(1), session: child });
+                sessions.push(sub);
+            }
+        }
+    }
+    let name = super::Format::Builtin(mix).to_string();
+    let arrivals = Arrivals::Poisson(f64::from(begun) / SPAN_S);
+    Trace { name, block_tokens: BLOCK_TOKENS, sessions, arrivals }
+}
+
+/// Which of the shared prompts, the first the most popular (Zipf), and how long it is.
+fn pick_prompt(rng: &mut Rng, prompts: &[u32]) -> Option<(u64, u32)> {
+    let weights: f64 = (1..=prompts.len()).map(|rank| 1.0 / rank as f64).sum();
+    let mut left = rng.unit() * weights;
+    let mut ranks = (1u64..).zip(prompts);
+    ranks
+        .find(|(rank, _)| {
+            left -= 1.0 / *rank as f64;
+            left <= 0.0
+        })
+        .map(|(rank, tokens)| (rank, *tokens))
+}
+
+fn session(rng: &mut Rng, kind: &Kind, space: u64, prompt: Option<(u64, u32)>, number: usize) -> Session {
+    let (rank, mut history) = prompt.unwrap_or((0, 0));
+    let shared = u64::from(history / BLOCK_TOKENS);
+    let count = log_normal(rng, kind.turns).round().max(1.0) as usize;
+    let mut turns = Vec::new();
+    for at in 0..count {
+        let input = history + tokens(rng, kind.input);
+        if input > MAX_INPUT {
+            break;
+        }
+        let output = tokens(rng, kind.output).min(2_000);
+        let own = (number as u64 + 1) << 8 | space;
+        let blocks = (0..u64::from(input / BLOCK_TOKENS))
+            .map(|i| if i < shared { block(space << 32 | rank, i) } else { block(own << 16, i) })
+            .collect();
+        let think = if at == 0 { 0.0 } else { -(1.0 - rng.unit()).ln() * kind.think };
+        turns.push(Turn { think: Duration::from_secs_f64(think), input, output, blocks, adapter: None });
+        history = input + output;
+    }
+    Session { turns, ..Session::default() }
+}
+
+fn tokens(rng: &mut Rng, length: (f64, f64)) -> u32 {
+    log_normal(rng, length).round().clamp(8.0, f64::from(MAX_INPUT)) as u32
+}
+
+/// A log-normal draw with this mean.
+fn log_normal(rng: &mut Rng, (mean, sigma): (f64, f64)) -> f64 {
+    let (u, v) = (1.0 - rng.unit(), rng.unit());
+    let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+    mean * (sigma * normal - sigma * sigma / 2.0).exp()
+}

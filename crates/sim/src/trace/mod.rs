@@ -1,0 +1,249 @@
+//! Workloads: recorded traces and seeded generators, in one form.
+//!
+//! A workload is a set of sessions. A session is a list of turns; a turn is sent when the one before it has been answered
+//! and its think time is over, so that a slow fleet gets its requests later (a closed loop). A request of an open-loop
+//! trace is a session of one turn.
+
+mod azure;
+mod bailian;
+mod claude;
+mod generate;
+mod mooncake;
+mod read;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slotwise::{BlockHash, Instant, Rng};
+
+pub use generate::Mix;
+pub use read::TraceError;
+
+/// A workload.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// What to call it.
+    pub name: String,
+    /// Tokens in a prefix block.
+    pub block_tokens: u32,
+    /// Sessions; sub-agents are sessions that another one spawns.
+    pub sessions: Vec<Session>,
+    /// When sessions begin.
+    pub arrivals: Arrivals,
+}
+
+/// A conversation, or a single request.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Its requests, in order.
+    pub turns: Vec<Turn>,
+    /// Sub-agents: after how many turns have been sent, how much later, and which session begins.
+    pub spawns: Vec<Spawn>,
+    /// Whether another session spawns it, so that it has no arrival of its own.
+    pub spawned: bool,
+}
+
+/// A sub-agent that begins beside its parent.
+#[derive(Clone, Copy, Debug)]
+pub struct Spawn {
+    /// The parent's turn with which it begins.
+    pub turn: usize,
+    /// How much later.
+    pub delay: Duration,
+    /// The session that begins.
+    pub session: usize,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Time since the end of the turn before.
+    pub think: Duration,
+    /// Tokens of the prompt.
+    pub input: u32,
+    /// Tokens of the answer.
+    pub output: u32,
+    /// The prompt's full blocks: equal for equal prefixes.
+    pub blocks: Arc<[BlockHash]>,
+    /// Its LoRA adapter.
+    pub adapter: Option<u32>,
+}
+
+/// When sessions begin.
+#[derive(Clone, Debug)]
+pub enum Arrivals {
+    /// At recorded times, in seconds, one for each session that is not spawned. They were rounded down to multiples of
+    /// `quantum` seconds: each seed spreads them anew.
+    Recorded {
+        /// The times.
+        seconds: Vec<f64>,
+        /// The rounding.
+        quantum: f64,
+    },
+    /// At random, in an order and with gaps that each seed draws anew: this many sessions a second at speed 1.
+    Poisson(f64),
+}
+
+impl Trace {
+    /// Reads a trace file, plain or gzipped. Without a format, the file's first line tells.
+    ///
+    /// # Errors
+    ///
+    /// With the file, the line and the reason, when the file cannot be read or a line makes no sense.
+    pub fn read(path: &Path, format: Option<Format>) -> Result<Self, TraceError> {
+        let lines = read::lines(path)?;
+        let format = match format {
+            Some(format) => format,
+            None => read::guess(path, &lines)?,
+        };
+        let mut trace = match format {
+            Format::Mooncake => mooncake::parse(path, &lines),
+            Format::Azure => azure::parse(path, &lines),
+            Format::ClaudeCode => claude::parse(path, &lines),
+            Format::Bailian => bailian::parse(path, &lines),
+            Format::Builtin(mix) => Ok(Self::generate(mix, 0)),
+        }?;
+        let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        trace.name = file.trim_end_matches(".gz").to_owned();
+        Ok(trace)
+    }
+
+    /// A workload from the seeded generator.
+    pub fn generate(mix: Mix, seed: u64) -> Self {
+        generate::generate(mix, seed)
+    }
+
+    /// Only the first `limit` requests: whole sessions, the last one cut.
+    pub fn truncate(&mut self, limit: usize) {
+        let mut left = limit;
+        for session in self.sessions.iter_mut().filter(|session| !session.spawned) {
+            session.turns.truncate(left);
+            left -= session.turns.len();
+            let turns = session.turns.len();
+            session.spawns.retain(|spawn| spawn.turn < turns);
+        }
+        // Sub-agents whose parent is gone stay in the list, where nobody starts them.
+    }
+
+    /// The requests of all sessions.
+    pub fn requests(&self) -> usize {
+        self.sessions.iter().map(|session| session.turns.len()).sum()
+    }
+
+    /// When each session begins, at `speed` times the trace's own pace: (time, session), in order of time.
+    pub fn schedule(&self, speed: f64, seed: u64) -> Vec<(Instant, usize)> {
+        let mut rng = Rng::new(seed ^ 0x5eed_0fa2);
+        let mut sessions: Vec<usize> = (0..self.sessions.len()).filter(|s| self.begins(*s)).collect();
+        let at = |seconds: f64| Instant::ORIGIN + Duration::from_secs_f64(seconds / speed);
+        match &self.arrivals {
+            Arrivals::Recorded { seconds, quantum } => {
+                let mut schedule: Vec<_> = sessions
+                    .iter()
+                    .zip(seconds)
+                    .map(|(session, second)| (at(second + rng.unit() * quantum), *session))
+                    .collect();
+                schedule.sort_unstable();
+                schedule
+            }
+            Arrivals::Poisson(rate) => {
+                for i in (1..sessions.len()).rev() {
+                    sessions.swap(i, rng.below(i as u64 + 1) as usize);
+                }
+                let gap = |now: &mut f64, session| {
+                    *now -= (1.0 - rng.unit()).ln() / rate;
+                    Some((at(*now), session))
+                };
+                sessions.into_iter().scan(0.0, gap).collect()
+            }
+        }
+    }
+
+    /// Whether its speed is in sessions a second, not in multiples of a recorded pace.
+    pub fn is_paced_in_sessions(&self) -> bool {
+        matches!(self.arrivals, Arrivals::Poisson(rate) if rate.to_bits() == 1f64.to_bits())
+    }
+
+    /// Gives each session one of `count` LoRA adapters, the first the most popular (Zipf with exponent 1).
+    pub fn assign_adapters(&mut self, count: u32) {
+        let mut rng = Rng::new(0x10a5);
+        let total: f64 = (1..=count).map(|rank| 1.0 / f64::from(rank)).sum();
+        for session in &mut self.sessions {
+            let mut left = rng.unit() * total;
+            let rank = (1..count).find(|rank| {
+                left -= 1.0 / f64::from(*rank);
+                left <= 0.0
+            });
+            let adapter = rank.unwrap_or(count) - 1;
+            for turn in &mut session.turns {
+                turn.adapter = Some(adapter);
+                // Equal text under different adapters shares no cache.
+                turn.blocks = turn.blocks.iter().map(|hash| block(u64::from(adapter) + 1, hash.0)).collect();
+            }
+        }
+    }
+
+    fn begins(&self, session: usize) -> bool {
+        let session = &self.sessions[session];
+        !session.spawned && !session.turns.is_empty()
+    }
+}
+
+/// A trace format, or one of the built-in workloads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// Mooncake's JSONL: `timestamp` in ms, `input_length`, `output_length`, `hash_ids` of 512-token blocks.
+    Mooncake,
+    /// Azure's CSV: `TIMESTAMP`, `ContextTokens`, `GeneratedTokens`; no prefixes.
+    Azure,
+    /// Sessions of a coding agent as JSONL, with think times and sub-agents.
+    ClaudeCode,
+    /// Qwen-Bailian's JSONL: `chat_id`, `parent_chat_id`, `timestamp` in s, lengths, `hash_ids` of 16-token blocks.
+    Bailian,
+    /// The generator.
+    Builtin(Mix),
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "mooncake" => Ok(Self::Mooncake),
+            "azure" => Ok(Self::Azure),
+            "claude-code" => Ok(Self::ClaudeCode),
+            "bailian" => Ok(Self::Bailian),
+            "mixed" => Ok(Self::Builtin(Mix::Mixed)),
+            "chat" => Ok(Self::Builtin(Mix::Chat)),
+            "agents" => Ok(Self::Builtin(Mix::Agents)),
+            "no-reuse" => Ok(Self::Builtin(Mix::NoReuse)),
+            _ => Err(format!(
+                "no format is called {name:?}; files: mooncake, azure, claude-code, bailian; built in: mixed, chat, \
+                 agents, no-reuse"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mooncake => "mooncake",
+            Self::Azure => "azure",
+            Self::ClaudeCode => "claude-code",
+            Self::Bailian => "bailian",
+            Self::Builtin(Mix::Mixed) => "mixed",
+            Self::Builtin(Mix::Chat) => "chat",
+            Self::Builtin(Mix::Agents) => "agents",
+            Self::Builtin(Mix::NoReuse) => "no-reuse",
+        })
+    }
+}
+
+/// The hash of a block that a trace calls `id` in the space `space`.
+fn block(space: u64, id: u64) -> BlockHash {
+    let mut rng = Rng::new(space.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ id);
+    BlockHash(rng.next_u64())
+}

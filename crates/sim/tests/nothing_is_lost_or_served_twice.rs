@@ -1,0 +1,106 @@
+//! Every request has exactly one end, under every policy and when memory is short.
+
+mod support;
+
+use proptest::prelude::*;
+use slotwise::{BlockHash, Rng};
+use slotwise_sim::fleet::{Record, simulate};
+use slotwise_sim::policy::{ABLATIONS, POLICIES, PolicyKind};
+use slotwise_sim::replica::{Class, Engine, EngineConfig, Job};
+use support::{mixed, setup};
+
+fn check(record: &Record, requests: usize, name: &str) {
+    assert_eq!(record.requests.len(), requests, "{name}");
+    for request in &record.requests {
+        match request.replica {
+            Some(_) => {
+                let (first, finished) = (request.first_token.expect(name), request.finished.expect(name));
+                assert!(request.arrived < first && first <= finished, "{name}: {request:?}");
+                assert!(request.cached < request.input, "{name}: {request:?}");
+            }
+            None => assert!(request.first_token.is_none() && request.finished.is_none(), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn under_every_policy() {
+    let trace = mixed(350);
+    for kind in POLICIES.iter().chain(&ABLATIONS) {
+        let record = simulate(&trace, &setup(4), kind);
+        check(&record, trace.requests(), kind.name);
+        assert!(record.requests.iter().all(|request| request.replica.is_some()), "{}", kind.name);
+    }
+}
+
+#[test]
+fn when_sequences_lose_their_memory_to_older_ones() {
+    let trace = mixed(350);
+    let mut setup = setup(2);
+    setup.engine = EngineConfig::new(Class { kv_tokens: 30_000, ..Class::default() });
+    let record = simulate(&trace, &setup, &PolicyKind::named("least-request").expect("known"));
+    check(&record, trace.requests(), "small memory");
+    assert!(record.preemptions > 0);
+    let rejected = record.requests.iter().filter(|request| request.replica.is_none());
+    assert!(rejected.clone().count() > 0 && rejected.clone().all(|request| request.input > 28_000));
+}
+
+#[test]
+fn with_more_adapters_than_slots() {
+    let mut trace = mixed(300);
+    trace.assign_adapters(12);
+    let mut setup = setup(2);
+    setup.engine.adapter_slots = 3;
+    for policy in ["round-robin", "slotwise"] {
+        let record = simulate(&trace, &setup, &PolicyKind::named(policy).expect("known"));
+        check(&record, trace.requests(), policy);
+        assert!(record.adapter_loads >= 12);
+    }
+}
+
+proptest! {
+    /// An engine by itself: everything that enters leaves once, its tokens were computed or cached, and its memory is
+    /// empty in the end.
+    #[test]
+    fn one_engine_serves_each_job_once(
+        seed in any::<u64>(),
+        kv_tokens in 2_000u32..20_000,
+        jobs in prop::collection::vec((1u32..3_000, 1u32..60, 0u64..4, prop::option::of(0u32..5)), 1..60),
+    ) {
+        let class = Class { kv_tokens, ..Class::default() };
+        let config = EngineConfig { max_seqs: 8, adapter_slots: 2, ..EngineConfig::new(class) };
+        let mut engine = Engine::new(config, 64);
+        let mut rng = Rng::new(seed);
+        let (mut expected, mut first, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        let mut step = |engine: &mut Engine| {
+            if engine.start_step().is_none() {
+                return false;
+            }
+            let outcome = engine.finish_step();
+            first.extend(outcome.first_tokens.iter().map(|(id, _)| *id));
+            finished.extend(outcome.finished);
+            true
+        };
+        for (id, (input, output, prompt, adapter)) in (0..).zip(jobs) {
+            let blocks = (0..u64::from(input / 64)).map(|block| BlockHash(prompt * 1_000 + block)).collect();
+            let job = Job { id, input, output, blocks, adapter };
+            if engine.fits(&job) {
+                expected.push(id);
+                engine.enqueue(job);
+            }
+            for _ in 0..rng.below(4) {
+                step(&mut engine);
+            }
+        }
+        let mut steps = 0;
+        while step(&mut engine) {
+            steps += 1;
+            prop_assert!(steps < 100_000, "it never ends");
+        }
+        first.sort_unstable();
+        finished.sort_unstable();
+        prop_assert_eq!(&first, &expected);
+        prop_assert_eq!(&finished, &expected);
+        prop_assert_eq!((engine.in_flight(), engine.kv_used()), (0, 0));
+    }
+}
