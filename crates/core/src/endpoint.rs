@@ -50,7 +50,7 @@ pub struct Endpoint {
     #[cfg_attr(feature = "serde", serde(default))]
     pub adapter_slots: Option<NonZeroU32>,
     /// How long it takes to load an adapter; none means [`Config::adapter_load`](crate::Config::adapter_load).
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option", default))]
     pub adapter_load: Option<Duration>,
     /// What a prompt costs its hardware; none means [`Config::prefill`](crate::Config::prefill).
     #[cfg_attr(feature = "serde", serde(default))]

@@ -178,6 +178,40 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// Durations as seconds, for people who read and write configuration and answers.
+#[cfg(feature = "serde")]
+pub(crate) mod as_seconds {
+    use core::time::Duration;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(length: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(length.as_secs_f64())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
+    }
+
+    /// The same for durations that may be missing.
+    pub(crate) mod option {
+        use super::{Deserialize, Deserializer, Duration, Error, Serializer};
+
+        pub(crate) fn serialize<S: Serializer>(length: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+            match length {
+                Some(length) => to.serialize_some(&length.as_secs_f64()),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+            let seconds = Option::<f64>::deserialize(from)?;
+            seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
+        }
+    }
+}
+
 /// What is left of a quantity after `x` mean lifetimes: `exp(-x)` to within 1.2 % of the start value.
 ///
 /// `1 / (1 + x + x²/2 + x³/6 + x⁴/24)`, because libraries round `exp` differently from platform to platform, while

@@ -199,7 +199,7 @@ fn escape(text: &str) -> String {
 const HEAD: &str = "<!doctype html><html lang=en><head><meta charset=utf-8><title>slotwise-sim</title><style>\
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.2rem .6rem;text-align:right;\
-border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}.ours{font-weight:700;background:#eef6ee}\
+border-bottom:1px solid #ddd;white-space:nowrap}th:first-child,td:first-child{text-align:left}.ours{font-weight:700;background:#eef6ee}\
 .bars{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;align-items:center}.bars span{display:inline-block;\
 height:1em;margin-right:.5rem;vertical-align:middle}.bars div+div{white-space:nowrap}\
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1rem}figure{margin:0}\

@@ -10,7 +10,7 @@ use support::{mixed, poisson, setup};
 
 #[test]
 fn same_seed_same_bytes() {
-    let trace = mixed(300);
+    let trace = mixed(150);
     let run = || serde_json::to_string(&compare(&trace, &setup(4), &POLICIES, 2)).expect("serializable");
     assert_eq!(run(), run());
 }
@@ -43,7 +43,7 @@ fn round_robin_on_equal_replicas_is_fair() {
 
 #[test]
 fn with_one_replica_all_policies_are_equal() {
-    let trace = mixed(300);
+    let trace = mixed(100);
     let ends = |kind: &PolicyKind| {
         let record = simulate(&trace, &setup(1), kind);
         record.requests.iter().map(|r| (r.arrived, r.first_token, r.finished, r.cached)).collect::<Vec<_>>()

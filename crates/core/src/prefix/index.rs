@@ -27,8 +27,10 @@ pub struct IndexLimits {
     /// Pairs of an endpoint and a block that it holds, over the whole pool. About 130 bytes each.
     pub blocks: usize,
     /// Blocks used within this time belong to an endpoint's warm working set.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub warm_window: Duration,
     /// An engine that publishes events has this long after a first token to confirm the prompt's blocks.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub confirm_within: Duration,
 }
 

@@ -48,18 +48,21 @@ pub struct Config {
     /// LoRA adapters that fit side by side on an endpoint that does not say.
     pub adapter_slots: NonZeroU32,
     /// How long an endpoint that does not say takes to load an adapter.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub adapter_load: Duration,
     /// What a prompt costs an endpoint that does not say.
     pub prefill: PrefillCost,
     /// Whether each endpoint's speed is learned from its first tokens.
     pub learn_speed: bool,
     /// After this time, little is left of the confidence in a load report.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub report_lifetime: Duration,
     /// The prices of the default profile.
     pub weights: CostWeights,
     /// Fallbacks that a [`Dispatch`](crate::Dispatch) names besides the endpoint.
     pub alternatives: usize,
     /// Requests of negative priority are refused while even the best endpoint has more than this booked before them.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub shed_above: Duration,
 }
 

@@ -29,6 +29,7 @@ pub struct Dispatch {
     /// What the endpoint costs this request.
     pub cost: Seconds,
     /// How long the request waited for the decision.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queued: Duration,
 }
 
@@ -40,6 +41,7 @@ pub struct Rejected {
     /// Why.
     pub reason: RejectReason,
     /// When it may be worth another try, if that can be told.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub retry_after: Option<Duration>,
 }
 

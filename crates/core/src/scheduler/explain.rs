@@ -6,7 +6,8 @@ use core::fmt;
 
 use super::Scheduler;
 use super::decision::{RejectReason, Rejected};
-use super::pick::{Key, Reading};
+use super::ranking::{Key, Ranking};
+use super::reading::Reading;
 use crate::endpoint::EndpointId;
 use crate::profile::Terms;
 use crate::request::Request;
@@ -103,12 +104,13 @@ impl Scheduler {
         let mut reading = Reading::default();
         self.read(request, &mut reading);
         let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
-        let decided = self.weigh(now, request, &reading, 0, |slot, assessment| {
+        let mut ranking = Ranking::new(1);
+        let chosen = self.weigh(now, request, &reading, &mut ranking, |slot, assessment| {
             let candidate = Candidate {
                 endpoint: slot.id,
                 name: slot.endpoint.name.clone(),
                 excluded: assessment.excluded,
-                cached_tokens: assessment.hit,
+                cached_tokens: assessment.found.tokens,
                 first_token_in: assessment.wait + assessment.work,
                 terms: assessment.terms,
                 cost: assessment.terms.total(),
@@ -119,8 +121,10 @@ impl Scheduler {
             None => (false, Some(*key), None),
             Some(_) => (true, None, Some(candidate.endpoint)),
         });
+        let gone = Rejected { reason: RejectReason::NoEndpoints, retry_after: None };
+        let best = || ranking.split().map(|((endpoint, _), _)| *endpoint).ok_or(gone);
         Explanation {
-            verdict: decided.map(|ranked| ranked.first()),
+            verdict: chosen.and_then(|()| best()),
             prompt_tokens: reading.tokens,
             best_cached_tokens: reading.best_hit,
             candidates: candidates.into_iter().map(|(_, candidate)| candidate).collect(),

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use super::pick::hit_tokens;
 use super::{InFlight, Scheduler};
 use crate::endpoint::EndpointId;
 use crate::pool::UnknownEndpoint;
@@ -30,7 +29,9 @@ impl Scheduler {
                 let begun =
                     slot.book.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
                 let service = Seconds::from(now.saturating_since(begun));
-                let described = slot.prefill.service(request.prompt.tokens - request.hit, request.hit);
+                let described = slot
+                    .prefill
+                    .service(request.prompt.span.tokens().saturating_sub(request.hit), request.hit);
                 slot.speed.observe(now, service, described);
             }
         }
@@ -126,9 +127,8 @@ impl Scheduler {
             // The hashes are of blocks of another length.
             prompt.chain.clear();
         }
-        let depth = self.prefixes.depth(to.slot, &prompt.chain);
-        let hit = hit_tokens(depth, prompt.block_tokens, prompt.tokens);
-        if let Some(request) = self.place(now, to, hit, prompt) {
+        let found = prompt.span.found(self.prefixes.depth(to.slot, &prompt.chain));
+        if let Some(request) = self.place(now, to, found, prompt) {
             self.requests.insert(id.0, request);
         }
         self.counters.redirected += 1;
@@ -144,7 +144,8 @@ impl Scheduler {
     ) {
         let chain = core::mem::take(&mut request.prompt.chain);
         if let Ok(slot) = pool.get(request.reservation.endpoint()) {
-            if slot.precise && request.prompt.confirmable && !chain.is_empty() {
+            // Events name token ids, so they say nothing about text.
+            if slot.precise && request.prompt.text.is_none() && !chain.is_empty() {
                 prefixes.expect_confirmation(slot.id.slot, chain, request.reservation.order(), now);
             }
         }
@@ -174,8 +175,8 @@ impl Scheduler {
 
     /// The engine found fewer cached tokens than expected, so it has evicted what had not been used for as long.
     fn correct(&mut self, request: &InFlight, cached: u32) {
-        let block = request.prompt.block_tokens;
-        let slack = block + request.prompt.tokens / SLACK_SHARE;
+        let block = request.prompt.span.block_tokens();
+        let slack = block.saturating_add(request.prompt.span.tokens() / SLACK_SHARE);
         let Some(evidence) = request.evidence else { return };
         if cached.saturating_add(slack) >= request.hit {
             return;

@@ -2,7 +2,8 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | `pick` | where a request goes, and what is reserved for it |
+//! | `reading` | what a prompt is, and who holds how much of it |
+//! | `pick`, `ranking` | where a request goes, and what is reserved for it |
 //! | `life` | what its first token, its end and its failure change |
 //! | `news` | what endpoints, their loads, adapters and KV events change |
 //! | `explain`, `stats` | nothing: they look |
@@ -13,6 +14,8 @@ mod explain;
 mod life;
 mod news;
 mod pick;
+mod ranking;
+mod reading;
 mod stats;
 
 use core::time::Duration;
@@ -69,7 +72,7 @@ pub struct Scheduler {
     /// Seconds from dispatch to completion.
     mean_residence: MovingMean,
     counters: stats::Counters,
-    scratch: pick::Reading,
+    scratch: reading::Reading,
 }
 
 /// A request from its dispatch to its end.
@@ -116,7 +119,7 @@ impl Scheduler {
             mean_output: MovingMean::starting_at(200.0),
             mean_residence: MovingMean::starting_at(5.0),
             counters: stats::Counters::default(),
-            scratch: pick::Reading::default(),
+            scratch: reading::Reading::default(),
             hasher,
             config,
         })

@@ -75,6 +75,7 @@ pub struct EndpointStats {
     /// Our requests past their first token.
     pub running: u32,
     /// Predicted prefill of the pending ones.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub booked: Duration,
     /// Tokens of our prompts and answers in flight.
     pub kv_tokens: u64,
@@ -85,6 +86,7 @@ pub struct EndpointStats {
     /// Requests of others that run there, as far as reports tell.
     pub foreign_running: f64,
     /// How old the last load report is; none if there was none.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub report_age: Option<Duration>,
     /// Seconds that it takes for a second of described work.
     pub slowness: f64,

@@ -1,0 +1,232 @@
+//! A request's prompt, hashed for each block size in the pool and looked up.
+
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+use super::Scheduler;
+use crate::pool::Slot;
+use crate::prefix::{BlockHash, Namespace};
+use crate::request::{Prompt, Request};
+
+/// What a prompt is, and who holds how much of it. Its buffers are used again for the next request.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Tokens of the prompt: counted, or estimated from text.
+    pub(super) tokens: u32,
+    /// The most tokens that any endpoint holds.
+    pub(super) best_hit: u32,
+    /// The model's key.
+    pub(super) model: u64,
+    /// The adapter's key.
+    pub(super) adapter: Option<u64>,
+    /// What equal prompts, or the requests of a session, have in common: for ties.
+    pub(super) identity: u64,
+    chains: Chains,
+}
+
+/// The prompt in blocks of each size that the pool has.
+#[derive(Debug, Default)]
+struct Chains {
+    list: Vec<Chain>,
+    used: usize,
+    /// The one chain serves all endpoints.
+    any_block_size: bool,
+}
+
+#[derive(Debug)]
+struct Chain {
+    block_size: NonZeroU32,
+    span: Span,
+    hashes: Vec<BlockHash>,
+    /// By slot, how many of the blocks the endpoint holds.
+    depths: Vec<u32>,
+}
+
+/// A prompt's length in three units: tokens, blocks, and what it came in (bytes or tokens).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// Bytes or tokens of the prompt.
+    length: u64,
+    /// Bytes or tokens of a block.
+    block: u64,
+    /// Tokens of the prompt.
+    tokens: u32,
+}
+
+impl Scheduler {
+    /// Hashes the prompt for each block size in the pool, and looks up who holds how much of it.
+    pub(super) fn read(&self, request: &Request<'_>, reading: &mut Reading) {
+        let namespace = Namespace::new(request.model).adapter(request.adapter).salt(request.cache_salt);
+        let limit = self.config.max_prompt_blocks;
+        reading.model = self.hasher.name(request.model);
+        reading.adapter = request.adapter.map(|name| self.hasher.name(name));
+        let chains = &mut reading.chains;
+        match request.prompt {
+            Prompt::Text(text) => {
+                let tokens = self.bytes_per_token.tokens(reading.model, text.len());
+                reading.tokens = tokens;
+                chains.reset(self.pool.block_sizes(), |block_size, chain| {
+                    let block = u64::from(block_size.get()) * 4;
+                    chain.span = Span { length: text.len() as u64, block, tokens };
+                    self.hasher.text(namespace, text, block_size, limit, &mut chain.hashes);
+                });
+            }
+            Prompt::Tokens(ids) => {
+                reading.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                let tokens = reading.tokens;
+                chains.reset(self.pool.block_sizes(), |block_size, chain| {
+                    chain.span = Span::of_tokens(tokens, block_size);
+                    self.hasher.tokens(namespace, ids, block_size, limit, &mut chain.hashes);
+                });
+            }
+            Prompt::Blocks { hashes, block_size, tokens } => {
+                reading.tokens = tokens;
+                let full = (tokens / block_size) as usize;
+                chains.reset([block_size].into_iter(), |block_size, chain| {
+                    chain.span = Span::of_tokens(tokens, block_size);
+                    chain.hashes.extend_from_slice(&hashes[..hashes.len().min(limit).min(full)]);
+                });
+                chains.any_block_size = true;
+            }
+        }
+        reading.best_hit = 0;
+        for chain in chains.iter_mut() {
+            chain.depths.resize(self.pool.slots(), 0);
+            let (depths, mut deepest) = (&mut chain.depths, 0);
+            self.prefixes.levels(&chain.hashes, |depth, endpoints| {
+                deepest = deepest.max(depth);
+                for slot in endpoints.iter() {
+                    depths[slot as usize] = depths[slot as usize].max(depth);
+                }
+            });
+            reading.best_hit = reading.best_hit.max(chain.span.hit(deepest));
+        }
+        let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
+        reading.identity = match (request.session, last) {
+            (Some(session), _) => self.hasher.name(session),
+            (None, Some(last)) => last.0,
+            // Nothing tells this prompt from another: its number does, so that such prompts spread.
+            (None, None) => self.next_request,
+        };
+    }
+}
+
+impl Reading {
+    /// How many of the prompt's blocks the endpoint can use, and how many tokens these are.
+    pub(super) fn found(&self, slot: &Slot) -> Found {
+        self.chains.of(slot).map_or_else(Found::default, |chain| {
+            let depth = chain.depths.get(slot.id.slot as usize).copied().unwrap_or(0);
+            chain.span.found(depth)
+        })
+    }
+
+    /// The blocks for this endpoint, and how long they are.
+    pub(super) fn take(&mut self, slot: &Slot) -> (Vec<BlockHash>, Span) {
+        let tokens = self.tokens;
+        match self.chains.of_mut(slot) {
+            Some(chain) => (core::mem::take(&mut chain.hashes), chain.span),
+            None => (Vec::new(), Span::of_tokens(tokens, slot.endpoint.block_size)),
+        }
+    }
+}
+
+/// Cached blocks that a request can use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    /// Blocks.
+    pub(super) blocks: u32,
+    /// Tokens.
+    pub(super) tokens: u32,
+}
+
+impl Span {
+    fn of_tokens(tokens: u32, block_size: NonZeroU32) -> Self {
+        Self { length: u64::from(tokens), block: u64::from(block_size.get()), tokens }
+    }
+
+    /// What an endpoint that holds `depth` blocks can use of them: never the prompt's last token, which is computed in
+    /// any case, nor the block that it is in.
+    pub(super) fn found(self, depth: u32) -> Found {
+        let usable = self.length.saturating_sub(1) / self.block;
+        let blocks = u64::from(depth).min(usable);
+        let tokens =
+            u128::from(blocks * self.block) * u128::from(self.tokens) / u128::from(self.length.max(1));
+        Found { blocks: blocks as u32, tokens: tokens as u32 }
+    }
+
+    /// Tokens of the prompt.
+    pub(super) const fn tokens(self) -> u32 {
+        self.tokens
+    }
+
+    /// Tokens of a block, at least one.
+    pub(super) fn block_tokens(self) -> u32 {
+        let tokens =
+            (u128::from(self.block) * u128::from(self.tokens)).div_ceil(u128::from(self.length.max(1)));
+        u32::try_from(tokens).unwrap_or(u32::MAX).max(1)
+    }
+
+    fn hit(self, depth: u32) -> u32 {
+        self.found(depth).tokens
+    }
+}
+
+impl Chains {
+    /// Empties the chains and fills one for each block size.
+    fn reset(
+        &mut self,
+        block_sizes: impl Iterator<Item = NonZeroU32>,
+        mut fill: impl FnMut(NonZeroU32, &mut Chain),
+    ) {
+        self.used = 0;
+        self.any_block_size = false;
+        for block_size in block_sizes {
+            if self.used == self.list.len() {
+                let span = Span::of_tokens(0, block_size);
+                self.list.push(Chain { block_size, span, hashes: Vec::new(), depths: Vec::new() });
+            }
+            let chain = &mut self.list[self.used];
+            chain.block_size = block_size;
+            chain.hashes.clear();
+            chain.depths.clear();
+            fill(block_size, chain);
+            self.used += 1;
+        }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Chain> {
+        self.list[..self.used].iter_mut()
+    }
+
+    fn of(&self, slot: &Slot) -> Option<&Chain> {
+        self.list[..self.used]
+            .iter()
+            .find(|c| self.any_block_size || c.block_size == slot.endpoint.block_size)
+    }
+
+    fn of_mut(&mut self, slot: &Slot) -> Option<&mut Chain> {
+        let any = self.any_block_size;
+        self.iter_mut().find(|chain| any || chain.block_size == slot.endpoint.block_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_of_the_last_token_is_never_found() {
+        let sixteen = NonZeroU32::new(16).expect("not zero");
+        let hit = |tokens: u32, depth: u32| Span::of_tokens(tokens, sixteen).hit(depth);
+        assert_eq!([hit(64, 4), hit(65, 4), hit(64, 2), hit(1, 1), hit(0, 9)], [48, 64, 32, 0, 0]);
+    }
+
+    #[test]
+    fn blocks_of_text_are_as_many_tokens_as_their_share_of_it() {
+        let text = Span { length: 6_400, block: 64, tokens: 1_333 };
+        assert_eq!((text.found(50).tokens, text.found(100).blocks), (666, 99));
+        assert_eq!(text.block_tokens(), 14);
+        let longest = Span { length: u64::MAX, block: 1 << 34, tokens: u32::MAX };
+        assert!(longest.found(u32::MAX).tokens > 0 && longest.block_tokens() == 4);
+    }
+}

@@ -1,0 +1,318 @@
+//! The language of the JSON vectors: steps with times, and the answers that every language must give.
+//!
+//! The same files are meant for every binding, so everything here is plain data: endpoints go by their names, requests by
+//! their numbers, prompts of any length are said in a few characters, and an error is its message.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use slotwise::{
+    AdapterState, BlockHash, Config, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load,
+    Priority, Prompt, Request, RequestId, Role, Scheduler, Stored, Usage,
+};
+
+/// One file.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Vector {
+    /// What it shows.
+    pub(crate) doc: String,
+    /// The configuration, where it is not the default.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    config: Value,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One input and the answer to it.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Step {
+    at_us: u64,
+    #[serde(flatten)]
+    input: BTreeMap<String, Value>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(crate) expect: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedRequest {
+    model: String,
+    adapter: Option<String>,
+    cache_salt: Option<String>,
+    #[serde(default)]
+    prompt: AskedPrompt,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default)]
+    flow: String,
+    session: Option<String>,
+    deadline_us: Option<u64>,
+    #[serde(default)]
+    expected_output: u32,
+    #[serde(default)]
+    role: Role,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+/// A prompt in a few characters.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum AskedPrompt {
+    /// Texts, each repeated so many times, one after the other.
+    Text(Vec<(String, usize)>),
+    /// Ranges of token ids, one after the other.
+    Tokens(Vec<(u32, u32)>),
+    /// Ready hashes.
+    Blocks { hashes: Vec<u64>, block_size: NonZeroU32, tokens: u32 },
+}
+
+impl Default for AskedPrompt {
+    fn default() -> Self {
+        Self::Text(Vec::new())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum AskedEvent {
+    Stored {
+        blocks: Vec<u64>,
+        parent: Option<u64>,
+        tokens: Option<Vec<(u32, u32)>>,
+        block_size: NonZeroU32,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+    },
+    Removed(Vec<u64>),
+    Cleared,
+}
+
+#[derive(Deserialize)]
+struct Named<T> {
+    endpoint: String,
+    #[serde(flatten)]
+    rest: T,
+}
+
+/// A scheduler under test, driven by steps.
+pub(crate) struct Runner {
+    scheduler: Scheduler,
+    /// Ids of endpoints that have left are still asked about.
+    endpoints: BTreeMap<String, EndpointId>,
+}
+
+impl Runner {
+    pub(crate) fn new(vector: &Vector) -> Self {
+        let config: Config = match &vector.config {
+            Value::Null => Config::default(),
+            config => serde_json::from_value(config.clone()).expect("a configuration"),
+        };
+        Self { scheduler: Scheduler::new(config).expect("a valid configuration"), endpoints: BTreeMap::new() }
+    }
+
+    /// The answer to a step.
+    pub(crate) fn answer(&mut self, step: &Step) -> Value {
+        let now = Instant::from_micros(step.at_us);
+        let (verb, argument) = step.input.iter().next().expect("a verb");
+        let scheduler = &mut self.scheduler;
+        match verb.as_str() {
+            "add_endpoint" => {
+                let endpoint: Endpoint = read(argument);
+                let name = endpoint.name.clone();
+                match scheduler.add_endpoint(now, endpoint) {
+                    Ok(id) => {
+                        self.endpoints.insert(name, id);
+                        json!({"endpoint": id.as_u64()})
+                    }
+                    Err(error) => refused(error),
+                }
+            }
+            "update_endpoint" => {
+                let endpoint: Endpoint = read(argument);
+                let id = self.endpoints[&endpoint.name];
+                answer(scheduler.update_endpoint(now, id, endpoint))
+            }
+            "remove_endpoint" => match scheduler.remove_endpoint(now, self.endpoints[text(argument)]) {
+                Ok(removed) => {
+                    let requests: Vec<u64> = removed.in_flight.iter().map(|id| id.as_u64()).collect();
+                    json!({"in_flight": requests})
+                }
+                Err(error) => refused(error),
+            },
+            "drain_endpoint" => answer(scheduler.drain_endpoint(now, self.endpoints[text(argument)])),
+            "resume_endpoint" => answer(scheduler.resume_endpoint(now, self.endpoints[text(argument)])),
+            "handle_load" => {
+                let Named::<Load> { endpoint, rest } = read(argument);
+                answer(scheduler.handle_load(now, self.endpoints[&endpoint], rest))
+            }
+            "handle_adapters" => {
+                #[derive(Deserialize)]
+                struct Report {
+                    active: Vec<String>,
+                    #[serde(default)]
+                    slots: u32,
+                }
+                let Named::<Report> { endpoint, rest } = read(argument);
+                let active: Vec<&str> = rest.active.iter().map(String::as_str).collect();
+                let state = AdapterState::active(&active).slots(rest.slots);
+                answer(scheduler.handle_adapters(now, self.endpoints[&endpoint], state))
+            }
+            "handle_kv_event" => {
+                let Named::<BTreeMap<String, Value>> { endpoint, rest } = read(argument);
+                let id = self.endpoints[&endpoint];
+                let event: AskedEvent = read(&rest["event"]);
+                answer(handle_kv_event(scheduler, now, id, &event))
+            }
+            "pick" => {
+                let asked: AskedRequest = read(argument);
+                match asked.with_request(|request| scheduler.pick(now, request)) {
+                    Ok(dispatch) => json!({
+                        "request": dispatch.request.as_u64(),
+                        "endpoint": name(scheduler, dispatch.endpoint),
+                        "alternatives": dispatch.alternatives.iter().map(|id| name(scheduler, *id)).collect::<Vec<_>>(),
+                        "prompt_tokens": dispatch.prompt_tokens,
+                        "cached_tokens": dispatch.cached_tokens,
+                        "best_cached_tokens": dispatch.best_cached_tokens,
+                        "cost_s": dispatch.cost.get(),
+                    }),
+                    Err(rejected) => json!({
+                        "rejected": rejected.reason,
+                        "http_status": rejected.http_status(),
+                        "retry_after_s": rejected.retry_after.map(|after| after.as_secs_f64()),
+                    }),
+                }
+            }
+            "explain" => {
+                let asked: AskedRequest = read(argument);
+                let explanation = asked.with_request(|request| scheduler.explain(now, request));
+                let candidates = explanation.candidates.iter().map(|candidate| {
+                    json!({
+                        "endpoint": candidate.name,
+                        "excluded": candidate.excluded,
+                        "cached_tokens": candidate.cached_tokens,
+                        "terms": candidate.terms,
+                        "cost_s": candidate.cost,
+                    })
+                });
+                json!({"candidates": candidates.collect::<Vec<_>>()})
+            }
+            "handle_first_token" => answer(scheduler.handle_first_token(now, request(argument))),
+            "handle_tokens" => {
+                let (id, tokens): (u64, u32) = read(argument);
+                answer(scheduler.handle_tokens(now, RequestId::from_u64(id), tokens))
+            }
+            "complete" => {
+                let (id, usage): (u64, Usage) = read(argument);
+                answer(scheduler.complete(now, RequestId::from_u64(id), usage))
+            }
+            "fail" => {
+                let (id, failure): (u64, Failure) = read(argument);
+                answer(scheduler.fail(now, RequestId::from_u64(id), failure))
+            }
+            "cancel" => json!(scheduler.cancel(now, request(argument))),
+            "redirect" => {
+                let (id, endpoint): (u64, String) = read(argument);
+                answer(scheduler.redirect(now, RequestId::from_u64(id), self.endpoints[&endpoint]))
+            }
+            "stats" => {
+                let stats = serde_json::to_value(scheduler.stats()).expect("serializable");
+                // Of all the figures, those that the step asks for.
+                select(&stats, argument)
+            }
+            unknown => panic!("no verb is called {unknown}"),
+        }
+    }
+}
+
+impl AskedRequest {
+    fn with_request<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+        let labels: Vec<(&str, &str)> = self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let mut request = Request::new(&self.model)
+            .priority(Priority(self.priority))
+            .flow(&self.flow)
+            .expected_output(self.expected_output)
+            .role(self.role)
+            .labels(&labels);
+        request.adapter = self.adapter.as_deref();
+        request.cache_salt = self.cache_salt.as_deref();
+        request.session = self.session.as_deref();
+        request.deadline = self.deadline_us.map(Instant::from_micros);
+        match &self.prompt {
+            AskedPrompt::Text(parts) => {
+                let text: String = parts.iter().map(|(text, times)| text.repeat(*times)).collect();
+                request.prompt = Prompt::Text(text.as_bytes());
+                ask(&request)
+            }
+            AskedPrompt::Tokens(ranges) => ask(&request.tokens(&ids(ranges))),
+            AskedPrompt::Blocks { hashes, block_size, tokens } => {
+                let hashes: Vec<BlockHash> = hashes.iter().map(|hash| BlockHash(*hash)).collect();
+                ask(&request.blocks(&hashes, *block_size, *tokens))
+            }
+        }
+    }
+}
+
+fn handle_kv_event(
+    scheduler: &mut Scheduler,
+    now: Instant,
+    id: EndpointId,
+    event: &AskedEvent,
+) -> Result<(), slotwise::KvEventError> {
+    let names = |blocks: &[u64]| blocks.iter().map(|name| EngineHash(*name)).collect::<Vec<_>>();
+    match event {
+        AskedEvent::Stored { blocks, parent, tokens, block_size, model, adapter, cache_salt } => {
+            let (blocks, tokens) = (names(blocks), tokens.as_deref().map(ids));
+            let mut stored = Stored::new(&blocks, *block_size);
+            stored.parent = parent.map(EngineHash);
+            stored.tokens = tokens.as_deref();
+            stored.model = model.as_deref();
+            stored.adapter = adapter.as_deref();
+            stored.cache_salt = cache_salt.as_deref();
+            scheduler.handle_kv_event(now, id, KvEvent::Stored(stored))
+        }
+        AskedEvent::Removed(blocks) => scheduler.handle_kv_event(now, id, KvEvent::Removed(&names(blocks))),
+        AskedEvent::Cleared => scheduler.handle_kv_event(now, id, KvEvent::Cleared),
+    }
+}
+
+fn ids(ranges: &[(u32, u32)]) -> Vec<u32> {
+    ranges.iter().flat_map(|(from, to)| *from..*to).collect()
+}
+
+fn name(scheduler: &Scheduler, id: EndpointId) -> String {
+    scheduler.endpoint(id).expect("in the pool").name.clone()
+}
+
+fn answer<E: std::fmt::Display>(done: Result<(), E>) -> Value {
+    done.map_or_else(refused, |()| json!("ok"))
+}
+
+fn refused(error: impl std::fmt::Display) -> Value {
+    json!({"error": error.to_string()})
+}
+
+fn read<T: for<'de> Deserialize<'de>>(value: &Value) -> T {
+    serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error} in {value}"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a name")
+}
+
+fn request(value: &Value) -> RequestId {
+    RequestId::from_u64(value.as_u64().expect("a request's number"))
+}
+
+/// The fields of `value` that are named in `wanted`, at every level of it.
+fn select(value: &Value, wanted: &Value) -> Value {
+    match (value, wanted) {
+        (Value::Object(fields), Value::Object(wanted)) => {
+            wanted.iter().map(|(name, inner)| (name.clone(), select(&fields[name], inner))).collect()
+        }
+        (Value::Array(items), Value::Object(_)) => items.iter().map(|item| select(item, wanted)).collect(),
+        _ => value.clone(),
+    }
+}
