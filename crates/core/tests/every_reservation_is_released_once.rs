@@ -1,0 +1,398 @@
+//! Any sequence of calls, sensible or not: the accounts add up after each, refusals leave no trace, equal inputs give equal
+//! outputs, and nothing panics.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use slotwise::{
+    AdapterState, BlockHash, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority, Request,
+    RequestId, Role, Scheduler, Seconds, Stored, Usage,
+};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Add { name: u8, max_in_flight: u32, kv_capacity: u32, block_size: u32, role: Role, model: Option<u8> },
+    Update { endpoint: usize, name: u8, kv_capacity: u32, block_size: u32 },
+    Remove(usize),
+    Drain(usize, bool),
+    Load { endpoint: usize, load: Load },
+    Adapters { endpoint: usize, active: Vec<u8>, slots: u32 },
+    Stored { endpoint: usize, prompt: Prompt, parent: Option<u64> },
+    RemovedBlocks { endpoint: usize, blocks: Vec<u64> },
+    Cleared(usize),
+    Pick { prompt: Prompt, adapter: Option<u8>, priority: i32, deadline_ms: Option<u64>, output: u32, role: Role },
+    FirstToken(usize),
+    Tokens(usize, u32),
+    Complete(usize, Usage),
+    Fail(usize, Failure),
+    Cancel(usize),
+    Redirect(usize, usize),
+    Wait(i64),
+}
+
+#[derive(Clone, Debug)]
+enum Prompt {
+    Text(u8, usize),
+    Tokens(u32, usize),
+    Blocks(u64, usize, u32),
+}
+
+fn prompt() -> impl Strategy<Value = Prompt> {
+    prop_oneof![
+        (0u8..3, 0usize..4_000).prop_map(|(byte, length)| Prompt::Text(byte, length)),
+        (0u32..3, 0usize..1_000).prop_map(|(first, length)| Prompt::Tokens(first, length)),
+        (0u64..3, 0usize..20, any::<u32>()).prop_map(|(first, blocks, tokens)| Prompt::Blocks(first, blocks, tokens)),
+    ]
+}
+
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![0u32..40, Just(u32::MAX), any::<u32>()]
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    let count = || prop::option::of(number());
+    (count(), count(), count()).prop_map(|(prompt, cached, completion)| {
+        let mut usage = Usage::default();
+        (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) = (prompt, cached, completion);
+        usage
+    })
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    let count = || prop::option::of(number());
+    let share = prop::option::of(prop_oneof![0.0..1.0, Just(f64::NAN), Just(f64::INFINITY), Just(-5.0)]);
+    (count(), count(), share).prop_map(|(waiting, running, kv)| {
+        let mut load = Load::default();
+        (load.waiting, load.running, load.kv_usage) = (waiting, running, kv);
+        load
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let role = || prop_oneof![4 => Just(Role::Unified), 1 => Just(Role::Prefill), 1 => Just(Role::Decode)];
+    let size = || prop_oneof![4 => Just(16u32), 1 => 1u32..70, 1 => any::<u32>()];
+    let capacity = || prop_oneof![4 => 1_000u32..50_000, 1 => number()];
+    let at = || 0usize..8;
+    let failure = prop_oneof![Just(Failure::Unreachable), Just(Failure::Engine), Just(Failure::Timeout)];
+    prop_oneof![
+        4 => (0u8..6, number(), capacity(), size(), role(), prop::option::of(0u8..2)).prop_map(
+            |(name, max_in_flight, kv_capacity, block_size, role, model)| Op::Add {
+                name, max_in_flight, kv_capacity, block_size, role, model
+            }
+        ),
+        1 => (at(), 0u8..6, capacity(), size()).prop_map(|(endpoint, name, kv_capacity, block_size)| Op::Update {
+            endpoint, name, kv_capacity, block_size
+        }),
+        1 => at().prop_map(Op::Remove),
+        1 => (at(), any::<bool>()).prop_map(|(endpoint, on)| Op::Drain(endpoint, on)),
+        3 => (at(), load()).prop_map(|(endpoint, load)| Op::Load { endpoint, load }),
+        2 => (at(), prop::collection::vec(0u8..5, 0..6), 0u32..4).prop_map(|(endpoint, active, slots)| Op::Adapters {
+            endpoint, active, slots
+        }),
+        2 => (at(), prompt(), prop::option::of(0u64..30)).prop_map(|(endpoint, prompt, parent)| Op::Stored {
+            endpoint, prompt, parent
+        }),
+        1 => (at(), prop::collection::vec(0u64..60, 0..9)).prop_map(|(endpoint, blocks)| Op::RemovedBlocks {
+            endpoint, blocks
+        }),
+        1 => at().prop_map(Op::Cleared),
+        14 => (prompt(), prop::option::of(0u8..5), -2..3, prop::option::of(0u64..500), number(), role()).prop_map(
+            |(prompt, adapter, priority, deadline_ms, output, role)| Op::Pick {
+                prompt, adapter, priority, deadline_ms, output: output % 500, role
+            }
+        ),
+        6 => at().prop_map(Op::FirstToken),
+        3 => (at(), number()).prop_map(|(request, tokens)| Op::Tokens(request, tokens)),
+        5 => (at(), usage()).prop_map(|(request, usage)| Op::Complete(request, usage)),
+        2 => (at(), failure).prop_map(|(request, failure)| Op::Fail(request, failure)),
+        2 => at().prop_map(Op::Cancel),
+        2 => (at(), at()).prop_map(|(request, endpoint)| Op::Redirect(request, endpoint)),
+        4 => prop_oneof![-1_000i64..5_000_000, Just(i64::MAX)].prop_map(Op::Wait),
+    ]
+}
+
+/// What the scheduler must know of a request.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    endpoint: EndpointId,
+    tokens: u64,
+    running: bool,
+}
+
+/// A scheduler, and the simplest account of it.
+struct World {
+    scheduler: Scheduler,
+    now: u64,
+    endpoints: Vec<EndpointId>,
+    requests: Vec<RequestId>,
+    /// In flight.
+    known: BTreeMap<RequestId, Known>,
+    answers: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let scheduler = Scheduler::builder().seed(seed).with(|config| {
+            config.max_in_flight = 40;
+            config.max_endpoints = 5;
+            config.max_prompt_blocks = 100;
+            config.index.blocks = 600;
+        });
+        Self {
+            scheduler: scheduler.build().expect("valid"),
+            now: 0,
+            endpoints: Vec::new(),
+            requests: Vec::new(),
+            known: BTreeMap::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// The endpoint that an operation means: one that was added at some time, or none that ever was.
+    fn endpoint(&self, at: usize) -> EndpointId {
+        self.endpoints.iter().rev().nth(at).copied().unwrap_or(EndpointId::from_u64(at as u64 + (7 << 32)))
+    }
+
+    fn request(&self, at: usize) -> RequestId {
+        self.requests.iter().rev().nth(at).copied().unwrap_or(RequestId::from_u64(1_000_000 + at as u64))
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let now = Instant::from_micros(self.now);
+        // Brings time up to date, so that a refusal has nothing left to change.
+        self.scheduler.cancel(now, RequestId::from_u64(u64::MAX));
+        let before = format!("{:?}", self.scheduler);
+        let untouched = |scheduler: &Scheduler| assert_eq!(format!("{scheduler:?}"), before, "after {op:?}");
+        let answer = match op {
+            Op::Add { name, max_in_flight, kv_capacity, block_size, role, model } => {
+                let mut endpoint = described(*name, *kv_capacity, *block_size).role(*role).max_in_flight(*max_in_flight);
+                if let Some(model) = model {
+                    endpoint = endpoint.model(format!("model-{model}"));
+                }
+                let added = self.scheduler.add_endpoint(now, endpoint);
+                match added {
+                    Ok(id) => self.endpoints.push(id),
+                    Err(_) => untouched(&self.scheduler),
+                }
+                format!("{added:?}")
+            }
+            Op::Update { endpoint, name, kv_capacity, block_size } => {
+                let endpoint = self.endpoint(*endpoint);
+                let updated =
+                    self.scheduler.update_endpoint(now, endpoint, described(*name, *kv_capacity, *block_size));
+                if updated.is_err() {
+                    untouched(&self.scheduler);
+                }
+                format!("{updated:?}")
+            }
+            Op::Remove(endpoint) => {
+                let id = self.endpoint(*endpoint);
+                let removed = self.scheduler.remove_endpoint(now, id);
+                match &removed {
+                    Ok(removed) => {
+                        let on_it = self.known.iter().filter(|(_, known)| known.endpoint == id);
+                        assert!(on_it.map(|(request, _)| *request).eq(removed.in_flight.iter().copied()));
+                    }
+                    Err(_) => untouched(&self.scheduler),
+                }
+                format!("{removed:?}")
+            }
+            Op::Drain(endpoint, on) => {
+                let id = self.endpoint(*endpoint);
+                let done = match on {
+                    true => self.scheduler.drain_endpoint(now, id),
+                    false => self.scheduler.resume_endpoint(now, id),
+                };
+                format!("{done:?}")
+            }
+            Op::Load { endpoint, load } => {
+                let done = self.scheduler.handle_load(now, self.endpoint(*endpoint), *load);
+                if done.is_err() {
+                    untouched(&self.scheduler);
+                }
+                format!("{done:?}")
+            }
+            Op::Adapters { endpoint, active, slots } => {
+                let names: Vec<String> = active.iter().map(|name| format!("adapter-{name}")).collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let state = AdapterState::active(&names).slots(*slots);
+                format!("{:?}", self.scheduler.handle_adapters(now, self.endpoint(*endpoint), state))
+            }
+            Op::Stored { endpoint, prompt, parent } => {
+                let ids = match prompt {
+                    Prompt::Tokens(first, length) => Some((0..*length as u32).map(|id| id / 64 + first).collect()),
+                    _ => None::<Vec<u32>>,
+                };
+                let count = ids.as_ref().map_or(7, |ids| ids.len() / 16);
+                let names: Vec<EngineHash> = (0..count as u64).map(EngineHash).collect();
+                let mut stored = Stored::new(&names, NonZeroU32::new(16).expect("not zero")).model("model-0");
+                stored.parent = parent.map(EngineHash);
+                stored.tokens = ids.as_deref();
+                let done = self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Stored(stored));
+                if done.is_err() && !matches!(done, Err(slotwise::KvEventError::Full)) {
+                    untouched(&self.scheduler);
+                }
+                format!("{done:?}")
+            }
+            Op::RemovedBlocks { endpoint, blocks } => {
+                let names: Vec<EngineHash> = blocks.iter().map(|name| EngineHash(*name)).collect();
+                let event = KvEvent::Removed(&names);
+                format!("{:?}", self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), event))
+            }
+            Op::Cleared(endpoint) => {
+                format!("{:?}", self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Cleared))
+            }
+            Op::Pick { prompt, adapter, priority, deadline_ms, output, role } => {
+                let adapter = adapter.map(|name| format!("adapter-{name}"));
+                let mut request =
+                    Request::new("model-0").priority(Priority(*priority)).expected_output(*output).role(*role);
+                request.adapter = adapter.as_deref();
+                request.deadline = deadline_ms.map(|ms| now + Duration::from_millis(ms));
+                with_prompt(request, prompt, |request| self.pick(now, request))
+            }
+            Op::FirstToken(request) => {
+                let id = self.request(*request);
+                let done = self.scheduler.handle_first_token(now, id);
+                assert_eq!(done.is_ok(), self.known.contains_key(&id));
+                self.known.entry(id).and_modify(|known| known.running = true);
+                format!("{done:?}")
+            }
+            Op::Tokens(request, tokens) => {
+                let id = self.request(*request);
+                let done = self.scheduler.handle_tokens(now, id, *tokens);
+                assert_eq!(done.is_ok(), self.known.contains_key(&id));
+                self.known.entry(id).and_modify(|known| {
+                    known.running = true;
+                    known.tokens += u64::from(*tokens);
+                });
+                format!("{done:?}")
+            }
+            Op::Complete(request, usage) => {
+                let id = self.request(*request);
+                self.end(id, |scheduler| scheduler.complete(now, id, *usage).is_ok())
+            }
+            Op::Fail(request, failure) => {
+                let id = self.request(*request);
+                self.end(id, |scheduler| scheduler.fail(now, id, *failure).is_ok())
+            }
+            Op::Cancel(request) => {
+                let id = self.request(*request);
+                self.end(id, |scheduler| scheduler.cancel(now, id))
+            }
+            Op::Redirect(request, endpoint) => {
+                let (id, to) = (self.request(*request), self.endpoint(*endpoint));
+                let done = self.scheduler.redirect(now, id, to);
+                match done {
+                    Ok(()) => self.known.get_mut(&id).expect("in flight").endpoint = to,
+                    Err(_) => untouched(&self.scheduler),
+                }
+                format!("{done:?}")
+            }
+            Op::Wait(length) => {
+                self.now = self.now.saturating_add_signed(*length).min(u64::MAX / 2);
+                String::new()
+            }
+        };
+        self.answers.push(answer);
+        self.check();
+    }
+
+    fn pick(&mut self, now: Instant, request: &Request<'_>) -> String {
+        let explanation = self.scheduler.explain(now, request);
+        let before = self.scheduler.stats();
+        let picked = self.scheduler.pick(now, request);
+        match &picked {
+            Ok(dispatch) => {
+                assert_eq!(explanation.verdict, Ok(dispatch.endpoint));
+                let best = &explanation.candidates[0];
+                assert_eq!((best.endpoint, best.cost), (dispatch.endpoint, dispatch.cost));
+                assert_eq!(best.cached_tokens, dispatch.cached_tokens);
+                assert_eq!(explanation.prompt_tokens, dispatch.prompt_tokens);
+                assert!(best.excluded.is_none() && dispatch.cached_tokens <= dispatch.best_cached_tokens);
+                let costs = || explanation.candidates.iter().filter(|c| c.excluded.is_none()).map(|c| c.cost);
+                // Costs are ranked in nanoseconds, and end at 584 years.
+                let ranked = || costs().map(|cost| cost.min(Seconds::new(1.8e10)));
+                assert!(ranked().zip(ranked().skip(1)).all(|(a, b)| a <= b + Seconds::new(1e-9)));
+                assert!(costs().all(|cost| cost.get().is_finite() && cost >= Seconds::ZERO));
+                let ranked: Vec<_> = explanation.candidates.iter().map(|c| c.endpoint).skip(1).take(2).collect();
+                assert!(ranked.starts_with(&dispatch.alternatives));
+                let tokens = u64::from(dispatch.prompt_tokens);
+                let known = Known { endpoint: dispatch.endpoint, tokens, running: false };
+                self.known.insert(dispatch.request, known);
+                self.requests.push(dispatch.request);
+            }
+            Err(rejected) => {
+                assert_eq!(explanation.verdict, Err(*rejected));
+                let mut after = self.scheduler.stats();
+                after.rejected.clone_from(&before.rejected);
+                assert_eq!(after, before, "a rejection changes nothing but its own count");
+            }
+        }
+        format!("{picked:?}")
+    }
+
+    fn end(&mut self, id: RequestId, call: impl FnOnce(&mut Scheduler) -> bool) -> String {
+        let ended = call(&mut self.scheduler);
+        assert_eq!(ended, self.known.remove(&id).is_some(), "each request ends once");
+        format!("{ended}")
+    }
+
+    fn check(&self) {
+        let stats = self.scheduler.stats();
+        assert_eq!(stats.in_flight, self.known.len() as u64);
+        assert!(stats.index_entries <= 600 && stats.endpoints.len() <= 5);
+        for endpoint in &stats.endpoints {
+            let here = || self.known.values().filter(|known| known.endpoint == endpoint.id);
+            assert_eq!(endpoint.pending as usize, here().filter(|known| !known.running).count());
+            assert_eq!(endpoint.running as usize, here().filter(|known| known.running).count());
+            assert_eq!(endpoint.kv_tokens, here().map(|known| known.tokens).sum::<u64>());
+            assert!(endpoint.pending > 0 || endpoint.booked.is_zero(), "what nobody waits for is not booked");
+            assert!(endpoint.assumed_tokens <= u64::from(endpoint.kv_capacity));
+            assert!(endpoint.slowness.is_finite() && endpoint.slowness > 0.0);
+        }
+    }
+}
+
+fn described(name: u8, kv_capacity: u32, block_size: u32) -> Endpoint {
+    let block_size = NonZeroU32::new(block_size).unwrap_or(NonZeroU32::MIN);
+    Endpoint::new(format!("endpoint-{name}")).kv_capacity(kv_capacity).block_size(block_size)
+}
+
+fn with_prompt<T>(request: Request<'_>, prompt: &Prompt, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+    match prompt {
+        Prompt::Text(byte, length) => {
+            let text: Vec<u8> = (0..*length).map(|at| (at / 500) as u8 * 3 + byte).collect();
+            ask(&request.clone().text(&text))
+        }
+        Prompt::Tokens(first, length) => {
+            let ids: Vec<u32> = (0..*length as u32).map(|id| id / 64 + first).collect();
+            ask(&request.clone().tokens(&ids))
+        }
+        Prompt::Blocks(first, blocks, tokens) => {
+            let hashes: Vec<BlockHash> = (0..*blocks as u64).map(|block| BlockHash(first + block)).collect();
+            ask(&request.clone().blocks(&hashes, NonZeroU32::new(64).expect("not zero"), *tokens))
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_called(seed in any::<u64>(), ops in prop::collection::vec(op(), 1..120)) {
+        let (mut world, mut twin) = (World::new(seed), World::new(seed));
+        for op in &ops {
+            world.apply(op);
+            twin.apply(op);
+            prop_assert_eq!(world.answers.last(), twin.answers.last(), "the same inputs give the same outputs");
+        }
+        for id in world.requests.clone() {
+            let now = Instant::from_micros(world.now);
+            world.end(id, |scheduler| scheduler.cancel(now, id));
+        }
+        world.check();
+        prop_assert!(world.known.is_empty());
+    }
+}
