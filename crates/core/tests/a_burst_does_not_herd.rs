@@ -5,7 +5,9 @@ use slotwise::{Endpoint, Instant, Request, Scheduler};
 fn pool(endpoints: usize) -> Scheduler {
     let mut scheduler = Scheduler::default();
     for name in 0..endpoints {
-        scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new(format!("endpoint-{name}"))).expect("names differ");
+        scheduler
+            .add_endpoint(Instant::ORIGIN, Endpoint::new(format!("endpoint-{name}")))
+            .expect("names differ");
     }
     scheduler
 }
@@ -30,7 +32,8 @@ fn one_hot_prompt_stays_together_until_the_queue_costs_more_than_the_prompt() {
     for request in 0..200u32 {
         let own: Vec<u32> = (0..500).map(|token| 1_000_000 + request * 500 + token).collect();
         let prompt = [hot.clone(), own].concat();
-        let picked = scheduler.pick(Instant::ORIGIN, &Request::new("m").tokens(&prompt)).expect("there is room");
+        let picked =
+            scheduler.pick(Instant::ORIGIN, &Request::new("m").tokens(&prompt)).expect("there is room");
         *sent.entry(picked.endpoint).or_insert(0u32) += 1;
     }
     let busiest = sent.values().max().copied().unwrap_or(0);
@@ -44,7 +47,8 @@ fn equal_prompts_on_an_idle_pool_meet_again_and_different_ones_spread() {
     let mut homes = std::collections::BTreeSet::new();
     for prompt in 0..64u32 {
         let ids = [prompt; 100];
-        let home = |mut scheduler: Scheduler| scheduler.pick(Instant::ORIGIN, &Request::new("m").tokens(&ids));
+        let home =
+            |mut scheduler: Scheduler| scheduler.pick(Instant::ORIGIN, &Request::new("m").tokens(&ids));
         let (one, two) = (home(pool(8)).expect("idle"), home(pool(8)).expect("idle"));
         assert_eq!(one.endpoint, two.endpoint);
         homes.insert(one.endpoint);

@@ -7,22 +7,55 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slotwise::{
-    AdapterState, BlockHash, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority, Request,
-    RequestId, Role, Scheduler, Seconds, Stored, Usage,
+    AdapterState, BlockHash, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority,
+    Request, RequestId, Role, Scheduler, Seconds, Stored, Usage,
 };
 
 #[derive(Clone, Debug)]
 enum Op {
-    Add { name: u8, max_in_flight: u32, kv_capacity: u32, block_size: u32, role: Role, model: Option<u8> },
-    Update { endpoint: usize, name: u8, kv_capacity: u32, block_size: u32 },
+    Add {
+        name: u8,
+        max_in_flight: u32,
+        kv_capacity: u32,
+        block_size: u32,
+        role: Role,
+        model: Option<u8>,
+    },
+    Update {
+        endpoint: usize,
+        name: u8,
+        kv_capacity: u32,
+        block_size: u32,
+    },
     Remove(usize),
     Drain(usize, bool),
-    Load { endpoint: usize, load: Load },
-    Adapters { endpoint: usize, active: Vec<u8>, slots: u32 },
-    Stored { endpoint: usize, prompt: Prompt, parent: Option<u64> },
-    RemovedBlocks { endpoint: usize, blocks: Vec<u64> },
+    Load {
+        endpoint: usize,
+        load: Load,
+    },
+    Adapters {
+        endpoint: usize,
+        active: Vec<u8>,
+        slots: u32,
+    },
+    Stored {
+        endpoint: usize,
+        prompt: Prompt,
+        parent: Option<u64>,
+    },
+    RemovedBlocks {
+        endpoint: usize,
+        blocks: Vec<u64>,
+    },
     Cleared(usize),
-    Pick { prompt: Prompt, adapter: Option<u8>, priority: i32, deadline_ms: Option<u64>, output: u32, role: Role },
+    Pick {
+        prompt: Prompt,
+        adapter: Option<u8>,
+        priority: i32,
+        deadline_ms: Option<u64>,
+        output: u32,
+        role: Role,
+    },
     FirstToken(usize),
     Tokens(usize, u32),
     Complete(usize, Usage),
@@ -43,7 +76,8 @@ fn prompt() -> impl Strategy<Value = Prompt> {
     prop_oneof![
         (0u8..3, 0usize..4_000).prop_map(|(byte, length)| Prompt::Text(byte, length)),
         (0u32..3, 0usize..1_000).prop_map(|(first, length)| Prompt::Tokens(first, length)),
-        (0u64..3, 0usize..20, any::<u32>()).prop_map(|(first, blocks, tokens)| Prompt::Blocks(first, blocks, tokens)),
+        (0u64..3, 0usize..20, any::<u32>())
+            .prop_map(|(first, blocks, tokens)| Prompt::Blocks(first, blocks, tokens)),
     ]
 }
 
@@ -167,7 +201,8 @@ impl World {
         let untouched = |scheduler: &Scheduler| assert_eq!(format!("{scheduler:?}"), before, "after {op:?}");
         let answer = match op {
             Op::Add { name, max_in_flight, kv_capacity, block_size, role, model } => {
-                let mut endpoint = described(*name, *kv_capacity, *block_size).role(*role).max_in_flight(*max_in_flight);
+                let mut endpoint =
+                    described(*name, *kv_capacity, *block_size).role(*role).max_in_flight(*max_in_flight);
                 if let Some(model) = model {
                     endpoint = endpoint.model(format!("model-{model}"));
                 }
@@ -180,8 +215,11 @@ impl World {
             }
             Op::Update { endpoint, name, kv_capacity, block_size } => {
                 let endpoint = self.endpoint(*endpoint);
-                let updated =
-                    self.scheduler.update_endpoint(now, endpoint, described(*name, *kv_capacity, *block_size));
+                let updated = self.scheduler.update_endpoint(
+                    now,
+                    endpoint,
+                    described(*name, *kv_capacity, *block_size),
+                );
                 if updated.is_err() {
                     untouched(&self.scheduler);
                 }
@@ -222,7 +260,9 @@ impl World {
             }
             Op::Stored { endpoint, prompt, parent } => {
                 let ids = match prompt {
-                    Prompt::Tokens(first, length) => Some((0..*length as u32).map(|id| id / 64 + first).collect()),
+                    Prompt::Tokens(first, length) => {
+                        Some((0..*length as u32).map(|id| id / 64 + first).collect())
+                    }
                     _ => None::<Vec<u32>>,
                 };
                 let count = ids.as_ref().map_or(7, |ids| ids.len() / 16);
@@ -230,7 +270,8 @@ impl World {
                 let mut stored = Stored::new(&names, NonZeroU32::new(16).expect("not zero")).model("model-0");
                 stored.parent = parent.map(EngineHash);
                 stored.tokens = ids.as_deref();
-                let done = self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Stored(stored));
+                let done =
+                    self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Stored(stored));
                 if done.is_err() && !matches!(done, Err(slotwise::KvEventError::Full)) {
                     untouched(&self.scheduler);
                 }
@@ -242,12 +283,17 @@ impl World {
                 format!("{:?}", self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), event))
             }
             Op::Cleared(endpoint) => {
-                format!("{:?}", self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Cleared))
+                format!(
+                    "{:?}",
+                    self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Cleared)
+                )
             }
             Op::Pick { prompt, adapter, priority, deadline_ms, output, role } => {
                 let adapter = adapter.map(|name| format!("adapter-{name}"));
-                let mut request =
-                    Request::new("model-0").priority(Priority(*priority)).expected_output(*output).role(*role);
+                let mut request = Request::new("model-0")
+                    .priority(Priority(*priority))
+                    .expected_output(*output)
+                    .role(*role);
                 request.adapter = adapter.as_deref();
                 request.deadline = deadline_ms.map(|ms| now + Duration::from_millis(ms));
                 with_prompt(request, prompt, |request| self.pick(now, request))
@@ -316,7 +362,8 @@ impl World {
                 let ranked = || costs().map(|cost| cost.min(Seconds::new(1.8e10)));
                 assert!(ranked().zip(ranked().skip(1)).all(|(a, b)| a <= b + Seconds::new(1e-9)));
                 assert!(costs().all(|cost| cost.get().is_finite() && cost >= Seconds::ZERO));
-                let ranked: Vec<_> = explanation.candidates.iter().map(|c| c.endpoint).skip(1).take(2).collect();
+                let ranked: Vec<_> =
+                    explanation.candidates.iter().map(|c| c.endpoint).skip(1).take(2).collect();
                 assert!(ranked.starts_with(&dispatch.alternatives));
                 let tokens = u64::from(dispatch.prompt_tokens);
                 let known = Known { endpoint: dispatch.endpoint, tokens, running: false };

@@ -52,7 +52,8 @@ fn layers_never_import_upwards() {
     for (module, source) in found.iter().filter(|(module, _)| !module.is_empty()) {
         let own = layer(module).unwrap_or_else(|| panic!("{module} is in no layer"));
         for line in source.lines().filter_map(|line| line.trim().strip_prefix("use crate::")) {
-            let imported = layer(line.trim_end_matches(';')).unwrap_or_else(|| panic!("{line} is in no layer"));
+            let imported =
+                layer(line.trim_end_matches(';')).unwrap_or_else(|| panic!("{line} is in no layer"));
             assert!(imported <= own, "{module} imports {line} from a layer above it");
             imports += 1;
         }

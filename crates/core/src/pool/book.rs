@@ -14,6 +14,8 @@ pub(crate) struct Book {
     pending: BTreeMap<u64, Duration>,
     /// The sum of `pending`.
     booked: Duration,
+    /// The first of `pending`.
+    head: Duration,
     /// Since when the head of `pending` can have been worked on.
     head_since: Instant,
     /// When a first token last came.
@@ -33,6 +35,7 @@ impl Book {
         }
         self.pending.insert(order, work);
         self.booked = self.booked.saturating_add(work);
+        self.head = self.first();
         self.kv_tokens += u64::from(tokens);
     }
 
@@ -40,6 +43,7 @@ impl Book {
     pub(crate) fn finish_prefill(&mut self, order: u64) {
         if let Some(work) = self.pending.remove(&order) {
             self.booked = self.booked.saturating_sub(work);
+            self.head = self.first();
         }
     }
 
@@ -67,8 +71,7 @@ impl Book {
 
     /// How long a new request waits for its turn: booked prefill, with the head half done at most.
     pub(crate) fn wait(&self, now: Instant) -> Seconds {
-        let Some(head) = self.pending.values().next() else { return Seconds::ZERO };
-        let elapsed = now.saturating_since(self.head_since).min(*head);
+        let elapsed = now.saturating_since(self.head_since).min(self.head);
         Seconds::from(self.booked) - Seconds::from(elapsed) * HEAD_CREDIT
     }
 
@@ -105,6 +108,10 @@ impl Book {
     /// When a first token last came.
     pub(crate) const fn first_token_at(&self) -> Option<Instant> {
         self.first_token_at
+    }
+
+    fn first(&self) -> Duration {
+        self.pending.values().next().copied().unwrap_or_default()
     }
 }
 

@@ -96,6 +96,9 @@ impl Reports {
 
     /// The foreign load by now: the last report while it is fresh, the pool's mean once it is stale or when there is none.
     pub(crate) fn estimate(&self, now: Instant, pool: &PoolReports, lifetime: Duration) -> ForeignLoad {
+        if pool.are_silent() {
+            return ForeignLoad::default();
+        }
         let confidence = self.sampled_at.map_or(0.0, |at| {
             decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6))
         });
@@ -127,6 +130,11 @@ impl PoolReports {
         self.waiting.replace(before.waiting.map(u64::from), after.waiting.map(u64::from));
         self.running.replace(before.running.map(u64::from), after.running.map(u64::from));
         self.kv_tokens.replace(before.kv_tokens, after.kv_tokens);
+    }
+
+    /// Whether no endpoint ever reported.
+    const fn are_silent(&self) -> bool {
+        self.waiting.count == 0 && self.running.count == 0 && self.kv_tokens.count == 0
     }
 }
 

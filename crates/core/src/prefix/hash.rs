@@ -168,7 +168,7 @@ impl PromptHasher {
             let stripes = block.chunks_exact(T::PER_STRIPE);
             let rest = stripes.remainder();
             for stripe in stripes {
-                chain = self.step(chain, self.stripe(stripe));
+                chain = self.step(chain, self.stripe(T::words(stripe)));
             }
             if !rest.is_empty() {
                 chain = self.step(chain, self.short_stripe(rest));
@@ -202,12 +202,9 @@ impl PromptHasher {
     }
 
     /// Four independent folds of 16 bytes each, under keys of their own.
-    fn stripe<T: Word>(&self, stripe: &[T]) -> u64 {
-        let quarter = T::PER_STRIPE / 4;
-        let lane = |i: usize| {
-            let (low, high) = T::pair(&stripe[i * quarter..(i + 1) * quarter]);
-            fold(low ^ self.lanes[2 * i], high ^ self.lanes[2 * i + 1])
-        };
+    fn stripe(&self, words: [u64; 8]) -> u64 {
+        let lane =
+            |i: usize| fold(words[2 * i] ^ self.lanes[2 * i], words[2 * i + 1] ^ self.lanes[2 * i + 1]);
         lane(0) ^ lane(1) ^ lane(2) ^ lane(3)
     }
 
@@ -215,7 +212,7 @@ impl PromptHasher {
     fn short_stripe<T: Word>(&self, rest: &[T]) -> u64 {
         let mut padded = [T::default(); 64];
         padded[..rest.len()].copy_from_slice(rest);
-        self.stripe(&padded[..T::PER_STRIPE]) ^ (rest.len() as u64).wrapping_mul(self.chain[1])
+        self.stripe(T::words(&padded[..T::PER_STRIPE])) ^ (rest.len() as u64).wrapping_mul(self.chain[1])
     }
 }
 
@@ -230,21 +227,17 @@ trait Word: Copy + Default {
     const PER_TOKEN: usize;
     const PER_STRIPE: usize;
 
-    /// A quarter of a stripe as two words.
-    fn pair(quarter: &[Self]) -> (u64, u64);
+    /// A whole stripe as eight words, little-endian.
+    fn words(stripe: &[Self]) -> [u64; 8];
 }
 
 impl Word for u8 {
     const PER_TOKEN: usize = 4;
     const PER_STRIPE: usize = 64;
 
-    fn pair(quarter: &[Self]) -> (u64, u64) {
-        let word = |at: usize| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&quarter[at..at + 8]);
-            u64::from_le_bytes(bytes)
-        };
-        (word(0), word(8))
+    fn words(stripe: &[Self]) -> [u64; 8] {
+        let bytes: &[Self; 64] = stripe.try_into().expect("invariant: a whole stripe");
+        core::array::from_fn(|word| u64::from_le_bytes(core::array::from_fn(|byte| bytes[8 * word + byte])))
     }
 }
 
@@ -252,9 +245,9 @@ impl Word for u32 {
     const PER_TOKEN: usize = 1;
     const PER_STRIPE: usize = 16;
 
-    fn pair(quarter: &[Self]) -> (u64, u64) {
-        let word = |at: usize| u64::from(quarter[at]) | u64::from(quarter[at + 1]) << 32;
-        (word(0), word(2))
+    fn words(stripe: &[Self]) -> [u64; 8] {
+        let ids: &[Self; 16] = stripe.try_into().expect("invariant: a whole stripe");
+        core::array::from_fn(|word| u64::from(ids[2 * word]) | u64::from(ids[2 * word + 1]) << 32)
     }
 }
 
