@@ -21,19 +21,21 @@ fn tokens(prompt: &Prompt) -> Request<'_> {
 }
 
 fn pick(criterion: &mut Criterion) {
+    pick_as(criterion, "8 KB of text", text);
+    pick_as(criterion, "2,000 tokens", tokens);
+}
+
+fn pick_as(criterion: &mut Criterion, form: &str, ask: fn(&Prompt) -> Request<'_>) {
     let prompts = prompts(PROMPTS, TEXT_BYTES, TOKENS, 1);
-    let forms: [(&str, fn(&Prompt) -> Request<'_>); 2] = [("8 KB of text", text), ("2,000 tokens", tokens)];
-    for (form, ask) in forms {
-        let mut group = criterion.benchmark_group(format!("pick/{form}"));
-        for endpoints in [8, 64, 1_024] {
-            let mut gateway = Gateway::new(endpoints, &prompts, ask);
-            let mut next = prompts.iter().cycle();
-            group.bench_function(BenchmarkId::from_parameter(endpoints), |bencher| {
-                bencher.iter(|| black_box(gateway.serve(&ask(next.next().expect("a cycle")))));
-            });
-        }
-        group.finish();
+    let mut group = criterion.benchmark_group(format!("pick/{form}"));
+    for endpoints in [8, 64, 1_024] {
+        let mut gateway = Gateway::new(endpoints, &prompts, ask);
+        let mut next = prompts.iter().cycle();
+        group.bench_function(BenchmarkId::from_parameter(endpoints), |bencher| {
+            bencher.iter(|| black_box(gateway.serve(&ask(next.next().expect("a cycle")))));
+        });
     }
+    group.finish();
 }
 
 fn explain(criterion: &mut Criterion) {

@@ -64,11 +64,11 @@ impl Gateway {
         let now = Instant::from_micros(self.now);
         let dispatch = self.scheduler.pick(now, request).expect("there is room");
         self.in_flight.push_back(dispatch.request);
-        if self.in_flight.len() > self.depth {
-            if let Some(oldest) = self.in_flight.pop_front() {
-                self.scheduler.handle_first_token(now, oldest).expect("in flight");
-                self.scheduler.complete(now, oldest, Usage::default()).expect("in flight");
-            }
+        if self.in_flight.len() > self.depth
+            && let Some(oldest) = self.in_flight.pop_front()
+        {
+            self.scheduler.handle_first_token(now, oldest).expect("in flight");
+            self.scheduler.complete(now, oldest, Usage::default()).expect("in flight");
         }
         dispatch.endpoint.as_u64()
     }

@@ -186,11 +186,21 @@ impl World {
 
     /// The endpoint that an operation means: one that was added at some time, or none that ever was.
     fn endpoint(&self, at: usize) -> EndpointId {
-        self.endpoints.iter().rev().nth(at).copied().unwrap_or(EndpointId::from_u64(at as u64 + (7 << 32)))
+        self.endpoints
+            .iter()
+            .rev()
+            .nth(at)
+            .copied()
+            .unwrap_or_else(|| EndpointId::from_u64(at as u64 + (7 << 32)))
     }
 
     fn request(&self, at: usize) -> RequestId {
-        self.requests.iter().rev().nth(at).copied().unwrap_or(RequestId::from_u64(1_000_000 + at as u64))
+        self.requests
+            .iter()
+            .rev()
+            .nth(at)
+            .copied()
+            .unwrap_or_else(|| RequestId::from_u64(1_000_000 + at as u64))
     }
 
     fn apply(&mut self, op: &Op) {

@@ -207,8 +207,8 @@ impl Pool {
         expected_output: f64,
     ) -> Result<Reservation, UnknownEndpoint> {
         let slot = self.get_mut(id)?;
-        slot.dispatches += 1;
-        let order = slot.dispatches;
+        slot.counters.dispatched += 1;
+        let order = slot.next_use();
         slot.book.reserve(now, order, claim.work, claim.tokens);
         slot.reports.watch(&slot.book, expected_output);
         let adapter = claim.adapter.map(|(key, name)| {
@@ -272,7 +272,7 @@ impl Reservation {
         self.endpoint
     }
 
-    /// Its number among the dispatches to its endpoint.
+    /// Its number among the uses of its endpoint's cache: later dispatches have higher ones.
     pub(crate) const fn order(&self) -> u64 {
         self.order
     }

@@ -26,14 +26,15 @@ pub(crate) struct Slot {
     pub(crate) reports: Reports,
     pub(crate) speed: Speed,
     pub(crate) adapters: Residency,
-    /// Dispatches so far: the last one's number.
-    pub(crate) dispatches: u64,
+    /// Uses of its cache so far: the last one's number.
+    pub(crate) uses: u64,
     pub(crate) counters: Counters,
 }
 
 /// What has happened on one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
+    pub(crate) dispatched: u64,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
@@ -41,6 +42,12 @@ pub(crate) struct Counters {
 }
 
 impl Slot {
+    /// The number of the next use of its cache: a dispatch, or the end of a request that leaves its blocks there.
+    pub(crate) fn next_use(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
+    }
+
     /// Booked prefill before a new request's turn: ours to the nanosecond, and what others have waiting at the mean work
     /// of a request.
     pub(crate) fn wait(&self, now: Instant, foreign: ForeignLoad, mean_work: f64) -> Seconds {

@@ -5,6 +5,7 @@ use core::fmt;
 use super::{InFlight, Scheduler};
 use crate::endpoint::EndpointId;
 use crate::pool::UnknownEndpoint;
+use crate::prefix::Use;
 use crate::request::{Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
@@ -17,26 +18,13 @@ impl Scheduler {
     /// When the request is not in flight.
     pub fn handle_first_token(&mut self, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let request = self.requests.get_mut(&id.0).ok_or(UnknownRequest(id))?;
-        if request.reservation.started() {
-            return Ok(());
+        let Some(mut request) = self.requests.remove(&id.0) else { return Err(UnknownRequest(id)) };
+        if !request.reservation.started() {
+            self.learn_speed(now, &request);
+            self.pool.start(now, &mut request.reservation, self.mean_output.get());
+            self.expect_confirmation(now, &mut request);
         }
-        let endpoint = request.reservation.endpoint();
-        if let Ok(slot) = self.pool.get_mut(endpoint) {
-            // A request that waited for KV blocks says nothing about speed.
-            let roomy = (slot.book.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_capacity);
-            if self.config.learn_speed && roomy {
-                let begun =
-                    slot.book.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
-                let service = Seconds::from(now.saturating_since(begun));
-                let described = slot
-                    .prefill
-                    .service(request.prompt.span.tokens().saturating_sub(request.hit), request.hit);
-                slot.speed.observe(now, service, described);
-            }
-        }
-        self.pool.start(now, &mut request.reservation, self.mean_output.get());
-        Self::settle_blocks(&mut self.prefixes, &self.pool, now, request);
+        self.requests.insert(id.0, request);
         Ok(())
     }
 
@@ -60,15 +48,13 @@ impl Scheduler {
     /// When the request is not in flight: completing twice changes nothing.
     pub fn complete(&mut self, now: Instant, id: RequestId, usage: Usage) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let mut request = self.requests.remove(&id.0).ok_or(UnknownRequest(id))?;
-        Self::settle_blocks(&mut self.prefixes, &self.pool, now, &mut request);
-        self.learn(now, &request, usage);
-        let endpoint = request.reservation.endpoint();
-        if let Ok(slot) = self.pool.get_mut(endpoint) {
+        let request = self.requests.remove(&id.0).ok_or(UnknownRequest(id))?;
+        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.completed += 1;
         }
         self.counters.completed += 1;
-        self.pool.release(now, request.reservation);
+        self.learn(now, &request, usage);
+        self.leave_blocks(now, request);
         Ok(())
     }
 
@@ -135,28 +121,53 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The endpoint has computed the prompt's blocks: if it publishes events, they must show by now.
-    fn settle_blocks(
-        prefixes: &mut crate::prefix::PrefixIndex,
-        pool: &crate::pool::Pool,
-        now: Instant,
-        request: &mut InFlight,
-    ) {
-        let chain = core::mem::take(&mut request.prompt.chain);
-        if let Ok(slot) = pool.get(request.reservation.endpoint()) {
-            // Events name token ids, so they say nothing about text.
-            if slot.precise && request.prompt.text.is_none() && !chain.is_empty() {
-                prefixes.expect_confirmation(slot.id.slot, chain, request.reservation.order(), now);
-            }
+    /// The request is over without its answer: releases what it reserved.
+    fn abandon(&mut self, now: Instant, request: InFlight) {
+        if request.reservation.started() {
+            return self.leave_blocks(now, request);
+        }
+        let endpoint = request.reservation.endpoint();
+        if self.pool.get(endpoint).is_ok() {
+            self.prefixes.forget_dispatch(endpoint.slot, &request.prompt.chain, request.reservation.order());
+        }
+        self.pool.release(now, request.reservation);
+    }
+
+    /// The request is over and has left its blocks in the endpoint's cache: releases what it reserved.
+    ///
+    /// An engine holds on to the blocks of a live request, so for the order of eviction they were used until now.
+    fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
+        self.expect_confirmation(now, &mut request);
+        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
+            let used = Use { stamp: slot.next_use(), block_tokens: request.prompt.span.block_tokens(), now };
+            self.prefixes.assume(slot.id.slot, &request.prompt.chain, used);
+        }
+        self.pool.release(now, request.reservation);
+    }
+
+    /// The endpoint has computed the prompt's blocks: if its engine publishes events, they must show by now.
+    fn expect_confirmation(&mut self, now: Instant, request: &mut InFlight) {
+        // Events name token ids, so they say nothing about text.
+        if request.prompt.text.is_some() || request.prompt.chain.is_empty() {
+            return;
+        }
+        if let Some(slot) = self.pool.get(request.reservation.endpoint()).ok().filter(|slot| slot.precise) {
+            let chain = core::mem::take(&mut request.prompt.chain);
+            self.prefixes.expect_confirmation(slot.id.slot, chain, request.reservation.order(), now);
         }
     }
 
-    fn abandon(&mut self, now: Instant, request: InFlight) {
-        let InFlight { reservation, prompt, .. } = request;
-        if let Ok(slot) = self.pool.get(reservation.endpoint()) {
-            self.prefixes.forget_dispatch(slot.id.slot, &prompt.chain, reservation.order());
+    fn learn_speed(&mut self, now: Instant, request: &InFlight) {
+        let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) else { return };
+        // A request that waited for KV blocks says nothing about speed.
+        let roomy = (slot.book.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_capacity);
+        if self.config.learn_speed && roomy {
+            let begun =
+                slot.book.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
+            let service = Seconds::from(now.saturating_since(begun));
+            let miss = request.prompt.span.tokens().saturating_sub(request.hit);
+            slot.speed.observe(now, service, slot.prefill.service(miss, request.hit));
         }
-        self.pool.release(now, reservation);
     }
 
     fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {

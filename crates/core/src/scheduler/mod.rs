@@ -86,7 +86,7 @@ struct InFlight {
     prompt: pick::Placed,
 }
 
-/// When the blocks that a request was expected to find had last been used, counted in dispatches to the endpoint.
+/// When the blocks that a request was expected to find had last been used, counted in uses of the endpoint's cache.
 #[derive(Clone, Copy, Debug)]
 struct Evidence {
     first_block: u64,

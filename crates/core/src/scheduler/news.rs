@@ -50,7 +50,7 @@ impl Scheduler {
                 precise: false,
                 book: Default::default(),
                 reports: Default::default(),
-                dispatches: 0,
+                uses: 0,
                 counters: Default::default(),
                 endpoint,
             }
@@ -179,7 +179,7 @@ impl Scheduler {
     ) -> Result<(), KvEventError> {
         let now = self.advance(now);
         let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
-        let (precise, stamp) = (slot.precise, slot.dispatches);
+        let (precise, stamp) = (slot.precise, slot.uses);
         match event {
             KvEvent::Stored(stored) => {
                 let chain = self.chain_of(slot, &stored)?;

@@ -237,7 +237,7 @@ impl Scheduler {
 /// A prompt on its way to an endpoint.
 #[derive(Debug)]
 pub(super) struct Placed {
-    /// Its full blocks; dropped at the first token.
+    /// Its full blocks.
     pub(super) chain: Vec<BlockHash>,
     /// How long it is.
     pub(super) span: Span,

@@ -186,7 +186,7 @@ impl Scheduler {
             name: slot.endpoint.name.clone(),
             draining: slot.draining,
             precise: slot.precise,
-            dispatched: slot.dispatches,
+            dispatched: slot.counters.dispatched,
             completed: slot.counters.completed,
             failed: slot.counters.failed,
             cancelled: slot.counters.cancelled,
