@@ -59,8 +59,9 @@
 //!
 //! ```text
 //!  time  rng                                     values: no clock, no global randomness
-//!  request  endpoint  prefill  prefix::hash      what the world looks like
-//!  pool  lora  prefix  cost                      what is believed about it
+//!  request  endpoint  load  prefill  hash        what the world looks like
+//!  prefix  lora  cost                            what is believed about it
+//!  pool                                          the same, endpoint by endpoint, and what is in flight
 //!  profile                                       how to choose
 //!  scheduler                                     the state machine that gateways talk to
 //! ```
@@ -68,7 +69,8 @@
 //! # Features
 //!
 //! - `std` (default): [`Instant::from_std`]. Everything else is the same without it, in `no_std` with `alloc`.
-//! - `serde`: `Serialize` and `Deserialize` for configuration, inputs and answers.
+//! - `serde`: `Serialize` and `Deserialize` for the configuration, endpoints, loads, usages and ids; `Serialize` for answers.
+//!   Durations are seconds.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
@@ -79,6 +81,7 @@ extern crate std;
 
 mod cost;
 mod endpoint;
+mod load;
 mod lora;
 mod pool;
 mod prefill;
@@ -89,16 +92,17 @@ mod rng;
 mod scheduler;
 mod time;
 
-pub use endpoint::{AdapterState, Endpoint, EndpointId, EvictionOrder, Load, Role};
+pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
+pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};
 pub use prefill::PrefillCost;
-pub use prefix::{BlockHash, EngineHash, KvEvent, KvEventError, Stored};
+pub use prefix::{BlockHash, EngineHash, KvEvent, KvEventError, StoredBlocks};
 pub use profile::{CostWeights, Terms};
 pub use request::{Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;
 pub use scheduler::{
     Builder, Candidate, Config, ConfigError, Dispatch, EndpointStats, Exclusion, Explanation, RedirectError,
-    RejectReason, Rejected, Removed, Scheduler, Stats, UnknownRequest,
+    RejectReason, Rejected, RemovedEndpoint, Scheduler, Stats, UnknownRequest,
 };
 pub use time::{Instant, Seconds};
 

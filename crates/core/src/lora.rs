@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::endpoint::AdapterState;
+use crate::load::AdapterState;
 use crate::time::{Instant, Seconds, decay};
 
 /// The adapters of one endpoint.
@@ -26,6 +26,8 @@ struct Resident {
     in_flight: u32,
     /// The endpoint's last report listed it.
     listed: bool,
+    /// It is known to have been loaded, and not only asked for.
+    confirmed: bool,
     last_use: Instant,
 }
 
@@ -33,32 +35,35 @@ struct Resident {
 const RETURN_TIME: f64 = 10.0;
 /// A report says nothing about the present after this time.
 const REPORT_LIFE: Duration = Duration::from_secs(10);
-/// Adapters of one report that are looked at: engines hold far fewer.
-const MAX_LISTED: usize = 1_024;
+/// Adapters of one report that are looked at, and slots that are believed in: engines have far fewer.
+const MAX_SLOTS: usize = 1_024;
 
 impl Residency {
     /// Nothing is loaded, and `slots` adapters fit.
-    pub(crate) const fn new(slots: usize) -> Self {
-        Self { slots, adapters: Vec::new() }
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { slots: slots.min(MAX_SLOTS), adapters: Vec::new() }
     }
 
-    /// What it costs to use the adapter here: its load time, plus that of an adapter that must go and is wanted back.
-    ///
-    /// With all slots in use, the request waits for one to come free: a fraction of how long requests stay.
-    pub(crate) fn cost(&self, key: u64, now: Instant, load: Seconds, residence: Seconds) -> Seconds {
+    /// How long a request waits for its adapter here: not at all, for loading it, or for a slot and loading it. A slot comes
+    /// free after a fraction of the time that requests stay.
+    pub(crate) fn delay(&self, key: u64, now: Instant, load: Seconds, residence: Seconds) -> Seconds {
         if self.is_resident(key) {
+            Seconds::ZERO
+        } else if self.adapters.len() < self.slots || self.victim(now).is_some() {
+            load
+        } else {
+            load + residence * (1.0 / self.slots.max(1) as f64)
+        }
+    }
+
+    /// What it costs others that the adapter is loaded here: an adapter that must go, and is loaded again as likely as it
+    /// was used lately.
+    pub(crate) fn displacement(&self, key: u64, now: Instant, load: Seconds) -> Seconds {
+        if self.is_resident(key) || self.adapters.len() < self.slots {
             return Seconds::ZERO;
         }
-        if self.adapters.len() < self.slots {
-            return load;
-        }
-        match self.adapters.iter().filter(|a| !a.is_pinned(now)).map(|a| a.last_use).min() {
-            Some(last_use) => {
-                let idle = now.saturating_since(last_use).as_secs_f64();
-                load * (1.0 + decay(idle / RETURN_TIME))
-            }
-            None => load * 2.0 + residence * (1.0 / self.slots.max(1) as f64),
-        }
+        let idle = self.victim(now).map(|at| now.saturating_since(self.adapters[at].last_use).as_secs_f64());
+        load * idle.map_or(1.0, |idle| decay(idle / RETURN_TIME))
     }
 
     /// Whether the adapter is thought to be loaded.
@@ -74,11 +79,21 @@ impl Residency {
         loads
     }
 
-    /// That request is over.
-    pub(crate) fn end(&mut self, key: u64, now: Instant) {
+    /// A request with the adapter was answered: it is loaded.
+    pub(crate) fn confirm(&mut self, key: u64) {
         if let Some(adapter) = self.adapters.iter_mut().find(|a| a.key == key) {
-            adapter.in_flight = adapter.in_flight.saturating_sub(1);
-            adapter.last_use = adapter.last_use.max(now);
+            adapter.confirmed = true;
+        }
+    }
+
+    /// A request with the adapter is over. If none that would have loaded it was ever answered, it was not loaded.
+    pub(crate) fn end(&mut self, key: u64, now: Instant) {
+        if let Some(place) = self.adapters.iter().position(|a| a.key == key) {
+            let adapter = self.adapters.remove(place);
+            let in_flight = adapter.in_flight.saturating_sub(1);
+            if in_flight > 0 || adapter.confirmed {
+                self.adapters.push(Resident { in_flight, last_use: now.max(adapter.last_use), ..adapter });
+            }
         }
         self.make_room(now);
     }
@@ -86,20 +101,22 @@ impl Residency {
     /// The endpoint reported; `key` gives each name its key.
     pub(crate) fn report(&mut self, state: &AdapterState<'_>, now: Instant, key: impl Fn(&str) -> u64) {
         if let Some(slots) = state.slots {
-            self.slots = slots.get() as usize;
+            self.slots = (slots.get() as usize).min(MAX_SLOTS);
         }
         for adapter in &mut self.adapters {
             adapter.listed = false;
         }
-        for name in state.active.iter().take(MAX_LISTED) {
-            self.used(key(name), name, now).listed = true;
+        for name in state.active.iter().take(MAX_SLOTS) {
+            let adapter = self.used(key(name), name, now);
+            adapter.listed = true;
+            adapter.confirmed = true;
         }
         self.make_room(now);
     }
 
     /// How many adapters fit.
     pub(crate) fn set_slots(&mut self, slots: usize, now: Instant) {
-        self.slots = slots;
+        self.slots = slots.min(MAX_SLOTS);
         self.make_room(now);
     }
 
@@ -112,7 +129,14 @@ impl Residency {
     fn used(&mut self, key: u64, name: &str, now: Instant) -> &mut Resident {
         let adapter = match self.adapters.iter().position(|a| a.key == key) {
             Some(place) => self.adapters.remove(place),
-            None => Resident { key, name: name.into(), in_flight: 0, listed: false, last_use: now },
+            None => Resident {
+                key,
+                name: name.into(),
+                in_flight: 0,
+                listed: false,
+                confirmed: false,
+                last_use: now,
+            },
         };
         self.adapters.push(Resident { last_use: now, ..adapter });
         self.adapters.last_mut().expect("invariant: just pushed")
@@ -121,9 +145,14 @@ impl Residency {
     /// Evicts the least recently used adapters that nobody uses, until the rest fits.
     fn make_room(&mut self, now: Instant) {
         while self.adapters.len() > self.slots {
-            let Some(victim) = self.adapters.iter().position(|a| !a.is_pinned(now)) else { return };
+            let Some(victim) = self.victim(now) else { return };
             self.adapters.remove(victim);
         }
+    }
+
+    /// The adapter that the engine evicts next: the least recently used one that nobody uses.
+    fn victim(&self, now: Instant) -> Option<usize> {
+        self.adapters.iter().position(|a| !a.is_pinned(now))
     }
 }
 
@@ -146,13 +175,16 @@ mod tests {
     }
 
     fn cost(residency: &Residency, name: &str, now: u64) -> f64 {
-        residency.cost(key(name), at(now), Seconds::new(2.0), Seconds::new(6.0)).get()
+        let (load, residence) = (Seconds::new(2.0), Seconds::new(6.0));
+        let delay = residency.delay(key(name), at(now), load, residence);
+        (delay + residency.displacement(key(name), at(now), load)).get()
     }
 
     #[test]
     fn idle_adapters_stay_resident_although_reports_forget_them() {
         let mut residency = Residency::new(2);
         assert!(residency.begin(key("a"), "a", at(0)));
+        residency.confirm(key("a"));
         residency.end(key("a"), at(1));
         residency.report(&AdapterState::active(&[]), at(2), key);
         assert!(cost(&residency, "a", 2).abs() < f64::EPSILON);
@@ -165,6 +197,7 @@ mod tests {
         assert!((cost(&residency, "c", 0) - 2.0).abs() < 1e-9);
         residency.begin(key("a"), "a", at(0));
         residency.begin(key("b"), "b", at(0));
+        residency.confirm(key("a"));
         assert!((cost(&residency, "c", 0) - (2.0 * 2.0 + 6.0 / 2.0)).abs() < 1e-9, "all slots in use");
         residency.end(key("a"), at(1));
         assert!((cost(&residency, "c", 1) - 4.0).abs() < 1e-9, "the victim was just used");
@@ -176,9 +209,34 @@ mod tests {
         let mut residency = Residency::new(2);
         for (second, name) in (0..).zip(["a", "b", "a", "c"]) {
             residency.begin(key(name), name, at(second));
+            residency.confirm(key(name));
             residency.end(key(name), at(second));
         }
         assert!(residency.names().eq(["a", "c"]));
+    }
+
+    #[test]
+    fn the_end_of_a_request_is_a_use() {
+        let mut residency = Residency::new(2);
+        residency.begin(key("a"), "a", at(0));
+        residency.begin(key("b"), "b", at(1));
+        for (second, name) in [(2, "b"), (100, "a")] {
+            residency.confirm(key(name));
+            residency.end(key(name), at(second));
+        }
+        residency.begin(key("c"), "c", at(101));
+        assert!(residency.names().eq(["a", "c"]));
+    }
+
+    #[test]
+    fn an_adapter_that_was_only_asked_for_is_not_loaded() {
+        let mut residency = Residency::new(2);
+        residency.begin(key("a"), "a", at(0));
+        residency.begin(key("a"), "a", at(0));
+        residency.end(key("a"), at(1));
+        assert!(residency.is_resident(key("a")), "the other request may still load it");
+        residency.end(key("a"), at(1));
+        assert!(!residency.is_resident(key("a")));
     }
 
     #[test]
@@ -191,6 +249,6 @@ mod tests {
         let many: Vec<_> = (0..5_000).map(|i| alloc::format!("adapter-{i}")).collect();
         let many: Vec<_> = many.iter().map(|name| &**name).collect();
         residency.report(&AdapterState::active(&many), at(61), key);
-        assert!(residency.names().count() <= MAX_LISTED + 2);
+        assert!(residency.names().count() <= MAX_SLOTS + 2);
     }
 }

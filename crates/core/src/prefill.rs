@@ -21,7 +21,11 @@ use crate::time::Seconds;
 /// assert_eq!(cost.work(0, 8_000), Seconds::ZERO);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct PrefillCost {
     /// Seconds for each token computed.
@@ -80,10 +84,10 @@ impl PrefillCost {
         self.per_token + self.per_pair * (f64::from(tokens) / 2.0)
     }
 
-    /// Whether all coefficients are finite and none is negative, with some cost a token.
+    /// Whether all coefficients lie between zero and a second, with some cost a token.
     pub(crate) fn is_valid(&self) -> bool {
         let parts = [self.per_token, self.per_pair, self.per_step, self.min_step];
-        parts.iter().all(|p| p.get().is_finite() && p.get() >= 0.0) && self.per_token > Seconds::ZERO
+        parts.iter().all(|part| (0.0..=1.0).contains(&part.get())) && self.per_token > Seconds::ZERO
     }
 }
 

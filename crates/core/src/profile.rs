@@ -1,7 +1,7 @@
 //! The default profile: which endpoint costs the least, all in seconds.
 //!
 //! ```text
-//! cost = queue + prefill + eviction + kv + decode + adapter
+//! cost = queue + prefill + eviction + kv + decode + adapter + recovery
 //!
 //! queue     Q                       booked prefill before my turn
 //! prefill   2 · w                   my own prefill here, at a price that counts what it takes from everyone
@@ -9,6 +9,7 @@
 //! kv        2 s · (K + in) / cap    a full cache decodes slowly and makes me wait for blocks
 //! decode    0.03 · B · min(w, 2 s)  each running answer stands still while I prefill
 //! adapter   1 · L                   loading my adapter, and loading back the one that it displaces
+//! recovery  R                       time until an endpoint that failed is trusted again
 //! ```
 //!
 //! One unit means no weights to tune to a workload: the factors are prices, not votes. Each is explained at its field in
@@ -20,9 +21,15 @@ use crate::time::Seconds;
 ///
 /// The defaults were chosen on halves of recorded traces and confirmed on the other halves; `docs/` has the ablations.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct CostWeights {
+    /// Price of a second of waiting for my turn.
+    pub queue: f64,
     /// Price of a second of my own prefill. Above 1, because that second is taken from the fleet too: at half load,
     /// `1 / (1 - 0.5)`. 2 to 3 do equally well.
     pub prefill: f64,
@@ -44,6 +51,7 @@ pub struct CostWeights {
 impl Default for CostWeights {
     fn default() -> Self {
         Self {
+            queue: 1.0,
             prefill: 2.0,
             eviction: 4.0,
             eviction_onset: 0.7,
@@ -78,8 +86,10 @@ pub(crate) struct Facts {
     pub(crate) capacity: f64,
     /// Answers that are being written.
     pub(crate) running: f64,
-    /// Loading its adapter.
+    /// Loading its adapter, and loading back what that displaces.
     pub(crate) adapter: Seconds,
+    /// Until it is trusted again.
+    pub(crate) held_off: Seconds,
 }
 
 /// The cost of one endpoint for one request, term by term, with the prices already on.
@@ -99,12 +109,14 @@ pub struct Terms {
     pub decode: Seconds,
     /// Loading adapters.
     pub adapter: Seconds,
+    /// Time until an endpoint that failed is trusted again.
+    pub recovery: Seconds,
 }
 
 impl Terms {
     /// The cost: the sum of the terms.
     pub fn total(&self) -> Seconds {
-        self.queue + self.prefill + self.eviction + self.kv + self.decode + self.adapter
+        self.queue + self.prefill + self.eviction + self.kv + self.decode + self.adapter + self.recovery
     }
 }
 
@@ -112,12 +124,13 @@ impl CostWeights {
     /// Prices the facts.
     pub(crate) fn terms(&self, facts: &Facts) -> Terms {
         Terms {
-            queue: facts.wait,
+            queue: facts.wait * self.queue,
             prefill: facts.work * self.prefill,
             eviction: facts.recompute * (self.eviction * facts.reuse * self.eviction_risk(facts)),
             kv: self.kv * ((facts.kv_tokens + facts.tokens) / facts.capacity),
             decode: facts.work.min(self.decode_cap) * (self.decode * facts.running),
             adapter: facts.adapter * self.adapter,
+            recovery: facts.held_off,
         }
     }
 
@@ -131,6 +144,7 @@ impl CostWeights {
     /// The name of the first price that is not one, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let prices = [
+            ("weights.queue", self.queue),
             ("weights.prefill", self.prefill),
             ("weights.eviction", self.eviction),
             ("weights.kv", self.kv.get()),

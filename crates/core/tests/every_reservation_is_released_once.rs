@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use slotwise::{
     AdapterState, BlockHash, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority,
-    Request, RequestId, Role, Scheduler, Seconds, Stored, Usage,
+    Request, RequestId, Role, Scheduler, Seconds, StoredBlocks, Usage,
 };
 
 #[derive(Clone, Debug)]
@@ -172,7 +172,8 @@ impl World {
             config.max_in_flight = 40;
             config.max_endpoints = 5;
             config.max_prompt_blocks = 100;
-            config.index.blocks = 600;
+            config.index.entries = 600;
+            config.max_in_flight_blocks = 500;
         });
         Self {
             scheduler: scheduler.build().expect("valid"),
@@ -277,12 +278,13 @@ impl World {
                 };
                 let count = ids.as_ref().map_or(7, |ids| ids.len() / 16);
                 let names: Vec<EngineHash> = (0..count as u64).map(EngineHash).collect();
-                let mut stored = Stored::new(&names, NonZeroU32::new(16).expect("not zero")).model("model-0");
+                let mut stored =
+                    StoredBlocks::new(&names, NonZeroU32::new(16).expect("not zero")).model("model-0");
                 stored.parent = parent.map(EngineHash);
                 stored.tokens = ids.as_deref();
                 let done =
                     self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Stored(stored));
-                if done.is_err() && !matches!(done, Err(slotwise::KvEventError::Full)) {
+                if done.is_err() {
                     untouched(&self.scheduler);
                 }
                 format!("{done:?}")

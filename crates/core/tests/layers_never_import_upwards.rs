@@ -7,7 +7,7 @@ use std::path::Path;
 /// A module may import from its own layer and from those before it.
 const LAYERS: [&[&str]; 6] = [
     &["time", "rng"],
-    &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "request"],
+    &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "load", "request"],
     &["prefix", "lora", "cost"],
     &["pool"],
     &["profile"],
@@ -19,7 +19,8 @@ fn layer(module: &str) -> Option<usize> {
     let mut named: BTreeMap<usize, usize> = BTreeMap::new();
     for (number, modules) in LAYERS.iter().enumerate() {
         for name in *modules {
-            if module == *name || module.starts_with(&format!("{name}::")) {
+            let rest = module.strip_prefix(name);
+            if rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')) {
                 named.insert(name.len(), number);
             }
         }

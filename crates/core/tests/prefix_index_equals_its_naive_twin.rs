@@ -34,12 +34,12 @@ proptest! {
 const NOW: Instant = Instant::ORIGIN;
 
 fn used(stamp: u64) -> Use {
-    Use { stamp, block_tokens: 10, now: NOW }
+    Use { stamp, block_tokens: 10, now: NOW, computed: true }
 }
 
 fn index(capacity: u32, order: EvictionOrder) -> PrefixIndex {
     let mut index = PrefixIndex::new(1, IndexLimits::default());
-    index.join(0, Cache { capacity, order });
+    index.join(0, Cache { capacity, order }).expect("one is few");
     index
 }
 
@@ -87,21 +87,66 @@ fn two_names_for_one_block_keep_it_until_both_are_gone() {
 }
 
 #[test]
-fn the_index_never_holds_more_than_its_limit() {
+fn a_removed_name_can_still_be_a_parent() {
+    let mut index = index(1_000, EvictionOrder::TailFirst);
+    let chain = chain(&[2; 3]);
+    let names = [1, 2, 3].map(EngineHash);
+    index.store(0, &names, &chain, used(1)).expect("room");
+    index.remove(0, &names[2..]);
+    assert_eq!(index.named(0, names[2]), Some(chain[2]), "another copy of it may live on");
+    index.clear(0);
+    assert_eq!(index.named(0, names[2]), None);
+}
+
+fn full_index() -> PrefixIndex {
     let mut limits = IndexLimits::default();
-    limits.blocks = 50;
+    limits.entries = 50;
     let mut index = PrefixIndex::new(1, limits);
     for slot in 0..3 {
-        index.join(slot, Cache { capacity: u32::MAX, ..Cache::default() });
+        index.join(slot, Cache { capacity: u32::MAX, ..Cache::default() }).expect("three are few");
     }
     for stamp in 0..100u64 {
         let prompt: Vec<_> = (0..20).map(|block| BlockHash(stamp * 20 + block)).collect();
         index.assume((stamp % 3) as u32, &prompt, used(stamp));
         assert!(index.len() <= 50);
     }
-    let names: Vec<_> = (0..60).map(EngineHash).collect();
-    let chain: Vec<_> = (0..60).map(BlockHash).collect();
+    index
+}
+
+fn named_blocks(count: u64) -> (Vec<EngineHash>, Vec<BlockHash>) {
+    (0..count).map(|block| (EngineHash(block), BlockHash(block))).unzip()
+}
+
+#[test]
+fn an_index_at_its_limit_shares_it_among_endpoints() {
+    let mut index = full_index();
+    let held: Vec<u64> = (0..3).map(|slot| index.tokens(slot).0 / 10).collect();
+    assert!(held.iter().all(|blocks| *blocks >= 10), "{held:?}");
+    let (names, chain) = named_blocks(20);
+    index.store(0, &names, &chain, used(200)).expect("facts take the place of guesses");
+    assert_eq!((index.depth(0, &chain), index.len() <= 50), (20, true));
+    // Blocks that were stored are not given up, however often they are used.
+    for stamp in 300..310 {
+        index.assume(0, &chain, used(stamp));
+        assert!(index.len() <= 50 && index.depth(0, &chain) == 20);
+    }
+}
+
+#[test]
+fn a_refused_event_leaves_no_trace() {
+    let mut index = full_index();
+    let (names, chain) = named_blocks(26);
     let before = format!("{index:?}");
     assert!(index.store(0, &names, &chain, used(200)).is_err());
-    assert_eq!(format!("{index:?}"), before, "a refused event leaves no trace");
+    assert_eq!(format!("{index:?}"), before);
+    assert!(!index.is_precise(0));
+}
+
+#[test]
+fn slots_are_small_numbers() {
+    let mut index = PrefixIndex::new(1, IndexLimits::default());
+    assert!(index.join(u32::MAX, Cache::default()).is_err());
+    index.assume(u32::MAX, &[BlockHash(1)], used(1));
+    index.leave(u32::MAX);
+    assert!(index.is_empty());
 }

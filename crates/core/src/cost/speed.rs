@@ -51,6 +51,9 @@ impl Speed {
             return;
         }
         let expected = self.own() * predicted;
+        if !expected.is_finite() {
+            return;
+        }
         let service = service.clamp(expected / CLAMP, expected * CLAMP + CLAMP_SLACK);
         let keep = decay(predicted / MEMORY_WORK) * decay(self.age(now) / MEMORY_TIME);
         self.service = self.service * keep + service;

@@ -21,7 +21,8 @@ pub(crate) struct Book {
     /// When a first token last came.
     first_token_at: Option<Instant>,
     running: u32,
-    kv_tokens: u64,
+    prompt_tokens: u64,
+    answer_tokens: u64,
 }
 
 /// The share of the head's time since its turn that counts as done: its true progress cannot be seen.
@@ -36,11 +37,14 @@ impl Book {
         self.pending.insert(order, work);
         self.booked = self.booked.saturating_add(work);
         self.head = self.first();
-        self.kv_tokens += u64::from(tokens);
+        self.prompt_tokens += u64::from(tokens);
     }
 
-    /// The prefill of number `order` is over.
-    pub(crate) fn finish_prefill(&mut self, order: u64) {
+    /// The prefill of number `order` is over. If it was the head, the next one's turn begins.
+    pub(crate) fn finish_prefill(&mut self, now: Instant, order: u64) {
+        if self.first_pending() == Some(order) {
+            self.head_since = now;
+        }
         if let Some(work) = self.pending.remove(&order) {
             self.booked = self.booked.saturating_sub(work);
             self.head = self.first();
@@ -49,14 +53,15 @@ impl Book {
 
     /// A first token came; its request runs from now on.
     pub(crate) fn first_token(&mut self, now: Instant) {
+        // Whatever the engine works on next, it began no earlier.
         self.head_since = now;
         self.first_token_at = Some(now);
         self.running += 1;
     }
 
-    /// Tokens more in the KV cache.
+    /// An answer grew.
     pub(crate) fn grow(&mut self, tokens: u32) {
-        self.kv_tokens += u64::from(tokens);
+        self.answer_tokens += u64::from(tokens);
     }
 
     /// A request that ran is over.
@@ -64,9 +69,10 @@ impl Book {
         self.running -= 1;
     }
 
-    /// Tokens less in the KV cache.
-    pub(crate) fn shrink(&mut self, tokens: u64) {
-        self.kv_tokens -= tokens;
+    /// A prompt and its answer left the KV cache.
+    pub(crate) fn shrink(&mut self, prompt: u64, answer: u64) {
+        self.prompt_tokens -= prompt;
+        self.answer_tokens -= answer;
     }
 
     /// How long a new request waits for its turn: booked prefill, with the head half done at most.
@@ -78,11 +84,6 @@ impl Book {
     /// Requests before their first token.
     pub(crate) fn pending(&self) -> u32 {
         u32::try_from(self.pending.len()).unwrap_or(u32::MAX)
-    }
-
-    /// The earliest dispatch whose first token has not come.
-    pub(crate) fn first_pending(&self) -> Option<u64> {
-        self.pending.keys().next().copied()
     }
 
     /// Requests past their first token.
@@ -100,14 +101,24 @@ impl Book {
         self.booked
     }
 
-    /// Tokens of prompts and answers in flight.
+    /// Tokens of prompts in flight, and of their answers as far as these were told.
     pub(crate) const fn kv_tokens(&self) -> u64 {
-        self.kv_tokens
+        self.prompt_tokens + self.answer_tokens
+    }
+
+    /// The same, with answers that were not told taken to be of the expected length.
+    pub(crate) fn expected_kv_tokens(&self, expected_output: f64) -> u64 {
+        let expected = (f64::from(self.running) * expected_output) as u64;
+        self.prompt_tokens.saturating_add(self.answer_tokens.max(expected))
     }
 
     /// When a first token last came.
     pub(crate) const fn first_token_at(&self) -> Option<Instant> {
         self.first_token_at
+    }
+
+    fn first_pending(&self) -> Option<u64> {
+        self.pending.keys().next().copied()
     }
 
     fn first(&self) -> Duration {
@@ -129,8 +140,11 @@ mod tests {
         assert_eq!(book.wait(at(0)), Seconds::new(3.0));
         assert_eq!(book.wait(at(1_000)), Seconds::new(2.5));
         assert_eq!(book.wait(at(60_000)), Seconds::new(2.0));
-        book.finish_prefill(1);
+        book.finish_prefill(at(60_000), 1);
         book.first_token(at(60_000));
         assert_eq!(book.wait(at(60_000)), Seconds::new(1.0));
+        book.reserve(at(60_000), 3, Duration::from_secs(4), 100);
+        book.finish_prefill(at(61_000), 2);
+        assert_eq!(book.wait(at(61_000)), Seconds::new(4.0), "the new head has only begun");
     }
 }

@@ -6,15 +6,18 @@
 use core::time::Duration;
 
 use super::book::Book;
-use crate::endpoint::Load;
+use crate::load::Load;
 use crate::time::{Instant, decay};
 
-/// The last report of one endpoint, and the most that we had there since the one before.
+/// The last report of one endpoint, and the most that we had there lately.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reports {
     sample: Sample,
     sampled_at: Option<Instant>,
+    /// Our peak since the last report arrived.
     peak: Own,
+    /// Our peaks before that, each with the time when it was closed: reports may be several intervals old on arrival.
+    peaks: [(Instant, Own); 4],
 }
 
 /// Load that is not ours, as a report has it. In whole requests and tokens, so that sums over a pool stay exact.
@@ -22,7 +25,8 @@ pub(crate) struct Reports {
 pub(crate) struct Sample {
     waiting: Option<u32>,
     running: Option<u32>,
-    kv_tokens: Option<u64>,
+    /// Share of the KV cache in millionths: pools may have caches of several sizes.
+    kv_usage: Option<u32>,
 }
 
 /// Load that is not ours, as far as it can be told by now.
@@ -41,7 +45,7 @@ pub(crate) struct ForeignLoad {
 pub(crate) struct PoolReports {
     waiting: Total,
     running: Total,
-    kv_tokens: Total,
+    kv_usage: Total,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,16 +65,14 @@ struct Own {
 impl Reports {
     /// Keeps up with our own load: call it whenever that may have risen.
     ///
-    /// A report cannot show more of ours than there was at some time since the report before it, so less than the peak
-    /// is never taken for foreign.
+    /// A report cannot show more of ours than there was at some time since it was taken, so less than the peak is never
+    /// taken for foreign.
     pub(crate) fn watch(&mut self, book: &Book, expected_output: f64) {
-        let own = Own::of(book, expected_output);
-        self.peak.pending = self.peak.pending.max(own.pending);
-        self.peak.in_flight = self.peak.in_flight.max(own.in_flight);
-        self.peak.kv_tokens = self.peak.kv_tokens.max(own.kv_tokens);
+        self.peak = self.peak.max(Own::of(book, expected_output));
     }
 
-    /// The endpoint, whose cache has room for `capacity` tokens, reported.
+    /// The endpoint, whose cache has room for `capacity` tokens, reported. A report that is older than the last one says
+    /// nothing new.
     pub(crate) fn report(
         &mut self,
         now: Instant,
@@ -79,37 +81,53 @@ impl Reports {
         book: &Book,
         expected_output: f64,
     ) {
+        let sampled_at = load.sampled_at.map_or(now, |at| at.min(now));
+        if self.sampled_at.is_some_and(|last| sampled_at < last) {
+            return;
+        }
         self.watch(book, expected_output);
-        let waiting = load.waiting.map(|waiting| waiting.saturating_sub(self.peak.pending));
+        let lately = self.peaks.iter().filter(|(closed, _)| *closed >= sampled_at);
+        let own = lately.fold(self.peak, |own, (_, peak)| own.max(*peak));
+
+        let waiting = load.waiting.map(|waiting| waiting.saturating_sub(own.pending));
         let running = load.running.map(|running| {
             let all = running.saturating_add(load.waiting.unwrap_or(0));
-            all.saturating_sub(self.peak.in_flight).saturating_sub(waiting.unwrap_or(0))
+            all.saturating_sub(own.in_flight).saturating_sub(waiting.unwrap_or(0))
         });
-        let kv_tokens = load.kv_usage.map(|usage| {
-            let used = (usage.clamp(0.0, 1.0) * f64::from(capacity)) as u64;
-            used.saturating_sub(self.peak.kv_tokens)
+        let kv_usage = load.kv_usage.filter(|usage| !usage.is_nan()).map(|usage| {
+            let ours = own.kv_tokens as f64 / f64::from(capacity);
+            ((usage.clamp(0.0, 1.0) - ours).max(0.0) * 1e6) as u32
         });
-        self.sample = Sample { waiting, running, kv_tokens };
-        self.sampled_at = Some(load.sampled_at.map_or(now, |at| at.min(now)));
+        self.sample = Sample { waiting, running, kv_usage };
+        self.sampled_at = Some(sampled_at);
+        self.peaks.rotate_right(1);
+        self.peaks[0] = (now, self.peak);
         self.peak = Own::of(book, expected_output);
     }
 
-    /// The foreign load by now: the last report while it is fresh, the pool's mean once it is stale or when there is none.
-    pub(crate) fn estimate(&self, now: Instant, pool: &PoolReports, lifetime: Duration) -> ForeignLoad {
+    /// The foreign load by now, on an endpoint whose cache has room for `capacity` tokens: the last report while it is
+    /// fresh, the pool's mean once it is stale or when there is none.
+    pub(crate) fn estimate(
+        &self,
+        now: Instant,
+        pool: &PoolReports,
+        capacity: u32,
+        lifetime: Duration,
+    ) -> ForeignLoad {
         if pool.are_silent() {
             return ForeignLoad::default();
         }
         let confidence = self.sampled_at.map_or(0.0, |at| {
             decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6))
         });
-        let blend = |sample: Option<u64>, mean: f64| match sample {
-            Some(sample) => confidence * sample as f64 + (1.0 - confidence) * mean,
+        let blend = |sample: Option<u32>, mean: f64| match sample {
+            Some(sample) => confidence * f64::from(sample) + (1.0 - confidence) * mean,
             None => mean,
         };
         ForeignLoad {
-            waiting: blend(self.sample.waiting.map(u64::from), pool.waiting.mean()),
-            running: blend(self.sample.running.map(u64::from), pool.running.mean()),
-            kv_tokens: blend(self.sample.kv_tokens, pool.kv_tokens.mean()),
+            waiting: blend(self.sample.waiting, pool.waiting.mean()),
+            running: blend(self.sample.running, pool.running.mean()),
+            kv_tokens: blend(self.sample.kv_usage, pool.kv_usage.mean()) / 1e6 * f64::from(capacity),
         }
     }
 
@@ -127,21 +145,21 @@ impl Reports {
 impl PoolReports {
     /// An endpoint's report takes the place of the one before.
     pub(crate) fn replace(&mut self, before: Sample, after: Sample) {
-        self.waiting.replace(before.waiting.map(u64::from), after.waiting.map(u64::from));
-        self.running.replace(before.running.map(u64::from), after.running.map(u64::from));
-        self.kv_tokens.replace(before.kv_tokens, after.kv_tokens);
+        self.waiting.replace(before.waiting, after.waiting);
+        self.running.replace(before.running, after.running);
+        self.kv_usage.replace(before.kv_usage, after.kv_usage);
     }
 
     /// Whether no endpoint ever reported.
     const fn are_silent(&self) -> bool {
-        self.waiting.count == 0 && self.running.count == 0 && self.kv_tokens.count == 0
+        self.waiting.count == 0 && self.running.count == 0 && self.kv_usage.count == 0
     }
 }
 
 impl Total {
-    fn replace(&mut self, before: Option<u64>, after: Option<u64>) {
+    fn replace(&mut self, before: Option<u32>, after: Option<u32>) {
         self.count = self.count + u64::from(after.is_some()) - u64::from(before.is_some());
-        self.sum = self.sum + after.unwrap_or(0) - before.unwrap_or(0);
+        self.sum = self.sum + u64::from(after.unwrap_or(0)) - u64::from(before.unwrap_or(0));
     }
 
     fn mean(self) -> f64 {
@@ -151,11 +169,18 @@ impl Total {
 
 impl Own {
     fn of(book: &Book, expected_output: f64) -> Self {
-        let answers = (f64::from(book.running()) * expected_output) as u64;
         Self {
             pending: book.pending(),
             in_flight: book.in_flight(),
-            kv_tokens: book.kv_tokens().saturating_add(answers),
+            kv_tokens: book.expected_kv_tokens(expected_output),
+        }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self {
+            pending: self.pending.max(other.pending),
+            in_flight: self.in_flight.max(other.in_flight),
+            kv_tokens: self.kv_tokens.max(other.kv_tokens),
         }
     }
 }
@@ -165,6 +190,8 @@ mod tests {
     use super::*;
 
     const LIFETIME: Duration = Duration::from_secs(5);
+    const CAPACITY: u32 = 100_000;
+    const BUSY: Sample = Sample { waiting: Some(4), running: Some(10), kv_usage: Some(500_000) };
 
     fn at(seconds: u64) -> Instant {
         Instant::ORIGIN + Duration::from_secs(seconds)
@@ -172,9 +199,13 @@ mod tests {
 
     fn busy_pool() -> PoolReports {
         let mut pool = PoolReports::default();
-        let busy = Sample { waiting: Some(4), running: Some(10), kv_tokens: Some(50_000) };
-        pool.replace(Sample::default(), busy);
+        pool.replace(Sample::default(), BUSY);
         pool
+    }
+
+    fn report(reports: &mut Reports, now: Instant, load: Load, book: &Book) -> Sample {
+        reports.report(now, &load, CAPACITY, book, 100.0);
+        reports.sample()
     }
 
     #[test]
@@ -182,41 +213,52 @@ mod tests {
         let (mut book, mut reports) = (Book::default(), Reports::default());
         book.reserve(at(0), 1, Duration::from_secs(1), 1_000);
         reports.watch(&book, 100.0);
-        book.finish_prefill(1);
-        book.shrink(1_000);
+        book.finish_prefill(at(1), 1);
+        book.shrink(1_000, 0);
         let load = Load::default().waiting(1).running(0).kv_usage(0.01);
-        reports.report(at(1), &load, 100_000, &book, 100.0);
-        assert_eq!(reports.sample(), Sample { waiting: Some(0), running: Some(0), kv_tokens: Some(0) });
-        reports.report(at(2), &load, 100_000, &book, 100.0);
-        let foreign = Sample { waiting: Some(1), running: Some(0), kv_tokens: Some(1_000) };
-        assert_eq!(reports.sample(), foreign, "now it must be somebody else's");
+        let none = Sample { waiting: Some(0), running: Some(0), kv_usage: Some(0) };
+        assert_eq!(report(&mut reports, at(1), load, &book), none);
+        assert_eq!(report(&mut reports, at(2), load.sampled_at(at(1)), &book), none, "it was taken before");
+        let foreign = Sample { waiting: Some(1), running: Some(0), kv_usage: Some(10_000) };
+        assert_eq!(report(&mut reports, at(3), load, &book), foreign, "now it must be somebody else's");
+    }
+
+    #[test]
+    fn reports_that_overtake_each_other_count_by_when_they_were_taken() {
+        let mut reports = Reports::default();
+        let load = |waiting: u32, taken| Load::default().waiting(waiting).sampled_at(at(taken));
+        report(&mut reports, at(10), load(50, 9), &Book::default());
+        assert_eq!(report(&mut reports, at(10), load(0, 5), &Book::default()).waiting, Some(50));
     }
 
     #[test]
     fn silence_looks_like_the_pool_and_never_idle() {
         let mut reports = Reports::default();
         let pool = busy_pool();
-        assert!((reports.estimate(at(0), &pool, LIFETIME).waiting - 4.0).abs() < 1e-9);
-        let idle = Load::default().waiting(0).running(0).kv_usage(0.0);
-        reports.report(at(0), &idle, 100_000, &Book::default(), 100.0);
-        assert_eq!(reports.estimate(at(0), &pool, LIFETIME), ForeignLoad::default());
-        assert!((reports.estimate(at(60), &pool, LIFETIME).waiting - 4.0).abs() < 0.1);
+        let waiting = |reports: &Reports, now| reports.estimate(now, &pool, CAPACITY, LIFETIME).waiting;
+        assert!((waiting(&reports, at(0)) - 4.0).abs() < 1e-9);
+        report(&mut reports, at(0), Load::default().waiting(0).running(0).kv_usage(0.0), &Book::default());
+        assert_eq!(reports.estimate(at(0), &pool, CAPACITY, LIFETIME), ForeignLoad::default());
+        assert!((waiting(&reports, at(60)) - 4.0).abs() < 0.1);
     }
 
     #[test]
     fn what_a_report_leaves_out_comes_from_the_pool() {
         let mut reports = Reports::default();
-        reports.report(at(0), &Load::default().running(3), 100_000, &Book::default(), 100.0);
-        let estimate = reports.estimate(at(0), &busy_pool(), LIFETIME);
-        assert_eq!(estimate, ForeignLoad { waiting: 4.0, running: 3.0, kv_tokens: 50_000.0 });
+        let mut load = Load::default().running(3);
+        load.kv_usage = Some(f64::NAN);
+        report(&mut reports, at(0), load, &Book::default());
+        let estimate = |capacity| reports.estimate(at(0), &busy_pool(), capacity, LIFETIME);
+        let expected = |kv_tokens| ForeignLoad { waiting: 4.0, running: 3.0, kv_tokens };
+        assert_eq!(estimate(CAPACITY), expected(50_000.0));
+        assert_eq!(estimate(CAPACITY / 10), expected(5_000.0), "half of a smaller cache");
     }
 
     #[test]
     fn the_sums_of_a_pool_forget_what_is_replaced() {
         let mut pool = busy_pool();
-        let busy = Sample { waiting: Some(4), running: Some(10), kv_tokens: Some(50_000) };
-        pool.replace(busy, Sample::default());
-        let none = Reports::default().estimate(at(0), &pool, LIFETIME);
+        pool.replace(BUSY, Sample::default());
+        let none = Reports::default().estimate(at(0), &pool, CAPACITY, LIFETIME);
         assert_eq!(none, ForeignLoad::default());
     }
 }

@@ -1,20 +1,23 @@
 //! The endpoints, and what is in flight on each.
 
 mod book;
+mod error;
 mod foreign;
+mod health;
 mod slot;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::cost::settle_speeds;
-use crate::endpoint::{Endpoint, EndpointId, Load};
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::load::Load;
 use crate::time::Instant;
 
+pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use foreign::PoolReports;
 pub(crate) use slot::Slot;
 
@@ -41,7 +44,8 @@ pub(crate) struct Reservation {
     endpoint: EndpointId,
     order: u64,
     started: bool,
-    tokens: u64,
+    prompt_tokens: u64,
+    answer_tokens: u64,
     adapter: Option<u64>,
 }
 
@@ -215,7 +219,14 @@ impl Pool {
             slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
             key
         });
-        Ok(Reservation { endpoint: id, order, started: false, tokens: u64::from(claim.tokens), adapter })
+        Ok(Reservation {
+            endpoint: id,
+            order,
+            started: false,
+            prompt_tokens: u64::from(claim.tokens),
+            answer_tokens: 0,
+            adapter,
+        })
     }
 
     /// The first token came: the request leaves the prefill queue and runs. Does nothing if that was said before.
@@ -224,30 +235,35 @@ impl Pool {
             return;
         }
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
-            slot.book.finish_prefill(reservation.order);
+            slot.book.finish_prefill(now, reservation.order);
             slot.book.first_token(now);
             slot.reports.watch(&slot.book, expected_output);
+            slot.answered(reservation.adapter);
         }
     }
 
     /// The answer grew by `tokens`.
     pub(crate) fn grow(&mut self, reservation: &mut Reservation, tokens: u32, expected_output: f64) {
-        reservation.tokens += u64::from(tokens);
+        reservation.answer_tokens += u64::from(tokens);
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
             slot.book.grow(tokens);
             slot.reports.watch(&slot.book, expected_output);
         }
     }
 
-    /// Gives back what was reserved, also when the endpoint has left meanwhile.
-    pub(crate) fn release(&mut self, now: Instant, reservation: Reservation) {
+    /// Gives back what was reserved, also when the endpoint has left meanwhile. `served` says whether the endpoint
+    /// computed anything for it.
+    pub(crate) fn release(&mut self, now: Instant, reservation: Reservation, served: bool) {
         let Ok(slot) = self.get_mut(reservation.endpoint) else { return };
         if reservation.started {
             slot.book.finish_running();
         } else {
-            slot.book.finish_prefill(reservation.order);
+            slot.book.finish_prefill(now, reservation.order);
         }
-        slot.book.shrink(reservation.tokens);
+        slot.book.shrink(reservation.prompt_tokens, reservation.answer_tokens);
+        if served {
+            slot.answered(reservation.adapter);
+        }
         if let Some(key) = reservation.adapter {
             slot.adapters.end(key, now);
         }
@@ -282,55 +298,3 @@ impl Reservation {
         self.started
     }
 }
-
-/// There is no such endpoint, or no longer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
-pub struct UnknownEndpoint(pub EndpointId);
-
-impl fmt::Display for UnknownEndpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown {}", self.0)
-    }
-}
-
-impl core::error::Error for UnknownEndpoint {}
-
-/// Why an endpoint was not added or changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum EndpointError {
-    /// There is no such endpoint, or no longer.
-    Unknown(EndpointId),
-    /// Another endpoint has that name.
-    DuplicateName(EndpointId),
-    /// The pool has as many endpoints as the configuration allows.
-    #[non_exhaustive]
-    PoolFull {
-        /// [`Config::max_endpoints`](crate::Config::max_endpoints).
-        limit: usize,
-    },
-    /// A coefficient of its prefill cost is negative or not finite, or a token costs nothing.
-    InvalidPrefillCost,
-}
-
-impl From<UnknownEndpoint> for EndpointError {
-    fn from(unknown: UnknownEndpoint) -> Self {
-        Self::Unknown(unknown.0)
-    }
-}
-
-impl fmt::Display for EndpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(id) => write!(f, "unknown {id}"),
-            Self::DuplicateName(id) => write!(f, "{id} already has that name"),
-            Self::PoolFull { limit } => write!(f, "the pool is full: max_endpoints is {limit}"),
-            Self::InvalidPrefillCost => {
-                f.write_str("prefill cost must be finite and not negative, with a positive cost per token")
-            }
-        }
-    }
-}
-
-impl core::error::Error for EndpointError {}

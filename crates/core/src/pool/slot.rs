@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::foreign::{ForeignLoad, Reports};
+use super::health::Health;
 use crate::cost::Speed;
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::lora::Residency;
@@ -20,10 +21,9 @@ pub(crate) struct Slot {
     pub(crate) adapter_load: Seconds,
     /// Gets no new requests.
     pub(crate) draining: bool,
-    /// Its engine publishes KV events.
-    pub(crate) precise: bool,
     pub(crate) book: Book,
     pub(crate) reports: Reports,
+    pub(crate) health: Health,
     pub(crate) speed: Speed,
     pub(crate) adapters: Residency,
     /// Uses of its cache so far: the last one's number.
@@ -46,6 +46,14 @@ impl Slot {
     pub(crate) fn next_use(&mut self) -> u64 {
         self.uses += 1;
         self.uses
+    }
+
+    /// It computed something for a request with this adapter: it lives, and the adapter is loaded.
+    pub(crate) fn answered(&mut self, adapter: Option<u64>) {
+        self.health.succeed();
+        if let Some(key) = adapter {
+            self.adapters.confirm(key);
+        }
     }
 
     /// Booked prefill before a new request's turn: ours to the nanosecond, and what others have waiting at the mean work

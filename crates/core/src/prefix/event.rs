@@ -22,7 +22,7 @@ impl fmt::Display for EngineHash {
 #[non_exhaustive]
 pub enum KvEvent<'a> {
     /// Blocks were computed, each the child of the one before it.
-    Stored(Stored<'a>),
+    Stored(StoredBlocks<'a>),
     /// Blocks are gone. Names that mean nothing are ignored: engines announce removals twice.
     Removed(&'a [EngineHash]),
     /// Everything is gone.
@@ -35,7 +35,7 @@ pub enum KvEvent<'a> {
 /// for the chain itself, and match [`Prompt::Blocks`](crate::Prompt::Blocks) of the same hashes.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Stored<'a> {
+pub struct StoredBlocks<'a> {
     /// The engine's names for the blocks, in order.
     pub blocks: &'a [EngineHash],
     /// The engine's name for the block before the first; none at the beginning of a prompt.
@@ -52,7 +52,7 @@ pub struct Stored<'a> {
     pub cache_salt: Option<&'a str>,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredBlocks<'a> {
     /// Blocks at the beginning of a prompt, with their names only.
     pub const fn new(blocks: &'a [EngineHash], block_size: NonZeroU32) -> Self {
         Self { blocks, parent: None, tokens: None, block_size, model: None, adapter: None, cache_salt: None }

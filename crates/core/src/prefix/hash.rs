@@ -12,7 +12,7 @@
 //! block size. The root holds what must never share a cache: kind of prompt, model, adapter and salt.
 //!
 //! `fold(a, b)` is the two halves of the 128-bit product `a * b`, xored: the step of wyhash and of the short inputs of
-//! XXH3. Nine multiplications for 64 bytes, of which only one waits for the stripe before. Every operand is xored with
+//! XXH3. Five multiplications for 64 bytes, of which only one waits for the stripe before. Every operand is xored with
 //! a key that comes from the seed, so whoever does not know the seed cannot make two prompts collide.
 
 use alloc::vec::Vec;
@@ -143,6 +143,16 @@ impl PromptHasher {
         self.root(Kind::Tokens, namespace)
     }
 
+    /// 64 bits that stand for a whole text prompt.
+    pub(crate) fn whole_text(&self, namespace: Namespace<'_>, text: &[u8]) -> u64 {
+        self.absorb(self.root(Kind::Text, namespace).0, text)
+    }
+
+    /// 64 bits that stand for a whole token prompt.
+    pub(crate) fn whole_tokens(&self, namespace: Namespace<'_>, ids: &[u32]) -> u64 {
+        self.absorb(self.root(Kind::Tokens, namespace).0, ids)
+    }
+
     /// 64 bits that stand for a name: an adapter, a session, an endpoint.
     pub(crate) fn name(&self, name: &str) -> u64 {
         self.absorb(self.chain[0], name.as_bytes())
@@ -188,10 +198,10 @@ impl PromptHasher {
         BlockHash(chain)
     }
 
-    /// Chains any number of bytes, told apart by their length.
-    fn absorb(&self, mut chain: u64, bytes: &[u8]) -> u64 {
-        chain = self.step(chain, bytes.len() as u64);
-        for stripe in bytes.chunks(u8::PER_STRIPE) {
+    /// Chains any number of bytes or tokens, told apart by their length.
+    fn absorb<T: Word>(&self, mut chain: u64, words: &[T]) -> u64 {
+        chain = self.step(chain, words.len() as u64);
+        for stripe in words.chunks(T::PER_STRIPE) {
             chain = self.step(chain, self.short_stripe(stripe));
         }
         chain

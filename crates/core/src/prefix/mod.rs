@@ -11,7 +11,7 @@ pub(crate) mod keyed;
 mod set;
 mod warm;
 
-pub use event::{EngineHash, KvEvent, KvEventError, Stored};
+pub use event::{EngineHash, KvEvent, KvEventError, StoredBlocks};
 pub use hash::{BlockHash, Namespace, PromptHasher};
 pub use index::{Cache, IndexFull, IndexLimits, PrefixIndex, Use};
 pub use set::EndpointSet;

@@ -20,7 +20,7 @@ pub(super) struct WarmWindow {
 }
 
 /// The bucket of a point in time; stored with each block.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Bucket(u64);
 
 impl WarmWindow {
@@ -39,8 +39,8 @@ impl WarmWindow {
     }
 
     /// No longer counts `tokens` that were last used in `bucket`. Nothing happens if that has left the window.
-    pub(super) fn remove(&mut self, bucket: Bucket, tokens: u32) {
-        if bucket.0 + BUCKETS > self.newest {
+    pub(super) fn remove(&mut self, bucket: Option<Bucket>, tokens: u32) {
+        if let Some(bucket) = bucket.filter(|bucket| bucket.0 + BUCKETS > self.newest) {
             self.ring[index(bucket.0)] -= u64::from(tokens);
             self.total -= u64::from(tokens);
         }
@@ -89,7 +89,7 @@ mod tests {
             for (step, block, tokens) in uses {
                 now += step;
                 if let Some((bucket, _, tokens)) = blocks[block].take() {
-                    window.remove(bucket, tokens);
+                    window.remove(Some(bucket), tokens);
                 }
                 if tokens > 10 {
                     let bucket = window.add(Instant::from_micros(now), tokens);
@@ -113,7 +113,7 @@ mod tests {
         let far = Instant::from_micros(u64::MAX);
         assert_eq!(window.tokens(far), 0);
         window.add(far, 7);
-        window.remove(bucket, 100);
+        window.remove(Some(bucket), 100);
         assert_eq!(window.tokens(far), 7);
     }
 

@@ -1,6 +1,5 @@
 //! What a scheduler may use, assume and charge.
 
-use alloc::string::String;
 use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
@@ -35,6 +34,9 @@ pub struct Config {
     pub max_endpoints: usize,
     /// Requests in flight, over the whole pool.
     pub max_in_flight: usize,
+    /// Blocks of prompts in flight that are remembered until their requests end; beyond them, requests go on, and what
+    /// they leave in caches is noted less exactly. 8 bytes each.
+    pub max_in_flight_blocks: usize,
     /// Blocks of a prompt that are tracked; what comes after them counts as not cached.
     pub max_prompt_blocks: usize,
     /// Models whose bytes per token are learned.
@@ -45,7 +47,7 @@ pub struct Config {
     pub kv_capacity: NonZeroU32,
     /// Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
     pub kv_limit: f64,
-    /// LoRA adapters that fit side by side on an endpoint that does not say.
+    /// LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in.
     pub adapter_slots: NonZeroU32,
     /// How long an endpoint that does not say takes to load an adapter.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
@@ -57,6 +59,12 @@ pub struct Config {
     /// After this time, little is left of the confidence in a load report.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub report_lifetime: Duration,
+    /// How long requests are held off from an endpoint that failed, at first; zero never holds any off.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub hold_off: Duration,
+    /// How long they are held off at most: each failed trial doubles the time.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub hold_off_limit: Duration,
     /// The prices of the default profile.
     pub weights: CostWeights,
     /// Fallbacks that a [`Dispatch`](crate::Dispatch) names besides the endpoint.
@@ -72,6 +80,7 @@ impl Default for Config {
             seed: 0,
             max_endpoints: 1 << 16,
             max_in_flight: 1 << 20,
+            max_in_flight_blocks: 1 << 24,
             max_prompt_blocks: 1 << 16,
             max_models: 1_024,
             index: IndexLimits::default(),
@@ -82,6 +91,8 @@ impl Default for Config {
             prefill: PrefillCost::default(),
             learn_speed: true,
             report_lifetime: Duration::from_secs(5),
+            hold_off: Duration::from_secs(1),
+            hold_off_limit: Duration::from_secs(60),
             weights: CostWeights::default(),
             alternatives: 2,
             shed_above: Duration::from_secs(1),
@@ -97,7 +108,7 @@ impl Config {
         if !self.prefill.is_valid() {
             return Err(ConfigError::new(
                 "prefill",
-                "must be finite and not negative, with a cost per token",
+                "must have coefficients between 0 and 1 s, and a cost per token",
             ));
         }
         if !(self.kv_limit > 0.0 && self.kv_limit <= 1.0) {
@@ -106,7 +117,7 @@ impl Config {
         let limits = [
             ("max_endpoints", self.max_endpoints),
             ("max_in_flight", self.max_in_flight),
-            ("index.blocks", self.index.blocks),
+            ("index.entries", self.index.entries),
         ];
         match limits.into_iter().find(|(_, limit)| *limit == 0) {
             Some((field, _)) => Err(ConfigError::new(field, "must not be zero")),
@@ -183,18 +194,18 @@ impl Builder {
 }
 
 /// A field of the configuration that cannot be used.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigError {
     /// The path of the field.
-    pub field: String,
+    pub field: &'static str,
     /// What it must be.
-    pub expected: String,
+    pub expected: &'static str,
 }
 
 impl ConfigError {
-    fn new(field: &str, expected: &str) -> Self {
-        Self { field: field.into(), expected: expected.into() }
+    const fn new(field: &'static str, expected: &'static str) -> Self {
+        Self { field, expected }
     }
 }
 

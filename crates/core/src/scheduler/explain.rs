@@ -43,7 +43,7 @@ pub struct Candidate {
     pub excluded: Option<Exclusion>,
     /// Prompt tokens that it is expected to find in its cache.
     pub cached_tokens: u32,
-    /// Predicted time to the first token: its booked prefill and this request's.
+    /// Predicted time to the first token: its booked prefill, this request's, and loading the adapter.
     pub first_token_in: Seconds,
     /// The cost, term by term.
     pub terms: Terms,
@@ -81,7 +81,8 @@ impl From<Exclusion> for RejectReason {
 }
 
 impl Scheduler {
-    /// Says what [`pick`](Self::pick) would decide now and why, without doing it.
+    /// Says what [`pick`](Self::pick) would decide and why, without doing it: what only comes due at `now`, such as
+    /// an assumption that was not confirmed, is still as it was.
     ///
     /// # Example: the terms of a decision
     ///
@@ -111,7 +112,7 @@ impl Scheduler {
                 name: slot.endpoint.name.clone(),
                 excluded: assessment.excluded,
                 cached_tokens: assessment.found.tokens,
-                first_token_in: assessment.wait + assessment.work,
+                first_token_in: assessment.first_token_in,
                 terms: assessment.terms,
                 cost: assessment.terms.total(),
             };
@@ -152,13 +153,30 @@ impl fmt::Display for Explanation {
         }
         writeln!(
             f,
-            "{:<24} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "endpoint", "cached", "queue", "prefill", "eviction", "kv", "decode", "adapter", "cost s"
+            "{:<24} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "endpoint",
+            "cached",
+            "queue",
+            "prefill",
+            "eviction",
+            "kv",
+            "decode",
+            "adapter",
+            "recovery",
+            "cost s"
         )?;
         for Candidate { name, cached_tokens, terms, cost, excluded, .. } in &self.candidates {
             write!(f, "{name:<24} {cached_tokens:>8}")?;
-            let parts =
-                [terms.queue, terms.prefill, terms.eviction, terms.kv, terms.decode, terms.adapter, *cost];
+            let parts = [
+                terms.queue,
+                terms.prefill,
+                terms.eviction,
+                terms.kv,
+                terms.decode,
+                terms.adapter,
+                terms.recovery,
+                *cost,
+            ];
             for part in parts {
                 write!(f, " {:>9.4}", part.get())?;
             }

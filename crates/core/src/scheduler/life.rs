@@ -1,10 +1,12 @@
 //! A request's life after its dispatch: first token, answer, and exactly one end.
 
+use alloc::vec::Vec;
 use core::fmt;
 
+use super::pick::Placed;
 use super::{InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::UnknownEndpoint;
+use crate::pool::{Reservation, UnknownEndpoint};
 use crate::prefix::Use;
 use crate::request::{Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
@@ -18,13 +20,14 @@ impl Scheduler {
     /// When the request is not in flight.
     pub fn handle_first_token(&mut self, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let Some(mut request) = self.requests.remove(&id.0) else { return Err(UnknownRequest(id)) };
-        if !request.reservation.started() {
-            self.learn_speed(now, &request);
-            self.pool.start(now, &mut request.reservation, self.mean_output.get());
-            self.expect_confirmation(now, &mut request);
+        if self.requests.get(&id.0).ok_or(UnknownRequest(id))?.reservation.started() {
+            return Ok(());
         }
-        self.requests.insert(id.0, request);
+        let mut request = self.untrack(id).ok_or(UnknownRequest(id))?;
+        self.learn_speed(now, &request);
+        self.pool.start(now, &mut request.reservation, self.mean_output.get());
+        self.expect_confirmation(now, &mut request);
+        self.track(id, request);
         Ok(())
     }
 
@@ -41,14 +44,15 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A request is done. Releases what it reserved, and learns from what it used.
+    /// A request is done. Releases what it reserved, and learns from what it used. Computes in **O(blocks)** of its
+    /// prompt, as do [`fail`](Self::fail) and [`cancel`](Self::cancel).
     ///
     /// # Errors
     ///
     /// When the request is not in flight: completing twice changes nothing.
     pub fn complete(&mut self, now: Instant, id: RequestId, usage: Usage) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let request = self.requests.remove(&id.0).ok_or(UnknownRequest(id))?;
+        let request = self.untrack(id).ok_or(UnknownRequest(id))?;
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.completed += 1;
         }
@@ -58,17 +62,22 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A request failed. Releases what it reserved; blocks that it alone would have brought are forgotten if it never
-    /// had a first token.
+    /// A request failed, through no fault of the client's: an answer like `400 Bad Request` is a completion. Releases what
+    /// it reserved; blocks that it alone would have brought are forgotten if it never had a first token.
+    ///
+    /// Requests are held off from the endpoint for [`Config::hold_off`](crate::Config::hold_off), and longer each time
+    /// that the next one fails too: an endpoint that fails at once would otherwise look idle and draw all requests to
+    /// itself. Its next first token or completion ends that.
     ///
     /// # Errors
     ///
     /// When the request is not in flight.
     pub fn fail(&mut self, now: Instant, id: RequestId, failure: Failure) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let request = self.requests.remove(&id.0).ok_or(UnknownRequest(id))?;
+        let request = self.untrack(id).ok_or(UnknownRequest(id))?;
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.failed += 1;
+            slot.health.fail(now, self.config.hold_off, self.config.hold_off_limit);
         }
         self.counters.fail(failure);
         self.abandon(now, request);
@@ -78,7 +87,7 @@ impl Scheduler {
     /// The client went away. Like [`fail`](Self::fail), but nobody's fault. Returns whether the request was in flight.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
-        let Some(request) = self.requests.remove(&id.0) else { return false };
+        let Some(request) = self.untrack(id) else { return false };
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.cancelled += 1;
         }
@@ -88,7 +97,8 @@ impl Scheduler {
     }
 
     /// A request that has no first token yet went to another endpoint than was decided, say to the first of
-    /// [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused connection. Moves its reservation.
+    /// [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused connection. Moves its reservation, wherever
+    /// it went: also to an endpoint that drains, is full or serves another model.
     ///
     /// # Errors
     ///
@@ -101,21 +111,16 @@ impl Scheduler {
         if request.reservation.started() {
             return Err(RedirectError::Started(id));
         }
-        let from = self.pool.get(request.reservation.endpoint()).map(|slot| slot.endpoint.block_size);
-        let Some(InFlight { reservation, mut prompt, .. }) = self.requests.remove(&id.0) else {
-            return Err(RedirectError::UnknownRequest(id));
-        };
-        if let Ok(slot) = self.pool.get(reservation.endpoint()) {
-            self.prefixes.forget_dispatch(slot.id.slot, &prompt.chain, reservation.order());
-        }
-        self.pool.release(now, reservation);
-        if from != Ok(block_size) {
-            // The hashes are of blocks of another length.
-            prompt.chain.clear();
+        let InFlight { reservation, mut prompt, .. } =
+            self.untrack(id).ok_or(RedirectError::UnknownRequest(id))?;
+        self.withdraw(now, reservation, &prompt);
+        if !prompt.is_for(block_size) {
+            prompt.chain = Vec::new();
+            prompt.block_size = Some(block_size);
         }
         let found = prompt.span.found(self.prefixes.depth(to.slot, &prompt.chain));
         if let Some(request) = self.place(now, to, found, prompt) {
-            self.requests.insert(id.0, request);
+            self.track(id, request);
         }
         self.counters.redirected += 1;
         Ok(())
@@ -124,13 +129,19 @@ impl Scheduler {
     /// The request is over without its answer: releases what it reserved.
     fn abandon(&mut self, now: Instant, request: InFlight) {
         if request.reservation.started() {
-            return self.leave_blocks(now, request);
+            self.leave_blocks(now, request);
+        } else {
+            self.withdraw(now, request.reservation, &request.prompt);
         }
-        let endpoint = request.reservation.endpoint();
+    }
+
+    /// The request never had a first token there: what it would have brought is not there.
+    fn withdraw(&mut self, now: Instant, reservation: Reservation, prompt: &Placed) {
+        let endpoint = reservation.endpoint();
         if self.pool.get(endpoint).is_ok() {
-            self.prefixes.forget_dispatch(endpoint.slot, &request.prompt.chain, request.reservation.order());
+            self.prefixes.forget_use(endpoint.slot, &prompt.chain, reservation.order());
         }
-        self.pool.release(now, request.reservation);
+        self.pool.release(now, reservation, false);
     }
 
     /// The request is over and has left its blocks in the endpoint's cache: releases what it reserved.
@@ -139,10 +150,14 @@ impl Scheduler {
     fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
         self.expect_confirmation(now, &mut request);
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
-            let used = Use { stamp: slot.next_use(), block_tokens: request.prompt.span.block_tokens(), now };
-            self.prefixes.assume(slot.id.slot, &request.prompt.chain, used);
+            // The endpoint may have been described anew, with blocks of another length.
+            if request.prompt.is_for(slot.endpoint.block_size) {
+                let block_tokens = request.prompt.span.block_tokens();
+                let used = Use { stamp: slot.next_use(), block_tokens, now, computed: true };
+                self.prefixes.assume(slot.id.slot, &request.prompt.chain, used);
+            }
         }
-        self.pool.release(now, request.reservation);
+        self.pool.release(now, request.reservation, true);
     }
 
     /// The endpoint has computed the prompt's blocks: if its engine publishes events, they must show by now.
@@ -151,9 +166,10 @@ impl Scheduler {
         if request.prompt.text.is_some() || request.prompt.chain.is_empty() {
             return;
         }
-        if let Some(slot) = self.pool.get(request.reservation.endpoint()).ok().filter(|slot| slot.precise) {
+        let endpoint = request.reservation.endpoint();
+        if self.pool.get(endpoint).is_ok() && self.prefixes.is_precise(endpoint.slot) {
             let chain = core::mem::take(&mut request.prompt.chain);
-            self.prefixes.expect_confirmation(slot.id.slot, chain, request.reservation.order(), now);
+            self.prefixes.expect_confirmation(endpoint.slot, chain, request.reservation.order(), now);
         }
     }
 
@@ -178,7 +194,7 @@ impl Scheduler {
         if let (Some((model, bytes)), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
             self.bytes_per_token.observe(model, bytes, tokens);
         }
-        if let Some(cached) = usage.cached_tokens {
+        if let Some(cached) = request.cached_as_predicted(usage) {
             self.counters.report_cached(request.hit, cached);
             self.correct(request, cached);
         }
@@ -196,6 +212,20 @@ impl Scheduler {
         let unused_since = if cached < block { evidence.first_block } else { evidence.last_block };
         self.prefixes.forget_unused_since(slot.id.slot, unused_since);
         self.counters.corrections += 1;
+    }
+}
+
+impl InFlight {
+    /// The cached tokens that the engine reported, in tokens as they were predicted: the length of a text was an
+    /// estimate, so that only the *share* that was cached can be compared.
+    fn cached_as_predicted(&self, usage: Usage) -> Option<u32> {
+        let cached = usage.cached_tokens?;
+        if self.prompt.text.is_none() {
+            return Some(cached);
+        }
+        let counted = usage.prompt_tokens.filter(|tokens| *tokens > 0)?;
+        let scaled = u64::from(cached) * u64::from(self.prompt.span.tokens()) / u64::from(counted);
+        Some(u32::try_from(scaled).unwrap_or(u32::MAX))
     }
 }
 

@@ -34,7 +34,7 @@ pub use config::{Builder, Config, ConfigError};
 pub use decision::{Dispatch, RejectReason, Rejected};
 pub use explain::{Candidate, Exclusion, Explanation};
 pub use life::{RedirectError, UnknownRequest};
-pub use news::Removed;
+pub use news::RemovedEndpoint;
 pub use stats::{EndpointStats, Stats};
 
 /// Decides where requests go, and keeps account of all that follows from it.
@@ -60,6 +60,8 @@ pub struct Scheduler {
     pool: Pool,
     prefixes: PrefixIndex,
     requests: HashMap<u64, InFlight, Keyed>,
+    /// Blocks of all prompts in `requests`.
+    blocks_in_flight: usize,
     next_request: u64,
     /// When the slow clock ticks next: learned speeds settle.
     next_tick: Instant,
@@ -106,11 +108,14 @@ impl Scheduler {
         config.validate()?;
         let hasher = PromptHasher::new(config.seed);
         let keyed = Keyed::new(hasher.name("tables"));
+        let mut limits = config.index.clone();
+        limits.slots = config.max_endpoints;
         Ok(Self {
             now: Instant::ORIGIN,
             pool: Pool::new(config.max_endpoints),
-            prefixes: PrefixIndex::new(hasher.name("prefixes"), config.index.clone()),
+            prefixes: PrefixIndex::new(hasher.name("prefixes"), limits),
             requests: HashMap::with_hasher(keyed),
+            blocks_in_flight: 0,
             next_request: 1,
             next_tick: Instant::ORIGIN,
             reuse: Reuse::default(),

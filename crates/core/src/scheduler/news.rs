@@ -5,17 +5,18 @@ use core::num::NonZeroU32;
 
 use super::Scheduler;
 use crate::cost::Speed;
-use crate::endpoint::{AdapterState, Endpoint, EndpointId, Load};
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::load::{AdapterState, Load};
 use crate::lora::Residency;
 use crate::pool::{EndpointError, Slot, UnknownEndpoint};
-use crate::prefix::{Cache, KvEvent, KvEventError, Namespace, Stored, Use};
+use crate::prefix::{BlockHash, Cache, KvEvent, KvEventError, Namespace, StoredBlocks, Use};
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
 
 /// An endpoint that has left the pool.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Removed {
+pub struct RemovedEndpoint {
     /// How it was described.
     pub endpoint: Endpoint,
     /// The requests that are still on it. Complete, fail or cancel them as ever.
@@ -47,7 +48,7 @@ impl Scheduler {
                 adapters: Residency::new(adapters.get() as usize),
                 speed: Speed::new(now),
                 draining: false,
-                precise: false,
+                health: Default::default(),
                 book: Default::default(),
                 reports: Default::default(),
                 uses: 0,
@@ -55,9 +56,8 @@ impl Scheduler {
                 endpoint,
             }
         })?;
-        if let Ok(slot) = self.pool.get(id) {
-            self.prefixes.join(id.slot, cache(slot));
-        }
+        let joined = self.pool.get(id).map(|slot| self.prefixes.join(id.slot, cache(slot)));
+        debug_assert!(joined == Ok(Ok(())), "invariant: the index has a slot for every endpoint");
         Ok(id)
     }
 
@@ -83,13 +83,15 @@ impl Scheduler {
         slot.kv_capacity = slot.endpoint.kv_capacity.unwrap_or(self.config.kv_capacity).get();
         slot.prefill = slot.endpoint.prefill.unwrap_or(self.config.prefill);
         slot.adapter_load = Seconds::from(slot.endpoint.adapter_load.unwrap_or(self.config.adapter_load));
-        let adapters = slot.endpoint.adapter_slots.unwrap_or(self.config.adapter_slots);
-        slot.adapters.set_slots(adapters.get() as usize, now);
+        // An endpoint that does not say may have reported.
+        if let Some(adapters) = slot.endpoint.adapter_slots {
+            slot.adapters.set_slots(adapters.get() as usize, now);
+        }
         let cache = cache(slot);
         if same_blocks {
             self.prefixes.resize(id.slot, cache);
         } else {
-            self.prefixes.join(id.slot, cache);
+            self.prefixes.restart(id.slot, cache);
         }
         Ok(())
     }
@@ -122,14 +124,18 @@ impl Scheduler {
     /// # Errors
     ///
     /// When there is no such endpoint.
-    pub fn remove_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<Removed, UnknownEndpoint> {
+    pub fn remove_endpoint(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+    ) -> Result<RemovedEndpoint, UnknownEndpoint> {
         self.advance(now);
         let slot = self.pool.remove(id)?;
         self.prefixes.leave(id.slot);
         let on_it = self.requests.iter().filter(|(_, request)| request.reservation.endpoint() == id);
         let mut in_flight: Vec<RequestId> = on_it.map(|(number, _)| RequestId(*number)).collect();
         in_flight.sort_unstable();
-        Ok(Removed { endpoint: slot.endpoint, in_flight })
+        Ok(RemovedEndpoint { endpoint: slot.endpoint, in_flight })
     }
 
     /// An endpoint reported its load.
@@ -179,32 +185,22 @@ impl Scheduler {
     ) -> Result<(), KvEventError> {
         let now = self.advance(now);
         let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
-        let (precise, stamp) = (slot.precise, slot.uses);
         match event {
             KvEvent::Stored(stored) => {
                 let chain = self.chain_of(slot, &stored)?;
-                if !precise {
-                    self.prefixes.clear(id.slot);
-                }
-                let used = Use { stamp, block_tokens: stored.block_size.get(), now };
+                let block_tokens = stored.block_size.get();
+                let used = Use { stamp: slot.uses, block_tokens, now, computed: true };
                 let done = self.prefixes.store(id.slot, stored.blocks, &chain, used);
                 done.map_err(|_| KvEventError::Full)?;
             }
             KvEvent::Removed(names) => self.prefixes.remove(id.slot, names),
             KvEvent::Cleared => self.prefixes.clear(id.slot),
         }
-        if let Ok(slot) = self.pool.get_mut(id) {
-            slot.precise = true;
-        }
         Ok(())
     }
 
     /// Our hashes of an engine's new blocks.
-    fn chain_of(
-        &self,
-        slot: &Slot,
-        stored: &Stored<'_>,
-    ) -> Result<Vec<crate::prefix::BlockHash>, KvEventError> {
+    fn chain_of(&self, slot: &Slot, stored: &StoredBlocks<'_>) -> Result<Vec<BlockHash>, KvEventError> {
         let parent = match stored.parent {
             Some(name) => {
                 Some(self.prefixes.named(slot.id.slot, name).ok_or(KvEventError::UnknownParent(name))?)
@@ -212,7 +208,7 @@ impl Scheduler {
             None => None,
         };
         let Some(ids) = stored.tokens else {
-            return Ok(stored.blocks.iter().map(|name| crate::prefix::BlockHash(name.0)).collect());
+            return Ok(stored.blocks.iter().map(|name| BlockHash(name.0)).collect());
         };
         let expected = stored.blocks.len().saturating_mul(stored.block_size.get() as usize);
         if ids.len() != expected {

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::decision::{Dispatch, RejectReason, Rejected};
@@ -21,11 +22,12 @@ impl Scheduler {
     /// endpoint's account already includes the request. There is no queue: it goes now, or it is rejected.
     ///
     /// Ties go to the endpoint with fewer requests in flight, then by rendezvous hash of the session or prompt, so that
-    /// equal prompts meet again. Computes in **O(prompt + endpoints)**.
+    /// equal prompts meet again. Computes in **O(prompt + blocks × endpoints / 64 + endpoints)**, the
+    /// prompt being hashed once for each block size in the pool.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says why, and when another try may be worth it. Nothing has changed then.
+    /// [`Rejected`] says why, and when another try may be worth it. Nothing has changed then but the count of rejections.
     ///
     /// # Example: a prompt goes where its prefix is
     ///
@@ -74,7 +76,7 @@ impl Scheduler {
             each(slot, &assessment);
             match assessment.excluded {
                 None => ranking.offer(slot.id, assessment),
-                Some(why) => refusal.note(why, self.until_change(why, slot, assessment.wait)),
+                Some(why) => refusal.note(why, self.until_change(now, request, why, slot, &assessment)),
             }
         }
         let Some(((_, best), _)) = ranking.split() else { return Err(refusal.into_rejected()) };
@@ -91,9 +93,16 @@ impl Scheduler {
 
     /// What one endpoint costs the request, or why it cannot have it.
     fn assess(&self, now: Instant, request: &Request<'_>, reading: &Reading, slot: &Slot) -> Assessment {
-        let foreign = slot.reports.estimate(now, self.pool.reports(), self.config.report_lifetime);
+        let lifetime = self.config.report_lifetime;
+        let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
         let found = reading.found(slot);
         let (hit, miss) = (found.tokens, reading.tokens.saturating_sub(found.tokens));
+        let (load, residence) = (slot.adapter_load, Seconds::new(self.mean_residence.get()));
+        let adapter = reading.adapter.map(|key| {
+            let delay = slot.adapters.delay(key, now, load, residence);
+            (delay, slot.adapters.displacement(key, now, load))
+        });
+        let (adapter_delay, displacement) = adapter.unwrap_or_default();
         let facts = Facts {
             wait: slot.wait(now, foreign, self.mean_work.get()),
             work: slot.prefill.work(miss, hit) * slot.speed.factor(),
@@ -105,23 +114,22 @@ impl Scheduler {
             kv_tokens: slot.book.kv_tokens() as f64 + foreign.kv_tokens,
             capacity: f64::from(slot.kv_capacity),
             running: f64::from(slot.book.running()) + foreign.running,
-            adapter: reading.adapter.map_or(Seconds::ZERO, |key| {
-                let residence = Seconds::new(self.mean_residence.get());
-                slot.adapters.cost(key, now, slot.adapter_load, residence)
-            }),
+            adapter: adapter_delay + displacement,
+            held_off: slot.health.held_off(now),
         };
+        let first_token_in = facts.wait + facts.work + adapter_delay;
         let terms = self.config.weights.terms(&facts);
         Assessment {
             found,
             terms,
             wait: facts.wait,
-            work: facts.work,
+            first_token_in,
             key: Key {
                 cost: terms.total().to_nanos(),
                 in_flight: slot.book.in_flight(),
                 rendezvous: self.hasher.mix(reading.identity, slot.key),
             },
-            excluded: self.exclusion(now, request, reading, slot, &facts),
+            excluded: self.exclusion(now, request, reading, slot, first_token_in),
         }
     }
 
@@ -131,16 +139,17 @@ impl Scheduler {
         request: &Request<'_>,
         reading: &Reading,
         slot: &Slot,
-        facts: &Facts,
+        first_token_in: Seconds,
     ) -> Option<Exclusion> {
         let needed = f64::from(reading.tokens) + f64::from(request.expected_output);
+        let room = self.config.kv_limit * f64::from(slot.kv_capacity);
         let full = slot.endpoint.max_in_flight.is_some_and(|most| slot.book.in_flight() >= most.get());
-        let late = |deadline| now + (facts.wait + facts.work).to_duration() > deadline;
+        let late = |deadline| now + first_token_in.to_duration() > deadline;
         if !slot.endpoint.suits(request.model, request.role, request.labels) {
             Some(Exclusion::NotServed)
         } else if slot.draining {
             Some(Exclusion::Draining)
-        } else if needed > self.config.kv_limit * facts.capacity {
+        } else if needed > room {
             Some(Exclusion::TooLarge)
         } else if full {
             Some(Exclusion::Full)
@@ -151,15 +160,26 @@ impl Scheduler {
         }
     }
 
-    /// How long until an excluded endpoint may look different, if waiting helps: its backlog, or its next completion.
-    fn until_change(&self, why: Exclusion, slot: &Slot, wait: Seconds) -> Option<Seconds> {
+    /// How long until an excluded endpoint could have a request like this one, if waiting helps.
+    fn until_change(
+        &self,
+        now: Instant,
+        request: &Request<'_>,
+        why: Exclusion,
+        slot: &Slot,
+        assessment: &Assessment,
+    ) -> Option<Seconds> {
         match why {
             Exclusion::NotServed | Exclusion::Draining | Exclusion::TooLarge => None,
-            _ if wait > Seconds::ZERO => Some(wait),
-            // Nothing is before the request: its own prefill takes too long.
-            Exclusion::TooLate => None,
+            // Its next completion.
             Exclusion::Full => {
                 Some(Seconds::new(self.mean_residence.get() / f64::from(slot.book.in_flight().max(1))))
+            }
+            // As long as the first token would be late, unless its own prefill is what takes too long.
+            Exclusion::TooLate => {
+                let slack = Seconds::from(request.deadline?.saturating_since(now));
+                let late = assessment.first_token_in - slack;
+                (late <= assessment.wait).then_some(late)
             }
         }
     }
@@ -175,17 +195,21 @@ impl Scheduler {
         let gone = Rejected { reason: RejectReason::NoEndpoints, retry_after: None };
         let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
         let (chain, span) = self.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
+        let block_size = match request.prompt {
+            Prompt::Blocks { .. } => None,
+            _ => self.pool.get(*endpoint).ok().map(|slot| slot.endpoint.block_size),
+        };
         let text = match request.prompt {
             Prompt::Text(text) => Some((reading.model, text.len() as u64)),
             _ => None,
         };
         let adapter = reading.adapter.zip(request.adapter).map(|(key, name)| (key, name.into()));
-        let prompt = Placed { chain, span, text, adapter };
+        let prompt = Placed { chain, span, block_size, text, adapter };
         let in_flight = self.place(now, *endpoint, best.found, prompt).ok_or(gone)?;
 
         let id = RequestId(self.next_request);
         self.next_request += 1;
-        self.requests.insert(id.0, in_flight);
+        self.track(id, in_flight);
         self.reuse.observe(reading.best_hit, reading.tokens);
         self.counters.dispatch(reading.tokens, best.found.tokens);
         Ok(Dispatch {
@@ -206,7 +230,7 @@ impl Scheduler {
         now: Instant,
         endpoint: EndpointId,
         found: Found,
-        prompt: Placed,
+        mut prompt: Placed,
     ) -> Option<InFlight> {
         let slot = self.pool.get(endpoint).ok()?;
         let (tokens, hit) = (prompt.span.tokens(), found.tokens);
@@ -217,20 +241,35 @@ impl Scheduler {
         let claim = Claim { work, tokens, adapter };
         let reservation = self.pool.reserve(now, endpoint, claim, self.mean_output.get()).ok()?;
         self.mean_work.observe(described.get());
-        let used = Use { stamp: reservation.order(), block_tokens: prompt.span.block_tokens(), now };
+        let block_tokens = prompt.span.block_tokens();
+        let used = Use { stamp: reservation.order(), block_tokens, now, computed: false };
         self.prefixes.assume(endpoint.slot, &prompt.chain, used);
+        if self.blocks_in_flight.saturating_add(prompt.chain.len()) > self.config.max_in_flight_blocks {
+            prompt.chain = Vec::new();
+        }
         Some(InFlight { reservation, dispatched: now, hit, evidence, prompt })
     }
 
-    /// When the blocks that are expected in the cache were last used, if they are certain to be there: what a request
-    /// that is still pending will bring says nothing about evictions.
+    /// When the blocks that are expected in the cache were last used. What is still on its way says nothing about
+    /// evictions.
     fn evidence(&self, slot: &Slot, chain: &[BlockHash], found: Found) -> Option<Evidence> {
         let last = (found.blocks as usize).checked_sub(1)?;
         let used = |at: usize| self.prefixes.last_use(slot.id.slot, *chain.get(at)?);
-        let (first_block, last_block) = (used(0)?, used(last)?);
-        let computed = |stamp: u64| slot.book.first_pending().is_none_or(|pending| stamp < pending);
-        let first_block = if computed(first_block) { first_block } else { last_block };
-        computed(last_block).then_some(Evidence { first_block, last_block })
+        let last_block = used(last)?;
+        Some(Evidence { first_block: used(0).unwrap_or(last_block), last_block })
+    }
+
+    /// Remembers a request until its end.
+    pub(super) fn track(&mut self, id: RequestId, request: InFlight) {
+        self.blocks_in_flight += request.prompt.chain.len();
+        self.requests.insert(id.0, request);
+    }
+
+    /// No longer remembers a request.
+    pub(super) fn untrack(&mut self, id: RequestId) -> Option<InFlight> {
+        let request = self.requests.remove(&id.0)?;
+        self.blocks_in_flight -= request.prompt.chain.len();
+        Some(request)
     }
 }
 
@@ -241,10 +280,19 @@ pub(super) struct Placed {
     pub(super) chain: Vec<BlockHash>,
     /// How long it is.
     pub(super) span: Span,
+    /// The endpoints' block size that the blocks are made for; none if they serve any.
+    pub(super) block_size: Option<NonZeroU32>,
     /// The model's key and the length in bytes, if it came as text.
     pub(super) text: Option<(u64, u64)>,
     /// Its adapter's key and name.
     pub(super) adapter: Option<(u64, Box<str>)>,
+}
+
+impl Placed {
+    /// Whether its blocks mean anything on an endpoint with this block size.
+    pub(super) fn is_for(&self, block_size: NonZeroU32) -> bool {
+        self.block_size.is_none_or(|own| own == block_size)
+    }
 }
 
 /// What one endpoint is worth to a request.
@@ -253,7 +301,7 @@ pub(super) struct Assessment {
     pub(super) found: Found,
     pub(super) terms: Terms,
     pub(super) wait: Seconds,
-    pub(super) work: Seconds,
+    pub(super) first_token_in: Seconds,
     pub(super) key: Key,
     pub(super) excluded: Option<Exclusion>,
 }

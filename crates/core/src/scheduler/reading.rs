@@ -102,11 +102,13 @@ impl Scheduler {
             reading.best_hit = reading.best_hit.max(chain.span.hit(deepest));
         }
         let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
-        reading.identity = match (request.session, last) {
-            (Some(session), _) => self.hasher.name(session),
-            (None, Some(last)) => last.0,
+        reading.identity = match (request.session, last, request.prompt) {
+            (Some(session), ..) => self.hasher.name(session),
+            (None, Some(last), _) => last.0,
+            (None, None, Prompt::Text(text)) if !text.is_empty() => self.hasher.whole_text(namespace, text),
+            (None, None, Prompt::Tokens(ids)) if !ids.is_empty() => self.hasher.whole_tokens(namespace, ids),
             // Nothing tells this prompt from another: its number does, so that such prompts spread.
-            (None, None) => self.next_request,
+            (None, None, _) => self.next_request,
         };
     }
 }
@@ -124,7 +126,11 @@ impl Reading {
     pub(super) fn take(&mut self, slot: &Slot) -> (Vec<BlockHash>, Span) {
         let tokens = self.tokens;
         match self.chains.of_mut(slot) {
-            Some(chain) => (core::mem::take(&mut chain.hashes), chain.span),
+            Some(chain) => {
+                let mut hashes = core::mem::take(&mut chain.hashes);
+                hashes.shrink_to(2 * hashes.len());
+                (hashes, chain.span)
+            }
             None => (Vec::new(), Span::of_tokens(tokens, slot.endpoint.block_size)),
         }
     }

@@ -1,5 +1,6 @@
 //! Counters and gauges, as data.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -7,6 +8,7 @@ use core::time::Duration;
 use super::Scheduler;
 use super::decision::RejectReason;
 use crate::endpoint::EndpointId;
+use crate::pool::Slot;
 use crate::request::Failure;
 use crate::time::{Instant, Seconds};
 
@@ -28,7 +30,7 @@ pub struct Stats {
     /// Requests that went to another endpoint than was decided.
     pub redirected: u64,
     /// Requests that were rejected, by reason.
-    pub rejected: Vec<(RejectReason, u64)>,
+    pub rejected: BTreeMap<RejectReason, u64>,
     /// Requests in flight.
     pub in_flight: u64,
     /// Prompt tokens of dispatched requests.
@@ -43,7 +45,7 @@ pub struct Stats {
     pub corrections: u64,
     /// The measured probability that a cached token is wanted again.
     pub reuse: f64,
-    /// Pairs of an endpoint and a block that it holds.
+    /// Entries of the prefix index: see [`IndexLimits::entries`](crate::prefix::IndexLimits::entries).
     pub index_entries: usize,
     /// Every endpoint, by slot.
     pub endpoints: Vec<EndpointStats>,
@@ -90,6 +92,8 @@ pub struct EndpointStats {
     pub report_age: Option<Duration>,
     /// Seconds that it takes for a second of described work.
     pub slowness: f64,
+    /// How long requests are held off after failures.
+    pub held_off: Seconds,
     /// Tokens that it is assumed to hold in its cache.
     pub assumed_tokens: u64,
     /// Tokens that its engine says it holds.
@@ -114,21 +118,12 @@ pub(super) struct Counters {
     dispatched: u64,
     failed: u64,
     unreachable: u64,
-    rejected: [u64; REASONS.len()],
+    rejected: BTreeMap<RejectReason, u64>,
     prompt_tokens: u64,
     predicted: u64,
     checked: u64,
     reported: u64,
 }
-
-const REASONS: [RejectReason; 6] = [
-    RejectReason::NoEndpoints,
-    RejectReason::NotServed,
-    RejectReason::TooLarge,
-    RejectReason::DeadlineUnreachable,
-    RejectReason::Saturated,
-    RejectReason::Shed,
-];
 
 impl Counters {
     pub(super) fn dispatch(&mut self, tokens: u32, hit: u32) {
@@ -138,9 +133,7 @@ impl Counters {
     }
 
     pub(super) fn reject(&mut self, reason: RejectReason) {
-        for (known, count) in REASONS.iter().zip(&mut self.rejected) {
-            *count += u64::from(*known == reason);
-        }
+        *self.rejected.entry(reason).or_default() += 1;
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {
@@ -165,7 +158,7 @@ impl Scheduler {
             unreachable: counters.unreachable,
             cancelled: counters.cancelled,
             redirected: counters.redirected,
-            rejected: REASONS.into_iter().zip(counters.rejected).collect(),
+            rejected: counters.rejected.clone(),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,
@@ -178,14 +171,15 @@ impl Scheduler {
         }
     }
 
-    fn endpoint_stats(&self, slot: &crate::pool::Slot, now: Instant) -> EndpointStats {
-        let foreign = slot.reports.estimate(now, self.pool.reports(), self.config.report_lifetime);
+    fn endpoint_stats(&self, slot: &Slot, now: Instant) -> EndpointStats {
+        let lifetime = self.config.report_lifetime;
+        let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
         let (assumed_tokens, stored_tokens) = self.prefixes.tokens(slot.id.slot);
         EndpointStats {
             id: slot.id,
             name: slot.endpoint.name.clone(),
             draining: slot.draining,
-            precise: slot.precise,
+            precise: self.prefixes.is_precise(slot.id.slot),
             dispatched: slot.counters.dispatched,
             completed: slot.counters.completed,
             failed: slot.counters.failed,
@@ -199,6 +193,7 @@ impl Scheduler {
             foreign_running: foreign.running,
             report_age: slot.reports.sampled_at().map(|at| now.saturating_since(at)),
             slowness: slot.speed.factor(),
+            held_off: slot.health.held_off(now),
             assumed_tokens,
             stored_tokens,
             warm_tokens: self.prefixes.warm_tokens(slot.id.slot, now),

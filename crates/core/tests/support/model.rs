@@ -16,9 +16,10 @@ pub(crate) enum Op {
     Resize(u32, Cache),
     Leave(u32),
     Clear(u32),
-    Assume(u32, Path),
-    Touch(u32, Path),
-    ForgetDispatch(u32, Path, u64),
+    Restart(u32, Cache),
+    /// A request goes there, or, if `true`, is over and has left its blocks.
+    Assume(u32, Path, bool),
+    ForgetUse(u32, Path, u64),
     ForgetUnusedSince(u32, u64),
     ExpectConfirmation(u32, Path, u64),
     /// The engine stores the blocks of a path from a place on, under its own dialect of names.
@@ -59,9 +60,18 @@ struct Endpoint {
     /// Assumed blocks, least recently used first.
     assumed: Vec<BlockHash>,
     names: BTreeMap<EngineHash, BlockHash>,
-    /// For each block held: the dispatch that brought it, the one that used it last, and when.
-    uses: BTreeMap<BlockHash, (u64, u64, Instant)>,
+    blocks: BTreeMap<BlockHash, Held>,
+    precise: bool,
     joined: u64,
+}
+
+/// A block that is held.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    used: u64,
+    computed: bool,
+    /// When it was last used, if that makes it warm.
+    warm: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -97,19 +107,28 @@ impl Model {
         let width = self.limits.warm_window.as_micros() as u64 / 45;
         let bucket = |at: Instant| at.as_micros() / width;
         self.endpoints.get(&slot).map_or(0, |endpoint| {
-            let warm = endpoint.uses.values().filter(|(_, _, at)| bucket(*at) + 45 > bucket(now));
-            warm.count() as u64 * u64::from(BLOCK_TOKENS)
+            let warm = endpoint.blocks.values().filter_map(|held| held.warm);
+            warm.filter(|at| bucket(*at) + 45 > bucket(now)).count() as u64 * u64::from(BLOCK_TOKENS)
         })
     }
 
     pub(crate) fn entries(&self) -> usize {
-        self.endpoints.values().map(|endpoint| endpoint.uses.len() + endpoint.names.len()).sum()
+        self.endpoints.values().map(|endpoint| endpoint.blocks.len() + endpoint.names.len()).sum()
     }
 
-    fn join(&mut self, slot: u32, cache: Cache) {
+    fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
         self.joined += 1;
-        let (assumed, names, uses) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        self.endpoints.insert(slot, Endpoint { cache, assumed, names, uses, joined: self.joined });
+        let (assumed, names, blocks) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        self.endpoints.insert(slot, Endpoint { cache, assumed, names, blocks, precise, joined: self.joined });
+    }
+
+    /// The first event of an engine ends all assumptions.
+    fn event(&mut self, slot: u32) -> Option<&mut Endpoint> {
+        let endpoint = self.endpoints.get(&slot)?;
+        if !endpoint.precise {
+            self.begin(slot, endpoint.cache, true);
+        }
+        self.endpoints.get_mut(&slot)
     }
 
     fn expire(&mut self, now: Instant) {
@@ -117,7 +136,7 @@ impl Model {
             if due > now {
                 self.unconfirmed.push((due, slot, joined, path, stamp));
             } else if let Some(endpoint) = self.endpoints.get_mut(&slot).filter(|e| e.joined == joined) {
-                endpoint.forget_dispatch(&chain(&path), stamp);
+                endpoint.forget(&chain(&path), |held, stored| held.used == stamp && !stored);
             }
         }
     }
@@ -125,16 +144,19 @@ impl Model {
 
 impl Endpoint {
     fn holds(&self, hash: BlockHash) -> bool {
-        self.uses.contains_key(&hash)
+        self.blocks.contains_key(&hash)
     }
 
     fn stored(&self, hash: BlockHash) -> bool {
         self.names.values().any(|named| *named == hash)
     }
 
-    fn used(&mut self, hash: BlockHash, used: Use) {
-        let entry = self.uses.entry(hash).or_insert((used.stamp, used.stamp, used.now));
-        (entry.1, entry.2) = (used.stamp, used.now);
+    fn touch(&mut self, hash: BlockHash, used: Use) {
+        let warm = (!self.precise || self.stored(hash)).then_some(used.now);
+        let held = self.blocks.entry(hash).or_insert(Held { used: 0, computed: false, warm: None });
+        held.used = used.stamp;
+        held.computed |= used.computed;
+        held.warm = warm;
     }
 
     fn assume(&mut self, chain: &[BlockHash], used: Use) {
@@ -143,7 +165,7 @@ impl Endpoint {
             blocks.reverse();
         }
         for hash in blocks {
-            self.used(hash, used);
+            self.touch(hash, used);
             self.assumed.retain(|held| *held != hash);
             self.assumed.push(hash);
         }
@@ -152,30 +174,32 @@ impl Endpoint {
 
     fn fit(&mut self) {
         while self.assumed.len() as u64 * u64::from(BLOCK_TOKENS) > u64::from(self.cache.capacity) {
-            let hash = self.assumed.remove(0);
-            self.drop_unless_held(hash);
+            self.unassume(self.assumed[0]);
         }
     }
 
-    fn forget_dispatch(&mut self, chain: &[BlockHash], stamp: u64) {
+    fn unassume(&mut self, hash: BlockHash) {
+        self.assumed.retain(|held| *held != hash);
+        if !self.stored(hash) {
+            self.blocks.remove(&hash);
+        }
+    }
+
+    fn forget(&mut self, chain: &[BlockHash], when: impl Fn(Held, bool) -> bool) {
         for hash in chain {
-            if self.uses.get(hash).is_some_and(|(born, last, _)| (*born, *last) == (stamp, stamp))
-                && self.assumed.contains(hash)
-                && !self.stored(*hash)
-            {
-                self.assumed.retain(|held| held != hash);
-                self.drop_unless_held(*hash);
+            let held = self.blocks.get(hash).filter(|_| self.assumed.contains(hash));
+            if held.is_some_and(|held| when(*held, self.stored(*hash))) {
+                self.unassume(*hash);
             }
         }
     }
 
     fn forget_unused_since(&mut self, stamp: u64) {
         while let Some(hash) = self.assumed.first().copied() {
-            if self.uses[&hash].1 > stamp {
+            if self.blocks[&hash].used > stamp {
                 return;
             }
-            self.assumed.remove(0);
-            self.drop_unless_held(hash);
+            self.unassume(hash);
         }
     }
 
@@ -183,7 +207,7 @@ impl Endpoint {
         if let Some(hash) = self.names.remove(&name) {
             if !self.stored(hash) {
                 self.assumed.retain(|held| *held != hash);
-                self.uses.remove(&hash);
+                self.blocks.remove(&hash);
             }
         }
     }
@@ -193,14 +217,8 @@ impl Endpoint {
             return;
         }
         self.unname(name);
-        self.used(hash, used);
         self.names.insert(name, hash);
-    }
-
-    fn drop_unless_held(&mut self, hash: BlockHash) {
-        if !self.stored(hash) && !self.assumed.contains(&hash) {
-            self.uses.remove(&hash);
-        }
+        self.touch(hash, used);
     }
 }
 
@@ -231,18 +249,24 @@ impl Pair {
         let (index, model, now) = (&mut self.index, &mut self.model, self.now);
         let mut stamp = |slot: u32| {
             self.stamps[slot as usize] += 1;
-            Use { stamp: self.stamps[slot as usize], block_tokens: BLOCK_TOKENS, now }
+            Use { stamp: self.stamps[slot as usize], block_tokens: BLOCK_TOKENS, now, computed: false }
         };
         match op {
             Op::Join(slot, cache) => {
-                index.join(*slot, *cache);
-                model.join(*slot, *cache);
+                index.join(*slot, *cache).expect("few endpoints");
+                model.begin(*slot, *cache, false);
             }
             Op::Resize(slot, cache) => {
                 index.resize(*slot, *cache);
                 if let Some(endpoint) = model.endpoints.get_mut(slot) {
                     endpoint.cache = *cache;
                     endpoint.fit();
+                }
+            }
+            Op::Restart(slot, cache) => {
+                index.restart(*slot, *cache);
+                if let Some(precise) = model.endpoints.get(slot).map(|endpoint| endpoint.precise) {
+                    model.begin(*slot, *cache, precise);
                 }
             }
             Op::Leave(slot) => {
@@ -252,32 +276,21 @@ impl Pair {
             Op::Clear(slot) => {
                 index.clear(*slot);
                 if let Some(cache) = model.endpoints.get(slot).map(|endpoint| endpoint.cache) {
-                    model.join(*slot, cache);
+                    model.begin(*slot, cache, true);
                 }
             }
-            Op::Assume(slot, path) => {
-                let used = stamp(*slot);
+            Op::Assume(slot, path, computed) => {
+                let used = Use { computed: *computed, ..stamp(*slot) };
                 index.assume(*slot, &chain(path), used);
                 if let Some(endpoint) = model.endpoints.get_mut(slot) {
                     endpoint.assume(&chain(path), used);
                 }
             }
-            Op::Touch(slot, path) => {
-                let used = stamp(*slot);
-                index.touch(*slot, &chain(path), used);
-                if let Some(endpoint) = model.endpoints.get_mut(slot) {
-                    for hash in chain(path) {
-                        if endpoint.holds(hash) {
-                            endpoint.used(hash, used);
-                        }
-                    }
-                }
-            }
-            Op::ForgetDispatch(slot, path, back) => {
+            Op::ForgetUse(slot, path, back) => {
                 let stamp = self.stamps[*slot as usize].saturating_sub(*back);
-                index.forget_dispatch(*slot, &chain(path), stamp);
+                index.forget_use(*slot, &chain(path), stamp);
                 if let Some(endpoint) = model.endpoints.get_mut(slot) {
-                    endpoint.forget_dispatch(&chain(path), stamp);
+                    endpoint.forget(&chain(path), |held, _| held.used == stamp && !held.computed);
                 }
             }
             Op::ForgetUnusedSince(slot, back) => {
@@ -298,10 +311,10 @@ impl Pair {
             Op::Store(slot, path, from, dialect) => {
                 let chain = chain(path);
                 let part = &chain[(*from).min(chain.len())..];
-                let used = stamp(*slot);
+                let used = Use { computed: true, ..stamp(*slot) };
                 let names = names(*dialect, part);
                 index.store(*slot, &names, part, used).expect("far from the limit");
-                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                if let Some(endpoint) = model.event(*slot) {
                     names.iter().zip(part).for_each(|(name, hash)| endpoint.store(*name, *hash, used));
                 }
             }
@@ -309,7 +322,7 @@ impl Pair {
                 let chain = chain(path);
                 let names = names(*dialect, &chain[(*from).min(chain.len())..]);
                 index.remove(*slot, &names);
-                if let Some(endpoint) = model.endpoints.get_mut(slot) {
+                if let Some(endpoint) = model.event(*slot) {
                     names.iter().for_each(|name| endpoint.unname(*name));
                 }
             }
@@ -364,9 +377,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => (slot(), cache()).prop_map(|(s, c)| Op::Resize(s, c)),
         1 => slot().prop_map(Op::Leave),
         1 => slot().prop_map(Op::Clear),
-        12 => (slot(), path()).prop_map(|(s, p)| Op::Assume(s, p)),
-        3 => (slot(), path()).prop_map(|(s, p)| Op::Touch(s, p)),
-        3 => (slot(), path(), 0u64..4).prop_map(|(s, p, b)| Op::ForgetDispatch(s, p, b)),
+        1 => (slot(), cache()).prop_map(|(s, c)| Op::Restart(s, c)),
+        12 => (slot(), path(), any::<bool>()).prop_map(|(s, p, c)| Op::Assume(s, p, c)),
+        3 => (slot(), path(), 0u64..4).prop_map(|(s, p, b)| Op::ForgetUse(s, p, b)),
         1 => (slot(), 0u64..8).prop_map(|(s, b)| Op::ForgetUnusedSince(s, b)),
         3 => (slot(), path(), 0u64..3).prop_map(|(s, p, b)| Op::ExpectConfirmation(s, p, b)),
         12 => (slot(), path(), 0usize..8, dialect()).prop_map(|(s, p, f, d)| Op::Store(s, p, f, d)),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
     AdapterState, BlockHash, Config, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load,
-    Priority, Prompt, Request, RequestId, Role, Scheduler, Stored, Usage,
+    Priority, Prompt, Request, RequestId, Role, Scheduler, StoredBlocks, Usage,
 };
 
 /// One file.
@@ -265,7 +265,7 @@ fn handle_kv_event(
     match event {
         AskedEvent::Stored { blocks, parent, tokens, block_size, model, adapter, cache_salt } => {
             let (blocks, tokens) = (names(blocks), tokens.as_deref().map(ids));
-            let mut stored = Stored::new(&blocks, *block_size);
+            let mut stored = StoredBlocks::new(&blocks, *block_size);
             stored.parent = parent.map(EngineHash);
             stored.tokens = tokens.as_deref();
             stored.model = model.as_deref();

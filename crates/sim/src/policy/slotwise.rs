@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use ::slotwise::{
     AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, Instant, KvEvent, Load, Request,
-    RequestId, Scheduler, Seconds, Stored, Usage,
+    RequestId, Scheduler, Seconds, StoredBlocks, Usage,
 };
 
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
@@ -150,7 +150,7 @@ impl Policy for Slotwise {
         let applied = match change {
             KvChange::Stored { parent, blocks } => {
                 let names = names(blocks);
-                let stored = Stored::new(&names, self.block_size);
+                let stored = StoredBlocks::new(&names, self.block_size);
                 let stored = match parent {
                     Some(parent) => stored.parent(EngineHash(parent.0)),
                     None => stored,
