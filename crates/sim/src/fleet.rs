@@ -8,7 +8,7 @@ use slotwise::Instant;
 
 use crate::policy::{Finished, Fleet, Incoming, Needs, Policy, PolicyKind, Report};
 use crate::replica::{Engine, EngineConfig, Job, KvChange};
-use crate::trace::{Trace, Turn};
+use crate::trace::{Trace, Turn, adapter_name};
 
 /// A fleet, and how its gateway hears of it.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub struct Setup {
 pub struct Record {
     /// Every request, in order of arrival.
     pub requests: Vec<Outcome>,
-    /// Requests in flight on each replica, once a second.
-    pub loads: Vec<Vec<u32>>,
+    /// Requests in flight on each replica, once a second while there are any.
+    pub loads: Vec<(Instant, Vec<u32>)>,
     /// Sequences that lost their KV memory to an older one.
     pub preemptions: u64,
     /// Adapters that were loaded.
@@ -75,11 +75,6 @@ pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
     Simulation::new(trace, setup, kind.build(&fleet)).run()
 }
 
-/// What an adapter is called on the wire.
-pub fn adapter_name(adapter: u32) -> String {
-    format!("adapter-{adapter}")
-}
-
 struct Simulation<'a> {
     trace: &'a Trace,
     setup: &'a Setup,
@@ -97,6 +92,11 @@ struct Simulation<'a> {
     record: Record,
     /// Requests that are not over, and sessions that have not begun.
     open: usize,
+    /// Requests at the replicas.
+    in_flight: usize,
+    /// Whether a scrape is due, and a sample. Nobody watches an idle fleet.
+    scraping: bool,
+    sampling: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -142,13 +142,12 @@ impl<'a> Simulation<'a> {
             turns: Vec::new(),
             record: Record::default(),
             open: 0,
+            in_flight: 0,
+            scraping: false,
+            sampling: false,
         };
         for (at, session) in trace.schedule(setup.speed, setup.seed) {
             simulation.send_at(at, session, 0);
-        }
-        simulation.at(Instant::ORIGIN, Event::Sample);
-        if simulation.needs.metrics {
-            simulation.at(Instant::ORIGIN, Event::Scrape);
         }
         simulation
     }
@@ -193,8 +192,15 @@ impl<'a> Simulation<'a> {
             return;
         };
         self.record.requests[id as usize].replica = Some(replica);
+        self.in_flight += 1;
         self.engines[replica].enqueue(job);
         self.start_step(replica);
+        if !std::mem::replace(&mut self.sampling, true) {
+            self.at(self.now, Event::Sample);
+        }
+        if self.needs.metrics && !std::mem::replace(&mut self.scraping, true) {
+            self.at(self.now, Event::Scrape);
+        }
     }
 
     fn start_step(&mut self, replica: usize) {
@@ -226,6 +232,7 @@ impl<'a> Simulation<'a> {
             let usage =
                 Finished { prompt: request.input, cached: request.cached, completion: request.output };
             self.policy.complete(self.now, id, usage);
+            self.in_flight -= 1;
             self.end_turn(id);
         }
         self.start_step(replica);
@@ -245,7 +252,11 @@ impl<'a> Simulation<'a> {
             let report = Report { sampled_at: self.now, snapshot: self.engines[replica].snapshot() };
             self.post(Mail::Report(replica, report));
         }
-        self.at(self.now + self.setup.scrape, Event::Scrape);
+        // The last scrape sees an idle fleet.
+        self.scraping = self.in_flight > 0;
+        if self.scraping {
+            self.at(self.now + self.setup.scrape, Event::Scrape);
+        }
     }
 
     fn post(&mut self, mail: Mail) {
@@ -262,8 +273,12 @@ impl<'a> Simulation<'a> {
     }
 
     fn sample(&mut self) {
-        self.record.loads.push(self.engines.iter().map(|engine| engine.in_flight() as u32).collect());
-        self.at(self.now + SAMPLE, Event::Sample);
+        let loads = self.engines.iter().map(|engine| engine.in_flight() as u32).collect();
+        self.record.loads.push((self.now, loads));
+        self.sampling = self.in_flight > 0;
+        if self.sampling {
+            self.at(self.now + SAMPLE, Event::Sample);
+        }
     }
 
     fn send_at(&mut self, at: Instant, session: usize, turn: usize) {

@@ -1,6 +1,7 @@
 //! The command `slotwise-sim`.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,7 +13,7 @@ use slotwise_sim::policy::{ABLATIONS, POLICIES, PolicyKind};
 use slotwise_sim::replica::{CLASSES, Class, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
-use slotwise_sim::trace::{Format, Mix, Trace};
+use slotwise_sim::trace::{Arrivals, Format, Mix, Trace};
 
 /// A fleet of simulated model servers, to see what a routing policy is worth.
 #[derive(Parser)]
@@ -24,7 +25,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a workload under several policies and prints their figures side by side.
+    /// Runs a workload under several policies and prints their figures side by side. The first tenth of the requests only
+    /// warms the caches and is not counted.
     Compare(Compare),
     /// Finds the largest speed at which each policy keeps p95 TTFT <= 5 s and p90 TPOT <= 100 ms.
     Sweep(SweepArgs),
@@ -73,11 +75,11 @@ struct Workload {
     #[arg(long, value_name = "N:F", value_parser = slow)]
     slow: Option<(usize, f64)>,
     /// Gives each session one of N LoRA adapters (Zipf).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     adapters: Option<u32>,
     /// LoRA adapters side by side on a replica (max_loras).
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    adapter_slots: usize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    adapter_slots: u32,
     /// How long loading an adapter stops an engine, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 300)]
     adapter_load_ms: u64,
@@ -126,19 +128,28 @@ struct CalibrateArgs {
     parallel: u32,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Compare(args) => run_compare(&args),
         Command::Sweep(args) => run_sweep(&args),
         Command::List => {
             list();
             Ok(())
         }
-        Command::Calibrate(args) => {
-            print!("{}", calibrate(&args.profile, args.layers, args.parallel)?.table());
-            Ok(())
+        Command::Calibrate(args) => run_calibrate(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn run_calibrate(args: &CalibrateArgs) -> Result<()> {
+    print!("{}", calibrate(&args.profile, args.layers, args.parallel)?.table());
+    Ok(())
 }
 
 fn run_compare(args: &Compare) -> Result<()> {
@@ -167,7 +178,7 @@ fn run_sweep(args: &SweepArgs) -> Result<()> {
     let trace = args.workload.load()?;
     let setup = args.workload.setup(1.0)?;
     // Session traces begin at so many sessions a second, others at the pace of the trace.
-    let (low, high) = if trace.is_paced_in_sessions() { (0.004, 0.16) } else { (0.2, 4.0) };
+    let (low, high) = if matches!(trace.arrivals, Arrivals::Sessions) { (0.004, 0.16) } else { (0.2, 4.0) };
     let bounds = Bounds { low: args.low.unwrap_or(low), high: args.high.unwrap_or(high), steps: args.steps };
     ensure!(0.0 < bounds.low && bounds.low < bounds.high, "--low must be positive and below --high");
     let found = sweep(&trace, &setup, &args.workload.policies(), args.workload.seeds, bounds);
@@ -209,13 +220,13 @@ impl Workload {
     }
 
     fn setup(&self, speed: f64) -> Result<Setup> {
-        ensure!(speed.is_finite() && speed > 0.0, "--speed must be positive");
+        ensure!((1e-6..=1e6).contains(&speed), "--speed must lie between 0.000001 and 1000000");
         ensure!(self.replicas > 0, "--replicas must be positive");
         ensure!(self.max_seqs > 0, "--max-seqs must be positive");
         let engine = EngineConfig {
             max_batched_tokens: self.batched_tokens,
             max_seqs: self.max_seqs,
-            adapter_slots: self.adapter_slots,
+            adapter_slots: self.adapter_slots as usize,
             adapter_load: Duration::from_millis(self.adapter_load_ms),
             ..EngineConfig::new(self.class)
         };
@@ -235,8 +246,14 @@ impl Workload {
     }
 
     fn headline(&self, trace: &Trace, speed: f64) -> String {
+        let spread = match trace.arrivals {
+            Arrivals::Recorded { quantum, .. } if quantum > 0.0 => {
+                format!(", arrivals spread over {quantum} s")
+            }
+            _ => String::new(),
+        };
         format!(
-            "{}: {} requests, {} x {}, speed {speed}, {} seed{}",
+            "{}: {} requests, {} x {}, speed {speed}, {} seed{}{spread}",
             trace.name,
             trace.requests(),
             self.replicas,
@@ -250,5 +267,8 @@ impl Workload {
 fn slow(text: &str) -> Result<(usize, f64), String> {
     let parsed =
         text.split_once(':').and_then(|(count, factor)| Some((count.parse().ok()?, factor.parse().ok()?)));
-    parsed.filter(|(_, factor)| *factor > 0.0).ok_or_else(|| format!("{text:?} is not like 2:2.0"))
+    let sensible = |(_, factor): &(usize, f64)| (0.001..=1_000.0).contains(factor);
+    parsed
+        .filter(sensible)
+        .ok_or_else(|| format!("{text:?} is not like 2:2.0, with a factor from 0.001 to 1000"))
 }

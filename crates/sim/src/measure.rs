@@ -46,14 +46,14 @@ pub struct Summary {
 
 /// One of the figures that are means, shares or percentiles: the list that medians and ranges go through.
 #[derive(Clone, Copy, Debug)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// Its name, as in JSON.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     place: fn(&mut Summary) -> &mut f64,
 }
 
 /// All of them.
-pub const FIGURES: [Figure; 10] = [
+pub(crate) const FIGURES: [Figure; 10] = [
     Figure { name: "ttft_p50_s", place: |s| &mut s.ttft_p50_s },
     Figure { name: "ttft_p90_s", place: |s| &mut s.ttft_p90_s },
     Figure { name: "ttft_p95_s", place: |s| &mut s.ttft_p95_s },
@@ -68,7 +68,7 @@ pub const FIGURES: [Figure; 10] = [
 
 impl Figure {
     /// Its value in each of several runs.
-    pub fn of(self, runs: &[Summary]) -> Vec<f64> {
+    pub(crate) fn of(self, runs: &[Summary]) -> Vec<f64> {
         runs.iter().map(|run| *(self.place)(&mut run.clone())).collect()
     }
 }
@@ -76,8 +76,7 @@ impl Figure {
 impl Summary {
     /// Sums up a run, without its warm-up.
     pub fn of(record: &Record) -> Self {
-        let skipped = (record.requests.len() as f64 * WARM_UP) as usize;
-        let requests = &record.requests[skipped..];
+        let requests = measured(record);
         let completed: Vec<&Outcome> = requests.iter().filter(|r| r.finished.is_some()).collect();
         let ttft = sorted(completed.iter().filter_map(|r| r.ttft()));
         let tpot = sorted(completed.iter().filter_map(|r| r.tpot()));
@@ -101,7 +100,9 @@ impl Summary {
             goodput: share(good as f64, requests.len() as f64),
             hit_ratio: share(cached as f64, input as f64),
             throughput_rps: share(completed.len() as f64, last.saturating_since(first).as_secs_f64()),
-            imbalance: imbalance(&record.loads),
+            imbalance: imbalance(
+                record.loads.iter().filter(|(at, _)| *at >= first).map(|(_, loads)| &**loads),
+            ),
         }
     }
 
@@ -146,13 +147,13 @@ impl Outcome {
 }
 
 /// The value that `share` of the sorted values do not exceed; 0 if there are none.
-pub fn percentile(sorted: &[f64], share: f64) -> f64 {
+fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
 }
 
 /// The middle value, or the mean of the two middle ones; 0 if there are none.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let Some(last) = values.len().checked_sub(1) else { return 0.0 };
     (values[last / 2] + values[last.div_ceil(2)]) / 2.0
@@ -169,13 +170,18 @@ fn share(part: f64, whole: f64) -> f64 {
 }
 
 /// Sum of the busiest replica's requests over the sum of the mean: seconds in which little happens count little.
-fn imbalance(loads: &[Vec<u32>]) -> f64 {
+fn imbalance<'a>(loads: impl Iterator<Item = &'a [u32]>) -> f64 {
     let (mut busiest, mut mean) = (0.0, 0.0);
     for replicas in loads {
         busiest += f64::from(replicas.iter().copied().max().unwrap_or(0));
         mean += f64::from(replicas.iter().sum::<u32>()) / replicas.len().max(1) as f64;
     }
     if mean > 0.0 { busiest / mean } else { 1.0 }
+}
+
+/// The requests after the warm-up.
+pub(crate) fn measured(record: &Record) -> &[Outcome] {
+    &record.requests[(record.requests.len() as f64 * WARM_UP) as usize..]
 }
 
 #[cfg(test)]
@@ -192,7 +198,8 @@ mod tests {
 
     #[test]
     fn imbalance_is_one_when_all_carry_the_same() {
-        assert!((imbalance(&[vec![3, 3], vec![5, 5]]) - 1.0).abs() < 1e-12);
-        assert!((imbalance(&[vec![4, 0], vec![0, 4]]) - 2.0).abs() < 1e-12);
+        let of = |loads: [[u32; 2]; 2]| imbalance(loads.iter().map(|loads| &loads[..]));
+        assert!((of([[3, 3], [5, 5]]) - 1.0).abs() < 1e-12);
+        assert!((of([[4, 0], [0, 4]]) - 2.0).abs() < 1e-12);
     }
 }

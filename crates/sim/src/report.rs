@@ -8,6 +8,7 @@ use plotters::prelude::*;
 
 use crate::compare::{Comparison, Row};
 use crate::fleet::Setup;
+use crate::measure::measured;
 
 /// Points of a line: more cannot be seen.
 const POINTS: usize = 240;
@@ -40,17 +41,13 @@ pub fn page(comparison: &Comparison, setup: &Setup) -> Result<String> {
     page.push_str("<h2>Prefix cache</h2><p>Share of prompt tokens that were found in the cache.</p>");
     page.push_str(&hits(comparison)?);
     page.push_str(
-        "<h2>Load of each replica over time</h2><p>Requests in flight; each line is a replica.</p>",
+        "<h2>Load of each replica over time</h2><p>Requests in flight; each line is a replica, time in seconds.</p>",
     );
     page.push_str("<div class=grid>");
-    let most = comparison.policies.iter().flat_map(|row| row.record.loads.iter().flatten()).max();
+    let loads = comparison.policies.iter().flat_map(|row| &row.record.loads);
+    let most = loads.flat_map(|(_, replicas)| replicas).max().copied().unwrap_or(1);
     for row in &comparison.policies {
-        write!(
-            page,
-            "<figure><figcaption>{}</figcaption>{}</figure>",
-            row.policy,
-            loads(row, *most.unwrap_or(&1))?
-        )?;
+        write!(page, "<figure><figcaption>{}</figcaption>{}</figure>", row.policy, self::loads(row, most)?)?;
     }
     page.push_str("</div></body></html>\n");
     Ok(page)
@@ -90,12 +87,12 @@ fn ttft(comparison: &Comparison) -> Result<String> {
         .policies
         .iter()
         .map(|row| {
-            let mut times: Vec<f64> = row.record.requests.iter().filter_map(|r| r.ttft()).collect();
+            let mut times: Vec<f64> = measured(&row.record).iter().filter_map(|r| r.ttft()).collect();
             times.sort_by(f64::total_cmp);
-            let count = times.len().max(1);
-            let step = (count / POINTS).max(1);
-            let share = |(i, time): (usize, &f64)| (time.max(0.01), (i + 1) as f64 / count as f64);
-            (row.policy, times.iter().enumerate().step_by(step).map(share).collect())
+            let count = times.len();
+            let point = |i: usize| (times[i].max(0.01), (i + 1) as f64 / count as f64);
+            let points = (0..count).step_by((count / POINTS).max(1)).chain(count.checked_sub(1));
+            (row.policy, points.map(point).collect())
         })
         .collect();
     let longest = curves.iter().flat_map(|(_, curve)| curve).map(|(time, _)| *time).fold(1.0, f64::max);
@@ -146,13 +143,14 @@ fn hits(comparison: &Comparison) -> Result<String> {
 
 fn loads(row: &Row, most: u32) -> Result<String> {
     let loads = &row.record.loads;
+    let seconds = loads.last().map_or(1.0, |(at, _)| at.as_micros() as f64 / 1e6);
     let step = loads.len().div_ceil(POINTS).max(1);
     draw(440, 200, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(6)
             .x_label_area_size(24)
             .y_label_area_size(34)
-            .build_cartesian_2d(0.0..loads.len() as f64, 0.0..f64::from(most) * 1.05)?;
+            .build_cartesian_2d(0.0..seconds, 0.0..f64::from(most) * 1.05)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -160,10 +158,13 @@ fn loads(row: &Row, most: u32) -> Result<String> {
             .x_labels(5)
             .y_labels(4)
             .draw()?;
-        let replicas = loads.first().map_or(0, Vec::len);
+        let replicas = loads.first().map_or(0, |(_, replicas)| replicas.len());
         for replica in 0..replicas {
-            let points =
-                loads.iter().enumerate().step_by(step).map(|(s, load)| (s as f64, f64::from(load[replica])));
+            // The highest point of each stretch: peaks are what the drawing is for.
+            let points = loads.chunks(step).map(|stretch| {
+                let peak = stretch.iter().map(|(_, replicas)| replicas[replica]).max().unwrap_or(0);
+                (stretch[0].0.as_micros() as f64 / 1e6, f64::from(peak))
+            });
             chart.draw_series(LineSeries::new(points, color(replica, replicas)))?;
         }
         Ok(())

@@ -25,6 +25,8 @@ pub struct Sweep {
     pub replicas: usize,
     /// Their class.
     pub class: String,
+    /// The highest speed that was tried.
+    pub highest: f64,
     /// The policies, as they were asked for.
     pub policies: Vec<Limit>,
 }
@@ -34,7 +36,8 @@ pub struct Sweep {
 pub struct Limit {
     /// Its name.
     pub policy: &'static str,
-    /// The largest speed within the service level: the median over the seeds. Zero if none was found.
+    /// The largest speed within the service level: the median over the seeds. Zero if none was found, and the highest speed
+    /// that was tried if that is still within it.
     pub max_speed: f64,
     /// The largest speed for each seed.
     pub max_speeds: Vec<f64>,
@@ -60,7 +63,9 @@ pub fn sweep(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64, 
                 let setup = Setup { seed: setup.seed + seed, speed, ..setup.clone() };
                 let summary = Summary::of(&simulate(trace, &setup, kind));
                 bar.inc(1);
-                summary.ttft_p95_s <= TTFT_P95_S && summary.tpot_p90_s <= TPOT_P90_S
+                // Whoever refuses requests does not carry them.
+                let carried = summary.completed == summary.requests;
+                carried && summary.ttft_p95_s <= TTFT_P95_S && summary.tpot_p90_s <= TPOT_P90_S
             };
             bisect(bounds, holds)
         };
@@ -73,6 +78,7 @@ pub fn sweep(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64, 
         trace: trace.name.clone(),
         replicas: setup.replicas,
         class: setup.engine.class.name.into(),
+        highest: bounds.high,
         policies,
     }
 }
@@ -106,11 +112,12 @@ impl Sweep {
         for limit in &self.policies {
             let seeds: Vec<String> = limit.max_speeds.iter().map(|speed| format!("{speed:.4}")).collect();
             let share = if best > 0.0 { limit.max_speed / best } else { 0.0 };
+            let at_least = if limit.max_speed >= self.highest { ">=" } else { "" };
             let _ = writeln!(
                 table,
-                "{:<24} {:>9.4} {:>7.0}%  {}",
+                "{:<24} {:>9} {:>7.0}%  {}",
                 limit.policy,
-                limit.max_speed,
+                format!("{at_least}{:.4}", limit.max_speed),
                 share * 100.0,
                 seeds.join(" ")
             );

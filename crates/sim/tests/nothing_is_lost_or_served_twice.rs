@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 use slotwise::{BlockHash, Rng};
 use slotwise_sim::fleet::{Record, simulate};
 use slotwise_sim::policy::{ABLATIONS, POLICIES, PolicyKind};
-use slotwise_sim::replica::{Class, Engine, EngineConfig, Job};
+use slotwise_sim::replica::{Class, Engine, EngineConfig, Job, KvChange, PER_SEQUENCE};
 use support::{mixed, setup};
 
 fn check(record: &Record, requests: usize, name: &str) {
@@ -59,8 +61,8 @@ fn with_more_adapters_than_slots() {
 }
 
 proptest! {
-    /// An engine by itself: everything that enters leaves once, its tokens were computed or cached, and its memory is
-    /// empty in the end.
+    /// An engine by itself: everything that enters leaves once, each of its tokens was computed or cached, its memory is empty
+    /// in the end, and its events tell what its cache holds.
     #[test]
     fn one_engine_serves_each_job_once(
         seed in any::<u64>(),
@@ -72,13 +74,23 @@ proptest! {
         let mut engine = Engine::new(config, 64);
         let mut rng = Rng::new(seed);
         let (mut expected, mut first, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tokens, mut cached, mut held) = (0, 0, HashSet::new());
         let mut step = |engine: &mut Engine| {
             if engine.start_step().is_none() {
                 return false;
             }
             let outcome = engine.finish_step();
             first.extend(outcome.first_tokens.iter().map(|(id, _)| *id));
+            cached += outcome.first_tokens.iter().map(|(_, cached)| u64::from(*cached)).sum::<u64>();
             finished.extend(outcome.finished);
+            for change in engine.take_events() {
+                match change {
+                    KvChange::Stored { blocks, .. } => held.extend(blocks),
+                    KvChange::Removed(blocks) => blocks.iter().for_each(|block| {
+                        held.remove(block);
+                    }),
+                }
+            }
             true
         };
         for (id, (input, output, prompt, adapter)) in (0..).zip(jobs) {
@@ -86,6 +98,8 @@ proptest! {
             let job = Job { id, input, output, blocks, adapter };
             if engine.fits(&job) {
                 expected.push(id);
+                // The last token of an answer is not fed back.
+                tokens += u64::from(input) + u64::from(output) - 1;
                 engine.enqueue(job);
             }
             for _ in 0..rng.below(4) {
@@ -102,5 +116,42 @@ proptest! {
         prop_assert_eq!(&first, &expected);
         prop_assert_eq!(&finished, &expected);
         prop_assert_eq!((engine.in_flight(), engine.kv_used()), (0, 0));
+        // A preempted sequence computes again what it does not find cached.
+        if engine.preemptions() == 0 {
+            prop_assert_eq!(engine.computed() + cached, tokens);
+        }
+        for block in (0..4u64).flat_map(|prompt| (0..50).map(move |block| BlockHash(prompt * 1_000 + block))) {
+            prop_assert_eq!(engine.cached_prefix(&[block]) == 1, held.contains(&block));
+        }
     }
+}
+
+#[test]
+fn a_step_takes_what_the_formula_says() {
+    let class = Class::default();
+    let mut engine = Engine::new(EngineConfig::new(class), 64);
+    let job = |id, input, adapter| Job { id, input, output: 3, blocks: [].into(), adapter };
+    let step = |engine: &mut Engine| {
+        let length = engine.start_step().expect("there is work").as_secs_f64();
+        engine.finish_step();
+        length
+    };
+    let expect = |length: f64, tokens: f64, pairs: f64, context: f64, sequences: f64, loading: f64| {
+        let matrices = class.floor.max(class.lin * tokens);
+        let seconds = class.base
+            + matrices
+            + class.attn * pairs
+            + class.kvr * context
+            + sequences * PER_SEQUENCE
+            + loading;
+        assert!((length - seconds).abs() < 1e-8, "{length} instead of {seconds}");
+    };
+    engine.enqueue(job(1, 3_000, None));
+    expect(step(&mut engine), 2_048.0, 2_048.0 * 1_024.0, 0.0, 1.0, 0.0);
+    engine.enqueue(job(2, 100, Some(7)));
+    let pairs = 952.0 * (2_048.0 + 476.0) + 100.0 * 50.0;
+    expect(step(&mut engine), 1_052.0, pairs, 0.0, 2.0, 0.3);
+    expect(step(&mut engine), 2.0, 0.0, 3_000.0 + 100.0, 2.0, 0.0);
+    expect(step(&mut engine), 2.0, 0.0, 3_001.0 + 101.0, 2.0, 0.0);
+    assert!(engine.start_step().is_none());
 }

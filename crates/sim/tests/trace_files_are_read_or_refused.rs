@@ -15,7 +15,7 @@ const AZURE: &str = "TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:16:01.1805900,396,109
 ";
 const CLAUDE: &str = r#"{"id":"a","bs":64,"tool":128,"sys":64,"r":[[0.0,0,7.3,300,20,[[1,4]]],[90.0,85.0,9.1,400,30,[[1,6]]]],"sub":[{"t":95.0,"tool":64,"sys":0,"r":[[0.0,0,1.0,200,10,[[50,3]]]]}]}
-{"id":"b","bs":64,"tool":128,"sys":64,"r":[[0.0,0,7.3,320,20,[[1,5]]],[9.0,2.0,9.1,130000,30,[[1,6]]]]}
+{"id":"b","bs":64,"tool":128,"sys":64,"r":[[0.0,0,7.3,320,20,[[1,5]]],[9.0,2.0,9.1,130000,30,[[1,6]]]],"sub":[{"t":900.0,"tool":64,"sys":0,"r":[[0.0,0,1.0,200,10,[[50,3]]]]}]}
 "#;
 const BAILIAN: &str = r#"{"chat_id":1,"parent_chat_id":-1,"timestamp":0.5,"input_length":140,"output_length":9,"type":"text","turn":1,"hash_ids":[1,2,3,4,5,6,7,8,9]}
 "#;
@@ -60,7 +60,9 @@ fn azure_times_are_relative_to_the_first() {
 #[test]
 fn agent_sessions_share_their_prompts_spawn_sub_agents_and_end_at_the_window() {
     let trace = Trace::read(&file("c.jsonl", CLAUDE.as_bytes()), None).expect("readable");
-    let [a, sub, b] = &trace.sessions[..] else { panic!("two sessions and a sub-agent") };
+    let [a, sub, b] = &trace.sessions[..] else {
+        panic!("two sessions and one sub-agent: the other began too late")
+    };
     assert_eq!((a.turns.len(), sub.turns.len(), b.turns.len()), (2, 1, 1));
     assert!(sub.spawned && !a.spawned);
     assert_eq!((a.spawns[0].turn, a.spawns[0].delay.as_secs(), a.spawns[0].session), (1, 5, 1));
@@ -91,7 +93,7 @@ fn bad_lines_are_named() {
     );
     assert_eq!(
         mooncake(r#"{"timestamp": 1, "input_length": 1600, "output_length": 5, "hash_ids": [0]}"#),
-        "FILE:4: 3 full blocks of input_length 1600, but 1 hash_ids"
+        "FILE:4: a prompt of 1600 tokens has 3 full blocks, but there are 1 block ids"
     );
     assert_eq!(
         mooncake(r#"{"timestamp": -5, "input_length": 16, "output_length": 5, "hash_ids": [0]}"#),
@@ -111,4 +113,19 @@ fn bad_lines_are_named() {
     );
     assert!(refused("what.txt", "hello\n", None).starts_with("FILE:1: neither CSV"));
     assert!(Trace::read(&PathBuf::from("/no/such/file"), None).is_err());
+}
+
+#[test]
+fn a_limit_takes_whole_sessions_with_their_sub_agents() {
+    let path = file("limit.jsonl", CLAUDE.as_bytes());
+    let limited = |limit| {
+        let mut trace = Trace::read(&path, None).expect("readable");
+        trace.truncate(limit);
+        let turns: Vec<usize> = trace.sessions.iter().map(|session| session.turns.len()).collect();
+        (turns, trace.sessions[0].spawns.len(), trace.requests())
+    };
+    assert_eq!(limited(9), (vec![2, 1, 1], 1, 4));
+    assert_eq!(limited(3), (vec![2, 1, 0], 1, 3));
+    assert_eq!(limited(2), (vec![2, 0, 0], 0, 2));
+    assert_eq!(limited(1), (vec![1, 0, 0], 0, 1));
 }

@@ -44,7 +44,7 @@ mod tests {
         let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
         let mut health = Health::default();
-        let mut fail = |health: &mut Health, now| {
+        let fail = |health: &mut Health, now| {
             health.fail(at(now), first, longest);
             health.held_off(at(now)).get()
         };

@@ -1,10 +1,8 @@
 //! SGLang's `cache_aware`, with the defaults of its command line.
 //!
 //! Out of balance (`max - min > 64` and `max > 1.5 min` requests in flight): the shortest queue. Otherwise, if more than
-//! 0.3 of the prompt matches, the replica that was last sent the longest match; else the one with the smallest tree. The
-//! trees of all replicas together hold 67,108,864 characters (here: 4 a token, and each replica has an equal share).
-
-use std::time::Duration;
+//! 0.3 of the prompt matches, the replica that was last sent the longest match; else the one with the smallest tree. Each
+//! replica's tree holds 67,108,864 characters (here: 4 a token).
 
 use ::slotwise::{EvictionOrder, Instant, Rng};
 
@@ -22,16 +20,17 @@ pub(super) struct CacheAware {
     trees: CacheView,
     load: OwnLoad,
     replicas: usize,
+    block_tokens: u32,
     rng: Rng,
 }
 
 impl CacheAware {
     pub(super) fn new(fleet: &Fleet) -> Self {
-        let share = MAX_TREE_TOKENS / fleet.replicas as u64;
         Self {
-            trees: CacheView::new(fleet, share, EvictionOrder::TailFirst, Duration::from_secs(1)),
+            trees: CacheView::new(fleet, MAX_TREE_TOKENS, EvictionOrder::TailFirst),
             load: OwnLoad::new(fleet.replicas),
             replicas: fleet.replicas,
+            block_tokens: fleet.block_tokens,
             rng: Rng::new(fleet.seed),
         }
     }
@@ -51,8 +50,9 @@ impl Policy for CacheAware {
         let replica = if self.is_unbalanced() {
             min_by(self.replicas, &mut self.rng, |replica| f64::from(load.requests(replica)))
         } else if f64::from(best) / f64::from(request.input) > CACHE_THRESHOLD {
+            let deepest = request.blocks.get((best / self.block_tokens).saturating_sub(1) as usize);
             let matched = (0..self.replicas).filter(|replica| hits[*replica] == best);
-            matched.max_by_key(|replica| request.blocks.first().map(|b| self.trees.last_use(*replica, *b)))
+            matched.max_by_key(|replica| deepest.map(|block| self.trees.last_use(*replica, *block)))
         } else {
             let trees = &self.trees;
             min_by(self.replicas, &mut self.rng, |replica| trees.tokens(replica) as f64)

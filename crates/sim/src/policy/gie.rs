@@ -1,12 +1,10 @@
 //! The Endpoint Picker of the Gateway API Inference Extension, now `llm-d-router`: its default scorers, and the newer
 //! "sticky until saturated".
 //!
-//! Its approximate prefix index is reproduced with what is known of it: blocks enter in prompt order, so the head of a
-//! prompt is evicted first; capacity counts engine blocks of 16 tokens but stores blocks of 64, so it believes in four times
-//! the real cache; a match goes on over a block that an endpoint lacks as long as another endpoint has it; and at most
-//! 131,072 tokens are matched.
-
-use std::time::Duration;
+//! Its approximate prefix index is reproduced with what is known of it: blocks of 64 tokens enter in prompt order, so the head
+//! of a prompt is evicted first; capacity counts engine blocks of 16 tokens, so it believes in four times the real cache; a
+//! match goes on over a block that an endpoint lacks as long as another endpoint has it; and at most 131,072 tokens are
+//! matched. The policies called `-exact` are the same scores over an index that knows the caches' size and order.
 
 use ::slotwise::{EvictionOrder, Instant, Rng};
 
@@ -22,23 +20,23 @@ const PREFIX_WEIGHT: f64 = 3.0;
 const MAX_MATCH_TOKENS: u32 = 131_072;
 
 /// `queue-scorer` 2, `kv-cache-utilization-scorer` 2, `prefix-cache-scorer` 3, `max-score-picker`.
-pub(super) struct Default {
+pub(super) struct Weighted {
     prefixes: Prefixes,
     metrics: Vec<Snapshot>,
     rng: Rng,
 }
 
-impl Default {
-    pub(super) fn new(fleet: &Fleet) -> Self {
+impl Weighted {
+    pub(super) fn new(fleet: &Fleet, index: Index) -> Self {
         Self {
-            prefixes: Prefixes::new(fleet),
+            prefixes: Prefixes::new(fleet, index),
             metrics: vec![Snapshot::default(); fleet.replicas],
             rng: Rng::new(fleet.seed),
         }
     }
 }
 
-impl Policy for Default {
+impl Policy for Weighted {
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
         let ratios = self.prefixes.ratios(request);
         let queues = || self.metrics.iter().map(|metrics| metrics.waiting);
@@ -56,7 +54,10 @@ impl Policy for Default {
     }
 
     fn first_token(&mut self, _: Instant, _: u32) {}
-    fn complete(&mut self, _: Instant, _: u32, _: Finished) {}
+
+    fn complete(&mut self, now: Instant, id: u32, _: Finished) {
+        self.prefixes.view.complete(now, id);
+    }
 
     fn report(&mut self, _: Instant, replica: usize, report: &Report) {
         self.metrics[replica] = report.snapshot.clone();
@@ -81,9 +82,9 @@ pub(super) struct Sticky {
 }
 
 impl Sticky {
-    pub(super) fn new(fleet: &Fleet) -> Self {
+    pub(super) fn new(fleet: &Fleet, index: Index) -> Self {
         Self {
-            prefixes: Prefixes::new(fleet),
+            prefixes: Prefixes::new(fleet, index),
             load: OwnLoad::new(fleet.replicas),
             replicas: fleet.replicas,
             rng: Rng::new(fleet.seed),
@@ -124,43 +125,58 @@ impl Policy for Sticky {
         self.load.first_token(id);
     }
 
-    fn complete(&mut self, _: Instant, id: u32, _: Finished) {
+    fn complete(&mut self, now: Instant, id: u32, _: Finished) {
         self.load.complete(id);
+        self.prefixes.view.complete(now, id);
     }
+}
+
+/// What the prefix index knows of the replicas' caches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Index {
+    /// What the reference's own index knows.
+    Reference,
+    /// Their size and their order of eviction.
+    Exact,
 }
 
 /// The approximate prefix index.
 struct Prefixes {
     view: CacheView,
     replicas: usize,
-    max_blocks: usize,
+    block_tokens: u32,
 }
 
+/// Tokens in a block of the reference's index.
+const INDEX_BLOCK: u32 = 64;
+/// Tokens in an engine's block, by which the reference counts capacity.
+const ENGINE_BLOCK: u32 = 16;
+
 impl Prefixes {
-    fn new(fleet: &Fleet) -> Self {
-        let capacity = u64::from(fleet.class.kv_tokens) / 16 * 64;
-        Self {
-            view: CacheView::new(fleet, capacity, EvictionOrder::HeadFirst, Duration::from_secs(1)),
-            replicas: fleet.replicas,
-            max_blocks: (MAX_MATCH_TOKENS / fleet.block_tokens) as usize,
-        }
+    fn new(fleet: &Fleet, index: Index) -> Self {
+        let believed = u64::from(fleet.class.kv_tokens / ENGINE_BLOCK * INDEX_BLOCK);
+        let view = match index {
+            Index::Reference => CacheView::new(fleet, believed, EvictionOrder::HeadFirst),
+            Index::Exact => CacheView::exact(fleet),
+        };
+        Self { view, replicas: fleet.replicas, block_tokens: fleet.block_tokens }
     }
 
-    /// The share of the prompt's blocks that each replica is thought to have.
+    /// The share of the prompt's 64-token blocks that each replica is thought to have.
     fn ratios(&self, request: &Incoming<'_>) -> Vec<f64> {
         let mut matched = vec![0u32; self.replicas];
-        for block in request.blocks.iter().take(self.max_blocks) {
+        for block in request.blocks.iter().take((MAX_MATCH_TOKENS / self.block_tokens) as usize) {
             let mut held = false;
             self.view.holders(*block, |replica| {
-                matched[replica] += 1;
+                matched[replica] += self.block_tokens;
                 held = true;
             });
             if !held {
                 break;
             }
         }
-        // The prompt's partial last block counts too.
-        let total = (request.blocks.len() + 1) as f64;
-        matched.into_iter().map(|blocks| f64::from(blocks) / total).collect()
+        // A partial last block counts as a whole one.
+        let total = f64::from(request.input.div_ceil(INDEX_BLOCK) * INDEX_BLOCK);
+        matched.into_iter().map(|tokens| f64::from(tokens) / total).collect()
     }
 }

@@ -1,5 +1,5 @@
 //! Mooncake's Conductor without KV transfer: the least predicted time to the first token, which is the time of the
-//! prefills before it and of its own.
+//! prefills before it and of its own. The Conductor knows what each instance has in its cache: here, from KV events.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use ::slotwise::{Instant, Rng};
 
 use super::simple::min_by;
 use super::view::CacheView;
-use super::{Finished, Fleet, Incoming, Policy};
-use crate::replica::Class;
+use super::{Finished, Fleet, Incoming, Needs, Policy};
+use crate::replica::{Class, KvChange};
 
 pub(super) struct Conductor {
     view: CacheView,
@@ -52,7 +52,6 @@ impl Policy for Conductor {
         let ttft = |replica: usize| self.queues[replica].seconds(now) + own(replica);
         let replica = min_by(self.queues.len(), &mut self.rng, ttft)?;
         let seconds = own(replica);
-        self.view.assume(now, replica, request);
         let queue = &mut self.queues[replica];
         if queue.pending.is_empty() {
             queue.head_since = now;
@@ -71,4 +70,12 @@ impl Policy for Conductor {
     }
 
     fn complete(&mut self, _: Instant, _: u32, _: Finished) {}
+
+    fn kv_event(&mut self, now: Instant, replica: usize, change: &KvChange) {
+        self.view.apply(now, replica, change);
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { kv_events: true, ..Needs::default() }
+    }
 }

@@ -10,12 +10,15 @@ use ::slotwise::{
 
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
 use crate::replica::KvChange;
+use crate::trace::adapter_name;
 
 /// What is taken away or replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Variant {
+pub(super) enum Variant {
     /// Nothing: the shipped defaults, told what the operator knows of the hardware.
     Shipped,
+    /// The queue term.
+    NoQueue,
     /// The eviction term.
     NoEviction,
     /// The KV term.
@@ -64,6 +67,7 @@ impl Slotwise {
         let scheduler = Scheduler::builder().seed(fleet.seed).with(|config| {
             let weights = &mut config.weights;
             match variant {
+                Variant::NoQueue => weights.queue = 0.0,
                 Variant::NoEviction => weights.eviction = 0.0,
                 Variant::NoKv => weights.kv = Seconds::ZERO,
                 Variant::NoDecode => weights.decode = 0.0,
@@ -136,8 +140,7 @@ impl Policy for Slotwise {
             .sampled_at(report.sampled_at);
         let endpoint = self.endpoints[replica];
         self.scheduler.handle_load(now, endpoint, load).expect("known");
-        let names: Vec<String> =
-            snapshot.adapters.iter().map(|adapter| crate::fleet::adapter_name(*adapter)).collect();
+        let names: Vec<String> = snapshot.adapters.iter().map(|adapter| adapter_name(*adapter)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.scheduler.handle_adapters(now, endpoint, AdapterState::active(&names)).expect("known");
     }

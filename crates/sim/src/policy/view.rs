@@ -1,9 +1,14 @@
-//! What a gateway believes that the replicas' caches hold. All baselines that look at prefixes use this one, so that
-//! they differ in how they choose and in nothing else.
+//! What a gateway believes that the replicas' caches hold.
+//!
+//! Baselines whose source says how they know (an approximate index of their own, KV events) know it that way. The others get
+//! the best that a gateway can know without events: caches of the right size that evict tails first, in which a prompt was last
+//! used when its request ended.
+
+use std::time::Duration;
 
 use ::slotwise::prefix::{Cache, EngineHash, IndexLimits, PrefixIndex, Use};
 use ::slotwise::{BlockHash, EvictionOrder, Instant};
-use std::time::Duration;
+use hashbrown::HashMap;
 
 use super::{Fleet, Incoming};
 use crate::replica::KvChange;
@@ -15,24 +20,29 @@ pub(super) struct CacheView {
     replicas: usize,
     block_tokens: u32,
     stamp: u64,
+    /// Where the prompts of requests in flight are, if their end counts as a use.
+    in_flight: Option<HashMap<u32, (usize, Vec<BlockHash>)>>,
 }
 
 impl CacheView {
-    /// Caches of `capacity` tokens that evict in this order; blocks used within `window` are warm.
-    pub(super) fn new(fleet: &Fleet, capacity: u64, order: EvictionOrder, window: Duration) -> Self {
+    /// Caches of `capacity` tokens that evict in this order, and in which a prompt is used when it is sent.
+    pub(super) fn new(fleet: &Fleet, capacity: u64, order: EvictionOrder) -> Self {
         let mut limits = IndexLimits::default();
-        limits.warm_window = window;
-        limits.blocks = usize::MAX;
+        limits.warm_window = Duration::from_secs(180);
+        limits.entries = usize::MAX;
         let mut index = PrefixIndex::new(0, limits);
         for slot in 0..fleet.replicas as u32 {
-            index.join(slot, Cache { capacity: u32::try_from(capacity).unwrap_or(u32::MAX), order });
+            let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
+            index.join(slot, Cache { capacity, order }).expect("fleets are smaller than the index");
         }
-        Self { index, replicas: fleet.replicas, block_tokens: fleet.block_tokens, stamp: 0 }
+        let (replicas, block_tokens) = (fleet.replicas, fleet.block_tokens);
+        Self { index, replicas, block_tokens, stamp: 0, in_flight: None }
     }
 
-    /// Caches as the engines have them: as large as they are, and tails first.
+    /// Caches as the engines have them: as large as they are, tails first, and holding on to live requests' prompts.
     pub(super) fn exact(fleet: &Fleet) -> Self {
-        Self::new(fleet, u64::from(fleet.class.kv_tokens), EvictionOrder::TailFirst, Duration::from_secs(180))
+        let view = Self::new(fleet, u64::from(fleet.class.kv_tokens), EvictionOrder::TailFirst);
+        Self { in_flight: Some(HashMap::new()), ..view }
     }
 
     /// Prompt tokens that each replica has cached: whole blocks from the first on, and never the last token.
@@ -54,9 +64,24 @@ impl CacheView {
 
     /// The request goes to this replica, which will have its blocks.
     pub(super) fn assume(&mut self, now: Instant, replica: usize, request: &Incoming<'_>) {
+        self.use_blocks(now, replica, request.blocks);
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.insert(request.id, (replica, request.blocks.to_vec()));
+        }
+    }
+
+    /// The request is over.
+    pub(super) fn complete(&mut self, now: Instant, id: u32) {
+        let ended = self.in_flight.as_mut().and_then(|in_flight| in_flight.remove(&id));
+        if let Some((replica, blocks)) = ended {
+            self.use_blocks(now, replica, &blocks);
+        }
+    }
+
+    fn use_blocks(&mut self, now: Instant, replica: usize, blocks: &[BlockHash]) {
         self.stamp += 1;
-        let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now };
-        self.index.assume(replica as u32, request.blocks, used);
+        let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
+        self.index.assume(replica as u32, blocks, used);
     }
 
     /// The replica's engine said what changed.
@@ -65,7 +90,7 @@ impl CacheView {
         let names = |blocks: &[BlockHash]| blocks.iter().map(|hash| EngineHash(hash.0)).collect::<Vec<_>>();
         match change {
             KvChange::Stored { blocks, .. } => {
-                let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now };
+                let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
                 self.index.store(slot, &names(blocks), blocks, used).expect("no limit");
             }
             KvChange::Removed(blocks) => self.index.remove(slot, &names(blocks)),

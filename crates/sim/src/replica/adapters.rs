@@ -13,22 +13,32 @@ impl AdapterSlots {
         Self { slots, loaded: Vec::new() }
     }
 
-    /// Makes the adapter usable beside those `in_use`: `Some(true)` if it had to be loaded, `None` if no slot is free.
-    pub(super) fn acquire(&mut self, adapter: u32, in_use: &[u32]) -> Option<bool> {
-        let loads = match self.loaded.iter().position(|loaded| *loaded == adapter) {
+    /// Whether the adapter is loaded, or could be beside those `in_use`.
+    pub(super) fn has_room_for(&self, adapter: u32, in_use: &[u32]) -> bool {
+        self.loaded.contains(&adapter) || self.loaded.len() < self.slots || self.victim(in_use).is_some()
+    }
+
+    /// Makes the adapter usable beside those `in_use`; whether it had to be loaded.
+    pub(super) fn acquire(&mut self, adapter: u32, in_use: &[u32]) -> bool {
+        let place = self.loaded.iter().position(|loaded| *loaded == adapter);
+        let loads = place.is_none();
+        match place {
             Some(place) => {
                 self.loaded.remove(place);
-                false
             }
-            None => {
-                if self.loaded.len() >= self.slots {
-                    let victim = self.loaded.iter().position(|loaded| !in_use.contains(loaded))?;
+            None if self.loaded.len() >= self.slots => {
+                if let Some(victim) = self.victim(in_use) {
                     self.loaded.remove(victim);
                 }
-                true
             }
-        };
+            None => {}
+        }
         self.loaded.push(adapter);
-        Some(loads)
+        loads
+    }
+
+    /// The least recently used adapter that nobody uses.
+    fn victim(&self, in_use: &[u32]) -> Option<usize> {
+        self.loaded.iter().position(|loaded| !in_use.contains(loaded))
     }
 }

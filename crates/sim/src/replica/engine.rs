@@ -71,6 +71,7 @@ pub struct Engine {
     stepping: bool,
     preemptions: u64,
     adapter_loads: u64,
+    computed: u64,
     events: Vec<KvChange>,
 }
 
@@ -137,8 +138,9 @@ impl Sequence {
         self.job.input + self.generated
     }
 
+    /// Whether this step computes one token of the answer, and not a stretch of the prompt or of a preempted answer.
     fn is_decoding(&self) -> bool {
-        self.computed >= self.job.input
+        self.chunk == 1 && self.computed >= self.job.input
     }
 }
 
@@ -155,6 +157,7 @@ impl Engine {
             stepping: false,
             preemptions: 0,
             adapter_loads: 0,
+            computed: 0,
             events: Vec::new(),
         }
     }
@@ -213,7 +216,9 @@ impl Engine {
         if !evicted.is_empty() {
             events.push(KvChange::Removed(evicted));
         }
+        let computed = &mut self.computed;
         self.running.retain_mut(|sequence| {
+            *computed += u64::from(sequence.chunk);
             sequence.computed += std::mem::take(&mut sequence.chunk);
             publish(sequence, memory, block_tokens, events);
             if sequence.computed < sequence.tokens() {
@@ -267,6 +272,16 @@ impl Engine {
         self.adapter_loads
     }
 
+    /// Tokens that were computed, of prompts and answers.
+    pub fn computed(&self) -> u64 {
+        self.computed
+    }
+
+    /// How many of `blocks`, from the first on, are cached.
+    pub fn cached_prefix(&self, blocks: &[BlockHash]) -> usize {
+        self.memory.cached_prefix(blocks)
+    }
+
     /// Tokens of KV that live requests use.
     pub fn kv_used(&self) -> u64 {
         self.memory.used()
@@ -306,18 +321,12 @@ impl Engine {
         let (mut loads, mut next, reserve) = (0, 0, self.watermark());
         while *budget > 0 && self.running.len() < self.config.max_seqs {
             let Some(sequence) = self.waiting.get_mut(next) else { break };
-            let load = match sequence.job.adapter {
-                None => false,
-                Some(adapter) => {
-                    let in_use: Vec<u32> = self.running.iter().filter_map(|s| s.job.adapter).collect();
-                    let Some(load) = self.adapters.acquire(adapter, &in_use) else {
-                        next += 1;
-                        continue;
-                    };
-                    load
-                }
-            };
-            loads += u32::from(load);
+            let in_use: Vec<u32> = self.running.iter().filter_map(|s| s.job.adapter).collect();
+            let adapter = sequence.job.adapter;
+            if adapter.is_some_and(|adapter| !self.adapters.has_room_for(adapter, &in_use)) {
+                next += 1;
+                continue;
+            }
             // The last token is always computed: it is what the next one is sampled from.
             let reusable = ((sequence.tokens() - 1) / self.block_tokens) as usize;
             let blocks = &sequence.job.blocks[..sequence.job.blocks.len().min(reusable)];
@@ -333,6 +342,7 @@ impl Engine {
             sequence.pages = pages(chunk);
             sequence.chunk = chunk;
             *budget -= chunk;
+            loads += u32::from(adapter.is_some_and(|adapter| self.adapters.acquire(adapter, &in_use)));
             self.running.extend(self.waiting.remove(next));
         }
         loads

@@ -15,7 +15,7 @@ const PAGE: u32 = 16;
 
 /// The KV memory of one replica.
 #[derive(Debug)]
-pub struct KvMemory {
+pub(super) struct KvMemory {
     capacity: u64,
     block_tokens: u64,
     cached: HashMap<BlockHash, Cached>,
@@ -36,7 +36,7 @@ struct Cached {
 
 impl KvMemory {
     /// Room for `capacity` tokens, in blocks of `block_tokens`.
-    pub fn new(capacity: u32, block_tokens: u32) -> Self {
+    pub(super) fn new(capacity: u32, block_tokens: u32) -> Self {
         Self {
             capacity: u64::from(capacity),
             block_tokens: u64::from(block_tokens),
@@ -49,12 +49,12 @@ impl KvMemory {
     }
 
     /// How many of `blocks`, from the first on, are cached.
-    pub fn cached_prefix(&self, blocks: &[BlockHash]) -> usize {
+    pub(super) fn cached_prefix(&self, blocks: &[BlockHash]) -> usize {
         blocks.iter().take_while(|hash| self.cached.contains_key(*hash)).count()
     }
 
     /// Uses the cached `blocks`, and takes `pages` private pages beside them, if at least `reserve` tokens stay free.
-    pub fn admit(&mut self, blocks: &[BlockHash], pages: u32, reserve: u64) -> bool {
+    pub(super) fn admit(&mut self, blocks: &[BlockHash], pages: u32, reserve: u64) -> bool {
         let revived =
             blocks.iter().filter(|hash| self.cached.get(*hash).is_some_and(|c| c.users == 0)).count();
         let needed = revived as u64 * self.block_tokens + u64::from(pages) * u64::from(PAGE);
@@ -68,7 +68,7 @@ impl KvMemory {
     }
 
     /// Takes private pages; whether there was room.
-    pub fn take_pages(&mut self, pages: u32) -> bool {
+    pub(super) fn take_pages(&mut self, pages: u32) -> bool {
         let needed = u64::from(pages) * u64::from(PAGE);
         if self.used + needed > self.capacity {
             return false;
@@ -79,14 +79,14 @@ impl KvMemory {
     }
 
     /// Gives private pages back.
-    pub fn give_pages(&mut self, pages: u32) {
+    pub(super) fn give_pages(&mut self, pages: u32) {
         self.used -= u64::from(pages) * u64::from(PAGE);
     }
 
     /// Makes a block that was just computed in private pages shareable, and uses it; the caller gives the pages back.
     ///
     /// If another request has cached the same block meanwhile, that one is shared. (vLLM would keep both copies.)
-    pub fn publish(&mut self, hash: BlockHash) {
+    pub(super) fn publish(&mut self, hash: BlockHash) {
         self.cached.entry(hash).or_insert_with(|| {
             self.used += self.block_tokens;
             Cached { users: 0, freed_at: 0 }
@@ -100,7 +100,7 @@ impl KvMemory {
     }
 
     /// Stops using `blocks`, the last one first, so that it is the first to be evicted.
-    pub fn release(&mut self, blocks: &[BlockHash]) {
+    pub(super) fn release(&mut self, blocks: &[BlockHash]) {
         for hash in blocks.iter().rev() {
             let Some(cached) = self.cached.get_mut(hash) else { continue };
             cached.users -= 1;
@@ -114,22 +114,22 @@ impl KvMemory {
     }
 
     /// Share of the memory that live requests use, as `vllm:kv_cache_usage_perc` has it.
-    pub fn usage(&self) -> f64 {
+    pub(super) fn usage(&self) -> f64 {
         self.used as f64 / self.capacity as f64
     }
 
     /// Tokens that fit.
-    pub fn capacity(&self) -> u64 {
+    pub(super) fn capacity(&self) -> u64 {
         self.capacity
     }
 
     /// Tokens of live requests.
-    pub fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         self.used
     }
 
     /// Blocks that were evicted since the last call, in order.
-    pub fn take_evicted(&mut self) -> Vec<BlockHash> {
+    pub(super) fn take_evicted(&mut self) -> Vec<BlockHash> {
         std::mem::take(&mut self.evicted)
     }
 

@@ -3,6 +3,10 @@
 //! A step computes up to `max_batched_tokens` tokens: first one for every sequence that decodes, then the rest of
 //! prompts that have begun, then waiting requests, first come, first served. A sequence that finds no KV memory preempts
 //! the newest one, which starts over later.
+//!
+//! What is simpler than in life: answers are not kept in the prefix cache (traces do not say which of the next prompt's blocks
+//! they are); two requests that compute the same block at the same time share one copy; the metrics page is always up to date,
+//! where vLLM's changes once a step.
 
 mod adapters;
 mod class;
@@ -11,4 +15,3 @@ mod kv;
 
 pub use class::{CLASSES, Class, PER_SEQUENCE, Source};
 pub use engine::{Engine, EngineConfig, Job, KvChange, Snapshot, StepOutcome};
-pub use kv::KvMemory;

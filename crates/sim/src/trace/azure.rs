@@ -42,21 +42,56 @@ pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> 
         sessions.push(Session { turns: vec![turn], ..Session::default() });
     }
     let first = times.iter().copied().reduce(f64::min).unwrap_or(0.0);
-    let seconds = times.into_iter().map(|second| second - first).collect();
+    let seconds: Vec<f64> = times.into_iter().map(|second| second - first).collect();
+    for (line, second) in (2..).zip(&seconds) {
+        read::seconds(path, line, "the time after the first request", *second)?;
+    }
     let arrivals = Arrivals::Recorded { seconds, quantum: 0.0 };
     Ok(Trace { name: String::new(), block_tokens: 512, sessions, arrivals })
 }
 
-/// Seconds since an origin that all rows share. Days are enough of a calendar: traces are shorter than a month, and a
-/// trace that crosses the end of one is as long as its days say if each month had 31.
+/// Seconds since 1970, of a time like `2023-11-16 18:15:46.68`.
 fn timestamp(text: &str) -> Option<f64> {
     let (date, time) = text.split_once([' ', 'T'])?;
     let time = time.trim_end_matches('Z').split('+').next()?;
-    let mut date = date.split('-').map(|part| part.parse::<f64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let mut clock = time.split(':').map(|part| part.parse::<f64>().ok());
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let days = (year * 12.0 + month) * 31.0 + day;
-    let seconds = days * 86_400.0 + hour * 3_600.0 + minute * 60.0 + second;
-    seconds.is_finite().then_some(seconds)
+    let mut date = date.split('-').map(str::parse::<u32>);
+    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+    let mut clock = time.splitn(3, ':');
+    let hour: u32 = clock.next()?.parse().ok()?;
+    let minute: u32 = clock.next()?.parse().ok()?;
+    let second: f64 = clock.next()?.parse().ok()?;
+    let valid = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && (0.0..61.0).contains(&second);
+    valid.then(|| {
+        f64::from(days(year, month, day)) * 86_400.0 + f64::from(hour * 3_600 + minute * 60) + second
+    })
+}
+
+/// Days since the first of March of the year 0, in the calendar that goes on for ever.
+///
+/// Years that begin in March have their leap day last, and then the months are 153 days in every five.
+fn days(year: u32, month: u32, day: u32) -> u32 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_know_the_calendar() {
+        let between = |from: &str, to: &str| Some(timestamp(to)? - timestamp(from)?);
+        let days = |from, to| between(from, to).map(|seconds| (seconds / 86_400.0).round() as i64);
+        assert_eq!(days("2023-02-28 00:00:00", "2023-03-01 00:00:00"), Some(1));
+        assert_eq!(days("2024-02-28 00:00:00", "2024-03-01 00:00:00"), Some(2));
+        assert_eq!(days("2000-01-01 00:00:00", "2023-11-16 00:00:00"), Some(8_720));
+        assert_eq!(days("2023-99-99 99:99:99", "2023-11-16 00:00:00"), None);
+        let half = between("2023-12-31T23:59:59.5Z", "2024-01-01 00:00:00.0000000");
+        assert!(half.is_some_and(|seconds| (seconds - 0.5).abs() < 1e-6));
+    }
 }

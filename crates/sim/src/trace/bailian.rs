@@ -1,11 +1,13 @@
-//! Qwen-Bailian's JSONL: requests of chats with chained 16-token prefix blocks.
+//! Qwen-Bailian's JSONL: requests of chats with the ids of their 16-token blocks.
 //!
+//! Whether an id stands for its block alone or for everything before it too, the chain that is made of the ids does the latter.
 //! A chat's turns are linked by `parent_chat_id`, but their times are the recorded ones, so they are replayed open loop.
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use slotwise::BlockHash;
 
 use super::read::{self, TraceError};
 use super::{Arrivals, Session, Trace, Turn, block};
@@ -29,10 +31,13 @@ pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> 
     for (number, line) in read::json_lines::<Line>(path, lines)? {
         times.push(read::seconds(path, number, "timestamp", line.timestamp)?);
         let input = read::input(path, number, line.input_length)?;
-        let full = ((input / BLOCK_TOKENS) as usize).min(line.hash_ids.len());
-        // The ids are chained: the last of four stands for all of them.
-        let ends = line.hash_ids[..full].iter().skip(STRIDE - 1).step_by(STRIDE);
-        let blocks = ends.map(|id| block(0, *id)).collect();
+        let full = (input / BLOCK_TOKENS) as usize;
+        read::enough_blocks(path, number, input, full, line.hash_ids.len())?;
+        let chain = line.hash_ids[..full].iter().scan(0, |before, id| {
+            *before = block(*before, *id).0;
+            Some(BlockHash(*before))
+        });
+        let blocks = chain.skip(STRIDE - 1).step_by(STRIDE).collect();
         let output = line.output_length.max(1);
         let turn = Turn { think: Duration::ZERO, input, output, blocks, adapter: None };
         sessions.push(Session { turns: vec![turn], ..Session::default() });

@@ -1,8 +1,8 @@
 //! Sessions of a coding agent: closed loop, with think times and sub-agents.
 //!
 //! Block ids are local to a session. Sessions whose tool and system prompts have equal lengths are taken to share them, as
-//! runs of one agent's version do. Requests that no context window of 120 K tokens would hold end their session, and think
-//! times over a minute are cut to one.
+//! runs of one agent's version do. Requests that no context window of 120 K tokens would hold end their session (with the
+//! sub-agents that would have begun later), and think times over a minute are cut to one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,8 +53,11 @@ pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> 
     let mut sessions: Vec<Session> = Vec::new();
     let mut block_tokens = 0;
     for (number, line) in read::json_lines::<Line>(path, lines)? {
-        if line.bs == 0 || (block_tokens != 0 && block_tokens != line.bs) {
-            return Err(TraceError::at(path, number, format!("block size {} after {block_tokens}", line.bs)));
+        if line.bs == 0 || line.bs % 16 != 0 {
+            return Err(TraceError::at(path, number, format!("bs is {}, not a multiple of 16", line.bs)));
+        }
+        if block_tokens != 0 && block_tokens != line.bs {
+            return Err(TraceError::at(path, number, format!("bs is {} after {block_tokens}", line.bs)));
         }
         block_tokens = line.bs;
         let local = number as u64;
@@ -66,10 +69,11 @@ pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> 
         for sub in &line.sub {
             let started = read::seconds(path, number, "t", sub.t)?;
             let turns = turns(path, number, &sub.agent, block_tokens, local)?;
-            // It begins as long after the parent's latest request as it did in the recording.
-            let recorded = line.agent.r.iter().take(sessions[parent].turns.len());
-            let latest = recorded.enumerate().take_while(|(_, request)| request.0 <= started).last();
-            if let (Some((turn, request)), false) = (latest, turns.is_empty()) {
+            // It begins as long after the parent's latest request as it did in the recording, if that request is sent.
+            let latest =
+                line.agent.r.iter().enumerate().take_while(|(_, request)| request.0 <= started).last();
+            let sent = latest.filter(|(turn, _)| *turn < sessions[parent].turns.len());
+            if let (Some((turn, request)), false) = (sent, turns.is_empty()) {
                 let delay = Duration::from_secs_f64((started - request.0).min(MAX_THINK_S));
                 let session = sessions.len();
                 sessions[parent].spawns.push(Spawn { turn, delay, session });
@@ -77,7 +81,7 @@ pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> 
             }
         }
     }
-    Ok(Trace { name: String::new(), block_tokens, sessions, arrivals: Arrivals::Poisson(1.0) })
+    Ok(Trace { name: String::new(), block_tokens, sessions, arrivals: Arrivals::Sessions })
 }
 
 /// The requests up to the first one that is too long.
@@ -96,7 +100,11 @@ fn turns(
         if input.saturating_add(output) > MAX_CONTEXT {
             break;
         }
-        let blocks = blocks(agent, runs, input / block_tokens, block_tokens, local);
+        let full = input / block_tokens;
+        let ids = runs.iter().map(|(_, count)| *count).fold(0, u64::saturating_add);
+        let ids = usize::try_from(ids).unwrap_or(usize::MAX);
+        read::enough_blocks(path, number, input, full as usize, ids)?;
+        let blocks = blocks(agent, runs, full, block_tokens, local);
         let think = Duration::from_secs_f64(think.min(MAX_THINK_S));
         turns.push(Turn { think, input, output, blocks, adapter: None });
     }
@@ -104,7 +112,7 @@ fn turns(
 }
 
 fn blocks(agent: &Agent, runs: &[(u64, u64)], full: u32, block_tokens: u32, local: u64) -> Arc<[BlockHash]> {
-    let shared = u64::from((agent.tool + agent.sys) / block_tokens);
+    let shared = (u64::from(agent.tool) + u64::from(agent.sys)) / u64::from(block_tokens);
     let prompt = SHARED | u64::from(agent.tool) << 32 | u64::from(agent.sys);
     let ids = runs.iter().flat_map(|(first, count)| *first..first.saturating_add(*count));
     (0..u64::from(full))

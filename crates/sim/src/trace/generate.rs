@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use slotwise::Rng;
 
-use super::{Arrivals, Session, Spawn, Trace, Turn, block};
+use super::{Arrivals, Session, Spawn, Trace, Turn, block, zipf};
 
 /// Which kinds of session a workload has.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -91,43 +91,55 @@ pub(super) fn generate(mix: Mix, seed: u64) -> Trace {
     };
     let mut rng = Rng::new(seed ^ 0x6e6e_2a17);
     let mut sessions = Vec::new();
-    let mut begun = 0;
-    for (space, kind) in (1..).zip(kinds) {
-        let prompts: Vec<u32> = (0..kind.prompts).map(|_| tokens(&mut rng, kind.prompt)).collect();
-        for _ in 0..kind.sessions {
-            begun += 1;
-            let prompt = pick_prompt(&mut rng, &prompts);
-            let parent = sessions.len();
-            let session = session(&mut rng, kind, space, prompt, parent);
-            let turns = session.turns.len();
-            sessions.push(session);
-            if turns > 1 && rng.unit() < kind.sub_agents {
-                let child = sessions.len();
-                let short = Kind { turns: (6.0, 0.5), ..*kind };
-                let mut sub = self::session(&mut rng, &short, space, prompt, child);
-                sub.spawned = true;
-                let turn = 1 + rng.below(turns as u64 - 1) as usize;
-                sessions[parent].spawns.push(Spawn { turn, delay: Duration::from_secs(1), session: child });
-                sessions.push(sub);
-            }
-        }
+    let mut draws: Vec<(usize, &Kind, Vec<u32>)> = kinds
+        .iter()
+        .map(|kind| (kind.sessions, kind, (0..kind.prompts).map(|_| tokens(&mut rng, kind.prompt)).collect()))
+        .collect();
+    let begun: usize = kinds.iter().map(|kind| kind.sessions).sum();
+    for left in (1..=begun).rev() {
+        // Kinds come in random order, so that any first part of the workload has all of them.
+        let mut at = rng.below(left as u64) as usize;
+        let space = draws.iter().position(|(remaining, ..)| {
+            let here = at < *remaining;
+            at = at.saturating_sub(*remaining);
+            here
+        });
+        let Some(space) = space else { break };
+        let (remaining, kind, prompts) = &mut draws[space];
+        *remaining -= 1;
+        add_session(&mut rng, kind, space as u64 + 1, prompts, &mut sessions);
     }
     let name = super::Format::Builtin(mix).to_string();
-    let arrivals = Arrivals::Poisson(f64::from(begun) / SPAN_S);
+    let arrivals = Arrivals::Poisson(begun as f64 / SPAN_S);
     Trace { name, block_tokens: BLOCK_TOKENS, sessions, arrivals }
 }
 
-/// Which of the shared prompts, the first the most popular (Zipf), and how long it is.
+/// Adds a session, and perhaps its sub-agent.
+fn add_session(rng: &mut Rng, kind: &Kind, space: u64, prompts: &[u32], sessions: &mut Vec<Session>) {
+    let prompt = pick_prompt(rng, prompts);
+    let parent = sessions.len();
+    let own = session(rng, kind, space, prompt, parent);
+    let turns = own.turns.len();
+    sessions.push(own);
+    if turns > 1 && rng.unit() < kind.sub_agents {
+        let child = sessions.len();
+        let short = Kind { turns: (6.0, 0.5), ..*kind };
+        let sub = Session { spawned: true, ..session(rng, &short, space, prompt, child) };
+        if !sub.turns.is_empty() {
+            let turn = 1 + rng.below(turns as u64 - 1) as usize;
+            sessions[parent].spawns.push(Spawn { turn, delay: Duration::from_secs(1), session: child });
+            sessions.push(sub);
+        }
+    }
+}
+
+/// Which of the shared prompts, and how long it is.
 fn pick_prompt(rng: &mut Rng, prompts: &[u32]) -> Option<(u64, u32)> {
-    let weights: f64 = (1..=prompts.len()).map(|rank| 1.0 / rank as f64).sum();
-    let mut left = rng.unit() * weights;
-    let mut ranks = (1u64..).zip(prompts);
-    ranks
-        .find(|(rank, _)| {
-            left -= 1.0 / *rank as f64;
-            left <= 0.0
-        })
-        .map(|(rank, tokens)| (rank, *tokens))
+    if prompts.is_empty() {
+        return None;
+    }
+    let rank = zipf(rng, prompts.len() as u64);
+    Some((rank + 1, prompts[rank as usize]))
 }
 
 fn session(rng: &mut Rng, kind: &Kind, space: u64, prompt: Option<(u64, u32)>, number: usize) -> Session {

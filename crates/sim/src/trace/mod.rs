@@ -21,6 +21,7 @@ use slotwise::{BlockHash, Instant, Rng};
 
 pub use generate::Mix;
 pub use read::TraceError;
+pub(crate) use read::read;
 
 /// A workload.
 #[derive(Clone, Debug)]
@@ -75,8 +76,8 @@ pub struct Turn {
 /// When sessions begin.
 #[derive(Clone, Debug)]
 pub enum Arrivals {
-    /// At recorded times, in seconds, one for each session that is not spawned. They were rounded down to multiples of
-    /// `quantum` seconds: each seed spreads them anew.
+    /// At recorded times, in seconds, one for each session. They were rounded down to multiples of `quantum` seconds: each
+    /// seed spreads them anew.
     Recorded {
         /// The times.
         seconds: Vec<f64>,
@@ -85,6 +86,8 @@ pub enum Arrivals {
     },
     /// At random, in an order and with gaps that each seed draws anew: this many sessions a second at speed 1.
     Poisson(f64),
+    /// The same, of a trace that has no pace of its own: the speed is in sessions a second.
+    Sessions,
 }
 
 impl Trace {
@@ -104,8 +107,13 @@ impl Trace {
             Format::Azure => azure::parse(path, &lines),
             Format::ClaudeCode => claude::parse(path, &lines),
             Format::Bailian => bailian::parse(path, &lines),
-            Format::Builtin(mix) => Ok(Self::generate(mix, 0)),
+            Format::Builtin(_) => {
+                Err(TraceError::whole(path, format!("{format} is built in: it reads no file")))
+            }
         }?;
+        if trace.requests() == 0 {
+            return Err(TraceError::whole(path, "it has no requests"));
+        }
         let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         trace.name = file.trim_end_matches(".gz").to_owned();
         Ok(trace)
@@ -116,16 +124,27 @@ impl Trace {
         generate::generate(mix, seed)
     }
 
-    /// Only the first `limit` requests: whole sessions, the last one cut.
+    /// Only the first `limit` requests: whole sessions with their sub-agents, the last ones cut.
     pub fn truncate(&mut self, limit: usize) {
         let mut left = limit;
-        for session in self.sessions.iter_mut().filter(|session| !session.spawned) {
-            session.turns.truncate(left);
-            left -= session.turns.len();
-            let turns = session.turns.len();
-            session.spawns.retain(|spawn| spawn.turn < turns);
+        for session in 0..self.sessions.len() {
+            if !self.sessions[session].spawned {
+                left = self.truncate_session(session, left);
+            }
         }
-        // Sub-agents whose parent is gone stay in the list, where nobody starts them.
+    }
+
+    /// Cuts a session to `left` requests, then its sub-agents to what is left of these.
+    fn truncate_session(&mut self, session: usize, mut left: usize) -> usize {
+        let turns = self.sessions[session].turns.len().min(left);
+        self.sessions[session].turns.truncate(turns);
+        left -= turns;
+        for spawn in self.sessions[session].spawns.clone() {
+            left = self.truncate_session(spawn.session, if spawn.turn < turns { left } else { 0 });
+        }
+        let begun: Vec<bool> = self.sessions.iter().map(|session| !session.turns.is_empty()).collect();
+        self.sessions[session].spawns.retain(|spawn| begun[spawn.session]);
+        left
     }
 
     /// The requests of all sessions.
@@ -142,13 +161,13 @@ impl Trace {
             Arrivals::Recorded { seconds, quantum } => {
                 let mut schedule: Vec<_> = sessions
                     .iter()
-                    .zip(seconds)
-                    .map(|(session, second)| (at(second + rng.unit() * quantum), *session))
+                    .map(|session| (at(seconds[*session] + rng.unit() * quantum), *session))
                     .collect();
                 schedule.sort_unstable();
                 schedule
             }
-            Arrivals::Poisson(rate) => {
+            Arrivals::Poisson(_) | Arrivals::Sessions => {
+                let rate = if let Arrivals::Poisson(rate) = self.arrivals { rate } else { 1.0 };
                 for i in (1..sessions.len()).rev() {
                     sessions.swap(i, rng.below(i as u64 + 1) as usize);
                 }
@@ -161,22 +180,11 @@ impl Trace {
         }
     }
 
-    /// Whether its speed is in sessions a second, not in multiples of a recorded pace.
-    pub fn is_paced_in_sessions(&self) -> bool {
-        matches!(self.arrivals, Arrivals::Poisson(rate) if rate.to_bits() == 1f64.to_bits())
-    }
-
     /// Gives each session one of `count` LoRA adapters, the first the most popular (Zipf with exponent 1).
     pub fn assign_adapters(&mut self, count: u32) {
         let mut rng = Rng::new(0x10a5);
-        let total: f64 = (1..=count).map(|rank| 1.0 / f64::from(rank)).sum();
         for session in &mut self.sessions {
-            let mut left = rng.unit() * total;
-            let rank = (1..count).find(|rank| {
-                left -= 1.0 / f64::from(*rank);
-                left <= 0.0
-            });
-            let adapter = rank.unwrap_or(count) - 1;
+            let adapter = zipf(&mut rng, u64::from(count)) as u32;
             for turn in &mut session.turns {
                 turn.adapter = Some(adapter);
                 // Equal text under different adapters shares no cache.
@@ -206,40 +214,53 @@ pub enum Format {
     Builtin(Mix),
 }
 
+/// Every format and its name.
+const FORMATS: [(&str, Format); 8] = [
+    ("mooncake", Format::Mooncake),
+    ("azure", Format::Azure),
+    ("claude-code", Format::ClaudeCode),
+    ("bailian", Format::Bailian),
+    ("mixed", Format::Builtin(Mix::Mixed)),
+    ("chat", Format::Builtin(Mix::Chat)),
+    ("agents", Format::Builtin(Mix::Agents)),
+    ("no-reuse", Format::Builtin(Mix::NoReuse)),
+];
+
 impl FromStr for Format {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "mooncake" => Ok(Self::Mooncake),
-            "azure" => Ok(Self::Azure),
-            "claude-code" => Ok(Self::ClaudeCode),
-            "bailian" => Ok(Self::Bailian),
-            "mixed" => Ok(Self::Builtin(Mix::Mixed)),
-            "chat" => Ok(Self::Builtin(Mix::Chat)),
-            "agents" => Ok(Self::Builtin(Mix::Agents)),
-            "no-reuse" => Ok(Self::Builtin(Mix::NoReuse)),
-            _ => Err(format!(
-                "no format is called {name:?}; files: mooncake, azure, claude-code, bailian; built in: mixed, chat, \
-                 agents, no-reuse"
-            )),
-        }
+        FORMATS.into_iter().find(|(known, _)| *known == name).map(|(_, format)| format).ok_or_else(|| {
+            let known: Vec<_> = FORMATS.iter().map(|(known, _)| *known).collect();
+            format!(
+                "no format is called {name:?}; known are {} (the last four are built in)",
+                known.join(", ")
+            )
+        })
     }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mooncake => "mooncake",
-            Self::Azure => "azure",
-            Self::ClaudeCode => "claude-code",
-            Self::Bailian => "bailian",
-            Self::Builtin(Mix::Mixed) => "mixed",
-            Self::Builtin(Mix::Chat) => "chat",
-            Self::Builtin(Mix::Agents) => "agents",
-            Self::Builtin(Mix::NoReuse) => "no-reuse",
-        })
+        let name = FORMATS.iter().find(|(_, format)| format == self).map_or("", |(name, _)| name);
+        f.write_str(name)
     }
+}
+
+/// What an adapter is called on the wire.
+pub(crate) fn adapter_name(adapter: u32) -> String {
+    format!("adapter-{adapter}")
+}
+
+/// A rank below `count`, each the less likely the higher (Zipf with exponent 1).
+fn zipf(rng: &mut Rng, count: u64) -> u64 {
+    let total: f64 = (1..=count).map(|rank| 1.0 / rank as f64).sum();
+    let mut left = rng.unit() * total;
+    let rank = (1..count).find(|rank| {
+        left -= 1.0 / *rank as f64;
+        left <= 0.0
+    });
+    rank.unwrap_or(count) - 1
 }
 
 /// The hash of a block that a trace calls `id` in the space `space`.

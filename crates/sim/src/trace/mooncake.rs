@@ -33,11 +33,7 @@ pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> 
         rounded &= off.min(QUANTUM_MS - off) <= SLOP_MS;
         let input = read::input(path, number, line.input_length)?;
         let full = (input / BLOCK_TOKENS) as usize;
-        if line.hash_ids.len() < full {
-            let reason =
-                format!("{full} full blocks of input_length {input}, but {} hash_ids", line.hash_ids.len());
-            return Err(TraceError::at(path, number, reason));
-        }
+        read::enough_blocks(path, number, input, full, line.hash_ids.len())?;
         let blocks = line.hash_ids[..full].iter().map(|id| block(0, *id)).collect();
         let output = line.output_length.max(1);
         let turn = Turn { think: Duration::ZERO, input, output, blocks, adapter: None };

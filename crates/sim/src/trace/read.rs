@@ -54,7 +54,8 @@ pub(super) fn lines(path: &Path) -> Result<Vec<String>, TraceError> {
     Ok(lines)
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// The file's text, unpacked if it is gzipped.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.read_to_end(&mut bytes)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -104,6 +105,22 @@ pub(super) fn seconds(path: &Path, line: usize, name: &str, value: f64) -> Resul
     } else {
         Err(TraceError::at(path, line, format!("{name} is {value}, not a time")))
     }
+}
+
+/// Says that a prompt has fewer block ids than it has full blocks.
+pub(super) fn enough_blocks(
+    path: &Path,
+    line: usize,
+    input: u32,
+    full: usize,
+    ids: usize,
+) -> Result<(), TraceError> {
+    if ids < full {
+        let reason =
+            format!("a prompt of {input} tokens has {full} full blocks, but there are {ids} block ids");
+        return Err(TraceError::at(path, line, reason));
+    }
+    Ok(())
 }
 
 /// A prompt length that can be one.

@@ -25,15 +25,7 @@ pub(crate) fn setup(replicas: usize) -> Setup {
 /// The first requests of the built-in workload.
 pub(crate) fn mixed(requests: usize) -> Trace {
     let mut trace = Trace::generate(Mix::Mixed, 3);
-    // The kinds of session lie one after the other: take some of each.
-    let step = trace.requests() / requests;
-    let mut at = 0;
-    for session in trace.sessions.iter_mut().filter(|session| session.spawns.is_empty() && !session.spawned) {
-        at += 1;
-        if at % step != 0 {
-            session.turns.clear();
-        }
-    }
+    trace.truncate(requests);
     trace
 }
 

@@ -1,0 +1,182 @@
+//! The policies by name.
+
+use super::slotwise::Variant;
+use super::{Fleet, Policy, affinity, chwbl, dynamo, gie, lmetric, mooncake, preble, simple};
+
+/// A policy by name.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyKind {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    build: fn(&Fleet) -> Box<dyn Policy>,
+}
+
+impl PolicyKind {
+    /// The policy, for this fleet.
+    pub fn build(&self, fleet: &Fleet) -> Box<dyn Policy> {
+        (self.build)(fleet)
+    }
+
+    /// The policy of that name.
+    ///
+    /// # Errors
+    ///
+    /// Says which names there are.
+    pub fn named(name: &str) -> Result<Self, String> {
+        POLICIES.iter().chain(&ABLATIONS).find(|kind| kind.name == name).copied().ok_or_else(|| {
+            let known: Vec<_> = POLICIES.iter().chain(&ABLATIONS).map(|kind| kind.name).collect();
+            format!("no policy is called {name:?}; known are {}", known.join(", "))
+        })
+    }
+}
+
+/// The policies that are compared unless told otherwise.
+pub const POLICIES: [PolicyKind; 13] = [
+    PolicyKind {
+        name: "round-robin",
+        summary: "one after the other",
+        build: |fleet| Box::new(simple::RoundRobin::new(fleet)),
+    },
+    PolicyKind { name: "random", summary: "anyone", build: |fleet| Box::new(simple::Random::new(fleet)) },
+    PolicyKind {
+        name: "least-request",
+        summary: "fewest requests in flight",
+        build: |fleet| Box::new(simple::LeastRequest::new(fleet)),
+    },
+    PolicyKind {
+        name: "p2c",
+        summary: "the less busy of two at random",
+        build: |fleet| Box::new(simple::PowerOfTwo::new(fleet)),
+    },
+    PolicyKind {
+        name: "chwbl",
+        summary: "consistent hashing with bounded loads, as KubeAI",
+        build: |fleet| Box::new(chwbl::Chwbl::new(fleet)),
+    },
+    PolicyKind {
+        name: "sglang-cache-aware",
+        summary: "best match above a threshold, shortest queue when out of balance",
+        build: |fleet| Box::new(affinity::CacheAware::new(fleet)),
+    },
+    PolicyKind {
+        name: "gie-default",
+        summary: "queue 2, KV usage 2, prefix 3 from scraped metrics",
+        build: |fleet| Box::new(gie::Weighted::new(fleet, gie::Index::Reference)),
+    },
+    PolicyKind {
+        name: "gie-sticky",
+        summary: "prefix-affinity filter 0.80, then token load",
+        build: |fleet| Box::new(gie::Sticky::new(fleet, gie::Index::Reference)),
+    },
+    PolicyKind {
+        name: "dynamo-default",
+        summary: "prefill blocks less overlap, plus decode blocks",
+        build: |fleet| Box::new(dynamo::Dynamo::new(fleet)),
+    },
+    PolicyKind {
+        name: "lmetric",
+        summary: "new prefill tokens times batch size",
+        build: |fleet| Box::new(lmetric::LMetric::new(fleet)),
+    },
+    PolicyKind {
+        name: "preble",
+        summary: "E2 without rebalancing: exploit a long match, else explore by load, eviction and prefill",
+        build: |fleet| Box::new(preble::Preble::new(fleet)),
+    },
+    PolicyKind {
+        name: "mooncake",
+        summary: "least predicted time to first token",
+        build: |fleet| Box::new(mooncake::Conductor::new(fleet)),
+    },
+    PolicyKind {
+        name: "slotwise",
+        summary: "least marginal cost in seconds",
+        build: |fleet| Variant::Shipped.build(fleet),
+    },
+];
+
+/// Ours with one part taken away or replaced, to see what the part is worth; and the reference with an index that knows more.
+pub const ABLATIONS: [PolicyKind; 16] = [
+    PolicyKind {
+        name: "gie-default-exact",
+        summary: "gie-default, with the caches' true size and order",
+        build: |fleet| Box::new(gie::Weighted::new(fleet, gie::Index::Exact)),
+    },
+    PolicyKind {
+        name: "gie-sticky-exact",
+        summary: "gie-sticky, with the caches' true size and order",
+        build: |fleet| Box::new(gie::Sticky::new(fleet, gie::Index::Exact)),
+    },
+    PolicyKind {
+        name: "slotwise-no-queue",
+        summary: "without the queue term",
+        build: |fleet| Variant::NoQueue.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-eviction",
+        summary: "without the eviction term",
+        build: |fleet| Variant::NoEviction.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-kv",
+        summary: "without the KV term",
+        build: |fleet| Variant::NoKv.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-decode",
+        summary: "without the decode term",
+        build: |fleet| Variant::NoDecode.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-decode-cap",
+        summary: "with the decode term uncapped",
+        build: |fleet| Variant::NoDecodeCap.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-prefill-1",
+        summary: "with its own prefill at cost",
+        build: |fleet| Variant::PrefillAtCost.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-prefill",
+        summary: "without the prefill term",
+        build: |fleet| Variant::NoPrefill.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-adapter",
+        summary: "without the adapter term",
+        build: |fleet| Variant::NoAdapter.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-unlearned",
+        summary: "without learned speeds",
+        build: |fleet| Variant::Unlearned.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-undescribed",
+        summary: "told nothing about the hardware but its KV capacity",
+        build: |fleet| Variant::Undescribed.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-scraped",
+        summary: "without its own accounting: loads only from metrics",
+        build: |fleet| Variant::ScrapedOnly.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-head-first",
+        summary: "assuming that caches evict heads first",
+        build: |fleet| Variant::HeadFirst.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-precise",
+        summary: "with KV events",
+        build: |fleet| Variant::Precise.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-correction",
+        summary: "without correction from cached_tokens",
+        build: |fleet| Variant::NoCorrection.build(fleet),
+    },
+];
