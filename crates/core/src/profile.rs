@@ -1,9 +1,10 @@
 //! The default profile: which endpoint costs the least, all in seconds.
 //!
 //! ```text
-//! cost = queue + prefill + eviction + kv + decode + adapter + recovery
+//! cost = queue + room + prefill + eviction + kv + decode + adapter + recovery
 //!
 //! queue     Q                       booked prefill before my turn
+//! room      M / V                   waiting for room in the KV cache: what is missing, over what leaves a second
 //! prefill   2 · w                   my own prefill here, at a price that counts what it takes from everyone
 //! eviction  4 · H · φ · recompute   what other sessions must compute again because I push them out
 //! kv        2 s · (K + in) / cap    a full cache decodes slowly and makes me wait for blocks
@@ -30,6 +31,8 @@ use crate::time::Seconds;
 pub struct CostWeights {
     /// Price of a second of waiting for my turn.
     pub queue: f64,
+    /// Price of a second of waiting for room in a full KV cache.
+    pub room: f64,
     /// Price of a second of my own prefill. Above 1, because that second is taken from the fleet too: at half load,
     /// `1 / (1 - 0.5)`. 2 to 3 do equally well.
     pub prefill: f64,
@@ -52,6 +55,7 @@ impl Default for CostWeights {
     fn default() -> Self {
         Self {
             queue: 1.0,
+            room: 1.0,
             prefill: 2.0,
             eviction: 4.0,
             eviction_onset: 0.7,
@@ -68,6 +72,8 @@ impl Default for CostWeights {
 pub(crate) struct Facts {
     /// Booked prefill before its turn.
     pub(crate) wait: Seconds,
+    /// Waiting for room in the KV cache.
+    pub(crate) room: Seconds,
     /// Its own prefill there.
     pub(crate) work: Seconds,
     /// What as many tokens as it brings cost to compute elsewhere, on an average endpoint.
@@ -99,6 +105,8 @@ pub(crate) struct Facts {
 pub struct Terms {
     /// Booked prefill before my turn.
     pub queue: Seconds,
+    /// Waiting for room in the KV cache.
+    pub room: Seconds,
     /// My own prefill.
     pub prefill: Seconds,
     /// What others must compute again because of me.
@@ -116,7 +124,14 @@ pub struct Terms {
 impl Terms {
     /// The cost: the sum of the terms.
     pub fn total(&self) -> Seconds {
-        self.queue + self.prefill + self.eviction + self.kv + self.decode + self.adapter + self.recovery
+        self.queue
+            + self.room
+            + self.prefill
+            + self.eviction
+            + self.kv
+            + self.decode
+            + self.adapter
+            + self.recovery
     }
 }
 
@@ -125,6 +140,7 @@ impl CostWeights {
     pub(crate) fn terms(&self, facts: &Facts) -> Terms {
         Terms {
             queue: facts.wait * self.queue,
+            room: facts.room * self.room,
             prefill: facts.work * self.prefill,
             eviction: facts.recompute * (self.eviction * facts.reuse * self.eviction_risk(facts)),
             kv: self.kv * ((facts.kv_tokens + facts.tokens) / facts.capacity),
@@ -145,6 +161,7 @@ impl CostWeights {
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let prices = [
             ("weights.queue", self.queue),
+            ("weights.room", self.room),
             ("weights.prefill", self.prefill),
             ("weights.eviction", self.eviction),
             ("weights.kv", self.kv.get()),

@@ -2,21 +2,23 @@
 
 /// The exponentially weighted mean of a series, starting at a guess.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MovingMean(f64);
-
-/// The weight of a new value: the mean remembers about 64 of them.
-const WEIGHT: f64 = 1.0 / 64.0;
+pub(crate) struct MovingMean {
+    mean: f64,
+    /// The weight of a new value.
+    weight: f64,
+}
 
 impl MovingMean {
-    pub(crate) const fn starting_at(guess: f64) -> Self {
-        Self(guess)
+    /// Starts at `guess` and remembers about `memory` values.
+    pub(crate) const fn new(guess: f64, memory: u32) -> Self {
+        Self { mean: guess, weight: 1.0 / memory as f64 }
     }
 
     pub(crate) fn observe(&mut self, value: f64) {
-        self.0 += WEIGHT * (value - self.0);
+        self.mean += self.weight * (value - self.mean);
     }
 
     pub(crate) const fn get(self) -> f64 {
-        self.0
+        self.mean
     }
 }

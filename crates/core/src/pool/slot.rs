@@ -3,7 +3,7 @@
 use super::book::Book;
 use super::foreign::{ForeignLoad, Reports};
 use super::health::Health;
-use crate::cost::Speed;
+use crate::cost::{MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::lora::Residency;
 use crate::prefill::PrefillCost;
@@ -25,6 +25,8 @@ pub(crate) struct Slot {
     pub(crate) reports: Reports,
     pub(crate) health: Health,
     pub(crate) speed: Speed,
+    /// Seconds from a request's first token to its end.
+    pub(crate) answer_time: MovingMean,
     pub(crate) adapters: Residency,
     /// Uses of its cache so far: the last one's number.
     pub(crate) uses: u64,
@@ -60,5 +62,18 @@ impl Slot {
     /// of a request.
     pub(crate) fn wait(&self, now: Instant, foreign: ForeignLoad, mean_work: f64) -> Seconds {
         self.book.wait(now) + Seconds::new(foreign.waiting * mean_work * self.speed.factor())
+    }
+
+    /// How long a new request of `tokens` tokens waits for room, if live requests use more than `limit` of the KV cache with
+    /// it: an engine admits nobody before others have left.
+    ///
+    /// Live requests leave at the rate of their tokens over the time that answers take here.
+    pub(crate) fn wait_for_room(&self, foreign: ForeignLoad, tokens: u32, limit: f64) -> Seconds {
+        let live = self.book.kv_tokens() as f64 + foreign.kv_tokens;
+        let missing = live + f64::from(tokens) - limit * f64::from(self.kv_capacity);
+        if missing <= 0.0 || live <= 0.0 {
+            return Seconds::ZERO;
+        }
+        Seconds::new(missing / live * self.answer_time.get())
     }
 }

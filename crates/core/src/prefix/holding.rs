@@ -165,6 +165,14 @@ impl Holding {
         self.unassume(self.oldest?)
     }
 
+    /// That block has turned out to be gone. It still counts as warm for as long as it would have: it was wanted lately, and
+    /// an endpoint that loses what is wanted has no room to spare.
+    pub(super) fn lose_oldest(&mut self) -> Option<BlockHash> {
+        let place = self.oldest?;
+        self.blocks[place as usize].bucket = None;
+        self.unassume(place)
+    }
+
     pub(super) fn life(&self, hash: BlockHash) -> Option<Life> {
         self.places.get(&hash).map(|place| self.blocks[*place as usize].life())
     }

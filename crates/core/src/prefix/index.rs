@@ -249,13 +249,13 @@ impl PrefixIndex {
     }
 
     /// A block whose last use was `stamp` has turned out to be gone. The cache gives up blocks in order, so
-    /// all that it was assumed to hold and that was not used since is gone too.
+    /// all that it was assumed to hold and that was not used since is gone too. It still counts as warm: it was wanted.
     pub fn forget_unused_since(&mut self, slot: u32, stamp: u64) {
         while let Some(member) = self.member_mut(slot) {
             if member.holding.oldest().is_none_or(|life| life.used > stamp) {
                 return;
             }
-            let left = member.holding.evict_oldest();
+            let left = member.holding.lose_oldest();
             self.left(slot, left);
         }
     }
@@ -364,7 +364,8 @@ impl PrefixIndex {
             .map_or((0, 0), |member| (member.holding.assumed_tokens(), member.holding.stored_tokens()))
     }
 
-    /// Tokens of the blocks that the endpoint holds and that were used within the warm window. Computes in **O(1)**.
+    /// Tokens of the blocks that were used within the warm window, and that the endpoint holds or has lost against
+    /// expectation. Computes in **O(1)**.
     pub fn warm_tokens(&self, slot: u32, now: Instant) -> u64 {
         self.member(slot).map_or(0, |member| member.holding.warm_tokens(now))
     }

@@ -43,7 +43,8 @@ pub struct Candidate {
     pub excluded: Option<Exclusion>,
     /// Prompt tokens that it is expected to find in its cache.
     pub cached_tokens: u32,
-    /// Predicted time to the first token: its booked prefill, this request's, and loading the adapter.
+    /// Predicted time to the first token: its booked prefill, room in its KV cache, this request's prefill,
+    /// and loading the adapter.
     pub first_token_in: Seconds,
     /// The cost, term by term.
     pub terms: Terms,
@@ -153,10 +154,11 @@ impl fmt::Display for Explanation {
         }
         writeln!(
             f,
-            "{:<24} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "{:<24} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "endpoint",
             "cached",
             "queue",
+            "room",
             "prefill",
             "eviction",
             "kv",
@@ -169,6 +171,7 @@ impl fmt::Display for Explanation {
             write!(f, "{name:<24} {cached_tokens:>8}")?;
             let parts = [
                 terms.queue,
+                terms.room,
                 terms.prefill,
                 terms.eviction,
                 terms.kv,

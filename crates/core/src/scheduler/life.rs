@@ -26,6 +26,7 @@ impl Scheduler {
         let mut request = self.untrack(id).ok_or(UnknownRequest(id))?;
         self.learn_speed(now, &request);
         self.pool.start(now, &mut request.reservation, self.mean_output.get());
+        request.started = Some(now);
         self.expect_confirmation(now, &mut request);
         self.track(id, request);
         Ok(())
@@ -188,6 +189,11 @@ impl Scheduler {
 
     fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {
         self.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
+        if let (Some(started), Ok(slot)) =
+            (request.started, self.pool.get_mut(request.reservation.endpoint()))
+        {
+            slot.answer_time.observe(now.saturating_since(started).as_secs_f64());
+        }
         if let Some(tokens) = usage.completion_tokens {
             self.mean_output.observe(f64::from(tokens));
         }

@@ -82,6 +82,8 @@ pub struct Scheduler {
 struct InFlight {
     reservation: Reservation,
     dispatched: Instant,
+    /// When its first token came.
+    started: Option<Instant>,
     /// Tokens that the endpoint was expected to find in its cache.
     hit: u32,
     evidence: Option<Evidence>,
@@ -120,9 +122,9 @@ impl Scheduler {
             next_tick: Instant::ORIGIN,
             reuse: Reuse::default(),
             bytes_per_token: BytesPerToken::new(config.max_models),
-            mean_work: MovingMean::starting_at(0.1),
-            mean_output: MovingMean::starting_at(200.0),
-            mean_residence: MovingMean::starting_at(5.0),
+            mean_work: MovingMean::new(0.1, 64),
+            mean_output: MovingMean::new(200.0, 64),
+            mean_residence: MovingMean::new(5.0, 64),
             counters: stats::Counters::default(),
             scratch: reading::Reading::default(),
             hasher,

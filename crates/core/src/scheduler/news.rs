@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::Scheduler;
-use crate::cost::Speed;
+use crate::cost::{MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::load::{AdapterState, Load};
 use crate::lora::Residency;
@@ -47,6 +47,7 @@ impl Scheduler {
                 adapter_load: Seconds::from(endpoint.adapter_load.unwrap_or(config.adapter_load)),
                 adapters: Residency::new(adapters.get() as usize),
                 speed: Speed::new(now),
+                answer_time: MovingMean::new(5.0, 16),
                 draining: false,
                 health: Default::default(),
                 book: Default::default(),

@@ -105,6 +105,7 @@ impl Scheduler {
         let (adapter_delay, displacement) = adapter.unwrap_or_default();
         let facts = Facts {
             wait: slot.wait(now, foreign, self.mean_work.get()),
+            room: slot.wait_for_room(foreign, reading.tokens, self.config.kv_limit),
             work: slot.prefill.work(miss, hit) * slot.speed.factor(),
             recompute: slot.prefill.per_token_of(reading.tokens) * f64::from(miss),
             reuse: self.reuse.probability(),
@@ -117,12 +118,12 @@ impl Scheduler {
             adapter: adapter_delay + displacement,
             held_off: slot.health.held_off(now),
         };
-        let first_token_in = facts.wait + facts.work + adapter_delay;
+        let first_token_in = facts.wait + facts.room + facts.work + adapter_delay;
         let terms = self.config.weights.terms(&facts);
         Assessment {
             found,
             terms,
-            wait: facts.wait,
+            wait: facts.wait + facts.room,
             first_token_in,
             key: Key {
                 cost: terms.total().to_nanos(),
@@ -247,7 +248,7 @@ impl Scheduler {
         if self.blocks_in_flight.saturating_add(prompt.chain.len()) > self.config.max_in_flight_blocks {
             prompt.chain = Vec::new();
         }
-        Some(InFlight { reservation, dispatched: now, hit, evidence, prompt })
+        Some(InFlight { reservation, dispatched: now, started: None, hit, evidence, prompt })
     }
 
     /// When the blocks that are expected in the cache were last used. What is still on its way says nothing about

@@ -61,6 +61,8 @@ struct Endpoint {
     assumed: Vec<BlockHash>,
     names: BTreeMap<EngineHash, BlockHash>,
     blocks: BTreeMap<BlockHash, Held>,
+    /// Last uses of blocks that turned out to be gone.
+    lost: Vec<Instant>,
     precise: bool,
     joined: u64,
 }
@@ -107,7 +109,8 @@ impl Model {
         let width = self.limits.warm_window.as_micros() as u64 / 45;
         let bucket = |at: Instant| at.as_micros() / width;
         self.endpoints.get(&slot).map_or(0, |endpoint| {
-            let warm = endpoint.blocks.values().filter_map(|held| held.warm);
+            let held = endpoint.blocks.values().filter_map(|held| held.warm);
+            let warm = held.chain(endpoint.lost.iter().copied());
             warm.filter(|at| bucket(*at) + 45 > bucket(now)).count() as u64 * u64::from(BLOCK_TOKENS)
         })
     }
@@ -118,8 +121,9 @@ impl Model {
 
     fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
         self.joined += 1;
-        let (assumed, names, blocks) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        self.endpoints.insert(slot, Endpoint { cache, assumed, names, blocks, precise, joined: self.joined });
+        let (assumed, names, blocks, lost) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
+        self.endpoints
+            .insert(slot, Endpoint { cache, assumed, names, blocks, lost, precise, joined: self.joined });
     }
 
     /// The first event of an engine ends all assumptions.
@@ -199,6 +203,7 @@ impl Endpoint {
             if self.blocks[&hash].used > stamp {
                 return;
             }
+            self.lost.extend(self.blocks.get_mut(&hash).and_then(|held| held.warm.take()));
             self.unassume(hash);
         }
     }

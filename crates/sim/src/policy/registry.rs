@@ -98,7 +98,7 @@ pub const POLICIES: [PolicyKind; 13] = [
 ];
 
 /// Ours with one part taken away or replaced, to see what the part is worth; and the reference with an index that knows more.
-pub const ABLATIONS: [PolicyKind; 16] = [
+pub const ABLATIONS: [PolicyKind; 17] = [
     PolicyKind {
         name: "gie-default-exact",
         summary: "gie-default, with the caches' true size and order",
@@ -113,6 +113,11 @@ pub const ABLATIONS: [PolicyKind; 16] = [
         name: "slotwise-no-queue",
         summary: "without the queue term",
         build: |fleet| Variant::NoQueue.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-no-room",
+        summary: "without waiting for room in the KV cache",
+        build: |fleet| Variant::NoRoom.build(fleet),
     },
     PolicyKind {
         name: "slotwise-no-eviction",

@@ -19,6 +19,8 @@ pub(super) enum Variant {
     Shipped,
     /// The queue term.
     NoQueue,
+    /// The room term.
+    NoRoom,
     /// The eviction term.
     NoEviction,
     /// The KV term.
@@ -68,6 +70,7 @@ impl Slotwise {
             let weights = &mut config.weights;
             match variant {
                 Variant::NoQueue => weights.queue = 0.0,
+                Variant::NoRoom => weights.room = 0.0,
                 Variant::NoEviction => weights.eviction = 0.0,
                 Variant::NoKv => weights.kv = Seconds::ZERO,
                 Variant::NoDecode => weights.decode = 0.0,
