@@ -7,7 +7,7 @@
 //! room      M / V                   waiting for room in the KV cache: what is missing, over what leaves a second
 //! prefill   2 · w                   my own prefill here, at a price that counts what it takes from everyone
 //! eviction  4 · H · φ · recompute   what other sessions must compute again because I push them out
-//! kv        2 s · (K + in) / cap    a full cache decodes slowly and makes me wait for blocks
+//! kv        4 s · (K + in) / cap    a full cache decodes slowly and makes me wait for blocks
 //! decode    0.03 · B · min(w, 2 s)  each running answer stands still while I prefill
 //! adapter   1 · L                   loading my adapter, and loading back the one that it displaces
 //! recovery  R                       time until an endpoint that failed is trusted again
@@ -59,7 +59,7 @@ impl Default for CostWeights {
             prefill: 2.0,
             eviction: 4.0,
             eviction_onset: 0.7,
-            kv: Seconds::new(2.0),
+            kv: Seconds::new(4.0),
             decode: 0.03,
             decode_cap: Seconds::new(2.0),
             adapter: 1.0,
