@@ -9,6 +9,13 @@ use crate::endpoint::EndpointId;
 #[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
 pub struct UnknownEndpoint(pub EndpointId);
 
+impl UnknownEndpoint {
+    /// Its name in other languages and in logs.
+    pub const fn code(&self) -> &'static str {
+        "unknown_endpoint"
+    }
+}
+
 impl fmt::Display for UnknownEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unknown {}", self.0)
@@ -33,6 +40,18 @@ pub enum EndpointError {
     },
     /// A coefficient of its prefill cost does not lie between 0 and 1 s, or a token costs nothing.
     InvalidPrefillCost,
+}
+
+impl EndpointError {
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownEndpoint(_) => "unknown_endpoint",
+            Self::DuplicateName(_) => "duplicate_name",
+            Self::PoolFull { .. } => "pool_full",
+            Self::InvalidPrefillCost => "invalid_prefill_cost",
+        }
+    }
 }
 
 impl From<UnknownEndpoint> for EndpointError {

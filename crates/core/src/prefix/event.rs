@@ -114,6 +114,20 @@ pub enum KvEventError {
     Full,
 }
 
+impl KvEventError {
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownEndpoint(_) => "unknown_endpoint",
+            Self::UnknownParent(_) => "unknown_parent",
+            Self::TokenCount { .. } => "token_count",
+            Self::BlockSize { .. } => "block_size",
+            Self::UnknownModel => "unknown_model",
+            Self::Full => "index_full",
+        }
+    }
+}
+
 impl fmt::Display for KvEventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

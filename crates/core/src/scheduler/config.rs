@@ -209,6 +209,13 @@ impl ConfigError {
     }
 }
 
+impl ConfigError {
+    /// Its name in other languages and in logs.
+    pub const fn code(&self) -> &'static str {
+        "config"
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.field, self.expected)

@@ -94,6 +94,18 @@ impl RejectReason {
             Self::DeadlineUnreachable | Self::Saturated | Self::Shed => 429,
         }
     }
+
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoEndpoints => "no_endpoints",
+            Self::NotServed => "not_served",
+            Self::TooLarge => "too_large",
+            Self::DeadlineUnreachable => "deadline_unreachable",
+            Self::Saturated => "saturated",
+            Self::Shed => "shed",
+        }
+    }
 }
 
 impl fmt::Display for RejectReason {

@@ -107,18 +107,25 @@ impl Scheduler {
         self.read(request, &mut reading);
         let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
         let mut ranking = Ranking::new(1);
-        let chosen = self.weigh(now, request, &reading, &mut ranking, |slot, assessment| {
-            let candidate = Candidate {
-                endpoint: slot.id,
-                name: slot.endpoint.name.clone(),
-                excluded: assessment.excluded,
-                cached_tokens: assessment.found.tokens,
-                first_token_in: assessment.first_token_in,
-                terms: assessment.terms,
-                cost: assessment.terms.total(),
-            };
-            candidates.push((assessment.key, candidate));
-        });
+        let chosen = self.weigh(
+            now,
+            request,
+            &reading,
+            &mut ranking,
+            &|_, terms| terms.total(),
+            |slot, assessment| {
+                let candidate = Candidate {
+                    endpoint: slot.id,
+                    name: slot.endpoint.name.clone(),
+                    excluded: assessment.excluded,
+                    cached_tokens: assessment.found.tokens,
+                    first_token_in: assessment.first_token_in,
+                    terms: assessment.terms,
+                    cost: assessment.cost,
+                };
+                candidates.push((assessment.key, candidate));
+            },
+        );
         candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
             None => (false, Some(*key), None),
             Some(_) => (true, None, Some(candidate.endpoint)),

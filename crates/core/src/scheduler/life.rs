@@ -245,6 +245,13 @@ const SLACK_SHARE: u32 = 16;
 #[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
 pub struct UnknownRequest(pub RequestId);
 
+impl UnknownRequest {
+    /// Its name in other languages and in logs.
+    pub const fn code(&self) -> &'static str {
+        "unknown_request"
+    }
+}
+
 impl fmt::Display for UnknownRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is not in flight", self.0)
@@ -263,6 +270,17 @@ pub enum RedirectError {
     UnknownEndpoint(EndpointId),
     /// It has had its first token: streams are not moved.
     Started(RequestId),
+}
+
+impl RedirectError {
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownRequest(_) => "unknown_request",
+            Self::UnknownEndpoint(_) => "unknown_endpoint",
+            Self::Started(_) => "request_started",
+        }
+    }
 }
 
 impl From<UnknownEndpoint> for RedirectError {

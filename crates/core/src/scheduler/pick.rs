@@ -48,11 +48,47 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pick(&mut self, now: Instant, request: &Request<'_>) -> Result<Dispatch, Rejected> {
+        self.pick_by(now, request, |_, terms| terms.total())
+    }
+
+    /// [`pick`](Self::pick) with a cost of the caller's own: what `cost` says of an endpoint takes the place of the sum of
+    /// its terms. Everything else is the same: who is left out, how ties fall, what is reserved.
+    ///
+    /// An infinite cost is a last resort, a NaN is nothing, and so is what is below zero.
+    ///
+    /// # Errors
+    ///
+    /// As for `pick`.
+    ///
+    /// # Example: a zone that costs extra
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Request, Scheduler, Seconds};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// let near = scheduler.add_endpoint(now, Endpoint::new("near"))?;
+    /// let far = scheduler.add_endpoint(now, Endpoint::new("far"))?;
+    /// let request = Request::new("llama").tokens(&[1; 100]);
+    /// for _ in 0..3 {
+    ///     let dispatch = scheduler.pick_by(now, &request, |endpoint, terms| {
+    ///         terms.total() + if endpoint == far { Seconds::new(0.5) } else { Seconds::ZERO }
+    ///     })?;
+    ///     assert_eq!(dispatch.endpoint, near);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pick_by(
+        &mut self,
+        now: Instant,
+        request: &Request<'_>,
+        cost: impl Fn(EndpointId, &Terms) -> Seconds,
+    ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
         let mut reading = core::mem::take(&mut self.scratch);
         self.read(request, &mut reading);
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
-        let chosen = self.weigh(now, request, &reading, &mut ranking, |_, _| {});
+        let chosen = self.weigh(now, request, &reading, &mut ranking, &cost, |_, _| {});
         let answer = match chosen {
             Ok(()) => self.dispatch(now, request, &mut reading, &ranking),
             Err(rejected) => Err(rejected),
@@ -68,11 +104,12 @@ impl Scheduler {
         request: &Request<'_>,
         reading: &Reading,
         ranking: &mut Ranking,
+        cost: &impl Fn(EndpointId, &Terms) -> Seconds,
         mut each: impl FnMut(&Slot, &Assessment),
     ) -> Result<(), Rejected> {
         let mut refusal = Refusal::default();
         for slot in self.pool.iter() {
-            let assessment = self.assess(now, request, reading, slot);
+            let assessment = self.assess(now, request, reading, slot, cost);
             each(slot, &assessment);
             match assessment.excluded {
                 None => ranking.offer(slot.id, assessment),
@@ -92,7 +129,14 @@ impl Scheduler {
     }
 
     /// What one endpoint costs the request, or why it cannot have it.
-    fn assess(&self, now: Instant, request: &Request<'_>, reading: &Reading, slot: &Slot) -> Assessment {
+    fn assess(
+        &self,
+        now: Instant,
+        request: &Request<'_>,
+        reading: &Reading,
+        slot: &Slot,
+        cost: &impl Fn(EndpointId, &Terms) -> Seconds,
+    ) -> Assessment {
         let lifetime = self.config.report_lifetime;
         let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
         let found = reading.found(slot);
@@ -120,13 +164,15 @@ impl Scheduler {
         };
         let first_token_in = facts.wait + facts.room + facts.work + adapter_delay;
         let terms = self.config.weights.terms(&facts);
+        let cost = cost(slot.id, &terms);
         Assessment {
             found,
             terms,
+            cost,
             wait: facts.wait + facts.room,
             first_token_in,
             key: Key {
-                cost: terms.total().to_nanos(),
+                cost: cost.to_nanos(),
                 in_flight: slot.book.in_flight(),
                 rendezvous: self.hasher.mix(reading.identity, slot.key),
             },
@@ -220,7 +266,7 @@ impl Scheduler {
             prompt_tokens: reading.tokens,
             cached_tokens: best.found.tokens,
             best_cached_tokens: reading.best_hit,
-            cost: best.terms.total(),
+            cost: best.cost,
             queued: Duration::ZERO,
         })
     }
@@ -301,6 +347,8 @@ impl Placed {
 pub(super) struct Assessment {
     pub(super) found: Found,
     pub(super) terms: Terms,
+    /// What decides: their sum, or what the caller makes of them.
+    pub(super) cost: Seconds,
     pub(super) wait: Seconds,
     pub(super) first_token_in: Seconds,
     pub(super) key: Key,
