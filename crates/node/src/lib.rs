@@ -1,0 +1,1 @@
+//! slotwise for Node.
