@@ -1,4 +1,5 @@
-# Two commands do everything: `make demo` shows it, `make test` proves it. Both need Rust and nothing else.
+# Two commands do everything: `make demo` shows it, `make test` proves it. The demo needs Rust and nothing else; the tests also
+# Python >= 3.11 and Node >= 20, for the packages. `make test-rust`, `make test-python` and `make test-node` do with one each.
 
 # What `make demo` replays: nothing means the built-in workload.
 TRACE ?=
@@ -8,9 +9,11 @@ REPLICAS ?= 8
 SEEDS ?= 1
 REPORT ?= target/demo.html
 
+PYTHON ?= python3
+
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-slow lint doc bench clean
+.PHONY: help demo test test-rust test-python test-node test-slow lint doc bench bench-python bench-node clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,9 +24,23 @@ demo: ## Replays a workload under all policies. TRACE=file SPEED=1.5 CLASS=... R
 	@$(SIM) compare $(if $(TRACE),--trace "$(TRACE)") --speed $(SPEED) --class $(CLASS) \
 		--replicas $(REPLICAS) --seeds $(SEEDS) --report "$(REPORT)"
 
-test: ## Runs all tests, doctests and the proof that the core is no_std
+test: test-rust test-python ## Runs all tests of all three languages
+
+test-rust: ## The core and the simulator: all tests, doctests and the proof that the core is no_std
 	cargo build -p slotwise --no-default-features
-	cargo test --workspace --all-features
+	cargo test -p slotwise -p slotwise-sim -p slotwise-benches --all-features
+
+test-python: ## The Python package: built and tested in a fresh environment, with its types
+	rm -rf target/python && $(PYTHON) -m venv target/python
+	target/python/bin/pip install --quiet --disable-pip-version-check './python[test]'
+	cd python && ../target/python/bin/python -P -m pytest
+	cd python && ../target/python/bin/python -P -m mypy
+	cd python && ../target/python/bin/python -P -m mypy.stubtest slotwise._core
+	cd target/python && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes slotwise --ignoreexternal
+	cd python && ../target/python/bin/pyright --pythonpath ../target/python/bin/python tests/consumer.py
+
+test-node: ## The Node package: built and tested from its lockfile
+	cd crates/node && npm ci --no-audit --no-fund && npm run build && npm test
 
 test-slow: ## The property tests with ten times as many cases
 	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_naive_twin \
@@ -41,6 +58,12 @@ doc: ## Builds the manual: target/doc/slotwise/index.html
 
 bench: ## Times decisions and hashing with criterion
 	cargo bench -p slotwise-benches
+
+bench-python: ## Times decisions from Python, beside an empty call and rivals. After `make test-python`
+	target/python/bin/python python/bench/pick.py
+
+bench-node: ## Times decisions from Node, beside an empty call. After `make test-node`
+	cd crates/node && npm run bench
 
 clean: ## Removes everything that was built
 	cargo clean

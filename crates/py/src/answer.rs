@@ -1,0 +1,131 @@
+//! Decisions as immutable values.
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// The request goes now.
+#[derive(Clone, PartialEq)]
+#[pyclass(frozen, eq, module = "slotwise")]
+pub(crate) struct Dispatch {
+    pub(crate) answer: slotwise::Dispatch,
+    #[pyo3(get)]
+    pub(crate) name: String,
+}
+
+#[pymethods]
+impl Dispatch {
+    #[classattr]
+    #[expect(non_upper_case_globals, reason = "the name that Python expects")]
+    const __match_args__: (&'static str, &'static str, &'static str) = ("request", "endpoint", "name");
+
+    #[getter]
+    fn request(&self) -> u64 {
+        self.answer.request.as_u64()
+    }
+
+    #[getter]
+    fn endpoint(&self) -> u64 {
+        self.answer.endpoint.as_u64()
+    }
+
+    #[getter]
+    fn alternatives<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.answer.alternatives.iter().map(|id| id.as_u64()))
+    }
+
+    #[getter]
+    fn prompt_tokens(&self) -> u32 {
+        self.answer.prompt_tokens
+    }
+
+    #[getter]
+    fn cached_tokens(&self) -> u32 {
+        self.answer.cached_tokens
+    }
+
+    #[getter]
+    fn best_cached_tokens(&self) -> u32 {
+        self.answer.best_cached_tokens
+    }
+
+    #[getter]
+    fn cost(&self) -> f64 {
+        self.answer.cost.get()
+    }
+
+    #[getter]
+    fn queued(&self) -> f64 {
+        self.answer.queued.as_secs_f64()
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.request()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Dispatch(request={}, endpoint={}, name={:?}, prompt_tokens={}, cached_tokens={}, cost={})",
+            self.request(),
+            self.endpoint(),
+            self.name,
+            self.prompt_tokens(),
+            self.cached_tokens(),
+            self.cost(),
+        )
+    }
+}
+
+/// The request does not go.
+#[derive(Clone, Eq, Hash, PartialEq)]
+#[pyclass(frozen, eq, hash, module = "slotwise")]
+pub(crate) struct Rejected {
+    #[pyo3(get)]
+    pub(crate) message: String,
+    pub(crate) answer: Refusal,
+}
+
+/// The core's refusal, comparable and hashable.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(crate) struct Refusal {
+    reason: slotwise::RejectReason,
+    retry_after: Option<std::time::Duration>,
+}
+
+impl From<slotwise::Rejected> for Rejected {
+    fn from(rejected: slotwise::Rejected) -> Self {
+        let answer = Refusal { reason: rejected.reason, retry_after: rejected.retry_after };
+        Self { message: rejected.to_string(), answer }
+    }
+}
+
+#[pymethods]
+impl Rejected {
+    #[classattr]
+    #[expect(non_upper_case_globals, reason = "the name that Python expects")]
+    const __match_args__: (&'static str, &'static str, &'static str) =
+        ("reason", "http_status", "retry_after");
+
+    #[getter]
+    fn reason(&self) -> &'static str {
+        self.answer.reason.code()
+    }
+
+    #[getter]
+    fn http_status(&self) -> u16 {
+        self.answer.reason.http_status()
+    }
+
+    #[getter]
+    fn retry_after(&self) -> Option<f64> {
+        self.answer.retry_after.map(|after| after.as_secs_f64())
+    }
+
+    fn __repr__(&self) -> String {
+        let after = self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
+        format!(
+            "Rejected(reason='{}', http_status={}, retry_after={after})",
+            self.reason(),
+            self.http_status()
+        )
+    }
+}

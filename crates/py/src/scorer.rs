@@ -1,0 +1,76 @@
+//! A cost of the host's own: one call per decision, over columns.
+
+use std::collections::HashMap;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use slotwise::{Candidate, EndpointId, Explanation, Seconds};
+
+/// What the host's scorer says that each candidate costs.
+pub(crate) type Costs = HashMap<EndpointId, Seconds>;
+
+/// Calls the scorer with the endpoints that could have the request, best first.
+pub(crate) fn score(py: Python<'_>, scorer: &Py<PyAny>, explanation: &Explanation) -> PyResult<Costs> {
+    let candidates: Vec<&Candidate> =
+        explanation.candidates.iter().filter(|candidate| candidate.excluded.is_none()).collect();
+    if candidates.is_empty() {
+        return Ok(Costs::new());
+    }
+    let columns = columns(py, &candidates, explanation.prompt_tokens)?;
+    let answer = scorer.bind(py).call1((columns,))?;
+    let costs = floats(&answer)?;
+    if costs.len() != candidates.len() {
+        let (got, expected) = (costs.len(), candidates.len());
+        let message = format!("the scorer returned {got} costs for {expected} candidates");
+        return Err(PyValueError::new_err(message));
+    }
+    if let Some(at) = costs.iter().position(|cost| cost.is_nan()) {
+        let name = &candidates[at].name;
+        return Err(PyValueError::new_err(format!("the scorer's cost of {name:?} is not a number")));
+    }
+    Ok(candidates.iter().zip(costs).map(|(one, cost)| (one.endpoint, Seconds::new(cost))).collect())
+}
+
+/// `slotwise.Candidates` with read-only buffers for columns.
+fn columns<'py>(
+    py: Python<'py>,
+    candidates: &[&Candidate],
+    prompt_tokens: u32,
+) -> PyResult<Bound<'py, PyAny>> {
+    let memoryview = py.import("builtins")?.getattr("memoryview")?;
+    let columns = PyDict::new(py);
+    let put = |name: &str, bytes: Vec<u8>, format: &str| {
+        let column = memoryview.call1((PyBytes::new(py, &bytes),))?.call_method1("cast", (format,))?;
+        columns.set_item(name, column)
+    };
+    let integers = |name: &str, read: fn(&Candidate) -> u64| {
+        put(name, candidates.iter().flat_map(|candidate| read(candidate).to_ne_bytes()).collect(), "Q")
+    };
+    let seconds = |name: &str, read: fn(&Candidate) -> Seconds| {
+        put(name, candidates.iter().flat_map(|candidate| read(candidate).get().to_ne_bytes()).collect(), "d")
+    };
+    columns.set_item("prompt_tokens", prompt_tokens)?;
+    columns.set_item("names", PyTuple::new(py, candidates.iter().map(|candidate| &candidate.name))?)?;
+    integers("endpoints", |c| c.endpoint.as_u64())?;
+    integers("cached_tokens", |c| c.cached_tokens.into())?;
+    seconds("first_token_in", |c| c.first_token_in)?;
+    seconds("queue", |c| c.terms.queue)?;
+    seconds("room", |c| c.terms.room)?;
+    seconds("prefill", |c| c.terms.prefill)?;
+    seconds("eviction", |c| c.terms.eviction)?;
+    seconds("kv", |c| c.terms.kv)?;
+    seconds("decode", |c| c.terms.decode)?;
+    seconds("adapter", |c| c.terms.adapter)?;
+    seconds("recovery", |c| c.terms.recovery)?;
+    seconds("cost", |c| c.cost)?;
+    py.import("slotwise.values")?.getattr("Candidates")?.call((), Some(&columns))
+}
+
+fn floats(values: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+    match PyBuffer::<f64>::get(values) {
+        Ok(buffer) => buffer.to_vec(values.py()),
+        Err(_) => values.try_iter()?.map(|item| item?.extract()).collect(),
+    }
+}

@@ -1,0 +1,69 @@
+"""Exceptions, one class for each kind of error.
+
+``code`` stays the same when a message changes: match on it or on the class, never on the text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._core import Rejected
+
+
+class SlotwiseError(Exception):
+    """What all of slotwise's errors have in common."""
+
+    code: str
+    """The kind of error, the same in every language."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ConfigError(SlotwiseError, ValueError):
+    """A field of the configuration cannot be used."""
+
+
+class EndpointError(SlotwiseError, ValueError):
+    """An endpoint was not added or changed."""
+
+
+class UnknownEndpointError(SlotwiseError, LookupError):
+    """There is no such endpoint, or no longer."""
+
+
+class UnknownRequestError(SlotwiseError, LookupError):
+    """There is no such request in flight: it is over, or never was."""
+
+
+class RedirectError(SlotwiseError, ValueError):
+    """The request stays where it is."""
+
+
+class KvEventError(SlotwiseError, ValueError):
+    """A KV event was not applied. Nothing of it was."""
+
+
+class RejectedError(SlotwiseError):
+    """A request that was awaited does not go."""
+
+    reason: str
+    """Why: one of the reasons of :class:`slotwise.Rejected`."""
+    http_status: int
+    """The HTTP status that says it best."""
+    retry_after: float | None
+    """Seconds after which another try may be worth it, if that can be told."""
+
+    def __init__(self, rejected: Rejected) -> None:
+        super().__init__(rejected.message, rejected.reason)
+        self.reason = rejected.reason
+        self.http_status = rejected.http_status
+        self.retry_after = rejected.retry_after
+        self._rejected = rejected
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a RejectedError cannot be pickled; pickle its reason, http_status and retry_after")

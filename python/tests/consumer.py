@@ -1,0 +1,33 @@
+"""What a strictly typed host writes. Checked by mypy and pyright, not run."""
+
+from array import array
+from typing import assert_type
+
+import slotwise
+from slotwise import aio
+
+
+def sync() -> None:
+    scheduler = slotwise.Scheduler(slotwise.Config(seed=1), scorer=lambda candidates: candidates.cost)
+    endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", role="unified"))
+    assert_type(endpoint, int)
+    answer = scheduler.pick(array("I", [1, 2]), model="m", labels={"zone": "a"}, role="prefill")
+    if isinstance(answer, slotwise.Rejected):
+        assert_type(answer.reason, slotwise.RejectReason)
+        return
+    assert_type(answer, slotwise.Dispatch)
+    scheduler.fail(answer.request, "timeout")
+    assert_type(scheduler.stats().endpoints[0].booked, float)
+    assert_type(scheduler.explain(b"x").candidates[0].terms.queue, float)
+
+
+async def awaited() -> None:
+    scheduler = aio.Scheduler()
+    async with await scheduler.acquire("x", model="m", priority=1, timeout=0.5) as lease:
+        assert_type(lease, aio.Lease)
+        async for chunk in lease.stream(bytes_of(lease)):
+            assert_type(chunk, bytes)
+
+
+def bytes_of(lease: aio.Lease) -> aio.Stream[bytes]:
+    raise NotImplementedError(lease.name)

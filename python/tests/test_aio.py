@@ -1,0 +1,205 @@
+"""Leases: waiting, cancelling, streaming; and nothing is left in flight."""
+
+import asyncio
+import gc
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+import slotwise
+from slotwise import aio
+
+
+def scheduler(room: int = 1, endpoints: int = 1) -> aio.Scheduler:
+    made = aio.Scheduler()
+    for number in range(endpoints):
+        made.add_endpoint(slotwise.Endpoint(f"e{number}", max_in_flight=room))
+    return made
+
+
+async def chunks(*parts: bytes, error: Exception | None = None) -> AsyncIterator[bytes]:
+    for part in parts:
+        await asyncio.sleep(0)
+        yield part
+    if error:
+        raise error
+
+
+def test_a_lease_ends_with_its_block() -> None:
+    async def main() -> None:
+        s = scheduler()
+        async with await s.acquire("hello", model="m") as lease:
+            assert lease.name == "e0" and s.stats().in_flight == 1
+            lease.first_token()
+            lease.usage = slotwise.Usage(completion_tokens=4)
+        assert (s.stats().completed, s.stats().in_flight) == (1, 0)
+        with pytest.raises(RuntimeError):
+            async with await s.acquire("hello"):
+                raise RuntimeError
+        assert (s.stats().failed, s.stats().in_flight) == (1, 0)
+        lease.complete()
+        lease.fail()
+        assert s.stats().completed == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["end", "error", "abandoned", "never begun", "closed", "task cancelled"])
+def test_a_lease_ends_with_its_stream(how: str) -> None:
+    async def main() -> aio.Scheduler:
+        s = scheduler()
+        lease = await s.acquire("hello")
+        stream = lease.stream(chunks(b"a", b"b", error=OSError() if how == "error" else None))
+        async with lease:
+            pass
+        assert not lease.ended, "the handler returns before its stream is read"
+        if how == "end":
+            assert [chunk async for chunk in stream] == [b"a", b"b"]
+        elif how == "error":
+            with pytest.raises(OSError):
+                [chunk async for chunk in stream]
+        elif how == "abandoned":
+            assert await anext(stream) == b"a"
+            del stream
+        elif how == "never begun":
+            del stream
+        elif how == "closed":
+            await anext(stream)
+            await stream.aclose()
+        else:
+            task = asyncio.create_task(anext(aio.Stream(lease, forever())))  # type: ignore[arg-type]
+            del stream
+            lease.ended = False
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        gc.collect()
+        assert lease.ended
+        return s
+
+    async def forever() -> AsyncIterator[bytes]:
+        await asyncio.sleep(1_000)
+        yield b""
+
+    stats = asyncio.run(main()).stats()
+    assert stats.in_flight == 0
+    assert (stats.completed, stats.failed) == {"end": (1, 0), "error": (0, 1)}.get(how, (0, 0))
+
+
+def test_the_most_important_goes_first_when_there_is_room() -> None:
+    async def main() -> None:
+        s = scheduler()
+        first = await s.acquire("x")
+        order: list[str] = []
+
+        async def ask(name: str, priority: int) -> None:
+            lease = await s.acquire("x", priority=priority)
+            order.append(name)
+            await asyncio.sleep(0)
+            lease.complete()
+
+        tasks = [asyncio.create_task(ask(f"{priority}/{n}", priority)) for n in range(3) for priority in (0, 5)]
+        await asyncio.sleep(0)
+        assert s.waiting == 6
+        first.complete()
+        await asyncio.gather(*tasks)
+        assert order == ["5/0", "5/1", "5/2", "0/0", "0/1", "0/2"]
+        assert (s.waiting, s.stats().in_flight) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_blocked_kind_blocks_no_other() -> None:
+    async def main() -> None:
+        s = aio.Scheduler()
+        for model in ("m", "n"):
+            s.add_endpoint(slotwise.Endpoint(model, models=(model,), max_in_flight=1))
+        held = [await s.acquire("x", model=model) for model in ("m", "n")]
+        blocked = asyncio.create_task(s.acquire("x", model="m", priority=9))
+        other = asyncio.create_task(s.acquire("x", model="n"))
+        await asyncio.sleep(0)
+        held[1].complete()
+        assert (await other).name == "n"
+        assert not blocked.done()
+        held[0].complete()
+        assert (await blocked).name == "m"
+
+    asyncio.run(main())
+
+
+def test_waiting_has_a_limit_and_a_refusal_is_raised() -> None:
+    async def main() -> None:
+        s = scheduler()
+        lease = await s.acquire("x")
+        for timeout in (0, 0.01):
+            with pytest.raises(slotwise.RejectedError, match="limit") as caught:
+                await s.acquire("x", timeout=timeout)
+            assert (caught.value.reason, caught.value.http_status) == ("saturated", 429)
+            assert caught.value.retry_after is not None
+        assert s.waiting == 0
+        lease.complete()
+        with pytest.raises(slotwise.RejectedError) as unserved:
+            await s.acquire("x", role="decode", labels={"zone": "none"})
+        assert unserved.value.code == "not_served"
+        with pytest.raises(TypeError):
+            await s.acquire(3.5)
+
+    asyncio.run(main())
+
+
+def test_new_room_of_any_kind_wakes_who_waits() -> None:
+    async def main() -> None:
+        s = scheduler()
+        await s.acquire("x")
+        for number, make_room in enumerate(
+            [
+                lambda: s.add_endpoint(slotwise.Endpoint("more", max_in_flight=1)),
+                lambda: s.update_endpoint(0, slotwise.Endpoint("e0", max_in_flight=2)),
+                lambda: s.cancel(1),
+            ]
+        ):
+            waiter = asyncio.create_task(s.acquire("x"))
+            await asyncio.sleep(0)
+            assert not waiter.done(), number
+            make_room()
+            await asyncio.wait_for(waiter, 5)
+
+    asyncio.run(main())
+
+
+def test_ten_thousand_tasks_cancelled_at_random_leave_nothing() -> None:
+    async def main() -> None:
+        s = scheduler(room=20, endpoints=5)
+        rng = random.Random(1)
+
+        async def one() -> None:
+            async with await s.acquire("a prompt " * rng.randrange(9), priority=rng.randrange(3)):
+                await asyncio.sleep(rng.random() * 0.002)
+
+        tasks = [asyncio.create_task(one()) for _ in range(10_000)]
+        victims = rng.sample(tasks, 6_000)
+        for batch in range(0, len(victims), 100):
+            await asyncio.sleep(0)
+            for task in victims[batch : batch + 100]:
+                task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+        stats = s.stats()
+        assert (stats.in_flight, s.waiting) == (0, 0)
+        assert all(endpoint.pending + endpoint.running == 0 for endpoint in stats.endpoints)
+        assert stats.completed >= 4_000 and stats.cancelled > 0
+
+    asyncio.run(main())
+
+
+def test_threads_may_end_what_the_loop_waits_for() -> None:
+    async def main() -> None:
+        s = scheduler()
+        lease = await s.acquire("x")
+        waiter = asyncio.create_task(s.acquire("x"))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(lease.complete)
+        await asyncio.wait_for(waiter, 5)
+
+    asyncio.run(main())

@@ -1,0 +1,302 @@
+"""What a Python host meets: forms of prompts, errors of their kind, values that behave like values, threads."""
+
+import copy
+import json
+import pickle
+import threading
+from array import array
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+import slotwise
+from slotwise import Blocks, Config, CostWeights, Endpoint, PrefillCost, Scheduler
+
+
+@pytest.fixture
+def scheduler() -> Scheduler:
+    scheduler = Scheduler()
+    for name in ("a", "b"):
+        scheduler.add_endpoint(name)
+    return scheduler
+
+
+def picked(scheduler: Scheduler, prompt: Any, **wishes: Any) -> slotwise.Dispatch:
+    answer = scheduler.pick(prompt, **wishes)
+    assert isinstance(answer, slotwise.Dispatch), answer
+    return answer
+
+
+TEXT = "You are a helpful assistant. " * 40
+
+
+@pytest.mark.parametrize("same", [TEXT.encode(), bytearray(TEXT.encode()), memoryview(TEXT.encode())])
+def test_all_forms_of_text_are_one_prompt(scheduler: Scheduler, same: Any) -> None:
+    first = picked(scheduler, TEXT)
+    second = picked(scheduler, same)
+    assert second.endpoint == first.endpoint
+    assert second.cached_tokens > 250
+    assert second.prompt_tokens == len(TEXT) // 4
+
+
+IDS = list(range(2_000))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64])
+def test_token_ids_of_any_integer_kind_are_one_prompt(scheduler: Scheduler, kind: Any) -> None:
+    first = picked(scheduler, IDS)
+    scheduler.complete(first.request)
+    assert first.prompt_tokens == 2_000
+    # The last block is never taken from the cache: an engine computes the last token again.
+    for same in (np.array(IDS, dtype=kind), np.array(IDS + IDS, dtype=kind)[:2_000], tuple(IDS)):
+        again = picked(scheduler, same)
+        assert (again.endpoint, again.cached_tokens) == (first.endpoint, 1_984)
+        scheduler.complete(again.request)
+    strided = np.repeat(np.array(IDS, dtype=kind), 2)[::2]
+    assert picked(scheduler, strided).cached_tokens == 1_984
+
+
+def test_block_hashes_are_compared_as_they_are(scheduler: Scheduler) -> None:
+    first = picked(scheduler, Blocks(array("Q", [1, 2**64 - 1]), 16, 40))
+    second = picked(scheduler, Blocks([1, 2**64 - 1], 16, 40))
+    assert (second.endpoint, second.cached_tokens, second.prompt_tokens) == (first.endpoint, 32, 40)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error", "message"),
+    [
+        ([1, -1], (ValueError, OverflowError), "-1 at position 1 is not a token id"),
+        (array("q", [5, -7]), ValueError, "-7 at position 1 is not a token id"),
+        (array("Q", [2**33]), ValueError, "must lie between 0 and 4294967295"),
+        ([1, 2.5], TypeError, "2.5 at position 1 is not a token id"),
+        (array("d", [1.0]), TypeError, "expected a buffer of integers"),
+        (None, TypeError, "expected a buffer of integers"),
+        ({"a": 1}, TypeError, "expected a buffer of integers"),
+        (Blocks([1], 0, 16), ValueError, "block_size must not be zero"),
+        (Blocks(["x"], 16, 16), TypeError, "'x' at position 0 is not a block hash"),
+        ("\ud800", UnicodeEncodeError, "surrogates not allowed"),
+    ],
+)
+def test_a_wrong_prompt_says_what_is_wrong_and_changes_nothing(
+    scheduler: Scheduler, prompt: Any, error: Any, message: str
+) -> None:
+    before = scheduler.stats()
+    with pytest.raises(error, match=message):
+        scheduler.pick(prompt)
+    assert scheduler.stats() == before
+
+
+@pytest.mark.parametrize("now", [-1.0, float("nan"), float("inf"), 1e300])
+def test_time_that_is_no_time_is_refused(scheduler: Scheduler, now: float) -> None:
+    with pytest.raises(ValueError, match="now must be seconds on a monotonic clock"):
+        scheduler.pick("x", now=now)
+    with pytest.raises(ValueError, match="deadline must be seconds"):
+        scheduler.pick("x", deadline=now)
+
+
+def test_a_request_lives_and_ends_once(scheduler: Scheduler) -> None:
+    request = picked(scheduler, TEXT).request
+    scheduler.handle_first_token(request)
+    scheduler.handle_tokens(request, 10)
+    assert scheduler.stats().endpoints[scheduler.endpoint_of(request) or 0].running == 1
+    scheduler.complete(request, prompt_tokens=290, cached_tokens=0, completion_tokens=12)
+    assert scheduler.stats().in_flight == 0
+    for end in (scheduler.complete, scheduler.fail, scheduler.handle_first_token):
+        with pytest.raises(slotwise.UnknownRequestError) as caught:
+            end(request)
+        assert caught.value.code == "unknown_request"
+        assert isinstance(caught.value, LookupError)
+    assert scheduler.cancel(request) is False
+
+
+def test_errors_have_their_kind_and_survive_pickling(scheduler: Scheduler) -> None:
+    with pytest.raises(slotwise.EndpointError, match="already has that name") as caught:
+        scheduler.add_endpoint("a")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert (type(error), error.code, str(error)) == (
+        slotwise.EndpointError,
+        "duplicate_name",
+        str(caught.value),
+    )
+    with pytest.raises(slotwise.UnknownEndpointError):
+        scheduler.drain_endpoint(77)
+    with pytest.raises(slotwise.KvEventError, match="replay") as lost:
+        scheduler.handle_blocks_stored(0, [5], block_size=16, parent=4)
+    assert lost.value.code == "unknown_parent"
+    request = picked(scheduler, TEXT).request
+    with pytest.raises(slotwise.RedirectError):
+        scheduler.redirect(request, 9)
+    with pytest.raises(ValueError, match="failure must be 'unreachable', 'engine' or 'timeout'"):
+        scheduler.fail(request, "bored")  # type: ignore[arg-type]
+
+
+def test_a_refusal_is_a_value() -> None:
+    scheduler = Scheduler()
+    refused = scheduler.pick("x")
+    assert refused == scheduler.pick("y") and hash(refused) == hash(scheduler.pick("y"))
+    match refused:
+        case slotwise.Rejected(reason, status, after):
+            assert (reason, status, after) == ("no_endpoints", 503, None)
+    assert repr(refused) == "Rejected(reason='no_endpoints', http_status=503, retry_after=None)"
+    scheduler.add_endpoint(Endpoint("a", max_in_flight=1))
+    dispatch = picked(scheduler, "x")
+    full = scheduler.pick("x")
+    assert isinstance(full, slotwise.Rejected) and full.reason == "saturated"
+    assert full.retry_after is not None and full.retry_after > 0.0
+    assert "retry after" in full.message
+    match dispatch:
+        case slotwise.Dispatch(request, endpoint, name):
+            assert (request, endpoint, name) == (dispatch.request, 0, "a")
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        ({"kv_limit": 2.0}, slotwise.ConfigError, r"kv_limit must lie in \(0, 1\]"),
+        ({"weights": {"kv": -1.0}}, slotwise.ConfigError, "weights.kv must be finite"),
+        ({"weights": {"kvv": 1.0}}, ValueError, "unknown field `kvv`"),
+        ({"seed": "x"}, TypeError, "seed: invalid type: string"),
+        ({"max_endpoints": -1}, (TypeError, ValueError), "max_endpoints: invalid value: integer `-1`"),
+        ({"kv_capacity": 0}, (TypeError, ValueError), "kv_capacity"),
+        ({"hold_off": float("nan")}, ValueError, "not JSON compliant"),
+        ({"hold_off": -1.0}, ValueError, "hold_off"),
+        (7, TypeError, "expected one of slotwise's values or a mapping"),
+        (Config(kv_limit=float("inf")), ValueError, "not JSON compliant"),
+    ],
+)
+def test_a_wrong_configuration_names_the_field(config: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Scheduler(config)
+
+
+def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
+    config = Config(seed=7, weights=CostWeights(kv=1.0), index=slotwise.IndexLimits(entries=99))
+    assert Scheduler(config).config == config
+    assert Scheduler().config == Config()
+    endpoint = Endpoint(
+        "a", models=("m",), labels={"zone": "x"}, role="prefill", prefill=PrefillCost(chunk=512), adapter_load=0.5
+    )
+    scheduler = Scheduler()
+    added = scheduler.add_endpoint(endpoint)
+    assert scheduler.endpoint(added) == endpoint
+    assert scheduler.endpoint_named("a") == added
+    assert scheduler.endpoint(added + 1) is None
+    for value in (config, endpoint, scheduler.stats(), scheduler.explain("x")):
+        assert pickle.loads(pickle.dumps(value)) == value == copy.deepcopy(value)
+
+
+def test_every_field_of_the_core_has_a_field_here() -> None:
+    defaults = json.loads(slotwise._core.default_config())
+    for fields_here, fields_there in [
+        (Config, defaults),
+        (CostWeights, defaults["weights"]),
+        (PrefillCost, defaults["prefill"]),
+        (slotwise.IndexLimits, defaults["index"]),
+    ]:
+        assert {field.name for field in fields(fields_here)} == set(fields_there)
+
+
+def test_a_live_scheduler_says_why_it_is_not_pickled(scheduler: Scheduler) -> None:
+    with pytest.raises(TypeError, match="a live scheduler cannot be pickled.*Pickle its `config`"):
+        pickle.dumps(scheduler)
+
+
+def test_an_explanation_is_a_table(scheduler: Scheduler) -> None:
+    explanation = scheduler.explain(TEXT)
+    assert explanation.endpoint == explanation.candidates[0].endpoint
+    assert str(explanation).splitlines()[1].split()[:3] == ["endpoint", "cached", "queue"]
+    assert Scheduler().explain("x").reason == "no_endpoints"
+
+
+def test_a_scorer_decides() -> None:
+    seen: list[slotwise.Candidates] = []
+
+    def dearest_first(candidates: slotwise.Candidates) -> Any:
+        seen.append(candidates)
+        return -np.frombuffer(candidates.cost) + 10.0
+
+    scheduler = Scheduler(scorer=dearest_first)
+    for name, capacity in (("small", 20_000), ("large", 400_000)):
+        scheduler.add_endpoint(Endpoint(name, kv_capacity=capacity))
+    scheduler.drain_endpoint(scheduler.add_endpoint("draining"))
+    assert picked(scheduler, TEXT).name == "small"
+    (columns,) = seen
+    assert columns.names == ("large", "small")
+    assert list(columns.endpoints) == [1, 0]
+    assert columns.prompt_tokens == len(TEXT) // 4
+    assert columns.cost[0] == pytest.approx(columns.kv[0] + columns.prefill[0])
+    with pytest.raises(TypeError):
+        columns.cost[0] = 1.0  # read-only
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda _: 1 / 0, "division by zero"),
+        (lambda _: [1.0], "1 costs for 2 candidates"),
+        (lambda _: [1.0, float("nan")], "is not a number"),
+        (lambda _: None, "not iterable"),
+        (lambda _: ["a", "b"], "real number"),
+    ],
+)
+def test_a_broken_scorer_is_reported_and_the_built_in_cost_decides(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, message: str
+) -> None:
+    reported: list[str] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda report: reported.append(str(report.exc_value)))
+    plain, scored = Scheduler(), Scheduler(scorer=answer)
+    for scheduler in (plain, scored):
+        for name in ("a", "b"):
+            scheduler.add_endpoint(name)
+    assert picked(scored, TEXT, now=1.0) == picked(plain, TEXT, now=1.0)
+    assert len(reported) == 1 and message in reported[0]
+
+
+def test_a_scorer_may_call_the_scheduler() -> None:
+    scheduler: Scheduler
+
+    def scorer(candidates: slotwise.Candidates) -> Any:
+        assert scheduler.stats().in_flight == 0
+        return candidates.cost
+
+    scheduler = Scheduler(scorer=scorer)
+    scheduler.add_endpoint("a")
+    picked(scheduler, TEXT)
+    with pytest.raises(TypeError, match="scorer must be callable"):
+        Scheduler(scorer=3)  # type: ignore[arg-type]
+
+
+def test_threads_share_a_scheduler() -> None:
+    scheduler = Scheduler()
+    endpoints = [scheduler.add_endpoint(f"e{n}") for n in range(4)]
+    failures: list[BaseException] = []
+
+    def serve(seed: int) -> None:
+        try:
+            for turn in range(300):
+                dispatch = picked(scheduler, f"{seed} says " * (turn % 50))
+                scheduler.handle_first_token(dispatch.request)
+                scheduler.complete(dispatch.request, completion_tokens=5)
+        except BaseException as error:
+            failures.append(error)
+
+    def publish() -> None:
+        try:
+            for turn in range(100):
+                names = np.arange(turn * 1_000, turn * 1_000 + 1_000, dtype=np.uint64)
+                scheduler.handle_blocks_stored(endpoints[0], names, block_size=16)
+                scheduler.handle_blocks_removed(endpoints[0], names)
+                scheduler.stats()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=serve, args=(n,)) for n in range(6)] + [threading.Thread(target=publish)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not failures
+    stats = scheduler.stats()
+    assert (stats.in_flight, stats.completed, stats.endpoints[0].stored_tokens) == (0, 1_800, 0)

@@ -1,0 +1,178 @@
+"""The core's JSON vectors: what every language must decide, step by step. ``support/vector.rs`` describes their language."""
+
+import json
+from dataclasses import asdict
+from itertools import chain
+from typing import Any
+
+import pytest
+import slotwise
+from conftest import CORE_TESTS
+
+VECTORS = sorted(path for path in (CORE_TESTS / "vectors").glob("*.json") if path.name != "hashes.json")
+
+
+def test_there_are_vectors() -> None:
+    assert len(VECTORS) > 8
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_every_step_has_the_expected_answer(path: Any) -> None:
+    vector = json.loads(path.read_text())
+    runner = Runner(vector.get("config"))
+    for number, step in enumerate(vector["steps"], 1):
+        now = step.pop("at_us") / 1e6
+        expected = step.pop("expect")
+        ((verb, argument),) = step.items()
+        try:
+            answer = getattr(runner, verb)(argument, now)
+        except slotwise.SlotwiseError as error:
+            answer = {"error": str(error)}
+        assert answer == expected, f"step {number} of {path.name}: {verb} {argument}"
+
+
+def ids(ranges: list[list[int]]) -> list[int]:
+    return list(chain.from_iterable(range(start, end) for start, end in ranges))
+
+
+def prompt(asked: dict[str, Any]) -> Any:
+    match asked:
+        case {"text": parts}:
+            return "".join(text * times for text, times in parts)
+        case {"tokens": ranges}:
+            return ids(ranges)
+        case {"blocks": blocks}:
+            return slotwise.Blocks(blocks["hashes"], blocks["block_size"], blocks["tokens"])
+    return ""
+
+
+class Runner:
+    """A scheduler under test: one method for each verb."""
+
+    def __init__(self, config: dict[str, Any] | None) -> None:
+        self.scheduler = slotwise.Scheduler(config)
+        self.ids: dict[str, int] = {}
+
+    def add_endpoint(self, endpoint: dict[str, Any], now: float) -> Any:
+        added = self.scheduler.add_endpoint(endpoint, now=now)
+        self.ids[endpoint["name"]] = added
+        return {"endpoint": added}
+
+    def update_endpoint(self, endpoint: dict[str, Any], now: float) -> Any:
+        self.scheduler.update_endpoint(self.ids[endpoint["name"]], endpoint, now=now)
+        return "ok"
+
+    def remove_endpoint(self, name: str, now: float) -> Any:
+        return {"in_flight": self.scheduler.remove_endpoint(self.ids[name], now=now)}
+
+    def drain_endpoint(self, name: str, now: float) -> Any:
+        self.scheduler.drain_endpoint(self.ids[name], now=now)
+        return "ok"
+
+    def resume_endpoint(self, name: str, now: float) -> Any:
+        self.scheduler.resume_endpoint(self.ids[name], now=now)
+        return "ok"
+
+    def handle_load(self, load: dict[str, Any], now: float) -> Any:
+        endpoint = self.ids[load.pop("endpoint")]
+        if "sampled_at" in load:
+            load["sampled_at"] /= 1e6
+        self.scheduler.handle_load(endpoint, **load, now=now)
+        return "ok"
+
+    def handle_adapters(self, report: dict[str, Any], now: float) -> Any:
+        self.scheduler.handle_adapters(
+            self.ids[report["endpoint"]], report["active"], slots=report.get("slots", 0), now=now
+        )
+        return "ok"
+
+    def handle_kv_event(self, said: dict[str, Any], now: float) -> Any:
+        endpoint = self.ids[said["endpoint"]]
+        match said["event"]:
+            case "cleared":
+                self.scheduler.handle_blocks_cleared(endpoint, now=now)
+            case {"removed": blocks}:
+                self.scheduler.handle_blocks_removed(endpoint, blocks, now=now)
+            case {"stored": stored}:
+                if stored.get("tokens") is not None:
+                    stored["tokens"] = ids(stored["tokens"])
+                self.scheduler.handle_blocks_stored(endpoint, now=now, **stored)
+        return "ok"
+
+    def pick(self, asked: dict[str, Any], now: float) -> Any:
+        match self.scheduler.pick(prompt(asked.pop("prompt", {})), **wishes(asked), now=now):
+            case slotwise.Dispatch() as dispatch:
+                return {
+                    "request": dispatch.request,
+                    "endpoint": dispatch.name,
+                    "alternatives": [self.name(endpoint) for endpoint in dispatch.alternatives],
+                    "prompt_tokens": dispatch.prompt_tokens,
+                    "cached_tokens": dispatch.cached_tokens,
+                    "best_cached_tokens": dispatch.best_cached_tokens,
+                    "cost_s": dispatch.cost,
+                }
+            case slotwise.Rejected(reason, http_status, retry_after):
+                return {"rejected": reason, "http_status": http_status, "retry_after_s": retry_after}
+
+    def explain(self, asked: dict[str, Any], now: float) -> Any:
+        explanation = self.scheduler.explain(prompt(asked.pop("prompt", {})), **wishes(asked), now=now)
+        return {
+            "candidates": [
+                {
+                    "endpoint": candidate.name,
+                    "excluded": candidate.excluded,
+                    "cached_tokens": candidate.cached_tokens,
+                    "terms": asdict(candidate.terms),
+                    "cost_s": candidate.cost,
+                }
+                for candidate in explanation.candidates
+            ]
+        }
+
+    def handle_first_token(self, request: int, now: float) -> Any:
+        self.scheduler.handle_first_token(request, now=now)
+        return "ok"
+
+    def handle_tokens(self, said: list[int], now: float) -> Any:
+        self.scheduler.handle_tokens(*said, now=now)
+        return "ok"
+
+    def complete(self, said: list[Any], now: float) -> Any:
+        request, usage = said
+        self.scheduler.complete(request, **usage, now=now)
+        return "ok"
+
+    def fail(self, said: list[Any], now: float) -> Any:
+        self.scheduler.fail(*said, now=now)
+        return "ok"
+
+    def cancel(self, request: int, now: float) -> Any:
+        return self.scheduler.cancel(request, now=now)
+
+    def redirect(self, said: list[Any], now: float) -> Any:
+        request, name = said
+        self.scheduler.redirect(request, self.ids[name], now=now)
+        return "ok"
+
+    def stats(self, wanted: Any, now: float) -> Any:
+        return select(asdict(self.scheduler.stats()), wanted)
+
+    def name(self, endpoint: int) -> str:
+        description = self.scheduler.endpoint(endpoint)
+        assert description is not None
+        return description.name
+
+
+def wishes(asked: dict[str, Any]) -> dict[str, Any]:
+    if "deadline_us" in asked:
+        asked["deadline"] = asked.pop("deadline_us") / 1e6
+    return asked
+
+
+def select(value: Any, wanted: Any) -> Any:
+    """The fields that are named in ``wanted``, at every level."""
+    if isinstance(value, (list, tuple)):
+        return [select(item, wanted) if isinstance(wanted, dict) else item for item in value]
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return {name: select(value[name], inner) for name, inner in wanted.items()}
+    return value
