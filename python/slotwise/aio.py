@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import warnings
 from collections.abc import AsyncIterable, AsyncIterator
 from itertools import count
 from types import TracebackType
@@ -210,7 +211,7 @@ class Lease:
         self.usage: Usage = Usage()
         """What the engine said that the request used. Set it before the end."""
         self.ended: bool = False
-        """Whether the request is over."""
+        """Whether the request is over, as far as this lease was told."""
 
     @property
     def request(self) -> int:
@@ -288,6 +289,12 @@ class Lease:
         else:
             self.cancel()
 
+    def __del__(self) -> None:
+        if not self.ended:
+            if not self._streaming:
+                warnings.warn(f"{self!r} was never ended: it is cancelled now", ResourceWarning, source=self)
+            self.cancel()
+
     def __repr__(self) -> str:
         state = "ended" if self.ended else "in flight"
         return f"<Lease of request {self.request} on {self.name!r}, {state}>"
@@ -299,6 +306,7 @@ class Stream(Generic[_Chunk]):
     def __init__(self, lease: Lease, chunks: AsyncIterable[_Chunk]) -> None:
         self._lease = lease
         self._chunks = aiter(chunks)
+        self._begun = False
 
     def __aiter__(self) -> AsyncIterator[_Chunk]:
         return self
@@ -315,7 +323,9 @@ class Stream(Generic[_Chunk]):
         except BaseException:
             self._lease.cancel()
             raise
-        self._lease.first_token()
+        if not self._begun:
+            self._begun = True
+            self._lease.first_token()
         return chunk
 
     async def aclose(self) -> None:

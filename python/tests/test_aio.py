@@ -87,6 +87,17 @@ def test_a_lease_ends_with_its_stream(how: str) -> None:
     assert (stats.completed, stats.failed) == {"end": (1, 0), "error": (0, 1)}.get(how, (0, 0))
 
 
+def test_a_lease_that_nobody_ends_warns_and_is_cancelled() -> None:
+    async def main() -> None:
+        s = scheduler()
+        with pytest.warns(ResourceWarning, match="never ended"):
+            await s.acquire("x")
+            gc.collect()
+        assert (s.stats().in_flight, s.stats().cancelled) == (0, 1)
+
+    asyncio.run(main())
+
+
 def test_the_most_important_goes_first_when_there_is_room() -> None:
     async def main() -> None:
         s = scheduler()
@@ -120,7 +131,8 @@ def test_a_blocked_kind_blocks_no_other() -> None:
         other = asyncio.create_task(s.acquire("x", model="n"))
         await asyncio.sleep(0)
         held[1].complete()
-        assert (await other).name == "n"
+        granted = await other
+        assert granted.name == "n"
         assert not blocked.done()
         held[0].complete()
         assert (await blocked).name == "m"
@@ -151,19 +163,19 @@ def test_waiting_has_a_limit_and_a_refusal_is_raised() -> None:
 def test_new_room_of_any_kind_wakes_who_waits() -> None:
     async def main() -> None:
         s = scheduler()
-        await s.acquire("x")
+        leases = [await s.acquire("x")]
         for number, make_room in enumerate(
             [
                 lambda: s.add_endpoint(slotwise.Endpoint("more", max_in_flight=1)),
                 lambda: s.update_endpoint(0, slotwise.Endpoint("e0", max_in_flight=2)),
-                lambda: s.cancel(1),
+                leases[0].cancel,
             ]
         ):
             waiter = asyncio.create_task(s.acquire("x"))
             await asyncio.sleep(0)
             assert not waiter.done(), number
             make_room()
-            await asyncio.wait_for(waiter, 5)
+            leases.append(await asyncio.wait_for(waiter, 5))
 
     asyncio.run(main())
 
