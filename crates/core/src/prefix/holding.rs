@@ -1,42 +1,89 @@
-//! What one endpoint holds, block by block: why we believe it, and which block its cache gives up next.
+//! What one endpoint holds, span by span: why we believe it, and what its cache gives up next.
 //!
-//! A block is held because requests that we sent there must have left it (*assumed*), because the engine said so
-//! (*stored*), or both. Assumed blocks form a list from the least to the most recently used, in which the blocks of one
-//! prompt lie tail first: the order in which vLLM frees them. Stored blocks leave when the engine says so.
+//! A *span* is a stretch of a run in one state. Blocks are held because requests that we sent there must have left them
+//! (*assumed*), because the engine said so (*stored*), or both. What a request uses changes state together, so a span is usually
+//! a whole prompt, or a turn of it, and its thousand blocks cost as much as one.
+//!
+//! Assumed spans leave in the order of their last use, and those of one use tail first: the order in which vLLM frees blocks. Stored
+//! blocks leave when the engine says so.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::event::EngineHash;
 use super::hash::BlockHash;
-use super::index::Use;
 use super::keyed::Keyed;
+use super::limits::Use;
+use super::runs::RunId;
 use super::warm::{Bucket, WarmWindow};
+use crate::endpoint::EvictionOrder;
 use crate::time::Instant;
 
 /// What one endpoint holds.
 #[derive(Debug)]
 pub(super) struct Holding {
-    places: HashMap<BlockHash, Place, Keyed>,
-    /// Densely packed: a block that leaves is replaced by the last one.
-    blocks: Vec<Block>,
-    oldest: Option<Place>,
-    newest: Option<Place>,
+    /// For each run, the spans in order.
+    spans: HashMap<RunId, Vec<Span>, Keyed>,
+    count: usize,
+    /// Uses of runs, in the order in which the cache gives them up. Those that have been used again since are stale.
+    queue: VecDeque<Turn>,
+    uses: u64,
     names: HashMap<EngineHash, BlockHash, Keyed>,
     /// Names that were removed lately. Engines keep several copies of a block and announce the end of one of them, so
     /// what they call gone may go on to have children.
     removed_names: VecDeque<(EngineHash, BlockHash)>,
+    account: Account,
+    /// What `change` found and left: kept to be used again.
+    before: Vec<(u32, u32)>,
+    after: Vec<(u32, u32)>,
+    spare: Vec<Span>,
+}
+
+/// Blocks of a run in one state.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: u32,
+    to: u32,
+    state: State,
+}
+
+/// What is known of a block that is held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct State {
+    /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
+    assumed: Option<u64>,
+    /// Names under which the engine stores it. Usually one; several where the engine tells blocks apart that we do not.
+    names: u32,
+    tokens: u32,
+    /// The last use.
+    pub(super) used: u64,
+    /// Whether it has been there, and not only on its way.
+    pub(super) computed: bool,
+    /// The time of its last use, if it counts as warm.
+    bucket: Option<Bucket>,
+}
+
+/// One use of one run, waiting to be given up.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    number: u64,
+    run: RunId,
+    order: EvictionOrder,
+}
+
+/// The sums.
+#[derive(Debug)]
+struct Account {
     assumed: Tally,
     stored: Tally,
+    held: usize,
     warm: WarmWindow,
     /// The engine publishes events: only blocks that it has named are sure to be warm. Others may be the same text twice.
     precise: bool,
 }
-
-/// An index into `blocks`.
-type Place = u32;
 
 /// Blocks, and their tokens.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,31 +92,12 @@ struct Tally {
     tokens: u64,
 }
 
+/// How the stretches of a run that an endpoint holds have changed.
 #[derive(Debug)]
-struct Block {
-    hash: BlockHash,
-    tokens: u32,
-    /// Neighbours in order of use; only of assumed blocks.
-    older: Option<Place>,
-    newer: Option<Place>,
-    assumed: bool,
-    /// Names under which the engine stores it. Usually one; several where the engine tells blocks apart that we do not.
-    names: u32,
-    used: u64,
-    computed: bool,
-    /// The time of its last use, if it counts as warm.
-    bucket: Option<Bucket>,
-}
-
-/// What is known of a block that is held.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    /// The last use.
-    pub(super) used: u64,
-    /// Whether it has been there, and not only on its way.
-    pub(super) computed: bool,
-    /// Whether the engine says that it is there.
-    pub(super) stored: bool,
+pub(super) struct Change<'a> {
+    pub(super) run: RunId,
+    pub(super) before: &'a [(u32, u32)],
+    pub(super) after: &'a [(u32, u32)],
 }
 
 /// How many removed names are remembered.
@@ -78,103 +106,139 @@ const REMOVED_NAMES: usize = 64;
 impl Holding {
     pub(super) fn new(keyed: Keyed, warm: WarmWindow, precise: bool) -> Self {
         Self {
-            places: HashMap::with_hasher(keyed),
-            blocks: Vec::new(),
-            oldest: None,
-            newest: None,
+            spans: HashMap::with_hasher(keyed),
+            count: 0,
+            queue: VecDeque::new(),
+            uses: 0,
             names: HashMap::with_hasher(keyed),
             removed_names: VecDeque::new(),
-            assumed: Tally::default(),
-            stored: Tally::default(),
-            warm,
-            precise,
+            account: Account { assumed: Tally::default(), stored: Tally::default(), held: 0, warm, precise },
+            before: Vec::new(),
+            after: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
-    /// Takes `hash` to be held from now on, most recently used of all; whether it was not held before.
-    pub(super) fn assume(&mut self, hash: BlockHash, used: Use) -> bool {
-        let (place, new) = self.enter(hash, used);
-        self.touch(place, used);
-        let block = &mut self.blocks[place as usize];
-        block.computed |= used.computed;
-        if block.assumed {
-            self.unlink(place);
-        } else {
-            block.assumed = true;
-            self.assumed.add(block.tokens);
-        }
-        self.link_newest(place);
-        new
+    /// Begins a use of the cache: its number.
+    pub(super) fn begin_use(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
     }
 
-    /// The engine stores `hash` under `name`; whether it was not held before.
-    ///
-    /// If the name meant another block, that one is no longer stored under it, and is the second answer if it left.
-    pub(super) fn store(
+    /// Takes a stretch to be held from now on.
+    pub(super) fn assume(&mut self, run: RunId, from: u32, to: u32, number: u64, used: Use) -> Change<'_> {
+        let precise = self.account.precise;
+        let bucket = self.account.warm.bucket(used.now);
+        self.change(run, from, to, false, |state| {
+            let state = state.unwrap_or_else(|| State::new(used));
+            let warm = !precise || state.names > 0;
+            Some(State {
+                assumed: Some(number),
+                used: used.stamp,
+                computed: state.computed || used.computed,
+                bucket: warm.then_some(bucket),
+                ..state
+            })
+        })
+    }
+
+    /// The use `number` of these runs is the most recent one. `runs` are in the order of the prompt.
+    pub(super) fn end_use(&mut self, number: u64, runs: &[RunId], order: EvictionOrder) {
+        let turn = |run: &RunId| Turn { number, run: *run, order };
+        match order {
+            EvictionOrder::TailFirst => self.queue.extend(runs.iter().rev().map(turn)),
+            EvictionOrder::HeadFirst => self.queue.extend(runs.iter().map(turn)),
+        }
+        if self.queue.len() > 2 * self.count + SPARE {
+            let mut queue = core::mem::take(&mut self.queue);
+            queue.retain(|turn| self.span_of(*turn).is_some());
+            queue.shrink_to(2 * self.count);
+            self.queue = queue;
+        }
+    }
+
+    /// The engine stores a stretch, under one more name for each block.
+    pub(super) fn store(&mut self, run: RunId, from: u32, to: u32, used: Use) -> Change<'_> {
+        let bucket = self.account.warm.bucket(used.now);
+        self.change(run, from, to, false, |state| {
+            let state = state.unwrap_or_else(|| State::new(used));
+            let (names, bucket) = (state.names.saturating_add(1), Some(bucket));
+            Some(State { names, used: used.stamp, computed: true, bucket, ..state })
+        })
+    }
+
+    /// The engine has one name less for each block of a stretch. With the last one a block goes, also if it was assumed: the
+    /// engine knows better.
+    pub(super) fn unstore(&mut self, run: RunId, from: u32, to: u32) -> Change<'_> {
+        self.change(run, from, to, false, |state| {
+            state.filter(|state| state.names > 1).map(|state| State { names: state.names - 1, ..state })
+        })
+    }
+
+    /// Forgets the assumed blocks of a stretch for which `when` holds.
+    pub(super) fn forget(
         &mut self,
-        name: EngineHash,
-        hash: BlockHash,
-        used: Use,
-    ) -> (bool, Option<BlockHash>) {
-        let left = match self.names.insert(name, hash) {
-            Some(before) if before == hash => return (false, None),
-            Some(before) => self.unname(before),
-            None => None,
-        };
-        let (place, new) = self.enter(hash, used);
-        let block = &mut self.blocks[place as usize];
-        block.computed = true;
-        if block.names == 0 {
-            self.stored.add(block.tokens);
-        }
-        block.names += 1;
-        self.touch(place, used);
-        (new, left)
+        run: RunId,
+        from: u32,
+        to: u32,
+        when: impl Fn(&State) -> bool,
+    ) -> Change<'_> {
+        self.change(run, from, to, false, |state| match state {
+            Some(state) if state.assumed.is_some() && when(&state) => state.unassumed(),
+            other => other,
+        })
     }
 
-    /// The engine no longer has the block that it calls `name`; returns the block if it left.
+    /// The last use of what the cache gives up next.
+    pub(super) fn oldest(&mut self) -> Option<u64> {
+        self.next_to_go().map(|(_, span)| span.state.used)
+    }
+
+    /// How many of the blocks that the cache gives up next make up `tokens`.
+    pub(super) fn blocks_to_give_up(&mut self, tokens: u64) -> u32 {
+        self.next_to_go().map_or(0, |(_, span)| {
+            let blocks = tokens.div_ceil(u64::from(span.state.tokens.max(1)));
+            u32::try_from(blocks).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Gives up at most `blocks` of what was used least recently: they are no longer assumed.
     ///
-    /// A block that was only assumed under that hash goes too: the engine knows better.
-    pub(super) fn remove(&mut self, name: EngineHash) -> Option<BlockHash> {
+    /// If they are `lost` against expectation, they still count as warm for as long as they would have: they were wanted lately, and
+    /// an endpoint that loses what is wanted has no room to spare.
+    pub(super) fn give_up(&mut self, blocks: u32, lost: bool) -> Option<Change<'_>> {
+        let (turn, span) = self.next_to_go()?;
+        let blocks = blocks.min(span.to - span.from);
+        let (from, to) = match turn.order {
+            EvictionOrder::TailFirst => (span.to - blocks, span.to),
+            EvictionOrder::HeadFirst => (span.from, span.from + blocks),
+        };
+        Some(self.change(turn.run, from, to, lost, |state| {
+            let state = state.map(|state| if lost { State { bucket: None, ..state } } else { state });
+            state.and_then(State::unassumed)
+        }))
+    }
+
+    /// The engine calls `hash` by `name` from now on. The block that it called so before, if it was another or none.
+    pub(super) fn rename(&mut self, name: EngineHash, hash: BlockHash) -> Renamed {
+        match self.names.insert(name, hash) {
+            Some(before) if before == hash => Renamed::Same,
+            Some(before) => Renamed::From(before),
+            None => Renamed::New,
+        }
+    }
+
+    /// The engine no longer calls any block by `name`; the block that it called so.
+    pub(super) fn unname(&mut self, name: EngineHash) -> Option<BlockHash> {
         let hash = self.names.remove(&name)?;
         if self.removed_names.len() == REMOVED_NAMES {
             self.removed_names.pop_front();
         }
         self.removed_names.push_back((name, hash));
-        let left = self.unname(hash);
         if self.names.capacity() > 4 * self.names.len() + SPARE {
             self.names.shrink_to(2 * self.names.len());
         }
-        left
-    }
-
-    /// Forgets one assumed block if `when` holds for it; returns it if it left.
-    pub(super) fn forget(&mut self, hash: BlockHash, when: impl FnOnce(Life) -> bool) -> Option<BlockHash> {
-        let place = *self.places.get(&hash)?;
-        let block = &self.blocks[place as usize];
-        if block.assumed && when(block.life()) { self.unassume(place) } else { None }
-    }
-
-    /// The assumed block that the cache gives up next.
-    pub(super) fn oldest(&self) -> Option<Life> {
-        Some(self.blocks[self.oldest? as usize].life())
-    }
-
-    /// Gives up that block: it is no longer assumed. Returns it if it left.
-    pub(super) fn evict_oldest(&mut self) -> Option<BlockHash> {
-        self.unassume(self.oldest?)
-    }
-
-    /// That block has turned out to be gone. It still counts as warm for as long as it would have: it was wanted lately, and
-    /// an endpoint that loses what is wanted has no room to spare.
-    pub(super) fn lose_oldest(&mut self) -> Option<BlockHash> {
-        let place = self.oldest?;
-        self.blocks[place as usize].bucket = None;
-        self.unassume(place)
-    }
-
-    pub(super) fn life(&self, hash: BlockHash) -> Option<Life> {
-        self.places.get(&hash).map(|place| self.blocks[*place as usize].life())
+        Some(hash)
     }
 
     /// The block that the engine calls `name`, or called so until lately.
@@ -188,166 +252,274 @@ impl Holding {
         self.names.contains_key(&name)
     }
 
-    pub(super) fn holds(&self, hash: BlockHash) -> bool {
-        self.places.contains_key(&hash)
+    /// The state of a block, if it is held.
+    pub(super) fn state(&self, run: RunId, offset: u32) -> Option<State> {
+        let spans = self.spans.get(&run)?;
+        let at = spans.partition_point(|span| span.to <= offset);
+        spans.get(at).filter(|span| span.from <= offset).map(|span| span.state)
     }
 
-    /// All blocks, in no order that means anything but always in the same one.
-    pub(super) fn hashes(&self) -> impl Iterator<Item = BlockHash> + '_ {
-        self.blocks.iter().map(|block| block.hash)
+    /// How far the blocks of a run are held without a hole, from `from` on.
+    pub(super) fn held_until(&self, run: RunId, from: u32) -> u32 {
+        let mut end = from;
+        if let Some(spans) = self.spans.get(&run) {
+            let at = spans.partition_point(|span| span.to <= from);
+            for span in spans[at..].iter() {
+                if span.from > end {
+                    break;
+                }
+                end = span.to;
+            }
+        }
+        end
+    }
+
+    /// The runs of which any block is held, and the stretches.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, Vec<(u32, u32)>)> + '_ {
+        self.spans.iter().map(|(run, spans)| {
+            let mut stretches = Vec::new();
+            stretches_of(spans, &mut stretches);
+            (*run, stretches)
+        })
     }
 
     /// Blocks and names.
     pub(super) fn entries(&self) -> usize {
-        self.blocks.len() + self.names.len()
+        self.account.held + self.names.len()
     }
 
     /// Blocks and names that stay until the engine says otherwise.
     pub(super) fn fixed_entries(&self) -> usize {
-        self.stored.blocks + self.names.len()
+        self.account.stored.blocks + self.names.len()
     }
 
     pub(super) const fn assumed_blocks(&self) -> usize {
-        self.assumed.blocks
+        self.account.assumed.blocks
     }
 
     pub(super) const fn assumed_tokens(&self) -> u64 {
-        self.assumed.tokens
+        self.account.assumed.tokens
     }
 
     pub(super) const fn stored_tokens(&self) -> u64 {
-        self.stored.tokens
+        self.account.stored.tokens
     }
 
     pub(super) fn warm_tokens(&self, now: Instant) -> u64 {
-        self.warm.tokens(now)
+        self.account.warm.tokens(now)
     }
 
     pub(super) const fn is_precise(&self) -> bool {
-        self.precise
+        self.account.precise
+    }
+}
+
+impl Holding {
+    /// Gives every block of a stretch another state, piece by piece: what is in one state before is in one state after.
+    fn change(
+        &mut self,
+        run: RunId,
+        from: u32,
+        to: u32,
+        lost: bool,
+        mut state_after: impl FnMut(Option<State>) -> Option<State>,
+    ) -> Change<'_> {
+        let Self { spans, count, account, before, after, spare, .. } = self;
+        let mut entry = match spans.entry(run) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => entry.insert_entry(Vec::new()),
+        };
+        let old = entry.get_mut();
+        stretches_of(old, before);
+        spare.clear();
+        let mut put = |from: u32, to: u32, old: Option<State>, state: Option<State>, changed: bool| {
+            if from == to {
+                return;
+            }
+            if changed {
+                account.change(to - from, old, state, lost);
+            }
+            let Some(state) = state else { return };
+            match spare.last_mut() {
+                Some(last) if last.to == from && last.state == state => last.to = to,
+                _ => spare.push(Span { from, to, state }),
+            }
+        };
+        let mut at = from;
+        for Span { from: begin, to: end, state } in old.iter().copied() {
+            let held = Some(state);
+            if end <= from {
+                put(begin, end, held, held, false);
+                continue;
+            }
+            if begin >= to {
+                // What is not held yet lies before it.
+                if at < to {
+                    put(at, to, None, state_after(None), true);
+                    at = to;
+                }
+                put(begin, end, held, held, false);
+                continue;
+            }
+            let (inner, outer) = (begin.max(from), end.min(to));
+            put(begin, inner, held, held, false);
+            if at < inner {
+                put(at, inner, None, state_after(None), true);
+            }
+            put(inner, outer, held, state_after(held), true);
+            at = outer;
+            put(outer, end, held, held, false);
+        }
+        if at < to {
+            put(at, to, None, state_after(None), true);
+        }
+        *count = *count + spare.len() - old.len();
+        stretches_of(spare, after);
+        if spare.is_empty() {
+            entry.remove();
+        } else {
+            old.clear();
+            if old.capacity() < spare.len() {
+                old.reserve_exact(spare.len());
+            }
+            old.extend_from_slice(spare);
+        }
+        Change { run, before, after }
     }
 
-    /// Finds or makes the block.
-    fn enter(&mut self, hash: BlockHash, used: Use) -> (Place, bool) {
-        if let Some(&place) = self.places.get(&hash) {
-            return (place, false);
+    /// Says which invariant is broken, if one is.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let (mut assumed, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
+        for spans in self.spans.values() {
+            let touching = |pair: &[Span]| pair[0].to == pair[1].from && pair[0].state == pair[1].state;
+            if spans.is_empty() || spans.windows(2).any(|pair| pair[0].to > pair[1].from || touching(pair)) {
+                return Err("spans are in order, and as long as they can be");
+            }
+            count += spans.len();
+            for Span { from, to, state } in spans {
+                let (blocks, tokens) = ((to - from) as usize, u64::from(to - from) * u64::from(state.tokens));
+                held += blocks;
+                if state.assumed.is_some() {
+                    assumed = (assumed.0 + blocks, assumed.1 + tokens);
+                }
+                if state.names > 0 {
+                    stored = (stored.0 + blocks, stored.1 + tokens);
+                }
+            }
         }
-        let place = self.blocks.len() as Place;
-        self.blocks.push(Block {
-            hash,
-            tokens: used.block_tokens,
-            older: None,
-            newer: None,
-            assumed: false,
-            names: 0,
-            used: used.stamp,
-            computed: false,
-            bucket: None,
+        let account = &self.account;
+        let sums = [(account.assumed, assumed), (account.stored, stored)];
+        if held != account.held || sums.iter().any(|(tally, sum)| (tally.blocks, tally.tokens) != *sum) {
+            return Err("the sums are the sums");
+        }
+        let turns = self.spans.iter().flat_map(|(run, spans)| {
+            spans.iter().filter_map(|span| span.state.assumed.map(|number| (number, *run)))
         });
-        self.places.insert(hash, place);
-        (place, true)
-    }
-
-    fn touch(&mut self, place: Place, used: Use) {
-        let block = &mut self.blocks[place as usize];
-        block.used = used.stamp;
-        self.warm.remove(block.bucket.take(), block.tokens);
-        if !self.precise || block.names > 0 {
-            block.bucket = Some(self.warm.add(used.now, block.tokens));
+        let queued = |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);
+        if count == self.count && turns.into_iter().all(queued) {
+            Ok(())
+        } else {
+            Err("what is assumed has a turn")
         }
     }
 
-    fn unname(&mut self, hash: BlockHash) -> Option<BlockHash> {
-        let place = *self.places.get(&hash)?;
-        let block = &mut self.blocks[place as usize];
-        block.names = block.names.saturating_sub(1);
-        if block.names > 0 {
-            return None;
+    /// What the cache gives up next, and the use that it was last a part of.
+    fn next_to_go(&mut self) -> Option<(Turn, Span)> {
+        loop {
+            let turn = *self.queue.front()?;
+            match self.span_of(turn) {
+                Some(span) => return Some((turn, span)),
+                None => self.queue.pop_front(),
+            };
         }
-        self.stored.remove(block.tokens);
-        if block.assumed { self.unassume(place) } else { self.leave(place) }
     }
 
-    fn unassume(&mut self, place: Place) -> Option<BlockHash> {
-        self.unlink(place);
-        let block = &mut self.blocks[place as usize];
-        block.assumed = false;
-        self.assumed.remove(block.tokens);
-        if block.names > 0 { None } else { self.leave(place) }
+    /// What is left of a use of a run, and goes first.
+    fn span_of(&self, turn: Turn) -> Option<Span> {
+        let mut spans = self.spans.get(&turn.run)?.iter();
+        let mine = |span: &&Span| span.state.assumed == Some(turn.number);
+        match turn.order {
+            EvictionOrder::TailFirst => spans.rfind(mine),
+            EvictionOrder::HeadFirst => spans.find(mine),
+        }
+        .copied()
+    }
+}
+
+/// The stretches that the spans make up without a gap.
+fn stretches_of(spans: &[Span], stretches: &mut Vec<(u32, u32)>) {
+    stretches.clear();
+    for span in spans {
+        match stretches.last_mut() {
+            Some((_, to)) if *to == span.from => *to = span.to,
+            _ => stretches.push((span.from, span.to)),
+        }
+    }
+}
+
+/// What a name meant before.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Renamed {
+    /// What it means now.
+    Same,
+    /// Another block.
+    From(BlockHash),
+    /// Nothing.
+    New,
+}
+
+impl State {
+    const fn new(used: Use) -> Self {
+        Self { assumed: None, names: 0, tokens: used.block_tokens, used: 0, computed: false, bucket: None }
     }
 
-    fn leave(&mut self, place: Place) -> Option<BlockHash> {
-        let block = self.blocks.swap_remove(place as usize);
-        self.warm.remove(block.bucket, block.tokens);
-        self.places.remove(&block.hash);
-        if self.blocks.len() > place as usize {
-            self.moved(place);
-        }
-        if self.blocks.capacity() > 4 * self.blocks.len() + SPARE {
-            self.blocks.shrink_to(2 * self.blocks.len());
-            self.places.shrink_to(2 * self.blocks.len());
-        }
-        Some(block.hash)
+    /// Whether the engine says that it is there.
+    pub(super) const fn stored(&self) -> bool {
+        self.names > 0
     }
 
-    /// The block at `place` came from elsewhere: whoever points at it learns that.
-    fn moved(&mut self, place: Place) {
-        let Block { hash, older, newer, assumed, .. } = self.blocks[place as usize];
-        self.places.insert(hash, place);
-        if assumed {
-            match older {
-                Some(older) => self.blocks[older as usize].newer = Some(place),
-                None => self.oldest = Some(place),
+    fn unassumed(self) -> Option<Self> {
+        (self.names > 0).then_some(Self { assumed: None, ..self })
+    }
+}
+
+impl Account {
+    fn change(&mut self, blocks: u32, before: Option<State>, after: Option<State>, lost: bool) {
+        for (state, sign) in [(before, false), (after, true)] {
+            let Some(state) = state else { continue };
+            let tokens = u64::from(state.tokens) * u64::from(blocks);
+            let blocks = blocks as usize;
+            let tally = |tally: &mut Tally| tally.change(blocks, tokens, sign);
+            if state.assumed.is_some() {
+                tally(&mut self.assumed);
             }
-            match newer {
-                Some(newer) => self.blocks[newer as usize].older = Some(place),
-                None => self.newest = Some(place),
+            if state.names > 0 {
+                tally(&mut self.stored);
+            }
+            if sign {
+                self.held += blocks;
+                self.warm.add(state.bucket, tokens);
+            } else {
+                self.held -= blocks;
+                if !lost {
+                    self.warm.remove(state.bucket, tokens);
+                }
             }
         }
     }
+}
 
-    fn link_newest(&mut self, place: Place) {
-        let before = self.newest.replace(place);
-        let block = &mut self.blocks[place as usize];
-        block.older = before;
-        block.newer = None;
-        match before {
-            Some(before) => self.blocks[before as usize].newer = Some(place),
-            None => self.oldest = Some(place),
-        }
-    }
-
-    fn unlink(&mut self, place: Place) {
-        let block = &mut self.blocks[place as usize];
-        let (older, newer) = (block.older.take(), block.newer.take());
-        match older {
-            Some(older) => self.blocks[older as usize].newer = newer,
-            None => self.oldest = newer,
-        }
-        match newer {
-            Some(newer) => self.blocks[newer as usize].older = older,
-            None => self.newest = older,
+impl Tally {
+    fn change(&mut self, blocks: usize, tokens: u64, more: bool) {
+        if more {
+            self.blocks += blocks;
+            self.tokens += tokens;
+        } else {
+            self.blocks -= blocks;
+            self.tokens -= tokens;
         }
     }
 }
 
 /// Room that is not worth giving back.
-const SPARE: usize = 1_024;
-
-impl Block {
-    const fn life(&self) -> Life {
-        Life { used: self.used, computed: self.computed, stored: self.names > 0 }
-    }
-}
-
-impl Tally {
-    fn add(&mut self, tokens: u32) {
-        self.blocks += 1;
-        self.tokens += u64::from(tokens);
-    }
-
-    fn remove(&mut self, tokens: u32) {
-        self.blocks -= 1;
-        self.tokens -= u64::from(tokens);
-    }
-}
+const SPARE: usize = 64;

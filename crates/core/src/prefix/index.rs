@@ -1,91 +1,23 @@
 //! The prefix index: for every endpoint, the exact length of the longest prefix that it holds.
 //!
-//! One table says which endpoints hold a block, and each endpoint has a [`Holding`] that says why it does and what it
-//! gives up next. A block's hash stands for everything before it too, so an endpoint's match is the number of blocks
-//! from the first on that have it in their sets: a hole ends the match, also where deeper blocks are still there.
+//! [`Runs`] say what there is to hold and who holds it; each endpoint has a [`Holding`] that says why it does and what it
+//! gives up next. Whatever changes a holding is settled with the runs at once. A hole ends an endpoint's match, also where it
+//! still holds deeper blocks.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use hashbrown::HashMap;
-
+use super::assumed::Unconfirmed;
 use super::event::EngineHash;
 use super::hash::BlockHash;
-use super::holding::{Holding, Life};
+use super::holding::{Change, Holding, State};
 use super::keyed::Keyed;
+use super::limits::{Cache, IndexFull, IndexLimits};
+use super::runs::{RunId, Runs};
 use super::set::EndpointSet;
 use super::warm::WarmWindow;
-use crate::endpoint::EvictionOrder;
 use crate::time::Instant;
-
-/// What the index may grow to, and how long it remembers.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-#[non_exhaustive]
-pub struct IndexLimits {
-    /// Slots that endpoints may have.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub slots: usize,
-    /// Entries over the whole pool: an endpoint and a block that it holds are one, and an engine's name for a block is
-    /// another. 100 to 220 bytes each. When it is reached, the endpoint that is assumed to hold most gives up its oldest
-    /// assumed blocks; what engines say that they hold is given up by nobody.
-    pub entries: usize,
-    /// Blocks used within this time belong to an endpoint's warm working set.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub warm_window: Duration,
-    /// An engine that publishes events has this long after a first token to confirm the prompt's blocks.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub confirm_within: Duration,
-}
-
-impl Default for IndexLimits {
-    fn default() -> Self {
-        Self {
-            slots: 1 << 16,
-            entries: 16 << 20,
-            warm_window: Duration::from_secs(90),
-            confirm_within: Duration::from_secs(2),
-        }
-    }
-}
-
-/// How one endpoint's cache behaves.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the two things that an LRU cache can be asked")]
-pub struct Cache {
-    /// Tokens that fit. What it is assumed to hold never exceeds this.
-    pub capacity: u32,
-    /// Which of the blocks that were last used together goes first.
-    pub order: EvictionOrder,
-}
-
-/// One use of a prompt's blocks.
-#[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "when, by which dispatch, in which unit: there is nothing else to say"
-)]
-pub struct Use {
-    /// Which use of this endpoint's cache it is; rises from use to use.
-    pub stamp: u64,
-    /// Tokens in a block.
-    pub block_tokens: u32,
-    /// When.
-    pub now: Instant,
-    /// Whether the blocks are there by now, and not only on their way.
-    pub computed: bool,
-}
-
-/// The index holds as many blocks as it may.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "there is nothing to say about it")]
-pub struct IndexFull;
 
 /// What every endpoint of a pool holds in its KV cache. Endpoints are slots: small numbers, given by the caller.
 ///
@@ -108,33 +40,25 @@ pub struct IndexFull;
 /// ```
 #[derive(Debug)]
 pub struct PrefixIndex {
-    holders: HashMap<BlockHash, EndpointSet, Keyed>,
-    endpoints: Vec<Option<Box<Member>>>,
+    pub(super) runs: Runs,
+    pub(super) endpoints: Vec<Option<Box<Member>>>,
     /// Pairs of endpoint and block, and of endpoint and engine name.
-    entries: usize,
-    unconfirmed: VecDeque<Unconfirmed>,
-    unconfirmed_blocks: usize,
+    pub(super) entries: usize,
+    pub(super) unconfirmed: VecDeque<Unconfirmed>,
+    pub(super) unconfirmed_blocks: usize,
     joined: u64,
     keyed: Keyed,
-    limits: IndexLimits,
+    pub(super) limits: IndexLimits,
+    /// Runs on the way of one prompt: kept to be used again.
+    pub(super) way: Vec<RunId>,
 }
 
 #[derive(Debug)]
-struct Member {
-    holding: Holding,
-    cache: Cache,
+pub(super) struct Member {
+    pub(super) holding: Holding,
+    pub(super) cache: Cache,
     /// Tells members apart that had the same slot.
-    joined: u64,
-}
-
-/// Blocks that an engine should have told us of by now.
-#[derive(Debug)]
-struct Unconfirmed {
-    due: Instant,
-    slot: u32,
-    joined: u64,
-    stamp: u64,
-    chain: Vec<BlockHash>,
+    pub(super) joined: u64,
 }
 
 impl PrefixIndex {
@@ -142,7 +66,7 @@ impl PrefixIndex {
     pub fn new(seed: u64, limits: IndexLimits) -> Self {
         let keyed = Keyed::new(seed);
         Self {
-            holders: HashMap::with_hasher(keyed),
+            runs: Runs::new(keyed),
             endpoints: Vec::new(),
             entries: 0,
             unconfirmed: VecDeque::new(),
@@ -150,6 +74,7 @@ impl PrefixIndex {
             joined: 0,
             keyed,
             limits,
+            way: Vec::new(),
         }
     }
 
@@ -185,8 +110,8 @@ impl PrefixIndex {
     pub fn leave(&mut self, slot: u32) {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::take) else { return };
         self.entries -= member.holding.entries();
-        for hash in member.holding.hashes() {
-            disown(&mut self.holders, hash, slot);
+        for (run, stretches) in member.holding.runs() {
+            self.runs.settle(run, slot, &stretches, &[]);
         }
     }
 
@@ -197,148 +122,25 @@ impl PrefixIndex {
         }
     }
 
-    /// A request leaves `chain` in the endpoint's cache: its blocks are the most recently used ones now, and what no
-    /// longer fits is given up. Computes in **O(blocks)**.
-    pub fn assume(&mut self, slot: u32, chain: &[BlockHash], used: Use) {
-        let Some(order) = self.member(slot).map(|member| member.cache.order) else { return };
-        let mut enter = |hash: &BlockHash| {
-            let known = self.member(slot).is_some_and(|member| member.holding.holds(*hash));
-            if known || self.make_room(1) {
-                let Some(member) = self.member_mut(slot) else { return };
-                if member.holding.assume(*hash, used) {
-                    self.entries += 1;
-                    self.holders.entry(*hash).or_default().insert(slot);
-                }
-            }
-        };
-        // The last to be touched is the last to go.
-        match order {
-            EvictionOrder::TailFirst => chain.iter().rev().for_each(&mut enter),
-            EvictionOrder::HeadFirst => chain.iter().for_each(&mut enter),
-        }
-        self.fit(slot);
+    /// Who holds how much of `chain`, as levels: an endpoint holds as many blocks, from the first on, as the *deepest* level
+    /// says that it is in. An endpoint that is in none holds nothing. Computes in **O(runs on the way)**, and in as many
+    /// levels as there are different depths.
+    pub fn levels(&self, chain: &[BlockHash], visit: impl FnMut(u32, &EndpointSet)) {
+        self.runs.levels(chain, visit);
     }
 
-    /// The use `stamp` came to nothing: blocks of `chain` that nobody has used since, and that never were there, are not
-    /// there now.
-    pub fn forget_use(&mut self, slot: u32, chain: &[BlockHash], stamp: u64) {
-        self.forget(slot, chain, |life| life.used == stamp && !life.computed);
-    }
-
-    /// The engine of this endpoint publishes events and has computed the blocks of the use `stamp`: those that it does
-    /// not confirm within [`IndexLimits::confirm_within`] are forgotten, unless they were used since.
-    pub fn expect_confirmation(&mut self, slot: u32, chain: Vec<BlockHash>, stamp: u64, now: Instant) {
-        let joined = self.member(slot).map(|member| member.joined);
-        if let Some(joined) = joined.filter(|_| !chain.is_empty()) {
-            let due = now + self.limits.confirm_within;
-            self.unconfirmed_blocks += chain.len();
-            self.unconfirmed.push_back(Unconfirmed { due, slot, joined, stamp, chain });
-        }
-    }
-
-    /// Forgets what should have been confirmed before `now` and was not, and the oldest of it when there is too much.
-    pub fn expire(&mut self, now: Instant) {
-        let full = |index: &Self| index.unconfirmed_blocks > index.limits.entries;
-        while self.unconfirmed.front().is_some_and(|first| first.due <= now || full(self)) {
-            let Some(late) = self.unconfirmed.pop_front() else { return };
-            self.unconfirmed_blocks -= late.chain.len();
-            if self.member(late.slot).is_some_and(|member| member.joined == late.joined) {
-                self.forget(late.slot, &late.chain, |life| life.used == late.stamp && !life.stored);
-            }
-        }
-    }
-
-    /// A block whose last use was `stamp` has turned out to be gone. The cache gives up blocks in order, so
-    /// all that it was assumed to hold and that was not used since is gone too. It still counts as warm: it was wanted.
-    pub fn forget_unused_since(&mut self, slot: u32, stamp: u64) {
-        while let Some(member) = self.member_mut(slot) {
-            if member.holding.oldest().is_none_or(|life| life.used > stamp) {
-                return;
-            }
-            let left = member.holding.lose_oldest();
-            self.left(slot, left);
-        }
-    }
-
-    /// The engine stored `chain` under `names`, in parallel. The first event of an engine, whichever it is, ends all
-    /// assumptions about its cache.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexFull`] if that would exceed [`IndexLimits::entries`] even without any assumption; nothing changes then.
-    pub fn store(
-        &mut self,
-        slot: u32,
-        names: &[EngineHash],
-        chain: &[BlockHash],
-        used: Use,
-    ) -> Result<(), IndexFull> {
-        let Some(member) = self.member(slot) else { return Ok(()) };
-        let new_names = names.iter().filter(|name| !member.holding.has_name(**name)).count();
-        let new_blocks = chain.iter().filter(|hash| !member.holding.holds(**hash)).count();
-        let needed =
-            if member.holding.is_precise() { new_names + new_blocks } else { names.len() + chain.len() };
-        if self.entries + needed > self.limits.entries && self.fixed_entries() + needed > self.limits.entries
-        {
-            return Err(IndexFull);
-        }
-        self.become_precise(slot);
-        self.make_room(needed);
-        for (name, hash) in names.iter().zip(chain) {
-            let Some(member) = self.member_mut(slot) else { return Ok(()) };
-            let before = member.holding.entries();
-            let (new, left) = member.holding.store(*name, *hash, used);
-            let after = member.holding.entries();
-            self.entries = self.entries + after - before;
-            if let Some(left) = left {
-                disown(&mut self.holders, left, slot);
-            }
-            if new {
-                self.holders.entry(*hash).or_default().insert(slot);
-            }
-        }
-        Ok(())
-    }
-
-    /// The engine no longer has the blocks that it calls `names`; unknown names are ignored.
-    pub fn remove(&mut self, slot: u32, names: &[EngineHash]) {
-        self.become_precise(slot);
-        for name in names {
-            let Some(member) = self.member_mut(slot) else { return };
-            let before = member.holding.entries();
-            let left = member.holding.remove(*name);
-            let gone = before - member.holding.entries();
-            self.entries -= gone;
-            if let Some(left) = left {
-                disown(&mut self.holders, left, slot);
-            }
-        }
-    }
-
-    /// Who holds how much of `chain`: each endpoint that holds any of it is visited once, with the number of blocks from
-    /// the first on that it holds. Shallow levels come first. Computes in **O(blocks × endpoints / 64)** at worst.
-    pub fn levels(&self, chain: &[BlockHash], mut visit: impl FnMut(u32, &EndpointSet)) {
-        let Some(first) = chain.first().and_then(|hash| self.holders.get(hash)) else { return };
-        let mut reach = first.clone();
-        for (depth, hash) in (1..).zip(&chain[1..]) {
-            let gone = match self.holders.get(hash) {
-                Some(holders) => reach.retain_in(holders),
-                None => core::mem::take(&mut reach),
-            };
-            if !gone.is_empty() {
-                visit(depth, &gone);
-            }
-            if reach.is_empty() {
-                return;
-            }
-        }
-        visit(u32::try_from(chain.len()).unwrap_or(u32::MAX), &reach);
-    }
-
-    /// How many blocks of `chain`, from the first on, the endpoint holds. Computes in **O(blocks)**.
+    /// How many blocks of `chain`, from the first on, the endpoint holds. Computes in **O(runs on the way)**.
     pub fn depth(&self, slot: u32, chain: &[BlockHash]) -> u32 {
-        let held = |hash: &&BlockHash| self.holders.get(*hash).is_some_and(|holders| holders.contains(slot));
-        u32::try_from(chain.iter().take_while(held).count()).unwrap_or(u32::MAX)
+        let Some(member) = self.member(slot) else { return 0 };
+        let mut depth = 0;
+        while let Some(stretch) = self.runs.stretch(chain, depth) {
+            let held = member.holding.held_until(stretch.run, stretch.from).min(stretch.to) - stretch.from;
+            depth += held as usize;
+            if (held as usize) < stretch.len() {
+                break;
+            }
+        }
+        u32::try_from(depth).unwrap_or(u32::MAX)
     }
 
     /// The block that the endpoint's engine calls `name`, or called so until lately.
@@ -349,8 +151,7 @@ impl PrefixIndex {
     /// The last use of a block on this endpoint, if the block is certain to have been there: one that is still on its way
     /// says nothing about what a cache has given up.
     pub fn last_use(&self, slot: u32, hash: BlockHash) -> Option<u64> {
-        let life = self.member(slot)?.holding.life(hash)?;
-        life.computed.then_some(life.used)
+        self.state(slot, hash).filter(|state| state.computed).map(|state| state.used)
     }
 
     /// Whether the endpoint's engine publishes events.
@@ -375,12 +176,29 @@ impl PrefixIndex {
         self.entries
     }
 
+    /// Says which invariant is broken, if one is: for tests. Computes in **O(everything)**.
+    #[doc(hidden)]
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.runs.check()?;
+        for (slot, member) in (0..).zip(&self.endpoints) {
+            let Some(member) = member else { continue };
+            let mut here: Vec<_> = member.holding.runs().collect();
+            here.sort_unstable();
+            if !here.into_iter().eq(self.runs.held_by(slot)) {
+                return Err("runs and holdings agree on who holds what");
+            }
+            member.holding.check()?;
+        }
+        let entries: usize = self.endpoints.iter().flatten().map(|member| member.holding.entries()).sum();
+        if entries == self.entries { Ok(()) } else { Err("entries add up") }
+    }
+
     /// Whether nobody holds anything.
     pub const fn is_empty(&self) -> bool {
         self.entries == 0
     }
 
-    fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
+    pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
         self.leave(slot);
         let at = slot as usize;
         if at >= self.endpoints.len() {
@@ -391,85 +209,47 @@ impl PrefixIndex {
         self.endpoints[at] = Some(Box::new(Member { holding, cache, joined: self.joined }));
     }
 
-    fn become_precise(&mut self, slot: u32) {
+    pub(super) fn become_precise(&mut self, slot: u32) {
         if !self.is_precise(slot) {
             self.clear(slot);
         }
     }
 
-    fn forget(&mut self, slot: u32, chain: &[BlockHash], when: impl Fn(Life) -> bool) {
-        for hash in chain {
-            let left = self.member_mut(slot).and_then(|member| member.holding.forget(*hash, &when));
-            self.left(slot, left);
+    /// Changes what an endpoint holds, and settles it with the runs.
+    pub(super) fn alter(
+        &mut self,
+        slot: u32,
+        change: impl for<'h> FnOnce(&'h mut Holding) -> Option<Change<'h>>,
+    ) {
+        let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let held = member.holding.entries();
+        if let Some(Change { run, before, after }) = change(&mut member.holding) {
+            self.runs.settle(run, slot, before, after);
         }
+        self.entries = self.entries + member.holding.entries() - held;
     }
 
-    /// Gives up blocks, in the cache's order, until what is assumed fits.
-    fn fit(&mut self, slot: u32) {
-        while self
-            .member(slot)
-            .is_some_and(|member| member.holding.assumed_tokens() > u64::from(member.cache.capacity))
-        {
-            self.evict(slot);
-        }
+    /// What counts against the limit.
+    pub(super) const fn used(&self) -> usize {
+        self.entries + self.runs.dead()
     }
 
-    /// Makes room for `needed` entries: the endpoint that is assumed to hold most gives up some of its oldest blocks, until
-    /// there is room. Whether there is. Computes in **O(endpoints)** for each sixteenth of an endpoint that is given up.
-    fn make_room(&mut self, needed: usize) -> bool {
-        while self.entries + needed > self.limits.entries {
-            let assumed = |member: &Member| member.holding.assumed_blocks();
-            let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, assumed));
-            let Some((most, slot)) = held.zip(0u32..).max_by_key(|(blocks, slot)| (*blocks, u32::MAX - slot))
-            else {
-                return false;
-            };
-            if most == 0 {
-                return false;
-            }
-            (0..most.div_ceil(16)).for_each(|_| self.evict(slot));
-        }
-        true
+    pub(super) fn holds(&self, slot: u32, hash: BlockHash) -> bool {
+        self.state(slot, hash).is_some()
     }
 
-    /// Gives up the endpoint's oldest assumed block.
-    fn evict(&mut self, slot: u32) {
-        let left = self.member_mut(slot).and_then(|member| member.holding.evict_oldest());
-        self.left(slot, left);
+    pub(super) fn state(&self, slot: u32, hash: BlockHash) -> Option<State> {
+        let address = self.runs.address(hash)?;
+        self.member(slot)?.holding.state(address.run, address.offset)
     }
 
-    /// Entries that nobody gives up.
-    fn fixed_entries(&self) -> usize {
-        self.endpoints.iter().flatten().map(|member| member.holding.fixed_entries()).sum()
-    }
-
-    fn left(&mut self, slot: u32, hash: Option<BlockHash>) {
-        if let Some(hash) = hash {
-            self.entries -= 1;
-            disown(&mut self.holders, hash, slot);
-        }
-    }
-
-    fn member(&self, slot: u32) -> Option<&Member> {
+    pub(super) fn member(&self, slot: u32) -> Option<&Member> {
         self.endpoints.get(slot as usize)?.as_deref()
     }
 
-    fn member_mut(&mut self, slot: u32) -> Option<&mut Member> {
+    pub(super) fn member_mut(&mut self, slot: u32) -> Option<&mut Member> {
         self.endpoints.get_mut(slot as usize)?.as_deref_mut()
     }
 }
-
-fn disown(holders: &mut HashMap<BlockHash, EndpointSet, Keyed>, hash: BlockHash, slot: u32) {
-    if let Some(set) = holders.get_mut(&hash) {
-        set.remove(slot);
-        if set.is_empty() {
-            holders.remove(&hash);
-            if holders.capacity() > 4 * holders.len() + SPARE {
-                holders.shrink_to(2 * holders.len());
-            }
-        }
-    }
-}
-
-/// Room in the table that is not worth giving back.
-const SPARE: usize = 4_096;

@@ -3,15 +3,20 @@
 //! [`hash`](PromptHasher) turns a prompt into a chain of block hashes, [`PrefixIndex`] knows which endpoint holds which of
 //! them, and [`KvEvent`] is what engines say about it themselves.
 
+mod assumed;
 mod event;
 pub(crate) mod hash;
 mod holding;
 mod index;
 pub(crate) mod keyed;
+mod limits;
+mod runs;
 mod set;
+mod stored;
 mod warm;
 
 pub use event::{EngineHash, KvEvent, KvEventError, StoredBlocks};
 pub use hash::{BlockHash, Namespace, PromptHasher};
-pub use index::{Cache, IndexFull, IndexLimits, PrefixIndex, Use};
+pub use index::PrefixIndex;
+pub use limits::{Cache, IndexFull, IndexLimits, Use};
 pub use set::EndpointSet;

@@ -30,19 +30,25 @@ impl WarmWindow {
         Self { width: (micros / BUCKETS).max(2), ring: [0; BUCKETS as usize], newest: 0, total: 0 }
     }
 
-    /// Counts `tokens` as used now; the caller keeps the bucket.
-    pub(super) fn add(&mut self, now: Instant, tokens: u32) -> Bucket {
+    /// The bucket of what is used now.
+    pub(super) fn bucket(&mut self, now: Instant) -> Bucket {
         self.advance(now);
-        self.ring[index(self.newest)] += u64::from(tokens);
-        self.total += u64::from(tokens);
         Bucket(self.newest)
     }
 
-    /// No longer counts `tokens` that were last used in `bucket`. Nothing happens if that has left the window.
-    pub(super) fn remove(&mut self, bucket: Option<Bucket>, tokens: u32) {
+    /// Counts `tokens` as last used in `bucket`. Nothing happens if that has left the window.
+    pub(super) fn add(&mut self, bucket: Option<Bucket>, tokens: u64) {
         if let Some(bucket) = bucket.filter(|bucket| bucket.0 + BUCKETS > self.newest) {
-            self.ring[index(bucket.0)] -= u64::from(tokens);
-            self.total -= u64::from(tokens);
+            self.ring[index(bucket.0)] += tokens;
+            self.total += tokens;
+        }
+    }
+
+    /// No longer counts `tokens` that were last used in `bucket`. Nothing happens if that has left the window.
+    pub(super) fn remove(&mut self, bucket: Option<Bucket>, tokens: u64) {
+        if let Some(bucket) = bucket.filter(|bucket| bucket.0 + BUCKETS > self.newest) {
+            self.ring[index(bucket.0)] -= tokens;
+            self.total -= tokens;
         }
     }
 
@@ -89,10 +95,11 @@ mod tests {
             for (step, block, tokens) in uses {
                 now += step;
                 if let Some((bucket, _, tokens)) = blocks[block].take() {
-                    window.remove(Some(bucket), tokens);
+                    window.remove(Some(bucket), u64::from(tokens));
                 }
                 if tokens > 10 {
-                    let bucket = window.add(Instant::from_micros(now), tokens);
+                    let bucket = window.bucket(Instant::from_micros(now));
+                    window.add(Some(bucket), u64::from(tokens));
                     blocks[block] = Some((bucket, now / 2_000_000, tokens));
                 }
                 let expected: u64 = blocks
@@ -109,10 +116,12 @@ mod tests {
     #[test]
     fn a_jump_of_centuries_empties_it() {
         let mut window = WarmWindow::new(Duration::from_secs(90));
-        let bucket = window.add(Instant::from_micros(5), 100);
+        let bucket = window.bucket(Instant::from_micros(5));
+        window.add(Some(bucket), 100);
         let far = Instant::from_micros(u64::MAX);
         assert_eq!(window.tokens(far), 0);
-        window.add(far, 7);
+        let late = window.bucket(far);
+        window.add(Some(late), 7);
         window.remove(Some(bucket), 100);
         assert_eq!(window.tokens(far), 7);
     }
@@ -121,7 +130,8 @@ mod tests {
     fn extreme_windows_are_harmless() {
         for window in [Duration::ZERO, Duration::MAX] {
             let mut window = WarmWindow::new(window);
-            window.add(Instant::from_micros(u64::MAX), u32::MAX);
+            let bucket = window.bucket(Instant::from_micros(u64::MAX));
+            window.add(Some(bucket), u64::from(u32::MAX));
             assert_eq!(window.tokens(Instant::from_micros(u64::MAX)), u64::from(u32::MAX));
         }
     }

@@ -188,10 +188,10 @@ impl Scheduler {
         let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
         match event {
             KvEvent::Stored(stored) => {
-                let chain = self.chain_of(slot, &stored)?;
+                let (parent, chain) = self.chain_of(slot, &stored)?;
                 let block_tokens = stored.block_size.get();
                 let used = Use { stamp: slot.uses, block_tokens, now, computed: true };
-                let done = self.prefixes.store(id.slot, stored.blocks, &chain, used);
+                let done = self.prefixes.store(id.slot, parent, stored.blocks, &chain, used);
                 done.map_err(|_| KvEventError::Full)?;
             }
             KvEvent::Removed(names) => self.prefixes.remove(id.slot, names),
@@ -200,8 +200,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Our hashes of an engine's new blocks.
-    fn chain_of(&self, slot: &Slot, stored: &StoredBlocks<'_>) -> Result<Vec<BlockHash>, KvEventError> {
+    /// Our hashes of an engine's new blocks, and of the block before them.
+    fn chain_of(
+        &self,
+        slot: &Slot,
+        stored: &StoredBlocks<'_>,
+    ) -> Result<(Option<BlockHash>, Vec<BlockHash>), KvEventError> {
         let parent = match stored.parent {
             Some(name) => {
                 Some(self.prefixes.named(slot.id.slot, name).ok_or(KvEventError::UnknownParent(name))?)
@@ -209,7 +213,7 @@ impl Scheduler {
             None => None,
         };
         let Some(ids) = stored.tokens else {
-            return Ok(stored.blocks.iter().map(|name| BlockHash(name.0)).collect());
+            return Ok((parent, stored.blocks.iter().map(|name| BlockHash(name.0)).collect()));
         };
         let expected = stored.blocks.len().saturating_mul(stored.block_size.get() as usize);
         if ids.len() != expected {
@@ -225,10 +229,10 @@ impl Scheduler {
             (None, _) => return Err(KvEventError::UnknownModel),
         };
         let namespace = Namespace::new(model).adapter(stored.adapter).salt(stored.cache_salt);
-        let parent = parent.unwrap_or_else(|| self.hasher.token_root(namespace));
+        let root = parent.unwrap_or_else(|| self.hasher.token_root(namespace));
         let mut chain = Vec::with_capacity(stored.blocks.len());
-        self.hasher.continue_tokens(parent, ids, stored.block_size, &mut chain);
-        Ok(chain)
+        self.hasher.continue_tokens(root, ids, stored.block_size, &mut chain);
+        Ok((parent, chain))
     }
 }
 

@@ -51,7 +51,8 @@ impl CacheView {
         let most = (request.input - 1) / self.block_tokens;
         self.index.levels(request.blocks, |depth, replicas| {
             for replica in replicas.iter() {
-                hits[replica as usize] = depth.min(most) * self.block_tokens;
+                let hit = &mut hits[replica as usize];
+                *hit = (*hit).max(depth.min(most) * self.block_tokens);
             }
         });
         hits
@@ -89,9 +90,9 @@ impl CacheView {
         let slot = replica as u32;
         let names = |blocks: &[BlockHash]| blocks.iter().map(|hash| EngineHash(hash.0)).collect::<Vec<_>>();
         match change {
-            KvChange::Stored { blocks, .. } => {
+            KvChange::Stored { parent, blocks } => {
                 let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
-                self.index.store(slot, &names(blocks), blocks, used).expect("no limit");
+                self.index.store(slot, *parent, &names(blocks), blocks, used).expect("no limit");
             }
             KvChange::Removed(blocks) => self.index.remove(slot, &names(blocks)),
         }

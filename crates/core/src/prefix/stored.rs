@@ -1,0 +1,112 @@
+//! What engines say that their caches hold.
+
+use super::event::EngineHash;
+use super::hash::BlockHash;
+use super::holding::Renamed;
+use super::index::PrefixIndex;
+use super::limits::{IndexFull, Use};
+use super::runs::{Address, Stretch};
+
+impl PrefixIndex {
+    /// The engine stored `chain` under `names`, in parallel, behind the block `parent` if it is known. The first event of an
+    /// engine, whichever it is, ends all assumptions about its cache. Computes in **O(blocks)**.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexFull`] if that would exceed [`IndexLimits::entries`] even without any assumption; nothing changes then.
+    pub fn store(
+        &mut self,
+        slot: u32,
+        parent: Option<BlockHash>,
+        names: &[EngineHash],
+        chain: &[BlockHash],
+        used: Use,
+    ) -> Result<(), IndexFull> {
+        if self.member(slot).is_none() {
+            return Ok(());
+        }
+        let length = names.len().min(chain.len());
+        let (names, chain) = (&names[..length], &chain[..length]);
+        if self.used() + 2 * length > self.limits.entries {
+            self.make_room_to_store(slot, names, chain)?;
+        }
+        self.become_precise(slot);
+        // Blocks with new names are stored a stretch at a time.
+        let mut begin = 0;
+        for at in 0..length {
+            let Some(member) = self.member_mut(slot) else { return Ok(()) };
+            match member.holding.rename(names[at], chain[at]) {
+                Renamed::New => self.entries += 1,
+                Renamed::Same => {
+                    self.store_stretch(slot, parent, &chain[..at], begin, used);
+                    begin = at + 1;
+                }
+                Renamed::From(before) => {
+                    self.store_stretch(slot, parent, &chain[..at], begin, used);
+                    begin = at;
+                    self.unstore(slot, before);
+                }
+            }
+        }
+        self.store_stretch(slot, parent, chain, begin, used);
+        Ok(())
+    }
+
+    /// The engine no longer has the blocks that it calls `names`; unknown names are ignored.
+    pub fn remove(&mut self, slot: u32, names: &[EngineHash]) {
+        self.become_precise(slot);
+        for name in names {
+            let hash = self.member_mut(slot).and_then(|member| member.holding.unname(*name));
+            if let Some(hash) = hash {
+                self.entries -= 1;
+                self.unstore(slot, hash);
+            }
+        }
+    }
+
+    /// Stores `chain` from `begin` on.
+    fn store_stretch(
+        &mut self,
+        slot: u32,
+        parent: Option<BlockHash>,
+        chain: &[BlockHash],
+        begin: usize,
+        used: Use,
+    ) {
+        let mut at = begin;
+        while at < chain.len() {
+            let before = at.checked_sub(1).map_or(parent, |before| Some(chain[before]));
+            let Stretch { run, from, to } =
+                self.runs.stretch(chain, at).unwrap_or_else(|| self.runs.create(chain, at, before));
+            self.alter(slot, |holding| Some(holding.store(run, from, to, used)));
+            at += (to - from) as usize;
+        }
+    }
+
+    /// The engine has one name less for a block.
+    fn unstore(&mut self, slot: u32, hash: BlockHash) {
+        let Some(address) = self.runs.address(hash) else { return };
+        let Address { run, offset } = address;
+        self.alter(slot, |holding| Some(holding.unstore(run, offset, offset + 1)));
+    }
+
+    /// Makes room for what an event brings.
+    fn make_room_to_store(
+        &mut self,
+        slot: u32,
+        names: &[EngineHash],
+        chain: &[BlockHash],
+    ) -> Result<(), IndexFull> {
+        let Some(member) = self.member(slot) else { return Ok(()) };
+        let precise = member.holding.is_precise();
+        let new_names = names.iter().filter(|name| !precise || !member.holding.has_name(**name)).count();
+        let new_blocks = chain.iter().filter(|hash| !precise || !self.holds(slot, **hash)).count();
+        let needed = new_names + new_blocks;
+        if self.used() + needed > self.limits.entries && self.fixed_entries() + needed > self.limits.entries {
+            return Err(IndexFull);
+        }
+        self.become_precise(slot);
+        self.make_room(needed);
+        Ok(())
+    }
+}
