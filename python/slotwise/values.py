@@ -78,7 +78,7 @@ class IndexLimits:
     """What is remembered of the endpoints' caches."""
 
     entries: int = _DEFAULTS["index"]["entries"]
-    """Pairs of an endpoint and a block over the whole pool; 100 to 220 bytes each."""
+    """Pairs of an endpoint and a block that it holds, engines' names for blocks, and blocks that only keep others."""
     warm_window: float = _DEFAULTS["index"]["warm_window"]
     """Blocks used within this time belong to an endpoint's warm working set."""
     confirm_within: float = _DEFAULTS["index"]["confirm_within"]

@@ -124,14 +124,10 @@ pub struct Terms {
 impl Terms {
     /// The cost: the sum of the terms.
     pub fn total(&self) -> Seconds {
-        self.queue
-            + self.room
-            + self.prefill
-            + self.eviction
-            + self.kv
-            + self.decode
-            + self.adapter
-            + self.recovery
+        let Self { queue, room, prefill, eviction, kv, decode, adapter, recovery } = self;
+        // One look for a NaN at the end, not one a term.
+        let terms = [queue, room, prefill, eviction, kv, decode, adapter, recovery];
+        Seconds::new(terms.into_iter().map(|term| term.get()).sum())
     }
 }
 

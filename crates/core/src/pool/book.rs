@@ -77,6 +77,9 @@ impl Book {
 
     /// How long a new request waits for its turn: booked prefill, with the head half done at most.
     pub(crate) fn wait(&self, now: Instant) -> Seconds {
+        if self.booked.is_zero() {
+            return Seconds::ZERO;
+        }
         let elapsed = now.saturating_since(self.head_since).min(self.head);
         Seconds::from(self.booked) - Seconds::from(elapsed) * HEAD_CREDIT
     }

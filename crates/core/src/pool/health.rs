@@ -31,7 +31,7 @@ impl Health {
 
     /// How long requests are still held off.
     pub(crate) fn held_off(&self, now: Instant) -> Seconds {
-        Seconds::from(self.until.saturating_since(now))
+        if self.until <= now { Seconds::ZERO } else { Seconds::from(self.until.saturating_since(now)) }
     }
 }
 

@@ -54,6 +54,9 @@ impl WarmWindow {
 
     /// Tokens used within the window before `now`.
     pub(super) fn tokens(&self, now: Instant) -> u64 {
+        if self.total == 0 {
+            return 0;
+        }
         let aged = self.number(now).saturating_sub(self.newest).min(BUCKETS);
         let left: u64 = (0..aged).map(|age| self.ring[index(self.newest + 1 + age)]).sum();
         self.total - left

@@ -153,6 +153,9 @@ impl Span {
     /// What an endpoint that holds `depth` blocks can use of them: never the prompt's last token, which is computed in
     /// any case, nor the block that it is in.
     pub(super) fn found(self, depth: u32) -> Found {
+        if depth == 0 {
+            return Found::default();
+        }
         let usable = self.length.saturating_sub(1) / self.block;
         let blocks = u64::from(depth).min(usable);
         let tokens =
