@@ -16,6 +16,7 @@
 //! One unit means no weights to tune to a workload: the factors are prices, not votes. Each is explained at its field in
 //! [`CostWeights`].
 
+use crate::pool::Outline;
 use crate::time::Seconds;
 
 /// The prices of the default profile.
@@ -144,6 +145,15 @@ impl CostWeights {
             adapter: facts.adapter * self.adapter,
             recovery: facts.held_off,
         }
+    }
+
+    /// No more than [`terms`](Self::terms) add up to for an endpoint of this outline, on which the prompt of `tokens` tokens costs
+    /// at least `work`: the terms that are never below zero are left out, and the others no larger.
+    pub(crate) fn at_least(&self, outline: &Outline, work: Seconds, tokens: f64) -> Seconds {
+        let queue = outline.least_wait * self.queue;
+        let prefill = work * self.prefill;
+        let kv = self.kv * ((outline.kv_tokens + tokens) / outline.capacity);
+        Seconds::new(queue.get() + prefill.get() + kv.get())
     }
 
     /// How likely a block that the request pushes out is still warm: 0 while the warm working set and the new tokens stay

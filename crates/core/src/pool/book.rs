@@ -84,6 +84,14 @@ impl Book {
         Seconds::from(self.booked) - Seconds::from(elapsed) * HEAD_CREDIT
     }
 
+    /// The least that [`wait`](Self::wait) can be before the account changes.
+    pub(crate) fn least_wait(&self) -> Seconds {
+        if self.booked.is_zero() {
+            return Seconds::ZERO;
+        }
+        Seconds::from(self.booked) - Seconds::from(self.head) * HEAD_CREDIT
+    }
+
     /// Requests before their first token.
     pub(crate) fn pending(&self) -> u32 {
         u32::try_from(self.pending.len()).unwrap_or(u32::MAX)

@@ -4,6 +4,7 @@ mod book;
 mod error;
 mod foreign;
 mod health;
+mod outline;
 mod slot;
 
 use alloc::collections::BTreeMap;
@@ -19,12 +20,16 @@ use crate::time::Instant;
 
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use foreign::PoolReports;
+pub(crate) use outline::{Cheapest, Outline};
 pub(crate) use slot::Slot;
 
 /// The endpoints of one scheduler, in slots that are used again.
 #[derive(Debug)]
 pub(crate) struct Pool {
     slots: Vec<Option<Slot>>,
+    /// In parallel with `slots`.
+    outlines: Vec<Option<Outline>>,
+    cheapest: Cheapest,
     /// The generation of the next endpoint in each slot.
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -65,6 +70,8 @@ impl Pool {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             slots: Vec::new(),
+            outlines: Vec::new(),
+            cheapest: Cheapest::NONE,
             generations: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
@@ -88,6 +95,7 @@ impl Pool {
         }
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
+            self.outlines.push(None);
             self.generations.push(0);
             (self.slots.len() - 1) as u32
         });
@@ -96,6 +104,7 @@ impl Pool {
         let slot = slot(id);
         self.count_block_size(slot.endpoint.block_size);
         self.slots[at as usize] = Some(slot);
+        self.outline(id);
         Ok(id)
     }
 
@@ -104,6 +113,7 @@ impl Pool {
         self.get(id)?;
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
+        self.outlines[at] = None;
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
@@ -112,13 +122,13 @@ impl Pool {
         Ok(slot)
     }
 
-    /// Describes an endpoint anew.
+    /// Describes an endpoint anew; `change` does the rest.
     pub(crate) fn update(
         &mut self,
         id: EndpointId,
         endpoint: Endpoint,
-        key: u64,
-    ) -> Result<&mut Slot, EndpointError> {
+        change: impl FnOnce(&mut Slot),
+    ) -> Result<(), EndpointError> {
         let before = self.get(id)?.endpoint.block_size;
         match self.names.get(&endpoint.name) {
             Some(holder) if *holder != id => return Err(EndpointError::DuplicateName(*holder)),
@@ -132,8 +142,9 @@ impl Pool {
         self.count_block_size(endpoint.block_size);
         let slot = self.get_mut(id)?;
         slot.endpoint = endpoint;
-        slot.key = key;
-        Ok(slot)
+        change(slot);
+        self.outline(id);
+        Ok(())
     }
 
     pub(crate) fn get(&self, id: EndpointId) -> Result<&Slot, UnknownEndpoint> {
@@ -160,6 +171,16 @@ impl Pool {
     /// All endpoints, by slot.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().flatten()
+    }
+
+    /// What can be told of all endpoints at a glance, by slot.
+    pub(crate) fn outlines(&self) -> impl Iterator<Item = (u32, &Outline)> {
+        (0..).zip(&self.outlines).filter_map(|(slot, outline)| Some((slot, outline.as_ref()?)))
+    }
+
+    /// The least that a prompt costs on any endpoint.
+    pub(crate) const fn cheapest(&self) -> &Cheapest {
+        &self.cheapest
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -200,6 +221,7 @@ impl Pool {
     /// Lets the endpoints' learned speeds settle. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant) {
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
+        self.cheapest = self.iter().fold(Cheapest::NONE, Cheapest::with);
     }
 
     /// Reserves on the endpoint in `slot`; it must be there.
@@ -219,6 +241,7 @@ impl Pool {
             slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
             key
         });
+        self.outline(id);
         Ok(Reservation {
             endpoint: id,
             order,
@@ -240,6 +263,7 @@ impl Pool {
             slot.reports.watch(&slot.book, expected_output);
             slot.answered(reservation.adapter);
         }
+        self.outline(reservation.endpoint);
     }
 
     /// The answer grew by `tokens`.
@@ -249,6 +273,7 @@ impl Pool {
             slot.book.grow(tokens);
             slot.reports.watch(&slot.book, expected_output);
         }
+        self.outline(reservation.endpoint);
     }
 
     /// Gives back what was reserved, also when the endpoint has left meanwhile. `served` says whether the endpoint
@@ -266,6 +291,16 @@ impl Pool {
         }
         if let Some(key) = reservation.adapter {
             slot.adapters.end(key, now);
+        }
+        self.outline(reservation.endpoint);
+    }
+
+    /// Brings an endpoint's outline up to date, after its account or its description has changed.
+    fn outline(&mut self, id: EndpointId) {
+        if let Ok(slot) = self.get(id) {
+            let (outline, cheapest) = (Outline::of(slot), self.cheapest.with(slot));
+            self.outlines[id.slot as usize] = Some(outline);
+            self.cheapest = cheapest;
         }
     }
 

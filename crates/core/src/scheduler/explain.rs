@@ -106,7 +106,7 @@ impl Scheduler {
         let mut reading = Reading::default();
         self.read(request, &mut reading);
         let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
-        let mut ranking = Ranking::new(1);
+        let mut ranking = Ranking::of_all(1);
         let chosen = self.weigh(
             now,
             request,

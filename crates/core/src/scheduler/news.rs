@@ -80,15 +80,18 @@ impl Scheduler {
         }
         let same_blocks = self.pool.get(id)?.endpoint.block_size == endpoint.block_size;
         let key = self.hasher.name(&endpoint.name);
-        let slot = self.pool.update(id, endpoint, key)?;
-        slot.kv_capacity = slot.endpoint.kv_capacity.unwrap_or(self.config.kv_capacity).get();
-        slot.prefill = slot.endpoint.prefill.unwrap_or(self.config.prefill);
-        slot.adapter_load = Seconds::from(slot.endpoint.adapter_load.unwrap_or(self.config.adapter_load));
-        // An endpoint that does not say may have reported.
-        if let Some(adapters) = slot.endpoint.adapter_slots {
-            slot.adapters.set_slots(adapters.get() as usize, now);
-        }
-        let cache = cache(slot);
+        let config = &self.config;
+        self.pool.update(id, endpoint, |slot| {
+            slot.key = key;
+            slot.kv_capacity = slot.endpoint.kv_capacity.unwrap_or(config.kv_capacity).get();
+            slot.prefill = slot.endpoint.prefill.unwrap_or(config.prefill);
+            slot.adapter_load = Seconds::from(slot.endpoint.adapter_load.unwrap_or(config.adapter_load));
+            // An endpoint that does not say may have reported.
+            if let Some(adapters) = slot.endpoint.adapter_slots {
+                slot.adapters.set_slots(adapters.get() as usize, now);
+            }
+        })?;
+        let cache = cache(self.pool.get(id)?);
         if same_blocks {
             self.prefixes.resize(id.slot, cache);
         } else {

@@ -11,7 +11,7 @@ use super::ranking::{Key, Ranking, Refusal};
 use super::reading::{Found, Reading, Span};
 use super::{Evidence, InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Claim, Slot};
+use crate::pool::{Claim, Outline, Slot};
 use crate::prefix::{BlockHash, Use};
 use crate::profile::{Facts, Terms};
 use crate::request::{Prompt, Request, RequestId};
@@ -48,7 +48,7 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pick(&mut self, now: Instant, request: &Request<'_>) -> Result<Dispatch, Rejected> {
-        self.pick_by(now, request, |_, terms| terms.total())
+        self.choose(now, request, Ranking::of_promising, |_, terms| terms.total())
     }
 
     /// [`pick`](Self::pick) with a cost of the caller's own: what `cost` says of an endpoint takes the place of the sum of
@@ -84,10 +84,20 @@ impl Scheduler {
         request: &Request<'_>,
         cost: impl Fn(EndpointId, &Terms) -> Seconds,
     ) -> Result<Dispatch, Rejected> {
+        self.choose(now, request, Ranking::of_all, cost)
+    }
+
+    fn choose(
+        &mut self,
+        now: Instant,
+        request: &Request<'_>,
+        ranking: fn(usize) -> Ranking,
+        cost: impl Fn(EndpointId, &Terms) -> Seconds,
+    ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
         let mut reading = core::mem::take(&mut self.scratch);
         self.read(request, &mut reading);
-        let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
+        let mut ranking = ranking(self.config.alternatives.saturating_add(1));
         let chosen = self.weigh(now, request, &reading, &mut ranking, &cost, |_, _| {});
         let answer = match chosen {
             Ok(()) => self.dispatch(now, request, &mut reading, &ranking),
@@ -97,7 +107,7 @@ impl Scheduler {
         answer.inspect_err(|rejected| self.counters.reject(rejected.reason))
     }
 
-    /// Weighs all endpoints and ranks those that can have the request. `each` sees every endpoint with its assessment.
+    /// Weighs endpoints and ranks those that can have the request. `each` sees every endpoint that is weighed.
     pub(super) fn weigh(
         &self,
         now: Instant,
@@ -108,7 +118,12 @@ impl Scheduler {
         mut each: impl FnMut(&Slot, &Assessment),
     ) -> Result<(), Rejected> {
         let mut refusal = Refusal::default();
-        for slot in self.pool.iter() {
+        let mut glance = Glance::new(self, reading);
+        for (number, outline) in self.pool.outlines() {
+            if ranking.bar().is_some_and(|bar| !glance.is_below(bar, number, outline)) {
+                continue;
+            }
+            let Some(slot) = self.pool.at(number) else { continue };
             let assessment = self.assess(now, request, reading, slot, cost);
             each(slot, &assessment);
             match assessment.excluded {
@@ -317,6 +332,38 @@ impl Scheduler {
         let request = self.requests.remove(&id.0)?;
         self.blocks_in_flight -= request.prompt.chain.len();
         Some(request)
+    }
+}
+
+/// A look at endpoints that does not go closer than their outlines.
+struct Glance<'a> {
+    scheduler: &'a Scheduler,
+    reading: &'a Reading,
+    /// The last prompt that was priced, by what is cached of it, and its least work.
+    priced: (Found, Seconds),
+}
+
+impl<'a> Glance<'a> {
+    fn new(scheduler: &'a Scheduler, reading: &'a Reading) -> Self {
+        let cold = scheduler.pool.cheapest().work(reading.tokens, 0);
+        Self { scheduler, reading, priced: (Found::default(), cold) }
+    }
+
+    /// Whether the endpoint may rank before `bar`. If not, it does not.
+    fn is_below(&mut self, bar: Key, slot: u32, outline: &Outline) -> bool {
+        let (scheduler, reading) = (self.scheduler, self.reading);
+        let found = reading.found_in(slot, outline.block_size);
+        if found != self.priced.0 {
+            let miss = reading.tokens.saturating_sub(found.tokens);
+            self.priced = (found, scheduler.pool.cheapest().work(miss, found.tokens));
+        }
+        let tokens = f64::from(reading.tokens);
+        let cost = scheduler.config.weights.at_least(outline, self.priced.1, tokens).to_nanos();
+        if cost != bar.cost {
+            return cost < bar.cost;
+        }
+        let rendezvous = scheduler.hasher.mix(reading.identity, outline.key);
+        Key { cost, in_flight: outline.in_flight, rendezvous } < bar
     }
 }
 

@@ -22,12 +22,19 @@ pub(super) struct Key {
 pub(super) struct Ranking {
     best: Vec<(EndpointId, Assessment)>,
     room: usize,
+    /// Endpoints that cannot be among the best need not be offered.
+    selective: bool,
 }
 
 impl Ranking {
-    /// Keeps the best `room` endpoints, at least one.
-    pub(super) fn new(room: usize) -> Self {
-        Self { best: Vec::new(), room: room.max(1) }
+    /// Keeps the best `room` endpoints, at least one, and wants to see all.
+    pub(super) fn of_all(room: usize) -> Self {
+        Self { best: Vec::new(), room: room.max(1), selective: false }
+    }
+
+    /// Keeps the best `room` endpoints, at least one, and wants to see those that may be among them.
+    pub(super) fn of_promising(room: usize) -> Self {
+        Self { selective: true, ..Self::of_all(room) }
     }
 
     pub(super) fn offer(&mut self, id: EndpointId, assessment: Assessment) {
@@ -37,6 +44,12 @@ impl Ranking {
             self.best.truncate(self.room - 1);
             self.best.insert(place, (id, assessment));
         }
+    }
+
+    /// The key that an endpoint must be below to be worth a look, if that is known by now.
+    pub(super) fn bar(&self) -> Option<Key> {
+        let last = self.best.get(self.room - 1).filter(|_| self.selective);
+        last.map(|(_, assessment)| assessment.key)
     }
 
     /// The best endpoint, and the others that were kept.

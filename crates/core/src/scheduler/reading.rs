@@ -122,6 +122,13 @@ impl Reading {
         })
     }
 
+    /// The same at a glance.
+    pub(super) fn found_in(&self, slot: u32, block_size: NonZeroU32) -> Found {
+        self.chains.for_size(block_size).map_or_else(Found::default, |chain| {
+            chain.span.found(chain.depths.get(slot as usize).copied().unwrap_or(0))
+        })
+    }
+
     /// The blocks for this endpoint, and how long they are.
     pub(super) fn take(&mut self, slot: &Slot) -> (Vec<BlockHash>, Span) {
         let tokens = self.tokens;
@@ -137,7 +144,7 @@ impl Reading {
 }
 
 /// Cached blocks that a request can use.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Found {
     /// Blocks.
     pub(super) blocks: u32,
@@ -208,9 +215,11 @@ impl Chains {
     }
 
     fn of(&self, slot: &Slot) -> Option<&Chain> {
-        self.list[..self.used]
-            .iter()
-            .find(|c| self.any_block_size || c.block_size == slot.endpoint.block_size)
+        self.for_size(slot.endpoint.block_size)
+    }
+
+    fn for_size(&self, block_size: NonZeroU32) -> Option<&Chain> {
+        self.list[..self.used].iter().find(|c| self.any_block_size || c.block_size == block_size)
     }
 
     fn of_mut(&mut self, slot: &Slot) -> Option<&mut Chain> {
