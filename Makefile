@@ -24,7 +24,7 @@ demo: ## Replays a workload under all policies. TRACE=file SPEED=1.5 CLASS=... R
 	@$(SIM) compare $(if $(TRACE),--trace "$(TRACE)") --speed $(SPEED) --class $(CLASS) \
 		--replicas $(REPLICAS) --seeds $(SEEDS) --report "$(REPORT)"
 
-test: test-rust test-python ## Runs all tests of all three languages
+test: test-rust test-python test-node ## Runs all tests of all three languages
 
 test-rust: ## The core and the simulator: all tests, doctests and the proof that the core is no_std
 	cargo build -p slotwise --no-default-features
@@ -46,6 +46,9 @@ test-slow: ## The property tests with ten times as many cases; a million decisio
 	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_naive_twin \
 		--test every_reservation_is_released_once
 	PROPTEST_CASES=2000 cargo test -p slotwise-sim --test nothing_is_lost_or_served_twice one_engine
+	PROPTEST_CASES=2000 cargo test -p slotwise --test a_glance_never_changes_a_decision
+	target/python/bin/python python/bench/memory.py 1
+	cd crates/node && npm run --silent bench:memory -- 1
 
 lint: ## Formatting, clippy and documentation, with warnings as errors
 	cargo fmt --all --check

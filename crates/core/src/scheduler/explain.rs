@@ -69,6 +69,19 @@ pub enum Exclusion {
     Full,
 }
 
+impl Exclusion {
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotServed => "not_served",
+            Self::Draining => "draining",
+            Self::TooLarge => "too_large",
+            Self::TooLate => "too_late",
+            Self::Full => "full",
+        }
+    }
+}
+
 impl From<Exclusion> for RejectReason {
     fn from(why: Exclusion) -> Self {
         match why {

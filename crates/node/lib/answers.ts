@@ -1,0 +1,45 @@
+/** What a scheduler answers. */
+import type { Config, Rejected } from '../native/index.js';
+
+export type {
+  Candidate,
+  EndpointStats,
+  Explanation,
+  Rejected,
+  RemovedEndpoint,
+  Stats,
+  Terms,
+} from '../native/index.js';
+
+/** The request goes now, and to this endpoint. Its load is already counted there. */
+export interface Dispatch {
+  /** Tells it from a rejection. */
+  readonly kind: 'dispatch';
+  /** The number of the request from now on. */
+  readonly request: number;
+  /** Where it goes. */
+  readonly endpoint: number;
+  /** The name of that endpoint. */
+  readonly name: string;
+  /** Where it could go instead, best first. */
+  readonly alternatives: readonly number[];
+  /** Tokens of the prompt: counted, or estimated from text. */
+  readonly promptTokens: number;
+  /** Prompt tokens that the endpoint is expected to find in its cache. */
+  readonly cachedTokens: number;
+  /** The most that any endpoint of the pool is expected to find. */
+  readonly bestCachedTokens: number;
+  /** What the endpoint costs this request, in seconds. */
+  readonly cost: number;
+  /** How long the request waited for the decision, in milliseconds. */
+  readonly queuedMs: number;
+}
+
+/** The answer to a pick: `kind` tells which. */
+export type Decision = Dispatch | Rejected;
+
+/** A configuration with every field. */
+export type ResolvedConfig = Complete<Config>;
+
+type Complete<T> = { readonly [K in keyof T]-?: Part<NonNullable<T[K]>> };
+type Part<T> = T extends number | bigint | boolean | string ? T : Complete<T>;

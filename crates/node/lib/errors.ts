@@ -1,0 +1,107 @@
+/**
+ * Errors, one class for each kind. `code` stays the same when a message changes: match on it or on the class, never on
+ * the text.
+ */
+import { types } from 'node:util';
+import type { Rejected } from './answers.js';
+
+/** What all of slotwise's errors have in common. */
+export class SlotwiseError extends Error {
+  /** The kind of error, the same in every language. */
+  readonly code: string;
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A field of the configuration cannot be used. */
+export class ConfigError extends SlotwiseError {
+  /** The path of the field. */
+  readonly field: string;
+
+  constructor(message: string, code: string, field: string) {
+    super(message, code);
+    this.field = field;
+  }
+}
+
+/** An endpoint was not added or changed. */
+export class EndpointError extends SlotwiseError {}
+
+/** There is no such endpoint, or no longer. */
+export class UnknownEndpointError extends SlotwiseError {}
+
+/** There is no such request in flight: it is over, or never was. */
+export class UnknownRequestError extends SlotwiseError {}
+
+/** The request stays where it is. */
+export class RedirectError extends SlotwiseError {}
+
+/** A KV event was not applied. Nothing of it was. */
+export class KvEventError extends SlotwiseError {}
+
+/** A request that was awaited does not go. */
+export class RejectedError extends SlotwiseError {
+  /** Why. */
+  readonly reason: Rejected['reason'];
+  /** The HTTP status that says it best. */
+  readonly httpStatus: number;
+  /** Milliseconds after which another try may be worth it; null if that cannot be told. */
+  readonly retryAfterMs: number | null;
+
+  constructor(rejected: Rejected) {
+    super(rejected.message, rejected.reason);
+    this.reason = rejected.reason;
+    this.httpStatus = rejected.httpStatus;
+    this.retryAfterMs = rejected.retryAfterMs;
+  }
+}
+
+const kinds = {
+  SlotwiseError,
+  EndpointError,
+  UnknownEndpointError,
+  UnknownRequestError,
+  RedirectError,
+  KvEventError,
+};
+
+// A property of the prototype, as of the built-in errors: it is not listed with an error's own.
+for (const kind of [ConfigError, RejectedError, ...Object.values(kinds)]) {
+  Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true });
+}
+
+/** A built-in error with the code that Node gives to its like. */
+export function typeError(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+}
+
+/** The same for a value that is too large, too small or not whole. */
+export function rangeError(message: string): RangeError {
+  return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
+}
+
+/** The scheduler was closed. */
+export function closedError(): SlotwiseError {
+  return new SlotwiseError('the scheduler is closed', 'closed');
+}
+
+/** The error that the native part means, from whichever realm it comes: its `code` is `Kind:code`, or `Kind:code:field`. */
+export function translated(error: unknown): unknown {
+  if (!types.isNativeError(error) || !('code' in error) || typeof error.code !== 'string') {
+    return error;
+  }
+  const [kind = '', code = '', field = ''] = error.code.split(':');
+  switch (kind) {
+    case 'ConfigError':
+      return new ConfigError(error.message, code, field);
+    case 'RangeError':
+      return rangeError(error.message);
+    case 'TypeError':
+      return typeError(error.message);
+    default:
+      return Object.hasOwn(kinds, kind) ? new kinds[kind as keyof typeof kinds](error.message, code) : error;
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * Decides, in microseconds, whether an LLM request goes now and to which model server.
+ *
+ * `Scheduler` is the way in. Times are milliseconds (names end in `Ms`); costs and predicted times are seconds.
+ *
+ * @packageDocumentation
+ */
+export type {
+  Candidate,
+  Decision,
+  Dispatch,
+  EndpointStats,
+  Explanation,
+  Rejected,
+  RemovedEndpoint,
+  ResolvedConfig,
+  Stats,
+  Terms,
+} from './answers.js';
+export {
+  ConfigError,
+  EndpointError,
+  KvEventError,
+  RedirectError,
+  RejectedError,
+  SlotwiseError,
+  UnknownEndpointError,
+  UnknownRequestError,
+} from './errors.js';
+export { Lease } from './lease.js';
+export type {
+  AcquireOptions,
+  Adapters,
+  Config,
+  CostWeights,
+  Endpoint,
+  Failure,
+  IndexLimits,
+  KvEvent,
+  Load,
+  PickOptions,
+  PrefillCost,
+  Role,
+  SchedulerOptions,
+  Usage,
+} from './options.js';
+export type { Blocks, Prompt, TokenIds } from './prompt.js';
+export { Scheduler } from './scheduler.js';
+export type { Candidates, Scorer } from './scorer.js';

@@ -1,0 +1,126 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * A request that goes, from its dispatch to its one end.
+ *
+ * ```text
+ *  pending ──firstToken──► running ──complete / fail / cancel──► over
+ *     │ ▲                                                          ▲
+ *     │ └ redirect                                                 │
+ *     └──────────complete / fail / cancel / dispose────────────────┘
+ * ```
+ */
+import type { Dispatch } from './answers.js';
+import type { Failure, Usage } from './options.js';
+import type { Scheduler } from './scheduler.js';
+import { trackIterable, trackStream } from './track.js';
+
+/**
+ * A reservation on an endpoint. It ends once: the first end counts, and later ones do nothing. One that never ends keeps
+ * its endpoint busy for ever.
+ */
+export class Lease {
+  /** The decision that it comes from. */
+  readonly dispatch: Dispatch;
+  readonly #scheduler: Scheduler;
+  #endpoint: number;
+  #name: string;
+  #over = false;
+
+  private constructor(scheduler: Scheduler, dispatch: Dispatch) {
+    this.#scheduler = scheduler;
+    this.dispatch = dispatch;
+    this.#endpoint = dispatch.endpoint;
+    this.#name = dispatch.name;
+  }
+
+  /** @internal */
+  static of(scheduler: Scheduler, dispatch: Dispatch): Lease {
+    return new Lease(scheduler, dispatch);
+  }
+
+  /** The number of the request. */
+  get request(): number {
+    return this.dispatch.request;
+  }
+
+  /** Where it goes, also after a redirect. */
+  get endpoint(): number {
+    return this.#endpoint;
+  }
+
+  /** The name of that endpoint. */
+  get name(): string {
+    return this.#name;
+  }
+
+  /** Whether it has ended. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** The first token arrived. Saying so again changes nothing, nor does it after the end. */
+  firstToken(): void {
+    if (this.#live()) {
+      this.#scheduler.handleFirstToken(this.request);
+    }
+  }
+
+  /** The answer grew by so many tokens. Optional: it makes the account of long answers more exact. */
+  tokens(count: number): void {
+    if (this.#live()) {
+      this.#scheduler.handleTokens(this.request, count);
+    }
+  }
+
+  /** It is done. Returns whether this call ended it, as the other ends do. */
+  complete(usage?: Usage): boolean {
+    return this.#end(() => this.#scheduler.complete(this.request, usage));
+  }
+
+  /** It failed, through no fault of the client's. `'engine'` unless told. */
+  fail(failure: Failure = 'engine'): boolean {
+    return this.#end(() => this.#scheduler.fail(this.request, failure));
+  }
+
+  /** The client went away. */
+  cancel(): boolean {
+    return this.#end(() => this.#scheduler.cancel(this.request));
+  }
+
+  /** It goes to another endpoint, say the first of the alternatives after a refused connection. Not after a first token. */
+  redirect(endpoint: number): void {
+    this.#scheduler.redirect(this.request, endpoint);
+    this.#endpoint = endpoint;
+    this.#name = this.#scheduler.nameOf(endpoint);
+  }
+
+  /** Cancels it, unless it has ended: for `using`. */
+  [Symbol.dispose](): void {
+    this.cancel();
+  }
+
+  /**
+   * Passes an answer's stream on and follows it: its first chunk is the first token, its end completes the request, an
+   * error fails it, and a reader that goes away cancels it. Returns the same kind of stream. To report usage, call
+   * `complete` with it before the stream ends.
+   */
+  track<T>(stream: ReadableStream<T>): ReadableStream<T>;
+  track<T>(stream: AsyncIterable<T>): AsyncIterableIterator<T>;
+  track<T>(stream: ReadableStream<T> | AsyncIterable<T>): ReadableStream<T> | AsyncIterableIterator<T> {
+    return 'getReader' in stream ? trackStream(this, stream) : trackIterable(this, stream);
+  }
+
+  #live(): boolean {
+    return !this.#over && !this.#scheduler.closed;
+  }
+
+  /** An end that throws, because of what it was given, is none. */
+  #end(end: () => unknown): boolean {
+    if (!this.#live()) {
+      return false;
+    }
+    end();
+    this.#over = true;
+    return true;
+  }
+}

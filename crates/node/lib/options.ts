@@ -1,0 +1,286 @@
+/** What callers may say of a configuration, an endpoint, a load, a request and a KV event. */
+import type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost } from '../native/index.js';
+import { ConfigError, typeError } from './errors.js';
+import type { TokenIds } from './prompt.js';
+import type { Scorer } from './scorer.js';
+import { describe, labels, number, read, string, strings, type Shape, type ShapeOf } from './shape.js';
+
+export type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost } from '../native/index.js';
+
+/** Which stages of a request an endpoint runs, or a request needs. */
+export type Role = NonNullable<Endpoint['role']>;
+
+/**
+ * How a request failed: the endpoint never got it, it answered with an error or its stream broke, or the gateway gave up
+ * waiting.
+ */
+export type Failure = 'unreachable' | 'engine' | 'timeout';
+
+/** What a scheduler has of its host. */
+export interface SchedulerOptions {
+  /** A cost of the host's own in place of the built-in one. */
+  scorer?: Scorer;
+  /** The clock, in milliseconds; must not go back. `performance.now()` unless told. */
+  now?: () => number;
+  /** How many calls of `acquire` may wait at once; further ones are refused as if they did not want to. 65,536 unless told. */
+  maxWaiting?: number;
+}
+
+/** What a request asks for besides its prompt. */
+export interface PickOptions {
+  /** The base model. `''` unless told. */
+  model?: string | undefined;
+  /** The LoRA adapter on top of it. */
+  adapter?: string | undefined;
+  /** Requests with different salts share no cache, even for equal prompts. */
+  cacheSalt?: string | undefined;
+  /** Higher goes first; below zero may be shed under load. 0 unless told. */
+  priority?: number | undefined;
+  /** Who asks: the unit of fairness. */
+  flow?: string | undefined;
+  /** Requests of one conversation share this. */
+  session?: string | undefined;
+  /** The first token is worthless after this point, in milliseconds on the scheduler's clock. */
+  deadline?: number | undefined;
+  /** Tokens that the answer is expected to have; `max_tokens` is a fair guess. */
+  expectedOutput?: number | undefined;
+  /** Which stages the endpoint must run. `'unified'` unless told. */
+  role?: Role | undefined;
+  /** Labels that the endpoint must carry. */
+  labels?: Readonly<Record<string, string>> | undefined;
+  /** The time, in milliseconds; the scheduler's clock unless told. */
+  now?: number | undefined;
+}
+
+/** What a request that may wait asks for. */
+export interface AcquireOptions extends PickOptions {
+  /** Withdraws the request; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Milliseconds that it may wait while all endpoints are at their limit. 0, not at all, unless told. */
+  timeoutMs?: number | undefined;
+}
+
+/** What the engine said that a request used; leave out what it did not say. */
+export interface Usage {
+  /** Tokens in the prompt. Teaches the model's bytes per token. */
+  promptTokens?: number | undefined;
+  /** Prompt tokens that were found in the cache. Corrects what the endpoint is assumed to hold. */
+  cachedTokens?: number | undefined;
+  /** Tokens in the answer. Teaches how long answers are. */
+  completionTokens?: number | undefined;
+}
+
+/** Which LoRA adapters an endpoint says it has. */
+export interface Adapters {
+  /** Adapters of requests that run or wait. One that is missing may still be loaded. */
+  active: readonly string[];
+  /** Adapters that fit side by side, if the engine says so. */
+  slots?: number | undefined;
+}
+
+/** One change of an engine's KV cache. Blocks go by the engine's own hashes, unsigned and 64 bits long. */
+export type KvEvent =
+  | {
+      /** Blocks were computed, each the child of the one before it. */
+      kind: 'stored';
+      /** The engine's names for the blocks, in order. */
+      blocks: BigUint64Array | readonly bigint[];
+      /** The engine's name for the block before the first; none at the beginning of a prompt. */
+      parent?: bigint | null | undefined;
+      /** Token ids of all the blocks. */
+      tokens?: TokenIds | null | undefined;
+      /** Tokens in a block. */
+      blockSize: number;
+      /** The base model; the endpoint's only one unless told. */
+      model?: string | null | undefined;
+      /** The LoRA adapter. */
+      adapter?: string | null | undefined;
+      /** The cache salt. */
+      cacheSalt?: string | null | undefined;
+    }
+  | {
+      /** Blocks are gone. Names that mean nothing are ignored. */
+      kind: 'removed';
+      /** The engine's names for the blocks. */
+      blocks: BigUint64Array | readonly bigint[];
+    }
+  | {
+      /** Everything is gone. */
+      kind: 'cleared';
+    };
+
+const PREFILL = {
+  perToken: 'number',
+  perPair: 'number',
+  perStep: 'number',
+  minStep: 'number',
+  chunk: 'number',
+} satisfies ShapeOf<PrefillCost>;
+
+const INDEX = {
+  entries: 'number',
+  warmWindowMs: 'number',
+  confirmWithinMs: 'number',
+} satisfies ShapeOf<IndexLimits>;
+
+const WEIGHTS = {
+  queue: 'number',
+  room: 'number',
+  prefill: 'number',
+  eviction: 'number',
+  evictionOnset: 'number',
+  kv: 'number',
+  decode: 'number',
+  decodeCap: 'number',
+  adapter: 'number',
+} satisfies ShapeOf<CostWeights>;
+
+const CONFIG = {
+  seed: 'integer',
+  maxEndpoints: 'number',
+  maxInFlight: 'number',
+  maxInFlightBlocks: 'number',
+  maxPromptBlocks: 'number',
+  maxModels: 'number',
+  index: INDEX,
+  kvCapacity: 'number',
+  kvLimit: 'number',
+  adapterSlots: 'number',
+  adapterLoadMs: 'number',
+  prefill: PREFILL,
+  learnSpeed: 'boolean',
+  reportLifetimeMs: 'number',
+  holdOffMs: 'number',
+  holdOffLimitMs: 'number',
+  weights: WEIGHTS,
+  alternatives: 'number',
+  shedAboveMs: 'number',
+} satisfies Record<keyof Required<Config>, Shape[string]>;
+
+const ENDPOINT = {
+  name: 'string',
+  models: 'strings',
+  labels: 'labels',
+  role: 'string',
+  kvCapacity: 'number',
+  blockSize: 'number',
+  maxInFlight: 'number',
+  adapterSlots: 'number',
+  adapterLoadMs: 'number',
+  prefill: PREFILL,
+  eviction: 'string',
+} satisfies Record<keyof Required<Endpoint>, Shape[string]>;
+
+const LOAD = {
+  waiting: 'number',
+  running: 'number',
+  kvUsage: 'number',
+  sampledAt: 'number',
+} satisfies ShapeOf<Load>;
+
+const PICK: Record<keyof Required<PickOptions>, true> = {
+  model: true,
+  adapter: true,
+  cacheSalt: true,
+  priority: true,
+  flow: true,
+  session: true,
+  deadline: true,
+  expectedOutput: true,
+  role: true,
+  labels: true,
+  now: true,
+};
+
+const EVENT: Record<keyof Required<Extract<KvEvent, { kind: 'stored' }>>, true> = {
+  kind: true,
+  blocks: true,
+  parent: true,
+  tokens: true,
+  blockSize: true,
+  model: true,
+  adapter: true,
+  cacheSalt: true,
+};
+
+const ADAPTERS = {
+  active: 'strings',
+  slots: 'number',
+} satisfies ShapeOf<Adapters>;
+
+const OPTIONS: Record<keyof Required<SchedulerOptions>, true> = {
+  scorer: true,
+  now: true,
+  maxWaiting: true,
+};
+
+const USAGE = {
+  promptTokens: 'number',
+  cachedTokens: 'number',
+  completionTokens: 'number',
+} satisfies ShapeOf<Usage>;
+
+export function readConfig(config: Config): Config {
+  return read('config', CONFIG, config, (path) => {
+    const field = path.slice('config.'.length);
+    return new ConfigError(`${field} is not a known field`, 'config', field);
+  });
+}
+
+export function readEndpoint(endpoint: Endpoint | string): Endpoint {
+  const description = typeof endpoint === 'string' ? { name: endpoint } : read<Endpoint>('endpoint', ENDPOINT, endpoint);
+  string('endpoint.name', description.name);
+  return description;
+}
+
+export function readLoad(load: Load): Load {
+  return read('load', LOAD, load);
+}
+
+export function readUsage(usage: Usage): Usage {
+  return read('usage', USAGE, usage);
+}
+
+export function readAdapters(adapters: Adapters): { active: string[]; slots: number } {
+  const { active, slots = 0 } = read<Adapters>('adapters', ADAPTERS, adapters);
+  return { active: strings('adapters.active', active), slots };
+}
+
+export function checkOptions(options: SchedulerOptions): void {
+  known('options', OPTIONS, options);
+}
+
+export function checkPick(options: PickOptions): void {
+  known('options', PICK, options);
+}
+
+export function checkEvent(event: KvEvent): void {
+  known('event', EVENT, event);
+}
+
+/** Refuses names that mean nothing, without a copy: every pick asks. */
+function known(what: string, names: object, value: unknown): void {
+  if (typeof value !== 'object' || value === null) {
+    throw typeError(`${what} must be an object, got ${describe(value)}`);
+  }
+  for (const name in value) {
+    if (!Object.hasOwn(names, name)) {
+      throw typeError(`${what}.${name} is not a known field`);
+    }
+  }
+}
+
+/** Keys and values in turn. */
+export function flatLabels(given: Readonly<Record<string, string>>): string[] {
+  return labels('labels', given).flat();
+}
+
+/** `value`, which must be a string if it is there at all. */
+export function optionalString(name: string, value: unknown): string | undefined {
+  return value === undefined || value === null ? undefined : string(name, value);
+}
+
+/** `value`, which must be a number if it is there at all. */
+export function optionalNumber(name: string, value: unknown): number | undefined {
+  return value === undefined || value === null ? undefined : number(name, value);
+}

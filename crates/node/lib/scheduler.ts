@@ -1,0 +1,439 @@
+/** The scheduler: reads what callers give, asks the native part, and says what it answers. */
+import { NativeScheduler, type Wishes } from '../native/index.js';
+import type { Decision, Dispatch, Explanation, RemovedEndpoint, ResolvedConfig, Stats } from './answers.js';
+import { RejectedError, closedError, rangeError, translated, typeError } from './errors.js';
+import { Lease } from './lease.js';
+import {
+  checkEvent,
+  checkOptions,
+  checkPick,
+  flatLabels,
+  optionalNumber,
+  optionalString,
+  readAdapters,
+  readConfig,
+  readEndpoint,
+  readLoad,
+  readUsage,
+  type AcquireOptions,
+  type Adapters,
+  type Config,
+  type Endpoint,
+  type Failure,
+  type KvEvent,
+  type Load,
+  type PickOptions,
+  type SchedulerOptions,
+  type Usage,
+} from './options.js';
+import { Scratch, readHashes, readPrompt, readTokenIds, type NativePrompt, type Prompt } from './prompt.js';
+import { ScorerFaults, score, type Costs, type Scorer } from './scorer.js';
+import { describe, number, string } from './shape.js';
+import { Waiting } from './waiting.js';
+
+/**
+ * Decides where requests go, and keeps account of all that follows from it.
+ *
+ * Every call that takes time takes it last, in milliseconds on a monotonic clock: the host's, unless told. Time never goes
+ * back: an earlier one than the latest counts as the latest. What is refused leaves everything as it was.
+ */
+export class Scheduler {
+  readonly #native: NativeScheduler;
+  readonly #clock: () => number;
+  readonly #scorer: Scorer | undefined;
+  readonly #faults = new ScorerFaults();
+  readonly #waiting: Waiting;
+  readonly #maxWaiting: number;
+  readonly #alternatives: number;
+  readonly #names = new Map<number, string>();
+  /** Where the native part writes a dispatch: eight numbers, then its alternatives. */
+  #numbers = new Float64Array(8);
+  #closed = false;
+
+  /** A scheduler with no endpoints. */
+  constructor(config: Config = {}, options: SchedulerOptions = {}) {
+    const known = readConfig(config);
+    checkOptions(options);
+    const { scorer, now, maxWaiting } = options;
+    this.#scorer = optionalFunction('options.scorer', scorer);
+    this.#clock = optionalFunction('options.now', now) ?? hostClock;
+    this.#maxWaiting = optionalNumber('options.maxWaiting', maxWaiting) ?? 65_536;
+    if (!(this.#maxWaiting >= 0)) {
+      throw rangeError(`options.maxWaiting must not be negative, got ${this.#maxWaiting}`);
+    }
+    this.#native = guarded(() => new NativeScheduler(known));
+    this.#alternatives = this.config.alternatives;
+    this.#waiting = new Waiting(
+      (prompt, wishes) => this.pick(prompt, wishes),
+      () => this.#time(undefined),
+    );
+  }
+
+  // A request's life.
+
+  /**
+   * Chooses the endpoint that costs this request the least and reserves it there, or says why the request does not go.
+   * There is no queue: see `acquire`. What it reserves is released by exactly one of `complete`, `fail` and `cancel`.
+   */
+  pick(prompt: Prompt, options: PickOptions = {}): Decision {
+    const a = this.#read(prompt, options);
+    const scored = this.#scorer === undefined ? null : this.#score(this.#scorer, a);
+    const rejected = guarded(() =>
+      scored === null
+        ? this.#native.pick(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
+            a.deadline, a.expectedOutput, a.wishes, this.#numbers)
+        : this.#native.pickBy(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
+            a.deadline, a.expectedOutput, a.wishes, this.#numbers, scored.endpoints, scored.costs));
+    return rejected ?? this.#written();
+  }
+
+  /**
+   * Picks, and waits while all endpoints are at their limit, for `timeoutMs` at most: those of higher priority go first,
+   * then those who came first. Rejects with a `RejectedError`, or with the reason of `signal`, and has reserved nothing then.
+   */
+  async acquire(prompt: Prompt, options: AcquireOptions = {}): Promise<Lease> {
+    if (typeof options !== 'object' || options === null) {
+      throw typeError(`options must be an object, got ${describe(options)}`);
+    }
+    const { signal, timeoutMs = 0, ...wishes } = options;
+    if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+      throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
+    }
+    if (!(number('timeoutMs', timeoutMs) >= 0)) {
+      throw rangeError(`timeoutMs must not be negative, got ${timeoutMs}`);
+    }
+    signal?.throwIfAborted();
+    const answer = this.pick(prompt, wishes);
+    if (answer.kind === 'dispatch') {
+      return Lease.of(this, answer);
+    }
+    if (answer.reason !== 'saturated' || timeoutMs === 0 || this.#waiting.size >= this.#maxWaiting) {
+      throw new RejectedError(answer);
+    }
+    // When it is tried again, it is later.
+    const { now: _, ...later } = wishes;
+    const until = this.#time(undefined) + timeoutMs;
+    const dispatch = await new Promise<Dispatch>((grant, refuse) => {
+      this.#waiting.enter({ prompt, options: later, signal, until, grant, refuse }, answer);
+    });
+    if (signal?.aborted) {
+      // Granted and aborted in one go: nobody is there to end it.
+      this.cancel(dispatch.request);
+      throw signal.reason;
+    }
+    return Lease.of(this, dispatch);
+  }
+
+  /** Says what `pick` would decide and why, at the built-in cost, without doing it. */
+  explain(prompt: Prompt, options: PickOptions = {}): Explanation {
+    const a = this.#read(prompt, options);
+    return guarded(() =>
+      this.#native.explain(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
+        a.deadline, a.expectedOutput, a.wishes));
+  }
+
+  /** The first token of a request arrived. Saying so again changes nothing. */
+  handleFirstToken(request: number, now?: number): void {
+    const [at, id] = [this.#time(now), number('request', request)];
+    guarded(() => this.#native.handleFirstToken(at, id));
+  }
+
+  /** The answer of a request grew by `tokens`. Implies the first token. */
+  handleTokens(request: number, tokens: number, now?: number): void {
+    const [at, id, count] = [this.#time(now), number('request', request), number('tokens', tokens)];
+    guarded(() => this.#native.handleTokens(at, id, count));
+  }
+
+  /** A request is done. Releases what it reserved, and learns from what it used. */
+  complete(request: number, usage?: Usage | null, now?: number): void {
+    const [at, id] = [this.#time(now), number('request', request)];
+    if (usage === undefined || usage === null) {
+      guarded(() => this.#native.complete(at, id));
+    } else {
+      const { promptTokens, cachedTokens, completionTokens } = readUsage(usage);
+      guarded(() => this.#native.complete(at, id, promptTokens, cachedTokens, completionTokens));
+    }
+    this.#changed();
+  }
+
+  /** A request failed, through no fault of the client's: an answer like `400 Bad Request` is a completion. */
+  fail(request: number, failure: Failure = 'engine', now?: number): void {
+    const [at, id, why] = [this.#time(now), number('request', request), string('failure', failure)];
+    guarded(() => this.#native.fail(at, id, why));
+    this.#changed();
+  }
+
+  /** The client went away. Returns whether the request was in flight. */
+  cancel(request: number, now?: number): boolean {
+    const [at, id] = [this.#time(now), number('request', request)];
+    const was = guarded(() => this.#native.cancel(at, id));
+    this.#changed();
+    return was;
+  }
+
+  /** A request that has no first token yet went to another endpoint than was decided. */
+  redirect(request: number, endpoint: number, now?: number): void {
+    const [at, id, to] = [this.#time(now), number('request', request), number('endpoint', endpoint)];
+    guarded(() => this.#native.redirect(at, id, to));
+    this.#changed();
+  }
+
+  // News from the world.
+
+  /** Adds an endpoint to the pool and returns its id. It gets requests at once. */
+  addEndpoint(endpoint: Endpoint | string, now?: number): number {
+    const [at, description] = [this.#time(now), readEndpoint(endpoint)];
+    const id = guarded(() => this.#native.addEndpoint(at, description));
+    this.#names.set(id, description.name);
+    const most = 8 + Math.min(this.#alternatives, this.#names.size);
+    if (most > this.#numbers.length) {
+      this.#numbers = new Float64Array(Math.min(8 + this.#alternatives, 2 * most));
+    }
+    this.#changed();
+    return id;
+  }
+
+  /** Describes an endpoint anew. What is in flight there stays. */
+  updateEndpoint(id: number, endpoint: Endpoint | string, now?: number): void {
+    const [at, which, description] = [this.#time(now), number('id', id), readEndpoint(endpoint)];
+    guarded(() => this.#native.updateEndpoint(at, which, description));
+    this.#names.set(which, description.name);
+    this.#changed();
+  }
+
+  /** Takes an endpoint out of the pool, with all that it held, and says which requests are still on it. */
+  removeEndpoint(id: number, now?: number): RemovedEndpoint {
+    const [at, which] = [this.#time(now), number('id', id)];
+    const removed = guarded(() => this.#native.removeEndpoint(at, which));
+    this.#names.delete(which);
+    this.#changed();
+    return removed;
+  }
+
+  /** Sends no new requests to an endpoint; those in flight go on. */
+  drainEndpoint(id: number, now?: number): void {
+    const [at, which] = [this.#time(now), number('id', id)];
+    guarded(() => this.#native.drainEndpoint(at, which));
+    this.#changed();
+  }
+
+  /** Takes a draining endpoint back into service. */
+  resumeEndpoint(id: number, now?: number): void {
+    const [at, which] = [this.#time(now), number('id', id)];
+    guarded(() => this.#native.resumeEndpoint(at, which));
+    this.#changed();
+  }
+
+  /** An endpoint reported its load. */
+  handleLoad(id: number, load: Load, now?: number): void {
+    const [at, which, report] = [this.#time(now), number('id', id), readLoad(load)];
+    guarded(() => this.#native.handleLoad(at, which, report));
+  }
+
+  /** An endpoint reported its LoRA adapters. */
+  handleAdapters(id: number, adapters: Adapters, now?: number): void {
+    const [at, which, { active, slots }] = [this.#time(now), number('id', id), readAdapters(adapters)];
+    guarded(() => this.#native.handleAdapters(at, which, active, slots));
+  }
+
+  /** An endpoint's engine published a change of its KV cache. */
+  handleKvEvent(id: number, event: KvEvent, now?: number): void {
+    const [at, which] = [this.#time(now), number('id', id)];
+    checkEvent(event);
+    switch (event.kind) {
+      case 'stored': {
+        const { blocks, parent, tokens, blockSize, model, adapter, cacheSalt } = event;
+        if (parent !== undefined && parent !== null && typeof parent !== 'bigint') {
+          throw typeError(`event.parent must be a bigint, got ${describe(parent)}`);
+        }
+        const names = readHashes('event.blocks', blocks);
+        const ids = tokens === undefined || tokens === null ? null : readTokenIds('event.tokens', tokens);
+        const size = number('event.blockSize', blockSize);
+        const [base, lora] = [optionalString('event.model', model), optionalString('event.adapter', adapter)];
+        const salt = optionalString('event.cacheSalt', cacheSalt);
+        return guarded(() => this.#native.handleStored(at, which, names, size, parent, ids, base, lora, salt));
+      }
+      case 'removed': {
+        const names = readHashes('event.blocks', event.blocks);
+        return guarded(() => this.#native.handleRemoved(at, which, names));
+      }
+      case 'cleared':
+        return guarded(() => this.#native.handleCleared(at, which));
+      default:
+        throw typeError(`event.kind must be 'stored', 'removed' or 'cleared', got ${describe((event as KvEvent).kind)}`);
+    }
+  }
+
+  // Looking in.
+
+  /** Counters and gauges as of the latest time that the scheduler was told. */
+  stats(): Stats {
+    return guarded(() => this.#native.stats());
+  }
+
+  /** The configuration, with the defaults. */
+  get config(): ResolvedConfig {
+    return guarded(() => this.#native.config) as ResolvedConfig;
+  }
+
+  /** How the endpoint was described; null if it is not in the pool. */
+  endpoint(id: number): Endpoint | null {
+    const which = number('id', id);
+    return guarded(() => this.#native.endpoint(which));
+  }
+
+  /** The id of the endpoint of that name; null if there is none. */
+  endpointNamed(name: string): number | null {
+    const which = string('name', name);
+    return guarded(() => this.#native.endpointNamed(which));
+  }
+
+  /** The endpoint that a request in flight is on; null if it is not. It may have left the pool. */
+  endpointOf(request: number): number | null {
+    const which = number('request', request);
+    return guarded(() => this.#native.endpointOf(which));
+  }
+
+  /** How many calls of `acquire` wait. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Whether it was closed. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Gives its memory back and refuses whoever waits. Every call after this is an error with the code `closed`. */
+  close(): void {
+    this.#closed = true;
+    this.#native.close();
+    this.#names.clear();
+    this.#waiting.close(closedError());
+  }
+
+  /** @internal */
+  nameOf(endpoint: number): string {
+    return this.#names.get(endpoint) ?? '';
+  }
+
+  /** Reads what a request asks for. Nothing of the caller's runs between this and the native call. */
+  #read(prompt: Prompt, options: PickOptions): Asked {
+    checkPick(options);
+    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, now } = options;
+    const asked: Asked = {
+      now: this.#time(now),
+      view: NOTHING,
+      bytes: 0,
+      model: optionalString('model', model) ?? '',
+      adapter: optionalString('adapter', adapter),
+      cacheSalt: optionalString('cacheSalt', cacheSalt),
+      session: optionalString('session', session),
+      flow: optionalString('flow', flow),
+      priority: optionalNumber('priority', priority) ?? 0,
+      deadline: optionalNumber('deadline', deadline),
+      expectedOutput: optionalNumber('expectedOutput', expectedOutput) ?? 0,
+      wishes: role === undefined && labels === undefined ? undefined : readWishes(role, labels),
+    };
+    if (typeof prompt === 'string' && this.#scorer === undefined) {
+      asked.view = scratch.write(prompt);
+      asked.bytes = scratch.written;
+      return asked;
+    }
+    const { view, bytes, blockSize, tokens } = readPrompt(prompt);
+    asked.view = view;
+    asked.bytes = bytes;
+    if (blockSize !== undefined) {
+      asked.wishes = { ...asked.wishes, blockSize, tokens };
+    }
+    return asked;
+  }
+
+  /** What the scorer says; null if there is nobody to ask about, or if it fails. */
+  #score(scorer: Scorer, a: Asked): Costs | null {
+    const columns = guarded(() =>
+      this.#native.candidates(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
+        a.deadline, a.expectedOutput, a.wishes));
+    try {
+      return score(scorer, columns, (endpoint) => this.nameOf(endpoint));
+    } catch (fault) {
+      this.#faults.report(fault);
+      return null;
+    }
+  }
+
+  /** The dispatch that the native part has written. */
+  #written(): Dispatch {
+    const numbers = this.#numbers;
+    const alternatives: number[] = [];
+    for (let at = 8; at < 8 + (numbers[7] as number); at += 1) {
+      alternatives.push(numbers[at] as number);
+    }
+    const endpoint = numbers[1] as number;
+    return {
+      kind: 'dispatch',
+      request: numbers[0] as number,
+      endpoint,
+      name: this.nameOf(endpoint),
+      alternatives,
+      promptTokens: numbers[2] as number,
+      cachedTokens: numbers[3] as number,
+      bestCachedTokens: numbers[4] as number,
+      cost: numbers[5] as number,
+      queuedMs: numbers[6] as number,
+    };
+  }
+
+  #time(now: number | undefined): number {
+    return number('now', now === undefined ? this.#clock() : now);
+  }
+
+  #changed(): void {
+    if (this.#waiting.size > 0) {
+      this.#waiting.wake();
+    }
+  }
+}
+
+/** A request as the native part takes it. */
+interface Asked {
+  readonly now: number;
+  view: NativePrompt['view'];
+  bytes: number;
+  readonly model: string;
+  readonly adapter: string | undefined;
+  readonly cacheSalt: string | undefined;
+  readonly session: string | undefined;
+  readonly flow: string | undefined;
+  readonly priority: number;
+  readonly deadline: number | undefined;
+  readonly expectedOutput: number;
+  wishes: Wishes | undefined;
+}
+
+const NOTHING = new Uint8Array(0);
+const scratch = new Scratch();
+const hostClock = (): number => performance.now();
+
+/** Runs a call of the native part; its errors become ours. */
+function guarded<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw translated(error);
+  }
+}
+
+function readWishes(role: unknown, given: PickOptions['labels'] | null): Wishes {
+  return {
+    role: optionalString('role', role),
+    labels: given === undefined || given === null ? undefined : flatLabels(given),
+  };
+}
+
+function optionalFunction<T>(name: string, value: T | undefined): T | undefined {
+  if (value !== undefined && typeof value !== 'function') {
+    throw typeError(`${name} must be a function, got ${describe(value)}`);
+  }
+  return value;
+}

@@ -1,0 +1,125 @@
+/**
+ * Reads the objects of callers: every field has a known name and the right type. Whether numbers fit is for the native
+ * part to say.
+ *
+ * What is read here is copied, so that nothing of the caller's runs during a native call.
+ */
+import { typeError } from './errors.js';
+
+/** What a field must be. */
+export type Kind = 'number' | 'integer' | 'string' | 'boolean' | 'strings' | 'labels';
+
+/** The fields of an object, by name. */
+export interface Shape {
+  readonly [field: string]: Kind | Shape;
+}
+
+/** The shape of `T`: a field that is missing here, or one too many, does not compile. */
+export type ShapeOf<T> = { readonly [K in keyof Required<T>]: Kind | ShapeOf<NonNullable<T[K]>> };
+
+/** As many models, labels or adapters as one object may list. */
+const MOST = 65_536;
+
+/** A copy of `value` with the fields of `shape`, without those that are null or undefined. */
+export function read<T>(
+  what: string,
+  shape: Shape,
+  value: unknown,
+  unknownField: (path: string) => Error = (path) => typeError(`${path} is not a known field`),
+  path = what,
+): T {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw typeError(`${path} must be an object, got ${describe(value)}`);
+  }
+  for (const name of Object.keys(value)) {
+    if (!Object.hasOwn(shape, name)) {
+      throw unknownField(`${path}.${name}`);
+    }
+  }
+  const copy: Record<string, unknown> = {};
+  for (const [name, kind] of Object.entries(shape)) {
+    const field = (value as Record<string, unknown>)[name];
+    if (field === undefined || field === null) {
+      continue;
+    }
+    const place = `${path}.${name}`;
+    copy[name] = typeof kind === 'string' ? one(place, kind, field) : read(what, kind, field, unknownField, place);
+  }
+  return copy as T;
+}
+
+function one(path: string, kind: Kind, value: unknown): unknown {
+  switch (kind) {
+    case 'integer':
+      return typeof value === 'bigint' ? value : number(path, value);
+    case 'strings':
+      return strings(path, value);
+    case 'labels':
+      return Object.fromEntries(labels(path, value));
+    default:
+      if (typeof value !== kind) {
+        throw typeError(`${path} must be a ${kind}, got ${describe(value)}`);
+      }
+      return value;
+  }
+}
+
+/** `value`, which must be a number. */
+export function number(path: string, value: unknown): number {
+  if (typeof value !== 'number') {
+    throw typeError(`${path} must be a number, got ${describe(value)}`);
+  }
+  return value;
+}
+
+/** `value`, which must be a string. */
+export function string(path: string, value: unknown): string {
+  if (typeof value !== 'string') {
+    throw typeError(`${path} must be a string, got ${describe(value)}`);
+  }
+  return value;
+}
+
+/** A copy of `value`, which must be a list of strings. */
+export function strings(path: string, value: unknown): string[] {
+  if (!Array.isArray(value)) {
+    throw typeError(`${path} must be an array of strings, got ${describe(value)}`);
+  }
+  few(path, value.length);
+  const copy: string[] = [];
+  for (let at = 0; at < value.length && at < MOST; at += 1) {
+    copy.push(string(`${path}[${at}]`, value[at]));
+  }
+  return copy;
+}
+
+/** The keys and values of `value`, which must be strings. */
+export function labels(path: string, value: unknown): [string, string][] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw typeError(`${path} must be an object of strings, got ${describe(value)}`);
+  }
+  const entries = Object.entries(value);
+  few(path, entries.length);
+  return entries.map(([key, label]) => [key, string(`${path}.${key}`, label)]);
+}
+
+/** What a value is, in an error message. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'object':
+      return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object';
+    case 'string':
+      return value.length > 40 ? 'a long string' : JSON.stringify(value);
+    case 'function':
+    case 'symbol':
+      return `a ${typeof value}`;
+    default:
+      return String(value);
+  }
+}
+
+function few(path: string, length: number): void {
+  if (length > MOST) {
+    throw typeError(`${path} lists ${length} entries; ${MOST} is the most`);
+  }
+}

@@ -1,0 +1,209 @@
+//! Rejections and explanations.
+
+use napi_derive::napi;
+use slotwise::{Dispatch, Exclusion};
+
+use crate::number::millis;
+
+/// Numbers that the caller reads when the call has returned: cheaper than an object.
+pub type Numbers<'a> = &'a mut [f64];
+
+/// Where in the numbers of a dispatch the alternatives begin; before them stand request, endpoint, promptTokens,
+/// cachedTokens, bestCachedTokens, cost, queuedMs and how many alternatives there are.
+const ALTERNATIVES: usize = 8;
+
+/// Writes a dispatch into `numbers`: as many alternatives as fit.
+pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
+    let fit = dispatch.alternatives.len().min(numbers.len().saturating_sub(ALTERNATIVES));
+    let head = [
+        dispatch.request.as_u64() as f64,
+        dispatch.endpoint.as_u64() as f64,
+        dispatch.prompt_tokens.into(),
+        dispatch.cached_tokens.into(),
+        dispatch.best_cached_tokens.into(),
+        dispatch.cost.get(),
+        millis(dispatch.queued),
+        fit as f64,
+    ];
+    let alternatives = dispatch.alternatives[..fit].iter().map(|id| id.as_u64() as f64);
+    for (place, number) in numbers.iter_mut().zip(head.into_iter().chain(alternatives)) {
+        *place = number;
+    }
+}
+
+/// The request does not go. Nothing was reserved.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct Rejected {
+    /// Tells it from a dispatch.
+    #[napi(ts_type = "'rejected'")]
+    pub kind: &'static str,
+    /// Why.
+    #[napi(
+        ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed'"
+    )]
+    pub reason: &'static str,
+    /// The HTTP status that says it best.
+    pub http_status: u16,
+    /// Milliseconds after which another try may be worth it, if that can be told.
+    pub retry_after_ms: Option<f64>,
+    /// The reason in words.
+    pub message: String,
+}
+
+/// What a pick would decide, and what every endpoint would cost, term by term.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct Explanation {
+    /// Where the request would go; null if it would not.
+    pub endpoint: Option<f64>,
+    /// Why it would not go; null if it would.
+    pub rejected: Option<Rejected>,
+    /// Tokens of the prompt: counted, or estimated from text.
+    pub prompt_tokens: u32,
+    /// The most that any endpoint of the pool is expected to find in its cache.
+    pub best_cached_tokens: u32,
+    /// Every endpoint: first those that could have the request, best first, then the others by their ids.
+    pub candidates: Vec<Candidate>,
+    /// The same as a table, for people.
+    pub table: String,
+}
+
+/// One endpoint, as the request sees it. Times are seconds.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct Candidate {
+    /// The endpoint.
+    pub endpoint: f64,
+    /// Its name.
+    pub name: String,
+    /// Why it cannot have the request, if so.
+    #[napi(ts_type = "'not_served' | 'draining' | 'too_large' | 'too_late' | 'full' | null")]
+    pub excluded: Option<&'static str>,
+    /// Prompt tokens that it is expected to find in its cache.
+    pub cached_tokens: u32,
+    /// Predicted seconds to the first token.
+    pub first_token_in: f64,
+    /// The cost, term by term.
+    pub terms: Terms,
+    /// Their sum, in seconds.
+    pub cost: f64,
+}
+
+/// The cost of one endpoint for one request, term by term, in seconds, with the prices already on.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct Terms {
+    /// Booked prefill before my turn.
+    pub queue: f64,
+    /// Waiting for room in the KV cache.
+    pub room: f64,
+    /// My own prefill.
+    pub prefill: f64,
+    /// What others must compute again because of me.
+    pub eviction: f64,
+    /// The share of the KV cache that is in use with me.
+    pub kv: f64,
+    /// Running answers that stand still while I prefill.
+    pub decode: f64,
+    /// Loading adapters.
+    pub adapter: f64,
+    /// Time until an endpoint that failed is trusted again.
+    pub recovery: f64,
+}
+
+/// The endpoints that could have a request, column by column.
+#[napi(object, object_from_js = false)]
+#[expect(missing_debug_implementations, reason = "a typed array has none")]
+pub struct Columns {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// How many endpoints there are.
+    pub rows: u32,
+    /// One column after the other: endpoint, cachedTokens, firstTokenIn, queue, room, prefill, eviction, kv, decode,
+    /// adapter, recovery, cost.
+    #[napi(ts_type = "Float64Array")]
+    pub numbers: napi::bindgen_prelude::Float64Array,
+}
+
+impl From<slotwise::Rejected> for Rejected {
+    fn from(rejected: slotwise::Rejected) -> Self {
+        Self {
+            kind: "rejected",
+            reason: rejected.reason.code(),
+            http_status: rejected.http_status(),
+            retry_after_ms: rejected.retry_after.map(millis),
+            message: rejected.to_string(),
+        }
+    }
+}
+
+impl From<slotwise::Explanation> for Explanation {
+    fn from(explanation: slotwise::Explanation) -> Self {
+        let table = explanation.to_string();
+        let (endpoint, rejected) = match explanation.verdict {
+            Ok(endpoint) => (Some(endpoint.as_u64() as f64), None),
+            Err(rejected) => (None, Some(rejected.into())),
+        };
+        Self {
+            endpoint,
+            rejected,
+            prompt_tokens: explanation.prompt_tokens,
+            best_cached_tokens: explanation.best_cached_tokens,
+            candidates: explanation.candidates.into_iter().map(Candidate::from).collect(),
+            table,
+        }
+    }
+}
+
+impl From<slotwise::Candidate> for Candidate {
+    fn from(candidate: slotwise::Candidate) -> Self {
+        Self {
+            endpoint: candidate.endpoint.as_u64() as f64,
+            name: candidate.name,
+            excluded: candidate.excluded.map(Exclusion::code),
+            cached_tokens: candidate.cached_tokens,
+            first_token_in: candidate.first_token_in.get(),
+            terms: candidate.terms.into(),
+            cost: candidate.cost.get(),
+        }
+    }
+}
+
+impl From<slotwise::Terms> for Terms {
+    fn from(terms: slotwise::Terms) -> Self {
+        Self {
+            queue: terms.queue.get(),
+            room: terms.room.get(),
+            prefill: terms.prefill.get(),
+            eviction: terms.eviction.get(),
+            kv: terms.kv.get(),
+            decode: terms.decode.get(),
+            adapter: terms.adapter.get(),
+            recovery: terms.recovery.get(),
+        }
+    }
+}
+
+impl From<slotwise::Explanation> for Columns {
+    fn from(explanation: slotwise::Explanation) -> Self {
+        let rows: Vec<slotwise::Candidate> =
+            explanation.candidates.into_iter().filter(|candidate| candidate.excluded.is_none()).collect();
+        let columns: [fn(&slotwise::Candidate) -> f64; 12] = [
+            |row| row.endpoint.as_u64() as f64,
+            |row| row.cached_tokens.into(),
+            |row| row.first_token_in.get(),
+            |row| row.terms.queue.get(),
+            |row| row.terms.room.get(),
+            |row| row.terms.prefill.get(),
+            |row| row.terms.eviction.get(),
+            |row| row.terms.kv.get(),
+            |row| row.terms.decode.get(),
+            |row| row.terms.adapter.get(),
+            |row| row.terms.recovery.get(),
+            |row| row.cost.get(),
+        ];
+        let numbers: Vec<f64> = columns.iter().flat_map(|column| rows.iter().map(column)).collect();
+        Self { prompt_tokens: explanation.prompt_tokens, rows: rows.len() as u32, numbers: numbers.into() }
+    }
+}

@@ -1,0 +1,250 @@
+//! What a scheduler may use, assume and charge.
+
+use napi::bindgen_prelude::{BigInt, Either};
+use napi_derive::napi;
+
+use crate::error::Unfit;
+use crate::number::{MAX_SAFE, bits, duration, exact, finite, millis, positive, size};
+
+/// The configuration of a scheduler. Everything has a default; everything that grows has a limit here.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct Config {
+    /// Keys all hashes: a whole number, or a bigint of up to 64 bits. Keep it secret where clients could gain from
+    /// collisions, and equal where gateways compare. 0 unless told.
+    pub seed: Option<Either<f64, BigInt>>,
+    /// Endpoints in the pool. 65,536 unless told.
+    pub max_endpoints: Option<f64>,
+    /// Requests in flight, over the whole pool. 1,048,576 unless told.
+    pub max_in_flight: Option<f64>,
+    /// Blocks of prompts in flight that are remembered until their requests end, 8 bytes each. Beyond them, requests go
+    /// on, and what they leave in caches is noted less exactly. 16,777,216 unless told.
+    pub max_in_flight_blocks: Option<f64>,
+    /// Blocks of a prompt that are tracked; what comes after them counts as not cached. 65,536 unless told.
+    pub max_prompt_blocks: Option<f64>,
+    /// Models whose bytes per token are learned. 1,024 unless told.
+    pub max_models: Option<f64>,
+    /// What is remembered of the endpoints' caches.
+    pub index: Option<IndexLimits>,
+    /// Tokens that fit into the KV cache of an endpoint that does not say. 400,000 unless told.
+    pub kv_capacity: Option<f64>,
+    /// Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
+    /// 0.97 unless told.
+    pub kv_limit: Option<f64>,
+    /// LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in. 4 unless told.
+    pub adapter_slots: Option<f64>,
+    /// Milliseconds that an endpoint that does not say takes to load an adapter. 300 unless told.
+    pub adapter_load_ms: Option<f64>,
+    /// What a prompt costs an endpoint that does not say.
+    pub prefill: Option<PrefillCost>,
+    /// Whether each endpoint's speed is learned from its first tokens. True unless told.
+    pub learn_speed: Option<bool>,
+    /// Milliseconds after which little is left of the confidence in a load report. 5,000 unless told.
+    pub report_lifetime_ms: Option<f64>,
+    /// Milliseconds for which requests are held off from an endpoint that failed, at first; zero never holds any off.
+    /// 1,000 unless told.
+    pub hold_off_ms: Option<f64>,
+    /// Milliseconds for which they are held off at most: each failed trial doubles the time. 60,000 unless told.
+    pub hold_off_limit_ms: Option<f64>,
+    /// The prices of the default profile.
+    pub weights: Option<CostWeights>,
+    /// Fallbacks that a dispatch names besides the endpoint. 2 unless told.
+    pub alternatives: Option<f64>,
+    /// Requests of negative priority are refused while even the best endpoint has more milliseconds than this booked
+    /// before them. 1,000 unless told.
+    pub shed_above_ms: Option<f64>,
+}
+
+/// What the index of caches may grow to, and how long it remembers.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct IndexLimits {
+    /// Entries over the whole pool: an endpoint and a block that it holds are one, and an engine's name for a block is
+    /// another. 100 to 220 bytes each. 16,777,216 unless told.
+    pub entries: Option<f64>,
+    /// Blocks used within this many milliseconds belong to an endpoint's warm working set. 90,000 unless told.
+    pub warm_window_ms: Option<f64>,
+    /// Milliseconds that an engine that publishes events has after a first token to confirm the prompt's blocks.
+    /// 2,000 unless told.
+    pub confirm_within_ms: Option<f64>,
+}
+
+/// The time that an idle, otherwise average server needs to read a prompt. All lengths are seconds.
+#[napi(object)]
+#[derive(Clone, Debug, Default)]
+pub struct PrefillCost {
+    /// Seconds for each token computed. 23e-6, an 8B model on one H100, unless told.
+    pub per_token: Option<f64>,
+    /// Seconds for each pair of a token computed and a token that it attends to. 1.33e-9 unless told.
+    pub per_pair: Option<f64>,
+    /// Seconds that a step of the engine takes whatever is in it. 0.0025 unless told.
+    pub per_step: Option<f64>,
+    /// Seconds that a step's matrix work takes at least: reading the weights once. 0.0064 unless told.
+    pub min_step: Option<f64>,
+    /// Tokens that the engine computes in a step (`max_num_batched_tokens`). 2,048 unless told.
+    pub chunk: Option<f64>,
+}
+
+/// The prices of the default profile.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct CostWeights {
+    /// Price of a second of waiting for my turn. 1 unless told.
+    pub queue: Option<f64>,
+    /// Price of a second of waiting for room in a full KV cache. 1 unless told.
+    pub room: Option<f64>,
+    /// Price of a second of my own prefill. 2 unless told.
+    pub prefill: Option<f64>,
+    /// Price of a second that others must spend on recomputing what I evict. 4 unless told.
+    pub eviction: Option<f64>,
+    /// Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
+    /// 0.7 unless told.
+    pub eviction_onset: Option<f64>,
+    /// Price of the whole KV cache, in seconds; a request pays for the share that is in use with it. 4 unless told.
+    pub kv: Option<f64>,
+    /// Price of delaying one running answer by a second. 0.03 unless told.
+    pub decode: Option<f64>,
+    /// Seconds of prefill that the decode term counts at most. 2 unless told.
+    pub decode_cap: Option<f64>,
+    /// Price of a second of loading adapters. 1 unless told.
+    pub adapter: Option<f64>,
+}
+
+/// Sets what was given, and leaves the rest.
+macro_rules! set {
+    ($($place:expr => $given:expr, $read:expr, $field:literal;)+) => {
+        $(if let Some(given) = $given {
+            $place = $read($field, given)?.into();
+        })+
+    };
+}
+
+impl TryFrom<Config> for slotwise::Config {
+    type Error = Unfit;
+
+    fn try_from(given: Config) -> Result<Self, Unfit> {
+        let mut config = Self::default();
+        set! {
+            config.seed => given.seed, seed, "seed";
+            config.max_endpoints => given.max_endpoints, size, "maxEndpoints";
+            config.max_in_flight => given.max_in_flight, size, "maxInFlight";
+            config.max_in_flight_blocks => given.max_in_flight_blocks, size, "maxInFlightBlocks";
+            config.max_prompt_blocks => given.max_prompt_blocks, size, "maxPromptBlocks";
+            config.max_models => given.max_models, size, "maxModels";
+            config.kv_capacity => given.kv_capacity, positive, "kvCapacity";
+            config.kv_limit => given.kv_limit, finite, "kvLimit";
+            config.adapter_slots => given.adapter_slots, positive, "adapterSlots";
+            config.adapter_load => given.adapter_load_ms, duration, "adapterLoadMs";
+            config.report_lifetime => given.report_lifetime_ms, duration, "reportLifetimeMs";
+            config.hold_off => given.hold_off_ms, duration, "holdOffMs";
+            config.hold_off_limit => given.hold_off_limit_ms, duration, "holdOffLimitMs";
+            config.alternatives => given.alternatives, size, "alternatives";
+            config.shed_above => given.shed_above_ms, duration, "shedAboveMs";
+        }
+        if let Some(learn) = given.learn_speed {
+            config.learn_speed = learn;
+        }
+        if let Some(cost) = given.prefill {
+            config.prefill = cost.over(config.prefill)?;
+        }
+        let (index, limits) = (&mut config.index, given.index.unwrap_or_default());
+        set! {
+            index.entries => limits.entries, size, "index.entries";
+            index.warm_window => limits.warm_window_ms, duration, "index.warmWindowMs";
+            index.confirm_within => limits.confirm_within_ms, duration, "index.confirmWithinMs";
+        }
+        let (weights, prices) = (&mut config.weights, given.weights.unwrap_or_default());
+        set! {
+            weights.queue => prices.queue, finite, "weights.queue";
+            weights.room => prices.room, finite, "weights.room";
+            weights.prefill => prices.prefill, finite, "weights.prefill";
+            weights.eviction => prices.eviction, finite, "weights.eviction";
+            weights.eviction_onset => prices.eviction_onset, finite, "weights.evictionOnset";
+            weights.kv => prices.kv, finite, "weights.kv";
+            weights.decode => prices.decode, finite, "weights.decode";
+            weights.decode_cap => prices.decode_cap, finite, "weights.decodeCap";
+            weights.adapter => prices.adapter, finite, "weights.adapter";
+        }
+        Ok(config)
+    }
+}
+
+impl PrefillCost {
+    /// What was given, over `base` for the rest. Whether it is a cost at all is for the core to say.
+    pub(crate) fn over(self, base: slotwise::PrefillCost) -> Result<slotwise::PrefillCost, Unfit> {
+        let mut cost = base;
+        set! {
+            cost.per_token => self.per_token, finite, "prefill.perToken";
+            cost.per_pair => self.per_pair, finite, "prefill.perPair";
+            cost.per_step => self.per_step, finite, "prefill.perStep";
+            cost.min_step => self.min_step, finite, "prefill.minStep";
+            cost.chunk => self.chunk, positive, "prefill.chunk";
+        }
+        Ok(cost)
+    }
+}
+
+impl From<slotwise::PrefillCost> for PrefillCost {
+    fn from(cost: slotwise::PrefillCost) -> Self {
+        Self {
+            per_token: Some(cost.per_token.get()),
+            per_pair: Some(cost.per_pair.get()),
+            per_step: Some(cost.per_step.get()),
+            min_step: Some(cost.min_step.get()),
+            chunk: Some(cost.chunk.get().into()),
+        }
+    }
+}
+
+impl From<&slotwise::Config> for Config {
+    fn from(config: &slotwise::Config) -> Self {
+        let (index, weights) = (&config.index, &config.weights);
+        let seed = match config.seed as f64 {
+            small if small <= MAX_SAFE => Either::A(small),
+            _ => Either::B(config.seed.into()),
+        };
+        Self {
+            seed: Some(seed),
+            max_endpoints: Some(config.max_endpoints as f64),
+            max_in_flight: Some(config.max_in_flight as f64),
+            max_in_flight_blocks: Some(config.max_in_flight_blocks as f64),
+            max_prompt_blocks: Some(config.max_prompt_blocks as f64),
+            max_models: Some(config.max_models as f64),
+            index: Some(IndexLimits {
+                entries: Some(index.entries as f64),
+                warm_window_ms: Some(millis(index.warm_window)),
+                confirm_within_ms: Some(millis(index.confirm_within)),
+            }),
+            kv_capacity: Some(config.kv_capacity.get().into()),
+            kv_limit: Some(config.kv_limit),
+            adapter_slots: Some(config.adapter_slots.get().into()),
+            adapter_load_ms: Some(millis(config.adapter_load)),
+            prefill: Some(config.prefill.into()),
+            learn_speed: Some(config.learn_speed),
+            report_lifetime_ms: Some(millis(config.report_lifetime)),
+            hold_off_ms: Some(millis(config.hold_off)),
+            hold_off_limit_ms: Some(millis(config.hold_off_limit)),
+            weights: Some(CostWeights {
+                queue: Some(weights.queue),
+                room: Some(weights.room),
+                prefill: Some(weights.prefill),
+                eviction: Some(weights.eviction),
+                eviction_onset: Some(weights.eviction_onset),
+                kv: Some(weights.kv.get()),
+                decode: Some(weights.decode),
+                decode_cap: Some(weights.decode_cap.get()),
+                adapter: Some(weights.adapter),
+            }),
+            alternatives: Some(config.alternatives as f64),
+            shed_above_ms: Some(millis(config.shed_above)),
+        }
+    }
+}
+
+/// A seed of up to 64 bits.
+fn seed(field: &str, given: Either<f64, BigInt>) -> Result<u64, Unfit> {
+    match given {
+        Either::A(number) => exact(field, number),
+        Either::B(big) => bits(field, &big),
+    }
+}

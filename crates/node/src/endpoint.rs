@@ -1,0 +1,162 @@
+//! What endpoints are, and what they say about their load.
+
+use std::collections::{BTreeMap, HashMap};
+
+use napi_derive::napi;
+use slotwise::{EvictionOrder, Failure, Role};
+
+use crate::config::PrefillCost;
+use crate::error::Unfit;
+use crate::number::{count, duration, finite, instant, millis, positive};
+
+/// A model server that requests can be sent to: its name, and what it can do.
+#[napi(object)]
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its name, unique in the pool. A URL is a good one.
+    pub name: String,
+    /// Base models that it serves; none means: whatever is asked for.
+    pub models: Option<Vec<String>>,
+    /// Labels that requests can ask for.
+    pub labels: Option<HashMap<String, String>>,
+    /// Which stages it runs. `'unified'` unless told.
+    #[napi(ts_type = "'unified' | 'prefill' | 'decode'")]
+    pub role: Option<String>,
+    /// Tokens that fit into its KV cache; the configuration's unless told.
+    pub kv_capacity: Option<f64>,
+    /// Tokens in one of its cache blocks. 16 unless told.
+    pub block_size: Option<f64>,
+    /// Requests that it may have at once; no limit unless told.
+    pub max_in_flight: Option<f64>,
+    /// LoRA adapters that fit side by side; the configuration's unless told.
+    pub adapter_slots: Option<f64>,
+    /// Milliseconds that it takes to load an adapter; the configuration's unless told.
+    pub adapter_load_ms: Option<f64>,
+    /// What a prompt costs its hardware; the configuration's unless told.
+    pub prefill: Option<PrefillCost>,
+    /// In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told.
+    #[napi(ts_type = "'tail_first' | 'head_first'")]
+    pub eviction: Option<String>,
+}
+
+/// An endpoint that has left the pool.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct RemovedEndpoint {
+    /// How it was described.
+    pub endpoint: Endpoint,
+    /// The requests that are still on it. Complete, fail or cancel them as ever.
+    pub in_flight: Vec<f64>,
+}
+
+/// What an endpoint says about its load, scraped or pushed. Leave out what it does not say.
+#[napi(object)]
+#[derive(Debug)]
+pub struct Load {
+    /// Requests in its queue.
+    pub waiting: Option<f64>,
+    /// Requests that it works on.
+    pub running: Option<f64>,
+    /// Share of its KV cache that live requests use, in `[0, 1]`.
+    pub kv_usage: Option<f64>,
+    /// When the engine took the sample, in milliseconds on the scheduler's clock; now unless told.
+    pub sampled_at: Option<f64>,
+}
+
+const ROLES: [(&str, Role); 3] =
+    [("unified", Role::Unified), ("prefill", Role::Prefill), ("decode", Role::Decode)];
+
+const EVICTION_ORDERS: [(&str, EvictionOrder); 2] =
+    [("tail_first", EvictionOrder::TailFirst), ("head_first", EvictionOrder::HeadFirst)];
+
+const FAILURES: [(&str, Failure); 3] =
+    [("unreachable", Failure::Unreachable), ("engine", Failure::Engine), ("timeout", Failure::Timeout)];
+
+/// The stages that `word` names.
+pub(crate) fn role(word: &str) -> Result<Role, Unfit> {
+    named("role", word, &ROLES)
+}
+
+/// The failure that `word` names.
+pub(crate) fn failure(word: &str) -> Result<Failure, Unfit> {
+    named("failure", word, &FAILURES)
+}
+
+fn named<T: Copy>(field: &str, word: &str, words: &[(&str, T)]) -> Result<T, Unfit> {
+    words.iter().find(|(name, _)| *name == word).map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let known: Vec<String> = words.iter().map(|(name, _)| format!("'{name}'")).collect();
+        Unfit::word(field, known.join(" or "), word)
+    })
+}
+
+/// The word for `meaning`; none for one that this package does not know yet.
+fn word_for<T: PartialEq>(meaning: &T, words: &[(&str, T)]) -> Option<String> {
+    words.iter().find(|(_, known)| known == meaning).map(|(word, _)| (*word).into())
+}
+
+impl Endpoint {
+    /// The core's description.
+    pub(crate) fn described(self) -> Result<slotwise::Endpoint, Unfit> {
+        let mut endpoint = slotwise::Endpoint::new(self.name);
+        endpoint.models = self.models.unwrap_or_default();
+        endpoint.labels = self.labels.unwrap_or_default().into_iter().collect::<BTreeMap<_, _>>();
+        if let Some(word) = self.role {
+            endpoint.role = role(&word)?;
+        }
+        if let Some(tokens) = self.block_size {
+            endpoint.block_size = positive("blockSize", tokens)?;
+        }
+        if let Some(word) = self.eviction {
+            endpoint.eviction = named("eviction", &word, &EVICTION_ORDERS)?;
+        }
+        let given = |field, value: Option<f64>| value.map(|value| positive(field, value)).transpose();
+        endpoint.kv_capacity = given("kvCapacity", self.kv_capacity)?;
+        endpoint.max_in_flight = given("maxInFlight", self.max_in_flight)?;
+        endpoint.adapter_slots = given("adapterSlots", self.adapter_slots)?;
+        endpoint.adapter_load = self.adapter_load_ms.map(|ms| duration("adapterLoadMs", ms)).transpose()?;
+        endpoint.prefill = self.prefill.map(|cost| cost.over(slotwise::PrefillCost::default())).transpose()?;
+        Ok(endpoint)
+    }
+}
+
+impl From<&slotwise::Endpoint> for Endpoint {
+    fn from(endpoint: &slotwise::Endpoint) -> Self {
+        Self {
+            name: endpoint.name.clone(),
+            models: Some(endpoint.models.clone()),
+            labels: Some(endpoint.labels.clone().into_iter().collect()),
+            role: word_for(&endpoint.role, &ROLES),
+            kv_capacity: endpoint.kv_capacity.map(|tokens| tokens.get().into()),
+            block_size: Some(endpoint.block_size.get().into()),
+            max_in_flight: endpoint.max_in_flight.map(|requests| requests.get().into()),
+            adapter_slots: endpoint.adapter_slots.map(|slots| slots.get().into()),
+            adapter_load_ms: endpoint.adapter_load.map(millis),
+            prefill: endpoint.prefill.map(PrefillCost::from),
+            eviction: word_for(&endpoint.eviction, &EVICTION_ORDERS),
+        }
+    }
+}
+
+impl From<slotwise::RemovedEndpoint> for RemovedEndpoint {
+    fn from(removed: slotwise::RemovedEndpoint) -> Self {
+        Self {
+            endpoint: (&removed.endpoint).into(),
+            in_flight: removed.in_flight.iter().map(|id| id.as_u64() as f64).collect(),
+        }
+    }
+}
+
+impl TryFrom<Load> for slotwise::Load {
+    type Error = Unfit;
+
+    fn try_from(given: Load) -> Result<Self, Unfit> {
+        let mut load = Self::default();
+        load.waiting = given.waiting.map(|requests| count("waiting", requests)).transpose()?;
+        load.running = given.running.map(|requests| count("running", requests)).transpose()?;
+        load.sampled_at = given.sampled_at.map(|at| instant("sampledAt", at)).transpose()?;
+        match given.kv_usage {
+            Some(share) => Ok(load.kv_usage(finite("kvUsage", share)?)),
+            None => Ok(load),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Errors to exceptions that keep their kind.
+//!
+//! An exception's `code` is `Kind:code`, and `Kind:code:field` where a field is to blame. The package's own layer turns
+//! it into the class called `Kind`, with the core's `code`.
+
+use std::fmt;
+
+use slotwise::{ConfigError, EndpointError, KvEventError, RedirectError, UnknownEndpoint, UnknownRequest};
+
+/// What every call gives.
+pub type Result<T> = std::result::Result<T, napi::Error<Kind>>;
+
+/// The kind of an error, as JavaScript sees it.
+#[derive(Debug)]
+pub struct Kind(String);
+
+impl AsRef<str> for Kind {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The scheduler was closed.
+pub(crate) fn closed() -> napi::Error<Kind> {
+    napi::Error::new(Kind("SlotwiseError:closed".into()), "the scheduler is closed")
+}
+
+/// An error of the core as the exception that stands for it.
+pub(crate) fn thrown<E: Named>(error: E) -> napi::Error<Kind> {
+    napi::Error::new(Kind(format!("{}:{}", E::KIND, error.code())), error.to_string())
+}
+
+/// A configuration that the core refuses, with the field as JavaScript spells it.
+pub(crate) fn invalid_config(error: ConfigError) -> napi::Error<Kind> {
+    let field = camel_case(error.field);
+    let message = format!("{field} {}", error.expected);
+    napi::Error::new(Kind(format!("ConfigError:{}:{field}", error.code())), message)
+}
+
+/// An error of the core that has a class of its own.
+pub(crate) trait Named: fmt::Display {
+    /// The name of the class.
+    const KIND: &'static str;
+
+    fn code(&self) -> &'static str;
+}
+
+macro_rules! named {
+    ($($error:ty => $kind:literal),+ $(,)?) => {
+        $(impl Named for $error {
+            const KIND: &'static str = $kind;
+
+            fn code(&self) -> &'static str {
+                self.code()
+            }
+        })+
+    };
+}
+
+named! {
+    EndpointError => "EndpointError",
+    UnknownEndpoint => "UnknownEndpointError",
+    UnknownRequest => "UnknownRequestError",
+    RedirectError => "RedirectError",
+    KvEventError => "KvEventError",
+}
+
+/// A value that cannot be used: the field, and what it must be.
+#[derive(Debug)]
+pub struct Unfit {
+    field: String,
+    expected: String,
+    kind: &'static str,
+}
+
+impl Unfit {
+    /// A number out of its range.
+    pub(crate) fn range(field: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        Self { field: field.into(), expected: format!("must be {expected}, got {got}"), kind: "RangeError" }
+    }
+
+    /// A word that means nothing.
+    pub(crate) fn word(field: &str, expected: impl fmt::Display, got: &str) -> Self {
+        Self { field: field.into(), expected: format!("must be {expected}, got {got:?}"), kind: "TypeError" }
+    }
+
+    /// The same as a mistake in the configuration.
+    pub(crate) fn in_config(self) -> napi::Error<Kind> {
+        let kind = Kind(format!("ConfigError:config:{}", self.field));
+        napi::Error::new(kind, format!("{} {}", self.field, self.expected))
+    }
+}
+
+impl From<Unfit> for napi::Error<Kind> {
+    fn from(unfit: Unfit) -> Self {
+        let kind = Kind(format!("{}:invalid:{}", unfit.kind, unfit.field));
+        Self::new(kind, format!("{} {}", unfit.field, unfit.expected))
+    }
+}
+
+/// `weights.decode_cap` as `weights.decodeCap`. Lengths of time carry their unit in JavaScript, but the core never finds
+/// fault with one.
+fn camel_case(path: &str) -> String {
+    let mut camel = String::with_capacity(path.len());
+    let mut upper = false;
+    for letter in path.chars() {
+        match letter {
+            '_' => upper = true,
+            _ if upper => {
+                camel.push(letter.to_ascii_uppercase());
+                upper = false;
+            }
+            _ => camel.push(letter),
+        }
+    }
+    camel
+}

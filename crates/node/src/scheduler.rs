@@ -1,0 +1,407 @@
+//! The calls. Each converts, asks the core and converts back.
+#![expect(clippy::too_many_arguments, reason = "one object for all would cost a microsecond")]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use napi::bindgen_prelude::BigInt;
+use napi_derive::napi;
+use slotwise::{AdapterState, EngineHash, KvEvent, Seconds, StoredBlocks, Usage};
+
+use crate::answer::{Columns, Explanation, Numbers, Rejected, write_dispatch};
+use crate::config::Config;
+use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure};
+use crate::error::{Result, closed, invalid_config, thrown};
+use crate::number::{bits, count, endpoint_id, instant, positive, request_id};
+use crate::request::{Asked, Hashes, Prompt, TokenIds, Wishes};
+
+/// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
+#[napi]
+#[derive(Debug)]
+pub struct NativeScheduler {
+    /// None once it is closed. The cell is never borrowed while JavaScript runs.
+    core: RefCell<Option<slotwise::Scheduler>>,
+}
+
+impl NativeScheduler {
+    fn with<T>(&self, call: impl FnOnce(&mut slotwise::Scheduler) -> Result<T>) -> Result<T> {
+        call(self.core.borrow_mut().as_mut().ok_or_else(closed)?)
+    }
+}
+
+#[napi]
+impl NativeScheduler {
+    /// A scheduler with no endpoints.
+    #[napi(constructor)]
+    pub fn new(config: Config) -> Result<Self> {
+        let config = slotwise::Config::try_from(config).map_err(|unfit| unfit.in_config())?;
+        let core = slotwise::Scheduler::new(config).map_err(invalid_config)?;
+        Ok(Self { core: RefCell::new(Some(core)) })
+    }
+
+    /// Gives its memory back.
+    #[napi]
+    pub fn close(&self) {
+        self.core.take();
+    }
+
+    /// The whole configuration.
+    #[napi(getter)]
+    pub fn config(&self) -> Result<Config> {
+        self.with(|core| Ok(core.config().into()))
+    }
+
+    /// How an endpoint was described.
+    #[napi]
+    pub fn endpoint(&self, endpoint: f64) -> Result<Option<Endpoint>> {
+        let id = endpoint_id("endpoint", endpoint)?;
+        self.with(|core| Ok(core.endpoint(id).map(Endpoint::from)))
+    }
+
+    /// The endpoint of that name.
+    #[napi]
+    pub fn endpoint_named(&self, name: String) -> Result<Option<f64>> {
+        self.with(|core| Ok(core.endpoint_named(&name).map(|id| id.as_u64() as f64)))
+    }
+
+    /// The endpoint that a request in flight is on.
+    #[napi]
+    pub fn endpoint_of(&self, request: f64) -> Result<Option<f64>> {
+        let id = request_id(request)?;
+        self.with(|core| Ok(core.endpoint_of(id).map(|id| id.as_u64() as f64)))
+    }
+
+    /// Counters and gauges.
+    #[napi]
+    pub fn stats(&self) -> Result<crate::stats::Stats> {
+        self.with(|core| Ok(core.stats().into()))
+    }
+
+    // News from the world.
+
+    /// Adds an endpoint.
+    #[napi]
+    pub fn add_endpoint(&self, now: f64, endpoint: Endpoint) -> Result<f64> {
+        let now = instant("now", now)?;
+        self.with(|core| {
+            let endpoint = endpoint.described()?;
+            core.add_endpoint(now, endpoint).map(|id| id.as_u64() as f64).map_err(thrown)
+        })
+    }
+
+    /// Describes an endpoint anew.
+    #[napi]
+    pub fn update_endpoint(&self, now: f64, endpoint: f64, description: Endpoint) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| {
+            let description = description.described()?;
+            core.update_endpoint(now, id, description).map_err(thrown)
+        })
+    }
+
+    /// Takes an endpoint out of the pool.
+    #[napi]
+    pub fn remove_endpoint(&self, now: f64, endpoint: f64) -> Result<RemovedEndpoint> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| core.remove_endpoint(now, id).map(RemovedEndpoint::from).map_err(thrown))
+    }
+
+    /// Sends no new requests to an endpoint.
+    #[napi]
+    pub fn drain_endpoint(&self, now: f64, endpoint: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| core.drain_endpoint(now, id).map_err(thrown))
+    }
+
+    /// Takes a draining endpoint back into service.
+    #[napi]
+    pub fn resume_endpoint(&self, now: f64, endpoint: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| core.resume_endpoint(now, id).map_err(thrown))
+    }
+
+    /// An endpoint reported its load.
+    #[napi]
+    pub fn handle_load(&self, now: f64, endpoint: f64, load: Load) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let load = slotwise::Load::try_from(load)?;
+        self.with(|core| core.handle_load(now, id, load).map_err(thrown))
+    }
+
+    /// An endpoint reported its LoRA adapters.
+    #[napi]
+    pub fn handle_adapters(&self, now: f64, endpoint: f64, active: Vec<String>, slots: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let active: Vec<&str> = active.iter().map(String::as_str).collect();
+        let state = AdapterState::active(&active).slots(count("slots", slots)?);
+        self.with(|core| core.handle_adapters(now, id, state).map_err(thrown))
+    }
+
+    /// An engine stored blocks.
+    #[napi]
+    pub fn handle_stored(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "BigUint64Array")] blocks: Hashes<'_>,
+        block_size: f64,
+        parent: Option<BigInt>,
+        #[napi(ts_arg_type = "Uint32Array | undefined | null")] tokens: Option<TokenIds<'_>>,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let blocks = engine_hashes(blocks);
+        let mut stored = StoredBlocks::new(&blocks, positive("blockSize", block_size)?);
+        stored.parent = parent.map(|name| bits("parent", &name).map(EngineHash)).transpose()?;
+        stored.tokens = tokens;
+        (stored.model, stored.adapter) = (model.as_deref(), adapter.as_deref());
+        stored.cache_salt = cache_salt.as_deref();
+        self.with(|core| core.handle_kv_event(now, id, KvEvent::Stored(stored)).map_err(thrown))
+    }
+
+    /// An engine removed blocks.
+    #[napi]
+    pub fn handle_removed(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "BigUint64Array")] blocks: Hashes<'_>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let blocks = engine_hashes(blocks);
+        self.with(|core| core.handle_kv_event(now, id, KvEvent::Removed(&blocks)).map_err(thrown))
+    }
+
+    /// An engine cleared its cache.
+    #[napi]
+    pub fn handle_cleared(&self, now: f64, endpoint: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| core.handle_kv_event(now, id, KvEvent::Cleared).map_err(thrown))
+    }
+
+    // A request's life.
+
+    /// Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned.
+    #[napi]
+    pub fn pick(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: String,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: f64,
+        deadline: Option<f64>,
+        expected_output: f64,
+        wishes: Option<Wishes>,
+        #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
+    ) -> Result<Option<Rejected>> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: &model,
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output,
+            wishes: wishes.as_ref(),
+        };
+        self.with(|core| match asked.with(|request| core.pick(now, request))? {
+            Ok(dispatch) => {
+                write_dispatch(&dispatch, numbers);
+                Ok(None)
+            }
+            Err(rejected) => Ok(Some(rejected.into())),
+        })
+    }
+
+    /// The same at the costs of the caller's own: `costs[i]` seconds for `endpoints[i]`.
+    #[napi]
+    pub fn pick_by(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: String,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: f64,
+        deadline: Option<f64>,
+        expected_output: f64,
+        wishes: Option<Wishes>,
+        #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
+        #[napi(ts_arg_type = "Float64Array")] endpoints: Numbers<'_>,
+        #[napi(ts_arg_type = "Float64Array")] costs: Numbers<'_>,
+    ) -> Result<Option<Rejected>> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: &model,
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output,
+            wishes: wishes.as_ref(),
+        };
+        let costs: HashMap<u64, Seconds> = endpoints
+            .iter()
+            .zip(costs.iter())
+            .map(|(endpoint, cost)| (*endpoint as u64, Seconds::new(*cost)))
+            .collect();
+        let cost = |endpoint: slotwise::EndpointId, terms: &slotwise::Terms| {
+            costs.get(&endpoint.as_u64()).copied().unwrap_or_else(|| terms.total())
+        };
+        self.with(|core| match asked.with(|request| core.pick_by(now, request, cost))? {
+            Ok(dispatch) => {
+                write_dispatch(&dispatch, numbers);
+                Ok(None)
+            }
+            Err(rejected) => Ok(Some(rejected.into())),
+        })
+    }
+
+    /// What a pick would decide, and why.
+    #[napi]
+    pub fn explain(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: String,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: f64,
+        deadline: Option<f64>,
+        expected_output: f64,
+        wishes: Option<Wishes>,
+    ) -> Result<Explanation> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: &model,
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output,
+            wishes: wishes.as_ref(),
+        };
+        self.with(|core| Ok(asked.with(|request| core.explain(now, request).into())?))
+    }
+
+    /// The endpoints that could have the request, column by column.
+    #[napi]
+    pub fn candidates(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: String,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: f64,
+        deadline: Option<f64>,
+        expected_output: f64,
+        wishes: Option<Wishes>,
+    ) -> Result<Columns> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: &model,
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output,
+            wishes: wishes.as_ref(),
+        };
+        self.with(|core| Ok(asked.with(|request| core.explain(now, request).into())?))
+    }
+
+    /// The first token of a request arrived.
+    #[napi]
+    pub fn handle_first_token(&self, now: f64, request: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        self.with(|core| core.handle_first_token(now, id).map_err(thrown))
+    }
+
+    /// The answer of a request grew.
+    #[napi]
+    pub fn handle_tokens(&self, now: f64, request: f64, tokens: f64) -> Result<()> {
+        let (now, id, tokens) = (instant("now", now)?, request_id(request)?, count("tokens", tokens)?);
+        self.with(|core| core.handle_tokens(now, id, tokens).map_err(thrown))
+    }
+
+    /// A request is done.
+    #[napi]
+    pub fn complete(
+        &self,
+        now: f64,
+        request: f64,
+        prompt_tokens: Option<f64>,
+        cached_tokens: Option<f64>,
+        completion_tokens: Option<f64>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        let mut usage = Usage::default();
+        usage.prompt_tokens = prompt_tokens.map(|tokens| count("promptTokens", tokens)).transpose()?;
+        usage.cached_tokens = cached_tokens.map(|tokens| count("cachedTokens", tokens)).transpose()?;
+        usage.completion_tokens =
+            completion_tokens.map(|tokens| count("completionTokens", tokens)).transpose()?;
+        self.with(|core| core.complete(now, id, usage).map_err(thrown))
+    }
+
+    /// A request failed.
+    #[napi]
+    pub fn fail(&self, now: f64, request: f64, why: String) -> Result<()> {
+        let (now, id, failure) = (instant("now", now)?, request_id(request)?, failure(&why)?);
+        self.with(|core| core.fail(now, id, failure).map_err(thrown))
+    }
+
+    /// The client went away.
+    #[napi]
+    pub fn cancel(&self, now: f64, request: f64) -> Result<bool> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        self.with(|core| Ok(core.cancel(now, id)))
+    }
+
+    /// A request went to another endpoint than was decided.
+    #[napi]
+    pub fn redirect(&self, now: f64, request: f64, endpoint: f64) -> Result<()> {
+        let (now, id, to) = (instant("now", now)?, request_id(request)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| core.redirect(now, id, to).map_err(thrown))
+    }
+}
+
+/// A call that does nothing: what every call costs at least.
+#[napi]
+pub fn noop() {}
+
+fn engine_hashes(blocks: &[u64]) -> Vec<EngineHash> {
+    blocks.iter().map(|name| EngineHash(*name)).collect()
+}

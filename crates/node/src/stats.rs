@@ -1,0 +1,156 @@
+//! Counters and gauges.
+
+use std::collections::HashMap;
+
+use napi_derive::napi;
+
+use crate::number::millis;
+
+/// What a scheduler has done since it began, and what it holds now.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct Stats {
+    /// Requests sent to an endpoint.
+    pub dispatched: f64,
+    /// Requests that completed.
+    pub completed: f64,
+    /// Requests that failed.
+    pub failed: f64,
+    /// Those of them that never reached the endpoint.
+    pub unreachable: f64,
+    /// Requests that were cancelled.
+    pub cancelled: f64,
+    /// Requests that went to another endpoint than was decided.
+    pub redirected: f64,
+    /// Requests that were rejected, by reason; a reason that never applied is missing.
+    #[napi(ts_type = "Partial<Record<Rejected['reason'], number>>")]
+    pub rejected: HashMap<String, f64>,
+    /// Requests in flight.
+    pub in_flight: f64,
+    /// Prompt tokens of dispatched requests.
+    pub prompt_tokens: f64,
+    /// Prompt tokens that were expected in the cache of the chosen endpoint.
+    pub predicted_cached_tokens: f64,
+    /// Of completed requests whose engine said how many cached tokens it found: what had been expected.
+    pub checked_cached_tokens: f64,
+    /// Of the same requests: what the engine found.
+    pub reported_cached_tokens: f64,
+    /// Times that an engine found so much less that what it is assumed to hold was corrected.
+    pub corrections: f64,
+    /// The measured probability that a cached token is wanted again.
+    pub reuse: f64,
+    /// Entries of the index of caches.
+    pub index_entries: f64,
+    /// Every endpoint, in the order in which they took their places in the pool.
+    pub endpoints: Vec<EndpointStats>,
+}
+
+/// One endpoint.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct EndpointStats {
+    /// Its id.
+    pub id: f64,
+    /// Its name.
+    pub name: String,
+    /// Whether it gets no new requests.
+    pub draining: bool,
+    /// Whether its engine publishes KV events.
+    pub precise: bool,
+    /// Requests dispatched to it.
+    pub dispatched: f64,
+    /// Requests that completed there.
+    pub completed: f64,
+    /// Requests that failed there.
+    pub failed: f64,
+    /// Requests that were cancelled there.
+    pub cancelled: f64,
+    /// Our requests before their first token.
+    pub pending: u32,
+    /// Our requests past their first token.
+    pub running: u32,
+    /// Predicted prefill of the pending ones, in milliseconds.
+    pub booked_ms: f64,
+    /// Tokens of our prompts and answers in flight.
+    pub kv_tokens: f64,
+    /// Tokens that fit.
+    pub kv_capacity: u32,
+    /// Requests of others that wait there, as far as reports tell.
+    pub foreign_waiting: f64,
+    /// Requests of others that run there, as far as reports tell.
+    pub foreign_running: f64,
+    /// How old the last load report is, in milliseconds; null if there was none.
+    pub report_age_ms: Option<f64>,
+    /// Seconds that it takes for a second of described work.
+    pub slowness: f64,
+    /// How long requests are held off after failures, in seconds.
+    pub held_off: f64,
+    /// Tokens that it is assumed to hold in its cache.
+    pub assumed_tokens: f64,
+    /// Tokens that its engine says it holds.
+    pub stored_tokens: f64,
+    /// Tokens of either that were used lately.
+    pub warm_tokens: f64,
+    /// Adapters that are thought to be loaded, least recently used first.
+    pub adapters: Vec<String>,
+    /// Adapters that our requests made it load.
+    pub adapter_loads: f64,
+    /// What a new request would wait for its turn, in seconds.
+    pub wait: f64,
+}
+
+impl From<slotwise::Stats> for Stats {
+    fn from(stats: slotwise::Stats) -> Self {
+        let rejected =
+            stats.rejected.iter().map(|(reason, count)| (reason.code().into(), *count as f64)).collect();
+        Self {
+            dispatched: stats.dispatched as f64,
+            completed: stats.completed as f64,
+            failed: stats.failed as f64,
+            unreachable: stats.unreachable as f64,
+            cancelled: stats.cancelled as f64,
+            redirected: stats.redirected as f64,
+            rejected,
+            in_flight: stats.in_flight as f64,
+            prompt_tokens: stats.prompt_tokens as f64,
+            predicted_cached_tokens: stats.predicted_cached_tokens as f64,
+            checked_cached_tokens: stats.checked_cached_tokens as f64,
+            reported_cached_tokens: stats.reported_cached_tokens as f64,
+            corrections: stats.corrections as f64,
+            reuse: stats.reuse,
+            index_entries: stats.index_entries as f64,
+            endpoints: stats.endpoints.into_iter().map(EndpointStats::from).collect(),
+        }
+    }
+}
+
+impl From<slotwise::EndpointStats> for EndpointStats {
+    fn from(stats: slotwise::EndpointStats) -> Self {
+        Self {
+            id: stats.id.as_u64() as f64,
+            name: stats.name,
+            draining: stats.draining,
+            precise: stats.precise,
+            dispatched: stats.dispatched as f64,
+            completed: stats.completed as f64,
+            failed: stats.failed as f64,
+            cancelled: stats.cancelled as f64,
+            pending: stats.pending,
+            running: stats.running,
+            booked_ms: millis(stats.booked),
+            kv_tokens: stats.kv_tokens as f64,
+            kv_capacity: stats.kv_capacity,
+            foreign_waiting: stats.foreign_waiting,
+            foreign_running: stats.foreign_running,
+            report_age_ms: stats.report_age.map(millis),
+            slowness: stats.slowness,
+            held_off: stats.held_off.get(),
+            assumed_tokens: stats.assumed_tokens as f64,
+            stored_tokens: stats.stored_tokens as f64,
+            warm_tokens: stats.warm_tokens as f64,
+            adapters: stats.adapters,
+            adapter_loads: stats.adapter_loads as f64,
+            wait: stats.wait.get(),
+        }
+    }
+}

@@ -1,0 +1,408 @@
+// Requests wait their turn while all endpoints are at their limit, and nothing of them stays behind.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+import { RejectedError, SlotwiseError } from 'slotwise';
+import { left, pool, settle } from './support/pool.mjs';
+
+const full = (names = ['a'], options) => pool(names.map((name) => ({ name, maxInFlight: 1 })), {}, options);
+
+/** Notes how a promise ends, in the order of the ends. */
+function note(ends, name, promise) {
+  promise.then(
+    (lease) => ends.push([name, lease]),
+    (error) => ends.push([name, error]),
+  );
+}
+
+beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }));
+afterEach(() => {
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+/** Moves the clock and the timers on together. */
+function pass(clock, ms) {
+  clock.now += ms;
+  mock.timers.tick(ms);
+}
+
+test('without a timeout a full pool refuses at once', async () => {
+  const { scheduler } = full();
+  const lease = await scheduler.acquire('x');
+  await assert.rejects(scheduler.acquire('x'), { name: 'RejectedError', reason: 'saturated', httpStatus: 429 });
+  lease.complete();
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('whoever waits goes when somebody leaves, by priority and then by arrival', async () => {
+  const { scheduler } = full();
+  const ends = [];
+  let lease = await scheduler.acquire('x');
+  for (const [name, priority] of [['low', 0], ['later low', 0], ['high', 5], ['later high', 5], ['middle', 2]]) {
+    note(ends, name, scheduler.acquire('x', { priority, timeoutMs: 1e6 }));
+  }
+  await settle();
+  assert.equal(scheduler.waiting, 5);
+  const order = [];
+  for (const end of ['complete', 'fail', 'cancel', Symbol.dispose, 'complete']) {
+    lease[end]();
+    await settle();
+    const [[name, next]] = ends.splice(0);
+    order.push(name);
+    lease = next;
+  }
+  assert.deepEqual(order, ['high', 'later high', 'middle', 'low', 'later low']);
+  lease.complete();
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('who waits for one model does not hold up who waits for another', async () => {
+  const { scheduler } = pool([
+    { name: 'a', models: ['m'], maxInFlight: 1 },
+    { name: 'b', models: ['n'], maxInFlight: 1 },
+  ]);
+  const ends = [];
+  await scheduler.acquire('x', { model: 'm' });
+  const other = await scheduler.acquire('x', { model: 'n' });
+  note(ends, 'm', scheduler.acquire('x', { model: 'm', priority: 9, timeoutMs: 1e6 }));
+  note(ends, 'n', scheduler.acquire('x', { model: 'n', timeoutMs: 1e6 }));
+  await settle();
+  other.complete();
+  await settle();
+  assert.deepEqual(ends.map(([name]) => name), ['n']);
+});
+
+test('of equal priority, who came first goes first, whatever it waits for', async () => {
+  const { scheduler } = full();
+  const ends = [];
+  let lease = await scheduler.acquire('x');
+  for (const model of ['m', 'n', 'o', 'n', 'm']) {
+    note(ends, model, scheduler.acquire('x', { model, timeoutMs: 1e6 }));
+  }
+  await settle();
+  for (const expected of ['m', 'n', 'o', 'n', 'm']) {
+    lease.complete();
+    await settle();
+    const [[model, next]] = ends.splice(0);
+    assert.equal(model, expected);
+    lease = next;
+  }
+});
+
+test('what ends while somebody is tried again counts too', async () => {
+  let during;
+  const scorer = ({ cost }) => {
+    const end = during;
+    during = undefined;
+    end?.();
+    return cost;
+  };
+  const { scheduler } = pool(
+    [
+      { name: 'a', models: ['m'], maxInFlight: 1 },
+      { name: 'b', models: ['n'], maxInFlight: 1 },
+    ],
+    {},
+    { scorer },
+  );
+  const first = await scheduler.acquire('x', { model: 'm' });
+  const second = await scheduler.acquire('x', { model: 'n' });
+  const waits = [
+    scheduler.acquire('x', { model: 'm', priority: 1, timeoutMs: 1e6 }),
+    scheduler.acquire('x', { model: 'n', timeoutMs: 1e6 }),
+  ];
+  await settle();
+  // Whoever waits for `m` has just been tried in vain when the scorer, asked about `n`, makes room.
+  during = () => first.complete();
+  second.complete();
+  await settle();
+  assert.equal(scheduler.waiting, 0);
+  for (const lease of await Promise.all(waits)) {
+    lease.complete();
+  }
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('ends that do not come from a lease, new endpoints and redirects count too', async () => {
+  const changes = [
+    ({ scheduler, request }) => scheduler.complete(request),
+    ({ scheduler, request }) => scheduler.fail(request),
+    ({ scheduler, request }) => scheduler.cancel(request),
+    ({ scheduler }) => scheduler.addEndpoint('b'),
+    ({ scheduler, ids }) => scheduler.updateEndpoint(ids[0], { name: 'a', maxInFlight: 2 }),
+  ];
+  for (const change of changes) {
+    const { scheduler, ids } = full();
+    const { request } = await scheduler.acquire('x');
+    const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
+    await settle();
+    assert.equal(scheduler.waiting, 1);
+    change({ scheduler, request, ids });
+    assert.equal((await waits).over, false, String(change));
+    assert.equal(scheduler.waiting, 0);
+  }
+  const { scheduler, ids } = full(['a', 'b']);
+  const first = await scheduler.acquire('x');
+  await scheduler.acquire('x');
+  const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
+  await settle();
+  first.redirect(first.dispatch.alternatives[0] ?? ids.find((id) => id !== first.endpoint));
+  assert.equal((await waits).over, false);
+  scheduler.drainEndpoint(ids[0]);
+  scheduler.drainEndpoint(ids[1]);
+  await assert.rejects(scheduler.acquire('x', { timeoutMs: 1e6 }), { reason: 'no_endpoints' });
+});
+
+test('a pool that is gone refuses who waits', async () => {
+  const { scheduler, ids } = full();
+  await scheduler.acquire('x');
+  const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
+  await settle();
+  scheduler.removeEndpoint(ids[0]);
+  await assert.rejects(waits, { name: 'RejectedError', reason: 'no_endpoints' });
+  assert.equal(scheduler.waiting, 0);
+});
+
+test('a timeout refuses with the reason of the last try', async () => {
+  const { scheduler, clock } = full();
+  const lease = await scheduler.acquire('x');
+  const ends = [];
+  for (const [name, timeoutMs] of [['second', 2_000], ['first', 1_000], ['third', 3_000], ['never', Infinity]]) {
+    note(ends, name, scheduler.acquire('x', { timeoutMs }));
+  }
+  for (const expected of [['first'], ['first', 'second'], ['first', 'second', 'third']]) {
+    pass(clock, 999);
+    await settle();
+    assert.equal(ends.length, expected.length - 1);
+    pass(clock, 1);
+    await settle();
+    assert.deepEqual(ends.map(([name]) => name), expected);
+  }
+  for (const [, error] of ends) {
+    assert.ok(error instanceof RejectedError);
+    assert.equal(error.reason, 'saturated');
+  }
+  pass(clock, 1e9);
+  await settle();
+  assert.equal(scheduler.waiting, 1);
+  lease.complete();
+  await settle();
+  assert.equal(ends.length, 4);
+  ends[3][1].complete();
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('everybody gives up at their own time', async () => {
+  const { scheduler, clock } = full();
+  await scheduler.acquire('x');
+  const ends = [];
+  const timeouts = Array.from({ length: 300 }, (_, at) => 1 + ((at * 7_919) % 1_009));
+  const controllers = timeouts.map((timeoutMs, at) => {
+    const controller = new AbortController();
+    note(ends, timeoutMs, scheduler.acquire('x', { timeoutMs, signal: controller.signal, priority: at % 3 }));
+    return controller;
+  });
+  await settle();
+  // Some leave from the middle.
+  const stay = timeouts.filter((_, at) => at % 5 !== 0);
+  controllers.filter((_, at) => at % 5 === 0).forEach((controller) => controller.abort());
+  await settle();
+  ends.length = 0;
+  while (clock.now < 1_010) {
+    pass(clock, 1);
+    await settle();
+    assert.deepEqual(
+      ends.map(([timeoutMs]) => timeoutMs).sort((a, b) => a - b),
+      stay.filter((timeoutMs) => timeoutMs <= clock.now).sort((a, b) => a - b),
+    );
+  }
+  assert.equal(ends.length, 240);
+});
+
+test('who waits is tried again when the rejection said so, also if nothing was heard', async () => {
+  const { scheduler, clock, ids } = full();
+  await scheduler.acquire('x');
+  const { retryAfterMs } = scheduler.pick('x');
+  const before = scheduler.stats().rejected.saturated;
+  const waits = scheduler.acquire('x', { timeoutMs: 1e9 });
+  waits.catch(() => {});
+  await settle();
+  assert.equal(scheduler.stats().rejected.saturated, before + 1);
+  pass(clock, Math.ceil(retryAfterMs));
+  assert.equal(scheduler.stats().rejected.saturated, before + 2);
+  scheduler.removeEndpoint(ids[0]);
+});
+
+test('an abort withdraws at once, with its reason', async () => {
+  const { scheduler } = full();
+  const lease = await scheduler.acquire('x');
+  const controller = new AbortController();
+  const waits = scheduler.acquire('x', { timeoutMs: 1e6, signal: controller.signal });
+  await settle();
+  const reason = new Error('the client went away');
+  controller.abort(reason);
+  assert.equal(scheduler.waiting, 0);
+  await assert.rejects(waits, (error) => error === reason);
+  await assert.rejects(scheduler.acquire('x', { signal: controller.signal }), (error) => error === reason);
+  await assert.rejects(scheduler.acquire('x', { signal: AbortSignal.abort() }), { name: 'AbortError' });
+  lease.complete();
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('granted and aborted in one go, nothing is left', async () => {
+  const { scheduler } = full();
+  const lease = await scheduler.acquire('x');
+  const controller = new AbortController();
+  const waits = scheduler.acquire('x', { timeoutMs: 1e6, signal: controller.signal });
+  await settle();
+  lease.complete();
+  assert.equal(scheduler.stats().inFlight, 1);
+  controller.abort();
+  await assert.rejects(waits, { name: 'AbortError' });
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('who left no longer listens to a signal', async () => {
+  const { scheduler } = full();
+  const { signal } = new AbortController();
+  const listeners = { added: 0, removed: 0 };
+  const spy = {
+    aborted: false,
+    throwIfAborted: () => signal.throwIfAborted(),
+    addEventListener: () => (listeners.added += 1),
+    removeEventListener: () => (listeners.removed += 1),
+  };
+  const lease = await scheduler.acquire('x', { signal: spy });
+  const waits = scheduler.acquire('x', { signal: spy, timeoutMs: 1e6 });
+  await settle();
+  lease.complete();
+  (await waits).complete();
+  assert.deepEqual(listeners, { added: 1, removed: 1 });
+});
+
+test('one signal may withdraw many, and nobody warns of it', async () => {
+  const { scheduler } = full();
+  await scheduler.acquire('x');
+  const warnings = [];
+  mock.method(process, 'emitWarning', (warning) => warnings.push(warning));
+  const controller = new AbortController();
+  const waits = Array.from({ length: 100 }, () => {
+    return scheduler.acquire('x', { timeoutMs: 1e6, signal: controller.signal });
+  });
+  await settle();
+  assert.equal(scheduler.waiting, 100);
+  controller.abort();
+  assert.equal(scheduler.waiting, 0);
+  for (const wait of waits) {
+    await assert.rejects(wait, { name: 'AbortError' });
+  }
+  assert.deepEqual(warnings, []);
+});
+
+test('closing refuses who waits', async () => {
+  const { scheduler } = full();
+  await scheduler.acquire('x');
+  const waits = [1, 2, 3].map((priority) => scheduler.acquire('x', { priority, timeoutMs: 1e6 }));
+  await settle();
+  scheduler.close();
+  for (const wait of waits) {
+    await assert.rejects(wait, (error) => error instanceof SlotwiseError && error.code === 'closed');
+  }
+  assert.equal(scheduler.waiting, 0);
+  await assert.rejects(scheduler.acquire('x'), { code: 'closed' });
+});
+
+test('no more may wait than was said', async () => {
+  const { scheduler } = full(['a'], { maxWaiting: 1 });
+  await scheduler.acquire('x');
+  const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
+  await settle();
+  await assert.rejects(scheduler.acquire('x', { timeoutMs: 1e6 }), { reason: 'saturated' });
+  scheduler.close();
+  await assert.rejects(waits, { code: 'closed' });
+});
+
+test('ten thousand requests, aborted, timed out and ended at random, leave nothing', async () => {
+  const { scheduler, clock } = pool([
+    { name: 'a', maxInFlight: 8 },
+    { name: 'b', maxInFlight: 8, models: ['m'] },
+  ]);
+  let state = 7;
+  const below = (n) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * n);
+  };
+  const [held, controllers, all] = [[], [], []];
+  const outcomes = { lease: 0, abort: 0, rejected: 0 };
+  for (let at = 0; at < 10_000; at += 1) {
+    const controller = new AbortController();
+    const options = {
+      model: below(2) === 0 ? 'm' : 'n',
+      priority: below(3),
+      timeoutMs: [0, 50, 500, 1e6][below(4)],
+      signal: controller.signal,
+    };
+    const promise = scheduler.acquire(new Uint32Array(below(200)), options).then(
+      (lease) => {
+        outcomes.lease += 1;
+        held.push(lease);
+      },
+      (error) => {
+        outcomes[error instanceof RejectedError ? 'rejected' : 'abort'] += 1;
+        assert.ok(error instanceof RejectedError || error.name === 'AbortError', String(error));
+      },
+    );
+    controllers.push(controller);
+    all.push(promise);
+    switch (below(6)) {
+      case 0:
+      case 1:
+        held.splice(below(held.length), 1)[0]?.[['complete', 'fail', 'cancel'][below(3)]]();
+        break;
+      case 2:
+        controllers[below(controllers.length)].abort();
+        break;
+      case 3:
+        // In the tick of a grant, if there is one.
+        held.splice(below(held.length), 1)[0]?.complete();
+        controllers[below(controllers.length)].abort();
+        controllers.at(-1).abort();
+        break;
+      case 4:
+        pass(clock, below(20));
+        break;
+      default:
+        await settle();
+    }
+  }
+  for (const controller of controllers) {
+    controller.abort();
+  }
+  await Promise.all(all);
+  for (const lease of held) {
+    lease.complete();
+  }
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+  assert.equal(outcomes.lease + outcomes.abort + outcomes.rejected, 10_000);
+  assert.ok(Math.min(...Object.values(outcomes)) > 500, JSON.stringify(outcomes));
+});
+
+test('a process with somebody waiting ends by itself', () => {
+  const script = `
+    const { Scheduler } = require('slotwise');
+    const scheduler = new Scheduler();
+    scheduler.addEndpoint({ name: 'a', maxInFlight: 1 });
+    scheduler.acquire('x').then(() => {
+      scheduler.acquire('x', { timeoutMs: 1e9 });
+      setImmediate(() => console.log('waiting: ' + scheduler.waiting));
+    });`;
+  const cwd = fileURLToPath(new URL('..', import.meta.url));
+  const { status, stdout, stderr, signal } = spawnSync(process.execPath, ['-e', script], {
+    cwd,
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  assert.deepEqual([status, signal, stdout.trim()], [0, null, 'waiting: 1'], stderr);
+});

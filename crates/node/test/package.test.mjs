@@ -1,0 +1,77 @@
+// What is published works where it is installed: the package, and its addon in a package of its own for the platform.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { after, before, test } from 'node:test';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { name, version, files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const cli = join(createRequire(import.meta.url).resolve('@napi-rs/cli'), '..', 'cli.js');
+let folder;
+let consumer;
+let tarballs;
+
+const node = (cwd, ...args) => execFileSync(process.execPath, args, { cwd, encoding: 'utf8', stdio: 'pipe' });
+
+/** npm, by the same Node as this; nothing is fetched. */
+function npm(cwd, ...args) {
+  const shell = process.platform === 'win32';
+  return execFileSync('npm', [...args, '--offline', '--no-audit', '--no-fund'], { cwd, encoding: 'utf8', stdio: 'pipe', shell });
+}
+
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'slotwise-'));
+  const staging = join(folder, 'staging');
+  cpSync(root, staging, {
+    recursive: true,
+    filter: (path) => !['node_modules', 'test', 'src'].includes(basename(path)),
+  });
+  node(staging, cli, 'create-npm-dirs');
+  const [addon] = readdirSync(join(staging, 'native')).filter((file) => file.endsWith('.node'));
+  const platform = join(staging, 'npm', addon.split('.')[1]);
+  cpSync(join(staging, 'native', addon), join(platform, addon));
+  const pack = (cwd) => JSON.parse(npm(cwd, 'pack', '--json', '--ignore-scripts', '--pack-destination', folder))[0];
+  tarballs = [pack(staging), pack(platform)];
+  consumer = mkdtempSync(join(folder, 'consumer-'));
+  writeFileSync(join(consumer, 'package.json'), '{ "private": true }');
+  npm(consumer, 'install', ...tarballs.map(({ filename }) => join(folder, filename)));
+});
+
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const PROGRAM = `
+const scheduler = new Scheduler();
+scheduler.addEndpoint('a');
+const dispatch = scheduler.pick('hello', { model: 'm' });
+scheduler.complete(dispatch.request);
+console.log(dispatch.name, scheduler.stats().completed);`;
+
+test('the package holds what is needed and nothing else', () => {
+  const [main, platform] = tarballs;
+  assert.deepEqual([main.name, main.version], [name, version]);
+  const paths = main.files.map(({ path }) => path);
+  for (const path of ['package.json', 'README.md', 'index.mjs', 'index.d.mts', 'native/index.js', 'native/index.d.ts', 'dist/index.js', 'dist/index.d.ts']) {
+    assert.ok(paths.includes(path), `${path} is missing`);
+  }
+  assert.deepEqual(paths.filter((path) => !/^(dist\/\w+\.(js|d\.ts)|native\/index\.(js|d\.ts)|index\.d?\.?mjs|index\.d\.mts|package\.json|README\.md|LICENSE)$/.test(path)), []);
+  assert.ok(files.includes('LICENSE'));
+  assert.equal(platform.files.filter(({ path }) => path.endsWith('.node')).length, 1);
+});
+
+test('it can be required where it is installed', () => {
+  assert.equal(node(consumer, '-e', `const { Scheduler } = require('${name}');${PROGRAM}`), 'a 1\n');
+});
+
+test('it can be imported where it is installed', () => {
+  const code = `import { Scheduler } from '${name}';${PROGRAM}`;
+  assert.equal(node(consumer, '--input-type=module', '-e', code), 'a 1\n');
+});
+
+test('without an addon for the platform it says so', () => {
+  rmSync(join(consumer, 'node_modules', tarballs[1].name), { recursive: true });
+  assert.throws(() => node(consumer, '-e', `require('${name}')`), /Cannot find native binding|Failed to load native binding/);
+});

@@ -1,0 +1,278 @@
+// A scheduler's calls convert, ask and convert back.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import {
+  ConfigError,
+  EndpointError,
+  KvEventError,
+  RedirectError,
+  Scheduler,
+  SlotwiseError,
+  UnknownEndpointError,
+  UnknownRequestError,
+} from 'slotwise';
+import { pool } from './support/pool.mjs';
+
+test('a dispatch says where a request goes and what it costs', () => {
+  const { scheduler, ids } = pool();
+  const first = scheduler.pick(new Uint32Array(1_000), { model: 'm', session: 's' });
+  assert.equal(first.kind, 'dispatch');
+  assert.equal(first.request, 1);
+  assert.ok(ids.includes(first.endpoint));
+  assert.equal(first.name, scheduler.endpoint(first.endpoint).name);
+  assert.deepEqual(first.alternatives, ids.filter((id) => id !== first.endpoint));
+  assert.equal(first.promptTokens, 1_000);
+  assert.equal(first.queuedMs, 0);
+  assert.ok(first.cost > 0);
+  const again = scheduler.pick(new Uint32Array(1_000), { model: 'm', session: 's' });
+  assert.deepEqual([again.endpoint, again.cachedTokens, again.bestCachedTokens], [first.endpoint, 992, 992]);
+});
+
+test('a rejection is a value that says why and when to come back', () => {
+  const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }]);
+  scheduler.pick('hello');
+  clock.now = 100;
+  const rejected = scheduler.pick('hello');
+  assert.equal(rejected.kind, 'rejected');
+  assert.equal(rejected.reason, 'saturated');
+  assert.equal(rejected.httpStatus, 429);
+  assert.ok(rejected.retryAfterMs > 0);
+  assert.match(rejected.message, /all endpoints are at their limit/);
+  assert.equal(new Scheduler().pick('hello').retryAfterMs, null);
+});
+
+test('prompts of all kinds are the same prompt', () => {
+  const ids = Array.from({ length: 320 }, (_, at) => at * 7);
+  const forms = [
+    Uint32Array.from(ids),
+    Int32Array.from(ids),
+    Uint16Array.from(ids),
+    BigInt64Array.from(ids, BigInt),
+    ids,
+    Uint32Array.from([99, ...ids, 99]).subarray(1, -1),
+  ];
+  for (const form of forms) {
+    const { scheduler } = pool();
+    scheduler.pick(Uint32Array.from(ids));
+    assert.equal(scheduler.explain(form).bestCachedTokens, 304, form.constructor.name);
+  }
+  const text = 'Grüße, 模型 🦀! '.repeat(40);
+  for (const form of [text, Buffer.from(text), new TextEncoder().encode(text)]) {
+    const { scheduler } = pool();
+    const { promptTokens } = scheduler.pick(text);
+    assert.equal(promptTokens, Math.ceil(Buffer.byteLength(text) / 4));
+    assert.ok(scheduler.explain(form).bestCachedTokens > 200, form.constructor.name);
+    assert.equal(scheduler.explain(`x${text}`).bestCachedTokens, 0);
+  }
+});
+
+test('text of any length is read to its end', () => {
+  const { scheduler } = pool(['a'], { kvCapacity: 4e9 });
+  for (const length of [0, 1, 21_845, 21_846, 30_000, 65_537, 1_000_000, 1_398_101, 1_398_102, 5_000_000]) {
+    assert.equal(scheduler.explain('x'.repeat(length)).promptTokens, Math.ceil(length / 4), `${length} letters`);
+    assert.equal(scheduler.explain('é'.repeat(length)).promptTokens, Math.ceil((2 * length) / 4), `${length} umlauts`);
+    assert.equal(scheduler.explain('模'.repeat(length)).promptTokens, Math.ceil((3 * length) / 4), `${length} signs`);
+  }
+});
+
+test('ready hashes are used as they are, up to the last of their 64 bits', () => {
+  const { scheduler, ids } = pool(['a']);
+  const blocks = BigUint64Array.of(0xffff_ffff_ffff_ffffn, 0n, 1n << 63n);
+  scheduler.pick({ blocks, blockSize: 16, tokens: 50 });
+  assert.equal(scheduler.explain({ blocks: [...blocks], blockSize: 16, tokens: 50 }).bestCachedTokens, 48);
+  assert.equal(scheduler.explain({ blocks: [1n], blockSize: 16, tokens: 50 }).bestCachedTokens, 0);
+  scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [7n, 8n], blockSize: 16 });
+  scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [0n], parent: 8n, blockSize: 16 });
+  assert.equal(scheduler.explain({ blocks: [7n, 8n, 0n], blockSize: 16, tokens: 50 }).bestCachedTokens, 48);
+});
+
+test('labels, roles, models and deadlines keep requests away', () => {
+  const { scheduler, ids } = pool([
+    { name: 'a', models: ['m'], labels: { zone: 'x' } },
+    { name: 'p', role: 'prefill' },
+  ]);
+  const why = (options) => scheduler.pick('hello', options).reason;
+  assert.equal(why({ model: 'other' }), 'not_served');
+  assert.equal(why({ model: 'm', labels: { zone: 'y' } }), 'not_served');
+  assert.equal(why({ role: 'decode' }), 'not_served');
+  assert.equal(scheduler.pick('hello', { model: 'm', labels: { zone: 'x' } }).endpoint, ids[0]);
+  assert.equal(scheduler.pick('hello', { model: 'other', role: 'prefill' }).endpoint, ids[1]);
+  assert.equal(scheduler.pick(new Uint32Array(9_000), { model: 'm', deadline: 1, now: 1 }).reason, 'deadline_unreachable');
+  const { candidates } = scheduler.explain('hello', { model: 'other' });
+  assert.deepEqual(candidates.map(({ excluded }) => excluded), ['not_served', 'not_served']);
+});
+
+test('the configuration and the endpoints come back as they were given', () => {
+  const seed = 0xffff_ffff_ffff_fff7n;
+  const { config } = new Scheduler({
+    seed,
+    holdOffMs: 12.5,
+    index: { warmWindowMs: 1 },
+    weights: { kv: 3, decodeCap: 1.5 },
+    prefill: { perToken: 1e-5 },
+    learnSpeed: false,
+  });
+  assert.equal(config.seed, seed);
+  assert.equal(config.holdOffMs, 12.5);
+  assert.equal(config.index.warmWindowMs, 1);
+  assert.equal(config.index.entries, 16_777_216);
+  assert.deepEqual([config.weights.kv, config.weights.decodeCap, config.weights.queue], [3, 1.5, 1]);
+  assert.deepEqual([config.prefill.perToken, config.prefill.perPair], [1e-5, 1.33e-9]);
+  assert.equal(config.learnSpeed, false);
+  assert.deepEqual(new Scheduler(config).config, config);
+
+  const endpoint = {
+    name: 'a',
+    models: ['m', 'n'],
+    labels: { zone: 'x' },
+    role: 'decode',
+    kvCapacity: 1_000,
+    blockSize: 32,
+    maxInFlight: 7,
+    adapterSlots: 2,
+    adapterLoadMs: 1.5,
+    prefill: { perToken: 1e-5, perPair: 0, perStep: 0, minStep: 0, chunk: 512 },
+    eviction: 'head_first',
+  };
+  const { scheduler, ids } = pool([endpoint]);
+  assert.deepEqual(scheduler.endpoint(ids[0]), endpoint);
+  scheduler.updateEndpoint(ids[0], scheduler.endpoint(ids[0]));
+  const removed = scheduler.removeEndpoint(ids[0]);
+  assert.deepEqual(removed, { endpoint, inFlight: [] });
+  assert.equal(scheduler.endpoint(ids[0]), null);
+});
+
+test('the defaults that the types promise are the defaults', () => {
+  const types = readFileSync(new URL('../native/index.d.ts', import.meta.url), 'utf8');
+  const { config } = new Scheduler();
+  // The price of a second of prefill is a number; what a prompt costs is an object of the same name.
+  const groups = [config.index, config.prefill, config.weights, config, { blockSize: 16 }];
+  const said = [...types.matchAll(/([\d.,]*\d(?:e-\d+)?)(?:, an 8B model on one H100,)?\sunless\stold\.[\s*/]*(\w+)\?:/g)];
+  for (const [, value, name] of said) {
+    const number = Number(value.replaceAll(',', ''));
+    assert.ok(groups.some((group) => group[name] === number), `${name} is not ${value} unless told`);
+  }
+  assert.ok(said.length >= 30, `only ${said.length} defaults were found`);
+});
+
+test('what changes is seen at once', () => {
+  const { scheduler, ids } = pool();
+  const names = () => scheduler.stats().endpoints.map(({ name }) => name);
+  scheduler.updateEndpoint(ids[0], 'c');
+  assert.deepEqual(names(), ['c', 'b']);
+  assert.equal(scheduler.endpointNamed('c'), ids[0]);
+  assert.equal(scheduler.endpointNamed('a'), null);
+  scheduler.drainEndpoint(ids[1]);
+  assert.equal(scheduler.pick('x').name, 'c');
+  scheduler.resumeEndpoint(ids[1]);
+  scheduler.drainEndpoint(ids[0]);
+  const { request, endpoint, name } = scheduler.pick('x');
+  assert.equal(name, 'b');
+  assert.equal(scheduler.endpointOf(request), endpoint);
+  assert.deepEqual(scheduler.removeEndpoint(ids[1]).inFlight, [request]);
+  assert.equal(scheduler.cancel(request), true);
+  assert.equal(scheduler.cancel(request), false);
+  assert.equal(scheduler.endpointOf(request), null);
+});
+
+test('more alternatives than the first guess are all told', () => {
+  const names = Array.from({ length: 40 }, (_, at) => `e${at}`);
+  const { scheduler, ids } = pool(names, { alternatives: 1_000 });
+  const { endpoint, alternatives } = scheduler.pick('x');
+  assert.deepEqual([endpoint, ...alternatives].sort((a, b) => a - b), ids);
+});
+
+test('an explanation is what a pick then does, and a table for people', () => {
+  const { scheduler } = pool();
+  const explanation = scheduler.explain('hello', { model: 'm' });
+  assert.equal(explanation.rejected, null);
+  const total = Object.values(explanation.candidates[0].terms).reduce((sum, term) => sum + term);
+  assert.ok(Math.abs(total - explanation.candidates[0].cost) < 1e-12);
+  assert.match(explanation.table, /prefill .*\nb /);
+  const dispatch = scheduler.pick('hello', { model: 'm' });
+  assert.deepEqual([dispatch.endpoint, dispatch.cost], [explanation.endpoint, explanation.candidates[0].cost]);
+  const none = new Scheduler().explain('hello');
+  assert.deepEqual([none.endpoint, none.rejected.reason, none.candidates], [null, 'no_endpoints', []]);
+});
+
+test('errors keep their kind, their code and their message', () => {
+  const { scheduler, ids } = pool(['a', 'b'], { maxEndpoints: 2 });
+  const { request } = scheduler.pick('x');
+  scheduler.handleFirstToken(request);
+  const cases = [
+    [() => scheduler.addEndpoint('a'), EndpointError, 'duplicate_name', 'endpoint 0 already has that name'],
+    [() => scheduler.addEndpoint('c'), EndpointError, 'pool_full', 'the pool is full: max_endpoints is 2'],
+    [() => scheduler.updateEndpoint(9, 'z'), EndpointError, 'unknown_endpoint', 'unknown endpoint 9'],
+    [() => scheduler.drainEndpoint(9), UnknownEndpointError, 'unknown_endpoint', 'unknown endpoint 9'],
+    [() => scheduler.complete(9), UnknownRequestError, 'unknown_request', 'request 9 is not in flight'],
+    [() => scheduler.redirect(request, ids[0]), RedirectError, 'request_started', 'request 1 has had its first token'],
+    [
+      () => scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [1n], parent: 5n, blockSize: 16 }),
+      KvEventError,
+      'unknown_parent',
+      'unknown parent block 0000000000000005: events were lost, replay them',
+    ],
+    [() => new Scheduler({ kvLimit: 2 }), ConfigError, 'config', 'kvLimit must lie in (0, 1]'],
+    [() => new Scheduler({ index: { entries: 0 } }), ConfigError, 'config', 'index.entries must not be zero'],
+  ];
+  for (const [call, kind, code, message] of cases) {
+    assert.throws(call, (error) => {
+      assert.ok(error instanceof kind && error instanceof SlotwiseError && error instanceof Error, String(error));
+      assert.deepEqual([error.name, error.code, error.message], [kind.name, code, message]);
+      return true;
+    });
+  }
+  assert.throws(() => new Scheduler({ weights: { decodeCap: -1 } }), { field: 'weights.decodeCap' });
+});
+
+test('a closed scheduler answers nothing', () => {
+  const { scheduler, ids } = pool();
+  const { request } = scheduler.pick('x');
+  scheduler.close();
+  scheduler.close();
+  assert.equal(scheduler.closed, true);
+  const calls = [
+    () => scheduler.pick('x'),
+    () => scheduler.explain('x'),
+    () => scheduler.stats(),
+    () => scheduler.config,
+    () => scheduler.endpoint(ids[0]),
+    () => scheduler.endpointNamed('a'),
+    () => scheduler.endpointOf(request),
+    () => scheduler.addEndpoint('c'),
+    () => scheduler.updateEndpoint(ids[0], 'c'),
+    () => scheduler.removeEndpoint(ids[0]),
+    () => scheduler.drainEndpoint(ids[0]),
+    () => scheduler.resumeEndpoint(ids[0]),
+    () => scheduler.handleLoad(ids[0], {}),
+    () => scheduler.handleAdapters(ids[0], { active: [] }),
+    () => scheduler.handleKvEvent(ids[0], { kind: 'cleared' }),
+    () => scheduler.handleFirstToken(request),
+    () => scheduler.handleTokens(request, 1),
+    () => scheduler.complete(request),
+    () => scheduler.fail(request),
+    () => scheduler.cancel(request),
+    () => scheduler.redirect(request, ids[0]),
+  ];
+  for (const call of calls) {
+    assert.throws(call, { name: 'SlotwiseError', code: 'closed', message: 'the scheduler is closed' }, String(call));
+  }
+});
+
+test('the clock of the host is used unless there is another', () => {
+  const scheduler = new Scheduler({}, {});
+  scheduler.addEndpoint('a');
+  scheduler.handleLoad(0, { running: 1 });
+  const before = performance.now();
+  scheduler.pick('x');
+  assert.ok(scheduler.stats().endpoints[0].reportAgeMs >= 0);
+  assert.ok(scheduler.stats().endpoints[0].reportAgeMs <= performance.now() - before + 1_000);
+  const { scheduler: other, clock } = pool(['a']);
+  other.handleLoad(0, { running: 1, sampledAt: 0 });
+  clock.now = 12.345;
+  other.cancel(1);
+  assert.equal(other.stats().endpoints[0].reportAgeMs, 12.345);
+  other.cancel(1, 20);
+  assert.equal(other.stats().endpoints[0].reportAgeMs, 20);
+});

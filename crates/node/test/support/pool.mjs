@@ -1,0 +1,22 @@
+// Schedulers for tests, with a clock that stands still unless it is moved.
+import { Scheduler } from 'slotwise';
+
+/** A scheduler over `endpoints`, and its clock in milliseconds. */
+export function pool(endpoints = ['a', 'b'], config = {}, options = {}) {
+  const clock = { now: 0 };
+  const scheduler = new Scheduler(config, { now: () => clock.now, ...options });
+  const ids = endpoints.map((endpoint) => scheduler.addEndpoint(endpoint));
+  return { scheduler, clock, ids };
+}
+
+/** What is in flight and who waits, which is nothing when everything has ended. */
+export function left(scheduler) {
+  return { inFlight: scheduler.stats().inFlight, waiting: scheduler.waiting };
+}
+
+/** Lets what was settled be heard. */
+export async function settle() {
+  for (let turn = 0; turn < 10; turn += 1) {
+    await Promise.resolve();
+  }
+}

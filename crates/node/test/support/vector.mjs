@@ -1,0 +1,248 @@
+// The language of the JSON vectors: steps with times, and the answers that every language must give.
+//
+// Endpoints go by their names, requests by their numbers, and an error is its message. Fields are spelt as in the core and
+// lengths of time are seconds there, so everything is translated on the way in and out.
+import assert from 'node:assert/strict';
+import { Scheduler, SlotwiseError } from 'slotwise';
+
+const DURATIONS = new Set([
+  'report_lifetime',
+  'hold_off',
+  'hold_off_limit',
+  'adapter_load',
+  'shed_above',
+  'warm_window',
+  'confirm_within',
+]);
+
+/** A scheduler under test, driven by steps. */
+export class Runner {
+  #scheduler;
+  // Ids of endpoints that have left are still asked about.
+  #endpoints = new Map();
+
+  constructor(vector) {
+    this.#scheduler = new Scheduler(fromCore(vector.config ?? {}));
+  }
+
+  /** The answer to a step. */
+  answer({ at_us, expect, ...input }) {
+    const [[verb, argument], ...more] = Object.entries(input);
+    assert.equal(more.length, 0, 'one verb a step');
+    try {
+      // Numbers that JSON cannot tell apart are equal: -0 and 0.
+      return JSON.parse(JSON.stringify(this.#do(verb, argument, at_us / 1_000) ?? 'ok'));
+    } catch (error) {
+      if (error instanceof SlotwiseError) {
+        return { error: error.message };
+      }
+      throw error;
+    }
+  }
+
+  #do(verb, argument, now) {
+    const scheduler = this.#scheduler;
+    switch (verb) {
+      case 'add_endpoint': {
+        const endpoint = scheduler.addEndpoint(fromCore(argument), now);
+        this.#endpoints.set(argument.name, endpoint);
+        return { endpoint };
+      }
+      case 'update_endpoint':
+        return scheduler.updateEndpoint(this.#id(argument.name), fromCore(argument), now);
+      case 'remove_endpoint':
+        return { in_flight: scheduler.removeEndpoint(this.#id(argument), now).inFlight };
+      case 'drain_endpoint':
+        return scheduler.drainEndpoint(this.#id(argument), now);
+      case 'resume_endpoint':
+        return scheduler.resumeEndpoint(this.#id(argument), now);
+      case 'handle_load': {
+        const { endpoint, sampled_at, ...load } = argument;
+        const sampledAt = sampled_at === undefined ? undefined : sampled_at / 1_000;
+        return scheduler.handleLoad(this.#id(endpoint), { ...fromCore(load), sampledAt }, now);
+      }
+      case 'handle_adapters': {
+        const { endpoint, ...adapters } = argument;
+        return scheduler.handleAdapters(this.#id(endpoint), adapters, now);
+      }
+      case 'handle_kv_event':
+        return scheduler.handleKvEvent(this.#id(argument.endpoint), event(argument.event), now);
+      case 'pick':
+        return this.#pick(argument, now);
+      case 'explain': {
+        const { prompt, options } = request(argument, now);
+        const { candidates } = scheduler.explain(prompt, options);
+        return {
+          candidates: candidates.map((candidate) => ({
+            endpoint: candidate.name,
+            excluded: candidate.excluded,
+            cached_tokens: candidate.cachedTokens,
+            terms: candidate.terms,
+            cost_s: candidate.cost,
+          })),
+        };
+      }
+      case 'handle_first_token':
+        return scheduler.handleFirstToken(argument, now);
+      case 'handle_tokens':
+        return scheduler.handleTokens(...argument, now);
+      case 'complete': {
+        const [id, usage] = argument;
+        return scheduler.complete(id, fromCore(usage), now);
+      }
+      case 'fail':
+        return scheduler.fail(...argument, now);
+      case 'cancel':
+        return scheduler.cancel(argument, now);
+      case 'redirect': {
+        const [id, endpoint] = argument;
+        return scheduler.redirect(id, this.#id(endpoint), now);
+      }
+      case 'stats':
+        // Of all the figures, those that the step asks for.
+        return select(toCore(scheduler.stats()), argument);
+      default:
+        throw new Error(`no verb is called ${verb}`);
+    }
+  }
+
+  #pick(argument, now) {
+    const { prompt, options } = request(argument, now);
+    const answer = this.#scheduler.pick(prompt, options);
+    if (answer.kind === 'rejected') {
+      const { reason, httpStatus, retryAfterMs } = answer;
+      return { rejected: reason, http_status: httpStatus, retry_after_s: seconds(retryAfterMs) };
+    }
+    const name = (id) => this.#scheduler.endpoint(id).name;
+    assert.equal(answer.name, name(answer.endpoint));
+    return {
+      request: answer.request,
+      endpoint: answer.name,
+      alternatives: answer.alternatives.map(name),
+      prompt_tokens: answer.promptTokens,
+      cached_tokens: answer.cachedTokens,
+      best_cached_tokens: answer.bestCachedTokens,
+      cost_s: answer.cost,
+    };
+  }
+
+  #id(name) {
+    assert.ok(this.#endpoints.has(name), `nobody is called ${name}`);
+    return this.#endpoints.get(name);
+  }
+}
+
+function request({ prompt = { text: [] }, deadline_us, ...rest }, now) {
+  const options = { ...fromCore(rest), now };
+  if (deadline_us !== undefined) {
+    options.deadline = deadline_us / 1_000;
+  }
+  const [[kind, said]] = Object.entries(prompt);
+  switch (kind) {
+    case 'text':
+      return { prompt: said.map(([text, times]) => text.repeat(times)).join(''), options };
+    case 'tokens':
+      return { prompt: ids(said), options };
+    case 'blocks': {
+      const { hashes, block_size, tokens } = said;
+      return { prompt: { blocks: hashes.map(exact), blockSize: block_size, tokens }, options };
+    }
+    default:
+      throw new Error(`no prompt is called ${kind}`);
+  }
+}
+
+function event(said) {
+  if (said === 'cleared') {
+    return { kind: 'cleared' };
+  }
+  const [[kind, inner]] = Object.entries(said);
+  if (kind === 'removed') {
+    return { kind, blocks: inner.map(exact) };
+  }
+  const { blocks, parent, tokens, block_size, model, adapter, cache_salt } = inner;
+  return {
+    kind,
+    blocks: BigUint64Array.from(blocks, exact),
+    parent: parent === undefined ? undefined : exact(parent),
+    tokens: tokens === undefined ? undefined : ids(tokens),
+    blockSize: block_size,
+    model,
+    adapter,
+    cacheSalt: cache_salt,
+  };
+}
+
+/** Token ids of ranges, one after the other. */
+function ids(ranges) {
+  return Uint32Array.from(
+    ranges.flatMap(([from, to]) => Array.from({ length: Math.max(0, to - from) }, (_, at) => from + at)),
+  );
+}
+
+/** A hash that JSON has not rounded. */
+function exact(number) {
+  assert.ok(Number.isSafeInteger(number), `${number} is too large for a number: read it as a bigint`);
+  return BigInt(number);
+}
+
+/** `hold_off: 1.5` as `holdOffMs: 1500`, at every level. */
+function fromCore(value) {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+    return value;
+  }
+  const labels = (name, inner) => (name === 'labels' ? inner : fromCore(inner));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) =>
+      DURATIONS.has(name) ? [`${camel(name)}Ms`, inner * 1_000] : [camel(name), labels(name, inner)],
+    ),
+  );
+}
+
+/** `bookedMs: 1500` as `booked: 1.5`, at every level. */
+function toCore(value) {
+  if (Array.isArray(value)) {
+    return value.map(toCore);
+  }
+  if (value === null || typeof value !== 'object') {
+    return value;
+  }
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) =>
+      name.endsWith('Ms') ? [snake(name.slice(0, -2)), seconds(inner)] : [snake(name), toCore(inner)],
+    ),
+  );
+}
+
+/** Milliseconds as seconds, rounded as the core rounds them: whole seconds and billionths apart. */
+function seconds(millis) {
+  if (millis === null) {
+    return null;
+  }
+  const nanos = Math.round(millis * 1e6);
+  return Math.floor(nanos / 1e9) + (nanos % 1e9) / 1e9;
+}
+
+function camel(name) {
+  return name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+}
+
+function snake(name) {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** The fields of `value` that are named in `wanted`, at every level of it. */
+function select(value, wanted) {
+  if (Array.isArray(value) && typeof wanted === 'object') {
+    return value.map((item) => select(item, wanted));
+  }
+  if (value !== null && typeof value === 'object' && wanted !== null && typeof wanted === 'object') {
+    return Object.fromEntries(
+      Object.entries(wanted).map(([name, inner]) => {
+        assert.ok(name in value || name === 'rejected', `no figure is called ${name}`);
+        return [name, select(value[name], inner)];
+      }),
+    );
+  }
+  return value;
+}

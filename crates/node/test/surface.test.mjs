@@ -1,0 +1,99 @@
+// What the package shows is what it has: types, exports and fields agree.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { test } from 'node:test';
+import * as esm from 'slotwise';
+import { pool } from './support/pool.mjs';
+
+const require = createRequire(import.meta.url);
+const root = new URL('..', import.meta.url);
+const native = require('../native/index.js');
+const types = readFileSync(new URL('native/index.d.ts', root), 'utf8');
+
+/** The names in a declaration of the native part. */
+function declared(kind, name) {
+  const [, body] = new RegExp(`export (?:declare )?${kind} ${name} \\{\\n([^]*?)\\n\\}`).exec(types) ?? [];
+  assert.ok(body, `${name} is not declared`);
+  return [...body.matchAll(/^ {2}(?:get )?(\w+)[?(:]/gm)].map(([, field]) => field).sort();
+}
+
+test('the generated types are those of the addon that was built', () => {
+  const methods = Object.getOwnPropertyNames(native.NativeScheduler.prototype);
+  assert.deepEqual(declared('class', 'NativeScheduler'), methods.sort());
+  const { scheduler } = pool(['a']);
+  const explanation = scheduler.explain('x');
+  const answers = {
+    Config: scheduler.config,
+    IndexLimits: scheduler.config.index,
+    PrefillCost: scheduler.config.prefill,
+    CostWeights: scheduler.config.weights,
+    Explanation: explanation,
+    Candidate: explanation.candidates[0],
+    Terms: explanation.candidates[0].terms,
+    Rejected: scheduler.pick('x', { role: 'decode', model: 'm', labels: { no: 'where' } }),
+    Stats: scheduler.stats(),
+    EndpointStats: scheduler.stats().endpoints[0],
+    RemovedEndpoint: scheduler.removeEndpoint(0),
+  };
+  for (const [name, answer] of Object.entries(answers)) {
+    assert.deepEqual(Object.keys(answer).sort(), declared('interface', name), name);
+  }
+});
+
+test('the generated files that were committed are those that the build makes', { skip: !process.env.CI }, () => {
+  const { status, stdout } = spawnSync('git', ['diff', '--exit-code', '--', 'native'], {
+    cwd: fileURLToPath(root),
+    encoding: 'utf8',
+  });
+  assert.equal(status, 0, stdout);
+});
+
+test('no type is any', () => {
+  const files = ['native/index.d.ts', ...readdirSync(new URL('dist/', root)).filter((file) => file.endsWith('.d.ts')).map((file) => `dist/${file}`)];
+  assert.ok(files.length > 5);
+  for (const file of files) {
+    const code = readFileSync(new URL(file, root), 'utf8').replace(/\/\*[^]*?\*\//g, '');
+    assert.doesNotMatch(code, /\bany\b/, file);
+  }
+});
+
+test('every declaration says what it is', () => {
+  const bare = [...types.matchAll(/\n\n(export (?:declare )?(?:class|interface|function) \w+)/g)].map(([, what]) => what);
+  assert.deepEqual(bare, []);
+  const lines = types.split('\n');
+  const fields = lines.filter((line, at) => /^ {2}\w+\??:/.test(line) && !/\*\/\s*$/.test(lines[at - 1]));
+  assert.deepEqual(fields, []);
+});
+
+test('import and require give the same package', () => {
+  const cjs = require('slotwise');
+  assert.deepEqual(Object.keys(esm).sort(), Object.keys(cjs).sort());
+  for (const name of Object.keys(cjs)) {
+    assert.equal(esm[name], cjs[name], name);
+  }
+  assert.deepEqual(Object.keys(cjs).sort(), [
+    'ConfigError',
+    'EndpointError',
+    'KvEventError',
+    'Lease',
+    'RedirectError',
+    'RejectedError',
+    'Scheduler',
+    'SlotwiseError',
+    'UnknownEndpointError',
+    'UnknownRequestError',
+  ]);
+});
+
+test('the addon is small', (context) => {
+  const [file] = readdirSync(new URL('native/', root)).filter((name) => name.endsWith('.node'));
+  const addon = readFileSync(new URL(`native/${file}`, root));
+  if (addon.length > 5 * 2 ** 20) {
+    return context.skip('built for debugging');
+  }
+  assert.ok(addon.length <= 2 * 2 ** 20, `${addon.length} bytes`);
+  return undefined;
+});

@@ -1,0 +1,92 @@
+// What a strict consumer may write, and what must not compile.
+import {
+  ConfigError,
+  Lease,
+  RejectedError,
+  Scheduler,
+  SlotwiseError,
+  type AcquireOptions,
+  type Candidates,
+  type Config,
+  type Decision,
+  type Dispatch,
+  type Endpoint,
+  type Explanation,
+  type Failure,
+  type KvEvent,
+  type Prompt,
+  type Rejected,
+  type Role,
+  type Scorer,
+  type Stats,
+} from 'slotwise';
+
+const config: Config = { seed: 7n, weights: { kv: 3 }, holdOffMs: 500 };
+const scorer: Scorer = ({ cost, names }: Candidates) => cost.map((seconds, at) => (names[at] === 'a' ? 0 : seconds));
+const scheduler = new Scheduler(config, { scorer, now: () => performance.now() });
+
+const endpoint: Endpoint = { name: 'a', role: 'unified', eviction: 'tail_first', labels: { zone: 'x' } };
+const id: number = scheduler.addEndpoint(endpoint, 0);
+scheduler.addEndpoint('b');
+
+export function route(prompt: Prompt): number {
+  const decision: Decision = scheduler.pick(prompt, { model: 'm', labels: { zone: 'x' }, role: 'decode' });
+  if (decision.kind === 'rejected') {
+    const rejected: Rejected = decision;
+    const after: number | null = rejected.retryAfterMs;
+    // @ts-expect-error a rejection has no endpoint
+    decision.endpoint;
+    return after ?? rejected.httpStatus;
+  }
+  const dispatch: Dispatch = decision;
+  const others: readonly number[] = dispatch.alternatives;
+  return others[0] ?? dispatch.endpoint;
+}
+
+export async function stream(source: ReadableStream<Uint8Array>, options: AcquireOptions): Promise<ReadableStream<Uint8Array>> {
+  try {
+    const lease: Lease = await scheduler.acquire([1, 2, 3], { ...options, timeoutMs: 1_000 });
+    lease.firstToken();
+    return lease.track(source);
+  } catch (error) {
+    if (error instanceof RejectedError && error.reason === 'saturated') {
+      throw new Error(`try again in ${error.retryAfterMs ?? 0} ms`, { cause: error });
+    }
+    if (error instanceof ConfigError) {
+      throw new Error(error.field);
+    }
+    throw error instanceof SlotwiseError ? new Error(error.code) : error;
+  }
+}
+
+export async function* chunks(lease: Lease, source: AsyncIterable<string>): AsyncGenerator<string> {
+  for await (const chunk of lease.track(source)) {
+    yield chunk.toUpperCase();
+  }
+}
+
+const event: KvEvent = { kind: 'stored', blocks: BigUint64Array.of(1n), tokens: Uint32Array.of(1), blockSize: 1 };
+scheduler.handleKvEvent(id, event);
+scheduler.handleKvEvent(id, { kind: 'removed', blocks: [1n] });
+const explanation: Explanation = scheduler.explain('x');
+const stats: Stats = scheduler.stats();
+const saturated: number = stats.rejected.saturated ?? 0;
+const failure: Failure = 'timeout';
+const role: Role = 'prefill';
+const entries: number = scheduler.config.index.entries;
+export const all = [explanation, saturated, failure, role, entries];
+
+// @ts-expect-error misspelt
+scheduler.pick('x', { modle: 'm' });
+// @ts-expect-error not a role
+scheduler.pick('x', { role: 'both' });
+// @ts-expect-error not a failure
+scheduler.fail(1, 'broken');
+// @ts-expect-error text is not a load
+scheduler.handleLoad(id, 'busy');
+// @ts-expect-error floats are not token ids
+scheduler.pick(new Float64Array(2));
+// @ts-expect-error a stored event has a block size
+scheduler.handleKvEvent(id, { kind: 'stored', blocks: [1n] });
+// @ts-expect-error nobody constructs a lease
+new Lease();
