@@ -114,7 +114,8 @@ impl Endpoint {
         endpoint.max_in_flight = given("maxInFlight", self.max_in_flight)?;
         endpoint.adapter_slots = given("adapterSlots", self.adapter_slots)?;
         endpoint.adapter_load = self.adapter_load_ms.map(|ms| duration("adapterLoadMs", ms)).transpose()?;
-        endpoint.prefill = self.prefill.map(|cost| cost.over(slotwise::PrefillCost::default())).transpose()?;
+        endpoint.prefill =
+            self.prefill.map(|cost| cost.over(slotwise::PrefillCost::default())).transpose()?;
         Ok(endpoint)
     }
 }
