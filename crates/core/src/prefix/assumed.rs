@@ -69,7 +69,7 @@ impl PrefixIndex {
     }
 
     /// The engine of this endpoint publishes events and has computed the blocks of the use `stamp`: those that it does
-    /// not confirm within [`IndexLimits::confirm_within`] are forgotten, unless they were used since.
+    /// not confirm within [`IndexLimits::confirm_within`](crate::prefix::IndexLimits::confirm_within) are forgotten, unless they were used since.
     pub fn expect_confirmation(&mut self, slot: u32, chain: Vec<BlockHash>, stamp: u64, now: Instant) {
         let joined = self.member(slot).map(|member| member.joined);
         if let Some(joined) = joined.filter(|_| !chain.is_empty()) {

@@ -13,7 +13,7 @@ impl PrefixIndex {
     ///
     /// # Errors
     ///
-    /// [`IndexFull`] if that would exceed [`IndexLimits::entries`] even without any assumption; nothing changes then.
+    /// [`IndexFull`] if that would exceed [`IndexLimits::entries`](crate::prefix::IndexLimits::entries) even without any assumption; nothing changes then.
     pub fn store(
         &mut self,
         slot: u32,
