@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from itertools import count
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -25,7 +25,7 @@ from typing import Any, Generic, Self, TypeVar
 from . import _core
 from ._core import Dispatch, Rejected
 from .errors import RejectedError
-from .values import Failure, Usage
+from .values import Candidates, Config, Failure, Usage
 
 _Chunk = TypeVar("_Chunk")
 
@@ -36,8 +36,25 @@ class Scheduler(_core.Scheduler):
     One event loop awaits; other threads may call everything that is not a coroutine.
     """
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __new__(
+        cls,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        max_waiting: int = 65_536,
+    ) -> Self:
+        """A scheduler with no endpoints. More than ``max_waiting`` requests do not wait: they are refused at once."""
+        return super().__new__(cls, config, scorer=scorer)
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        max_waiting: int = 65_536,
+    ) -> None:
         self._waiters = _Waiters(self)
+        self._max_waiting = max_waiting
 
     @property
     def waiting(self) -> int:
@@ -53,11 +70,14 @@ class Scheduler(_core.Scheduler):
         Raises :class:`slotwise.RejectedError`.
         """
         answer = self.pick(prompt, **wishes)
-        if isinstance(answer, Rejected) and answer.reason == "saturated" and timeout != 0:
+        if isinstance(answer, Rejected) and answer.reason == "saturated" and self._may_wait(timeout):
             answer = await self._waiters.wait(prompt, wishes, answer, timeout)
         if isinstance(answer, Rejected):
             raise RejectedError(answer)
         return Lease(self, answer)
+
+    def _may_wait(self, timeout: float | None) -> bool:
+        return timeout != 0 and self.waiting < self._max_waiting
 
     # What may make room wakes those who wait.
 
@@ -102,9 +122,10 @@ class _Waiters:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = False
         self._timer: asyncio.TimerHandle | None = None
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(not waiter.future.done() for queue in self._queues.values() for waiter in queue)
+        return self._count
 
     async def wait(
         self, prompt: Any, wishes: dict[str, Any], refused: Rejected, timeout: float | None
@@ -116,6 +137,7 @@ class _Waiters:
         kind = (wishes.get("model", ""), wishes.get("role", "unified"), labels)
         heapq.heappush(self._queues.setdefault(kind, []), waiter)
         self._try_again_in(refused.retry_after)
+        self._count += 1
         try:
             async with asyncio.timeout(timeout):
                 return await future
@@ -128,6 +150,7 @@ class _Waiters:
                 self._scheduler.cancel(granted.request)
             raise
         finally:
+            self._count -= 1
             future.cancel()
 
     def wake(self) -> None:

@@ -160,6 +160,25 @@ def test_waiting_has_a_limit_and_a_refusal_is_raised() -> None:
     asyncio.run(main())
 
 
+def test_not_more_wait_than_may() -> None:
+    async def main() -> None:
+        s = aio.Scheduler({"seed": 5}, max_waiting=2)
+        s.add_endpoint(slotwise.Endpoint("e", max_in_flight=1))
+        assert s.config.seed == 5
+        lease = await s.acquire("x")
+        waiters = [asyncio.create_task(s.acquire("x")) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(slotwise.RejectedError):
+            await s.acquire("x")
+        lease.complete()
+        async with await waiters[0]:
+            assert s.waiting == 1
+        await (await waiters[1]).__aexit__(None, None, None)
+        assert s.waiting == 0
+
+    asyncio.run(main())
+
+
 def test_new_room_of_any_kind_wakes_who_waits() -> None:
     async def main() -> None:
         s = scheduler()

@@ -56,7 +56,7 @@ export interface PickOptions {
 export interface AcquireOptions extends PickOptions {
   /** Withdraws the request; the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds that it may wait while all endpoints are at their limit. 0, not at all, unless told. */
+  /** Milliseconds that it may wait while all endpoints are at their limit: until there is room, unless told. 0 does not wait. */
   timeoutMs?: number | undefined;
 }
 

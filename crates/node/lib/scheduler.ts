@@ -88,14 +88,14 @@ export class Scheduler {
   }
 
   /**
-   * Picks, and waits while all endpoints are at their limit, for `timeoutMs` at most: those of higher priority go first,
-   * then those who came first. Rejects with a `RejectedError`, or with the reason of `signal`, and has reserved nothing then.
+   * Picks, and waits while all endpoints are at their limit, for `timeoutMs` at most if it is given: those of higher
+   * priority go first, then those who came first. Rejects with a `RejectedError`, or with the reason of `signal`, and has reserved nothing then.
    */
   async acquire(prompt: Prompt, options: AcquireOptions = {}): Promise<Lease> {
     if (typeof options !== 'object' || options === null) {
       throw typeError(`options must be an object, got ${describe(options)}`);
     }
-    const { signal, timeoutMs = 0, ...wishes } = options;
+    const { signal, timeoutMs = Infinity, ...wishes } = options;
     if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
       throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
     }

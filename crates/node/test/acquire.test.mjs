@@ -28,11 +28,22 @@ function pass(clock, ms) {
   mock.timers.tick(ms);
 }
 
-test('without a timeout a full pool refuses at once', async () => {
+test('with a timeout of 0 a full pool refuses at once', async () => {
   const { scheduler } = full();
   const lease = await scheduler.acquire('x');
-  await assert.rejects(scheduler.acquire('x'), { name: 'RejectedError', reason: 'saturated', httpStatus: 429 });
+  await assert.rejects(scheduler.acquire('x', { timeoutMs: 0 }), { name: 'RejectedError', reason: 'saturated', httpStatus: 429 });
   lease.complete();
+  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('without a timeout a request waits for room', async () => {
+  const { scheduler } = full();
+  const lease = await scheduler.acquire('x');
+  const waits = scheduler.acquire('x');
+  await new Promise(setImmediate);
+  assert.deepEqual(left(scheduler), { inFlight: 1, waiting: 1 });
+  lease.complete();
+  (await waits).complete();
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
