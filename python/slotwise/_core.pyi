@@ -12,7 +12,9 @@ from .values import (
     Endpoint,
     Explanation,
     Failure,
+    KvEvent,
     RejectReason,
+    RemovedEndpoint,
     Role,
     Stats,
 )
@@ -133,8 +135,8 @@ class Scheduler:
 
         Raises ``EndpointError`` when there is no such endpoint or another has that name.
         """
-    def remove_endpoint(self, endpoint: int, *, now: float | None = None) -> list[int]:
-        """Takes an endpoint out of the pool and returns the requests that are still on it.
+    def remove_endpoint(self, endpoint: int, *, now: float | None = None) -> RemovedEndpoint:
+        """Takes an endpoint out of the pool, and says which requests are still on it.
 
         Raises ``UnknownEndpointError``.
         """
@@ -160,30 +162,11 @@ class Scheduler:
 
         Raises ``UnknownEndpointError``.
         """
-    def handle_blocks_stored(
-        self,
-        endpoint: int,
-        blocks: Buffer | Sequence[int],
-        *,
-        block_size: int,
-        parent: int | None = None,
-        tokens: Buffer | Sequence[int] | None = None,
-        model: str | None = None,
-        adapter: str | None = None,
-        cache_salt: str | None = None,
-        now: float | None = None,
-    ) -> None:
-        """An engine stored these blocks, by its own 64-bit names, each the child of the one before it.
+    def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
+        """An engine published a change of its KV cache. With the first event its endpoint becomes precise.
 
-        With token ids the blocks match prompts of token ids; without, the names are taken for the hashes of ``Blocks``.
         Raises ``KvEventError``, and nothing of the event was applied.
         """
-    def handle_blocks_removed(
-        self, endpoint: int, blocks: Buffer | Sequence[int], *, now: float | None = None
-    ) -> None:
-        """An engine no longer has these blocks; unknown ones are ignored. Raises ``KvEventError``."""
-    def handle_blocks_cleared(self, endpoint: int, *, now: float | None = None) -> None:
-        """An engine's cache is empty. Raises ``KvEventError``."""
     def pick(
         self,
         prompt: str | Buffer | Blocks | Sequence[int],

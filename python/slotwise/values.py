@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from . import _core
 
@@ -167,6 +167,63 @@ class Blocks:
     """Tokens in a block."""
     tokens: int
     """The prompt's length in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksStored:
+    """An engine computed blocks, each the child of the one before it.
+
+    With token ids the blocks match prompts of token ids; without, the engine's names are taken for the hashes of
+    :class:`Blocks`.
+    """
+
+    kind: ClassVar[Literal["stored"]] = "stored"
+
+    blocks: Any
+    """The engine's 64-bit names for them: a buffer, list or tuple."""
+    block_size: int
+    """Tokens in a block."""
+    parent: int | None = field(default=None, kw_only=True)
+    """The engine's name for the block before the first; ``None`` at the beginning of a prompt."""
+    tokens: Any = field(default=None, kw_only=True)
+    """Token ids of all the blocks."""
+    model: str | None = field(default=None, kw_only=True)
+    """The base model; ``None`` means the endpoint's only one."""
+    adapter: str | None = field(default=None, kw_only=True)
+    """The LoRA adapter."""
+    cache_salt: str | None = field(default=None, kw_only=True)
+    """The cache salt."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksRemoved:
+    """Blocks are gone. Names that mean nothing are ignored: engines announce removals twice."""
+
+    kind: ClassVar[Literal["removed"]] = "removed"
+
+    blocks: Any
+    """The engine's 64-bit names for them: a buffer, list or tuple."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksCleared:
+    """Everything is gone."""
+
+    kind: ClassVar[Literal["cleared"]] = "cleared"
+
+
+KvEvent: TypeAlias = BlocksStored | BlocksRemoved | BlocksCleared
+"""One change of an engine's KV cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedEndpoint:
+    """What left the pool."""
+
+    endpoint: Endpoint
+    """How it was described."""
+    in_flight: tuple[int, ...]
+    """Requests that are still on it. They end as if it were there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -400,10 +457,19 @@ def decode_config(text: str) -> Config:
 
 def decode_endpoint(text: str) -> Endpoint:
     """An endpoint's description from JSON."""
-    fields = json.loads(text)
+    return _endpoint(json.loads(text))
+
+
+def _endpoint(fields: dict[str, Any]) -> Endpoint:
     fields["models"] = tuple(fields["models"])
     fields["prefill"] = fields["prefill"] and PrefillCost(**fields["prefill"])
     return Endpoint(**fields)
+
+
+def decode_removed(text: str) -> RemovedEndpoint:
+    """What left the pool from JSON."""
+    endpoint, in_flight = json.loads(text)
+    return RemovedEndpoint(endpoint=_endpoint(endpoint), in_flight=tuple(in_flight))
 
 
 def decode_explanation(text: str) -> Explanation:

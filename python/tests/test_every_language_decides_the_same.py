@@ -88,7 +88,7 @@ class Walk:
     def remove_endpoint(self) -> None:
         if len(self.endpoints) > 4:
             endpoint = self.endpoints.pop(self.below(len(self.endpoints)))
-            self.note(len(self.scheduler.remove_endpoint(endpoint, now=self.now)))
+            self.note(len(self.scheduler.remove_endpoint(endpoint, now=self.now).in_flight))
 
     def drain_or_resume(self) -> None:
         endpoint = self.endpoint()
@@ -109,14 +109,14 @@ class Walk:
     def publish(self) -> None:
         endpoint, family, blocks, kind = self.endpoint(), self.below(20), 1 + self.below(8), self.below(40)
         names = [family * 1_000 + block for block in range(blocks)]
+        event: slotwise.KvEvent
         if kind == 0:
-            self.scheduler.handle_blocks_cleared(endpoint, now=self.now)
+            event = slotwise.BlocksCleared()
         elif kind < 10:
-            self.scheduler.handle_blocks_removed(endpoint, names[-1:], now=self.now)
+            event = slotwise.BlocksRemoved(names[-1:])
         else:
-            self.scheduler.handle_blocks_stored(
-                endpoint, array("Q", names), block_size=16, tokens=tokens(family, blocks * 16), now=self.now
-            )
+            event = slotwise.BlocksStored(array("Q", names), 16, tokens=tokens(family, blocks * 16))
+        self.scheduler.handle_kv_event(endpoint, event, now=self.now)
 
     def pick(self) -> None:
         prompt, wishes = self.ask()

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+import slotwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import slotwise
 
 JUNK = st.one_of(
     st.none(),
@@ -17,6 +17,9 @@ JUNK = st.one_of(
     st.dictionaries(st.text(max_size=5), st.integers(), max_size=3),
     st.builds(bytearray, st.binary(max_size=9)),
     st.builds(object),
+    st.builds(slotwise.BlocksStored, st.lists(st.integers(-1, 9)), st.integers(-1, 20), tokens=st.none() | st.binary()),
+    st.builds(slotwise.BlocksRemoved, st.lists(st.integers(-1, 9))),
+    st.just(slotwise.BlocksCleared()),
 )
 CALLS = [
     "add_endpoint",
@@ -25,9 +28,7 @@ CALLS = [
     "drain_endpoint",
     "handle_load",
     "handle_adapters",
-    "handle_blocks_stored",
-    "handle_blocks_removed",
-    "handle_blocks_cleared",
+    "handle_kv_event",
     "pick",
     "explain",
     "handle_first_token",

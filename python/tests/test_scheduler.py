@@ -122,7 +122,7 @@ def test_errors_have_their_kind_and_survive_pickling(scheduler: Scheduler) -> No
     with pytest.raises(slotwise.UnknownEndpointError):
         scheduler.drain_endpoint(77)
     with pytest.raises(slotwise.KvEventError, match="replay") as lost:
-        scheduler.handle_blocks_stored(0, [5], block_size=16, parent=4)
+        scheduler.handle_kv_event(0, slotwise.BlocksStored([5], 16, parent=4))
     assert lost.value.code == "unknown_parent"
     request = picked(scheduler, TEXT).request
     with pytest.raises(slotwise.RedirectError):
@@ -195,6 +195,16 @@ def test_every_field_of_the_core_has_a_field_here() -> None:
         (slotwise.IndexLimits, defaults["index"]),
     ]:
         assert {field.name for field in fields(fields_here)} == set(fields_there)
+
+
+def test_an_endpoint_that_leaves_says_what_is_on_it(scheduler: Scheduler) -> None:
+    dispatch = picked(scheduler, TEXT)
+    removed = scheduler.remove_endpoint(dispatch.endpoint)
+    assert (removed.endpoint.name, removed.in_flight) == (dispatch.name, (dispatch.request,))
+    scheduler.complete(dispatch.request)
+    for no_event in (None, 3, TEXT):
+        with pytest.raises(TypeError, match="event must be BlocksStored, BlocksRemoved or BlocksCleared"):
+            scheduler.handle_kv_event(0, no_event)  # type: ignore[arg-type]
 
 
 def test_a_live_scheduler_says_why_it_is_not_pickled(scheduler: Scheduler) -> None:
@@ -285,8 +295,8 @@ def test_threads_share_a_scheduler() -> None:
         try:
             for turn in range(100):
                 names = np.arange(turn * 1_000, turn * 1_000 + 1_000, dtype=np.uint64)
-                scheduler.handle_blocks_stored(endpoints[0], names, block_size=16)
-                scheduler.handle_blocks_removed(endpoints[0], names)
+                scheduler.handle_kv_event(endpoints[0], slotwise.BlocksStored(names, 16))
+                scheduler.handle_kv_event(endpoints[0], slotwise.BlocksRemoved(names))
                 scheduler.stats()
         except BaseException as error:
             failures.append(error)

@@ -63,7 +63,7 @@ class Runner:
         return "ok"
 
     def remove_endpoint(self, name: str, now: float) -> Any:
-        return {"in_flight": self.scheduler.remove_endpoint(self.ids[name], now=now)}
+        return {"in_flight": list(self.scheduler.remove_endpoint(self.ids[name], now=now).in_flight)}
 
     def drain_endpoint(self, name: str, now: float) -> Any:
         self.scheduler.drain_endpoint(self.ids[name], now=now)
@@ -90,13 +90,14 @@ class Runner:
         endpoint = self.ids[said["endpoint"]]
         match said["event"]:
             case "cleared":
-                self.scheduler.handle_blocks_cleared(endpoint, now=now)
+                event: slotwise.KvEvent = slotwise.BlocksCleared()
             case {"removed": blocks}:
-                self.scheduler.handle_blocks_removed(endpoint, blocks, now=now)
+                event = slotwise.BlocksRemoved(blocks)
             case {"stored": stored}:
                 if stored.get("tokens") is not None:
                     stored["tokens"] = ids(stored["tokens"])
-                self.scheduler.handle_blocks_stored(endpoint, now=now, **stored)
+                event = slotwise.BlocksStored(**stored)
+        self.scheduler.handle_kv_event(endpoint, event, now=now)
         return "ok"
 
     def pick(self, asked: dict[str, Any], now: float) -> Any:

@@ -5,12 +5,14 @@
 //! | `scheduler` | calls |
 //! | `request`, `prompt` | what a request asks for, without copying its text |
 //! | `answer` | decisions |
+//! | `event` | what engines say about their caches |
 //! | `plain` | whatever is not in a hurry: configuration, endpoints, explanations, statistics |
 //! | `scorer` | candidates for a cost of the host's own, and its answer |
 //! | `error` | errors to exceptions of their kind |
 
 mod answer;
 mod error;
+mod event;
 mod plain;
 mod prompt;
 mod request;

@@ -10,14 +10,13 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{
-    AdapterState, EndpointId, EngineHash, Failure, Instant, KvEvent, RequestId, Seconds, StoredBlocks, Usage,
-};
+use slotwise::{AdapterState, EndpointId, Failure, Instant, RequestId, Seconds, Usage};
 
 use crate::answer::{Dispatch, Rejected};
 use crate::error::raise;
+use crate::event::Event;
 use crate::plain::{from_python, to_python};
-use crate::prompt::{Prompt, integers};
+use crate::prompt::Prompt;
 use crate::request::{Wishes, instant};
 use crate::scorer;
 
@@ -119,10 +118,16 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
-    fn remove_endpoint(&self, py: Python<'_>, endpoint: u64, now: Option<f64>) -> PyResult<Vec<u64>> {
+    fn remove_endpoint<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: u64,
+        now: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let now = self.clock.read(now)?;
         let removed = self.lock(py).remove_endpoint(now, EndpointId::from_u64(endpoint)).map_err(raise)?;
-        Ok(removed.in_flight.into_iter().map(RequestId::as_u64).collect())
+        let in_flight: Vec<u64> = removed.in_flight.into_iter().map(RequestId::as_u64).collect();
+        to_python(py, "decode_removed", &(removed.endpoint, in_flight))
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
@@ -172,46 +177,25 @@ impl Scheduler {
         self.lock(py).handle_adapters(now, EndpointId::from_u64(endpoint), state).map_err(raise)
     }
 
-    #[pyo3(signature = (endpoint, blocks, *, block_size, parent = None, tokens = None, model = None, adapter = None,
-        cache_salt = None, now = None))]
-    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
-    fn handle_blocks_stored(
+    #[pyo3(signature = (endpoint, event, *, now = None))]
+    fn handle_kv_event(
         &self,
         py: Python<'_>,
         endpoint: u64,
-        blocks: &Bound<'_, PyAny>,
-        block_size: std::num::NonZeroU32,
-        parent: Option<u64>,
-        tokens: Option<&Bound<'_, PyAny>>,
-        model: Option<&str>,
-        adapter: Option<&str>,
-        cache_salt: Option<&str>,
+        event: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let blocks = engine_hashes(blocks)?;
-        let tokens = tokens.map(|ids| integers(ids, "token id")).transpose()?;
-        let mut stored = StoredBlocks::new(&blocks, block_size);
-        stored.parent = parent.map(EngineHash);
-        stored.tokens = tokens.as_deref();
-        (stored.model, stored.adapter, stored.cache_salt) = (model, adapter, cache_salt);
-        self.handle_kv_event(py, endpoint, KvEvent::Stored(stored), now)
-    }
-
-    #[pyo3(signature = (endpoint, blocks, *, now = None))]
-    fn handle_blocks_removed(
-        &self,
-        py: Python<'_>,
-        endpoint: u64,
-        blocks: &Bound<'_, PyAny>,
-        now: Option<f64>,
-    ) -> PyResult<()> {
-        let blocks = engine_hashes(blocks)?;
-        self.handle_kv_event(py, endpoint, KvEvent::Removed(&blocks), now)
-    }
-
-    #[pyo3(signature = (endpoint, *, now = None))]
-    fn handle_blocks_cleared(&self, py: Python<'_>, endpoint: u64, now: Option<f64>) -> PyResult<()> {
-        self.handle_kv_event(py, endpoint, KvEvent::Cleared, now)
+        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let event = Event::read(event)?;
+        let handled = if event.blocks() < LONG {
+            event.with(|event| self.lock(py).handle_kv_event(now, endpoint, event))
+        } else {
+            py.detach(|| {
+                let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+                event.with(|event| core.handle_kv_event(now, endpoint, event))
+            })
+        };
+        handled.map_err(raise)
     }
 
     // A request's life.
@@ -386,35 +370,5 @@ impl Scheduler {
     }
 }
 
-impl Scheduler {
-    fn handle_kv_event(
-        &self,
-        py: Python<'_>,
-        endpoint: u64,
-        event: KvEvent<'_>,
-        now: Option<f64>,
-    ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
-        let blocks = match &event {
-            KvEvent::Stored(stored) => stored.blocks.len(),
-            KvEvent::Removed(blocks) => blocks.len(),
-            _ => LONG,
-        };
-        let handled = if blocks < LONG {
-            self.lock(py).handle_kv_event(now, endpoint, event)
-        } else {
-            py.detach(|| {
-                let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-                core.handle_kv_event(now, endpoint, event)
-            })
-        };
-        handled.map_err(raise)
-    }
-}
-
 /// Blocks of an event above which other Python threads may run meanwhile: about 100 us of work.
 const LONG: usize = 512;
-
-fn engine_hashes(blocks: &Bound<'_, PyAny>) -> PyResult<Vec<EngineHash>> {
-    Ok(integers::<u64>(blocks, "block hash")?.into_iter().map(EngineHash).collect())
-}

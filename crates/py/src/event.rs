@@ -1,0 +1,88 @@
+//! KV events: `slotwise.BlocksStored` and its relatives, told apart by their `kind`.
+
+use std::num::NonZeroU32;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use slotwise::{EngineHash, KvEvent, StoredBlocks};
+
+use crate::prompt::integers;
+
+/// What an engine said, copied out of Python.
+pub(crate) enum Event {
+    Stored(Box<Stored>),
+    Removed(Vec<EngineHash>),
+    Cleared,
+}
+
+pub(crate) struct Stored {
+    blocks: Vec<EngineHash>,
+    block_size: NonZeroU32,
+    parent: Option<u64>,
+    tokens: Option<Vec<u32>>,
+    model: Option<String>,
+    adapter: Option<String>,
+    cache_salt: Option<String>,
+}
+
+impl Event {
+    pub(crate) fn read(event: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let kind = event.getattr("kind").and_then(|kind| kind.extract::<String>());
+        match kind.as_deref() {
+            Ok("stored") => Ok(Self::Stored(Box::new(Stored::read(event)?))),
+            Ok("removed") => Ok(Self::Removed(hashes(event)?)),
+            Ok("cleared") => Ok(Self::Cleared),
+            _ => Err(PyTypeError::new_err(format!(
+                "event must be BlocksStored, BlocksRemoved or BlocksCleared, not {}",
+                event.get_type()
+            ))),
+        }
+    }
+
+    /// How many blocks it is about.
+    pub(crate) fn blocks(&self) -> usize {
+        match self {
+            Self::Stored(stored) => stored.blocks.len(),
+            Self::Removed(blocks) => blocks.len(),
+            Self::Cleared => usize::MAX,
+        }
+    }
+
+    /// Passes it on as the core has it.
+    pub(crate) fn with<T>(&self, tell: impl FnOnce(KvEvent<'_>) -> T) -> T {
+        match self {
+            Self::Stored(stored) => {
+                let mut event = StoredBlocks::new(&stored.blocks, stored.block_size);
+                event.parent = stored.parent.map(EngineHash);
+                event.tokens = stored.tokens.as_deref();
+                event.model = stored.model.as_deref();
+                event.adapter = stored.adapter.as_deref();
+                event.cache_salt = stored.cache_salt.as_deref();
+                tell(KvEvent::Stored(event))
+            }
+            Self::Removed(blocks) => tell(KvEvent::Removed(blocks)),
+            Self::Cleared => tell(KvEvent::Cleared),
+        }
+    }
+}
+
+impl Stored {
+    fn read(event: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let tokens = event.getattr("tokens")?;
+        let tokens = (!tokens.is_none()).then(|| integers(&tokens, "token id")).transpose()?;
+        Ok(Self {
+            blocks: hashes(event)?,
+            block_size: event.getattr("block_size")?.extract()?,
+            parent: event.getattr("parent")?.extract()?,
+            tokens,
+            model: event.getattr("model")?.extract()?,
+            adapter: event.getattr("adapter")?.extract()?,
+            cache_salt: event.getattr("cache_salt")?.extract()?,
+        })
+    }
+}
+
+fn hashes(event: &Bound<'_, PyAny>) -> PyResult<Vec<EngineHash>> {
+    let names = integers::<u64>(&event.getattr("blocks")?, "block hash")?;
+    Ok(names.into_iter().map(EngineHash).collect())
+}
