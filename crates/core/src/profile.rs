@@ -147,13 +147,12 @@ impl CostWeights {
         }
     }
 
-    /// No more than [`terms`](Self::terms) add up to for an endpoint of this outline, on which the prompt of `tokens` tokens costs
-    /// at least `work`: the terms that are never below zero are left out, and the others no larger.
-    pub(crate) fn at_least(&self, outline: &Outline, work: Seconds, tokens: f64) -> Seconds {
-        let queue = outline.least_wait * self.queue;
-        let prefill = work * self.prefill;
-        let kv = self.kv * ((outline.kv_tokens + tokens) / outline.capacity);
-        Seconds::new(queue.get() + prefill.get() + kv.get())
+    /// No more than [`terms`](Self::terms) add up to for an endpoint of this outline, where the prefill term of a prompt of
+    /// `tokens` tokens is at least `prefill`: the terms that are never below zero are left out, and the others no larger.
+    pub(crate) fn at_least(&self, outline: &Outline, prefill: Seconds, tokens: f64) -> Seconds {
+        let queue = outline.least_wait.get() * self.queue;
+        let kv = self.kv.get() * ((outline.kv_tokens + tokens) / outline.capacity);
+        Seconds::new(queue + prefill.get() + kv)
     }
 
     /// How likely a block that the request pushes out is still warm: 0 while the warm working set and the new tokens stay

@@ -339,31 +339,41 @@ impl Scheduler {
 struct Glance<'a> {
     scheduler: &'a Scheduler,
     reading: &'a Reading,
-    /// The last prompt that was priced, by what is cached of it, and its least work.
-    priced: (Found, Seconds),
+    tokens: f64,
+    /// The last case that was priced: how many blocks of which size are cached, and the least price of computing the rest.
+    priced: (u32, NonZeroU32, Seconds),
 }
 
 impl<'a> Glance<'a> {
     fn new(scheduler: &'a Scheduler, reading: &'a Reading) -> Self {
-        let cold = scheduler.pool.cheapest().work(reading.tokens, 0);
-        Self { scheduler, reading, priced: (Found::default(), cold) }
+        let mut glance = Self {
+            scheduler,
+            reading,
+            tokens: f64::from(reading.tokens),
+            priced: (0, NonZeroU32::MIN, Seconds::ZERO),
+        };
+        glance.priced.2 = glance.price(Found::default());
+        glance
     }
 
     /// Whether the endpoint may rank before `bar`. If not, it does not.
     fn is_below(&mut self, bar: Key, slot: u32, outline: &Outline) -> bool {
-        let (scheduler, reading) = (self.scheduler, self.reading);
-        let found = reading.found_in(slot, outline.block_size);
-        if found != self.priced.0 {
-            let miss = reading.tokens.saturating_sub(found.tokens);
-            self.priced = (found, scheduler.pool.cheapest().work(miss, found.tokens));
+        let depth = self.reading.depth(slot, outline.block_size);
+        if depth != self.priced.0 || (depth > 0 && outline.block_size != self.priced.1) {
+            let found = self.reading.found_at(depth, outline.block_size);
+            self.priced = (depth, outline.block_size, self.price(found));
         }
-        let tokens = f64::from(reading.tokens);
-        let cost = scheduler.config.weights.at_least(outline, self.priced.1, tokens).to_nanos();
+        let cost = self.scheduler.config.weights.at_least(outline, self.priced.2, self.tokens).to_nanos();
         if cost != bar.cost {
             return cost < bar.cost;
         }
-        let rendezvous = scheduler.hasher.mix(reading.identity, outline.key);
+        let rendezvous = self.scheduler.hasher.mix(self.reading.identity, outline.key);
         Key { cost, in_flight: outline.in_flight, rendezvous } < bar
+    }
+
+    fn price(&self, found: Found) -> Seconds {
+        let miss = self.reading.tokens.saturating_sub(found.tokens);
+        self.scheduler.pool.cheapest().work(miss, found.tokens) * self.scheduler.config.weights.prefill
     }
 }
 

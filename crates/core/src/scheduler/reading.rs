@@ -122,11 +122,15 @@ impl Reading {
         })
     }
 
-    /// The same at a glance.
-    pub(super) fn found_in(&self, slot: u32, block_size: NonZeroU32) -> Found {
-        self.chains.for_size(block_size).map_or_else(Found::default, |chain| {
-            chain.span.found(chain.depths.get(slot as usize).copied().unwrap_or(0))
-        })
+    /// How many blocks the endpoint in a slot holds, if its blocks have this size.
+    pub(super) fn depth(&self, slot: u32, block_size: NonZeroU32) -> u32 {
+        let chain = self.chains.for_size(block_size);
+        chain.and_then(|chain| chain.depths.get(slot as usize)).copied().unwrap_or(0)
+    }
+
+    /// What an endpoint can use that holds so many blocks of this size.
+    pub(super) fn found_at(&self, depth: u32, block_size: NonZeroU32) -> Found {
+        self.chains.for_size(block_size).map_or_else(Found::default, |chain| chain.span.found(depth))
     }
 
     /// The blocks for this endpoint, and how long they are.
@@ -144,7 +148,7 @@ impl Reading {
 }
 
 /// Cached blocks that a request can use.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Found {
     /// Blocks.
     pub(super) blocks: u32,
