@@ -25,8 +25,8 @@ use crate::time::Instant;
 /// What one endpoint holds.
 #[derive(Debug)]
 pub(super) struct Holding {
-    /// For each run, the spans in order.
-    spans: HashMap<RunId, Vec<Span>, Keyed>,
+    runs: HashMap<RunId, Held, Keyed>,
+    /// Spans in all of them.
     count: usize,
     /// Uses of runs, in the order in which the cache gives them up. Those that have been used again since are stale.
     queue: VecDeque<Turn>,
@@ -40,6 +40,15 @@ pub(super) struct Holding {
     before: Vec<(u32, u32)>,
     after: Vec<(u32, u32)>,
     spare: Vec<Span>,
+}
+
+/// What is held of one run.
+#[derive(Debug, Default)]
+struct Held {
+    /// In order, none empty, and no two that touch in the same state.
+    spans: Vec<Span>,
+    /// The stretches that the spans make up without a gap.
+    stretches: Vec<(u32, u32)>,
 }
 
 /// Blocks of a run in one state.
@@ -106,7 +115,7 @@ const REMOVED_NAMES: usize = 64;
 impl Holding {
     pub(super) fn new(keyed: Keyed, warm: WarmWindow, precise: bool) -> Self {
         Self {
-            spans: HashMap::with_hasher(keyed),
+            runs: HashMap::with_hasher(keyed),
             count: 0,
             queue: VecDeque::new(),
             uses: 0,
@@ -254,33 +263,21 @@ impl Holding {
 
     /// The state of a block, if it is held.
     pub(super) fn state(&self, run: RunId, offset: u32) -> Option<State> {
-        let spans = self.spans.get(&run)?;
+        let spans = &self.runs.get(&run)?.spans;
         let at = spans.partition_point(|span| span.to <= offset);
         spans.get(at).filter(|span| span.from <= offset).map(|span| span.state)
     }
 
     /// How far the blocks of a run are held without a hole, from `from` on.
     pub(super) fn held_until(&self, run: RunId, from: u32) -> u32 {
-        let mut end = from;
-        if let Some(spans) = self.spans.get(&run) {
-            let at = spans.partition_point(|span| span.to <= from);
-            for span in spans[at..].iter() {
-                if span.from > end {
-                    break;
-                }
-                end = span.to;
-            }
-        }
-        end
+        let stretches = self.runs.get(&run).map_or(&[][..], |held| &held.stretches);
+        let at = stretches.partition_point(|(_, to)| *to <= from);
+        stretches.get(at).filter(|(begin, _)| *begin <= from).map_or(from, |(_, to)| *to)
     }
 
     /// The runs of which any block is held, and the stretches.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, Vec<(u32, u32)>)> + '_ {
-        self.spans.iter().map(|(run, spans)| {
-            let mut stretches = Vec::new();
-            stretches_of(spans, &mut stretches);
-            (*run, stretches)
-        })
+    pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, &[(u32, u32)])> {
+        self.runs.iter().map(|(run, held)| (*run, &held.stretches[..]))
     }
 
     /// Blocks and names.
@@ -316,6 +313,7 @@ impl Holding {
 
 impl Holding {
     /// Gives every block of a stretch another state, piece by piece: what is in one state before is in one state after.
+    /// Computes in **O(spans of the stretch)**, and O(log spans) for the others.
     fn change(
         &mut self,
         run: RunId,
@@ -324,65 +322,59 @@ impl Holding {
         lost: bool,
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
     ) -> Change<'_> {
-        let Self { spans, count, account, before, after, spare, .. } = self;
-        let mut entry = match spans.entry(run) {
+        let Self { runs, count, account, before, after, spare, .. } = self;
+        let mut entry = match runs.entry(run) {
             Entry::Occupied(entry) => entry,
-            Entry::Vacant(entry) => entry.insert_entry(Vec::new()),
+            Entry::Vacant(entry) => entry.insert_entry(Held::default()),
         };
-        let old = entry.get_mut();
-        stretches_of(old, before);
+        let held = entry.get_mut();
         spare.clear();
-        let mut put = |from: u32, to: u32, old: Option<State>, state: Option<State>, changed: bool| {
-            if from == to {
-                return;
-            }
-            if changed {
-                account.change(to - from, old, state, lost);
-            }
-            let Some(state) = state else { return };
+        let mut same_blocks = true;
+        let mut put = |from: u32, to: u32, state: Option<State>| {
+            let Some(state) = state.filter(|_| from < to) else { return };
             match spare.last_mut() {
                 Some(last) if last.to == from && last.state == state => last.to = to,
                 _ => spare.push(Span { from, to, state }),
             }
         };
+        let mut change = |from: u32, to: u32, old: Option<State>| {
+            if from == to {
+                return None;
+            }
+            let new = state_after(old);
+            same_blocks &= old.is_some() == new.is_some();
+            account.change(to - from, old, new, lost);
+            new
+        };
+        // The spans that overlap the stretch, and its neighbours: they may grow together.
+        let first = held.spans.partition_point(|span| span.to < from);
+        let last = first + held.spans[first..].partition_point(|span| span.from <= to);
         let mut at = from;
-        for Span { from: begin, to: end, state } in old.iter().copied() {
-            let held = Some(state);
-            if end <= from {
-                put(begin, end, held, held, false);
-                continue;
+        for Span { from: begin, to: end, state } in held.spans[first..last].iter().copied() {
+            let (inner, outer) = (begin.clamp(from, to), end.clamp(from, to));
+            put(begin.min(from), end.min(from), Some(state));
+            put(at, inner, change(at, inner, None));
+            put(inner, outer, change(inner, outer, Some(state)));
+            at = outer.max(at);
+            if begin.max(to) < end {
+                put(at, to, change(at, to, None));
+                at = to;
+                put(begin.max(to), end, Some(state));
             }
-            if begin >= to {
-                // What is not held yet lies before it.
-                if at < to {
-                    put(at, to, None, state_after(None), true);
-                    at = to;
-                }
-                put(begin, end, held, held, false);
-                continue;
-            }
-            let (inner, outer) = (begin.max(from), end.min(to));
-            put(begin, inner, held, held, false);
-            if at < inner {
-                put(at, inner, None, state_after(None), true);
-            }
-            put(inner, outer, held, state_after(held), true);
-            at = outer;
-            put(outer, end, held, held, false);
         }
-        if at < to {
-            put(at, to, None, state_after(None), true);
+        put(at, to, change(at, to, None));
+        *count = *count + spare.len() - (last - first);
+        before.clear();
+        after.clear();
+        if !same_blocks {
+            held.stretches_after(from, to, spare, before, after);
         }
-        *count = *count + spare.len() - old.len();
-        stretches_of(spare, after);
-        if spare.is_empty() {
+        if held.spans.capacity() == 0 {
+            held.spans.reserve_exact(spare.len());
+        }
+        held.spans.splice(first..last, spare.drain(..));
+        if held.spans.is_empty() {
             entry.remove();
-        } else {
-            old.clear();
-            if old.capacity() < spare.len() {
-                old.reserve_exact(spare.len());
-            }
-            old.extend_from_slice(spare);
         }
         Change { run, before, after }
     }
@@ -390,7 +382,17 @@ impl Holding {
     /// Says which invariant is broken, if one is.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let (mut assumed, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
-        for spans in self.spans.values() {
+        for Held { spans, stretches } in self.runs.values() {
+            let mut whole: Vec<(u32, u32)> = Vec::new();
+            for span in spans {
+                match whole.last_mut() {
+                    Some((_, to)) if *to == span.from => *to = span.to,
+                    _ => whole.push((span.from, span.to)),
+                }
+            }
+            if whole != *stretches {
+                return Err("stretches are what spans make up");
+            }
             let touching = |pair: &[Span]| pair[0].to == pair[1].from && pair[0].state == pair[1].state;
             if spans.is_empty() || spans.windows(2).any(|pair| pair[0].to > pair[1].from || touching(pair)) {
                 return Err("spans are in order, and as long as they can be");
@@ -412,8 +414,8 @@ impl Holding {
         if held != account.held || sums.iter().any(|(tally, sum)| (tally.blocks, tally.tokens) != *sum) {
             return Err("the sums are the sums");
         }
-        let turns = self.spans.iter().flat_map(|(run, spans)| {
-            spans.iter().filter_map(|span| span.state.assumed.map(|number| (number, *run)))
+        let turns = self.runs.iter().flat_map(|(run, held)| {
+            held.spans.iter().filter_map(|span| span.state.assumed.map(|number| (number, *run)))
         });
         let queued = |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);
         if count == self.count && turns.into_iter().all(queued) {
@@ -436,7 +438,7 @@ impl Holding {
 
     /// What is left of a use of a run, and goes first.
     fn span_of(&self, turn: Turn) -> Option<Span> {
-        let mut spans = self.spans.get(&turn.run)?.iter();
+        let mut spans = self.runs.get(&turn.run)?.spans.iter();
         let mine = |span: &&Span| span.state.assumed == Some(turn.number);
         match turn.order {
             EvictionOrder::TailFirst => spans.rfind(mine),
@@ -446,14 +448,37 @@ impl Holding {
     }
 }
 
-/// The stretches that the spans make up without a gap.
-fn stretches_of(spans: &[Span], stretches: &mut Vec<(u32, u32)>) {
-    stretches.clear();
-    for span in spans {
-        match stretches.last_mut() {
-            Some((_, to)) if *to == span.from => *to = span.to,
-            _ => stretches.push((span.from, span.to)),
+impl Held {
+    /// Between `from` and `to`, the spans are about to be `spans` (which may begin before and end after). Says which stretches
+    /// were there `before` and are there `after`.
+    fn stretches_after(
+        &mut self,
+        from: u32,
+        to: u32,
+        spans: &[Span],
+        before: &mut Vec<(u32, u32)>,
+        after: &mut Vec<(u32, u32)>,
+    ) {
+        let first = self.stretches.partition_point(|stretch| stretch.1 < from);
+        let last = first + self.stretches[first..].partition_point(|stretch| stretch.0 <= to);
+        before.extend_from_slice(&self.stretches[first..last]);
+        let outside = |edge: fn(&(u32, u32), u32) -> (u32, u32), at: u32| {
+            before.iter().map(move |stretch| edge(stretch, at)).filter(|(from, to)| from < to)
+        };
+        let inside = spans.iter().map(|span| (span.from.max(from), span.to.min(to)));
+        let pieces = outside(|stretch, from| (stretch.0, stretch.1.min(from)), from)
+            .chain(inside.filter(|(from, to)| from < to))
+            .chain(outside(|stretch, to| (stretch.0.max(to), stretch.1), to));
+        for (from, to) in pieces {
+            match after.last_mut() {
+                Some((_, end)) if *end == from => *end = to,
+                _ => after.push((from, to)),
+            }
         }
+        if self.stretches.capacity() == 0 {
+            self.stretches.reserve_exact(after.len());
+        }
+        self.stretches.splice(first..last, after.iter().copied());
     }
 }
 

@@ -111,7 +111,7 @@ impl PrefixIndex {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::take) else { return };
         self.entries -= member.holding.entries();
         for (run, stretches) in member.holding.runs() {
-            self.runs.settle(run, slot, &stretches, &[]);
+            self.runs.settle(run, slot, stretches, &[]);
         }
     }
 
@@ -184,7 +184,8 @@ impl PrefixIndex {
             let Some(member) = member else { continue };
             let mut here: Vec<_> = member.holding.runs().collect();
             here.sort_unstable();
-            if !here.into_iter().eq(self.runs.held_by(slot)) {
+            let there: Vec<_> = self.runs.held_by(slot).collect();
+            if !here.into_iter().eq(there.iter().map(|(run, stretches)| (*run, &stretches[..]))) {
                 return Err("runs and holdings agree on who holds what");
             }
             member.holding.check()?;

@@ -70,6 +70,10 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
+    pub(super) const fn of_one(Address { run, offset }: Address) -> Self {
+        Self { run, from: offset, to: offset + 1 }
+    }
+
     pub(super) const fn len(self) -> usize {
         (self.to - self.from) as usize
     }

@@ -84,21 +84,38 @@ impl EndpointSet {
 
     /// What is in both.
     pub(crate) fn intersection(&self, other: &Self) -> Self {
-        let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
-        let mut both = Self::default();
-        for slot in few.iter().filter(|slot| many.contains(*slot)) {
-            both.insert(slot);
+        if let (Form::Bits(a, _), Form::Bits(b, _)) = (&self.0, &other.0) {
+            return Self::of_words(a.iter().zip(b).map(|(a, b)| a & b).collect());
         }
+        let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
+        let mut both = Self(Form::List(few.iter().filter(|slot| many.contains(*slot)).collect()));
+        both.settle();
         both
     }
 
     /// What is in either.
     pub(crate) fn union(&self, other: &Self) -> Self {
-        let mut either = self.clone();
-        for slot in other.iter() {
+        let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
+        if let (Form::Bits(a, _), Form::Bits(b, _)) = (&few.0, &many.0) {
+            let (short, mut words) = if a.len() <= b.len() { (a, b.clone()) } else { (b, a.clone()) };
+            words.iter_mut().zip(short).for_each(|(word, more)| *word |= more);
+            return Self::of_words(words);
+        }
+        let mut either = many.clone();
+        for slot in few.iter() {
             either.insert(slot);
         }
         either
+    }
+
+    fn of_words(mut words: Vec<u64>) -> Self {
+        while words.last() == Some(&0) {
+            words.pop();
+        }
+        let len = words.iter().map(|word| word.count_ones() as usize).sum();
+        let mut set = Self(Form::Bits(words, len));
+        set.settle();
+        set
     }
 
     /// Whether the slot is in it.

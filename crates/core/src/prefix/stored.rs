@@ -44,7 +44,8 @@ impl PrefixIndex {
                 Renamed::From(before) => {
                     self.store_stretch(slot, parent, &chain[..at], begin, used);
                     begin = at;
-                    self.unstore(slot, before);
+                    let address = self.runs.address(before);
+                    self.unstore(slot, address.map(Stretch::of_one));
                 }
             }
         }
@@ -55,13 +56,24 @@ impl PrefixIndex {
     /// The engine no longer has the blocks that it calls `names`; unknown names are ignored.
     pub fn remove(&mut self, slot: u32, names: &[EngineHash]) {
         self.become_precise(slot);
+        // Engines give up the blocks of a prompt together, tail first: neighbours go in one step.
+        let mut gone: Option<Stretch> = None;
         for name in names {
-            let hash = self.member_mut(slot).and_then(|member| member.holding.unname(*name));
-            if let Some(hash) = hash {
-                self.entries -= 1;
-                self.unstore(slot, hash);
+            let Some(hash) = self.member_mut(slot).and_then(|member| member.holding.unname(*name)) else {
+                continue;
+            };
+            self.entries -= 1;
+            let Some(Address { run, offset }) = self.runs.address(hash) else { continue };
+            match &mut gone {
+                Some(stretch) if stretch.run == run && stretch.from == offset + 1 => stretch.from = offset,
+                Some(stretch) if stretch.run == run && stretch.to == offset => stretch.to = offset + 1,
+                _ => {
+                    let before = gone.replace(Stretch::of_one(Address { run, offset }));
+                    self.unstore(slot, before);
+                }
             }
         }
+        self.unstore(slot, gone);
     }
 
     /// Stores `chain` from `begin` on.
@@ -83,11 +95,11 @@ impl PrefixIndex {
         }
     }
 
-    /// The engine has one name less for a block.
-    fn unstore(&mut self, slot: u32, hash: BlockHash) {
-        let Some(address) = self.runs.address(hash) else { return };
-        let Address { run, offset } = address;
-        self.alter(slot, |holding| Some(holding.unstore(run, offset, offset + 1)));
+    /// The engine has one name less for each block of a stretch.
+    fn unstore(&mut self, slot: u32, stretch: Option<Stretch>) {
+        if let Some(Stretch { run, from, to }) = stretch {
+            self.alter(slot, |holding| Some(holding.unstore(run, from, to)));
+        }
     }
 
     /// Makes room for what an event brings.
