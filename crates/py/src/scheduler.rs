@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{AdapterState, EndpointId, Failure, Instant, RequestId, Seconds, Usage};
+use slotwise::{AdapterState, EndpointId, Failure, Instant, RequestId, Usage};
 
 use crate::answer::{Dispatch, Rejected};
 use crate::error::raise;
@@ -52,15 +52,6 @@ impl Scheduler {
             Ok(core) => core,
             Err(_) => self.core.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner),
         }
-    }
-
-    /// The scorer's costs, if there is one that works; what is wrong with it goes to `sys.unraisablehook`.
-    fn costs(&self, py: Python<'_>, explanation: &slotwise::Explanation) -> scorer::Costs {
-        let Some(scorer) = &self.scorer else { return scorer::Costs::new() };
-        scorer::score(py, scorer, explanation).unwrap_or_else(|error| {
-            error.write_unraisable(py, Some(scorer.bind(py)));
-            scorer::Costs::new()
-        })
     }
 }
 
@@ -233,18 +224,21 @@ impl Scheduler {
         };
         let (now, prompt) = (self.clock.read(now)?, Prompt::read(prompt)?);
         let picked = wishes.with(&prompt, |request| {
-            let costs = match &self.scorer {
-                Some(_) => {
-                    let explanation = self.lock(py).explain(now, request);
-                    self.costs(py, &explanation)
-                }
-                None => scorer::Costs::new(),
-            };
+            let costs = self.scorer.as_ref().map(|scorer| {
+                let explanation = self.lock(py).explain(now, request);
+                scorer::score(py, scorer, &explanation).unwrap_or_else(|error| {
+                    error.write_unraisable(py, Some(scorer.bind(py)));
+                    scorer::Costs::new()
+                })
+            });
             let mut core = self.lock(py);
-            let cost = |endpoint: EndpointId, terms: &slotwise::Terms| -> Seconds {
-                costs.get(&endpoint).copied().unwrap_or_else(|| terms.total())
+            let picked = match costs {
+                None => core.pick(now, request),
+                Some(costs) => core.pick_by(now, request, |endpoint, terms| {
+                    costs.get(&endpoint).copied().unwrap_or_else(|| terms.total())
+                }),
             };
-            core.pick_by(now, request, cost).map(|answer| {
+            picked.map(|answer| {
                 let name = core.endpoint(answer.endpoint).map(|endpoint| endpoint.name.clone());
                 Dispatch { answer, name: name.unwrap_or_default() }
             })
