@@ -13,7 +13,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-slow lint doc bench bench-python bench-node clean
+.PHONY: help demo test test-rust test-python test-node test-slow lint doc bench bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,13 @@ bench-python: ## Times decisions from Python, beside an empty call and rivals. A
 
 bench-node: ## Times decisions from Node, beside an empty call. After `make test-node`
 	cd crates/node && npm run bench
+
+# Where `make bench-rivals` writes what it measured.
+RECORD ?= benches/record/rivals.json
+
+bench-rivals: ## The prefix index beside the published ones: 10 minutes. TRACE=file DATE=2026-11-21 RECORD=file
+	cd benches/rivals && cargo build --release
+	benches/rivals/target/release/rivals $(if $(TRACE),--trace "$(TRACE)") $(if $(DATE),--date $(DATE)) --json "$(RECORD)"
 
 clean: ## Removes everything that was built
 	cargo clean
