@@ -16,7 +16,6 @@
 //! One unit means no weights to tune to a workload: the factors are prices, not votes. Each is explained at its field in
 //! [`CostWeights`].
 
-use crate::pool::Outline;
 use crate::time::Seconds;
 
 /// The prices of the default profile.
@@ -147,12 +146,19 @@ impl CostWeights {
         }
     }
 
-    /// No more than [`terms`](Self::terms) add up to for an endpoint of this outline, where the prefill term of a prompt of
-    /// `tokens` tokens is at least `prefill`: the terms that are never below zero are left out, and the others no larger.
-    pub(crate) fn at_least(&self, outline: &Outline, prefill: Seconds, tokens: f64) -> Seconds {
-        let queue = outline.least_wait.get() * self.queue;
-        let kv = self.kv.get() * ((outline.kv_tokens + tokens) / outline.capacity);
-        Seconds::new(queue + prefill.get() + kv)
+    /// No more than [`terms`](Self::terms) add up to, in seconds, where the request waits at least `wait` for its turn, its prefill
+    /// term is at least `prefill`, and the KV cache has at least `kv_tokens` tokens in it without its own `tokens`: the terms
+    /// that are never below zero are left out, and the others no larger.
+    #[inline]
+    pub(crate) fn at_least(
+        &self,
+        wait: f64,
+        prefill: f64,
+        kv_tokens: f64,
+        tokens: f64,
+        capacity: f64,
+    ) -> f64 {
+        wait * self.queue + prefill + self.kv.get() * ((kv_tokens + tokens) / capacity)
     }
 
     /// How likely a block that the request pushes out is still warm: 0 while the warm working set and the new tokens stay

@@ -112,7 +112,12 @@ impl Seconds {
     /// rounding noise are equal.
     pub(crate) fn to_nanos(self) -> u64 {
         // A float-to-integer `as` saturates at both ends.
-        (self.0 * 1e9 + 0.5) as u64
+        Self::in_nanos(self.0) as u64
+    }
+
+    /// Seconds in nanoseconds, and a half: what is cut off behind the point rounds them.
+    pub(crate) fn in_nanos(seconds: f64) -> f64 {
+        seconds * 1e9 + 0.5
     }
 
     /// The smaller of the two.

@@ -20,7 +20,7 @@ use crate::time::Instant;
 
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use foreign::PoolReports;
-pub(crate) use outline::{Cheapest, Outline};
+pub(crate) use outline::{Cheapest, Outlines};
 pub(crate) use slot::Slot;
 
 /// The endpoints of one scheduler, in slots that are used again.
@@ -28,7 +28,7 @@ pub(crate) use slot::Slot;
 pub(crate) struct Pool {
     slots: Vec<Option<Slot>>,
     /// In parallel with `slots`.
-    outlines: Vec<Option<Outline>>,
+    outlines: Outlines,
     cheapest: Cheapest,
     /// The generation of the next endpoint in each slot.
     generations: Vec<u32>,
@@ -70,7 +70,7 @@ impl Pool {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             slots: Vec::new(),
-            outlines: Vec::new(),
+            outlines: Outlines::default(),
             cheapest: Cheapest::NONE,
             generations: Vec::new(),
             free: Vec::new(),
@@ -95,7 +95,7 @@ impl Pool {
         }
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.outlines.push(None);
+            self.outlines.push();
             self.generations.push(0);
             (self.slots.len() - 1) as u32
         });
@@ -113,7 +113,7 @@ impl Pool {
         self.get(id)?;
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
-        self.outlines[at] = None;
+        self.outlines.clear(id.slot);
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
@@ -173,9 +173,9 @@ impl Pool {
         self.slots.iter().flatten()
     }
 
-    /// What can be told of all endpoints at a glance, by slot.
-    pub(crate) fn outlines(&self) -> impl Iterator<Item = (u32, &Outline)> {
-        (0..).zip(&self.outlines).filter_map(|(slot, outline)| Some((slot, outline.as_ref()?)))
+    /// What can be told of all endpoints at a glance.
+    pub(crate) const fn outlines(&self) -> &Outlines {
+        &self.outlines
     }
 
     /// The least that a prompt costs on any endpoint.
@@ -297,10 +297,9 @@ impl Pool {
 
     /// Brings an endpoint's outline up to date, after its account or its description has changed.
     fn outline(&mut self, id: EndpointId) {
-        if let Ok(slot) = self.get(id) {
-            let (outline, cheapest) = (Outline::of(slot), self.cheapest.with(slot));
-            self.outlines[id.slot as usize] = Some(outline);
-            self.cheapest = cheapest;
+        if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
+            self.outlines.draw(slot);
+            self.cheapest = self.cheapest.with(slot);
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `reading` | what a prompt is, and who holds how much of it |
 //! | `pick`, `ranking` | where a request goes, and what is reserved for it |
+//! | `glance` | which endpoints need not be looked at closely |
 //! | `life` | what its first token, its end and its failure change |
 //! | `news` | what endpoints, their loads, adapters and KV events change |
 //! | `explain`, `stats` | nothing: they look |
@@ -11,6 +12,7 @@
 mod config;
 mod decision;
 mod explain;
+mod glance;
 mod life;
 mod news;
 mod pick;

@@ -7,11 +7,12 @@ use core::time::Duration;
 
 use super::decision::{Dispatch, RejectReason, Rejected};
 use super::explain::Exclusion;
+use super::glance::Glance;
 use super::ranking::{Key, Ranking, Refusal};
 use super::reading::{Found, Reading, Span};
 use super::{Evidence, InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Claim, Outline, Slot};
+use crate::pool::{Claim, Slot};
 use crate::prefix::{BlockHash, Use};
 use crate::profile::{Facts, Terms};
 use crate::request::{Prompt, Request, RequestId};
@@ -119,8 +120,8 @@ impl Scheduler {
     ) -> Result<(), Rejected> {
         let mut refusal = Refusal::default();
         let mut glance = Glance::new(self, reading);
-        for (number, outline) in self.pool.outlines() {
-            if ranking.bar().is_some_and(|bar| !glance.is_below(bar, number, outline)) {
+        for number in 0..glance.slots() {
+            if ranking.bar().is_some_and(|bar| !glance.is_below(bar, number)) {
                 continue;
             }
             let Some(slot) = self.pool.at(number) else { continue };
@@ -332,48 +333,6 @@ impl Scheduler {
         let request = self.requests.remove(&id.0)?;
         self.blocks_in_flight -= request.prompt.chain.len();
         Some(request)
-    }
-}
-
-/// A look at endpoints that does not go closer than their outlines.
-struct Glance<'a> {
-    scheduler: &'a Scheduler,
-    reading: &'a Reading,
-    tokens: f64,
-    /// The last case that was priced: how many blocks of which size are cached, and the least price of computing the rest.
-    priced: (u32, NonZeroU32, Seconds),
-}
-
-impl<'a> Glance<'a> {
-    fn new(scheduler: &'a Scheduler, reading: &'a Reading) -> Self {
-        let mut glance = Self {
-            scheduler,
-            reading,
-            tokens: f64::from(reading.tokens),
-            priced: (0, NonZeroU32::MIN, Seconds::ZERO),
-        };
-        glance.priced.2 = glance.price(Found::default());
-        glance
-    }
-
-    /// Whether the endpoint may rank before `bar`. If not, it does not.
-    fn is_below(&mut self, bar: Key, slot: u32, outline: &Outline) -> bool {
-        let depth = self.reading.depth(slot, outline.block_size);
-        if depth != self.priced.0 || (depth > 0 && outline.block_size != self.priced.1) {
-            let found = self.reading.found_at(depth, outline.block_size);
-            self.priced = (depth, outline.block_size, self.price(found));
-        }
-        let cost = self.scheduler.config.weights.at_least(outline, self.priced.2, self.tokens).to_nanos();
-        if cost != bar.cost {
-            return cost < bar.cost;
-        }
-        let rendezvous = self.scheduler.hasher.mix(self.reading.identity, outline.key);
-        Key { cost, in_flight: outline.in_flight, rendezvous } < bar
-    }
-
-    fn price(&self, found: Found) -> Seconds {
-        let miss = self.reading.tokens.saturating_sub(found.tokens);
-        self.scheduler.pool.cheapest().work(miss, found.tokens) * self.scheduler.config.weights.prefill
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
+use core::ops::Range;
 
 use super::Scheduler;
 use crate::pool::Slot;
@@ -126,6 +127,14 @@ impl Reading {
     pub(super) fn depth(&self, slot: u32, block_size: NonZeroU32) -> u32 {
         let chain = self.chains.for_size(block_size);
         chain.and_then(|chain| chain.depths.get(slot as usize)).copied().unwrap_or(0)
+    }
+
+    /// Whether an endpoint in any of these slots holds anything of the prompt.
+    pub(super) fn is_cached_in(&self, slots: Range<usize>) -> bool {
+        let depths = |chain: &Chain| {
+            chain.depths.get(slots.clone()).is_some_and(|depths| depths.iter().any(|depth| *depth > 0))
+        };
+        self.chains.list[..self.chains.used].iter().any(depths)
     }
 
     /// What an endpoint can use that holds so many blocks of this size.

@@ -1,0 +1,111 @@
+//! A look at endpoints that does not go closer than their outlines.
+
+use core::num::NonZeroU32;
+
+use super::Scheduler;
+use super::ranking::Key;
+use super::reading::{Found, Reading};
+use crate::time::Seconds;
+
+/// Lower bounds of what a request costs on each endpoint, a few dozen endpoints at a time: the loop that computes them has no
+/// branches, so it runs on several endpoints at once.
+pub(super) struct Glance<'a> {
+    scheduler: &'a Scheduler,
+    reading: &'a Reading,
+    tokens: f64,
+    /// The prefill term of a prompt of which nothing is cached, at least.
+    cold: f64,
+    /// The last other case that was priced: how many blocks of which size are cached.
+    priced: (u32, NonZeroU32, f64),
+    /// The bounds of the slots from `begin` on, in nanoseconds and a half.
+    bounds: [f64; SLOTS],
+    begin: u32,
+}
+
+/// Slots that are looked at together.
+const SLOTS: usize = 64;
+
+/// Below it, whole numbers are exact as floats.
+const EXACT: u64 = 1 << 53;
+
+impl<'a> Glance<'a> {
+    pub(super) fn new(scheduler: &'a Scheduler, reading: &'a Reading) -> Self {
+        let mut glance = Self {
+            scheduler,
+            reading,
+            tokens: f64::from(reading.tokens),
+            cold: 0.0,
+            priced: (0, NonZeroU32::MIN, 0.0),
+            bounds: [0.0; SLOTS],
+            begin: u32::MAX,
+        };
+        glance.cold = glance.price(Found::default());
+        glance
+    }
+
+    /// The number of slots, used or not.
+    pub(super) fn slots(&self) -> u32 {
+        self.scheduler.pool.outlines().len() as u32
+    }
+
+    /// Whether the endpoint in a slot may rank before `bar`. If not, it does not.
+    #[inline]
+    pub(super) fn is_below(&mut self, bar: Key, slot: u32) -> bool {
+        let begin = slot - slot % SLOTS as u32;
+        if begin != self.begin {
+            self.compute(begin);
+        }
+        let bound = self.bounds[(slot - begin) as usize];
+        // A cost is whole nanoseconds, so it is above the bar's if it is at least one more.
+        if bar.cost < EXACT && bound >= (bar.cost + 1) as f64 {
+            return false;
+        }
+        let cost = bound as u64;
+        if cost != bar.cost {
+            return cost < bar.cost;
+        }
+        let tie = self.scheduler.pool.outlines().ties[slot as usize];
+        let rendezvous = self.scheduler.hasher.mix(self.reading.identity, tie.key);
+        Key { cost, in_flight: tie.in_flight, rendezvous } < bar
+    }
+
+    fn compute(&mut self, begin: u32) {
+        self.begin = begin;
+        let outlines = self.scheduler.pool.outlines();
+        let from = begin as usize;
+        let to = outlines.len().min(from + SLOTS);
+        let weights = &self.scheduler.config.weights;
+        let columns = outlines.least_wait[from..to]
+            .iter()
+            .zip(&outlines.kv_tokens[from..to])
+            .zip(&outlines.capacity[from..to]);
+        for (bound, ((wait, kv_tokens), capacity)) in self.bounds.iter_mut().zip(columns) {
+            let cost = weights.at_least(*wait, self.cold, *kv_tokens, self.tokens, *capacity);
+            *bound = Seconds::in_nanos(cost);
+        }
+        if !self.reading.is_cached_in(from..to) {
+            return;
+        }
+        for slot in from..to {
+            let block_size = outlines.ties[slot].block_size;
+            let depth = self.reading.depth(slot as u32, block_size);
+            if depth == 0 {
+                continue;
+            }
+            if (depth, block_size) != (self.priced.0, self.priced.1) {
+                self.priced = (depth, block_size, self.price(self.reading.found_at(depth, block_size)));
+            }
+            let (wait, kv_tokens) = (outlines.least_wait[slot], outlines.kv_tokens[slot]);
+            let capacity = outlines.capacity[slot];
+            let cost = weights.at_least(wait, self.priced.2, kv_tokens, self.tokens, capacity);
+            self.bounds[slot - from] = Seconds::in_nanos(cost);
+        }
+    }
+
+    /// The least that the prefill term can be where so much is cached.
+    fn price(&self, found: Found) -> f64 {
+        let miss = self.reading.tokens.saturating_sub(found.tokens);
+        (self.scheduler.pool.cheapest().work(miss, found.tokens) * self.scheduler.config.weights.prefill)
+            .get()
+    }
+}
