@@ -13,10 +13,10 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::event::EngineHash;
-use super::hash::BlockHash;
+use super::account::{Account, Tally};
 use super::keyed::Keyed;
 use super::limits::Use;
+use super::names::Names;
 use super::runs::RunId;
 use super::warm::{Bucket, WarmWindow};
 use crate::endpoint::EvictionOrder;
@@ -31,10 +31,7 @@ pub(super) struct Holding {
     /// Uses of runs, in the order in which the cache gives them up. Those that have been used again since are stale.
     queue: VecDeque<Turn>,
     uses: u64,
-    names: HashMap<EngineHash, BlockHash, Keyed>,
-    /// Names that were removed lately. Engines keep several copies of a block and announce the end of one of them, so
-    /// what they call gone may go on to have children.
-    removed_names: VecDeque<(EngineHash, BlockHash)>,
+    pub(super) names: Names,
     account: Account,
     /// What `change` found and left: kept to be used again.
     before: Vec<(u32, u32)>,
@@ -63,16 +60,16 @@ struct Span {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct State {
     /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
-    assumed: Option<u64>,
+    pub(super) assumed: Option<u64>,
     /// Names under which the engine stores it. Usually one; several where the engine tells blocks apart that we do not.
-    names: u32,
-    tokens: u32,
+    pub(super) names: u32,
+    pub(super) tokens: u32,
     /// The last use.
     pub(super) used: u64,
     /// Whether it has been there, and not only on its way.
     pub(super) computed: bool,
     /// The time of its last use, if it counts as warm.
-    bucket: Option<Bucket>,
+    pub(super) bucket: Option<Bucket>,
 }
 
 /// One use of one run, waiting to be given up.
@@ -83,24 +80,6 @@ struct Turn {
     order: EvictionOrder,
 }
 
-/// The sums.
-#[derive(Debug)]
-struct Account {
-    assumed: Tally,
-    stored: Tally,
-    held: usize,
-    warm: WarmWindow,
-    /// The engine publishes events: only blocks that it has named are sure to be warm. Others may be the same text twice.
-    precise: bool,
-}
-
-/// Blocks, and their tokens.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    blocks: usize,
-    tokens: u64,
-}
-
 /// How the stretches of a run that an endpoint holds have changed.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
@@ -109,9 +88,6 @@ pub(super) struct Change<'a> {
     pub(super) after: &'a [(u32, u32)],
 }
 
-/// How many removed names are remembered.
-const REMOVED_NAMES: usize = 64;
-
 impl Holding {
     pub(super) fn new(keyed: Keyed, warm: WarmWindow, precise: bool) -> Self {
         Self {
@@ -119,8 +95,7 @@ impl Holding {
             count: 0,
             queue: VecDeque::new(),
             uses: 0,
-            names: HashMap::with_hasher(keyed),
-            removed_names: VecDeque::new(),
+            names: Names::new(keyed),
             account: Account { assumed: Tally::default(), stored: Tally::default(), held: 0, warm, precise },
             before: Vec::new(),
             after: Vec::new(),
@@ -226,39 +201,6 @@ impl Holding {
             let state = state.map(|state| if lost { State { bucket: None, ..state } } else { state });
             state.and_then(State::unassumed)
         }))
-    }
-
-    /// The engine calls `hash` by `name` from now on. The block that it called so before, if it was another or none.
-    pub(super) fn rename(&mut self, name: EngineHash, hash: BlockHash) -> Renamed {
-        match self.names.insert(name, hash) {
-            Some(before) if before == hash => Renamed::Same,
-            Some(before) => Renamed::From(before),
-            None => Renamed::New,
-        }
-    }
-
-    /// The engine no longer calls any block by `name`; the block that it called so.
-    pub(super) fn unname(&mut self, name: EngineHash) -> Option<BlockHash> {
-        let hash = self.names.remove(&name)?;
-        if self.removed_names.len() == REMOVED_NAMES {
-            self.removed_names.pop_front();
-        }
-        self.removed_names.push_back((name, hash));
-        if self.names.capacity() > 4 * self.names.len() + SPARE {
-            self.names.shrink_to(2 * self.names.len());
-        }
-        Some(hash)
-    }
-
-    /// The block that the engine calls `name`, or called so until lately.
-    pub(super) fn named(&self, name: EngineHash) -> Option<BlockHash> {
-        let removed = || self.removed_names.iter().rev().find(|(removed, _)| *removed == name);
-        self.names.get(&name).copied().or_else(|| removed().map(|(_, hash)| *hash))
-    }
-
-    /// Whether the engine has a block of that name now.
-    pub(super) fn has_name(&self, name: EngineHash) -> bool {
-        self.names.contains_key(&name)
     }
 
     /// The state of a block, if it is held.
@@ -482,17 +424,6 @@ impl Held {
     }
 }
 
-/// What a name meant before.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Renamed {
-    /// What it means now.
-    Same,
-    /// Another block.
-    From(BlockHash),
-    /// Nothing.
-    New,
-}
-
 impl State {
     const fn new(used: Use) -> Self {
         Self { assumed: None, names: 0, tokens: used.block_tokens, used: 0, computed: false, bucket: None }
@@ -505,44 +436,6 @@ impl State {
 
     fn unassumed(self) -> Option<Self> {
         (self.names > 0).then_some(Self { assumed: None, ..self })
-    }
-}
-
-impl Account {
-    fn change(&mut self, blocks: u32, before: Option<State>, after: Option<State>, lost: bool) {
-        for (state, sign) in [(before, false), (after, true)] {
-            let Some(state) = state else { continue };
-            let tokens = u64::from(state.tokens) * u64::from(blocks);
-            let blocks = blocks as usize;
-            let tally = |tally: &mut Tally| tally.change(blocks, tokens, sign);
-            if state.assumed.is_some() {
-                tally(&mut self.assumed);
-            }
-            if state.names > 0 {
-                tally(&mut self.stored);
-            }
-            if sign {
-                self.held += blocks;
-                self.warm.add(state.bucket, tokens);
-            } else {
-                self.held -= blocks;
-                if !lost {
-                    self.warm.remove(state.bucket, tokens);
-                }
-            }
-        }
-    }
-}
-
-impl Tally {
-    fn change(&mut self, blocks: usize, tokens: u64, more: bool) {
-        if more {
-            self.blocks += blocks;
-            self.tokens += tokens;
-        } else {
-            self.blocks -= blocks;
-            self.tokens -= tokens;
-        }
     }
 }
 

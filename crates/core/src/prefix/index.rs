@@ -145,7 +145,7 @@ impl PrefixIndex {
 
     /// The block that the endpoint's engine calls `name`, or called so until lately.
     pub fn named(&self, slot: u32, name: EngineHash) -> Option<BlockHash> {
-        self.member(slot)?.holding.named(name)
+        self.member(slot)?.holding.names.get(name)
     }
 
     /// The last use of a block on this endpoint, if the block is certain to have been there: one that is still on its way

@@ -3,6 +3,7 @@
 //! [`hash`](PromptHasher) turns a prompt into a chain of block hashes, [`PrefixIndex`] knows which endpoint holds which of
 //! them, and [`KvEvent`] is what engines say about it themselves.
 
+mod account;
 mod assumed;
 mod event;
 pub(crate) mod hash;
@@ -10,6 +11,7 @@ mod holding;
 mod index;
 pub(crate) mod keyed;
 mod limits;
+mod names;
 mod runs;
 mod set;
 mod stored;

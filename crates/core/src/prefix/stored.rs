@@ -2,9 +2,9 @@
 
 use super::event::EngineHash;
 use super::hash::BlockHash;
-use super::holding::Renamed;
 use super::index::PrefixIndex;
 use super::limits::{IndexFull, Use};
+use super::names::Renamed;
 use super::runs::{Address, Stretch};
 
 impl PrefixIndex {
@@ -35,7 +35,7 @@ impl PrefixIndex {
         let mut begin = 0;
         for at in 0..length {
             let Some(member) = self.member_mut(slot) else { return Ok(()) };
-            match member.holding.rename(names[at], chain[at]) {
+            match member.holding.names.rename(names[at], chain[at]) {
                 Renamed::New => self.entries += 1,
                 Renamed::Same => {
                     self.store_stretch(slot, parent, &chain[..at], begin, used);
@@ -59,7 +59,8 @@ impl PrefixIndex {
         // Engines give up the blocks of a prompt together, tail first: neighbours go in one step.
         let mut gone: Option<Stretch> = None;
         for name in names {
-            let Some(hash) = self.member_mut(slot).and_then(|member| member.holding.unname(*name)) else {
+            let Some(hash) = self.member_mut(slot).and_then(|member| member.holding.names.remove(*name))
+            else {
                 continue;
             };
             self.entries -= 1;
@@ -111,7 +112,8 @@ impl PrefixIndex {
     ) -> Result<(), IndexFull> {
         let Some(member) = self.member(slot) else { return Ok(()) };
         let precise = member.holding.is_precise();
-        let new_names = names.iter().filter(|name| !precise || !member.holding.has_name(**name)).count();
+        let new_names =
+            names.iter().filter(|name| !precise || !member.holding.names.contains(**name)).count();
         let new_blocks = chain.iter().filter(|hash| !precise || !self.holds(slot, **hash)).count();
         let needed = new_names + new_blocks;
         if self.used() + needed > self.limits.entries && self.fixed_entries() + needed > self.limits.entries {
