@@ -16,7 +16,7 @@ SIM = cargo run --quiet --release -p slotwise-sim --
 .PHONY: help demo test test-rust test-python test-node test-slow lint doc bench bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: ## Replays a workload under all policies. TRACE=file SPEED=1.5 CLASS=... REPLICAS=8 SEEDS=1
 	@echo "Building the simulator (a minute the first time) ..."

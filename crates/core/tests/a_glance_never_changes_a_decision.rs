@@ -1,6 +1,7 @@
 //! `pick` passes over endpoints that a lower bound of their cost rules out; `pick_by` weighs them all. With the same cost they
 //! decide the same, alternatives included, in pools of unlike and busy endpoints.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -25,6 +26,7 @@ impl Twins {
                 let per_token = Seconds::new(20e-6 * f64::from(1 + hardware % 4));
                 let endpoint = Endpoint::new(format!("e{number}"))
                     .prefill(PrefillCost::new(per_token, Seconds::new(1e-9)))
+                    .block_size(NonZeroU32::new(16 << (hardware % 3)).expect("not zero"))
                     .kv_capacity(*capacity)
                     .max_in_flight(u32::from(*limit));
                 scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");

@@ -16,7 +16,7 @@ pub(super) struct Glance<'a> {
     /// The prefill term of a prompt of which nothing is cached, at least.
     cold: f64,
     /// The last other case that was priced: how many blocks of which size are cached.
-    priced: (u32, NonZeroU32, f64),
+    priced: (u32, Option<NonZeroU32>, f64),
     /// The bounds of the slots from `begin` on, in nanoseconds and a half.
     bounds: [f64; SLOTS],
     begin: u32,
@@ -35,7 +35,7 @@ impl<'a> Glance<'a> {
             reading,
             tokens: f64::from(reading.tokens),
             cold: 0.0,
-            priced: (0, NonZeroU32::MIN, 0.0),
+            priced: (0, None, 0.0),
             bounds: [0.0; SLOTS],
             begin: u32::MAX,
         };
@@ -43,23 +43,36 @@ impl<'a> Glance<'a> {
         glance
     }
 
-    /// The number of slots, used or not.
-    pub(super) fn slots(&self) -> u32 {
-        self.scheduler.pool.outlines().len() as u32
+    /// The first slot from `from` on whose endpoint may rank before `bar`: those that are passed over do not. Without a bar, the
+    /// first slot.
+    pub(super) fn next(&mut self, bar: Option<Key>, from: u32) -> Option<u32> {
+        let slots = self.scheduler.pool.outlines().len() as u32;
+        let Some(bar) = bar else { return (from < slots).then_some(from) };
+        // A cost is whole nanoseconds, so it is above the bar's if it is at least one more.
+        let limit = if bar.cost < EXACT { (bar.cost + 1) as f64 } else { f64::INFINITY };
+        let mut at = from;
+        while at < slots {
+            let begin = at - at % SLOTS as u32;
+            if begin != self.begin {
+                self.compute(begin);
+            }
+            let end = slots.min(begin + SLOTS as u32);
+            let bounds = &self.bounds[(at - begin) as usize..(end - begin) as usize];
+            match bounds.iter().position(|bound| *bound < limit) {
+                None => at = end,
+                Some(passed) => {
+                    at += passed as u32;
+                    if self.is_below(bar, at, bounds[passed]) {
+                        return Some(at);
+                    }
+                    at += 1;
+                }
+            }
+        }
+        None
     }
 
-    /// Whether the endpoint in a slot may rank before `bar`. If not, it does not.
-    #[inline]
-    pub(super) fn is_below(&mut self, bar: Key, slot: u32) -> bool {
-        let begin = slot - slot % SLOTS as u32;
-        if begin != self.begin {
-            self.compute(begin);
-        }
-        let bound = self.bounds[(slot - begin) as usize];
-        // A cost is whole nanoseconds, so it is above the bar's if it is at least one more.
-        if bar.cost < EXACT && bound >= (bar.cost + 1) as f64 {
-            return false;
-        }
+    fn is_below(&self, bar: Key, slot: u32, bound: f64) -> bool {
         let cost = bound as u64;
         if cost != bar.cost {
             return cost < bar.cost;
@@ -81,15 +94,11 @@ impl<'a> Glance<'a> {
             .zip(&outlines.capacity[from..to]);
         for (bound, ((wait, kv_tokens), capacity)) in self.bounds.iter_mut().zip(columns) {
             let cost = weights.at_least(*wait, self.cold, *kv_tokens, self.tokens, *capacity);
-            *bound = Seconds::in_nanos(cost);
+            // What is no number rules nobody out.
+            *bound = if cost.is_nan() { 0.0 } else { Seconds::in_nanos(cost) };
         }
-        if !self.reading.is_cached_in(from..to) {
-            return;
-        }
-        for slot in from..to {
-            let block_size = outlines.ties[slot].block_size;
-            let depth = self.reading.depth(slot as u32, block_size);
-            if depth == 0 {
+        for (slot, depth, block_size) in self.reading.cached_in(from..to) {
+            if block_size.is_some_and(|size| size != outlines.ties[slot].block_size) {
                 continue;
             }
             if (depth, block_size) != (self.priced.0, self.priced.1) {
@@ -98,7 +107,7 @@ impl<'a> Glance<'a> {
             let (wait, kv_tokens) = (outlines.least_wait[slot], outlines.kv_tokens[slot]);
             let capacity = outlines.capacity[slot];
             let cost = weights.at_least(wait, self.priced.2, kv_tokens, self.tokens, capacity);
-            self.bounds[slot - from] = Seconds::in_nanos(cost);
+            self.bounds[slot - from] = if cost.is_nan() { 0.0 } else { Seconds::in_nanos(cost) };
         }
     }
 

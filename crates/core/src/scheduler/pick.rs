@@ -120,10 +120,9 @@ impl Scheduler {
     ) -> Result<(), Rejected> {
         let mut refusal = Refusal::default();
         let mut glance = Glance::new(self, reading);
-        for number in 0..glance.slots() {
-            if ranking.bar().is_some_and(|bar| !glance.is_below(bar, number)) {
-                continue;
-            }
+        let mut from = 0;
+        while let Some(number) = glance.next(ranking.bar(), from) {
+            from = number + 1;
             let Some(slot) = self.pool.at(number) else { continue };
             let assessment = self.assess(now, request, reading, slot, cost);
             each(slot, &assessment);

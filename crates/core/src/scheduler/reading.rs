@@ -123,23 +123,24 @@ impl Reading {
         })
     }
 
-    /// How many blocks the endpoint in a slot holds, if its blocks have this size.
-    pub(super) fn depth(&self, slot: u32, block_size: NonZeroU32) -> u32 {
-        let chain = self.chains.for_size(block_size);
-        chain.and_then(|chain| chain.depths.get(slot as usize)).copied().unwrap_or(0)
-    }
-
-    /// Whether an endpoint in any of these slots holds anything of the prompt.
-    pub(super) fn is_cached_in(&self, slots: Range<usize>) -> bool {
-        let depths = |chain: &Chain| {
-            chain.depths.get(slots.clone()).is_some_and(|depths| depths.iter().any(|depth| *depth > 0))
-        };
-        self.chains.list[..self.chains.used].iter().any(depths)
+    /// The slots of these whose endpoints may hold some of the prompt: how many blocks of which size. An endpoint whose blocks have
+    /// another size holds none of these; no size means any.
+    pub(super) fn cached_in(
+        &self,
+        slots: Range<usize>,
+    ) -> impl Iterator<Item = (usize, u32, Option<NonZeroU32>)> + '_ {
+        self.chains.list[..self.chains.used].iter().flat_map(move |chain| {
+            let depths = chain.depths.get(slots.clone()).unwrap_or_default();
+            let block_size = (!self.chains.any_block_size).then_some(chain.block_size);
+            let held = slots.clone().zip(depths).filter(|(_, depth)| **depth > 0);
+            held.map(move |(slot, depth)| (slot, *depth, block_size))
+        })
     }
 
     /// What an endpoint can use that holds so many blocks of this size.
-    pub(super) fn found_at(&self, depth: u32, block_size: NonZeroU32) -> Found {
-        self.chains.for_size(block_size).map_or_else(Found::default, |chain| chain.span.found(depth))
+    pub(super) fn found_at(&self, depth: u32, block_size: Option<NonZeroU32>) -> Found {
+        let chain = self.chains.for_size(block_size.unwrap_or(NonZeroU32::MIN));
+        chain.map_or_else(Found::default, |chain| chain.span.found(depth))
     }
 
     /// The blocks for this endpoint, and how long they are.
