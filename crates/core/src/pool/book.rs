@@ -77,19 +77,20 @@ impl Book {
 
     /// How long a new request waits for its turn: booked prefill, with the head half done at most.
     pub(crate) fn wait(&self, now: Instant) -> Seconds {
-        if self.booked.is_zero() {
-            return Seconds::ZERO;
-        }
-        let elapsed = now.saturating_since(self.head_since).min(self.head);
-        Seconds::from(self.booked) - Seconds::from(elapsed) * HEAD_CREDIT
+        self.wait_after(now.saturating_since(self.head_since).min(self.head))
     }
 
     /// The least that [`wait`](Self::wait) can be before the account changes.
     pub(crate) fn least_wait(&self) -> Seconds {
+        self.wait_after(self.head)
+    }
+
+    /// The wait when the head's turn began so long ago.
+    fn wait_after(&self, elapsed: Duration) -> Seconds {
         if self.booked.is_zero() {
             return Seconds::ZERO;
         }
-        Seconds::from(self.booked) - Seconds::from(self.head) * HEAD_CREDIT
+        Seconds::from(self.booked) - Seconds::from(elapsed) * HEAD_CREDIT
     }
 
     /// Requests before their first token.

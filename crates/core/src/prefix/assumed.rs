@@ -24,20 +24,12 @@ impl PrefixIndex {
     /// longer fits is given up. Computes in **O(runs on the way)**, and **O(blocks)** for those that nobody holds yet.
     pub fn assume(&mut self, slot: u32, chain: &[BlockHash], used: Use) {
         let chain = &chain[..self.affordable(slot, chain)];
-        let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
-            return;
-        };
-        let number = member.holding.begin_use();
+        let Some(number) = self.member_mut(slot).map(|member| member.holding.begin_use()) else { return };
         let mut way = core::mem::take(&mut self.way);
-        let mut at = 0;
-        while at < chain.len() {
-            let before = at.checked_sub(1).map(|before| chain[before]);
-            let Stretch { run, from, to } =
-                self.runs.stretch(chain, at).unwrap_or_else(|| self.runs.create(chain, at, before));
-            self.alter(slot, |holding| Some(holding.assume(run, from, to, number, used)));
+        self.enter(slot, None, chain, 0, |holding, Stretch { run, from, to }| {
             way.push(run);
-            at += (to - from) as usize;
-        }
+            holding.assume(run, from, to, number, used)
+        });
         if let Some(member) = self.member_mut(slot) {
             member.holding.end_use(number, &way, member.cache.order);
         }
@@ -55,8 +47,11 @@ impl PrefixIndex {
         self.make_room(new);
         let mut room = self.limits.entries.saturating_sub(self.used());
         let affordable = chain.iter().take_while(|hash| {
-            let free = self.holds(slot, **hash) || room > 0;
-            room -= usize::from(free && !self.holds(slot, **hash));
+            if self.holds(slot, **hash) {
+                return true;
+            }
+            let free = room > 0;
+            room -= usize::from(free);
             free
         });
         affordable.count()

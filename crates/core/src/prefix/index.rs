@@ -14,7 +14,7 @@ use super::hash::BlockHash;
 use super::holding::{Change, Holding, State};
 use super::keyed::Keyed;
 use super::limits::{Cache, IndexFull, IndexLimits};
-use super::runs::{RunId, Runs};
+use super::runs::{RunId, Runs, Stretch};
 use super::set::EndpointSet;
 use super::warm::WarmWindow;
 use crate::time::Instant;
@@ -230,6 +230,25 @@ impl PrefixIndex {
             self.runs.settle(run, slot, before, after);
         }
         self.entries = self.entries + member.holding.entries() - held;
+    }
+
+    /// Changes what an endpoint holds of `chain` from `begin` on, a stretch at a time. Blocks that nobody holds are made, behind
+    /// the block before them: `parent`, where the chain begins.
+    pub(super) fn enter(
+        &mut self,
+        slot: u32,
+        parent: Option<BlockHash>,
+        chain: &[BlockHash],
+        begin: usize,
+        mut change: impl for<'h> FnMut(&'h mut Holding, Stretch) -> Change<'h>,
+    ) {
+        let mut at = begin;
+        while at < chain.len() {
+            let before = at.checked_sub(1).map_or(parent, |before| Some(chain[before]));
+            let stretch = self.runs.stretch(chain, at).unwrap_or_else(|| self.runs.create(chain, at, before));
+            self.alter(slot, |holding| Some(change(holding, stretch)));
+            at += stretch.len();
+        }
     }
 
     /// What counts against the limit.

@@ -86,14 +86,9 @@ impl PrefixIndex {
         begin: usize,
         used: Use,
     ) {
-        let mut at = begin;
-        while at < chain.len() {
-            let before = at.checked_sub(1).map_or(parent, |before| Some(chain[before]));
-            let Stretch { run, from, to } =
-                self.runs.stretch(chain, at).unwrap_or_else(|| self.runs.create(chain, at, before));
-            self.alter(slot, |holding| Some(holding.store(run, from, to, used)));
-            at += (to - from) as usize;
-        }
+        self.enter(slot, parent, chain, begin, |holding, Stretch { run, from, to }| {
+            holding.store(run, from, to, used)
+        });
     }
 
     /// The engine has one name less for each block of a stretch.

@@ -87,15 +87,18 @@ impl<'a> Glance<'a> {
         let outlines = self.scheduler.pool.outlines();
         let from = begin as usize;
         let to = outlines.len().min(from + SLOTS);
-        let weights = &self.scheduler.config.weights;
+        let (weights, tokens) = (&self.scheduler.config.weights, self.tokens);
+        let bound = |wait: f64, prefill: f64, kv_tokens: f64, capacity: f64| {
+            let cost = weights.at_least(wait, prefill, kv_tokens, tokens, capacity);
+            // What is no number rules nobody out.
+            if cost.is_nan() { 0.0 } else { Seconds::in_nanos(cost) }
+        };
         let columns = outlines.least_wait[from..to]
             .iter()
             .zip(&outlines.kv_tokens[from..to])
             .zip(&outlines.capacity[from..to]);
-        for (bound, ((wait, kv_tokens), capacity)) in self.bounds.iter_mut().zip(columns) {
-            let cost = weights.at_least(*wait, self.cold, *kv_tokens, self.tokens, *capacity);
-            // What is no number rules nobody out.
-            *bound = if cost.is_nan() { 0.0 } else { Seconds::in_nanos(cost) };
+        for (place, ((wait, kv_tokens), capacity)) in self.bounds.iter_mut().zip(columns) {
+            *place = bound(*wait, self.cold, *kv_tokens, *capacity);
         }
         for (slot, depth, block_size) in self.reading.cached_in(from..to) {
             if block_size.is_some_and(|size| size != outlines.ties[slot].block_size) {
@@ -105,9 +108,7 @@ impl<'a> Glance<'a> {
                 self.priced = (depth, block_size, self.price(self.reading.found_at(depth, block_size)));
             }
             let (wait, kv_tokens) = (outlines.least_wait[slot], outlines.kv_tokens[slot]);
-            let capacity = outlines.capacity[slot];
-            let cost = weights.at_least(wait, self.priced.2, kv_tokens, self.tokens, capacity);
-            self.bounds[slot - from] = if cost.is_nan() { 0.0 } else { Seconds::in_nanos(cost) };
+            self.bounds[slot - from] = bound(wait, self.priced.2, kv_tokens, outlines.capacity[slot]);
         }
     }
 
