@@ -130,8 +130,8 @@ class _Waiters:
     async def wait(
         self, prompt: Any, wishes: dict[str, Any], refused: Rejected, timeout: float | None
     ) -> Dispatch | Rejected:
-        self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Dispatch | Rejected] = self._loop.create_future()
+        self._attend(asyncio.get_running_loop())
+        future: asyncio.Future[Dispatch | Rejected] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(-wishes.get("priority", 0), next(self._arrivals), prompt, wishes, future)
         labels = tuple(sorted((wishes.get("labels") or {}).items()))
         kind = (wishes.get("model", ""), wishes.get("role", "unified"), labels)
@@ -153,6 +153,12 @@ class _Waiters:
             self._count -= 1
             future.cancel()
 
+    def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One loop at a time: what was scheduled on one that is gone never happens."""
+        if self._loop is not loop:
+            self._loop, self._woken, self._timer = loop, False, None
+            self._queues.clear()
+
     def wake(self) -> None:
         """There may be room. Whoever can go now does so when the loop comes to it."""
         if self._queues and self._loop is not None and not self._woken:
@@ -161,6 +167,7 @@ class _Waiters:
                 self._loop.call_soon_threadsafe(self._dispatch)
             except RuntimeError:  # the loop is closed, and nobody waits on it any more
                 self._queues.clear()
+                self._woken = False
 
     def _dispatch(self) -> None:
         self._woken = False

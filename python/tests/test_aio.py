@@ -224,6 +224,30 @@ def test_ten_thousand_tasks_cancelled_at_random_leave_nothing() -> None:
     asyncio.run(main())
 
 
+def test_a_second_loop_takes_over() -> None:
+    s = scheduler()
+
+    async def leave_somebody_waiting() -> aio.Lease:
+        lease = await s.acquire("x")
+        waiter = asyncio.create_task(s.acquire("x"))
+        await asyncio.sleep(0)
+        assert s.waiting == 1 and not waiter.done()
+        return lease
+
+    async def wait_again() -> None:
+        waiter = asyncio.create_task(s.acquire("x"))
+        await asyncio.sleep(0)
+        assert not waiter.done()
+        second.complete()
+        await asyncio.wait_for(waiter, 0.5)
+
+    first = asyncio.run(leave_somebody_waiting())
+    first.complete()  # nobody's loop runs now
+    second = asyncio.run(s.acquire("x"))
+    asyncio.run(wait_again())
+    assert (s.waiting, s.stats().in_flight) == (0, 0)
+
+
 def test_threads_may_end_what_the_loop_waits_for() -> None:
     async def main() -> None:
         s = scheduler()
