@@ -13,7 +13,7 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use model::{ENDPOINTS, Op, Pair, Path};
 use slotwise::EvictionOrder;
-use slotwise::prefix::Cache;
+use slotwise::prefix::{Cache, Tier};
 
 fuzz_target!(|data: &[u8]| {
     let mut data = Unstructured::new(data);
@@ -41,8 +41,8 @@ fn op(data: &mut Unstructured<'_>) -> Result<Op> {
         9 => Op::ForgetUse(slot, path(data)?, data.int_in_range(0..=3)?),
         10 => Op::ForgetUnusedSince(slot, data.int_in_range(0..=7)?),
         11 => Op::ExpectConfirmation(slot, path(data)?, data.int_in_range(0..=2)?),
-        12..=15 => Op::Store(slot, path(data)?, data.int_in_range(0..=7)?, data.int_in_range(0..=2)?),
-        16..=18 => Op::Remove(slot, path(data)?, data.int_in_range(0..=11)?, data.int_in_range(0..=2)?),
+        12..=15 => Op::Store(slot, path(data)?, data.int_in_range(0..=7)?, data.int_in_range(0..=2)?, tier(data)?),
+        16..=18 => Op::Remove(slot, path(data)?, data.int_in_range(0..=11)?, data.int_in_range(0..=2)?, tier(data)?),
         _ => Op::Wait(Duration::from_millis(data.int_in_range(0..=40_000)?)),
     })
 }
@@ -50,6 +50,11 @@ fn op(data: &mut Unstructured<'_>) -> Result<Op> {
 fn cache(data: &mut Unstructured<'_>) -> Result<Cache> {
     let order = if data.arbitrary()? { EvictionOrder::TailFirst } else { EvictionOrder::HeadFirst };
     Ok(Cache { capacity: data.int_in_range(0..=299)?, order })
+}
+
+fn tier(data: &mut Unstructured<'_>) -> Result<Tier> {
+    // Most engines have one.
+    Ok(Tier::ALL[data.int_in_range(0..=6usize)?.saturating_sub(4)])
 }
 
 fn path(data: &mut Unstructured<'_>) -> Result<Path> {

@@ -96,8 +96,8 @@ pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};
 pub use prefill::PrefillCost;
-pub use prefix::{BlockHash, EngineHash, KvEvent, KvEventError, StoredBlocks};
-pub use profile::{CostWeights, Terms};
+pub use prefix::{BlockHash, EngineHash, KvEvent, KvEventError, RemovedBlocks, StoredBlocks, Tier};
+pub use profile::{CostWeights, Terms, TierWeights};
 pub use request::{Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;
 pub use scheduler::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use slotwise::{
     AdapterState, BlockHash, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority,
-    Request, RequestId, Role, Scheduler, Seconds, StoredBlocks, Usage,
+    RemovedBlocks, Request, RequestId, Role, Scheduler, Seconds, StoredBlocks, Usage,
 };
 
 #[derive(Clone, Debug)]
@@ -172,7 +172,7 @@ impl World {
             config.max_in_flight = 40;
             config.max_endpoints = 5;
             config.max_prompt_blocks = 100;
-            config.index.entries = 600;
+            config.index.bytes = 60_000;
             config.max_in_flight_blocks = 500;
         });
         Self {
@@ -291,7 +291,7 @@ impl World {
             }
             Op::RemovedBlocks { endpoint, blocks } => {
                 let names: Vec<EngineHash> = blocks.iter().map(|name| EngineHash(*name)).collect();
-                let event = KvEvent::Removed(&names);
+                let event = KvEvent::Removed(RemovedBlocks::new(&names));
                 format!("{:?}", self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), event))
             }
             Op::Cleared(endpoint) => {
@@ -401,7 +401,7 @@ impl World {
     fn check(&self) {
         let stats = self.scheduler.stats();
         assert_eq!(stats.in_flight, self.known.len() as u64);
-        assert!(stats.index_entries <= 600 && stats.endpoints.len() <= 5);
+        assert!(stats.index_bytes <= 60_000 && stats.endpoints.len() <= 5);
         for endpoint in &stats.endpoints {
             let here = || self.known.values().filter(|known| known.endpoint == endpoint.id);
             assert_eq!(endpoint.pending as usize, here().filter(|known| !known.running).count());

@@ -1,9 +1,10 @@
 //! Ours: `slotwise::prefix::PrefixIndex`.
 
+use std::hint::black_box;
 use std::num::NonZeroU32;
 
 use slotwise::prefix::{
-    BlockHash, Cache, EngineHash, IndexLimits, Namespace, PrefixIndex, PromptHasher, Use,
+    BlockHash, Cache, EngineHash, IndexLimits, Namespace, PrefixIndex, PromptHasher, Tier, Use,
 };
 
 use crate::index::{Applied, Index};
@@ -56,7 +57,7 @@ impl Index for Slotwise {
 
     fn new(endpoints: u32) -> Self {
         let mut limits = IndexLimits::default();
-        limits.entries = usize::MAX / 2;
+        limits.bytes = usize::MAX / 2;
         let mut index = PrefixIndex::new(SEED, limits);
         for slot in 0..endpoints {
             index.join(slot, Cache { capacity: u32::MAX, ..Cache::default() }).expect("the limit is 65,536");
@@ -101,13 +102,13 @@ impl Index for Slotwise {
     fn apply(&mut self, events: Vec<Prepared>) -> Applied {
         Applied::each(&events, |event| match event {
             Prepared::Store { slot, parent, names, chain } => {
-                let before = parent.and_then(|parent| self.index.named(*slot, parent));
+                // The scheduler must know the parent's hash before it can hash what follows.
+                black_box(parent.and_then(|parent| self.index.named(*slot, parent)));
                 let used = self.use_now();
-                before.is_some() == parent.is_some()
-                    && self.index.store(*slot, before, names, chain, used).is_ok()
+                self.index.store(*slot, *parent, names, chain, Tier::Gpu, used).is_ok()
             }
             Prepared::Remove { slot, names } => {
-                self.index.remove(*slot, names);
+                self.index.remove(*slot, names, Tier::Gpu);
                 true
             }
         })

@@ -1,5 +1,6 @@
 //! What an endpoint's spans add up to.
 
+use super::event::Tier;
 use super::holding::State;
 use super::warm::WarmWindow;
 
@@ -10,6 +11,8 @@ pub(super) struct Account {
     pub(super) stored: Tally,
     /// Blocks that are held for either reason.
     pub(super) held: usize,
+    /// Those of them that are only in tiers below the first.
+    pub(super) below: usize,
     pub(super) warm: WarmWindow,
     /// The engine publishes events: only blocks that it has named are sure to be warm. Others may be the same text twice.
     pub(super) precise: bool,
@@ -33,14 +36,17 @@ impl Account {
             if state.assumed.is_some() {
                 tally(&mut self.assumed);
             }
-            if state.names > 0 {
+            if state.stored() {
                 tally(&mut self.stored);
             }
+            let below = if state.tier() == Tier::Gpu { 0 } else { blocks };
             if sign {
                 self.held += blocks;
+                self.below += below;
                 self.warm.add(state.bucket, tokens);
             } else {
                 self.held -= blocks;
+                self.below -= below;
                 if !lost {
                     self.warm.remove(state.bucket, tokens);
                 }

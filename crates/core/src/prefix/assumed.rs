@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
+use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::holding::State;
 use super::index::{Member, PrefixIndex};
 use super::limits::Use;
-use super::runs::Stretch;
+use super::table::Address;
 use crate::time::Instant;
 
 /// Blocks that an engine should have told us of by now.
@@ -21,40 +22,31 @@ pub(super) struct Unconfirmed {
 
 impl PrefixIndex {
     /// A request leaves `chain` in the endpoint's cache: its blocks are the most recently used ones now, and what no
-    /// longer fits is given up. Computes in **O(runs on the way)**, and **O(blocks)** for those that nobody holds yet.
+    /// longer fits is given up. If the index has no room for it, it is as if the request had not been. Computes in **O(runs on the way)**,
+    /// and **O(blocks)** for those that nobody holds yet.
     pub fn assume(&mut self, slot: u32, chain: &[BlockHash], used: Use) {
-        let chain = &chain[..self.affordable(slot, chain)];
-        let Some(number) = self.member_mut(slot).map(|member| member.holding.begin_use()) else { return };
-        let mut way = core::mem::take(&mut self.way);
-        self.enter(slot, None, chain, 0, |holding, Stretch { run, from, to }| {
-            way.push(run);
-            holding.assume(run, from, to, number, used)
-        });
-        if let Some(member) = self.member_mut(slot) {
-            member.holding.end_use(number, &way, member.cache.order);
+        if !self.make_room(slot, None, chain, &[]) {
+            return;
         }
+        let begin = |member: &mut Member| (member.holding.begin_use(), member.cache.order);
+        let Some((number, order)) = self.member_mut(slot).map(begin) else { return };
+        let mut way = core::mem::take(&mut self.way);
+        let (mut at, mut before) = (0, None);
+        while at < chain.len() {
+            let stretch = self.runs.stretch(None, chain, at);
+            let stretch = stretch.unwrap_or_else(|| self.runs.create(before, chain, at));
+            self.alter(slot, |holding| Some(holding.assume(stretch, number, used)));
+            way.push(stretch.run);
+            at += stretch.len();
+            before = Some(stretch.last());
+        }
+        self.alter(slot, |holding| {
+            holding.end_use(number, &way, order);
+            None
+        });
         way.clear();
         self.way = way;
         self.fit(slot);
-    }
-
-    /// How many blocks of `chain`, from the first on, there is room for.
-    fn affordable(&mut self, slot: u32, chain: &[BlockHash]) -> usize {
-        if self.used() + chain.len() <= self.limits.entries {
-            return chain.len();
-        }
-        let new = chain.iter().filter(|hash| !self.holds(slot, **hash)).count();
-        self.make_room(new);
-        let mut room = self.limits.entries.saturating_sub(self.used());
-        let affordable = chain.iter().take_while(|hash| {
-            if self.holds(slot, **hash) {
-                return true;
-            }
-            let free = room > 0;
-            room -= usize::from(free);
-            free
-        });
-        affordable.count()
     }
 
     /// The use `stamp` came to nothing: blocks of `chain` that nobody has used since, and that never were there, are not
@@ -67,19 +59,23 @@ impl PrefixIndex {
     /// not confirm within [`IndexLimits::confirm_within`](crate::prefix::IndexLimits::confirm_within) are forgotten, unless they were used since.
     pub fn expect_confirmation(&mut self, slot: u32, chain: Vec<BlockHash>, stamp: u64, now: Instant) {
         let joined = self.member(slot).map(|member| member.joined);
-        if let Some(joined) = joined.filter(|_| !chain.is_empty()) {
+        let Some(joined) = joined.filter(|_| !chain.is_empty()) else { return };
+        let bytes = chain.capacity() * size_of::<BlockHash>();
+        if self.give_way(|index| bytes + (index.unconfirmed.capacity() + 4) * size_of::<Unconfirmed>()) {
             let due = now + self.limits.confirm_within;
-            self.unconfirmed_blocks += chain.len();
+            self.unconfirmed_bytes += bytes;
             self.unconfirmed.push_back(Unconfirmed { due, slot, joined, stamp, chain });
+        } else {
+            self.forget(slot, &chain, |state| state.used == stamp && !state.stored());
         }
     }
 
     /// Forgets what should have been confirmed before `now` and was not, and the oldest of it when there is too much.
     pub fn expire(&mut self, now: Instant) {
-        let full = |index: &Self| index.unconfirmed_blocks > index.limits.entries;
+        let full = |index: &Self| index.unconfirmed_bytes > index.limits.bytes / UNCONFIRMED_SHARE;
         while self.unconfirmed.front().is_some_and(|first| first.due <= now || full(self)) {
             let Some(late) = self.unconfirmed.pop_front() else { return };
-            self.unconfirmed_blocks -= late.chain.len();
+            self.unconfirmed_bytes -= late.chain.capacity() * size_of::<BlockHash>();
             if self.member(late.slot).is_some_and(|member| member.joined == late.joined) {
                 self.forget(late.slot, &late.chain, |state| state.used == late.stamp && !state.stored());
             }
@@ -101,13 +97,14 @@ impl PrefixIndex {
     fn forget(&mut self, slot: u32, chain: &[BlockHash], when: impl Fn(&State) -> bool) {
         let mut at = 0;
         while at < chain.len() {
-            let Some(Stretch { run, from, to }) = self.runs.stretch(chain, at) else {
+            let Some(stretch) = self.runs.stretch(None, chain, at) else {
                 at += 1;
                 continue;
             };
-            self.alter(slot, |holding| Some(holding.forget(run, from, to, &when)));
-            at += (to - from) as usize;
+            self.alter(slot, |holding| Some(holding.forget(stretch, &when)));
+            at += stretch.len();
         }
+        self.keep_within_limit(slot);
     }
 
     /// Gives up blocks, in the cache's order, until what is assumed fits.
@@ -132,19 +129,27 @@ impl PrefixIndex {
         (before - assumed(self)) as u32
     }
 
-    /// Makes room for `needed` entries: the endpoint that is assumed to hold most gives up some of its oldest blocks, until
-    /// there is room. Whether there is. Computes in **O(endpoints)** for each sixteenth of an endpoint that is given up.
-    pub(super) fn make_room(&mut self, needed: usize) -> bool {
-        while self.used() + needed > self.limits.entries {
+    /// Makes room for an endpoint to hold `chain` behind `before`, under these names: whether there is.
+    pub(super) fn make_room(
+        &mut self,
+        slot: u32,
+        before: Option<Address>,
+        chain: &[BlockHash],
+        names: &[EngineHash],
+    ) -> bool {
+        // Nothing more than doubles, so most of the time there is no need to look closer.
+        let ample = 2 * self.allocated() + AMPLE * (chain.len() + AMPLE) <= self.limits.bytes;
+        ample || self.give_way(|index| index.growth(slot, before, chain, names))
+    }
+
+    /// Makes room for so many bytes more: the endpoint that is assumed to hold most gives up some of its oldest blocks, until there
+    /// is room. Whether there is. Computes in **O(endpoints)** for each sixteenth of an endpoint that is given up.
+    pub(super) fn give_way(&mut self, needed: impl Fn(&Self) -> usize) -> bool {
+        while self.allocated() + needed(self) > self.limits.bytes {
             let assumed = |member: &Member| member.holding.assumed_blocks();
             let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, assumed));
-            let Some((most, slot)) = held.zip(0u32..).max_by_key(|(blocks, slot)| (*blocks, u32::MAX - slot))
-            else {
-                return false;
-            };
-            if most == 0 {
-                return false;
-            }
+            let most = held.zip(0u32..).max_by_key(|(blocks, slot)| (*blocks, u32::MAX - slot));
+            let Some((most, slot)) = most.filter(|(most, _)| *most > 0) else { return false };
             let mut left = u32::try_from(most.div_ceil(16)).unwrap_or(u32::MAX);
             while left > 0 {
                 match self.give_up(slot, left, false) {
@@ -156,9 +161,18 @@ impl PrefixIndex {
         true
     }
 
-    /// Entries that nobody gives up.
-    pub(super) fn fixed_entries(&self) -> usize {
-        let fixed: usize = self.endpoints.iter().flatten().map(|member| member.holding.fixed_entries()).sum();
-        fixed + self.runs.dead()
+    /// What is taken out of the middle of something leaves two pieces, which take more room. If there is none, the endpoint is taken
+    /// to hold nothing.
+    pub(super) fn keep_within_limit(&mut self, slot: u32) {
+        if self.allocated() > self.limits.bytes && !self.give_way(|_| 0) {
+            if let Some(member) = self.member(slot) {
+                self.begin(slot, member.cache, member.holding.is_precise());
+            }
+        }
     }
 }
+
+/// Bytes that a block takes at most, and blocks that are not worth counting.
+const AMPLE: usize = 1_024;
+/// The share of the index that unconfirmed blocks may take, as a divisor.
+const UNCONFIRMED_SHARE: usize = 8;

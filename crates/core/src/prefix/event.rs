@@ -17,14 +17,37 @@ impl fmt::Display for EngineHash {
     }
 }
 
+/// Where an engine keeps a block: the nearer, the sooner it can be used.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[expect(clippy::exhaustive_enums, reason = "every index counts copies in each of them")]
+pub enum Tier {
+    /// The accelerator's own memory.
+    #[default]
+    Gpu,
+    /// The host's memory.
+    Cpu,
+    /// Disk, or storage over the network.
+    Disk,
+}
+
+impl Tier {
+    /// All of them, the nearest first.
+    pub const ALL: [Self; 3] = [Self::Gpu, Self::Cpu, Self::Disk];
+
+    pub(super) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
 /// One change of an engine's KV cache.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum KvEvent<'a> {
     /// Blocks were computed, each the child of the one before it.
     Stored(StoredBlocks<'a>),
-    /// Blocks are gone. Names that mean nothing are ignored: engines announce removals twice.
-    Removed(&'a [EngineHash]),
+    /// Blocks are gone.
+    Removed(RemovedBlocks<'a>),
     /// Everything is gone.
     Cleared,
 }
@@ -44,6 +67,8 @@ pub struct StoredBlocks<'a> {
     pub tokens: Option<&'a [u32]>,
     /// Tokens in a block.
     pub block_size: NonZeroU32,
+    /// Where they are kept.
+    pub tier: Tier,
     /// The base model; none means the endpoint's only one.
     pub model: Option<&'a str>,
     /// The LoRA adapter.
@@ -55,7 +80,16 @@ pub struct StoredBlocks<'a> {
 impl<'a> StoredBlocks<'a> {
     /// Blocks at the beginning of a prompt, with their names only.
     pub const fn new(blocks: &'a [EngineHash], block_size: NonZeroU32) -> Self {
-        Self { blocks, parent: None, tokens: None, block_size, model: None, adapter: None, cache_salt: None }
+        Self {
+            blocks,
+            parent: None,
+            tokens: None,
+            block_size,
+            tier: Tier::Gpu,
+            model: None,
+            adapter: None,
+            cache_salt: None,
+        }
     }
 
     /// The block that they continue.
@@ -66,6 +100,11 @@ impl<'a> StoredBlocks<'a> {
     /// Their token ids.
     pub const fn tokens(self, ids: &'a [u32]) -> Self {
         Self { tokens: Some(ids), ..self }
+    }
+
+    /// Where they are kept.
+    pub const fn tier(self, tier: Tier) -> Self {
+        Self { tier, ..self }
     }
 
     /// The base model.
@@ -81,6 +120,28 @@ impl<'a> StoredBlocks<'a> {
     /// The cache salt.
     pub const fn cache_salt(self, salt: &'a str) -> Self {
         Self { cache_salt: Some(salt), ..self }
+    }
+}
+
+/// Blocks that are gone. Names that mean nothing are ignored: engines announce removals twice.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RemovedBlocks<'a> {
+    /// The engine's names for the blocks.
+    pub blocks: &'a [EngineHash],
+    /// Where they are gone from. They may still be in another tier.
+    pub tier: Tier,
+}
+
+impl<'a> RemovedBlocks<'a> {
+    /// Blocks that are gone from the first tier.
+    pub const fn new(blocks: &'a [EngineHash]) -> Self {
+        Self { blocks, tier: Tier::Gpu }
+    }
+
+    /// Where they are gone from.
+    pub const fn tier(self, tier: Tier) -> Self {
+        Self { tier, ..self }
     }
 }
 
@@ -110,7 +171,7 @@ pub enum KvEventError {
     },
     /// The event names no model, and the endpoint does not serve exactly one.
     UnknownModel,
-    /// The index is at its limit in blocks: removals were lost, or the limit is too low for the pool.
+    /// The index is at its limit in bytes: removals were lost, or the limit is too low for the pool.
     Full,
 }
 

@@ -9,15 +9,20 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
+use core::ops::Range;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use smallvec::{Array, SmallVec};
 
 use super::account::{Account, Tally};
+use super::event::Tier;
 use super::keyed::Keyed;
 use super::limits::Use;
-use super::names::Names;
-use super::runs::RunId;
+use super::names::{Names, map_bytes, map_growth};
+use super::runs::{RunId, Stretch};
+use super::table::Address;
 use super::warm::{Bucket, WarmWindow};
 use crate::endpoint::EvictionOrder;
 use crate::time::Instant;
@@ -30,9 +35,11 @@ pub(super) struct Holding {
     count: usize,
     /// Uses of runs, in the order in which the cache gives them up. Those that have been used again since are stale.
     queue: VecDeque<Turn>,
-    uses: u64,
+    uses: NonZeroU64,
     pub(super) names: Names,
     account: Account,
+    /// What the spans and stretches have allocated.
+    allocated: usize,
     /// What `change` found and left: kept to be used again.
     before: Vec<(u32, u32)>,
     after: Vec<(u32, u32)>,
@@ -43,9 +50,9 @@ pub(super) struct Holding {
 #[derive(Debug, Default)]
 struct Held {
     /// In order, none empty, and no two that touch in the same state.
-    spans: Vec<Span>,
+    spans: SmallVec<[Span; 1]>,
     /// The stretches that the spans make up without a gap.
-    stretches: Vec<(u32, u32)>,
+    stretches: SmallVec<[(u32, u32); 2]>,
 }
 
 /// Blocks of a run in one state.
@@ -60,12 +67,13 @@ struct Span {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct State {
     /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
-    pub(super) assumed: Option<u64>,
-    /// Names under which the engine stores it. Usually one; several where the engine tells blocks apart that we do not.
-    pub(super) names: u32,
-    pub(super) tokens: u32,
+    pub(super) assumed: Option<NonZeroU64>,
     /// The last use.
     pub(super) used: u64,
+    /// Names under which the engine stores it, for each tier. Usually one; several where the engine tells blocks apart that we do
+    /// not.
+    copies: [u16; Tier::ALL.len()],
+    pub(super) tokens: u32,
     /// Whether it has been there, and not only on its way.
     pub(super) computed: bool,
     /// The time of its last use, if it counts as warm.
@@ -75,7 +83,7 @@ pub(super) struct State {
 /// One use of one run, waiting to be given up.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
-    number: u64,
+    number: NonZeroU64,
     run: RunId,
     order: EvictionOrder,
 }
@@ -94,9 +102,17 @@ impl Holding {
             runs: HashMap::with_hasher(keyed),
             count: 0,
             queue: VecDeque::new(),
-            uses: 0,
-            names: Names::new(keyed),
-            account: Account { assumed: Tally::default(), stored: Tally::default(), held: 0, warm, precise },
+            uses: NonZeroU64::MIN,
+            names: Names::default(),
+            account: Account {
+                assumed: Tally::default(),
+                stored: Tally::default(),
+                held: 0,
+                below: 0,
+                warm,
+                precise,
+            },
+            allocated: 0,
             before: Vec::new(),
             after: Vec::new(),
             spare: Vec::new(),
@@ -104,18 +120,23 @@ impl Holding {
     }
 
     /// Begins a use of the cache: its number.
-    pub(super) fn begin_use(&mut self) -> u64 {
-        self.uses += 1;
+    pub(super) fn begin_use(&mut self) -> NonZeroU64 {
+        self.uses = self.uses.saturating_add(1);
         self.uses
     }
 
     /// Takes a stretch to be held from now on.
-    pub(super) fn assume(&mut self, run: RunId, from: u32, to: u32, number: u64, used: Use) -> Change<'_> {
+    pub(super) fn assume(
+        &mut self,
+        Stretch { run, from, to }: Stretch,
+        number: NonZeroU64,
+        used: Use,
+    ) -> Change<'_> {
         let precise = self.account.precise;
         let bucket = self.account.warm.bucket(used.now);
         self.change(run, from, to, false, |state| {
             let state = state.unwrap_or_else(|| State::new(used));
-            let warm = !precise || state.names > 0;
+            let warm = !precise || state.stored();
             Some(State {
                 assumed: Some(number),
                 used: used.stamp,
@@ -127,7 +148,7 @@ impl Holding {
     }
 
     /// The use `number` of these runs is the most recent one. `runs` are in the order of the prompt.
-    pub(super) fn end_use(&mut self, number: u64, runs: &[RunId], order: EvictionOrder) {
+    pub(super) fn end_use(&mut self, number: NonZeroU64, runs: &[RunId], order: EvictionOrder) {
         let turn = |run: &RunId| Turn { number, run: *run, order };
         match order {
             EvictionOrder::TailFirst => self.queue.extend(runs.iter().rev().map(turn)),
@@ -141,30 +162,44 @@ impl Holding {
         }
     }
 
-    /// The engine stores a stretch, under one more name for each block.
-    pub(super) fn store(&mut self, run: RunId, from: u32, to: u32, used: Use) -> Change<'_> {
+    /// The engine stores a stretch under its names. Blocks may have several where the engine has a dictionary of its own, and then these
+    /// are new ones; in the shared dictionary they have one, and those that are stored in this tier by that name already stay as they
+    /// are.
+    pub(super) fn store(&mut self, Stretch { run, from, to }: Stretch, tier: Tier, used: Use) -> Change<'_> {
         let bucket = self.account.warm.bucket(used.now);
+        let own = self.names.are_own();
         self.change(run, from, to, false, |state| {
-            let state = state.unwrap_or_else(|| State::new(used));
-            let (names, bucket) = (state.names.saturating_add(1), Some(bucket));
-            Some(State { names, used: used.stamp, computed: true, bucket, ..state })
+            let mut state = state.unwrap_or_else(|| State::new(used));
+            let copies = &mut state.copies[tier as usize];
+            if *copies == 0 || own {
+                *copies = copies.saturating_add(1);
+                (state.used, state.computed, state.bucket) = (used.stamp, true, Some(bucket));
+            }
+            Some(state)
         })
     }
 
-    /// The engine has one name less for each block of a stretch. With the last one a block goes, also if it was assumed: the
-    /// engine knows better.
-    pub(super) fn unstore(&mut self, run: RunId, from: u32, to: u32) -> Change<'_> {
+    /// The engine has one name less in this tier for each block of a stretch. With the last one in any tier a block goes. What was in
+    /// the first tier and is not there any more is not assumed to be either: the engine knows better.
+    pub(super) fn unstore(&mut self, Stretch { run, from, to }: Stretch, tier: Tier) -> Change<'_> {
         self.change(run, from, to, false, |state| {
-            state.filter(|state| state.names > 1).map(|state| State { names: state.names - 1, ..state })
+            let mut state = state?;
+            let copies = &mut state.copies[tier as usize];
+            if *copies == 0 {
+                return Some(state);
+            }
+            *copies -= 1;
+            if *copies == 0 && tier == Tier::Gpu {
+                state.assumed = None;
+            }
+            state.is_held().then_some(state)
         })
     }
 
     /// Forgets the assumed blocks of a stretch for which `when` holds.
     pub(super) fn forget(
         &mut self,
-        run: RunId,
-        from: u32,
-        to: u32,
+        Stretch { run, from, to }: Stretch,
         when: impl Fn(&State) -> bool,
     ) -> Change<'_> {
         self.change(run, from, to, false, |state| match state {
@@ -204,8 +239,8 @@ impl Holding {
     }
 
     /// The state of a block, if it is held.
-    pub(super) fn state(&self, run: RunId, offset: u32) -> Option<State> {
-        let spans = &self.runs.get(&run)?.spans;
+    pub(super) fn state(&self, Address { run, offset }: Address) -> Option<State> {
+        let (spans, offset) = (&self.runs.get(&run)?.spans, u32::from(offset));
         let at = spans.partition_point(|span| span.to <= offset);
         spans.get(at).filter(|span| span.from <= offset).map(|span| span.state)
     }
@@ -222,14 +257,59 @@ impl Holding {
         self.runs.iter().map(|(run, held)| (*run, &held.stretches[..]))
     }
 
-    /// Blocks and names.
-    pub(super) fn entries(&self) -> usize {
-        self.account.held + self.names.len()
+    /// How many of a stretch's blocks, which are all held, are in each tier, by the nearest that they are in.
+    pub(super) fn tiers(&self, Stretch { run, from, to }: Stretch) -> [u32; Tier::ALL.len()] {
+        let mut blocks = [0; Tier::ALL.len()];
+        let spans = self.runs.get(&run).map_or(&[][..], |held| &held.spans);
+        for span in &spans[spans.partition_point(|span| span.to <= from)..] {
+            blocks[span.state.tier() as usize] += span.to.min(to).saturating_sub(span.from.max(from));
+        }
+        blocks
     }
 
-    /// Blocks and names that stay until the engine says otherwise.
-    pub(super) fn fixed_entries(&self) -> usize {
-        self.account.stored.blocks + self.names.len()
+    /// The blocks that the engine stores, stretch by stretch, and the tiers that they are in.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (Stretch, Tier)> + '_ {
+        self.runs.iter().flat_map(|(run, held)| held.spans.iter().map(move |span| (*run, span))).flat_map(
+            |(run, Span { from, to, state })| {
+                let there = Tier::ALL.into_iter().filter(|tier| state.copies[*tier as usize] > 0);
+                there.map(move |tier| (Stretch { run, from: *from, to: *to }, tier))
+            },
+        )
+    }
+
+    /// Blocks that are held.
+    pub(super) const fn held(&self) -> usize {
+        self.account.held
+    }
+
+    /// Those of them that are only in tiers below the first.
+    pub(super) const fn below(&self) -> usize {
+        self.account.below
+    }
+
+    /// What is allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        self.allocated
+            + map_bytes(self.runs.capacity(), size_of::<(RunId, Held)>())
+            + self.queue.capacity() * size_of::<Turn>()
+            + self.names.allocated()
+            + (self.before.capacity() + self.after.capacity()) * size_of::<(u32, u32)>()
+            + self.spare.capacity() * size_of::<Span>()
+    }
+
+    /// How much more might be, at most, once it holds so many blocks and names more.
+    pub(super) fn growth(&self, blocks: usize) -> usize {
+        // Each block may be alone in a span of its own, in a run of its own.
+        let runs = map_growth(self.runs.len(), self.runs.capacity(), blocks, size_of::<(RunId, Held)>());
+        let queue = if self.queue.len() + blocks > self.queue.capacity() {
+            (self.queue.capacity() + blocks) * size_of::<Turn>()
+        } else {
+            0
+        };
+        runs + queue
+            + self.names.growth(blocks)
+            + 2 * self.allocated
+            + (SPARE + 2 * blocks) * size_of::<Span>()
     }
 
     pub(super) const fn assumed_blocks(&self) -> usize {
@@ -264,12 +344,13 @@ impl Holding {
         lost: bool,
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
     ) -> Change<'_> {
-        let Self { runs, count, account, before, after, spare, .. } = self;
+        let Self { runs, count, account, allocated, before, after, spare, .. } = self;
         let mut entry = match runs.entry(run) {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => entry.insert_entry(Held::default()),
         };
         let held = entry.get_mut();
+        *allocated -= held.allocated();
         spare.clear();
         let mut same_blocks = true;
         let mut put = |from: u32, to: u32, state: Option<State>| {
@@ -311,12 +392,14 @@ impl Holding {
         if !same_blocks {
             held.stretches_after(from, to, spare, before, after);
         }
-        if held.spans.capacity() == 0 {
-            held.spans.reserve_exact(spare.len());
-        }
-        held.spans.splice(first..last, spare.drain(..));
+        splice(&mut held.spans, first..last, spare);
         if held.spans.is_empty() {
             entry.remove();
+            if runs.capacity() > 4 * runs.len() + SPARE {
+                runs.shrink_to(2 * runs.len());
+            }
+        } else {
+            *allocated += held.allocated();
         }
         Change { run, before, after }
     }
@@ -332,7 +415,7 @@ impl Holding {
                     _ => whole.push((span.from, span.to)),
                 }
             }
-            if whole != *stretches {
+            if whole != stretches[..] {
                 return Err("stretches are what spans make up");
             }
             let touching = |pair: &[Span]| pair[0].to == pair[1].from && pair[0].state == pair[1].state;
@@ -346,10 +429,13 @@ impl Holding {
                 if state.assumed.is_some() {
                     assumed = (assumed.0 + blocks, assumed.1 + tokens);
                 }
-                if state.names > 0 {
+                if state.stored() {
                     stored = (stored.0 + blocks, stored.1 + tokens);
                 }
             }
+        }
+        if self.runs.values().map(Held::allocated).sum::<usize>() != self.allocated {
+            return Err("what spans have allocated is counted");
         }
         let account = &self.account;
         let sums = [(account.assumed, assumed), (account.stored, stored)];
@@ -417,25 +503,62 @@ impl Held {
                 _ => after.push((from, to)),
             }
         }
-        if self.stretches.capacity() == 0 {
-            self.stretches.reserve_exact(after.len());
+        splice(&mut self.stretches, first..last, after);
+    }
+
+    fn allocated(&self) -> usize {
+        let spans = if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
+        let spilled = self.stretches.spilled();
+        spans + if spilled { self.stretches.capacity() * size_of::<(u32, u32)>() } else { 0 }
+    }
+}
+
+/// Puts `new` in the place of some items, and gives room back that is not needed any more.
+fn splice<A: Array>(items: &mut SmallVec<A>, range: Range<usize>, new: &[A::Item])
+where
+    A::Item: Copy,
+{
+    let same = range.len().min(new.len());
+    items[range.start..range.start + same].copy_from_slice(&new[..same]);
+    let rest = range.start + same;
+    if new.len() > same {
+        items.insert_from_slice(rest, &new[same..]);
+    } else {
+        items.drain(rest..range.end);
+        if items.spilled() && items.len() < items.capacity() / 4 {
+            items.shrink_to_fit();
         }
-        self.stretches.splice(first..last, after.iter().copied());
     }
 }
 
 impl State {
     const fn new(used: Use) -> Self {
-        Self { assumed: None, names: 0, tokens: used.block_tokens, used: 0, computed: false, bucket: None }
+        let copies = [0; Tier::ALL.len()];
+        Self { assumed: None, used: 0, copies, tokens: used.block_tokens, computed: false, bucket: None }
     }
 
     /// Whether the engine says that it is there.
-    pub(super) const fn stored(&self) -> bool {
-        self.names > 0
+    pub(super) fn stored(&self) -> bool {
+        self.copies != [0; Tier::ALL.len()]
+    }
+
+    /// The nearest tier that it is in: what is assumed is in the first.
+    pub(super) fn tier(&self) -> Tier {
+        let stored = Tier::ALL.into_iter().find(|tier| self.copies[*tier as usize] > 0);
+        stored.filter(|_| self.assumed.is_none()).unwrap_or_default()
+    }
+
+    /// Names under which it is stored in a tier.
+    pub(super) const fn copies(&self, tier: Tier) -> u16 {
+        self.copies[tier as usize]
+    }
+
+    fn is_held(&self) -> bool {
+        self.assumed.is_some() || self.stored()
     }
 
     fn unassumed(self) -> Option<Self> {
-        (self.names > 0).then_some(Self { assumed: None, ..self })
+        self.stored().then_some(Self { assumed: None, ..self })
     }
 }
 

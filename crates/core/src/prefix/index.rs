@@ -7,15 +7,18 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::assumed::Unconfirmed;
-use super::event::EngineHash;
+use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
-use super::holding::{Change, Holding, State};
+use super::holding::{Change, Holding};
 use super::keyed::Keyed;
 use super::limits::{Cache, IndexFull, IndexLimits};
+use super::names::Names;
 use super::runs::{RunId, Runs, Stretch};
 use super::set::EndpointSet;
+use super::table::Address;
 use super::warm::WarmWindow;
 use crate::time::Instant;
 
@@ -42,12 +45,15 @@ use crate::time::Instant;
 pub struct PrefixIndex {
     pub(super) runs: Runs,
     pub(super) endpoints: Vec<Option<Box<Member>>>,
-    /// Pairs of endpoint and block, and of endpoint and engine name.
-    pub(super) entries: usize,
+    /// Pairs of an endpoint and a block that it holds.
+    pairs: usize,
+    /// What the holdings have allocated.
+    allocated: usize,
     pub(super) unconfirmed: VecDeque<Unconfirmed>,
-    pub(super) unconfirmed_blocks: usize,
+    /// What their chains have allocated.
+    pub(super) unconfirmed_bytes: usize,
     joined: u64,
-    keyed: Keyed,
+    pub(super) keyed: Keyed,
     pub(super) limits: IndexLimits,
     /// Runs on the way of one prompt: kept to be used again.
     pub(super) way: Vec<RunId>,
@@ -68,9 +74,10 @@ impl PrefixIndex {
         Self {
             runs: Runs::new(keyed),
             endpoints: Vec::new(),
-            entries: 0,
+            pairs: 0,
+            allocated: 0,
             unconfirmed: VecDeque::new(),
-            unconfirmed_blocks: 0,
+            unconfirmed_bytes: 0,
             joined: 0,
             keyed,
             limits,
@@ -109,7 +116,8 @@ impl PrefixIndex {
     /// The endpoint is gone, with all it held. Computes in **O(blocks that it held)**.
     pub fn leave(&mut self, slot: u32) {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.entries -= member.holding.entries();
+        self.pairs -= member.holding.held();
+        self.allocated -= member.holding.allocated();
         for (run, stretches) in member.holding.runs() {
             self.runs.settle(run, slot, stretches, &[]);
         }
@@ -129,13 +137,19 @@ impl PrefixIndex {
         self.runs.levels(chain, visit);
     }
 
+    /// Who holds which blocks of `chain`, as ranges of places in it: also those behind a hole, as far as anybody holds anything. Computes
+    /// in **O(runs on the way × their parts)**.
+    pub fn holders(&self, chain: &[BlockHash], visit: impl FnMut(Range<usize>, &EndpointSet)) {
+        self.runs.holders(chain, visit);
+    }
+
     /// How many blocks of `chain`, from the first on, the endpoint holds. Computes in **O(runs on the way)**.
     pub fn depth(&self, slot: u32, chain: &[BlockHash]) -> u32 {
         let Some(member) = self.member(slot) else { return 0 };
         let mut depth = 0;
-        while let Some(stretch) = self.runs.stretch(chain, depth) {
+        for (at, stretch) in self.runs.walk(chain) {
             let held = member.holding.held_until(stretch.run, stretch.from).min(stretch.to) - stretch.from;
-            depth += held as usize;
+            depth = at + held as usize;
             if (held as usize) < stretch.len() {
                 break;
             }
@@ -143,15 +157,40 @@ impl PrefixIndex {
         u32::try_from(depth).unwrap_or(u32::MAX)
     }
 
-    /// The block that the endpoint's engine calls `name`, or called so until lately.
-    pub fn named(&self, slot: u32, name: EngineHash) -> Option<BlockHash> {
-        self.member(slot)?.holding.names.get(name)
+    /// How many of the first `depth` blocks of `chain`, all of which the endpoint holds, it has in each tier, the nearest first. A block
+    /// counts where it is nearest. Computes in **O(runs on the way)**, and in O(1) if everything is in the first tier.
+    pub fn tiers(&self, slot: u32, chain: &[BlockHash], depth: u32) -> [u32; Tier::ALL.len()] {
+        let Some(member) = self.member(slot).filter(|member| member.holding.below() > 0) else {
+            return [depth, 0, 0];
+        };
+        let mut tiers = [0; Tier::ALL.len()];
+        for (at, stretch) in self.runs.walk(&chain[..chain.len().min(depth as usize)]) {
+            debug_assert!(at < depth as usize, "the walk ends where the chain does");
+            let here = member.holding.tiers(stretch);
+            tiers.iter_mut().zip(here).for_each(|(sum, blocks)| *sum += blocks);
+        }
+        tiers
     }
 
-    /// The last use of a block on this endpoint, if the block is certain to have been there: one that is still on its way
-    /// says nothing about what a cache has given up.
-    pub fn last_use(&self, slot: u32, hash: BlockHash) -> Option<u64> {
-        self.state(slot, hash).filter(|state| state.computed).map(|state| state.used)
+    /// The block that the endpoint's engine calls `name`, or called so until lately.
+    pub fn named(&self, slot: u32, name: EngineHash) -> Option<BlockHash> {
+        self.known(slot, name).map(|known| known.hash)
+    }
+
+    /// The last use of the block at a place in `chain` on this endpoint, if the block is certain to have been there: one that is still
+    /// on its way says nothing about what a cache has given up.
+    pub fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
+        let (begin, stretch) = self.runs.walk(chain).find(|(begin, stretch)| at < begin + stretch.len())?;
+        let address = stretch.first(at - begin + 1).last();
+        let state = self.member(slot)?.holding.state(address);
+        state.filter(|state| state.computed).map(|state| state.used)
+    }
+
+    /// Whether the engine calls its blocks by names that contradict those of other engines, so that the index must keep a dictionary
+    /// for it alone. That costs memory, and says that the engines hash differently: for vLLM, set `PYTHONHASHSEED` to the same
+    /// number everywhere.
+    pub fn disagrees(&self, slot: u32) -> bool {
+        self.member(slot).is_some_and(|member| member.holding.names.are_own())
     }
 
     /// Whether the endpoint's engine publishes events.
@@ -171,9 +210,18 @@ impl PrefixIndex {
         self.member(slot).map_or(0, |member| member.holding.warm_tokens(now))
     }
 
-    /// Pairs of an endpoint and a block, and of an endpoint and an engine's name for one.
+    /// Pairs of an endpoint and a block that it holds.
     pub const fn len(&self) -> usize {
-        self.entries
+        self.pairs
+    }
+
+    /// What the index has allocated for what endpoints hold, in bytes: never more than [`IndexLimits::bytes`]. Computes in **O(1)**.
+    pub fn allocated(&self) -> usize {
+        self.runs.allocated()
+            + self.allocated
+            + self.unconfirmed.capacity() * size_of::<Unconfirmed>()
+            + self.unconfirmed_bytes
+            + self.way.capacity() * size_of::<RunId>()
     }
 
     /// Says which invariant is broken, if one is: for tests. Computes in **O(everything)**.
@@ -189,14 +237,37 @@ impl PrefixIndex {
                 return Err("runs and holdings agree on who holds what");
             }
             member.holding.check()?;
+            let shared = |(stretch, _): (Stretch, Tier)| {
+                (0..stretch.len()).all(|at| self.runs.name(stretch.first(at + 1).last()).is_some())
+            };
+            if !member.holding.names.are_own() && !member.holding.stored().all(shared) {
+                return Err("what an engine stores has a name");
+            }
+            let stored = |(_, address, tier): (EngineHash, Address, Tier)| {
+                member.holding.state(address).is_some_and(|state| state.copies(tier) > 0)
+            };
+            if !member.holding.names.iter().all(stored) {
+                return Err("what an engine has a name for is stored");
+            }
         }
-        let entries: usize = self.endpoints.iter().flatten().map(|member| member.holding.entries()).sum();
-        if entries == self.entries { Ok(()) } else { Err("entries add up") }
+        let members = self.endpoints.iter().flatten();
+        let allocated = members.clone().map(|member| member.holding.allocated()).sum::<usize>();
+        let pairs: usize = members.map(|member| member.holding.held()).sum();
+        if pairs != self.pairs || allocated != self.allocated {
+            return Err("pairs and bytes add up");
+        }
+        if self.allocated() > self.limits.bytes { Err("the limit is a limit") } else { Ok(()) }
+    }
+
+    /// Runs, blocks in them, and names that engines share: for tests.
+    #[doc(hidden)]
+    pub fn census(&self) -> (usize, usize, usize) {
+        self.runs.census()
     }
 
     /// Whether nobody holds anything.
     pub const fn is_empty(&self) -> bool {
-        self.entries == 0
+        self.pairs == 0
     }
 
     pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
@@ -207,6 +278,7 @@ impl PrefixIndex {
         }
         self.joined += 1;
         let holding = Holding::new(self.keyed, WarmWindow::new(self.limits.warm_window), precise);
+        self.allocated += holding.allocated();
         self.endpoints[at] = Some(Box::new(Member { holding, cache, joined: self.joined }));
     }
 
@@ -225,44 +297,42 @@ impl PrefixIndex {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
             return;
         };
-        let held = member.holding.entries();
+        let (held, allocated) = (member.holding.held(), member.holding.allocated());
         if let Some(Change { run, before, after }) = change(&mut member.holding) {
             self.runs.settle(run, slot, before, after);
         }
-        self.entries = self.entries + member.holding.entries() - held;
+        self.pairs = self.pairs + member.holding.held() - held;
+        self.allocated = self.allocated + member.holding.allocated() - allocated;
     }
 
-    /// Changes what an endpoint holds of `chain` from `begin` on, a stretch at a time. Blocks that nobody holds are made, behind
-    /// the block before them: `parent`, where the chain begins.
-    pub(super) fn enter(
-        &mut self,
+    /// Changes what an endpoint's engine calls its blocks.
+    pub(super) fn rename<R>(&mut self, slot: u32, change: impl FnOnce(&mut Names) -> R) -> Option<R> {
+        let Self { endpoints, allocated, .. } = self;
+        let names = &mut endpoints.get_mut(slot as usize)?.as_deref_mut()?.holding.names;
+        *allocated -= names.allocated();
+        let answer = change(names);
+        *allocated += names.allocated();
+        Some(answer)
+    }
+
+    /// How much more might be allocated, at most, when the endpoint comes to hold `chain` behind `before`, under these names.
+    pub(super) fn growth(
+        &self,
         slot: u32,
-        parent: Option<BlockHash>,
+        before: Option<Address>,
         chain: &[BlockHash],
-        begin: usize,
-        mut change: impl for<'h> FnMut(&'h mut Holding, Stretch) -> Change<'h>,
-    ) {
-        let mut at = begin;
+        names: &[EngineHash],
+    ) -> usize {
+        let holding = self.member(slot).map_or(0, |member| member.holding.growth(chain.len()));
+        let mut bytes = self.runs.growth(before, chain, names) + holding;
+        let (mut before, mut at) = (before, 0);
         while at < chain.len() {
-            let before = at.checked_sub(1).map_or(parent, |before| Some(chain[before]));
-            let stretch = self.runs.stretch(chain, at).unwrap_or_else(|| self.runs.create(chain, at, before));
-            self.alter(slot, |holding| Some(change(holding, stretch)));
-            at += stretch.len();
+            let stretch = self.runs.stretch(before, chain, at);
+            bytes += stretch.map_or(0, |stretch| self.runs.unrest(stretch.run, slot));
+            before = stretch.map(Stretch::last);
+            at += stretch.map_or(1, Stretch::len);
         }
-    }
-
-    /// What counts against the limit.
-    pub(super) const fn used(&self) -> usize {
-        self.entries + self.runs.dead()
-    }
-
-    pub(super) fn holds(&self, slot: u32, hash: BlockHash) -> bool {
-        self.state(slot, hash).is_some()
-    }
-
-    pub(super) fn state(&self, slot: u32, hash: BlockHash) -> Option<State> {
-        let address = self.runs.address(hash)?;
-        self.member(slot)?.holding.state(address.run, address.offset)
+        bytes
     }
 
     pub(super) fn member(&self, slot: u32) -> Option<&Member> {

@@ -17,10 +17,10 @@ pub struct IndexLimits {
     /// Slots that endpoints may have.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub slots: usize,
-    /// Entries over the whole pool: an endpoint and a block that it holds are one, and an engine's name for a block is
-    /// another, and so is a block that nobody holds while somebody holds what comes behind it. When it is reached, the endpoint that is assumed to hold most gives up its oldest
-    /// assumed blocks; what engines say that they hold is given up by nobody.
-    pub entries: usize,
+    /// Bytes that the index may allocate for what endpoints hold; the account of an endpoint that holds nothing, less than a kilobyte, is
+    /// not in it. When they are used up, the endpoint that is assumed to hold most gives up its oldest assumed
+    /// blocks; what engines say that they hold is given up by nobody, so that an event for which there is no room then is refused.
+    pub bytes: usize,
     /// Blocks used within this time belong to an endpoint's warm working set.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub warm_window: Duration,
@@ -33,7 +33,7 @@ impl Default for IndexLimits {
     fn default() -> Self {
         Self {
             slots: 1 << 16,
-            entries: 16 << 20,
+            bytes: 1 << 30,
             warm_window: Duration::from_secs(90),
             confirm_within: Duration::from_secs(2),
         }
@@ -67,7 +67,17 @@ pub struct Use {
     pub computed: bool,
 }
 
-/// The index holds as many blocks as it may.
+/// Why an event's blocks were not stored. None of them was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The endpoint's engine has no block that it calls as the event calls the parent: events were lost.
+    UnknownParent,
+    /// There may not be enough room, also without any assumption.
+    Full,
+}
+
+/// The index holds as much as it may.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing to say about it")]
 pub struct IndexFull;

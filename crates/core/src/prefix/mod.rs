@@ -15,10 +15,11 @@ mod names;
 mod runs;
 mod set;
 mod stored;
+mod table;
 mod warm;
 
-pub use event::{EngineHash, KvEvent, KvEventError, StoredBlocks};
+pub use event::{EngineHash, KvEvent, KvEventError, RemovedBlocks, StoredBlocks, Tier};
 pub use hash::{BlockHash, Namespace, PromptHasher};
 pub use index::PrefixIndex;
-pub use limits::{Cache, IndexFull, IndexLimits, Use};
+pub use limits::{Cache, IndexFull, IndexLimits, StoreError, Use};
 pub use set::EndpointSet;

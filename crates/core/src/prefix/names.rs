@@ -1,20 +1,51 @@
-//! What an engine calls the blocks that it stores: a dictionary of its own for each endpoint, since engines need not agree.
+//! What one engine calls its blocks, where that is not in the dictionary that engines share.
+//!
+//! Engines that hash alike call a block alike, so one dictionary serves them all: [`Runs`](super::runs::Runs) has it. An engine that
+//! calls a block by another name than it already has, or another block by that name, keeps a dictionary of its own from then on,
+//! and neither reads nor writes the shared one.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
-use super::event::EngineHash;
+use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::keyed::Keyed;
+use super::table::Address;
 
 /// One engine's names.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Names {
-    blocks: HashMap<EngineHash, BlockHash, Keyed>,
+    own: Option<Box<Dictionary>>,
     /// Names that were removed lately. Engines keep several copies of a block and announce the end of one of them, so
     /// what they call gone may go on to have children.
-    removed: VecDeque<(EngineHash, BlockHash)>,
+    removed: VecDeque<Removed>,
+}
+
+/// What names of an engine's own mean.
+pub(super) type Dictionary = HashMap<EngineHash, Named, Keyed>;
+
+/// What one of them means.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    address: Address,
+    tiers: Tiers,
+}
+
+/// A set of tiers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tiers(u8);
+
+/// A block that an engine said it removed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removed {
+    pub(super) name: EngineHash,
+    pub(super) hash: BlockHash,
+    pub(super) address: Address,
+    /// The block before it in its run.
+    pub(super) before: Option<BlockHash>,
 }
 
 /// What a name meant before.
@@ -22,9 +53,9 @@ pub(super) struct Names {
 pub(super) enum Renamed {
     /// What it means now.
     Same,
-    /// Another block.
-    From(BlockHash),
-    /// Nothing.
+    /// Another block, in these tiers.
+    From(Address, Tiers),
+    /// Nothing, in this tier.
     New,
 }
 
@@ -35,44 +66,148 @@ const REMOVED: usize = 64;
 const SPARE: usize = 64;
 
 impl Names {
-    pub(super) fn new(keyed: Keyed) -> Self {
-        Self { blocks: HashMap::with_hasher(keyed), removed: VecDeque::new() }
+    /// Whether the engine has a dictionary of its own.
+    pub(super) const fn are_own(&self) -> bool {
+        self.own.is_some()
     }
 
-    /// The engine calls `hash` by `name` from now on. The block that it called so before, if it was another or none.
-    pub(super) fn rename(&mut self, name: EngineHash, hash: BlockHash) -> Renamed {
-        match self.blocks.insert(name, hash) {
-            Some(before) if before == hash => Renamed::Same,
-            Some(before) => Renamed::From(before),
-            None => Renamed::New,
+    /// A dictionary with these blocks in it.
+    pub(super) fn dictionary(
+        keyed: Keyed,
+        names: impl Iterator<Item = (EngineHash, Address, Tier)>,
+    ) -> Dictionary {
+        let mut own = HashMap::with_hasher(keyed);
+        for (name, address, tier) in names {
+            let named = own.entry(name).or_insert(Named { address, tiers: Tiers::default() });
+            named.tiers = named.tiers.with(tier);
+        }
+        own
+    }
+
+    /// The engine has a dictionary of its own from now on.
+    pub(super) fn begin_own(&mut self, own: Dictionary) {
+        self.own = Some(Box::new(own));
+    }
+
+    /// The engine calls the block at `address` by `name` from now on, in its own dictionary. If that was another block's name, it is
+    /// nobody's now, and the call must be repeated.
+    pub(super) fn rename(&mut self, name: EngineHash, address: Address, tier: Tier) -> Renamed {
+        let Some(own) = &mut self.own else { return Renamed::Same };
+        match own.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(Named { address, tiers: Tiers::default().with(tier) });
+                Renamed::New
+            }
+            Entry::Occupied(mut entry) if entry.get().address == address => {
+                let tiers = &mut entry.get_mut().tiers;
+                let known = tiers.contains(tier);
+                *tiers = tiers.with(tier);
+                if known { Renamed::Same } else { Renamed::New }
+            }
+            Entry::Occupied(entry) => {
+                let Named { address, tiers } = entry.remove();
+                Renamed::From(address, tiers)
+            }
         }
     }
 
-    /// The engine no longer calls any block by `name`; the block that it called so.
-    pub(super) fn remove(&mut self, name: EngineHash) -> Option<BlockHash> {
-        let hash = self.blocks.remove(&name)?;
+    /// The engine no longer calls any block in this tier by `name`; the block that it called so in its own dictionary.
+    pub(super) fn remove(&mut self, name: EngineHash, tier: Tier) -> Option<Address> {
+        let own = self.own.as_mut()?;
+        let Entry::Occupied(mut entry) = own.entry(name) else { return None };
+        let Named { address, tiers } = *entry.get();
+        if !tiers.contains(tier) {
+            return None;
+        }
+        entry.get_mut().tiers = tiers.without(tier);
+        if tiers.without(tier).is_empty() {
+            entry.remove();
+            if own.capacity() > 4 * own.len() + SPARE {
+                own.shrink_to(2 * own.len());
+            }
+        }
+        Some(address)
+    }
+
+    /// The block that the engine calls `name` in its own dictionary.
+    pub(super) fn get(&self, name: EngineHash) -> Option<Address> {
+        self.own.as_ref()?.get(&name).map(|named| named.address)
+    }
+
+    /// Remembers what was removed.
+    pub(super) fn remember(&mut self, removed: Removed) {
         if self.removed.len() == REMOVED {
             self.removed.pop_front();
         }
-        self.removed.push_back((name, hash));
-        if self.blocks.capacity() > 4 * self.blocks.len() + SPARE {
-            self.blocks.shrink_to(2 * self.blocks.len());
-        }
-        Some(hash)
+        self.removed.push_back(removed);
     }
 
-    /// The block that the engine calls `name`, or called so until lately.
-    pub(super) fn get(&self, name: EngineHash) -> Option<BlockHash> {
-        let removed = || self.removed.iter().rev().find(|(removed, _)| *removed == name);
-        self.blocks.get(&name).copied().or_else(|| removed().map(|(_, hash)| *hash))
+    /// What was removed lately under that name.
+    pub(super) fn removed(&self, name: EngineHash) -> Option<Removed> {
+        self.removed.iter().rev().find(|removed| removed.name == name).copied()
     }
 
-    /// Whether the engine has a block of that name now.
-    pub(super) fn contains(&self, name: EngineHash) -> bool {
-        self.blocks.contains_key(&name)
+    /// Names in the engine's own dictionary, and what they mean.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (EngineHash, Address, Tier)> + '_ {
+        self.own
+            .iter()
+            .flat_map(|own| own.iter())
+            .flat_map(|(name, Named { address, tiers })| tiers.iter().map(|tier| (*name, *address, tier)))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.blocks.len()
+    /// What is allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        let own = self.own.as_ref().map_or(0, |own| {
+            size_of::<Dictionary>() + map_bytes(own.capacity(), size_of::<(EngineHash, Named)>())
+        });
+        own + self.removed.capacity() * size_of::<Removed>()
     }
+
+    /// How much more might be, at most, with so many names more.
+    pub(super) fn growth(&self, more: usize) -> usize {
+        let Some(own) = &self.own else { return REMOVED * size_of::<Removed>() };
+        let entry = size_of::<(EngineHash, Named)>();
+        map_growth(own.len(), own.capacity(), more, entry) + REMOVED * size_of::<Removed>()
+    }
+}
+
+impl Tiers {
+    pub(super) fn iter(self) -> impl Iterator<Item = Tier> {
+        Tier::ALL.into_iter().filter(move |tier| self.contains(*tier))
+    }
+
+    const fn contains(self, tier: Tier) -> bool {
+        self.0 & tier.bit() != 0
+    }
+
+    const fn with(self, tier: Tier) -> Self {
+        Self(self.0 | tier.bit())
+    }
+
+    const fn without(self, tier: Tier) -> Self {
+        Self(self.0 & !tier.bit())
+    }
+
+    const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What a map with room for `capacity` entries of this size has allocated. Its control bytes end in a group, whose size depends on
+/// the processor: 16 is the largest, and the same everywhere.
+pub(super) fn map_bytes(capacity: usize, entry: usize) -> usize {
+    if capacity == 0 {
+        return 0;
+    }
+    let buckets = if capacity < 8 { capacity + 1 } else { capacity / 7 * 8 };
+    buckets.next_power_of_two() * (entry + 1) + 16
+}
+
+/// How much more a map takes once it has `more` entries.
+pub(super) fn map_growth(len: usize, capacity: usize, more: usize, entry: usize) -> usize {
+    if len + more <= capacity {
+        return 0;
+    }
+    let needed = (len + more).max(3);
+    map_bytes(needed.max(capacity + 1) * 8 / 7 + 1, entry)
 }

@@ -1,7 +1,8 @@
 //! What there is to hold: runs of blocks, and who holds which stretch of each.
 //!
 //! A *run* is a stretch of consecutive blocks, stored once however many endpoints hold it. A block's hash stands for everything
-//! before it, so one table from hash to address finds any of them, and a prompt is a walk over a few runs:
+//! before it, so a table from the first block of each run to the run is all that a walk along a prompt needs: where a run ends, or
+//! the prompt leaves it, the next block begins a run or is nowhere.
 //!
 //! ```text
 //! run 0   s0 s1 s2 s3 a4 a5 a6 a7 a8       parts   [0,9) {2}   [0,4) {0, 1, 3}
@@ -12,17 +13,21 @@
 //! the endpoints that hold exactly one stretch of a run: a stretch is maximal, so an endpoint with a hole is in two parts, and
 //! any number of endpoints that hold the same stretch are one.
 //!
+//! Beside its hash, a block may have a *name*: what engines call it. Engines that agree share one dictionary, from name to address.
+//!
 //! A block's address never changes while it exists. Blocks that nobody holds are cut from a run's end at once; inside a run they
-//! stay as long as somebody holds what comes behind them, and count against the index's limit.
+//! stay as long as somebody holds what comes behind them.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use smallvec::SmallVec;
 
+use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::keyed::Keyed;
 use super::set::EndpointSet;
+use super::table::{Address, Table};
 
 /// The number of a run.
 pub(super) type RunId = u32;
@@ -32,18 +37,25 @@ pub(super) type RunId = u32;
 pub(super) struct Runs {
     slab: Vec<Run>,
     free: Vec<RunId>,
-    places: HashMap<BlockHash, Address, Keyed>,
-    /// Blocks that nobody holds.
-    dead: usize,
+    /// First blocks, by hash.
+    heads: Table,
+    /// Named blocks, by name.
+    names: Table,
+    /// What the runs in the slab have allocated.
+    allocated: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Run {
-    blocks: Vec<BlockHash>,
+    /// The last block: if a prompt has it at this place, it has all before it.
+    last: BlockHash,
     /// By beginning, the longer first.
-    parts: Vec<Part>,
-    /// Blocks inside that nobody holds.
-    dead: u32,
+    parts: SmallVec<[Part; 1]>,
+    blocks: Vec<BlockHash>,
+    /// What engines call the blocks; empty if they call none of them anything.
+    names: Vec<EngineHash>,
+    /// What the parts' sets have allocated.
+    sets: usize,
 }
 
 /// The endpoints that hold exactly this stretch of a run.
@@ -52,13 +64,6 @@ struct Part {
     from: u32,
     to: u32,
     endpoints: EndpointSet,
-}
-
-/// Where a block is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Address {
-    pub(super) run: RunId,
-    pub(super) offset: u32,
 }
 
 /// Blocks of a chain that lie side by side in a run.
@@ -71,11 +76,22 @@ pub(super) struct Stretch {
 
 impl Stretch {
     pub(super) const fn of_one(Address { run, offset }: Address) -> Self {
-        Self { run, from: offset, to: offset + 1 }
+        let from = offset as u32;
+        Self { run, from, to: from + 1 }
     }
 
     pub(super) const fn len(self) -> usize {
         (self.to - self.from) as usize
+    }
+
+    /// The first so many of its blocks.
+    pub(super) const fn first(self, blocks: usize) -> Self {
+        Self { to: self.from + blocks as u32, ..self }
+    }
+
+    /// The address of its last block.
+    pub(super) const fn last(self) -> Address {
+        Address { run: self.run, offset: (self.to - 1) as u16 }
     }
 }
 
@@ -88,7 +104,8 @@ enum Reach<'a> {
 
 impl Runs {
     pub(super) fn new(keyed: Keyed) -> Self {
-        Self { slab: Vec::new(), free: Vec::new(), places: HashMap::with_hasher(keyed), dead: 0 }
+        let table = || Table::new(keyed);
+        Self { slab: Vec::new(), free: Vec::new(), heads: table(), names: table(), allocated: 0 }
     }
 
     /// Visits levels: an endpoint holds as many blocks of `chain`, from the first on, as the deepest level that it is in says. A
@@ -97,7 +114,7 @@ impl Runs {
     pub(super) fn levels(&self, chain: &[BlockHash], mut visit: impl FnMut(u32, &EndpointSet)) {
         let mut reach = Reach::Everyone;
         let mut depth = 0;
-        while let Some(stretch) = self.stretch(chain, depth) {
+        while let Some(stretch) = self.stretch(None, chain, depth) {
             let whole = stretch.len();
             let mut next: Option<Reach<'_>> = None;
             for part in self.slab[stretch.run as usize].parts.iter().take_while(|p| p.from <= stretch.from) {
@@ -132,39 +149,122 @@ impl Runs {
         }
     }
 
-    /// The blocks of `chain` from `at` on that lie side by side in one run; none if the first is in no run.
-    pub(super) fn stretch(&self, chain: &[BlockHash], at: usize) -> Option<Stretch> {
-        let Address { run, offset } = *self.places.get(chain.get(at)?)?;
-        let there = &self.slab[run as usize].blocks[offset as usize..];
-        let length = common(there, &chain[at..]);
-        Some(Stretch { run, from: offset, to: offset + length as u32 })
+    /// Visits who holds which blocks of `chain`, as far as its blocks exist without a gap.
+    pub(super) fn holders(&self, chain: &[BlockHash], mut visit: impl FnMut(Range<usize>, &EndpointSet)) {
+        for (at, Stretch { run, from, to }) in self.walk(chain) {
+            for part in self.slab[run as usize].parts.iter().take_while(|part| part.from < to) {
+                let (begin, end) = (part.from.max(from), part.to.min(to));
+                if begin < end {
+                    visit(at + (begin - from) as usize..at + (end - from) as usize, &part.endpoints);
+                }
+            }
+        }
     }
 
-    pub(super) fn address(&self, hash: BlockHash) -> Option<Address> {
-        self.places.get(&hash).copied()
+    /// The blocks of `chain` from `at` on that lie side by side in one run; none if the first is nowhere. The block before may be
+    /// inside a run: then its address must be given, or what follows it there is not found.
+    pub(super) fn stretch(&self, before: Option<Address>, chain: &[BlockHash], at: usize) -> Option<Stretch> {
+        let rest = chain.get(at..)?;
+        let first = *rest.first()?;
+        let Address { run, offset } = before
+            .map(|Address { run, offset }| Address { run, offset: offset + 1 })
+            .filter(|behind| self.hash(*behind) == Some(first))
+            .or_else(|| self.head(first))?;
+        let (run_, from) = (&self.slab[run as usize], offset as usize);
+        let whole = run_.blocks.len() - from;
+        let length = match rest.get(whole - 1) {
+            Some(hash) if *hash == run_.last => whole,
+            _ => common(&run_.blocks[from..], rest),
+        };
+        Some(Stretch { run, from: from as u32, to: (from + length) as u32 })
     }
 
-    /// Makes blocks for `chain` from `at` on, up to the first that exists: behind `before`, if that is the last of its run.
+    /// The stretches of `chain`, from its first block on, as far as its blocks exist without a gap.
+    pub(super) fn walk<'a>(&'a self, chain: &'a [BlockHash]) -> impl Iterator<Item = (usize, Stretch)> + 'a {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let stretch = self.stretch(None, chain, at)?;
+            at += stretch.len();
+            Some((at - stretch.len(), stretch))
+        })
+    }
+
+    /// The block at an address, if there is one.
+    pub(super) fn hash(&self, Address { run, offset }: Address) -> Option<BlockHash> {
+        self.slab.get(run as usize)?.blocks.get(offset as usize).copied()
+    }
+
+    /// The run that begins with this block.
+    pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
+        self.heads.get(hash.0, |at| self.slab[at.run as usize].blocks.first() == Some(&hash))
+    }
+
+    /// The block that the engines that agree call so.
+    pub(super) fn named(&self, name: EngineHash) -> Option<Address> {
+        self.names.get(name.0, |at| self.name(at) == Some(name))
+    }
+
+    /// What those engines call a block.
+    pub(super) fn name(&self, Address { run, offset }: Address) -> Option<EngineHash> {
+        let name = self.slab[run as usize].names.get(offset as usize).copied();
+        name.filter(|name| *name != ANONYMOUS)
+    }
+
+    /// Brings near what `named` will look at.
+    pub(super) fn touch(&self, names: &[EngineHash]) {
+        names.iter().for_each(|name| self.names.touch(name.0));
+    }
+
+    /// Makes blocks for `chain` from `at` on, up to the first that exists: in the run of the block `before`, if that ends there.
     /// Somebody must hold them before anything else happens.
-    pub(super) fn create(&mut self, chain: &[BlockHash], at: usize, before: Option<BlockHash>) -> Stretch {
-        let behind = before.and_then(|hash| self.address(hash)).filter(|address| {
-            self.slab[address.run as usize].blocks.len() == address.offset as usize + 1
-                && address.offset + 1 < MAX_RUN
+    pub(super) fn create(&mut self, before: Option<Address>, chain: &[BlockHash], at: usize) -> Stretch {
+        let behind = before.filter(|before| {
+            let next = usize::from(before.offset) + 1;
+            self.slab[before.run as usize].blocks.len() == next && next < MAX_RUN
         });
-        let run = behind.map_or_else(|| self.new_run(), |address| address.run);
-        let blocks = &mut self.slab[run as usize].blocks;
-        let from = blocks.len() as u32;
-        if behind.is_none() {
-            blocks.reserve_exact(chain.len() - at);
+        let run = behind.map_or_else(|| self.begin_run(chain[at]), |before| before.run);
+        let (slab, heads) = (&self.slab, &self.heads);
+        let is_head = |hash: &BlockHash| {
+            heads.get(hash.0, |at| slab[at.run as usize].blocks.first() == Some(hash)).is_some()
+        };
+        let from = slab[run as usize].blocks.len();
+        // The first is known to be nowhere; others may be, where what came before them was lost.
+        let most = (chain.len() - at).min(MAX_RUN - from);
+        let new = 1 + chain[at + 1..at + most].iter().take_while(|hash| !is_head(hash)).count();
+        let run_ = &mut self.slab[run as usize];
+        self.allocated -= run_.allocated();
+        extend(&mut run_.blocks, &chain[at..at + new]);
+        if !run_.names.is_empty() {
+            grow(&mut run_.names, new);
+            run_.names.resize(from + new, ANONYMOUS);
         }
-        for (hash, offset) in chain[at..].iter().zip(from..MAX_RUN) {
-            match self.places.entry(*hash) {
-                Entry::Vacant(place) => place.insert(Address { run, offset }),
-                Entry::Occupied(_) => break,
-            };
-            blocks.push(*hash);
+        run_.last = chain[at + new - 1];
+        self.allocated += run_.allocated();
+        Stretch { run, from: from as u32, to: (from + new) as u32 }
+    }
+
+    /// The engines that agree call the blocks of a stretch by these names: how many of them, from the first on, can be called so. The
+    /// next has another name by now, or the name another block.
+    pub(super) fn call(&mut self, stretch: Stretch, names: &[EngineHash]) -> usize {
+        let run = &mut self.slab[stretch.run as usize];
+        if run.names.is_empty() {
+            self.allocated -= run.allocated();
+            run.names.reserve_exact(run.blocks.capacity());
+            run.names.resize(run.blocks.len(), ANONYMOUS);
+            self.allocated += run.allocated();
         }
-        Stretch { run, from, to: blocks.len() as u32 }
+        for ((place, name), offset) in (stretch.from as usize..).zip(names).zip(stretch.from as u16..) {
+            let current = self.slab[stretch.run as usize].names[place];
+            if current == *name && *name != ANONYMOUS {
+                continue;
+            }
+            if current != ANONYMOUS || *name == ANONYMOUS || self.named(*name).is_some() {
+                return place - stretch.from as usize;
+            }
+            self.slab[stretch.run as usize].names[place] = *name;
+            self.names.insert(name.0, Address { run: stretch.run, offset });
+        }
+        stretch.len()
     }
 
     /// The endpoint held the stretches `before` of a run, and holds `after` from now on.
@@ -173,20 +273,54 @@ impl Runs {
             return;
         }
         let run = &mut self.slab[id as usize];
-        before
-            .iter()
-            .filter(|stretch| !after.contains(stretch))
-            .for_each(|stretch| run.leave(*stretch, slot));
-        after
-            .iter()
-            .filter(|stretch| !before.contains(stretch))
-            .for_each(|stretch| run.enter(*stretch, slot));
-        self.trim(id);
+        self.allocated -= run.allocated();
+        match (before, after) {
+            (&[before], &[after]) => run.shift(before, after, slot),
+            _ => {
+                let gone = before.iter().filter(|stretch| !after.contains(stretch));
+                gone.for_each(|stretch| run.leave(*stretch, slot));
+                let new = after.iter().filter(|stretch| !before.contains(stretch));
+                new.for_each(|stretch| run.enter(*stretch, slot));
+            }
+        }
+        self.allocated += run.allocated();
+        let end = |stretches: &[(u32, u32)]| stretches.last().map_or(0, |(_, to)| *to);
+        if end(before) as usize == run.blocks.len() && end(after) < end(before) {
+            self.trim(id);
+        }
     }
 
-    /// Blocks that nobody holds, and that stay because somebody holds what comes behind them.
-    pub(super) const fn dead(&self) -> usize {
-        self.dead
+    /// What is allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        self.allocated
+            + self.slab.capacity() * size_of::<Run>()
+            + self.free.capacity() * size_of::<RunId>()
+            + self.heads.allocated()
+            + self.names.allocated()
+    }
+
+    /// How much more might be, at most, when blocks of `chain` are made behind `before`, and named.
+    pub(super) fn growth(&self, before: Option<Address>, chain: &[BlockHash], names: &[EngineHash]) -> usize {
+        let column = before.map_or(0, |before| self.slab[before.run as usize].blocks.capacity() / GROWTH);
+        let blocks = chain.len() + chain.len() / GROWTH + column + SPARE_BLOCKS;
+        let slab =
+            if self.slab.len() + chain.len() > self.slab.capacity() { self.slab.capacity() } else { 0 };
+        2 * blocks * size_of::<BlockHash>()
+            + slab * size_of::<Run>()
+            + self.heads.growth(chain.iter().map(|hash| hash.0))
+            + self.names.growth(names.iter().map(|name| name.0))
+    }
+
+    /// How much more the parts of a run may take, at most, when an endpoint holds another stretch of it.
+    pub(super) fn unrest(&self, run: RunId, slot: u32) -> usize {
+        let run = &self.slab[run as usize];
+        let parts = 2 * (run.parts.capacity() + 4) * size_of::<Part>();
+        parts + 2 * run.sets + 4 * (slot as usize / 8 + size_of::<u64>())
+    }
+
+    /// Runs and blocks that exist, and names: for tests.
+    pub(super) fn census(&self) -> (usize, usize, usize) {
+        (self.heads.len(), self.slab.iter().map(|run| run.blocks.len()).sum(), self.names.len())
     }
 
     /// The stretches of each run that the endpoint holds, for tests.
@@ -201,79 +335,116 @@ impl Runs {
 
     /// Says which invariant is broken, if one is. Computes in **O(everything)**.
     pub(super) fn check(&self) -> Result<(), &'static str> {
-        let blocks: usize = self.slab.iter().map(|run| run.blocks.len()).sum();
-        let dead: usize = self.slab.iter().map(|run| run.dead as usize).sum();
-        if blocks != self.places.len() || dead != self.dead {
-            return Err("every block has one place, and the dead are counted");
+        let live = self.slab.iter().filter(|run| !run.blocks.is_empty()).count();
+        let named = self.slab.iter().flat_map(|run| &run.names).filter(|name| **name != ANONYMOUS).count();
+        if live != self.heads.len() || named != self.names.len() || live + self.free.len() != self.slab.len()
+        {
+            return Err("every run has a head, every name a block, and free runs are free");
+        }
+        if self.slab.iter().map(Run::allocated).sum::<usize>() != self.allocated {
+            return Err("what runs have allocated is counted");
         }
         for (run, id) in self.slab.iter().zip(0..) {
-            let at = |(hash, offset): (&BlockHash, u32)| {
-                self.places.get(hash).is_some_and(|place| place.run == id && place.offset == offset)
+            let is_head = |hash: &BlockHash| self.head(*hash) == Some(Address { run: id, offset: 0 });
+            if !run.blocks.first().is_none_or(is_head)
+                || run.blocks.last().is_some_and(|last| *last != run.last)
+            {
+                return Err("a run is found by its head, and known by its end");
+            }
+            let at = |(name, offset): (&EngineHash, u16)| {
+                *name == ANONYMOUS || self.named(*name) == Some(Address { run: id, offset })
             };
-            if !run.blocks.iter().zip(0..).all(at) {
-                return Err("a block's place is where it is");
+            if !(run.names.is_empty() || run.names.len() == run.blocks.len())
+                || !run.names.iter().zip(0..).all(at)
+            {
+                return Err("a block is where its name says");
             }
             let keys: Vec<_> = run.parts.iter().map(|part| (part.from, u32::MAX - part.to)).collect();
             if !keys.is_sorted() || run.parts.iter().any(|p| p.from >= p.to || p.endpoints.is_empty()) {
                 return Err("parts are sorted, and none is empty");
             }
+            if run.sets != run.parts.iter().map(|part| part.endpoints.allocated()).sum::<usize>() {
+                return Err("what sets have allocated is counted");
+            }
             if run.end() as usize != run.blocks.len() || run.blocks.is_empty() != self.free.contains(&id) {
                 return Err("a run ends where somebody holds it, and is free if nobody does");
             }
-            if run.dead != run.blocks.len() as u32 - run.covered() {
-                return Err("what nobody holds is counted");
-            }
+        }
+        let mut blocks: Vec<_> = self.slab.iter().flat_map(|run| &run.blocks).collect();
+        blocks.sort_unstable();
+        if blocks.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("a block is in one place");
         }
         Ok(())
     }
 
-    fn new_run(&mut self) -> RunId {
-        self.free.pop().unwrap_or_else(|| {
-            self.slab.push(Run::default());
+    fn begin_run(&mut self, head: BlockHash) -> RunId {
+        let run = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(Run::new());
             (self.slab.len() - 1) as RunId
-        })
+        });
+        self.heads.insert(head.0, Address { run, offset: 0 });
+        run
     }
 
-    /// Cuts blocks from the end that nobody holds, and frees the run if nobody holds any; counts those inside.
+    /// Cuts blocks from the end that nobody holds, and frees the run if nobody holds any.
     fn trim(&mut self, id: RunId) {
         let run = &mut self.slab[id as usize];
+        self.allocated -= run.allocated();
         let end = run.end() as usize;
-        for hash in run.blocks.drain(end..) {
-            self.places.remove(&hash);
+        for (name, offset) in run.names.drain(end.min(run.names.len())..).zip(end as u16..) {
+            if name != ANONYMOUS {
+                self.names.remove(name.0, Address { run: id, offset });
+            }
         }
-        let dead = end as u32 - run.covered();
-        self.dead = self.dead + dead as usize - run.dead as usize;
-        run.dead = dead;
-        if run.blocks.is_empty() {
-            *run = Run::default();
+        if end == 0 {
+            self.heads.remove(run.blocks[0].0, Address { run: id, offset: 0 });
+            *run = Run::new();
             self.free.push(id);
-        } else if run.blocks.capacity() > 2 * run.blocks.len() + SPARE_BLOCKS {
-            run.blocks.shrink_to_fit();
+        } else {
+            run.blocks.truncate(end);
+            run.last = run.blocks[end - 1];
+            if run.blocks.capacity() > 2 * end + SPARE_BLOCKS {
+                run.blocks.shrink_to_fit();
+                run.names.shrink_to_fit();
+            }
         }
-        if self.places.capacity() > 4 * self.places.len() + SPARE_PLACES {
-            self.places.shrink_to(2 * self.places.len());
-        }
+        self.allocated += run.allocated();
     }
 }
 
 impl Run {
+    fn new() -> Self {
+        let (parts, blocks, names) = (SmallVec::new(), Vec::new(), Vec::new());
+        Self { last: BlockHash(0), parts, blocks, names, sets: 0 }
+    }
+
     /// The end of what anybody holds.
     fn end(&self) -> u32 {
         self.parts.iter().map(|part| part.to).max().unwrap_or(0)
     }
 
-    /// How many blocks anybody holds.
-    fn covered(&self) -> u32 {
-        let (mut covered, mut end) = (0, 0);
-        for part in &self.parts {
-            covered += part.to.saturating_sub(part.from.max(end));
-            end = end.max(part.to);
-        }
-        covered
+    /// What the run has allocated, in bytes.
+    fn allocated(&self) -> usize {
+        let parts = if self.parts.spilled() { self.parts.capacity() * size_of::<Part>() } else { 0 };
+        (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>() + parts + self.sets
     }
 
     fn part(&self, (from, to): (u32, u32)) -> Result<usize, usize> {
         self.parts.binary_search_by(|part| part.from.cmp(&from).then(to.cmp(&part.to)))
+    }
+
+    /// The endpoint held one stretch, and holds another now. If it was alone there, it takes its part along.
+    fn shift(&mut self, before: (u32, u32), after: (u32, u32), slot: u32) {
+        match &mut self.parts[..] {
+            [part] if part.endpoints.len() == 1 && (part.from, part.to) == before => {
+                (part.from, part.to) = after;
+            }
+            _ => {
+                self.leave(before, slot);
+                self.enter(after, slot);
+            }
+        }
     }
 
     fn enter(&mut self, stretch: (u32, u32), slot: u32) {
@@ -282,15 +453,24 @@ impl Run {
             self.parts.insert(at, Part { from, to, endpoints: EndpointSet::default() });
             at
         });
-        self.parts[at].endpoints.insert(slot);
+        let endpoints = &mut self.parts[at].endpoints;
+        self.sets -= endpoints.allocated();
+        endpoints.insert(slot);
+        self.sets += endpoints.allocated();
     }
 
     fn leave(&mut self, stretch: (u32, u32), slot: u32) {
-        if let Ok(at) = self.part(stretch) {
-            self.parts[at].endpoints.remove(slot);
-            if self.parts[at].endpoints.is_empty() {
-                self.parts.remove(at);
+        let Ok(at) = self.part(stretch) else { return };
+        let endpoints = &mut self.parts[at].endpoints;
+        self.sets -= endpoints.allocated();
+        endpoints.remove(slot);
+        if endpoints.is_empty() {
+            self.parts.remove(at);
+            if self.parts.spilled() && self.parts.len() < self.parts.capacity() / 4 {
+                self.parts.shrink_to_fit();
             }
+        } else {
+            self.sets += endpoints.allocated();
         }
     }
 }
@@ -345,8 +525,24 @@ fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
     equal
 }
 
+/// Appends to a column, which grows by a quarter: twice its length would be wasted on most.
+fn extend(column: &mut Vec<BlockHash>, blocks: &[BlockHash]) {
+    grow(column, blocks.len());
+    column.extend_from_slice(blocks);
+}
+
+fn grow<T>(column: &mut Vec<T>, more: usize) {
+    if column.len() + more > column.capacity() {
+        let quarter = if column.is_empty() { 0 } else { (column.len() / GROWTH).max(SPARE_BLOCKS) };
+        column.reserve_exact(more.max(quarter));
+    }
+}
+
 /// Blocks in a run.
-const MAX_RUN: u32 = 1 << 24;
+const MAX_RUN: usize = u16::MAX as usize;
 /// Room that is not worth giving back.
 const SPARE_BLOCKS: usize = 16;
-const SPARE_PLACES: usize = 4_096;
+/// A column grows by one part in so many.
+const GROWTH: usize = 4;
+/// The name of blocks that have none. An engine that calls a block so keeps a dictionary of its own.
+const ANONYMOUS: EngineHash = EngineHash(0);

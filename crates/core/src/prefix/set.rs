@@ -2,19 +2,21 @@
 
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 /// Endpoint slots, in ascending order.
 ///
-/// Membership is **O(log n)** as a list and **O(1)** as a bitmap. A list takes 4 bytes a member; a bitmap takes
-/// `highest slot / 8` bytes and begins where it is the smaller of the two.
+/// Membership is **O(log n)** as a list and **O(1)** as a bitmap. A list takes 4 bytes a member, and none beside the set itself for up
+/// to four; a bitmap takes `highest slot / 8` bytes and begins where it is the smaller of the two.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointSet(Form);
 
 #[derive(Clone, Debug)]
 enum Form {
     /// Sorted, no doubles.
-    List(Vec<u32>),
+    List(SmallVec<[u32; 4]>),
     /// One bit a slot; the last word is not zero; the number of bits set.
-    Bits(Vec<u64>, usize),
+    Bits(Vec<u64>, u32),
 }
 
 /// Sets are equal if their members are, whatever their form.
@@ -28,7 +30,7 @@ impl Eq for EndpointSet {}
 
 impl Default for Form {
     fn default() -> Self {
-        Self::List(Vec::new())
+        Self::List(SmallVec::new())
     }
 }
 
@@ -38,9 +40,6 @@ impl EndpointSet {
         match &mut self.0 {
             Form::List(slots) => {
                 let Err(place) = slots.binary_search(&slot) else { return false };
-                if slots.is_empty() {
-                    slots.reserve_exact(1);
-                }
                 slots.insert(place, slot);
                 self.settle();
                 true
@@ -52,7 +51,7 @@ impl EndpointSet {
                 }
                 let new = words[word] & bit == 0;
                 words[word] |= bit;
-                *len += usize::from(new);
+                *len += u32::from(new);
                 new
             }
         }
@@ -64,6 +63,9 @@ impl EndpointSet {
             Form::List(slots) => {
                 let Ok(place) = slots.binary_search(&slot) else { return false };
                 slots.remove(place);
+                if slots.spilled() && slots.len() < slots.capacity() / 4 {
+                    slots.shrink_to_fit();
+                }
                 true
             }
             Form::Bits(words, len) => {
@@ -112,7 +114,7 @@ impl EndpointSet {
         while words.last() == Some(&0) {
             words.pop();
         }
-        let len = words.iter().map(|word| word.count_ones() as usize).sum();
+        let len = words.iter().map(|word| word.count_ones()).sum();
         let mut set = Self(Form::Bits(words, len));
         set.settle();
         set
@@ -133,7 +135,7 @@ impl EndpointSet {
     pub fn len(&self) -> usize {
         match &self.0 {
             Form::List(slots) => slots.len(),
-            Form::Bits(_, len) => *len,
+            Form::Bits(_, len) => *len as usize,
         }
     }
 
@@ -166,6 +168,15 @@ impl EndpointSet {
         }))
     }
 
+    /// What it has allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        match &self.0 {
+            Form::List(slots) if slots.spilled() => slots.capacity() * size_of::<u32>(),
+            Form::List(_) => 0,
+            Form::Bits(words, _) => words.capacity() * size_of::<u64>(),
+        }
+    }
+
     /// Changes the form once the other takes clearly less room.
     fn settle(&mut self) {
         match &self.0 {
@@ -177,11 +188,12 @@ impl EndpointSet {
                         let (word, bit) = place(*slot);
                         bits[word] |= bit;
                     }
-                    self.0 = Form::Bits(bits, slots.len());
+                    self.0 = Form::Bits(bits, slots.len() as u32);
                 }
             }
             Form::Bits(words, len) => {
-                if *len <= LIST_MIN / 2 || *len < words.len() / 2 {
+                let len = *len as usize;
+                if len <= LIST_MIN / 2 || len < words.len() / 2 {
                     self.0 = Form::List(self.iter().collect());
                 }
             }

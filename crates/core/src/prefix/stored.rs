@@ -1,121 +1,247 @@
 //! What engines say that their caches hold.
 
-use super::event::EngineHash;
+use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::index::PrefixIndex;
-use super::limits::{IndexFull, Use};
-use super::names::Renamed;
-use super::runs::{Address, Stretch};
+use super::limits::{StoreError, Use};
+use super::names::{Names, Removed, Renamed};
+use super::runs::Stretch;
+use super::table::Address;
+
+/// A block that an engine has a name for, or had until lately.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) hash: BlockHash,
+    place: Place,
+    /// The engine stores it now, as far as was said.
+    stored: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    At(Address),
+    /// Nobody holds it any more; it was behind this block.
+    Behind(Address),
+}
 
 impl PrefixIndex {
-    /// The engine stored `chain` under `names`, in parallel, behind the block `parent` if it is known. The first event of an
-    /// engine, whichever it is, ends all assumptions about its cache. Computes in **O(blocks)**.
+    /// The engine stored `chain` under `names`, in parallel, in a tier of its cache, behind the block that it calls `parent`. The first
+    /// event of an engine, whichever it is, ends all assumptions about its cache. Computes in **O(blocks)**.
+    ///
+    /// An engine cannot have a block without the one before it. If it said lately that the parent is gone, it spoke of one copy
+    /// of several: the parent is there again.
     ///
     /// # Errors
     ///
-    /// [`IndexFull`] if that would exceed [`IndexLimits::entries`](crate::prefix::IndexLimits::entries) even without any assumption; nothing changes then.
+    /// Nothing changes if the parent is unknown, or if there is no room: if [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes)
+    /// might be exceeded even without any assumption.
     pub fn store(
         &mut self,
         slot: u32,
-        parent: Option<BlockHash>,
+        parent: Option<EngineHash>,
         names: &[EngineHash],
         chain: &[BlockHash],
+        tier: Tier,
         used: Use,
-    ) -> Result<(), IndexFull> {
+    ) -> Result<(), StoreError> {
         if self.member(slot).is_none() {
             return Ok(());
         }
         let length = names.len().min(chain.len());
         let (names, chain) = (&names[..length], &chain[..length]);
-        if self.used() + 2 * length > self.limits.entries {
-            self.make_room_to_store(slot, names, chain)?;
+        self.runs.touch(names);
+        let before = self.behind(slot, parent)?.map(|(_, known)| known.place.address());
+        if !self.make_room(slot, before, chain, names) {
+            return Err(StoreError::Full);
         }
         self.become_precise(slot);
-        // Blocks with new names are stored a stretch at a time.
-        let mut begin = 0;
-        for at in 0..length {
-            let Some(member) = self.member_mut(slot) else { return Ok(()) };
-            match member.holding.names.rename(names[at], chain[at]) {
-                Renamed::New => self.entries += 1,
-                Renamed::Same => {
-                    self.store_stretch(slot, parent, &chain[..at], begin, used);
-                    begin = at + 1;
-                }
-                Renamed::From(before) => {
-                    self.store_stretch(slot, parent, &chain[..at], begin, used);
-                    begin = at;
-                    let address = self.runs.address(before);
-                    self.unstore(slot, address.map(Stretch::of_one));
-                }
+        // What gave way may have been the parent, if it was only said to be gone.
+        let before = self.behind(slot, parent)?.map(|(name, Known { hash, place, stored })| match place {
+            Place::At(address) if stored => address,
+            Place::At(address) => {
+                self.put_stretch(slot, Stretch::of_one(address), &[name], tier, used);
+                address
             }
+            Place::Behind(before) => self.put(slot, Some(before), &[hash], &[name], tier, used),
+        });
+        if length > 0 {
+            self.put(slot, before, chain, names, tier, used);
         }
-        self.store_stretch(slot, parent, chain, begin, used);
         Ok(())
     }
 
-    /// The engine no longer has the blocks that it calls `names`; unknown names are ignored.
-    pub fn remove(&mut self, slot: u32, names: &[EngineHash]) {
+    /// The engine no longer has the blocks that it calls `names` in this tier; unknown names are ignored.
+    pub fn remove(&mut self, slot: u32, names: &[EngineHash], tier: Tier) {
         self.become_precise(slot);
+        self.runs.touch(names);
         // Engines give up the blocks of a prompt together, tail first: neighbours go in one step.
         let mut gone: Option<Stretch> = None;
         for name in names {
-            let Some(hash) = self.member_mut(slot).and_then(|member| member.holding.names.remove(*name))
-            else {
-                continue;
-            };
-            self.entries -= 1;
-            let Some(Address { run, offset }) = self.runs.address(hash) else { continue };
+            let Some(Address { run, offset }) = self.unname(slot, *name, tier) else { continue };
+            let at = u32::from(offset);
             match &mut gone {
-                Some(stretch) if stretch.run == run && stretch.from == offset + 1 => stretch.from = offset,
-                Some(stretch) if stretch.run == run && stretch.to == offset => stretch.to = offset + 1,
+                Some(stretch) if stretch.run == run && stretch.from == at + 1 => stretch.from = at,
+                Some(stretch) if stretch.run == run && stretch.to == at => stretch.to = at + 1,
                 _ => {
                     let before = gone.replace(Stretch::of_one(Address { run, offset }));
-                    self.unstore(slot, before);
+                    self.unstore(slot, before, tier);
                 }
             }
         }
-        self.unstore(slot, gone);
+        self.unstore(slot, gone, tier);
+        self.keep_within_limit(slot);
     }
 
-    /// Stores `chain` from `begin` on.
-    fn store_stretch(
+    /// The block that the endpoint's engine calls `name`, or called so until lately.
+    pub(super) fn known(&self, slot: u32, name: EngineHash) -> Option<Known> {
+        let holding = &self.member(slot)?.holding;
+        let shared = || self.runs.named(name).filter(|_| !holding.names.are_own());
+        if let Some(address) = holding.names.get(name).or_else(shared) {
+            if holding.state(address).is_some_and(|state| state.stored()) {
+                let hash = self.runs.hash(address)?;
+                return Some(Known { hash, place: Place::At(address), stored: true });
+            }
+        }
+        let Removed { hash, address, before, .. } = holding.names.removed(name)?;
+        let place = if self.runs.hash(address) == Some(hash) {
+            Place::At(address)
+        } else if let Some(head) = self.runs.head(hash) {
+            Place::At(head)
+        } else {
+            // If the block before it is where it was, it can be nowhere else than behind it.
+            let before_it = Address { offset: address.offset.checked_sub(1)?, ..address };
+            (self.runs.hash(before_it) == before).then_some(Place::Behind(before_it))?
+        };
+        Some(Known { hash, place, stored: false })
+    }
+
+    /// The block of that name, if there is one to be.
+    fn behind(
+        &self,
+        slot: u32,
+        parent: Option<EngineHash>,
+    ) -> Result<Option<(EngineHash, Known)>, StoreError> {
+        let Some(name) = parent else { return Ok(None) };
+        self.known(slot, name).map(|known| Some((name, known))).ok_or(StoreError::UnknownParent)
+    }
+
+    /// Stores `chain` behind `before`: the address of its last block.
+    fn put(
         &mut self,
         slot: u32,
-        parent: Option<BlockHash>,
+        mut before: Option<Address>,
         chain: &[BlockHash],
-        begin: usize,
+        names: &[EngineHash],
+        tier: Tier,
         used: Use,
-    ) {
-        self.enter(slot, parent, chain, begin, |holding, Stretch { run, from, to }| {
-            holding.store(run, from, to, used)
+    ) -> Address {
+        let mut at = 0;
+        loop {
+            // What an engine renames can be the block before.
+            before = before.filter(|before| at == 0 || self.runs.hash(*before) == Some(chain[at - 1]));
+            let stretch =
+                self.runs.stretch(before, chain, at).unwrap_or_else(|| self.runs.create(before, chain, at));
+            let put = self.put_stretch(slot, stretch, &names[at..at + stretch.len()], tier, used);
+            at += put;
+            if put > 0 {
+                let last = stretch.first(put).last();
+                if at == chain.len() {
+                    return last;
+                }
+                before = Some(last);
+            }
+        }
+    }
+
+    /// Stores blocks that lie side by side: how many of them. The rest may be elsewhere by then.
+    fn put_stretch(
+        &mut self,
+        slot: u32,
+        stretch: Stretch,
+        names: &[EngineHash],
+        tier: Tier,
+        used: Use,
+    ) -> usize {
+        debug_assert_eq!(names.len(), stretch.len(), "in parallel");
+        if !self.disagrees(slot) {
+            let agreed = self.runs.call(stretch, names);
+            if agreed > 0 {
+                self.alter(slot, |holding| Some(holding.store(stretch.first(agreed), tier, used)));
+            }
+            if agreed == stretch.len() {
+                return agreed;
+            }
+            self.disagree(slot);
+            if agreed > 0 {
+                return agreed;
+            }
+        }
+        // Blocks with new names are stored together.
+        let mut begin = stretch.from;
+        for (name, at) in names.iter().zip(stretch.from..) {
+            let address = Stretch { from: at, to: at + 1, ..stretch }.last();
+            match self.rename(slot, |names| names.rename(*name, address, tier)).unwrap_or(Renamed::Same) {
+                Renamed::New => {}
+                Renamed::Same => {
+                    self.store_own(slot, Stretch { from: begin, to: at, ..stretch }, tier, used);
+                    begin = at + 1;
+                }
+                Renamed::From(other, tiers) => {
+                    self.store_own(slot, Stretch { from: begin, to: at, ..stretch }, tier, used);
+                    tiers.iter().for_each(|tier| self.unstore(slot, Some(Stretch::of_one(other)), tier));
+                    return (at - stretch.from) as usize;
+                }
+            }
+        }
+        self.store_own(slot, Stretch { from: begin, ..stretch }, tier, used);
+        stretch.len()
+    }
+
+    fn store_own(&mut self, slot: u32, stretch: Stretch, tier: Tier, used: Use) {
+        if stretch.len() > 0 {
+            self.alter(slot, |holding| Some(holding.store(stretch, tier, used)));
+        }
+    }
+
+    /// The engine's names contradict those of others: from now on it has a dictionary of its own.
+    fn disagree(&mut self, slot: u32) {
+        let Some(member) = self.member(slot) else { return };
+        let blocks = member.holding.stored().flat_map(|(stretch, tier)| {
+            (1..=stretch.len()).map(move |blocks| (stretch.first(blocks).last(), tier))
         });
+        let named = blocks.filter_map(|(address, tier)| Some((self.runs.name(address)?, address, tier)));
+        let own = Names::dictionary(self.keyed, named);
+        self.rename(slot, |names| names.begin_own(own));
+    }
+
+    /// Takes away a name; the block that had it.
+    fn unname(&mut self, slot: u32, name: EngineHash, tier: Tier) -> Option<Address> {
+        let address = if self.disagrees(slot) {
+            self.rename(slot, |names| names.remove(name, tier))??
+        } else {
+            let holding = &self.member(slot)?.holding;
+            let stored = |at: &Address| holding.state(*at).is_some_and(|state| state.copies(tier) > 0);
+            self.runs.named(name).filter(stored)?
+        };
+        let hash = self.runs.hash(address)?;
+        let before = address.offset.checked_sub(1).map(|offset| Address { offset, ..address });
+        let before = before.and_then(|before| self.runs.hash(before));
+        self.rename(slot, |names| names.remember(Removed { name, hash, address, before }))?;
+        Some(address)
     }
 
     /// The engine has one name less for each block of a stretch.
-    fn unstore(&mut self, slot: u32, stretch: Option<Stretch>) {
-        if let Some(Stretch { run, from, to }) = stretch {
-            self.alter(slot, |holding| Some(holding.unstore(run, from, to)));
+    fn unstore(&mut self, slot: u32, stretch: Option<Stretch>, tier: Tier) {
+        if let Some(stretch) = stretch {
+            self.alter(slot, |holding| Some(holding.unstore(stretch, tier)));
         }
     }
+}
 
-    /// Makes room for what an event brings.
-    fn make_room_to_store(
-        &mut self,
-        slot: u32,
-        names: &[EngineHash],
-        chain: &[BlockHash],
-    ) -> Result<(), IndexFull> {
-        let Some(member) = self.member(slot) else { return Ok(()) };
-        let precise = member.holding.is_precise();
-        let new_names =
-            names.iter().filter(|name| !precise || !member.holding.names.contains(**name)).count();
-        let new_blocks = chain.iter().filter(|hash| !precise || !self.holds(slot, **hash)).count();
-        let needed = new_names + new_blocks;
-        if self.used() + needed > self.limits.entries && self.fixed_entries() + needed > self.limits.entries {
-            return Err(IndexFull);
+impl Place {
+    fn address(self) -> Address {
+        match self {
+            Self::At(address) | Self::Behind(address) => address,
         }
-        self.become_precise(slot);
-        self.make_room(needed);
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! A ring of buckets in time. A block remembers the bucket of its last use, so using it again moves its tokens from one
 //! bucket to another; time moves on by emptying buckets. Both are O(1), and the sum is always at hand.
 
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::time::Instant;
@@ -21,7 +22,7 @@ pub(super) struct WarmWindow {
 
 /// The bucket of a point in time; stored with each block.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Bucket(u64);
+pub(super) struct Bucket(NonZeroU64);
 
 impl WarmWindow {
     /// An empty window of this length.
@@ -33,21 +34,21 @@ impl WarmWindow {
     /// The bucket of what is used now.
     pub(super) fn bucket(&mut self, now: Instant) -> Bucket {
         self.advance(now);
-        Bucket(self.newest)
+        Bucket(NonZeroU64::new(self.newest).unwrap_or(NonZeroU64::MIN))
     }
 
     /// Counts `tokens` as last used in `bucket`. Nothing happens if that has left the window.
     pub(super) fn add(&mut self, bucket: Option<Bucket>, tokens: u64) {
-        if let Some(bucket) = bucket.filter(|bucket| bucket.0 + BUCKETS > self.newest) {
-            self.ring[index(bucket.0)] += tokens;
+        if let Some(bucket) = bucket.filter(|bucket| bucket.0.get() + BUCKETS > self.newest) {
+            self.ring[index(bucket.0.get())] += tokens;
             self.total += tokens;
         }
     }
 
     /// No longer counts `tokens` that were last used in `bucket`. Nothing happens if that has left the window.
     pub(super) fn remove(&mut self, bucket: Option<Bucket>, tokens: u64) {
-        if let Some(bucket) = bucket.filter(|bucket| bucket.0 + BUCKETS > self.newest) {
-            self.ring[index(bucket.0)] -= tokens;
+        if let Some(bucket) = bucket.filter(|bucket| bucket.0.get() + BUCKETS > self.newest) {
+            self.ring[index(bucket.0.get())] -= tokens;
             self.total -= tokens;
         }
     }

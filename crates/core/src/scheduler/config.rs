@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::Scheduler;
 use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
-use crate::profile::CostWeights;
+use crate::profile::{CostWeights, TierWeights};
 
 /// The configuration of a [`Scheduler`]. Everything has a default; everything that grows has a limit here.
 ///
@@ -67,6 +67,8 @@ pub struct Config {
     pub hold_off_limit: Duration,
     /// The prices of the default profile.
     pub weights: CostWeights,
+    /// What cached blocks are worth that are not in the accelerator's memory.
+    pub tiers: TierWeights,
     /// Fallbacks that a [`Dispatch`](crate::Dispatch) names besides the endpoint.
     pub alternatives: usize,
     /// Requests of negative priority are refused while even the best endpoint has more than this booked before them.
@@ -94,6 +96,7 @@ impl Default for Config {
             hold_off: Duration::from_secs(1),
             hold_off_limit: Duration::from_secs(60),
             weights: CostWeights::default(),
+            tiers: TierWeights::default(),
             alternatives: 2,
             shed_above: Duration::from_secs(1),
         }
@@ -104,6 +107,9 @@ impl Config {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if let Some(field) = self.weights.invalid() {
             return Err(ConfigError::new(field, "must be finite and not negative, the onset below 1"));
+        }
+        if let Some(field) = self.tiers.invalid() {
+            return Err(ConfigError::new(field, "must lie in [0, 1]"));
         }
         if !self.prefill.is_valid() {
             return Err(ConfigError::new(
@@ -117,7 +123,7 @@ impl Config {
         let limits = [
             ("max_endpoints", self.max_endpoints),
             ("max_in_flight", self.max_in_flight),
-            ("index.entries", self.index.entries),
+            ("index.bytes", self.index.bytes),
         ];
         match limits.into_iter().find(|(_, limit)| *limit == 0) {
             Some((field, _)) => Err(ConfigError::new(field, "must not be zero")),

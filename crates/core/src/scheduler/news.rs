@@ -9,7 +9,7 @@ use crate::endpoint::{Endpoint, EndpointId};
 use crate::load::{AdapterState, Load};
 use crate::lora::Residency;
 use crate::pool::{EndpointError, Slot, UnknownEndpoint};
-use crate::prefix::{BlockHash, Cache, KvEvent, KvEventError, Namespace, StoredBlocks, Use};
+use crate::prefix::{BlockHash, Cache, KvEvent, KvEventError, Namespace, StoreError, StoredBlocks, Use};
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
 
@@ -191,24 +191,25 @@ impl Scheduler {
         let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
         match event {
             KvEvent::Stored(stored) => {
-                let (parent, chain) = self.chain_of(slot, &stored)?;
+                let chain = self.chain_of(slot, &stored)?;
                 let block_tokens = stored.block_size.get();
                 let used = Use { stamp: slot.uses, block_tokens, now, computed: true };
-                let done = self.prefixes.store(id.slot, parent, stored.blocks, &chain, used);
-                done.map_err(|_| KvEventError::Full)?;
+                let StoredBlocks { parent, blocks, tier, .. } = stored;
+                self.prefixes.store(id.slot, parent, blocks, &chain, tier, used).map_err(|error| {
+                    match (error, parent) {
+                        (StoreError::UnknownParent, Some(name)) => KvEventError::UnknownParent(name),
+                        _ => KvEventError::Full,
+                    }
+                })?;
             }
-            KvEvent::Removed(names) => self.prefixes.remove(id.slot, names),
+            KvEvent::Removed(removed) => self.prefixes.remove(id.slot, removed.blocks, removed.tier),
             KvEvent::Cleared => self.prefixes.clear(id.slot),
         }
         Ok(())
     }
 
-    /// Our hashes of an engine's new blocks, and of the block before them.
-    fn chain_of(
-        &self,
-        slot: &Slot,
-        stored: &StoredBlocks<'_>,
-    ) -> Result<(Option<BlockHash>, Vec<BlockHash>), KvEventError> {
+    /// Our hashes of an engine's new blocks.
+    fn chain_of(&self, slot: &Slot, stored: &StoredBlocks<'_>) -> Result<Vec<BlockHash>, KvEventError> {
         let parent = match stored.parent {
             Some(name) => {
                 Some(self.prefixes.named(slot.id.slot, name).ok_or(KvEventError::UnknownParent(name))?)
@@ -216,7 +217,7 @@ impl Scheduler {
             None => None,
         };
         let Some(ids) = stored.tokens else {
-            return Ok((parent, stored.blocks.iter().map(|name| BlockHash(name.0)).collect()));
+            return Ok(stored.blocks.iter().map(|name| BlockHash(name.0)).collect());
         };
         let expected = stored.blocks.len().saturating_mul(stored.block_size.get() as usize);
         if ids.len() != expected {
@@ -235,7 +236,7 @@ impl Scheduler {
         let root = parent.unwrap_or_else(|| self.hasher.token_root(namespace));
         let mut chain = Vec::with_capacity(stored.blocks.len());
         self.hasher.continue_tokens(root, ids, stored.block_size, &mut chain);
-        Ok((parent, chain))
+        Ok(chain)
     }
 }
 

@@ -154,8 +154,8 @@ impl Scheduler {
     ) -> Assessment {
         let lifetime = self.config.report_lifetime;
         let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
-        let found = reading.found(slot);
-        let (hit, miss) = (found.tokens, reading.tokens.saturating_sub(found.tokens));
+        let found = reading.found(slot, &self.prefixes, &self.config.tiers);
+        let miss = reading.tokens.saturating_sub(found.tokens);
         let (load, residence) = (slot.adapter_load, Seconds::new(self.mean_residence.get()));
         let adapter = reading.adapter.map(|key| {
             let delay = slot.adapters.delay(key, now, load, residence);
@@ -165,7 +165,7 @@ impl Scheduler {
         let facts = Facts {
             wait: slot.wait(now, foreign, self.mean_work.get()),
             room: slot.wait_for_room(foreign, reading.tokens, self.config.kv_limit),
-            work: slot.prefill.work(miss, hit) * slot.speed.factor(),
+            work: work(slot, miss, found) * slot.speed.factor(),
             recompute: slot.prefill.per_token_of(reading.tokens) * f64::from(miss),
             reuse: self.reuse.probability(),
             miss: f64::from(miss),
@@ -296,7 +296,7 @@ impl Scheduler {
     ) -> Option<InFlight> {
         let slot = self.pool.get(endpoint).ok()?;
         let (tokens, hit) = (prompt.span.tokens(), found.tokens);
-        let described = slot.prefill.work(tokens.saturating_sub(hit), hit);
+        let described = work(slot, tokens.saturating_sub(hit), found);
         let work = (described * slot.speed.factor()).to_duration();
         let evidence = self.evidence(slot, &prompt.chain, found);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
@@ -316,7 +316,7 @@ impl Scheduler {
     /// evictions.
     fn evidence(&self, slot: &Slot, chain: &[BlockHash], found: Found) -> Option<Evidence> {
         let last = (found.blocks as usize).checked_sub(1)?;
-        let used = |at: usize| self.prefixes.last_use(slot.id.slot, *chain.get(at)?);
+        let used = |at: usize| self.prefixes.last_use(slot.id.slot, chain, at);
         let last_block = used(last)?;
         Some(Evidence { first_block: used(0).unwrap_or(last_block), last_block })
     }
@@ -333,6 +333,11 @@ impl Scheduler {
         self.blocks_in_flight -= request.prompt.chain.len();
         Some(request)
     }
+}
+
+/// Seconds of described work to make a prompt ready: what misses is computed, what is in lower tiers is loaded.
+fn work(slot: &Slot, miss: u32, found: Found) -> Seconds {
+    slot.prefill.work(miss, found.tokens) + slot.prefill.per_token * found.reload
 }
 
 /// A prompt on its way to an endpoint.

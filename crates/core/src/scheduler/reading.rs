@@ -6,7 +6,8 @@ use core::ops::Range;
 
 use super::Scheduler;
 use crate::pool::Slot;
-use crate::prefix::{BlockHash, Namespace};
+use crate::prefix::{BlockHash, Namespace, PrefixIndex, Tier};
+use crate::profile::TierWeights;
 use crate::request::{Prompt, Request};
 
 /// What a prompt is, and who holds how much of it. Its buffers are used again for the next request.
@@ -116,10 +117,10 @@ impl Scheduler {
 
 impl Reading {
     /// How many of the prompt's blocks the endpoint can use, and how many tokens these are.
-    pub(super) fn found(&self, slot: &Slot) -> Found {
+    pub(super) fn found(&self, slot: &Slot, prefixes: &PrefixIndex, weights: &TierWeights) -> Found {
         self.chains.of(slot).map_or_else(Found::default, |chain| {
             let depth = chain.depths.get(slot.id.slot as usize).copied().unwrap_or(0);
-            chain.span.found(depth)
+            chain.span.found_in(prefixes.tiers(slot.id.slot, &chain.hashes, depth), weights)
         })
     }
 
@@ -164,11 +165,22 @@ pub(super) struct Found {
     pub(super) blocks: u32,
     /// Tokens.
     pub(super) tokens: u32,
+    /// What it takes to bring those near that are in lower tiers, in tokens that could be computed in that time.
+    pub(super) reload: f64,
 }
 
 impl Span {
     fn of_tokens(tokens: u32, block_size: NonZeroU32) -> Self {
         Self { length: u64::from(tokens), block: u64::from(block_size.get()), tokens }
+    }
+
+    /// What an endpoint can use that holds so many blocks in each tier.
+    pub(super) fn found_in(self, tiers: [u32; Tier::ALL.len()], weights: &TierWeights) -> Found {
+        let found = self.found(tiers.iter().sum());
+        let block = f64::from(self.block_tokens());
+        let lacking = |blocks: u32, weight: f64| f64::from(blocks) * block * (1.0 - weight);
+        let [_, cpu, disk] = tiers;
+        Found { reload: lacking(cpu, weights.cpu) + lacking(disk, weights.disk), ..found }
     }
 
     /// What an endpoint that holds `depth` blocks can use of them: never the prompt's last token, which is computed in
@@ -181,7 +193,7 @@ impl Span {
         let blocks = u64::from(depth).min(usable);
         let tokens =
             u128::from(blocks * self.block) * u128::from(self.tokens) / u128::from(self.length.max(1));
-        Found { blocks: blocks as u32, tokens: tokens as u32 }
+        Found { blocks: blocks as u32, tokens: tokens as u32, reload: 0.0 }
     }
 
     /// Tokens of the prompt.

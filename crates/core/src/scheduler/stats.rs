@@ -45,8 +45,10 @@ pub struct Stats {
     pub corrections: u64,
     /// The measured probability that a cached token is wanted again.
     pub reuse: f64,
-    /// Entries of the prefix index: see [`IndexLimits::entries`](crate::prefix::IndexLimits::entries).
+    /// Pairs of an endpoint and a block that it holds in the prefix index.
     pub index_entries: usize,
+    /// What the prefix index has allocated for them: see [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
+    pub index_bytes: usize,
     /// Every endpoint, by slot.
     pub endpoints: Vec<EndpointStats>,
 }
@@ -64,6 +66,9 @@ pub struct EndpointStats {
     pub draining: bool,
     /// Whether its engine publishes KV events.
     pub precise: bool,
+    /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory: see
+    /// [`PrefixIndex::disagrees`](crate::prefix::PrefixIndex::disagrees).
+    pub hashes_differ: bool,
     /// Requests dispatched to it.
     pub dispatched: u64,
     /// Requests that completed there.
@@ -167,6 +172,7 @@ impl Scheduler {
             corrections: counters.corrections,
             reuse: self.reuse.probability(),
             index_entries: self.prefixes.len(),
+            index_bytes: self.prefixes.allocated(),
             endpoints: self.pool.iter().map(|slot| self.endpoint_stats(slot, self.now)).collect(),
         }
     }
@@ -180,6 +186,7 @@ impl Scheduler {
             name: slot.endpoint.name.clone(),
             draining: slot.draining,
             precise: self.prefixes.is_precise(slot.id.slot),
+            hashes_differ: self.prefixes.disagrees(slot.id.slot),
             dispatched: slot.counters.dispatched,
             completed: slot.counters.completed,
             failed: slot.counters.failed,

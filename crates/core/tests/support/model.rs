@@ -2,11 +2,11 @@
 //!
 //! It is the definition of what the index must answer. Whatever structure the index has, it has to agree with this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, Use};
+use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, Tier, Use};
 use slotwise::{EvictionOrder, Instant};
 
 /// One change of the index.
@@ -23,8 +23,8 @@ pub(crate) enum Op {
     ForgetUnusedSince(u32, u64),
     ExpectConfirmation(u32, Path, u64),
     /// The engine stores the blocks of a path from a place on, under its own dialect of names.
-    Store(u32, Path, usize, u64),
-    Remove(u32, Path, usize, u64),
+    Store(u32, Path, usize, u64, Tier),
+    Remove(u32, Path, usize, u64, Tier),
     Wait(Duration),
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn chain(path: &[u8]) -> Vec<BlockHash> {
         *hash = (*hash ^ u64::from(*next + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         Some(BlockHash(*hash))
     };
-    path.iter().scan(1, step).collect()
+    path.iter().scan(0x243f_6a88_85a3_08d3, step).collect()
 }
 
 /// How an engine with this dialect names our blocks. Dialects 1 and 2 differ; dialect 0 gives several of our blocks the
@@ -59,7 +59,9 @@ struct Endpoint {
     cache: Cache,
     /// Assumed blocks, least recently used first.
     assumed: Vec<BlockHash>,
-    names: BTreeMap<EngineHash, BlockHash>,
+    names: BTreeMap<EngineHash, (BlockHash, BTreeSet<Tier>)>,
+    /// Names that were removed lately.
+    removed: VecDeque<(EngineHash, BlockHash)>,
     blocks: BTreeMap<BlockHash, Held>,
     /// Last uses of blocks that turned out to be gone.
     lost: Vec<Instant>,
@@ -97,7 +99,7 @@ impl Model {
 
     pub(crate) fn tokens(&self, slot: u32) -> (u64, u64) {
         self.endpoints.get(&slot).map_or((0, 0), |endpoint| {
-            let mut stored: Vec<_> = endpoint.names.values().collect();
+            let mut stored: Vec<_> = endpoint.names.values().map(|(hash, _)| hash).collect();
             stored.sort();
             stored.dedup();
             let tokens = |blocks: usize| blocks as u64 * u64::from(BLOCK_TOKENS);
@@ -116,14 +118,17 @@ impl Model {
     }
 
     pub(crate) fn entries(&self) -> usize {
-        self.endpoints.values().map(|endpoint| endpoint.blocks.len() + endpoint.names.len()).sum()
+        self.endpoints.values().map(|endpoint| endpoint.blocks.len()).sum()
     }
 
     fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
         self.joined += 1;
-        let (assumed, names, blocks, lost) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
-        self.endpoints
-            .insert(slot, Endpoint { cache, assumed, names, blocks, lost, precise, joined: self.joined });
+        let (assumed, names, removed) = (Vec::new(), BTreeMap::new(), VecDeque::new());
+        let (blocks, lost) = (BTreeMap::new(), Vec::new());
+        self.endpoints.insert(
+            slot,
+            Endpoint { cache, assumed, names, removed, blocks, lost, precise, joined: self.joined },
+        );
     }
 
     /// The first event of an engine ends all assumptions.
@@ -152,7 +157,21 @@ impl Endpoint {
     }
 
     fn stored(&self, hash: BlockHash) -> bool {
-        self.names.values().any(|named| *named == hash)
+        self.names.values().any(|(named, _)| *named == hash)
+    }
+
+    fn stored_in(&self, hash: BlockHash, tier: Tier) -> bool {
+        self.names.values().any(|(named, tiers)| *named == hash && tiers.contains(&tier))
+    }
+
+    /// The nearest tier that a block is in.
+    fn tier(&self, hash: BlockHash) -> Tier {
+        let near = |tier: &Tier| self.stored_in(hash, *tier);
+        if self.assumed.contains(&hash) {
+            Tier::Gpu
+        } else {
+            Tier::ALL.into_iter().find(near).expect("it is held")
+        }
     }
 
     fn touch(&mut self, hash: BlockHash, used: Use) {
@@ -208,22 +227,53 @@ impl Endpoint {
         }
     }
 
-    fn unname(&mut self, name: EngineHash) {
-        if let Some(hash) = self.names.remove(&name) {
-            if !self.stored(hash) {
-                self.assumed.retain(|held| *held != hash);
-                self.blocks.remove(&hash);
-            }
+    fn unname(&mut self, name: EngineHash, tier: Tier) {
+        let Some((hash, tiers)) = self.names.get_mut(&name) else { return };
+        let hash = *hash;
+        if !tiers.remove(&tier) {
+            return;
+        }
+        if tiers.is_empty() {
+            self.names.remove(&name);
+        }
+        if tier == Tier::Gpu && !self.stored_in(hash, tier) {
+            self.assumed.retain(|held| *held != hash);
+        }
+        if !self.stored(hash) && !self.assumed.contains(&hash) {
+            self.blocks.remove(&hash);
         }
     }
 
-    fn store(&mut self, name: EngineHash, hash: BlockHash, used: Use) {
-        if self.names.get(&name) == Some(&hash) {
-            return;
+    fn remove(&mut self, name: EngineHash, tier: Tier) {
+        if let Some((hash, _)) = self.names.get(&name).filter(|(_, tiers)| tiers.contains(&tier)) {
+            self.removed.push_back((name, *hash));
+            if self.removed.len() > 64 {
+                self.removed.pop_front();
+            }
         }
-        self.unname(name);
-        self.names.insert(name, hash);
+        self.unname(name, tier);
+    }
+
+    fn store(&mut self, name: EngineHash, hash: BlockHash, tier: Tier, used: Use) {
+        match self.names.get_mut(&name) {
+            Some((named, tiers)) if *named == hash => {
+                if !tiers.insert(tier) {
+                    return;
+                }
+            }
+            _ => {
+                Tier::ALL.into_iter().for_each(|tier| self.unname(name, tier));
+                self.names.insert(name, (hash, BTreeSet::from([tier])));
+            }
+        }
         self.touch(hash, used);
+    }
+
+    /// The block of that name, now or lately.
+    fn named(&self, name: EngineHash) -> Option<BlockHash> {
+        let removed = || self.removed.iter().rev().find(|(removed, _)| *removed == name);
+        let now = self.names.get(&name).map(|(hash, _)| *hash);
+        now.or_else(|| removed().map(|(_, hash)| *hash))
     }
 }
 
@@ -239,8 +289,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with_bytes(seed, usize::MAX)
+    }
+
+    /// An index with little room can only be asked whether it keeps its own rules.
+    pub(crate) fn with_bytes(seed: u64, bytes: usize) -> Self {
         let mut limits = IndexLimits::default();
         limits.warm_window = Duration::from_secs(90);
+        limits.bytes = bytes;
         Self {
             index: PrefixIndex::new(seed, limits.clone()),
             model: Model::new(limits),
@@ -252,13 +308,15 @@ impl Pair {
 
     pub(crate) fn apply(&mut self, op: &Op) {
         let (index, model, now) = (&mut self.index, &mut self.model, self.now);
+        let limited = model.limits.bytes != usize::MAX;
         let mut stamp = |slot: u32| {
             self.stamps[slot as usize] += 1;
             Use { stamp: self.stamps[slot as usize], block_tokens: BLOCK_TOKENS, now, computed: false }
         };
         match op {
             Op::Join(slot, cache) => {
-                index.join(*slot, *cache).expect("few endpoints");
+                let joined = index.join(*slot, *cache);
+                assert!(joined.is_ok() || limited, "few endpoints");
                 model.begin(*slot, *cache, false);
             }
             Op::Resize(slot, cache) => {
@@ -313,23 +371,43 @@ impl Pair {
                     model.unconfirmed.push((due, *slot, joined, path.clone(), stamp));
                 }
             }
-            Op::Store(slot, path, from, dialect) => {
+            Op::Store(slot, path, from, dialect, tier) => {
                 let chain = chain(path);
-                let part = &chain[(*from).min(chain.len())..];
+                let from = (*from).min(chain.len());
+                let part = &chain[from..];
                 let used = Use { computed: true, ..stamp(*slot) };
+                let parent = from.checked_sub(1).map(|at| (names(*dialect, &chain[at..from])[0], chain[at]));
+                // What follows a block follows no other: where the name means another, there is no such event.
+                if parent.is_some_and(|(name, hash)| index.named(*slot, name).is_some_and(|h| h != hash)) {
+                    return;
+                }
                 let names = names(*dialect, part);
-                let parent = from.checked_sub(1).and_then(|before| chain.get(before).copied());
-                index.store(*slot, parent, &names, part, used).expect("far from the limit");
-                if let Some(endpoint) = model.event(*slot) {
-                    names.iter().zip(part).for_each(|(name, hash)| endpoint.store(*name, *hash, used));
+                let done = index.store(*slot, parent.map(|(name, _)| name), &names, part, *tier, used);
+                let known = |endpoint: &&mut Endpoint| match parent {
+                    Some((name, hash)) => {
+                        let there = endpoint.names.contains_key(&name);
+                        let known = endpoint.named(name) == Some(hash);
+                        assert!(done.is_err() || known || limited, "a parent out of nowhere");
+                        assert!(done.is_ok() || !there || limited, "a parent that is there");
+                        done.is_ok()
+                    }
+                    None => done == Ok(()),
+                };
+                let precise = model.endpoints.get_mut(slot).is_some_and(|endpoint| known(&endpoint));
+                if let Some(endpoint) = precise.then(|| model.event(*slot)).flatten() {
+                    if let Some((name, hash)) = parent.filter(|(name, _)| !endpoint.names.contains_key(name))
+                    {
+                        endpoint.store(name, hash, *tier, used);
+                    }
+                    names.iter().zip(part).for_each(|(name, hash)| endpoint.store(*name, *hash, *tier, used));
                 }
             }
-            Op::Remove(slot, path, from, dialect) => {
+            Op::Remove(slot, path, from, dialect, tier) => {
                 let chain = chain(path);
                 let names = names(*dialect, &chain[(*from).min(chain.len())..]);
-                index.remove(*slot, &names);
+                index.remove(*slot, &names, *tier);
                 if let Some(endpoint) = model.event(*slot) {
-                    names.iter().for_each(|name| endpoint.unname(*name));
+                    names.iter().for_each(|name| endpoint.remove(*name, *tier));
                 }
             }
             Op::Wait(length) => {
@@ -354,6 +432,13 @@ impl Pair {
             let expected = self.model.depth(slot, &chain);
             prop_assert_eq!(levels[slot as usize], expected, "level of endpoint {} for {:?}", slot, path);
             prop_assert_eq!(self.index.depth(slot, &chain), expected);
+            let mut tiers = [0; 3];
+            let endpoint = self.model.endpoints.get(&slot);
+            chain[..expected as usize]
+                .iter()
+                .filter_map(|hash| Some(endpoint?.tier(*hash)))
+                .for_each(|tier| tiers[tier as usize] += 1);
+            prop_assert_eq!(self.index.tiers(slot, &chain, expected), tiers);
             prop_assert_eq!(self.index.tokens(slot), self.model.tokens(slot));
             prop_assert_eq!(self.index.warm_tokens(slot, self.now), self.model.warm_tokens(slot, self.now));
             self.compared += 1;
@@ -371,7 +456,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     let slot = || 0..ENDPOINTS;
     let order = prop_oneof![Just(EvictionOrder::TailFirst), Just(EvictionOrder::HeadFirst)];
     let cache = || (0u32..300, order.clone()).prop_map(|(capacity, order)| Cache { capacity, order });
-    let dialect = || 0u64..3;
+    let dialect = || prop_oneof![1 => 0u64..3, 2 => Just(1u64)];
+    let tier = || prop_oneof![5 => Just(Tier::Gpu), 1 => Just(Tier::Cpu), 1 => Just(Tier::Disk)];
     prop_oneof![
         2 => (slot(), cache()).prop_map(|(s, c)| Op::Join(s, c)),
         1 => (slot(), cache()).prop_map(|(s, c)| Op::Resize(s, c)),
@@ -382,8 +468,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         3 => (slot(), path(), 0u64..4).prop_map(|(s, p, b)| Op::ForgetUse(s, p, b)),
         1 => (slot(), 0u64..8).prop_map(|(s, b)| Op::ForgetUnusedSince(s, b)),
         3 => (slot(), path(), 0u64..3).prop_map(|(s, p, b)| Op::ExpectConfirmation(s, p, b)),
-        12 => (slot(), path(), 0usize..8, dialect()).prop_map(|(s, p, f, d)| Op::Store(s, p, f, d)),
-        10 => (slot(), path(), 0usize..12, dialect()).prop_map(|(s, p, f, d)| Op::Remove(s, p, f, d)),
+        16 => (slot(), path(), 0usize..8, dialect(), tier()).prop_map(|(s, p, f, d, t)| Op::Store(s, p, f, d, t)),
+        10 => (slot(), path(), 0usize..12, dialect(), tier()).prop_map(|(s, p, f, d, t)| Op::Remove(s, p, f, d, t)),
         4 => (0u64..40_000).prop_map(|ms| Op::Wait(Duration::from_millis(ms))),
     ]
 }

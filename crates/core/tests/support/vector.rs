@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
     AdapterState, BlockHash, Config, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load,
-    Priority, Prompt, Request, RequestId, Role, Scheduler, StoredBlocks, Usage,
+    Priority, Prompt, RemovedBlocks, Request, RequestId, Role, Scheduler, StoredBlocks, Usage,
 };
 
 /// One file.
@@ -273,7 +273,9 @@ fn handle_kv_event(
             stored.cache_salt = cache_salt.as_deref();
             scheduler.handle_kv_event(now, id, KvEvent::Stored(stored))
         }
-        AskedEvent::Removed(blocks) => scheduler.handle_kv_event(now, id, KvEvent::Removed(&names(blocks))),
+        AskedEvent::Removed(blocks) => {
+            scheduler.handle_kv_event(now, id, KvEvent::Removed(RemovedBlocks::new(&names(blocks))))
+        }
         AskedEvent::Cleared => scheduler.handle_kv_event(now, id, KvEvent::Cleared),
     }
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use slotwise::{
     AdapterState, BlockHash, Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load,
-    Priority, Request, RequestId, Scheduler, StoredBlocks, Usage,
+    Priority, RemovedBlocks, Request, RequestId, Scheduler, StoredBlocks, Usage,
 };
 
 pub(crate) struct Walk {
@@ -134,7 +134,7 @@ impl Walk {
         let ids = tokens(family, blocks * 16);
         let event = match kind {
             0 => KvEvent::Cleared,
-            1..10 => KvEvent::Removed(&names[names.len() - 1..]),
+            1..10 => KvEvent::Removed(RemovedBlocks::new(&names[names.len() - 1..])),
             _ => KvEvent::Stored(StoredBlocks::new(&names, BLOCK).tokens(&ids)),
         };
         self.scheduler.handle_kv_event(self.at(), id, event).expect("whole events");

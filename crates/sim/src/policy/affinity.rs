@@ -50,9 +50,9 @@ impl Policy for CacheAware {
         let replica = if self.is_unbalanced() {
             min_by(self.replicas, &mut self.rng, |replica| f64::from(load.requests(replica)))
         } else if f64::from(best) / f64::from(request.input) > CACHE_THRESHOLD {
-            let deepest = request.blocks.get((best / self.block_tokens).saturating_sub(1) as usize);
+            let deepest = (best / self.block_tokens).saturating_sub(1) as usize;
             let matched = (0..self.replicas).filter(|replica| hits[*replica] == best);
-            matched.max_by_key(|replica| deepest.map(|block| self.trees.last_use(*replica, *block)))
+            matched.max_by_key(|replica| self.trees.last_use(*replica, request.blocks, deepest))
         } else {
             let trees = &self.trees;
             min_by(self.replicas, &mut self.rng, |replica| trees.tokens(replica) as f64)

@@ -164,19 +164,10 @@ impl Prefixes {
 
     /// The share of the prompt's 64-token blocks that each replica is thought to have.
     fn ratios(&self, request: &Incoming<'_>) -> Vec<f64> {
-        let mut matched = vec![0u32; self.replicas];
-        for block in request.blocks.iter().take((MAX_MATCH_TOKENS / self.block_tokens) as usize) {
-            let mut held = false;
-            self.view.holders(*block, |replica| {
-                matched[replica] += self.block_tokens;
-                held = true;
-            });
-            if !held {
-                break;
-            }
-        }
+        let most = request.blocks.len().min((MAX_MATCH_TOKENS / self.block_tokens) as usize);
+        let matched = self.view.counts(&request.blocks[..most]);
         // A partial last block counts as a whole one.
         let total = f64::from(request.input.div_ceil(INDEX_BLOCK) * INDEX_BLOCK);
-        matched.into_iter().map(|tokens| f64::from(tokens) / total).collect()
+        matched.into_iter().map(|blocks| f64::from(blocks * self.block_tokens) / total).collect()
     }
 }

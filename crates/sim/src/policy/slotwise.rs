@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use ::slotwise::{
-    AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, Instant, KvEvent, Load, Request,
-    RequestId, Scheduler, Seconds, StoredBlocks, Usage,
+    AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, Instant, KvEvent, Load, RemovedBlocks,
+    Request, RequestId, Scheduler, Seconds, StoredBlocks, Usage,
 };
 
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
@@ -163,9 +163,11 @@ impl Policy for Slotwise {
                 };
                 self.scheduler.handle_kv_event(now, endpoint, KvEvent::Stored(stored))
             }
-            KvChange::Removed(blocks) => {
-                self.scheduler.handle_kv_event(now, endpoint, KvEvent::Removed(&names(blocks)))
-            }
+            KvChange::Removed(blocks) => self.scheduler.handle_kv_event(
+                now,
+                endpoint,
+                KvEvent::Removed(RemovedBlocks::new(&names(blocks))),
+            ),
         };
         applied.expect("events come whole and in order");
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use ::slotwise::prefix::{Cache, EngineHash, IndexLimits, PrefixIndex, Use};
+use ::slotwise::prefix::{Cache, EngineHash, IndexLimits, PrefixIndex, Tier, Use};
 use ::slotwise::{BlockHash, EvictionOrder, Instant};
 use hashbrown::HashMap;
 
@@ -29,7 +29,7 @@ impl CacheView {
     pub(super) fn new(fleet: &Fleet, capacity: u64, order: EvictionOrder) -> Self {
         let mut limits = IndexLimits::default();
         limits.warm_window = Duration::from_secs(180);
-        limits.entries = usize::MAX;
+        limits.bytes = usize::MAX;
         let mut index = PrefixIndex::new(0, limits);
         for slot in 0..fleet.replicas as u32 {
             let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
@@ -58,9 +58,20 @@ impl CacheView {
         hits
     }
 
-    /// Which replicas have a block.
-    pub(super) fn holders(&self, block: BlockHash, mut each: impl FnMut(usize)) {
-        self.index.levels(&[block], |_, replicas| replicas.iter().for_each(|replica| each(replica as usize)));
+    /// How many of these blocks each replica has, holes or not, before the first that none has.
+    pub(super) fn counts(&self, blocks: &[BlockHash]) -> Vec<u32> {
+        let mut ranges = Vec::new();
+        self.index.holders(blocks, |range, replicas| ranges.push((range, replicas.clone())));
+        ranges.sort_by_key(|(range, _)| range.start);
+        let covered = ranges
+            .iter()
+            .fold(0, |end, (range, _)| if range.start <= end { end.max(range.end) } else { end });
+        let mut counts = vec![0; self.replicas];
+        for (range, replicas) in ranges {
+            let blocks = range.end.min(covered).saturating_sub(range.start) as u32;
+            replicas.iter().for_each(|replica| counts[replica as usize] += blocks);
+        }
+        counts
     }
 
     /// The request goes to this replica, which will have its blocks.
@@ -92,15 +103,17 @@ impl CacheView {
         match change {
             KvChange::Stored { parent, blocks } => {
                 let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
-                self.index.store(slot, *parent, &names(blocks), blocks, used).expect("no limit");
+                let parent = parent.map(|hash| EngineHash(hash.0));
+                let stored = self.index.store(slot, parent, &names(blocks), blocks, Tier::Gpu, used);
+                stored.expect("no limit, and nothing is lost");
             }
-            KvChange::Removed(blocks) => self.index.remove(slot, &names(blocks)),
+            KvChange::Removed(blocks) => self.index.remove(slot, &names(blocks), Tier::Gpu),
         }
     }
 
-    /// When the block was last sent to this replica.
-    pub(super) fn last_use(&self, replica: usize, block: BlockHash) -> u64 {
-        self.index.last_use(replica as u32, block).unwrap_or(0)
+    /// When the prompt's block at this place was last sent to this replica.
+    pub(super) fn last_use(&self, replica: usize, blocks: &[BlockHash], at: usize) -> u64 {
+        self.index.last_use(replica as u32, blocks, at).unwrap_or(0)
     }
 
     /// Tokens that the replica's cache is believed to hold.
