@@ -137,9 +137,12 @@ impl PrefixIndex {
         chain: &[BlockHash],
         names: &[EngineHash],
     ) -> bool {
-        // Nothing more than doubles, so most of the time there is no need to look closer.
-        let ample = 2 * self.allocated() + AMPLE * (chain.len() + AMPLE) <= self.limits.bytes;
-        ample || self.give_way(|index| index.growth(slot, before, chain, names))
+        self.has_ample_room(chain.len()) || self.give_way(|index| index.growth(slot, before, chain, names))
+    }
+
+    /// Whether so many blocks find room in any case: nothing more than doubles.
+    pub(super) fn has_ample_room(&self, blocks: usize) -> bool {
+        2 * self.allocated() + AMPLE * (blocks + AMPLE) <= self.limits.bytes
     }
 
     /// Makes room for so many bytes more: the endpoint that is assumed to hold most gives up some of its oldest blocks, until there

@@ -245,6 +245,15 @@ impl Holding {
         spans.get(at).filter(|span| span.from <= offset).map(|span| span.state)
     }
 
+    /// The span around a block that is stored in this tier.
+    pub(super) fn stored_around(&self, address: Address, tier: Tier) -> Option<Stretch> {
+        let (run, offset) = (address.run, u32::from(address.offset));
+        let spans = &self.runs.get(&run)?.spans;
+        let span = spans.get(spans.partition_point(|span| span.to <= offset))?;
+        let stored = span.from <= offset && span.state.copies(tier) > 0;
+        stored.then_some(Stretch { run, from: span.from, to: span.to })
+    }
+
     /// How far the blocks of a run are held without a hole, from `from` on.
     pub(super) fn held_until(&self, run: RunId, from: u32) -> u32 {
         let stretches = self.runs.get(&run).map_or(&[][..], |held| &held.stretches);
@@ -350,6 +359,12 @@ impl Holding {
             Entry::Vacant(entry) => entry.insert_entry(Held::default()),
         };
         let held = entry.get_mut();
+        before.clear();
+        after.clear();
+        if let Some((old, new)) = held.change_end(from, to, &mut state_after, before, after) {
+            account.change(to - from, old, new, lost);
+            return Change { run, before, after };
+        }
         *allocated -= held.allocated();
         spare.clear();
         let mut same_blocks = true;
@@ -387,8 +402,6 @@ impl Holding {
         }
         put(at, to, change(at, to, None));
         *count = *count + spare.len() - (last - first);
-        before.clear();
-        after.clear();
         if !same_blocks {
             held.stretches_after(from, to, spare, before, after);
         }
@@ -477,6 +490,31 @@ impl Holding {
 }
 
 impl Held {
+    /// What most changes are: the last span grows at its end, or loses it. Says what state the blocks were in and are in; nothing, with
+    /// nothing changed, if it is another change than these.
+    fn change_end(
+        &mut self,
+        from: u32,
+        to: u32,
+        mut state_after: impl FnMut(Option<State>) -> Option<State>,
+        before: &mut Vec<(u32, u32)>,
+        after: &mut Vec<(u32, u32)>,
+    ) -> Option<(Option<State>, Option<State>)> {
+        let (span, stretch) = (self.spans.last_mut()?, self.stretches.last_mut()?);
+        let state = Some(span.state);
+        let (end, states) = if span.to == from && from < to && state_after(None) == state {
+            (to, (None, state))
+        } else if span.to == to && span.from < from && from < to && state_after(state).is_none() {
+            (from, (state, None))
+        } else {
+            return None;
+        };
+        before.push(*stretch);
+        (span.to, stretch.1) = (end, end);
+        after.push(*stretch);
+        Some(states)
+    }
+
     /// Between `from` and `to`, the spans are about to be `spans` (which may begin before and end after). Says which stretches
     /// were there `before` and are there `after`.
     fn stretches_after(

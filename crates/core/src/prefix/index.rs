@@ -62,6 +62,8 @@ pub struct PrefixIndex {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) holding: Holding,
+    /// What the holding had allocated when it was last counted.
+    counted: usize,
     pub(super) cache: Cache,
     /// Tells members apart that had the same slot.
     pub(super) joined: u64,
@@ -117,7 +119,7 @@ impl PrefixIndex {
     pub fn leave(&mut self, slot: u32) {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::take) else { return };
         self.pairs -= member.holding.held();
-        self.allocated -= member.holding.allocated();
+        self.allocated -= member.counted;
         for (run, stretches) in member.holding.runs() {
             self.runs.settle(run, slot, stretches, &[]);
         }
@@ -278,8 +280,9 @@ impl PrefixIndex {
         }
         self.joined += 1;
         let holding = Holding::new(self.keyed, WarmWindow::new(self.limits.warm_window), precise);
-        self.allocated += holding.allocated();
-        self.endpoints[at] = Some(Box::new(Member { holding, cache, joined: self.joined }));
+        let counted = holding.allocated();
+        self.allocated += counted;
+        self.endpoints[at] = Some(Box::new(Member { holding, counted, cache, joined: self.joined }));
     }
 
     pub(super) fn become_precise(&mut self, slot: u32) {
@@ -297,21 +300,19 @@ impl PrefixIndex {
         let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
             return;
         };
-        let (held, allocated) = (member.holding.held(), member.holding.allocated());
+        let held = member.holding.held();
         if let Some(Change { run, before, after }) = change(&mut member.holding) {
             self.runs.settle(run, slot, before, after);
         }
         self.pairs = self.pairs + member.holding.held() - held;
-        self.allocated = self.allocated + member.holding.allocated() - allocated;
+        let allocated = member.holding.allocated();
+        self.allocated = self.allocated + allocated - core::mem::replace(&mut member.counted, allocated);
     }
 
     /// Changes what an endpoint's engine calls its blocks.
     pub(super) fn rename<R>(&mut self, slot: u32, change: impl FnOnce(&mut Names) -> R) -> Option<R> {
-        let Self { endpoints, allocated, .. } = self;
-        let names = &mut endpoints.get_mut(slot as usize)?.as_deref_mut()?.holding.names;
-        *allocated -= names.allocated();
-        let answer = change(names);
-        *allocated += names.allocated();
+        let answer = change(&mut self.member_mut(slot)?.holding.names);
+        self.alter(slot, |_| None);
         Some(answer)
     }
 

@@ -60,7 +60,7 @@ pub(super) enum Renamed {
 }
 
 /// How many removed names are remembered.
-const REMOVED: usize = 64;
+pub(super) const REMOVED: usize = 64;
 
 /// Room that is not worth giving back.
 const SPARE: usize = 64;
@@ -138,6 +138,8 @@ impl Names {
     pub(super) fn remember(&mut self, removed: Removed) {
         if self.removed.len() == REMOVED {
             self.removed.pop_front();
+        } else if self.removed.capacity() == 0 {
+            self.removed.reserve_exact(REMOVED);
         }
         self.removed.push_back(removed);
     }

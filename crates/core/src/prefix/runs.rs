@@ -45,8 +45,12 @@ pub(super) struct Runs {
     allocated: usize,
 }
 
+/// What a lookup reads is in here, in two cache lines side by side: both ends, and the first part.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Run {
+    /// The first block: the table of heads does not know it whole.
+    first: BlockHash,
     /// The last block: if a prompt has it at this place, it has all before it.
     last: BlockHash,
     /// By beginning, the longer first.
@@ -82,6 +86,10 @@ impl Stretch {
 
     pub(super) const fn len(self) -> usize {
         (self.to - self.from) as usize
+    }
+
+    pub(super) const fn contains(self, Address { run, offset }: Address) -> bool {
+        self.run == run && self.from <= offset as u32 && (offset as u32) < self.to
     }
 
     /// The first so many of its blocks.
@@ -196,7 +204,7 @@ impl Runs {
 
     /// The run that begins with this block.
     pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
-        self.heads.get(hash.0, |at| self.slab[at.run as usize].blocks.first() == Some(&hash))
+        self.heads.get(hash.0, |at| self.slab[at.run as usize].first == hash)
     }
 
     /// The block that the engines that agree call so.
@@ -210,7 +218,7 @@ impl Runs {
         name.filter(|name| *name != ANONYMOUS)
     }
 
-    /// Brings near what `named` will look at.
+    /// Brings near what is looked at when blocks are called by these names.
     pub(super) fn touch(&self, names: &[EngineHash]) {
         names.iter().for_each(|name| self.names.touch(name.0));
     }
@@ -224,9 +232,8 @@ impl Runs {
         });
         let run = behind.map_or_else(|| self.begin_run(chain[at]), |before| before.run);
         let (slab, heads) = (&self.slab, &self.heads);
-        let is_head = |hash: &BlockHash| {
-            heads.get(hash.0, |at| slab[at.run as usize].blocks.first() == Some(hash)).is_some()
-        };
+        let is_head =
+            |hash: &BlockHash| heads.get(hash.0, |at| slab[at.run as usize].first == *hash).is_some();
         let from = slab[run as usize].blocks.len();
         // The first is known to be nowhere; others may be, where what came before them was lost.
         let most = (chain.len() - at).min(MAX_RUN - from);
@@ -258,11 +265,16 @@ impl Runs {
             if current == *name && *name != ANONYMOUS {
                 continue;
             }
-            if current != ANONYMOUS || *name == ANONYMOUS || self.named(*name).is_some() {
-                return place - stretch.from as usize;
+            let done = place - stretch.from as usize;
+            if current != ANONYMOUS || *name == ANONYMOUS {
+                return done;
+            }
+            let slab = &self.slab;
+            let is = |at: Address| slab[at.run as usize].names.get(at.offset as usize) == Some(name);
+            if self.names.get_or_insert(name.0, Address { run: stretch.run, offset }, is).is_some() {
+                return done;
             }
             self.slab[stretch.run as usize].names[place] = *name;
-            self.names.insert(name.0, Address { run: stretch.run, offset });
         }
         stretch.len()
     }
@@ -346,7 +358,7 @@ impl Runs {
         }
         for (run, id) in self.slab.iter().zip(0..) {
             let is_head = |hash: &BlockHash| self.head(*hash) == Some(Address { run: id, offset: 0 });
-            if !run.blocks.first().is_none_or(is_head)
+            if !run.blocks.first().is_none_or(|first| *first == run.first && is_head(first))
                 || run.blocks.last().is_some_and(|last| *last != run.last)
             {
                 return Err("a run is found by its head, and known by its end");
@@ -383,6 +395,7 @@ impl Runs {
             self.slab.push(Run::new());
             (self.slab.len() - 1) as RunId
         });
+        self.slab[run as usize].first = head;
         self.heads.insert(head.0, Address { run, offset: 0 });
         run
     }
@@ -398,7 +411,7 @@ impl Runs {
             }
         }
         if end == 0 {
-            self.heads.remove(run.blocks[0].0, Address { run: id, offset: 0 });
+            self.heads.remove(run.first.0, Address { run: id, offset: 0 });
             *run = Run::new();
             self.free.push(id);
         } else {
@@ -416,7 +429,7 @@ impl Runs {
 impl Run {
     fn new() -> Self {
         let (parts, blocks, names) = (SmallVec::new(), Vec::new(), Vec::new());
-        Self { last: BlockHash(0), parts, blocks, names, sets: 0 }
+        Self { first: BlockHash(0), last: BlockHash(0), parts, blocks, names, sets: 0 }
     }
 
     /// The end of what anybody holds.
@@ -514,15 +527,19 @@ fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
         return most;
     }
     let (mut equal, mut unequal) = (0, most);
-    while equal < unequal {
-        let middle = usize::midpoint(equal, unequal);
-        if there[middle] == here[middle] {
-            equal = middle + 1;
-        } else {
-            unequal = middle;
-        }
+    // Three looks at a time: none waits for the memory that another waits for.
+    while unequal - equal > 3 {
+        let quarter = (unequal - equal) / 4;
+        let looks = [1, 2, 3].map(|at| equal + at * quarter);
+        let [first, second, third] = looks.map(|at| there[at] == here[at]);
+        (equal, unequal) = match (first, second, third) {
+            (false, ..) => (equal, looks[0]),
+            (_, false, _) => (looks[0] + 1, looks[1]),
+            (.., false) => (looks[1] + 1, looks[2]),
+            _ => (looks[2] + 1, unequal),
+        };
     }
-    equal
+    equal + there[equal..unequal].iter().zip(&here[equal..unequal]).take_while(|(a, b)| a == b).count()
 }
 
 /// Appends to a column, which grows by a quarter: twice its length would be wasted on most.

@@ -4,7 +4,7 @@ use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::index::PrefixIndex;
 use super::limits::{StoreError, Use};
-use super::names::{Names, Removed, Renamed};
+use super::names::{Names, REMOVED, Removed, Renamed};
 use super::runs::Stretch;
 use super::table::Address;
 
@@ -50,13 +50,17 @@ impl PrefixIndex {
         let length = names.len().min(chain.len());
         let (names, chain) = (&names[..length], &chain[..length]);
         self.runs.touch(names);
-        let before = self.behind(slot, parent)?.map(|(_, known)| known.place.address());
-        if !self.make_room(slot, before, chain, names) {
-            return Err(StoreError::Full);
+        let mut behind = self.behind(slot, parent)?;
+        if !self.has_ample_room(length) {
+            let before = behind.map(|(_, known)| known.place.address());
+            if !self.make_room(slot, before, chain, names) {
+                return Err(StoreError::Full);
+            }
+            // What gave way may have been the parent, if it was only said to be gone.
+            behind = self.behind(slot, parent)?;
         }
         self.become_precise(slot);
-        // What gave way may have been the parent, if it was only said to be gone.
-        let before = self.behind(slot, parent)?.map(|(name, Known { hash, place, stored })| match place {
+        let before = behind.map(|(name, Known { hash, place, stored })| match place {
             Place::At(address) if stored => address,
             Place::At(address) => {
                 self.put_stretch(slot, Stretch::of_one(address), &[name], tier, used);
@@ -76,15 +80,20 @@ impl PrefixIndex {
         self.runs.touch(names);
         // Engines give up the blocks of a prompt together, tail first: neighbours go in one step.
         let mut gone: Option<Stretch> = None;
-        for name in names {
-            let Some(Address { run, offset }) = self.unname(slot, *name, tier) else { continue };
-            let at = u32::from(offset);
+        let mut span = None;
+        for (name, left) in names.iter().zip((0..names.len()).rev()) {
+            let Some(address) = self.unname(slot, *name, tier, &mut span) else { continue };
+            if left < REMOVED {
+                self.remember(slot, *name, address);
+            }
+            let (run, at) = (address.run, u32::from(address.offset));
             match &mut gone {
                 Some(stretch) if stretch.run == run && stretch.from == at + 1 => stretch.from = at,
                 Some(stretch) if stretch.run == run && stretch.to == at => stretch.to = at + 1,
                 _ => {
-                    let before = gone.replace(Stretch::of_one(Address { run, offset }));
+                    let before = gone.replace(Stretch::of_one(address));
                     self.unstore(slot, before, tier);
+                    span = None;
                 }
             }
         }
@@ -214,20 +223,30 @@ impl PrefixIndex {
         self.rename(slot, |names| names.begin_own(own));
     }
 
-    /// Takes away a name; the block that had it.
-    fn unname(&mut self, slot: u32, name: EngineHash, tier: Tier) -> Option<Address> {
-        let address = if self.disagrees(slot) {
-            self.rename(slot, |names| names.remove(name, tier))??
-        } else {
-            let holding = &self.member(slot)?.holding;
-            let stored = |at: &Address| holding.state(*at).is_some_and(|state| state.copies(tier) > 0);
-            self.runs.named(name).filter(stored)?
-        };
-        let hash = self.runs.hash(address)?;
+    /// Takes away a name; the block that had it. `span` is the stretch in which it was found the last time: the next is often in it too.
+    fn unname(
+        &mut self,
+        slot: u32,
+        name: EngineHash,
+        tier: Tier,
+        span: &mut Option<Stretch>,
+    ) -> Option<Address> {
+        if self.disagrees(slot) {
+            return self.rename(slot, |names| names.remove(name, tier))?;
+        }
+        let address = self.runs.named(name)?;
+        if !span.is_some_and(|span| span.contains(address)) {
+            *span = Some(self.member(slot)?.holding.stored_around(address, tier)?);
+        }
+        Some(address)
+    }
+
+    fn remember(&mut self, slot: u32, name: EngineHash, address: Address) {
         let before = address.offset.checked_sub(1).map(|offset| Address { offset, ..address });
         let before = before.and_then(|before| self.runs.hash(before));
-        self.rename(slot, |names| names.remember(Removed { name, hash, address, before }))?;
-        Some(address)
+        if let Some(hash) = self.runs.hash(address) {
+            self.rename(slot, |names| names.remember(Removed { name, hash, address, before }));
+        }
     }
 
     /// The engine has one name less for each block of a stretch.

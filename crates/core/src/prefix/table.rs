@@ -91,15 +91,31 @@ impl Table {
     /// Adds an entry, even if there are others under the key. Computes in **O(1)** on the average; now and then it moves a segment.
     #[inline]
     pub(super) fn insert(&mut self, key: u64, address: Address) {
+        self.get_or_insert(key, address, |_| false);
+    }
+
+    /// The address under `key` of which `is` says that the block there is the one; if there is none, adds this one. Computes as an
+    /// insertion does.
+    #[inline]
+    pub(super) fn get_or_insert(
+        &mut self,
+        key: u64,
+        address: Address,
+        is: impl FnMut(Address) -> bool,
+    ) -> Option<Address> {
         if self.segments.is_empty() {
             self.segments = (0..SEGMENTS).map(|_| Segment::default()).collect();
         }
         let (number, tag) = self.mix.split(key);
         let segment = &mut self.segments[number];
+        if let Some((line, slot)) = segment.find(tag, is) {
+            return Some(segment.lines[line].address(slot));
+        }
         self.lines -= segment.lines.len();
         segment.insert(tag, address, number);
         self.lines += segment.lines.len();
         self.len += 1;
+        None
     }
 
     /// Removes exactly this entry, and gives room back that is no longer needed; whether the entry was there. Computes in **O(1)**,

@@ -17,6 +17,7 @@ pub(super) struct WarmWindow {
     width: u64,
     ring: [u64; BUCKETS as usize],
     newest: u64,
+    newest_ends: Instant,
     total: u64,
 }
 
@@ -28,12 +29,22 @@ impl WarmWindow {
     /// An empty window of this length.
     pub(super) fn new(window: Duration) -> Self {
         let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
-        Self { width: (micros / BUCKETS).max(2), ring: [0; BUCKETS as usize], newest: 0, total: 0 }
+        Self {
+            width: (micros / BUCKETS).max(2),
+            ring: [0; BUCKETS as usize],
+            newest: 0,
+            newest_ends: Instant::ORIGIN,
+            total: 0,
+        }
     }
 
     /// The bucket of what is used now.
     pub(super) fn bucket(&mut self, now: Instant) -> Bucket {
-        self.advance(now);
+        if now >= self.newest_ends {
+            self.advance(now);
+            let next = (self.newest + 1 - BUCKETS).checked_mul(self.width);
+            self.newest_ends = next.map_or(Instant::from_micros(u64::MAX), Instant::from_micros);
+        }
         Bucket(NonZeroU64::new(self.newest).unwrap_or(NonZeroU64::MIN))
     }
 
