@@ -13,11 +13,11 @@ use crate::time::Instant;
 /// Blocks that an engine should have told us of by now.
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
-    due: Instant,
-    slot: u32,
-    joined: u64,
-    stamp: u64,
-    chain: Vec<BlockHash>,
+    pub(super) due: Instant,
+    pub(super) slot: u32,
+    pub(super) joined: u64,
+    pub(super) stamp: u64,
+    pub(super) chain: Vec<BlockHash>,
 }
 
 impl PrefixIndex {

@@ -52,7 +52,7 @@ pub struct PrefixIndex {
     pub(super) unconfirmed: VecDeque<Unconfirmed>,
     /// What their chains have allocated.
     pub(super) unconfirmed_bytes: usize,
-    joined: u64,
+    pub(super) joined: u64,
     pub(super) keyed: Keyed,
     pub(super) limits: IndexLimits,
     /// Runs on the way of one prompt: kept to be used again.
@@ -274,15 +274,21 @@ impl PrefixIndex {
 
     pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
         self.leave(slot);
+        self.joined += 1;
+        let holding = Holding::new(self.keyed, WarmWindow::new(self.limits.warm_window), precise);
+        self.enter(slot, holding, cache, self.joined);
+    }
+
+    /// The endpoint at an empty slot holds this; the runs know already.
+    pub(super) fn enter(&mut self, slot: u32, holding: Holding, cache: Cache, joined: u64) {
         let at = slot as usize;
         if at >= self.endpoints.len() {
             self.endpoints.resize_with(at + 1, || None);
         }
-        self.joined += 1;
-        let holding = Holding::new(self.keyed, WarmWindow::new(self.limits.warm_window), precise);
         let counted = holding.allocated();
         self.allocated += counted;
-        self.endpoints[at] = Some(Box::new(Member { holding, counted, cache, joined: self.joined }));
+        self.pairs += holding.held();
+        self.endpoints[at] = Some(Box::new(Member { holding, counted, cache, joined }));
     }
 
     pub(super) fn become_precise(&mut self, slot: u32) {

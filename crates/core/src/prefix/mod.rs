@@ -5,6 +5,7 @@
 
 mod account;
 mod assumed;
+pub(crate) mod codec;
 mod event;
 pub(crate) mod hash;
 mod holding;
@@ -14,10 +15,12 @@ mod limits;
 mod names;
 mod runs;
 mod set;
+mod snapshot;
 mod stored;
 mod table;
 mod warm;
 
+pub use codec::SnapshotError;
 pub use event::{EngineHash, KvEvent, KvEventError, RemovedBlocks, StoredBlocks, Tier};
 pub use hash::{BlockHash, Namespace, PromptHasher};
 pub use index::PrefixIndex;

@@ -6,10 +6,12 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+use super::codec::{Reader, SnapshotError, Writer};
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::keyed::Keyed;
@@ -157,6 +159,51 @@ impl Names {
             .flat_map(|(name, Named { address, tiers })| tiers.iter().map(|tier| (*name, *address, tier)))
     }
 
+    /// Writes its own names in their order, and what was removed lately.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.u8(u8::from(self.are_own()));
+        let mut own: Vec<_> = self.own.iter().flat_map(|own| own.iter()).collect();
+        own.sort_unstable_by_key(|(name, _)| **name);
+        writer.count(own.len());
+        for (name, Named { address, tiers }) in own {
+            writer.u64(name.0);
+            writer.u32(address.run);
+            writer.u16(address.offset);
+            writer.u8(tiers.0);
+        }
+        writer.count(self.removed.len());
+        for Removed { name, hash, address, before } in &self.removed {
+            writer.u64(name.0);
+            writer.u64(hash.0);
+            writer.u32(address.run);
+            writer.u16(address.offset);
+            writer.u8(u8::from(before.is_some()));
+            writer.u64(before.map_or(0, |hash| hash.0));
+        }
+    }
+
+    /// Reads names. Whether they mean anything is for the caller to see.
+    pub(super) fn load(reader: &mut Reader<'_>, keyed: Keyed) -> Result<Self, SnapshotError> {
+        let is_own = reader.u8()? != 0;
+        let mut own = HashMap::with_hasher(keyed);
+        for _ in 0..reader.count(8 + ADDRESS_BYTES + 1)? {
+            let (name, address, tiers) = (EngineHash(reader.u64()?), load_address(reader)?, Tiers(reader.u8()?));
+            reader.require(!tiers.is_empty() && tiers.iter().fold(tiers, Tiers::without).is_empty())?;
+            reader.require(own.insert(name, Named { address, tiers }).is_none())?;
+        }
+        let mut names = Self::default();
+        names.own = is_own.then(|| Box::new(own));
+        let removed = reader.count(8 + 8 + ADDRESS_BYTES + 1 + 8)?;
+        reader.require(removed <= REMOVED)?;
+        for _ in 0..removed {
+            let (name, hash) = (EngineHash(reader.u64()?), BlockHash(reader.u64()?));
+            let (address, is_after, before) = (load_address(reader)?, reader.u8()? != 0, reader.u64()?);
+            let before = is_after.then_some(BlockHash(before));
+            names.remember(Removed { name, hash, address, before });
+        }
+        Ok(names)
+    }
+
     /// What is allocated, in bytes.
     pub(super) fn allocated(&self) -> usize {
         let own = self.own.as_ref().map_or(0, |own| {
@@ -172,6 +219,13 @@ impl Names {
         map_growth(own.len(), own.capacity(), more, entry) + REMOVED * size_of::<Removed>()
     }
 }
+
+fn load_address(reader: &mut Reader<'_>) -> Result<Address, SnapshotError> {
+    Ok(Address { run: reader.u32()?, offset: reader.u16()? })
+}
+
+/// What an address takes in a snapshot.
+const ADDRESS_BYTES: usize = 4 + 2;
 
 impl Tiers {
     pub(super) fn iter(self) -> impl Iterator<Item = Tier> {

@@ -23,8 +23,10 @@ use core::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::codec::{Reader, SnapshotError, Writer};
 use super::event::EngineHash;
 use super::hash::BlockHash;
+use super::holding::Holding;
 use super::keyed::Keyed;
 use super::set::EndpointSet;
 use super::table::{Address, Table};
@@ -302,6 +304,74 @@ impl Runs {
         }
     }
 
+    /// Writes the blocks and their names; who holds them follows from the holdings.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.count(self.slab.len());
+        for run in &self.slab {
+            writer.u32(run.blocks.len() as u32);
+            writer.u8(u8::from(!run.names.is_empty()));
+            writer.column(&run.blocks, |hash| hash.0);
+            writer.column(&run.names, |name| name.0);
+        }
+    }
+
+    /// Reads runs that nobody holds yet: whoever does must be settled next, and then the rest [trimmed](Self::trim_all).
+    pub(super) fn load(reader: &mut Reader<'_>, keyed: Keyed) -> Result<Self, SnapshotError> {
+        let mut runs = Self::new(keyed);
+        let count = reader.count(RUN_BYTES)?;
+        runs.slab.reserve_exact(count);
+        for id in 0..count as RunId {
+            let (length, named) = (reader.u32()? as usize, reader.u8()? != 0);
+            reader.require(length <= MAX_RUN && (length > 0 || !named))?;
+            let mut run = Run::new();
+            run.blocks = reader.column(length, BlockHash)?;
+            run.names = reader.column(if named { length } else { 0 }, EngineHash)?;
+            match (run.blocks.first(), run.blocks.last()) {
+                (Some(first), Some(last)) => {
+                    (run.first, run.last) = (*first, *last);
+                    reader.require(runs.head(run.first).is_none())?;
+                    runs.heads.insert(run.first.0, Address { run: id, offset: 0 });
+                }
+                _ => runs.free.push(id),
+            }
+            runs.touch(&run.names);
+            runs.allocated += run.allocated();
+            runs.slab.push(run);
+            reader.require(runs.list_names(id))?;
+        }
+        Ok(runs)
+    }
+
+    /// Writes the names of a run into the dictionary: whether each means one block.
+    fn list_names(&mut self, run: RunId) -> bool {
+        let Self { slab, names, .. } = self;
+        let column = slab[run as usize].names.iter().zip(0..);
+        column.filter(|(name, _)| **name != ANONYMOUS).all(|(name, offset)| {
+            let is = |at: Address| slab[at.run as usize].names.get(at.offset as usize) == Some(name);
+            names.get_or_insert(name.0, Address { run, offset }, is).is_none()
+        })
+    }
+
+    /// The endpoint holds this, and held nothing before.
+    pub(super) fn settle_all(&mut self, slot: u32, holding: &Holding) {
+        holding.runs().for_each(|(run, stretches)| self.settle(run, slot, &[], stretches));
+    }
+
+    /// Cuts from all runs what nobody holds.
+    pub(super) fn trim_all(&mut self) {
+        for id in 0..self.slab.len() as RunId {
+            let run = &self.slab[id as usize];
+            if (run.end() as usize) < run.blocks.len() {
+                self.trim(id);
+            }
+        }
+    }
+
+    /// The length of a run.
+    pub(super) fn length(&self, run: RunId) -> u32 {
+        self.slab.get(run as usize).map_or(0, |run| run.blocks.len() as u32)
+    }
+
     /// What is allocated, in bytes.
     pub(super) fn allocated(&self) -> usize {
         self.allocated
@@ -559,6 +629,8 @@ fn grow<T>(column: &mut Vec<T>, more: usize) {
 const MAX_RUN: usize = u16::MAX as usize;
 /// Room that is not worth giving back.
 const SPARE_BLOCKS: usize = 16;
+/// The fewest bytes that a run takes in a snapshot.
+const RUN_BYTES: usize = 5;
 /// A column grows by one part in so many.
 const GROWTH: usize = 4;
 /// The name of blocks that have none. An engine that calls a block so keeps a dictionary of its own.

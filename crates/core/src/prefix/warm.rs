@@ -74,6 +74,22 @@ impl WarmWindow {
         self.total - left
     }
 
+    /// How many buckets ago a bucket was the newest, of those that still count.
+    pub(super) fn age(&self, bucket: Bucket, now: Instant) -> Option<u64> {
+        Some(self.number(now).max(self.newest) - bucket.0.get()).filter(|age| *age < BUCKETS)
+    }
+
+    /// The bucket that was the newest so many buckets ago.
+    pub(super) fn aged(&mut self, now: Instant, age: u64) -> Option<Bucket> {
+        self.advance(now);
+        NonZeroU64::new(self.newest.checked_sub(age)?).filter(|_| age < BUCKETS).map(Bucket)
+    }
+
+    /// How long a bucket is, in microseconds.
+    pub(super) const fn width(&self) -> u64 {
+        self.width
+    }
+
     fn advance(&mut self, now: Instant) {
         let number = self.number(now);
         let aged = number.saturating_sub(self.newest).min(BUCKETS);

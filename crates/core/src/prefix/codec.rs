@@ -1,0 +1,303 @@
+//! How a snapshot is written: little-endian numbers one after the other, behind a header that says whether they can be trusted.
+//!
+//! ```text
+//! magic (8)   version (4)   kind (4)   key (8)   length (8)   checksum (8)   body ...
+//! ```
+//!
+//! The key stands for the seed without telling it: under another seed, the same prompts have other hashes. The checksum finds
+//! damage, not malice; so whoever reads trusts no number before looking at it.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::hash::BuildHasher;
+
+use super::keyed::Keyed;
+
+/// Why a snapshot was not restored. Nothing has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// These bytes are no snapshot of this kind.
+    Foreign,
+    /// It was written by another version, in another format.
+    Version(u32),
+    /// It was taken under another seed, where all prompts have other hashes.
+    Seed,
+    /// It is not what was written: something is missing or changed at this byte, or before it.
+    Damaged(usize),
+    /// What it holds takes more than [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
+    TooLarge,
+    /// The scheduler has dispatched requests already: restore before the first.
+    Busy,
+}
+
+impl SnapshotError {
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Foreign => "snapshot_foreign",
+            Self::Version(_) => "snapshot_version",
+            Self::Seed => "snapshot_seed",
+            Self::Damaged(_) => "snapshot_damaged",
+            Self::TooLarge => "snapshot_too_large",
+            Self::Busy => "snapshot_busy",
+        }
+    }
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign => f.write_str("not a snapshot of this kind"),
+            Self::Version(version) => {
+                write!(f, "the snapshot has format {version}, this version reads {VERSION}: begin without it")
+            }
+            Self::Seed => f.write_str("the snapshot was taken under another seed: use the same, or begin without it"),
+            Self::Damaged(at) => write!(f, "the snapshot is damaged at byte {at}, or before: begin without it"),
+            Self::TooLarge => f.write_str("the snapshot needs more memory than index.bytes allows: raise it"),
+            Self::Busy => f.write_str("the scheduler has dispatched requests already: restore before the first"),
+        }
+    }
+}
+
+impl core::error::Error for SnapshotError {}
+
+/// What a snapshot is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Index = 1,
+    Scheduler = 2,
+}
+
+/// The body of a snapshot in the making, with room for its header.
+#[derive(Debug)]
+pub(crate) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        Self(alloc::vec![0; HEADER])
+    }
+
+    pub(crate) fn u8(&mut self, number: u8) {
+        self.0.push(number);
+    }
+
+    pub(crate) fn u16(&mut self, number: u16) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    pub(crate) fn u32(&mut self, number: u32) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    pub(crate) fn u64(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    /// How many of something follow.
+    pub(crate) fn count(&mut self, count: usize) {
+        self.u64(count as u64);
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        self.count(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// Many numbers at once.
+    pub(crate) fn column<T: Copy>(&mut self, column: &[T], number: impl Fn(T) -> u64) {
+        let from = self.0.len();
+        self.0.resize(from + 8 * column.len(), 0);
+        for (place, item) in self.0[from..].chunks_exact_mut(8).zip(column) {
+            place.copy_from_slice(&number(*item).to_le_bytes());
+        }
+    }
+
+    /// The whole snapshot.
+    pub(crate) fn seal(mut self, kind: Kind, keyed: Keyed) -> Vec<u8> {
+        let (length, sum) = ((self.0.len() - HEADER) as u64, checksum(&self.0[HEADER..]));
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(&MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&(kind as u32).to_le_bytes());
+        for number in [fingerprint(keyed), length, sum] {
+            header.extend_from_slice(&number.to_le_bytes());
+        }
+        self.0[..HEADER].copy_from_slice(&header);
+        self.0
+    }
+}
+
+/// What is left of a snapshot's body.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Opens a snapshot that is whole, of this kind, and from under this seed.
+    pub(crate) fn open(bytes: &'a [u8], kind: Kind, keyed: Keyed) -> Result<Self, SnapshotError> {
+        let mut header = Self { bytes, at: 0 };
+        if header.take(MAGIC.len()).map_err(|_| SnapshotError::Foreign)? != MAGIC {
+            return Err(SnapshotError::Foreign);
+        }
+        let version = header.u32()?;
+        if version != VERSION {
+            return Err(SnapshotError::Version(version));
+        }
+        if header.u32()? != kind as u32 {
+            return Err(SnapshotError::Foreign);
+        }
+        if header.u64()? != fingerprint(keyed) {
+            return Err(SnapshotError::Seed);
+        }
+        let (length, sum) = (header.u64()?, header.u64()?);
+        let body = &bytes[header.at..];
+        if body.len() as u64 != length || checksum(body) != sum {
+            return Err(SnapshotError::Damaged(bytes.len()));
+        }
+        Ok(header)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, SnapshotError> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, SnapshotError> {
+        self.take(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]))
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, SnapshotError> {
+        self.take(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, SnapshotError> {
+        self.take(8).map(word)
+    }
+
+    /// How many of something follow, each of which takes at least so many bytes: never more than there can be.
+    pub(crate) fn count(&mut self, size: usize) -> Result<usize, SnapshotError> {
+        let count = self.u64()?;
+        let most = (self.bytes.len() - self.at) / size.max(1);
+        usize::try_from(count).ok().filter(|count| *count <= most).ok_or_else(|| self.damaged())
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, SnapshotError> {
+        let length = self.count(1)?;
+        core::str::from_utf8(self.take(length)?).map_err(|_| self.damaged())
+    }
+
+    /// Many numbers at once.
+    pub(crate) fn column<T>(
+        &mut self,
+        length: usize,
+        item: impl Fn(u64) -> T,
+    ) -> Result<Vec<T>, SnapshotError> {
+        let bytes = length.checked_mul(8).ok_or_else(|| self.damaged())?;
+        Ok(self.take(bytes)?.chunks_exact(8).map(|bytes| item(word(bytes))).collect())
+    }
+
+    /// There is nothing left.
+    pub(crate) fn end(&self) -> Result<(), SnapshotError> {
+        self.require(self.at == self.bytes.len())
+    }
+
+    pub(crate) fn require(&self, holds: bool) -> Result<(), SnapshotError> {
+        if holds { Ok(()) } else { Err(self.damaged()) }
+    }
+
+    pub(crate) const fn damaged(&self) -> SnapshotError {
+        SnapshotError::Damaged(self.at)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], SnapshotError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = rest.get(..length).ok_or_else(|| self.damaged())?;
+        self.at += length;
+        Ok(taken)
+    }
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().unwrap_or_default())
+}
+
+fn fingerprint(keyed: Keyed) -> u64 {
+    keyed.hash_one(u64::from_le_bytes(MAGIC))
+}
+
+/// Four sums side by side, so that none waits for another's multiplication.
+fn checksum(bytes: &[u8]) -> u64 {
+    let mut sums = [1_u64, 2, 3, 4];
+    let fold = |sum: &mut u64, word: u64| {
+        let product = u128::from(*sum ^ word) * 0x9e37_79b9_7f4a_7c15_u128;
+        *sum = (product as u64 ^ (product >> 64) as u64).wrapping_add(1);
+    };
+    let blocks = bytes.chunks_exact(32);
+    let rest = blocks.remainder();
+    for block in blocks {
+        sums.iter_mut().zip(block.chunks_exact(8)).for_each(|(sum, bytes)| fold(sum, word(bytes)));
+    }
+    rest.iter().for_each(|byte| fold(&mut sums[0], u64::from(*byte)));
+    let mut sum = bytes.len() as u64;
+    sums.into_iter().for_each(|one| fold(&mut sum, one));
+    sum
+}
+
+const MAGIC: [u8; 8] = *b"slotwise";
+const VERSION: u32 = 1;
+const HEADER: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYED: Keyed = Keyed::new(7);
+
+    fn sealed() -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.text("a text");
+        writer.column(&[1_u64, 2, 3], |number| number);
+        writer.u16(9);
+        writer.seal(Kind::Index, KEYED)
+    }
+
+    fn open(bytes: &[u8]) -> Result<Reader<'_>, SnapshotError> {
+        Reader::open(bytes, Kind::Index, KEYED)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let bytes = sealed();
+        let mut reader = open(&bytes).expect("whole");
+        assert_eq!(reader.text(), Ok("a text"));
+        assert_eq!(reader.column(3, |number| number), Ok(alloc::vec![1, 2, 3]));
+        assert_eq!((reader.u16(), reader.end()), (Ok(9), Ok(())));
+        assert_eq!(reader.u8(), Err(SnapshotError::Damaged(bytes.len())));
+    }
+
+    #[test]
+    fn every_changed_or_missing_byte_is_noticed() {
+        let bytes = sealed();
+        for at in 0..bytes.len() {
+            assert!(open(&bytes[..at]).is_err());
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                assert!(open(&damaged).is_err(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_belongs_elsewhere_says_so() {
+        let bytes = sealed();
+        assert_eq!(open(b"something else").err(), Some(SnapshotError::Foreign));
+        assert_eq!(Reader::open(&bytes, Kind::Scheduler, KEYED).err(), Some(SnapshotError::Foreign));
+        assert_eq!(Reader::open(&bytes, Kind::Index, Keyed::new(8)).err(), Some(SnapshotError::Seed));
+        let mut newer = bytes;
+        newer[8] = 2;
+        assert_eq!(open(&newer).err(), Some(SnapshotError::Version(2)));
+    }
+}
