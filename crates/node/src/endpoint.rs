@@ -86,7 +86,7 @@ pub(crate) fn failure(word: &str) -> Result<Failure, Unfit> {
 
 /// The tier of a cache that `word` names; the accelerator's memory unless told.
 pub(crate) fn tier(word: Option<&str>) -> Result<Tier, Unfit> {
-    word.map_or(Ok(Tier::default()), |word| named("event.tier", word, &TIERS))
+    Ok(word.map(|word| named("event.tier", word, &TIERS)).transpose()?.unwrap_or_default())
 }
 
 fn named<T: Copy>(field: &str, word: &str, words: &[(&str, T)]) -> Result<T, Unfit> {
