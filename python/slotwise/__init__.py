@@ -48,6 +48,8 @@ from .values import (
     Role,
     Stats,
     Terms,
+    Tier,
+    TierWeights,
     Usage,
 )
 
@@ -83,6 +85,8 @@ __all__ = [
     "SlotwiseError",
     "Stats",
     "Terms",
+    "Tier",
+    "TierWeights",
     "UnknownEndpointError",
     "UnknownRequestError",
     "Usage",

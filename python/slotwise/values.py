@@ -19,6 +19,9 @@ Role: TypeAlias = Literal["unified", "prefill", "decode"]
 EvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
 """In which order a cache gives up the blocks of one prompt. vLLM and SGLang: the tail first."""
 
+Tier: TypeAlias = Literal["gpu", "cpu", "disk"]
+"""Where an engine keeps a block: in the accelerator's memory, in the host's, or on disk (or in storage over the network)."""
+
 Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 """How a request failed: it never arrived, the engine failed it, or the gateway gave up waiting."""
 
@@ -74,11 +77,21 @@ class CostWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TierWeights:
+    """What a cached block is worth that is not in the accelerator's memory: the share of its prefill that is saved."""
+
+    cpu: float = _DEFAULTS["tiers"]["cpu"]
+    """In the host's memory."""
+    disk: float = _DEFAULTS["tiers"]["disk"]
+    """On disk, or in storage over the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexLimits:
     """What is remembered of the endpoints' caches."""
 
-    entries: int = _DEFAULTS["index"]["entries"]
-    """Pairs of an endpoint and a block that it holds, engines' names for blocks, and blocks that only keep others."""
+    bytes: int = _DEFAULTS["index"]["bytes"]
+    """Bytes that may be allocated for it."""
     warm_window: float = _DEFAULTS["index"]["warm_window"]
     """Blocks used within this time belong to an endpoint's warm working set."""
     confirm_within: float = _DEFAULTS["index"]["confirm_within"]
@@ -123,6 +136,8 @@ class Config:
     """How long they are held off at most: each failed trial doubles the time."""
     weights: CostWeights = CostWeights()
     """The prices of the default profile."""
+    tiers: TierWeights = TierWeights()
+    """What cached blocks are worth that are not in the accelerator's memory."""
     alternatives: int = _DEFAULTS["alternatives"]
     """Fallbacks that a decision names besides the endpoint."""
     shed_above: float = _DEFAULTS["shed_above"]
@@ -187,6 +202,8 @@ class BlocksStored:
     """The engine's name for the block before the first; ``None`` at the beginning of a prompt."""
     tokens: Any = field(default=None, kw_only=True)
     """Token ids of all the blocks."""
+    tier: Tier = field(default="gpu", kw_only=True)
+    """Where they are kept."""
     model: str | None = field(default=None, kw_only=True)
     """The base model; ``None`` means the endpoint's only one."""
     adapter: str | None = field(default=None, kw_only=True)
@@ -203,6 +220,8 @@ class BlocksRemoved:
 
     blocks: Any
     """The engine's 64-bit names for them: a buffer, list or tuple."""
+    tier: Tier = field(default="gpu", kw_only=True)
+    """Where they are gone from. They may still be in another tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +334,9 @@ class EndpointStats:
     """Whether it gets no new requests."""
     precise: bool
     """Whether its engine publishes KV events."""
+    hashes_differ: bool
+    """Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
+    ``PYTHONHASHSEED`` to the same number everywhere."""
     dispatched: int
     """Requests dispatched to it."""
     completed: int
@@ -390,7 +412,9 @@ class Stats:
     reuse: float
     """The measured probability that a cached token is wanted again."""
     index_entries: int
-    """Entries of the prefix index."""
+    """Pairs of an endpoint and a block that it holds in the prefix index."""
+    index_bytes: int
+    """Bytes that the prefix index has allocated for them."""
     endpoints: tuple[EndpointStats, ...]
     """Every endpoint."""
 
@@ -452,6 +476,7 @@ def decode_config(text: str) -> Config:
     fields["index"] = IndexLimits(**fields["index"])
     fields["prefill"] = PrefillCost(**fields["prefill"])
     fields["weights"] = CostWeights(**fields["weights"])
+    fields["tiers"] = TierWeights(**fields["tiers"])
     return Config(**fields)
 
 

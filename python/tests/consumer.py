@@ -17,6 +17,11 @@ def sync() -> None:
         return
     assert_type(answer, slotwise.Dispatch)
     scheduler.fail(answer.request, "timeout")
+    scheduler.handle_kv_event(endpoint, slotwise.BlocksStored([1], 16, tier="cpu"))
+    scheduler.handle_kv_event(endpoint, slotwise.BlocksRemoved([1], tier="disk"))
+    assert_type(slotwise.BlocksRemoved([1]).tier, slotwise.Tier)
+    assert_type(scheduler.config.tiers.cpu, float)
+    assert_type(scheduler.stats().endpoints[0].hashes_differ, bool)
     assert_type(scheduler.stats().endpoints[0].booked, float)
     assert_type(scheduler.explain(b"x").candidates[0].terms.queue, float)
 

@@ -6,6 +6,7 @@ import slotwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+TIERS: Any = st.sampled_from(["gpu", "cpu", "disk", "tape", None, 1])
 JUNK = st.one_of(
     st.none(),
     st.booleans(),
@@ -17,8 +18,14 @@ JUNK = st.one_of(
     st.dictionaries(st.text(max_size=5), st.integers(), max_size=3),
     st.builds(bytearray, st.binary(max_size=9)),
     st.builds(object),
-    st.builds(slotwise.BlocksStored, st.lists(st.integers(-1, 9)), st.integers(-1, 20), tokens=st.none() | st.binary()),
-    st.builds(slotwise.BlocksRemoved, st.lists(st.integers(-1, 9))),
+    st.builds(
+        slotwise.BlocksStored,
+        st.lists(st.integers(-1, 9)),
+        st.integers(-1, 20),
+        tokens=st.none() | st.binary(),
+        tier=TIERS,
+    ),
+    st.builds(slotwise.BlocksRemoved, st.lists(st.integers(-1, 9)), tier=TIERS),
     st.just(slotwise.BlocksCleared()),
 )
 CALLS = [

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import slotwise
-from slotwise import Blocks, Config, CostWeights, Endpoint, PrefillCost, Scheduler
+from slotwise import (
+    Blocks,
+    BlocksRemoved,
+    BlocksStored,
+    Config,
+    CostWeights,
+    Endpoint,
+    IndexLimits,
+    PrefillCost,
+    Scheduler,
+    TierWeights,
+)
 
 
 @pytest.fixture
@@ -122,7 +133,7 @@ def test_errors_have_their_kind_and_survive_pickling(scheduler: Scheduler) -> No
     with pytest.raises(slotwise.UnknownEndpointError):
         scheduler.drain_endpoint(77)
     with pytest.raises(slotwise.KvEventError, match="replay") as lost:
-        scheduler.handle_kv_event(0, slotwise.BlocksStored([5], 16, parent=4))
+        scheduler.handle_kv_event(0, BlocksStored([5], 16, parent=4))
     assert lost.value.code == "unknown_parent"
     request = picked(scheduler, TEXT).request
     with pytest.raises(slotwise.RedirectError):
@@ -155,6 +166,13 @@ def test_a_refusal_is_a_value() -> None:
     [
         ({"kv_limit": 2.0}, slotwise.ConfigError, r"kv_limit must lie in \(0, 1\]"),
         ({"weights": {"kv": -1.0}}, slotwise.ConfigError, "weights.kv must be finite"),
+        ({"tiers": {"cpu": 1.5}}, slotwise.ConfigError, r"tiers.cpu must lie in \[0, 1\]"),
+        (Config(tiers=TierWeights(disk=-0.1)), slotwise.ConfigError, r"tiers.disk must lie in \[0, 1\]"),
+        ({"tiers": {"cpu": float("nan")}}, ValueError, "not JSON compliant"),
+        ({"tiers": {"cpu": "all"}}, TypeError, "tiers.cpu: invalid type: string"),
+        ({"tiers": {"gpu": 1.0}}, ValueError, "unknown field `gpu`"),
+        (Config(index=IndexLimits(bytes=0)), slotwise.ConfigError, "index.bytes must not be zero"),
+        ({"index": {"entries": 99}}, ValueError, "unknown field `entries`"),
         ({"weights": {"kvv": 1.0}}, ValueError, "unknown field `kvv`"),
         ({"seed": "x"}, TypeError, "seed: invalid type: string"),
         ({"max_endpoints": -1}, (TypeError, ValueError), "max_endpoints: invalid value: integer `-1`"),
@@ -171,7 +189,7 @@ def test_a_wrong_configuration_names_the_field(config: Any, error: Any, message:
 
 
 def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
-    config = Config(seed=7, weights=CostWeights(kv=1.0), index=slotwise.IndexLimits(entries=99))
+    config = Config(seed=7, weights=CostWeights(kv=1.0), index=IndexLimits(bytes=99), tiers=TierWeights(cpu=0.0))
     assert Scheduler(config).config == config
     assert Scheduler().config == Config()
     endpoint = Endpoint(
@@ -192,9 +210,35 @@ def test_every_field_of_the_core_has_a_field_here() -> None:
         (Config, defaults),
         (CostWeights, defaults["weights"]),
         (PrefillCost, defaults["prefill"]),
-        (slotwise.IndexLimits, defaults["index"]),
+        (IndexLimits, defaults["index"]),
+        (TierWeights, defaults["tiers"]),
     ]:
         assert {field.name for field in fields(fields_here)} == set(fields_there)
+
+
+def test_blocks_live_in_tiers(scheduler: Scheduler) -> None:
+    near, host = 0, 1
+    scheduler.handle_kv_event(near, BlocksStored([1, 2, 3], 16))
+    assert scheduler.stats().index_bytes > 0
+    scheduler.handle_kv_event(host, BlocksStored([1, 2, 3], 16, tier="cpu"))
+    scheduler.handle_kv_event(host, BlocksRemoved([1, 2, 3]))
+    seen = scheduler.explain(Blocks([1, 2, 3], 16, 49)).candidates
+    assert [(one.name, one.cached_tokens) for one in seen] == [("a", 48), ("b", 48)]
+    # A fifth of 48 tokens at 23 us, for which a second of prefill is two.
+    assert seen[1].cost - seen[0].cost == pytest.approx(2 * 48 * (1.0 - TierWeights().cpu) * 23e-6)
+    scheduler.handle_kv_event(host, BlocksRemoved([1, 2, 3], tier="cpu"))
+    assert [one.stored_tokens for one in scheduler.stats().endpoints] == [48, 0]
+    scheduler.handle_kv_event(host, BlocksStored([7], 16, tier="disk"))
+    assert not any(one.hashes_differ for one in scheduler.stats().endpoints)
+
+
+@pytest.mark.parametrize("tier", ["tape", "GPU", "", 1, None])
+def test_a_tier_that_is_none_is_named(scheduler: Scheduler, tier: Any) -> None:
+    before = scheduler.stats()
+    for event in (BlocksStored([1], 16, tier=tier), BlocksRemoved([1], tier=tier)):
+        with pytest.raises(ValueError, match=f"tier must be 'gpu', 'cpu' or 'disk', not {tier!r}"):
+            scheduler.handle_kv_event(0, event)
+    assert scheduler.stats() == before
 
 
 def test_an_endpoint_that_leaves_says_what_is_on_it(scheduler: Scheduler) -> None:
@@ -295,8 +339,8 @@ def test_threads_share_a_scheduler() -> None:
         try:
             for turn in range(100):
                 names = np.arange(turn * 1_000, turn * 1_000 + 1_000, dtype=np.uint64)
-                scheduler.handle_kv_event(endpoints[0], slotwise.BlocksStored(names, 16))
-                scheduler.handle_kv_event(endpoints[0], slotwise.BlocksRemoved(names))
+                scheduler.handle_kv_event(endpoints[0], BlocksStored(names, 16))
+                scheduler.handle_kv_event(endpoints[0], BlocksRemoved(names))
                 scheduler.stats()
         except BaseException as error:
             failures.append(error)

@@ -91,8 +91,8 @@ class Runner:
         match said["event"]:
             case "cleared":
                 event: slotwise.KvEvent = slotwise.BlocksCleared()
-            case {"removed": blocks}:
-                event = slotwise.BlocksRemoved(blocks)
+            case {"removed": removed}:
+                event = slotwise.BlocksRemoved(**removed)
             case {"stored": stored}:
                 if stored.get("tokens") is not None:
                     stored["tokens"] = ids(stored["tokens"])

@@ -42,6 +42,8 @@ export type {
   PrefillCost,
   Role,
   SchedulerOptions,
+  Tier,
+  TierWeights,
   Usage,
 } from './options.js';
 export type { Blocks, Prompt, TokenIds } from './prompt.js';

@@ -1,11 +1,11 @@
 /** What callers may say of a configuration, an endpoint, a load, a request and a KV event. */
-import type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost } from '../native/index.js';
+import type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost, TierWeights } from '../native/index.js';
 import { ConfigError, typeError } from './errors.js';
 import type { TokenIds } from './prompt.js';
 import type { Scorer } from './scorer.js';
 import { describe, labels, number, read, string, strings, type Shape, type ShapeOf } from './shape.js';
 
-export type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost } from '../native/index.js';
+export type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost, TierWeights } from '../native/index.js';
 
 /** Which stages of a request an endpoint runs, or a request needs. */
 export type Role = NonNullable<Endpoint['role']>;
@@ -78,6 +78,9 @@ export interface Adapters {
   slots?: number | undefined;
 }
 
+/** Where an engine keeps a block: in the accelerator's memory, in the host's, or on disk (or in storage over the network). */
+export type Tier = 'gpu' | 'cpu' | 'disk';
+
 /** One change of an engine's KV cache. Blocks go by the engine's own hashes, unsigned and 64 bits long. */
 export type KvEvent =
   | {
@@ -91,6 +94,8 @@ export type KvEvent =
       tokens?: TokenIds | null | undefined;
       /** Tokens in a block. */
       blockSize: number;
+      /** Where they are kept. `'gpu'` unless told. */
+      tier?: Tier | null | undefined;
       /** The base model; the endpoint's only one unless told. */
       model?: string | null | undefined;
       /** The LoRA adapter. */
@@ -103,6 +108,8 @@ export type KvEvent =
       kind: 'removed';
       /** The engine's names for the blocks. */
       blocks: BigUint64Array | readonly bigint[];
+      /** Where they are gone from; they may still be in another tier. `'gpu'` unless told. */
+      tier?: Tier | null | undefined;
     }
   | {
       /** Everything is gone. */
@@ -118,7 +125,7 @@ const PREFILL = {
 } satisfies ShapeOf<PrefillCost>;
 
 const INDEX = {
-  entries: 'number',
+  bytes: 'number',
   warmWindowMs: 'number',
   confirmWithinMs: 'number',
 } satisfies ShapeOf<IndexLimits>;
@@ -134,6 +141,11 @@ const WEIGHTS = {
   decodeCap: 'number',
   adapter: 'number',
 } satisfies ShapeOf<CostWeights>;
+
+const TIERS = {
+  cpu: 'number',
+  disk: 'number',
+} satisfies ShapeOf<TierWeights>;
 
 const CONFIG = {
   seed: 'integer',
@@ -153,6 +165,7 @@ const CONFIG = {
   holdOffMs: 'number',
   holdOffLimitMs: 'number',
   weights: WEIGHTS,
+  tiers: TIERS,
   alternatives: 'number',
   shedAboveMs: 'number',
 } satisfies Record<keyof Required<Config>, Shape[string]>;
@@ -198,6 +211,7 @@ const EVENT: Record<keyof Required<Extract<KvEvent, { kind: 'stored' }>>, true> 
   parent: true,
   tokens: true,
   blockSize: true,
+  tier: true,
   model: true,
   adapter: true,
   cacheSalt: true,

@@ -242,20 +242,22 @@ export class Scheduler {
     checkEvent(event);
     switch (event.kind) {
       case 'stored': {
-        const { blocks, parent, tokens, blockSize, model, adapter, cacheSalt } = event;
+        const { blocks, parent, tokens, blockSize, tier, model, adapter, cacheSalt } = event;
         if (parent !== undefined && parent !== null && typeof parent !== 'bigint') {
           throw typeError(`event.parent must be a bigint, got ${describe(parent)}`);
         }
         const names = readHashes('event.blocks', blocks);
         const ids = tokens === undefined || tokens === null ? null : readTokenIds('event.tokens', tokens);
         const size = number('event.blockSize', blockSize);
+        const where = optionalString('event.tier', tier);
         const [base, lora] = [optionalString('event.model', model), optionalString('event.adapter', adapter)];
         const salt = optionalString('event.cacheSalt', cacheSalt);
-        return guarded(() => this.#native.handleStored(at, which, names, size, parent, ids, base, lora, salt));
+        return guarded(() => this.#native.handleStored(at, which, names, size, parent, ids, where, base, lora, salt));
       }
       case 'removed': {
         const names = readHashes('event.blocks', event.blocks);
-        return guarded(() => this.#native.handleRemoved(at, which, names));
+        const where = optionalString('event.tier', event.tier);
+        return guarded(() => this.#native.handleRemoved(at, which, names, where));
       }
       case 'cleared':
         return guarded(() => this.#native.handleCleared(at, which));

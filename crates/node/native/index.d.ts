@@ -40,9 +40,9 @@ export declare class NativeScheduler {
   /** An endpoint reported its LoRA adapters. */
   handleAdapters(now: number, endpoint: number, active: Array<string>, slots: number): void
   /** An engine stored blocks. */
-  handleStored(now: number, endpoint: number, blocks: BigUint64Array, blockSize: number, parent?: bigint | undefined | null, tokens?: Uint32Array | undefined | null, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null): void
+  handleStored(now: number, endpoint: number, blocks: BigUint64Array, blockSize: number, parent?: bigint | undefined | null, tokens?: Uint32Array | undefined | null, tier?: string | undefined | null, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null): void
   /** An engine removed blocks. */
-  handleRemoved(now: number, endpoint: number, blocks: BigUint64Array): void
+  handleRemoved(now: number, endpoint: number, blocks: BigUint64Array, tier?: string | undefined | null): void
   /** An engine cleared its cache. */
   handleCleared(now: number, endpoint: number): void
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
@@ -146,6 +146,8 @@ export interface Config {
   holdOffLimitMs?: number
   /** The prices of the default profile. */
   weights?: CostWeights
+  /** What cached blocks are worth that are not in the accelerator's memory. */
+  tiers?: TierWeights
   /** Fallbacks that a dispatch names besides the endpoint. 2 unless told. */
   alternatives?: number
   /**
@@ -216,6 +218,11 @@ export interface EndpointStats {
   draining: boolean
   /** Whether its engine publishes KV events. */
   precise: boolean
+  /**
+   * Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
+   * `PYTHONHASHSEED` to the same number everywhere.
+   */
+  hashesDiffer: boolean
   /** Requests dispatched to it. */
   dispatched: number
   /** Requests that completed there. */
@@ -277,10 +284,10 @@ export interface Explanation {
 /** What the index of caches may grow to, and how long it remembers. */
 export interface IndexLimits {
   /**
-   * Entries over the whole pool: an endpoint and a block that it holds are one, and an engine's name for a block is
-   * another. 100 to 220 bytes each. 16,777,216 unless told.
+   * Bytes that the index may allocate for what endpoints hold. When they are used up, the oldest assumptions of whoever is
+   * assumed to hold most go; an event for which there is no room then is refused. 1,073,741,824 unless told.
    */
-  entries?: number
+  bytes?: number
   /** Blocks used within this many milliseconds belong to an endpoint's warm working set. 90,000 unless told. */
   warmWindowMs?: number
   /**
@@ -371,8 +378,10 @@ export interface Stats {
   corrections: number
   /** The measured probability that a cached token is wanted again. */
   reuse: number
-  /** Entries of the index of caches. */
+  /** Pairs of an endpoint and a block that it holds in the index of caches. */
   indexEntries: number
+  /** Bytes that the index of caches has allocated for them. */
+  indexBytes: number
   /** Every endpoint, in the order in which they took their places in the pool. */
   endpoints: Array<EndpointStats>
 }
@@ -395,6 +404,17 @@ export interface Terms {
   adapter: number
   /** Time until an endpoint that failed is trusted again. */
   recovery: number
+}
+
+/**
+ * What a cached block is worth that is not in the accelerator's memory: the share of its prefill that need not be spent, 1
+ * if loading it costs nothing, 0 if it might as well be computed.
+ */
+export interface TierWeights {
+  /** In the host's memory. 0.8 unless told. */
+  cpu?: number
+  /** On disk, or in storage over the network. 0.5 unless told. */
+  disk?: number
 }
 
 /** What few requests ask for: an object costs more than arguments, but only those who bring it. */

@@ -48,6 +48,8 @@ pub struct Config {
     pub hold_off_limit_ms: Option<f64>,
     /// The prices of the default profile.
     pub weights: Option<CostWeights>,
+    /// What cached blocks are worth that are not in the accelerator's memory.
+    pub tiers: Option<TierWeights>,
     /// Fallbacks that a dispatch names besides the endpoint. 2 unless told.
     pub alternatives: Option<f64>,
     /// Requests of negative priority are refused while even the best endpoint has more milliseconds than this booked
@@ -59,9 +61,9 @@ pub struct Config {
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct IndexLimits {
-    /// Entries over the whole pool: an endpoint and a block that it holds are one, and an engine's name for a block is
-    /// another. 100 to 220 bytes each. 16,777,216 unless told.
-    pub entries: Option<f64>,
+    /// Bytes that the index may allocate for what endpoints hold. When they are used up, the oldest assumptions of whoever is
+    /// assumed to hold most go; an event for which there is no room then is refused. 1,073,741,824 unless told.
+    pub bytes: Option<f64>,
     /// Blocks used within this many milliseconds belong to an endpoint's warm working set. 90,000 unless told.
     pub warm_window_ms: Option<f64>,
     /// Milliseconds that an engine that publishes events has after a first token to confirm the prompt's blocks.
@@ -110,6 +112,17 @@ pub struct CostWeights {
     pub adapter: Option<f64>,
 }
 
+/// What a cached block is worth that is not in the accelerator's memory: the share of its prefill that need not be spent, 1
+/// if loading it costs nothing, 0 if it might as well be computed.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct TierWeights {
+    /// In the host's memory. 0.8 unless told.
+    pub cpu: Option<f64>,
+    /// On disk, or in storage over the network. 0.5 unless told.
+    pub disk: Option<f64>,
+}
+
 /// Sets what was given, and leaves the rest.
 macro_rules! set {
     ($($place:expr => $given:expr, $read:expr, $field:literal;)+) => {
@@ -149,7 +162,7 @@ impl TryFrom<Config> for slotwise::Config {
         }
         let (index, limits) = (&mut config.index, given.index.unwrap_or_default());
         set! {
-            index.entries => limits.entries, size, "index.entries";
+            index.bytes => limits.bytes, size, "index.bytes";
             index.warm_window => limits.warm_window_ms, duration, "index.warmWindowMs";
             index.confirm_within => limits.confirm_within_ms, duration, "index.confirmWithinMs";
         }
@@ -164,6 +177,11 @@ impl TryFrom<Config> for slotwise::Config {
             weights.decode => prices.decode, finite, "weights.decode";
             weights.decode_cap => prices.decode_cap, finite, "weights.decodeCap";
             weights.adapter => prices.adapter, finite, "weights.adapter";
+        }
+        let (tiers, worth) = (&mut config.tiers, given.tiers.unwrap_or_default());
+        set! {
+            tiers.cpu => worth.cpu, finite, "tiers.cpu";
+            tiers.disk => worth.disk, finite, "tiers.disk";
         }
         Ok(config)
     }
@@ -211,7 +229,7 @@ impl From<&slotwise::Config> for Config {
             max_prompt_blocks: Some(config.max_prompt_blocks as f64),
             max_models: Some(config.max_models as f64),
             index: Some(IndexLimits {
-                entries: Some(index.entries as f64),
+                bytes: Some(index.bytes as f64),
                 warm_window_ms: Some(millis(index.warm_window)),
                 confirm_within_ms: Some(millis(index.confirm_within)),
             }),
@@ -235,6 +253,7 @@ impl From<&slotwise::Config> for Config {
                 decode_cap: Some(weights.decode_cap.get()),
                 adapter: Some(weights.adapter),
             }),
+            tiers: Some(TierWeights { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
             alternatives: Some(config.alternatives as f64),
             shed_above_ms: Some(millis(config.shed_above)),
         }

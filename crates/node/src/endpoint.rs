@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use napi_derive::napi;
-use slotwise::{EvictionOrder, Failure, Role};
+use slotwise::{EvictionOrder, Failure, Role, Tier};
 
 use crate::config::PrefillCost;
 use crate::error::Unfit;
@@ -72,6 +72,8 @@ const EVICTION_ORDERS: [(&str, EvictionOrder); 2] =
 const FAILURES: [(&str, Failure); 3] =
     [("unreachable", Failure::Unreachable), ("engine", Failure::Engine), ("timeout", Failure::Timeout)];
 
+const TIERS: [(&str, Tier); 3] = [("gpu", Tier::Gpu), ("cpu", Tier::Cpu), ("disk", Tier::Disk)];
+
 /// The stages that `word` names.
 pub(crate) fn role(word: &str) -> Result<Role, Unfit> {
     named("role", word, &ROLES)
@@ -80,6 +82,11 @@ pub(crate) fn role(word: &str) -> Result<Role, Unfit> {
 /// The failure that `word` names.
 pub(crate) fn failure(word: &str) -> Result<Failure, Unfit> {
     named("failure", word, &FAILURES)
+}
+
+/// The tier of a cache that `word` names; the accelerator's memory unless told.
+pub(crate) fn tier(word: Option<&str>) -> Result<Tier, Unfit> {
+    Ok(word.map(|word| named("event.tier", word, &TIERS)).transpose()?.unwrap_or_default())
 }
 
 fn named<T: Copy>(field: &str, word: &str, words: &[(&str, T)]) -> Result<T, Unfit> {

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
-use slotwise::{AdapterState, EngineHash, KvEvent, Seconds, StoredBlocks, Usage};
+use slotwise::{AdapterState, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks, Usage};
 
 use crate::answer::{Columns, Explanation, Numbers, Rejected, write_dispatch};
 use crate::config::Config;
-use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure};
+use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure, tier};
 use crate::error::{Result, closed, invalid_config, thrown};
 use crate::number::{bits, count, endpoint_id, instant, positive, request_id};
 use crate::request::{Asked, Hashes, Prompt, TokenIds, Wishes};
@@ -147,6 +147,7 @@ impl NativeScheduler {
         block_size: f64,
         parent: Option<BigInt>,
         #[napi(ts_arg_type = "Uint32Array | undefined | null")] tokens: Option<TokenIds<'_>>,
+        tier: Option<String>,
         model: Option<String>,
         adapter: Option<String>,
         cache_salt: Option<String>,
@@ -156,6 +157,7 @@ impl NativeScheduler {
         let mut stored = StoredBlocks::new(&blocks, positive("blockSize", block_size)?);
         stored.parent = parent.map(|name| bits("parent", &name).map(EngineHash)).transpose()?;
         stored.tokens = tokens;
+        stored.tier = self::tier(tier.as_deref())?;
         (stored.model, stored.adapter) = (model.as_deref(), adapter.as_deref());
         stored.cache_salt = cache_salt.as_deref();
         self.with(|core| core.handle_kv_event(now, id, KvEvent::Stored(stored)).map_err(thrown))
@@ -168,10 +170,12 @@ impl NativeScheduler {
         now: f64,
         endpoint: f64,
         #[napi(ts_arg_type = "BigUint64Array")] blocks: Hashes<'_>,
+        tier: Option<String>,
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         let blocks = engine_hashes(blocks);
-        self.with(|core| core.handle_kv_event(now, id, KvEvent::Removed(&blocks)).map_err(thrown))
+        let removed = RemovedBlocks::new(&blocks).tier(self::tier(tier.as_deref())?);
+        self.with(|core| core.handle_kv_event(now, id, KvEvent::Removed(removed)).map_err(thrown))
     }
 
     /// An engine cleared its cache.

@@ -39,8 +39,10 @@ pub struct Stats {
     pub corrections: f64,
     /// The measured probability that a cached token is wanted again.
     pub reuse: f64,
-    /// Entries of the index of caches.
+    /// Pairs of an endpoint and a block that it holds in the index of caches.
     pub index_entries: f64,
+    /// Bytes that the index of caches has allocated for them.
+    pub index_bytes: f64,
     /// Every endpoint, in the order in which they took their places in the pool.
     pub endpoints: Vec<EndpointStats>,
 }
@@ -57,6 +59,9 @@ pub struct EndpointStats {
     pub draining: bool,
     /// Whether its engine publishes KV events.
     pub precise: bool,
+    /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
+    /// `PYTHONHASHSEED` to the same number everywhere.
+    pub hashes_differ: bool,
     /// Requests dispatched to it.
     pub dispatched: f64,
     /// Requests that completed there.
@@ -119,6 +124,7 @@ impl From<slotwise::Stats> for Stats {
             corrections: stats.corrections as f64,
             reuse: stats.reuse,
             index_entries: stats.index_entries as f64,
+            index_bytes: stats.index_bytes as f64,
             endpoints: stats.endpoints.into_iter().map(EndpointStats::from).collect(),
         }
     }
@@ -131,6 +137,7 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             name: stats.name,
             draining: stats.draining,
             precise: stats.precise,
+            hashes_differ: stats.hashes_differ,
             dispatched: stats.dispatched as f64,
             completed: stats.completed as f64,
             failed: stats.failed as f64,

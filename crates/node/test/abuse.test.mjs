@@ -53,13 +53,13 @@ const record = (fields) => fc.record(Object.fromEntries(fields.map((name) => [na
 const CONFIG = Object.keys(new Scheduler().config);
 const ENDPOINT = ['name', 'models', 'labels', 'role', 'kvCapacity', 'blockSize', 'maxInFlight', 'adapterSlots', 'adapterLoadMs', 'prefill', 'eviction'];
 const PICK = ['model', 'adapter', 'cacheSalt', 'priority', 'flow', 'session', 'deadline', 'expectedOutput', 'role', 'labels', 'now'];
-const EVENT = ['kind', 'blocks', 'parent', 'tokens', 'blockSize', 'model', 'adapter', 'cacheSalt'];
+const EVENT = ['kind', 'blocks', 'parent', 'tokens', 'blockSize', 'tier', 'model', 'adapter', 'cacheSalt'];
 
 const some = (...fields) => fc.oneof(any, record(fields));
 const event = fc.oneof(
   some(...EVENT),
   record(EVENT.slice(1)).map((rest) => ({ ...rest, kind: 'stored' })),
-  record(['blocks']).map((rest) => ({ ...rest, kind: 'removed' })),
+  record(['blocks', 'tier']).map((rest) => ({ ...rest, kind: 'removed' })),
 );
 
 const calls = {
@@ -205,6 +205,12 @@ test('a configuration that cannot be is refused by field', () => {
     [{ index: { warmWindowMs: -1 } }, 'index.warmWindowMs'],
     [{ weights: { kv: Infinity } }, 'weights.kv'],
     [{ weights: { evictionOnset: 1 } }, 'weights.evictionOnset'],
+    [{ tiers: { cpu: 1.5 } }, 'tiers.cpu'],
+    [{ tiers: { disk: -0.1 } }, 'tiers.disk'],
+    [{ tiers: { cpu: NaN } }, 'tiers.cpu'],
+    [{ tiers: { gpu: 1 } }, 'tiers.gpu'],
+    [{ index: { bytes: -1 } }, 'index.bytes'],
+    [{ index: { entries: 9 } }, 'index.entries'],
     [{ prefill: { perToken: -1 } }, 'prefill'],
     [{ kvCapcity: 1 }, 'kvCapcity'],
     [{ weights: { kvv: 1 } }, 'weights.kvv'],
@@ -248,6 +254,15 @@ test('misspelt options and values of the wrong type are refused by name', () => 
     [() => scheduler.handleKvEvent(ids[0], {}), `event.kind must be 'stored', 'removed' or 'cleared', got undefined`],
     [() => scheduler.handleKvEvent(ids[0], { kind: 'cleared', block_size: 16 }), 'event.block_size is not a known field'],
     [() => scheduler.handleAdapters(ids[0], { slots: 4 }), 'adapters.active must be an array of strings, got undefined'],
+    [
+      () => scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [1n], blockSize: 16, tier: 'tape' }),
+      `event.tier must be 'gpu' or 'cpu' or 'disk', got "tape"`,
+    ],
+    [
+      () => scheduler.handleKvEvent(ids[0], { kind: 'removed', blocks: [1n], tier: 'GPU' }),
+      `event.tier must be 'gpu' or 'cpu' or 'disk', got "GPU"`,
+    ],
+    [() => scheduler.handleKvEvent(ids[0], { kind: 'removed', blocks: [1n], tier: 1 }), 'event.tier must be a string, got 1'],
     [() => scheduler.handleKvEvent(ids[0], { kind: 'removed', blocks: [1] }), 'event.blocks[0] must be a bigint, got 1'],
   ]) {
     assert.throws(call, { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE', message });
@@ -310,7 +325,7 @@ test('limits that no machine has are only numbers', () => {
     maxPromptBlocks: most,
     maxModels: most,
     alternatives: most,
-    index: { entries: most },
+    index: { bytes: most },
   });
   assert.equal(scheduler.pick('x').alternatives.length, 1);
 });

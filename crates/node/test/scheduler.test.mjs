@@ -87,6 +87,23 @@ test('ready hashes are used as they are, up to the last of their 64 bits', () =>
   assert.equal(scheduler.explain({ blocks: [7n, 8n, 0n], blockSize: 16, tokens: 50 }).bestCachedTokens, 48);
 });
 
+test('blocks live in tiers, and leave one at a time', () => {
+  const { scheduler, ids } = pool();
+  const blocks = [1n, 2n, 3n];
+  scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks, blockSize: 16 });
+  assert.ok(scheduler.stats().indexBytes > 0);
+  scheduler.handleKvEvent(ids[1], { kind: 'stored', blocks, blockSize: 16, tier: 'cpu' });
+  scheduler.handleKvEvent(ids[1], { kind: 'removed', blocks });
+  const [near, host] = scheduler.explain({ blocks, blockSize: 16, tokens: 49 }).candidates;
+  assert.deepEqual([near.name, near.cachedTokens, host.name, host.cachedTokens], ['a', 48, 'b', 48]);
+  // A fifth of 48 tokens at 23 us, for which a second of prefill is two.
+  assert.ok(Math.abs(host.cost - near.cost - 2 * 48 * (1 - scheduler.config.tiers.cpu) * 23e-6) < 1e-12);
+  scheduler.handleKvEvent(ids[1], { kind: 'removed', blocks, tier: 'cpu' });
+  assert.deepEqual(scheduler.stats().endpoints.map(({ storedTokens }) => storedTokens), [48, 0]);
+  scheduler.handleKvEvent(ids[1], { kind: 'stored', blocks: [7n], blockSize: 16, tier: 'disk' });
+  assert.ok(scheduler.stats().endpoints.every(({ hashesDiffer }) => hashesDiffer === false));
+});
+
 test('labels, roles, models and deadlines keep requests away', () => {
   const { scheduler, ids } = pool([
     { name: 'a', models: ['m'], labels: { zone: 'x' } },
@@ -110,13 +127,15 @@ test('the configuration and the endpoints come back as they were given', () => {
     holdOffMs: 12.5,
     index: { warmWindowMs: 1 },
     weights: { kv: 3, decodeCap: 1.5 },
+    tiers: { cpu: 0 },
     prefill: { perToken: 1e-5 },
     learnSpeed: false,
   });
   assert.equal(config.seed, seed);
   assert.equal(config.holdOffMs, 12.5);
   assert.equal(config.index.warmWindowMs, 1);
-  assert.equal(config.index.entries, 16_777_216);
+  assert.equal(config.index.bytes, 2 ** 30);
+  assert.deepEqual(config.tiers, { cpu: 0, disk: 0.5 });
   assert.deepEqual([config.weights.kv, config.weights.decodeCap, config.weights.queue], [3, 1.5, 1]);
   assert.deepEqual([config.prefill.perToken, config.prefill.perPair], [1e-5, 1.33e-9]);
   assert.equal(config.learnSpeed, false);
@@ -147,7 +166,7 @@ test('the defaults that the types promise are the defaults', () => {
   const types = readFileSync(new URL('../native/index.d.ts', import.meta.url), 'utf8');
   const { config } = new Scheduler();
   // The price of a second of prefill is a number; what a prompt costs is an object of the same name.
-  const groups = [config.index, config.prefill, config.weights, config, { blockSize: 16 }];
+  const groups = [config.index, config.prefill, config.weights, config.tiers, config, { blockSize: 16 }];
   const said = [...types.matchAll(/([\d.,]*\d(?:e-\d+)?)(?:, an 8B model on one H100,)?\sunless\stold\.[\s*/]*(\w+)\?:/g)];
   for (const [, value, name] of said) {
     const number = Number(value.replaceAll(',', ''));
@@ -214,7 +233,8 @@ test('errors keep their kind, their code and their message', () => {
       'unknown parent block 0000000000000005: events were lost, replay them',
     ],
     [() => new Scheduler({ kvLimit: 2 }), ConfigError, 'config', 'kvLimit must lie in (0, 1]'],
-    [() => new Scheduler({ index: { entries: 0 } }), ConfigError, 'config', 'index.entries must not be zero'],
+    [() => new Scheduler({ index: { bytes: 0 } }), ConfigError, 'config', 'index.bytes must not be zero'],
+    [() => new Scheduler({ tiers: { cpu: 1.5 } }), ConfigError, 'config', 'tiers.cpu must lie in [0, 1]'],
   ];
   for (const [call, kind, code, message] of cases) {
     assert.throws(call, (error) => {

@@ -30,6 +30,7 @@ test('the generated types are those of the addon that was built', () => {
     IndexLimits: scheduler.config.index,
     PrefillCost: scheduler.config.prefill,
     CostWeights: scheduler.config.weights,
+    TierWeights: scheduler.config.tiers,
     Explanation: explanation,
     Candidate: explanation.candidates[0],
     Terms: explanation.candidates[0].terms,

@@ -2,16 +2,16 @@
 
 use std::num::NonZeroU32;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use slotwise::{EngineHash, KvEvent, StoredBlocks};
+use slotwise::{EngineHash, KvEvent, RemovedBlocks, StoredBlocks, Tier};
 
 use crate::prompt::integers;
 
 /// What an engine said, copied out of Python.
 pub(crate) enum Event {
     Stored(Box<Stored>),
-    Removed(Vec<EngineHash>),
+    Removed { blocks: Vec<EngineHash>, tier: Tier },
     Cleared,
 }
 
@@ -20,6 +20,7 @@ pub(crate) struct Stored {
     block_size: NonZeroU32,
     parent: Option<u64>,
     tokens: Option<Vec<u32>>,
+    tier: Tier,
     model: Option<String>,
     adapter: Option<String>,
     cache_salt: Option<String>,
@@ -30,7 +31,7 @@ impl Event {
         let kind = event.getattr("kind").and_then(|kind| kind.extract::<String>());
         match kind.as_deref() {
             Ok("stored") => Ok(Self::Stored(Box::new(Stored::read(event)?))),
-            Ok("removed") => Ok(Self::Removed(hashes(event)?)),
+            Ok("removed") => Ok(Self::Removed { blocks: hashes(event)?, tier: tier(event)? }),
             Ok("cleared") => Ok(Self::Cleared),
             _ => Err(PyTypeError::new_err(format!(
                 "event must be BlocksStored, BlocksRemoved or BlocksCleared, not {}",
@@ -43,7 +44,7 @@ impl Event {
     pub(crate) fn blocks(&self) -> usize {
         match self {
             Self::Stored(stored) => stored.blocks.len(),
-            Self::Removed(blocks) => blocks.len(),
+            Self::Removed { blocks, .. } => blocks.len(),
             Self::Cleared => usize::MAX,
         }
     }
@@ -52,7 +53,7 @@ impl Event {
     pub(crate) fn with<T>(&self, tell: impl FnOnce(KvEvent<'_>) -> T) -> T {
         match self {
             Self::Stored(stored) => {
-                let mut event = StoredBlocks::new(&stored.blocks, stored.block_size);
+                let mut event = StoredBlocks::new(&stored.blocks, stored.block_size).tier(stored.tier);
                 event.parent = stored.parent.map(EngineHash);
                 event.tokens = stored.tokens.as_deref();
                 event.model = stored.model.as_deref();
@@ -60,7 +61,7 @@ impl Event {
                 event.cache_salt = stored.cache_salt.as_deref();
                 tell(KvEvent::Stored(event))
             }
-            Self::Removed(blocks) => tell(KvEvent::Removed(blocks)),
+            Self::Removed { blocks, tier } => tell(KvEvent::Removed(RemovedBlocks::new(blocks).tier(*tier))),
             Self::Cleared => tell(KvEvent::Cleared),
         }
     }
@@ -75,6 +76,7 @@ impl Stored {
             block_size: event.getattr("block_size")?.extract()?,
             parent: event.getattr("parent")?.extract()?,
             tokens,
+            tier: tier(event)?,
             model: event.getattr("model")?.extract()?,
             adapter: event.getattr("adapter")?.extract()?,
             cache_salt: event.getattr("cache_salt")?.extract()?,
@@ -85,4 +87,17 @@ impl Stored {
 fn hashes(event: &Bound<'_, PyAny>) -> PyResult<Vec<EngineHash>> {
     let names = integers::<u64>(&event.getattr("blocks")?, "block hash")?;
     Ok(names.into_iter().map(EngineHash).collect())
+}
+
+fn tier(event: &Bound<'_, PyAny>) -> PyResult<Tier> {
+    let tier = event.getattr("tier")?;
+    match tier.extract() {
+        Ok("gpu") => Ok(Tier::Gpu),
+        Ok("cpu") => Ok(Tier::Cpu),
+        Ok("disk") => Ok(Tier::Disk),
+        _ => {
+            let message = format!("tier must be 'gpu', 'cpu' or 'disk', not {}", tier.repr()?);
+            Err(PyValueError::new_err(message))
+        }
+    }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
     AdapterState, BlockHash, Config, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load,
-    Priority, Prompt, RemovedBlocks, Request, RequestId, Role, Scheduler, StoredBlocks, Usage,
+    Priority, Prompt, RemovedBlocks, Request, RequestId, Role, Scheduler, StoredBlocks, Tier, Usage,
 };
 
 /// One file.
@@ -82,11 +82,17 @@ enum AskedEvent {
         parent: Option<u64>,
         tokens: Option<Vec<(u32, u32)>>,
         block_size: NonZeroU32,
+        #[serde(default)]
+        tier: Tier,
         model: Option<String>,
         adapter: Option<String>,
         cache_salt: Option<String>,
     },
-    Removed(Vec<u64>),
+    Removed {
+        blocks: Vec<u64>,
+        #[serde(default)]
+        tier: Tier,
+    },
     Cleared,
 }
 
@@ -263,9 +269,9 @@ fn handle_kv_event(
 ) -> Result<(), slotwise::KvEventError> {
     let names = |blocks: &[u64]| blocks.iter().map(|name| EngineHash(*name)).collect::<Vec<_>>();
     match event {
-        AskedEvent::Stored { blocks, parent, tokens, block_size, model, adapter, cache_salt } => {
+        AskedEvent::Stored { blocks, parent, tokens, block_size, tier, model, adapter, cache_salt } => {
             let (blocks, tokens) = (names(blocks), tokens.as_deref().map(ids));
-            let mut stored = StoredBlocks::new(&blocks, *block_size);
+            let mut stored = StoredBlocks::new(&blocks, *block_size).tier(*tier);
             stored.parent = parent.map(EngineHash);
             stored.tokens = tokens.as_deref();
             stored.model = model.as_deref();
@@ -273,8 +279,10 @@ fn handle_kv_event(
             stored.cache_salt = cache_salt.as_deref();
             scheduler.handle_kv_event(now, id, KvEvent::Stored(stored))
         }
-        AskedEvent::Removed(blocks) => {
-            scheduler.handle_kv_event(now, id, KvEvent::Removed(RemovedBlocks::new(&names(blocks))))
+        AskedEvent::Removed { blocks, tier } => {
+            let blocks = names(blocks);
+            let removed = RemovedBlocks::new(&blocks).tier(*tier);
+            scheduler.handle_kv_event(now, id, KvEvent::Removed(removed))
         }
         AskedEvent::Cleared => scheduler.handle_kv_event(now, id, KvEvent::Cleared),
     }

@@ -158,15 +158,16 @@ function event(said) {
   }
   const [[kind, inner]] = Object.entries(said);
   if (kind === 'removed') {
-    return { kind, blocks: inner.map(exact) };
+    return { kind, blocks: inner.blocks.map(exact), tier: inner.tier };
   }
-  const { blocks, parent, tokens, block_size, model, adapter, cache_salt } = inner;
+  const { blocks, parent, tokens, block_size, tier, model, adapter, cache_salt } = inner;
   return {
     kind,
     blocks: BigUint64Array.from(blocks, exact),
     parent: parent === undefined ? undefined : exact(parent),
     tokens: tokens === undefined ? undefined : ids(tokens),
     blockSize: block_size,
+    tier,
     model,
     adapter,
     cacheSalt: cache_salt,

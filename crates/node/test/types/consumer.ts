@@ -19,9 +19,10 @@ import {
   type Role,
   type Scorer,
   type Stats,
+  type Tier,
 } from 'slotwise';
 
-const config: Config = { seed: 7n, weights: { kv: 3 }, holdOffMs: 500 };
+const config: Config = { seed: 7n, weights: { kv: 3 }, tiers: { cpu: 0.9 }, holdOffMs: 500 };
 const scorer: Scorer = ({ cost, names }: Candidates) => cost.map((seconds, at) => (names[at] === 'a' ? 0 : seconds));
 const scheduler = new Scheduler(config, { scorer, now: () => performance.now() });
 
@@ -68,13 +69,16 @@ export async function* chunks(lease: Lease, source: AsyncIterable<string>): Asyn
 const event: KvEvent = { kind: 'stored', blocks: BigUint64Array.of(1n), tokens: Uint32Array.of(1), blockSize: 1 };
 scheduler.handleKvEvent(id, event);
 scheduler.handleKvEvent(id, { kind: 'removed', blocks: [1n] });
+const tier: Tier = 'cpu';
+scheduler.handleKvEvent(id, { kind: 'removed', blocks: [1n], tier });
 const explanation: Explanation = scheduler.explain('x');
 const stats: Stats = scheduler.stats();
 const saturated: number = stats.rejected.saturated ?? 0;
 const failure: Failure = 'timeout';
 const role: Role = 'prefill';
-const entries: number = scheduler.config.index.entries;
-export const all = [explanation, saturated, failure, role, entries];
+const bytes: number = scheduler.config.index.bytes;
+const differs: boolean | undefined = stats.endpoints[0]?.hashesDiffer;
+export const all = [explanation, saturated, failure, role, bytes, differs];
 
 // @ts-expect-error misspelt
 scheduler.pick('x', { modle: 'm' });
@@ -88,5 +92,7 @@ scheduler.handleLoad(id, 'busy');
 scheduler.pick(new Float64Array(2));
 // @ts-expect-error a stored event has a block size
 scheduler.handleKvEvent(id, { kind: 'stored', blocks: [1n] });
+// @ts-expect-error not a tier
+scheduler.handleKvEvent(id, { kind: 'removed', blocks: [1n], tier: 'tape' });
 // @ts-expect-error nobody constructs a lease
 new Lease();

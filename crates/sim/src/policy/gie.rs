@@ -143,7 +143,6 @@ pub(super) enum Index {
 /// The approximate prefix index.
 struct Prefixes {
     view: CacheView,
-    replicas: usize,
     block_tokens: u32,
 }
 
@@ -159,7 +158,7 @@ impl Prefixes {
             Index::Reference => CacheView::new(fleet, believed, EvictionOrder::HeadFirst),
             Index::Exact => CacheView::exact(fleet),
         };
-        Self { view, replicas: fleet.replicas, block_tokens: fleet.block_tokens }
+        Self { view, block_tokens: fleet.block_tokens }
     }
 
     /// The share of the prompt's 64-token blocks that each replica is thought to have.
