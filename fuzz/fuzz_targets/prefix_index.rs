@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn op(data: &mut Unstructured<'_>) -> Result<Op> {
     let slot = data.int_in_range(0..=ENDPOINTS - 1)?;
-    Ok(match data.int_in_range(0..=19)? {
+    Ok(match data.int_in_range(0..=20)? {
         0 => Op::Join(slot, cache(data)?),
         1 => Op::Resize(slot, cache(data)?),
         2 => Op::Leave(slot),
@@ -43,6 +43,7 @@ fn op(data: &mut Unstructured<'_>) -> Result<Op> {
         11 => Op::ExpectConfirmation(slot, path(data)?, data.int_in_range(0..=2)?),
         12..=15 => Op::Store(slot, path(data)?, data.int_in_range(0..=7)?, data.int_in_range(0..=2)?, tier(data)?),
         16..=18 => Op::Remove(slot, path(data)?, data.int_in_range(0..=11)?, data.int_in_range(0..=2)?, tier(data)?),
+        19 => Op::Revive,
         _ => Op::Wait(Duration::from_millis(data.int_in_range(0..=40_000)?)),
     })
 }

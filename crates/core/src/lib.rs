@@ -96,7 +96,9 @@ pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};
 pub use prefill::PrefillCost;
-pub use prefix::{BlockHash, EngineHash, KvEvent, KvEventError, RemovedBlocks, StoredBlocks, Tier};
+pub use prefix::{
+    BlockHash, EngineHash, KvEvent, KvEventError, RemovedBlocks, SnapshotError, StoredBlocks, Tier,
+};
 pub use profile::{CostWeights, Terms, TierWeights};
 pub use request::{Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;

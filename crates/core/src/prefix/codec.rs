@@ -52,10 +52,16 @@ impl fmt::Display for SnapshotError {
             Self::Version(version) => {
                 write!(f, "the snapshot has format {version}, this version reads {VERSION}: begin without it")
             }
-            Self::Seed => f.write_str("the snapshot was taken under another seed: use the same, or begin without it"),
-            Self::Damaged(at) => write!(f, "the snapshot is damaged at byte {at}, or before: begin without it"),
+            Self::Seed => {
+                f.write_str("the snapshot was taken under another seed: use the same, or begin without it")
+            }
+            Self::Damaged(at) => {
+                write!(f, "the snapshot is damaged at byte {at}, or before: begin without it")
+            }
             Self::TooLarge => f.write_str("the snapshot needs more memory than index.bytes allows: raise it"),
-            Self::Busy => f.write_str("the scheduler has dispatched requests already: restore before the first"),
+            Self::Busy => {
+                f.write_str("the scheduler has dispatched requests already: restore before the first")
+            }
         }
     }
 }
@@ -216,6 +222,21 @@ impl<'a> Reader<'a> {
         let taken = rest.get(..length).ok_or_else(|| self.damaged())?;
         self.at += length;
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// A snapshot whose body has been changed, with a checksum that fits.
+    pub(crate) fn sealed_again(snapshot: Vec<u8>, kind: Kind, keyed: Keyed) -> Vec<u8> {
+        Self(snapshot).seal(kind, keyed)
+    }
+}
+
+#[cfg(test)]
+impl Reader<'_> {
+    pub(crate) fn body(snapshot: &[u8]) -> &[u8] {
+        &snapshot[HEADER..]
     }
 }
 

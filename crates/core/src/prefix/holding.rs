@@ -502,6 +502,7 @@ impl Holding {
             let bucket = self.account.warm.aged(now, u64::from(age)).filter(|_| same_width && age != COLD);
             let state = State { assumed, used, copies, tokens, computed, bucket };
             reader.require(state.is_held() && assumed.is_none_or(|number| number <= self.uses))?;
+            reader.require(tokens <= MAX_BLOCK_TOKENS)?;
             self.account.change(to - from, None, Some(state), false);
             match held.stretches.last_mut() {
                 Some(stretch) if stretch.1 == from => stretch.1 = to,
@@ -706,5 +707,7 @@ const SPARE: usize = 64;
 const SPAN_BYTES: usize = 4 + 4 + 8 + 8 + 6 + 4 + 1 + 1;
 /// What a turn takes in a snapshot.
 const TURN_BYTES: usize = 8 + 4 + 1;
+/// No engine has blocks as long as this; of shorter ones, no sum of tokens overflows.
+const MAX_BLOCK_TOKENS: u32 = 1 << 24;
 /// The age of what is not warm.
 const COLD: u8 = u8::MAX;

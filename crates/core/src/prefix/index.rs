@@ -72,7 +72,10 @@ pub(super) struct Member {
 impl PrefixIndex {
     /// An empty index. The seed keys its table against chosen collisions.
     pub fn new(seed: u64, limits: IndexLimits) -> Self {
-        let keyed = Keyed::new(seed);
+        Self::with_key(Keyed::new(seed), limits)
+    }
+
+    fn with_key(keyed: Keyed, limits: IndexLimits) -> Self {
         Self {
             runs: Runs::new(keyed),
             endpoints: Vec::new(),
@@ -270,6 +273,21 @@ impl PrefixIndex {
     /// Whether nobody holds anything.
     pub const fn is_empty(&self) -> bool {
         self.pairs == 0
+    }
+
+    /// Whether there is an endpoint at this slot.
+    pub(crate) fn is_member(&self, slot: u32) -> bool {
+        self.member(slot).is_some()
+    }
+
+    /// An index like this one in which nobody is.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::with_key(self.keyed, self.limits.clone())
+    }
+
+    /// The key of its tables, which stands for the seed.
+    pub(crate) const fn keyed(&self) -> Keyed {
+        self.keyed
     }
 
     pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {

@@ -187,7 +187,8 @@ impl Names {
         let is_own = reader.u8()? != 0;
         let mut own = HashMap::with_hasher(keyed);
         for _ in 0..reader.count(8 + ADDRESS_BYTES + 1)? {
-            let (name, address, tiers) = (EngineHash(reader.u64()?), load_address(reader)?, Tiers(reader.u8()?));
+            let (name, address, tiers) =
+                (EngineHash(reader.u64()?), load_address(reader)?, Tiers(reader.u8()?));
             reader.require(!tiers.is_empty() && tiers.iter().fold(tiers, Tiers::without).is_empty())?;
             reader.require(own.insert(name, Named { address, tiers }).is_none())?;
         }

@@ -4,7 +4,7 @@
 //! not: tables, parts, sums. A snapshot is read into an index of its own that takes the old one's place at the end, so what goes
 //! wrong on the way changes nothing.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -79,8 +79,10 @@ impl PrefixIndex {
             writer.u8(cache.order as u8);
             holding.save(writer, now);
         }
-        writer.count(self.unconfirmed.len());
-        for Unconfirmed { due, slot, joined, stamp, chain } in &self.unconfirmed {
+        let is_there = |late: &&Unconfirmed| self.member(late.slot).is_some_and(|m| m.joined == late.joined);
+        let unconfirmed = || self.unconfirmed.iter().filter(is_there);
+        writer.count(unconfirmed().count());
+        for Unconfirmed { due, slot, joined, stamp, chain } in unconfirmed() {
             let left = u64::try_from(due.saturating_since(now).as_micros()).unwrap_or(u64::MAX);
             writer.u64(left);
             writer.u32(*slot);
@@ -101,7 +103,7 @@ impl PrefixIndex {
     ) -> Result<(), SnapshotError> {
         self.runs = Runs::load(reader, self.keyed)?;
         self.joined = reader.u64()?;
-        let mut places = Vec::new();
+        let mut places = BTreeMap::new();
         for _ in 0..reader.count(MEMBER_BYTES)? {
             let (slot, joined, capacity) = (reader.u32()?, reader.u64()?, reader.u32()?);
             let order = eviction_order(reader.u8()?).ok_or_else(|| reader.damaged())?;
@@ -111,7 +113,7 @@ impl PrefixIndex {
             reader.require((place as usize) < self.limits.slots && self.member(place).is_none())?;
             self.runs.settle_all(place, &holding);
             self.enter(place, holding, Cache { capacity, order }, joined);
-            places.push((slot, place));
+            places.insert(slot, place);
         }
         self.unconfirmed = self.load_unconfirmed(reader, now, &places)?;
         self.runs.trim_all();
@@ -122,7 +124,7 @@ impl PrefixIndex {
         &mut self,
         reader: &mut Reader<'_>,
         now: Instant,
-        places: &[(u32, u32)],
+        places: &BTreeMap<u32, u32>,
     ) -> Result<VecDeque<Unconfirmed>, SnapshotError> {
         let mut unconfirmed = VecDeque::new();
         for _ in 0..reader.count(UNCONFIRMED_BYTES)? {
@@ -130,7 +132,7 @@ impl PrefixIndex {
             let (slot, joined, stamp) = (reader.u32()?, reader.u64()?, reader.u64()?);
             let length = reader.count(8)?;
             let chain = reader.column(length, BlockHash)?;
-            if let Some((_, slot)) = places.iter().find(|(before, _)| *before == slot) {
+            if let Some(slot) = places.get(&slot) {
                 self.unconfirmed_bytes += chain.capacity() * size_of::<BlockHash>();
                 unconfirmed.push_back(Unconfirmed { due, slot: *slot, joined, stamp, chain });
             }
@@ -151,3 +153,107 @@ pub(super) const fn eviction_order(number: u8) -> Option<EvictionOrder> {
 const MEMBER_BYTES: usize = 4 + 8 + 4 + 1;
 /// The fewest bytes that an unconfirmed prompt takes.
 const UNCONFIRMED_BYTES: usize = 8 + 4 + 8 + 8 + 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::event::{EngineHash, Tier};
+    use super::super::limits::Use;
+    use super::*;
+
+    const SEED: u64 = 7;
+    const ENDPOINTS: u32 = 4;
+
+    fn used(stamp: u64) -> Use {
+        Use { stamp, block_tokens: 16, now: Instant::from_micros(stamp), computed: true }
+    }
+
+    fn chain(number: u64, length: u64) -> Vec<BlockHash> {
+        // Half of each chain is the same.
+        let hash = |at: u64| BlockHash((if at < length / 2 { 0 } else { number + 1 }) << 32 | at + 1);
+        (0..length).map(hash).collect()
+    }
+
+    fn names(chain: &[BlockHash], dialect: u64) -> Vec<EngineHash> {
+        chain.iter().map(|hash| EngineHash(hash.0 ^ dialect << 60)).collect()
+    }
+
+    /// Assumed and stored, shared and private, whole and with holes, in one dialect and another.
+    fn index() -> PrefixIndex {
+        let mut index = PrefixIndex::new(SEED, IndexLimits::default());
+        for slot in 0..ENDPOINTS {
+            index.join(slot, Cache { capacity: 400, ..Cache::default() }).expect("few");
+        }
+        act(&mut index, 1);
+        index.remove(0, &names(&chain(0, 12), 0)[4..6], Tier::Gpu);
+        index.expect_confirmation(2, chain(3, 8), 3, Instant::ORIGIN);
+        assert!(index.disagrees(1) && !index.disagrees(0));
+        index
+    }
+
+    /// Everything that can be done to an index.
+    fn act(index: &mut PrefixIndex, stamp: u64) {
+        for number in 0..6 {
+            let chain = chain(number, 12);
+            for slot in 0..2 {
+                let names = names(&chain, u64::from(slot));
+                let _ = index.store(slot, None, &names, &chain, Tier::ALL[number as usize % 3], used(stamp));
+                index.remove(slot, &names[10..], Tier::Cpu);
+            }
+            index.assume(2, &chain, used(stamp + number));
+            index.assume(3, &chain[..7], used(stamp + number));
+            index.levels(&chain, |_, endpoints| assert!(!endpoints.is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_restored_index_answers_as_the_first_did() {
+        let index = index();
+        let now = Instant::from_micros(9);
+        let restored = PrefixIndex::restore(SEED, IndexLimits::default(), now, &index.snapshot(now));
+        let restored = restored.expect("whole");
+        assert_eq!((restored.check(), restored.len()), (Ok(()), index.len()));
+        for slot in 0..ENDPOINTS {
+            let about = |index: &PrefixIndex| {
+                (index.tokens(slot), index.warm_tokens(slot, now), index.disagrees(slot))
+            };
+            assert_eq!(about(&index), about(&restored));
+            for number in 0..6 {
+                let chain = chain(number, 12);
+                let depth = index.depth(slot, &chain);
+                assert_eq!(restored.depth(slot, &chain), depth);
+                assert_eq!(restored.tiers(slot, &chain, depth), index.tiers(slot, &chain, depth));
+            }
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_refused() {
+        let mut limits = IndexLimits::default();
+        limits.bytes = 2_000;
+        let snapshot = index().snapshot(Instant::ORIGIN);
+        let refused = PrefixIndex::restore(SEED, limits, Instant::ORIGIN, &snapshot);
+        assert_eq!(refused.err(), Some(SnapshotError::TooLarge));
+    }
+
+    proptest! {
+        /// Whoever can write a checksum can write nonsense: it is refused, or it is an index with nonsense in it.
+        #[test]
+        fn nonsense_with_a_good_checksum_does_no_harm(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+            let mut body = index().snapshot(Instant::ORIGIN);
+            let header = body.len() - Reader::body(&body).len();
+            for (at, byte) in changes {
+                let at = header + at % (body.len() - header);
+                body[at] = byte;
+            }
+            let sealed = Writer::sealed_again(body, Kind::Index, index().keyed);
+            if let Ok(mut index) = PrefixIndex::restore(SEED, IndexLimits::default(), Instant::ORIGIN, &sealed) {
+                act(&mut index, 100);
+                (0..ENDPOINTS).for_each(|slot| index.forget_unused_since(slot, 50));
+                index.expire(Instant::from_micros(u64::MAX));
+                (0..ENDPOINTS).for_each(|slot| index.leave(slot));
+            }
+        }
+    }
+}

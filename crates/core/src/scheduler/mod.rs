@@ -7,6 +7,7 @@
 //! | `glance` | which endpoints need not be looked at closely |
 //! | `life` | what its first token, its end and its failure change |
 //! | `news` | what endpoints, their loads, adapters and KV events change |
+//! | `snapshot` | what a gateway that starts again remembers of caches |
 //! | `explain`, `stats` | nothing: they look |
 
 mod config;
@@ -18,6 +19,7 @@ mod news;
 mod pick;
 mod ranking;
 mod reading;
+mod snapshot;
 mod stats;
 
 use core::time::Duration;

@@ -241,6 +241,6 @@ impl Scheduler {
 }
 
 /// How the endpoint's cache behaves.
-fn cache(slot: &Slot) -> Cache {
+pub(super) fn cache(slot: &Slot) -> Cache {
     Cache { capacity: slot.kv_capacity, order: slot.endpoint.eviction }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, Tier, Use};
+use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SnapshotError, Tier, Use};
 use slotwise::{EvictionOrder, Instant};
 
 /// One change of the index.
@@ -26,6 +26,8 @@ pub(crate) enum Op {
     Store(u32, Path, usize, u64, Tier),
     Remove(u32, Path, usize, u64, Tier),
     Wait(Duration),
+    /// The index is written down, and read again in its place.
+    Revive,
 }
 
 /// A prompt: each step chooses one of a few possible next blocks, so that prompts share prefixes.
@@ -280,6 +282,7 @@ impl Endpoint {
 /// The index and its twin, side by side.
 #[derive(Debug)]
 pub(crate) struct Pair {
+    seed: u64,
     pub(crate) index: PrefixIndex,
     pub(crate) model: Model,
     pub(crate) now: Instant,
@@ -298,6 +301,7 @@ impl Pair {
         limits.warm_window = Duration::from_secs(90);
         limits.bytes = bytes;
         Self {
+            seed,
             index: PrefixIndex::new(seed, limits.clone()),
             model: Model::new(limits),
             now: Instant::ORIGIN,
@@ -410,6 +414,18 @@ impl Pair {
                     names.iter().for_each(|name| endpoint.remove(*name, *tier));
                 }
             }
+            Op::Revive => {
+                let snapshot = index.snapshot(now);
+                let restored = PrefixIndex::restore(self.seed, model.limits.clone(), now, &snapshot);
+                match restored {
+                    Ok(restored) => {
+                        assert!(restored.snapshot(now) == snapshot, "written as it was read");
+                        *index = restored;
+                        model.endpoints.values_mut().for_each(|endpoint| endpoint.lost.clear());
+                    }
+                    Err(error) => assert!(limited && error == SnapshotError::TooLarge, "{error}"),
+                }
+            }
             Op::Wait(length) => {
                 self.now = now + *length;
                 index.expire(self.now);
@@ -470,6 +486,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         3 => (slot(), path(), 0u64..3).prop_map(|(s, p, b)| Op::ExpectConfirmation(s, p, b)),
         16 => (slot(), path(), 0usize..8, dialect(), tier()).prop_map(|(s, p, f, d, t)| Op::Store(s, p, f, d, t)),
         10 => (slot(), path(), 0usize..12, dialect(), tier()).prop_map(|(s, p, f, d, t)| Op::Remove(s, p, f, d, t)),
+        1 => Just(Op::Revive),
         4 => (0u64..40_000).prop_map(|ms| Op::Wait(Duration::from_millis(ms))),
     ]
 }
