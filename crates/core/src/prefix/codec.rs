@@ -8,6 +8,7 @@
 //! damage, not malice; so whoever reads trusts no number before looking at it.
 
 use alloc::vec::Vec;
+use core::array;
 use core::fmt;
 use core::hash::BuildHasher;
 
@@ -110,12 +111,14 @@ impl Writer {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    /// Many numbers at once.
-    pub(crate) fn column<T: Copy>(&mut self, column: &[T], number: impl Fn(T) -> u64) {
+    /// Many items of the same size at once.
+    pub(crate) fn column<T, const N: usize>(&mut self, column: &[T], words: impl Fn(&T) -> [u64; N]) {
         let from = self.0.len();
-        self.0.resize(from + 8 * column.len(), 0);
-        for (place, item) in self.0[from..].chunks_exact_mut(8).zip(column) {
-            place.copy_from_slice(&number(*item).to_le_bytes());
+        self.0.resize(from + 8 * N * column.len(), 0);
+        for (place, item) in self.0[from..].chunks_exact_mut(8 * N).zip(column) {
+            for (place, word) in place.chunks_exact_mut(8).zip(words(item)) {
+                place.copy_from_slice(&word.to_le_bytes());
+            }
         }
     }
 
@@ -194,14 +197,15 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.take(length)?).map_err(|_| self.damaged())
     }
 
-    /// Many numbers at once.
-    pub(crate) fn column<T>(
+    /// Many items of the same size at once.
+    pub(crate) fn column<T, const N: usize>(
         &mut self,
         length: usize,
-        item: impl Fn(u64) -> T,
+        item: impl Fn([u64; N]) -> T,
     ) -> Result<Vec<T>, SnapshotError> {
-        let bytes = length.checked_mul(8).ok_or_else(|| self.damaged())?;
-        Ok(self.take(bytes)?.chunks_exact(8).map(|bytes| item(word(bytes))).collect())
+        let bytes = length.checked_mul(8 * N).ok_or_else(|| self.damaged())?;
+        let items = self.take(bytes)?.chunks_exact(8 * N);
+        Ok(items.map(|bytes| item(array::from_fn(|at| word(&bytes[8 * at..8 * at + 8])))).collect())
     }
 
     /// There is nothing left.
@@ -279,7 +283,7 @@ mod tests {
     fn sealed() -> Vec<u8> {
         let mut writer = Writer::new();
         writer.text("a text");
-        writer.column(&[1_u64, 2, 3], |number| number);
+        writer.column(&[1_u64, 2, 3], |number| [*number]);
         writer.u16(9);
         writer.seal(Kind::Index, KEYED)
     }
@@ -293,7 +297,7 @@ mod tests {
         let bytes = sealed();
         let mut reader = open(&bytes).expect("whole");
         assert_eq!(reader.text(), Ok("a text"));
-        assert_eq!(reader.column(3, |number| number), Ok(alloc::vec![1, 2, 3]));
+        assert_eq!(reader.column(3, |[number]| number), Ok(alloc::vec![1, 2, 3]));
         assert_eq!((reader.u16(), reader.end()), (Ok(9), Ok(())));
         assert_eq!(reader.u8(), Err(SnapshotError::Damaged(bytes.len())));
     }

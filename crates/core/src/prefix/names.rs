@@ -192,8 +192,7 @@ impl Names {
             reader.require(!tiers.is_empty() && tiers.iter().fold(tiers, Tiers::without).is_empty())?;
             reader.require(own.insert(name, Named { address, tiers }).is_none())?;
         }
-        let mut names = Self::default();
-        names.own = is_own.then(|| Box::new(own));
+        let mut names = Self { own: is_own.then(|| Box::new(own)), removed: VecDeque::new() };
         let removed = reader.count(8 + 8 + ADDRESS_BYTES + 1 + 8)?;
         reader.require(removed <= REMOVED)?;
         for _ in 0..removed {

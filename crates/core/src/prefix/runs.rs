@@ -206,7 +206,7 @@ impl Runs {
 
     /// The run that begins with this block.
     pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
-        self.heads.get(hash.0, |at| self.slab[at.run as usize].first == hash)
+        self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run as usize].begins_with(hash))
     }
 
     /// The block that the engines that agree call so.
@@ -235,7 +235,7 @@ impl Runs {
         let run = behind.map_or_else(|| self.begin_run(chain[at]), |before| before.run);
         let (slab, heads) = (&self.slab, &self.heads);
         let is_head =
-            |hash: &BlockHash| heads.get(hash.0, |at| slab[at.run as usize].first == *hash).is_some();
+            |hash: &BlockHash| heads.get(hash.0, |at| slab[at.run as usize].begins_with(*hash)).is_some();
         let from = slab[run as usize].blocks.len();
         // The first is known to be nowhere; others may be, where what came before them was lost.
         let most = (chain.len() - at).min(MAX_RUN - from);
@@ -306,50 +306,40 @@ impl Runs {
 
     /// Writes the blocks and their names; who holds them follows from the holdings.
     pub(super) fn save(&self, writer: &mut Writer) {
+        self.heads.save(writer);
+        self.names.save(writer);
         writer.count(self.slab.len());
         for run in &self.slab {
             writer.u32(run.blocks.len() as u32);
             writer.u8(u8::from(!run.names.is_empty()));
-            writer.column(&run.blocks, |hash| hash.0);
-            writer.column(&run.names, |name| name.0);
+            writer.column(&run.blocks, |hash| [hash.0]);
+            writer.column(&run.names, |name| [name.0]);
         }
     }
 
     /// Reads runs that nobody holds yet: whoever does must be settled next, and then the rest [trimmed](Self::trim_all).
     pub(super) fn load(reader: &mut Reader<'_>, keyed: Keyed) -> Result<Self, SnapshotError> {
         let mut runs = Self::new(keyed);
+        runs.heads.load(reader)?;
+        runs.names.load(reader)?;
         let count = reader.count(RUN_BYTES)?;
+        let in_slab = |table: &Table| table.iter().all(|address| (address.run as usize) < count);
+        reader.require(in_slab(&runs.heads) && in_slab(&runs.names))?;
         runs.slab.reserve_exact(count);
         for id in 0..count as RunId {
             let (length, named) = (reader.u32()? as usize, reader.u8()? != 0);
             reader.require(length <= MAX_RUN && (length > 0 || !named))?;
             let mut run = Run::new();
-            run.blocks = reader.column(length, BlockHash)?;
-            run.names = reader.column(if named { length } else { 0 }, EngineHash)?;
+            run.blocks = reader.column(length, |[hash]| BlockHash(hash))?;
+            run.names = reader.column(if named { length } else { 0 }, |[name]| EngineHash(name))?;
             match (run.blocks.first(), run.blocks.last()) {
-                (Some(first), Some(last)) => {
-                    (run.first, run.last) = (*first, *last);
-                    reader.require(runs.head(run.first).is_none())?;
-                    runs.heads.insert(run.first.0, Address { run: id, offset: 0 });
-                }
+                (Some(first), Some(last)) => (run.first, run.last) = (*first, *last),
                 _ => runs.free.push(id),
             }
-            runs.touch(&run.names);
             runs.allocated += run.allocated();
             runs.slab.push(run);
-            reader.require(runs.list_names(id))?;
         }
         Ok(runs)
-    }
-
-    /// Writes the names of a run into the dictionary: whether each means one block.
-    fn list_names(&mut self, run: RunId) -> bool {
-        let Self { slab, names, .. } = self;
-        let column = slab[run as usize].names.iter().zip(0..);
-        column.filter(|(name, _)| **name != ANONYMOUS).all(|(name, offset)| {
-            let is = |at: Address| slab[at.run as usize].names.get(at.offset as usize) == Some(name);
-            names.get_or_insert(name.0, Address { run, offset }, is).is_none()
-        })
     }
 
     /// The endpoint holds this, and held nothing before.
@@ -500,6 +490,10 @@ impl Run {
     fn new() -> Self {
         let (parts, blocks, names) = (SmallVec::new(), Vec::new(), Vec::new());
         Self { first: BlockHash(0), last: BlockHash(0), parts, blocks, names, sets: 0 }
+    }
+
+    fn begins_with(&self, hash: BlockHash) -> bool {
+        self.first == hash && !self.blocks.is_empty()
     }
 
     /// The end of what anybody holds.

@@ -1,7 +1,7 @@
 //! What an index knows, as bytes: for a gateway that starts again and need not learn everything anew.
 //!
-//! Written are the runs' columns and, for each endpoint, its spans, its turns to be given up and its names. What follows from them is
-//! not: tables, parts, sums. A snapshot is read into an index of its own that takes the old one's place at the end, so what goes
+//! Written are the runs' columns, the tables that find them, and for each endpoint its spans, its turns to be given up and its names.
+//! What follows from them at little cost is not: who holds which part, and all sums. A snapshot is read into an index of its own that takes the old one's place at the end, so what goes
 //! wrong on the way changes nothing.
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -89,7 +89,7 @@ impl PrefixIndex {
             writer.u64(*joined);
             writer.u64(*stamp);
             writer.count(chain.len());
-            writer.column(chain, |hash| hash.0);
+            writer.column(chain, |hash| [hash.0]);
         }
     }
 
@@ -131,7 +131,7 @@ impl PrefixIndex {
             let due = now + Duration::from_micros(reader.u64()?);
             let (slot, joined, stamp) = (reader.u32()?, reader.u64()?, reader.u64()?);
             let length = reader.count(8)?;
-            let chain = reader.column(length, BlockHash)?;
+            let chain = reader.column(length, |[hash]| BlockHash(hash))?;
             if let Some(slot) = places.get(&slot) {
                 self.unconfirmed_bytes += chain.capacity() * size_of::<BlockHash>();
                 unconfirmed.push_back(Unconfirmed { due, slot: *slot, joined, stamp, chain });
@@ -171,7 +171,7 @@ mod tests {
 
     fn chain(number: u64, length: u64) -> Vec<BlockHash> {
         // Half of each chain is the same.
-        let hash = |at: u64| BlockHash((if at < length / 2 { 0 } else { number + 1 }) << 32 | at + 1);
+        let hash = |at: u64| BlockHash(((if at < length / 2 { 0 } else { number + 1 }) << 32) + at + 1);
         (0..length).map(hash).collect()
     }
 
@@ -230,8 +230,7 @@ mod tests {
 
     #[test]
     fn what_there_is_no_room_for_is_refused() {
-        let mut limits = IndexLimits::default();
-        limits.bytes = 2_000;
+        let limits = IndexLimits { bytes: 2_000, ..IndexLimits::default() };
         let snapshot = index().snapshot(Instant::ORIGIN);
         let refused = PrefixIndex::restore(SEED, limits, Instant::ORIGIN, &snapshot);
         assert_eq!(refused.err(), Some(SnapshotError::TooLarge));

@@ -16,9 +16,11 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::hash::BuildHasher;
-use core::{hint, mem};
+use core::{array, hint, mem};
 
+use super::codec::{Reader, SnapshotError, Writer};
 use super::keyed::Keyed;
 use super::runs::RunId;
 use crate::rng::Rng;
@@ -147,9 +149,36 @@ impl Table {
         self.len
     }
 
+    /// Writes it as it is: another table under the same secret finds everything where it was.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.count(self.segments.len());
+        for segment in &self.segments {
+            writer.count(segment.lines.len());
+            writer.column(&segment.lines, Line::words);
+        }
+    }
+
+    /// Reads what was written into an empty table. Whether the addresses mean anything is for the caller to see.
+    pub(super) fn load(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let segments = reader.count(8)?;
+        reader.require(segments == 0 || segments == SEGMENTS)?;
+        let mut loaded = Vec::with_capacity(segments);
+        for _ in 0..segments {
+            let lines = reader.count(size_of::<Line>())?;
+            let lines: Box<[Line]> = reader.column(lines, Line::of_words)?.into();
+            reader.require(lines.iter().all(|line| line.len() <= SLOTS))?;
+            let len = lines.iter().map(Line::len).sum();
+            reader.require(len <= most(lines.len()))?;
+            self.lines += lines.len();
+            self.len += len;
+            loaded.push(Segment { lines, len });
+        }
+        self.segments = loaded.into();
+        Ok(())
+    }
+
     /// The addresses, in no order that means anything.
-    #[cfg(test)]
-    fn iter(&self) -> impl Iterator<Item = Address> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Address> + '_ {
         let lines = self.segments.iter().flat_map(|segment| &segment.lines);
         lines.flat_map(|line| line.entries().map(|(_, address)| address))
     }
@@ -302,8 +331,35 @@ impl Line {
 
     #[inline]
     const fn unpass(&mut self) {
-        if self.counts >> 8 != MAX_PASSED {
+        if self.counts >> 8 != MAX_PASSED && self.is_passed() {
             self.counts -= 1 << 8;
+        }
+    }
+
+    fn words(&self) -> [u64; 8] {
+        let two = |numbers: [u32; SLOTS], at: usize| {
+            u64::from(numbers[2 * at]) | u64::from(numbers[2 * at + 1]) << 32
+        };
+        let offsets = |from: usize| {
+            (from..SLOTS).take(4).rev().fold(0, |word, at| word << 16 | u64::from(self.offsets[at]))
+        };
+        let mut words = [0; 8];
+        for at in 0..SLOTS / 2 {
+            (words[at], words[3 + at]) = (two(self.tags, at), two(self.runs, at));
+        }
+        (words[6], words[7]) = (u64::from(self.counts) | offsets(4) << 32, offsets(0));
+        words
+    }
+
+    fn of_words(words: [u64; 8]) -> Self {
+        let half = |at: usize| (words[at / 2] >> (at % 2 * 32)) as u32;
+        let offset =
+            |at: usize| if at < 4 { words[7] >> (16 * at) } else { words[6] >> (32 + 16 * (at - 4)) };
+        Self {
+            tags: array::from_fn(half),
+            runs: array::from_fn(|at| half(SLOTS + at)),
+            counts: words[6] as u32,
+            offsets: array::from_fn(|at| offset(at) as u16),
         }
     }
 
@@ -376,7 +432,6 @@ const MAX_PASSED: u32 = (1 << 24) - 1;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::vec::Vec;
 
     use proptest::prelude::*;
 
@@ -484,6 +539,19 @@ mod tests {
         assert!(table.remove(key(3, 7, 4), at(4, 1)));
         assert_eq!(table.get(key(3, 7, 4), |other| other.run == 4), None);
         assert_eq!(table.len(), 8);
+    }
+
+    #[test]
+    fn lines_are_written_as_they_are_read() {
+        let offsets = [1, 2, 3, 4, 5, 6];
+        let line = Line {
+            tags: [7, 8, 9, 10, 11, 12],
+            runs: [13, 14, 15, 16, 17, 18],
+            counts: 19 << 8 | 6,
+            offsets,
+        };
+        assert!(Line::of_words(line.words()).entries().eq(line.entries()));
+        assert_eq!(Line::of_words(line.words()).counts, line.counts);
     }
 
     #[test]
