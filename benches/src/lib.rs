@@ -1,6 +1,11 @@
 //! Seeded workloads for the benchmarks: pools that have seen traffic, and prompts that share prefixes as chats do.
 
-use slotwise::{Endpoint, Instant, Request, RequestId, Rng, Scheduler, Usage};
+use std::num::NonZeroU32;
+
+use slotwise::{
+    Endpoint, EndpointId, EngineHash, Instant, KvEvent, Request, RequestId, Rng, Scheduler, StoredBlocks,
+    Usage,
+};
 
 /// A prompt in both forms.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ fn random(rng: &mut Rng, bytes: usize, tokens: usize) -> Prompt {
 pub struct Gateway {
     scheduler: Scheduler,
     now: u64,
+    /// Between two requests: each endpoint has one a second, or the pool a thousand.
+    step: u64,
     in_flight: std::collections::VecDeque<RequestId>,
     depth: usize,
 }
@@ -46,21 +53,41 @@ pub struct Gateway {
 impl Gateway {
     /// `endpoints` endpoints that have served `prompts` in the form that `ask` gives them.
     pub fn new(endpoints: usize, prompts: &[Prompt], ask: fn(&Prompt) -> Request<'_>) -> Self {
-        let mut scheduler = Scheduler::default();
-        for number in 0..endpoints {
-            let endpoint = Endpoint::new(format!("http://10.0.{}.{}:8000", number / 256, number % 256));
-            scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");
-        }
-        let mut gateway = Self { scheduler, now: 0, in_flight: Default::default(), depth: 4 * endpoints };
+        let mut gateway = Self::idle(endpoints);
+        gateway.depth = 4 * endpoints;
         for prompt in prompts {
             gateway.serve(&ask(prompt));
         }
         gateway
     }
 
+    /// `endpoints` endpoints on which no request stays.
+    pub fn idle(endpoints: usize) -> Self {
+        let mut scheduler = Scheduler::default();
+        for number in 0..endpoints {
+            let endpoint = Endpoint::new(format!("http://10.0.{}.{}:8000", number / 256, number % 256));
+            scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");
+        }
+        let step = (1_000_000 / endpoints as u64).clamp(1, 1_000);
+        Self { scheduler, now: 0, step, in_flight: Default::default(), depth: 0 }
+    }
+
+    /// `endpoints` endpoints whose engines say that they all hold these tokens, and on which no request stays.
+    pub fn sharing(endpoints: usize, model: &str, tokens: &[u32]) -> Self {
+        let mut gateway = Self::idle(endpoints);
+        let names: Vec<EngineHash> = (0..tokens.len() as u64 / 16).map(EngineHash).collect();
+        let sixteen = NonZeroU32::new(16).expect("not zero");
+        let stored = StoredBlocks::new(&names, sixteen).tokens(&tokens[..16 * names.len()]).model(model);
+        for number in 0..endpoints as u64 {
+            let (endpoint, event) = (EndpointId::from_u64(number), KvEvent::Stored(stored));
+            gateway.scheduler.handle_kv_event(Instant::ORIGIN, endpoint, event).expect("there is room");
+        }
+        gateway
+    }
+
     /// Picks an endpoint for one request, which is what is measured, and ends the oldest one in flight.
     pub fn serve(&mut self, request: &Request<'_>) -> u64 {
-        self.now += 1_000;
+        self.now += self.step;
         let now = Instant::from_micros(self.now);
         let dispatch = self.scheduler.pick(now, request).expect("there is room");
         self.in_flight.push_back(dispatch.request);
@@ -71,6 +98,13 @@ impl Gateway {
             self.scheduler.complete(now, oldest, Usage::default()).expect("in flight");
         }
         dispatch.endpoint.as_u64()
+    }
+
+    /// Closes an endpoint to new requests, and opens it again: two changes of what a glance sees of it.
+    pub fn close_and_open(&mut self, endpoint: u64) {
+        let (now, endpoint) = (Instant::from_micros(self.now), EndpointId::from_u64(endpoint));
+        self.scheduler.drain_endpoint(now, endpoint).expect("in the pool");
+        self.scheduler.resume_endpoint(now, endpoint).expect("in the pool");
     }
 
     /// Asks for an explanation, which changes nothing: the pick without its reservation.

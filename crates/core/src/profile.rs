@@ -179,19 +179,22 @@ impl CostWeights {
         }
     }
 
-    /// No more than [`terms`](Self::terms) add up to, in seconds, where the request waits at least `wait` for its turn, its prefill
-    /// term is at least `prefill`, and the KV cache has at least `kv_tokens` tokens in it without its own `tokens`: the terms
-    /// that are never below zero are left out, and the others no larger.
+    /// No more than [`terms`](Self::terms) add up to, in seconds, where the request waits at least `wait` for its turn, its own prefill
+    /// takes at least `work`, the KV cache has at least `kv_tokens` tokens in it without its own `tokens`, and at least `running`
+    /// answers are being written: the terms that are never below zero are left out, and the others no larger.
     #[inline]
     pub(crate) fn at_least(
         &self,
         wait: f64,
-        prefill: f64,
+        work: Seconds,
         kv_tokens: f64,
         tokens: f64,
         capacity: f64,
+        running: f64,
     ) -> f64 {
-        wait * self.queue + prefill + self.kv.get() * ((kv_tokens + tokens) / capacity)
+        let prefill = (work * self.prefill).get();
+        let decode = (work.min(self.decode_cap) * (self.decode * running)).get();
+        wait * self.queue + prefill + self.kv.get() * ((kv_tokens + tokens) / capacity) + decode
     }
 
     /// How likely a block that the request pushes out is still warm: 0 while the warm working set and the new tokens stay

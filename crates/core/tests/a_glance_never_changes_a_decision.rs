@@ -1,13 +1,13 @@
 //! `pick` passes over endpoints that a lower bound of their cost rules out; `pick_by` weighs them all. With the same cost they
-//! decide the same, alternatives included, in pools of unlike and busy endpoints.
+//! decide the same, alternatives included, in pools of unlike and busy endpoints, small ones and large ones.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use slotwise::{
-    AdapterState, Endpoint, Failure, Instant, Load, PrefillCost, Priority, Request, RequestId, Scheduler,
-    Seconds, Usage,
+    AdapterState, BlockHash, Endpoint, EngineHash, Failure, Instant, KvEvent, Load, PrefillCost, Priority,
+    Request, RequestId, Scheduler, Seconds, StoredBlocks, Usage,
 };
 
 /// Two schedulers that are told the same.
@@ -36,14 +36,42 @@ impl Twins {
         Self { glancing: scheduler(), thorough: scheduler(), now: Instant::ORIGIN, flying: Vec::new() }
     }
 
+    /// So many endpoints of a few kinds; all hold the beginnings of some families' prompts, by and by at most.
+    fn large(pool: usize, kinds: &[(u8, u32, u8)], shared: &[(u8, u16)]) -> Self {
+        let endpoints: Vec<_> = (0..pool).map(|number| kinds[number * 7 / 3 % kinds.len()]).collect();
+        let mut twins = Self::new(&endpoints);
+        for (number, (hardware, ..)) in endpoints.iter().enumerate() {
+            let block = 16 << (hardware % 3);
+            let block_size = NonZeroU32::new(block).expect("not zero");
+            let holds = shared.iter().filter(|(family, _)| number % (1 + usize::from(family % 4)) == 0);
+            for (family, length) in holds {
+                let ids = prompt(*family, length / 2 + length / (1 + number as u16 % 3) / 2);
+                let ids = &ids[..ids.len() - ids.len() % block as usize];
+                let name = |at: usize| EngineHash(u64::from(*family) << 32 | at as u64);
+                let names: Vec<_> = (0..ids.len() / block as usize).map(name).collect();
+                let stored = StoredBlocks::new(&names, block_size).tokens(ids).model("m");
+                let endpoint = slotwise::EndpointId::from_u64(number as u64);
+                twins.both(|s, now| s.handle_kv_event(now, endpoint, KvEvent::Stored(stored)).expect("room"));
+            }
+        }
+        twins
+    }
+
     fn both(&mut self, act: impl Fn(&mut Scheduler, Instant)) {
         act(&mut self.glancing, self.now);
         act(&mut self.thorough, self.now);
     }
 
     fn pick(&mut self, family: u8, length: u16, priority: i32, adapter: bool) -> Result<(), TestCaseError> {
-        let ids: Vec<u32> = (0..u32::from(length)).map(|at| u32::from(family % 12) << 16 | at).collect();
-        let mut request = Request::new("m").tokens(&ids).priority(Priority(priority)).expected_output(50);
+        let ids = prompt(family % 12, length);
+        // Some come as hashes, which endpoints with blocks of any length can have.
+        let hashes: Vec<_> = ids.chunks_exact(16).map(|block| BlockHash(u64::from(block[0]))).collect();
+        let sixteen = NonZeroU32::new(16).expect("not zero");
+        let request = match family % 6 {
+            5 => Request::new("m").blocks(&hashes, sixteen, u32::from(length)),
+            _ => Request::new("m").tokens(&ids),
+        };
+        let mut request = request.priority(Priority(priority)).expected_output(50);
         request.adapter = adapter.then_some("a");
         let glanced = self.glancing.pick(self.now, &request);
         let weighed = self.thorough.pick_by(self.now, &request, |_, terms| terms.total());
@@ -51,6 +79,10 @@ impl Twins {
         self.flying.extend(glanced.map(|dispatch| dispatch.request));
         Ok(())
     }
+}
+
+fn prompt(family: u8, length: u16) -> Vec<u32> {
+    (0..u32::from(length)).map(|at| u32::from(family) << 16 | at).collect()
 }
 
 proptest! {
@@ -94,6 +126,51 @@ proptest! {
                     let request = twins.flying.swap_remove(0);
                     twins.both(|s, now| s.fail(now, request, Failure::Engine).expect("in flight"));
                 }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn twins_agree_in_large_pools(
+        pool in prop_oneof![65usize..300, 200usize..1_000, 4_000usize..5_000],
+        kinds in prop::collection::vec((0u8..8, 2_000u32..60_000, 1u8..4), 1..5),
+        shared in prop::collection::vec((0u8..12, 100u16..1_500), 0..4),
+        busy in prop_oneof![Just(0usize), 1usize..600],
+        steps in prop::collection::vec((0u8..12, any::<u16>(), 0u16..2_000, 0u64..100_000), 1..150),
+    ) {
+        let mut twins = Twins::large(pool, &kinds, &shared);
+        for number in 0..busy {
+            twins.pick(number as u8, 200 + (number % 7) as u16 * 100, 0, false)?;
+        }
+        for (verb, choice, length, micros) in steps {
+            twins.now = twins.now + Duration::from_micros(micros);
+            let endpoint = twins.glancing.endpoint_named(&format!("e{}", usize::from(choice) % pool));
+            let small = choice as u8;
+            match (verb, endpoint) {
+                (7, Some(endpoint)) => twins.both(|s, now| {
+                    s.remove_endpoint(now, endpoint).expect("known");
+                }),
+                (7, None) => twins.both(|s, now| {
+                    s.add_endpoint(now, Endpoint::new(format!("e{}", usize::from(choice) % pool))).expect("room");
+                }),
+                (8, Some(endpoint)) => twins.both(|s, now| {
+                    let drain = if small % 2 == 0 { Scheduler::drain_endpoint } else { Scheduler::resume_endpoint };
+                    drain(s, now, endpoint).expect("known");
+                }),
+                (9 | 10, _) if !twins.flying.is_empty() => {
+                    let request = twins.flying.swap_remove(usize::from(choice) % twins.flying.len());
+                    let usage = Usage::default().cached_tokens(u32::from(length) / 2).completion_tokens(40);
+                    twins.both(|s, now| {
+                        s.handle_first_token(now, request).ok();
+                        s.complete(now, request, usage).expect("in flight");
+                    });
+                }
+                (11, _) => for _ in 0..4 { twins.pick(small, length, 0, small % 5 == 0)?; },
+                _ => twins.pick(small, length, i32::from(small % 3) - 1, false)?,
             }
         }
     }

@@ -4,6 +4,7 @@ mod book;
 mod error;
 mod foreign;
 mod health;
+mod minima;
 mod outline;
 mod slot;
 
@@ -20,7 +21,8 @@ use crate::time::Instant;
 
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use foreign::PoolReports;
-pub(crate) use outline::{Cheapest, Outlines};
+pub(crate) use minima::{CHUNK, Minima, WORD};
+pub(crate) use outline::Outline;
 pub(crate) use slot::Slot;
 
 /// The endpoints of one scheduler, in slots that are used again.
@@ -28,8 +30,9 @@ pub(crate) use slot::Slot;
 pub(crate) struct Pool {
     slots: Vec<Option<Slot>>,
     /// In parallel with `slots`.
-    outlines: Outlines,
-    cheapest: Cheapest,
+    minima: Minima,
+    /// In parallel with `slots`.
+    ties: Vec<Tie>,
     /// The generation of the next endpoint in each slot.
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -38,6 +41,14 @@ pub(crate) struct Pool {
     block_sizes: BTreeMap<NonZeroU32, usize>,
     reports: PoolReports,
     limit: usize,
+}
+
+/// What tells the endpoint in a slot from its equals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tie {
+    /// Stands for its name.
+    pub(crate) key: u64,
+    pub(crate) block_size: NonZeroU32,
 }
 
 /// A request's claim on an endpoint: its place in the queue, its prefill, its KV tokens, its adapter.
@@ -70,8 +81,8 @@ impl Pool {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             slots: Vec::new(),
-            outlines: Outlines::default(),
-            cheapest: Cheapest::NONE,
+            minima: Minima::default(),
+            ties: Vec::new(),
             generations: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
@@ -95,7 +106,8 @@ impl Pool {
         }
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.outlines.push();
+            self.minima.push();
+            self.ties.push(Tie { key: 0, block_size: NonZeroU32::MIN });
             self.generations.push(0);
             (self.slots.len() - 1) as u32
         });
@@ -113,7 +125,7 @@ impl Pool {
         self.get(id)?;
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
-        self.outlines.clear(id.slot);
+        self.minima.set(id.slot, Outline::CLOSED);
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
@@ -147,6 +159,13 @@ impl Pool {
         Ok(())
     }
 
+    /// Whether the endpoint gets no new requests.
+    pub(crate) fn drain(&mut self, id: EndpointId, draining: bool) -> Result<(), UnknownEndpoint> {
+        self.get_mut(id)?.draining = draining;
+        self.outline(id);
+        Ok(())
+    }
+
     pub(crate) fn get(&self, id: EndpointId) -> Result<&Slot, UnknownEndpoint> {
         self.at(id.slot).filter(|slot| slot.id == id).ok_or(UnknownEndpoint(id))
     }
@@ -173,23 +192,18 @@ impl Pool {
         self.slots.iter().flatten()
     }
 
-    /// What can be told of all endpoints at a glance.
-    pub(crate) const fn outlines(&self) -> &Outlines {
-        &self.outlines
+    /// What can be told of endpoints at a glance.
+    pub(crate) const fn minima(&self) -> &Minima {
+        &self.minima
     }
 
-    /// The least that a prompt costs on any endpoint.
-    pub(crate) const fn cheapest(&self) -> &Cheapest {
-        &self.cheapest
+    /// What tells the endpoint in a slot from its equals; the slot must be there.
+    pub(crate) fn tie(&self, slot: u32) -> Tie {
+        self.ties[slot as usize]
     }
 
     pub(crate) fn len(&self) -> usize {
         self.names.len()
-    }
-
-    /// The number of slots, used or not.
-    pub(crate) fn slots(&self) -> usize {
-        self.slots.len()
     }
 
     /// The block sizes of the endpoints, each once.
@@ -221,7 +235,7 @@ impl Pool {
     /// Lets the endpoints' learned speeds settle. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant) {
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
-        self.cheapest = self.iter().fold(Cheapest::NONE, Cheapest::with);
+        self.minima.set_all(self.slots.iter().flatten().map(|slot| (slot.id.slot, Outline::of(slot))));
     }
 
     /// Reserves on the endpoint in `slot`; it must be there.
@@ -298,8 +312,8 @@ impl Pool {
     /// Brings an endpoint's outline up to date, after its account or its description has changed.
     fn outline(&mut self, id: EndpointId) {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
-            self.outlines.draw(slot);
-            self.cheapest = self.cheapest.with(slot);
+            self.minima.set(id.slot, Outline::of(slot));
+            self.ties[id.slot as usize] = Tie { key: slot.key, block_size: slot.endpoint.block_size };
         }
     }
 

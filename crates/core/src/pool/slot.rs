@@ -50,6 +50,11 @@ impl Slot {
         self.uses
     }
 
+    /// Whether it has as many requests as it may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.endpoint.max_in_flight.is_some_and(|most| self.book.in_flight() >= most.get())
+    }
+
     /// It computed something for a request with this adapter: it lives, and the adapter is loaded.
     pub(crate) fn answered(&mut self, adapter: Option<u64>) {
         self.health.succeed();

@@ -199,6 +199,30 @@ impl EndpointSet {
             }
         }
     }
+
+    /// The 64 slots from `64 * at` on, a bit each.
+    pub(crate) fn word(&self, at: u32) -> u64 {
+        match &self.0 {
+            Form::List(slots) => {
+                let from = slots.partition_point(|slot| slot / 64 < at);
+                let here = slots[from..].iter().take_while(|slot| *slot / 64 == at);
+                here.fold(0, |word, slot| word | place(*slot).1)
+            }
+            Form::Bits(words, _) => words.get(at as usize).copied().unwrap_or(0),
+        }
+    }
+
+    /// Becomes equal to `other`, in the memory that it has where that does.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (Form::List(slots), Form::List(others)) => slots.clone_from(others),
+            (Form::Bits(words, len), Form::Bits(others, count)) => {
+                words.clone_from(others);
+                *len = *count;
+            }
+            _ => self.clone_from(other),
+        }
+    }
 }
 
 /// A list this short is never worth a bitmap.
@@ -225,7 +249,7 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_like_a_sorted_set(ops in prop::collection::vec((any::<bool>(), 0u32..400), 0..600)) {
-            let (mut set, mut model) = (EndpointSet::default(), BTreeSet::new());
+            let (mut set, mut model, mut copy) = (EndpointSet::default(), BTreeSet::new(), EndpointSet::default());
             for (insert, slot) in ops {
                 if insert {
                     prop_assert_eq!(set.insert(slot), model.insert(slot));
@@ -236,6 +260,10 @@ mod tests {
                 prop_assert_eq!(set.contains(slot), model.contains(&slot));
                 prop_assert!(set.iter().eq(model.iter().copied()));
                 prop_assert_eq!(&set, &built(&model));
+                copy.copy_from(&set);
+                prop_assert_eq!(&copy, &set);
+                let word = model.range(slot / 64 * 64..slot / 64 * 64 + 64).fold(0, |word, s| word | 1 << (s % 64));
+                prop_assert_eq!(set.word(slot / 64), word);
             }
         }
 

@@ -6,6 +6,7 @@ use core::fmt;
 
 use super::Scheduler;
 use super::decision::{RejectReason, Rejected};
+use super::pick::Asked;
 use super::ranking::{Key, Ranking};
 use super::reading::Reading;
 use crate::endpoint::EndpointId;
@@ -119,26 +120,22 @@ impl Scheduler {
         let mut reading = Reading::default();
         self.read(request, &mut reading);
         let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
-        let mut ranking = Ranking::of_all(1);
-        let chosen = self.weigh(
-            now,
-            request,
-            &reading,
-            &mut ranking,
-            &|_, terms| terms.total(),
-            |slot, assessment| {
-                let candidate = Candidate {
-                    endpoint: slot.id,
-                    name: slot.endpoint.name.clone(),
-                    excluded: assessment.excluded,
-                    cached_tokens: assessment.found.tokens,
-                    first_token_in: assessment.first_token_in,
-                    terms: assessment.terms,
-                    cost: assessment.cost,
-                };
-                candidates.push((assessment.key, candidate));
-            },
-        );
+        let mut ranking = Ranking::new(1);
+        let asked = Asked { now, request, reading: &reading };
+        let total = |_, terms: &Terms| terms.total();
+        let refusal = self.weigh_all(asked, &mut ranking, &total, |slot, assessment| {
+            let candidate = Candidate {
+                endpoint: slot.id,
+                name: slot.endpoint.name.clone(),
+                excluded: assessment.excluded,
+                cached_tokens: assessment.found.tokens,
+                first_token_in: assessment.first_token_in,
+                terms: assessment.terms,
+                cost: assessment.cost,
+            };
+            candidates.push((assessment.key, candidate));
+        });
+        let chosen = self.admit(request, &ranking, refusal);
         candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
             None => (false, Some(*key), None),
             Some(_) => (true, None, Some(candidate.endpoint)),

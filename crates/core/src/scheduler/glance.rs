@@ -1,121 +1,190 @@
-//! A look at endpoints that does not go closer than their outlines.
+//! A look at endpoints that goes no closer than it must.
+//!
+//! Weighing one endpoint takes as long as bounding the costs of a dozen. So the search goes down from chunks to words to slots, the most
+//! promising first, and passes over whatever has a lower bound that is no better than what was found: the endpoints that it
+//! never came to cannot be among the best.
+//!
+//! Whoever holds more of the prompt pays less, so there is one search for each level of holders, and one for everybody.
 
-use core::num::NonZeroU32;
+use alloc::vec::Vec;
 
 use super::Scheduler;
 use super::ranking::Key;
-use super::reading::{Found, Reading};
+use super::reading::{Found, Level, LevelId, Reading};
+use super::rendezvous::{Lots, Rendezvous};
+use crate::pool::{CHUNK, Outline, Slot, WORD};
+use crate::prefix::EndpointSet;
 use crate::time::Seconds;
 
-/// Lower bounds of what a request costs on each endpoint, a few dozen endpoints at a time: the loop that computes them has no
-/// branches, so it runs on several endpoints at once.
-pub(super) struct Glance<'a> {
+/// Looks for the endpoints that may be best for a request. `L` weighs one that has found so much, and says below which key others
+/// must be, once that is known.
+#[derive(Debug)]
+pub(super) struct Glance<'a, L> {
     scheduler: &'a Scheduler,
     reading: &'a Reading,
-    tokens: f64,
-    /// The prefill term of a prompt of which nothing is cached, at least.
-    cold: f64,
-    /// The last other case that was priced: how many blocks of which size are cached.
-    priced: (u32, Option<NonZeroU32>, f64),
-    /// The bounds of the slots from `begin` on, in nanoseconds and a half.
-    bounds: [f64; SLOTS],
-    begin: u32,
+    lots: Lots<'a>,
+    look: L,
+    bar: Option<Key>,
 }
 
-/// Slots that are looked at together.
-const SLOTS: usize = 64;
+/// What a search has come to and not looked into, by lower bounds of its members' keys: a bound's slot is the first of its group.
+/// Used again for the next search.
+#[derive(Debug, Default)]
+pub(super) struct Frontier {
+    chunks: Vec<Key>,
+    words: Vec<Key>,
+    slots: Vec<Key>,
+}
 
-/// Below it, whole numbers are exact as floats.
-const EXACT: u64 = 1 << 53;
+/// So few holders are looked at one by one.
+const FEW: usize = 32;
 
-impl<'a> Glance<'a> {
-    pub(super) fn new(scheduler: &'a Scheduler, reading: &'a Reading) -> Self {
-        let mut glance = Self {
-            scheduler,
-            reading,
-            tokens: f64::from(reading.tokens),
-            cold: 0.0,
-            priced: (0, None, 0.0),
-            bounds: [0.0; SLOTS],
-            begin: u32::MAX,
-        };
-        glance.cold = glance.price(Found::default());
-        glance
+impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
+    pub(super) fn new(scheduler: &'a Scheduler, reading: &'a Reading, look: L) -> Self {
+        Self { scheduler, reading, lots: scheduler.lots(reading), look, bar: None }
     }
 
-    /// The first slot from `from` on whose endpoint may rank before `bar`: those that are passed over do not. Without a bar, the
-    /// first slot.
-    pub(super) fn next(&mut self, bar: Option<Key>, from: u32) -> Option<u32> {
-        let slots = self.scheduler.pool.outlines().len() as u32;
-        let Some(bar) = bar else { return (from < slots).then_some(from) };
-        // A cost is whole nanoseconds, so it is above the bar's if it is at least one more.
-        let limit = if bar.cost < EXACT { (bar.cost + 1) as f64 } else { f64::INFINITY };
-        let mut at = from;
-        while at < slots {
-            let begin = at - at % SLOTS as u32;
-            if begin != self.begin {
-                self.compute(begin);
-            }
-            let end = slots.min(begin + SLOTS as u32);
-            let bounds = &self.bounds[(at - begin) as usize..(end - begin) as usize];
-            match bounds.iter().position(|bound| *bound < limit) {
-                None => at = end,
-                Some(passed) => {
-                    at += passed as u32;
-                    if self.is_below(bar, at, bounds[passed]) {
-                        return Some(at);
+    /// Has `look` weigh all endpoints that may be below the bar, and few others.
+    pub(super) fn search(&mut self, frontier: &mut Frontier) {
+        // Who holds something first: if it is the best, it rules out the rest.
+        for everybody in [false, true] {
+            let levels = self.reading.levels().filter(|(_, level)| level.holders().is_none() == everybody);
+            for (id, level) in levels {
+                match level.holders() {
+                    Some(holders) if holders.len() <= FEW => {
+                        self.each(id, level, holders, &mut frontier.slots);
                     }
-                    at += 1;
+                    _ => self.chunks(id, level, frontier),
                 }
             }
         }
-        None
     }
 
-    fn is_below(&self, bar: Key, slot: u32, bound: f64) -> bool {
-        let cost = bound as u64;
-        if cost != bar.cost {
-            return cost < bar.cost;
+    fn each(&mut self, id: LevelId, level: &Level, holders: &EndpointSet, slots: &mut Vec<Key>) {
+        let minima = self.scheduler.pool.minima();
+        slots.clear();
+        for slot in holders.iter() {
+            let outline = minima.slot(slot);
+            slots.extend(
+                self.bound(outline, slot, level, || self.draw(id, slot, |key| self.lots.of(slot, key))),
+            );
         }
-        let tie = self.scheduler.pool.outlines().ties[slot as usize];
-        let rendezvous = self.scheduler.hasher.mix(self.reading.identity, tie.key);
-        Key { cost, in_flight: tie.in_flight, rendezvous } < bar
+        self.look_at(slots, id, level.found);
     }
 
-    fn compute(&mut self, begin: u32) {
-        self.begin = begin;
-        let outlines = self.scheduler.pool.outlines();
-        let from = begin as usize;
-        let to = outlines.len().min(from + SLOTS);
-        let (weights, tokens) = (&self.scheduler.config.weights, self.tokens);
-        let bound = |wait: f64, prefill: f64, kv_tokens: f64, capacity: f64| {
-            let cost = weights.at_least(wait, prefill, kv_tokens, tokens, capacity);
-            // What is no number rules nobody out.
-            if cost.is_nan() { 0.0 } else { Seconds::in_nanos(cost) }
-        };
-        let columns = outlines.least_wait[from..to]
-            .iter()
-            .zip(&outlines.kv_tokens[from..to])
-            .zip(&outlines.capacity[from..to]);
-        for (place, ((wait, kv_tokens), capacity)) in self.bounds.iter_mut().zip(columns) {
-            *place = bound(*wait, self.cold, *kv_tokens, *capacity);
+    fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut Frontier) {
+        let Frontier { chunks, words, slots } = frontier;
+        chunks.clear();
+        for (outline, chunk) in
+            self.scheduler.pool.minima().chunks().iter().zip((0..).step_by(CHUNK as usize))
+        {
+            chunks.extend(self.bound(outline, chunk, level, || Some(self.lots.of_chunk(chunk))));
         }
-        for (slot, depth, block_size) in self.reading.cached_in(from..to) {
-            if block_size.is_some_and(|size| size != outlines.ties[slot].block_size) {
-                continue;
+        lead(chunks);
+        for chunk in chunks.iter() {
+            if self.is_below(chunk) {
+                self.words(id, level, chunk, words, slots);
             }
-            if (depth, block_size) != (self.priced.0, self.priced.1) {
-                self.priced = (depth, block_size, self.price(self.reading.found_at(depth, block_size)));
-            }
-            let (wait, kv_tokens) = (outlines.least_wait[slot], outlines.kv_tokens[slot]);
-            self.bounds[slot - from] = bound(wait, self.priced.2, kv_tokens, outlines.capacity[slot]);
         }
     }
 
-    /// The least that the prefill term can be where so much is cached.
-    fn price(&self, found: Found) -> f64 {
-        let miss = self.reading.tokens.saturating_sub(found.tokens);
-        (self.scheduler.pool.cheapest().work(miss, found.tokens) * self.scheduler.config.weights.prefill)
-            .get()
+    fn words(&mut self, id: LevelId, level: &Level, chunk: &Key, words: &mut Vec<Key>, slots: &mut Vec<Key>) {
+        let (first, drawn) = (chunk.slot, chunk.rendezvous);
+        words.clear();
+        let outlines = self.scheduler.pool.minima().words_of(first);
+        for (outline, word) in outlines.iter().zip((first..).step_by(WORD as usize)) {
+            if level.word(word / WORD) != 0 {
+                words.extend(self.bound(outline, word, level, || Some(self.lots.of_word(drawn, word))));
+            }
+        }
+        lead(words);
+        for word in words.iter() {
+            if self.is_below(word) {
+                self.slots(id, level, word, slots);
+            }
+        }
     }
+
+    fn slots(&mut self, id: LevelId, level: &Level, word: &Key, slots: &mut Vec<Key>) {
+        let (first, drawn) = (word.slot, word.rendezvous);
+        let outlines = self.scheduler.pool.minima().slots_of(first);
+        let mut members = level.word(first / WORD);
+        slots.clear();
+        while let Some(outline) = outlines.get(members.trailing_zeros() as usize) {
+            let slot = first + members.trailing_zeros();
+            members &= members - 1;
+            let draw = || self.draw(id, slot, |key| self.lots.of_endpoint(drawn, key));
+            slots.extend(self.bound(outline, slot, level, draw));
+        }
+        self.look_at(slots, id, level.found);
+    }
+
+    /// Looks at endpoints from the most promising on, as long as they may be below the bar.
+    fn look_at(&mut self, slots: &mut Vec<Key>, id: LevelId, found: Found) {
+        while let Some(at) = least(slots) {
+            let key = slots.swap_remove(at);
+            let Some(slot) = self.scheduler.pool.at(key.slot) else { continue };
+            // Those in several levels come up several times: once as what they are.
+            if self.reading.level_of(slot) == Some(id) {
+                self.bar = (self.look)(slot, found);
+                if let Some(bar) = self.bar {
+                    slots.retain(|key| *key < bar);
+                }
+            }
+        }
+    }
+
+    fn is_below(&self, key: &Key) -> bool {
+        self.bar.is_none_or(|bar| *key < bar)
+    }
+
+    /// What the endpoint in this slot draws, if the level can be its own.
+    #[inline]
+    fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> Rendezvous) -> Option<Rendezvous> {
+        let tie = self.scheduler.pool.tie(slot);
+        self.reading.serves(id, tie.block_size).then(|| lot(tie.key))
+    }
+
+    /// The least key of an endpoint with this outline in `slot`, or of a group that begins there, if it is below the bar.
+    #[inline(always)]
+    fn bound(
+        &self,
+        outline: &Outline,
+        slot: u32,
+        level: &Level,
+        rendezvous: impl FnOnce() -> Option<Rendezvous>,
+    ) -> Option<Key> {
+        if !outline.is_open() {
+            return None;
+        }
+        let cost = self.cost(outline, level.found);
+        if self.bar.is_some_and(|bar| cost > bar.cost) {
+            return None;
+        }
+        let key = Key { cost, in_flight: outline.in_flight, rendezvous: rendezvous()?, slot };
+        self.is_below(&key).then_some(key)
+    }
+
+    /// The least that the request costs, in nanoseconds, where so much is cached.
+    #[inline(always)]
+    fn cost(&self, outline: &Outline, found: Found) -> u64 {
+        let (weights, tokens) = (&self.scheduler.config.weights, self.reading.tokens);
+        let work = outline.work(tokens.saturating_sub(found.tokens), found.tokens);
+        let (wait, kv_tokens, capacity) = (outline.least_wait, outline.kv_tokens, outline.capacity);
+        let cost = weights.at_least(wait, work, kv_tokens, f64::from(tokens), capacity, outline.running);
+        // What is no number rules nobody out: it counts as zero.
+        Seconds::new(cost).to_nanos()
+    }
+}
+
+/// Puts the most promising group first: it sets the bar for the others.
+fn lead(groups: &mut [Key]) {
+    if let Some(at) = least(groups) {
+        groups.swap(0, at);
+    }
+}
+
+fn least(keys: &[Key]) -> Option<usize> {
+    let least = keys.iter().enumerate().min_by(|(_, a), (_, b)| a.cmp(b));
+    least.map(|(at, _)| at)
 }

@@ -5,6 +5,7 @@
 //! | `reading` | what a prompt is, and who holds how much of it |
 //! | `pick`, `ranking` | where a request goes, and what is reserved for it |
 //! | `glance` | which endpoints need not be looked at closely |
+//! | `rendezvous` | where equal prompts meet among equal endpoints |
 //! | `life` | what its first token, its end and its failure change |
 //! | `news` | what endpoints, their loads, adapters and KV events change |
 //! | `snapshot` | what a gateway that starts again remembers of caches |
@@ -19,6 +20,7 @@ mod news;
 mod pick;
 mod ranking;
 mod reading;
+mod rendezvous;
 mod snapshot;
 mod stats;
 
@@ -78,7 +80,14 @@ pub struct Scheduler {
     /// Seconds from dispatch to completion.
     mean_residence: MovingMean,
     counters: stats::Counters,
-    scratch: reading::Reading,
+    scratch: Scratch,
+}
+
+/// Memory that each pick uses again.
+#[derive(Debug, Default)]
+struct Scratch {
+    reading: reading::Reading,
+    frontier: glance::Frontier,
 }
 
 /// A request from its dispatch to its end.
@@ -130,7 +139,7 @@ impl Scheduler {
             mean_output: MovingMean::new(200.0, 64),
             mean_residence: MovingMean::new(5.0, 64),
             counters: stats::Counters::default(),
-            scratch: reading::Reading::default(),
+            scratch: Scratch::default(),
             hasher,
             config,
         })

@@ -107,8 +107,7 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn drain_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
-        self.pool.get_mut(id)?.draining = true;
-        Ok(())
+        self.pool.drain(id, true)
     }
 
     /// Takes a draining endpoint back into service.
@@ -118,8 +117,7 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn resume_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
-        self.pool.get_mut(id)?.draining = false;
-        Ok(())
+        self.pool.drain(id, false)
     }
 
     /// Takes an endpoint out of the pool, with all that it held, and says which requests are still on it.

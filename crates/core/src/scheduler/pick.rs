@@ -7,9 +7,10 @@ use core::time::Duration;
 
 use super::decision::{Dispatch, RejectReason, Rejected};
 use super::explain::Exclusion;
-use super::glance::Glance;
+use super::glance::{Frontier, Glance};
 use super::ranking::{Key, Ranking, Refusal};
 use super::reading::{Found, Reading, Span};
+use super::rendezvous::Lots;
 use super::{Evidence, InFlight, Scheduler};
 use crate::endpoint::EndpointId;
 use crate::pool::{Claim, Slot};
@@ -23,8 +24,11 @@ impl Scheduler {
     /// endpoint's account already includes the request. There is no queue: it goes now, or it is rejected.
     ///
     /// Ties go to the endpoint with fewer requests in flight, then by rendezvous hash of the session or prompt, so that
-    /// equal prompts meet again. Computes in **O(prompt + blocks × endpoints / 64 + endpoints)**, the
-    /// prompt being hashed once for each block size in the pool.
+    /// equal prompts meet again.
+    ///
+    /// Computes in **O(prompt + levels × endpoints / 64)** and a look at the endpoints whose lower bounds are below the best cost,
+    /// few as a rule. The prompt is hashed once for each block size in the pool; a level is a length of its prefix that somebody
+    /// holds and others do not. A rejection computes in **O(endpoints)**.
     ///
     /// # Errors
     ///
@@ -49,7 +53,9 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pick(&mut self, now: Instant, request: &Request<'_>) -> Result<Dispatch, Rejected> {
-        self.choose(now, request, Ranking::of_promising, |_, terms| terms.total())
+        self.choose(now, request, |this, asked, frontier, ranking| {
+            this.weigh_promising(asked, frontier, ranking)
+        })
     }
 
     /// [`pick`](Self::pick) with a cost of the caller's own: what `cost` says of an endpoint takes the place of the sum of
@@ -85,52 +91,75 @@ impl Scheduler {
         request: &Request<'_>,
         cost: impl Fn(EndpointId, &Terms) -> Seconds,
     ) -> Result<Dispatch, Rejected> {
-        self.choose(now, request, Ranking::of_all, cost)
+        self.choose(now, request, |this, asked, _, ranking| this.weigh_all(asked, ranking, &cost, |_, _| {}))
     }
 
     fn choose(
         &mut self,
         now: Instant,
         request: &Request<'_>,
-        ranking: fn(usize) -> Ranking,
-        cost: impl Fn(EndpointId, &Terms) -> Seconds,
+        weigh: impl FnOnce(&Self, Asked<'_>, &mut Frontier, &mut Ranking) -> Refusal,
     ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
-        let mut reading = core::mem::take(&mut self.scratch);
-        self.read(request, &mut reading);
-        let mut ranking = ranking(self.config.alternatives.saturating_add(1));
-        let chosen = self.weigh(now, request, &reading, &mut ranking, &cost, |_, _| {});
-        let answer = match chosen {
-            Ok(()) => self.dispatch(now, request, &mut reading, &ranking),
+        let mut scratch = core::mem::take(&mut self.scratch);
+        self.read(request, &mut scratch.reading);
+        let asked = Asked { now, request, reading: &scratch.reading };
+        let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
+        let refusal = weigh(self, asked, &mut scratch.frontier, &mut ranking);
+        let answer = match self.admit(request, &ranking, refusal) {
+            Ok(()) => self.dispatch(now, request, &mut scratch.reading, &ranking),
             Err(rejected) => Err(rejected),
         };
-        self.scratch = reading;
+        self.scratch = scratch;
         answer.inspect_err(|rejected| self.counters.reject(rejected.reason))
     }
 
-    /// Weighs endpoints and ranks those that can have the request. `each` sees every endpoint that is weighed.
-    pub(super) fn weigh(
+    /// Weighs endpoints as long as they may be among the best, and ranks those that can have the request. If none can, all say
+    /// why.
+    fn weigh_promising(&self, asked: Asked<'_>, frontier: &mut Frontier, ranking: &mut Ranking) -> Refusal {
+        let total = |_, terms: &Terms| terms.total();
+        let look = |slot: &Slot, found| {
+            let assessment = self.assess(asked, slot, found, &total);
+            if assessment.excluded.is_none() {
+                ranking.offer(slot.id, assessment);
+            }
+            ranking.bar()
+        };
+        Glance::new(self, asked.reading, look).search(frontier);
+        if ranking.is_empty() {
+            self.weigh_all(asked, ranking, &total, |_, _| {})
+        } else {
+            Refusal::default()
+        }
+    }
+
+    /// Weighs all endpoints and ranks those that can have the request. `each` sees every one.
+    pub(super) fn weigh_all(
         &self,
-        now: Instant,
-        request: &Request<'_>,
-        reading: &Reading,
+        asked: Asked<'_>,
         ranking: &mut Ranking,
         cost: &impl Fn(EndpointId, &Terms) -> Seconds,
         mut each: impl FnMut(&Slot, &Assessment),
-    ) -> Result<(), Rejected> {
+    ) -> Refusal {
         let mut refusal = Refusal::default();
-        let mut glance = Glance::new(self, reading);
-        let mut from = 0;
-        while let Some(number) = glance.next(ranking.bar(), from) {
-            from = number + 1;
-            let Some(slot) = self.pool.at(number) else { continue };
-            let assessment = self.assess(now, request, reading, slot, cost);
+        for slot in self.pool.iter() {
+            let assessment = self.assess(asked, slot, asked.reading.found(slot), cost);
             each(slot, &assessment);
             match assessment.excluded {
                 None => ranking.offer(slot.id, assessment),
-                Some(why) => refusal.note(why, self.until_change(now, request, why, slot, &assessment)),
+                Some(why) => refusal.note(why, self.until_change(asked, why, slot, &assessment)),
             }
         }
+        refusal
+    }
+
+    /// Whether the best endpoint gets the request.
+    pub(super) fn admit(
+        &self,
+        request: &Request<'_>,
+        ranking: &Ranking,
+        refusal: Refusal,
+    ) -> Result<(), Rejected> {
         let Some(((_, best), _)) = ranking.split() else { return Err(refusal.into_rejected()) };
         let shed_above = Seconds::from(self.config.shed_above);
         if request.priority.is_sheddable() && best.wait > shed_above {
@@ -143,18 +172,18 @@ impl Scheduler {
         Ok(())
     }
 
-    /// What one endpoint costs the request, or why it cannot have it.
+    /// What one endpoint costs the request that has `found` so much of it, or why it cannot have it.
     fn assess(
         &self,
-        now: Instant,
-        request: &Request<'_>,
-        reading: &Reading,
+        asked: Asked<'_>,
         slot: &Slot,
+        found: Found,
         cost: &impl Fn(EndpointId, &Terms) -> Seconds,
     ) -> Assessment {
+        let Asked { now, reading, .. } = asked;
         let lifetime = self.config.report_lifetime;
         let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
-        let found = reading.found(slot, &self.prefixes, &self.config.tiers);
+        let found = reading.located(slot, found, &self.prefixes, &self.config.tiers);
         let miss = reading.tokens.saturating_sub(found.tokens);
         let (load, residence) = (slot.adapter_load, Seconds::new(self.mean_residence.get()));
         let adapter = reading.adapter.map(|key| {
@@ -189,23 +218,22 @@ impl Scheduler {
             key: Key {
                 cost: cost.to_nanos(),
                 in_flight: slot.book.in_flight(),
-                rendezvous: self.hasher.mix(reading.identity, slot.key),
+                rendezvous: self.lots(reading).of(slot.id.slot, slot.key),
+                slot: slot.id.slot,
             },
-            excluded: self.exclusion(now, request, reading, slot, first_token_in),
+            excluded: self.exclusion(asked, slot, first_token_in),
         }
     }
 
-    fn exclusion(
-        &self,
-        now: Instant,
-        request: &Request<'_>,
-        reading: &Reading,
-        slot: &Slot,
-        first_token_in: Seconds,
-    ) -> Option<Exclusion> {
+    /// Who wins a tie for the prompt.
+    pub(super) fn lots(&self, reading: &Reading) -> Lots<'_> {
+        Lots::new(&self.hasher, reading.identity, self.pool.minima().len())
+    }
+
+    fn exclusion(&self, asked: Asked<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
+        let Asked { now, request, reading } = asked;
         let needed = f64::from(reading.tokens) + f64::from(request.expected_output);
         let room = self.config.kv_limit * f64::from(slot.kv_capacity);
-        let full = slot.endpoint.max_in_flight.is_some_and(|most| slot.book.in_flight() >= most.get());
         let late = |deadline| now + first_token_in.to_duration() > deadline;
         if !slot.endpoint.suits(request.model, request.role, request.labels) {
             Some(Exclusion::NotServed)
@@ -213,7 +241,7 @@ impl Scheduler {
             Some(Exclusion::Draining)
         } else if needed > room {
             Some(Exclusion::TooLarge)
-        } else if full {
+        } else if slot.is_full() {
             Some(Exclusion::Full)
         } else if request.deadline.is_some_and(late) {
             Some(Exclusion::TooLate)
@@ -225,8 +253,7 @@ impl Scheduler {
     /// How long until an excluded endpoint could have a request like this one, if waiting helps.
     fn until_change(
         &self,
-        now: Instant,
-        request: &Request<'_>,
+        asked: Asked<'_>,
         why: Exclusion,
         slot: &Slot,
         assessment: &Assessment,
@@ -239,7 +266,7 @@ impl Scheduler {
             }
             // As long as the first token would be late, unless its own prefill is what takes too long.
             Exclusion::TooLate => {
-                let slack = Seconds::from(request.deadline?.saturating_since(now));
+                let slack = Seconds::from(asked.request.deadline?.saturating_since(asked.now));
                 let late = assessment.first_token_in - slack;
                 (late <= assessment.wait).then_some(late)
             }
@@ -338,6 +365,14 @@ impl Scheduler {
 /// Seconds of described work to make a prompt ready: what misses is computed, what is in lower tiers is loaded.
 fn work(slot: &Slot, miss: u32, found: Found) -> Seconds {
     slot.prefill.work(miss, found.tokens) + slot.prefill.per_token * found.reload
+}
+
+/// A request as it is weighed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) now: Instant,
+    pub(super) request: &'a Request<'a>,
+    pub(super) reading: &'a Reading,
 }
 
 /// A prompt on its way to an endpoint.

@@ -2,11 +2,10 @@
 
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
-use core::ops::Range;
 
 use super::Scheduler;
 use crate::pool::Slot;
-use crate::prefix::{BlockHash, Namespace, PrefixIndex, Tier};
+use crate::prefix::{BlockHash, EndpointSet, Namespace, PrefixIndex};
 use crate::profile::TierWeights;
 use crate::request::{Prompt, Request};
 
@@ -40,8 +39,31 @@ struct Chain {
     block_size: NonZeroU32,
     span: Span,
     hashes: Vec<BlockHash>,
-    /// By slot, how many of the blocks the endpoint holds.
-    depths: Vec<u32>,
+    levels: Levels,
+}
+
+/// Who holds how many of a chain's blocks, deepest first: an endpoint's level is the first one that it is in. The last one is
+/// everybody's.
+#[derive(Debug, Default)]
+struct Levels {
+    list: Vec<Level>,
+    used: usize,
+}
+
+/// Endpoints that hold as much.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    depth: u32,
+    /// What they can use of it.
+    pub(super) found: Found,
+    holders: EndpointSet,
+}
+
+/// A level of a chain.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct LevelId {
+    chain: u32,
+    level: u32,
 }
 
 /// A prompt's length in three units: tokens, blocks, and what it came in (bytes or tokens).
@@ -93,15 +115,8 @@ impl Scheduler {
         }
         reading.best_hit = 0;
         for chain in chains.iter_mut() {
-            chain.depths.resize(self.pool.slots(), 0);
-            let (depths, mut deepest) = (&mut chain.depths, 0);
-            self.prefixes.levels(&chain.hashes, |depth, endpoints| {
-                deepest = deepest.max(depth);
-                for slot in endpoints.iter() {
-                    depths[slot as usize] = depths[slot as usize].max(depth);
-                }
-            });
-            reading.best_hit = reading.best_hit.max(chain.span.hit(deepest));
+            chain.look_up(&self.prefixes);
+            reading.best_hit = reading.best_hit.max(chain.best_hit());
         }
         let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
         reading.identity = match (request.session, last, request.prompt) {
@@ -117,31 +132,49 @@ impl Scheduler {
 
 impl Reading {
     /// How many of the prompt's blocks the endpoint can use, and how many tokens these are.
-    pub(super) fn found(&self, slot: &Slot, prefixes: &PrefixIndex, weights: &TierWeights) -> Found {
-        self.chains.of(slot).map_or_else(Found::default, |chain| {
-            let depth = chain.depths.get(slot.id.slot as usize).copied().unwrap_or(0);
-            chain.span.found_in(prefixes.tiers(slot.id.slot, &chain.hashes, depth), weights)
-        })
+    pub(super) fn found(&self, slot: &Slot) -> Found {
+        self.level_of(slot).map_or_else(Found::default, |id| self.level(id).found)
     }
 
-    /// The slots of these whose endpoints may hold some of the prompt: how many blocks of which size. An endpoint whose blocks have
-    /// another size holds none of these; no size means any.
-    pub(super) fn cached_in(
+    /// The same, with what it takes to bring near what is in lower tiers there.
+    pub(super) fn located(
         &self,
-        slots: Range<usize>,
-    ) -> impl Iterator<Item = (usize, u32, Option<NonZeroU32>)> + '_ {
-        self.chains.list[..self.chains.used].iter().flat_map(move |chain| {
-            let depths = chain.depths.get(slots.clone()).unwrap_or_default();
-            let block_size = (!self.chains.any_block_size).then_some(chain.block_size);
-            let held = slots.clone().zip(depths).filter(|(_, depth)| **depth > 0);
-            held.map(move |(slot, depth)| (slot, *depth, block_size))
+        slot: &Slot,
+        found: Found,
+        prefixes: &PrefixIndex,
+        weights: &TierWeights,
+    ) -> Found {
+        let place = self.chains.place_of(slot.endpoint.block_size);
+        let Some(chain) = place.map(|place| &self.chains.list[place]) else { return found };
+        let [_, cpu, disk] = prefixes.tiers(slot.id.slot, &chain.hashes, found.blocks);
+        let lacking = f64::from(cpu) * (1.0 - weights.cpu) + f64::from(disk) * (1.0 - weights.disk);
+        Found { reload: lacking * f64::from(chain.span.block_tokens()), ..found }
+    }
+
+    /// The level that the endpoint is in. Computes in **O(levels)**.
+    pub(super) fn level_of(&self, slot: &Slot) -> Option<LevelId> {
+        let chain = self.chains.place_of(slot.endpoint.block_size)?;
+        let mut levels = self.chains.list[chain].levels.iter();
+        let level = levels.position(|level| level.has(slot.id.slot))?;
+        Some(LevelId { chain: chain as u32, level: level as u32 })
+    }
+
+    /// All levels of all chains.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (LevelId, &Level)> {
+        let chains = (0..).zip(&self.chains.list[..self.chains.used]);
+        chains.flat_map(|(number, chain)| {
+            (0..).zip(chain.levels.iter()).map(move |(level, it)| (LevelId { chain: number, level }, it))
         })
     }
 
-    /// What an endpoint can use that holds so many blocks of this size.
-    pub(super) fn found_at(&self, depth: u32, block_size: Option<NonZeroU32>) -> Found {
-        let chain = self.chains.for_size(block_size.unwrap_or(NonZeroU32::MIN));
-        chain.map_or_else(Found::default, |chain| chain.span.found(depth))
+    /// One of the [`levels`](Self::levels).
+    pub(super) fn level(&self, id: LevelId) -> &Level {
+        &self.chains.list[id.chain as usize].levels.list[id.level as usize]
+    }
+
+    /// Whether the level's chain is that of endpoints with this block size.
+    pub(super) fn serves(&self, id: LevelId, block_size: NonZeroU32) -> bool {
+        self.chains.any_block_size || self.chains.list[id.chain as usize].block_size == block_size
     }
 
     /// The blocks for this endpoint, and how long they are.
@@ -169,18 +202,64 @@ pub(super) struct Found {
     pub(super) reload: f64,
 }
 
+impl Level {
+    /// Who is in it, if that is not everybody.
+    pub(super) fn holders(&self) -> Option<&EndpointSet> {
+        (self.depth > 0).then_some(&self.holders)
+    }
+
+    /// Which of 64 slots from `64 * at` on are in it, a bit each.
+    pub(super) fn word(&self, at: u32) -> u64 {
+        self.holders().map_or(u64::MAX, |holders| holders.word(at))
+    }
+
+    fn has(&self, slot: u32) -> bool {
+        self.holders().is_none_or(|holders| holders.contains(slot))
+    }
+}
+
+impl Chain {
+    /// Sets the levels to what the index says.
+    fn look_up(&mut self, prefixes: &PrefixIndex) {
+        self.levels.used = 0;
+        self.levels.next();
+        prefixes.levels(&self.hashes, |depth, holders| {
+            if depth > 0 {
+                let level = self.levels.next();
+                level.depth = depth;
+                level.holders.copy_from(holders);
+            }
+        });
+        let levels = &mut self.levels.list[..self.levels.used];
+        levels.sort_unstable_by_key(|level| core::cmp::Reverse(level.depth));
+        levels.iter_mut().for_each(|level| level.found = self.span.found(level.depth));
+    }
+
+    fn best_hit(&self) -> u32 {
+        self.levels.iter().next().map_or(0, |deepest| deepest.found.tokens)
+    }
+}
+
+impl Levels {
+    /// One more, at first everybody's.
+    fn next(&mut self) -> &mut Level {
+        if self.used == self.list.len() {
+            self.list.push(Level::default());
+        }
+        self.used += 1;
+        let level = &mut self.list[self.used - 1];
+        level.depth = 0;
+        level
+    }
+
+    fn iter(&self) -> core::slice::Iter<'_, Level> {
+        self.list[..self.used].iter()
+    }
+}
+
 impl Span {
     fn of_tokens(tokens: u32, block_size: NonZeroU32) -> Self {
         Self { length: u64::from(tokens), block: u64::from(block_size.get()), tokens }
-    }
-
-    /// What an endpoint can use that holds so many blocks in each tier.
-    pub(super) fn found_in(self, tiers: [u32; Tier::ALL.len()], weights: &TierWeights) -> Found {
-        let found = self.found(tiers.iter().sum());
-        let block = f64::from(self.block_tokens());
-        let lacking = |blocks: u32, weight: f64| f64::from(blocks) * block * (1.0 - weight);
-        let [_, cpu, disk] = tiers;
-        Found { reload: lacking(cpu, weights.cpu) + lacking(disk, weights.disk), ..found }
     }
 
     /// What an endpoint that holds `depth` blocks can use of them: never the prompt's last token, which is computed in
@@ -207,10 +286,6 @@ impl Span {
             (u128::from(self.block) * u128::from(self.tokens)).div_ceil(u128::from(self.length.max(1)));
         u32::try_from(tokens).unwrap_or(u32::MAX).max(1)
     }
-
-    fn hit(self, depth: u32) -> u32 {
-        self.found(depth).tokens
-    }
 }
 
 impl Chains {
@@ -225,12 +300,11 @@ impl Chains {
         for block_size in block_sizes {
             if self.used == self.list.len() {
                 let span = Span::of_tokens(0, block_size);
-                self.list.push(Chain { block_size, span, hashes: Vec::new(), depths: Vec::new() });
+                self.list.push(Chain { block_size, span, hashes: Vec::new(), levels: Levels::default() });
             }
             let chain = &mut self.list[self.used];
             chain.block_size = block_size;
             chain.hashes.clear();
-            chain.depths.clear();
             fill(block_size, chain);
             self.used += 1;
         }
@@ -240,17 +314,13 @@ impl Chains {
         self.list[..self.used].iter_mut()
     }
 
-    fn of(&self, slot: &Slot) -> Option<&Chain> {
-        self.for_size(slot.endpoint.block_size)
-    }
-
-    fn for_size(&self, block_size: NonZeroU32) -> Option<&Chain> {
-        self.list[..self.used].iter().find(|c| self.any_block_size || c.block_size == block_size)
+    fn place_of(&self, block_size: NonZeroU32) -> Option<usize> {
+        let mut list = self.list[..self.used].iter();
+        list.position(|chain| self.any_block_size || chain.block_size == block_size)
     }
 
     fn of_mut(&mut self, slot: &Slot) -> Option<&mut Chain> {
-        let any = self.any_block_size;
-        self.iter_mut().find(|chain| any || chain.block_size == slot.endpoint.block_size)
+        self.place_of(slot.endpoint.block_size).map(|place| &mut self.list[place])
     }
 }
 
@@ -261,7 +331,7 @@ mod tests {
     #[test]
     fn the_block_of_the_last_token_is_never_found() {
         let sixteen = NonZeroU32::new(16).expect("not zero");
-        let hit = |tokens: u32, depth: u32| Span::of_tokens(tokens, sixteen).hit(depth);
+        let hit = |tokens: u32, depth: u32| Span::of_tokens(tokens, sixteen).found(depth).tokens;
         assert_eq!([hit(64, 4), hit(65, 4), hit(64, 2), hit(1, 1), hit(0, 9)], [48, 64, 32, 0, 0]);
     }
 

@@ -1,0 +1,160 @@
+//! The best of every group of endpoints, so that whole groups can be ruled out at a glance.
+//!
+//! Three levels: a *slot*, a *word* of 64 slots, and a *chunk* of 64 words. A word has the outline that is in every figure as good as
+//! the best of its slots, a chunk that of its words. A group is named by its first slot.
+
+use alloc::vec::Vec;
+
+use super::outline::Outline;
+
+/// Slots of a word.
+pub(crate) const WORD: u32 = 64;
+/// Slots of a chunk.
+pub(crate) const CHUNK: u32 = 64 * WORD;
+
+/// The outlines of all slots, words and chunks.
+#[derive(Debug, Default)]
+pub(crate) struct Minima {
+    slots: Vec<Outline>,
+    words: Vec<Outline>,
+    chunks: Vec<Outline>,
+}
+
+impl Minima {
+    /// Room for one slot more, closed.
+    pub(super) fn push(&mut self) {
+        let slot = self.len();
+        self.slots.push(Outline::CLOSED);
+        if slot % WORD == 0 {
+            self.words.push(Outline::CLOSED);
+        }
+        if slot % CHUNK == 0 {
+            self.chunks.push(Outline::CLOSED);
+        }
+    }
+
+    /// A slot has another outline. Computes in **O(1)**, the 64 members of a word or chunk being looked through only if the best
+    /// of them is no longer as good, until another one is.
+    pub(super) fn set(&mut self, slot: u32, outline: Outline) {
+        let at = slot as usize;
+        let before = core::mem::replace(&mut self.slots[at], outline);
+        if let Some(before) = settle(&self.slots, &mut self.words, at, before) {
+            settle(&self.words, &mut self.chunks, at / 64, before);
+        }
+    }
+
+    /// Many slots have other outlines. Computes in **O(slots)**.
+    pub(super) fn set_all(&mut self, outlines: impl Iterator<Item = (u32, Outline)>) {
+        for (slot, outline) in outlines {
+            self.slots[slot as usize] = outline;
+        }
+        for (word, slots) in self.words.iter_mut().zip(self.slots.chunks(64)) {
+            *word = best(slots);
+        }
+        for (chunk, words) in self.chunks.iter_mut().zip(self.words.chunks(64)) {
+            *chunk = best(words);
+        }
+    }
+
+    /// The number of slots, used or not.
+    pub(crate) fn len(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Of one slot.
+    pub(crate) fn slot(&self, slot: u32) -> &Outline {
+        &self.slots[slot as usize]
+    }
+
+    /// Of the slots of a word.
+    pub(crate) fn slots_of(&self, word: u32) -> &[Outline] {
+        members(&self.slots, word as usize)
+    }
+
+    /// Of the words of a chunk.
+    pub(crate) fn words_of(&self, chunk: u32) -> &[Outline] {
+        members(&self.words, (chunk / WORD) as usize)
+    }
+
+    /// Of all chunks.
+    pub(crate) fn chunks(&self) -> &[Outline] {
+        &self.chunks
+    }
+}
+
+/// Brings the group of the member at `at` up to date, which was `before`: what the group was, if it changes.
+fn settle(all: &[Outline], groups: &mut [Outline], at: usize, before: Outline) -> Option<Outline> {
+    let (group, after) = (groups[at / 64], all[at]);
+    let at_best = group.or(after);
+    let mut now = at_best;
+    if group.loses(&before, &after) {
+        now = Outline::CLOSED;
+        for some in members(all, at - at % 64).chunks(8) {
+            now = now.or(best(some));
+            // Often others are as good: on an idle pool, all are.
+            if now == at_best {
+                break;
+            }
+        }
+    }
+    groups[at / 64] = now;
+    (now != group).then_some(group)
+}
+
+/// The up to 64 from `first` on.
+fn members(all: &[Outline], first: usize) -> &[Outline] {
+    &all[first.min(all.len())..all.len().min(first + 64)]
+}
+
+fn best(outlines: &[Outline]) -> Outline {
+    outlines.iter().fold(Outline::CLOSED, |best, outline| best.or(*outline))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn outline((wait, tokens, capacity, in_flight): (u8, u8, u8, u8)) -> Outline {
+        if wait == 0 {
+            return Outline::CLOSED;
+        }
+        Outline {
+            least_wait: f64::from(wait),
+            kv_tokens: f64::from(tokens),
+            capacity: f64::from(capacity),
+            in_flight: u32::from(in_flight),
+            running: f64::from(in_flight / 2),
+            ..Outline::CLOSED
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_group_is_as_good_as_the_best_of_its_slots(
+            slots in 1u32..9_000,
+            near in 1u32..200,
+            changes in prop::collection::vec((any::<u32>(), (0u8..4, 0u8..4, 0u8..4, 0u8..4)), 0..400),
+        ) {
+            let mut minima = Minima::default();
+            (0..slots).for_each(|_| minima.push());
+            for (at, figures) in changes {
+                // Half of them meet in few words.
+                let slot = if at % 2 == 0 { at % slots } else { at % slots.min(near) };
+                minima.set(slot, outline(figures));
+            }
+            let all: Vec<Outline> = (0..slots).map(|slot| *minima.slot(slot)).collect();
+            let scan = |size: u32| all.chunks(size as usize).map(best).collect::<Vec<_>>();
+            prop_assert_eq!(minima.chunks(), scan(CHUNK));
+            let words: Vec<Outline> =
+                (0..slots).step_by(CHUNK as usize).flat_map(|chunk| minima.words_of(chunk)).copied().collect();
+            prop_assert_eq!(words, scan(WORD));
+            for word in (0..slots).step_by(WORD as usize) {
+                let to = slots.min(word + WORD);
+                prop_assert_eq!(minima.slots_of(word), &all[word as usize..to as usize]);
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Chance that is the same for equal prompts: the last word between equals.
+//!
+//! Each prompt draws a number for each endpoint, and the least wins: equal prompts meet again, and when an endpoint drops out of a
+//! tie, only the prompts that had met there go elsewhere. So that a tie of thousands needs no thousands of draws, chunks of endpoints
+//! draw first, then the words of the chunk that won, then the endpoints of that word. A pool of 64 is one word, and only the endpoints
+//! decide.
+
+use crate::pool::{CHUNK, WORD};
+use crate::prefix::PromptHasher;
+
+/// What an endpoint drew, and its groups before it.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Rendezvous {
+    chunk: u64,
+    word: u64,
+    endpoint: u64,
+}
+
+/// The draws of one prompt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lots<'a> {
+    hasher: &'a PromptHasher,
+    identity: u64,
+    slots: u32,
+}
+
+impl<'a> Lots<'a> {
+    /// For prompts that have this in common, in a pool with so many slots.
+    pub(super) const fn new(hasher: &'a PromptHasher, identity: u64, slots: u32) -> Self {
+        Self { hasher, identity, slots }
+    }
+
+    /// The draw of the chunk that begins at this slot: the least that its members can draw.
+    pub(super) fn of_chunk(&self, slot: u32) -> Rendezvous {
+        Rendezvous { chunk: self.draw(slot, CHUNK), ..Rendezvous::default() }
+    }
+
+    /// The draw of the word that begins at this slot, in this chunk: the least that its members can draw.
+    pub(super) fn of_word(&self, chunk: Rendezvous, slot: u32) -> Rendezvous {
+        Rendezvous { word: self.draw(slot, WORD), ..chunk }
+    }
+
+    /// The draw of the endpoint with this key, in this word.
+    pub(super) fn of_endpoint(&self, word: Rendezvous, key: u64) -> Rendezvous {
+        Rendezvous { endpoint: self.hasher.mix(self.identity, key), ..word }
+    }
+
+    /// The draw of the endpoint in this slot with this key.
+    pub(super) fn of(&self, slot: u32, key: u64) -> Rendezvous {
+        let chunk = self.of_chunk(slot - slot % CHUNK);
+        self.of_endpoint(self.of_word(chunk, slot - slot % WORD), key)
+    }
+
+    /// A group wins as often as it has slots: only the last one of a pool has fewer than the others. One alone need not draw.
+    fn draw(&self, first: u32, size: u32) -> u64 {
+        if self.slots <= size {
+            return 0;
+        }
+        let key = self.hasher.mix(u64::from(size), u64::from(first));
+        let slots = self.slots.saturating_sub(first).clamp(1, size);
+        exponential(self.hasher.mix(self.identity, key)) / u64::from(slots)
+    }
+}
+
+/// `-log2(hash / 2^64)`, times 2^52: of several that are divided by weights, each is the least as often as its weight says.
+///
+/// Between powers of two, the logarithm is a parabola: 1 % off at most.
+const fn exponential(hash: u64) -> u64 {
+    let zeros = (hash | 1).leading_zeros();
+    let above = ((hash | 1) << zeros << 1) >> 32;
+    let bow = (above * ((1 << 32) - above)) >> 32;
+    let log = above + bow * 11 / 32;
+    ((zeros as u64 + 1) << 52) - (log << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of 20,000 prompts meet in each group of `size` slots, of a pool with so many endpoints that tie.
+    fn meetings(endpoints: u32, size: u32) -> alloc::vec::Vec<u32> {
+        let hasher = PromptHasher::new(1);
+        let mut met = alloc::vec![0; endpoints.div_ceil(size) as usize];
+        for identity in 0..20_000 {
+            let lots = Lots::new(&hasher, hasher.mix(identity, identity), endpoints);
+            let chunk = (0..endpoints).step_by(CHUNK as usize).min_by_key(|chunk| lots.of_chunk(*chunk));
+            let chunk = chunk.expect("one at least");
+            let words = (chunk..endpoints.min(chunk + CHUNK)).step_by(WORD as usize);
+            let word =
+                words.min_by_key(|word| lots.of_word(lots.of_chunk(chunk), *word)).expect("one at least");
+            let last = endpoints.min(word + WORD);
+            let slot = (word..last).min_by_key(|slot| lots.of(*slot, hasher.mix(0, u64::from(*slot))));
+            met[(slot.expect("one at least") / size) as usize] += 1;
+        }
+        met
+    }
+
+    #[test]
+    fn every_endpoint_has_the_same_chance() {
+        for (endpoints, size) in [(64, 8), (65, 1), (1_000, 64), (4_200, 64), (9_000, 1_024)] {
+            for (group, met) in meetings(endpoints, size).into_iter().enumerate() {
+                let members = size.min(endpoints - group as u32 * size);
+                let expected = 20_000.0 * f64::from(members) / f64::from(endpoints);
+                let off = (f64::from(met) - expected).abs();
+                assert!(off < 4.5 * expected.sqrt(), "{met} for {expected} in group {group} of {endpoints}");
+            }
+        }
+    }
+
+    #[test]
+    fn draws_never_rise_with_the_hash() {
+        let mut before = u64::MAX;
+        for step in 0..1_u64 << 16 {
+            let drawn = exponential(step << 48 | 0xffff_ffff_ffff);
+            assert!(drawn <= before, "{step}");
+            before = drawn;
+        }
+        assert!(exponential(0) > exponential(1 << 10) && exponential(u64::MAX) > 0);
+    }
+}
