@@ -100,10 +100,8 @@ impl PrefixIndex {
 
     /// The endpoint's cache is other than was thought. What no longer fits is given up.
     pub fn resize(&mut self, slot: u32, cache: Cache) {
-        if let Some(member) = self.member_mut(slot) {
-            member.cache = cache;
-            self.fit(slot);
-        }
+        self.take_to_have(slot, cache);
+        self.fit(slot);
     }
 
     /// The endpoint's cache is another one, and empty; whether its engine publishes events stays as it was.
@@ -115,12 +113,7 @@ impl PrefixIndex {
 
     /// The endpoint is gone, with all it held. Computes in **O(blocks that it held)**.
     pub fn leave(&mut self, slot: u32) {
-        let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.pairs -= member.holding.held();
-        self.allocated -= member.holding.allocated();
-        for (run, stretches) in member.holding.runs() {
-            self.runs.settle(run, slot, stretches, &[]);
-        }
+        drop(self.dismiss(slot));
     }
 
     /// The engine said that its cache is empty. Computes in **O(blocks that it held)**.
@@ -270,8 +263,9 @@ impl PrefixIndex {
         self.pairs == 0
     }
 
-    pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
-        self.leave(slot);
+    /// An endpoint is at `slot` from now on, with nothing in its cache: the one that was there before.
+    pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) -> Option<Box<Member>> {
+        let before = self.dismiss(slot);
         let at = slot as usize;
         if at >= self.endpoints.len() {
             self.endpoints.resize_with(at + 1, || None);
@@ -280,6 +274,44 @@ impl PrefixIndex {
         let holding = Holding::new(self.keyed, WarmWindow::new(self.limits.warm_window), precise);
         self.allocated += holding.allocated();
         self.endpoints[at] = Some(Box::new(Member { holding, cache, joined: self.joined }));
+        before
+    }
+
+    pub(super) fn take_to_have(&mut self, slot: u32, cache: Cache) {
+        if let Some(member) = self.member_mut(slot) {
+            member.cache = cache;
+        }
+    }
+
+    /// Nobody is at `slot` any more: the endpoint that was.
+    pub(super) fn dismiss(&mut self, slot: u32) -> Option<Box<Member>> {
+        let member = self.endpoints.get_mut(slot as usize)?.take()?;
+        self.pairs -= member.holding.held();
+        self.allocated -= member.holding.allocated();
+        for (run, stretches) in member.holding.runs() {
+            self.runs.settle(run, slot, stretches, &[]);
+        }
+        Some(member)
+    }
+
+    /// The runs of which the endpoint holds anything.
+    pub(super) fn runs_of(&self, slot: u32) -> Vec<RunId> {
+        self.member(slot).map_or_else(Vec::new, |member| member.holding.runs().map(|(run, _)| run).collect())
+    }
+
+    /// The endpoint gives up what it holds of the last of these runs, until that is about so many blocks.
+    pub(super) fn lose(&mut self, slot: u32, runs: &mut Vec<RunId>, blocks: usize) {
+        let mut left = blocks;
+        while let Some(run) = runs.last().copied().filter(|_| left > 0) {
+            let before = self.pairs;
+            self.alter(slot, |holding| holding.lose(run, left as u32));
+            left = left.saturating_sub(before - self.pairs + RUN);
+            if self.member(slot).is_none_or(|member| !member.holding.holds(run)) {
+                runs.pop();
+            }
+            // What was held together with others, and is not any more, takes more room.
+            self.keep_within_limit(slot);
+        }
     }
 
     pub(super) fn become_precise(&mut self, slot: u32) {
@@ -343,3 +375,6 @@ impl PrefixIndex {
         self.endpoints.get_mut(slot as usize)?.as_deref_mut()
     }
 }
+
+/// To give up a run takes as long as so many blocks of it.
+const RUN: usize = 8;

@@ -12,8 +12,12 @@ mod index;
 pub(crate) mod keyed;
 mod limits;
 mod names;
+#[cfg(feature = "std")]
+mod pieces;
 mod runs;
 mod set;
+#[cfg(feature = "std")]
+mod shared;
 mod stored;
 mod table;
 mod warm;
@@ -23,3 +27,5 @@ pub use hash::{BlockHash, Namespace, PromptHasher};
 pub use index::PrefixIndex;
 pub use limits::{Cache, IndexFull, IndexLimits, StoreError, Use};
 pub use set::EndpointSet;
+#[cfg(feature = "std")]
+pub use shared::SharedPrefixIndex;

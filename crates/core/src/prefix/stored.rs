@@ -70,6 +70,18 @@ impl PrefixIndex {
         Ok(())
     }
 
+    /// Whether there may be no room to store that.
+    pub(super) fn lacks_room_to_store(
+        &self,
+        slot: u32,
+        parent: Option<EngineHash>,
+        names: &[EngineHash],
+        chain: &[BlockHash],
+    ) -> bool {
+        let before = |known: Option<(EngineHash, Known)>| known.map(|(_, known)| known.place.address());
+        self.behind(slot, parent).is_ok_and(|behind| self.lacks_room(slot, before(behind), chain, names))
+    }
+
     /// The engine no longer has the blocks that it calls `names` in this tier; unknown names are ignored.
     pub fn remove(&mut self, slot: u32, names: &[EngineHash], tier: Tier) {
         self.become_precise(slot);
