@@ -240,6 +240,7 @@ impl Holding {
 
     /// Gives up the last blocks of what is held of a run, all that are left or at most `most`, whatever the reason was. Nothing is moved
     /// to give room back: what remains goes too, as soon as others have had their turn.
+    #[cfg(feature = "std")]
     pub(super) fn lose(&mut self, run: RunId, most: u32) -> Option<Change<'_>> {
         let stretches = &self.runs.get(&run)?.stretches;
         let (begin, end) = (stretches.first()?.0, stretches.last()?.1);
@@ -273,6 +274,7 @@ impl Holding {
     }
 
     /// Whether any block of a run is held.
+    #[cfg(feature = "std")]
     pub(super) fn holds(&self, run: RunId) -> bool {
         self.runs.contains_key(&run)
     }

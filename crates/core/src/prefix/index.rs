@@ -294,26 +294,6 @@ impl PrefixIndex {
         Some(member)
     }
 
-    /// The runs of which the endpoint holds anything.
-    pub(super) fn runs_of(&self, slot: u32) -> Vec<RunId> {
-        self.member(slot).map_or_else(Vec::new, |member| member.holding.runs().map(|(run, _)| run).collect())
-    }
-
-    /// The endpoint gives up what it holds of the last of these runs, until that is about so many blocks.
-    pub(super) fn lose(&mut self, slot: u32, runs: &mut Vec<RunId>, blocks: usize) {
-        let mut left = blocks;
-        while let Some(run) = runs.last().copied().filter(|_| left > 0) {
-            let before = self.pairs;
-            self.alter(slot, |holding| holding.lose(run, left as u32));
-            left = left.saturating_sub(before - self.pairs + RUN);
-            if self.member(slot).is_none_or(|member| !member.holding.holds(run)) {
-                runs.pop();
-            }
-            // What was held together with others, and is not any more, takes more room.
-            self.keep_within_limit(slot);
-        }
-    }
-
     pub(super) fn become_precise(&mut self, slot: u32) {
         if !self.is_precise(slot) {
             self.clear(slot);
@@ -375,6 +355,3 @@ impl PrefixIndex {
         self.endpoints.get_mut(slot as usize)?.as_deref_mut()
     }
 }
-
-/// To give up a run takes as long as so many blocks of it.
-const RUN: usize = 8;

@@ -1,7 +1,7 @@
 //! Which endpoint holds how much of a prompt.
 //!
 //! [`hash`](PromptHasher) turns a prompt into a chain of block hashes, [`PrefixIndex`] knows which endpoint holds which of
-//! them, and [`KvEvent`] is what engines say about it themselves.
+//! them, and [`KvEvent`] is what engines say about it themselves. `SharedPrefixIndex` is that index between threads.
 
 mod account;
 mod assumed;

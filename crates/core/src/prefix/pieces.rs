@@ -11,9 +11,9 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 use model::*;
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 use real::*;
 
 /// The value, and whose turn it is.
@@ -55,7 +55,7 @@ impl<T> Pieces<T> {
     #[cold]
     fn wait(&self) -> RwLockReadGuard<'_, T> {
         self.waiting.fetch_add(1, Relaxed);
-        let value = spin(|| self.value.try_read()).unwrap_or_else(|| self.value.read());
+        let value = spin(PATIENCE, || self.value.try_read()).unwrap_or_else(|| self.value.read());
         self.waiting.fetch_sub(1, Relaxed);
         value
     }
@@ -71,17 +71,18 @@ impl<T> Event<'_, T> {
     /// answer: then nobody waits for that.
     pub(super) fn piece<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
         let Pieces { value, waiting, .. } = self.pieces;
-        let turn = || if waiting.load(Relaxed) == 0 { value.try_write() } else { None };
-        let mut value = spin(turn).unwrap_or_else(|| value.write());
+        // Those who wait are quick, unless the processor does something else meanwhile.
+        spin(COURTESY, || (waiting.load(Relaxed) == 0).then_some(()));
+        let mut value = spin(PATIENCE, || value.try_write()).unwrap_or_else(|| value.write());
         let answer = change(&mut value);
         unlock_fair(value);
         answer
     }
 }
 
-/// Tries for as long as a few pieces take. To fall asleep and be woken takes longer than one.
-fn spin<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..SPINS {
+/// Tries again and again: to fall asleep and to be woken takes longer than a piece.
+fn spin<T>(times: usize, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..times {
         let done = attempt();
         if done.is_some() {
             return done;
@@ -91,15 +92,17 @@ fn spin<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     None
 }
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 mod real {
     pub(super) use core::hint::spin_loop;
     pub(super) use core::sync::atomic::AtomicUsize;
 
     pub(super) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-    /// 20 to 50 ns each.
-    pub(super) const SPINS: usize = 2_000;
+    /// Some 50 us: as long as it takes to be woken.
+    pub(super) const PATIENCE: usize = 2_000;
+    /// Some 2 us.
+    pub(super) const COURTESY: usize = 100;
 
     pub(super) fn unlock_fair<T>(value: parking_lot::RwLockWriteGuard<'_, T>) {
         parking_lot::RwLockWriteGuard::unlock_fair(value);
@@ -107,13 +110,14 @@ mod real {
 }
 
 /// The same, in a world where every order of taking locks is tried.
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 mod model {
     pub(super) use loom::hint::spin_loop;
     pub(super) use loom::sync::atomic::AtomicUsize;
     pub(super) use loom::sync::{MutexGuard, RwLockReadGuard};
 
-    pub(super) const SPINS: usize = 1;
+    pub(super) const PATIENCE: usize = 1;
+    pub(super) const COURTESY: usize = 1;
 
     #[derive(Debug)]
     pub(super) struct RwLock<T>(loom::sync::RwLock<T>);

@@ -1,7 +1,8 @@
 //! The prefix index between threads: readers look prompts up while writers tell it what has changed.
 //!
-//! What is long is done in pieces, each between two states that an engine could have been in: an event stores its first 128
+//! What is long is done in pieces, each between two states that an engine could have been in: an event stores its first 32
 //! blocks, then the next; an endpoint that leaves holds less and less. [`Pieces`] lets readers in between, and no other writer.
+//! What is to be done is found out before, beside readers, and what was done is freed after, when nobody waits.
 
 use alloc::vec::Vec;
 
@@ -10,14 +11,17 @@ use super::hash::BlockHash;
 use super::index::PrefixIndex;
 use super::limits::{Cache, IndexFull, IndexLimits, StoreError, Use};
 use super::pieces::{Event, Pieces};
+use super::runs::RunId;
 use crate::time::Instant;
 
 /// A [`PrefixIndex`] that threads share: any number of them look prompts up while others apply what engines say.
 ///
-/// Its methods are those of [`PrefixIndex`], with `&self`. They read through [`read`](Self::read), and a reader waits for one
-/// *piece* of an event at most, some 128 blocks. What a reader sees is a state between two pieces: an event's blocks come and go in order, and
-/// after a method has returned its change is there for everyone. Events of one endpoint must come from one thread at a time if
-/// their order counts, which it does.
+/// Its methods are those of [`PrefixIndex`] with `&self`, and [`read`](Self::read) for those that only look. A reader waits for one *piece*
+/// at most, 32 blocks or a few microseconds, never for an event. It sees what was between two pieces: the blocks of an event come and go in
+/// order, no event begins before the one before it is over, and what a method did is there for everyone when it returns. The events of
+/// one endpoint have an order, so they should come from one thread.
+///
+/// It gives the answers of a [`PrefixIndex`] that was told the same in the same order; which order that was, threads decide.
 ///
 /// ```
 /// use slotwise::Instant;
@@ -51,13 +55,13 @@ impl SharedPrefixIndex {
         PrefixIndex::new(seed, limits).into()
     }
 
-    /// What it was for its threads, for one.
+    /// The index, for one thread.
     pub fn into_inner(self) -> PrefixIndex {
         self.pieces.into_inner()
     }
 
-    /// Looks at the index, beside other readers. Writers wait meanwhile, and behind them every other reader: copy what is needed, and come back. `look`
-    /// must not call this index, or it may wait for itself.
+    /// Looks at the index, beside other readers. `look` should be short, since writers wait for it, and other readers behind them. It must
+    /// not call this index, or it may wait for itself.
     ///
     /// ```
     /// use slotwise::prefix::{BlockHash, IndexLimits, SharedPrefixIndex};
@@ -139,7 +143,10 @@ impl SharedPrefixIndex {
         loop {
             let to = length.min(from + PIECE);
             let (names, chain) = (&names[from..to], &chain[from..to]);
-            event.give_way(|index| index.lacks_room_to_store(slot, parent, names, chain));
+            event.give_way(|index| {
+                let before = index.address_behind(slot, parent);
+                before.is_ok_and(|before| index.lacks_room(slot, before, chain, names))
+            });
             event.piece(|index| index.store(slot, parent, names, chain, tier, used))?;
             if to == length {
                 return Ok(());
@@ -226,15 +233,37 @@ impl Event<'_, PrefixIndex> {
 
     /// The endpoint gives up all that it holds, run by run.
     fn empty(&mut self, slot: u32) {
-        let mut runs = self.look(|index| index.runs_of(slot));
+        let held = |index: &PrefixIndex| {
+            index
+                .member(slot)
+                .map_or_else(Vec::new, |member| member.holding.runs().map(|(run, _)| run).collect())
+        };
+        let mut runs = self.look(held);
         while !runs.is_empty() {
-            self.piece(|index| index.lose(slot, &mut runs, PIECE));
+            self.piece(|index| lose(index, slot, &mut runs));
         }
+    }
+}
+
+/// The endpoint gives up the last blocks of the last of these runs, as many as are a piece.
+fn lose(index: &mut PrefixIndex, slot: u32, runs: &mut Vec<RunId>) {
+    let mut left = PIECE;
+    while let Some(run) = runs.last().copied().filter(|_| left > 0) {
+        let before = index.len();
+        index.alter(slot, |holding| holding.lose(run, left as u32));
+        left = left.saturating_sub(before - index.len() + RUN);
+        if index.member(slot).is_none_or(|member| !member.holding.holds(run)) {
+            runs.pop();
+        }
+        // What was held together with others, and is not any more, takes more room.
+        index.keep_within_limit(slot);
     }
 }
 
 /// Blocks that are stored, or given up, while readers wait: a few microseconds.
 const PIECE: usize = if cfg!(loom) { 1 } else { 32 };
+/// To give up a run takes as long as so many blocks of it.
+const RUN: usize = 8;
 
 /// All orders in which three threads can take the locks: `make test-slow`.
 #[cfg(all(test, loom))]

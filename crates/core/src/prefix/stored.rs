@@ -50,7 +50,7 @@ impl PrefixIndex {
         let length = names.len().min(chain.len());
         let (names, chain) = (&names[..length], &chain[..length]);
         self.runs.touch(names);
-        let before = self.behind(slot, parent)?.map(|(_, known)| known.place.address());
+        let before = self.address_behind(slot, parent)?;
         if !self.make_room(slot, before, chain, names) {
             return Err(StoreError::Full);
         }
@@ -68,18 +68,6 @@ impl PrefixIndex {
             self.put(slot, before, chain, names, tier, used);
         }
         Ok(())
-    }
-
-    /// Whether there may be no room to store that.
-    pub(super) fn lacks_room_to_store(
-        &self,
-        slot: u32,
-        parent: Option<EngineHash>,
-        names: &[EngineHash],
-        chain: &[BlockHash],
-    ) -> bool {
-        let before = |known: Option<(EngineHash, Known)>| known.map(|(_, known)| known.place.address());
-        self.behind(slot, parent).is_ok_and(|behind| self.lacks_room(slot, before(behind), chain, names))
     }
 
     /// The engine no longer has the blocks that it calls `names` in this tier; unknown names are ignored.
@@ -125,6 +113,15 @@ impl PrefixIndex {
             (self.runs.hash(before_it) == before).then_some(Place::Behind(before_it))?
         };
         Some(Known { hash, place, stored: false })
+    }
+
+    /// Where that block is, or what was before it.
+    pub(super) fn address_behind(
+        &self,
+        slot: u32,
+        parent: Option<EngineHash>,
+    ) -> Result<Option<Address>, StoreError> {
+        Ok(self.behind(slot, parent)?.map(|(_, known)| known.place.address()))
     }
 
     /// The block of that name, if there is one to be.
