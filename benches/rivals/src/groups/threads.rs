@@ -57,7 +57,9 @@ pub(super) fn run(effort: &Effort, out: &mut dyn FnMut(Table)) {
     table.note(format!(
         "the writer stores {FRESH} new blocks and removes them again; preparing them is not in the rate"
     ));
-    table.note("two threads on a machine with two shared cores: read the far percentiles with care");
+    table.note(
+        "each thread has a core; where others use them too, the far percentiles are those of the machine",
+    );
     out(table);
 
     let names = ["slotwise, shared", "slotwise, RwLock"];
@@ -95,11 +97,15 @@ fn rows<const N: usize>(
                 let over = AtomicBool::new(false);
                 std::thread::scope(|scope| {
                     let writing = scope.spawn(|| {
+                        stay(1);
                         let took = write();
                         over.store(true, Ordering::Relaxed);
                         took
                     });
-                    read(reader, pace, || over.load(Ordering::Relaxed), samples);
+                    scope.spawn(|| {
+                        stay(0);
+                        read(reader, pace, || over.load(Ordering::Relaxed), samples);
+                    });
                     let took = writing.join().expect("writers do not panic");
                     writes[at].push((2 * FRESH) as f64 / took.as_secs_f64());
                 });
@@ -212,6 +218,14 @@ fn events<I: Index>(index: &I, fresh: &[Prompt]) -> Vec<I::Event> {
 fn refill<I: Index<Event = Prepared>>(index: &I, fresh: &[Prompt]) -> Vec<Prepared> {
     let store = fresh.iter().map(|prompt| index.event(&Event::whole(ENDPOINTS - 1, prompt)));
     store.chain([Prepared::Clear { slot: ENDPOINTS - 1 }]).collect()
+}
+
+/// Keeps the thread on one core. Two threads that take turns on one meet no lock that is taken.
+fn stay(core: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.get(core) {
+        core_affinity::set_for_current(*core);
+    }
 }
 
 /// Looks prompts up until it is `over`, one in so much time.

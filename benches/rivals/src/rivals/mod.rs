@@ -12,7 +12,8 @@ pub use chain_index::Chain;
 pub use dynamo::Radix;
 pub use dynamo_concurrent::Concurrent;
 pub use dynamo_positional::Positional;
-pub use slotwise_index::{Prepared, Slotwise};
+pub(crate) use slotwise_index::Prepared;
+pub use slotwise_index::Slotwise;
 pub use slotwise_shared::SlotwiseShared;
 pub use smg_radix::SmgRadix;
 
