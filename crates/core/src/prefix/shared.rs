@@ -21,7 +21,8 @@ use crate::time::Instant;
 /// order, no event begins before the one before it is over, and what a method did is there for everyone when it returns. The events of
 /// one endpoint have an order, so they should come from one thread.
 ///
-/// It gives the answers of a [`PrefixIndex`] that was told the same in the same order; which order that was, threads decide.
+/// As long as there is room, it gives the answers of a [`PrefixIndex`] that was told the same in the same order; which order that was, threads
+/// decide.
 ///
 /// ```
 /// use slotwise::Instant;
