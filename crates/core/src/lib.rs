@@ -68,7 +68,8 @@
 //!
 //! # Features
 //!
-//! - `std` (default): [`Instant::from_std`]. Everything else is the same without it, in `no_std` with `alloc`.
+//! - `std` (default): [`Instant::from_std`], and [`prefix::SharedPrefixIndex`] for threads. Everything else is the same without it, in
+//!   `no_std` with `alloc`.
 //! - `serde`: `Serialize` and `Deserialize` for the configuration, endpoints, loads, usages and ids; `Serialize` for answers.
 //!   Durations are seconds.
 #![no_std]

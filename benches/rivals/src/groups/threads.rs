@@ -2,6 +2,9 @@
 //!
 //! An index that has no lookup for a second thread stands behind a lock of the standard library, taken for each event
 //! and for each lookup.
+//!
+//! A reader that asks again at once rarely finds the lock taken: after its first lookup it is the writer who waits. So there is another one,
+//! which asks every 15 us, as requests come.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -11,13 +14,14 @@ use slotwise::Rng;
 
 use crate::index::Index;
 use crate::race::{Effort, Samples, per};
-use crate::rivals::{Chain, Concurrent, Positional, Slotwise, SmgRadix};
+use crate::rivals::{Chain, Concurrent, Positional, Prepared, Slotwise, SlotwiseShared, SmgRadix};
 use crate::table::{Best, Cell, Table};
 use crate::workload::{Event, Held, Population, Prompt};
 
-/// Makes the table.
+/// Makes the tables.
 pub(super) fn run(effort: &Effort, out: &mut dyn FnMut(Table)) {
     let names = [
+        "slotwise, shared",
         "slotwise, RwLock",
         "dynamo radix",
         "dynamo concurrent",
@@ -25,72 +29,105 @@ pub(super) fn run(effort: &Effort, out: &mut dyn FnMut(Table)) {
         "kv-index chain",
         "smg-radix-tree, RwLock",
     ];
-    let mut table = Table::new("threads", "one writer, one reader, 64 endpoints, 128-block events", names);
-    let shapes: &[(usize, bool)] = effort.choose(&[(512, false)], &[(128, false), (512, false), (512, true)]);
-    for (length, shared) in shapes {
-        let population = Population::new(ENDPOINTS, &[*length], effort.choose(200_000, 500_000), *shared, 8);
-        let mut pairs = [
-            Some(locked::<Slotwise>(&population)),
+    let mut table = Table::new("threads", "one writer, one reader, 64 endpoints", names);
+    let shapes: &[(usize, bool, usize)] = effort.choose(
+        &[(512, false, 128), (512, false, 2_048)],
+        &[(128, false, 128), (512, false, 128), (512, true, 128), (512, false, 2_048)],
+    );
+    for (length, shared, written) in shapes {
+        let population = population(effort, *length, *shared);
+        let pairs = [
+            Some(open::<SlotwiseShared>(&population, events)),
+            Some(locked::<Slotwise>(&population, events)),
             None,
-            Some(open::<Concurrent>(&population)),
-            Some(open::<Positional>(&population)),
-            Some(open::<Chain>(&population)),
-            Some(locked::<SmgRadix>(&population)),
+            Some(open::<Concurrent>(&population, events)),
+            Some(open::<Positional>(&population, events)),
+            Some(open::<Chain>(&population, events)),
+            Some(locked::<SmgRadix>(&population, events)),
         ];
-        let mut alone = vec![Samples::default(); pairs.len()];
-        let mut beside = alone.clone();
-        let mut writes = vec![Vec::new(); pairs.len()];
-        for round in 0..effort.choose(3, 8) {
-            let mut rng = Rng::new(9 + round);
-            let fresh: Vec<Prompt> = (0..FRESH).map(|_| Prompt::fresh(&mut rng, 128)).collect();
-            for (at, pair) in pairs.iter_mut().enumerate() {
-                let Some((reader, writer)) = pair else { continue };
-                let start = Instant::now();
-                read(reader, || start.elapsed() > Duration::from_millis(50), &mut alone[at]);
-                let mut write = writer(&fresh);
-                let written = AtomicBool::new(false);
-                std::thread::scope(|scope| {
-                    let writing = scope.spawn(|| {
-                        let took = write();
-                        written.store(true, Ordering::Relaxed);
-                        took
-                    });
-                    read(reader, || written.load(Ordering::Relaxed), &mut beside[at]);
-                    let took = writing.join().expect("writers do not panic");
-                    writes[at].push((2 * FRESH * 128) as f64 / took.as_secs_f64());
-                });
-            }
-        }
         let kind = if *shared { "system prompt on all" } else { "private" };
-        let cells =
-            |samples: Vec<Samples>| samples.into_iter().map(|samples| samples.cell(WHY_NOT)).collect();
-        let long = beside.iter().map(|samples| match samples.0.len() {
-            0 => Cell::Absent(WHY_NOT.to_owned()),
-            _ => Cell::value(part(&samples.0, 0.999)),
-        });
-        let long = long.collect();
-        table.row(format!("{length} blocks, {kind}: lookup, no writer, ns"), Best::Lowest, cells(alone));
-        table.row(
-            format!("{length} blocks, {kind}: lookup beside a writer, ns"),
-            Best::Lowest,
-            cells(beside),
-        );
-        table.row(format!("{length} blocks, {kind}: the same, 99.9th percentile, ns"), Best::Lowest, long);
-        let writes = writes.into_iter().map(|rates| match rates.is_empty() {
-            true => Cell::Absent(WHY_NOT.to_owned()),
-            false => Cell::value(part(&rates, 0.5)),
-        });
-        table.row(
-            format!("{length} blocks, {kind}: written beside a reader, blocks/s"),
-            Best::Highest,
-            writes.collect(),
+        rows(
+            &mut table,
+            &format!("{length} blocks, {kind}, {written}-block events"),
+            effort,
+            pairs,
+            *written,
         );
     }
     table.note(format!(
-        "the writer stores {FRESH} new prompts and removes them again; preparing them is not in the rate"
+        "the writer stores {FRESH} new blocks and removes them again; preparing them is not in the rate"
     ));
-    table.note("two threads on a machine with two shared cores: read the far percentiles with care");
+    table.note(
+        "each thread has a core; where others use them too, the far percentiles are those of the machine",
+    );
     out(table);
+
+    let names = ["slotwise, shared", "slotwise, RwLock"];
+    let mut table =
+        Table::new("clears", "one writer, one reader, 64 endpoints, of which one is cleared", names);
+    let population = population(effort, 512, false);
+    let pairs =
+        [Some(open::<SlotwiseShared>(&population, refill)), Some(locked::<Slotwise>(&population, refill))];
+    rows(&mut table, "512 blocks", effort, pairs, 128);
+    table.note(format!("the writer stores {FRESH} new blocks on one endpoint and clears that"));
+    out(table);
+}
+
+/// Races the pairs, the writers with prompts of so many blocks, and adds what came of it to the table.
+fn rows<const N: usize>(
+    table: &mut Table,
+    what: &str,
+    effort: &Effort,
+    mut pairs: [Option<(Read, Prepare)>; N],
+    written: usize,
+) {
+    let mut alone = vec![Samples::default(); N];
+    let mut beside = alone.clone();
+    let mut paced = alone.clone();
+    let mut writes = vec![Vec::new(); N];
+    for round in 0..effort.choose(3, 8) {
+        let mut rng = Rng::new(9 + round);
+        let fresh: Vec<Prompt> = (0..FRESH / written).map(|_| Prompt::fresh(&mut rng, written)).collect();
+        for (at, pair) in pairs.iter_mut().enumerate() {
+            let Some((reader, writer)) = pair else { continue };
+            let start = Instant::now();
+            read(reader, Duration::ZERO, || start.elapsed() > Duration::from_millis(50), &mut alone[at]);
+            for (pace, samples) in [(Duration::ZERO, &mut beside[at]), (PACE, &mut paced[at])] {
+                let mut write = writer(&fresh);
+                let over = AtomicBool::new(false);
+                std::thread::scope(|scope| {
+                    let writing = scope.spawn(|| {
+                        stay(1);
+                        let took = write();
+                        over.store(true, Ordering::Relaxed);
+                        took
+                    });
+                    scope.spawn(|| {
+                        stay(0);
+                        read(reader, pace, || over.load(Ordering::Relaxed), samples);
+                    });
+                    let took = writing.join().expect("writers do not panic");
+                    writes[at].push((2 * FRESH) as f64 / took.as_secs_f64());
+                });
+            }
+        }
+    }
+    let cells = |samples: &[Samples]| samples.iter().map(|samples| samples.clone().cell(WHY_NOT)).collect();
+    let one = |values: &[f64], at: f64| match values.is_empty() {
+        true => Cell::Absent(WHY_NOT.to_owned()),
+        false => Cell::value(part(values, at)),
+    };
+    let long = paced.iter().map(|samples| one(&samples.0, 0.999)).collect();
+    let rates = writes.iter().map(|rates| one(rates, 0.5)).collect();
+    table.row(format!("{what}: lookup, no writer, ns"), Best::Lowest, cells(&alone));
+    table.row(format!("{what}: lookup beside a writer, ns"), Best::Lowest, cells(&beside));
+    table.row(format!("{what}: the same, one every 15 us, ns"), Best::Lowest, cells(&paced));
+    table.row(format!("{what}: the same, 99.9th percentile, ns"), Best::Lowest, long);
+    table.row(format!("{what}: written beside a reader, blocks/s"), Best::Highest, rates);
+}
+
+fn population(effort: &Effort, length: usize, shared: bool) -> Population {
+    Population::new(ENDPOINTS, &[length], effort.choose(200_000, 500_000), shared, 8)
 }
 
 /// Looks a prompt up by its place.
@@ -98,8 +135,14 @@ type Read = Box<dyn FnMut(usize) -> usize + Send>;
 /// Prepares to store prompts and to remove them again. The result does that once; the time that it took.
 type Prepare = Box<dyn FnMut(&[Prompt]) -> Box<dyn FnMut() -> Duration + Send>>;
 
+/// What a writer does with prompts.
+type Events<I> = fn(&I, &[Prompt]) -> Vec<<I as Index>::Event>;
+
 /// An index with a lookup of its own for other threads.
-fn open<I: Index<Query: Send, Event: Send> + Send + 'static>(population: &Population) -> (Read, Prepare) {
+fn open<I: Index<Query: Send, Event: Send> + Send + 'static>(
+    population: &Population,
+    events: Events<I>,
+) -> (Read, Prepare) {
     let index = filled::<I>(population);
     let mut reader = index.reader().expect("it has one");
     let queries = queries(&index, population);
@@ -117,6 +160,7 @@ fn open<I: Index<Query: Send, Event: Send> + Send + 'static>(population: &Popula
 /// An index behind a lock.
 fn locked<I: Index<Query: Send, Event: Send, Scratch: Send> + Send + Sync + 'static>(
     population: &Population,
+    events: Events<I>,
 ) -> (Read, Prepare) {
     let index = filled::<I>(population);
     let queries = queries(&index, population);
@@ -170,9 +214,30 @@ fn events<I: Index>(index: &I, fresh: &[Prompt]) -> Vec<I::Event> {
     store.chain(remove).map(|event| index.event(&event)).collect()
 }
 
-fn read(reader: &mut Read, over: impl Fn() -> bool, samples: &mut Samples) {
+/// Stores all of `fresh` on one endpoint, and clears that.
+fn refill<I: Index<Event = Prepared>>(index: &I, fresh: &[Prompt]) -> Vec<Prepared> {
+    let store = fresh.iter().map(|prompt| index.event(&Event::whole(ENDPOINTS - 1, prompt)));
+    store.chain([Prepared::Clear { slot: ENDPOINTS - 1 }]).collect()
+}
+
+/// Keeps the thread on one core. Two threads that take turns on one meet no lock that is taken.
+fn stay(core: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.get(core) {
+        core_affinity::set_for_current(*core);
+    }
+}
+
+/// Looks prompts up until it is `over`, one in so much time.
+fn read(reader: &mut Read, pace: Duration, over: impl Fn() -> bool, samples: &mut Samples) {
+    let mut before = Instant::now();
     for at in 0.. {
-        let before = Instant::now();
+        let next = before + pace;
+        before = Instant::now();
+        while before < next {
+            std::hint::spin_loop();
+            before = Instant::now();
+        }
         std::hint::black_box(reader(at));
         samples.0.push(per(before.elapsed(), 1));
         if over() {
@@ -190,5 +255,7 @@ fn part(samples: &[f64], part: f64) -> f64 {
 const WHY_NOT: &str = "it cannot be sent to another thread";
 const ENDPOINTS: u32 = 64;
 const QUERIES: usize = 64;
-/// Prompts that a writer stores and removes.
-const FRESH: usize = 1_024;
+/// Blocks that a writer stores and removes.
+const FRESH: usize = 1 << 17;
+/// From one request to the next.
+const PACE: Duration = Duration::from_micros(15);

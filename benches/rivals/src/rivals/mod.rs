@@ -1,17 +1,20 @@
-//! The contestants. Ours is the first; every other file is a rival's.
+//! The contestants. Ours is the first, alone and between threads; every other file is a rival's.
 
 mod chain_index;
 mod dynamo;
 mod dynamo_concurrent;
 mod dynamo_positional;
 mod slotwise_index;
+mod slotwise_shared;
 mod smg_radix;
 
 pub use chain_index::Chain;
 pub use dynamo::Radix;
 pub use dynamo_concurrent::Concurrent;
 pub use dynamo_positional::Positional;
+pub(crate) use slotwise_index::Prepared;
 pub use slotwise_index::Slotwise;
+pub use slotwise_shared::SlotwiseShared;
 pub use smg_radix::SmgRadix;
 
 use crate::index::Entrant;

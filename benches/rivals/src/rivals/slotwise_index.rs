@@ -25,6 +25,8 @@ pub enum Prepared {
     Store { slot: u32, parent: Option<EngineHash>, names: Vec<EngineHash>, chain: Vec<BlockHash> },
     /// Blocks that are gone.
     Remove { slot: u32, names: Vec<EngineHash> },
+    /// Everything is gone.
+    Clear { slot: u32 },
 }
 
 impl Slotwise {
@@ -109,6 +111,10 @@ impl Index for Slotwise {
             }
             Prepared::Remove { slot, names } => {
                 self.index.remove(*slot, names, Tier::Gpu);
+                true
+            }
+            Prepared::Clear { slot } => {
+                self.index.clear(*slot);
                 true
             }
         })

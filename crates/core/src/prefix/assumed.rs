@@ -61,7 +61,8 @@ impl PrefixIndex {
         let joined = self.member(slot).map(|member| member.joined);
         let Some(joined) = joined.filter(|_| !chain.is_empty()) else { return };
         let bytes = chain.capacity() * size_of::<BlockHash>();
-        if self.give_way(|index| bytes + (index.unconfirmed.capacity() + 4) * size_of::<Unconfirmed>()) {
+        let needed = |index: &Self| bytes + (index.unconfirmed.capacity() + 4) * size_of::<Unconfirmed>();
+        if self.give_way(|index| index.exceeds(needed(index))) {
             let due = now + self.limits.confirm_within;
             self.unconfirmed_bytes += bytes;
             self.unconfirmed.push_back(Unconfirmed { due, slot, joined, stamp, chain });
@@ -72,26 +73,31 @@ impl PrefixIndex {
 
     /// Forgets what should have been confirmed before `now` and was not, and the oldest of it when there is too much.
     pub fn expire(&mut self, now: Instant) {
-        let full = |index: &Self| index.unconfirmed_bytes > index.limits.bytes / UNCONFIRMED_SHARE;
-        while self.unconfirmed.front().is_some_and(|first| first.due <= now || full(self)) {
-            let Some(late) = self.unconfirmed.pop_front() else { return };
-            self.unconfirmed_bytes -= late.chain.capacity() * size_of::<BlockHash>();
-            if self.member(late.slot).is_some_and(|member| member.joined == late.joined) {
-                self.forget(late.slot, &late.chain, |state| state.used == late.stamp && !state.stored());
-            }
+        while self.expire_first(now) {}
+    }
+
+    /// Forgets the first that should have been: whether there was one.
+    pub(super) fn expire_first(&mut self, now: Instant) -> bool {
+        let full = self.unconfirmed_bytes > self.limits.bytes / UNCONFIRMED_SHARE;
+        let late = self.unconfirmed.front().is_some_and(|first| first.due <= now || full);
+        let Some(late) = late.then(|| self.unconfirmed.pop_front()).flatten() else { return false };
+        self.unconfirmed_bytes -= late.chain.capacity() * size_of::<BlockHash>();
+        if self.member(late.slot).is_some_and(|member| member.joined == late.joined) {
+            self.forget(late.slot, &late.chain, |state| state.used == late.stamp && !state.stored());
         }
+        true
     }
 
     /// A block whose last use was `stamp` has turned out to be gone. The cache gives up blocks in order, so
     /// all that it was assumed to hold and that was not used since is gone too. It still counts as warm: it was wanted.
     pub fn forget_unused_since(&mut self, slot: u32, stamp: u64) {
-        while self
-            .member_mut(slot)
-            .and_then(|member| member.holding.oldest())
-            .is_some_and(|used| used <= stamp)
-        {
-            self.give_up(slot, u32::MAX, true);
-        }
+        while self.forget_some_unused_since(slot, stamp, u32::MAX) {}
+    }
+
+    /// Forgets at most so many of those blocks: whether there were any.
+    pub(super) fn forget_some_unused_since(&mut self, slot: u32, stamp: u64, blocks: u32) -> bool {
+        let oldest = self.member_mut(slot).and_then(|member| member.holding.oldest());
+        oldest.is_some_and(|used| used <= stamp) && self.give_up(slot, blocks, true) > 0
     }
 
     fn forget(&mut self, slot: u32, chain: &[BlockHash], when: impl Fn(&State) -> bool) {
@@ -109,20 +115,22 @@ impl PrefixIndex {
 
     /// Gives up blocks, in the cache's order, until what is assumed fits.
     pub(super) fn fit(&mut self, slot: u32) {
-        while let Some(member) = self.member_mut(slot) {
-            let over = member.holding.assumed_tokens().saturating_sub(u64::from(member.cache.capacity));
-            if over == 0 {
-                return;
-            }
-            let blocks = member.holding.blocks_to_give_up(over);
-            if self.give_up(slot, blocks, false) == 0 {
-                return;
-            }
+        while self.fit_some(slot, u32::MAX) {}
+    }
+
+    /// Gives up at most so many of those blocks: whether there were any.
+    pub(super) fn fit_some(&mut self, slot: u32, blocks: u32) -> bool {
+        let Some(member) = self.member_mut(slot) else { return false };
+        let over = member.holding.assumed_tokens().saturating_sub(u64::from(member.cache.capacity));
+        if over == 0 {
+            return false;
         }
+        let blocks = member.holding.blocks_to_give_up(over).min(blocks);
+        self.give_up(slot, blocks, false) > 0
     }
 
     /// Gives up at most `blocks` blocks that the endpoint used least recently.
-    fn give_up(&mut self, slot: u32, blocks: u32, lost: bool) -> u32 {
+    pub(super) fn give_up(&mut self, slot: u32, blocks: u32, lost: bool) -> u32 {
         let assumed = |index: &Self| index.member(slot).map_or(0, |member| member.holding.assumed_blocks());
         let before = assumed(self);
         self.alter(slot, |holding| holding.give_up(blocks, lost));
@@ -137,7 +145,18 @@ impl PrefixIndex {
         chain: &[BlockHash],
         names: &[EngineHash],
     ) -> bool {
-        self.has_ample_room(chain.len()) || self.give_way(|index| index.growth(slot, before, chain, names))
+        self.give_way(|index| index.lacks_room(slot, before, chain, names))
+    }
+
+    /// Whether there may be no room for that.
+    pub(super) fn lacks_room(
+        &self,
+        slot: u32,
+        before: Option<Address>,
+        chain: &[BlockHash],
+        names: &[EngineHash],
+    ) -> bool {
+        !self.has_ample_room(chain.len()) && self.exceeds(self.growth(slot, before, chain, names))
     }
 
     /// Whether so many blocks find room in any case: nothing more than doubles.
@@ -145,15 +164,16 @@ impl PrefixIndex {
         2 * self.allocated() + AMPLE * (blocks + AMPLE) <= self.limits.bytes
     }
 
-    /// Makes room for so many bytes more: the endpoint that is assumed to hold most gives up some of its oldest blocks, until there
-    /// is room. Whether there is. Computes in **O(endpoints)** for each sixteenth of an endpoint that is given up.
-    pub(super) fn give_way(&mut self, needed: impl Fn(&Self) -> usize) -> bool {
-        while self.allocated() + needed(self) > self.limits.bytes {
-            let assumed = |member: &Member| member.holding.assumed_blocks();
-            let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, assumed));
-            let most = held.zip(0u32..).max_by_key(|(blocks, slot)| (*blocks, u32::MAX - slot));
-            let Some((most, slot)) = most.filter(|(most, _)| *most > 0) else { return false };
-            let mut left = u32::try_from(most.div_ceil(16)).unwrap_or(u32::MAX);
+    /// Whether so many bytes more would be too many.
+    fn exceeds(&self, more: usize) -> bool {
+        self.allocated() + more > self.limits.bytes
+    }
+
+    /// Makes room as long as it is lacking: the endpoint that is assumed to hold most gives up some of its oldest blocks. Whether there is
+    /// room then. Computes in **O(endpoints)** for each sixteenth of an endpoint that is given up.
+    pub(super) fn give_way(&mut self, lacks_room: impl Fn(&Self) -> bool) -> bool {
+        while lacks_room(self) {
+            let Some((slot, mut left)) = self.giver() else { return false };
             while left > 0 {
                 match self.give_up(slot, left, false) {
                     0 => return false,
@@ -164,10 +184,19 @@ impl PrefixIndex {
         true
     }
 
+    /// Who is assumed to hold most, if anybody is, and a sixteenth of it in blocks.
+    pub(super) fn giver(&self) -> Option<(u32, u32)> {
+        let assumed = |member: &Member| member.holding.assumed_blocks();
+        let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, assumed));
+        let most = held.zip(0u32..).max_by_key(|(blocks, slot)| (*blocks, u32::MAX - slot));
+        let (most, slot) = most.filter(|(most, _)| *most > 0)?;
+        Some((slot, u32::try_from(most.div_ceil(16)).unwrap_or(u32::MAX)))
+    }
+
     /// What is taken out of the middle of something leaves two pieces, which take more room. If there is none, the endpoint is taken
     /// to hold nothing.
     pub(super) fn keep_within_limit(&mut self, slot: u32) {
-        if self.allocated() > self.limits.bytes && !self.give_way(|_| 0) {
+        if !self.give_way(|index| index.exceeds(0)) {
             if let Some(member) = self.member(slot) {
                 self.begin(slot, member.cache, member.holding.is_precise());
             }

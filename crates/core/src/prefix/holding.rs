@@ -240,6 +240,27 @@ impl Holding {
         }))
     }
 
+    /// Gives up the last blocks of what is held of a run, all that are left or at most `most`, whatever the reason was. Nothing is moved
+    /// to give room back: what remains goes too, as soon as others have had their turn.
+    #[cfg(feature = "std")]
+    pub(super) fn lose(&mut self, run: RunId, most: u32) -> Option<Change<'_>> {
+        let stretches = &self.runs.get(&run)?.stretches;
+        let (begin, end) = (stretches.first()?.0, stretches.last()?.1);
+        if end - begin > most {
+            return Some(self.change(run, end - most, end, false, |_| None));
+        }
+        let held = self.runs.remove(&run)?;
+        for span in &held.spans {
+            self.account.change(span.to - span.from, Some(span.state), None, false);
+        }
+        self.count -= held.spans.len();
+        self.allocated -= held.allocated();
+        self.before.clear();
+        self.before.extend_from_slice(&held.stretches);
+        self.after.clear();
+        Some(Change { run, before: &self.before, after: &self.after })
+    }
+
     /// The state of a block, if it is held.
     pub(super) fn state(&self, Address { run, offset }: Address) -> Option<State> {
         let (spans, offset) = (&self.runs.get(&run)?.spans, u32::from(offset));
@@ -261,6 +282,12 @@ impl Holding {
         let stretches = self.runs.get(&run).map_or(&[][..], |held| &held.stretches);
         let at = stretches.partition_point(|(_, to)| *to <= from);
         stretches.get(at).filter(|(begin, _)| *begin <= from).map_or(from, |(_, to)| *to)
+    }
+
+    /// Whether any block of a run is held.
+    #[cfg(feature = "std")]
+    pub(super) fn holds(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run)
     }
 
     /// The runs of which any block is held, and the stretches.

@@ -105,10 +105,8 @@ impl PrefixIndex {
 
     /// The endpoint's cache is other than was thought. What no longer fits is given up.
     pub fn resize(&mut self, slot: u32, cache: Cache) {
-        if let Some(member) = self.member_mut(slot) {
-            member.cache = cache;
-            self.fit(slot);
-        }
+        self.take_to_have(slot, cache);
+        self.fit(slot);
     }
 
     /// The endpoint's cache is another one, and empty; whether its engine publishes events stays as it was.
@@ -120,12 +118,7 @@ impl PrefixIndex {
 
     /// The endpoint is gone, with all it held. Computes in **O(blocks that it held)**.
     pub fn leave(&mut self, slot: u32) {
-        let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.pairs -= member.holding.held();
-        self.allocated -= member.counted;
-        for (run, stretches) in member.holding.runs() {
-            self.runs.settle(run, slot, stretches, &[]);
-        }
+        drop(self.dismiss(slot));
     }
 
     /// The engine said that its cache is empty. Computes in **O(blocks that it held)**.
@@ -290,11 +283,13 @@ impl PrefixIndex {
         self.keyed
     }
 
-    pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
-        self.leave(slot);
+    /// An endpoint is at `slot` from now on, with nothing in its cache: the one that was there before.
+    pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) -> Option<Box<Member>> {
+        let before = self.dismiss(slot);
         self.joined += 1;
         let holding = Holding::new(self.keyed, WarmWindow::new(self.limits.warm_window), precise);
         self.enter(slot, holding, cache, self.joined);
+        before
     }
 
     /// The endpoint at an empty slot holds this; the runs know already.
@@ -307,6 +302,23 @@ impl PrefixIndex {
         self.allocated += counted;
         self.pairs += holding.held();
         self.endpoints[at] = Some(Box::new(Member { holding, counted, cache, joined }));
+    }
+
+    pub(super) fn take_to_have(&mut self, slot: u32, cache: Cache) {
+        if let Some(member) = self.member_mut(slot) {
+            member.cache = cache;
+        }
+    }
+
+    /// Nobody is at `slot` any more: the endpoint that was.
+    pub(super) fn dismiss(&mut self, slot: u32) -> Option<Box<Member>> {
+        let member = self.endpoints.get_mut(slot as usize)?.take()?;
+        self.pairs -= member.holding.held();
+        self.allocated -= member.counted;
+        for (run, stretches) in member.holding.runs() {
+            self.runs.settle(run, slot, stretches, &[]);
+        }
+        Some(member)
     }
 
     pub(super) fn become_precise(&mut self, slot: u32) {

@@ -1,7 +1,7 @@
 //! Which endpoint holds how much of a prompt.
 //!
 //! [`hash`](PromptHasher) turns a prompt into a chain of block hashes, [`PrefixIndex`] knows which endpoint holds which of
-//! them, and [`KvEvent`] is what engines say about it themselves.
+//! them, and [`KvEvent`] is what engines say about it themselves. `SharedPrefixIndex` is that index between threads.
 
 mod account;
 mod assumed;
@@ -13,8 +13,12 @@ mod index;
 pub(crate) mod keyed;
 mod limits;
 mod names;
+#[cfg(feature = "std")]
+mod pieces;
 mod runs;
 mod set;
+#[cfg(feature = "std")]
+mod shared;
 mod snapshot;
 mod stored;
 mod table;
@@ -26,3 +30,5 @@ pub use hash::{BlockHash, Namespace, PromptHasher};
 pub use index::PrefixIndex;
 pub use limits::{Cache, IndexFull, IndexLimits, StoreError, Use};
 pub use set::EndpointSet;
+#[cfg(feature = "std")]
+pub use shared::SharedPrefixIndex;

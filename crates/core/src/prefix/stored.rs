@@ -124,6 +124,15 @@ impl PrefixIndex {
         Some(Known { hash, place, stored: false })
     }
 
+    /// Where that block is, or what was before it.
+    pub(super) fn address_behind(
+        &self,
+        slot: u32,
+        parent: Option<EngineHash>,
+    ) -> Result<Option<Address>, StoreError> {
+        Ok(self.behind(slot, parent)?.map(|(_, known)| known.place.address()))
+    }
+
     /// The block of that name, if there is one to be.
     fn behind(
         &self,

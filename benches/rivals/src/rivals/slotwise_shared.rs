@@ -1,0 +1,91 @@
+//! Ours between threads: `slotwise::prefix::SharedPrefixIndex`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use slotwise::prefix::{BlockHash, Cache, IndexLimits, SharedPrefixIndex, Tier, Use};
+
+use super::slotwise_index::{Prepared, Slotwise};
+use crate::index::{Applied, Index, Reader};
+use crate::workload::{BLOCK, Event};
+
+/// The index that threads share.
+#[derive(Debug)]
+pub struct SlotwiseShared {
+    index: Arc<SharedPrefixIndex>,
+    /// Hashes prompts, and holds nothing.
+    prepares: Slotwise,
+    stamp: u64,
+}
+
+impl Index for SlotwiseShared {
+    const NAME: &'static str = "slotwise, shared";
+    type Query = Vec<BlockHash>;
+    type Event = Prepared;
+    type Scratch = ();
+
+    fn new(endpoints: u32) -> Self {
+        let mut limits = IndexLimits::default();
+        limits.bytes = usize::MAX / 2;
+        let index = SharedPrefixIndex::new(7, limits);
+        for slot in 0..endpoints {
+            index.join(slot, Cache { capacity: u32::MAX, ..Cache::default() }).expect("the limit is 65,536");
+        }
+        Self { index: Arc::new(index), prepares: Slotwise::new(0), stamp: 0 }
+    }
+
+    fn query(&self, tokens: &[u32]) -> Self::Query {
+        self.prepares.query(tokens)
+    }
+
+    fn event(&self, event: &Event<'_>) -> Prepared {
+        self.prepares.event(event)
+    }
+
+    fn find(&self, query: &mut Self::Query, (): &mut ()) -> usize {
+        found(&self.index, query)
+    }
+
+    fn expand(&self, query: &mut Self::Query, (): &mut (), depths: &mut [u32]) {
+        self.index.read(|index| {
+            index.levels(query, |depth, endpoints| {
+                for slot in endpoints.iter() {
+                    let deepest = &mut depths[slot as usize];
+                    *deepest = depth.max(*deepest);
+                }
+            });
+        });
+    }
+
+    fn apply(&mut self, events: Vec<Prepared>) -> Applied {
+        Applied::each(&events, |event| match event {
+            Prepared::Store { slot, parent, names, chain } => {
+                // As for the index alone: the hash must be known before what follows can be hashed.
+                black_box(parent.and_then(|parent| self.index.read(|index| index.named(*slot, parent))));
+                self.stamp += 1;
+                let now = slotwise::Instant::from_micros(self.stamp);
+                let used = Use { stamp: self.stamp, block_tokens: BLOCK as u32, now, computed: true };
+                self.index.store(*slot, *parent, names, chain, Tier::Gpu, used).is_ok()
+            }
+            Prepared::Remove { slot, names } => {
+                self.index.remove(*slot, names, Tier::Gpu);
+                true
+            }
+            Prepared::Clear { slot } => {
+                self.index.clear(*slot);
+                true
+            }
+        })
+    }
+
+    fn reader(&self) -> Option<Reader<Self>> {
+        let index = Arc::clone(&self.index);
+        Some(Box::new(move |query| found(&index, query)))
+    }
+}
+
+fn found(index: &SharedPrefixIndex, chain: &[BlockHash]) -> usize {
+    let mut found = 0;
+    index.read(|index| index.levels(chain, |_, endpoints| found += endpoints.len()));
+    found
+}

@@ -1,0 +1,167 @@
+//! A value that many threads read while one of them changes it, a piece at a time.
+//!
+//! ```text
+//! writer A   event ├─piece─┤ ├─piece─┤ ├─piece─┤ over
+//! reader              waits │read│  waits │read│ read ...
+//! writer B         waits ............................. event ├─piece─┤ over
+//! ```
+//!
+//! A lock around the value is held for one piece, and handed to whoever waits for it then: a reader waits for the rest of a
+//! piece, never for an event. A second lock is held for a whole event, so that nobody writes between its pieces.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+#[cfg(all(loom, test))]
+use model::*;
+#[cfg(not(all(loom, test)))]
+use real::*;
+
+/// The value, and whose turn it is.
+#[derive(Debug)]
+pub(super) struct Pieces<T> {
+    value: RwLock<T>,
+    /// Readers who found it locked and have not had it yet. It is only a hint.
+    waiting: AtomicUsize,
+    writers: Mutex<()>,
+}
+
+/// A change that is made piece by piece. Other writers wait until it is dropped.
+#[derive(Debug)]
+pub(super) struct Event<'a, T> {
+    pieces: &'a Pieces<T>,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl<T> Pieces<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self { value: RwLock::new(value), waiting: AtomicUsize::new(0), writers: Mutex::new(()) }
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+
+    /// Looks at the value, beside other readers.
+    #[inline]
+    pub(super) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.value.try_read().unwrap_or_else(|| self.wait()))
+    }
+
+    /// Begins an event, once those of other writers are over.
+    pub(super) fn event(&self) -> Event<'_, T> {
+        Event { _alone: self.writers.lock(), pieces: self }
+    }
+
+    #[cold]
+    fn wait(&self) -> RwLockReadGuard<'_, T> {
+        self.waiting.fetch_add(1, Relaxed);
+        let value = spin(PATIENCE, || self.value.try_read()).unwrap_or_else(|| self.value.read());
+        self.waiting.fetch_sub(1, Relaxed);
+        value
+    }
+}
+
+impl<T> Event<'_, T> {
+    /// Looks at the value, beside readers: what it is, it stays until the next piece.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        self.pieces.read(look)
+    }
+
+    /// Changes the value while nobody looks, after those have looked who wait by now. What takes long to drop belongs into the
+    /// answer: then nobody waits for that.
+    pub(super) fn piece<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let Pieces { value, waiting, .. } = self.pieces;
+        // Those who wait are quick, unless the processor does something else meanwhile.
+        spin(COURTESY, || (waiting.load(Relaxed) == 0).then_some(()));
+        let mut value = spin(PATIENCE, || value.try_write()).unwrap_or_else(|| value.write());
+        let answer = change(&mut value);
+        unlock_fair(value);
+        answer
+    }
+}
+
+/// Tries again and again: to fall asleep and to be woken takes longer than a piece.
+fn spin<T>(times: usize, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..times {
+        let done = attempt();
+        if done.is_some() {
+            return done;
+        }
+        spin_loop();
+    }
+    None
+}
+
+#[cfg(not(all(loom, test)))]
+mod real {
+    pub(super) use core::hint::spin_loop;
+    pub(super) use core::sync::atomic::AtomicUsize;
+
+    pub(super) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+    /// Some 50 us: as long as it takes to be woken.
+    pub(super) const PATIENCE: usize = 2_000;
+    /// Some 2 us.
+    pub(super) const COURTESY: usize = 100;
+
+    pub(super) fn unlock_fair<T>(value: parking_lot::RwLockWriteGuard<'_, T>) {
+        parking_lot::RwLockWriteGuard::unlock_fair(value);
+    }
+}
+
+/// The same, in a world where every order of taking locks is tried.
+#[cfg(all(loom, test))]
+mod model {
+    pub(super) use loom::hint::spin_loop;
+    pub(super) use loom::sync::atomic::AtomicUsize;
+    pub(super) use loom::sync::{MutexGuard, RwLockReadGuard};
+
+    pub(super) const PATIENCE: usize = 1;
+    pub(super) const COURTESY: usize = 1;
+
+    #[derive(Debug)]
+    pub(super) struct RwLock<T>(loom::sync::RwLock<T>);
+
+    #[derive(Debug)]
+    pub(super) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> RwLock<T> {
+        pub(super) fn new(value: T) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+
+        pub(super) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().expect("nothing panics")
+        }
+
+        pub(super) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+            self.0.try_read().ok()
+        }
+
+        pub(super) fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().expect("nothing panics")
+        }
+
+        pub(super) fn try_write(&self) -> Option<loom::sync::RwLockWriteGuard<'_, T>> {
+            self.0.try_write().ok()
+        }
+
+        pub(super) fn into_inner(self) -> T {
+            self.0.into_inner().expect("nothing panics")
+        }
+    }
+
+    impl<T> Mutex<T> {
+        pub(super) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(super) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("nothing panics")
+        }
+    }
+
+    pub(super) fn unlock_fair<T>(value: loom::sync::RwLockWriteGuard<'_, T>) {
+        drop(value);
+    }
+}

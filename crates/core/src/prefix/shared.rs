@@ -1,0 +1,373 @@
+//! The prefix index between threads: readers look prompts up while writers tell it what has changed.
+//!
+//! What is long is done in pieces, each between two states that an engine could have been in: an event stores its first 32
+//! blocks, then the next; an endpoint that leaves holds less and less. [`Pieces`] lets readers in between, and no other writer.
+//! What is to be done is found out before, beside readers, and what was done is freed after, when nobody waits.
+
+use alloc::vec::Vec;
+
+use super::event::{EngineHash, Tier};
+use super::hash::BlockHash;
+use super::index::PrefixIndex;
+use super::limits::{Cache, IndexFull, IndexLimits, StoreError, Use};
+use super::pieces::{Event, Pieces};
+use super::runs::RunId;
+use crate::time::Instant;
+
+/// A [`PrefixIndex`] that threads share: any number of them look prompts up while others apply what engines say.
+///
+/// Its methods are those of [`PrefixIndex`] with `&self`, and [`read`](Self::read) for those that only look. A reader waits for one *piece*
+/// at most, 32 blocks or a few microseconds, never for an event. It sees what was between two pieces: the blocks of an event come and go in
+/// order, no event begins before the one before it is over, and what a method did is there for everyone when it returns. The events of
+/// one endpoint have an order, so they should come from one thread.
+///
+/// As long as there is room, it gives the answers of a [`PrefixIndex`] that was told the same in the same order; which order that was, threads
+/// decide.
+///
+/// ```
+/// use slotwise::Instant;
+/// use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, SharedPrefixIndex, Tier, Use};
+///
+/// let index = SharedPrefixIndex::new(0, IndexLimits::default());
+/// index.join(0, Cache::default()).expect("one is few");
+/// let chain: Vec<_> = (0..2_048).map(BlockHash).collect();
+/// let names: Vec<_> = (0..2_048).map(|name| EngineHash(name + 7)).collect();
+/// let used = Use { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
+///
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| index.store(0, None, &names, &chain, Tier::Gpu, used));
+///     let mut seen = 0;
+///     while seen < 2_048 {
+///         let depth = index.read(|index| index.depth(0, &chain));
+///         assert!(seen <= depth, "it only grows");
+///         seen = depth;
+///     }
+/// });
+/// assert_eq!(index.read(|index| index.len()), 2_048);
+/// ```
+#[derive(Debug)]
+pub struct SharedPrefixIndex {
+    pieces: Pieces<PrefixIndex>,
+}
+
+impl SharedPrefixIndex {
+    /// An empty index. The seed keys its table against chosen collisions.
+    pub fn new(seed: u64, limits: IndexLimits) -> Self {
+        PrefixIndex::new(seed, limits).into()
+    }
+
+    /// The index, for one thread.
+    pub fn into_inner(self) -> PrefixIndex {
+        self.pieces.into_inner()
+    }
+
+    /// Looks at the index, beside other readers. `look` should be short, since writers wait for it, and other readers behind them. It must
+    /// not call this index, or it may wait for itself.
+    ///
+    /// ```
+    /// use slotwise::prefix::{BlockHash, IndexLimits, SharedPrefixIndex};
+    ///
+    /// let index = SharedPrefixIndex::new(0, IndexLimits::default());
+    /// let mut deepest = 0;
+    /// index.read(|index| index.levels(&[BlockHash(1)], |depth, _| deepest = depth));
+    /// assert_eq!(deepest, 0);
+    /// ```
+    pub fn read<T>(&self, look: impl FnOnce(&PrefixIndex) -> T) -> T {
+        self.pieces.read(look)
+    }
+
+    /// As [`PrefixIndex::join`].
+    ///
+    /// # Errors
+    ///
+    /// [`IndexFull`] if there are not so many [slots](IndexLimits::slots).
+    pub fn join(&self, slot: u32, cache: Cache) -> Result<(), IndexFull> {
+        let mut event = self.pieces.event();
+        event.empty(slot);
+        let joined = event.piece(|index| {
+            let before = index.dismiss(slot);
+            index.join(slot, cache).map(|()| before)
+        });
+        joined.map(drop)
+    }
+
+    /// As [`PrefixIndex::resize`], in pieces: for a moment, more than fits may be assumed.
+    pub fn resize(&self, slot: u32, cache: Cache) {
+        let mut event = self.pieces.event();
+        event.piece(|index| index.take_to_have(slot, cache));
+        while event.piece(|index| index.fit_some(slot, PIECE as u32)) {}
+    }
+
+    /// As [`PrefixIndex::restart`], in pieces.
+    pub fn restart(&self, slot: u32, cache: Cache) {
+        let mut event = self.pieces.event();
+        let precise = event.look(|index| index.member(slot).map(|member| member.holding.is_precise()));
+        if let Some(precise) = precise {
+            event.begin(slot, cache, precise);
+        }
+    }
+
+    /// As [`PrefixIndex::leave`], in pieces: the endpoint holds less and less.
+    pub fn leave(&self, slot: u32) {
+        let mut event = self.pieces.event();
+        event.empty(slot);
+        drop(event.piece(|index| index.dismiss(slot)));
+    }
+
+    /// As [`PrefixIndex::clear`], in pieces: the endpoint holds less and less.
+    pub fn clear(&self, slot: u32) {
+        self.pieces.event().clear(slot);
+    }
+
+    /// As [`PrefixIndex::store`], in pieces.
+    ///
+    /// # Errors
+    ///
+    /// Nothing changes if the parent is unknown. If there is no room, the blocks of those pieces that came before stay: the engine does have them.
+    /// The assumptions about an engine end with its first event, even if there is no room for that.
+    pub fn store(
+        &self,
+        slot: u32,
+        parent: Option<EngineHash>,
+        names: &[EngineHash],
+        chain: &[BlockHash],
+        tier: Tier,
+        used: Use,
+    ) -> Result<(), StoreError> {
+        let mut event = self.pieces.event();
+        // An engine that has said nothing yet has named no parent.
+        if parent.is_none() {
+            event.become_precise(slot);
+        }
+        let length = names.len().min(chain.len());
+        let (mut parent, mut from) = (parent, 0);
+        loop {
+            let to = length.min(from + PIECE);
+            let (names, chain) = (&names[from..to], &chain[from..to]);
+            event.give_way(|index| {
+                let before = index.address_behind(slot, parent);
+                before.is_ok_and(|before| index.lacks_room(slot, before, chain, names))
+            });
+            event.piece(|index| index.store(slot, parent, names, chain, tier, used))?;
+            if to == length {
+                return Ok(());
+            }
+            (parent, from) = (names.last().copied(), to);
+        }
+    }
+
+    /// As [`PrefixIndex::remove`], in pieces.
+    pub fn remove(&self, slot: u32, names: &[EngineHash], tier: Tier) {
+        let mut event = self.pieces.event();
+        event.become_precise(slot);
+        for names in names.chunks(PIECE) {
+            event.piece(|index| index.remove(slot, names, tier));
+        }
+    }
+
+    /// As [`PrefixIndex::assume`], in one piece: a thousand blocks that nobody holds yet take some 10 us.
+    pub fn assume(&self, slot: u32, chain: &[BlockHash], used: Use) {
+        let mut event = self.pieces.event();
+        event.give_way(|index| index.lacks_room(slot, None, chain, &[]));
+        event.piece(|index| index.assume(slot, chain, used));
+    }
+
+    /// As [`PrefixIndex::forget_use`].
+    pub fn forget_use(&self, slot: u32, chain: &[BlockHash], stamp: u64) {
+        self.pieces.event().piece(|index| index.forget_use(slot, chain, stamp));
+    }
+
+    /// As [`PrefixIndex::forget_unused_since`], in pieces.
+    pub fn forget_unused_since(&self, slot: u32, stamp: u64) {
+        let mut event = self.pieces.event();
+        while event.piece(|index| index.forget_some_unused_since(slot, stamp, PIECE as u32)) {}
+    }
+
+    /// As [`PrefixIndex::expect_confirmation`].
+    pub fn expect_confirmation(&self, slot: u32, chain: Vec<BlockHash>, stamp: u64, now: Instant) {
+        self.pieces.event().piece(|index| index.expect_confirmation(slot, chain, stamp, now));
+    }
+
+    /// As [`PrefixIndex::expire`], one prompt a piece.
+    pub fn expire(&self, now: Instant) {
+        let mut event = self.pieces.event();
+        while event.piece(|index| index.expire_first(now)) {}
+    }
+}
+
+impl From<PrefixIndex> for SharedPrefixIndex {
+    fn from(index: PrefixIndex) -> Self {
+        Self { pieces: Pieces::new(index) }
+    }
+}
+
+impl Event<'_, PrefixIndex> {
+    fn become_precise(&mut self, slot: u32) {
+        if !self.look(|index| index.is_precise(slot)) {
+            self.clear(slot);
+        }
+    }
+
+    fn clear(&mut self, slot: u32) {
+        if let Some(cache) = self.look(|index| index.member(slot).map(|member| member.cache)) {
+            self.begin(slot, cache, true);
+        }
+    }
+
+    fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
+        self.empty(slot);
+        drop(self.piece(|index| index.begin(slot, cache, precise)));
+    }
+
+    /// Makes room, where there is any, as [`PrefixIndex::store`] would if it had to.
+    fn give_way(&mut self, lacks_room: impl Fn(&PrefixIndex) -> bool) {
+        while self.look(&lacks_room) {
+            let Some((slot, mut left)) = self.look(PrefixIndex::giver) else { return };
+            while left > 0 {
+                match self.piece(|index| index.give_up(slot, left.min(PIECE as u32), false)) {
+                    0 => return,
+                    given_up => left -= given_up,
+                }
+            }
+        }
+    }
+
+    /// The endpoint gives up all that it holds, run by run.
+    fn empty(&mut self, slot: u32) {
+        let held = |index: &PrefixIndex| {
+            index
+                .member(slot)
+                .map_or_else(Vec::new, |member| member.holding.runs().map(|(run, _)| run).collect())
+        };
+        let mut runs = self.look(held);
+        while !runs.is_empty() {
+            self.piece(|index| lose(index, slot, &mut runs));
+        }
+    }
+}
+
+/// The endpoint gives up the last blocks of the last of these runs, as many as are a piece.
+fn lose(index: &mut PrefixIndex, slot: u32, runs: &mut Vec<RunId>) {
+    let mut left = PIECE;
+    while let Some(run) = runs.last().copied().filter(|_| left > 0) {
+        let before = index.len();
+        index.alter(slot, |holding| holding.lose(run, left as u32));
+        left = left.saturating_sub(before - index.len() + RUN);
+        if index.member(slot).is_none_or(|member| !member.holding.holds(run)) {
+            runs.pop();
+        }
+        // What was held together with others, and is not any more, takes more room.
+        index.keep_within_limit(slot);
+    }
+}
+
+/// Blocks that are stored, or given up, while readers wait: a few microseconds.
+const PIECE: usize = if cfg!(loom) { 1 } else { 32 };
+/// To give up a run takes as long as so many blocks of it.
+const RUN: usize = 8;
+
+/// All orders in which three threads can take the locks: `make test-slow`.
+#[cfg(all(test, loom))]
+mod tests {
+    use alloc::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    const CHAIN: [BlockHash; 3] = [BlockHash(1), BlockHash(2), BlockHash(3)];
+    const NAMES: [EngineHash; 3] = [EngineHash(7), EngineHash(8), EngineHash(9)];
+
+    /// Two endpoints that publish events, and hold the first so many blocks.
+    fn index(blocks: [usize; 2]) -> Arc<SharedPrefixIndex> {
+        let mut index = PrefixIndex::new(0, IndexLimits::default());
+        for (slot, blocks) in (0..).zip(blocks) {
+            index.join(slot, Cache::default()).expect("two are few");
+            index.clear(slot);
+            let stored = index.store(slot, None, &NAMES[..blocks], &CHAIN, Tier::Gpu, USED);
+            assert_eq!(stored, Ok(()));
+        }
+        Arc::new(index.into())
+    }
+
+    /// Both depths at one moment. Whoever asks gets the same answer.
+    fn depths(index: &SharedPrefixIndex) -> [u32; 2] {
+        index.read(|index| {
+            let depths = [0, 1].map(|slot| index.depth(slot, &CHAIN));
+            let mut deepest = [0; 2];
+            index.levels(&CHAIN, |depth, slots| {
+                slots.iter().for_each(|slot| deepest[slot as usize] = depth.max(deepest[slot as usize]));
+            });
+            assert_eq!(deepest, depths);
+            assert_eq!(index.check(), Ok(()));
+            depths
+        })
+    }
+
+    fn store(index: &SharedPrefixIndex, slot: u32, blocks: usize) {
+        assert_eq!(index.store(slot, None, &NAMES[..blocks], &CHAIN, Tier::Gpu, USED), Ok(()));
+    }
+
+    /// Tries all orders of two writers and of a reader who looks twice; what it saw, in the end.
+    fn explore(
+        blocks: [usize; 2],
+        write: [fn(&SharedPrefixIndex); 2],
+        explain: fn([u32; 2], [u32; 2]),
+        end: [u32; 2],
+    ) {
+        loom::model(move || {
+            let index = index(blocks);
+            let writers = write.map(|write| {
+                let index = Arc::clone(&index);
+                thread::spawn(move || write(&index))
+            });
+            let (first, second) = (depths(&index), depths(&index));
+            explain(first, second);
+            writers.into_iter().for_each(|writer| writer.join().expect("writers do not panic"));
+            assert_eq!(depths(&index), end);
+        });
+    }
+
+    #[test]
+    fn events_grow_block_by_block_and_one_after_the_other() {
+        let explain = |first: [u32; 2], second: [u32; 2]| {
+            for [this, that] in [first, second] {
+                assert!([0, 3].contains(&this) || [0, 2].contains(&that), "both are under way");
+            }
+            assert!(first[0] <= second[0] && first[1] <= second[1], "nothing is taken back");
+        };
+        explore([0, 0], [|index| store(index, 0, 3), |index| store(index, 1, 2)], explain, [3, 2]);
+    }
+
+    #[test]
+    fn a_removal_shrinks_from_the_end_beside_a_store_elsewhere() {
+        let remove = |index: &SharedPrefixIndex| index.remove(0, &[NAMES[2], NAMES[1]], Tier::Gpu);
+        let explain = |first: [u32; 2], second: [u32; 2]| {
+            assert!(1 <= second[0] && second[0] <= first[0] && first[1] <= second[1]);
+        };
+        explore([3, 0], [remove, |index| store(index, 1, 3)], explain, [1, 3]);
+    }
+
+    #[test]
+    fn a_clear_shrinks_beside_a_removal_elsewhere() {
+        let remove = |index: &SharedPrefixIndex| index.remove(1, &[NAMES[2]], Tier::Gpu);
+        let explain = |first: [u32; 2], second: [u32; 2]| {
+            assert!(second[0] <= first[0] && second[1] <= first[1] && 2 <= second[1]);
+        };
+        explore([3, 3], [|index| index.clear(0), remove], explain, [0, 2]);
+    }
+
+    #[test]
+    fn what_an_engine_says_after_a_clear_comes_after_it() {
+        let again = |index: &SharedPrefixIndex| {
+            index.clear(0);
+            store(index, 0, 2);
+        };
+        let explain = |first: [u32; 2], second: [u32; 2]| {
+            assert!(first[0] != 0 || second[0] <= 2, "what was cleared does not come back");
+        };
+        explore([3, 0], [again, |index| index.leave(1)], explain, [2, 0]);
+    }
+
+    const USED: Use = Use { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
+}

@@ -1,0 +1,194 @@
+//! Threads that share an index see what one thread would: some prefix of what the writers did, and in the end all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant as Clock};
+
+use slotwise::prefix::{
+    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SharedPrefixIndex, StoreError, Tier, Use,
+};
+use slotwise::{Instant, Rng};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Store(u32, usize, usize),
+    Remove(u32, usize, usize),
+    Assume(u32, usize, u64),
+    Forget(u32, usize, u64),
+    Resize(u32, u32),
+    Clear(u32),
+    Leave(u32),
+}
+
+/// Applies an operation by the methods that both indexes have.
+macro_rules! apply {
+    ($index:expr, $op:expr) => {
+        match *$op {
+            Op::Store(slot, prompt, blocks) => {
+                let chain = &chain(prompt)[..blocks];
+                let stored = $index.store(slot, None, &names(chain), chain, Tier::Gpu, used(1));
+                assert_eq!(stored, Ok(()));
+            }
+            Op::Remove(slot, prompt, from) => {
+                let gone: Vec<_> = names(&chain(prompt)[from..]).into_iter().rev().collect();
+                $index.remove(slot, &gone, Tier::Gpu);
+            }
+            Op::Assume(slot, prompt, stamp) => $index.assume(slot, &chain(prompt), used(stamp)),
+            Op::Forget(slot, prompt, stamp) => $index.forget_use(slot, &chain(prompt), stamp),
+            Op::Resize(slot, capacity) => $index.resize(slot, Cache { capacity, ..Cache::default() }),
+            Op::Clear(slot) => $index.clear(slot),
+            Op::Leave(slot) => {
+                $index.leave(slot);
+                $index.join(slot, CACHE).expect("few");
+            }
+        }
+    };
+}
+
+#[test]
+fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
+    let shared = SharedPrefixIndex::new(3, IndexLimits::default());
+    (0..SLOTS).for_each(|slot| shared.join(slot, CACHE).expect("few"));
+    let over = AtomicBool::new(false);
+    let done = std::thread::scope(|threads| {
+        let (shared, over) = (&shared, &over);
+        let writers = [0, 1].map(|writer| {
+            threads.spawn(move || {
+                let (mut rng, start, mut done) = (Rng::new(writer), Clock::now(), Vec::new());
+                while start.elapsed() < Duration::from_millis(150) {
+                    let op = draw(&mut rng, writer as u32, done.len() as u64);
+                    apply!(shared, &op);
+                    done.push(op);
+                }
+                done
+            })
+        });
+        for reader in [7, 8] {
+            threads.spawn(move || {
+                let mut rng = Rng::new(reader);
+                while !over.load(Ordering::Relaxed) {
+                    let chain = chain(rng.next_u64() as usize % PROMPTS);
+                    shared.read(|index| makes_sense(index, &chain));
+                }
+            });
+        }
+        let done = writers.map(|writer| writer.join().expect("writers do not panic"));
+        over.store(true, Ordering::Relaxed);
+        done
+    });
+
+    let mut alone = PrefixIndex::new(3, IndexLimits::default());
+    (0..SLOTS).for_each(|slot| alone.join(slot, CACHE).expect("few"));
+    done.iter().flatten().for_each(|op| apply!(alone, op));
+    let shared = shared.into_inner();
+    assert_eq!((shared.check(), alone.check()), (Ok(()), Ok(())));
+    assert_eq!(shared.len(), alone.len());
+    for slot in 0..SLOTS {
+        assert_eq!(shared.tokens(slot), alone.tokens(slot));
+        assert_eq!(shared.is_precise(slot), alone.is_precise(slot));
+    }
+    for chain in (0..PROMPTS).map(chain) {
+        assert_eq!(held(&shared, &chain), held(&alone, &chain));
+        makes_sense(&shared, &chain);
+    }
+}
+
+#[test]
+fn an_event_that_finds_no_room_keeps_what_came_first() {
+    let mut limits = IndexLimits::default();
+    limits.bytes = 200_000;
+    let shared = SharedPrefixIndex::new(0, limits);
+    shared.join(0, CACHE).expect("few");
+    let chain: Vec<_> = (1..100_000).map(BlockHash).collect();
+    let stored = shared.store(0, None, &names(&chain), &chain, Tier::Gpu, used(1));
+    assert_eq!(stored, Err(StoreError::Full));
+    let depth = shared.read(|index| index.depth(0, &chain)) as usize;
+    assert!(0 < depth && shared.read(|index| index.len() == depth && index.check().is_ok()), "{depth}");
+    let unknown = Some(EngineHash(1));
+    let stored = shared.store(0, unknown, &names(&chain), &chain, Tier::Gpu, used(1));
+    assert_eq!(stored, Err(StoreError::UnknownParent));
+    shared.leave(0);
+    assert_eq!(shared.read(|index| (index.len(), index.check())), (0, Ok(())));
+}
+
+#[test]
+fn assumptions_give_way_as_they_do_for_one_thread() {
+    let mut limits = IndexLimits::default();
+    limits.bytes = 300_000;
+    let shared = SharedPrefixIndex::new(0, limits.clone());
+    let mut alone = PrefixIndex::new(0, limits);
+    let mut rng = Rng::new(1);
+    for slot in 0..4 {
+        shared.join(slot, CACHE).expect("few");
+        alone.join(slot, CACHE).expect("few");
+    }
+    for stamp in 0..2_000 {
+        let chain: Vec<_> = (0..30).map(|_| BlockHash(rng.next_u64())).collect();
+        shared.assume(stamp as u32 % 4, &chain, used(stamp));
+        alone.assume(stamp as u32 % 4, &chain, used(stamp));
+        assert_eq!(shared.read(PrefixIndex::len), alone.len());
+        assert_eq!(shared.read(PrefixIndex::allocated), alone.allocated());
+    }
+    assert!(alone.len() < 30 * 2_000 && shared.read(PrefixIndex::check).is_ok());
+}
+
+/// Whatever the moment: the levels say what the depths say.
+fn makes_sense(index: &PrefixIndex, chain: &[BlockHash]) {
+    let mut deepest = BTreeMap::new();
+    index.levels(chain, |depth, endpoints| {
+        endpoints.iter().for_each(|slot| {
+            let known = deepest.entry(slot).or_insert(0);
+            *known = depth.max(*known);
+        });
+    });
+    for slot in 0..SLOTS {
+        let depth = index.depth(slot, chain);
+        assert_eq!(deepest.get(&slot).copied().unwrap_or(0), depth);
+        assert_eq!(index.tiers(slot, chain, depth), [depth, 0, 0]);
+        let (assumed, stored) = index.tokens(slot);
+        assert!(assumed + stored >= u64::from(depth) * 16);
+    }
+}
+
+/// Who holds which blocks of a chain.
+fn held(index: &PrefixIndex, chain: &[BlockHash]) -> BTreeSet<(usize, u32)> {
+    let mut held = BTreeSet::new();
+    index
+        .holders(chain, |range, slots| range.for_each(|at| held.extend(slots.iter().map(|slot| (at, slot)))));
+    held
+}
+
+/// Writers have endpoints of their own, so that an endpoint's events have one order.
+fn draw(rng: &mut Rng, writer: u32, stamp: u64) -> Op {
+    let mut any = |below: usize| rng.next_u64() as usize % below;
+    let slot = 2 * any(SLOTS as usize / 2) as u32 + writer;
+    let (prompt, at) = (any(PROMPTS), any(BLOCKS));
+    match any(20) {
+        0 => Op::Clear(slot),
+        1 => Op::Leave(slot),
+        2 => Op::Resize(slot, at as u32 * 64),
+        3..8 => Op::Remove(slot, prompt, at),
+        8..12 => Op::Assume(slot, prompt, stamp + 1),
+        12 => Op::Forget(slot, prompt, stamp),
+        _ => Op::Store(slot, prompt, at),
+    }
+}
+
+/// Prompts in families of four, which have the first third in common.
+fn chain(prompt: usize) -> Vec<BlockHash> {
+    let family = |at: usize| if at < BLOCKS / 3 { prompt / 4 * 4 } else { prompt };
+    (0..BLOCKS).map(|at| BlockHash(((family(at) + 1) * 10_000 + at) as u64)).collect()
+}
+
+fn names(chain: &[BlockHash]) -> Vec<EngineHash> {
+    chain.iter().map(|hash| EngineHash(hash.0 + 1)).collect()
+}
+
+const fn used(stamp: u64) -> Use {
+    Use { stamp, block_tokens: 16, now: Instant::ORIGIN, computed: true }
+}
+
+const CACHE: Cache = Cache { capacity: 20_000, order: slotwise::EvictionOrder::TailFirst };
+const SLOTS: u32 = 6;
+const PROMPTS: usize = 12;
+const BLOCKS: usize = 300;
