@@ -42,9 +42,11 @@ test-python: ## The Python package: built and tested in a fresh environment, wit
 test-node: ## The Node package: built and tested from its lockfile
 	cd crates/node && npm ci --no-audit --no-fund && npm run build && npm test
 
-test-slow: ## Property tests with ten times as many cases; all orders of threads; a million decisions in Python and Node leave memory flat
+test-slow: ## Property tests with ten times as many cases; ten million comparisons and events; all orders of threads; a million decisions in Python and Node leave memory flat
 	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_naive_twin \
 		--test every_reservation_is_released_once
+	cargo test --release -p slotwise --all-features --test prefix_index_equals_its_naive_twin \
+		--test the_prefix_index_keeps_to_its_memory -- --ignored --nocapture
 	PROPTEST_CASES=2000 cargo test -p slotwise-sim --test nothing_is_lost_or_served_twice one_engine
 	PROPTEST_CASES=2000 cargo test -p slotwise --test a_glance_never_changes_a_decision
 	RUSTFLAGS="--cfg loom" cargo test -p slotwise --lib --target-dir target/loom prefix::shared

@@ -5,6 +5,8 @@ mod model;
 
 use model::{ENDPOINTS, Op, Pair, chain, op, path};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use};
 use slotwise::{EvictionOrder, Instant};
 
@@ -30,6 +32,32 @@ proptest! {
         }
         prop_assert!(pair.index.is_empty());
     }
+}
+
+/// The same at length: holes, engines that disagree, tiers, snapshots and all.
+#[test]
+#[ignore = "half a minute"]
+fn ten_million_depths_are_the_models() {
+    let mut runner = TestRunner::deterministic();
+    let (mut compared, mut sequences) = (0, 0);
+    while compared < 10_000_000 {
+        let mut pair = Pair::new(sequences);
+        for slot in 0..ENDPOINTS {
+            pair.apply(&Op::Join(slot, Cache { capacity: 200, ..Cache::default() }));
+        }
+        let steps = prop::collection::vec((op(), path()), 2_000);
+        let steps = steps.new_tree(&mut runner).expect("a strategy without filters").current();
+        for (number, (op, asked)) in steps.iter().enumerate() {
+            pair.apply(op);
+            pair.compare(asked).expect("the index agrees with its twin");
+            if number % 64 == 0 {
+                assert_eq!(pair.index.check(), Ok(()));
+            }
+        }
+        compared += pair.compared;
+        sequences += 1;
+    }
+    println!("{compared} depths in {sequences} sequences, no difference");
 }
 
 const NOW: Instant = Instant::ORIGIN;

@@ -47,6 +47,7 @@ impl PrefixIndex {
         way.clear();
         self.way = way;
         self.fit(slot);
+        self.keep_within_limit(slot);
     }
 
     /// The use `stamp` came to nothing: blocks of `chain` that nobody has used since, and that never were there, are not

@@ -328,26 +328,24 @@ impl Holding {
     /// What is allocated, in bytes.
     pub(super) fn allocated(&self) -> usize {
         self.allocated
-            + map_bytes(self.runs.capacity(), size_of::<(RunId, Held)>())
+            + map_bytes(&self.runs)
             + self.queue.capacity() * size_of::<Turn>()
             + self.names.allocated()
             + (self.before.capacity() + self.after.capacity()) * size_of::<(u32, u32)>()
             + self.spare.capacity() * size_of::<Span>()
     }
 
-    /// How much more might be, at most, once it holds so many blocks and names more.
-    pub(super) fn growth(&self, blocks: usize) -> usize {
-        // Each block may be alone in a span of its own, in a run of its own.
-        let runs = map_growth(self.runs.len(), self.runs.capacity(), blocks, size_of::<(RunId, Held)>());
-        let queue = if self.queue.len() + blocks > self.queue.capacity() {
-            (self.queue.capacity() + blocks) * size_of::<Turn>()
-        } else {
-            0
-        };
-        runs + queue
+    /// How much more might be, at most, once it holds so many blocks more, in so many stretches.
+    pub(super) fn growth(&self, blocks: usize, stretches: usize) -> usize {
+        let queued = self.queue.len() + stretches > self.queue.capacity();
+        let turns = if queued { self.queue.capacity() + stretches } else { 0 };
+        // In a dictionary of its own, each block may be alone in a span.
+        let spans = if self.names.are_own() { blocks } else { stretches };
+        map_growth(&self.runs, stretches)
             + self.names.growth(blocks)
+            + turns * size_of::<Turn>()
             + 2 * self.allocated
-            + (SPARE + 2 * blocks) * size_of::<Span>()
+            + (SPARE + 2 * spans) * size_of::<Span>()
     }
 
     pub(super) const fn assumed_blocks(&self) -> usize {

@@ -360,15 +360,25 @@ impl PrefixIndex {
         chain: &[BlockHash],
         names: &[EngineHash],
     ) -> usize {
-        let holding = self.member(slot).map_or(0, |member| member.holding.growth(chain.len()));
-        let mut bytes = self.runs.growth(before, chain, names) + holding;
-        let (mut before, mut at) = (before, 0);
+        let (mut heads, mut new, mut stretches, mut bytes) = (Vec::new(), 0, 0, 0);
+        let (mut behind, mut at) = (before, 0);
         while at < chain.len() {
-            let stretch = self.runs.stretch(before, chain, at);
-            bytes += stretch.map_or(0, |stretch| self.runs.unrest(stretch.run, slot));
-            before = stretch.map(Stretch::last);
+            let stretch = self.runs.stretch(behind, chain, at);
+            if let Some(stretch) = stretch {
+                bytes += self.runs.unrest(stretch.run, slot);
+                stretches += 1;
+            } else {
+                if behind.is_some() || at == 0 {
+                    heads.push(chain[at]);
+                    stretches += 1;
+                }
+                new += 1;
+            }
+            behind = stretch.map(Stretch::last);
             at += stretch.map_or(1, Stretch::len);
         }
+        bytes += self.runs.growth(before, new, &heads, names);
+        bytes += self.member(slot).map_or(0, |member| member.holding.growth(chain.len(), stretches));
         bytes
     }
 

@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::hash::Hash;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -206,17 +207,14 @@ impl Names {
 
     /// What is allocated, in bytes.
     pub(super) fn allocated(&self) -> usize {
-        let own = self.own.as_ref().map_or(0, |own| {
-            size_of::<Dictionary>() + map_bytes(own.capacity(), size_of::<(EngineHash, Named)>())
-        });
+        let own = self.own.as_ref().map_or(0, |own| size_of::<Dictionary>() + map_bytes(own));
         own + self.removed.capacity() * size_of::<Removed>()
     }
 
     /// How much more might be, at most, with so many names more.
     pub(super) fn growth(&self, more: usize) -> usize {
-        let Some(own) = &self.own else { return REMOVED * size_of::<Removed>() };
-        let entry = size_of::<(EngineHash, Named)>();
-        map_growth(own.len(), own.capacity(), more, entry) + REMOVED * size_of::<Removed>()
+        let own = self.own.as_ref().map_or(0, |own| map_growth(own, more));
+        own + REMOVED * size_of::<Removed>()
     }
 }
 
@@ -249,21 +247,24 @@ impl Tiers {
     }
 }
 
-/// What a map with room for `capacity` entries of this size has allocated. Its control bytes end in a group, whose size depends on
-/// the processor: 16 is the largest, and the same everywhere.
-pub(super) fn map_bytes(capacity: usize, entry: usize) -> usize {
-    if capacity == 0 {
-        return 0;
+/// What a map has allocated: for each bucket an entry and a byte, and a group of bytes at the end, whose size depends on the
+/// processor. 16 is the largest, and counts everywhere.
+pub(super) fn map_bytes<K: Eq + Hash, V>(map: &HashMap<K, V, Keyed>) -> usize {
+    let bucket = size_of::<(K, V)>() + 1;
+    match map.allocation_size() / bucket {
+        0 => 0,
+        buckets => (buckets + 1).next_power_of_two() / 2 * bucket + GROUP,
     }
-    let buckets = if capacity < 8 { capacity + 1 } else { capacity / 7 * 8 };
-    buckets.next_power_of_two() * (entry + 1) + 16
 }
 
-/// How much more a map takes once it has `more` entries.
-pub(super) fn map_growth(len: usize, capacity: usize, more: usize, entry: usize) -> usize {
-    if len + more <= capacity {
+/// How much more a map takes, at most, once it has `more` entries.
+pub(super) fn map_growth<K: Eq + Hash, V>(map: &HashMap<K, V, Keyed>, more: usize) -> usize {
+    let needed = map.len() + more;
+    if needed <= map.capacity() {
         return 0;
     }
-    let needed = (len + more).max(3);
-    map_bytes(needed.max(capacity + 1) * 8 / 7 + 1, entry)
+    let buckets = (needed.max(map.capacity() + 1) * 8 / 7 + 1).next_power_of_two().max(SPARE);
+    buckets * (size_of::<(K, V)>() + 1) + GROUP
 }
+
+const GROUP: usize = 16;

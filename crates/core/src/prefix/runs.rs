@@ -350,8 +350,8 @@ impl Runs {
     /// Cuts from all runs what nobody holds.
     pub(super) fn trim_all(&mut self) {
         for id in 0..self.slab.len() as RunId {
-            let run = &self.slab[id as usize];
-            if (run.end() as usize) < run.blocks.len() {
+            // The last to go takes the slab along.
+            if self.slab.get(id as usize).is_some_and(|run| (run.end() as usize) < run.blocks.len()) {
                 self.trim(id);
             }
         }
@@ -371,16 +371,24 @@ impl Runs {
             + self.names.allocated()
     }
 
-    /// How much more might be, at most, when blocks of `chain` are made behind `before`, and named.
-    pub(super) fn growth(&self, before: Option<Address>, chain: &[BlockHash], names: &[EngineHash]) -> usize {
+    /// How much more might be allocated, at most, when so many blocks are made behind `before`, some of which begin runs, and blocks
+    /// are called by these names.
+    pub(super) fn growth(
+        &self,
+        before: Option<Address>,
+        blocks: usize,
+        heads: &[BlockHash],
+        names: &[EngineHash],
+    ) -> usize {
         let column = before.map_or(0, |before| self.slab[before.run as usize].blocks.capacity() / GROWTH);
-        let blocks = chain.len() + chain.len() / GROWTH + column + SPARE_BLOCKS;
-        let slab =
-            if self.slab.len() + chain.len() > self.slab.capacity() { self.slab.capacity() } else { 0 };
+        let blocks = blocks + blocks / GROWTH + column + SPARE_BLOCKS;
+        let grows = self.slab.len() + heads.len() > self.slab.capacity() + self.free.len();
+        let slab = if grows { self.slab.capacity() + heads.len() } else { 0 };
+        let new = names.iter().filter(|name| self.named(**name).is_none());
         2 * blocks * size_of::<BlockHash>()
             + slab * size_of::<Run>()
-            + self.heads.growth(chain.iter().map(|hash| hash.0))
-            + self.names.growth(names.iter().map(|name| name.0))
+            + self.heads.growth(heads.iter().map(|hash| hash.0))
+            + self.names.growth(new.map(|name| name.0))
     }
 
     /// How much more the parts of a run may take, at most, when an endpoint holds another stretch of it.
@@ -474,6 +482,9 @@ impl Runs {
             self.heads.remove(run.first.0, Address { run: id, offset: 0 });
             *run = Run::new();
             self.free.push(id);
+            if self.free.len() == self.slab.len() {
+                (self.slab, self.free) = (Vec::new(), Vec::new());
+            }
         } else {
             run.blocks.truncate(end);
             run.last = run.blocks[end - 1];
@@ -481,8 +492,8 @@ impl Runs {
                 run.blocks.shrink_to_fit();
                 run.names.shrink_to_fit();
             }
+            self.allocated += run.allocated();
         }
-        self.allocated += run.allocated();
     }
 }
 

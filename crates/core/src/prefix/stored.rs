@@ -71,6 +71,7 @@ impl PrefixIndex {
         if length > 0 {
             self.put(slot, before, chain, names, tier, used);
         }
+        self.keep_within_limit(slot);
         Ok(())
     }
 

@@ -1,0 +1,164 @@
+//! What the index says that it has allocated is what the allocator has given it, and neither grows for ever: not under steady churn, not
+//! by fragmentation, not by prompts that nobody asks for again.
+
+use std::alloc::System;
+use std::sync::{Mutex, MutexGuard};
+
+use cap::Cap;
+use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use};
+use slotwise::{Instant, Rng};
+
+#[global_allocator]
+static HEAP: Cap<System> = Cap::new(System, usize::MAX);
+
+/// One test at a time, since they all count the same heap.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+const BLOCK_TOKENS: u32 = 16;
+
+fn used(stamp: u64) -> Use {
+    Use { stamp, block_tokens: BLOCK_TOKENS, now: Instant::from_micros(stamp * 1_000), computed: true }
+}
+
+fn index(endpoints: u32, bytes: usize, capacity: u32) -> PrefixIndex {
+    let mut limits = IndexLimits::default();
+    limits.bytes = bytes;
+    let mut index = PrefixIndex::new(7, limits);
+    for slot in 0..endpoints {
+        index.join(slot, Cache { capacity, ..Cache::default() }).expect("few");
+    }
+    index
+}
+
+/// A prompt that has never been before.
+fn fresh(rng: &mut Rng, blocks: usize) -> (Vec<EngineHash>, Vec<BlockHash>) {
+    (0..blocks).map(|_| rng.next_u64()).map(|hash| (EngineHash(hash ^ 1), BlockHash(hash))).unzip()
+}
+
+/// What the heap holds beside what the index says it has, and what was there before.
+fn unaccounted(index: &PrefixIndex, before: usize) -> isize {
+    HEAP.allocated() as isize - before as isize - index.allocated() as isize
+}
+
+#[test]
+fn every_byte_is_accounted_for() {
+    let _alone = alone();
+    let before = HEAP.allocated();
+    let mut index = index(8, usize::MAX, 40_000);
+    let fixed = unaccounted(&index, before);
+    assert!((0..8 * 1_024).contains(&fixed), "{fixed} bytes for eight endpoints that hold nothing");
+    let mut rng = Rng::new(1);
+    let shared = fresh(&mut rng, 64);
+    for stamp in 1..4_000 {
+        let slot = (stamp % 8) as u32;
+        let (names, chain) = fresh(&mut rng, 1 + (stamp % 40) as usize);
+        match slot {
+            // Precise, and one of them in a dialect of its own.
+            0..=3 => {
+                let tier = Tier::ALL[stamp as usize % 3];
+                index.store(slot, None, &names, &chain, tier, used(stamp)).expect("room");
+                let odd: Vec<_> =
+                    shared.0.iter().map(|name| EngineHash(name.0 ^ u64::from(slot == 3))).collect();
+                index.store(slot, None, &odd, &shared.1, Tier::Gpu, used(stamp)).expect("room");
+                index.remove(slot, &odd[(stamp % 64) as usize..], Tier::Gpu);
+                index.remove(slot, &names[..names.len() / 2], tier);
+            }
+            _ => index.assume(slot, &[&shared.1[..(stamp % 64) as usize], &chain].concat(), used(stamp)),
+        }
+        drop((names, chain));
+        let unaccounted = unaccounted(&index, before + SHARED_BYTES) - fixed;
+        assert!(unaccounted.abs() < HARNESS_BYTES, "{unaccounted} bytes after {stamp} changes");
+    }
+    (0..8).for_each(|slot| index.clear(slot));
+    assert!(index.allocated() < 100_000, "{} bytes for nothing", index.allocated());
+}
+
+/// What the test harness may allocate beside us.
+const HARNESS_BYTES: isize = 2_048;
+/// What the prompt that all share takes in the test itself.
+const SHARED_BYTES: usize = 2 * 64 * size_of::<u64>();
+
+/// Ten million events of an engine that stores and evicts: one block in, one block out.
+#[test]
+#[ignore = "ten seconds"]
+fn ten_million_events_leave_it_as_large_as_it_was() {
+    let _alone = alone();
+    let mut index = index(4, usize::MAX, 1_000_000);
+    let mut rng = Rng::new(2);
+    let mut held = std::collections::VecDeque::new();
+    let mut parent = None;
+    let mut peak = 0;
+    for event in 0..10_000_000_u64 {
+        let slot = (event / 64 % 4) as u32;
+        if event % 64 == 0 {
+            parent = None;
+        }
+        let hash = rng.next_u64();
+        let (name, block) = (EngineHash(hash ^ 1), BlockHash(hash));
+        index.store(slot, parent, &[name], &[block], Tier::Gpu, used(event / 1_000)).expect("room");
+        parent = Some(name);
+        held.push_back((slot, name));
+        if held.len() > 65_536 {
+            // The oldest prompt goes, its tail first.
+            let gone: Vec<_> = held.drain(..64).rev().collect();
+            for (slot, name) in gone {
+                index.remove(slot, &[name], Tier::Gpu);
+            }
+        }
+        if event == 1_000_000 {
+            peak = index.allocated();
+        }
+    }
+    assert_eq!(index.check(), Ok(()));
+    // The tables keep some room while they are neither too full nor too empty.
+    assert!(index.allocated() <= peak + peak / 20, "{} bytes, and {peak} once", index.allocated());
+}
+
+#[test]
+fn prompts_that_nobody_repeats_fill_it_to_the_limit_and_no_further() {
+    let _alone = alone();
+    let before = HEAP.allocated();
+    let limit = 1 << 20;
+    let mut index = index(3, limit, u32::MAX);
+    let mut rng = Rng::new(3);
+    for stamp in 1..3_000 {
+        index.assume((stamp % 3) as u32, &fresh(&mut rng, 50).1, used(stamp));
+        assert!(index.allocated() <= limit);
+    }
+    assert!(index.allocated() > limit / 2, "{} of {limit} bytes", index.allocated());
+    let heap = HEAP.allocated() - before;
+    assert!(heap < limit + 16_384, "{heap} bytes of heap");
+    let depths = |slot: u32| index.tokens(slot).0;
+    assert!((0..3).all(|slot| depths(slot) > 0), "who holds most gives way first");
+}
+
+/// An engine that gives up every second block leaves as many pieces as there can be.
+#[test]
+fn fragments_find_room_or_the_endpoint_starts_anew() {
+    let _alone = alone();
+    let limit = 1 << 20;
+    let mut index = index(32, limit, u32::MAX);
+    let mut rng = Rng::new(4);
+    let (names, chain) = fresh(&mut rng, 4_000);
+    let mut refused = 0;
+    for round in 0..8 {
+        for slot in 0..32 {
+            match index.store(slot, None, &names, &chain, Tier::Gpu, used(round)) {
+                Ok(()) => {
+                    let odd: Vec<_> = names.iter().skip((slot % 3) as usize).step_by(2).copied().collect();
+                    index.remove(slot, &odd, Tier::Gpu);
+                }
+                Err(error) => {
+                    assert_eq!(error, StoreError::Full);
+                    refused += 1;
+                }
+            }
+            assert_eq!(index.check(), Ok(()));
+        }
+    }
+    assert!(refused > 0 && index.len() > 4_000, "{refused} refused, {} pairs", index.len());
+}
