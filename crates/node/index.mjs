@@ -8,6 +8,7 @@ export {
   RejectedError,
   Scheduler,
   SlotwiseError,
+  SnapshotError,
   UnknownEndpointError,
   UnknownRequestError,
 } from './dist/index.js';

@@ -22,6 +22,7 @@ from .errors import (
     RedirectError,
     RejectedError,
     SlotwiseError,
+    SnapshotError,
     UnknownEndpointError,
     UnknownRequestError,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Role",
     "Scheduler",
     "SlotwiseError",
+    "SnapshotError",
     "Stats",
     "Terms",
     "Tier",

@@ -167,6 +167,18 @@ class Scheduler:
 
         Raises ``KvEventError``, and nothing of the event was applied.
         """
+    def snapshot(self) -> bytes:
+        """What endpoints hold in their caches. Loads, speeds and requests in flight are not in it: they are measured anew.
+
+        Equal schedulers give equal bytes, in every language.
+        """
+    def restore(self, snapshot: Buffer, *, now: float | None = None) -> int:
+        """Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks are as long as they were.
+
+        Returns how many these are. Add the endpoints first, and restore before the first ``pick``.
+
+        Raises ``SnapshotError``, and nothing has changed.
+        """
     def pick(
         self,
         prompt: str | Buffer | Blocks | Sequence[int],

@@ -48,6 +48,10 @@ class KvEventError(SlotwiseError, ValueError):
     """A KV event was not applied. Nothing of it was."""
 
 
+class SnapshotError(SlotwiseError, ValueError):
+    """A snapshot was not restored. Nothing has changed."""
+
+
 class RejectedError(SlotwiseError):
     """A request that was awaited does not go."""
 

@@ -23,6 +23,8 @@ def sync() -> None:
     assert_type(scheduler.config.tiers.cpu, float)
     assert_type(scheduler.stats().endpoints[0].hashes_differ, bool)
     assert_type(scheduler.stats().endpoints[0].booked, float)
+    assert_type(scheduler.snapshot(), bytes)
+    assert_type(aio.Scheduler().restore(memoryview(scheduler.snapshot()), now=0.0), int)
     assert_type(scheduler.explain(b"x").candidates[0].terms.queue, float)
 
 

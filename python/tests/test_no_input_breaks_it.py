@@ -44,6 +44,8 @@ CALLS = [
     "fail",
     "cancel",
     "redirect",
+    "snapshot",
+    "restore",
     "endpoint",
     "endpoint_named",
     "endpoint_of",

@@ -22,6 +22,7 @@ from slotwise import (
     PrefillCost,
     Scheduler,
     TierWeights,
+    aio,
 )
 
 
@@ -239,6 +240,58 @@ def test_a_tier_that_is_none_is_named(scheduler: Scheduler, tier: Any) -> None:
         with pytest.raises(ValueError, match=f"tier must be 'gpu', 'cpu' or 'disk', not {tier!r}"):
             scheduler.handle_kv_event(0, event)
     assert scheduler.stats() == before
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda taken: np.frombuffer(taken, np.uint8)])
+@pytest.mark.parametrize("again", [Scheduler, aio.Scheduler])
+def test_what_is_known_of_caches_outlives_a_scheduler(kind: Any, again: Any) -> None:
+    before = Scheduler({"seed": 7})
+    for name in ("a", "b"):
+        before.add_endpoint(name)
+    first = picked(before, IDS)
+    after = again({"seed": 7})
+    for name in ("b", "c", "a"):
+        after.add_endpoint(name, now=0.0)
+    taken = before.snapshot()
+    assert type(taken) is bytes
+    assert after.restore(kind(taken), now=1.0) == 2
+    second = picked(after, IDS)
+    assert (second.name, second.cached_tokens) == (first.name, 1_984)
+
+
+def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(scheduler: Scheduler) -> None:
+    def flipped(at: int) -> bytes:
+        damaged = bytearray(taken)
+        damaged[at] ^= 0xFF
+        return bytes(damaged)
+
+    picked(scheduler, TEXT)
+    taken = scheduler.snapshot()
+    cases: list[tuple[bytes, dict[str, Any], str]] = [
+        (b"", {}, "snapshot_foreign"),
+        (b'{"not": "a snapshot"}', {}, "snapshot_foreign"),
+        (flipped(8), {}, "snapshot_version"),
+        (flipped(-1), {}, "snapshot_damaged"),
+        (taken[:-1], {}, "snapshot_damaged"),
+        (taken, {"seed": 8}, "snapshot_seed"),
+        (taken, {"index": {"bytes": 1}}, "snapshot_too_large"),
+    ]
+    for content, config, code in cases:
+        fresh = Scheduler(config)
+        fresh.add_endpoint("a")
+        before = fresh.stats()
+        with pytest.raises(slotwise.SnapshotError) as caught:
+            fresh.restore(content)
+        assert caught.value.code == code
+        error = pickle.loads(pickle.dumps(caught.value))
+        assert (type(error), error.code) == (slotwise.SnapshotError, code)
+        assert isinstance(error, ValueError)
+        assert fresh.stats() == before
+    with pytest.raises(slotwise.SnapshotError, match="restore before the first"):
+        scheduler.restore(taken)
+    for nothing in (None, 3, "text", [1, 2], np.array([1, 2], dtype=np.uint32)):
+        with pytest.raises(TypeError, match="snapshot must be bytes or another buffer of bytes, not"):
+            scheduler.restore(nothing)  # type: ignore[arg-type]
 
 
 def test_an_endpoint_that_leaves_says_what_is_on_it(scheduler: Scheduler) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import reduce
 from itertools import chain
 from typing import Any
 
@@ -50,12 +51,16 @@ class Runner:
     """A scheduler under test: one method for each verb."""
 
     def __init__(self, config: dict[str, Any] | None) -> None:
+        self.config = config or {}
         self.scheduler = slotwise.Scheduler(config)
         self.ids: dict[str, int] = {}
+        self.added: list[int] = []
+        self.taken = b""
 
     def add_endpoint(self, endpoint: dict[str, Any], now: float) -> Any:
         added = self.scheduler.add_endpoint(endpoint, now=now)
         self.ids[endpoint["name"]] = added
+        self.added.append(added)
         return {"endpoint": added}
 
     def update_endpoint(self, endpoint: dict[str, Any], now: float) -> Any:
@@ -158,6 +163,26 @@ class Runner:
     def stats(self, wanted: Any, now: float) -> Any:
         return select(asdict(self.scheduler.stats()), wanted)
 
+    def snapshot(self, _: Any, now: float) -> Any:
+        self.taken = self.scheduler.snapshot()
+        return {"bytes": len(self.taken), "fnv1a": fnv1a(self.taken)}
+
+    def restart(self, changed: dict[str, Any], now: float) -> Any:
+        """Goes on with a scheduler that was only told of the endpoints, in the same order: their numbers there."""
+        anew = {endpoint["name"]: endpoint for endpoint in changed.pop("endpoints", [])}
+        there = [known for known in map(self.scheduler.endpoint, self.added) if known is not None]
+        self.scheduler = slotwise.Scheduler({**self.config, **changed})
+        self.added = [self.scheduler.add_endpoint(anew.get(known.name, known), now=now) for known in there]
+        restarted = dict(zip((known.name for known in there), self.added, strict=True))
+        self.ids.update(restarted)
+        return {"endpoints": restarted}
+
+    def restore(self, damage: dict[str, int], now: float) -> Any:
+        snapshot = bytearray(self.taken)
+        if "flip" in damage:
+            snapshot[damage["flip"]] ^= 0xFF
+        return {"endpoints": self.scheduler.restore(snapshot, now=now)}
+
     def name(self, endpoint: int) -> str:
         description = self.scheduler.endpoint(endpoint)
         assert description is not None
@@ -168,6 +193,12 @@ def wishes(asked: dict[str, Any]) -> dict[str, Any]:
     if "deadline_us" in asked:
         asked["deadline"] = asked.pop("deadline_us") / 1e6
     return asked
+
+
+def fnv1a(content: bytes) -> str:
+    """A digest that is a line in every language."""
+    digest = reduce(lambda digest, byte: (digest ^ byte) * 0x0100_0000_01B3 % 2**64, content, 0xCBF2_9CE4_8422_2325)
+    return f"{digest:016x}"
 
 
 def select(value: Any, wanted: Any) -> Any:

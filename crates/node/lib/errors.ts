@@ -42,6 +42,9 @@ export class RedirectError extends SlotwiseError {}
 /** A KV event was not applied. Nothing of it was. */
 export class KvEventError extends SlotwiseError {}
 
+/** A snapshot was not restored. Nothing has changed. */
+export class SnapshotError extends SlotwiseError {}
+
 /** A request that was awaited does not go. */
 export class RejectedError extends SlotwiseError {
   /** Why. */
@@ -66,6 +69,7 @@ const kinds = {
   UnknownRequestError,
   RedirectError,
   KvEventError,
+  SnapshotError,
 };
 
 // A property of the prototype, as of the built-in errors: it is not listed with an error's own.

@@ -24,6 +24,7 @@ export {
   RedirectError,
   RejectedError,
   SlotwiseError,
+  SnapshotError,
   UnknownEndpointError,
   UnknownRequestError,
 } from './errors.js';

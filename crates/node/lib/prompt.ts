@@ -123,6 +123,15 @@ export function readHashes(what: string, hashes: unknown): BigUint64Array {
   throw typeError(`${what} must be a BigUint64Array or an array of bigints, got ${describe(hashes)}`);
 }
 
+/** Bytes, which are read in place. */
+export function readBytes(what: string, bytes: unknown): Uint8Array {
+  if (!types.isUint8Array(bytes)) {
+    throw typeError(`${what} must be a Uint8Array, got ${describe(bytes)}`);
+  }
+  attached(what, bytes);
+  return bytes;
+}
+
 /** Writes short text where the next call may overwrite it, which costs a fifth of a copy; longer text is copied. */
 export class Scratch {
   #bytes = new Uint8Array(1 << 16);

@@ -26,7 +26,7 @@ import {
   type SchedulerOptions,
   type Usage,
 } from './options.js';
-import { Scratch, readHashes, readPrompt, readTokenIds, type NativePrompt, type Prompt } from './prompt.js';
+import { Scratch, readBytes, readHashes, readPrompt, readTokenIds, type NativePrompt, type Prompt } from './prompt.js';
 import { ScorerFaults, score, type Costs, type Scorer } from './scorer.js';
 import { describe, number, string } from './shape.js';
 import { Waiting } from './waiting.js';
@@ -264,6 +264,25 @@ export class Scheduler {
       default:
         throw typeError(`event.kind must be 'stored', 'removed' or 'cleared', got ${describe((event as KvEvent).kind)}`);
     }
+  }
+
+  // A gateway that starts again.
+
+  /**
+   * What endpoints hold in their caches, as bytes. Loads, speeds and requests in flight are not in it: they are measured
+   * anew. Equal schedulers give equal bytes, in every language.
+   */
+  snapshot(): Uint8Array {
+    return guarded(() => this.#native.snapshot());
+  }
+
+  /**
+   * Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks are as long as they were.
+   * Returns how many these are. Add the endpoints first, and restore before the first `pick`.
+   */
+  restore(snapshot: Uint8Array, now?: number): number {
+    const [at, bytes] = [this.#time(now), readBytes('snapshot', snapshot)];
+    return guarded(() => this.#native.restore(at, bytes));
   }
 
   // Looking in.

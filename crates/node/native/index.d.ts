@@ -45,6 +45,10 @@ export declare class NativeScheduler {
   handleRemoved(now: number, endpoint: number, blocks: BigUint64Array, tier?: string | undefined | null): void
   /** An engine cleared its cache. */
   handleCleared(now: number, endpoint: number): void
+  /** What endpoints hold in their caches. */
+  snapshot(): Uint8Array
+  /** Takes what a snapshot says for what the endpoints hold. */
+  restore(now: number, snapshot: Uint8Array): number
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
   pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
   /** The same at the costs of the caller's own: `costs[i]` seconds for `endpoints[i]`. */

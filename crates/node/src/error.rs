@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use slotwise::{ConfigError, EndpointError, KvEventError, RedirectError, UnknownEndpoint, UnknownRequest};
+use slotwise::{
+    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint, UnknownRequest,
+};
 
 /// What every call gives.
 pub type Result<T> = std::result::Result<T, napi::Error<Kind>>;
@@ -63,6 +65,7 @@ named! {
     UnknownRequest => "UnknownRequestError",
     RedirectError => "RedirectError",
     KvEventError => "KvEventError",
+    SnapshotError => "SnapshotError",
 }
 
 /// A value that cannot be used: the field, and what it must be.

@@ -8,15 +8,15 @@ use crate::endpoint::role;
 use crate::error::Unfit;
 use crate::number::{count, instant, positive, signed};
 
-/// Bytes of text, in place.
-pub type Text<'a> = &'a [u8];
+/// Bytes of text or of a snapshot, in place.
+pub type Bytes<'a> = &'a [u8];
 /// Token ids, in place.
 pub type TokenIds<'a> = &'a [u32];
 /// Hashes of blocks, in place.
 pub type Hashes<'a> = &'a [u64];
 
 /// A prompt, in place.
-pub type Prompt<'a> = Either3<Text<'a>, TokenIds<'a>, Hashes<'a>>;
+pub type Prompt<'a> = Either3<Bytes<'a>, TokenIds<'a>, Hashes<'a>>;
 
 /// What few requests ask for: an object costs more than arguments, but only those who bring it.
 #[napi(object, object_to_js = false)]

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use napi::bindgen_prelude::BigInt;
+use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
 use slotwise::{AdapterState, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks, Usage};
 
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure, tier};
 use crate::error::{Result, closed, invalid_config, thrown};
 use crate::number::{bits, count, endpoint_id, instant, positive, request_id};
-use crate::request::{Asked, Hashes, Prompt, TokenIds, Wishes};
+use crate::request::{Asked, Bytes, Hashes, Prompt, TokenIds, Wishes};
 
 /// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
 #[napi]
@@ -183,6 +183,21 @@ impl NativeScheduler {
     pub fn handle_cleared(&self, now: f64, endpoint: f64) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         self.with(|core| core.handle_kv_event(now, id, KvEvent::Cleared).map_err(thrown))
+    }
+
+    // A gateway that starts again.
+
+    /// What endpoints hold in their caches.
+    #[napi]
+    pub fn snapshot(&self) -> Result<Uint8Array> {
+        self.with(|core| Ok(core.snapshot().into()))
+    }
+
+    /// Takes what a snapshot says for what the endpoints hold.
+    #[napi]
+    pub fn restore(&self, now: f64, #[napi(ts_arg_type = "Uint8Array")] snapshot: Bytes<'_>) -> Result<f64> {
+        let now = instant("now", now)?;
+        self.with(|core| core.restore(now, snapshot).map(|endpoints| endpoints as f64).map_err(thrown))
     }
 
     // A request's life.

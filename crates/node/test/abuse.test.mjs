@@ -79,6 +79,8 @@ const calls = {
   fail: [any, any, any],
   cancel: [any, any],
   redirect: [any, any, any],
+  snapshot: [any],
+  restore: [any, any],
   endpoint: [any],
   endpointNamed: [any],
   endpointOf: [any],

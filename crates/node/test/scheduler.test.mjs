@@ -9,6 +9,7 @@ import {
   RedirectError,
   Scheduler,
   SlotwiseError,
+  SnapshotError,
   UnknownEndpointError,
   UnknownRequestError,
 } from 'slotwise';
@@ -246,6 +247,65 @@ test('errors keep their kind, their code and their message', () => {
   assert.throws(() => new Scheduler({ weights: { decodeCap: -1 } }), { field: 'weights.decodeCap' });
 });
 
+test('what is known of caches outlives a scheduler', () => {
+  const ids = Uint32Array.from({ length: 2_000 }, (_, at) => at);
+  const before = pool(['a', 'b'], { seed: 7 }).scheduler;
+  const first = before.pick(ids);
+  const snapshot = before.snapshot();
+  assert.ok(snapshot instanceof Uint8Array);
+  const bytes = Buffer.from(snapshot);
+  before.close();
+  // In a buffer of its own, and somewhere in a larger one.
+  const within = Buffer.concat([Buffer.alloc(3), bytes, Buffer.alloc(5)]).subarray(3, 3 + bytes.length);
+  for (const same of [snapshot, bytes, within]) {
+    const { scheduler } = pool(['b', 'c', 'a'], { seed: 7 });
+    assert.equal(scheduler.restore(same), 2);
+    const second = scheduler.pick(ids);
+    assert.deepEqual([second.name, second.cachedTokens], [first.name, 1_984]);
+  }
+  // Both are bytes of their own.
+  const { scheduler, clock } = pool(['a', 'b'], { seed: 7 });
+  assert.equal(scheduler.restore(snapshot, 10), 2);
+  assert.equal(clock.now, 0);
+  const kept = scheduler.snapshot();
+  kept.fill(0);
+  assert.deepEqual(Buffer.from(scheduler.snapshot()), bytes);
+});
+
+test('a snapshot that cannot be restored says why and changes nothing', () => {
+  const { scheduler: source } = pool(['a', 'b'], { seed: 7 });
+  source.pick('You are a helpful assistant. '.repeat(40));
+  const snapshot = source.snapshot();
+  const flipped = (at) => Uint8Array.from(snapshot, (byte, place) => (place === at ? byte ^ 0xff : byte));
+  const cases = [
+    [new Uint8Array(0), { seed: 7 }, 'snapshot_foreign'],
+    [Buffer.from('{"not": "a snapshot"}'), { seed: 7 }, 'snapshot_foreign'],
+    [flipped(8), { seed: 7 }, 'snapshot_version'],
+    [flipped(snapshot.length - 1), { seed: 7 }, 'snapshot_damaged'],
+    [snapshot.subarray(0, -1), { seed: 7 }, 'snapshot_damaged'],
+    [snapshot, { seed: 8 }, 'snapshot_seed'],
+    [snapshot, { seed: 7, index: { bytes: 1 } }, 'snapshot_too_large'],
+  ];
+  for (const [bytes, config, code] of cases) {
+    const { scheduler } = pool(['a', 'b'], config);
+    const stats = scheduler.stats();
+    assert.throws(() => scheduler.restore(bytes), (error) => {
+      assert.ok(error instanceof SnapshotError && error instanceof SlotwiseError, String(error));
+      assert.deepEqual([error.name, error.code], ['SnapshotError', code]);
+      return true;
+    });
+    assert.deepEqual(scheduler.stats(), stats);
+  }
+  assert.throws(() => source.restore(snapshot), { name: 'SnapshotError', code: 'snapshot_busy' });
+  const { scheduler } = pool();
+  for (const nothing of [undefined, null, 'text', [1, 2], snapshot.buffer, Uint16Array.of(1)]) {
+    assert.throws(() => scheduler.restore(nothing), { code: 'ERR_INVALID_ARG_TYPE', message: /^snapshot must be a Uint8Array/ });
+  }
+  const moved = Uint8Array.from(snapshot);
+  structuredClone(moved.buffer, { transfer: [moved.buffer] });
+  assert.throws(() => scheduler.restore(moved), { code: 'ERR_INVALID_ARG_TYPE', message: /transferred/ });
+});
+
 test('a closed scheduler answers nothing', () => {
   const { scheduler, ids } = pool();
   const { request } = scheduler.pick('x');
@@ -274,6 +334,8 @@ test('a closed scheduler answers nothing', () => {
     () => scheduler.fail(request),
     () => scheduler.cancel(request),
     () => scheduler.redirect(request, ids[0]),
+    () => scheduler.snapshot(),
+    () => scheduler.restore(new Uint8Array(0)),
   ];
   for (const call of calls) {
     assert.throws(call, { name: 'SlotwiseError', code: 'closed', message: 'the scheduler is closed' }, String(call));

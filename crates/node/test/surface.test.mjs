@@ -84,6 +84,7 @@ test('import and require give the same package', () => {
     'RejectedError',
     'Scheduler',
     'SlotwiseError',
+    'SnapshotError',
     'UnknownEndpointError',
     'UnknownRequestError',
   ]);

@@ -2,7 +2,9 @@
 
 use pyo3::PyErr;
 use pyo3::prelude::*;
-use slotwise::{ConfigError, EndpointError, KvEventError, RedirectError, UnknownEndpoint, UnknownRequest};
+use slotwise::{
+    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint, UnknownRequest,
+};
 
 /// An error of the core as the exception that stands for it.
 pub(crate) fn raise<E: Kind>(error: E) -> PyErr {
@@ -42,4 +44,5 @@ kinds! {
     UnknownRequest => "UnknownRequestError",
     RedirectError => "RedirectError",
     KvEventError => "KvEventError",
+    SnapshotError => "SnapshotError",
 }

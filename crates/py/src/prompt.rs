@@ -1,4 +1,4 @@
-//! Prompts and lists of numbers, in whatever form Python has them.
+//! Prompts, bytes and lists of numbers, in whatever form Python has them.
 //!
 //! Text is borrowed. Numbers are copied once, out of a buffer of any integer type (about 0.1 ns each) or out of a list
 //! (about 10 ns each), and must fit.
@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use slotwise::{BlockHash, Request};
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 /// A prompt that lives as long as the Python object that it was read from.
@@ -56,6 +57,18 @@ impl<'a> Prompt<'a> {
             Self::Blocks { hashes, block_size, tokens } => request.blocks(hashes, *block_size, *tokens),
         }
     }
+}
+
+/// `bytes` in place, other buffers of bytes copied: they may change while other threads run.
+pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> PyResult<Cow<'a, [u8]>> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(Cow::Borrowed(bytes.as_bytes()));
+    }
+    let Ok(buffer) = PyBuffer::<u8>::get(value) else {
+        let message = format!("{name} must be bytes or another buffer of bytes, not {}", value.get_type());
+        return Err(PyTypeError::new_err(message));
+    };
+    buffer.to_vec(value.py()).map(Cow::Owned)
 }
 
 /// The integers in a buffer, list or tuple; `what` each of them is.

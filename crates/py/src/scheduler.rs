@@ -9,14 +9,14 @@ use std::time::Instant as HostInstant;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use slotwise::{AdapterState, EndpointId, Failure, Instant, RequestId, Usage};
 
 use crate::answer::{Dispatch, Rejected};
 use crate::error::raise;
 use crate::event::Event;
 use crate::plain::{from_python, to_python};
-use crate::prompt::Prompt;
+use crate::prompt::{Prompt, bytes};
 use crate::request::{Wishes, instant};
 use crate::scorer;
 
@@ -187,6 +187,20 @@ impl Scheduler {
             })
         };
         handled.map_err(raise)
+    }
+
+    // A gateway that starts again.
+
+    fn snapshot<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let snapshot = py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).snapshot());
+        PyBytes::new(py, &snapshot)
+    }
+
+    #[pyo3(signature = (snapshot, *, now = None))]
+    fn restore(&self, py: Python<'_>, snapshot: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<usize> {
+        let (now, snapshot) = (self.clock.read(now)?, bytes(snapshot, "snapshot")?);
+        py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).restore(now, &snapshot))
+            .map_err(raise)
     }
 
     // A request's life.

@@ -103,11 +103,26 @@ struct Named<T> {
     rest: T,
 }
 
+/// What is otherwise than before when the gateway has started again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changed {
+    seed: Option<u64>,
+    /// Endpoints that are described anew.
+    #[serde(default)]
+    endpoints: Vec<Endpoint>,
+}
+
 /// A scheduler under test, driven by steps.
 pub(crate) struct Runner {
+    config: Config,
     scheduler: Scheduler,
     /// Ids of endpoints that have left are still asked about.
     endpoints: BTreeMap<String, EndpointId>,
+    /// In the order in which they came.
+    added: Vec<EndpointId>,
+    /// The latest one.
+    snapshot: Vec<u8>,
 }
 
 impl Runner {
@@ -116,7 +131,13 @@ impl Runner {
             Value::Null => Config::default(),
             config => serde_json::from_value(config.clone()).expect("a configuration"),
         };
-        Self { scheduler: Scheduler::new(config).expect("a valid configuration"), endpoints: BTreeMap::new() }
+        Self {
+            scheduler: Scheduler::new(config.clone()).expect("a valid configuration"),
+            config,
+            endpoints: BTreeMap::new(),
+            added: Vec::new(),
+            snapshot: Vec::new(),
+        }
     }
 
     /// The answer to a step.
@@ -131,6 +152,7 @@ impl Runner {
                 match scheduler.add_endpoint(now, endpoint) {
                     Ok(id) => {
                         self.endpoints.insert(name, id);
+                        self.added.push(id);
                         json!({"endpoint": id.as_u64()})
                     }
                     Err(error) => refused(error),
@@ -228,8 +250,43 @@ impl Runner {
                 // Of all the figures, those that the step asks for.
                 select(&stats, argument)
             }
+            "snapshot" => {
+                self.snapshot = scheduler.snapshot();
+                json!({"bytes": self.snapshot.len(), "fnv1a": fnv1a(&self.snapshot)})
+            }
+            "restart" => json!({"endpoints": self.restart(now, &read(argument))}),
+            "restore" => {
+                #[derive(Deserialize)]
+                struct Damage {
+                    /// A byte of which all bits are turned around.
+                    flip: Option<usize>,
+                }
+                let mut snapshot = self.snapshot.clone();
+                if let Some(at) = read::<Damage>(argument).flip {
+                    snapshot[at] ^= 0xff;
+                }
+                match scheduler.restore(now, &snapshot) {
+                    Ok(endpoints) => json!({"endpoints": endpoints}),
+                    Err(error) => refused(error),
+                }
+            }
             unknown => panic!("no verb is called {unknown}"),
         }
+    }
+
+    /// Goes on with a scheduler that has only been told of the endpoints, in the same order. What their numbers are there.
+    fn restart(&mut self, now: Instant, changed: &Changed) -> BTreeMap<String, u64> {
+        let mut config = self.config.clone();
+        config.seed = changed.seed.unwrap_or(config.seed);
+        let before = std::mem::replace(&mut self.scheduler, Scheduler::new(config).expect("as valid"));
+        for id in std::mem::take(&mut self.added) {
+            let Some(known) = before.endpoint(id) else { continue };
+            let anew = changed.endpoints.iter().find(|endpoint| endpoint.name == known.name);
+            let id = self.scheduler.add_endpoint(now, anew.unwrap_or(known).clone()).expect("as before");
+            self.endpoints.insert(known.name.clone(), id);
+            self.added.push(id);
+        }
+        self.added.iter().map(|id| (name(&self.scheduler, *id), id.as_u64())).collect()
     }
 }
 
@@ -314,6 +371,14 @@ fn text(value: &Value) -> &str {
 
 fn request(value: &Value) -> RequestId {
     RequestId::from_u64(value.as_u64().expect("a request's number"))
+}
+
+/// A digest that is a line in every language.
+fn fnv1a(bytes: &[u8]) -> String {
+    let digest = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
+        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{digest:016x}")
 }
 
 /// The fields of `value` that are named in `wanted`, at every level of it.

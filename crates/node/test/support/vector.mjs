@@ -17,12 +17,18 @@ const DURATIONS = new Set([
 
 /** A scheduler under test, driven by steps. */
 export class Runner {
+  #config;
   #scheduler;
   // Ids of endpoints that have left are still asked about.
   #endpoints = new Map();
+  // In the order in which they came.
+  #added = [];
+  // The latest one.
+  #snapshot = new Uint8Array(0);
 
   constructor(vector) {
-    this.#scheduler = new Scheduler(fromCore(vector.config ?? {}));
+    this.#config = fromCore(vector.config ?? {});
+    this.#scheduler = new Scheduler(this.#config);
   }
 
   /** The answer to a step. */
@@ -46,6 +52,7 @@ export class Runner {
       case 'add_endpoint': {
         const endpoint = scheduler.addEndpoint(fromCore(argument), now);
         this.#endpoints.set(argument.name, endpoint);
+        this.#added.push(endpoint);
         return { endpoint };
       }
       case 'update_endpoint':
@@ -101,6 +108,15 @@ export class Runner {
       case 'stats':
         // Of all the figures, those that the step asks for.
         return select(toCore(scheduler.stats()), argument);
+      case 'snapshot':
+        this.#snapshot = scheduler.snapshot();
+        return { bytes: this.#snapshot.length, fnv1a: fnv1a(this.#snapshot) };
+      case 'restart':
+        return { endpoints: this.#restart(argument, now) };
+      case 'restore': {
+        const flipped = (byte, at) => (at === argument.flip ? byte ^ 0xff : byte);
+        return { endpoints: scheduler.restore(this.#snapshot.map(flipped), now) };
+      }
       default:
         throw new Error(`no verb is called ${verb}`);
     }
@@ -124,6 +140,19 @@ export class Runner {
       best_cached_tokens: answer.bestCachedTokens,
       cost_s: answer.cost,
     };
+  }
+
+  /** Goes on with a scheduler that has only been told of the endpoints, in the same order. What their numbers are there. */
+  #restart({ seed = this.#config.seed, endpoints = [] }, now) {
+    const before = this.#scheduler;
+    const there = this.#added.map((id) => before.endpoint(id)).filter((known) => known !== null);
+    this.#scheduler = new Scheduler({ ...this.#config, seed });
+    this.#added = there.map((known) => {
+      const anew = endpoints.find(({ name }) => name === known.name);
+      return this.#scheduler.addEndpoint(anew === undefined ? known : fromCore(anew), now);
+    });
+    there.forEach(({ name }, at) => this.#endpoints.set(name, this.#added[at]));
+    return Object.fromEntries(there.map(({ name }, at) => [name, this.#added[at]]));
   }
 
   #id(name) {
@@ -230,6 +259,12 @@ function camel(name) {
 
 function snake(name) {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** A digest that is a line in every language. */
+function fnv1a(bytes) {
+  const digest = bytes.reduce((sum, byte) => BigInt.asUintN(64, (sum ^ BigInt(byte)) * 0x0100_0000_01b3n), 0xcbf2_9ce4_8422_2325n);
+  return digest.toString(16).padStart(16, '0');
 }
 
 /** The fields of `value` that are named in `wanted`, at every level of it. */

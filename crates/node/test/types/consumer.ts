@@ -5,6 +5,7 @@ import {
   RejectedError,
   Scheduler,
   SlotwiseError,
+  SnapshotError,
   type AcquireOptions,
   type Candidates,
   type Config,
@@ -78,8 +79,13 @@ const failure: Failure = 'timeout';
 const role: Role = 'prefill';
 const bytes: number = scheduler.config.index.bytes;
 const differs: boolean | undefined = stats.endpoints[0]?.hashesDiffer;
-export const all = [explanation, saturated, failure, role, bytes, differs];
+const snapshot: Uint8Array = scheduler.snapshot();
+const restored: number = scheduler.restore(snapshot, 0) + scheduler.restore(Buffer.from(snapshot));
+const unfit: string = new SnapshotError('', '').code;
+export const all = [explanation, saturated, failure, role, bytes, differs, restored, unfit];
 
+// @ts-expect-error text is not a snapshot
+scheduler.restore('bytes');
 // @ts-expect-error misspelt
 scheduler.pick('x', { modle: 'm' });
 // @ts-expect-error not a role
