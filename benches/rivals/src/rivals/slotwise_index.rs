@@ -33,6 +33,10 @@ impl Slotwise {
     /// A use of blocks after all that were before it.
     fn use_now(&mut self) -> Use {
         self.stamp += 1;
+        self.last_use()
+    }
+
+    fn last_use(&self) -> Use {
         let now = slotwise::Instant::from_micros(self.stamp);
         Use { stamp: self.stamp, block_tokens: BLOCK as u32, now, computed: true }
     }
@@ -106,7 +110,8 @@ impl Index for Slotwise {
             Prepared::Store { slot, parent, names, chain } => {
                 // The scheduler must know the parent's hash before it can hash what follows.
                 black_box(parent.and_then(|parent| self.index.named(*slot, parent)));
-                let used = self.use_now();
+                // As in the scheduler: a use is a request's, and an event is none.
+                let used = self.last_use();
                 self.index.store(*slot, *parent, names, chain, Tier::Gpu, used).is_ok()
             }
             Prepared::Remove { slot, names } => {
