@@ -52,7 +52,7 @@ impl PrefixIndex {
         self.runs.touch(names);
         let mut behind = self.behind(slot, parent)?;
         if !self.has_ample_room(length) {
-            let before = behind.map(|(_, known)| known.place.address());
+            let before = self.address_behind(slot, parent)?;
             if !self.make_room(slot, before, chain, names) {
                 return Err(StoreError::Full);
             }

@@ -7,25 +7,29 @@
 //! Assumed spans leave in the order of their last use, and those of one use tail first: the order in which vLLM frees blocks. Stored
 //! blocks leave when the engine says so.
 
+mod check;
+mod record;
+mod span;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
-use core::ops::Range;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use smallvec::{Array, SmallVec};
 
 use super::account::{Account, Tally};
-use super::codec::{Reader, SnapshotError, Writer};
 use super::event::Tier;
 use super::keyed::Keyed;
 use super::limits::Use;
 use super::names::{Names, map_bytes, map_growth};
-use super::runs::{RunId, Runs, Stretch};
-use super::snapshot::eviction_order;
+use super::runs::{RunId, Stretch};
 use super::table::Address;
-use super::warm::{Bucket, WarmWindow};
+use super::warm::WarmWindow;
+use span::{Held, Span, splice};
+
+pub(super) use span::State;
+
 use crate::endpoint::EvictionOrder;
 use crate::time::Instant;
 
@@ -46,40 +50,6 @@ pub(super) struct Holding {
     before: Vec<(u32, u32)>,
     after: Vec<(u32, u32)>,
     spare: Vec<Span>,
-}
-
-/// What is held of one run.
-#[derive(Debug, Default)]
-struct Held {
-    /// In order, none empty, and no two that touch in the same state.
-    spans: SmallVec<[Span; 1]>,
-    /// The stretches that the spans make up without a gap.
-    stretches: SmallVec<[(u32, u32); 2]>,
-}
-
-/// Blocks of a run in one state.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    from: u32,
-    to: u32,
-    state: State,
-}
-
-/// What is known of a block that is held.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct State {
-    /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
-    pub(super) assumed: Option<NonZeroU64>,
-    /// The last use.
-    pub(super) used: u64,
-    /// Names under which the engine stores it, for each tier. Usually one; several where the engine tells blocks apart that we do
-    /// not.
-    copies: [u16; Tier::ALL.len()],
-    pub(super) tokens: u32,
-    /// Whether it has been there, and not only on its way.
-    pub(super) computed: bool,
-    /// The time of its last use, if it counts as warm.
-    pub(super) bucket: Option<Bucket>,
 }
 
 /// One use of one run, waiting to be given up.
@@ -444,154 +414,6 @@ impl Holding {
         Change { run, before, after }
     }
 
-    /// Writes everything but the sums, in the order of the runs.
-    pub(super) fn save(&self, writer: &mut Writer, now: Instant) {
-        writer.u8(u8::from(self.is_precise()));
-        writer.u64(self.uses.get());
-        writer.u64(self.account.warm.width());
-        let mut runs: Vec<_> = self.runs.iter().collect();
-        runs.sort_unstable_by_key(|(run, _)| **run);
-        writer.count(runs.len());
-        for (run, held) in runs {
-            writer.u32(*run);
-            writer.count(held.spans.len());
-            for Span { from, to, state } in &held.spans {
-                writer.u32(*from);
-                writer.u32(*to);
-                writer.u64(state.assumed.map_or(0, NonZeroU64::get));
-                writer.u64(state.used);
-                state.copies.iter().for_each(|copies| writer.u16(*copies));
-                writer.u32(state.tokens);
-                writer.u8(u8::from(state.computed));
-                let age = state.bucket.and_then(|bucket| self.account.warm.age(bucket, now));
-                writer.u8(age.map_or(COLD, |age| age as u8));
-            }
-        }
-        let turns = || self.queue.iter().filter(|turn| self.span_of(**turn).is_some());
-        writer.count(turns().count());
-        for Turn { number, run, order } in turns() {
-            writer.u64(number.get());
-            writer.u32(*run);
-            writer.u8(*order as u8);
-        }
-        self.names.save(writer);
-    }
-
-    /// Reads what an endpoint holds of `runs`.
-    pub(super) fn load(
-        reader: &mut Reader<'_>,
-        keyed: Keyed,
-        warm: WarmWindow,
-        now: Instant,
-        runs: &Runs,
-    ) -> Result<Self, SnapshotError> {
-        let precise = reader.u8()? != 0;
-        let mut holding = Self::new(keyed, warm, precise);
-        holding.uses = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
-        let same_width = reader.u64()? == holding.account.warm.width();
-        for _ in 0..reader.count(4 + 8 + SPAN_BYTES)? {
-            let run = reader.u32()?;
-            let held = holding.load_run(reader, now, same_width, runs.length(run))?;
-            holding.allocated += held.allocated();
-            holding.count += held.spans.len();
-            reader.require(holding.runs.insert(run, held).is_none())?;
-        }
-        for _ in 0..reader.count(TURN_BYTES)? {
-            let number = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
-            let (run, order) = (reader.u32()?, eviction_order(reader.u8()?));
-            holding.queue.push_back(Turn { number, run, order: order.ok_or_else(|| reader.damaged())? });
-        }
-        holding.names = Names::load(reader, keyed)?;
-        let stored = |address| holding.state(address).is_some_and(|state| state.stored());
-        reader.require(holding.names.iter().all(|(_, address, _)| stored(address)))?;
-        Ok(holding)
-    }
-
-    fn load_run(
-        &mut self,
-        reader: &mut Reader<'_>,
-        now: Instant,
-        same_width: bool,
-        length: u32,
-    ) -> Result<Held, SnapshotError> {
-        let mut held = Held::default();
-        let count = reader.count(SPAN_BYTES)?;
-        held.spans.reserve_exact(count);
-        let mut end = 0;
-        for _ in 0..count {
-            let (from, to) = (reader.u32()?, reader.u32()?);
-            reader.require(end <= from && from < to && to <= length)?;
-            let (assumed, used) = (NonZeroU64::new(reader.u64()?), reader.u64()?);
-            let copies = [reader.u16()?, reader.u16()?, reader.u16()?];
-            let (tokens, computed, age) = (reader.u32()?, reader.u8()? != 0, reader.u8()?);
-            let bucket = self.account.warm.aged(now, u64::from(age)).filter(|_| same_width && age != COLD);
-            let state = State { assumed, used, copies, tokens, computed, bucket };
-            reader.require(state.is_held() && assumed.is_none_or(|number| number <= self.uses))?;
-            reader.require(tokens <= MAX_BLOCK_TOKENS)?;
-            self.account.change(to - from, None, Some(state), false);
-            match held.stretches.last_mut() {
-                Some(stretch) if stretch.1 == from => stretch.1 = to,
-                _ => held.stretches.push((from, to)),
-            }
-            match held.spans.last_mut() {
-                Some(last) if last.to == from && last.state == state => last.to = to,
-                _ => held.spans.push(Span { from, to, state }),
-            }
-            end = to;
-        }
-        reader.require(!held.spans.is_empty())?;
-        Ok(held)
-    }
-
-    /// Says which invariant is broken, if one is.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
-        let (mut assumed, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
-        for Held { spans, stretches } in self.runs.values() {
-            let mut whole: Vec<(u32, u32)> = Vec::new();
-            for span in spans {
-                match whole.last_mut() {
-                    Some((_, to)) if *to == span.from => *to = span.to,
-                    _ => whole.push((span.from, span.to)),
-                }
-            }
-            if whole != stretches[..] {
-                return Err("stretches are what spans make up");
-            }
-            let touching = |pair: &[Span]| pair[0].to == pair[1].from && pair[0].state == pair[1].state;
-            if spans.is_empty() || spans.windows(2).any(|pair| pair[0].to > pair[1].from || touching(pair)) {
-                return Err("spans are in order, and as long as they can be");
-            }
-            count += spans.len();
-            for Span { from, to, state } in spans {
-                let (blocks, tokens) = ((to - from) as usize, u64::from(to - from) * u64::from(state.tokens));
-                held += blocks;
-                if state.assumed.is_some() {
-                    assumed = (assumed.0 + blocks, assumed.1 + tokens);
-                }
-                if state.stored() {
-                    stored = (stored.0 + blocks, stored.1 + tokens);
-                }
-            }
-        }
-        if self.runs.values().map(Held::allocated).sum::<usize>() != self.allocated {
-            return Err("what spans have allocated is counted");
-        }
-        let account = &self.account;
-        let sums = [(account.assumed, assumed), (account.stored, stored)];
-        if held != account.held || sums.iter().any(|(tally, sum)| (tally.blocks, tally.tokens) != *sum) {
-            return Err("the sums are the sums");
-        }
-        let turns = self.runs.iter().flat_map(|(run, held)| {
-            held.spans.iter().filter_map(|span| span.state.assumed.map(|number| (number, *run)))
-        });
-        let queued = |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);
-        if count == self.count && turns.into_iter().all(queued) {
-            Ok(())
-        } else {
-            Err("what is assumed has a turn")
-        }
-    }
-
     /// What the cache gives up next, and the use that it was last a part of.
     fn next_to_go(&mut self) -> Option<(Turn, Span)> {
         loop {
@@ -615,124 +437,5 @@ impl Holding {
     }
 }
 
-impl Held {
-    /// What most changes are: the last span grows at its end, or loses it. Says what state the blocks were in and are in; nothing, with
-    /// nothing changed, if it is another change than these.
-    fn change_end(
-        &mut self,
-        from: u32,
-        to: u32,
-        mut state_after: impl FnMut(Option<State>) -> Option<State>,
-        before: &mut Vec<(u32, u32)>,
-        after: &mut Vec<(u32, u32)>,
-    ) -> Option<(Option<State>, Option<State>)> {
-        let (span, stretch) = (self.spans.last_mut()?, self.stretches.last_mut()?);
-        let state = Some(span.state);
-        let (end, states) = if span.to == from && from < to && state_after(None) == state {
-            (to, (None, state))
-        } else if span.to == to && span.from < from && from < to && state_after(state).is_none() {
-            (from, (state, None))
-        } else {
-            return None;
-        };
-        before.push(*stretch);
-        (span.to, stretch.1) = (end, end);
-        after.push(*stretch);
-        Some(states)
-    }
-
-    /// Between `from` and `to`, the spans are about to be `spans` (which may begin before and end after). Says which stretches
-    /// were there `before` and are there `after`.
-    fn stretches_after(
-        &mut self,
-        from: u32,
-        to: u32,
-        spans: &[Span],
-        before: &mut Vec<(u32, u32)>,
-        after: &mut Vec<(u32, u32)>,
-    ) {
-        let first = self.stretches.partition_point(|stretch| stretch.1 < from);
-        let last = first + self.stretches[first..].partition_point(|stretch| stretch.0 <= to);
-        before.extend_from_slice(&self.stretches[first..last]);
-        let outside = |edge: fn(&(u32, u32), u32) -> (u32, u32), at: u32| {
-            before.iter().map(move |stretch| edge(stretch, at)).filter(|(from, to)| from < to)
-        };
-        let inside = spans.iter().map(|span| (span.from.max(from), span.to.min(to)));
-        let pieces = outside(|stretch, from| (stretch.0, stretch.1.min(from)), from)
-            .chain(inside.filter(|(from, to)| from < to))
-            .chain(outside(|stretch, to| (stretch.0.max(to), stretch.1), to));
-        for (from, to) in pieces {
-            match after.last_mut() {
-                Some((_, end)) if *end == from => *end = to,
-                _ => after.push((from, to)),
-            }
-        }
-        splice(&mut self.stretches, first..last, after);
-    }
-
-    fn allocated(&self) -> usize {
-        let spans = if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
-        let spilled = self.stretches.spilled();
-        spans + if spilled { self.stretches.capacity() * size_of::<(u32, u32)>() } else { 0 }
-    }
-}
-
-/// Puts `new` in the place of some items, and gives room back that is not needed any more.
-fn splice<A: Array>(items: &mut SmallVec<A>, range: Range<usize>, new: &[A::Item])
-where
-    A::Item: Copy,
-{
-    let same = range.len().min(new.len());
-    items[range.start..range.start + same].copy_from_slice(&new[..same]);
-    let rest = range.start + same;
-    if new.len() > same {
-        items.insert_from_slice(rest, &new[same..]);
-    } else {
-        items.drain(rest..range.end);
-        if items.spilled() && items.len() < items.capacity() / 4 {
-            items.shrink_to_fit();
-        }
-    }
-}
-
-impl State {
-    const fn new(used: Use) -> Self {
-        let copies = [0; Tier::ALL.len()];
-        Self { assumed: None, used: 0, copies, tokens: used.block_tokens, computed: false, bucket: None }
-    }
-
-    /// Whether the engine says that it is there.
-    pub(super) fn stored(&self) -> bool {
-        self.copies != [0; Tier::ALL.len()]
-    }
-
-    /// The nearest tier that it is in: what is assumed is in the first.
-    pub(super) fn tier(&self) -> Tier {
-        let stored = Tier::ALL.into_iter().find(|tier| self.copies[*tier as usize] > 0);
-        stored.filter(|_| self.assumed.is_none()).unwrap_or_default()
-    }
-
-    /// Names under which it is stored in a tier.
-    pub(super) const fn copies(&self, tier: Tier) -> u16 {
-        self.copies[tier as usize]
-    }
-
-    fn is_held(&self) -> bool {
-        self.assumed.is_some() || self.stored()
-    }
-
-    fn unassumed(self) -> Option<Self> {
-        self.stored().then_some(Self { assumed: None, ..self })
-    }
-}
-
 /// Room that is not worth giving back.
 const SPARE: usize = 64;
-/// What a span takes in a snapshot.
-const SPAN_BYTES: usize = 4 + 4 + 8 + 8 + 6 + 4 + 1 + 1;
-/// What a turn takes in a snapshot.
-const TURN_BYTES: usize = 8 + 4 + 1;
-/// No engine has blocks as long as this; of shorter ones, no sum of tokens overflows.
-const MAX_BLOCK_TOKENS: u32 = 1 << 24;
-/// The age of what is not warm.
-const COLD: u8 = u8::MAX;

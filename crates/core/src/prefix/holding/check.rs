@@ -1,0 +1,57 @@
+//! What always holds of a holding: for tests.
+
+use alloc::vec::Vec;
+
+use super::Holding;
+use super::span::{Held, Span};
+
+impl Holding {
+    /// Says which invariant is broken, if one is.
+    pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
+        let (mut assumed, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
+        for Held { spans, stretches } in self.runs.values() {
+            let mut whole: Vec<(u32, u32)> = Vec::new();
+            for span in spans {
+                match whole.last_mut() {
+                    Some((_, to)) if *to == span.from => *to = span.to,
+                    _ => whole.push((span.from, span.to)),
+                }
+            }
+            if whole != stretches[..] {
+                return Err("stretches are what spans make up");
+            }
+            let touching = |pair: &[Span]| pair[0].to == pair[1].from && pair[0].state == pair[1].state;
+            if spans.is_empty() || spans.windows(2).any(|pair| pair[0].to > pair[1].from || touching(pair)) {
+                return Err("spans are in order, and as long as they can be");
+            }
+            count += spans.len();
+            for Span { from, to, state } in spans {
+                let (blocks, tokens) = ((to - from) as usize, u64::from(to - from) * u64::from(state.tokens));
+                held += blocks;
+                if state.assumed.is_some() {
+                    assumed = (assumed.0 + blocks, assumed.1 + tokens);
+                }
+                if state.stored() {
+                    stored = (stored.0 + blocks, stored.1 + tokens);
+                }
+            }
+        }
+        if self.runs.values().map(Held::allocated).sum::<usize>() != self.allocated {
+            return Err("what spans have allocated is counted");
+        }
+        let account = &self.account;
+        let sums = [(account.assumed, assumed), (account.stored, stored)];
+        if held != account.held || sums.iter().any(|(tally, sum)| (tally.blocks, tally.tokens) != *sum) {
+            return Err("the sums are the sums");
+        }
+        let turns = self.runs.iter().flat_map(|(run, held)| {
+            held.spans.iter().filter_map(|span| span.state.assumed.map(|number| (number, *run)))
+        });
+        let queued = |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);
+        if count == self.count && turns.into_iter().all(queued) {
+            Ok(())
+        } else {
+            Err("what is assumed has a turn")
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What an endpoint holds, as it stands in a snapshot.
+
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
+
+use super::span::{Held, Span, State};
+use super::{Holding, Turn};
+use crate::prefix::codec::{Reader, SnapshotError, Writer};
+use crate::prefix::keyed::Keyed;
+use crate::prefix::names::Names;
+use crate::prefix::runs::Runs;
+use crate::prefix::snapshot::eviction_order;
+use crate::prefix::warm::WarmWindow;
+use crate::time::Instant;
+
+impl Holding {
+    /// Writes everything but the sums, in the order of the runs.
+    pub(in crate::prefix) fn save(&self, writer: &mut Writer, now: Instant) {
+        writer.u8(u8::from(self.is_precise()));
+        writer.u64(self.uses.get());
+        writer.u64(self.account.warm.width());
+        let mut runs: Vec<_> = self.runs.iter().collect();
+        runs.sort_unstable_by_key(|(run, _)| **run);
+        writer.count(runs.len());
+        for (run, held) in runs {
+            writer.u32(*run);
+            writer.count(held.spans.len());
+            for Span { from, to, state } in &held.spans {
+                writer.u32(*from);
+                writer.u32(*to);
+                writer.u64(state.assumed.map_or(0, NonZeroU64::get));
+                writer.u64(state.used);
+                state.copies.iter().for_each(|copies| writer.u16(*copies));
+                writer.u32(state.tokens);
+                writer.u8(u8::from(state.computed));
+                let age = state.bucket.and_then(|bucket| self.account.warm.age(bucket, now));
+                writer.u8(age.map_or(COLD, |age| age as u8));
+            }
+        }
+        let turns = || self.queue.iter().filter(|turn| self.span_of(**turn).is_some());
+        writer.count(turns().count());
+        for Turn { number, run, order } in turns() {
+            writer.u64(number.get());
+            writer.u32(*run);
+            writer.u8(*order as u8);
+        }
+        self.names.save(writer);
+    }
+
+    /// Reads what an endpoint holds of `runs`.
+    pub(in crate::prefix) fn load(
+        reader: &mut Reader<'_>,
+        keyed: Keyed,
+        warm: WarmWindow,
+        now: Instant,
+        runs: &Runs,
+    ) -> Result<Self, SnapshotError> {
+        let precise = reader.u8()? != 0;
+        let mut holding = Self::new(keyed, warm, precise);
+        holding.uses = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
+        let same_width = reader.u64()? == holding.account.warm.width();
+        for _ in 0..reader.count(4 + 8 + SPAN_BYTES)? {
+            let run = reader.u32()?;
+            let held = holding.load_run(reader, now, same_width, runs.length(run))?;
+            holding.allocated += held.allocated();
+            holding.count += held.spans.len();
+            reader.require(holding.runs.insert(run, held).is_none())?;
+        }
+        for _ in 0..reader.count(TURN_BYTES)? {
+            let number = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
+            let (run, order) = (reader.u32()?, eviction_order(reader.u8()?));
+            holding.queue.push_back(Turn { number, run, order: order.ok_or_else(|| reader.damaged())? });
+        }
+        holding.names = Names::load(reader, keyed)?;
+        let stored = |address| holding.state(address).is_some_and(|state| state.stored());
+        reader.require(holding.names.iter().all(|(_, address, _)| stored(address)))?;
+        Ok(holding)
+    }
+
+    fn load_run(
+        &mut self,
+        reader: &mut Reader<'_>,
+        now: Instant,
+        same_width: bool,
+        length: u32,
+    ) -> Result<Held, SnapshotError> {
+        let mut held = Held::default();
+        let count = reader.count(SPAN_BYTES)?;
+        held.spans.reserve_exact(count);
+        let mut end = 0;
+        for _ in 0..count {
+            let (from, to) = (reader.u32()?, reader.u32()?);
+            reader.require(end <= from && from < to && to <= length)?;
+            let (assumed, used) = (NonZeroU64::new(reader.u64()?), reader.u64()?);
+            let copies = [reader.u16()?, reader.u16()?, reader.u16()?];
+            let (tokens, computed, age) = (reader.u32()?, reader.u8()? != 0, reader.u8()?);
+            let bucket = self.account.warm.aged(now, u64::from(age)).filter(|_| same_width && age != COLD);
+            let state = State { assumed, used, copies, tokens, computed, bucket };
+            reader.require(state.is_held() && assumed.is_none_or(|number| number <= self.uses))?;
+            reader.require(tokens <= MAX_BLOCK_TOKENS)?;
+            self.account.change(to - from, None, Some(state), false);
+            match held.stretches.last_mut() {
+                Some(stretch) if stretch.1 == from => stretch.1 = to,
+                _ => held.stretches.push((from, to)),
+            }
+            match held.spans.last_mut() {
+                Some(last) if last.to == from && last.state == state => last.to = to,
+                _ => held.spans.push(Span { from, to, state }),
+            }
+            end = to;
+        }
+        reader.require(!held.spans.is_empty())?;
+        Ok(held)
+    }
+}
+
+/// What a span takes in a snapshot.
+const SPAN_BYTES: usize = 4 + 4 + 8 + 8 + 6 + 4 + 1 + 1;
+/// What a turn takes in a snapshot.
+const TURN_BYTES: usize = 8 + 4 + 1;
+/// No engine has blocks as long as this; of shorter ones, no sum of tokens overflows.
+const MAX_BLOCK_TOKENS: u32 = 1 << 24;
+/// The age of what is not warm.
+const COLD: u8 = u8::MAX;

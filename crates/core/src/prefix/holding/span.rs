@@ -1,0 +1,156 @@
+//! The spans of one run that an endpoint holds, and how one change of state makes others of them.
+
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
+use core::ops::Range;
+
+use smallvec::{Array, SmallVec};
+
+use crate::prefix::event::Tier;
+use crate::prefix::limits::Use;
+use crate::prefix::warm::Bucket;
+
+/// What is held of one run.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// In order, none empty, and no two that touch in the same state.
+    pub(super) spans: SmallVec<[Span; 1]>,
+    /// The stretches that the spans make up without a gap.
+    pub(super) stretches: SmallVec<[(u32, u32); 2]>,
+}
+
+/// Blocks of a run in one state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) state: State,
+}
+
+/// What is known of a block that is held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::prefix) struct State {
+    /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
+    pub(in crate::prefix) assumed: Option<NonZeroU64>,
+    /// The last use.
+    pub(in crate::prefix) used: u64,
+    /// Names under which the engine stores it, for each tier. Usually one; several where the engine tells blocks apart that we do
+    /// not.
+    pub(super) copies: [u16; Tier::ALL.len()],
+    pub(in crate::prefix) tokens: u32,
+    /// Whether it has been there, and not only on its way.
+    pub(in crate::prefix) computed: bool,
+    /// The time of its last use, if it counts as warm.
+    pub(in crate::prefix) bucket: Option<Bucket>,
+}
+
+impl Held {
+    /// What most changes are: the last span grows at its end, or loses it. Says what state the blocks were in and are in; nothing, with
+    /// nothing changed, if it is another change than these.
+    pub(super) fn change_end(
+        &mut self,
+        from: u32,
+        to: u32,
+        mut state_after: impl FnMut(Option<State>) -> Option<State>,
+        before: &mut Vec<(u32, u32)>,
+        after: &mut Vec<(u32, u32)>,
+    ) -> Option<(Option<State>, Option<State>)> {
+        let (span, stretch) = (self.spans.last_mut()?, self.stretches.last_mut()?);
+        let state = Some(span.state);
+        let (end, states) = if span.to == from && from < to && state_after(None) == state {
+            (to, (None, state))
+        } else if span.to == to && span.from < from && from < to && state_after(state).is_none() {
+            (from, (state, None))
+        } else {
+            return None;
+        };
+        before.push(*stretch);
+        (span.to, stretch.1) = (end, end);
+        after.push(*stretch);
+        Some(states)
+    }
+
+    /// Between `from` and `to`, the spans are about to be `spans` (which may begin before and end after). Says which stretches
+    /// were there `before` and are there `after`.
+    pub(super) fn stretches_after(
+        &mut self,
+        from: u32,
+        to: u32,
+        spans: &[Span],
+        before: &mut Vec<(u32, u32)>,
+        after: &mut Vec<(u32, u32)>,
+    ) {
+        let first = self.stretches.partition_point(|stretch| stretch.1 < from);
+        let last = first + self.stretches[first..].partition_point(|stretch| stretch.0 <= to);
+        before.extend_from_slice(&self.stretches[first..last]);
+        let outside = |edge: fn(&(u32, u32), u32) -> (u32, u32), at: u32| {
+            before.iter().map(move |stretch| edge(stretch, at)).filter(|(from, to)| from < to)
+        };
+        let inside = spans.iter().map(|span| (span.from.max(from), span.to.min(to)));
+        let pieces = outside(|stretch, from| (stretch.0, stretch.1.min(from)), from)
+            .chain(inside.filter(|(from, to)| from < to))
+            .chain(outside(|stretch, to| (stretch.0.max(to), stretch.1), to));
+        for (from, to) in pieces {
+            match after.last_mut() {
+                Some((_, end)) if *end == from => *end = to,
+                _ => after.push((from, to)),
+            }
+        }
+        splice(&mut self.stretches, first..last, after);
+    }
+
+    pub(super) fn allocated(&self) -> usize {
+        let spans = if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
+        let spilled = self.stretches.spilled();
+        spans + if spilled { self.stretches.capacity() * size_of::<(u32, u32)>() } else { 0 }
+    }
+}
+
+impl State {
+    pub(super) const fn new(used: Use) -> Self {
+        let copies = [0; Tier::ALL.len()];
+        Self { assumed: None, used: 0, copies, tokens: used.block_tokens, computed: false, bucket: None }
+    }
+
+    /// Whether the engine says that it is there.
+    pub(in crate::prefix) fn stored(&self) -> bool {
+        self.copies != [0; Tier::ALL.len()]
+    }
+
+    /// The nearest tier that it is in: what is assumed is in the first.
+    pub(in crate::prefix) fn tier(&self) -> Tier {
+        let stored = Tier::ALL.into_iter().find(|tier| self.copies[*tier as usize] > 0);
+        stored.filter(|_| self.assumed.is_none()).unwrap_or_default()
+    }
+
+    /// Names under which it is stored in a tier.
+    pub(in crate::prefix) const fn copies(&self, tier: Tier) -> u16 {
+        self.copies[tier as usize]
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.assumed.is_some() || self.stored()
+    }
+
+    pub(super) fn unassumed(self) -> Option<Self> {
+        self.stored().then_some(Self { assumed: None, ..self })
+    }
+}
+
+/// Puts `new` in the place of some items, and gives room back that is not needed any more.
+pub(super) fn splice<A: Array>(items: &mut SmallVec<A>, range: Range<usize>, new: &[A::Item])
+where
+    A::Item: Copy,
+{
+    let same = range.len().min(new.len());
+    items[range.start..range.start + same].copy_from_slice(&new[..same]);
+    let rest = range.start + same;
+    if new.len() > same {
+        items.insert_from_slice(rest, &new[same..]);
+    } else {
+        items.drain(rest..range.end);
+        if items.spilled() && items.len() < items.capacity() / 4 {
+            items.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What always holds of runs: for tests.
+
+use alloc::vec::Vec;
+
+use super::run::Run;
+use super::{ANONYMOUS, RunId, Runs};
+use crate::prefix::event::EngineHash;
+use crate::prefix::hash::BlockHash;
+use crate::prefix::table::Address;
+
+impl Runs {
+    /// Runs and blocks that exist, and names: for tests.
+    pub(in crate::prefix) fn census(&self) -> (usize, usize, usize) {
+        (self.heads.len(), self.slab.iter().map(|run| run.blocks.len()).sum(), self.names.len())
+    }
+
+    /// The stretches of each run that the endpoint holds, for tests.
+    pub(in crate::prefix) fn held_by(
+        &self,
+        slot: u32,
+    ) -> impl Iterator<Item = (RunId, Vec<(u32, u32)>)> + '_ {
+        let runs = self.slab.iter().zip(0..);
+        runs.filter_map(move |(run, id)| {
+            let mine = run.parts.iter().filter(|part| part.endpoints.contains(slot));
+            let stretches: Vec<_> = mine.map(|part| (part.from, part.to)).collect();
+            (!stretches.is_empty()).then_some((id, stretches))
+        })
+    }
+
+    /// Says which invariant is broken, if one is. Computes in **O(everything)**.
+    pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
+        let live = self.slab.iter().filter(|run| !run.blocks.is_empty()).count();
+        let named = self.slab.iter().flat_map(|run| &run.names).filter(|name| **name != ANONYMOUS).count();
+        if live != self.heads.len() || named != self.names.len() || live + self.free.len() != self.slab.len()
+        {
+            return Err("every run has a head, every name a block, and free runs are free");
+        }
+        if self.slab.iter().map(Run::allocated).sum::<usize>() != self.allocated {
+            return Err("what runs have allocated is counted");
+        }
+        for (run, id) in self.slab.iter().zip(0..) {
+            let is_head = |hash: &BlockHash| self.head(*hash) == Some(Address { run: id, offset: 0 });
+            if !run.blocks.first().is_none_or(|first| *first == run.first && is_head(first))
+                || run.blocks.last().is_some_and(|last| *last != run.last)
+            {
+                return Err("a run is found by its head, and known by its end");
+            }
+            let at = |(name, offset): (&EngineHash, u16)| {
+                *name == ANONYMOUS || self.named(*name) == Some(Address { run: id, offset })
+            };
+            if !(run.names.is_empty() || run.names.len() == run.blocks.len())
+                || !run.names.iter().zip(0..).all(at)
+            {
+                return Err("a block is where its name says");
+            }
+            let keys: Vec<_> = run.parts.iter().map(|part| (part.from, u32::MAX - part.to)).collect();
+            if !keys.is_sorted() || run.parts.iter().any(|p| p.from >= p.to || p.endpoints.is_empty()) {
+                return Err("parts are sorted, and none is empty");
+            }
+            if run.sets != run.parts.iter().map(|part| part.endpoints.allocated()).sum::<usize>() {
+                return Err("what sets have allocated is counted");
+            }
+            if run.end() as usize != run.blocks.len() || run.blocks.is_empty() != self.free.contains(&id) {
+                return Err("a run ends where somebody holds it, and is free if nobody does");
+            }
+        }
+        let mut blocks: Vec<_> = self.slab.iter().flat_map(|run| &run.blocks).collect();
+        blocks.sort_unstable();
+        if blocks.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("a block is in one place");
+        }
+        Ok(())
+    }
+}

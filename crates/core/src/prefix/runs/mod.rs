@@ -1,0 +1,275 @@
+//! What there is to hold: runs of blocks, and who holds which stretch of each.
+//!
+//! A *run* is a stretch of consecutive blocks, stored once however many endpoints hold it. A block's hash stands for everything
+//! before it, so a table from the first block of each run to the run is all that a walk along a prompt needs: where a run ends, or
+//! the prompt leaves it, the next block begins a run or is nowhere.
+//!
+//! ```text
+//! run 0   s0 s1 s2 s3 a4 a5 a6 a7 a8       parts   [0,9) {2}   [0,4) {0, 1, 3}
+//! run 1               b4 b5 b6             parts   [0,3) {0}
+//! ```
+//!
+//! Endpoint 2 holds the prompt `s0..a8`; 0 holds `s0..s3` and `b4..b6`; 1 and 3 only the beginning that all share. A *part* names
+//! the endpoints that hold exactly one stretch of a run: a stretch is maximal, so an endpoint with a hole is in two parts, and
+//! any number of endpoints that hold the same stretch are one.
+//!
+//! Beside its hash, a block may have a *name*: what engines call it. Engines that agree share one dictionary, from name to address.
+//!
+//! A block's address never changes while it exists. Blocks that nobody holds are cut from a run's end at once; inside a run they
+//! stay as long as somebody holds what comes behind them.
+
+mod check;
+mod lookup;
+mod record;
+mod run;
+
+use alloc::vec::Vec;
+
+use super::event::EngineHash;
+use super::hash::BlockHash;
+use super::keyed::Keyed;
+use super::table::{Address, Table};
+use lookup::common;
+use run::{GROWTH, Part, Run, SPARE_BLOCKS, extend, grow};
+
+pub(super) use run::Stretch;
+
+/// The number of a run.
+pub(super) type RunId = u32;
+
+/// All runs.
+#[derive(Debug)]
+pub(super) struct Runs {
+    slab: Vec<Run>,
+    free: Vec<RunId>,
+    /// First blocks, by hash.
+    heads: Table,
+    /// Named blocks, by name.
+    names: Table,
+    /// What the runs in the slab have allocated.
+    allocated: usize,
+}
+
+impl Runs {
+    pub(super) fn new(keyed: Keyed) -> Self {
+        let table = || Table::new(keyed);
+        Self { slab: Vec::new(), free: Vec::new(), heads: table(), names: table(), allocated: 0 }
+    }
+
+    /// The blocks of `chain` from `at` on that lie side by side in one run; none if the first is nowhere. The block before may be
+    /// inside a run: then its address must be given, or what follows it there is not found.
+    pub(super) fn stretch(&self, before: Option<Address>, chain: &[BlockHash], at: usize) -> Option<Stretch> {
+        let rest = chain.get(at..)?;
+        let first = *rest.first()?;
+        let Address { run, offset } = before
+            .map(|Address { run, offset }| Address { run, offset: offset + 1 })
+            .filter(|behind| self.hash(*behind) == Some(first))
+            .or_else(|| self.head(first))?;
+        let (run_, from) = (&self.slab[run as usize], offset as usize);
+        let whole = run_.blocks.len() - from;
+        let length = match rest.get(whole - 1) {
+            Some(hash) if *hash == run_.last => whole,
+            _ => common(&run_.blocks[from..], rest),
+        };
+        Some(Stretch { run, from: from as u32, to: (from + length) as u32 })
+    }
+
+    /// The stretches of `chain`, from its first block on, as far as its blocks exist without a gap.
+    pub(super) fn walk<'a>(&'a self, chain: &'a [BlockHash]) -> impl Iterator<Item = (usize, Stretch)> + 'a {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let stretch = self.stretch(None, chain, at)?;
+            at += stretch.len();
+            Some((at - stretch.len(), stretch))
+        })
+    }
+
+    /// The block at an address, if there is one.
+    pub(super) fn hash(&self, Address { run, offset }: Address) -> Option<BlockHash> {
+        self.slab.get(run as usize)?.blocks.get(offset as usize).copied()
+    }
+
+    /// The run that begins with this block.
+    pub(super) fn head(&self, hash: BlockHash) -> Option<Address> {
+        self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run as usize].begins_with(hash))
+    }
+
+    /// The block that the engines that agree call so.
+    pub(super) fn named(&self, name: EngineHash) -> Option<Address> {
+        self.names.get(name.0, |at| self.name(at) == Some(name))
+    }
+
+    /// What those engines call a block.
+    pub(super) fn name(&self, Address { run, offset }: Address) -> Option<EngineHash> {
+        let name = self.slab[run as usize].names.get(offset as usize).copied();
+        name.filter(|name| *name != ANONYMOUS)
+    }
+
+    /// Brings near what is looked at when blocks are called by these names.
+    pub(super) fn touch(&self, names: &[EngineHash]) {
+        names.iter().for_each(|name| self.names.touch(name.0));
+    }
+
+    /// Makes blocks for `chain` from `at` on, up to the first that exists: in the run of the block `before`, if that ends there.
+    /// Somebody must hold them before anything else happens.
+    pub(super) fn create(&mut self, before: Option<Address>, chain: &[BlockHash], at: usize) -> Stretch {
+        let behind = before.filter(|before| {
+            let next = usize::from(before.offset) + 1;
+            self.slab[before.run as usize].blocks.len() == next && next < MAX_RUN
+        });
+        let run = behind.map_or_else(|| self.begin_run(chain[at]), |before| before.run);
+        let (slab, heads) = (&self.slab, &self.heads);
+        let is_head =
+            |hash: &BlockHash| heads.get(hash.0, |at| slab[at.run as usize].begins_with(*hash)).is_some();
+        let from = slab[run as usize].blocks.len();
+        // The first is known to be nowhere; others may be, where what came before them was lost.
+        let most = (chain.len() - at).min(MAX_RUN - from);
+        let new = 1 + chain[at + 1..at + most].iter().take_while(|hash| !is_head(hash)).count();
+        let run_ = &mut self.slab[run as usize];
+        self.allocated -= run_.allocated();
+        extend(&mut run_.blocks, &chain[at..at + new]);
+        if !run_.names.is_empty() {
+            grow(&mut run_.names, new);
+            run_.names.resize(from + new, ANONYMOUS);
+        }
+        run_.last = chain[at + new - 1];
+        self.allocated += run_.allocated();
+        Stretch { run, from: from as u32, to: (from + new) as u32 }
+    }
+
+    /// The engines that agree call the blocks of a stretch by these names: how many of them, from the first on, can be called so. The
+    /// next has another name by now, or the name another block.
+    pub(super) fn call(&mut self, stretch: Stretch, names: &[EngineHash]) -> usize {
+        let run = &mut self.slab[stretch.run as usize];
+        if run.names.is_empty() {
+            self.allocated -= run.allocated();
+            run.names.reserve_exact(run.blocks.capacity());
+            run.names.resize(run.blocks.len(), ANONYMOUS);
+            self.allocated += run.allocated();
+        }
+        for ((place, name), offset) in (stretch.from as usize..).zip(names).zip(stretch.from as u16..) {
+            let current = self.slab[stretch.run as usize].names[place];
+            if current == *name && *name != ANONYMOUS {
+                continue;
+            }
+            let done = place - stretch.from as usize;
+            if current != ANONYMOUS || *name == ANONYMOUS {
+                return done;
+            }
+            let slab = &self.slab;
+            let is = |at: Address| slab[at.run as usize].names.get(at.offset as usize) == Some(name);
+            if self.names.get_or_insert(name.0, Address { run: stretch.run, offset }, is).is_some() {
+                return done;
+            }
+            self.slab[stretch.run as usize].names[place] = *name;
+        }
+        stretch.len()
+    }
+
+    /// The endpoint held the stretches `before` of a run, and holds `after` from now on.
+    pub(super) fn settle(&mut self, id: RunId, slot: u32, before: &[(u32, u32)], after: &[(u32, u32)]) {
+        if before == after {
+            return;
+        }
+        let run = &mut self.slab[id as usize];
+        self.allocated -= run.allocated();
+        match (before, after) {
+            (&[before], &[after]) => run.shift(before, after, slot),
+            _ => {
+                let gone = before.iter().filter(|stretch| !after.contains(stretch));
+                gone.for_each(|stretch| run.leave(*stretch, slot));
+                let new = after.iter().filter(|stretch| !before.contains(stretch));
+                new.for_each(|stretch| run.enter(*stretch, slot));
+            }
+        }
+        self.allocated += run.allocated();
+        let end = |stretches: &[(u32, u32)]| stretches.last().map_or(0, |(_, to)| *to);
+        if end(before) as usize == run.blocks.len() && end(after) < end(before) {
+            self.trim(id);
+        }
+    }
+
+    /// The length of a run.
+    pub(super) fn length(&self, run: RunId) -> u32 {
+        self.slab.get(run as usize).map_or(0, |run| run.blocks.len() as u32)
+    }
+
+    /// What is allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        self.allocated
+            + self.slab.capacity() * size_of::<Run>()
+            + self.free.capacity() * size_of::<RunId>()
+            + self.heads.allocated()
+            + self.names.allocated()
+    }
+
+    /// How much more might be allocated, at most, when so many blocks are made behind `before`, some of which begin runs, and blocks
+    /// are called by these names.
+    pub(super) fn growth(
+        &self,
+        before: Option<Address>,
+        blocks: usize,
+        heads: &[BlockHash],
+        names: &[EngineHash],
+    ) -> usize {
+        let column = before.map_or(0, |before| self.slab[before.run as usize].blocks.capacity() / GROWTH);
+        let blocks = blocks + blocks / GROWTH + column + SPARE_BLOCKS;
+        let grows = self.slab.len() + heads.len() > self.slab.capacity() + self.free.len();
+        let slab = if grows { self.slab.capacity() + heads.len() } else { 0 };
+        let new = names.iter().filter(|name| self.named(**name).is_none());
+        2 * blocks * size_of::<BlockHash>()
+            + slab * size_of::<Run>()
+            + self.heads.growth(heads.iter().map(|hash| hash.0))
+            + self.names.growth(new.map(|name| name.0))
+    }
+
+    /// How much more the parts of a run may take, at most, when an endpoint holds another stretch of it.
+    pub(super) fn unrest(&self, run: RunId, slot: u32) -> usize {
+        let run = &self.slab[run as usize];
+        let parts = 2 * (run.parts.capacity() + 4) * size_of::<Part>();
+        parts + 2 * run.sets + 4 * (slot as usize / 8 + size_of::<u64>())
+    }
+
+    fn begin_run(&mut self, head: BlockHash) -> RunId {
+        let run = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(Run::new());
+            (self.slab.len() - 1) as RunId
+        });
+        self.slab[run as usize].first = head;
+        self.heads.insert(head.0, Address { run, offset: 0 });
+        run
+    }
+
+    /// Cuts blocks from the end that nobody holds, and frees the run if nobody holds any.
+    fn trim(&mut self, id: RunId) {
+        let run = &mut self.slab[id as usize];
+        self.allocated -= run.allocated();
+        let end = run.end() as usize;
+        for (name, offset) in run.names.drain(end.min(run.names.len())..).zip(end as u16..) {
+            if name != ANONYMOUS {
+                self.names.remove(name.0, Address { run: id, offset });
+            }
+        }
+        if end == 0 {
+            self.heads.remove(run.first.0, Address { run: id, offset: 0 });
+            *run = Run::new();
+            self.free.push(id);
+            if self.free.len() == self.slab.len() {
+                (self.slab, self.free) = (Vec::new(), Vec::new());
+            }
+        } else {
+            run.blocks.truncate(end);
+            run.last = run.blocks[end - 1];
+            if run.blocks.capacity() > 2 * end + SPARE_BLOCKS {
+                run.blocks.shrink_to_fit();
+                run.names.shrink_to_fit();
+            }
+            self.allocated += run.allocated();
+        }
+    }
+}
+
+/// Blocks in a run.
+const MAX_RUN: usize = u16::MAX as usize;
+/// The name of blocks that have none. An engine that calls a block so keeps a dictionary of its own.
+const ANONYMOUS: EngineHash = EngineHash(0);

@@ -1,0 +1,68 @@
+//! Runs as they stand in a snapshot.
+
+use super::run::Run;
+use super::{MAX_RUN, RunId, Runs};
+use crate::prefix::codec::{Reader, SnapshotError, Writer};
+use crate::prefix::event::EngineHash;
+use crate::prefix::hash::BlockHash;
+use crate::prefix::holding::Holding;
+use crate::prefix::keyed::Keyed;
+use crate::prefix::table::Table;
+
+impl Runs {
+    /// Writes the blocks and their names; who holds them follows from the holdings.
+    pub(in crate::prefix) fn save(&self, writer: &mut Writer) {
+        self.heads.save(writer);
+        self.names.save(writer);
+        writer.count(self.slab.len());
+        for run in &self.slab {
+            writer.u32(run.blocks.len() as u32);
+            writer.u8(u8::from(!run.names.is_empty()));
+            writer.column(&run.blocks, |hash| [hash.0]);
+            writer.column(&run.names, |name| [name.0]);
+        }
+    }
+
+    /// Reads runs that nobody holds yet: whoever does must be settled next, and then the rest [trimmed](Self::trim_all).
+    pub(in crate::prefix) fn load(reader: &mut Reader<'_>, keyed: Keyed) -> Result<Self, SnapshotError> {
+        let mut runs = Self::new(keyed);
+        runs.heads.load(reader)?;
+        runs.names.load(reader)?;
+        let count = reader.count(RUN_BYTES)?;
+        let in_slab = |table: &Table| table.iter().all(|address| (address.run as usize) < count);
+        reader.require(in_slab(&runs.heads) && in_slab(&runs.names))?;
+        runs.slab.reserve_exact(count);
+        for id in 0..count as RunId {
+            let (length, named) = (reader.u32()? as usize, reader.u8()? != 0);
+            reader.require(length <= MAX_RUN && (length > 0 || !named))?;
+            let mut run = Run::new();
+            run.blocks = reader.column(length, |[hash]| BlockHash(hash))?;
+            run.names = reader.column(if named { length } else { 0 }, |[name]| EngineHash(name))?;
+            match (run.blocks.first(), run.blocks.last()) {
+                (Some(first), Some(last)) => (run.first, run.last) = (*first, *last),
+                _ => runs.free.push(id),
+            }
+            runs.allocated += run.allocated();
+            runs.slab.push(run);
+        }
+        Ok(runs)
+    }
+
+    /// The endpoint holds this, and held nothing before.
+    pub(in crate::prefix) fn settle_all(&mut self, slot: u32, holding: &Holding) {
+        holding.runs().for_each(|(run, stretches)| self.settle(run, slot, &[], stretches));
+    }
+
+    /// Cuts from all runs what nobody holds.
+    pub(in crate::prefix) fn trim_all(&mut self) {
+        for id in 0..self.slab.len() as RunId {
+            // The last to go takes the slab along.
+            if self.slab.get(id as usize).is_some_and(|run| (run.end() as usize) < run.blocks.len()) {
+                self.trim(id);
+            }
+        }
+    }
+}
+
+/// The fewest bytes that a run takes in a snapshot.
+const RUN_BYTES: usize = 5;

@@ -1,0 +1,154 @@
+//! One run: its blocks, what engines call them, and who holds which stretch.
+
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use super::RunId;
+use crate::prefix::event::EngineHash;
+use crate::prefix::hash::BlockHash;
+use crate::prefix::set::EndpointSet;
+use crate::prefix::table::Address;
+
+/// What a lookup reads is in here, in two cache lines side by side: both ends, and the first part.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(super) struct Run {
+    /// The first block: the table of heads does not know it whole.
+    pub(super) first: BlockHash,
+    /// The last block: if a prompt has it at this place, it has all before it.
+    pub(super) last: BlockHash,
+    /// By beginning, the longer first.
+    pub(super) parts: SmallVec<[Part; 1]>,
+    pub(super) blocks: Vec<BlockHash>,
+    /// What engines call the blocks; empty if they call none of them anything.
+    pub(super) names: Vec<EngineHash>,
+    /// What the parts' sets have allocated.
+    pub(super) sets: usize,
+}
+
+/// The endpoints that hold exactly this stretch of a run.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) endpoints: EndpointSet,
+}
+
+/// Blocks of a chain that lie side by side in a run.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::prefix) struct Stretch {
+    pub(in crate::prefix) run: RunId,
+    pub(in crate::prefix) from: u32,
+    pub(in crate::prefix) to: u32,
+}
+
+impl Run {
+    pub(super) fn new() -> Self {
+        let (parts, blocks, names) = (SmallVec::new(), Vec::new(), Vec::new());
+        Self { first: BlockHash(0), last: BlockHash(0), parts, blocks, names, sets: 0 }
+    }
+
+    pub(super) fn begins_with(&self, hash: BlockHash) -> bool {
+        self.first == hash && !self.blocks.is_empty()
+    }
+
+    /// The end of what anybody holds.
+    pub(super) fn end(&self) -> u32 {
+        self.parts.iter().map(|part| part.to).max().unwrap_or(0)
+    }
+
+    /// What the run has allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        let parts = if self.parts.spilled() { self.parts.capacity() * size_of::<Part>() } else { 0 };
+        (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>() + parts + self.sets
+    }
+
+    fn part(&self, (from, to): (u32, u32)) -> Result<usize, usize> {
+        self.parts.binary_search_by(|part| part.from.cmp(&from).then(to.cmp(&part.to)))
+    }
+
+    /// The endpoint held one stretch, and holds another now. If it was alone there, it takes its part along.
+    pub(super) fn shift(&mut self, before: (u32, u32), after: (u32, u32), slot: u32) {
+        match &mut self.parts[..] {
+            [part] if part.endpoints.len() == 1 && (part.from, part.to) == before => {
+                (part.from, part.to) = after;
+            }
+            _ => {
+                self.leave(before, slot);
+                self.enter(after, slot);
+            }
+        }
+    }
+
+    pub(super) fn enter(&mut self, stretch: (u32, u32), slot: u32) {
+        let at = self.part(stretch).unwrap_or_else(|at| {
+            let (from, to) = stretch;
+            self.parts.insert(at, Part { from, to, endpoints: EndpointSet::default() });
+            at
+        });
+        let endpoints = &mut self.parts[at].endpoints;
+        self.sets -= endpoints.allocated();
+        endpoints.insert(slot);
+        self.sets += endpoints.allocated();
+    }
+
+    pub(super) fn leave(&mut self, stretch: (u32, u32), slot: u32) {
+        let Ok(at) = self.part(stretch) else { return };
+        let endpoints = &mut self.parts[at].endpoints;
+        self.sets -= endpoints.allocated();
+        endpoints.remove(slot);
+        if endpoints.is_empty() {
+            self.parts.remove(at);
+            if self.parts.spilled() && self.parts.len() < self.parts.capacity() / 4 {
+                self.parts.shrink_to_fit();
+            }
+        } else {
+            self.sets += endpoints.allocated();
+        }
+    }
+}
+
+impl Stretch {
+    pub(in crate::prefix) const fn of_one(Address { run, offset }: Address) -> Self {
+        let from = offset as u32;
+        Self { run, from, to: from + 1 }
+    }
+
+    pub(in crate::prefix) const fn len(self) -> usize {
+        (self.to - self.from) as usize
+    }
+
+    pub(in crate::prefix) const fn contains(self, Address { run, offset }: Address) -> bool {
+        self.run == run && self.from <= offset as u32 && (offset as u32) < self.to
+    }
+
+    /// The first so many of its blocks.
+    pub(in crate::prefix) const fn first(self, blocks: usize) -> Self {
+        Self { to: self.from + blocks as u32, ..self }
+    }
+
+    /// The address of its last block.
+    pub(in crate::prefix) const fn last(self) -> Address {
+        Address { run: self.run, offset: (self.to - 1) as u16 }
+    }
+}
+
+/// Appends to a column, which grows by a quarter: twice its length would be wasted on most.
+pub(super) fn extend(column: &mut Vec<BlockHash>, blocks: &[BlockHash]) {
+    grow(column, blocks.len());
+    column.extend_from_slice(blocks);
+}
+
+pub(super) fn grow<T>(column: &mut Vec<T>, more: usize) {
+    if column.len() + more > column.capacity() {
+        let quarter = if column.is_empty() { 0 } else { (column.len() / GROWTH).max(SPARE_BLOCKS) };
+        column.reserve_exact(more.max(quarter));
+    }
+}
+
+/// Room that is not worth giving back.
+pub(super) const SPARE_BLOCKS: usize = 16;
+
+/// A column grows by one part in so many.
+pub(super) const GROWTH: usize = 4;

@@ -1,0 +1,330 @@
+//! Where blocks are: a hash table of 10 bytes an entry that grows without a stall, and whose misses overlap.
+//!
+//! 256 *segments* grow and shrink each for itself, out of phase, so the longest stall moves 1/256 of the entries. A segment is a
+//! ring of *lines*, each the size of a cache line: six entries, and how many more found no room there.
+//!
+//! ```text
+//! line   tag ×6   run ×6   offset ×6   passed, len          64 bytes
+//!
+//! key ──mix──► segment (8 bits)   tag (32)   nothing (24)
+//!                                  └─► home line: tag * lines / 2^32
+//! ```
+//!
+//! An entry is in the first line that had room, from its home on. A search ends at the first line that none has passed, so most
+//! read one line; a removal takes back that the entry had passed some, so there are no tombstones. Homes are in the order of the
+//! tags, so any number of lines will do, and a segment grows in one sequential pass that needs no keys.
+
+mod line;
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use core::{hint, mem};
+
+use super::codec::{Reader, SnapshotError, Writer};
+use super::keyed::Keyed;
+use super::runs::RunId;
+use crate::rng::Rng;
+use line::{Line, SLOTS};
+
+/// From keys of 64 bits to addresses.
+///
+/// It remembers 40 bits of a key, and whoever asks confirms through the block itself: in a table of a million entries, one search
+/// of a million is asked about another key's block.
+#[derive(Debug)]
+pub(super) struct Table {
+    mix: Mix,
+    /// All or, in an empty table, none.
+    segments: Box<[Segment]>,
+    len: usize,
+    /// In all segments.
+    lines: usize,
+}
+
+/// Where a block is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Address {
+    pub(super) run: RunId,
+    pub(super) offset: u16,
+}
+
+/// A random linear function, of which the upper half counts.
+///
+/// It makes the hashes of any two keys independent: of keys that somebody chooses without the secret, no more pairs are expected
+/// to meet than of random ones. Keys in sequence stay one, which may come in lumps; its lower bits break those up.
+#[derive(Debug)]
+struct Mix {
+    factor: u128,
+    term: u128,
+}
+
+/// What a segment remembers of a key.
+type Tag = u32;
+
+#[derive(Debug, Default)]
+struct Segment {
+    lines: Box<[Line]>,
+    len: usize,
+}
+
+impl Table {
+    /// An empty table, which owns no memory.
+    pub(super) fn new(keyed: Keyed) -> Self {
+        Self { mix: Mix::new(keyed), segments: Box::default(), len: 0, lines: 0 }
+    }
+
+    /// The address under `key` of which `is` says that the block there is the one. Computes in **O(1)**.
+    #[inline]
+    pub(super) fn get(&self, key: u64, is: impl FnMut(Address) -> bool) -> Option<Address> {
+        let (segment, tag) = self.mix.split(key);
+        let segment = self.segments.get(segment)?;
+        let (line, slot) = segment.find(tag, is)?;
+        Some(segment.lines[line].address(slot))
+    }
+
+    /// Adds an entry, even if there are others under the key. Computes in **O(1)** on the average; now and then it moves a segment.
+    #[inline]
+    pub(super) fn insert(&mut self, key: u64, address: Address) {
+        self.get_or_insert(key, address, |_| false);
+    }
+
+    /// The address under `key` of which `is` says that the block there is the one; if there is none, adds this one. Computes as an
+    /// insertion does.
+    #[inline]
+    pub(super) fn get_or_insert(
+        &mut self,
+        key: u64,
+        address: Address,
+        is: impl FnMut(Address) -> bool,
+    ) -> Option<Address> {
+        if self.segments.is_empty() {
+            self.segments = (0..SEGMENTS).map(|_| Segment::default()).collect();
+        }
+        let (number, tag) = self.mix.split(key);
+        let segment = &mut self.segments[number];
+        if let Some((line, slot)) = segment.find(tag, is) {
+            return Some(segment.lines[line].address(slot));
+        }
+        self.lines -= segment.lines.len();
+        segment.insert(tag, address, number);
+        self.lines += segment.lines.len();
+        self.len += 1;
+        None
+    }
+
+    /// Removes exactly this entry, and gives room back that is no longer needed; whether the entry was there. Computes in **O(1)**,
+    /// as an insertion does.
+    #[inline]
+    pub(super) fn remove(&mut self, key: u64, address: Address) -> bool {
+        let (segment, tag) = self.mix.split(key);
+        let Some(segment) = self.segments.get_mut(segment) else { return false };
+        self.lines -= segment.lines.len();
+        let removed = segment.remove(tag, address);
+        self.lines += segment.lines.len();
+        self.len -= usize::from(removed);
+        if removed && self.len == 0 {
+            self.segments = Box::default();
+        }
+        removed
+    }
+
+    /// Brings the key's home line into the cache. Of many keys that are touched before the first is used, the misses overlap.
+    #[inline]
+    pub(super) fn touch(&self, key: u64) {
+        let (segment, tag) = self.mix.split(key);
+        if let Some(segment) = self.segments.get(segment) {
+            hint::black_box(segment.lines.get(segment.home(tag)).map_or(0, |line| line.counts));
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes it as it is: another table under the same secret finds everything where it was.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.count(self.segments.len());
+        for segment in &self.segments {
+            writer.count(segment.lines.len());
+            writer.column(&segment.lines, Line::words);
+        }
+    }
+
+    /// Reads what was written into an empty table. Whether the addresses mean anything is for the caller to see.
+    pub(super) fn load(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let segments = reader.count(8)?;
+        reader.require(segments == 0 || segments == SEGMENTS)?;
+        let mut loaded = Vec::with_capacity(segments);
+        for _ in 0..segments {
+            let lines = reader.count(size_of::<Line>())?;
+            let lines: Box<[Line]> = reader.column(lines, Line::of_words)?.into();
+            reader.require(lines.iter().all(|line| line.len() <= SLOTS))?;
+            let len = lines.iter().map(Line::len).sum();
+            reader.require(len <= most(lines.len()))?;
+            self.lines += lines.len();
+            self.len += len;
+            loaded.push(Segment { lines, len });
+        }
+        self.segments = loaded.into();
+        Ok(())
+    }
+
+    /// The addresses, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Address> + '_ {
+        let lines = self.segments.iter().flat_map(|segment| &segment.lines);
+        lines.flat_map(|line| line.entries().map(|(_, address)| address))
+    }
+
+    /// The bytes it has allocated. Computes in **O(1)**.
+    pub(super) fn allocated(&self) -> usize {
+        self.lines * size_of::<Line>() + self.segments.len() * size_of::<Segment>()
+    }
+
+    /// How many bytes more are allocated, at most, once it has these keys too. Computes in **O(keys)**.
+    pub(super) fn growth(&self, keys: impl Iterator<Item = u64>) -> usize {
+        let mut new = [0; SEGMENTS];
+        keys.for_each(|key| new[self.mix.split(key).0] += 1);
+        let grown = |(number, new): (usize, usize)| {
+            let (before, len) = self.segments.get(number).map_or((0, 0), |s| (s.lines.len(), s.len));
+            let mut lines = before;
+            while len + new > most(lines) {
+                lines = more(lines, number);
+            }
+            lines - before
+        };
+        let lines: usize = new.into_iter().enumerate().map(grown).sum();
+        lines * size_of::<Line>() + (SEGMENTS - self.segments.len()) * size_of::<Segment>()
+    }
+
+    /// No more bytes than this are allocated for `len` entries, whatever they are and whatever was before: 32 for an entry and
+    /// another 16 KiB. In a table that has only grown it is about half.
+    #[cfg(test)]
+    const fn bytes_at_most(len: usize) -> usize {
+        if len == 0 {
+            return 0;
+        }
+        let segments = if len < SEGMENTS { len } else { SEGMENTS };
+        let lines = len.saturating_add(segments) / 2;
+        lines.saturating_mul(size_of::<Line>()).saturating_add(SEGMENTS * size_of::<Segment>())
+    }
+}
+
+impl Mix {
+    fn new(keyed: Keyed) -> Self {
+        let mut rng = Rng::new(keyed.hash_one(0_u64));
+        let mut wide = || u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+        Self { factor: wide(), term: wide() }
+    }
+
+    #[inline]
+    fn split(&self, key: u64) -> (usize, Tag) {
+        let linear = self.factor.wrapping_mul(u128::from(key)).wrapping_add(self.term);
+        let hash = (linear >> 64) as u64;
+        (hash as usize % SEGMENTS, (hash >> 32 ^ hash) as Tag)
+    }
+}
+
+impl Segment {
+    #[inline]
+    fn insert(&mut self, tag: Tag, address: Address, number: usize) {
+        if self.len == most(self.lines.len()) {
+            self.resize(more(self.lines.len(), number));
+        }
+        self.place(tag, address);
+        self.len += 1;
+    }
+
+    #[inline]
+    fn remove(&mut self, tag: Tag, address: Address) -> bool {
+        let Some((line, slot)) = self.find(tag, |other| other == address) else { return false };
+        for passed in self.way(tag).take_while(|at| *at != line) {
+            self.lines[passed].unpass();
+        }
+        self.lines[line].clear(slot);
+        self.len -= 1;
+        if self.len < least(self.lines.len()) {
+            self.resize(less(self.lines.len()));
+        }
+        true
+    }
+
+    /// The line and the slot of the entry under `tag` that is the one.
+    #[inline]
+    fn find(&self, tag: Tag, mut is: impl FnMut(Address) -> bool) -> Option<(usize, usize)> {
+        for at in self.way(tag) {
+            let line = &self.lines[at];
+            let mut matching = line.matching(tag);
+            while matching != 0 {
+                let slot = matching.trailing_zeros() as usize;
+                if is(line.address(slot)) {
+                    return Some((at, slot));
+                }
+                matching &= matching - 1;
+            }
+            if !line.is_passed() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Puts an entry into the first line with room; there is one.
+    #[inline]
+    fn place(&mut self, tag: Tag, address: Address) {
+        for at in self.way(tag) {
+            let line = &mut self.lines[at];
+            if line.len() < SLOTS {
+                return line.push(tag, address);
+            }
+            line.pass();
+        }
+    }
+
+    /// Every line once, from the home of `tag` on.
+    #[inline]
+    fn way(&self, tag: Tag) -> impl Iterator<Item = usize> + use<> {
+        let home = self.home(tag);
+        (home..self.lines.len()).chain(0..home)
+    }
+
+    #[inline]
+    fn home(&self, tag: Tag) -> usize {
+        ((u64::from(tag) * self.lines.len() as u64) >> 32) as usize
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn resize(&mut self, lines: usize) {
+        let before = mem::replace(&mut self.lines, vec![Line::default(); lines].into());
+        for (tag, address) in before.iter().flat_map(Line::entries) {
+            self.place(tag, address);
+        }
+    }
+}
+
+/// How many entries so many lines take: 4/5 of their slots, so some line always has room.
+const fn most(lines: usize) -> usize {
+    lines * SLOTS * 4 / 5
+}
+
+/// With fewer entries, a third of the slots, fewer lines do. [`more`] and [`less`] make no segment as empty as that.
+const fn least(lines: usize) -> usize {
+    (lines * 2).saturating_sub(1)
+}
+
+/// Half as much again, on one of three ladders whose rungs alternate.
+const fn more(lines: usize, segment: usize) -> usize {
+    let phase = if lines == 4 { segment % 3 } else { 0 };
+    lines + lines / 2 + 1 + phase
+}
+
+/// No line, where no entry is left.
+const fn less(lines: usize) -> usize {
+    lines * 5 / 8
+}
+
+const SEGMENTS: usize = 256;
+
+#[cfg(test)]
+mod tests;

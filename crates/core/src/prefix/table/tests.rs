@@ -1,0 +1,201 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::line::MAX_PASSED;
+use super::*;
+use crate::rng::Rng;
+
+/// A table whose secret leaves the key as it is, so that tests can choose the hash.
+fn open() -> Table {
+    Table { mix: Mix { factor: 1 << 64, term: 0 }, ..Table::new(Keyed::new(0)) }
+}
+
+/// The key that has this hash in an open table.
+fn key(segment: u8, tag: u32, rest: u32) -> u64 {
+    let lower = rest << 8 | u32::from(segment);
+    u64::from(tag ^ lower) << 32 | u64::from(lower)
+}
+
+fn at(run: usize, offset: u16) -> Address {
+    Address { run: run as u32, offset }
+}
+
+/// How many entries passed each line.
+fn passed(segment: &Segment) -> Vec<u32> {
+    let mut passed = vec![0; segment.lines.len()];
+    for (here, line) in segment.lines.iter().enumerate() {
+        for (tag, _) in line.entries() {
+            segment.way(tag).take_while(|at| *at != here).for_each(|at| passed[at] += 1);
+        }
+    }
+    passed
+}
+
+fn check(table: &Table) {
+    for segment in &table.segments {
+        let lines = segment.lines.len();
+        assert!(segment.lines.iter().map(|line| line.counts >> 8).eq(passed(segment)));
+        assert_eq!(segment.lines.iter().map(Line::len).sum::<usize>(), segment.len);
+        assert!((least(lines)..=most(lines)).contains(&segment.len), "{} in {lines}", segment.len);
+    }
+    assert_eq!(table.segments.iter().map(|segment| segment.len).sum::<usize>(), table.len());
+    assert_eq!(table.segments.iter().map(|segment| segment.lines.len()).sum::<usize>(), table.lines);
+    assert_eq!(table.iter().count(), table.len());
+    assert!(table.allocated() <= Table::bytes_at_most(table.len()));
+}
+
+proptest! {
+    /// Few keys under fewer tags, at the ends of the ring and in its middle, and many entries under each.
+    #[test]
+    fn behaves_like_a_set_of_entries(ops in prop::collection::vec((0..5, 0usize..32, 0u16..9), 0..600)) {
+        let tags = [0, 1, 1 << 31, u32::MAX];
+        let key = |run: usize| key((run % 2) as u8, tags[run / 2 % 4], run as u32);
+        let (mut table, mut model) = (open(), BTreeSet::new());
+        for (op, run, offset) in ops {
+            let here = at(run, offset);
+            if op < 2 {
+                prop_assert_eq!(table.remove(key(run), here), model.remove(&(run, offset)));
+            } else if model.insert((run, offset)) {
+                table.insert(key(run), here);
+            }
+            table.touch(key(run));
+            check(&table);
+            prop_assert_eq!(table.get(key(run), |other| other == here).is_some(), model.contains(&(run, offset)));
+            let any = table.get(key(run), |other| other.run == run as u32);
+            prop_assert_eq!(any.is_some(), model.range((run, 0)..(run + 1, 0)).next().is_some());
+        }
+        let entries: BTreeSet<_> = table.iter().map(|at| (at.run as usize, at.offset)).collect();
+        prop_assert_eq!(entries, model);
+    }
+}
+
+#[test]
+fn searches_end_even_if_every_line_is_passed() {
+    let (first, second) = (key(0, 0, 0), key(0, u32::MAX, 0));
+    let mut table = open();
+    (0..7).for_each(|run| table.insert(first, at(run, 0)));
+    (0..4).for_each(|run| assert!(table.remove(first, at(run, 0))));
+    (7..13).for_each(|run| table.insert(second, at(run, 0)));
+    check(&table);
+    let lines = &table.segments[0].lines;
+    assert!(lines.len() == 2 && lines.iter().all(Line::is_passed));
+    for key in [first, second, key(0, 1, 0), key(1, 0, 0)] {
+        assert_eq!(table.get(key, |_| false), None);
+        assert!(!table.remove(key, at(0, 0)));
+    }
+}
+
+#[test]
+fn equal_keys_fill_a_segment_to_the_limit() {
+    let mut table = open();
+    for run in 0..1_000 {
+        table.insert(key(0, u32::MAX, 0), at(run, 0));
+        check(&table);
+        assert_eq!(table.get(key(0, u32::MAX, 0), |other| other == at(0, 0)), Some(at(0, 0)));
+        assert_eq!(table.get(key(0, 0, 0), |_| true), None);
+    }
+}
+
+#[test]
+fn what_is_remembered_alike_is_told_apart_by_the_block() {
+    let mut table = open();
+    (0..9).for_each(|run| table.insert(key(3, 7, run), at(run as usize, 1)));
+    for run in 0..9 {
+        assert_eq!(table.get(key(3, 7, run), |other| other.run == run), Some(at(run as usize, 1)));
+    }
+    assert!(table.remove(key(3, 7, 4), at(4, 1)));
+    assert_eq!(table.get(key(3, 7, 4), |other| other.run == 4), None);
+    assert_eq!(table.len(), 8);
+}
+
+#[test]
+fn lines_are_written_as_they_are_read() {
+    let offsets = [1, 2, 3, 4, 5, 6];
+    let line =
+        Line { tags: [7, 8, 9, 10, 11, 12], runs: [13, 14, 15, 16, 17, 18], counts: 19 << 8 | 6, offsets };
+    assert!(Line::of_words(line.words()).entries().eq(line.entries()));
+    assert_eq!(Line::of_words(line.words()).counts, line.counts);
+}
+
+#[test]
+fn a_full_counter_only_makes_searches_longer() {
+    let mut line = Line { counts: (MAX_PASSED - 1) << 8 | 6, ..Line::default() };
+    line.pass();
+    line.pass();
+    line.unpass();
+    assert_eq!((line.counts >> 8, line.len()), (MAX_PASSED, 6));
+}
+
+#[test]
+fn it_takes_what_its_entries_need_on_the_way_up_and_down() {
+    let mut table = Table::new(Keyed::new(1));
+    assert_eq!((table.allocated(), Table::bytes_at_most(0)), (0, 0));
+    for round in 0..3 {
+        let mut rng = Rng::new(round);
+        let keys: Vec<_> = (0..40_000).map(|_| rng.next_u64()).collect();
+        for (chunk, keys) in keys.chunks(100).enumerate() {
+            let foreseen = table.allocated() + table.growth(keys.iter().copied());
+            for (key, run) in keys.iter().zip(chunk * 100..) {
+                table.insert(*key, at(run, 0));
+                assert!(table.allocated() <= Table::bytes_at_most(run + 1));
+            }
+            assert_eq!(table.allocated(), foreseen);
+        }
+        check(&table);
+        assert!(table.allocated() <= 20 * keys.len());
+        for (run, key) in keys.iter().enumerate() {
+            assert_eq!(table.get(*key, |other| other.run == run as u32), Some(at(run, 0)));
+            assert!(table.remove(*key, at(run, 0)));
+            assert!(table.allocated() <= Table::bytes_at_most(table.len()));
+            if run % 4_096 == 0 {
+                check(&table);
+            }
+        }
+        assert_eq!((table.len(), table.allocated()), (0, 0));
+    }
+}
+
+#[test]
+fn no_size_is_too_small_or_too_large_for_what_led_to_it() {
+    for lines in 0..10_000 {
+        for segment in 0..3 {
+            let (more, len) = (more(lines, segment), most(lines) + 1);
+            assert!(lines < more && least(more) <= len && len <= most(more), "{lines} -> {more}");
+        }
+        if lines > 0 {
+            let (less, len) = (less(lines), least(lines) - 1);
+            assert!(less < lines && least(less) <= len && len <= most(less), "{lines} -> {less}");
+            assert!(most(lines) < lines * SLOTS);
+        }
+    }
+}
+
+#[test]
+fn keys_in_any_order_spread() {
+    let strides = [1_u64, 3, 1 << 8, 1 << 20, 1 << 32, 1 << 44, 0x9e37_79b9_7f4a_7c15];
+    for (stride, seed) in strides.into_iter().zip(0..) {
+        let mut table = Table::new(Keyed::new(seed));
+        (0..1_000_000).for_each(|run| table.insert(stride.wrapping_mul(run as u64), at(run, 0)));
+        let lines = table.segments.iter().flat_map(|segment| &segment.lines);
+        let most_passed = lines.map(|line| line.counts >> 8).max();
+        assert!(most_passed < Some(64), "{stride:#x}: {most_passed:?}");
+        let fullest = table.segments.iter().map(|segment| segment.len).max();
+        assert!(fullest < Some(table.len() / SEGMENTS * 5 / 4), "{stride:#x}: {fullest:?}");
+    }
+}
+
+#[test]
+fn keys_that_meet_under_one_secret_do_not_under_another() {
+    let (known, secret) = (Mix::new(Keyed::new(1)), Mix::new(Keyed::new(2)));
+    let mut rng = Rng::new(9);
+    let mut table = Table { mix: secret, ..Table::new(Keyed::new(0)) };
+    for run in 0..2_000_000 {
+        let key = rng.next_u64();
+        if known.split(key).0 == 0 {
+            table.insert(key, at(run, 0));
+        }
+    }
+    let fullest = table.segments.iter().map(|segment| segment.len).max();
+    assert!(fullest < Some(2 * table.len() / SEGMENTS), "{fullest:?}");
+}
