@@ -9,14 +9,14 @@ use super::decision::{Dispatch, RejectReason, Rejected};
 use super::explain::Exclusion;
 use super::glance::{Frontier, Glance};
 use super::ranking::{Key, Ranking, Refusal};
-use super::reading::{Found, Reading, Span};
+use super::reading::{Form, Found, Reading, Span};
 use super::rendezvous::Lots;
 use super::{Evidence, InFlight, Scheduler};
 use crate::endpoint::EndpointId;
 use crate::pool::{Claim, Slot};
 use crate::prefix::{BlockHash, Use};
 use crate::profile::{Facts, Terms};
-use crate::request::{Prompt, Request, RequestId};
+use crate::request::{Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -284,13 +284,11 @@ impl Scheduler {
         let gone = Rejected { reason: RejectReason::NoEndpoints, retry_after: None };
         let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
         let (chain, span) = self.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
-        let block_size = match request.prompt {
-            Prompt::Blocks { .. } => None,
-            _ => self.pool.get(*endpoint).ok().map(|slot| slot.endpoint.block_size),
-        };
-        let text = match request.prompt {
-            Prompt::Text(text) => Some((reading.model, text.len() as u64)),
-            _ => None,
+        let block_size = self.pool.get(*endpoint).ok().map(|slot| slot.endpoint.block_size);
+        let block_size = block_size.filter(|_| reading.form != Form::Blocks);
+        let text = match reading.form {
+            Form::Text(bytes) => Some((reading.model, bytes)),
+            Form::Tokens | Form::Blocks => None,
         };
         let adapter = reading.adapter.zip(request.adapter).map(|(key, name)| (key, name.into()));
         let prompt = Placed { chain, span, block_size, text, adapter };

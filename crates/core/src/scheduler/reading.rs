@@ -22,7 +22,20 @@ pub(super) struct Reading {
     pub(super) adapter: Option<u64>,
     /// What equal prompts, or the requests of a session, have in common: for ties.
     pub(super) identity: u64,
+    /// What it came as.
+    pub(super) form: Form,
     chains: Chains,
+}
+
+/// What a prompt comes as.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Form {
+    /// So many bytes of text.
+    Text(u64),
+    #[default]
+    Tokens,
+    /// Hashes that serve any endpoint.
+    Blocks,
 }
 
 /// The prompt in blocks of each size that the pool has.
@@ -80,6 +93,21 @@ pub(super) struct Span {
 impl Scheduler {
     /// Hashes the prompt for each block size in the pool, and looks up who holds how much of it.
     pub(super) fn read(&self, request: &Request<'_>, reading: &mut Reading) {
+        self.hash(request, reading);
+        self.look_up(reading);
+    }
+
+    /// Looks up who holds how much of a prompt that has been hashed.
+    pub(super) fn look_up(&self, reading: &mut Reading) {
+        reading.best_hit = 0;
+        for chain in reading.chains.iter_mut() {
+            chain.look_up(&self.prefixes);
+            reading.best_hit = reading.best_hit.max(chain.best_hit());
+        }
+    }
+
+    /// Hashes the prompt for each block size in the pool.
+    pub(super) fn hash(&self, request: &Request<'_>, reading: &mut Reading) {
         let namespace = Namespace::new(request.model).adapter(request.adapter).salt(request.cache_salt);
         let limit = self.config.max_prompt_blocks;
         reading.model = self.hasher.name(request.model);
@@ -88,7 +116,7 @@ impl Scheduler {
         match request.prompt {
             Prompt::Text(text) => {
                 let tokens = self.bytes_per_token.tokens(reading.model, text.len());
-                reading.tokens = tokens;
+                (reading.tokens, reading.form) = (tokens, Form::Text(text.len() as u64));
                 chains.reset(self.pool.block_sizes(), |block_size, chain| {
                     let block = u64::from(block_size.get()) * 4;
                     chain.span = Span { length: text.len() as u64, block, tokens };
@@ -97,6 +125,7 @@ impl Scheduler {
             }
             Prompt::Tokens(ids) => {
                 reading.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                reading.form = Form::Tokens;
                 let tokens = reading.tokens;
                 chains.reset(self.pool.block_sizes(), |block_size, chain| {
                     chain.span = Span::of_tokens(tokens, block_size);
@@ -104,7 +133,7 @@ impl Scheduler {
                 });
             }
             Prompt::Blocks { hashes, block_size, tokens } => {
-                reading.tokens = tokens;
+                (reading.tokens, reading.form) = (tokens, Form::Blocks);
                 let full = (tokens / block_size) as usize;
                 chains.reset([block_size].into_iter(), |block_size, chain| {
                     chain.span = Span::of_tokens(tokens, block_size);
@@ -112,11 +141,6 @@ impl Scheduler {
                 });
                 chains.any_block_size = true;
             }
-        }
-        reading.best_hit = 0;
-        for chain in chains.iter_mut() {
-            chain.look_up(&self.prefixes);
-            reading.best_hit = reading.best_hit.max(chain.best_hit());
         }
         let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
         reading.identity = match (request.session, last, request.prompt) {
