@@ -278,7 +278,8 @@ def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(schedul
     ]
     for content, config, code in cases:
         fresh = Scheduler(config)
-        fresh.add_endpoint("a")
+        for name in ("a", "b"):
+            fresh.add_endpoint(name)
         before = fresh.stats()
         with pytest.raises(slotwise.SnapshotError) as caught:
             fresh.restore(content)
