@@ -9,6 +9,9 @@
 //! session. To find marks without looking at every block, they stand at *round* depths only, those of five binary
 //! digits: 1 … 32, 34 … 64, 68 … 128, and so on. That puts them 80 to 85 % deep, and a prompt of *n* blocks is looked up in
 //! **O(log n)**, 16 times an octave.
+//!
+//! Sessions that agree in more than that cannot be told apart, first turns under a long system prompt above all. Nor need
+//! they be: what the second adds to a cache is no more than the last fifth.
 
 use hashbrown::HashMap;
 
@@ -91,7 +94,7 @@ pub(super) mod tests {
         let mut hash = 0xcbf2_9ce4_8422_2325;
         let mut next = |at| {
             let block = if at < fork { 0 } else { own };
-            hash = (hash ^ block ^ at as u64 * 0x9e37_79b9).wrapping_mul(0x0100_0000_01b3_4d01);
+            hash = (hash ^ block ^ (at as u64 * 0x9e37_79b9)).wrapping_mul(0x0100_0000_01b3_4d01);
             hash ^= hash >> 29;
             BlockHash(hash)
         };

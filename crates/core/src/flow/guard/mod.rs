@@ -286,7 +286,7 @@ impl Guard {
         let number = self.next;
         self.next += 1;
         if self.sessions.len() >= self.limit {
-            let Some((_, longest_idle)) = self.lapsed.first().or(self.idle.first()).copied() else {
+            let Some((_, longest_idle)) = self.lapsed.first().or_else(|| self.idle.first()).copied() else {
                 return number;
             };
             self.forget(longest_idle);
@@ -405,6 +405,20 @@ mod tests {
         assert_eq!(guard.identify(unnamed(&my_next)), Who::Returning(session));
         assert_eq!(guard.begin(at(0), unnamed(&your_next), 0, 120), other);
         assert_eq!(guard.identify(unnamed(&mine[..85])), Who::Returning(session));
+    }
+
+    #[test]
+    fn losses_make_room_and_waiting_asks_for_it() {
+        let mut guard = guard();
+        guard.begin(at(0), named(1), 0, 50_000);
+        assert!(guard.may_start(0, 35_000, CAPACITY));
+        guard.observe(2_000_000, 1_000_000);
+        assert!(!guard.may_start(0, 35_000, CAPACITY));
+        for _ in 0..5 {
+            guard.hold();
+            guard.observe(2_000_000, 2_000_000);
+        }
+        assert!(guard.may_start(0, 35_000, CAPACITY));
     }
 
     #[test]
