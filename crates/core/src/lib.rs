@@ -61,6 +61,7 @@
 //!  time  rng                                     values: no clock, no global randomness
 //!  request  endpoint  load  prefill  hash        what the world looks like
 //!  prefix  lora  cost                            what is believed about it
+//!  flow                                          whether a request goes now
 //!  pool                                          the same, endpoint by endpoint, and what is in flight
 //!  profile                                       how to choose
 //!  scheduler                                     the state machine that gateways talk to
@@ -82,6 +83,8 @@ extern crate std;
 
 mod cost;
 mod endpoint;
+#[cfg_attr(not(test), expect(dead_code, reason = "the scheduler does not ask it yet"))]
+mod flow;
 mod load;
 mod lora;
 mod pool;
@@ -94,6 +97,10 @@ mod scheduler;
 mod time;
 
 pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
+pub use flow::{
+    CeilingPolicy, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, GuardConfig, PriorityHoldback,
+    SaturationPolicy, SoftReflective, StaticCeiling, UtilizationDetector,
+};
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};
 pub use prefill::PrefillCost;

@@ -1,0 +1,238 @@
+//! The guard again, with lists that are searched from end to end, and the two held against each other.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::idle::IdleTime;
+use super::lineage::mark_depth;
+use super::lineage::tests::chain;
+use super::{Guard, GuardConfig, Identity, SessionId, Who};
+use crate::prefix::BlockHash;
+use crate::prefix::keyed::Keyed;
+use crate::time::Instant;
+
+struct Twin {
+    config: GuardConfig,
+    sessions: Vec<Session>,
+    next: u64,
+    idle_time: IdleTime,
+}
+
+struct Session {
+    number: u64,
+    id: Option<u64>,
+    /// As much of its last prompt as another must have in common with it.
+    prompt: Vec<BlockHash>,
+    slot: Option<u32>,
+    tokens: u32,
+    in_flight: u32,
+    /// Unless something is in flight.
+    idle_since: Option<Instant>,
+    lapsed: bool,
+}
+
+impl Twin {
+    fn new(config: &GuardConfig) -> Self {
+        Self { config: *config, sessions: Vec::new(), next: 0, idle_time: IdleTime::new(config) }
+    }
+
+    fn known(&self, identity: Identity<'_>) -> Option<usize> {
+        let sessions = self.sessions.iter().enumerate();
+        match identity.id {
+            Some(id) => sessions.into_iter().find(|(_, s)| s.id == Some(id)).map(|(at, _)| at),
+            None => sessions
+                .filter(|(_, s)| !s.prompt.is_empty() && identity.chain.starts_with(&s.prompt))
+                .max_by_key(|(_, s)| s.prompt.len())
+                .map(|(at, _)| at),
+        }
+    }
+
+    fn identify(&self, identity: Identity<'_>) -> Who {
+        match self.known(identity).map(|at| &self.sessions[at]) {
+            Some(session) if !session.lapsed => Who::Returning(SessionId(session.number)),
+            _ => Who::New,
+        }
+    }
+
+    fn working_set(&self, slot: u32) -> u64 {
+        let there = self.sessions.iter().filter(|s| s.slot == Some(slot));
+        there.map(|s| u64::from(s.tokens)).sum()
+    }
+
+    fn begin(&mut self, now: Instant, identity: Identity<'_>, slot: u32, tokens: u32) -> SessionId {
+        self.expire(now);
+        let Some(at) = self.known(identity).or_else(|| self.enter(identity.id)) else {
+            return SessionId(self.next - 1);
+        };
+        if let Some(since) = self.sessions[at].idle_since.take() {
+            self.idle_time.observe(now.saturating_since(since));
+        }
+        if identity.id.is_none() {
+            let prompt = &identity.chain[..mark_depth(identity.chain.len())];
+            self.sessions.iter_mut().filter(|s| s.prompt == prompt).for_each(|s| s.prompt.clear());
+            self.sessions[at].prompt = prompt.to_vec();
+        }
+        let session = &mut self.sessions[at];
+        session.in_flight += 1;
+        session.lapsed = false;
+        session.slot = Some(slot);
+        session.tokens = tokens;
+        SessionId(session.number)
+    }
+
+    fn enter(&mut self, id: Option<u64>) -> Option<usize> {
+        let number = self.next;
+        self.next += 1;
+        if self.sessions.len() >= self.config.max_sessions {
+            let sessions = self.sessions.iter().enumerate();
+            let idle = sessions.filter_map(|(at, s)| Some((s.idle_since?, s.number, at)));
+            let (_, _, longest_idle) = idle.min()?;
+            self.sessions.remove(longest_idle);
+        }
+        self.sessions.push(Session {
+            number,
+            id,
+            prompt: Vec::new(),
+            slot: None,
+            tokens: 0,
+            in_flight: 0,
+            idle_since: None,
+            lapsed: false,
+        });
+        Some(self.sessions.len() - 1)
+    }
+
+    fn end(&mut self, now: Instant, session: SessionId, tokens: u32) {
+        let session = self.sessions.iter_mut().find(|s| s.number == session.0 && s.in_flight > 0);
+        if let Some(session) = session {
+            session.tokens = tokens;
+            session.in_flight -= 1;
+            session.idle_since = Some(now).filter(|_| session.in_flight == 0);
+        }
+    }
+
+    fn redirect(&mut self, session: SessionId, slot: u32) {
+        let session = self.sessions.iter_mut().find(|s| s.number == session.0);
+        session.into_iter().filter(|s| !s.lapsed).for_each(|s| s.slot = Some(slot));
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let (active, longest) = (self.idle_time.get(), self.config.idle_time_max);
+        for session in &mut self.sessions {
+            if session.idle_since.is_some_and(|since| since + active <= now) {
+                session.lapsed = true;
+                session.slot = None;
+            }
+        }
+        self.sessions.retain(|s| !(s.lapsed && s.idle_since.is_some_and(|since| since + longest <= now)));
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let idle = self.sessions.iter().filter(|s| !s.lapsed).filter_map(|s| s.idle_since);
+        idle.min().map(|since| since + self.idle_time.get())
+    }
+
+    fn leave(&mut self, slot: u32) {
+        self.sessions.iter_mut().filter(|s| s.slot == Some(slot)).for_each(|s| s.slot = None);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Input {
+    Wait(u64),
+    Begin { asker: usize, slot: u32, tokens: u32 },
+    End { session: usize, tokens: u32 },
+    Redirect { session: usize, slot: u32 },
+    Leave(u32),
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        3 => prop_oneof![0u64..2, 1_000u64..40_000, 100_000u64..1_000_000].prop_map(Input::Wait),
+        6 => (0usize..12, 0u32..3, 0u32..1_000)
+            .prop_map(|(asker, slot, tokens)| Input::Begin { asker, slot, tokens }),
+        6 => (0usize..8, 0u32..1_000).prop_map(|(session, tokens)| Input::End { session, tokens }),
+        1 => (0usize..8, 0u32..3).prop_map(|(session, slot)| Input::Redirect { session, slot }),
+        1 => (0u32..3).prop_map(Input::Leave),
+    ]
+}
+
+/// Four sessions with ids, and prompts of four without that share their beginnings.
+fn askers() -> Vec<(Option<u64>, Vec<BlockHash>)> {
+    let named = (0..4).map(|id| (Some(id), Vec::new()));
+    let unnamed =
+        [(1, 9, 10), (1, 9, 12), (1, 9, 90), (2, 9, 12), (2, 60, 90), (3, 60, 95), (3, 0, 7), (3, 0, 0)];
+    named.chain(unnamed.map(|(own, fork, depth)| (None, chain(own, fork, depth)))).collect()
+}
+
+proptest! {
+    #[test]
+    fn the_guard_equals_its_naive_twin(inputs in prop::collection::vec(input(), 0..200), max_sessions in 1usize..7) {
+        let config = GuardConfig { max_sessions, ..GuardConfig::default() };
+        let (mut guard, mut twin) = (Guard::new(&config, Keyed::new(7)), Twin::new(&config));
+        let askers = askers();
+        let ask = |asker: usize| Identity { id: askers[asker].0, chain: &askers[asker].1 };
+        let (mut now, mut begun) = (Instant::ORIGIN, Vec::new());
+        for input in inputs {
+            match input {
+                Input::Wait(millis) => now = now + Duration::from_millis(millis),
+                Input::Begin { asker, slot, tokens } => {
+                    let session = guard.begin(now, ask(asker), slot, tokens);
+                    prop_assert_eq!(session, twin.begin(now, ask(asker), slot, tokens));
+                    begun.push(session);
+                }
+                Input::End { session, tokens } if !begun.is_empty() => {
+                    let session = begun.swap_remove(session % begun.len());
+                    guard.end(now, session, tokens);
+                    twin.end(now, session, tokens);
+                }
+                Input::Redirect { session, slot } if !begun.is_empty() => {
+                    let session = begun[session % begun.len()];
+                    guard.redirect(session, slot);
+                    twin.redirect(session, slot);
+                }
+                Input::Leave(slot) => {
+                    guard.leave(slot);
+                    twin.leave(slot);
+                }
+                Input::End { .. } | Input::Redirect { .. } => {}
+            }
+            guard.expire(now);
+            twin.expire(now);
+            prop_assert_eq!(guard.next_timeout(), twin.next_timeout());
+            for slot in 0..3 {
+                prop_assert_eq!(guard.working_set(slot), twin.working_set(slot));
+            }
+            for asker in 0..askers.len() {
+                prop_assert_eq!(guard.identify(ask(asker)), twin.identify(ask(asker)));
+            }
+            let stats = guard.stats();
+            prop_assert_eq!(stats.remembered, twin.sessions.len());
+            prop_assert_eq!(stats.active, twin.sessions.iter().filter(|s| !s.lapsed).count());
+            prop_assert!(stats.remembered <= max_sessions);
+        }
+    }
+
+    /// As long as nobody returns, who starts leaves every working set within the share, or is alone there.
+    #[test]
+    fn new_sessions_fit_or_are_alone(sessions in prop::collection::vec((0u32..4, 0u32..120_000, 0u64..10), 0..100)) {
+        let (config, capacity) = (GuardConfig::default(), 100_000);
+        let mut guard = Guard::new(&config, Keyed::new(7));
+        let mut now = Instant::ORIGIN;
+        let mut alone = [true; 4];
+        for (id, (slot, tokens, pause)) in sessions.into_iter().enumerate() {
+            now = now + Duration::from_secs(pause);
+            guard.expire(now);
+            if guard.may_start(slot, tokens, capacity) {
+                alone[slot as usize] = guard.working_set(slot) == 0;
+                let identity = Identity { id: Some(id as u64), chain: &[] };
+                let session = guard.begin(now, identity, slot, tokens);
+                guard.end(now, session, tokens);
+            }
+            let most = config.share * f64::from(capacity);
+            prop_assert!(alone[slot as usize] || guard.working_set(slot) as f64 <= most);
+        }
+    }
+}

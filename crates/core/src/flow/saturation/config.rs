@@ -1,0 +1,241 @@
+//! How saturation is told, and when an endpoint is full.
+
+use core::time::Duration;
+
+/// How the pool's saturation is told from what is known of its endpoints.
+///
+/// The two detectors are those of the Gateway API's inference extension, by name, parameters and defaults, for whoever
+/// comes from there with limits that are tuned. They differ from theirs in one thing: an endpoint whose report is
+/// missing or late counts with what the scheduler itself has sent there, where theirs counts it as full, so that one
+/// missed scrape of the whole pool stops all traffic.
+///
+/// ```
+/// use slotwise::{ConcurrencyDetector, SaturationPolicy};
+///
+/// let mut detector = ConcurrencyDetector::default();
+/// detector.max_concurrency = 32;
+/// let policy = SaturationPolicy::ConcurrencyDetector(detector);
+/// assert_ne!(policy, SaturationPolicy::default());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "type", rename_all = "kebab-case")
+)]
+#[non_exhaustive]
+pub enum SaturationPolicy {
+    /// From predicted seconds of queued work, and projected use of the KV caches.
+    Continuous(ContinuousSaturation),
+    /// From what endpoints report.
+    UtilizationDetector(UtilizationDetector),
+    /// From what was sent to them.
+    ConcurrencyDetector(ConcurrencyDetector),
+}
+
+/// Saturation without thresholds: an endpoint with half the work booked that it may hold is half full.
+///
+/// No endpoint counts as more than full, so that the pool is full when all of its endpoints are. Otherwise one prompt of
+/// eight seconds, 32 times what may be held, would close a pool in which thirty endpoints are idle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct ContinuousSaturation {
+    /// Predicted prefill with which an endpoint is full: what waits beyond it waits better where its place can still
+    /// change. 0.1 to 0.5 s do equally well; below two round trips and a step, accelerators would idle.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub hold: Duration,
+    /// Share of the KV cache with which an endpoint is full: beyond it, engines preempt.
+    pub kv_limit: f64,
+}
+
+/// `utilization-detector`: whichever an endpoint has less of, room in its queue or in its KV cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct UtilizationDetector {
+    /// Waiting requests with which an endpoint is full.
+    pub queue_depth_threshold: u32,
+    /// Share of the KV cache with which an endpoint is full.
+    pub kv_cache_util_threshold: f64,
+    /// Reports older than this are not used.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub metrics_staleness_threshold: Duration,
+    /// How far a single endpoint may go beyond full, as a share: the pool's saturation does not count it.
+    pub headroom: f64,
+}
+
+/// `concurrency-detector`: what is in flight, by the gateway's own count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct ConcurrencyDetector {
+    /// What is counted.
+    pub concurrency_mode: ConcurrencyMode,
+    /// Requests in flight with which an endpoint is full.
+    pub max_concurrency: u32,
+    /// Their tokens with which it is.
+    pub max_token_concurrency: u64,
+    /// How far a single endpoint may go beyond full, as a share: the pool's saturation does not count it.
+    pub headroom: f64,
+}
+
+/// What a [`ConcurrencyDetector`] counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum ConcurrencyMode {
+    /// Requests.
+    #[default]
+    Requests,
+    /// Their tokens.
+    Tokens,
+    /// Both: an endpoint is as full as the fuller of the two says.
+    Hybrid,
+}
+
+impl Default for SaturationPolicy {
+    fn default() -> Self {
+        Self::Continuous(ContinuousSaturation::default())
+    }
+}
+
+impl Default for ContinuousSaturation {
+    fn default() -> Self {
+        Self { hold: Duration::from_millis(250), kv_limit: 0.95 }
+    }
+}
+
+impl Default for UtilizationDetector {
+    fn default() -> Self {
+        Self {
+            queue_depth_threshold: 5,
+            kv_cache_util_threshold: 0.8,
+            metrics_staleness_threshold: Duration::from_millis(200),
+            headroom: 0.0,
+        }
+    }
+}
+
+impl Default for ConcurrencyDetector {
+    fn default() -> Self {
+        Self {
+            concurrency_mode: ConcurrencyMode::Requests,
+            max_concurrency: 100,
+            max_token_concurrency: 1_000_000,
+            headroom: 0.0,
+        }
+    }
+}
+
+impl SaturationPolicy {
+    /// The first field that cannot be used, and what it must be.
+    pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Continuous(policy) => policy.invalid(),
+            Self::UtilizationDetector(detector) => detector.invalid(),
+            Self::ConcurrencyDetector(detector) => detector.invalid(),
+        }
+    }
+}
+
+impl ContinuousSaturation {
+    fn invalid(&self) -> Option<(&'static str, &'static str)> {
+        let fields = [
+            ("flow.saturation.hold", POSITIVE, !self.hold.is_zero()),
+            ("flow.saturation.kv_limit", SHARE, is_share(self.kv_limit)),
+        ];
+        first_invalid(&fields)
+    }
+}
+
+impl UtilizationDetector {
+    fn invalid(&self) -> Option<(&'static str, &'static str)> {
+        let age = !self.metrics_staleness_threshold.is_zero();
+        let fields = [
+            ("flow.saturation.queue_depth_threshold", POSITIVE, self.queue_depth_threshold > 0),
+            ("flow.saturation.kv_cache_util_threshold", SHARE, is_share(self.kv_cache_util_threshold)),
+            ("flow.saturation.metrics_staleness_threshold", POSITIVE, age),
+            ("flow.saturation.headroom", NOT_NEGATIVE, is_headroom(self.headroom)),
+        ];
+        first_invalid(&fields)
+    }
+}
+
+impl ConcurrencyDetector {
+    fn invalid(&self) -> Option<(&'static str, &'static str)> {
+        let fields = [
+            ("flow.saturation.max_concurrency", POSITIVE, self.max_concurrency > 0),
+            ("flow.saturation.max_token_concurrency", POSITIVE, self.max_token_concurrency > 0),
+            ("flow.saturation.headroom", NOT_NEGATIVE, is_headroom(self.headroom)),
+        ];
+        first_invalid(&fields)
+    }
+}
+
+const POSITIVE: &str = "must be greater than 0";
+const NOT_NEGATIVE: &str = "must be finite and not negative";
+const SHARE: &str = "must lie in (0, 1]";
+
+fn is_share(value: f64) -> bool {
+    value > 0.0 && value <= 1.0
+}
+
+fn is_headroom(value: f64) -> bool {
+    value >= 0.0 && value.is_finite()
+}
+
+/// The first of (field, what it must be, whether it is).
+fn first_invalid(fields: &[(&'static str, &'static str, bool)]) -> Option<(&'static str, &'static str)> {
+    fields.iter().find(|(_, _, valid)| !valid).map(|(field, expected, _)| (*field, *expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UTILIZATION: fn(UtilizationDetector) -> SaturationPolicy = SaturationPolicy::UtilizationDetector;
+    const CONCURRENCY: fn(ConcurrencyDetector) -> SaturationPolicy = SaturationPolicy::ConcurrencyDetector;
+
+    #[test]
+    fn bad_fields_are_named() {
+        let default = ContinuousSaturation::default();
+        let continuous =
+            |kv_limit| SaturationPolicy::Continuous(ContinuousSaturation { kv_limit, ..default });
+        assert_eq!(SaturationPolicy::default().invalid(), None);
+        assert_eq!(continuous(f64::NAN).invalid(), Some(("flow.saturation.kv_limit", "must lie in (0, 1]")));
+        let detector = UtilizationDetector::default();
+        assert_eq!(UTILIZATION(detector).invalid(), None);
+        let invalid = UTILIZATION(UtilizationDetector { headroom: -0.1, ..detector }).invalid();
+        assert_eq!(invalid.map(|(field, _)| field), Some("flow.saturation.headroom"));
+        let detector = ConcurrencyDetector::default();
+        assert_eq!(CONCURRENCY(detector).invalid(), None);
+        let invalid = CONCURRENCY(ConcurrencyDetector { max_concurrency: 0, ..detector }).invalid();
+        assert_eq!(invalid.map(|(field, _)| field), Some("flow.saturation.max_concurrency"));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn policies_have_the_names_of_the_reference() {
+        let read = |text| serde_json::from_str::<SaturationPolicy>(text).ok();
+        assert_eq!(read(r#"{"type": "continuous"}"#), Some(SaturationPolicy::default()));
+        let utilization = read(r#"{"type": "utilization-detector"}"#);
+        assert_eq!(utilization, Some(UTILIZATION(UtilizationDetector::default())));
+        let hybrid = read(r#"{"type": "concurrency-detector", "concurrency_mode": "hybrid"}"#);
+        let concurrency_mode = ConcurrencyMode::Hybrid;
+        assert_eq!(hybrid, Some(CONCURRENCY(ConcurrencyDetector { concurrency_mode, ..Default::default() })));
+        assert_eq!(read(r#"{"type": "concurrency-detector", "hold": 1}"#), None);
+    }
+}

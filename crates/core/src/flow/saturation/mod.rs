@@ -1,0 +1,258 @@
+//! How busy the pool is, as one number: 0 is idle, 1 is full.
+//!
+//! ```text
+//! pool                  mean of its endpoints; 1 if there are none
+//!
+//! continuous            min(1, max(booked / hold, kv tokens / (kv limit · capacity)))
+//! utilization-detector  max(waiting / 5, kv usage / 0.8)
+//! concurrency-detector  requests / 100, tokens / 1e6, or the larger of the two
+//! ```
+//!
+//! Waiting requests go while the number is below their band's ceiling.
+
+mod config;
+
+use core::time::Duration;
+
+use crate::time::Seconds;
+
+pub use config::{
+    ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy, UtilizationDetector,
+};
+
+/// What is known of one endpoint's load.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Busy {
+    /// Predicted prefill before a new request's turn: ours, and what others have waiting at the mean work of a request.
+    pub(crate) booked: Seconds,
+    /// Our requests before their first token.
+    pub(crate) pending: u32,
+    /// Our requests before and after it.
+    pub(crate) in_flight: u32,
+    /// Tokens of their prompts and answers.
+    pub(crate) tokens_in_flight: u64,
+    /// Tokens of live requests in its KV cache: ours, and others' as far as they can be told.
+    pub(crate) kv_tokens: f64,
+    /// Tokens that fit.
+    pub(crate) kv_capacity: f64,
+    /// Requests in its queue, as it last said.
+    pub(crate) waiting: Option<f64>,
+    /// Share of its KV cache in use, as it last said.
+    pub(crate) reported_kv: Option<f64>,
+    /// How long ago that was.
+    pub(crate) report_age: Duration,
+}
+
+impl SaturationPolicy {
+    /// The pool's saturation, from those of its endpoints that take requests. Never a NaN; only the detectors exceed 1.
+    /// Computes in **O(endpoints)**.
+    ///
+    /// Unweighted: an endpoint's limits are shares and seconds of its own, so a large one that is half full is as half
+    /// full as a small one.
+    pub(crate) fn of_pool(&self, endpoints: impl IntoIterator<Item = Busy>) -> f64 {
+        let (sum, count) = endpoints
+            .into_iter()
+            .fold((0.0, 0.0), |(sum, count), endpoint| (sum + self.of(&endpoint), count + 1.0));
+        if count > 0.0 { sum / count } else { 1.0 }
+    }
+
+    /// Whether an endpoint may be sent another request. If none may, better ask somebody else than send none.
+    pub(crate) fn has_room(&self, endpoint: &Busy) -> bool {
+        let headroom = match self {
+            Self::Continuous(_) => 0.0,
+            Self::UtilizationDetector(detector) => detector.headroom,
+            Self::ConcurrencyDetector(detector) => detector.headroom,
+        };
+        self.of(endpoint) < 1.0 + headroom
+    }
+
+    /// One endpoint's saturation.
+    fn of(&self, endpoint: &Busy) -> f64 {
+        match self {
+            Self::Continuous(policy) => policy.of(endpoint),
+            Self::UtilizationDetector(detector) => detector.of(endpoint),
+            Self::ConcurrencyDetector(detector) => detector.of(endpoint),
+        }
+    }
+}
+
+impl ContinuousSaturation {
+    fn of(&self, endpoint: &Busy) -> f64 {
+        let queue = fill(endpoint.booked.get(), self.hold.as_secs_f64());
+        let kv = fill(endpoint.kv_tokens, self.kv_limit * endpoint.kv_capacity);
+        queue.max(kv).min(1.0)
+    }
+}
+
+impl UtilizationDetector {
+    fn of(&self, endpoint: &Busy) -> f64 {
+        let fresh = endpoint.report_age <= self.metrics_staleness_threshold;
+        let waiting = endpoint.waiting.filter(|_| fresh).unwrap_or_else(|| f64::from(endpoint.pending));
+        let kv = endpoint.reported_kv.filter(|_| fresh);
+        let kv = kv.unwrap_or_else(|| fill(endpoint.kv_tokens, endpoint.kv_capacity));
+        fill(waiting, f64::from(self.queue_depth_threshold)).max(fill(kv, self.kv_cache_util_threshold))
+    }
+}
+
+impl ConcurrencyDetector {
+    fn of(&self, endpoint: &Busy) -> f64 {
+        let requests = fill(f64::from(endpoint.in_flight), f64::from(self.max_concurrency));
+        let tokens = fill(endpoint.tokens_in_flight as f64, self.max_token_concurrency as f64);
+        match self.concurrency_mode {
+            ConcurrencyMode::Requests => requests,
+            ConcurrencyMode::Tokens => tokens,
+            ConcurrencyMode::Hybrid => requests.max(tokens),
+        }
+    }
+}
+
+/// How much of the room is used. What has no room, or is no number, says nothing: that is not full.
+fn fill(used: f64, room: f64) -> f64 {
+    // The larger of a NaN and a number is the number.
+    if room > 0.0 { (used / room).max(0.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn continuous() -> SaturationPolicy {
+        SaturationPolicy::default()
+    }
+
+    fn utilization() -> SaturationPolicy {
+        SaturationPolicy::UtilizationDetector(UtilizationDetector::default())
+    }
+
+    fn concurrency(concurrency_mode: ConcurrencyMode) -> SaturationPolicy {
+        SaturationPolicy::ConcurrencyDetector(ConcurrencyDetector {
+            concurrency_mode,
+            ..ConcurrencyDetector::default()
+        })
+    }
+
+    fn all() -> [SaturationPolicy; 5] {
+        use ConcurrencyMode::{Hybrid, Requests, Tokens};
+        [continuous(), utilization(), concurrency(Requests), concurrency(Tokens), concurrency(Hybrid)]
+    }
+
+    fn idle() -> Busy {
+        Busy { kv_capacity: 100_000.0, ..Busy::default() }
+    }
+
+    #[track_caller]
+    fn assert_is(policy: SaturationPolicy, pool: &[Busy], expected: f64) {
+        let saturation = policy.of_pool(pool.iter().copied());
+        assert!((saturation - expected).abs() < 1e-12, "{saturation}, expected {expected}");
+    }
+
+    #[test]
+    fn an_empty_pool_is_full_and_an_idle_one_is_not() {
+        for policy in all() {
+            assert_is(policy, &[], 1.0);
+            assert_is(policy, &[idle(); 3], 0.0);
+        }
+    }
+
+    #[test]
+    fn a_backlog_on_one_endpoint_takes_no_room_from_the_others() {
+        let long = Busy { booked: Seconds::new(8.0), ..idle() };
+        let half = Busy { booked: Seconds::new(0.125), ..idle() };
+        assert_is(continuous(), &[long, idle(), half, idle()], 0.375);
+        assert!(!continuous().has_room(&long) && continuous().has_room(&half));
+        let cached = Busy { kv_tokens: 76_000.0, ..half };
+        assert_is(continuous(), &[cached], 0.8);
+    }
+
+    #[test]
+    fn the_detectors_count_as_the_reference_does() {
+        let at = |waiting, kv| Busy { waiting: Some(waiting), reported_kv: Some(kv), ..idle() };
+        assert_is(utilization(), &[at(5.0, 0.1), at(0.0, 0.4)], 0.75);
+        assert_is(utilization(), &[at(10.0, 0.0)], 2.0);
+        let sent = |in_flight, tokens_in_flight| Busy { in_flight, tokens_in_flight, ..idle() };
+        let pool = [sent(150, 0), sent(0, 500_000)];
+        assert_is(concurrency(ConcurrencyMode::Requests), &pool, 0.75);
+        assert_is(concurrency(ConcurrencyMode::Tokens), &pool, 0.25);
+        assert_is(concurrency(ConcurrencyMode::Hybrid), &pool, 1.0);
+    }
+
+    #[test]
+    fn headroom_is_for_single_endpoints() {
+        let detector = ConcurrencyDetector { headroom: 0.2, ..ConcurrencyDetector::default() };
+        let policy = SaturationPolicy::ConcurrencyDetector(detector);
+        let sent = |in_flight| Busy { in_flight, ..idle() };
+        assert!(policy.has_room(&sent(119)) && !policy.has_room(&sent(120)));
+        assert_is(policy, &[sent(110)], 1.1);
+    }
+
+    #[test]
+    fn a_pool_that_falls_silent_counts_with_what_was_sent_there() {
+        let late = Duration::from_millis(201);
+        let reported = Busy { waiting: Some(50.0), reported_kv: Some(0.9), report_age: late, ..idle() };
+        assert_is(utilization(), &[reported, idle()], 0.0);
+        assert_is(utilization(), &[Busy { pending: 1, kv_tokens: 40_000.0, ..reported }], 0.5);
+    }
+
+    fn load() -> impl Strategy<Value = Busy> {
+        let ours = (0.0..2.0, 0u32..300, 0u32..300, 0u64..3_000_000, 0.0..200_000.0);
+        let reported = (prop::option::of(0.0..20.0), prop::option::of(0.0..1.0), 0u64..400);
+        (ours, reported).prop_map(|(ours, (waiting, reported_kv, age))| Busy {
+            booked: Seconds::new(ours.0),
+            pending: ours.1,
+            in_flight: ours.2,
+            tokens_in_flight: ours.3,
+            kv_tokens: ours.4,
+            kv_capacity: 100_000.0,
+            waiting,
+            reported_kv,
+            report_age: Duration::from_millis(age),
+        })
+    }
+
+    proptest! {
+        /// More load is never less saturation, and with the continuous policy a little more is only a little more.
+        #[test]
+        fn it_rises_with_load_and_without_cliffs(
+            pool in prop::collection::vec(load(), 1..8),
+            at in 0usize..8,
+            more in 0.0f64..0.1,
+        ) {
+            let mut busier: Vec<Busy> = pool.clone();
+            let at = at % pool.len();
+            let endpoint = &mut busier[at];
+            endpoint.booked += Seconds::new(more * 0.25);
+            endpoint.kv_tokens += more * 95_000.0;
+            endpoint.pending += 1;
+            endpoint.in_flight += 1;
+            endpoint.tokens_in_flight += 1_000;
+            endpoint.waiting = endpoint.waiting.map(|waiting| waiting + 1.0);
+            endpoint.reported_kv = endpoint.reported_kv.map(|kv| kv + more);
+            for policy in all() {
+                let (less, more) = (policy.of_pool(pool.clone()), policy.of_pool(busier.clone()));
+                prop_assert!(less <= more, "{:?}: {} then {}", policy, less, more);
+            }
+            let rise = continuous().of_pool(busier) - continuous().of_pool(pool.clone());
+            prop_assert!(rise <= more / pool.len() as f64 + 1e-12);
+        }
+
+        /// Whatever the gateway says, the answer is a number, and the continuous one a share.
+        #[test]
+        fn it_is_always_a_number(used in any::<f64>(), room in any::<f64>(), count in any::<u32>()) {
+            let endpoint = Busy {
+                booked: Seconds::new(used),
+                kv_tokens: used,
+                kv_capacity: room,
+                in_flight: count,
+                waiting: Some(room),
+                reported_kv: Some(used),
+                ..Busy::default()
+            };
+            for policy in all() {
+                prop_assert!(policy.of_pool([endpoint, endpoint]) >= 0.0);
+            }
+            prop_assert!(continuous().of_pool([endpoint, idle()]) <= 1.0);
+        }
+    }
+}
