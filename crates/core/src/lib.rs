@@ -63,6 +63,7 @@
 //!  prefix  lora  cost                            what is believed about it
 //!  pool                                          the same, endpoint by endpoint, and what is in flight
 //!  profile                                       how to choose
+//!  flow                                          who waits, and who goes next
 //!  scheduler                                     the state machine that gateways talk to
 //! ```
 //!
@@ -82,6 +83,7 @@ extern crate std;
 
 mod cost;
 mod endpoint;
+mod flow;
 mod load;
 mod lora;
 mod pool;
@@ -94,6 +96,7 @@ mod scheduler;
 mod time;
 
 pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
+pub use flow::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};
 pub use prefill::PrefillCost;

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::Path;
 
 /// A module may import from its own layer and from those before it.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["time", "rng"],
     &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "load", "request"],
     &["prefix", "lora", "cost"],
     &["pool"],
     &["profile"],
+    &["flow"],
     &["scheduler"],
 ];
 
