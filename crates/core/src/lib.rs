@@ -61,7 +61,7 @@
 //!  time  rng                                     values: no clock, no global randomness
 //!  request  endpoint  load  prefill  hash        what the world looks like
 //!  prefix  lora  cost                            what is believed about it
-//!  flow                                          whether a request goes now
+//!  flow                                          who waits, who goes next, and whether it may
 //!  pool                                          the same, endpoint by endpoint, and what is in flight
 //!  profile                                       how to choose
 //!  scheduler                                     the state machine that gateways talk to
@@ -83,7 +83,6 @@ extern crate std;
 
 mod cost;
 mod endpoint;
-#[cfg_attr(not(test), expect(dead_code, reason = "the scheduler does not ask it yet"))]
 mod flow;
 mod load;
 mod lora;
@@ -98,8 +97,9 @@ mod time;
 
 pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
 pub use flow::{
-    CeilingPolicy, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, GuardConfig, PriorityHoldback,
-    SaturationPolicy, SoftReflective, StaticCeiling, UtilizationDetector,
+    BandLimits, CeilingPolicy, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness,
+    FlowConfig, GuardConfig, PriorityHoldback, QueueOrder, SaturationPolicy, SoftReflective, StaticCeiling,
+    UtilizationDetector,
 };
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};
@@ -111,8 +111,9 @@ pub use profile::{CostWeights, Terms, TierWeights};
 pub use request::{Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;
 pub use scheduler::{
-    Builder, Candidate, Config, ConfigError, Dispatch, EndpointStats, Exclusion, Explanation, RedirectError,
-    RejectReason, Rejected, RemovedEndpoint, Scheduler, Stats, UnknownRequest,
+    Builder, Candidate, Config, ConfigError, Decision, Dispatch, EndpointStats, EvictReason, Evicted,
+    Exclusion, Explanation, RedirectError, RejectReason, Rejected, RemovedEndpoint, Scheduler, Stats,
+    UnknownRequest,
 };
 pub use time::{Instant, Seconds};
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::num::NonZeroU32;
+use core::time::Duration;
 
 use crate::endpoint::Role;
 use crate::prefix::hash::BlockHash;
@@ -37,6 +38,10 @@ pub struct Request<'a> {
     pub session: Option<&'a str>,
     /// The first token is worthless after this point.
     pub deadline: Option<Instant>,
+    /// How long it may wait for a decision, if it is submitted; none means [`FlowConfig::ttl`](crate::FlowConfig::ttl).
+    pub ttl: Option<Duration>,
+    /// What its flow may have, compared with others of the same priority; 1 unless told.
+    pub weight: f64,
     /// Tokens that the answer is expected to have; `max_tokens` is a fair guess.
     pub expected_output: u32,
     /// Which stages the endpoint must run.
@@ -57,6 +62,8 @@ impl<'a> Request<'a> {
             flow: "",
             session: None,
             deadline: None,
+            ttl: None,
+            weight: 1.0,
             expected_output: 0,
             role: Role::Unified,
             labels: &[],
@@ -109,6 +116,16 @@ impl<'a> Request<'a> {
     /// The latest useful time of the first token.
     pub const fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
+    }
+
+    /// How long it may wait.
+    pub const fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// What its flow may have, compared with others.
+    pub const fn weight(self, weight: f64) -> Self {
+        Self { weight, ..self }
     }
 
     /// The expected answer, in tokens.

@@ -1,12 +1,378 @@
-//! Whether a request goes now or waits: how busy the pool is ([`saturation`]), how busy it may be for each band
-//! ([`ceiling`]), and whether there is room for another session's context ([`guard`]).
+//! The waiting room: who waits, who goes next, and who gives way.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `config` | how much may wait, and by which policies it goes |
+//! | `order` | the place of a request in its flow's queue |
+//! | `fairness` | the virtual time of a flow |
+//! | `ledger` | what bands and flows have had, and what waits of them |
+//! | `lanes` | who is a candidate, and who of them goes first |
+//! | `share` | when a band stands aside for those below it |
+//! | `overload` | who gives way when the room is full |
+//! | `saturation`, `ceiling` | how busy the pool is, and how busy it may be for each band |
+//! | `guard` | whether an endpoint's cache has room for another session's context |
+//! | `forest`, `slab` | nothing: all the queues above are woven into them |
+//!
+//! A request takes 112 bytes besides what it stands for; a flow that waits or is ahead 170, a flow's queue at an endpoint 110.
+//! Vectors double as they grow, and keep what they had at the most.
 
 mod ceiling;
+mod config;
+mod fairness;
+mod forest;
 mod guard;
+mod lanes;
+mod ledger;
+mod order;
+mod overload;
 mod saturation;
+mod share;
+mod slab;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twin;
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
 
 pub use ceiling::{CeilingPolicy, PriorityHoldback, SoftReflective, StaticCeiling};
+pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub use guard::GuardConfig;
+pub(crate) use guard::{Guard, Identity, SessionId, Who};
+pub(crate) use ledger::Sum;
+pub(crate) use saturation::Busy;
 pub use saturation::{
     ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy, UtilizationDetector,
 };
+
+use forest::Forest;
+use lanes::Lanes;
+use ledger::Ledger;
+use order::Rank;
+use share::Contest;
+use slab::{NONE, Slab};
+
+use crate::prefix::keyed::Keyed;
+use crate::time::{Instant, Seconds};
+
+/// Requests that wait, each standing for a `T`.
+///
+/// Time never goes back: an earlier time than the latest one counts as the latest.
+#[derive(Debug)]
+pub(crate) struct Waiting<T> {
+    config: FlowConfig,
+    now: Instant,
+    /// Requests that have ever waited.
+    numbered: u64,
+    sum: Sum,
+    requests: Slab<Request<T>>,
+    timeouts: Forest<(Instant, u64)>,
+    /// The request that expires next.
+    next_timeout: u32,
+    ledger: Ledger,
+    lanes: Lanes,
+    contest: Contest,
+    evicted: VecDeque<Evicted<T>>,
+}
+
+/// One request that waits.
+#[derive(Debug)]
+struct Request<T> {
+    what: T,
+    enqueued: Instant,
+    cost: Seconds,
+    /// What its flow pays for it.
+    charge: u64,
+    bytes: u64,
+    queue: u32,
+    /// Neighbours among those of its flow, in the order in which they came.
+    older: u32,
+    newer: u32,
+    expires: bool,
+}
+
+/// What is known of a request that comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admission {
+    /// Higher goes first.
+    pub(crate) priority: i32,
+    /// The key of its fairness id.
+    pub(crate) flow: u64,
+    /// What its flow may have, compared with others; 1 if it is no positive number.
+    pub(crate) weight: f64,
+    pub(crate) bytes: u64,
+    /// Predicted work.
+    pub(crate) cost: Seconds,
+    /// When its first token is due.
+    pub(crate) slo: Option<Instant>,
+    /// From then on it no longer waits.
+    pub(crate) expires: Option<Instant>,
+}
+
+/// One request that waits, or has waited: never used again for another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Ticket {
+    index: u32,
+    number: u64,
+}
+
+/// A request that waits no longer, though nobody asked for it.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Evicted<T> {
+    pub(crate) ticket: Ticket,
+    pub(crate) what: T,
+    pub(crate) reason: Eviction,
+    pub(crate) waited: Duration,
+}
+
+/// Why it waits no longer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Eviction {
+    /// Another one has its place.
+    Displaced,
+    Expired,
+}
+
+/// Which limit leaves no room for a newcomer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Full {
+    BandRequests,
+    BandBytes,
+    /// Over all bands.
+    Requests,
+    /// Over all bands.
+    Bytes,
+}
+
+impl<T> Waiting<T> {
+    pub(crate) fn new(config: &FlowConfig, keyed: Keyed) -> Self {
+        Self {
+            now: Instant::ORIGIN,
+            numbered: 0,
+            sum: Sum::default(),
+            requests: Slab::new(),
+            timeouts: Forest::new(),
+            next_timeout: NONE,
+            ledger: Ledger::new(config.fairness, keyed, config.max_idle_flows),
+            lanes: Lanes::new(keyed),
+            contest: Contest::default(),
+            evicted: VecDeque::new(),
+            config: config.clone(),
+        }
+    }
+
+    /// A request waits from now on. Others may have to go for it: see [`next_evicted`](Self::next_evicted).
+    pub(crate) fn enqueue(
+        &mut self,
+        now: Instant,
+        admission: Admission,
+        what: T,
+    ) -> Result<Ticket, (T, Full)> {
+        self.expire(now);
+        let Admission { priority, weight, bytes, cost, .. } = admission;
+        let weight = if weight.is_finite() && weight > 0.0 { weight } else { 1.0 };
+        let id = self.config.fairness.flow(admission.flow);
+        let charge = self.config.fairness.charge(cost, weight);
+        let (older, newer) = (NONE, NONE);
+        let expires = admission.expires.is_some();
+        let enqueued = self.now;
+        let request = Request { what, enqueued, cost, charge, bytes, queue: NONE, older, newer, expires };
+        let sum = request.sum();
+        let displaced = match self.make_room(priority, id, charge, sum) {
+            Ok(displaced) => displaced,
+            Err(full) => return Err((request.what, full)),
+        };
+        self.numbered += 1;
+        let rank = Rank::new(self.config.order, self.now, &admission, self.numbered);
+        let flow = self.ledger.enter(priority, id, weight, charge, sum);
+        let index = self.requests.insert(request);
+        let queue = self.lanes.join(&self.ledger.flows, flow, index, rank);
+        let older = core::mem::replace(&mut self.ledger.flows[flow].newest, index);
+        let request = &mut self.requests[index];
+        (request.queue, request.older) = (queue, older);
+        if older != NONE {
+            self.requests[older].newer = index;
+        }
+        if let Some(at) = admission.expires {
+            self.timeouts.insert(&mut self.next_timeout, index, (at, rank.number));
+        }
+        self.sum.add(sum);
+        for victim in displaced {
+            self.evict(victim, Eviction::Displaced);
+        }
+        Ok(Ticket { index, number: rank.number })
+    }
+
+    /// A request that was displaced or has expired, first come first. To be called until there is none, whenever
+    /// [`enqueue`](Self::enqueue), [`expire`](Self::expire) or [`best`](Self::best) may have left some.
+    pub(crate) fn next_evicted(&mut self) -> Option<Evicted<T>> {
+        self.evicted.pop_front()
+    }
+
+    /// Ends the wait of all that expire by now.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        while self.next_timeout().is_some_and(|at| at <= self.now) {
+            self.evict(self.next_timeout, Eviction::Expired);
+        }
+    }
+
+    /// When the next one expires.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        (self.next_timeout != NONE).then(|| self.timeouts.key(self.next_timeout).0)
+    }
+
+    /// Who should be tried next, of the bands that may dispatch.
+    pub(crate) fn best(&mut self, now: Instant, open: impl Fn(i32) -> bool) -> Option<Ticket> {
+        let (_, request) = self.first(now, open)?;
+        Some(self.offer(request))
+    }
+
+    /// The same; of flows that are equally near to their turns, the one whose request comes cheapest.
+    pub(crate) fn best_by(
+        &mut self,
+        now: Instant,
+        open: impl Fn(i32) -> bool,
+        cost: impl Fn(&T) -> Seconds,
+    ) -> Option<Ticket> {
+        let (band, first) = self.first(now, open)?;
+        let look_ahead = Seconds::from(self.config.look_ahead).to_nanos();
+        if look_ahead == 0 || self.config.fairness != Fairness::StartTime {
+            return Some(self.offer(first));
+        }
+        let flows = &self.ledger.flows;
+        let served = flows[self.lanes.flow_of(self.requests[first].queue)].served;
+        let near = self.lanes.near(flows, band, served.saturating_add(look_ahead.into()), MOST_PREFERRED);
+        let costs = near.map(|(turn, request)| (cost(&self.requests[request].what).get(), turn, request));
+        let best =
+            costs.min_by(|(cost, turn, _), (other, then, _)| cost.total_cmp(other).then(turn.cmp(then)));
+        let (_, _, request) = best?;
+        Some(self.offer(request))
+    }
+
+    /// What a ticket stands for, while it waits.
+    pub(crate) fn get(&self, ticket: Ticket) -> Option<&T> {
+        let index = self.find(ticket)?;
+        Some(&self.requests[index].what)
+    }
+
+    /// A request was tried in vain: it waits for that endpoint, which counts as closed until it is opened.
+    pub(crate) fn park(&mut self, ticket: Ticket, slot: u32) {
+        let Some(index) = self.find(ticket) else { return };
+        let request = &mut self.requests[index];
+        let (flow, rank) = (self.lanes.flow_of(request.queue), self.lanes.ranks.key(index));
+        self.lanes.leave(request.queue, index);
+        request.queue = self.lanes.park(&self.ledger.flows, flow, slot, index, rank);
+    }
+
+    /// An endpoint has room: those who wait for it are candidates.
+    pub(crate) fn open(&mut self, slot: u32) {
+        self.lanes.open(slot);
+    }
+
+    /// An endpoint has no room.
+    pub(crate) fn close(&mut self, slot: u32) {
+        self.lanes.close(slot);
+    }
+
+    /// An endpoint is gone: those who waited for it are candidates, and no longer wait for anything but their turn.
+    pub(crate) fn release(&mut self, slot: u32) {
+        self.lanes.release(slot);
+    }
+
+    /// A request goes, and its flow pays for it.
+    pub(crate) fn take(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
+        self.now = self.now.max(now);
+        let index = self.find(ticket)?;
+        let Request { queue, charge, cost, .. } = self.requests[index];
+        self.contest.charge(&mut self.ledger, self.config.lower_share, ticket, cost);
+        self.ledger.serve(self.now, self.lanes.flow_of(queue), charge);
+        self.unlink(index).map(|request| request.what)
+    }
+
+    /// A request that went has ended: its flow pays what it has cost in truth.
+    pub(crate) fn settle(&mut self, priority: i32, flow: u64, charged: Seconds, actual: Seconds) {
+        if let Some(flow) = self.ledger.settle(self.now, priority, flow, charged, actual) {
+            self.lanes.hasten(flow);
+        }
+    }
+
+    /// A request is no longer wanted.
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<T> {
+        let index = self.find(ticket)?;
+        self.unlink(index).map(|request| request.what)
+    }
+
+    /// All that waits.
+    pub(crate) const fn sum(&self) -> Sum {
+        self.sum
+    }
+
+    /// What waits in each band, highest priority first, and the number of its flows, idle ones included.
+    pub(crate) fn bands(&self) -> impl Iterator<Item = (i32, Sum, usize)> {
+        self.ledger.descending().map(|(_, band)| (band.priority, band.sum, band.flows.len()))
+    }
+
+    fn first(&mut self, now: Instant, open: impl Fn(i32) -> bool) -> Option<(u32, u32)> {
+        self.expire(now);
+        let wanting =
+            self.ledger.descending().filter(|(at, band)| self.lanes.any(*at) && open(band.priority));
+        let band = self.contest.choose(self.config.lower_share, wanting)?;
+        Some((band, self.lanes.first(&self.ledger.flows, band)?))
+    }
+
+    fn offer(&mut self, index: u32) -> Ticket {
+        let ticket = self.ticket(index);
+        self.contest.offer(ticket);
+        ticket
+    }
+
+    fn ticket(&self, index: u32) -> Ticket {
+        Ticket { index, number: self.lanes.ranks.key(index).number }
+    }
+
+    fn find(&self, ticket: Ticket) -> Option<u32> {
+        self.requests.get(ticket.index)?;
+        (self.ticket(ticket.index) == ticket).then_some(ticket.index)
+    }
+
+    fn evict(&mut self, index: u32, reason: Eviction) {
+        let ticket = self.ticket(index);
+        if let Some(Request { what, enqueued, .. }) = self.unlink(index) {
+            let waited = self.now.saturating_since(enqueued);
+            self.evicted.push_back(Evicted { ticket, what, reason, waited });
+        }
+    }
+
+    /// Takes a request out of everything that knows it.
+    fn unlink(&mut self, index: u32) -> Option<Request<T>> {
+        let request = self.requests.remove(index)?;
+        let flow = self.lanes.flow_of(request.queue);
+        match request.newer {
+            NONE => self.ledger.flows[flow].newest = request.older,
+            newer => self.requests[newer].older = request.older,
+        }
+        if request.older != NONE {
+            self.requests[request.older].newer = request.newer;
+        }
+        if request.expires {
+            self.timeouts.remove(&mut self.next_timeout, index);
+        }
+        self.lanes.leave(request.queue, index);
+        self.ledger.leave(self.now, flow, request.charge, request.sum());
+        self.sum.subtract(request.sum());
+        Some(request)
+    }
+}
+
+impl<T> Request<T> {
+    fn sum(&self) -> Sum {
+        Sum { requests: 1, bytes: self.bytes, work: self.cost.to_nanos().into() }
+    }
+}
+
+/// Queues at which a look-ahead looks.
+const MOST_PREFERRED: usize = 64;

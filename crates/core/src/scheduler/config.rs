@@ -5,6 +5,7 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::Scheduler;
+use crate::flow::FlowConfig;
 use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
 use crate::profile::{CostWeights, TierWeights};
@@ -65,6 +66,8 @@ pub struct Config {
     /// How long they are held off at most: each failed trial doubles the time.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub hold_off_limit: Duration,
+    /// Who waits, and who goes next.
+    pub flow: FlowConfig,
     /// The prices of the default profile.
     pub weights: CostWeights,
     /// What cached blocks are worth that are not in the accelerator's memory.
@@ -95,6 +98,7 @@ impl Default for Config {
             report_lifetime: Duration::from_secs(5),
             hold_off: Duration::from_secs(1),
             hold_off_limit: Duration::from_secs(60),
+            flow: FlowConfig::default(),
             weights: CostWeights::default(),
             tiers: TierWeights::default(),
             alternatives: 2,
@@ -107,6 +111,9 @@ impl Config {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if let Some(field) = self.weights.invalid() {
             return Err(ConfigError::new(field, "must be finite and not negative, the onset below 1"));
+        }
+        if let Some((field, expected)) = self.flow.invalid() {
+            return Err(ConfigError::new(field, expected));
         }
         if let Some(field) = self.tiers.invalid() {
             return Err(ConfigError::new(field, "must lie in [0, 1]"));

@@ -5,6 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::endpoint::EndpointId;
+use crate::flow::Eviction;
 use crate::request::RequestId;
 use crate::time::Seconds;
 
@@ -81,6 +82,8 @@ pub enum RejectReason {
     Saturated,
     /// The request is sheddable and the pool is busy.
     Shed,
+    /// As much waits as may, and nothing of it matters less.
+    QueueFull,
 }
 
 impl RejectReason {
@@ -91,7 +94,7 @@ impl RejectReason {
             Self::NoEndpoints => 503,
             Self::NotServed => 404,
             Self::TooLarge => 413,
-            Self::DeadlineUnreachable | Self::Saturated | Self::Shed => 429,
+            Self::DeadlineUnreachable | Self::Saturated | Self::Shed | Self::QueueFull => 429,
         }
     }
 
@@ -104,6 +107,7 @@ impl RejectReason {
             Self::DeadlineUnreachable => "deadline_unreachable",
             Self::Saturated => "saturated",
             Self::Shed => "shed",
+            Self::QueueFull => "queue_full",
         }
     }
 }
@@ -117,6 +121,93 @@ impl fmt::Display for RejectReason {
             Self::DeadlineUnreachable => "no endpoint could answer before the deadline",
             Self::Saturated => "all endpoints are at their limit",
             Self::Shed => "the pool is busy and the request is sheddable",
+            Self::QueueFull => "as many requests wait as may",
         })
+    }
+}
+
+/// What became of a request that was [submitted](crate::Scheduler::submit).
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Decision {
+    /// It goes.
+    Dispatch(Dispatch),
+    /// It waits no longer, and does not go.
+    Evict(Evicted),
+}
+
+impl Decision {
+    /// The request that it is about.
+    pub const fn request(&self) -> RequestId {
+        match self {
+            Self::Dispatch(dispatch) => dispatch.request,
+            Self::Evict(evicted) => evicted.request,
+        }
+    }
+}
+
+/// A request that waited does not go. Nothing is reserved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Evicted {
+    /// The request.
+    pub request: RequestId,
+    /// Why.
+    pub reason: EvictReason,
+    /// When it may be worth another try, if that can be told.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
+    pub retry_after: Option<Duration>,
+    /// How long it waited.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub queued: Duration,
+}
+
+/// Why a request that waited does not go.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum EvictReason {
+    /// It has waited for as long as it may.
+    TtlExpired,
+    /// It has waited for as long as it may, and there is no endpoint.
+    NoEndpoints,
+    /// No endpoint could send the first token before the deadline any more.
+    DeadlineUnreachable,
+    /// Something more important, or of a flow that has had less, has its place.
+    Displaced,
+    /// The prompt and the expected answer fit into no endpoint's KV cache.
+    TooLarge,
+}
+
+impl EvictReason {
+    /// The HTTP status that says it best.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::NoEndpoints => 503,
+            Self::TooLarge => 413,
+            Self::TtlExpired | Self::DeadlineUnreachable | Self::Displaced => 429,
+        }
+    }
+
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TtlExpired => "ttl_expired",
+            Self::NoEndpoints => "no_endpoints",
+            Self::DeadlineUnreachable => "deadline_unreachable",
+            Self::Displaced => "displaced",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl From<Eviction> for EvictReason {
+    fn from(eviction: Eviction) -> Self {
+        match eviction {
+            Eviction::Displaced => Self::Displaced,
+            Eviction::Expired => Self::TtlExpired,
+        }
     }
 }

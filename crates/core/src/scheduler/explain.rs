@@ -66,6 +66,8 @@ pub enum Exclusion {
     TooLarge,
     /// Its first token would come after the deadline.
     TooLate,
+    /// Its cache has no room for the context of another session.
+    NoSession,
     /// It has as many requests as it may.
     Full,
 }
@@ -78,6 +80,7 @@ impl Exclusion {
             Self::Draining => "draining",
             Self::TooLarge => "too_large",
             Self::TooLate => "too_late",
+            Self::NoSession => "no_session",
             Self::Full => "full",
         }
     }
@@ -90,7 +93,7 @@ impl From<Exclusion> for RejectReason {
             Exclusion::Draining => Self::NoEndpoints,
             Exclusion::TooLarge => Self::TooLarge,
             Exclusion::TooLate => Self::DeadlineUnreachable,
-            Exclusion::Full => Self::Saturated,
+            Exclusion::NoSession | Exclusion::Full => Self::Saturated,
         }
     }
 }
@@ -121,7 +124,7 @@ impl Scheduler {
         self.read(request, &mut reading);
         let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
         let mut ranking = Ranking::new(1);
-        let asked = Asked { now, request, reading: &reading };
+        let asked = Asked { now, request, reading: &reading, starts: false };
         let total = |_, terms: &Terms| terms.total();
         let refusal = self.weigh_all(asked, &mut ranking, &total, |slot, assessment| {
             let candidate = Candidate {
@@ -158,6 +161,7 @@ impl fmt::Display for Exclusion {
             Self::Draining => "draining",
             Self::TooLarge => "too large for its cache",
             Self::TooLate => "after the deadline",
+            Self::NoSession => "no_session",
             Self::Full => "full",
         })
     }

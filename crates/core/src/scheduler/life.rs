@@ -28,7 +28,9 @@ impl Scheduler {
         self.pool.start(now, &mut request.reservation, self.mean_output.get());
         request.started = Some(now);
         self.expect_confirmation(now, &mut request);
+        let endpoint = request.reservation.endpoint();
         self.track(id, request);
+        self.reopen(now, endpoint);
         Ok(())
     }
 
@@ -59,7 +61,10 @@ impl Scheduler {
         }
         self.counters.completed += 1;
         self.learn(now, &request, usage);
+        let endpoint = request.reservation.endpoint();
+        self.settle(now, &request, Some(usage));
         self.leave_blocks(now, request);
+        self.reopen(now, endpoint);
         Ok(())
     }
 
@@ -85,9 +90,13 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The client went away. Like [`fail`](Self::fail), but nobody's fault. Returns whether the request was in flight.
+    /// The client went away. Like [`fail`](Self::fail), but nobody's fault. Returns whether the request was in flight, or waited.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
+        if self.withdraw_waiting(id) {
+            self.counters.cancelled += 1;
+            return true;
+        }
         let Some(request) = self.untrack(id) else { return false };
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.cancelled += 1;
@@ -112,28 +121,60 @@ impl Scheduler {
         if request.reservation.started() {
             return Err(RedirectError::Started(id));
         }
-        let InFlight { reservation, mut prompt, .. } =
+        let InFlight { reservation, mut prompt, fare, session, .. } =
             self.untrack(id).ok_or(RedirectError::UnknownRequest(id))?;
+        let from = reservation.endpoint();
         self.withdraw(now, reservation, &prompt);
         if !prompt.is_for(block_size) {
             prompt.chain = Vec::new();
             prompt.block_size = Some(block_size);
         }
         let found = prompt.span.found(self.prefixes.depth(to.slot, &prompt.chain));
-        if let Some(request) = self.place(now, to, found, prompt) {
+        if let Some(mut request) = self.place(now, to, found, prompt) {
+            (request.fare, request.session) = (fare, session);
             self.track(id, request);
         }
+        if let (Some(session), Some(guard)) = (session, &mut self.guard) {
+            guard.redirect(session, to.slot);
+        }
+        self.reopen(now, from);
         self.counters.redirected += 1;
         Ok(())
     }
 
+    /// The request is over: its flow pays what it has cost, and its session is idle.
+    fn settle(&mut self, now: Instant, request: &InFlight, usage: Option<Usage>) {
+        let tokens = request.prompt.span.tokens();
+        let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0);
+        if let Some(fare) = request.fare {
+            let cached = usage.and_then(|usage| request.cached_as_predicted(usage)).unwrap_or(request.hit);
+            // What never had a first token has cost nothing.
+            let prefill = if request.started.is_some() || usage.is_some() {
+                self.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens))
+            } else {
+                Seconds::ZERO
+            };
+            let actual = prefill + self.output_cost(answer);
+            self.waiting.settle(fare.priority.0, fare.flow, fare.charged, actual);
+        }
+        if let (Some(session), Some(guard)) = (request.session, &mut self.guard) {
+            guard.end(now, session, tokens.saturating_add(answer));
+            if let Some(cached) = usage.and_then(|usage| request.cached_as_predicted(usage)) {
+                guard.observe(request.hit, cached);
+            }
+        }
+    }
+
     /// The request is over without its answer: releases what it reserved.
     fn abandon(&mut self, now: Instant, request: InFlight) {
+        let endpoint = request.reservation.endpoint();
+        self.settle(now, &request, None);
         if request.reservation.started() {
             self.leave_blocks(now, request);
         } else {
             self.withdraw(now, request.reservation, &request.prompt);
         }
+        self.reopen(now, endpoint);
     }
 
     /// The request never had a first token there: what it would have brought is not there.

@@ -9,8 +9,10 @@
 //! | `life` | what its first token, its end and its failure change |
 //! | `news` | what endpoints, their loads, adapters and KV events change |
 //! | `snapshot` | what a gateway that starts again remembers of caches |
+//! | `submit`, `asker` | when a request goes that may wait |
 //! | `explain`, `stats` | nothing: they look |
 
+mod asker;
 mod config;
 mod decision;
 mod explain;
@@ -23,21 +25,26 @@ mod reading;
 mod rendezvous;
 mod snapshot;
 mod stats;
+mod submit;
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use hashbrown::HashMap;
 
 use crate::cost::{BytesPerToken, MovingMean, Reuse};
 use crate::endpoint::{Endpoint, EndpointId};
+use crate::flow::{Guard, SessionId, Ticket, Waiting};
 use crate::pool::{Pool, Reservation};
 use crate::prefix::keyed::Keyed;
 use crate::prefix::{PrefixIndex, PromptHasher};
 use crate::request::RequestId;
 use crate::time::Instant;
 
+use asker::{Asker, Fare};
+
 pub use config::{Builder, Config, ConfigError};
-pub use decision::{Dispatch, RejectReason, Rejected};
+pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejected};
 pub use explain::{Candidate, Exclusion, Explanation};
 pub use life::{RedirectError, UnknownRequest};
 pub use news::RemovedEndpoint;
@@ -80,6 +87,12 @@ pub struct Scheduler {
     /// Seconds from dispatch to completion.
     mean_residence: MovingMean,
     counters: stats::Counters,
+    waiting: Waiting<Box<Asker>>,
+    /// Of those that wait.
+    tickets: HashMap<u64, Ticket, Keyed>,
+    guard: Option<Guard>,
+    /// Looks for someone to dispatch, where saturation counts.
+    rounds: u64,
     scratch: Scratch,
 }
 
@@ -101,6 +114,9 @@ struct InFlight {
     hit: u32,
     evidence: Option<Evidence>,
     prompt: pick::Placed,
+    /// What its flow has paid, if it has waited.
+    fare: Option<Fare>,
+    session: Option<SessionId>,
 }
 
 /// When the blocks that a request was expected to find had last been used, counted in uses of the endpoint's cache.
@@ -139,6 +155,10 @@ impl Scheduler {
             mean_output: MovingMean::new(200.0, 64),
             mean_residence: MovingMean::new(5.0, 64),
             counters: stats::Counters::default(),
+            waiting: Waiting::new(&config.flow, keyed),
+            tickets: HashMap::with_hasher(keyed),
+            guard: config.flow.guard.as_ref().map(|guard| Guard::new(guard, keyed)),
+            rounds: 0,
             scratch: Scratch::default(),
             hasher,
             config,

@@ -59,6 +59,7 @@ impl Scheduler {
         })?;
         let joined = self.pool.get(id).map(|slot| self.prefixes.join(id.slot, cache(slot)));
         debug_assert!(joined == Ok(Ok(())), "invariant: the index has a slot for every endpoint");
+        self.reopen_all();
         Ok(id)
     }
 
@@ -97,6 +98,7 @@ impl Scheduler {
         } else {
             self.prefixes.restart(id.slot, cache);
         }
+        self.reopen_all();
         Ok(())
     }
 
@@ -117,7 +119,9 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn resume_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
-        self.pool.drain(id, false)
+        self.pool.drain(id, false)?;
+        self.reopen_all();
+        Ok(())
     }
 
     /// Takes an endpoint out of the pool, with all that it held, and says which requests are still on it.
@@ -134,6 +138,10 @@ impl Scheduler {
         self.advance(now);
         let slot = self.pool.remove(id)?;
         self.prefixes.leave(id.slot);
+        self.waiting.release(id.slot);
+        if let Some(guard) = &mut self.guard {
+            guard.leave(id.slot);
+        }
         let on_it = self.requests.iter().filter(|(_, request)| request.reservation.endpoint() == id);
         let mut in_flight: Vec<RequestId> = on_it.map(|(number, _)| RequestId(*number)).collect();
         in_flight.sort_unstable();

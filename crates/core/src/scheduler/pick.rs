@@ -103,11 +103,16 @@ impl Scheduler {
         let now = self.advance(now);
         let mut scratch = core::mem::take(&mut self.scratch);
         self.read(request, &mut scratch.reading);
-        let asked = Asked { now, request, reading: &scratch.reading };
+        let asked = Asked { now, request, reading: &scratch.reading, starts: false };
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
         let refusal = weigh(self, asked, &mut scratch.frontier, &mut ranking);
         let answer = match self.admit(request, &ranking, refusal) {
-            Ok(()) => self.dispatch(now, request, &mut scratch.reading, &ranking),
+            Ok(()) => {
+                let id = RequestId(self.next_request);
+                let dispatch = self.dispatch(now, id, request.adapter, &mut scratch.reading, &ranking);
+                self.next_request += u64::from(dispatch.is_ok());
+                dispatch
+            }
             Err(rejected) => Err(rejected),
         };
         self.scratch = scratch;
@@ -116,7 +121,12 @@ impl Scheduler {
 
     /// Weighs endpoints as long as they may be among the best, and ranks those that can have the request. If none can, all say
     /// why.
-    fn weigh_promising(&self, asked: Asked<'_>, frontier: &mut Frontier, ranking: &mut Ranking) -> Refusal {
+    pub(super) fn weigh_promising(
+        &self,
+        asked: Asked<'_>,
+        frontier: &mut Frontier,
+        ranking: &mut Ranking,
+    ) -> Refusal {
         let total = |_, terms: &Terms| terms.total();
         let look = |slot: &Slot, found| {
             let assessment = self.assess(asked, slot, found, &total);
@@ -231,7 +241,7 @@ impl Scheduler {
     }
 
     fn exclusion(&self, asked: Asked<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
-        let Asked { now, request, reading } = asked;
+        let Asked { now, request, reading, starts } = asked;
         let needed = f64::from(reading.tokens) + f64::from(request.expected_output);
         let room = self.config.kv_limit * f64::from(slot.kv_capacity);
         let late = |deadline| now + first_token_in.to_duration() > deadline;
@@ -241,6 +251,8 @@ impl Scheduler {
             Some(Exclusion::Draining)
         } else if needed > room {
             Some(Exclusion::TooLarge)
+        } else if starts && !self.may_start(slot, reading.tokens) {
+            Some(Exclusion::NoSession)
         } else if slot.is_full() {
             Some(Exclusion::Full)
         } else if request.deadline.is_some_and(late) {
@@ -259,7 +271,7 @@ impl Scheduler {
         assessment: &Assessment,
     ) -> Option<Seconds> {
         match why {
-            Exclusion::NotServed | Exclusion::Draining | Exclusion::TooLarge => None,
+            Exclusion::NotServed | Exclusion::Draining | Exclusion::TooLarge | Exclusion::NoSession => None,
             // Its next completion.
             Exclusion::Full => {
                 Some(Seconds::new(self.mean_residence.get() / f64::from(slot.book.in_flight().max(1))))
@@ -274,10 +286,11 @@ impl Scheduler {
     }
 
     /// Reserves the best endpoint, and notes what the request will leave in its cache.
-    fn dispatch(
+    pub(super) fn dispatch(
         &mut self,
         now: Instant,
-        request: &Request<'_>,
+        id: RequestId,
+        adapter: Option<&str>,
         reading: &mut Reading,
         ranking: &Ranking,
     ) -> Result<Dispatch, Rejected> {
@@ -290,12 +303,10 @@ impl Scheduler {
             Form::Text(bytes) => Some((reading.model, bytes)),
             Form::Tokens | Form::Blocks => None,
         };
-        let adapter = reading.adapter.zip(request.adapter).map(|(key, name)| (key, name.into()));
+        let adapter = reading.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
         let prompt = Placed { chain, span, block_size, text, adapter };
         let in_flight = self.place(now, *endpoint, best.found, prompt).ok_or(gone)?;
 
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
         self.track(id, in_flight);
         self.reuse.observe(reading.best_hit, reading.tokens);
         self.counters.dispatch(reading.tokens, best.found.tokens);
@@ -334,7 +345,8 @@ impl Scheduler {
         if self.blocks_in_flight.saturating_add(prompt.chain.len()) > self.config.max_in_flight_blocks {
             prompt.chain = Vec::new();
         }
-        Some(InFlight { reservation, dispatched: now, started: None, hit, evidence, prompt })
+        let (started, fare, session) = (None, None, None);
+        Some(InFlight { reservation, dispatched: now, started, hit, evidence, prompt, fare, session })
     }
 
     /// When the blocks that are expected in the cache were last used. What is still on its way says nothing about
@@ -371,6 +383,8 @@ pub(super) struct Asked<'a> {
     pub(super) now: Instant,
     pub(super) request: &'a Request<'a>,
     pub(super) reading: &'a Reading,
+    /// It begins a session, so the guard must agree.
+    pub(super) starts: bool,
 }
 
 /// A prompt on its way to an endpoint.

@@ -155,6 +155,34 @@ impl Scheduler {
 }
 
 impl Reading {
+    /// What must be kept of it to look it up again later.
+    pub(super) fn kept(&self) -> Self {
+        let mut kept = Self::default();
+        kept.copy_from(self);
+        kept
+    }
+
+    /// Makes this a copy of another, except for who holds how much of it.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self { tokens, best_hit, model, adapter, identity, form, chains: _ } = *other;
+        (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
+        (self.identity, self.form) = (identity, form);
+        let chains = &other.chains.list[..other.chains.used];
+        let mut these = chains.iter();
+        self.chains.reset(chains.iter().map(|chain| chain.block_size), |_, chain| {
+            if let Some(other) = these.next() {
+                chain.span = other.span;
+                chain.hashes.extend_from_slice(&other.hashes);
+            }
+        });
+        self.chains.any_block_size = other.chains.any_block_size;
+    }
+
+    /// The prompt in blocks of the first size that the pool has.
+    pub(super) fn first_chain(&self) -> &[BlockHash] {
+        self.chains.list[..self.chains.used].first().map_or(&[], |chain| &chain.hashes)
+    }
+
     /// How many of the prompt's blocks the endpoint can use, and how many tokens these are.
     pub(super) fn found(&self, slot: &Slot) -> Found {
         self.level_of(slot).map_or_else(Found::default, |id| self.level(id).found)

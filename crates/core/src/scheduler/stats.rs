@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Scheduler;
-use super::decision::RejectReason;
+use super::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::pool::Slot;
 use crate::request::Failure;
@@ -31,6 +31,12 @@ pub struct Stats {
     pub redirected: u64,
     /// Requests that were rejected, by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
+    /// Requests that waited and were evicted, by reason.
+    pub evicted: BTreeMap<EvictReason, u64>,
+    /// Requests that wait for a decision.
+    pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: u64,
     /// Requests in flight.
     pub in_flight: u64,
     /// Prompt tokens of dispatched requests.
@@ -124,6 +130,7 @@ pub(super) struct Counters {
     failed: u64,
     unreachable: u64,
     rejected: BTreeMap<RejectReason, u64>,
+    evicted: BTreeMap<EvictReason, u64>,
     prompt_tokens: u64,
     predicted: u64,
     checked: u64,
@@ -139,6 +146,10 @@ impl Counters {
 
     pub(super) fn reject(&mut self, reason: RejectReason) {
         *self.rejected.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn evict(&mut self, reason: EvictReason) {
+        *self.evicted.entry(reason).or_default() += 1;
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {
@@ -164,6 +175,9 @@ impl Scheduler {
             cancelled: counters.cancelled,
             redirected: counters.redirected,
             rejected: counters.rejected.clone(),
+            evicted: counters.evicted.clone(),
+            waiting: self.waiting.sum().requests,
+            waiting_bytes: self.waiting.sum().bytes,
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,

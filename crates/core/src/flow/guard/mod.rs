@@ -232,8 +232,9 @@ impl Guard {
     }
 
     /// Gives up the contexts of sessions that are no longer active.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let active = self.idle_time.get();
+        let before = self.idle.len();
         while let Some((since, number)) = due(&self.idle, active, now) {
             self.idle.remove(&(since, number));
             self.lapsed.insert((since, number));
@@ -244,9 +245,11 @@ impl Guard {
                 }
             }
         }
+        let gone = self.idle.len() < before;
         while let Some((_, number)) = due(&self.lapsed, self.idle_time.longest(), now) {
             self.forget(number);
         }
+        gone
     }
 
     /// When the next session ceases to be active, which may make room for another, unless one returns before.

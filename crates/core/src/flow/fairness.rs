@@ -1,0 +1,157 @@
+//! Virtual time: what a flow has had, for its weight. The least has the next turn.
+//!
+//! Whole nanoseconds in 128 bits: sums are exact, a correction takes back exactly what was charged, and there is no end that a
+//! gateway could live to see.
+
+use super::config::Fairness;
+use crate::time::{Instant, Seconds};
+
+/// A point on a band's virtual clock, or a length.
+pub(super) type Virtual = u128;
+
+impl Fairness {
+    /// The flow that a fairness id stands for.
+    pub(super) const fn flow(self, id: u64) -> u64 {
+        match self {
+            Self::GlobalStrict => 0,
+            _ => id,
+        }
+    }
+
+    /// What a request of that much work costs its flow. Never nothing: who costs nothing would have all turns.
+    pub(super) fn charge(self, cost: Seconds, weight: f64) -> u64 {
+        let cost = match self {
+            Self::RoundRobin => Seconds::new(1.0),
+            _ => cost,
+        };
+        (cost * weight.recip()).to_nanos().max(1)
+    }
+
+    /// The virtual time of a flow that has had so much more, or less.
+    pub(super) fn after(self, served: Virtual, more: i128, now: Instant) -> Virtual {
+        match self {
+            Self::LeastAttainedService => Attained::at(now).add(served, more),
+            _ => served.saturating_add_signed(more),
+        }
+    }
+
+    /// Where the band's clock stands after a flow of that virtual time had its turn. Flows that come or come back start there:
+    /// nobody saves up turns by staying away.
+    pub(super) fn clock(self, clock: Virtual, served: Virtual) -> Virtual {
+        match self {
+            Self::LeastAttainedService => clock,
+            _ => clock.max(served),
+        }
+    }
+
+    /// An idle flow of no more than this virtual time would be treated as a new one, and can be forgotten.
+    pub(super) fn forgettable(self, clock: Virtual, busy: bool, now: Instant) -> Virtual {
+        match self {
+            Self::LeastAttainedService => Attained::at(now).add(0, FORGOTTEN_SERVICE),
+            // When nobody waits, there is nothing to be fair about.
+            _ => {
+                if busy {
+                    clock
+                } else {
+                    Virtual::MAX
+                }
+            }
+        }
+    }
+
+    /// How far ahead of the others a flow will be after all that waits of it: whoever is farthest is the first to give way.
+    pub(super) const fn lead(self, served: Virtual, waiting: Virtual) -> Virtual {
+        match self {
+            Self::LeastAttainedService => waiting,
+            _ => served.saturating_add(waiting),
+        }
+    }
+}
+
+/// Attained service is halved this often.
+const HALF_LIFE_MICROS: u64 = 60_000_000;
+/// Attained service that no longer counts: a millisecond.
+const FORGOTTEN_SERVICE: i128 = 1_000_000;
+
+/// Service that is halved in every period, as a number whose order never changes though nothing is ever rewritten.
+///
+/// Halving all flows is the same as doubling the worth of whatever comes later. The number is the service in nanoseconds, in the
+/// bits of an `f64`, with the period added to its exponent, for which 128 bits have room; positive floats are ordered as their
+/// bits are.
+struct Attained {
+    period: u128,
+}
+
+impl Attained {
+    const fn at(now: Instant) -> Self {
+        Self { period: (now.as_micros() / HALF_LIFE_MICROS) as u128 }
+    }
+
+    fn add(self, served: Virtual, more: i128) -> Virtual {
+        self.write(self.read(served) + more as f64)
+    }
+
+    /// What is left of it in this period. Less than the least normal `f64` is nothing.
+    fn read(&self, served: Virtual) -> f64 {
+        let exponent = (served >> MANTISSA).saturating_sub(self.period) as u64;
+        let mantissa = served as u64 & ((1 << MANTISSA) - 1);
+        if exponent == 0 { 0.0 } else { f64::from_bits(exponent.min(LARGEST) << MANTISSA | mantissa) }
+    }
+
+    fn write(&self, nanos: f64) -> Virtual {
+        if nanos < f64::MIN_POSITIVE {
+            return 0;
+        }
+        Virtual::from(nanos.min(f64::MAX).to_bits()) + (self.period << MANTISSA)
+    }
+}
+
+/// Bits of an `f64` below its exponent.
+const MANTISSA: u32 = 52;
+/// The exponent of the largest numbers.
+const LARGEST: u64 = 2_046;
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn attained_service_is_halved_every_minute_and_never_rewritten() {
+        let policy = Fairness::LeastAttainedService;
+        let minute = |number: u64| Instant::ORIGIN + Duration::from_secs(60 * number);
+        let old = policy.after(0, 8_000, minute(0));
+        assert!((Attained::at(minute(3)).read(old) - 1_000.0).abs() < f64::EPSILON);
+        assert_eq!(policy.after(old, 0, minute(3)), old, "the same service, the same number");
+        let new = policy.after(0, 1_001, minute(3));
+        assert!(new > old, "the newer counts for more");
+        let later = policy.after(old, 1_000, minute(3));
+        assert!((Attained::at(minute(4)).read(later) - 1_000.0).abs() < f64::EPSILON);
+        assert_eq!(policy.after(later, -5_000, minute(3)), 0);
+    }
+
+    #[test]
+    fn a_year_of_halvings_leaves_nothing_and_keeps_the_order() {
+        let policy = Fairness::LeastAttainedService;
+        let year = Instant::ORIGIN + Duration::from_secs(365 * 86_400);
+        let end = Instant::from_micros(u64::MAX);
+        let old = policy.after(0, i128::from(u64::MAX), Instant::ORIGIN);
+        assert!(Attained::at(year).read(old).abs() < f64::EPSILON);
+        assert!(policy.after(0, 1, year) > old);
+        assert!(policy.after(0, 1, end) > policy.after(0, i128::MAX, year));
+        assert!(old < policy.forgettable(0, true, year));
+    }
+
+    #[test]
+    fn a_charge_is_never_nothing_and_always_ends() {
+        for policy in [Fairness::StartTime, Fairness::RoundRobin, Fairness::LeastAttainedService] {
+            assert_eq!(policy.charge(Seconds::ZERO, f64::MAX), 1);
+            assert!(policy.charge(Seconds::new(f64::INFINITY), f64::MIN_POSITIVE) > 1);
+        }
+        assert_eq!(Fairness::StartTime.charge(Seconds::new(3.0), 2.0), 1_500_000_000);
+        assert_eq!(Fairness::RoundRobin.charge(Seconds::new(3.0), 2.0), 500_000_000);
+        let end = Fairness::StartTime.after(Virtual::MAX, i128::MAX, Instant::ORIGIN);
+        assert_eq!(Fairness::StartTime.after(end, i128::MIN, Instant::ORIGIN), Virtual::MAX >> 1);
+    }
+}

@@ -1,0 +1,290 @@
+//! Who has had how much: the accounts of bands and flows.
+//!
+//! A band is forgotten when nothing of it waits and no flow of it is remembered. A flow is forgotten when nothing of it waits and it
+//! is no longer ahead of its band's clock, so that it would come back as a new one; and, with
+//! [`max_idle_flows`](super::FlowConfig::max_idle_flows) others remembered, when it is the one of its band that is least ahead.
+
+use alloc::collections::BTreeMap;
+use core::cmp::Reverse;
+
+use hashbrown::HashMap;
+
+use super::config::Fairness;
+use super::fairness::Virtual;
+use super::forest::Forest;
+use super::slab::{NONE, Slab};
+use crate::prefix::keyed::Keyed;
+use crate::time::{Instant, Seconds};
+
+/// All bands and flows.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) fairness: Fairness,
+    keyed: Keyed,
+    max_idle: usize,
+    pub(super) bands: Slab<Band>,
+    pub(super) by_priority: BTreeMap<Reverse<i32>, u32>,
+    pub(super) flows: Slab<Flow>,
+    /// Flows of which nothing waits.
+    pub(super) idle: usize,
+    pub(super) standings: Forest<Standing>,
+}
+
+/// Requests of one priority.
+#[derive(Debug)]
+pub(super) struct Band {
+    pub(super) priority: i32,
+    pub(super) sum: Sum,
+    /// The virtual time of the flow that had the last turn, or a later one.
+    pub(super) clock: Virtual,
+    pub(super) flows: HashMap<u64, u32, Keyed>,
+    /// The flow whose last request is farthest ahead, of those that wait.
+    pub(super) ahead: u32,
+    /// The flow that will be forgotten next, of those that do not.
+    pub(super) idle: u32,
+    /// Seconds that bands below have not had, of their share of this band's; less than nothing if they had more.
+    pub(super) owed: f64,
+}
+
+/// Requests of one priority and one fairness id.
+#[derive(Debug)]
+pub(super) struct Flow {
+    id: u64,
+    pub(super) band: u32,
+    weight: f64,
+    /// Its virtual time.
+    pub(super) served: Virtual,
+    /// How many wait.
+    pub(super) len: usize,
+    /// What they will be charged.
+    waiting: Virtual,
+    /// The one that came last.
+    pub(super) newest: u32,
+}
+
+/// The place of a flow among those of its band: by falling lead while something of it waits, and then by rising virtual time.
+pub(super) type Standing = (Virtual, u64);
+
+/// What waits, in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Sum {
+    /// Requests.
+    pub(crate) requests: usize,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Their predicted work, in nanoseconds.
+    pub(crate) work: u128,
+}
+
+impl Ledger {
+    pub(super) const fn new(fairness: Fairness, keyed: Keyed, max_idle: usize) -> Self {
+        Self {
+            fairness,
+            keyed,
+            max_idle,
+            bands: Slab::new(),
+            by_priority: BTreeMap::new(),
+            flows: Slab::new(),
+            idle: 0,
+            standings: Forest::new(),
+        }
+    }
+
+    /// The bands, highest priority first.
+    pub(super) fn descending(&self) -> impl DoubleEndedIterator<Item = (u32, &Band)> {
+        self.by_priority.values().map(|band| (*band, &self.bands[*band]))
+    }
+
+    /// A request that will be charged so much comes to its flow.
+    pub(super) fn enter(&mut self, priority: i32, id: u64, weight: f64, charge: u64, sum: Sum) -> u32 {
+        let band = self.band_of(priority);
+        let at = self.flow_of(band, id);
+        let (band, flow) = (&mut self.bands[band], &mut self.flows[at]);
+        if flow.len == 0 {
+            self.standings.remove(&mut band.idle, at);
+            self.idle -= 1;
+            flow.served = flow.served.max(band.clock);
+        } else {
+            self.standings.remove(&mut band.ahead, at);
+        }
+        flow.weight = weight;
+        flow.len += 1;
+        flow.waiting += Virtual::from(charge);
+        self.standings.insert(&mut band.ahead, at, flow.ahead(self.fairness));
+        band.sum.add(sum);
+        at
+    }
+
+    /// A request has its turn, and its flow is charged. It has still to [`leave`](Self::leave).
+    pub(super) fn serve(&mut self, now: Instant, at: u32, charge: u64) {
+        let flow = &mut self.flows[at];
+        let band = &mut self.bands[flow.band];
+        band.clock = self.fairness.clock(band.clock, flow.served);
+        flow.served = self.fairness.after(flow.served, i128::from(charge), now);
+    }
+
+    /// A request no longer waits.
+    pub(super) fn leave(&mut self, now: Instant, at: u32, charge: u64, sum: Sum) {
+        let flow = &mut self.flows[at];
+        let number = flow.band;
+        let band = &mut self.bands[number];
+        band.sum.subtract(sum);
+        flow.len -= 1;
+        flow.waiting -= Virtual::from(charge);
+        if flow.len > 0 {
+            // Whoever is served is as far ahead as before: what was to come has come.
+            self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
+        } else {
+            self.standings.remove(&mut band.ahead, at);
+            self.rest(at);
+        }
+        self.forget(now, number);
+    }
+
+    /// A request that was charged for so much work cost so much in truth. The flow, if its turn comes earlier by that than it did.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        priority: i32,
+        id: u64,
+        charged: Seconds,
+        actual: Seconds,
+    ) -> Option<u32> {
+        let number = *self.by_priority.get(&Reverse(priority))?;
+        let id = self.fairness.flow(id);
+        let known = self.bands[number].flows.get(&id).copied();
+        let weight = known.map_or(1.0, |at| self.flows[at].weight);
+        let charge = |cost| i128::from(self.fairness.charge(cost, weight));
+        let more = charge(actual) - charge(charged);
+        let at = match known {
+            Some(at) => at,
+            // It was forgotten because nothing was known against it. Now there is.
+            None if more > 0 => self.flow_of(number, id),
+            None => return None,
+        };
+        let (band, flow) = (&mut self.bands[number], &mut self.flows[at]);
+        let before = flow.served;
+        flow.served = self.fairness.after(before, more, now);
+        let earlier = flow.served < before;
+        if flow.len > 0 {
+            self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
+            return earlier.then_some(at);
+        }
+        self.standings.rekey(&mut band.idle, at, (flow.served, flow.id));
+        self.forget(now, number);
+        None
+    }
+
+    /// How far ahead its flow would be with a request that would be charged so much, and the band it would be in.
+    pub(super) fn lead_of(&self, priority: i32, id: u64, charge: u64) -> (Option<u32>, Virtual) {
+        let band = self.by_priority.get(&Reverse(priority)).copied();
+        let clock = band.map_or(0, |band| self.bands[band].clock);
+        let flow = band.and_then(|band| self.bands[band].flows.get(&id)).map(|at| &self.flows[*at]);
+        let (served, waiting) = flow.map_or((clock, 0), |flow| match flow.len {
+            0 => (flow.served.max(clock), 0),
+            _ => (flow.served, flow.waiting),
+        });
+        (band, self.fairness.lead(served, waiting + Virtual::from(charge)))
+    }
+
+    /// How far ahead a flow will be when all but the last of its requests, of that charge, have been served.
+    pub(super) fn lead_without(&self, at: u32, charge: Virtual) -> Virtual {
+        let flow = &self.flows[at];
+        self.fairness.lead(flow.served, flow.waiting - charge)
+    }
+
+    /// Lets a flow stand, until it is [`restored`](Self::restore), as if its lead were this; without one, as if it had left.
+    pub(super) fn pretend(&mut self, at: u32, lead: Option<Virtual>) {
+        let flow = &self.flows[at];
+        let root = &mut self.bands[flow.band].ahead;
+        self.standings.remove(root, at);
+        if let Some(lead) = lead {
+            self.standings.insert(root, at, (!lead, !flow.id));
+        }
+    }
+
+    /// Ends a pretence.
+    pub(super) fn restore(&mut self, at: u32, stands: bool) {
+        let flow = &self.flows[at];
+        let root = &mut self.bands[flow.band].ahead;
+        if stands {
+            self.standings.remove(root, at);
+        }
+        self.standings.insert(root, at, flow.ahead(self.fairness));
+    }
+
+    fn band_of(&mut self, priority: i32) -> u32 {
+        *self.by_priority.entry(Reverse(priority)).or_insert_with(|| {
+            self.bands.insert(Band {
+                priority,
+                sum: Sum::default(),
+                clock: 0,
+                flows: HashMap::with_hasher(self.keyed),
+                ahead: NONE,
+                idle: NONE,
+                owed: 0.0,
+            })
+        })
+    }
+
+    /// The flow of that id; if it is new, an idle one where the band's clock stands.
+    fn flow_of(&mut self, band: u32, id: u64) -> u32 {
+        let number = band;
+        let band = &mut self.bands[number];
+        if let Some(at) = band.flows.get(&id) {
+            return *at;
+        }
+        let (weight, served) = (1.0, band.clock);
+        let flow = Flow { id, band: number, weight, served, len: 0, waiting: 0, newest: NONE };
+        let at = self.flows.insert(flow);
+        band.flows.insert(id, at);
+        self.rest(at);
+        at
+    }
+
+    /// A flow goes to those that are idle.
+    fn rest(&mut self, at: u32) {
+        let flow = &self.flows[at];
+        self.standings.insert(&mut self.bands[flow.band].idle, at, (flow.served, flow.id));
+        self.idle += 1;
+    }
+
+    /// Forgets what need not be remembered of a band.
+    fn forget(&mut self, now: Instant, number: u32) {
+        let band = &mut self.bands[number];
+        let limit = self.fairness.forgettable(band.clock, band.sum.requests > 0, now);
+        while band.idle != NONE && (self.idle > self.max_idle || self.standings.key(band.idle).0 <= limit) {
+            let at = band.idle;
+            self.standings.remove(&mut band.idle, at);
+            self.idle -= 1;
+            if let Some(flow) = self.flows.remove(at) {
+                band.flows.remove(&flow.id);
+            }
+        }
+        if band.sum.requests == 0 && band.idle == NONE {
+            self.by_priority.remove(&Reverse(band.priority));
+            self.bands.remove(number);
+        }
+    }
+}
+
+impl Flow {
+    fn ahead(&self, fairness: Fairness) -> Standing {
+        // Falling, because a forest finds the least. Of those equally far ahead, the one with the larger id gives way.
+        (!fairness.lead(self.served, self.waiting), !self.id)
+    }
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.work += other.work;
+    }
+
+    pub(super) fn subtract(&mut self, other: Self) {
+        self.requests -= other.requests;
+        self.bytes -= other.bytes;
+        self.work -= other.work;
+    }
+}

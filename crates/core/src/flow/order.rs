@@ -1,0 +1,39 @@
+//! The place of a request in its flow's queue: fixed when it comes, so that nothing is sorted again as time goes by.
+
+use super::Admission;
+use super::config::QueueOrder;
+use crate::time::Instant;
+
+/// The least goes first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Rank {
+    key: u64,
+    /// How many had come when it came; one at least.
+    pub(super) number: u64,
+}
+
+impl Rank {
+    /// Before all others.
+    pub(super) const FIRST: Self = Self { key: 0, number: 0 };
+
+    /// After all others.
+    pub(super) const LAST: Self = Self { key: u64::MAX, number: u64::MAX };
+
+    pub(super) fn new(order: QueueOrder, now: Instant, admission: &Admission, number: u64) -> Self {
+        let at = |time: Option<Instant>| time.map_or(u64::MAX, Instant::as_micros);
+        let key = match order {
+            QueueOrder::Fcfs => 0,
+            QueueOrder::Edf => at(admission.expires),
+            QueueOrder::SloDeadline => at(admission.slo),
+            QueueOrder::ShortestWork => {
+                let come = now.as_micros().saturating_mul(NANOS_PER_MICRO_WAITED);
+                admission.cost.to_nanos().saturating_add(come)
+            }
+        };
+        Self { key, number }
+    }
+}
+
+/// A tenth of the time that one has waited counts as work that is done. "Work less a tenth of the age" falls for all at the same
+/// speed, so that they keep the order of "work and a tenth of the time of coming", which never changes.
+const NANOS_PER_MICRO_WAITED: u64 = 100;

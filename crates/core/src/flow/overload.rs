@@ -1,0 +1,130 @@
+//! Who gives way when the room is full.
+//!
+//! - A *band* that is full gives up the newest request of the flow that is farthest ahead: farther than the newcomer's flow would be with
+//!   the newcomer. A flow that floods a band displaces itself, and nobody else.
+//! - A *room* that is full gives up requests of the lowest band, in the same order, but none of the newcomer's priority or above.
+//!
+//! Whether that makes enough room is known before anybody goes: a newcomer that is refused leaves everything as it was.
+
+use alloc::vec::Vec;
+
+use super::fairness::Virtual;
+use super::ledger::Sum;
+use super::slab::NONE;
+use super::{Full, Waiting};
+
+/// A newcomer displaces no more than this many: a request of many bytes must not cost more time than others.
+pub(super) const MOST_DISPLACED: usize = 64;
+
+/// Who would have to go.
+#[derive(Debug, Default)]
+struct Plan {
+    victims: Vec<u32>,
+    robbed: Vec<Robbed>,
+    freed: Sum,
+}
+
+/// A flow that would have lost some.
+#[derive(Debug)]
+struct Robbed {
+    flow: u32,
+    /// The newest that it would still have.
+    newest: u32,
+    /// The charges of those that it would have lost.
+    charge: Virtual,
+}
+
+impl<T> Waiting<T> {
+    /// Who must go so that a newcomer of that flow, charge and size may wait.
+    pub(super) fn make_room(
+        &mut self,
+        priority: i32,
+        id: u64,
+        charge: u64,
+        newcomer: Sum,
+    ) -> Result<Vec<u32>, Full> {
+        let mut plan = Plan::default();
+        let made = self.plan(&mut plan, priority, id, charge, newcomer);
+        for robbed in &plan.robbed {
+            self.ledger.restore(robbed.flow, robbed.newest != NONE);
+        }
+        made.map(|()| plan.victims)
+    }
+
+    fn plan(
+        &mut self,
+        plan: &mut Plan,
+        priority: i32,
+        id: u64,
+        charge: u64,
+        newcomer: Sum,
+    ) -> Result<(), Full> {
+        let (band, lead) = self.ledger.lead_of(priority, id, charge);
+        let in_band = band.map_or(Sum::default(), |band| self.ledger.bands[band].sum);
+        let limits = self.config.band;
+        while let Some(full) = excess(in_band, newcomer, plan.freed, limits.max_requests, limits.max_bytes) {
+            if !band.is_some_and(|band| self.rob(plan, band, Some(lead))) {
+                return Err(full.of_band());
+            }
+        }
+        // More has no number.
+        let max_requests = self.config.max_requests.unwrap_or(usize::MAX).min(NONE as usize - 1);
+        let max_bytes = self.config.max_bytes.unwrap_or(u64::MAX);
+        if excess(self.sum, newcomer, plan.freed, max_requests, max_bytes).is_none() {
+            return Ok(());
+        }
+        let lower = self.ledger.descending().rev().take_while(|(_, band)| band.priority < priority);
+        let lower: Vec<u32> = lower.take(MOST_DISPLACED).map(|(band, _)| band).collect();
+        let mut lower = lower.into_iter().peekable();
+        while let Some(full) = excess(self.sum, newcomer, plan.freed, max_requests, max_bytes) {
+            let Some(band) = lower.peek() else { return Err(full) };
+            if !self.rob(plan, *band, None) {
+                lower.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the flow of a band that is farthest ahead, and ahead of `least`, lose its newest request: whether there was one.
+    fn rob(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
+        let flow = self.ledger.bands[band].ahead;
+        let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
+        if flow == NONE || plan.victims.len() == MOST_DISPLACED || spared(self.ledger.standings.key(flow)) {
+            return false;
+        }
+        let at = plan.robbed.iter().position(|robbed| robbed.flow == flow).unwrap_or_else(|| {
+            plan.robbed.push(Robbed { flow, newest: self.ledger.flows[flow].newest, charge: 0 });
+            plan.robbed.len() - 1
+        });
+        let robbed = &mut plan.robbed[at];
+        let request = &self.requests[robbed.newest];
+        plan.victims.push(robbed.newest);
+        plan.freed.add(request.sum());
+        robbed.newest = request.older;
+        robbed.charge += Virtual::from(request.charge);
+        let lead = (robbed.newest != NONE).then(|| self.ledger.lead_without(flow, robbed.charge));
+        self.ledger.pretend(flow, lead);
+        true
+    }
+}
+
+/// What is exceeded, if a newcomer joins and those who would go have gone.
+fn excess(sum: Sum, newcomer: Sum, freed: Sum, max_requests: usize, max_bytes: u64) -> Option<Full> {
+    let bytes = u128::from(sum.bytes - freed.bytes) + u128::from(newcomer.bytes);
+    if sum.requests - freed.requests >= max_requests {
+        Some(Full::Requests)
+    } else if bytes > u128::from(max_bytes) {
+        Some(Full::Bytes)
+    } else {
+        None
+    }
+}
+
+impl Full {
+    const fn of_band(self) -> Self {
+        match self {
+            Self::Requests | Self::BandRequests => Self::BandRequests,
+            Self::Bytes | Self::BandBytes => Self::BandBytes,
+        }
+    }
+}

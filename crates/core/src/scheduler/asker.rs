@@ -1,0 +1,75 @@
+//! A request that waits, with all that it takes to weigh it again.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::reading::Reading;
+use crate::endpoint::Role;
+use crate::request::{Priority, Request, RequestId};
+use crate::time::{Instant, Seconds};
+
+/// What is remembered of a request while it waits: its prompt in blocks, and what it asks of an endpoint.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) id: RequestId,
+    pub(super) since: Instant,
+    pub(super) fare: Fare,
+    /// The key of its session, if the client named one.
+    pub(super) session: Option<u64>,
+    pub(super) reading: Reading,
+    pub(super) adapter: Option<Box<str>>,
+    model: Box<str>,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    role: Role,
+    deadline: Option<Instant>,
+    expected_output: u32,
+}
+
+/// What a flow pays for a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fare {
+    pub(super) priority: Priority,
+    pub(super) flow: u64,
+    pub(super) charged: Seconds,
+}
+
+impl Asker {
+    pub(super) fn new(
+        id: RequestId,
+        since: Instant,
+        fare: Fare,
+        session: Option<u64>,
+        request: &Request<'_>,
+        reading: &Reading,
+    ) -> Self {
+        let labels = request.labels.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        Self {
+            id,
+            since,
+            fare,
+            session,
+            reading: reading.kept(),
+            adapter: request.adapter.map(Into::into),
+            model: request.model.into(),
+            labels: labels.collect(),
+            role: request.role,
+            deadline: request.deadline,
+            expected_output: request.expected_output,
+        }
+    }
+
+    /// Its labels, as a request has them.
+    pub(super) fn labels(&self) -> Vec<(&str, &str)> {
+        self.labels.iter().map(|(key, value)| (&**key, &**value)).collect()
+    }
+
+    /// The request as it was, without its prompt: that has been read.
+    pub(super) fn request<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> Request<'a> {
+        let mut request = Request::new(&self.model).priority(self.fare.priority).role(self.role);
+        request.adapter = self.adapter.as_deref();
+        request.labels = labels;
+        request.deadline = self.deadline;
+        request.expected_output = self.expected_output;
+        request
+    }
+}

@@ -1,0 +1,369 @@
+//! Through flow control: a request waits until it is its turn and its best endpoint has room.
+//!
+//! ```text
+//! submit ──► waiting ──► tried ──► dispatched
+//!    │          ▲  │        │
+//!    │          │  ▼        ▼
+//!    │          │ evicted  parked, for an endpoint or for any
+//!    ▼          └───────────┘ opened by a first token, an end, or a change of the pool
+//! rejected
+//! ```
+//!
+//! What is in the gateway can still be overtaken, withdrawn and refused; what is in an engine's queue cannot. So a request is bound late:
+//! while its best endpoint has more than [`FlowConfig::hold`](crate::FlowConfig::hold) booked, it is parked for that endpoint, where
+//! it blocks nobody else.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::asker::{Asker, Fare};
+use super::decision::{Decision, EvictReason, Evicted, RejectReason, Rejected};
+use super::pick::Asked;
+use super::ranking::Ranking;
+use super::reading::Reading;
+use super::{Scheduler, Scratch};
+use crate::endpoint::EndpointId;
+use crate::flow::{self, Admission, Busy, Full, Ticket};
+use crate::pool::Slot;
+use crate::prefix::BlockHash;
+use crate::request::{Priority, Prompt, Request, RequestId};
+use crate::time::{Instant, Seconds};
+
+impl Scheduler {
+    /// Hands a request to flow control. What becomes of it says [`poll_decision`](Self::poll_decision): call it until it returns `None`,
+    /// now and after each input, and at [`next_timeout`](Self::next_timeout).
+    ///
+    /// Computes in **O(prompt + runs on the way + log waiting)**.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] if it need not wait at all: nobody serves it, its deadline cannot be met, or the waiting room is full of what is as
+    /// important. It is forgotten then.
+    ///
+    /// # Example: who matters more goes first
+    ///
+    /// ```
+    /// use slotwise::{Decision, Endpoint, Instant, Priority, Request, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// scheduler.add_endpoint(now, Endpoint::new("only"))?;
+    /// let long = [7; 20_000];
+    /// let first = scheduler.submit(now, &Request::new("llama").tokens(&long))?;
+    /// assert!(matches!(scheduler.poll_decision(now), Some(Decision::Dispatch(d)) if d.request == first));
+    ///
+    /// // The endpoint has seconds of prefill booked: the next ones wait here, not there.
+    /// let batch = scheduler.submit(now, &Request::new("llama").tokens(&[1; 900]))?;
+    /// let urgent = scheduler.submit(now, &Request::new("llama").tokens(&[2; 900]).priority(Priority(1)))?;
+    /// assert_eq!(scheduler.poll_decision(now), None);
+    ///
+    /// let later = Instant::from_micros(1_500_000);
+    /// scheduler.handle_first_token(later, first)?;
+    /// let order: Vec<_> = std::iter::from_fn(|| scheduler.poll_decision(later)).map(|d| d.request()).collect();
+    /// assert_eq!(order, [urgent, batch]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn submit(&mut self, now: Instant, request: &Request<'_>) -> Result<RequestId, Rejected> {
+        let now = self.advance(now);
+        let mut scratch = core::mem::take(&mut self.scratch);
+        self.read(request, &mut scratch.reading);
+        let answer = self.enqueue(now, request, &scratch.reading);
+        self.scratch = scratch;
+        answer.inspect_err(|rejected| self.counters.reject(rejected.reason))
+    }
+
+    /// The next decision about a request that was submitted: it goes, and is reserved, or it waits no longer. `None` when there is
+    /// nothing to decide before the next input or [`next_timeout`](Self::next_timeout).
+    pub fn poll_decision(&mut self, now: Instant) -> Option<Decision> {
+        let now = self.advance(now);
+        if self.guard.as_mut().is_some_and(|guard| guard.expire(now)) {
+            self.waiting.open(ANYONE);
+        }
+        self.waiting.expire(now);
+        loop {
+            if let Some(evicted) = self.waiting.next_evicted() {
+                return Some(self.evict(now, &evicted.what, evicted.reason.into()));
+            }
+            let Some(ticket) = self.next_to_try(now) else {
+                // To look for one may have ended the wait of others.
+                let evicted = self.waiting.next_evicted()?;
+                return Some(self.evict(now, &evicted.what, evicted.reason.into()));
+            };
+            if let Some(decision) = self.try_to_place(now, ticket) {
+                return Some(decision);
+            }
+        }
+    }
+
+    /// When [`poll_decision`](Self::poll_decision) has something to decide although nothing has happened.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let guard = self.guard.as_ref().filter(|_| self.waiting.sum().requests > 0);
+        let sessions = guard.and_then(|guard| guard.next_timeout());
+        [self.waiting.next_timeout(), sessions].into_iter().flatten().min()
+    }
+
+    /// A request that waits is no longer wanted; whether it did.
+    pub(super) fn withdraw_waiting(&mut self, id: RequestId) -> bool {
+        let Some(ticket) = self.tickets.remove(&id.0) else { return false };
+        self.waiting.remove(ticket).is_some()
+    }
+
+    /// Something has changed on an endpoint: whoever waits for it, or for any, may try again.
+    pub(super) fn reopen(&mut self, now: Instant, endpoint: EndpointId) {
+        if self.waiting.sum().requests > 0 {
+            if self.pool.get(endpoint).is_ok_and(|slot| !self.holds(now, slot)) {
+                self.waiting.open(endpoint.slot);
+            }
+            self.waiting.open(ANYONE);
+        }
+    }
+
+    /// The pool has changed: whoever waits may find something better than what it waits for.
+    pub(super) fn reopen_all(&mut self) {
+        if self.waiting.sum().requests > 0 {
+            (0..self.pool.minima().len()).for_each(|slot| self.waiting.release(slot));
+            self.waiting.open(ANYONE);
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        now: Instant,
+        request: &Request<'_>,
+        reading: &Reading,
+    ) -> Result<RequestId, Rejected> {
+        let flow = &self.config.flow;
+        let ttl = request.ttl.unwrap_or(flow.ttl);
+        let reject = |reason, after: Option<Duration>| Err(Rejected { reason, retry_after: after });
+        let served = |request: &Request<'_>| {
+            self.pool.iter().any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
+        };
+        if self.pool.len() > 0 && !served(request) {
+            return reject(RejectReason::NotServed, None);
+        }
+        let ttl = if self.pool.len() == 0 { ttl.min(flow.no_endpoint_ttl) } else { ttl };
+        let wait = self.expected_wait(request.priority);
+        if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
+            return reject(RejectReason::Shed, Some(wait.to_duration()));
+        }
+        let miss = reading.tokens.saturating_sub(reading.best_hit);
+        let own = self.config.prefill.work(miss, reading.best_hit);
+        if let Some(deadline) = request.deadline {
+            if now + (wait + own).to_duration() > deadline {
+                let late = wait + own - Seconds::from(deadline.saturating_since(now));
+                let helps = (late <= wait).then(|| late.to_duration());
+                return reject(RejectReason::DeadlineUnreachable, helps);
+            }
+        }
+        let charged = own + self.output_cost(request.expected_output);
+        let key = self.hasher.name(request.flow);
+        let fare = Fare { priority: request.priority, flow: key, charged };
+        let session = request.session.map(|session| self.hasher.name(session));
+        let expires = request.deadline.into_iter().chain([now + ttl]).min();
+        let bytes = match request.prompt {
+            Prompt::Text(text) => text.len() as u64,
+            Prompt::Tokens(ids) => 4 * ids.len() as u64,
+            Prompt::Blocks { hashes, .. } => 8 * hashes.len() as u64,
+        };
+        let admission = Admission {
+            priority: request.priority.0,
+            flow: key,
+            weight: request.weight,
+            bytes,
+            cost: charged,
+            slo: request.deadline,
+            expires,
+        };
+        let id = RequestId(self.next_request);
+        let asker = Box::new(Asker::new(id, now, fare, session, request, reading));
+        match self.waiting.enqueue(now, admission, asker) {
+            Ok(ticket) => {
+                self.next_request += 1;
+                self.tickets.insert(id.0, ticket);
+                Ok(id)
+            }
+            Err((_, Full::BandRequests | Full::BandBytes | Full::Requests | Full::Bytes)) => {
+                reject(RejectReason::QueueFull, Some(wait.to_duration()))
+            }
+        }
+    }
+
+    /// Who should be tried next, of the bands that may dispatch.
+    fn next_to_try(&mut self, now: Instant) -> Option<Ticket> {
+        let prefill = self.config.prefill;
+        let uncached = |asker: &Box<Asker>| {
+            let Reading { tokens, best_hit, .. } = asker.reading;
+            prefill.work(tokens.saturating_sub(best_hit), best_hit)
+        };
+        if self.config.flow.never_closes() {
+            return self.waiting.best_by(now, |_| true, uncached);
+        }
+        self.rounds += 1;
+        let (saturation, ceiling) = (self.saturation(now), &self.config.flow.ceiling);
+        let bands = self.waiting.bands().filter(|(_, sum, _)| sum.requests > 0);
+        let bands: Vec<i32> = bands.map(|(priority, ..)| priority).collect();
+        let open = |priority| {
+            let rank = bands.iter().position(|band| *band == priority).unwrap_or(bands.len());
+            ceiling.is_open(saturation, rank, bands.len(), self.rounds)
+        };
+        self.waiting.best_by(now, open, uncached)
+    }
+
+    /// Weighs a request that waits: it goes, it can never go, or it waits for something.
+    fn try_to_place(&mut self, now: Instant, ticket: Ticket) -> Option<Decision> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let trial = self.trial(now, ticket, &mut scratch);
+        let decision = match trial {
+            Trial::Goes(ranking, best) => self.send(now, ticket, &mut scratch.reading, &ranking, best),
+            Trial::WaitsFor(slot) => {
+                self.waiting.park(ticket, slot);
+                None
+            }
+            Trial::Never(reason) => {
+                let asker = self.waiting.remove(ticket);
+                asker.map(|asker| self.evict(now, &asker, reason))
+            }
+        };
+        self.scratch = scratch;
+        decision
+    }
+
+    fn trial(&mut self, now: Instant, ticket: Ticket, scratch: &mut Scratch) -> Trial {
+        let Some(asker) = self.waiting.get(ticket) else { return Trial::WaitsFor(ANYONE) };
+        scratch.reading.copy_from(&asker.reading);
+        self.look_up(&mut scratch.reading);
+        let labels = asker.labels();
+        let request = asker.request(&labels);
+        let starts = self.guard.as_ref().is_some_and(|guard| {
+            let chain = scratch.reading.first_chain();
+            matches!(guard.identify(flow::Identity { id: asker.session, chain }), flow::Who::New)
+        });
+        let asked = Asked { now, request: &request, reading: &scratch.reading, starts };
+        let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
+        let refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
+        let Some((best, _)) = ranking.split().map(|((id, best), _)| (*id, *best)) else {
+            let held_back = starts;
+            let reason = refusal.into_rejected().reason;
+            if let (true, Some(guard)) = (held_back, &mut self.guard) {
+                guard.hold();
+            }
+            return match reason {
+                RejectReason::TooLarge => Trial::Never(EvictReason::TooLarge),
+                RejectReason::DeadlineUnreachable => Trial::Never(EvictReason::DeadlineUnreachable),
+                _ => Trial::WaitsFor(ANYONE),
+            };
+        };
+        if self.requests.len() >= self.config.max_in_flight {
+            return Trial::WaitsFor(ANYONE);
+        }
+        match self.pool.get(best) {
+            Ok(slot) if self.holds(now, slot) => Trial::WaitsFor(best.slot),
+            Ok(_) => Trial::Goes(ranking, best),
+            Err(_) => Trial::WaitsFor(ANYONE),
+        }
+    }
+
+    /// Reserves the endpoint for a request that waits no longer.
+    fn send(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        reading: &mut Reading,
+        ranking: &Ranking,
+        best: EndpointId,
+    ) -> Option<Decision> {
+        let asker = self.waiting.take(now, ticket)?;
+        self.tickets.remove(&asker.id.0);
+        let chain: Option<Box<[BlockHash]>> = self.guard.is_some().then(|| reading.first_chain().into());
+        match self.dispatch(now, asker.id, asker.adapter.as_deref(), reading, ranking) {
+            Ok(mut dispatch) => {
+                dispatch.queued = now.saturating_since(asker.since);
+                let session = self.guard.as_mut().zip(chain).map(|(guard, chain)| {
+                    let identity = flow::Identity { id: asker.session, chain: &chain };
+                    guard.begin(now, identity, best.slot, reading.tokens)
+                });
+                if let Some(in_flight) = self.requests.get_mut(&asker.id.0) {
+                    (in_flight.fare, in_flight.session) = (Some(asker.fare), session);
+                }
+                if self.pool.get(best).is_ok_and(|slot| self.holds(now, slot)) {
+                    self.waiting.close(best.slot);
+                }
+                Some(Decision::Dispatch(dispatch))
+            }
+            Err(_) => Some(self.evict(now, &asker, EvictReason::NoEndpoints)),
+        }
+    }
+
+    fn evict(&mut self, now: Instant, asker: &Asker, reason: EvictReason) -> Decision {
+        self.tickets.remove(&asker.id.0);
+        let empty = self.pool.len() == 0;
+        let reason =
+            if reason == EvictReason::TtlExpired && empty { EvictReason::NoEndpoints } else { reason };
+        self.counters.evict(reason);
+        Decision::Evict(Evicted {
+            request: asker.id,
+            reason,
+            retry_after: (!empty).then(|| self.expected_wait(asker.fare.priority).to_duration()),
+            queued: now.saturating_since(asker.since),
+        })
+    }
+
+    /// Whether an endpoint has so much to do that whoever is not there yet had better wait here. Its next first token will say
+    /// when that is over.
+    fn holds(&self, now: Instant, slot: &Slot) -> bool {
+        slot.book.pending() > 0 && slot.book.wait(now) > Seconds::from(self.config.flow.hold)
+    }
+
+    /// Whether the guard lets a session begin on an endpoint.
+    pub(super) fn may_start(&self, slot: &Slot, tokens: u32) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.may_start(slot.id.slot, tokens, slot.kv_capacity))
+    }
+
+    /// How long a newcomer of this priority waits, if those who go before it are spread over all endpoints.
+    fn expected_wait(&self, priority: Priority) -> Seconds {
+        let before = self.waiting.bands().take_while(|(band, ..)| *band >= priority.0);
+        let work: f64 = before.map(|(_, sum, _)| sum.work as f64 / 1e9).sum();
+        Seconds::new(work / self.pool.len().max(1) as f64)
+    }
+
+    /// What an answer costs besides its prompt, in seconds: a token of it counts as two of the prompt.
+    pub(super) fn output_cost(&self, tokens: u32) -> Seconds {
+        self.config.prefill.per_token * (2.0 * f64::from(tokens))
+    }
+
+    fn saturation(&self, now: Instant) -> f64 {
+        let busy = self.pool.iter().filter(|slot| !slot.draining).map(|slot| {
+            let foreign = slot.reports.estimate(
+                now,
+                self.pool.reports(),
+                slot.kv_capacity,
+                self.config.report_lifetime,
+            );
+            let reported = slot.reports.sampled_at();
+            let kv_tokens = slot.book.kv_tokens() as f64 + foreign.kv_tokens;
+            Busy {
+                booked: slot.wait(now, foreign, self.mean_work.get()),
+                pending: slot.book.pending(),
+                waiting: reported.map(|_| foreign.waiting + f64::from(slot.book.pending())),
+                kv_tokens,
+                kv_capacity: f64::from(slot.kv_capacity),
+                reported_kv: reported.map(|_| kv_tokens / f64::from(slot.kv_capacity)),
+                report_age: reported.map_or(Duration::MAX, |at| now.saturating_since(at)),
+                in_flight: slot.book.in_flight(),
+                tokens_in_flight: slot.book.kv_tokens(),
+            }
+        });
+        self.config.flow.saturation.of_pool(busy)
+    }
+}
+
+/// What came of weighing a request that waits.
+enum Trial {
+    Goes(Ranking, EndpointId),
+    WaitsFor(u32),
+    Never(EvictReason),
+}
+
+/// Where those are parked that no endpoint can have now: any change may help.
+const ANYONE: u32 = u32::MAX;
