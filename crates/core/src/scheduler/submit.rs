@@ -103,6 +103,38 @@ impl Scheduler {
         [self.waiting.next_timeout(), sessions].into_iter().flatten().min()
     }
 
+    /// Requests of negative priority that are in flight while others of higher priority wait: at most so many, the least important
+    /// first, and of those the newest. Whoever wants to make room aborts them and says so with [`cancel`](Self::cancel). Only those
+    /// that were submitted are named. Computes in **O(requests in flight)**.
+    ///
+    /// ```
+    /// use slotwise::{Decision, Endpoint, Instant, Priority, Request, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// scheduler.add_endpoint(now, Endpoint::new("only").max_in_flight(1))?;
+    /// let batch = scheduler.submit(now, &Request::new("llama").tokens(&[1; 900]).priority(Priority(-1)))?;
+    /// assert!(scheduler.poll_decision(now).is_some());
+    /// assert!(scheduler.victims(9).is_empty(), "nobody waits");
+    ///
+    /// let urgent = scheduler.submit(now, &Request::new("llama").tokens(&[2; 900]))?;
+    /// assert_eq!(scheduler.poll_decision(now), None);
+    /// assert_eq!(scheduler.victims(9), [batch]);
+    /// scheduler.cancel(now, batch);
+    /// assert!(matches!(scheduler.poll_decision(now), Some(Decision::Dispatch(d)) if d.request == urgent));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn victims(&self, most: usize) -> Vec<RequestId> {
+        let highest =
+            self.waiting.bands().find(|(_, sum, _)| sum.requests > 0).map(|(priority, ..)| priority);
+        let Some(highest) = highest else { return Vec::new() };
+        let flying = self.requests.iter().filter_map(|(id, request)| Some((request.fare?.priority, *id)));
+        let mut victims: Vec<_> =
+            flying.filter(|(priority, _)| priority.is_sheddable() && priority.0 < highest).collect();
+        victims.sort_unstable_by_key(|(priority, id)| (*priority, core::cmp::Reverse(*id)));
+        victims.into_iter().take(most).map(|(_, id)| RequestId(id)).collect()
+    }
+
     /// A request that waits is no longer wanted; whether it did.
     pub(super) fn withdraw_waiting(&mut self, id: RequestId) -> bool {
         let Some(ticket) = self.tickets.remove(&id.0) else { return false };
