@@ -23,7 +23,7 @@ pub struct FlowConfig {
     pub fairness: Fairness,
     /// Which request of a flow goes first.
     pub order: QueueOrder,
-    /// Share of the dispatched seconds that goes to lower bands while a higher one waits too, in [0, 0.5]. Each band gives this
+    /// Share of the dispatched seconds that goes to bands below the highest that has candidates, in [0, 0.5]; the same among those
     /// share to those below it. Zero is strict priority: lower bands may starve.
     pub lower_share: f64,
     /// Flows whose virtual times differ by no more than this are equally near to their turns, so that another reason, such as a

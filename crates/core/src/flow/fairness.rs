@@ -49,7 +49,13 @@ impl Fairness {
         match self {
             Self::LeastAttainedService => Attained::at(now).add(0, FORGOTTEN_SERVICE),
             // When nobody waits, there is nothing to be fair about.
-            _ => if busy { clock } else { Virtual::MAX },
+            _ => {
+                if busy {
+                    clock
+                } else {
+                    Virtual::MAX
+                }
+            }
         }
     }
 

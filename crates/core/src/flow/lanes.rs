@@ -210,7 +210,9 @@ impl Lanes {
         let front = self.rows.get(band as usize).map_or(NONE, |row| row.front);
         let lanes = self.fronts.up_to(front, limit);
         let queues = lanes.flat_map(move |lane| self.turns.up_to(self.lanes[lane].first, limit)).take(most);
-        queues.map(|queue| (self.turn(flows, queue), self.queues[queue].head)).filter(move |(turn, _)| *turn <= limit)
+        queues
+            .map(|queue| (self.turn(flows, queue), self.queues[queue].head))
+            .filter(move |(turn, _)| *turn <= limit)
     }
 
     /// Requests that wait for this endpoint are candidates.
@@ -399,5 +401,65 @@ fn pair(lane: u32, flow: u32) -> u64 {
 fn grow<T: Clone>(all: &mut Vec<T>, number: u32, blank: &T) {
     if number as usize >= all.len() {
         all.resize(number as usize + 1, blank.clone());
+    }
+}
+
+#[cfg(test)]
+mod check {
+    use alloc::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    impl Lanes {
+        /// Holds all levels against each other and against the queues of the requests.
+        pub(in crate::flow) fn check(&self, flows: &Slab<Flow>, waiting: &BTreeMap<u32, BTreeSet<u32>>) {
+            let mut lanes: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            let mut placed: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (number, queue) in self.queues.iter() {
+                assert_eq!(Some(&self.ranks.members(queue.head)), waiting.get(&number));
+                assert!(self.turns.key(number) <= self.turn(flows, number), "none comes too late");
+                assert!(queue.placed || self.turns.key(number) == Turn::FRONT);
+                lanes.entry(queue.lane).or_default().insert(number);
+                if queue.placed {
+                    placed.entry(queue.flow).or_default().insert(number);
+                }
+                match self.lanes[queue.lane].kind {
+                    Kind::Ready => assert_eq!(self.strands[queue.flow as usize].ready, number),
+                    _ => assert_eq!(self.parked.get(&pair(queue.lane, queue.flow)), Some(&number)),
+                }
+            }
+            assert_eq!(self.queues.len(), waiting.len());
+            let ready = self.strands.iter().filter(|strand| strand.ready != NONE).count();
+            assert_eq!(self.parked.len() + ready, self.queues.len());
+            for (flow, strand) in self.strands.iter().enumerate() {
+                let mut chain = BTreeSet::new();
+                let mut at = strand.placed;
+                while at != NONE && chain.insert(at) {
+                    at = self.queues[at].after;
+                }
+                assert_eq!(chain, placed.remove(&(flow as u32)).unwrap_or_default());
+            }
+            let mut rows: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (number, lane) in self.lanes.iter() {
+                assert_eq!(Some(&self.turns.members(lane.first)), lanes.get(&number));
+                if lane.open {
+                    assert!(self.fronts.key(number) <= self.turns.key(lane.first));
+                    rows.entry(lane.band).or_default().insert(number);
+                }
+                match lane.kind {
+                    Kind::Ready => assert_eq!(self.rows[lane.band as usize].ready, number),
+                    Kind::Released => assert!(lane.open),
+                    Kind::Parked(slot) => {
+                        let gate = &self.gates[&u64::from(slot)];
+                        assert!(gate.lanes.contains(&number) && gate.open == lane.open);
+                    }
+                }
+            }
+            assert_eq!(self.lanes.len(), lanes.len());
+            assert!(self.gates.values().all(|gate| !gate.lanes.is_empty()));
+            for (band, row) in self.rows.iter().enumerate() {
+                assert_eq!(self.fronts.members(row.front), rows.remove(&(band as u32)).unwrap_or_default());
+            }
+        }
     }
 }

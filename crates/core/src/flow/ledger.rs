@@ -42,8 +42,6 @@ pub(super) struct Band {
     pub(super) ahead: u32,
     /// The flow that will be forgotten next, of those that do not.
     pub(super) idle: u32,
-    /// Seconds that bands below have not had, of their share of this band's; less than nothing if they had more.
-    pub(super) owed: f64,
 }
 
 /// Requests of one priority and one fairness id.
@@ -71,7 +69,7 @@ pub(crate) struct Sum {
     /// Requests.
     pub(crate) requests: usize,
     /// Their bytes.
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u128,
     /// Their predicted work, in nanoseconds.
     pub(crate) work: u128,
 }
@@ -222,7 +220,6 @@ impl Ledger {
                 flows: HashMap::with_hasher(self.keyed),
                 ahead: NONE,
                 idle: NONE,
-                owed: 0.0,
             })
         })
     }
@@ -253,9 +250,7 @@ impl Ledger {
     fn forget(&mut self, now: Instant, number: u32) {
         let band = &mut self.bands[number];
         let limit = self.fairness.forgettable(band.clock, band.sum.requests > 0, now);
-        while band.idle != NONE
-            && (self.idle > self.max_idle || self.standings.key(band.idle).0 <= limit)
-        {
+        while band.idle != NONE && (self.idle > self.max_idle || self.standings.key(band.idle).0 <= limit) {
             let at = band.idle;
             self.standings.remove(&mut band.idle, at);
             self.idle -= 1;
@@ -288,5 +283,45 @@ impl Sum {
         self.requests -= other.requests;
         self.bytes -= other.bytes;
         self.work -= other.work;
+    }
+}
+
+#[cfg(test)]
+mod check {
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    impl Ledger {
+        /// Holds the accounts against what waits: flow by flow, each request's charge and size.
+        pub(in crate::flow) fn check(&self, waiting: &BTreeMap<u32, Vec<(u64, Sum)>>) {
+            let mut idle = 0;
+            for (at, flow) in self.flows.iter() {
+                let requests = waiting.get(&at).map_or(&[][..], Vec::as_slice);
+                assert_eq!(flow.len, requests.len());
+                assert_eq!(flow.waiting, requests.iter().map(|(charge, _)| Virtual::from(*charge)).sum());
+                assert_eq!(self.bands[flow.band].flows.get(&flow.id), Some(&at));
+                let standing = if flow.len > 0 { flow.ahead(self.fairness) } else { (flow.served, flow.id) };
+                assert_eq!(self.standings.key(at), standing);
+                idle += usize::from(flow.len == 0);
+            }
+            assert_eq!((idle, idle <= self.max_idle), (self.idle, true));
+            assert_eq!(self.by_priority.len(), self.bands.len());
+            for (number, band) in self.descending() {
+                let members = |idle: bool| -> BTreeSet<u32> {
+                    let flows = self.flows.iter().filter(|(_, flow)| flow.band == number);
+                    flows.filter(|(_, flow)| (flow.len == 0) == idle).map(|(at, _)| at).collect()
+                };
+                assert_eq!(self.standings.members(band.ahead), members(false));
+                assert_eq!(self.standings.members(band.idle), members(true));
+                assert_eq!(band.flows.len(), members(false).len() + members(true).len());
+                let mut sum = Sum::default();
+                let requests = members(false).into_iter().flat_map(|flow| &waiting[&flow]);
+                requests.for_each(|(_, request)| sum.add(*request));
+                assert_eq!(band.sum, sum);
+                assert!(!band.flows.is_empty(), "it would have been forgotten");
+            }
+        }
     }
 }

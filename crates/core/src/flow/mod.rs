@@ -7,7 +7,7 @@
 //! | `fairness` | the virtual time of a flow |
 //! | `ledger` | what bands and flows have had, and what waits of them |
 //! | `lanes` | who is a candidate, and who of them goes first |
-//! | `share` | when a band stands aside for those below it |
+//! | `share` | when a band stands aside for those below |
 //! | `overload` | who gives way when the room is full |
 //! | `forest`, `slab` | nothing: all the queues above are woven into them |
 //!
@@ -40,7 +40,7 @@ use forest::Forest;
 use lanes::Lanes;
 use ledger::Ledger;
 use order::Rank;
-use share::Contest;
+use share::Debts;
 use slab::{NONE, Slab};
 
 use crate::prefix::keyed::Keyed;
@@ -62,7 +62,7 @@ pub(crate) struct Waiting<T> {
     next_timeout: u32,
     ledger: Ledger,
     lanes: Lanes,
-    contest: Contest,
+    debts: Debts,
     evicted: VecDeque<Evicted<T>>,
 }
 
@@ -146,7 +146,7 @@ impl<T> Waiting<T> {
             next_timeout: NONE,
             ledger: Ledger::new(config.fairness, keyed, config.max_idle_flows),
             lanes: Lanes::new(keyed),
-            contest: Contest::default(),
+            debts: Debts::default(),
             evicted: VecDeque::new(),
             config: config.clone(),
         }
@@ -235,7 +235,8 @@ impl<T> Waiting<T> {
         let served = flows[self.lanes.flow_of(self.requests[first].queue)].served;
         let near = self.lanes.near(flows, band, served.saturating_add(look_ahead.into()), MOST_PREFERRED);
         let costs = near.map(|(turn, request)| (cost(&self.requests[request].what).get(), turn, request));
-        let best = costs.min_by(|(cost, turn, _), (other, then, _)| cost.total_cmp(other).then(turn.cmp(then)));
+        let best =
+            costs.min_by(|(cost, turn, _), (other, then, _)| cost.total_cmp(other).then(turn.cmp(then)));
         let (_, _, request) = best?;
         Some(self.offer(request))
     }
@@ -275,7 +276,7 @@ impl<T> Waiting<T> {
         self.now = self.now.max(now);
         let index = self.find(ticket)?;
         let Request { queue, charge, cost, .. } = self.requests[index];
-        self.contest.charge(&mut self.ledger, self.config.lower_share, ticket, cost);
+        self.debts.charge(self.config.lower_share, ticket, cost);
         self.ledger.serve(self.now, self.lanes.flow_of(queue), charge);
         self.unlink(index).map(|request| request.what)
     }
@@ -307,13 +308,13 @@ impl<T> Waiting<T> {
         self.expire(now);
         let wanting =
             self.ledger.descending().filter(|(at, band)| self.lanes.any(*at) && open(band.priority));
-        let band = self.contest.choose(self.config.lower_share, wanting)?;
+        let band = self.debts.choose(self.config.lower_share, wanting.map(|(band, _)| band))?;
         Some((band, self.lanes.first(&self.ledger.flows, band)?))
     }
 
     fn offer(&mut self, index: u32) -> Ticket {
         let ticket = self.ticket(index);
-        self.contest.offer(ticket);
+        self.debts.offer(ticket);
         ticket
     }
 
@@ -351,13 +352,16 @@ impl<T> Waiting<T> {
         self.lanes.leave(request.queue, index);
         self.ledger.leave(self.now, flow, request.charge, request.sum());
         self.sum.subtract(request.sum());
+        if self.sum.requests == 0 {
+            self.debts.forgive();
+        }
         Some(request)
     }
 }
 
 impl<T> Request<T> {
     fn sum(&self) -> Sum {
-        Sum { requests: 1, bytes: self.bytes, work: self.cost.to_nanos().into() }
+        Sum { requests: 1, bytes: self.bytes.into(), work: self.cost.to_nanos().into() }
     }
 }
 

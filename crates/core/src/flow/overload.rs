@@ -110,7 +110,7 @@ impl<T> Waiting<T> {
 
 /// What is exceeded, if a newcomer joins and those who would go have gone.
 fn excess(sum: Sum, newcomer: Sum, freed: Sum, max_requests: usize, max_bytes: u64) -> Option<Full> {
-    let bytes = u128::from(sum.bytes - freed.bytes) + u128::from(newcomer.bytes);
+    let bytes = sum.bytes - freed.bytes + newcomer.bytes;
     if sum.requests - freed.requests >= max_requests {
         Some(Full::Requests)
     } else if bytes > u128::from(max_bytes) {
