@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::config::Fairness;
 use super::fairness::Virtual;
-use super::forest::Forest;
+use super::forest::{Forest, Heap};
 use super::slab::{NONE, Slab};
 use crate::prefix::keyed::Keyed;
 use crate::time::{Instant, Seconds};
@@ -38,10 +38,10 @@ pub(super) struct Band {
     /// The virtual time of the flow that had the last turn, or a later one.
     pub(super) clock: Virtual,
     pub(super) flows: HashMap<u64, u32, Keyed>,
-    /// The flow whose last request is farthest ahead, of those that wait.
-    pub(super) ahead: u32,
-    /// The flow that will be forgotten next, of those that do not.
-    pub(super) idle: u32,
+    /// Flows of which something waits: first the one whose last request is farthest ahead.
+    pub(super) ahead: Heap,
+    /// The others: first the one that will be forgotten next.
+    pub(super) idle: Heap,
 }
 
 /// Requests of one priority and one fairness id.
@@ -194,21 +194,21 @@ impl Ledger {
     /// Lets a flow stand, until it is [`restored`](Self::restore), as if its lead were this; without one, as if it had left.
     pub(super) fn pretend(&mut self, at: u32, lead: Option<Virtual>) {
         let flow = &self.flows[at];
-        let root = &mut self.bands[flow.band].ahead;
-        self.standings.remove(root, at);
+        let ahead = &mut self.bands[flow.band].ahead;
+        self.standings.remove(ahead, at);
         if let Some(lead) = lead {
-            self.standings.insert(root, at, (!lead, !flow.id));
+            self.standings.insert(ahead, at, (!lead, !flow.id));
         }
     }
 
     /// Ends a pretence.
     pub(super) fn restore(&mut self, at: u32, stands: bool) {
         let flow = &self.flows[at];
-        let root = &mut self.bands[flow.band].ahead;
+        let ahead = &mut self.bands[flow.band].ahead;
         if stands {
-            self.standings.remove(root, at);
+            self.standings.remove(ahead, at);
         }
-        self.standings.insert(root, at, flow.ahead(self.fairness));
+        self.standings.insert(ahead, at, flow.ahead(self.fairness));
     }
 
     fn band_of(&mut self, priority: i32) -> u32 {
@@ -218,8 +218,8 @@ impl Ledger {
                 sum: Sum::default(),
                 clock: 0,
                 flows: HashMap::with_hasher(self.keyed),
-                ahead: NONE,
-                idle: NONE,
+                ahead: Heap::EMPTY,
+                idle: Heap::EMPTY,
             })
         })
     }
@@ -250,15 +250,17 @@ impl Ledger {
     fn forget(&mut self, now: Instant, number: u32) {
         let band = &mut self.bands[number];
         let limit = self.fairness.forgettable(band.clock, band.sum.requests > 0, now);
-        while band.idle != NONE && (self.idle > self.max_idle || self.standings.key(band.idle).0 <= limit) {
-            let at = band.idle;
+        while !band.idle.is_empty()
+            && (self.idle > self.max_idle || self.standings.key(band.idle.first).0 <= limit)
+        {
+            let at = band.idle.first;
             self.standings.remove(&mut band.idle, at);
             self.idle -= 1;
             if let Some(flow) = self.flows.remove(at) {
                 band.flows.remove(&flow.id);
             }
         }
-        if band.sum.requests == 0 && band.idle == NONE {
+        if band.sum.requests == 0 && band.idle.is_empty() {
             self.by_priority.remove(&Reverse(band.priority));
             self.bands.remove(number);
         }

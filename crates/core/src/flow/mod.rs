@@ -36,7 +36,7 @@ use core::time::Duration;
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub(crate) use ledger::Sum;
 
-use forest::Forest;
+use forest::{Forest, Heap};
 use lanes::Lanes;
 use ledger::Ledger;
 use order::Rank;
@@ -58,8 +58,8 @@ pub(crate) struct Waiting<T> {
     sum: Sum,
     requests: Slab<Request<T>>,
     timeouts: Forest<(Instant, u64)>,
-    /// The request that expires next.
-    next_timeout: u32,
+    /// First the request that expires next.
+    expiring: Heap,
     ledger: Ledger,
     lanes: Lanes,
     debts: Debts,
@@ -143,7 +143,7 @@ impl<T> Waiting<T> {
             sum: Sum::default(),
             requests: Slab::new(),
             timeouts: Forest::new(),
-            next_timeout: NONE,
+            expiring: Heap::EMPTY,
             ledger: Ledger::new(config.fairness, keyed, config.max_idle_flows),
             lanes: Lanes::new(keyed),
             debts: Debts::default(),
@@ -185,7 +185,7 @@ impl<T> Waiting<T> {
             self.requests[older].newer = index;
         }
         if let Some(at) = admission.expires {
-            self.timeouts.insert(&mut self.next_timeout, index, (at, rank.number));
+            self.timeouts.insert(&mut self.expiring, index, (at, rank.number));
         }
         self.sum.add(sum);
         for victim in displaced {
@@ -204,13 +204,13 @@ impl<T> Waiting<T> {
     pub(crate) fn expire(&mut self, now: Instant) {
         self.now = self.now.max(now);
         while self.next_timeout().is_some_and(|at| at <= self.now) {
-            self.evict(self.next_timeout, Eviction::Expired);
+            self.evict(self.expiring.first, Eviction::Expired);
         }
     }
 
     /// When the next one expires.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        (self.next_timeout != NONE).then(|| self.timeouts.key(self.next_timeout).0)
+        (!self.expiring.is_empty()).then(|| self.timeouts.key(self.expiring.first).0)
     }
 
     /// Who should be tried next, of the bands that may dispatch.
@@ -347,7 +347,7 @@ impl<T> Waiting<T> {
             self.requests[request.older].newer = request.newer;
         }
         if request.expires {
-            self.timeouts.remove(&mut self.next_timeout, index);
+            self.timeouts.remove(&mut self.expiring, index);
         }
         self.lanes.leave(request.queue, index);
         self.ledger.leave(self.now, flow, request.charge, request.sum());

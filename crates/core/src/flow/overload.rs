@@ -87,7 +87,7 @@ impl<T> Waiting<T> {
 
     /// Lets the flow of a band that is farthest ahead, and ahead of `least`, lose its newest request: whether there was one.
     fn rob(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
-        let flow = self.ledger.bands[band].ahead;
+        let flow = self.ledger.bands[band].ahead.first;
         let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
         if flow == NONE || plan.victims.len() == MOST_DISPLACED || spared(self.ledger.standings.key(flow)) {
             return false;

@@ -84,7 +84,8 @@ fn a_million_wait() {
             for step in 0..STEPS as u32 {
                 bench.room.open(step % parked);
                 let ticket = bench.room.best(bench.now, |priority| priority == (step % 8) as i32);
-                taken += usize::from(ticket.is_some_and(|ticket| bench.room.take(bench.now, ticket).is_some()));
+                taken +=
+                    usize::from(ticket.is_some_and(|ticket| bench.room.take(bench.now, ticket).is_some()));
                 bench.room.close(step % parked);
                 bench.room.settle(0, u64::from(step % 10_000), Seconds::new(0.2), Seconds::new(0.1));
             }

@@ -27,7 +27,7 @@ impl<T> Waiting<T> {
             }
         }
         assert_eq!(self.sum, sum);
-        assert_eq!(self.timeouts.members(self.next_timeout), expiring);
+        assert_eq!(self.timeouts.members(self.expiring), expiring);
         self.lanes.check(&self.ledger.flows, &queues);
         self.ledger.check(&flows);
         for (flow, requests) in flows {
