@@ -60,7 +60,7 @@ impl<T> Waiting<T> {
         newcomer: Sum,
     ) -> Result<(), Full> {
         let (band, lead) = self.ledger.lead_of(priority, id, charge);
-        let in_band = band.map_or(Sum::default(), |band| self.ledger.bands[band].sum);
+        let in_band = band.map_or_else(Sum::default, |band| self.ledger.bands[band].sum);
         let limits = self.config.band;
         while let Some(full) = excess(in_band, newcomer, plan.freed, limits.max_requests, limits.max_bytes) {
             if !band.is_some_and(|band| self.rob(plan, band, Some(lead))) {
