@@ -27,8 +27,8 @@ pub struct FlowConfig {
     pub fairness: Fairness,
     /// Which request of a flow goes first.
     pub order: QueueOrder,
-    /// Share of the dispatched seconds that goes to lower bands while a higher one waits too, in [0, 0.5]. Each band gives this
-    /// share to those below it. Zero is strict priority: lower bands may starve.
+    /// Share of the dispatched seconds that goes to the bands below the highest that has candidates, in [0, 0.5]; of it, the same
+    /// share to those below the second, and so on. Zero is strict priority: lower bands may starve.
     pub lower_share: f64,
     /// Flows whose virtual times differ by no more than this are equally near to their turns, so that another reason, such as a
     /// warm cache, may choose among them. Zero never lets it. For [`Fairness::StartTime`] only.

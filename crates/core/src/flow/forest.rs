@@ -1,7 +1,10 @@
 //! Many small priority queues over the same things: leftist heaps (Crane, 1972), woven through one vector.
 //!
-//! A thing is in one heap of a forest at most, and a heap is known by its root. Inserting, removing from anywhere and
-//! melding cost **O(log n)** at worst, not only on average, and allocate nothing but the things' knots.
+//! A thing is in one heap of a forest at most. Inserting, and removing from anywhere, cost **O(log n)** at worst, not only on
+//! average, and nothing is allocated but the things' knots.
+//!
+//! What comes in rising order hangs on one side, each thing below the one before: a list, to which and from which things come and go
+//! in **O(1)**. Most queues are such lists.
 
 use alloc::vec::Vec;
 
@@ -11,6 +14,23 @@ use super::slab::NONE;
 #[derive(Debug)]
 pub(super) struct Forest<K> {
     knots: Vec<Knot<K>>,
+}
+
+/// One priority queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heap {
+    /// The thing with the least key.
+    pub(super) first: u32,
+    /// The thing that came last, if it is still there, or one that is above where it was.
+    last: u32,
+}
+
+impl Heap {
+    pub(super) const EMPTY: Self = Self { first: NONE, last: NONE };
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.first == NONE
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,26 +54,36 @@ impl<K: Copy + Ord> Forest<K> {
         self.knots[at as usize].key
     }
 
-    /// Puts a thing, which must be in no heap, into the heap of that root.
-    pub(super) fn insert(&mut self, root: &mut u32, at: u32, key: K) {
+    /// Puts a thing, which must be in no heap, into this one.
+    pub(super) fn insert(&mut self, heap: &mut Heap, at: u32, key: K) {
         let alone = Knot { key, parent: NONE, left: NONE, right: NONE, rank: 1 };
         if at as usize >= self.knots.len() {
             self.knots.resize(at as usize + 1, alone);
         }
         self.knots[at as usize] = alone;
-        *root = self.meld(*root, at);
+        let last = core::mem::replace(&mut heap.last, at);
+        match self.knots.get_mut(last as usize) {
+            Some(above) if above.left == NONE && above.key <= key => {
+                above.left = at;
+                self.knots[at as usize].parent = last;
+            }
+            _ => heap.first = self.meld(heap.first, at),
+        }
     }
 
-    /// Takes a thing, which must be in it, out of the heap of that root.
-    pub(super) fn remove(&mut self, root: &mut u32, at: u32) {
+    /// Takes a thing, which must be in it, out of a heap.
+    pub(super) fn remove(&mut self, heap: &mut Heap, at: u32) {
         let Knot { parent, left, right, .. } = self.knots[at as usize];
+        if heap.last == at {
+            heap.last = parent;
+        }
         for child in [left, right] {
             self.adopt(child, NONE);
         }
         let heir = self.meld(left, right);
         self.adopt(heir, parent);
         if parent == NONE {
-            *root = heir;
+            heap.first = heir;
             return;
         }
         let above = &mut self.knots[parent as usize];
@@ -65,16 +95,16 @@ impl<K: Copy + Ord> Forest<K> {
     }
 
     /// Gives a thing another key.
-    pub(super) fn rekey(&mut self, root: &mut u32, at: u32, key: K) {
+    pub(super) fn rekey(&mut self, heap: &mut Heap, at: u32, key: K) {
         if self.key(at) != key {
-            self.remove(root, at);
-            self.insert(root, at, key);
+            self.remove(heap, at);
+            self.insert(heap, at, key);
         }
     }
 
     /// All things of a heap whose keys are not above `limit`, and none below one that is; in no telling order.
-    pub(super) fn up_to(&self, root: u32, limit: K) -> impl Iterator<Item = u32> {
-        let mut rest = Vec::from([root]);
+    pub(super) fn up_to(&self, heap: Heap, limit: K) -> impl Iterator<Item = u32> {
+        let mut rest = Vec::from([heap.first]);
         core::iter::from_fn(move || {
             loop {
                 let at = rest.pop()?;
@@ -148,9 +178,9 @@ mod tests {
 
     impl<K: Copy + Ord> Forest<K> {
         /// The things of a heap, whose order and lean are checked.
-        pub(in crate::flow) fn members(&self, root: u32) -> BTreeSet<u32> {
+        pub(in crate::flow) fn members(&self, heap: Heap) -> BTreeSet<u32> {
             let mut found = BTreeSet::new();
-            let mut rest = Vec::from([(root, NONE)]);
+            let mut rest = Vec::from([(heap.first, NONE)]);
             while let Some((at, parent)) = rest.pop() {
                 let Some(knot) = self.knots.get(at as usize) else { continue };
                 assert!(found.insert(at), "{at} is there twice");
@@ -160,6 +190,7 @@ mod tests {
                 assert_eq!(knot.rank, self.rank(knot.right) + 1);
                 rest.extend([(knot.left, at), (knot.right, at)]);
             }
+            assert!(heap.last == NONE || found.contains(&heap.last));
             found
         }
     }
@@ -169,25 +200,25 @@ mod tests {
         #[test]
         fn a_forest_is_a_few_sorted_sets(steps in prop::collection::vec((0u32..40, 0usize..3, 0u8..20), 1..400)) {
             let mut forest = Forest::new();
-            let mut roots = [NONE; 2];
+            let mut heaps = [Heap::EMPTY; 2];
             let mut twins: [BTreeSet<(u8, u32)>; 2] = Default::default();
-            for (at, heap, key) in steps {
-                for (root, twin) in roots.iter_mut().zip(&mut twins) {
+            for (at, number, key) in steps {
+                for (heap, twin) in heaps.iter_mut().zip(&mut twins) {
                     let old = twin.iter().find(|(_, member)| *member == at).copied();
                     if let Some(old) = old {
-                        forest.remove(root, at);
+                        forest.remove(heap, at);
                         twin.remove(&old);
                     }
                 }
-                if heap < 2 {
-                    forest.insert(&mut roots[heap], at, (key, at));
-                    twins[heap].insert((key, at));
+                if number < 2 {
+                    forest.insert(&mut heaps[number], at, (key, at));
+                    twins[number].insert((key, at));
                 }
-                for (root, twin) in roots.iter().zip(&twins) {
+                for (heap, twin) in heaps.iter().zip(&twins) {
                     let members: BTreeSet<_> = twin.iter().map(|(_, at)| *at).collect();
-                    prop_assert_eq!(forest.members(*root), members);
-                    prop_assert_eq!(twin.first().map_or(NONE, |(_, at)| *at), *root);
-                    let near: BTreeSet<_> = forest.up_to(*root, (10, 0)).collect();
+                    prop_assert_eq!(forest.members(*heap), members);
+                    prop_assert_eq!(twin.first().map_or(NONE, |(_, at)| *at), heap.first);
+                    let near: BTreeSet<_> = forest.up_to(*heap, (10, 0)).collect();
                     let twin: BTreeSet<_> = twin.range(..=(10, 0)).map(|(_, at)| *at).collect();
                     prop_assert_eq!(near, twin);
                 }

@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::fairness::Virtual;
-use super::forest::Forest;
+use super::forest::{Forest, Heap};
 use super::ledger::Flow;
 use super::order::Rank;
 use super::slab::{NONE, Slab};
@@ -45,8 +45,8 @@ pub(super) struct Lanes {
 /// The lanes of a band.
 #[derive(Clone, Debug)]
 struct Row {
-    /// The open lane whose turn it is.
-    front: u32,
+    /// The open lanes: first the one whose turn it is.
+    open: Heap,
     /// The lane of those that wait for no endpoint.
     ready: u32,
 }
@@ -56,8 +56,8 @@ struct Lane {
     band: u32,
     kind: Kind,
     open: bool,
-    /// The queue whose turn it is.
-    first: u32,
+    /// First the one whose turn it is.
+    queues: Heap,
 }
 
 /// Who waits in a lane.
@@ -76,8 +76,8 @@ enum Kind {
 struct Queue {
     flow: u32,
     lane: u32,
-    /// The request whose turn it is.
-    head: u32,
+    /// First the one whose turn it is.
+    requests: Heap,
     /// Neighbours among those of its flow that have been put in their places.
     before: u32,
     after: u32,
@@ -129,7 +129,7 @@ impl Lanes {
 
     /// A request waits for its turn: the number of its queue.
     pub(super) fn join(&mut self, flows: &Slab<Flow>, flow: u32, request: u32, rank: Rank) -> u32 {
-        grow(&mut self.rows, flows[flow].band, &Row { front: NONE, ready: NONE });
+        grow(&mut self.rows, flows[flow].band, &Row { open: Heap::EMPTY, ready: NONE });
         grow(&mut self.strands, flow, &Strand { ready: NONE, placed: NONE });
         let mut queue = self.strands[flow as usize].ready;
         if queue == NONE {
@@ -162,9 +162,9 @@ impl Lanes {
     pub(super) fn leave(&mut self, queue: u32, request: u32) {
         let number = queue;
         let queue = &mut self.queues[number];
-        self.ranks.remove(&mut queue.head, request);
+        self.ranks.remove(&mut queue.requests, request);
         // With another head, the queue's turn comes later than its lane has it: that is seen when it comes.
-        if queue.head == NONE {
+        if queue.requests.is_empty() {
             self.remove_queue(number);
         }
     }
@@ -176,24 +176,24 @@ impl Lanes {
 
     /// Whether a band has a candidate.
     pub(super) fn any(&self, band: u32) -> bool {
-        self.rows.get(band as usize).is_some_and(|row| row.front != NONE)
+        self.rows.get(band as usize).is_some_and(|row| !row.open.is_empty())
     }
 
     /// The candidate of a band whose turn it is.
     pub(super) fn first(&mut self, flows: &Slab<Flow>, band: u32) -> Option<u32> {
         loop {
-            let lane = self.rows.get(band as usize)?.front;
+            let lane = self.rows.get(band as usize)?.open.first;
             if lane == NONE {
                 return None;
             }
-            let queue = self.lanes[lane].first;
+            let queue = self.lanes[lane].queues.first;
             let turn = self.turn(flows, queue);
             if self.turns.key(queue) != turn {
                 self.place(queue, turn);
             } else if self.fronts.key(lane) != turn {
-                self.fronts.rekey(&mut self.rows[band as usize].front, lane, turn);
+                self.fronts.rekey(&mut self.rows[band as usize].open, lane, turn);
             } else {
-                return Some(self.queues[queue].head);
+                return Some(self.queues[queue].requests.first);
             }
         }
     }
@@ -207,11 +207,11 @@ impl Lanes {
         most: usize,
     ) -> impl Iterator<Item = (Turn, u32)> {
         let limit = Turn { served: limit, rank: Rank::LAST };
-        let front = self.rows.get(band as usize).map_or(NONE, |row| row.front);
+        let front = self.rows.get(band as usize).map_or(Heap::EMPTY, |row| row.open);
         let lanes = self.fronts.up_to(front, limit);
-        let queues = lanes.flat_map(move |lane| self.turns.up_to(self.lanes[lane].first, limit)).take(most);
+        let queues = lanes.flat_map(move |lane| self.turns.up_to(self.lanes[lane].queues, limit)).take(most);
         queues
-            .map(|queue| (self.turn(flows, queue), self.queues[queue].head))
+            .map(|queue| (self.turn(flows, queue), self.queues[queue].requests.first))
             .filter(move |(turn, _)| *turn <= limit)
     }
 
@@ -241,7 +241,7 @@ impl Lanes {
                 return;
             }
             self.unplace(queue);
-            self.turns.rekey(&mut self.lanes[self.queues[queue].lane].first, queue, Turn::FRONT);
+            self.turns.rekey(&mut self.lanes[self.queues[queue].lane].queues, queue, Turn::FRONT);
             self.advance(self.queues[queue].lane);
         }
     }
@@ -255,11 +255,11 @@ impl Lanes {
         for at in &gate.lanes {
             let lane = &mut self.lanes[*at];
             lane.open = open;
-            let front = &mut self.rows[lane.band as usize].front;
+            let row = &mut self.rows[lane.band as usize].open;
             if open {
-                self.fronts.insert(front, *at, self.turns.key(lane.first));
+                self.fronts.insert(row, *at, self.turns.key(lane.queues.first));
             } else {
-                self.fronts.remove(front, *at);
+                self.fronts.remove(row, *at);
             }
         }
     }
@@ -267,13 +267,13 @@ impl Lanes {
     /// The true turn of a queue.
     fn turn(&self, flows: &Slab<Flow>, queue: u32) -> Turn {
         let queue = &self.queues[queue];
-        Turn { served: flows[queue.flow].served, rank: self.ranks.key(queue.head) }
+        Turn { served: flows[queue.flow].served, rank: self.ranks.key(queue.requests.first) }
     }
 
     /// Puts a queue, which its lane has, in its true place there.
     fn place(&mut self, number: u32, turn: Turn) {
         let queue = &mut self.queues[number];
-        self.turns.rekey(&mut self.lanes[queue.lane].first, number, turn);
+        self.turns.rekey(&mut self.lanes[queue.lane].queues, number, turn);
         if !queue.placed {
             queue.placed = true;
             let first = core::mem::replace(&mut self.strands[queue.flow as usize].placed, number);
@@ -302,18 +302,18 @@ impl Lanes {
     /// The first turn of a lane may have come earlier.
     fn advance(&mut self, at: u32) {
         let lane = &self.lanes[at];
-        let turn = self.turns.key(lane.first);
+        let turn = self.turns.key(lane.queues.first);
         if lane.open && turn < self.fronts.key(at) {
-            self.fronts.rekey(&mut self.rows[lane.band as usize].front, at, turn);
+            self.fronts.rekey(&mut self.rows[lane.band as usize].open, at, turn);
         }
     }
 
     /// A request goes to a queue, which may be new and not yet in its lane.
     fn append(&mut self, flows: &Slab<Flow>, number: u32, request: u32, rank: Rank) {
         let queue = &mut self.queues[number];
-        let new = queue.head == NONE;
-        self.ranks.insert(&mut queue.head, request, rank);
-        if queue.head != request {
+        let new = queue.requests.is_empty();
+        self.ranks.insert(&mut queue.requests, request, rank);
+        if queue.requests.first != request {
             return;
         }
         let at = queue.lane;
@@ -326,10 +326,10 @@ impl Lanes {
             }
             return;
         }
-        let new_lane = lane.first == NONE;
-        self.turns.insert(&mut lane.first, number, turn);
+        let new_lane = lane.queues.is_empty();
+        self.turns.insert(&mut lane.queues, number, turn);
         if new_lane && lane.open {
-            self.fronts.insert(&mut self.rows[lane.band as usize].front, at, turn);
+            self.fronts.insert(&mut self.rows[lane.band as usize].open, at, turn);
         }
         self.place(number, turn);
         self.advance(at);
@@ -338,7 +338,7 @@ impl Lanes {
     fn ready_lane(&mut self, band: u32) -> u32 {
         let row = &mut self.rows[band as usize];
         if row.ready == NONE {
-            row.ready = self.lanes.insert(Lane { band, kind: Kind::Ready, open: true, first: NONE });
+            row.ready = self.lanes.insert(Lane { band, kind: Kind::Ready, open: true, queues: Heap::EMPTY });
         }
         row.ready
     }
@@ -348,27 +348,35 @@ impl Lanes {
         if let Some(lane) = gate.lanes.iter().find(|lane| self.lanes[**lane].band == band) {
             return *lane;
         }
-        let lane = self.lanes.insert(Lane { band, kind: Kind::Parked(slot), open: gate.open, first: NONE });
+        let lane =
+            self.lanes.insert(Lane { band, kind: Kind::Parked(slot), open: gate.open, queues: Heap::EMPTY });
         gate.lanes.push(lane);
         lane
     }
 
     fn new_queue(&mut self, flow: u32, lane: u32) -> u32 {
-        self.queues.insert(Queue { flow, lane, head: NONE, before: NONE, after: NONE, placed: false })
+        self.queues.insert(Queue {
+            flow,
+            lane,
+            requests: Heap::EMPTY,
+            before: NONE,
+            after: NONE,
+            placed: false,
+        })
     }
 
     fn remove_queue(&mut self, number: u32) {
         self.unplace(number);
         let Some(queue) = self.queues.remove(number) else { return };
         let lane = &mut self.lanes[queue.lane];
-        self.turns.remove(&mut lane.first, number);
+        self.turns.remove(&mut lane.queues, number);
         match lane.kind {
             Kind::Ready => self.strands[queue.flow as usize].ready = NONE,
             Kind::Parked(_) | Kind::Released => {
                 self.parked.remove(&pair(queue.lane, queue.flow));
             }
         }
-        if lane.first == NONE {
+        if lane.queues.is_empty() {
             self.remove_lane(queue.lane);
         }
     }
@@ -377,7 +385,7 @@ impl Lanes {
         let Some(lane) = self.lanes.remove(number) else { return };
         let row = &mut self.rows[lane.band as usize];
         if lane.open {
-            self.fronts.remove(&mut row.front, number);
+            self.fronts.remove(&mut row.open, number);
         }
         match lane.kind {
             Kind::Ready => row.ready = NONE,
@@ -401,5 +409,65 @@ fn pair(lane: u32, flow: u32) -> u64 {
 fn grow<T: Clone>(all: &mut Vec<T>, number: u32, blank: &T) {
     if number as usize >= all.len() {
         all.resize(number as usize + 1, blank.clone());
+    }
+}
+
+#[cfg(test)]
+mod check {
+    use alloc::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    impl Lanes {
+        /// Holds all levels against each other and against the queues of the requests.
+        pub(in crate::flow) fn check(&self, flows: &Slab<Flow>, waiting: &BTreeMap<u32, BTreeSet<u32>>) {
+            let mut lanes: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            let mut placed: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (number, queue) in self.queues.iter() {
+                assert_eq!(Some(&self.ranks.members(queue.requests)), waiting.get(&number));
+                assert!(self.turns.key(number) <= self.turn(flows, number), "none comes too late");
+                assert!(queue.placed || self.turns.key(number) == Turn::FRONT);
+                lanes.entry(queue.lane).or_default().insert(number);
+                if queue.placed {
+                    placed.entry(queue.flow).or_default().insert(number);
+                }
+                match self.lanes[queue.lane].kind {
+                    Kind::Ready => assert_eq!(self.strands[queue.flow as usize].ready, number),
+                    _ => assert_eq!(self.parked.get(&pair(queue.lane, queue.flow)), Some(&number)),
+                }
+            }
+            assert_eq!(self.queues.len(), waiting.len());
+            let ready = self.strands.iter().filter(|strand| strand.ready != NONE).count();
+            assert_eq!(self.parked.len() + ready, self.queues.len());
+            for (flow, strand) in self.strands.iter().enumerate() {
+                let mut chain = BTreeSet::new();
+                let mut at = strand.placed;
+                while at != NONE && chain.insert(at) {
+                    at = self.queues[at].after;
+                }
+                assert_eq!(chain, placed.remove(&(flow as u32)).unwrap_or_default());
+            }
+            let mut rows: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (number, lane) in self.lanes.iter() {
+                assert_eq!(Some(&self.turns.members(lane.queues)), lanes.get(&number));
+                if lane.open {
+                    assert!(self.fronts.key(number) <= self.turns.key(lane.queues.first));
+                    rows.entry(lane.band).or_default().insert(number);
+                }
+                match lane.kind {
+                    Kind::Ready => assert_eq!(self.rows[lane.band as usize].ready, number),
+                    Kind::Released => assert!(lane.open),
+                    Kind::Parked(slot) => {
+                        let gate = &self.gates[&u64::from(slot)];
+                        assert!(gate.lanes.contains(&number) && gate.open == lane.open);
+                    }
+                }
+            }
+            assert_eq!(self.lanes.len(), lanes.len());
+            assert!(self.gates.values().all(|gate| !gate.lanes.is_empty()));
+            for (band, row) in self.rows.iter().enumerate() {
+                assert_eq!(self.fronts.members(row.open), rows.remove(&(band as u32)).unwrap_or_default());
+            }
+        }
     }
 }

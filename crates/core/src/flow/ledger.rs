@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::config::Fairness;
 use super::fairness::Virtual;
-use super::forest::Forest;
+use super::forest::{Forest, Heap};
 use super::slab::{NONE, Slab};
 use crate::prefix::keyed::Keyed;
 use crate::time::{Instant, Seconds};
@@ -38,12 +38,10 @@ pub(super) struct Band {
     /// The virtual time of the flow that had the last turn, or a later one.
     pub(super) clock: Virtual,
     pub(super) flows: HashMap<u64, u32, Keyed>,
-    /// The flow whose last request is farthest ahead, of those that wait.
-    pub(super) ahead: u32,
-    /// The flow that will be forgotten next, of those that do not.
-    pub(super) idle: u32,
-    /// Seconds that bands below have not had, of their share of this band's; less than nothing if they had more.
-    pub(super) owed: f64,
+    /// Flows of which something waits: first the one whose last request is farthest ahead.
+    pub(super) ahead: Heap,
+    /// The others: first the one that will be forgotten next.
+    pub(super) idle: Heap,
 }
 
 /// Requests of one priority and one fairness id.
@@ -71,7 +69,7 @@ pub(crate) struct Sum {
     /// Requests.
     pub(crate) requests: usize,
     /// Their bytes.
-    pub(crate) bytes: u64,
+    pub(crate) bytes: u128,
     /// Their predicted work, in nanoseconds.
     pub(crate) work: u128,
 }
@@ -196,21 +194,21 @@ impl Ledger {
     /// Lets a flow stand, until it is [`restored`](Self::restore), as if its lead were this; without one, as if it had left.
     pub(super) fn pretend(&mut self, at: u32, lead: Option<Virtual>) {
         let flow = &self.flows[at];
-        let root = &mut self.bands[flow.band].ahead;
-        self.standings.remove(root, at);
+        let ahead = &mut self.bands[flow.band].ahead;
+        self.standings.remove(ahead, at);
         if let Some(lead) = lead {
-            self.standings.insert(root, at, (!lead, !flow.id));
+            self.standings.insert(ahead, at, (!lead, !flow.id));
         }
     }
 
     /// Ends a pretence.
     pub(super) fn restore(&mut self, at: u32, stands: bool) {
         let flow = &self.flows[at];
-        let root = &mut self.bands[flow.band].ahead;
+        let ahead = &mut self.bands[flow.band].ahead;
         if stands {
-            self.standings.remove(root, at);
+            self.standings.remove(ahead, at);
         }
-        self.standings.insert(root, at, flow.ahead(self.fairness));
+        self.standings.insert(ahead, at, flow.ahead(self.fairness));
     }
 
     fn band_of(&mut self, priority: i32) -> u32 {
@@ -220,9 +218,8 @@ impl Ledger {
                 sum: Sum::default(),
                 clock: 0,
                 flows: HashMap::with_hasher(self.keyed),
-                ahead: NONE,
-                idle: NONE,
-                owed: 0.0,
+                ahead: Heap::EMPTY,
+                idle: Heap::EMPTY,
             })
         })
     }
@@ -253,15 +250,17 @@ impl Ledger {
     fn forget(&mut self, now: Instant, number: u32) {
         let band = &mut self.bands[number];
         let limit = self.fairness.forgettable(band.clock, band.sum.requests > 0, now);
-        while band.idle != NONE && (self.idle > self.max_idle || self.standings.key(band.idle).0 <= limit) {
-            let at = band.idle;
+        while !band.idle.is_empty()
+            && (self.idle > self.max_idle || self.standings.key(band.idle.first).0 <= limit)
+        {
+            let at = band.idle.first;
             self.standings.remove(&mut band.idle, at);
             self.idle -= 1;
             if let Some(flow) = self.flows.remove(at) {
                 band.flows.remove(&flow.id);
             }
         }
-        if band.sum.requests == 0 && band.idle == NONE {
+        if band.sum.requests == 0 && band.idle.is_empty() {
             self.by_priority.remove(&Reverse(band.priority));
             self.bands.remove(number);
         }
@@ -286,5 +285,45 @@ impl Sum {
         self.requests -= other.requests;
         self.bytes -= other.bytes;
         self.work -= other.work;
+    }
+}
+
+#[cfg(test)]
+mod check {
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    impl Ledger {
+        /// Holds the accounts against what waits: flow by flow, each request's charge and size.
+        pub(in crate::flow) fn check(&self, waiting: &BTreeMap<u32, Vec<(u64, Sum)>>) {
+            let mut idle = 0;
+            for (at, flow) in self.flows.iter() {
+                let requests = waiting.get(&at).map_or(&[][..], Vec::as_slice);
+                assert_eq!(flow.len, requests.len());
+                assert_eq!(flow.waiting, requests.iter().map(|(charge, _)| Virtual::from(*charge)).sum());
+                assert_eq!(self.bands[flow.band].flows.get(&flow.id), Some(&at));
+                let standing = if flow.len > 0 { flow.ahead(self.fairness) } else { (flow.served, flow.id) };
+                assert_eq!(self.standings.key(at), standing);
+                idle += usize::from(flow.len == 0);
+            }
+            assert_eq!((idle, idle <= self.max_idle), (self.idle, true));
+            assert_eq!(self.by_priority.len(), self.bands.len());
+            for (number, band) in self.descending() {
+                let members = |idle: bool| -> BTreeSet<u32> {
+                    let flows = self.flows.iter().filter(|(_, flow)| flow.band == number);
+                    flows.filter(|(_, flow)| (flow.len == 0) == idle).map(|(at, _)| at).collect()
+                };
+                assert_eq!(self.standings.members(band.ahead), members(false));
+                assert_eq!(self.standings.members(band.idle), members(true));
+                assert_eq!(band.flows.len(), members(false).len() + members(true).len());
+                let mut sum = Sum::default();
+                let requests = members(false).into_iter().flat_map(|flow| &waiting[&flow]);
+                requests.for_each(|(_, request)| sum.add(*request));
+                assert_eq!(band.sum, sum);
+                assert!(!band.flows.is_empty(), "it would have been forgotten");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! | `fairness` | the virtual time of a flow |
 //! | `ledger` | what bands and flows have had, and what waits of them |
 //! | `lanes` | who is a candidate, and who of them goes first |
-//! | `share` | when a band stands aside for those below it |
+//! | `share` | when a band stands aside for those below |
 //! | `overload` | who gives way when the room is full |
 //! | `saturation`, `ceiling` | how busy the pool is, and how busy it may be for each band |
 //! | `guard` | whether an endpoint's cache has room for another session's context |
@@ -48,11 +48,11 @@ pub use saturation::{
     ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy, UtilizationDetector,
 };
 
-use forest::Forest;
+use forest::{Forest, Heap};
 use lanes::Lanes;
 use ledger::Ledger;
 use order::Rank;
-use share::Contest;
+use share::Debts;
 use slab::{NONE, Slab};
 
 use crate::prefix::keyed::Keyed;
@@ -70,11 +70,11 @@ pub(crate) struct Waiting<T> {
     sum: Sum,
     requests: Slab<Request<T>>,
     timeouts: Forest<(Instant, u64)>,
-    /// The request that expires next.
-    next_timeout: u32,
+    /// First the request that expires next.
+    expiring: Heap,
     ledger: Ledger,
     lanes: Lanes,
-    contest: Contest,
+    debts: Debts,
     evicted: VecDeque<Evicted<T>>,
 }
 
@@ -155,10 +155,10 @@ impl<T> Waiting<T> {
             sum: Sum::default(),
             requests: Slab::new(),
             timeouts: Forest::new(),
-            next_timeout: NONE,
+            expiring: Heap::EMPTY,
             ledger: Ledger::new(config.fairness, keyed, config.max_idle_flows),
             lanes: Lanes::new(keyed),
-            contest: Contest::default(),
+            debts: Debts::default(),
             evicted: VecDeque::new(),
             config: config.clone(),
         }
@@ -197,7 +197,7 @@ impl<T> Waiting<T> {
             self.requests[older].newer = index;
         }
         if let Some(at) = admission.expires {
-            self.timeouts.insert(&mut self.next_timeout, index, (at, rank.number));
+            self.timeouts.insert(&mut self.expiring, index, (at, rank.number));
         }
         self.sum.add(sum);
         for victim in displaced {
@@ -216,13 +216,13 @@ impl<T> Waiting<T> {
     pub(crate) fn expire(&mut self, now: Instant) {
         self.now = self.now.max(now);
         while self.next_timeout().is_some_and(|at| at <= self.now) {
-            self.evict(self.next_timeout, Eviction::Expired);
+            self.evict(self.expiring.first, Eviction::Expired);
         }
     }
 
     /// When the next one expires.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        (self.next_timeout != NONE).then(|| self.timeouts.key(self.next_timeout).0)
+        (!self.expiring.is_empty()).then(|| self.timeouts.key(self.expiring.first).0)
     }
 
     /// Who should be tried next, of the bands that may dispatch.
@@ -288,7 +288,7 @@ impl<T> Waiting<T> {
         self.now = self.now.max(now);
         let index = self.find(ticket)?;
         let Request { queue, charge, cost, .. } = self.requests[index];
-        self.contest.charge(&mut self.ledger, self.config.lower_share, ticket, cost);
+        self.debts.charge(self.config.lower_share, ticket, cost);
         self.ledger.serve(self.now, self.lanes.flow_of(queue), charge);
         self.unlink(index).map(|request| request.what)
     }
@@ -320,13 +320,13 @@ impl<T> Waiting<T> {
         self.expire(now);
         let wanting =
             self.ledger.descending().filter(|(at, band)| self.lanes.any(*at) && open(band.priority));
-        let band = self.contest.choose(self.config.lower_share, wanting)?;
+        let band = self.debts.choose(self.config.lower_share, wanting.map(|(band, _)| band))?;
         Some((band, self.lanes.first(&self.ledger.flows, band)?))
     }
 
     fn offer(&mut self, index: u32) -> Ticket {
         let ticket = self.ticket(index);
-        self.contest.offer(ticket);
+        self.debts.offer(ticket);
         ticket
     }
 
@@ -359,18 +359,21 @@ impl<T> Waiting<T> {
             self.requests[request.older].newer = request.newer;
         }
         if request.expires {
-            self.timeouts.remove(&mut self.next_timeout, index);
+            self.timeouts.remove(&mut self.expiring, index);
         }
         self.lanes.leave(request.queue, index);
         self.ledger.leave(self.now, flow, request.charge, request.sum());
         self.sum.subtract(request.sum());
+        if self.sum.requests == 0 {
+            self.debts.forgive();
+        }
         Some(request)
     }
 }
 
 impl<T> Request<T> {
     fn sum(&self) -> Sum {
-        Sum { requests: 1, bytes: self.bytes, work: self.cost.to_nanos().into() }
+        Sum { requests: 1, bytes: self.bytes.into(), work: self.cost.to_nanos().into() }
     }
 }
 

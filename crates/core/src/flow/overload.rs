@@ -60,7 +60,7 @@ impl<T> Waiting<T> {
         newcomer: Sum,
     ) -> Result<(), Full> {
         let (band, lead) = self.ledger.lead_of(priority, id, charge);
-        let in_band = band.map_or(Sum::default(), |band| self.ledger.bands[band].sum);
+        let in_band = band.map_or_else(Sum::default, |band| self.ledger.bands[band].sum);
         let limits = self.config.band;
         while let Some(full) = excess(in_band, newcomer, plan.freed, limits.max_requests, limits.max_bytes) {
             if !band.is_some_and(|band| self.rob(plan, band, Some(lead))) {
@@ -87,7 +87,7 @@ impl<T> Waiting<T> {
 
     /// Lets the flow of a band that is farthest ahead, and ahead of `least`, lose its newest request: whether there was one.
     fn rob(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
-        let flow = self.ledger.bands[band].ahead;
+        let flow = self.ledger.bands[band].ahead.first;
         let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
         if flow == NONE || plan.victims.len() == MOST_DISPLACED || spared(self.ledger.standings.key(flow)) {
             return false;
@@ -110,7 +110,7 @@ impl<T> Waiting<T> {
 
 /// What is exceeded, if a newcomer joins and those who would go have gone.
 fn excess(sum: Sum, newcomer: Sum, freed: Sum, max_requests: usize, max_bytes: u64) -> Option<Full> {
-    let bytes = u128::from(sum.bytes - freed.bytes) + u128::from(newcomer.bytes);
+    let bytes = sum.bytes - freed.bytes + newcomer.bytes;
     if sum.requests - freed.requests >= max_requests {
         Some(Full::Requests)
     } else if bytes > u128::from(max_bytes) {

@@ -1,46 +1,44 @@
 //! The share of lower bands: none by default.
 //!
-//! While a lower band wants to go too, each band owes it a share of what it dispatches, and stands aside once for whatever it owes. A
-//! band that stands aside leaves the choice to the next one, which has debts of its own: of three bands that never run dry, the
-//! shares are `1 - s`, `s (1 - s)` and `s²`.
-
-use alloc::vec::Vec;
-use core::cmp::Reverse;
+//! While a lower band wants to go too, the highest one that wants to go owes a share of what it dispatches to those below, and stands
+//! aside for whatever it owes. Then the choice is the next one's, which has debts of its own: of three bands that never run dry,
+//! the shares are `1 - s`, `s (1 - s)` and `s²`.
+//!
+//! A debt belongs to a place in that row, not to a band: a band that runs dry for a moment would be forgotten with its debts.
 
 use super::Ticket;
-use super::ledger::{Band, Ledger};
 use crate::time::Seconds;
 
-/// What the latest offer would change in the bands' debts.
+/// Places that can have debts. From there on down, priority is strict.
+const PLACES: usize = 8;
+
+/// Who owes how much, and what the latest offer would change.
 #[derive(Debug, Default)]
-pub(super) struct Contest {
+pub(super) struct Debts {
+    /// Nanoseconds that the bands below each place have not had, of their share; less than nothing if they had more.
+    owed: [f64; PLACES],
     offered: Option<Ticket>,
-    /// The priorities of bands that stood aside.
-    aside: Vec<i32>,
-    /// The priority of the band that was chosen, if a lower one wanted to go too.
-    before_others: Option<i32>,
+    /// Places of bands that stood aside for it: those before this one.
+    place: usize,
+    /// Whether a lower band wanted to go too.
+    contested: bool,
 }
 
-impl Contest {
+impl Debts {
     /// Whose turn it is, of the bands that want to go, highest first.
-    pub(super) fn choose<'a>(
-        &mut self,
-        share: f64,
-        mut wanting: impl Iterator<Item = (u32, &'a Band)>,
-    ) -> Option<u32> {
-        *self = Self { aside: core::mem::take(&mut self.aside), ..Self::default() };
-        self.aside.clear();
-        let (mut chosen, mut band) = wanting.next()?;
+    pub(super) fn choose(&mut self, share: f64, mut wanting: impl Iterator<Item = u32>) -> Option<u32> {
+        (self.offered, self.place, self.contested) = (None, 0, false);
+        let mut chosen = wanting.next()?;
         if share <= 0.0 {
             return Some(chosen);
         }
-        for (lower, next) in wanting {
-            if band.owed <= 0.0 {
-                self.before_others = Some(band.priority);
+        for lower in wanting {
+            self.contested = self.place == PLACES - 1 || self.owed[self.place] <= 0.0;
+            if self.contested {
                 break;
             }
-            self.aside.push(band.priority);
-            (chosen, band) = (lower, next);
+            self.place += 1;
+            chosen = lower;
         }
         Some(chosen)
     }
@@ -50,21 +48,21 @@ impl Contest {
     }
 
     /// A request of that work goes. What was not offered by turn changes no debt.
-    pub(super) fn charge(&mut self, ledger: &mut Ledger, share: f64, ticket: Ticket, cost: Seconds) {
+    pub(super) fn charge(&mut self, share: f64, ticket: Ticket, cost: Seconds) {
         if self.offered.take() != Some(ticket) {
             return;
         }
         let cost = cost.to_nanos() as f64;
-        let mut owe = |priority: i32, more: f64| {
-            if let Some(band) = ledger.by_priority.get(&Reverse(priority)) {
-                ledger.bands[*band].owed += more;
-            }
-        };
-        for priority in &self.aside {
-            owe(*priority, -(1.0 - share) * cost);
+        for owed in &mut self.owed[..self.place] {
+            *owed -= (1.0 - share) * cost;
         }
-        if let Some(priority) = self.before_others {
-            owe(priority, share * cost);
+        if self.contested {
+            self.owed[self.place] += share * cost;
         }
+    }
+
+    /// When nobody waits, nobody is owed anything.
+    pub(super) fn forgive(&mut self) {
+        self.owed = [0.0; PLACES];
     }
 }

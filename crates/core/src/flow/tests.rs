@@ -1,1 +1,611 @@
+//! The waiting room agrees with its naive twin after any sequence of steps, and stands whatever it is told.
 
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::twin::{Place, Twin};
+use super::*;
+use crate::rng::Rng;
+
+impl<T> Waiting<T> {
+    /// Holds everything against everything else.
+    fn check(&self) {
+        let mut queues: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        let mut flows: BTreeMap<u32, Vec<(u64, Sum)>> = BTreeMap::new();
+        let (mut sum, mut expiring) = (Sum::default(), BTreeSet::new());
+        for (index, request) in self.requests.iter() {
+            queues.entry(request.queue).or_default().insert(index);
+            flows.entry(self.lanes.flow_of(request.queue)).or_default().push((request.charge, request.sum()));
+            sum.add(request.sum());
+            if request.expires {
+                expiring.insert(index);
+            }
+        }
+        assert_eq!(self.sum, sum);
+        assert_eq!(self.timeouts.members(self.expiring), expiring);
+        self.lanes.check(&self.ledger.flows, &queues);
+        self.ledger.check(&flows);
+        for (flow, requests) in flows {
+            let mut at = self.ledger.flows[flow].newest;
+            let mut number = u64::MAX;
+            for _ in requests {
+                assert!(self.ticket(at).number < number, "older and older");
+                number = self.ticket(at).number;
+                at = self.requests[at].older;
+            }
+            assert_eq!(at, NONE);
+        }
+    }
+}
+
+/// A room and its twin, to which the same happens.
+struct Pair {
+    room: Waiting<u64>,
+    twin: Twin,
+    now: Instant,
+    rng: Rng,
+    /// Accepted requests that have not come out yet, and those that have.
+    tickets: BTreeMap<u64, Ticket>,
+    gone: Vec<Ticket>,
+    closed_band: Option<i32>,
+    /// What came out, in order.
+    log: String,
+}
+
+impl Pair {
+    fn new(config: &FlowConfig, seed: u64, key: u64) -> Self {
+        Self {
+            room: Waiting::new(config, Keyed::new(key)),
+            twin: Twin::new(config),
+            now: Instant::ORIGIN,
+            rng: Rng::new(seed),
+            tickets: BTreeMap::new(),
+            gone: Vec::new(),
+            closed_band: None,
+            log: String::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(100) {
+            0..38 => self.enqueue(),
+            38..58 => {
+                if let Some(ticket) = self.best() {
+                    self.take(ticket);
+                }
+            }
+            58..66 => {
+                if let Some(ticket) = self.best() {
+                    self.park(ticket);
+                }
+            }
+            66..68 => {
+                if let Some(ticket) = self.any() {
+                    self.take(ticket);
+                }
+            }
+            68..71 => {
+                if let Some(ticket) = self.any() {
+                    self.park(ticket);
+                }
+            }
+            71..75 => {
+                if let Some(ticket) = self.any() {
+                    assert!(self.twin.remove(ticket.number));
+                    assert_eq!(self.room.remove(ticket), Some(ticket.number));
+                    self.came_out(ticket);
+                }
+            }
+            75..82 => {
+                let (slot, open) = (self.rng.below(4) as u32, self.rng.below(3) > 0);
+                self.twin.swing(slot, open);
+                if open { self.room.open(slot) } else { self.room.close(slot) }
+            }
+            82..84 => {
+                let slot = self.rng.below(4) as u32;
+                self.twin.release(slot);
+                self.room.release(slot);
+            }
+            84..91 => self.settle(),
+            91..93 => {
+                self.closed_band = [None, Some(-1), Some(0), Some(7)][self.rng.below(4) as usize];
+            }
+            93..95 => {
+                self.twin.expire(self.now);
+                self.room.expire(self.now);
+            }
+            _ => {
+                let most = [10, 1_000_000, 40_000_000][self.rng.below(3) as usize];
+                self.now = self.now + Duration::from_micros(self.rng.below(most));
+            }
+        }
+        self.compare();
+    }
+
+    fn enqueue(&mut self) {
+        let rng = &mut self.rng;
+        let in_a_while = |rng: &mut Rng| {
+            let long = [0, 1_000, 5_000_000, 100_000_000][rng.below(4) as usize];
+            let at = self.now + Duration::from_micros(rng.below(long + 1));
+            (rng.below(4) > 0).then_some(at)
+        };
+        let admission = Admission {
+            priority: [i32::MIN, -1, 0, 0, 0, 7, i32::MAX][rng.below(7) as usize],
+            flow: rng.below(5) * rng.below(2),
+            weight: [0.5, 1.0, 1.0, 3.0][rng.below(4) as usize],
+            bytes: [0, 10, rng.below(500), rng.below(2_000)][rng.below(4) as usize],
+            cost: Seconds::new([0.0, 0.1, rng.unit(), rng.unit() * 5.0][rng.below(4) as usize]),
+            slo: in_a_while(rng),
+            expires: in_a_while(rng),
+        };
+        let number = self.room.numbered + 1;
+        let accepted = self.twin.enqueue(self.now, admission);
+        match self.room.enqueue(self.now, admission, number) {
+            Ok(ticket) => {
+                assert_eq!(accepted, Ok(ticket.number));
+                assert!(self.tickets.insert(number, ticket).is_none());
+            }
+            Err((what, full)) => assert_eq!((what, Err(full)), (number, accepted)),
+        }
+    }
+
+    fn best(&mut self) -> Option<Ticket> {
+        let closed = self.closed_band;
+        let open = |priority| Some(priority) != closed;
+        let ticket = if self.rng.below(4) > 0 {
+            let best = self.twin.best(self.now, open, None);
+            let ticket = self.room.best(self.now, open);
+            assert_eq!(ticket.map(|ticket| ticket.number), best);
+            ticket
+        } else {
+            // In whole numbers, many are equally cheap.
+            let cost = |number: u64| (number % 7) as f64;
+            let best = self.twin.best(self.now, open, Some(&cost));
+            let ticket = self.room.best_by(self.now, open, |number| Seconds::new(cost(*number)));
+            assert_eq!(ticket.map(|ticket| ticket.number), best);
+            ticket
+        }?;
+        let entry = self.twin.waiting.iter().find(|entry| entry.number == ticket.number);
+        let entry = entry.expect("only what waits is offered");
+        assert!(open(entry.admission.priority) && self.twin.is_candidate(entry));
+        assert!(entry.admission.expires.is_none_or(|at| at > self.now));
+        writeln!(self.log, "best {}", ticket.number).expect("memory");
+        Some(ticket)
+    }
+
+    fn take(&mut self, ticket: Ticket) {
+        assert!(self.twin.take(self.now, ticket.number));
+        assert_eq!(self.room.take(self.now, ticket), Some(ticket.number));
+        self.came_out(ticket);
+    }
+
+    fn park(&mut self, ticket: Ticket) {
+        let slot = self.rng.below(4) as u32;
+        self.twin.park(ticket.number, slot);
+        self.room.park(ticket, slot);
+        let entry = self.twin.waiting.iter().find(|entry| entry.number == ticket.number);
+        assert_eq!(entry.map(|entry| entry.place), Some(Place::Parked(slot)));
+    }
+
+    fn settle(&mut self) {
+        let rng = &mut self.rng;
+        let priority = [-1, 0, 0, 7, 12][rng.below(5) as usize];
+        let (flow, charged) = (rng.below(5), Seconds::new(rng.unit()));
+        let actual = charged * [0.0, 0.5, 1.0, 1.5, 20.0][rng.below(5) as usize];
+        self.twin.settle(priority, flow, charged, actual);
+        self.room.settle(priority, flow, charged, actual);
+    }
+
+    fn any(&mut self) -> Option<Ticket> {
+        let at = self.rng.below(self.twin.waiting.len() as u64);
+        self.twin.waiting.get(at as usize).map(|entry| self.tickets[&entry.number])
+    }
+
+    fn came_out(&mut self, ticket: Ticket) {
+        writeln!(self.log, "{} came out", ticket.number).expect("memory");
+        assert!(self.tickets.remove(&ticket.number).is_some(), "once");
+        self.gone.push(ticket);
+    }
+
+    fn compare(&mut self) {
+        for (number, reason, waited) in core::mem::take(&mut self.twin.evicted) {
+            let evicted = self.room.next_evicted().expect("one more");
+            let waited = Duration::from_micros(waited);
+            assert_eq!(evicted, Evicted { ticket: self.tickets[&number], what: number, reason, waited });
+            self.came_out(evicted.ticket);
+        }
+        assert_eq!(self.room.next_evicted(), None);
+        assert_eq!(self.room.next_timeout(), self.twin.timeouts().min().map(|(at, _)| at));
+        for (number, ticket) in &self.tickets {
+            assert_eq!(self.room.get(*ticket), Some(number));
+        }
+        let sum_of = |priority: Option<i32>| {
+            let entries = self.twin.waiting.iter();
+            let mut sum = Sum::default();
+            for entry in entries.filter(|entry| priority.is_none_or(|of| of == entry.admission.priority)) {
+                let Admission { bytes, cost, .. } = entry.admission;
+                sum.add(Sum { requests: 1, bytes: bytes.into(), work: cost.to_nanos().into() });
+            }
+            sum
+        };
+        assert_eq!((self.room.sum(), self.tickets.len()), (sum_of(None), self.room.sum().requests));
+        let bands = self.twin.bands.iter().rev();
+        let bands: Vec<_> =
+            bands.map(|(priority, band)| (*priority, sum_of(Some(*priority)), band.flows.len())).collect();
+        assert_eq!(self.room.bands().collect::<Vec<_>>(), bands);
+        if let Some(ticket) = self.gone.last().copied() {
+            assert_eq!(self.room.get(ticket), None);
+            assert_eq!(self.room.remove(ticket), None);
+            self.room.park(ticket, 0);
+        }
+        self.room.check();
+    }
+
+    fn finish(mut self) -> String {
+        self.closed_band = None;
+        for slot in 0..4 {
+            self.twin.release(slot);
+            self.room.release(slot);
+        }
+        while let Some(ticket) = self.best() {
+            self.take(ticket);
+            self.compare();
+        }
+        // The last offer may have found nothing but what had expired.
+        self.compare();
+        assert_eq!((self.room.sum(), self.tickets.len()), (Sum::default(), 0));
+        self.log
+    }
+}
+
+fn config() -> impl Strategy<Value = FlowConfig> {
+    let fairness = prop::sample::select(Vec::from([
+        Fairness::StartTime,
+        Fairness::StartTime,
+        Fairness::RoundRobin,
+        Fairness::GlobalStrict,
+        Fairness::LeastAttainedService,
+    ]));
+    let order = prop::sample::select(Vec::from([
+        QueueOrder::Fcfs,
+        QueueOrder::Edf,
+        QueueOrder::SloDeadline,
+        QueueOrder::ShortestWork,
+    ]));
+    let limits = (prop::option::of(1usize..60), prop::option::of(1u64..20_000), 1usize..40, 500u64..20_000);
+    let share = prop::sample::select(Vec::from([0.0, 0.0, 0.1, 0.5]));
+    let look_ahead = prop::sample::select(Vec::from([0, 1, 3_000]));
+    (fairness, order, limits, share, look_ahead, 0usize..8).prop_map(
+        |(fairness, order, limits, lower_share, look_ahead, max_idle_flows)| FlowConfig {
+            max_requests: limits.0,
+            max_bytes: limits.1,
+            band: BandLimits { max_requests: limits.2, max_bytes: limits.3 },
+            fairness,
+            order,
+            lower_share,
+            look_ahead: Duration::from_millis(look_ahead),
+            max_idle_flows,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_steps(config in config(), seed in any::<u64>()) {
+        let mut pair = Pair::new(&config, seed, 1);
+        (0..1_000).for_each(|_| pair.step());
+        pair.finish();
+    }
+
+    /// Neither the run nor the key of the hash tables makes a difference.
+    #[test]
+    fn equal_steps_have_equal_ends(config in config(), seed in any::<u64>()) {
+        let logs: [String; 2] = [1, 99].map(|key| {
+            let mut pair = Pair::new(&config, seed, key);
+            (0..200).for_each(|_| pair.step());
+            pair.finish()
+        });
+        prop_assert_eq!(&logs[0], &logs[1]);
+    }
+
+    /// What two flows have had for their weights, as long as both wait, is apart by no more than the largest request of each.
+    #[test]
+    fn flows_that_always_wait_have_equal_shares(
+        flows in prop::collection::vec((0.25f64..4.0, 0.0f64..10.0), 2..12),
+        seed in any::<u64>(),
+    ) {
+        let mut room = Waiting::new(&FlowConfig::default(), KEYED);
+        let mut rng = Rng::new(seed);
+        let mut had = Vec::from_iter(flows.iter().map(|_| 0.0));
+        let come = |room: &mut Waiting<_>, flow: usize, rng: &mut Rng| {
+            let (weight, most) = flows[flow];
+            let cost = Seconds::new(rng.unit() * most);
+            let admission = Admission { flow: flow as u64, weight, cost, ..ADMISSION };
+            room.enqueue(Instant::ORIGIN, admission, (flow, cost.get())).expect("room");
+        };
+        (0..flows.len()).for_each(|flow| (0..2).for_each(|_| come(&mut room, flow, &mut rng)));
+        for _ in 0..1_000 {
+            let ticket = room.best(Instant::ORIGIN, |_| true).expect("all wait");
+            let (flow, cost) = room.take(Instant::ORIGIN, ticket).expect("it waits");
+            had[flow] += cost / flows[flow].0;
+            come(&mut room, flow, &mut rng);
+            for (one, (weight, most)) in flows.iter().enumerate() {
+                for (other, (other_weight, other_most)) in flows.iter().enumerate() {
+                    let bound = most / weight + other_most / other_weight + 1e-5;
+                    prop_assert!((had[one] - had[other]).abs() <= bound);
+                }
+            }
+        }
+    }
+}
+
+const KEYED: Keyed = Keyed::new(1);
+
+const ADMISSION: Admission = Admission {
+    priority: 0,
+    flow: 0,
+    weight: 1.0,
+    bytes: 1,
+    cost: Seconds::new(1.0),
+    slo: None,
+    expires: None,
+};
+
+fn room(change: impl FnOnce(&mut FlowConfig)) -> Waiting<&'static str> {
+    let mut config = FlowConfig::default();
+    change(&mut config);
+    assert_eq!(config.invalid(), None);
+    Waiting::new(&config, KEYED)
+}
+
+const NOW: Instant = Instant::from_micros(1_000_000);
+
+fn come(room: &mut Waiting<&'static str>, priority: i32, flow: u64, what: &'static str) -> Ticket {
+    room.enqueue(NOW, Admission { priority, flow, ..ADMISSION }, what).expect("room")
+}
+
+/// What goes, one after the other, while all bands may dispatch.
+fn order(room: &mut Waiting<&'static str>) -> Vec<&'static str> {
+    core::iter::from_fn(|| {
+        let ticket = room.best(NOW, |_| true)?;
+        room.take(NOW, ticket)
+    })
+    .collect()
+}
+
+#[test]
+fn a_closed_or_empty_band_never_blocks_another() {
+    let mut room = room(|_| ());
+    let high = come(&mut room, 9, 0, "high");
+    come(&mut room, -9, 0, "low");
+    let low = room.best(NOW, |priority| priority != 9).expect("the band below");
+    assert_eq!(room.get(low), Some(&"low"));
+    assert_eq!(room.best(NOW, |_| false), None);
+    assert_eq!(room.best(NOW, |_| true), Some(high));
+}
+
+#[test]
+fn who_waits_for_an_endpoint_keeps_the_place_that_it_had() {
+    let mut room = room(|_| ());
+    for what in ["a", "b", "c", "d"] {
+        come(&mut room, 0, 0, what);
+    }
+    for slot in [7, 8, 7] {
+        let ticket = room.best(NOW, |_| true).expect("one is left");
+        room.park(ticket, slot);
+    }
+    room.open(7);
+    room.open(8);
+    room.close(8);
+    assert_eq!(order(&mut room), ["a", "c", "d"]);
+    room.release(8);
+    room.release(8);
+    room.open(u32::MAX);
+    assert_eq!(order(&mut room), ["b"]);
+}
+
+#[test]
+fn a_refund_counts_at_once_wherever_the_flow_waits() {
+    let mut room = room(|_| ());
+    for what in ["dear", "dear at 3", "dear at 4"] {
+        come(&mut room, 0, 1, what);
+    }
+    let dear = room.best(NOW, |_| true).expect("the first");
+    room.take(NOW, dear);
+    for slot in [3, 4] {
+        let ticket = room.best(NOW, |_| true).expect("two are left");
+        room.park(ticket, slot);
+    }
+    for what in ["cheap", "cheaper"] {
+        let cost = Seconds::new(0.1);
+        room.enqueue(NOW, Admission { flow: 2, cost, ..ADMISSION }, what).expect("room");
+    }
+    room.open(3);
+    let cheap = room.best(NOW, |_| true).expect("five are left");
+    assert_eq!(room.take(NOW, cheap), Some("cheap"));
+    // The last second of the first flow was none.
+    room.settle(0, 1, Seconds::new(1.0), Seconds::ZERO);
+    room.open(4);
+    assert_eq!(order(&mut room), ["dear at 3", "cheaper", "dear at 4"]);
+}
+
+#[test]
+fn a_flow_that_floods_a_band_displaces_itself_and_nobody_else() {
+    let mut room = room(|config| config.band.max_requests = 10);
+    for _ in 0..9 {
+        come(&mut room, 0, 1, "flood");
+    }
+    come(&mut room, 0, 2, "drop");
+    let refused = room.enqueue(NOW, Admission { flow: 1, ..ADMISSION }, "flood");
+    assert_eq!(refused, Err(("flood", Full::BandRequests)));
+    for _ in 0..4 {
+        come(&mut room, 0, 2, "drop");
+        let evicted = room.next_evicted().expect("one went");
+        assert_eq!((evicted.what, evicted.reason), ("flood", Eviction::Displaced));
+    }
+    assert!(room.enqueue(NOW, Admission { flow: 2, ..ADMISSION }, "drop").is_err(), "both have five");
+    assert_eq!(room.sum().requests, 10);
+}
+
+#[test]
+fn a_full_room_gives_up_the_lowest_band_and_never_its_equals() {
+    let mut room = room(|config| config.max_requests = Some(3));
+    for (priority, what) in [(-1, "low"), (0, "usual"), (-1, "lower")] {
+        come(&mut room, priority, 0, what);
+    }
+    come(&mut room, 5, 0, "high");
+    assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("lower"), "the newest");
+    let refused = room.enqueue(NOW, Admission { priority: -1, flow: 9, ..ADMISSION }, "low");
+    assert_eq!(refused, Err(("low", Full::Requests)));
+    come(&mut room, 5, 0, "high");
+    assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("low"));
+    come(&mut room, 5, 0, "high");
+    assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("usual"));
+    assert!(room.enqueue(NOW, Admission { priority: 5, ..ADMISSION }, "high").is_err());
+}
+
+#[test]
+fn a_newcomer_that_cannot_fit_displaces_nobody() {
+    let mut room = room(|config| config.max_bytes = Some(100));
+    for what in ["a", "b"] {
+        let admission = Admission { priority: -1, bytes: 30, ..ADMISSION };
+        room.enqueue(NOW, admission, what).expect("room");
+    }
+    room.enqueue(NOW, Admission { bytes: 30, ..ADMISSION }, "usual").expect("room");
+    let large = |bytes| Admission { priority: 1, bytes, ..ADMISSION };
+    assert_eq!(room.enqueue(NOW, large(101), "large"), Err(("large", Full::Bytes)));
+    assert_eq!(room.enqueue(NOW, large(u64::MAX), "huge"), Err(("huge", Full::BandBytes)));
+    assert_eq!((room.next_evicted(), room.sum().requests), (None, 3));
+    room.enqueue(NOW, large(100), "large").expect("three give way");
+    let gone: Vec<_> = core::iter::from_fn(|| room.next_evicted()).map(|evicted| evicted.what).collect();
+    assert_eq!(gone, ["b", "a", "usual"]);
+    room.check();
+}
+
+#[test]
+fn sums_stand_the_largest_sizes() {
+    let mut room = room(|config| {
+        (config.max_requests, config.max_bytes) = (None, None);
+        config.band = BandLimits { max_requests: usize::MAX, max_bytes: u64::MAX };
+    });
+    let huge = Admission { bytes: u64::MAX, cost: Seconds::new(f64::INFINITY), ..ADMISSION };
+    for (priority, what) in [(i32::MIN, "least"), (i32::MAX, "most")] {
+        room.enqueue(NOW, Admission { priority, ..huge }, what).expect("room");
+    }
+    assert_eq!(room.sum().bytes, u64::MAX.into(), "the lower band gave way");
+    room.check();
+    for weight in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, f64::MAX] {
+        for cost in [-1.0, 0.0, f64::NEG_INFINITY, f64::MAX] {
+            let admission = Admission { weight, cost: Seconds::new(cost), bytes: 0, ..ADMISSION };
+            room.enqueue(NOW, admission, "odd").expect("room");
+            room.settle(0, 0, Seconds::new(cost), Seconds::new(-cost));
+        }
+    }
+    room.check();
+    assert_eq!(order(&mut room).len(), 25);
+    assert_eq!(room.bands().count(), 0);
+}
+
+#[test]
+fn expiry_is_exact() {
+    let mut room = room(|_| ());
+    let at = |micros| Some(Instant::from_micros(micros));
+    for (expires, what) in
+        [(at(5_000_000), "late"), (at(0), "past"), (None, "never"), (at(2_000_000), "soon")]
+    {
+        room.enqueue(NOW, Admission { expires, ..ADMISSION }, what).expect("room");
+    }
+    assert_eq!(room.next_timeout(), at(2_000_000), "whoever came too late has gone by then");
+    assert_eq!(
+        room.next_evicted().map(|evicted| (evicted.what, evicted.waited)),
+        Some(("past", Duration::ZERO))
+    );
+    room.expire(Instant::from_micros(1_999_999));
+    assert_eq!(room.next_evicted(), None);
+    room.expire(Instant::from_micros(2_000_000));
+    let soon = room.next_evicted().expect("now");
+    assert_eq!((soon.what, soon.reason, soon.waited), ("soon", Eviction::Expired, Duration::from_secs(1)));
+    // A year later, and back.
+    room.expire(NOW + Duration::from_secs(365 * 86_400));
+    assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("late"));
+    assert_eq!((room.next_timeout(), order(&mut room)), (None, Vec::from(["never"])));
+}
+
+#[test]
+fn lower_bands_have_their_share_and_no_more() {
+    for share in [0.0, 0.1, 0.5] {
+        let mut room = room(|config| config.lower_share = share);
+        let mut seconds = BTreeMap::new();
+        let mut rng = Rng::new(3);
+        for priority in [0, 1, 2] {
+            come(&mut room, priority, 0, "");
+        }
+        for _ in 0..10_000 {
+            let ticket = room.best(NOW, |_| true).expect("all wait");
+            let before: Vec<_> = room.bands().collect();
+            room.take(NOW, ticket);
+            let after: Vec<_> = room.bands().collect();
+            let (priority, sum, _) = before.into_iter().find(|band| !after.contains(band)).expect("one went");
+            *seconds.entry(priority).or_insert(0.0) += sum.work as f64;
+            let cost = Seconds::new(rng.unit() * f64::from(priority + 1));
+            room.enqueue(NOW, Admission { priority, cost, ..ADMISSION }, "").expect("room");
+        }
+        let total: f64 = seconds.values().sum();
+        let shares = [2, 1, 0].map(|priority| seconds.get(&priority).copied().unwrap_or(0.0) / total);
+        let expected = [1.0 - share, share * (1.0 - share), share * share];
+        let near = |(share, expected): (&f64, f64)| (share - expected).abs() < 0.002;
+        assert!(shares.iter().zip(expected).all(near), "{shares:?}, not {expected:?}");
+    }
+}
+
+#[test]
+fn turns_are_counted_or_weighed_as_the_policy_says() {
+    let turns = |fairness| {
+        let mut room = room(|config| config.fairness = fairness);
+        for number in 0..40u64 {
+            let (flow, cost, what) = if number % 2 == 0 { (1, 3.0, "long") } else { (2, 1.0, "short") };
+            let admission = Admission { flow, cost: Seconds::new(cost), ..ADMISSION };
+            room.enqueue(NOW, admission, what).expect("room");
+        }
+        let short = |what: &&str| *what == "short";
+        order(&mut room).into_iter().take(20).filter(short).count()
+    };
+    assert_eq!(turns(Fairness::RoundRobin), 10);
+    assert_eq!(turns(Fairness::GlobalStrict), 10);
+    assert_eq!(turns(Fairness::StartTime), 15);
+    assert_eq!(turns(Fairness::LeastAttainedService), 15);
+}
+
+#[test]
+fn work_that_is_short_goes_first_and_nobody_waits_for_ever() {
+    let mut room = room(|config| config.order = QueueOrder::ShortestWork);
+    let later = |seconds| NOW + Duration::from_secs(seconds);
+    let cost = |seconds| Admission { cost: Seconds::new(seconds), ..ADMISSION };
+    room.enqueue(NOW, cost(3.0), "long").expect("room");
+    room.enqueue(later(19), cost(1.0), "short").expect("room");
+    room.enqueue(later(21), cost(1.0), "after 20 seconds").expect("room");
+    assert_eq!(order(&mut room), ["short", "long", "after 20 seconds"]);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_by_name() {
+    let refused = |change: fn(&mut FlowConfig)| {
+        let mut config = FlowConfig::default();
+        change(&mut config);
+        config.invalid().map(|(field, _)| field)
+    };
+    assert_eq!(refused(|_| ()), None);
+    assert_eq!(refused(|config| config.lower_share = f64::NAN), Some("flow.lower_share"));
+    assert_eq!(refused(|config| config.lower_share = 0.6), Some("flow.lower_share"));
+    assert_eq!(refused(|config| config.max_requests = Some(0)), Some("flow.max_requests"));
+    assert_eq!(refused(|config| config.max_bytes = Some(0)), Some("flow.max_bytes"));
+    assert_eq!(refused(|config| config.band.max_requests = 0), Some("flow.band.max_requests"));
+    assert_eq!(refused(|config| config.band.max_bytes = 0), Some("flow.band.max_bytes"));
+}

@@ -1,1 +1,378 @@
+//! The naive twin of the waiting room: one list of requests, searched from end to end.
+//!
+//! It is the definition of what the room must answer. Whatever structure the room has, it has to agree with this.
 
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::overload::MOST_DISPLACED;
+use super::{Admission, Eviction, Fairness, FlowConfig, Full, QueueOrder};
+use crate::time::{Instant, Seconds};
+
+#[derive(Clone, Debug)]
+pub(super) struct Twin {
+    config: FlowConfig,
+    now: Instant,
+    minutes: u64,
+    pub(super) waiting: Vec<Entry>,
+    pub(super) bands: BTreeMap<i32, Band>,
+    /// Endpoints that somebody waits for.
+    open: BTreeMap<u32, bool>,
+    numbered: u64,
+    releases: u32,
+    /// What each place in the row of bands owes to those below.
+    owed: [f64; 7],
+    /// The latest offer, how many bands stood aside for it, and whether others did not get their turns.
+    offer: (u64, usize, bool),
+    /// Numbers of requests that had to go.
+    pub(super) evicted: Vec<(u64, Eviction, u64)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) number: u64,
+    pub(super) admission: Admission,
+    pub(super) place: Place,
+    enqueued: Instant,
+    flow: u64,
+    charge: u64,
+    key: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Place {
+    Ready,
+    Parked(u32),
+    /// The number of the release.
+    Released(u32),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Band {
+    pub(super) flows: BTreeMap<u64, Flow>,
+    clock: f64,
+}
+
+/// Nanoseconds: whole ones below 2^53 in this test, so that all sums are exact, unless they have been halved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    pub(super) served: f64,
+    weight: f64,
+}
+
+impl Twin {
+    pub(super) fn new(config: &FlowConfig) -> Self {
+        Self {
+            config: config.clone(),
+            now: Instant::ORIGIN,
+            minutes: 0,
+            waiting: Vec::new(),
+            bands: BTreeMap::new(),
+            open: BTreeMap::new(),
+            numbered: 0,
+            releases: 0,
+            owed: [0.0; 7],
+            offer: (0, 0, false),
+            evicted: Vec::new(),
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, now: Instant, admission: Admission) -> Result<u64, Full> {
+        self.expire(now);
+        let Admission { priority, cost, .. } = admission;
+        let flow = if self.config.fairness == Fairness::GlobalStrict { 0 } else { admission.flow };
+        let micros = |at: Option<Instant>| at.map_or(u64::MAX, Instant::as_micros);
+        let entry = Entry {
+            number: self.numbered + 1,
+            admission,
+            place: Place::Ready,
+            enqueued: self.now,
+            flow,
+            charge: self.charge(cost, admission.weight),
+            key: match self.config.order {
+                QueueOrder::Fcfs => 0,
+                QueueOrder::Edf => micros(admission.expires),
+                QueueOrder::SloDeadline => micros(admission.slo),
+                QueueOrder::ShortestWork => cost.to_nanos() + 100 * self.now.as_micros(),
+            },
+        };
+        let victims = self.make_room(&entry)?;
+        self.numbered += 1;
+        let band = self.bands.entry(priority).or_default();
+        let account = band.flows.entry(flow).or_insert(Flow { served: band.clock, weight: 1.0 });
+        if !self.waiting.iter().any(|other| other.is_of(priority, flow)) {
+            account.served = account.served.max(band.clock);
+        }
+        account.weight = admission.weight;
+        self.waiting.push(entry);
+        for victim in victims {
+            self.evict(victim, Eviction::Displaced);
+        }
+        Ok(self.numbered)
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        while self.minutes < self.now.as_micros() / 60_000_000 {
+            self.minutes += 1;
+            if self.config.fairness == Fairness::LeastAttainedService {
+                let flows = self.bands.values_mut().flat_map(|band| band.flows.values_mut());
+                flows.for_each(|flow| flow.served /= 2.0);
+            }
+        }
+        while let Some((at, number)) = self.timeouts().min() {
+            if at > self.now {
+                break;
+            }
+            self.evict(number, Eviction::Expired);
+        }
+    }
+
+    pub(super) fn timeouts(&self) -> impl Iterator<Item = (Instant, u64)> {
+        self.waiting.iter().filter_map(|entry| Some((entry.admission.expires?, entry.number)))
+    }
+
+    /// Whose turn it is; with costs, the cheapest of those whose turn is near.
+    pub(super) fn best(
+        &mut self,
+        now: Instant,
+        open: impl Fn(i32) -> bool,
+        cost: Option<&dyn Fn(u64) -> f64>,
+    ) -> Option<u64> {
+        self.expire(now);
+        self.offer = (0, 0, false);
+        let mut wanting = self
+            .bands
+            .keys()
+            .rev()
+            .copied()
+            .filter(|priority| open(*priority) && self.candidates(*priority).next().is_some());
+        let mut chosen = wanting.next()?;
+        if self.config.lower_share > 0.0 {
+            for lower in wanting.collect::<Vec<_>>() {
+                if self.owed[self.offer.1] <= 0.0 {
+                    self.offer.2 = true;
+                    break;
+                }
+                self.offer.1 += 1;
+                chosen = lower;
+            }
+        }
+        let mut turns: Vec<_> = self.candidates(chosen).map(|entry| (self.turn(entry), entry)).collect();
+        turns.sort_by(|(one, _), (other, _)| {
+            one.0.total_cmp(&other.0).then((one.1, one.2).cmp(&(other.1, other.2)))
+        });
+        let mut best = turns[0].1.number;
+        let look_ahead = self.config.look_ahead.as_nanos() as f64;
+        if let Some(cost) = cost.filter(|_| look_ahead > 0.0 && self.config.fairness == Fairness::StartTime) {
+            let least = turns[0].0.0;
+            turns.retain(|(turn, _)| turn.0 <= least + look_ahead);
+            let mut queues = BTreeMap::new();
+            for (_, entry) in &turns {
+                queues.entry((entry.flow, entry.place)).or_insert(entry.number);
+            }
+            let firsts = turns.iter().filter(|(_, entry)| queues[&(entry.flow, entry.place)] == entry.number);
+            best = firsts
+                .map(|(_, entry)| entry.number)
+                .min_by(|one, other| cost(*one).total_cmp(&cost(*other)))?;
+        }
+        self.offer.0 = best;
+        Some(best)
+    }
+
+    /// Whether a request may be offered.
+    pub(super) fn is_candidate(&self, entry: &Entry) -> bool {
+        match entry.place {
+            Place::Ready | Place::Released(_) => true,
+            Place::Parked(slot) => self.open.get(&slot).copied().unwrap_or(false),
+        }
+    }
+
+    pub(super) fn park(&mut self, number: u64, slot: u32) {
+        if let Some(entry) = self.waiting.iter_mut().find(|entry| entry.number == number) {
+            entry.place = Place::Parked(slot);
+            self.open.insert(slot, false);
+        }
+    }
+
+    pub(super) fn swing(&mut self, slot: u32, open: bool) {
+        self.open.insert(slot, open);
+    }
+
+    pub(super) fn release(&mut self, slot: u32) {
+        self.releases += 1;
+        for entry in self.waiting.iter_mut().filter(|entry| entry.place == Place::Parked(slot)) {
+            entry.place = Place::Released(self.releases);
+        }
+    }
+
+    pub(super) fn take(&mut self, now: Instant, number: u64) -> bool {
+        // Expiry is none of its business, but time is.
+        let waiting = core::mem::take(&mut self.waiting);
+        self.expire(now);
+        self.waiting = waiting;
+        let Some(entry) = self.waiting.iter().find(|entry| entry.number == number).cloned() else {
+            return false;
+        };
+        let (offered, aside, contested) = core::mem::take(&mut self.offer);
+        if offered == number {
+            let (share, cost) = (self.config.lower_share, entry.admission.cost.to_nanos() as f64);
+            self.owed[..aside].iter_mut().for_each(|owed| *owed -= (1.0 - share) * cost);
+            if contested {
+                self.owed[aside] += share * cost;
+            }
+        }
+        let band = self.bands.get_mut(&entry.admission.priority).expect("it waits there");
+        let flow = band.flows.get_mut(&entry.flow).expect("it waits there");
+        if self.config.fairness != Fairness::LeastAttainedService {
+            band.clock = band.clock.max(flow.served);
+        }
+        flow.served += entry.charge as f64;
+        self.leave(number)
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> bool {
+        self.waiting.iter().any(|entry| entry.number == number) && self.leave(number)
+    }
+
+    pub(super) fn settle(&mut self, priority: i32, flow: u64, charged: Seconds, actual: Seconds) {
+        let id = if self.config.fairness == Fairness::GlobalStrict { 0 } else { flow };
+        let Some(band) = self.bands.get(&priority) else { return };
+        let known = band.flows.get(&id).copied();
+        let flow = known.unwrap_or(Flow { served: band.clock, weight: 1.0 });
+        let more = self.charge(actual, flow.weight) as f64 - self.charge(charged, flow.weight) as f64;
+        if known.is_none() && more <= 0.0 {
+            return;
+        }
+        let flow = Flow { served: (flow.served + more).max(0.0), ..flow };
+        self.bands.entry(priority).and_modify(|band| _ = band.flows.insert(id, flow));
+        if !self.waiting.iter().any(|entry| entry.is_of(priority, id)) {
+            self.forget(priority);
+        }
+    }
+
+    fn charge(&self, cost: Seconds, weight: f64) -> u64 {
+        let cost = if self.config.fairness == Fairness::RoundRobin { Seconds::new(1.0) } else { cost };
+        (cost * (1.0 / weight)).to_nanos().max(1)
+    }
+
+    fn candidates(&self, priority: i32) -> impl Iterator<Item = &Entry> {
+        self.waiting
+            .iter()
+            .filter(move |entry| entry.admission.priority == priority && self.is_candidate(entry))
+    }
+
+    fn turn(&self, entry: &Entry) -> (f64, u64, u64) {
+        (self.bands[&entry.admission.priority].flows[&entry.flow].served, entry.key, entry.number)
+    }
+
+    fn evict(&mut self, number: u64, reason: Eviction) {
+        let entry = self.waiting.iter().find(|entry| entry.number == number).expect("it waits");
+        let waited = self.now.as_micros() - entry.enqueued.as_micros();
+        self.evicted.push((number, reason, waited));
+        self.leave(number);
+    }
+
+    fn leave(&mut self, number: u64) -> bool {
+        let at = self.waiting.iter().position(|entry| entry.number == number).expect("it waits");
+        let entry = self.waiting.remove(at);
+        if self.waiting.is_empty() {
+            self.owed = [0.0; 7];
+        }
+        self.forget(entry.admission.priority);
+        true
+    }
+
+    fn forget(&mut self, priority: i32) {
+        let attained = self.config.fairness == Fairness::LeastAttainedService;
+        let is_idle = |priority: i32, id: u64| !self.waiting.iter().any(|entry| entry.is_of(priority, id));
+        let busy = self.waiting.iter().any(|entry| entry.admission.priority == priority);
+        let Some(mut band) = self.bands.remove(&priority) else { return };
+        band.flows.retain(|id, flow| {
+            let new = if attained { flow.served <= 1e6 } else { !busy || flow.served <= band.clock };
+            !(new && is_idle(priority, *id))
+        });
+        let elsewhere =
+            self.bands.iter().flat_map(|(priority, band)| band.flows.keys().map(|id| (*priority, *id)));
+        let mut all = elsewhere.filter(|(priority, id)| is_idle(*priority, *id)).count();
+        all += band.flows.keys().filter(|id| is_idle(priority, **id)).count();
+        while all > self.config.max_idle_flows {
+            let idle = band.flows.iter().filter(|(id, _)| is_idle(priority, **id));
+            let least = idle.min_by(|(one, flow), (other, than)| {
+                flow.served.total_cmp(&than.served).then(one.cmp(other))
+            });
+            let Some(id) = least.map(|(id, _)| *id) else { break };
+            band.flows.remove(&id);
+            all -= 1;
+        }
+        if !band.flows.is_empty() {
+            self.bands.insert(priority, band);
+        }
+    }
+
+    fn make_room(&self, newcomer: &Entry) -> Result<Vec<u64>, Full> {
+        let mut left = self.waiting.clone();
+        let mut victims = Vec::new();
+        let priority = newcomer.admission.priority;
+        let bytes = |left: &[Entry]| -> u64 { left.iter().map(|entry| entry.admission.bytes).sum() };
+        let excess = |left: &[Entry], requests: usize, most: u64| {
+            (left.len() >= requests)
+                .then_some(true)
+                .or_else(|| (bytes(left) + newcomer.admission.bytes > most).then_some(false))
+        };
+        let band = self.config.band;
+        loop {
+            let own: Vec<_> =
+                left.iter().filter(|entry| entry.admission.priority == priority).cloned().collect();
+            let Some(requests) = excess(&own, band.max_requests, band.max_bytes) else { break };
+            let full = if requests { Full::BandRequests } else { Full::BandBytes };
+            let mut with: Vec<Entry> = self.waiting.clone();
+            with.push(newcomer.clone());
+            let lead = self.lead(&with, newcomer);
+            let victim = self.farthest(&left, priority).filter(|(ahead, _)| *ahead > lead);
+            let (_, victim) = victim.filter(|_| victims.len() < MOST_DISPLACED).ok_or(full)?;
+            left.retain(|entry| entry.number != victim);
+            victims.push(victim);
+        }
+        let (requests, most) = (self.config.max_requests, self.config.max_bytes);
+        while let Some(requests) = excess(&left, requests.unwrap_or(usize::MAX), most.unwrap_or(u64::MAX)) {
+            let full = if requests { Full::Requests } else { Full::Bytes };
+            let lowest =
+                left.iter().map(|entry| entry.admission.priority).min().filter(|lowest| *lowest < priority);
+            let victim = lowest.and_then(|lowest| self.farthest(&left, lowest));
+            let (_, victim) = victim.filter(|_| victims.len() < MOST_DISPLACED).ok_or(full)?;
+            left.retain(|entry| entry.number != victim);
+            victims.push(victim);
+        }
+        Ok(victims)
+    }
+
+    /// The newest of those in `left` of the flow of that band that is farthest ahead with them, and how far that is.
+    fn farthest(&self, left: &[Entry], priority: i32) -> Option<(f64, u64)> {
+        let band = left.iter().filter(|entry| entry.admission.priority == priority);
+        let entry = band.max_by(|one, other| {
+            let leads = self.lead(left, one).total_cmp(&self.lead(left, other));
+            leads.then((one.flow, one.number).cmp(&(other.flow, other.number)))
+        })?;
+        Some((self.lead(left, entry), entry.number))
+    }
+
+    /// How far ahead the flow of an entry will be after all that it has in `left`.
+    fn lead(&self, left: &[Entry], entry: &Entry) -> f64 {
+        let of = |other: &&Entry| other.is_of(entry.admission.priority, entry.flow);
+        let waiting: f64 = left.iter().filter(of).map(|entry| entry.charge as f64).sum();
+        if self.config.fairness == Fairness::LeastAttainedService {
+            return waiting;
+        }
+        let Some(band) = self.bands.get(&entry.admission.priority) else { return waiting };
+        let served = band.flows.get(&entry.flow).map_or(band.clock, |flow| flow.served);
+        let active = self.waiting.iter().any(|other| of(&other));
+        waiting + if active { served } else { served.max(band.clock) }
+    }
+}
+
+impl Entry {
+    fn is_of(&self, priority: i32, flow: u64) -> bool {
+        (self.admission.priority, self.flow) == (priority, flow)
+    }
+}
