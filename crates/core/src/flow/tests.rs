@@ -290,6 +290,7 @@ fn config() -> impl Strategy<Value = FlowConfig> {
             lower_share,
             look_ahead: Duration::from_millis(look_ahead),
             max_idle_flows,
+            ..FlowConfig::default()
         },
     )
 }
@@ -340,7 +341,7 @@ proptest! {
                 for (other, (other_weight, other_most)) in flows.iter().enumerate() {
                     let bound = most / weight + other_most / other_weight + 1e-5;
                     prop_assert!((had[one] - had[other]).abs() <= bound);
-                }
+            }
             }
         }
     }

@@ -177,7 +177,7 @@ impl Scheduler {
             rejected: counters.rejected.clone(),
             evicted: counters.evicted.clone(),
             waiting: self.waiting.sum().requests,
-            waiting_bytes: self.waiting.sum().bytes,
+            waiting_bytes: u64::try_from(self.waiting.sum().bytes).unwrap_or(u64::MAX),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,

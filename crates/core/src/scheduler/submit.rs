@@ -224,12 +224,11 @@ impl Scheduler {
     /// Who should be tried next, of the bands that may dispatch.
     fn next_to_try(&mut self, now: Instant) -> Option<Ticket> {
         let prefill = self.config.prefill;
-        let uncached = |asker: &Box<Asker>| {
-            let Reading { tokens, best_hit, .. } = asker.reading;
-            prefill.work(tokens.saturating_sub(best_hit), best_hit)
+        let uncached = |Reading { tokens, best_hit, .. }: &Reading| {
+            prefill.work(tokens.saturating_sub(*best_hit), *best_hit)
         };
         if self.config.flow.never_closes() {
-            return self.waiting.best_by(now, |_| true, uncached);
+            return self.waiting.best_by(now, |_| true, |asker| uncached(&asker.reading));
         }
         self.rounds += 1;
         let (saturation, ceiling) = (self.saturation(now), &self.config.flow.ceiling);
@@ -239,7 +238,7 @@ impl Scheduler {
             let rank = bands.iter().position(|band| *band == priority).unwrap_or(bands.len());
             ceiling.is_open(saturation, rank, bands.len(), self.rounds)
         };
-        self.waiting.best_by(now, open, uncached)
+        self.waiting.best_by(now, open, |asker| uncached(&asker.reading))
     }
 
     /// Weighs a request that waits: it goes, it can never go, or it waits for something.
