@@ -83,7 +83,6 @@ extern crate std;
 
 mod cost;
 mod endpoint;
-#[cfg_attr(not(test), expect(dead_code, reason = "the scheduler does not queue yet"))]
 mod flow;
 mod load;
 mod lora;
@@ -99,8 +98,8 @@ mod time;
 pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
 pub use flow::{
     BandLimits, CeilingPolicy, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness,
-    FlowConfig, GuardConfig, PriorityHoldback, QueueOrder, SaturationPolicy, SoftReflective, StaticCeiling,
-    UtilizationDetector,
+    FlowConfig, GuardConfig, GuardStats, PriorityHoldback, QueueOrder, SaturationPolicy, SoftReflective,
+    StaticCeiling, UtilizationDetector,
 };
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};

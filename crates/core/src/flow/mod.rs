@@ -40,8 +40,8 @@ use core::time::Duration;
 
 pub use ceiling::{CeilingPolicy, PriorityHoldback, SoftReflective, StaticCeiling};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
-pub use guard::GuardConfig;
 pub(crate) use guard::{Guard, Identity, SessionId, Who};
+pub use guard::{GuardConfig, GuardStats};
 pub(crate) use ledger::Sum;
 pub(crate) use saturation::Busy;
 pub use saturation::{
@@ -226,6 +226,7 @@ impl<T> Waiting<T> {
     }
 
     /// Who should be tried next, of the bands that may dispatch.
+    #[cfg(test)]
     pub(crate) fn best(&mut self, now: Instant, open: impl Fn(i32) -> bool) -> Option<Ticket> {
         let (_, request) = self.first(now, open)?;
         Some(self.offer(request))

@@ -27,6 +27,7 @@ impl<T> Slab<T> {
         Self { entries: Vec::new(), gap: NONE, len: 0 }
     }
 
+    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -71,6 +72,7 @@ impl<T> Slab<T> {
     }
 
     /// The things, by rising numbers.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.entries.iter().enumerate().filter_map(|(at, entry)| match entry {
             Entry::Thing(thing) => Some((at as u32, thing)),

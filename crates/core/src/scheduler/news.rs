@@ -158,7 +158,9 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn handle_load(&mut self, now: Instant, id: EndpointId, load: Load) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
-        self.pool.report(now, id, &load, self.mean_output.get())
+        self.pool.report(now, id, &load, self.mean_output.get())?;
+        self.reopen(now, id);
+        Ok(())
     }
 
     /// An endpoint reported its LoRA adapters.

@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::Scheduler;
 use super::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
+use crate::flow::{Guard, GuardStats};
 use crate::pool::Slot;
 use crate::request::Failure;
 use crate::time::{Instant, Seconds};
@@ -37,6 +38,8 @@ pub struct Stats {
     pub waiting: usize,
     /// Their bytes.
     pub waiting_bytes: u64,
+    /// The session guard, if there is one.
+    pub guard: Option<GuardStats>,
     /// Requests in flight.
     pub in_flight: u64,
     /// Prompt tokens of dispatched requests.
@@ -111,6 +114,8 @@ pub struct EndpointStats {
     pub stored_tokens: u64,
     /// Tokens of either that were used lately.
     pub warm_tokens: u64,
+    /// Tokens of the contexts of its active sessions, if there is a session guard.
+    pub session_tokens: u64,
     /// Adapters that are thought to be loaded, least recently used first.
     pub adapters: Vec<String>,
     /// Adapters that our requests made it load.
@@ -177,6 +182,7 @@ impl Scheduler {
             rejected: counters.rejected.clone(),
             evicted: counters.evicted.clone(),
             waiting: self.waiting.sum().requests,
+            guard: self.guard.as_ref().map(Guard::stats),
             waiting_bytes: u64::try_from(self.waiting.sum().bytes).unwrap_or(u64::MAX),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
@@ -218,6 +224,7 @@ impl Scheduler {
             assumed_tokens,
             stored_tokens,
             warm_tokens: self.prefixes.warm_tokens(slot.id.slot, now),
+            session_tokens: self.guard.as_ref().map_or(0, |guard| guard.working_set(slot.id.slot)),
             adapters: slot.adapters.names().map(String::from).collect(),
             adapter_loads: slot.counters.adapter_loads,
             wait: slot.wait(now, foreign, self.mean_work.get()),

@@ -340,10 +340,13 @@ impl Scheduler {
         })
     }
 
-    /// Whether an endpoint has so much to do that whoever is not there yet had better wait here. Its next first token will say
-    /// when that is over.
+    /// Whether an endpoint has so much to do that whoever is not there yet had better wait here. What we have there will say when that
+    /// is over: its next first token, or its next end.
     fn holds(&self, now: Instant, slot: &Slot) -> bool {
-        slot.book.pending() > 0 && slot.book.wait(now) > Seconds::from(self.config.flow.hold)
+        let flow = &self.config.flow;
+        let booked = slot.book.pending() > 0 && slot.book.wait(now) > Seconds::from(flow.hold);
+        let is_full = || !flow.never_closes() && !flow.saturation.has_room(&self.busy(now, slot));
+        booked || slot.book.in_flight() > 0 && is_full()
     }
 
     /// Whether the guard lets a session begin on an endpoint.
@@ -364,28 +367,27 @@ impl Scheduler {
     }
 
     fn saturation(&self, now: Instant) -> f64 {
-        let busy = self.pool.iter().filter(|slot| !slot.draining).map(|slot| {
-            let foreign = slot.reports.estimate(
-                now,
-                self.pool.reports(),
-                slot.kv_capacity,
-                self.config.report_lifetime,
-            );
-            let reported = slot.reports.sampled_at();
-            let kv_tokens = slot.book.kv_tokens() as f64 + foreign.kv_tokens;
-            Busy {
-                booked: slot.wait(now, foreign, self.mean_work.get()),
-                pending: slot.book.pending(),
-                waiting: reported.map(|_| foreign.waiting + f64::from(slot.book.pending())),
-                kv_tokens,
-                kv_capacity: f64::from(slot.kv_capacity),
-                reported_kv: reported.map(|_| kv_tokens / f64::from(slot.kv_capacity)),
-                report_age: reported.map_or(Duration::MAX, |at| now.saturating_since(at)),
-                in_flight: slot.book.in_flight(),
-                tokens_in_flight: slot.book.kv_tokens(),
-            }
-        });
-        self.config.flow.saturation.of_pool(busy)
+        let takes_requests = self.pool.iter().filter(|slot| !slot.draining);
+        self.config.flow.saturation.of_pool(takes_requests.map(|slot| self.busy(now, slot)))
+    }
+
+    fn busy(&self, now: Instant, slot: &Slot) -> Busy {
+        let lifetime = self.config.report_lifetime;
+        let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
+        let reported = slot.reports.sampled_at();
+        let kv_tokens = slot.book.kv_tokens() as f64 + foreign.kv_tokens;
+        let kv_capacity = f64::from(slot.kv_capacity);
+        Busy {
+            booked: slot.wait(now, foreign, self.mean_work.get()),
+            pending: slot.book.pending(),
+            in_flight: slot.book.in_flight(),
+            tokens_in_flight: slot.book.kv_tokens(),
+            kv_tokens,
+            kv_capacity,
+            waiting: reported.map(|_| foreign.waiting + f64::from(slot.book.pending())),
+            reported_kv: reported.map(|_| kv_tokens / kv_capacity),
+            report_age: reported.map_or(Duration::MAX, |at| now.saturating_since(at)),
+        }
     }
 }
 

@@ -115,15 +115,18 @@ pub(crate) enum Who {
 
 /// The guard at a glance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct GuardStats {
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct GuardStats {
     /// Sessions whose contexts count.
-    pub(crate) active: usize,
+    pub active: usize,
     /// Sessions that would be recognised, with those.
-    pub(crate) remembered: usize,
+    pub remembered: usize,
     /// How long a session stays active with nothing in flight.
-    pub(crate) idle_time: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub idle_time: Duration,
     /// Share of a cache that active contexts may fill.
-    pub(crate) share: f64,
+    pub share: f64,
 }
 
 impl Guard {
