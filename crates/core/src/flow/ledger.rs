@@ -1,8 +1,10 @@
 //! Who has had how much: the accounts of bands and flows.
 //!
-//! A band is forgotten when nothing of it waits and no flow of it is remembered. A flow is forgotten when nothing of it waits and it
-//! is no longer ahead of its band's clock, so that it would come back as a new one; and, with
-//! [`max_idle_flows`](super::FlowConfig::max_idle_flows) others remembered, when it is the one of its band that is least ahead.
+//! A flow is forgotten when nothing of it waits and it is no longer ahead of its band's clock, so that it would come back as a new
+//! one; when nothing of its band waits, because then there is nobody to be fair to; and, with
+//! [`max_idle_flows`](super::FlowConfig::max_idle_flows) others remembered, when it is the one of its band that is least ahead. By
+//! [`LeastAttainedService`](Fairness::LeastAttainedService), it is when little is left of what it has had. A band is forgotten with
+//! its last flow.
 
 use alloc::collections::BTreeMap;
 use core::cmp::Reverse;
