@@ -177,6 +177,9 @@ mod tests {
     use super::*;
 
     impl<K: Copy + Ord> Forest<K> {
+        /// Bytes for each thing.
+        pub(in crate::flow) const KNOT: usize = size_of::<Knot<K>>();
+
         /// The things of a heap, whose order and lean are checked.
         pub(in crate::flow) fn members(&self, heap: Heap) -> BTreeSet<u32> {
             let mut found = BTreeSet::new();

@@ -1,8 +1,10 @@
 //! Who has had how much: the accounts of bands and flows.
 //!
-//! A band is forgotten when nothing of it waits and no flow of it is remembered. A flow is forgotten when nothing of it waits and it
-//! is no longer ahead of its band's clock, so that it would come back as a new one; and, with
-//! [`max_idle_flows`](super::FlowConfig::max_idle_flows) others remembered, when it is the one of its band that is least ahead.
+//! A flow is forgotten when nothing of it waits and it is no longer ahead of its band's clock, so that it would come back as a new
+//! one; when nothing of its band waits, because then there is nobody to be fair to; and, with
+//! [`max_idle_flows`](super::FlowConfig::max_idle_flows) others remembered, when it is the one of its band that is least ahead. By
+//! [`LeastAttainedService`](Fairness::LeastAttainedService), it is when little is left of what it has had. A band is forgotten with
+//! its last flow.
 
 use alloc::collections::BTreeMap;
 use core::cmp::Reverse;
@@ -50,7 +52,7 @@ pub(super) struct Flow {
     id: u64,
     pub(super) band: u32,
     weight: f64,
-    /// Its virtual time.
+    /// Its virtual time. While nothing waits, later than the band's clock: it would have been forgotten.
     pub(super) served: Virtual,
     /// How many wait.
     pub(super) len: usize,
@@ -101,7 +103,6 @@ impl Ledger {
         if flow.len == 0 {
             self.standings.remove(&mut band.idle, at);
             self.idle -= 1;
-            flow.served = flow.served.max(band.clock);
         } else {
             self.standings.remove(&mut band.ahead, at);
         }
@@ -178,10 +179,7 @@ impl Ledger {
         let band = self.by_priority.get(&Reverse(priority)).copied();
         let clock = band.map_or(0, |band| self.bands[band].clock);
         let flow = band.and_then(|band| self.bands[band].flows.get(&id)).map(|at| &self.flows[*at]);
-        let (served, waiting) = flow.map_or((clock, 0), |flow| match flow.len {
-            0 => (flow.served.max(clock), 0),
-            _ => (flow.served, flow.waiting),
-        });
+        let (served, waiting) = flow.map_or((clock, 0), |flow| (flow.served, flow.waiting));
         (band, self.fairness.lead(served, waiting + Virtual::from(charge)))
     }
 
@@ -307,6 +305,7 @@ mod check {
                 let standing = if flow.len > 0 { flow.ahead(self.fairness) } else { (flow.served, flow.id) };
                 assert_eq!(self.standings.key(at), standing);
                 idle += usize::from(flow.len == 0);
+                assert!(flow.len > 0 || flow.served > self.bands[flow.band].clock);
             }
             assert_eq!((idle, idle <= self.max_idle), (self.idle, true));
             assert_eq!(self.by_priority.len(), self.bands.len());

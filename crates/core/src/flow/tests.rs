@@ -296,7 +296,7 @@ fn config() -> impl Strategy<Value = FlowConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_steps(config in config(), seed in any::<u64>()) {
@@ -593,6 +593,12 @@ fn work_that_is_short_goes_first_and_nobody_waits_for_ever() {
     room.enqueue(later(19), cost(1.0), "short").expect("room");
     room.enqueue(later(21), cost(1.0), "after 20 seconds").expect("room");
     assert_eq!(order(&mut room), ["short", "long", "after 20 seconds"]);
+}
+
+#[test]
+fn a_request_takes_little_memory() {
+    let knots = Forest::<Rank>::KNOT + Forest::<(Instant, u64)>::KNOT;
+    assert_eq!(size_of::<Option<Request<()>>>() + knots, 112);
 }
 
 #[test]
