@@ -32,7 +32,7 @@ pub(crate) struct Step {
     at_us: u64,
     #[serde(flatten)]
     input: BTreeMap<String, Value>,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[serde(default)]
     pub(crate) expect: Value,
 }
 
