@@ -113,10 +113,13 @@ class Scheduler(_core.Scheduler):
     def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
         """One loop at a time: nobody waits any more on one that is gone, and what was scheduled there never happens."""
         if self._loop is not loop:
-            left, self._waiting = self._waiting, {}
             self._loop, self._woken, self._timer = loop, False, None
-            for request in left:
-                super().cancel(request)
+            self._withdraw_all()
+
+    def _withdraw_all(self) -> None:
+        left, self._waiting = self._waiting, {}
+        for request in left:
+            super().cancel(request)
 
     def _wake(self) -> None:
         """Something has happened. Whoever can go now does so when the loop comes to it."""
@@ -124,8 +127,9 @@ class Scheduler(_core.Scheduler):
             self._woken = True
             try:
                 self._loop.call_soon_threadsafe(self._decide)
-            except RuntimeError:  # the loop is closed
+            except RuntimeError:  # the loop is closed, and nobody waits on it any more
                 self._woken = False
+                self._withdraw_all()
 
     def _decide(self) -> None:
         """Hands out all decisions that there are."""

@@ -23,9 +23,9 @@ def sync() -> None:
     assert_type(request, int)
     assert_type(scheduler.next_timeout(), float | None)
     match scheduler.poll_decision(now=0.0):
-        case slotwise.Evicted(_, reason, retry_after):
-            assert_type(reason, slotwise.EvictReason)
-            assert_type(retry_after, float | None)
+        case slotwise.Evicted() as evicted:
+            assert_type(evicted.reason, slotwise.EvictReason)
+            assert_type(evicted.retry_after, float | None)
         case slotwise.Dispatch() as dispatch:
             assert_type(dispatch.queued, float)
     flow = slotwise.FlowConfig(fairness="round_robin", saturation=slotwise.ConcurrencyDetector(max_concurrency=8))

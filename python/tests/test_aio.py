@@ -353,6 +353,7 @@ def test_what_waited_on_a_loop_that_was_dropped_is_withdrawn() -> None:
     assert (s.waiting, s.stats().waiting) == (1, 1)
     dropped.close()  # and nobody cancels what waits there
     lease.complete()
+    assert (s.waiting, s.stats().waiting) == (0, 0)
     second = asyncio.run(s.acquire("x"))
     assert (s.waiting, s.stats().waiting, s.stats().in_flight) == (0, 0, 1)
     second.complete()
