@@ -10,6 +10,7 @@ from .values import (
     Candidates,
     Config,
     Endpoint,
+    EvictReason,
     Explanation,
     Failure,
     KvEvent,
@@ -19,12 +20,15 @@ from .values import (
     Stats,
 )
 
-__all__ = ["Dispatch", "Rejected", "Scheduler", "__version__", "default_config"]
+__all__ = ["Dispatch", "Evicted", "Rejected", "Scheduler", "__version__", "default_config", "default_options"]
 
 __version__: Final[str]
 
 def default_config() -> str:
     """The default configuration as JSON."""
+
+def default_options() -> str:
+    """The defaults of what the default configuration does without, as JSON."""
 
 @final
 class Dispatch:
@@ -81,6 +85,31 @@ class Rejected:
     @property
     def message(self) -> str:
         """All of it in a sentence."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+
+@final
+class Evicted:
+    """A request that waited does not go. Nothing is reserved."""
+
+    __match_args__: ClassVar[tuple[str, str, str]] = ("request", "reason", "retry_after")
+
+    @property
+    def request(self) -> int:
+        """The request."""
+    @property
+    def reason(self) -> EvictReason:
+        """Why."""
+    @property
+    def http_status(self) -> int:
+        """The HTTP status that says it best."""
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which another try may be worth it, if that can be told."""
+    @property
+    def queued(self) -> float:
+        """How many seconds it waited."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
@@ -201,6 +230,38 @@ class Scheduler:
         a tuple) or ``Blocks``. A higher ``priority`` is more important, and a negative one may be shed. ``deadline`` is the
         latest useful time of the first token, on the clock of ``now``.
         """
+    def submit(
+        self,
+        prompt: str | Buffer | Blocks | Sequence[int],
+        *,
+        model: str = "",
+        adapter: str | None = None,
+        cache_salt: str | None = None,
+        priority: int = 0,
+        flow: str = "",
+        session: str | None = None,
+        deadline: float | None = None,
+        expected_output: int = 0,
+        role: Role = "unified",
+        labels: dict[str, str] | None = None,
+        ttl: float | None = None,
+        weight: float = 1.0,
+        now: float | None = None,
+    ) -> int | Rejected:
+        """Hands a request to flow control, and returns its name, or why it need not wait at all.
+
+        What becomes of it says ``poll_decision``: call it until it returns ``None``, now, after each input, and at
+        ``next_timeout``. ``flow`` is who asks, the unit of fairness, and ``weight`` what that flow may have, compared with others
+        of the same priority. ``ttl`` is how long the request may wait: ``FlowConfig.ttl`` unless given, infinity without a
+        limit. A ``scorer`` is not asked.
+        """
+    def poll_decision(self, *, now: float | None = None) -> Dispatch | Evicted | None:
+        """The next decision about a request that was submitted: it goes, and is reserved, or it waits no longer.
+
+        ``None`` when there is nothing to decide before the next input or ``next_timeout``.
+        """
+    def next_timeout(self) -> float | None:
+        """When ``poll_decision`` has something to decide although nothing has happened, on the clock of ``now``."""
     def explain(
         self,
         prompt: str | Buffer | Blocks | Sequence[int],
@@ -235,7 +296,7 @@ class Scheduler:
     def fail(self, request: int, failure: Failure = "engine", *, now: float | None = None) -> None:
         """A request failed through no fault of the client's. Raises ``UnknownRequestError``."""
     def cancel(self, request: int, *, now: float | None = None) -> bool:
-        """The client went away. Returns whether the request was in flight."""
+        """The client went away. Returns whether the request was in flight, or waited."""
     def redirect(self, request: int, endpoint: int, *, now: float | None = None) -> None:
         """A request without a first token went to another endpoint than was decided. Raises ``RedirectError``."""
     def stats(self) -> Stats:

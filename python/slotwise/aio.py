@@ -15,17 +15,17 @@ goes away; one that is not ends with its ``async with`` block or by hand.
 from __future__ import annotations
 
 import asyncio
-import heapq
+import math
+import time
 import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from itertools import count
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from . import _core
-from ._core import Dispatch, Rejected
-from .errors import RejectedError
-from .values import Candidates, Config, Failure, Usage
+from ._core import Dispatch, Evicted, Rejected
+from .errors import EvictedError, RejectedError
+from .values import Candidates, Config, Failure, RemovedEndpoint, Usage
 
 _Chunk = TypeVar("_Chunk")
 
@@ -33,7 +33,9 @@ _Chunk = TypeVar("_Chunk")
 class Scheduler(_core.Scheduler):
     """A scheduler whose decisions can be awaited. Everything else is as in :class:`slotwise.Scheduler`.
 
-    One event loop awaits; other threads may call everything that is not a coroutine.
+    One event loop awaits; other threads may call everything that is not a coroutine. :meth:`acquire` submits requests and polls
+    for the decisions, so leave ``submit`` and ``poll_decision`` to it. How much may wait, and in which order it goes, says
+    :class:`slotwise.FlowConfig`.
     """
 
     def __new__(
@@ -43,7 +45,11 @@ class Scheduler(_core.Scheduler):
         scorer: Callable[[Candidates], Iterable[float]] | None = None,
         max_waiting: int = 65_536,
     ) -> Self:
-        """A scheduler with no endpoints. More than ``max_waiting`` requests do not wait: they are refused at once."""
+        """A scheduler with no endpoints. More than ``max_waiting`` requests do not wait: they go at once, or are refused.
+
+        A ``scorer`` is asked by ``pick``, also in ``acquire`` where a request does not wait. Those that may wait go where the
+        built-in cost says.
+        """
         return super().__new__(cls, config, scorer=scorer)
 
     def __init__(
@@ -53,181 +59,161 @@ class Scheduler(_core.Scheduler):
         scorer: Callable[[Candidates], Iterable[float]] | None = None,
         max_waiting: int = 65_536,
     ) -> None:
-        self._waiters = _Waiters(self)
         self._max_waiting = max_waiting
+        self._waiting: dict[int, asyncio.Future[Dispatch | Evicted]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """Requests that wait in :meth:`acquire`."""
-        return len(self._waiters)
+        return len(self._waiting)
 
-    async def acquire(self, prompt: Any, *, timeout: float | None = None, **wishes: Any) -> Lease:
-        """Picks an endpoint, and waits for room while all are at their limits: the most important first, then the first.
+    async def acquire(
+        self, prompt: Any, *, timeout: float | None | EllipsisType = ..., **wishes: Any
+    ) -> Lease:
+        """Waits until it is the request's turn and its best endpoint has room: see ``submit``.
 
-        ``timeout`` is in seconds; ``None`` waits until there is room, and 0 does not wait. The other keywords are those of
-        :meth:`slotwise.Scheduler.pick`. Cancelling the task withdraws the request.
+        ``timeout`` is in seconds: ``FlowConfig.ttl`` unless given. ``None`` waits until there is room, and 0 does not wait: it picks.
+        The other keywords are those of ``submit``. Cancelling the task withdraws the request.
 
-        Raises :class:`slotwise.RejectedError`.
+        Raises :class:`slotwise.RejectedError`; after a wait, that is a :class:`slotwise.EvictedError`.
         """
-        answer = self.pick(prompt, **wishes)
-        if isinstance(answer, Rejected) and answer.reason == "saturated" and self._may_wait(timeout):
-            answer = await self._waiters.wait(prompt, wishes, answer, timeout)
-        if isinstance(answer, Rejected):
-            raise RejectedError(answer)
-        return Lease(self, answer)
+        decision: Dispatch | Evicted | Rejected
+        if timeout == 0 or self.waiting >= self._max_waiting:
+            for of_submit in ("ttl", "weight"):
+                wishes.pop(of_submit, None)
+            decision = self.pick(prompt, **wishes)
+        else:
+            if timeout is not ...:
+                wishes["ttl"] = math.inf if timeout is None else timeout
+            decision = await self._submit_and_wait(prompt, wishes)
+        if isinstance(decision, Dispatch):
+            return Lease(self, decision)
+        raise EvictedError(decision) if isinstance(decision, Evicted) else RejectedError(decision)
 
-    def _may_wait(self, timeout: float | None) -> bool:
-        return timeout != 0 and self.waiting < self._max_waiting
+    async def _submit_and_wait(self, prompt: Any, wishes: dict[str, Any]) -> Dispatch | Evicted | Rejected:
+        loop = asyncio.get_running_loop()
+        self._attend(loop)
+        request = self.submit(prompt, **wishes)
+        if isinstance(request, Rejected):
+            return request
+        future: asyncio.Future[Dispatch | Evicted] = loop.create_future()
+        self._waiting[request] = future
+        try:
+            self._decide()
+            return future.result() if future.done() else await future
+        except BaseException:
+            # It may have been granted in the very tick in which the task was cancelled: this ends it in any case.
+            self._waiting.pop(request, None)
+            self.cancel(request)
+            raise
 
-    # What may make room wakes those who wait.
+    def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One loop at a time: nobody waits any more on one that is gone, and what was scheduled there never happens."""
+        if self._loop is not loop:
+            self._loop, self._woken, self._timer = loop, False, None
+            self._withdraw_all()
+
+    def _withdraw_all(self) -> None:
+        left, self._waiting = self._waiting, {}
+        for request in left:
+            super().cancel(request)
+
+    def _wake(self) -> None:
+        """Something has happened. Whoever can go now does so when the loop comes to it."""
+        if self._waiting and self._loop is not None and not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._decide)
+            except RuntimeError:  # the loop is closed, and nobody waits on it any more
+                self._woken = False
+                self._withdraw_all()
+
+    def _decide(self) -> None:
+        """Hands out all decisions that there are."""
+        self._woken = False
+        while (decision := self.poll_decision()) is not None:
+            future = self._waiting.pop(decision.request, None)
+            if future is not None and not future.done():
+                future.set_result(decision)
+            elif future is None and isinstance(decision, Dispatch):
+                super().cancel(decision.request)  # nobody is there to have it
+        self._call_again()
+
+    def _call_again(self) -> None:
+        """One timer for all. One that is too early is left alone: it looks for the next time when it comes."""
+        due = self.next_timeout() if self._waiting else None
+        if due is None or self._loop is None:
+            return
+        after = self._loop.time() + max(due - time.monotonic(), MIN_SLEEP)
+        if self._timer is not None:
+            if self._timer.when() <= after:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(after, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._decide()
+
+    # Whatever may let somebody go.
+
+    def handle_first_token(self, request: int, **when: Any) -> None:
+        super().handle_first_token(request, **when)
+        self._wake()
+
+    def handle_tokens(self, request: int, tokens: int, **when: Any) -> None:
+        super().handle_tokens(request, tokens, **when)
+        self._wake()
+
+    def handle_load(self, endpoint: int, **load: Any) -> None:
+        super().handle_load(endpoint, **load)
+        self._wake()
 
     def complete(self, request: int, **usage: Any) -> None:
         super().complete(request, **usage)
-        self._waiters.wake()
+        self._wake()
 
     def fail(self, request: int, failure: Failure = "engine", **when: Any) -> None:
         super().fail(request, failure, **when)
-        self._waiters.wake()
+        self._wake()
 
     def cancel(self, request: int, **when: Any) -> bool:
         cancelled = super().cancel(request, **when)
-        self._waiters.wake()
+        self._wake()
         return cancelled
 
     def redirect(self, request: int, endpoint: int, **when: Any) -> None:
         super().redirect(request, endpoint, **when)
-        self._waiters.wake()
+        self._wake()
 
     def add_endpoint(self, endpoint: Any, **when: Any) -> int:
         added = super().add_endpoint(endpoint, **when)
-        self._waiters.wake()
+        self._wake()
         return added
 
     def update_endpoint(self, endpoint: int, description: Any, **when: Any) -> None:
         super().update_endpoint(endpoint, description, **when)
-        self._waiters.wake()
+        self._wake()
 
     def resume_endpoint(self, endpoint: int, **when: Any) -> None:
         super().resume_endpoint(endpoint, **when)
-        self._waiters.wake()
+        self._wake()
+
+    def drain_endpoint(self, endpoint: int, **when: Any) -> None:
+        super().drain_endpoint(endpoint, **when)
+        self._wake()
+
+    def remove_endpoint(self, endpoint: int, **when: Any) -> RemovedEndpoint:
+        removed = super().remove_endpoint(endpoint, **when)
+        self._wake()
+        return removed
 
 
-class _Waiters:
-    """Requests that wait for room, those that ask for the same kind of endpoint in one queue each."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self._queues: dict[Any, list[_Waiter]] = {}
-        self._arrivals = count()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._woken = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    async def wait(
-        self, prompt: Any, wishes: dict[str, Any], refused: Rejected, timeout: float | None
-    ) -> Dispatch | Rejected:
-        self._attend(asyncio.get_running_loop())
-        future: asyncio.Future[Dispatch | Rejected] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(-wishes.get("priority", 0), next(self._arrivals), prompt, wishes, future)
-        labels = tuple(sorted((wishes.get("labels") or {}).items()))
-        kind = (wishes.get("model", ""), wishes.get("role", "unified"), labels)
-        heapq.heappush(self._queues.setdefault(kind, []), waiter)
-        self._try_again_in(refused.retry_after)
-        self._count += 1
-        try:
-            async with asyncio.timeout(timeout):
-                return await future
-        except TimeoutError:
-            return _granted(future) or refused
-        except asyncio.CancelledError:
-            # It may have been granted in the very tick in which the task was cancelled.
-            granted = _granted(future)
-            if isinstance(granted, Dispatch):
-                self._scheduler.cancel(granted.request)
-            raise
-        finally:
-            self._count -= 1
-            future.cancel()
-
-    def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One loop at a time: what was scheduled on one that is gone never happens."""
-        if self._loop is not loop:
-            self._loop, self._woken, self._timer = loop, False, None
-            self._queues.clear()
-
-    def wake(self) -> None:
-        """There may be room. Whoever can go now does so when the loop comes to it."""
-        if self._queues and self._loop is not None and not self._woken:
-            self._woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._dispatch)
-            except RuntimeError:  # the loop is closed, and nobody waits on it any more
-                self._queues.clear()
-                self._woken = False
-
-    def _dispatch(self) -> None:
-        self._woken = False
-        soonest: float | None = None
-        for kind, queue in list(self._queues.items()):
-            while queue:
-                if queue[0].future.done():
-                    heapq.heappop(queue)
-                    continue
-                try:
-                    answer = self._scheduler.pick(queue[0].prompt, **queue[0].wishes)
-                except Exception as error:
-                    heapq.heappop(queue).future.set_exception(error)
-                    continue
-                if isinstance(answer, Rejected) and answer.reason == "saturated":
-                    after = answer.retry_after
-                    soonest = after if soonest is None else min(soonest, after or soonest)
-                    break
-                heapq.heappop(queue).future.set_result(answer)
-            if not queue:
-                del self._queues[kind]
-        self._try_again_in(soonest)
-
-    def _try_again_in(self, seconds: float | None) -> None:
-        """One timer for all: it is only needed where room appears without a call, as on another gateway's completion."""
-        if self._timer is None and self._queues and self._loop is not None:
-            self._timer = self._loop.call_later(max(seconds or 1.0, 0.01), self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._dispatch()
-
-
-class _Waiter:
-    """A request that waits."""
-
-    __slots__ = ("arrival", "future", "priority", "prompt", "wishes")
-
-    def __init__(
-        self,
-        priority: int,
-        arrival: int,
-        prompt: Any,
-        wishes: dict[str, Any],
-        future: asyncio.Future[Dispatch | Rejected],
-    ) -> None:
-        self.priority = priority
-        self.arrival = arrival
-        self.prompt = prompt
-        self.wishes = wishes
-        self.future = future
-
-    def __lt__(self, other: _Waiter) -> bool:
-        return (self.priority, self.arrival) < (other.priority, other.arrival)
-
-
-def _granted(future: asyncio.Future[Dispatch | Rejected]) -> Dispatch | Rejected | None:
-    if future.done() and not future.cancelled() and future.exception() is None:
-        return future.result()
-    return None
+MIN_SLEEP = 0.001
+"""Seconds. Loops count time in coarser units than the core."""
 
 
 class Lease:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._core import Rejected
+from ._core import Evicted, Rejected
 
 
 class SlotwiseError(Exception):
@@ -56,18 +56,33 @@ class RejectedError(SlotwiseError):
     """A request that was awaited does not go."""
 
     reason: str
-    """Why: one of the reasons of :class:`slotwise.Rejected`."""
+    """Why: one of the reasons of :class:`slotwise.Rejected`, or of :class:`slotwise.Evicted` if it has waited."""
     http_status: int
     """The HTTP status that says it best."""
     retry_after: float | None
     """Seconds after which another try may be worth it, if that can be told."""
 
-    def __init__(self, rejected: Rejected) -> None:
-        super().__init__(rejected.message, rejected.reason)
-        self.reason = rejected.reason
-        self.http_status = rejected.http_status
-        self.retry_after = rejected.retry_after
-        self._rejected = rejected
+    def __init__(self, refusal: Rejected | Evicted) -> None:
+        message = refusal.message if isinstance(refusal, Rejected) else _message(refusal)
+        super().__init__(message, refusal.reason)
+        self.reason = refusal.reason
+        self.http_status = refusal.http_status
+        self.retry_after = refusal.retry_after
 
     def __reduce__(self) -> Any:
         raise TypeError("a RejectedError cannot be pickled; pickle its reason, http_status and retry_after")
+
+
+class EvictedError(RejectedError):
+    """A request that was awaited has waited, and does not go."""
+
+    queued: float
+    """How many seconds it waited."""
+
+    def __init__(self, evicted: Evicted) -> None:
+        super().__init__(evicted)
+        self.queued = evicted.queued
+
+
+def _message(evicted: Evicted) -> str:
+    return f"evicted after {evicted.queued:.3f} s: {evicted.reason}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_type_hints
 
 from . import _core
 
@@ -26,14 +26,27 @@ Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 """How a request failed: it never arrived, the engine failed it, or the gateway gave up waiting."""
 
 RejectReason: TypeAlias = Literal[
-    "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed"
+    "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full"
 ]
 """Why a request does not go."""
+
+EvictReason: TypeAlias = Literal["ttl_expired", "no_endpoints", "deadline_unreachable", "displaced", "too_large"]
+"""Why a request that waited does not go: it has waited for as long as it may, with endpoints or without any; no endpoint could
+answer before its deadline; something more important has its place; or it fits nowhere."""
+
+Fairness: TypeAlias = Literal["start_time", "round_robin", "global_strict", "least_attained_service"]
+"""Which flow of a band goes first: the one that has had the fewest predicted seconds for its weight, each in turn, none (all are
+one queue), or the one that has had the fewest lately."""
+
+QueueOrder: TypeAlias = Literal["fcfs", "edf", "slo_deadline", "shortest_work"]
+"""Which request of a flow goes first: the first come, the one that would expire first, the one whose first token is due first, or the
+shortest, where waiting counts."""
 
 Exclusion: TypeAlias = Literal["not_served", "draining", "too_large", "too_late", "full"]
 """Why one endpoint cannot have a request."""
 
 _DEFAULTS: dict[str, Any] = json.loads(_core.default_config())
+_GUARD, _UTILIZATION, _CONCURRENCY = json.loads(_core.default_options())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +112,148 @@ class IndexLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BandLimits:
+    """What a band, the requests of one priority, may hold."""
+
+    max_requests: int = _DEFAULTS["flow"]["band"]["max_requests"]
+    """Requests that may wait."""
+    max_bytes: int = _DEFAULTS["flow"]["band"]["max_bytes"]
+    """Bytes of requests that may wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousSaturation:
+    """Saturation from predicted seconds of queued work, and projected use of the KV caches."""
+
+    type: Literal["continuous"] = field(default="continuous", init=False, repr=False)
+    hold: float = _DEFAULTS["flow"]["saturation"]["hold"]
+    """Predicted seconds of prefill with which an endpoint is full."""
+    kv_limit: float = _DEFAULTS["flow"]["saturation"]["kv_limit"]
+    """Share of the KV cache with which it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtilizationDetector:
+    """Saturation from what endpoints report, with the names of the Gateway API's inference extension."""
+
+    type: Literal["utilization-detector"] = field(default="utilization-detector", init=False, repr=False)
+    queue_depth_threshold: int = _UTILIZATION["queue_depth_threshold"]
+    """Waiting requests with which an endpoint is full."""
+    kv_cache_util_threshold: float = _UTILIZATION["kv_cache_util_threshold"]
+    """Share of the KV cache with which it is."""
+    metrics_staleness_threshold: float = _UTILIZATION["metrics_staleness_threshold"]
+    """Reports that are older are not used."""
+    headroom: float = _UTILIZATION["headroom"]
+    """How far a single endpoint may go beyond full, as a share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyDetector:
+    """Saturation from what was sent to endpoints, with the names of the Gateway API's inference extension."""
+
+    type: Literal["concurrency-detector"] = field(default="concurrency-detector", init=False, repr=False)
+    concurrency_mode: Literal["requests", "tokens", "hybrid"] = _CONCURRENCY["concurrency_mode"]
+    """What is counted: requests, their tokens, or whichever says that an endpoint is fuller."""
+    max_concurrency: int = _CONCURRENCY["max_concurrency"]
+    """Requests in flight with which an endpoint is full."""
+    max_token_concurrency: int = _CONCURRENCY["max_token_concurrency"]
+    """Their tokens with which it is."""
+    headroom: float = _CONCURRENCY["headroom"]
+    """How far a single endpoint may go beyond full, as a share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticCeiling:
+    """One ceiling for all bands: only their order sets them apart."""
+
+    type: Literal["static"] = field(default="static", init=False, repr=False)
+    ceiling: float = _DEFAULTS["flow"]["ceiling"]["ceiling"]
+    """The saturation with which bands close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityHoldback:
+    """Ceilings in equal steps, from the highest band that is present to the lowest."""
+
+    type: Literal["priority-holdback"] = field(default="priority-holdback", init=False, repr=False)
+    min_ceiling: float
+    """The saturation with which the lowest band closes."""
+    max_ceiling: float = 1.0
+    """The one with which the highest closes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftReflective:
+    """Ceilings in steps that grow with the saturation; a band that is closed still has a share of the rounds."""
+
+    type: Literal["soft-reflective"] = field(default="soft-reflective", init=False, repr=False)
+
+
+SaturationPolicy: TypeAlias = ContinuousSaturation | UtilizationDetector | ConcurrencyDetector
+"""How it is told how busy the pool is."""
+
+CeilingPolicy: TypeAlias = StaticCeiling | PriorityHoldback | SoftReflective
+"""How busy the pool may be for each band."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardConfig:
+    """Holds back new sessions while no cache has room for their contexts. For traffic that comes back."""
+
+    share: float = _GUARD["share"]
+    """Share of a KV cache that the contexts of active sessions may fill, at first; then it is learned."""
+    share_min: float = _GUARD["share_min"]
+    """It never becomes smaller."""
+    share_max: float = _GUARD["share_max"]
+    """It never becomes larger."""
+    idle_time: float = _GUARD["idle_time"]
+    """How long a session stays active with nothing in flight, at first; then it is learned."""
+    idle_time_min: float = _GUARD["idle_time_min"]
+    """It never becomes shorter."""
+    idle_time_max: float = _GUARD["idle_time_max"]
+    """It never becomes longer."""
+    max_sessions: int = _GUARD["max_sessions"]
+    """Sessions that are remembered, about 250 bytes each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowConfig:
+    """The waiting room of submitted requests: how much may wait in it, and who goes first.
+
+    Requests wait in bands of equal priority, and in a band in flows, one for each ``flow``.
+    """
+
+    max_requests: int | None = _DEFAULTS["flow"]["max_requests"]
+    """Requests that may wait, over all bands; ``None`` leaves it to the limits of the bands."""
+    max_bytes: int | None = _DEFAULTS["flow"]["max_bytes"]
+    """Bytes of requests that may wait, over all bands; ``None`` leaves it to the limits of the bands."""
+    band: BandLimits = BandLimits()
+    """What each band may hold."""
+    fairness: Fairness = _DEFAULTS["flow"]["fairness"]
+    """Which flow of a band goes first."""
+    order: QueueOrder = _DEFAULTS["flow"]["order"]
+    """Which request of a flow goes first."""
+    lower_share: float = _DEFAULTS["flow"]["lower_share"]
+    """Share of the dispatched seconds that each band gives to those below it while they wait too."""
+    look_ahead: float = _DEFAULTS["flow"]["look_ahead"]
+    """Flows whose virtual times differ by no more than this are equally near to their turns."""
+    max_idle_flows: int = _DEFAULTS["flow"]["max_idle_flows"]
+    """Flows that are remembered though nothing of them waits."""
+    hold: float = _DEFAULTS["flow"]["hold"]
+    """A request waits while its best endpoint has more than this booked before it."""
+    ttl: float = _DEFAULTS["flow"]["ttl"]
+    """How long a request waits that does not say."""
+    no_endpoint_ttl: float = _DEFAULTS["flow"]["no_endpoint_ttl"]
+    """How long a request waits for an endpoint, where there is none."""
+    saturation: SaturationPolicy = ContinuousSaturation()
+    """How it is told how busy the pool is."""
+    ceiling: CeilingPolicy = StaticCeiling()
+    """How busy it may be for each band."""
+    guard: GuardConfig | None = None
+    """Holds back new sessions while no cache has room for their contexts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The configuration of a scheduler. Everything that grows has a limit here."""
 
@@ -134,6 +289,8 @@ class Config:
     """How long requests are held off from an endpoint that failed, at first."""
     hold_off_limit: float = _DEFAULTS["hold_off_limit"]
     """How long they are held off at most: each failed trial doubles the time."""
+    flow: FlowConfig = FlowConfig()
+    """Who waits, and who goes next."""
     weights: CostWeights = CostWeights()
     """The prices of the default profile."""
     tiers: TierWeights = TierWeights()
@@ -397,6 +554,12 @@ class Stats:
     """Requests that went to another endpoint than was decided."""
     rejected: Mapping[RejectReason, int]
     """Requests that were rejected, by reason."""
+    evicted: Mapping[EvictReason, int]
+    """Requests that waited and were evicted, by reason."""
+    waiting: int
+    """Requests that wait for a decision."""
+    waiting_bytes: int
+    """Their bytes."""
     in_flight: int
     """Requests in flight."""
     prompt_tokens: int
@@ -475,9 +638,24 @@ def decode_config(text: str) -> Config:
     fields = json.loads(text)
     fields["index"] = IndexLimits(**fields["index"])
     fields["prefill"] = PrefillCost(**fields["prefill"])
+    fields["flow"] = _flow(fields["flow"])
     fields["weights"] = CostWeights(**fields["weights"])
     fields["tiers"] = TierWeights(**fields["tiers"])
     return Config(**fields)
+
+
+def _flow(fields: dict[str, Any]) -> FlowConfig:
+    fields["band"] = BandLimits(**fields["band"])
+    fields["saturation"] = _one_of(fields["saturation"], ContinuousSaturation, UtilizationDetector, ConcurrencyDetector)
+    fields["ceiling"] = _one_of(fields["ceiling"], StaticCeiling, PriorityHoldback, SoftReflective)
+    fields["guard"] = fields["guard"] and GuardConfig(**fields["guard"])
+    return FlowConfig(**fields)
+
+
+def _one_of(tagged: dict[str, Any], *classes: Any) -> Any:
+    tag = tagged.pop("type")
+    (kind,) = (kind for kind in classes if tag in get_args(get_type_hints(kind)["type"]))
+    return kind(**tagged)
 
 
 def decode_endpoint(text: str) -> Endpoint:

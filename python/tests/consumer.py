@@ -17,6 +17,19 @@ def sync() -> None:
         return
     assert_type(answer, slotwise.Dispatch)
     scheduler.fail(answer.request, "timeout")
+    request = scheduler.submit("x", flow="tenant", weight=2.0, ttl=0.5)
+    if isinstance(request, slotwise.Rejected):
+        return
+    assert_type(request, int)
+    assert_type(scheduler.next_timeout(), float | None)
+    match scheduler.poll_decision(now=0.0):
+        case slotwise.Evicted() as evicted:
+            assert_type(evicted.reason, slotwise.EvictReason)
+            assert_type(evicted.retry_after, float | None)
+        case slotwise.Dispatch() as dispatch:
+            assert_type(dispatch.queued, float)
+    flow = slotwise.FlowConfig(fairness="round_robin", saturation=slotwise.ConcurrencyDetector(max_concurrency=8))
+    assert_type(slotwise.Config(flow=flow).flow.guard, slotwise.GuardConfig | None)
     scheduler.handle_kv_event(endpoint, slotwise.BlocksStored([1], 16, tier="cpu"))
     scheduler.handle_kv_event(endpoint, slotwise.BlocksRemoved([1], tier="disk"))
     assert_type(slotwise.BlocksRemoved([1]).tier, slotwise.Tier)

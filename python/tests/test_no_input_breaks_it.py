@@ -37,6 +37,8 @@ CALLS = [
     "handle_adapters",
     "handle_kv_event",
     "pick",
+    "submit",
+    "poll_decision",
     "explain",
     "handle_first_token",
     "handle_tokens",
@@ -52,7 +54,8 @@ CALLS = [
 ]
 KEYWORDS = [
     "now", "model", "adapter", "priority", "deadline", "labels", "role", "expected_output", "waiting",
-    "kv_usage", "tokens", "block_size", "parent", "cached_tokens", "completion_tokens", "slots", "nonsense",
+    "kv_usage", "tokens", "block_size", "parent", "cached_tokens", "completion_tokens", "slots", "ttl", "weight",
+    "nonsense",
 ]  # fmt: skip
 
 

@@ -205,14 +205,70 @@ def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
         assert pickle.loads(pickle.dumps(value)) == value == copy.deepcopy(value)
 
 
+@pytest.mark.parametrize(
+    "flow",
+    [
+        slotwise.FlowConfig(guard=slotwise.GuardConfig(share=0.7), max_bytes=None, fairness="round_robin", order="edf"),
+        slotwise.FlowConfig(saturation=slotwise.UtilizationDetector(), ceiling=slotwise.SoftReflective()),
+        slotwise.FlowConfig(
+            saturation=slotwise.ConcurrencyDetector(concurrency_mode="hybrid"),
+            ceiling=slotwise.PriorityHoldback(min_ceiling=0.6),
+            band=slotwise.BandLimits(max_requests=7),
+        ),
+    ],
+)
+def test_flow_control_is_configured(flow: slotwise.FlowConfig) -> None:
+    config = Config(flow=flow)
+    assert Scheduler(config).config == config == pickle.loads(pickle.dumps(config))
+
+
+def test_requests_wait_for_their_turn() -> None:
+    scheduler = Scheduler({"flow": {"max_requests": 3}})
+    assert (scheduler.next_timeout(), scheduler.poll_decision(now=1.0)) == (None, None)
+    only = scheduler.add_endpoint("only", now=1.0)
+    first = scheduler.submit(list(range(20_000)), now=1.0)
+    match scheduler.poll_decision(now=1.0):
+        case slotwise.Dispatch(request, endpoint, name):
+            assert (request, endpoint, name) == (first, only, "only")
+        case other:
+            raise AssertionError(other)
+    batch, urgent = (scheduler.submit([5] * 90, priority=priority, flow="f", now=1.0) for priority in (0, 1))
+    brief = scheduler.submit([5] * 90, ttl=0.25, weight=2.0, now=1.5)
+    refused = scheduler.submit([5] * 90, now=1.5)
+    assert isinstance(refused, slotwise.Rejected) and refused.reason == "queue_full"
+    assert scheduler.poll_decision(now=1.5) is None and scheduler.next_timeout() == 1.75
+    evicted = scheduler.poll_decision(now=1.75)
+    assert isinstance(evicted, slotwise.Evicted) and hash(evicted) == brief and evicted != refused
+    assert (evicted.request, evicted.reason, evicted.http_status, evicted.queued) == (brief, "ttl_expired", 429, 0.25)
+    assert repr(evicted).startswith(f"Evicted(request={brief}, reason='ttl_expired', http_status=429, retry_after=")
+    stats = scheduler.stats()
+    assert (stats.waiting, stats.waiting_bytes, stats.evicted) == (2, 720, {"ttl_expired": 1})
+    scheduler.handle_first_token(int(str(first)), now=2.0)
+    gone = [scheduler.poll_decision(now=2.0) for _ in range(3)]
+    assert [decision and decision.request for decision in gone] == [urgent, batch, None]
+    assert isinstance(gone[0], slotwise.Dispatch) and gone[0].queued == 1.0
+    for ttl in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="ttl"):
+            scheduler.submit("x", ttl=ttl)
+    assert scheduler.cancel(batch) and not scheduler.cancel(brief)  # type: ignore[arg-type]
+
+
 def test_every_field_of_the_core_has_a_field_here() -> None:
     defaults = json.loads(slotwise._core.default_config())
+    options = json.loads(slotwise._core.default_options())
     for fields_here, fields_there in [
         (Config, defaults),
         (CostWeights, defaults["weights"]),
         (PrefillCost, defaults["prefill"]),
         (IndexLimits, defaults["index"]),
         (TierWeights, defaults["tiers"]),
+        (slotwise.FlowConfig, defaults["flow"]),
+        (slotwise.BandLimits, defaults["flow"]["band"]),
+        (slotwise.ContinuousSaturation, defaults["flow"]["saturation"]),
+        (slotwise.StaticCeiling, defaults["flow"]["ceiling"]),
+        (slotwise.GuardConfig, options[0]),
+        (slotwise.UtilizationDetector, {"type": None, **options[1]}),
+        (slotwise.ConcurrencyDetector, {"type": None, **options[2]}),
     ]:
         assert {field.name for field in fields(fields_here)} == set(fields_there)
 

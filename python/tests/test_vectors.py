@@ -108,17 +108,46 @@ class Runner:
     def pick(self, asked: dict[str, Any], now: float) -> Any:
         match self.scheduler.pick(prompt(asked.pop("prompt", {})), **wishes(asked), now=now):
             case slotwise.Dispatch() as dispatch:
-                return {
-                    "request": dispatch.request,
-                    "endpoint": dispatch.name,
-                    "alternatives": [self.name(endpoint) for endpoint in dispatch.alternatives],
-                    "prompt_tokens": dispatch.prompt_tokens,
-                    "cached_tokens": dispatch.cached_tokens,
-                    "best_cached_tokens": dispatch.best_cached_tokens,
-                    "cost_s": dispatch.cost,
-                }
-            case slotwise.Rejected(reason, http_status, retry_after):
-                return {"rejected": reason, "http_status": http_status, "retry_after_s": retry_after}
+                return self.picked(dispatch)
+            case slotwise.Rejected() as rejected:
+                return turned_away(rejected)
+
+    def submit(self, asked: dict[str, Any], now: float) -> Any:
+        match self.scheduler.submit(prompt(asked.pop("prompt", {})), **wishes(asked), now=now):
+            case int(request):
+                return {"request": request}
+            case rejected:
+                return turned_away(rejected)
+
+    def poll(self, _: Any, now: float) -> Any:
+        return [self.decided(decision) for decision in iter(lambda: self.scheduler.poll_decision(now=now), None)]
+
+    def next_timeout(self, _: Any, now: float) -> Any:
+        due = self.scheduler.next_timeout()
+        return due if due is None else round(due * 1e6)
+
+    def picked(self, dispatch: slotwise.Dispatch) -> dict[str, Any]:
+        return {
+            "request": dispatch.request,
+            "endpoint": dispatch.name,
+            "alternatives": [self.name(endpoint) for endpoint in dispatch.alternatives],
+            "prompt_tokens": dispatch.prompt_tokens,
+            "cached_tokens": dispatch.cached_tokens,
+            "best_cached_tokens": dispatch.best_cached_tokens,
+            "cost_s": dispatch.cost,
+        }
+
+    def decided(self, decision: slotwise.Dispatch | slotwise.Evicted) -> Any:
+        if isinstance(decision, slotwise.Dispatch):
+            return {"dispatch": {**self.picked(decision), "queued_s": decision.queued}}
+        return {
+            "evict": {
+                "request": decision.request,
+                "reason": decision.reason,
+                "retry_after_s": decision.retry_after,
+                "queued_s": decision.queued,
+            }
+        }
 
     def explain(self, asked: dict[str, Any], now: float) -> Any:
         explanation = self.scheduler.explain(prompt(asked.pop("prompt", {})), **wishes(asked), now=now)
@@ -190,9 +219,18 @@ class Runner:
 
 
 def wishes(asked: dict[str, Any]) -> dict[str, Any]:
-    if "deadline_us" in asked:
-        asked["deadline"] = asked.pop("deadline_us") / 1e6
+    for name in ("deadline", "ttl"):
+        if f"{name}_us" in asked:
+            asked[name] = asked.pop(f"{name}_us") / 1e6
     return asked
+
+
+def turned_away(rejected: slotwise.Rejected) -> dict[str, Any]:
+    return {
+        "rejected": rejected.reason,
+        "http_status": rejected.http_status,
+        "retry_after_s": rejected.retry_after,
+    }
 
 
 def fnv1a(content: bytes) -> str:

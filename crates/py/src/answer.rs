@@ -12,6 +12,14 @@ pub(crate) struct Dispatch {
     pub(crate) name: String,
 }
 
+impl Dispatch {
+    /// The answer with the name that its endpoint has now.
+    pub(crate) fn new(core: &slotwise::Scheduler, answer: slotwise::Dispatch) -> Self {
+        let name = core.endpoint(answer.endpoint).map(|endpoint| endpoint.name.clone());
+        Self { answer, name: name.unwrap_or_default() }
+    }
+}
+
 #[pymethods]
 impl Dispatch {
     #[classattr]
@@ -126,6 +134,58 @@ impl Rejected {
             "Rejected(reason='{}', http_status={}, retry_after={after})",
             self.reason(),
             self.http_status()
+        )
+    }
+}
+
+/// A request that waited does not go.
+#[derive(Clone, Eq, PartialEq)]
+#[pyclass(frozen, eq, module = "slotwise")]
+pub(crate) struct Evicted(pub(crate) slotwise::Evicted);
+
+#[pymethods]
+impl Evicted {
+    #[classattr]
+    #[expect(non_upper_case_globals, reason = "the name that Python expects")]
+    const __match_args__: (&'static str, &'static str, &'static str) = ("request", "reason", "retry_after");
+
+    #[getter]
+    fn request(&self) -> u64 {
+        self.0.request.as_u64()
+    }
+
+    #[getter]
+    fn reason(&self) -> &'static str {
+        self.0.reason.code()
+    }
+
+    #[getter]
+    fn http_status(&self) -> u16 {
+        self.0.reason.http_status()
+    }
+
+    #[getter]
+    fn retry_after(&self) -> Option<f64> {
+        self.0.retry_after.map(|after| after.as_secs_f64())
+    }
+
+    #[getter]
+    fn queued(&self) -> f64 {
+        self.0.queued.as_secs_f64()
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.request()
+    }
+
+    fn __repr__(&self) -> String {
+        let after = self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
+        format!(
+            "Evicted(request={}, reason='{}', http_status={}, retry_after={after}, queued={})",
+            self.request(),
+            self.reason(),
+            self.http_status(),
+            self.queued(),
         )
     }
 }

@@ -27,7 +27,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::answer::{Dispatch, Rejected};
+    use super::answer::{Dispatch, Evicted, Rejected};
     #[pymodule_export]
     use super::scheduler::Scheduler;
 
@@ -39,5 +39,15 @@ mod _core {
     #[pyfunction]
     fn default_config() -> PyResult<String> {
         plain::to_json(&slotwise::Config::default())
+    }
+
+    /// The defaults of what the default configuration does without, as JSON.
+    #[pyfunction]
+    fn default_options() -> PyResult<String> {
+        plain::to_json(&(
+            slotwise::GuardConfig::default(),
+            slotwise::UtilizationDetector::default(),
+            slotwise::ConcurrencyDetector::default(),
+        ))
     }
 }

@@ -1,5 +1,7 @@
 //! What a request asks for besides its prompt.
 
+use std::time::Duration;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -7,7 +9,7 @@ use slotwise::{Instant, Priority, Request, Role};
 
 use crate::prompt::Prompt;
 
-/// The keywords of `pick` and `explain`.
+/// The keywords of `pick`, `submit` and `explain`.
 pub(crate) struct Wishes<'a> {
     pub(crate) model: &'a str,
     pub(crate) adapter: Option<&'a str>,
@@ -19,6 +21,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) expected_output: u32,
     pub(crate) role: &'a str,
     pub(crate) labels: Option<&'a Bound<'a, PyDict>>,
+    pub(crate) ttl: Option<f64>,
+    pub(crate) weight: f64,
 }
 
 impl Wishes<'_> {
@@ -40,11 +44,13 @@ impl Wishes<'_> {
             .flow(self.flow)
             .expected_output(self.expected_output)
             .role(role(self.role)?)
+            .weight(self.weight)
             .labels(&labels);
         request.adapter = self.adapter;
         request.cache_salt = self.cache_salt;
         request.session = self.session;
         request.deadline = self.deadline.map(|at| instant("deadline", at)).transpose()?;
+        request.ttl = self.ttl.map(time_to_live).transpose()?;
         Ok(ask(&prompt.put_into(request)))
     }
 }
@@ -58,6 +64,14 @@ fn role(name: &str) -> PyResult<Role> {
             Err(PyValueError::new_err(format!("role must be 'unified', 'prefill' or 'decode', not {name:?}")))
         }
     }
+}
+
+/// Infinity, or more than the core can count, means: without a limit.
+fn time_to_live(seconds: f64) -> PyResult<Duration> {
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(PyValueError::new_err(format!("ttl must not be negative, but it is {seconds}")));
+    }
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 /// Seconds on the host's monotonic clock as the core counts them: in microseconds.

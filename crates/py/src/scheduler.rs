@@ -10,9 +10,9 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyDict, PyString};
-use slotwise::{AdapterState, EndpointId, Failure, Instant, RequestId, Usage};
+use slotwise::{AdapterState, Decision, EndpointId, Failure, Instant, RequestId, Usage};
 
-use crate::answer::{Dispatch, Rejected};
+use crate::answer::{Dispatch, Evicted, Rejected};
 use crate::error::raise;
 use crate::event::Event;
 use crate::plain::{from_python, to_python};
@@ -235,6 +235,8 @@ impl Scheduler {
             expected_output,
             role,
             labels,
+            ttl: None,
+            weight: 1.0,
         };
         let (now, prompt) = (self.clock.read(now)?, Prompt::read(prompt)?);
         let picked = wishes.with(&prompt, |request| {
@@ -252,15 +254,76 @@ impl Scheduler {
                     costs.get(&endpoint).copied().unwrap_or_else(|| terms.total())
                 }),
             };
-            picked.map(|answer| {
-                let name = core.endpoint(answer.endpoint).map(|endpoint| endpoint.name.clone());
-                Dispatch { answer, name: name.unwrap_or_default() }
-            })
+            picked.map(|answer| Dispatch::new(&core, answer))
         })?;
         match picked {
             Ok(dispatch) => Ok(Bound::new(py, dispatch)?.into_any()),
             Err(rejected) => Ok(Bound::new(py, Rejected::from(rejected))?.into_any()),
         }
+    }
+
+    #[pyo3(signature = (prompt, *, model = "", adapter = None, cache_salt = None, priority = 0, flow = "",
+        session = None, deadline = None, expected_output = 0, role = "unified", labels = None, ttl = None,
+        weight = 1.0, now = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn submit<'py>(
+        &self,
+        py: Python<'py>,
+        prompt: &Bound<'py, PyAny>,
+        model: &str,
+        adapter: Option<&str>,
+        cache_salt: Option<&str>,
+        priority: i32,
+        flow: &str,
+        session: Option<&str>,
+        deadline: Option<f64>,
+        expected_output: u32,
+        role: &str,
+        labels: Option<&Bound<'py, PyDict>>,
+        ttl: Option<f64>,
+        weight: f64,
+        now: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let wishes = Wishes {
+            model,
+            adapter,
+            cache_salt,
+            priority,
+            flow,
+            session,
+            deadline,
+            expected_output,
+            role,
+            labels,
+            ttl,
+            weight,
+        };
+        let (now, prompt) = (self.clock.read(now)?, Prompt::read(prompt)?);
+        match wishes.with(&prompt, |request| self.lock(py).submit(now, request))? {
+            Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
+            Err(rejected) => Ok(Bound::new(py, Rejected::from(rejected))?.into_any()),
+        }
+    }
+
+    #[pyo3(signature = (*, now = None))]
+    fn poll_decision<'py>(&self, py: Python<'py>, now: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let now = self.clock.read(now)?;
+        let mut core = self.lock(py);
+        let Some(decision) = core.poll_decision(now) else { return Ok(None) };
+        let dispatched = match decision {
+            Decision::Dispatch(answer) => Ok(Dispatch::new(&core, answer)),
+            Decision::Evict(evicted) => Err(Evicted(evicted)),
+            _ => return Err(PyValueError::new_err("the core decided what this version cannot say")),
+        };
+        drop(core);
+        Ok(Some(match dispatched {
+            Ok(dispatch) => Bound::new(py, dispatch)?.into_any(),
+            Err(evicted) => Bound::new(py, evicted)?.into_any(),
+        }))
+    }
+
+    fn next_timeout(&self, py: Python<'_>) -> Option<f64> {
+        self.lock(py).next_timeout().map(|at| at.as_micros() as f64 / 1e6)
     }
 
     #[pyo3(signature = (request, *, now = None))]
@@ -354,6 +417,8 @@ impl Scheduler {
             expected_output,
             role,
             labels,
+            ttl: None,
+            weight: 1.0,
         };
         let (now, prompt) = (self.clock.read(now)?, Prompt::read(prompt)?);
         let explanation = wishes.with(&prompt, |request| self.lock(py).explain(now, request))?;

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
-    AdapterState, BlockHash, Config, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load,
-    Priority, Prompt, RemovedBlocks, Request, RequestId, Role, Scheduler, StoredBlocks, Tier, Usage,
+    AdapterState, BlockHash, Config, Decision, Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant,
+    KvEvent, Load, Priority, Prompt, Rejected, RemovedBlocks, Request, RequestId, Role, Scheduler,
+    StoredBlocks, Tier, Usage,
 };
 
 /// One file.
@@ -30,7 +32,7 @@ pub(crate) struct Step {
     at_us: u64,
     #[serde(flatten)]
     input: BTreeMap<String, Value>,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[serde(default)]
     pub(crate) expect: Value,
 }
 
@@ -48,6 +50,8 @@ struct AskedRequest {
     flow: String,
     session: Option<String>,
     deadline_us: Option<u64>,
+    ttl_us: Option<u64>,
+    weight: Option<f64>,
     #[serde(default)]
     expected_output: u32,
     #[serde(default)]
@@ -197,22 +201,24 @@ impl Runner {
             "pick" => {
                 let asked: AskedRequest = read(argument);
                 match asked.with_request(|request| scheduler.pick(now, request)) {
-                    Ok(dispatch) => json!({
-                        "request": dispatch.request.as_u64(),
-                        "endpoint": name(scheduler, dispatch.endpoint),
-                        "alternatives": dispatch.alternatives.iter().map(|id| name(scheduler, *id)).collect::<Vec<_>>(),
-                        "prompt_tokens": dispatch.prompt_tokens,
-                        "cached_tokens": dispatch.cached_tokens,
-                        "best_cached_tokens": dispatch.best_cached_tokens,
-                        "cost_s": dispatch.cost.get(),
-                    }),
-                    Err(rejected) => json!({
-                        "rejected": rejected.reason,
-                        "http_status": rejected.http_status(),
-                        "retry_after_s": rejected.retry_after.map(|after| after.as_secs_f64()),
-                    }),
+                    Ok(dispatch) => picked(scheduler, &dispatch),
+                    Err(rejected) => turned_away(rejected),
                 }
             }
+            "submit" => {
+                let asked: AskedRequest = read(argument);
+                match asked.with_request(|request| scheduler.submit(now, request)) {
+                    Ok(id) => json!({"request": id.as_u64()}),
+                    Err(rejected) => turned_away(rejected),
+                }
+            }
+            "poll" => {
+                let decisions = std::iter::from_fn(|| {
+                    scheduler.poll_decision(now).map(|decision| decided(scheduler, &decision))
+                });
+                decisions.collect()
+            }
+            "next_timeout" => json!(scheduler.next_timeout().map(Instant::as_micros)),
             "explain" => {
                 let asked: AskedRequest = read(argument);
                 let explanation = asked.with_request(|request| scheduler.explain(now, request));
@@ -303,6 +309,8 @@ impl AskedRequest {
         request.cache_salt = self.cache_salt.as_deref();
         request.session = self.session.as_deref();
         request.deadline = self.deadline_us.map(Instant::from_micros);
+        request.ttl = self.ttl_us.map(Duration::from_micros);
+        request.weight = self.weight.unwrap_or(request.weight);
         match &self.prompt {
             AskedPrompt::Text(parts) => {
                 let text: String = parts.iter().map(|(text, times)| text.repeat(*times)).collect();
@@ -351,6 +359,43 @@ fn ids(ranges: &[(u32, u32)]) -> Vec<u32> {
 
 fn name(scheduler: &Scheduler, id: EndpointId) -> String {
     scheduler.endpoint(id).expect("in the pool").name.clone()
+}
+
+fn picked(scheduler: &Scheduler, dispatch: &Dispatch) -> Value {
+    json!({
+        "request": dispatch.request.as_u64(),
+        "endpoint": name(scheduler, dispatch.endpoint),
+        "alternatives": dispatch.alternatives.iter().map(|id| name(scheduler, *id)).collect::<Vec<_>>(),
+        "prompt_tokens": dispatch.prompt_tokens,
+        "cached_tokens": dispatch.cached_tokens,
+        "best_cached_tokens": dispatch.best_cached_tokens,
+        "cost_s": dispatch.cost.get(),
+    })
+}
+
+fn turned_away(rejected: Rejected) -> Value {
+    json!({
+        "rejected": rejected.reason,
+        "http_status": rejected.http_status(),
+        "retry_after_s": rejected.retry_after.map(|after| after.as_secs_f64()),
+    })
+}
+
+fn decided(scheduler: &Scheduler, decision: &Decision) -> Value {
+    match decision {
+        Decision::Dispatch(dispatch) => {
+            let mut shown = picked(scheduler, dispatch);
+            shown["queued_s"] = json!(dispatch.queued.as_secs_f64());
+            json!({"dispatch": shown})
+        }
+        Decision::Evict(evicted) => json!({"evict": {
+            "request": evicted.request.as_u64(),
+            "reason": evicted.reason,
+            "retry_after_s": evicted.retry_after.map(|after| after.as_secs_f64()),
+            "queued_s": evicted.queued.as_secs_f64(),
+        }}),
+        _ => panic!("there is nothing else"),
+    }
 }
 
 fn answer<E: std::fmt::Display>(done: Result<(), E>) -> Value {
