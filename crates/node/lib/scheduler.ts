@@ -136,6 +136,7 @@ export class Scheduler {
     if (!(number('timeoutMs', timeoutMs) >= 0)) {
       throw rangeError(`timeoutMs must not be negative, got ${timeoutMs}`);
     }
+    const share = optionalNumber('weight', weight) ?? 1;
     signal?.throwIfAborted();
     const waits = timeoutMs > 0 && this.#waiting.size < this.#maxWaiting;
     if (!waits || (this.#scorer !== undefined && this.#waiting.size === 0)) {
@@ -148,7 +149,6 @@ export class Scheduler {
       }
     }
     checkPick(wishes);
-    const share = optionalNumber('weight', weight) ?? 1;
     const asked = this.#read(prompt, wishes);
     const request = this.#submit(asked, timeoutMs, share);
     if (typeof request !== 'number') {
@@ -207,10 +207,11 @@ export class Scheduler {
     this.#waiting.deliver(at);
   }
 
-  /** The client went away. Returns whether the request was in flight. */
+  /** The client went away. Returns whether the request was in flight, or waited. */
   cancel(request: number, now?: number): boolean {
     const [at, id] = [this.#time(now), number('request', request)];
     const was = guarded(() => this.#native.cancel(at, id));
+    this.#waiting.forget(id);
     this.#waiting.deliver(at);
     return was;
   }

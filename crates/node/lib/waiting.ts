@@ -85,6 +85,14 @@ export class Waiting {
     return this.#foreign.shift() ?? this.#flow.poll(now);
   }
 
+  /** A request is over before anybody has asked what was decided about it. */
+  forget(request: number): void {
+    const at = this.#foreign.findIndex((decision) => decision.request === request);
+    if (at >= 0) {
+      this.#foreign.splice(at, 1);
+    }
+  }
+
   /** Whether there is such a decision already. */
   get overdue(): boolean {
     return this.#foreign.length > 0;

@@ -210,7 +210,13 @@ test('who submits and who awaits do not take each other’s decisions', async ()
   assert.deepEqual(poll(scheduler).map(({ request }) => request), [mine]);
   scheduler.complete(mine);
   assert.deepEqual(poll(scheduler), []);
-  (await theirs).complete();
+  const other = await theirs;
+  const late = scheduler.submit('x', { priority: 1 });
+  const last = scheduler.acquire('x');
+  other.complete();
+  assert.equal(scheduler.cancel(late), true);
+  assert.equal(scheduler.pollDecision(), undefined, 'nobody asks about what was cancelled');
+  (await last).complete();
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
