@@ -1,9 +1,10 @@
 /** What a scheduler answers. */
-import type { Config, Rejected } from '../native/index.js';
+import type { Config, FlowConfig, GuardConfig, Rejected } from '../native/index.js';
 
 export type {
   Candidate,
   EndpointStats,
+  Evicted,
   Explanation,
   Rejected,
   RemovedEndpoint,
@@ -38,8 +39,16 @@ export interface Dispatch {
 /** The answer to a pick: `kind` tells which. */
 export type Decision = Dispatch | Rejected;
 
-/** A configuration with every field. */
-export type ResolvedConfig = Complete<Config>;
+/** A configuration with every field; those of policies are what their types have. */
+export type ResolvedConfig = Complete<Omit<Config, 'flow'>> & {
+  readonly flow: Complete<Omit<FlowConfig, 'saturation' | 'ceiling' | 'guard'>> & {
+    readonly saturation: Resolved<NonNullable<FlowConfig['saturation']>>;
+    readonly ceiling: Resolved<NonNullable<FlowConfig['ceiling']>>;
+    readonly guard?: Complete<GuardConfig>;
+  };
+};
+
+type Resolved<T extends { type?: unknown }> = Readonly<T> & { readonly type: NonNullable<T['type']> };
 
 type Complete<T> = { readonly [K in keyof T]-?: Part<NonNullable<T[K]>> };
 type Part<T> = T extends number | bigint | boolean | string ? T : Complete<T>;

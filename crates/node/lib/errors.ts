@@ -3,7 +3,7 @@
  * the text.
  */
 import { types } from 'node:util';
-import type { Rejected } from './answers.js';
+import type { Evicted, Rejected } from './answers.js';
 
 /** What all of slotwise's errors have in common. */
 export class SlotwiseError extends Error {
@@ -48,19 +48,30 @@ export class SnapshotError extends SlotwiseError {}
 /** A request that was awaited does not go. */
 export class RejectedError extends SlotwiseError {
   /** Why. */
-  readonly reason: Rejected['reason'];
+  readonly reason: Rejected['reason'] | Evicted['reason'];
   /** The HTTP status that says it best. */
   readonly httpStatus: number;
   /** Milliseconds after which another try may be worth it; null if that cannot be told. */
   readonly retryAfterMs: number | null;
+  /** How long it had waited, in milliseconds; 0 for one that never did. */
+  readonly queuedMs: number;
 
-  constructor(rejected: Rejected) {
-    super(rejected.message, rejected.reason);
-    this.reason = rejected.reason;
-    this.httpStatus = rejected.httpStatus;
-    this.retryAfterMs = rejected.retryAfterMs;
+  constructor(answer: Rejected | Evicted) {
+    super(answer.kind === 'rejected' ? answer.message : `evicted: ${WHY[answer.reason]}`, answer.reason);
+    this.reason = answer.reason;
+    this.httpStatus = answer.httpStatus;
+    this.retryAfterMs = answer.retryAfterMs;
+    this.queuedMs = answer.kind === 'rejected' ? 0 : answer.queuedMs;
   }
 }
+
+const WHY: Record<Evicted['reason'], string> = {
+  ttl_expired: 'the request has waited for as long as it may',
+  no_endpoints: 'no endpoint takes requests',
+  deadline_unreachable: 'no endpoint could answer before the deadline',
+  displaced: 'another request has its place',
+  too_large: "the request fits into no endpoint's KV cache",
+};
 
 const kinds = {
   SlotwiseError,

@@ -1,11 +1,37 @@
 /** What callers may say of a configuration, an endpoint, a load, a request and a KV event. */
-import type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost, TierWeights } from '../native/index.js';
+import type {
+  BandLimits,
+  CeilingPolicy,
+  Config,
+  CostWeights,
+  Endpoint,
+  FlowConfig,
+  GuardConfig,
+  IndexLimits,
+  Load,
+  PrefillCost,
+  SaturationPolicy,
+  TierWeights,
+} from '../native/index.js';
 import { ConfigError, typeError } from './errors.js';
 import type { TokenIds } from './prompt.js';
 import type { Scorer } from './scorer.js';
 import { describe, labels, number, read, string, strings, type Shape, type ShapeOf } from './shape.js';
 
-export type { Config, CostWeights, Endpoint, IndexLimits, Load, PrefillCost, TierWeights } from '../native/index.js';
+export type {
+  BandLimits,
+  CeilingPolicy,
+  Config,
+  CostWeights,
+  Endpoint,
+  FlowConfig,
+  GuardConfig,
+  IndexLimits,
+  Load,
+  PrefillCost,
+  SaturationPolicy,
+  TierWeights,
+} from '../native/index.js';
 
 /** Which stages of a request an endpoint runs, or a request needs. */
 export type Role = NonNullable<Endpoint['role']>;
@@ -22,7 +48,10 @@ export interface SchedulerOptions {
   scorer?: Scorer;
   /** The clock, in milliseconds; must not go back. `performance.now()` unless told. */
   now?: () => number;
-  /** How many calls of `acquire` may wait at once; further ones are refused as if they did not want to. 65,536 unless told. */
+  /**
+   * How many calls of `acquire` may wait at once; further ones go or are refused as by `pick`. 65,536 unless told. What may wait in
+   * a band, and in all, is for `config.flow` to say.
+   */
   maxWaiting?: number;
 }
 
@@ -52,11 +81,24 @@ export interface PickOptions {
   now?: number | undefined;
 }
 
-/** What a request that may wait asks for. */
+/** What a request asks for that goes through flow control. */
+export interface SubmitOptions extends PickOptions {
+  /** Milliseconds that it may wait; Infinity for as long as it takes. `config.flow.ttlMs` unless told. */
+  ttlMs?: number | undefined;
+  /** What its flow may have, compared with others of the same priority. 1 unless told. */
+  weight?: number | undefined;
+}
+
+/** What a request asks for that is awaited. */
 export interface AcquireOptions extends PickOptions {
+  /** What its flow may have, compared with others of the same priority. 1 unless told. */
+  weight?: number | undefined;
   /** Withdraws the request; the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds that it may wait while all endpoints are at their limit: until there is room, unless told. 0 does not wait. */
+  /**
+   * Milliseconds that it may wait for its turn and its endpoint. Unless told, `config.flow.ttlMs` if that was given, and as long
+   * as it takes otherwise. 0 does not wait: then it goes, or is refused, as by `pick`.
+   */
   timeoutMs?: number | undefined;
 }
 
@@ -147,6 +189,58 @@ const TIERS = {
   disk: 'number',
 } satisfies ShapeOf<TierWeights>;
 
+const BAND = {
+  maxRequests: 'number',
+  maxBytes: 'number',
+} satisfies ShapeOf<BandLimits>;
+
+const SATURATION = {
+  type: 'string',
+  holdMs: 'number',
+  kvLimit: 'number',
+  queueDepthThreshold: 'number',
+  kvCacheUtilThreshold: 'number',
+  metricsStalenessThresholdMs: 'number',
+  concurrencyMode: 'string',
+  maxConcurrency: 'number',
+  maxTokenConcurrency: 'number',
+  headroom: 'number',
+} satisfies Record<keyof Required<SaturationPolicy>, Shape[string]>;
+
+const CEILING = {
+  type: 'string',
+  ceiling: 'number',
+  minCeiling: 'number',
+  maxCeiling: 'number',
+} satisfies Record<keyof Required<CeilingPolicy>, Shape[string]>;
+
+const GUARD = {
+  share: 'number',
+  shareMin: 'number',
+  shareMax: 'number',
+  idleTimeMs: 'number',
+  idleTimeMinMs: 'number',
+  idleTimeMaxMs: 'number',
+  maxSessions: 'number',
+} satisfies ShapeOf<GuardConfig>;
+
+const FLOW = {
+  maxRequests: 'number',
+  maxBytes: 'number',
+  band: BAND,
+  fairness: 'string',
+  order: 'string',
+  lowerShare: 'number',
+  lookAheadMs: 'number',
+  maxIdleFlows: 'number',
+  holdMs: 'number',
+  ttlMs: 'number',
+  noEndpointTtlMs: 'number',
+  saturation: SATURATION,
+  ceiling: CEILING,
+  guard: GUARD,
+} satisfies Record<keyof Required<FlowConfig>, Shape[string]>;
+
 const CONFIG = {
   seed: 'integer',
   maxEndpoints: 'number',
@@ -168,6 +262,7 @@ const CONFIG = {
   tiers: TIERS,
   alternatives: 'number',
   shedAboveMs: 'number',
+  flow: FLOW,
 } satisfies Record<keyof Required<Config>, Shape[string]>;
 
 const ENDPOINT = {
@@ -203,6 +298,12 @@ const PICK: Record<keyof Required<PickOptions>, true> = {
   role: true,
   labels: true,
   now: true,
+};
+
+const SUBMIT: Record<keyof Required<SubmitOptions>, true> = {
+  ...PICK,
+  ttlMs: true,
+  weight: true,
 };
 
 const EVENT: Record<keyof Required<Extract<KvEvent, { kind: 'stored' }>>, true> = {
@@ -266,6 +367,10 @@ export function checkOptions(options: SchedulerOptions): void {
 
 export function checkPick(options: PickOptions): void {
   known('options', PICK, options);
+}
+
+export function checkSubmit(options: SubmitOptions): void {
+  known('options', SUBMIT, options);
 }
 
 export function checkEvent(event: KvEvent): void {

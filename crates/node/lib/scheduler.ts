@@ -1,12 +1,13 @@
 /** The scheduler: reads what callers give, asks the native part, and says what it answers. */
 import { NativeScheduler, type Wishes } from '../native/index.js';
-import type { Decision, Dispatch, Explanation, RemovedEndpoint, ResolvedConfig, Stats } from './answers.js';
+import type { Decision, Dispatch, Evicted, Explanation, Rejected, RemovedEndpoint, ResolvedConfig, Stats } from './answers.js';
 import { RejectedError, closedError, rangeError, translated, typeError } from './errors.js';
 import { Lease } from './lease.js';
 import {
   checkEvent,
   checkOptions,
   checkPick,
+  checkSubmit,
   flatLabels,
   optionalNumber,
   optionalString,
@@ -24,6 +25,7 @@ import {
   type Load,
   type PickOptions,
   type SchedulerOptions,
+  type SubmitOptions,
   type Usage,
 } from './options.js';
 import { Scratch, readBytes, readHashes, readPrompt, readTokenIds, type NativePrompt, type Prompt } from './prompt.js';
@@ -44,6 +46,8 @@ export class Scheduler {
   readonly #faults = new ScorerFaults();
   readonly #waiting: Waiting;
   readonly #maxWaiting: number;
+  /** How long a call of `acquire` waits that does not say. */
+  readonly #patience: number;
   readonly #alternatives: number;
   readonly #names = new Map<number, string>();
   /** Where the native part writes a dispatch: eight numbers, then its alternatives. */
@@ -63,19 +67,23 @@ export class Scheduler {
     }
     this.#native = guarded(() => new NativeScheduler(known));
     this.#alternatives = this.config.alternatives;
-    this.#waiting = new Waiting(
-      (prompt, wishes) => this.pick(prompt, wishes),
-      () => this.#time(undefined),
-    );
+    this.#patience = known.flow?.ttlMs ?? Infinity;
+    this.#waiting = new Waiting({
+      poll: (now) => this.#poll(now),
+      nextTimeout: () => guarded(() => this.#native.nextTimeout()) ?? undefined,
+      withdraw: (requests) => this.#withdraw(requests),
+      clock: () => this.#time(undefined),
+    });
   }
 
   // A request's life.
 
   /**
    * Chooses the endpoint that costs this request the least and reserves it there, or says why the request does not go.
-   * There is no queue: see `acquire`. What it reserves is released by exactly one of `complete`, `fail` and `cancel`.
+   * There is no queue: see `submit` and `acquire`. What it reserves is released by exactly one of `complete`, `fail` and `cancel`.
    */
   pick(prompt: Prompt, options: PickOptions = {}): Decision {
+    checkPick(options);
     const a = this.#read(prompt, options);
     const scored = this.#scorer === undefined ? null : this.#score(this.#scorer, a);
     const rejected = guarded(() =>
@@ -88,33 +96,66 @@ export class Scheduler {
   }
 
   /**
-   * Picks, and waits while all endpoints are at their limit, for `timeoutMs` at most if it is given: those of higher
-   * priority go first, then those who came first. Rejects with a `RejectedError`, or with the reason of `signal`, and has reserved nothing then.
+   * Hands a request to flow control and returns its number, or says why it need not wait at all. What becomes of it says
+   * `pollDecision`. `cancel` withdraws it while it waits. A scorer is not asked.
+   */
+  submit(prompt: Prompt, options: SubmitOptions = {}): number | Rejected {
+    checkSubmit(options);
+    const { ttlMs, weight } = options;
+    const [ttl, share] = [optionalNumber('ttlMs', ttlMs), optionalNumber('weight', weight) ?? 1];
+    return this.#submit(this.#read(prompt, options), ttl, share);
+  }
+
+  /**
+   * The next decision about a request that was submitted; undefined if there is nothing to decide before the next input or
+   * `nextTimeout`. Call it until then, after each `submit`, after whatever else the scheduler is told, and at `nextTimeout`.
+   */
+  pollDecision(now?: number): Dispatch | Evicted | undefined {
+    return this.#waiting.next(this.#time(now));
+  }
+
+  /** When `pollDecision` has something to decide although nothing has happened, in milliseconds; undefined for never. */
+  nextTimeout(): number | undefined {
+    const at = guarded(() => this.#native.nextTimeout()) ?? undefined;
+    return this.#waiting.overdue ? this.#time(undefined) : at;
+  }
+
+  /**
+   * Submits, and waits until the request is dispatched, for `timeoutMs` at most if it is given. Rejects with a `RejectedError`,
+   * or with the reason of `signal`, and has reserved nothing then. A scorer is asked while nobody waits; who waited goes at
+   * the built-in cost.
    */
   async acquire(prompt: Prompt, options: AcquireOptions = {}): Promise<Lease> {
     if (typeof options !== 'object' || options === null) {
       throw typeError(`options must be an object, got ${describe(options)}`);
     }
-    const { signal, timeoutMs = Infinity, ...wishes } = options;
+    const { signal, timeoutMs = this.#patience, weight, ...wishes } = options;
     if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
       throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
     }
     if (!(number('timeoutMs', timeoutMs) >= 0)) {
       throw rangeError(`timeoutMs must not be negative, got ${timeoutMs}`);
     }
+    const share = optionalNumber('weight', weight) ?? 1;
     signal?.throwIfAborted();
-    const answer = this.pick(prompt, wishes);
-    if (answer.kind === 'dispatch') {
-      return Lease.of(this, answer);
+    const waits = timeoutMs > 0 && this.#waiting.size < this.#maxWaiting;
+    if (!waits || (this.#scorer !== undefined && this.#waiting.size === 0)) {
+      const answer = this.pick(prompt, wishes);
+      if (answer.kind === 'dispatch') {
+        return Lease.of(this, answer);
+      }
+      if (!waits || !['saturated', 'no_endpoints'].includes(answer.reason)) {
+        throw new RejectedError(answer);
+      }
     }
-    if (answer.reason !== 'saturated' || timeoutMs === 0 || this.#waiting.size >= this.#maxWaiting) {
-      throw new RejectedError(answer);
+    checkPick(wishes);
+    const asked = this.#read(prompt, wishes);
+    const request = this.#submit(asked, timeoutMs, share);
+    if (typeof request !== 'number') {
+      throw new RejectedError(request);
     }
-    // When it is tried again, it is later.
-    const { now: _, ...later } = wishes;
-    const until = this.#time(undefined) + timeoutMs;
     const dispatch = await new Promise<Dispatch>((grant, refuse) => {
-      this.#waiting.enter({ prompt, options: later, signal, until, grant, refuse }, answer);
+      this.#waiting.enter({ request, signal, grant, refuse }, asked.now);
     });
     if (signal?.aborted) {
       // Granted and aborted in one go: nobody is there to end it.
@@ -126,6 +167,7 @@ export class Scheduler {
 
   /** Says what `pick` would decide and why, at the built-in cost, without doing it. */
   explain(prompt: Prompt, options: PickOptions = {}): Explanation {
+    checkPick(options);
     const a = this.#read(prompt, options);
     return guarded(() =>
       this.#native.explain(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
@@ -136,12 +178,14 @@ export class Scheduler {
   handleFirstToken(request: number, now?: number): void {
     const [at, id] = [this.#time(now), number('request', request)];
     guarded(() => this.#native.handleFirstToken(at, id));
+    this.#waiting.deliver(at);
   }
 
   /** The answer of a request grew by `tokens`. Implies the first token. */
   handleTokens(request: number, tokens: number, now?: number): void {
     const [at, id, count] = [this.#time(now), number('request', request), number('tokens', tokens)];
     guarded(() => this.#native.handleTokens(at, id, count));
+    this.#waiting.deliver(at);
   }
 
   /** A request is done. Releases what it reserved, and learns from what it used. */
@@ -153,21 +197,22 @@ export class Scheduler {
       const { promptTokens, cachedTokens, completionTokens } = readUsage(usage);
       guarded(() => this.#native.complete(at, id, promptTokens, cachedTokens, completionTokens));
     }
-    this.#changed();
+    this.#waiting.deliver(at);
   }
 
   /** A request failed, through no fault of the client's: an answer like `400 Bad Request` is a completion. */
   fail(request: number, failure: Failure = 'engine', now?: number): void {
     const [at, id, why] = [this.#time(now), number('request', request), string('failure', failure)];
     guarded(() => this.#native.fail(at, id, why));
-    this.#changed();
+    this.#waiting.deliver(at);
   }
 
-  /** The client went away. Returns whether the request was in flight. */
+  /** The client went away. Returns whether the request was in flight, or waited. */
   cancel(request: number, now?: number): boolean {
     const [at, id] = [this.#time(now), number('request', request)];
     const was = guarded(() => this.#native.cancel(at, id));
-    this.#changed();
+    this.#waiting.forget(id);
+    this.#waiting.deliver(at);
     return was;
   }
 
@@ -175,7 +220,7 @@ export class Scheduler {
   redirect(request: number, endpoint: number, now?: number): void {
     const [at, id, to] = [this.#time(now), number('request', request), number('endpoint', endpoint)];
     guarded(() => this.#native.redirect(at, id, to));
-    this.#changed();
+    this.#waiting.deliver(at);
   }
 
   // News from the world.
@@ -189,7 +234,7 @@ export class Scheduler {
     if (most > this.#numbers.length) {
       this.#numbers = new Float64Array(Math.min(8 + this.#alternatives, 2 * most));
     }
-    this.#changed();
+    this.#waiting.deliver(at);
     return id;
   }
 
@@ -198,7 +243,7 @@ export class Scheduler {
     const [at, which, description] = [this.#time(now), number('id', id), readEndpoint(endpoint)];
     guarded(() => this.#native.updateEndpoint(at, which, description));
     this.#names.set(which, description.name);
-    this.#changed();
+    this.#waiting.deliver(at);
   }
 
   /** Takes an endpoint out of the pool, with all that it held, and says which requests are still on it. */
@@ -206,7 +251,7 @@ export class Scheduler {
     const [at, which] = [this.#time(now), number('id', id)];
     const removed = guarded(() => this.#native.removeEndpoint(at, which));
     this.#names.delete(which);
-    this.#changed();
+    this.#waiting.deliver(at);
     return removed;
   }
 
@@ -214,20 +259,21 @@ export class Scheduler {
   drainEndpoint(id: number, now?: number): void {
     const [at, which] = [this.#time(now), number('id', id)];
     guarded(() => this.#native.drainEndpoint(at, which));
-    this.#changed();
+    this.#waiting.deliver(at);
   }
 
   /** Takes a draining endpoint back into service. */
   resumeEndpoint(id: number, now?: number): void {
     const [at, which] = [this.#time(now), number('id', id)];
     guarded(() => this.#native.resumeEndpoint(at, which));
-    this.#changed();
+    this.#waiting.deliver(at);
   }
 
   /** An endpoint reported its load. */
   handleLoad(id: number, load: Load, now?: number): void {
     const [at, which, report] = [this.#time(now), number('id', id), readLoad(load)];
     guarded(() => this.#native.handleLoad(at, which, report));
+    this.#waiting.deliver(at);
   }
 
   /** An endpoint reported its LoRA adapters. */
@@ -340,7 +386,6 @@ export class Scheduler {
 
   /** Reads what a request asks for. Nothing of the caller's runs between this and the native call. */
   #read(prompt: Prompt, options: PickOptions): Asked {
-    checkPick(options);
     const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, now } = options;
     const asked: Asked = {
       now: this.#time(now),
@@ -383,6 +428,24 @@ export class Scheduler {
     }
   }
 
+  #submit(a: Asked, ttl: number | undefined, weight: number): number | Rejected {
+    return guarded(() =>
+      this.#native.submit(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
+        a.deadline, a.expectedOutput, a.wishes, ttl, weight));
+  }
+
+  #poll(now: number): Dispatch | Evicted | undefined {
+    const decided = guarded(() => this.#native.pollDecision(now, this.#numbers));
+    return typeof decided === 'object' ? decided : decided ? this.#written() : undefined;
+  }
+
+  /** Cancels them all before anybody is told what that changes. */
+  #withdraw(requests: readonly number[]): void {
+    const now = this.#time(undefined);
+    requests.forEach((request) => guarded(() => this.#native.cancel(now, request)));
+    this.#waiting.deliver(now);
+  }
+
   /** The dispatch that the native part has written. */
   #written(): Dispatch {
     const numbers = this.#numbers;
@@ -407,12 +470,6 @@ export class Scheduler {
 
   #time(now: number | undefined): number {
     return number('now', now === undefined ? this.#clock() : now);
-  }
-
-  #changed(): void {
-    if (this.#waiting.size > 0) {
-      this.#waiting.wake();
-    }
   }
 }
 

@@ -1,47 +1,34 @@
 /**
- * Requests that wait while all endpoints are at their limit.
+ * The promises of requests that wait. Who waits, and who goes when, is for flow control to say.
  *
  * ```text
- *  enter ──► waiting ──wake──► granted      somebody left, or the pool changed, and the request could go
- *                    ──wake──► refused      it could not, for another reason than a full pool
- *                    ─timer──► refused      its time is over
- *                    ─abort──► withdrawn    nobody wants it any more
+ *  enter ──► waiting ──deliver──► granted      flow control dispatched it
+ *                    ──deliver──► refused      flow control evicted it
+ *                    ──abort────► withdrawn    nobody wants it any more
  * ```
  *
- * Requests for the same model, role and labels form a line: while its first cannot go, none of it can. So one wake asks
- * the scheduler once for each line, and once more for each request that leaves.
+ * Whatever may change a decision delivers, and so does one timer for all.
  */
-import type { Decision, Dispatch, Rejected } from './answers.js';
+import type { Dispatch, Evicted } from './answers.js';
 import { RejectedError } from './errors.js';
-import type { PickOptions } from './options.js';
-import type { Prompt } from './prompt.js';
 
-/** What waits: a request and what is to be told to whom. */
-export interface Ticket {
-  readonly prompt: Prompt;
-  readonly options: PickOptions;
+/** What flow control does for those who wait. */
+export interface Flow {
+  /** The next decision, if there is one. */
+  readonly poll: (now: number) => Dispatch | Evicted | undefined;
+  /** When there is one to be made although nothing happens. */
+  readonly nextTimeout: () => number | undefined;
+  /** They are no longer wanted. */
+  readonly withdraw: (requests: readonly number[]) => void;
+  readonly clock: () => number;
+}
+
+/** Whom to tell what has become of a request. */
+export interface Waiter {
+  readonly request: number;
   readonly signal: AbortSignal | undefined;
-  /** When it gives up, in milliseconds on the scheduler's clock; never, if infinite. */
-  readonly until: number;
   readonly grant: (dispatch: Dispatch) => void;
   readonly refuse: (error: unknown) => void;
-}
-
-interface Waiter extends Ticket {
-  readonly arrival: number;
-  readonly priority: number;
-  readonly line: Line;
-  /** Why it could not go when it last tried. */
-  last: Rejected;
-  /** Its place among the deadlines; -1 if it has none. */
-  place: number;
-}
-
-/** Requests that can go, or cannot, alike: by priority, then in the order of their arrival. */
-interface Line {
-  readonly key: string;
-  /** From the highest priority down; none of the sets is empty. */
-  readonly bands: { readonly priority: number; readonly waiters: Set<Waiter> }[];
 }
 
 /** Those who listen to one signal: it warns of more than ten listeners, so they share one. */
@@ -52,136 +39,92 @@ interface Audience {
 
 /** The requests that wait on one scheduler. One timer serves them all, and it keeps no process alive. */
 export class Waiting {
-  readonly #pick: (prompt: Prompt, options: PickOptions) => Decision;
-  readonly #clock: () => number;
-  readonly #lines = new Map<string, Line>();
-  readonly #deadlines = new Deadlines();
+  readonly #flow: Flow;
+  readonly #waiters = new Map<number, Waiter>();
   readonly #audiences = new Map<AbortSignal, Audience>();
-  #arrivals = 0;
-  #size = 0;
-  /** When to try without having heard anything. */
-  #retryAt = Infinity;
+  /** Decisions about requests of others, who have not asked for them yet. */
+  readonly #foreign: (Dispatch | Evicted)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
-  #waking = false;
-  #wakeAgain = false;
 
-  constructor(pick: (prompt: Prompt, options: PickOptions) => Decision, clock: () => number) {
-    this.#pick = pick;
-    this.#clock = clock;
+  constructor(flow: Flow) {
+    this.#flow = flow;
   }
 
   /** How many wait. */
   get size(): number {
-    return this.#size;
+    return this.#waiters.size;
   }
 
-  /** Lets a request wait that was refused with `last`. */
-  enter(ticket: Ticket, last: Rejected): void {
-    const { model, role, labels } = ticket.options;
-    const priority = ticket.options.priority ?? 0;
-    const key = JSON.stringify([model ?? '', role ?? 'unified', Object.entries(labels ?? {}).sort()]);
-    let line = this.#lines.get(key);
-    if (line === undefined) {
-      line = { key, bands: [] };
-      this.#lines.set(key, line);
+  /** Lets a request wait that was submitted, and tells it at once if it need not. */
+  enter(waiter: Waiter, now: number): void {
+    this.#waiters.set(waiter.request, waiter);
+    this.deliver(now);
+    if (this.#waiters.has(waiter.request)) {
+      this.#listen(waiter);
     }
-    const waiter: Waiter = { ...ticket, arrival: this.#arrivals++, priority, line, last, place: -1 };
-    let at = line.bands.findIndex((band) => band.priority <= priority);
-    at = at < 0 ? line.bands.length : at;
-    if (line.bands[at]?.priority !== priority) {
-      line.bands.splice(at, 0, { priority, waiters: new Set() });
-    }
-    line.bands[at]?.waiters.add(waiter);
-    this.#size += 1;
-    if (waiter.until < Infinity) {
-      this.#deadlines.add(waiter);
-    }
-    this.#listen(waiter);
-    this.#tryAgainAfter(last);
-    this.#arm();
   }
 
-  /** Something has changed: whoever can go now goes. */
-  wake(): void {
-    if (this.#waking) {
-      // A scorer has ended a request while it was asked about another.
-      this.#wakeAgain = true;
+  /** Something has changed: whoever was decided about is told. */
+  deliver(now: number): void {
+    if (this.#waiters.size === 0) {
       return;
     }
-    this.#waking = true;
-    try {
-      do {
-        this.#wakeAgain = false;
-        this.#wakeOnce();
-      } while (this.#wakeAgain);
-    } finally {
-      this.#waking = false;
+    let decision = this.#flow.poll(now);
+    for (; decision !== undefined; decision = this.#flow.poll(now)) {
+      if (!this.#tell(decision)) {
+        this.#foreign.push(decision);
+      }
     }
     this.#arm();
+  }
+
+  /** The next decision about a request that nobody here waits for. */
+  next(now: number): Dispatch | Evicted | undefined {
+    this.deliver(now);
+    return this.#foreign.shift() ?? this.#flow.poll(now);
+  }
+
+  /** A request is over before anybody has asked what was decided about it. */
+  forget(request: number): void {
+    const at = this.#foreign.findIndex((decision) => decision.request === request);
+    if (at >= 0) {
+      this.#foreign.splice(at, 1);
+    }
+  }
+
+  /** Whether there is such a decision already. */
+  get overdue(): boolean {
+    return this.#foreign.length > 0;
   }
 
   /** Refuses all. */
   close(error: Error): void {
-    for (const line of [...this.#lines.values()]) {
-      for (const band of [...line.bands]) {
-        for (const waiter of [...band.waiters]) {
-          this.#leave(waiter);
-          waiter.refuse(error);
-        }
-      }
+    for (const waiter of [...this.#waiters.values()]) {
+      this.#leave(waiter);
+      waiter.refuse(error);
     }
+    this.#foreign.length = 0;
   }
 
-  #wakeOnce(): void {
-    const lines = new Set(this.#lines.values());
-    for (let first = next(lines); first !== undefined; first = next(lines)) {
-      const waiter = first;
-      let answer: Decision;
-      try {
-        answer = this.#pick(waiter.prompt, waiter.options);
-      } catch (error) {
-        this.#leave(waiter);
-        waiter.refuse(error);
-        continue;
-      }
-      if (answer.kind === 'dispatch') {
-        this.#leave(waiter);
-        waiter.grant(answer);
-      } else if (answer.reason !== 'saturated') {
-        this.#leave(waiter);
-        waiter.refuse(new RejectedError(answer));
-      } else {
-        waiter.last = answer;
-        this.#tryAgainAfter(answer);
-        lines.delete(waiter.line);
-      }
+  #tell(decision: Dispatch | Evicted): boolean {
+    const waiter = this.#waiters.get(decision.request);
+    if (waiter === undefined) {
+      return false;
     }
-  }
-
-  #tryAgainAfter({ retryAfterMs }: Rejected): void {
-    if (retryAfterMs !== null) {
-      this.#retryAt = Math.min(this.#retryAt, this.#clock() + Math.max(1, retryAfterMs));
+    this.#leave(waiter);
+    if (decision.kind === 'dispatch') {
+      waiter.grant(decision);
+    } else {
+      waiter.refuse(new RejectedError(decision));
     }
+    return true;
   }
 
   #leave(waiter: Waiter): void {
-    const { line, priority } = waiter;
-    const at = line.bands.findIndex((band) => band.priority === priority);
-    if (!line.bands[at]?.waiters.delete(waiter)) {
-      return;
-    }
+    this.#waiters.delete(waiter.request);
     this.#stopListening(waiter);
-    this.#deadlines.remove(waiter);
-    this.#size -= 1;
-    if (line.bands[at]?.waiters.size === 0) {
-      line.bands.splice(at, 1);
-    }
-    if (line.bands.length === 0) {
-      this.#lines.delete(line.key);
-    }
-    if (this.#size === 0) {
-      this.#retryAt = Infinity;
+    if (this.#waiters.size === 0) {
       this.#disarm();
     }
   }
@@ -195,10 +138,12 @@ export class Waiting {
     if (audience === undefined) {
       const waiters = new Set<Waiter>();
       const onAbort = () => {
-        for (const one of [...waiters]) {
+        const gone = [...waiters];
+        for (const one of gone) {
           this.#leave(one);
           one.refuse(signal.reason);
         }
+        this.#flow.withdraw(gone.map(({ request }) => request));
       };
       audience = { waiters, onAbort };
       this.#audiences.set(signal, audience);
@@ -220,19 +165,17 @@ export class Waiting {
     }
   }
 
-  /** Sets the timer to what comes first, if it is not set so already. */
+  /** Sets the timer to what comes first, if it does not ring before that anyway. */
   #arm(): void {
-    const at = Math.min(this.#deadlines.first?.until ?? Infinity, this.#retryAt);
-    if (this.#size === 0 || at >= this.#timerAt) {
+    const at = this.#waiters.size === 0 ? Infinity : (this.#flow.nextTimeout() ?? Infinity);
+    if (at >= this.#timerAt) {
       return;
     }
     this.#disarm();
-    if (at < Infinity) {
-      this.#timerAt = at;
-      const delay = Math.ceil(at - this.#clock());
-      this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(1, delay), LONGEST_TIMER));
-      this.#timer.unref();
-    }
+    this.#timerAt = at;
+    const delay = Math.ceil(at - this.#flow.clock());
+    this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(1, delay), LONGEST_TIMER));
+    this.#timer.unref();
   }
 
   #disarm(): void {
@@ -242,102 +185,9 @@ export class Waiting {
 
   #ring(): void {
     this.#timerAt = Infinity;
-    const now = this.#clock();
-    for (let first = this.#deadlines.first; first !== undefined && first.until <= now; first = this.#deadlines.first) {
-      this.#leave(first);
-      first.refuse(new RejectedError(first.last));
-    }
-    if (this.#retryAt <= now) {
-      this.#retryAt = Infinity;
-      this.wake();
-    }
-    this.#arm();
+    this.deliver(this.#flow.clock());
   }
 }
 
 /** What `setTimeout` can wait for: 24 days. */
 const LONGEST_TIMER = 2 ** 31 - 1;
-
-/** Of the first of each line, the one that goes first. */
-function next(lines: Set<Line>): Waiter | undefined {
-  let best: Waiter | undefined;
-  for (const line of lines) {
-    const band = line.bands[0];
-    if (band === undefined) {
-      lines.delete(line);
-      continue;
-    }
-    const [first] = band.waiters;
-    if (first !== undefined && (best === undefined || before(first, best))) {
-      best = first;
-    }
-  }
-  return best;
-}
-
-function before(a: Waiter, b: Waiter): boolean {
-  return a.priority > b.priority || (a.priority === b.priority && a.arrival < b.arrival);
-}
-
-/** A heap of those who give up some time, the next of them on top. */
-class Deadlines {
-  readonly #heap: Waiter[] = [];
-
-  get first(): Waiter | undefined {
-    return this.#heap[0];
-  }
-
-  add(waiter: Waiter): void {
-    this.#heap.push(waiter);
-    this.#up(waiter, this.#heap.length - 1);
-  }
-
-  remove(waiter: Waiter): void {
-    const last = this.#heap.at(-1);
-    if (waiter.place < 0 || last === undefined) {
-      return;
-    }
-    this.#heap.pop();
-    if (last !== waiter) {
-      this.#up(last, waiter.place);
-      this.#down(last, last.place);
-    }
-    waiter.place = -1;
-  }
-
-  #up(waiter: Waiter, from: number): void {
-    let at = from;
-    while (at > 0) {
-      const parent = this.#heap[(at - 1) >> 1] as Waiter;
-      if (parent.until <= waiter.until) {
-        break;
-      }
-      this.#put(parent, at);
-      at = (at - 1) >> 1;
-    }
-    this.#put(waiter, at);
-  }
-
-  #down(waiter: Waiter, from: number): void {
-    let at = from;
-    for (;;) {
-      let child = 2 * at + 1;
-      const right = this.#heap[child + 1];
-      if (right !== undefined && right.until < (this.#heap[child] as Waiter).until) {
-        child += 1;
-      }
-      const least = this.#heap[child];
-      if (least === undefined || least.until >= waiter.until) {
-        break;
-      }
-      this.#put(least, at);
-      at = child;
-    }
-    this.#put(waiter, at);
-  }
-
-  #put(waiter: Waiter, at: number): void {
-    this.#heap[at] = waiter;
-    waiter.place = at;
-  }
-}

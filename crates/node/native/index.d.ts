@@ -53,6 +53,15 @@ export declare class NativeScheduler {
   pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
   /** The same at the costs of the caller's own: `costs[i]` seconds for `endpoints[i]`. */
   pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes: Wishes | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
+  /** Hands a request to flow control: its number, or why it need not wait at all. */
+  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
+  /**
+   * The next decision about a request that was submitted: false if there is none. A dispatch is written into `numbers`,
+   * for which true stands; an eviction is returned.
+   */
+  pollDecision(now: number, numbers: Float64Array): boolean | Evicted
+  /** When there is something to decide although nothing has happened. */
+  nextTimeout(): number | null
   /** What a pick would decide, and why. */
   explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes?: Wishes | undefined | null): Explanation
   /** The endpoints that could have the request, column by column. */
@@ -71,6 +80,14 @@ export declare class NativeScheduler {
   redirect(now: number, request: number, endpoint: number): void
 }
 
+/** What a band may hold. */
+export interface BandLimits {
+  /** Requests that may wait. 5,000 unless told. */
+  maxRequests?: number
+  /** Bytes of requests that may wait. 1,000,000,000 unless told. */
+  maxBytes?: number
+}
+
 /** One endpoint, as the request sees it. Times are seconds. */
 export interface Candidate {
   /** The endpoint. */
@@ -87,6 +104,21 @@ export interface Candidate {
   terms: Terms
   /** Their sum, in seconds. */
   cost: number
+}
+
+/** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
+export interface CeilingPolicy {
+  /**
+   * One ceiling for all bands, equal steps from the highest band to the lowest, or steps that grow with the saturation.
+   * `'static'` unless told.
+   */
+  type?: 'static' | 'priority-holdback' | 'soft-reflective'
+  /** Of `'static'`: the saturation with which bands close. 1 unless told. */
+  ceiling?: number
+  /** Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes. */
+  minCeiling?: number
+  /** Of `'priority-holdback'`: the one with which the highest closes. 1 unless told. */
+  maxCeiling?: number
 }
 
 /** The endpoints that could have a request, column by column. */
@@ -159,6 +191,8 @@ export interface Config {
    * before them. 1,000 unless told.
    */
   shedAboveMs?: number
+  /** How much may wait, and who goes first. */
+  flow?: FlowConfig
 }
 
 /** The prices of the default profile. */
@@ -269,6 +303,22 @@ export interface EndpointStats {
   wait: number
 }
 
+/** A request that waited does not go. Nothing is reserved. */
+export interface Evicted {
+  /** Tells it from a dispatch. */
+  kind: 'evicted'
+  /** The number of the request. */
+  request: number
+  /** Why. */
+  reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large'
+  /** The HTTP status that says it best. */
+  httpStatus: number
+  /** Milliseconds after which another try may be worth it, if that can be told. */
+  retryAfterMs: number | null
+  /** How long it waited, in milliseconds. */
+  queuedMs: number
+}
+
 /** What a pick would decide, and what every endpoint would cost, term by term. */
 export interface Explanation {
   /** Where the request would go; null if it would not. */
@@ -283,6 +333,71 @@ export interface Explanation {
   candidates: Array<Candidate>
   /** The same as a table, for people. */
   table: string
+}
+
+/**
+ * The waiting room: how much may wait in it, and who goes first. Requests wait in bands of equal priority, and in a band in
+ * flows, one for each fairness id.
+ */
+export interface FlowConfig {
+  /** Requests that may wait, over all bands; Infinity for no other limit than those of the bands. 100,000 unless told. */
+  maxRequests?: number
+  /** Bytes of requests that may wait, over all bands; Infinity as above. 4,000,000,000 unless told. */
+  maxBytes?: number
+  /** What each band may hold. */
+  band?: BandLimits
+  /**
+   * Which flow of a band goes first: the one that has had the fewest predicted seconds for its weight; each in turn; the one
+   * of the oldest request; or the one that has had the fewest seconds lately. `'start_time'` unless told.
+   */
+  fairness?: 'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service'
+  /**
+   * Which request of a flow goes first: the first come; the one that expires first; the one whose first token is due first; or
+   * the one of the least work. `'fcfs'` unless told.
+   */
+  order?: 'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'
+  /**
+   * Share of the dispatched seconds that goes to lower bands while a higher one waits too, up to 0.5. 0, for which lower
+   * bands may starve, unless told.
+   */
+  lowerShare?: number
+  /** Milliseconds by which the virtual times of flows may differ for another reason to choose among them. 0 unless told. */
+  lookAheadMs?: number
+  /** Flows that are remembered though nothing of them waits. 10,000 unless told. */
+  maxIdleFlows?: number
+  /** A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told. */
+  holdMs?: number
+  /** Milliseconds that a request waits that does not say. 60,000 unless told. */
+  ttlMs?: number
+  /** Milliseconds that a request waits for an endpoint, where there is none. 60,000 unless told. */
+  noEndpointTtlMs?: number
+  /** How busy the pool is. */
+  saturation?: SaturationPolicy
+  /** How busy it may be for each band. */
+  ceiling?: CeilingPolicy
+  /** Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told. */
+  guard?: GuardConfig
+}
+
+/** The working-set guard, which holds back new sessions while no endpoint's cache has room for another context. */
+export interface GuardConfig {
+  /**
+   * Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
+   * 0.85 unless told.
+   */
+  share?: number
+  /** The share never becomes smaller. 0.6 unless told. */
+  shareMin?: number
+  /** The share never becomes larger. 0.95 unless told. */
+  shareMax?: number
+  /** Milliseconds that a session stays active with nothing in flight, at first; then it is learned. 30,000 unless told. */
+  idleTimeMs?: number
+  /** The idle time never becomes shorter. 5,000 unless told. */
+  idleTimeMinMs?: number
+  /** The idle time never becomes longer. 900,000 unless told. */
+  idleTimeMaxMs?: number
+  /** Sessions that are remembered, about 250 bytes each. 65,536 unless told. */
+  maxSessions?: number
 }
 
 /** What the index of caches may grow to, and how long it remembers. */
@@ -335,7 +450,7 @@ export interface Rejected {
   /** Tells it from a dispatch. */
   kind: 'rejected'
   /** Why. */
-  reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed'
+  reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full'
   /** The HTTP status that says it best. */
   httpStatus: number
   /** Milliseconds after which another try may be worth it, if that can be told. */
@@ -350,6 +465,33 @@ export interface RemovedEndpoint {
   endpoint: Endpoint
   /** The requests that are still on it. Complete, fail or cancel them as ever. */
   inFlight: Array<number>
+}
+
+/** How the pool's saturation is told from what is known of its endpoints. Each type has fields of its own. */
+export interface SaturationPolicy {
+  /**
+   * From predicted seconds of queued work and use of the KV caches, from what endpoints report, or from what was sent to
+   * them. `'continuous'` unless told.
+   */
+  type?: 'continuous' | 'utilization-detector' | 'concurrency-detector'
+  /** Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told. */
+  holdMs?: number
+  /** Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.95 unless told. */
+  kvLimit?: number
+  /** Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told. */
+  queueDepthThreshold?: number
+  /** Of `'utilization-detector'`: share of the KV cache with which an endpoint is full. 0.8 unless told. */
+  kvCacheUtilThreshold?: number
+  /** Of `'utilization-detector'`: reports older than so many milliseconds are not used. 200 unless told. */
+  metricsStalenessThresholdMs?: number
+  /** Of `'concurrency-detector'`: what is counted. `'requests'` unless told. */
+  concurrencyMode?: 'requests' | 'tokens' | 'hybrid'
+  /** Of `'concurrency-detector'`: requests in flight with which an endpoint is full. 100 unless told. */
+  maxConcurrency?: number
+  /** Of `'concurrency-detector'`: their tokens with which it is. 1,000,000 unless told. */
+  maxTokenConcurrency?: number
+  /** Of both detectors: how far a single endpoint may go beyond full, as a share. 0 unless told. */
+  headroom?: number
 }
 
 /** What a scheduler has done since it began, and what it holds now. */
@@ -368,6 +510,12 @@ export interface Stats {
   redirected: number
   /** Requests that were rejected, by reason; a reason that never applied is missing. */
   rejected: Partial<Record<Rejected['reason'], number>>
+  /** Requests that waited and were evicted, by reason; a reason that never applied is missing. */
+  evicted: Partial<Record<Evicted['reason'], number>>
+  /** Requests that wait for a decision. */
+  waiting: number
+  /** Their bytes. */
+  waitingBytes: number
   /** Requests in flight. */
   inFlight: number
   /** Prompt tokens of dispatched requests. */

@@ -1,4 +1,4 @@
-//! Rejections and explanations.
+//! Rejections, evictions and explanations.
 
 use napi_derive::napi;
 use slotwise::{Dispatch, Exclusion};
@@ -40,7 +40,7 @@ pub struct Rejected {
     pub kind: &'static str,
     /// Why.
     #[napi(
-        ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed'"
+        ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full'"
     )]
     pub reason: &'static str,
     /// The HTTP status that says it best.
@@ -49,6 +49,26 @@ pub struct Rejected {
     pub retry_after_ms: Option<f64>,
     /// The reason in words.
     pub message: String,
+}
+
+/// A request that waited does not go. Nothing is reserved.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct Evicted {
+    /// Tells it from a dispatch.
+    #[napi(ts_type = "'evicted'")]
+    pub kind: &'static str,
+    /// The number of the request.
+    pub request: f64,
+    /// Why.
+    #[napi(ts_type = "'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large'")]
+    pub reason: &'static str,
+    /// The HTTP status that says it best.
+    pub http_status: u16,
+    /// Milliseconds after which another try may be worth it, if that can be told.
+    pub retry_after_ms: Option<f64>,
+    /// How long it waited, in milliseconds.
+    pub queued_ms: f64,
 }
 
 /// What a pick would decide, and what every endpoint would cost, term by term.
@@ -134,6 +154,19 @@ impl From<slotwise::Rejected> for Rejected {
             http_status: rejected.http_status(),
             retry_after_ms: rejected.retry_after.map(millis),
             message: rejected.to_string(),
+        }
+    }
+}
+
+impl From<slotwise::Evicted> for Evicted {
+    fn from(evicted: slotwise::Evicted) -> Self {
+        Self {
+            kind: "evicted",
+            request: evicted.request.as_u64() as f64,
+            reason: evicted.reason.code(),
+            http_status: evicted.reason.http_status(),
+            retry_after_ms: evicted.retry_after.map(millis),
+            queued_ms: millis(evicted.queued),
         }
     }
 }

@@ -4,6 +4,7 @@ use napi::bindgen_prelude::{BigInt, Either};
 use napi_derive::napi;
 
 use crate::error::Unfit;
+use crate::flow::FlowConfig;
 use crate::number::{MAX_SAFE, bits, duration, exact, finite, millis, positive, size};
 
 /// The configuration of a scheduler. Everything has a default; everything that grows has a limit here.
@@ -55,6 +56,8 @@ pub struct Config {
     /// Requests of negative priority are refused while even the best endpoint has more milliseconds than this booked
     /// before them. 1,000 unless told.
     pub shed_above_ms: Option<f64>,
+    /// How much may wait, and who goes first.
+    pub flow: Option<FlowConfig>,
 }
 
 /// What the index of caches may grow to, and how long it remembers.
@@ -131,6 +134,7 @@ macro_rules! set {
         })+
     };
 }
+pub(crate) use set;
 
 impl TryFrom<Config> for slotwise::Config {
     type Error = Unfit;
@@ -177,6 +181,9 @@ impl TryFrom<Config> for slotwise::Config {
             weights.decode => prices.decode, finite, "weights.decode";
             weights.decode_cap => prices.decode_cap, finite, "weights.decodeCap";
             weights.adapter => prices.adapter, finite, "weights.adapter";
+        }
+        if let Some(flow) = given.flow {
+            config.flow = flow.over(config.flow)?;
         }
         let (tiers, worth) = (&mut config.tiers, given.tiers.unwrap_or_default());
         set! {
@@ -256,6 +263,7 @@ impl From<&slotwise::Config> for Config {
             tiers: Some(TierWeights { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
             alternatives: Some(config.alternatives as f64),
             shed_above_ms: Some(millis(config.shed_above)),
+            flow: Some((&config.flow).into()),
         }
     }
 }

@@ -89,7 +89,8 @@ pub(crate) fn tier(word: Option<&str>) -> Result<Tier, Unfit> {
     Ok(word.map(|word| named("event.tier", word, &TIERS)).transpose()?.unwrap_or_default())
 }
 
-fn named<T: Copy>(field: &str, word: &str, words: &[(&str, T)]) -> Result<T, Unfit> {
+/// What `word` means.
+pub(crate) fn named<T: Copy>(field: &str, word: &str, words: &[(&str, T)]) -> Result<T, Unfit> {
     words.iter().find(|(name, _)| *name == word).map(|(_, meaning)| *meaning).ok_or_else(|| {
         let known: Vec<String> = words.iter().map(|(name, _)| format!("'{name}'")).collect();
         Unfit::word(field, known.join(" or "), word)
@@ -97,7 +98,7 @@ fn named<T: Copy>(field: &str, word: &str, words: &[(&str, T)]) -> Result<T, Unf
 }
 
 /// The word for `meaning`; none for one that this package does not know yet.
-fn word_for<T: PartialEq>(meaning: &T, words: &[(&str, T)]) -> Option<String> {
+pub(crate) fn word_for<T: PartialEq>(meaning: &T, words: &[(&str, T)]) -> Option<String> {
     words.iter().find(|(_, known)| known == meaning).map(|(word, _)| (*word).into())
 }
 

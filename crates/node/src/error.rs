@@ -34,7 +34,8 @@ pub(crate) fn thrown<E: Named>(error: E) -> napi::Error<Kind> {
 
 /// A configuration that the core refuses, with the field as JavaScript spells it.
 pub(crate) fn invalid_config(error: ConfigError) -> napi::Error<Kind> {
-    let field = camel_case(error.field);
+    let unit = if LENGTHS_OF_TIME.contains(&error.field) { "Ms" } else { "" };
+    let field = camel_case(error.field) + unit;
     let message = format!("{field} {}", error.expected);
     napi::Error::new(Kind(format!("ConfigError:{}:{field}", error.code())), message)
 }
@@ -101,8 +102,15 @@ impl From<Unfit> for napi::Error<Kind> {
     }
 }
 
-/// `weights.decode_cap` as `weights.decodeCap`. Lengths of time carry their unit in JavaScript, but the core never finds
-/// fault with one.
+/// The fields with which the core may find fault that carry their unit in JavaScript.
+const LENGTHS_OF_TIME: [&str; 4] = [
+    "flow.saturation.hold",
+    "flow.saturation.metrics_staleness_threshold",
+    "flow.guard.idle_time",
+    "flow.guard.idle_time_min",
+];
+
+/// `weights.decode_cap` as `weights.decodeCap`.
 fn camel_case(path: &str) -> String {
     let mut camel = String::with_capacity(path.len());
     let mut upper = false;

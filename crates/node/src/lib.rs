@@ -5,7 +5,8 @@
 //! | `scheduler` | calls |
 //! | `request` | what a request asks for, without copying its text or token ids |
 //! | `config`, `endpoint` | descriptions |
-//! | `answer` | rejections and explanations |
+//! | `flow` | what may wait, and who goes first |
+//! | `answer` | rejections, evictions and explanations |
 //! | `stats` | counters and gauges |
 //! | `number` | JavaScript's numbers to integers and times that must fit |
 //! | `error` | errors to exceptions that keep their kind |
@@ -17,6 +18,7 @@ pub mod answer;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+pub mod flow;
 pub mod number;
 pub mod request;
 pub mod scheduler;

@@ -84,6 +84,26 @@ pub(crate) fn duration(field: &str, millis: f64) -> Fit<Duration> {
     }
 }
 
+/// How long a request may wait, in milliseconds: for ever, if it is infinite.
+pub(crate) fn patience(field: &str, millis: f64) -> Fit<Duration> {
+    if millis == f64::INFINITY { Ok(Duration::MAX) } else { duration(field, millis) }
+}
+
+/// A share of what is shared out: any positive number.
+pub(crate) fn weight(field: &str, value: f64) -> Fit<f64> {
+    if value > 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Unfit::range(field, "a finite number above zero", shown(value)))
+    }
+}
+
+/// A point on the caller's clock as milliseconds; none if it is further away than the clock can show.
+pub(crate) fn time(at: Instant) -> Option<f64> {
+    let micros = at.as_micros() as f64;
+    (micros <= MAX_SAFE).then_some(micros / 1_000.0)
+}
+
 /// A length of time as milliseconds.
 pub(crate) fn millis(length: Duration) -> f64 {
     length.as_nanos() as f64 / 1e6

@@ -4,15 +4,16 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use napi::Either;
 use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
-use slotwise::{AdapterState, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks, Usage};
+use slotwise::{AdapterState, Decision, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks, Usage};
 
-use crate::answer::{Columns, Explanation, Numbers, Rejected, write_dispatch};
+use crate::answer::{Columns, Evicted, Explanation, Numbers, Rejected, write_dispatch};
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure, tier};
 use crate::error::{Result, closed, invalid_config, thrown};
-use crate::number::{bits, count, endpoint_id, instant, positive, request_id};
+use crate::number::{bits, count, endpoint_id, instant, patience, positive, request_id, time, weight};
 use crate::request::{Asked, Bytes, Hashes, Prompt, TokenIds, Wishes};
 
 /// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
@@ -292,6 +293,77 @@ impl NativeScheduler {
             }
             Err(rejected) => Ok(Some(rejected.into())),
         })
+    }
+
+    /// Hands a request to flow control: its number, or why it need not wait at all.
+    #[napi(ts_return_type = "number | Rejected")]
+    pub fn submit(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: String,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: f64,
+        deadline: Option<f64>,
+        expected_output: f64,
+        wishes: Option<Wishes>,
+        ttl: Option<f64>,
+        weight: f64,
+    ) -> Result<Either<f64, Rejected>> {
+        let now = instant("now", now)?;
+        let ttl = ttl.map(|ttl| patience("ttlMs", ttl)).transpose()?;
+        let weight = self::weight("weight", weight)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: &model,
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output,
+            wishes: wishes.as_ref(),
+        };
+        let submit = |core: &mut slotwise::Scheduler, request: &slotwise::Request<'_>| {
+            let mut request = request.clone();
+            (request.ttl, request.weight) = (ttl, weight);
+            core.submit(now, &request)
+        };
+        self.with(|core| match asked.with(|request| submit(core, request))? {
+            Ok(id) => Ok(Either::A(id.as_u64() as f64)),
+            Err(rejected) => Ok(Either::B(rejected.into())),
+        })
+    }
+
+    /// The next decision about a request that was submitted: false if there is none. A dispatch is written into `numbers`,
+    /// for which true stands; an eviction is returned.
+    #[napi(ts_return_type = "boolean | Evicted")]
+    pub fn poll_decision(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
+    ) -> Result<Either<bool, Evicted>> {
+        let now = instant("now", now)?;
+        self.with(|core| match core.poll_decision(now) {
+            Some(Decision::Dispatch(dispatch)) => {
+                write_dispatch(&dispatch, numbers);
+                Ok(Either::A(true))
+            }
+            Some(Decision::Evict(evicted)) => Ok(Either::B(evicted.into())),
+            _ => Ok(Either::A(false)),
+        })
+    }
+
+    /// When there is something to decide although nothing has happened.
+    #[napi]
+    pub fn next_timeout(&self) -> Result<Option<f64>> {
+        self.with(|core| Ok(core.next_timeout().and_then(time)))
     }
 
     /// What a pick would decide, and why.

@@ -25,6 +25,13 @@ pub struct Stats {
     /// Requests that were rejected, by reason; a reason that never applied is missing.
     #[napi(ts_type = "Partial<Record<Rejected['reason'], number>>")]
     pub rejected: HashMap<String, f64>,
+    /// Requests that waited and were evicted, by reason; a reason that never applied is missing.
+    #[napi(ts_type = "Partial<Record<Evicted['reason'], number>>")]
+    pub evicted: HashMap<String, f64>,
+    /// Requests that wait for a decision.
+    pub waiting: f64,
+    /// Their bytes.
+    pub waiting_bytes: f64,
     /// Requests in flight.
     pub in_flight: f64,
     /// Prompt tokens of dispatched requests.
@@ -108,6 +115,8 @@ impl From<slotwise::Stats> for Stats {
     fn from(stats: slotwise::Stats) -> Self {
         let rejected =
             stats.rejected.iter().map(|(reason, count)| (reason.code().into(), *count as f64)).collect();
+        let evicted =
+            stats.evicted.iter().map(|(reason, count)| (reason.code().into(), *count as f64)).collect();
         Self {
             dispatched: stats.dispatched as f64,
             completed: stats.completed as f64,
@@ -116,6 +125,9 @@ impl From<slotwise::Stats> for Stats {
             cancelled: stats.cancelled as f64,
             redirected: stats.redirected as f64,
             rejected,
+            evicted,
+            waiting: stats.waiting as f64,
+            waiting_bytes: stats.waiting_bytes as f64,
             in_flight: stats.in_flight as f64,
             prompt_tokens: stats.prompt_tokens as f64,
             predicted_cached_tokens: stats.predicted_cached_tokens as f64,

@@ -167,7 +167,13 @@ test('the defaults that the types promise are the defaults', () => {
   const types = readFileSync(new URL('../native/index.d.ts', import.meta.url), 'utf8');
   const { config } = new Scheduler();
   // The price of a second of prefill is a number; what a prompt costs is an object of the same name.
-  const groups = [config.index, config.prefill, config.weights, config.tiers, config, { blockSize: 16 }];
+  const { flow } = new Scheduler({ flow: { guard: {} } }).config;
+  const detectors = ['utilization-detector', 'concurrency-detector'].map((type) => {
+    return new Scheduler({ flow: { saturation: { type } } }).config.flow.saturation;
+  });
+  const holdback = new Scheduler({ flow: { ceiling: { type: 'priority-holdback', minCeiling: 0 } } }).config.flow.ceiling;
+  const policies = [flow, flow.band, flow.saturation, flow.ceiling, flow.guard, ...detectors, holdback];
+  const groups = [config.index, config.prefill, config.weights, config.tiers, config, ...policies, { blockSize: 16, weight: 1 }];
   const said = [...types.matchAll(/([\d.,]*\d(?:e-\d+)?)(?:, an 8B model on one H100,)?\sunless\stold\.[\s*/]*(\w+)\?:/g)];
   for (const [, value, name] of said) {
     const number = Number(value.replaceAll(',', ''));

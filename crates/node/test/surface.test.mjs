@@ -20,6 +20,12 @@ function declared(kind, name) {
   return [...body.matchAll(/^ {2}(?:get )?(\w+)[?(:]/gm)].map(([, field]) => field).sort();
 }
 
+function evicted() {
+  const { scheduler } = pool([]);
+  scheduler.submit('x', { ttlMs: 0 });
+  return scheduler.pollDecision(1);
+}
+
 test('the generated types are those of the addon that was built', () => {
   const methods = Object.getOwnPropertyNames(native.NativeScheduler.prototype);
   assert.deepEqual(declared('class', 'NativeScheduler'), methods.sort());
@@ -31,10 +37,14 @@ test('the generated types are those of the addon that was built', () => {
     PrefillCost: scheduler.config.prefill,
     CostWeights: scheduler.config.weights,
     TierWeights: scheduler.config.tiers,
+    FlowConfig: new esm.Scheduler({ flow: { guard: {} } }).config.flow,
+    BandLimits: scheduler.config.flow.band,
+    GuardConfig: new esm.Scheduler({ flow: { guard: {} } }).config.flow.guard,
     Explanation: explanation,
     Candidate: explanation.candidates[0],
     Terms: explanation.candidates[0].terms,
     Rejected: scheduler.pick('x', { role: 'decode', model: 'm', labels: { no: 'where' } }),
+    Evicted: evicted(),
     Stats: scheduler.stats(),
     EndpointStats: scheduler.stats().endpoints[0],
     RemovedEndpoint: scheduler.removeEndpoint(0),

@@ -13,7 +13,18 @@ const DURATIONS = new Set([
   'shed_above',
   'warm_window',
   'confirm_within',
+  'look_ahead',
+  'hold',
+  'ttl',
+  'no_endpoint_ttl',
+  'metrics_staleness_threshold',
+  'idle_time',
+  'idle_time_min',
+  'idle_time_max',
 ]);
+
+/** Limits that may be missing, for which null stands there. */
+const UNLIMITED = new Set(['max_requests', 'max_bytes']);
 
 /** A scheduler under test, driven by steps. */
 export class Runner {
@@ -37,7 +48,8 @@ export class Runner {
     assert.equal(more.length, 0, 'one verb a step');
     try {
       // Numbers that JSON cannot tell apart are equal: -0 and 0.
-      return JSON.parse(JSON.stringify(this.#do(verb, argument, at_us / 1_000) ?? 'ok'));
+      const answer = this.#do(verb, argument, at_us / 1_000);
+      return JSON.parse(JSON.stringify(answer === undefined ? 'ok' : answer));
     } catch (error) {
       if (error instanceof SlotwiseError) {
         return { error: error.message };
@@ -76,6 +88,17 @@ export class Runner {
         return scheduler.handleKvEvent(this.#id(argument.endpoint), event(argument.event), now);
       case 'pick':
         return this.#pick(argument, now);
+      case 'submit': {
+        const { prompt, options } = request(argument, now);
+        const answer = scheduler.submit(prompt, options);
+        return typeof answer === 'number' ? { request: answer } : turnedAway(answer);
+      }
+      case 'poll':
+        return [...this.#decisions(now)];
+      case 'next_timeout': {
+        const at = scheduler.nextTimeout();
+        return at === undefined ? null : Math.round(at * 1_000);
+      }
       case 'explain': {
         const { prompt, options } = request(argument, now);
         const { candidates } = scheduler.explain(prompt, options);
@@ -125,10 +148,24 @@ export class Runner {
   #pick(argument, now) {
     const { prompt, options } = request(argument, now);
     const answer = this.#scheduler.pick(prompt, options);
-    if (answer.kind === 'rejected') {
-      const { reason, httpStatus, retryAfterMs } = answer;
-      return { rejected: reason, http_status: httpStatus, retry_after_s: seconds(retryAfterMs) };
+    return answer.kind === 'rejected' ? turnedAway(answer) : this.#picked(answer);
+  }
+
+  /** All decisions until there is none. */
+  *#decisions(now) {
+    const scheduler = this.#scheduler;
+    for (let decision = scheduler.pollDecision(now); decision !== undefined; decision = scheduler.pollDecision(now)) {
+      const queued_s = seconds(decision.queuedMs);
+      if (decision.kind === 'dispatch') {
+        yield { dispatch: { ...this.#picked(decision), queued_s } };
+      } else {
+        const { request, reason, retryAfterMs } = decision;
+        yield { evict: { request, reason, retry_after_s: seconds(retryAfterMs), queued_s } };
+      }
     }
+  }
+
+  #picked(answer) {
     const name = (id) => this.#scheduler.endpoint(id).name;
     assert.equal(answer.name, name(answer.endpoint));
     return {
@@ -161,8 +198,15 @@ export class Runner {
   }
 }
 
-function request({ prompt = { text: [] }, deadline_us, ...rest }, now) {
+function turnedAway({ reason, httpStatus, retryAfterMs }) {
+  return { rejected: reason, http_status: httpStatus, retry_after_s: seconds(retryAfterMs) };
+}
+
+function request({ prompt = { text: [] }, deadline_us, ttl_us, ...rest }, now) {
   const options = { ...fromCore(rest), now };
+  if (ttl_us !== undefined) {
+    options.ttlMs = ttl_us / 1_000;
+  }
   if (deadline_us !== undefined) {
     options.deadline = deadline_us / 1_000;
   }
@@ -224,7 +268,9 @@ function fromCore(value) {
   const labels = (name, inner) => (name === 'labels' ? inner : fromCore(inner));
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) =>
-      DURATIONS.has(name) ? [`${camel(name)}Ms`, inner * 1_000] : [camel(name), labels(name, inner)],
+      DURATIONS.has(name)
+        ? [`${camel(name)}Ms`, inner * 1_000]
+        : [camel(name), inner === null && UNLIMITED.has(name) ? Infinity : labels(name, inner)],
     ),
   );
 }
@@ -275,7 +321,7 @@ function select(value, wanted) {
   if (value !== null && typeof value === 'object' && wanted !== null && typeof wanted === 'object') {
     return Object.fromEntries(
       Object.entries(wanted).map(([name, inner]) => {
-        assert.ok(name in value || name === 'rejected', `no figure is called ${name}`);
+        assert.ok(name in value || ['rejected', 'evicted'].includes(name), `no figure is called ${name}`);
         return [name, select(value[name], inner)];
       }),
     );

@@ -12,18 +12,22 @@ import {
   type Decision,
   type Dispatch,
   type Endpoint,
+  type Evicted,
   type Explanation,
   type Failure,
+  type FlowConfig,
   type KvEvent,
   type Prompt,
   type Rejected,
   type Role,
   type Scorer,
   type Stats,
+  type SubmitOptions,
   type Tier,
 } from 'slotwise';
 
-const config: Config = { seed: 7n, weights: { kv: 3 }, tiers: { cpu: 0.9 }, holdOffMs: 500 };
+const flow: FlowConfig = { fairness: 'round_robin', order: 'edf', saturation: { type: 'continuous', holdMs: 100 }, guard: {} };
+const config: Config = { flow, seed: 7n, weights: { kv: 3 }, tiers: { cpu: 0.9 }, holdOffMs: 500 };
 const scorer: Scorer = ({ cost, names }: Candidates) => cost.map((seconds, at) => (names[at] === 'a' ? 0 : seconds));
 const scheduler = new Scheduler(config, { scorer, now: () => performance.now() });
 
@@ -61,6 +65,21 @@ export async function stream(source: ReadableStream<Uint8Array>, options: Acquir
   }
 }
 
+export function wait(prompt: Prompt, options: SubmitOptions): number | undefined {
+  const answer: number | Rejected = scheduler.submit(prompt, { ...options, flow: 'tenant', ttlMs: Infinity, weight: 2 });
+  if (typeof answer !== 'number') {
+    return undefined;
+  }
+  const decision: Dispatch | Evicted | undefined = scheduler.pollDecision(0);
+  if (decision?.kind === 'evicted') {
+    const reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' = decision.reason;
+    // @ts-expect-error an eviction has no endpoint
+    decision.endpoint;
+    return decision.retryAfterMs ?? reason.length + decision.queuedMs + decision.httpStatus;
+  }
+  return scheduler.nextTimeout() ?? decision?.endpoint;
+}
+
 export async function* chunks(lease: Lease, source: AsyncIterable<string>): AsyncGenerator<string> {
   for await (const chunk of lease.track(source)) {
     yield chunk.toUpperCase();
@@ -77,17 +96,24 @@ const stats: Stats = scheduler.stats();
 const saturated: number = stats.rejected.saturated ?? 0;
 const failure: Failure = 'timeout';
 const role: Role = 'prefill';
+const share: number = scheduler.config.flow.guard?.share ?? scheduler.config.flow.lowerShare;
+const policy: string = scheduler.config.flow.saturation.type;
+const expired: number = (stats.evicted.ttl_expired ?? 0) + stats.waiting + stats.waitingBytes;
 const bytes: number = scheduler.config.index.bytes;
 const differs: boolean | undefined = stats.endpoints[0]?.hashesDiffer;
 const snapshot: Uint8Array = scheduler.snapshot();
 const restored: number = scheduler.restore(snapshot, 0) + scheduler.restore(Buffer.from(snapshot));
 const unfit: string = new SnapshotError('', '').code;
-export const all = [explanation, saturated, failure, role, bytes, differs, restored, unfit];
+export const all = [explanation, saturated, failure, role, bytes, share, policy, expired, differs, restored, unfit];
 
 // @ts-expect-error text is not a snapshot
 scheduler.restore('bytes');
 // @ts-expect-error misspelt
 scheduler.pick('x', { modle: 'm' });
+// @ts-expect-error a pick never waits
+scheduler.pick('x', { ttlMs: 1 });
+// @ts-expect-error not a way to be fair
+new Scheduler({ flow: { fairness: 'fair' } });
 // @ts-expect-error not a role
 scheduler.pick('x', { role: 'both' });
 // @ts-expect-error not a failure

@@ -1,0 +1,418 @@
+//! What may wait, and who goes first.
+
+use napi_derive::napi;
+use slotwise::{ConcurrencyMode, Fairness, QueueOrder};
+
+use crate::config::set;
+use crate::endpoint::{named, word_for};
+use crate::error::Unfit;
+use crate::number::{count, duration, exact, finite, millis, size};
+
+/// The waiting room: how much may wait in it, and who goes first. Requests wait in bands of equal priority, and in a band in
+/// flows, one for each fairness id.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct FlowConfig {
+    /// Requests that may wait, over all bands; Infinity for no other limit than those of the bands. 100,000 unless told.
+    pub max_requests: Option<f64>,
+    /// Bytes of requests that may wait, over all bands; Infinity as above. 4,000,000,000 unless told.
+    pub max_bytes: Option<f64>,
+    /// What each band may hold.
+    pub band: Option<BandLimits>,
+    /// Which flow of a band goes first: the one that has had the fewest predicted seconds for its weight; each in turn; the one
+    /// of the oldest request; or the one that has had the fewest seconds lately. `'start_time'` unless told.
+    #[napi(ts_type = "'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service'")]
+    pub fairness: Option<String>,
+    /// Which request of a flow goes first: the first come; the one that expires first; the one whose first token is due first; or
+    /// the one of the least work. `'fcfs'` unless told.
+    #[napi(ts_type = "'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'")]
+    pub order: Option<String>,
+    /// Share of the dispatched seconds that goes to lower bands while a higher one waits too, up to 0.5. 0, for which lower
+    /// bands may starve, unless told.
+    pub lower_share: Option<f64>,
+    /// Milliseconds by which the virtual times of flows may differ for another reason to choose among them. 0 unless told.
+    pub look_ahead_ms: Option<f64>,
+    /// Flows that are remembered though nothing of them waits. 10,000 unless told.
+    pub max_idle_flows: Option<f64>,
+    /// A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told.
+    pub hold_ms: Option<f64>,
+    /// Milliseconds that a request waits that does not say. 60,000 unless told.
+    pub ttl_ms: Option<f64>,
+    /// Milliseconds that a request waits for an endpoint, where there is none. 60,000 unless told.
+    pub no_endpoint_ttl_ms: Option<f64>,
+    /// How busy the pool is.
+    pub saturation: Option<SaturationPolicy>,
+    /// How busy it may be for each band.
+    pub ceiling: Option<CeilingPolicy>,
+    /// Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told.
+    pub guard: Option<GuardConfig>,
+}
+
+/// What a band may hold.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct BandLimits {
+    /// Requests that may wait. 5,000 unless told.
+    pub max_requests: Option<f64>,
+    /// Bytes of requests that may wait. 1,000,000,000 unless told.
+    pub max_bytes: Option<f64>,
+}
+
+/// How the pool's saturation is told from what is known of its endpoints. Each type has fields of its own.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct SaturationPolicy {
+    /// From predicted seconds of queued work and use of the KV caches, from what endpoints report, or from what was sent to
+    /// them. `'continuous'` unless told.
+    #[napi(ts_type = "'continuous' | 'utilization-detector' | 'concurrency-detector'")]
+    pub r#type: Option<String>,
+    /// Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told.
+    pub hold_ms: Option<f64>,
+    /// Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.95 unless told.
+    pub kv_limit: Option<f64>,
+    /// Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told.
+    pub queue_depth_threshold: Option<f64>,
+    /// Of `'utilization-detector'`: share of the KV cache with which an endpoint is full. 0.8 unless told.
+    pub kv_cache_util_threshold: Option<f64>,
+    /// Of `'utilization-detector'`: reports older than so many milliseconds are not used. 200 unless told.
+    pub metrics_staleness_threshold_ms: Option<f64>,
+    /// Of `'concurrency-detector'`: what is counted. `'requests'` unless told.
+    #[napi(ts_type = "'requests' | 'tokens' | 'hybrid'")]
+    pub concurrency_mode: Option<String>,
+    /// Of `'concurrency-detector'`: requests in flight with which an endpoint is full. 100 unless told.
+    pub max_concurrency: Option<f64>,
+    /// Of `'concurrency-detector'`: their tokens with which it is. 1,000,000 unless told.
+    pub max_token_concurrency: Option<f64>,
+    /// Of both detectors: how far a single endpoint may go beyond full, as a share. 0 unless told.
+    pub headroom: Option<f64>,
+}
+
+/// How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct CeilingPolicy {
+    /// One ceiling for all bands, equal steps from the highest band to the lowest, or steps that grow with the saturation.
+    /// `'static'` unless told.
+    #[napi(ts_type = "'static' | 'priority-holdback' | 'soft-reflective'")]
+    pub r#type: Option<String>,
+    /// Of `'static'`: the saturation with which bands close. 1 unless told.
+    pub ceiling: Option<f64>,
+    /// Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes.
+    pub min_ceiling: Option<f64>,
+    /// Of `'priority-holdback'`: the one with which the highest closes. 1 unless told.
+    pub max_ceiling: Option<f64>,
+}
+
+/// The working-set guard, which holds back new sessions while no endpoint's cache has room for another context.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct GuardConfig {
+    /// Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
+    /// 0.85 unless told.
+    pub share: Option<f64>,
+    /// The share never becomes smaller. 0.6 unless told.
+    pub share_min: Option<f64>,
+    /// The share never becomes larger. 0.95 unless told.
+    pub share_max: Option<f64>,
+    /// Milliseconds that a session stays active with nothing in flight, at first; then it is learned. 30,000 unless told.
+    pub idle_time_ms: Option<f64>,
+    /// The idle time never becomes shorter. 5,000 unless told.
+    pub idle_time_min_ms: Option<f64>,
+    /// The idle time never becomes longer. 900,000 unless told.
+    pub idle_time_max_ms: Option<f64>,
+    /// Sessions that are remembered, about 250 bytes each. 65,536 unless told.
+    pub max_sessions: Option<f64>,
+}
+
+impl FlowConfig {
+    /// What was given, over `base` for the rest.
+    pub(crate) fn over(self, base: slotwise::FlowConfig) -> Result<slotwise::FlowConfig, Unfit> {
+        let mut flow = base;
+        if let Some(most) = self.max_requests {
+            flow.max_requests = limit(most).map(|most| size("flow.maxRequests", most)).transpose()?;
+        }
+        if let Some(most) = self.max_bytes {
+            flow.max_bytes = limit(most).map(|most| exact("flow.maxBytes", most)).transpose()?;
+        }
+        let (band, limits) = (&mut flow.band, self.band.unwrap_or_default());
+        set! {
+            band.max_requests => limits.max_requests, size, "flow.band.maxRequests";
+            band.max_bytes => limits.max_bytes, exact, "flow.band.maxBytes";
+        }
+        if let Some(word) = self.fairness {
+            flow.fairness = named("flow.fairness", &word, &FAIRNESS)?;
+        }
+        if let Some(word) = self.order {
+            flow.order = named("flow.order", &word, &ORDER)?;
+        }
+        set! {
+            flow.lower_share => self.lower_share, finite, "flow.lowerShare";
+            flow.look_ahead => self.look_ahead_ms, duration, "flow.lookAheadMs";
+            flow.max_idle_flows => self.max_idle_flows, size, "flow.maxIdleFlows";
+            flow.hold => self.hold_ms, duration, "flow.holdMs";
+            flow.ttl => self.ttl_ms, duration, "flow.ttlMs";
+            flow.no_endpoint_ttl => self.no_endpoint_ttl_ms, duration, "flow.noEndpointTtlMs";
+        }
+        if let Some(policy) = self.saturation {
+            flow.saturation = policy.try_into()?;
+        }
+        if let Some(policy) = self.ceiling {
+            flow.ceiling = policy.try_into()?;
+        }
+        if let Some(guard) = self.guard {
+            flow.guard = Some(guard.try_into()?);
+        }
+        Ok(flow)
+    }
+}
+
+impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
+    type Error = Unfit;
+
+    fn try_from(given: SaturationPolicy) -> Result<Self, Unfit> {
+        let kind = given.r#type.as_deref().unwrap_or(CONTINUOUS);
+        named("flow.saturation.type", kind, &[(CONTINUOUS, ()), (UTILIZATION, ()), (CONCURRENCY, ())])?;
+        let detector = [UTILIZATION, CONCURRENCY].contains(&kind);
+        fields_of(
+            kind,
+            &[
+                ("flow.saturation.holdMs", given.hold_ms.is_some(), kind == CONTINUOUS),
+                ("flow.saturation.kvLimit", given.kv_limit.is_some(), kind == CONTINUOUS),
+                (
+                    "flow.saturation.queueDepthThreshold",
+                    given.queue_depth_threshold.is_some(),
+                    kind == UTILIZATION,
+                ),
+                (
+                    "flow.saturation.kvCacheUtilThreshold",
+                    given.kv_cache_util_threshold.is_some(),
+                    kind == UTILIZATION,
+                ),
+                (
+                    "flow.saturation.metricsStalenessThresholdMs",
+                    given.metrics_staleness_threshold_ms.is_some(),
+                    kind == UTILIZATION,
+                ),
+                ("flow.saturation.concurrencyMode", given.concurrency_mode.is_some(), kind == CONCURRENCY),
+                ("flow.saturation.maxConcurrency", given.max_concurrency.is_some(), kind == CONCURRENCY),
+                (
+                    "flow.saturation.maxTokenConcurrency",
+                    given.max_token_concurrency.is_some(),
+                    kind == CONCURRENCY,
+                ),
+                ("flow.saturation.headroom", given.headroom.is_some(), detector),
+            ],
+        )?;
+        match kind {
+            CONTINUOUS => {
+                let mut policy = slotwise::ContinuousSaturation::default();
+                set! {
+                    policy.hold => given.hold_ms, duration, "flow.saturation.holdMs";
+                    policy.kv_limit => given.kv_limit, finite, "flow.saturation.kvLimit";
+                }
+                Ok(Self::Continuous(policy))
+            }
+            UTILIZATION => {
+                let mut policy = slotwise::UtilizationDetector::default();
+                set! {
+                    policy.queue_depth_threshold =>
+                        given.queue_depth_threshold, count, "flow.saturation.queueDepthThreshold";
+                    policy.kv_cache_util_threshold =>
+                        given.kv_cache_util_threshold, finite, "flow.saturation.kvCacheUtilThreshold";
+                    policy.metrics_staleness_threshold =>
+                        given.metrics_staleness_threshold_ms, duration, "flow.saturation.metricsStalenessThresholdMs";
+                    policy.headroom => given.headroom, finite, "flow.saturation.headroom";
+                }
+                Ok(Self::UtilizationDetector(policy))
+            }
+            _ => {
+                let mut policy = slotwise::ConcurrencyDetector::default();
+                if let Some(word) = given.concurrency_mode {
+                    policy.concurrency_mode = named("flow.saturation.concurrencyMode", &word, &MODE)?;
+                }
+                set! {
+                    policy.max_concurrency => given.max_concurrency, count, "flow.saturation.maxConcurrency";
+                    policy.max_token_concurrency =>
+                        given.max_token_concurrency, exact, "flow.saturation.maxTokenConcurrency";
+                    policy.headroom => given.headroom, finite, "flow.saturation.headroom";
+                }
+                Ok(Self::ConcurrencyDetector(policy))
+            }
+        }
+    }
+}
+
+impl TryFrom<CeilingPolicy> for slotwise::CeilingPolicy {
+    type Error = Unfit;
+
+    fn try_from(given: CeilingPolicy) -> Result<Self, Unfit> {
+        let kind = given.r#type.as_deref().unwrap_or(STATIC);
+        named("flow.ceiling.type", kind, &[(STATIC, ()), (HOLDBACK, ()), (REFLECTIVE, ())])?;
+        fields_of(
+            kind,
+            &[
+                ("flow.ceiling.ceiling", given.ceiling.is_some(), kind == STATIC),
+                ("flow.ceiling.minCeiling", given.min_ceiling.is_some(), kind == HOLDBACK),
+                ("flow.ceiling.maxCeiling", given.max_ceiling.is_some(), kind == HOLDBACK),
+            ],
+        )?;
+        match kind {
+            STATIC => {
+                let mut policy = slotwise::StaticCeiling::default();
+                set! { policy.ceiling => given.ceiling, finite, "flow.ceiling.ceiling"; }
+                Ok(Self::Static(policy))
+            }
+            HOLDBACK => {
+                let least = given.min_ceiling.unwrap_or(f64::NAN);
+                let mut policy = slotwise::PriorityHoldback::new(finite("flow.ceiling.minCeiling", least)?);
+                set! { policy.max_ceiling => given.max_ceiling, finite, "flow.ceiling.maxCeiling"; }
+                Ok(Self::PriorityHoldback(policy))
+            }
+            _ => Ok(Self::SoftReflective(slotwise::SoftReflective::default())),
+        }
+    }
+}
+
+impl TryFrom<GuardConfig> for slotwise::GuardConfig {
+    type Error = Unfit;
+
+    fn try_from(given: GuardConfig) -> Result<Self, Unfit> {
+        let mut guard = Self::default();
+        set! {
+            guard.share => given.share, finite, "flow.guard.share";
+            guard.share_min => given.share_min, finite, "flow.guard.shareMin";
+            guard.share_max => given.share_max, finite, "flow.guard.shareMax";
+            guard.idle_time => given.idle_time_ms, duration, "flow.guard.idleTimeMs";
+            guard.idle_time_min => given.idle_time_min_ms, duration, "flow.guard.idleTimeMinMs";
+            guard.idle_time_max => given.idle_time_max_ms, duration, "flow.guard.idleTimeMaxMs";
+            guard.max_sessions => given.max_sessions, size, "flow.guard.maxSessions";
+        }
+        Ok(guard)
+    }
+}
+
+impl From<&slotwise::FlowConfig> for FlowConfig {
+    fn from(flow: &slotwise::FlowConfig) -> Self {
+        Self {
+            max_requests: Some(flow.max_requests.map_or(f64::INFINITY, |most| most as f64)),
+            max_bytes: Some(flow.max_bytes.map_or(f64::INFINITY, |most| most as f64)),
+            band: Some(BandLimits {
+                max_requests: Some(flow.band.max_requests as f64),
+                max_bytes: Some(flow.band.max_bytes as f64),
+            }),
+            fairness: word_for(&flow.fairness, &FAIRNESS),
+            order: word_for(&flow.order, &ORDER),
+            lower_share: Some(flow.lower_share),
+            look_ahead_ms: Some(millis(flow.look_ahead)),
+            max_idle_flows: Some(flow.max_idle_flows as f64),
+            hold_ms: Some(millis(flow.hold)),
+            ttl_ms: Some(millis(flow.ttl)),
+            no_endpoint_ttl_ms: Some(millis(flow.no_endpoint_ttl)),
+            saturation: Some(flow.saturation.into()),
+            ceiling: Some(flow.ceiling.into()),
+            guard: flow.guard.map(GuardConfig::from),
+        }
+    }
+}
+
+impl From<slotwise::SaturationPolicy> for SaturationPolicy {
+    fn from(policy: slotwise::SaturationPolicy) -> Self {
+        match policy {
+            slotwise::SaturationPolicy::Continuous(policy) => Self {
+                r#type: Some(CONTINUOUS.into()),
+                hold_ms: Some(millis(policy.hold)),
+                kv_limit: Some(policy.kv_limit),
+                ..Self::default()
+            },
+            slotwise::SaturationPolicy::UtilizationDetector(policy) => Self {
+                r#type: Some(UTILIZATION.into()),
+                queue_depth_threshold: Some(policy.queue_depth_threshold.into()),
+                kv_cache_util_threshold: Some(policy.kv_cache_util_threshold),
+                metrics_staleness_threshold_ms: Some(millis(policy.metrics_staleness_threshold)),
+                headroom: Some(policy.headroom),
+                ..Self::default()
+            },
+            slotwise::SaturationPolicy::ConcurrencyDetector(policy) => Self {
+                r#type: Some(CONCURRENCY.into()),
+                concurrency_mode: word_for(&policy.concurrency_mode, &MODE),
+                max_concurrency: Some(policy.max_concurrency.into()),
+                max_token_concurrency: Some(policy.max_token_concurrency as f64),
+                headroom: Some(policy.headroom),
+                ..Self::default()
+            },
+            _ => Self::default(),
+        }
+    }
+}
+
+impl From<slotwise::CeilingPolicy> for CeilingPolicy {
+    fn from(policy: slotwise::CeilingPolicy) -> Self {
+        match policy {
+            slotwise::CeilingPolicy::Static(policy) => {
+                Self { r#type: Some(STATIC.into()), ceiling: Some(policy.ceiling), ..Self::default() }
+            }
+            slotwise::CeilingPolicy::PriorityHoldback(policy) => Self {
+                r#type: Some(HOLDBACK.into()),
+                min_ceiling: Some(policy.min_ceiling),
+                max_ceiling: Some(policy.max_ceiling),
+                ..Self::default()
+            },
+            slotwise::CeilingPolicy::SoftReflective(_) => {
+                Self { r#type: Some(REFLECTIVE.into()), ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+}
+
+impl From<slotwise::GuardConfig> for GuardConfig {
+    fn from(guard: slotwise::GuardConfig) -> Self {
+        Self {
+            share: Some(guard.share),
+            share_min: Some(guard.share_min),
+            share_max: Some(guard.share_max),
+            idle_time_ms: Some(millis(guard.idle_time)),
+            idle_time_min_ms: Some(millis(guard.idle_time_min)),
+            idle_time_max_ms: Some(millis(guard.idle_time_max)),
+            max_sessions: Some(guard.max_sessions as f64),
+        }
+    }
+}
+
+const FAIRNESS: [(&str, Fairness); 4] = [
+    ("start_time", Fairness::StartTime),
+    ("round_robin", Fairness::RoundRobin),
+    ("global_strict", Fairness::GlobalStrict),
+    ("least_attained_service", Fairness::LeastAttainedService),
+];
+const ORDER: [(&str, QueueOrder); 4] = [
+    ("fcfs", QueueOrder::Fcfs),
+    ("edf", QueueOrder::Edf),
+    ("slo_deadline", QueueOrder::SloDeadline),
+    ("shortest_work", QueueOrder::ShortestWork),
+];
+const MODE: [(&str, ConcurrencyMode); 3] = [
+    ("requests", ConcurrencyMode::Requests),
+    ("tokens", ConcurrencyMode::Tokens),
+    ("hybrid", ConcurrencyMode::Hybrid),
+];
+
+const CONTINUOUS: &str = "continuous";
+const UTILIZATION: &str = "utilization-detector";
+const CONCURRENCY: &str = "concurrency-detector";
+const STATIC: &str = "static";
+const HOLDBACK: &str = "priority-holdback";
+const REFLECTIVE: &str = "soft-reflective";
+
+/// A limit that is none if it is infinite.
+fn limit(most: f64) -> Option<f64> {
+    (most != f64::INFINITY).then_some(most)
+}
+
+/// Refuses the first of (field, whether it was given, whether the type has it) that means nothing there.
+fn fields_of(kind: &str, fields: &[(&str, bool, bool)]) -> Result<(), Unfit> {
+    match fields.iter().find(|(_, given, had)| *given && !had) {
+        Some((field, ..)) => Err(Unfit::word(field, "left to another type", kind)),
+        None => Ok(()),
+    }
+}
