@@ -122,7 +122,6 @@ def test_the_most_important_goes_first_when_there_is_room() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.xfail(strict=True, reason="the core tries one of those that wait for any endpoint, and closes the gate for the rest")
 def test_a_blocked_kind_blocks_no_other() -> None:
     async def main() -> None:
         s = aio.Scheduler()

@@ -18,6 +18,8 @@ pub(crate) struct Book {
     head: Duration,
     /// Since when the head of `pending` can have been worked on.
     head_since: Instant,
+    /// When a request was last dispatched.
+    reserved_at: Instant,
     /// When a first token last came.
     first_token_at: Option<Instant>,
     running: u32,
@@ -34,6 +36,7 @@ impl Book {
         if self.pending.is_empty() {
             self.head_since = now;
         }
+        self.reserved_at = now;
         self.pending.insert(order, work);
         self.booked = self.booked.saturating_add(work);
         self.head = self.first();
@@ -83,6 +86,19 @@ impl Book {
     /// The least that [`wait`](Self::wait) can be before the account changes.
     pub(crate) fn least_wait(&self) -> Seconds {
         self.wait_after(self.head)
+    }
+
+    /// From when on a newcomer waits no longer than `hold`, if nothing is heard until then: when as much of the head counts as done,
+    /// or when its first token is overdue. Where first tokens are not reported, the latter sets the pace.
+    pub(crate) fn falls_to(&self, hold: Duration, now: Instant) -> Instant {
+        let wait = self.wait(now);
+        if self.pending.is_empty() || wait <= Seconds::from(hold) {
+            return now;
+        }
+        let overdue = self.head_since.max(self.reserved_at) + self.head.saturating_mul(2) + hold;
+        let missing = (wait - Seconds::from(hold)) * (1.0 / HEAD_CREDIT);
+        let left = self.head.saturating_sub(now.saturating_since(self.head_since));
+        if missing <= Seconds::from(left) { overdue.min(now + missing.to_duration()) } else { overdue }
     }
 
     /// The wait when the head's turn began so long ago.

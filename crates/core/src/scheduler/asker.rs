@@ -18,6 +18,8 @@ pub(super) struct Asker {
     pub(super) session: Option<u64>,
     pub(super) reading: Reading,
     pub(super) adapter: Option<Box<str>>,
+    /// The same for requests that the same endpoints can have.
+    pub(super) kind: u64,
     model: Box<str>,
     labels: Box<[(Box<str>, Box<str>)]>,
     role: Role,
@@ -39,6 +41,7 @@ impl Asker {
         since: Instant,
         fare: Fare,
         session: Option<u64>,
+        kind: u64,
         request: &Request<'_>,
         reading: &Reading,
     ) -> Self {
@@ -48,6 +51,7 @@ impl Asker {
             since,
             fare,
             session,
+            kind,
             reading: reading.kept(),
             adapter: request.adapter.map(Into::into),
             model: request.model.into(),
@@ -56,6 +60,11 @@ impl Asker {
             deadline: request.deadline,
             expected_output: request.expected_output,
         }
+    }
+
+    /// Whether its deadline has passed.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Its labels, as a request has them.

@@ -28,6 +28,7 @@ mod stats;
 mod submit;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use core::time::Duration;
 
 use hashbrown::HashMap;
@@ -91,6 +92,12 @@ pub struct Scheduler {
     /// Of those that wait.
     tickets: HashMap<u64, Ticket, Keyed>,
     guard: Option<Guard>,
+    /// What requests are parked for that no endpoint can have now: see `submit`.
+    kinds: BTreeSet<u32>,
+    /// When endpoints should have room, of those that somebody waits for.
+    wakes: BTreeSet<(Instant, u32)>,
+    /// The endpoint that was last opened for another's sake.
+    next_other: u32,
     /// Looks for someone to dispatch, where saturation counts.
     rounds: u64,
     scratch: Scratch,
@@ -158,6 +165,9 @@ impl Scheduler {
             waiting: Waiting::new(&config.flow, keyed),
             tickets: HashMap::with_hasher(keyed),
             guard: config.flow.guard.as_ref().map(|guard| Guard::new(guard, keyed)),
+            kinds: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            next_other: 0,
             rounds: 0,
             scratch: Scratch::default(),
             hasher,

@@ -78,8 +78,9 @@ impl Scheduler {
     pub fn poll_decision(&mut self, now: Instant) -> Option<Decision> {
         let now = self.advance(now);
         if self.guard.as_mut().is_some_and(|guard| guard.expire(now)) {
-            self.waiting.open(ANYONE);
+            self.open_kinds();
         }
+        self.wake(now);
         self.waiting.expire(now);
         loop {
             if let Some(evicted) = self.waiting.next_evicted() {
@@ -100,7 +101,8 @@ impl Scheduler {
     pub fn next_timeout(&self) -> Option<Instant> {
         let guard = self.guard.as_ref().filter(|_| self.waiting.sum().requests > 0);
         let sessions = guard.and_then(|guard| guard.next_timeout());
-        [self.waiting.next_timeout(), sessions].into_iter().flatten().min()
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        [self.waiting.next_timeout(), sessions, wake, self.next_stale()].into_iter().flatten().min()
     }
 
     /// Requests of negative priority that are in flight while others of higher priority wait: at most so many, the least important
@@ -141,21 +143,75 @@ impl Scheduler {
         self.waiting.remove(ticket).is_some()
     }
 
-    /// Something has changed on an endpoint: whoever waits for it, or for any, may try again.
+    /// Something has changed on an endpoint: whoever waits for it, or for any, may try again. If it has nothing to do, so may the first
+    /// of those who wait for others.
     pub(super) fn reopen(&mut self, now: Instant, endpoint: EndpointId) {
-        if self.waiting.sum().requests > 0 {
-            if self.pool.get(endpoint).is_ok_and(|slot| !self.holds(now, slot)) {
-                self.waiting.open(endpoint.slot);
-            }
-            self.waiting.open(ANYONE);
+        if self.waiting.sum().requests == 0 {
+            return;
         }
+        self.open_kinds();
+        let Ok(slot) = self.pool.get(endpoint) else { return };
+        if !self.holds(now, slot) {
+            let idle = slot.book.pending() == 0;
+            self.waiting.open(endpoint.slot);
+            if idle {
+                self.open_others();
+            }
+        }
+    }
+
+    /// Opens some of the endpoints that requests may be parked for, others each time. Each lets its first one try, and closes again if
+    /// that one still waits for it.
+    fn open_others(&mut self) {
+        let slots = self.pool.minima().len();
+        for _ in 0..slots.min(OTHERS) {
+            self.next_other = if self.next_other + 1 < slots { self.next_other + 1 } else { 0 };
+            self.waiting.open(self.next_other);
+        }
+    }
+
+    fn open_kinds(&mut self) {
+        self.kinds.iter().for_each(|kind| self.waiting.open(*kind));
+    }
+
+    /// Opens the endpoints that have room by now although nothing was heard of them.
+    fn wake(&mut self, now: Instant) {
+        if self.waiting.sum().requests == 0 {
+            self.wakes.clear();
+            self.kinds.clear();
+        }
+        while let Some((at, number)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            self.wakes.remove(&(at, number));
+            let Some(slot) = self.pool.at(number) else { continue };
+            if self.holds(now, slot) {
+                self.wake_later(now, number);
+            } else {
+                self.waiting.open(number);
+            }
+        }
+    }
+
+    /// Somebody waits for an endpoint: looks again when it should have room, if nothing is heard of it before.
+    fn wake_later(&mut self, now: Instant, slot: u32) {
+        let Some(book) = self.pool.at(slot).map(|slot| &slot.book) else { return };
+        let at = book.falls_to(self.config.flow.hold, now);
+        if at > now {
+            self.wakes.insert((at, slot));
+        }
+    }
+
+    /// When the next load report is too old to keep an endpoint closed.
+    fn next_stale(&self) -> Option<Instant> {
+        let age = self.config.flow.saturation.staleness().filter(|_| self.waiting.sum().requests > 0)?;
+        let stale = self.pool.iter().filter_map(|slot| Some(slot.reports.sampled_at()? + age + TICK));
+        stale.filter(|at| *at > self.now).min()
     }
 
     /// The pool has changed: whoever waits may find something better than what it waits for.
     pub(super) fn reopen_all(&mut self) {
         if self.waiting.sum().requests > 0 {
             (0..self.pool.minima().len()).for_each(|slot| self.waiting.release(slot));
-            self.waiting.open(ANYONE);
+            self.open_kinds();
         }
     }
 
@@ -175,13 +231,14 @@ impl Scheduler {
             return reject(RejectReason::NotServed, None);
         }
         let ttl = if self.pool.len() == 0 { ttl.min(flow.no_endpoint_ttl) } else { ttl };
-        let wait = self.expected_wait(request.priority);
+        let wait = || self.expected_wait(now, request.priority);
         if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
-            return reject(RejectReason::Shed, Some(wait.to_duration()));
+            return reject(RejectReason::Shed, Some(wait().to_duration()));
         }
         let miss = reading.tokens.saturating_sub(reading.best_hit);
         let own = self.config.prefill.work(miss, reading.best_hit);
         if let Some(deadline) = request.deadline {
+            let wait = wait();
             if now + (wait + own).to_duration() > deadline {
                 let late = wait + own - Seconds::from(deadline.saturating_since(now));
                 let helps = (late <= wait).then(|| late.to_duration());
@@ -192,7 +249,8 @@ impl Scheduler {
         let key = self.hasher.name(request.flow);
         let fare = Fare { priority: request.priority, flow: key, charged };
         let session = request.session.map(|session| self.hasher.name(session));
-        let expires = request.deadline.into_iter().chain([now + ttl]).min();
+        // Whoever may not wait at all is tried once.
+        let expires = request.deadline.into_iter().chain([now + ttl.max(TICK)]).min();
         let bytes = match request.prompt {
             Prompt::Text(text) => text.len() as u64,
             Prompt::Tokens(ids) => 4 * ids.len() as u64,
@@ -208,7 +266,7 @@ impl Scheduler {
             expires,
         };
         let id = RequestId(self.next_request);
-        let asker = Box::new(Asker::new(id, now, fare, session, request, reading));
+        let asker = Box::new(Asker::new(id, now, fare, session, self.kind(request), request, reading));
         match self.waiting.enqueue(now, admission, asker) {
             Ok(ticket) => {
                 self.next_request += 1;
@@ -216,9 +274,18 @@ impl Scheduler {
                 Ok(id)
             }
             Err((_, Full::BandRequests | Full::BandBytes | Full::Requests | Full::Bytes)) => {
-                reject(RejectReason::QueueFull, Some(wait.to_duration()))
+                reject(RejectReason::QueueFull, Some(self.expected_wait(now, request.priority).to_duration()))
             }
         }
+    }
+
+    /// The same for requests that the same endpoints can have.
+    fn kind(&self, request: &Request<'_>) -> u64 {
+        let mut kind = self.hasher.mix(self.hasher.name(request.model), request.role as u64);
+        for (key, value) in request.labels {
+            kind = self.hasher.mix(kind, self.hasher.mix(self.hasher.name(key), self.hasher.name(value)));
+        }
+        kind
     }
 
     /// Who should be tried next, of the bands that may dispatch.
@@ -249,6 +316,12 @@ impl Scheduler {
             Trial::Goes(ranking, best) => self.send(now, ticket, &mut scratch.reading, &ranking, best),
             Trial::WaitsFor(slot) => {
                 self.waiting.park(ticket, slot);
+                self.wake_later(now, slot);
+                None
+            }
+            Trial::WaitsForAny(kind) => {
+                self.waiting.park(ticket, kind);
+                self.kinds.insert(kind);
                 None
             }
             Trial::Never(reason) => {
@@ -261,7 +334,7 @@ impl Scheduler {
     }
 
     fn trial(&mut self, now: Instant, ticket: Ticket, scratch: &mut Scratch) -> Trial {
-        let Some(asker) = self.waiting.get(ticket) else { return Trial::WaitsFor(ANYONE) };
+        let Some(asker) = self.waiting.get(ticket) else { return Trial::WaitsForAny(KINDS) };
         scratch.reading.copy_from(&asker.reading);
         self.look_up(&mut scratch.reading);
         let labels = asker.labels();
@@ -270,6 +343,7 @@ impl Scheduler {
             let chain = scratch.reading.first_chain();
             matches!(guard.identify(flow::Identity { id: asker.session, chain }), flow::Who::New)
         });
+        let kind = KINDS + (asker.kind ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
         let asked = Asked { now, request: &request, reading: &scratch.reading, starts };
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
         let refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
@@ -282,16 +356,16 @@ impl Scheduler {
             return match reason {
                 RejectReason::TooLarge => Trial::Never(EvictReason::TooLarge),
                 RejectReason::DeadlineUnreachable => Trial::Never(EvictReason::DeadlineUnreachable),
-                _ => Trial::WaitsFor(ANYONE),
+                _ => Trial::WaitsForAny(kind),
             };
         };
         if self.requests.len() >= self.config.max_in_flight {
-            return Trial::WaitsFor(ANYONE);
+            return Trial::WaitsForAny(kind);
         }
         match self.pool.get(best) {
             Ok(slot) if self.holds(now, slot) => Trial::WaitsFor(best.slot),
             Ok(_) => Trial::Goes(ranking, best),
-            Err(_) => Trial::WaitsFor(ANYONE),
+            Err(_) => Trial::WaitsForAny(kind),
         }
     }
 
@@ -329,13 +403,16 @@ impl Scheduler {
     fn evict(&mut self, now: Instant, asker: &Asker, reason: EvictReason) -> Decision {
         self.tickets.remove(&asker.id.0);
         let empty = self.pool.len() == 0;
-        let reason =
-            if reason == EvictReason::TtlExpired && empty { EvictReason::NoEndpoints } else { reason };
+        let reason = match reason {
+            EvictReason::TtlExpired if empty => EvictReason::NoEndpoints,
+            EvictReason::TtlExpired if asker.is_late(now) => EvictReason::DeadlineUnreachable,
+            other => other,
+        };
         self.counters.evict(reason);
         Decision::Evict(Evicted {
             request: asker.id,
             reason,
-            retry_after: (!empty).then(|| self.expected_wait(asker.fare.priority).to_duration()),
+            retry_after: (!empty).then(|| self.expected_wait(now, asker.fare.priority).to_duration()),
             queued: now.saturating_since(asker.since),
         })
     }
@@ -344,7 +421,7 @@ impl Scheduler {
     /// is over: its next first token, or its next end.
     fn holds(&self, now: Instant, slot: &Slot) -> bool {
         let flow = &self.config.flow;
-        let booked = slot.book.pending() > 0 && slot.book.wait(now) > Seconds::from(flow.hold);
+        let booked = slot.book.falls_to(flow.hold, now) > now;
         let is_full = || !flow.never_closes() && !flow.saturation.has_room(&self.busy(now, slot));
         booked || slot.book.in_flight() > 0 && is_full()
     }
@@ -354,11 +431,13 @@ impl Scheduler {
         self.guard.as_ref().is_none_or(|guard| guard.may_start(slot.id.slot, tokens, slot.kv_capacity))
     }
 
-    /// How long a newcomer of this priority waits, if those who go before it are spread over all endpoints.
-    fn expected_wait(&self, priority: Priority) -> Seconds {
+    /// How long a newcomer of this priority waits, if those who go before it are spread over all endpoints, behind what the least busy of
+    /// these has booked. Computes in **O(endpoints)**.
+    fn expected_wait(&self, now: Instant, priority: Priority) -> Seconds {
         let before = self.waiting.bands().take_while(|(band, ..)| *band >= priority.0);
         let work: f64 = before.map(|(_, sum, _)| sum.work as f64 / 1e9).sum();
-        Seconds::new(work / self.pool.len().max(1) as f64)
+        let booked = self.pool.iter().map(|slot| slot.book.wait(now).get()).min_by(f64::total_cmp);
+        Seconds::new(work / self.pool.len().max(1) as f64 + booked.unwrap_or(0.0))
     }
 
     /// What an answer costs besides its prompt, in seconds: a token of it counts as two of the prompt.
@@ -395,8 +474,15 @@ impl Scheduler {
 enum Trial {
     Goes(Ranking, EndpointId),
     WaitsFor(u32),
+    /// Any change may help requests of its kind.
+    WaitsForAny(u32),
     Never(EvictReason),
 }
 
-/// Where those are parked that no endpoint can have now: any change may help.
-const ANYONE: u32 = u32::MAX;
+/// From this number on, what requests are parked for is no endpoint: it is any that takes their kind of request, the same model, role
+/// and labels. Kinds may share a number.
+const KINDS: u32 = u32::MAX - 1_024;
+/// Endpoints that are opened beside one that has nothing to do.
+const OTHERS: u32 = 64;
+/// The shortest time that anybody waits.
+const TICK: Duration = Duration::from_micros(1);

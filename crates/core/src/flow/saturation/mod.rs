@@ -66,6 +66,14 @@ impl SaturationPolicy {
         self.of(endpoint) < 1.0 + headroom
     }
 
+    /// How old a load report may be before it no longer counts.
+    pub(crate) fn staleness(&self) -> Option<Duration> {
+        match self {
+            Self::UtilizationDetector(detector) => Some(detector.metrics_staleness_threshold),
+            Self::Continuous(_) | Self::ConcurrencyDetector(_) => None,
+        }
+    }
+
     /// One endpoint's saturation.
     fn of(&self, endpoint: &Busy) -> f64 {
         match self {
