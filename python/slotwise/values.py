@@ -480,6 +480,20 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardStats:
+    """The session guard at a glance."""
+
+    active: int
+    """Sessions whose contexts count."""
+    remembered: int
+    """Sessions that would be recognised, with those."""
+    idle_time: float
+    """Seconds that a session stays active with nothing in flight."""
+    share: float
+    """Share of a cache that active contexts may fill."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointStats:
     """What one endpoint has done and holds now."""
 
@@ -528,6 +542,8 @@ class EndpointStats:
     """Tokens that its engine says it holds."""
     warm_tokens: int
     """Tokens of either that were used lately."""
+    session_tokens: int
+    """Tokens of the contexts of its active sessions, if there is a session guard."""
     adapters: tuple[str, ...]
     """Adapters that are thought to be loaded, least recently used first."""
     adapter_loads: int
@@ -560,6 +576,8 @@ class Stats:
     """Requests that wait for a decision."""
     waiting_bytes: int
     """Their bytes."""
+    guard: GuardStats | None
+    """The session guard, if there is one."""
     in_flight: int
     """Requests in flight."""
     prompt_tokens: int
@@ -697,4 +715,6 @@ def decode_stats(text: str) -> Stats:
     endpoints = fields.pop("endpoints")
     for one in endpoints:
         one["adapters"] = tuple(one["adapters"])
+    guard = fields.pop("guard")
+    fields["guard"] = None if guard is None else GuardStats(**guard)
     return Stats(endpoints=tuple(EndpointStats(**one) for one in endpoints), **fields)

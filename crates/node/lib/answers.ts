@@ -4,6 +4,7 @@ import type { Config, FlowConfig, GuardConfig, Rejected } from '../native/index.
 export type {
   Candidate,
   EndpointStats,
+  GuardStats,
   Evicted,
   Explanation,
   Rejected,

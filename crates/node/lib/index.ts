@@ -10,6 +10,7 @@ export type {
   Decision,
   Dispatch,
   EndpointStats,
+  GuardStats,
   Evicted,
   Explanation,
   Rejected,

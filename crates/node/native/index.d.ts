@@ -295,6 +295,8 @@ export interface EndpointStats {
   storedTokens: number
   /** Tokens of either that were used lately. */
   warmTokens: number
+  /** Tokens of the contexts of its active sessions, if there is a session guard. */
+  sessionTokens: number
   /** Adapters that are thought to be loaded, least recently used first. */
   adapters: Array<string>
   /** Adapters that our requests made it load. */
@@ -398,6 +400,18 @@ export interface GuardConfig {
   idleTimeMaxMs?: number
   /** Sessions that are remembered, about 250 bytes each. 65,536 unless told. */
   maxSessions?: number
+}
+
+/** The session guard at a glance. */
+export interface GuardStats {
+  /** Sessions whose contexts count. */
+  active: number
+  /** Sessions that would be recognised, with those. */
+  remembered: number
+  /** How long a session stays active with nothing in flight, in milliseconds. */
+  idleTimeMs: number
+  /** Share of a cache that active contexts may fill. */
+  share: number
 }
 
 /** What the index of caches may grow to, and how long it remembers. */
@@ -516,6 +530,8 @@ export interface Stats {
   waiting: number
   /** Their bytes. */
   waitingBytes: number
+  /** The session guard, if there is one. */
+  guard?: GuardStats
   /** Requests in flight. */
   inFlight: number
   /** Prompt tokens of dispatched requests. */

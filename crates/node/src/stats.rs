@@ -32,6 +32,8 @@ pub struct Stats {
     pub waiting: f64,
     /// Their bytes.
     pub waiting_bytes: f64,
+    /// The session guard, if there is one.
+    pub guard: Option<GuardStats>,
     /// Requests in flight.
     pub in_flight: f64,
     /// Prompt tokens of dispatched requests.
@@ -103,12 +105,39 @@ pub struct EndpointStats {
     pub stored_tokens: f64,
     /// Tokens of either that were used lately.
     pub warm_tokens: f64,
+    /// Tokens of the contexts of its active sessions, if there is a session guard.
+    pub session_tokens: f64,
     /// Adapters that are thought to be loaded, least recently used first.
     pub adapters: Vec<String>,
     /// Adapters that our requests made it load.
     pub adapter_loads: f64,
     /// What a new request would wait for its turn, in seconds.
     pub wait: f64,
+}
+
+/// The session guard at a glance.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct GuardStats {
+    /// Sessions whose contexts count.
+    pub active: f64,
+    /// Sessions that would be recognised, with those.
+    pub remembered: f64,
+    /// How long a session stays active with nothing in flight, in milliseconds.
+    pub idle_time_ms: f64,
+    /// Share of a cache that active contexts may fill.
+    pub share: f64,
+}
+
+impl From<slotwise::GuardStats> for GuardStats {
+    fn from(stats: slotwise::GuardStats) -> Self {
+        Self {
+            active: stats.active as f64,
+            remembered: stats.remembered as f64,
+            idle_time_ms: millis(stats.idle_time),
+            share: stats.share,
+        }
+    }
 }
 
 impl From<slotwise::Stats> for Stats {
@@ -128,6 +157,7 @@ impl From<slotwise::Stats> for Stats {
             evicted,
             waiting: stats.waiting as f64,
             waiting_bytes: stats.waiting_bytes as f64,
+            guard: stats.guard.map(GuardStats::from),
             in_flight: stats.in_flight as f64,
             prompt_tokens: stats.prompt_tokens as f64,
             predicted_cached_tokens: stats.predicted_cached_tokens as f64,
@@ -167,6 +197,7 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             assumed_tokens: stats.assumed_tokens as f64,
             stored_tokens: stats.stored_tokens as f64,
             warm_tokens: stats.warm_tokens as f64,
+            session_tokens: stats.session_tokens as f64,
             adapters: stats.adapters,
             adapter_loads: stats.adapter_loads as f64,
             wait: stats.wait.get(),

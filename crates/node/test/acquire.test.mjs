@@ -69,7 +69,7 @@ test('whoever waits goes when somebody leaves, by priority and then by arrival',
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('who waits for one model does not hold up who waits for another', { todo: 'in the core, whoever finds all endpoints full holds up the others that do' }, async () => {
+test('who waits for one model does not hold up who waits for another', async () => {
   const { scheduler } = pool([
     { name: 'a', models: ['m'], maxInFlight: 1 },
     { name: 'b', models: ['n'], maxInFlight: 1 },
