@@ -45,7 +45,8 @@ test('the generated types are those of the addon that was built', () => {
     Terms: explanation.candidates[0].terms,
     Rejected: scheduler.pick('x', { role: 'decode', model: 'm', labels: { no: 'where' } }),
     Evicted: evicted(),
-    Stats: scheduler.stats(),
+    Stats: new esm.Scheduler({ flow: { guard: {} } }).stats(),
+    GuardStats: new esm.Scheduler({ flow: { guard: {} } }).stats().guard,
     EndpointStats: scheduler.stats().endpoints[0],
     RemovedEndpoint: scheduler.removeEndpoint(0),
   };
