@@ -30,6 +30,8 @@ pub(super) struct Flow {
     /// Each replica's saturation, and when it was reported.
     saturation: Vec<(f64, Instant)>,
     in_flight: u32,
+    /// Since when something has been in flight. Nobody scrapes an idle fleet here, and its last metrics hold.
+    busy_since: Instant,
     /// Dispatches that the cycles up to now still allow.
     cycles: u32,
     ticked: Instant,
@@ -56,6 +58,7 @@ impl Flow {
             ttl: fleet.ttl,
             saturation: vec![(0.0, Instant::ORIGIN); fleet.replicas],
             in_flight: 0,
+            busy_since: Instant::ORIGIN,
             cycles: 0,
             ticked: Instant::ORIGIN,
             swept: Instant::ORIGIN,
@@ -64,10 +67,9 @@ impl Flow {
     }
 
     fn is_gated(&self, now: Instant) -> bool {
-        // Nobody scrapes an idle fleet here, so its last metrics hold.
         let of = |(saturation, at): &(f64, Instant)| {
-            let stale = self.in_flight > 0 && now.saturating_since(*at) > STALE;
-            if stale { 1.0 } else { *saturation }
+            let age = now.saturating_since(self.busy_since.max(*at));
+            if self.in_flight > 0 && age > STALE { 1.0 } else { *saturation }
         };
         self.saturation.iter().map(of).sum::<f64>() >= self.saturation.len() as f64
     }
@@ -88,6 +90,9 @@ impl Flow {
             session: None,
         };
         let picked = self.scorer.pick(now, &asked);
+        if self.in_flight == 0 {
+            self.busy_since = now;
+        }
         self.in_flight += u32::from(picked.is_some());
         Some((held.id, picked.map_or(Verdict::Refused(Refusal::Unplaced), Verdict::Goes)))
     }
