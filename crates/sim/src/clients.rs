@@ -73,7 +73,8 @@ impl Clients {
                 left -= weight(*rank);
                 left <= 0.0
             });
-            clients.push(Client { batch, tenant: tenant.unwrap_or(self.tenants.saturating_sub(1)) });
+            // Rounding may leave a little.
+            clients.push(Client { batch, tenant: tenant.unwrap_or_default() });
         }
         // Parents stand before their sub-agents.
         for (parent, session) in trace.sessions.iter().enumerate() {

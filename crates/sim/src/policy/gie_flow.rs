@@ -131,11 +131,11 @@ impl Policy for Flow {
 
     fn poll(&mut self, now: Instant) -> Option<(u32, Verdict)> {
         let micros = now.as_micros();
-        if micros % SWEEP_US == 0 && self.swept < now {
+        if micros.is_multiple_of(SWEEP_US) && self.swept < now {
             self.swept = now;
             self.sweep(now);
         }
-        if micros % TICK_US == 0 && self.ticked < now {
+        if micros.is_multiple_of(TICK_US) && self.ticked < now {
             self.ticked = now;
             self.cycles += 1;
         }
