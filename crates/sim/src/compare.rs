@@ -7,7 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::clients::Clients;
 use crate::fleet::{Record, Setup, simulate};
+use crate::groups::{Groups, HEADING};
 use crate::measure::{FIGURES, Summary};
 use crate::policy::PolicyKind;
 use crate::trace::Trace;
@@ -38,6 +40,9 @@ pub struct Row {
     /// Least and greatest of each figure, if there were several seeds.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     pub range: Vec<(&'static str, [f64; 2])>,
+    /// The figures by class and tenant, if the setup says who sends.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
     /// The first seed's run; for drawings.
     #[serde(skip)]
     pub record: Record,
@@ -47,19 +52,22 @@ pub struct Row {
 pub fn compare(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64) -> Comparison {
     let bar = progress(policies.len() as u64 * seeds, "runs");
     let rows = policies.par_iter().map(|kind| {
-        let runs: Vec<(Summary, Option<Record>)> = (0..seeds)
+        let runs: Vec<((Summary, Groups), Option<Record>)> = (0..seeds)
             .into_par_iter()
             .map(|seed| {
                 let record = simulate(trace, &Setup { seed: setup.seed + seed, ..setup.clone() }, kind);
                 bar.inc(1);
-                (Summary::of(&record), (seed == 0).then_some(record))
+                let figures = (Summary::of(&record), Groups::of(&record, &setup.clients));
+                (figures, (seed == 0).then_some(record))
             })
             .collect();
-        let (summaries, records): (Vec<Summary>, Vec<_>) = runs.into_iter().unzip();
+        let (figures, records): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+        let (summaries, groups): (Vec<Summary>, Vec<Groups>) = figures.into_iter().unzip();
         Row {
             policy: kind.name,
             median: Summary::median(&summaries),
             range: if seeds > 1 { range(&summaries) } else { Vec::new() },
+            groups: (setup.clients != Clients::default()).then(|| Groups::median(&groups)),
             record: records.into_iter().flatten().next().unwrap_or_default(),
         }
     });
@@ -143,6 +151,24 @@ impl Comparison {
             );
         }
         table
+    }
+
+    /// The figures by class and tenant, for a second table; empty if nobody said who sends.
+    pub fn groups(&self) -> String {
+        let width = self.policies.iter().map(|row| row.policy.len()).max().unwrap_or(0).max(6);
+        let [group, requests, p50, p99, refused, good, jain, work] = HEADING;
+        let lines: String = self
+            .policies
+            .iter()
+            .filter_map(|row| Some(row.groups.as_ref()?.lines(row.policy, width)))
+            .collect();
+        if lines.is_empty() {
+            return lines;
+        }
+        format!(
+            "{:<width$} {group:<12} {requests:>8} {p50:>8} {p99:>8} {refused:>8} {good:>7} {jain:>6} {work:>8}\n{lines}\n",
+            "policy"
+        )
     }
 
     /// Ranges over the seeds, for a table below the table.

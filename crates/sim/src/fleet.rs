@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use slotwise::Instant;
 
-use crate::policy::{Finished, Fleet, Incoming, Needs, Policy, PolicyKind, Report};
+use crate::clients::{Client, Clients};
+use crate::policy::{Finished, Fleet, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict};
 use crate::replica::{Engine, EngineConfig, Job, KvChange};
 use crate::trace::{Trace, Turn, adapter_name};
 
@@ -25,14 +26,16 @@ pub struct Setup {
     pub delay: Duration,
     /// A factor on the workload's own pace.
     pub speed: f64,
-    /// For arrivals, and for what policies leave to chance.
+    /// Who sends it.
+    pub clients: Clients,
+    /// For arrivals, clients, and for what policies leave to chance.
     pub seed: u64,
 }
 
 /// What became of the requests, and what the replicas looked like meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Every request, in order of arrival.
+    /// Every request, in order of arrival; those that were never sent since their session was refused, when it was.
     pub requests: Vec<Outcome>,
     /// Requests in flight on each replica, once a second while there are any.
     pub loads: Vec<(Instant, Vec<u32>)>,
@@ -47,8 +50,14 @@ pub struct Record {
 pub struct Outcome {
     /// When it came.
     pub arrived: Instant,
+    /// Whose it is.
+    pub client: Client,
     /// Where it went; nowhere if it was rejected.
     pub replica: Option<usize>,
+    /// When it went there.
+    pub dispatched: Option<Instant>,
+    /// Why it did not.
+    pub refused: Option<Refusal>,
     /// When its first token came.
     pub first_token: Option<Instant>,
     /// When its answer was complete.
@@ -70,6 +79,8 @@ pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
         chunk: setup.engine.max_batched_tokens,
         adapter_slots: setup.engine.adapter_slots,
         adapter_load: setup.engine.adapter_load,
+        ttl: setup.clients.ttl,
+        guard: setup.clients.guard,
         seed: setup.seed,
     };
     Simulation::new(trace, setup, kind.build(&fleet)).run()
@@ -87,6 +98,13 @@ struct Simulation<'a> {
     sequence: u64,
     /// Metrics and events on their way, in order of arrival since all take as long.
     mail: std::collections::VecDeque<Mail>,
+    /// Who sends each session, and which one spawned it.
+    clients: Vec<Client>,
+    parents: Vec<Option<usize>>,
+    /// Whether sessions have more than one request, so that clients name them.
+    has_sessions: bool,
+    /// Sessions of which a request was refused.
+    refused: Vec<bool>,
     /// Which session and turn each request is.
     turns: Vec<(usize, usize)>,
     record: Record,
@@ -94,6 +112,10 @@ struct Simulation<'a> {
     open: usize,
     /// Requests at the replicas.
     in_flight: usize,
+    /// Requests that wait at the gateway.
+    waiting: usize,
+    /// When the policy is asked again, whatever happens.
+    wake: Option<Instant>,
     /// Whether a scrape is due, and a sample. Nobody watches an idle fleet.
     scraping: bool,
     sampling: bool,
@@ -111,6 +133,8 @@ enum Event {
     Deliver,
     /// The loads are recorded.
     Sample,
+    /// The policy asked to be asked.
+    Wake,
 }
 
 enum Mail {
@@ -119,6 +143,8 @@ enum Mail {
 }
 
 const SAMPLE: Duration = Duration::from_secs(1);
+/// The shortest time after which a policy is asked again.
+const TICK: Duration = Duration::from_micros(1);
 
 impl<'a> Simulation<'a> {
     fn new(trace: &'a Trace, setup: &'a Setup, policy: Box<dyn Policy>) -> Self {
@@ -139,15 +165,23 @@ impl<'a> Simulation<'a> {
             queue: BinaryHeap::new(),
             sequence: 0,
             mail: std::collections::VecDeque::new(),
+            clients: setup.clients.assign(trace, setup.seed),
+            parents: parents(trace),
+            has_sessions: trace.sessions.iter().any(|session| session.turns.len() > 1),
+            refused: vec![false; trace.sessions.len()],
             turns: Vec::new(),
             record: Record::default(),
             open: 0,
             in_flight: 0,
+            waiting: 0,
+            wake: None,
             scraping: false,
             sampling: false,
         };
         for (at, session) in trace.schedule(setup.speed, setup.seed) {
-            simulation.send_at(at, session, 0);
+            if setup.clients.sends(simulation.clients[session]) {
+                simulation.send_at(at, session, 0);
+            }
         }
         simulation
     }
@@ -162,7 +196,9 @@ impl<'a> Simulation<'a> {
                 Event::Scrape => self.scrape(),
                 Event::Deliver => self.deliver(),
                 Event::Sample => self.sample(),
+                Event::Wake => {}
             }
+            self.ask();
         }
         self.record.preemptions = self.engines.iter().map(Engine::preemptions).sum();
         self.record.adapter_loads = self.engines.iter().map(Engine::adapter_loads).sum();
@@ -170,31 +206,117 @@ impl<'a> Simulation<'a> {
     }
 
     fn send(&mut self, session: usize, turn: usize) {
-        let asked = &self.trace.sessions[session].turns[turn];
-        for spawn in self.trace.sessions[session].spawns.iter().filter(|spawn| spawn.turn == turn) {
+        if turn == 0 && self.parents[session].is_some_and(|parent| self.refused[parent]) {
+            self.abandon(session, 0);
+            self.open -= 1;
+            return;
+        }
+        let trace = self.trace;
+        let asked = &trace.sessions[session].turns[turn];
+        for spawn in trace.sessions[session].spawns.iter().filter(|spawn| spawn.turn == turn) {
             self.send_at(self.now + spawn.delay, spawn.session, 0);
         }
-        let id = self.turns.len() as u32;
-        self.turns.push((session, turn));
-        let outcome =
-            Outcome { arrived: self.now, input: asked.input, output: asked.output, ..Outcome::default() };
-        self.record.requests.push(outcome);
-
-        let job = job(id, asked);
-        let fits = self.engines[0].fits(&job);
+        let id = self.enter(session, turn);
+        let client = self.clients[session];
         let adapter = asked.adapter.map(adapter_name);
-        let incoming =
-            Incoming { id, input: asked.input, blocks: &asked.blocks, adapter: adapter.as_deref() };
-        let picked = if fits { self.policy.pick(self.now, &incoming) } else { None };
-        let Some(replica) = picked else {
-            // Rejected: the client gives this turn up and goes on with the next.
-            self.end_turn(id);
-            return;
+        let (tenant, name) = (format!("tenant-{}", client.tenant), format!("session-{session}"));
+        let incoming = Incoming {
+            id,
+            input: asked.input,
+            blocks: &asked.blocks,
+            adapter: adapter.as_deref(),
+            priority: self.setup.clients.priority(client),
+            tenant: &tenant,
+            session: self.has_sessions.then_some(&name),
         };
-        self.record.requests[id as usize].replica = Some(replica);
-        self.in_flight += 1;
-        self.engines[replica].enqueue(job);
-        self.start_step(replica);
+        self.waiting += 1;
+        let verdict = if self.engines[0].fits(&job(id, asked)) {
+            self.policy.submit(self.now, &incoming)
+        } else {
+            Some(Verdict::Refused(Refusal::Unplaced))
+        };
+        match verdict {
+            Some(verdict) => self.settle(id, verdict),
+            None => self.watch(),
+        }
+    }
+
+    /// A request begins its account.
+    fn enter(&mut self, session: usize, turn: usize) -> u32 {
+        let id = self.turns.len() as u32;
+        let asked = &self.trace.sessions[session].turns[turn];
+        self.turns.push((session, turn));
+        self.record.requests.push(Outcome {
+            arrived: self.now,
+            client: self.clients[session],
+            input: asked.input,
+            output: asked.output,
+            ..Outcome::default()
+        });
+        id
+    }
+
+    /// Takes the verdicts that are due, and sees to it that the policy is asked when it wants to be.
+    fn ask(&mut self) {
+        if self.wake.is_some_and(|wake| wake <= self.now) {
+            self.wake = None;
+        }
+        if self.waiting == 0 {
+            return;
+        }
+        while let Some((id, verdict)) = self.policy.poll(self.now) {
+            self.settle(id, verdict);
+        }
+        // A time that has passed is as good as the next one.
+        let next = self.policy.next_timeout().map(|at| at.max(self.now + TICK));
+        if let Some(at) = next.filter(|at| self.waiting > 0 && self.wake.is_none_or(|wake| *at < wake)) {
+            self.wake = Some(at);
+            self.at(at, Event::Wake);
+        }
+    }
+
+    fn settle(&mut self, id: u32, verdict: Verdict) {
+        self.waiting -= 1;
+        let (session, turn) = self.turns[id as usize];
+        let request = &mut self.record.requests[id as usize];
+        match verdict {
+            Verdict::Goes(replica) => {
+                assert!(request.dispatched.is_none() && request.refused.is_none(), "one verdict a request");
+                (request.replica, request.dispatched) = (Some(replica), Some(self.now));
+                self.in_flight += 1;
+                self.engines[replica].enqueue(job(id, &self.trace.sessions[session].turns[turn]));
+                self.start_step(replica);
+                self.watch();
+            }
+            Verdict::Refused(why) => {
+                assert!(request.dispatched.is_none() && request.refused.is_none(), "one verdict a request");
+                request.refused = Some(why);
+                if why.ends_session() {
+                    self.abandon(session, turn + 1);
+                    self.open -= 1;
+                } else {
+                    // The client gives this turn up and goes on with the next.
+                    self.end_turn(id);
+                }
+            }
+        }
+    }
+
+    /// The client of a session that was refused sends none of the turns from this one on.
+    fn abandon(&mut self, session: usize, from: usize) {
+        self.refused[session] = true;
+        for turn in from..self.trace.sessions[session].turns.len() {
+            let id = self.enter(session, turn);
+            self.record.requests[id as usize].refused = Some(Refusal::Abandoned);
+        }
+        let trace = self.trace;
+        for spawn in trace.sessions[session].spawns.iter().filter(|spawn| spawn.turn >= from) {
+            self.abandon(spawn.session, 0);
+        }
+    }
+
+    /// There is something to scrape and to sample.
+    fn watch(&mut self) {
         if !std::mem::replace(&mut self.sampling, true) {
             self.at(self.now, Event::Sample);
         }
@@ -253,7 +375,7 @@ impl<'a> Simulation<'a> {
             self.post(Mail::Report(replica, report));
         }
         // The last scrape sees an idle fleet.
-        self.scraping = self.in_flight > 0;
+        self.scraping = self.in_flight + self.waiting > 0;
         if self.scraping {
             self.at(self.now + self.setup.scrape, Event::Scrape);
         }
@@ -275,7 +397,7 @@ impl<'a> Simulation<'a> {
     fn sample(&mut self) {
         let loads = self.engines.iter().map(|engine| engine.in_flight() as u32).collect();
         self.record.loads.push((self.now, loads));
-        self.sampling = self.in_flight > 0;
+        self.sampling = self.in_flight + self.waiting > 0;
         if self.sampling {
             self.at(self.now + SAMPLE, Event::Sample);
         }
@@ -290,6 +412,15 @@ impl<'a> Simulation<'a> {
         self.sequence += 1;
         self.queue.push(Reverse((at, self.sequence, event)));
     }
+}
+
+/// Which session spawned each session.
+fn parents(trace: &Trace) -> Vec<Option<usize>> {
+    let mut parents = vec![None; trace.sessions.len()];
+    for (parent, session) in trace.sessions.iter().enumerate() {
+        session.spawns.iter().for_each(|spawn| parents[spawn.session] = Some(parent));
+    }
+    parents
 }
 
 fn job(id: u32, turn: &Turn) -> Job {

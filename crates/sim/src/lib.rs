@@ -7,8 +7,10 @@
 //! The policy called `slotwise` is the shipped scheduler behind its public interface. All results are simulated.
 
 pub mod calibrate;
+pub mod clients;
 pub mod compare;
 pub mod fleet;
+pub mod groups;
 pub mod measure;
 pub mod policy;
 pub mod replica;

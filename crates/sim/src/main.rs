@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use slotwise_sim::calibrate::calibrate;
+use slotwise_sim::clients::{Classes, Clients, Group};
 use slotwise_sim::compare::compare;
 use slotwise_sim::fleet::Setup;
-use slotwise_sim::policy::{ABLATIONS, POLICIES, PolicyKind};
+use slotwise_sim::policy::{ABLATIONS, FLOW, POLICIES, PolicyKind};
 use slotwise_sim::replica::{CLASSES, Class, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
@@ -95,9 +96,32 @@ struct Compare {
     /// A factor on the trace's clock; for session traces, sessions started per second.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
+    #[command(flatten)]
+    senders: Senders,
     /// Writes one self-contained HTML page with plots.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+}
+
+/// Who sends; for policies with flow control, how they are treated.
+#[derive(Args)]
+struct Senders {
+    /// This share of the sessions (of the requests, where each is alone) is batch of priority B, the others are interactive of
+    /// priority I; 1 and 0 unless given.
+    #[arg(long, value_name = "SHARE[:I:B]", value_parser = classes)]
+    priorities: Option<Classes>,
+    /// Tenants, by Zipf's law; the first sends ten times its share.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    tenants: u32,
+    /// Only these send (interactive or quiet), each when it would; to see what they have alone.
+    #[arg(long, value_name = "GROUP", value_parser = group)]
+    only: Option<Group>,
+    /// How long a request may wait at the gateway, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    ttl: f64,
+    /// slotwise-flow holds back new sessions while no cache has room for them.
+    #[arg(long)]
+    guard: bool,
 }
 
 #[derive(Args)]
@@ -154,13 +178,14 @@ fn run_calibrate(args: &CalibrateArgs) -> Result<()> {
 
 fn run_compare(args: &Compare) -> Result<()> {
     let trace = args.workload.load()?;
-    let setup = args.workload.setup(args.speed)?;
+    let setup = Setup { clients: args.senders.clients()?, ..args.workload.setup(args.speed)? };
     let comparison = compare(&trace, &setup, &args.workload.policies(), args.workload.seeds);
     if args.workload.json {
         println!("{}", serde_json::to_string(&comparison)?);
     } else {
         println!("{}", args.workload.headline(&trace, args.speed));
         println!("{}", comparison.table());
+        print!("{}", comparison.groups());
         print!("{}", comparison.ranges());
         println!(
             "All figures are simulated. p99/RR and p99/LR: p99 TTFT over that of round-robin and least-request."
@@ -193,7 +218,7 @@ fn run_sweep(args: &SweepArgs) -> Result<()> {
 
 fn list() {
     println!("Policies:");
-    for kind in POLICIES.iter().chain(&ABLATIONS) {
+    for kind in POLICIES.iter().chain(&FLOW).chain(&ABLATIONS) {
         println!("  {:<24} {}", kind.name, kind.summary);
     }
     println!("\nClasses:");
@@ -237,6 +262,7 @@ impl Workload {
             scrape: Duration::from_millis(self.scrape_ms),
             delay: Duration::from_millis(self.delay_ms),
             speed,
+            clients: Clients::default(),
             seed: 1,
         })
     }
@@ -261,6 +287,40 @@ impl Workload {
             self.seeds,
             if self.seeds == 1 { "" } else { "s" },
         )
+    }
+}
+
+impl Senders {
+    fn clients(&self) -> Result<Clients> {
+        ensure!((0.001..=1e6).contains(&self.ttl), "--ttl must lie between 0.001 and 1000000");
+        Ok(Clients {
+            classes: self.priorities,
+            tenants: self.tenants,
+            only: self.only,
+            ttl: Duration::from_secs_f64(self.ttl),
+            guard: self.guard,
+        })
+    }
+}
+
+fn classes(text: &str) -> Result<Classes, String> {
+    let mut parts = text.split(':');
+    let share = parts.next().and_then(|share| share.parse().ok()).filter(|share| (0.0..=1.0).contains(share));
+    let priorities: Option<Vec<i32>> = parts.map(|priority| priority.parse().ok()).collect();
+    let (interactive_priority, batch_priority) = match priorities.as_deref() {
+        Some([]) => (1, 0),
+        Some([interactive, batch]) => (*interactive, *batch),
+        _ => return Err(format!("{text:?} is not like 0.8 or 0.8:1:0")),
+    };
+    let batch = share.ok_or_else(|| format!("{text:?} does not begin with a share from 0 to 1"))?;
+    Ok(Classes { batch, interactive_priority, batch_priority })
+}
+
+fn group(name: &str) -> Result<Group, String> {
+    match name {
+        "interactive" => Ok(Group::Interactive),
+        "quiet" => Ok(Group::Quiet),
+        _ => Err(format!("no group is called {name:?}; known are interactive, quiet")),
     }
 }
 

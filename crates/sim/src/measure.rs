@@ -140,14 +140,15 @@ impl Outcome {
         Some(self.finished?.saturating_since(self.arrived).as_secs_f64())
     }
 
-    fn is_good(&self) -> bool {
+    /// Whether it kept the service level.
+    pub fn is_good(&self) -> bool {
         self.ttft().is_some_and(|ttft| ttft <= TTFT_SLO_S)
             && self.tpot().is_none_or(|tpot| tpot <= TPOT_SLO_S)
     }
 }
 
 /// The value that `share` of the sorted values do not exceed; 0 if there are none.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
 }
@@ -159,13 +160,13 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     (values[last / 2] + values[last.div_ceil(2)]) / 2.0
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
-fn share(part: f64, whole: f64) -> f64 {
+pub(crate) fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 

@@ -3,7 +3,9 @@
 mod affinity;
 mod chwbl;
 mod dynamo;
+mod flow;
 mod gie;
+mod gie_flow;
 mod lmetric;
 mod load;
 mod mooncake;
@@ -19,12 +21,28 @@ use ::slotwise::{BlockHash, Instant};
 
 use crate::replica::{Class, KvChange, Snapshot};
 
-pub use self::registry::{ABLATIONS, POLICIES, PolicyKind};
+pub use self::registry::{ABLATIONS, FLOW, POLICIES, PolicyKind};
 
 /// A policy at a gateway: it sees requests, and what comes back of them, and reports that are as old as they are.
 pub trait Policy {
     /// Chooses a replica for a request, or none to reject it.
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize>;
+
+    /// Takes a request that may have to wait: then there is no verdict yet, and [`poll`](Self::poll) will have it.
+    fn submit(&mut self, now: Instant, request: &Incoming<'_>) -> Option<Verdict> {
+        Some(self.pick(now, request).map_or(Verdict::Refused(Refusal::Unplaced), Verdict::Goes))
+    }
+
+    /// The next verdict on a request that waits. It is asked after every event until there is none.
+    fn poll(&mut self, now: Instant) -> Option<(u32, Verdict)> {
+        let _ = now;
+        None
+    }
+
+    /// When there may be a verdict although nothing has happened.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
 
     /// The first token of a request came.
     fn first_token(&mut self, now: Instant, id: u32);
@@ -59,6 +77,43 @@ pub struct Incoming<'a> {
     pub blocks: &'a [BlockHash],
     /// Its LoRA adapter.
     pub adapter: Option<&'a str>,
+    /// Its priority: higher goes first.
+    pub priority: i32,
+    /// Who asks.
+    pub tenant: &'a str,
+    /// Its session, if the workload has sessions.
+    pub session: Option<&'a str>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It goes to this replica.
+    Goes(usize),
+    /// It does not go.
+    Refused(Refusal),
+}
+
+/// Why a request does not go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// No replica could ever serve it, or the policy knows none.
+    Unplaced,
+    /// As much waits as may.
+    Full,
+    /// It has waited for as long as it may.
+    Expired,
+    /// Something else has its place.
+    Displaced,
+    /// An earlier request of its session was refused, so its client never sends it.
+    Abandoned,
+}
+
+impl Refusal {
+    /// Whether the client gives its whole session up.
+    pub fn ends_session(self) -> bool {
+        self != Self::Unplaced
+    }
 }
 
 /// What an engine says at the end of an answer.
@@ -105,6 +160,10 @@ pub struct Fleet {
     pub adapter_slots: usize,
     /// How long loading one takes.
     pub adapter_load: Duration,
+    /// How long a request may wait at the gateway, where it can.
+    pub ttl: Duration,
+    /// Whether ours holds back sessions that no cache has room for, where it can.
+    pub guard: bool,
     /// For what the policy leaves to chance.
     pub seed: u64,
 }

@@ -1,7 +1,7 @@
 //! The policies by name.
 
 use super::slotwise::Variant;
-use super::{Fleet, Policy, affinity, chwbl, dynamo, gie, lmetric, mooncake, preble, simple};
+use super::{Fleet, Policy, affinity, chwbl, dynamo, flow, gie, gie_flow, lmetric, mooncake, preble, simple};
 
 /// A policy by name.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,9 @@ impl PolicyKind {
     ///
     /// Says which names there are.
     pub fn named(name: &str) -> Result<Self, String> {
-        POLICIES.iter().chain(&ABLATIONS).find(|kind| kind.name == name).copied().ok_or_else(|| {
-            let known: Vec<_> = POLICIES.iter().chain(&ABLATIONS).map(|kind| kind.name).collect();
+        let all = || POLICIES.iter().chain(&FLOW).chain(&ABLATIONS);
+        all().find(|kind| kind.name == name).copied().ok_or_else(|| {
+            let known: Vec<_> = all().map(|kind| kind.name).collect();
             format!("no policy is called {name:?}; known are {}", known.join(", "))
         })
     }
@@ -94,6 +95,20 @@ pub const POLICIES: [PolicyKind; 13] = [
         name: "slotwise",
         summary: "least marginal cost in seconds",
         build: |fleet| Variant::Shipped.build(fleet),
+    },
+];
+
+/// Those that hold requests back at the gateway.
+pub const FLOW: [PolicyKind; 2] = [
+    PolicyKind {
+        name: "slotwise-flow",
+        summary: "slotwise behind its flow control: late binding, bands, fair flows",
+        build: |fleet| Box::new(flow::Flow::new(fleet)),
+    },
+    PolicyKind {
+        name: "gie-flow",
+        summary: "gie-default behind the reference's flow control",
+        build: |fleet| Box::new(gie_flow::Flow::new(fleet)),
     },
 ];
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use ::slotwise::{
-    AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, Instant, KvEvent, Load, RemovedBlocks,
-    Request, RequestId, Scheduler, Seconds, StoredBlocks, Usage,
+    AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, GuardConfig, Instant, KvEvent, Load,
+    Priority, RemovedBlocks, Request, RequestId, Scheduler, Seconds, StoredBlocks, Usage,
 };
 
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
@@ -47,6 +47,8 @@ pub(super) enum Variant {
     Precise,
     /// Corrections from `cached_tokens`.
     NoCorrection,
+    /// Nothing; requests wait for their turn.
+    Flow,
 }
 
 impl Variant {
@@ -56,16 +58,16 @@ impl Variant {
 }
 
 /// A gateway that embeds the scheduler.
-struct Slotwise {
+pub(super) struct Slotwise {
     variant: Variant,
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
     endpoints: Vec<EndpointId>,
-    requests: HashMap<u32, RequestId>,
+    pub(super) requests: HashMap<u32, RequestId>,
     block_size: NonZeroU32,
 }
 
 impl Slotwise {
-    fn new(variant: Variant, fleet: &Fleet) -> Self {
+    pub(super) fn new(variant: Variant, fleet: &Fleet) -> Self {
         let scheduler = Scheduler::builder().seed(fleet.seed).with(|config| {
             let weights = &mut config.weights;
             match variant {
@@ -79,6 +81,10 @@ impl Slotwise {
                 Variant::NoPrefill => weights.prefill = 0.0,
                 Variant::NoAdapter => weights.adapter = 0.0,
                 Variant::Unlearned | Variant::ScrapedOnly => config.learn_speed = false,
+                Variant::Flow => {
+                    config.flow.ttl = fleet.ttl;
+                    config.flow.guard = fleet.guard.then(GuardConfig::default);
+                }
                 _ => {}
             }
         });
@@ -102,6 +108,22 @@ impl Slotwise {
         let endpoints = endpoints.collect();
         Self { variant, scheduler, endpoints, requests: HashMap::new(), block_size }
     }
+
+    /// The request, as the scheduler is asked.
+    pub(super) fn ask<'a>(&self, request: &Incoming<'a>) -> Request<'a> {
+        let mut asked = Request::new("model")
+            .blocks(request.blocks, self.block_size, request.input)
+            .priority(Priority(request.priority))
+            .flow(request.tenant);
+        asked.adapter = request.adapter;
+        asked.session = request.session;
+        asked
+    }
+
+    /// The replica behind an endpoint.
+    pub(super) fn replica(&self, endpoint: EndpointId) -> Option<usize> {
+        self.endpoints.iter().position(|known| *known == endpoint)
+    }
 }
 
 impl Policy for Slotwise {
@@ -116,7 +138,7 @@ impl Policy for Slotwise {
         } else {
             self.requests.insert(request.id, dispatch.request);
         }
-        self.endpoints.iter().position(|endpoint| *endpoint == dispatch.endpoint)
+        self.replica(dispatch.endpoint)
     }
 
     fn first_token(&mut self, now: Instant, id: u32) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slotwise::BlockHash;
+use slotwise_sim::clients::Clients;
 use slotwise_sim::fleet::Setup;
 use slotwise_sim::replica::{Class, EngineConfig};
 use slotwise_sim::trace::{Arrivals, Mix, Session, Trace, Turn};
@@ -18,6 +19,7 @@ pub(crate) fn setup(replicas: usize) -> Setup {
         scrape: Duration::from_millis(50),
         delay: Duration::from_millis(5),
         speed: 1.0,
+        clients: Clients::default(),
         seed: 1,
     }
 }
