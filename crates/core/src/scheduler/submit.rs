@@ -143,8 +143,8 @@ impl Scheduler {
         self.waiting.remove(ticket).is_some()
     }
 
-    /// Something has changed on an endpoint: whoever waits for it, or for any, may try again. If it has nothing to do, so may the first
-    /// of those who wait for others.
+    /// Something has changed on an endpoint: whoever waits for it, or for any, may try again; and so may the first of those who wait
+    /// for others, since it may be the best for them now, and they more important.
     pub(super) fn reopen(&mut self, now: Instant, endpoint: EndpointId) {
         if self.waiting.sum().requests == 0 {
             return;
@@ -152,11 +152,8 @@ impl Scheduler {
         self.open_kinds();
         let Ok(slot) = self.pool.get(endpoint) else { return };
         if !self.holds(now, slot) {
-            let idle = slot.book.pending() == 0;
             self.waiting.open(endpoint.slot);
-            if idle {
-                self.open_others();
-            }
+            self.open_others();
         }
     }
 
@@ -187,6 +184,7 @@ impl Scheduler {
                 self.wake_later(now, number);
             } else {
                 self.waiting.open(number);
+                self.open_others();
             }
         }
     }
@@ -422,7 +420,7 @@ impl Scheduler {
     fn holds(&self, now: Instant, slot: &Slot) -> bool {
         let flow = &self.config.flow;
         let booked = slot.book.falls_to(flow.hold, now) > now;
-        let is_full = || !flow.never_closes() && !flow.saturation.has_room(&self.busy(now, slot));
+        let is_full = || !flow.saturation.has_room(&self.busy(now, slot));
         booked || slot.book.in_flight() > 0 && is_full()
     }
 

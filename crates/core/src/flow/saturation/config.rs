@@ -114,7 +114,7 @@ impl Default for SaturationPolicy {
 
 impl Default for ContinuousSaturation {
     fn default() -> Self {
-        Self { hold: Duration::from_millis(250), kv_limit: 0.95 }
+        Self { hold: Duration::from_millis(250), kv_limit: 0.8 }
     }
 }
 

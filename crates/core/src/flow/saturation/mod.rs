@@ -56,14 +56,14 @@ impl SaturationPolicy {
         if count > 0.0 { sum / count } else { 1.0 }
     }
 
-    /// Whether an endpoint may be sent another request. If none may, better ask somebody else than send none.
+    /// Whether an endpoint may be sent another request, as far as this policy knows: the continuous one looks at its KV cache, since what is
+    /// booked is what the hold is for.
     pub(crate) fn has_room(&self, endpoint: &Busy) -> bool {
-        let headroom = match self {
-            Self::Continuous(_) => 0.0,
-            Self::UtilizationDetector(detector) => detector.headroom,
-            Self::ConcurrencyDetector(detector) => detector.headroom,
-        };
-        self.of(endpoint) < 1.0 + headroom
+        match self {
+            Self::Continuous(policy) => endpoint.kv_tokens < policy.kv_limit * endpoint.kv_capacity,
+            Self::UtilizationDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
+            Self::ConcurrencyDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
+        }
     }
 
     /// How old a load report may be before it no longer counts.
@@ -169,9 +169,11 @@ mod tests {
         let long = Busy { booked: Seconds::new(8.0), ..idle() };
         let half = Busy { booked: Seconds::new(0.125), ..idle() };
         assert_is(continuous(), &[long, idle(), half, idle()], 0.375);
-        assert!(!continuous().has_room(&long) && continuous().has_room(&half));
-        let cached = Busy { kv_tokens: 76_000.0, ..half };
+        assert!(continuous().has_room(&long), "what is booked is no reason");
+        let cached = Busy { kv_tokens: 64_000.0, ..half };
         assert_is(continuous(), &[cached], 0.8);
+        let full = Busy { kv_tokens: 80_000.0, ..half };
+        assert!(continuous().has_room(&cached) && !continuous().has_room(&full));
     }
 
     #[test]
@@ -231,7 +233,7 @@ mod tests {
             let at = at % pool.len();
             let endpoint = &mut busier[at];
             endpoint.booked += Seconds::new(more * 0.25);
-            endpoint.kv_tokens += more * 95_000.0;
+            endpoint.kv_tokens += more * 80_000.0;
             endpoint.pending += 1;
             endpoint.in_flight += 1;
             endpoint.tokens_in_flight += 1_000;
