@@ -262,6 +262,11 @@ class Scheduler:
         """
     def next_timeout(self) -> float | None:
         """When ``poll_decision`` has something to decide although nothing has happened, on the clock of ``now``."""
+    def victims(self, most: int = 64) -> list[int]:
+        """Submitted requests of negative priority that are in flight while others of higher priority wait.
+
+        The least important first, and of those the newest. Whoever wants to make room aborts them, and says so with ``cancel``.
+        """
     def explain(
         self,
         prompt: str | Buffer | Blocks | Sequence[int],

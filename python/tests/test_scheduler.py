@@ -253,6 +253,18 @@ def test_requests_wait_for_their_turn() -> None:
     assert scheduler.cancel(batch) and not scheduler.cancel(brief)  # type: ignore[arg-type]
 
 
+def test_who_could_make_room_is_named() -> None:
+    scheduler = Scheduler()
+    scheduler.add_endpoint(slotwise.Endpoint("only", max_in_flight=2))
+    batch = [scheduler.submit("x", priority=-1), scheduler.submit("y", priority=-2)]
+    while scheduler.poll_decision():
+        pass
+    assert scheduler.victims() == []
+    scheduler.submit("z")
+    assert scheduler.poll_decision() is None
+    assert (scheduler.victims(), scheduler.victims(1)) == (batch[::-1], batch[1:])
+
+
 def test_every_field_of_the_core_has_a_field_here() -> None:
     defaults = json.loads(slotwise._core.default_config())
     options = json.loads(slotwise._core.default_options())

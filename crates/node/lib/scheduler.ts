@@ -121,6 +121,14 @@ export class Scheduler {
   }
 
   /**
+   * Submitted requests of negative priority that are in flight while others of higher priority wait: at most so many, the least
+   * important first, and of those the newest. Whoever wants to make room aborts them, and says so with `cancel`.
+   */
+  victims(most = 64): number[] {
+    return guarded(() => this.#native.victims(most));
+  }
+
+  /**
    * Submits, and waits until the request is dispatched, for `timeoutMs` at most if it is given. Rejects with a `RejectedError`,
    * or with the reason of `signal`, and has reserved nothing then. A scorer is asked while nobody waits; who waited goes at
    * the built-in cost.

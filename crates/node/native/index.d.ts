@@ -62,6 +62,8 @@ export declare class NativeScheduler {
   pollDecision(now: number, numbers: Float64Array): boolean | Evicted
   /** When there is something to decide although nothing has happened. */
   nextTimeout(): number | null
+  /** Requests of negative priority that could make room for others. */
+  victims(most: number): Array<number>
   /** What a pick would decide, and why. */
   explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes?: Wishes | undefined | null): Explanation
   /** The endpoints that could have the request, column by column. */
@@ -490,7 +492,7 @@ export interface SaturationPolicy {
   type?: 'continuous' | 'utilization-detector' | 'concurrency-detector'
   /** Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told. */
   holdMs?: number
-  /** Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.95 unless told. */
+  /** Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.8 unless told. */
   kvLimit?: number
   /** Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told. */
   queueDepthThreshold?: number

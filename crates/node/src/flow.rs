@@ -68,7 +68,7 @@ pub struct SaturationPolicy {
     pub r#type: Option<String>,
     /// Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told.
     pub hold_ms: Option<f64>,
-    /// Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.95 unless told.
+    /// Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.8 unless told.
     pub kv_limit: Option<f64>,
     /// Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told.
     pub queue_depth_threshold: Option<f64>,

@@ -366,6 +366,13 @@ impl NativeScheduler {
         self.with(|core| Ok(core.next_timeout().and_then(time)))
     }
 
+    /// Requests of negative priority that could make room for others.
+    #[napi]
+    pub fn victims(&self, most: f64) -> Result<Vec<f64>> {
+        let most = count("most", most)? as usize;
+        self.with(|core| Ok(core.victims(most).into_iter().map(|id| id.as_u64() as f64).collect()))
+    }
+
     /// What a pick would decide, and why.
     #[napi]
     pub fn explain(

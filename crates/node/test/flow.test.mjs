@@ -125,7 +125,7 @@ test('the configuration of flow control goes in and comes out', () => {
     holdMs: 250,
     ttlMs: 60_000,
     noEndpointTtlMs: 60_000,
-    saturation: { type: 'continuous', holdMs: 250, kvLimit: 0.95 },
+    saturation: { type: 'continuous', holdMs: 250, kvLimit: 0.8 },
     ceiling: { type: 'static', ceiling: 1 },
   });
   const whole = {
@@ -260,4 +260,14 @@ test('five thousand wait on one timer', async () => {
   assert.equal(reasons.filter((reason) => reason === 'ttl_expired').length, 4_999);
   granted.complete();
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+});
+
+test('who could make room is named', () => {
+  const { scheduler } = pool([{ name: 'only', maxInFlight: 2 }]);
+  const batch = [scheduler.submit('x', { priority: -1 }), scheduler.submit('y', { priority: -2 })];
+  while (scheduler.pollDecision() !== undefined);
+  assert.deepEqual(scheduler.victims(), []);
+  scheduler.submit('z');
+  assert.equal(scheduler.pollDecision(), undefined);
+  assert.deepEqual([scheduler.victims(), scheduler.victims(1)], [batch.toReversed(), batch.slice(1)]);
 });

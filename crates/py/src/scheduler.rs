@@ -326,6 +326,11 @@ impl Scheduler {
         self.lock(py).next_timeout().map(|at| at.as_micros() as f64 / 1e6)
     }
 
+    #[pyo3(signature = (most = 64))]
+    fn victims(&self, py: Python<'_>, most: usize) -> Vec<u64> {
+        self.lock(py).victims(most).into_iter().map(RequestId::as_u64).collect()
+    }
+
     #[pyo3(signature = (request, *, now = None))]
     fn handle_first_token(&self, py: Python<'_>, request: u64, now: Option<f64>) -> PyResult<()> {
         let now = self.clock.read(now)?;
