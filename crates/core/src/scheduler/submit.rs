@@ -83,13 +83,12 @@ impl Scheduler {
         self.wake(now);
         self.waiting.expire(now);
         loop {
-            if let Some(evicted) = self.waiting.next_evicted() {
-                return Some(self.evict(now, &evicted.what, evicted.reason.into()));
+            if let Some(decision) = self.next_evicted(now) {
+                return Some(decision);
             }
             let Some(ticket) = self.next_to_try(now) else {
                 // To look for one may have ended the wait of others.
-                let evicted = self.waiting.next_evicted()?;
-                return Some(self.evict(now, &evicted.what, evicted.reason.into()));
+                return self.next_evicted(now);
             };
             if let Some(decision) = self.try_to_place(now, ticket) {
                 return Some(decision);
@@ -346,9 +345,8 @@ impl Scheduler {
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
         let refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
         let Some((best, _)) = ranking.split().map(|((id, best), _)| (*id, *best)) else {
-            let held_back = starts;
             let reason = refusal.into_rejected().reason;
-            if let (true, Some(guard)) = (held_back, &mut self.guard) {
+            if let Some(guard) = self.guard.as_mut().filter(|_| starts) {
                 guard.hold();
             }
             return match reason {
@@ -396,6 +394,12 @@ impl Scheduler {
             }
             Err(_) => Some(self.evict(now, &asker, EvictReason::NoEndpoints)),
         }
+    }
+
+    /// What the waiting room has let go of, if anything.
+    fn next_evicted(&mut self, now: Instant) -> Option<Decision> {
+        let evicted = self.waiting.next_evicted()?;
+        Some(self.evict(now, &evicted.what, evicted.reason.into()))
     }
 
     fn evict(&mut self, now: Instant, asker: &Asker, reason: EvictReason) -> Decision {
