@@ -260,6 +260,12 @@ impl<T> Waiting<T> {
         Some(&self.requests[index].what)
     }
 
+    /// The same, to change it.
+    pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
+        let index = self.find(ticket)?;
+        Some(&mut self.requests[index].what)
+    }
+
     /// A request was tried in vain: it waits for that endpoint, which counts as closed until it is opened.
     pub(crate) fn park(&mut self, ticket: Ticket, slot: u32) {
         let Some(index) = self.find(ticket) else { return };

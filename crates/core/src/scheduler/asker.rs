@@ -13,6 +13,8 @@ use crate::time::{Instant, Seconds};
 pub(super) struct Asker {
     pub(super) id: RequestId,
     pub(super) since: Instant,
+    /// Since when it has waited for a better endpoint than one that it could have had.
+    pub(super) choosy_since: Option<Instant>,
     pub(super) fare: Fare,
     /// The key of its session, if the client named one.
     pub(super) session: Option<u64>,
@@ -49,6 +51,7 @@ impl Asker {
         Self {
             id,
             since,
+            choosy_since: None,
             fare,
             session,
             kind,

@@ -127,20 +127,32 @@ impl Scheduler {
         frontier: &mut Frontier,
         ranking: &mut Ranking,
     ) -> Refusal {
-        let total = |_, terms: &Terms| terms.total();
+        self.search(asked, frontier, ranking, |_| true);
+        if ranking.is_empty() {
+            self.weigh_all(asked, ranking, &|_, terms| terms.total(), |_, _| {})
+        } else {
+            Refusal::default()
+        }
+    }
+
+    /// The same among some of the endpoints, of which perhaps none can have it.
+    pub(super) fn search(
+        &self,
+        asked: Asked<'_>,
+        frontier: &mut Frontier,
+        ranking: &mut Ranking,
+        among: impl Fn(&Slot) -> bool,
+    ) {
         let look = |slot: &Slot, found| {
-            let assessment = self.assess(asked, slot, found, &total);
-            if assessment.excluded.is_none() {
-                ranking.offer(slot.id, assessment);
+            if among(slot) {
+                let assessment = self.assess(asked, slot, found, &|_, terms| terms.total());
+                if assessment.excluded.is_none() {
+                    ranking.offer(slot.id, assessment);
+                }
             }
             ranking.bar()
         };
         Glance::new(self, asked.reading, look).search(frontier);
-        if ranking.is_empty() {
-            self.weigh_all(asked, ranking, &total, |_, _| {})
-        } else {
-            Refusal::default()
-        }
     }
 
     /// Weighs all endpoints and ranks those that can have the request. `each` sees every one.

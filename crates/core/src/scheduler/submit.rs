@@ -19,6 +19,7 @@ use core::time::Duration;
 
 use super::asker::{Asker, Fare};
 use super::decision::{Decision, EvictReason, Evicted, RejectReason, Rejected};
+use super::glance::Frontier;
 use super::pick::Asked;
 use super::ranking::Ranking;
 use super::reading::Reading;
@@ -359,10 +360,47 @@ impl Scheduler {
             return Trial::WaitsForAny(kind);
         }
         match self.pool.get(best) {
-            Ok(slot) if self.holds(now, slot) => Trial::WaitsFor(best.slot),
+            Ok(slot) if self.holds(now, slot) => {
+                let (free, choosy_since) = self.settle_for_less(asked, asker, &ranking, &mut scratch.frontier);
+                if let Some((ranking, best)) = free {
+                    return Trial::Goes(ranking, best);
+                }
+                if let Some(asker) = self.waiting.get_mut(ticket) {
+                    asker.choosy_since = choosy_since;
+                }
+                Trial::WaitsFor(best.slot)
+            }
             Ok(_) => Trial::Goes(ranking, best),
             Err(_) => Trial::WaitsForAny(kind),
         }
+    }
+
+    /// The best of the endpoints that have room, for a request that waits for a better one and has had enough of that; and since when
+    /// it could have had such a one.
+    ///
+    /// It waits for as long as the other one costs more, in seconds, and takes it then: as one rents skis until the rent comes to their
+    /// price, which is never worse than twice the best (Karlin et al., 1988). Only while less important requests wait, who would have
+    /// taken it meanwhile; among equals, whoever waits for its cache is right to.
+    fn settle_for_less(
+        &self,
+        asked: Asked<'_>,
+        asker: &Asker,
+        ranking: &Ranking,
+        frontier: &mut Frontier,
+    ) -> (Option<(Ranking, EndpointId)>, Option<Instant>) {
+        let mine = asker.fare.priority.0;
+        if !self.waiting.bands().any(|(band, sum, _)| band < mine && sum.requests > 0) {
+            return (None, asker.choosy_since);
+        }
+        let mut free = Ranking::new(self.config.alternatives.saturating_add(1));
+        self.search(asked, frontier, &mut free, |slot| !self.holds(asked.now, slot));
+        let (Some(((_, best), _)), Some(((id, other), _))) = (ranking.split(), free.split()) else {
+            return (None, asker.choosy_since);
+        };
+        let since = asker.choosy_since.unwrap_or(asked.now);
+        let waited = Seconds::from(asked.now.saturating_since(since));
+        let id = *id;
+        ((other.cost - best.cost <= waited).then_some((free, id)), Some(since))
     }
 
     /// Reserves the endpoint for a request that waits no longer.
