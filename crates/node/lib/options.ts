@@ -96,8 +96,8 @@ export interface AcquireOptions extends PickOptions {
   /** Withdraws the request; the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
   /**
-   * Milliseconds that it may wait for its turn and its endpoint. Unless told, `config.flow.ttlMs` if that was given, and as long
-   * as it takes otherwise. 0 does not wait: then it goes, or is refused, as by `pick`.
+   * Milliseconds that it may wait for its turn and its endpoint; `config.flow.ttlMs` unless told, and Infinity for as long as it
+   * takes. 0 does not wait: then it goes, or is refused, as by `pick`.
    */
   timeoutMs?: number | undefined;
 }

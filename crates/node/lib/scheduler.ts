@@ -66,8 +66,9 @@ export class Scheduler {
       throw rangeError(`options.maxWaiting must not be negative, got ${this.#maxWaiting}`);
     }
     this.#native = guarded(() => new NativeScheduler(known));
-    this.#alternatives = this.config.alternatives;
-    this.#patience = known.flow?.ttlMs ?? Infinity;
+    const { alternatives, flow } = this.config;
+    this.#alternatives = alternatives;
+    this.#patience = flow.ttlMs;
     this.#waiting = new Waiting({
       poll: (now) => this.#poll(now),
       nextTimeout: () => guarded(() => this.#native.nextTimeout()) ?? undefined,
@@ -129,7 +130,7 @@ export class Scheduler {
   }
 
   /**
-   * Submits, and waits until the request is dispatched, for `timeoutMs` at most if it is given. Rejects with a `RejectedError`,
+   * Submits, and waits until the request is dispatched, for `timeoutMs` at most. Rejects with a `RejectedError`,
    * or with the reason of `signal`, and has reserved nothing then. A scorer is asked while nobody waits; who waited goes at
    * the built-in cost.
    */

@@ -43,7 +43,8 @@ pub struct FlowConfig {
     /// How long a request waits that does not say.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub ttl: Duration,
-    /// How long a request waits for an endpoint, where there is none.
+    /// How long a request waits for an endpoint, from when the last one left or, if it comes later, from its own coming; and no
+    /// longer than it waits in any case.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub no_endpoint_ttl: Duration,
     /// How busy the pool is.

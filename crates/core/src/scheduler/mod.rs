@@ -28,7 +28,7 @@ mod stats;
 mod submit;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use hashbrown::HashMap;
@@ -89,8 +89,10 @@ pub struct Scheduler {
     mean_residence: MovingMean,
     counters: stats::Counters,
     waiting: Waiting<Box<Asker>>,
-    /// Of those that wait.
-    tickets: HashMap<u64, Ticket, Keyed>,
+    /// Of those that wait, in the order in which they came.
+    tickets: BTreeMap<u64, Ticket>,
+    /// When the last endpoint left, while there is none.
+    empty_since: Option<Instant>,
     guard: Option<Guard>,
     /// What requests are parked for that no endpoint can have now: see `submit`.
     kinds: BTreeSet<u32>,
@@ -163,7 +165,8 @@ impl Scheduler {
             mean_residence: MovingMean::new(5.0, 64),
             counters: stats::Counters::default(),
             waiting: Waiting::new(&config.flow, keyed),
-            tickets: HashMap::with_hasher(keyed),
+            tickets: BTreeMap::new(),
+            empty_since: Some(Instant::ORIGIN),
             guard: config.flow.guard.as_ref().map(|guard| Guard::new(guard, keyed)),
             kinds: BTreeSet::new(),
             wakes: BTreeSet::new(),

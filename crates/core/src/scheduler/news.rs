@@ -59,6 +59,7 @@ impl Scheduler {
         })?;
         let joined = self.pool.get(id).map(|slot| self.prefixes.join(id.slot, cache(slot)));
         debug_assert!(joined == Ok(Ok(())), "invariant: the index has a slot for every endpoint");
+        self.empty_since = None;
         self.reopen_all();
         Ok(id)
     }
@@ -135,8 +136,9 @@ impl Scheduler {
         now: Instant,
         id: EndpointId,
     ) -> Result<RemovedEndpoint, UnknownEndpoint> {
-        self.advance(now);
+        let now = self.advance(now);
         let slot = self.pool.remove(id)?;
+        self.empty_since = (self.pool.len() == 0).then_some(now);
         self.prefixes.leave(id.slot);
         self.waiting.release(id.slot);
         if let Some(guard) = &mut self.guard {

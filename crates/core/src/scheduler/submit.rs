@@ -84,7 +84,7 @@ impl Scheduler {
         self.wake(now);
         self.waiting.expire(now);
         loop {
-            if let Some(decision) = self.next_evicted(now) {
+            if let Some(decision) = self.next_evicted(now).or_else(|| self.next_stranded(now)) {
                 return Some(decision);
             }
             let Some(ticket) = self.next_to_try(now) else {
@@ -102,7 +102,8 @@ impl Scheduler {
         let guard = self.guard.as_ref().filter(|_| self.waiting.sum().requests > 0);
         let sessions = guard.and_then(|guard| guard.next_timeout());
         let wake = self.wakes.first().map(|(at, _)| *at);
-        [self.waiting.next_timeout(), sessions, wake, self.next_stale()].into_iter().flatten().min()
+        let stranded = self.stranded().map(|(at, _)| at);
+        [self.waiting.next_timeout(), stranded, sessions, wake, self.next_stale()].into_iter().flatten().min()
     }
 
     /// Requests of negative priority that are in flight while others of higher priority wait: at most so many, the least important
@@ -205,6 +206,21 @@ impl Scheduler {
         stale.filter(|at| *at > self.now).min()
     }
 
+    /// While there is no endpoint: who has waited longest, and until when it waits for one.
+    fn stranded(&self) -> Option<(Instant, Ticket)> {
+        let empty_since = self.empty_since?;
+        let (_, ticket) = self.tickets.first_key_value()?;
+        let since = self.waiting.get(*ticket)?.since.max(empty_since);
+        Some((since + self.config.flow.no_endpoint_ttl, *ticket))
+    }
+
+    /// Whoever has waited in vain for an endpoint, where there is none.
+    fn next_stranded(&mut self, now: Instant) -> Option<Decision> {
+        let (_, ticket) = self.stranded().filter(|(at, _)| *at <= now)?;
+        let asker = self.waiting.remove(ticket)?;
+        Some(self.evict(now, &asker, EvictReason::NoEndpoints))
+    }
+
     /// The pool has changed: whoever waits may find something better than what it waits for.
     pub(super) fn reopen_all(&mut self) {
         if self.waiting.sum().requests > 0 {
@@ -228,7 +244,6 @@ impl Scheduler {
         if self.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
-        let ttl = if self.pool.len() == 0 { ttl.min(flow.no_endpoint_ttl) } else { ttl };
         let wait = || self.expected_wait(now, request.priority);
         if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
@@ -361,7 +376,8 @@ impl Scheduler {
         }
         match self.pool.get(best) {
             Ok(slot) if self.holds(now, slot) => {
-                let (free, choosy_since) = self.settle_for_less(asked, asker, &ranking, &mut scratch.frontier);
+                let (free, choosy_since) =
+                    self.settle_for_less(asked, asker, &ranking, &mut scratch.frontier);
                 if let Some((ranking, best)) = free {
                     return Trial::Goes(ranking, best);
                 }
