@@ -190,19 +190,19 @@ impl Scheduler {
         }
     }
 
-    /// Somebody waits for an endpoint: looks again when it should have room, if nothing is heard of it before.
-    fn wake_later(&mut self, now: Instant, slot: u32) {
-        let Some(book) = self.pool.at(slot).map(|slot| &slot.book) else { return };
-        let at = book.falls_to(self.config.flow.hold, now);
-        if at > now {
-            self.wakes.insert((at, slot));
-        }
+    /// Somebody waits for an endpoint: looks again when it should have room, or when its load report is too old to say that it has
+    /// none, if nothing is heard of it before.
+    fn wake_later(&mut self, now: Instant, number: u32) {
+        let Some(slot) = self.pool.at(number) else { return };
+        let falls = slot.book.falls_to(self.config.flow.hold, now);
+        let wakes = [Some(falls), self.stale_at(slot)].into_iter().flatten().filter(|at| *at > now);
+        self.wakes.extend(wakes.map(|at| (at, number)));
     }
 
-    /// When the next load report is too old to keep an endpoint closed.
+    /// When the next load report is too old to keep the pool closed.
     fn next_stale(&self) -> Option<Instant> {
-        let age = self.config.flow.saturation.staleness().filter(|_| self.waiting.sum().requests > 0)?;
-        let stale = self.pool.iter().filter_map(|slot| Some(slot.reports.sampled_at()? + age + TICK));
+        self.config.flow.saturation.staleness().filter(|_| self.waiting.sum().requests > 0)?;
+        let stale = self.pool.iter().filter_map(|slot| self.stale_at(slot));
         stale.filter(|at| *at > self.now).min()
     }
 
@@ -219,6 +219,11 @@ impl Scheduler {
         let (_, ticket) = self.stranded().filter(|(at, _)| *at <= now)?;
         let asker = self.waiting.remove(ticket)?;
         Some(self.evict(now, &asker, EvictReason::NoEndpoints))
+    }
+
+    /// From when on an endpoint's last load report says nothing about whether it is full.
+    fn stale_at(&self, slot: &Slot) -> Option<Instant> {
+        Some(slot.reports.sampled_at()? + self.config.flow.saturation.staleness()? + TICK)
     }
 
     /// The pool has changed: whoever waits may find something better than what it waits for.

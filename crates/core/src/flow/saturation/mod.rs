@@ -97,7 +97,7 @@ impl UtilizationDetector {
         let fresh = endpoint.report_age <= self.metrics_staleness_threshold;
         let waiting = endpoint.waiting.filter(|_| fresh).unwrap_or_else(|| f64::from(endpoint.pending));
         let kv = endpoint.reported_kv.filter(|_| fresh);
-        let kv = kv.unwrap_or_else(|| fill(endpoint.kv_tokens, endpoint.kv_capacity));
+        let kv = kv.unwrap_or_else(|| fill(endpoint.tokens_in_flight as f64, endpoint.kv_capacity));
         fill(waiting, f64::from(self.queue_depth_threshold)).max(fill(kv, self.kv_cache_util_threshold))
     }
 }
@@ -200,9 +200,10 @@ mod tests {
     #[test]
     fn a_pool_that_falls_silent_counts_with_what_was_sent_there() {
         let late = Duration::from_millis(201);
-        let reported = Busy { waiting: Some(50.0), reported_kv: Some(0.9), report_age: late, ..idle() };
-        assert_is(utilization(), &[reported, idle()], 0.0);
-        assert_is(utilization(), &[Busy { pending: 1, kv_tokens: 40_000.0, ..reported }], 0.5);
+        let others = Busy { kv_tokens: 90_000.0, ..idle() };
+        let reported = Busy { waiting: Some(50.0), reported_kv: Some(0.9), report_age: late, ..others };
+        assert_is(utilization(), &[reported, others, idle()], 0.0);
+        assert_is(utilization(), &[Busy { pending: 1, tokens_in_flight: 40_000, ..reported }], 0.5);
     }
 
     fn load() -> impl Strategy<Value = Busy> {
