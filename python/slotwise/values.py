@@ -173,13 +173,15 @@ class StaticCeiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorityHoldback:
-    """Ceilings in equal steps, from the highest band that is present to the lowest."""
+    """Ceilings that fall from the highest band that is present to the lowest."""
 
     type: Literal["priority-holdback"] = field(default="priority-holdback", init=False, repr=False)
     min_ceiling: float
     """The saturation with which the lowest band closes."""
     max_ceiling: float = 1.0
     """The one with which the highest closes."""
+    domain: Literal["rank", "value"] = "rank"
+    """Where those between them close: in equal steps by rank, or in proportion to their priorities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

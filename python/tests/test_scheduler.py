@@ -212,7 +212,7 @@ def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
         slotwise.FlowConfig(saturation=slotwise.UtilizationDetector(), ceiling=slotwise.SoftReflective()),
         slotwise.FlowConfig(
             saturation=slotwise.ConcurrencyDetector(concurrency_mode="hybrid"),
-            ceiling=slotwise.PriorityHoldback(min_ceiling=0.6),
+            ceiling=slotwise.PriorityHoldback(min_ceiling=0.6, domain="value"),
             band=slotwise.BandLimits(max_requests=7),
         ),
     ],

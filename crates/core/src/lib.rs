@@ -98,8 +98,8 @@ mod time;
 pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
 pub use flow::{
     BandLimits, CeilingPolicy, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness,
-    FlowConfig, GuardConfig, GuardStats, PriorityHoldback, QueueOrder, SaturationPolicy, SoftReflective,
-    StaticCeiling, UtilizationDetector,
+    FlowConfig, GuardConfig, GuardStats, HoldbackDomain, PriorityHoldback, QueueOrder, SaturationPolicy,
+    SoftReflective, StaticCeiling, UtilizationDetector,
 };
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};

@@ -212,6 +212,7 @@ const CEILING = {
   ceiling: 'number',
   minCeiling: 'number',
   maxCeiling: 'number',
+  domain: 'string',
 } satisfies Record<keyof Required<CeilingPolicy>, Shape[string]>;
 
 const GUARD = {

@@ -111,7 +111,7 @@ export interface Candidate {
 /** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
 export interface CeilingPolicy {
   /**
-   * One ceiling for all bands, equal steps from the highest band to the lowest, or steps that grow with the saturation.
+   * One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
    * `'static'` unless told.
    */
   type?: 'static' | 'priority-holdback' | 'soft-reflective'
@@ -121,6 +121,11 @@ export interface CeilingPolicy {
   minCeiling?: number
   /** Of `'priority-holdback'`: the one with which the highest closes. 1 unless told. */
   maxCeiling?: number
+  /**
+   * Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
+   * `'rank'` unless told.
+   */
+  domain?: 'rank' | 'value'
 }
 
 /** The endpoints that could have a request, column by column. */

@@ -1,7 +1,7 @@
 //! What may wait, and who goes first.
 
 use napi_derive::napi;
-use slotwise::{ConcurrencyMode, Fairness, QueueOrder};
+use slotwise::{ConcurrencyMode, Fairness, HoldbackDomain, QueueOrder};
 
 use crate::config::set;
 use crate::endpoint::{named, word_for};
@@ -91,7 +91,7 @@ pub struct SaturationPolicy {
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct CeilingPolicy {
-    /// One ceiling for all bands, equal steps from the highest band to the lowest, or steps that grow with the saturation.
+    /// One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
     /// `'static'` unless told.
     #[napi(ts_type = "'static' | 'priority-holdback' | 'soft-reflective'")]
     pub r#type: Option<String>,
@@ -101,6 +101,10 @@ pub struct CeilingPolicy {
     pub min_ceiling: Option<f64>,
     /// Of `'priority-holdback'`: the one with which the highest closes. 1 unless told.
     pub max_ceiling: Option<f64>,
+    /// Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
+    /// `'rank'` unless told.
+    #[napi(ts_type = "'rank' | 'value'")]
+    pub domain: Option<String>,
 }
 
 /// The working-set guard, which holds back new sessions while no endpoint's cache has room for another context.
@@ -254,6 +258,7 @@ impl TryFrom<CeilingPolicy> for slotwise::CeilingPolicy {
                 ("flow.ceiling.ceiling", given.ceiling.is_some(), kind == STATIC),
                 ("flow.ceiling.minCeiling", given.min_ceiling.is_some(), kind == HOLDBACK),
                 ("flow.ceiling.maxCeiling", given.max_ceiling.is_some(), kind == HOLDBACK),
+                ("flow.ceiling.domain", given.domain.is_some(), kind == HOLDBACK),
             ],
         )?;
         match kind {
@@ -265,6 +270,9 @@ impl TryFrom<CeilingPolicy> for slotwise::CeilingPolicy {
             HOLDBACK => {
                 let least = given.min_ceiling.unwrap_or(f64::NAN);
                 let mut policy = slotwise::PriorityHoldback::new(finite("flow.ceiling.minCeiling", least)?);
+                if let Some(word) = given.domain {
+                    policy.domain = named("flow.ceiling.domain", &word, &DOMAIN)?;
+                }
                 set! { policy.max_ceiling => given.max_ceiling, finite, "flow.ceiling.maxCeiling"; }
                 Ok(Self::PriorityHoldback(policy))
             }
@@ -355,6 +363,7 @@ impl From<slotwise::CeilingPolicy> for CeilingPolicy {
                 r#type: Some(HOLDBACK.into()),
                 min_ceiling: Some(policy.min_ceiling),
                 max_ceiling: Some(policy.max_ceiling),
+                domain: word_for(&policy.domain, &DOMAIN),
                 ..Self::default()
             },
             slotwise::CeilingPolicy::SoftReflective(_) => {
@@ -396,6 +405,8 @@ const MODE: [(&str, ConcurrencyMode); 3] = [
     ("tokens", ConcurrencyMode::Tokens),
     ("hybrid", ConcurrencyMode::Hybrid),
 ];
+const DOMAIN: [(&str, HoldbackDomain); 2] =
+    [("rank", HoldbackDomain::Rank), ("value", HoldbackDomain::Value)];
 
 const CONTINUOUS: &str = "continuous";
 const UTILIZATION: &str = "utilization-detector";

@@ -147,7 +147,7 @@ test('the configuration of flow control goes in and comes out', () => {
       metricsStalenessThresholdMs: 80,
       headroom: 0.2,
     },
-    ceiling: { type: 'priority-holdback', minCeiling: 0.5, maxCeiling: 0.9 },
+    ceiling: { type: 'priority-holdback', minCeiling: 0.5, maxCeiling: 0.9, domain: 'value' },
     guard: {
       share: 0.8,
       shareMin: 0.5,
@@ -179,6 +179,8 @@ test('mistakes in it are named as they are written', () => {
     [{ saturation: { type: 'concurrency-detector', kvLimit: 0.5 } }, 'flow.saturation.kvLimit'],
     [{ saturation: { holdMs: 0 } }, 'flow.saturation.holdMs'],
     [{ ceiling: { type: 'priority-holdback' } }, 'flow.ceiling.minCeiling'],
+    [{ ceiling: { type: 'priority-holdback', minCeiling: 0.5, domain: 'slope' } }, 'flow.ceiling.domain'],
+    [{ ceiling: { domain: 'value' } }, 'flow.ceiling.domain'],
     [{ ceiling: { ceiling: 2 } }, 'flow.ceiling.ceiling'],
     [{ guard: { idleTimeMs: 1 } }, 'flow.guard.idleTimeMs'],
     [{ patience: 1 }, 'flow.patience'],

@@ -1,12 +1,16 @@
 //! How full the pool may be for each band: while it is fuller, the band's requests wait.
 //!
-//! Bands are counted by rank among those that are present, from 0 for the highest to `N - 1`; *s* is the pool's saturation.
+//! Bands are counted by rank among those that are present, from 0 for the highest to `N - 1`; *p* is a band's priority and *s*
+//! the pool's saturation.
 //!
 //! ```text
 //! static              c
-//! priority-holdback   max - rank · (max - min) / (N - 1)       room is held back for higher bands
-//! soft-reflective     1 - rank · s / (N - 1)                   the fuller the pool, the more of it
+//! priority-holdback   max - d · (max - min)     room is held back for higher bands: d is rank / (N - 1),
+//!                                               or by value (p highest - p) / (p highest - p lowest)
+//! soft-reflective     1 - rank · s / (N - 1)    the fuller the pool, the more of it
 //! ```
+//!
+//! Present is a band of which something waits, so that a band that waits alone is the highest.
 //!
 //! A band that `soft-reflective` closes still has every `round(s / (1 - s))`-th round for itself until the pool is full, so
 //! that it slows down and does not stand still. The policies, their formulas and their defaults are those of the Gateway
@@ -32,7 +36,7 @@
 pub enum CeilingPolicy {
     /// One ceiling for all bands.
     Static(StaticCeiling),
-    /// Equal steps from the highest band to the lowest.
+    /// Steps from the highest band to the lowest, by their ranks or by their priorities.
     PriorityHoldback(PriorityHoldback),
     /// Steps that grow with the saturation.
     SoftReflective(SoftReflective),
@@ -51,7 +55,7 @@ pub struct StaticCeiling {
     pub ceiling: f64,
 }
 
-/// Equal steps by rank: what is held back for higher bands does not depend on how their priorities are numbered.
+/// A ceiling for the highest band and one for the lowest; those between them have theirs between these.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
@@ -61,6 +65,58 @@ pub struct PriorityHoldback {
     /// The one with which the highest closes.
     #[cfg_attr(feature = "serde", serde(default = "full"))]
     pub max_ceiling: f64,
+    /// Where those between them close.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub domain: HoldbackDomain,
+}
+
+/// What the ceilings of [`PriorityHoldback`] fall with, from the highest band that is present to the lowest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum HoldbackDomain {
+    /// Its rank: equal steps, however priorities are numbered.
+    #[default]
+    Rank,
+    /// The value of its priority: bands whose priorities are near each other close with nearly the same saturation.
+    Value,
+}
+
+/// The position of a band among those that are present.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
+    rank: usize,
+    bands: usize,
+    priority: i32,
+    highest: i32,
+    lowest: i32,
+}
+
+impl Position {
+    /// The position of a priority among those of all bands, highest first. Computes in **O(log bands)**.
+    pub(crate) fn among(bands: &[i32], priority: i32) -> Self {
+        Self {
+            rank: bands.partition_point(|band| *band > priority),
+            bands: bands.len(),
+            priority,
+            highest: bands.first().copied().unwrap_or(priority),
+            lowest: bands.last().copied().unwrap_or(priority),
+        }
+    }
+
+    /// Its distance from the highest band, and that of the lowest from it. The latter is never 0, so that one is a share of
+    /// the other: a band that is alone is the highest.
+    fn by_rank(&self) -> (f64, f64) {
+        let last = self.bands.saturating_sub(1);
+        (self.rank.min(last) as f64, last.max(1) as f64)
+    }
+
+    /// The same in priorities.
+    fn by_value(&self) -> (f64, f64) {
+        let below_highest = |priority: i32| f64::from(self.highest) - f64::from(priority);
+        let range = below_highest(self.lowest);
+        (below_highest(self.priority).max(0.0).min(range), range.max(1.0))
+    }
 }
 
 /// Steps that grow with the saturation; there is nothing to set.
@@ -74,19 +130,21 @@ pub struct PriorityHoldback {
 pub struct SoftReflective {}
 
 impl CeilingPolicy {
-    /// Whether the band of this rank among `bands` may send a request in this round, at this saturation of the pool. Ranks
-    /// and rounds may be any numbers. Computes in **O(1)**.
-    pub(crate) fn is_open(&self, saturation: f64, rank: usize, bands: usize, round: u64) -> bool {
-        let last = bands.saturating_sub(1);
-        let (rank, steps) = (rank.min(last) as f64, last.max(1) as f64);
+    /// Whether a band may send a request in this round, at this saturation of the pool. Computes in **O(1)**.
+    pub(crate) fn is_open(&self, saturation: f64, band: Position, round: u64) -> bool {
         match self {
             Self::Static(policy) => saturation < policy.ceiling,
             Self::PriorityHoldback(policy) => {
+                let (below, all) = match policy.domain {
+                    HoldbackDomain::Rank => band.by_rank(),
+                    HoldbackDomain::Value => band.by_value(),
+                };
                 let range = policy.max_ceiling - policy.min_ceiling;
-                saturation < policy.max_ceiling - rank * range / steps
+                saturation < policy.max_ceiling - below * range / all
             }
             Self::SoftReflective(_) => {
-                saturation < 1.0 - rank * saturation / steps || has_its_turn(saturation, round)
+                let (below, all) = band.by_rank();
+                saturation < 1.0 - below * saturation / all || has_its_turn(saturation, round)
             }
         }
     }
@@ -117,9 +175,9 @@ fn has_its_turn(saturation: f64, round: u64) -> bool {
 }
 
 impl PriorityHoldback {
-    /// The lowest band closes at `min_ceiling`, the highest when the pool is full.
+    /// The lowest band closes at `min_ceiling`, the highest when the pool is full, those between them in equal steps.
     pub const fn new(min_ceiling: f64) -> Self {
-        Self { min_ceiling, max_ceiling: 1.0 }
+        Self { min_ceiling, max_ceiling: 1.0, domain: HoldbackDomain::Rank }
     }
 }
 
@@ -153,33 +211,66 @@ mod tests {
         CeilingPolicy::PriorityHoldback(PriorityHoldback::new(min_ceiling))
     }
 
-    /// The highest saturation in hundredths at which a band is open.
-    fn ceiling(policy: CeilingPolicy, rank: usize, bands: usize) -> u32 {
-        let open = |s: &u32| policy.is_open(f64::from(*s) / 100.0, rank, bands, 1);
-        (0..=200).take_while(open).count() as u32
+    fn holdback_by_value(min_ceiling: f64) -> CeilingPolicy {
+        let policy = PriorityHoldback { domain: HoldbackDomain::Value, ..PriorityHoldback::new(min_ceiling) };
+        CeilingPolicy::PriorityHoldback(policy)
+    }
+
+    /// Bands whose priorities are their ranks, turned around.
+    fn bands(count: i32) -> Vec<i32> {
+        (0..count).rev().collect()
+    }
+
+    /// The saturation in hundredths at which each of these bands closes.
+    fn ceilings(policy: CeilingPolicy, bands: &[i32]) -> Vec<u32> {
+        let ceiling = |priority: &i32| {
+            let position = Position::among(bands, *priority);
+            let open = |s: &u32| policy.is_open(f64::from(*s) / 100.0, position, 1);
+            (0..=200).take_while(open).count() as u32
+        };
+        bands.iter().map(ceiling).collect()
     }
 
     #[test]
     fn by_default_all_bands_close_when_the_pool_is_full() {
-        assert!((0..5).all(|rank| ceiling(CeilingPolicy::default(), rank, 5) == 100));
+        assert_eq!(ceilings(CeilingPolicy::default(), &bands(5)), [100; 5]);
     }
 
     #[test]
     fn holding_back_takes_equal_steps() {
-        let ceilings =
-            |bands| (0..bands).map(|rank| ceiling(holdback(0.25), rank, bands)).collect::<Vec<_>>();
-        assert_eq!(ceilings(1), [100]);
-        assert_eq!(ceilings(2), [100, 25]);
-        assert_eq!(ceilings(4), [100, 75, 50, 25]);
-        assert_eq!(ceiling(holdback(0.25), 99, 4), 25, "no such rank");
-        assert_eq!(ceiling(holdback(0.25), 0, 0), 100);
+        assert_eq!(ceilings(holdback(0.25), &bands(1)), [100]);
+        assert_eq!(ceilings(holdback(0.25), &bands(2)), [100, 25]);
+        assert_eq!(ceilings(holdback(0.25), &bands(4)), [100, 75, 50, 25]);
+        assert_eq!(ceilings(holdback(0.25), &[i32::MAX, 7, 6, i32::MIN]), [100, 75, 50, 25]);
+    }
+
+    #[test]
+    fn by_value_near_priorities_close_together() {
+        let policy = holdback_by_value(0.25);
+        assert_eq!(ceilings(policy, &[3]), [100]);
+        assert_eq!(ceilings(policy, &bands(4)), [100, 75, 50, 25], "equal steps of the priorities");
+        assert_eq!(ceilings(policy, &[15, 13, 3, 0]), [100, 90, 40, 25]);
+        assert_eq!(ceilings(policy, &[i32::MAX, 0, i32::MIN]), [100, 63, 25], "no difference overflows");
+    }
+
+    #[test]
+    fn a_band_that_is_not_present_has_a_ceiling_too() {
+        let is_open = |policy: CeilingPolicy, bands: &[i32], priority| {
+            policy.is_open(0.5, Position::among(bands, priority), 1)
+        };
+        for policy in [holdback(0.25), holdback_by_value(0.25)] {
+            assert!(is_open(policy, &[], 0));
+            assert!(is_open(policy, &[5, 1], 9));
+            assert!(!is_open(policy, &[5, 1], -9));
+        }
     }
 
     /// The cases of the reference's own tests.
     #[test]
     fn soft_reflective_bands_take_turns() {
-        let rounds = |saturation: f64, rank, bands| {
-            (1..=6).map(|round| SOFT.is_open(saturation, rank, bands, round)).collect::<Vec<_>>()
+        let rounds = |saturation: f64, rank, count| {
+            let position = Position::among(&bands(count), count - 1 - rank);
+            (1..=6).map(|round| SOFT.is_open(saturation, position, round)).collect::<Vec<_>>()
         };
         assert_eq!(rounds(0.7, 1, 2), [false, true, false, true, false, true]);
         assert_eq!(rounds(0.75, 1, 2), [false, false, true, false, false, true]);
@@ -198,7 +289,7 @@ mod tests {
         assert_eq!(field(holdback(0.0)), None);
         assert_eq!(field(holdback(1.1)), Some("flow.ceiling.min_ceiling"));
         assert_eq!(field(holdback(f64::NAN)), Some("flow.ceiling.min_ceiling"));
-        let over = PriorityHoldback { min_ceiling: 0.5, max_ceiling: 1.5 };
+        let over = PriorityHoldback { max_ceiling: 1.5, ..PriorityHoldback::new(0.5) };
         assert_eq!(field(CeilingPolicy::PriorityHoldback(over)), Some("flow.ceiling.max_ceiling"));
         let closed = StaticCeiling { ceiling: 0.0 };
         assert_eq!(field(CeilingPolicy::Static(closed)), Some("flow.ceiling.ceiling"));
@@ -210,6 +301,9 @@ mod tests {
         let read = |text| serde_json::from_str::<CeilingPolicy>(text).ok();
         assert_eq!(read(r#"{"type": "static"}"#), Some(CeilingPolicy::default()));
         assert_eq!(read(r#"{"type": "priority-holdback", "min_ceiling": 0.5}"#), Some(holdback(0.5)));
+        let by_value = r#"{"type": "priority-holdback", "min_ceiling": 0.5, "domain": "value"}"#;
+        assert_eq!(read(by_value), Some(holdback_by_value(0.5)));
+        assert_eq!(read(r#"{"type": "priority-holdback", "min_ceiling": 0.5, "domain": "slope"}"#), None);
         assert_eq!(read(r#"{"type": "priority-holdback"}"#), None);
         assert_eq!(read(r#"{"type": "soft-reflective"}"#), Some(SOFT));
         assert_eq!(read(r#"{"type": "soft-reflective", "ceiling": 1}"#), None);
@@ -219,13 +313,15 @@ mod tests {
         #[test]
         fn what_is_open_to_a_band_is_open_to_those_above_it(
             saturation in 0.0f64..1.5,
-            (bands, rank) in (1usize..8).prop_flat_map(|bands| (Just(bands), 0..bands)),
+            priorities in prop::collection::btree_set(any::<i32>(), 1..8),
             round in any::<u64>(),
         ) {
-            for policy in [CeilingPolicy::default(), holdback(0.3), SOFT] {
-                let open = |rank| policy.is_open(saturation, rank, bands, round);
-                prop_assert!(!open(rank) || (0..rank).all(open));
-                prop_assert!(!open(rank) || saturation < 1.0);
+            let bands: Vec<i32> = priorities.into_iter().rev().collect();
+            for policy in [CeilingPolicy::default(), holdback(0.3), holdback_by_value(0.3), SOFT] {
+                let open = bands.iter().map(|band| policy.is_open(saturation, Position::among(&bands, *band), round));
+                let open: Vec<bool> = open.collect();
+                prop_assert!(open.is_sorted_by(|above, below| above >= below));
+                prop_assert!(!open[0] || saturation < 1.0);
             }
         }
     }

@@ -38,7 +38,8 @@ mod twin;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-pub use ceiling::{CeilingPolicy, PriorityHoldback, SoftReflective, StaticCeiling};
+pub(crate) use ceiling::Position;
+pub use ceiling::{CeilingPolicy, HoldbackDomain, PriorityHoldback, SoftReflective, StaticCeiling};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub(crate) use guard::{Guard, Identity, SessionId, Who};
 pub use guard::{GuardConfig, GuardStats};

@@ -25,7 +25,7 @@ use super::ranking::Ranking;
 use super::reading::Reading;
 use super::{Scheduler, Scratch};
 use crate::endpoint::EndpointId;
-use crate::flow::{self, Admission, Busy, Full, Ticket};
+use crate::flow::{self, Admission, Busy, Full, Position, Ticket};
 use crate::pool::Slot;
 use crate::prefix::BlockHash;
 use crate::request::{Priority, Prompt, Request, RequestId};
@@ -319,10 +319,7 @@ impl Scheduler {
         let (saturation, ceiling) = (self.saturation(now), &self.config.flow.ceiling);
         let bands = self.waiting.bands().filter(|(_, sum, _)| sum.requests > 0);
         let bands: Vec<i32> = bands.map(|(priority, ..)| priority).collect();
-        let open = |priority| {
-            let rank = bands.iter().position(|band| *band == priority).unwrap_or(bands.len());
-            ceiling.is_open(saturation, rank, bands.len(), self.rounds)
-        };
+        let open = |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
         self.waiting.best_by(now, open, |asker| uncached(&asker.reading))
     }
 

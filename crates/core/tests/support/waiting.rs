@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use slotwise::{
     CeilingPolicy, ConcurrencyDetector, Decision, Endpoint, EndpointId, Failure, Fairness, GuardConfig,
-    Instant, Priority, PriorityHoldback, QueueOrder, Request, RequestId, SaturationPolicy, Scheduler, Usage,
-    UtilizationDetector,
+    HoldbackDomain, Instant, Priority, PriorityHoldback, QueueOrder, Request, RequestId, SaturationPolicy,
+    Scheduler, SoftReflective, Usage, UtilizationDetector,
 };
 
 #[derive(Clone, Debug)]
@@ -252,9 +252,13 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
         1 => Just(SaturationPolicy::ConcurrencyDetector(concurrency)),
         1 => Just(SaturationPolicy::UtilizationDetector(UtilizationDetector::default())),
     ];
+    let mut by_value = PriorityHoldback::new(0.4);
+    by_value.domain = HoldbackDomain::Value;
     let ceiling = prop_oneof![
         2 => Just(CeilingPolicy::default()),
         1 => Just(CeilingPolicy::PriorityHoldback(PriorityHoldback::new(0.4))),
+        1 => Just(CeilingPolicy::PriorityHoldback(by_value)),
+        1 => Just(CeilingPolicy::SoftReflective(SoftReflective::default())),
     ];
     let policies = (fairness, order, saturation, ceiling);
     (policies, prop_oneof![Just(0.0), Just(0.2)], any::<bool>(), any::<bool>()).prop_map(
