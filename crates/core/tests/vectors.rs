@@ -8,9 +8,13 @@ mod vector;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use slotwise::Rng;
 use slotwise::prefix::{Namespace, PromptHasher};
+use slotwise::{
+    CeilingPolicy, ConcurrencyMode, EvictReason, Fairness, HoldbackDomain, QueueOrder, RejectReason, Rng,
+    SaturationPolicy,
+};
 use vector::{Runner, Vector};
 
 fn files() -> Vec<PathBuf> {
@@ -61,6 +65,36 @@ fn every_step_has_the_expected_answer() {
         }
     }
     assert!(count > 60, "only {count} steps were found");
+}
+
+/// Whoever adds a reason or a policy of flow control shows in a vector what it does.
+#[test]
+fn every_reason_and_every_policy_occurs() {
+    let texts: Vec<String> = files().iter().map(|path| fs::read_to_string(path).expect("readable")).collect();
+    let said = [
+        ("rejected", names::<RejectReason>(json!("?"))),
+        ("reason", names::<EvictReason>(json!("?"))),
+        ("fairness", names::<Fairness>(json!("?"))),
+        ("order", names::<QueueOrder>(json!("?"))),
+        ("type", names::<SaturationPolicy>(json!({"type": "?"}))),
+        ("concurrency_mode", names::<ConcurrencyMode>(json!("?"))),
+        ("type", names::<CeilingPolicy>(json!({"type": "?"}))),
+        ("domain", names::<HoldbackDomain>(json!("?"))),
+    ];
+    for (field, names) in said {
+        for name in names {
+            let said = format!("\"{field}\":\"{name}\"");
+            assert!(texts.iter().any(|text| text.contains(&said)), "no vector says {said}");
+        }
+    }
+}
+
+/// The names of an enum's variants: what it is told to be unknown is refused with all that are known.
+fn names<T: DeserializeOwned>(unknown: Value) -> Vec<String> {
+    let refusal = serde_json::from_value::<T>(unknown).err().expect("no variant").to_string();
+    let names: Vec<String> = refusal.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    assert!(names.len() >= 2, "{refusal}");
+    names
 }
 
 /// The hash of a prompt and the stream of a generator are fixed for ever, in every language.
