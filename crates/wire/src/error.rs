@@ -1,0 +1,80 @@
+//! Why bytes could not be read, and where.
+
+use core::fmt;
+
+/// Bytes that could not be read. Nothing of them has been applied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct WireError {
+    /// Of the first byte that is not as it should be, counted from the beginning of what was given.
+    pub offset: usize,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with some bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// They end too soon.
+    Truncated,
+    /// Something else should stand there.
+    Expected(&'static str),
+    /// They are no UTF-8.
+    NotUtf8,
+    /// Arrays and objects lie more than so many levels deep in each other.
+    TooDeep(usize),
+    /// They are longer than the limit that was set.
+    TooLong(usize),
+    /// A number that this field cannot have.
+    OutOfRange(&'static str),
+    /// They are of a kind that is not known, or that nobody sends.
+    Unsupported(&'static str),
+}
+
+impl WireError {
+    pub(crate) const fn new(offset: usize, problem: Problem) -> Self {
+        Self { offset, problem }
+    }
+
+    pub(crate) const fn expected(offset: usize, what: &'static str) -> Self {
+        Self::new(offset, Problem::Expected(what))
+    }
+
+    /// The same, for bytes that begin `by` bytes later than those in which it was found.
+    pub(crate) const fn shifted(self, by: usize) -> Self {
+        Self { offset: self.offset + by, ..self }
+    }
+}
+
+impl Problem {
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::Expected(_) => "unexpected",
+            Self::NotUtf8 => "not_utf8",
+            Self::TooDeep(_) => "too_deep",
+            Self::TooLong(_) => "too_long",
+            Self::OutOfRange(_) => "out_of_range",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}: ", self.offset)?;
+        match self.problem {
+            Problem::Truncated => f.write_str("the end comes too soon"),
+            Problem::Expected(what) => write!(f, "expected {what}"),
+            Problem::NotUtf8 => f.write_str("expected UTF-8"),
+            Problem::TooDeep(levels) => write!(f, "nested more than {levels} levels deep"),
+            Problem::TooLong(limit) => write!(f, "longer than the limit of {limit} bytes"),
+            Problem::OutOfRange(what) => write!(f, "out of range: {what}"),
+            Problem::Unsupported(what) => write!(f, "not supported: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for WireError {}

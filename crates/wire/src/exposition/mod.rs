@@ -1,0 +1,1 @@
+//! What dashboards read: OpenMetrics text and the attributes of traces.

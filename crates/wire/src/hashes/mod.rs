@@ -1,0 +1,1 @@
+//! The hashes by which engines name their blocks, computed anew.

@@ -1,0 +1,1 @@
+//! Headers of the Gateway API's inference extension, both ways.

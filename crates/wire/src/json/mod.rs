@@ -1,0 +1,248 @@
+//! JSON, read in one pass and without a tree: whoever reads asks for what should come next, and skips what it does not want.
+//!
+//! RFC 8259, to the letter but for two things that clients send and engines take: control characters in strings, and half a surrogate
+//! pair, which is read as U+FFFD. What is skipped is checked as closely as what is read. Nothing recurses, and nothing is allocated.
+
+mod number;
+mod text;
+
+use memchr::memchr2;
+
+pub(crate) use number::Number;
+pub(crate) use text::Text;
+
+use crate::error::{Problem, WireError};
+
+/// Arrays and objects in each other, at the most.
+const DEEPEST: usize = 128;
+
+type Result<T> = core::result::Result<T, WireError>;
+
+/// A place in a JSON text.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    /// Whether an array or object has just been opened, so that no comma comes.
+    fresh: bool,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Object,
+    Array,
+    Text,
+    Number,
+    Boolean,
+    Null,
+}
+
+impl<'a> Reader<'a> {
+    /// Before the first value of a text, which must be UTF-8 from end to end.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
+        let text = core::str::from_utf8(bytes);
+        let text = text.map_err(|error| WireError::new(error.valid_up_to(), Problem::NotUtf8))?;
+        Ok(Self { text, at: 0, depth: 0, fresh: false })
+    }
+
+    /// Where the next byte is read.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What comes next.
+    pub(crate) fn kind(&mut self) -> Result<Kind> {
+        match self.peek()? {
+            b'{' => Ok(Kind::Object),
+            b'[' => Ok(Kind::Array),
+            b'"' => Ok(Kind::Text),
+            b'-' | b'0'..=b'9' => Ok(Kind::Number),
+            b't' | b'f' => Ok(Kind::Boolean),
+            b'n' => Ok(Kind::Null),
+            _ => Err(self.expected("a value")),
+        }
+    }
+
+    /// Enters an object: its keys come next.
+    pub(crate) fn open_object(&mut self) -> Result<()> {
+        self.open(b'{', "an object")
+    }
+
+    /// The next key of the object, whose value must be read then, or `None` at its end.
+    pub(crate) fn next_key(&mut self) -> Result<Option<Text<'a>>> {
+        if !self.goes_on(b'}', "a comma or the end of the object")? {
+            return Ok(None);
+        }
+        if self.peek()? != b'"' {
+            return Err(self.expected("a key"));
+        }
+        let key = self.text()?;
+        if self.peek()? != b':' {
+            return Err(self.expected("a colon"));
+        }
+        self.at += 1;
+        Ok(Some(key))
+    }
+
+    /// Enters an array: its values come next.
+    pub(crate) fn open_array(&mut self) -> Result<()> {
+        self.open(b'[', "an array")
+    }
+
+    /// Whether another value of the array comes, which must be read then, or its end has come.
+    pub(crate) fn next_item(&mut self) -> Result<bool> {
+        self.goes_on(b']', "a comma or the end of the array")
+    }
+
+    /// A string.
+    pub(crate) fn text(&mut self) -> Result<Text<'a>> {
+        if self.peek()? != b'"' {
+            return Err(self.expected("a string"));
+        }
+        let start = self.at + 1;
+        let bytes = self.text.as_bytes();
+        let mut at = start;
+        let mut escaped = false;
+        loop {
+            match memchr2(b'"', b'\\', &bytes[at..]) {
+                None => return Err(WireError::new(bytes.len(), Problem::Truncated)),
+                Some(found) if bytes[at + found] == b'"' => {
+                    let end = at + found;
+                    self.at = end + 1;
+                    return Ok(Text::new(&self.text[start..end], start, escaped));
+                }
+                Some(found) => {
+                    at = text::after_escape(bytes, at + found)?;
+                    escaped = true;
+                }
+            }
+        }
+    }
+
+    /// A number.
+    pub(crate) fn number(&mut self) -> Result<Number<'a>> {
+        self.peek()?;
+        let start = self.at;
+        self.at = number::end(self.text.as_bytes(), start)?;
+        Ok(Number::new(&self.text[start..self.at], start))
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self) -> Result<bool> {
+        let yes = self.peek()? == b't';
+        self.word(if yes { "true" } else { "false" }, "true or false")?;
+        Ok(yes)
+    }
+
+    /// Whether the value is `null`, which is read then; any other is not.
+    pub(crate) fn null(&mut self) -> Result<bool> {
+        let is_null = self.peek()? == b'n';
+        if is_null {
+            self.word("null", "a value")?;
+        }
+        Ok(is_null)
+    }
+
+    /// Reads over any value: what it is, byte for byte.
+    pub(crate) fn skip(&mut self) -> Result<&'a str> {
+        self.peek()?;
+        let start = self.at;
+        // A bit for each level, from the outermost: whether it is an object.
+        let mut objects = 0_u128;
+        let outside = self.depth;
+        loop {
+            match self.kind()? {
+                Kind::Object => {
+                    self.open_object()?;
+                    objects = objects << 1 | 1;
+                }
+                Kind::Array => {
+                    self.open_array()?;
+                    objects <<= 1;
+                }
+                Kind::Text => _ = self.text()?,
+                Kind::Number => _ = self.number()?,
+                Kind::Boolean => _ = self.boolean()?,
+                Kind::Null => _ = self.null()?,
+            }
+            // Out of all that ends here.
+            while self.depth > outside {
+                let more = if objects & 1 == 1 { self.next_key()?.is_some() } else { self.next_item()? };
+                if more {
+                    break;
+                }
+                objects >>= 1;
+            }
+            if self.depth == outside {
+                return Ok(&self.text[start..self.at]);
+            }
+        }
+    }
+
+    /// Nothing may follow.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        match self.peek() {
+            Ok(_) => Err(self.expected("the end")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn open(&mut self, bracket: u8, what: &'static str) -> Result<()> {
+        if self.peek()? != bracket {
+            return Err(self.expected(what));
+        }
+        if self.depth == DEEPEST {
+            return Err(WireError::new(self.at, Problem::TooDeep(DEEPEST)));
+        }
+        self.at += 1;
+        self.depth += 1;
+        self.fresh = true;
+        Ok(())
+    }
+
+    fn goes_on(&mut self, bracket: u8, what: &'static str) -> Result<bool> {
+        let next = self.peek()?;
+        if next == bracket {
+            self.at += 1;
+            self.depth -= 1;
+            self.fresh = false;
+            return Ok(false);
+        }
+        if !core::mem::take(&mut self.fresh) {
+            if next != b',' {
+                return Err(self.expected(what));
+            }
+            self.at += 1;
+        }
+        Ok(true)
+    }
+
+    fn word(&mut self, word: &str, what: &'static str) -> Result<()> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.expected(what));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// The next byte that is no space.
+    fn peek(&mut self) -> Result<u8> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                Some(byte) => return Ok(*byte),
+                None => return Err(WireError::new(self.at, Problem::Truncated)),
+            }
+        }
+    }
+
+    const fn expected(&self, what: &'static str) -> WireError {
+        WireError::expected(self.at, what)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! A string as it stands in JSON.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+
+use memchr::memchr;
+
+use crate::error::{Problem, WireError};
+
+/// A string between its quotation marks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    raw: &'a str,
+    at: usize,
+    escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    pub(super) const fn new(raw: &'a str, at: usize, escaped: bool) -> Self {
+        Self { raw, at, escaped }
+    }
+
+    /// As it stands there, escapes and all.
+    pub(crate) const fn raw(self) -> &'a str {
+        self.raw
+    }
+
+    /// Where its first byte stands.
+    pub(crate) const fn at(self) -> usize {
+        self.at
+    }
+
+    /// What it says. Borrows what has no escapes.
+    pub(crate) fn read(self) -> Cow<'a, str> {
+        if !self.escaped {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut text = String::with_capacity(self.raw.len());
+        self.append_to(&mut text);
+        Cow::Owned(text)
+    }
+
+    /// Appends what it says.
+    pub(crate) fn append_to(self, text: &mut String) {
+        let mut rest = self.raw;
+        if self.escaped {
+            while let Some(at) = memchr(b'\\', rest.as_bytes()) {
+                text.push_str(&rest[..at]);
+                let (meant, length) = meaning(&rest[at..]);
+                text.push(meant);
+                rest = &rest[at + length..];
+            }
+        }
+        text.push_str(rest);
+    }
+
+    /// Whether it says that. Keys have no escapes as a rule.
+    pub(crate) fn is(self, other: &str) -> bool {
+        if self.escaped { self.read() == other } else { self.raw == other }
+    }
+}
+
+/// Where a string goes on after the backslash at `at`.
+pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let digits = bytes.get(at + 2..at + 6).ok_or(WireError::new(bytes.len(), Problem::Truncated))?;
+            match digits.iter().position(|digit| !digit.is_ascii_hexdigit()) {
+                Some(bad) => Err(WireError::expected(at + 2 + bad, "a hexadecimal digit")),
+                None => Ok(at + 6),
+            }
+        }
+        Some(_) => Err(WireError::expected(at + 1, "an escape")),
+        None => Err(WireError::new(bytes.len(), Problem::Truncated)),
+    }
+}
+
+/// What an escape means, and how long it is. It was checked when it was read over.
+fn meaning(escape: &str) -> (char, usize) {
+    match escape.as_bytes().get(1) {
+        Some(b'b') => ('\u{8}', 2),
+        Some(b'f') => ('\u{c}', 2),
+        Some(b'n') => ('\n', 2),
+        Some(b'r') => ('\r', 2),
+        Some(b't') => ('\t', 2),
+        Some(b'u') => match (
+            unit(escape),
+            escape.get(6..).and_then(|rest| rest.strip_prefix("\\u").map(|_| unit(rest))),
+        ) {
+            (high @ 0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) => {
+                let code = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+            }
+            (code, _) => (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
+        },
+        Some(other) => (char::from(*other), 2),
+        None => (char::REPLACEMENT_CHARACTER, escape.len()),
+    }
+}
+
+/// The number in `\uXXXX`.
+fn unit(escape: &str) -> u32 {
+    escape.get(2..6).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0xfffd)
+}

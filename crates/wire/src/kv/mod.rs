@@ -1,0 +1,1 @@
+//! What engines say about their KV caches: ZMQ frames, batches of events, and gaps between them.

@@ -1,0 +1,1 @@
+//! What engines say about their load: metrics pages and ORCA headers.

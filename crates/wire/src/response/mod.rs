@@ -1,0 +1,1 @@
+//! What engines answer: streams and bodies, fed in chunks of any size.
