@@ -50,7 +50,11 @@ fn nothing_is_lost_or_served_twice() {
             let record = simulate(&trace, &with(2, speed, clients), kind);
             check(&record, trace.requests(), kind.name);
             let refused = record.requests.iter().any(|request| request.refused == Some(Refusal::Expired));
-            assert_eq!(refused, speed > 1.0, "{} at {speed}", kind.name);
+            // The others look at sessions, not at queues: a window can be full before the replicas are, and KV memory that live
+            // requests use may never be.
+            if kind.name.ends_with("-flow") {
+                assert_eq!(refused, speed > 1.0, "{} at {speed}", kind.name);
+            }
         }
     }
 }

@@ -10,9 +10,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use ::slotwise::{BlockHash, Instant};
+use ::slotwise::Instant;
 
 use super::gie::{Index, Weighted};
+use super::held::Held;
 use super::{Finished, Fleet, Incoming, Needs, Policy, Refusal, Report, Verdict};
 
 const TICK_US: u64 = 1_000;
@@ -38,16 +39,6 @@ pub(super) struct Flow {
     swept: Instant,
     /// What the last sweep found.
     expired: VecDeque<u32>,
-}
-
-/// A request that waits.
-struct Held {
-    id: u32,
-    since: Instant,
-    input: u32,
-    blocks: Vec<BlockHash>,
-    adapter: Option<String>,
-    priority: i32,
 }
 
 impl Flow {
@@ -80,16 +71,7 @@ impl Flow {
             return None;
         }
         let held = self.bands.values_mut().find_map(VecDeque::pop_front)?;
-        let asked = Incoming {
-            id: held.id,
-            input: held.input,
-            blocks: &held.blocks,
-            adapter: held.adapter.as_deref(),
-            priority: held.priority,
-            tenant: "",
-            session: None,
-        };
-        let picked = self.scorer.pick(now, &asked);
+        let picked = self.scorer.pick(now, &held.asked());
         if self.in_flight == 0 {
             self.busy_since = now;
         }
@@ -117,14 +99,7 @@ impl Policy for Flow {
         if band.len() >= BAND_REQUESTS {
             return Some(Verdict::Refused(Refusal::Full));
         }
-        band.push_back(Held {
-            id: request.id,
-            since: now,
-            input: request.input,
-            blocks: request.blocks.to_vec(),
-            adapter: request.adapter.map(str::to_owned),
-            priority: request.priority,
-        });
+        band.push_back(Held::new(now, request));
         self.cycles += 1;
         None
     }

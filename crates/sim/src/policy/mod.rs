@@ -2,15 +2,20 @@
 
 mod affinity;
 mod chwbl;
+mod concur;
 mod dynamo;
+mod dynamo_sessions;
 mod flow;
 mod gie;
 mod gie_flow;
+mod held;
 mod lmetric;
 mod load;
 mod mooncake;
+mod new_sessions;
 mod preble;
 mod registry;
+mod sessions;
 mod simple;
 mod slotwise;
 mod view;

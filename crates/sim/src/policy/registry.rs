@@ -1,5 +1,7 @@
 //! The policies by name.
 
+use super::concur::Concur;
+use super::dynamo_sessions::{DynamoSessions, Idle};
 use super::slotwise::Variant;
 use super::{Fleet, Policy, affinity, chwbl, dynamo, flow, gie, gie_flow, lmetric, mooncake, preble, simple};
 
@@ -99,7 +101,7 @@ pub const POLICIES: [PolicyKind; 13] = [
 ];
 
 /// Those that hold requests back at the gateway.
-pub const FLOW: [PolicyKind; 2] = [
+pub const FLOW: [PolicyKind; 5] = [
     PolicyKind {
         name: "slotwise-flow",
         summary: "slotwise behind its flow control: late binding, bands, fair flows",
@@ -109,6 +111,21 @@ pub const FLOW: [PolicyKind; 2] = [
         name: "gie-flow",
         summary: "gie-default behind the reference's flow control",
         build: |fleet| Box::new(gie_flow::Flow::new(fleet)),
+    },
+    PolicyKind {
+        name: "concur",
+        summary: "slotwise behind a window of active sessions by AIMD on hit ratio and KV usage",
+        build: Concur::build,
+    },
+    PolicyKind {
+        name: "dynamo-sessions",
+        summary: "slotwise, whose replicas close for new sessions above 95 % KV usage until below 80 %",
+        build: |fleet| DynamoSessions::build(Idle::Decays, fleet),
+    },
+    PolicyKind {
+        name: "dynamo-sessions-whole",
+        summary: "dynamo-sessions, in which idle sessions count in full",
+        build: |fleet| DynamoSessions::build(Idle::Counts, fleet),
     },
 ];
 

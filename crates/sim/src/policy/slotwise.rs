@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use ::slotwise::{
     AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, GuardConfig, Instant, KvEvent, Load,
-    Priority, RemovedBlocks, Request, RequestId, Scheduler, Seconds, StoredBlocks, Usage,
+    Priority, RemovedBlocks, Request, RequestId, Scheduler, Seconds, StoredBlocks, Terms, Usage,
 };
 
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
@@ -118,6 +118,25 @@ impl Slotwise {
         asked.adapter = request.adapter;
         asked.session = request.session;
         asked
+    }
+
+    /// Chooses among the replicas that are open, as [`pick`](Policy::pick) among all.
+    pub(super) fn pick_among(
+        &mut self,
+        now: Instant,
+        request: &Incoming<'_>,
+        is_open: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let mut asked = Request::new("model").blocks(request.blocks, self.block_size, request.input);
+        asked.adapter = request.adapter;
+        let endpoints = &self.endpoints;
+        let cost = |endpoint, terms: &Terms| {
+            let open = endpoints.iter().position(|known| *known == endpoint).is_some_and(&is_open);
+            if open { terms.total() } else { Seconds::new(f64::INFINITY) }
+        };
+        let dispatch = self.scheduler.pick_by(now, &asked, cost).ok()?;
+        self.requests.insert(request.id, dispatch.request);
+        self.replica(dispatch.endpoint)
     }
 
     /// The replica behind an endpoint.
