@@ -10,7 +10,8 @@
 //! soft-reflective     1 - rank · s / (N - 1)    the fuller the pool, the more of it
 //! ```
 //!
-//! Present is a band of which something waits, so that a band that waits alone is the highest.
+//! Present is a band that had a request in the last ten minutes, and that of priority 0 always: so one that waits alone still leaves
+//! room for those above it.
 //!
 //! A band that `soft-reflective` closes still has every `round(s / (1 - s))`-th round for itself until the pool is full, so
 //! that it slows down and does not stand still. The policies, their formulas and their defaults are those of the Gateway
@@ -147,6 +148,11 @@ impl CeilingPolicy {
                 saturation < 1.0 - below * saturation / all || has_its_turn(saturation, round)
             }
         }
+    }
+
+    /// Whether ceilings depend on which bands are present.
+    pub(crate) const fn ranks_bands(&self) -> bool {
+        !matches!(self, Self::Static(_))
     }
 
     /// The first field that cannot be used, and what it must be.

@@ -95,6 +95,16 @@ impl Ledger {
         self.by_priority.values().map(|band| (*band, &self.bands[*band]))
     }
 
+    /// Whether something of this priority waits.
+    pub(super) fn waits(&self, priority: i32) -> bool {
+        let band = self.by_priority.get(&Reverse(priority));
+        band.is_some_and(|band| self.bands[*band].sum.requests > 0)
+    }
+
+    pub(super) fn priority_of(&self, flow: u32) -> i32 {
+        self.bands[self.flows[flow].band].priority
+    }
+
     /// A request that will be charged so much comes to its flow.
     pub(super) fn enter(&mut self, priority: i32, id: u64, weight: f64, charge: u64, sum: Sum) -> u32 {
         let band = self.band_of(priority);

@@ -10,6 +10,7 @@
 //! | `share` | when a band stands aside for those below |
 //! | `overload` | who gives way when the room is full |
 //! | `saturation`, `ceiling` | how busy the pool is, and how busy it may be for each band |
+//! | `presence` | for which bands room is held back |
 //! | `guard` | whether an endpoint's cache has room for another session's context |
 //! | `forest`, `slab` | nothing: all the queues above are woven into them |
 //!
@@ -25,6 +26,7 @@ mod lanes;
 mod ledger;
 mod order;
 mod overload;
+mod presence;
 mod saturation;
 mod share;
 mod slab;
@@ -36,6 +38,8 @@ mod tests;
 mod twin;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::time::Duration;
 
 pub(crate) use ceiling::Position;
@@ -53,6 +57,7 @@ use forest::{Forest, Heap};
 use lanes::Lanes;
 use ledger::Ledger;
 use order::Rank;
+use presence::Presence;
 use share::Debts;
 use slab::{NONE, Slab};
 
@@ -76,6 +81,8 @@ pub(crate) struct Waiting<T> {
     ledger: Ledger,
     lanes: Lanes,
     debts: Debts,
+    /// Where ceilings depend on which bands there are.
+    presence: Option<Presence>,
     evicted: VecDeque<Evicted<T>>,
 }
 
@@ -160,6 +167,7 @@ impl<T> Waiting<T> {
             ledger: Ledger::new(config.fairness, keyed, config.max_idle_flows),
             lanes: Lanes::new(keyed),
             debts: Debts::default(),
+            presence: config.ceiling.ranks_bands().then(Presence::default),
             evicted: VecDeque::new(),
             config: config.clone(),
         }
@@ -309,8 +317,9 @@ impl<T> Waiting<T> {
     }
 
     /// A request is no longer wanted.
-    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<T> {
+    pub(crate) fn remove(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
         let index = self.find(ticket)?;
+        self.now = self.now.max(now);
         self.unlink(index).map(|request| request.what)
     }
 
@@ -322,6 +331,30 @@ impl<T> Waiting<T> {
     /// What waits in each band, highest priority first, and the number of its flows, idle ones included.
     pub(crate) fn bands(&self) -> impl Iterator<Item = (i32, Sum, usize)> {
         self.ledger.descending().map(|(_, band)| (band.priority, band.sum, band.flows.len()))
+    }
+
+    /// A request of this priority comes, whatever becomes of it.
+    pub(crate) fn see(&mut self, now: Instant, priority: i32) {
+        if let Some(presence) = &mut self.presence {
+            presence.see(now, priority);
+        }
+    }
+
+    /// The bands that count for ceilings, highest first: those of which something waits, and those that are present without. None
+    /// where ceilings do not depend on them.
+    pub(crate) fn present(&self, now: Instant) -> Vec<i32> {
+        let Some(presence) = &self.presence else { return Vec::new() };
+        let waiting = self.bands().filter(|(_, sum, _)| sum.requests > 0).map(|(priority, ..)| priority);
+        let mut bands: Vec<i32> = waiting.chain(presence.bands(self.now.max(now))).collect();
+        bands.sort_unstable_by_key(|priority| Reverse(*priority));
+        bands.dedup();
+        bands
+    }
+
+    /// While something waits: when a band is present no longer, so that others may have more room.
+    pub(crate) fn next_leave(&self, now: Instant) -> Option<Instant> {
+        let presence = self.presence.as_ref().filter(|_| self.sum.requests > 0)?;
+        presence.next_leave(self.now.max(now), |priority| self.ledger.waits(priority))
     }
 
     fn first(&mut self, now: Instant, open: impl Fn(i32) -> bool) -> Option<(u32, u32)> {
@@ -359,6 +392,9 @@ impl<T> Waiting<T> {
     fn unlink(&mut self, index: u32) -> Option<Request<T>> {
         let request = self.requests.remove(index)?;
         let flow = self.lanes.flow_of(request.queue);
+        if let Some(presence) = &mut self.presence {
+            presence.see(self.now, self.ledger.priority_of(flow));
+        }
         match request.newer {
             NONE => self.ledger.flows[flow].newest = request.older,
             newer => self.requests[newer].older = request.older,

@@ -97,7 +97,7 @@ fn a_million_wait() {
         }
         let clock = Clock::now();
         let left = bench.room.sum().requests;
-        bench.tickets.iter().for_each(|ticket| _ = black_box(bench.room.remove(*ticket)));
+        bench.tickets.iter().for_each(|ticket| _ = black_box(bench.room.remove(bench.now, *ticket)));
         report("  remove", &clock, left);
         println!("  all {left} of them      {:>8} ms", clock.elapsed() / 1_000_000);
         assert_eq!(bench.room.bands().count(), 0);

@@ -96,8 +96,8 @@ impl Pair {
             }
             71..75 => {
                 if let Some(ticket) = self.any() {
-                    assert!(self.twin.remove(ticket.number));
-                    assert_eq!(self.room.remove(ticket), Some(ticket.number));
+                    assert!(self.twin.remove(self.now, ticket.number));
+                    assert_eq!(self.room.remove(self.now, ticket), Some(ticket.number));
                     self.came_out(ticket);
                 }
             }
@@ -240,7 +240,7 @@ impl Pair {
         assert_eq!(self.room.bands().collect::<Vec<_>>(), bands);
         if let Some(ticket) = self.gone.last().copied() {
             assert_eq!(self.room.get(ticket), None);
-            assert_eq!(self.room.remove(ticket), None);
+            assert_eq!(self.room.remove(self.now, ticket), None);
             self.room.park(ticket, 0);
         }
         self.room.check();

@@ -231,7 +231,8 @@ impl Twin {
         self.leave(number)
     }
 
-    pub(super) fn remove(&mut self, number: u64) -> bool {
+    pub(super) fn remove(&mut self, now: Instant, number: u64) -> bool {
+        self.now = self.now.max(now);
         self.waiting.iter().any(|entry| entry.number == number) && self.leave(number)
     }
 

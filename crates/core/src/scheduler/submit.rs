@@ -103,7 +103,9 @@ impl Scheduler {
         let sessions = guard.and_then(|guard| guard.next_timeout());
         let wake = self.wakes.first().map(|(at, _)| *at);
         let stranded = self.stranded().map(|(at, _)| at);
-        [self.waiting.next_timeout(), stranded, sessions, wake, self.next_stale()].into_iter().flatten().min()
+        let leave = self.waiting.next_leave(self.now);
+        let all = [self.waiting.next_timeout(), stranded, sessions, wake, self.next_stale(), leave];
+        all.into_iter().flatten().min()
     }
 
     /// Requests of negative priority that are in flight while others of higher priority wait: at most so many, the least important
@@ -141,7 +143,7 @@ impl Scheduler {
     /// A request that waits is no longer wanted; whether it did.
     pub(super) fn withdraw_waiting(&mut self, id: RequestId) -> bool {
         let Some(ticket) = self.tickets.remove(&id.0) else { return false };
-        self.waiting.remove(ticket).is_some()
+        self.waiting.remove(self.now, ticket).is_some()
     }
 
     /// Something has changed on an endpoint: whoever waits for it, or for any, may try again; and so may the first of those who wait
@@ -217,7 +219,7 @@ impl Scheduler {
     /// Whoever has waited in vain for an endpoint, where there is none.
     fn next_stranded(&mut self, now: Instant) -> Option<Decision> {
         let (_, ticket) = self.stranded().filter(|(at, _)| *at <= now)?;
-        let asker = self.waiting.remove(ticket)?;
+        let asker = self.waiting.remove(now, ticket)?;
         Some(self.evict(now, &asker, EvictReason::NoEndpoints))
     }
 
@@ -240,8 +242,7 @@ impl Scheduler {
         request: &Request<'_>,
         reading: &Reading,
     ) -> Result<RequestId, Rejected> {
-        let flow = &self.config.flow;
-        let ttl = request.ttl.unwrap_or(flow.ttl);
+        let ttl = request.ttl.unwrap_or(self.config.flow.ttl);
         let reject = |reason, after: Option<Duration>| Err(Rejected { reason, retry_after: after });
         let served = |request: &Request<'_>| {
             self.pool.iter().any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
@@ -249,6 +250,7 @@ impl Scheduler {
         if self.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
+        self.waiting.see(now, request.priority.0);
         let wait = || self.expected_wait(now, request.priority);
         if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
@@ -317,8 +319,7 @@ impl Scheduler {
         }
         self.rounds += 1;
         let (saturation, ceiling) = (self.saturation(now), &self.config.flow.ceiling);
-        let bands = self.waiting.bands().filter(|(_, sum, _)| sum.requests > 0);
-        let bands: Vec<i32> = bands.map(|(priority, ..)| priority).collect();
+        let bands = self.waiting.present(now);
         let open = |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
         self.waiting.best_by(now, open, |asker| uncached(&asker.reading))
     }
@@ -340,7 +341,7 @@ impl Scheduler {
                 None
             }
             Trial::Never(reason) => {
-                let asker = self.waiting.remove(ticket);
+                let asker = self.waiting.remove(now, ticket);
                 asker.map(|asker| self.evict(now, &asker, reason))
             }
         };

@@ -1,0 +1,108 @@
+//! The bands for which room is held back.
+//!
+//! Present is a band of which something came or waited in the last ten minutes, and that of priority 0 always, as in the Gateway
+//! API's inference extension: whoever is important and has not come yet, but probably will, finds the room that was kept for it.
+
+use alloc::collections::BTreeMap;
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// When something of each band was last seen. Time never goes back.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    last: BTreeMap<Reverse<i32>, Instant>,
+}
+
+impl Presence {
+    /// Something of this band comes, or waits no longer. Computes in **O(log bands)**, and in **O(bands)** for a new one when there
+    /// are as many as are remembered: the one unseen longest is forgotten for it, of several the lowest.
+    pub(super) fn see(&mut self, now: Instant, priority: i32) {
+        if self.last.len() >= MOST_BANDS && !self.last.contains_key(&Reverse(priority)) {
+            let unseen = self.last.iter().min_by_key(|(band, at)| (**at, Reverse(**band)));
+            if let Some(band) = unseen.map(|(band, _)| *band) {
+                self.last.remove(&band);
+            }
+        }
+        let last = self.last.entry(Reverse(priority)).or_insert(now);
+        *last = now.max(*last);
+    }
+
+    /// The bands that are present though nothing of them need wait, in no order and some of them twice.
+    pub(super) fn bands(&self, now: Instant) -> impl Iterator<Item = i32> {
+        let lately = self.last.iter().filter(move |(_, last)| **last + MEMORY > now);
+        lately.map(|(band, _)| band.0).chain([ALWAYS])
+    }
+
+    /// When the next of them is present no longer, if nothing is seen of it and nothing of it waits: from then on, those below it may
+    /// have more room.
+    pub(super) fn next_leave(&self, now: Instant, waits: impl Fn(i32) -> bool) -> Option<Instant> {
+        let idle = self.last.iter().filter(|(band, _)| band.0 != ALWAYS && !waits(band.0));
+        idle.map(|(_, last)| *last + MEMORY).filter(|at| *at > now).min()
+    }
+}
+
+/// How long a band is present after something of it was seen.
+const MEMORY: Duration = Duration::from_secs(600);
+/// The band that is present in any case: that of requests which say nothing of their priority.
+const ALWAYS: i32 = 0;
+/// Bands that are remembered: priorities come from outside.
+const MOST_BANDS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(seconds)
+    }
+
+    fn bands(presence: &Presence, now: Instant) -> Vec<i32> {
+        let mut bands: Vec<i32> = presence.bands(now).collect();
+        bands.sort_unstable();
+        bands.dedup();
+        bands
+    }
+
+    #[test]
+    fn a_band_is_present_for_ten_minutes_and_that_of_zero_always() {
+        let mut presence = Presence::default();
+        assert_eq!(bands(&presence, at(0)), [0]);
+        presence.see(at(0), 5);
+        presence.see(at(60), -1);
+        presence.see(at(30), -1);
+        presence.see(at(0), 0);
+        assert_eq!(bands(&presence, at(599)), [-1, 0, 5]);
+        assert_eq!(bands(&presence, at(600)), [-1, 0]);
+        assert_eq!(bands(&presence, at(660)), [0], "time never goes back");
+    }
+
+    #[test]
+    fn the_next_band_to_leave_is_one_that_nothing_keeps() {
+        let mut presence = Presence::default();
+        presence.see(at(0), 0);
+        presence.see(at(0), 5);
+        presence.see(at(60), -1);
+        assert_eq!(presence.next_leave(at(60), |_| false), Some(at(600)));
+        assert_eq!(presence.next_leave(at(60), |band| band == 5), Some(at(660)));
+        assert_eq!(presence.next_leave(at(600), |_| false), Some(at(660)));
+        assert_eq!(presence.next_leave(at(660), |_| false), None);
+    }
+
+    #[test]
+    fn as_many_as_fit_are_remembered_and_the_one_unseen_longest_is_forgotten_first() {
+        let mut presence = Presence::default();
+        let most = MOST_BANDS as i32;
+        (1..=most).for_each(|band| presence.see(at(1), band));
+        presence.see(at(2), 1);
+        presence.see(at(2), 1_000);
+        presence.see(at(2), 1_001);
+        let left = bands(&presence, at(2));
+        assert_eq!(left.len(), MOST_BANDS + 1, "with 0");
+        assert!(left.contains(&1) && !left.contains(&2) && !left.contains(&3) && left.contains(&4));
+        assert!(left.contains(&1_000) && left.contains(&1_001));
+    }
+}
