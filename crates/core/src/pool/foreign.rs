@@ -131,6 +131,17 @@ impl Reports {
         }
     }
 
+    /// The part of an [`estimate`](Self::estimate) that the last report speaks of. The rest comes from other endpoints, whose reports may
+    /// be of any age.
+    pub(crate) fn spoken_of(&self, estimate: ForeignLoad) -> ForeignLoad {
+        let said = |sample: Option<u32>, load| if sample.is_some() { load } else { 0.0 };
+        ForeignLoad {
+            waiting: said(self.sample.waiting, estimate.waiting),
+            running: said(self.sample.running, estimate.running),
+            kv_tokens: said(self.sample.kv_usage, estimate.kv_tokens),
+        }
+    }
+
     /// What the last report said that was not ours.
     pub(crate) const fn sample(&self) -> Sample {
         self.sample
@@ -252,6 +263,8 @@ mod tests {
         let expected = |kv_tokens| ForeignLoad { waiting: 4.0, running: 3.0, kv_tokens };
         assert_eq!(estimate(CAPACITY), expected(50_000.0));
         assert_eq!(estimate(CAPACITY / 10), expected(5_000.0), "half of a smaller cache");
+        let spoken_of = ForeignLoad { waiting: 0.0, running: 3.0, kv_tokens: 0.0 };
+        assert_eq!(reports.spoken_of(estimate(CAPACITY)), spoken_of);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::load::Load;
 use crate::time::Instant;
 
 pub use error::{EndpointError, UnknownEndpoint};
-pub(crate) use foreign::PoolReports;
+pub(crate) use foreign::{ForeignLoad, PoolReports};
 pub(crate) use minima::{CHUNK, Minima, WORD};
 pub(crate) use outline::Outline;
 pub(crate) use slot::Slot;

@@ -26,7 +26,7 @@ use super::reading::Reading;
 use super::{Scheduler, Scratch};
 use crate::endpoint::EndpointId;
 use crate::flow::{self, Admission, Busy, Full, Position, Ticket};
-use crate::pool::Slot;
+use crate::pool::{ForeignLoad, Slot};
 use crate::prefix::BlockHash;
 use crate::request::{Priority, Prompt, Request, RequestId};
 use crate::time::{Instant, Seconds};
@@ -203,7 +203,9 @@ impl Scheduler {
 
     /// When the next load report is too old to keep the pool closed.
     fn next_stale(&self) -> Option<Instant> {
-        self.config.flow.saturation.staleness().filter(|_| self.waiting.sum().requests > 0)?;
+        if self.waiting.sum().requests == 0 || self.config.flow.never_closes() {
+            return None;
+        }
         let stale = self.pool.iter().filter_map(|slot| self.stale_at(slot));
         stale.filter(|at| *at > self.now).min()
     }
@@ -225,7 +227,8 @@ impl Scheduler {
 
     /// From when on an endpoint's last load report says nothing about whether it is full.
     fn stale_at(&self, slot: &Slot) -> Option<Instant> {
-        Some(slot.reports.sampled_at()? + self.config.flow.saturation.staleness()? + TICK)
+        let staleness = self.config.flow.saturation.staleness(self.config.report_lifetime)?;
+        Some(slot.reports.sampled_at()? + staleness + TICK)
     }
 
     /// The pool has changed: whoever waits may find something better than what it waits for.
@@ -510,22 +513,25 @@ impl Scheduler {
     }
 
     fn busy(&self, now: Instant, slot: &Slot) -> Busy {
-        let lifetime = self.config.report_lifetime;
-        let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
-        let reported = slot.reports.sampled_at();
-        let kv_tokens = slot.book.kv_tokens() as f64 + foreign.kv_tokens;
-        let kv_capacity = f64::from(slot.kv_capacity);
+        let foreign = self.foreign_while_fresh(now, slot);
         Busy {
             booked: slot.wait(now, foreign, self.mean_work.get()),
-            pending: slot.book.pending(),
             in_flight: slot.book.in_flight(),
             tokens_in_flight: slot.book.kv_tokens(),
-            kv_tokens,
-            kv_capacity,
-            waiting: reported.map(|_| foreign.waiting + f64::from(slot.book.pending())),
-            reported_kv: reported.map(|_| kv_tokens / kv_capacity),
-            report_age: reported.map_or(Duration::MAX, |at| now.saturating_since(at)),
+            kv_tokens: slot.book.kv_tokens() as f64 + foreign.kv_tokens,
+            kv_capacity: f64::from(slot.kv_capacity),
+            waiting: foreign.waiting + f64::from(slot.book.pending()),
         }
+    }
+
+    /// What may keep an endpoint closed that is not ours: only what it has said itself, and not long ago. Costs rank endpoints, so that
+    /// those that are silent can be taken to be like their peers; but for a wait there must be something that ends it.
+    fn foreign_while_fresh(&self, now: Instant, slot: &Slot) -> ForeignLoad {
+        if self.stale_at(slot).is_none_or(|at| at <= now) {
+            return ForeignLoad::default();
+        }
+        let (reports, lifetime) = (&slot.reports, self.config.report_lifetime);
+        reports.spoken_of(reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime))
     }
 }
 

@@ -37,6 +37,9 @@ pub enum SaturationPolicy {
 ///
 /// No endpoint counts as more than full, so that the pool is full when all of its endpoints are. Otherwise one prompt of
 /// eight seconds, 32 times what may be held, would close a pool in which thirty endpoints are idle.
+///
+/// What others have on an endpoint counts while its load report is no older than three
+/// [`report_lifetime`](crate::Config::report_lifetime)s: an old report keeps nobody waiting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",

@@ -25,22 +25,16 @@ pub use config::{
 pub(crate) struct Busy {
     /// Predicted prefill before a new request's turn: ours, and what others have waiting at the mean work of a request.
     pub(crate) booked: Seconds,
-    /// Our requests before their first token.
-    pub(crate) pending: u32,
-    /// Our requests before and after it.
+    /// Our requests before and after their first token.
     pub(crate) in_flight: u32,
     /// Tokens of their prompts and answers.
     pub(crate) tokens_in_flight: u64,
-    /// Tokens of live requests in its KV cache: ours, and others' as far as they can be told.
+    /// Tokens of live requests in its KV cache: ours, and others' as its report says, if it is fresh.
     pub(crate) kv_tokens: f64,
     /// Tokens that fit.
     pub(crate) kv_capacity: f64,
-    /// Requests in its queue, as it last said.
-    pub(crate) waiting: Option<f64>,
-    /// Share of its KV cache in use, as it last said.
-    pub(crate) reported_kv: Option<f64>,
-    /// How long ago that was.
-    pub(crate) report_age: Duration,
+    /// Requests in its queue: ours before their first token, and others' as its report says, if it is fresh.
+    pub(crate) waiting: f64,
 }
 
 impl SaturationPolicy {
@@ -66,11 +60,13 @@ impl SaturationPolicy {
         }
     }
 
-    /// How old a load report may be before it no longer counts.
-    pub(crate) fn staleness(&self) -> Option<Duration> {
+    /// How old a load report may be before it no longer counts, where little confidence is left in one as old as `lifetime`; `None` if
+    /// none ever counts. An endpoint that has fallen silent may be idle again, and nobody would learn it.
+    pub(crate) fn staleness(&self, lifetime: Duration) -> Option<Duration> {
         match self {
+            Self::Continuous(_) => Some(lifetime.saturating_mul(LIFETIMES)),
             Self::UtilizationDetector(detector) => Some(detector.metrics_staleness_threshold),
-            Self::Continuous(_) | Self::ConcurrencyDetector(_) => None,
+            Self::ConcurrencyDetector(_) => None,
         }
     }
 
@@ -94,11 +90,9 @@ impl ContinuousSaturation {
 
 impl UtilizationDetector {
     fn of(&self, endpoint: &Busy) -> f64 {
-        let fresh = endpoint.report_age <= self.metrics_staleness_threshold;
-        let waiting = endpoint.waiting.filter(|_| fresh).unwrap_or_else(|| f64::from(endpoint.pending));
-        let kv = endpoint.reported_kv.filter(|_| fresh);
-        let kv = kv.unwrap_or_else(|| fill(endpoint.tokens_in_flight as f64, endpoint.kv_capacity));
-        fill(waiting, f64::from(self.queue_depth_threshold)).max(fill(kv, self.kv_cache_util_threshold))
+        let kv = fill(endpoint.kv_tokens, endpoint.kv_capacity);
+        fill(endpoint.waiting, f64::from(self.queue_depth_threshold))
+            .max(fill(kv, self.kv_cache_util_threshold))
     }
 }
 
@@ -113,6 +107,9 @@ impl ConcurrencyDetector {
         }
     }
 }
+
+/// Lifetimes of a load report after which the continuous policy no longer counts it: 6 % of the confidence in it is left.
+const LIFETIMES: u32 = 3;
 
 /// How much of the room is used. What has no room, or is no number, says nothing: that is not full.
 fn fill(used: f64, room: f64) -> f64 {
@@ -178,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_detectors_count_as_the_reference_does() {
-        let at = |waiting, kv| Busy { waiting: Some(waiting), reported_kv: Some(kv), ..idle() };
+        let at = |waiting, kv| Busy { waiting, kv_tokens: kv * 100_000.0, ..idle() };
         assert_is(utilization(), &[at(5.0, 0.1), at(0.0, 0.4)], 0.75);
         assert_is(utilization(), &[at(10.0, 0.0)], 2.0);
         let sent = |in_flight, tokens_in_flight| Busy { in_flight, tokens_in_flight, ..idle() };
@@ -197,28 +194,15 @@ mod tests {
         assert_is(policy, &[sent(110)], 1.1);
     }
 
-    #[test]
-    fn a_pool_that_falls_silent_counts_with_what_was_sent_there() {
-        let late = Duration::from_millis(201);
-        let others = Busy { kv_tokens: 90_000.0, ..idle() };
-        let reported = Busy { waiting: Some(50.0), reported_kv: Some(0.9), report_age: late, ..others };
-        assert_is(utilization(), &[reported, others, idle()], 0.0);
-        assert_is(utilization(), &[Busy { pending: 1, tokens_in_flight: 40_000, ..reported }], 0.5);
-    }
-
     fn load() -> impl Strategy<Value = Busy> {
-        let ours = (0.0..2.0, 0u32..300, 0u32..300, 0u64..3_000_000, 0.0..200_000.0);
-        let reported = (prop::option::of(0.0..20.0), prop::option::of(0.0..1.0), 0u64..400);
-        (ours, reported).prop_map(|(ours, (waiting, reported_kv, age))| Busy {
-            booked: Seconds::new(ours.0),
-            pending: ours.1,
-            in_flight: ours.2,
-            tokens_in_flight: ours.3,
-            kv_tokens: ours.4,
+        let any = (0.0..2.0, 0u32..300, 0u64..3_000_000, 0.0..200_000.0, 0.0..20.0);
+        any.prop_map(|(booked, in_flight, tokens_in_flight, kv_tokens, waiting)| Busy {
+            booked: Seconds::new(booked),
+            in_flight,
+            tokens_in_flight,
+            kv_tokens,
             kv_capacity: 100_000.0,
             waiting,
-            reported_kv,
-            report_age: Duration::from_millis(age),
         })
     }
 
@@ -235,11 +219,9 @@ mod tests {
             let endpoint = &mut busier[at];
             endpoint.booked += Seconds::new(more * 0.25);
             endpoint.kv_tokens += more * 80_000.0;
-            endpoint.pending += 1;
             endpoint.in_flight += 1;
             endpoint.tokens_in_flight += 1_000;
-            endpoint.waiting = endpoint.waiting.map(|waiting| waiting + 1.0);
-            endpoint.reported_kv = endpoint.reported_kv.map(|kv| kv + more);
+            endpoint.waiting += 1.0;
             for policy in all() {
                 let (less, more) = (policy.of_pool(pool.clone()), policy.of_pool(busier.clone()));
                 prop_assert!(less <= more, "{:?}: {} then {}", policy, less, more);
@@ -256,8 +238,7 @@ mod tests {
                 kv_tokens: used,
                 kv_capacity: room,
                 in_flight: count,
-                waiting: Some(room),
-                reported_kv: Some(used),
+                waiting: room,
                 ..Busy::default()
             };
             for policy in all() {
