@@ -101,6 +101,11 @@ impl Book {
         if missing <= Seconds::from(left) { overdue.min(now + missing.to_duration()) } else { overdue }
     }
 
+    /// From when on the wait falls no further, if nothing is heard until then.
+    pub(crate) fn runs_down_at(&self) -> Instant {
+        self.head_since + self.head
+    }
+
     /// The wait when the head's turn began so long ago.
     fn wait_after(&self, elapsed: Duration) -> Seconds {
         if self.booked.is_zero() {

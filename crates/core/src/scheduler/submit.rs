@@ -104,8 +104,9 @@ impl Scheduler {
         let wake = self.wakes.first().map(|(at, _)| *at);
         let stranded = self.stranded().map(|(at, _)| at);
         let leave = self.waiting.next_leave(self.now);
-        let all = [self.waiting.next_timeout(), stranded, sessions, wake, self.next_stale(), leave];
-        all.into_iter().flatten().min()
+        let saturation = [self.next_stale(), leave, self.next_opening()];
+        let all = [self.waiting.next_timeout(), stranded, sessions, wake];
+        all.into_iter().chain(saturation).flatten().min()
     }
 
     /// Requests of negative priority that are in flight while others of higher priority wait: at most so many, the least important
@@ -208,6 +209,33 @@ impl Scheduler {
         }
         let stale = self.pool.iter().filter_map(|slot| self.stale_at(slot));
         stale.filter(|at| *at > self.now).min()
+    }
+
+    /// When a closed band opens by the clock alone, as booked prefill runs down. Computes in
+    /// **O(endpoints · log microseconds)** where saturation counts, by halving the time until nothing runs down any more.
+    fn next_opening(&self) -> Option<Instant> {
+        if self.waiting.sum().requests == 0 || self.config.flow.never_closes() {
+            return None;
+        }
+        let runs_down = self.pool.iter().map(|slot| slot.book.runs_down_at());
+        let (mut closed, mut opened) = (self.now, runs_down.max().filter(|at| *at > self.now)?);
+        let bands = self.waiting.present(self.now);
+        // As if in the first round: whoever only takes turns counts as closed.
+        let open =
+            |saturation, band| self.config.flow.ceiling.is_open(saturation, Position::among(&bands, band), 1);
+        let open_at = |at| {
+            let (saturation, waiting) = (self.saturation(at), self.waiting.bands());
+            waiting.filter(|(band, sum, _)| sum.requests > 0 && open(saturation, *band)).count()
+        };
+        let open_now = open_at(self.now);
+        if open_at(opened) <= open_now {
+            return None;
+        }
+        while closed + TICK < opened {
+            let middle = closed + opened.saturating_since(closed) / 2;
+            *(if open_at(middle) > open_now { &mut opened } else { &mut closed }) = middle;
+        }
+        Some(opened)
     }
 
     /// While there is no endpoint: who has waited longest, and until when it waits for one.
