@@ -1,1 +1,0 @@
-//! Headers of the Gateway API's inference extension, both ways.

@@ -1,0 +1,72 @@
+//! Error bodies in the shapes that clients' libraries read.
+
+use core::fmt;
+
+use super::Reason;
+
+/// Whose library reads the body.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum BodyShape {
+    /// OpenAI's, and of all who speak its API: `{"error":{"message":..,"type":..,"param":null,"code":..}}`.
+    OpenAi,
+    /// Anthropic's: `{"type":"error","error":{"type":..,"message":..}}`.
+    Anthropic,
+}
+
+impl BodyShape {
+    /// The `Content-Type` of either.
+    pub const CONTENT_TYPE: &'static str = "application/json";
+
+    /// Its name in other languages and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    pub(super) fn write(self, reason: Reason, message: &str, out: &mut impl fmt::Write) -> fmt::Result {
+        match self {
+            Self::OpenAi => {
+                out.write_str(r#"{"error":{"message":"#)?;
+                write_text(message, out)?;
+                out.write_str(r#","type":"#)?;
+                write_text(reason.openai_type(), out)?;
+                out.write_str(r#","param":null,"code":"#)?;
+                write_text(reason.code(), out)?;
+            }
+            Self::Anthropic => {
+                out.write_str(r#"{"type":"error","error":{"type":"#)?;
+                write_text(reason.anthropic_type(), out)?;
+                out.write_str(r#","message":"#)?;
+                write_text(message, out)?;
+            }
+        }
+        out.write_str("}}")
+    }
+}
+
+/// Writes a JSON string.
+fn write_text(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    out.write_char('"')?;
+    let mut done = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        // All of these are ASCII, so both sides of one are whole characters.
+        if byte >= b' ' && !matches!(byte, b'"' | b'\\') {
+            continue;
+        }
+        out.write_str(text.get(done..at).unwrap_or_default())?;
+        match byte {
+            b'"' => out.write_str("\\\"")?,
+            b'\\' => out.write_str("\\\\")?,
+            b'\n' => out.write_str("\\n")?,
+            b'\r' => out.write_str("\\r")?,
+            b'\t' => out.write_str("\\t")?,
+            _ => write!(out, "\\u{byte:04x}")?,
+        }
+        done = at + 1;
+    }
+    out.write_str(text.get(done..).unwrap_or_default())?;
+    out.write_char('"')
+}

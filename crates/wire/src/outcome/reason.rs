@@ -1,0 +1,205 @@
+//! Why a request is refused, and what that is called by whom.
+
+use slotwise::{EvictReason, RejectReason};
+
+/// Why a request is not answered: one of the core's reasons, or one of the gateway's own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It never waited.
+    Rejected(RejectReason),
+    /// It waited.
+    Evicted(EvictReason),
+    /// It was aborted while it ran, since the core named it a [victim](slotwise::Scheduler::victims).
+    Victim,
+    /// Its client left.
+    Cancelled,
+    /// The gateway is about to stop.
+    ShuttingDown,
+}
+
+/// What one reason is called by whom.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) reason: Reason,
+    status: u16,
+    /// In `x-llm-d-request-dropped-reason`. What no other time or place would help has none.
+    dropped: Option<&'static str>,
+    /// As an outcome of the reference's flow control.
+    pub(crate) outcome: &'static str,
+    /// As an error code of the reference.
+    pub(crate) error_code: &'static str,
+    openai: &'static str,
+    anthropic: &'static str,
+    message: &'static str,
+}
+
+const SATURATED: Option<&str> = Some("rejected-saturated");
+const EXPIRED: Option<&str> = Some("rejected-ttl-expired");
+const NO_ENDPOINTS: Option<&str> = Some("rejected-no-endpoints");
+
+/// Every reason. What the client did wrong is an invalid request, what it did too often a rate limit, and the rest is ours.
+#[rustfmt::skip]
+pub(crate) const ROWS: [Row; 15] = {
+    use EvictReason as E;
+    use Reason::{Evicted, Rejected};
+    use RejectReason as R;
+    [
+        row(Rejected(R::NoEndpoints), NO_ENDPOINTS, "RejectedNoEndpoints", "ServiceUnavailable", "no endpoint takes requests"),
+        row(Rejected(R::NotServed), None, "RejectedOther", "NotFound", "no endpoint serves this model, role and labels"),
+        row(Rejected(R::TooLarge), None, "RejectedOther", "BadRequest", "the request fits into no endpoint's KV cache"),
+        row(Rejected(R::DeadlineUnreachable), SATURATED, "RejectedCapacity", "ResourceExhausted", "no endpoint could answer before the deadline"),
+        row(Rejected(R::Saturated), SATURATED, "RejectedCapacity", "ResourceExhausted", "all endpoints are at their limit"),
+        row(Rejected(R::Shed), SATURATED, "RejectedCapacity", "ResourceExhausted", "the pool is busy and the request is sheddable"),
+        row(Rejected(R::QueueFull), SATURATED, "RejectedCapacity", "ResourceExhausted", "as many requests wait as may"),
+        row(Evicted(E::TtlExpired), EXPIRED, "EvictedTTL", "ResourceExhausted", "the request has waited for as long as it may"),
+        row(Evicted(E::NoEndpoints), NO_ENDPOINTS, "EvictedNoEndpoints", "ServiceUnavailable", "the request has waited for as long as it may, and there is no endpoint"),
+        row(Evicted(E::DeadlineUnreachable), EXPIRED, "EvictedTTL", "ResourceExhausted", "no endpoint could answer before the deadline any more"),
+        row(Evicted(E::Displaced), SATURATED, "EvictedOther", "ResourceExhausted", "a request that goes first has its place"),
+        row(Evicted(E::TooLarge), None, "EvictedOther", "BadRequest", "the request fits into no endpoint's KV cache"),
+        row(Reason::Victim, Some("evicted-priority"), "", "ResourceExhausted", "the request was stopped for a more important one"),
+        row(Reason::Cancelled, Some("rejected-context-cancelled"), "EvictedContextCancelled", "ServiceUnavailable", "the client has left"),
+        row(Reason::ShuttingDown, Some("rejected-shutting-down"), "RejectedOther", "ServiceUnavailable", "the gateway is about to stop"),
+    ]
+};
+
+const fn row(
+    reason: Reason,
+    dropped: Option<&'static str>,
+    outcome: &'static str,
+    error_code: &'static str,
+    message: &'static str,
+) -> Row {
+    let status = match reason {
+        Reason::Rejected(reason) => reason.http_status(),
+        Reason::Evicted(reason) => reason.http_status(),
+        Reason::Victim => 429,
+        Reason::Cancelled | Reason::ShuttingDown => 503,
+    };
+    // A client's account has no limit here, so what Anthropic calls a rate limit is never meant.
+    let (openai, anthropic) = match status {
+        404 => ("invalid_request_error", "not_found_error"),
+        413 => ("invalid_request_error", "request_too_large"),
+        429 => ("rate_limit_error", "overloaded_error"),
+        _ => ("server_error", "overloaded_error"),
+    };
+    Row { reason, status, dropped, outcome, error_code, openai, anthropic, message }
+}
+
+/// A reason that the core has and this table has not yet.
+const fn unknown(reason: Reason) -> Row {
+    let (outcome, message) = match reason {
+        Reason::Rejected(_) => ("RejectedOther", "the request was rejected"),
+        _ => ("EvictedOther", "the request was evicted"),
+    };
+    row(reason, None, outcome, "Unknown", message)
+}
+
+impl Reason {
+    /// Every reason that this crate knows, first those of rejection, then those of eviction, then the gateway's own.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ROWS.iter().map(|row| row.reason)
+    }
+
+    /// The HTTP status that says it best: what the core says of its own reasons, 429 for a victim, 503 for the rest.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Rejected(reason) => reason.http_status(),
+            Self::Evicted(reason) => reason.http_status(),
+            Self::Victim => 429,
+            Self::Cancelled | Self::ShuttingDown => 503,
+        }
+    }
+
+    /// Its name in bodies, metrics, other languages and logs; it stays the same when the message changes.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Rejected(reason) => reason.code(),
+            Self::Evicted(reason) => reason.code(),
+            Self::Victim => "victim",
+            Self::Cancelled => "cancelled",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    /// What the reference says in `x-llm-d-request-dropped-reason`; none where it says nothing, since no other time would help.
+    pub fn dropped_reason(self) -> Option<&'static str> {
+        self.row().dropped
+    }
+
+    /// The type of the error in OpenAI's API.
+    pub fn openai_type(self) -> &'static str {
+        self.row().openai
+    }
+
+    /// The type of the error in Anthropic's API.
+    pub fn anthropic_type(self) -> &'static str {
+        self.row().anthropic
+    }
+
+    /// One sentence for the client, without a full stop.
+    pub fn message(self) -> &'static str {
+        self.row().message
+    }
+
+    pub(crate) fn row(self) -> Row {
+        ROWS.iter().find(|row| row.reason == self).copied().unwrap_or(unknown(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use serde::de::DeserializeOwned;
+    use slotwise::{EvictReason, RejectReason};
+
+    use super::{ROWS, Reason, unknown};
+
+    /// All variants of an enum of the core, by what serde says when it meets one that is not among them.
+    fn variants<T: DeserializeOwned>() -> Vec<T> {
+        let Err(error) = serde_json::from_str::<T>("\"?\"") else { panic!("? is a variant") };
+        let names: Vec<String> = error.to_string().split('`').skip(3).step_by(2).map(String::from).collect();
+        assert!(names.len() > 1, "{error}");
+        let read = |name: &String| serde_json::from_str(&std::format!("\"{name}\"")).expect("a variant");
+        names.iter().map(read).collect()
+    }
+
+    #[test]
+    fn every_reason_of_the_core_has_a_row() {
+        let rejected = variants::<RejectReason>().into_iter().map(Reason::Rejected);
+        let evicted = variants::<EvictReason>().into_iter().map(Reason::Evicted);
+        let own = [Reason::Victim, Reason::Cancelled, Reason::ShuttingDown];
+        let all: Vec<Reason> = rejected.chain(evicted).chain(own).collect();
+        for reason in &all {
+            assert!(ROWS.iter().any(|row| row.reason == *reason), "no row for {reason:?}");
+        }
+        assert_eq!(Reason::all().collect::<Vec<_>>(), all, "the table is in the core's order");
+    }
+
+    #[test]
+    fn the_table_says_what_the_core_and_the_reference_say() {
+        for row in ROWS {
+            let reason = row.reason;
+            assert_eq!(row.status, reason.http_status(), "{reason:?}");
+            // The reference has no reason for what is wrong at any time.
+            assert_eq!(row.dropped.is_none(), matches!(row.status, 404 | 413), "{reason:?}");
+            assert_eq!(row.dropped == super::NO_ENDPOINTS, reason.code() == "no_endpoints", "{reason:?}");
+            assert!(!row.message.is_empty() && !row.message.ends_with('.'), "{reason:?}");
+            if let Reason::Rejected(core) = reason {
+                assert_eq!(row.message, core.to_string());
+            }
+        }
+        let names: BTreeSet<_> =
+            ROWS.iter().map(|row| (core::mem::discriminant(&row.reason), row.reason.code())).collect();
+        assert_eq!(names.len(), ROWS.len());
+    }
+
+    #[test]
+    fn a_reason_without_a_row_still_has_an_answer() {
+        let row = unknown(Reason::Rejected(RejectReason::QueueFull));
+        assert_eq!((row.status, row.openai, row.outcome), (429, "rate_limit_error", "RejectedOther"));
+    }
+}
