@@ -42,9 +42,7 @@ pub const QUEUE_DURATION: &str = "x-llm-d-flow-queue-duration-ms";
 pub const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
 /// [`DESTINATION`]: the chosen endpoint, and those that the gateway may fall back on.
-pub fn destination<'a>(
-    endpoints: impl IntoIterator<Item = &'a str>,
-) -> Option<(&'static str, Cow<'a, str>)> {
+pub fn destination<'a>(endpoints: impl IntoIterator<Item = &'a str>) -> Option<(&'static str, Cow<'a, str>)> {
     list(endpoints).map(|value| (DESTINATION, value))
 }
 

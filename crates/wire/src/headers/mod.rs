@@ -293,11 +293,8 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn add(&mut self, value: &'a [u8], old: bool) {
-        let (first, second) = if old {
-            (&mut self.old, &mut self.second_old)
-        } else {
-            (&mut self.new, &mut self.second_new)
-        };
+        let (first, second) =
+            if old { (&mut self.old, &mut self.second_old) } else { (&mut self.new, &mut self.second_new) };
         match *first {
             Some(first) => *second |= first != value,
             None => *first = Some(value),

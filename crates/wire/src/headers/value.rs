@@ -111,7 +111,9 @@ pub(super) fn load_format(value: &[u8]) -> Result<LoadFormat, WireError> {
     [LoadFormat::Text, LoadFormat::Json, LoadFormat::Binary]
         .into_iter()
         .find(|format| format.as_str().as_bytes().eq_ignore_ascii_case(value))
-        .ok_or(WireError::new(start, Problem::Unsupported("a load format other than TEXT, JSON and BIN")))
+        .ok_or_else(|| {
+            WireError::new(start, Problem::Unsupported("a load format other than TEXT, JSON and BIN"))
+        })
 }
 
 /// The value without blanks around it, and how many stood before it.

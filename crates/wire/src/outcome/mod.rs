@@ -79,7 +79,8 @@ impl<'a> Refusal<'a> {
 
     /// The headers: `content-type`, `retry-after` if a time is known, and the reference's reason if it has one.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> + use<> {
-        let retry = self.retry_after_seconds().map(|seconds| ("retry-after", Cow::Owned(format!("{seconds}"))));
+        let retry =
+            self.retry_after_seconds().map(|seconds| ("retry-after", Cow::Owned(format!("{seconds}"))));
         let dropped = self.reason.dropped_reason().map(|reason| (DROPPED_REASON, Cow::Borrowed(reason)));
         [Some(("content-type", Cow::Borrowed(BodyShape::CONTENT_TYPE))), retry, dropped].into_iter().flatten()
     }
@@ -98,7 +99,7 @@ impl<'a> Refusal<'a> {
     ///
     /// Those of `out`.
     pub fn write_body(&self, shape: BodyShape, out: &mut impl fmt::Write) -> fmt::Result {
-        shape.write(self.reason, self.message.unwrap_or(self.reason.message()), out)
+        shape.write(self.reason, self.message.unwrap_or_else(|| self.reason.message()), out)
     }
 }
 

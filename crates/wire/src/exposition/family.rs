@@ -1,0 +1,242 @@
+//! Our families: one row each, and nowhere else.
+
+use core::fmt;
+
+use slotwise::{EndpointStats, GuardStats, Stats};
+
+use super::text::{Value, Writer};
+use super::{Exposition, Named};
+use crate::outcome::Reason;
+
+/// The name and the kind of some metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Family {
+    /// Its name, without the `_total` of a counter.
+    pub name: &'static str,
+    /// Whether it only grows.
+    pub kind: Kind,
+    /// Its unit, with which the name ends; none for a number of something else.
+    pub unit: Option<&'static str>,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// Whether a metric only grows.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// It only grows, from zero. Its samples end in `_total`.
+    Counter,
+    /// It is what it is now.
+    Gauge,
+}
+
+impl Kind {
+    /// Its name in OpenMetrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+impl Family {
+    /// The name of its samples: with the `_total` of a counter.
+    pub fn sample_name(&self) -> alloc::string::String {
+        alloc::format!("{}{}", self.name, if self.kind == Kind::Counter { "_total" } else { "" })
+    }
+
+    pub(super) const fn counter(
+        name: &'static str,
+        unit: Option<&'static str>,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Counter, unit, labels, help }
+    }
+
+    pub(super) const fn gauge(
+        name: &'static str,
+        unit: Option<&'static str>,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Gauge, unit, labels, help }
+    }
+}
+
+const REQUESTS: Option<&str> = Some("requests");
+const TOKENS: Option<&str> = Some("tokens");
+const SECONDS: Option<&str> = Some("seconds");
+const BYTES: Option<&str> = Some("bytes");
+const RATIO: Option<&str> = Some("ratio");
+
+const REJECTED: Family = Family::counter(
+    "slotwise_rejected_requests",
+    REQUESTS,
+    &["reason"],
+    "Requests that were rejected and never waited, by reason.",
+);
+const EVICTED: Family = Family::counter(
+    "slotwise_evicted_requests",
+    REQUESTS,
+    &["reason"],
+    "Requests that waited and were evicted, by reason.",
+);
+const ENDPOINTS: Family =
+    Family::gauge("slotwise_endpoints", None, &["state"], "Endpoints of the pool: active or draining.");
+
+/// A family with one sample, and how it is read.
+type Row = (Family, fn(&Stats) -> Value);
+
+#[rustfmt::skip]
+const TOTALS: [Row; 17] = [
+    (Family::counter("slotwise_dispatched_requests", REQUESTS, &[], "Requests sent to an endpoint."), |it| it.dispatched.into()),
+    (Family::counter("slotwise_completed_requests", REQUESTS, &[], "Requests that completed."), |it| it.completed.into()),
+    (Family::counter("slotwise_failed_requests", REQUESTS, &[], "Requests that failed after they were dispatched."), |it| it.failed.into()),
+    (Family::counter("slotwise_unreachable_requests", REQUESTS, &[], "Failed requests that never reached the endpoint."), |it| it.unreachable.into()),
+    (Family::counter("slotwise_cancelled_requests", REQUESTS, &[], "Requests that were cancelled."), |it| it.cancelled.into()),
+    (Family::counter("slotwise_redirected_requests", REQUESTS, &[], "Requests that went to another endpoint than was decided."), |it| it.redirected.into()),
+    (Family::gauge("slotwise_waiting_requests", REQUESTS, &[], "Requests that wait for a decision."), |it| it.waiting.into()),
+    (Family::gauge("slotwise_waiting_bytes", BYTES, &[], "Bytes of the requests that wait for a decision."), |it| it.waiting_bytes.into()),
+    (Family::gauge("slotwise_in_flight_requests", REQUESTS, &[], "Requests in flight."), |it| it.in_flight.into()),
+    (Family::counter("slotwise_prompt_tokens", TOKENS, &[], "Prompt tokens of dispatched requests."), |it| it.prompt_tokens.into()),
+    (Family::counter("slotwise_predicted_cached_tokens", TOKENS, &[], "Prompt tokens that were expected in the cache of the chosen endpoint."), |it| it.predicted_cached_tokens.into()),
+    (Family::counter("slotwise_checked_cached_tokens", TOKENS, &[], "Expected cached tokens of completed requests whose engine said what it found."), |it| it.checked_cached_tokens.into()),
+    (Family::counter("slotwise_reported_cached_tokens", TOKENS, &[], "Cached tokens that engines found for the same requests."), |it| it.reported_cached_tokens.into()),
+    (Family::counter("slotwise_cache_corrections", None, &[], "Times that an engine found so much less that what it is assumed to hold was corrected."), |it| it.corrections.into()),
+    (Family::gauge("slotwise_reuse_ratio", RATIO, &[], "Measured probability that a cached token is wanted again."), |it| it.reuse.into()),
+    (Family::gauge("slotwise_index_entries", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index."), |it| it.index_entries.into()),
+    (Family::gauge("slotwise_index_bytes", BYTES, &[], "What the prefix index has allocated."), |it| it.index_bytes.into()),
+];
+
+/// Families of the session guard. They have no samples where there is none.
+type GuardRow = (Family, fn(&GuardStats) -> Value);
+
+#[rustfmt::skip]
+const GUARD: [GuardRow; 4] = [
+    (Family::gauge("slotwise_guard_active_sessions", Some("sessions"), &[], "Sessions whose contexts count."), |it| it.active.into()),
+    (Family::gauge("slotwise_guard_remembered_sessions", Some("sessions"), &[], "Sessions that would be recognised, with the active ones."), |it| it.remembered.into()),
+    (Family::gauge("slotwise_guard_idle_seconds", SECONDS, &[], "How long a session stays active with nothing in flight."), |it| it.idle_time.as_secs_f64().into()),
+    (Family::gauge("slotwise_guard_share_ratio", RATIO, &[], "Share of a cache that the contexts of active sessions may fill."), |it| it.share.into()),
+];
+
+/// How the values of several endpoints become one.
+#[derive(Clone, Copy)]
+enum Merge {
+    Sum,
+    Largest,
+}
+
+/// A family with one sample for each endpoint; none where an endpoint has no value.
+type EndpointRow = (Family, Merge, fn(&EndpointStats) -> Option<Value>);
+
+const ENDPOINT: &[&str] = &["endpoint"];
+
+#[rustfmt::skip]
+const OF_ENDPOINTS: [EndpointRow; 23] = [
+    (Family::counter("slotwise_endpoint_dispatched_requests", REQUESTS, ENDPOINT, "Requests dispatched to the endpoint."), Merge::Sum, |it| Some(it.dispatched.into())),
+    (Family::counter("slotwise_endpoint_completed_requests", REQUESTS, ENDPOINT, "Requests that completed there."), Merge::Sum, |it| Some(it.completed.into())),
+    (Family::counter("slotwise_endpoint_failed_requests", REQUESTS, ENDPOINT, "Requests that failed there."), Merge::Sum, |it| Some(it.failed.into())),
+    (Family::counter("slotwise_endpoint_cancelled_requests", REQUESTS, ENDPOINT, "Requests that were cancelled there."), Merge::Sum, |it| Some(it.cancelled.into())),
+    (Family::counter("slotwise_endpoint_adapter_loads", None, ENDPOINT, "Adapters that our requests made it load."), Merge::Sum, |it| Some(it.adapter_loads.into())),
+    (Family::gauge("slotwise_endpoint_pending_requests", REQUESTS, ENDPOINT, "Our requests before their first token."), Merge::Sum, |it| Some(it.pending.into())),
+    (Family::gauge("slotwise_endpoint_running_requests", REQUESTS, ENDPOINT, "Our requests past their first token."), Merge::Sum, |it| Some(it.running.into())),
+    (Family::gauge("slotwise_endpoint_foreign_waiting_requests", REQUESTS, ENDPOINT, "Requests of others that wait there, as far as reports tell."), Merge::Sum, |it| Some(it.foreign_waiting.into())),
+    (Family::gauge("slotwise_endpoint_foreign_running_requests", REQUESTS, ENDPOINT, "Requests of others that run there, as far as reports tell."), Merge::Sum, |it| Some(it.foreign_running.into())),
+    (Family::gauge("slotwise_endpoint_booked_seconds", SECONDS, ENDPOINT, "Predicted prefill of the pending requests."), Merge::Sum, |it| Some(it.booked.as_secs_f64().into())),
+    (Family::gauge("slotwise_endpoint_wait_seconds", SECONDS, ENDPOINT, "What a new request would wait for its turn."), Merge::Largest, |it| Some(it.wait.get().into())),
+    (Family::gauge("slotwise_endpoint_kv_tokens", TOKENS, ENDPOINT, "Tokens of our prompts and answers in flight."), Merge::Sum, |it| Some(it.kv_tokens.into())),
+    (Family::gauge("slotwise_endpoint_kv_capacity_tokens", TOKENS, ENDPOINT, "Tokens that fit into its KV cache."), Merge::Sum, |it| Some(it.kv_capacity.into())),
+    (Family::gauge("slotwise_endpoint_assumed_tokens", TOKENS, ENDPOINT, "Tokens that it is assumed to hold in its cache."), Merge::Sum, |it| Some(it.assumed_tokens.into())),
+    (Family::gauge("slotwise_endpoint_stored_tokens", TOKENS, ENDPOINT, "Tokens that its engine says it holds."), Merge::Sum, |it| Some(it.stored_tokens.into())),
+    (Family::gauge("slotwise_endpoint_warm_tokens", TOKENS, ENDPOINT, "Tokens of either that were used lately."), Merge::Sum, |it| Some(it.warm_tokens.into())),
+    (Family::gauge("slotwise_endpoint_session_tokens", TOKENS, ENDPOINT, "Tokens of the contexts of its active sessions."), Merge::Sum, |it| Some(it.session_tokens.into())),
+    (Family::gauge("slotwise_endpoint_adapters", None, ENDPOINT, "Adapters that are thought to be loaded."), Merge::Sum, |it| Some(it.adapters.len().into())),
+    (Family::gauge("slotwise_endpoint_slowness_ratio", RATIO, ENDPOINT, "Seconds that it takes for a second of described work."), Merge::Largest, |it| Some(it.slowness.into())),
+    (Family::gauge("slotwise_endpoint_held_off_seconds", SECONDS, ENDPOINT, "How long requests are held off after failures."), Merge::Largest, |it| Some(it.held_off.get().into())),
+    (Family::gauge("slotwise_endpoint_report_age_seconds", SECONDS, ENDPOINT, "How old the last load report is; no sample if there was none."), Merge::Largest, |it| it.report_age.map(|age| age.as_secs_f64().into())),
+    (Family::gauge("slotwise_endpoint_precise", None, ENDPOINT, "Whether its engine publishes KV events."), Merge::Sum, |it| Some(it.precise.into())),
+    (Family::gauge("slotwise_endpoint_hashes_differ", None, ENDPOINT, "Whether its engine calls blocks by other names than the rest of the pool."), Merge::Sum, |it| Some(it.hashes_differ.into())),
+];
+
+/// All families, as they are written.
+pub(super) fn all() -> impl Iterator<Item = Family> {
+    let totals = TOTALS.iter().map(|(family, _)| *family);
+    let guard = GUARD.iter().map(|(family, _)| *family);
+    let endpoints = OF_ENDPOINTS.iter().map(|(family, _, _)| *family);
+    totals.chain([REJECTED, EVICTED, ENDPOINTS]).chain(guard).chain(endpoints)
+}
+
+/// Writes all families.
+pub(super) fn write(stats: &Stats, named: Named<'_>, out: &mut Writer<'_, impl fmt::Write>) -> fmt::Result {
+    for (family, read) in TOTALS {
+        out.family(family)?;
+        out.sample(&[], read(stats))?;
+    }
+    // A reason that has not happened yet is a zero: its first time would be no increase otherwise.
+    out.family(REJECTED)?;
+    for (reason, count) in rejected(stats) {
+        out.sample(&[("reason", reason.code())], count)?;
+    }
+    out.family(EVICTED)?;
+    for (reason, count) in evicted(stats) {
+        out.sample(&[("reason", reason.code())], count)?;
+    }
+    let draining = stats.endpoints.iter().filter(|endpoint| endpoint.draining).count();
+    out.family(ENDPOINTS)?;
+    out.sample(&[("state", "active")], stats.endpoints.len() - draining)?;
+    out.sample(&[("state", "draining")], draining)?;
+    for (family, read) in GUARD {
+        out.family(family)?;
+        if let Some(guard) = &stats.guard {
+            out.sample(&[], read(guard))?;
+        }
+    }
+    for (family, merge, read) in OF_ENDPOINTS {
+        out.family(family)?;
+        for endpoint in named.named() {
+            if let Some(value) = read(endpoint) {
+                out.sample(&[("endpoint", &endpoint.name)], value)?;
+            }
+        }
+        if let Some(value) = named.rest().filter_map(read).reduce(|a, b| merge.both(a, b)) {
+            out.sample(&[("endpoint", Exposition::OTHER)], value)?;
+        }
+    }
+    Ok(())
+}
+
+/// How often each reason rejected: those of the table, then those that are new to it.
+pub(super) fn rejected(stats: &Stats) -> impl Iterator<Item = (Reason, u64)> {
+    let known = Reason::all().filter_map(|reason| match reason {
+        Reason::Rejected(core) => Some((reason, stats.rejected.get(&core).copied().unwrap_or(0))),
+        _ => None,
+    });
+    let counted = stats.rejected.iter().map(|(core, count)| (Reason::Rejected(*core), *count));
+    known.chain(counted.filter(|(reason, _)| Reason::all().all(|known| known != *reason)))
+}
+
+/// How often each reason evicted.
+pub(super) fn evicted(stats: &Stats) -> impl Iterator<Item = (Reason, u64)> {
+    let known = Reason::all().filter_map(|reason| match reason {
+        Reason::Evicted(core) => Some((reason, stats.evicted.get(&core).copied().unwrap_or(0))),
+        _ => None,
+    });
+    let counted = stats.evicted.iter().map(|(core, count)| (Reason::Evicted(*core), *count));
+    known.chain(counted.filter(|(reason, _)| Reason::all().all(|known| known != *reason)))
+}
+
+impl Merge {
+    fn both(self, a: Value, b: Value) -> Value {
+        match (self, a, b) {
+            (Self::Sum, Value::Whole(a), Value::Whole(b)) => Value::Whole(a.saturating_add(b)),
+            (Self::Sum, a, b) => Value::Real(a.real() + b.real()),
+            (Self::Largest, a, b) => Value::Real(a.real().max(b.real())),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The names of the reference, llm-d-router, for dashboards that exist. Only what `Stats` tells is here, and labels that it cannot
+//! tell (models, fairness ids, priorities) are left out: a query that sums over them works, one that selects by them finds nothing.
+
+use alloc::string::ToString;
+use core::fmt;
+
+use slotwise::{EndpointStats, Stats};
+
+use super::family::{Family, evicted, rejected};
+use super::text::{Value, Writer};
+use super::{Exposition, Named};
+use crate::headers::Address;
+use crate::outcome::Reason;
+
+#[rustfmt::skip]
+const REQUEST: Family = Family::counter("llm_d_epp_request", None, &[], "Requests that were decided: dispatched, rejected or evicted.");
+#[rustfmt::skip]
+const ERRORS: Family = Family::counter("llm_d_epp_request_error", None, &["error_code"], "Requests that were rejected, were evicted or failed, by the error's code.");
+#[rustfmt::skip]
+const RUNNING: Family = Family::gauge("llm_d_epp_request_running", None, &[], "Requests in flight.");
+#[rustfmt::skip]
+const READY: Family = Family::gauge("llm_d_epp_ready_endpoints", None, POOL, "Endpoints that take requests.");
+#[rustfmt::skip]
+const QUEUE_SIZE: Family = Family::gauge("llm_d_epp_per_endpoint_queue_size", None, &["name", "model_server_endpoint"], "Requests that wait at the endpoint.");
+#[rustfmt::skip]
+const ATTEMPTS: Family = Family::counter("llm_d_epp_scheduler_attempts", None, &["status", "endpoint_name", "port"], "Scheduling attempts.");
+#[rustfmt::skip]
+const IN_FLIGHT: Family = Family::gauge("llm_d_epp_inflight_requests", None, &["endpoint_name"], "Our requests in flight on the endpoint.");
+#[rustfmt::skip]
+const IN_FLIGHT_TOKENS: Family = Family::gauge("llm_d_epp_inflight_tokens", None, &["endpoint_name"], "Tokens of our prompts and answers in flight on the endpoint, cached ones too.");
+#[rustfmt::skip]
+const QUEUED: Family = Family::gauge("llm_d_epp_flow_control_queue_size", None, INFERENCE_POOL, "Requests that wait for a decision.");
+#[rustfmt::skip]
+const QUEUED_BYTES: Family = Family::gauge("llm_d_epp_flow_control_queue_bytes", Some("bytes"), INFERENCE_POOL, "Bytes of the requests that wait for a decision.");
+#[rustfmt::skip]
+const OUTCOMES: Family = Family::counter("llm_d_epp_flow_control_requests", Some("requests"), &["outcome", "inference_pool"], "Requests by outcome.");
+#[rustfmt::skip]
+const INDEXER: Family = Family::gauge("llm_d_epp_prefix_indexer_size", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index.");
+
+const POOL: &[&str] = &["name"];
+const INFERENCE_POOL: &[&str] = &["inference_pool"];
+
+/// What the reference gives the mean and the standard deviation of, over the endpoints.
+type Spread = (Family, Family, fn(&EndpointStats) -> f64);
+
+#[rustfmt::skip]
+const SPREADS: [Spread; 3] = [
+    (
+        Family::gauge("llm_d_epp_average_kv_cache_utilization", None, POOL, "Mean share of the KV cache that our requests in flight fill."),
+        Family::gauge("llm_d_epp_std_dev_kv_cache_utilization", None, POOL, "Standard deviation of the same."),
+        |it| if it.kv_capacity == 0 { 0.0 } else { it.kv_tokens as f64 / f64::from(it.kv_capacity) },
+    ),
+    (
+        Family::gauge("llm_d_epp_average_queue_size", None, POOL, "Mean number of requests that wait at an endpoint."),
+        Family::gauge("llm_d_epp_std_dev_queue_size", None, POOL, "Standard deviation of the same."),
+        queue_size,
+    ),
+    (
+        Family::gauge("llm_d_epp_average_running_requests", None, POOL, "Mean number of requests that run at an endpoint."),
+        Family::gauge("llm_d_epp_std_dev_running_requests", None, POOL, "Standard deviation of the same."),
+        |it| f64::from(it.running) + it.foreign_running,
+    ),
+];
+
+/// The outcomes of flow control that the reference counts and `Stats` tells.
+const OUTCOME_NAMES: [&str; 7] = [
+    "Dispatched",
+    "RejectedCapacity",
+    "RejectedNoEndpoints",
+    "RejectedOther",
+    "EvictedTTL",
+    "EvictedNoEndpoints",
+    "EvictedOther",
+];
+
+/// The codes of the reference's errors that `Stats` tells, with what failed at a model server.
+const ERROR_CODES: [&str; 6] =
+    ["BadRequest", "NotFound", "ResourceExhausted", "ServiceUnavailable", "ModelServerError", "Unknown"];
+
+pub(super) fn all() -> impl Iterator<Item = Family> {
+    let spreads = SPREADS.iter().flat_map(|(mean, deviation, _)| [*mean, *deviation]);
+    [REQUEST, ERRORS, RUNNING].into_iter().chain(spreads).chain([
+        READY,
+        QUEUE_SIZE,
+        ATTEMPTS,
+        IN_FLIGHT,
+        IN_FLIGHT_TOKENS,
+        QUEUED,
+        QUEUED_BYTES,
+        OUTCOMES,
+        INDEXER,
+    ])
+}
+
+pub(super) fn write(
+    stats: &Stats,
+    named: Named<'_>,
+    pool: &str,
+    out: &mut Writer<'_, impl fmt::Write>,
+) -> fmt::Result {
+    let refused = || rejected(stats).chain(evicted(stats));
+    let sum = |counts: &mut dyn Iterator<Item = u64>| counts.fold(0, u64::saturating_add);
+    let all_refused = sum(&mut refused().map(|(_, count)| count));
+
+    out.family(REQUEST)?;
+    out.sample(&[], stats.dispatched.saturating_add(all_refused))?;
+    out.family(ERRORS)?;
+    for code in ERROR_CODES {
+        let of = |reason: Reason| reason.row().error_code == code;
+        let failed = if code == "ModelServerError" { stats.failed } else { 0 };
+        let count = sum(&mut refused().filter(|(reason, _)| of(*reason)).map(|(_, count)| count));
+        out.sample(&[("error_code", code)], count.saturating_add(failed))?;
+    }
+    out.family(RUNNING)?;
+    out.sample(&[], stats.in_flight)?;
+
+    for (mean_of, deviation_of, read) in SPREADS {
+        let (mean, deviation) = spread(&stats.endpoints, read);
+        out.family(mean_of)?;
+        out.sample(&[("name", pool)], mean)?;
+        out.family(deviation_of)?;
+        out.sample(&[("name", pool)], deviation)?;
+    }
+    out.family(READY)?;
+    out.sample(&[("name", pool)], stats.endpoints.iter().filter(|it| !it.draining).count())?;
+    let queue_sizes =
+        Row { family: QUEUE_SIZE, before: Some(("name", pool)), label: "model_server_endpoint" };
+    queue_sizes.write(named, |it| queue_size(it).into(), out)?;
+
+    out.family(ATTEMPTS)?;
+    for endpoint in named.named() {
+        write_attempts(endpoint, out)?;
+    }
+    let rest = sum(&mut named.rest().map(|it| it.dispatched));
+    if named.rest().next().is_some() {
+        out.sample(&[("status", "success"), ("endpoint_name", Exposition::OTHER), ("port", "")], rest)?;
+    }
+    out.sample(&[("status", "failure"), ("endpoint_name", ""), ("port", "")], all_refused)?;
+
+    let in_flight = Row { family: IN_FLIGHT, before: None, label: "endpoint_name" };
+    in_flight.write(named, |it| (u64::from(it.pending) + u64::from(it.running)).into(), out)?;
+    let tokens = Row { family: IN_FLIGHT_TOKENS, ..in_flight };
+    tokens.write(named, |it| it.kv_tokens.into(), out)?;
+
+    out.family(QUEUED)?;
+    out.sample(&[("inference_pool", pool)], stats.waiting)?;
+    out.family(QUEUED_BYTES)?;
+    out.sample(&[("inference_pool", pool)], stats.waiting_bytes)?;
+    out.family(OUTCOMES)?;
+    for outcome in OUTCOME_NAMES {
+        let of = |reason: Reason| reason.row().outcome == outcome;
+        let count = sum(&mut refused().filter(|(reason, _)| of(*reason)).map(|(_, count)| count));
+        let dispatched = if outcome == "Dispatched" { stats.dispatched } else { 0 };
+        let labels = [("outcome", outcome), ("inference_pool", pool)];
+        out.sample(&labels, count.saturating_add(dispatched))?;
+    }
+    out.family(INDEXER)?;
+    out.sample(&[], stats.index_entries)
+}
+
+/// A family with one sample for each endpoint.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    family: Family,
+    before: Option<(&'a str, &'a str)>,
+    label: &'a str,
+}
+
+impl Row<'_> {
+    fn write(
+        self,
+        named: Named<'_>,
+        read: fn(&EndpointStats) -> Value,
+        out: &mut Writer<'_, impl fmt::Write>,
+    ) -> fmt::Result {
+        out.family(self.family)?;
+        let rest = named.rest().map(|it| read(it).real()).reduce(|a, b| a + b);
+        let named = named.named().map(|it| (it.name.as_str(), read(it)));
+        for (name, value) in named.chain(rest.map(|value| (Exposition::OTHER, value.into()))) {
+            match self.before {
+                Some(before) => out.sample(&[before, (self.label, name)], value)?,
+                None => out.sample(&[(self.label, name)], value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The reference knows endpoints by host and port; one whose name says neither goes by its name.
+fn write_attempts(endpoint: &EndpointStats, out: &mut Writer<'_, impl fmt::Write>) -> fmt::Result {
+    let port = Address::of(&endpoint.name).and_then(|address| address.port);
+    let port = port.map(|port| port.to_string()).unwrap_or_default();
+    let labels = [("status", "success"), ("endpoint_name", endpoint.name.as_str()), ("port", &port)];
+    out.sample(&labels, endpoint.dispatched)
+}
+
+fn queue_size(endpoint: &EndpointStats) -> f64 {
+    f64::from(endpoint.pending) + endpoint.foreign_waiting
+}
+
+/// Mean and standard deviation, both zero where there are no endpoints.
+fn spread(endpoints: &[EndpointStats], read: fn(&EndpointStats) -> f64) -> (f64, f64) {
+    let count = endpoints.len().max(1) as f64;
+    let mean = endpoints.iter().map(read).sum::<f64>() / count;
+    let variance = endpoints.iter().map(|it| (read(it) - mean) * (read(it) - mean)).sum::<f64>() / count;
+    (mean, root(variance))
+}
+
+/// The square root, which `core` does not have: Newton's steps from above, until they no longer go down.
+fn root(square: f64) -> f64 {
+    if !(square > 0.0 && square.is_finite()) {
+        return if square > 0.0 { square } else { 0.0 };
+    }
+    // Half the exponent is near enough for a few steps.
+    let mut root = f64::from_bits((square.to_bits() >> 1) + (1023_u64 << 51));
+    root = (root + square / root) / 2.0;
+    loop {
+        let next = (root + square / root) / 2.0;
+        if next >= root {
+            return root;
+        }
+        root = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::root;
+
+    #[test]
+    fn roots_are_those_of_the_standard_library() {
+        for square in [0.0, 1.0, 2.0, 0.25, 1e-300, 1e300, 12_345.678, f64::MIN_POSITIVE, 5e-324] {
+            let wanted = square.sqrt();
+            assert!((root(square) - wanted).abs() <= wanted * 1e-15, "{square}: {} {wanted}", root(square));
+        }
+        assert_eq!(root(f64::NAN).to_bits(), 0);
+        assert!(root(f64::INFINITY).is_infinite());
+    }
+}

@@ -1,0 +1,123 @@
+//! How OpenMetrics 1.0 is written.
+
+use core::fmt;
+
+use super::family::{Family, Kind};
+
+/// One number of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+impl Value {
+    pub(super) fn real(self) -> f64 {
+        match self {
+            Self::Whole(value) => value as f64,
+            Self::Real(value) => value,
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Whole(u64::from(value))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Whole(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Whole(u64::from(value))
+    }
+}
+
+impl From<usize> for Value {
+    fn from(value: usize) -> Self {
+        Self::Whole(value as u64)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
+
+/// Writes families one after the other.
+pub(super) struct Writer<'w, W> {
+    out: &'w mut W,
+    family: Option<Family>,
+}
+
+impl<'w, W: fmt::Write> Writer<'w, W> {
+    pub(super) fn new(out: &'w mut W) -> Self {
+        Self { out, family: None }
+    }
+
+    /// Begins a family. Its samples follow.
+    pub(super) fn family(&mut self, family: Family) -> fmt::Result {
+        self.family = Some(family);
+        let name = family.name;
+        writeln!(self.out, "# TYPE {name} {}", family.kind.as_str())?;
+        if let Some(unit) = family.unit {
+            writeln!(self.out, "# UNIT {name} {unit}")?;
+        }
+        write!(self.out, "# HELP {name} ")?;
+        self.escaped(family.help)?;
+        self.out.write_char('\n')
+    }
+
+    /// Writes a sample of the family.
+    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) -> fmt::Result {
+        let Some(family) = self.family else { return Ok(()) };
+        self.out.write_str(family.name)?;
+        self.out.write_str(match family.kind {
+            Kind::Counter => "_total",
+            Kind::Gauge => "",
+        })?;
+        for (at, (name, value)) in labels.iter().enumerate() {
+            self.out.write_str(if at == 0 { "{" } else { "," })?;
+            self.out.write_str(name)?;
+            self.out.write_str("=\"")?;
+            self.escaped(value)?;
+            self.out.write_char('"')?;
+        }
+        self.out.write_str(if labels.is_empty() { " " } else { "} " })?;
+        match value.into() {
+            Value::Whole(value) => writeln!(self.out, "{value}"),
+            Value::Real(value) if value.is_nan() => writeln!(self.out, "NaN"),
+            Value::Real(value) if value.is_infinite() => {
+                writeln!(self.out, "{}Inf", if value > 0.0 { '+' } else { '-' })
+            }
+            // The shortest number that reads back the same, with an exponent where that is shorter.
+            Value::Real(value) => writeln!(self.out, "{value:?}"),
+        }
+    }
+
+    /// Ends the text.
+    pub(super) fn end(&mut self) -> fmt::Result {
+        self.out.write_str("# EOF\n")
+    }
+
+    fn escaped(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest.as_bytes()) {
+            let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            self.out.write_str(before)?;
+            self.out.write_str(match after.as_bytes() {
+                [b'\\', ..] => "\\\\",
+                [b'"', ..] => "\\\"",
+                _ => "\\n",
+            })?;
+            rest = after.get(1..).unwrap_or_default();
+        }
+        self.out.write_str(rest)
+    }
+}

@@ -1,0 +1,143 @@
+//! Attributes for spans, in the words of OpenTelemetry's semantic conventions for generative AI (in development, as of version 1.44
+//! of the general ones), and in our own namespace for what they have no word for.
+//!
+//! What a request has used is known when it has completed, so a decision's token counts are ours (`slotwise.prompt_tokens`), and
+//! `gen_ai.usage.*` comes from the engine's [`Usage`] alone.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use slotwise::{Dispatch, Request, Usage};
+
+use crate::headers::Address;
+use crate::outcome::Refusal;
+
+/// A name and a value for a span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Attribute<'a> {
+    /// Its name.
+    pub key: &'static str,
+    /// Its value.
+    pub value: AttributeValue<'a>,
+}
+
+/// A value of one of OpenTelemetry's types.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AttributeValue<'a> {
+    /// A string.
+    Text(&'a str),
+    /// An int.
+    Whole(i64),
+    /// A double.
+    Real(f64),
+}
+
+impl<'a> Attribute<'a> {
+    const fn text(key: &'static str, value: &'a str) -> Self {
+        Self { key, value: AttributeValue::Text(value) }
+    }
+
+    fn whole(key: &'static str, value: impl TryInto<i64>) -> Self {
+        Self { key, value: AttributeValue::Whole(value.try_into().unwrap_or(i64::MAX)) }
+    }
+
+    const fn real(key: &'static str, value: f64) -> Self {
+        Self { key, value: AttributeValue::Real(value) }
+    }
+
+    const fn seconds(key: &'static str, value: Duration) -> Self {
+        Self::real(key, value.as_secs_f64())
+    }
+}
+
+/// What a span of a dispatched request says: `endpoint` is the name of the endpoint that it goes to.
+///
+/// `server.address` and `server.port` are there if the name holds an [`Address`], `gen_ai.conversation.id` if the request has a session.
+///
+/// ```
+/// use slotwise::{Endpoint, Instant, Request, Scheduler};
+/// use slotwise_wire::exposition::{AttributeValue, dispatch_attributes};
+///
+/// let mut scheduler = Scheduler::default();
+/// scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("http://10.0.0.1:8000"))?;
+/// let request = Request::new("llama").tokens(&[1; 100]);
+/// let dispatch = scheduler.pick(Instant::ORIGIN, &request)?;
+/// let attributes = dispatch_attributes(&request, &dispatch, "http://10.0.0.1:8000");
+/// let of = |key| attributes.iter().find(|it| it.key == key).map(|it| it.value);
+/// assert_eq!(of("gen_ai.request.model"), Some(AttributeValue::Text("llama")));
+/// assert_eq!(of("server.port"), Some(AttributeValue::Whole(8000)));
+/// assert_eq!(of("slotwise.prompt_tokens"), Some(AttributeValue::Whole(100)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn dispatch_attributes<'a>(
+    request: &Request<'a>,
+    dispatch: &Dispatch,
+    endpoint: &'a str,
+) -> Vec<Attribute<'a>> {
+    let mut attributes = Vec::with_capacity(15);
+    attributes.push(Attribute::text("gen_ai.request.model", request.model));
+    attributes.extend(request.session.map(|it| Attribute::text("gen_ai.conversation.id", it)));
+    if let Some(address) = Address::of(endpoint) {
+        attributes.push(Attribute::text("server.address", address.host));
+        attributes.extend(address.port.map(|port| Attribute::whole("server.port", port)));
+    }
+    attributes.extend([
+        Attribute::text("slotwise.endpoint", endpoint),
+        Attribute::whole("slotwise.request_id", dispatch.request.as_u64()),
+        Attribute::text("slotwise.flow", request.flow),
+        Attribute::whole("slotwise.priority", request.priority.0),
+        Attribute::real("slotwise.cost_seconds", dispatch.cost.get()),
+        Attribute::seconds("slotwise.queued_seconds", dispatch.queued),
+        Attribute::whole("slotwise.prompt_tokens", dispatch.prompt_tokens),
+        Attribute::whole("slotwise.cached_tokens", dispatch.cached_tokens),
+        Attribute::whole("slotwise.best_cached_tokens", dispatch.best_cached_tokens),
+        Attribute::whole("slotwise.alternatives", dispatch.alternatives.len()),
+    ]);
+    attributes.extend(request.adapter.map(|adapter| Attribute::text("slotwise.adapter", adapter)));
+    attributes
+}
+
+/// What the span says when the request has completed: only what the engine said.
+///
+/// ```
+/// use slotwise::Usage;
+/// use slotwise_wire::exposition::{AttributeValue, usage_attributes};
+///
+/// let attributes = usage_attributes(&Usage::default().prompt_tokens(1_200).cached_tokens(1_024));
+/// assert_eq!(attributes[1].key, "gen_ai.usage.cache_read.input_tokens");
+/// assert_eq!(attributes[1].value, AttributeValue::Whole(1_024));
+/// assert_eq!(attributes.len(), 2);
+/// ```
+pub fn usage_attributes(usage: &Usage) -> Vec<Attribute<'static>> {
+    let tokens = [
+        ("gen_ai.usage.input_tokens", usage.prompt_tokens),
+        ("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens),
+        ("gen_ai.usage.output_tokens", usage.completion_tokens),
+    ];
+    tokens.into_iter().filter_map(|(key, value)| Some(Attribute::whole(key, value?))).collect()
+}
+
+/// What the span says of a request that does not go. `queued` is how long it waited, zero for one that was rejected.
+///
+/// ```
+/// use core::time::Duration;
+/// use slotwise::RejectReason;
+/// use slotwise_wire::exposition::{AttributeValue, refusal_attributes};
+/// use slotwise_wire::outcome::{Reason, Refusal};
+///
+/// let refusal = Refusal::new(Reason::Rejected(RejectReason::QueueFull));
+/// let attributes = refusal_attributes(&refusal, Duration::ZERO);
+/// assert_eq!(attributes[0].key, "error.type");
+/// assert_eq!(attributes[0].value, AttributeValue::Text("queue_full"));
+/// ```
+pub fn refusal_attributes(refusal: &Refusal<'_>, queued: Duration) -> Vec<Attribute<'static>> {
+    let mut attributes = Vec::with_capacity(4);
+    attributes.push(Attribute::text("error.type", refusal.reason.code()));
+    attributes.push(Attribute::whole("http.response.status_code", refusal.status()));
+    attributes.push(Attribute::seconds("slotwise.queued_seconds", queued));
+    let retry = refusal.retry_after.map(|after| Attribute::seconds("slotwise.retry_after_seconds", after));
+    attributes.extend(retry);
+    attributes
+}

@@ -1,0 +1,95 @@
+//! What a refused client is told: golden bodies, headers, and JSON whatever the message.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use slotwise::{Endpoint, EvictReason, Instant, RejectReason, Request, Scheduler};
+use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+
+fn header(refusal: &Refusal<'_>, name: &str) -> Option<String> {
+    refusal.headers().find(|(it, _)| *it == name).map(|(_, value)| value.into_owned())
+}
+
+#[test]
+fn bodies_are_as_their_libraries_read_them() {
+    let refusal = Refusal::new(Reason::Rejected(RejectReason::QueueFull));
+    assert_eq!(
+        refusal.body(BodyShape::OpenAi),
+        r#"{"error":{"message":"as many requests wait as may","type":"rate_limit_error","param":null,"code":"queue_full"}}"#
+    );
+    assert_eq!(
+        refusal.body(BodyShape::Anthropic),
+        r#"{"type":"error","error":{"type":"overloaded_error","message":"as many requests wait as may"}}"#
+    );
+    let large = Refusal::new(Reason::Evicted(EvictReason::TooLarge)).message("a \"quote\", \\ and\n\u{1}");
+    assert_eq!(
+        large.body(BodyShape::Anthropic),
+        r#"{"type":"error","error":{"type":"request_too_large","message":"a \"quote\", \\ and\n\u0001"}}"#
+    );
+}
+
+#[test]
+fn retry_after_is_rounded_up_and_never_zero() {
+    let refusal = Refusal::new(Reason::Rejected(RejectReason::Saturated));
+    assert_eq!(header(&refusal, "retry-after"), None);
+    for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
+        let refusal = refusal.retry_after(Duration::from_millis(millis));
+        assert_eq!(header(&refusal, "retry-after").as_deref(), Some(seconds));
+    }
+    assert_eq!(refusal.retry_after(Duration::MAX).retry_after_seconds(), Some(u64::MAX));
+}
+
+#[test]
+fn each_reason_is_told_as_the_reference_tells_it() {
+    let told: Vec<(&str, u16, Option<&str>)> =
+        Reason::all().map(|it| (it.code(), it.http_status(), it.dropped_reason())).collect();
+    let saturated = Some("rejected-saturated");
+    let expired = Some("rejected-ttl-expired");
+    let nobody = Some("rejected-no-endpoints");
+    let wanted = [
+        ("no_endpoints", 503, nobody),
+        ("not_served", 404, None),
+        ("too_large", 413, None),
+        ("deadline_unreachable", 429, saturated),
+        ("saturated", 429, saturated),
+        ("shed", 429, saturated),
+        ("queue_full", 429, saturated),
+        ("ttl_expired", 429, expired),
+        ("no_endpoints", 503, nobody),
+        ("deadline_unreachable", 429, expired),
+        ("displaced", 429, saturated),
+        ("too_large", 413, None),
+        ("victim", 429, Some("evicted-priority")),
+        ("cancelled", 503, Some("rejected-context-cancelled")),
+        ("shutting_down", 503, Some("rejected-shutting-down")),
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn what_the_core_refuses_becomes_a_refusal() {
+    let now = Instant::ORIGIN;
+    let mut scheduler = Scheduler::default();
+    scheduler.add_endpoint(now, Endpoint::new("a").model("llama")).expect("a new name");
+    let rejected = scheduler.pick(now, &Request::new("mistral")).expect_err("nobody serves it");
+    let refusal = Refusal::from(&rejected);
+    assert_eq!((refusal.status(), refusal.reason.code()), (rejected.http_status(), "not_served"));
+    assert_eq!(refusal.retry_after, rejected.retry_after);
+    assert_eq!(header(&refusal, "content-type").as_deref(), Some("application/json"));
+    assert_eq!(header(&refusal, "x-llm-d-request-dropped-reason"), None);
+}
+
+proptest! {
+    #[test]
+    fn bodies_are_json_whatever_the_message(message in any::<String>(), which in 0..Reason::all().count()) {
+        let reason = Reason::all().nth(which).expect("a reason");
+        let refusal = Refusal::new(reason).message(&message);
+        let body: Value = serde_json::from_str(&refusal.body(BodyShape::OpenAi))?;
+        let error = json!({"message": message, "type": reason.openai_type(), "param": null, "code": reason.code()});
+        prop_assert_eq!(body, json!({"error": error}));
+        let body: Value = serde_json::from_str(&refusal.body(BodyShape::Anthropic))?;
+        let error = json!({"type": reason.anthropic_type(), "message": message});
+        prop_assert_eq!(body, json!({"type": "error", "error": error}));
+    }
+}
