@@ -56,9 +56,9 @@ fn a_scheduler_reads_as_this_text() {
         "slotwise_rejected_requests_total{reason=\"queue_full\"} 0\n",
         "slotwise_endpoints{state=\"active\"} 2\n",
         "slotwise_prompt_tokens_total 192\n",
-        "slotwise_endpoint_kv_capacity_tokens{endpoint=\"http://10.0.0.2:8000\"}",
+        "slotwise_endpoint_kv_capacity_tokens{endpoint_name=\"http://10.0.0.2:8000\"}",
         "slotwise_guard_share_ratio 0.85\n",
-        "slotwise_endpoint_report_age_seconds{endpoint=\"http://10.0.0.1:8000\"} 1.5\n# TYPE",
+        "slotwise_endpoint_report_age_seconds{endpoint_name=\"http://10.0.0.1:8000\"} 1.5\n# TYPE",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
@@ -243,8 +243,9 @@ fn the_dashboard_asks_for_what_is_written() {
 
 fn table_row(family: &Family) -> String {
     let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!("{} ", labels.join(", ")) };
     let (name, kind, help) = (family.sample_name(), family.kind.as_str(), family.help);
-    format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
+    format!("| `{name}` | {kind} | {labels}| {help} |")
 }
 
 #[test]
@@ -304,7 +305,7 @@ impl AnyEndpoint {
 /// Numbers of one family by endpoint.
 fn by_endpoint(families: &[openmetrics::Family], name: &str) -> BTreeMap<String, f64> {
     let family = families.iter().find(|family| family.name == name).expect("a family");
-    let label = |sample: &openmetrics::Sample| sample.label("endpoint").expect("a label").to_owned();
+    let label = |sample: &openmetrics::Sample| sample.label("endpoint_name").expect("a label").to_owned();
     family.samples.iter().map(|sample| (label(sample), sample.value)).collect()
 }
 

@@ -135,7 +135,8 @@ enum Merge {
 /// A family with one sample for each endpoint; none where an endpoint has no value.
 type EndpointRow = (Family, Merge, fn(&EndpointStats) -> Option<Value>);
 
-const ENDPOINT: &[&str] = &["endpoint"];
+/// Not `endpoint`: that is a label of the target where the Prometheus operator scrapes.
+const ENDPOINT: &[&str] = &["endpoint_name"];
 
 #[rustfmt::skip]
 const OF_ENDPOINTS: [EndpointRow; 23] = [
@@ -201,11 +202,11 @@ pub(super) fn write(stats: &Stats, named: Named<'_>, out: &mut Writer<'_, impl f
         out.family(family)?;
         for endpoint in named.named() {
             if let Some(value) = read(endpoint) {
-                out.sample(&[("endpoint", &endpoint.name)], value)?;
+                out.sample(&[("endpoint_name", &endpoint.name)], value)?;
             }
         }
         if let Some(value) = named.rest().filter_map(read).reduce(|a, b| merge.both(a, b)) {
-            out.sample(&[("endpoint", Exposition::OTHER)], value)?;
+            out.sample(&[("endpoint_name", Exposition::OTHER)], value)?;
         }
     }
     Ok(())

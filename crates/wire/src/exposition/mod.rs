@@ -38,7 +38,7 @@ use text::Writer;
 /// let exposition = Exposition::new().endpoint_limit(500);
 /// let mut text = String::new(); // kept between scrapes
 /// exposition.render(&scheduler.stats(), &mut text);
-/// assert!(text.contains("slotwise_endpoint_pending_requests{endpoint=\"http://10.0.0.1:8000\"} 0\n"));
+/// assert!(text.contains("slotwise_endpoint_pending_requests{endpoint_name=\"http://10.0.0.1:8000\"} 0\n"));
 /// assert!(text.ends_with("# EOF\n"));
 /// # Ok::<(), slotwise::EndpointError>(())
 /// ```
