@@ -1,0 +1,184 @@
+//! A metrics page, read in one pass.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use memchr::{memchr, memchr3};
+
+use super::Result;
+use super::engine::{Engine, What};
+use super::names::{Names, Wanted};
+use super::readings::Readings;
+use super::report::MetricsReport;
+use super::sample;
+use super::spec::{Field, MetricSpec};
+use crate::error::{Problem, WireError};
+
+/// Reads metrics pages, in the text format of Prometheus or OpenMetrics.
+///
+/// It keeps nothing of a page: one serves all endpoints of an engine.
+///
+/// ```
+/// use slotwise_wire::metrics::{Engine, MetricsReader};
+///
+/// let page = r#"
+/// # TYPE vllm:num_requests_waiting gauge
+/// vllm:num_requests_waiting{engine="0",model_name="m"} 3.0
+/// vllm:num_requests_waiting{engine="1",model_name="m"} 4.0
+/// vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+/// vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.75
+/// "#;
+/// let report = MetricsReader::detect().read(page.as_bytes())?;
+/// assert_eq!(report.engine, Some(Engine::Vllm));
+/// assert_eq!(report.ranks[1].load.waiting, Some(4));
+/// assert_eq!(report.load().waiting, Some(7));
+/// assert_eq!(report.load().kv_usage, Some(0.5));
+/// # Ok::<(), slotwise_wire::WireError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MetricsReader {
+    names: Names,
+    /// The label that names the ranks of metrics which were asked for by name.
+    rank_label: Option<String>,
+}
+
+impl MetricsReader {
+    /// For pages of any engine: whose they are is told from the page. See [`Engine::ALL`] for pages of two.
+    pub fn detect() -> Self {
+        Self::knowing(&Engine::ALL)
+    }
+
+    /// For pages of this engine.
+    pub fn of(engine: Engine) -> Self {
+        let reader = Self::knowing(&[engine]);
+        Self { rank_label: engine.rank_label().map(Into::into), ..reader }
+    }
+
+    /// For pages of an engine that is not known: nothing is looked for but what is [asked for](Self::field).
+    pub fn custom() -> Self {
+        Self::knowing(&[])
+    }
+
+    /// Looks for this metric, and no longer for what engines call the field. Asked again, the metric that was asked
+    /// for first counts, where a rank has it.
+    ///
+    /// Several series of the metric for one rank are added; the mean is taken of [`Field::KvUsage`], and of
+    /// [`Field::BlockSize`] the largest.
+    ///
+    /// ```
+    /// use slotwise_wire::metrics::{Field, MetricsReader};
+    ///
+    /// let reader = MetricsReader::custom()
+    ///     .field(Field::Waiting, "queue{state=held}".parse()?)
+    ///     .field(Field::KvUsage, "cache_share".parse()?);
+    /// let load = reader.read(b"queue{state=\"held\"} 3\nqueue{state=\"done\"} 9\ncache_share 0.5\n")?.load();
+    /// assert_eq!((load.waiting, load.kv_usage), (Some(3), Some(0.5)));
+    /// # Ok::<(), slotwise_wire::WireError>(())
+    /// ```
+    pub fn field(self, field: Field, metric: MetricSpec) -> Self {
+        self.ask(What::Gauge(field), metric)
+    }
+
+    /// Looks for this metric with the labels of vLLM's `vllm:lora_requests_info`, `max_lora`, `running_lora_adapters`
+    /// and `waiting_lora_adapters`, and for no other that tells of adapters.
+    pub fn adapters(self, metric: MetricSpec) -> Self {
+        self.ask(What::Adapters, metric)
+    }
+
+    /// The label by which ranks are told apart in metrics that are [asked for](Self::field). That of the engine, for a
+    /// reader [of](Self::of) one, unless told.
+    pub fn rank_label(self, label: impl Into<String>) -> Self {
+        Self { rank_label: Some(label.into()), ..self }
+    }
+
+    /// Reads a page. Computes in **O(bytes)**, and takes memory for the lines that are looked for: no more than a small
+    /// multiple of their bytes.
+    ///
+    /// Every line ends in a line feed, as the formats ask: so a page that was cut off is known from a smaller number.
+    /// `# EOF` is a comment like any other, as in pages that were put together from several.
+    ///
+    /// # Errors
+    ///
+    /// If a line that is looked for is malformed, or without its end; if a label that is needed is there twice, not
+    /// UTF-8, or not the number it should be; or if there are more than 1024 ranks. The offset is that of the first
+    /// byte at fault.
+    pub fn read(&self, page: &[u8]) -> Result<MetricsReport> {
+        let mut readings = Readings::default();
+        let mut labels = Vec::new();
+        let mut skipped = 0;
+        let mut next = 0;
+        while let Some(rest) = page.get(next..).filter(|rest| !rest.is_empty()) {
+            let start = next;
+            let length = memchr(b'\n', rest);
+            let line = rest.get(..length.unwrap_or(rest.len())).unwrap_or_default();
+            next = start + line.len() + 1;
+            match line.first() {
+                None | Some(b'#') => continue,
+                _ => {}
+            }
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let blanks = line.iter().take_while(|byte| is_blank(**byte)).count();
+            let text = line.get(blanks..).unwrap_or_default();
+            let name = text.get(..memchr3(b'{', b' ', b'\t', text).unwrap_or(text.len())).unwrap_or_default();
+            let wanted = self.names.find(name);
+            if wanted.is_empty() {
+                skipped += usize::from(!may_be_sample(text, name));
+                continue;
+            }
+            if length.is_none() {
+                return Err(WireError::new(page.len(), Problem::Truncated));
+            }
+            let up_to_end = page.get(..start + line.len()).unwrap_or_default();
+            let value = sample::read(up_to_end, start + blanks + name.len(), &mut labels)?;
+            for wanted in wanted {
+                let rank_label = match wanted.engine {
+                    Some(engine) => engine.rank_label(),
+                    None => self.rank_label.as_deref(),
+                };
+                readings.take(wanted, rank_label, &labels, value)?;
+            }
+        }
+        readings.finish(skipped)
+    }
+
+    fn knowing(engines: &[Engine]) -> Self {
+        let mut names = Names::default();
+        for engine in engines {
+            for (precedence, (metric, what)) in (0..).zip(engine.metrics()) {
+                let spec = MetricSpec::parse(metric).expect("the metrics of engines are written as specs");
+                names.add(Wanted { spec, what: *what, precedence, engine: Some(*engine) });
+            }
+        }
+        Self { names, rank_label: None }
+    }
+
+    fn ask(mut self, what: What, spec: MetricSpec) -> Self {
+        self.names.forget(what);
+        let precedence = self.names.asked(what);
+        self.names.add(Wanted { spec, what, precedence, engine: None });
+        self
+    }
+}
+
+impl Default for MetricsReader {
+    fn default() -> Self {
+        Self::detect()
+    }
+}
+
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Whether a line that is not looked for may be a sample or a comment: it begins with a name, goes on after it, and ends
+/// as numbers do.
+fn may_be_sample(text: &[u8], name: &[u8]) -> bool {
+    let Some(first) = text.first() else { return true };
+    if *first == b'#' {
+        return true;
+    }
+    let begins = first.is_ascii_alphabetic() || matches!(first, b'_' | b':');
+    let last = text.iter().rev().find(|byte| !is_blank(**byte));
+    let ends = last.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'.');
+    begins && ends && name.len() < text.len()
+}

@@ -1,0 +1,284 @@
+//! What the lines of a page have said so far, of each rank.
+
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+use slotwise::Load;
+
+use super::Result;
+use super::engine::{Engine, KvCacheLabels, MAX_LORA, RUNNING_ADAPTERS, WAITING_ADAPTERS, What};
+use super::names::Wanted;
+use super::report::{Adapters, KvCache, MetricsReport, RankReport};
+use super::sample::{Label, Value, find};
+use super::spec::Field;
+use crate::error::{Problem, WireError};
+
+/// Ranks on one page. A page with more is no page of an engine.
+const MOST_RANKS: usize = 1024;
+
+/// Readings of a page, by whose they are and by rank.
+#[derive(Default)]
+pub(super) struct Readings<'a> {
+    /// Sorted by their keys.
+    ranks: Vec<Rank<'a>>,
+    /// Where the last reading went: the lines of a rank often stand together.
+    last: usize,
+    /// A bit for each engine of which a line was seen.
+    engines: u8,
+}
+
+/// Readings of one rank.
+struct Rank<'a> {
+    engine: Option<Engine>,
+    /// The label that names it, with its escapes.
+    name: Value<'a>,
+    gauges: [Gauge; Field::ALL.len()],
+    adapters: Option<InUse<'a>>,
+}
+
+/// What the series of one field add up to.
+#[derive(Clone, Copy, Default)]
+struct Gauge {
+    value: f64,
+    series: u32,
+    precedence: u8,
+}
+
+/// What a series says about adapters.
+#[derive(Clone, Copy)]
+struct InUse<'a> {
+    /// When the engine said it, in seconds.
+    said_at: f64,
+    slots: Option<u64>,
+    running: Option<Value<'a>>,
+    waiting: Option<Value<'a>>,
+}
+
+impl<'a> Readings<'a> {
+    /// Takes in a line of a metric that is wanted, if its labels are.
+    pub(super) fn take(
+        &mut self,
+        wanted: &Wanted,
+        rank_label: Option<&str>,
+        labels: &[Label<'a>],
+        value: f64,
+    ) -> Result<()> {
+        for (label, asked) in wanted.spec.labels() {
+            if !find(labels, label)?.is_some_and(|value| value.is(asked)) {
+                return Ok(());
+            }
+        }
+        if let Some(engine) = wanted.engine {
+            self.engines |= bit(engine);
+        }
+        if !value.is_finite() {
+            return Ok(());
+        }
+        let name = match rank_label {
+            Some(label) => find(labels, label)?,
+            None => None,
+        };
+        let rank = self.rank(wanted.engine, name.unwrap_or(NO_NAME))?;
+        let copies = wanted.engine.is_some_and(Engine::repeats_itself);
+        match wanted.what {
+            What::Gauge(field) => rank.gauge(field, value, wanted.precedence, copies),
+            What::KvCache(KvCacheLabels { block_size, blocks, tokens }) => {
+                let of = [
+                    (Field::BlockSize, Some(block_size)),
+                    (Field::Blocks, Some(blocks)),
+                    (Field::KvCapacity, tokens),
+                ];
+                for (field, label) in of {
+                    let value = label.map_or(Ok(None), |label| find(labels, label))?;
+                    if let Some(number) = value.map_or(Ok(None), Value::whole)? {
+                        rank.gauge(field, number as f64, wanted.precedence, copies);
+                    }
+                }
+            }
+            What::Adapters => {
+                let said = InUse {
+                    said_at: value,
+                    slots: find(labels, MAX_LORA)?.map_or(Ok(None), Value::whole)?,
+                    running: find(labels, RUNNING_ADAPTERS)?,
+                    waiting: find(labels, WAITING_ADAPTERS)?,
+                };
+                // Series are never taken back: only the newest still holds.
+                if rank.adapters.is_none_or(|known| known.said_at <= said.said_at) {
+                    rank.adapters = Some(said);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the page says, all in all.
+    pub(super) fn finish(self, skipped_lines: usize) -> Result<MetricsReport> {
+        let engine = Engine::ALL.into_iter().find(|engine| self.engines & bit(*engine) != 0);
+        let mut ranks = self.ranks;
+        ranks.retain(|rank| rank.engine.is_none() || rank.engine == engine);
+        ranks.sort_by(|one, other| one.name.key().cmp(&other.name.key()));
+        // What was asked for by name, beside what the engine says of the same rank.
+        ranks.dedup_by(|second, first| {
+            let same = first.name.raw == second.name.raw;
+            if same {
+                first.join(second);
+            }
+            same
+        });
+        let mut report =
+            MetricsReport { engine, adapters: adapters(&ranks)?, skipped_lines, ..Default::default() };
+        for rank in ranks.iter().filter(|rank| rank.gauges.iter().any(|gauge| gauge.series > 0)) {
+            report.ranks.push(rank.report()?);
+        }
+        share_unnamed(&mut report.ranks);
+        Ok(report)
+    }
+
+    fn rank(&mut self, engine: Option<Engine>, name: Value<'a>) -> Result<&mut Rank<'a>> {
+        let key = (engine, name.key());
+        let same = |rank: &Rank<'a>| (rank.engine, rank.name.key()) == key;
+        if !self.ranks.get(self.last).is_some_and(same) {
+            match self.ranks.binary_search_by(|rank| (rank.engine, rank.name.key()).cmp(&key)) {
+                Ok(at) => self.last = at,
+                Err(_) if self.ranks.len() == MOST_RANKS => {
+                    return Err(WireError::new(
+                        name.at,
+                        Problem::OutOfRange("no more than 1024 ranks on a page"),
+                    ));
+                }
+                Err(at) => {
+                    self.ranks.insert(at, Rank { engine, name, gauges: Default::default(), adapters: None });
+                    self.last = at;
+                }
+            }
+        }
+        // It is there: found, or put there.
+        self.ranks.get_mut(self.last).ok_or(WireError::expected(name.at, "a rank"))
+    }
+}
+
+impl<'a> Value<'a> {
+    /// In this order ranks stand: numbers by what they are worth.
+    const fn key(self) -> (usize, &'a [u8]) {
+        (self.raw.len(), self.raw)
+    }
+}
+
+const NO_NAME: Value<'static> = Value { raw: b"", at: 0 };
+
+impl Rank<'_> {
+    fn gauge(&mut self, field: Field, value: f64, precedence: u8, copies: bool) {
+        let value = match field {
+            Field::KvUsage => value.clamp(0.0, 1.0),
+            Field::Waiting | Field::Running | Field::BlockSize => value.clamp(0.0, f64::from(u32::MAX)),
+            // 2^53: what a float can count to.
+            Field::KvTokens | Field::KvCapacity | Field::Blocks => value.clamp(0.0, 9_007_199_254_740_992.0),
+        };
+        let Some(gauge) = self.gauges.get_mut(field as usize) else { return };
+        if gauge.series == 0 || precedence < gauge.precedence {
+            *gauge = Gauge { value, series: 1, precedence };
+        } else if precedence == gauge.precedence {
+            if copies || field == Field::BlockSize {
+                gauge.value = gauge.value.max(value);
+            } else {
+                gauge.value += value;
+                gauge.series += 1;
+            }
+        }
+    }
+
+    /// Takes from the other what it does not say itself.
+    fn join(&mut self, other: &Self) {
+        for (gauge, from) in self.gauges.iter_mut().zip(&other.gauges) {
+            if gauge.series == 0 {
+                *gauge = *from;
+            }
+        }
+        self.adapters = self.adapters.or(other.adapters);
+    }
+
+    fn value(&self, field: Field) -> Option<f64> {
+        let gauge = self.gauges.get(field as usize).filter(|gauge| gauge.series > 0)?;
+        // Several models in one server share its cache, as far as it can be told.
+        Some(if field == Field::KvUsage { gauge.value / f64::from(gauge.series) } else { gauge.value })
+    }
+
+    /// A whole number, rounded. A float-to-integer `as` saturates.
+    fn count(&self, field: Field) -> Option<u64> {
+        self.value(field).map(|value| (value + 0.5) as u64)
+    }
+
+    fn small(&self, field: Field) -> Option<u32> {
+        self.count(field).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    fn report(&self) -> Result<RankReport> {
+        let kv_cache = KvCache {
+            block_size: self.small(Field::BlockSize).and_then(NonZeroU32::new),
+            blocks: self.count(Field::Blocks),
+            tokens: self.count(Field::KvCapacity),
+        };
+        let kv_tokens = self.count(Field::KvTokens);
+        let of_tokens = || match (kv_tokens, kv_cache.capacity()) {
+            (Some(used), Some(capacity)) if capacity > 0 => Some(used as f64 / capacity as f64),
+            _ => None,
+        };
+        let mut load = Load::default();
+        load.waiting = self.small(Field::Waiting);
+        load.running = self.small(Field::Running);
+        if let Some(share) = self.value(Field::KvUsage).or_else(of_tokens) {
+            load = load.kv_usage(share);
+        }
+        Ok(RankReport { rank: self.name.text()?.into_owned(), load, kv_tokens, kv_cache })
+    }
+}
+
+/// What has no rank's name, on a page where others have: a cache that each of them has.
+fn share_unnamed(ranks: &mut Vec<RankReport>) {
+    let Some((unnamed, named)) = ranks.split_first_mut() else { return };
+    if !unnamed.rank.is_empty() {
+        return;
+    }
+    for rank in &mut *named {
+        if rank.kv_cache == KvCache::default() {
+            rank.kv_cache = unnamed.kv_cache;
+        }
+    }
+    let no_load = unnamed.load == Load::default() && unnamed.kv_tokens.is_none();
+    if no_load && !named.is_empty() {
+        ranks.remove(0);
+    }
+}
+
+/// The adapters of all ranks, if any of them says something about them.
+fn adapters(ranks: &[Rank<'_>]) -> Result<Option<Adapters>> {
+    let mut all = None;
+    let (mut running, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+    for said in ranks.iter().filter_map(|rank| rank.adapters) {
+        let all: &mut Adapters = all.get_or_insert_default();
+        let slots = said.slots.map(|slots| u32::try_from(slots).unwrap_or(u32::MAX));
+        all.slots = all.slots.max(slots.and_then(NonZeroU32::new));
+        list(said.running, &mut running)?;
+        list(said.waiting, &mut waiting)?;
+    }
+    Ok(all.map(|adapters| Adapters {
+        running: running.into_iter().collect(),
+        waiting: waiting.into_iter().collect(),
+        ..adapters
+    }))
+}
+
+/// Adds the names of a list with commas.
+fn list(value: Option<Value<'_>>, names: &mut BTreeSet<String>) -> Result<()> {
+    if let Some(value) = value {
+        let text = value.text()?;
+        names.extend(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToString::to_string));
+    }
+    Ok(())
+}
+
+const fn bit(engine: Engine) -> u8 {
+    1 << engine as u8
+}

@@ -1,0 +1,200 @@
+//! A line of a page that is wanted: its labels and its value.
+//!
+//! ```text
+//!  name {label="value",...} value timestamp # {exemplar} value
+//!      ^ from here                          ^ to here
+//! ```
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use memchr::{memchr, memchr2};
+
+use super::Result;
+use crate::error::{Problem, WireError};
+
+/// A label of a sample. Its escapes have been checked, and are still there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label<'a> {
+    name: &'a [u8],
+    value: Value<'a>,
+}
+
+/// The value of a label, escapes and all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value<'a> {
+    pub(super) raw: &'a [u8],
+    pub(super) at: usize,
+}
+
+/// Reads what follows the name, from `at` to the end of `line`, which is counted from the beginning of the page.
+///
+/// The labels are put into `labels`, which is emptied before.
+pub(super) fn read<'a>(line: &'a [u8], at: usize, labels: &mut Vec<Label<'a>>) -> Result<f64> {
+    labels.clear();
+    let mut cursor = Cursor { line, at };
+    cursor.blanks();
+    if cursor.eat(b'{') {
+        cursor.blanks();
+        while !cursor.eat(b'}') {
+            labels.push(cursor.label()?);
+            cursor.blanks();
+            if !cursor.eat(b',') && cursor.peek() != Some(b'}') {
+                return Err(cursor.expected("a comma or a closing brace"));
+            }
+            cursor.blanks();
+        }
+        cursor.blanks();
+    }
+    let value = cursor.number("a number")?;
+    cursor.blanks();
+    if !matches!(cursor.peek(), None | Some(b'#')) {
+        cursor.number("a timestamp or the end of the line")?;
+        cursor.blanks();
+        if !matches!(cursor.peek(), None | Some(b'#')) {
+            return Err(cursor.expected("an exemplar or the end of the line"));
+        }
+    }
+    Ok(value)
+}
+
+/// The value of a label, if the sample has it.
+///
+/// # Errors
+///
+/// If it has it twice.
+pub(super) fn find<'a>(labels: &[Label<'a>], name: &str) -> Result<Option<Value<'a>>> {
+    let mut found = labels.iter().filter(|label| label.name == name.as_bytes());
+    let value = found.next().map(|label| label.value);
+    match found.next() {
+        Some(again) => Err(WireError::expected(again.value.at, "each label once")),
+        None => Ok(value),
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Whether it says that.
+    pub(super) fn is(self, other: &str) -> bool {
+        if !self.has_escapes() {
+            return self.raw == other.as_bytes();
+        }
+        self.text().is_ok_and(|text| text == other)
+    }
+
+    /// What it says.
+    pub(super) fn text(self) -> Result<Cow<'a, str>> {
+        let raw = core::str::from_utf8(self.raw)
+            .map_err(|error| WireError::new(self.at + error.valid_up_to(), Problem::NotUtf8))?;
+        if !self.has_escapes() {
+            return Ok(Cow::Borrowed(raw));
+        }
+        let mut text = String::with_capacity(raw.len());
+        let mut characters = raw.chars();
+        while let Some(character) = characters.next() {
+            text.push(match character {
+                '\\' => match characters.next() {
+                    Some('n') => '\n',
+                    Some(other) => other,
+                    None => '\\',
+                },
+                other => other,
+            });
+        }
+        Ok(Cow::Owned(text))
+    }
+
+    /// A whole number below 2^64; `None` and nothing at all are what Python writes of what it does not know.
+    pub(super) fn whole(self) -> Result<Option<u64>> {
+        match self.raw {
+            b"" | b"None" => Ok(None),
+            digits => match core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
+                Some(number) => Ok(Some(number)),
+                None => Err(WireError::expected(self.at, "a whole number")),
+            },
+        }
+    }
+
+    fn has_escapes(self) -> bool {
+        memchr(b'\\', self.raw).is_some()
+    }
+}
+
+struct Cursor<'a> {
+    /// The page up to the end of the line.
+    line: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn label(&mut self) -> Result<Label<'a>> {
+        let start = self.at;
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        self.at += self.rest().iter().take_while(|byte| is_name(byte)).count();
+        let name = self.since(start);
+        if name.first().is_none_or(u8::is_ascii_digit) {
+            return Err(WireError::expected(start, "the name of a label"));
+        }
+        self.blanks();
+        if !self.eat(b'=') {
+            return Err(self.expected("="));
+        }
+        self.blanks();
+        if !self.eat(b'"') {
+            return Err(self.expected("a value in quotation marks"));
+        }
+        let at = self.at;
+        loop {
+            match memchr2(b'"', b'\\', self.rest()) {
+                None => {
+                    self.at = self.line.len();
+                    return Err(self.expected("a closing quotation mark"));
+                }
+                Some(length) => self.at += length,
+            }
+            if self.peek() == Some(b'"') {
+                let raw = self.since(at);
+                self.at += 1;
+                return Ok(Label { name, value: Value { raw, at } });
+            }
+            self.at += 1;
+            if !matches!(self.peek(), Some(b'\\' | b'"' | b'n')) {
+                return Err(self.expected("an escape"));
+            }
+            self.at += 1;
+        }
+    }
+
+    fn number(&mut self, what: &'static str) -> Result<f64> {
+        let start = self.at;
+        self.at += self.rest().iter().take_while(|byte| !matches!(byte, b' ' | b'\t')).count();
+        let number = core::str::from_utf8(self.since(start)).ok().and_then(|number| number.parse().ok());
+        number.ok_or(WireError::expected(start, what))
+    }
+
+    fn blanks(&mut self) {
+        self.at += self.rest().iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.line.get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.line.get(self.at..).unwrap_or_default()
+    }
+
+    fn since(&self, start: usize) -> &'a [u8] {
+        self.line.get(start..self.at).unwrap_or_default()
+    }
+
+    const fn expected(&self, what: &'static str) -> WireError {
+        WireError::expected(self.at, what)
+    }
+}
