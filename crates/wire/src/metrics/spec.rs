@@ -72,7 +72,7 @@ impl Field {
 /// assert_eq!(spec.labels()[1], ("shard".into(), "a,b".into()));
 /// assert_eq!(spec.to_string(), r#"queue_depth{tier="interactive",shard="a,b"}"#);
 ///
-/// assert_eq!("queue depth".parse::<MetricSpec>().unwrap_err().offset, 5);
+/// assert_eq!("queue depth".parse::<MetricSpec>().unwrap_err().offset, 6);
 /// # Ok::<(), slotwise_wire::WireError>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
