@@ -22,13 +22,13 @@ pub(super) struct Names {
     /// By the length of the name, then by the name, then as they were added.
     wanted: Vec<Wanted>,
     /// A bit for each [`trait_of`] a name: what sets it apart before it is compared.
-    traits: u64,
+    traits: u128,
 }
 
 impl Names {
     pub(super) fn add(&mut self, wanted: Wanted) {
         let name = wanted.spec.name();
-        self.traits |= 1 << trait_of(name.as_bytes());
+        self.traits |= 1 << (trait_of(name.as_bytes()) & 127);
         let at =
             self.wanted.partition_point(|other| key(other.spec.name().as_bytes()) <= key(name.as_bytes()));
         self.wanted.insert(at, wanted);
@@ -47,7 +47,7 @@ impl Names {
 
     /// All metrics of this name, with the labels that tell them apart.
     pub(super) fn find(&self, name: &[u8]) -> &[Wanted] {
-        if self.traits >> trait_of(name) & 1 == 0 {
+        if self.traits >> (trait_of(name) & 127) & 1 == 0 {
             return &[];
         }
         let after = self.wanted.partition_point(|other| key(other.spec.name().as_bytes()) < key(name));
@@ -61,9 +61,10 @@ fn key(name: &[u8]) -> (usize, &[u8]) {
     (name.len(), name)
 }
 
-/// A number below 64 from the length of a name and its last letter, in which `_bucket`, `_sum`, `_count`, `_total` and
-/// `_created` differ from gauges.
+/// A number, of which the lowest seven bits count, from the length of a name, its last letter, in which `_bucket`, `_sum`, `_count`, `_total` and
+/// `_created` differ from gauges, and one in its middle, in which gauges differ from each other.
 fn trait_of(name: &[u8]) -> u32 {
-    let last = name.last().copied().unwrap_or_default();
-    ((name.len() as u32).wrapping_mul(7) ^ u32::from(last)) & 63
+    let letter = |at: usize| name.get(at).copied().map_or(0, u32::from);
+    let length = name.len();
+    (length as u32).wrapping_mul(5) ^ letter(length.wrapping_sub(1)) ^ letter(length / 2).wrapping_mul(3)
 }
