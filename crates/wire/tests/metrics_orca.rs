@@ -38,7 +38,7 @@ fn triton_and_what_else_is_in_a_report() {
     let text =
         read("TEXT named_metrics.kv_cache_utilization=0.980000, named_metrics.max_token_capacity=1024");
     assert_eq!(text.load, Load::default().kv_usage(0.98));
-    assert_eq!(text.kv_capacity.unwrap().get(), 1024);
+    assert_eq!(text.kv_capacity.expect("said").get(), 1024);
     let more = read(
         "cpu_utilization=0.3, rps_fractional=10, named_metrics.foo=bar, junk, named_metrics.num_requests_running=2",
     );

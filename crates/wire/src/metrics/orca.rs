@@ -207,5 +207,5 @@ fn json(body: &[u8]) -> Result<OrcaReport> {
 
 fn number(digits: &[u8], at: usize) -> Result<f64> {
     let number = core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-    number.ok_or(WireError::expected(at, "a number"))
+    number.ok_or_else(|| WireError::expected(at, "a number"))
 }

@@ -155,7 +155,7 @@ impl<'a> Readings<'a> {
             }
         }
         // It is there: found, or put there.
-        self.ranks.get_mut(self.last).ok_or(WireError::expected(name.at, "a rank"))
+        self.ranks.get_mut(self.last).ok_or_else(|| WireError::expected(name.at, "a rank"))
     }
 }
 

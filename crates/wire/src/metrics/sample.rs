@@ -169,7 +169,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         self.at += self.rest().iter().take_while(|byte| !matches!(byte, b' ' | b'\t')).count();
         let number = core::str::from_utf8(self.since(start)).ok().and_then(|number| number.parse().ok());
-        number.ok_or(WireError::expected(start, what))
+        number.ok_or_else(|| WireError::expected(start, what))
     }
 
     fn blanks(&mut self) {

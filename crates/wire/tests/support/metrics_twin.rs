@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use slotwise_wire::metrics::{Engine, MetricsReport};
 
 /// What a rank says: a name of the field, and its value.
-pub type Values = BTreeMap<&'static str, f64>;
+pub(crate) type Values = BTreeMap<&'static str, f64>;
 
 #[derive(Debug, Default, PartialEq)]
-pub struct Twin {
+pub(crate) struct Twin {
     /// By the length of its name, then by its name.
     pub ranks: BTreeMap<(usize, String), Values>,
     /// Slots, and the adapters that run and wait.
@@ -16,7 +16,7 @@ pub struct Twin {
 }
 
 /// The same, of what the reader says.
-pub fn of_report(report: &MetricsReport) -> Twin {
+pub(crate) fn of_report(report: &MetricsReport) -> Twin {
     let mut twin = Twin::default();
     for rank in &report.ranks {
         let mut values = Values::new();
@@ -37,7 +37,7 @@ pub fn of_report(report: &MetricsReport) -> Twin {
 }
 
 /// What the page says, or nothing if a line that counts is malformed. For engines whose series are added.
-pub fn read(page: &str, engine: Engine) -> Option<Twin> {
+pub(crate) fn read(page: &str, engine: Engine) -> Option<Twin> {
     let fields: &[(&str, &str, &str)] = match engine {
         Engine::Vllm => &[
             ("vllm:num_requests_waiting", "", "waiting"),
@@ -185,16 +185,16 @@ fn sample(text: &str) -> Option<(BTreeMap<String, String>, f64)> {
         blanks(&mut rest);
         while rest.last() != Some(&'}') {
             let mut name = String::new();
-            while let Some(next) = rest.pop_if(|next| next.is_ascii_alphanumeric() || *next == '_') {
+            while let Some(next) = pop_if(&mut rest, |next| next.is_ascii_alphanumeric() || *next == '_') {
                 name.push(next);
             }
             if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
                 return None;
             }
             blanks(&mut rest);
-            rest.pop_if(|next| *next == '=')?;
+            pop_if(&mut rest, |next| *next == '=')?;
             blanks(&mut rest);
-            rest.pop_if(|next| *next == '"')?;
+            pop_if(&mut rest, |next| *next == '"')?;
             let mut value = String::new();
             loop {
                 match rest.pop()? {
@@ -209,7 +209,7 @@ fn sample(text: &str) -> Option<(BTreeMap<String, String>, f64)> {
             }
             labels.entry(name).or_insert(value);
             blanks(&mut rest);
-            if rest.pop_if(|next| *next == ',').is_none() && rest.last() != Some(&'}') {
+            if pop_if(&mut rest, |next| *next == ',').is_none() && rest.last() != Some(&'}') {
                 return None;
             }
             blanks(&mut rest);
@@ -231,6 +231,10 @@ fn sample(text: &str) -> Option<(BTreeMap<String, String>, f64)> {
     Some((labels, value))
 }
 
+fn pop_if(rest: &mut Vec<char>, wanted: impl Fn(&char) -> bool) -> Option<char> {
+    if rest.last().is_some_and(wanted) { rest.pop() } else { None }
+}
+
 fn whole(value: Option<&String>) -> Option<Option<u64>> {
     match value.map(String::as_str) {
         None | Some("" | "None") => Some(None),
@@ -244,7 +248,7 @@ fn escaped(text: &str) -> String {
 
 /// Whether a label comes twice in a line, which the reader notices where it needs the label, and the twin nowhere.
 #[allow(dead_code, reason = "the fuzz target asks")]
-pub fn repeats_a_label(page: &str) -> bool {
+pub(crate) fn repeats_a_label(page: &str) -> bool {
     let labels = [
         "engine",
         "model",
