@@ -292,9 +292,9 @@ kv_tokens_max{engine=\"1\"} 4096
         .adapters("my:lora".parse().expect("a metric"))
         .field(Field::KvTokens, "used".parse().expect("a metric"))
         .field(Field::KvCapacity, "all".parse().expect("a metric"));
-    let page = "my:lora{running_lora_adapters=\"x\"} 1\nused{shard=\"a\\\"\"} 30\nall{shard=\"a\\\"\"} 40\n";
+    let page = "my:lora{running_lora_adapters=\"x\"} 1\nused{shard=\"a\\\"\\\\\\n\"} 30\nall{shard=\"a\\\"\\\\\\n\"} 40\n";
     let report = custom.read(page.as_bytes()).expect("well-formed");
-    assert_eq!((report.engine, report.ranks[0].rank.as_str()), (None, "a\""));
+    assert_eq!((report.engine, report.ranks[0].rank.as_str()), (None, "a\"\\\n"));
     assert_eq!(report.load().kv_usage, Some(0.75));
     assert_eq!(report.adapters.expect("said").running, ["x"]);
     // Beside an engine that was found, in whatever order.
