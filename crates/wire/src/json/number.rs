@@ -27,7 +27,7 @@ impl<'a> Number<'a> {
         let number = self.float();
         // A float-to-integer `as` saturates, so what is no such number is not the same afterwards.
         #[expect(clippy::float_cmp, reason = "whether it is whole is a matter of all its bits")]
-        let whole = number >= 0.0 && number < 18_446_744_073_709_551_616.0 && number as u64 as f64 == number;
+        let whole = (0.0..18_446_744_073_709_551_616.0).contains(&number) && number as u64 as f64 == number;
         if whole { Ok(number as u64) } else { Err(self.out_of_range(what)) }
     }
 

@@ -65,7 +65,8 @@ pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> 
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
         Some(b'u') => {
-            let digits = bytes.get(at + 2..at + 6).ok_or(WireError::new(bytes.len(), Problem::Truncated))?;
+            let digits =
+                bytes.get(at + 2..at + 6).ok_or_else(|| WireError::new(bytes.len(), Problem::Truncated))?;
             match digits.iter().position(|digit| !digit.is_ascii_hexdigit()) {
                 Some(bad) => Err(WireError::expected(at + 2 + bad, "a hexadecimal digit")),
                 None => Ok(at + 6),
