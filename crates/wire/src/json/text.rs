@@ -42,16 +42,28 @@ impl<'a> Text<'a> {
 
     /// Appends what it says.
     pub(crate) fn append_to(self, text: &mut String) {
+        self.pieces(|piece| text.push_str(piece));
+    }
+
+    /// Hands on what it says, piece by piece.
+    pub(crate) fn pieces(self, mut take: impl FnMut(&str)) {
         let mut rest = self.raw;
         if self.escaped {
             while let Some(at) = memchr(b'\\', rest.as_bytes()) {
-                text.push_str(&rest[..at]);
+                if at > 0 {
+                    take(&rest[..at]);
+                }
                 let (meant, length) = meaning(&rest[at..]);
-                text.push(meant);
+                take(meant.encode_utf8(&mut [0; 4]));
                 rest = &rest[at + length..];
             }
         }
-        text.push_str(rest);
+        take(rest);
+    }
+
+    /// Whether it has escapes, so that it does not say what stands there.
+    pub(crate) const fn is_escaped(self) -> bool {
+        self.escaped
     }
 
     /// Whether it says that. Keys have no escapes as a rule.

@@ -1,0 +1,426 @@
+//! From a body to a view.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use slotwise::Prompt;
+
+use super::api::Api;
+use super::message;
+use super::page::{Mark, Page};
+use super::part::Omit;
+use super::rewrite;
+use super::tool;
+use super::value;
+use super::view::{RequestView, SessionField};
+use crate::error::{Problem, WireError};
+use crate::json::{Kind, Reader, Text};
+
+type Result<T> = core::result::Result<T, WireError>;
+
+/// Reads bodies of requests. It keeps its buffers from one body to the next: one reader for each thread is enough.
+///
+/// ```
+/// use slotwise::Prompt;
+/// use slotwise_wire::request::{Api, RequestReader};
+///
+/// let mut reader = RequestReader::new();
+/// let turn = |reader: &mut RequestReader, body: &str| {
+///     let view = reader.read(Api::ChatCompletions, body.as_bytes()).expect("valid");
+///     let Prompt::Text(text) = view.prompt else { panic!("no token ids in there") };
+///     text.to_vec()
+/// };
+/// let first = turn(&mut reader, r#"{"model": "m", "messages": [{"role": "user", "content": "Hi"}]}"#);
+/// let second = turn(&mut reader, r#"{"model": "m", "messages": [
+///     {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+///     {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"}]}"#);
+/// assert!(second.starts_with(&first));
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequestReader {
+    limit: usize,
+    page: Page,
+    tokens: Vec<u32>,
+}
+
+impl RequestReader {
+    /// Bytes in a body at the most, unless told.
+    pub const DEFAULT_LIMIT: usize = 100 << 20;
+
+    /// A reader for bodies of up to [100 MiB](Self::DEFAULT_LIMIT).
+    pub fn new() -> Self {
+        Self::with_limit(Self::DEFAULT_LIMIT)
+    }
+
+    /// A reader for bodies of up to so many bytes. Its buffers grow to a small multiple of the largest body.
+    pub fn with_limit(bytes: usize) -> Self {
+        Self { limit: bytes, page: Page::default(), tokens: Vec::new() }
+    }
+
+    /// Lets go of what its buffers hold beyond so many bytes each.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        self.page.shrink_to(bytes);
+        self.tokens.clear();
+        self.tokens.shrink_to(bytes / size_of::<u32>());
+    }
+
+    /// Reads a body. Keys that are not known are read over, and of keys that come twice, the last counts. Strings without
+    /// escapes are borrowed from the body. Computes in **O(bytes)**.
+    ///
+    /// # Errors
+    ///
+    /// If the body is longer than the limit, no UTF-8, no JSON or no object; if arrays and objects lie more than 128 levels
+    /// deep; or if something that this view reads is of a type that engines refuse, as a model that is no string or a token
+    /// id beyond 32 bits.
+    pub fn read<'r>(&'r mut self, api: Api, body: &'r [u8]) -> Result<RequestView<'r>> {
+        if body.len() > self.limit {
+            return Err(WireError::new(self.limit, Problem::TooLong(self.limit)));
+        }
+        self.page.clear();
+        self.tokens.clear();
+        let mut reader = Reader::new(body)?;
+        let mut fields = Fields::default();
+        if reader.kind()? != Kind::Object {
+            return Err(WireError::expected(reader.at(), "an object"));
+        }
+        reader.open_object()?;
+        while let Some(key) = reader.next_key()? {
+            fields.read(api, &key.read(), &mut reader, self)?;
+        }
+        reader.end()?;
+        Ok(fields.view(api, self))
+    }
+
+    /// The parts of a conversation, whichever come first in the body.
+    fn section(&mut self, write: impl FnOnce(&mut Page) -> Result<()>) -> Result<Range<usize>> {
+        let start = self.page.len();
+        write(&mut self.page)?;
+        Ok(start..self.page.len())
+    }
+}
+
+impl Default for RequestReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What has been read so far. Whatever may come again is replaced then.
+#[derive(Default)]
+struct Fields<'a> {
+    model: Option<(Text<'a>, Range<usize>)>,
+    stream: bool,
+    include_usage: bool,
+    /// The first that is there counts.
+    max_tokens: [Option<u32>; 2],
+    n: Option<u32>,
+    sampling: Sampling,
+    priority: Option<i64>,
+    sessions: [Option<Text<'a>>; SessionField::ALL.len()],
+    cache_salt: Option<Text<'a>>,
+    adapter: Option<Text<'a>>,
+    kv_transfer_params: bool,
+    bootstrap_room: bool,
+    request_id: Option<Text<'a>>,
+    rid: Option<Text<'a>>,
+    /// Token ids, the first that are there count, and how many prompts they are.
+    ids: [Option<Batch<'a>>; 3],
+    plain: Option<Batch<'a>>,
+    /// What is shown with a plain prompt.
+    media: [Option<&'a str>; 3],
+    /// Tools, system and messages, where they stand on the page.
+    sections: [Range<usize>; 3],
+}
+
+/// What `sampling_params` says.
+#[derive(Default)]
+struct Sampling {
+    max_tokens: [Option<u32>; 2],
+    n: Option<u32>,
+}
+
+/// A prompt or many.
+struct Batch<'a> {
+    first: First<'a>,
+    count: usize,
+}
+
+enum First<'a> {
+    None,
+    Text(Text<'a>),
+    /// Where they are among the tokens.
+    Tokens(Range<usize>),
+}
+
+const TOOLS: usize = 0;
+const SYSTEM: usize = 1;
+const MESSAGES: usize = 2;
+
+impl<'a> Fields<'a> {
+    fn read(&mut self, api: Api, key: &str, reader: &mut Reader<'a>, to: &mut RequestReader) -> Result<()> {
+        match (key, api) {
+            ("model", _) => self.model = rewrite::model(reader)?,
+            ("messages", Api::ChatCompletions | Api::Messages | Api::Embeddings) => {
+                let omit = Omit { billing: api == Api::Messages, nested: false };
+                self.sections[MESSAGES] = to.section(|page| message::messages(reader, page, omit))?;
+            }
+            ("tools", Api::ChatCompletions | Api::Messages | Api::Responses) => {
+                self.sections[TOOLS] = to.section(|page| tool::tools(reader, page))?;
+            }
+            ("system", Api::Messages) => {
+                let omit = Omit { billing: true, nested: false };
+                self.sections[SYSTEM] = to.section(|page| message::system(reader, page, omit))?;
+            }
+            ("instructions", Api::Responses) => {
+                self.sections[SYSTEM] = to.section(|page| message::system(reader, page, Omit::default()))?;
+            }
+            ("input", Api::Responses) => {
+                self.sections[MESSAGES] = to.section(|page| message::input(reader, page))?;
+            }
+            ("input", Api::Embeddings) => self.embedded(reader, to)?,
+            ("prompt", Api::Completions | Api::Generate) | ("text", Api::Generate) => {
+                self.plain = batch(reader, &mut to.tokens)?;
+            }
+            ("prompt_token_ids", _) => self.ids[0] = id_batch(reader, &mut to.tokens)?,
+            ("input_ids", _) => self.ids[1] = id_batch(reader, &mut to.tokens)?,
+            ("token_ids", Api::InferenceGenerate) => self.ids[2] = id_batch(reader, &mut to.tokens)?,
+            ("image_data", Api::Generate) => self.media[0] = shown(reader)?,
+            ("video_data", Api::Generate) => self.media[1] = shown(reader)?,
+            ("audio_data", Api::Generate) => self.media[2] = shown(reader)?,
+            ("stream", _) => self.stream = value::flag(reader, "true or false")?,
+            ("stream_options", _) => self.include_usage = include_usage(reader)?,
+            ("max_completion_tokens", Api::ChatCompletions) | ("max_output_tokens", Api::Responses) => {
+                self.max_tokens[0] = value::count(reader, "max tokens")?;
+            }
+            ("max_tokens", Api::ChatCompletions | Api::Completions | Api::Messages | Api::Generate) => {
+                self.max_tokens[1] = value::count(reader, "max tokens")?;
+            }
+            ("sampling_params", Api::Generate | Api::InferenceGenerate) => {
+                self.sampling = Sampling::of_first(reader)?;
+            }
+            ("n", Api::ChatCompletions | Api::Completions | Api::Generate) => {
+                self.n = value::count(reader, "the number of answers")?;
+            }
+            ("priority", _) => self.priority = value::whole(reader, "a priority")?,
+            ("cache_salt", _) => self.cache_salt = value::first_string(reader, "a cache salt")?,
+            ("lora_path", _) => self.adapter = value::first_string(reader, "an adapter")?,
+            ("kv_transfer_params", _) => self.kv_transfer_params = reader.skip()? != "null",
+            ("bootstrap_room", _) => self.bootstrap_room = reader.skip()? != "null",
+            ("request_id", _) => self.request_id = value::string(reader, "a request id")?,
+            ("rid", _) => self.rid = value::first_string(reader, "a request id")?,
+            ("session_id", _) => {
+                self.session(SessionField::SessionId, value::string(reader, "a session id")?)
+            }
+            ("prompt_cache_key", _) => {
+                self.session(SessionField::PromptCacheKey, value::string(reader, "a cache key")?);
+            }
+            ("user", _) => self.session(SessionField::User, value::string(reader, "a user")?),
+            ("previous_response_id", Api::Responses) => {
+                self.session(SessionField::PreviousResponseId, value::string(reader, "a response id")?);
+            }
+            ("conversation", Api::Responses) => {
+                self.session(SessionField::Conversation, member(reader, "id")?);
+            }
+            ("metadata", Api::Messages) => {
+                self.session(SessionField::MetadataUserId, member(reader, "user_id")?);
+            }
+            ("vllm_xargs", _) => {
+                self.session(SessionField::VllmXargs, member(reader, "session_id")?);
+            }
+            ("session_params", _) => {
+                self.session(SessionField::SessionParams, member(reader, "id")?);
+            }
+            _ => _ = reader.skip()?,
+        }
+        Ok(())
+    }
+
+    fn session(&mut self, field: SessionField, id: Option<Text<'a>>) {
+        self.sessions[field as usize] = not_empty(id);
+    }
+
+    /// The input of embeddings: a prompt, many, or a conversation, or many.
+    fn embedded(&mut self, reader: &mut Reader<'a>, to: &mut RequestReader) -> Result<()> {
+        self.plain = None;
+        self.sections[MESSAGES] = 0..0;
+        let mut inside = reader.clone();
+        let is_chat = inside.kind()? == Kind::Array && {
+            inside.open_array()?;
+            inside.next_item()? && inside.kind()? == Kind::Object
+        };
+        if is_chat {
+            self.sections[MESSAGES] = to.section(|page| message::messages(reader, page, Omit::default()))?;
+        } else {
+            self.plain = batch(reader, &mut to.tokens)?;
+        }
+        Ok(())
+    }
+
+    fn view<'r>(self, api: Api, of: &'r mut RequestReader) -> RequestView<'r>
+    where
+        'a: 'r,
+    {
+        let string = |text: Option<Text<'a>>| not_empty(text).map(Text::read);
+        let ids = self.ids.into_iter().flatten().find(|ids| ids.count > 0);
+        let has_messages = self.sections.iter().any(|section| !section.is_empty());
+        let (prompt, prompts) = match ids.or(self.plain) {
+            Some(Batch { first: First::Tokens(range), count }) => {
+                (Prompt::Tokens(of.tokens.get(range).unwrap_or_default()), count)
+            }
+            Some(Batch { first: First::Text(text), count }) => {
+                of.page.clear();
+                let shown = self.media.iter().flatten();
+                if text.is_escaped() || self.media.iter().any(Option::is_some) {
+                    of.page.plain(text);
+                    shown.for_each(|media| of.page.hashed(Mark::Hash, media));
+                    (Prompt::Text(of.page.as_bytes()), count)
+                } else {
+                    (Prompt::Text(text.raw().as_bytes()), count)
+                }
+            }
+            Some(Batch { first: First::None, .. }) | None => {
+                of.page.arrange(&self.sections);
+                (Prompt::Text(of.page.as_bytes()), usize::from(has_messages))
+            }
+        };
+        let field = SessionField::ALL.into_iter().find(|field| self.sessions[*field as usize].is_some());
+        let (model, model_range) = self.model.map(|(text, range)| (text.read(), range)).unzip();
+        let [first, second] = self.max_tokens;
+        let [inner_first, inner_second] = self.sampling.max_tokens;
+        RequestView {
+            api,
+            model,
+            model_range,
+            prompt,
+            prompts,
+            stream: self.stream,
+            include_usage: self.include_usage,
+            max_tokens: inner_first.or(inner_second).or(first).or(second),
+            n: self.sampling.n.or(self.n),
+            priority: self.priority,
+            session: field.and_then(|field| self.sessions[field as usize]).map(Text::read),
+            session_field: field,
+            cache_salt: string(self.cache_salt),
+            adapter: string(self.adapter),
+            kv_transfer: self.kv_transfer_params || self.bootstrap_room,
+            request_id: string(self.request_id).or_else(|| string(self.rid)),
+        }
+    }
+}
+
+impl Sampling {
+    /// Those of the first prompt, if there are some for each.
+    fn of_first(reader: &mut Reader<'_>) -> Result<Self> {
+        if reader.kind()? != Kind::Array {
+            return Self::of(reader);
+        }
+        reader.open_array()?;
+        let mut first = Self::default();
+        if reader.next_item()? {
+            first = Self::of(reader)?;
+            value::rest_of_array(reader)?;
+        }
+        Ok(first)
+    }
+
+    fn of(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut sampling = Self::default();
+        if value::object(reader, "sampling parameters")? {
+            while let Some(key) = reader.next_key()? {
+                match &*key.read() {
+                    "max_new_tokens" => sampling.max_tokens[0] = value::count(reader, "max tokens")?,
+                    "max_tokens" => sampling.max_tokens[1] = value::count(reader, "max tokens")?,
+                    "n" => sampling.n = value::count(reader, "the number of answers")?,
+                    _ => _ = reader.skip()?,
+                }
+            }
+        }
+        Ok(sampling)
+    }
+}
+
+/// A prompt or many, as text or token ids.
+fn batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option<Batch<'a>>> {
+    const WHAT: &str = "a prompt: a string, token ids, or an array of either";
+    match reader.kind()? {
+        Kind::Text => Ok(Some(Batch { first: First::Text(reader.text()?), count: 1 })),
+        Kind::Array => {
+            let mut inside = reader.clone();
+            inside.open_array()?;
+            if inside.next_item()? && inside.kind()? == Kind::Text {
+                let first = First::Text(inside.text()?);
+                let count = 1 + value::rest_of_array(&mut inside)?;
+                *reader = inside;
+                return Ok(Some(Batch { first, count }));
+            }
+            id_batch(reader, tokens)
+        }
+        Kind::Null => reader.null().map(|_| None),
+        _ => Err(WireError::expected(reader.at(), WHAT)),
+    }
+}
+
+/// Token ids of a prompt or of many.
+fn id_batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option<Batch<'a>>> {
+    match reader.kind()? {
+        Kind::Array => {}
+        Kind::Null => return reader.null().map(|_| None),
+        _ => return Err(WireError::expected(reader.at(), "an array of token ids")),
+    }
+    let mut inside = reader.clone();
+    inside.open_array()?;
+    if !inside.next_item()? {
+        *reader = inside;
+        return Ok(Some(Batch { first: First::None, count: 0 }));
+    }
+    if inside.kind()? != Kind::Array {
+        return Ok(Some(Batch { first: First::Tokens(value::ids(reader, tokens)?), count: 1 }));
+    }
+    let first = First::Tokens(value::ids(&mut inside, tokens)?);
+    let count = 1 + value::rest_of_array(&mut inside)?;
+    *reader = inside;
+    Ok(Some(Batch { first, count }))
+}
+
+/// What is shown with a prompt, as it stands.
+fn shown<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
+    reader.kind()?;
+    let json = reader.skip()?;
+    Ok(Some(json).filter(|json| !matches!(*json, "null" | "[]")))
+}
+
+fn include_usage(reader: &mut Reader<'_>) -> Result<bool> {
+    let mut include = false;
+    if value::object(reader, "stream options")? {
+        while let Some(key) = reader.next_key()? {
+            if key.is("include_usage") {
+                include = value::flag(reader, "true or false")?;
+            } else {
+                reader.skip()?;
+            }
+        }
+    }
+    Ok(include)
+}
+
+/// A string, or the string of this name in an object; anything else counts as none.
+fn member<'a>(reader: &mut Reader<'a>, name: &str) -> Result<Option<Text<'a>>> {
+    if reader.kind()? != Kind::Object {
+        return value::any_string(reader);
+    }
+    let mut found = None;
+    reader.open_object()?;
+    while let Some(key) = reader.next_key()? {
+        if key.is(name) {
+            found = value::any_string(reader)?;
+        } else {
+            reader.skip()?;
+        }
+    }
+    Ok(found)
+}
+
+fn not_empty(text: Option<Text<'_>>) -> Option<Text<'_>> {
+    text.filter(|text| !text.raw().is_empty())
+}
