@@ -71,7 +71,13 @@ pub(super) fn parts(reader: &mut Reader<'_>, page: &mut Page, mark: Mark, omit: 
 
 impl Omit {
     pub(super) fn leaves_out(self, text: Text<'_>) -> bool {
-        self.billing && text.raw().starts_with(BILLING)
+        let mut differs = text.raw().bytes().zip(BILLING.bytes()).skip_while(|(is, wanted)| is == wanted);
+        self.billing
+            && match differs.next() {
+                None => text.raw().len() >= BILLING.len(),
+                // Only an escape may look different and say the same.
+                Some((is, _)) => is == b'\\' && text.read().starts_with(BILLING),
+            }
     }
 }
 

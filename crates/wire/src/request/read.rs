@@ -1,6 +1,5 @@
 //! From a body to a view.
 
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -131,6 +130,8 @@ struct Fields<'a> {
     media: [Option<&'a str>; 3],
     /// Tools, system and messages, where they stand on the page.
     sections: [Range<usize>; 3],
+    /// The messages of embeddings, if they stand where a prompt could stand.
+    input_messages: Option<Range<usize>>,
 }
 
 /// What `sampling_params` says.
@@ -210,7 +211,7 @@ impl<'a> Fields<'a> {
             ("request_id", _) => self.request_id = value::string(reader, "a request id")?,
             ("rid", _) => self.rid = value::first_string(reader, "a request id")?,
             ("session_id", _) => {
-                self.session(SessionField::SessionId, value::string(reader, "a session id")?)
+                self.session(SessionField::SessionId, value::string(reader, "a session id")?);
             }
             ("prompt_cache_key", _) => {
                 self.session(SessionField::PromptCacheKey, value::string(reader, "a cache key")?);
@@ -243,26 +244,29 @@ impl<'a> Fields<'a> {
     /// The input of embeddings: a prompt, many, or a conversation, or many.
     fn embedded(&mut self, reader: &mut Reader<'a>, to: &mut RequestReader) -> Result<()> {
         self.plain = None;
-        self.sections[MESSAGES] = 0..0;
+        self.input_messages = None;
         let mut inside = reader.clone();
         let is_chat = inside.kind()? == Kind::Array && {
             inside.open_array()?;
             inside.next_item()? && inside.kind()? == Kind::Object
         };
         if is_chat {
-            self.sections[MESSAGES] = to.section(|page| message::messages(reader, page, Omit::default()))?;
+            self.input_messages = Some(to.section(|page| message::messages(reader, page, Omit::default()))?);
         } else {
             self.plain = batch(reader, &mut to.tokens)?;
         }
         Ok(())
     }
 
-    fn view<'r>(self, api: Api, of: &'r mut RequestReader) -> RequestView<'r>
+    fn view<'r>(mut self, api: Api, of: &'r mut RequestReader) -> RequestView<'r>
     where
         'a: 'r,
     {
         let string = |text: Option<Text<'a>>| not_empty(text).map(Text::read);
         let ids = self.ids.into_iter().flatten().find(|ids| ids.count > 0);
+        if let Some(messages) = self.input_messages {
+            self.sections[MESSAGES] = messages;
+        }
         let has_messages = self.sections.iter().any(|section| !section.is_empty());
         let (prompt, prompts) = match ids.or(self.plain) {
             Some(Batch { first: First::Tokens(range), count }) => {

@@ -106,7 +106,7 @@ pub(super) fn flag(reader: &mut Reader<'_>, what: &'static str) -> Result<bool> 
         },
         Kind::Text => {
             let text = reader.text()?;
-            let says = |words: &[&str]| words.iter().any(|word| text.raw().eq_ignore_ascii_case(word));
+            let says = |words: &[&str]| words.iter().any(|word| text.read().eq_ignore_ascii_case(word));
             if says(&["true", "t", "yes", "y", "on", "1"]) {
                 Ok(true)
             } else if says(&["false", "f", "no", "n", "off", "0"]) {
@@ -127,7 +127,7 @@ pub(super) fn count(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
         Kind::Number => Ok(Some(clamp(reader.number()?.whole(what)?))),
         Kind::Text => {
             let text = reader.text()?;
-            let number = text.raw().trim().parse().map_err(|_| WireError::expected(text.at() - 1, what))?;
+            let number = text.read().trim().parse().map_err(|_| WireError::expected(text.at() - 1, what))?;
             Ok(Some(clamp(number)))
         }
         _ => Err(WireError::expected(reader.at(), what)),
@@ -146,7 +146,7 @@ pub(super) fn whole(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
         }
         Kind::Text => {
             let text = reader.text()?;
-            let number = text.raw().trim().parse();
+            let number = text.read().trim().parse();
             number.map(Some).map_err(|_| WireError::expected(text.at() - 1, what))
         }
         _ => Err(WireError::expected(reader.at(), what)),

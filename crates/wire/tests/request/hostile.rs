@@ -1,0 +1,127 @@
+//! Bodies that nobody should send.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use slotwise::Prompt;
+use slotwise_wire::Problem;
+use slotwise_wire::request::{Api, ModelSplice, RequestReader};
+
+use super::error;
+use super::random::any_body;
+
+#[test]
+fn errors_say_where_and_what() {
+    let check = |api, body: &str, at: &str, problem| {
+        let error = error(api, body);
+        assert_eq!((error.offset, error.problem), (body.find(at).expect("in there"), problem), "{body}");
+    };
+    let chat = Api::ChatCompletions;
+    check(chat, r#"{"model": 5}"#, "5", Problem::Expected("a model's name"));
+    check(chat, r#"{"messages": "hi"}"#, "\"hi", Problem::Expected("an array of messages"));
+    check(chat, r#"{"messages": ["hi"]}"#, "\"hi", Problem::Expected("a message"));
+    check(chat, r#"{"messages": [{"role": 7}]}"#, "7", Problem::Expected("a role"));
+    check(
+        chat,
+        r#"{"messages": [{"role": "a", "content": 7}]}"#,
+        "7",
+        Problem::Expected("a string or an array of parts"),
+    );
+    check(chat, r#"{"messages": [{"content": [7]}]}"#, "7", Problem::Expected("a part"));
+    check(chat, r#"{"messages": [{"tool_calls": [7]}]}"#, "7", Problem::Expected("a call"));
+    check(chat, r#"{"tools": {}}"#, "{}", Problem::Expected("an array of tools"));
+    check(chat, r#"{"max_tokens": "many"}"#, "\"many", Problem::Expected("max tokens"));
+    check(chat, r#"{"max_tokens": -1}"#, "-1", Problem::OutOfRange("max tokens"));
+    check(chat, r#"{"stream": 2}"#, "2", Problem::Expected("true or false"));
+    check(chat, r#"{"priority": 99999999999999999999}"#, "9999", Problem::OutOfRange("a priority"));
+    check(chat, r#"{"a": 1} x"#, "x", Problem::Expected("the end"));
+    check(chat, "[]", "[", Problem::Expected("an object"));
+    let ids = Api::Completions;
+    check(ids, r#"{"prompt": [1, 4294967296]}"#, "4294967296", Problem::OutOfRange("a token id"));
+    check(ids, r#"{"prompt": [1, -2]}"#, "-2", Problem::OutOfRange("a token id"));
+    check(ids, r#"{"prompt": [1, "b"]}"#, "\"b", Problem::Expected("a token id"));
+    check(ids, r#"{"prompt": [[1.5]]}"#, "1.5", Problem::OutOfRange("a token id"));
+    check(
+        ids,
+        r#"{"prompt": true}"#,
+        "true",
+        Problem::Expected("a prompt: a string, token ids, or an array of either"),
+    );
+    check(Api::Generate, r#"{"input_ids": "1"}"#, "\"1", Problem::Expected("an array of token ids"));
+    assert_eq!(error(chat, b"{\"a\": \"\xff\"}").problem, Problem::NotUtf8);
+    assert_eq!(error(chat, b"").problem, Problem::Truncated);
+}
+
+#[test]
+fn a_body_has_a_limit() {
+    let body = br#"{"model": "m"}"#;
+    assert!(RequestReader::with_limit(body.len()).read(Api::Messages, body).is_ok());
+    let error =
+        RequestReader::with_limit(13).read(Api::Messages, body).map(|_| ()).expect_err("one byte too long");
+    assert_eq!((error.offset, error.problem), (13, Problem::TooLong(13)));
+}
+
+#[test]
+fn nesting_ends_somewhere() {
+    let deep = |open: &str, levels: usize| open.repeat(levels);
+    for open in [r#"{"messages":[{"role":"user","content":[{"a":"#, r#"{"tools":[{"parameters":"#, "{\"a\":"]
+    {
+        let body = format!("{open}{}", deep("[", 100_000));
+        assert_eq!(error(Api::ChatCompletions, body).problem, Problem::TooDeep(128));
+    }
+    let part = r#"{"type":"tool_result","tool_use_id":"a","content":["#;
+    let body = format!(r#"{{"messages":[{{"role":"user","content":[{}"#, deep(part, 10_000));
+    assert_eq!(error(Api::Messages, body).problem, Problem::TooDeep(128));
+    // As deep as it may be: the innermost is taken as it stands.
+    let levels = 61;
+    let body = format!(
+        r#"{{"messages":[{{"role":"user","content":[{}{}]}}]}}"#,
+        deep(part, levels),
+        deep("]}", levels)
+    );
+    assert!(RequestReader::new().read(Api::Messages, body.as_bytes()).is_ok());
+}
+
+/// Whatever stands in a body, its text is a small multiple of it, and so is the time to read it.
+#[test]
+fn work_and_memory_are_linear() {
+    let part = r#"{"type":"tool_result","tool_use_id":"","content":[{"uuid":"","file":1}]}"#;
+    let message = format!(r#"{{"content":[{part}],"role":"u","content":[{part}],"role":"v"}}"#);
+    let many = |piece: &str, bytes: usize| vec![piece; bytes / piece.len()].join(",");
+    let bodies = [
+        format!(r#"{{"messages":[{}]}}"#, many(&message, 4 << 20)),
+        format!(r#"{{"messages":[{}]}}"#, many("{}", 4 << 20)),
+        format!(r#"{{"messages":[{{"role":"a","content":[{}]}}]}}"#, many("{}", 4 << 20)),
+        format!(r#"{{"messages":[{{"role":"a","content":[{}]}}]}}"#, many(r#"{"file":1}"#, 4 << 20)),
+        format!(r#"{{"messages":[{{"role":"a","content":["x"]}}],{}}}"#, many(r#""tools":[{},{}]"#, 4 << 20)),
+        format!(r#"{{"messages":[{{{}}}]}}"#, many(r#""role":"a","content":["x"]"#, 4 << 20)),
+    ];
+    for body in bodies {
+        let mut reader = RequestReader::new();
+        let before = Instant::now();
+        let view = reader.read(Api::Messages, body.as_bytes()).expect("valid");
+        let Prompt::Text(text) = view.prompt else { panic!("text") };
+        assert!(text.len() <= 4 * body.len(), "{} of {}: {}", text.len(), body.len(), &body[..60]);
+        assert!(before.elapsed() < Duration::from_secs(5), "{}", &body[..60]);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_cut_and_no_change_makes_it_panic(
+        (api, body) in any_body(), at in any::<prop::sample::Index>(), byte in any::<u8>(), other in prop::sample::select(Api::ALL.to_vec()),
+    ) {
+        let mut body = body.to_string().into_bytes();
+        let mut reader = RequestReader::new();
+        let at = at.index(body.len());
+        let cut = reader.read(api, &body[..at]).map(|_| ()).expect_err("cut");
+        prop_assert!(cut.offset <= at);
+        prop_assert!(ModelSplice::find(&body[..at], "m").is_err());
+        // Read as another API, it may be valid or not.
+        let _ = reader.read(other, &body);
+        body[at] = byte;
+        if let Err(error) = reader.read(api, &body) {
+            prop_assert!(error.offset <= body.len());
+        }
+    }
+}
