@@ -3,6 +3,7 @@
 //! RFC 8259, to the letter but for two things that clients send and engines take: control characters in strings, and half a surrogate
 //! pair, which is read as U+FFFD. What is skipped is checked as closely as what is read. Nothing recurses, and nothing is allocated.
 
+mod ids;
 mod number;
 mod text;
 
@@ -42,7 +43,7 @@ pub(crate) enum Kind {
 impl<'a> Reader<'a> {
     /// Before the first value of a text, which must be UTF-8 from end to end.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
-        let text = core::str::from_utf8(bytes);
+        let text = utf8(bytes);
         let text = text.map_err(|error| WireError::new(error.valid_up_to(), Problem::NotUtf8))?;
         Ok(Self { text, at: 0, depth: 0, fresh: false })
     }
@@ -242,6 +243,17 @@ impl<'a> Reader<'a> {
     const fn expected(&self, what: &'static str) -> WireError {
         WireError::expected(self.at, what)
     }
+}
+
+/// Text beyond ASCII is validated ten times as fast with the processor's vectors; where it is wrong, the slow way says.
+#[cfg(feature = "std")]
+fn utf8(bytes: &[u8]) -> core::result::Result<&str, core::str::Utf8Error> {
+    simdutf8::basic::from_utf8(bytes).or_else(|_| core::str::from_utf8(bytes))
+}
+
+#[cfg(not(feature = "std"))]
+const fn utf8(bytes: &[u8]) -> core::result::Result<&str, core::str::Utf8Error> {
+    core::str::from_utf8(bytes)
 }
 
 #[cfg(test)]

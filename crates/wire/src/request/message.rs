@@ -53,10 +53,9 @@ pub(super) fn system(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Re
     Ok(())
 }
 
+/// What few messages have besides a role and content, so that the others need not have room for it.
 #[derive(Default)]
-struct Message<'a> {
-    role: Option<Text<'a>>,
-    content: Kept<'a>,
+struct Rest<'a> {
     reasoning: [Option<Text<'a>>; 2],
     calls: [Option<Reader<'a>>; 2],
     name: Option<Text<'a>>,
@@ -72,62 +71,94 @@ struct Message<'a> {
 fn message(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
     let before = reader.clone();
     let start = page.len();
-    let mut message = Message::default();
+    let mut role = None;
+    let mut content = Kept::Nothing;
+    let mut rest: Option<Rest<'_>> = None;
     // Content that comes after the role, as it does, is written when it is read, and not read over first.
     let mut written = false;
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
         match &*key.read() {
             "role" => {
-                message.role = value::string(reader, "a role")?;
+                role = value::string(reader, "a role")?;
                 page.cut(start);
                 written = false;
             }
             "content" => {
-                let first = matches!(message.content, Kept::Nothing);
-                match message.role {
+                let first = matches!(content, Kept::Nothing);
+                match role {
                     Some(role) if first && reader.kind()? == Kind::Array => {
-                        message.content = Kept::At(reader.clone());
+                        content = Kept::At(reader.clone());
                         page.text(Mark::Message, role);
                         part::parts(reader, page, Mark::Text, omit.of(role))?;
                         written = true;
                     }
                     _ => {
-                        message.content = value::keep(reader)?;
+                        content = value::keep(reader)?;
                         page.cut(start);
                         written = false;
                     }
                 }
             }
-            "reasoning" => message.reasoning[0] = value::any_string(reader)?,
-            "reasoning_content" => message.reasoning[1] = value::any_string(reader)?,
-            "tool_calls" => message.calls[0] = later(reader)?,
-            "function_call" => message.calls[1] = later(reader)?,
-            "name" => message.name = value::any_string(reader)?,
-            "tool_call_id" => message.tool_call_id = value::any_string(reader)?,
-            "type" => message.kind = value::any_string(reader)?,
-            "call_id" => message.call_id = value::any_string(reader)?,
-            "arguments" | "input" => message.arguments = value::value(reader)?,
-            "output" => message.output = value::keep(reader)?,
-            "summary" => message.summary = value::keep(reader)?,
-            _ => _ = reader.skip()?,
+            key => {
+                if !Rest::read(&mut rest, key, reader)? {
+                    reader.skip()?;
+                }
+            }
         }
     }
-    match (message.role, message.kind) {
-        (None, Some(kind)) if !kind.is("message") => message.write_item(kind, before, page),
-        (role, _) => message.write(role, written, page, omit),
+    let kind = rest.as_ref().and_then(|rest| rest.kind).filter(|kind| !kind.is("message"));
+    if let (None, Some(kind), Some(rest)) = (role, kind, &rest) {
+        return rest.write_item(kind, content, before, page);
     }
+    if !written {
+        page.raw(Mark::Message, "");
+        if let Some(role) = role {
+            page.plain(role);
+        }
+        part::kept(content, page, Mark::Text, role.map_or(omit, |role| omit.of(role)))?;
+    }
+    rest.map_or(Ok(()), |rest| rest.write(page))
 }
 
-impl<'a> Message<'a> {
-    fn write(self, role: Option<Text<'a>>, written: bool, page: &mut Page, omit: Omit) -> Result<()> {
-        if !written {
-            page.raw(Mark::Message, "");
-            if let Some(role) = role {
-                page.plain(role);
-            }
-            part::kept(self.content, page, Mark::Text, role.map_or(omit, |role| omit.of(role)))?;
+impl<'a> Rest<'a> {
+    /// Reads the value of a key, if it is one of these.
+    fn read(rest: &mut Option<Self>, key: &str, reader: &mut Reader<'a>) -> Result<bool> {
+        let known = [
+            "reasoning",
+            "reasoning_content",
+            "tool_calls",
+            "function_call",
+            "name",
+            "tool_call_id",
+            "type",
+            "call_id",
+            "arguments",
+            "input",
+            "output",
+            "summary",
+        ];
+        if !known.contains(&key) {
+            return Ok(false);
         }
+        let rest = rest.get_or_insert_default();
+        match key {
+            "reasoning" => rest.reasoning[0] = value::any_string(reader)?,
+            "reasoning_content" => rest.reasoning[1] = value::any_string(reader)?,
+            "tool_calls" => rest.calls[0] = later(reader)?,
+            "function_call" => rest.calls[1] = later(reader)?,
+            "name" => rest.name = value::any_string(reader)?,
+            "tool_call_id" => rest.tool_call_id = value::any_string(reader)?,
+            "type" => rest.kind = value::any_string(reader)?,
+            "call_id" => rest.call_id = value::any_string(reader)?,
+            "arguments" | "input" => rest.arguments = value::value(reader)?,
+            "output" => rest.output = value::keep(reader)?,
+            _ => rest.summary = value::keep(reader)?,
+        }
+        Ok(true)
+    }
+
+    fn write(self, page: &mut Page) -> Result<()> {
         let [reasoning, reasoning_content] = self.reasoning;
         page.said(Mark::Reasoning, reasoning.or(reasoning_content));
         for calls in self.calls.into_iter().flatten() {
@@ -139,7 +170,13 @@ impl<'a> Message<'a> {
     }
 
     /// An item that is no message, as the message that engines make of it.
-    fn write_item(self, kind: Text<'a>, mut before: Reader<'a>, page: &mut Page) -> Result<()> {
+    fn write_item(
+        &self,
+        kind: Text<'a>,
+        content: Kept<'a>,
+        mut before: Reader<'a>,
+        page: &mut Page,
+    ) -> Result<()> {
         match &*kind.read() {
             "function_call" | "custom_tool_call" => {
                 page.raw(Mark::Message, "assistant");
@@ -147,12 +184,12 @@ impl<'a> Message<'a> {
             }
             "function_call_output" | "custom_tool_call_output" => {
                 page.raw(Mark::Message, "tool");
-                part::kept(self.output, page, Mark::Text, Omit::default())?;
+                part::kept(self.output.clone(), page, Mark::Text, Omit::default())?;
                 page.said(Mark::CallId, self.call_id);
             }
             "reasoning" => {
                 page.raw(Mark::Message, "assistant");
-                let thought = if matches!(self.content, Kept::Nothing) { self.summary } else { self.content };
+                let thought = if matches!(content, Kept::Nothing) { self.summary.clone() } else { content };
                 part::kept(thought, page, Mark::Reasoning, Omit::default())?;
             }
             _ => {

@@ -156,13 +156,7 @@ pub(super) fn whole(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
 /// Appends an array of token ids: where they are then.
 pub(super) fn ids(reader: &mut Reader<'_>, tokens: &mut alloc::vec::Vec<u32>) -> Result<Range<usize>> {
     let start = tokens.len();
-    reader.open_array()?;
-    while reader.next_item()? {
-        if reader.kind()? != Kind::Number {
-            return Err(WireError::expected(reader.at(), "a token id"));
-        }
-        tokens.push(reader.number()?.small("a token id")?);
-    }
+    reader.ids("a token id", tokens)?;
     Ok(start..tokens.len())
 }
 
