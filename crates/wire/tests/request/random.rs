@@ -11,7 +11,7 @@ use slotwise_wire::request::{Api, ModelSplice, RequestReader, rewrite_model};
 use super::twin::Twin;
 
 /// Strings with what could go wrong in them.
-pub fn words() -> impl Strategy<Value = String> {
+pub(super) fn words() -> impl Strategy<Value = String> {
     let word = select(vec![
         "",
         "a",
@@ -138,7 +138,7 @@ fn content(nested: bool) -> BoxedStrategy<Value> {
     or_null(prop_oneof![string(), array(part)].boxed())
 }
 
-pub fn message() -> BoxedStrategy<Value> {
+pub(super) fn message() -> BoxedStrategy<Value> {
     let role = select(vec!["user", "assistant", "system", "tool", "developer"]).prop_map(Value::from).boxed();
     let function = object(vec![("name", string()), ("arguments", arguments())]);
     let call = || whole(vec![("type", just("function")), ("id", string()), ("function", function.clone())]);
@@ -208,7 +208,7 @@ fn number() -> BoxedStrategy<Value> {
     or_null(prop_oneof![0_u64..100, Just(1 << 40)].prop_map(Value::from).boxed())
 }
 
-pub fn body(api: Api) -> BoxedStrategy<Value> {
+pub(super) fn body(api: Api) -> BoxedStrategy<Value> {
     let flag = || or_null(any::<bool>().prop_map(Value::from).boxed());
     let text = || or_null(string());
     let sampling = || {
@@ -270,7 +270,7 @@ pub fn body(api: Api) -> BoxedStrategy<Value> {
             ("tools", or_null(array(tool()))),
         ]),
         Api::InferenceGenerate => {
-            fields.extend([("token_ids", token_prompt()), ("sampling_params", or_null(sampling()))])
+            fields.extend([("token_ids", token_prompt()), ("sampling_params", or_null(sampling()))]);
         }
         _ => fields.extend([
             ("text", plain_prompt()),
@@ -284,14 +284,14 @@ pub fn body(api: Api) -> BoxedStrategy<Value> {
 
 /// Writes a body with its keys in any order, some strings with more escapes than they need, and spaces anywhere; but JSON
 /// that is taken as it stands, as it stands.
-pub fn write(value: &Value, rng: &mut Rng) -> String {
+pub(super) fn write(value: &Value, rng: &mut Rng) -> String {
     let mut written = String::new();
     write_to(value, rng, &mut written);
     written
 }
 
 fn write_to(value: &Value, rng: &mut Rng, to: &mut String) {
-    let mut space = |to: &mut String, rng: &mut Rng| {
+    let space = |to: &mut String, rng: &mut Rng| {
         if rng.next_u64() % 8 == 0 {
             to.push_str([" ", "\n", "\t", "\r\n "][rng.next_u64() as usize % 4]);
         }
@@ -342,7 +342,7 @@ fn escaped(string: &str, rng: &mut Rng) -> String {
     format!("\"{}\"", units.collect::<String>())
 }
 
-pub fn any_body() -> impl Strategy<Value = (Api, Value)> {
+pub(super) fn any_body() -> impl Strategy<Value = (Api, Value)> {
     select(Api::ALL.to_vec()).prop_flat_map(|api| body(api).prop_map(move |body| (api, body)))
 }
 

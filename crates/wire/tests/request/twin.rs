@@ -10,7 +10,7 @@ use super::Read;
 
 /// What a view says, owned.
 #[derive(Debug, PartialEq)]
-pub struct Twin {
+pub(super) struct Twin {
     model: Option<String>,
     prompt: Read,
     prompts: usize,
@@ -28,7 +28,7 @@ pub struct Twin {
 }
 
 impl Twin {
-    pub fn of_view(view: &RequestView<'_>) -> Self {
+    pub(super) fn of_view(view: &RequestView<'_>) -> Self {
         let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(String::from);
         Self {
             model: owned(&view.model),
@@ -48,7 +48,7 @@ impl Twin {
         }
     }
 
-    pub fn of_tree(api: Api, body: &Value) -> Self {
+    pub(super) fn of_tree(api: Api, body: &Value) -> Self {
         let only = |apis: &[Api], key: &str| if apis.contains(&api) { &body[key] } else { &Value::Null };
         let chat = &[Api::ChatCompletions, Api::Messages];
         let generate = &[Api::Generate, Api::InferenceGenerate];
@@ -81,17 +81,17 @@ impl Twin {
             stream: body["stream"].as_bool().unwrap_or_default(),
             include_usage: body["stream_options"]["include_usage"].as_bool().unwrap_or_default(),
             max_tokens: count(&sampling["max_new_tokens"])
-                .or(count(&sampling["max_tokens"]))
-                .or(count(max_tokens[0]))
-                .or(count(max_tokens[1])),
-            n: count(&sampling["n"]).or(count(n)),
+                .or_else(|| count(&sampling["max_tokens"]))
+                .or_else(|| count(max_tokens[0]))
+                .or_else(|| count(max_tokens[1])),
+            n: count(&sampling["n"]).or_else(|| count(n)),
             priority: body["priority"].as_i64(),
             session: session.as_ref().map(|(_, id)| id.clone()),
             session_field: session.map(|(field, _)| field),
             cache_salt: string(&body["cache_salt"]),
             adapter: string(first(&body["lora_path"])),
             kv_transfer: !body["kv_transfer_params"].is_null() || !body["bootstrap_room"].is_null(),
-            request_id: string(&body["request_id"]).or(string(first(&body["rid"]))),
+            request_id: string(&body["request_id"]).or_else(|| string(first(&body["rid"]))),
         }
     }
 }
