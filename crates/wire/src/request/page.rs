@@ -173,6 +173,6 @@ mod tests {
         assert_eq!(hash("a").len(), 18);
         assert_ne!(hash("a"), hash("b"));
         assert_ne!(hash(&"x".repeat(1_000)), hash(&"x".repeat(1_001)));
-        assert_eq!(hash("https://a.b/c.png"), b"\xffh0000000000000000");
+        assert_eq!(hash("https://a.b/c.png"), b"\xffh0d1862e151124ef5");
     }
 }

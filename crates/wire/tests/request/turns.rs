@@ -49,16 +49,13 @@ fn an_agent_of_chat_completions() {
     ]);
     let turns = turns(Api::ChatCompletions, "messages", &base, &messages);
     assert_each_extends_the_one_before(&turns);
-    let image = "ecabeb5f4ea0c9b6";
     assert_eq!(
         mask(&shown(&turns[4])),
-        mask(&format!(
-            "<T>weather<d>Now, in a town<p>{{\"properties\":{{\"town\":{{\"type\":\"string\"}}}},\"type\":\"object\"}}\
+        "<T>weather<d>Now, in a town<p>{\"properties\":{\"town\":{\"type\":\"string\"}},\"type\":\"object\"}\
              <M>system<t>You are brief.<M>user<t>Weather in Bonn and Köln?\
-             <M>assistant<c>weather<a>{{\"town\": \"Bonn\"}}<i>call_1<c>weather<a>{{\"town\": \"Köln\"}}<i>call_2\
+             <M>assistant<c>weather<a>{\"town\": \"Bonn\"}<i>call_1<c>weather<a>{\"town\": \"Köln\"}<i>call_2\
              <M>tool<t>12 °C<i>call_1<M>tool<t>13 °C<i>call_2<M>assistant<t>12 and 13.<r>Easy.\
-             <M>user<t>And this?<m>image_url<h>{image}<n>ann"
-        ))
+             <M>user<t>And this?<m>image_url<n>ann"
     );
 }
 
