@@ -1,0 +1,96 @@
+//! Canonical CBOR (RFC 8949, 4.2) of arrays of bytes, integers and strings.
+
+use alloc::vec::Vec;
+
+use super::{ExtraKeys, Key, Tagging};
+
+const INTEGER: u8 = 0;
+const BYTES: u8 = 2;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+const NULL: u8 = 0xf6;
+
+/// `[parent, [token, ...], keys or null]`.
+pub(super) fn block(
+    out: &mut Vec<u8>,
+    parent: &[u8; 32],
+    tokens: &[u32],
+    keys: ExtraKeys<'_>,
+    tagging: Tagging,
+) {
+    head(out, ARRAY, 3);
+    head(out, BYTES, 32);
+    out.extend_from_slice(parent);
+    head(out, ARRAY, tokens.len() as u64);
+    for token in tokens {
+        head(out, INTEGER, u64::from(*token));
+    }
+    if keys == ExtraKeys::default() {
+        out.push(NULL);
+        return;
+    }
+    let count = keys.each(tagging, |_| {});
+    head(out, ARRAY, count as u64);
+    keys.each(tagging, |key| match key {
+        Key::Bare(bare) => text(out, bare),
+        Key::Tuple(parts) => {
+            head(out, ARRAY, parts.len() as u64);
+            parts.iter().for_each(|part| text(out, part));
+        }
+    });
+}
+
+/// A string.
+pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+    head(out, TEXT, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A kind and its number, in as few bytes as hold it.
+fn head(out: &mut Vec<u8>, kind: u8, number: u64) {
+    let kind = kind << 5;
+    match number {
+        0..=23 => out.push(kind | number as u8),
+        24..=0xff => out.extend_from_slice(&[kind | 24, number as u8]),
+        0x100..=0xffff => {
+            out.push(kind | 25);
+            out.extend_from_slice(&(number as u16).to_be_bytes());
+        }
+        0x1_0000..=0xffff_ffff => {
+            out.push(kind | 26);
+            out.extend_from_slice(&(number as u32).to_be_bytes());
+        }
+        _ => {
+            out.push(kind | 27);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_as_short_as_they_can_be() {
+        // RFC 8949, appendix A.
+        let cases: [(u64, &[u8]); 8] = [
+            (0, b"\x00"),
+            (23, b"\x17"),
+            (24, b"\x18\x18"),
+            (100, b"\x18\x64"),
+            (1_000, b"\x19\x03\xe8"),
+            (1_000_000, b"\x1a\x00\x0f\x42\x40"),
+            (1_000_000_000_000, b"\x1b\x00\x00\x00\xe8\xd4\xa5\x10\x00"),
+            (u64::MAX, b"\x1b\xff\xff\xff\xff\xff\xff\xff\xff"),
+        ];
+        for (number, bytes) in cases {
+            let mut out = Vec::new();
+            head(&mut out, INTEGER, number);
+            assert_eq!(out, bytes);
+        }
+        let mut out = Vec::new();
+        text(&mut out, "IETF");
+        assert_eq!(out, b"\x64IETF");
+    }
+}

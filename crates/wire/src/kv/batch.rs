@@ -1,0 +1,315 @@
+//! A batch of events, decoded whole before anybody sees the first of them.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::iter::FusedIterator;
+use core::num::NonZeroU32;
+use core::ops::Range;
+
+use slotwise::{EngineHash, KvEvent, RemovedBlocks, StoredBlocks, Tier};
+
+use super::{published, trtllm};
+use crate::error::WireError;
+
+/// Decodes the batches of one publisher into buffers that it uses again, so that nothing is allocated once they are large enough: they
+/// grow to a small multiple of the largest batch, and stay.
+///
+/// It remembers one thing between batches: which group of layers (`group_idx`, or TensorRT-LLM's `window_size`) stands for the whole
+/// model. Removals say their group only, not what kind of attention it has.
+///
+/// # Example
+///
+/// ```
+/// use slotwise::KvEvent;
+/// use slotwise_wire::kv::Decoder;
+///
+/// let mut decoder = Decoder::new();
+/// // [1.5, [{"type": "BlockRemoved", "block_hashes": [1], "medium": "GPU"}], 0]
+/// let batch = decoder
+///     .decode(b"\x93\xcb\x3f\xf8\0\0\0\0\0\0\x91\x83\xa4type\xacBlockRemoved\xacblock_hashes\x91\x01\xa6medium\xa3GPU\0")
+///     .unwrap();
+/// assert_eq!((batch.sent_at(), batch.dp_rank()), (1.5, Some(0)));
+/// let KvEvent::Removed(removed) = batch.events().next().unwrap() else { panic!("{batch:?}") };
+/// assert_eq!(removed.blocks[0].0, 1);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    pub(super) buffers: Buffers,
+    pub(super) group: Option<u64>,
+    pub(super) layers: Option<trtllm::Layers>,
+}
+
+/// One batch: the events that count, in order. Borrows the buffers of its [`Decoder`].
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    buffers: &'a Buffers,
+}
+
+/// The events of a [`Batch`].
+#[derive(Clone, Debug)]
+pub struct Events<'a> {
+    buffers: &'a Buffers,
+    records: core::slice::Iter<'a, Record>,
+}
+
+/// What was read but is not among the events, counted.
+///
+/// None of it is an error: the rest of the batch is as good without.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// Fields that are not known.
+    pub unknown_fields: u64,
+    /// Events of kinds that are not known.
+    pub unknown_kinds: u64,
+    /// Events of other groups of layers than the one that stands for the model: sliding windows, Mamba states, and further groups of full
+    /// attention, which say the same again.
+    pub other_groups: u64,
+    /// Events of other data parallel ranks than the one asked for (TensorRT-LLM).
+    pub other_ranks: u64,
+    /// Events about storage that is not known.
+    pub unknown_media: u64,
+    /// Stored events of an adapter that is only numbered, not named: numbers differ between replicas.
+    pub unnamed_adapters: u64,
+    /// Stored events without token ids: copies into another tier (vLLM's offloading, TensorRT-LLM's `updated`).
+    pub without_tokens: u64,
+    /// Blocks, not events, whose content is more than their token ids (images, embeddings), and blocks behind them in the same event.
+    pub multimodal_blocks: u64,
+    /// Blocks, not events, that are not full yet (TensorRT-LLM).
+    pub partial_blocks: u64,
+}
+
+/// What one batch is decoded into.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) sent_at: f64,
+    pub(super) dp_rank: Option<u32>,
+    /// The first and the last number among TensorRT-LLM's events.
+    pub(super) ids: Option<(u64, u64)>,
+    pub(super) records: Vec<Record>,
+    pub(super) hashes: Vec<EngineHash>,
+    pub(super) tokens: Vec<u32>,
+    pub(super) text: String,
+    pub(super) left_out: LeftOut,
+}
+
+/// An event, with places in the buffers.
+#[derive(Clone, Debug)]
+pub(super) enum Record {
+    Stored(Stored),
+    Removed { blocks: Range<usize>, tier: Tier },
+    Cleared,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) blocks: Range<usize>,
+    pub(super) parent: Option<EngineHash>,
+    pub(super) tokens: Range<usize>,
+    pub(super) block_size: NonZeroU32,
+    pub(super) tier: Tier,
+    pub(super) adapter: Option<Range<usize>>,
+    pub(super) cache_salt: Option<Range<usize>>,
+}
+
+impl Decoder {
+    /// One that has seen nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes the payload of a message of vLLM or SGLang: events as maps (vLLM from 0.24) and as arrays. Computes in **O(bytes)**.
+    ///
+    /// - A hash of more than 8 bytes becomes its last 8, as vLLM does for integers; a negative one keeps its bits.
+    /// - `medium` becomes the [`Tier`]: none and `GPU` the GPU's, `CPU*` the host's, `DISK`, `STORAGE`, `EXTERNAL` and all that is `REMOTE`
+    ///   the disk's.
+    /// - The cache salt is SGLang's field, or what `extra_keys` have on a prompt's first block beside the adapter's name.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed anywhere, with the offset: there is no batch then, and nothing is remembered of it.
+    pub fn decode(&mut self, payload: &[u8]) -> Result<Batch<'_>, WireError> {
+        published::decode(self, payload)?;
+        Ok(Batch { buffers: &self.buffers })
+    }
+
+    /// Decodes what TensorRT-LLM answers at `/kv_cache_events`: a JSON array of events, of which those of data parallel rank `rank` are
+    /// taken (0 also where none is said). Their blocks are `block_size` tokens long, which the events do not say. Computes in **O(bytes)**.
+    ///
+    /// Removals do not say the level of the cache, so all levels count as the GPU's tier.
+    ///
+    /// # Errors
+    ///
+    /// As for [`decode`](Self::decode).
+    pub fn decode_trtllm(
+        &mut self,
+        body: &[u8],
+        block_size: NonZeroU32,
+        rank: u32,
+    ) -> Result<Batch<'_>, WireError> {
+        trtllm::decode(self, body, block_size, rank)?;
+        Ok(Batch { buffers: &self.buffers })
+    }
+
+    /// What was decoded last.
+    pub(super) const fn batch(&self) -> Batch<'_> {
+        Batch { buffers: &self.buffers }
+    }
+
+    /// The engine began anew: its layers may be grouped otherwise now.
+    pub(super) fn forget(&mut self) {
+        (self.group, self.layers) = (None, None);
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// When it was sent, in seconds since 1970 by the engine's clock; 0 for TensorRT-LLM, which does not say.
+    pub const fn sent_at(&self) -> f64 {
+        self.buffers.sent_at
+    }
+
+    /// The data parallel rank that sent it.
+    pub const fn dp_rank(&self) -> Option<u32> {
+        self.buffers.dp_rank
+    }
+
+    /// The numbers of TensorRT-LLM's first and last event in it.
+    pub const fn event_ids(&self) -> Option<(u64, u64)> {
+        self.buffers.ids
+    }
+
+    /// What is not among the events.
+    pub const fn left_out(&self) -> LeftOut {
+        self.buffers.left_out
+    }
+
+    /// How many events count.
+    pub fn len(&self) -> usize {
+        self.buffers.records.len()
+    }
+
+    /// Whether no event counts.
+    pub fn is_empty(&self) -> bool {
+        self.buffers.records.is_empty()
+    }
+
+    /// The events, in order, for [`Scheduler::handle_kv_event`](slotwise::Scheduler::handle_kv_event).
+    pub fn events(&self) -> Events<'a> {
+        Events { buffers: self.buffers, records: self.buffers.records.iter() }
+    }
+}
+
+impl<'a> IntoIterator for Batch<'a> {
+    type Item = KvEvent<'a>;
+    type IntoIter = Events<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.events()
+    }
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = KvEvent<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let buffers = self.buffers;
+        let blocks = |range: &Range<usize>| buffers.hashes.get(range.clone()).unwrap_or_default();
+        Some(match self.records.next()? {
+            Record::Stored(stored) => {
+                let text = |range: &Option<Range<usize>>| buffers.text.get(range.clone()?);
+                let mut event =
+                    StoredBlocks::new(blocks(&stored.blocks), stored.block_size).tier(stored.tier);
+                event.parent = stored.parent;
+                event.tokens = buffers.tokens.get(stored.tokens.clone());
+                event.adapter = text(&stored.adapter);
+                event.cache_salt = text(&stored.cache_salt);
+                KvEvent::Stored(event)
+            }
+            Record::Removed { blocks: range, tier } => {
+                KvEvent::Removed(RemovedBlocks::new(blocks(range)).tier(*tier))
+            }
+            Record::Cleared => KvEvent::Cleared,
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.records.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Events<'_> {}
+impl FusedIterator for Events<'_> {}
+
+impl LeftOut {
+    /// All counts, with their names in other languages.
+    pub const fn counts(&self) -> [(&'static str, u64); 9] {
+        [
+            ("unknown_fields", self.unknown_fields),
+            ("unknown_kinds", self.unknown_kinds),
+            ("other_groups", self.other_groups),
+            ("other_ranks", self.other_ranks),
+            ("unknown_media", self.unknown_media),
+            ("unnamed_adapters", self.unnamed_adapters),
+            ("without_tokens", self.without_tokens),
+            ("multimodal_blocks", self.multimodal_blocks),
+            ("partial_blocks", self.partial_blocks),
+        ]
+    }
+}
+
+impl core::ops::AddAssign for LeftOut {
+    fn add_assign(&mut self, more: Self) {
+        self.unknown_fields += more.unknown_fields;
+        self.unknown_kinds += more.unknown_kinds;
+        self.other_groups += more.other_groups;
+        self.other_ranks += more.other_ranks;
+        self.unknown_media += more.unknown_media;
+        self.unnamed_adapters += more.unnamed_adapters;
+        self.without_tokens += more.without_tokens;
+        self.multimodal_blocks += more.multimodal_blocks;
+        self.partial_blocks += more.partial_blocks;
+    }
+}
+
+impl Buffers {
+    pub(super) fn clear(&mut self) {
+        self.sent_at = 0.0;
+        self.dp_rank = None;
+        self.ids = None;
+        self.records.clear();
+        self.hashes.clear();
+        self.tokens.clear();
+        self.text.clear();
+        self.left_out = LeftOut::default();
+    }
+
+    /// Where such a text is kept.
+    pub(super) fn keep(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
+    }
+}
+
+/// What engines call a tier of their caches.
+pub(super) fn tier(medium: &str) -> Option<Tier> {
+    let is = |name: &str| medium.eq_ignore_ascii_case(name);
+    let starts = |name: &str| {
+        medium.as_bytes().get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    if is("GPU") {
+        Some(Tier::Gpu)
+    } else if starts("CPU") {
+        Some(Tier::Cpu)
+    } else if is("DISK") || is("STORAGE") || is("EXTERNAL") {
+        Some(Tier::Disk)
+    } else {
+        None
+    }
+}
+
+/// A hash of any length: as vLLM does for integers, its last 8 bytes.
+pub(super) fn short(digest: &[u8]) -> EngineHash {
+    let from = digest.len().saturating_sub(8);
+    EngineHash(digest[from..].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))
+}

@@ -1,0 +1,388 @@
+//! What vLLM and SGLang publish: `[time, [event...], rank]` in msgpack, events as maps or as arrays.
+
+use core::num::NonZeroU32;
+use core::ops::Range;
+
+use slotwise::{EngineHash, Tier};
+
+use super::batch::{Buffers, Decoder, Record, Stored, short, tier};
+use super::msgpack::{Kind, Reader};
+use crate::error::{Problem, WireError};
+
+type Result<T> = core::result::Result<T, WireError>;
+
+/// Decodes a batch into the decoder's buffers.
+pub(super) fn decode(decoder: &mut Decoder, payload: &[u8]) -> Result<()> {
+    let Decoder { buffers, group, .. } = decoder;
+    buffers.clear();
+    let mut next_group = *group;
+    let mut reader = Reader::new(payload);
+    let fields = reader.array()?;
+    if fields < 2 {
+        return Err(WireError::expected(0, "an array of a time, events and a rank"));
+    }
+    buffers.sent_at = reader.float("a time")?;
+    for _ in 0..reader.array()? {
+        event(buffers, &mut next_group, &mut reader)?;
+    }
+    if fields > 2 && !reader.nil()? {
+        buffers.dp_rank = Some(reader.small("a data parallel rank")?);
+    }
+    for _ in 3..fields {
+        reader.skip()?;
+        buffers.left_out.unknown_fields += 1;
+    }
+    reader.end()?;
+    *group = next_group;
+    Ok(())
+}
+
+/// What an event says, whatever its shape.
+#[derive(Debug)]
+struct Fields<'a> {
+    /// Where it begins.
+    at: usize,
+    blocks: Option<Range<usize>>,
+    parent: Option<EngineHash>,
+    tokens: Option<Range<usize>>,
+    block_size: Option<NonZeroU32>,
+    numbered_adapter: bool,
+    adapter: Option<&'a str>,
+    cache_salt: Option<&'a str>,
+    medium: Option<&'a str>,
+    remote: bool,
+    /// The list of extra keys, if there are any.
+    extra_keys: Option<Reader<'a>>,
+    group: Option<u64>,
+    attention: Option<&'a str>,
+}
+
+/// The fields of stored events by their place in an array, and of removed ones; from 0.24 on only their names count.
+const STORED: [&str; 11] = [
+    "block_hashes",
+    "parent_block_hash",
+    "token_ids",
+    "block_size",
+    "lora_id",
+    "medium",
+    "lora_name",
+    "extra_keys",
+    "group_idx",
+    "kv_cache_spec_kind",
+    "kv_cache_spec_sliding_window",
+];
+const REMOVED: [&str; 3] = ["block_hashes", "medium", "group_idx"];
+
+fn event(buffers: &mut Buffers, group: &mut Option<u64>, reader: &mut Reader<'_>) -> Result<()> {
+    let start = (buffers.hashes.len(), buffers.tokens.len());
+    let mut fields = Fields::new(reader.at());
+    let name = match reader.kind()? {
+        Kind::Map => fields.read_map(buffers, reader)?,
+        Kind::Array => fields.read_array(buffers, reader)?,
+        _ => return Err(WireError::expected(reader.at(), "an event")),
+    };
+    let record = match name {
+        "BlockStored" => fields.stored(buffers, group, start)?,
+        "BlockRemoved" => fields.removed(buffers, *group)?,
+        "AllBlocksCleared" => Some(Record::Cleared),
+        _ => {
+            buffers.left_out.unknown_kinds += 1;
+            None
+        }
+    };
+    match record {
+        Some(record) => buffers.records.push(record),
+        None => {
+            buffers.hashes.truncate(start.0);
+            buffers.tokens.truncate(start.1);
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Fields<'a> {
+    const fn new(at: usize) -> Self {
+        Self {
+            at,
+            blocks: None,
+            parent: None,
+            tokens: None,
+            block_size: None,
+            numbered_adapter: false,
+            adapter: None,
+            cache_salt: None,
+            medium: None,
+            remote: false,
+            extra_keys: None,
+            group: None,
+            attention: None,
+        }
+    }
+
+    /// Reads a map, and gives the event's name.
+    fn read_map(&mut self, buffers: &mut Buffers, reader: &mut Reader<'a>) -> Result<&'a str> {
+        let mut name = None;
+        for _ in 0..reader.map()? {
+            if reader.kind()? != Kind::Text {
+                reader.skip()?;
+                reader.skip()?;
+                buffers.left_out.unknown_fields += 1;
+                continue;
+            }
+            match reader.text()? {
+                "type" => name = Some(reader.text()?),
+                field => self.read_field(buffers, field, reader)?,
+            }
+        }
+        name.ok_or_else(|| WireError::expected(self.at, "an event with a type"))
+    }
+
+    /// Reads an array, and gives the event's name.
+    fn read_array(&mut self, buffers: &mut Buffers, reader: &mut Reader<'a>) -> Result<&'a str> {
+        let length = reader.array()?;
+        if length == 0 {
+            return Err(WireError::expected(self.at, "an event with a type"));
+        }
+        let name = reader.text()?;
+        let names: &[&str] = match name {
+            "BlockStored" => &STORED,
+            "BlockRemoved" => &REMOVED,
+            _ => &[],
+        };
+        for place in 0..length - 1 {
+            match names.get(place) {
+                Some(field) => self.read_field(buffers, field, reader)?,
+                None => {
+                    reader.skip()?;
+                    buffers.left_out.unknown_fields += 1;
+                }
+            }
+        }
+        Ok(name)
+    }
+
+    fn read_field(&mut self, buffers: &mut Buffers, field: &str, reader: &mut Reader<'a>) -> Result<()> {
+        match field {
+            "block_hashes" => self.blocks = Some(read_hashes(buffers, reader)?),
+            "parent_block_hash" => {
+                self.parent = if reader.nil()? { None } else { Some(read_hash(reader)?) };
+            }
+            "token_ids" => self.tokens = read_tokens(buffers, reader)?,
+            "block_size" => {
+                let at = reader.at();
+                let size = NonZeroU32::new(reader.small("a block size")?);
+                let size = size.ok_or(WireError::new(at, Problem::OutOfRange("a block size")))?;
+                self.block_size = Some(size);
+            }
+            // vLLM numbers adapters from 1; others say 0 for the base model.
+            "lora_id" => {
+                self.numbered_adapter = match reader.kind()? {
+                    Kind::Integer => reader.bits("the number of an adapter")? != 0,
+                    Kind::Nil => !reader.nil()?,
+                    _ => {
+                        reader.skip()?;
+                        true
+                    }
+                }
+            }
+            "medium" => self.medium = text_or_nil(reader)?,
+            "lora_name" => self.adapter = text_or_nil(reader)?.filter(|name| !name.is_empty()),
+            "cache_salt" => self.cache_salt = text_or_nil(reader)?.filter(|salt| !salt.is_empty()),
+            "extra_keys" => self.extra_keys = read_extra_keys(reader)?,
+            "group_idx" => {
+                self.group = if reader.nil()? { None } else { Some(reader.bits("the number of a group")?) };
+            }
+            "kv_cache_spec_kind" => self.attention = text_or_nil(reader)?,
+            "locality" => self.remote = text_or_nil(reader)? == Some("REMOTE"),
+            "kv_cache_spec_sliding_window" | "ownership" | "session_id" | "lookahead_token_ids" => {
+                reader.skip()?
+            }
+            _ => {
+                reader.skip()?;
+                buffers.left_out.unknown_fields += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The event as one of the core's, unless it does not count.
+    fn stored(
+        self,
+        buffers: &mut Buffers,
+        group: &mut Option<u64>,
+        start: (usize, usize),
+    ) -> Result<Option<Record>> {
+        let blocks = self.blocks.clone().ok_or(WireError::expected(self.at, "an event with block_hashes"))?;
+        let block_size = self.block_size.ok_or(WireError::expected(self.at, "an event with a block_size"))?;
+        if !self.is_of_the_group(group) {
+            buffers.left_out.other_groups += 1;
+            return Ok(None);
+        }
+        let Some(tier) = self.tier() else {
+            buffers.left_out.unknown_media += 1;
+            return Ok(None);
+        };
+        let Some(tokens) = self.tokens.clone().filter(|tokens| !tokens.is_empty()) else {
+            buffers.left_out.without_tokens += 1;
+            return Ok(None);
+        };
+        if self.numbered_adapter && self.adapter.is_none() {
+            buffers.left_out.unnamed_adapters += 1;
+            return Ok(None);
+        }
+        let mut stored =
+            Stored { blocks, parent: self.parent, tokens, block_size, tier, adapter: None, cache_salt: None };
+        let mut salt = self.cache_salt;
+        if let Some(keys) = self.extra_keys {
+            let (found, plain) = extra_keys(keys, self.adapter, self.parent.is_none())?;
+            salt = salt.or(found);
+            let length = stored.blocks.len();
+            if plain < length {
+                buffers.left_out.multimodal_blocks += (length - plain) as u64;
+                cut(buffers, &mut stored, plain, start);
+                if plain == 0 {
+                    return Ok(None);
+                }
+            }
+        }
+        stored.adapter = self.adapter.map(|name| buffers.keep(name));
+        stored.cache_salt = salt.map(|salt| buffers.keep(salt));
+        Ok(Some(Record::Stored(stored)))
+    }
+
+    fn removed(self, buffers: &mut Buffers, group: Option<u64>) -> Result<Option<Record>> {
+        let blocks = self.blocks.clone().ok_or(WireError::expected(self.at, "an event with block_hashes"))?;
+        // Before anything was stored, the first group is the likeliest to stand for the model.
+        if self.group.is_some_and(|this| this != group.unwrap_or(0)) {
+            buffers.left_out.other_groups += 1;
+            return Ok(None);
+        }
+        let Some(tier) = self.tier() else {
+            buffers.left_out.unknown_media += 1;
+            return Ok(None);
+        };
+        Ok(Some(Record::Removed { blocks, tier }))
+    }
+
+    /// Whether the event is of the group that stands for the model: the first whose layers attend to all tokens. A prefix is there when its
+    /// blocks are there in every such group, and they come and go together; a sliding window's blocks go while the prefix still serves.
+    fn is_of_the_group(&self, group: &mut Option<u64>) -> bool {
+        let attends_to_all =
+            matches!(self.attention, None | Some("full_attention" | "mla_attention" | "sink_full_attention"));
+        match self.group {
+            _ if !attends_to_all => false,
+            None => true,
+            Some(this) => *group.get_or_insert(this) == this,
+        }
+    }
+
+    fn tier(&self) -> Option<Tier> {
+        if self.remote {
+            return Some(Tier::Disk);
+        }
+        self.medium.map_or(Some(Tier::Gpu), tier)
+    }
+}
+
+/// Leaves only the first blocks of an event.
+fn cut(buffers: &mut Buffers, stored: &mut Stored, blocks: usize, start: (usize, usize)) {
+    // With another number of token ids the core refuses the event, as it should.
+    if stored.tokens.len() == stored.blocks.len().saturating_mul(stored.block_size.get() as usize) {
+        stored.tokens.end = stored.tokens.start + blocks * stored.block_size.get() as usize;
+        buffers.tokens.truncate(stored.tokens.end.max(start.1));
+    }
+    stored.blocks.end = stored.blocks.start + blocks;
+    buffers.hashes.truncate(stored.blocks.end.max(start.0));
+}
+
+fn read_hashes(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Range<usize>> {
+    let length = reader.array()?;
+    let start = buffers.hashes.len();
+    buffers.hashes.reserve(length);
+    for _ in 0..length {
+        buffers.hashes.push(read_hash(reader)?);
+    }
+    Ok(start..buffers.hashes.len())
+}
+
+fn read_hash(reader: &mut Reader<'_>) -> Result<EngineHash> {
+    if reader.kind()? != Kind::Binary {
+        return reader.bits("a hash").map(EngineHash);
+    }
+    let at = reader.at();
+    match reader.binary()? {
+        [] => Err(WireError::expected(at, "a hash")),
+        digest => Ok(short(digest)),
+    }
+}
+
+fn read_tokens(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Option<Range<usize>>> {
+    if reader.nil()? {
+        return Ok(None);
+    }
+    let length = reader.array()?;
+    let start = buffers.tokens.len();
+    buffers.tokens.reserve(length);
+    for _ in 0..length {
+        buffers.tokens.push(reader.small("a token id")?);
+    }
+    Ok(Some(start..buffers.tokens.len()))
+}
+
+fn text_or_nil<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
+    if reader.nil()? { Ok(None) } else { reader.text().map(Some) }
+}
+
+/// Reads over extra keys: where they stand, if any block has some.
+fn read_extra_keys<'a>(reader: &mut Reader<'a>) -> Result<Option<Reader<'a>>> {
+    if reader.nil()? {
+        return Ok(None);
+    }
+    let keys = *reader;
+    let mut any = false;
+    for _ in 0..reader.array()? {
+        if !reader.nil()? {
+            any = true;
+            // What they hold is read later, when the adapter's name is known, but must be well formed even if nobody needs it.
+            for _ in 0..reader.array()? {
+                match reader.kind()? {
+                    Kind::Text => _ = reader.text()?,
+                    _ => reader.skip()?,
+                }
+            }
+        }
+    }
+    Ok(any.then_some(keys))
+}
+
+/// The cache salt among extra keys, and how many blocks, from the first, are nothing but their token ids.
+///
+/// The keys of a block are not tagged. First comes the adapter's name; then, on a prompt's first block, the salt, if it is the only text
+/// left. All else stands for images and embeddings, of which token ids say nothing.
+fn extra_keys<'a>(
+    mut keys: Reader<'a>,
+    adapter: Option<&str>,
+    begins_prompt: bool,
+) -> Result<(Option<&'a str>, usize)> {
+    let mut salt = None;
+    let length = keys.array()?;
+    for block in 0..length {
+        if keys.nil()? {
+            continue;
+        }
+        for place in 0..keys.array()? {
+            if keys.kind()? != Kind::Text {
+                return Ok((salt, block));
+            }
+            let key = keys.text()?;
+            if place == 0 && adapter == Some(key) {
+                continue;
+            }
+            if block > 0 || !begins_prompt || salt.is_some() {
+                return Ok((salt, block));
+            }
+            salt = Some(key);
+        }
+    }
+    Ok((salt, usize::MAX))
+}
