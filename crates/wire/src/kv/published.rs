@@ -171,7 +171,7 @@ impl<'a> Fields<'a> {
             "block_size" => {
                 let at = reader.at();
                 let size = NonZeroU32::new(reader.small("a block size")?);
-                let size = size.ok_or(WireError::new(at, Problem::OutOfRange("a block size")))?;
+                let size = size.ok_or_else(|| WireError::new(at, Problem::OutOfRange("a block size")))?;
                 self.block_size = Some(size);
             }
             // vLLM numbers adapters from 1; others say 0 for the base model.
@@ -195,7 +195,7 @@ impl<'a> Fields<'a> {
             "kv_cache_spec_kind" => self.attention = text_or_nil(reader)?,
             "locality" => self.remote = text_or_nil(reader)? == Some("REMOTE"),
             "kv_cache_spec_sliding_window" | "ownership" | "session_id" | "lookahead_token_ids" => {
-                reader.skip()?
+                reader.skip()?;
             }
             _ => {
                 reader.skip()?;
@@ -212,8 +212,10 @@ impl<'a> Fields<'a> {
         group: &mut Option<u64>,
         start: (usize, usize),
     ) -> Result<Option<Record>> {
-        let blocks = self.blocks.clone().ok_or(WireError::expected(self.at, "an event with block_hashes"))?;
-        let block_size = self.block_size.ok_or(WireError::expected(self.at, "an event with a block_size"))?;
+        let blocks =
+            self.blocks.clone().ok_or_else(|| WireError::expected(self.at, "an event with block_hashes"))?;
+        let block_size =
+            self.block_size.ok_or_else(|| WireError::expected(self.at, "an event with a block_size"))?;
         if !self.is_of_the_group(group) {
             buffers.left_out.other_groups += 1;
             return Ok(None);
@@ -251,7 +253,8 @@ impl<'a> Fields<'a> {
     }
 
     fn removed(self, buffers: &mut Buffers, group: Option<u64>) -> Result<Option<Record>> {
-        let blocks = self.blocks.clone().ok_or(WireError::expected(self.at, "an event with block_hashes"))?;
+        let blocks =
+            self.blocks.clone().ok_or_else(|| WireError::expected(self.at, "an event with block_hashes"))?;
         // Before anything was stored, the first group is the likeliest to stand for the model.
         if self.group.is_some_and(|this| this != group.unwrap_or(0)) {
             buffers.left_out.other_groups += 1;

@@ -161,7 +161,7 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
             "type" => kind = Some(reader.text()?),
             "parent_hash" => data.parent = if reader.null()? { None } else { Some(hash(reader)?) },
             "lora_id" => {
-                data.numbered_adapter |= whole(reader, "the number of an adapter")?.unwrap_or(0) != 0
+                data.numbered_adapter |= whole(reader, "the number of an adapter")?.unwrap_or(0) != 0;
             }
             "blocks" => {
                 data.stored = true;
@@ -186,7 +186,7 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
             }
         }
     }
-    let kind = kind.ok_or(WireError::expected(at, "data with a type"))?.read();
+    let kind = kind.ok_or_else(|| WireError::expected(at, "data with a type"))?.read();
     let blocks = hashes..buffers.hashes.len();
     let record = match &*kind {
         // The cache is new, so nothing is in it.
@@ -196,7 +196,7 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
             buffers.left_out.partial_blocks += data.partial;
             buffers.left_out.multimodal_blocks += data.multimodal;
             buffers.left_out.unnamed_adapters += u64::from(data.numbered_adapter);
-            (!blocks.is_empty() && !data.numbered_adapter).then(|| {
+            (!blocks.is_empty() && !data.numbered_adapter).then_some({
                 Record::Stored(Stored {
                     blocks,
                     parent: data.parent,
@@ -251,7 +251,7 @@ fn block(
                 }
             }
             "lora_id" => {
-                data.numbered_adapter |= whole(reader, "the number of an adapter")?.unwrap_or(0) != 0
+                data.numbered_adapter |= whole(reader, "the number of an adapter")?.unwrap_or(0) != 0;
             }
             "mm_keys" => {
                 if !reader.null()? {
@@ -277,7 +277,7 @@ fn block(
             }
         }
     }
-    let name = name.ok_or(WireError::expected(at, "a block with a block_hash"))?;
+    let name = name.ok_or_else(|| WireError::expected(at, "a block with a block_hash"))?;
     let length = buffers.tokens.len() - start;
     let full = length == block_size.get() as usize;
     data.blocks_done |= multimodal || !full;
@@ -310,7 +310,7 @@ fn token(reader: &mut Reader<'_>) -> Result<u32> {
             _ => _ = reader.skip()?,
         }
     }
-    id.ok_or(WireError::expected(at, "a token_id"))
+    id.ok_or_else(|| WireError::expected(at, "a token_id"))
 }
 
 /// A hash: 64 bits as a number of either sign, or more of them as hexadecimal digits, of which the last 64 count.

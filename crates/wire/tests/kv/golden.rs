@@ -13,8 +13,8 @@ pub(crate) enum Value<'a> {
     Time(f64),
     Text(&'a str),
     Bytes(&'a [u8]),
-    List(Vec<Value<'a>>),
-    Map(Vec<(&'a str, Value<'a>)>),
+    List(Vec<Self>),
+    Map(Vec<(&'a str, Self)>),
 }
 
 use Value::{Bytes, Int, List, Map, Negative, Nil, Text, Time};

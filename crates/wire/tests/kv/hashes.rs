@@ -19,7 +19,8 @@ fn verify(set: &str, algorithm: Algorithm, seed: &str, tagging: Tagging) -> (usi
                 continue;
             }
             let parent = hash(&event["parent_block_hash"]);
-            let Some(mut parent) = parent.map_or(Some(hasher.root()), |short| whole.get(&short).copied())
+            let Some(mut parent) =
+                parent.map_or_else(|| Some(hasher.root()), |short| whole.get(&short).copied())
             else {
                 // Its parent was never published.
                 different += event["block_hashes"].as_array().expect("hashes").len();
@@ -45,9 +46,9 @@ fn verify(set: &str, algorithm: Algorithm, seed: &str, tagging: Tagging) -> (usi
                 let equal =
                     bytes.is_none_or(|bytes| bytes == digest.0) && hash(name) == Some(digest.short().0);
                 if equal {
-                    same += 1
+                    same += 1;
                 } else {
-                    different += 1
+                    different += 1;
                 }
                 whole.insert(digest.short().0, digest);
                 parent = digest;
