@@ -292,16 +292,13 @@ impl Buffers {
 }
 
 /// What engines call a tier of their caches.
-pub(super) fn tier(medium: &str) -> Option<Tier> {
-    let is = |name: &str| medium.eq_ignore_ascii_case(name);
-    let starts = |name: &str| {
-        medium.as_bytes().get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    if is("GPU") {
+pub(super) fn tier(medium: &[u8]) -> Option<Tier> {
+    let is = |name: &[u8]| medium.eq_ignore_ascii_case(name);
+    if is(b"GPU") {
         Some(Tier::Gpu)
-    } else if starts("CPU") {
+    } else if medium.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"CPU")) {
         Some(Tier::Cpu)
-    } else if is("DISK") || is("STORAGE") || is("EXTERNAL") {
+    } else if is(b"DISK") || is(b"STORAGE") || is(b"EXTERNAL") {
         Some(Tier::Disk)
     } else {
         None

@@ -8,7 +8,8 @@ use crate::error::{Problem, WireError};
 /// use slotwise_wire::kv::Message;
 ///
 /// let message = Message::read(&[b"kv@a", &7_u64.to_be_bytes(), b"payload"]).unwrap();
-/// assert_eq!(message, Message::Batch { topic: b"kv@a", seq: 7, payload: b"payload" });
+/// let Message::Batch { topic, seq, payload, .. } = message else { panic!("{message:?}") };
+/// assert_eq!((topic, seq, payload), (&b"kv@a"[..], 7, &b"payload"[..]));
 ///
 /// let end = Message::read(&[b"", b"", &(-1_i64).to_be_bytes(), b""]).unwrap();
 /// assert_eq!(end, Message::ReplayEnd);

@@ -137,6 +137,15 @@ impl<'a> Reader<'a> {
 
     /// A string.
     pub(super) fn text(&mut self) -> Result<&'a str> {
+        let bytes = self.name()?;
+        let from = self.at - bytes.len();
+        core::str::from_utf8(bytes)
+            .map_err(|error| WireError::new(from + error.valid_up_to(), Problem::NotUtf8))
+    }
+
+    /// A string that is only compared with known ones, so that it does not matter whether it is UTF-8.
+    #[inline]
+    pub(super) fn name(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
         let length = match self.byte()? {
             marker @ 0xa0..=0xbf => usize::from(marker & 0x1f),
@@ -145,9 +154,7 @@ impl<'a> Reader<'a> {
             0xdb => self.length(4)?,
             _ => return Err(self.back(start, "a string")),
         };
-        let from = self.at;
-        let text = core::str::from_utf8(self.take(length)?);
-        text.map_err(|error| WireError::new(from + error.valid_up_to(), Problem::NotUtf8))
+        self.take(length)
     }
 
     /// Bytes.

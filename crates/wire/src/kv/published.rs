@@ -49,29 +49,29 @@ struct Fields<'a> {
     numbered_adapter: bool,
     adapter: Option<&'a str>,
     cache_salt: Option<&'a str>,
-    medium: Option<&'a str>,
+    medium: Option<&'a [u8]>,
     remote: bool,
     /// The list of extra keys, if there are any.
     extra_keys: Option<Reader<'a>>,
     group: Option<u64>,
-    attention: Option<&'a str>,
+    attention: Option<&'a [u8]>,
 }
 
 /// The fields of stored events by their place in an array, and of removed ones; from 0.24 on only their names count.
-const STORED: [&str; 11] = [
-    "block_hashes",
-    "parent_block_hash",
-    "token_ids",
-    "block_size",
-    "lora_id",
-    "medium",
-    "lora_name",
-    "extra_keys",
-    "group_idx",
-    "kv_cache_spec_kind",
-    "kv_cache_spec_sliding_window",
+const STORED: [&[u8]; 11] = [
+    b"block_hashes",
+    b"parent_block_hash",
+    b"token_ids",
+    b"block_size",
+    b"lora_id",
+    b"medium",
+    b"lora_name",
+    b"extra_keys",
+    b"group_idx",
+    b"kv_cache_spec_kind",
+    b"kv_cache_spec_sliding_window",
 ];
-const REMOVED: [&str; 3] = ["block_hashes", "medium", "group_idx"];
+const REMOVED: [&[u8]; 3] = [b"block_hashes", b"medium", b"group_idx"];
 
 fn event(buffers: &mut Buffers, group: &mut Option<u64>, reader: &mut Reader<'_>) -> Result<()> {
     let start = (buffers.hashes.len(), buffers.tokens.len());
@@ -129,8 +129,8 @@ impl<'a> Fields<'a> {
                 buffers.left_out.unknown_fields += 1;
                 continue;
             }
-            match reader.text()? {
-                "type" => name = Some(reader.text()?),
+            match reader.name()? {
+                b"type" => name = Some(reader.text()?),
                 field => self.read_field(buffers, field, reader)?,
             }
         }
@@ -144,7 +144,7 @@ impl<'a> Fields<'a> {
             return Err(WireError::expected(self.at, "an event with a type"));
         }
         let name = reader.text()?;
-        let names: &[&str] = match name {
+        let names: &[&[u8]] = match name {
             "BlockStored" => &STORED,
             "BlockRemoved" => &REMOVED,
             _ => &[],
@@ -161,21 +161,21 @@ impl<'a> Fields<'a> {
         Ok(name)
     }
 
-    fn read_field(&mut self, buffers: &mut Buffers, field: &str, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_field(&mut self, buffers: &mut Buffers, field: &[u8], reader: &mut Reader<'a>) -> Result<()> {
         match field {
-            "block_hashes" => self.blocks = Some(read_hashes(buffers, reader)?),
-            "parent_block_hash" => {
+            b"block_hashes" => self.blocks = Some(read_hashes(buffers, reader)?),
+            b"parent_block_hash" => {
                 self.parent = if reader.nil()? { None } else { Some(read_hash(reader)?) };
             }
-            "token_ids" => self.tokens = read_tokens(buffers, reader)?,
-            "block_size" => {
+            b"token_ids" => self.tokens = read_tokens(buffers, reader)?,
+            b"block_size" => {
                 let at = reader.at();
                 let size = NonZeroU32::new(reader.small("a block size")?);
                 let size = size.ok_or_else(|| WireError::new(at, Problem::OutOfRange("a block size")))?;
                 self.block_size = Some(size);
             }
             // vLLM numbers adapters from 1; others say 0 for the base model.
-            "lora_id" => {
+            b"lora_id" => {
                 self.numbered_adapter = match reader.kind()? {
                     Kind::Integer => reader.bits("the number of an adapter")? != 0,
                     Kind::Nil => !reader.nil()?,
@@ -185,16 +185,16 @@ impl<'a> Fields<'a> {
                     }
                 }
             }
-            "medium" => self.medium = text_or_nil(reader)?,
-            "lora_name" => self.adapter = text_or_nil(reader)?.filter(|name| !name.is_empty()),
-            "cache_salt" => self.cache_salt = text_or_nil(reader)?.filter(|salt| !salt.is_empty()),
-            "extra_keys" => self.extra_keys = read_extra_keys(reader)?,
-            "group_idx" => {
+            b"medium" => self.medium = name_or_nil(reader)?,
+            b"lora_name" => self.adapter = text_or_nil(reader)?.filter(|name| !name.is_empty()),
+            b"cache_salt" => self.cache_salt = text_or_nil(reader)?.filter(|salt| !salt.is_empty()),
+            b"extra_keys" => self.extra_keys = read_extra_keys(reader)?,
+            b"group_idx" => {
                 self.group = if reader.nil()? { None } else { Some(reader.bits("the number of a group")?) };
             }
-            "kv_cache_spec_kind" => self.attention = text_or_nil(reader)?,
-            "locality" => self.remote = text_or_nil(reader)? == Some("REMOTE"),
-            "kv_cache_spec_sliding_window" | "ownership" | "session_id" | "lookahead_token_ids" => {
+            b"kv_cache_spec_kind" => self.attention = name_or_nil(reader)?,
+            b"locality" => self.remote = name_or_nil(reader)? == Some(b"REMOTE"),
+            b"kv_cache_spec_sliding_window" | b"ownership" | b"session_id" | b"lookahead_token_ids" => {
                 reader.skip()?;
             }
             _ => {
@@ -270,8 +270,10 @@ impl<'a> Fields<'a> {
     /// Whether the event is of the group that stands for the model: the first whose layers attend to all tokens. A prefix is there when its
     /// blocks are there in every such group, and they come and go together; a sliding window's blocks go while the prefix still serves.
     fn is_of_the_group(&self, group: &mut Option<u64>) -> bool {
-        let attends_to_all =
-            matches!(self.attention, None | Some("full_attention" | "mla_attention" | "sink_full_attention"));
+        let attends_to_all = matches!(
+            self.attention,
+            None | Some(b"full_attention" | b"mla_attention" | b"sink_full_attention")
+        );
         match self.group {
             _ if !attends_to_all => false,
             None => true,
@@ -334,6 +336,10 @@ fn read_tokens(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Option<
 
 fn text_or_nil<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
     if reader.nil()? { Ok(None) } else { reader.text().map(Some) }
+}
+
+fn name_or_nil<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>> {
+    if reader.nil()? { Ok(None) } else { reader.name().map(Some) }
 }
 
 /// Reads over extra keys: where they stand, if any block has some.
