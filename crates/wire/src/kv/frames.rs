@@ -7,12 +7,13 @@ use crate::error::{Problem, WireError};
 /// ```
 /// use slotwise_wire::kv::Message;
 ///
-/// let message = Message::read(&[b"kv@a", &7_u64.to_be_bytes(), b"payload"]).unwrap();
+/// let seven = 7_u64.to_be_bytes();
+/// let message = Message::read(&[b"kv@a", &seven, b"payload"]).unwrap();
 /// let Message::Batch { topic, seq, payload, .. } = message else { panic!("{message:?}") };
 /// assert_eq!((topic, seq, payload), (&b"kv@a"[..], 7, &b"payload"[..]));
 ///
-/// let end = Message::read(&[b"", b"", &(-1_i64).to_be_bytes(), b""]).unwrap();
-/// assert_eq!(end, Message::ReplayEnd);
+/// let last = (-1_i64).to_be_bytes();
+/// assert_eq!(Message::read(&[b"", b"", &last, b""]), Ok(Message::ReplayEnd));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
