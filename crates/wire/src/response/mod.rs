@@ -1,1 +1,51 @@
 //! What engines answer: streams and bodies, fed in chunks of any size.
+//!
+//! A [`ResponseReader`] reads along with what a gateway passes on, and tells how the answer grows and how it ended; an [`Outcome`] says
+//! which call the scheduler wants for that, and whether another endpoint may be asked. A [`ModelFilter`] puts the client's name for
+//! the model back.
+//!
+//! ```text
+//!  sse              lines of events, split anywhere          sse -> payload -> scan -> said -> reader -> outcome
+//!  scan  tree       JSON in pieces, and what matters in it     \
+//!  payload  said    one payload, and what it says               +-> scan -> model
+//!  reader  outcome  the answer, and how it ended
+//! ```
+//!
+//! # Example: a request's life
+//!
+//! ```
+//! use std::time::Duration;
+//! use slotwise::{Endpoint, Instant, Request, Scheduler};
+//! use slotwise_wire::response::{Close, ResponseReader};
+//!
+//! let mut scheduler = Scheduler::default();
+//! let now = Instant::ORIGIN;
+//! scheduler.add_endpoint(now, Endpoint::new("one"))?;
+//! let dispatch = scheduler.pick(now, &Request::new("m").text("Hello"))?;
+//!
+//! let mut reader = ResponseReader::new(200, "text/event-stream");
+//! let now = now + Duration::from_millis(50);
+//! let progress = reader.feed(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n");
+//! progress.tell(&mut scheduler, now, dispatch.request)?;
+//!
+//! reader.feed(b"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
+//! let outcome = reader.finish(Close::Clean);
+//! outcome.settle(&mut scheduler, now, dispatch.request)?;
+//! assert_eq!(scheduler.stats().completed, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod finish;
+mod model;
+mod outcome;
+mod payload;
+mod reader;
+mod said;
+mod scan;
+mod sse;
+mod tree;
+
+pub use finish::FinishReason;
+pub use model::ModelFilter;
+pub use outcome::{Close, End, Outcome, Retry, Settlement};
+pub use reader::{Body, Progress, ResponseReader};

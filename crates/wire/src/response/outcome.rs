@@ -1,0 +1,268 @@
+//! How an answer ended, and what the scheduler is to be told of it.
+
+use core::fmt;
+
+use slotwise::{Failure, Instant, RequestId, Scheduler, UnknownRequest, Usage};
+
+use super::finish::FinishReason;
+use crate::error::WireError;
+
+/// How an answer ended, as [`ResponseReader::finish`](super::ResponseReader::finish) tells it.
+///
+/// ```
+/// use slotwise_wire::response::{End, Outcome, Retry, Settlement};
+///
+/// // vLLM's queue is full.
+/// let outcome = Outcome::of_status(503);
+/// assert_eq!(outcome.end, End::Full);
+/// assert!(outcome.may_retry(false));
+/// assert_eq!(outcome.settlement(), Settlement::Fail(slotwise::Failure::Engine));
+///
+/// // Another endpoint would say the same.
+/// let outcome = Outcome::of_status(400);
+/// assert_eq!(outcome.retry, Retry::Never);
+/// assert_eq!(outcome.settlement(), Settlement::Complete(slotwise::Usage::default()));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Whether another endpoint may be asked.
+    pub retry: Retry,
+    /// Why the engine stopped, if it said so. Of several choices a failure, or else the last that was said.
+    pub finish_reason: Option<FinishReason>,
+    /// What the engine said that the request used.
+    pub usage: Usage,
+    /// Tokens of the answer: exact if the engine said so, or else one for each chunk and choice with content. Of a body that is
+    /// no stream, what its usage says, or 0.
+    pub tokens: u32,
+    /// Whether they are exact.
+    pub exact: bool,
+    /// The status of HTTP that says how it ended: that of the response, or of the error in it. 0 if nothing came.
+    pub status: u16,
+    /// Payloads that could not be read, and so count for nothing.
+    pub unreadable: u32,
+    /// What was wrong with the first of them; its offset is counted from the beginning of the response's body.
+    pub problem: Option<WireError>,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum End {
+    /// The client has its answer.
+    Complete,
+    /// The engine gave up, though it answered as if all were well: what was said is cut off.
+    Aborted,
+    /// The engine failed, and said so.
+    Failed,
+    /// The client asked for what it cannot have: any endpoint would say so.
+    Refused,
+    /// The endpoint takes no more requests now.
+    Full,
+    /// It took too long.
+    TimedOut,
+    /// The client went away.
+    ClientLeft,
+    /// The connection was closed before the answer was at its end.
+    Cut,
+    /// There is an answer, but it is not the JSON that it says it is. Whether it is complete, nobody knows.
+    Unreadable,
+    /// There was no connection.
+    Unreachable,
+}
+
+/// Whether a request may be sent to another endpoint.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// It has its answer, or part of it has gone to the client, or any endpoint would answer the same.
+    Never,
+    /// It may, as long as not a byte of this answer has been sent to the client.
+    IfNothingSent,
+}
+
+/// The one call that ends a request in the scheduler.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Settlement {
+    /// [`Scheduler::complete`].
+    Complete(Usage),
+    /// [`Scheduler::fail`].
+    Fail(Failure),
+    /// [`Scheduler::cancel`].
+    Cancel,
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Close {
+    /// As HTTP says that it should.
+    Clean,
+    /// It broke.
+    Broken,
+    /// The gateway gave up waiting for more.
+    TimedOut,
+    /// The client went away, so that the gateway closed it.
+    ClientLeft,
+}
+
+impl Outcome {
+    /// That of a response with this status, whatever its body says. Any 2xx counts as a complete answer.
+    pub fn of_status(status: u16) -> Self {
+        Self::new(End::of_status(status), status)
+    }
+
+    /// That of a request that no endpoint got: refused connection, unknown name.
+    pub fn unreachable() -> Self {
+        Self::new(End::Unreachable, 0)
+    }
+
+    pub(super) fn new(end: End, status: u16) -> Self {
+        Self {
+            end,
+            retry: end.retry(),
+            finish_reason: None,
+            usage: Usage::default(),
+            tokens: 0,
+            exact: false,
+            status,
+            unreadable: 0,
+            problem: None,
+        }
+    }
+
+    /// Whether the client has all that it will ever get for this request, be it an answer or a refusal.
+    pub const fn is_complete(&self) -> bool {
+        matches!(self.end, End::Complete | End::Refused)
+    }
+
+    /// Whether another endpoint may be asked, when something or nothing of this answer has been `sent` to the client.
+    pub const fn may_retry(&self, sent: bool) -> bool {
+        !sent && matches!(self.retry, Retry::IfNothingSent)
+    }
+
+    /// What to tell the scheduler of this request, if it is not sent to another endpoint.
+    ///
+    /// A refusal is a completion that used nothing: it is no fault of the endpoint's. So is an answer that cannot be read. An endpoint
+    /// that is full fails, so that it is left alone for a while.
+    pub fn settlement(&self) -> Settlement {
+        match self.end {
+            End::Complete => Settlement::Complete(self.usage),
+            End::Refused | End::Unreadable => Settlement::Complete(Usage::default()),
+            End::Aborted | End::Failed | End::Full | End::Cut => Settlement::Fail(Failure::Engine),
+            End::TimedOut => Settlement::Fail(Failure::Timeout),
+            End::Unreachable => Settlement::Fail(Failure::Unreachable),
+            End::ClientLeft => Settlement::Cancel,
+        }
+    }
+
+    /// Tells it.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight.
+    pub fn settle(
+        &self,
+        scheduler: &mut Scheduler,
+        now: Instant,
+        id: RequestId,
+    ) -> Result<(), UnknownRequest> {
+        match self.settlement() {
+            Settlement::Complete(usage) => scheduler.complete(now, id, usage),
+            Settlement::Fail(failure) => scheduler.fail(now, id, failure),
+            Settlement::Cancel if scheduler.cancel(now, id) => Ok(()),
+            Settlement::Cancel => Err(UnknownRequest(id)),
+        }
+    }
+}
+
+impl End {
+    /// What a status of HTTP says. 429 and 529 are an engine's, as 503 is: the gateway's own never come from an endpoint.
+    /// 501 says that the engine cannot do what the client wants, 499 that the client went away.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            200..300 => Self::Complete,
+            429 | 503 | 529 => Self::Full,
+            499 => Self::ClientLeft,
+            504 => Self::TimedOut,
+            501 => Self::Refused,
+            500.. => Self::Failed,
+            _ => Self::Refused,
+        }
+    }
+
+    /// Its name in other languages and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Full => "full",
+            Self::TimedOut => "timed_out",
+            Self::ClientLeft => "client_left",
+            Self::Cut => "cut",
+            Self::Unreadable => "unreadable",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// Whether another endpoint may do better.
+    const fn retry(self) -> Retry {
+        match self {
+            Self::Complete | Self::Refused | Self::ClientLeft | Self::Unreadable => Retry::Never,
+            Self::Aborted | Self::Failed | Self::Full | Self::TimedOut | Self::Cut | Self::Unreachable => {
+                Retry::IfNothingSent
+            }
+        }
+    }
+}
+
+impl Retry {
+    /// Its name in other languages and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::IfNothingSent => "if_nothing_sent",
+        }
+    }
+}
+
+impl Settlement {
+    /// The name of the call.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete(_) => "complete",
+            Self::Fail(_) => "fail",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+impl Close {
+    /// Its name in other languages and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Broken => "broken",
+            Self::TimedOut => "timed_out",
+            Self::ClientLeft => "client_left",
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Default for Outcome {
+    /// Nothing came: the request was not even sent.
+    fn default() -> Self {
+        Self::unreachable()
+    }
+}

@@ -1,0 +1,115 @@
+//! One payload at a time: where it ends its stream, and what it says if it does not.
+
+use super::said::Said;
+use super::scan::{Scanner, Unexpected};
+
+/// A payload, as far as it has been read.
+#[derive(Clone, Debug)]
+pub(super) struct Payload {
+    scanner: Scanner,
+    pub(super) said: Said,
+    kind: Kind,
+    /// A line of data has been read.
+    lines: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Only spaces so far.
+    Empty,
+    /// So many bytes of the mark that ends a stream.
+    Mark(usize),
+    Json,
+}
+
+/// What a payload turned out to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Whole {
+    /// Nothing.
+    Empty,
+    /// `[DONE]`.
+    Mark,
+    /// JSON, of which [`Payload::said`] tells.
+    Json,
+    /// JSON whose end is missing.
+    Part,
+    /// No JSON.
+    Broken,
+}
+
+impl Payload {
+    pub(super) fn new() -> Self {
+        Self { scanner: Scanner::new(), said: Said::default(), kind: Kind::Empty, lines: false }
+    }
+
+    /// Before another one.
+    pub(super) fn restart(&mut self) {
+        self.scanner.restart();
+        self.said = Said::default();
+        self.kind = Kind::Empty;
+        self.lines = false;
+    }
+
+    /// A line of data begins.
+    pub(super) fn line(&mut self, at: usize) -> Result<(), Unexpected> {
+        if core::mem::replace(&mut self.lines, true) && self.kind != Kind::Empty {
+            if let Kind::Mark(read) = self.kind {
+                if read == MARK.len() {
+                    return Ok(());
+                }
+                self.no_mark(read, at)?;
+            }
+            return self.scanner.end_line(at, &mut self.said);
+        }
+        Ok(())
+    }
+
+    /// Reads on.
+    pub(super) fn feed(&mut self, piece: &[u8], at: usize) -> Result<(), Unexpected> {
+        if self.kind == Kind::Json {
+            return self.scanner.feed(piece, at, &mut self.said);
+        }
+        for (read, byte) in piece.iter().enumerate() {
+            match (self.kind, byte) {
+                (Kind::Empty, b' ' | b'\t' | b'\r' | b'\n') => {}
+                (Kind::Mark(matched), byte) if MARK.get(matched) == Some(byte) => {
+                    self.kind = Kind::Mark(matched + 1);
+                }
+                (Kind::Empty, b'[') => self.kind = Kind::Mark(1),
+                (Kind::Mark(matched), b' ' | b'\t' | b'\r' | b'\n') if matched == MARK.len() => {}
+                (kind, _) => {
+                    if let Kind::Mark(matched) = kind {
+                        self.no_mark(matched, at + read)?;
+                    }
+                    self.kind = Kind::Json;
+                    let rest = piece.get(read..).unwrap_or_default();
+                    return self.scanner.feed(rest, at + read, &mut self.said);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What it is, if nothing more comes.
+    pub(super) fn whole(&self) -> Whole {
+        match self.kind {
+            Kind::Empty => Whole::Empty,
+            Kind::Mark(matched) if matched == MARK.len() => Whole::Mark,
+            Kind::Mark(_) => Whole::Part,
+            Kind::Json if self.scanner.is_whole() => Whole::Json,
+            Kind::Json if self.scanner.is_broken() => Whole::Broken,
+            Kind::Json => Whole::Part,
+        }
+    }
+
+    /// What looked like the mark is JSON, or should be.
+    fn no_mark(&mut self, matched: usize, at: usize) -> Result<(), Unexpected> {
+        self.kind = Kind::Json;
+        let read = MARK.get(..matched).unwrap_or_default();
+        let read = self.scanner.feed(read, 0, &mut self.said);
+        read.map_err(|unexpected| Unexpected { at, ..unexpected })
+    }
+}
+
+/// With what OpenAI and most engines end a stream.
+const MARK: &[u8] = b"[DONE]";

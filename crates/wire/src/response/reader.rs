@@ -1,0 +1,433 @@
+//! A response, read as it comes.
+
+use slotwise::{Instant, RequestId, Scheduler, UnknownRequest, Usage};
+
+use super::finish::FinishReason;
+use super::outcome::{Close, End, Outcome, Retry};
+use super::payload::{Payload, Whole};
+use super::said::{Counts, Event};
+use super::scan::Unexpected;
+use super::sse::{EventStream, Events};
+use crate::error::{Problem, WireError};
+
+/// Reads a response as it comes, in chunks of any size, and tells how it ended.
+///
+/// It knows the streams and bodies of OpenAI's completions, chat completions and responses, of Anthropic's messages and of SGLang's
+/// `generate`, and takes what it reads for what it is: nobody needs to say which one it will be. It looks at decoded bytes: chunked
+/// transfer and compression are the HTTP client's.
+///
+/// Nothing of the answer is kept: a reader is less than a kilobyte, however long lines and bodies are, and never allocates. Feeding
+/// computes in **O(bytes)**.
+///
+/// # Example: a stream
+///
+/// ```
+/// use slotwise_wire::response::{Close, End, FinishReason, ResponseReader};
+///
+/// let mut reader = ResponseReader::new(200, "text/event-stream; charset=utf-8");
+/// let progress = reader.feed(b"data: {\"choices\":[{\"index\":0,\"text\":\"Hel\"}]}\n\nda");
+/// assert!(progress.first_token);
+/// reader.feed(b"ta: {\"choices\":[{\"index\":0,\"text\":\"lo\",\"finish_reason\":\"length\"}],\"usage\":");
+/// reader.feed(b"{\"prompt_tokens\":9,\"completion_tokens\":2,\"prompt_tokens_details\":{\"cached_tokens\":8}}}\n\n");
+/// let progress = reader.feed(b"data: [DONE]\n\n");
+/// assert!(progress.ended);
+///
+/// let outcome = reader.finish(Close::Clean);
+/// assert_eq!((outcome.end, outcome.finish_reason), (End::Complete, Some(FinishReason::Length)));
+/// assert_eq!(outcome.usage.cached_tokens, Some(8));
+/// ```
+///
+/// # Example: an engine that was told to stop
+///
+/// ```
+/// use slotwise_wire::response::{Close, End, ResponseReader, Settlement};
+///
+/// let mut reader = ResponseReader::new(200, "application/json");
+/// reader.feed(br#"{"choices":[{"index":0,"text":"Once upon","finish_reason":"abort"}]}"#);
+/// let outcome = reader.finish(Close::Clean);
+/// assert_eq!(outcome.end, End::Aborted);
+/// assert_eq!(outcome.settlement(), Settlement::Fail(slotwise::Failure::Engine));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ResponseReader {
+    status: u16,
+    body: Body,
+    stream: EventStream,
+    answer: Answer,
+    /// Bytes before the chunk.
+    offset: usize,
+}
+
+/// What kind of body a response has.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Body {
+    /// Server-sent events.
+    Stream,
+    /// One JSON text.
+    Json,
+    /// Something else, which is not looked at.
+    Opaque,
+}
+
+/// What one or more chunks brought. Those of several chunks add up: any chunking of a response brings the same in the end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The first token came, with these chunks. Never said of a body that is no stream: when it comes, its last token has come too.
+    pub first_token: bool,
+    /// Tokens that came with them.
+    pub tokens: u32,
+    /// The answer is at its end: nothing that comes after it counts.
+    pub ended: bool,
+}
+
+/// The answer so far.
+#[derive(Clone, Debug)]
+struct Answer {
+    payload: Payload,
+    name: [u8; LONGEST_NAME],
+    name_length: usize,
+    tokens: u32,
+    exact: bool,
+    usage: Counts,
+    finish: Option<FinishReason>,
+    started: u64,
+    finished: u64,
+    /// Something came that is no error.
+    begun: bool,
+    first_token: bool,
+    ended: bool,
+    error: Option<u16>,
+    unreadable: u32,
+    problem: Option<WireError>,
+    progress: Progress,
+    offset: usize,
+}
+
+impl ResponseReader {
+    /// Before the body of a response with this status and `Content-Type`. The body of an error is not looked at: its status says all.
+    pub fn new(status: u16, content_type: &str) -> Self {
+        Self::with_body(status, Body::of(content_type))
+    }
+
+    /// The same, for whoever knows what the body is.
+    pub fn with_body(status: u16, body: Body) -> Self {
+        let body = if matches!(status, 200..300) { body } else { Body::Opaque };
+        Self { status, body, stream: EventStream::new(), answer: Answer::new(), offset: 0 }
+    }
+
+    /// Reads on: what this chunk brought.
+    ///
+    /// Events count when they are whole. After the end of the answer nothing counts.
+    pub fn feed(&mut self, chunk: &[u8]) -> Progress {
+        self.answer.progress = Progress::default();
+        self.answer.offset = self.offset;
+        match self.body {
+            _ if self.answer.ended => {}
+            Body::Stream => self.stream.feed(chunk, &mut self.answer),
+            Body::Json => self.answer.data(chunk, 0),
+            Body::Opaque => {}
+        }
+        self.offset = self.offset.saturating_add(chunk.len());
+        self.answer.progress
+    }
+
+    /// Nothing more comes: how the answer ended.
+    ///
+    /// A stream is complete when it said so in its last event, or gave a reason to finish for each choice; a body when its JSON is whole.
+    /// The last event of a stream counts without its empty line, if its JSON is whole. What the `close` means, only an answer that is
+    /// not at its end yet depends on.
+    pub fn finish(mut self, close: Close) -> Outcome {
+        let answer = &mut self.answer;
+        let last = answer.payload.whole();
+        let counts =
+            matches!(last, Whole::Json | Whole::Mark) || self.body == Body::Json && last == Whole::Broken;
+        if !answer.ended && counts {
+            answer.conclude(self.body);
+        }
+        let end = match self.body {
+            _ if !matches!(self.status, 200..300) => End::of_status(self.status),
+            Body::Opaque if close == Close::Clean => End::Complete,
+            Body::Json if matches!(last, Whole::Broken | Whole::Mark) => End::Unreadable,
+            // Health checks and the like.
+            Body::Json if last == Whole::Empty && close == Close::Clean => End::Complete,
+            Body::Json if last == Whole::Json => answer.end().unwrap_or(End::Complete),
+            Body::Stream => answer.end().unwrap_or_else(|| close.end()),
+            Body::Json | Body::Opaque => close.end(),
+        };
+        self.outcome(end)
+    }
+
+    /// What the body is read as.
+    pub const fn body(&self) -> Body {
+        self.body
+    }
+
+    /// Tokens of the answer so far, and whether they are exact.
+    pub const fn tokens(&self) -> (u32, bool) {
+        (self.answer.tokens, self.answer.exact)
+    }
+
+    /// Whether a part of the answer has been read from which on it is not told anew: any payload of a stream but an error. Until
+    /// then a gateway that holds back what it got may still ask another endpoint.
+    pub const fn has_begun(&self) -> bool {
+        self.answer.begun
+    }
+
+    /// Why the engine stopped, as far as it has said so.
+    pub const fn finish_reason(&self) -> Option<FinishReason> {
+        self.answer.finish
+    }
+
+    /// What the engine has said so far that the request used.
+    pub fn usage(&self) -> Usage {
+        self.answer.usage()
+    }
+
+    fn outcome(&self, end: End) -> Outcome {
+        let answer = &self.answer;
+        let mut outcome = Outcome::new(end, self.status);
+        if answer.begun && self.body == Body::Stream {
+            outcome.retry = Retry::Never;
+        }
+        if matches!(self.status, 200..300) {
+            outcome.status = answer.error.unwrap_or(self.status);
+            outcome.finish_reason = answer.finish;
+            outcome.usage = answer.usage();
+            outcome.tokens = answer.tokens;
+            outcome.exact = answer.exact && answer.tokens > 0;
+            outcome.unreadable = answer.unreadable;
+            outcome.problem = answer.problem;
+        }
+        outcome
+    }
+}
+
+impl Progress {
+    /// Tells the scheduler: [`handle_first_token`](Scheduler::handle_first_token), or
+    /// [`handle_tokens`](Scheduler::handle_tokens) if any came.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight.
+    pub fn tell(self, scheduler: &mut Scheduler, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
+        match self.tokens {
+            0 if self.first_token => scheduler.handle_first_token(now, id),
+            0 => Ok(()),
+            tokens => scheduler.handle_tokens(now, id, tokens),
+        }
+    }
+
+    /// What came with both.
+    pub const fn and(self, later: Self) -> Self {
+        Self {
+            first_token: self.first_token || later.first_token,
+            tokens: self.tokens.saturating_add(later.tokens),
+            ended: self.ended || later.ended,
+        }
+    }
+}
+
+impl Body {
+    /// What a `Content-Type` says.
+    pub fn of(content_type: &str) -> Self {
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        let ends_with = |suffix: &str| {
+            let tail = media.len().checked_sub(suffix.len()).and_then(|at| media.get(at..));
+            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(suffix))
+        };
+        if media.eq_ignore_ascii_case("text/event-stream") {
+            Self::Stream
+        } else if media.eq_ignore_ascii_case("application/json") || ends_with("+json") {
+            Self::Json
+        } else {
+            Self::Opaque
+        }
+    }
+
+    /// Its name in other languages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Json => "json",
+            Self::Opaque => "opaque",
+        }
+    }
+}
+
+impl Close {
+    /// How an answer ends that is not at its end.
+    const fn end(self) -> End {
+        match self {
+            Self::Clean | Self::Broken => End::Cut,
+            Self::TimedOut => End::TimedOut,
+            Self::ClientLeft => End::ClientLeft,
+        }
+    }
+}
+
+impl Answer {
+    fn new() -> Self {
+        Self {
+            payload: Payload::new(),
+            name: [0; LONGEST_NAME],
+            name_length: 0,
+            tokens: 0,
+            exact: true,
+            usage: Counts::default(),
+            finish: None,
+            started: 0,
+            finished: 0,
+            begun: false,
+            first_token: false,
+            ended: false,
+            error: None,
+            unreadable: 0,
+            problem: None,
+            progress: Progress::default(),
+            offset: 0,
+        }
+    }
+
+    /// How it ended, if it has.
+    fn end(&self) -> Option<End> {
+        match (self.error, self.finish) {
+            (Some(status), _) => Some(End::of_status(status)),
+            (None, Some(FinishReason::Abort)) => Some(End::Aborted),
+            (None, Some(FinishReason::Error)) => Some(End::Failed),
+            (None, Some(_)) if self.started & !self.finished == 0 => Some(End::Complete),
+            (None, _) => self.ended.then_some(End::Complete),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let counts = self.usage;
+        let mut usage = Usage::default();
+        // Where cached tokens stand beside the input, they are no part of it.
+        usage.prompt_tokens = counts.prompt.or_else(|| {
+            let beside = counts.cache_read.unwrap_or(0).saturating_add(counts.cache_created.unwrap_or(0));
+            counts.input.map(|input| input.saturating_add(beside))
+        });
+        usage.cached_tokens = counts.cached.or(counts.cache_read);
+        usage.completion_tokens =
+            counts.completion.or_else(|| Some(self.tokens).filter(|tokens| self.exact && *tokens > 0));
+        usage
+    }
+
+    /// The payload is whole: takes over what it says.
+    fn conclude(&mut self, body: Body) {
+        let name = self.name.get(..self.name_length).unwrap_or_default();
+        let name = Event::from_name(name);
+        match self.payload.whole() {
+            Whole::Empty => {}
+            Whole::Mark => self.end_here(),
+            Whole::Json => self.take_over(name, body),
+            // Plain text, as some say errors.
+            Whole::Part | Whole::Broken if name == Event::Error => {
+                self.error = self.error.or(Some(500));
+                self.end_here();
+            }
+            Whole::Part | Whole::Broken => {
+                self.begun = true;
+                self.unreadable = self.unreadable.saturating_add(1);
+            }
+        }
+        self.name_length = 0;
+        self.payload.restart();
+    }
+
+    fn take_over(&mut self, name: Event, body: Body) {
+        let said = &mut self.payload.said;
+        said.conclude(name);
+        let error = said.error();
+        self.error = self.error.or(error);
+        self.begun |= error.is_none();
+        self.usage.update(said.usage);
+        if let Some(finish) = said.finish {
+            self.finish = Some(FinishReason::join(self.finish, finish));
+        }
+        self.started |= said.started;
+        self.finished |= said.finished;
+        let before = self.tokens;
+        match said.usage.completion {
+            Some(reported) => {
+                self.tokens = before.max(reported);
+                self.exact = self.tokens == reported;
+            }
+            None if body == Body::Stream => {
+                self.tokens = before.saturating_add(said.tokens);
+                self.exact &= !said.guessed;
+            }
+            None => {}
+        }
+        if body == Body::Stream {
+            self.progress.tokens = self.progress.tokens.saturating_add(self.tokens - before);
+            if self.tokens > 0 && !self.first_token {
+                self.first_token = true;
+                self.progress.first_token = true;
+            }
+        }
+        let last = matches!(
+            said.event,
+            Event::MessageStop | Event::Completed | Event::Incomplete | Event::Failed | Event::Error
+        );
+        if last || body == Body::Json {
+            self.end_here();
+        }
+    }
+
+    fn end_here(&mut self) {
+        self.ended = true;
+        self.progress.ended = true;
+    }
+
+    fn note(&mut self, read: Result<(), Unexpected>) {
+        if let (Err(Unexpected { at, expected }), None) = (read, self.problem) {
+            let offset = self.offset.saturating_add(at);
+            self.problem = Some(WireError::new(offset, Problem::Expected(expected)));
+        }
+    }
+}
+
+impl Events for Answer {
+    fn data_line(&mut self, at: usize) {
+        if !self.ended {
+            let read = self.payload.line(at);
+            self.note(read);
+        }
+    }
+
+    fn data(&mut self, piece: &[u8], at: usize) {
+        if self.ended {
+            return;
+        }
+        let read = self.payload.feed(piece, at);
+        self.note(read);
+    }
+
+    fn data_ends(&mut self, _at: usize) {}
+
+    fn name_line(&mut self) {
+        self.name_length = 0;
+    }
+
+    fn name(&mut self, piece: &[u8]) {
+        // What is too long fills the name to its end, and is not known.
+        for byte in piece {
+            if let Some(room) = self.name.get_mut(self.name_length) {
+                *room = *byte;
+                self.name_length += 1;
+            }
+        }
+    }
+
+    fn dispatch(&mut self) {
+        if !self.ended {
+            self.conclude(Body::Stream);
+        }
+    }
+}
+
+/// Names of events that mean something are shorter.
+const LONGEST_NAME: usize = 24;

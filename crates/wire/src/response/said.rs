@@ -1,0 +1,344 @@
+//! What one payload of an answer says.
+
+use super::finish::FinishReason;
+use super::scan::Tree;
+use super::tree::{Place, Slot};
+
+/// What one payload says, as far as it has been read. Of a key that comes twice, the last value counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    pub(super) event: Event,
+    /// Tokens that were counted: by their ids, or else one for each choice with content.
+    pub(super) tokens: u32,
+    /// Some of them were not counted by their ids.
+    pub(super) guessed: bool,
+    pub(super) usage: Counts,
+    pub(super) finish: Option<FinishReason>,
+    /// A bit for each choice of which something is said.
+    pub(super) started: u64,
+    /// A bit for each that finished.
+    pub(super) finished: u64,
+    content: bool,
+    ids: u32,
+    choice: u32,
+    choice_finished: bool,
+    finish_status: Option<u16>,
+    error: bool,
+    code: Option<u16>,
+    own_code: Option<u16>,
+    kind: Option<u16>,
+    own_kind: Option<u16>,
+    object: Object,
+    status: Status,
+    /// The sums of several payloads in one.
+    batch: Option<Counts>,
+}
+
+/// The numbers of a usage, as they stand there.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Counts {
+    pub(super) prompt: Option<u32>,
+    /// The prompt, but for what was cached, if the cached tokens stand beside it.
+    pub(super) input: Option<u32>,
+    pub(super) completion: Option<u32>,
+    pub(super) cached: Option<u32>,
+    pub(super) cache_read: Option<u32>,
+    pub(super) cache_created: Option<u32>,
+}
+
+/// What a payload is, by its `type` or the name of its event.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Event {
+    #[default]
+    Unnamed,
+    /// One that says nothing of how the answer ends.
+    Other,
+    /// The last one of Anthropic's.
+    MessageStop,
+    Completed,
+    Incomplete,
+    Failed,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Object {
+    #[default]
+    Other,
+    Error,
+    Response,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Status {
+    #[default]
+    Other,
+    Completed,
+    Failed,
+    Incomplete,
+    Cancelled,
+}
+
+impl Said {
+    /// The payload is whole: what follows from all of it.
+    pub(super) fn conclude(&mut self, name: Event) {
+        self.count();
+        if let Some(sums) = self.batch {
+            self.usage = sums;
+        }
+        if self.event == Event::Unnamed {
+            self.event = name;
+        }
+        let of_response = self.object == Object::Response
+            || matches!(self.event, Event::Completed | Event::Incomplete | Event::Failed);
+        if of_response {
+            self.finish = match (self.status, self.event) {
+                (Status::Completed, _) | (Status::Other, Event::Completed) => Some(FinishReason::Stop),
+                (Status::Failed, _) | (Status::Other, Event::Failed) => Some(FinishReason::Error),
+                (Status::Cancelled, _) => Some(FinishReason::Abort),
+                (Status::Incomplete, _) => self.finish.or(Some(FinishReason::Other)),
+                (Status::Other, _) => self.finish,
+            };
+        }
+    }
+
+    /// The status of HTTP that says the same as the error in it, if there is one.
+    pub(super) fn error(&self) -> Option<u16> {
+        let own = self.event == Event::Error || self.object == Object::Error;
+        if self.error || own {
+            let (code, kind) =
+                if self.error { (self.code, self.kind) } else { (self.own_code, self.own_kind) };
+            return Some(code.or(kind).unwrap_or(500));
+        }
+        match self.finish {
+            Some(FinishReason::Error) => Some(self.finish_status.unwrap_or(500)),
+            Some(FinishReason::Abort) => self.finish_status,
+            _ => None,
+        }
+    }
+
+    /// Adds up what was said of a choice, or beside all choices.
+    fn count(&mut self) {
+        if self.ids > 0 {
+            self.tokens = self.tokens.saturating_add(self.ids);
+        } else if self.content {
+            self.tokens = self.tokens.saturating_add(1);
+            self.guessed = true;
+        }
+        self.ids = 0;
+        self.content = false;
+    }
+}
+
+impl Tree for Said {
+    fn slot(place: Place, key: &[u8]) -> Slot {
+        match (place, key) {
+            (Place::Root, b"choices") => Slot::Choices,
+            (Place::Root | Place::Response, b"usage") => Slot::Usage,
+            (Place::Root, b"type") => Slot::Type,
+            (Place::Root, b"delta") => Slot::EventDelta,
+            (Place::Root, b"message") => Slot::StartMessage,
+            (Place::Root, b"response") => Slot::Response,
+            (Place::Root, b"text") => Slot::Content,
+            (Place::Root, b"meta_info") => Slot::MetaInfo,
+            (Place::Root, b"code") => Slot::Code,
+            (Place::Root | Place::Response, b"error") => Slot::Error,
+            (Place::Root | Place::Response, b"object") => Slot::Object,
+            (Place::Root | Place::Response, b"status") => Slot::Status,
+            (Place::Root | Place::Response, b"incomplete_details") => Slot::Incomplete,
+            (Place::Root | Place::EventDelta, b"stop_reason") => Slot::FinishReason,
+            (Place::Choice, b"index") => Slot::ChoiceIndex,
+            (Place::Choice, b"delta" | b"message") => Slot::Delta,
+            (Place::Choice, b"text") => Slot::Content,
+            (Place::Choice, b"token_ids") => Slot::TokenIds,
+            (Place::Choice | Place::MetaInfo, b"finish_reason") => Slot::FinishReason,
+            (Place::Delta, b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"tool_calls") => {
+                Slot::Content
+            }
+            (Place::Delta, b"function_call") => Slot::Call,
+            (Place::EventDelta, b"text" | b"thinking" | b"partial_json") => Slot::Content,
+            (Place::StartMessage, b"usage") => Slot::StartUsage,
+            (Place::Finish, b"type") | (Place::Incomplete, b"reason") => Slot::FinishReason,
+            (Place::Finish, b"status_code") => Slot::FinishStatus,
+            (Place::Error, b"code") => Slot::ErrorCode,
+            (Place::Error, b"type") => Slot::ErrorType,
+            (Place::Usage | Place::MetaInfo, b"prompt_tokens") => Slot::PromptTokens,
+            (Place::Usage | Place::MetaInfo, b"completion_tokens") => Slot::CompletionTokens,
+            (Place::Usage, b"output_tokens") => Slot::CompletionTokens,
+            (Place::Usage | Place::StartUsage, b"input_tokens") => Slot::InputTokens,
+            (Place::Usage | Place::StartUsage, b"cache_read_input_tokens") => Slot::CacheRead,
+            (Place::Usage | Place::StartUsage, b"cache_creation_input_tokens") => Slot::CacheCreated,
+            (Place::Usage, b"prompt_tokens_details" | b"input_tokens_details") => Slot::CachedDetails,
+            (Place::CachedDetails | Place::MetaInfo, b"cached_tokens") => Slot::CachedTokens,
+            _ => Slot::Ignored,
+        }
+    }
+
+    fn item(&mut self, place: Place) {
+        match place {
+            Place::TokenIds => self.ids = self.ids.saturating_add(1),
+            Place::Filled => self.content = true,
+            _ => {}
+        }
+    }
+
+    fn opened(&mut self, place: Place) {
+        match place {
+            Place::Batch => self.batch = Some(Counts::default()),
+            Place::Choice => (self.choice, self.choice_finished) = (0, false),
+            Place::Call => self.content = true,
+            Place::Error => self.error = true,
+            _ => {}
+        }
+    }
+
+    fn closed(&mut self, place: Place) {
+        match place {
+            Place::Choice => {
+                self.count();
+                let bit = 1 << self.choice.min(63);
+                self.started |= bit;
+                self.finished |= if self.choice_finished { bit } else { 0 };
+            }
+            Place::Root => {
+                self.count();
+                if let Some(sums) = &mut self.batch {
+                    sums.add(core::mem::take(&mut self.usage));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn word(&mut self, slot: Slot, word: &[u8]) {
+        match slot {
+            Slot::FinishReason if !word.is_empty() => {
+                self.finish = Some(FinishReason::join(self.finish, FinishReason::from_bytes(word)));
+                self.choice_finished = true;
+            }
+            Slot::Type => {
+                self.event = Event::from_name(word);
+                self.own_kind = status_of(word);
+            }
+            Slot::Object => {
+                self.object = match word {
+                    b"error" => Object::Error,
+                    b"response" => Object::Response,
+                    _ => Object::Other,
+                };
+            }
+            Slot::Status => {
+                self.status = match word {
+                    b"completed" => Status::Completed,
+                    b"failed" => Status::Failed,
+                    b"incomplete" => Status::Incomplete,
+                    b"cancelled" => Status::Cancelled,
+                    _ => Status::Other,
+                };
+            }
+            Slot::ErrorCode => self.code = status(word).or_else(|| status_of(word)),
+            Slot::ErrorType => self.kind = status_of(word),
+            Slot::Code => self.own_code = status(word).or_else(|| status_of(word)),
+            _ => {}
+        }
+    }
+
+    fn content(&mut self, slot: Slot) {
+        match slot {
+            Slot::Error => self.error = true,
+            _ => self.content = true,
+        }
+    }
+
+    fn scalar(&mut self, slot: Slot, digits: &[u8]) {
+        let Some(number) = number(digits) else { return };
+        let usage = &mut self.usage;
+        match slot {
+            Slot::ChoiceIndex => self.choice = number,
+            Slot::PromptTokens => usage.prompt = Some(number),
+            Slot::InputTokens => usage.input = Some(number),
+            Slot::CompletionTokens => usage.completion = Some(number),
+            Slot::CachedTokens => usage.cached = Some(number),
+            Slot::CacheRead => usage.cache_read = Some(number),
+            Slot::CacheCreated => usage.cache_created = Some(number),
+            Slot::FinishStatus => self.finish_status = status(digits),
+            Slot::ErrorCode => self.code = status(digits),
+            Slot::Code => self.own_code = status(digits),
+            _ => {}
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, more: Self) {
+        self.each(more, |sum, more| match (*sum, more) {
+            (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
+            (sum, more) => sum.or(more),
+        });
+    }
+
+    /// What was said later counts.
+    pub(super) fn update(&mut self, later: Self) {
+        self.each(later, |earlier, later| later.or(*earlier));
+    }
+
+    fn each(&mut self, other: Self, join: impl Fn(&Option<u32>, Option<u32>) -> Option<u32>) {
+        self.prompt = join(&self.prompt, other.prompt);
+        self.input = join(&self.input, other.input);
+        self.completion = join(&self.completion, other.completion);
+        self.cached = join(&self.cached, other.cached);
+        self.cache_read = join(&self.cache_read, other.cache_read);
+        self.cache_created = join(&self.cache_created, other.cache_created);
+    }
+}
+
+impl Event {
+    pub(super) fn from_name(name: &[u8]) -> Self {
+        match name {
+            b"" => Self::Unnamed,
+            b"message_stop" => Self::MessageStop,
+            b"response.completed" => Self::Completed,
+            b"response.incomplete" => Self::Incomplete,
+            b"response.failed" => Self::Failed,
+            b"error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A status of HTTP for an error.
+fn status(digits: &[u8]) -> Option<u16> {
+    number(digits).and_then(|number| u16::try_from(number).ok()).filter(|status| (400..600).contains(status))
+}
+
+/// A whole number below 2^32.
+fn number(digits: &[u8]) -> Option<u32> {
+    let digits = core::str::from_utf8(digits).ok()?;
+    if let Ok(number) = digits.parse() {
+        return Some(number);
+    }
+    // Some write 12.0.
+    let number: f64 = digits.parse().ok()?;
+    #[expect(clippy::float_cmp, reason = "whether it is whole is a matter of all its bits")]
+    let whole = f64::from(number as u32) == number;
+    whole.then_some(number as u32)
+}
+
+/// The status of HTTP that says the same as the type of an error, in the words of Anthropic, OpenAI and engines.
+fn status_of(kind: &[u8]) -> Option<u16> {
+    Some(match kind {
+        b"invalid_request_error"
+        | b"invalid_prompt"
+        | b"context_length_exceeded"
+        | b"BadRequestError"
+        | b"Bad Request" => 400,
+        b"authentication_error" => 401,
+        b"permission_error" => 403,
+        b"not_found_error" | b"NotFoundError" => 404,
+        b"request_too_large" => 413,
+        b"rate_limit_error" | b"rate_limit_exceeded" => 429,
+        b"overloaded_error" | b"Service Unavailable" | b"ServiceUnavailableError" => 503,
+        b"timeout_error" => 504,
+        _ => return None,
+    })
+}

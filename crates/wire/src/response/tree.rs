@@ -1,0 +1,171 @@
+//! The containers of an answer that are looked into, and what their values are.
+
+/// A container.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    /// Nobody wants to know what is in it.
+    Ignored,
+    /// The payload itself.
+    Root,
+    /// Several payloads, as SGLang answers several prompts.
+    Batch,
+    Choices,
+    Choice,
+    /// `delta` or `message` of a choice.
+    Delta,
+    /// An array that is content as soon as anything is in it.
+    Filled,
+    /// An object that is content.
+    Call,
+    TokenIds,
+    Usage,
+    /// The usage at the start of a stream, which does not know the answer.
+    StartUsage,
+    CachedDetails,
+    /// SGLang's `meta_info`.
+    MetaInfo,
+    /// A finish reason with details, as SGLang says it.
+    Finish,
+    Error,
+    /// Anthropic's `delta`.
+    EventDelta,
+    /// Anthropic's `message`.
+    StartMessage,
+    /// The `response` of OpenAI's responses.
+    Response,
+    Incomplete,
+}
+
+/// What a value is. One that is of another type than it should be is ignored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Slot {
+    Ignored,
+    Root,
+    /// One payload of several.
+    Answer,
+    Choices,
+    Choice,
+    ChoiceIndex,
+    Delta,
+    /// A string or an array that is content if it is not empty.
+    Content,
+    Call,
+    TokenIds,
+    FinishReason,
+    /// The status of HTTP that an aborted request would have had.
+    FinishStatus,
+    Usage,
+    StartUsage,
+    PromptTokens,
+    InputTokens,
+    CompletionTokens,
+    CachedTokens,
+    CacheRead,
+    CacheCreated,
+    CachedDetails,
+    MetaInfo,
+    Error,
+    ErrorCode,
+    ErrorType,
+    EventDelta,
+    /// `type` of a payload, which is that of an event, of a body or of an error.
+    Type,
+    /// `object` of a payload.
+    Object,
+    /// `code` of a payload, if it is an error.
+    Code,
+    Status,
+    StartMessage,
+    Response,
+    Incomplete,
+    Model,
+}
+
+/// What a string is good for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum TextUse {
+    Skip,
+    Key,
+    Word,
+    Content,
+    Model,
+}
+
+impl Place {
+    pub(super) const fn is_object(self) -> bool {
+        !matches!(self, Self::Batch | Self::Choices | Self::Filled | Self::TokenIds)
+    }
+
+    /// What is in an array.
+    pub(super) const fn item(self) -> Slot {
+        match self {
+            Self::Batch => Slot::Answer,
+            Self::Choices => Slot::Choice,
+            _ => Slot::Ignored,
+        }
+    }
+}
+
+impl Slot {
+    pub(super) const fn object(self) -> Place {
+        match self {
+            Self::Root | Self::Answer => Place::Root,
+            Self::Choice => Place::Choice,
+            Self::Delta => Place::Delta,
+            Self::Call => Place::Call,
+            Self::FinishReason => Place::Finish,
+            Self::Usage => Place::Usage,
+            Self::StartUsage => Place::StartUsage,
+            Self::CachedDetails => Place::CachedDetails,
+            Self::MetaInfo => Place::MetaInfo,
+            Self::Error => Place::Error,
+            Self::EventDelta => Place::EventDelta,
+            Self::StartMessage => Place::StartMessage,
+            Self::Response => Place::Response,
+            Self::Incomplete => Place::Incomplete,
+            _ => Place::Ignored,
+        }
+    }
+
+    pub(super) const fn array(self) -> Place {
+        match self {
+            Self::Root => Place::Batch,
+            Self::Choices => Place::Choices,
+            Self::Content => Place::Filled,
+            Self::TokenIds => Place::TokenIds,
+            _ => Place::Ignored,
+        }
+    }
+
+    pub(super) const fn text(self) -> TextUse {
+        match self {
+            Self::Content | Self::EventDelta | Self::Error => TextUse::Content,
+            Self::FinishReason
+            | Self::ErrorCode
+            | Self::ErrorType
+            | Self::Type
+            | Self::Object
+            | Self::Code
+            | Self::Status => TextUse::Word,
+            Self::Model => TextUse::Model,
+            _ => TextUse::Skip,
+        }
+    }
+
+    /// Whether numbers are wanted.
+    pub(super) const fn scalar(self) -> bool {
+        matches!(
+            self,
+            Self::ChoiceIndex
+                | Self::FinishStatus
+                | Self::PromptTokens
+                | Self::InputTokens
+                | Self::CompletionTokens
+                | Self::CachedTokens
+                | Self::CacheRead
+                | Self::CacheCreated
+                | Self::ErrorCode
+                | Self::Code
+        )
+    }
+}
