@@ -206,7 +206,8 @@ impl Scanner {
             }
             b'{' => self.open(self.slot.object(), State::FirstKey, tree),
             b'[' => self.open(self.slot.array(), State::First, tree),
-            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => self.state = State::Scalar,
+            // Python writes NaN and Infinity.
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I' => self.state = State::Scalar,
             _ => return Err("a value"),
         }
         Ok(())

@@ -1,0 +1,233 @@
+//! How answers end, in the words of each API.
+
+use slotwise::{Failure, Usage};
+use slotwise_wire::response::{Body, Close, End, FinishReason, Outcome, Retry, Settlement};
+
+use crate::{read, read_whole};
+
+fn stream(events: &str) -> Outcome {
+    read_whole(Body::Stream, events.as_bytes()).1
+}
+
+fn json(body: &str) -> Outcome {
+    read_whole(Body::Json, body.as_bytes()).1
+}
+
+/// Streams of Anthropic's messages, whose input does not count what was cached.
+#[test]
+fn messages() {
+    const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":100,\"cache_creation_input_tokens\":5,\"output_tokens\":1}}}\n\n\
+        event: ping\ndata: {\"type\":\"ping\"}\n\n\
+        event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
+        event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n";
+    const DELTA: &str = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"max_tokens\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":15}}\n\n";
+    let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+    let (progress, outcome) = read_whole(Body::Stream, format!("{START}{DELTA}{stop}").as_bytes());
+    assert_eq!((progress.first_token, progress.tokens, progress.ended), (true, 15, true));
+    assert_eq!((outcome.end, outcome.finish_reason), (End::Complete, Some(FinishReason::Length)));
+    let usage = Usage::default().prompt_tokens(130).cached_tokens(100).completion_tokens(15);
+    assert_eq!(outcome.usage, usage);
+
+    let started = stream(START);
+    assert_eq!((started.end, started.retry, started.tokens), (End::Cut, Retry::Never, 1));
+    assert_eq!(started.usage.completion_tokens, None, "the start does not know the answer");
+    let overloaded = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    assert_eq!((stream(overloaded).end, stream(overloaded).retry), (End::Full, Retry::IfNothingSent));
+    assert_eq!(stream(&format!("{START}{overloaded}")).retry, Retry::Never);
+    assert_eq!(stream("event: error\ndata: out of memory\n\n").end, End::Failed, "plain text under the name");
+
+    let body = json(
+        r#"{"type":"message","content":[{"type":"text","text":"Hi"}],"stop_reason":"tool_use","usage":{"input_tokens":9,"output_tokens":3}}"#,
+    );
+    assert_eq!((body.end, body.finish_reason), (End::Complete, Some(FinishReason::ToolCalls)));
+    assert_eq!(body.usage, Usage::default().prompt_tokens(9).completion_tokens(3));
+}
+
+/// Streams of OpenAI's responses, whose input counts what was cached.
+#[test]
+fn responses() {
+    const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"object\":\"response\",\"status\":\"in_progress\",\"error\":null,\"incomplete_details\":null,\"usage\":null}}\n\n\
+        event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n";
+    let end = |name: &str, rest: &str| {
+        stream(&format!(
+            "{CREATED}event: {name}\ndata: {{\"type\":\"{name}\",\"response\":{{\"object\":\"response\",{rest}}}}}\n\n"
+        ))
+    };
+    let completed = end(
+        "response.completed",
+        r#""status":"completed","usage":{"input_tokens":50,"input_tokens_details":{"cached_tokens":32},"output_tokens":7}"#,
+    );
+    assert_eq!((completed.end, completed.finish_reason), (End::Complete, Some(FinishReason::Stop)));
+    let usage = Usage::default().prompt_tokens(50).cached_tokens(32).completion_tokens(7);
+    assert_eq!((completed.usage, completed.tokens), (usage, 7));
+
+    let incomplete = end(
+        "response.incomplete",
+        r#""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}"#,
+    );
+    assert_eq!((incomplete.end, incomplete.finish_reason), (End::Complete, Some(FinishReason::Length)));
+    let failed =
+        end("response.failed", r#""status":"failed","error":{"code":"server_error","message":"no"}"#);
+    assert_eq!((failed.end, failed.retry), (End::Failed, Retry::Never));
+    assert_eq!(end("response.failed", r#""status":"failed""#).end, End::Failed);
+    assert_eq!((stream(CREATED).end, stream(CREATED).tokens), (End::Cut, 1));
+    let error =
+        stream("data: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"slow down\"}\n\n");
+    assert_eq!((error.end, error.status), (End::Full, 429));
+
+    for (status, end) in [("completed", End::Complete), ("failed", End::Failed), ("cancelled", End::Aborted)]
+    {
+        assert_eq!(json(&format!(r#"{{"object":"response","error":null,"status":"{status}"}}"#)).end, end);
+    }
+    assert_eq!(json(r#"{"object":"batch","status":"failed"}"#).end, End::Complete, "no response");
+}
+
+/// SGLang's own `generate`: texts grow, and reasons are objects.
+#[test]
+fn generate() {
+    let meta = |finish: &str, tokens: u32| {
+        format!(
+            r#"{{"text":"Hi","meta_info":{{"prompt_tokens":20,"completion_tokens":{tokens},"cached_tokens":16,"finish_reason":{finish}}}}}"#
+        )
+    };
+    let done = r#"{"type":"length","length":9}"#;
+    let events = format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", meta("null", 4), meta(done, 9));
+    let (progress, outcome) = read_whole(Body::Stream, events.as_bytes());
+    assert_eq!((progress.tokens, outcome.tokens, outcome.exact), (9, 9, true));
+    assert_eq!((outcome.end, outcome.finish_reason), (End::Complete, Some(FinishReason::Length)));
+    let usage = Usage::default().prompt_tokens(20).cached_tokens(16).completion_tokens(9);
+    assert_eq!(outcome.usage, usage);
+
+    let batch = json(&format!("[{},{}]", meta(done, 9), meta(done, 11)));
+    let usage = Usage::default().prompt_tokens(40).cached_tokens(32).completion_tokens(20);
+    assert_eq!((batch.usage, batch.end), (usage, End::Complete), "the sum of all prompts");
+
+    let abort = |status| meta(&format!(r#"{{"type":"abort","message":"no","status_code":{status}}}"#), 0);
+    assert_eq!(json(&abort("null")).end, End::Aborted);
+    assert_eq!(json(&abort("400")).end, End::Refused, "the client's fault");
+    assert_eq!(json(&abort("503")).end, End::Full);
+}
+
+#[test]
+fn what_counts_as_content() {
+    let tokens = |choices: &str| {
+        read_whole(Body::Stream, format!("data: {{\"choices\":[{choices}]}}\n\n").as_bytes()).0.tokens
+    };
+    for content in [
+        r#"{"delta":{"content":"a"}}"#,
+        r#"{"delta":{"content":"\n"}}"#,
+        r#"{"delta":{"content":[{"type":"text","text":"a"}]}}"#,
+        r#"{"delta":{"reasoning_content":"a","content":null}}"#,
+        r#"{"delta":{"reasoning":"a"}}"#,
+        r#"{"delta":{"refusal":"a"}}"#,
+        r#"{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}"#,
+        r#"{"delta":{"function_call":{"name":"f"}}}"#,
+        r#"{"text":"a"}"#,
+        r#"{"text":"","token_ids":[7]}"#,
+        r#"{"t\u0065xt":"a"}"#,
+    ] {
+        assert_eq!(tokens(content), 1, "{content}");
+    }
+    for empty in [
+        "",
+        r#"{"delta":{"role":"assistant","content":""}}"#,
+        r#"{"delta":{"content":null,"tool_calls":[]}}"#,
+        r#"{"text":"","token_ids":[]}"#,
+        r#"{"logprobs":{"text":"a","content":[1]},"stop_reason":"x"}"#,
+    ] {
+        assert_eq!(tokens(empty), 0, "{empty}");
+    }
+    assert_eq!(tokens(r#"{"index":0,"text":"a"},{"index":1,"text":"b"}"#), 2, "two choices");
+    assert_eq!(tokens(r#"{"text":"abc","token_ids":[7,8,9]},{"text":"d"}"#), 4);
+}
+
+#[test]
+fn a_stream_ends_by_its_last_event_or_its_reasons() {
+    const A: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
+    const B: &str = "data: {\"choices\":[{\"index\":1,\"text\":\"b\",\"finish_reason\":\"stop\"}]}\n\n";
+    const A_ENDS: &str = "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"length\"}]}\n\n";
+    assert_eq!(stream("").end, End::Cut);
+    assert_eq!(stream("").retry, Retry::IfNothingSent);
+    assert_eq!(stream(": nothing yet\n\n").retry, Retry::IfNothingSent, "comments are no answer");
+    assert_eq!((stream(A).end, stream(A).retry), (End::Cut, Retry::Never));
+    assert_eq!(stream(&format!("{A}{B}")).end, End::Cut, "the first choice has no reason");
+    assert_eq!(stream(&format!("{A}{B}{A_ENDS}")).end, End::Complete, "there is no mark");
+    assert_eq!(stream(&format!("{A}data: [DONE]\n\n")).end, End::Complete, "there is no reason");
+    assert_eq!(stream(&format!("{A}data: [DONE]")).end, End::Complete, "there is no empty line");
+    assert_eq!(stream(&format!("{A}data: [DON")).end, End::Cut);
+
+    let mixed = format!("{A}{}data: [DONE]\n\n", B.replace("stop", "abort"));
+    assert_eq!(stream(&format!("{mixed}{A_ENDS}")).end, End::Aborted, "one of several");
+    let late = format!("{A}data: [DONE]\n\ndata: {{\"error\":{{}}}}\n\n");
+    assert_eq!(stream(&late).end, End::Complete, "nothing counts after the end");
+}
+
+#[test]
+fn a_connection_ends_only_what_goes_on() {
+    let part = b"data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n".as_slice();
+    let whole = b"data: [DONE]\n\n".as_slice();
+    for (close, end, settlement) in [
+        (Close::Clean, End::Cut, Settlement::Fail(Failure::Engine)),
+        (Close::Broken, End::Cut, Settlement::Fail(Failure::Engine)),
+        (Close::TimedOut, End::TimedOut, Settlement::Fail(Failure::Timeout)),
+        (Close::ClientLeft, End::ClientLeft, Settlement::Cancel),
+    ] {
+        let (_, outcome) = read(Body::Stream, [part], close);
+        assert_eq!((outcome.end, outcome.settlement(), outcome.retry), (end, settlement, Retry::Never));
+        assert_eq!(read(Body::Stream, [part, whole], close).1.end, End::Complete, "{}", close.as_str());
+        let (_, outcome) = read(Body::Json, [b"{\"choices\":[".as_slice()], close);
+        assert_eq!(outcome.end, end);
+        assert_eq!(outcome.may_retry(false), close != Close::ClientLeft);
+        assert_eq!(read(Body::Json, [b"{}".as_slice()], close).1.end, End::Complete);
+        let opaque = if close == Close::Clean { End::Complete } else { end };
+        assert_eq!(read(Body::Opaque, [part], close).1.end, opaque);
+    }
+}
+
+#[test]
+fn statuses() {
+    let engine = Settlement::Fail(Failure::Engine);
+    let refused = Settlement::Complete(Usage::default());
+    for (status, end, settlement, retry) in [
+        (200, End::Complete, refused, false),
+        (304, End::Refused, refused, false),
+        (400, End::Refused, refused, false),
+        (404, End::Refused, refused, false),
+        (422, End::Refused, refused, false),
+        (429, End::Full, engine, true),
+        (499, End::ClientLeft, Settlement::Cancel, false),
+        (500, End::Failed, engine, true),
+        (501, End::Refused, refused, false),
+        (502, End::Failed, engine, true),
+        (503, End::Full, engine, true),
+        (504, End::TimedOut, Settlement::Fail(Failure::Timeout), true),
+        (529, End::Full, engine, true),
+    ] {
+        let outcome = Outcome::of_status(status);
+        assert_eq!((outcome.end, outcome.settlement()), (end, settlement), "{status}");
+        assert_eq!((outcome.may_retry(false), outcome.may_retry(true)), (retry, false), "{status}");
+        if status != 200 {
+            let error = stream(&format!("data: {{\"error\":{{\"code\":{status}}}}}\n\ndata: [DONE]\n\n"));
+            let known = (400..600).contains(&status);
+            assert_eq!(error.end, if known { end } else { End::Failed }, "{status} inside of 200");
+        }
+    }
+}
+
+#[test]
+fn errors_in_all_shapes() {
+    for (error, end) in [
+        (r#"{"error":"no"}"#, End::Failed),
+        (r#"{"error":{"message":"no"}}"#, End::Failed),
+        (r#"{"error":{"type":"BadRequestError","code":null}}"#, End::Refused),
+        (r#"{"error":{"code":"429"}}"#, End::Full),
+        (r#"{"error":{"code":"context_length_exceeded","type":"invalid_request_error"}}"#, End::Refused),
+        (r#"{"object":"error","message":"no","type":"BadRequestError","code":400}"#, End::Refused),
+        (r#"{"object":"error","message":"no","type":"InternalServerError","code":500}"#, End::Failed),
+        (r#"{"error":null}"#, End::Complete),
+        (r#"{"code":500,"message":"no error"}"#, End::Complete),
+    ] {
+        assert_eq!(json(error).end, end, "{error}");
+    }
+}

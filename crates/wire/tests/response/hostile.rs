@@ -1,0 +1,138 @@
+//! What no engine should say.
+
+use slotwise_wire::Problem;
+use slotwise_wire::response::{Body, Close, End, ResponseReader};
+
+use crate::{fixture, read, read_whole};
+
+/// A line of 64 MB and a body as long need no more memory than others: a reader cannot even allocate, and says how large it is.
+#[test]
+fn lines_and_bodies_without_end() {
+    assert!(size_of::<ResponseReader>() <= 1_024, "{}", size_of::<ResponseReader>());
+    let piece = vec![b'a'; 1 << 16];
+    for (body, start) in [
+        (Body::Stream, "data: {\"choices\":[{\"text\":\""),
+        (Body::Json, "{\"choices\":[{\"text\":\""),
+        (Body::Stream, "data"),
+        (Body::Stream, "event: "),
+    ] {
+        let mut reader = ResponseReader::with_body(200, body);
+        reader.feed(start.as_bytes());
+        for _ in 0..1_000 {
+            assert_eq!(reader.feed(&piece).tokens, 0);
+        }
+        let rest = "\",\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":7}}\n\n";
+        let progress = reader.feed(rest.as_bytes());
+        let outcome = reader.finish(Close::Clean);
+        if start.contains('{') {
+            assert_eq!((outcome.end, outcome.tokens), (End::Complete, 7));
+        } else {
+            assert_eq!((outcome.end, outcome.tokens, progress.tokens), (End::Cut, 0, 0));
+        }
+    }
+}
+
+#[test]
+fn nesting_without_end() {
+    let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+    let body = format!("{{\"logprobs\":{deep},\"usage\":{{\"prompt_tokens\":5}}}}");
+    let (_, outcome) = read_whole(Body::Json, body.as_bytes());
+    assert_eq!((outcome.end, outcome.usage.prompt_tokens), (End::Complete, Some(5)), "it is only skipped");
+    for open in ["[", "{\"choices\":[", "{\"response\":", "{\"a\":{", "{\"error\":"] {
+        let body = open.repeat(100_000);
+        assert_ne!(read_whole(Body::Json, body.as_bytes()).1.end, End::Complete, "{open}");
+    }
+}
+
+#[test]
+fn errors_say_where() {
+    let problem = |body, text: &str| {
+        let (_, outcome) = read(body, text.as_bytes().chunks(3), Close::Clean);
+        let problem = outcome.problem.expect(text);
+        assert_eq!(outcome.unreadable, 1, "{text}");
+        (problem.offset, problem.problem)
+    };
+    assert_eq!(problem(Body::Json, "{\"a\" 1}"), (5, Problem::Expected("a colon")));
+    assert_eq!(problem(Body::Json, "{\"a\":1}x"), (7, Problem::Expected("the end")));
+    assert_eq!(
+        problem(Body::Json, "{\"choices\":[1}"),
+        (13, Problem::Expected("a comma or the end of the array"))
+    );
+    assert_eq!(problem(Body::Json, "{a}"), (1, Problem::Expected("a key")));
+    assert_eq!(problem(Body::Stream, ": hello\n\ndata: {\"a\":}\n\n"), (20, Problem::Expected("a value")));
+    assert_eq!(
+        problem(Body::Stream, "data: {\"a\":\"b\ndata: c\"}\n\n"),
+        (20, Problem::Expected("the end of the string"))
+    );
+    assert_eq!(problem(Body::Stream, "data: [DONx\n\ndata: [DONE]\n\n"), (10, Problem::Expected("a value")));
+    let (_, outcome) = read_whole(Body::Json, b"<html>");
+    assert_eq!((outcome.end, outcome.problem.map(|problem| problem.offset)), (End::Unreadable, Some(0)));
+}
+
+/// One bad payload costs no other.
+#[test]
+fn a_stream_goes_on_after_nonsense() {
+    let good = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
+    for bad in
+        ["data: {]\n\n", "data: {\"choices\":[{\"text\":\"a\"\n\n", "data: \u{0}\n\n", "data: <br>\n\n"]
+    {
+        let (progress, outcome) =
+            read_whole(Body::Stream, format!("{good}{bad}{good}data: [DONE]\n\n").as_bytes());
+        assert_eq!((progress.tokens, outcome.unreadable, outcome.end), (2, 1, End::Complete), "{bad:?}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let (progress, outcome) = read_whole(
+        Body::Stream,
+        b"data: {\"choices\":[{\"index\":0,\"text\":\"\xff\xfe\0\"}],\"\xff\":\"\xff\"}\n\ndata: [DONE]\n\n",
+    );
+    assert_eq!((progress.tokens, outcome.end, outcome.unreadable), (1, End::Complete, 0));
+    let (_, outcome) = read_whole(Body::Stream, &[0; 10_000]);
+    assert_eq!(outcome.end, End::Cut);
+    let (_, outcome) = read_whole(Body::Json, &[0xff; 10_000]);
+    assert_eq!(outcome.end, End::Unreadable);
+}
+
+#[test]
+fn numbers_that_are_none() {
+    for (number, tokens) in [
+        ("4294967295", Some(u32::MAX)),
+        ("4294967296", None),
+        ("9007199254740993", None),
+        ("-1", None),
+        ("1.5", None),
+        ("1e3", Some(1_000)),
+        ("12.0", Some(12)),
+        ("NaN", None),
+        ("Infinity", None),
+        ("1e999", None),
+        ("\"7\"", None),
+        ("[7]", None),
+        ("{}", None),
+        ("true", None),
+    ] {
+        let body = format!("{{\"usage\":{{\"prompt_tokens\":{number}}}}}");
+        let (_, outcome) = read(Body::Json, body.as_bytes().chunks(2), Close::Clean);
+        assert_eq!((outcome.usage.prompt_tokens, outcome.end), (tokens, End::Complete), "{number}");
+    }
+    let digits = format!("{{\"usage\":{{\"prompt_tokens\":{}}}}}", "9".repeat(100_000));
+    assert_eq!(read_whole(Body::Json, digits.as_bytes()).1.usage.prompt_tokens, None);
+    let twice = br#"{"usage":{"prompt_tokens":1,"prompt_tokens":2},"usage":{"prompt_tokens":3}}"#;
+    assert_eq!(read_whole(Body::Json, twice).1.usage.prompt_tokens, Some(3), "the last one counts");
+}
+
+/// What was truncated is never taken for whole.
+#[test]
+fn bodies_truncated_at_every_byte() {
+    let body = fixture("default/http/chat_sse_usage.sse");
+    let payload = body.split(|byte| *byte == b'\n').nth(14).expect("a line");
+    let json = payload.strip_prefix(b"data: ").expect("data");
+    let (_, outcome) = read_whole(Body::Json, json);
+    assert_eq!(outcome.usage.completion_tokens, Some(6));
+    for end in 1..json.len() {
+        let (_, outcome) = read_whole(Body::Json, &json[..end]);
+        assert_eq!((outcome.end, outcome.usage.prompt_tokens), (End::Cut, None), "truncated at {end}");
+    }
+}

@@ -1,0 +1,64 @@
+//! What engines answer: what real ones said, what a naive reader makes of it, and what no engine should say.
+
+mod captured;
+mod ends;
+mod filter;
+mod hostile;
+mod same;
+mod twin;
+
+use slotwise_wire::response::{Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
+
+/// Reads a successful response in these chunks.
+fn read<'a>(
+    body: Body,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+    close: Close,
+) -> (Vec<Progress>, Outcome) {
+    let mut reader = ResponseReader::with_body(200, body);
+    let progress = chunks.into_iter().map(|chunk| reader.feed(chunk)).collect();
+    (progress, reader.finish(close))
+}
+
+/// Reads it in one chunk: first token, tokens and whether it ended, and the outcome.
+fn read_whole(body: Body, bytes: &[u8]) -> (Progress, Outcome) {
+    let (progress, outcome) = read(body, [bytes], Close::Clean);
+    (progress[0], outcome)
+}
+
+/// Cuts bytes at these places.
+fn chunks<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+    cuts.extend([0, bytes.len()]);
+    cuts.sort_unstable();
+    cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+/// What the client gets of a response.
+fn filtered<'a>(body: Body, name: &str, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut filter = ModelFilter::new(body, name);
+    let mut output = Vec::new();
+    for chunk in chunks {
+        filter.feed(chunk, &mut output);
+    }
+    output
+}
+
+/// A file of the fixtures.
+fn fixture(path: &str) -> Vec<u8> {
+    let path = format!("{}/tests/fixtures/vllm-0.32/{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn fixture_json(path: &str) -> serde_json::Value {
+    serde_json::from_slice(&fixture(path)).expect("JSON")
+}
+
+/// The streams that were captured.
+const STREAMS: [&str; 5] = [
+    "chat_sse_continuous_usage",
+    "chat_sse_nousage",
+    "chat_sse_usage",
+    "completion_sse_tokenids",
+    "completion_sse_usage",
+];
