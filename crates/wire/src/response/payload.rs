@@ -1,5 +1,6 @@
 //! One payload at a time: where it ends its stream, and what it says if it does not.
 
+use super::beginning::{Beginning, Begins};
 use super::said::Said;
 use super::scan::{Scanner, Unexpected};
 
@@ -11,6 +12,7 @@ pub(super) struct Payload {
     kind: Kind,
     /// A line of data has been read.
     lines: bool,
+    beginning: Beginning,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,7 +41,13 @@ pub(super) enum Whole {
 
 impl Payload {
     pub(super) fn new() -> Self {
-        Self { scanner: Scanner::new(), said: Said::default(), kind: Kind::Empty, lines: false }
+        Self {
+            scanner: Scanner::new(),
+            said: Said::default(),
+            kind: Kind::Empty,
+            lines: false,
+            beginning: Beginning::new(),
+        }
     }
 
     /// Before another one.
@@ -68,6 +76,10 @@ impl Payload {
     pub(super) fn feed(&mut self, piece: &[u8], at: usize) -> Result<(), Unexpected> {
         if self.kind == Kind::Json {
             return self.scanner.feed(piece, at, &mut self.said);
+        }
+        if self.kind == Kind::Empty && piece.first() == Some(&b'{') {
+            self.kind = Kind::Json;
+            return self.begin(piece, at);
         }
         for (read, byte) in piece.iter().enumerate() {
             match (self.kind, byte) {
@@ -100,6 +112,24 @@ impl Payload {
             Kind::Json if self.scanner.is_broken() => Whole::Broken,
             Kind::Json => Whole::Part,
         }
+    }
+
+    /// Reads the first piece of JSON, from where an earlier payload that began with the same bytes had come to.
+    fn begin(&mut self, piece: &[u8], at: usize) -> Result<(), Unexpected> {
+        let begins = self.beginning.compare(piece);
+        let read = match begins {
+            Begins::Known(scanned) => {
+                (self.scanner, self.said) = self.beginning.recall();
+                scanned
+            }
+            Begins::Alike(alike) => {
+                self.scanner.feed(piece.get(..alike).unwrap_or_default(), at, &mut self.said)?;
+                self.beginning.remember(alike, self.scanner, self.said);
+                alike
+            }
+            Begins::Anew => 0,
+        };
+        self.scanner.feed(piece.get(read..).unwrap_or_default(), at + read, &mut self.said)
     }
 
     /// What looked like the mark is JSON, or should be.
