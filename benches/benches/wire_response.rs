@@ -49,7 +49,7 @@ fn reading(criterion: &mut Criterion) {
     // In turns: a reader remembers what it has just read.
     let mut turn = tokens.iter().cycle();
     group.bench_function("read", |bencher| {
-        bencher.iter(|| reader.feed(black_box(turn.next().expect("it never ends"))))
+        bencher.iter(|| reader.feed(black_box(turn.next().expect("it never ends"))));
     });
     let mut filter = ModelFilter::new(Body::Stream, "gpt-4o");
     let mut output = Vec::new();
@@ -64,7 +64,7 @@ fn reading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("response/a captured stream");
     group.throughput(Throughput::Bytes(CAPTURED.len() as u64));
     group.bench_function("read", |bencher| {
-        bencher.iter(|| read(Body::Stream, black_box(CAPTURED), usize::MAX))
+        bencher.iter(|| read(Body::Stream, black_box(CAPTURED), usize::MAX));
     });
     group.finish();
 
@@ -73,7 +73,7 @@ fn reading(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(MEGABYTE as u64));
     for chunk in [64, 1 << 10, 1 << 16] {
         group.bench_function(BenchmarkId::new("stream", chunk), |bencher| {
-            bencher.iter(|| read(Body::Stream, black_box(&stream), chunk))
+            bencher.iter(|| read(Body::Stream, black_box(&stream), chunk));
         });
     }
     for (name, kind, bytes) in [("stream", Body::Stream, &stream), ("body", Body::Json, &body)] {
@@ -90,7 +90,7 @@ fn reading(criterion: &mut Criterion) {
         });
     }
     group.bench_function(BenchmarkId::new("body", 1 << 16), |bencher| {
-        bencher.iter(|| read(Body::Json, black_box(&body), 1 << 16))
+        bencher.iter(|| read(Body::Json, black_box(&body), 1 << 16));
     });
     group.finish();
 }

@@ -17,7 +17,7 @@ pub(super) trait Tree {
     fn opened(&mut self, _place: Place) {}
     /// It ends.
     fn closed(&mut self, _place: Place) {}
-    /// A string, of [`TextUse::Word`], with its escapes read; one that is longer than [`LONGEST_WORD`] is empty.
+    /// A string, of [`TextUse::Word`], with its escapes read; [`UNKNOWN`] stands for one that is longer than [`LONGEST_WORD`].
     fn word(&mut self, _slot: Slot, _word: &[u8]) {}
     /// A string of [`TextUse::Content`] that is not empty. May be said more than once.
     fn content(&mut self, _slot: Slot) {}
@@ -383,12 +383,13 @@ impl Held {
     /// What is held and this after it, with escapes read.
     fn with<R>(&mut self, last: &[u8], read: impl FnOnce(&[u8]) -> R) -> R {
         if self.length == 0 && !self.escaped && !self.too_long {
-            return read(last);
+            // The same as if it had come in pieces.
+            return read(if last.len() > LONGEST_WORD { UNKNOWN } else { last });
         }
         self.push(last);
         let word = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
         if self.too_long {
-            read(b"")
+            read(UNKNOWN)
         } else if self.escaped {
             let mut meant = [0; LONGEST_WORD];
             let length = unescape(word, &mut meant);
@@ -451,5 +452,7 @@ fn is_scalar(byte: u8) -> bool {
 const LEVELS: usize = 8;
 /// Longer words mean nothing to anybody.
 pub(super) const LONGEST_WORD: usize = 64;
+/// A word that nobody knows.
+const UNKNOWN: &[u8] = b"?";
 /// Strings up to this length are looked through byte by byte.
 const SHORT: usize = 16;

@@ -1,7 +1,7 @@
 //! What no engine should say.
 
 use slotwise_wire::Problem;
-use slotwise_wire::response::{Body, Close, End, ResponseReader};
+use slotwise_wire::response::{Body, Close, End, FinishReason, ResponseReader};
 
 use crate::{fixture, read, read_whole};
 
@@ -121,6 +121,24 @@ fn numbers_that_are_none() {
     assert_eq!(read_whole(Body::Json, digits.as_bytes()).1.usage.prompt_tokens, None);
     let twice = br#"{"usage":{"prompt_tokens":1,"prompt_tokens":2},"usage":{"prompt_tokens":3}}"#;
     assert_eq!(read_whole(Body::Json, twice).1.usage.prompt_tokens, Some(3), "the last one counts");
+}
+
+/// A word is kept only as long as one that is known, and what does not fit is unknown in one piece too.
+#[test]
+fn words_without_end() {
+    for length in [40, 63, 64, 65, 1_000] {
+        let zeros = "0".repeat(length);
+        let body = format!(
+            "{{\"choices\":[{{\"finish_reason\":\"{zeros}\"}}],\"choices{zeros}\":1,\"usage\":{{\"prompt_tokens\":7.{zeros}}}}}"
+        );
+        let (_, whole) = read_whole(Body::Json, body.as_bytes());
+        assert_eq!(whole.finish_reason, Some(FinishReason::Other), "{length}");
+        assert_eq!(whole.usage.prompt_tokens, Some(7).filter(|_| length + 2 <= 64), "{length}");
+        for size in [1, 7, 63] {
+            let (_, outcome) = read(Body::Json, body.as_bytes().chunks(size), Close::Clean);
+            assert_eq!(outcome, whole, "{length} in chunks of {size}");
+        }
+    }
 }
 
 /// What was truncated is never taken for whole.
