@@ -8,6 +8,7 @@
 //!  sse              lines of events, split anywhere          sse -> payload -> scan -> said -> reader -> outcome
 //!  scan  tree       JSON in pieces, and what matters in it     \
 //!  payload  said    one payload, and what it says               +-> scan -> model
+//!  beginning        what a payload has in common with the last
 //!  reader  outcome  the answer, and how it ended
 //! ```
 //!

@@ -169,8 +169,9 @@ impl ResponseReader {
         (self.answer.tokens, self.answer.exact)
     }
 
-    /// Whether a part of the answer has been read from which on it is not told anew: any payload of a stream but an error. Until
-    /// then a gateway that holds back what it got may still ask another endpoint.
+    /// Whether a stream has brought any payload but an error: from there on it is never retried. A gateway that sends nothing to its
+    /// client before this is true can still ask another endpoint when the first thing that comes is an error. Never true of a body
+    /// that is no stream: there it matters only whether the gateway has sent any of it.
     pub const fn has_begun(&self) -> bool {
         self.answer.begun
     }
