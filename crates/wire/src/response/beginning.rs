@@ -47,23 +47,34 @@ impl Beginning {
     pub(super) fn compare(&mut self, piece: &[u8]) -> Begins {
         let alike = common(self.bytes.get(..self.length).unwrap_or_default(), piece);
         if self.scanned > 0 && alike >= self.scanned {
+            if alike == self.length {
+                self.keep(piece);
+            }
             if alike < self.scanned + WORTH || self.grown == PATIENCE {
                 return Begins::Known(self.scanned);
             }
             self.grown += 1;
             return Begins::Alike(alike);
         }
+        // A piece that the chunk cuts off says nothing about what payloads have in common.
+        if alike == piece.len() || piece.len() < SHORTEST {
+            return Begins::Anew;
+        }
         if alike >= SHORTEST {
             return Begins::Alike(alike);
         }
-        if piece.len() >= SHORTEST {
-            let length = piece.len().min(LONGEST);
-            if let (Some(room), Some(bytes)) = (self.bytes.get_mut(..length), piece.get(..length)) {
-                room.copy_from_slice(bytes);
-            }
-            (self.length, self.scanned, self.grown) = (length, 0, 0);
-        }
+        self.keep(piece);
+        (self.scanned, self.grown) = (0, 0);
         Begins::Anew
+    }
+
+    /// Takes this for the earlier payload.
+    fn keep(&mut self, piece: &[u8]) {
+        let length = piece.len().min(LONGEST);
+        if let (Some(room), Some(bytes)) = (self.bytes.get_mut(..length), piece.get(..length)) {
+            room.copy_from_slice(bytes);
+            self.length = length;
+        }
     }
 
     /// What the scan of its first bytes came to.
@@ -101,3 +112,62 @@ const SHORTEST: usize = 32;
 const WORTH: usize = 8;
 /// So often.
 const PATIENCE: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(token: &str) -> alloc::string::String {
+        alloc::format!(
+            "{{\"id\":\"cmpl-0123456789\",\"model\":\"m\",\"text\":\"{token}\",\"finish_reason\":null}}"
+        )
+    }
+
+    /// Compares, and remembers as a payload does.
+    fn begin(beginning: &mut Beginning, piece: &str) -> Begins {
+        let begins = beginning.compare(piece.as_bytes());
+        if let Begins::Alike(alike) = begins {
+            beginning.remember(alike, Scanner::new(), Said::default());
+        }
+        begins
+    }
+
+    #[test]
+    fn the_third_payload_is_known_up_to_its_token() {
+        let mut beginning = Beginning::new();
+        let token = payload("").find("\",\"finish").expect("it is there");
+        assert_eq!(begin(&mut beginning, &payload("one")), Begins::Anew);
+        assert_eq!(begin(&mut beginning, &payload("two")), Begins::Alike(token));
+        assert_eq!(begin(&mut beginning, &payload("three")), Begins::Known(token));
+        assert_eq!(begin(&mut beginning, &payload("four")[..20]), Begins::Anew, "cut off by its chunk");
+        assert_eq!(begin(&mut beginning, &payload("four")[..40]), Begins::Anew);
+        assert_eq!(begin(&mut beginning, &payload("five")), Begins::Known(token), "and nothing is forgotten");
+    }
+
+    #[test]
+    fn what_changes_is_not_remembered_for_ever() {
+        let mut beginning = Beginning::new();
+        let token = payload("").find("\",\"finish").expect("it is there");
+        for _ in 0..100 {
+            begin(&mut beginning, &payload("the same"));
+            begin(&mut beginning, &payload("another"));
+        }
+        assert_eq!(begin(&mut beginning, &payload("the same")), Begins::Known(token));
+        assert_eq!(
+            begin(&mut beginning, &payload("x").replace("cmpl", "chat")),
+            Begins::Anew,
+            "another stream"
+        );
+    }
+
+    #[test]
+    fn a_short_beginning_grows() {
+        let mut beginning = Beginning::new();
+        let token = payload("").find("\",\"finish").expect("it is there");
+        begin(&mut beginning, &payload("one")[..36]);
+        for token in ["two", "one", "two", "four"] {
+            begin(&mut beginning, &payload(token));
+        }
+        assert_eq!(begin(&mut beginning, &payload("three")), Begins::Known(token));
+    }
+}
