@@ -104,6 +104,10 @@ impl<'a> Reader<'a> {
         }
         let start = self.at + 1;
         let bytes = self.text.as_bytes();
+        if let Some(end) = text::short(bytes, start) {
+            self.at = end + 1;
+            return Ok(Text::new(&self.text[start..end], start, false));
+        }
         let mut at = start;
         let mut escaped = false;
         loop {
@@ -229,6 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is no space.
+    #[inline]
     fn peek(&mut self) -> Result<u8> {
         let bytes = self.text.as_bytes();
         loop {

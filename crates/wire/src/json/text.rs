@@ -72,6 +72,31 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Where a string of a few bytes and no escapes ends, as nearly all keys are: one look at two words, where a search takes longer to begin.
+#[inline]
+pub(super) fn short(bytes: &[u8], start: usize) -> Option<usize> {
+    let word = |from: usize| {
+        let word = bytes.get(from..from + size_of::<u64>())?;
+        Some(u64::from_le_bytes(word.try_into().ok()?))
+    };
+    let special = |word: u64| zeros(word ^ EACH * 0x22) | zeros(word ^ EACH * 0x5c);
+    let (mut at, mut found) = (start, special(word(start)?));
+    if found == 0 {
+        at += size_of::<u64>();
+        found = special(word(at)?);
+    }
+    at += found.trailing_zeros() as usize / 8;
+    (found != 0 && bytes[at] == b'"').then_some(at)
+}
+
+/// The highest bit of each byte that is zero; above the first one, perhaps of others too.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(EACH) & !word & EACH << 7
+}
+
+/// A one in each byte.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
 /// Where a string goes on after the backslash at `at`.
 pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> {
     match bytes.get(at + 1) {
