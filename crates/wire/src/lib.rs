@@ -24,5 +24,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod request;
 pub mod response;
+#[cfg(feature = "serde")]
+mod written;
 
 pub use error::{Problem, WireError};

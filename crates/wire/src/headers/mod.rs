@@ -123,9 +123,11 @@ impl fmt::Display for Header {
 
 /// A header that was there and says nothing that can be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct UnusableHeader {
     /// Which.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub header: Header,
     /// The name that the request called it by, in lower case.
     pub name: &'static str,
@@ -165,6 +167,7 @@ impl core::error::Error for UnusableHeader {}
 /// assert_eq!(request.deadline, Some(Instant::from_micros(1_400_000)));
 /// ```
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RequestHeaders<'a> {
     /// Who asks.
@@ -174,10 +177,13 @@ pub struct RequestHeaders<'a> {
     /// The model's name when the request is passed on.
     pub model_rewrite: Option<&'a str>,
     /// The time to the first token that is still of use.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::seconds"))]
     pub slo_ttft: Option<Duration>,
     /// The time for each token after it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::seconds"))]
     pub slo_tpot: Option<Duration>,
     /// How long the request may wait for a decision.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::seconds"))]
     pub ttl: Option<Duration>,
     /// The conversation's name.
     pub session_id: Option<&'a str>,
@@ -191,6 +197,7 @@ pub struct RequestHeaders<'a> {
     pub priority: Option<Priority>,
     /// The form in which the client wants the engine's load.
     pub load_format: Option<LoadFormat>,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::those_that_are"))]
     unusable: [Option<UnusableHeader>; Header::ALL.len()],
 }
 

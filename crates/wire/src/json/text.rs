@@ -79,7 +79,7 @@ pub(super) fn short(bytes: &[u8], start: usize) -> Option<usize> {
         let word = bytes.get(from..from + size_of::<u64>())?;
         Some(u64::from_le_bytes(word.try_into().ok()?))
     };
-    let special = |word: u64| zeros(word ^ EACH * 0x22) | zeros(word ^ EACH * 0x5c);
+    let special = |word: u64| zeros(word ^ (EACH * 0x22)) | zeros(word ^ (EACH * 0x5c));
     let (mut at, mut found) = (start, special(word(start)?));
     if found == 0 {
         at += size_of::<u64>();

@@ -56,6 +56,7 @@ pub struct Events<'a> {
 ///
 /// None of it is an error: the rest of the batch is as good without.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LeftOut {
     /// Fields that are not known.

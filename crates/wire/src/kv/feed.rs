@@ -42,6 +42,7 @@ pub struct Feed {
 
 /// What a message led to.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
     /// Ask for a replay from this batch on.
@@ -71,6 +72,7 @@ pub struct Report {
     /// Events that the core refused for other reasons.
     pub refused: u64,
     /// The last of these reasons.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::refusal"))]
     pub refusal: Option<KvEventError>,
     /// What was not among the events.
     pub left_out: LeftOut,

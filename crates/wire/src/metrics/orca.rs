@@ -26,6 +26,7 @@ pub const ORCA_FORMAT_HEADER: &str = "endpoint-load-metrics-format";
 /// # Ok::<(), slotwise_wire::WireError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OrcaReport {
     /// The load of the endpoint.

@@ -10,6 +10,7 @@ use super::engine::Engine;
 
 /// What a metrics page says: of each rank, and all in all.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MetricsReport {
     /// Whose metrics are on the page; none if they are nobody's that is looked for.
@@ -25,6 +26,7 @@ pub struct MetricsReport {
 
 /// What one data-parallel rank says.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RankReport {
     /// Its name, most often a number; empty if the page names none.
@@ -39,6 +41,7 @@ pub struct RankReport {
 
 /// How a KV cache is laid out, as far as the page says.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct KvCache {
     /// Tokens in a block.
@@ -64,6 +67,7 @@ pub struct KvCache {
 /// # Ok::<(), slotwise_wire::WireError>(())
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Adapters {
     /// Adapters that fit side by side, if the engine says so: the most that a rank has.

@@ -13,6 +13,7 @@ use crate::error::WireError;
 ///
 /// What the body does not say, or says as `null`, is `None`, `false` or 0; nothing is filled in for it.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RequestView<'r> {
     /// The API that it speaks.
@@ -22,6 +23,7 @@ pub struct RequestView<'r> {
     /// Where the model stands in the body, with its quotation marks: what [`model_splice`](Self::model_splice) replaces.
     pub model_range: Option<Range<usize>>,
     /// What the engine will read, for hashing and counting. See [the module](super) for what stands in the text.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub prompt: Prompt<'r>,
     /// Prompts in the request, of which [`prompt`](Self::prompt) is the first: 0 if there is none, more than 1 in a batch.
     pub prompts: usize,

@@ -24,6 +24,7 @@ use crate::error::WireError;
 /// assert_eq!(outcome.settlement(), Settlement::Complete(slotwise::Usage::default()));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Outcome {
     /// How it ended.

@@ -72,6 +72,7 @@ pub enum Body {
 
 /// What one or more chunks brought. Those of several chunks add up: any chunking of a response brings the same in the end.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Progress {
     /// The first token came, with these chunks. Never said of a body that is no stream: when it comes, its last token has come too.

@@ -1,0 +1,68 @@
+//! How reports are written as data: enums by the names that they have in other languages, errors with their offsets.
+
+use alloc::string::ToString;
+use core::time::Duration;
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::WireError;
+use crate::exposition::{Attribute, AttributeValue};
+use crate::headers::{LoadFormat, Subset, UnusableHeader};
+use crate::metrics::{Engine, Field};
+use crate::request::{Api, SessionField};
+use crate::response::{Body, Close, End, FinishReason, Retry};
+
+macro_rules! by_name {
+    ($($named:ty),*) => {$(
+        impl Serialize for $named {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    )*};
+}
+
+by_name!(Api, Body, Close, End, Engine, Field, FinishReason, LoadFormat, Retry, SessionField, Subset<'_>);
+
+impl Serialize for WireError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut error = serializer.serialize_struct("WireError", 3)?;
+        error.serialize_field("offset", &self.offset)?;
+        error.serialize_field("code", self.problem.code())?;
+        error.serialize_field("message", &self.to_string())?;
+        error.end()
+    }
+}
+
+/// An error of the core, by its code.
+pub(crate) fn refusal<S: Serializer>(
+    refusal: &Option<slotwise::KvEventError>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    refusal.as_ref().map(slotwise::KvEventError::code).serialize(serializer)
+}
+
+/// A duration, in seconds.
+pub(crate) fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+}
+
+/// The headers that cannot be used, and no places for others.
+pub(crate) fn those_that_are<S: Serializer>(
+    unusable: &[Option<UnusableHeader>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(unusable.iter().flatten())
+}
+
+/// A pair of a key and a value.
+impl Serialize for Attribute<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.value {
+            AttributeValue::Text(value) => (self.key, value).serialize(serializer),
+            AttributeValue::Whole(value) => (self.key, value).serialize(serializer),
+            AttributeValue::Real(value) => (self.key, value).serialize(serializer),
+        }
+    }
+}
