@@ -26,9 +26,9 @@ demo: ## Replays a workload under all policies. TRACE=file SPEED=1.5 CLASS=... R
 
 test: test-rust test-python test-node ## Runs all tests of all three languages
 
-test-rust: ## The core and the simulator: all tests, doctests and the proof that the core is no_std
-	cargo build -p slotwise --no-default-features
-	cargo test -p slotwise -p slotwise-sim -p slotwise-benches --all-features
+test-rust: ## The core, the wire formats and the simulator: all tests, doctests and the proof that the first two are no_std
+	cargo build -p slotwise -p slotwise-wire --no-default-features
+	cargo test -p slotwise -p slotwise-wire -p slotwise-sim -p slotwise-benches --all-features
 
 test-python: ## The Python package: built and tested in a fresh environment, with its types
 	rm -rf target/python && $(PYTHON) -m venv target/python

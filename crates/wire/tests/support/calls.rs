@@ -1,0 +1,245 @@
+//! The calls of vectors that need nothing but their arguments.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use slotwise::{KvEvent, Prompt, Tier};
+use slotwise_wire::WireError;
+use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, ExtraKeys, Tagging};
+use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::kv::{Decoder, Message, replay_request};
+use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport};
+use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+use slotwise_wire::request::{Api, RequestReader, rewrite_model};
+use slotwise_wire::response::{Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
+
+/// What a call answers; nothing if there is no such call.
+pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
+    Some(match call {
+        "read_metrics" => said(read_metrics(args).map(|report| metrics(&report))),
+        "read_orca" => said(OrcaReport::read(&bytes(&args["header"]))),
+        "read_kv_frames" => said(read_kv_frames(args)),
+        "read_kv_batch" => said(read_kv_batch(args)),
+        "replay_request" => hex(&replay_request(args["start"].as_u64().expect("a number"))),
+        "block_hashes" => block_hashes(args),
+        "api_of_path" => json!(Api::of_path(text(&args["path"])).map(Api::as_str)),
+        "read_request" => said(read_request(args)),
+        "rewrite_model" => {
+            said(rewrite_model(&bytes(&args["body"]), text(&args["model"])).map(|body| hex(&body)))
+        }
+        "read_response" => read_response(args),
+        "outcome_of_status" => plain(&Outcome::of_status(small(&args["status"]))),
+        "filter_model" => filter_model(args),
+        "read_headers" => read_headers(args),
+        "refusal" => refusal(args),
+        _ => return None,
+    })
+}
+
+pub(crate) fn read_metrics(args: &Value) -> Result<MetricsReport, WireError> {
+    let mut reader = match args["engine"].as_str() {
+        None => MetricsReader::detect(),
+        Some("custom") => MetricsReader::custom(),
+        Some(name) => MetricsReader::of(Engine::from_name(name).expect("an engine")),
+    };
+    for (field, specs) in args["fields"].as_object().into_iter().flatten() {
+        let field = Field::from_name(field).expect("a field");
+        for spec in specs.as_array().cloned().unwrap_or_else(|| vec![specs.clone()]) {
+            reader = reader.field(field, MetricSpec::parse(text(&spec))?);
+        }
+    }
+    if let Some(spec) = args["adapters"].as_str() {
+        reader = reader.adapters(MetricSpec::parse(spec)?);
+    }
+    if let Some(label) = args["rank_label"].as_str() {
+        reader = reader.rank_label(label);
+    }
+    reader.read(&bytes(&args["page"]))
+}
+
+/// The report, and what hosts ask it for.
+fn metrics(report: &MetricsReport) -> Value {
+    let mut all = plain(report);
+    let cache = report.kv_cache();
+    all["load"] = plain(&report.load());
+    all["kv_cache"] = plain(&cache);
+    all["block_size"] = plain(&cache.block_size);
+    all["kv_capacity"] = plain(&cache.capacity());
+    all["max_adapters"] = plain(&report.adapters.as_ref().and_then(|adapters| adapters.slots));
+    all
+}
+
+fn read_kv_frames(args: &Value) -> Result<Value, WireError> {
+    let frames: Vec<Vec<u8>> = args["frames"].as_array().expect("frames").iter().map(bytes).collect();
+    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    Ok(match Message::read(&frames)? {
+        Message::Batch { topic, seq, payload, .. } => {
+            json!({"replay_end": false, "topic": hex(topic), "seq": seq, "payload": hex(payload)})
+        }
+        _ => json!({"replay_end": true, "topic": null, "seq": null, "payload": null}),
+    })
+}
+
+fn read_kv_batch(args: &Value) -> Result<Value, WireError> {
+    let payload = bytes(&args["payload"]);
+    let mut decoder = Decoder::new();
+    let batch = decoder.decode(&payload)?;
+    let name = |hash: &slotwise::EngineHash| hash.to_string();
+    let tier = |tier: Tier| serde_json::to_value(tier).expect("serializable");
+    let event = |event: KvEvent<'_>| match event {
+        KvEvent::Stored(stored) => json!({
+            "type": "stored",
+            "blocks": stored.blocks.iter().map(name).collect::<Vec<_>>(),
+            "parent": stored.parent.as_ref().map(name),
+            "tokens": stored.tokens,
+            "block_size": stored.block_size,
+            "tier": tier(stored.tier),
+            "model": stored.model,
+            "adapter": stored.adapter,
+            "cache_salt": stored.cache_salt,
+        }),
+        KvEvent::Removed(removed) => json!({
+            "type": "removed",
+            "blocks": removed.blocks.iter().map(name).collect::<Vec<_>>(),
+            "tier": tier(removed.tier),
+        }),
+        _ => json!({"type": "cleared"}),
+    };
+    Ok(json!({
+        "sent_at": batch.sent_at(),
+        "dp_rank": batch.dp_rank(),
+        "events": batch.events().map(event).collect::<Vec<_>>(),
+        "left_out": plain(&batch.left_out()),
+    }))
+}
+
+fn block_hashes(args: &Value) -> Value {
+    let algorithm = args["algorithm"].as_str().map_or(Some(Algorithm::Sha256), Algorithm::from_name);
+    let seed = args["seed"].as_str().unwrap_or(slotwise_wire::hashes::DEFAULT_SEED);
+    let tagged = args["tagged"].as_bool().unwrap_or(true);
+    let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
+    let mut hasher = BlockHasher::new(algorithm.expect("an algorithm"), seed).tagging(tagging);
+    let tokens: Vec<u32> = args["tokens"].as_array().expect("tokens").iter().map(|id| small(id)).collect();
+    let adapter = args["adapter"].as_str();
+    let path = args["adapter_path"].as_str().unwrap_or_default();
+    let keys = ExtraKeys {
+        adapter: adapter.map(|name| Adapter { name, path }),
+        cache_salt: args["cache_salt"].as_str(),
+        ..ExtraKeys::default()
+    };
+    let size = NonZeroU32::new(small(&args["block_size"])).expect("a block size");
+    hasher.prompt(&tokens, size, keys).iter().map(|digest| hex(&digest.0)).collect()
+}
+
+fn read_request(args: &Value) -> Result<Value, WireError> {
+    let api = match args["api"].as_str() {
+        Some(name) => Api::from_name(name),
+        None => Api::of_path(text(&args["path"])),
+    };
+    let body = bytes(&args["body"]);
+    let mut reader = RequestReader::new();
+    let view = reader.read(api.expect("an API"), &body)?;
+    let mut all = plain(&view);
+    all["prompt"] = match view.prompt {
+        Prompt::Text(text) => hex(text),
+        Prompt::Tokens(ids) => json!(ids),
+        _ => unreachable!("bodies have no blocks"),
+    };
+    Ok(all)
+}
+
+fn read_response(args: &Value) -> Value {
+    let mut reader = ResponseReader::new(small(&args["status"]), text(&args["content_type"]));
+    let mut progress = Progress::default();
+    for chunk in chunks(args) {
+        progress = progress.and(reader.feed(&chunk));
+    }
+    json!({"progress": plain(&progress), "outcome": plain(&reader.finish(close(args)))})
+}
+
+fn filter_model(args: &Value) -> Value {
+    let mut filter = ModelFilter::new(Body::of(text(&args["content_type"])), text(&args["name"]));
+    let mut output = Vec::new();
+    chunks(args).iter().for_each(|chunk| filter.feed(chunk, &mut output));
+    hex(&output)
+}
+
+fn read_headers(args: &Value) -> Value {
+    let pairs = args["headers"].as_array().expect("pairs");
+    let pairs: Vec<_> = pairs.iter().map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
+    plain(&RequestHeaders::read(pairs.iter().map(|(name, value)| (&**name, &**value))))
+}
+
+fn refusal(args: &Value) -> Value {
+    let reason = Reason::all().find(|reason| reason.code() == text(&args["reason"])).expect("a reason");
+    let mut refusal = Refusal::new(reason);
+    if let Some(after) = args["retry_after"].as_f64() {
+        refusal = refusal.retry_after(Duration::from_secs_f64(after));
+    }
+    if let Some(message) = args["message"].as_str() {
+        refusal = refusal.message(message);
+    }
+    let shape = match args["shape"].as_str() {
+        Some("anthropic") => BodyShape::Anthropic,
+        _ => BodyShape::OpenAi,
+    };
+    let headers: Vec<_> = refusal.headers().map(|(name, value)| json!([name, value])).collect();
+    json!({"status": refusal.status(), "headers": headers, "body": refusal.body(shape)})
+}
+
+/// The body, in pieces of so many bytes.
+pub(crate) fn chunks(args: &Value) -> Vec<Vec<u8>> {
+    let body = bytes(&args["body"]);
+    let size = args["chunk"].as_u64().map_or(body.len(), |size| size as usize).max(1);
+    body.chunks(size).map(<[u8]>::to_vec).collect()
+}
+
+pub(crate) fn close(args: &Value) -> Close {
+    match args["close"].as_str() {
+        None | Some("clean") => Close::Clean,
+        Some("broken") => Close::Broken,
+        Some("timed_out") => Close::TimedOut,
+        Some("client_left") => Close::ClientLeft,
+        Some(other) => panic!("no connection closes like {other}"),
+    }
+}
+
+/// The bytes that a vector names.
+pub(crate) fn bytes(value: &Value) -> Vec<u8> {
+    if let Some(path) = value["file"].as_str() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        return std::fs::read(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    if let Some(hex) = value["hex"].as_str() {
+        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+        return (0..hex.len()).step_by(2).map(digit).collect();
+    }
+    text(value).as_bytes().to_vec()
+}
+
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("expected a string, got {value}"))
+}
+
+pub(crate) fn small<T: TryFrom<u64>>(value: &Value) -> T {
+    value
+        .as_u64()
+        .and_then(|number| number.try_into().ok())
+        .unwrap_or_else(|| panic!("expected a small number, got {value}"))
+}
+
+pub(crate) fn plain(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("serializable")
+}
+
+/// The answer, or the error.
+pub(crate) fn said(answer: Result<impl Serialize, WireError>) -> Value {
+    answer.map_or_else(|error| json!({"error": plain(&error)}), |answer| plain(&answer))
+}
+
+fn hex(bytes: &[u8]) -> Value {
+    Value::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}

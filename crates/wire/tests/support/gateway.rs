@@ -1,0 +1,160 @@
+//! The calls of vectors that a scheduler answers, which takes bytes.
+
+use std::num::NonZeroU32;
+
+use serde_json::{Value, json};
+use slotwise::{AdapterState, Endpoint, EndpointId, Instant, RequestId, Scheduler};
+use slotwise_wire::exposition::Exposition;
+use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::kv::Feed;
+use slotwise_wire::metrics::OrcaReport;
+use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
+use slotwise_wire::response::ResponseReader;
+
+use crate::calls::{bytes, close, plain, read_metrics, said, small, text};
+
+/// A gateway, as a host would write it.
+#[derive(Default)]
+pub(crate) struct Gateway {
+    scheduler: Scheduler,
+    endpoints: Vec<(EndpointId, Feed)>,
+    answers: Vec<(RequestId, ResponseReader)>,
+    requests: RequestReader,
+}
+
+impl Gateway {
+    pub(crate) fn answer(&mut self, call: &str, args: &Value) -> Option<Value> {
+        let now = Instant::from_micros(args["at_us"].as_u64().unwrap_or(0));
+        Some(match call {
+            "add_endpoint" => self.add_endpoint(now, args),
+            "observe_metrics" => self.observe_metrics(now, args),
+            "observe_orca" => {
+                let report = OrcaReport::read(&bytes(&args["header"]));
+                let endpoint = self.endpoint(args);
+                said(report.map(|report| {
+                    self.scheduler.handle_load(now, endpoint, report.load).expect("known");
+                }))
+            }
+            "apply_kv_frames" => self.apply_kv_frames(now, args),
+            "give_up_replay" => {
+                let (endpoint, feed) = self.feed(args);
+                let mut feed = std::mem::take(feed);
+                let report = feed.give_up(&mut self.scheduler, now, endpoint);
+                *self.feed(args).1 = feed;
+                plain(&report)
+            }
+            "pick" => self.pick(now, args),
+            "begin" => {
+                let reader = ResponseReader::new(small(&args["status"]), text(&args["content_type"]));
+                self.answers.push((request(args), reader));
+                Value::Null
+            }
+            "feed" => {
+                let id = request(args);
+                let (_, reader) = self.answers.iter_mut().find(|(of, _)| *of == id).expect("begun");
+                let progress = reader.feed(&bytes(&args["chunk"]));
+                progress.tell(&mut self.scheduler, now, id).expect("in flight");
+                plain(&progress)
+            }
+            "finish" => {
+                let id = request(args);
+                let at = self.answers.iter().position(|(of, _)| *of == id).expect("begun");
+                let outcome = self.answers.remove(at).1.finish(close(args));
+                outcome.settle(&mut self.scheduler, now, id).expect("in flight");
+                plain(&outcome)
+            }
+            "metrics_text" => {
+                let mut exposition = Exposition::new();
+                if args["names"] == "reference" {
+                    exposition = exposition.reference_names(args["pool"].as_str().unwrap_or_default());
+                }
+                let mut lines = String::new();
+                exposition.render(&self.scheduler.stats(), &mut lines);
+                lines.into()
+            }
+            _ => return None,
+        })
+    }
+
+    fn add_endpoint(&mut self, now: Instant, args: &Value) -> Value {
+        let mut endpoint = Endpoint::new(text(&args["name"]));
+        if let Some(page) = args.get("page") {
+            let report = read_metrics(&json!({"page": page})).expect("a page");
+            endpoint = report.configure(endpoint);
+        }
+        if let Some(model) = args["model"].as_str() {
+            endpoint = endpoint.model(model);
+        }
+        let id = self.scheduler.add_endpoint(now, endpoint).expect("a new name");
+        self.endpoints.push((id, Feed::new()));
+        let endpoint = self.scheduler.endpoint(id).expect("just added");
+        json!({"block_size": endpoint.block_size, "kv_capacity": endpoint.kv_capacity.map(NonZeroU32::get)})
+    }
+
+    fn observe_metrics(&mut self, now: Instant, args: &Value) -> Value {
+        let endpoint = self.endpoint(args);
+        said(read_metrics(args).map(|report| {
+            self.scheduler.handle_load(now, endpoint, report.load()).expect("known");
+            if let Some(adapters) = &report.adapters {
+                let active = adapters.active();
+                self.scheduler.handle_adapters(now, endpoint, AdapterState::active(&active)).expect("known");
+            }
+        }))
+    }
+
+    fn apply_kv_frames(&mut self, now: Instant, args: &Value) -> Value {
+        let frames: Vec<Vec<u8>> = args["frames"].as_array().expect("frames").iter().map(bytes).collect();
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let (endpoint, feed) = self.feed(args);
+        let mut feed = std::mem::take(feed);
+        let report = if args["replay"] == true {
+            feed.handle_replay(&mut self.scheduler, now, endpoint, &frames)
+        } else {
+            feed.handle_live(&mut self.scheduler, now, endpoint, &frames)
+        };
+        *self.feed(args).1 = feed;
+        said(report)
+    }
+
+    fn pick(&mut self, now: Instant, args: &Value) -> Value {
+        let body = bytes(&args["body"]);
+        let api = Api::of_path(text(&args["path"])).expect("an API");
+        let pairs: Vec<(&str, &str)> = args["headers"]
+            .as_array()
+            .map(|pairs| pairs.iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect())
+            .unwrap_or_default();
+        let headers =
+            RequestHeaders::read(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let view = match self.requests.read(api, &body) {
+            Ok(view) => view,
+            Err(error) => return json!({"error": plain(&error)}),
+        };
+        let mut request = headers.apply(now, view.to_request(PriorityOrder::LowFirst));
+        if let Some(model) = args["model"].as_str() {
+            request.model = model;
+        }
+        request.adapter = args["adapter"].as_str().or(request.adapter);
+        match self.scheduler.pick(now, &request) {
+            Ok(dispatch) => json!({
+                "request": plain(&dispatch.request),
+                "endpoint": self.scheduler.endpoint(dispatch.endpoint).map(|endpoint| &endpoint.name),
+                "prompt_tokens": dispatch.prompt_tokens,
+                "cached_tokens": dispatch.cached_tokens,
+            }),
+            Err(rejected) => json!({"rejected": rejected.reason.code()}),
+        }
+    }
+
+    fn endpoint(&self, args: &Value) -> EndpointId {
+        self.endpoints[small::<usize>(&args["endpoint"])].0
+    }
+
+    fn feed(&mut self, args: &Value) -> (EndpointId, &mut Feed) {
+        let (endpoint, feed) = &mut self.endpoints[small::<usize>(&args["endpoint"])];
+        (*endpoint, feed)
+    }
+}
+
+fn request(args: &Value) -> RequestId {
+    serde_json::from_value(args["request"].clone()).expect("the number of a request")
+}
