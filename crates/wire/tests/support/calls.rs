@@ -122,13 +122,12 @@ fn block_hashes(args: &Value) -> Value {
     let tagged = args["tagged"].as_bool().unwrap_or(true);
     let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
     let mut hasher = BlockHasher::new(algorithm.expect("an algorithm"), seed).tagging(tagging);
-    let tokens: Vec<u32> = args["tokens"].as_array().expect("tokens").iter().map(|id| small(id)).collect();
+    let tokens: Vec<u32> = args["tokens"].as_array().expect("tokens").iter().map(small).collect();
     let adapter = args["adapter"].as_str();
     let path = args["adapter_path"].as_str().unwrap_or_default();
     let keys = ExtraKeys {
         adapter: adapter.map(|name| Adapter { name, path }),
         cache_salt: args["cache_salt"].as_str(),
-        ..ExtraKeys::default()
     };
     let size = NonZeroU32::new(small(&args["block_size"])).expect("a block size");
     hasher.prompt(&tokens, size, keys).iter().map(|digest| hex(&digest.0)).collect()
