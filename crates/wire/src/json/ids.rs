@@ -9,21 +9,45 @@ impl Reader<'_> {
     /// Appends the numbers of an array, all whole and below 2^32.
     pub(crate) fn ids(&mut self, what: &'static str, ids: &mut Vec<u32>) -> Result<()> {
         self.open_array()?;
-        while self.next_item()? {
-            self.peek()?;
-            // Nearly all have a few digits and nothing else.
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let digits = rest.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
-            let no_more = matches!(rest.get(digits), Some(b',' | b']'));
-            if no_more && (digits == 1 || digits > 1 && rest.first() != Some(&b'0')) {
-                ids.push(rest.iter().take(digits).fold(0, |id, digit| id * 10 + u32::from(digit - b'0')));
-                self.at += digits;
-            } else if self.kind()? == Kind::Number {
-                ids.push(self.number()?.small(what)?);
-            } else {
-                return Err(WireError::expected(self.at, what));
-            }
+        let mut more = self.next_item()?;
+        while more {
+            more = match self.plain_id() {
+                Some((id, after)) => {
+                    ids.push(id);
+                    self.at = after;
+                    if self.text.as_bytes().get(after) == Some(&b',') {
+                        self.at += 1;
+                        continue;
+                    }
+                    self.next_item()?
+                }
+                None if self.kind()? == Kind::Number => {
+                    ids.push(self.number()?.small(what)?);
+                    self.next_item()?
+                }
+                None => return Err(WireError::expected(self.at, what)),
+            };
         }
         Ok(())
     }
+
+    /// A number of a few digits behind a space at most, and where it ends: nearly all are such.
+    fn plain_id(&self) -> Option<(u32, usize)> {
+        let bytes = self.text.as_bytes();
+        let start = self.at + usize::from(bytes.get(self.at) == Some(&b' '));
+        let (mut at, mut id) = (start, 0);
+        while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            if at - start == MOST_DIGITS {
+                return None;
+            }
+            id = id * 10 + u32::from(digit);
+            at += 1;
+        }
+        let no_more = matches!(bytes.get(at), Some(b',' | b']'));
+        let is_plain = at == start + 1 || at > start && bytes.get(start) != Some(&b'0');
+        (no_more && is_plain).then_some((id, at))
+    }
 }
+
+/// Whatever has no more is below 2^32.
+const MOST_DIGITS: usize = 9;
