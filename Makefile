@@ -13,7 +13,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-slow lint doc bench bench-python bench-node bench-rivals clean
+.PHONY: help demo test test-rust test-python test-node test-slow test-vllm lint doc bench bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ test-slow: ## Property tests with ten times as many cases; ten million compariso
 	RUSTFLAGS="--cfg loom" cargo test -p slotwise --lib --target-dir target/loom prefix::shared
 	target/python/bin/python python/bench/memory.py 1
 	cd crates/node && npm run --silent bench:memory -- 1
+
+test-vllm: ## Two real vLLM servers on this machine's CPUs, kept outside the tree (6 GB of disk); skipped where they cannot be had
+	tests/vllm/run.sh
 
 lint: ## Formatting, clippy and documentation, with warnings as errors
 	cargo fmt --all --check

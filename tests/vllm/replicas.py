@@ -1,0 +1,81 @@
+"""Real vLLM servers on this machine, one core each."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+BLOCK_SIZE = 32
+BLOCKS = 512
+START_LIMIT = 300.0
+
+
+class Replica:
+    """One server of the small model and its adapters."""
+
+    def __init__(self, number: int, installed: Path, run: Path, port: int) -> None:
+        self.number = number
+        self.installed = installed
+        self.run = run
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.events = f"ipc://{run}/{number}.events"
+        self.replay = f"ipc://{run}/{number}.replay"
+        self.log = run / f"{number}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        model = self.installed / "model"
+        kv_events = (
+            f'{{"enable_kv_cache_events":true,"publisher":"zmq","endpoint":"{self.events}","replay_endpoint":"{self.replay}"}}'
+        )
+        command = [
+            str(self.installed / "venv/bin/python"), "-m", "vllm.entrypoints.openai.api_server",
+            "--model", str(model / "base"), "--served-model-name", "tiny",
+            "--host", "127.0.0.1", "--port", str(self.port),
+            "--max-model-len", "8192", "--block-size", str(BLOCK_SIZE), "--num-gpu-blocks-override", str(BLOCKS),
+            # A share of the machine's memory, of which the cache takes what its blocks need.
+            "--gpu-memory-utilization", "0.1", "--max-num-seqs", "8",
+            "--enable-prefix-caching", "--enable-prompt-tokens-details",
+            "--enable-lora", "--max-loras", "2", "--max-lora-rank", "8",
+            "--lora-modules", *(f"lora-{name}={model}/lora-{name}" for name in "abc"),
+            "--kv-events-config", kv_events,
+        ]  # fmt: skip
+        environment = dict(os.environ)
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment |= {
+            "HOME": str(self.run / "home"),
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_SERVER_DEV_MODE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": str(self.number % (os.cpu_count() or 1)),
+        }
+        (self.run / "home").mkdir(exist_ok=True)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+
+    def wait_until_ready(self) -> None:
+        assert self.process is not None, "started"
+        deadline = time.monotonic() + START_LIMIT
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.5)
+        raise RuntimeError(f"the server did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
+
+    def kill(self) -> None:
+        """At once, with all its processes, as when a machine dies."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None

@@ -1,0 +1,102 @@
+"""The scheduler in front of two real vLLM servers: what it predicts is what they report, and what it decides pays."""
+
+import asyncio
+import os
+import random
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateway import Answer, Gateway, completion, in_turns
+from replicas import BLOCK_SIZE, Replica
+
+REQUESTS = 200
+GROUPS = 16
+PREFIX = 48 * BLOCK_SIZE
+OWN = 64
+AT_ONCE = 4
+MODELS = ["tiny", "lora-a", "lora-b", "lora-c"]
+
+
+@pytest.fixture
+def replicas() -> Iterator[list[Replica]]:
+    installed = Path(os.environ["SLOTWISE_VLLM"])
+    with tempfile.TemporaryDirectory(prefix="slotwise-vllm-") as folder:
+        started = [Replica(number, installed, Path(folder), 18_101 + number) for number in range(2)]
+        try:
+            for replica in started:
+                replica.start()
+            for replica in started:
+                replica.wait_until_ready()
+            yield started
+        finally:
+            for replica in started:
+                replica.kill()
+
+
+def tokens(seed: str, count: int) -> list[int]:
+    """Ordinary ones: below 7 they are special, and there are more than 400."""
+    rng = random.Random(seed)
+    return [rng.randrange(7, 400) for _ in range(count)]
+
+
+async def run(gateway: Gateway, salt: str, requests: int = REQUESTS) -> list[Answer]:
+    """Requests in groups that share long prefixes, each group with one model or adapter."""
+    rng = random.Random(7)
+    groups = [rng.randrange(GROUPS) for _ in range(requests)]
+
+    def job(number: int) -> "asyncio.Future[Answer]":
+        group = groups[number]
+        model = MODELS[group % len(MODELS)]
+        prompt = tokens(f"{salt} {group}", PREFIX) + tokens(f"{salt} own {number}", OWN)
+        adapter = None if model == "tiny" else model
+        return asyncio.ensure_future(gateway.send(completion(model, prompt, 4), adapter))
+
+    return await in_turns(requests, AT_ONCE, job)
+
+
+def figures(answers: list[Answer]) -> dict[str, float]:
+    return {
+        "mean TTFT, s": round(statistics.mean(answer.ttft for answer in answers), 3),
+        "cached share": round(sum(a.cached for a in answers) / sum(a.prompt for a in answers), 3),
+        "predicted right": round(sum(a.predicted == a.cached for a in answers) / len(answers), 3),
+    }
+
+
+def test_what_is_predicted_is_reported_and_pays(replicas: list[Replica], capsys: pytest.CaptureFixture[str]) -> None:
+    async def both() -> tuple[list[Answer], list[Answer], int]:
+        async with Gateway(replicas, round_robin=True) as gateway:
+            turns = await run(gateway, "in turns")
+        async with Gateway(replicas) as gateway:
+            ours = await run(gateway, "ours")
+            return turns, ours, gateway.batches
+
+    turns, ours, batches = asyncio.run(both())
+    with capsys.disabled():
+        print(f"\nround robin {figures(turns)}\nslotwise    {figures(ours)}, {batches} batches of events")
+    assert all(answer.complete for answer in turns + ours)
+    assert batches > 0
+    assert figures(ours)["predicted right"] >= 0.95
+    assert figures(ours)["mean TTFT, s"] < figures(turns)["mean TTFT, s"]
+    assert figures(ours)["cached share"] > figures(turns)["cached share"]
+
+
+def test_nothing_is_lost_that_had_not_begun(replicas: list[Replica]) -> None:
+    async def dying() -> list[Answer]:
+        async with Gateway(replicas) as gateway:
+            work = asyncio.create_task(run(gateway, "dying", 60))
+            while gateway.scheduler.stats().completed < 20:
+                await asyncio.sleep(0.02)
+            replicas[0].kill()
+            return await work
+
+    answers = asyncio.run(dying())
+    assert len(answers) == 60
+    # Streams are never sent again: at most those that had begun on the dead server are cut off.
+    cut = [answer for answer in answers if not answer.complete]
+    assert len(cut) <= AT_ONCE
+    assert all(answer.replica == 0 and answer.ttft < float("inf") for answer in cut)
+    assert any(answer.retries > 0 for answer in answers)
+    assert {answer.replica for answer in answers[-20:]} == {1}
