@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,14 @@ import zmq
 import zmq.asyncio
 from replicas import Replica
 from slotwise import Endpoint, aio, wire
+from slotwise.reports import Close
 
 MODEL = "tiny"
 PATH = "/v1/completions"
 SCRAPE_EVERY = 0.1
+RETRY_AFTER = 0.05
+MOST_TRIES = 100
+REPLAY_LIMIT_MS = 5_000
 
 
 @dataclass
@@ -77,19 +82,31 @@ class Gateway:
         events.setsockopt(zmq.RCVHWM, 0)
         events.subscribe(b"")
         events.connect(replica.events)
-        replay = self._zmq.socket(zmq.DEALER)
-        replay.connect(replica.replay)
-        poller = zmq.asyncio.Poller()
-        poller.register(events, zmq.POLLIN)
-        poller.register(replay, zmq.POLLIN)
-        await replay.send_multipart([b"", wire.replay_request(0)])
+        replay: asyncio.Task[None] | None = None
         while True:
-            for socket, _ in await poller.poll():
-                frames = await socket.recv_multipart()
-                applied = self.scheduler.apply_kv_frames(self.endpoints[number], frames)
-                self.batches += applied.batches
-                if applied.ask_from is not None:
-                    await replay.send_multipart([b"", wire.replay_request(applied.ask_from)])
+            frames = await events.recv_multipart()
+            report = self.scheduler.apply_kv_frames(self.endpoints[number], frames)
+            self.batches += report.batches
+            if report.ask is not None and (replay is None or replay.done()):
+                replay = asyncio.create_task(self._replay(number, replica, report.ask))
+                self._tasks.append(replay)
+
+    async def _replay(self, number: int, replica: Replica, ask: int | None) -> None:
+        endpoint = self.endpoints[number]
+        while ask is not None:
+            # A socket of its own for each: an answer to an earlier one must not be taken for this one's.
+            with self._zmq.socket(zmq.DEALER) as socket:
+                socket.connect(replica.replay)
+                await socket.send_multipart([b"", wire.replay_request(ask)])
+                ask = None
+                while ask is None and self.scheduler.kv_asked_from(endpoint) is not None:
+                    if not await socket.poll(REPLAY_LIMIT_MS):
+                        self.scheduler.give_up_replay(endpoint)
+                        return
+                    frames = await socket.recv_multipart()
+                    report = self.scheduler.apply_kv_frames(endpoint, frames, replay=True)
+                    self.batches += report.batches
+                    ask = report.ask
 
     async def _scrape(self, number: int, replica: Replica) -> None:
         while True:
@@ -103,44 +120,53 @@ class Gateway:
     async def send(self, body: bytes, adapter: str | None) -> Answer:
         """Sends a request, and again to another replica while nothing of an answer has come."""
         start = time.perf_counter()
-        retries = 0
-        while True:
-            scorer_free = {"adapter": adapter} if adapter else {}
-            lease = await self.scheduler.acquire(body=body, path=PATH, model=MODEL, **scorer_free)
-            predicted, endpoint = lease.dispatch.cached_tokens, lease.dispatch.endpoint
-            if self.round_robin:
-                endpoint = self.endpoints[self._turn % len(self.endpoints)]
-                self._turn += 1
-                if endpoint != lease.dispatch.endpoint:
-                    lease.redirect(endpoint)
-            number = self.endpoints.index(endpoint)
+        for retries in range(MOST_TRIES):
+            lease = await self.scheduler.acquire(body=body, path=PATH, model=MODEL, adapter=adapter)
+            number = self._replica_of(lease)
             first: float | None = None
+            request = self._http.build_request(
+                "POST", self.replicas[number].url + PATH, content=body, headers={"content-type": "application/json"}
+            )
             try:
-                async with self._http.stream(
-                    "POST", self.replicas[number].url + PATH, content=body, headers={"content-type": "application/json"}
-                ) as upstream:
-                    lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
-                    async for chunk in upstream.aiter_raw():
-                        lease.feed(chunk)
-                        if first is None and lease.answer.begun:
-                            first = time.perf_counter() - start
-                lease.finish()
+                upstream = await self._http.send(request, stream=True)
             except httpx.HTTPError:
-                lease.fail("connection")
-            if first is None and not lease.answer.complete and retries < 5:
-                retries += 1
-                await asyncio.sleep(0.05)
+                lease.fail("unreachable")
+                await asyncio.sleep(RETRY_AFTER)
                 continue
-            usage = lease.answer.usage
+            lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
+            close: Close = "clean"
+            try:
+                async for chunk in upstream.aiter_bytes():
+                    lease.feed(chunk)
+                    if first is None and lease.answer.begun:
+                        first = time.perf_counter() - start
+            except httpx.HTTPError:
+                close = "broken"
+            finally:
+                await upstream.aclose()
+            outcome = lease.finish(close)
+            if outcome.retry == "if_nothing_sent" and first is None:
+                await asyncio.sleep(RETRY_AFTER)
+                continue
             return Answer(
                 replica=number,
-                predicted=predicted,
-                cached=usage.cached_tokens or 0,
-                prompt=usage.prompt_tokens or 0,
-                ttft=first if first is not None else float("inf"),
+                predicted=lease.dispatch.cached_tokens,
+                cached=outcome.usage.cached_tokens or 0,
+                prompt=outcome.usage.prompt_tokens or 0,
+                ttft=math.inf if first is None else first,
                 retries=retries,
-                complete=lease.answer.complete,
+                complete=outcome.complete,
             )
+        raise RuntimeError(f"no replica took the request in {MOST_TRIES} tries")
+
+    def _replica_of(self, lease: aio.Lease) -> int:
+        endpoint = lease.dispatch.endpoint
+        if self.round_robin:
+            endpoint = self.endpoints[self._turn % len(self.endpoints)]
+            self._turn += 1
+            if endpoint != lease.dispatch.endpoint:
+                lease.redirect(endpoint)
+        return self.endpoints.index(endpoint)
 
 
 async def in_turns(count: int, at_once: int, job: Callable[[int], "asyncio.Future[Answer]"]) -> list[Answer]:
