@@ -10,7 +10,8 @@ True
 >>> scheduler.handle_first_token(dispatch.request)
 >>> scheduler.complete(dispatch.request, prompt_tokens=12, cached_tokens=0, completion_tokens=90)
 
-A scheduler opens no socket and starts no thread. ``slotwise.aio`` has leases for asyncio. Times are seconds; ``now`` is
+A scheduler opens no socket and starts no thread. ``slotwise.aio`` has leases for asyncio, and ``slotwise.wire`` reads what engines and
+clients send. Times are seconds; ``now`` is
 ``time.monotonic()`` unless it is given.
 """
 
@@ -26,6 +27,7 @@ from .errors import (
     SnapshotError,
     UnknownEndpointError,
     UnknownRequestError,
+    WireError,
 )
 from .values import (
     BandLimits,
@@ -125,5 +127,6 @@ __all__ = [
     "UnknownRequestError",
     "Usage",
     "UtilizationDetector",
+    "WireError",
     "__version__",
 ]

@@ -1,10 +1,24 @@
 """The native part of ``slotwise``."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Self, final
+from typing import Any, ClassVar, Final, Literal, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
+from .reports import (
+    Api,
+    Close,
+    End,
+    Engine,
+    FinishReason,
+    HashAlgorithm,
+    LeftOut,
+    PriorityOrder,
+    Problem,
+    RefusalShape,
+    Retry,
+    Settlement,
+)
 from .values import (
     Blocks,
     Candidates,
@@ -18,9 +32,38 @@ from .values import (
     RemovedEndpoint,
     Role,
     Stats,
+    Usage,
 )
 
-__all__ = ["Dispatch", "Evicted", "Rejected", "Scheduler", "__version__", "default_config", "default_options"]
+__all__ = [
+    "Dispatch",
+    "Evicted",
+    "KvReport",
+    "ModelFilter",
+    "Outcome",
+    "Progress",
+    "Rejected",
+    "ResponseReader",
+    "Scheduler",
+    "__version__",
+    "api_of_path",
+    "attributes_of_dispatch",
+    "attributes_of_refusal",
+    "attributes_of_usage",
+    "block_hashes",
+    "default_config",
+    "default_options",
+    "outcome_of_status",
+    "read_headers",
+    "read_kv_batch",
+    "read_kv_frames",
+    "read_metrics",
+    "read_orca",
+    "read_request",
+    "refusal",
+    "replay_request",
+    "rewrite_model",
+]
 
 __version__: Final[str]
 
@@ -191,6 +234,43 @@ class Scheduler:
 
         Raises ``UnknownEndpointError``.
         """
+    def observe_metrics(
+        self, endpoint: int, page: Buffer, *, engine: Engine | None = None, now: float | None = None
+    ) -> None:
+        """An endpoint was scraped: takes load and LoRA adapters out of its metrics page. See ``wire.read_metrics``.
+
+        Raises ``WireError`` or ``UnknownEndpointError``, and nothing of the page was taken.
+        """
+    def observe_orca(self, endpoint: int, header: str | Buffer, *, now: float | None = None) -> None:
+        """An answer had the header ``endpoint-load-metrics``. Raises ``WireError`` or ``UnknownEndpointError``."""
+    def apply_kv_frames(
+        self,
+        endpoint: int,
+        frames: Sequence[Buffer],
+        *,
+        replay: bool = False,
+        rank: int = 0,
+        now: float | None = None,
+    ) -> KvReport:
+        """A message came from an engine's ZMQ socket for KV events: from SUB, or with ``replay`` from the DEALER of a replay.
+
+        Each data parallel ``rank`` is a publisher of its own. Where the report has an ``ask``, open a fresh DEALER, send
+        ``[b"", wire.replay_request(ask)]`` and hand in what comes until ``kv_asked_from`` is ``None``; or call ``give_up_replay``.
+
+        Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``. A batch that cannot be read is in the
+        report.
+        """
+    def give_up_replay(self, endpoint: int, *, rank: int = 0, now: float | None = None) -> KvReport:
+        """A replay does not come, or does not end: what is missing is lost, and what was held is applied.
+
+        Raises ``UnknownEndpointError``.
+        """
+    def kv_asked_from(self, endpoint: int, *, rank: int = 0) -> int | None:
+        """The batch from which on a replay is awaited."""
+    def apply_trtllm_events(
+        self, endpoint: int, body: Buffer, *, block_size: int, rank: int = 0, now: float | None = None
+    ) -> KvReport:
+        """TensorRT-LLM answered at ``/kv_cache_events``. Raises ``WireError`` or ``UnknownEndpointError``."""
     def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
         """An engine published a change of its KV cache. With the first event its endpoint becomes precise.
 
@@ -210,16 +290,20 @@ class Scheduler:
         """
     def pick(
         self,
-        prompt: str | Buffer | Blocks | Sequence[int],
+        prompt: str | Buffer | Blocks | Sequence[int] | None = None,
         *,
-        model: str = "",
+        body: Buffer | None = None,
+        path: str | None = None,
+        headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str] | None = None,
+        priority_order: PriorityOrder = "low_first",
+        model: str | None = None,
         adapter: str | None = None,
         cache_salt: str | None = None,
-        priority: int = 0,
-        flow: str = "",
+        priority: int | None = None,
+        flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
-        expected_output: int = 0,
+        expected_output: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         now: float | None = None,
@@ -229,23 +313,33 @@ class Scheduler:
         The prompt is text (``str``, ``bytes`` or another buffer of bytes), token ids (a buffer of wider integers, a list or
         a tuple) or ``Blocks``. A higher ``priority`` is more important, and a negative one may be shed. ``deadline`` is the
         latest useful time of the first token, on the clock of ``now``.
+
+        Or else the request's ``body`` is given as the client sent it, and the ``path`` that it was sent to: ``/v1/chat/completions``
+        unless given. The ``headers`` are pairs, or a mapping: who asks, priority, session, time to live, and the time to the first
+        token. What is given as a keyword wins over the headers, and these over the body. ``priority_order`` is that of the body.
+
+        Raises ``WireError``, and nothing was reserved; ``ValueError`` for a path that is not known.
         """
     def submit(
         self,
-        prompt: str | Buffer | Blocks | Sequence[int],
+        prompt: str | Buffer | Blocks | Sequence[int] | None = None,
         *,
-        model: str = "",
+        body: Buffer | None = None,
+        path: str | None = None,
+        headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str] | None = None,
+        priority_order: PriorityOrder = "low_first",
+        model: str | None = None,
         adapter: str | None = None,
         cache_salt: str | None = None,
-        priority: int = 0,
-        flow: str = "",
+        priority: int | None = None,
+        flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
-        expected_output: int = 0,
+        expected_output: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         ttl: float | None = None,
-        weight: float = 1.0,
+        weight: float | None = None,
         now: float | None = None,
     ) -> int | Rejected:
         """Hands a request to flow control, and returns its name, or why it need not wait at all.
@@ -253,7 +347,7 @@ class Scheduler:
         What becomes of it says ``poll_decision``: call it until it returns ``None``, now, after each input, and at
         ``next_timeout``. ``flow`` is who asks, the unit of fairness, and ``weight`` what that flow may have, compared with others
         of the same priority. ``ttl`` is how long the request may wait: ``FlowConfig.ttl`` unless given, infinity without a
-        limit. A ``scorer`` is not asked.
+        limit. A ``scorer`` is not asked. The other arguments are those of ``pick``.
         """
     def poll_decision(self, *, now: float | None = None) -> Dispatch | Evicted | None:
         """The next decision about a request that was submitted: it goes, and is reserved, or it waits no longer.
@@ -269,16 +363,20 @@ class Scheduler:
         """
     def explain(
         self,
-        prompt: str | Buffer | Blocks | Sequence[int],
+        prompt: str | Buffer | Blocks | Sequence[int] | None = None,
         *,
-        model: str = "",
+        body: Buffer | None = None,
+        path: str | None = None,
+        headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str] | None = None,
+        priority_order: PriorityOrder = "low_first",
+        model: str | None = None,
         adapter: str | None = None,
         cache_salt: str | None = None,
-        priority: int = 0,
-        flow: str = "",
+        priority: int | None = None,
+        flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
-        expected_output: int = 0,
+        expected_output: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         now: float | None = None,
@@ -306,5 +404,269 @@ class Scheduler:
         """A request without a first token went to another endpoint than was decided. Raises ``RedirectError``."""
     def stats(self) -> Stats:
         """Counters and gauges."""
+    def metrics_text(
+        self,
+        *,
+        names: Literal["slotwise", "reference"] = "slotwise",
+        pool: str = "",
+        max_endpoints: int = 1_000,
+    ) -> str:
+        """The statistics as OpenMetrics text.
+
+        With ``names="reference"``, those of the Gateway API's inference extension are there too, for a pool of this name. Endpoints past
+        ``max_endpoints`` are one, called ``other``.
+        """
+    def _feed(
+        self, request: int, reader: ResponseReader, chunk: Buffer, *, now: float | None = None
+    ) -> Progress: ...
+    def _finish(
+        self, request: int, reader: ResponseReader, close: Close = "clean", *, now: float | None = None
+    ) -> Outcome: ...
     def __reduce__(self) -> Any:
         """Raises ``TypeError``: a live scheduler stands for requests in flight."""
+
+@final
+class Progress:
+    """What one or more chunks of an answer brought."""
+
+    __match_args__: ClassVar[tuple[str, str, str]] = ("first_token", "tokens", "ended")
+
+    def __new__(cls, *, first_token: bool = False, tokens: int = 0, ended: bool = False) -> Self: ...
+    @property
+    def first_token(self) -> bool:
+        """The first token came with them. Never said of a body that is no stream."""
+    @property
+    def tokens(self) -> int:
+        """Tokens that came with them."""
+    @property
+    def ended(self) -> bool:
+        """The answer is at its end."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Outcome:
+    """How an answer ended."""
+
+    __match_args__: ClassVar[tuple[str, str, str]] = ("end", "retry", "finish_reason")
+
+    @property
+    def end(self) -> End:
+        """How it ended."""
+    @property
+    def retry(self) -> Retry:
+        """Whether another endpoint may be asked."""
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the engine stopped, if it said so."""
+    @property
+    def usage(self) -> Usage:
+        """What the engine said that the request used."""
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer."""
+    @property
+    def exact(self) -> bool:
+        """Whether they are exact: if not, each chunk with content counts as one."""
+    @property
+    def status(self) -> int:
+        """The HTTP status that says how it ended: that of the response, or of the error in it. 0 if nothing came."""
+    @property
+    def unreadable(self) -> int:
+        """Payloads that could not be read, and so count for nothing."""
+    @property
+    def problem(self) -> Problem | None:
+        """What was wrong with the first of them."""
+    @property
+    def complete(self) -> bool:
+        """Whether the client has all that it will ever get, be it an answer or a refusal."""
+    @property
+    def settlement(self) -> Settlement:
+        """The call of the scheduler that ends the request."""
+    @property
+    def failure(self) -> Failure | None:
+        """How it failed, if the settlement is ``fail``."""
+    def may_retry(self, sent: bool) -> bool:
+        """Whether another endpoint may be asked, when something or nothing of this answer was ``sent`` to the client."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class ResponseReader:
+    """Reads a response as it comes, in chunks of any size, and tells how it ended. Nothing of the answer is kept.
+
+    It knows the streams and bodies of OpenAI's and Anthropic's APIs and of SGLang's ``generate``. An ``aio.Lease`` has one inside.
+    """
+
+    def __new__(cls, status: int, content_type: str) -> Self:
+        """Before the body of a response with this status and ``Content-Type``."""
+    def feed(self, chunk: Buffer) -> Progress:
+        """Reads on. After the end, nothing counts."""
+    def finish(self, close: Close = "clean") -> Outcome:
+        """Nothing more comes. The first end counts: later calls say the same."""
+    @property
+    def begun(self) -> bool:
+        """Whether a stream has brought anything but an error: from there on, the request is never retried."""
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer so far."""
+    @property
+    def exact(self) -> bool:
+        """Whether they are exact."""
+    @property
+    def usage(self) -> Usage:
+        """What the engine has said so far that the request used."""
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the engine stopped, as far as it has said so."""
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the answer ended, after ``finish``."""
+
+@final
+class ModelFilter:
+    """Puts the name by which the client asked for the model into a response, in the place of the engine's.
+
+    The length of the body changes: ``Content-Length`` must not be passed on.
+    """
+
+    def __new__(cls, content_type: str, name: str) -> Self:
+        """Before a body of this ``Content-Type``."""
+    def feed(self, chunk: Buffer) -> bytes:
+        """What the client is to get of this chunk."""
+
+@final
+class KvReport:
+    """What came of a message about an engine's KV cache."""
+
+    @property
+    def ask(self) -> int | None:
+        """Ask for a replay from this batch on."""
+    @property
+    def cleared(self) -> bool:
+        """The view of the endpoint's cache was cleared: the publisher began anew, or its replay does not go back far enough."""
+    @property
+    def batches(self) -> int:
+        """Batches applied."""
+    @property
+    def dropped(self) -> int:
+        """Batches dropped, as they were seen before."""
+    @property
+    def held(self) -> int:
+        """Batches held, until the replay ends."""
+    @property
+    def lost(self) -> int:
+        """Batches that are lost for good."""
+    @property
+    def unreadable(self) -> int:
+        """Batches that could not be read. Nothing of them was applied."""
+    @property
+    def error(self) -> Problem | None:
+        """Why the last of them could not be read; the offset is that in its payload."""
+    @property
+    def stored_blocks(self) -> int:
+        """Blocks that were taken as stored."""
+    @property
+    def removed_blocks(self) -> int:
+        """Blocks said to be removed."""
+    @property
+    def clears(self) -> int:
+        """Events that cleared the cache."""
+    @property
+    def unknown_parents(self) -> int:
+        """Stored events whose parent block is not known."""
+    @property
+    def refused(self) -> int:
+        """Events that were refused for other reasons."""
+    @property
+    def refusal(self) -> str | None:
+        """The code of the last of these reasons: see ``KvEventError``."""
+    @property
+    def left_out(self) -> LeftOut:
+        """What was not among the events."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+def api_of_path(path: str) -> Api | None:
+    """The API that is served under this path, or under one that ends with it."""
+
+def outcome_of_status(status: int) -> Outcome:
+    """How a response with this status ended, whatever its body says."""
+
+def replay_request(start: int) -> bytes:
+    """The frame that asks for a replay from this batch on, behind an empty one."""
+
+def rewrite_model(body: Buffer, model: str) -> bytes:
+    """The body with another model, and otherwise the same, byte for byte. Raises ``WireError``."""
+
+def block_hashes(
+    tokens: Buffer | Sequence[int],
+    *,
+    block_size: int,
+    algorithm: HashAlgorithm = "sha256",
+    seed: str | None = None,
+    tagged: bool = True,
+    adapter: str | None = None,
+    adapter_path: str | None = None,
+    cache_salt: str | None = None,
+) -> list[bytes]:
+    """vLLM's names for the full blocks of a prompt, 32 bytes each; events with integer names have the last 8.
+
+    ``seed`` is ``PYTHONHASHSEED``, and vLLM's own unless given. ``tagged`` is how vLLM 0.31 and later write down what else is in a
+    block's key.
+    """
+
+# As ``slotwise.wire`` calls them: reports are JSON.
+
+def read_metrics(
+    page: Buffer,
+    engine: str | None,
+    fields: Sequence[tuple[str, Sequence[str]]],
+    adapters: str | None,
+    rank_label: str | None,
+) -> str:
+    """What a page says."""
+
+def read_orca(value: str | Buffer) -> str:
+    """What an ORCA header says."""
+
+def read_kv_frames(frames: Sequence[Buffer]) -> tuple[bytes, int, bytes] | None:
+    """Topic, number and payload of a message; ``None`` is the end of a replay."""
+
+def read_kv_batch(payload: Buffer) -> tuple[float, str]:
+    """When a batch was sent, and what is in it."""
+
+def read_request(
+    body: Buffer, api: str | None = None, path: str | None = None
+) -> tuple[str, bytes | list[int]]:
+    """What a body says, and its prompt."""
+
+def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> str:
+    """What headers say."""
+
+def refusal(
+    reason: str | Rejected | Evicted,
+    *,
+    retry_after: float | None = None,
+    message: str | None = None,
+    shape: RefusalShape = "openai",
+) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Status, headers and body."""
+
+def attributes_of_dispatch(
+    dispatch: Dispatch,
+    model: str,
+    adapter: str | None,
+    session: str | None,
+    flow: str,
+    priority: int,
+) -> str:
+    """The attributes of a dispatch."""
+
+def attributes_of_usage(
+    prompt_tokens: int | None, cached_tokens: int | None, completion_tokens: int | None
+) -> str:
+    """The attributes of what an engine said that a request used."""
+
+def attributes_of_refusal(reason: str | Rejected | Evicted) -> str:
+    """The attributes of a refusal."""

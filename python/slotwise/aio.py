@@ -4,9 +4,10 @@
 
     scheduler = slotwise.aio.Scheduler()
     ...
-    lease = await scheduler.acquire(prompt, model="llama-3.1-8b")
+    lease = await scheduler.acquire(body=body, path=path, headers=request.headers.raw)
     upstream = await client.send(request_to(lease.name), stream=True)
-    return StreamingResponse(lease.stream(upstream.aiter_raw()))
+    lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
+    return StreamingResponse(lease.stream(upstream.aiter_bytes()))
 
 A handler ends before its stream does. So a lease that is given to :meth:`Lease.stream` ends with the stream, also when the client
 goes away; one that is not ends with its ``async with`` block or by hand.
@@ -17,17 +18,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from types import EllipsisType, TracebackType
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from types import EllipsisType
+from typing import Any, Self
 
 from . import _core
-from ._core import Dispatch, Evicted, Rejected
+from ._core import Dispatch, Evicted, Outcome, Progress, Rejected, ResponseReader
 from .errors import EvictedError, RejectedError
-from .values import Candidates, Config, Failure, RemovedEndpoint, Usage
-
-_Chunk = TypeVar("_Chunk")
+from .lease import Answer as Answer
+from .lease import Lease as Lease
+from .lease import Stream as Stream
+from .reports import Close
+from .values import Candidates, Config, Failure, RemovedEndpoint
 
 
 class Scheduler(_core.Scheduler):
@@ -71,9 +73,9 @@ class Scheduler(_core.Scheduler):
         return len(self._waiting)
 
     async def acquire(
-        self, prompt: Any, *, timeout: float | None | EllipsisType = ..., **wishes: Any
+        self, prompt: Any = None, *, timeout: float | None | EllipsisType = ..., **wishes: Any
     ) -> Lease:
-        """Waits until it is the request's turn and its best endpoint has room: see ``submit``.
+        """Waits until it is the request's turn and its best endpoint has room: see ``submit``. It has a prompt, or else a ``body``.
 
         ``timeout`` is in seconds: ``FlowConfig.ttl`` unless given. ``None`` waits until there is room, and 0 does not wait: it picks.
         The other keywords are those of ``submit``. Cancelling the task withdraws the request.
@@ -172,6 +174,27 @@ class Scheduler(_core.Scheduler):
         super().handle_load(endpoint, **load)
         self._wake()
 
+    def observe_metrics(self, endpoint: int, page: Any, **how: Any) -> None:
+        super().observe_metrics(endpoint, page, **how)
+        self._wake()
+
+    def observe_orca(self, endpoint: int, header: Any, **when: Any) -> None:
+        super().observe_orca(endpoint, header, **when)
+        self._wake()
+
+    def _feed(self, request: int, reader: ResponseReader, chunk: Any, **when: Any) -> Progress:
+        progress = super()._feed(request, reader, chunk, **when)
+        if progress.tokens or progress.first_token:
+            self._wake()
+        return progress
+
+    def _finish(
+        self, request: int, reader: ResponseReader, close: Close = "clean", **when: Any
+    ) -> Outcome:
+        outcome = super()._finish(request, reader, close, **when)
+        self._wake()
+        return outcome
+
     def complete(self, request: int, **usage: Any) -> None:
         super().complete(request, **usage)
         self._wake()
@@ -214,142 +237,3 @@ class Scheduler(_core.Scheduler):
 
 MIN_SLEEP = 0.001
 """Seconds. Loops count time in coarser units than the core."""
-
-
-class Lease:
-    """A request in flight. The first of its ends counts; those after it do nothing."""
-
-    def __init__(self, scheduler: Scheduler, dispatch: Dispatch) -> None:
-        self._scheduler = scheduler
-        self._streaming = False
-        self.dispatch: Dispatch = dispatch
-        """The decision."""
-        self.usage: Usage = Usage()
-        """What the engine said that the request used. Set it before the end."""
-        self.ended: bool = False
-        """Whether the request is over, as far as this lease was told."""
-
-    @property
-    def request(self) -> int:
-        """The name of the request."""
-        return self.dispatch.request
-
-    @property
-    def endpoint(self) -> int | None:
-        """Where the request is, also after a redirection; ``None`` when it is over."""
-        return self._scheduler.endpoint_of(self.request)
-
-    @property
-    def name(self) -> str:
-        """The name of the endpoint that was decided on."""
-        return self.dispatch.name
-
-    def first_token(self) -> None:
-        """The first token arrived."""
-        if not self.ended:
-            self._scheduler.handle_first_token(self.request)
-
-    def tokens(self, tokens: int) -> None:
-        """The answer grew by ``tokens``."""
-        if not self.ended:
-            self._scheduler.handle_tokens(self.request, tokens)
-
-    def redirect(self, endpoint: int) -> None:
-        """The request went to another endpoint, say the first of ``dispatch.alternatives``."""
-        self._scheduler.redirect(self.request, endpoint)
-
-    def complete(self, usage: Usage | None = None) -> None:
-        """The answer is complete."""
-        if self._end():
-            used = usage or self.usage
-            self._scheduler.complete(
-                self.request,
-                prompt_tokens=used.prompt_tokens,
-                cached_tokens=used.cached_tokens,
-                completion_tokens=used.completion_tokens,
-            )
-
-    def fail(self, failure: Failure = "engine") -> None:
-        """The request failed."""
-        if self._end():
-            self._scheduler.fail(self.request, failure)
-
-    def cancel(self) -> None:
-        """The client went away."""
-        if self._end():
-            self._scheduler.cancel(self.request)
-
-    def stream(self, chunks: AsyncIterable[_Chunk]) -> Stream[_Chunk]:
-        """Passes chunks on. The first one is the first token; the lease ends when they end, fail or are abandoned."""
-        self._streaming = True
-        return Stream(self, chunks)
-
-    def _end(self) -> bool:
-        first, self.ended = not self.ended, True
-        return first
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            if not self._streaming:
-                self.complete()
-        elif issubclass(kind, Exception):
-            self.fail()
-        else:
-            self.cancel()
-
-    def __del__(self) -> None:
-        if not self.ended:
-            if not self._streaming:
-                warnings.warn(f"{self!r} was never ended: it is cancelled now", ResourceWarning, source=self)
-            self.cancel()
-
-    def __repr__(self) -> str:
-        state = "ended" if self.ended else "in flight"
-        return f"<Lease of request {self.request} on {self.name!r}, {state}>"
-
-
-class Stream(Generic[_Chunk]):
-    """An asynchronous iterator that ends its lease. A class, since a generator that nobody began has no end either."""
-
-    def __init__(self, lease: Lease, chunks: AsyncIterable[_Chunk]) -> None:
-        self._lease = lease
-        self._chunks = aiter(chunks)
-        self._begun = False
-
-    def __aiter__(self) -> AsyncIterator[_Chunk]:
-        return self
-
-    async def __anext__(self) -> _Chunk:
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self._lease.complete()
-            raise
-        except Exception:
-            self._lease.fail()
-            raise
-        except BaseException:
-            self._lease.cancel()
-            raise
-        if not self._begun:
-            self._begun = True
-            self._lease.first_token()
-        return chunk
-
-    async def aclose(self) -> None:
-        """Abandons the stream, and what it reads from."""
-        self._lease.cancel()
-        close = getattr(self._chunks, "aclose", None)
-        if close is not None:
-            await close()
-
-    def __del__(self) -> None:
-        self._lease.cancel()

@@ -52,6 +52,20 @@ class SnapshotError(SlotwiseError, ValueError):
     """A snapshot was not restored. Nothing has changed."""
 
 
+class WireError(SlotwiseError, ValueError):
+    """Bytes could not be read. Nothing of them was applied."""
+
+    offset: int
+    """Of the first byte that is not as it should be, counted from the beginning of what was given."""
+
+    def __init__(self, message: str, code: str, offset: int) -> None:
+        super().__init__(message, code)
+        self.offset = offset
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.code, self.offset)
+
+
 class RejectedError(SlotwiseError):
     """A request that was awaited does not go."""
 
@@ -61,6 +75,8 @@ class RejectedError(SlotwiseError):
     """The HTTP status that says it best."""
     retry_after: float | None
     """Seconds after which another try may be worth it, if that can be told."""
+    refusal: Rejected | Evicted
+    """The decision."""
 
     def __init__(self, refusal: Rejected | Evicted) -> None:
         message = refusal.message if isinstance(refusal, Rejected) else _message(refusal)
@@ -68,6 +84,7 @@ class RejectedError(SlotwiseError):
         self.reason = refusal.reason
         self.http_status = refusal.http_status
         self.retry_after = refusal.retry_after
+        self.refusal = refusal
 
     def __reduce__(self) -> Any:
         raise TypeError("a RejectedError cannot be pickled; pickle its reason, http_status and retry_after")

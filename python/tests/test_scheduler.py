@@ -83,7 +83,7 @@ def test_block_hashes_are_compared_as_they_are(scheduler: Scheduler) -> None:
         (array("Q", [2**33]), ValueError, "must lie between 0 and 4294967295"),
         ([1, 2.5], TypeError, "2.5 at position 1 is not a token id"),
         (array("d", [1.0]), TypeError, "expected a buffer of integers"),
-        (None, TypeError, "expected a buffer of integers"),
+        (None, TypeError, "either a prompt or a body"),
         ({"a": 1}, TypeError, "expected a buffer of integers"),
         (Blocks([1], 0, 16), ValueError, "block_size must not be zero"),
         (Blocks(["x"], 16, 16), TypeError, "'x' at position 0 is not a block hash"),

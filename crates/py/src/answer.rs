@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use slotwise_wire::outcome;
 
 /// The request goes now.
 #[derive(Clone, PartialEq)]
@@ -103,6 +104,14 @@ impl From<slotwise::Rejected> for Rejected {
     fn from(rejected: slotwise::Rejected) -> Self {
         let answer = Refusal { reason: rejected.reason, retry_after: rejected.retry_after };
         Self { message: rejected.to_string(), answer }
+    }
+}
+
+impl Rejected {
+    /// What its client is told.
+    pub(crate) fn refusal(&self) -> outcome::Refusal<'static> {
+        let refusal = outcome::Refusal::new(outcome::Reason::Rejected(self.answer.reason));
+        self.answer.retry_after.map_or(refusal, |after| refusal.retry_after(after))
     }
 }
 

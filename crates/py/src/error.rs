@@ -5,12 +5,25 @@ use pyo3::prelude::*;
 use slotwise::{
     ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint, UnknownRequest,
 };
+use slotwise_wire::WireError;
 
 /// An error of the core as the exception that stands for it.
 pub(crate) fn raise<E: Kind>(error: E) -> PyErr {
     Python::attach(|py| {
         let class = py.import("slotwise.errors").and_then(|module| module.getattr(E::CLASS));
         match class.and_then(|class| class.call1((error.to_string(), error.code()))) {
+            Ok(exception) => PyErr::from_value(exception),
+            Err(other) => other,
+        }
+    })
+}
+
+/// Bytes that could not be read, as `slotwise.errors.WireError`.
+pub(crate) fn raise_wire(error: WireError) -> PyErr {
+    Python::attach(|py| {
+        let class = py.import("slotwise.errors").and_then(|module| module.getattr("WireError"));
+        let arguments = (error.to_string(), error.problem.code(), error.offset);
+        match class.and_then(|class| class.call1(arguments)) {
             Ok(exception) => PyErr::from_value(exception),
             Err(other) => other,
         }

@@ -8,16 +8,25 @@
 //! | `event` | what engines say about their caches |
 //! | `plain` | whatever is not in a hurry: configuration, endpoints, explanations, statistics |
 //! | `scorer` | candidates for a cost of the host's own, and its answer |
+//! | `body` | requests as clients send them |
+//! | `metrics`, `kv` | what engines say of themselves, as bytes |
+//! | `response` | what engines answer |
+//! | `told` | what clients and traces are told |
 //! | `error` | errors to exceptions of their kind |
 
 mod answer;
+mod body;
 mod error;
 mod event;
+mod kv;
+mod metrics;
 mod plain;
 mod prompt;
 mod request;
+mod response;
 mod scheduler;
 mod scorer;
+mod told;
 
 use pyo3::prelude::*;
 
@@ -29,7 +38,17 @@ mod _core {
     #[pymodule_export]
     use super::answer::{Dispatch, Evicted, Rejected};
     #[pymodule_export]
+    use super::body::{api_of_path, read_headers, read_request, rewrite_model};
+    #[pymodule_export]
+    use super::kv::{KvReport, block_hashes, read_kv_batch, read_kv_frames, replay_request};
+    #[pymodule_export]
+    use super::metrics::{read_metrics, read_orca};
+    #[pymodule_export]
+    use super::response::{ModelFilter, Outcome, Progress, ResponseReader, outcome_of_status};
+    #[pymodule_export]
     use super::scheduler::Scheduler;
+    #[pymodule_export]
+    use super::told::{attributes_of_dispatch, attributes_of_refusal, attributes_of_usage, refusal};
 
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]

@@ -32,6 +32,15 @@ pub(crate) fn to_python<'py>(
     py.import("slotwise.values")?.getattr(decode)?.call1((to_json(value)?,))
 }
 
+/// One of the reports of the wire as what `decode` in `slotwise.reports` makes of it.
+pub(crate) fn to_report<'py>(
+    py: Python<'py>,
+    decode: &str,
+    value: &impl Serialize,
+) -> PyResult<Bound<'py, PyAny>> {
+    py.import("slotwise.reports")?.getattr(decode)?.call1((to_json(value)?,))
+}
+
 pub(crate) fn to_json(value: &impl Serialize) -> PyResult<String> {
     serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))
 }

@@ -1,33 +1,47 @@
-//! What a request asks for besides its prompt.
+//! What a request asks for: its prompt or its body, its headers, and the keywords of `pick`, `submit` and `explain`.
 
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use slotwise::{Instant, Priority, Request, Role};
+use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::request::Api;
 
-use crate::prompt::Prompt;
+use crate::body::{Pairs, Readers, api_of, priority_order};
+use crate::prompt::{Prompt, bytes};
 
-/// The keywords of `pick`, `submit` and `explain`.
-pub(crate) struct Wishes<'a> {
-    pub(crate) model: &'a str,
+/// The keywords of `pick`, `submit` and `explain`. What is given wins over headers, and these over the body.
+pub(crate) struct Wishes<'a, 'py> {
+    pub(crate) prompt: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) body: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) path: Option<&'a str>,
+    pub(crate) headers: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) priority_order: &'a str,
+    pub(crate) model: Option<&'a str>,
     pub(crate) adapter: Option<&'a str>,
     pub(crate) cache_salt: Option<&'a str>,
-    pub(crate) priority: i32,
-    pub(crate) flow: &'a str,
+    pub(crate) priority: Option<i32>,
+    pub(crate) flow: Option<&'a str>,
     pub(crate) session: Option<&'a str>,
     pub(crate) deadline: Option<f64>,
-    pub(crate) expected_output: u32,
+    pub(crate) expected_output: Option<u32>,
     pub(crate) role: &'a str,
     pub(crate) labels: Option<&'a Bound<'a, PyDict>>,
     pub(crate) ttl: Option<f64>,
-    pub(crate) weight: f64,
+    pub(crate) weight: Option<f64>,
 }
 
-impl Wishes<'_> {
+impl<'a> Wishes<'a, '_> {
     /// Builds the core's request and passes it on.
-    pub(crate) fn with<T>(&self, prompt: &Prompt<'_>, ask: impl FnOnce(&Request<'_>) -> T) -> PyResult<T> {
+    pub(crate) fn with<T>(
+        &self,
+        py: Python<'_>,
+        now: Instant,
+        readers: &Readers,
+        ask: impl FnOnce(&Request<'_>) -> T,
+    ) -> PyResult<T> {
         let labels = match self.labels {
             Some(labels) => labels
                 .iter()
@@ -39,22 +53,48 @@ impl Wishes<'_> {
             .iter()
             .map(|(key, value)| Ok((key.to_str()?, value.to_str()?)))
             .collect::<PyResult<Vec<(&str, &str)>>>()?;
-        let mut request = Request::new(self.model)
-            .priority(Priority(self.priority))
-            .flow(self.flow)
-            .expected_output(self.expected_output)
-            .role(role(self.role)?)
-            .weight(self.weight)
-            .labels(&labels);
-        request.adapter = self.adapter;
-        request.cache_salt = self.cache_salt;
-        request.session = self.session;
-        request.deadline = self.deadline.map(|at| instant("deadline", at)).transpose()?;
-        request.ttl = self.ttl.map(time_to_live).transpose()?;
-        Ok(ask(&prompt.put_into(request)))
+        let pairs = self.headers.map(Pairs::read).transpose()?;
+        let pairs = pairs.as_ref().map(Pairs::slices).transpose()?;
+        let headers = pairs.map_or_else(RequestHeaders::default, RequestHeaders::read);
+        let order = priority_order(self.priority_order)?;
+        match (self.prompt, self.body) {
+            (Some(prompt), None) => {
+                if self.path.is_some() {
+                    return Err(PyTypeError::new_err("path says what a body is, and there is none"));
+                }
+                let prompt = Prompt::read(prompt)?;
+                let request = headers.apply(now, prompt.put_into(Request::new("")));
+                Ok(ask(&self.put_into(request)?.labels(&labels)))
+            }
+            (None, Some(body)) => {
+                let api = self.path.map_or(Ok(Api::ChatCompletions), api_of)?;
+                readers.with(py, api, &bytes(body, "body")?, |view| {
+                    let request = headers.apply(now, view.to_request(order));
+                    Ok(ask(&self.put_into(request)?.labels(&labels)))
+                })
+            }
+            _ => Err(PyTypeError::new_err("expected either a prompt or a body")),
+        }
+    }
+
+    fn put_into<'r>(&self, request: Request<'r>) -> PyResult<Request<'r>>
+    where
+        'a: 'r,
+    {
+        let mut request = request.role(role(self.role)?);
+        request.model = self.model.unwrap_or(request.model);
+        request.adapter = self.adapter.or(request.adapter);
+        request.cache_salt = self.cache_salt.or(request.cache_salt);
+        request.priority = self.priority.map_or(request.priority, Priority);
+        request.flow = self.flow.unwrap_or(request.flow);
+        request.session = self.session.or(request.session);
+        request.expected_output = self.expected_output.unwrap_or(request.expected_output);
+        request.weight = self.weight.unwrap_or(request.weight);
+        request.deadline = self.deadline.map(|at| instant("deadline", at)).transpose()?.or(request.deadline);
+        request.ttl = self.ttl.map(time_to_live).transpose()?.or(request.ttl);
+        Ok(request)
     }
 }
-
 fn role(name: &str) -> PyResult<Role> {
     match name {
         "unified" => Ok(Role::Unified),

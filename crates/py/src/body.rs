@@ -1,0 +1,160 @@
+//! Requests as clients send them: bodies and headers.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use slotwise::Prompt;
+use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::request::{Api, PriorityOrder, RequestReader, RequestView};
+
+use crate::error::raise_wire;
+use crate::plain::to_json;
+use crate::prompt::bytes;
+
+/// Readers that nobody uses at the moment, with their buffers.
+#[derive(Default)]
+pub(crate) struct Readers(Mutex<Vec<RequestReader>>);
+
+impl Readers {
+    /// Reads a body and hands it on. No lock is held meanwhile: a scorer may call the scheduler itself.
+    pub(crate) fn with<T>(
+        &self,
+        py: Python<'_>,
+        api: Api,
+        body: &[u8],
+        hand_on: impl FnOnce(&RequestView<'_>) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut reader = idle.unwrap_or_default();
+        let view = if body.len() < LONG_BODY {
+            reader.read(api, body)
+        } else {
+            py.detach(|| reader.read(api, body))
+        };
+        let answer = view.map_err(raise_wire).and_then(|view| hand_on(&view));
+        reader.shrink_to(KEPT_BYTES);
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT_READERS {
+            idle.push(reader);
+        }
+        answer
+    }
+}
+
+/// Bytes of a body above which other Python threads may run while it is read: about 100 us of work.
+const LONG_BODY: usize = 128 << 10;
+
+/// Readers that are kept, and what each of their buffers may keep.
+const KEPT_READERS: usize = 8;
+const KEPT_BYTES: usize = 1 << 20;
+
+/// The API of a path.
+pub(crate) fn api_of(path: &str) -> PyResult<Api> {
+    Api::of_path(path).ok_or_else(|| {
+        let known = Api::ALL.map(Api::path).join(", ");
+        PyValueError::new_err(format!("no API is known at {path:?}: expected one of {known}"))
+    })
+}
+
+pub(crate) fn priority_order(name: &str) -> PyResult<PriorityOrder> {
+    match name {
+        "low_first" => Ok(PriorityOrder::LowFirst),
+        "high_first" => Ok(PriorityOrder::HighFirst),
+        _ => {
+            let message = format!("priority_order must be 'low_first' or 'high_first', not {name:?}");
+            Err(PyValueError::new_err(message))
+        }
+    }
+}
+
+/// The headers of a request, as Python has them.
+pub(crate) struct Pairs<'py>(Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>);
+
+impl<'py> Pairs<'py> {
+    /// Takes pairs of `str` or `bytes` out of an iterable, or out of what has `items()`.
+    pub(crate) fn read(headers: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let items = headers.getattr_opt("items")?.map(|items| items.call0()).transpose()?;
+        let pairs = items.as_ref().unwrap_or(headers).try_iter().map_err(|_| not_pairs(headers))?;
+        pairs.map(|pair| pair.and_then(|pair| Self::pair(&pair))).collect::<PyResult<_>>().map(Self)
+    }
+
+    fn pair(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let pair = match pair.cast::<PyList>() {
+            Ok(list) => list.to_tuple(),
+            Err(_) => pair.cast::<PyTuple>().map_err(|_| not_pairs(pair))?.clone(),
+        };
+        let (name, value) = pair.extract().map_err(|_| not_pairs(pair.as_any()))?;
+        Ok((name, value))
+    }
+
+    pub(crate) fn slices(&self) -> PyResult<Vec<(&[u8], &[u8])>> {
+        self.0.iter().map(|(name, value)| Ok((slice(name)?, slice(value)?))).collect()
+    }
+}
+
+fn not_pairs(value: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("headers must be pairs of a name and a value, not {}", value.get_type()))
+}
+
+fn slice<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    if let Ok(bytes) = text.cast::<PyBytes>() {
+        return Ok(bytes.as_bytes());
+    }
+    match text.cast::<PyString>() {
+        Ok(text) => Ok(text.to_str()?.as_bytes()),
+        Err(_) => {
+            Err(PyTypeError::new_err(format!("a header must be str or bytes, not {}", text.get_type())))
+        }
+    }
+}
+
+// Functions of `slotwise.wire`.
+
+/// The name of the API that is served under a path.
+#[pyfunction]
+pub(crate) fn api_of_path(path: &str) -> Option<&'static str> {
+    Api::of_path(path).map(Api::as_str)
+}
+
+/// What a body says as JSON, and its prompt: text, or a list of token ids.
+#[pyfunction]
+#[pyo3(signature = (body, api = None, path = None))]
+pub(crate) fn read_request<'py>(
+    body: &Bound<'py, PyAny>,
+    api: Option<&str>,
+    path: Option<&str>,
+) -> PyResult<(String, Bound<'py, PyAny>)> {
+    let py = body.py();
+    let api = match (api, path) {
+        (Some(name), None) => Api::from_name(name).ok_or_else(|| {
+            let known = Api::ALL.map(Api::as_str).join(", ");
+            PyValueError::new_err(format!("api must be one of {known}, not {name:?}"))
+        })?,
+        (None, Some(path)) => api_of(path)?,
+        _ => return Err(PyTypeError::new_err("expected either api or path")),
+    };
+    Readers::default().with(py, api, &bytes(body, "body")?, |view| {
+        let prompt = match view.prompt {
+            Prompt::Tokens(ids) => PyList::new(py, ids)?.into_any(),
+            Prompt::Text(text) => PyBytes::new(py, text).into_any(),
+            _ => py.None().into_bound(py),
+        };
+        Ok((to_json(view)?, prompt))
+    })
+}
+
+/// A body with another model.
+#[pyfunction]
+pub(crate) fn rewrite_model<'py>(body: &Bound<'py, PyAny>, model: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let rewritten = slotwise_wire::request::rewrite_model(&bytes(body, "body")?, model);
+    rewritten.map(|rewritten| PyBytes::new(body.py(), &rewritten)).map_err(raise_wire)
+}
+
+/// What headers say, as JSON.
+#[pyfunction]
+pub(crate) fn read_headers(pairs: &Bound<'_, PyAny>) -> PyResult<String> {
+    let pairs = Pairs::read(pairs)?;
+    to_json(&RequestHeaders::read(pairs.slices()?))
+}

@@ -1,0 +1,203 @@
+//! What engines say of themselves.
+
+use std::sync::PoisonError;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use slotwise::{AdapterState, EndpointId, UnknownEndpoint};
+use slotwise_wire::WireError;
+use slotwise_wire::kv::{self, Feed};
+use slotwise_wire::metrics::OrcaReport;
+
+use super::Scheduler;
+use crate::error::{raise, raise_wire};
+use crate::event::Event;
+use crate::kv::{Feeds, Frames, KvReport, block_size};
+use crate::metrics;
+use crate::prompt::bytes;
+use crate::request::instant;
+
+#[pymethods]
+impl Scheduler {
+    #[pyo3(signature = (endpoint, *, waiting = None, running = None, kv_usage = None, sampled_at = None, now = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn handle_load(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        waiting: Option<u32>,
+        running: Option<u32>,
+        kv_usage: Option<f64>,
+        sampled_at: Option<f64>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let mut load = slotwise::Load::default();
+        (load.waiting, load.running) = (waiting, running);
+        load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
+        let load = kv_usage.map_or(load, |share| load.kv_usage(share));
+        let now = self.clock.read(now)?;
+        self.tell(py, |core| core.handle_load(now, EndpointId::from_u64(endpoint), load))
+    }
+
+    #[pyo3(signature = (endpoint, active, *, slots = 0, now = None))]
+    fn handle_adapters(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        active: Vec<Bound<'_, PyString>>,
+        slots: u32,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let active = active.iter().map(|name| name.to_str()).collect::<PyResult<Vec<_>>>()?;
+        let now = self.clock.read(now)?;
+        let state = AdapterState::active(&active).slots(slots);
+        self.tell(py, |core| core.handle_adapters(now, EndpointId::from_u64(endpoint), state))
+    }
+
+    #[pyo3(signature = (endpoint, event, *, now = None))]
+    fn handle_kv_event(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        event: &Bound<'_, PyAny>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let event = Event::read(event)?;
+        let handled = if event.blocks() < LONG {
+            event.with(|event| self.lock(py).handle_kv_event(now, endpoint, event))
+        } else {
+            self.tell_meanwhile(py, |core| event.with(|event| core.handle_kv_event(now, endpoint, event)))
+        };
+        handled.map_err(raise)
+    }
+
+    #[pyo3(signature = (endpoint, page, *, engine = None, now = None))]
+    fn observe_metrics(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        page: &Bound<'_, PyAny>,
+        engine: Option<&str>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (page, reader) = (bytes(page, "page")?, metrics::reader(engine)?);
+        let report =
+            if page.len() < LONG_PAGE { reader.read(&page) } else { py.detach(|| reader.read(&page)) };
+        let report = report.map_err(raise_wire)?;
+        let active = report.adapters.as_ref().map(|adapters| (adapters.active(), adapters.slots));
+        self.tell(py, |core| {
+            core.handle_load(now, endpoint, report.load())?;
+            let Some((active, slots)) = &active else { return Ok(()) };
+            let state = AdapterState::active(active).slots(slots.map_or(0, |slots| slots.get()));
+            core.handle_adapters(now, endpoint, state)
+        })
+    }
+
+    #[pyo3(signature = (endpoint, header, *, now = None))]
+    fn observe_orca(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        header: &Bound<'_, PyAny>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let report = OrcaReport::read(metrics::header(header)?.as_ref()).map_err(raise_wire)?;
+        self.tell(py, |core| core.handle_load(now, endpoint, report.load))
+    }
+
+    #[pyo3(signature = (endpoint, frames, *, replay = false, rank = 0, now = None))]
+    fn apply_kv_frames(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        frames: &Bound<'_, PyAny>,
+        replay: bool,
+        rank: u32,
+        now: Option<f64>,
+    ) -> PyResult<KvReport> {
+        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let frames = Frames::read(frames)?;
+        let frames = frames.bytes()?;
+        let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
+        // The end of a replay releases what was held meanwhile, and that may be much.
+        let short = !replay && frames.iter().map(|frame| frame.len()).sum::<usize>() < LONG_BATCH;
+        self.feed(py, endpoint, rank, short, |feed, core| match replay {
+            false => feed.handle_live(core, now, endpoint, &frames),
+            true => feed.handle_replay(core, now, endpoint, &frames),
+        })
+    }
+
+    #[pyo3(signature = (endpoint, *, rank = 0, now = None))]
+    fn give_up_replay(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        rank: u32,
+        now: Option<f64>,
+    ) -> PyResult<KvReport> {
+        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        self.feed(py, endpoint, rank, false, |feed, core| Ok(feed.give_up(core, now, endpoint)))
+    }
+
+    #[pyo3(signature = (endpoint, *, rank = 0))]
+    fn kv_asked_from(&self, py: Python<'_>, endpoint: u64, rank: u32) -> Option<u64> {
+        self.lock_feeds(py).get(EndpointId::from_u64(endpoint), rank).and_then(Feed::asked_from)
+    }
+
+    #[pyo3(signature = (endpoint, body, *, block_size, rank = 0, now = None))]
+    fn apply_trtllm_events(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        body: &Bound<'_, PyAny>,
+        block_size: u32,
+        rank: u32,
+        now: Option<f64>,
+    ) -> PyResult<KvReport> {
+        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (body, block_size) = (bytes(body, "body")?, self::block_size(block_size)?);
+        self.feed(py, endpoint, rank, body.len() < LONG_BATCH, |feed, core| {
+            feed.handle_trtllm(core, now, endpoint, &body, block_size, rank)
+        })
+    }
+}
+
+impl Scheduler {
+    /// Hands the endpoint's feed to `apply`, with the core that takes its events. Unless that is `short`, other Python threads run
+    /// meanwhile.
+    fn feed(
+        &self,
+        py: Python<'_>,
+        endpoint: EndpointId,
+        rank: u32,
+        short: bool,
+        apply: impl FnOnce(&mut Feed, &mut slotwise::Scheduler) -> Result<kv::Report, WireError> + Send,
+    ) -> PyResult<KvReport> {
+        let apply = |feeds: &mut Feeds, core: &mut slotwise::Scheduler| {
+            core.endpoint(endpoint).ok_or(UnknownEndpoint(endpoint))?;
+            Ok(apply(feeds.of(endpoint, rank), core))
+        };
+        let applied: Result<_, UnknownEndpoint> = if short {
+            apply(&mut self.lock_feeds(py), &mut self.lock(py))
+        } else {
+            py.detach(|| {
+                let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+                apply(&mut feeds, &mut core)
+            })
+        };
+        applied.map_err(raise)?.map(KvReport).map_err(raise_wire)
+    }
+}
+
+/// Blocks of an event above which other Python threads may run meanwhile: about 100 us of work.
+const LONG: usize = 512;
+
+/// Bytes of a batch above which they may: the same.
+const LONG_BATCH: usize = 32 << 10;
+
+/// Bytes of a metrics page above which they may.
+const LONG_PAGE: usize = 256 << 10;

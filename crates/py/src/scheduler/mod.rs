@@ -1,0 +1,233 @@
+//! The scheduler behind a lock, and the clock that it is told of.
+//!
+//! | file | which calls |
+//! |---|---|
+//! | here | the pool, a gateway that starts again, statistics |
+//! | `engines` | what engines say: load, adapters, KV events |
+//! | `requests` | a request's life |
+//!
+//! No lock is ever held while Python runs: a scorer may call the scheduler itself, and so may whatever the garbage collector finalizes
+//! while an exception is made. Calls that take long release the GIL, so a thread that finds a lock taken releases the GIL too while it
+//! waits. Whoever needs both locks takes that of the feeds first.
+
+mod engines;
+mod requests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant as HostInstant;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBytes, PyString};
+use slotwise::{EndpointId, Instant, RequestId};
+use slotwise_wire::exposition::Exposition;
+
+use crate::body::Readers;
+use crate::error::{Kind, raise};
+use crate::kv::Feeds;
+use crate::plain::{from_python, to_python};
+use crate::prompt::bytes;
+use crate::request::instant;
+
+/// Decides where requests go, and keeps account of all that follows from it.
+#[pyclass(frozen, subclass, module = "slotwise")]
+pub(crate) struct Scheduler {
+    core: Mutex<slotwise::Scheduler>,
+    /// Where each publisher's events stand.
+    feeds: Mutex<Feeds>,
+    readers: Readers,
+    clock: Clock,
+    scorer: Option<Py<PyAny>>,
+}
+
+/// `time.monotonic()` without calling it: its reading when the scheduler was made, and what has passed since.
+struct Clock {
+    reading: f64,
+    taken: HostInstant,
+}
+
+impl Clock {
+    fn start(py: Python<'_>) -> PyResult<Self> {
+        let reading = py.import("time")?.call_method0("monotonic")?.extract()?;
+        Ok(Self { reading, taken: HostInstant::now() })
+    }
+
+    fn read(&self, now: Option<f64>) -> PyResult<Instant> {
+        instant("now", now.unwrap_or_else(|| self.reading + self.taken.elapsed().as_secs_f64()))
+    }
+}
+
+impl Scheduler {
+    fn lock<'a>(&'a self, py: Python<'_>) -> MutexGuard<'a, slotwise::Scheduler> {
+        lock(&self.core, py)
+    }
+
+    fn lock_feeds<'a>(&'a self, py: Python<'_>) -> MutexGuard<'a, Feeds> {
+        lock(&self.feeds, py)
+    }
+
+    /// Calls the core. The lock is free again before an exception is made.
+    fn tell<T, E: Kind>(
+        &self,
+        py: Python<'_>,
+        ask: impl FnOnce(&mut slotwise::Scheduler) -> Result<T, E>,
+    ) -> PyResult<T> {
+        let answer = ask(&mut self.lock(py));
+        answer.map_err(raise)
+    }
+
+    /// Calls the core while other Python threads run.
+    fn tell_meanwhile<T: Send>(
+        &self,
+        py: Python<'_>,
+        ask: impl FnOnce(&mut slotwise::Scheduler) -> T + Send,
+    ) -> T {
+        py.detach(|| ask(&mut self.core.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// What is behind a lock. Nothing there panics; if it did, its state would still be that of some call before.
+pub(crate) fn lock<'a, T>(behind: &'a Mutex<T>, py: Python<'_>) -> MutexGuard<'a, T> {
+    match behind.try_lock() {
+        Ok(free) => free,
+        Err(_) => behind.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner),
+    }
+}
+
+#[pymethods]
+impl Scheduler {
+    #[new]
+    #[pyo3(signature = (config = None, *, scorer = None))]
+    fn new(py: Python<'_>, config: Option<&Bound<'_, PyAny>>, scorer: Option<Py<PyAny>>) -> PyResult<Self> {
+        let config = config.map(from_python::<slotwise::Config>).transpose()?.unwrap_or_default();
+        if let Some(scorer) = scorer.as_ref().filter(|scorer| !scorer.bind(py).is_callable()) {
+            let message = format!("scorer must be callable, not {}", scorer.bind(py).get_type());
+            return Err(PyTypeError::new_err(message));
+        }
+        let core = slotwise::Scheduler::new(config).map_err(raise)?;
+        let (core, feeds) = (Mutex::new(core), Mutex::default());
+        Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::start(py)?, scorer })
+    }
+
+    #[getter]
+    fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let config = self.lock(py).config().clone();
+        to_python(py, "decode_config", &config)
+    }
+
+    fn endpoint<'py>(&self, py: Python<'py>, endpoint: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let found = self.lock(py).endpoint(EndpointId::from_u64(endpoint)).cloned();
+        found.map(|endpoint| to_python(py, "decode_endpoint", &endpoint)).transpose()
+    }
+
+    fn endpoint_named(&self, py: Python<'_>, name: &str) -> Option<u64> {
+        self.lock(py).endpoint_named(name).map(EndpointId::as_u64)
+    }
+
+    fn endpoint_of(&self, py: Python<'_>, request: u64) -> Option<u64> {
+        self.lock(py).endpoint_of(RequestId::from_u64(request)).map(EndpointId::as_u64)
+    }
+
+    // The pool.
+
+    #[pyo3(signature = (endpoint, *, now = None))]
+    fn add_endpoint(&self, py: Python<'_>, endpoint: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<u64> {
+        let (now, endpoint) = (self.clock.read(now)?, from_python(endpoint)?);
+        self.tell(py, |core| core.add_endpoint(now, endpoint)).map(EndpointId::as_u64)
+    }
+
+    #[pyo3(signature = (endpoint, description, *, now = None))]
+    fn update_endpoint(
+        &self,
+        py: Python<'_>,
+        endpoint: u64,
+        description: &Bound<'_, PyAny>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let (now, description) = (self.clock.read(now)?, from_python(description)?);
+        self.tell(py, |core| core.update_endpoint(now, EndpointId::from_u64(endpoint), description))
+    }
+
+    #[pyo3(signature = (endpoint, *, now = None))]
+    fn remove_endpoint<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: u64,
+        now: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let now = self.clock.read(now)?;
+        let endpoint = EndpointId::from_u64(endpoint);
+        let removed = self.tell(py, |core| core.remove_endpoint(now, endpoint))?;
+        self.lock_feeds(py).forget(endpoint);
+        let in_flight: Vec<u64> = removed.in_flight.into_iter().map(RequestId::as_u64).collect();
+        to_python(py, "decode_removed", &(removed.endpoint, in_flight))
+    }
+
+    #[pyo3(signature = (endpoint, *, now = None))]
+    fn drain_endpoint(&self, py: Python<'_>, endpoint: u64, now: Option<f64>) -> PyResult<()> {
+        let now = self.clock.read(now)?;
+        self.tell(py, |core| core.drain_endpoint(now, EndpointId::from_u64(endpoint)))
+    }
+
+    #[pyo3(signature = (endpoint, *, now = None))]
+    fn resume_endpoint(&self, py: Python<'_>, endpoint: u64, now: Option<f64>) -> PyResult<()> {
+        let now = self.clock.read(now)?;
+        self.tell(py, |core| core.resume_endpoint(now, EndpointId::from_u64(endpoint)))
+    }
+
+    // A gateway that starts again.
+
+    fn snapshot<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let snapshot = self.tell_meanwhile(py, |core| core.snapshot());
+        PyBytes::new(py, &snapshot)
+    }
+
+    #[pyo3(signature = (snapshot, *, now = None))]
+    fn restore(&self, py: Python<'_>, snapshot: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<usize> {
+        let (now, snapshot) = (self.clock.read(now)?, bytes(snapshot, "snapshot")?);
+        self.tell_meanwhile(py, |core| core.restore(now, &snapshot)).map_err(raise)
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let stats = self.lock(py).stats();
+        to_python(py, "decode_stats", &stats)
+    }
+
+    #[pyo3(signature = (*, names = "slotwise", pool = "", max_endpoints = 1_000))]
+    fn metrics_text<'py>(
+        &self,
+        py: Python<'py>,
+        names: &str,
+        pool: &str,
+        max_endpoints: usize,
+    ) -> PyResult<Bound<'py, PyString>> {
+        let exposition = Exposition::new().endpoint_limit(max_endpoints);
+        let exposition = match names {
+            "slotwise" => exposition,
+            "reference" => exposition.reference_names(pool),
+            _ => {
+                let message = format!("names must be 'slotwise' or 'reference', not {names:?}");
+                return Err(PyValueError::new_err(message));
+            }
+        };
+        let mut text = String::new();
+        py.detach(|| {
+            let stats = self.core.lock().unwrap_or_else(PoisonError::into_inner).stats();
+            exposition.render(&stats, &mut text);
+        });
+        Ok(PyString::new(py, &text))
+    }
+
+    fn __reduce__(&self) -> PyResult<Py<PyAny>> {
+        Err(PyTypeError::new_err(
+            "a live scheduler cannot be pickled: it stands for requests in flight on this process's connections. \
+             Pickle its `config` and add the endpoints anew",
+        ))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let stats = self.lock(py).stats();
+        format!("Scheduler({} endpoints, {} requests in flight)", stats.endpoints.len(), stats.in_flight)
+    }
+}

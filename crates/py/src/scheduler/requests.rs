@@ -1,0 +1,295 @@
+//! A request's life.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use slotwise::{Decision, EndpointId, RequestId, Usage};
+
+use super::Scheduler;
+use crate::answer::{Dispatch, Evicted, Rejected};
+use crate::plain::to_python;
+use crate::prompt::bytes;
+use crate::request::Wishes;
+use crate::response::{Outcome, Progress, ResponseReader, close, failure};
+use crate::scorer;
+
+#[pymethods]
+impl Scheduler {
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first",
+        model = None, adapter = None, cache_salt = None, priority = None, flow = None, session = None,
+        deadline = None, expected_output = None, role = "unified", labels = None, now = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn pick<'py>(
+        &self,
+        py: Python<'py>,
+        prompt: Option<&Bound<'py, PyAny>>,
+        body: Option<&Bound<'py, PyAny>>,
+        path: Option<&str>,
+        headers: Option<&Bound<'py, PyAny>>,
+        priority_order: &str,
+        model: Option<&str>,
+        adapter: Option<&str>,
+        cache_salt: Option<&str>,
+        priority: Option<i32>,
+        flow: Option<&str>,
+        session: Option<&str>,
+        deadline: Option<f64>,
+        expected_output: Option<u32>,
+        role: &str,
+        labels: Option<&Bound<'py, PyDict>>,
+        now: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let wishes = Wishes {
+            prompt,
+            body,
+            path,
+            headers,
+            priority_order,
+            model,
+            adapter,
+            cache_salt,
+            priority,
+            flow,
+            session,
+            deadline,
+            expected_output,
+            role,
+            labels,
+            ttl: None,
+            weight: None,
+        };
+        let now = self.clock.read(now)?;
+        let picked = wishes.with(py, now, &self.readers, |request| {
+            let costs = self.scorer.as_ref().map(|scorer| {
+                let explanation = self.lock(py).explain(now, request);
+                scorer::score(py, scorer, &explanation).unwrap_or_else(|error| {
+                    error.write_unraisable(py, Some(scorer.bind(py)));
+                    scorer::Costs::new()
+                })
+            });
+            let mut core = self.lock(py);
+            let picked = match costs {
+                None => core.pick(now, request),
+                Some(costs) => core.pick_by(now, request, |endpoint, terms| {
+                    costs.get(&endpoint).copied().unwrap_or_else(|| terms.total())
+                }),
+            };
+            picked.map(|answer| Dispatch::new(&core, answer))
+        })?;
+        match picked {
+            Ok(dispatch) => Ok(Bound::new(py, dispatch)?.into_any()),
+            Err(rejected) => Ok(Bound::new(py, Rejected::from(rejected))?.into_any()),
+        }
+    }
+
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first",
+        model = None, adapter = None, cache_salt = None, priority = None, flow = None, session = None,
+        deadline = None, expected_output = None, role = "unified", labels = None, ttl = None,
+        weight = None, now = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn submit<'py>(
+        &self,
+        py: Python<'py>,
+        prompt: Option<&Bound<'py, PyAny>>,
+        body: Option<&Bound<'py, PyAny>>,
+        path: Option<&str>,
+        headers: Option<&Bound<'py, PyAny>>,
+        priority_order: &str,
+        model: Option<&str>,
+        adapter: Option<&str>,
+        cache_salt: Option<&str>,
+        priority: Option<i32>,
+        flow: Option<&str>,
+        session: Option<&str>,
+        deadline: Option<f64>,
+        expected_output: Option<u32>,
+        role: &str,
+        labels: Option<&Bound<'py, PyDict>>,
+        ttl: Option<f64>,
+        weight: Option<f64>,
+        now: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let wishes = Wishes {
+            prompt,
+            body,
+            path,
+            headers,
+            priority_order,
+            model,
+            adapter,
+            cache_salt,
+            priority,
+            flow,
+            session,
+            deadline,
+            expected_output,
+            role,
+            labels,
+            ttl,
+            weight,
+        };
+        let now = self.clock.read(now)?;
+        match wishes.with(py, now, &self.readers, |request| self.lock(py).submit(now, request))? {
+            Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
+            Err(rejected) => Ok(Bound::new(py, Rejected::from(rejected))?.into_any()),
+        }
+    }
+
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first",
+        model = None, adapter = None, cache_salt = None, priority = None, flow = None, session = None,
+        deadline = None, expected_output = None, role = "unified", labels = None, now = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        prompt: Option<&Bound<'py, PyAny>>,
+        body: Option<&Bound<'py, PyAny>>,
+        path: Option<&str>,
+        headers: Option<&Bound<'py, PyAny>>,
+        priority_order: &str,
+        model: Option<&str>,
+        adapter: Option<&str>,
+        cache_salt: Option<&str>,
+        priority: Option<i32>,
+        flow: Option<&str>,
+        session: Option<&str>,
+        deadline: Option<f64>,
+        expected_output: Option<u32>,
+        role: &str,
+        labels: Option<&Bound<'py, PyDict>>,
+        now: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let wishes = Wishes {
+            prompt,
+            body,
+            path,
+            headers,
+            priority_order,
+            model,
+            adapter,
+            cache_salt,
+            priority,
+            flow,
+            session,
+            deadline,
+            expected_output,
+            role,
+            labels,
+            ttl: None,
+            weight: None,
+        };
+        let now = self.clock.read(now)?;
+        let explanation =
+            wishes.with(py, now, &self.readers, |request| self.lock(py).explain(now, request))?;
+        to_python(py, "decode_explanation", &(&explanation, explanation.to_string()))
+    }
+
+    #[pyo3(signature = (*, now = None))]
+    fn poll_decision<'py>(&self, py: Python<'py>, now: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let now = self.clock.read(now)?;
+        let mut core = self.lock(py);
+        let Some(decision) = core.poll_decision(now) else { return Ok(None) };
+        let dispatched = match decision {
+            Decision::Dispatch(answer) => Ok(Dispatch::new(&core, answer)),
+            Decision::Evict(evicted) => Err(Evicted(evicted)),
+            _ => return Err(PyValueError::new_err("the core decided what this version cannot say")),
+        };
+        drop(core);
+        Ok(Some(match dispatched {
+            Ok(dispatch) => Bound::new(py, dispatch)?.into_any(),
+            Err(evicted) => Bound::new(py, evicted)?.into_any(),
+        }))
+    }
+
+    fn next_timeout(&self, py: Python<'_>) -> Option<f64> {
+        self.lock(py).next_timeout().map(|at| at.as_micros() as f64 / 1e6)
+    }
+
+    #[pyo3(signature = (most = 64))]
+    fn victims(&self, py: Python<'_>, most: usize) -> Vec<u64> {
+        self.lock(py).victims(most).into_iter().map(RequestId::as_u64).collect()
+    }
+
+    #[pyo3(signature = (request, *, now = None))]
+    fn handle_first_token(&self, py: Python<'_>, request: u64, now: Option<f64>) -> PyResult<()> {
+        let now = self.clock.read(now)?;
+        self.tell(py, |core| core.handle_first_token(now, RequestId::from_u64(request)))
+    }
+
+    #[pyo3(signature = (request, tokens, *, now = None))]
+    fn handle_tokens(&self, py: Python<'_>, request: u64, tokens: u32, now: Option<f64>) -> PyResult<()> {
+        let now = self.clock.read(now)?;
+        self.tell(py, |core| core.handle_tokens(now, RequestId::from_u64(request), tokens))
+    }
+
+    #[pyo3(signature = (request, *, prompt_tokens = None, cached_tokens = None, completion_tokens = None, now = None))]
+    fn complete(
+        &self,
+        py: Python<'_>,
+        request: u64,
+        prompt_tokens: Option<u32>,
+        cached_tokens: Option<u32>,
+        completion_tokens: Option<u32>,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let mut usage = Usage::default();
+        usage.prompt_tokens = prompt_tokens;
+        usage.cached_tokens = cached_tokens;
+        usage.completion_tokens = completion_tokens;
+        let now = self.clock.read(now)?;
+        self.tell(py, |core| core.complete(now, RequestId::from_u64(request), usage))
+    }
+
+    #[pyo3(signature = (request, failure = "engine", *, now = None))]
+    fn fail(&self, py: Python<'_>, request: u64, failure: &str, now: Option<f64>) -> PyResult<()> {
+        let (now, failure) = (self.clock.read(now)?, self::failure(failure)?);
+        self.tell(py, |core| core.fail(now, RequestId::from_u64(request), failure))
+    }
+
+    #[pyo3(signature = (request, *, now = None))]
+    fn cancel(&self, py: Python<'_>, request: u64, now: Option<f64>) -> PyResult<bool> {
+        let now = self.clock.read(now)?;
+        Ok(self.lock(py).cancel(now, RequestId::from_u64(request)))
+    }
+
+    #[pyo3(signature = (request, endpoint, *, now = None))]
+    fn redirect(&self, py: Python<'_>, request: u64, endpoint: u64, now: Option<f64>) -> PyResult<()> {
+        let now = self.clock.read(now)?;
+        let (request, endpoint) = (RequestId::from_u64(request), EndpointId::from_u64(endpoint));
+        self.tell(py, |core| core.redirect(now, request, endpoint))
+    }
+
+    /// Reads on in a request's answer, and tells the core what came. Returns it, too.
+    #[pyo3(signature = (request, reader, chunk, *, now = None))]
+    fn _feed(
+        &self,
+        py: Python<'_>,
+        request: u64,
+        reader: &ResponseReader,
+        chunk: &Bound<'_, PyAny>,
+        now: Option<f64>,
+    ) -> PyResult<Progress> {
+        let (now, chunk) = (self.clock.read(now)?, bytes(chunk, "chunk")?);
+        let progress = reader.read(py, &chunk);
+        if progress != slotwise_wire::response::Progress::default() {
+            self.tell(py, |core| progress.tell(core, now, RequestId::from_u64(request)))?;
+        }
+        Ok(Progress(progress))
+    }
+
+    /// Nothing more comes of a request's answer: settles the request.
+    #[pyo3(signature = (request, reader, close = "clean", *, now = None))]
+    fn _finish(
+        &self,
+        py: Python<'_>,
+        request: u64,
+        reader: &ResponseReader,
+        close: &str,
+        now: Option<f64>,
+    ) -> PyResult<Outcome> {
+        let (now, close) = (self.clock.read(now)?, self::close(close)?);
+        let outcome = reader.end(py, close);
+        self.tell(py, |core| outcome.settle(core, now, RequestId::from_u64(request)))?;
+        Ok(Outcome(outcome))
+    }
+}

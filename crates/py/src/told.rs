@@ -1,0 +1,93 @@
+//! What clients and traces are told: refusals and attributes.
+
+use std::time::Duration;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use slotwise::{Priority, Request, Usage};
+use slotwise_wire::exposition::{dispatch_attributes, refusal_attributes, usage_attributes};
+use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+
+use crate::answer::{Dispatch, Evicted, Rejected};
+use crate::plain::to_json;
+
+/// A refusal, out of a decision or of a reason's code.
+fn refusal_of(reason: &Bound<'_, PyAny>) -> PyResult<Refusal<'static>> {
+    if let Ok(rejected) = reason.cast::<Rejected>() {
+        return Ok(rejected.get().refusal());
+    }
+    if let Ok(evicted) = reason.cast::<Evicted>() {
+        return Ok(Refusal::from(&evicted.get().0));
+    }
+    let code: &str = reason.extract().map_err(|_| {
+        let kind = reason.get_type();
+        PyTypeError::new_err(format!("reason must be a code, Rejected, Evicted or RejectedError, not {kind}"))
+    })?;
+    let known = Reason::all().find(|reason| reason.code() == code);
+    known
+        .map(Refusal::new)
+        .ok_or_else(|| PyValueError::new_err(format!("{code:?} is no reason of a refusal")))
+}
+
+fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| PyValueError::new_err(format!("{name} must be seconds, and not {seconds}")))
+}
+
+/// Status, headers and body of what a client is told.
+#[pyfunction]
+#[pyo3(signature = (reason, *, retry_after = None, message = None, shape = "openai"))]
+#[expect(clippy::type_complexity, reason = "a tuple in Python")]
+pub(crate) fn refusal<'py>(
+    reason: &Bound<'py, PyAny>,
+    retry_after: Option<f64>,
+    message: Option<&str>,
+    shape: &str,
+) -> PyResult<(u16, Vec<(&'static str, String)>, Bound<'py, PyBytes>)> {
+    let mut refusal: Refusal<'_> = refusal_of(reason)?;
+    refusal.message = message;
+    if let Some(after) = retry_after {
+        refusal.retry_after = Some(seconds("retry_after", after)?);
+    }
+    let shape = [BodyShape::OpenAi, BodyShape::Anthropic].into_iter().find(|one| one.as_str() == shape);
+    let shape = shape.ok_or_else(|| PyValueError::new_err("shape must be 'openai' or 'anthropic'"))?;
+    let headers = refusal.headers().map(|(name, value)| (name, value.into_owned())).collect();
+    Ok((refusal.status(), headers, PyBytes::new(reason.py(), refusal.body(shape).as_bytes())))
+}
+
+/// The attributes of a dispatch, as JSON.
+#[pyfunction]
+pub(crate) fn attributes_of_dispatch(
+    dispatch: &Dispatch,
+    model: &str,
+    adapter: Option<&str>,
+    session: Option<&str>,
+    flow: &str,
+    priority: i32,
+) -> PyResult<String> {
+    let mut request = Request::new(model).flow(flow).priority(Priority(priority));
+    (request.adapter, request.session) = (adapter, session);
+    to_json(&dispatch_attributes(&request, &dispatch.answer, &dispatch.name))
+}
+
+/// The attributes of what an engine said that a request used, as JSON.
+#[pyfunction]
+pub(crate) fn attributes_of_usage(
+    prompt_tokens: Option<u32>,
+    cached_tokens: Option<u32>,
+    completion_tokens: Option<u32>,
+) -> PyResult<String> {
+    let mut usage = Usage::default();
+    usage.prompt_tokens = prompt_tokens;
+    usage.cached_tokens = cached_tokens;
+    usage.completion_tokens = completion_tokens;
+    to_json(&usage_attributes(&usage))
+}
+
+/// The attributes of a refusal, as JSON.
+#[pyfunction]
+pub(crate) fn attributes_of_refusal(reason: &Bound<'_, PyAny>) -> PyResult<String> {
+    let queued = reason.cast::<Evicted>().map_or(Duration::ZERO, |evicted| evicted.get().0.queued);
+    to_json(&refusal_attributes(&refusal_of(reason)?, queued))
+}

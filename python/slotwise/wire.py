@@ -1,0 +1,223 @@
+"""Bytes in, reports out: what engines and clients send, as inputs of a scheduler, and what they are told.
+
+>>> from slotwise import wire
+>>> page = b'vllm:num_requests_waiting{engine="0"} 3\\nvllm:cache_config_info{block_size="16",num_gpu_blocks="512"} 1\\n'
+>>> report = wire.read_metrics(page)
+>>> report.load.waiting, report.block_size, report.kv_capacity
+(3, 16, 8192)
+
+A gateway hardly needs the reports: :class:`slotwise.Scheduler` takes pages, frames, bodies and headers as they come, and a
+:class:`slotwise.aio.Lease` reads the answer. Bytes are ``bytes`` (not copied) or any other buffer of bytes, never ``str``. What cannot be
+read raises :class:`slotwise.WireError`, with the offset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._core import (
+    Dispatch,
+    Evicted,
+    KvReport,
+    ModelFilter,
+    Outcome,
+    Progress,
+    Rejected,
+    ResponseReader,
+    api_of_path,
+    block_hashes,
+    outcome_of_status,
+    replay_request,
+    rewrite_model,
+)
+from .errors import RejectedError, WireError
+from .reports import (
+    Adapters,
+    Api,
+    Close,
+    End,
+    Engine,
+    FinishReason,
+    HashAlgorithm,
+    KvBatch,
+    KvBatchEvent,
+    KvCache,
+    LeftOut,
+    Load,
+    Message,
+    MetricField,
+    MetricsReport,
+    OrcaReport,
+    PriorityOrder,
+    Problem,
+    RankReport,
+    Refusal,
+    RefusalShape,
+    RequestHeaders,
+    RequestView,
+    Retry,
+    SessionField,
+    Settlement,
+    UnusableHeader,
+    decode_batch,
+    decode_headers,
+    decode_metrics,
+    decode_orca,
+    decode_request,
+)
+from .values import EvictReason, RejectReason, Usage
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from typing_extensions import Buffer
+
+__all__ = [
+    "Adapters",
+    "Api",
+    "Close",
+    "End",
+    "Engine",
+    "FinishReason",
+    "HashAlgorithm",
+    "KvBatch",
+    "KvBatchEvent",
+    "KvCache",
+    "KvReport",
+    "LeftOut",
+    "Load",
+    "Message",
+    "MetricField",
+    "MetricsReport",
+    "ModelFilter",
+    "OrcaReport",
+    "Outcome",
+    "PriorityOrder",
+    "Problem",
+    "Progress",
+    "RankReport",
+    "Refusal",
+    "RefusalShape",
+    "RequestHeaders",
+    "RequestView",
+    "ResponseReader",
+    "Retry",
+    "SessionField",
+    "Settlement",
+    "UnusableHeader",
+    "WireError",
+    "api_of_path",
+    "attributes",
+    "block_hashes",
+    "outcome_of_status",
+    "read_headers",
+    "read_kv_batch",
+    "read_kv_frames",
+    "read_metrics",
+    "read_orca",
+    "read_request",
+    "refusal",
+    "replay_request",
+    "rewrite_model",
+]
+
+
+def read_metrics(
+    page: Buffer,
+    *,
+    engine: Engine | Literal["custom"] | None = None,
+    fields: Mapping[MetricField, str | Sequence[str]] | None = None,
+    adapters: str | None = None,
+    rank_label: str | None = None,
+) -> MetricsReport:
+    """What a metrics page says, in the text format of Prometheus or OpenMetrics.
+
+    Whose page it is, is told from it, unless ``engine`` says so. ``fields`` says by which metrics, ``name`` or
+    ``name{label="value"}``, something is told, in the place of the engine's; of several, the first counts that a rank has. ``adapters``
+    is the one with the labels of vLLM's ``vllm:lora_requests_info``. With ``engine="custom"``, nothing else is looked for.
+    ``rank_label`` tells the ranks of these metrics apart.
+
+    Raises :class:`slotwise.WireError`: a line that is looked for is malformed or without its end, or a metric here is.
+    """
+    asked = [(name, [of] if isinstance(of, str) else list(of)) for name, of in (fields or {}).items()]
+    return decode_metrics(_core.read_metrics(page, engine, asked, adapters, rank_label))
+
+
+def read_orca(header: str | Buffer) -> OrcaReport:
+    """What the response header ``endpoint-load-metrics`` says. Raises :class:`slotwise.WireError`."""
+    return decode_orca(_core.read_orca(header))
+
+
+def read_kv_frames(frames: Sequence[Buffer]) -> Message:
+    """What the frames of a ZMQ message hold. Raises :class:`slotwise.WireError`."""
+    message = _core.read_kv_frames(frames)
+    if message is None:
+        return Message(replay_end=True)
+    topic, seq, payload = message
+    return Message(topic=topic, seq=seq, payload=payload)
+
+
+def read_kv_batch(payload: Buffer) -> KvBatch:
+    """One batch of events of vLLM or SGLang, for tests and tools: a scheduler reads them itself. Raises :class:`slotwise.WireError`."""
+    return decode_batch(*_core.read_kv_batch(payload))
+
+
+def read_request(body: Buffer, *, api: Api | None = None, path: str | None = None) -> RequestView:
+    """What a body says, to the API of this name or under this path. Raises :class:`slotwise.WireError`."""
+    return decode_request(*_core.read_request(body, api, path))
+
+
+def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> RequestHeaders:
+    """What the headers of a request say. Those that cannot be used are left out, and named in ``unusable``."""
+    return decode_headers(_core.read_headers(pairs))
+
+
+def refusal(
+    reason: RejectReason
+    | EvictReason
+    | Literal["victim", "cancelled", "shutting_down"]
+    | Rejected
+    | Evicted
+    | RejectedError,
+    *,
+    retry_after: float | None = None,
+    message: str | None = None,
+    shape: RefusalShape = "openai",
+) -> Refusal:
+    """What a client is told when its request does not go.
+
+    A code that both rejections and evictions have is taken for that of a rejection. ``retry_after`` in seconds and ``message`` replace
+    what the refusal says itself.
+    """
+    asked = reason.refusal if isinstance(reason, RejectedError) else reason
+    status, headers, body = _core.refusal(asked, retry_after=retry_after, message=message, shape=shape)
+    return Refusal(status=status, headers=tuple(headers), body=body)
+
+
+def attributes(
+    of: Dispatch | Usage | Rejected | Evicted | RejectedError,
+    *,
+    model: str = "",
+    adapter: str | None = None,
+    session: str | None = None,
+    flow: str = "",
+    priority: int = 0,
+) -> dict[str, str | int | float]:
+    """What a span says of a decision, of what an engine said that a request used, or of a refusal, in OpenTelemetry's words.
+
+    The keywords say what was asked for, as in ``pick``; they belong to a :class:`slotwise.Dispatch`.
+    """
+    match of:
+        case Dispatch():
+            pairs = _core.attributes_of_dispatch(of, model, adapter, session, flow, priority)
+        case Usage():
+            pairs = _core.attributes_of_usage(of.prompt_tokens, of.cached_tokens, of.completion_tokens)
+        case RejectedError():
+            pairs = _core.attributes_of_refusal(of.refusal)
+        case _:
+            pairs = _core.attributes_of_refusal(of)
+    told: list[tuple[str, Any]] = json.loads(pairs)
+    return dict(told)
