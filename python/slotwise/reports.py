@@ -180,14 +180,14 @@ class OrcaReport:
 class Message:
     """A message of a publisher of KV events."""
 
-    topic: bytes = b""
+    topic: bytes | None = None
     """The topic; empty if there is none."""
     seq: int | None = None
-    """The number of the batch, from 0 in every process; ``None`` at the end of a replay."""
-    payload: bytes = b""
+    """The number of the batch, from 0 in every process."""
+    payload: bytes | None = None
     """The batch, for :func:`slotwise.wire.read_kv_batch`."""
     replay_end: bool = False
-    """All that was asked for has been replayed."""
+    """All that was asked for has been replayed; then all else is ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

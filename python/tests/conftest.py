@@ -3,3 +3,4 @@
 from pathlib import Path
 
 CORE_TESTS = Path(__file__).parents[2] / "crates" / "core" / "tests"
+WIRE_TESTS = CORE_TESTS.parents[1] / "wire" / "tests"

@@ -1,0 +1,196 @@
+"""The wire's JSON vectors: what bytes mean, in every language. ``crates/wire/tests/vectors.rs`` describes their language."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import slotwise
+from conftest import WIRE_TESTS
+from slotwise import wire
+
+VECTORS = sorted((WIRE_TESTS / "vectors").glob("*.json"))
+
+
+def test_there_are_vectors() -> None:
+    assert sum(len(json.loads(path.read_text())["steps"]) for path in VECTORS) > 140
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_every_call_has_the_expected_answer(path: Any) -> None:
+    gateway = Gateway()
+    for number, step in enumerate(json.loads(path.read_text())["steps"], 1):
+        call, arguments = step["call"], step["args"]
+        try:
+            answer = getattr(gateway, call)(**arguments)
+        except slotwise.WireError as error:
+            answer = {"error": {"code": error.code, "message": str(error), "offset": error.offset}}
+        assert plain(answer) == step["expect"], f"step {number} of {path.name}: {call}"
+
+
+def data(value: Any) -> bytes:
+    """The bytes that a vector names."""
+    match value:
+        case {"file": name}:
+            return (WIRE_TESTS / "fixtures" / name).read_bytes()
+        case {"hex": digits}:
+            return bytes.fromhex(digits)
+    return str(value).encode()
+
+
+def pieces(body: Any, chunk: int | None) -> list[bytes]:
+    whole = data(body)
+    size = chunk or len(whole) or 1
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
+
+
+def plain(value: Any) -> Any:
+    """As the wire's own JSON has it: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
+def metrics(report: wire.MetricsReport) -> dict[str, Any]:
+    """Without what the core's ``Load`` can say and no page does, and with no names but the page's."""
+    said = asdict(report)
+    for load in (said["load"], *(rank["load"] for rank in said["ranks"])):
+        load["sampled_at"] = None
+    if said["adapters"]:
+        assert set(said["adapters"].pop("active")) == {*said["adapters"]["running"], *said["adapters"]["waiting"]}
+    return said
+
+
+def event(said: dict[str, Any]) -> dict[str, Any]:
+    """With the fields of its kind."""
+    kinds = {"stored": said.keys(), "removed": ("type", "blocks", "tier"), "cleared": ("type",)}
+    assert all(not said[name] for name in said.keys() - kinds[said["type"]])
+    return {name: said[name] for name in kinds[said["type"]]}
+
+
+def outcome(said: wire.Outcome) -> dict[str, Any]:
+    fields = ["end", "retry", "finish_reason", "tokens", "exact", "status", "unreadable"]
+    problem = said.problem and asdict(said.problem)
+    return {name: getattr(said, name) for name in fields} | {"usage": asdict(said.usage), "problem": problem}
+
+
+def progress(*said: wire.Progress) -> dict[str, Any]:
+    return {
+        "first_token": any(one.first_token for one in said),
+        "tokens": sum(one.tokens for one in said),
+        "ended": any(one.ended for one in said),
+    }
+
+
+def kv_report(said: wire.KvReport) -> dict[str, Any]:
+    fields = ["ask", "cleared", "batches", "dropped", "held", "lost", "unreadable", "stored_blocks", "removed_blocks"]
+    fields += ["clears", "unknown_parents", "refused", "refusal"]
+    error = said.error and asdict(said.error)
+    return {name: getattr(said, name) for name in fields} | {"error": error, "left_out": asdict(said.left_out)}
+
+
+class Calls:
+    """Those that need nothing but their arguments."""
+
+    replay_request = staticmethod(lambda start: wire.replay_request(start).hex())
+    api_of_path = staticmethod(wire.api_of_path)
+
+    def read_metrics(self, page: Any, **how: Any) -> Any:
+        return metrics(wire.read_metrics(data(page), **how))
+
+    def read_orca(self, header: Any) -> Any:
+        said = asdict(wire.read_orca(data(header)))
+        said["load"]["sampled_at"] = None
+        return said
+
+    def read_kv_frames(self, frames: list[Any]) -> Any:
+        said = asdict(wire.read_kv_frames([data(frame) for frame in frames]))
+        return {key: value.hex() if isinstance(value, bytes) else value for key, value in said.items()}
+
+    def read_kv_batch(self, payload: Any) -> Any:
+        said = asdict(wire.read_kv_batch(data(payload)))
+        return said | {"events": [event(one) for one in said["events"]]}
+
+    def block_hashes(self, tokens: list[int], **how: Any) -> Any:
+        return [digest.hex() for digest in wire.block_hashes(tokens, **how)]
+
+    def read_request(self, body: Any, **to: Any) -> Any:
+        said = asdict(wire.read_request(data(body), **to))
+        if isinstance(said["prompt"], bytes):
+            said["prompt"] = said["prompt"].hex()
+        if said["model_range"]:
+            said["model_range"] = dict(zip(("start", "end"), said["model_range"], strict=True))
+        return said
+
+    def rewrite_model(self, body: Any, model: str) -> Any:
+        return wire.rewrite_model(data(body), model).hex()
+
+    def read_response(
+        self, status: int, content_type: str, body: Any, chunk: int | None = None, close: Any = "clean"
+    ) -> Any:
+        reader = wire.ResponseReader(status, content_type)
+        came = [reader.feed(piece) for piece in pieces(body, chunk)]
+        return {"progress": progress(*came), "outcome": outcome(reader.finish(close))}
+
+    def outcome_of_status(self, status: int) -> Any:
+        return outcome(wire.outcome_of_status(status))
+
+    def filter_model(self, content_type: str, name: str, body: Any, chunk: int | None = None) -> Any:
+        passing = wire.ModelFilter(content_type, name)
+        return b"".join(passing.feed(piece) for piece in pieces(body, chunk)).hex()
+
+    def read_headers(self, headers: list[Any]) -> Any:
+        return asdict(wire.read_headers([(data(name), data(value)) for name, value in headers]))
+
+    def refusal(self, reason: Any, **how: Any) -> Any:
+        said = wire.refusal(reason, **how)
+        return {"status": said.status, "headers": said.headers, "body": said.body.decode()}
+
+
+class Gateway(Calls):
+    """Those that a scheduler answers, which takes bytes."""
+
+    def __init__(self) -> None:
+        self.scheduler = slotwise.Scheduler()
+        self.endpoints: list[int] = []
+        self.answers: dict[int, wire.ResponseReader] = {}
+
+    def add_endpoint(self, at_us: int, name: str, model: str, page: Any) -> Any:
+        told = wire.read_metrics(data(page))
+        assert told.block_size
+        described = slotwise.Endpoint(name, models=[model], block_size=told.block_size, kv_capacity=told.kv_capacity)
+        self.endpoints.append(self.scheduler.add_endpoint(described, now=at_us / 1e6))
+        added = self.scheduler.endpoint(self.endpoints[-1])
+        assert added
+        return {"block_size": added.block_size, "kv_capacity": added.kv_capacity}
+
+    def observe_metrics(self, at_us: int, endpoint: int, page: Any, **how: Any) -> Any:
+        return self.scheduler.observe_metrics(self.endpoints[endpoint], data(page), now=at_us / 1e6, **how)
+
+    def observe_orca(self, at_us: int, endpoint: int, header: str) -> Any:
+        return self.scheduler.observe_orca(self.endpoints[endpoint], header, now=at_us / 1e6)
+
+    def apply_kv_frames(self, at_us: int, endpoint: int, frames: list[Any], replay: bool = False) -> Any:
+        parts = [data(frame) for frame in frames]
+        id = self.endpoints[endpoint]
+        return kv_report(self.scheduler.apply_kv_frames(id, parts, replay=replay, now=at_us / 1e6))
+
+    def give_up_replay(self, at_us: int, endpoint: int) -> Any:
+        return kv_report(self.scheduler.give_up_replay(self.endpoints[endpoint], now=at_us / 1e6))
+
+    def pick(self, at_us: int, body: Any, path: str, **asked: Any) -> Any:
+        answer = self.scheduler.pick(body=data(body), path=path, now=at_us / 1e6, **asked)
+        if isinstance(answer, slotwise.Rejected):
+            return {"rejected": answer.reason}
+        said = {name: getattr(answer, name) for name in ("request", "prompt_tokens", "cached_tokens")}
+        return said | {"endpoint": answer.name}
+
+    def begin(self, request: int, status: int, content_type: str) -> None:
+        self.answers[request] = wire.ResponseReader(status, content_type)
+
+    def feed(self, at_us: int, request: int, chunk: Any) -> Any:
+        return progress(self.scheduler._feed(request, self.answers[request], data(chunk), now=at_us / 1e6))
+
+    def finish(self, at_us: int, request: int, close: Any = "clean") -> Any:
+        return outcome(self.scheduler._finish(request, self.answers.pop(request), close, now=at_us / 1e6))
+
+    def metrics_text(self, **how: Any) -> Any:
+        return self.scheduler.metrics_text(**how)
