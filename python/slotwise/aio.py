@@ -72,9 +72,7 @@ class Scheduler(_core.Scheduler):
         """Requests that wait in :meth:`acquire`."""
         return len(self._waiting)
 
-    async def acquire(
-        self, prompt: Any = None, *, timeout: float | None | EllipsisType = ..., **wishes: Any
-    ) -> Lease:
+    async def acquire(self, prompt: Any = None, *, timeout: float | None | EllipsisType = ..., **wishes: Any) -> Lease:
         """Waits until it is the request's turn and its best endpoint has room: see ``submit``. It has a prompt, or else a ``body``.
 
         ``timeout`` is in seconds: ``FlowConfig.ttl`` unless given. ``None`` waits until there is room, and 0 does not wait: it picks.
@@ -188,9 +186,7 @@ class Scheduler(_core.Scheduler):
             self._wake()
         return progress
 
-    def _finish(
-        self, request: int, reader: ResponseReader, close: Close = "clean", **when: Any
-    ) -> Outcome:
+    def _finish(self, request: int, reader: ResponseReader, close: Close = "clean", **when: Any) -> Outcome:
         outcome = super()._finish(request, reader, close, **when)
         self._wake()
         return outcome

@@ -15,9 +15,7 @@ from .values import Tier
 Engine: TypeAlias = Literal["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm", "llama.cpp", "triton"]
 """An engine whose metrics are known."""
 
-MetricField: TypeAlias = Literal[
-    "waiting", "running", "kv_usage", "kv_tokens", "kv_capacity", "block_size", "blocks"
-]
+MetricField: TypeAlias = Literal["waiting", "running", "kv_usage", "kv_tokens", "kv_capacity", "block_size", "blocks"]
 """What a gauge can say."""
 
 Api: TypeAlias = Literal[
@@ -40,9 +38,7 @@ SessionField: TypeAlias = Literal[
 PriorityOrder: TypeAlias = Literal["low_first", "high_first"]
 """Which way priorities in bodies go: in vLLM lower goes first, in SGLang higher. In slotwise, higher goes first."""
 
-FinishReason: TypeAlias = Literal[
-    "stop", "length", "tool_calls", "content_filter", "other", "abort", "error"
-]
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other", "abort", "error"]
 """Why an engine stopped. With ``abort`` and ``error`` it gave up, though it may have answered as if all were well."""
 
 Close: TypeAlias = Literal["clean", "broken", "timed_out", "client_left"]

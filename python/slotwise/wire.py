@@ -142,7 +142,7 @@ def read_metrics(
 
     Raises :class:`slotwise.WireError`: a line that is looked for is malformed or without its end, or a metric here is.
     """
-    asked = [(name, [of] if isinstance(of, str) else list(of)) for name, of in (fields or {}).items()]
+    asked = [(name, [of] if isinstance(of, str) else list(of)) for name, of in dict(fields or {}).items()]
     return decode_metrics(_core.read_metrics(page, engine, asked, adapters, rank_label))
 
 

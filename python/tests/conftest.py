@@ -1,6 +1,17 @@
 """What several test files need."""
 
 from pathlib import Path
+from typing import Any
+
+import slotwise
 
 CORE_TESTS = Path(__file__).parents[2] / "crates" / "core" / "tests"
 WIRE_TESTS = CORE_TESTS.parents[1] / "wire" / "tests"
+
+CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}], "priority": 3, "max_tokens": 9}'
+
+
+def picked(scheduler: slotwise.Scheduler, prompt: Any = None, **wishes: Any) -> slotwise.Dispatch:
+    answer = scheduler.pick(prompt, **wishes)
+    assert isinstance(answer, slotwise.Dispatch), answer
+    return answer

@@ -4,7 +4,7 @@ from array import array
 from typing import assert_type
 
 import slotwise
-from slotwise import aio
+from slotwise import aio, wire
 
 
 def sync() -> None:
@@ -39,12 +39,38 @@ def sync() -> None:
     assert_type(scheduler.snapshot(), bytes)
     assert_type(aio.Scheduler().restore(memoryview(scheduler.snapshot()), now=0.0), int)
     assert_type(scheduler.explain(b"x").candidates[0].terms.queue, float)
+    assert_type(scheduler.explain(body=b"{}", path="/v1/completions", headers=[(b"a", "b")]), slotwise.Explanation)
+
+
+def bytes_in(page: bytes, frames: list[bytes]) -> None:
+    report = wire.read_metrics(page, engine="vllm", fields={"waiting": ["a", "b{c=d}"]})
+    assert_type(report.ranks[0].load.kv_usage, float | None)
+    scheduler = aio.Scheduler()
+    endpoint = scheduler.add_endpoint(
+        slotwise.Endpoint("a", block_size=report.block_size or 16, kv_capacity=report.kv_capacity)
+    )
+    scheduler.observe_metrics(endpoint, page, engine="sglang")
+    assert_type(scheduler.apply_kv_frames(endpoint, frames, replay=True).ask, int | None)
+    assert_type(scheduler.apply_kv_frames(endpoint, frames).error, wire.Problem | None)
+    assert_type(wire.replay_request(0), bytes)
+    assert_type(wire.read_request(page, path="/v1/completions").prompt, bytes | list[int])
+    assert_type(wire.refusal("queue_full", shape="anthropic").headers, tuple[tuple[str, str], ...])
+    assert_type(wire.outcome_of_status(503).end, wire.End)
+    try:
+        assert_type(wire.rewrite_model(memoryview(page), "m"), bytes)
+    except slotwise.WireError as error:
+        assert_type(error.offset, int)
 
 
 async def awaited() -> None:
     scheduler = aio.Scheduler()
     async with await scheduler.acquire("x", model="m", priority=1, timeout=0.5) as lease:
         assert_type(lease, aio.Lease)
+        lease.begin(200, "text/event-stream")
+        assert_type(lease.feed(b"").first_token, bool)
+        assert_type(lease.answer.usage.cached_tokens, int | None)
+        assert_type(lease.answer.finish_reason, wire.FinishReason | None)
+        assert_type(lease.finish("broken"), wire.Outcome)
         async for chunk in lease.stream(bytes_of(lease)):
             assert_type(chunk, bytes)
 

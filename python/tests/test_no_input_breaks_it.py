@@ -5,6 +5,7 @@ from typing import Any
 import slotwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slotwise import wire
 
 TIERS: Any = st.sampled_from(["gpu", "cpu", "disk", "tape", None, 1])
 JUNK = st.one_of(
@@ -28,6 +29,9 @@ JUNK = st.one_of(
     st.builds(slotwise.BlocksRemoved, st.lists(st.integers(-1, 9)), tier=TIERS),
     st.just(slotwise.BlocksCleared()),
 )
+FUNCTIONS: list[Any] = [
+    getattr(wire, name) for name in wire.__all__ if callable(getattr(wire, name)) and name[0].islower()
+]
 CALLS = [
     "add_endpoint",
     "update_endpoint",
@@ -36,6 +40,13 @@ CALLS = [
     "handle_load",
     "handle_adapters",
     "handle_kv_event",
+    "observe_metrics",
+    "observe_orca",
+    "apply_kv_frames",
+    "apply_trtllm_events",
+    "give_up_replay",
+    "kv_asked_from",
+    "metrics_text",
     "pick",
     "submit",
     "poll_decision",
@@ -54,7 +65,7 @@ CALLS = [
 ]
 KEYWORDS = [
     "now", "model", "adapter", "priority", "deadline", "labels", "role", "expected_output", "waiting",
-    "kv_usage", "tokens", "block_size", "parent", "cached_tokens", "completion_tokens", "slots", "ttl", "weight",
+    "kv_usage", "body", "path", "headers", "priority_order", "engine", "replay", "rank", "names", "pool", "tokens", "block_size", "parent", "cached_tokens", "completion_tokens", "slots", "ttl", "weight",
     "nonsense",
 ]  # fmt: skip
 
@@ -80,6 +91,46 @@ def test_junk_is_answered_or_refused(calls: list[tuple[str, list[Any], dict[str,
             pass
     scheduler.add_endpoint("still here")
     assert isinstance(scheduler.pick("x"), slotwise.Dispatch)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.sampled_from([*FUNCTIONS, wire.ResponseReader, wire.ModelFilter]),
+    st.lists(JUNK, max_size=2),
+    st.dictionaries(
+        st.sampled_from(["api", "path", "engine", "fields", "block_size", "shape", "model", "adapter"]),
+        JUNK,
+        max_size=2,
+    ),
+)
+def test_junk_is_read_or_refused(function: Any, arguments: list[Any], keywords: dict[str, Any]) -> None:
+    try:
+        function(*arguments, **keywords)
+    except (TypeError, ValueError, OverflowError):
+        pass
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["text/event-stream", "application/json", ""]),
+    st.lists(
+        st.binary(max_size=60) | st.sampled_from([b"data: {", b'"choices":[{', b"}]}", b"\n\n", b"[" * 200]),
+        max_size=12,
+    ),
+    st.sampled_from(["clean", "broken", "timed_out", "client_left"]),
+)
+def test_any_answer_has_one_end(content_type: str, chunks: list[bytes], close: Any) -> None:
+    scheduler = slotwise.Scheduler()
+    scheduler.add_endpoint("a")
+    dispatch = scheduler.pick("x")
+    assert isinstance(dispatch, slotwise.Dispatch)
+    reader, passing = wire.ResponseReader(200, content_type), wire.ModelFilter(content_type, "m")
+    for chunk in chunks:
+        scheduler._feed(dispatch.request, reader, chunk)
+        passing.feed(chunk)
+    scheduler._finish(dispatch.request, reader, close)
+    stats = scheduler.stats()
+    assert (stats.completed + stats.failed + stats.cancelled, stats.in_flight) == (1, 0)
 
 
 @settings(max_examples=200, deadline=None)

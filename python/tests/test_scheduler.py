@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slotwise
+from conftest import picked
 from slotwise import (
     Blocks,
     BlocksRemoved,
@@ -32,12 +33,6 @@ def scheduler() -> Scheduler:
     for name in ("a", "b"):
         scheduler.add_endpoint(name)
     return scheduler
-
-
-def picked(scheduler: Scheduler, prompt: Any, **wishes: Any) -> slotwise.Dispatch:
-    answer = scheduler.pick(prompt, **wishes)
-    assert isinstance(answer, slotwise.Dispatch), answer
-    return answer
 
 
 TEXT = "You are a helpful assistant. " * 40

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def data(value: Any) -> bytes:
     """The bytes that a vector names."""
     match value:
         case {"file": name}:
-            return (WIRE_TESTS / "fixtures" / name).read_bytes()
+            return Path(WIRE_TESTS / "fixtures" / name).read_bytes()
         case {"hex": digits}:
             return bytes.fromhex(digits)
     return str(value).encode()
