@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
 
 import slotwise
+from slotwise import wire
 
 
 def resident_mib() -> float:
@@ -29,11 +31,19 @@ def main() -> None:
     measured = []
     for done in range(total):
         prompt = f"{done % 5_000} was asked " * (done % 23)
-        answer = scheduler.pick(prompt, model="m", session=str(done % 100))
+        if done % 5 == 0:
+            body = json.dumps({"model": "m", "prompt": prompt}).encode()
+            answer = scheduler.pick(body=body, path="/v1/completions", headers={"x-session-id": str(done % 100)})
+        else:
+            answer = scheduler.pick(prompt, model="m", session=str(done % 100))
         assert isinstance(answer, slotwise.Dispatch)
         if done % 3 == 0:
             scheduler.handle_first_token(answer.request)
-        if done % 7 == 0:
+        if done % 11 == 0:
+            reader = wire.ResponseReader(200, "text/event-stream")
+            scheduler._feed(answer.request, reader, b'data: {"choices":[{"index":0,"text":"a"}]}\n\n')
+            scheduler._finish(answer.request, reader, "client_left")
+        elif done % 7 == 0:
             scheduler.cancel(answer.request)
         else:
             scheduler.complete(answer.request, prompt_tokens=90, cached_tokens=0, completion_tokens=9)
