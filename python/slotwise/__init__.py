@@ -31,6 +31,7 @@ from .errors import (
 )
 from .values import (
     BandLimits,
+    BandStats,
     Blocks,
     BlocksCleared,
     BlocksRemoved,
@@ -74,6 +75,7 @@ from .values import (
 
 __all__ = [
     "BandLimits",
+    "BandStats",
     "Blocks",
     "BlocksCleared",
     "BlocksRemoved",

@@ -555,6 +555,18 @@ class EndpointStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BandStats:
+    """One band of the waiting room."""
+
+    priority: int
+    """Its priority."""
+    waiting: int
+    """Requests of it that wait."""
+    waiting_bytes: int
+    """Their bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """What a scheduler has done since it began, and what it holds now."""
 
@@ -578,6 +590,10 @@ class Stats:
     """Requests that wait for a decision."""
     waiting_bytes: int
     """Their bytes."""
+    bands: tuple[BandStats, ...]
+    """The same by priority, highest first: the bands of which something waits."""
+    queued: float
+    """How many seconds dispatched requests had waited for their decisions, all together."""
     guard: GuardStats | None
     """The session guard, if there is one."""
     in_flight: int
@@ -717,6 +733,7 @@ def decode_stats(text: str) -> Stats:
     endpoints = fields.pop("endpoints")
     for one in endpoints:
         one["adapters"] = tuple(one["adapters"])
+    fields["bands"] = tuple(BandStats(**one) for one in fields["bands"])
     guard = fields.pop("guard")
     fields["guard"] = None if guard is None else GuardStats(**guard)
     return Stats(endpoints=tuple(EndpointStats(**one) for one in endpoints), **fields)

@@ -111,9 +111,9 @@ pub use profile::{CostWeights, Terms, TierWeights};
 pub use request::{Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;
 pub use scheduler::{
-    Builder, Candidate, Config, ConfigError, Decision, Dispatch, EndpointStats, EvictReason, Evicted,
-    Exclusion, Explanation, RedirectError, RejectReason, Rejected, RemovedEndpoint, Scheduler, Stats,
-    UnknownRequest,
+    BandStats, Builder, Candidate, Config, ConfigError, Decision, Dispatch, EndpointStats, EvictReason,
+    Evicted, Exclusion, Explanation, RedirectError, RejectReason, Rejected, RemovedEndpoint, Scheduler,
+    Stats, UnknownRequest,
 };
 pub use time::{Instant, Seconds};
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slotwise::{Endpoint, EndpointStats, GuardConfig, Instant, Request, Scheduler, Stats};
+use slotwise::{Endpoint, EndpointStats, GuardConfig, Instant, Priority, Request, Scheduler, Stats};
 use slotwise_wire::exposition::{Exposition, Family};
 use slotwise_wire::outcome::Reason;
 
@@ -24,6 +24,10 @@ fn stats() -> Stats {
         .expect("a good configuration");
     let now = Instant::ORIGIN;
     scheduler.pick(now, &Request::new("llama")).expect_err("no endpoints yet");
+    for priority in [0, 7, 0, 0] {
+        let request = Request::new("llama").tokens(&[7; 10]).priority(Priority(priority));
+        scheduler.submit(now, &request).expect("it may wait");
+    }
     for name in ["http://10.0.0.1:8000", "http://10.0.0.2:8000"] {
         scheduler.add_endpoint(now, Endpoint::new(name)).expect("a new name");
     }
@@ -55,6 +59,8 @@ fn a_scheduler_reads_as_this_text() {
         "slotwise_rejected_requests_total{reason=\"no_endpoints\"} 1\n",
         "slotwise_rejected_requests_total{reason=\"queue_full\"} 0\n",
         "slotwise_endpoints{state=\"active\"} 2\n",
+        "slotwise_band_waiting_requests{priority=\"7\"} 1\nslotwise_band_waiting_requests{priority=\"0\"} 3\n",
+        "slotwise_band_waiting_bytes{priority=\"7\"} 40\n",
         "slotwise_prompt_tokens_total 192\n",
         "slotwise_endpoint_kv_capacity_tokens{endpoint_name=\"http://10.0.0.2:8000\"}",
         "slotwise_guard_share_ratio 0.85\n",
@@ -110,7 +116,8 @@ fn the_reference_names_say_what_the_reference_would() {
         "llm_d_epp_std_dev_queue_size{name=\"llama\"} 1.0",
         "llm_d_epp_ready_endpoints{name=\"llama\"} 1",
         "llm_d_epp_per_endpoint_queue_size{name=\"llama\",model_server_endpoint=\"http://10.0.0.1:8000\"} 3.0",
-        "llm_d_epp_flow_control_queue_size{inference_pool=\"llama\"} 4",
+        "llm_d_epp_flow_control_queue_size{priority=\"7\",inference_pool=\"llama\"} 1",
+        "llm_d_epp_flow_control_queue_size{priority=\"0\",inference_pool=\"llama\"} 3",
         "llm_d_epp_flow_control_requests_total{outcome=\"Dispatched\",inference_pool=\"llama\"} 3",
         // deadline_unreachable, saturated, shed and queue_full
         "llm_d_epp_flow_control_requests_total{outcome=\"RejectedCapacity\",inference_pool=\"llama\"} 120",

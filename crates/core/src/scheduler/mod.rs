@@ -49,7 +49,7 @@ pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejec
 pub use explain::{Candidate, Exclusion, Explanation};
 pub use life::{RedirectError, UnknownRequest};
 pub use news::RemovedEndpoint;
-pub use stats::{EndpointStats, Stats};
+pub use stats::{BandStats, EndpointStats, Stats};
 
 /// Decides where requests go, and keeps account of all that follows from it.
 ///

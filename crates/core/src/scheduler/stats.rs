@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::Scheduler;
 use super::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
-use crate::flow::{Guard, GuardStats};
+use crate::flow::{Guard, GuardStats, Sum};
 use crate::pool::Slot;
 use crate::request::Failure;
 use crate::time::{Instant, Seconds};
@@ -38,6 +38,11 @@ pub struct Stats {
     pub waiting: usize,
     /// Their bytes.
     pub waiting_bytes: u64,
+    /// The same by priority, highest first: the bands of which something waits.
+    pub bands: Vec<BandStats>,
+    /// How long dispatched requests had waited for their decisions, all together.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub queued: Duration,
     /// The session guard, if there is one.
     pub guard: Option<GuardStats>,
     /// Requests in flight.
@@ -60,6 +65,19 @@ pub struct Stats {
     pub index_bytes: usize,
     /// Every endpoint, by slot.
     pub endpoints: Vec<EndpointStats>,
+}
+
+/// One band of the waiting room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BandStats {
+    /// Its priority.
+    pub priority: i32,
+    /// Requests of it that wait.
+    pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: u64,
 }
 
 /// One endpoint.
@@ -131,6 +149,7 @@ pub(super) struct Counters {
     pub(super) cancelled: u64,
     pub(super) redirected: u64,
     pub(super) corrections: u64,
+    pub(super) queued: Duration,
     dispatched: u64,
     failed: u64,
     unreachable: u64,
@@ -172,6 +191,13 @@ impl Scheduler {
     /// Counters and gauges as of the latest time that the scheduler was told. Computes in **O(endpoints)**.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
+        let bytes = |sum: Sum| u64::try_from(sum.bytes).unwrap_or(u64::MAX);
+        let bands = self.waiting.bands().filter(|(_, sum, _)| sum.requests > 0);
+        let bands = bands.map(|(priority, sum, _)| BandStats {
+            priority,
+            waiting: sum.requests,
+            waiting_bytes: bytes(sum),
+        });
         Stats {
             dispatched: counters.dispatched,
             completed: counters.completed,
@@ -182,8 +208,10 @@ impl Scheduler {
             rejected: counters.rejected.clone(),
             evicted: counters.evicted.clone(),
             waiting: self.waiting.sum().requests,
+            waiting_bytes: bytes(self.waiting.sum()),
+            bands: bands.collect(),
+            queued: counters.queued,
             guard: self.guard.as_ref().map(Guard::stats),
-            waiting_bytes: u64::try_from(self.waiting.sum().bytes).unwrap_or(u64::MAX),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,

@@ -1,8 +1,9 @@
 //! Our families: one row each, and nowhere else.
 
+use alloc::string::ToString;
 use core::fmt;
 
-use slotwise::{EndpointStats, GuardStats, Stats};
+use slotwise::{BandStats, EndpointStats, GuardStats, Stats};
 
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
@@ -94,7 +95,7 @@ const ENDPOINTS: Family =
 type Row = (Family, fn(&Stats) -> Value);
 
 #[rustfmt::skip]
-const TOTALS: [Row; 17] = [
+const TOTALS: [Row; 18] = [
     (Family::counter("slotwise_dispatched_requests", REQUESTS, &[], "Requests sent to an endpoint."), |it| it.dispatched.into()),
     (Family::counter("slotwise_completed_requests", REQUESTS, &[], "Requests that completed."), |it| it.completed.into()),
     (Family::counter("slotwise_failed_requests", REQUESTS, &[], "Requests that failed after they were dispatched."), |it| it.failed.into()),
@@ -103,6 +104,7 @@ const TOTALS: [Row; 17] = [
     (Family::counter("slotwise_redirected_requests", REQUESTS, &[], "Requests that went to another endpoint than was decided."), |it| it.redirected.into()),
     (Family::gauge("slotwise_waiting_requests", REQUESTS, &[], "Requests that wait for a decision."), |it| it.waiting.into()),
     (Family::gauge("slotwise_waiting_bytes", BYTES, &[], "Bytes of the requests that wait for a decision."), |it| it.waiting_bytes.into()),
+    (Family::counter("slotwise_queued_seconds", SECONDS, &[], "How long dispatched requests had waited for their decisions, all together."), |it| it.queued.as_secs_f64().into()),
     (Family::gauge("slotwise_in_flight_requests", REQUESTS, &[], "Requests in flight."), |it| it.in_flight.into()),
     (Family::counter("slotwise_prompt_tokens", TOKENS, &[], "Prompt tokens of dispatched requests."), |it| it.prompt_tokens.into()),
     (Family::counter("slotwise_predicted_cached_tokens", TOKENS, &[], "Prompt tokens that were expected in the cache of the chosen endpoint."), |it| it.predicted_cached_tokens.into()),
@@ -124,6 +126,18 @@ const GUARD: [GuardRow; 4] = [
     (Family::gauge("slotwise_guard_idle_seconds", SECONDS, &[], "How long a session stays active with nothing in flight."), |it| it.idle_time.as_secs_f64().into()),
     (Family::gauge("slotwise_guard_share_ratio", RATIO, &[], "Share of a cache that the contexts of active sessions may fill."), |it| it.share.into()),
 ];
+
+/// A family with one sample for each priority of which something waits.
+type BandRow = (Family, fn(&BandStats) -> Value);
+
+#[rustfmt::skip]
+const OF_BANDS: [BandRow; 2] = [
+    (Family::gauge("slotwise_band_waiting_requests", REQUESTS, &["priority"], "Requests that wait, by priority."), |it| it.waiting.into()),
+    (Family::gauge("slotwise_band_waiting_bytes", BYTES, &["priority"], "Bytes of the requests that wait, by priority."), |it| it.waiting_bytes.into()),
+];
+
+/// Priorities with samples of their own, the highest; the others are one.
+const MOST_BANDS: usize = 32;
 
 /// How the values of several endpoints become one.
 #[derive(Clone, Copy)]
@@ -170,7 +184,8 @@ pub(super) fn all() -> impl Iterator<Item = Family> {
     let totals = TOTALS.iter().map(|(family, _)| *family);
     let guard = GUARD.iter().map(|(family, _)| *family);
     let endpoints = OF_ENDPOINTS.iter().map(|(family, _, _)| *family);
-    totals.chain([REJECTED, EVICTED, ENDPOINTS]).chain(guard).chain(endpoints)
+    let bands = OF_BANDS.iter().map(|(family, _)| *family);
+    totals.chain([REJECTED, EVICTED, ENDPOINTS]).chain(bands).chain(guard).chain(endpoints)
 }
 
 /// Writes all families.
@@ -192,6 +207,10 @@ pub(super) fn write(stats: &Stats, named: Named<'_>, out: &mut Writer<'_, impl f
     out.family(ENDPOINTS)?;
     out.sample(&[("state", "active")], stats.endpoints.len() - draining)?;
     out.sample(&[("state", "draining")], draining)?;
+    for (family, read) in OF_BANDS {
+        out.family(family)?;
+        bands(stats, read, |priority, value| out.sample(&[("priority", priority)], value))?;
+    }
     for (family, read) in GUARD {
         out.family(family)?;
         if let Some(guard) = &stats.guard {
@@ -210,6 +229,22 @@ pub(super) fn write(stats: &Stats, named: Named<'_>, out: &mut Writer<'_, impl f
         }
     }
     Ok(())
+}
+
+/// What waits of each priority, highest first.
+pub(super) fn bands(
+    stats: &Stats,
+    read: fn(&BandStats) -> Value,
+    mut write: impl FnMut(&str, Value) -> fmt::Result,
+) -> fmt::Result {
+    let (own, rest) = stats.bands.split_at(stats.bands.len().min(MOST_BANDS));
+    for band in own {
+        write(&band.priority.to_string(), read(band))?;
+    }
+    match rest.iter().map(read).reduce(|a, b| Merge::Sum.both(a, b)) {
+        Some(value) => write(Exposition::OTHER, value),
+        None => Ok(()),
+    }
 }
 
 /// How often each reason rejected: those of the table, then those that are new to it.

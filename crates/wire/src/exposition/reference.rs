@@ -1,12 +1,12 @@
 //! The names of the reference, llm-d-router, for dashboards that exist. Only what `Stats` tells is here, and labels that it cannot
-//! tell (models, fairness ids, priorities) are left out: a query that sums over them works, one that selects by them finds nothing.
+//! tell (models, fairness ids, priorities but for what waits) are left out: a query that sums over them works, one that selects by them finds nothing.
 
 use alloc::string::ToString;
 use core::fmt;
 
-use slotwise::{EndpointStats, Stats};
+use slotwise::{BandStats, EndpointStats, Stats};
 
-use super::family::{Family, evicted, rejected};
+use super::family::{Family, bands, evicted, rejected};
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
 use crate::headers::Address;
@@ -29,16 +29,16 @@ const IN_FLIGHT: Family = Family::gauge("llm_d_epp_inflight_requests", None, &["
 #[rustfmt::skip]
 const IN_FLIGHT_TOKENS: Family = Family::gauge("llm_d_epp_inflight_tokens", None, &["endpoint_name"], "Tokens of our prompts and answers in flight on the endpoint, cached ones too.");
 #[rustfmt::skip]
-const QUEUED: Family = Family::gauge("llm_d_epp_flow_control_queue_size", None, INFERENCE_POOL, "Requests that wait for a decision.");
+const QUEUED: Family = Family::gauge("llm_d_epp_flow_control_queue_size", None, BAND, "Requests that wait for a decision, by priority.");
 #[rustfmt::skip]
-const QUEUED_BYTES: Family = Family::gauge("llm_d_epp_flow_control_queue_bytes", Some("bytes"), INFERENCE_POOL, "Bytes of the requests that wait for a decision.");
+const QUEUED_BYTES: Family = Family::gauge("llm_d_epp_flow_control_queue_bytes", Some("bytes"), BAND, "Bytes of the requests that wait, by priority.");
 #[rustfmt::skip]
 const OUTCOMES: Family = Family::counter("llm_d_epp_flow_control_requests", Some("requests"), &["outcome", "inference_pool"], "Requests by outcome.");
 #[rustfmt::skip]
 const INDEXER: Family = Family::gauge("llm_d_epp_prefix_indexer_size", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index.");
 
 const POOL: &[&str] = &["name"];
-const INFERENCE_POOL: &[&str] = &["inference_pool"];
+const BAND: &[&str] = &["priority", "inference_pool"];
 
 /// What the reference gives the mean and the standard deviation of, over the endpoints.
 type Spread = (Family, Family, fn(&EndpointStats) -> f64);
@@ -142,10 +142,14 @@ pub(super) fn write(
     let tokens = Row { family: IN_FLIGHT_TOKENS, ..in_flight };
     tokens.write(named, |it| it.kv_tokens.into(), out)?;
 
-    out.family(QUEUED)?;
-    out.sample(&[("inference_pool", pool)], stats.waiting)?;
-    out.family(QUEUED_BYTES)?;
-    out.sample(&[("inference_pool", pool)], stats.waiting_bytes)?;
+    let queued: [(Family, fn(&BandStats) -> Value); 2] =
+        [(QUEUED, |it| it.waiting.into()), (QUEUED_BYTES, |it| it.waiting_bytes.into())];
+    for (family, read) in queued {
+        out.family(family)?;
+        bands(stats, read, |priority, value| {
+            out.sample(&[("priority", priority), ("inference_pool", pool)], value)
+        })?;
+    }
     out.family(OUTCOMES)?;
     for outcome in OUTCOME_NAMES {
         let of = |reason: Reason| reason.row().outcome == outcome;
