@@ -128,7 +128,7 @@ const GUARD: [GuardRow; 4] = [
 ];
 
 /// A family with one sample for each priority of which something waits.
-type BandRow = (Family, fn(&BandStats) -> Value);
+pub(super) type BandRow = (Family, fn(&BandStats) -> Value);
 
 #[rustfmt::skip]
 const OF_BANDS: [BandRow; 2] = [

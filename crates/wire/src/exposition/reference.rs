@@ -4,9 +4,9 @@
 use alloc::string::ToString;
 use core::fmt;
 
-use slotwise::{BandStats, EndpointStats, Stats};
+use slotwise::{EndpointStats, Stats};
 
-use super::family::{Family, bands, evicted, rejected};
+use super::family::{BandRow, Family, bands, evicted, rejected};
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
 use crate::headers::Address;
@@ -142,7 +142,7 @@ pub(super) fn write(
     let tokens = Row { family: IN_FLIGHT_TOKENS, ..in_flight };
     tokens.write(named, |it| it.kv_tokens.into(), out)?;
 
-    let queued: [(Family, fn(&BandStats) -> Value); 2] =
+    let queued: [BandRow; 2] =
         [(QUEUED, |it| it.waiting.into()), (QUEUED_BYTES, |it| it.waiting_bytes.into())];
     for (family, read) in queued {
         out.family(family)?;
