@@ -11,4 +11,5 @@ export {
   SnapshotError,
   UnknownEndpointError,
   UnknownRequestError,
+  WireError,
 } from './dist/index.js';

@@ -7,6 +7,7 @@ export type {
   GuardStats,
   Evicted,
   Explanation,
+  KvReport,
   Rejected,
   RemovedEndpoint,
   Stats,

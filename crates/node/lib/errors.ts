@@ -45,8 +45,21 @@ export class KvEventError extends SlotwiseError {}
 /** A snapshot was not restored. Nothing has changed. */
 export class SnapshotError extends SlotwiseError {}
 
+/** Bytes that could not be read. Nothing of them was applied. */
+export class WireError extends SlotwiseError {
+  /** The first byte that is not as it should be, counted from the beginning of what was given. */
+  readonly offset: number;
+
+  constructor(message: string, code: string, offset: number) {
+    super(message, code);
+    this.offset = offset;
+  }
+}
+
 /** A request that was awaited does not go. */
 export class RejectedError extends SlotwiseError {
+  /** Whether it was refused at once, or evicted after it had waited. */
+  readonly kind: 'rejected' | 'evicted';
   /** Why. */
   readonly reason: Rejected['reason'] | Evicted['reason'];
   /** The HTTP status that says it best. */
@@ -58,6 +71,7 @@ export class RejectedError extends SlotwiseError {
 
   constructor(answer: Rejected | Evicted) {
     super(answer.kind === 'rejected' ? answer.message : `evicted: ${WHY[answer.reason]}`, answer.reason);
+    this.kind = answer.kind;
     this.reason = answer.reason;
     this.httpStatus = answer.httpStatus;
     this.retryAfterMs = answer.retryAfterMs;
@@ -84,7 +98,7 @@ const kinds = {
 };
 
 // A property of the prototype, as of the built-in errors: it is not listed with an error's own.
-for (const kind of [ConfigError, RejectedError, ...Object.values(kinds)]) {
+for (const kind of [ConfigError, WireError, RejectedError, ...Object.values(kinds)]) {
   Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true });
 }
 
@@ -103,8 +117,17 @@ export function closedError(): SlotwiseError {
   return new SlotwiseError('the scheduler is closed', 'closed');
 }
 
+/** Runs a call of the native part; its errors become ours. */
+export function guarded<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw translated(error);
+  }
+}
+
 /** The error that the native part means, from whichever realm it comes: its `code` is `Kind:code`, or `Kind:code:field`. */
-export function translated(error: unknown): unknown {
+function translated(error: unknown): unknown {
   if (!types.isNativeError(error) || !('code' in error) || typeof error.code !== 'string') {
     return error;
   }
@@ -112,6 +135,8 @@ export function translated(error: unknown): unknown {
   switch (kind) {
     case 'ConfigError':
       return new ConfigError(error.message, code, field);
+    case 'WireError':
+      return new WireError(error.message, code, Number(field));
     case 'RangeError':
       return rangeError(error.message);
     case 'TypeError':

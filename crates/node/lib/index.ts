@@ -15,6 +15,7 @@ export type {
   Explanation,
   Rejected,
   RemovedEndpoint,
+  KvReport,
   ResolvedConfig,
   Stats,
   Terms,
@@ -29,6 +30,7 @@ export {
   SnapshotError,
   UnknownEndpointError,
   UnknownRequestError,
+  WireError,
 } from './errors.js';
 export { Lease } from './lease.js';
 export type {
@@ -42,19 +44,27 @@ export type {
   Failure,
   FlowConfig,
   GuardConfig,
+  HttpRequest,
   IndexLimits,
   KvEvent,
+  KvFramesOptions,
   Load,
+  MetricsTextOptions,
+  ObserveMetricsOptions,
   PickOptions,
   PrefillCost,
+  PublisherOptions,
   Role,
   SaturationPolicy,
   SchedulerOptions,
   SubmitOptions,
   Tier,
   TierWeights,
+  TrtllmOptions,
   Usage,
 } from './options.js';
+export type { HeaderSource } from './headers.js';
+export type { Answer, Close, Outcome, Progress } from './response.js';
 export type { Blocks, Prompt, TokenIds } from './prompt.js';
 export { Scheduler } from './scheduler.js';
 export type { Candidates, Scorer } from './scorer.js';

@@ -10,9 +10,13 @@
  * ```
  */
 import type { Dispatch } from './answers.js';
+import { SlotwiseError } from './errors.js';
 import type { Failure, Usage } from './options.js';
+import { ResponseReader, type Answer, type Close, type Outcome, type Progress } from './response.js';
 import type { Scheduler } from './scheduler.js';
 import { trackIterable, trackStream } from './track.js';
+
+const NO_PROGRESS: Progress = Object.freeze({ firstToken: false, tokens: 0, ended: false });
 
 /**
  * A reservation on an endpoint. It ends once: the first end counts, and later ones do nothing. One that never ends keeps
@@ -25,6 +29,8 @@ export class Lease {
   #endpoint: number;
   #name: string;
   #over = false;
+  #reader: ResponseReader | null = null;
+  #outcome: Outcome | null = null;
 
   private constructor(scheduler: Scheduler, dispatch: Dispatch) {
     this.#scheduler = scheduler;
@@ -87,6 +93,45 @@ export class Lease {
     return this.#end(() => this.#scheduler.cancel(this.request));
   }
 
+  /**
+   * The endpoint answers, with this status and `Content-Type`: from now on the lease can be fed. Said again, of the next endpoint's answer,
+   * it begins anew.
+   */
+  begin(status: number, contentType: string | null = null): void {
+    const reader = new ResponseReader(status, contentType);
+    if (this.#outcome === null) {
+      this.#reader = reader;
+    }
+  }
+
+  /**
+   * A chunk of the answer's body: its first token and its tokens go to the scheduler. Feeding a lease that is over does nothing.
+   */
+  feed(chunk: Uint8Array): Progress {
+    return this.#live() ? this.#scheduler.readAnswer(this.request, this.#begun(), chunk) : NO_PROGRESS;
+  }
+
+  /**
+   * Nothing more comes: ends the lease as the answer did, unless it is over, and says how that was. An answer that has
+   * not begun has no such end: `fail` or `cancel` it.
+   */
+  finish(close: Close = 'clean'): Outcome {
+    const reader = this.#begun();
+    if (this.#outcome === null) {
+      let outcome: Outcome | undefined;
+      this.#end(() => {
+        outcome = this.#scheduler.settle(this.request, reader, close);
+      });
+      this.#outcome = outcome ?? reader.finish(close);
+    }
+    return this.#outcome;
+  }
+
+  /** What is known of the answer so far; null before it has begun. */
+  get reader(): Answer | null {
+    return this.#reader;
+  }
+
   /** It goes to another endpoint, say the first of the alternatives after a refused connection. Not after a first token. */
   redirect(endpoint: number): void {
     this.#scheduler.redirect(this.request, endpoint);
@@ -108,6 +153,13 @@ export class Lease {
   track<T>(stream: AsyncIterable<T>): AsyncIterableIterator<T>;
   track<T>(stream: ReadableStream<T> | AsyncIterable<T>): ReadableStream<T> | AsyncIterableIterator<T> {
     return 'getReader' in stream ? trackStream(this, stream) : trackIterable(this, stream);
+  }
+
+  #begun(): ResponseReader {
+    if (this.#reader === null) {
+      throw new SlotwiseError('the answer has not begun: call begin first', 'not_begun');
+    }
+    return this.#reader;
   }
 
   #live(): boolean {

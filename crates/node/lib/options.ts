@@ -9,14 +9,16 @@ import type {
   GuardConfig,
   IndexLimits,
   Load,
+  MetricsReport,
   PrefillCost,
   SaturationPolicy,
   TierWeights,
 } from '../native/index.js';
 import { ConfigError, typeError } from './errors.js';
+import type { HeaderSource } from './headers.js';
 import type { TokenIds } from './prompt.js';
 import type { Scorer } from './scorer.js';
-import { describe, labels, number, read, string, strings, type Shape, type ShapeOf } from './shape.js';
+import { describe, known, labels, number, read, string, strings, type Known, type Shape, type ShapeOf } from './shape.js';
 
 export type {
   BandLimits,
@@ -118,6 +120,60 @@ export interface Adapters {
   active: readonly string[];
   /** Adapters that fit side by side, if the engine says so. */
   slots?: number | undefined;
+}
+
+/**
+ * A request as it came over HTTP, which is read where it lies: `pick`, `submit`, `acquire` and `explain` take it in place of a prompt. Its
+ * headers overrule its body, and what their options say overrules both. Where the headers restrict it to some endpoints
+ * (`subset`), that is for the gateway to keep: see `readHeaders`.
+ */
+export interface HttpRequest {
+  /** The body, as it came. */
+  body: Uint8Array;
+  /** The path that it came to, which says what API it speaks. `'/v1/chat/completions'` unless told. */
+  path?: string | null | undefined;
+  /** Its headers, if they are to count. They are claims: see who may send which first. */
+  headers?: HeaderSource | null | undefined;
+  /** Which way the priorities of bodies go: as in vLLM, or as in SGLang. `'low_first'` unless told. */
+  priorityOrder?: 'low_first' | 'high_first' | null | undefined;
+}
+
+/** How a metrics page is observed. */
+export interface ObserveMetricsOptions {
+  /** Whose page it is; told from the page unless given. */
+  engine?: NonNullable<MetricsReport['engine']> | null | undefined;
+  /** The time, in milliseconds; the scheduler's clock unless told. */
+  now?: number | undefined;
+}
+
+/** Which publisher of an endpoint it is. */
+export interface PublisherOptions {
+  /** Its data parallel rank. 0 unless told. */
+  rank?: number | null | undefined;
+  /** The time, in milliseconds; the scheduler's clock unless told. */
+  now?: number | undefined;
+}
+
+/** How a message with KV events came. */
+export interface KvFramesOptions extends PublisherOptions {
+  /** Whether it came from the socket of a replay. False unless told. */
+  replay?: boolean | null | undefined;
+}
+
+/** What TensorRT-LLM's events do not say. */
+export interface TrtllmOptions extends PublisherOptions {
+  /** Tokens in a block; those of the endpoint unless told. */
+  blockSize?: number | null | undefined;
+}
+
+/** How `stats` become text. */
+export interface MetricsTextOptions {
+  /** Our names, or those of the reference beside them. `'slotwise'` unless told. */
+  names?: 'slotwise' | 'reference' | null | undefined;
+  /** What the reference's names call the pool. `''` unless told. */
+  pool?: string | null | undefined;
+  /** Endpoints with a name of their own; the others are one. 1,000 unless told. */
+  maxEndpoints?: number | null | undefined;
 }
 
 /** Where an engine keeps a block: in the accelerator's memory, in the host's, or on disk (or in storage over the network). */
@@ -336,6 +392,18 @@ const USAGE = {
   completionTokens: 'number',
 } satisfies ShapeOf<Usage>;
 
+const REQUEST = { body: true, path: true, headers: true, priorityOrder: true } satisfies Known<HttpRequest>;
+
+const OBSERVE_METRICS = { engine: true, now: true } satisfies Known<ObserveMetricsOptions>;
+
+const PUBLISHER = { rank: true, now: true } satisfies Known<PublisherOptions>;
+
+const KV_FRAMES = { ...PUBLISHER, replay: true } satisfies Known<KvFramesOptions>;
+
+const TRTLLM = { ...PUBLISHER, blockSize: true } satisfies Known<TrtllmOptions>;
+
+const METRICS_TEXT = { names: true, pool: true, maxEndpoints: true } satisfies Known<MetricsTextOptions>;
+
 export function readConfig(config: Config): Config {
   return read('config', CONFIG, config, (path) => {
     const field = path.slice('config.'.length);
@@ -378,16 +446,28 @@ export function checkEvent(event: KvEvent): void {
   known('event', EVENT, event);
 }
 
-/** Refuses names that mean nothing, without a copy: every pick asks. */
-function known(what: string, names: object, value: unknown): void {
-  if (typeof value !== 'object' || value === null) {
-    throw typeError(`${what} must be an object, got ${describe(value)}`);
-  }
-  for (const name in value) {
-    if (!Object.hasOwn(names, name)) {
-      throw typeError(`${what}.${name} is not a known field`);
-    }
-  }
+export function checkRequest(request: HttpRequest): void {
+  known('request', REQUEST, request);
+}
+
+export function checkObserveMetrics(options: ObserveMetricsOptions): void {
+  known('options', OBSERVE_METRICS, options);
+}
+
+export function checkPublisher(options: PublisherOptions): void {
+  known('options', PUBLISHER, options);
+}
+
+export function checkKvFrames(options: KvFramesOptions): void {
+  known('options', KV_FRAMES, options);
+}
+
+export function checkTrtllm(options: TrtllmOptions): void {
+  known('options', TRTLLM, options);
+}
+
+export function checkMetricsText(options: MetricsTextOptions): void {
+  known('options', METRICS_TEXT, options);
 }
 
 /** Keys and values in turn. */
@@ -403,4 +483,15 @@ export function optionalString(name: string, value: unknown): string | undefined
 /** `value`, which must be a number if it is there at all. */
 export function optionalNumber(name: string, value: unknown): number | undefined {
   return value === undefined || value === null ? undefined : number(name, value);
+}
+
+/** `value`, which must be a boolean if it is there at all. */
+export function optionalBoolean(name: string, value: unknown): boolean | undefined {
+  if (value === undefined || value === null) {
+    return undefined;
+  }
+  if (typeof value !== 'boolean') {
+    throw typeError(`${name} must be a boolean, got ${describe(value)}`);
+  }
+  return value;
 }

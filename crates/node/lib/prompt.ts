@@ -132,6 +132,32 @@ export function readBytes(what: string, bytes: unknown): Uint8Array {
   return bytes;
 }
 
+/** The same, or a copy where another thread could change them while they are read. */
+export function readWire(what: string, bytes: unknown): Uint8Array {
+  const view = readBytes(what, bytes);
+  return types.isSharedArrayBuffer(view.buffer) ? Uint8Array.from(view) : view;
+}
+
+/** The frames of a message: a list of the caller's own could change. */
+export function readFrames(what: string, frames: unknown): Uint8Array[] {
+  if (!Array.isArray(frames)) {
+    throw typeError(`${what} must be an array of Uint8Array, got ${describe(frames)}`);
+  }
+  if (frames.length > MOST_FRAMES) {
+    throw typeError(`${what} lists ${frames.length} frames; ${MOST_FRAMES} is the most`);
+  }
+  const copy: Uint8Array[] = [];
+  for (let at = 0; at < frames.length && at < MOST_FRAMES; at += 1) {
+    copy.push(readWire(`${what}[${at}]`, frames[at]));
+  }
+  // A getter may have taken away the buffer of an earlier one.
+  copy.forEach((frame, at) => attached(`${what}[${at}]`, frame));
+  return copy;
+}
+
+/** More than any message has, so that it is the wire format that refuses them. */
+const MOST_FRAMES = 64;
+
 /** Writes short text where the next call may overwrite it, which costs a fifth of a copy; longer text is copied. */
 export class Scratch {
   #bytes = new Uint8Array(1 << 16);

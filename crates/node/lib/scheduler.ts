@@ -1,14 +1,22 @@
 /** The scheduler: reads what callers give, asks the native part, and says what it answers. */
-import { NativeScheduler, type Wishes } from '../native/index.js';
+import { NativeScheduler, type KvReport, type Outcome, type Wishes } from '../native/index.js';
 import type { Decision, Dispatch, Evicted, Explanation, Rejected, RemovedEndpoint, ResolvedConfig, Stats } from './answers.js';
-import { RejectedError, closedError, rangeError, translated, typeError } from './errors.js';
+import { RejectedError, closedError, guarded, rangeError, typeError } from './errors.js';
+import { readHeaderList, readHeaderValue } from './headers.js';
 import { Lease } from './lease.js';
 import {
   checkEvent,
+  checkKvFrames,
+  checkMetricsText,
+  checkObserveMetrics,
   checkOptions,
   checkPick,
+  checkPublisher,
+  checkRequest,
   checkSubmit,
+  checkTrtllm,
   flatLabels,
+  optionalBoolean,
   optionalNumber,
   optionalString,
   readAdapters,
@@ -21,14 +29,31 @@ import {
   type Config,
   type Endpoint,
   type Failure,
+  type HttpRequest,
   type KvEvent,
+  type KvFramesOptions,
   type Load,
+  type MetricsTextOptions,
+  type ObserveMetricsOptions,
   type PickOptions,
+  type PublisherOptions,
   type SchedulerOptions,
   type SubmitOptions,
+  type TrtllmOptions,
   type Usage,
 } from './options.js';
-import { Scratch, readBytes, readHashes, readPrompt, readTokenIds, type NativePrompt, type Prompt } from './prompt.js';
+import {
+  Scratch,
+  readBytes,
+  readFrames,
+  readHashes,
+  readPrompt,
+  readTokenIds,
+  readWire,
+  type NativePrompt,
+  type Prompt,
+} from './prompt.js';
+import { unpacked, type Close, type Progress, type ResponseReader } from './response.js';
 import { ScorerFaults, score, type Costs, type Scorer } from './scorer.js';
 import { describe, number, string } from './shape.js';
 import { Waiting } from './waiting.js';
@@ -81,9 +106,9 @@ export class Scheduler {
 
   /**
    * Chooses the endpoint that costs this request the least and reserves it there, or says why the request does not go.
-   * There is no queue: see `submit` and `acquire`. What it reserves is released by exactly one of `complete`, `fail` and `cancel`.
+   * There is no queue: see `submit` and `acquire`. A request that came over HTTP is read where it lies. What it reserves is released by exactly one of `complete`, `fail` and `cancel`.
    */
-  pick(prompt: Prompt, options: PickOptions = {}): Decision {
+  pick(prompt: Prompt | HttpRequest, options: PickOptions = {}): Decision {
     checkPick(options);
     const a = this.#read(prompt, options);
     const scored = this.#scorer === undefined ? null : this.#score(this.#scorer, a);
@@ -100,7 +125,7 @@ export class Scheduler {
    * Hands a request to flow control and returns its number, or says why it need not wait at all. What becomes of it says
    * `pollDecision`. `cancel` withdraws it while it waits. A scorer is not asked.
    */
-  submit(prompt: Prompt, options: SubmitOptions = {}): number | Rejected {
+  submit(prompt: Prompt | HttpRequest, options: SubmitOptions = {}): number | Rejected {
     checkSubmit(options);
     const { ttlMs, weight } = options;
     const [ttl, share] = [optionalNumber('ttlMs', ttlMs), optionalNumber('weight', weight) ?? 1];
@@ -134,20 +159,21 @@ export class Scheduler {
    * or with the reason of `signal`, and has reserved nothing then. A scorer is asked while nobody waits; who waited goes at
    * the built-in cost.
    */
-  async acquire(prompt: Prompt, options: AcquireOptions = {}): Promise<Lease> {
+  async acquire(prompt: Prompt | HttpRequest, options: AcquireOptions = {}): Promise<Lease> {
     if (typeof options !== 'object' || options === null) {
       throw typeError(`options must be an object, got ${describe(options)}`);
     }
-    const { signal, timeoutMs = this.#patience, weight, ...wishes } = options;
+    const { signal, timeoutMs, weight, ...wishes } = options;
     if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
       throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
     }
-    if (!(number('timeoutMs', timeoutMs) >= 0)) {
-      throw rangeError(`timeoutMs must not be negative, got ${timeoutMs}`);
+    const patience = number('timeoutMs', timeoutMs === undefined ? this.#patience : timeoutMs);
+    if (!(patience >= 0)) {
+      throw rangeError(`timeoutMs must not be negative, got ${patience}`);
     }
     const share = optionalNumber('weight', weight) ?? 1;
     signal?.throwIfAborted();
-    const waits = timeoutMs > 0 && this.#waiting.size < this.#maxWaiting;
+    const waits = patience > 0 && this.#waiting.size < this.#maxWaiting;
     if (!waits || (this.#scorer !== undefined && this.#waiting.size === 0)) {
       const answer = this.pick(prompt, wishes);
       if (answer.kind === 'dispatch') {
@@ -159,6 +185,7 @@ export class Scheduler {
     }
     checkPick(wishes);
     const asked = this.#read(prompt, wishes);
+    // Unless told, it waits as long as its headers say, or else the configuration.
     const request = this.#submit(asked, timeoutMs, share);
     if (typeof request !== 'number') {
       throw new RejectedError(request);
@@ -175,7 +202,7 @@ export class Scheduler {
   }
 
   /** Says what `pick` would decide and why, at the built-in cost, without doing it. */
-  explain(prompt: Prompt, options: PickOptions = {}): Explanation {
+  explain(prompt: Prompt | HttpRequest, options: PickOptions = {}): Explanation {
     checkPick(options);
     const a = this.#read(prompt, options);
     return guarded(() =>
@@ -321,6 +348,62 @@ export class Scheduler {
     }
   }
 
+  // The same, as it comes from engines: read and applied in one call. What is malformed throws a WireError and changes nothing.
+
+  /** An endpoint's metrics page: the load of all its ranks and, if the page tells them, its LoRA adapters. */
+  observeMetrics(id: number, page: Uint8Array, options: ObserveMetricsOptions = {}): void {
+    checkObserveMetrics(options);
+    const [at, which] = [this.#time(options.now), number('id', id)];
+    const engine = optionalString('engine', options.engine);
+    const bytes = readWire('page', page);
+    guarded(() => this.#native.observeMetrics(at, which, bytes, engine));
+    this.#waiting.deliver(at);
+  }
+
+  /** The header `endpoint-load-metrics` of an endpoint's answer. */
+  observeOrca(id: number, header: string | Uint8Array, now?: number): void {
+    const [at, which, bytes] = [this.#time(now), number('id', id), readHeaderValue('header', header)];
+    guarded(() => this.#native.observeOrca(at, which, bytes));
+    this.#waiting.deliver(at);
+  }
+
+  /**
+   * A message from an endpoint's publisher of KV events: the frames as they come from its ZMQ socket or, with `replay`, from that of its
+   * replays. Each rank of an endpoint is followed by itself.
+   *
+   * If `ask` is not null in what it returns, open a fresh DEALER socket, send an empty frame and `replayRequest(ask)`, and
+   * pass on what comes until `kvAskedFrom` is null. If nothing comes, or there is no such socket, call `giveUpReplay`.
+   */
+  applyKvFrames(id: number, frames: readonly Uint8Array[], options: KvFramesOptions = {}): KvReport {
+    checkKvFrames(options);
+    const [at, which, rank] = [this.#time(options.now), number('id', id), optionalNumber('rank', options.rank) ?? 0];
+    const replay = optionalBoolean('replay', options.replay) ?? false;
+    const list = readFrames('frames', frames);
+    return guarded(() => this.#native.applyKvFrames(at, which, list, replay, rank));
+  }
+
+  /** What TensorRT-LLM answered at `/kv_cache_events`. */
+  applyTrtllmEvents(id: number, body: Uint8Array, options: TrtllmOptions = {}): KvReport {
+    checkTrtllm(options);
+    const [at, which, rank] = [this.#time(options.now), number('id', id), optionalNumber('rank', options.rank) ?? 0];
+    const blockSize = optionalNumber('blockSize', options.blockSize);
+    const bytes = readWire('body', body);
+    return guarded(() => this.#native.applyTrtllmEvents(at, which, bytes, blockSize, rank));
+  }
+
+  /** A replay does not come, or does not end: what is missing is lost, and what was held is applied. */
+  giveUpReplay(id: number, options: PublisherOptions = {}): KvReport {
+    checkPublisher(options);
+    const [at, which, rank] = [this.#time(options.now), number('id', id), optionalNumber('rank', options.rank) ?? 0];
+    return guarded(() => this.#native.giveUpReplay(at, which, rank));
+  }
+
+  /** The batch from which on a replay of a rank's events is awaited; null if none is. */
+  kvAskedFrom(id: number, rank = 0): number | null {
+    const [which, publisher] = [number('id', id), number('rank', rank)];
+    return guarded(() => this.#native.kvAskedFrom(which, publisher));
+  }
+
   // A gateway that starts again.
 
   /**
@@ -345,6 +428,15 @@ export class Scheduler {
   /** Counters and gauges as of the latest time that the scheduler was told. */
   stats(): Stats {
     return guarded(() => this.#native.stats());
+  }
+
+  /** The same as OpenMetrics text, of the `Content-Type` that `METRICS_CONTENT_TYPE` in `slotwise/wire` says. */
+  metricsText(options: MetricsTextOptions = {}): string {
+    checkMetricsText(options);
+    const names = optionalString('names', options.names);
+    const pool = optionalString('pool', options.pool) ?? '';
+    const most = optionalNumber('maxEndpoints', options.maxEndpoints) ?? 1_000;
+    return guarded(() => this.#native.metricsText(names, pool, most));
   }
 
   /** The configuration, with the defaults. */
@@ -388,31 +480,61 @@ export class Scheduler {
     this.#waiting.close(closedError());
   }
 
+  /** @internal What a chunk of the answer to a request brought, which it is told. */
+  readAnswer(request: number, reader: ResponseReader, chunk: Uint8Array): Progress {
+    const [at, bytes] = [this.#time(undefined), readWire('chunk', chunk)];
+    const progress = guarded(() => this.#native.feed(at, request, reader.native, bytes));
+    if (progress % 2 === 1 || progress >= 4) {
+      this.#waiting.deliver(at);
+    }
+    return unpacked(progress);
+  }
+
+  /** @internal How the answer to a request ended, which ends the request. */
+  settle(request: number, reader: ResponseReader, close: Close): Outcome {
+    const [at, how] = [this.#time(undefined), string('close', close)];
+    const outcome = guarded(() => this.#native.settle(at, request, reader.native, how));
+    this.#waiting.deliver(at);
+    return outcome;
+  }
+
   /** @internal */
   nameOf(endpoint: number): string {
     return this.#names.get(endpoint) ?? '';
   }
 
   /** Reads what a request asks for. Nothing of the caller's runs between this and the native call. */
-  #read(prompt: Prompt, options: PickOptions): Asked {
+  #read(prompt: Prompt | HttpRequest, options: PickOptions): Asked {
     const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, now } = options;
     const asked: Asked = {
       now: this.#time(now),
       view: NOTHING,
       bytes: 0,
-      model: optionalString('model', model) ?? '',
+      model: optionalString('model', model),
       adapter: optionalString('adapter', adapter),
       cacheSalt: optionalString('cacheSalt', cacheSalt),
       session: optionalString('session', session),
       flow: optionalString('flow', flow),
-      priority: optionalNumber('priority', priority) ?? 0,
+      priority: optionalNumber('priority', priority),
       deadline: optionalNumber('deadline', deadline),
-      expectedOutput: optionalNumber('expectedOutput', expectedOutput) ?? 0,
+      expectedOutput: optionalNumber('expectedOutput', expectedOutput),
       wishes: role === undefined && labels === undefined ? undefined : readWishes(role, labels),
     };
     if (typeof prompt === 'string' && this.#scorer === undefined) {
       asked.view = scratch.write(prompt);
       asked.bytes = scratch.written;
+      return asked;
+    }
+    if (isRequest(prompt)) {
+      checkRequest(prompt);
+      const { path, headers, priorityOrder, body } = prompt;
+      asked.wishes = {
+        ...asked.wishes,
+        path: optionalString('request.path', path) ?? '/v1/chat/completions',
+        headers: headers === undefined || headers === null ? undefined : readHeaderList('request.headers', headers),
+        priorityOrder: optionalString('request.priorityOrder', priorityOrder),
+      };
+      asked.view = readWire('request.body', body);
       return asked;
     }
     const { view, bytes, blockSize, tokens } = readPrompt(prompt);
@@ -487,14 +609,14 @@ interface Asked {
   readonly now: number;
   view: NativePrompt['view'];
   bytes: number;
-  readonly model: string;
+  readonly model: string | undefined;
   readonly adapter: string | undefined;
   readonly cacheSalt: string | undefined;
   readonly session: string | undefined;
   readonly flow: string | undefined;
-  readonly priority: number;
+  readonly priority: number | undefined;
   readonly deadline: number | undefined;
-  readonly expectedOutput: number;
+  readonly expectedOutput: number | undefined;
   wishes: Wishes | undefined;
 }
 
@@ -502,13 +624,8 @@ const NOTHING = new Uint8Array(0);
 const scratch = new Scratch();
 const hostClock = (): number => performance.now();
 
-/** Runs a call of the native part; its errors become ours. */
-function guarded<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw translated(error);
-  }
+function isRequest(prompt: Prompt | HttpRequest): prompt is HttpRequest {
+  return typeof prompt === 'object' && prompt !== null && !ArrayBuffer.isView(prompt) && 'body' in prompt;
 }
 
 function readWishes(role: unknown, given: PickOptions['labels'] | null): Wishes {

@@ -103,6 +103,21 @@ export function labels(path: string, value: unknown): [string, string][] {
   return entries.map(([key, label]) => [key, string(`${path}.${key}`, label)]);
 }
 
+/** The fields that an object of this type may have. */
+export type Known<T> = { readonly [K in keyof Required<T>]: true };
+
+/** Refuses names that mean nothing, without a copy: every pick asks. */
+export function known(what: string, names: object, value: unknown): void {
+  if (typeof value !== 'object' || value === null) {
+    throw typeError(`${what} must be an object, got ${describe(value)}`);
+  }
+  for (const name in value) {
+    if (!Object.hasOwn(names, name)) {
+      throw typeError(`${what}.${name} is not a known field`);
+    }
+  }
+}
+
 /** What a value is, in an error message. */
 export function describe(value: unknown): string {
   switch (typeof value) {

@@ -9,8 +9,54 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Puts the client's name for the model back into a response. */
+export declare class NativeModelFilter {
+  /** Before a body of this `Content-Type`, for a client that asked for the model by this name. */
+  constructor(contentType: string, name: string)
+  /** What the client is to get of this chunk. */
+  feed(chunk: Uint8Array): Uint8Array
+}
+
+/** Reads a response as it comes. */
+export declare class NativeResponseReader {
+  /** Before the body of a response with this status and `Content-Type`. */
+  constructor(status: number, contentType: string)
+  /** Reads on: what this chunk brought, as one number: four times its tokens, 2 for the end, 1 for the first token. */
+  feed(chunk: Uint8Array): number
+  /** Nothing more comes: how the answer ended. Changes nothing. */
+  finish(close: string): Outcome
+  /** Whether a stream has brought any payload but an error. */
+  get begun(): boolean
+  /** Tokens of the answer so far. */
+  get tokens(): number
+  /** Whether they are exact. */
+  get exact(): boolean
+  /** What the engine has said so far that the request used. */
+  get usage(): ReportedUsage
+  /** Why the engine stopped, as far as it has said so. */
+  get finishReason(): Outcome['finishReason']
+}
+
 /** The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers. */
 export declare class NativeScheduler {
+  /** An endpoint's metrics page. */
+  observeMetrics(now: number, endpoint: number, page: Uint8Array, engine?: string | undefined | null): void
+  /** The header `endpoint-load-metrics` of an endpoint's answer. */
+  observeOrca(now: number, endpoint: number, header: Uint8Array): void
+  /** A message of an endpoint's publisher of KV events. */
+  applyKvFrames(now: number, endpoint: number, frames: Array<Uint8Array>, replay: boolean, rank: number): KvReport
+  /** What TensorRT-LLM answered when it was asked for its KV events. */
+  applyTrtllmEvents(now: number, endpoint: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
+  /** A replay that was asked for does not come. */
+  giveUpReplay(now: number, endpoint: number, rank: number): KvReport
+  /** The batch from which on a replay is awaited. */
+  kvAskedFrom(endpoint: number, rank: number): number | null
+  /** A chunk of the answer to a request: what it brought, packed. */
+  feed(now: number, request: number, reader: NativeResponseReader, chunk: Uint8Array): number
+  /** The answer to a request is at its end, which ends the request. */
+  settle(now: number, request: number, reader: NativeResponseReader, close: string): Outcome
+  /** Counters and gauges, as OpenMetrics text. */
+  metricsText(names: string | undefined | null, pool: string, maxEndpoints: number): string
   /** A scheduler with no endpoints. */
   constructor(config: Config)
   /** Gives its memory back. */
@@ -50,11 +96,11 @@ export declare class NativeScheduler {
   /** Takes what a snapshot says for what the endpoints hold. */
   restore(now: number, snapshot: Uint8Array): number
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
-  pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
+  pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutput: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
   /** The same at the costs of the caller's own: `costs[i]` seconds for `endpoints[i]`. */
-  pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes: Wishes | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
+  pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutput: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
   /** Hands a request to flow control: its number, or why it need not wait at all. */
-  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
+  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutput: number | undefined | null, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
   /**
    * The next decision about a request that was submitted: false if there is none. A dispatch is written into `numbers`,
    * for which true stands; an eviction is returned.
@@ -65,9 +111,9 @@ export declare class NativeScheduler {
   /** Requests of negative priority that could make room for others. */
   victims(most: number): Array<number>
   /** What a pick would decide, and why. */
-  explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes?: Wishes | undefined | null): Explanation
+  explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutput?: number | undefined | null, wishes?: Wishes | undefined | null): Explanation
   /** The endpoints that could have the request, column by column. */
-  candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number, deadline: number | undefined | null, expectedOutput: number, wishes?: Wishes | undefined | null): Columns
+  candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutput?: number | undefined | null, wishes?: Wishes | undefined | null): Columns
   /** The first token of a request arrived. */
   handleFirstToken(now: number, request: number): void
   /** The answer of a request grew. */
@@ -82,6 +128,27 @@ export declare class NativeScheduler {
   redirect(now: number, request: number, endpoint: number): void
 }
 
+/** The LoRA adapters of requests that are there now. Engines forget those of which no request is, although they stay loaded. */
+export interface AdapterReport {
+  /** Adapters that fit side by side, if the engine says so: the most that a rank has. */
+  slots: number | null
+  /** Adapters of requests that run, by name, each once. */
+  running: Array<string>
+  /** Adapters of requests that wait, by name, each once. */
+  waiting: Array<string>
+}
+
+/** The API whose path this is, or ends with. */
+export declare function apiOfPath(path: string): RequestView['api'] | null
+
+/** Attributes of a span, in order. */
+export interface Attributes {
+  /** Their names. */
+  keys: Array<string>
+  /** Their values. */
+  values: Array<string | number>
+}
+
 /** What a band may hold. */
 export interface BandLimits {
   /** Requests that may wait. 5,000 unless told. */
@@ -89,6 +156,9 @@ export interface BandLimits {
   /** Bytes of requests that may wait. 1,000,000,000 unless told. */
   maxBytes?: number
 }
+
+/** The names of a prompt's full blocks, 32 bytes each. */
+export declare function blockHashes(tokens: Uint32Array, blockSize: number, algorithm: string | undefined | null, seed: string | undefined | null, tagged: boolean, adapter?: string | undefined | null, adapterPath?: string | undefined | null, cacheSalt?: string | undefined | null): Uint8Array
 
 /** One endpoint, as the request sees it. Times are seconds. */
 export interface Candidate {
@@ -226,6 +296,9 @@ export interface CostWeights {
   /** Price of a second of loading adapters. 1 unless told. */
   adapter?: number
 }
+
+/** What the span of a dispatched request says: the request, then its dispatch. */
+export declare function dispatchOfSpan(model: string, adapter: string | undefined | null, session: string | undefined | null, flow: string, priority: number, request: number, endpoint: number, name: string, alternatives: Array<number>, promptTokens: number, cachedTokens: number, bestCachedTokens: number, cost: number, queued: number): Attributes
 
 /** A model server that requests can be sent to: its name, and what it can do. */
 export interface Endpoint {
@@ -421,6 +494,9 @@ export interface GuardStats {
   share: number
 }
 
+/** The names of all headers that mean something, in lower case. */
+export declare function headerNames(): Array<string>
+
 /** What the index of caches may grow to, and how long it remembers. */
 export interface IndexLimits {
   /**
@@ -437,6 +513,134 @@ export interface IndexLimits {
   confirmWithinMs?: number
 }
 
+/** One batch of events. */
+export interface KvBatch {
+  /** When it was sent, in milliseconds since 1970 by the engine's clock, as dates have them. */
+  sentAt: number
+  /** The data parallel rank that sent it. */
+  dpRank: number | null
+  /** The events that count, in order. */
+  events: Array<KvStored | KvRemoved | KvCleared>
+  /** What is not among the events. */
+  leftOut: LeftOut
+}
+
+/** How a KV cache is laid out, as far as the page says. */
+export interface KvCache {
+  /** Tokens in a block. */
+  blockSize: number | null
+  /** Blocks. */
+  blocks: number | null
+  /** Tokens that fit, if the engine says that itself. */
+  tokens: number | null
+}
+
+/** Everything is gone. */
+export interface KvCleared {
+  /** Tells it from other events. */
+  type: 'cleared'
+}
+
+/** A message of a publisher of KV events. At the end of a replay, the rest is null. */
+export interface KvMessage {
+  /** The topic; empty if there is none. */
+  topic: Uint8Array | null
+  /** Its number, from 0 in every process. */
+  seq: number | null
+  /** The batch, for `readKvBatch`. */
+  payload: Uint8Array | null
+  /** All that was asked for has been replayed. */
+  replayEnd: boolean
+}
+
+/** Blocks are gone. */
+export interface KvRemoved {
+  /** Tells it from other events. */
+  type: 'removed'
+  /** The engine's names for the blocks, as 16 hexadecimal digits each. */
+  blocks: Array<string>
+  /** Where they are gone from. */
+  tier: 'gpu' | 'cpu' | 'disk' | null
+}
+
+/** What a message of a publisher led to. */
+export interface KvReport {
+  /** Ask for a replay from this batch on; null if there is nothing to ask for. */
+  ask: number | null
+  /** The view of the endpoint's cache was cleared, as the publisher began anew or its replay does not go back far enough. */
+  cleared: boolean
+  /** Batches applied. */
+  batches: number
+  /** Batches dropped, as they were seen before. */
+  dropped: number
+  /** Batches held, until the replay ends. */
+  held: number
+  /** Batches that are lost for good. */
+  lost: number
+  /** Batches that could not be read. Nothing of them was applied, and they count as lost. */
+  unreadable: number
+  /** Why the last of them could not be read. */
+  error: WireProblem | null
+  /** Blocks that were taken as stored. */
+  storedBlocks: number
+  /** Blocks said to be removed. */
+  removedBlocks: number
+  /** Events that cleared the cache. */
+  clears: number
+  /** Stored events whose parent block is not known. */
+  unknownParents: number
+  /** Events that were refused for other reasons. */
+  refused: number
+  /** The last of these reasons, by the code of a `KvEventError`. */
+  refusal: string | null
+  /** What was not among the events. */
+  leftOut: LeftOut
+}
+
+/** Blocks were computed, each the child of the one before it. */
+export interface KvStored {
+  /** Tells it from other events. */
+  type: 'stored'
+  /** The engine's names for the blocks, in order, as 16 hexadecimal digits each. */
+  blocks: Array<string>
+  /** The engine's name for the block before the first; null at the beginning of a prompt. */
+  parent: string | null
+  /** Token ids of all the blocks. */
+  tokens: Uint32Array | null
+  /** Tokens in a block. */
+  blockSize: number
+  /** Where they are kept. */
+  tier: 'gpu' | 'cpu' | 'disk' | null
+  /** The base model; null means the endpoint's only one. */
+  model: string | null
+  /** The LoRA adapter. */
+  adapter: string | null
+  /** The cache salt. */
+  cacheSalt: string | null
+}
+
+/** What was read but is not among the events, counted. None of it is an error. */
+export interface LeftOut {
+  /** Fields that are not known. */
+  unknownFields: number
+  /** Events of kinds that are not known. */
+  unknownKinds: number
+  /** Events of other groups of layers than the one that stands for the model. */
+  otherGroups: number
+  /** Events of other data parallel ranks than the one asked for (TensorRT-LLM). */
+  otherRanks: number
+  /** Events about storage that is not known. */
+  unknownMedia: number
+  /** Stored events of an adapter that is only numbered, not named. */
+  unnamedAdapters: number
+  /** Stored events without token ids. */
+  withoutTokens: number
+  /** Blocks whose content is more than their token ids, and blocks behind them in the same event. */
+  multimodalBlocks: number
+  /** Blocks that are not full yet (TensorRT-LLM). */
+  partialBlocks: number
+}
+
 /** What an endpoint says about its load, scraped or pushed. Leave out what it does not say. */
 export interface Load {
   /** Requests in its queue. */
@@ -449,8 +653,71 @@ export interface Load {
   sampledAt?: number
 }
 
+/** The `Content-Type` of that text. */
+export declare const METRICS_CONTENT_TYPE: string
+
+/** What a metrics page says: of each rank, and all in all. */
+export interface MetricsReport {
+  /** Whose metrics are on the page; null if they are nobody's that is looked for. */
+  engine: 'vllm' | 'sglang' | 'trtllm-serve' | 'triton-tensorrt-llm' | 'llama.cpp' | 'triton' | null
+  /**
+   * One reading for each data-parallel rank, ordered by rank; a page without ranks has one, without a name. Empty if the page
+   * says nothing of the fields.
+   */
+  ranks: Array<RankReport>
+  /** The LoRA adapters of requests that are there now; null if the page says nothing of them. */
+  adapters: AdapterReport | null
+  /** Lines that are no samples and no comments, as far as their two ends tell. */
+  skippedLines: number
+  /** The load of the endpoint, all ranks together: as `handleLoad` takes it. */
+  load: Load
+  /** The KV cache of the endpoint, all ranks together. */
+  kvCache: KvCache
+  /** Tokens in a block of it. */
+  blockSize: number | null
+  /** Tokens that fit into it. */
+  kvCapacity: number | null
+  /** Adapters that fit side by side. */
+  maxAdapters: number | null
+}
+
 /** A call that does nothing: what every call costs at least. */
 export declare function noop(): void
+
+/** What the header `endpoint-load-metrics` says. */
+export interface OrcaReport {
+  /** The load of the endpoint: as `handleLoad` takes it. */
+  load: Load
+  /** Tokens that fit into its KV cache, which Triton says. */
+  kvCapacity: number | null
+  /** Metrics in it that are not looked for, or have no number. */
+  skipped: number
+}
+
+/** How an answer ended. */
+export interface Outcome {
+  /** How it ended. */
+  end: 'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_left' | 'cut' | 'unreadable' | 'unreachable'
+  /** Whether another endpoint may be asked. */
+  retry: 'never' | 'if_nothing_sent'
+  /** Why the engine stopped, if it said so. */
+  finishReason: 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other' | 'abort' | 'error' | null
+  /** What the engine said that the request used. */
+  usage: ReportedUsage
+  /** Tokens of the answer: exact if the engine said so, or else one for each chunk and choice with content. */
+  tokens: number
+  /** Whether they are exact. */
+  exact: boolean
+  /** The status of HTTP that says how it ended: that of the response, or of the error in it. 0 if nothing came. */
+  status: number
+  /** Payloads that could not be read, and so count for nothing. */
+  unreadable: number
+  /** What was wrong with the first of them; its offset is counted from the beginning of the response's body. */
+  problem: WireProblem | null
+}
+
+/** That of a response with this status, whatever its body says. */
+export declare function outcomeOfStatus(status: number): Outcome
 
 /** The time that an idle, otherwise average server needs to read a prompt. All lengths are seconds. */
 export interface PrefillCost {
@@ -464,6 +731,52 @@ export interface PrefillCost {
   minStep?: number
   /** Tokens that the engine computes in a step (`max_num_batched_tokens`). 2,048 unless told. */
   chunk?: number
+}
+
+/** What one data-parallel rank says. */
+export interface RankReport {
+  /** Its name, most often a number; empty if the page names none. */
+  rank: string
+  /** Its load. */
+  load: Load
+  /** Tokens that live requests have in its KV cache. */
+  kvTokens: number | null
+  /** Its KV cache. */
+  kvCache: KvCache
+}
+
+/** Reads headers: names and values in turn, one character for each byte. */
+export declare function readHeaders(headers: Array<string>): RequestHeaders
+
+/** Decodes one batch. */
+export declare function readKvBatch(payload: Uint8Array): KvBatch
+
+/** Reads the frames of a message. */
+export declare function readKvFrames(frames: Array<Uint8Array>): KvMessage
+
+/** Reads a metrics page. `fields` are names of fields and metrics in turn. */
+export declare function readMetrics(page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): MetricsReport
+
+/** Reads the header `endpoint-load-metrics`. */
+export declare function readOrca(header: Uint8Array): OrcaReport
+
+/** Reads the body of a request to the API of this name, or of this path. */
+export declare function readRequest(body: Uint8Array, api?: string | undefined | null, path?: string | undefined | null): RequestView
+
+/** The response to a request that does not go for this reason. `evicted` tells reasons of the same name apart. */
+export declare function refusal(reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null, shape?: string | undefined | null): RefusalResponse
+
+/** What the span of a request says that does not go. */
+export declare function refusalOfSpan(reason: string, evicted: boolean, retryAfter: number | undefined | null, queued: number): Attributes
+
+/** The response to a request that does not go. */
+export interface RefusalResponse {
+  /** The HTTP status. */
+  status: number
+  /** Names and values. */
+  headers: Array<[string, string]>
+  /** The body: JSON. */
+  body: Uint8Array
 }
 
 /** The request does not go. Nothing was reserved. */
@@ -487,6 +800,88 @@ export interface RemovedEndpoint {
   /** The requests that are still on it. Complete, fail or cancel them as ever. */
   inFlight: Array<number>
 }
+
+/** What asks for a replay from this batch on. */
+export declare function replayRequest(start: number): Uint8Array
+
+/** What an engine said that a request used; what it did not say is missing. */
+export interface ReportedUsage {
+  /** Tokens in the prompt. */
+  promptTokens?: number
+  /** Prompt tokens that were found in the cache. */
+  cachedTokens?: number
+  /** Tokens in the answer. */
+  completionTokens?: number
+}
+
+/** What the headers of a request say to a scheduler; null where they say nothing that can be used. */
+export interface RequestHeaders {
+  /** Who asks: the unit of fairness, `flow` in the package. */
+  fairnessId: string | null
+  /** The objective's name. Which priority it has is for the gateway to know. */
+  objective: string | null
+  /** The model's name when the request is passed on. */
+  modelRewrite: string | null
+  /** The time to the first token that is still of use, in milliseconds. */
+  sloTtftMs: number | null
+  /** The time for each token after it, in milliseconds. */
+  sloTpotMs: number | null
+  /** How long the request may wait for a decision, in milliseconds. */
+  ttlMs: number | null
+  /** The conversation's name. */
+  sessionId: string | null
+  /** The conversation's token. */
+  sessionToken: string | null
+  /** The client's name for the request. */
+  requestId: string | null
+  /** The endpoints that may have it; null means all, and one that is empty or cannot be read means nobody. */
+  subset: string | null
+  /** The priority as the scheduler has it: higher goes first. */
+  priority: number | null
+  /** The form in which the client wants the engine's load. */
+  loadFormat: 'TEXT' | 'JSON' | 'BIN' | null
+  /** The headers that were there and cannot be used, or not wholly. */
+  unusable: Array<UnusableHeader>
+}
+
+/** What a request says. What its body does not say is null, false or 0. */
+export interface RequestView {
+  /** The API that it speaks. */
+  api: 'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate'
+  /** The model, or the adapter if that is served under a name of its own. */
+  model: string | null
+  /** Where the model stands in the body, with its quotation marks: from the first byte to the one after the last. */
+  modelRange: [number, number] | null
+  /** What the engine will read, for hashing and counting: text, or token ids. It is a prompt for `pick`. */
+  prompt: Uint8Array | Uint32Array
+  /** Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a batch. */
+  prompts: number
+  /** Whether the answer is to come as a stream. */
+  stream: boolean
+  /** Whether the stream is to end with the usage. */
+  includeUsage: boolean
+  /** Tokens that each answer may have at the most. */
+  maxTokens: number | null
+  /** Answers to each prompt. */
+  n: number | null
+  /** As the body has it. Which way it goes is the engine's matter. */
+  priority: number | null
+  /** What requests of one conversation share. */
+  session: string | null
+  /** Where the session stands in the body: the path to the field. */
+  sessionField: 'session_id' | 'vllm_xargs.session_id' | 'session_params.id' | 'prompt_cache_key' | 'conversation' | 'metadata.user_id' | 'user' | 'previous_response_id' | null
+  /** Requests with different salts share no cache. */
+  cacheSalt: string | null
+  /** The adapter of SGLang's `lora_path`. */
+  adapter: string | null
+  /** Whether blocks are to be fetched from another engine, or left for one. */
+  kvTransfer: boolean
+  /** The id that the client gave to the request. */
+  requestId: string | null
+}
+
+/** The body with another model. */
+export declare function rewriteModel(body: Uint8Array, model: string): Uint8Array
 
 /** How the pool's saturation is told from what is known of its endpoints. Each type has fields of its own. */
 export interface SaturationPolicy {
@@ -592,6 +987,27 @@ export interface TierWeights {
   disk?: number
 }
 
+/** A header that was there and says nothing that can be used, or not wholly. */
+export interface UnusableHeader {
+  /** The name that the request called it by, in lower case. */
+  name: string
+  /** What is wrong with its value. */
+  error: WireProblem
+}
+
+/** What the span of a request says that completed. */
+export declare function usageOfSpan(promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): Attributes
+
+/** What is wrong with some bytes. */
+export interface WireProblem {
+  /** The first byte that is not as it should be. */
+  offset: number
+  /** The kind of error, the same in every language. */
+  code: 'truncated' | 'unexpected' | 'not_utf8' | 'too_deep' | 'too_long' | 'out_of_range' | 'unsupported'
+  /** The same in words. */
+  message: string
+}
+
 /** What few requests ask for: an object costs more than arguments, but only those who bring it. */
 export interface Wishes {
   /** Which stages the endpoint must run. */
@@ -602,4 +1018,10 @@ export interface Wishes {
   blockSize?: number
   /** Tokens in the prompt of ready hashes. */
   tokens?: number
+  /** The path that the request came to: its bytes are a body, and no prompt. */
+  path?: string
+  /** Names and values in turn: headers that came with the body, one character for each byte. */
+  headers?: Array<string>
+  /** Which way the priorities of bodies go. */
+  priorityOrder?: string
 }

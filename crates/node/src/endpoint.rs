@@ -7,7 +7,7 @@ use slotwise::{EvictionOrder, Failure, Role, Tier};
 
 use crate::config::PrefillCost;
 use crate::error::Unfit;
-use crate::number::{count, duration, finite, instant, millis, positive};
+use crate::number::{count, duration, finite, instant, millis, positive, time};
 
 /// A model server that requests can be sent to: its name, and what it can do.
 #[napi(object)]
@@ -72,7 +72,7 @@ const EVICTION_ORDERS: [(&str, EvictionOrder); 2] =
 const FAILURES: [(&str, Failure); 3] =
     [("unreachable", Failure::Unreachable), ("engine", Failure::Engine), ("timeout", Failure::Timeout)];
 
-const TIERS: [(&str, Tier); 3] = [("gpu", Tier::Gpu), ("cpu", Tier::Cpu), ("disk", Tier::Disk)];
+pub(crate) const TIERS: [(&str, Tier); 3] = [("gpu", Tier::Gpu), ("cpu", Tier::Cpu), ("disk", Tier::Disk)];
 
 /// The stages that `word` names.
 pub(crate) fn role(word: &str) -> Result<Role, Unfit> {
@@ -166,6 +166,17 @@ impl TryFrom<Load> for slotwise::Load {
         match given.kv_usage {
             Some(share) => Ok(load.kv_usage(finite("kvUsage", share)?)),
             None => Ok(load),
+        }
+    }
+}
+
+impl From<slotwise::Load> for Load {
+    fn from(load: slotwise::Load) -> Self {
+        Self {
+            waiting: load.waiting.map(f64::from),
+            running: load.running.map(f64::from),
+            kv_usage: load.kv_usage,
+            sampled_at: load.sampled_at.and_then(time),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Errors to exceptions that keep their kind.
 //!
-//! An exception's `code` is `Kind:code`, and `Kind:code:field` where a field is to blame. The package's own layer turns
+//! An exception's `code` is `Kind:code`, and `Kind:code:field` where a field is to blame, or a byte. The package's own layer turns
 //! it into the class called `Kind`, with the core's `code`.
 
 use std::fmt;
@@ -8,6 +8,7 @@ use std::fmt;
 use slotwise::{
     ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint, UnknownRequest,
 };
+use slotwise_wire::WireError;
 
 /// What every call gives.
 pub type Result<T> = std::result::Result<T, napi::Error<Kind>>;
@@ -30,6 +31,18 @@ pub(crate) fn closed() -> napi::Error<Kind> {
 /// An error of the core as the exception that stands for it.
 pub(crate) fn thrown<E: Named>(error: E) -> napi::Error<Kind> {
     napi::Error::new(Kind(format!("{}:{}", E::KIND, error.code())), error.to_string())
+}
+
+/// Bytes that could not be read.
+pub(crate) fn unreadable(error: WireError) -> napi::Error<Kind> {
+    unreadable_part("", error)
+}
+
+/// The same of a part of what was given, whose name begins the message.
+pub(crate) fn unreadable_part(part: &str, error: WireError) -> napi::Error<Kind> {
+    let kind = Kind(format!("WireError:{}:{}", error.problem.code(), error.offset));
+    let message = if part.is_empty() { error.to_string() } else { format!("{part}: {error}") };
+    napi::Error::new(kind, message)
 }
 
 /// A configuration that the core refuses, with the field as JavaScript spells it.

@@ -8,6 +8,11 @@
 //! | `flow` | what may wait, and who goes first |
 //! | `answer` | rejections, evictions and explanations |
 //! | `stats` | counters and gauges |
+//! | `observe` | what engines say, in bytes, to the scheduler |
+//! | `metrics`, `kv` | what engines say, as reports |
+//! | `body`, `headers` | what clients ask |
+//! | `response` | what engines answer |
+//! | `refusal`, `attribute` | what clients and traces are told of it |
 //! | `number` | JavaScript's numbers to integers and times that must fit |
 //! | `error` | errors to exceptions that keep their kind |
 //!
@@ -15,11 +20,19 @@
 //! theirs runs while a prompt is borrowed.
 
 pub mod answer;
+pub mod attribute;
+pub mod body;
 pub mod config;
 pub mod endpoint;
 pub mod error;
 pub mod flow;
+pub mod headers;
+pub mod kv;
+pub mod metrics;
 pub mod number;
+pub mod observe;
+pub mod refusal;
 pub mod request;
+pub mod response;
 pub mod scheduler;
 pub mod stats;

@@ -34,6 +34,11 @@ pub(crate) fn positive(field: &str, value: f64) -> Fit<NonZeroU32> {
     NonZeroU32::new(value as u32).ok_or_else(|| Unfit::range(field, "more than zero", value))
 }
 
+/// A status of HTTP.
+pub(crate) fn status(field: &str, value: f64) -> Fit<u16> {
+    whole(field, value, 0.0, u16::MAX.into()).map(|value| value as u16)
+}
+
 /// A limit of something that is held in memory.
 pub(crate) fn size(field: &str, value: f64) -> Fit<usize> {
     whole(field, value, 0.0, MAX_SAFE.min(usize::MAX as f64)).map(|value| value as usize)

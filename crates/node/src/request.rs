@@ -1,14 +1,20 @@
-//! What a request asks for. Text, token ids and hashes are read in place.
+//! What a request asks for. Text, token ids, hashes and bodies are read in place.
+
+use std::borrow::Cow;
 
 use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
-use slotwise::{BlockHash, Priority, Request};
+use slotwise::{BlockHash, Instant, Priority, Request};
+use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::request::{PriorityOrder, RequestReader};
 
-use crate::endpoint::role;
-use crate::error::Unfit;
+use crate::body::api_of;
+use crate::endpoint::{named, role};
+use crate::error::{Result, Unfit, unreadable};
+use crate::headers::{octets, pairs};
 use crate::number::{count, instant, positive, signed};
 
-/// Bytes of text or of a snapshot, in place.
+/// Bytes of text, of a body or of a snapshot, in place.
 pub type Bytes<'a> = &'a [u8];
 /// Token ids, in place.
 pub type TokenIds<'a> = &'a [u32];
@@ -30,46 +36,59 @@ pub struct Wishes {
     pub block_size: Option<f64>,
     /// Tokens in the prompt of ready hashes.
     pub tokens: Option<f64>,
+    /// The path that the request came to: its bytes are a body, and no prompt.
+    pub path: Option<String>,
+    /// Names and values in turn: headers that came with the body, one character for each byte.
+    pub headers: Option<Vec<String>>,
+    /// Which way the priorities of bodies go.
+    pub priority_order: Option<String>,
 }
 
-/// One request for a decision, as it arrives.
+/// Bytes that the buffers of a reader keep from one body to the next.
+const KEPT: usize = 4 << 20;
+
+const PRIORITY_ORDERS: [(&str, PriorityOrder); 2] = [
+    (PriorityOrder::LowFirst.as_str(), PriorityOrder::LowFirst),
+    (PriorityOrder::HighFirst.as_str(), PriorityOrder::HighFirst),
+];
+
+/// One request for a decision, as it arrives. What is none here is as the body and its headers say, if there are any.
 pub(crate) struct Asked<'a> {
     pub(crate) prompt: Prompt<'a>,
     /// Bytes of the text that count: it may be the beginning of a longer buffer.
     pub(crate) bytes: f64,
-    pub(crate) model: &'a str,
+    pub(crate) model: Option<&'a str>,
     pub(crate) adapter: Option<&'a str>,
     pub(crate) cache_salt: Option<&'a str>,
     pub(crate) session: Option<&'a str>,
     pub(crate) flow: Option<&'a str>,
-    pub(crate) priority: f64,
+    pub(crate) priority: Option<f64>,
     pub(crate) deadline: Option<f64>,
-    pub(crate) expected_output: f64,
+    pub(crate) expected_output: Option<f64>,
     pub(crate) wishes: Option<&'a Wishes>,
 }
 
 impl Asked<'_> {
     /// Builds the core's request and passes it on.
-    pub(crate) fn with<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> Result<T, Unfit> {
-        let mut request = Request::new(self.model);
-        request.adapter = self.adapter;
-        request.cache_salt = self.cache_salt;
-        request.session = self.session;
-        request.flow = self.flow.unwrap_or_default();
-        request.priority = Priority(signed("priority", self.priority)?);
-        request.deadline = self.deadline.map(|at| instant("deadline", at)).transpose()?;
-        request.expected_output = count("expectedOutput", self.expected_output)?;
+    pub(crate) fn with<T>(
+        &self,
+        now: Instant,
+        reader: &mut RequestReader,
+        ask: impl FnOnce(&Request<'_>) -> T,
+    ) -> Result<T> {
         let none = Wishes::default();
         let wishes = self.wishes.unwrap_or(&none);
-        if let Some(word) = &wishes.role {
-            request.role = role(word)?;
-        }
-        let labels: Vec<(&str, &str)> = match &wishes.labels {
-            Some(flat) => flat.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect(),
-            None => Vec::new(),
-        };
+        let labels: Vec<(&str, &str)> = flat(&wishes.labels).map(|(key, value)| (key, value)).collect();
+        let mut request = self.over(Request::new(""), wishes)?;
         request.labels = &labels;
         match self.prompt {
+            Either3::A(body) if wishes.path.is_some() => {
+                let answer = self.with_body(now, reader, body, wishes, &labels, ask);
+                if body.len() > KEPT {
+                    reader.shrink_to(KEPT);
+                }
+                answer
+            }
             Either3::A(text) => {
                 let text = &text[..text.len().min(self.bytes as usize)];
                 Ok(ask(&request.text(text)))
@@ -83,4 +102,57 @@ impl Asked<'_> {
             }
         }
     }
+
+    /// The body says most, its headers overrule it, and what was asked for overrules both.
+    fn with_body<T>(
+        &self,
+        now: Instant,
+        reader: &mut RequestReader,
+        body: &[u8],
+        wishes: &Wishes,
+        labels: &[(&str, &str)],
+        ask: impl FnOnce(&Request<'_>) -> T,
+    ) -> Result<T> {
+        let api = api_of(wishes.path.as_deref().unwrap_or_default())?;
+        let order = match &wishes.priority_order {
+            Some(word) => named("priorityOrder", word, &PRIORITY_ORDERS)?,
+            None => PriorityOrder::LowFirst,
+        };
+        let values: Vec<Cow<'_, [u8]>> = flat(&wishes.headers).map(|(_, value)| octets(value)).collect();
+        let names = flat(&wishes.headers).map(|(name, _)| name);
+        let headers = RequestHeaders::read(pairs(names, &values));
+        let view = reader.read(api, body).map_err(unreadable)?;
+        let request = headers.apply(now, view.to_request(order));
+        let mut request = self.over(request, wishes)?;
+        request.labels = labels;
+        Ok(ask(&request))
+    }
+
+    /// The request with all that was asked for beside its prompt, but for labels.
+    fn over<'r>(&'r self, request: Request<'r>, wishes: &Wishes) -> std::result::Result<Request<'r>, Unfit> {
+        let mut request = request;
+        request.model = self.model.unwrap_or(request.model);
+        request.adapter = self.adapter.or(request.adapter);
+        request.cache_salt = self.cache_salt.or(request.cache_salt);
+        request.session = self.session.or(request.session);
+        request.flow = self.flow.unwrap_or(request.flow);
+        if let Some(priority) = self.priority {
+            request.priority = Priority(signed("priority", priority)?);
+        }
+        if let Some(at) = self.deadline {
+            request.deadline = Some(instant("deadline", at)?);
+        }
+        if let Some(tokens) = self.expected_output {
+            request.expected_output = count("expectedOutput", tokens)?;
+        }
+        if let Some(word) = &wishes.role {
+            request.role = role(word)?;
+        }
+        Ok(request)
+    }
+}
+
+/// What comes in turn, as pairs.
+fn flat(list: &Option<Vec<String>>) -> impl Iterator<Item = (&str, &str)> {
+    list.as_deref().unwrap_or_default().chunks_exact(2).map(|pair| (&*pair[0], &*pair[1]))
 }

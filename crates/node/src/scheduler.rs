@@ -7,13 +7,17 @@ use std::collections::HashMap;
 use napi::Either;
 use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
-use slotwise::{AdapterState, Decision, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks, Usage};
+use slotwise::{AdapterState, Decision, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks};
+use slotwise_wire::request::RequestReader;
 
 use crate::answer::{Columns, Evicted, Explanation, Numbers, Rejected, write_dispatch};
+use crate::attribute::usage;
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure, tier};
 use crate::error::{Result, closed, invalid_config, thrown};
+use crate::metrics::Readers;
 use crate::number::{bits, count, endpoint_id, instant, patience, positive, request_id, time, weight};
+use crate::observe::Feeds;
 use crate::request::{Asked, Bytes, Hashes, Prompt, TokenIds, Wishes};
 
 /// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
@@ -21,12 +25,25 @@ use crate::request::{Asked, Bytes, Hashes, Prompt, TokenIds, Wishes};
 #[derive(Debug)]
 pub struct NativeScheduler {
     /// None once it is closed. The cell is never borrowed while JavaScript runs.
-    core: RefCell<Option<slotwise::Scheduler>>,
+    state: RefCell<Option<State>>,
+}
+
+/// The core, and what reads bytes for it.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) core: slotwise::Scheduler,
+    pub(crate) requests: RequestReader,
+    pub(crate) metrics: Readers,
+    pub(crate) feeds: Feeds,
 }
 
 impl NativeScheduler {
-    fn with<T>(&self, call: impl FnOnce(&mut slotwise::Scheduler) -> Result<T>) -> Result<T> {
-        call(self.core.borrow_mut().as_mut().ok_or_else(closed)?)
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut slotwise::Scheduler) -> Result<T>) -> Result<T> {
+        self.with_all(|state| call(&mut state.core))
+    }
+
+    pub(crate) fn with_all<T>(&self, call: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        call(self.state.borrow_mut().as_mut().ok_or_else(closed)?)
     }
 }
 
@@ -37,13 +54,14 @@ impl NativeScheduler {
     pub fn new(config: Config) -> Result<Self> {
         let config = slotwise::Config::try_from(config).map_err(|unfit| unfit.in_config())?;
         let core = slotwise::Scheduler::new(config).map_err(invalid_config)?;
-        Ok(Self { core: RefCell::new(Some(core)) })
+        let (requests, metrics, feeds) = (RequestReader::new(), Readers::default(), Feeds::default());
+        Ok(Self { state: RefCell::new(Some(State { core, requests, metrics, feeds })) })
     }
 
     /// Gives its memory back.
     #[napi]
     pub fn close(&self) {
-        self.core.take();
+        self.state.take();
     }
 
     /// The whole configuration.
@@ -104,7 +122,11 @@ impl NativeScheduler {
     #[napi]
     pub fn remove_endpoint(&self, now: f64, endpoint: f64) -> Result<RemovedEndpoint> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
-        self.with(|core| core.remove_endpoint(now, id).map(RemovedEndpoint::from).map_err(thrown))
+        self.with_all(|State { core, feeds, .. }| {
+            let removed = core.remove_endpoint(now, id).map_err(thrown)?;
+            feeds.forget(id);
+            Ok(removed.into())
+        })
     }
 
     /// Sends no new requests to an endpoint.
@@ -210,14 +232,14 @@ impl NativeScheduler {
         now: f64,
         #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
         bytes: f64,
-        model: String,
+        model: Option<String>,
         adapter: Option<String>,
         cache_salt: Option<String>,
         session: Option<String>,
         flow: Option<String>,
-        priority: f64,
+        priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: f64,
+        expected_output: Option<f64>,
         wishes: Option<Wishes>,
         #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
     ) -> Result<Option<Rejected>> {
@@ -225,7 +247,7 @@ impl NativeScheduler {
         let asked = Asked {
             prompt,
             bytes,
-            model: &model,
+            model: model.as_deref(),
             adapter: adapter.as_deref(),
             cache_salt: cache_salt.as_deref(),
             session: session.as_deref(),
@@ -235,12 +257,14 @@ impl NativeScheduler {
             expected_output,
             wishes: wishes.as_ref(),
         };
-        self.with(|core| match asked.with(|request| core.pick(now, request))? {
-            Ok(dispatch) => {
-                write_dispatch(&dispatch, numbers);
-                Ok(None)
+        self.with_all(|State { core, requests, .. }| {
+            match asked.with(now, requests, |request| core.pick(now, request))? {
+                Ok(dispatch) => {
+                    write_dispatch(&dispatch, numbers);
+                    Ok(None)
+                }
+                Err(rejected) => Ok(Some(rejected.into())),
             }
-            Err(rejected) => Ok(Some(rejected.into())),
         })
     }
 
@@ -251,14 +275,14 @@ impl NativeScheduler {
         now: f64,
         #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
         bytes: f64,
-        model: String,
+        model: Option<String>,
         adapter: Option<String>,
         cache_salt: Option<String>,
         session: Option<String>,
         flow: Option<String>,
-        priority: f64,
+        priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: f64,
+        expected_output: Option<f64>,
         wishes: Option<Wishes>,
         #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
         #[napi(ts_arg_type = "Float64Array")] endpoints: Numbers<'_>,
@@ -268,7 +292,7 @@ impl NativeScheduler {
         let asked = Asked {
             prompt,
             bytes,
-            model: &model,
+            model: model.as_deref(),
             adapter: adapter.as_deref(),
             cache_salt: cache_salt.as_deref(),
             session: session.as_deref(),
@@ -286,12 +310,14 @@ impl NativeScheduler {
         let cost = |endpoint: slotwise::EndpointId, terms: &slotwise::Terms| {
             costs.get(&endpoint.as_u64()).copied().unwrap_or_else(|| terms.total())
         };
-        self.with(|core| match asked.with(|request| core.pick_by(now, request, cost))? {
-            Ok(dispatch) => {
-                write_dispatch(&dispatch, numbers);
-                Ok(None)
+        self.with_all(|State { core, requests, .. }| {
+            match asked.with(now, requests, |request| core.pick_by(now, request, cost))? {
+                Ok(dispatch) => {
+                    write_dispatch(&dispatch, numbers);
+                    Ok(None)
+                }
+                Err(rejected) => Ok(Some(rejected.into())),
             }
-            Err(rejected) => Ok(Some(rejected.into())),
         })
     }
 
@@ -302,14 +328,14 @@ impl NativeScheduler {
         now: f64,
         #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
         bytes: f64,
-        model: String,
+        model: Option<String>,
         adapter: Option<String>,
         cache_salt: Option<String>,
         session: Option<String>,
         flow: Option<String>,
-        priority: f64,
+        priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: f64,
+        expected_output: Option<f64>,
         wishes: Option<Wishes>,
         ttl: Option<f64>,
         weight: f64,
@@ -320,7 +346,7 @@ impl NativeScheduler {
         let asked = Asked {
             prompt,
             bytes,
-            model: &model,
+            model: model.as_deref(),
             adapter: adapter.as_deref(),
             cache_salt: cache_salt.as_deref(),
             session: session.as_deref(),
@@ -332,12 +358,15 @@ impl NativeScheduler {
         };
         let submit = |core: &mut slotwise::Scheduler, request: &slotwise::Request<'_>| {
             let mut request = request.clone();
-            (request.ttl, request.weight) = (ttl, weight);
+            request.ttl = ttl.or(request.ttl);
+            request.weight = weight;
             core.submit(now, &request)
         };
-        self.with(|core| match asked.with(|request| submit(core, request))? {
-            Ok(id) => Ok(Either::A(id.as_u64() as f64)),
-            Err(rejected) => Ok(Either::B(rejected.into())),
+        self.with_all(|State { core, requests, .. }| {
+            match asked.with(now, requests, |request| submit(core, request))? {
+                Ok(id) => Ok(Either::A(id.as_u64() as f64)),
+                Err(rejected) => Ok(Either::B(rejected.into())),
+            }
         })
     }
 
@@ -380,21 +409,21 @@ impl NativeScheduler {
         now: f64,
         #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
         bytes: f64,
-        model: String,
+        model: Option<String>,
         adapter: Option<String>,
         cache_salt: Option<String>,
         session: Option<String>,
         flow: Option<String>,
-        priority: f64,
+        priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: f64,
+        expected_output: Option<f64>,
         wishes: Option<Wishes>,
     ) -> Result<Explanation> {
         let now = instant("now", now)?;
         let asked = Asked {
             prompt,
             bytes,
-            model: &model,
+            model: model.as_deref(),
             adapter: adapter.as_deref(),
             cache_salt: cache_salt.as_deref(),
             session: session.as_deref(),
@@ -404,7 +433,9 @@ impl NativeScheduler {
             expected_output,
             wishes: wishes.as_ref(),
         };
-        self.with(|core| Ok(asked.with(|request| core.explain(now, request).into())?))
+        self.with_all(|State { core, requests, .. }| {
+            asked.with(now, requests, |request| core.explain(now, request).into())
+        })
     }
 
     /// The endpoints that could have the request, column by column.
@@ -414,21 +445,21 @@ impl NativeScheduler {
         now: f64,
         #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
         bytes: f64,
-        model: String,
+        model: Option<String>,
         adapter: Option<String>,
         cache_salt: Option<String>,
         session: Option<String>,
         flow: Option<String>,
-        priority: f64,
+        priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: f64,
+        expected_output: Option<f64>,
         wishes: Option<Wishes>,
     ) -> Result<Columns> {
         let now = instant("now", now)?;
         let asked = Asked {
             prompt,
             bytes,
-            model: &model,
+            model: model.as_deref(),
             adapter: adapter.as_deref(),
             cache_salt: cache_salt.as_deref(),
             session: session.as_deref(),
@@ -438,7 +469,9 @@ impl NativeScheduler {
             expected_output,
             wishes: wishes.as_ref(),
         };
-        self.with(|core| Ok(asked.with(|request| core.explain(now, request).into())?))
+        self.with_all(|State { core, requests, .. }| {
+            asked.with(now, requests, |request| core.explain(now, request).into())
+        })
     }
 
     /// The first token of a request arrived.
@@ -466,11 +499,7 @@ impl NativeScheduler {
         completion_tokens: Option<f64>,
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, request_id(request)?);
-        let mut usage = Usage::default();
-        usage.prompt_tokens = prompt_tokens.map(|tokens| count("promptTokens", tokens)).transpose()?;
-        usage.cached_tokens = cached_tokens.map(|tokens| count("cachedTokens", tokens)).transpose()?;
-        usage.completion_tokens =
-            completion_tokens.map(|tokens| count("completionTokens", tokens)).transpose()?;
+        let usage = usage(prompt_tokens, cached_tokens, completion_tokens)?;
         self.with(|core| core.complete(now, id, usage).map_err(thrown))
     }
 

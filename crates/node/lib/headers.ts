@@ -1,0 +1,83 @@
+/** Headers in whatever form a gateway has them. */
+import { headerNames } from '../native/index.js';
+import { typeError } from './errors.js';
+import { readBytes } from './prompt.js';
+import { describe, string } from './shape.js';
+
+/**
+ * Headers: an object as `IncomingMessage` has it, a `Headers`, or pairs of a name and a value. As in both, each character of a value
+ * is one byte; or the value is bytes.
+ */
+export type HeaderSource =
+  | Iterable<readonly [name: string, value: string | Uint8Array]>
+  | Readonly<Record<string, string | readonly string[] | Uint8Array | undefined>>;
+
+/** As many headers as one request may have. */
+const MOST = 65_536;
+
+/** The names that mean something. Others are not handed on. */
+const known: ReadonlySet<string> = new Set(headerNames());
+
+/** Names and values in turn, of the headers that mean something. */
+export function readHeaderList(what: string, source: unknown): string[] {
+  if (typeof source !== 'object' || source === null || source instanceof Uint8Array) {
+    throw typeError(`${what} must be an object or pairs, got ${describe(source)}`);
+  }
+  const list: string[] = [];
+  if (Symbol.iterator in source) {
+    let count = 0;
+    for (const pair of source as Iterable<unknown>) {
+      if (!Array.isArray(pair) || pair.length !== 2) {
+        throw typeError(`${what}[${count}] must be a pair of a name and a value, got ${describe(pair)}`);
+      }
+      if (++count > MOST) {
+        throw typeError(`${what} lists more than ${MOST} entries`);
+      }
+      add(list, what, string(`${what}[${count - 1}][0]`, pair[0]), pair[1]);
+    }
+    return list;
+  }
+  for (const name of Object.keys(source)) {
+    const value = (source as Record<string, unknown>)[name];
+    if (value === undefined) {
+      continue;
+    }
+    if (!Array.isArray(value)) {
+      add(list, what, name, value);
+      continue;
+    }
+    for (let at = 0; at < value.length && at < MOST; at += 1) {
+      add(list, what, name, value[at]);
+    }
+  }
+  return list;
+}
+
+function add(list: string[], what: string, name: string, value: unknown): void {
+  // None is longer than this, and whoever sends long names would have them copied.
+  if (name.length > LONGEST_NAME || !known.has(name.toLowerCase())) {
+    return;
+  }
+  list.push(name, octets(`${what}.${name}`, value));
+}
+
+const LONGEST_NAME = Math.max(...Array.from(known, (name) => name.length));
+
+/** The value of a header as bytes. */
+export function readHeaderValue(what: string, value: unknown): Uint8Array {
+  return Buffer.from(octets(what, value), 'latin1');
+}
+
+/** A value, one character for each byte. */
+function octets(what: string, value: unknown): string {
+  if (typeof value === 'string') {
+    if (!/^[\0-\xff]*$/.test(value)) {
+      throw typeError(`${what} has a character beyond one byte, as no header has`);
+    }
+    return value;
+  }
+  if (typeof value !== 'object') {
+    throw typeError(`${what} must be a string or a Uint8Array, got ${describe(value)}`);
+  }
+  return Buffer.from(readBytes(what, value)).toString('latin1');
+}

@@ -1,0 +1,107 @@
+/** What engines answer, fed in chunks of any size. */
+import { NativeModelFilter, NativeResponseReader, type Outcome } from '../native/index.js';
+import { guarded } from './errors.js';
+import type { Usage } from './options.js';
+import { readWire } from './prompt.js';
+import { number, string } from './shape.js';
+
+export type { Outcome, WireProblem } from '../native/index.js';
+
+/** How a connection came to its end: as HTTP says that it should, it broke, the gateway gave up waiting, or the client went away. */
+export type Close = 'clean' | 'broken' | 'timed_out' | 'client_left';
+
+/** What one chunk brought. What several chunks brought adds up. */
+export interface Progress {
+  /** The first token came with it. Never said of a body that is no stream: when it comes, its last token has come too. */
+  readonly firstToken: boolean;
+  /** Tokens that came with it. */
+  readonly tokens: number;
+  /** The answer is at its end: nothing that comes after it counts. */
+  readonly ended: boolean;
+}
+
+/** What is known of an answer so far. */
+export interface Answer {
+  /**
+   * Whether a stream has brought any payload but an error: from there on it is never retried. Never true of a body that is no stream.
+   */
+  readonly begun: boolean;
+  /** Tokens of the answer. */
+  readonly tokens: number;
+  /** Whether the engine has said how many. */
+  readonly exact: boolean;
+  /** What the engine has said that the request used. */
+  readonly usage: Usage;
+  /** Why the engine stopped, as far as it has said so. */
+  readonly finishReason: Outcome['finishReason'];
+}
+
+/**
+ * Reads a response as it comes, and tells how it ended: streams and bodies of OpenAI's completions, chat completions and responses, of
+ * Anthropic's messages and of SGLang's `generate`. It looks at decoded bytes: chunked transfer and compression are the HTTP client's.
+ */
+export class ResponseReader implements Answer {
+  /** @internal */
+  readonly native: NativeResponseReader;
+
+  /** Before the body of a response with this status and `Content-Type`; null if it has none. */
+  constructor(status: number, contentType: string | null = null) {
+    const [code, type] = [number('status', status), contentType === null ? '' : string('contentType', contentType)];
+    this.native = guarded(() => new NativeResponseReader(code, type));
+  }
+
+  /** Reads on: what this chunk brought. Events count when they are whole; after the end of the answer nothing counts. */
+  feed(chunk: Uint8Array): Progress {
+    return unpacked(this.native.feed(readWire('chunk', chunk)));
+  }
+
+  /** Nothing more comes: how the answer ended. */
+  finish(close: Close = 'clean'): Outcome {
+    const how = string('close', close);
+    return guarded(() => this.native.finish(how));
+  }
+
+  get begun(): boolean {
+    return this.native.begun;
+  }
+
+  get tokens(): number {
+    return this.native.tokens;
+  }
+
+  get exact(): boolean {
+    return this.native.exact;
+  }
+
+  get usage(): Usage {
+    return this.native.usage;
+  }
+
+  get finishReason(): Outcome['finishReason'] {
+    return this.native.finishReason;
+  }
+}
+
+/**
+ * Passes a response through and puts the name by which the client asked for the model in the place of the engine's. Its length
+ * changes: `Content-Length` must not be passed on.
+ */
+export class ModelFilter {
+  readonly #native: NativeModelFilter;
+
+  /** Before a body of this `Content-Type`, for a client that asked for the model by this name. */
+  constructor(contentType: string, name: string) {
+    const [type, model] = [string('contentType', contentType), string('name', name)];
+    this.#native = guarded(() => new NativeModelFilter(type, model));
+  }
+
+  /** What the client is to get of this chunk. */
+  feed(chunk: Uint8Array): Uint8Array {
+    return this.#native.feed(readWire('chunk', chunk));
+  }
+}
+
+/** A chunk's progress, of the one number that the native part makes of it. */
+export function unpacked(progress: number): Progress {
+  return { firstToken: progress % 2 === 1, tokens: Math.floor(progress / 4), ended: progress % 4 >= 2 };
+}

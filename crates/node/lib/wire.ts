@@ -1,0 +1,304 @@
+/**
+ * What engines and clients send, read: the functions that need no scheduler. Malformed bytes throw a `WireError` with the offset.
+ *
+ * @packageDocumentation
+ */
+import * as native from '../native/index.js';
+import type { Dispatch, Evicted, Rejected } from './answers.js';
+import { RejectedError, guarded, typeError } from './errors.js';
+import { readHeaderList, readHeaderValue, type HeaderSource } from './headers.js';
+import { optionalBoolean, optionalNumber, optionalString, readUsage, type Usage } from './options.js';
+import { readFrames, readTokenIds, readWire, type TokenIds } from './prompt.js';
+import { describe, known, number, string, strings, type Known } from './shape.js';
+
+export { WireError } from './errors.js';
+export type { HeaderSource } from './headers.js';
+export { ModelFilter, ResponseReader } from './response.js';
+export type { Answer, Close, Outcome, Progress } from './response.js';
+export type {
+  AdapterReport,
+  KvBatch,
+  KvCache,
+  KvCleared,
+  KvMessage,
+  KvRemoved,
+  KvReport,
+  KvStored,
+  LeftOut,
+  MetricsReport,
+  OrcaReport,
+  RankReport,
+  RefusalResponse,
+  ReportedUsage,
+  RequestHeaders,
+  RequestView,
+  UnusableHeader,
+  WireProblem,
+} from '../native/index.js';
+
+/** An engine whose metrics are known. */
+export type Engine = NonNullable<native.MetricsReport['engine']>;
+
+/** What a gauge can say. */
+export type Field = keyof typeof FIELDS;
+
+/** An API that model servers speak, by the body of its requests. */
+export type Api = native.RequestView['api'];
+
+/** The `Content-Type` of what `metricsText` gives. */
+export const METRICS_CONTENT_TYPE: string = native.METRICS_CONTENT_TYPE;
+
+/** How a metrics page is read. A metric is written `name` or `name{label=value, label="value"}`. */
+export interface MetricsOptions {
+  /** Whose page it is; told from the page unless given. With `'custom'`, nothing is looked for but `fields` and `adapters`. */
+  engine?: Engine | 'custom' | null | undefined;
+  /** Metrics to look for in place of what engines call a field; of several, the first that a rank has counts. */
+  fields?: Readonly<Partial<Record<Field, string | readonly string[]>>> | null | undefined;
+  /** A metric with the labels of vLLM's `vllm:lora_requests_info`, in place of what else tells of adapters. */
+  adapters?: string | readonly string[] | null | undefined;
+  /** The label by which ranks are told apart in these metrics. */
+  rankLabel?: string | null | undefined;
+}
+
+/** Fields, and their names in configurations. */
+const FIELDS = {
+  waiting: 'waiting',
+  running: 'running',
+  kvUsage: 'kv_usage',
+  kvTokens: 'kv_tokens',
+  kvCapacity: 'kv_capacity',
+  blockSize: 'block_size',
+  blocks: 'blocks',
+} as const;
+
+const METRICS = { engine: true, fields: true, adapters: true, rankLabel: true } satisfies Known<MetricsOptions>;
+
+/** Reads a metrics page, in the text format of Prometheus or OpenMetrics. */
+export function readMetrics(page: Uint8Array, options: MetricsOptions = {}): native.MetricsReport {
+  known('options', METRICS, options);
+  const engine = optionalString('engine', options.engine);
+  const fields = flatFields(options.fields ?? {});
+  const adapters = several('adapters', options.adapters ?? []);
+  const label = optionalString('rankLabel', options.rankLabel);
+  const bytes = readWire('page', page);
+  return guarded(() => native.readMetrics(bytes, engine, fields, adapters, label));
+}
+
+/** Reads the header `endpoint-load-metrics` of an engine's answer. */
+export function readOrca(header: string | Uint8Array): native.OrcaReport {
+  const bytes = readHeaderValue('header', header);
+  return guarded(() => native.readOrca(bytes));
+}
+
+/** Reads the frames of a message from the ZMQ socket of an engine that publishes KV events, or from that of its replays. */
+export function readKvFrames(frames: readonly Uint8Array[]): native.KvMessage {
+  const list = readFrames('frames', frames);
+  return guarded(() => native.readKvFrames(list));
+}
+
+/** Decodes one batch of KV events, of vLLM or SGLang. */
+export function readKvBatch(payload: Uint8Array): native.KvBatch {
+  const bytes = readWire('payload', payload);
+  return guarded(() => native.readKvBatch(bytes));
+}
+
+/** The second frame of a request for a replay from batch `start` on; the first is empty. From a DEALER socket. */
+export function replayRequest(start: number): Uint8Array {
+  const from = number('start', start);
+  return guarded(() => native.replayRequest(from));
+}
+
+/** How a vLLM server names blocks. */
+export interface HashOptions {
+  /** Tokens in a block. */
+  blockSize: number;
+  /** `--prefix-caching-hash-algo`. `'sha256'` unless told. */
+  algorithm?: 'sha256' | 'sha256_cbor' | null | undefined;
+  /** `PYTHONHASHSEED`, as it stands there; what vLLM takes from 0.30 on where that is not set, unless told. */
+  seed?: string | null | undefined;
+  /** Whether keys say what they are: vLLM 0.31 and later. True unless told. */
+  tagged?: boolean | null | undefined;
+  /** The request's adapter, by its name. */
+  adapter?: string | null | undefined;
+  /** Where the adapter was loaded from: `root` in `/v1/models`. */
+  adapterPath?: string | null | undefined;
+  /** The request's cache salt. */
+  cacheSalt?: string | null | undefined;
+}
+
+const HASHES = {
+  blockSize: true,
+  algorithm: true,
+  seed: true,
+  tagged: true,
+  adapter: true,
+  adapterPath: true,
+  cacheSalt: true,
+} satisfies Known<HashOptions>;
+
+/** The names of a prompt's full blocks, 32 bytes each, as a vLLM server computes them. In events, it says the last 8. */
+export function blockHashes(tokens: TokenIds, options: HashOptions): Uint8Array[] {
+  known('options', HASHES, options);
+  const size = number('blockSize', options.blockSize);
+  const algorithm = optionalString('algorithm', options.algorithm);
+  const seed = optionalString('seed', options.seed);
+  const tagged = optionalBoolean('tagged', options.tagged) ?? true;
+  const adapter = optionalString('adapter', options.adapter);
+  const path = optionalString('adapterPath', options.adapterPath);
+  const salt = optionalString('cacheSalt', options.cacheSalt);
+  const ids = readTokenIds('tokens', tokens);
+  const digests = guarded(() => native.blockHashes(ids, size, algorithm, seed, tagged, adapter, path, salt));
+  return Array.from({ length: digests.length / 32 }, (_, at) => digests.subarray(at * 32, (at + 1) * 32));
+}
+
+/** The API whose path this is, or ends with; null for any other path. */
+export function apiOfPath(path: string): Api | null {
+  const which = string('path', path);
+  return guarded(() => native.apiOfPath(which));
+}
+
+/** Which API a body is for: one of the two. */
+export type RequestOptions = { api: Api; path?: undefined } | { path: string; api?: undefined };
+
+/** Reads the body of a request: what a router needs to know of it. */
+export function readRequest(body: Uint8Array, options: RequestOptions): native.RequestView {
+  known('options', { api: true, path: true }, options);
+  const [api, path] = [optionalString('api', options.api), optionalString('path', options.path)];
+  if ((api === undefined) === (path === undefined)) {
+    throw typeError('options must have one of api and path');
+  }
+  const bytes = readWire('body', body);
+  return guarded(() => native.readRequest(bytes, api, path));
+}
+
+/** The body of a request with another model, and the same otherwise, byte for byte. */
+export function rewriteModel(body: Uint8Array, model: string): Uint8Array {
+  const name = string('model', model);
+  const bytes = readWire('body', body);
+  return guarded(() => native.rewriteModel(bytes, name));
+}
+
+/** How a request ended that was answered with this status, whatever the body says. */
+export function outcomeOfStatus(status: number): native.Outcome {
+  const code = number('status', status);
+  return guarded(() => native.outcomeOfStatus(code));
+}
+
+/** Reads the headers of a request. What cannot be used is left out, and named. Headers are claims: see who may send which first. */
+export function readHeaders(headers: HeaderSource): native.RequestHeaders {
+  const list = readHeaderList('headers', headers);
+  return guarded(() => native.readHeaders(list));
+}
+
+/** Why a request does not go: a reason of the scheduler's, or one of the gateway's own. */
+export type RefusalReason = Rejected['reason'] | Evicted['reason'] | 'victim' | 'cancelled' | 'shutting_down';
+
+/** What a client is told beside the reason. */
+export interface RefusalOptions {
+  /** Milliseconds after which another try may be worth it; those of the refusal unless told. */
+  retryAfterMs?: number | null | undefined;
+  /** What the body says instead of the reason's own message. */
+  message?: string | null | undefined;
+  /** Whose library reads the body. `'openai'` unless told. */
+  shape?: 'openai' | 'anthropic' | null | undefined;
+}
+
+const REFUSAL = { retryAfterMs: true, message: true, shape: true } satisfies Known<RefusalOptions>;
+
+/** The response to a request that does not go: status, headers and a body. */
+export function refusal(
+  reason: RefusalReason | Rejected | Evicted | RejectedError,
+  options: RefusalOptions = {},
+): native.RefusalResponse {
+  known('options', REFUSAL, options);
+  const after = optionalNumber('retryAfterMs', options.retryAfterMs);
+  const message = optionalString('message', options.message);
+  const shape = optionalString('shape', options.shape);
+  const why = refused(reason);
+  return guarded(() => native.refusal(why.code, why.evicted, after ?? why.retryAfterMs, message, shape));
+}
+
+/** What a request asked for that goes into its span. */
+export interface SpanRequest {
+  /** The model. */
+  model?: string | null | undefined;
+  /** The LoRA adapter. */
+  adapter?: string | null | undefined;
+  /** The conversation. */
+  session?: string | null | undefined;
+  /** Who asks. */
+  flow?: string | null | undefined;
+  /** Its priority. */
+  priority?: number | null | undefined;
+}
+
+const SPAN = { model: true, adapter: true, session: true, flow: true, priority: true } satisfies Known<SpanRequest>;
+
+/** Attributes for a span, in the words of OpenTelemetry: of a dispatch and its request, of usage, or of a request that does not go. */
+export function attributes(
+  of: Dispatch | Usage | Rejected | Evicted | RejectedError,
+  request: SpanRequest = {},
+): Record<string, string | number> {
+  if (typeof of !== 'object' || of === null) {
+    throw typeError(`attributes are of an object, got ${describe(of)}`);
+  }
+  const kind: unknown = 'kind' in of ? of.kind : undefined;
+  if (kind === 'dispatch') {
+    return pairs(ofDispatch(of as Dispatch, request));
+  }
+  if (kind === 'rejected' || kind === 'evicted') {
+    const { code, evicted, retryAfterMs } = refused(of as Rejected | Evicted | RejectedError);
+    const queued = number('queuedMs', 'queuedMs' in of ? of.queuedMs : 0);
+    return pairs(guarded(() => native.refusalOfSpan(code, evicted, retryAfterMs, queued)));
+  }
+  const { promptTokens, cachedTokens, completionTokens } = readUsage(of as Usage);
+  return pairs(guarded(() => native.usageOfSpan(promptTokens, cachedTokens, completionTokens)));
+}
+
+function ofDispatch(dispatch: Dispatch, asked: SpanRequest): native.Attributes {
+  known('request', SPAN, asked);
+  const model = optionalString('model', asked.model) ?? '';
+  const adapter = optionalString('adapter', asked.adapter);
+  const session = optionalString('session', asked.session);
+  const flow = optionalString('flow', asked.flow) ?? '';
+  const priority = optionalNumber('priority', asked.priority) ?? 0;
+  const request = number('request', dispatch.request);
+  const endpoint = number('endpoint', dispatch.endpoint);
+  const name = string('name', dispatch.name);
+  const others = Array.from(dispatch.alternatives, (other, at) => number(`alternatives[${at}]`, other));
+  const tokens = number('promptTokens', dispatch.promptTokens);
+  const cached = number('cachedTokens', dispatch.cachedTokens);
+  const best = number('bestCachedTokens', dispatch.bestCachedTokens);
+  const [cost, queued] = [number('cost', dispatch.cost), number('queuedMs', dispatch.queuedMs)];
+  return guarded(() =>
+    native.dispatchOfSpan(model, adapter, session, flow, priority, request, endpoint, name, others, tokens, cached, best, cost,
+      queued));
+}
+
+function refused(reason: unknown): { code: string; evicted: boolean; retryAfterMs: number | undefined } {
+  if (typeof reason === 'string') {
+    return { code: reason, evicted: false, retryAfterMs: undefined };
+  }
+  if (typeof reason !== 'object' || reason === null || !('reason' in reason) || !('kind' in reason)) {
+    throw typeError(`reason must be a code, a Rejected, an Evicted or a RejectedError, got ${describe(reason)}`);
+  }
+  const after = optionalNumber('retryAfterMs', 'retryAfterMs' in reason ? reason.retryAfterMs : undefined);
+  return { code: string('reason', reason.reason), evicted: reason.kind === 'evicted', retryAfterMs: after };
+}
+
+function pairs({ keys, values }: native.Attributes): Record<string, string | number> {
+  return Object.fromEntries(keys.map((key, at) => [key, values[at] as string | number]));
+}
+
+/** Names of fields and metrics in turn. */
+function flatFields(fields: object): string[] {
+  known('fields', FIELDS, fields);
+  return Object.entries(fields).flatMap(([name, metrics]: [string, unknown]) =>
+    metrics === undefined || metrics === null
+      ? []
+      : several(`fields.${name}`, metrics).flatMap((metric) => [FIELDS[name as Field], metric]));
+}
+
+function several(what: string, value: unknown): string[] {
+  return Array.isArray(value) ? strings(what, value) : [string(what, value)];
+}

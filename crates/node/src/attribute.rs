@@ -1,0 +1,116 @@
+//! What spans of traces say.
+#![expect(clippy::too_many_arguments, reason = "as for the calls of a scheduler")]
+
+use napi::Either;
+use napi_derive::napi;
+use slotwise::{Dispatch, Endpoint, Instant, Priority, Request, Scheduler, Seconds, Usage};
+use slotwise_wire::exposition::{AttributeValue, dispatch_attributes, refusal_attributes, usage_attributes};
+
+use crate::error::Result;
+use crate::number::{count, duration, endpoint_id, finite, request_id, signed};
+use crate::refusal::refused;
+
+/// Attributes of a span, in order.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct Attributes {
+    /// Their names.
+    pub keys: Vec<&'static str>,
+    /// Their values.
+    pub values: Vec<Either<String, f64>>,
+}
+
+/// What the span of a dispatched request says: the request, then its dispatch.
+#[napi]
+pub fn dispatch_of_span(
+    model: String,
+    adapter: Option<String>,
+    session: Option<String>,
+    flow: String,
+    priority: f64,
+    request: f64,
+    endpoint: f64,
+    name: String,
+    alternatives: Vec<f64>,
+    prompt_tokens: f64,
+    cached_tokens: f64,
+    best_cached_tokens: f64,
+    cost: f64,
+    queued: f64,
+) -> Result<Attributes> {
+    let mut asked = Request::new(&model);
+    asked.adapter = adapter.as_deref();
+    asked.session = session.as_deref();
+    asked.flow = &flow;
+    asked.priority = Priority(signed("priority", priority)?);
+    let alternatives = alternatives.into_iter().map(|id| endpoint_id("alternatives", id));
+    let mut dispatch = ANY.with(Dispatch::clone);
+    dispatch.request = request_id(request)?;
+    dispatch.endpoint = endpoint_id("endpoint", endpoint)?;
+    dispatch.alternatives = alternatives.collect::<std::result::Result<_, _>>()?;
+    dispatch.prompt_tokens = count("promptTokens", prompt_tokens)?;
+    dispatch.cached_tokens = count("cachedTokens", cached_tokens)?;
+    dispatch.best_cached_tokens = count("bestCachedTokens", best_cached_tokens)?;
+    dispatch.cost = Seconds::new(finite("cost", cost)?);
+    dispatch.queued = duration("queuedMs", queued)?;
+    Ok(dispatch_attributes(&asked, &dispatch, &name).into_iter().collect())
+}
+
+thread_local! {
+    /// A dispatch to fill in: only a scheduler makes them.
+    static ANY: Dispatch = {
+        let mut scheduler = Scheduler::default();
+        scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("any")).expect("there is none of that name");
+        scheduler.pick(Instant::ORIGIN, &Request::new("")).expect("it serves anything")
+    };
+}
+
+/// What the span of a request says that completed.
+#[napi]
+pub fn usage_of_span(
+    prompt_tokens: Option<f64>,
+    cached_tokens: Option<f64>,
+    completion_tokens: Option<f64>,
+) -> Result<Attributes> {
+    let usage = usage(prompt_tokens, cached_tokens, completion_tokens)?;
+    Ok(usage_attributes(&usage).into_iter().collect())
+}
+
+/// What the span of a request says that does not go.
+#[napi]
+pub fn refusal_of_span(
+    reason: String,
+    evicted: bool,
+    retry_after: Option<f64>,
+    queued: f64,
+) -> Result<Attributes> {
+    let refusal = refused(&reason, evicted, retry_after)?;
+    let queued = duration("queuedMs", queued)?;
+    Ok(refusal_attributes(&refusal, queued).into_iter().collect())
+}
+
+/// What an engine said that a request used.
+pub(crate) fn usage(prompt: Option<f64>, cached: Option<f64>, completion: Option<f64>) -> Result<Usage> {
+    let mut usage = Usage::default();
+    usage.prompt_tokens = prompt.map(|tokens| count("promptTokens", tokens)).transpose()?;
+    usage.cached_tokens = cached.map(|tokens| count("cachedTokens", tokens)).transpose()?;
+    usage.completion_tokens = completion.map(|tokens| count("completionTokens", tokens)).transpose()?;
+    Ok(usage)
+}
+
+impl<'a> FromIterator<slotwise_wire::exposition::Attribute<'a>> for Attributes {
+    fn from_iter<I: IntoIterator<Item = slotwise_wire::exposition::Attribute<'a>>>(attributes: I) -> Self {
+        let pairs = attributes.into_iter().map(|attribute| (attribute.key, value(attribute.value)));
+        let (keys, values) = pairs.unzip();
+        Self { keys, values }
+    }
+}
+
+fn value(value: AttributeValue<'_>) -> Either<String, f64> {
+    match value {
+        AttributeValue::Text(text) => Either::A(text.into()),
+        AttributeValue::Whole(number) => Either::B(number as f64),
+        AttributeValue::Real(number) => Either::B(number),
+        _ => Either::A(String::new()),
+    }
+}

@@ -1,0 +1,124 @@
+//! What the bodies of requests say.
+
+use napi::Either;
+use napi::bindgen_prelude::{Uint8Array, Uint32Array};
+use napi_derive::napi;
+use slotwise::Prompt;
+use slotwise_wire::request::{Api, RequestReader, SessionField};
+
+use crate::error::{Result, Unfit, unreadable};
+use crate::request::Bytes;
+
+/// What a request says. What its body does not say is null, false or 0.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[expect(missing_debug_implementations, reason = "a typed array has none")]
+pub struct RequestView {
+    /// The API that it speaks.
+    #[napi(
+        ts_type = "'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate'"
+    )]
+    pub api: &'static str,
+    /// The model, or the adapter if that is served under a name of its own.
+    pub model: Option<String>,
+    /// Where the model stands in the body, with its quotation marks: from the first byte to the one after the last.
+    #[napi(ts_type = "[number, number]")]
+    pub model_range: Option<Vec<f64>>,
+    /// What the engine will read, for hashing and counting: text, or token ids. It is a prompt for `pick`.
+    #[napi(ts_type = "Uint8Array | Uint32Array")]
+    pub prompt: Either<Uint8Array, Uint32Array>,
+    /// Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a batch.
+    pub prompts: f64,
+    /// Whether the answer is to come as a stream.
+    pub stream: bool,
+    /// Whether the stream is to end with the usage.
+    pub include_usage: bool,
+    /// Tokens that each answer may have at the most.
+    pub max_tokens: Option<f64>,
+    /// Answers to each prompt.
+    pub n: Option<f64>,
+    /// As the body has it. Which way it goes is the engine's matter.
+    pub priority: Option<f64>,
+    /// What requests of one conversation share.
+    pub session: Option<String>,
+    /// Where the session stands in the body: the path to the field.
+    #[napi(
+        ts_type = "'session_id' | 'vllm_xargs.session_id' | 'session_params.id' | 'prompt_cache_key' | 'conversation' | 'metadata.user_id' | 'user' | 'previous_response_id'"
+    )]
+    pub session_field: Option<&'static str>,
+    /// Requests with different salts share no cache.
+    pub cache_salt: Option<String>,
+    /// The adapter of SGLang's `lora_path`.
+    pub adapter: Option<String>,
+    /// Whether blocks are to be fetched from another engine, or left for one.
+    pub kv_transfer: bool,
+    /// The id that the client gave to the request.
+    pub request_id: Option<String>,
+}
+
+/// The API whose path this is, or ends with.
+#[napi(ts_return_type = "RequestView['api'] | null")]
+pub fn api_of_path(path: String) -> Option<&'static str> {
+    Api::of_path(&path).map(Api::as_str)
+}
+
+/// Reads the body of a request to the API of this name, or of this path.
+#[napi]
+pub fn read_request(
+    #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+    api: Option<String>,
+    path: Option<String>,
+) -> Result<RequestView> {
+    let api = match (api, path) {
+        (Some(name), _) => Api::from_name(&name).ok_or_else(|| unknown_api(&name))?,
+        (None, path) => api_of(&path.unwrap_or_default())?,
+    };
+    let mut reader = RequestReader::new();
+    let view = reader.read(api, body).map_err(unreadable)?;
+    let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(String::from);
+    Ok(RequestView {
+        api: view.api.as_str(),
+        model: text(&view.model),
+        model_range: view.model_range.as_ref().map(|range| vec![range.start as f64, range.end as f64]),
+        prompt: match view.prompt {
+            Prompt::Text(text) => Either::A(text.into()),
+            Prompt::Tokens(ids) => Either::B(ids.into()),
+            // Bodies have no hashes.
+            _ => Either::A(Vec::new().into()),
+        },
+        prompts: view.prompts as f64,
+        stream: view.stream,
+        include_usage: view.include_usage,
+        max_tokens: view.max_tokens.map(f64::from),
+        n: view.n.map(f64::from),
+        priority: view.priority.map(|priority| priority as f64),
+        session: text(&view.session),
+        session_field: view.session_field.map(SessionField::as_str),
+        cache_salt: text(&view.cache_salt),
+        adapter: text(&view.adapter),
+        kv_transfer: view.kv_transfer,
+        request_id: text(&view.request_id),
+    })
+}
+
+/// The body with another model.
+#[napi]
+pub fn rewrite_model(
+    #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+    model: String,
+) -> Result<Uint8Array> {
+    slotwise_wire::request::rewrite_model(body, &model).map(Uint8Array::from).map_err(unreadable)
+}
+
+/// The API of a path that a request came to.
+pub(crate) fn api_of(path: &str) -> std::result::Result<Api, Unfit> {
+    Api::of_path(path)
+        .ok_or_else(|| Unfit::word("path", format_args!("that of an API, as {}", paths()), path))
+}
+
+fn unknown_api(name: &str) -> Unfit {
+    Unfit::word("api", Api::ALL.map(|api| format!("'{api}'")).join(" or "), name)
+}
+
+fn paths() -> String {
+    Api::ALL.map(|api| format!("'{}'", api.path())).join(" or ")
+}

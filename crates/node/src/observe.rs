@@ -1,0 +1,194 @@
+//! What engines say, in bytes, to the scheduler: read and applied in one call.
+
+use napi_derive::napi;
+use slotwise::{AdapterState, EndpointId};
+use slotwise_wire::exposition::Exposition;
+use slotwise_wire::kv::Feed;
+use slotwise_wire::metrics::OrcaReport;
+
+use crate::endpoint::named;
+use crate::error::{Result, thrown, unreadable};
+use crate::kv::{Frames, KvReport, batch_number, block_size};
+use crate::metrics::engine_of;
+use crate::number::{count, endpoint_id, instant, request_id, size};
+use crate::request::Bytes;
+use crate::response::{NativeResponseReader, Outcome, close, packed};
+use crate::scheduler::{NativeScheduler, State};
+
+#[napi]
+impl NativeScheduler {
+    /// An endpoint's metrics page.
+    #[napi]
+    pub fn observe_metrics(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Uint8Array")] page: Bytes<'_>,
+        engine: Option<String>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let engine = engine_of(engine.as_deref())?;
+        self.with_all(|state| {
+            let report = state.metrics.of(engine).read(page).map_err(unreadable)?;
+            state.core.handle_load(now, id, report.load()).map_err(thrown)?;
+            let Some(adapters) = &report.adapters else { return Ok(()) };
+            let active = adapters.active();
+            let slots = adapters.slots.map_or(0, |slots| slots.get());
+            let adapters = AdapterState::active(&active).slots(slots);
+            state.core.handle_adapters(now, id, adapters).map_err(thrown)
+        })
+    }
+
+    /// The header `endpoint-load-metrics` of an endpoint's answer.
+    #[napi]
+    pub fn observe_orca(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Uint8Array")] header: Bytes<'_>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| {
+            let report = OrcaReport::read(header).map_err(unreadable)?;
+            core.handle_load(now, id, report.load).map_err(thrown)
+        })
+    }
+
+    /// A message of an endpoint's publisher of KV events.
+    #[napi]
+    pub fn apply_kv_frames(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Array<Uint8Array>")] frames: Frames<'_>,
+        replay: bool,
+        rank: f64,
+    ) -> Result<KvReport> {
+        let (now, id, rank) =
+            (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
+        self.with_all(|State { core, feeds, .. }| {
+            let feed = feeds.of(core, id, rank)?;
+            let report = if replay {
+                feed.handle_replay(core, now, id, &frames)
+            } else {
+                feed.handle_live(core, now, id, &frames)
+            };
+            Ok(report.map_err(unreadable)?.into())
+        })
+    }
+
+    /// What TensorRT-LLM answered when it was asked for its KV events.
+    #[napi]
+    pub fn apply_trtllm_events(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+        block_size: Option<f64>,
+        rank: f64,
+    ) -> Result<KvReport> {
+        let (now, id, rank) =
+            (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
+        self.with_all(|State { core, feeds, .. }| {
+            let feed = feeds.of(core, id, rank)?;
+            let Some(described) = core.endpoint(id) else {
+                return Err(thrown(slotwise::UnknownEndpoint(id)));
+            };
+            let size = self::block_size(block_size, described)?;
+            Ok(feed.handle_trtllm(core, now, id, body, size, rank).map_err(unreadable)?.into())
+        })
+    }
+
+    /// A replay that was asked for does not come.
+    #[napi]
+    pub fn give_up_replay(&self, now: f64, endpoint: f64, rank: f64) -> Result<KvReport> {
+        let (now, id, rank) =
+            (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
+        self.with_all(|State { core, feeds, .. }| {
+            let feed = feeds.of(core, id, rank)?;
+            Ok(feed.give_up(core, now, id).into())
+        })
+    }
+
+    /// The batch from which on a replay is awaited.
+    #[napi]
+    pub fn kv_asked_from(&self, endpoint: f64, rank: f64) -> Result<Option<f64>> {
+        let (id, rank) = (endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
+        self.with_all(|State { core, feeds, .. }| {
+            Ok(feeds.of(core, id, rank)?.asked_from().map(batch_number))
+        })
+    }
+
+    /// A chunk of the answer to a request: what it brought, packed.
+    #[napi]
+    pub fn feed(
+        &self,
+        now: f64,
+        request: f64,
+        reader: &NativeResponseReader,
+        #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>,
+    ) -> Result<f64> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        self.with(|core| {
+            let progress = reader.read(chunk);
+            progress.tell(core, now, id).map_err(thrown)?;
+            Ok(packed(progress))
+        })
+    }
+
+    /// The answer to a request is at its end, which ends the request.
+    #[napi]
+    pub fn settle(
+        &self,
+        now: f64,
+        request: f64,
+        reader: &NativeResponseReader,
+        close: String,
+    ) -> Result<Outcome> {
+        let (now, id, close) = (instant("now", now)?, request_id(request)?, self::close(&close)?);
+        self.with(|core| {
+            let outcome = reader.outcome(close);
+            outcome.settle(core, now, id).map_err(thrown)?;
+            Ok(outcome.into())
+        })
+    }
+
+    /// Counters and gauges, as OpenMetrics text.
+    #[napi]
+    pub fn metrics_text(&self, names: Option<String>, pool: String, max_endpoints: f64) -> Result<String> {
+        let reference = match &names {
+            Some(word) => named("names", word, &[("slotwise", false), ("reference", true)])?,
+            None => false,
+        };
+        let exposition = Exposition::new().endpoint_limit(size("maxEndpoints", max_endpoints)?);
+        let exposition = if reference { exposition.reference_names(pool) } else { exposition };
+        self.with(|core| {
+            let mut text = String::new();
+            exposition.render(&core.stats(), &mut text);
+            Ok(text)
+        })
+    }
+}
+
+/// The `Content-Type` of that text.
+#[napi]
+pub const METRICS_CONTENT_TYPE: &str = Exposition::CONTENT_TYPE;
+
+/// What was seen of each publisher: of a rank of an endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Feeds(std::collections::BTreeMap<(EndpointId, u32), Feed>);
+
+impl Feeds {
+    /// The feed of this rank of an endpoint in the pool.
+    fn of(&mut self, core: &slotwise::Scheduler, endpoint: EndpointId, rank: u32) -> Result<&mut Feed> {
+        if core.endpoint(endpoint).is_none() {
+            return Err(thrown(slotwise::UnknownEndpoint(endpoint)));
+        }
+        Ok(self.0.entry((endpoint, rank)).or_default())
+    }
+
+    /// The endpoint has left the pool.
+    pub(crate) fn forget(&mut self, endpoint: EndpointId) {
+        self.0.retain(|(of, _), _| *of != endpoint);
+    }
+}

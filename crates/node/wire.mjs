@@ -1,0 +1,20 @@
+// The same subpath for `import`.
+export {
+  METRICS_CONTENT_TYPE,
+  ModelFilter,
+  ResponseReader,
+  WireError,
+  apiOfPath,
+  attributes,
+  blockHashes,
+  outcomeOfStatus,
+  readHeaders,
+  readKvBatch,
+  readKvFrames,
+  readMetrics,
+  readOrca,
+  readRequest,
+  refusal,
+  replayRequest,
+  rewriteModel,
+} from './dist/wire.js';
