@@ -145,14 +145,37 @@ export class Lease {
   }
 
   /**
-   * Passes an answer's stream on and follows it: its first chunk is the first token, its end completes the request, an
-   * error fails it, and a reader that goes away cancels it. Returns the same kind of stream. To report usage, call
-   * `complete` with it before the stream ends.
+   * Passes an answer's stream on and follows it. If the answer has begun (`begin`), it is read on its way: `feed` for each chunk and
+   * `finish` at its end, with all that they tell. If not, its first chunk is the first token, its end completes the request, an
+   * error fails it, and a reader that goes away cancels it. Returns the same kind of stream.
    */
   track<T>(stream: ReadableStream<T>): ReadableStream<T>;
   track<T>(stream: AsyncIterable<T>): AsyncIterableIterator<T>;
   track<T>(stream: ReadableStream<T> | AsyncIterable<T>): ReadableStream<T> | AsyncIterableIterator<T> {
     return 'getReader' in stream ? trackStream(this, stream) : trackIterable(this, stream);
+  }
+
+  /** @internal A chunk went by. */
+  passed(chunk: unknown): void {
+    if (this.#reader === null) {
+      this.firstToken();
+    } else {
+      // Whoever passes on text has decoded it.
+      this.feed(typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array));
+    }
+  }
+
+  /** @internal The stream that is followed came to its end. */
+  left(close: 'clean' | 'broken' | 'client_left'): void {
+    if (this.#reader !== null) {
+      this.finish(close);
+    } else if (close === 'clean') {
+      this.complete();
+    } else if (close === 'broken') {
+      this.fail('engine');
+    } else {
+      this.cancel();
+    }
   }
 
   #begun(): ResponseReader {

@@ -20,7 +20,7 @@ export interface Progress {
   readonly ended: boolean;
 }
 
-/** What is known of an answer so far. */
+/** What is known of an answer so far. A body that is no stream says most of it when it ends. */
 export interface Answer {
   /**
    * Whether a stream has brought any payload but an error: from there on it is never retried. Never true of a body that is no stream.

@@ -11,19 +11,19 @@ export function trackStream<T>(lease: Lease, source: ReadableStream<T>): Readabl
         try {
           step = await reader.read();
         } catch (error) {
-          lease.fail('engine');
+          lease.left('broken');
           throw error;
         }
         if (step.done) {
-          lease.complete();
+          lease.left('clean');
           controller.close();
         } else {
-          lease.firstToken();
+          lease.passed(step.value);
           controller.enqueue(step.value);
         }
       },
       cancel(reason) {
-        lease.cancel();
+        lease.left('client_left');
         return reader.cancel(reason);
       },
     },
@@ -44,23 +44,23 @@ export function trackIterable<T>(lease: Lease, source: AsyncIterable<T>): AsyncI
       try {
         step = await inner.next();
       } catch (error) {
-        lease.fail('engine');
+        lease.left('broken');
         throw error;
       }
       if (step.done) {
-        lease.complete();
+        lease.left('clean');
       } else {
-        lease.firstToken();
+        lease.passed(step.value);
       }
       return step;
     },
     async return(value?: unknown) {
-      lease.cancel();
+      lease.left('client_left');
       await inner.return?.(value);
       return { done: true, value: undefined };
     },
     async throw(error?: unknown) {
-      lease.cancel();
+      lease.left('client_left');
       await inner.return?.();
       throw error;
     },

@@ -17,6 +17,7 @@ export { ModelFilter, ResponseReader } from './response.js';
 export type { Answer, Close, Outcome, Progress } from './response.js';
 export type {
   AdapterReport,
+  ByteRange,
   KvBatch,
   KvCache,
   KvCleared,

@@ -160,6 +160,14 @@ export interface BandLimits {
 /** The names of a prompt's full blocks, 32 bytes each. */
 export declare function blockHashes(tokens: Uint32Array, blockSize: number, algorithm: string | undefined | null, seed: string | undefined | null, tagged: boolean, adapter?: string | undefined | null, adapterPath?: string | undefined | null, cacheSalt?: string | undefined | null): Uint8Array
 
+/** Bytes of a body. */
+export interface ByteRange {
+  /** The first of them. */
+  start: number
+  /** The one behind the last. */
+  end: number
+}
+
 /** One endpoint, as the request sees it. Times are seconds. */
 export interface Candidate {
   /** The endpoint. */
@@ -850,8 +858,8 @@ export interface RequestView {
   api: 'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate'
   /** The model, or the adapter if that is served under a name of its own. */
   model: string | null
-  /** Where the model stands in the body, with its quotation marks: from the first byte to the one after the last. */
-  modelRange: [number, number] | null
+  /** Where the model stands in the body, with its quotation marks. */
+  modelRange: ByteRange | null
   /** What the engine will read, for hashing and counting: text, or token ids. It is a prompt for `pick`. */
   prompt: Uint8Array | Uint32Array
   /** Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a batch. */

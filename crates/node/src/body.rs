@@ -9,6 +9,16 @@ use slotwise_wire::request::{Api, RequestReader, SessionField};
 use crate::error::{Result, Unfit, unreadable};
 use crate::request::Bytes;
 
+/// Bytes of a body.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct ByteRange {
+    /// The first of them.
+    pub start: f64,
+    /// The one behind the last.
+    pub end: f64,
+}
+
 /// What a request says. What its body does not say is null, false or 0.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[expect(missing_debug_implementations, reason = "a typed array has none")]
@@ -20,9 +30,8 @@ pub struct RequestView {
     pub api: &'static str,
     /// The model, or the adapter if that is served under a name of its own.
     pub model: Option<String>,
-    /// Where the model stands in the body, with its quotation marks: from the first byte to the one after the last.
-    #[napi(ts_type = "[number, number]")]
-    pub model_range: Option<Vec<f64>>,
+    /// Where the model stands in the body, with its quotation marks.
+    pub model_range: Option<ByteRange>,
     /// What the engine will read, for hashing and counting: text, or token ids. It is a prompt for `pick`.
     #[napi(ts_type = "Uint8Array | Uint32Array")]
     pub prompt: Either<Uint8Array, Uint32Array>,
@@ -78,7 +87,10 @@ pub fn read_request(
     Ok(RequestView {
         api: view.api.as_str(),
         model: text(&view.model),
-        model_range: view.model_range.as_ref().map(|range| vec![range.start as f64, range.end as f64]),
+        model_range: view
+            .model_range
+            .as_ref()
+            .map(|range| ByteRange { start: range.start as f64, end: range.end as f64 }),
         prompt: match view.prompt {
             Prompt::Text(text) => Either::A(text.into()),
             Prompt::Tokens(ids) => Either::B(ids.into()),

@@ -1,0 +1,213 @@
+// Performs the calls of the vectors that say what bytes mean, and answers in their words.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { RejectedError, Scheduler } from 'slotwise';
+import * as wire from 'slotwise/wire';
+
+const fixtures = new URL('../../../wire/tests/fixtures/', import.meta.url);
+
+/** What the package leaves out where it has nothing to say. */
+const LOAD = { waiting: null, running: null, kv_usage: null, sampled_at: null };
+const USAGE = { prompt_tokens: null, cached_tokens: null, completion_tokens: null };
+
+/** The bytes that a vector names. */
+export function bytes(said) {
+  if (typeof said === 'string') {
+    return Buffer.from(said);
+  }
+  return said.file === undefined ? Buffer.from(said.hex, 'hex') : readFileSync(new URL(said.file, fixtures));
+}
+
+export class WireRunner {
+  #clock = 0;
+  #scheduler = new Scheduler({}, { now: () => this.#clock });
+  #endpoints = [];
+  #leases = new Map();
+
+  async answer({ call, args }) {
+    this.#clock = Math.max(this.#clock, (args.at_us ?? 0) / 1_000);
+    assert.ok(call in this, `there is no ${call}`);
+    try {
+      return toCore((await this[call](args)) ?? null);
+    } catch (error) {
+      if (error instanceof RejectedError) {
+        return { rejected: error.reason };
+      }
+      if (!(error instanceof wire.WireError)) {
+        throw error;
+      }
+      const { offset, code, message } = error;
+      return { error: { offset, code, message } };
+    }
+  }
+
+  read_metrics({ page, engine, fields = {}, adapters, rank_label: rankLabel }) {
+    const named = Object.fromEntries(Object.entries(fields).map(([name, metrics]) => [camel(name), metrics]));
+    return wire.readMetrics(bytes(page), { engine, fields: named, adapters, rankLabel });
+  }
+
+  read_orca({ header }) {
+    return wire.readOrca(bytes(header));
+  }
+
+  read_kv_frames({ frames }) {
+    return wire.readKvFrames(frames.map(bytes));
+  }
+
+  read_kv_batch({ payload }) {
+    return wire.readKvBatch(bytes(payload));
+  }
+
+  replay_request({ start }) {
+    return wire.replayRequest(start);
+  }
+
+  block_hashes({ tokens, ...options }) {
+    return wire.blockHashes(tokens, fromCore(options));
+  }
+
+  api_of_path({ path }) {
+    return wire.apiOfPath(path);
+  }
+
+  read_request({ body, ...options }) {
+    return wire.readRequest(bytes(body), options);
+  }
+
+  rewrite_model({ body, model }) {
+    return wire.rewriteModel(bytes(body), model);
+  }
+
+  read_response({ status, content_type: contentType, close, ...rest }) {
+    const reader = new wire.ResponseReader(status, contentType);
+    const progress = { firstToken: false, tokens: 0, ended: false };
+    for (const chunk of chunks(rest)) {
+      const { firstToken, tokens, ended } = reader.feed(chunk);
+      progress.firstToken ||= firstToken;
+      progress.tokens += tokens;
+      progress.ended ||= ended;
+    }
+    const outcome = reader.finish(close);
+    if (contentType === 'text/event-stream' && outcome.end === 'complete') {
+      assert.deepEqual([reader.tokens, reader.usage], [outcome.tokens, outcome.usage]);
+    }
+    assert.deepEqual(reader.finish(close), outcome, 'it can be asked again');
+    return { progress, outcome };
+  }
+
+  outcome_of_status({ status }) {
+    return wire.outcomeOfStatus(status);
+  }
+
+  filter_model({ content_type: contentType, name, ...rest }) {
+    const filter = new wire.ModelFilter(contentType, name);
+    return Buffer.concat(chunks(rest).map((chunk) => filter.feed(chunk)));
+  }
+
+  read_headers({ headers }) {
+    return wire.readHeaders(headers.map(([name, value]) => [bytes(name).toString('latin1'), bytes(value)]));
+  }
+
+  refusal({ reason, retry_after: after, message, shape }) {
+    const { status, headers, body } = wire.refusal(reason, { retryAfterMs: after && after * 1_000, message, shape });
+    return { status, headers, body: Buffer.from(body).toString() };
+  }
+
+  add_endpoint({ name, model, page }) {
+    const { blockSize, kvCapacity } = page === undefined ? {} : wire.readMetrics(bytes(page));
+    const endpoint = { name, ...(model && { models: [model] }), ...(page && { blockSize, kvCapacity }) };
+    const id = this.#scheduler.addEndpoint(endpoint);
+    this.#endpoints.push(id);
+    const described = this.#scheduler.endpoint(id);
+    return { blockSize: described.blockSize, kvCapacity: described.kvCapacity ?? null };
+  }
+
+  observe_metrics({ endpoint, page }) {
+    this.#scheduler.observeMetrics(this.#endpoints[endpoint], bytes(page));
+  }
+
+  observe_orca({ endpoint, header }) {
+    this.#scheduler.observeOrca(this.#endpoints[endpoint], bytes(header));
+  }
+
+  apply_kv_frames({ endpoint, frames, replay }) {
+    const id = this.#endpoints[endpoint];
+    const report = this.#scheduler.applyKvFrames(id, frames.map(bytes), { replay });
+    if (report.ask !== null) {
+      assert.equal(this.#scheduler.kvAskedFrom(id), report.ask);
+    }
+    return report;
+  }
+
+  give_up_replay({ endpoint }) {
+    return this.#scheduler.giveUpReplay(this.#endpoints[endpoint]);
+  }
+
+  async pick({ body, path, headers, model, adapter }) {
+    const request = { body: bytes(body), path, headers };
+    const options = { model, adapter };
+    const foreseen = this.#scheduler.explain(request, options);
+    const lease = await this.#scheduler.acquire(request, { ...options, timeoutMs: 0 });
+    const { request: number, endpoint, name, promptTokens, cachedTokens } = lease.dispatch;
+    assert.deepEqual([foreseen.endpoint, foreseen.promptTokens], [endpoint, promptTokens]);
+    this.#leases.set(number, lease);
+    return { request: number, endpoint: name, promptTokens, cachedTokens };
+  }
+
+  begin({ request, status, content_type: contentType }) {
+    this.#leases.get(request).begin(status, contentType);
+  }
+
+  feed({ request, chunk }) {
+    return this.#leases.get(request).feed(bytes(chunk));
+  }
+
+  finish({ request, close }) {
+    return this.#leases.get(request).finish(close);
+  }
+
+  metrics_text({ names, pool }) {
+    return this.#scheduler.metricsText({ names, pool });
+  }
+}
+
+/** The body, in pieces of so many bytes. */
+function chunks({ body, chunk }) {
+  const whole = bytes(body);
+  const size = Math.max(1, chunk ?? whole.length);
+  return Array.from({ length: Math.ceil(whole.length / size) }, (_, at) => whole.subarray(at * size, (at + 1) * size));
+}
+
+function fromCore(value) {
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [camel(name), inner]));
+}
+
+/** `sloTtftMs: 400` as `slo_ttft: 0.4`, bytes as hexadecimal digits, at every level. */
+function toCore(value) {
+  if (value instanceof Uint8Array) {
+    return Buffer.from(value).toString('hex');
+  }
+  if (Array.isArray(value) || value instanceof Uint32Array) {
+    return Array.from(value, toCore);
+  }
+  if (value === null || typeof value !== 'object') {
+    return value;
+  }
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => {
+      if (name === 'load') return ['load', { ...LOAD, ...toCore(inner) }];
+      if (name === 'usage') return ['usage', { ...USAGE, ...toCore(inner) }];
+      if (name === 'sentAt') return ['sent_at', inner / 1_000];
+      if (name.endsWith('Ms')) return [snake(name.slice(0, -2)), inner === null ? null : inner / 1_000];
+      return [snake(name), toCore(inner)];
+    }),
+  );
+}
+
+function camel(name) {
+  return name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+}
+
+function snake(name) {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
