@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { ConfigError, Lease, Scheduler } from 'slotwise';
+import { ConfigError, Lease, Scheduler, WireError } from 'slotwise';
+import * as wire from 'slotwise/wire';
 import { pool } from './support/pool.mjs';
 
 const RUNS = Number(process.env.FAST_CHECK_RUNS ?? 300);
@@ -62,8 +63,13 @@ const event = fc.oneof(
   record(['blocks', 'tier']).map((rest) => ({ ...rest, kind: 'removed' })),
 );
 
+const request = fc.oneof(
+  record(['body', 'path', 'headers', 'priorityOrder']),
+  record(['headers', 'priorityOrder', 'path']).map((rest) => ({ ...rest, body: Buffer.from('{"messages":[]}') })),
+);
+
 const calls = {
-  pick: [any, some(...PICK)],
+  pick: [fc.oneof(any, request), some(...PICK)],
   explain: [any, some(...PICK)],
   addEndpoint: [some(...ENDPOINT), any],
   updateEndpoint: [any, some(...ENDPOINT), any],
@@ -79,11 +85,37 @@ const calls = {
   fail: [any, any, any],
   cancel: [any, any],
   redirect: [any, any, any],
+  observeMetrics: [fc.oneof(fc.constant(0), any), any, some('engine', 'now')],
+  observeOrca: [fc.oneof(fc.constant(0), any), any, any],
+  applyKvFrames: [fc.oneof(fc.constant(0), any), fc.oneof(any, fc.array(any)), some('replay', 'rank', 'now')],
+  applyTrtllmEvents: [fc.oneof(fc.constant(0), any), any, some('blockSize', 'rank', 'now')],
+  giveUpReplay: [any, some('rank', 'now')],
+  kvAskedFrom: [any, any],
+  metricsText: [some('names', 'pool', 'maxEndpoints')],
   snapshot: [any],
   restore: [any, any],
   endpoint: [any],
   endpointNamed: [any],
   endpointOf: [any],
+};
+
+const functions = {
+  readMetrics: [any, some('engine', 'fields', 'adapters', 'rankLabel')],
+  readOrca: [any],
+  readKvFrames: [fc.oneof(any, fc.array(any))],
+  readKvBatch: [any],
+  replayRequest: [any],
+  blockHashes: [any, some('blockSize', 'algorithm', 'seed', 'tagged', 'adapter', 'adapterPath', 'cacheSalt')],
+  apiOfPath: [any],
+  readRequest: [any, fc.oneof(some('api', 'path'), fc.constant({ api: 'messages' }))],
+  rewriteModel: [any, any],
+  outcomeOfStatus: [any],
+  readHeaders: [fc.oneof(any, record(['x-request-id', 'x-vllm-priority']), fc.array(any))],
+  refusal: [fc.oneof(any, record(['kind', 'reason', 'retryAfterMs']), fc.constant('shed')), some('retryAfterMs', 'message', 'shape')],
+  attributes: [
+    fc.oneof(any, record(['kind', 'reason', 'retryAfterMs', 'queuedMs']), record(['request', 'alternatives', 'cost']).map((rest) => ({ kind: 'dispatch', ...rest }))),
+    some('model', 'adapter', 'session', 'flow', 'priority'),
+  ],
 };
 
 /** Whether it answered; anything thrown must be an Error. */
@@ -112,6 +144,66 @@ for (const [name, args] of Object.entries(calls)) {
     assert.ok(scheduler.stats().endpoints.length >= 0);
   });
 }
+
+for (const [name, args] of Object.entries(functions)) {
+  test(`${name} answers anything or throws an Error`, () => {
+    fc.assert(
+      fc.property(fc.tuple(...args), (given) => {
+        answers(() => wire[name](...given));
+      }),
+      { numRuns: RUNS },
+    );
+  });
+}
+
+test('readers and filters take anything or throw an Error', () => {
+  fc.assert(
+    fc.property(any, any, any, any, (status, type, chunk, close) => {
+      answers(() => new wire.ResponseReader(status, type));
+      const reader = new wire.ResponseReader(200, 'text/event-stream');
+      answers(() => reader.feed(chunk));
+      answers(() => reader.finish(close));
+      answers(() => new wire.ModelFilter(type, chunk).feed(chunk));
+      answers(() => new wire.ModelFilter('application/json', 'm').feed(chunk));
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('bytes are read or refused with their offset', () => {
+  const { scheduler } = pool(['one']);
+  const json = fc.json().map((text) => Buffer.from(text));
+  const parts = fc.array(fc.constantFrom('{', '}', '[', ']', ':', ',', '"', '"model"', '"messages"', '"prompt"', '"a"', '1', '-1e400', 'null', ' ', '\\ud800', 'vllm:num_requests_waiting', '\n', '{engine="0"} ', 'NaN'));
+  const input = fc.oneof(fc.uint8Array(), json, parts.map((all) => Buffer.from(all.join(''))));
+  const read = [
+    (bytes) => wire.readMetrics(bytes),
+    (bytes) => wire.readOrca(bytes),
+    (bytes) => wire.readKvBatch(bytes),
+    (bytes) => wire.readKvFrames([bytes, bytes]),
+    (bytes) => wire.readRequest(bytes, { path: '/v1/chat/completions' }),
+    (bytes) => wire.readRequest(bytes, { api: 'generate' }),
+    (bytes) => wire.rewriteModel(bytes, 'm'),
+    (bytes) => scheduler.observeMetrics(0, bytes),
+    (bytes) => scheduler.observeOrca(0, bytes),
+    (bytes) => scheduler.applyTrtllmEvents(0, bytes),
+    (bytes) => scheduler.applyKvFrames(0, [Buffer.alloc(8), bytes]),
+    (bytes) => scheduler.cancel(scheduler.pick({ body: bytes }).request),
+  ];
+  fc.assert(
+    fc.property(input, (bytes) => {
+      for (const call of read) {
+        try {
+          call(bytes);
+        } catch (error) {
+          assert.ok(error instanceof WireError, String(error));
+          assert.ok(error.offset <= 2 * bytes.length + 8, `byte ${error.offset} of ${bytes.length}`);
+        }
+      }
+    }),
+    { numRuns: RUNS },
+  );
+  assert.equal(scheduler.stats().inFlight, 0);
+});
 
 test('a constructor takes a configuration or throws an Error', () => {
   fc.assert(

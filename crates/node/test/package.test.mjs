@@ -54,10 +54,10 @@ test('the package holds what is needed and nothing else', () => {
   const [main, platform] = tarballs;
   assert.deepEqual([main.name, main.version], [name, version]);
   const paths = main.files.map(({ path }) => path);
-  for (const path of ['package.json', 'README.md', 'index.mjs', 'index.d.mts', 'native/index.js', 'native/index.d.ts', 'dist/index.js', 'dist/index.d.ts']) {
+  for (const path of ['package.json', 'README.md', 'index.mjs', 'index.d.mts', 'wire.mjs', 'wire.d.mts', 'dist/wire.js', 'dist/wire.d.ts', 'native/index.js', 'native/index.d.ts', 'dist/index.js', 'dist/index.d.ts']) {
     assert.ok(paths.includes(path), `${path} is missing`);
   }
-  assert.deepEqual(paths.filter((path) => !/^(dist\/\w+\.(js|d\.ts)|native\/index\.(js|d\.ts)|index\.d?\.?mjs|index\.d\.mts|package\.json|README\.md|LICENSE)$/.test(path)), []);
+  assert.deepEqual(paths.filter((path) => !/^(dist\/\w+\.(js|d\.ts)|native\/index\.(js|d\.ts)|(index|wire)\.mjs|(index|wire)\.d\.mts|package\.json|README\.md|LICENSE)$/.test(path)), []);
   assert.ok(files.includes('LICENSE'));
   assert.equal(platform.files.filter(({ path }) => path.endsWith('.node')).length, 1);
 });
@@ -69,6 +69,12 @@ test('it can be required where it is installed', () => {
 test('it can be imported where it is installed', () => {
   const code = `import { Scheduler } from '${name}';${PROGRAM}`;
   assert.equal(node(consumer, '--input-type=module', '-e', code), 'a 1\n');
+});
+
+test('what reads bytes can be required and imported there', () => {
+  const call = "console.log(apiOfPath('/v1/messages'));";
+  assert.equal(node(consumer, '-e', `const { apiOfPath } = require('${name}/wire');${call}`), 'messages\n');
+  assert.equal(node(consumer, '--input-type=module', '-e', `import { apiOfPath } from '${name}/wire';${call}`), 'messages\n');
 });
 
 test('without an addon for the platform it says so', () => {

@@ -6,7 +6,9 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 import * as esm from 'slotwise';
+import * as wire from 'slotwise/wire';
 import { pool } from './support/pool.mjs';
+import { bytes } from './support/wire.mjs';
 
 const require = createRequire(import.meta.url);
 const root = new URL('..', import.meta.url);
@@ -98,7 +100,71 @@ test('import and require give the same package', () => {
     'SnapshotError',
     'UnknownEndpointError',
     'UnknownRequestError',
+    'WireError',
   ]);
+});
+
+test('import and require give the same functions over bytes', () => {
+  const cjs = require('slotwise/wire');
+  assert.deepEqual(Object.keys(wire).sort(), Object.keys(cjs).sort());
+  for (const name of Object.keys(cjs)) {
+    assert.equal(wire[name], cjs[name], name);
+  }
+  assert.equal(wire.WireError, esm.WireError);
+  assert.deepEqual(Object.keys(cjs).sort(), [
+    'METRICS_CONTENT_TYPE',
+    'ModelFilter',
+    'ResponseReader',
+    'WireError',
+    'apiOfPath',
+    'attributes',
+    'blockHashes',
+    'outcomeOfStatus',
+    'readHeaders',
+    'readKvBatch',
+    'readKvFrames',
+    'readMetrics',
+    'readOrca',
+    'readRequest',
+    'refusal',
+    'replayRequest',
+    'rewriteModel',
+  ]);
+});
+
+test('the generated types of what bytes are read into are those of the addon that was built', () => {
+  for (const name of ['NativeResponseReader', 'NativeModelFilter']) {
+    assert.deepEqual(declared('class', name), Object.getOwnPropertyNames(native[name].prototype).sort(), name);
+  }
+  const { scheduler } = pool(['a']);
+  const seven = Buffer.from([0, 0, 0, 0, 0, 0, 0, 7]);
+  const metrics = wire.readMetrics(bytes({ file: 'vllm-0.32/default/metrics/metrics_under_load.txt' }));
+  const adapters = 'vllm:lora_requests_info{max_lora="2",running_lora_adapters="a",waiting_lora_adapters=""} 1\n';
+  const batch = wire.readKvBatch(bytes({ file: 'vllm-0.32/default/kv/s01_cold.seq1.bin' }));
+  const view = wire.readRequest(Buffer.from('{"model":"m","prompt":"x"}'), { api: 'completions' });
+  const headers = wire.readHeaders({ 'x-vllm-priority': 'soon' });
+  const answers = {
+    MetricsReport: metrics,
+    RankReport: metrics.ranks[0],
+    KvCache: metrics.kvCache,
+    AdapterReport: wire.readMetrics(Buffer.from(adapters)).adapters,
+    OrcaReport: wire.readOrca(''),
+    KvMessage: wire.readKvFrames([seven, seven]),
+    KvBatch: batch,
+    KvStored: batch.events.find(({ type }) => type === 'stored'),
+    LeftOut: batch.leftOut,
+    KvReport: scheduler.applyKvFrames(0, [seven, seven]),
+    RequestView: view,
+    ByteRange: view.modelRange,
+    RequestHeaders: headers,
+    UnusableHeader: headers.unusable[0],
+    WireProblem: headers.unusable[0].error,
+    Outcome: wire.outcomeOfStatus(200),
+    RefusalResponse: wire.refusal('shed'),
+  };
+  for (const [name, answer] of Object.entries(answers)) {
+    assert.deepEqual(Object.keys(answer).sort(), declared('interface', name), name);
+  }
 });
 
 test('the addon is small', (context) => {

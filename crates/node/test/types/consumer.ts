@@ -16,6 +16,8 @@ import {
   type Explanation,
   type Failure,
   type FlowConfig,
+  type HttpRequest,
+  type KvReport,
   type KvEvent,
   type Prompt,
   type Rejected,
@@ -24,7 +26,10 @@ import {
   type Stats,
   type SubmitOptions,
   type Tier,
+  type WireError,
 } from 'slotwise';
+import * as wire from 'slotwise/wire';
+import type { Api, Engine, MetricsReport, Outcome, Progress, RequestView } from 'slotwise/wire';
 
 const flow: FlowConfig = { fairness: 'round_robin', order: 'edf', saturation: { type: 'continuous', holdMs: 100 }, guard: {} };
 const config: Config = { flow, seed: 7n, weights: { kv: 3 }, tiers: { cpu: 0.9 }, holdOffMs: 500 };
@@ -106,6 +111,65 @@ const restored: number = scheduler.restore(snapshot, 0) + scheduler.restore(Buff
 const unfit: string = new SnapshotError('', '').code;
 export const all = [explanation, saturated, failure, role, bytes, share, policy, expired, differs, restored, unfit];
 
+export async function proxy(request: Request, engine: Response, incoming: Record<string, string | string[] | undefined>): Promise<Outcome> {
+  const body = new Uint8Array(await request.arrayBuffer());
+  const asked: HttpRequest = { body, path: new URL(request.url).pathname, headers: incoming, priorityOrder: 'high_first' };
+  const lease = await scheduler.acquire(asked, { timeoutMs: 1_000 });
+  const weighed: number = scheduler.explain({ body, headers: request.headers }).promptTokens;
+  lease.begin(engine.status, engine.headers.get('content-type'));
+  const progress: Progress = lease.feed(body);
+  const begun: boolean = lease.reader?.begun ?? progress.ended;
+  // @ts-expect-error a lease is fed through itself
+  lease.reader?.feed(body);
+  lease.complete(lease.reader?.usage);
+  return begun && weighed > 0 ? lease.finish('client_left') : lease.finish();
+}
+
+export function observe(page: Uint8Array, frames: Buffer[]): bigint | number {
+  const report: MetricsReport = wire.readMetrics(page, { engine: 'custom', fields: { kvUsage: ['a', 'b{c=d}'] }, rankLabel: 'r' });
+  const ofEngine: Engine | null = report.engine;
+  scheduler.handleLoad(id, report.load);
+  scheduler.observeMetrics(id, page, ofEngine === null ? {} : { engine: ofEngine, now: 1 });
+  scheduler.observeOrca(id, 'TEXT', 1);
+  const applied: KvReport = scheduler.applyKvFrames(id, frames, { replay: true, rank: 1 });
+  scheduler.applyTrtllmEvents(id, page, { blockSize: 32 });
+  const request: Uint8Array = wire.replayRequest(applied.ask ?? scheduler.kvAskedFrom(id, 1) ?? 0);
+  for (const event of wire.readKvBatch(request).events) {
+    if (event.type === 'stored') {
+      return scheduler.pick(event.tokens ?? []).kind === 'dispatch' ? event.blockSize : 0;
+    }
+    // @ts-expect-error only stored events have tokens
+    event.tokens;
+  }
+  return scheduler.giveUpReplay(id).lost;
+}
+
+export function answer(body: Uint8Array, error: RejectedError | WireError): [number, Record<string, string | number>] {
+  const view: RequestView = wire.readRequest(body, { api: 'messages' });
+  const api: Api | null = wire.apiOfPath('/v1/messages');
+  const other: Decision = scheduler.pick(view.prompt, { model: view.model ?? undefined, now: 1 });
+  const { status, headers } = wire.refusal('code' in error && error instanceof RejectedError ? error : 'queue_full', { shape: 'anthropic' });
+  const text: string = scheduler.metricsText({ names: 'reference', pool: api ?? '' }) + headers[0]?.[0];
+  const filter = new wire.ModelFilter('application/json', text);
+  const reader = new wire.ResponseReader(status, null);
+  reader.feed(filter.feed(body));
+  return [reader.finish('broken').status, wire.attributes(other, { model: 'm', priority: 1 })];
+}
+
+// @ts-expect-error text is not a body
+scheduler.pick({ body: 'text' });
+// @ts-expect-error misspelt
+scheduler.pick({ body: new Uint8Array(), paht: '/' });
+// @ts-expect-error not an engine
+scheduler.observeMetrics(id, new Uint8Array(), { engine: 'vlm' });
+// @ts-expect-error not a way to close
+new wire.ResponseReader(200).finish('dropped');
+// @ts-expect-error one of the two
+wire.readRequest(new Uint8Array(), { api: 'messages', path: '/v1/messages' });
+// @ts-expect-error text is not a page
+wire.readMetrics('page');
+// @ts-expect-error not a reason
+wire.refusal('full');
 // @ts-expect-error text is not a snapshot
 scheduler.restore('bytes');
 // @ts-expect-error misspelt
