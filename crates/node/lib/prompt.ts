@@ -25,6 +25,9 @@ export interface Blocks {
   tokens: number;
 }
 
+/** Bytes in a buffer of their own, as `Response` and `fetch` want them. */
+export type OwnBytes = ReturnType<Uint8Array['slice']>;
+
 /** A prompt as the native part takes it. */
 export interface NativePrompt {
   /** Text, token ids or hashes. */

@@ -2,7 +2,7 @@
 import { NativeModelFilter, NativeResponseReader, type Outcome } from '../native/index.js';
 import { guarded } from './errors.js';
 import type { Usage } from './options.js';
-import { readWire } from './prompt.js';
+import { readWire, type OwnBytes } from './prompt.js';
 import { number, string } from './shape.js';
 
 export type { Outcome, WireProblem } from '../native/index.js';
@@ -96,8 +96,8 @@ export class ModelFilter {
   }
 
   /** What the client is to get of this chunk. */
-  feed(chunk: Uint8Array): Uint8Array {
-    return this.#native.feed(readWire('chunk', chunk));
+  feed(chunk: Uint8Array): OwnBytes {
+    return this.#native.feed(readWire('chunk', chunk)) as OwnBytes;
   }
 }
 

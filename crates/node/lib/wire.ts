@@ -8,12 +8,13 @@ import type { Dispatch, Evicted, Rejected } from './answers.js';
 import { RejectedError, guarded, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue, type HeaderSource } from './headers.js';
 import { optionalBoolean, optionalNumber, optionalString, readUsage, type Usage } from './options.js';
-import { readFrames, readTokenIds, readWire, type TokenIds } from './prompt.js';
+import { readFrames, readTokenIds, readWire, type OwnBytes, type TokenIds } from './prompt.js';
 import { describe, known, number, string, strings, type Known } from './shape.js';
 
 export { WireError } from './errors.js';
 export type { HeaderSource } from './headers.js';
 export { ModelFilter, ResponseReader } from './response.js';
+export type { OwnBytes } from './prompt.js';
 export type { Answer, Close, Outcome, Progress } from './response.js';
 export type {
   AdapterReport,
@@ -173,10 +174,10 @@ export function readRequest(body: Uint8Array, options: RequestOptions): native.R
 }
 
 /** The body of a request with another model, and the same otherwise, byte for byte. */
-export function rewriteModel(body: Uint8Array, model: string): Uint8Array {
+export function rewriteModel(body: Uint8Array, model: string): OwnBytes {
   const name = string('model', model);
   const bytes = readWire('body', body);
-  return guarded(() => native.rewriteModel(bytes, name));
+  return guarded(() => native.rewriteModel(bytes, name)) as OwnBytes;
 }
 
 /** How a request ended that was answered with this status, whatever the body says. */

@@ -783,8 +783,8 @@ export interface RefusalResponse {
   status: number
   /** Names and values. */
   headers: Array<[string, string]>
-  /** The body: JSON. */
-  body: Uint8Array
+  /** The body: JSON, in a buffer of its own, as `Response` and `fetch` want it. */
+  body: ReturnType<Uint8Array['slice']>
 }
 
 /** The request does not go. Nothing was reserved. */

@@ -1,4 +1,5 @@
 //! What engines say about their KV caches.
+#![expect(clippy::too_many_arguments, reason = "as for the calls of a scheduler")]
 
 use std::num::NonZeroU32;
 

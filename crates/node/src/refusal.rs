@@ -17,7 +17,8 @@ pub struct RefusalResponse {
     /// Names and values.
     #[napi(ts_type = "Array<[string, string]>")]
     pub headers: Vec<Vec<String>>,
-    /// The body: JSON.
+    /// The body: JSON, in a buffer of its own, as `Response` and `fetch` want it.
+    #[napi(ts_type = "ReturnType<Uint8Array['slice']>")]
     pub body: Uint8Array,
 }
 

@@ -78,7 +78,7 @@ impl Asked<'_> {
     ) -> Result<T> {
         let none = Wishes::default();
         let wishes = self.wishes.unwrap_or(&none);
-        let labels: Vec<(&str, &str)> = flat(&wishes.labels).map(|(key, value)| (key, value)).collect();
+        let labels: Vec<(&str, &str)> = flat(&wishes.labels).collect();
         let mut request = self.over(Request::new(""), wishes)?;
         request.labels = &labels;
         match self.prompt {

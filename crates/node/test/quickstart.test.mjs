@@ -84,6 +84,38 @@ test('an engine that answers with an error of its own fails its request', async 
   assert.deepEqual(counts(), { completed: 1, failed: 2, unreachable: 0, cancelled: 1, inFlight: 0 });
 });
 
+test('the proxy of the README passes on bytes, and answers refusals', async () => {
+  const [, example] = /## From bytes\n[^]*?```ts\n([^]*?)```/.exec(readme);
+  const { outputText } = ts.transpileModule(`${example}\nexport { scheduler };\n`, {
+    compilerOptions: { target: 'es2022', module: 'esnext' },
+  });
+  const proxyFile = file.replace('quickstart', 'proxy');
+  writeFileSync(proxyFile, outputText);
+  try {
+    const { proxy, scheduler: own } = await import(pathToFileURL(proxyFile));
+    const ask = (more = {}) =>
+      proxy(new Request('http://gateway/v1/chat/completions', { method: 'POST', body: JSON.stringify({ ...body, ...more.body }), headers: more.headers }));
+    const refused = await ask({ headers: { 'x-llm-d-inference-ttl': '1ms' } });
+    assert.equal(refused.status, 503);
+    assert.equal((await refused.json()).error.code, 'no_endpoints');
+    const id = own.addEndpoint(engines[0].url);
+    const answer = await ask({ headers: { 'x-session-id': 's' } });
+    assert.equal(await textOf(answer.body), 'Hello, world');
+    assert.equal(own.stats().completed, 1);
+    await (await ask()).body.cancel();
+    assert.equal(own.stats().cancelled, 1);
+    own.updateEndpoint(id, engines[1].url);
+    const broken = await ask();
+    await assert.rejects(textOf(broken.body));
+    own.updateEndpoint(id, engines[2].url);
+    await textOf((await ask()).body);
+    const { failed, inFlight } = own.stats();
+    assert.deepEqual([failed, inFlight], [2, 0]);
+  } finally {
+    rmSync(proxyFile, { force: true });
+  }
+});
+
 test('an engine that cannot be reached fails its request', async () => {
   only(engines[3]);
   await assert.rejects(chat(body), TypeError);
