@@ -115,7 +115,10 @@ impl NativeScheduler {
     pub fn kv_asked_from(&self, endpoint: f64, rank: f64) -> Result<Option<f64>> {
         let (id, rank) = (endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
         self.with_all(|State { core, feeds, .. }| {
-            Ok(feeds.of(core, id, rank)?.asked_from().map(batch_number))
+            if core.endpoint(id).is_none() {
+                return Err(thrown(slotwise::UnknownEndpoint(id)));
+            }
+            Ok(feeds.0.get(&(id, rank)).and_then(Feed::asked_from).map(batch_number))
         })
     }
 
