@@ -139,9 +139,11 @@ export class Lease {
     this.#name = this.#scheduler.nameOf(endpoint);
   }
 
-  /** Cancels it, unless it has ended: for `using`. */
+  /** Cancels it, unless it has ended, or what it was fed is a whole answer: for `using`. */
   [Symbol.dispose](): void {
-    this.cancel();
+    if (this.#live()) {
+      this.left('client_left');
+    }
   }
 
   /**

@@ -334,6 +334,19 @@ test('a lease that was ended otherwise stays ended', async () => {
   assert.equal(last.finish('client_left').end, 'client_left');
 });
 
+test('a lease that is disposed of ends as far as its answer came', async () => {
+  const { scheduler } = pool(['a']);
+  for (const chunks of [[], [token('x')], [token('x', { finish_reason: 'stop' })]]) {
+    const lease = await scheduler.acquire('x');
+    lease.begin(200, 'text/event-stream');
+    chunks.forEach((chunk) => lease.feed(chunk));
+    lease[Symbol.dispose]();
+    lease[Symbol.dispose]();
+    assert.equal(lease.over, true);
+  }
+  assert.deepEqual(counts(scheduler), { completed: 1, failed: 0, unreachable: 0, cancelled: 2, inFlight: 0 });
+});
+
 test('an answer that another endpoint gives begins anew', async () => {
   const { scheduler } = pool(['a', 'b']);
   const lease = await scheduler.acquire('x');
