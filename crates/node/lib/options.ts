@@ -124,8 +124,8 @@ export interface Adapters {
 
 /**
  * A request as it came over HTTP, which is read where it lies: `pick`, `submit`, `acquire` and `explain` take it in place of a prompt. Its
- * headers overrule its body, and what their options say overrules both. Where the headers restrict it to some endpoints
- * (`subset`), that is for the gateway to keep: see `readHeaders`.
+ * headers overrule its body, and what their options say overrules both. Which endpoints its headers allow
+ * (`subset`) is not heeded: `readHeaders` tells it.
  */
 export interface HttpRequest {
   /** The body, as it came. */

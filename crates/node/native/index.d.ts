@@ -722,6 +722,12 @@ export interface Outcome {
   unreadable: number
   /** What was wrong with the first of them; its offset is counted from the beginning of the response's body. */
   problem: WireProblem | null
+  /** Whether the client has all that it will ever get for this request, be it an answer or a refusal. */
+  complete: boolean
+  /** The one call that ends the request, if it is not sent to another endpoint. A lease makes it by itself. */
+  settlement: 'complete' | 'fail' | 'cancel'
+  /** How it failed, if that call is `fail`. */
+  failure: 'unreachable' | 'engine' | 'timeout' | null
 }
 
 /** That of a response with this status, whatever its body says. */

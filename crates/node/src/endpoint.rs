@@ -69,7 +69,7 @@ const ROLES: [(&str, Role); 3] =
 const EVICTION_ORDERS: [(&str, EvictionOrder); 2] =
     [("tail_first", EvictionOrder::TailFirst), ("head_first", EvictionOrder::HeadFirst)];
 
-const FAILURES: [(&str, Failure); 3] =
+pub(crate) const FAILURES: [(&str, Failure); 3] =
     [("unreachable", Failure::Unreachable), ("engine", Failure::Engine), ("timeout", Failure::Timeout)];
 
 pub(crate) const TIERS: [(&str, Tier); 3] = [("gpu", Tier::Gpu), ("cpu", Tier::Cpu), ("disk", Tier::Disk)];

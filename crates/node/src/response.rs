@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use slotwise_wire::response::{Body, Close, FinishReason, ModelFilter, Progress, ResponseReader};
+use slotwise_wire::response::{Body, Close, FinishReason, ModelFilter, Progress, ResponseReader, Settlement};
 
-use crate::endpoint::named;
+use crate::endpoint::{FAILURES, named, word_for};
 use crate::error::{Result, Unfit};
 use crate::headers::WireProblem;
 use crate::number::status;
@@ -51,6 +51,14 @@ pub struct Outcome {
     pub unreadable: f64,
     /// What was wrong with the first of them; its offset is counted from the beginning of the response's body.
     pub problem: Option<WireProblem>,
+    /// Whether the client has all that it will ever get for this request, be it an answer or a refusal.
+    pub complete: bool,
+    /// The one call that ends the request, if it is not sent to another endpoint. A lease makes it by itself.
+    #[napi(ts_type = "'complete' | 'fail' | 'cancel'")]
+    pub settlement: &'static str,
+    /// How it failed, if that call is `fail`.
+    #[napi(ts_type = "'unreachable' | 'engine' | 'timeout'")]
+    pub failure: Option<String>,
 }
 
 /// Reads a response as it comes.
@@ -182,6 +190,7 @@ impl From<slotwise::Usage> for ReportedUsage {
 
 impl From<slotwise_wire::response::Outcome> for Outcome {
     fn from(outcome: slotwise_wire::response::Outcome) -> Self {
+        let settlement = outcome.settlement();
         Self {
             end: outcome.end.as_str(),
             retry: outcome.retry.as_str(),
@@ -192,6 +201,12 @@ impl From<slotwise_wire::response::Outcome> for Outcome {
             status: outcome.status.into(),
             unreadable: outcome.unreadable.into(),
             problem: outcome.problem.map(WireProblem::from),
+            complete: outcome.is_complete(),
+            settlement: settlement.as_str(),
+            failure: match settlement {
+                Settlement::Fail(failure) => word_for(&failure, &FAILURES),
+                _ => None,
+            },
         }
     }
 }

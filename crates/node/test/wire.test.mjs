@@ -312,6 +312,23 @@ test('the end of an answer is what the scheduler is told', async () => {
   }
 });
 
+test('an outcome says what the scheduler is to be told', () => {
+  const { scheduler } = pool(['a']);
+  for (const [status, settlement, failure, complete] of [
+    [200, 'complete', null, true],
+    [400, 'complete', null, true],
+    [503, 'fail', 'engine', false],
+    [504, 'fail', 'timeout', false],
+    [499, 'cancel', null, false],
+  ]) {
+    const outcome = wire.outcomeOfStatus(status);
+    assert.deepEqual([outcome.settlement, outcome.failure, outcome.complete], [settlement, failure, complete]);
+    const { request } = scheduler.pick('x');
+    scheduler[outcome.settlement](request, { complete: outcome.usage, fail: outcome.failure }[outcome.settlement]);
+  }
+  assert.deepEqual(counts(scheduler), { completed: 2, failed: 2, unreachable: 0, cancelled: 1, inFlight: 0 });
+});
+
 test('a lease that was ended otherwise stays ended', async () => {
   const { scheduler } = pool(['a']);
   const lease = await scheduler.acquire('x');

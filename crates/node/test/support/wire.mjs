@@ -88,6 +88,7 @@ export class WireRunner {
       progress.ended ||= ended;
     }
     const outcome = reader.finish(close);
+    assert.equal(outcome.complete, ['complete', 'refused'].includes(outcome.end));
     if (contentType === 'text/event-stream' && outcome.end === 'complete') {
       assert.deepEqual([reader.tokens, reader.usage], [outcome.tokens, outcome.usage]);
     }
@@ -192,6 +193,12 @@ function toCore(value) {
   }
   if (value === null || typeof value !== 'object') {
     return value;
+  }
+  if ('settlement' in value) {
+    // What the host is to make of an outcome stands beside it.
+    const { settlement, failure, complete, ...outcome } = value;
+    assert.equal(settlement === 'fail', failure !== null);
+    return toCore(outcome);
   }
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => {
