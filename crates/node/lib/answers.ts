@@ -3,6 +3,7 @@ import type { Config, FlowConfig, GuardConfig, Rejected } from '../native/index.
 
 export type {
   Candidate,
+  BandStats,
   EndpointStats,
   GuardStats,
   Evicted,

@@ -9,6 +9,7 @@ export type {
   Candidate,
   Decision,
   Dispatch,
+  BandStats,
   EndpointStats,
   GuardStats,
   Evicted,

@@ -157,6 +157,16 @@ export interface BandLimits {
   maxBytes?: number
 }
 
+/** One band of the waiting room. */
+export interface BandStats {
+  /** Its priority. */
+  priority: number
+  /** Requests of it that wait. */
+  waiting: number
+  /** Their bytes. */
+  waitingBytes: number
+}
+
 /** The names of a prompt's full blocks, 32 bytes each. */
 export declare function blockHashes(tokens: Uint32Array, blockSize: number, algorithm: string | undefined | null, seed: string | undefined | null, tagged: boolean, adapter?: string | undefined | null, adapterPath?: string | undefined | null, cacheSalt?: string | undefined | null): Uint8Array
 
@@ -946,6 +956,10 @@ export interface Stats {
   waiting: number
   /** Their bytes. */
   waitingBytes: number
+  /** The same by priority, highest first: the bands of which something waits. */
+  bands: Array<BandStats>
+  /** How many milliseconds dispatched requests had waited for their decisions, all together. */
+  queuedMs: number
   /** The session guard, if there is one. */
   guard?: GuardStats
   /** Requests in flight. */

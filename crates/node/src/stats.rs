@@ -32,6 +32,10 @@ pub struct Stats {
     pub waiting: f64,
     /// Their bytes.
     pub waiting_bytes: f64,
+    /// The same by priority, highest first: the bands of which something waits.
+    pub bands: Vec<BandStats>,
+    /// How many milliseconds dispatched requests had waited for their decisions, all together.
+    pub queued_ms: f64,
     /// The session guard, if there is one.
     pub guard: Option<GuardStats>,
     /// Requests in flight.
@@ -54,6 +58,18 @@ pub struct Stats {
     pub index_bytes: f64,
     /// Every endpoint, in the order in which they took their places in the pool.
     pub endpoints: Vec<EndpointStats>,
+}
+
+/// One band of the waiting room.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct BandStats {
+    /// Its priority.
+    pub priority: i32,
+    /// Requests of it that wait.
+    pub waiting: f64,
+    /// Their bytes.
+    pub waiting_bytes: f64,
 }
 
 /// One endpoint.
@@ -157,6 +173,8 @@ impl From<slotwise::Stats> for Stats {
             evicted,
             waiting: stats.waiting as f64,
             waiting_bytes: stats.waiting_bytes as f64,
+            bands: stats.bands.iter().map(BandStats::from).collect(),
+            queued_ms: millis(stats.queued),
             guard: stats.guard.map(GuardStats::from),
             in_flight: stats.in_flight as f64,
             prompt_tokens: stats.prompt_tokens as f64,
@@ -168,6 +186,16 @@ impl From<slotwise::Stats> for Stats {
             index_entries: stats.index_entries as f64,
             index_bytes: stats.index_bytes as f64,
             endpoints: stats.endpoints.into_iter().map(EndpointStats::from).collect(),
+        }
+    }
+}
+
+impl From<&slotwise::BandStats> for BandStats {
+    fn from(band: &slotwise::BandStats) -> Self {
+        Self {
+            priority: band.priority,
+            waiting: band.waiting as f64,
+            waiting_bytes: band.waiting_bytes as f64,
         }
     }
 }

@@ -34,10 +34,12 @@ test('a request that was submitted is dispatched, or waits for whoever is before
   const high = scheduler.submit('x', { priority: 1, weight: 2, ttlMs: 5_000 });
   assert.equal(scheduler.pollDecision(), undefined);
   assert.deepEqual([scheduler.stats().waiting, scheduler.stats().waitingBytes], [2, 2]);
+  assert.deepEqual(scheduler.stats().bands, [1, 0].map((priority) => ({ priority, waiting: 1, waitingBytes: 1 })));
   clock.now = 1_500;
   scheduler.complete(first);
   const [next] = poll(scheduler);
   assert.deepEqual([next.request, next.queuedMs], [high, 1_500]);
+  assert.equal(scheduler.stats().queuedMs, 1_500);
   scheduler.complete(high);
   assert.deepEqual(poll(scheduler).map(({ request }) => request), [low]);
   assert.equal(scheduler.cancel(low), true);
