@@ -1,7 +1,5 @@
 //! Bodies that nobody should send.
 
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 use slotwise::Prompt;
 use slotwise_wire::Problem;
@@ -61,6 +59,25 @@ fn a_body_has_a_limit() {
     assert_eq!((error.offset, error.problem), (13, Problem::TooLong(13)));
 }
 
+/// A hundred megabytes are read in place; one byte more than the limit is not read at all.
+#[test]
+fn the_largest_bodies() {
+    let (head, tail) = (r#"{"model":"m","prompt":""#, r#""}"#);
+    let mut body = Vec::with_capacity(RequestReader::DEFAULT_LIMIT + 1);
+    body.extend_from_slice(head.as_bytes());
+    body.resize(RequestReader::DEFAULT_LIMIT - tail.len(), b'a');
+    body.extend_from_slice(tail.as_bytes());
+    let mut reader = RequestReader::new();
+    let Prompt::Text(text) = reader.read(Api::Completions, &body).expect("valid").prompt else {
+        panic!("text")
+    };
+    assert!(body.as_ptr_range().contains(&text.as_ptr()), "it is not copied");
+    body.push(b' ');
+    let error = reader.read(Api::Completions, &body).map(|_| ()).expect_err("too long");
+    let limit = RequestReader::DEFAULT_LIMIT;
+    assert_eq!((error.offset, error.problem), (limit, Problem::TooLong(limit)));
+}
+
 #[test]
 fn nesting_ends_somewhere() {
     let deep = |open: &str, levels: usize| open.repeat(levels);
@@ -82,9 +99,9 @@ fn nesting_ends_somewhere() {
     assert!(RequestReader::new().read(Api::Messages, body.as_bytes()).is_ok());
 }
 
-/// Whatever stands in a body, its text is a small multiple of it, and so is the time to read it.
+/// Whatever stands in a body, its text is a small multiple of it.
 #[test]
-fn work_and_memory_are_linear() {
+fn memory_is_linear() {
     let part = r#"{"type":"tool_result","tool_use_id":"","content":[{"uuid":"","file":1}]}"#;
     let message = format!(r#"{{"content":[{part}],"role":"u","content":[{part}],"role":"v"}}"#);
     let many = |piece: &str, bytes: usize| vec![piece; bytes / piece.len()].join(",");
@@ -98,11 +115,9 @@ fn work_and_memory_are_linear() {
     ];
     for body in bodies {
         let mut reader = RequestReader::new();
-        let before = Instant::now();
         let view = reader.read(Api::Messages, body.as_bytes()).expect("valid");
         let Prompt::Text(text) = view.prompt else { panic!("text") };
         assert!(text.len() <= 4 * body.len(), "{} of {}: {}", text.len(), body.len(), &body[..60]);
-        assert!(before.elapsed() < Duration::from_secs(5), "{}", &body[..60]);
     }
 }
 
