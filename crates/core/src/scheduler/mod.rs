@@ -19,6 +19,7 @@ mod explain;
 mod glance;
 mod life;
 mod news;
+mod openings;
 mod pick;
 mod ranking;
 mod reading;
@@ -26,6 +27,7 @@ mod rendezvous;
 mod snapshot;
 mod stats;
 mod submit;
+mod trial;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,182 @@
+//! Weighs a request that waits, when its turn has come: it goes, it can never go, or it is parked.
+
+use alloc::boxed::Box;
+
+use super::asker::Asker;
+use super::decision::{Decision, EvictReason, RejectReason};
+use super::glance::Frontier;
+use super::pick::Asked;
+use super::ranking::Ranking;
+use super::reading::Reading;
+use super::{Scheduler, Scratch};
+use crate::endpoint::EndpointId;
+use crate::flow::{self, Position, Ticket};
+use crate::pool::Slot;
+use crate::prefix::BlockHash;
+use crate::time::{Instant, Seconds};
+
+impl Scheduler {
+    /// Who should be tried next, of the bands that may dispatch.
+    pub(super) fn next_to_try(&mut self, now: Instant) -> Option<Ticket> {
+        let prefill = self.config.prefill;
+        let uncached = |Reading { tokens, best_hit, .. }: &Reading| {
+            prefill.work(tokens.saturating_sub(*best_hit), *best_hit)
+        };
+        if self.config.flow.never_closes() {
+            return self.waiting.best_by(now, |_| true, |asker| uncached(&asker.reading));
+        }
+        self.rounds += 1;
+        let (saturation, ceiling) = (self.saturation(now), &self.config.flow.ceiling);
+        let bands = self.waiting.present(now);
+        let open = |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
+        self.waiting.best_by(now, open, |asker| uncached(&asker.reading))
+    }
+
+    /// Weighs a request that waits: it goes, it can never go, or it waits for something.
+    pub(super) fn try_to_place(&mut self, now: Instant, ticket: Ticket) -> Option<Decision> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let trial = self.trial(now, ticket, &mut scratch);
+        let decision = match trial {
+            Trial::Goes(ranking, best) => self.send(now, ticket, &mut scratch.reading, &ranking, best),
+            Trial::WaitsFor(slot) => {
+                self.waiting.park(ticket, slot);
+                self.wake_later(now, slot);
+                None
+            }
+            Trial::WaitsForAny(kind) => {
+                self.waiting.park(ticket, kind);
+                self.kinds.insert(kind);
+                None
+            }
+            Trial::Never(reason) => {
+                let asker = self.waiting.remove(now, ticket);
+                asker.map(|asker| self.evict(now, &asker, reason))
+            }
+        };
+        self.scratch = scratch;
+        decision
+    }
+
+    fn trial(&mut self, now: Instant, ticket: Ticket, scratch: &mut Scratch) -> Trial {
+        let Some(asker) = self.waiting.get(ticket) else { return Trial::WaitsForAny(KINDS) };
+        scratch.reading.copy_from(&asker.reading);
+        self.look_up(&mut scratch.reading);
+        let labels = asker.labels();
+        let request = asker.request(&labels);
+        let starts = self.guard.as_ref().is_some_and(|guard| {
+            let chain = scratch.reading.first_chain();
+            matches!(guard.identify(flow::Identity { id: asker.session, chain }), flow::Who::New)
+        });
+        let kind = KINDS + (asker.kind ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
+        let asked = Asked { now, request: &request, reading: &scratch.reading, starts };
+        let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
+        let refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
+        let Some((best, _)) = ranking.split().map(|((id, best), _)| (*id, *best)) else {
+            let reason = refusal.into_rejected().reason;
+            if let Some(guard) = self.guard.as_mut().filter(|_| starts) {
+                guard.hold();
+            }
+            return match reason {
+                RejectReason::TooLarge => Trial::Never(EvictReason::TooLarge),
+                RejectReason::DeadlineUnreachable => Trial::Never(EvictReason::DeadlineUnreachable),
+                _ => Trial::WaitsForAny(kind),
+            };
+        };
+        if self.requests.len() >= self.config.max_in_flight {
+            return Trial::WaitsForAny(kind);
+        }
+        match self.pool.get(best) {
+            Ok(slot) if self.holds(now, slot) => {
+                let (free, choosy_since) =
+                    self.settle_for_less(asked, asker, &ranking, &mut scratch.frontier);
+                if let Some((ranking, best)) = free {
+                    return Trial::Goes(ranking, best);
+                }
+                if let Some(asker) = self.waiting.get_mut(ticket) {
+                    asker.choosy_since = choosy_since;
+                }
+                Trial::WaitsFor(best.slot)
+            }
+            Ok(_) => Trial::Goes(ranking, best),
+            Err(_) => Trial::WaitsForAny(kind),
+        }
+    }
+
+    /// The best of the endpoints that have room, for a request that waits for a better one and has had enough of that; and since when
+    /// it could have had such a one.
+    ///
+    /// It waits for as long as the other one costs more, in seconds, and takes it then: as one rents skis until the rent comes to their
+    /// price, which is never worse than twice the best (Karlin et al., 1988). Only while less important requests wait, who would have
+    /// taken it meanwhile; among equals, whoever waits for its cache is right to.
+    fn settle_for_less(
+        &self,
+        asked: Asked<'_>,
+        asker: &Asker,
+        ranking: &Ranking,
+        frontier: &mut Frontier,
+    ) -> (Option<(Ranking, EndpointId)>, Option<Instant>) {
+        let mine = asker.fare.priority.0;
+        if !self.waiting.bands().any(|(band, sum, _)| band < mine && sum.requests > 0) {
+            return (None, asker.choosy_since);
+        }
+        let mut free = Ranking::new(self.config.alternatives.saturating_add(1));
+        self.search(asked, frontier, &mut free, |slot| !self.holds(asked.now, slot));
+        let (Some(((_, best), _)), Some(((id, other), _))) = (ranking.split(), free.split()) else {
+            return (None, asker.choosy_since);
+        };
+        let since = asker.choosy_since.unwrap_or(asked.now);
+        let waited = Seconds::from(asked.now.saturating_since(since));
+        let id = *id;
+        ((other.cost - best.cost <= waited).then_some((free, id)), Some(since))
+    }
+
+    /// Reserves the endpoint for a request that waits no longer.
+    fn send(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        reading: &mut Reading,
+        ranking: &Ranking,
+        best: EndpointId,
+    ) -> Option<Decision> {
+        let asker = self.waiting.take(now, ticket)?;
+        self.tickets.remove(&asker.id.0);
+        let chain: Option<Box<[BlockHash]>> = self.guard.is_some().then(|| reading.first_chain().into());
+        match self.dispatch(now, asker.id, asker.adapter.as_deref(), reading, ranking) {
+            Ok(mut dispatch) => {
+                dispatch.queued = now.saturating_since(asker.since);
+                self.counters.queued = self.counters.queued.saturating_add(dispatch.queued);
+                let session = self.guard.as_mut().zip(chain).map(|(guard, chain)| {
+                    let identity = flow::Identity { id: asker.session, chain: &chain };
+                    guard.begin(now, identity, best.slot, reading.tokens)
+                });
+                if let Some(in_flight) = self.requests.get_mut(&asker.id.0) {
+                    (in_flight.fare, in_flight.session) = (Some(asker.fare), session);
+                }
+                if self.pool.get(best).is_ok_and(|slot| self.holds(now, slot)) {
+                    self.waiting.close(best.slot);
+                }
+                Some(Decision::Dispatch(dispatch))
+            }
+            Err(_) => Some(self.evict(now, &asker, EvictReason::NoEndpoints)),
+        }
+    }
+
+    /// Whether the guard lets a session begin on an endpoint.
+    pub(super) fn may_start(&self, slot: &Slot, tokens: u32) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.may_start(slot.id.slot, tokens, slot.kv_capacity))
+    }
+}
+
+/// What came of weighing a request that waits.
+enum Trial {
+    Goes(Ranking, EndpointId),
+    WaitsFor(u32),
+    /// Any change may help requests of its kind.
+    WaitsForAny(u32),
+    Never(EvictReason),
+}
+
+/// From this number on, what requests are parked for is no endpoint: it is any that takes their kind of request, the same model, role
+/// and labels. Kinds may share a number.
+const KINDS: u32 = u32::MAX - 1_024;
