@@ -254,7 +254,8 @@ class Scheduler:
     ) -> KvReport:
         """A message came from an engine's ZMQ socket for KV events: from SUB, or with ``replay`` from the DEALER of a replay.
 
-        Each data parallel ``rank`` is a publisher of its own. Where the report has an ``ask``, open a fresh DEALER, send
+        Each data parallel ``rank`` is a publisher of its own; what one removes or clears is gone for the endpoint, so make ranks with
+        caches of their own endpoints of their own. Where the report has an ``ask``, open a fresh DEALER, send
         ``[b"", wire.replay_request(ask)]`` and hand in what comes until ``kv_asked_from`` is ``None``; or call ``give_up_replay``.
 
         Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``. A batch that cannot be read is in the

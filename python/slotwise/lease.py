@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .aio import Scheduler
 
 _Chunk = TypeVar("_Chunk")
+_Told = TypeVar("_Told")
 
 
 class Lease:
@@ -56,7 +57,8 @@ class Lease:
 
     def begin(self, status: int, content_type: str) -> None:
         """The endpoint responds, with this status and ``Content-Type``. Called again, another response is read from its beginning."""
-        self._reader = ResponseReader(status, content_type)
+        if not self.ended:
+            self._reader = ResponseReader(status, content_type)
 
     def feed(self, chunk: Buffer) -> Progress:
         """Reads on in the answer, decoded and unchanged: its first token and all others count. A lease that has ended reads nothing.
@@ -73,9 +75,9 @@ class Lease:
         Raises ``RuntimeError`` before :meth:`begin`: without any answer, the lease ends by :meth:`fail` or :meth:`cancel`.
         """
         reader = self._begun()
-        if self._end():
-            return self._scheduler._finish(self.request, reader, close)
-        return reader.finish(close)
+        if self.ended:
+            return reader.finish(close)
+        return self._end(lambda: self._scheduler._finish(self.request, reader, close))
 
     def _begun(self) -> ResponseReader:
         if self._reader is None:
@@ -98,24 +100,26 @@ class Lease:
 
     def complete(self, usage: Usage | None = None) -> None:
         """The answer is complete."""
-        if self._end():
+        if not self.ended:
             used = usage or self.usage
-            self._scheduler.complete(
-                self.request,
-                prompt_tokens=used.prompt_tokens,
-                cached_tokens=used.cached_tokens,
-                completion_tokens=used.completion_tokens,
+            self._end(
+                lambda: self._scheduler.complete(
+                    self.request,
+                    prompt_tokens=used.prompt_tokens,
+                    cached_tokens=used.cached_tokens,
+                    completion_tokens=used.completion_tokens,
+                )
             )
 
     def fail(self, failure: Failure = "engine") -> None:
         """The request failed."""
-        if self._end():
-            self._scheduler.fail(self.request, failure)
+        if not self.ended:
+            self._end(lambda: self._scheduler.fail(self.request, failure))
 
     def cancel(self) -> None:
         """The client went away."""
-        if self._end():
-            self._scheduler.cancel(self.request)
+        if not self.ended:
+            self._end(lambda: self._scheduler.cancel(self.request))
 
     def stream(self, chunks: AsyncIterable[_Chunk]) -> Stream[_Chunk]:
         """Passes chunks on. The lease ends when they end, fail or are abandoned.
@@ -126,9 +130,15 @@ class Lease:
         self._streaming = True
         return Stream(self, chunks)
 
-    def _end(self) -> bool:
-        first, self.ended = not self.ended, True
-        return first
+    def _end(self, tell: Callable[[], _Told]) -> _Told:
+        """An end that raises is none, unless the request is over already."""
+        try:
+            told = tell()
+        except UnknownRequestError:
+            self.ended = True
+            raise
+        self.ended = True
+        return told
 
     async def __aenter__(self) -> Self:
         return self

@@ -158,7 +158,9 @@ def test_a_request_may_be_asked_again_while_nothing_has_begun() -> None:
     leased(job)
     full = wire.outcome_of_status(503)
     assert (full.end, full.settlement, full.complete) == ("full", "fail", False)
-    assert wire.outcome_of_status(400).complete and wire.outcome_of_status(400).failure is None
+    refused = wire.outcome_of_status(400)
+    assert (refused.complete, refused.settlement, refused.failure) == (True, "cancel", None)
+    assert wire.outcome_of_status(404).may_retry(sent=False)
 
 
 def test_a_model_keeps_the_clients_name_in_any_pieces() -> None:
@@ -226,3 +228,20 @@ def test_statistics_are_text(scheduler: Scheduler) -> None:
     assert "llm_d_epp" in scheduler.metrics_text(names="reference", pool="p")
     with pytest.raises(ValueError, match="reference"):
         scheduler.metrics_text(names="none")  # type: ignore[arg-type]
+
+
+def test_an_end_that_raises_is_none() -> None:
+    async def main() -> None:
+        scheduler = aio.Scheduler()
+        scheduler.add_endpoint("a")
+        lease = await scheduler.acquire([1, 2, 3])
+        lease.begin(200, "application/json")
+        with pytest.raises(ValueError):
+            lease.finish("timeout")  # type: ignore[arg-type]
+        with pytest.raises(ValueError):
+            lease.fail("oops")  # type: ignore[arg-type]
+        assert (lease.ended, scheduler.stats().in_flight) == (False, 1)
+        lease.finish("timed_out")
+        assert (lease.ended, scheduler.stats().in_flight) == (True, 0)
+
+    asyncio.run(main())

@@ -87,7 +87,9 @@ class Gateway:
             frames = await events.recv_multipart()
             report = self.scheduler.apply_kv_frames(self.endpoints[number], frames)
             self.batches += report.batches
-            if report.ask is not None and (replay is None or replay.done()):
+            if report.ask is not None:
+                if replay is not None:
+                    replay.cancel()
                 replay = asyncio.create_task(self._replay(number, replica, report.ask))
                 self._tasks.append(replay)
 
@@ -100,11 +102,11 @@ class Gateway:
                 await socket.send_multipart([b"", wire.replay_request(ask)])
                 ask = None
                 while ask is None and self.scheduler.kv_asked_from(endpoint) is not None:
-                    if not await socket.poll(REPLAY_LIMIT_MS):
-                        self.scheduler.give_up_replay(endpoint)
-                        return
-                    frames = await socket.recv_multipart()
-                    report = self.scheduler.apply_kv_frames(endpoint, frames, replay=True)
+                    if await socket.poll(REPLAY_LIMIT_MS):
+                        frames = await socket.recv_multipart()
+                        report = self.scheduler.apply_kv_frames(endpoint, frames, replay=True)
+                    else:
+                        report = self.scheduler.give_up_replay(endpoint)
                     self.batches += report.batches
                     ask = report.ask
 

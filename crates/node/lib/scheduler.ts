@@ -369,7 +369,8 @@ export class Scheduler {
 
   /**
    * A message from an endpoint's publisher of KV events: the frames as they come from its ZMQ socket or, with `replay`, from that of its
-   * replays. Each rank of an endpoint is followed by itself.
+   * replays. Each rank of an endpoint is followed by itself; what one removes or clears is gone for the endpoint, so make ranks with
+   * caches of their own endpoints of their own.
    *
    * If `ask` is not null in what it returns, open a fresh DEALER socket, send an empty frame and `replayRequest(ask)`, and
    * pass on what comes until `kvAskedFrom` is null. If nothing comes, or there is no such socket, call `giveUpReplay`.

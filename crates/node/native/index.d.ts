@@ -595,7 +595,7 @@ export interface KvReport {
   held: number
   /** Batches that are lost for good. */
   lost: number
-  /** Batches that could not be read. Nothing of them was applied, and they count as lost. */
+  /** Batches that could not be read, counted each time that they come. Nothing of them was applied. */
   unreadable: number
   /** Why the last of them could not be read. */
   error: WireProblem | null

@@ -135,7 +135,7 @@ pub struct KvReport {
     pub held: f64,
     /// Batches that are lost for good.
     pub lost: f64,
-    /// Batches that could not be read. Nothing of them was applied, and they count as lost.
+    /// Batches that could not be read, counted each time that they come. Nothing of them was applied.
     pub unreadable: f64,
     /// Why the last of them could not be read.
     pub error: Option<WireProblem>,

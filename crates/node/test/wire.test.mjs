@@ -298,7 +298,7 @@ test('the end of an answer is what the scheduler is told', async () => {
     [200, 'text/event-stream', token('x', { finish_reason: 'abort' }), 'clean', 'aborted', 'failed'],
     [200, 'text/event-stream', token('x'), 'client_left', 'client_left', 'cancelled'],
     [503, 'application/json', json({ error: {} }), 'clean', 'full', 'failed'],
-    [400, 'application/json', json({ error: {} }), 'clean', 'refused', 'completed'],
+    [400, 'application/json', json({ error: {} }), 'clean', 'refused', 'cancelled'],
     [200, 'application/json', json({ choices: [] }), undefined, 'complete', 'completed'],
     [200, null, Buffer.from('?'), undefined, 'complete', 'completed'],
   ]) {
@@ -316,7 +316,8 @@ test('an outcome says what the scheduler is to be told', () => {
   const { scheduler } = pool(['a']);
   for (const [status, settlement, failure, complete] of [
     [200, 'complete', null, true],
-    [400, 'complete', null, true],
+    [400, 'cancel', null, true],
+    [404, 'cancel', null, false],
     [503, 'fail', 'engine', false],
     [504, 'fail', 'timeout', false],
     [499, 'cancel', null, false],
@@ -326,7 +327,7 @@ test('an outcome says what the scheduler is to be told', () => {
     const { request } = scheduler.pick('x');
     scheduler[outcome.settlement](request, { complete: outcome.usage, fail: outcome.failure }[outcome.settlement]);
   }
-  assert.deepEqual(counts(scheduler), { completed: 2, failed: 2, unreachable: 0, cancelled: 1, inFlight: 0 });
+  assert.deepEqual(counts(scheduler), { completed: 1, failed: 2, unreachable: 0, cancelled: 3, inFlight: 0 });
 });
 
 test('a lease that was ended otherwise stays ended', async () => {

@@ -68,7 +68,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A request failed, through no fault of the client's: an answer like `400 Bad Request` is a completion. Releases what
+    /// A request failed, through no fault of the client's: after an answer like `400 Bad Request`, [`cancel`](Self::cancel) it. Releases what
     /// it reserved; blocks that it alone would have brought are forgotten if it never had a first token.
     ///
     /// Requests are held off from the endpoint for [`Config::hold_off`](crate::Config::hold_off), and longer each time
@@ -90,7 +90,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The client went away. Like [`fail`](Self::fail), but nobody's fault. Returns whether the request was in flight, or waited.
+    /// The client went away, or asked for what it cannot have. Like [`fail`](Self::fail), but no fault of the endpoint's. Returns whether the request was in flight, or waited.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
         if self.withdraw_waiting(id) {

@@ -57,7 +57,8 @@ pub struct Report {
     pub held: u64,
     /// Batches that are lost for good.
     pub lost: u64,
-    /// Batches that could not be read. Nothing of them was applied, and they count as lost: asking again would bring the same bytes.
+    /// Batches that could not be read, counted each time that they come. Nothing of them was applied, and nobody asks for them again: the
+    /// answer would be the same bytes.
     pub unreadable: u64,
     /// Why the last of them could not be read, with the offset from the beginning of its payload.
     pub error: Option<WireError>,
@@ -170,7 +171,9 @@ impl Feed {
         };
         let awaited = self.sequence.next();
         if first < awaited {
-            clear(&mut report, &mut apply);
+            self.begin_anew(&mut report, &mut apply);
+            // The layers that stand for the model may be others now.
+            self.decoder.decode_trtllm(body, block_size, rank)?;
         } else if awaited > 0 {
             report.lost = first - awaited;
         }
@@ -310,8 +313,8 @@ impl Feed {
     fn hold(&mut self, report: &mut Report, seq: u64, payload: &[u8]) {
         // At least one, so that there is always something to go on with.
         let room = self.max_held_bytes.saturating_sub(self.held_bytes);
-        if payload.len() <= room || self.held.is_empty() {
-            self.held_bytes += payload.len();
+        if held_size(payload) <= room || self.held.is_empty() {
+            self.held_bytes += held_size(payload);
             self.held.push_back((seq, payload.to_vec()));
             report.held += 1;
         }
@@ -330,11 +333,11 @@ impl Feed {
                     break;
                 }
                 Answer::Drop => {
-                    self.held_bytes -= payload.len();
+                    self.held_bytes -= held_size(&payload);
                     report.dropped += 1;
                 }
                 answer => {
-                    self.held_bytes -= payload.len();
+                    self.held_bytes -= held_size(&payload);
                     // What was wrong with it was reported when it came.
                     let readable = self.decoder.decode(&payload).is_ok();
                     self.follow(answer, report, &payload, readable, apply);
@@ -356,6 +359,11 @@ fn clear(report: &mut Report, apply: Apply<'_>) {
         report.refused += 1;
         report.refusal = Some(refusal);
     }
+}
+
+/// What a held batch takes up, with its place among the others.
+const fn held_size(payload: &[u8]) -> usize {
+    payload.len() + size_of::<(u64, Vec<u8>)>()
 }
 
 /// The identity of a batch that cannot be read: FNV-1a of its bytes, which a replay repeats.

@@ -26,7 +26,8 @@ const RECENT: usize = 64;
 /// ([`Batch::sent_at`](super::Batch::sent_at)). A replay is asked for from one batch *before* the first that is missing: if that one has another
 /// identity than before, the publisher began anew meanwhile.
 ///
-/// What cannot be found out: a new process whose first batches were lost and whose next one carries just the number that was awaited.
+/// What cannot be found out: a new process whose first batches were lost and whose next one carries just the number that was awaited;
+/// and one that began while nobody listened, for a sequence that was [resumed](Self::resume).
 ///
 /// # Example
 ///
@@ -97,6 +98,9 @@ impl Sequence {
 
     /// One that goes on where another ended, when the cache view was [restored](slotwise::Scheduler::restore): `next` is what
     /// [`next`](Self::next) said then.
+    ///
+    /// It does not know the identities of what came before: an engine that began anew in between, and has come further than `next`
+    /// since, is taken for the old one. Where engines may have, begin with [`new`](Self::new).
     pub const fn resume(next: u64) -> Self {
         Self { next, live_end: next, begun: true, ..Self::new() }
     }

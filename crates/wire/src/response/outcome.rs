@@ -21,7 +21,7 @@ use crate::error::WireError;
 /// // Another endpoint would say the same.
 /// let outcome = Outcome::of_status(400);
 /// assert_eq!(outcome.retry, Retry::Never);
-/// assert_eq!(outcome.settlement(), Settlement::Complete(slotwise::Usage::default()));
+/// assert_eq!(outcome.settlement(), Settlement::Cancel);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -58,7 +58,7 @@ pub enum End {
     Aborted,
     /// The engine failed, and said so.
     Failed,
-    /// The client asked for what it cannot have: any endpoint would say so.
+    /// The client asked for what it cannot have, at least not from this endpoint.
     Refused,
     /// The endpoint takes no more requests now.
     Full,
@@ -122,9 +122,11 @@ impl Outcome {
     }
 
     pub(super) fn new(end: End, status: u16) -> Self {
+        // Whether it has this model or adapter, and whom it lets in, is a matter of the single endpoint.
+        let of_this_one = end == End::Refused && matches!(status, 401 | 403 | 404);
         Self {
             end,
-            retry: end.retry(),
+            retry: if of_this_one { Retry::IfNothingSent } else { end.retry() },
             finish_reason: None,
             usage: Usage::default(),
             tokens: 0,
@@ -137,7 +139,11 @@ impl Outcome {
 
     /// Whether the client has all that it will ever get for this request, be it an answer or a refusal.
     pub const fn is_complete(&self) -> bool {
-        matches!(self.end, End::Complete | End::Refused)
+        match self.end {
+            End::Complete => true,
+            End::Refused => matches!(self.retry, Retry::Never),
+            _ => false,
+        }
     }
 
     /// Whether another endpoint may be asked, when something or nothing of this answer has been `sent` to the client.
@@ -147,16 +153,17 @@ impl Outcome {
 
     /// What to tell the scheduler of this request, if it is not sent to another endpoint.
     ///
-    /// A refusal is a completion that used nothing: it is no fault of the endpoint's. So is an answer that cannot be read. An endpoint
-    /// that is full fails, so that it is left alone for a while.
+    /// A refusal is nobody's fault, and nothing was computed: it is cancelled, so that nothing of the prompt is thought to be cached there.
+    /// An answer that cannot be read is a completion that says nothing of what it used. An endpoint that is full fails, so that it is
+    /// left alone for a while.
     pub fn settlement(&self) -> Settlement {
         match self.end {
             End::Complete => Settlement::Complete(self.usage),
-            End::Refused | End::Unreadable => Settlement::Complete(Usage::default()),
+            End::Unreadable => Settlement::Complete(Usage::default()),
             End::Aborted | End::Failed | End::Full | End::Cut => Settlement::Fail(Failure::Engine),
             End::TimedOut => Settlement::Fail(Failure::Timeout),
             End::Unreachable => Settlement::Fail(Failure::Unreachable),
-            End::ClientLeft => Settlement::Cancel,
+            End::Refused | End::ClientLeft => Settlement::Cancel,
         }
     }
 
@@ -188,7 +195,7 @@ impl End {
             200..300 => Self::Complete,
             429 | 503 | 529 => Self::Full,
             499 => Self::ClientLeft,
-            504 => Self::TimedOut,
+            408 | 504 => Self::TimedOut,
             501 => Self::Refused,
             500.. => Self::Failed,
             _ => Self::Refused,

@@ -59,6 +59,8 @@ pub(super) enum Event {
     Incomplete,
     Failed,
     Error,
+    /// The end of a part of an answer, with all that it says.
+    Done,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -82,12 +84,13 @@ enum Status {
 impl Said {
     /// The payload is whole: what follows from all of it.
     pub(super) fn conclude(&mut self, name: Event) {
+        // An error is called so by its event at the latest, whatever kind of error its type says that it is.
+        if self.event == Event::Unnamed || name == Event::Error {
+            self.event = name;
+        }
         self.count();
         if let Some(sums) = self.batch {
             self.usage = sums;
-        }
-        if self.event == Event::Unnamed {
-            self.event = name;
         }
         let of_response = self.object == Object::Response
             || matches!(self.event, Event::Completed | Event::Incomplete | Event::Failed);
@@ -121,7 +124,8 @@ impl Said {
     fn count(&mut self) {
         if self.ids > 0 {
             self.tokens = self.tokens.saturating_add(self.ids);
-        } else if self.content {
+        } else if self.content && self.event != Event::Done {
+            // What was said in pieces is not counted again as a whole.
             self.tokens = self.tokens.saturating_add(1);
             self.guessed = true;
         }
@@ -301,6 +305,7 @@ impl Event {
             b"response.incomplete" => Self::Incomplete,
             b"response.failed" => Self::Failed,
             b"error" => Self::Error,
+            part if part.ends_with(b".done") => Self::Done,
             _ => Self::Other,
         }
     }

@@ -138,4 +138,11 @@ fn a_feed_counts_what_was_lost_and_begins_anew() {
     let report = feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, again, two(), 0).expect("JSON");
     assert_eq!((report.lost, report.cleared), (0, true));
     assert_eq!(cached(&scheduler), 0);
+
+    // Other layers may stand for the model then, of a smaller window too.
+    let smaller = BODY.replace("1024", "512");
+    let report =
+        feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, smaller.as_bytes(), two(), 0).expect("JSON");
+    assert_eq!((report.cleared, report.stored_blocks), (true, 2));
+    assert_eq!(cached(&scheduler), 2);
 }

@@ -72,6 +72,10 @@ fn responses() {
     assert_eq!((failed.end, failed.retry), (End::Failed, Retry::Never));
     assert_eq!(end("response.failed", r#""status":"failed""#).end, End::Failed);
     assert_eq!((stream(CREATED).end, stream(CREATED).tokens), (End::Cut, 1));
+    let said = "event: response.output_text.done\ndata: {\"type\":\"response.output_text.done\",\"text\":\"Hi\"}\n\n";
+    assert_eq!(stream(&format!("{CREATED}{said}")).tokens, 1, "it is the same token");
+    let overloaded = "event: error\ndata: {\"type\":\"overloaded_error\",\"message\":\"later\"}\n\n";
+    assert_eq!((stream(overloaded).end, stream(overloaded).retry), (End::Full, Retry::IfNothingSent));
     let error =
         stream("data: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"slow down\"}\n\n");
     assert_eq!((error.end, error.status), (End::Full, 429));
@@ -188,12 +192,14 @@ fn a_connection_ends_only_what_goes_on() {
 #[test]
 fn statuses() {
     let engine = Settlement::Fail(Failure::Engine);
-    let refused = Settlement::Complete(Usage::default());
+    let (complete, refused) = (Settlement::Complete(Usage::default()), Settlement::Cancel);
     for (status, end, settlement, retry) in [
-        (200, End::Complete, refused, false),
+        (200, End::Complete, complete, false),
         (304, End::Refused, refused, false),
         (400, End::Refused, refused, false),
-        (404, End::Refused, refused, false),
+        (401, End::Refused, refused, true),
+        (404, End::Refused, refused, true),
+        (408, End::TimedOut, Settlement::Fail(Failure::Timeout), true),
         (422, End::Refused, refused, false),
         (429, End::Full, engine, true),
         (499, End::ClientLeft, Settlement::Cancel, false),
