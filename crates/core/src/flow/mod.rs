@@ -17,6 +17,8 @@
 //! A request takes 112 bytes besides what it stands for; a flow that waits or is ahead about 150; each of its queues 76, and about 30
 //! more if it waits for an endpoint. Vectors double as they grow, and keep what they had at the most.
 
+#[cfg(test)]
+mod cases;
 mod ceiling;
 mod config;
 mod fairness;
