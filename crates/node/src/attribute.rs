@@ -3,7 +3,7 @@
 
 use napi::Either;
 use napi_derive::napi;
-use slotwise::{Dispatch, Endpoint, Instant, Priority, Request, Scheduler, Seconds, Usage};
+use slotwise::{Dispatch, Priority, Request, Seconds, Usage};
 use slotwise_wire::exposition::{AttributeValue, dispatch_attributes, refusal_attributes, usage_attributes};
 
 use crate::error::Result;
@@ -44,9 +44,7 @@ pub fn dispatch_of_span(
     asked.flow = &flow;
     asked.priority = Priority(signed("priority", priority)?);
     let alternatives = alternatives.into_iter().map(|id| endpoint_id("alternatives", id));
-    let mut dispatch = ANY.with(Dispatch::clone);
-    dispatch.request = request_id(request)?;
-    dispatch.endpoint = endpoint_id("endpoint", endpoint)?;
+    let mut dispatch = Dispatch::new(request_id(request)?, endpoint_id("endpoint", endpoint)?);
     dispatch.alternatives = alternatives.collect::<std::result::Result<_, _>>()?;
     dispatch.prompt_tokens = count("promptTokens", prompt_tokens)?;
     dispatch.cached_tokens = count("cachedTokens", cached_tokens)?;
@@ -54,15 +52,6 @@ pub fn dispatch_of_span(
     dispatch.cost = Seconds::new(finite("cost", cost)?);
     dispatch.queued = duration("queuedMs", queued)?;
     Ok(dispatch_attributes(&asked, &dispatch, &name).into_iter().collect())
-}
-
-thread_local! {
-    /// A dispatch to fill in: only a scheduler makes them.
-    static ANY: Dispatch = {
-        let mut scheduler = Scheduler::default();
-        scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("any")).expect("there is none of that name");
-        scheduler.pick(Instant::ORIGIN, &Request::new("")).expect("it serves anything")
-    };
 }
 
 /// What the span of a request says that completed.

@@ -34,6 +34,29 @@ pub struct Dispatch {
     pub queued: Duration,
 }
 
+impl Dispatch {
+    /// One that says no more than which request goes where: whoever has the rest from elsewhere fills it in.
+    ///
+    /// ```
+    /// use slotwise::{Dispatch, EndpointId, RequestId};
+    ///
+    /// let dispatch = Dispatch::new(RequestId::from_u64(7), EndpointId::from_u64(0));
+    /// assert_eq!((dispatch.prompt_tokens, dispatch.alternatives.len()), (0, 0));
+    /// ```
+    pub const fn new(request: RequestId, endpoint: EndpointId) -> Self {
+        Self {
+            request,
+            endpoint,
+            alternatives: Vec::new(),
+            prompt_tokens: 0,
+            cached_tokens: 0,
+            best_cached_tokens: 0,
+            cost: Seconds::ZERO,
+            queued: Duration::ZERO,
+        }
+    }
+}
+
 /// The request does not go. Nothing was reserved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

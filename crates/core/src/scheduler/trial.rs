@@ -71,7 +71,7 @@ impl Scheduler {
         let asked = Asked { now, request: &request, reading: &scratch.reading, starts };
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
         let refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
-        let Some((best, _)) = ranking.split().map(|((id, best), _)| (*id, *best)) else {
+        let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
             let reason = refusal.into_rejected().reason;
             if let Some(guard) = self.guard.as_mut().filter(|_| starts) {
                 guard.hold();
