@@ -1,37 +1,14 @@
 // What bytes cost from JavaScript: times of batches, in microseconds a call.
 //
 //   node bench/wire.mjs [batches]
-import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { Scheduler } from 'slotwise';
 import { ResponseReader, readRequest } from 'slotwise/wire';
+import { table } from './measure.mjs';
 
-const native = createRequire(import.meta.url)('../native/index.js');
 const fixtures = new URL('../../wire/tests/fixtures/vllm-0.32/default/', import.meta.url);
-const batches = Number(process.argv[2] ?? 300);
-const BATCH = 100;
 
-function measure(name, call) {
-  for (let warm = 0; warm < 20 * BATCH; warm += 1) {
-    call();
-  }
-  const times = new Float64Array(batches);
-  for (let batch = 0; batch < batches; batch += 1) {
-    const begin = process.hrtime.bigint();
-    for (let at = 0; at < BATCH; at += 1) {
-      call();
-    }
-    times[batch] = Number(process.hrtime.bigint() - begin) / BATCH / 1_000;
-  }
-  times.sort();
-  const at = (share) => times[Math.min(batches - 1, Math.floor(share * batches))].toFixed(3).padStart(9);
-  console.log(`${name.padEnd(56)} ${at(0.5)} ${at(0.99)}`);
-}
-
-console.log(`${cpus()[0].model}, Node ${process.version}, ${batches} batches of ${BATCH}`);
-console.log(`${'us a call'.padEnd(56)}    median       p99`);
-measure('an empty native function', () => native.noop());
+const measure = table(56);
 
 let now = 0;
 const scheduler = new Scheduler({}, { now: () => (now += 1) });
