@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Final, Literal, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
+from .config import Config, Endpoint, Role
 from .reports import (
     Api,
     Close,
@@ -22,15 +23,12 @@ from .reports import (
 from .values import (
     Blocks,
     Candidates,
-    Config,
-    Endpoint,
     EvictReason,
     Explanation,
     Failure,
     KvEvent,
     RejectReason,
     RemovedEndpoint,
-    Role,
     Stats,
     Usage,
 )

@@ -24,12 +24,13 @@ from typing import Any, Self
 
 from . import _core
 from ._core import Dispatch, Evicted, Outcome, Progress, Rejected, ResponseReader
+from .config import Config
 from .errors import EvictedError, RejectedError
 from .lease import Answer as Answer
 from .lease import Lease as Lease
 from .lease import Stream as Stream
 from .reports import Close
-from .values import Candidates, Config, Failure, RemovedEndpoint
+from .values import Candidates, Failure, RemovedEndpoint
 
 
 class Scheduler(_core.Scheduler):

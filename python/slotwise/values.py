@@ -1,23 +1,17 @@
-"""Immutable values that go in and come out. Durations, waits and costs are seconds.
+"""Immutable values that go in and come out while a scheduler runs. Durations, waits and costs are seconds.
 
-They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined in the core; defaults come
-from there.
+They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined in the core. What a scheduler is told
+before it begins is in :mod:`slotwise.config`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
-from . import _core
-
-Role: TypeAlias = Literal["unified", "prefill", "decode"]
-"""Which stages of a request an endpoint runs, or a request needs."""
-
-EvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
-"""In which order a cache gives up the blocks of one prompt. vLLM and SGLang: the tail first."""
+from .config import Endpoint, endpoint_of
 
 Tier: TypeAlias = Literal["gpu", "cpu", "disk"]
 """Where an engine keeps a block: in the accelerator's memory, in the host's, or on disk (or in storage over the network)."""
@@ -34,301 +28,8 @@ EvictReason: TypeAlias = Literal["ttl_expired", "no_endpoints", "deadline_unreac
 """Why a request that waited does not go: it has waited for as long as it may, with endpoints or without any; no endpoint could
 answer before its deadline; something more important has its place; or it fits nowhere."""
 
-Fairness: TypeAlias = Literal["start_time", "round_robin", "global_strict", "least_attained_service"]
-"""Which flow of a band goes first: the one that has had the fewest predicted seconds for its weight, each in turn, none (all are
-one queue), or the one that has had the fewest lately."""
-
-QueueOrder: TypeAlias = Literal["fcfs", "edf", "slo_deadline", "shortest_work"]
-"""Which request of a flow goes first: the first come, the one that would expire first, the one whose first token is due first, or the
-shortest, where waiting counts."""
-
-Exclusion: TypeAlias = Literal["not_served", "draining", "too_large", "too_late", "full"]
+Exclusion: TypeAlias = Literal["not_served", "draining", "too_large", "too_late", "no_session", "full"]
 """Why one endpoint cannot have a request."""
-
-_DEFAULTS: dict[str, Any] = json.loads(_core.default_config())
-_GUARD, _UTILIZATION, _CONCURRENCY = json.loads(_core.default_options())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrefillCost:
-    """What a prompt costs an endpoint's hardware."""
-
-    per_token: float = _DEFAULTS["prefill"]["per_token"]
-    """Seconds for each token computed."""
-    per_pair: float = _DEFAULTS["prefill"]["per_pair"]
-    """Seconds for each pair of a token computed and a token that it attends to."""
-    per_step: float = _DEFAULTS["prefill"]["per_step"]
-    """Seconds that a step of the engine takes whatever is in it."""
-    min_step: float = _DEFAULTS["prefill"]["min_step"]
-    """The least that a step's matrix work takes: reading the weights once."""
-    chunk: int = _DEFAULTS["prefill"]["chunk"]
-    """Tokens that the engine computes in a step (``max_num_batched_tokens``)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostWeights:
-    """The prices of the default profile: what a second of one thing is worth in seconds of another."""
-
-    queue: float = _DEFAULTS["weights"]["queue"]
-    """Price of a second of waiting for its turn."""
-    room: float = _DEFAULTS["weights"]["room"]
-    """Price of a second of waiting for room in a full KV cache."""
-    prefill: float = _DEFAULTS["weights"]["prefill"]
-    """Price of a second of its own prefill."""
-    eviction: float = _DEFAULTS["weights"]["eviction"]
-    """Price of a second that others must spend on recomputing what it evicts."""
-    eviction_onset: float = _DEFAULTS["weights"]["eviction_onset"]
-    """Share of the cache that the warm working set may fill before an eviction is thought to hit it."""
-    kv: float = _DEFAULTS["weights"]["kv"]
-    """Price of the whole KV cache; a request pays for the share that is in use with it."""
-    decode: float = _DEFAULTS["weights"]["decode"]
-    """Price of delaying one running answer by a second."""
-    decode_cap: float = _DEFAULTS["weights"]["decode_cap"]
-    """Longest prefill that the decode term counts."""
-    adapter: float = _DEFAULTS["weights"]["adapter"]
-    """Price of a second of loading adapters."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TierWeights:
-    """What a cached block is worth that is not in the accelerator's memory: the share of its prefill that is saved."""
-
-    cpu: float = _DEFAULTS["tiers"]["cpu"]
-    """In the host's memory."""
-    disk: float = _DEFAULTS["tiers"]["disk"]
-    """On disk, or in storage over the network."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexLimits:
-    """What is remembered of the endpoints' caches."""
-
-    bytes: int = _DEFAULTS["index"]["bytes"]
-    """Bytes that may be allocated for it."""
-    warm_window: float = _DEFAULTS["index"]["warm_window"]
-    """Blocks used within this time belong to an endpoint's warm working set."""
-    confirm_within: float = _DEFAULTS["index"]["confirm_within"]
-    """An engine that publishes events has this long after a first token to confirm the prompt's blocks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BandLimits:
-    """What a band, the requests of one priority, may hold."""
-
-    max_requests: int = _DEFAULTS["flow"]["band"]["max_requests"]
-    """Requests that may wait."""
-    max_bytes: int = _DEFAULTS["flow"]["band"]["max_bytes"]
-    """Bytes of requests that may wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContinuousSaturation:
-    """Saturation from predicted seconds of queued work, and projected use of the KV caches."""
-
-    type: Literal["continuous"] = field(default="continuous", init=False, repr=False)
-    hold: float = _DEFAULTS["flow"]["saturation"]["hold"]
-    """Predicted seconds of prefill with which an endpoint is full."""
-    kv_limit: float = _DEFAULTS["flow"]["saturation"]["kv_limit"]
-    """Share of the KV cache with which it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UtilizationDetector:
-    """Saturation from what endpoints report, with the names of the Gateway API's inference extension."""
-
-    type: Literal["utilization-detector"] = field(default="utilization-detector", init=False, repr=False)
-    queue_depth_threshold: int = _UTILIZATION["queue_depth_threshold"]
-    """Waiting requests with which an endpoint is full."""
-    kv_cache_util_threshold: float = _UTILIZATION["kv_cache_util_threshold"]
-    """Share of the KV cache with which it is."""
-    metrics_staleness_threshold: float = _UTILIZATION["metrics_staleness_threshold"]
-    """Reports that are older are not used."""
-    headroom: float = _UTILIZATION["headroom"]
-    """How far a single endpoint may go beyond full, as a share."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConcurrencyDetector:
-    """Saturation from what was sent to endpoints, with the names of the Gateway API's inference extension."""
-
-    type: Literal["concurrency-detector"] = field(default="concurrency-detector", init=False, repr=False)
-    concurrency_mode: Literal["requests", "tokens", "hybrid"] = _CONCURRENCY["concurrency_mode"]
-    """What is counted: requests, their tokens, or whichever says that an endpoint is fuller."""
-    max_concurrency: int = _CONCURRENCY["max_concurrency"]
-    """Requests in flight with which an endpoint is full."""
-    max_token_concurrency: int = _CONCURRENCY["max_token_concurrency"]
-    """Their tokens with which it is."""
-    headroom: float = _CONCURRENCY["headroom"]
-    """How far a single endpoint may go beyond full, as a share."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StaticCeiling:
-    """One ceiling for all bands: only their order sets them apart."""
-
-    type: Literal["static"] = field(default="static", init=False, repr=False)
-    ceiling: float = _DEFAULTS["flow"]["ceiling"]["ceiling"]
-    """The saturation with which bands close."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriorityHoldback:
-    """Ceilings that fall from the highest band that is present to the lowest."""
-
-    type: Literal["priority-holdback"] = field(default="priority-holdback", init=False, repr=False)
-    min_ceiling: float
-    """The saturation with which the lowest band closes."""
-    max_ceiling: float = 1.0
-    """The one with which the highest closes."""
-    domain: Literal["rank", "value"] = "rank"
-    """Where those between them close: in equal steps by rank, or in proportion to their priorities."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoftReflective:
-    """Ceilings in steps that grow with the saturation; a band that is closed still has a share of the rounds."""
-
-    type: Literal["soft-reflective"] = field(default="soft-reflective", init=False, repr=False)
-
-
-SaturationPolicy: TypeAlias = ContinuousSaturation | UtilizationDetector | ConcurrencyDetector
-"""How it is told how busy the pool is."""
-
-CeilingPolicy: TypeAlias = StaticCeiling | PriorityHoldback | SoftReflective
-"""How busy the pool may be for each band."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardConfig:
-    """Holds back new sessions while no cache has room for their contexts. For traffic that comes back."""
-
-    share: float = _GUARD["share"]
-    """Share of a KV cache that the contexts of active sessions may fill, at first; then it is learned."""
-    share_min: float = _GUARD["share_min"]
-    """It never becomes smaller."""
-    share_max: float = _GUARD["share_max"]
-    """It never becomes larger."""
-    idle_time: float = _GUARD["idle_time"]
-    """How long a session stays active with nothing in flight, at first; then it is learned."""
-    idle_time_min: float = _GUARD["idle_time_min"]
-    """It never becomes shorter."""
-    idle_time_max: float = _GUARD["idle_time_max"]
-    """It never becomes longer."""
-    max_sessions: int = _GUARD["max_sessions"]
-    """Sessions that are remembered, about 250 bytes each."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowConfig:
-    """The waiting room of submitted requests: how much may wait in it, and who goes first.
-
-    Requests wait in bands of equal priority, and in a band in flows, one for each ``flow``.
-    """
-
-    max_requests: int | None = _DEFAULTS["flow"]["max_requests"]
-    """Requests that may wait, over all bands; ``None`` leaves it to the limits of the bands."""
-    max_bytes: int | None = _DEFAULTS["flow"]["max_bytes"]
-    """Bytes of requests that may wait, over all bands; ``None`` leaves it to the limits of the bands."""
-    band: BandLimits = BandLimits()
-    """What each band may hold."""
-    fairness: Fairness = _DEFAULTS["flow"]["fairness"]
-    """Which flow of a band goes first."""
-    order: QueueOrder = _DEFAULTS["flow"]["order"]
-    """Which request of a flow goes first."""
-    lower_share: float = _DEFAULTS["flow"]["lower_share"]
-    """Share of the dispatched seconds that each band gives to those below it while they wait too."""
-    look_ahead: float = _DEFAULTS["flow"]["look_ahead"]
-    """Flows whose virtual times differ by no more than this are equally near to their turns."""
-    max_idle_flows: int = _DEFAULTS["flow"]["max_idle_flows"]
-    """Flows that are remembered though nothing of them waits."""
-    hold: float = _DEFAULTS["flow"]["hold"]
-    """A request waits while its best endpoint has more than this booked before it."""
-    ttl: float = _DEFAULTS["flow"]["ttl"]
-    """How long a request waits that does not say."""
-    no_endpoint_ttl: float = _DEFAULTS["flow"]["no_endpoint_ttl"]
-    """How long a request waits for an endpoint, where there is none."""
-    saturation: SaturationPolicy = ContinuousSaturation()
-    """How it is told how busy the pool is."""
-    ceiling: CeilingPolicy = StaticCeiling()
-    """How busy it may be for each band."""
-    guard: GuardConfig | None = None
-    """Holds back new sessions while no cache has room for their contexts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """The configuration of a scheduler. Everything that grows has a limit here."""
-
-    seed: int = _DEFAULTS["seed"]
-    """Keys all hashes. Keep it secret where clients could gain from collisions."""
-    max_endpoints: int = _DEFAULTS["max_endpoints"]
-    """Endpoints in the pool."""
-    max_in_flight: int = _DEFAULTS["max_in_flight"]
-    """Requests in flight, over the whole pool."""
-    max_in_flight_blocks: int = _DEFAULTS["max_in_flight_blocks"]
-    """Blocks of prompts in flight that are remembered until their requests end."""
-    max_prompt_blocks: int = _DEFAULTS["max_prompt_blocks"]
-    """Blocks of a prompt that are tracked; what comes after them counts as not cached."""
-    max_models: int = _DEFAULTS["max_models"]
-    """Models whose bytes per token are learned."""
-    index: IndexLimits = IndexLimits()
-    """What is remembered of the endpoints' caches."""
-    kv_capacity: int = _DEFAULTS["kv_capacity"]
-    """Tokens that fit into the KV cache of an endpoint that does not say."""
-    kv_limit: float = _DEFAULTS["kv_limit"]
-    """Share of an endpoint's KV cache that one request may need at the end of its answer."""
-    adapter_slots: int = _DEFAULTS["adapter_slots"]
-    """LoRA adapters that fit side by side on an endpoint that does not say."""
-    adapter_load: float = _DEFAULTS["adapter_load"]
-    """How long an endpoint that does not say takes to load an adapter."""
-    prefill: PrefillCost = PrefillCost()
-    """What a prompt costs an endpoint that does not say."""
-    learn_speed: bool = _DEFAULTS["learn_speed"]
-    """Whether each endpoint's speed is learned from its first tokens."""
-    report_lifetime: float = _DEFAULTS["report_lifetime"]
-    """After this time, little is left of the confidence in a load report."""
-    hold_off: float = _DEFAULTS["hold_off"]
-    """How long requests are held off from an endpoint that failed, at first."""
-    hold_off_limit: float = _DEFAULTS["hold_off_limit"]
-    """How long they are held off at most: each failed trial doubles the time."""
-    flow: FlowConfig = FlowConfig()
-    """Who waits, and who goes next."""
-    weights: CostWeights = CostWeights()
-    """The prices of the default profile."""
-    tiers: TierWeights = TierWeights()
-    """What cached blocks are worth that are not in the accelerator's memory."""
-    alternatives: int = _DEFAULTS["alternatives"]
-    """Fallbacks that a decision names besides the endpoint."""
-    shed_above: float = _DEFAULTS["shed_above"]
-    """Requests of negative priority are refused while even the best endpoint has more than this booked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A model server that requests can be sent to: its name, and what it can do."""
-
-    name: str
-    """Its name, unique in the pool. A URL is a good one."""
-    models: Sequence[str] = field(default=(), kw_only=True)
-    """Base models that it serves; none means: whatever is asked for."""
-    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    """Labels that requests can ask for."""
-    role: Role = field(default="unified", kw_only=True)
-    """Which stages it runs."""
-    kv_capacity: int | None = field(default=None, kw_only=True)
-    """Tokens that fit into its KV cache; ``None`` leaves it to the configuration."""
-    block_size: int = field(default=16, kw_only=True)
-    """Tokens in one of its cache blocks."""
-    max_in_flight: int | None = field(default=None, kw_only=True)
-    """Requests that it may have at once; ``None`` means no limit."""
-    adapter_slots: int | None = field(default=None, kw_only=True)
-    """LoRA adapters that fit side by side; ``None`` leaves it to the configuration."""
-    adapter_load: float | None = field(default=None, kw_only=True)
-    """Seconds that it takes to load an adapter; ``None`` leaves it to the configuration."""
-    prefill: PrefillCost | None = field(default=None, kw_only=True)
-    """What a prompt costs its hardware; ``None`` leaves it to the configuration."""
-    eviction: EvictionOrder = field(default="tail_first", kw_only=True)
-    """In which order its cache gives up the blocks of a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -648,67 +349,13 @@ class Candidates:
     """Their sum."""
 
 
-# Between the dataclasses above and the core's JSON. Called from the native part.
-
-
-def encode(value: Any) -> str:
-    """A dataclass, a mapping, or an endpoint's name as JSON."""
-    if isinstance(value, str):
-        value = {"name": value}
-    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    if not isinstance(plain, Mapping):
-        raise TypeError(f"expected one of slotwise's values or a mapping, not {type(value)}")
-    return json.dumps(dict(plain), allow_nan=False, default=_as_list)
-
-
-def _as_list(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Sequence):
-        return list(value)
-    raise TypeError(f"{value!r} of {type(value)} cannot be used here")
-
-
-def decode_config(text: str) -> Config:
-    """A configuration from JSON."""
-    fields = json.loads(text)
-    fields["index"] = IndexLimits(**fields["index"])
-    fields["prefill"] = PrefillCost(**fields["prefill"])
-    fields["flow"] = _flow(fields["flow"])
-    fields["weights"] = CostWeights(**fields["weights"])
-    fields["tiers"] = TierWeights(**fields["tiers"])
-    return Config(**fields)
-
-
-def _flow(fields: dict[str, Any]) -> FlowConfig:
-    fields["band"] = BandLimits(**fields["band"])
-    fields["saturation"] = _one_of(fields["saturation"], ContinuousSaturation, UtilizationDetector, ConcurrencyDetector)
-    fields["ceiling"] = _one_of(fields["ceiling"], StaticCeiling, PriorityHoldback, SoftReflective)
-    fields["guard"] = fields["guard"] and GuardConfig(**fields["guard"])
-    return FlowConfig(**fields)
-
-
-def _one_of(tagged: dict[str, Any], *classes: Any) -> Any:
-    tag = tagged.pop("type")
-    (kind,) = (kind for kind in classes if tag in get_args(get_type_hints(kind)["type"]))
-    return kind(**tagged)
-
-
-def decode_endpoint(text: str) -> Endpoint:
-    """An endpoint's description from JSON."""
-    return _endpoint(json.loads(text))
-
-
-def _endpoint(fields: dict[str, Any]) -> Endpoint:
-    fields["models"] = tuple(fields["models"])
-    fields["prefill"] = fields["prefill"] and PrefillCost(**fields["prefill"])
-    return Endpoint(**fields)
+# From the core's JSON. Called from the native part.
 
 
 def decode_removed(text: str) -> RemovedEndpoint:
     """What left the pool from JSON."""
     endpoint, in_flight = json.loads(text)
-    return RemovedEndpoint(endpoint=_endpoint(endpoint), in_flight=tuple(in_flight))
+    return RemovedEndpoint(endpoint=endpoint_of(endpoint), in_flight=tuple(in_flight))
 
 
 def decode_explanation(text: str) -> Explanation:

@@ -13,7 +13,7 @@ use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, DEFAULT_SEED, Extra
 use slotwise_wire::kv::{self, Decoder, Feed, Message};
 
 use crate::error::raise_wire;
-use crate::plain::{to_json, to_report};
+use crate::plain::{to_json, to_python};
 use crate::prompt::{bytes, integers};
 
 /// Where each publisher's events stand: a data parallel rank of an endpoint.
@@ -102,7 +102,7 @@ impl KvReport {
 
     #[getter]
     fn error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.0.error.map(|error| to_report(py, "decode_problem", &error)).transpose()
+        self.0.error.map(|error| to_python(py, ("slotwise.reports", "decode_problem"), &error)).transpose()
     }
 
     #[getter]
@@ -137,7 +137,7 @@ impl KvReport {
 
     #[getter]
     fn left_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_report(py, "decode_left_out", &self.0.left_out)
+        to_python(py, ("slotwise.reports", "decode_left_out"), &self.0.left_out)
     }
 
     fn __repr__(&self) -> String {

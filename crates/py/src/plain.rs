@@ -1,5 +1,5 @@
-//! Values that are not in a hurry: they travel as JSON between the core's serde types and the dataclasses of
-//! `slotwise.values`, so that their fields are listed in the core and in Python, and nowhere between.
+//! Values that are not in a hurry: they travel as JSON between the core's serde types and the dataclasses of `slotwise.config`,
+//! `slotwise.values` and `slotwise.reports`, so that their fields are listed in the core and in Python, and nowhere between.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 /// The dataclass `value` (or its name, or a mapping) as one of the core's types.
 pub(crate) fn from_python<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyResult<T> {
     static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let encode = ENCODE.import(value.py(), "slotwise.values", "encode")?;
+    let encode = ENCODE.import(value.py(), "slotwise.config", "encode")?;
     let json: String = encode.call1((value,))?.extract()?;
     let mut reader = serde_json::Deserializer::from_str(&json);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -23,22 +23,13 @@ pub(crate) fn from_python<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyRe
     })
 }
 
-/// One of the core's types as what `decode` in `slotwise.values` makes of it.
+/// One of the core's types, or of the wire's reports, as what that function of `slotwise` makes of it.
 pub(crate) fn to_python<'py>(
     py: Python<'py>,
-    decode: &str,
+    (module, decode): (&str, &str),
     value: &impl Serialize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    py.import("slotwise.values")?.getattr(decode)?.call1((to_json(value)?,))
-}
-
-/// One of the reports of the wire as what `decode` in `slotwise.reports` makes of it.
-pub(crate) fn to_report<'py>(
-    py: Python<'py>,
-    decode: &str,
-    value: &impl Serialize,
-) -> PyResult<Bound<'py, PyAny>> {
-    py.import("slotwise.reports")?.getattr(decode)?.call1((to_json(value)?,))
+    py.import(module)?.getattr(decode)?.call1((to_json(value)?,))
 }
 
 pub(crate) fn to_json(value: &impl Serialize) -> PyResult<String> {

@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyDict};
 use slotwise::{Failure, Usage};
 use slotwise_wire::response::{self, Body, Close, FinishReason, Settlement};
 
-use crate::plain::to_report;
+use crate::plain::to_python;
 use crate::prompt::bytes;
 use crate::scheduler::lock;
 
@@ -189,7 +189,10 @@ impl Outcome {
 
     #[getter]
     fn problem<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.0.problem.map(|problem| to_report(py, "decode_problem", &problem)).transpose()
+        self.0
+            .problem
+            .map(|problem| to_python(py, ("slotwise.reports", "decode_problem"), &problem))
+            .transpose()
     }
 
     #[getter]

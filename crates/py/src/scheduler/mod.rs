@@ -113,12 +113,12 @@ impl Scheduler {
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let config = self.lock(py).config().clone();
-        to_python(py, "decode_config", &config)
+        to_python(py, ("slotwise.config", "decode_config"), &config)
     }
 
     fn endpoint<'py>(&self, py: Python<'py>, endpoint: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
         let found = self.lock(py).endpoint(EndpointId::from_u64(endpoint)).cloned();
-        found.map(|endpoint| to_python(py, "decode_endpoint", &endpoint)).transpose()
+        found.map(|endpoint| to_python(py, ("slotwise.config", "decode_endpoint"), &endpoint)).transpose()
     }
 
     fn endpoint_named(&self, py: Python<'_>, name: &str) -> Option<u64> {
@@ -161,7 +161,7 @@ impl Scheduler {
         let removed = self.tell(py, |core| core.remove_endpoint(now, endpoint))?;
         self.lock_feeds(py).forget(endpoint);
         let in_flight: Vec<u64> = removed.in_flight.into_iter().map(RequestId::as_u64).collect();
-        to_python(py, "decode_removed", &(removed.endpoint, in_flight))
+        to_python(py, ("slotwise.values", "decode_removed"), &(removed.endpoint, in_flight))
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
@@ -191,7 +191,7 @@ impl Scheduler {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = self.lock(py).stats();
-        to_python(py, "decode_stats", &stats)
+        to_python(py, ("slotwise.values", "decode_stats"), &stats)
     }
 
     #[pyo3(signature = (*, names = "slotwise", pool = "", max_endpoints = 1_000))]

@@ -181,7 +181,7 @@ impl Scheduler {
         let now = self.clock.read(now)?;
         let explanation =
             wishes.with(py, now, &self.readers, |request| self.lock(py).explain(now, request))?;
-        to_python(py, "decode_explanation", &(&explanation, explanation.to_string()))
+        to_python(py, ("slotwise.values", "decode_explanation"), &(&explanation, explanation.to_string()))
     }
 
     #[pyo3(signature = (*, now = None))]
