@@ -159,8 +159,8 @@ class Evicted:
 class Scheduler:
     """Decides where requests go, and keeps account of all that follows from it.
 
-    ``now`` is seconds on the clock of ``time.monotonic()``, and the time of the call unless given; it never goes back. What
-    is refused leaves everything as it was. Methods may be called from any thread.
+    ``now`` is seconds on the scheduler's clock, and what that clock shows unless given; it never goes back. What is refused
+    leaves everything as it was. Methods may be called from any thread.
     """
 
     def __new__(
@@ -168,8 +168,12 @@ class Scheduler:
         config: Config | Mapping[str, Any] | None = None,
         *,
         scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> Self:
         """A scheduler with no endpoints.
+
+        ``clock`` returns seconds and never goes back: ``time.monotonic`` unless given. It is called by each method that
+        takes ``now`` and is not given it. What the clock raises, that method raises, and nothing has changed.
 
         ``scorer`` is called once for each decision with the endpoints that could have the request, and returns what each
         costs in seconds. If it raises, or returns something else, the built-in cost decides and the error goes to

@@ -46,22 +46,28 @@ class Scheduler(_core.Scheduler):
         config: Config | Mapping[str, Any] | None = None,
         *,
         scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        clock: Callable[[], float] | None = None,
         max_waiting: int = 65_536,
     ) -> Self:
         """A scheduler with no endpoints. More than ``max_waiting`` requests do not wait: they go at once, or are refused.
 
+        ``clock`` returns seconds: ``time.monotonic`` unless given. A clock of another speed than the event loop's makes
+        :meth:`acquire` look for decisions too early or too late.
+
         A ``scorer`` is asked by ``pick``, also in ``acquire`` where a request does not wait. Those that may wait go where the
         built-in cost says.
         """
-        return super().__new__(cls, config, scorer=scorer)
+        return super().__new__(cls, config, scorer=scorer, clock=clock)
 
     def __init__(
         self,
         config: Config | Mapping[str, Any] | None = None,
         *,
         scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        clock: Callable[[], float] | None = None,
         max_waiting: int = 65_536,
     ) -> None:
+        self._clock = time.monotonic if clock is None else clock
         self._max_waiting = max_waiting
         self._waiting: dict[int, asyncio.Future[Dispatch | Evicted]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -148,7 +154,7 @@ class Scheduler(_core.Scheduler):
         due = self.next_timeout() if self._waiting else None
         if due is None or self._loop is None:
             return
-        after = self._loop.time() + max(due - time.monotonic(), MIN_SLEEP)
+        after = self._loop.time() + max(due - self._clock(), MIN_SLEEP)
         if self._timer is not None:
             if self._timer.when() <= after:
                 return

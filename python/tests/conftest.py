@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import slotwise
+from fake_time import Time
 
 CORE_TESTS = Path(__file__).parents[2] / "crates" / "core" / "tests"
 WIRE_TESTS = CORE_TESTS.parents[1] / "wire" / "tests"
@@ -15,3 +17,8 @@ def picked(scheduler: slotwise.Scheduler, prompt: Any = None, **wishes: Any) -> 
     answer = scheduler.pick(prompt, **wishes)
     assert isinstance(answer, slotwise.Dispatch), answer
     return answer
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()

@@ -35,7 +35,7 @@ impl Scheduler {
         (load.waiting, load.running) = (waiting, running);
         load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
         let load = kv_usage.map_or(load, |share| load.kv_usage(share));
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.handle_load(now, EndpointId::from_u64(endpoint), load))
     }
 
@@ -49,7 +49,7 @@ impl Scheduler {
         now: Option<f64>,
     ) -> PyResult<()> {
         let active = active.iter().map(|name| name.to_str()).collect::<PyResult<Vec<_>>>()?;
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         let state = AdapterState::active(&active).slots(slots);
         self.tell(py, |core| core.handle_adapters(now, EndpointId::from_u64(endpoint), state))
     }
@@ -62,7 +62,7 @@ impl Scheduler {
         event: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
         let event = Event::read(event)?;
         let handled = if event.blocks() < LONG {
             event.with(|event| self.lock(py).handle_kv_event(now, endpoint, event))
@@ -81,7 +81,7 @@ impl Scheduler {
         engine: Option<&str>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
         let (page, reader) = (bytes(page, "page")?, metrics::reader(engine)?);
         let report =
             if page.len() < LONG_PAGE { reader.read(&page) } else { py.detach(|| reader.read(&page)) };
@@ -103,7 +103,7 @@ impl Scheduler {
         header: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
         let report = OrcaReport::read(metrics::header(header)?.as_ref()).map_err(raise_wire)?;
         self.tell(py, |core| core.handle_load(now, endpoint, report.load))
     }
@@ -118,7 +118,7 @@ impl Scheduler {
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
         let frames = Frames::read(frames)?;
         let frames = frames.bytes()?;
         let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
@@ -138,7 +138,7 @@ impl Scheduler {
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
         self.feed(py, endpoint, rank, false, |feed, core| Ok(feed.give_up(core, now, endpoint)))
     }
 
@@ -157,7 +157,7 @@ impl Scheduler {
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
         let (body, block_size) = (bytes(body, "body")?, self::block_size(block_size)?);
         self.feed(py, endpoint, rank, body.len() < LONG_BATCH, |feed, core| {
             feed.handle_trtllm(core, now, endpoint, &body, block_size, rank)

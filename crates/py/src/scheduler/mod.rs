@@ -41,20 +41,40 @@ pub(crate) struct Scheduler {
     scorer: Option<Py<PyAny>>,
 }
 
-/// `time.monotonic()` without calling it: its reading when the scheduler was made, and what has passed since.
-struct Clock {
-    reading: f64,
-    taken: HostInstant,
+/// What the time is where a call does not say it.
+enum Clock {
+    /// `time.monotonic()` without calling it: its reading when the scheduler was made, and what has passed since.
+    Host { reading: f64, taken: HostInstant },
+    /// A callable that returns seconds.
+    Given(Py<PyAny>),
 }
 
 impl Clock {
-    fn start(py: Python<'_>) -> PyResult<Self> {
-        let reading = py.import("time")?.call_method0("monotonic")?.extract()?;
-        Ok(Self { reading, taken: HostInstant::now() })
+    fn new(py: Python<'_>, given: Option<Py<PyAny>>) -> PyResult<Self> {
+        let Some(clock) = given else {
+            let reading = py.import("time")?.call_method0("monotonic")?.extract()?;
+            return Ok(Self::Host { reading, taken: HostInstant::now() });
+        };
+        if !clock.bind(py).is_callable() {
+            let message = format!("clock must be callable, not {}", clock.bind(py).get_type());
+            return Err(PyTypeError::new_err(message));
+        }
+        Ok(Self::Given(clock))
     }
 
-    fn read(&self, now: Option<f64>) -> PyResult<Instant> {
-        instant("now", now.unwrap_or_else(|| self.reading + self.taken.elapsed().as_secs_f64()))
+    /// `now`, or else the time of the clock. A clock that was given runs Python, so no lock may be held.
+    fn read(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Instant> {
+        match (now, self) {
+            (Some(now), _) => instant("now", now),
+            (None, Self::Host { reading, taken }) => instant("now", reading + taken.elapsed().as_secs_f64()),
+            (None, Self::Given(clock)) => {
+                let reading = clock.bind(py).call0()?;
+                let seconds = reading.extract().map_err(|_| {
+                    PyTypeError::new_err(format!("clock() must return seconds, not {}", reading.get_type()))
+                })?;
+                instant("clock()", seconds)
+            }
+        }
     }
 }
 
@@ -98,8 +118,13 @@ pub(crate) fn lock<'a, T>(behind: &'a Mutex<T>, py: Python<'_>) -> MutexGuard<'a
 #[pymethods]
 impl Scheduler {
     #[new]
-    #[pyo3(signature = (config = None, *, scorer = None))]
-    fn new(py: Python<'_>, config: Option<&Bound<'_, PyAny>>, scorer: Option<Py<PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (config = None, *, scorer = None, clock = None))]
+    fn new(
+        py: Python<'_>,
+        config: Option<&Bound<'_, PyAny>>,
+        scorer: Option<Py<PyAny>>,
+        clock: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let config = config.map(from_python::<slotwise::Config>).transpose()?.unwrap_or_default();
         if let Some(scorer) = scorer.as_ref().filter(|scorer| !scorer.bind(py).is_callable()) {
             let message = format!("scorer must be callable, not {}", scorer.bind(py).get_type());
@@ -107,7 +132,7 @@ impl Scheduler {
         }
         let core = slotwise::Scheduler::new(config).map_err(raise)?;
         let (core, feeds) = (Mutex::new(core), Mutex::default());
-        Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::start(py)?, scorer })
+        Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::new(py, clock)?, scorer })
     }
 
     #[getter]
@@ -133,7 +158,7 @@ impl Scheduler {
 
     #[pyo3(signature = (endpoint, *, now = None))]
     fn add_endpoint(&self, py: Python<'_>, endpoint: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<u64> {
-        let (now, endpoint) = (self.clock.read(now)?, from_python(endpoint)?);
+        let (now, endpoint) = (self.clock.read(py, now)?, from_python(endpoint)?);
         self.tell(py, |core| core.add_endpoint(now, endpoint)).map(EndpointId::as_u64)
     }
 
@@ -145,7 +170,7 @@ impl Scheduler {
         description: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, description) = (self.clock.read(now)?, from_python(description)?);
+        let (now, description) = (self.clock.read(py, now)?, from_python(description)?);
         self.tell(py, |core| core.update_endpoint(now, EndpointId::from_u64(endpoint), description))
     }
 
@@ -156,7 +181,7 @@ impl Scheduler {
         endpoint: u64,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         let endpoint = EndpointId::from_u64(endpoint);
         let removed = self.tell(py, |core| core.remove_endpoint(now, endpoint))?;
         self.lock_feeds(py).forget(endpoint);
@@ -166,13 +191,13 @@ impl Scheduler {
 
     #[pyo3(signature = (endpoint, *, now = None))]
     fn drain_endpoint(&self, py: Python<'_>, endpoint: u64, now: Option<f64>) -> PyResult<()> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.drain_endpoint(now, EndpointId::from_u64(endpoint)))
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
     fn resume_endpoint(&self, py: Python<'_>, endpoint: u64, now: Option<f64>) -> PyResult<()> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.resume_endpoint(now, EndpointId::from_u64(endpoint)))
     }
 
@@ -185,7 +210,7 @@ impl Scheduler {
 
     #[pyo3(signature = (snapshot, *, now = None))]
     fn restore(&self, py: Python<'_>, snapshot: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<usize> {
-        let (now, snapshot) = (self.clock.read(now)?, bytes(snapshot, "snapshot")?);
+        let (now, snapshot) = (self.clock.read(py, now)?, bytes(snapshot, "snapshot")?);
         self.tell_meanwhile(py, |core| core.restore(now, &snapshot)).map_err(raise)
     }
 

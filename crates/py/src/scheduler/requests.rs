@@ -58,7 +58,7 @@ impl Scheduler {
             ttl: None,
             weight: None,
         };
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         let picked = wishes.with(py, now, &self.readers, |request| {
             let costs = self.scorer.as_ref().map(|scorer| {
                 let explanation = self.lock(py).explain(now, request);
@@ -128,7 +128,7 @@ impl Scheduler {
             ttl,
             weight,
         };
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         match wishes.with(py, now, &self.readers, |request| self.lock(py).submit(now, request))? {
             Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
             Err(rejected) => Ok(Bound::new(py, Rejected::from(rejected))?.into_any()),
@@ -178,7 +178,7 @@ impl Scheduler {
             ttl: None,
             weight: None,
         };
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         let explanation =
             wishes.with(py, now, &self.readers, |request| self.lock(py).explain(now, request))?;
         to_python(py, ("slotwise.values", "decode_explanation"), &(&explanation, explanation.to_string()))
@@ -186,7 +186,7 @@ impl Scheduler {
 
     #[pyo3(signature = (*, now = None))]
     fn poll_decision<'py>(&self, py: Python<'py>, now: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         let mut core = self.lock(py);
         let Some(decision) = core.poll_decision(now) else { return Ok(None) };
         let dispatched = match decision {
@@ -212,13 +212,13 @@ impl Scheduler {
 
     #[pyo3(signature = (request, *, now = None))]
     fn handle_first_token(&self, py: Python<'_>, request: u64, now: Option<f64>) -> PyResult<()> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.handle_first_token(now, RequestId::from_u64(request)))
     }
 
     #[pyo3(signature = (request, tokens, *, now = None))]
     fn handle_tokens(&self, py: Python<'_>, request: u64, tokens: u32, now: Option<f64>) -> PyResult<()> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.handle_tokens(now, RequestId::from_u64(request), tokens))
     }
 
@@ -236,25 +236,25 @@ impl Scheduler {
         usage.prompt_tokens = prompt_tokens;
         usage.cached_tokens = cached_tokens;
         usage.completion_tokens = completion_tokens;
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.complete(now, RequestId::from_u64(request), usage))
     }
 
     #[pyo3(signature = (request, failure = "engine", *, now = None))]
     fn fail(&self, py: Python<'_>, request: u64, failure: &str, now: Option<f64>) -> PyResult<()> {
-        let (now, failure) = (self.clock.read(now)?, self::failure(failure)?);
+        let (now, failure) = (self.clock.read(py, now)?, self::failure(failure)?);
         self.tell(py, |core| core.fail(now, RequestId::from_u64(request), failure))
     }
 
     #[pyo3(signature = (request, *, now = None))]
     fn cancel(&self, py: Python<'_>, request: u64, now: Option<f64>) -> PyResult<bool> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         Ok(self.lock(py).cancel(now, RequestId::from_u64(request)))
     }
 
     #[pyo3(signature = (request, endpoint, *, now = None))]
     fn redirect(&self, py: Python<'_>, request: u64, endpoint: u64, now: Option<f64>) -> PyResult<()> {
-        let now = self.clock.read(now)?;
+        let now = self.clock.read(py, now)?;
         let (request, endpoint) = (RequestId::from_u64(request), EndpointId::from_u64(endpoint));
         self.tell(py, |core| core.redirect(now, request, endpoint))
     }
@@ -269,7 +269,7 @@ impl Scheduler {
         chunk: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<Progress> {
-        let (now, chunk) = (self.clock.read(now)?, bytes(chunk, "chunk")?);
+        let (now, chunk) = (self.clock.read(py, now)?, bytes(chunk, "chunk")?);
         let progress = reader.read(py, &chunk);
         if progress != slotwise_wire::response::Progress::default() {
             self.tell(py, |core| progress.tell(core, now, RequestId::from_u64(request)))?;
@@ -287,7 +287,7 @@ impl Scheduler {
         close: &str,
         now: Option<f64>,
     ) -> PyResult<Outcome> {
-        let (now, close) = (self.clock.read(now)?, self::close(close)?);
+        let (now, close) = (self.clock.read(py, now)?, self::close(close)?);
         let outcome = reader.end(py, close);
         self.tell(py, |core| outcome.settle(core, now, RequestId::from_u64(request)))?;
         Ok(Outcome(outcome))

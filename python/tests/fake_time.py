@@ -1,0 +1,70 @@
+"""Time that passes only when an event loop has nothing else to do, so no test depends on the machine's speed.
+
+.. code-block:: python
+
+    def test_something(time: Time) -> None:
+        async def main() -> None:
+            scheduler = aio.Scheduler(clock=time)
+            await asyncio.sleep(3_600)  # at once
+
+        time.run(main())
+
+A coroutine that waits for what never comes fails at once: either a timer that should not ring rings, or no timer is left.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Time:
+    """A clock: called, it returns seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.timers = 0
+        """How many timers were set on its loops."""
+
+    def __call__(self) -> float:
+        return self.now
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """As ``asyncio.run`` does, on an event loop of this time."""
+        with asyncio.Runner(loop_factory=self.loop) as runner:
+            return runner.run(main)
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """An event loop of this time."""
+        return _Loop(self)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self, clock: Time) -> None:
+        self._time = clock
+        super().__init__(_Selector(clock))
+
+    def time(self) -> float:
+        return self._time.now
+
+    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        self._time.timers += 1
+        return super().call_at(*args, **kwargs)
+
+
+class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, unused-ignore]
+    """Never sleeps: where a loop would, its time passes."""
+
+    def __init__(self, clock: Time) -> None:
+        super().__init__()
+        self._time = clock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        if not ready:
+            if timeout is None:
+                raise RuntimeError("the loop would wait for ever: no timer is set, and no callback is due")
+            self._time.now += max(timeout, 0.0)
+        return ready
