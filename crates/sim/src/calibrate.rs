@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::trace::read;
+use crate::trace::{csv_error, read};
 
 /// The operations of a layer, and how often each occurs in one.
 const OPERATIONS: [(&str, f64); 9] = [
@@ -44,7 +44,7 @@ pub struct Calibration {
 pub fn calibrate(path: &Path, layers: u32, parallel: u32) -> Result<Calibration> {
     let text = read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let headers = reader.headers()?.clone();
+    let headers = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
     let column = |name: &str| {
         headers.iter().position(|header| header == name).with_context(|| {
             format!("{} has no column {name}: it is no profile of matrix operations", path.display())
@@ -58,16 +58,27 @@ pub fn calibrate(path: &Path, layers: u32, parallel: u32) -> Result<Calibration>
 
     let mut curve = BTreeMap::new();
     for record in reader.records() {
-        let record = record?;
+        let record = record.map_err(|error| csv_error(path, &error))?;
+        let line = record.position().map_or(1, |place| place.line());
         let number = |at: usize| record[at].trim().parse::<f64>();
-        if number(workers)? as u32 != parallel {
+        let needed = |at: usize| {
+            number(at).with_context(|| {
+                format!(
+                    "{}:{line}: {:?} in column {} is no number",
+                    path.display(),
+                    &record[at],
+                    &headers[at]
+                )
+            })
+        };
+        if needed(workers)? as u32 != parallel {
             continue;
         }
         // An operation that a batch was too large to measure is empty: the row has no sum.
         let layer: Option<f64> =
             operations.iter().map(|(at, times)| number(*at).ok().map(|ms| ms * times)).sum();
         if let Some(layer) = layer.filter(|ms| ms.is_finite()) {
-            curve.insert(number(tokens)? as u32, layer / 1e3 * f64::from(layers));
+            curve.insert(needed(tokens)? as u32, layer / 1e3 * f64::from(layers));
         }
     }
     let curve: Vec<(u32, f64)> = curve.into_iter().collect();

@@ -9,7 +9,7 @@ use slotwise::Instant;
 use crate::clients::{Client, Clients};
 use crate::policy::{Finished, Fleet, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict};
 use crate::replica::{Engine, EngineConfig, Job, KvChange};
-use crate::trace::{Trace, Turn, adapter_name};
+use crate::trace::{Session, Trace, Turn, adapter_name};
 
 /// A fleet, and how its gateway hears of it.
 #[derive(Clone, Debug)]
@@ -105,6 +105,8 @@ struct Simulation<'a> {
     has_sessions: bool,
     /// Sessions of which a request was refused.
     refused: Vec<bool>,
+    /// When each session's first request was sent.
+    begun: Vec<Instant>,
     /// Which session and turn each request is.
     turns: Vec<(usize, usize)>,
     record: Record,
@@ -169,6 +171,7 @@ impl<'a> Simulation<'a> {
             parents: parents(trace),
             has_sessions: trace.sessions.iter().any(|session| session.turns.len() > 1),
             refused: vec![false; trace.sessions.len()],
+            begun: vec![Instant::ORIGIN; trace.sessions.len()],
             turns: Vec::new(),
             record: Record::default(),
             open: 0,
@@ -210,6 +213,9 @@ impl<'a> Simulation<'a> {
             self.abandon(session, 0);
             self.open -= 1;
             return;
+        }
+        if turn == 0 {
+            self.begun[session] = self.now;
         }
         let trace = self.trace;
         let asked = &trace.sessions[session].turns[turn];
@@ -363,8 +369,11 @@ impl<'a> Simulation<'a> {
     /// The session thinks, and sends its next turn.
     fn end_turn(&mut self, id: u32) {
         let (session, turn) = self.turns[id as usize];
-        if let Some(next) = self.trace.sessions[session].turns.get(turn + 1) {
-            self.send_at(self.now + next.think, session, turn + 1);
+        let trace = self.trace;
+        let Session { turns, due, .. } = &trace.sessions[session];
+        if let Some(next) = turns.get(turn + 1) {
+            let due = due.get(turn + 1).copied().unwrap_or_default().div_f64(self.setup.speed);
+            self.send_at((self.now + next.think).max(self.begun[session] + due), session, turn + 1);
         }
         self.open -= 1;
     }

@@ -10,7 +10,7 @@ use slotwise_sim::calibrate::calibrate;
 use slotwise_sim::clients::{Classes, Clients, Group};
 use slotwise_sim::compare::compare;
 use slotwise_sim::fleet::Setup;
-use slotwise_sim::policy::{ABLATIONS, FLOW, POLICIES, PolicyKind};
+use slotwise_sim::policy::{ABLATIONS, FLOW, POLICIES, PolicyKind, Setting};
 use slotwise_sim::replica::{CLASSES, Class, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
@@ -39,10 +39,12 @@ enum Command {
 
 #[derive(Args)]
 struct Workload {
-    /// A trace file, plain or .gz; without one, a built-in workload.
+    /// A trace file, plain or .gz, or a folder of JSON files; without one, a built-in workload.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// mooncake, azure, claude-code, bailian; told from the file unless given. Built in: mixed, chat, agents, no-reuse.
+    /// mooncake (also as aiperf and guidellm extend it), azure, burstgpt, claude-code, bailian, weka, otel, aiperf
+    /// (profile_export.jsonl), guidellm (benchmarks.json), inference-perf (per_request_lifecycle_metrics.json); told from the
+    /// file's content unless given. Built in: mixed, chat, agents, no-reuse.
     #[arg(long, value_name = "F")]
     format: Option<Format>,
     /// Replicas in the fleet.
@@ -57,12 +59,12 @@ struct Workload {
     /// How many seeds: the figures are medians.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// How often metrics are scraped, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
-    scrape_ms: u64,
-    /// How long metrics and KV events are on their way, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 5)]
-    delay_ms: u64,
+    /// How often metrics are scraped, in milliseconds; 50 unless given. For policies that read metrics.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    scrape_ms: Option<u64>,
+    /// How long metrics and KV events are on their way, in milliseconds; 5 unless given. For policies that read either.
+    #[arg(long, value_name = "MS")]
+    delay_ms: Option<u64>,
     /// Only the first N requests.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -78,12 +80,12 @@ struct Workload {
     /// Gives each session one of N LoRA adapters (Zipf).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     adapters: Option<u32>,
-    /// LoRA adapters side by side on a replica (max_loras).
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_024))]
-    adapter_slots: u32,
-    /// How long loading an adapter stops an engine, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 300)]
-    adapter_load_ms: u64,
+    /// LoRA adapters side by side on a replica (max_loras); 4 unless given. With --adapters.
+    #[arg(long, value_name = "N", requires = "adapters", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    adapter_slots: Option<u32>,
+    /// How long loading an adapter stops an engine, in milliseconds; 300 unless given. With --adapters.
+    #[arg(long, value_name = "MS", requires = "adapters")]
+    adapter_load_ms: Option<u64>,
     /// Prints one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -103,23 +105,24 @@ struct Compare {
     report: Option<PathBuf>,
 }
 
-/// Who sends; for policies with flow control, how they are treated.
+/// Who sends; for policies with flow control, how they are treated. An option that changes nothing is an error.
 #[derive(Args)]
 struct Senders {
     /// This share of the sessions (of the requests, where each is alone) is batch of priority B, the others are interactive of
-    /// priority I; 1 and 0 unless given.
+    /// priority I; 1 and 0 unless given. For slotwise-flow and gie-flow, or with --only.
     #[arg(long, value_name = "SHARE[:I:B]", value_parser = classes)]
     priorities: Option<Classes>,
-    /// Tenants, by Zipf's law; the first sends ten times its share.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    tenants: u32,
-    /// Only these send (interactive or quiet), each when it would; to see what they have alone.
+    /// Tenants, by Zipf's law; the first sends ten times its share. For slotwise-flow, or with --only.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    tenants: Option<u32>,
+    /// Only these send, each when it would; to see what they have alone: interactive (with --priorities) or quiet (with
+    /// --tenants).
     #[arg(long, value_name = "GROUP", value_parser = group)]
     only: Option<Group>,
-    /// How long a request may wait at the gateway, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
-    ttl: f64,
-    /// slotwise-flow holds back new sessions while no cache has room for them.
+    /// How long a request may wait at the gateway, in seconds; 60 unless given. For policies that hold requests.
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<f64>,
+    /// Holds back new sessions while no cache has room for them. For slotwise-flow.
     #[arg(long)]
     guard: bool,
 }
@@ -177,8 +180,10 @@ fn run_calibrate(args: &CalibrateArgs) -> Result<()> {
 }
 
 fn run_compare(args: &Compare) -> Result<()> {
-    let trace = args.workload.load()?;
+    args.workload.check()?;
+    args.senders.check(&args.workload.policies())?;
     let setup = Setup { clients: args.senders.clients()?, ..args.workload.setup(args.speed)? };
+    let trace = args.workload.load()?;
     let comparison = compare(&trace, &setup, &args.workload.policies(), args.workload.seeds);
     if args.workload.json {
         println!("{}", serde_json::to_string(&comparison)?);
@@ -200,8 +205,9 @@ fn run_compare(args: &Compare) -> Result<()> {
 }
 
 fn run_sweep(args: &SweepArgs) -> Result<()> {
-    let trace = args.workload.load()?;
+    args.workload.check()?;
     let setup = args.workload.setup(1.0)?;
+    let trace = args.workload.load()?;
     // Session traces begin at so many sessions a second, others at the pace of the trace.
     let (low, high) = if matches!(trace.arrivals, Arrivals::Sessions) { (0.004, 0.16) } else { (0.2, 4.0) };
     let bounds = Bounds { low: args.low.unwrap_or(low), high: args.high.unwrap_or(high), steps: args.steps };
@@ -228,6 +234,15 @@ fn list() {
 }
 
 impl Workload {
+    /// Refuses options that change nothing.
+    fn check(&self) -> Result<()> {
+        let given = [
+            ("--scrape-ms", Setting::ScrapeInterval, self.scrape_ms.is_some()),
+            ("--delay-ms", Setting::NewsDelay, self.delay_ms.is_some()),
+        ];
+        check(&given, &self.policies())
+    }
+
     fn load(&self) -> Result<Trace> {
         let mut trace = match (&self.trace, self.format) {
             (Some(path), format) => Trace::read(path, format)?,
@@ -251,16 +266,16 @@ impl Workload {
         let engine = EngineConfig {
             max_batched_tokens: self.batched_tokens,
             max_seqs: self.max_seqs,
-            adapter_slots: self.adapter_slots as usize,
-            adapter_load: Duration::from_millis(self.adapter_load_ms),
+            adapter_slots: self.adapter_slots.unwrap_or(4) as usize,
+            adapter_load: Duration::from_millis(self.adapter_load_ms.unwrap_or(300)),
             ..EngineConfig::new(self.class)
         };
         Ok(Setup {
             replicas: self.replicas,
             engine,
             slow: self.slow,
-            scrape: Duration::from_millis(self.scrape_ms),
-            delay: Duration::from_millis(self.delay_ms),
+            scrape: Duration::from_millis(self.scrape_ms.unwrap_or(50)),
+            delay: Duration::from_millis(self.delay_ms.unwrap_or(5)),
             speed,
             clients: Clients::default(),
             seed: 1,
@@ -290,14 +305,44 @@ impl Workload {
     }
 }
 
+/// Refuses those of the given options that none of the policies reads.
+fn check(options: &[(&str, Setting, bool)], policies: &[PolicyKind]) -> Result<()> {
+    for (option, setting, _) in options.iter().filter(|(.., given)| *given) {
+        setting.check(option, policies).map_err(anyhow::Error::msg)?;
+    }
+    Ok(())
+}
+
 impl Senders {
+    /// Refuses options that change nothing. Classes and tenants also decide who sends where only some do.
+    fn check(&self, policies: &[PolicyKind]) -> Result<()> {
+        let (only_interactive, only_quiet) =
+            (self.only == Some(Group::Interactive), self.only == Some(Group::Quiet));
+        ensure!(
+            !only_interactive || self.priorities.is_some(),
+            "--only interactive has no effect without --priorities, which says who is batch"
+        );
+        ensure!(
+            !only_quiet || self.tenants.is_some_and(|tenants| tenants > 1),
+            "--only quiet needs --tenants 2 or more: the first tenant is not quiet"
+        );
+        let given = [
+            ("--priorities", Setting::Priorities, self.priorities.is_some() && !only_interactive),
+            ("--tenants", Setting::Tenants, self.tenants.is_some() && !only_quiet),
+            ("--ttl", Setting::Ttl, self.ttl.is_some()),
+            ("--guard", Setting::Guard, self.guard),
+        ];
+        check(&given, policies)
+    }
+
     fn clients(&self) -> Result<Clients> {
-        ensure!((0.001..=1e6).contains(&self.ttl), "--ttl must lie between 0.001 and 1000000");
+        let ttl = self.ttl.unwrap_or(60.0);
+        ensure!((0.001..=1e6).contains(&ttl), "--ttl must lie between 0.001 and 1000000");
         Ok(Clients {
             classes: self.priorities,
-            tenants: self.tenants,
+            tenants: self.tenants.unwrap_or(1),
             only: self.only,
-            ttl: Duration::from_secs_f64(self.ttl),
+            ttl: Duration::from_secs_f64(ttl),
             guard: self.guard,
         })
     }

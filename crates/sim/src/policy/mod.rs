@@ -16,6 +16,7 @@ mod new_sessions;
 mod preble;
 mod registry;
 mod sessions;
+mod settings;
 mod simple;
 mod slotwise;
 mod view;
@@ -27,6 +28,7 @@ use ::slotwise::{BlockHash, Instant};
 use crate::replica::{Class, KvChange, Snapshot};
 
 pub use self::registry::{ABLATIONS, FLOW, POLICIES, PolicyKind};
+pub use self::settings::Setting;
 
 /// A policy at a gateway: it sees requests, and what comes back of them, and reports that are as old as they are.
 pub trait Policy {

@@ -3,13 +3,12 @@
 //! Whether an id stands for its block alone or for everything before it too, the chain that is made of the ids does the latter.
 //! A chat's turns are linked by `parent_chat_id`, but their times are the recorded ones, so they are replayed open loop.
 
-use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
 use slotwise::BlockHash;
 
-use super::read::{self, TraceError};
+use super::read::{self, Document, TraceError};
+use super::record::Record;
 use super::{Arrivals, Session, Trace, Turn, block};
 
 /// Tokens in a block of `hash_ids`.
@@ -17,28 +16,24 @@ const BLOCK_TOKENS: u32 = 16;
 /// Blocks of the file that make one of the simulation: a cache in 64-token blocks is a quarter of the work.
 const STRIDE: usize = 4;
 
-#[derive(Deserialize)]
-struct Line {
-    timestamp: f64,
-    input_length: u32,
-    output_length: u32,
-    hash_ids: Vec<u64>,
-}
-
-pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> {
+pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
     let mut sessions = Vec::new();
     let mut times = Vec::new();
-    for (number, line) in read::json_lines::<Line>(path, lines)? {
-        times.push(read::seconds(path, number, "timestamp", line.timestamp)?);
-        let input = read::input(path, number, line.input_length)?;
-        let full = (input / BLOCK_TOKENS) as usize;
-        read::enough_blocks(path, number, input, full, line.hash_ids.len())?;
-        let chain = line.hash_ids[..full].iter().scan(0, |before, id| {
+    for document in documents {
+        let record = Record::new(document)?;
+        times.push(record.seconds("timestamp", record.number("timestamp")?)?);
+        let input = read::input(record.file(), record.line(), record.tokens("input_length")?)?;
+        let output = record.tokens("output_length")?.max(1);
+        let ids = record.ids_if_any("hash_ids")?;
+        // Without ids nothing is known of the prompt.
+        let full = if ids.is_some() { (input / BLOCK_TOKENS) as usize } else { 0 };
+        let ids = ids.unwrap_or_default();
+        read::enough_blocks(record.file(), record.line(), input, full, ids.len())?;
+        let chain = ids[..full].iter().scan(0, |before, id| {
             *before = block(*before, *id).0;
             Some(BlockHash(*before))
         });
         let blocks = chain.skip(STRIDE - 1).step_by(STRIDE).collect();
-        let output = line.output_length.max(1);
         let turn = Turn { think: Duration::ZERO, input, output, blocks, adapter: None };
         sessions.push(Session { turns: vec![turn], ..Session::default() });
     }

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use slotwise::BlockHash;
 
-use super::read::{self, TraceError};
+use super::read::{self, Document, TraceError};
+use super::record::{Record, whole};
 use super::{Arrivals, Session, Spawn, Trace, Turn, block};
 
 const MAX_CONTEXT: u32 = 120_000;
@@ -22,62 +22,77 @@ const MAX_TURNS: usize = 60;
 /// Separates the hashes of shared prompts from those of sessions.
 const SHARED: u64 = 1 << 63;
 
-#[derive(Deserialize)]
-struct Line {
-    bs: u32,
-    #[serde(flatten)]
-    agent: Agent,
-    #[serde(default)]
-    sub: Vec<Sub>,
-}
-
-#[derive(Deserialize)]
-struct Sub {
-    t: f64,
-    #[serde(flatten)]
-    agent: Agent,
-}
-
-#[derive(Deserialize)]
+/// A main agent or a sub-agent.
 struct Agent {
     tool: u32,
     sys: u32,
     r: Vec<Request>,
 }
 
-/// `[t, think_s, api_s, in, out, [[first block, blocks], ...]]`
-#[derive(Deserialize)]
-struct Request(f64, f64, IgnoredAny, u32, u32, Vec<(u64, u64)>);
+/// A request, in the file `[t, think_s, api_s, in, out, [[first block, blocks], ...]]`.
+struct Request {
+    t: f64,
+    think: f64,
+    input: u32,
+    output: u32,
+    runs: Vec<(u64, u64)>,
+}
 
-pub(super) fn parse(path: &Path, lines: &[String]) -> Result<Trace, TraceError> {
+impl Agent {
+    fn read(record: &Record<'_>) -> Result<Self, TraceError> {
+        let requests = record.get("r").ok_or_else(|| record.missing("r"))?;
+        let list = requests.as_array().ok_or_else(|| record.wrong("r", requests, "an array of requests"))?;
+        let read = |(at, value): (usize, &Value)| {
+            let expected = "[t, think_s, api_s, in, out, [[first block, blocks], ...]]";
+            Request::read(value).ok_or_else(|| record.wrong(&format!("r[{at}]"), value, expected))
+        };
+        let r = list.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { tool: record.tokens("tool")?, sys: record.tokens("sys")?, r })
+    }
+}
+
+impl Request {
+    fn read(value: &Value) -> Option<Self> {
+        let [t, think, _, input, output, runs] = value.as_array()?.as_slice() else { return None };
+        let run = |run: &Value| match run.as_array()?.as_slice() {
+            [first, count] => Some((first.as_u64()?, count.as_u64()?)),
+            _ => None,
+        };
+        let runs = runs.as_array()?.iter().map(run).collect::<Option<_>>()?;
+        let (input, output) = (whole(input)?, whole(output)?);
+        Some(Self { t: t.as_f64()?, think: think.as_f64()?, input, output, runs })
+    }
+}
+
+pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
     let mut sessions: Vec<Session> = Vec::new();
     let mut block_tokens = 0;
-    for (number, line) in read::json_lines::<Line>(path, lines)? {
-        if line.bs == 0 || line.bs % 16 != 0 {
-            return Err(TraceError::at(path, number, format!("bs is {}, not a multiple of 16", line.bs)));
+    for (local, document) in (1..).zip(documents) {
+        let (path, number) = (&*document.file, document.line);
+        let record = Record::new(document)?;
+        let (bs, agent) = (record.tokens("bs")?, Agent::read(&record)?);
+        if bs == 0 || bs % 16 != 0 {
+            return Err(TraceError::at(path, number, format!("bs is {bs}, not a multiple of 16")));
         }
-        if block_tokens != 0 && block_tokens != line.bs {
-            return Err(TraceError::at(path, number, format!("bs is {} after {block_tokens}", line.bs)));
+        if block_tokens != 0 && block_tokens != bs {
+            return Err(TraceError::at(path, number, format!("bs is {bs} after {block_tokens}")));
         }
-        block_tokens = line.bs;
-        let local = number as u64;
+        block_tokens = bs;
         let parent = sessions.len();
-        sessions.push(Session {
-            turns: turns(path, number, &line.agent, block_tokens, local)?,
-            ..Session::default()
-        });
-        for sub in &line.sub {
-            let started = read::seconds(path, number, "t", sub.t)?;
-            let turns = turns(path, number, &sub.agent, block_tokens, local)?;
+        sessions
+            .push(Session { turns: turns(path, number, &agent, block_tokens, local)?, ..Session::default() });
+        let subs = if record.has("sub") { record.objects("sub")? } else { Vec::new() };
+        for sub in subs {
+            let started = sub.seconds("t", sub.number("t")?)?;
+            let turns = turns(path, number, &Agent::read(&sub)?, block_tokens, local)?;
             // It begins as long after the parent's latest request as it did in the recording, if that request is sent.
-            let latest =
-                line.agent.r.iter().enumerate().take_while(|(_, request)| request.0 <= started).last();
+            let latest = agent.r.iter().enumerate().take_while(|(_, request)| request.t <= started).last();
             let sent = latest.filter(|(turn, _)| *turn < sessions[parent].turns.len());
             if let (Some((turn, request)), false) = (sent, turns.is_empty()) {
-                let delay = Duration::from_secs_f64((started - request.0).min(MAX_THINK_S));
+                let delay = Duration::from_secs_f64((started - request.t).min(MAX_THINK_S));
                 let session = sessions.len();
                 sessions[parent].spawns.push(Spawn { turn, delay, session });
-                sessions.push(Session { turns, spawns: Vec::new(), spawned: true });
+                sessions.push(Session { turns, spawned: true, ..Session::default() });
             }
         }
     }
@@ -93,7 +108,7 @@ fn turns(
     local: u64,
 ) -> Result<Vec<Turn>, TraceError> {
     let mut turns = Vec::new();
-    for Request(_, think, _, input, output, runs) in agent.r.iter().take(MAX_TURNS) {
+    for Request { think, input, output, runs, .. } in agent.r.iter().take(MAX_TURNS) {
         let think = read::seconds(path, number, "think_s", *think)?;
         let input = read::input(path, number, *input)?;
         let output = (*output).clamp(1, MAX_OUTPUT);

@@ -4,12 +4,23 @@
 //! and its think time is over, so that a slow fleet gets its requests later (a closed loop). A request of an open-loop
 //! trace is a session of one turn.
 
+mod aiperf;
 mod azure;
 mod bailian;
+mod burstgpt;
 mod claude;
+mod detect;
 mod generate;
+mod guidellm;
+mod inference_perf;
 mod mooncake;
+mod otel;
 mod read;
+mod record;
+mod text;
+mod time;
+mod timeline;
+mod weka;
 
 use std::fmt;
 use std::path::Path;
@@ -21,7 +32,7 @@ use slotwise::{BlockHash, Instant, Rng};
 
 pub use generate::Mix;
 pub use read::TraceError;
-pub(crate) use read::read;
+pub(crate) use read::{csv_error, read};
 
 /// A workload.
 #[derive(Clone, Debug)]
@@ -45,6 +56,9 @@ pub struct Session {
     pub spawns: Vec<Spawn>,
     /// Whether another session spawns it, so that it has no arrival of its own.
     pub spawned: bool,
+    /// How long after the session's first request each turn is sent at the earliest, on the trace's clock: a turn waits for
+    /// this and for the one before it. Turns beyond the list wait only for the one before.
+    pub due: Vec<Duration>,
 }
 
 /// A sub-agent that begins beside its parent.
@@ -91,25 +105,36 @@ pub enum Arrivals {
 }
 
 impl Trace {
-    /// Reads a trace file, plain or gzipped. Without a format, the file's first line tells.
+    /// Reads a trace file, plain or gzipped, or a folder of JSON files. Without a format, the file's content tells.
     ///
     /// # Errors
     ///
     /// With the file, the line and the reason, when the file cannot be read or a line makes no sense.
     pub fn read(path: &Path, format: Option<Format>) -> Result<Self, TraceError> {
-        let lines = read::lines(path)?;
+        if let Some(format @ Format::Builtin(_)) = format {
+            return Err(TraceError::whole(path, format!("{format} is built in: it reads no file")));
+        }
+        let sources = read::sources(path)?;
+        let Some(first) = sources.first() else { return Err(TraceError::whole(path, "the folder is empty")) };
         let format = match format {
             Some(format) => format,
-            None => read::guess(path, &lines)?,
+            None => detect::detect(first)?,
+        };
+        let documents = || {
+            let documents: Result<Vec<_>, _> = sources.iter().map(read::documents).collect();
+            documents.map(|documents| documents.into_iter().flatten().collect::<Vec<_>>())
         };
         let mut trace = match format {
-            Format::Mooncake => mooncake::parse(path, &lines),
-            Format::Azure => azure::parse(path, &lines),
-            Format::ClaudeCode => claude::parse(path, &lines),
-            Format::Bailian => bailian::parse(path, &lines),
-            Format::Builtin(_) => {
-                Err(TraceError::whole(path, format!("{format} is built in: it reads no file")))
-            }
+            Format::Azure => azure::parse(first),
+            Format::BurstGpt => burstgpt::parse(first),
+            Format::Mooncake => mooncake::parse(&documents()?),
+            Format::ClaudeCode => claude::parse(&documents()?),
+            Format::Bailian => bailian::parse(&documents()?),
+            Format::AiPerf => aiperf::parse(&documents()?),
+            Format::GuideLlm => guidellm::parse(&documents()?),
+            Format::InferencePerf => inference_perf::parse(&documents()?),
+            Format::Weka => weka::parse(&documents()?),
+            Format::Otel | Format::Builtin(_) => otel::parse(&documents()?),
         }?;
         if trace.requests() == 0 {
             return Err(TraceError::whole(path, "it has no requests"));
@@ -202,24 +227,43 @@ impl Trace {
 /// A trace format, or one of the built-in workloads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
-    /// Mooncake's JSONL: `timestamp` in ms, `input_length`, `output_length`, `hash_ids` of 512-token blocks.
+    /// Mooncake's JSONL: `timestamp` in ms, `input_length`, `output_length`, `hash_ids` of 512-token blocks; and what aiperf
+    /// adds: `session_id` with `delay` in ms, `text_input`, `messages`, `payload`.
     Mooncake,
     /// Azure's CSV: `TIMESTAMP`, `ContextTokens`, `GeneratedTokens`; no prefixes.
     Azure,
+    /// BurstGPT's CSV: `Timestamp` in s, `Request tokens`, `Response tokens`; no prefixes.
+    BurstGpt,
     /// Sessions of a coding agent as JSONL, with think times and sub-agents.
     ClaudeCode,
     /// Qwen-Bailian's JSONL: `chat_id`, `parent_chat_id`, `timestamp` in s, lengths, `hash_ids` of 16-token blocks.
     Bailian,
+    /// Weka's sessions of coding agents as JSON, with pauses, sub-agents and `hash_ids`.
+    Weka,
+    /// OpenTelemetry's GenAI spans, as OTLP JSON or in lists.
+    Otel,
+    /// What aiperf measured: `profile_export.jsonl`.
+    AiPerf,
+    /// What guidellm measured: `benchmarks.json`.
+    GuideLlm,
+    /// What inference-perf measured: `per_request_lifecycle_metrics.json`.
+    InferencePerf,
     /// The generator.
     Builtin(Mix),
 }
 
 /// Every format and its name.
-const FORMATS: [(&str, Format); 8] = [
+const FORMATS: [(&str, Format); 14] = [
     ("mooncake", Format::Mooncake),
     ("azure", Format::Azure),
+    ("burstgpt", Format::BurstGpt),
     ("claude-code", Format::ClaudeCode),
     ("bailian", Format::Bailian),
+    ("weka", Format::Weka),
+    ("otel", Format::Otel),
+    ("aiperf", Format::AiPerf),
+    ("guidellm", Format::GuideLlm),
+    ("inference-perf", Format::InferencePerf),
     ("mixed", Format::Builtin(Mix::Mixed)),
     ("chat", Format::Builtin(Mix::Chat)),
     ("agents", Format::Builtin(Mix::Agents)),
@@ -244,6 +288,28 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = FORMATS.iter().find(|(_, format)| format == self).map_or("", |(name, _)| name);
         f.write_str(name)
+    }
+}
+
+/// A workload of recorded calls, which begin when they did; each list is one client's.
+fn recorded(clients: impl Iterator<Item = Vec<timeline::Call>>, block_tokens: u32) -> Trace {
+    let mut sessions = Vec::new();
+    let mut starts: Vec<(usize, i64)> = Vec::new();
+    for calls in clients {
+        let made = timeline::add(calls, &mut sessions);
+        starts.extend(made.and_then(|made| Some((made.session, *made.starts.first()?))));
+    }
+    let first = starts.iter().map(|(_, start)| *start).min().unwrap_or(0);
+    // Sessions that another one spawns have no time of their own.
+    let mut seconds = vec![0.0; sessions.len()];
+    for (session, start) in starts {
+        seconds[session] = timeline::between(first, start).as_secs_f64();
+    }
+    Trace {
+        name: String::new(),
+        block_tokens,
+        sessions,
+        arrivals: Arrivals::Recorded { seconds, quantum: 0.0 },
     }
 }
 
