@@ -13,7 +13,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-slow test-vllm lint doc bench bench-python bench-node bench-rivals clean
+.PHONY: help demo test test-rust test-python test-node test-busy test-slow test-vllm lint doc bench bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,7 +24,11 @@ demo: ## Replays a workload under all policies. TRACE=file SPEED=1.5 CLASS=... R
 	@$(SIM) compare $(if $(TRACE),--trace "$(TRACE)") --speed $(SPEED) --class $(CLASS) \
 		--replicas $(REPLICAS) --seeds $(SEEDS) --report "$(REPORT)"
 
-test: test-rust test-python test-node ## Runs all tests of all three languages
+test: ## Runs all tests of all three languages, also after some have failed, and ends with a line for each
+	@MAKE="$(MAKE)" tests/every_language.sh
+
+test-busy: ## `make test` five times, each beside processes that take every core: nothing may depend on speed
+	@MAKE="$(MAKE)" tests/busy.sh
 
 test-rust: ## The core, the wire formats and the simulator: all tests, doctests and the proof that the first two are no_std
 	cargo build -p slotwise -p slotwise-wire --no-default-features

@@ -6,6 +6,14 @@ from typing import Any
 import pytest
 import slotwise
 from fake_time import Time
+from hypothesis import HealthCheck, settings
+
+# Examples are counted, never timed: a busy machine draws them slowly.
+settings.register_profile("slotwise", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slotwise")
+
+HANG = 600
+"""Seconds after which threads or programs are taken to hang: only a deadlock takes so long."""
 
 CORE_TESTS = Path(__file__).parents[2] / "crates" / "core" / "tests"
 WIRE_TESTS = CORE_TESTS.parents[1] / "wire" / "tests"

@@ -1,5 +1,6 @@
 """A scheduler may be given its clock: what takes ``now`` and is not given it asks that clock."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_it_may_call_the_scheduler() -> None:
     scheduler = slotwise.Scheduler(clock=clock)
     scheduler.add_endpoint("a")
     assert picked(scheduler, "x").name == picked(scheduler, "x").name == "a"
+
+
+def test_what_never_happens_has_no_time() -> None:
+    scheduler = slotwise.Scheduler()
+    scheduler.add_endpoint(slotwise.Endpoint("a", max_in_flight=1))
+    picked(scheduler, "x")
+    scheduler.submit("x", ttl=math.inf)
+    assert scheduler.poll_decision() is None
+    assert scheduler.stats().waiting == 1 and scheduler.next_timeout() is None
 
 
 @pytest.mark.parametrize(

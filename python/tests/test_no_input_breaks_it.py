@@ -70,7 +70,7 @@ KEYWORDS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     st.lists(
         st.tuples(
@@ -93,7 +93,7 @@ def test_junk_is_answered_or_refused(calls: list[tuple[str, list[Any], dict[str,
     assert isinstance(scheduler.pick("x"), slotwise.Dispatch)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     st.sampled_from([*FUNCTIONS, wire.ResponseReader, wire.ModelFilter]),
     st.lists(JUNK, max_size=2),
@@ -110,7 +110,7 @@ def test_junk_is_read_or_refused(function: Any, arguments: list[Any], keywords: 
         pass
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(["text/event-stream", "application/json", ""]),
     st.lists(
@@ -133,7 +133,7 @@ def test_any_answer_has_one_end(content_type: str, chunks: list[bytes], close: A
     assert (stats.completed + stats.failed + stats.cancelled, stats.in_flight) == (1, 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(list(slotwise.Config.__dataclass_fields__)), JUNK, max_size=3))
 def test_a_junk_configuration_is_accepted_or_refused(config: dict[str, Any]) -> None:
     try:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import HANG
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "quickstart.py"
 
@@ -50,7 +51,7 @@ def test_the_readme_shows_the_example() -> None:
 
 def test_it_routes_a_streaming_request(engines: list[ThreadingHTTPServer]) -> None:
     urls = [f"http://127.0.0.1:{server.server_port}" for server in engines]
-    run = subprocess.run([sys.executable, EXAMPLE, *urls], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, EXAMPLE, *urls], capture_output=True, text=True, timeout=HANG)
     assert run.returncode == 0, run.stderr
     assert '{"text":"A cache"}' in run.stdout and "[DONE]" in run.stdout
     assert [request["prompt"] for request in Engine.asked if isinstance(request, dict)] == [

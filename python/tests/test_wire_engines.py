@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slotwise
-from conftest import picked
+from conftest import HANG, picked
 from slotwise import Endpoint, Scheduler, WireError, wire
 
 PAGE = b"""vllm:num_requests_waiting{engine="0"} 3.0
@@ -237,7 +237,7 @@ def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(sched
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(HANG)
     assert not failed and not any(thread.is_alive() for thread in threads)
 
 
@@ -267,7 +267,7 @@ def test_no_lock_is_held_while_an_exception_is_made(scheduler: Scheduler, monkey
 
     thread = threading.Thread(target=calls, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(HANG)
     assert raised == [Calling] * 4
 
 

@@ -17,9 +17,8 @@ from slotwise.reports import Close
 MODEL = "tiny"
 PATH = "/v1/completions"
 SCRAPE_EVERY = 0.1
-RETRY_AFTER = 0.05
-MOST_TRIES = 100
-REPLAY_LIMIT_MS = 5_000
+REPLAY_LIMIT_MS = 60_000
+"""Only a publisher that is gone takes so long."""
 
 
 @dataclass
@@ -47,7 +46,10 @@ class Gateway:
         self.endpoints: list[int] = []
         self.batches = 0
         self._turn = 0
-        self._http = httpx.AsyncClient(timeout=300.0)
+        self._answers = 0
+        self._answered = asyncio.Condition()
+        # A server that dies resets its connections, and one that is slow is waited for.
+        self._http = httpx.AsyncClient(timeout=None)
         self._zmq = zmq.asyncio.Context()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -119,12 +121,26 @@ class Gateway:
                 continue
             self.scheduler.observe_metrics(self.endpoints[number], page)
 
+    async def answered(self, requests: int) -> None:
+        """Waits until so many requests have been answered."""
+        async with self._answered:
+            await self._answered.wait_for(lambda: self._answers >= requests)
+
     async def send(self, body: bytes, adapter: str | None) -> Answer:
         """Sends a request, and again to another replica while nothing of an answer has come."""
+        answer = await self._send(body, adapter)
+        async with self._answered:
+            self._answers += 1
+            self._answered.notify_all()
+        return answer
+
+    async def _send(self, body: bytes, adapter: str | None) -> Answer:
         start = time.perf_counter()
-        for retries in range(MOST_TRIES):
+        tried: set[int] = set()
+        while len(tried) < len(self.replicas):
             lease = await self.scheduler.acquire(body=body, path=PATH, model=MODEL, adapter=adapter)
-            number = self._replica_of(lease)
+            number = self._replica_of(lease, tried)
+            tried.add(number)
             first: float | None = None
             request = self._http.build_request(
                 "POST", self.replicas[number].url + PATH, content=body, headers={"content-type": "application/json"}
@@ -133,7 +149,6 @@ class Gateway:
                 upstream = await self._http.send(request, stream=True)
             except httpx.HTTPError:
                 lease.fail("unreachable")
-                await asyncio.sleep(RETRY_AFTER)
                 continue
             lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
             close: Close = "clean"
@@ -148,7 +163,6 @@ class Gateway:
                 await upstream.aclose()
             outcome = lease.finish(close)
             if outcome.retry == "if_nothing_sent" and first is None:
-                await asyncio.sleep(RETRY_AFTER)
                 continue
             return Answer(
                 replica=number,
@@ -156,19 +170,22 @@ class Gateway:
                 cached=outcome.usage.cached_tokens or 0,
                 prompt=outcome.usage.prompt_tokens or 0,
                 ttft=math.inf if first is None else first,
-                retries=retries,
+                retries=len(tried) - 1,
                 complete=outcome.complete,
             )
-        raise RuntimeError(f"no replica took the request in {MOST_TRIES} tries")
+        raise RuntimeError("no replica took the request")
 
-    def _replica_of(self, lease: aio.Lease) -> int:
-        endpoint = lease.dispatch.endpoint
+    def _replica_of(self, lease: aio.Lease, tried: set[int]) -> int:
+        """Where the lease goes: never where the request has failed already."""
+        number = self.endpoints.index(lease.dispatch.endpoint)
         if self.round_robin:
-            endpoint = self.endpoints[self._turn % len(self.endpoints)]
+            number = self._turn % len(self.endpoints)
             self._turn += 1
-            if endpoint != lease.dispatch.endpoint:
-                lease.redirect(endpoint)
-        return self.endpoints.index(endpoint)
+        if number in tried:
+            number = next(other for other in range(len(self.endpoints)) if other not in tried)
+        if self.endpoints[number] != lease.dispatch.endpoint:
+            lease.redirect(self.endpoints[number])
+        return number
 
 
 async def in_turns(count: int, at_once: int, job: Callable[[int], "asyncio.Future[Answer]"]) -> list[Answer]:

@@ -1,8 +1,8 @@
 //! Threads that share an index see what one thread would: some prefix of what the writers did, and in the end all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant as Clock};
 
 use slotwise::prefix::{
     BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SharedPrefixIndex, StoreError, Tier, Use,
@@ -49,13 +49,14 @@ macro_rules! apply {
 fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
     let shared = SharedPrefixIndex::new(3, IndexLimits::default());
     (0..SLOTS).for_each(|slot| shared.join(slot, CACHE).expect("few"));
-    let over = AtomicBool::new(false);
+    let (over, all) = (AtomicBool::new(false), Barrier::new(4));
     let done = std::thread::scope(|threads| {
-        let (shared, over) = (&shared, &over);
+        let (shared, over, all) = (&shared, &over, &all);
         let writers = [0, 1].map(|writer| {
             threads.spawn(move || {
-                let (mut rng, start, mut done) = (Rng::new(writer), Clock::now(), Vec::new());
-                while start.elapsed() < Duration::from_millis(150) {
+                let (mut rng, mut done) = (Rng::new(writer), Vec::new());
+                all.wait();
+                while done.len() < OPERATIONS {
                     let op = draw(&mut rng, writer as u32, done.len() as u64);
                     apply!(shared, &op);
                     done.push(op);
@@ -66,6 +67,7 @@ fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
         for reader in [7, 8] {
             threads.spawn(move || {
                 let mut rng = Rng::new(reader);
+                all.wait();
                 while !over.load(Ordering::Relaxed) {
                     let chain = chain(rng.next_u64() as usize % PROMPTS);
                     shared.read(|index| makes_sense(index, &chain));
@@ -192,3 +194,5 @@ const CACHE: Cache = Cache { capacity: 20_000, order: slotwise::EvictionOrder::T
 const SLOTS: u32 = 6;
 const PROMPTS: usize = 12;
 const BLOCKS: usize = 300;
+/// What each writer does: thousands of changes for readers to see halfway.
+const OPERATIONS: usize = 2_000;

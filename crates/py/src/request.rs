@@ -116,10 +116,18 @@ fn time_to_live(seconds: f64) -> PyResult<Duration> {
 
 /// Seconds on the host's monotonic clock as the core counts them: in microseconds.
 pub(crate) fn instant(what: &str, seconds: f64) -> PyResult<Instant> {
-    // 2^53 microseconds are 285 years, and exact.
-    if !(0.0..9_007_199_254.0).contains(&seconds) {
+    if !(0.0..LAST).contains(&seconds) {
         let message = format!("{what} must be seconds on a monotonic clock, not {seconds}");
         return Err(PyValueError::new_err(message));
     }
     Ok(Instant::from_micros((seconds * 1e6).round() as u64))
 }
+
+/// A point on the scheduler's clock in seconds; none if it is further away than the clock can show.
+pub(crate) fn seconds(at: Instant) -> Option<f64> {
+    let seconds = at.as_micros() as f64 / 1e6;
+    (seconds < LAST).then_some(seconds)
+}
+
+/// Seconds: 2^53 microseconds are 285 years, and exact.
+const LAST: f64 = 9_007_199_254.0;

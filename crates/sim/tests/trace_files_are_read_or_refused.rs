@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 use slotwise_sim::trace::{Arrivals, Format, Trace};
@@ -21,7 +21,7 @@ const BAILIAN: &str = r#"{"chat_id":1,"parent_chat_id":-1,"timestamp":0.5,"input
 "#;
 
 fn file(name: &str, bytes: &[u8]) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("slotwise-sim-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("traces-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a temporary folder");
     let path = folder.join(name);
     fs::write(&path, bytes).expect("a temporary file");

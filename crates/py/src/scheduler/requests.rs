@@ -9,7 +9,7 @@ use super::Scheduler;
 use crate::answer::{Dispatch, Evicted, Rejected};
 use crate::plain::to_python;
 use crate::prompt::bytes;
-use crate::request::Wishes;
+use crate::request::{Wishes, seconds};
 use crate::response::{Outcome, Progress, ResponseReader, close, failure};
 use crate::scorer;
 
@@ -202,7 +202,7 @@ impl Scheduler {
     }
 
     fn next_timeout(&self, py: Python<'_>) -> Option<f64> {
-        self.lock(py).next_timeout().map(|at| at.as_micros() as f64 / 1e6)
+        self.lock(py).next_timeout().and_then(seconds)
     }
 
     #[pyo3(signature = (most = 64))]
