@@ -191,6 +191,14 @@ class Scheduler:
         """The endpoint of that name."""
     def endpoint_of(self, request: int) -> int | None:
         """The endpoint that a request in flight is on. It may have left the pool."""
+    def in_flight_on(self, endpoint: int) -> int:
+        """How many requests are in flight on the endpoint: 0 means that it is drained.
+
+        Raises ``UnknownEndpointError``.
+        """
+    @property
+    def accepting_endpoints(self) -> int:
+        """How many endpoints take new requests: all of the pool but those that drain."""
     def add_endpoint(
         self, endpoint: Endpoint | Mapping[str, Any] | str, *, now: float | None = None
     ) -> int:

@@ -36,6 +36,12 @@ export class UnknownEndpointError extends SlotwiseError {}
 /** There is no such request in flight: it is over, or never was. */
 export class UnknownRequestError extends SlotwiseError {}
 
+/** A lease was asked for an answer that has not begun. */
+export class NotBegunError extends SlotwiseError {}
+
+/** A scorer called what asks the scorer: `pick`, or `acquire` where the request does not wait. */
+export class ScorerError extends SlotwiseError {}
+
 /** The request stays where it is. */
 export class RedirectError extends SlotwiseError {}
 
@@ -98,7 +104,7 @@ const kinds = {
 };
 
 // A property of the prototype, as of the built-in errors: it is not listed with an error's own.
-for (const kind of [ConfigError, WireError, RejectedError, ...Object.values(kinds)]) {
+for (const kind of [ConfigError, WireError, RejectedError, NotBegunError, ScorerError, ...Object.values(kinds)]) {
   Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true });
 }
 

@@ -3,32 +3,38 @@
  * A request that goes, from its dispatch to its one end.
  *
  * ```text
- *  pending ──firstToken──► running ──complete / fail / cancel──► over
+ *  pending ──firstToken──► running ──complete / fail / cancel──► ended
  *     │ ▲                                                          ▲
  *     │ └ redirect                                                 │
  *     └──────────complete / fail / cancel / dispose────────────────┘
  * ```
+ *
+ * The chapter "Leases" of the manual has the table of what each call does in each state. Python's leases are the same.
  */
 import type { Dispatch } from './answers.js';
-import { SlotwiseError } from './errors.js';
-import type { Failure, Usage } from './options.js';
+import { NotBegunError, RedirectError, UnknownRequestError } from './errors.js';
+import { forgotten, type Forgotten } from './forgotten.js';
+import { possibleUsage, readUsage, type Failure, type Usage } from './options.js';
 import { ResponseReader, type Answer, type Close, type Outcome, type Progress } from './response.js';
 import type { Scheduler } from './scheduler.js';
-import { trackIterable, trackStream } from './track.js';
+import { track } from './track.js';
 
 const NO_PROGRESS: Progress = Object.freeze({ firstToken: false, tokens: 0, ended: false });
 
 /**
- * A reservation on an endpoint. It ends once: the first end counts, and later ones do nothing. One that never ends keeps
- * its endpoint busy for ever.
+ * A reservation on an endpoint. It ends once: the first end counts, and later ones do nothing. A lease that is never ended keeps
+ * its endpoint busy until it is garbage collected: then it is cancelled, and the process warns once.
  */
 export class Lease {
   /** The decision that it comes from. */
   readonly dispatch: Dispatch;
+  /** What the engine said that the request used, for a `complete` that is not told. */
+  usage: Usage = {};
   readonly #scheduler: Scheduler;
+  /** What is left to do if the lease is forgotten. It does not refer to the lease. */
+  readonly #account: Forgotten;
   #endpoint: number;
   #name: string;
-  #over = false;
   #reader: ResponseReader | null = null;
   #outcome: Outcome | null = null;
 
@@ -37,6 +43,8 @@ export class Lease {
     this.dispatch = dispatch;
     this.#endpoint = dispatch.endpoint;
     this.#name = dispatch.name;
+    this.#account = { scheduler, request: dispatch.request, ended: false, tracked: false };
+    forgotten.register(this, this.#account, this.#account);
   }
 
   /** @internal */
@@ -49,71 +57,106 @@ export class Lease {
     return this.dispatch.request;
   }
 
-  /** Where it goes, also after a redirect. */
+  /** The endpoint that has the request, or had it last. A redirect changes it. */
   get endpoint(): number {
+    this.#locate();
     return this.#endpoint;
   }
 
   /** The name of that endpoint. */
   get name(): string {
+    this.#locate();
     return this.#name;
   }
 
   /** Whether it has ended. */
+  get ended(): boolean {
+    return this.#account.ended;
+  }
+
+  /** The same as `ended`. */
   get over(): boolean {
-    return this.#over;
+    return this.ended;
   }
 
   /** The first token arrived. Saying so again changes nothing, nor does it after the end. */
   firstToken(): void {
     if (this.#live()) {
-      this.#scheduler.handleFirstToken(this.request);
+      this.#tell(() => this.#scheduler.handleFirstToken(this.request));
     }
   }
 
   /** The answer grew by so many tokens. Optional: it makes the account of long answers more exact. */
   tokens(count: number): void {
     if (this.#live()) {
-      this.#scheduler.handleTokens(this.request, count);
+      this.#tell(() => this.#scheduler.handleTokens(this.request, count));
     }
   }
 
-  /** It is done. Returns whether this call ended it, as the other ends do. */
-  complete(usage?: Usage): boolean {
-    return this.#end(() => this.#scheduler.complete(this.request, usage));
+  /**
+   * It is done. Returns whether this call ended it, as the other ends do. Numbers that no engine can mean are left out, with a
+   * warning; a `usage` of a wrong shape is a `TypeError`, after the request has completed without it.
+   */
+  complete(usage: Usage | null = this.usage): boolean {
+    if (!this.#live()) {
+      return false;
+    }
+    let used: Usage | undefined;
+    let fault: unknown;
+    try {
+      used = possibleUsage(readUsage(usage ?? {}));
+    } catch (error) {
+      fault = error;
+    }
+    const ended = this.#end(() => this.#scheduler.complete(this.request, used));
+    if (fault !== undefined) {
+      throw fault;
+    }
+    return ended;
   }
 
-  /** It failed, through no fault of the client's. `'engine'` unless told. */
+  /** It failed, through no fault of the client's. `'engine'` unless told; a word that is no failure ends it so, and then throws. */
   fail(failure: Failure = 'engine'): boolean {
-    return this.#end(() => this.#scheduler.fail(this.request, failure));
+    try {
+      return this.#end(() => this.#scheduler.fail(this.request, failure));
+    } catch (error) {
+      this.#end(() => this.#scheduler.fail(this.request, 'engine'));
+      throw error;
+    }
   }
 
   /** The client went away. */
   cancel(): boolean {
-    return this.#end(() => this.#scheduler.cancel(this.request));
+    let was = false;
+    return this.#end(() => (was = this.#scheduler.cancel(this.request))) && was;
   }
 
   /**
-   * The endpoint answers, with this status and `Content-Type`: from now on the lease can be fed. Said again, of the next endpoint's answer,
-   * it begins anew.
+   * The endpoint answers, with this status and `Content-Type`: from now on the lease can be fed. Called again, with the next
+   * endpoint's answer, it begins anew. After the end it does nothing.
    */
   begin(status: number, contentType: string | null = null): void {
     const reader = new ResponseReader(status, contentType);
-    if (this.#outcome === null) {
+    if (this.#live()) {
       this.#reader = reader;
     }
   }
 
   /**
-   * A chunk of the answer's body: its first token and its tokens go to the scheduler. Feeding a lease that is over does nothing.
+   * A chunk of the answer's body: its first token and its tokens go to the scheduler. Feeding a lease that has ended does nothing.
+   * Throws a `NotBegunError` before `begin`.
    */
   feed(chunk: Uint8Array): Progress {
-    return this.#live() ? this.#scheduler.readAnswer(this.request, this.#begun(), chunk) : NO_PROGRESS;
+    if (!this.#live()) {
+      return NO_PROGRESS;
+    }
+    const reader = this.#begun();
+    return this.#tell(() => this.#scheduler.readAnswer(this.request, reader, chunk)) ?? NO_PROGRESS;
   }
 
   /**
-   * Nothing more comes: ends the lease as the answer did, unless it is over, and says how that was. An answer that has
-   * not begun has no such end: `fail` or `cancel` it.
+   * Nothing more comes: ends the lease as the answer did, unless it has ended, and returns how the answer ended. Throws a
+   * `NotBegunError` before `begin`: without any answer, `fail` or `cancel` it.
    */
   finish(close: Close = 'clean'): Outcome {
     const reader = this.#begun();
@@ -128,20 +171,36 @@ export class Lease {
   }
 
   /** What is known of the answer so far; null before it has begun. */
+  get answer(): Answer | null {
+    return this.#reader;
+  }
+
+  /** The same as `answer`. */
   get reader(): Answer | null {
     return this.#reader;
   }
 
-  /** It goes to another endpoint, say the first of the alternatives after a refused connection. Not after a first token. */
-  redirect(endpoint: number): void {
-    this.#scheduler.redirect(this.request, endpoint);
-    this.#endpoint = endpoint;
-    this.#name = this.#scheduler.nameOf(endpoint);
+  /** How the answer ended; null before `finish`. */
+  get outcome(): Outcome | null {
+    return this.#outcome;
   }
 
-  /** Cancels it, unless it has ended, or what it was fed is a whole answer: for `using`. */
+  /** It goes to another endpoint, say the first of the alternatives after a refused connection. Not after a first token. */
+  redirect(endpoint: number): void {
+    try {
+      this.#scheduler.redirect(this.request, endpoint);
+    } catch (error) {
+      if (error instanceof RedirectError && error.code === 'unknown_request') {
+        this.#over();
+      }
+      throw error;
+    }
+    this.#locate();
+  }
+
+  /** Cancels it, unless it has ended, or what it was fed is a whole answer: for `using`. A tracked lease ends with its stream. */
   [Symbol.dispose](): void {
-    if (this.#live()) {
+    if (!this.#account.tracked) {
       this.left('client_left');
     }
   }
@@ -149,12 +208,14 @@ export class Lease {
   /**
    * Passes an answer's stream on and follows it. If the answer has begun (`begin`), it is read on its way: `feed` for each chunk and
    * `finish` at its end, with all that they tell. If not, its first chunk is the first token, its end completes the request, an
-   * error fails it, and a reader that goes away cancels it. Returns the same kind of stream.
+   * error fails it, and a reader that goes away, or drops the stream unread, cancels it. Returns the same kind of stream.
    */
   track<T>(stream: ReadableStream<T>): ReadableStream<T>;
   track<T>(stream: AsyncIterable<T>): AsyncIterableIterator<T>;
   track<T>(stream: ReadableStream<T> | AsyncIterable<T>): ReadableStream<T> | AsyncIterableIterator<T> {
-    return 'getReader' in stream ? trackStream(this, stream) : trackIterable(this, stream);
+    const tracked = track(this, stream);
+    this.#account.tracked = true;
+    return tracked;
   }
 
   /** @internal A chunk went by. */
@@ -169,6 +230,9 @@ export class Lease {
 
   /** @internal The stream that is followed came to its end. */
   left(close: 'clean' | 'broken' | 'client_left'): void {
+    if (!this.#live()) {
+      return;
+    }
     if (this.#reader !== null) {
       this.finish(close);
     } else if (close === 'clean') {
@@ -182,22 +246,51 @@ export class Lease {
 
   #begun(): ResponseReader {
     if (this.#reader === null) {
-      throw new SlotwiseError('the answer has not begun: call begin first', 'not_begun');
+      throw new NotBegunError('the answer has not begun: call begin first', 'not_begun');
     }
     return this.#reader;
   }
 
   #live(): boolean {
-    return !this.#over && !this.#scheduler.closed;
+    return !this.#account.ended && !this.#scheduler.closed;
   }
 
-  /** An end that throws, because of what it was given, is none. */
+  /** Where the request is now; where it was, once it is over. */
+  #locate(): void {
+    const endpoint = this.#live() ? this.#scheduler.endpointOf(this.request) : null;
+    if (endpoint !== null && endpoint !== this.#endpoint) {
+      this.#endpoint = endpoint;
+      this.#name = this.#scheduler.nameOf(endpoint);
+    }
+  }
+
+  /** Tells the scheduler something of the request; undefined if it was ended behind the lease's back. */
+  #tell<T>(call: () => T): T | undefined {
+    try {
+      return call();
+    } catch (error) {
+      if (error instanceof UnknownRequestError) {
+        this.#over();
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  /** Ends it unless it has ended. An end of a wrong kind throws, and is none. */
   #end(end: () => unknown): boolean {
     if (!this.#live()) {
       return false;
     }
-    end();
-    this.#over = true;
-    return true;
+    this.#tell(end);
+    // By now it may have been found to be over: then this call ended nothing.
+    const ended = !this.#account.ended;
+    this.#over();
+    return ended;
+  }
+
+  #over(): void {
+    this.#account.ended = true;
+    forgotten.unregister(this.#account);
   }
 }

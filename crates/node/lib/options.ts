@@ -15,6 +15,7 @@ import type {
   TierWeights,
 } from '../native/index.js';
 import { ConfigError, typeError } from './errors.js';
+import { warnOnce } from './warnings.js';
 import type { HeaderSource } from './headers.js';
 import type { TokenIds } from './prompt.js';
 import type { Scorer } from './scorer.js';
@@ -102,6 +103,8 @@ export interface AcquireOptions extends PickOptions {
    * takes. 0 does not wait: then it goes, or is refused, as by `pick`.
    */
   timeoutMs?: number | undefined;
+  /** Whether it also waits while no endpoint takes requests, in place of being refused at once. False unless told. */
+  waitForEndpoints?: boolean | undefined;
 }
 
 /** What the engine said that a request used; leave out what it did not say. */
@@ -423,6 +426,17 @@ export function readLoad(load: Load): Load {
 
 export function readUsage(usage: Usage): Usage {
   return read('usage', USAGE, usage);
+}
+
+/** `usage` without the numbers that no engine can mean. They come from engines, so they cost no request its end. */
+export function possibleUsage(usage: Usage): Usage {
+  for (const [field, value] of Object.entries(usage) as [keyof Usage, number][]) {
+    if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) {
+      delete usage[field];
+      warnOnce(`usage.${field}`, `usage.${field} must be a number of tokens, got ${value}: it is left out`);
+    }
+  }
+  return usage;
 }
 
 export function readAdapters(adapters: Adapters): { active: string[]; slots: number } {

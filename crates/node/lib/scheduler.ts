@@ -156,14 +156,15 @@ export class Scheduler {
 
   /**
    * Submits, and waits until the request is dispatched, for `timeoutMs` at most. Rejects with a `RejectedError`,
-   * or with the reason of `signal`, and has reserved nothing then. A scorer is asked while nobody waits; who waited goes at
+   * or with the reason of `signal`, and has reserved nothing then. While no endpoint takes requests, it rejects at once
+   * (`no_endpoints`), unless `waitForEndpoints` is true. A scorer is asked while nobody waits; who waited goes at
    * the built-in cost.
    */
   async acquire(prompt: Prompt | HttpRequest, options: AcquireOptions = {}): Promise<Lease> {
     if (typeof options !== 'object' || options === null) {
       throw typeError(`options must be an object, got ${describe(options)}`);
     }
-    const { signal, timeoutMs, weight, ...wishes } = options;
+    const { signal, timeoutMs, weight, waitForEndpoints, ...wishes } = options;
     if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
       throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
     }
@@ -173,7 +174,10 @@ export class Scheduler {
     }
     const share = optionalNumber('weight', weight) ?? 1;
     signal?.throwIfAborted();
-    const waits = patience > 0 && this.#waiting.size < this.#maxWaiting;
+    const later = optionalBoolean('waitForEndpoints', waitForEndpoints) ?? false;
+    // An empty pool is most often a mistake, and a silent wait would hide it.
+    const nowhere = !later && guarded(() => this.#native.acceptingEndpoints) === 0;
+    const waits = patience > 0 && !nowhere && this.#waiting.size < this.#maxWaiting;
     if (!waits || (this.#scorer !== undefined && this.#waiting.size === 0)) {
       const answer = this.pick(prompt, wishes);
       if (answer.kind === 'dispatch') {
@@ -193,12 +197,16 @@ export class Scheduler {
     const dispatch = await new Promise<Dispatch>((grant, refuse) => {
       this.#waiting.enter({ request, signal, grant, refuse }, asked.now);
     });
-    if (signal?.aborted) {
+    try {
+      if (signal?.aborted) {
+        throw signal.reason;
+      }
+      return Lease.of(this, dispatch);
+    } catch (error) {
       // Granted and aborted in one go: nobody is there to end it.
       this.cancel(dispatch.request);
-      throw signal.reason;
+      throw error;
     }
-    return Lease.of(this, dispatch);
   }
 
   /** Says what `pick` would decide and why, at the built-in cost, without doing it. */
@@ -461,6 +469,17 @@ export class Scheduler {
   endpointOf(request: number): number | null {
     const which = number('request', request);
     return guarded(() => this.#native.endpointOf(which));
+  }
+
+  /** How many requests are in flight on an endpoint: 0 means that it is drained. */
+  inFlightOn(endpoint: number): number {
+    const which = number('endpoint', endpoint);
+    return guarded(() => this.#native.inFlightOn(which));
+  }
+
+  /** How many endpoints take new requests: all of the pool but those that drain. */
+  get acceptingEndpoints(): number {
+    return guarded(() => this.#native.acceptingEndpoints);
   }
 
   /** How many calls of `acquire` wait. */

@@ -37,7 +37,7 @@ interface Audience {
   readonly onAbort: () => void;
 }
 
-/** The requests that wait on one scheduler. One timer serves them all, and it keeps no process alive. */
+/** The requests that wait on one scheduler. One timer serves them all, and keeps the process alive while one waits. */
 export class Waiting {
   readonly #flow: Flow;
   readonly #waiters = new Map<number, Waiter>();
@@ -59,9 +59,18 @@ export class Waiting {
   /** Lets a request wait that was submitted, and tells it at once if it need not. */
   enter(waiter: Waiter, now: number): void {
     this.#waiters.set(waiter.request, waiter);
-    this.deliver(now);
-    if (this.#waiters.has(waiter.request)) {
-      this.#listen(waiter);
+    try {
+      this.deliver(now);
+      if (this.#waiters.has(waiter.request)) {
+        this.#listen(waiter);
+      }
+    } catch (error) {
+      // A signal of the host's own making may throw. Nothing of the request stays behind.
+      if (this.#waiters.has(waiter.request)) {
+        this.#leave(waiter);
+        this.#flow.withdraw([waiter.request]);
+      }
+      waiter.refuse(error);
     }
   }
 
@@ -139,15 +148,16 @@ export class Waiting {
       const waiters = new Set<Waiter>();
       const onAbort = () => {
         const gone = [...waiters];
+        const reason = reasonOf(signal);
         for (const one of gone) {
           this.#leave(one);
-          one.refuse(signal.reason);
+          one.refuse(reason);
         }
         this.#flow.withdraw(gone.map(({ request }) => request));
       };
+      signal.addEventListener('abort', onAbort);
       audience = { waiters, onAbort };
       this.#audiences.set(signal, audience);
-      signal.addEventListener('abort', onAbort);
     }
     audience.waiters.add(waiter);
   }
@@ -160,34 +170,51 @@ export class Waiting {
     }
     audience.waiters.delete(waiter);
     if (audience.waiters.size === 0) {
-      signal.removeEventListener('abort', audience.onAbort);
       this.#audiences.delete(signal);
+      try {
+        signal.removeEventListener('abort', audience.onAbort);
+      } catch {
+        // What it calls later finds no waiters.
+      }
     }
   }
 
   /** Sets the timer to what comes first, if it does not ring before that anyway. */
   #arm(): void {
-    const at = this.#waiters.size === 0 ? Infinity : (this.#flow.nextTimeout() ?? Infinity);
-    if (at >= this.#timerAt) {
+    if (this.#waiters.size === 0) {
+      return;
+    }
+    const at = this.#flow.nextTimeout() ?? Infinity;
+    if (at >= this.#timerAt && this.#timer !== undefined) {
       return;
     }
     this.#disarm();
     this.#timerAt = at;
     const delay = Math.ceil(at - this.#flow.clock());
+    // It keeps the process alive, also for requests that wait for ever: without it, Node would end in the middle of an `await`.
     this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(1, delay), LONGEST_TIMER));
-    this.#timer.unref();
   }
 
   #disarm(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#timerAt = Infinity;
   }
 
   #ring(): void {
-    this.#timerAt = Infinity;
+    this.#disarm();
     this.deliver(this.#flow.clock());
   }
 }
 
 /** What `setTimeout` can wait for: 24 days. */
 const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** The reason of a signal, or what its getter throws. */
+function reasonOf(signal: AbortSignal): unknown {
+  try {
+    return signal.reason;
+  } catch (error) {
+    return error;
+  }
+}

@@ -69,6 +69,10 @@ export declare class NativeScheduler {
   endpointNamed(name: string): number | null
   /** The endpoint that a request in flight is on. */
   endpointOf(request: number): number | null
+  /** How many requests are in flight on an endpoint. */
+  inFlightOn(endpoint: number): number
+  /** How many endpoints take new requests. */
+  get acceptingEndpoints(): number
   /** Counters and gauges. */
   stats(): Stats
   /** Adds an endpoint. */

@@ -90,6 +90,19 @@ impl NativeScheduler {
         self.with(|core| Ok(core.endpoint_of(id).map(|id| id.as_u64() as f64)))
     }
 
+    /// How many requests are in flight on an endpoint.
+    #[napi]
+    pub fn in_flight_on(&self, endpoint: f64) -> Result<f64> {
+        let id = endpoint_id("endpoint", endpoint)?;
+        self.with(|core| core.in_flight_on(id).map(f64::from).map_err(thrown))
+    }
+
+    /// How many endpoints take new requests.
+    #[napi(getter)]
+    pub fn accepting_endpoints(&self) -> Result<f64> {
+        self.with(|core| Ok(core.accepting_endpoints() as f64))
+    }
+
     /// Counters and gauges.
     #[napi]
     pub fn stats(&self) -> Result<crate::stats::Stats> {

@@ -1,8 +1,10 @@
 // A lease ends once, however many ends there are.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { Lease, RedirectError, RejectedError } from 'slotwise';
-import { left, pool } from './support/pool.mjs';
+import { spawnSync } from 'node:child_process';
+import { mock, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Lease, NotBegunError, RedirectError, RejectedError } from 'slotwise';
+import { left, pool, settle } from './support/pool.mjs';
 
 async function lease(endpoints) {
   const { scheduler, clock, ids } = pool(endpoints);
@@ -57,14 +59,182 @@ test('what a lease is told reaches the scheduler', async () => {
   assert.equal(another.stats().unreachable, 1);
 });
 
-test('an end with impossible figures is an error, and no end', async () => {
+test('an end with impossible figures ends all the same, and warns once of what is left out', async () => {
+  const warnings = [];
+  const emit = mock.method(process, 'emitWarning', (message, { code }) => warnings.push([message, code]));
+  for (const promptTokens of [-1, 0.5, NaN, 2 ** 32, Infinity]) {
+    const { scheduler, lease: it } = await lease();
+    assert.equal(it.complete({ promptTokens, completionTokens: 3 }), true);
+    assert.deepEqual([it.ended, it.over, it.complete()], [true, true, false]);
+    assert.deepEqual(counts(scheduler), { completed: 1, failed: 0, cancelled: 0, inFlight: 0 });
+  }
+  emit.mock.restore();
+  assert.deepEqual(warnings, [['usage.promptTokens must be a number of tokens, got -1: it is left out', 'SLOTWISE_VALUE']]);
+});
+
+test('an end that is told nonsense ends, and then throws', async () => {
+  for (const [end, message, ended] of [
+    [(it) => it.complete({ prompt_tokens: 1 }), /usage\.prompt_tokens is not a known field/, { completed: 1 }],
+    [(it) => it.complete({ promptTokens: '1' }), /usage\.promptTokens must be a number/, { completed: 1 }],
+    [(it) => it.complete(7), /usage must be an object/, { completed: 1 }],
+    [(it) => it.fail('nonsense'), /failure must be 'unreachable' or 'engine' or 'timeout'/, { failed: 1 }],
+    [(it) => it.fail(3), /failure must be a string/, { failed: 1 }],
+  ]) {
+    const { scheduler, lease: it } = await lease();
+    assert.throws(() => end(it), message);
+    assert.equal(it.ended, true);
+    assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, cancelled: 0, inFlight: 0, ...ended });
+    assert.doesNotThrow(() => end(it));
+  }
+});
+
+test('a lease whose request was ended elsewhere has ended, and nothing that it is told counts', async () => {
+  const calls = {
+    complete: [(it) => it.complete(), false],
+    fail: [(it) => it.fail(), false],
+    cancel: [(it) => it.cancel(), false],
+    firstToken: [(it) => it.firstToken(), undefined],
+    tokens: [(it) => it.tokens(3), undefined],
+    feed: [(it) => it.feed(Buffer.from('data: {"choices":[{"text":"a"}]}\n\n')).ended, false],
+    finish: [(it) => it.finish('broken').end, 'cut'],
+  };
+  for (const [name, [call, answer]] of Object.entries(calls)) {
+    const { scheduler, lease: it } = await lease();
+    it.begin(200, 'text/event-stream');
+    scheduler.cancel(it.request);
+    assert.equal(it.ended, false, 'it has not noticed yet');
+    assert.equal(call(it), answer, name);
+    assert.equal(it.ended, true, name);
+    assert.deepEqual([it.complete(), it.fail(), it.cancel()], [false, false, false]);
+    assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, cancelled: 1, inFlight: 0 });
+  }
   const { scheduler, lease: it } = await lease();
-  assert.throws(() => it.complete({ promptTokens: -1 }), RangeError);
-  assert.throws(() => it.complete({ prompt_tokens: 1 }), /usage\.prompt_tokens is not a known field/);
-  assert.throws(() => it.fail('nonsense'), /failure must be 'unreachable' or 'engine' or 'timeout'/);
-  assert.equal(it.over, false);
-  assert.equal(it.complete({ promptTokens: 1 }), true);
-  assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+  scheduler.complete(it.request);
+  assert.throws(() => it.redirect(it.dispatch.alternatives[0]), { name: 'RedirectError', code: 'unknown_request' });
+  assert.equal(it.ended, true);
+  const { scheduler: other, lease: streamed } = await lease();
+  other.cancel(streamed.request);
+  const got = [];
+  for await (const chunk of streamed.track(new Blob(['a', 'b']).stream())) {
+    got.push(String.fromCharCode(...chunk));
+  }
+  assert.deepEqual([got.join(''), streamed.ended], ['ab', true]);
+});
+
+test('a lease says where its request is, also when others move it', async () => {
+  const { scheduler, lease: it } = await lease();
+  const [other] = it.dispatch.alternatives;
+  scheduler.redirect(it.request, other);
+  assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
+  it.cancel();
+  assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
+});
+
+test('what is told before complete is what complete says', async () => {
+  const { scheduler, lease: it } = await lease();
+  it.usage = { completionTokens: 7 };
+  assert.equal(it.complete(), true);
+  assert.equal(counts(scheduler).completed, 1);
+});
+
+test('an answer that has not begun has an error of its own', async () => {
+  const { lease: it } = await lease();
+  for (const call of [() => it.feed(new Uint8Array(1)), () => it.finish()]) {
+    assert.throws(call, (error) => error instanceof NotBegunError && error.code === 'not_begun');
+  }
+  assert.deepEqual([it.answer, it.reader, it.outcome], [null, null, null]);
+  it.begin(200, 'application/json');
+  assert.equal(it.answer, it.reader);
+  assert.equal(it.finish('broken'), it.outcome);
+  it.begin(500);
+  assert.equal(it.answer.tokens, 0, 'after the end nothing begins');
+});
+
+test('what is no stream is refused in words, and the lease stays as it is', async () => {
+  for (const [stream, message] of [
+    [null, /stream must be a ReadableStream or an async iterable, got null: an answer without a body is ended by finish\(\)/],
+    [undefined, /got undefined: an answer without a body/],
+    [{ body: 1 }, /pass a response's body, not the response/],
+    ['data', /got "data"/],
+    [[1], /got an array/],
+  ]) {
+    const { scheduler, lease: it } = await lease();
+    assert.throws(() => it.track(stream), (error) => error instanceof TypeError && message.test(error.message));
+    assert.equal(it.ended, false);
+    it[Symbol.dispose]();
+    assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
+  }
+});
+
+for (const kind of ['web stream', 'async iterable']) {
+  test(`a chunk of a ${kind} that is not bytes ends the request and closes the source`, async () => {
+    const { scheduler, lease: it } = await lease();
+    it.begin(200, 'text/event-stream');
+    let closed = false;
+    async function* chunks() {
+      try {
+        yield new ArrayBuffer(3);
+        yield new ArrayBuffer(3);
+      } finally {
+        closed = true;
+      }
+    }
+    const source = kind === 'web stream' ? ReadableStream.from(chunks()) : chunks();
+    await assert.rejects(async () => {
+      for await (const chunk of it.track(source)) {
+        assert.fail(chunk);
+      }
+    }, /chunk must be a Uint8Array/);
+    await settle();
+    assert.deepEqual([it.ended, closed], [true, true]);
+    assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, cancelled: 1, inFlight: 0 });
+  });
+}
+
+test('what is forgotten is cancelled when it is collected, with one warning', () => {
+  const script = `
+    const { Scheduler } = require('slotwise');
+    const scheduler = new Scheduler();
+    scheduler.addEndpoint('a');
+    const warnings = [];
+    process.emitWarning = (message, { code }) => warnings.push(code);
+    const closed = [];
+    const source = async function* (name) { try { yield name; } finally { closed.push(name); } };
+    const held = [];
+    async function forget() {
+      await scheduler.acquire('x');
+      await scheduler.acquire('x');
+      const dropped = await scheduler.acquire('x');
+      dropped.track(source('iterable'));
+      held.push(dropped);
+      const streamed = await scheduler.acquire('x');
+      streamed.track(new ReadableStream({ cancel() { closed.push('web stream'); } }));
+      held.push(streamed);
+      const read = await scheduler.acquire('x');
+      const half = read.track(source('half'));
+      await half.next();
+      held.push(read);
+      (await scheduler.acquire('x')).complete();
+    }
+    forget().then(async () => {
+      // As many turns as it takes: when the collector reports is its own business.
+      for (let turn = 0; turn < 10_000 && (scheduler.stats().inFlight > 0 || closed.length < 2); turn += 1) {
+        gc();
+        await new Promise(setImmediate);
+      }
+      const { inFlight, cancelled, completed } = scheduler.stats();
+      const ended = held.every((lease) => lease.ended);
+      console.log(JSON.stringify({ inFlight, cancelled, completed, warnings, ended, closed: closed.sort() }));
+    });`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '-e', script], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    encoding: 'utf8',
+  });
+  assert.deepEqual(
+    JSON.parse(stdout || '{}'),
+    { inFlight: 0, cancelled: 5, completed: 1, warnings: ['SLOTWISE_LEASE'], ended: true, closed: ['half', 'web stream'] },
+    stderr,
+  );
 });
 
 test('a lease follows its request to another endpoint', async () => {

@@ -40,6 +40,8 @@ pub(crate) struct Pool {
     /// How many endpoints have blocks of each size.
     block_sizes: BTreeMap<NonZeroU32, usize>,
     reports: PoolReports,
+    /// How many endpoints get no new requests.
+    draining: usize,
     limit: usize,
 }
 
@@ -88,6 +90,7 @@ impl Pool {
             names: BTreeMap::new(),
             block_sizes: BTreeMap::new(),
             reports: PoolReports::default(),
+            draining: 0,
             limit,
         }
     }
@@ -131,6 +134,7 @@ impl Pool {
         self.names.remove(&slot.endpoint.name);
         self.uncount_block_size(slot.endpoint.block_size);
         self.reports.replace(slot.reports.sample(), foreign::Sample::default());
+        self.draining -= usize::from(slot.draining);
         Ok(slot)
     }
 
@@ -161,9 +165,15 @@ impl Pool {
 
     /// Whether the endpoint gets no new requests.
     pub(crate) fn drain(&mut self, id: EndpointId, draining: bool) -> Result<(), UnknownEndpoint> {
-        self.get_mut(id)?.draining = draining;
+        let before = core::mem::replace(&mut self.get_mut(id)?.draining, draining);
+        self.draining = self.draining - usize::from(before) + usize::from(draining);
         self.outline(id);
         Ok(())
+    }
+
+    /// How many endpoints get new requests.
+    pub(crate) fn accepting(&self) -> usize {
+        self.names.len() - self.draining
     }
 
     pub(crate) fn get(&self, id: EndpointId) -> Result<&Slot, UnknownEndpoint> {

@@ -38,7 +38,7 @@ use hashbrown::HashMap;
 use crate::cost::{BytesPerToken, MovingMean, Reuse};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::flow::{Guard, SessionId, Ticket, Waiting};
-use crate::pool::{Pool, Reservation};
+use crate::pool::{Pool, Reservation, UnknownEndpoint};
 use crate::prefix::keyed::Keyed;
 use crate::prefix::{PrefixIndex, PromptHasher};
 use crate::request::RequestId;
@@ -203,6 +203,47 @@ impl Scheduler {
     /// The endpoint that a request in flight is on. It may have left the pool.
     pub fn endpoint_of(&self, request: RequestId) -> Option<EndpointId> {
         self.requests.get(&request.0).map(|in_flight| in_flight.reservation.endpoint())
+    }
+
+    /// How many requests are in flight on an endpoint, in **O(1)**: zero means that it is drained, and may be removed without loss.
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Request, Scheduler};
+    ///
+    /// let now = Instant::from_micros(0);
+    /// let mut scheduler = Scheduler::default();
+    /// let endpoint = scheduler.add_endpoint(now, Endpoint::new("a"))?;
+    /// let dispatch = scheduler.pick(now, &Request::new("m").text("hello"))?;
+    /// scheduler.drain_endpoint(now, endpoint)?;
+    /// assert_eq!(scheduler.in_flight_on(endpoint), Ok(1));
+    /// scheduler.cancel(now, dispatch.request);
+    /// assert_eq!(scheduler.in_flight_on(endpoint), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownEndpoint`] if the endpoint is not in the pool.
+    pub fn in_flight_on(&self, endpoint: EndpointId) -> Result<u32, UnknownEndpoint> {
+        self.pool.get(endpoint).map(|slot| slot.book.in_flight())
+    }
+
+    /// How many endpoints take new requests: all of the pool but those that drain. In **O(1)**.
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Scheduler};
+    ///
+    /// let now = Instant::from_micros(0);
+    /// let mut scheduler = Scheduler::default();
+    /// assert_eq!(scheduler.accepting_endpoints(), 0);
+    /// let endpoint = scheduler.add_endpoint(now, Endpoint::new("a"))?;
+    /// assert_eq!(scheduler.accepting_endpoints(), 1);
+    /// scheduler.drain_endpoint(now, endpoint)?;
+    /// assert_eq!(scheduler.accepting_endpoints(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn accepting_endpoints(&self) -> usize {
+        self.pool.accepting()
     }
 
     /// Moves time on, never back, and does what has come due.

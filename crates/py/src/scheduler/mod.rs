@@ -154,6 +154,15 @@ impl Scheduler {
         self.lock(py).endpoint_of(RequestId::from_u64(request)).map(EndpointId::as_u64)
     }
 
+    fn in_flight_on(&self, py: Python<'_>, endpoint: u64) -> PyResult<u32> {
+        self.tell(py, |core| core.in_flight_on(EndpointId::from_u64(endpoint)))
+    }
+
+    #[getter]
+    fn accepting_endpoints(&self, py: Python<'_>) -> usize {
+        self.lock(py).accepting_endpoints()
+    }
+
     // The pool.
 
     #[pyo3(signature = (endpoint, *, now = None))]
