@@ -40,6 +40,18 @@ class UnknownRequestError(SlotwiseError, LookupError):
     """There is no such request in flight: it is over, or never was."""
 
 
+class NotBegunError(SlotwiseError, RuntimeError):
+    """A lease was asked for an answer that has not begun."""
+
+
+class ScorerError(SlotwiseError, RuntimeError):
+    """A scorer called what asks the scorer: ``pick``, or ``acquire`` where the request does not wait."""
+
+
+class SlotwiseWarning(UserWarning):
+    """A value that cannot be meant, say milliseconds in place of seconds. Each kind is given once."""
+
+
 class RedirectError(SlotwiseError, ValueError):
     """The request stays where it is."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from ._core import Dispatch, Outcome, Progress, ResponseReader
-from .errors import UnknownRequestError
+from .errors import NotBegunError, RedirectError, UnknownRequestError
 from .reports import Close, FinishReason
 from .values import Failure, Usage
+from .warned import warn_once
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -18,108 +19,137 @@ if TYPE_CHECKING:
     from .aio import Scheduler
 
 _Chunk = TypeVar("_Chunk")
-_Told = TypeVar("_Told")
+_Answer = TypeVar("_Answer")
 
 
 class Lease:
-    """A request in flight. The first of its ends counts; those after it do nothing."""
+    """A request in flight. It ends once: the first end counts, and those after it do nothing.
+
+    The chapter "Leases" of the manual has the table of what each call does in each state. Leases in Node are the same. A lease
+    that is never ended is cancelled when it is garbage collected, with a ``ResourceWarning``.
+    """
 
     def __init__(self, scheduler: Scheduler, dispatch: Dispatch) -> None:
         self._scheduler = scheduler
         self._streaming = False
         self._reader: ResponseReader | None = None
+        self._outcome: Outcome | None = None
+        self._endpoint, self._name = dispatch.endpoint, dispatch.name
         self.dispatch: Dispatch = dispatch
         """The decision."""
         self.usage: Usage = Usage()
-        """What the engine said that the request used. Set it before the end."""
+        """What the engine said that the request used, for a :meth:`complete` that is not told. Set it before the end."""
         self.ended: bool = False
-        """Whether the request is over, as far as this lease was told."""
+        """Whether it has ended."""
 
     @property
     def request(self) -> int:
-        """The name of the request."""
+        """The number of the request."""
         return self.dispatch.request
 
     @property
-    def endpoint(self) -> int | None:
-        """Where the request is, also after a redirection; ``None`` when it is over."""
-        return self._scheduler.endpoint_of(self.request)
+    def endpoint(self) -> int:
+        """The endpoint that has the request, or had it last. A redirect changes it."""
+        self._locate()
+        return self._endpoint
 
     @property
     def name(self) -> str:
-        """The name of the endpoint that was decided on."""
-        return self.dispatch.name
+        """The name of that endpoint."""
+        self._locate()
+        return self._name
 
     @property
     def answer(self) -> Answer:
         """What has been read of the answer, from :meth:`begin` on."""
         return Answer(self._reader)
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the answer ended; ``None`` before :meth:`finish`."""
+        return self._outcome
+
     def begin(self, status: int, content_type: str) -> None:
-        """The endpoint responds, with this status and ``Content-Type``. Called again, another response is read from its beginning."""
+        """The endpoint responds, with this status and ``Content-Type``. Called again, with the next endpoint's answer, it begins
+        anew. After the end it does nothing."""
+        reader = ResponseReader(status, content_type)
         if not self.ended:
-            self._reader = ResponseReader(status, content_type)
+            self._reader = reader
 
     def feed(self, chunk: Buffer) -> Progress:
         """Reads on in the answer, decoded and unchanged: its first token and all others count. A lease that has ended reads nothing.
 
-        Raises ``RuntimeError`` before :meth:`begin`.
+        Raises :class:`slotwise.NotBegunError`, which is also a ``RuntimeError``, before :meth:`begin`.
         """
         if self.ended:
             return Progress()
-        return self._scheduler._feed(self.request, self._begun(), chunk)
+        reader = self._begun()
+        return self._tell(lambda: self._scheduler._feed(self.request, reader, chunk)) or Progress()
 
     def finish(self, close: Close = "clean") -> Outcome:
-        """Nothing more comes of the answer: ends the lease as the answer ended, and says how.
+        """Nothing more comes of the answer: ends the lease as the answer ended, unless it has ended, and returns how the answer
+        ended.
 
-        Raises ``RuntimeError`` before :meth:`begin`: without any answer, the lease ends by :meth:`fail` or :meth:`cancel`.
+        Raises :class:`slotwise.NotBegunError` before :meth:`begin`: without any answer, the lease ends by :meth:`fail` or
+        :meth:`cancel`.
         """
         reader = self._begun()
-        if self.ended:
-            return reader.finish(close)
-        return self._end(lambda: self._scheduler._finish(self.request, reader, close))
+        if self._outcome is None:
+
+            def settle() -> None:
+                self._outcome = self._scheduler._finish(self.request, reader, close)
+
+            self._end(settle)
+            self._outcome = self._outcome or reader.finish(close)
+        return self._outcome
 
     def _begun(self) -> ResponseReader:
         if self._reader is None:
-            raise RuntimeError("the answer has not begun: call begin() first")
+            raise NotBegunError("the answer has not begun: call begin() first", "not_begun")
         return self._reader
 
     def first_token(self) -> None:
-        """The first token arrived."""
+        """The first token arrived. Called again, or after the end, it does nothing."""
         if not self.ended:
-            self._scheduler.handle_first_token(self.request)
+            self._tell(lambda: self._scheduler.handle_first_token(self.request))
 
     def tokens(self, tokens: int) -> None:
-        """The answer grew by ``tokens``."""
+        """The answer grew by ``tokens``. After the end it does nothing."""
         if not self.ended:
-            self._scheduler.handle_tokens(self.request, tokens)
+            self._tell(lambda: self._scheduler.handle_tokens(self.request, tokens))
 
     def redirect(self, endpoint: int) -> None:
-        """The request went to another endpoint, say the first of ``dispatch.alternatives``."""
-        self._scheduler.redirect(self.request, endpoint)
+        """The request went to another endpoint, say the first of ``dispatch.alternatives``.
 
-    def complete(self, usage: Usage | None = None) -> None:
-        """The answer is complete."""
-        if not self.ended:
-            used = usage or self.usage
-            self._end(
-                lambda: self._scheduler.complete(
-                    self.request,
-                    prompt_tokens=used.prompt_tokens,
-                    cached_tokens=used.cached_tokens,
-                    completion_tokens=used.completion_tokens,
-                )
-            )
+        Raises :class:`slotwise.RedirectError` after the first token and after the end.
+        """
+        try:
+            self._scheduler.redirect(self.request, endpoint)
+        except RedirectError as error:
+            self.ended = self.ended or error.code == "unknown_request"
+            raise
+        self._locate()
 
-    def fail(self, failure: Failure = "engine") -> None:
-        """The request failed."""
-        if not self.ended:
-            self._end(lambda: self._scheduler.fail(self.request, failure))
+    def complete(self, usage: Usage | None = None) -> bool:
+        """The answer is complete. Returns whether this call ended the lease, as the other ends do.
 
-    def cancel(self) -> None:
+        Numbers that no engine can mean are left out, with one :class:`slotwise.SlotwiseWarning`.
+        """
+        if self.ended:
+            return False
+        used, impossible = _possible(self.usage if usage is None else usage)
+        ended = self._end(lambda: self._scheduler.complete(self.request, **used))
+        for name, value in impossible:
+            warn_once(f"usage.{name}", f"usage.{name} must be a number of tokens, not {value!r}: it is left out")
+        return ended
+
+    def fail(self, failure: Failure = "engine") -> bool:
+        """The request failed, through no fault of the client's."""
+        return self._end(lambda: self._scheduler.fail(self.request, failure))
+
+    def cancel(self) -> bool:
         """The client went away."""
-        if not self.ended:
-            self._end(lambda: self._scheduler.cancel(self.request))
+        return self._end(lambda: self._scheduler.cancel(self.request))
 
     def stream(self, chunks: AsyncIterable[_Chunk]) -> Stream[_Chunk]:
         """Passes chunks on. The lease ends when they end, fail or are abandoned.
@@ -127,18 +157,32 @@ class Lease:
         After :meth:`begin`, they are read by :meth:`feed`, and the lease ends by :meth:`finish`. Otherwise the first one is the
         first token, and the lease is complete when they end.
         """
+        stream = Stream(self, chunks)
         self._streaming = True
-        return Stream(self, chunks)
+        return stream
 
-    def _end(self, tell: Callable[[], _Told]) -> _Told:
-        """An end that raises is none, unless the request is over already."""
+    def _locate(self) -> None:
+        """Where the request is now; where it was, once it is over."""
+        endpoint = None if self.ended else self._scheduler.endpoint_of(self.request)
+        if endpoint is not None and endpoint != self._endpoint:
+            described = self._scheduler.endpoint(endpoint)
+            self._endpoint, self._name = endpoint, "" if described is None else described.name
+
+    def _tell(self, call: Callable[[], _Answer]) -> _Answer | None:
+        """Tells the scheduler something of the request; ``None`` if it was ended behind the lease's back."""
         try:
-            told = tell()
+            return call()
         except UnknownRequestError:
             self.ended = True
-            raise
-        self.ended = True
-        return told
+            return None
+
+    def _end(self, end: Callable[[], bool | None]) -> bool:
+        """Ends it unless it has ended: whether this call did. An end that raises is none."""
+        if self.ended:
+            return False
+        was = self._tell(end)
+        behind, self.ended = self.ended, True
+        return not behind and was is not False
 
     async def __aenter__(self) -> Self:
         return self
@@ -158,7 +202,9 @@ class Lease:
             self._close("client_left")
 
     def _close(self, close: Close) -> None:
-        """Ends the lease by the answer if it has begun, or else by what happened to whoever reads it."""
+        """Ends the lease by the answer if it has begun, or else by what happened to its reader."""
+        if self.ended:
+            return
         if self._reader is not None:
             self.finish(close)
         elif close == "clean":
@@ -169,14 +215,43 @@ class Lease:
             self.cancel()
 
     def __del__(self) -> None:
-        if not self.ended:
-            if not self._streaming:
-                warnings.warn(f"{self!r} was never ended: it is cancelled now", ResourceWarning, source=self)
+        if not getattr(self, "ended", True):
+            was = repr(self)
+            # First, since the warning may be an error.
             self.cancel()
+            if not self._streaming:
+                warnings.warn(f"{was} was never ended: it is cancelled now", ResourceWarning, source=self)
+
+    def __copy__(self) -> Self:
+        """The lease itself: a request in flight has one end, and so one lease."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a lease cannot be pickled: its request is in flight on this process's connections")
 
     def __repr__(self) -> str:
         state = "ended" if self.ended else "in flight"
         return f"<Lease of request {self.request} on {self.name!r}, {state}>"
+
+
+def _possible(usage: Usage) -> tuple[dict[str, int], list[tuple[str, Any]]]:
+    """What of a usage can be, and what cannot. Its numbers come from engines, so they cost no request its end."""
+    if not isinstance(usage, Usage):
+        raise TypeError(f"usage must be a slotwise.Usage, not {type(usage)}")
+    used: dict[str, int] = {}
+    impossible: list[tuple[str, Any]] = []
+    for name in ("prompt_tokens", "cached_tokens", "completion_tokens"):
+        value: Any = getattr(usage, name)
+        if isinstance(value, int) and 0 <= value < 2**32:
+            used[name] = value
+        elif isinstance(value, int | float):
+            impossible.append((name, value))
+        elif value is not None:
+            raise TypeError(f"usage.{name} must be an int, not {type(value)}")
+    return used, impossible
 
 
 class Answer:
@@ -222,11 +297,16 @@ class Answer:
 
 
 class Stream(Generic[_Chunk]):
-    """An asynchronous iterator that ends its lease. A class, since a generator that nobody began has no end either."""
+    """An asynchronous iterator that ends its lease. A class, since a generator that was never begun has no end either."""
 
     def __init__(self, lease: Lease, chunks: AsyncIterable[_Chunk]) -> None:
-        self._lease = lease
+        if not hasattr(type(chunks), "__aiter__"):
+            hint = "an answer without a body is ended by finish() after begin(), or by complete()"
+            if chunks is not None:
+                hint = "pass an iterator over a response's body, say response.aiter_bytes()"
+            raise TypeError(f"chunks must be an async iterable, not {type(chunks)}: {hint}")
         self._chunks = aiter(chunks)
+        self._lease = lease
         self._begun = False
         self._reads = lease._reader is not None
 
@@ -245,11 +325,16 @@ class Stream(Generic[_Chunk]):
         except BaseException:
             self._lease._close("client_left")
             raise
-        if self._reads:
-            self._lease.feed(chunk)  # type: ignore[arg-type]
-        elif not self._begun:
-            self._begun = True
-            self._lease.first_token()
+        try:
+            if self._reads:
+                self._lease.feed(chunk)  # type: ignore[arg-type]
+            elif not self._begun:
+                self._begun = True
+                self._lease.first_token()
+        except BaseException:
+            # The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
+            await self.aclose()
+            raise
         return chunk
 
     async def aclose(self) -> None:
@@ -260,7 +345,9 @@ class Stream(Generic[_Chunk]):
             await close()
 
     def __del__(self) -> None:
-        try:
+        # Where the chunks were none, there is no lease to end.
+        if hasattr(self, "_lease"):
             self._lease._close("client_left")
-        except UnknownRequestError:
-            pass  # it was ended behind the lease's back
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a stream can be neither copied nor pickled: it is read once")

@@ -94,35 +94,16 @@ export class Lease {
   }
 
   /**
-   * It is done. Returns whether this call ended it, as the other ends do. Numbers that no engine can mean are left out, with a
-   * warning; a `usage` of a wrong shape is a `TypeError`, after the request has completed without it.
+   * It is done. Returns whether this call ended it, as the other ends do. Numbers that no engine can mean are left out, with one
+   * warning.
    */
   complete(usage: Usage | null = this.usage): boolean {
-    if (!this.#live()) {
-      return false;
-    }
-    let used: Usage | undefined;
-    let fault: unknown;
-    try {
-      used = possibleUsage(readUsage(usage ?? {}));
-    } catch (error) {
-      fault = error;
-    }
-    const ended = this.#end(() => this.#scheduler.complete(this.request, used));
-    if (fault !== undefined) {
-      throw fault;
-    }
-    return ended;
+    return this.#end(() => this.#scheduler.complete(this.request, possibleUsage(readUsage(usage ?? this.usage))));
   }
 
-  /** It failed, through no fault of the client's. `'engine'` unless told; a word that is no failure ends it so, and then throws. */
+  /** It failed, through no fault of the client's. `'engine'` unless told. */
   fail(failure: Failure = 'engine'): boolean {
-    try {
-      return this.#end(() => this.#scheduler.fail(this.request, failure));
-    } catch (error) {
-      this.#end(() => this.#scheduler.fail(this.request, 'engine'));
-      throw error;
-    }
+    return this.#end(() => this.#scheduler.fail(this.request, failure));
   }
 
   /** The client went away. */
@@ -277,7 +258,7 @@ export class Lease {
     }
   }
 
-  /** Ends it unless it has ended. An end of a wrong kind throws, and is none. */
+  /** Ends it unless it has ended: whether this call did. An end that throws, because of what it was given, is none. */
   #end(end: () => unknown): boolean {
     if (!this.#live()) {
       return false;

@@ -1,6 +1,7 @@
 /** The scheduler: reads what callers give, asks the native part, and says what it answers. */
 import { NativeScheduler, type KvReport, type Outcome, type Wishes } from '../native/index.js';
 import type { Decision, Dispatch, Evicted, Explanation, Rejected, RemovedEndpoint, ResolvedConfig, Stats } from './answers.js';
+import { Draining } from './draining.js';
 import { RejectedError, closedError, guarded, rangeError, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue } from './headers.js';
 import { Lease } from './lease.js';
@@ -55,7 +56,7 @@ import {
 } from './prompt.js';
 import { unpacked, type Close, type Progress, type ResponseReader } from './response.js';
 import { ScorerFaults, score, type Costs, type Scorer } from './scorer.js';
-import { describe, number, string } from './shape.js';
+import { describe, known, number, string } from './shape.js';
 import { Waiting } from './waiting.js';
 
 /**
@@ -70,6 +71,7 @@ export class Scheduler {
   readonly #scorer: Scorer | undefined;
   readonly #faults = new ScorerFaults();
   readonly #waiting: Waiting;
+  readonly #draining = new Draining((endpoint) => this.inFlightOn(endpoint));
   readonly #maxWaiting: number;
   /** How long a call of `acquire` waits that does not say. */
   readonly #patience: number;
@@ -81,7 +83,7 @@ export class Scheduler {
 
   /** A scheduler with no endpoints. */
   constructor(config: Config = {}, options: SchedulerOptions = {}) {
-    const known = readConfig(config);
+    const settings = readConfig(config);
     checkOptions(options);
     const { scorer, now, maxWaiting } = options;
     this.#scorer = optionalFunction('options.scorer', scorer);
@@ -90,7 +92,7 @@ export class Scheduler {
     if (!(this.#maxWaiting >= 0)) {
       throw rangeError(`options.maxWaiting must not be negative, got ${this.#maxWaiting}`);
     }
-    this.#native = guarded(() => new NativeScheduler(known));
+    this.#native = guarded(() => new NativeScheduler(settings));
     const { alternatives, flow } = this.config;
     this.#alternatives = alternatives;
     this.#patience = flow.ttlMs;
@@ -242,6 +244,7 @@ export class Scheduler {
       guarded(() => this.#native.complete(at, id, promptTokens, cachedTokens, completionTokens));
     }
     this.#waiting.deliver(at);
+    this.#draining.look();
   }
 
   /** A request failed, through no fault of the client's: an answer like `400 Bad Request` is a completion. */
@@ -249,6 +252,7 @@ export class Scheduler {
     const [at, id, why] = [this.#time(now), number('request', request), string('failure', failure)];
     guarded(() => this.#native.fail(at, id, why));
     this.#waiting.deliver(at);
+    this.#draining.look();
   }
 
   /** The client went away. Returns whether the request was in flight, or waited. */
@@ -257,6 +261,7 @@ export class Scheduler {
     const was = guarded(() => this.#native.cancel(at, id));
     this.#waiting.forget(id);
     this.#waiting.deliver(at);
+    this.#draining.look();
     return was;
   }
 
@@ -265,6 +270,7 @@ export class Scheduler {
     const [at, id, to] = [this.#time(now), number('request', request), number('endpoint', endpoint)];
     guarded(() => this.#native.redirect(at, id, to));
     this.#waiting.deliver(at);
+    this.#draining.look();
   }
 
   // News from the world.
@@ -296,6 +302,7 @@ export class Scheduler {
     const removed = guarded(() => this.#native.removeEndpoint(at, which));
     this.#names.delete(which);
     this.#waiting.deliver(at);
+    this.#draining.look();
     return removed;
   }
 
@@ -304,6 +311,26 @@ export class Scheduler {
     const [at, which] = [this.#time(now), number('id', id)];
     guarded(() => this.#native.drainEndpoint(at, which));
     this.#waiting.deliver(at);
+  }
+
+  /**
+   * Resolves when nothing is in flight on an endpoint. It goes on getting requests unless it was told to drain:
+   *
+   * ```ts
+   * scheduler.drainEndpoint(id);
+   * await scheduler.drained(id);
+   * scheduler.removeEndpoint(id);
+   * ```
+   *
+   * Rejects with an `UnknownEndpointError`, also when the endpoint is removed meanwhile, or with the reason of `signal`.
+   */
+  async drained(id: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    known('options', { signal: true }, options);
+    const { signal } = options;
+    if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+      throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
+    }
+    return this.#draining.wait(number('id', id), signal);
   }
 
   /** Takes a draining endpoint back into service. */
@@ -498,6 +525,7 @@ export class Scheduler {
     this.#native.close();
     this.#names.clear();
     this.#waiting.close(closedError());
+    this.#draining.close(closedError());
   }
 
   /** @internal What a chunk of the answer to a request brought, which it is told. */
@@ -515,6 +543,7 @@ export class Scheduler {
     const [at, how] = [this.#time(undefined), string('close', close)];
     const outcome = guarded(() => this.#native.settle(at, request, reader.native, how));
     this.#waiting.deliver(at);
+    this.#draining.look();
     return outcome;
   }
 
@@ -595,6 +624,7 @@ export class Scheduler {
     const now = this.#time(undefined);
     requests.forEach((request) => guarded(() => this.#native.cancel(now, request)));
     this.#waiting.deliver(now);
+    this.#draining.look();
   }
 
   /** The dispatch that the native part has written. */

@@ -72,19 +72,21 @@ test('an end with impossible figures ends all the same, and warns once of what i
   assert.deepEqual(warnings, [['usage.promptTokens must be a number of tokens, got -1: it is left out', 'SLOTWISE_VALUE']]);
 });
 
-test('an end that is told nonsense ends, and then throws', async () => {
-  for (const [end, message, ended] of [
-    [(it) => it.complete({ prompt_tokens: 1 }), /usage\.prompt_tokens is not a known field/, { completed: 1 }],
-    [(it) => it.complete({ promptTokens: '1' }), /usage\.promptTokens must be a number/, { completed: 1 }],
-    [(it) => it.complete(7), /usage must be an object/, { completed: 1 }],
-    [(it) => it.fail('nonsense'), /failure must be 'unreachable' or 'engine' or 'timeout'/, { failed: 1 }],
-    [(it) => it.fail(3), /failure must be a string/, { failed: 1 }],
+test('an end that is told nonsense throws, and is none', async () => {
+  for (const [end, message] of [
+    [(it) => it.complete({ prompt_tokens: 1 }), /usage\.prompt_tokens is not a known field/],
+    [(it) => it.complete({ promptTokens: '1' }), /usage\.promptTokens must be a number/],
+    [(it) => it.complete(7), /usage must be an object/],
+    [(it) => it.fail('nonsense'), /failure must be 'unreachable' or 'engine' or 'timeout'/],
+    [(it) => it.fail(3), /failure must be a string/],
+    [(it) => it.finish('timeout'), /close must be/],
   ]) {
     const { scheduler, lease: it } = await lease();
+    it.begin(200, 'application/json');
     assert.throws(() => end(it), message);
-    assert.equal(it.ended, true);
-    assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, cancelled: 0, inFlight: 0, ...ended });
-    assert.doesNotThrow(() => end(it));
+    assert.deepEqual([it.ended, scheduler.stats().inFlight], [false, 1]);
+    assert.equal(it.cancel(), true);
+    assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, cancelled: 1, inFlight: 0 });
   }
 });
 
