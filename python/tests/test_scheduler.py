@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import slotwise
 from conftest import picked
+from fake_time import Time
 from slotwise import (
     Blocks,
     BlocksRemoved,
@@ -29,7 +30,7 @@ from slotwise import (
 
 @pytest.fixture
 def scheduler() -> Scheduler:
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     for name in ("a", "b"):
         scheduler.add_endpoint(name)
     return scheduler
@@ -139,7 +140,7 @@ def test_errors_have_their_kind_and_survive_pickling(scheduler: Scheduler) -> No
 
 
 def test_a_refusal_is_a_value() -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     refused = scheduler.pick("x")
     assert refused == scheduler.pick("y") and hash(refused) == hash(scheduler.pick("y"))
     match refused:
@@ -191,7 +192,7 @@ def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
     endpoint = Endpoint(
         "a", models=("m",), labels={"zone": "x"}, role="prefill", prefill=PrefillCost(chunk=512), adapter_load=0.5
     )
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     added = scheduler.add_endpoint(endpoint)
     assert scheduler.endpoint(added) == endpoint
     assert scheduler.endpoint_named("a") == added
@@ -249,7 +250,7 @@ def test_requests_wait_for_their_turn() -> None:
 
 
 def test_who_could_make_room_is_named() -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     scheduler.add_endpoint(slotwise.Endpoint("only", max_in_flight=2))
     batch = [scheduler.submit("x", priority=-1), scheduler.submit("y", priority=-2)]
     while scheduler.poll_decision():
@@ -387,7 +388,7 @@ def test_a_scorer_decides() -> None:
         seen.append(candidates)
         return -np.frombuffer(candidates.cost) + 10.0
 
-    scheduler = Scheduler(scorer=dearest_first)
+    scheduler = Scheduler(scorer=dearest_first, clock=Time())
     for name, capacity in (("small", 20_000), ("large", 400_000)):
         scheduler.add_endpoint(Endpoint(name, kv_capacity=capacity))
     scheduler.drain_endpoint(scheduler.add_endpoint("draining"))
@@ -416,7 +417,7 @@ def test_a_broken_scorer_is_reported_and_the_built_in_cost_decides(
 ) -> None:
     reported: list[str] = []
     monkeypatch.setattr("sys.unraisablehook", lambda report: reported.append(str(report.exc_value)))
-    plain, scored = Scheduler(), Scheduler(scorer=answer)
+    plain, scored = Scheduler(clock=Time()), Scheduler(scorer=answer, clock=Time())
     for scheduler in (plain, scored):
         for name in ("a", "b"):
             scheduler.add_endpoint(name)
@@ -431,7 +432,7 @@ def test_a_scorer_may_call_the_scheduler() -> None:
         assert scheduler.stats().in_flight == 0
         return candidates.cost
 
-    scheduler = Scheduler(scorer=scorer)
+    scheduler = Scheduler(scorer=scorer, clock=Time())
     scheduler.add_endpoint("a")
     picked(scheduler, TEXT)
     with pytest.raises(TypeError, match="scorer must be callable"):
@@ -439,7 +440,7 @@ def test_a_scorer_may_call_the_scheduler() -> None:
 
 
 def test_threads_share_a_scheduler() -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     endpoints = [scheduler.add_endpoint(f"e{n}") for n in range(4)]
     failures: list[BaseException] = []
 

@@ -14,7 +14,7 @@ from slotwise import Endpoint, Scheduler, aio, wire
 
 @pytest.fixture
 def scheduler() -> Scheduler:
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     scheduler.add_endpoint(Endpoint("a", models=["m"], block_size=4))
     return scheduler
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import slotwise
 from conftest import HANG, picked
+from fake_time import Time
 from slotwise import Endpoint, Scheduler, WireError, wire
 
 PAGE = b"""vllm:num_requests_waiting{engine="0"} 3.0
@@ -25,7 +26,7 @@ vllm:cache_config_info{engine="0",block_size="32",num_gpu_blocks="512"} 1.0
 
 @pytest.fixture
 def scheduler() -> Scheduler:
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     scheduler.add_endpoint(Endpoint("a", models=["m"], block_size=4))
     return scheduler
 

@@ -1,18 +1,18 @@
 """Requests go to the scheduler as clients send them: bodies and headers. What is wrong reserves nothing."""
 
 import json
-import time
 from typing import Any
 
 import pytest
 import slotwise
 from conftest import CHAT, picked
+from fake_time import Time
 from slotwise import Endpoint, Scheduler, WireError, wire
 
 
 @pytest.fixture
 def scheduler() -> Scheduler:
-    scheduler = Scheduler()
+    scheduler = Scheduler(clock=Time())
     scheduler.add_endpoint(Endpoint("a", models=["m"], block_size=4))
     return scheduler
 
@@ -39,7 +39,7 @@ def test_a_body_is_the_prompt_in_it(scheduler: Scheduler) -> None:
 
 def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
     """Which priority counts shows in who is shed: all those below zero, where nothing may be booked."""
-    shed = Scheduler({"shed_above": 0.0})
+    shed = Scheduler({"shed_above": 0.0}, clock=Time())
     endpoint = shed.add_endpoint(Endpoint("a", models=["m"]))
     shed.pick("x" * 4_000, model="m")
     shed.handle_load(endpoint, waiting=50)
@@ -57,7 +57,7 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
     assert not goes(headers=[["x-vllm-priority", "-1"]], priority=-1)
     assert goes(headers=[("x-vllm-priority", "1")], priority=0)
 
-    now = time.monotonic() + 1.0
+    now = Time()() + 1.0
     late = shed.explain(body=CHAT, priority=0, headers={"x-llm-d-slo-ttft-ms": "0.001"}, now=now)
     assert late.reason == "deadline_unreachable"
     assert (
@@ -105,7 +105,7 @@ def test_a_scorer_may_ask_with_a_body_itself() -> None:
             picked(s, body=CHAT)
         return list(candidates.cost)
 
-    s = Scheduler(scorer=score)
+    s = Scheduler(scorer=score, clock=Time())
     s.add_endpoint("a")
     picked(s, body=CHAT)
     assert seen == [1] * 5

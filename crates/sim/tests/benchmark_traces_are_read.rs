@@ -1,7 +1,7 @@
 //! What aiperf, guidellm and inference-perf replay and write is read: sessions, pauses, lengths and shared prefixes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use slotwise_sim::fleet::simulate;
 use slotwise_sim::policy::PolicyKind;
@@ -10,7 +10,7 @@ use slotwise_sim::trace::{Arrivals, Format, Trace};
 mod support;
 
 fn file(name: &str, text: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("slotwise-sim-replay-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("replay-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a temporary folder");
     let path = folder.join(name);
     fs::write(&path, text).expect("a temporary file");
