@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import slotwise
+from conftest import HANG
 from fake_time import Time
 from slotwise import aio
 
@@ -56,7 +57,7 @@ def test_two_loops_are_both_served() -> None:
     assert s.waiting == 2
     s.complete(held.request)
     for thread in threads:
-        thread.join(60)
+        thread.join(HANG)
         assert not thread.is_alive()
     assert sorted(served) == ["a", "b"] and (s.waiting, s.stats().in_flight) == (0, 0)
 
