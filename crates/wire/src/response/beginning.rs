@@ -105,7 +105,7 @@ fn common(one: &[u8], other: &[u8]) -> usize {
 }
 
 /// Of no payload more is compared.
-const LONGEST: usize = 256;
+const LONGEST: usize = 224;
 /// What is shorter is scanned as fast as it is compared.
 const SHORTEST: usize = 32;
 /// So many bytes more are worth being remembered.

@@ -2,13 +2,18 @@
 
 use core::fmt;
 
-/// Why an engine stopped, in OpenAI's words; those of Anthropic and of engines are translated.
+/// Why an engine stopped, in OpenAI's words; those of Anthropic, engines and hosted APIs are translated.
+///
+/// A word of failure is `Error` or `Abort`: both are settled as a failure. An unknown word is `Other`,
+/// which is settled as a completion. ASCII case does not matter.
 ///
 /// ```
 /// use slotwise_wire::response::FinishReason;
 ///
 /// assert_eq!(FinishReason::from_word("max_tokens"), FinishReason::Length);
 /// assert_eq!(FinishReason::from_word("end_turn").as_str(), "stop");
+/// assert_eq!(FinishReason::from_word("insufficient_system_resource"), FinishReason::Error);
+/// assert_eq!(FinishReason::from_word("error: out of memory"), FinishReason::Error);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -23,7 +28,7 @@ pub enum FinishReason {
     ContentFilter,
     /// One that is not known here.
     Other,
-    /// The engine gave up, though it answers as if all were well: this is how it stops on SIGTERM.
+    /// The engine stopped early, though its status is 200: it was told to stop, or ran out of time.
     Abort,
     /// The engine failed.
     Error,
@@ -49,16 +54,24 @@ impl FinishReason {
     }
 
     pub(super) fn from_bytes(word: &[u8]) -> Self {
-        match word {
-            b"stop" | b"end_turn" | b"stop_sequence" => Self::Stop,
-            b"length" | b"max_tokens" | b"max_output_tokens" | b"model_context_window_exceeded" => {
-                Self::Length
-            }
-            b"tool_calls" | b"tool_use" | b"function_call" => Self::ToolCalls,
-            b"content_filter" | b"refusal" => Self::ContentFilter,
-            b"abort" | b"aborted" | b"cancelled" | b"timeout" => Self::Abort,
-            b"error" => Self::Error,
-            _ => Self::Other,
+        let is = |words: &[&str]| words.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes()));
+        let begins = |start: &str| {
+            word.get(..start.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(start.as_bytes()))
+        };
+        if is(&STOP) {
+            Self::Stop
+        } else if is(&LENGTH) {
+            Self::Length
+        } else if is(&TOOL_CALLS) {
+            Self::ToolCalls
+        } else if is(&CONTENT_FILTER) {
+            Self::ContentFilter
+        } else if is(&ABORT) {
+            Self::Abort
+        } else if is(&ERROR) || begins("error") {
+            Self::Error
+        } else {
+            Self::Other
         }
     }
 
@@ -78,3 +91,67 @@ impl fmt::Display for FinishReason {
         f.write_str(self.as_str())
     }
 }
+
+const STOP: [&str; 8] =
+    ["stop", "end_turn", "stop_sequence", "eos_token", "eos", "word", "complete", "pause_turn"];
+const LENGTH: [&str; 8] = [
+    "length",
+    "max_tokens",
+    "max_output_tokens",
+    "model_length",
+    "limit",
+    "model_context_window_exceeded",
+    "max_length",
+    "error_limit",
+];
+const TOOL_CALLS: [&str; 4] = ["tool_calls", "tool_use", "function_call", "tool_call"];
+const CONTENT_FILTER: [&str; 9] = [
+    "content_filter",
+    "refusal",
+    "sensitive",
+    "safety",
+    "recitation",
+    "blocklist",
+    "prohibited_content",
+    "spii",
+    "error_toxic",
+];
+const ABORT: [&str; 13] = [
+    "abort",
+    "aborted",
+    "cancelled",
+    "canceled",
+    "user_cancel",
+    "timeout",
+    "timed_out",
+    "interrupted",
+    "preempted",
+    "shutdown",
+    "disconnected",
+    "connection_lost",
+    "deadline_exceeded",
+];
+/// Besides all words that begin with `error`.
+const ERROR: [&str; 21] = [
+    "insufficient_system_resource",
+    "insufficient_system_resources",
+    "insufficient_resources",
+    "network_error",
+    "connection_error",
+    "internal_error",
+    "internal_server_error",
+    "server_error",
+    "system_error",
+    "engine_error",
+    "model_error",
+    "backend_error",
+    "upstream_error",
+    "api_error",
+    "out_of_memory",
+    "oom",
+    "failed",
+    "failure",
+    "overloaded",
+    "engine_overloaded",
+    "service_unavailable",
+];

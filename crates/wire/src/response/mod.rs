@@ -8,6 +8,7 @@
 //!  sse              lines of events, split anywhere          sse -> payload -> scan -> said -> reader -> outcome
 //!  scan  tree       JSON in pieces, and what matters in it     \
 //!  payload  said    one payload, and what it says               +-> scan -> model
+//!  phrases          what an error's text says beyond its status
 //!  beginning        what a payload has in common with the last
 //!  reader  outcome  the answer, and how it ended
 //! ```
@@ -41,6 +42,7 @@ mod finish;
 mod model;
 mod outcome;
 mod payload;
+mod phrases;
 mod reader;
 mod said;
 mod scan;

@@ -66,9 +66,9 @@ pub enum End {
     TimedOut,
     /// The client went away.
     ClientLeft,
-    /// The connection was closed before the answer was at its end.
+    /// The response ended before the answer did, or had no answer in it: an empty body with status 200.
     Cut,
-    /// There is an answer, but it is not the JSON that it says it is. Whether it is complete, nobody knows.
+    /// What came is no answer: not the JSON that it claims to be, JSON with nothing in it, or an HTML page.
     Unreadable,
     /// There was no connection.
     Unreachable,
@@ -111,7 +111,8 @@ pub enum Close {
 }
 
 impl Outcome {
-    /// That of a response with this status, whatever its body says. Any 2xx counts as a complete answer.
+    /// That of a response with this status, whatever its body says. A 2xx counts as a complete answer,
+    /// but for 204 and 205, which have none. A [`ResponseReader`](super::ResponseReader) also reads the body.
     pub fn of_status(status: u16) -> Self {
         Self::new(End::of_status(status), status)
     }
@@ -122,8 +123,9 @@ impl Outcome {
     }
 
     pub(super) fn new(end: End, status: u16) -> Self {
-        // Whether it has this model or adapter, and whom it lets in, is a matter of the single endpoint.
-        let of_this_one = end == End::Refused && matches!(status, 401 | 403 | 404);
+        // Which models it has, which paths, whom it lets in and where it sends requests is a matter of
+        // the single endpoint. What is wrong with the request itself is not.
+        let of_this_one = end == End::Refused && matches!(status, 300..=399 | 401..=404 | 407 | 410 | 421);
         Self {
             end,
             retry: if of_this_one { Retry::IfNothingSent } else { end.retry() },
@@ -153,14 +155,15 @@ impl Outcome {
 
     /// What to tell the scheduler of this request, if it is not sent to another endpoint.
     ///
-    /// A refusal is nobody's fault, and nothing was computed: it is cancelled, so that nothing of the prompt is thought to be cached there.
-    /// An answer that cannot be read is a completion that says nothing of what it used. An endpoint that is full fails, so that it is
-    /// left alone for a while.
+    /// A refusal is cancelled: nothing was computed, so that nothing of the prompt is assumed to be cached
+    /// there. An endpoint that is full fails, so that it is held off. What is no answer fails as well: an
+    /// endpoint that returned it at once would otherwise look idle and draw every request.
     pub fn settlement(&self) -> Settlement {
         match self.end {
             End::Complete => Settlement::Complete(self.usage),
-            End::Unreadable => Settlement::Complete(Usage::default()),
-            End::Aborted | End::Failed | End::Full | End::Cut => Settlement::Fail(Failure::Engine),
+            End::Aborted | End::Failed | End::Full | End::Cut | End::Unreadable => {
+                Settlement::Fail(Failure::Engine)
+            }
             End::TimedOut => Settlement::Fail(Failure::Timeout),
             End::Unreachable => Settlement::Fail(Failure::Unreachable),
             End::Refused | End::ClientLeft => Settlement::Cancel,
@@ -189,9 +192,13 @@ impl Outcome {
 
 impl End {
     /// What a status of HTTP says. 429 and 529 are an engine's, as 503 is: the gateway's own never come from an endpoint.
-    /// 501 says that the engine cannot do what the client wants, 499 that the client went away.
+    /// 501 says that the engine cannot do what the client wants, 499 that the client went away. A redirection is a
+    /// refusal: an engine's answer is not elsewhere. 0 says that there was no response.
     pub const fn of_status(status: u16) -> Self {
         match status {
+            0 => Self::Unreachable,
+            1..200 => Self::Failed,
+            204 | 205 => Self::Cut,
             200..300 => Self::Complete,
             429 | 503 | 529 => Self::Full,
             499 => Self::ClientLeft,
@@ -221,10 +228,14 @@ impl End {
     /// Whether another endpoint may do better.
     const fn retry(self) -> Retry {
         match self {
-            Self::Complete | Self::Refused | Self::ClientLeft | Self::Unreadable => Retry::Never,
-            Self::Aborted | Self::Failed | Self::Full | Self::TimedOut | Self::Cut | Self::Unreachable => {
-                Retry::IfNothingSent
-            }
+            Self::Complete | Self::Refused | Self::ClientLeft => Retry::Never,
+            Self::Aborted
+            | Self::Failed
+            | Self::Full
+            | Self::TimedOut
+            | Self::Cut
+            | Self::Unreadable
+            | Self::Unreachable => Retry::IfNothingSent,
         }
     }
 }

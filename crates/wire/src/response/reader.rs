@@ -12,8 +12,8 @@ use crate::error::{Problem, WireError};
 
 /// Reads a response as it comes, in chunks of any size, and tells how it ended.
 ///
-/// It knows the streams and bodies of OpenAI's completions, chat completions and responses, of Anthropic's messages and of SGLang's
-/// `generate`, and takes what it reads for what it is: nobody needs to say which one it will be. It looks at decoded bytes: chunked
+/// It reads the streams and bodies of OpenAI's completions, chat completions and responses, of Anthropic's
+/// messages, of SGLang's `generate` and of llama.cpp's `/completion` and `/infill`, and tells them apart by itself. It looks at decoded bytes: chunked
 /// transfer and compression are the HTTP client's.
 ///
 /// Nothing of the answer is kept: a reader is less than a kilobyte, however long lines and bodies are, and never allocates. Feeding
@@ -52,6 +52,8 @@ use crate::error::{Problem, WireError};
 pub struct ResponseReader {
     status: u16,
     body: Body,
+    /// The body is an HTML page.
+    page: bool,
     stream: EventStream,
     answer: Answer,
     /// Bytes before the chunk.
@@ -91,12 +93,16 @@ struct Answer {
     name_length: usize,
     tokens: u32,
     exact: bool,
+    /// Tokens that were seen: by their ids, or else at least one for each choice with content.
+    seen: u32,
     usage: Counts,
     finish: Option<FinishReason>,
     started: u64,
     finished: u64,
     /// Something came that is no error.
     begun: bool,
+    /// There is something in the JSON.
+    filled: bool,
     first_token: bool,
     ended: bool,
     error: Option<u16>,
@@ -107,15 +113,19 @@ struct Answer {
 }
 
 impl ResponseReader {
-    /// Before the body of a response with this status and `Content-Type`. The body of an error is not looked at: its status says all.
+    /// Before the body of a response with this status and `Content-Type`. Of the body of a 5xx, only phrases
+    /// count that name another cause than its status: a prompt that is too long, a worker that is gone.
     pub fn new(status: u16, content_type: &str) -> Self {
-        Self::with_body(status, Body::of(content_type))
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        let page = ["text/html", "application/xhtml+xml"].iter().any(|kind| media.eq_ignore_ascii_case(kind));
+        Self { page, ..Self::with_body(status, Body::of(content_type)) }
     }
 
-    /// The same, for whoever knows what the body is.
+    /// The same, where the kind of body is known.
     pub fn with_body(status: u16, body: Body) -> Self {
         let body = if matches!(status, 200..300) { body } else { Body::Opaque };
-        Self { status, body, stream: EventStream::new(), answer: Answer::new(), offset: 0 }
+        let (stream, answer) = (EventStream::new(), Answer::new());
+        Self { status, body, page: false, stream, answer, offset: 0 }
     }
 
     /// Reads on: what this chunk brought.
@@ -128,6 +138,7 @@ impl ResponseReader {
             _ if self.answer.ended => {}
             Body::Stream => self.stream.feed(chunk, &mut self.answer),
             Body::Json => self.answer.data(chunk, 0),
+            Body::Opaque if self.status >= 500 => self.answer.payload.said.phrases.feed(chunk),
             Body::Opaque => {}
         }
         self.offset = self.offset.saturating_add(chunk.len());
@@ -138,7 +149,7 @@ impl ResponseReader {
     ///
     /// A stream is complete when it said so in its last event, or gave a reason to finish for each choice; a body when its JSON is whole.
     /// The last event of a stream counts without its empty line, if its JSON is whole. What the `close` means, only an answer that is
-    /// not at its end yet depends on.
+    /// not at its end yet depends on. An empty body with a status of success is no answer: it is cut off.
     pub fn finish(mut self, close: Close) -> Outcome {
         let answer = &mut self.answer;
         let last = answer.payload.whole();
@@ -148,11 +159,11 @@ impl ResponseReader {
             answer.conclude(self.body);
         }
         let end = match self.body {
-            _ if !matches!(self.status, 200..300) => End::of_status(self.status),
-            Body::Opaque if close == Close::Clean => End::Complete,
+            _ if !matches!(self.status, 200..300) => End::of_status(self.error_status()),
+            Body::Opaque if self.page => End::Unreadable,
+            Body::Opaque if close == Close::Clean && self.offset > 0 => End::Complete,
             Body::Json if matches!(last, Whole::Broken | Whole::Mark) => End::Unreadable,
-            // Health checks and the like.
-            Body::Json if last == Whole::Empty && close == Close::Clean => End::Complete,
+            Body::Json if last == Whole::Json && !answer.filled => End::Unreadable,
             Body::Json if last == Whole::Json => answer.end().unwrap_or(End::Complete),
             Body::Stream => answer.end().unwrap_or_else(|| close.end()),
             Body::Json | Body::Opaque => close.end(),
@@ -187,14 +198,25 @@ impl ResponseReader {
         self.answer.usage()
     }
 
+    /// The status of an error, or the one that its body names as the cause.
+    const fn error_status(&self) -> u16 {
+        let phrases = &self.answer.payload.said.phrases;
+        match self.status {
+            500.. if phrases.too_long => 400,
+            503 if phrases.worker_gone => 500,
+            status => status,
+        }
+    }
+
     fn outcome(&self, end: End) -> Outcome {
         let answer = &self.answer;
-        let mut outcome = Outcome::new(end, self.status);
+        let success = matches!(self.status, 200..300);
+        let status = if success { answer.error.unwrap_or(self.status) } else { self.error_status() };
+        let mut outcome = Outcome::new(end, status);
         if answer.begun && self.body == Body::Stream {
             outcome.retry = Retry::Never;
         }
-        if matches!(self.status, 200..300) {
-            outcome.status = answer.error.unwrap_or(self.status);
+        if success {
             outcome.finish_reason = answer.finish;
             outcome.usage = answer.usage();
             outcome.tokens = answer.tokens;
@@ -277,11 +299,13 @@ impl Answer {
             name_length: 0,
             tokens: 0,
             exact: true,
+            seen: 0,
             usage: Counts::default(),
             finish: None,
             started: 0,
             finished: 0,
             begun: false,
+            filled: false,
             first_token: false,
             ended: false,
             error: None,
@@ -299,7 +323,8 @@ impl Answer {
             (None, Some(FinishReason::Abort)) => Some(End::Aborted),
             (None, Some(FinishReason::Error)) => Some(End::Failed),
             (None, Some(_)) if self.started & !self.finished == 0 => Some(End::Complete),
-            (None, _) => self.ended.then_some(End::Complete),
+            // The mark alone is no answer.
+            (None, _) => self.ended.then_some(if self.begun { End::Complete } else { End::Cut }),
         }
     }
 
@@ -311,10 +336,19 @@ impl Answer {
             let beside = counts.cache_read.unwrap_or(0).saturating_add(counts.cache_created.unwrap_or(0));
             counts.input.map(|input| input.saturating_add(beside))
         });
-        usage.cached_tokens = counts.cached.or(counts.cache_read);
-        usage.completion_tokens =
-            counts.completion.or_else(|| Some(self.tokens).filter(|tokens| self.exact && *tokens > 0));
+        let most = usage.prompt_tokens.unwrap_or(u32::MAX);
+        usage.cached_tokens = counts.cached.or(counts.cache_read).filter(|cached| *cached <= most);
+        usage.completion_tokens = counts
+            .completion
+            .filter(|reported| self.is_plausible(*reported))
+            .or_else(|| Some(self.tokens).filter(|tokens| self.exact && *tokens > 0));
         usage
+    }
+
+    /// Whether the answer can have so many tokens: not fewer than were seen, and no more than any model writes.
+    fn is_plausible(&self, reported: u32) -> bool {
+        let most = MOST_TOKENS.saturating_mul(self.started.count_ones().max(1));
+        (self.seen..=most.max(self.seen)).contains(&reported)
     }
 
     /// The payload is whole: takes over what it says.
@@ -345,23 +379,26 @@ impl Answer {
         let error = said.error();
         self.error = self.error.or(error);
         self.begun |= error.is_none();
-        self.usage.update(said.usage);
+        self.filled |= said.filled;
+        self.usage.update(said.usage.counted());
         if let Some(finish) = said.finish {
             self.finish = Some(FinishReason::join(self.finish, finish));
         }
         self.started |= said.started;
         self.finished |= said.finished;
-        let before = self.tokens;
-        match said.usage.completion {
-            Some(reported) => {
+        let (before, counted, guessed, event) = (self.tokens, said.tokens, said.guessed, said.event);
+        let reported = said.usage.completion;
+        self.seen = self.seen.saturating_add(counted);
+        match reported {
+            Some(reported) if self.is_plausible(reported) => {
                 self.tokens = before.max(reported);
                 self.exact = self.tokens == reported;
             }
-            None if body == Body::Stream => {
-                self.tokens = before.saturating_add(said.tokens);
-                self.exact &= !said.guessed;
+            _ if body == Body::Stream => {
+                self.tokens = before.saturating_add(counted);
+                self.exact &= !guessed;
             }
-            None => {}
+            _ => {}
         }
         if body == Body::Stream {
             self.progress.tokens = self.progress.tokens.saturating_add(self.tokens - before);
@@ -371,7 +408,7 @@ impl Answer {
             }
         }
         let last = matches!(
-            said.event,
+            event,
             Event::MessageStop | Event::Completed | Event::Incomplete | Event::Failed | Event::Error
         );
         if last || body == Body::Json {
@@ -431,5 +468,7 @@ impl Events for Answer {
     }
 }
 
+/// No model writes more in one choice.
+const MOST_TOKENS: u32 = 1 << 20;
 /// Names of events that mean something are shorter.
 const LONGEST_NAME: usize = 24;

@@ -1,6 +1,7 @@
 //! What one payload of an answer says.
 
 use super::finish::FinishReason;
+use super::phrases::Phrases;
 use super::scan::Tree;
 use super::tree::{Place, Slot};
 
@@ -30,6 +31,11 @@ pub(super) struct Said {
     own_kind: Option<u16>,
     object: Object,
     status: Status,
+    /// There is something in it: a key, or an item.
+    pub(super) filled: bool,
+    /// llama.cpp's own `stop`.
+    stop: Option<bool>,
+    pub(super) phrases: Phrases,
     /// The sums of several payloads in one.
     batch: Option<Counts>,
 }
@@ -109,14 +115,32 @@ impl Said {
     pub(super) fn error(&self) -> Option<u16> {
         let own = self.event == Event::Error || self.object == Object::Error;
         if self.error || own {
+            if self.phrases.too_long {
+                return Some(400);
+            }
             let (code, kind) =
                 if self.error { (self.code, self.kind) } else { (self.own_code, self.own_kind) };
-            return Some(code.or(kind).unwrap_or(500));
+            let status = code.or(kind).unwrap_or(500);
+            return Some(if status == 503 && self.phrases.worker_gone { 500 } else { status });
         }
         match self.finish {
             Some(FinishReason::Error) => Some(self.finish_status.unwrap_or(500)),
             Some(FinishReason::Abort) => self.finish_status,
             _ => None,
+        }
+    }
+
+    /// llama.cpp's own answers are no choices: `stop` says that one is at its end.
+    fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let bit = 1 << self.choice.min(63);
+            self.started |= bit;
+            if stop {
+                self.finished |= bit;
+                self.finish = self.finish.or(Some(FinishReason::Stop));
+            } else {
+                self.finish = None;
+            }
         }
     }
 
@@ -143,7 +167,18 @@ impl Tree for Said {
             (Place::Root, b"delta") => Slot::EventDelta,
             (Place::Root, b"message") => Slot::StartMessage,
             (Place::Root, b"response") => Slot::Response,
-            (Place::Root, b"text") => Slot::Content,
+            (Place::Root, b"text" | b"content") => Slot::Content,
+            (Place::Root, b"tokens") => Slot::TokenIds,
+            (Place::Root, b"stop") => Slot::Stop,
+            (Place::Root, b"index") => Slot::ChoiceIndex,
+            (Place::Root, b"timings") => Slot::Timings,
+            (Place::Root, b"tokens_evaluated") => Slot::PromptTokens,
+            (Place::Root, b"tokens_predicted") => Slot::CompletionTokens,
+            (Place::Root, b"stop_type") => Slot::FinishReason,
+            (Place::Timings, b"prompt_n") => Slot::InputTokens,
+            (Place::Timings, b"cache_n") => Slot::CacheRead,
+            (Place::Timings, b"predicted_n") => Slot::CompletionTokens,
+            (Place::Root, b"detail") | (Place::Error, b"message") => Slot::Message,
             (Place::Root, b"meta_info") => Slot::MetaInfo,
             (Place::Root, b"code") => Slot::Code,
             (Place::Root | Place::Response, b"error") => Slot::Error,
@@ -178,8 +213,13 @@ impl Tree for Said {
         }
     }
 
+    fn key(&mut self, place: Place) {
+        self.filled |= place == Place::Root;
+    }
+
     fn item(&mut self, place: Place) {
         match place {
+            Place::Batch => self.filled = true,
             Place::TokenIds => self.ids = self.ids.saturating_add(1),
             Place::Filled => self.content = true,
             _ => {}
@@ -206,6 +246,7 @@ impl Tree for Said {
             }
             Place::Root => {
                 self.count();
+                self.stop();
                 if let Some(sums) = &mut self.batch {
                     sums.add(core::mem::take(&mut self.usage));
                 }
@@ -240,21 +281,36 @@ impl Tree for Said {
                     _ => Status::Other,
                 };
             }
-            Slot::ErrorCode => self.code = status(word).or_else(|| status_of(word)),
-            Slot::ErrorType => self.kind = status_of(word),
+            Slot::ErrorCode => {
+                self.code = status(word).or_else(|| status_of(word));
+                self.phrases.feed(word);
+            }
+            Slot::ErrorType => {
+                self.kind = status_of(word);
+                self.phrases.feed(word);
+            }
             Slot::Code => self.own_code = status(word).or_else(|| status_of(word)),
             _ => {}
         }
     }
 
-    fn content(&mut self, slot: Slot) {
-        match slot {
-            Slot::Error => self.error = true,
-            _ => self.content = true,
-        }
+    fn content(&mut self, _slot: Slot) {
+        self.content = true;
+    }
+
+    fn message(&mut self, slot: Slot, piece: &[u8]) {
+        self.error |= slot == Slot::Error;
+        self.phrases.feed(piece);
     }
 
     fn scalar(&mut self, slot: Slot, digits: &[u8]) {
+        if slot == Slot::Stop {
+            self.stop = match digits {
+                b"true" => Some(true),
+                b"false" => Some(false),
+                _ => None,
+            };
+        }
         let Some(number) = number(digits) else { return };
         let usage = &mut self.usage;
         match slot {
@@ -281,9 +337,20 @@ impl Counts {
         });
     }
 
-    /// What was said later counts.
+    /// Without what a usage of zeros says: no prompt is empty, so the engine did not count.
+    pub(super) fn counted(self) -> Self {
+        let zero = |number: Option<u32>| number.unwrap_or(0) == 0;
+        let beside = zero(self.input) && zero(self.cache_read) && zero(self.cache_created);
+        if self.prompt == Some(0) || self.prompt.is_none() && self.input.is_some() && beside {
+            Self { completion: self.completion, ..Self::default() }
+        } else {
+            self
+        }
+    }
+
+    /// What was said later counts, but for a zero: an engine that fills in zeros says nothing.
     pub(super) fn update(&mut self, later: Self) {
-        self.each(later, |earlier, later| later.or(*earlier));
+        self.each(later, |earlier, later| later.filter(|number| *number > 0).or(*earlier).or(later));
     }
 
     fn each(&mut self, other: Self, join: impl Fn(&Option<u32>, Option<u32>) -> Option<u32>) {

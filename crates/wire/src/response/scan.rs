@@ -11,16 +11,20 @@ use super::tree::{Place, Slot, TextUse};
 pub(super) trait Tree {
     /// What the value of a key is.
     fn slot(place: Place, key: &[u8]) -> Slot;
+    /// A key begins.
+    fn key(&mut self, _place: Place) {}
     /// A value begins in an array.
     fn item(&mut self, _place: Place) {}
     /// A container of interest begins.
     fn opened(&mut self, _place: Place) {}
     /// It ends.
     fn closed(&mut self, _place: Place) {}
-    /// A string, of [`TextUse::Word`], with its escapes read; [`UNKNOWN`] stands for one that is longer than [`LONGEST_WORD`].
+    /// A string, of [`TextUse::Word`], with its escapes read; of one that is longer than [`LONGEST_WORD`], its beginning.
     fn word(&mut self, _slot: Slot, _word: &[u8]) {}
     /// A string of [`TextUse::Content`] that is not empty. May be said more than once.
     fn content(&mut self, _slot: Slot) {}
+    /// A piece of a string of [`TextUse::Message`], as it stands in JSON.
+    fn message(&mut self, _slot: Slot, _piece: &[u8]) {}
     /// A number, or another word without quotation marks.
     fn scalar(&mut self, _slot: Slot, _digits: &[u8]) {}
     /// The text of a string of [`TextUse::Model`] begins there.
@@ -162,7 +166,7 @@ impl Scanner {
                 State::First if byte == b']' => self.close(byte, tree),
                 State::First => self.value(byte, tree),
                 State::FirstKey if byte == b'}' => self.close(byte, tree),
-                State::FirstKey | State::Key => self.key(byte),
+                State::FirstKey | State::Key => self.key(byte, tree),
                 State::Colon if byte == b':' => {
                     self.state = State::Value;
                     Ok(())
@@ -244,10 +248,11 @@ impl Scanner {
         Ok(())
     }
 
-    fn key(&mut self, byte: u8) -> Result<(), &'static str> {
+    fn key(&mut self, byte: u8, tree: &mut impl Tree) -> Result<(), &'static str> {
         if byte != b'"' {
             return Err("a key");
         }
+        tree.key(self.place());
         self.text = TextUse::Key;
         self.state = State::Text;
         Ok(())
@@ -287,12 +292,13 @@ impl Scanner {
         let text = piece.get(begin..end.unwrap_or(piece.len())).unwrap_or_default();
         match self.text {
             TextUse::Skip | TextUse::Model => {}
-            TextUse::Content if text.is_empty() => {}
+            TextUse::Content | TextUse::Message if text.is_empty() => {}
             TextUse::Content => tree.content(self.slot),
+            TextUse::Message => tree.message(self.slot, text),
             TextUse::Key | TextUse::Word if end.is_none() => self.held.push(text),
             TextUse::Key => {
                 let place = self.place();
-                let slot = self.held.with(text, |key| T::slot(place, key));
+                let slot = self.held.with(text, true, |key| T::slot(place, key));
                 self.slot = slot;
                 self.held.clear();
                 self.state = State::Colon;
@@ -300,7 +306,7 @@ impl Scanner {
             }
             TextUse::Word => {
                 let slot = self.slot;
-                self.held.with(text, |word| tree.word(slot, word));
+                self.held.with(text, true, |word| tree.word(slot, word));
             }
         }
         let Some(end) = end else { return piece.len() };
@@ -326,7 +332,7 @@ impl Scanner {
                 self.held.push(digits);
             } else {
                 let slot = self.slot;
-                self.held.with(digits, |digits| tree.scalar(slot, digits));
+                self.held.with(digits, false, |digits| tree.scalar(slot, digits));
             }
         }
         if length.is_some() {
@@ -376,19 +382,26 @@ impl Held {
                 room.copy_from_slice(more);
                 self.length += more.len() as u8;
             }
-            None => self.too_long = true,
+            None => {
+                let room = self.bytes.get_mut(length..).unwrap_or_default();
+                let fits = more.get(..room.len()).unwrap_or_default();
+                room.copy_from_slice(fits);
+                self.length += fits.len() as u8;
+                self.too_long = true;
+            }
         }
     }
 
-    /// What is held and this after it, with escapes read.
-    fn with<R>(&mut self, last: &[u8], read: impl FnOnce(&[u8]) -> R) -> R {
+    /// What is held and this after it, with escapes read. What is too long is cut off, or else unknown.
+    fn with<R>(&mut self, last: &[u8], cut: bool, read: impl FnOnce(&[u8]) -> R) -> R {
         if self.length == 0 && !self.escaped && !self.too_long {
             // The same as if it had come in pieces.
-            return read(if last.len() > LONGEST_WORD { UNKNOWN } else { last });
+            let beginning = last.get(..LONGEST_WORD).filter(|_| last.len() > LONGEST_WORD);
+            return read(beginning.map_or(last, |beginning| if cut { beginning } else { UNKNOWN }));
         }
         self.push(last);
         let word = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        if self.too_long {
+        if self.too_long && !cut {
             read(UNKNOWN)
         } else if self.escaped {
             let mut meant = [0; LONGEST_WORD];
@@ -450,9 +463,9 @@ fn is_scalar(byte: u8) -> bool {
 
 /// Containers of interest in each other, at the most.
 const LEVELS: usize = 8;
-/// Longer words mean nothing to anybody.
+/// Of longer words, no more is read: none that is known is as long.
 pub(super) const LONGEST_WORD: usize = 64;
-/// A word that nobody knows.
+/// Not a number.
 const UNKNOWN: &[u8] = b"?";
 /// Strings up to this length are looked through byte by byte.
 const SHORT: usize = 16;

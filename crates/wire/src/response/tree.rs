@@ -34,6 +34,8 @@ pub(super) enum Place {
     /// The `response` of OpenAI's responses.
     Response,
     Incomplete,
+    /// llama.cpp's `timings`.
+    Timings,
 }
 
 /// What a value is. One that is of another type than it should be is ignored.
@@ -68,6 +70,11 @@ pub(super) enum Slot {
     ErrorCode,
     ErrorType,
     EventDelta,
+    /// The text of an error.
+    Message,
+    /// Whether llama.cpp's own answer is at its end.
+    Stop,
+    Timings,
     /// `type` of a payload, which is that of an event, of a body or of an error.
     Type,
     /// `object` of a payload.
@@ -88,6 +95,7 @@ pub(super) enum TextUse {
     Key,
     Word,
     Content,
+    Message,
     Model,
 }
 
@@ -123,6 +131,7 @@ impl Slot {
             Self::StartMessage => Place::StartMessage,
             Self::Response => Place::Response,
             Self::Incomplete => Place::Incomplete,
+            Self::Timings => Place::Timings,
             _ => Place::Ignored,
         }
     }
@@ -139,7 +148,8 @@ impl Slot {
 
     pub(super) const fn text(self) -> TextUse {
         match self {
-            Self::Content | Self::EventDelta | Self::Error => TextUse::Content,
+            Self::Content | Self::EventDelta => TextUse::Content,
+            Self::Error | Self::Message | Self::StartMessage => TextUse::Message,
             Self::FinishReason
             | Self::ErrorCode
             | Self::ErrorType
@@ -157,6 +167,7 @@ impl Slot {
         matches!(
             self,
             Self::ChoiceIndex
+                | Self::Stop
                 | Self::FinishStatus
                 | Self::PromptTokens
                 | Self::InputTokens

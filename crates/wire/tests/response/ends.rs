@@ -1,7 +1,7 @@
 //! How answers end, in the words of each API.
 
 use slotwise::{Failure, Usage};
-use slotwise_wire::response::{Body, Close, End, FinishReason, Outcome, Retry, Settlement};
+use slotwise_wire::response::{Body, Close, End, FinishReason, Outcome, ResponseReader, Retry, Settlement};
 
 use crate::{read, read_whole};
 
@@ -183,7 +183,7 @@ fn a_connection_ends_only_what_goes_on() {
         let (_, outcome) = read(Body::Json, [b"{\"choices\":[".as_slice()], close);
         assert_eq!(outcome.end, end);
         assert_eq!(outcome.may_retry(false), close != Close::ClientLeft);
-        assert_eq!(read(Body::Json, [b"{}".as_slice()], close).1.end, End::Complete);
+        assert_eq!(read(Body::Json, [b"{\"data\":[]}".as_slice()], close).1.end, End::Complete);
         let opaque = if close == Close::Clean { End::Complete } else { end };
         assert_eq!(read(Body::Opaque, [part], close).1.end, opaque);
     }
@@ -195,12 +195,19 @@ fn statuses() {
     let (complete, refused) = (Settlement::Complete(Usage::default()), Settlement::Cancel);
     for (status, end, settlement, retry) in [
         (200, End::Complete, complete, false),
-        (304, End::Refused, refused, false),
+        (204, End::Cut, engine, true),
+        (302, End::Refused, refused, true),
+        (304, End::Refused, refused, true),
         (400, End::Refused, refused, false),
         (401, End::Refused, refused, true),
+        (402, End::Refused, refused, true),
+        (403, End::Refused, refused, true),
         (404, End::Refused, refused, true),
+        (405, End::Refused, refused, false),
         (408, End::TimedOut, Settlement::Fail(Failure::Timeout), true),
         (422, End::Refused, refused, false),
+        (413, End::Refused, refused, false),
+        (421, End::Refused, refused, true),
         (429, End::Full, engine, true),
         (499, End::ClientLeft, Settlement::Cancel, false),
         (500, End::Failed, engine, true),
@@ -236,4 +243,203 @@ fn errors_in_all_shapes() {
     ] {
         assert_eq!(json(error).end, end, "{error}");
     }
+}
+
+/// A response with a status of success that has no answer in it: it failed, and nothing was sent of it.
+#[test]
+fn answers_that_are_none() {
+    let settled = |status, kind: &str, body: &str| {
+        let mut reader = ResponseReader::new(status, kind);
+        reader.feed(body.as_bytes());
+        reader.finish(Close::Clean)
+    };
+    const STREAM: &str = "text/event-stream";
+    for (status, kind, body, end) in [
+        (200, "application/json", "", End::Cut),
+        (200, "application/json", " \n", End::Cut),
+        (200, "", "", End::Cut),
+        (200, STREAM, "", End::Cut),
+        (200, STREAM, ": ping\n\n", End::Cut),
+        (200, STREAM, "data: [DONE]\n\n", End::Cut),
+        (200, STREAM, "<html>no stream</html>", End::Cut),
+        (204, "", "", End::Cut),
+        (200, "application/json", "<!doctype html><p>Sign in", End::Unreadable),
+        (200, "text/html; charset=utf-8", "<p>Sign in", End::Unreadable),
+        (200, "text/html", "", End::Unreadable),
+        (200, "application/json", "{}", End::Unreadable),
+        (200, "application/json", "[]", End::Unreadable),
+        (200, "application/json", "null", End::Unreadable),
+        (200, "application/json", "17", End::Unreadable),
+        (200, "application/json", "OK", End::Unreadable),
+        (100, "", "", End::Failed),
+        (0, "", "", End::Unreachable),
+    ] {
+        let outcome = settled(status, kind, body);
+        assert_eq!(outcome.end, end, "{status} {kind} {body}");
+        assert!(matches!(outcome.settlement(), Settlement::Fail(_)), "{status} {kind} {body}");
+        assert!(outcome.may_retry(false) && !outcome.is_complete(), "{status} {kind} {body}");
+    }
+    let audio = settled(200, "audio/wav", "RIFF");
+    assert_eq!((audio.end, audio.settlement()), (End::Complete, Settlement::Complete(Usage::default())));
+    for body in [r#"{"data":[{"embedding":[0.1]}]}"#, "[[0.1]]", r#"{"results":[]}"#] {
+        assert_eq!(settled(200, "application/json", body).end, End::Complete, "{body}");
+    }
+    // The first event of a stream refuses: the endpoint alone, or the request.
+    for (status, elsewhere) in [(400, false), (401, true), (403, true), (404, true), (422, false)] {
+        let outcome = stream(&format!("data: {{\"error\":{{\"message\":\"no\",\"code\":{status}}}}}\n\n"));
+        assert_eq!((outcome.end, outcome.status), (End::Refused, status));
+        assert_eq!((outcome.settlement(), outcome.may_retry(false)), (Settlement::Cancel, elsewhere));
+    }
+}
+
+/// A prompt that is too long is the client's error, whatever the status says.
+#[test]
+fn prompts_that_are_too_long() {
+    let settled = |status, body: &str| {
+        let mut reader = ResponseReader::new(status, "application/json");
+        body.as_bytes().chunks(5).for_each(|chunk| _ = reader.feed(chunk));
+        reader.finish(Close::Clean)
+    };
+    for error in [
+        r#"{"message":"This model's maximum context length is 2048 tokens. However, you requested 5003.","type":"Internal Server Error","code":500}"#,
+        r#"{"error":{"message":"The decoder prompt (length 5003) is longer than the maximum model length of 2048.","code":500}}"#,
+        r#"{"error":{"message":"no","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+        r#"{"error":{"code":500,"message":"no","type":"exceed_context_size_error"}}"#,
+        r#"{"error":{"code":500,"message":"the request exceeds the available context size, try increasing it"}}"#,
+        r#"{"type":"error","error":{"type":"api_error","message":"Prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+        r#"{"object":"error","message":"The input (5003 tokens) is longer than the model's context length (2048 tokens).","code":500}"#,
+        r#"{"detail":"Prompt length (5003) exceeds maximum input length (2048)."}"#,
+        r#"{"error":"Input length (5003 tokens) exceeds the maximum allowed length (2042 tokens)."}"#,
+    ] {
+        let outcome = settled(500, error);
+        assert_eq!((outcome.end, outcome.status), (End::Refused, 400), "{error}");
+        assert_eq!((outcome.settlement(), outcome.may_retry(false)), (Settlement::Cancel, false), "{error}");
+        if error.contains("error\"") {
+            assert_eq!(settled(200, error).end, End::Refused, "{error}");
+            assert_eq!(stream(&format!("data: {error}\n\n")).end, End::Refused, "{error}");
+        }
+    }
+    let failed = r#"{"error":{"message":"CUDA out of memory","type":"Internal Server Error","code":500}}"#;
+    assert_eq!((settled(500, failed).end, settled(200, failed).end), (End::Failed, End::Failed));
+    // Dynamo says 503 of a worker that died: that is no full queue.
+    let gone = r#"{"error":{"message":"Stream ended before generation completed","code":503}}"#;
+    assert_eq!((settled(503, gone).end, settled(200, gone).end), (End::Failed, End::Failed));
+    assert_eq!(settled(503, r#"{"message":"Service temporarily unavailable"}"#).end, End::Full);
+}
+
+/// Words by which hosted APIs and engines say that they failed, with status 200.
+#[test]
+fn words_of_failure() {
+    let settled = |word: &str| {
+        let event = format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a\"}},\"finish_reason\":\"{word}\"}}]}}\n\ndata: [DONE]\n\n"
+        );
+        let (_, outcome) = read(Body::Stream, event.as_bytes().chunks(9), Close::Clean);
+        assert_eq!(outcome, stream(&event));
+        outcome
+    };
+    let long = format!("error: {}", "out of memory ".repeat(9));
+    for word in [
+        "insufficient_system_resource",
+        "network_error",
+        "error: out of memory",
+        "Error",
+        "ERROR",
+        "error_5xx",
+        "engine_error",
+        "internal_error",
+        "failed",
+        &long,
+    ] {
+        assert_eq!(settled(word).end, End::Failed, "{word}");
+        assert_eq!(settled(word).settlement(), Settlement::Fail(Failure::Engine), "{word}");
+    }
+    for word in ["abort", "aborted", "cancelled", "canceled", "TIMEOUT", "interrupted"] {
+        assert_eq!(settled(word).end, End::Aborted, "{word}");
+    }
+    for (word, reason) in [
+        ("eos_token", FinishReason::Stop),
+        ("MAX_TOKENS", FinishReason::Length),
+        ("model_length", FinishReason::Length),
+        ("sensitive", FinishReason::ContentFilter),
+        ("error_toxic", FinishReason::ContentFilter),
+        ("something", FinishReason::Other),
+        ("terror", FinishReason::Other),
+        (&"x".repeat(100), FinishReason::Other),
+    ] {
+        assert_eq!((settled(word).end, settled(word).finish_reason), (End::Complete, Some(reason)), "{word}");
+    }
+}
+
+/// A number that an engine reports never replaces what was seen.
+#[test]
+fn usage_that_cannot_be() {
+    let event = |text: &str, usage: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}],\"usage\":{usage}}}\n\n"
+        )
+    };
+    const ZEROS: &str =
+        r#"{"prompt_tokens":0,"completion_tokens":0,"prompt_tokens_details":{"cached_tokens":0}}"#;
+    let (role, one, two) = (event("", ZEROS), event("one", ZEROS), event("two", ZEROS));
+    let last = event("", r#"{"prompt_tokens":9,"completion_tokens":2}"#);
+    let chunks = [&*role, &*one, &*two, &*last].map(str::as_bytes);
+    let (progress, outcome) = read(Body::Stream, chunks, Close::Clean);
+    let seen: Vec<_> = progress.iter().map(|one| (one.first_token, one.tokens)).collect();
+    assert_eq!(seen, [(false, 0), (true, 1), (false, 1), (false, 0)]);
+    assert_eq!((outcome.tokens, outcome.exact), (2, true));
+    assert_eq!(outcome.usage, Usage::default().prompt_tokens(9).completion_tokens(2));
+
+    let zeros = stream(&format!("{one}{}", event("", ZEROS)));
+    assert_eq!((zeros.tokens, zeros.exact, zeros.usage), (1, false, Usage::default()));
+    let fewer = stream(&format!("{one}{two}{two}{}", event("", r#"{"completion_tokens":2}"#)));
+    assert_eq!((fewer.tokens, fewer.exact, fewer.usage), (3, false, Usage::default()));
+    let absurd =
+        stream(&format!("{one}{}", event("", r#"{"prompt_tokens":9,"completion_tokens":4294967295}"#)));
+    assert_eq!((absurd.tokens, absurd.usage), (1, Usage::default().prompt_tokens(9)));
+    let cached = r#"{"prompt_tokens":9,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":10}}"#;
+    assert_eq!(stream(&event("one", cached)).usage, Usage::default().prompt_tokens(9).completion_tokens(1));
+    // What was said once is not taken back by zeros.
+    let back = stream(&format!(
+        "{}{}",
+        event("one", r#"{"prompt_tokens":9,"completion_tokens":1}"#),
+        event("", ZEROS)
+    ));
+    assert_eq!(back.usage, Usage::default().prompt_tokens(9).completion_tokens(1));
+
+    for body in [
+        r#"{"choices":[{"index":0,"message":{"content":"a"}}],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#,
+        r#"{"type":"message","content":[{"type":"text","text":"a"}],"usage":{"input_tokens":0,"output_tokens":0}}"#,
+        r#"{"text":"a","meta_info":{"prompt_tokens":0,"completion_tokens":0,"cached_tokens":0}}"#,
+    ] {
+        assert_eq!(json(body).usage, Usage::default(), "{body}");
+    }
+    let started =
+        r#"{"type":"message_start","message":{"usage":{"input_tokens":0,"cache_read_input_tokens":0}}}"#;
+    let said = r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}}"#;
+    let zero = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":0}}"#;
+    let message = stream(&format!("data: {started}\n\ndata: {said}\n\ndata: {zero}\n\n"));
+    assert_eq!((message.tokens, message.usage), (1, Usage::default()));
+    let delta = r#"{"type":"response.output_text.delta","delta":"a"}"#;
+    let done = r#"{"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":0,"output_tokens":0,"input_tokens_details":{"cached_tokens":0}}}}"#;
+    let response = stream(&format!("data: {delta}\n\ndata: {done}\n\n"));
+    assert_eq!((response.end, response.tokens, response.usage), (End::Complete, 1, Usage::default()));
+}
+
+/// llama.cpp's own `/completion` and `/infill`: no choices and no mark, but `stop`.
+#[test]
+fn native_completions_of_llama_cpp() {
+    const PART: &str = "data: {\"index\":0,\"content\":\" s\",\"tokens\":[376],\"stop\":false,\"tokens_predicted\":1,\"tokens_evaluated\":153}\n\n";
+    const LAST: &str = "{\"index\":0,\"content\":\"\",\"tokens\":[],\"id_slot\":0,\"stop\":true,\"model\":\"t\",\"tokens_predicted\":1,\"tokens_evaluated\":153,\"generation_settings\":{\"stop\":[],\"index\":7},\"stop_type\":\"limit\",\"tokens_cached\":158,\"timings\":{\"cache_n\":152,\"prompt_n\":1,\"predicted_n\":1}}";
+    let (progress, outcome) = read_whole(Body::Stream, format!("{PART}data: {LAST}\n\n").as_bytes());
+    assert!(progress.first_token);
+    assert_eq!((outcome.end, outcome.finish_reason), (End::Complete, Some(FinishReason::Length)));
+    assert_eq!((outcome.tokens, outcome.exact), (1, true));
+    let usage = Usage::default().prompt_tokens(153).cached_tokens(152).completion_tokens(1);
+    assert_eq!(outcome.usage, usage);
+    assert_eq!(stream(PART).end, End::Cut);
+    let two = PART.replace("\"index\":0", "\"index\":1");
+    assert_eq!(stream(&format!("{PART}{two}data: {LAST}\n\n")).end, End::Cut, "one of two prompts");
+    let body = json(&LAST.replace("\"content\":\"\"", "\"content\":\" s\""));
+    assert_eq!((body.end, body.usage), (End::Complete, usage));
 }

@@ -21,6 +21,7 @@ fn as_twin(progress: Progress, outcome: Outcome) -> Twin {
         ended: progress.ended,
         error: outcome.status != 200,
         unreadable: outcome.unreadable,
+        seen: Default::default(),
     }
 }
 

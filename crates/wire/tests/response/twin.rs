@@ -14,6 +14,8 @@ pub(crate) struct Twin {
     pub(crate) ended: bool,
     pub(crate) error: bool,
     pub(crate) unreadable: u32,
+    /// Tokens that were seen, and a bit for each choice.
+    pub(crate) seen: (u32, u64),
 }
 
 /// The data of the events of a stream, as the standard has it, and one that lacks its empty line.
@@ -86,35 +88,53 @@ impl Twin {
         };
         let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
         self.error |= payload["error"].is_object();
+        let later =
+            |number: Option<u32>, earlier: Option<u32>| number.filter(|it| *it > 0).or(earlier).or(number);
         let usage = &payload["usage"];
         let reported = number(&usage["completion_tokens"]);
         let mut counted = 0;
+        let mut guessed = false;
         for choice in payload["choices"].as_array().into_iter().flatten() {
+            self.seen.1 |= 1 << choice["index"].as_u64().unwrap_or(0).min(63);
             let ids = choice["token_ids"].as_array().map_or(0, Vec::len) as u32;
             let filled = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
             if ids > 0 {
                 counted += ids;
             } else if filled(&choice["text"]) || filled(&choice["delta"]["content"]) {
                 counted += 1;
-                self.exact &= reported.is_some();
+                guessed = true;
             }
             if let Some(reason) = choice["finish_reason"].as_str() {
                 self.finish = Some(FinishReason::from_word(reason));
             }
         }
-        let before = self.tokens;
-        self.tokens = before.max(reported.unwrap_or(before + counted));
-        if let Some(reported) = reported {
+        self.seen.0 += counted;
+        if let Some(reported) = reported.filter(|reported| self.is_plausible(*reported)) {
+            self.tokens = self.tokens.max(reported);
             self.exact = self.tokens == reported;
-            self.usage.completion_tokens = Some(reported);
+        } else {
+            self.tokens += counted;
+            self.exact &= !guessed;
         }
-        self.usage.prompt_tokens = number(&usage["prompt_tokens"]).or(self.usage.prompt_tokens);
-        self.usage.cached_tokens =
-            number(&usage["prompt_tokens_details"]["cached_tokens"]).or(self.usage.cached_tokens);
+        let prompt = number(&usage["prompt_tokens"]);
+        let cached = number(&usage["prompt_tokens_details"]["cached_tokens"]).filter(|_| prompt != Some(0));
+        self.usage.completion_tokens = later(reported, self.usage.completion_tokens);
+        self.usage.prompt_tokens = later(prompt.filter(|it| *it > 0), self.usage.prompt_tokens);
+        self.usage.cached_tokens = later(cached, self.usage.cached_tokens);
     }
 
-    /// As the reader tells it: without a report, what was counted exactly counts.
+    fn is_plausible(&self, reported: u32) -> bool {
+        let most = u64::from(self.seen.1.count_ones().max(1)) << 20;
+        reported >= self.seen.0 && u64::from(reported) <= most.max(self.seen.0.into())
+    }
+
+    /// As the reader reports it: without a plausible report, what was counted exactly counts.
     pub(crate) fn told(mut self) -> Self {
+        let (seen, prompt) = (core::mem::take(&mut self.seen), self.usage.prompt_tokens);
+        let known = Self { seen, ..Self::default() };
+        self.usage.completion_tokens = self.usage.completion_tokens.filter(|it| known.is_plausible(*it));
+        self.usage.cached_tokens =
+            self.usage.cached_tokens.filter(|it| prompt.is_none_or(|prompt| *it <= prompt));
         if self.usage.completion_tokens.is_none() && self.exact && self.tokens > 0 {
             self.usage.completion_tokens = Some(self.tokens);
         }
