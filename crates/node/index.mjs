@@ -2,6 +2,7 @@
 export {
   ConfigError,
   EndpointError,
+  IdleTimeoutError,
   KvEventError,
   NotBegunError,
   Lease,

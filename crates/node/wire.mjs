@@ -1,5 +1,6 @@
 // The same subpath for `import`.
 export {
+  AnswerFilter,
   METRICS_CONTENT_TYPE,
   ModelFilter,
   ResponseReader,

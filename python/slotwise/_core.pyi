@@ -34,6 +34,7 @@ from .values import (
 )
 
 __all__ = [
+    "AnswerFilter",
     "Dispatch",
     "Evicted",
     "KvReport",
@@ -102,6 +103,14 @@ class Dispatch:
     def cost(self) -> float:
         """What the endpoint costs this request, in seconds."""
     @property
+    def first_token_in(self) -> float:
+        """Predicted seconds to the first token. Response headers may come long before it."""
+    def idle_limit(self, started: bool = False) -> float:
+        """The longest time in seconds in which the endpoint may send nothing.
+
+        Until the first token, 30 s or ten times ``first_token_in``, whichever is longer; then 60 s.
+        """
+    @property
     def queued(self) -> float:
         """How many seconds the request waited for the decision."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -125,7 +134,10 @@ class Rejected:
         """Seconds after which another try may be worth it, if that can be told."""
     @property
     def message(self) -> str:
-        """All of it in a sentence."""
+        """Why, and when to retry."""
+    @property
+    def sentence(self) -> str:
+        """Why, in one sentence for the client. ``not_served`` names the model that was asked for and those served."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
@@ -151,6 +163,12 @@ class Evicted:
     @property
     def queued(self) -> float:
         """How many seconds it waited."""
+    @property
+    def message(self) -> str:
+        """Why, and how long it waited."""
+    @property
+    def sentence(self) -> str:
+        """Why, in one sentence for the client."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
@@ -516,6 +534,9 @@ class ResponseReader:
     def finish(self, close: Close = "clean") -> Outcome:
         """Nothing more comes. The first end counts: later calls say the same."""
     @property
+    def is_stream(self) -> bool:
+        """Whether the body is read as a stream of events."""
+    @property
     def begun(self) -> bool:
         """Whether a stream has brought anything but an error: from there on, the request is never retried."""
     @property
@@ -545,6 +566,22 @@ class ModelFilter:
         """Before a body of this ``Content-Type``."""
     def feed(self, chunk: Buffer) -> bytes:
         """What the client is to get of this chunk."""
+
+@final
+class AnswerFilter:
+    """Passes a response through as if the client's own request had been sent to the engine.
+
+    ``model`` is the client's name for the model. With ``drop_usage``, a stream loses the usage that the gateway asked
+    for and its client did not: the chunk without choices, and ``"usage":null`` in the others. One event is held back
+    until it is whole. ``Content-Length`` must not be passed on.
+    """
+
+    def __new__(cls, content_type: str, *, model: str | None = None, drop_usage: bool = False) -> Self:
+        """Before a body of this ``Content-Type``."""
+    def feed(self, chunk: Buffer) -> bytes:
+        """What the client is to get by now."""
+    def finish(self) -> bytes:
+        """Nothing more comes: what was held back."""
 
 @final
 class KvReport:

@@ -91,8 +91,7 @@ class RejectedError(SlotwiseError):
     """The decision."""
 
     def __init__(self, refusal: Rejected | Evicted) -> None:
-        message = refusal.message if isinstance(refusal, Rejected) else _message(refusal)
-        super().__init__(message, refusal.reason)
+        super().__init__(refusal.message, refusal.reason)
         self.reason = refusal.reason
         self.http_status = refusal.http_status
         self.retry_after = refusal.retry_after
@@ -113,5 +112,19 @@ class EvictedError(RejectedError):
         self.queued = evicted.queued
 
 
-def _message(evicted: Evicted) -> str:
-    return f"evicted after {evicted.queued:.3f} s: {evicted.reason}"
+class IdleTimeoutError(SlotwiseError, TimeoutError):
+    """An endpoint sent nothing of an answer for too long. The request has failed with ``"timeout"``."""
+
+    seconds: float
+    """How long the lease waited."""
+    begun: bool
+    """Whether anything of the answer had come: if not, another endpoint may be asked."""
+
+    def __init__(self, seconds: float, begun: bool) -> None:
+        what = "no further token" if begun else "no first token"
+        super().__init__(f"{what} within {seconds:.3f} s", "idle_timeout")
+        self.seconds = seconds
+        self.begun = begun
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.seconds, self.begun)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from ._core import Dispatch, Outcome, Progress, ResponseReader
-from .errors import NotBegunError, RedirectError, UnknownRequestError
+from .errors import IdleTimeoutError, NotBegunError, RedirectError, UnknownRequestError
 from .reports import Close, FinishReason
 from .values import Failure, Usage
 from .warned import warn_once
@@ -151,13 +153,22 @@ class Lease:
         """The client went away."""
         return self._end(lambda: self._scheduler.cancel(self.request))
 
-    def stream(self, chunks: AsyncIterable[_Chunk]) -> Stream[_Chunk]:
+    def stream(
+        self, chunks: AsyncIterable[_Chunk], *, idle_timeout: float | None | EllipsisType = ...
+    ) -> Stream[_Chunk]:
         """Passes chunks on. The lease ends when they end, fail or are abandoned.
 
         After :meth:`begin`, they are read by :meth:`feed`, and the lease ends by :meth:`finish`. Otherwise the first one is the
         first token, and the lease is complete when they end.
+
+        ``idle_timeout`` is the longest time in seconds to wait for the first token, and then for each further one. Unless given,
+        it is :meth:`Dispatch.idle_limit`; ``None`` waits without a limit. After it, the lease fails with ``"timeout"``, ``chunks``
+        are closed, and :class:`slotwise.IdleTimeoutError` is raised: some engines stop without closing their streams. Only time
+        spent waiting for the endpoint counts, on the event loop's clock.
         """
-        stream = Stream(self, chunks)
+        if isinstance(idle_timeout, (int, float)) and not idle_timeout > 0:
+            raise ValueError(f"idle_timeout must be seconds above 0, or None, and not {idle_timeout}")
+        stream = Stream(self, chunks, idle_timeout=idle_timeout)
         self._streaming = True
         return stream
 
@@ -211,6 +222,8 @@ class Lease:
             self.complete()
         elif close == "broken":
             self.fail()
+        elif close == "timed_out":
+            self.fail("timeout")
         else:
             self.cancel()
 
@@ -299,7 +312,9 @@ class Answer:
 class Stream(Generic[_Chunk]):
     """An asynchronous iterator that ends its lease. A class, since a generator that was never begun has no end either."""
 
-    def __init__(self, lease: Lease, chunks: AsyncIterable[_Chunk]) -> None:
+    def __init__(
+        self, lease: Lease, chunks: AsyncIterable[_Chunk], *, idle_timeout: float | None | EllipsisType = ...
+    ) -> None:
         if not hasattr(type(chunks), "__aiter__"):
             hint = "an answer without a body is ended by finish() after begin(), or by complete()"
             if chunks is not None:
@@ -309,13 +324,17 @@ class Stream(Generic[_Chunk]):
         self._lease = lease
         self._begun = False
         self._reads = lease._reader is not None
+        self._idle_timeout = idle_timeout
+        self._left = self._limit(False)
 
     def __aiter__(self) -> AsyncIterator[_Chunk]:
         return self
 
     async def __anext__(self) -> _Chunk:
         try:
-            chunk = await anext(self._chunks)
+            chunk = await self._next()
+        except IdleTimeoutError:
+            raise
         except StopAsyncIteration:
             self._lease._close("clean")
             raise
@@ -326,23 +345,62 @@ class Stream(Generic[_Chunk]):
             self._lease._close("client_left")
             raise
         try:
+            came = True
             if self._reads:
-                self._lease.feed(chunk)  # type: ignore[arg-type]
+                progress = self._lease.feed(chunk)  # type: ignore[arg-type]
+                # Comments and empty events keep a connection open, but they are no tokens.
+                came = progress.first_token or progress.tokens > 0 or not self._is_stream()
             elif not self._begun:
-                self._begun = True
                 self._lease.first_token()
         except BaseException:
             # The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
             await self.aclose()
             raise
+        if came:
+            self._begun = True
+            self._left = self._limit(True)
         return chunk
 
     async def aclose(self) -> None:
         """Abandons the stream, and what it reads from."""
         self._lease._close("client_left")
+        await self._close_chunks()
+
+    async def _next(self) -> _Chunk:
+        """The next chunk. Raises ``IdleTimeoutError`` when the endpoint has been waited for too long."""
+        if math.isinf(self._left) or self._lease.ended:
+            return await anext(self._chunks)
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        limit = asyncio.timeout(self._left)
+        try:
+            async with limit:
+                chunk = await anext(self._chunks)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise  # the source has a time limit of its own
+            self._lease._close("timed_out")
+            await self._close_chunks()
+            if self._lease.answer.complete:
+                raise StopAsyncIteration from None  # only the connection did not end
+            raise IdleTimeoutError(self._limit(self._begun), self._begun) from error
+        self._left = max(self._left - (loop.time() - asked), 0.0)
+        return chunk
+
+    async def _close_chunks(self) -> None:
         close = getattr(self._chunks, "aclose", None)
         if close is not None:
             await close()
+
+    def _limit(self, started: bool) -> float:
+        if self._idle_timeout is None:
+            return math.inf
+        if isinstance(self._idle_timeout, EllipsisType):
+            return self._lease.dispatch.idle_limit(started)
+        return self._idle_timeout
+
+    def _is_stream(self) -> bool:
+        return self._lease._reader is not None and self._lease._reader.is_stream
 
     def __del__(self) -> None:
         # Where the chunks were none, there is no lease to end.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._core import (
+    AnswerFilter,
     Dispatch,
     Evicted,
     KvReport,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapters",
+    "AnswerFilter",
     "Api",
     "Close",
     "End",

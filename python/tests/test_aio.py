@@ -173,7 +173,7 @@ def test_a_timeout_is_the_time_to_live(time: Time) -> None:
         s = aio.Scheduler({"flow": {"ttl": 0.02, "no_endpoint_ttl": 0.03}}, clock=time)
         with pytest.raises(slotwise.EvictedError) as nobody:
             await s.acquire("x", timeout=9, wait_for_endpoints=True)
-        assert (nobody.value.reason, nobody.value.http_status, nobody.value.retry_after) == ("no_endpoints", 503, None)
+        assert (nobody.value.reason, nobody.value.http_status, nobody.value.retry_after) == ("no_endpoints", 503, 5.0)
         s.add_endpoint(slotwise.Endpoint("e", max_in_flight=1))
         lease = await s.acquire("x", timeout=None)
         for_ever = asyncio.create_task(s.acquire("x", timeout=None))

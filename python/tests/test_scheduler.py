@@ -145,8 +145,8 @@ def test_a_refusal_is_a_value() -> None:
     assert refused == scheduler.pick("y") and hash(refused) == hash(scheduler.pick("y"))
     match refused:
         case slotwise.Rejected(reason, status, after):
-            assert (reason, status, after) == ("no_endpoints", 503, None)
-    assert repr(refused) == "Rejected(reason='no_endpoints', http_status=503, retry_after=None)"
+            assert (reason, status, after) == ("no_endpoints", 503, 5.0)
+    assert repr(refused) == "Rejected(reason='no_endpoints', http_status=503, retry_after=5)"
     scheduler.add_endpoint(Endpoint("a", max_in_flight=1))
     dispatch = picked(scheduler, "x")
     full = scheduler.pick("x")

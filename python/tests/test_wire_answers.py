@@ -183,7 +183,8 @@ def test_a_refusal_is_told_in_the_words_of_the_clients_library() -> None:
     assert isinstance(rejected, slotwise.Rejected)
     told = wire.refusal(rejected)
     assert (told.status, json.loads(told.body)["error"]["code"]) == (503, "no_endpoints")
-    assert told == wire.refusal("no_endpoints")
+    assert told == wire.refusal("no_endpoints", retry_after=5.0)
+    assert {("retry-after", "5"), ("retry-after-ms", "5000")} <= set(told.headers)
     told = wire.refusal("queue_full", retry_after=0.2, message='a "b"\n', shape="anthropic")
     assert told.status == 429 and ("retry-after", "1") in told.headers
     assert json.loads(told.body)["error"]["message"] == 'a "b"\n'

@@ -138,6 +138,10 @@ class Calls:
         passing = wire.ModelFilter(content_type, name)
         return b"".join(passing.feed(piece) for piece in pieces(body, chunk)).hex()
 
+    def filter_answer(self, content_type: str, body: Any, chunk: int | None = None, **how: Any) -> Any:
+        passing = wire.AnswerFilter(content_type, **how)
+        return (b"".join(passing.feed(piece) for piece in pieces(body, chunk)) + passing.finish()).hex()
+
     def read_headers(self, headers: list[Any]) -> Any:
         return asdict(wire.read_headers([(data(name), data(value)) for name, value in headers]))
 

@@ -113,7 +113,7 @@ pub use rng::Rng;
 pub use scheduler::{
     BandStats, Builder, Candidate, Config, ConfigError, Decision, Dispatch, EndpointStats, EvictReason,
     Evicted, Exclusion, Explanation, RedirectError, RejectReason, Rejected, RemovedEndpoint, Scheduler,
-    Stats, UnknownRequest,
+    Stats, UnknownRequest, idle_limit,
 };
 pub use time::{Instant, Seconds};
 

@@ -37,6 +37,8 @@ export interface Dispatch {
   readonly cost: number;
   /** How long the request waited for the decision, in milliseconds. */
   readonly queuedMs: number;
+  /** Predicted seconds to the first token. Response headers may come long before it. */
+  readonly firstTokenIn: number;
 }
 
 /** The answer to a pick: `kind` tells which. */

@@ -3,6 +3,7 @@
  * the text.
  */
 import { types } from 'node:util';
+import { reasonMessage } from '../native/index.js';
 import type { Evicted, Rejected } from './answers.js';
 
 /** What all of slotwise's errors have in common. */
@@ -74,9 +75,13 @@ export class RejectedError extends SlotwiseError {
   readonly retryAfterMs: number | null;
   /** How long it had waited, in milliseconds; 0 for one that never did. */
   readonly queuedMs: number;
+  /** Why, in one sentence for the client. */
+  readonly sentence: string;
 
   constructor(answer: Rejected | Evicted) {
-    super(answer.kind === 'rejected' ? answer.message : `evicted: ${WHY[answer.reason]}`, answer.reason);
+    const sentence = answer.kind === 'rejected' ? answer.sentence : reasonMessage(answer.reason, true);
+    super(answer.kind === 'rejected' ? answer.message : evicted(answer, sentence), answer.reason);
+    this.sentence = sentence;
     this.kind = answer.kind;
     this.reason = answer.reason;
     this.httpStatus = answer.httpStatus;
@@ -85,13 +90,23 @@ export class RejectedError extends SlotwiseError {
   }
 }
 
-const WHY: Record<Evicted['reason'], string> = {
-  ttl_expired: 'the request has waited for as long as it may',
-  no_endpoints: 'no endpoint takes requests',
-  deadline_unreachable: 'no endpoint could answer before the deadline',
-  displaced: 'another request has its place',
-  too_large: "the request fits into no endpoint's KV cache",
-};
+function evicted(answer: Evicted, sentence: string): string {
+  return `evicted after ${(answer.queuedMs / 1_000).toFixed(3)} s (${answer.reason}): ${sentence}`;
+}
+
+/** An endpoint sent nothing of an answer for too long. The request has failed with `'timeout'`. */
+export class IdleTimeoutError extends SlotwiseError {
+  /** How long the lease waited, in milliseconds. */
+  readonly waitedMs: number;
+  /** Whether anything of the answer had come: if not, another endpoint may be asked. */
+  readonly begun: boolean;
+
+  constructor(waitedMs: number, begun: boolean) {
+    super(`${begun ? 'no further token' : 'no first token'} within ${waitedMs} ms`, 'idle_timeout');
+    this.waitedMs = waitedMs;
+    this.begun = begun;
+  }
+}
 
 const kinds = {
   SlotwiseError,
@@ -104,7 +119,7 @@ const kinds = {
 };
 
 // A property of the prototype, as of the built-in errors: it is not listed with an error's own.
-for (const kind of [ConfigError, WireError, RejectedError, NotBegunError, ScorerError, ...Object.values(kinds)]) {
+for (const kind of [ConfigError, WireError, RejectedError, IdleTimeoutError, NotBegunError, ScorerError, ...Object.values(kinds)]) {
   Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true });
 }
 

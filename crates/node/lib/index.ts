@@ -24,6 +24,7 @@ export type {
 export {
   ConfigError,
   EndpointError,
+  IdleTimeoutError,
   KvEventError,
   NotBegunError,
   RedirectError,
@@ -36,6 +37,7 @@ export {
   WireError,
 } from './errors.js';
 export { Lease } from './lease.js';
+export type { TrackOptions } from './track.js';
 export type {
   AcquireOptions,
   Adapters,

@@ -17,7 +17,7 @@ import { forgotten, type Forgotten } from './forgotten.js';
 import { possibleUsage, readUsage, type Failure, type Usage } from './options.js';
 import { ResponseReader, type Answer, type Close, type Outcome, type Progress } from './response.js';
 import type { Scheduler } from './scheduler.js';
-import { track } from './track.js';
+import { readIdle, track, type TrackOptions } from './track.js';
 
 const NO_PROGRESS: Progress = Object.freeze({ firstToken: false, tokens: 0, ended: false });
 
@@ -190,27 +190,42 @@ export class Lease {
    * Passes an answer's stream on and follows it. If the answer has begun (`begin`), it is read on its way: `feed` for each chunk and
    * `finish` at its end, with all that they tell. If not, its first chunk is the first token, its end completes the request, an
    * error fails it, and a reader that goes away, or drops the stream unread, cancels it. Returns the same kind of stream.
+   *
+   * An endpoint that sends no first token, or no further one, within `idleTimeoutMs` is given up: the request fails with
+   * `'timeout'`, the source is closed, and the stream errors with an `IdleTimeoutError`.
    */
-  track<T>(stream: ReadableStream<T>): ReadableStream<T>;
-  track<T>(stream: AsyncIterable<T>): AsyncIterableIterator<T>;
-  track<T>(stream: ReadableStream<T> | AsyncIterable<T>): ReadableStream<T> | AsyncIterableIterator<T> {
-    const tracked = track(this, stream);
+  track<T>(stream: ReadableStream<T>, options?: TrackOptions): ReadableStream<T>;
+  track<T>(stream: AsyncIterable<T>, options?: TrackOptions): AsyncIterableIterator<T>;
+  track<T>(
+    stream: ReadableStream<T> | AsyncIterable<T>,
+    options: TrackOptions = {},
+  ): ReadableStream<T> | AsyncIterableIterator<T> {
+    const idle = readIdle(this.dispatch, () => this.#scheduler.clock(), options);
+    const tracked = track(this, stream, idle);
     this.#account.tracked = true;
     return tracked;
   }
 
-  /** @internal A chunk went by. */
-  passed(chunk: unknown): void {
+  /** @internal A chunk went by. Whether it brought a token, as far as that can be told. */
+  passed(chunk: unknown): boolean {
     if (this.#reader === null) {
       this.firstToken();
-    } else {
-      // Whoever passes on text has decoded it.
-      this.feed(typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array));
+      return true;
     }
+    // Text has been decoded, so it is encoded again.
+    const progress = this.feed(typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array));
+    // Comments and empty events keep a connection open, but they are no tokens.
+    return progress.firstToken || progress.tokens > 0 || !this.#reader.isStream;
+  }
+
+  /** @internal The endpoint was given up. Whether the answer is whole, and only its connection did not end. */
+  timedOut(): boolean {
+    this.left('timed_out');
+    return this.#outcome?.complete ?? false;
   }
 
   /** @internal The stream that is followed came to its end. */
-  left(close: 'clean' | 'broken' | 'client_left'): void {
+  left(close: Close): void {
     if (!this.#live()) {
       return;
     }
@@ -220,6 +235,8 @@ export class Lease {
       this.complete();
     } else if (close === 'broken') {
       this.fail('engine');
+    } else if (close === 'timed_out') {
+      this.fail('timeout');
     } else {
       this.cancel();
     }

@@ -1,9 +1,9 @@
 /** What engines answer, fed in chunks of any size. */
-import { NativeModelFilter, NativeResponseReader, type Outcome } from '../native/index.js';
+import { NativeAnswerFilter, NativeModelFilter, NativeResponseReader, type Outcome } from '../native/index.js';
 import { guarded } from './errors.js';
-import type { Usage } from './options.js';
+import { optionalBoolean, optionalString, type Usage } from './options.js';
 import { readWire, type OwnBytes } from './prompt.js';
-import { number, string } from './shape.js';
+import { known, number, string, type Known } from './shape.js';
 
 export type { Outcome, WireProblem } from '../native/index.js';
 
@@ -65,6 +65,11 @@ export class ResponseReader implements Answer {
     return this.native.begun;
   }
 
+  /** Whether the body is read as a stream of events. */
+  get isStream(): boolean {
+    return this.native.isStream;
+  }
+
   get tokens(): number {
     return this.native.tokens;
   }
@@ -98,6 +103,43 @@ export class ModelFilter {
   /** What the client is to get of this chunk. */
   feed(chunk: Uint8Array): OwnBytes {
     return this.#native.feed(readWire('chunk', chunk)) as OwnBytes;
+  }
+}
+
+/** What the client's request and the engine's differ in. */
+export interface AnswerFilterOptions {
+  /** The client's name for the model; the engine's stays unless given. */
+  model?: string | null | undefined;
+  /** Whether the gateway asked for usage and its client did not: false unless given. */
+  dropUsage?: boolean | null | undefined;
+}
+
+const FILTER = { model: true, dropUsage: true } satisfies Known<AnswerFilterOptions>;
+
+/**
+ * Passes a response through as if the client's own request had been sent: with its name for the model, and with `dropUsage` without
+ * the usage of a stream that the gateway asked for, which is the chunk without choices and `"usage":null` in the others. One event
+ * is held back until it is whole. `Content-Length` must not be passed on.
+ */
+export class AnswerFilter {
+  readonly #native: NativeAnswerFilter;
+
+  /** Before a body of this `Content-Type`. */
+  constructor(contentType: string, options: AnswerFilterOptions = {}) {
+    known('options', FILTER, options);
+    const [type, model] = [string('contentType', contentType), optionalString('model', options.model)];
+    const dropUsage = optionalBoolean('dropUsage', options.dropUsage) ?? false;
+    this.#native = guarded(() => new NativeAnswerFilter(type, model, dropUsage));
+  }
+
+  /** What the client is to get by now. */
+  feed(chunk: Uint8Array): OwnBytes {
+    return this.#native.feed(readWire('chunk', chunk)) as OwnBytes;
+  }
+
+  /** Nothing more comes: what was held back. */
+  finish(): OwnBytes {
+    return this.#native.finish() as OwnBytes;
   }
 }
 

@@ -77,8 +77,8 @@ export class Scheduler {
   readonly #patience: number;
   readonly #alternatives: number;
   readonly #names = new Map<number, string>();
-  /** Where the native part writes a dispatch: eight numbers, then its alternatives. */
-  #numbers = new Float64Array(8);
+  /** Where the native part writes a dispatch: nine numbers, then its alternatives. */
+  #numbers = new Float64Array(9);
   #closed = false;
 
   /** A scheduler with no endpoints. */
@@ -280,9 +280,9 @@ export class Scheduler {
     const [at, description] = [this.#time(now), readEndpoint(endpoint)];
     const id = guarded(() => this.#native.addEndpoint(at, description));
     this.#names.set(id, description.name);
-    const most = 8 + Math.min(this.#alternatives, this.#names.size);
+    const most = 9 + Math.min(this.#alternatives, this.#names.size);
     if (most > this.#numbers.length) {
-      this.#numbers = new Float64Array(Math.min(8 + this.#alternatives, 2 * most));
+      this.#numbers = new Float64Array(Math.min(9 + this.#alternatives, 2 * most));
     }
     this.#waiting.deliver(at);
     return id;
@@ -547,6 +547,11 @@ export class Scheduler {
     return outcome;
   }
 
+  /** @internal The time, in milliseconds. */
+  clock(): number {
+    return this.#time(undefined);
+  }
+
   /** @internal */
   nameOf(endpoint: number): string {
     return this.#names.get(endpoint) ?? '';
@@ -631,7 +636,7 @@ export class Scheduler {
   #written(): Dispatch {
     const numbers = this.#numbers;
     const alternatives: number[] = [];
-    for (let at = 8; at < 8 + (numbers[7] as number); at += 1) {
+    for (let at = 9; at < 9 + (numbers[8] as number); at += 1) {
       alternatives.push(numbers[at] as number);
     }
     const endpoint = numbers[1] as number;
@@ -646,6 +651,7 @@ export class Scheduler {
       bestCachedTokens: numbers[4] as number,
       cost: numbers[5] as number,
       queuedMs: numbers[6] as number,
+      firstTokenIn: numbers[7] as number,
     };
   }
 

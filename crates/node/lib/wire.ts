@@ -13,7 +13,8 @@ import { describe, known, number, string, strings, type Known } from './shape.js
 
 export { WireError } from './errors.js';
 export type { HeaderSource } from './headers.js';
-export { ModelFilter, ResponseReader } from './response.js';
+export type { AnswerFilterOptions } from './response.js';
+export { AnswerFilter, ModelFilter, ResponseReader } from './response.js';
 export type { OwnBytes } from './prompt.js';
 export type { Answer, Close, Outcome, Progress } from './response.js';
 export type {
@@ -217,7 +218,7 @@ export function refusal(
   const message = optionalString('message', options.message);
   const shape = optionalString('shape', options.shape);
   const why = refused(reason);
-  return guarded(() => native.refusal(why.code, why.evicted, after ?? why.retryAfterMs, message, shape));
+  return guarded(() => native.refusal(why.code, why.evicted, after ?? why.retryAfterMs, message ?? why.sentence, shape));
 }
 
 /** What a request asked for that goes into its span. */
@@ -277,15 +278,25 @@ function ofDispatch(dispatch: Dispatch, asked: SpanRequest): native.Attributes {
       queued));
 }
 
-function refused(reason: unknown): { code: string; evicted: boolean; retryAfterMs: number | undefined } {
+interface Refused {
+  readonly code: string;
+  readonly evicted: boolean;
+  readonly retryAfterMs: number | undefined;
+  readonly sentence: string | undefined;
+}
+
+function refused(reason: unknown): Refused {
   if (typeof reason === 'string') {
-    return { code: reason, evicted: false, retryAfterMs: undefined };
+    return { code: reason, evicted: false, retryAfterMs: undefined, sentence: undefined };
   }
   if (typeof reason !== 'object' || reason === null || !('reason' in reason) || !('kind' in reason)) {
     throw typeError(`reason must be a code, a Rejected, an Evicted or a RejectedError, got ${describe(reason)}`);
   }
   const after = optionalNumber('retryAfterMs', 'retryAfterMs' in reason ? reason.retryAfterMs : undefined);
-  return { code: string('reason', reason.reason), evicted: reason.kind === 'evicted', retryAfterMs: after };
+  // That of another reason is the reason's own message.
+  const named = reason.reason === 'not_served' && 'sentence' in reason ? reason.sentence : undefined;
+  const sentence = optionalString('sentence', named);
+  return { code: string('reason', reason.reason), evicted: reason.kind === 'evicted', retryAfterMs: after, sentence };
 }
 
 function pairs({ keys, values }: native.Attributes): Record<string, string | number> {

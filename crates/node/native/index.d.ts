@@ -9,6 +9,16 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Passes a response through as if the client's own request had been sent. */
+export declare class NativeAnswerFilter {
+  /** Before a body of this `Content-Type`. */
+  constructor(contentType: string, model: string | undefined | null, dropUsage: boolean)
+  /** What the client is to get by now. */
+  feed(chunk: Uint8Array): Uint8Array
+  /** Nothing more comes: what was held back. */
+  finish(): Uint8Array
+}
+
 /** Puts the client's name for the model back into a response. */
 export declare class NativeModelFilter {
   /** Before a body of this `Content-Type`, for a client that asked for the model by this name. */
@@ -25,6 +35,8 @@ export declare class NativeResponseReader {
   feed(chunk: Uint8Array): number
   /** Nothing more comes: how the answer ended. Changes nothing. */
   finish(close: string): Outcome
+  /** Whether the body is read as a stream of events. */
+  get isStream(): boolean
   /** Whether a stream has brought any payload but an error. */
   get begun(): boolean
   /** Tokens of the answer so far. */
@@ -519,6 +531,9 @@ export interface GuardStats {
 /** The names of all headers that mean something, in lower case. */
 export declare function headerNames(): Array<string>
 
+/** The longest time in milliseconds in which an endpoint may send nothing of an answer. */
+export declare function idleLimit(firstTokenIn: number, started: boolean): number
+
 /** What the index of caches may grow to, and how long it remembers. */
 export interface IndexLimits {
   /**
@@ -791,6 +806,9 @@ export declare function readOrca(header: Uint8Array): OrcaReport
 /** Reads the body of a request to the API of this name, or of this path. */
 export declare function readRequest(body: Uint8Array, api?: string | undefined | null, path?: string | undefined | null): RequestView
 
+/** What the client of a request is told that was refused for the reason of this code, in one sentence. */
+export declare function reasonMessage(code: string, evicted: boolean): string
+
 /** The response to a request that does not go for this reason. `evicted` tells reasons of the same name apart. */
 export declare function refusal(reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null, shape?: string | undefined | null): RefusalResponse
 
@@ -817,8 +835,10 @@ export interface Rejected {
   httpStatus: number
   /** Milliseconds after which another try may be worth it, if that can be told. */
   retryAfterMs: number | null
-  /** The reason in words. */
+  /** Why, and when to retry. */
   message: string
+  /** Why, in one sentence for the client. `not_served` names the model that was asked for and those served. */
+  sentence: string
 }
 
 /** An endpoint that has left the pool. */

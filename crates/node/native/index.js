@@ -835,6 +835,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.NativeAnswerFilter = nativeBinding.NativeAnswerFilter
 module.exports.NativeModelFilter = nativeBinding.NativeModelFilter
 module.exports.NativeResponseReader = nativeBinding.NativeResponseReader
 module.exports.NativeScheduler = nativeBinding.NativeScheduler
@@ -842,6 +843,7 @@ module.exports.apiOfPath = nativeBinding.apiOfPath
 module.exports.blockHashes = nativeBinding.blockHashes
 module.exports.dispatchOfSpan = nativeBinding.dispatchOfSpan
 module.exports.headerNames = nativeBinding.headerNames
+module.exports.idleLimit = nativeBinding.idleLimit
 module.exports.METRICS_CONTENT_TYPE = nativeBinding.METRICS_CONTENT_TYPE
 module.exports.noop = nativeBinding.noop
 module.exports.outcomeOfStatus = nativeBinding.outcomeOfStatus
@@ -851,6 +853,7 @@ module.exports.readKvFrames = nativeBinding.readKvFrames
 module.exports.readMetrics = nativeBinding.readMetrics
 module.exports.readOrca = nativeBinding.readOrca
 module.exports.readRequest = nativeBinding.readRequest
+module.exports.reasonMessage = nativeBinding.reasonMessage
 module.exports.refusal = nativeBinding.refusal
 module.exports.refusalOfSpan = nativeBinding.refusalOfSpan
 module.exports.replayRequest = nativeBinding.replayRequest

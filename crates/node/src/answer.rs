@@ -9,8 +9,8 @@ use crate::number::millis;
 pub type Numbers<'a> = &'a mut [f64];
 
 /// Where in the numbers of a dispatch the alternatives begin; before them stand request, endpoint, promptTokens,
-/// cachedTokens, bestCachedTokens, cost, queuedMs and how many alternatives there are.
-const ALTERNATIVES: usize = 8;
+/// cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn and how many alternatives there are.
+const ALTERNATIVES: usize = 9;
 
 /// Writes a dispatch into `numbers`: as many alternatives as fit.
 pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
@@ -23,6 +23,7 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
         dispatch.best_cached_tokens.into(),
         dispatch.cost.get(),
         millis(dispatch.queued),
+        dispatch.first_token_in.get(),
         fit as f64,
     ];
     let alternatives = dispatch.alternatives[..fit].iter().map(|id| id.as_u64() as f64);
@@ -47,8 +48,10 @@ pub struct Rejected {
     pub http_status: u16,
     /// Milliseconds after which another try may be worth it, if that can be told.
     pub retry_after_ms: Option<f64>,
-    /// The reason in words.
+    /// Why, and when to retry.
     pub message: String,
+    /// Why, in one sentence for the client. `not_served` names the model that was asked for and those served.
+    pub sentence: String,
 }
 
 /// A request that waited does not go. Nothing is reserved.
@@ -146,6 +149,20 @@ pub struct Columns {
     pub numbers: napi::bindgen_prelude::Float64Array,
 }
 
+impl Rejected {
+    /// The answer to a request, with what its client is told.
+    pub(crate) fn new(
+        core: &slotwise::Scheduler,
+        request: &slotwise::Request<'_>,
+        rejected: slotwise::Rejected,
+    ) -> Self {
+        let sentence = core.rejection_message(request, &rejected);
+        let retry = rejected.retry_after.map(|after| format!("; retry after {:.3} s", after.as_secs_f64()));
+        let message = format!("rejected: {sentence}{}", retry.unwrap_or_default());
+        Self { message, sentence, ..Self::from(rejected) }
+    }
+}
+
 impl From<slotwise::Rejected> for Rejected {
     fn from(rejected: slotwise::Rejected) -> Self {
         Self {
@@ -154,6 +171,7 @@ impl From<slotwise::Rejected> for Rejected {
             http_status: rejected.http_status(),
             retry_after_ms: rejected.retry_after.map(millis),
             message: rejected.to_string(),
+            sentence: rejected.reason.to_string(),
         }
     }
 }

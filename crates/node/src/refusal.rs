@@ -63,3 +63,9 @@ pub(crate) fn refused(
     refusal.retry_after = retry_after.map(|ms| duration("retryAfterMs", ms)).transpose()?;
     Ok(refusal)
 }
+
+/// What the client of a request is told that was refused for the reason of this code, in one sentence.
+#[napi]
+pub fn reason_message(code: String, evicted: bool) -> Result<&'static str> {
+    Ok(refused(&code, evicted, None)?.reason.message())
+}

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use slotwise_wire::response::{Body, Close, FinishReason, ModelFilter, Progress, ResponseReader, Settlement};
+use slotwise_wire::response::{
+    AnswerFilter, Body, Close, FinishReason, ModelFilter, Progress, ResponseReader, Settlement,
+};
 
 use crate::endpoint::{FAILURES, named, word_for};
 use crate::error::{Result, Unfit};
@@ -89,6 +91,12 @@ impl NativeResponseReader {
         Ok(self.outcome(self::close(&close)?).into())
     }
 
+    /// Whether the body is read as a stream of events.
+    #[napi(getter)]
+    pub fn is_stream(&self) -> bool {
+        self.reader.borrow().body() == Body::Stream
+    }
+
     /// Whether a stream has brought any payload but an error.
     #[napi(getter)]
     pub fn begun(&self) -> bool {
@@ -152,6 +160,45 @@ impl NativeModelFilter {
         self.filter.borrow_mut().feed(chunk, &mut output);
         output.into()
     }
+}
+
+/// Passes a response through as if the client's own request had been sent.
+#[napi]
+#[derive(Debug)]
+pub struct NativeAnswerFilter {
+    filter: RefCell<AnswerFilter>,
+}
+
+#[napi]
+impl NativeAnswerFilter {
+    /// Before a body of this `Content-Type`.
+    #[napi(constructor)]
+    pub fn new(content_type: String, model: Option<String>, drop_usage: bool) -> Self {
+        let filter = AnswerFilter::new(Body::of(&content_type), model.as_deref(), drop_usage);
+        Self { filter: RefCell::new(filter) }
+    }
+
+    /// What the client is to get by now.
+    #[napi]
+    pub fn feed(&self, #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>) -> Uint8Array {
+        let mut output = Vec::new();
+        self.filter.borrow_mut().feed(chunk, &mut output);
+        output.into()
+    }
+
+    /// Nothing more comes: what was held back.
+    #[napi]
+    pub fn finish(&self) -> Uint8Array {
+        let mut output = Vec::new();
+        self.filter.borrow_mut().finish(&mut output);
+        output.into()
+    }
+}
+
+/// The longest time in milliseconds in which an endpoint may send nothing of an answer.
+#[napi]
+pub fn idle_limit(first_token_in: f64, started: bool) -> f64 {
+    crate::number::millis(slotwise::idle_limit(slotwise::Seconds::new(first_token_in), started))
 }
 
 /// That of a response with this status, whatever its body says.

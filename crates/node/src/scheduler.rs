@@ -271,12 +271,15 @@ impl NativeScheduler {
             wishes: wishes.as_ref(),
         };
         self.with_all(|State { core, requests, .. }| {
-            match asked.with(now, requests, |request| core.pick(now, request))? {
+            let picked = asked.with(now, requests, |request| {
+                core.pick(now, request).map_err(|rejected| Rejected::new(core, request, rejected))
+            })?;
+            match picked {
                 Ok(dispatch) => {
                     write_dispatch(&dispatch, numbers);
                     Ok(None)
                 }
-                Err(rejected) => Ok(Some(rejected.into())),
+                Err(rejected) => Ok(Some(rejected)),
             }
         })
     }
@@ -324,12 +327,16 @@ impl NativeScheduler {
             costs.get(&endpoint.as_u64()).copied().unwrap_or_else(|| terms.total())
         };
         self.with_all(|State { core, requests, .. }| {
-            match asked.with(now, requests, |request| core.pick_by(now, request, cost))? {
+            let picked = asked.with(now, requests, |request| {
+                let picked = core.pick_by(now, request, cost);
+                picked.map_err(|rejected| Rejected::new(core, request, rejected))
+            })?;
+            match picked {
                 Ok(dispatch) => {
                     write_dispatch(&dispatch, numbers);
                     Ok(None)
                 }
-                Err(rejected) => Ok(Some(rejected.into())),
+                Err(rejected) => Ok(Some(rejected)),
             }
         })
     }
@@ -376,9 +383,12 @@ impl NativeScheduler {
             core.submit(now, &request)
         };
         self.with_all(|State { core, requests, .. }| {
-            match asked.with(now, requests, |request| submit(core, request))? {
+            let submitted = asked.with(now, requests, |request| {
+                submit(core, request).map_err(|rejected| Rejected::new(core, request, rejected))
+            })?;
+            match submitted {
                 Ok(id) => Ok(Either::A(id.as_u64() as f64)),
-                Err(rejected) => Ok(Either::B(rejected.into())),
+                Err(rejected) => Ok(Either::B(rejected)),
             }
         })
     }

@@ -193,7 +193,7 @@ test('a timeout evicts', async () => {
   for (const [, error] of ends) {
     assert.ok(error instanceof RejectedError);
     assert.deepEqual([error.reason, error.code, error.httpStatus], ['ttl_expired', 'ttl_expired', 429]);
-    assert.match(error.message, /has waited for as long as it may/);
+    assert.match(error.message, /TTL expired while it waited/);
   }
   pass(clock, 1e9);
   await settle();

@@ -75,7 +75,7 @@ test('without endpoints a request waits for one, for as long as is said', () => 
   const first = scheduler.submit('x');
   assert.deepEqual(poll(scheduler), []);
   const [evicted] = poll(scheduler, 100);
-  assert.deepEqual([evicted.request, evicted.reason, evicted.httpStatus, evicted.retryAfterMs], [first, 'no_endpoints', 503, null]);
+  assert.deepEqual([evicted.request, evicted.reason, evicted.httpStatus, evicted.retryAfterMs], [first, 'no_endpoints', 503, 5_000]);
   const second = scheduler.submit('x', { now: 100 });
   scheduler.addEndpoint('a', 150);
   const [dispatch] = poll(scheduler, 150);

@@ -40,7 +40,7 @@ test('a rejection is a value that says why and when to come back', () => {
   assert.equal(rejected.httpStatus, 429);
   assert.ok(rejected.retryAfterMs > 0);
   assert.match(rejected.message, /all endpoints are at their limit/);
-  assert.equal(new Scheduler().pick('hello').retryAfterMs, null);
+  assert.equal(new Scheduler().pick('hello').retryAfterMs, 5_000);
 });
 
 test('prompts of all kinds are the same prompt', () => {

@@ -91,6 +91,7 @@ test('import and require give the same package', () => {
   assert.deepEqual(Object.keys(cjs).sort(), [
     'ConfigError',
     'EndpointError',
+    'IdleTimeoutError',
     'KvEventError',
     'Lease',
     'NotBegunError',
@@ -114,6 +115,7 @@ test('import and require give the same functions over bytes', () => {
   }
   assert.equal(wire.WireError, esm.WireError);
   assert.deepEqual(Object.keys(cjs).sort(), [
+    'AnswerFilter',
     'METRICS_CONTENT_TYPE',
     'ModelFilter',
     'ResponseReader',
@@ -135,7 +137,7 @@ test('import and require give the same functions over bytes', () => {
 });
 
 test('the generated types of what bytes are read into are those of the addon that was built', () => {
-  for (const name of ['NativeResponseReader', 'NativeModelFilter']) {
+  for (const name of ['NativeResponseReader', 'NativeModelFilter', 'NativeAnswerFilter']) {
     assert.deepEqual(declared('class', name), Object.getOwnPropertyNames(native[name].prototype).sort(), name);
   }
   const { scheduler } = pool(['a']);

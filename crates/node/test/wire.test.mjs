@@ -458,7 +458,7 @@ test('a refusal is a response', async () => {
   scheduler.submit('x', { ttlMs: 0 });
   const evicted = scheduler.pollDecision(1);
   assert.equal(evicted.kind, 'evicted');
-  assert.match(message(wire.refusal({ ...evicted, reason: 'no_endpoints' })), /has waited/, 'of two reasons of that name');
+  assert.match(message(wire.refusal({ ...evicted, reason: 'no_endpoints' })), /accepted requests before/, 'of two reasons of that name');
   const after = wire.refusal('queue_full', { retryAfterMs: 1_200 }).headers;
   assert.deepEqual(after.find(([name]) => name === 'retry-after'), ['retry-after', '2']);
   assert.throws(() => wire.refusal('full'), /reason must be 'no_endpoints' or .*, got "full"/);

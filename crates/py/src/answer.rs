@@ -63,8 +63,18 @@ impl Dispatch {
     }
 
     #[getter]
+    fn first_token_in(&self) -> f64 {
+        self.answer.first_token_in.get()
+    }
+
+    #[getter]
     fn queued(&self) -> f64 {
         self.answer.queued.as_secs_f64()
+    }
+
+    #[pyo3(signature = (started = false))]
+    fn idle_limit(&self, started: bool) -> f64 {
+        slotwise::idle_limit(self.answer.first_token_in, started).as_secs_f64()
     }
 
     fn __hash__(&self) -> u64 {
@@ -90,6 +100,8 @@ impl Dispatch {
 pub(crate) struct Rejected {
     #[pyo3(get)]
     pub(crate) message: String,
+    #[pyo3(get)]
+    pub(crate) sentence: String,
     pub(crate) answer: Refusal,
 }
 
@@ -100,17 +112,23 @@ pub(crate) struct Refusal {
     retry_after: Option<std::time::Duration>,
 }
 
-impl From<slotwise::Rejected> for Rejected {
-    fn from(rejected: slotwise::Rejected) -> Self {
-        let answer = Refusal { reason: rejected.reason, retry_after: rejected.retry_after };
-        Self { message: rejected.to_string(), answer }
-    }
-}
-
 impl Rejected {
+    /// The answer to a request, with what its client is told.
+    pub(crate) fn new(
+        core: &slotwise::Scheduler,
+        request: &slotwise::Request<'_>,
+        rejected: slotwise::Rejected,
+    ) -> Self {
+        let sentence = core.rejection_message(request, &rejected);
+        let answer = Refusal { reason: rejected.reason, retry_after: rejected.retry_after };
+        let retry = rejected.retry_after.map(|after| format!("; retry after {:.3} s", after.as_secs_f64()));
+        Self { message: format!("rejected: {sentence}{}", retry.unwrap_or_default()), sentence, answer }
+    }
+
     /// What its client is told.
-    pub(crate) fn refusal(&self) -> outcome::Refusal<'static> {
+    pub(crate) fn refusal(&self) -> outcome::Refusal<'_> {
         let refusal = outcome::Refusal::new(outcome::Reason::Rejected(self.answer.reason));
+        let refusal = refusal.message(&self.sentence);
         self.answer.retry_after.map_or(refusal, |after| refusal.retry_after(after))
     }
 }
@@ -181,6 +199,16 @@ impl Evicted {
     #[getter]
     fn queued(&self) -> f64 {
         self.0.queued.as_secs_f64()
+    }
+
+    #[getter]
+    fn message(&self) -> String {
+        self.0.to_string()
+    }
+
+    #[getter]
+    fn sentence(&self) -> String {
+        self.0.reason.to_string()
     }
 
     fn __hash__(&self) -> u64 {

@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use super::metrics::{read_metrics, read_orca};
     #[pymodule_export]
-    use super::response::{ModelFilter, Outcome, Progress, ResponseReader, outcome_of_status};
+    use super::response::{AnswerFilter, ModelFilter, Outcome, Progress, ResponseReader, outcome_of_status};
     #[pymodule_export]
     use super::scheduler::Scheduler;
     #[pymodule_export]

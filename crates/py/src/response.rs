@@ -58,6 +58,11 @@ impl ResponseReader {
     }
 
     #[getter]
+    fn is_stream(&self, py: Python<'_>) -> bool {
+        lock(&self.0, py).reader.body() == Body::Stream
+    }
+
+    #[getter]
     fn begun(&self, py: Python<'_>) -> bool {
         lock(&self.0, py).reader.has_begun()
     }
@@ -246,6 +251,32 @@ impl ModelFilter {
         let chunk = bytes(chunk, "chunk")?;
         lock(&self.0, py).feed(&chunk, &mut passed);
         Ok(PyBytes::new(py, &passed))
+    }
+}
+
+/// Passes a response through as if the client's own request had been sent.
+#[pyclass(frozen, module = "slotwise.wire")]
+pub(crate) struct AnswerFilter(Mutex<response::AnswerFilter>);
+
+#[pymethods]
+impl AnswerFilter {
+    #[new]
+    #[pyo3(signature = (content_type, *, model = None, drop_usage = false))]
+    fn new(content_type: &str, model: Option<&str>, drop_usage: bool) -> Self {
+        Self(Mutex::new(response::AnswerFilter::new(Body::of(content_type), model, drop_usage)))
+    }
+
+    fn feed<'py>(&self, chunk: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let (py, mut passed) = (chunk.py(), Vec::new());
+        let chunk = bytes(chunk, "chunk")?;
+        lock(&self.0, py).feed(&chunk, &mut passed);
+        Ok(PyBytes::new(py, &passed))
+    }
+
+    fn finish<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let mut passed = Vec::new();
+        lock(&self.0, py).finish(&mut passed);
+        PyBytes::new(py, &passed)
     }
 }
 

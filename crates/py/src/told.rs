@@ -13,7 +13,7 @@ use crate::answer::{Dispatch, Evicted, Rejected};
 use crate::plain::to_json;
 
 /// A refusal, out of a decision or of a reason's code.
-fn refusal_of(reason: &Bound<'_, PyAny>) -> PyResult<Refusal<'static>> {
+fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'a>> {
     if let Ok(rejected) = reason.cast::<Rejected>() {
         return Ok(rejected.get().refusal());
     }
@@ -46,7 +46,7 @@ pub(crate) fn refusal<'py>(
     shape: &str,
 ) -> PyResult<(u16, Vec<(&'static str, String)>, Bound<'py, PyBytes>)> {
     let mut refusal: Refusal<'_> = refusal_of(reason)?;
-    refusal.message = message;
+    refusal.message = message.or(refusal.message);
     if let Some(after) = retry_after {
         refusal.retry_after = Some(seconds("retry_after", after)?);
     }

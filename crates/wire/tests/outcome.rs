@@ -16,11 +16,11 @@ fn bodies_are_as_their_libraries_read_them() {
     let refusal = Refusal::new(Reason::Rejected(RejectReason::QueueFull));
     assert_eq!(
         refusal.body(BodyShape::OpenAi),
-        r#"{"error":{"message":"as many requests wait as may","type":"rate_limit_error","param":null,"code":"queue_full"}}"#
+        r#"{"error":{"message":"the queue is full: its limit of waiting requests or bytes is reached","type":"rate_limit_error","param":null,"code":"queue_full"}}"#
     );
     assert_eq!(
         refusal.body(BodyShape::Anthropic),
-        r#"{"type":"error","error":{"type":"overloaded_error","message":"as many requests wait as may"}}"#
+        r#"{"type":"error","error":{"type":"overloaded_error","message":"the queue is full: its limit of waiting requests or bytes is reached"}}"#
     );
     let large = Refusal::new(Reason::Evicted(EvictReason::TooLarge)).message("a \"quote\", \\ and\n\u{1}");
     assert_eq!(
@@ -30,14 +30,30 @@ fn bodies_are_as_their_libraries_read_them() {
 }
 
 #[test]
-fn retry_after_is_rounded_up_and_never_zero() {
+fn retry_after_is_rounded_up_and_never_zero_or_too_long() {
     let refusal = Refusal::new(Reason::Rejected(RejectReason::Saturated));
-    assert_eq!(header(&refusal, "retry-after"), None);
-    for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60")] {
-        let refusal = refusal.retry_after(Duration::from_millis(millis));
+    assert_eq!((header(&refusal, "retry-after"), header(&refusal, "retry-after-ms")), (None, None));
+    for (micros, seconds, millis) in [
+        (0, "1", "1"),
+        (1, "1", "1"),
+        (1_000_000, "1", "1000"),
+        (1_000_001, "2", "1001"),
+        (58_400_000, "59", "58400"),
+        (59_000_000, "59", "59000"),
+        (59_001_000, "59", "59000"),
+        (600_000_000, "59", "59000"),
+    ] {
+        let refusal = refusal.retry_after(Duration::from_micros(micros));
         assert_eq!(header(&refusal, "retry-after").as_deref(), Some(seconds));
+        assert_eq!(header(&refusal, "retry-after-ms").as_deref(), Some(millis));
+        for shape in [BodyShape::OpenAi, BodyShape::Anthropic] {
+            let body: Value = serde_json::from_str(&refusal.body(shape)).expect("JSON");
+            let whole = (micros > 59_000_000).then_some(micros / 1_000);
+            assert_eq!(body["error"]["retry_after_ms"].as_u64(), whole, "what headers cannot say");
+        }
     }
-    assert_eq!(refusal.retry_after(Duration::MAX).retry_after_seconds(), Some(u64::MAX));
+    let forever = refusal.retry_after(Duration::MAX);
+    assert_eq!((forever.retry_after_seconds(), forever.retry_after_ms()), (Some(59), Some(59_000)));
 }
 
 #[test]

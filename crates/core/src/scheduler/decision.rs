@@ -15,7 +15,7 @@ use crate::time::Seconds;
 #[must_use = "the request is reserved: complete, fail or cancel it"]
 #[non_exhaustive]
 pub struct Dispatch {
-    /// The name of the request from now on.
+    /// The request's id.
     pub request: RequestId,
     /// Where it goes.
     pub endpoint: EndpointId,
@@ -29,13 +29,17 @@ pub struct Dispatch {
     pub best_cached_tokens: u32,
     /// What the endpoint costs this request.
     pub cost: Seconds,
+    /// Predicted time to the first token: waiting, loading an adapter and the prompt's own prefill. An
+    /// engine's response headers may come long before it. See [`idle_limit`](crate::idle_limit).
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub first_token_in: Seconds,
     /// How long the request waited for the decision.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queued: Duration,
 }
 
 impl Dispatch {
-    /// One that says no more than which request goes where: whoever has the rest from elsewhere fills it in.
+    /// A dispatch with its ids only; the other fields are zero.
     ///
     /// ```
     /// use slotwise::{Dispatch, EndpointId, RequestId};
@@ -52,6 +56,7 @@ impl Dispatch {
             cached_tokens: 0,
             best_cached_tokens: 0,
             cost: Seconds::ZERO,
+            first_token_in: Seconds::ZERO,
             queued: Duration::ZERO,
         }
     }
@@ -64,13 +69,18 @@ impl Dispatch {
 pub struct Rejected {
     /// Why.
     pub reason: RejectReason,
-    /// When it may be worth another try, if that can be told.
+    /// When to retry, if that is known. Refusals for lack of room get successive times, so that a wave of
+    /// refused requests does not come back as one.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub retry_after: Option<Duration>,
 }
 
 impl Rejected {
-    /// The HTTP status that says it best.
+    /// When the pool has no endpoint that takes requests, and nothing says when it will have one.
+    pub(super) const NO_ENDPOINTS: Self =
+        Self { reason: RejectReason::NoEndpoints, retry_after: Some(NO_ENDPOINTS_RETRY) };
+
+    /// The recommended HTTP status.
     pub const fn http_status(&self) -> u16 {
         self.reason.http_status()
     }
@@ -101,16 +111,16 @@ pub enum RejectReason {
     TooLarge,
     /// No endpoint could send the first token before the deadline.
     DeadlineUnreachable,
-    /// Every endpoint has as many requests as it may, or the scheduler has.
+    /// Every endpoint is at its limit of requests in flight, or the scheduler is.
     Saturated,
     /// The request is sheddable and the pool is busy.
     Shed,
-    /// As much waits as may, and nothing of it matters less.
+    /// The queue is full, and holds nothing that matters less.
     QueueFull,
 }
 
 impl RejectReason {
-    /// The HTTP status that says it best: 503 without endpoints, 404 for what is not served, 413 for what never fits, and
+    /// The recommended HTTP status: 503 without endpoints, 404 for what is not served, 413 for what never fits, and
     /// 429 for what may fit later.
     pub const fn http_status(self) -> u16 {
         match self {
@@ -138,13 +148,15 @@ impl RejectReason {
 impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoEndpoints => "no endpoint takes requests",
+            Self::NoEndpoints => "no endpoint accepts requests",
             Self::NotServed => "no endpoint serves this model, role and labels",
-            Self::TooLarge => "the request fits into no endpoint's KV cache",
-            Self::DeadlineUnreachable => "no endpoint could answer before the deadline",
-            Self::Saturated => "all endpoints are at their limit",
-            Self::Shed => "the pool is busy and the request is sheddable",
-            Self::QueueFull => "as many requests wait as may",
+            Self::TooLarge => "the prompt and the expected output exceed every endpoint's KV cache",
+            Self::DeadlineUnreachable => {
+                "no endpoint is expected to return the first token before the deadline"
+            }
+            Self::Saturated => "all endpoints are at their limit of requests in flight",
+            Self::Shed => "the pool is saturated, and requests of negative priority are shed",
+            Self::QueueFull => "the queue is full: its limit of waiting requests or bytes is reached",
         })
     }
 }
@@ -154,9 +166,9 @@ impl fmt::Display for RejectReason {
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Decision {
-    /// It goes.
+    /// The request was dispatched.
     Dispatch(Dispatch),
-    /// It waits no longer, and does not go.
+    /// The request was evicted from the queue.
     Evict(Evicted),
 }
 
@@ -179,7 +191,7 @@ pub struct Evicted {
     pub request: RequestId,
     /// Why.
     pub reason: EvictReason,
-    /// When it may be worth another try, if that can be told.
+    /// When to retry, if that is known: see [`Rejected::retry_after`].
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub retry_after: Option<Duration>,
     /// How long it waited.
@@ -192,9 +204,9 @@ pub struct Evicted {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EvictReason {
-    /// It has waited for as long as it may.
+    /// Its TTL expired in the queue.
     TtlExpired,
-    /// It has waited for as long as it may, and there is no endpoint.
+    /// Its TTL expired in the queue, and the pool is empty.
     NoEndpoints,
     /// No endpoint could send the first token before the deadline any more.
     DeadlineUnreachable,
@@ -205,7 +217,7 @@ pub enum EvictReason {
 }
 
 impl EvictReason {
-    /// The HTTP status that says it best.
+    /// The recommended HTTP status.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::NoEndpoints => 503,
@@ -226,6 +238,27 @@ impl EvictReason {
     }
 }
 
+impl fmt::Display for EvictReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TtlExpired => "the request's TTL expired while it waited",
+            Self::NoEndpoints => "no endpoint accepted requests before the request's TTL expired",
+            Self::DeadlineUnreachable => {
+                "no endpoint is expected to return the first token before the deadline any more"
+            }
+            Self::Displaced => "the queue is full, and a request that goes first has displaced this one",
+            Self::TooLarge => "the prompt and the expected output exceed every endpoint's KV cache",
+        })
+    }
+}
+
+impl fmt::Display for Evicted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (queued, reason) = (self.queued.as_secs_f64(), self.reason);
+        write!(f, "evicted after {queued:.3} s ({}): {reason}", reason.code())
+    }
+}
+
 impl From<Eviction> for EvictReason {
     fn from(eviction: Eviction) -> Self {
         match eviction {
@@ -234,3 +267,28 @@ impl From<Eviction> for EvictReason {
         }
     }
 }
+
+/// How long a client stays away while the pool has no endpoint, if nothing says when it will have one.
+pub(super) const NO_ENDPOINTS_RETRY: Duration = Duration::from_secs(5);
+
+/// The longest time in which an endpoint may send nothing of an answer before the gateway gives it up:
+/// until its first token, 30 s or ten times the [prediction](Dispatch::first_token_in), whichever is
+/// longer; from then on, 60 s between tokens.
+///
+/// Some engines stop without closing their streams, and response headers may come before the prefill: so
+/// neither the headers nor an open connection say that an answer comes. Settle such a request with
+/// [`Failure::Timeout`](crate::Failure::Timeout), and send it elsewhere if its client has got nothing.
+///
+/// ```
+/// use slotwise::{Seconds, idle_limit};
+///
+/// assert_eq!(idle_limit(Seconds::new(0.5), false).as_secs(), 30);
+/// assert_eq!(idle_limit(Seconds::new(9.0), false).as_secs(), 90);
+/// assert_eq!(idle_limit(Seconds::new(9.0), true).as_secs(), 60);
+/// ```
+pub fn idle_limit(first_token_in: Seconds, started: bool) -> Duration {
+    if started { BETWEEN_TOKENS } else { (first_token_in * 10.0).to_duration().max(FIRST_TOKEN) }
+}
+
+const FIRST_TOKEN: Duration = Duration::from_secs(30);
+const BETWEEN_TOKENS: Duration = Duration::from_secs(60);

@@ -143,7 +143,7 @@ impl Scheduler {
             None => (false, Some(*key), None),
             Some(_) => (true, None, Some(candidate.endpoint)),
         });
-        let gone = Rejected { reason: RejectReason::NoEndpoints, retry_after: None };
+        let gone = Rejected::NO_ENDPOINTS;
         let best = || ranking.split().map(|((endpoint, _), _)| *endpoint).ok_or(gone);
         Explanation {
             verdict: chosen.and_then(|()| best()),

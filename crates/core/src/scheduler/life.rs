@@ -230,6 +230,7 @@ impl Scheduler {
 
     fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {
         self.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
+        self.slots.observe(now.saturating_since(request.dispatched));
         if let (Some(started), Ok(slot)) =
             (request.started, self.pool.get_mut(request.reservation.endpoint()))
         {

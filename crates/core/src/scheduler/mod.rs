@@ -10,6 +10,7 @@
 //! | `news` | what endpoints, their loads, adapters and KV events change |
 //! | `snapshot` | what a gateway that starts again remembers of caches |
 //! | `submit`, `asker` | when a request goes that may wait |
+//! | `slots`, `served` | when refused clients come back, and what they are told |
 //! | `explain`, `stats` | nothing: they look |
 
 mod asker;
@@ -24,6 +25,8 @@ mod pick;
 mod ranking;
 mod reading;
 mod rendezvous;
+mod served;
+mod slots;
 mod snapshot;
 mod stats;
 mod submit;
@@ -47,7 +50,7 @@ use crate::time::Instant;
 use asker::{Asker, Fare};
 
 pub use config::{Builder, Config, ConfigError};
-pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejected};
+pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejected, idle_limit};
 pub use explain::{Candidate, Exclusion, Explanation};
 pub use life::{RedirectError, UnknownRequest};
 pub use news::RemovedEndpoint;
@@ -96,6 +99,8 @@ pub struct Scheduler {
     /// When the last endpoint left, while there is none.
     empty_since: Option<Instant>,
     guard: Option<Guard>,
+    /// When refused clients come back.
+    slots: slots::Slots,
     /// What requests are parked for that no endpoint can have now: see `submit`.
     kinds: BTreeSet<u32>,
     /// When endpoints should have room, of those that somebody waits for.
@@ -168,6 +173,7 @@ impl Scheduler {
             counters: stats::Counters::default(),
             waiting: Waiting::new(&config.flow, keyed),
             tickets: BTreeMap::new(),
+            slots: slots::Slots::default(),
             empty_since: Some(Instant::ORIGIN),
             guard: config.flow.guard.as_ref().map(|guard| Guard::new(guard, keyed)),
             kinds: BTreeSet::new(),

@@ -115,8 +115,12 @@ impl Scheduler {
             }
             Err(rejected) => Err(rejected),
         };
+        let own = self.own_work(&scratch.reading);
         self.scratch = scratch;
-        answer.inspect_err(|rejected| self.counters.reject(rejected.reason))
+        answer.map_err(|rejected| {
+            self.counters.reject(rejected.reason);
+            self.spread(now, request.priority, own, rejected)
+        })
     }
 
     /// Weighs endpoints as long as they may be among the best, and ranks those that can have the request. If none can, all say
@@ -189,7 +193,8 @@ impl Scheduler {
             return Err(Rejected { reason: RejectReason::Shed, retry_after: after });
         }
         if self.requests.len() >= self.config.max_in_flight {
-            return Err(Rejected { reason: RejectReason::Saturated, retry_after: None });
+            let after = Some(self.slots.interval(self.requests.len()).to_duration());
+            return Err(Rejected { reason: RejectReason::Saturated, retry_after: after });
         }
         Ok(())
     }
@@ -306,7 +311,7 @@ impl Scheduler {
         reading: &mut Reading,
         ranking: &Ranking,
     ) -> Result<Dispatch, Rejected> {
-        let gone = Rejected { reason: RejectReason::NoEndpoints, retry_after: None };
+        let gone = Rejected::NO_ENDPOINTS;
         let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
         let (chain, span) = self.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
         let block_size = self.pool.get(*endpoint).ok().map(|slot| slot.endpoint.block_size);
@@ -330,6 +335,7 @@ impl Scheduler {
             cached_tokens: best.found.tokens,
             best_cached_tokens: reading.best_hit,
             cost: best.cost,
+            first_token_in: best.first_token_in,
             queued: Duration::ZERO,
         })
     }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use super::decision::{RejectReason, Rejected};
+use super::decision::{NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use super::explain::Exclusion;
 use super::pick::Assessment;
 use super::rendezvous::Rendezvous;
@@ -103,9 +103,11 @@ impl Refusal {
     pub(super) fn into_rejected(self) -> Rejected {
         match self.0 {
             Some((why, after)) => {
-                Rejected { reason: why.into(), retry_after: after.map(Seconds::to_duration) }
+                let reason = RejectReason::from(why);
+                let unknown = (reason == RejectReason::NoEndpoints).then_some(NO_ENDPOINTS_RETRY);
+                Rejected { reason, retry_after: after.map(Seconds::to_duration).or(unknown) }
             }
-            None => Rejected { reason: RejectReason::NoEndpoints, retry_after: None },
+            None => Rejected::NO_ENDPOINTS,
         }
     }
 }

@@ -19,14 +19,14 @@ use core::time::Duration;
 
 use super::Scheduler;
 use super::asker::{Asker, Fare};
-use super::decision::{Decision, EvictReason, Evicted, RejectReason, Rejected};
+use super::decision::{Decision, EvictReason, Evicted, NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use super::reading::Reading;
 use crate::flow::{Admission, Full, Ticket};
 use crate::request::{Priority, Prompt, Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// Hands a request to flow control. What becomes of it says [`poll_decision`](Self::poll_decision): call it until it returns `None`,
+    /// Hands a request to flow control. [`poll_decision`](Self::poll_decision) returns the outcome: call it until it returns `None`,
     /// now and after each input, and at [`next_timeout`](Self::next_timeout).
     ///
     /// Computes in **O(prompt + runs on the way + log waiting)**.
@@ -64,8 +64,12 @@ impl Scheduler {
         let mut scratch = core::mem::take(&mut self.scratch);
         self.read(request, &mut scratch.reading);
         let answer = self.enqueue(now, request, &scratch.reading);
+        let own = self.own_work(&scratch.reading);
         self.scratch = scratch;
-        answer.inspect_err(|rejected| self.counters.reject(rejected.reason))
+        answer.map_err(|rejected| {
+            self.counters.reject(rejected.reason);
+            self.spread(now, request.priority, own, rejected)
+        })
     }
 
     /// The next decision about a request that was submitted: it goes, and is reserved, or it waits no longer. `None` when there is
@@ -175,8 +179,7 @@ impl Scheduler {
         if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
         }
-        let miss = reading.tokens.saturating_sub(reading.best_hit);
-        let own = self.config.prefill.work(miss, reading.best_hit);
+        let own = self.own_work(reading);
         if let Some(deadline) = request.deadline {
             let wait = wait();
             if now + (wait + own).to_duration() > deadline {
@@ -243,12 +246,50 @@ impl Scheduler {
             other => other,
         };
         self.counters.evict(reason);
+        let wait = || self.expected_wait(now, asker.fare.priority).to_duration();
+        let retry_after = match reason {
+            _ if empty => Some(NO_ENDPOINTS_RETRY),
+            EvictReason::TtlExpired | EvictReason::Displaced => {
+                Some(self.next_slot(now, asker.fare.priority, asker.fare.charged, wait()))
+            }
+            EvictReason::TooLarge => None,
+            EvictReason::NoEndpoints | EvictReason::DeadlineUnreachable => Some(wait()),
+        };
         Decision::Evict(Evicted {
             request: asker.id,
             reason,
-            retry_after: (!empty).then(|| self.expected_wait(now, asker.fare.priority).to_duration()),
+            retry_after,
             queued: now.saturating_since(asker.since),
         })
+    }
+
+    /// Seconds of prefill of a prompt where most of it is cached.
+    pub(super) fn own_work(&self, reading: &Reading) -> Seconds {
+        let miss = reading.tokens.saturating_sub(reading.best_hit);
+        self.config.prefill.work(miss, reading.best_hit)
+    }
+
+    /// Gives a refusal for lack of room its own time to come back: see `slots`.
+    pub(super) fn spread(
+        &mut self,
+        now: Instant,
+        priority: Priority,
+        own: Seconds,
+        rejected: Rejected,
+    ) -> Rejected {
+        match rejected.reason {
+            RejectReason::Saturated | RejectReason::Shed | RejectReason::QueueFull => {
+                let wait = rejected.retry_after.unwrap_or_default();
+                Rejected { retry_after: Some(self.next_slot(now, priority, own, wait)), ..rejected }
+            }
+            _ => rejected,
+        }
+    }
+
+    fn next_slot(&mut self, now: Instant, priority: Priority, own: Seconds, wait: Duration) -> Duration {
+        let share = Seconds::new(own.get() / self.pool.len().max(1) as f64);
+        let share = share.to_duration().max(self.slots.interval(self.requests.len()).to_duration());
+        self.slots.next(now, priority, wait, share)
     }
 
     /// How long a newcomer of this priority waits, if those who go before it are spread over all endpoints, behind what the least busy of

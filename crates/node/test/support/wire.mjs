@@ -88,7 +88,8 @@ export class WireRunner {
       progress.ended ||= ended;
     }
     const outcome = reader.finish(close);
-    assert.equal(outcome.complete, ['complete', 'refused'].includes(outcome.end));
+    const settled = outcome.end === 'complete' || (outcome.end === 'refused' && outcome.retry === 'never');
+    assert.equal(outcome.complete, settled);
     if (contentType === 'text/event-stream' && outcome.end === 'complete') {
       assert.deepEqual([reader.tokens, reader.usage], [outcome.tokens, outcome.usage]);
     }
@@ -103,6 +104,11 @@ export class WireRunner {
   filter_model({ content_type: contentType, name, ...rest }) {
     const filter = new wire.ModelFilter(contentType, name);
     return Buffer.concat(chunks(rest).map((chunk) => filter.feed(chunk)));
+  }
+
+  filter_answer({ content_type: contentType, model, drop_usage: dropUsage, ...rest }) {
+    const filter = new wire.AnswerFilter(contentType, { model, dropUsage });
+    return Buffer.concat([...chunks(rest).map((chunk) => filter.feed(chunk)), filter.finish()]);
   }
 
   read_headers({ headers }) {

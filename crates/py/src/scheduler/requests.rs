@@ -74,11 +74,14 @@ impl Scheduler {
                     costs.get(&endpoint).copied().unwrap_or_else(|| terms.total())
                 }),
             };
-            picked.map(|answer| Dispatch::new(&core, answer))
+            match picked {
+                Ok(answer) => Ok(Dispatch::new(&core, answer)),
+                Err(rejected) => Err(Rejected::new(&core, request, rejected)),
+            }
         })?;
         match picked {
             Ok(dispatch) => Ok(Bound::new(py, dispatch)?.into_any()),
-            Err(rejected) => Ok(Bound::new(py, Rejected::from(rejected))?.into_any()),
+            Err(rejected) => Ok(Bound::new(py, rejected)?.into_any()),
         }
     }
 
@@ -129,9 +132,14 @@ impl Scheduler {
             weight,
         };
         let now = self.clock.read(py, now)?;
-        match wishes.with(py, now, &self.readers, |request| self.lock(py).submit(now, request))? {
+        let submitted = wishes.with(py, now, &self.readers, |request| {
+            let mut core = self.lock(py);
+            let submitted = core.submit(now, request);
+            submitted.map_err(|rejected| Rejected::new(&core, request, rejected))
+        })?;
+        match submitted {
             Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
-            Err(rejected) => Ok(Bound::new(py, Rejected::from(rejected))?.into_any()),
+            Err(rejected) => Ok(Bound::new(py, rejected)?.into_any()),
         }
     }
 

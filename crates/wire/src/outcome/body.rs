@@ -26,7 +26,13 @@ impl BodyShape {
         }
     }
 
-    pub(super) fn write(self, reason: Reason, message: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    pub(super) fn write(
+        self,
+        reason: Reason,
+        message: &str,
+        retry_after_ms: Option<u64>,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
         match self {
             Self::OpenAi => {
                 out.write_str(r#"{"error":{"message":"#)?;
@@ -42,6 +48,9 @@ impl BodyShape {
                 out.write_str(r#","message":"#)?;
                 write_text(message, out)?;
             }
+        }
+        if let Some(millis) = retry_after_ms {
+            write!(out, r#","retry_after_ms":{millis}"#)?;
         }
         out.write_str("}}")
     }

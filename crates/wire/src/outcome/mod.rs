@@ -35,7 +35,7 @@ use crate::headers::answer::DROPPED_REASON;
 /// assert!(refusal.headers().any(|(name, value)| name == "x-llm-d-request-dropped-reason" && value == "rejected-no-endpoints"));
 /// assert_eq!(
 ///     refusal.body(BodyShape::OpenAi),
-///     r#"{"error":{"message":"no endpoint takes requests","type":"server_error","param":null,"code":"no_endpoints"}}"#,
+///     r#"{"error":{"message":"no endpoint accepts requests","type":"server_error","param":null,"code":"no_endpoints"}}"#,
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +43,7 @@ use crate::headers::answer::DROPPED_REASON;
 pub struct Refusal<'a> {
     /// Why.
     pub reason: Reason,
-    /// When it may be worth another try, if that can be told.
+    /// When to retry, if that is known.
     pub retry_after: Option<Duration>,
     /// What the body says instead of the reason's own message.
     pub message: Option<&'a str>,
@@ -70,22 +70,38 @@ impl<'a> Refusal<'a> {
         self.reason.http_status()
     }
 
-    /// Whole seconds for `Retry-After`, rounded up and at least 1, if a time is known.
+    /// Whole seconds for `Retry-After`, rounded up, if a time is known: from 1 to 59. Libraries of clients
+    /// do not wait for longer: OpenAI's and Vercel's ignore 60 s and more and come back at once, or do not
+    /// come back at all. The [body](Self::body) has the whole time.
     pub fn retry_after_seconds(&self) -> Option<u64> {
+        Some(self.retry_after_millis()?.div_ceil(1_000).min(LONGEST_SECONDS))
+    }
+
+    /// Milliseconds for `retry-after-ms`, rounded up, if a time is known: from 1 to 59,000.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        Some(self.retry_after_millis()?.min(LONGEST_SECONDS * 1_000))
+    }
+
+    /// The whole time in milliseconds, rounded up.
+    fn retry_after_millis(&self) -> Option<u64> {
         let after = self.retry_after?;
-        let whole = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
-        Some(whole.max(1))
+        let millis = after.as_nanos().div_ceil(1_000_000).max(1);
+        Some(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// The headers: `content-type`, `retry-after` if a time is known, and the reference's reason if it has one.
+    /// The headers: `content-type`; `retry-after` and `retry-after-ms` if a time is known, never above 59 s;
+    /// and the reference's reason if it has one.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> + use<> {
-        let retry =
-            self.retry_after_seconds().map(|seconds| ("retry-after", Cow::Owned(format!("{seconds}"))));
+        let number = |number: u64| Cow::Owned(format!("{number}"));
+        let seconds = self.retry_after_seconds().map(|seconds| ("retry-after", number(seconds)));
+        let millis = self.retry_after_ms().map(|millis| ("retry-after-ms", number(millis)));
         let dropped = self.reason.dropped_reason().map(|reason| (DROPPED_REASON, Cow::Borrowed(reason)));
-        [Some(("content-type", Cow::Borrowed(BodyShape::CONTENT_TYPE))), retry, dropped].into_iter().flatten()
+        let kind = Some(("content-type", Cow::Borrowed(BodyShape::CONTENT_TYPE)));
+        [kind, seconds, millis, dropped].into_iter().flatten()
     }
 
-    /// The body. It is valid JSON, whatever the message is.
+    /// The body. It is valid JSON, whatever the message is. Where the headers cannot say the whole time, the
+    /// error has it as `retry_after_ms`.
     pub fn body(&self, shape: BodyShape) -> String {
         let mut body = String::new();
         // A String takes whatever it is given.
@@ -99,7 +115,9 @@ impl<'a> Refusal<'a> {
     ///
     /// Those of `out`.
     pub fn write_body(&self, shape: BodyShape, out: &mut impl fmt::Write) -> fmt::Result {
-        shape.write(self.reason, self.message.unwrap_or_else(|| self.reason.message()), out)
+        let message = self.message.unwrap_or_else(|| self.reason.message());
+        let whole = self.retry_after_millis().filter(|millis| *millis > LONGEST_SECONDS * 1_000);
+        shape.write(self.reason, message, whole, out)
     }
 }
 
@@ -114,3 +132,6 @@ impl From<&Evicted> for Refusal<'_> {
         Self { retry_after: evicted.retry_after, ..Self::new(Reason::Evicted(evicted.reason)) }
     }
 }
+
+/// No header asks for a longer wait.
+const LONGEST_SECONDS: u64 = 59;

@@ -1,4 +1,4 @@
-//! Why a request is refused, and what that is called by whom.
+//! Refusal reasons and their names in each API.
 
 use slotwise::{EvictReason, RejectReason};
 
@@ -18,7 +18,7 @@ pub enum Reason {
     ShuttingDown,
 }
 
-/// What one reason is called by whom.
+/// The names of one reason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Row {
     pub(crate) reason: Reason,
@@ -45,21 +45,21 @@ pub(crate) const ROWS: [Row; 15] = {
     use Reason::{Evicted, Rejected};
     use RejectReason as R;
     [
-        row(Rejected(R::NoEndpoints), NO_ENDPOINTS, "RejectedNoEndpoints", "ServiceUnavailable", "no endpoint takes requests"),
+        row(Rejected(R::NoEndpoints), NO_ENDPOINTS, "RejectedNoEndpoints", "ServiceUnavailable", "no endpoint accepts requests"),
         row(Rejected(R::NotServed), None, "RejectedOther", "NotFound", "no endpoint serves this model, role and labels"),
-        row(Rejected(R::TooLarge), None, "RejectedOther", "BadRequest", "the request fits into no endpoint's KV cache"),
-        row(Rejected(R::DeadlineUnreachable), SATURATED, "RejectedCapacity", "ResourceExhausted", "no endpoint could answer before the deadline"),
-        row(Rejected(R::Saturated), SATURATED, "RejectedCapacity", "ResourceExhausted", "all endpoints are at their limit"),
-        row(Rejected(R::Shed), SATURATED, "RejectedCapacity", "ResourceExhausted", "the pool is busy and the request is sheddable"),
-        row(Rejected(R::QueueFull), SATURATED, "RejectedCapacity", "ResourceExhausted", "as many requests wait as may"),
-        row(Evicted(E::TtlExpired), EXPIRED, "EvictedTTL", "ResourceExhausted", "the request has waited for as long as it may"),
-        row(Evicted(E::NoEndpoints), NO_ENDPOINTS, "EvictedNoEndpoints", "ServiceUnavailable", "the request has waited for as long as it may, and there is no endpoint"),
-        row(Evicted(E::DeadlineUnreachable), EXPIRED, "EvictedTTL", "ResourceExhausted", "no endpoint could answer before the deadline any more"),
-        row(Evicted(E::Displaced), SATURATED, "EvictedOther", "ResourceExhausted", "a request that goes first has its place"),
-        row(Evicted(E::TooLarge), None, "EvictedOther", "BadRequest", "the request fits into no endpoint's KV cache"),
-        row(Reason::Victim, Some("evicted-priority"), "", "ResourceExhausted", "the request was stopped for a more important one"),
-        row(Reason::Cancelled, Some("rejected-context-cancelled"), "EvictedContextCancelled", "ServiceUnavailable", "the client has left"),
-        row(Reason::ShuttingDown, Some("rejected-shutting-down"), "RejectedOther", "ServiceUnavailable", "the gateway is about to stop"),
+        row(Rejected(R::TooLarge), None, "RejectedOther", "BadRequest", "the prompt and the expected output exceed every endpoint's KV cache"),
+        row(Rejected(R::DeadlineUnreachable), SATURATED, "RejectedCapacity", "ResourceExhausted", "no endpoint is expected to return the first token before the deadline"),
+        row(Rejected(R::Saturated), SATURATED, "RejectedCapacity", "ResourceExhausted", "all endpoints are at their limit of requests in flight"),
+        row(Rejected(R::Shed), SATURATED, "RejectedCapacity", "ResourceExhausted", "the pool is saturated, and requests of negative priority are shed"),
+        row(Rejected(R::QueueFull), SATURATED, "RejectedCapacity", "ResourceExhausted", "the queue is full: its limit of waiting requests or bytes is reached"),
+        row(Evicted(E::TtlExpired), EXPIRED, "EvictedTTL", "ResourceExhausted", "the request's TTL expired while it waited"),
+        row(Evicted(E::NoEndpoints), NO_ENDPOINTS, "EvictedNoEndpoints", "ServiceUnavailable", "no endpoint accepted requests before the request's TTL expired"),
+        row(Evicted(E::DeadlineUnreachable), EXPIRED, "EvictedTTL", "ResourceExhausted", "no endpoint is expected to return the first token before the deadline any more"),
+        row(Evicted(E::Displaced), SATURATED, "EvictedOther", "ResourceExhausted", "the queue is full, and a request that goes first has displaced this one"),
+        row(Evicted(E::TooLarge), None, "EvictedOther", "BadRequest", "the prompt and the expected output exceed every endpoint's KV cache"),
+        row(Reason::Victim, Some("evicted-priority"), "", "ResourceExhausted", "the request was aborted to make room for one of higher priority"),
+        row(Reason::Cancelled, Some("rejected-context-cancelled"), "EvictedContextCancelled", "ServiceUnavailable", "the client closed the connection"),
+        row(Reason::ShuttingDown, Some("rejected-shutting-down"), "RejectedOther", "ServiceUnavailable", "the gateway is shutting down"),
     ]
 };
 
@@ -101,7 +101,7 @@ impl Reason {
         ROWS.iter().map(|row| row.reason)
     }
 
-    /// The HTTP status that says it best: what the core says of its own reasons, 429 for a victim, 503 for the rest.
+    /// The recommended HTTP status: what the core says of its own reasons, 429 for a victim, 503 for the rest.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::Rejected(reason) => reason.http_status(),
@@ -189,6 +189,9 @@ mod tests {
             assert_eq!(row.dropped == super::NO_ENDPOINTS, reason.code() == "no_endpoints", "{reason:?}");
             assert!(!row.message.is_empty() && !row.message.ends_with('.'), "{reason:?}");
             if let Reason::Rejected(core) = reason {
+                assert_eq!(row.message, core.to_string());
+            }
+            if let Reason::Evicted(core) = reason {
                 assert_eq!(row.message, core.to_string());
             }
         }

@@ -1,8 +1,8 @@
 //! What engines answer: streams and bodies, fed in chunks of any size.
 //!
 //! A [`ResponseReader`] reads along with what a gateway passes on, and tells how the answer grows and how it ended; an [`Outcome`] says
-//! which call the scheduler wants for that, and whether another endpoint may be asked. A [`ModelFilter`] puts the client's name for
-//! the model back.
+//! which call the scheduler wants for that, and whether another endpoint may be asked. An [`AnswerFilter`] puts the client's name for
+//! the model back, and takes out the usage that its client did not ask for; [`ModelFilter`] does the first alone.
 //!
 //! ```text
 //!  sse              lines of events, split anywhere          sse -> payload -> scan -> said -> reader -> outcome
@@ -11,6 +11,7 @@
 //!  phrases          what an error's text says beyond its status
 //!  beginning        what a payload has in common with the last
 //!  reader  outcome  the answer, and how it ended
+//!  filter           model -> usage: what the client gets of it
 //! ```
 //!
 //! # Example: a request's life
@@ -38,6 +39,7 @@
 //! ```
 
 mod beginning;
+mod filter;
 mod finish;
 mod model;
 mod outcome;
@@ -48,7 +50,9 @@ mod said;
 mod scan;
 mod sse;
 mod tree;
+mod usage;
 
+pub use filter::AnswerFilter;
 pub use finish::FinishReason;
 pub use model::ModelFilter;
 pub use outcome::{Close, End, Outcome, Retry, Settlement};

@@ -6,6 +6,7 @@ mod filter;
 mod hostile;
 mod same;
 mod twin;
+mod usage;
 
 use slotwise_wire::response::{Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
 

@@ -14,7 +14,7 @@ use slotwise_wire::kv::{Decoder, Message, replay_request};
 use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
 use slotwise_wire::request::{Api, RequestReader, rewrite_model};
-use slotwise_wire::response::{Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
+use slotwise_wire::response::{AnswerFilter, Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
 
 /// What a call answers; nothing if there is no such call.
 pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
@@ -33,6 +33,7 @@ pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
         "read_response" => read_response(args),
         "outcome_of_status" => plain(&Outcome::of_status(small(&args["status"]))),
         "filter_model" => filter_model(args),
+        "filter_answer" => filter_answer(args),
         "read_headers" => read_headers(args),
         "refusal" => refusal(args),
         _ => return None,
@@ -163,6 +164,16 @@ fn filter_model(args: &Value) -> Value {
     let mut filter = ModelFilter::new(Body::of(text(&args["content_type"])), text(&args["name"]));
     let mut output = Vec::new();
     chunks(args).iter().for_each(|chunk| filter.feed(chunk, &mut output));
+    hex(&output)
+}
+
+fn filter_answer(args: &Value) -> Value {
+    let drop_usage = args["drop_usage"].as_bool().unwrap_or(false);
+    let mut filter =
+        AnswerFilter::new(Body::of(text(&args["content_type"])), args["model"].as_str(), drop_usage);
+    let mut output = Vec::new();
+    chunks(args).iter().for_each(|chunk| filter.feed(chunk, &mut output));
+    filter.finish(&mut output);
     hex(&output)
 }
 
