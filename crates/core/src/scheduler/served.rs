@@ -69,7 +69,8 @@ const LONGEST: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Endpoint, Instant};
+    use crate::endpoint::Endpoint;
+    use crate::time::Instant;
 
     #[test]
     fn the_message_is_bounded_and_names_both() {

@@ -28,8 +28,8 @@ impl Phrases {
                 *last = byte.to_ascii_lowercase();
             }
             let ends = |phrase: &&str| self.tail.ends_with(phrase.as_bytes());
-            self.too_long |= TOO_LONG.iter().any(|phrase| ends(phrase));
-            self.worker_gone |= WORKER_GONE.iter().any(|phrase| ends(phrase));
+            self.too_long |= TOO_LONG.iter().any(&ends);
+            self.worker_gone |= WORKER_GONE.iter().any(ends);
         }
     }
 }
