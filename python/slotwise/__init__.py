@@ -15,6 +15,9 @@ clients send. Times are seconds; ``now`` is
 ``time.monotonic()`` unless it is given.
 """
 
+import os as _os
+
+from . import _core
 from ._core import Dispatch, Evicted, Rejected, Scheduler, __version__
 from .config import (
     BandLimits,
@@ -43,6 +46,7 @@ from .errors import (
     ConfigError,
     EndpointError,
     EvictedError,
+    ForkError,
     IdleTimeoutError,
     KvEventError,
     NotBegunError,
@@ -107,6 +111,7 @@ __all__ = [
     "Failure",
     "Fairness",
     "FlowConfig",
+    "ForkError",
     "GuardConfig",
     "GuardStats",
     "IdleTimeoutError",
@@ -142,3 +147,6 @@ __all__ = [
     "WireError",
     "__version__",
 ]
+
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_core.after_fork)

@@ -718,3 +718,6 @@ def attributes_of_usage(
 
 def attributes_of_refusal(reason: str | Rejected | Evicted) -> str:
     """The attributes of a refusal."""
+
+def after_fork() -> None:
+    """Called in each child process before anything else runs there."""

@@ -241,8 +241,9 @@ class FlowConfig:
 class Config:
     """The configuration of a scheduler. Everything that grows has a limit here."""
 
-    seed: int = _DEFAULTS["seed"]
-    """Keys all hashes. Keep it secret where clients could gain from collisions."""
+    seed: int | None = None
+    """Keys all hashes; ``None`` draws one at random, which ``scheduler.config.seed`` then is. Give schedulers the same one where their
+    decisions or snapshots must agree, and keep it secret: clients could gain from collisions."""
     max_endpoints: int = _DEFAULTS["max_endpoints"]
     """Endpoints in the pool."""
     max_in_flight: int = _DEFAULTS["max_in_flight"]
@@ -299,8 +300,8 @@ class Endpoint:
     """Which stages it runs."""
     kv_capacity: int | None = field(default=None, kw_only=True)
     """Tokens that fit into its KV cache; ``None`` leaves it to the configuration."""
-    block_size: int = field(default=16, kw_only=True)
-    """Tokens in one of its cache blocks."""
+    block_size: int | None = field(default=16, kw_only=True)
+    """Tokens in one of its cache blocks; ``None``, where its metrics do not say, means 16."""
     max_in_flight: int | None = field(default=None, kw_only=True)
     """Requests that it may have at once; ``None`` means no limit."""
     adapter_slots: int | None = field(default=None, kw_only=True)
@@ -323,7 +324,18 @@ def encode(value: Any) -> str:
     plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
     if not isinstance(plain, Mapping):
         raise TypeError(f"expected one of slotwise's values or a mapping, not {type(value)}")
-    return json.dumps(dict(plain), allow_nan=False, default=_as_list)
+    return json.dumps(_without_none(plain), allow_nan=False, default=_as_list)
+
+
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are given: ``None`` leaves a field to its default, but for the limits that it takes away."""
+    given: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            given[name] = _without_none(value)
+        elif value is not None or name in ("max_requests", "max_bytes"):
+            given[name] = value
+    return given
 
 
 def _as_list(value: Any) -> Any:

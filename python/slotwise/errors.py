@@ -48,6 +48,10 @@ class ScorerError(SlotwiseError, RuntimeError):
     """A scorer called what asks the scorer: ``pick``, or ``acquire`` where the request does not wait."""
 
 
+class ForkError(SlotwiseError, RuntimeError):
+    """Another thread was using the scheduler when this process was forked: its state here is not whole."""
+
+
 class SlotwiseWarning(UserWarning):
     """A value that cannot be meant, say milliseconds in place of seconds. Each kind is given once."""
 

@@ -494,6 +494,14 @@ export function optionalString(name: string, value: unknown): string | undefined
   return value === undefined || value === null ? undefined : string(name, value);
 }
 
+/** A name of the host's own for a tenant or a session. */
+export function optionalName(what: string, value: unknown): string | undefined {
+  if (typeof value === 'number' || typeof value === 'bigint') {
+    throw typeError(`${what} must be a string, got ${value}: pass String(${value})`);
+  }
+  return optionalString(what, value);
+}
+
 /** `value`, which must be a number if it is there at all. */
 export function optionalNumber(name: string, value: unknown): number | undefined {
   return value === undefined || value === null ? undefined : number(name, value);

@@ -1,8 +1,9 @@
 /** The scheduler: reads what callers give, asks the native part, and says what it answers. */
 import { NativeScheduler, type KvReport, type Outcome, type Wishes } from '../native/index.js';
+import { refused } from './refused.js';
 import type { Decision, Dispatch, Evicted, Explanation, Rejected, RemovedEndpoint, ResolvedConfig, Stats } from './answers.js';
 import { Draining } from './draining.js';
-import { RejectedError, closedError, guarded, rangeError, typeError } from './errors.js';
+import { RejectedError, ScorerError, closedError, guarded, rangeError, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue } from './headers.js';
 import { Lease } from './lease.js';
 import {
@@ -18,6 +19,7 @@ import {
   checkTrtllm,
   flatLabels,
   optionalBoolean,
+  optionalName,
   optionalNumber,
   optionalString,
   readAdapters,
@@ -56,7 +58,7 @@ import {
 } from './prompt.js';
 import { unpacked, type Close, type Progress, type ResponseReader } from './response.js';
 import { ScorerFaults, score, type Costs, type Scorer } from './scorer.js';
-import { describe, known, number, string } from './shape.js';
+import { describe, endpointId, endpointName, known, number, requestId, string } from './shape.js';
 import { Waiting } from './waiting.js';
 
 /**
@@ -68,6 +70,10 @@ import { Waiting } from './waiting.js';
 export class Scheduler {
   readonly #native: NativeScheduler;
   readonly #clock: () => number;
+  /** Whether the clock is the host's, and not one that was given. */
+  readonly #ownsClock: boolean;
+  /** How often the scorer runs within itself. */
+  #asking = 0;
   readonly #scorer: Scorer | undefined;
   readonly #faults = new ScorerFaults();
   readonly #waiting: Waiting;
@@ -84,10 +90,12 @@ export class Scheduler {
   /** A scheduler with no endpoints. */
   constructor(config: Config = {}, options: SchedulerOptions = {}) {
     const settings = readConfig(config);
+    settings.seed ??= randomSeed();
     checkOptions(options);
     const { scorer, now, maxWaiting } = options;
     this.#scorer = optionalFunction('options.scorer', scorer);
     this.#clock = optionalFunction('options.now', now) ?? hostClock;
+    this.#ownsClock = now === undefined;
     this.#maxWaiting = optionalNumber('options.maxWaiting', maxWaiting) ?? 65_536;
     if (!(this.#maxWaiting >= 0)) {
       throw rangeError(`options.maxWaiting must not be negative, got ${this.#maxWaiting}`);
@@ -120,7 +128,7 @@ export class Scheduler {
             a.deadline, a.expectedOutput, a.wishes, this.#numbers)
         : this.#native.pickBy(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
             a.deadline, a.expectedOutput, a.wishes, this.#numbers, scored.endpoints, scored.costs));
-    return rejected ?? this.#written();
+    return rejected === null || rejected === undefined ? this.#written() : refused(rejected);
   }
 
   /**
@@ -222,21 +230,21 @@ export class Scheduler {
 
   /** The first token of a request arrived. Saying so again changes nothing. */
   handleFirstToken(request: number, now?: number): void {
-    const [at, id] = [this.#time(now), number('request', request)];
+    const [at, id] = [this.#time(now), requestId(request)];
     guarded(() => this.#native.handleFirstToken(at, id));
     this.#waiting.deliver(at);
   }
 
   /** The answer of a request grew by `tokens`. Implies the first token. */
   handleTokens(request: number, tokens: number, now?: number): void {
-    const [at, id, count] = [this.#time(now), number('request', request), number('tokens', tokens)];
+    const [at, id, count] = [this.#time(now), requestId(request), number('tokens', tokens)];
     guarded(() => this.#native.handleTokens(at, id, count));
     this.#waiting.deliver(at);
   }
 
   /** A request is done. Releases what it reserved, and learns from what it used. */
   complete(request: number, usage?: Usage | null, now?: number): void {
-    const [at, id] = [this.#time(now), number('request', request)];
+    const [at, id] = [this.#time(now), requestId(request)];
     if (usage === undefined || usage === null) {
       guarded(() => this.#native.complete(at, id));
     } else {
@@ -249,7 +257,7 @@ export class Scheduler {
 
   /** A request failed, through no fault of the client's: an answer like `400 Bad Request` is a completion. */
   fail(request: number, failure: Failure = 'engine', now?: number): void {
-    const [at, id, why] = [this.#time(now), number('request', request), string('failure', failure)];
+    const [at, id, why] = [this.#time(now), requestId(request), string('failure', failure)];
     guarded(() => this.#native.fail(at, id, why));
     this.#waiting.deliver(at);
     this.#draining.look();
@@ -257,7 +265,7 @@ export class Scheduler {
 
   /** The client went away. Returns whether the request was in flight, or waited. */
   cancel(request: number, now?: number): boolean {
-    const [at, id] = [this.#time(now), number('request', request)];
+    const [at, id] = [this.#time(now), requestId(request)];
     const was = guarded(() => this.#native.cancel(at, id));
     this.#waiting.forget(id);
     this.#waiting.deliver(at);
@@ -267,7 +275,7 @@ export class Scheduler {
 
   /** A request that has no first token yet went to another endpoint than was decided. */
   redirect(request: number, endpoint: number, now?: number): void {
-    const [at, id, to] = [this.#time(now), number('request', request), number('endpoint', endpoint)];
+    const [at, id, to] = [this.#time(now), requestId(request), endpointId('endpoint', endpoint)];
     guarded(() => this.#native.redirect(at, id, to));
     this.#waiting.deliver(at);
     this.#draining.look();
@@ -290,7 +298,7 @@ export class Scheduler {
 
   /** Describes an endpoint anew. What is in flight there stays. */
   updateEndpoint(id: number, endpoint: Endpoint | string, now?: number): void {
-    const [at, which, description] = [this.#time(now), number('id', id), readEndpoint(endpoint)];
+    const [at, which, description] = [this.#time(now), endpointId('id', id), readEndpoint(endpoint)];
     guarded(() => this.#native.updateEndpoint(at, which, description));
     this.#names.set(which, description.name);
     this.#waiting.deliver(at);
@@ -298,7 +306,7 @@ export class Scheduler {
 
   /** Takes an endpoint out of the pool, with all that it held, and says which requests are still on it. */
   removeEndpoint(id: number, now?: number): RemovedEndpoint {
-    const [at, which] = [this.#time(now), number('id', id)];
+    const [at, which] = [this.#time(now), endpointId('id', id)];
     const removed = guarded(() => this.#native.removeEndpoint(at, which));
     this.#names.delete(which);
     this.#waiting.deliver(at);
@@ -308,7 +316,7 @@ export class Scheduler {
 
   /** Sends no new requests to an endpoint; those in flight go on. */
   drainEndpoint(id: number, now?: number): void {
-    const [at, which] = [this.#time(now), number('id', id)];
+    const [at, which] = [this.#time(now), endpointId('id', id)];
     guarded(() => this.#native.drainEndpoint(at, which));
     this.#waiting.deliver(at);
   }
@@ -330,32 +338,32 @@ export class Scheduler {
     if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
       throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
     }
-    return this.#draining.wait(number('id', id), signal);
+    return this.#draining.wait(endpointId('id', id), signal);
   }
 
   /** Takes a draining endpoint back into service. */
   resumeEndpoint(id: number, now?: number): void {
-    const [at, which] = [this.#time(now), number('id', id)];
+    const [at, which] = [this.#time(now), endpointId('id', id)];
     guarded(() => this.#native.resumeEndpoint(at, which));
     this.#waiting.deliver(at);
   }
 
   /** An endpoint reported its load. */
   handleLoad(id: number, load: Load, now?: number): void {
-    const [at, which, report] = [this.#time(now), number('id', id), readLoad(load)];
+    const [at, which, report] = [this.#time(now), endpointId('id', id), readLoad(load)];
     guarded(() => this.#native.handleLoad(at, which, report));
     this.#waiting.deliver(at);
   }
 
   /** An endpoint reported its LoRA adapters. */
   handleAdapters(id: number, adapters: Adapters, now?: number): void {
-    const [at, which, { active, slots }] = [this.#time(now), number('id', id), readAdapters(adapters)];
+    const [at, which, { active, slots }] = [this.#time(now), endpointId('id', id), readAdapters(adapters)];
     guarded(() => this.#native.handleAdapters(at, which, active, slots));
   }
 
   /** An endpoint's engine published a change of its KV cache. */
   handleKvEvent(id: number, event: KvEvent, now?: number): void {
-    const [at, which] = [this.#time(now), number('id', id)];
+    const [at, which] = [this.#time(now), endpointId('id', id)];
     checkEvent(event);
     switch (event.kind) {
       case 'stored': {
@@ -388,7 +396,7 @@ export class Scheduler {
   /** An endpoint's metrics page: the load of all its ranks and, if the page tells them, its LoRA adapters. */
   observeMetrics(id: number, page: Uint8Array, options: ObserveMetricsOptions = {}): void {
     checkObserveMetrics(options);
-    const [at, which] = [this.#time(options.now), number('id', id)];
+    const [at, which] = [this.#time(options.now), endpointId('id', id)];
     const engine = optionalString('engine', options.engine);
     const bytes = readWire('page', page);
     guarded(() => this.#native.observeMetrics(at, which, bytes, engine));
@@ -397,7 +405,7 @@ export class Scheduler {
 
   /** The header `endpoint-load-metrics` of an endpoint's answer. */
   observeOrca(id: number, header: string | Uint8Array, now?: number): void {
-    const [at, which, bytes] = [this.#time(now), number('id', id), readHeaderValue('header', header)];
+    const [at, which, bytes] = [this.#time(now), endpointId('id', id), readHeaderValue('header', header)];
     guarded(() => this.#native.observeOrca(at, which, bytes));
     this.#waiting.deliver(at);
   }
@@ -412,7 +420,7 @@ export class Scheduler {
    */
   applyKvFrames(id: number, frames: readonly Uint8Array[], options: KvFramesOptions = {}): KvReport {
     checkKvFrames(options);
-    const [at, which, rank] = [this.#time(options.now), number('id', id), optionalNumber('rank', options.rank) ?? 0];
+    const [at, which, rank] = [this.#time(options.now), endpointId('id', id), optionalNumber('rank', options.rank) ?? 0];
     const replay = optionalBoolean('replay', options.replay) ?? false;
     const list = readFrames('frames', frames);
     return guarded(() => this.#native.applyKvFrames(at, which, list, replay, rank));
@@ -421,7 +429,7 @@ export class Scheduler {
   /** What TensorRT-LLM answered at `/kv_cache_events`. */
   applyTrtllmEvents(id: number, body: Uint8Array, options: TrtllmOptions = {}): KvReport {
     checkTrtllm(options);
-    const [at, which, rank] = [this.#time(options.now), number('id', id), optionalNumber('rank', options.rank) ?? 0];
+    const [at, which, rank] = [this.#time(options.now), endpointId('id', id), optionalNumber('rank', options.rank) ?? 0];
     const blockSize = optionalNumber('blockSize', options.blockSize);
     const bytes = readWire('body', body);
     return guarded(() => this.#native.applyTrtllmEvents(at, which, bytes, blockSize, rank));
@@ -430,13 +438,13 @@ export class Scheduler {
   /** A replay does not come, or does not end: what is missing is lost, and what was held is applied. */
   giveUpReplay(id: number, options: PublisherOptions = {}): KvReport {
     checkPublisher(options);
-    const [at, which, rank] = [this.#time(options.now), number('id', id), optionalNumber('rank', options.rank) ?? 0];
+    const [at, which, rank] = [this.#time(options.now), endpointId('id', id), optionalNumber('rank', options.rank) ?? 0];
     return guarded(() => this.#native.giveUpReplay(at, which, rank));
   }
 
   /** The batch from which on a replay of a rank's events is awaited; null if none is. */
   kvAskedFrom(id: number, rank = 0): number | null {
-    const [which, publisher] = [number('id', id), number('rank', rank)];
+    const [which, publisher] = [endpointId('id', id), number('rank', rank)];
     return guarded(() => this.#native.kvAskedFrom(which, publisher));
   }
 
@@ -482,25 +490,25 @@ export class Scheduler {
 
   /** How the endpoint was described; null if it is not in the pool. */
   endpoint(id: number): Endpoint | null {
-    const which = number('id', id);
+    const which = endpointId('id', id);
     return guarded(() => this.#native.endpoint(which));
   }
 
   /** The id of the endpoint of that name; null if there is none. */
   endpointNamed(name: string): number | null {
-    const which = string('name', name);
+    const which = endpointName(name);
     return guarded(() => this.#native.endpointNamed(which));
   }
 
   /** The endpoint that a request in flight is on; null if it is not. It may have left the pool. */
   endpointOf(request: number): number | null {
-    const which = number('request', request);
+    const which = requestId(request);
     return guarded(() => this.#native.endpointOf(which));
   }
 
   /** How many requests are in flight on an endpoint: 0 means that it is drained. */
   inFlightOn(endpoint: number): number {
-    const which = number('endpoint', endpoint);
+    const which = endpointId('endpoint', endpoint);
     return guarded(() => this.#native.inFlightOn(which));
   }
 
@@ -567,8 +575,8 @@ export class Scheduler {
       model: optionalString('model', model),
       adapter: optionalString('adapter', adapter),
       cacheSalt: optionalString('cacheSalt', cacheSalt),
-      session: optionalString('session', session),
-      flow: optionalString('flow', flow),
+      session: optionalName('session', session),
+      flow: optionalName('flow', flow),
       priority: optionalNumber('priority', priority),
       deadline: optionalNumber('deadline', deadline),
       expectedOutput: optionalNumber('expectedOutput', expectedOutput),
@@ -602,26 +610,36 @@ export class Scheduler {
 
   /** What the scorer says; null if there is nobody to ask about, or if it fails. */
   #score(scorer: Scorer, a: Asked): Costs | null {
+    if (this.#asking >= DEEPEST) {
+      throw new ScorerError(
+        `a scorer runs within itself ${DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()`,
+        'scorer_reentered',
+      );
+    }
     const columns = guarded(() =>
       this.#native.candidates(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
         a.deadline, a.expectedOutput, a.wishes));
+    this.#asking += 1;
     try {
       return score(scorer, columns, (endpoint) => this.nameOf(endpoint));
     } catch (fault) {
       this.#faults.report(fault);
       return null;
+    } finally {
+      this.#asking -= 1;
     }
   }
 
   #submit(a: Asked, ttl: number | undefined, weight: number): number | Rejected {
-    return guarded(() =>
+    const answer = guarded(() =>
       this.#native.submit(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
         a.deadline, a.expectedOutput, a.wishes, ttl, weight));
+    return typeof answer === 'number' ? answer : refused(answer);
   }
 
   #poll(now: number): Dispatch | Evicted | undefined {
     const decided = guarded(() => this.#native.pollDecision(now, this.#numbers));
-    return typeof decided === 'object' ? decided : decided ? this.#written() : undefined;
+    return typeof decided === 'object' ? refused(decided) : decided ? this.#written() : undefined;
   }
 
   /** Cancels them all before anybody is told what that changes. */
@@ -656,7 +674,18 @@ export class Scheduler {
   }
 
   #time(now: number | undefined): number {
-    return number('now', now === undefined ? this.#clock() : now);
+    if (now === undefined || !this.#ownsClock) {
+      return number('now', now === undefined ? this.#clock() : now);
+    }
+    const clock = this.#clock();
+    if (number('now', now) > clock + FURTHEST_AHEAD) {
+      throw rangeError(
+        `now must be milliseconds on the clock of performance.now(), which shows ${Math.round(clock)}: ${now} is more than an hour `
+        + 'ahead, and time never goes back. Pass performance.now() and not Date.now(), or make the scheduler with a clock of your own '
+        + '(options.now)',
+      );
+    }
+    return now;
   }
 }
 
@@ -679,6 +708,21 @@ interface Asked {
 const NOTHING = new Uint8Array(0);
 const scratch = new Scratch();
 const hostClock = (): number => performance.now();
+
+/**
+ * Milliseconds that a `now` may be ahead of the host's clock. One that is further ahead is on another clock, and would stop all timeouts
+ * for good: the scheduler's time never goes back.
+ */
+const FURTHEST_AHEAD = 3_600_000;
+
+/** How often a scorer may run within itself: one that always picks would go on until the stack ends. */
+const DEEPEST = 16;
+
+/** 53 bits: a number, in every language and in JSON. */
+function randomSeed(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return (high % 2 ** 21) * 2 ** 32 + low;
+}
 
 function isRequest(prompt: Prompt | HttpRequest): prompt is HttpRequest {
   return typeof prompt === 'object' && prompt !== null && !ArrayBuffer.isView(prompt) && 'body' in prompt;

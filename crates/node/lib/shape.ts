@@ -80,6 +80,34 @@ export function string(path: string, value: unknown): string {
   return value;
 }
 
+/** The id of an endpoint. */
+export function endpointId(path: string, value: unknown): number {
+  if (typeof value === 'string') {
+    const name = describe(value);
+    throw typeError(`${path} must be a number, got ${name}: pass what addEndpoint returned, or endpointNamed(${name})`);
+  }
+  return number(path, value);
+}
+
+/** The id of a request. */
+export function requestId(value: unknown): number {
+  if (typeof value === 'object' && value !== null && 'request' in value) {
+    throw typeError(`request must be a number, got ${describe(value)}: pass its .request`);
+  }
+  if (typeof value === 'string') {
+    throw typeError(`request must be a number, got ${describe(value)}: pass dispatch.request, which is no X-Request-ID`);
+  }
+  return number('request', value);
+}
+
+/** The name of an endpoint. */
+export function endpointName(value: unknown): string {
+  if (typeof value === 'number') {
+    throw typeError(`name must be a string, got ${value}: endpoint(${value})?.name is the name of an id`);
+  }
+  return string('name', value);
+}
+
 /** A copy of `value`, which must be a list of strings. */
 export function strings(path: string, value: unknown): string[] {
   if (!Array.isArray(value)) {

@@ -1,5 +1,6 @@
 //! Decisions as immutable values.
 
+use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use slotwise_wire::outcome;
@@ -140,6 +141,10 @@ impl Rejected {
     const __match_args__: (&'static str, &'static str, &'static str) =
         ("reason", "http_status", "retry_after");
 
+    fn __getattr__(&self, name: &str) -> PyResult<Py<PyAny>> {
+        Err(no_dispatch("Rejected", self.reason(), name))
+    }
+
     #[getter]
     fn reason(&self) -> &'static str {
         self.answer.reason.code()
@@ -165,6 +170,22 @@ impl Rejected {
     }
 }
 
+/// What a refusal says to code that takes it for a dispatch: none of these is there.
+fn no_dispatch(what: &str, reason: &str, name: &str) -> PyErr {
+    const OF_DISPATCH: [&str; 9] = [
+        "request", "endpoint", "name", "alternatives", "prompt_tokens", "cached_tokens", "best_cached_tokens", "cost",
+        "first_token_in",
+    ];
+    let mut message = format!("{what:?} object has no attribute {name:?}");
+    if OF_DISPATCH.contains(&name) {
+        message = format!(
+            "this request was not dispatched ({reason}), so it has no {name}: ask isinstance(decision, slotwise.Dispatch) first, or use \
+             slotwise.aio.Scheduler.acquire(), which raises"
+        );
+    }
+    PyAttributeError::new_err(message)
+}
+
 /// A request that waited does not go.
 #[derive(Clone, Eq, PartialEq)]
 #[pyclass(frozen, eq, module = "slotwise")]
@@ -179,6 +200,10 @@ impl Evicted {
     #[getter]
     fn request(&self) -> u64 {
         self.0.request.as_u64()
+    }
+
+    fn __getattr__(&self, name: &str) -> PyResult<Py<PyAny>> {
+        Err(no_dispatch("Evicted", self.reason(), name))
     }
 
     #[getter]

@@ -1,6 +1,6 @@
 //! Requests as clients send them: bodies and headers.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -26,7 +26,8 @@ impl Readers {
         body: &[u8],
         hand_on: impl FnOnce(&RequestView<'_>) -> PyResult<T>,
     ) -> PyResult<T> {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // Never waits: a lock that was held while this process was forked is never released.
+        let idle = self.0.try_lock().ok().and_then(|mut idle| idle.pop());
         let mut reader = idle.unwrap_or_default();
         let view = if body.len() < LONG_BODY {
             reader.read(api, body)
@@ -35,8 +36,9 @@ impl Readers {
         };
         let answer = view.map_err(raise_wire).and_then(|view| hand_on(&view));
         reader.shrink_to(KEPT_BYTES);
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT_READERS {
+        if let Ok(mut idle) = self.0.try_lock()
+            && idle.len() < KEPT_READERS
+        {
             idle.push(reader);
         }
         answer

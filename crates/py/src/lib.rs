@@ -5,6 +5,8 @@
 //! | `scheduler` | calls |
 //! | `request`, `prompt` | what a request asks for, without copying its text |
 //! | `answer` | decisions |
+//! | `id` | ids, and what is given in their place |
+//! | `shared` | nothing: what threads share, also across `fork` |
 //! | `event` | what engines say about their caches |
 //! | `plain` | whatever is not in a hurry: configuration, endpoints, explanations, statistics |
 //! | `scorer` | candidates for a cost of the host's own, and its answer |
@@ -18,6 +20,7 @@ mod answer;
 mod body;
 mod error;
 mod event;
+mod id;
 mod kv;
 mod metrics;
 mod plain;
@@ -26,6 +29,7 @@ mod request;
 mod response;
 mod scheduler;
 mod scorer;
+mod shared;
 mod told;
 
 use pyo3::prelude::*;
@@ -49,6 +53,9 @@ mod _core {
     use super::scheduler::Scheduler;
     #[pymodule_export]
     use super::told::{attributes_of_dispatch, attributes_of_refusal, attributes_of_usage, refusal};
+
+    #[pymodule_export]
+    use super::shared::after_fork;
 
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]

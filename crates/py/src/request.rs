@@ -40,7 +40,7 @@ impl<'a> Wishes<'a, '_> {
         py: Python<'_>,
         now: Instant,
         readers: &Readers,
-        ask: impl FnOnce(&Request<'_>) -> T,
+        ask: impl FnOnce(&Request<'_>) -> PyResult<T>,
     ) -> PyResult<T> {
         let labels = match self.labels {
             Some(labels) => labels
@@ -64,13 +64,13 @@ impl<'a> Wishes<'a, '_> {
                 }
                 let prompt = Prompt::read(prompt)?;
                 let request = headers.apply(now, prompt.put_into(Request::new("")));
-                Ok(ask(&self.put_into(request)?.labels(&labels)))
+                ask(&self.put_into(request)?.labels(&labels))
             }
             (None, Some(body)) => {
                 let api = self.path.map_or(Ok(Api::ChatCompletions), api_of)?;
                 readers.with(py, api, &bytes(body, "body")?, |view| {
                     let request = headers.apply(now, view.to_request(order));
-                    Ok(ask(&self.put_into(request)?.labels(&labels)))
+                    ask(&self.put_into(request)?.labels(&labels))
                 })
             }
             _ => Err(PyTypeError::new_err("expected either a prompt or a body")),

@@ -1,6 +1,8 @@
 //! A cost of the host's own: one call per decision, over columns.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
@@ -8,8 +10,66 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use slotwise::{Candidate, EndpointId, Explanation, Seconds};
 
+use crate::error::Kind;
+
 /// What the host's scorer says that each candidate costs.
 pub(crate) type Costs = HashMap<EndpointId, Seconds>;
+
+/// A scheduler whose scorer runs on this thread. A scorer that asks the same scheduler for a pick is asked again for that, and one that always
+/// does would go on until the stack ends.
+pub(crate) struct Asking(usize);
+
+thread_local! {
+    static ASKING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Asking {
+    pub(crate) fn begin<T>(scheduler: &T) -> Result<Self, Reentered> {
+        let scheduler = std::ptr::from_ref(scheduler).addr();
+        ASKING.with_borrow_mut(|asking| {
+            if asking.iter().filter(|one| **one == scheduler).count() >= DEEPEST {
+                return Err(Reentered);
+            }
+            asking.push(scheduler);
+            Ok(Self(scheduler))
+        })
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKING.with_borrow_mut(|asking| {
+            // Those that began later have ended.
+            if let Some(at) = asking.iter().rposition(|scheduler| *scheduler == self.0) {
+                asking.remove(at);
+            }
+        });
+    }
+}
+
+/// How often a scorer may run within itself.
+const DEEPEST: usize = 16;
+
+/// A scorer asked for a pick within itself, too often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reentered;
+
+impl fmt::Display for Reentered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a scorer runs within itself {DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()"
+        )
+    }
+}
+
+impl Kind for Reentered {
+    const CLASS: &'static str = "ScorerError";
+
+    fn code(&self) -> &'static str {
+        "scorer_reentered"
+    }
+}
 
 /// Calls the scorer with the endpoints that could have the request, best first.
 pub(crate) fn score(py: Python<'_>, scorer: &Py<PyAny>, explanation: &Explanation) -> PyResult<Costs> {

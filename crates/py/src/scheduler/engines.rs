@@ -1,7 +1,5 @@
 //! What engines say of themselves.
 
-use std::sync::PoisonError;
-
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use slotwise::{AdapterState, EndpointId, UnknownEndpoint};
@@ -12,10 +10,12 @@ use slotwise_wire::metrics::OrcaReport;
 use super::Scheduler;
 use crate::error::{raise, raise_wire};
 use crate::event::Event;
+use crate::id::EndpointArg;
 use crate::kv::{Feeds, Frames, KvReport, block_size};
 use crate::metrics;
 use crate::prompt::bytes;
 use crate::request::instant;
+use crate::shared::Forked;
 
 #[pymethods]
 impl Scheduler {
@@ -24,7 +24,7 @@ impl Scheduler {
     fn handle_load(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         waiting: Option<u32>,
         running: Option<u32>,
         kv_usage: Option<f64>,
@@ -36,14 +36,14 @@ impl Scheduler {
         load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
         let load = kv_usage.map_or(load, |share| load.kv_usage(share));
         let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_load(now, EndpointId::from_u64(endpoint), load))
+        self.tell(py, |core| core.handle_load(now, endpoint.0, load))
     }
 
     #[pyo3(signature = (endpoint, active, *, slots = 0, now = None))]
     fn handle_adapters(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         active: Vec<Bound<'_, PyString>>,
         slots: u32,
         now: Option<f64>,
@@ -51,23 +51,24 @@ impl Scheduler {
         let active = active.iter().map(|name| name.to_str()).collect::<PyResult<Vec<_>>>()?;
         let now = self.clock.read(py, now)?;
         let state = AdapterState::active(&active).slots(slots);
-        self.tell(py, |core| core.handle_adapters(now, EndpointId::from_u64(endpoint), state))
+        self.tell(py, |core| core.handle_adapters(now, endpoint.0, state))
     }
 
     #[pyo3(signature = (endpoint, event, *, now = None))]
     fn handle_kv_event(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         event: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
         let event = Event::read(event)?;
         let handled = if event.blocks() < LONG {
-            event.with(|event| self.lock(py).handle_kv_event(now, endpoint, event))
+            let mut core = self.lock(py)?;
+            event.with(|event| core.handle_kv_event(now, endpoint, event))
         } else {
-            self.tell_meanwhile(py, |core| event.with(|event| core.handle_kv_event(now, endpoint, event)))
+            self.tell_meanwhile(py, |core| event.with(|event| core.handle_kv_event(now, endpoint, event)))?
         };
         handled.map_err(raise)
     }
@@ -76,12 +77,12 @@ impl Scheduler {
     fn observe_metrics(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         page: &Bound<'_, PyAny>,
         engine: Option<&str>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
         let (page, reader) = (bytes(page, "page")?, metrics::reader(engine)?);
         let report =
             if page.len() < LONG_PAGE { reader.read(&page) } else { py.detach(|| reader.read(&page)) };
@@ -99,11 +100,11 @@ impl Scheduler {
     fn observe_orca(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         header: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
         let report = OrcaReport::read(metrics::header(header)?.as_ref()).map_err(raise_wire)?;
         self.tell(py, |core| core.handle_load(now, endpoint, report.load))
     }
@@ -112,13 +113,13 @@ impl Scheduler {
     fn apply_kv_frames(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         frames: &Bound<'_, PyAny>,
         replay: bool,
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
         let frames = Frames::read(frames)?;
         let frames = frames.bytes()?;
         let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
@@ -134,31 +135,36 @@ impl Scheduler {
     fn give_up_replay(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
+        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
         self.feed(py, endpoint, rank, false, |feed, core| Ok(feed.give_up(core, now, endpoint)))
     }
 
     #[pyo3(signature = (endpoint, *, rank = 0))]
-    fn kv_asked_from(&self, py: Python<'_>, endpoint: u64, rank: u32) -> Option<u64> {
-        self.lock_feeds(py).get(EndpointId::from_u64(endpoint), rank).and_then(Feed::asked_from)
+    fn kv_asked_from(&self, py: Python<'_>, endpoint: EndpointArg, rank: u32) -> PyResult<Option<u64>> {
+        Ok(self.lock_feeds(py)?.get(endpoint.0, rank).and_then(Feed::asked_from))
     }
 
-    #[pyo3(signature = (endpoint, body, *, block_size, rank = 0, now = None))]
+    #[pyo3(signature = (endpoint, body, *, block_size = None, rank = 0, now = None))]
     fn apply_trtllm_events(
         &self,
         py: Python<'_>,
-        endpoint: u64,
+        endpoint: EndpointArg,
         body: &Bound<'_, PyAny>,
-        block_size: u32,
+        block_size: Option<u32>,
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(py, now)?, EndpointId::from_u64(endpoint));
-        let (body, block_size) = (bytes(body, "body")?, self::block_size(block_size)?);
+        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
+        let described = self.lock(py)?.endpoint(endpoint).map(|endpoint| endpoint.block_size);
+        let block_size = match block_size {
+            Some(tokens) => self::block_size(tokens)?,
+            None => described.ok_or(UnknownEndpoint(endpoint)).map_err(raise)?,
+        };
+        let body = bytes(body, "body")?;
         self.feed(py, endpoint, rank, body.len() < LONG_BATCH, |feed, core| {
             feed.handle_trtllm(core, now, endpoint, &body, block_size, rank)
         })
@@ -181,13 +187,15 @@ impl Scheduler {
             Ok(apply(feeds.of(endpoint, rank), core))
         };
         let applied: Result<_, UnknownEndpoint> = if short {
-            apply(&mut self.lock_feeds(py), &mut self.lock(py))
+            let (mut feeds, mut core) = (self.lock_feeds(py)?, self.lock(py)?);
+            apply(&mut feeds, &mut core)
         } else {
             py.detach(|| {
-                let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-                apply(&mut feeds, &mut core)
+                let mut feeds = self.feeds.lock_detached()?;
+                let mut core = self.core.lock_detached()?;
+                Ok(apply(&mut feeds, &mut core))
             })
+            .map_err(raise::<Forked>)?
         };
         applied.map_err(raise)?.map(KvReport).map_err(raise_wire)
     }

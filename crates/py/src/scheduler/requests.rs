@@ -3,10 +3,12 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use slotwise::{Decision, EndpointId, RequestId, Usage};
+use slotwise::{Decision, Instant, Request, RequestId, Usage};
 
 use super::Scheduler;
 use crate::answer::{Dispatch, Evicted, Rejected};
+use crate::error::raise;
+use crate::id::{EndpointArg, RequestArg};
 use crate::plain::to_python;
 use crate::prompt::bytes;
 use crate::request::{Wishes, seconds};
@@ -60,24 +62,18 @@ impl Scheduler {
         };
         let now = self.clock.read(py, now)?;
         let picked = wishes.with(py, now, &self.readers, |request| {
-            let costs = self.scorer.as_ref().map(|scorer| {
-                let explanation = self.lock(py).explain(now, request);
-                scorer::score(py, scorer, &explanation).unwrap_or_else(|error| {
-                    error.write_unraisable(py, Some(scorer.bind(py)));
-                    scorer::Costs::new()
-                })
-            });
-            let mut core = self.lock(py);
+            let costs = self.costs(py, now, request)?;
+            let mut core = self.lock(py)?;
             let picked = match costs {
                 None => core.pick(now, request),
                 Some(costs) => core.pick_by(now, request, |endpoint, terms| {
                     costs.get(&endpoint).copied().unwrap_or_else(|| terms.total())
                 }),
             };
-            match picked {
+            Ok(match picked {
                 Ok(answer) => Ok(Dispatch::new(&core, answer)),
                 Err(rejected) => Err(Rejected::new(&core, request, rejected)),
-            }
+            })
         })?;
         match picked {
             Ok(dispatch) => Ok(Bound::new(py, dispatch)?.into_any()),
@@ -133,9 +129,9 @@ impl Scheduler {
         };
         let now = self.clock.read(py, now)?;
         let submitted = wishes.with(py, now, &self.readers, |request| {
-            let mut core = self.lock(py);
+            let mut core = self.lock(py)?;
             let submitted = core.submit(now, request);
-            submitted.map_err(|rejected| Rejected::new(&core, request, rejected))
+            Ok(submitted.map_err(|rejected| Rejected::new(&core, request, rejected)))
         })?;
         match submitted {
             Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
@@ -188,14 +184,14 @@ impl Scheduler {
         };
         let now = self.clock.read(py, now)?;
         let explanation =
-            wishes.with(py, now, &self.readers, |request| self.lock(py).explain(now, request))?;
+            wishes.with(py, now, &self.readers, |request| Ok(self.lock(py)?.explain(now, request)))?;
         to_python(py, ("slotwise.values", "decode_explanation"), &(&explanation, explanation.to_string()))
     }
 
     #[pyo3(signature = (*, now = None))]
     fn poll_decision<'py>(&self, py: Python<'py>, now: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let now = self.clock.read(py, now)?;
-        let mut core = self.lock(py);
+        let mut core = self.lock(py)?;
         let Some(decision) = core.poll_decision(now) else { return Ok(None) };
         let dispatched = match decision {
             Decision::Dispatch(answer) => Ok(Dispatch::new(&core, answer)),
@@ -209,32 +205,32 @@ impl Scheduler {
         }))
     }
 
-    fn next_timeout(&self, py: Python<'_>) -> Option<f64> {
-        self.lock(py).next_timeout().and_then(seconds)
+    fn next_timeout(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        Ok(self.lock(py)?.next_timeout().and_then(seconds))
     }
 
     #[pyo3(signature = (most = 64))]
-    fn victims(&self, py: Python<'_>, most: usize) -> Vec<u64> {
-        self.lock(py).victims(most).into_iter().map(RequestId::as_u64).collect()
+    fn victims(&self, py: Python<'_>, most: usize) -> PyResult<Vec<u64>> {
+        Ok(self.lock(py)?.victims(most).into_iter().map(RequestId::as_u64).collect())
     }
 
     #[pyo3(signature = (request, *, now = None))]
-    fn handle_first_token(&self, py: Python<'_>, request: u64, now: Option<f64>) -> PyResult<()> {
+    fn handle_first_token(&self, py: Python<'_>, request: RequestArg, now: Option<f64>) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_first_token(now, RequestId::from_u64(request)))
+        self.tell(py, |core| core.handle_first_token(now, request.0))
     }
 
     #[pyo3(signature = (request, tokens, *, now = None))]
-    fn handle_tokens(&self, py: Python<'_>, request: u64, tokens: u32, now: Option<f64>) -> PyResult<()> {
+    fn handle_tokens(&self, py: Python<'_>, request: RequestArg, tokens: u32, now: Option<f64>) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_tokens(now, RequestId::from_u64(request), tokens))
+        self.tell(py, |core| core.handle_tokens(now, request.0, tokens))
     }
 
     #[pyo3(signature = (request, *, prompt_tokens = None, cached_tokens = None, completion_tokens = None, now = None))]
     fn complete(
         &self,
         py: Python<'_>,
-        request: u64,
+        request: RequestArg,
         prompt_tokens: Option<u32>,
         cached_tokens: Option<u32>,
         completion_tokens: Option<u32>,
@@ -245,26 +241,25 @@ impl Scheduler {
         usage.cached_tokens = cached_tokens;
         usage.completion_tokens = completion_tokens;
         let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.complete(now, RequestId::from_u64(request), usage))
+        self.tell(py, |core| core.complete(now, request.0, usage))
     }
 
     #[pyo3(signature = (request, failure = "engine", *, now = None))]
-    fn fail(&self, py: Python<'_>, request: u64, failure: &str, now: Option<f64>) -> PyResult<()> {
+    fn fail(&self, py: Python<'_>, request: RequestArg, failure: &str, now: Option<f64>) -> PyResult<()> {
         let (now, failure) = (self.clock.read(py, now)?, self::failure(failure)?);
-        self.tell(py, |core| core.fail(now, RequestId::from_u64(request), failure))
+        self.tell(py, |core| core.fail(now, request.0, failure))
     }
 
     #[pyo3(signature = (request, *, now = None))]
-    fn cancel(&self, py: Python<'_>, request: u64, now: Option<f64>) -> PyResult<bool> {
+    fn cancel(&self, py: Python<'_>, request: RequestArg, now: Option<f64>) -> PyResult<bool> {
         let now = self.clock.read(py, now)?;
-        Ok(self.lock(py).cancel(now, RequestId::from_u64(request)))
+        Ok(self.lock(py)?.cancel(now, request.0))
     }
 
     #[pyo3(signature = (request, endpoint, *, now = None))]
-    fn redirect(&self, py: Python<'_>, request: u64, endpoint: u64, now: Option<f64>) -> PyResult<()> {
+    fn redirect(&self, py: Python<'_>, request: RequestArg, endpoint: EndpointArg, now: Option<f64>) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
-        let (request, endpoint) = (RequestId::from_u64(request), EndpointId::from_u64(endpoint));
-        self.tell(py, |core| core.redirect(now, request, endpoint))
+        self.tell(py, |core| core.redirect(now, request.0, endpoint.0))
     }
 
     /// Reads on in a request's answer, and tells the core what came. Returns it, too.
@@ -272,7 +267,7 @@ impl Scheduler {
     fn _feed(
         &self,
         py: Python<'_>,
-        request: u64,
+        request: RequestArg,
         reader: &ResponseReader,
         chunk: &Bound<'_, PyAny>,
         now: Option<f64>,
@@ -280,7 +275,7 @@ impl Scheduler {
         let (now, chunk) = (self.clock.read(py, now)?, bytes(chunk, "chunk")?);
         let progress = reader.read(py, &chunk);
         if progress != slotwise_wire::response::Progress::default() {
-            self.tell(py, |core| progress.tell(core, now, RequestId::from_u64(request)))?;
+            self.tell(py, |core| progress.tell(core, now, request.0))?;
         }
         Ok(Progress(progress))
     }
@@ -290,14 +285,27 @@ impl Scheduler {
     fn _finish(
         &self,
         py: Python<'_>,
-        request: u64,
+        request: RequestArg,
         reader: &ResponseReader,
         close: &str,
         now: Option<f64>,
     ) -> PyResult<Outcome> {
         let (now, close) = (self.clock.read(py, now)?, self::close(close)?);
         let outcome = reader.end(py, close);
-        self.tell(py, |core| outcome.settle(core, now, RequestId::from_u64(request)))?;
+        self.tell(py, |core| outcome.settle(core, now, request.0))?;
         Ok(Outcome(outcome))
+    }
+}
+
+impl Scheduler {
+    /// What the scorer says, where there is one. A broken scorer is reported, and the built-in cost decides.
+    fn costs(&self, py: Python<'_>, now: Instant, request: &Request<'_>) -> PyResult<Option<scorer::Costs>> {
+        let Some(scorer) = &self.scorer else { return Ok(None) };
+        let _asking = scorer::Asking::begin(self).map_err(raise)?;
+        let explanation = self.lock(py)?.explain(now, request);
+        Ok(Some(scorer::score(py, scorer, &explanation).unwrap_or_else(|error| {
+            error.write_unraisable(py, Some(scorer.bind(py)));
+            scorer::Costs::new()
+        })))
     }
 }

@@ -1,0 +1,100 @@
+//! What several threads share, also across `fork`.
+//!
+//! A child process has only the thread that forked. A lock that another thread held at that moment is never released there, and what it
+//! guards may be half changed. So the first use in a child asks whether the lock is free, and says so if it is not, in place of waiting.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+
+use crate::error::{Kind, raise};
+
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Called in each child process before anything else runs there.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Something behind a lock. Nothing there panics; if it did, its state would still be that of some call before.
+#[derive(Debug, Default)]
+pub(crate) struct Shared<T> {
+    value: Mutex<T>,
+    /// The generation of the process that has used it last.
+    generation: AtomicU32,
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value: Mutex::new(value), generation: AtomicU32::new(GENERATION.load(Ordering::Relaxed)) }
+    }
+
+    /// What is behind the lock. A thread that must wait for it lets others run.
+    pub(crate) fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, T>> {
+        if self.is_foreign() {
+            return self.adopt().map_err(raise);
+        }
+        Ok(match self.value.try_lock() {
+            Ok(free) => free,
+            Err(_) => self.value.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+
+    /// The same for a thread that is detached from Python.
+    pub(crate) fn lock_detached(&self) -> Result<MutexGuard<'_, T>, Forked> {
+        if self.is_foreign() {
+            return self.adopt();
+        }
+        Ok(self.value.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.generation.load(Ordering::Acquire) != GENERATION.load(Ordering::Relaxed)
+    }
+
+    /// The first use in a child process. Its own threads hold the lock for an instant only, until one of them was here.
+    fn adopt(&self) -> Result<MutexGuard<'_, T>, Forked> {
+        for _ in 0..TRIES {
+            let free = match self.value.try_lock() {
+                Ok(free) => free,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    thread::yield_now();
+                    continue;
+                }
+            };
+            self.generation.store(GENERATION.load(Ordering::Relaxed), Ordering::Release);
+            return Ok(free);
+        }
+        Err(Forked)
+    }
+}
+
+const TRIES: u32 = 1_000;
+
+/// Another thread was using it when this process was forked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forked;
+
+impl fmt::Display for Forked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "another thread was using the scheduler when this process was forked, so its state is not whole here: make the scheduler \
+             after the fork, or fork while no other thread uses it",
+        )
+    }
+}
+
+impl Kind for Forked {
+    const CLASS: &'static str = "ForkError";
+
+    fn code(&self) -> &'static str {
+        "forked"
+    }
+}
