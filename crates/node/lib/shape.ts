@@ -82,7 +82,8 @@ export function string(path: string, value: unknown): string {
 
 /** The id of an endpoint. */
 export function endpointId(path: string, value: unknown): number {
-  if (typeof value === 'string') {
+  // Digits are an id that was made text on its way.
+  if (typeof value === 'string' && !/^\d+$/.test(value)) {
     const name = describe(value);
     throw typeError(`${path} must be a number, got ${name}: pass what addEndpoint returned, or endpointNamed(${name})`);
   }

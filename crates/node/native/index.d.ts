@@ -249,7 +249,7 @@ export interface Columns {
 export interface Config {
   /**
    * Keys all hashes: a whole number, or a bigint of up to 64 bits. Keep it secret where clients could gain from
-   * collisions, and equal where gateways compare. 0 unless told.
+   * collisions, and equal where gateways compare. Drawn at random where it is not told, and then to be read in `config`.
    */
   seed?: number | bigint
   /** Endpoints in the pool. 65,536 unless told. */

@@ -12,7 +12,7 @@ use crate::number::{MAX_SAFE, bits, duration, exact, finite, millis, positive, s
 #[derive(Debug, Default)]
 pub struct Config {
     /// Keys all hashes: a whole number, or a bigint of up to 64 bits. Keep it secret where clients could gain from
-    /// collisions, and equal where gateways compare. 0 unless told.
+    /// collisions, and equal where gateways compare. Drawn at random where it is not told, and then to be read in `config`.
     pub seed: Option<Either<f64, BigInt>>,
     /// Endpoints in the pool. 65,536 unless told.
     pub max_endpoints: Option<f64>,

@@ -173,7 +173,14 @@ impl Rejected {
 /// What a refusal says to code that takes it for a dispatch: none of these is there.
 fn no_dispatch(what: &str, reason: &str, name: &str) -> PyErr {
     const OF_DISPATCH: [&str; 9] = [
-        "request", "endpoint", "name", "alternatives", "prompt_tokens", "cached_tokens", "best_cached_tokens", "cost",
+        "request",
+        "endpoint",
+        "name",
+        "alternatives",
+        "prompt_tokens",
+        "cached_tokens",
+        "best_cached_tokens",
+        "cost",
         "first_token_in",
     ];
     let mut message = format!("{what:?} object has no attribute {name:?}");

@@ -4,7 +4,7 @@ import { Scheduler } from 'slotwise';
 /** A scheduler over `endpoints`, and its clock in milliseconds. */
 export function pool(endpoints = ['a', 'b'], config = {}, options = {}) {
   const clock = { now: 0 };
-  const scheduler = new Scheduler(config, { now: () => clock.now, ...options });
+  const scheduler = new Scheduler({ seed: 0, ...config }, { now: () => clock.now, ...options });
   const ids = endpoints.map((endpoint) => scheduler.addEndpoint(endpoint));
   return { scheduler, clock, ids };
 }

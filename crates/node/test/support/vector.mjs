@@ -38,7 +38,8 @@ export class Runner {
   #snapshot = new Uint8Array(0);
 
   constructor(vector) {
-    this.#config = fromCore(vector.config ?? {});
+    // What a vector does not say has the core's defaults, and so has its seed.
+    this.#config = { seed: 0, ...fromCore(vector.config ?? {}) };
     this.#scheduler = new Scheduler(this.#config);
   }
 

@@ -10,7 +10,7 @@ export class Walk {
   #state;
   #digest = 0x811c9dc5;
   #now = 0;
-  #scheduler = new Scheduler();
+  #scheduler = new Scheduler({ seed: 0 });
   #endpoints = [];
   #added = 0;
   #requests = [];

@@ -221,7 +221,13 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (request, tokens, *, now = None))]
-    fn handle_tokens(&self, py: Python<'_>, request: RequestArg, tokens: u32, now: Option<f64>) -> PyResult<()> {
+    fn handle_tokens(
+        &self,
+        py: Python<'_>,
+        request: RequestArg,
+        tokens: u32,
+        now: Option<f64>,
+    ) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.handle_tokens(now, request.0, tokens))
     }
@@ -257,7 +263,13 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (request, endpoint, *, now = None))]
-    fn redirect(&self, py: Python<'_>, request: RequestArg, endpoint: EndpointArg, now: Option<f64>) -> PyResult<()> {
+    fn redirect(
+        &self,
+        py: Python<'_>,
+        request: RequestArg,
+        endpoint: EndpointArg,
+        now: Option<f64>,
+    ) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.redirect(now, request.0, endpoint.0))
     }

@@ -1,0 +1,63 @@
+// Mistakes of hosts are errors that say what to do, and leave everything as it was.
+import assert from 'node:assert/strict';
+import { afterEach, mock, test } from 'node:test';
+import { Scheduler } from 'slotwise';
+import { pool } from './support/pool.mjs';
+
+afterEach(() => mock.restoreAll());
+
+test('a now on another clock is an error', () => {
+  const scheduler = new Scheduler();
+  const id = scheduler.addEndpoint('a');
+  for (const call of [() => scheduler.handleLoad(id, {}, Date.now()), () => scheduler.pick('x', { now: performance.now() + 4e6 })]) {
+    assert.throws(call, { name: 'RangeError', message: /more than an hour ahead.* Pass performance\.now\(\) and not Date\.now\(\)/ });
+  }
+  assert.equal(scheduler.pick('x', { now: performance.now() + 3e6 }).kind, 'dispatch');
+  const { scheduler: own } = pool(['a']);
+  assert.equal(own.pick('x', { now: Date.now() }).kind, 'dispatch');
+});
+
+test('a scorer that always picks comes to an end', () => {
+  const told = mock.method(process, 'emitWarning', () => {});
+  const scheduler = new Scheduler({}, { scorer: ({ cost }) => (scheduler.pick('x'), cost) });
+  scheduler.addEndpoint('a');
+  assert.equal(scheduler.pick('x').kind, 'dispatch');
+  assert.equal(scheduler.stats().inFlight, 16);
+  assert.equal(told.mock.callCount(), 1);
+  assert.match(told.mock.calls[0].arguments[0], /a scorer runs within itself 16 times/);
+});
+
+test('a seed is drawn unless told', () => {
+  const seeds = [undefined, {}, { seed: undefined }, {}].map((config) => new Scheduler(config).config.seed);
+  assert.equal(new Set(seeds).size, seeds.length);
+  assert.ok(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0));
+  assert.equal(new Scheduler({ seed: 0 }).config.seed, 0);
+});
+
+test('what is no id or no name says what to pass', () => {
+  const { scheduler } = pool(['a']);
+  for (const [call, message] of [
+    [() => scheduler.drainEndpoint('a'), 'id must be a number, got "a": pass what addEndpoint returned, or endpointNamed("a")'],
+    [() => scheduler.endpointNamed(0), 'name must be a string, got 0: endpoint(0)?.name is the name of an id'],
+    [() => scheduler.complete(scheduler.pick('x')), 'request must be a number, got an object: pass its .request'],
+    [() => scheduler.cancel('abc'), 'request must be a number, got "abc": pass dispatch.request, which is no X-Request-ID'],
+    [() => scheduler.pick('x', { flow: 7 }), 'flow must be a string, got 7: pass String(7)'],
+    [() => scheduler.pick('x', { session: 7n }), 'session must be a string, got 7: pass String(7)'],
+  ]) {
+    assert.throws(call, { name: 'TypeError', message });
+  }
+});
+
+test('a refusal that is taken for a dispatch says what to do', () => {
+  const { scheduler } = pool([]);
+  const rejected = scheduler.pick('x');
+  for (const field of ['endpoint', 'name', 'request', 'alternatives']) {
+    assert.throws(() => rejected[field], /not dispatched \(no_endpoints\).* ask decision\.kind === 'dispatch' first/);
+  }
+  assert.deepEqual(Object.keys(rejected).sort(), ['httpStatus', 'kind', 'message', 'reason', 'retryAfterMs']);
+  assert.equal({ ...rejected }.endpoint, undefined);
+  const request = scheduler.submit('x', { ttlMs: 0 });
+  const evicted = scheduler.pollDecision(1);
+  assert.deepEqual([evicted.kind, evicted.request], ['evicted', request]);
+  assert.throws(() => evicted.endpoint, /so it has no endpoint/);
+});

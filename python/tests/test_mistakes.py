@@ -1,0 +1,117 @@
+"""Mistakes of hosts are errors that say what to do, and leave everything as it was."""
+
+import os
+import threading
+import time as host
+from typing import Any
+
+import pytest
+import slotwise
+from conftest import picked
+from fake_time import Time
+from slotwise import Endpoint, Scheduler
+
+
+def test_a_now_on_another_clock_is_an_error() -> None:
+    s = Scheduler()
+    endpoint = s.add_endpoint("a")
+    for call in (lambda: s.handle_load(endpoint, waiting=0, now=host.time()), lambda: s.pick("x", now=host.monotonic() + 4_000)):
+        with pytest.raises(ValueError, match=r"more than an hour ahead.*Pass time.monotonic\(\) and not time.time\(\)"):
+            call()
+    picked(s, "x", now=host.monotonic() + 3_000)
+    own = Scheduler(clock=Time())
+    own.add_endpoint("a", now=host.time())
+    picked(own, "x", now=host.time() + 1e6)
+
+
+def test_a_scorer_that_always_picks_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BaseException] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda report: told.append(report.exc_value))
+
+    def scorer(candidates: slotwise.Candidates) -> Any:
+        picked(s, "x")
+        return candidates.cost
+
+    s = Scheduler(scorer=scorer)
+    s.add_endpoint("a")
+    picked(s, "x")
+    assert [(type(error), getattr(error, "code", "")) for error in told] == [(slotwise.ScorerError, "scorer_reentered")]
+    assert s.stats().in_flight == 16
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_a_fork_in_the_middle_of_a_call_is_an_error_in_the_child() -> None:
+    s = Scheduler()
+    endpoint = s.add_endpoint("a")
+    for at in range(40):
+        s.handle_kv_event(endpoint, slotwise.BlocksStored(list(range(at * 1_000, at * 1_000 + 1_000)), 16))
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: [s.snapshot() for _ in iter(stop.is_set, True)])
+    thread.start()
+    codes = set()
+    for _ in range(10):
+        child = os.fork()
+        if child == 0:
+            try:
+                s.stats()
+                os._exit(1)
+            except slotwise.ForkError as error:
+                os._exit(2 if error.code == "forked" else 3)
+            except BaseException:
+                os._exit(3)
+        codes.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    stop.set()
+    thread.join()
+    assert codes <= {1, 2}, "used where it was free, refused where it was not, and never waited for"
+    assert picked(s, "x").name == "a", "the parent goes on"
+
+
+def test_a_seed_is_drawn_unless_told() -> None:
+    seeds = {Scheduler(config).config.seed for config in (None, {}, {"seed": None}, slotwise.Config()) for _ in range(3)}
+    assert len(seeds) == 12 and all(seed is not None and 0 <= seed < 2**53 for seed in seeds)
+    for config in ({"seed": 0}, slotwise.Config(seed=0)):
+        assert Scheduler(config).config.seed == 0
+
+
+def test_none_leaves_a_field_to_its_default() -> None:
+    s = Scheduler({"flow": {"hold": None, "band": {"max_requests": 3}}, "kv_capacity": None})
+    assert (s.config.flow.hold, s.config.flow.band.max_requests) == (0.25, 3)
+    endpoint = s.add_endpoint(Endpoint("a", block_size=None, kv_capacity=None))
+    described = s.endpoint(endpoint)
+    assert described is not None and described.block_size == 16
+    assert Scheduler({"flow": {"max_requests": None}}).config.flow.max_requests is None
+    with pytest.raises(slotwise.WireError):
+        s.apply_trtllm_events(endpoint, b"")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.drain_endpoint("a"), r"the id that add_endpoint\(\) returned, not .*endpoint_named\('a'\)"),
+        (lambda s: s.remove_endpoint("a"), r"endpoint_named\('a'\)"),
+        (lambda s: s.observe_metrics("a", b""), r"endpoint_named\('a'\)"),
+        (lambda s: s.endpoint_named(0), r"expected the name of an endpoint, not .*endpoint\(id\).name"),
+        (lambda s: s.complete("a"), r"the id of a request, say dispatch.request.*X-Request-ID"),
+        (lambda s: s.complete(s.pick("x")), r"the id of a request, say dispatch.request, not .*Dispatch"),
+        (lambda s: s.pick("x", flow=7), "flow"),
+    ],
+)
+def test_what_is_no_id_or_no_name_says_what_to_pass(call: Any, message: str) -> None:
+    s = Scheduler()
+    s.add_endpoint("a")
+    with pytest.raises(TypeError, match=message):
+        call(s)
+
+
+def test_a_refusal_that_is_taken_for_a_dispatch_says_what_to_do() -> None:
+    rejected = Scheduler().pick("x")
+    for field in ("endpoint", "name", "request", "cost", "alternatives"):
+        with pytest.raises(AttributeError, match=r"not dispatched \(no_endpoints\).*isinstance\(decision, slotwise.Dispatch\)"):
+            getattr(rejected, field)
+    assert not hasattr(rejected, "nonsense")
+    s = Scheduler(clock=Time())
+    s.submit("x", ttl=0.0)
+    evicted = s.poll_decision(now=2_000.0)
+    assert isinstance(evicted, slotwise.Evicted) and evicted.request == 1
+    with pytest.raises(AttributeError, match="so it has no endpoint"):
+        evicted.endpoint  # type: ignore[attr-defined]
