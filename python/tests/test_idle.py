@@ -100,13 +100,13 @@ def test_only_waiting_for_the_endpoint_counts(time: Time) -> None:
 
 
 def test_the_limit_follows_the_prediction() -> None:
-    scheduler = slotwise.Scheduler()
+    scheduler = slotwise.Scheduler(clock=lambda: 9e9)
     scheduler.add_endpoint(slotwise.Endpoint("a", kv_capacity=4_000_000))
     for _ in range(3):
-        dispatch = scheduler.pick(list(range(200_000)), model="m", now=9e9)
+        dispatch = scheduler.pick(list(range(200_000)), model="m")
         assert isinstance(dispatch, slotwise.Dispatch)
-    explained = scheduler.explain(list(range(200_000)), model="m", now=9e9).candidates[0]
-    last = scheduler.pick(list(range(200_000)), model="m", now=9e9)
+    explained = scheduler.explain(list(range(200_000)), model="m").candidates[0]
+    last = scheduler.pick(list(range(200_000)), model="m")
     assert isinstance(last, slotwise.Dispatch)
     assert last.first_token_in == explained.first_token_in
     assert last.first_token_in > 3.0

@@ -154,7 +154,7 @@ class Gateway(Calls):
     """Those that a scheduler answers, which takes bytes."""
 
     def __init__(self) -> None:
-        self.scheduler = slotwise.Scheduler()
+        self.scheduler = slotwise.Scheduler({"seed": 0})
         self.endpoints: list[int] = []
         self.answers: dict[int, wire.ResponseReader] = {}
 

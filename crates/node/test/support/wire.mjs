@@ -20,7 +20,7 @@ export function bytes(said) {
 
 export class WireRunner {
   #clock = 0;
-  #scheduler = new Scheduler({}, { now: () => this.#clock });
+  #scheduler = new Scheduler({ seed: 0 }, { now: () => this.#clock });
   #endpoints = [];
   #leases = new Map();
 
