@@ -221,6 +221,8 @@ class FlowConfig:
     """Share of the dispatched seconds that each band gives to those below it while they wait too."""
     look_ahead: float = _DEFAULTS["flow"]["look_ahead"]
     """Flows whose virtual times differ by no more than this are equally near to their turns."""
+    max_bands: int = _DEFAULTS["flow"]["max_bands"]
+    """Bands of different priority. A request whose band would be one more joins the next lower one, on its side of zero."""
     max_idle_flows: int = _DEFAULTS["flow"]["max_idle_flows"]
     """Flows that are remembered though nothing of them waits."""
     hold: float = _DEFAULTS["flow"]["hold"]

@@ -20,7 +20,7 @@ Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 """How a request failed: it never arrived, the engine failed it, or the gateway gave up waiting."""
 
 RejectReason: TypeAlias = Literal[
-    "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full"
+    "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full", "name_too_long"
 ]
 """Why a request does not go."""
 
@@ -291,8 +291,10 @@ class Stats:
     """Requests that wait for a decision."""
     waiting_bytes: int
     """Their bytes."""
+    undelivered: int
+    """Evictions that ``poll_decision`` has not returned yet. They take up room in the queue."""
     bands: tuple[BandStats, ...]
-    """The same by priority, highest first: the bands of which something waits."""
+    """What waits by priority, highest first: the bands of which something waits."""
     queued: float
     """How many seconds dispatched requests had waited for their decisions, all together."""
     guard: GuardStats | None

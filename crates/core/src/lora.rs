@@ -5,22 +5,27 @@
 //! the same list.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::load::AdapterState;
+use crate::request::Request;
 use crate::time::{Instant, Seconds, decay};
 
 /// The adapters of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Residency {
     slots: usize,
-    adapters: Vec<Resident>,
+    adapters: BTreeMap<u64, Resident>,
+    /// Keys of those that none of our requests uses, by their last uses.
+    idle: BTreeMap<u64, u64>,
+    /// Uses so far.
+    uses: u64,
 }
 
 #[derive(Debug)]
 struct Resident {
-    key: u64,
     name: Box<str>,
     /// Our own requests that use it.
     in_flight: u32,
@@ -29,6 +34,8 @@ struct Resident {
     /// It is known to have been loaded, and not only asked for.
     confirmed: bool,
     last_use: Instant,
+    /// The number of its last use.
+    used: u64,
 }
 
 /// An idle adapter is wanted back with a probability that falls off over this time.
@@ -41,7 +48,7 @@ const MAX_SLOTS: usize = 1_024;
 impl Residency {
     /// Nothing is loaded, and `slots` adapters fit.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots: slots.min(MAX_SLOTS), adapters: Vec::new() }
+        Self { slots: slots.min(MAX_SLOTS), adapters: BTreeMap::new(), idle: BTreeMap::new(), uses: 0 }
     }
 
     /// How long a request waits for its adapter here: not at all, for loading it, or for a slot and loading it. A slot comes
@@ -49,7 +56,7 @@ impl Residency {
     pub(crate) fn delay(&self, key: u64, now: Instant, load: Seconds, residence: Seconds) -> Seconds {
         if self.is_resident(key) {
             Seconds::ZERO
-        } else if self.adapters.len() < self.slots || self.victim(now).is_some() {
+        } else if self.adapters.len() < self.slots || self.next_out(now).is_some() {
             load
         } else {
             load + residence * (1.0 / self.slots.max(1) as f64)
@@ -62,37 +69,47 @@ impl Residency {
         if self.is_resident(key) || self.adapters.len() < self.slots {
             return Seconds::ZERO;
         }
-        let idle = self.victim(now).map(|at| now.saturating_since(self.adapters[at].last_use).as_secs_f64());
+        let next_out = self.next_out(now).and_then(|key| self.adapters.get(&key));
+        let idle = next_out.map(|adapter| now.saturating_since(adapter.last_use).as_secs_f64());
         load * idle.map_or(1.0, |idle| decay(idle / RETURN_TIME))
     }
 
     /// Whether the adapter is thought to be loaded.
     pub(crate) fn is_resident(&self, key: u64) -> bool {
-        self.adapters.iter().any(|a| a.key == key)
+        self.adapters.contains_key(&key)
     }
 
     /// A request that uses the adapter was sent there. Returns whether that loads it.
     pub(crate) fn begin(&mut self, key: u64, name: &str, now: Instant) -> bool {
         let loads = !self.is_resident(key);
-        self.used(key, name, now).in_flight += 1;
+        let adapter = self.used(key, name, now);
+        adapter.in_flight += 1;
+        let used = adapter.used;
+        self.idle.remove(&used);
         self.make_room(now);
         loads
     }
 
     /// A request with the adapter was answered: it is loaded.
     pub(crate) fn confirm(&mut self, key: u64) {
-        if let Some(adapter) = self.adapters.iter_mut().find(|a| a.key == key) {
+        if let Some(adapter) = self.adapters.get_mut(&key) {
             adapter.confirmed = true;
         }
     }
 
     /// A request with the adapter is over. If none that would have loaded it was ever answered, it was not loaded.
     pub(crate) fn end(&mut self, key: u64, now: Instant) {
-        if let Some(place) = self.adapters.iter().position(|a| a.key == key) {
-            let adapter = self.adapters.remove(place);
-            let in_flight = adapter.in_flight.saturating_sub(1);
-            if in_flight > 0 || adapter.confirmed {
-                self.adapters.push(Resident { in_flight, last_use: now.max(adapter.last_use), ..adapter });
+        self.uses += 1;
+        let used = self.uses;
+        if let Some(adapter) = self.adapters.get_mut(&key) {
+            adapter.in_flight = adapter.in_flight.saturating_sub(1);
+            adapter.last_use = now.max(adapter.last_use);
+            self.idle.remove(&adapter.used);
+            adapter.used = used;
+            if adapter.in_flight == 0 && adapter.confirmed {
+                self.idle.insert(used, key);
+            } else if adapter.in_flight == 0 {
+                self.adapters.remove(&key);
             }
         }
         self.make_room(now);
@@ -103,10 +120,12 @@ impl Residency {
         if let Some(slots) = state.slots {
             self.slots = (slots.get() as usize).min(MAX_SLOTS);
         }
-        for adapter in &mut self.adapters {
+        for adapter in self.adapters.values_mut() {
             adapter.listed = false;
         }
-        for name in state.active.iter().take(MAX_SLOTS) {
+        // An engine takes no longer names than requests have.
+        let names = state.active.iter().filter(|name| name.len() <= Request::MAX_NAME_BYTES);
+        for name in names.take(MAX_SLOTS) {
             let adapter = self.used(key(name), name, now);
             adapter.listed = true;
             adapter.confirmed = true;
@@ -120,39 +139,46 @@ impl Residency {
         self.make_room(now);
     }
 
-    /// Names of the adapters that are thought to be loaded, least recently used first.
+    /// Names of the adapters that are thought to be loaded, least recently used first. Computes in **O(n log n)**.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.adapters.iter().map(|a| &*a.name)
+        let mut by_use: Vec<&Resident> = self.adapters.values().collect();
+        by_use.sort_unstable_by_key(|adapter| adapter.used);
+        by_use.into_iter().map(|adapter| &*adapter.name)
     }
 
-    /// Moves the adapter to the most recently used end.
+    /// Makes the adapter the most recently used one.
     fn used(&mut self, key: u64, name: &str, now: Instant) -> &mut Resident {
-        let adapter = match self.adapters.iter().position(|a| a.key == key) {
-            Some(place) => self.adapters.remove(place),
-            None => Resident {
-                key,
-                name: name.into(),
-                in_flight: 0,
-                listed: false,
-                confirmed: false,
-                last_use: now,
-            },
-        };
-        self.adapters.push(Resident { last_use: now, ..adapter });
-        self.adapters.last_mut().expect("invariant: just pushed")
+        self.uses += 1;
+        let adapter = self.adapters.entry(key).or_insert_with(|| Resident {
+            name: name.into(),
+            in_flight: 0,
+            listed: false,
+            confirmed: false,
+            last_use: now,
+            used: self.uses,
+        });
+        self.idle.remove(&adapter.used);
+        (adapter.used, adapter.last_use) = (self.uses, now);
+        if adapter.in_flight == 0 {
+            self.idle.insert(self.uses, key);
+        }
+        adapter
     }
 
-    /// Evicts the least recently used adapters that nobody uses, until the rest fits.
+    /// Evicts the least recently used adapters that no request uses, until the rest fits.
     fn make_room(&mut self, now: Instant) {
         while self.adapters.len() > self.slots {
-            let Some(victim) = self.victim(now) else { return };
-            self.adapters.remove(victim);
+            let Some(key) = self.next_out(now) else { return };
+            if let Some(adapter) = self.adapters.remove(&key) {
+                self.idle.remove(&adapter.used);
+            }
         }
     }
 
-    /// The adapter that the engine evicts next: the least recently used one that nobody uses.
-    fn victim(&self, now: Instant) -> Option<usize> {
-        self.adapters.iter().position(|a| !a.is_pinned(now))
+    /// The adapter that the engine evicts next: the least recently used one that no request uses. Computes in **O(listed)**, and
+    /// reports list at most [`MAX_SLOTS`]: adapters in flight, of which clients choose how many there are, are not looked at.
+    fn next_out(&self, now: Instant) -> Option<u64> {
+        self.idle.values().copied().find(|key| self.adapters.get(key).is_some_and(|it| !it.is_pinned(now)))
     }
 }
 

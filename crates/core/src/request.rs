@@ -144,6 +144,28 @@ impl<'a> Request<'a> {
     }
 }
 
+impl Request<'_> {
+    /// The longest name of a model or an adapter, in bytes. A request with a longer one is rejected: it would be kept for as long as
+    /// the request waits or is in flight, and clients choose it.
+    pub const MAX_NAME_BYTES: usize = 1_024;
+
+    /// Whether the model or the adapter has a name that is too long.
+    pub(crate) fn has_long_name(&self) -> bool {
+        [Some(self.model), self.adapter].into_iter().flatten().any(|name| name.len() > Self::MAX_NAME_BYTES)
+    }
+
+    /// What counts of it against the limits of the queue: its prompt, and the names that are kept with it.
+    pub(crate) fn bytes(&self) -> u64 {
+        let prompt = match self.prompt {
+            Prompt::Text(text) => text.len(),
+            Prompt::Tokens(ids) => size_of_val(ids),
+            Prompt::Blocks { hashes, .. } => size_of_val(hashes),
+        };
+        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        (prompt + self.model.len() + self.adapter.map_or(0, str::len) + labels) as u64
+    }
+}
+
 /// What the engine will read, in the form that the gateway has it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

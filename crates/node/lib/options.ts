@@ -292,6 +292,7 @@ const FLOW = {
   order: 'string',
   lowerShare: 'number',
   lookAheadMs: 'number',
+  maxBands: 'number',
   maxIdleFlows: 'number',
   holdMs: 'number',
   ttlMs: 'number',

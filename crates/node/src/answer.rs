@@ -41,7 +41,7 @@ pub struct Rejected {
     pub kind: &'static str,
     /// Why.
     #[napi(
-        ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full'"
+        ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long'"
     )]
     pub reason: &'static str,
     /// The HTTP status that says it best.

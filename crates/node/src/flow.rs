@@ -32,6 +32,8 @@ pub struct FlowConfig {
     pub lower_share: Option<f64>,
     /// Milliseconds by which the virtual times of flows may differ for another reason to choose among them. 0 unless told.
     pub look_ahead_ms: Option<f64>,
+    /// Bands of different priority; a request whose band would be one more joins the next lower one. 64 unless given.
+    pub max_bands: Option<f64>,
     /// Flows that are remembered though nothing of them waits. 10,000 unless told.
     pub max_idle_flows: Option<f64>,
     /// A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told.
@@ -152,6 +154,7 @@ impl FlowConfig {
         set! {
             flow.lower_share => self.lower_share, finite, "flow.lowerShare";
             flow.look_ahead => self.look_ahead_ms, duration, "flow.lookAheadMs";
+            flow.max_bands => self.max_bands, size, "flow.maxBands";
             flow.max_idle_flows => self.max_idle_flows, size, "flow.maxIdleFlows";
             flow.hold => self.hold_ms, duration, "flow.holdMs";
             flow.ttl => self.ttl_ms, duration, "flow.ttlMs";
@@ -312,6 +315,7 @@ impl From<&slotwise::FlowConfig> for FlowConfig {
             order: word_for(&flow.order, &ORDER),
             lower_share: Some(flow.lower_share),
             look_ahead_ms: Some(millis(flow.look_ahead)),
+            max_bands: Some(flow.max_bands as f64),
             max_idle_flows: Some(flow.max_idle_flows as f64),
             hold_ms: Some(millis(flow.hold)),
             ttl_ms: Some(millis(flow.ttl)),

@@ -32,7 +32,9 @@ pub struct Stats {
     pub waiting: f64,
     /// Their bytes.
     pub waiting_bytes: f64,
-    /// The same by priority, highest first: the bands of which something waits.
+    /// Evictions that `pollDecision` has not returned yet. They take up room in the queue.
+    pub undelivered: f64,
+    /// What waits by priority, highest first: the bands of which something waits.
     pub bands: Vec<BandStats>,
     /// How many milliseconds dispatched requests had waited for their decisions, all together.
     pub queued_ms: f64,
@@ -173,6 +175,7 @@ impl From<slotwise::Stats> for Stats {
             evicted,
             waiting: stats.waiting as f64,
             waiting_bytes: stats.waiting_bytes as f64,
+            undelivered: stats.undelivered as f64,
             bands: stats.bands.iter().map(BandStats::from).collect(),
             queued_ms: millis(stats.queued),
             guard: stats.guard.map(GuardStats::from),

@@ -60,7 +60,7 @@ fn a_scheduler_reads_as_this_text() {
         "slotwise_rejected_requests_total{reason=\"queue_full\"} 0\n",
         "slotwise_endpoints{state=\"active\"} 2\n",
         "slotwise_band_waiting_requests{priority=\"7\"} 1\nslotwise_band_waiting_requests{priority=\"0\"} 3\n",
-        "slotwise_band_waiting_bytes{priority=\"7\"} 40\n",
+        "slotwise_band_waiting_bytes{priority=\"7\"} 41\n",
         "slotwise_prompt_tokens_total 192\n",
         "slotwise_endpoint_kv_capacity_tokens{endpoint_name=\"http://10.0.0.2:8000\"}",
         "slotwise_guard_share_ratio 0.85\n",
@@ -111,7 +111,7 @@ fn the_reference_names_say_what_the_reference_would() {
     }
     let text = render(&Exposition::new().reference_names("llama"), &stats);
     for line in [
-        "llm_d_epp_request_total 4098",
+        "llm_d_epp_request_total 8194",
         "llm_d_epp_average_queue_size{name=\"llama\"} 2.0",
         "llm_d_epp_std_dev_queue_size{name=\"llama\"} 1.0",
         "llm_d_epp_ready_endpoints{name=\"llama\"} 1",
@@ -122,11 +122,11 @@ fn the_reference_names_say_what_the_reference_would() {
         // deadline_unreachable, saturated, shed and queue_full
         "llm_d_epp_flow_control_requests_total{outcome=\"RejectedCapacity\",inference_pool=\"llama\"} 120",
         // ttl_expired and deadline_unreachable
-        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedTTL\",inference_pool=\"llama\"} 640",
-        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedNoEndpoints\",inference_pool=\"llama\"} 256",
+        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedTTL\",inference_pool=\"llama\"} 1280",
+        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedNoEndpoints\",inference_pool=\"llama\"} 512",
         // no_endpoints, of both kinds
-        "llm_d_epp_request_error_total{error_code=\"ServiceUnavailable\"} 257",
-        "llm_d_epp_scheduler_attempts_total{status=\"failure\",endpoint_name=\"\",port=\"\"} 4095",
+        "llm_d_epp_request_error_total{error_code=\"ServiceUnavailable\"} 513",
+        "llm_d_epp_scheduler_attempts_total{status=\"failure\",endpoint_name=\"\",port=\"\"} 8191",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     }

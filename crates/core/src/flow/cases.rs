@@ -161,6 +161,8 @@ fn sums_stand_the_largest_sizes() {
         room.enqueue(NOW, Admission { priority, ..huge }, what).expect("room");
     }
     assert_eq!(room.sum().bytes, u64::MAX.into(), "the lower band gave way");
+    assert!(matches!(room.enqueue(NOW, ADMISSION, "one more"), Err((_, Full::Bytes))), "until it is fetched");
+    assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("least"));
     room.check();
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, f64::MAX] {
         for cost in [-1.0, 0.0, f64::NEG_INFINITY, f64::MAX] {
@@ -172,6 +174,31 @@ fn sums_stand_the_largest_sizes() {
     room.check();
     assert_eq!(order(&mut room).len(), 25);
     assert_eq!(room.bands().count(), 0);
+}
+
+#[test]
+fn decisions_that_are_not_fetched_take_up_room() {
+    let mut room = room(|config| config.max_requests = Some(3));
+    let soon = Admission { expires: Some(Instant::from_micros(2)), ..ADMISSION };
+    for what in ["one", "two", "three"] {
+        room.enqueue(Instant::ORIGIN, soon, what).expect("room");
+    }
+    room.expire(NOW);
+    assert_eq!((room.sum().requests, room.undelivered().requests), (0, 3));
+    assert!(matches!(room.enqueue(NOW, ADMISSION, "four"), Err((_, Full::Requests))));
+    assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("one"));
+    room.enqueue(NOW, ADMISSION, "five").expect("room");
+    room.check();
+}
+
+#[test]
+fn bands_beyond_the_limit_join_the_next_lower_one_and_keep_their_sign() {
+    let mut room = room(|config| config.max_bands = 3);
+    for (priority, what) in [(5, "five"), (9, "nine"), (-7, "minus seven")] {
+        room.enqueue(NOW, Admission { priority, ..ADMISSION }, what).expect("room");
+    }
+    let bands = [12, 9, 8, 5, 4, 1, 0, -1, -2, -7, -9].map(|priority| room.band_for(priority));
+    assert_eq!(bands, [9, 9, 5, 5, 0, 0, 0, -1, -7, -7, -7]);
 }
 
 #[test]

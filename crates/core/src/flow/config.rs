@@ -23,6 +23,9 @@ pub struct FlowConfig {
     pub max_bytes: Option<u64>,
     /// What each band may hold.
     pub band: BandLimits,
+    /// Bands of different priority. A request whose band would be one more joins the next lower one, above zero or below it as
+    /// it was: a decision looks at every band. Those of priority 0 and -1 are there in any case.
+    pub max_bands: usize,
     /// Which flow of a band goes first.
     pub fairness: Fairness,
     /// Which request of a flow goes first.
@@ -109,6 +112,7 @@ impl Default for FlowConfig {
             max_requests: Some(100_000),
             max_bytes: Some(4_000_000_000),
             band: BandLimits::default(),
+            max_bands: 64,
             fairness: Fairness::default(),
             order: QueueOrder::default(),
             lower_share: 0.0,

@@ -95,6 +95,23 @@ impl Ledger {
         self.by_priority.values().map(|band| (*band, &self.bands[*band]))
     }
 
+    /// The band of a request of this priority: its own, as long as there are fewer than `most`.
+    ///
+    /// Beyond them it joins the next one below that exists, so that its priority is not raised, and stays on its side of zero:
+    /// only negative ones may be shed. Bands 0 and -1 are always to be had.
+    pub(super) fn band_for(&self, priority: i32, most: usize) -> i32 {
+        let has_own = self.by_priority.contains_key(&Reverse(priority));
+        if has_own || self.by_priority.len() < most || priority == 0 || priority == -1 {
+            return priority;
+        }
+        let below = self.by_priority.range(Reverse(priority)..).next().map(|(band, _)| band.0);
+        if priority > 0 {
+            return below.filter(|band| *band > 0).unwrap_or(0);
+        }
+        let lowest = || self.by_priority.keys().next_back().map(|band| band.0);
+        below.or_else(lowest).filter(|band| *band < 0).unwrap_or(-1)
+    }
+
     /// Whether something of this priority waits.
     pub(super) fn waits(&self, priority: i32) -> bool {
         let band = self.by_priority.get(&Reverse(priority));

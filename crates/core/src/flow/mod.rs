@@ -86,6 +86,8 @@ pub(crate) struct Waiting<T> {
     /// Where ceilings depend on which bands there are.
     presence: Option<Presence>,
     evicted: VecDeque<Evicted<T>>,
+    /// What is in `evicted`: it takes up room until it is fetched.
+    undelivered: Sum,
 }
 
 /// One request that waits.
@@ -136,6 +138,8 @@ pub(crate) struct Evicted<T> {
     pub(crate) what: T,
     pub(crate) reason: Eviction,
     pub(crate) waited: Duration,
+    /// Itself, in numbers.
+    sum: Sum,
 }
 
 /// Why it waits no longer.
@@ -171,6 +175,7 @@ impl<T> Waiting<T> {
             debts: Debts::default(),
             presence: config.ceiling.ranks_bands().then(Presence::default),
             evicted: VecDeque::new(),
+            undelivered: Sum::default(),
             config: config.clone(),
         }
     }
@@ -220,7 +225,14 @@ impl<T> Waiting<T> {
     /// A request that was displaced or has expired, first come first. To be called until there is none, whenever
     /// [`enqueue`](Self::enqueue), [`expire`](Self::expire) or [`best`](Self::best) may have left some.
     pub(crate) fn next_evicted(&mut self) -> Option<Evicted<T>> {
-        self.evicted.pop_front()
+        let evicted = self.evicted.pop_front()?;
+        self.undelivered.subtract(evicted.sum);
+        Some(evicted)
+    }
+
+    /// What was displaced or has expired, and was not fetched.
+    pub(crate) const fn undelivered(&self) -> Sum {
+        self.undelivered
     }
 
     /// Ends the wait of all that expire by now.
@@ -335,6 +347,11 @@ impl<T> Waiting<T> {
         self.ledger.descending().map(|(_, band)| (band.priority, band.sum, band.flows.len()))
     }
 
+    /// The band that a request of this priority would wait in. Computes in **O(log bands)**.
+    pub(crate) fn band_for(&self, priority: i32) -> i32 {
+        self.ledger.band_for(priority, self.config.max_bands)
+    }
+
     /// A request of this priority comes, whatever becomes of it.
     pub(crate) fn see(&mut self, now: Instant, priority: i32) {
         if let Some(presence) = &mut self.presence {
@@ -384,9 +401,10 @@ impl<T> Waiting<T> {
 
     fn evict(&mut self, index: u32, reason: Eviction) {
         let ticket = self.ticket(index);
-        if let Some(Request { what, enqueued, .. }) = self.unlink(index) {
-            let waited = self.now.saturating_since(enqueued);
-            self.evicted.push_back(Evicted { ticket, what, reason, waited });
+        if let Some(request) = self.unlink(index) {
+            let (sum, waited) = (request.sum(), self.now.saturating_since(request.enqueued));
+            self.undelivered.add(sum);
+            self.evicted.push_back(Evicted { ticket, what: request.what, reason, waited, sum });
         }
     }
 

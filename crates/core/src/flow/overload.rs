@@ -4,6 +4,9 @@
 //!   the newcomer. A flow that floods a band displaces itself, and nobody else.
 //! - A *room* that is full gives up requests of the lowest band, in the same order, but none of the newcomer's priority or above.
 //!
+//! What gave way or has expired still takes up room until the host fetches that decision: a newcomer that displaces nothing needs room
+//! beside it, and no more may give way than may wait.
+//!
 //! Whether that makes enough room is known before anybody goes: a newcomer that is refused leaves everything as it was.
 
 use alloc::vec::Vec;
@@ -67,11 +70,12 @@ impl<T> Waiting<T> {
                 return Err(full.of_band());
             }
         }
-        // More has no number.
-        let max_requests = self.config.max_requests.unwrap_or(usize::MAX).min(NONE as usize - 1);
-        let max_bytes = self.config.max_bytes.unwrap_or(u64::MAX);
+        let (max_requests, max_bytes) = self.limits();
         if excess(self.sum, newcomer, plan.freed, max_requests, max_bytes).is_none() {
-            return Ok(());
+            let mut kept = self.sum;
+            kept.add(self.undelivered);
+            let full = excess(kept, newcomer, Sum::default(), max_requests, max_bytes);
+            return full.filter(|_| plan.victims.is_empty()).map_or(Ok(()), Err);
         }
         let lower = self.ledger.descending().rev().take_while(|(_, band)| band.priority < priority);
         let lower: Vec<u32> = lower.take(MOST_DISPLACED).map(|(band, _)| band).collect();
@@ -85,11 +89,19 @@ impl<T> Waiting<T> {
         Ok(())
     }
 
+    /// How many requests of how many bytes may wait.
+    fn limits(&self) -> (usize, u64) {
+        // More has no number.
+        let max_requests = self.config.max_requests.unwrap_or(usize::MAX).min(NONE as usize - 1);
+        (max_requests, self.config.max_bytes.unwrap_or(u64::MAX))
+    }
+
     /// Lets the flow of a band that is farthest ahead, and ahead of `least`, lose its newest request: whether there was one.
     fn rob(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
         let flow = self.ledger.bands[band].ahead.first;
         let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
-        if flow == NONE || plan.victims.len() == MOST_DISPLACED || spared(self.ledger.standings.key(flow)) {
+        let most = MOST_DISPLACED.min(self.limits().0.saturating_sub(self.undelivered.requests));
+        if flow == NONE || plan.victims.len() >= most || spared(self.ledger.standings.key(flow)) {
             return false;
         }
         let at = plan.robbed.iter().position(|robbed| robbed.flow == flow).unwrap_or_else(|| {

@@ -216,11 +216,14 @@ impl Pair {
     fn compare(&mut self) {
         for (number, reason, waited) in core::mem::take(&mut self.twin.evicted) {
             let evicted = self.room.next_evicted().expect("one more");
-            let waited = Duration::from_micros(waited);
-            assert_eq!(evicted, Evicted { ticket: self.tickets[&number], what: number, reason, waited });
+            let Evicted { ticket, what, reason: why, waited: length, sum: _ } = evicted;
+            let expected = (self.tickets[&number], number, reason, Duration::from_micros(waited));
+            assert_eq!((ticket, what, why, length), expected);
             self.came_out(evicted.ticket);
         }
+        self.twin.undelivered.clear();
         assert_eq!(self.room.next_evicted(), None);
+        assert_eq!(self.room.undelivered(), Sum::default());
         assert_eq!(self.room.next_timeout(), self.twin.timeouts().min().map(|(at, _)| at));
         for (number, ticket) in &self.tickets {
             assert_eq!(self.room.get(*ticket), Some(number));

@@ -26,6 +26,8 @@ pub(super) struct Twin {
     offer: (u64, usize, bool),
     /// Numbers of requests that had to go.
     pub(super) evicted: Vec<(u64, Eviction, u64)>,
+    /// Bytes of each of them.
+    pub(super) undelivered: Vec<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ impl Twin {
             owed: [0.0; 7],
             offer: (0, 0, false),
             evicted: Vec::new(),
+            undelivered: Vec::new(),
         }
     }
 
@@ -270,6 +273,7 @@ impl Twin {
     fn evict(&mut self, number: u64, reason: Eviction) {
         let entry = self.waiting.iter().find(|entry| entry.number == number).expect("it waits");
         let waited = self.now.as_micros() - entry.enqueued.as_micros();
+        self.undelivered.push(entry.admission.bytes);
         self.evicted.push((number, reason, waited));
         self.leave(number);
     }
@@ -322,6 +326,8 @@ impl Twin {
                 .or_else(|| (bytes(left) + newcomer.admission.bytes > most).then_some(false))
         };
         let band = self.config.band;
+        let most_requests = self.config.max_requests.unwrap_or(usize::MAX);
+        let most_displaced = MOST_DISPLACED.min(most_requests.saturating_sub(self.undelivered.len()));
         loop {
             let own: Vec<_> =
                 left.iter().filter(|entry| entry.admission.priority == priority).cloned().collect();
@@ -331,7 +337,7 @@ impl Twin {
             with.push(newcomer.clone());
             let lead = self.lead(&with, newcomer);
             let victim = self.farthest(&left, priority).filter(|(ahead, _)| *ahead > lead);
-            let (_, victim) = victim.filter(|_| victims.len() < MOST_DISPLACED).ok_or(full)?;
+            let (_, victim) = victim.filter(|_| victims.len() < most_displaced).ok_or(full)?;
             left.retain(|entry| entry.number != victim);
             victims.push(victim);
         }
@@ -341,9 +347,17 @@ impl Twin {
             let lowest =
                 left.iter().map(|entry| entry.admission.priority).min().filter(|lowest| *lowest < priority);
             let victim = lowest.and_then(|lowest| self.farthest(&left, lowest));
-            let (_, victim) = victim.filter(|_| victims.len() < MOST_DISPLACED).ok_or(full)?;
+            let (_, victim) = victim.filter(|_| victims.len() < most_displaced).ok_or(full)?;
             left.retain(|entry| entry.number != victim);
             victims.push(victim);
+        }
+        let kept = self.waiting.len() + self.undelivered.len();
+        let kept_bytes = bytes(&self.waiting) + self.undelivered.iter().sum::<u64>();
+        if victims.is_empty() && kept >= requests.unwrap_or(usize::MAX) {
+            return Err(Full::Requests);
+        }
+        if victims.is_empty() && kept_bytes + newcomer.admission.bytes > most.unwrap_or(u64::MAX) {
+            return Err(Full::Bytes);
         }
         Ok(victims)
     }

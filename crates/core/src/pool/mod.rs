@@ -39,6 +39,8 @@ pub(crate) struct Pool {
     names: BTreeMap<String, EndpointId>,
     /// How many endpoints have blocks of each size.
     block_sizes: BTreeMap<NonZeroU32, usize>,
+    /// How many endpoints name each model among those that they serve.
+    models: BTreeMap<String, usize>,
     reports: PoolReports,
     /// How many endpoints get no new requests.
     draining: usize,
@@ -89,6 +91,7 @@ impl Pool {
             free: Vec::new(),
             names: BTreeMap::new(),
             block_sizes: BTreeMap::new(),
+            models: BTreeMap::new(),
             reports: PoolReports::default(),
             draining: 0,
             limit,
@@ -118,6 +121,7 @@ impl Pool {
         self.names.insert(name.into(), id);
         let slot = slot(id);
         self.count_block_size(slot.endpoint.block_size);
+        self.count_models(&slot.endpoint.models);
         self.slots[at as usize] = Some(slot);
         self.outline(id);
         Ok(id)
@@ -133,6 +137,7 @@ impl Pool {
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
         self.uncount_block_size(slot.endpoint.block_size);
+        self.uncount_models(&slot.endpoint.models);
         self.reports.replace(slot.reports.sample(), foreign::Sample::default());
         self.draining -= usize::from(slot.draining);
         Ok(slot)
@@ -156,9 +161,11 @@ impl Pool {
         }
         self.uncount_block_size(before);
         self.count_block_size(endpoint.block_size);
+        self.count_models(&endpoint.models);
         let slot = self.get_mut(id)?;
-        slot.endpoint = endpoint;
+        let before = core::mem::replace(&mut slot.endpoint, endpoint);
         change(slot);
+        self.uncount_models(&before.models);
         self.outline(id);
         Ok(())
     }
@@ -219,6 +226,11 @@ impl Pool {
     /// The block sizes of the endpoints, each once.
     pub(crate) fn block_sizes(&self) -> impl Iterator<Item = NonZeroU32> + '_ {
         self.block_sizes.keys().copied()
+    }
+
+    /// Whether an endpoint names this model among those that it serves.
+    pub(crate) fn names_model(&self, model: &str) -> bool {
+        self.models.contains_key(model)
     }
 
     /// Sums of what the endpoints last reported.
@@ -331,6 +343,23 @@ impl Pool {
         *self.block_sizes.entry(size).or_default() += 1;
     }
 
+    fn count_models(&mut self, models: &[String]) {
+        for model in models {
+            *self.models.entry(model.clone()).or_default() += 1;
+        }
+    }
+
+    fn uncount_models(&mut self, models: &[String]) {
+        for model in models {
+            if let Some(count) = self.models.get_mut(model) {
+                *count -= 1;
+                if *count == 0 {
+                    self.models.remove(model);
+                }
+            }
+        }
+    }
+
     fn uncount_block_size(&mut self, size: NonZeroU32) {
         if let Some(count) = self.block_sizes.get_mut(&size) {
             *count -= 1;
@@ -349,6 +378,11 @@ impl Reservation {
     /// Its number among the uses of its endpoint's cache: later dispatches have higher ones.
     pub(crate) const fn order(&self) -> u64 {
         self.order
+    }
+
+    /// Tokens of the answer, as far as they were reported.
+    pub(crate) const fn answer_tokens(&self) -> u64 {
+        self.answer_tokens
     }
 
     /// Whether the first token has come.

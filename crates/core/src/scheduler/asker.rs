@@ -20,8 +20,6 @@ pub(super) struct Asker {
     pub(super) session: Option<u64>,
     pub(super) reading: Reading,
     pub(super) adapter: Option<Box<str>>,
-    /// The same for requests that the same endpoints can have.
-    pub(super) kind: u64,
     model: Box<str>,
     labels: Box<[(Box<str>, Box<str>)]>,
     role: Role,
@@ -43,7 +41,6 @@ impl Asker {
         since: Instant,
         fare: Fare,
         session: Option<u64>,
-        kind: u64,
         request: &Request<'_>,
         reading: &Reading,
     ) -> Self {
@@ -54,7 +51,6 @@ impl Asker {
             choosy_since: None,
             fare,
             session,
-            kind,
             reading: reading.kept(),
             adapter: request.adapter.map(Into::into),
             model: request.model.into(),

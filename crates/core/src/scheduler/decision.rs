@@ -117,16 +117,19 @@ pub enum RejectReason {
     Shed,
     /// The queue is full, and holds nothing that matters less.
     QueueFull,
+    /// The model or the adapter has a name of more than [`Request::MAX_NAME_BYTES`](crate::Request::MAX_NAME_BYTES).
+    NameTooLong,
 }
 
 impl RejectReason {
-    /// The recommended HTTP status: 503 without endpoints, 404 for what is not served, 413 for what never fits, and
+    /// The recommended HTTP status: 503 without endpoints, 404 for what is not served, 413 for what never fits, 400 for a name that is too long, and
     /// 429 for what may fit later.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::NoEndpoints => 503,
             Self::NotServed => 404,
             Self::TooLarge => 413,
+            Self::NameTooLong => 400,
             Self::DeadlineUnreachable | Self::Saturated | Self::Shed | Self::QueueFull => 429,
         }
     }
@@ -141,6 +144,7 @@ impl RejectReason {
             Self::Saturated => "saturated",
             Self::Shed => "shed",
             Self::QueueFull => "queue_full",
+            Self::NameTooLong => "name_too_long",
         }
     }
 }
@@ -157,6 +161,7 @@ impl fmt::Display for RejectReason {
             Self::Saturated => "all endpoints are at their limit of requests in flight",
             Self::Shed => "the pool is saturated, and requests of negative priority are shed",
             Self::QueueFull => "the queue is full: its limit of waiting requests or bytes is reached",
+            Self::NameTooLong => "the name of the model or adapter exceeds 1,024 bytes",
         })
     }
 }

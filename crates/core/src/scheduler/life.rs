@@ -62,7 +62,7 @@ impl Scheduler {
         self.counters.completed += 1;
         self.learn(now, &request, usage);
         let endpoint = request.reservation.endpoint();
-        self.settle(now, &request, Some(usage));
+        self.settle(now, &request, End::Completed(usage));
         self.leave_blocks(now, request);
         self.reopen(now, endpoint);
         Ok(())
@@ -86,7 +86,11 @@ impl Scheduler {
             slot.health.fail(now, self.config.hold_off, self.config.hold_off_limit);
         }
         self.counters.fail(failure);
-        self.abandon(now, request);
+        self.abandon(
+            now,
+            request,
+            if failure == Failure::Unreachable { End::NeverBegun } else { End::Abandoned },
+        );
         Ok(())
     }
 
@@ -102,7 +106,7 @@ impl Scheduler {
             slot.counters.cancelled += 1;
         }
         self.counters.cancelled += 1;
-        self.abandon(now, request);
+        self.abandon(now, request, End::Abandoned);
         true
     }
 
@@ -143,16 +147,23 @@ impl Scheduler {
     }
 
     /// The request is over: its flow pays what it has cost, and its session is idle.
-    fn settle(&mut self, now: Instant, request: &InFlight, usage: Option<Usage>) {
+    ///
+    /// What was reported as the answer came never counts for less because of how the request ended. A prefill that may be unfinished
+    /// counts for the time since the dispatch, since the engine has spent no more on it; one that the endpoint never got, for nothing.
+    /// So a client gains nothing by leaving before it is told a token.
+    fn settle(&mut self, now: Instant, request: &InFlight, end: End) {
+        let usage = end.usage();
         let tokens = request.prompt.span.tokens();
-        let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0);
+        let told = u32::try_from(request.reservation.answer_tokens()).unwrap_or(u32::MAX);
+        let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0).max(told);
         if let Some(fare) = request.fare {
             let cached = usage.and_then(|usage| request.cached_as_predicted(usage)).unwrap_or(request.hit);
-            // What never had a first token has cost nothing.
-            let prefill = if request.started.is_some() || usage.is_some() {
-                self.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens))
-            } else {
-                Seconds::ZERO
+            let whole = self.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens));
+            let prefill = match end {
+                End::Completed(_) => whole,
+                End::Abandoned if request.started.is_some() => whole,
+                End::Abandoned => whole.min(now.saturating_since(request.dispatched).into()),
+                End::NeverBegun => Seconds::ZERO,
             };
             let actual = prefill + self.output_cost(answer);
             self.waiting.settle(fare.priority.0, fare.flow, fare.charged, actual);
@@ -166,9 +177,9 @@ impl Scheduler {
     }
 
     /// The request is over without its answer: releases what it reserved.
-    fn abandon(&mut self, now: Instant, request: InFlight) {
+    fn abandon(&mut self, now: Instant, request: InFlight, end: End) {
         let endpoint = request.reservation.endpoint();
-        self.settle(now, &request, None);
+        self.settle(now, &request, end);
         if request.reservation.started() {
             self.leave_blocks(now, request);
         } else {
@@ -239,8 +250,8 @@ impl Scheduler {
         if let Some(tokens) = usage.completion_tokens {
             self.mean_output.observe(f64::from(tokens));
         }
-        if let (Some((model, bytes)), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
-            self.bytes_per_token.observe(model, bytes, tokens);
+        if let (Some(text), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
+            self.bytes_per_token.observe(text.model, text.flow, text.bytes, tokens);
         }
         if let Some(cached) = request.cached_as_predicted(usage) {
             self.counters.report_cached(request.hit, cached);
@@ -260,6 +271,24 @@ impl Scheduler {
         let unused_since = if cached < block { evidence.first_block } else { evidence.last_block };
         self.prefixes.forget_unused_since(slot.id.slot, unused_since);
         self.counters.corrections += 1;
+    }
+}
+
+/// How a request ended, as far as its flow pays for it.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Completed(Usage),
+    Abandoned,
+    /// The endpoint never got it.
+    NeverBegun,
+}
+
+impl End {
+    const fn usage(self) -> Option<Usage> {
+        match self {
+            Self::Completed(usage) => Some(usage),
+            Self::Abandoned | Self::NeverBegun => None,
+        }
     }
 }
 

@@ -152,3 +152,32 @@ impl Scheduler {
 
 /// Endpoints that are opened beside one that has nothing to do.
 const OTHERS: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::request::Request;
+
+    #[test]
+    fn models_that_no_endpoint_names_are_one_kind() {
+        let (mut scheduler, now) = (Scheduler::default(), Instant::ORIGIN);
+        let endpoint = Endpoint::new("any").max_in_flight(1);
+        scheduler.add_endpoint(now, endpoint.clone()).expect("room");
+        let named = scheduler.add_endpoint(now, Endpoint { name: "named".into(), ..endpoint.model("m") });
+        let submit = |scheduler: &mut Scheduler, model: &str| {
+            scheduler.submit(now, &Request::new(model).tokens(&[1; 64])).expect("room");
+            while scheduler.poll_decision(now).is_some() {}
+        };
+        (0..2_000).for_each(|number| submit(&mut scheduler, &format!("model {number}")));
+        assert_eq!(scheduler.kinds.len(), 1);
+        (0..2).for_each(|_| submit(&mut scheduler, "m"));
+        assert_eq!(scheduler.kinds.len(), 2);
+        // What kind a request is, is seen when it is tried: the pool may have changed since it came.
+        scheduler.remove_endpoint(now, named.expect("room")).expect("there");
+        while scheduler.poll_decision(now).is_some() {}
+        assert_eq!(scheduler.waiting.sum().requests, 2_000);
+    }
+}

@@ -186,6 +186,9 @@ impl Scheduler {
         ranking: &Ranking,
         refusal: Refusal,
     ) -> Result<(), Rejected> {
+        if request.has_long_name() {
+            return Err(Rejected { reason: RejectReason::NameTooLong, retry_after: None });
+        }
         let Some(((_, best), _)) = ranking.split() else { return Err(refusal.into_rejected()) };
         let shed_above = Seconds::from(self.config.shed_above);
         if request.priority.is_sheddable() && best.wait > shed_above {
@@ -259,7 +262,7 @@ impl Scheduler {
 
     fn exclusion(&self, asked: Asked<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
         let Asked { now, request, reading, starts } = asked;
-        let needed = f64::from(reading.tokens) + f64::from(request.expected_output);
+        let needed = f64::from(reading.least_tokens()) + f64::from(request.expected_output);
         let room = self.config.kv_limit * f64::from(slot.kv_capacity);
         let late = |deadline| now + first_token_in.to_duration() > deadline;
         if !slot.endpoint.suits(request.model, request.role, request.labels) {
@@ -317,7 +320,7 @@ impl Scheduler {
         let block_size = self.pool.get(*endpoint).ok().map(|slot| slot.endpoint.block_size);
         let block_size = block_size.filter(|_| reading.form != Form::Blocks);
         let text = match reading.form {
-            Form::Text(bytes) => Some((reading.model, bytes)),
+            Form::Text { flow, bytes } => Some(TextPrompt { model: reading.model, flow, bytes }),
             Form::Tokens | Form::Blocks => None,
         };
         let adapter = reading.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
@@ -414,10 +417,21 @@ pub(super) struct Placed {
     pub(super) span: Span,
     /// The endpoints' block size that the blocks are made for; none if they serve any.
     pub(super) block_size: Option<NonZeroU32>,
-    /// The model's key and the length in bytes, if it came as text.
-    pub(super) text: Option<(u64, u64)>,
+    /// Of a prompt that came as text.
+    pub(super) text: Option<TextPrompt>,
     /// Its adapter's key and name.
     pub(super) adapter: Option<(u64, Box<str>)>,
+}
+
+/// What the token count of a text prompt teaches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextPrompt {
+    /// The model's key.
+    pub(super) model: u64,
+    /// The flow's key.
+    pub(super) flow: u64,
+    /// The length in bytes.
+    pub(super) bytes: u64,
 }
 
 impl Placed {

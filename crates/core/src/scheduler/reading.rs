@@ -30,8 +30,13 @@ pub(super) struct Reading {
 /// What a prompt comes as.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Form {
-    /// So many bytes of text.
-    Text(u64),
+    /// So many bytes of text of this flow.
+    Text {
+        /// The key of the flow.
+        flow: u64,
+        /// The length.
+        bytes: u64,
+    },
     #[default]
     Tokens,
     /// Hashes that serve any endpoint.
@@ -115,8 +120,9 @@ impl Scheduler {
         let chains = &mut reading.chains;
         match request.prompt {
             Prompt::Text(text) => {
-                let tokens = self.bytes_per_token.tokens(reading.model, text.len());
-                (reading.tokens, reading.form) = (tokens, Form::Text(text.len() as u64));
+                let (flow, bytes) = (self.hasher.name(request.flow), text.len() as u64);
+                let tokens = self.bytes_per_token.tokens(reading.model, flow, text.len());
+                (reading.tokens, reading.form) = (tokens, Form::Text { flow, bytes });
                 chains.reset(self.pool.block_sizes(), |block_size, chain| {
                     let block = u64::from(block_size.get()) * 4;
                     chain.span = Span { length: text.len() as u64, block, tokens };
@@ -155,6 +161,14 @@ impl Scheduler {
 }
 
 impl Reading {
+    /// Tokens of the prompt; of text no more than at 4 bytes a token. A learned ratio alone never makes a prompt too large.
+    pub(super) fn least_tokens(&self) -> u32 {
+        match self.form {
+            Form::Text { bytes, .. } => self.tokens.min(u32::try_from(bytes.div_ceil(4)).unwrap_or(u32::MAX)),
+            Form::Tokens | Form::Blocks => self.tokens,
+        }
+    }
+
     /// What must be kept of it to look it up again later.
     pub(super) fn kept(&self) -> Self {
         let mut kept = Self::default();

@@ -38,7 +38,9 @@ pub struct Stats {
     pub waiting: usize,
     /// Their bytes.
     pub waiting_bytes: u64,
-    /// The same by priority, highest first: the bands of which something waits.
+    /// Evictions that [`poll_decision`](Scheduler::poll_decision) has not returned yet. They take up room in the queue.
+    pub undelivered: usize,
+    /// What waits by priority, highest first: the bands of which something waits.
     pub bands: Vec<BandStats>,
     /// How long dispatched requests had waited for their decisions, all together.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
@@ -209,6 +211,7 @@ impl Scheduler {
             evicted: counters.evicted.clone(),
             waiting: self.waiting.sum().requests,
             waiting_bytes: bytes(self.waiting.sum()),
+            undelivered: self.waiting.undelivered().requests,
             bands: bands.collect(),
             queued: counters.queued,
             guard: self.guard.as_ref().map(Guard::stats),

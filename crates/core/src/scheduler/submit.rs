@@ -22,7 +22,7 @@ use super::asker::{Asker, Fare};
 use super::decision::{Decision, EvictReason, Evicted, NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use super::reading::Reading;
 use crate::flow::{Admission, Full, Ticket};
-use crate::request::{Priority, Prompt, Request, RequestId};
+use crate::request::{Priority, Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -168,14 +168,18 @@ impl Scheduler {
     ) -> Result<RequestId, Rejected> {
         let ttl = request.ttl.unwrap_or(self.config.flow.ttl);
         let reject = |reason, after: Option<Duration>| Err(Rejected { reason, retry_after: after });
+        if request.has_long_name() {
+            return reject(RejectReason::NameTooLong, None);
+        }
         let served = |request: &Request<'_>| {
             self.pool.iter().any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
         };
         if self.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
-        self.waiting.see(now, request.priority.0);
-        let wait = || self.expected_wait(now, request.priority);
+        let band = Priority(self.waiting.band_for(request.priority.0));
+        self.waiting.see(now, band.0);
+        let wait = || self.expected_wait(now, band);
         if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
         }
@@ -190,26 +194,21 @@ impl Scheduler {
         }
         let charged = own + self.output_cost(request.expected_output);
         let key = self.hasher.name(request.flow);
-        let fare = Fare { priority: request.priority, flow: key, charged };
+        let fare = Fare { priority: band, flow: key, charged };
         let session = request.session.map(|session| self.hasher.name(session));
         // Whoever may not wait at all is tried once.
         let expires = request.deadline.into_iter().chain([now + ttl.max(TICK)]).min();
-        let bytes = match request.prompt {
-            Prompt::Text(text) => text.len() as u64,
-            Prompt::Tokens(ids) => 4 * ids.len() as u64,
-            Prompt::Blocks { hashes, .. } => 8 * hashes.len() as u64,
-        };
         let admission = Admission {
-            priority: request.priority.0,
+            priority: band.0,
             flow: key,
             weight: request.weight,
-            bytes,
+            bytes: request.bytes(),
             cost: charged,
             slo: request.deadline,
             expires,
         };
         let id = RequestId(self.next_request);
-        let asker = Box::new(Asker::new(id, now, fare, session, self.kind(request), request, reading));
+        let asker = Box::new(Asker::new(id, now, fare, session, request, reading));
         match self.waiting.enqueue(now, admission, asker) {
             Ok(ticket) => {
                 self.next_request += 1;
@@ -217,18 +216,9 @@ impl Scheduler {
                 Ok(id)
             }
             Err((_, Full::BandRequests | Full::BandBytes | Full::Requests | Full::Bytes)) => {
-                reject(RejectReason::QueueFull, Some(self.expected_wait(now, request.priority).to_duration()))
+                reject(RejectReason::QueueFull, Some(self.expected_wait(now, band).to_duration()))
             }
         }
-    }
-
-    /// The same for requests that the same endpoints can have.
-    fn kind(&self, request: &Request<'_>) -> u64 {
-        let mut kind = self.hasher.mix(self.hasher.name(request.model), request.role as u64);
-        for (key, value) in request.labels {
-            kind = self.hasher.mix(kind, self.hasher.mix(self.hasher.name(key), self.hasher.name(value)));
-        }
-        kind
     }
 
     /// What the waiting room has let go of, if anything.

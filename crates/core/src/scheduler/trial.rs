@@ -13,6 +13,7 @@ use crate::endpoint::EndpointId;
 use crate::flow::{self, Position, Ticket};
 use crate::pool::Slot;
 use crate::prefix::BlockHash;
+use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -67,7 +68,7 @@ impl Scheduler {
             let chain = scratch.reading.first_chain();
             matches!(guard.identify(flow::Identity { id: asker.session, chain }), flow::Who::New)
         });
-        let kind = KINDS + (asker.kind ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
+        let kind = KINDS + (self.kind(&request) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
         let asked = Asked { now, request: &request, reading: &scratch.reading, starts };
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
         let refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
@@ -160,6 +161,17 @@ impl Scheduler {
             }
             Err(_) => Some(self.evict(now, &asker, EvictReason::NoEndpoints)),
         }
+    }
+
+    /// A number that is the same for requests that the same endpoints can have. A model that no endpoint names is served by those
+    /// that serve any: clients invent names, and as many kinds as names would all be tried at each event.
+    fn kind(&self, request: &Request<'_>) -> u64 {
+        let model = if self.pool.names_model(request.model) { request.model } else { "" };
+        let mut kind = self.hasher.mix(self.hasher.name(model), request.role as u64);
+        for (key, value) in request.labels {
+            kind = self.hasher.mix(kind, self.hasher.mix(self.hasher.name(key), self.hasher.name(value)));
+        }
+        kind
     }
 
     /// Whether the guard lets a session begin on an endpoint.

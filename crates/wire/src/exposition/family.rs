@@ -95,7 +95,7 @@ const ENDPOINTS: Family =
 type Row = (Family, fn(&Stats) -> Value);
 
 #[rustfmt::skip]
-const TOTALS: [Row; 18] = [
+const TOTALS: [Row; 19] = [
     (Family::counter("slotwise_dispatched_requests", REQUESTS, &[], "Requests sent to an endpoint."), |it| it.dispatched.into()),
     (Family::counter("slotwise_completed_requests", REQUESTS, &[], "Requests that completed."), |it| it.completed.into()),
     (Family::counter("slotwise_failed_requests", REQUESTS, &[], "Requests that failed after they were dispatched."), |it| it.failed.into()),
@@ -103,6 +103,7 @@ const TOTALS: [Row; 18] = [
     (Family::counter("slotwise_cancelled_requests", REQUESTS, &[], "Requests that were cancelled."), |it| it.cancelled.into()),
     (Family::counter("slotwise_redirected_requests", REQUESTS, &[], "Requests that went to another endpoint than was decided."), |it| it.redirected.into()),
     (Family::gauge("slotwise_waiting_requests", REQUESTS, &[], "Requests that wait for a decision."), |it| it.waiting.into()),
+    (Family::gauge("slotwise_undelivered_requests", REQUESTS, &[], "Evicted requests whose decisions have not been polled yet."), |it| it.undelivered.into()),
     (Family::gauge("slotwise_waiting_bytes", BYTES, &[], "Bytes of the requests that wait for a decision."), |it| it.waiting_bytes.into()),
     (Family::counter("slotwise_queued_seconds", SECONDS, &[], "How long dispatched requests had waited for their decisions, all together."), |it| it.queued.as_secs_f64().into()),
     (Family::gauge("slotwise_in_flight_requests", REQUESTS, &[], "Requests in flight."), |it| it.in_flight.into()),

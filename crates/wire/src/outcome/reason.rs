@@ -40,7 +40,7 @@ const NO_ENDPOINTS: Option<&str> = Some("rejected-no-endpoints");
 
 /// Every reason. What the client did wrong is an invalid request, what it did too often a rate limit, and the rest is ours.
 #[rustfmt::skip]
-pub(crate) const ROWS: [Row; 15] = {
+pub(crate) const ROWS: [Row; 16] = {
     use EvictReason as E;
     use Reason::{Evicted, Rejected};
     use RejectReason as R;
@@ -52,6 +52,7 @@ pub(crate) const ROWS: [Row; 15] = {
         row(Rejected(R::Saturated), SATURATED, "RejectedCapacity", "ResourceExhausted", "all endpoints are at their limit of requests in flight"),
         row(Rejected(R::Shed), SATURATED, "RejectedCapacity", "ResourceExhausted", "the pool is saturated, and requests of negative priority are shed"),
         row(Rejected(R::QueueFull), SATURATED, "RejectedCapacity", "ResourceExhausted", "the queue is full: its limit of waiting requests or bytes is reached"),
+        row(Rejected(R::NameTooLong), None, "RejectedOther", "BadRequest", "the name of the model or adapter exceeds 1,024 bytes"),
         row(Evicted(E::TtlExpired), EXPIRED, "EvictedTTL", "ResourceExhausted", "the request's TTL expired while it waited"),
         row(Evicted(E::NoEndpoints), NO_ENDPOINTS, "EvictedNoEndpoints", "ServiceUnavailable", "no endpoint accepted requests before the request's TTL expired"),
         row(Evicted(E::DeadlineUnreachable), EXPIRED, "EvictedTTL", "ResourceExhausted", "no endpoint is expected to return the first token before the deadline any more"),
@@ -78,6 +79,7 @@ const fn row(
     };
     // A client's account has no limit here, so what Anthropic calls a rate limit is never meant.
     let (openai, anthropic) = match status {
+        400 => ("invalid_request_error", "invalid_request_error"),
         404 => ("invalid_request_error", "not_found_error"),
         413 => ("invalid_request_error", "request_too_large"),
         429 => ("rate_limit_error", "overloaded_error"),
@@ -185,7 +187,7 @@ mod tests {
             let reason = row.reason;
             assert_eq!(row.status, reason.http_status(), "{reason:?}");
             // The reference has no reason for what is wrong at any time.
-            assert_eq!(row.dropped.is_none(), matches!(row.status, 404 | 413), "{reason:?}");
+            assert_eq!(row.dropped.is_none(), matches!(row.status, 400 | 404 | 413), "{reason:?}");
             assert_eq!(row.dropped == super::NO_ENDPOINTS, reason.code() == "no_endpoints", "{reason:?}");
             assert!(!row.message.is_empty() && !row.message.ends_with('.'), "{reason:?}");
             if let Reason::Rejected(core) = reason {
