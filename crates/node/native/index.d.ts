@@ -479,6 +479,8 @@ export interface FlowConfig {
   lowerShare?: number
   /** Milliseconds by which the virtual times of flows may differ for another reason to choose among them. 0 unless told. */
   lookAheadMs?: number
+  /** Bands of different priority; a request whose band would be one more joins the next lower one. 64 unless given. */
+  maxBands?: number
   /** Flows that are remembered though nothing of them waits. 10,000 unless told. */
   maxIdleFlows?: number
   /** A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told. */
@@ -830,7 +832,7 @@ export interface Rejected {
   /** Tells it from a dispatch. */
   kind: 'rejected'
   /** Why. */
-  reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full'
+  reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long'
   /** The HTTP status that says it best. */
   httpStatus: number
   /** Milliseconds after which another try may be worth it, if that can be told. */
@@ -980,7 +982,9 @@ export interface Stats {
   waiting: number
   /** Their bytes. */
   waitingBytes: number
-  /** The same by priority, highest first: the bands of which something waits. */
+  /** Evictions that `pollDecision` has not returned yet. They take up room in the queue. */
+  undelivered: number
+  /** What waits by priority, highest first: the bands of which something waits. */
   bands: Array<BandStats>
   /** How many milliseconds dispatched requests had waited for their decisions, all together. */
   queuedMs: number
