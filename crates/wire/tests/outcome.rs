@@ -71,6 +71,7 @@ fn each_reason_is_told_as_the_reference_tells_it() {
         ("saturated", 429, saturated),
         ("shed", 429, saturated),
         ("queue_full", 429, saturated),
+        ("name_too_long", 400, None),
         ("ttl_expired", 429, expired),
         ("no_endpoints", 503, nobody),
         ("deadline_unreachable", 429, expired),
