@@ -14,6 +14,7 @@ from .reports import (
     FinishReason,
     HashAlgorithm,
     LeftOut,
+    MetricField,
     PriorityOrder,
     Problem,
     RefusalShape,
@@ -251,10 +252,15 @@ class Scheduler:
         waiting: int | None = None,
         running: int | None = None,
         kv_usage: float | None = None,
+        sleeping: bool | None = None,
         sampled_at: float | None = None,
         now: float | None = None,
     ) -> None:
-        """An endpoint reported its load. Leave out what it does not say. Raises ``UnknownEndpointError``."""
+        """An endpoint reported its load. Leave out what it does not say: a report of nothing is none. Raises
+        ``UnknownEndpointError``.
+
+        An endpoint whose engine is ``sleeping`` gets no requests until a report says that it is not.
+        """
     def handle_adapters(
         self, endpoint: int, active: Sequence[str], *, slots: int = 0, now: float | None = None
     ) -> None:
@@ -263,14 +269,27 @@ class Scheduler:
         Raises ``UnknownEndpointError``.
         """
     def observe_metrics(
-        self, endpoint: int, page: Buffer, *, engine: Engine | None = None, now: float | None = None
+        self,
+        endpoint: int,
+        page: Buffer,
+        *,
+        engine: Engine | Literal["custom"] | None = None,
+        fields: Mapping[MetricField, str | Sequence[str]] | None = None,
+        adapters: str | None = None,
+        rank_label: str | None = None,
+        now: float | None = None,
     ) -> None:
-        """An endpoint was scraped: takes load and LoRA adapters out of its metrics page. See ``wire.read_metrics``.
+        """An endpoint was scraped: takes load and LoRA adapters out of its metrics page. The keywords are those of
+        ``wire.read_metrics``.
 
-        Raises ``WireError`` or ``UnknownEndpointError``, and nothing of the page was taken.
+        Raises ``WireError`` or ``UnknownEndpointError``, and nothing of the page was taken: it is no report, and counts in
+        ``EndpointStats.report_errors``. So is a page that is none (``not_metrics``) or of which nothing is known
+        (``nothing_known``).
         """
     def observe_orca(self, endpoint: int, header: str | Buffer, *, now: float | None = None) -> None:
-        """An answer had the header ``endpoint-load-metrics``. Raises ``WireError`` or ``UnknownEndpointError``."""
+        """An answer had the header ``endpoint-load-metrics``. Raises ``WireError`` or ``UnknownEndpointError``, as
+        ``observe_metrics`` does.
+        """
     def apply_kv_frames(
         self,
         endpoint: int,
@@ -301,7 +320,8 @@ class Scheduler:
     ) -> KvReport:
         """TensorRT-LLM answered at ``/kv_cache_events``. Raises ``WireError`` or ``UnknownEndpointError``."""
     def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
-        """An engine published a change of its KV cache. With the first event its endpoint becomes precise.
+        """An engine published a change of its KV cache. With the first stored event that is applied, its
+        endpoint becomes precise.
 
         Raises ``KvEventError``, and nothing of the event was applied.
         """
@@ -669,7 +689,7 @@ def block_hashes(
 def read_metrics(
     page: Buffer,
     engine: str | None,
-    fields: Sequence[tuple[str, Sequence[str]]],
+    fields: Mapping[MetricField, str | Sequence[str]] | None,
     adapters: str | None,
     rank_label: str | None,
 ) -> str:

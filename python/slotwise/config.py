@@ -294,16 +294,16 @@ class Endpoint:
 
     name: str
     """Its name, unique in the pool. A URL is a good one."""
-    models: Sequence[str] = field(default=(), kw_only=True)
+    models: Sequence[str] | None = field(default=(), kw_only=True)
     """Base models that it serves; none means: whatever is asked for."""
-    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    labels: Mapping[str, str] | None = field(default_factory=dict, kw_only=True)
     """Labels that requests can ask for."""
-    role: Role = field(default="unified", kw_only=True)
+    role: Role | None = field(default="unified", kw_only=True)
     """Which stages it runs."""
     kv_capacity: int | None = field(default=None, kw_only=True)
     """Tokens that fit into its KV cache; ``None`` leaves it to the configuration."""
     block_size: int | None = field(default=16, kw_only=True)
-    """Tokens in one of its cache blocks; ``None``, where its metrics do not say, means 16."""
+    """Tokens in one of its cache blocks; ``None``, where its metrics do not say, means 16 until KV events show another length."""
     max_in_flight: int | None = field(default=None, kw_only=True)
     """Requests that it may have at once; ``None`` means no limit."""
     adapter_slots: int | None = field(default=None, kw_only=True)
@@ -312,7 +312,7 @@ class Endpoint:
     """Seconds that it takes to load an adapter; ``None`` leaves it to the configuration."""
     prefill: PrefillCost | None = field(default=None, kw_only=True)
     """What a prompt costs its hardware; ``None`` leaves it to the configuration."""
-    eviction: EvictionOrder = field(default="tail_first", kw_only=True)
+    eviction: EvictionOrder | None = field(default="tail_first", kw_only=True)
     """In which order its cache gives up the blocks of a prompt."""
 
 

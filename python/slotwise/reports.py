@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from .values import Tier
 
-Engine: TypeAlias = Literal["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm", "llama.cpp", "triton"]
+Engine: TypeAlias = Literal["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm", "llama.cpp", "triton", "dynamo"]
 """An engine whose metrics are known."""
 
 MetricField: TypeAlias = Literal["waiting", "running", "kv_usage", "kv_tokens", "kv_capacity", "block_size", "blocks"]
@@ -94,6 +94,8 @@ class Load:
     """Requests that it works on."""
     kv_usage: float | None
     """Share of its KV cache that live requests use, in ``[0, 1]``."""
+    sleeping: bool | None = None
+    """Whether the engine sleeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,8 @@ class MetricsReport:
     """The LoRA adapters in use; ``None`` if the page says nothing of them."""
     skipped_lines: int
     """Lines that are no samples and no comments."""
+    warnings: tuple[Literal["nothing_known"], ...]
+    """What should be looked into, by name: ``nothing_known`` if no metric on the page is known, or none has a value."""
     load: Load
     """The load of all ranks together."""
     kv_cache: KvCache
@@ -222,6 +226,8 @@ class KvBatchEvent:
     """That of the block before the first; ``None`` at the beginning of a prompt."""
     tokens: tuple[int, ...] | None
     """Token ids of all the blocks."""
+    lookahead: tuple[int, ...]
+    """Token ids behind the last block that its hash covers as well."""
     block_size: int | None
     """Tokens in a block; of stored blocks only."""
     tier: Tier | None
@@ -375,12 +381,13 @@ def decode_metrics(text: str) -> MetricsReport:
         block_size=cache["block_size"],
         kv_capacity=capacity,
         max_adapters=adapters and adapters["slots"],
+        warnings=tuple(fields.pop("warnings")),
         **fields,
     )
 
 
 def _load(fields: Mapping[str, Any]) -> Load:
-    return Load(waiting=fields["waiting"], running=fields["running"], kv_usage=fields["kv_usage"])
+    return Load(**{name: fields[name] for name in ("waiting", "running", "kv_usage", "sleeping")})
 
 
 def decode_orca(text: str) -> OrcaReport:
@@ -395,6 +402,7 @@ def decode_batch(sent_at: float, text: str) -> KvBatch:
     dp_rank, events, left_out = json.loads(text)
     for event in events:
         event["blocks"] = tuple(event["blocks"])
+        event["lookahead"] = tuple(event["lookahead"])
         event["tokens"] = event["tokens"] if event["tokens"] is None else tuple(event["tokens"])
     return KvBatch(
         sent_at=sent_at,

@@ -62,10 +62,12 @@ class BlocksStored:
     """The engine's name for the block before the first; ``None`` at the beginning of a prompt."""
     tokens: Any = field(default=None, kw_only=True)
     """Token ids of all the blocks."""
+    lookahead: Any = field(default=(), kw_only=True)
+    """Token ids behind the last block that its hash covers as well."""
     tier: Tier = field(default="gpu", kw_only=True)
     """Where they are kept."""
     model: str | None = field(default=None, kw_only=True)
-    """The base model; ``None`` means the endpoint's only one."""
+    """The base model; ``None`` means the endpoint's, whatever requests call it."""
     adapter: str | None = field(default=None, kw_only=True)
     """The LoRA adapter."""
     cache_salt: str | None = field(default=None, kw_only=True)
@@ -157,6 +159,8 @@ class Candidate:
     """The cost, term by term."""
     cost: float
     """Their sum, in seconds."""
+    kv_refusal: str | None = None
+    """Why its KV events are not used: the code of the last refusal, while the endpoint is not precise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +211,15 @@ class EndpointStats:
     draining: bool
     """Whether it gets no new requests."""
     precise: bool
-    """Whether its engine publishes KV events."""
+    """Whether its engine publishes KV events, and they are used."""
+    kv_stored_events: int
+    """Stored events of its engine that were applied."""
+    kv_refused_events: int
+    """Stored events of its engine that were refused."""
+    kv_refusal: str | None
+    """Why the last one was refused, unless a later one was applied: a code as that of ``KvEventError``."""
+    block_size: int
+    """Tokens in one of its cache blocks: as described, until KV events show another length."""
     hashes_differ: bool
     """Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
     ``PYTHONHASHSEED`` to the same number everywhere."""
@@ -235,6 +247,12 @@ class EndpointStats:
     """Requests of others that run there, as far as reports tell."""
     report_age: float | None
     """How many seconds old the last load report is; ``None`` if there was none."""
+    report_errors: int
+    """Reports that could not be read, or said nothing that is known."""
+    report_error: str | None
+    """Why, if the last report could not be read: a code as that of ``WireError``."""
+    sleeping: bool
+    """Whether its engine sleeps, as its reports say: it gets no requests."""
     slowness: float
     """Seconds that it takes for a second of described work."""
     held_off: float
@@ -253,6 +271,20 @@ class EndpointStats:
     """Adapters that our requests made it load."""
     wait: float
     """Seconds that a new request would wait for its turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Durations that were observed, in buckets with fixed bounds."""
+
+    bounds: tuple[float, ...]
+    """The upper bound of each bucket but the last, in seconds, rising."""
+    counts: tuple[int, ...]
+    """Durations in each bucket; the last one has what is above all bounds."""
+    sum: float
+    """All durations together, in seconds."""
+    count: int
+    """The number of durations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +329,10 @@ class Stats:
     """What waits by priority, highest first: the bands of which something waits."""
     queued: float
     """How many seconds dispatched requests had waited for their decisions, all together."""
+    queue_time: Histogram
+    """The same by length: 0 for what was picked and never waited."""
+    time_to_first_token: Histogram
+    """From a request's dispatch to its first token, as the gateway sees it."""
     guard: GuardStats | None
     """The session guard, if there is one."""
     in_flight: int
@@ -379,6 +415,10 @@ def decode_explanation(text: str) -> Explanation:
 def decode_stats(text: str) -> Stats:
     """Statistics from JSON."""
     fields = json.loads(text)
+    for name in ("queue_time", "time_to_first_token"):
+        histogram = fields[name]
+        bounds, counts = tuple(histogram.pop("bounds")), tuple(histogram.pop("counts"))
+        fields[name] = Histogram(bounds=bounds, counts=counts, **histogram)
     endpoints = fields.pop("endpoints")
     for one in endpoints:
         one["adapters"] = tuple(one["adapters"])

@@ -142,10 +142,10 @@ def read_metrics(
     is the one with the labels of vLLM's ``vllm:lora_requests_info``. With ``engine="custom"``, nothing else is looked for.
     ``rank_label`` tells the ranks of these metrics apart.
 
-    Raises :class:`slotwise.WireError`: a line that is looked for is malformed or without its end, or a metric here is.
+    Raises :class:`slotwise.WireError`: a line that is looked for is malformed or without its end, a metric here is, or the page is
+    none (``not_metrics``: HTML, JSON, nothing at all). A page of which nothing is known has ``warnings``.
     """
-    asked = [(name, [of] if isinstance(of, str) else list(of)) for name, of in dict(fields or {}).items()]
-    return decode_metrics(_core.read_metrics(page, engine, asked, adapters, rank_label))
+    return decode_metrics(_core.read_metrics(page, engine, fields, adapters, rank_label))
 
 
 def read_orca(header: str | Buffer) -> OrcaReport:

@@ -102,6 +102,7 @@ class Runner:
             case {"stored": stored}:
                 if stored.get("tokens") is not None:
                     stored["tokens"] = ids(stored["tokens"])
+                stored["lookahead"] = ids(stored.get("lookahead", []))
                 event = slotwise.BlocksStored(**stored)
         self.scheduler.handle_kv_event(endpoint, event, now=now)
         return "ok"

@@ -7,6 +7,7 @@ import pickle
 import struct
 import threading
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,9 +73,10 @@ def test_a_page_is_an_endpoints_load(scheduler: Scheduler) -> None:
 
 
 def unmoved(scheduler: Scheduler) -> Any:
-    """All that a refused call must leave as it is: the statistics, but for the age of reports."""
+    """All that a refused call must leave as it is: the statistics, but for the reports that could not be read."""
     stats = scheduler.stats()
-    return str(stats).replace(str(stats.endpoints[0].report_age), "")
+    endpoints = [replace(one, report_age=None, report_errors=0, report_error=None) for one in stats.endpoints]
+    return str(replace(stats, endpoints=tuple(endpoints)))
 
 
 @pytest.mark.parametrize(
@@ -283,3 +285,46 @@ def test_hashes_are_vllms() -> None:
             wire.block_hashes([1], **wrong)
     with pytest.raises(TypeError, match="adapter"):
         wire.block_hashes([1], block_size=1, adapter_path="/a")
+
+
+def test_the_manual_describes_an_engine_by_its_page_and_its_events_count() -> None:
+    page = b'vllm:cache_config_info{engine="0",block_size="16",num_gpu_blocks="512"} 1\nvllm:num_requests_waiting{engine="0"} 0\n'
+    told = wire.read_metrics(page)
+    scheduler = Scheduler()
+    described = slotwise.Endpoint("http://10.0.0.1:8000", block_size=told.block_size, kv_capacity=told.kv_capacity)
+    endpoint = scheduler.add_endpoint(described)
+    scheduler.observe_metrics(endpoint, page)
+    ids = list(range(80))
+    scheduler.handle_kv_event(endpoint, slotwise.BlocksStored([1, 2], 32, tokens=ids[:64]))
+    stats = scheduler.stats().endpoints[0]
+    assert (stats.precise, stats.block_size, stats.kv_refused_events) == (True, 32, 0)
+    for model in ("tiny", "whatever/it-is-called"):
+        picked = scheduler.pick(ids, model=model)
+        assert isinstance(picked, slotwise.Dispatch) and picked.cached_tokens == 64
+
+
+def test_what_is_not_said_may_be_none() -> None:
+    nothing: dict[str, None] = dict.fromkeys(
+        ("models", "labels", "role", "kv_capacity", "block_size", "max_in_flight", "adapter_slots", "adapter_load", "prefill", "eviction")
+    )
+    scheduler = Scheduler()
+    endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", **nothing))  # type: ignore[arg-type]
+    assert scheduler.endpoint(endpoint) == slotwise.Endpoint("a")
+
+
+def test_a_refused_feed_is_loud(scheduler: Scheduler) -> None:
+    with pytest.raises(slotwise.KvEventError):
+        scheduler.handle_kv_event(0, slotwise.BlocksStored([1], 16, tokens=[1, 2, 3]))
+    stats = scheduler.stats().endpoints[0]
+    assert (stats.precise, stats.kv_refused_events, stats.kv_refusal) == (False, 1, "token_count")
+    explanation = scheduler.explain("x", model="m")
+    assert explanation.candidates[0].kv_refusal == "token_count"
+    assert "KV events refused: token_count" in str(explanation)
+
+
+def test_ranks_of_an_endpoint_are_few(scheduler: Scheduler) -> None:
+    for rank in range(256):
+        scheduler.give_up_replay(0, rank=rank)
+    with pytest.raises(WireError) as raised:
+        scheduler.give_up_replay(0, rank=256)
+    assert raised.value.code == "out_of_range"

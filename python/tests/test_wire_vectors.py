@@ -158,10 +158,10 @@ class Gateway(Calls):
         self.endpoints: list[int] = []
         self.answers: dict[int, wire.ResponseReader] = {}
 
-    def add_endpoint(self, at_us: int, name: str, model: str, page: Any) -> Any:
+    def add_endpoint(self, at_us: int, name: str, page: Any, model: str | None = None) -> Any:
         told = wire.read_metrics(data(page))
-        assert told.block_size
-        described = slotwise.Endpoint(name, models=[model], block_size=told.block_size, kv_capacity=told.kv_capacity)
+        models = [model] if model else []
+        described = slotwise.Endpoint(name, models=models, block_size=told.block_size, kv_capacity=told.kv_capacity)
         self.endpoints.append(self.scheduler.add_endpoint(described, now=at_us / 1e6))
         added = self.scheduler.endpoint(self.endpoints[-1])
         assert added
@@ -169,6 +169,10 @@ class Gateway(Calls):
 
     def observe_metrics(self, at_us: int, endpoint: int, page: Any, **how: Any) -> Any:
         return self.scheduler.observe_metrics(self.endpoints[endpoint], data(page), now=at_us / 1e6, **how)
+
+    def endpoint_stats(self, at_us: int, endpoint: int, fields: list[str]) -> Any:
+        stats = self.scheduler.stats().endpoints[endpoint]
+        return {field: getattr(stats, field) for field in fields}
 
     def observe_orca(self, at_us: int, endpoint: int, header: str) -> Any:
         return self.scheduler.observe_orca(self.endpoints[endpoint], header, now=at_us / 1e6)

@@ -28,19 +28,22 @@ pub struct Endpoint {
     /// Its name, unique in the pool. A URL is a good one.
     pub name: String,
     /// Base models that it serves; none means: whatever is asked for.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub models: Vec<String>,
     /// Labels that requests can ask for.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub labels: BTreeMap<String, String>,
     /// Which stages it runs.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub role: Role,
     /// Tokens that fit into its KV cache; none means [`Config::kv_capacity`](crate::Config::kv_capacity).
     #[cfg_attr(feature = "serde", serde(default))]
     pub kv_capacity: Option<NonZeroU32>,
     /// Tokens in one of its cache blocks. 16 unless told.
-    #[cfg_attr(feature = "serde", serde(default = "Endpoint::default_block_size"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "Endpoint::default_block_size", deserialize_with = "or_sixteen")
+    )]
     pub block_size: NonZeroU32,
     /// Requests that it may have at once; none means no limit.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -55,7 +58,7 @@ pub struct Endpoint {
     #[cfg_attr(feature = "serde", serde(default))]
     pub prefill: Option<PrefillCost>,
     /// In which order its cache gives up the blocks of a prompt.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub eviction: EvictionOrder,
 }
 
@@ -147,6 +150,23 @@ impl Endpoint {
     const fn default_block_size() -> NonZeroU32 {
         NonZeroU32::new(16).expect("16 is not zero")
     }
+}
+
+/// A field that is null is as if it were not there: what was not said.
+#[cfg(feature = "serde")]
+fn or_default<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: serde::Deserialize<'de> + Default,
+    D: serde::Deserializer<'de>,
+{
+    <Option<T> as serde::Deserialize>::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// The same, for tokens in a block.
+#[cfg(feature = "serde")]
+fn or_sixteen<'de, D: serde::Deserializer<'de>>(from: D) -> Result<NonZeroU32, D::Error> {
+    let said = <Option<NonZeroU32> as serde::Deserialize>::deserialize(from)?;
+    Ok(said.unwrap_or(Endpoint::default_block_size()))
 }
 
 /// Names one endpoint of one scheduler. When the endpoint has left, the id stays unknown, even after its place in the

@@ -84,6 +84,7 @@ extern crate std;
 mod cost;
 mod endpoint;
 mod flow;
+mod histogram;
 mod load;
 mod lora;
 mod pool;
@@ -101,6 +102,7 @@ pub use flow::{
     FlowConfig, GuardConfig, GuardStats, HoldbackDomain, PriorityHoldback, QueueOrder, SaturationPolicy,
     SoftReflective, StaticCeiling, UtilizationDetector,
 };
+pub use histogram::Histogram;
 pub use load::{AdapterState, Load};
 pub use pool::{EndpointError, UnknownEndpoint};
 pub use prefill::PrefillCost;

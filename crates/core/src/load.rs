@@ -25,6 +25,8 @@ pub struct Load {
     pub running: Option<u32>,
     /// Share of its KV cache that live requests use, in `[0, 1]`.
     pub kv_usage: Option<f64>,
+    /// Whether the engine sleeps: it gets no requests until a report says that it is awake.
+    pub sleeping: Option<bool>,
     /// When the engine took the sample; none means now.
     pub sampled_at: Option<Instant>,
 }
@@ -44,6 +46,11 @@ impl Load {
     pub const fn kv_usage(self, share: f64) -> Self {
         let kv_usage = if share.is_nan() { None } else { Some(share.clamp(0.0, 1.0)) };
         Self { kv_usage, ..self }
+    }
+
+    /// Whether the engine sleeps.
+    pub const fn sleeping(self, sleeps: bool) -> Self {
+        Self { sleeping: Some(sleeps), ..self }
     }
 
     /// When the engine took the sample.

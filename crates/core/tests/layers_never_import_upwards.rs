@@ -7,7 +7,7 @@ use std::path::Path;
 /// A module may import from its own layer and from those before it.
 const LAYERS: [&[&str]; 7] = [
     &["time", "rng"],
-    &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "load", "request"],
+    &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "load", "request", "histogram"],
     &["prefix", "lora", "cost"],
     &["flow"],
     &["pool"],

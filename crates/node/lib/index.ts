@@ -55,7 +55,6 @@ export type {
   KvFramesOptions,
   Load,
   MetricsTextOptions,
-  ObserveMetricsOptions,
   PickOptions,
   PrefillCost,
   PublisherOptions,
@@ -72,4 +71,5 @@ export type { HeaderSource } from './headers.js';
 export type { Answer, Close, Outcome, Progress } from './response.js';
 export type { Blocks, Prompt, TokenIds } from './prompt.js';
 export { Scheduler } from './scheduler.js';
+export type { ObserveMetricsOptions } from './metrics.js';
 export type { Candidates, Scorer } from './scorer.js';

@@ -9,7 +9,6 @@ import type {
   GuardConfig,
   IndexLimits,
   Load,
-  MetricsReport,
   PrefillCost,
   SaturationPolicy,
   TierWeights,
@@ -141,14 +140,6 @@ export interface HttpRequest {
   priorityOrder?: 'low_first' | 'high_first' | null | undefined;
 }
 
-/** How a metrics page is observed. */
-export interface ObserveMetricsOptions {
-  /** Whose page it is; told from the page unless given. */
-  engine?: NonNullable<MetricsReport['engine']> | null | undefined;
-  /** The time, in milliseconds; the scheduler's clock unless told. */
-  now?: number | undefined;
-}
-
 /** Which publisher of an endpoint it is. */
 export interface PublisherOptions {
   /** Its data parallel rank. 0 unless told. */
@@ -193,11 +184,13 @@ export type KvEvent =
       parent?: bigint | null | undefined;
       /** Token ids of all the blocks. */
       tokens?: TokenIds | null | undefined;
+      /** Token ids behind the last block that its hash covers as well. None unless told. */
+      lookahead?: TokenIds | null | undefined;
       /** Tokens in a block. */
       blockSize: number;
       /** Where they are kept. `'gpu'` unless told. */
       tier?: Tier | null | undefined;
-      /** The base model; the endpoint's only one unless told. */
+      /** The base model; the endpoint's, whatever requests call it, unless told. */
       model?: string | null | undefined;
       /** The LoRA adapter. */
       adapter?: string | null | undefined;
@@ -344,6 +337,7 @@ const LOAD = {
   waiting: 'number',
   running: 'number',
   kvUsage: 'number',
+  sleeping: 'boolean',
   sampledAt: 'number',
 } satisfies ShapeOf<Load>;
 
@@ -372,6 +366,7 @@ const EVENT: Record<keyof Required<Extract<KvEvent, { kind: 'stored' }>>, true> 
   blocks: true,
   parent: true,
   tokens: true,
+  lookahead: true,
   blockSize: true,
   tier: true,
   model: true,
@@ -397,8 +392,6 @@ const USAGE = {
 } satisfies ShapeOf<Usage>;
 
 const REQUEST = { body: true, path: true, headers: true, priorityOrder: true } satisfies Known<HttpRequest>;
-
-const OBSERVE_METRICS = { engine: true, now: true } satisfies Known<ObserveMetricsOptions>;
 
 const PUBLISHER = { rank: true, now: true } satisfies Known<PublisherOptions>;
 
@@ -463,10 +456,6 @@ export function checkEvent(event: KvEvent): void {
 
 export function checkRequest(request: HttpRequest): void {
   known('request', REQUEST, request);
-}
-
-export function checkObserveMetrics(options: ObserveMetricsOptions): void {
-  known('options', OBSERVE_METRICS, options);
 }
 
 export function checkPublisher(options: PublisherOptions): void {

@@ -6,11 +6,11 @@ import { Draining } from './draining.js';
 import { RejectedError, ScorerError, closedError, guarded, rangeError, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue } from './headers.js';
 import { Lease } from './lease.js';
+import { readObserveOptions, type ObserveMetricsOptions } from './metrics.js';
 import {
   checkEvent,
   checkKvFrames,
   checkMetricsText,
-  checkObserveMetrics,
   checkOptions,
   checkPick,
   checkPublisher,
@@ -37,7 +37,6 @@ import {
   type KvFramesOptions,
   type Load,
   type MetricsTextOptions,
-  type ObserveMetricsOptions,
   type PickOptions,
   type PublisherOptions,
   type SchedulerOptions,
@@ -367,17 +366,18 @@ export class Scheduler {
     checkEvent(event);
     switch (event.kind) {
       case 'stored': {
-        const { blocks, parent, tokens, blockSize, tier, model, adapter, cacheSalt } = event;
+        const { blocks, parent, tokens, lookahead, blockSize, tier, model, adapter, cacheSalt } = event;
         if (parent !== undefined && parent !== null && typeof parent !== 'bigint') {
           throw typeError(`event.parent must be a bigint, got ${describe(parent)}`);
         }
         const names = readHashes('event.blocks', blocks);
         const ids = tokens === undefined || tokens === null ? null : readTokenIds('event.tokens', tokens);
+        const ahead = lookahead === undefined || lookahead === null ? null : readTokenIds('event.lookahead', lookahead);
         const size = number('event.blockSize', blockSize);
         const where = optionalString('event.tier', tier);
         const [base, lora] = [optionalString('event.model', model), optionalString('event.adapter', adapter)];
         const salt = optionalString('event.cacheSalt', cacheSalt);
-        return guarded(() => this.#native.handleStored(at, which, names, size, parent, ids, where, base, lora, salt));
+        return guarded(() => this.#native.handleStored(at, which, names, size, parent, ids, ahead, where, base, lora, salt));
       }
       case 'removed': {
         const names = readHashes('event.blocks', event.blocks);
@@ -393,13 +393,15 @@ export class Scheduler {
 
   // The same, as it comes from engines: read and applied in one call. What is malformed throws a WireError and changes nothing.
 
-  /** An endpoint's metrics page: the load of all its ranks and, if the page tells them, its LoRA adapters. */
+  /**
+   * An endpoint's metrics page: the load of all its ranks and, if the page tells them, its LoRA adapters. A page that cannot be read, is none
+   * (`not_metrics`) or has nothing on it that is known (`nothing_known`) throws a WireError, counts as no report, and in `reportErrors`.
+   */
   observeMetrics(id: number, page: Uint8Array, options: ObserveMetricsOptions = {}): void {
-    checkObserveMetrics(options);
     const [at, which] = [this.#time(options.now), endpointId('id', id)];
-    const engine = optionalString('engine', options.engine);
+    const { engine, fields, adapters, rankLabel } = readObserveOptions(options);
     const bytes = readWire('page', page);
-    guarded(() => this.#native.observeMetrics(at, which, bytes, engine));
+    guarded(() => this.#native.observeMetrics(at, which, bytes, engine, fields, adapters, rankLabel));
     this.#waiting.deliver(at);
   }
 

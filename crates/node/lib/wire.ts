@@ -7,11 +7,13 @@ import * as native from '../native/index.js';
 import type { Dispatch, Evicted, Rejected } from './answers.js';
 import { RejectedError, guarded, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue, type HeaderSource } from './headers.js';
+import { readMetricsOptions, type MetricsOptions } from './metrics.js';
 import { optionalBoolean, optionalNumber, optionalString, readUsage, type Usage } from './options.js';
 import { readFrames, readTokenIds, readWire, type OwnBytes, type TokenIds } from './prompt.js';
-import { describe, known, number, string, strings, type Known } from './shape.js';
+import { describe, known, number, string, type Known } from './shape.js';
 
 export { WireError } from './errors.js';
+export type { Engine, Field, MetricsOptions } from './metrics.js';
 export type { HeaderSource } from './headers.js';
 export type { AnswerFilterOptions } from './response.js';
 export { AnswerFilter, ModelFilter, ResponseReader } from './response.js';
@@ -39,52 +41,17 @@ export type {
   WireProblem,
 } from '../native/index.js';
 
-/** An engine whose metrics are known. */
-export type Engine = NonNullable<native.MetricsReport['engine']>;
-
-/** What a gauge can say. */
-export type Field = keyof typeof FIELDS;
-
 /** An API that model servers speak, by the body of its requests. */
 export type Api = native.RequestView['api'];
 
 /** The `Content-Type` of what `metricsText` gives. */
 export const METRICS_CONTENT_TYPE: string = native.METRICS_CONTENT_TYPE;
 
-/** How a metrics page is read. A metric is written `name` or `name{label=value, label="value"}`. */
-export interface MetricsOptions {
-  /** Whose page it is; told from the page unless given. With `'custom'`, nothing is looked for but `fields` and `adapters`. */
-  engine?: Engine | 'custom' | null | undefined;
-  /** Metrics to look for in place of what engines call a field; of several, the first that a rank has counts. */
-  fields?: Readonly<Partial<Record<Field, string | readonly string[]>>> | null | undefined;
-  /** A metric with the labels of vLLM's `vllm:lora_requests_info`, in place of what else tells of adapters. */
-  adapters?: string | readonly string[] | null | undefined;
-  /** The label by which ranks are told apart in these metrics. */
-  rankLabel?: string | null | undefined;
-}
-
-/** Fields, and their names in configurations. */
-const FIELDS = {
-  waiting: 'waiting',
-  running: 'running',
-  kvUsage: 'kv_usage',
-  kvTokens: 'kv_tokens',
-  kvCapacity: 'kv_capacity',
-  blockSize: 'block_size',
-  blocks: 'blocks',
-} as const;
-
-const METRICS = { engine: true, fields: true, adapters: true, rankLabel: true } satisfies Known<MetricsOptions>;
-
 /** Reads a metrics page, in the text format of Prometheus or OpenMetrics. */
 export function readMetrics(page: Uint8Array, options: MetricsOptions = {}): native.MetricsReport {
-  known('options', METRICS, options);
-  const engine = optionalString('engine', options.engine);
-  const fields = flatFields(options.fields ?? {});
-  const adapters = several('adapters', options.adapters ?? []);
-  const label = optionalString('rankLabel', options.rankLabel);
+  const { engine, fields, adapters, rankLabel } = readMetricsOptions(options);
   const bytes = readWire('page', page);
-  return guarded(() => native.readMetrics(bytes, engine, fields, adapters, label));
+  return guarded(() => native.readMetrics(bytes, engine, fields, adapters, rankLabel));
 }
 
 /** Reads the header `endpoint-load-metrics` of an engine's answer. */
@@ -304,14 +271,3 @@ function pairs({ keys, values }: native.Attributes): Record<string, string | num
 }
 
 /** Names of fields and metrics in turn. */
-function flatFields(fields: object): string[] {
-  known('fields', FIELDS, fields);
-  return Object.entries(fields).flatMap(([name, metrics]: [string, unknown]) =>
-    metrics === undefined || metrics === null
-      ? []
-      : several(`fields.${name}`, metrics).flatMap((metric) => [FIELDS[name as Field], metric]));
-}
-
-function several(what: string, value: unknown): string[] {
-  return Array.isArray(value) ? strings(what, value) : [string(what, value)];
-}

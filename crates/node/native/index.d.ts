@@ -51,8 +51,8 @@ export declare class NativeResponseReader {
 
 /** The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers. */
 export declare class NativeScheduler {
-  /** An endpoint's metrics page. */
-  observeMetrics(now: number, endpoint: number, page: Uint8Array, engine?: string | undefined | null): void
+  /** An endpoint's metrics page. `fields` are names of fields and metrics in turn. */
+  observeMetrics(now: number, endpoint: number, page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): void
   /** The header `endpoint-load-metrics` of an endpoint's answer. */
   observeOrca(now: number, endpoint: number, header: Uint8Array): void
   /** A message of an endpoint's publisher of KV events. */
@@ -102,7 +102,7 @@ export declare class NativeScheduler {
   /** An endpoint reported its LoRA adapters. */
   handleAdapters(now: number, endpoint: number, active: Array<string>, slots: number): void
   /** An engine stored blocks. */
-  handleStored(now: number, endpoint: number, blocks: BigUint64Array, blockSize: number, parent?: bigint | undefined | null, tokens?: Uint32Array | undefined | null, tier?: string | undefined | null, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null): void
+  handleStored(now: number, endpoint: number, blocks: BigUint64Array, blockSize: number, parent?: bigint | undefined | null, tokens?: Uint32Array | undefined | null, lookahead?: Uint32Array | undefined | null, tier?: string | undefined | null, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null): void
   /** An engine removed blocks. */
   handleRemoved(now: number, endpoint: number, blocks: BigUint64Array, tier?: string | undefined | null): void
   /** An engine cleared its cache. */
@@ -201,7 +201,7 @@ export interface Candidate {
   /** Its name. */
   name: string
   /** Why it cannot have the request, if so. */
-  excluded: 'not_served' | 'draining' | 'too_large' | 'too_late' | 'full' | null | null
+  excluded: 'not_served' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'full' | null | null
   /** Prompt tokens that it is expected to find in its cache. */
   cachedTokens: number
   /** Predicted seconds to the first token. */
@@ -210,6 +210,8 @@ export interface Candidate {
   terms: Terms
   /** Their sum, in seconds. */
   cost: number
+  /** Why its KV events are not used: the code of the last refusal, while the endpoint is not precise. */
+  kvRefusal: string | null
 }
 
 /** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
@@ -339,25 +341,25 @@ export interface Endpoint {
   /** Its name, unique in the pool. A URL is a good one. */
   name: string
   /** Base models that it serves; none means: whatever is asked for. */
-  models?: Array<string>
+  models?: string[] | null
   /** Labels that requests can ask for. */
-  labels?: Record<string, string>
+  labels?: Record<string, string> | null
   /** Which stages it runs. `'unified'` unless told. */
-  role?: 'unified' | 'prefill' | 'decode'
+  role?: 'unified' | 'prefill' | 'decode' | null
   /** Tokens that fit into its KV cache; the configuration's unless told. */
-  kvCapacity?: number
+  kvCapacity?: number | null
   /** Tokens in one of its cache blocks. 16 unless told. */
-  blockSize?: number
+  blockSize?: number | null
   /** Requests that it may have at once; no limit unless told. */
-  maxInFlight?: number
+  maxInFlight?: number | null
   /** LoRA adapters that fit side by side; the configuration's unless told. */
-  adapterSlots?: number
+  adapterSlots?: number | null
   /** Milliseconds that it takes to load an adapter; the configuration's unless told. */
-  adapterLoadMs?: number
+  adapterLoadMs?: number | null
   /** What a prompt costs its hardware; the configuration's unless told. */
-  prefill?: PrefillCost
+  prefill?: PrefillCost | null
   /** In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told. */
-  eviction?: 'tail_first' | 'head_first'
+  eviction?: 'tail_first' | 'head_first' | null
 }
 
 /** One endpoint. */
@@ -368,8 +370,16 @@ export interface EndpointStats {
   name: string
   /** Whether it gets no new requests. */
   draining: boolean
-  /** Whether its engine publishes KV events. */
+  /** Whether its engine publishes KV events, and they are used. */
   precise: boolean
+  /** Stored events of its engine that were applied. */
+  kvStoredEvents: number
+  /** Stored events of its engine that were refused. */
+  kvRefusedEvents: number
+  /** Why the last one was refused, unless a later one was applied: the `code` of a `KvEventError`. */
+  kvRefusal: string | null
+  /** Tokens in one of its cache blocks: as described, until KV events show another length. */
+  blockSize: number
   /**
    * Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
    * `PYTHONHASHSEED` to the same number everywhere.
@@ -399,6 +409,12 @@ export interface EndpointStats {
   foreignRunning: number
   /** How old the last load report is, in milliseconds; null if there was none. */
   reportAgeMs: number | null
+  /** Reports that could not be read, or said nothing that is known. */
+  reportErrors: number
+  /** Why, if the last report could not be read: the `code` of a `WireError`. */
+  reportError: string | null
+  /** Whether its engine sleeps, as its reports say: it gets no requests. */
+  sleeping: boolean
   /** Seconds that it takes for a second of described work. */
   slowness: number
   /** How long requests are held off after failures, in seconds. */
@@ -535,6 +551,17 @@ export declare function headerNames(): Array<string>
 
 /** The longest time in milliseconds in which an endpoint may send nothing of an answer. */
 export declare function idleLimit(firstTokenIn: number, started: boolean): number
+/** Durations that were observed, in buckets with fixed bounds. */
+export interface Histogram {
+  /** The upper bound of each bucket but the last, in milliseconds, rising. */
+  boundsMs: Array<number>
+  /** Durations in each bucket; the last one has what is above all bounds. */
+  counts: Array<number>
+  /** All durations together, in milliseconds. */
+  sumMs: number
+  /** The number of durations. */
+  count: number
+}
 
 /** What the index of caches may grow to, and how long it remembers. */
 export interface IndexLimits {
@@ -646,11 +673,13 @@ export interface KvStored {
   parent: string | null
   /** Token ids of all the blocks. */
   tokens: Uint32Array | null
+  /** Token ids behind the last block that its hash covers as well. */
+  lookahead: Uint32Array
   /** Tokens in a block. */
   blockSize: number
   /** Where they are kept. */
   tier: 'gpu' | 'cpu' | 'disk' | null
-  /** The base model; null means the endpoint's only one. */
+  /** The base model; null means the endpoint's, whatever requests call it. */
   model: string | null
   /** The LoRA adapter. */
   adapter: string | null
@@ -683,13 +712,15 @@ export interface LeftOut {
 /** What an endpoint says about its load, scraped or pushed. Leave out what it does not say. */
 export interface Load {
   /** Requests in its queue. */
-  waiting?: number
+  waiting?: number | null
   /** Requests that it works on. */
-  running?: number
+  running?: number | null
   /** Share of its KV cache that live requests use, in `[0, 1]`. */
-  kvUsage?: number
+  kvUsage?: number | null
+  /** Whether the engine sleeps: it gets no requests until a report says that it does not. */
+  sleeping?: boolean | null
   /** When the engine took the sample, in milliseconds on the scheduler's clock; now unless told. */
-  sampledAt?: number
+  sampledAt?: number | null
 }
 
 /** The `Content-Type` of that text. */
@@ -698,7 +729,7 @@ export declare const METRICS_CONTENT_TYPE: string
 /** What a metrics page says: of each rank, and all in all. */
 export interface MetricsReport {
   /** Whose metrics are on the page; null if they are nobody's that is looked for. */
-  engine: 'vllm' | 'sglang' | 'trtllm-serve' | 'triton-tensorrt-llm' | 'llama.cpp' | 'triton' | null
+  engine: 'vllm' | 'sglang' | 'trtllm-serve' | 'triton-tensorrt-llm' | 'llama.cpp' | 'triton' | 'dynamo' | null
   /**
    * One reading for each data-parallel rank, ordered by rank; a page without ranks has one, without a name. Empty if the page
    * says nothing of the fields.
@@ -708,6 +739,8 @@ export interface MetricsReport {
   adapters: AdapterReport | null
   /** Lines that are no samples and no comments, as far as their two ends tell. */
   skippedLines: number
+  /** What should be looked into, by name: `nothing_known` if no metric on the page is known, or none has a value. */
+  warnings: 'nothing_known'[]
   /** The load of the endpoint, all ranks together: as `handleLoad` takes it. */
   load: Load
   /** The KV cache of the endpoint, all ranks together. */
@@ -988,6 +1021,10 @@ export interface Stats {
   bands: Array<BandStats>
   /** How many milliseconds dispatched requests had waited for their decisions, all together. */
   queuedMs: number
+  /** The same by length: 0 for what was picked and never waited. */
+  queueTime: Histogram
+  /** From a request's dispatch to its first token, as the gateway sees it. */
+  timeToFirstToken: Histogram
   /** The session guard, if there is one. */
   guard?: GuardStats
   /** Requests in flight. */

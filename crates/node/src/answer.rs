@@ -101,7 +101,7 @@ pub struct Candidate {
     /// Its name.
     pub name: String,
     /// Why it cannot have the request, if so.
-    #[napi(ts_type = "'not_served' | 'draining' | 'too_large' | 'too_late' | 'full' | null")]
+    #[napi(ts_type = "'not_served' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'full' | null")]
     pub excluded: Option<&'static str>,
     /// Prompt tokens that it is expected to find in its cache.
     pub cached_tokens: u32,
@@ -111,6 +111,8 @@ pub struct Candidate {
     pub terms: Terms,
     /// Their sum, in seconds.
     pub cost: f64,
+    /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
+    pub kv_refusal: Option<&'static str>,
 }
 
 /// The cost of one endpoint for one request, term by term, in seconds, with the prices already on.
@@ -217,6 +219,7 @@ impl From<slotwise::Candidate> for Candidate {
             first_token_in: candidate.first_token_in.get(),
             terms: candidate.terms.into(),
             cost: candidate.cost.get(),
+            kv_refusal: candidate.kv_refusal,
         }
     }
 }

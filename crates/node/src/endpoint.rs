@@ -16,26 +16,34 @@ pub struct Endpoint {
     /// Its name, unique in the pool. A URL is a good one.
     pub name: String,
     /// Base models that it serves; none means: whatever is asked for.
+    #[napi(ts_type = "string[] | null")]
     pub models: Option<Vec<String>>,
     /// Labels that requests can ask for.
+    #[napi(ts_type = "Record<string, string> | null")]
     pub labels: Option<HashMap<String, String>>,
     /// Which stages it runs. `'unified'` unless told.
-    #[napi(ts_type = "'unified' | 'prefill' | 'decode'")]
+    #[napi(ts_type = "'unified' | 'prefill' | 'decode' | null")]
     pub role: Option<String>,
     /// Tokens that fit into its KV cache; the configuration's unless told.
+    #[napi(ts_type = "number | null")]
     pub kv_capacity: Option<f64>,
     /// Tokens in one of its cache blocks. 16 unless told.
+    #[napi(ts_type = "number | null")]
     pub block_size: Option<f64>,
     /// Requests that it may have at once; no limit unless told.
+    #[napi(ts_type = "number | null")]
     pub max_in_flight: Option<f64>,
     /// LoRA adapters that fit side by side; the configuration's unless told.
+    #[napi(ts_type = "number | null")]
     pub adapter_slots: Option<f64>,
     /// Milliseconds that it takes to load an adapter; the configuration's unless told.
+    #[napi(ts_type = "number | null")]
     pub adapter_load_ms: Option<f64>,
     /// What a prompt costs its hardware; the configuration's unless told.
+    #[napi(ts_type = "PrefillCost | null")]
     pub prefill: Option<PrefillCost>,
     /// In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told.
-    #[napi(ts_type = "'tail_first' | 'head_first'")]
+    #[napi(ts_type = "'tail_first' | 'head_first' | null")]
     pub eviction: Option<String>,
 }
 
@@ -54,12 +62,19 @@ pub struct RemovedEndpoint {
 #[derive(Debug)]
 pub struct Load {
     /// Requests in its queue.
+    #[napi(ts_type = "number | null")]
     pub waiting: Option<f64>,
     /// Requests that it works on.
+    #[napi(ts_type = "number | null")]
     pub running: Option<f64>,
     /// Share of its KV cache that live requests use, in `[0, 1]`.
+    #[napi(ts_type = "number | null")]
     pub kv_usage: Option<f64>,
+    /// Whether the engine sleeps: it gets no requests until a report says that it does not.
+    #[napi(ts_type = "boolean | null")]
+    pub sleeping: Option<bool>,
     /// When the engine took the sample, in milliseconds on the scheduler's clock; now unless told.
+    #[napi(ts_type = "number | null")]
     pub sampled_at: Option<f64>,
 }
 
@@ -162,6 +177,7 @@ impl TryFrom<Load> for slotwise::Load {
         let mut load = Self::default();
         load.waiting = given.waiting.map(|requests| count("waiting", requests)).transpose()?;
         load.running = given.running.map(|requests| count("running", requests)).transpose()?;
+        load.sleeping = given.sleeping;
         load.sampled_at = given.sampled_at.map(|at| instant("sampledAt", at)).transpose()?;
         match given.kv_usage {
             Some(share) => Ok(load.kv_usage(finite("kvUsage", share)?)),
@@ -176,6 +192,7 @@ impl From<slotwise::Load> for Load {
             waiting: load.waiting.map(f64::from),
             running: load.running.map(f64::from),
             kv_usage: load.kv_usage,
+            sleeping: load.sleeping,
             sampled_at: load.sampled_at.and_then(time),
         }
     }

@@ -59,12 +59,14 @@ pub struct KvStored {
     pub parent: Option<String>,
     /// Token ids of all the blocks.
     pub tokens: Option<Uint32Array>,
+    /// Token ids behind the last block that its hash covers as well.
+    pub lookahead: Uint32Array,
     /// Tokens in a block.
     pub block_size: f64,
     /// Where they are kept.
     #[napi(ts_type = "'gpu' | 'cpu' | 'disk'")]
     pub tier: Option<String>,
-    /// The base model; null means the endpoint's only one.
+    /// The base model; null means the endpoint's, whatever requests call it.
     pub model: Option<String>,
     /// The LoRA adapter.
     pub adapter: Option<String>,
@@ -229,6 +231,7 @@ fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
             blocks: names(stored.blocks),
             parent: stored.parent.map(|parent| parent.to_string()),
             tokens: stored.tokens.map(Uint32Array::from),
+            lookahead: Uint32Array::from(stored.lookahead),
             block_size: stored.block_size.get().into(),
             tier: word_for(&stored.tier, &TIERS),
             model: text(stored.model),

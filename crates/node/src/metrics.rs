@@ -14,7 +14,9 @@ use crate::request::Bytes;
 #[derive(Debug)]
 pub struct MetricsReport {
     /// Whose metrics are on the page; null if they are nobody's that is looked for.
-    #[napi(ts_type = "'vllm' | 'sglang' | 'trtllm-serve' | 'triton-tensorrt-llm' | 'llama.cpp' | 'triton'")]
+    #[napi(
+        ts_type = "'vllm' | 'sglang' | 'trtllm-serve' | 'triton-tensorrt-llm' | 'llama.cpp' | 'triton' | 'dynamo'"
+    )]
     pub engine: Option<&'static str>,
     /// One reading for each data-parallel rank, ordered by rank; a page without ranks has one, without a name. Empty if the page
     /// says nothing of the fields.
@@ -23,6 +25,9 @@ pub struct MetricsReport {
     pub adapters: Option<AdapterReport>,
     /// Lines that are no samples and no comments, as far as their two ends tell.
     pub skipped_lines: f64,
+    /// What should be looked into, by name: `nothing_known` if no metric on the page is known, or none has a value.
+    #[napi(ts_type = "'nothing_known'[]")]
+    pub warnings: Vec<&'static str>,
     /// The load of the endpoint, all ranks together: as `handleLoad` takes it.
     pub load: Load,
     /// The KV cache of the endpoint, all ranks together.
@@ -94,7 +99,18 @@ pub fn read_metrics(
     adapters: Vec<String>,
     rank_label: Option<String>,
 ) -> Result<MetricsReport> {
-    let mut reader = match engine.as_deref() {
+    let reader = specified(engine.as_deref(), &fields, &adapters, rank_label)?;
+    reader.read(page).map(MetricsReport::from).map_err(unreadable)
+}
+
+/// A reader that looks for these metrics. `fields` are names of fields and metrics in turn.
+pub(crate) fn specified(
+    engine: Option<&str>,
+    fields: &[String],
+    adapters: &[String],
+    rank_label: Option<String>,
+) -> Result<MetricsReader> {
+    let mut reader = match engine {
         Some("custom") => MetricsReader::custom(),
         word => reader_of(engine_of(word)?),
     };
@@ -102,13 +118,13 @@ pub fn read_metrics(
         let field = Field::from_name(&pair[0]).ok_or_else(|| unknown_field(&pair[0]))?;
         reader = reader.field(field, spec(&pair[1])?);
     }
-    for metric in &adapters {
+    for metric in adapters {
         reader = reader.adapters(spec(metric)?);
     }
     if let Some(label) = rank_label {
         reader = reader.rank_label(label);
     }
-    reader.read(page).map(MetricsReport::from).map_err(unreadable)
+    Ok(reader)
 }
 
 /// Reads the header `endpoint-load-metrics`.
@@ -166,6 +182,7 @@ impl From<slotwise_wire::metrics::MetricsReport> for MetricsReport {
                 waiting: adapters.waiting,
             }),
             skipped_lines: report.skipped_lines as f64,
+            warnings: report.warnings.iter().map(|warning| warning.code()).collect(),
             kv_cache: cache.into(),
             block_size: cache.block_size.map(|tokens| tokens.get().into()),
             kv_capacity: cache.capacity().map(|tokens| tokens as f64),

@@ -1,15 +1,15 @@
 //! What engines say, in bytes, to the scheduler: read and applied in one call.
 
 use napi_derive::napi;
-use slotwise::{AdapterState, EndpointId};
+use slotwise::EndpointId;
 use slotwise_wire::exposition::Exposition;
-use slotwise_wire::kv::Feed;
-use slotwise_wire::metrics::OrcaReport;
+use slotwise_wire::kv::{Feed, Feeds};
+use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
 
 use crate::endpoint::named;
 use crate::error::{Result, thrown, unreadable};
 use crate::kv::{Frames, KvReport, batch_number, block_size};
-use crate::metrics::engine_of;
+use crate::metrics::{engine_of, specified};
 use crate::number::{count, endpoint_id, instant, request_id, size};
 use crate::request::Bytes;
 use crate::response::{NativeResponseReader, Outcome, close, packed};
@@ -17,25 +17,29 @@ use crate::scheduler::{NativeScheduler, State};
 
 #[napi]
 impl NativeScheduler {
-    /// An endpoint's metrics page.
+    /// An endpoint's metrics page. `fields` are names of fields and metrics in turn.
     #[napi]
+    #[expect(clippy::too_many_arguments, reason = "one call across the border")]
     pub fn observe_metrics(
         &self,
         now: f64,
         endpoint: f64,
         #[napi(ts_arg_type = "Uint8Array")] page: Bytes<'_>,
         engine: Option<String>,
+        fields: Vec<String>,
+        adapters: Vec<String>,
+        rank_label: Option<String>,
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
-        let engine = engine_of(engine.as_deref())?;
-        self.with_all(|state| {
-            let report = state.metrics.of(engine).read(page).map_err(unreadable)?;
-            state.core.handle_load(now, id, report.load()).map_err(thrown)?;
-            let Some(adapters) = &report.adapters else { return Ok(()) };
-            let active = adapters.active();
-            let slots = adapters.slots.map_or(0, |slots| slots.get());
-            let adapters = AdapterState::active(&active).slots(slots);
-            state.core.handle_adapters(now, id, adapters).map_err(thrown)
+        let plain = fields.is_empty() && adapters.is_empty() && rank_label.is_none();
+        self.with_all(|State { core, metrics, .. }| {
+            let report = if plain && engine.as_deref() != Some("custom") {
+                metrics.of(engine_of(engine.as_deref())?).read_load(page)
+            } else {
+                specified(engine.as_deref(), &fields, &adapters, rank_label)?.read_load(page)
+            };
+            observe(core, now, id, &report).map_err(thrown)?;
+            report.map(drop).map_err(unreadable)
         })
     }
 
@@ -49,8 +53,9 @@ impl NativeScheduler {
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         self.with(|core| {
-            let report = OrcaReport::read(header).map_err(unreadable)?;
-            core.handle_load(now, id, report.load).map_err(thrown)
+            let report = OrcaReport::read(header);
+            observe_orca(core, now, id, &report).map_err(thrown)?;
+            report.map(drop).map_err(unreadable)
         })
     }
 
@@ -67,7 +72,7 @@ impl NativeScheduler {
         let (now, id, rank) =
             (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
         self.with_all(|State { core, feeds, .. }| {
-            let feed = feeds.of(core, id, rank)?;
+            let feed = feed_of(feeds, core, id, rank)?;
             let report = if replay {
                 feed.handle_replay(core, now, id, &frames)
             } else {
@@ -90,7 +95,7 @@ impl NativeScheduler {
         let (now, id, rank) =
             (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
         self.with_all(|State { core, feeds, .. }| {
-            let feed = feeds.of(core, id, rank)?;
+            let feed = feed_of(feeds, core, id, rank)?;
             let Some(described) = core.endpoint(id) else {
                 return Err(thrown(slotwise::UnknownEndpoint(id)));
             };
@@ -105,7 +110,7 @@ impl NativeScheduler {
         let (now, id, rank) =
             (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
         self.with_all(|State { core, feeds, .. }| {
-            let feed = feeds.of(core, id, rank)?;
+            let feed = feed_of(feeds, core, id, rank)?;
             Ok(feed.give_up(core, now, id).into())
         })
     }
@@ -118,7 +123,7 @@ impl NativeScheduler {
             if core.endpoint(id).is_none() {
                 return Err(thrown(slotwise::UnknownEndpoint(id)));
             }
-            Ok(feeds.0.get(&(id, rank)).and_then(Feed::asked_from).map(batch_number))
+            Ok(feeds.get(id, rank).and_then(Feed::asked_from).map(batch_number))
         })
     }
 
@@ -177,21 +182,15 @@ impl NativeScheduler {
 #[napi]
 pub const METRICS_CONTENT_TYPE: &str = Exposition::CONTENT_TYPE;
 
-/// What was seen of each publisher: of a rank of an endpoint.
-#[derive(Debug, Default)]
-pub(crate) struct Feeds(std::collections::BTreeMap<(EndpointId, u32), Feed>);
-
-impl Feeds {
-    /// The feed of this rank of an endpoint in the pool.
-    fn of(&mut self, core: &slotwise::Scheduler, endpoint: EndpointId, rank: u32) -> Result<&mut Feed> {
-        if core.endpoint(endpoint).is_none() {
-            return Err(thrown(slotwise::UnknownEndpoint(endpoint)));
-        }
-        Ok(self.0.entry((endpoint, rank)).or_default())
+/// The feed of this rank of an endpoint in the pool.
+fn feed_of<'a>(
+    feeds: &'a mut Feeds,
+    core: &slotwise::Scheduler,
+    endpoint: EndpointId,
+    rank: u32,
+) -> Result<&'a mut Feed> {
+    if core.endpoint(endpoint).is_none() {
+        return Err(thrown(slotwise::UnknownEndpoint(endpoint)));
     }
-
-    /// The endpoint has left the pool.
-    pub(crate) fn forget(&mut self, endpoint: EndpointId) {
-        self.0.retain(|(of, _), _| *of != endpoint);
-    }
+    feeds.of(endpoint, rank).map_err(unreadable)
 }

@@ -8,6 +8,7 @@ use napi::Either;
 use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
 use slotwise::{AdapterState, Decision, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks};
+use slotwise_wire::kv::Feeds;
 use slotwise_wire::request::RequestReader;
 
 use crate::answer::{Columns, Evicted, Explanation, Numbers, Rejected, write_dispatch};
@@ -17,7 +18,6 @@ use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure, tier};
 use crate::error::{Result, closed, invalid_config, thrown};
 use crate::metrics::Readers;
 use crate::number::{bits, count, endpoint_id, instant, patience, positive, request_id, time, weight};
-use crate::observe::Feeds;
 use crate::request::{Asked, Bytes, Hashes, Prompt, TokenIds, Wishes};
 
 /// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
@@ -183,6 +183,7 @@ impl NativeScheduler {
         block_size: f64,
         parent: Option<BigInt>,
         #[napi(ts_arg_type = "Uint32Array | undefined | null")] tokens: Option<TokenIds<'_>>,
+        #[napi(ts_arg_type = "Uint32Array | undefined | null")] lookahead: Option<TokenIds<'_>>,
         tier: Option<String>,
         model: Option<String>,
         adapter: Option<String>,
@@ -193,6 +194,7 @@ impl NativeScheduler {
         let mut stored = StoredBlocks::new(&blocks, positive("blockSize", block_size)?);
         stored.parent = parent.map(|name| bits("parent", &name).map(EngineHash)).transpose()?;
         stored.tokens = tokens;
+        stored.lookahead = lookahead.unwrap_or_default();
         stored.tier = self::tier(tier.as_deref())?;
         (stored.model, stored.adapter) = (model.as_deref(), adapter.as_deref());
         stored.cache_salt = cache_salt.as_deref();

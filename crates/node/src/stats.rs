@@ -38,6 +38,10 @@ pub struct Stats {
     pub bands: Vec<BandStats>,
     /// How many milliseconds dispatched requests had waited for their decisions, all together.
     pub queued_ms: f64,
+    /// The same by length: 0 for what was picked and never waited.
+    pub queue_time: Histogram,
+    /// From a request's dispatch to its first token, as the gateway sees it.
+    pub time_to_first_token: Histogram,
     /// The session guard, if there is one.
     pub guard: Option<GuardStats>,
     /// Requests in flight.
@@ -62,6 +66,20 @@ pub struct Stats {
     pub endpoints: Vec<EndpointStats>,
 }
 
+/// Durations that were observed, in buckets with fixed bounds.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct Histogram {
+    /// The upper bound of each bucket but the last, in milliseconds, rising.
+    pub bounds_ms: Vec<f64>,
+    /// Durations in each bucket; the last one has what is above all bounds.
+    pub counts: Vec<f64>,
+    /// All durations together, in milliseconds.
+    pub sum_ms: f64,
+    /// The number of durations.
+    pub count: f64,
+}
+
 /// One band of the waiting room.
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
@@ -84,8 +102,16 @@ pub struct EndpointStats {
     pub name: String,
     /// Whether it gets no new requests.
     pub draining: bool,
-    /// Whether its engine publishes KV events.
+    /// Whether its engine publishes KV events, and they are used.
     pub precise: bool,
+    /// Stored events of its engine that were applied.
+    pub kv_stored_events: f64,
+    /// Stored events of its engine that were refused.
+    pub kv_refused_events: f64,
+    /// Why the last one was refused, unless a later one was applied: the `code` of a `KvEventError`.
+    pub kv_refusal: Option<&'static str>,
+    /// Tokens in one of its cache blocks: as described, until KV events show another length.
+    pub block_size: u32,
     /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
     /// `PYTHONHASHSEED` to the same number everywhere.
     pub hashes_differ: bool,
@@ -113,6 +139,12 @@ pub struct EndpointStats {
     pub foreign_running: f64,
     /// How old the last load report is, in milliseconds; null if there was none.
     pub report_age_ms: Option<f64>,
+    /// Reports that could not be read, or said nothing that is known.
+    pub report_errors: f64,
+    /// Why, if the last report could not be read: the `code` of a `WireError`.
+    pub report_error: Option<&'static str>,
+    /// Whether its engine sleeps, as its reports say: it gets no requests.
+    pub sleeping: bool,
     /// Seconds that it takes for a second of described work.
     pub slowness: f64,
     /// How long requests are held off after failures, in seconds.
@@ -158,6 +190,17 @@ impl From<slotwise::GuardStats> for GuardStats {
     }
 }
 
+impl From<slotwise::Histogram> for Histogram {
+    fn from(histogram: slotwise::Histogram) -> Self {
+        Self {
+            bounds_ms: histogram.bounds.iter().map(|bound| bound * 1e3).collect(),
+            counts: histogram.counts.iter().map(|count| *count as f64).collect(),
+            sum_ms: millis(histogram.sum),
+            count: histogram.count as f64,
+        }
+    }
+}
+
 impl From<slotwise::Stats> for Stats {
     fn from(stats: slotwise::Stats) -> Self {
         let rejected =
@@ -178,6 +221,8 @@ impl From<slotwise::Stats> for Stats {
             undelivered: stats.undelivered as f64,
             bands: stats.bands.iter().map(BandStats::from).collect(),
             queued_ms: millis(stats.queued),
+            queue_time: stats.queue_time.into(),
+            time_to_first_token: stats.time_to_first_token.into(),
             guard: stats.guard.map(GuardStats::from),
             in_flight: stats.in_flight as f64,
             prompt_tokens: stats.prompt_tokens as f64,
@@ -210,6 +255,10 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             name: stats.name,
             draining: stats.draining,
             precise: stats.precise,
+            kv_stored_events: stats.kv_stored_events as f64,
+            kv_refused_events: stats.kv_refused_events as f64,
+            kv_refusal: stats.kv_refusal,
+            block_size: stats.block_size,
             hashes_differ: stats.hashes_differ,
             dispatched: stats.dispatched as f64,
             completed: stats.completed as f64,
@@ -223,6 +272,9 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             foreign_waiting: stats.foreign_waiting,
             foreign_running: stats.foreign_running,
             report_age_ms: stats.report_age.map(millis),
+            report_errors: stats.report_errors as f64,
+            report_error: stats.report_error,
+            sleeping: stats.sleeping,
             slowness: stats.slowness,
             held_off: stats.held_off.get(),
             assumed_tokens: stats.assumed_tokens as f64,

@@ -152,7 +152,7 @@ test('the generated types of what bytes are read into are those of the addon tha
     RankReport: metrics.ranks[0],
     KvCache: metrics.kvCache,
     AdapterReport: wire.readMetrics(Buffer.from(adapters)).adapters,
-    OrcaReport: wire.readOrca(''),
+    OrcaReport: wire.readOrca('named_metrics.num_requests_waiting=1'),
     KvMessage: wire.readKvFrames([seven, seven]),
     KvBatch: batch,
     KvStored: batch.events.find(({ type }) => type === 'stored'),

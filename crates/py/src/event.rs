@@ -20,6 +20,7 @@ pub(crate) struct Stored {
     block_size: NonZeroU32,
     parent: Option<u64>,
     tokens: Option<Vec<u32>>,
+    lookahead: Vec<u32>,
     tier: Tier,
     model: Option<String>,
     adapter: Option<String>,
@@ -56,6 +57,7 @@ impl Event {
                 let mut event = StoredBlocks::new(&stored.blocks, stored.block_size).tier(stored.tier);
                 event.parent = stored.parent.map(EngineHash);
                 event.tokens = stored.tokens.as_deref();
+                event.lookahead = &stored.lookahead;
                 event.model = stored.model.as_deref();
                 event.adapter = stored.adapter.as_deref();
                 event.cache_salt = stored.cache_salt.as_deref();
@@ -76,6 +78,7 @@ impl Stored {
             block_size: event.getattr("block_size")?.extract()?,
             parent: event.getattr("parent")?.extract()?,
             tokens,
+            lookahead: integers(&event.getattr("lookahead")?, "token id")?,
             tier: tier(event)?,
             model: event.getattr("model")?.extract()?,
             adapter: event.getattr("adapter")?.extract()?,

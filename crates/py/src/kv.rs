@@ -1,40 +1,19 @@
-//! What engines say about their KV caches: the feeds of their publishers, and what came of a message.
+//! What engines say about their KV caches, and what came of a message.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 use serde::Serialize;
-use slotwise::{EndpointId, KvEvent, Tier};
+use slotwise::{KvEvent, Tier};
 use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, DEFAULT_SEED, ExtraKeys, Tagging};
-use slotwise_wire::kv::{self, Decoder, Feed, Message};
+use slotwise_wire::kv::{self, Decoder, Message};
 
 use crate::error::raise_wire;
 use crate::plain::{to_json, to_python};
 use crate::prompt::{bytes, integers};
-
-/// Where each publisher's events stand: a data parallel rank of an endpoint.
-#[derive(Default)]
-pub(crate) struct Feeds(BTreeMap<(u64, u32), Feed>);
-
-impl Feeds {
-    /// The feed of a publisher; one that has seen nothing if it is new.
-    pub(crate) fn of(&mut self, endpoint: EndpointId, rank: u32) -> &mut Feed {
-        self.0.entry((endpoint.as_u64(), rank)).or_default()
-    }
-
-    pub(crate) fn get(&self, endpoint: EndpointId, rank: u32) -> Option<&Feed> {
-        self.0.get(&(endpoint.as_u64(), rank))
-    }
-
-    /// The endpoint has left the pool.
-    pub(crate) fn forget(&mut self, endpoint: EndpointId) {
-        self.0.retain(|(of, _), _| *of != endpoint.as_u64());
-    }
-}
 
 /// The frames of a message.
 pub(crate) struct Frames<'py>(Vec<Bound<'py, PyAny>>);
@@ -162,6 +141,7 @@ struct Written<'a> {
     blocks: Vec<String>,
     parent: Option<String>,
     tokens: Option<&'a [u32]>,
+    lookahead: &'a [u32],
     block_size: Option<u32>,
     tier: Option<Tier>,
     model: Option<&'a str>,
@@ -177,6 +157,7 @@ impl<'a> Written<'a> {
             blocks: Vec::new(),
             parent: None,
             tokens: None,
+            lookahead: &[],
             block_size: None,
             tier: None,
             model: None,
@@ -189,6 +170,7 @@ impl<'a> Written<'a> {
                 blocks: stored.blocks.iter().map(hex).collect(),
                 parent: stored.parent.as_ref().map(hex),
                 tokens: stored.tokens,
+                lookahead: stored.lookahead,
                 block_size: Some(stored.block_size.get()),
                 tier: Some(stored.tier),
                 model: stored.model,

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyMapping, PyString};
 use slotwise_wire::metrics::{Engine, Field, MetricsReader, OrcaReport};
 
 use crate::error::raise_wire;
@@ -19,7 +19,7 @@ static READERS: LazyLock<(MetricsReader, Vec<(&'static str, MetricsReader)>)> = 
 });
 
 /// The reader for pages of this engine, or of any.
-pub(crate) fn reader(engine: Option<&str>) -> PyResult<&'static MetricsReader> {
+fn reader(engine: Option<&str>) -> PyResult<&'static MetricsReader> {
     let Some(name) = engine else { return Ok(&READERS.0) };
     READERS.1.iter().find(|(known, _)| *known == name).map(|(_, reader)| reader).ok_or_else(|| {
         let known = Engine::ALL.map(Engine::as_str).join(", ");
@@ -35,36 +35,75 @@ pub(crate) fn header<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>>
     }
 }
 
+/// How a page is read, as Python says it.
+pub(crate) struct Specification<'py> {
+    pub(crate) engine: Option<String>,
+    pub(crate) fields: Option<Bound<'py, PyAny>>,
+    pub(crate) adapters: Option<String>,
+    pub(crate) rank_label: Option<String>,
+}
+
+impl Specification<'_> {
+    /// The reader for it: one that is there already, if nothing but an engine is said.
+    pub(crate) fn reader(self) -> PyResult<Cow<'static, MetricsReader>> {
+        let mut reader = match self.engine.as_deref() {
+            Some("custom") => Cow::Owned(MetricsReader::custom()),
+            engine => Cow::Borrowed(reader(engine)?),
+        };
+        for (name, metrics) in asked(self.fields.as_ref())? {
+            let field = Field::from_name(&name).ok_or_else(|| {
+                let known = Field::ALL.map(Field::as_str).join(", ");
+                PyValueError::new_err(format!("fields must be among {known}, and {name:?} is not"))
+            })?;
+            for metric in metrics {
+                let spec = metric.parse().map_err(raise_wire)?;
+                reader = Cow::Owned(reader.into_owned().field(field, spec));
+            }
+        }
+        if let Some(metric) = self.adapters {
+            let spec = metric.parse().map_err(raise_wire)?;
+            reader = Cow::Owned(reader.into_owned().adapters(spec));
+        }
+        if let Some(label) = self.rank_label {
+            reader = Cow::Owned(reader.into_owned().rank_label(label));
+        }
+        Ok(reader)
+    }
+}
+
+/// Fields, and the metrics to look for: a mapping of names to one metric or several.
+fn asked(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, Vec<String>)>> {
+    let Some(fields) = fields else { return Ok(Vec::new()) };
+    let items = fields.cast::<PyMapping>().map_err(|_| {
+        let message = format!("fields must be a mapping of fields to metrics, not {}", fields.get_type());
+        PyTypeError::new_err(message)
+    })?;
+    let metrics = |of: Bound<'_, PyAny>| match of.cast::<PyString>() {
+        Ok(one) => Ok(vec![one.to_str()?.to_owned()]),
+        Err(_) => of.extract(),
+    };
+    items
+        .items()?
+        .iter()
+        .map(|item| {
+            let (name, of): (String, Bound<'_, PyAny>) = item.extract()?;
+            Ok((name, metrics(of)?))
+        })
+        .collect()
+}
+
 /// What a page says as JSON: the report, the load and the KV cache of all ranks, its capacity and the adapters in use.
 #[pyfunction]
 #[pyo3(signature = (page, engine, fields, adapters, rank_label))]
 pub(crate) fn read_metrics(
     page: &Bound<'_, PyAny>,
-    engine: Option<&str>,
-    fields: Vec<(String, Vec<String>)>,
-    adapters: Option<&str>,
-    rank_label: Option<&str>,
+    engine: Option<String>,
+    fields: Option<Bound<'_, PyAny>>,
+    adapters: Option<String>,
+    rank_label: Option<String>,
 ) -> PyResult<String> {
     let page = bytes(page, "page")?;
-    let mut reader = match engine {
-        Some("custom") => MetricsReader::custom(),
-        engine => reader(engine)?.clone(),
-    };
-    for (name, metrics) in fields {
-        let field = Field::from_name(&name).ok_or_else(|| {
-            let known = Field::ALL.map(Field::as_str).join(", ");
-            PyValueError::new_err(format!("fields must be among {known}, and {name:?} is not"))
-        })?;
-        for metric in metrics {
-            reader = reader.field(field, metric.parse().map_err(raise_wire)?);
-        }
-    }
-    if let Some(metric) = adapters {
-        reader = reader.adapters(metric.parse().map_err(raise_wire)?);
-    }
-    if let Some(label) = rank_label {
-        reader = reader.rank_label(label);
-    }
+    let reader = Specification { engine, fields, adapters, rank_label }.reader()?;
     let report = reader.read(&page).map_err(raise_wire)?;
     let (cache, active) = (report.kv_cache(), report.adapters.as_ref().map(|adapters| adapters.active()));
     to_json(&(&report, report.load(), cache, cache.capacity(), active))

@@ -30,6 +30,10 @@ pub enum Problem {
     OutOfRange(&'static str),
     /// They are of a kind that is not known, or that nobody sends.
     Unsupported(&'static str),
+    /// They are no metrics page: an empty answer, HTML, JSON. No line is a sample or a comment.
+    NotMetrics,
+    /// They are metrics, and none of them says anything that is looked for.
+    NothingKnown,
 }
 
 impl WireError {
@@ -58,6 +62,8 @@ impl Problem {
             Self::TooLong(_) => "too_long",
             Self::OutOfRange(_) => "out_of_range",
             Self::Unsupported(_) => "unsupported",
+            Self::NotMetrics => "not_metrics",
+            Self::NothingKnown => "nothing_known",
         }
     }
 }
@@ -73,6 +79,8 @@ impl fmt::Display for WireError {
             Problem::TooLong(limit) => write!(f, "longer than the limit of {limit} bytes"),
             Problem::OutOfRange(what) => write!(f, "out of range: {what}"),
             Problem::Unsupported(what) => write!(f, "not supported: {what}"),
+            Problem::NotMetrics => f.write_str("expected a metrics page, found no sample"),
+            Problem::NothingKnown => f.write_str("no metric in it is known"),
         }
     }
 }

@@ -26,10 +26,11 @@ fn text_and_json_say_the_same() {
     ] {
         assert_eq!((read(header).load, read(header).skipped), (load, 0), "{header}");
     }
-    for empty in
-        ["", " ", "TEXT", "TEXT ", "JSON {}", "{}", r#"{"named_metrics":{}}"#, r#"{"named_metrics":null}"#]
-    {
-        assert_eq!(read(empty), OrcaReport::default(), "{empty}");
+    for none in ["", " ", "TEXT", "TEXT ", "JSON {}", "{}", "<html lang=\"en\">", "Bad Gateway"] {
+        assert_eq!(fails(none).1, Problem::NotMetrics, "{none}");
+    }
+    for empty in [r#"{"named_metrics":{}}"#, r#"{"named_metrics":null}"#, "named_metrics.other=3"] {
+        assert_eq!(fails(empty).1, Problem::NothingKnown, "{empty}");
     }
 }
 
@@ -59,11 +60,11 @@ fn triton_and_what_else_is_in_a_report() {
 #[test]
 fn numbers_are_cut_to_their_range() {
     for nothing in ["NaN", "inf", "-Infinity", "1e999"] {
-        assert_eq!(read(&format!("named_metrics.num_requests_waiting={nothing}")).load, Load::default());
-        assert_eq!(
-            read(&format!(r#"{{"named_metrics":{{"kv_cache_usage_perc":"{nothing}"}}}}"#)).load,
-            Load::default()
-        );
+        let text = format!("named_metrics.num_requests_waiting={nothing}");
+        let json = format!(r#"{{"named_metrics":{{"kv_cache_usage_perc":"{nothing}"}}}}"#);
+        assert_eq!((fails(&text).1, fails(&json).1), (Problem::NothingKnown, Problem::NothingKnown));
+        let beside = format!("{text},named_metrics.num_requests_running=2");
+        assert_eq!(read(&beside).load, Load::default().running(2));
     }
     assert_eq!(
         read("named_metrics.num_requests_waiting=-5,named_metrics.kv_cache_usage_perc=7").load,

@@ -13,7 +13,15 @@ use crate::time::{Instant, decay};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reports {
     sample: Sample,
+    /// When each figure of the sample was taken: reports that leave one out say nothing new of it.
+    taken: Taken,
     sampled_at: Option<Instant>,
+    /// The engine sleeps, as far as it was said.
+    asleep: bool,
+    /// Reports that could not be read.
+    errors: u64,
+    /// Why, if the last one could not.
+    error: Option<&'static str>,
     /// Our peak since the last report arrived.
     peak: Own,
     /// Our peaks before that, each with the time when it was closed: reports may be several intervals old on arrival.
@@ -27,6 +35,14 @@ pub(crate) struct Sample {
     running: Option<u32>,
     /// Share of the KV cache in millionths: pools may have caches of several sizes.
     kv_usage: Option<u32>,
+}
+
+/// When the figures of a [`Sample`] were taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    waiting: Option<Instant>,
+    running: Option<Instant>,
+    kv_usage: Option<Instant>,
 }
 
 /// Load that is not ours, as far as it can be told by now.
@@ -72,7 +88,7 @@ impl Reports {
     }
 
     /// The endpoint, whose cache has room for `capacity` tokens, reported. A report that is older than the last one says
-    /// nothing new.
+    /// nothing new, and one that says nothing is none. What a report leaves out is as the last one had it, and older.
     pub(crate) fn report(
         &mut self,
         now: Instant,
@@ -82,6 +98,11 @@ impl Reports {
         expected_output: f64,
     ) {
         let sampled_at = load.sampled_at.map_or(now, |at| at.min(now));
+        self.error = None;
+        let says_nothing = Load { sampled_at: load.sampled_at, ..Load::default() } == *load;
+        if says_nothing {
+            return;
+        }
         if self.sampled_at.is_some_and(|last| sampled_at < last) {
             return;
         }
@@ -98,7 +119,15 @@ impl Reports {
             let ours = own.kv_tokens as f64 / f64::from(capacity);
             ((usage.clamp(0.0, 1.0) - ours).max(0.0) * 1e6) as u32
         });
-        self.sample = Sample { waiting, running, kv_usage };
+        let keep = |new: Option<u32>, known: &mut Option<u32>, taken: &mut Option<Instant>| {
+            if new.is_some() {
+                (*known, *taken) = (new, Some(sampled_at));
+            }
+        };
+        keep(waiting, &mut self.sample.waiting, &mut self.taken.waiting);
+        keep(running, &mut self.sample.running, &mut self.taken.running);
+        keep(kv_usage, &mut self.sample.kv_usage, &mut self.taken.kv_usage);
+        self.asleep = load.sleeping.unwrap_or(self.asleep);
         self.sampled_at = Some(sampled_at);
         self.peaks.rotate_right(1);
         self.peaks[0] = (now, self.peak);
@@ -117,17 +146,26 @@ impl Reports {
         if pool.are_silent() {
             return ForeignLoad::default();
         }
-        let confidence = self.sampled_at.map_or(0.0, |at| {
-            decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6))
-        });
-        let blend = |sample: Option<u32>, mean: f64| match sample {
-            Some(sample) => confidence * f64::from(sample) + (1.0 - confidence) * mean,
-            None => mean,
+        let confidence =
+            |at: Instant| decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6));
+        let all = self.sampled_at.map(|at| (at, confidence(at)));
+        let blend = |sample: Option<u32>, taken: Option<Instant>, mean: f64| match (sample, taken) {
+            (Some(sample), Some(taken)) => {
+                // As a rule, all were taken at once.
+                let confidence = match all {
+                    Some((at, confidence)) if at == taken => confidence,
+                    _ => confidence(taken),
+                };
+                confidence * f64::from(sample) + (1.0 - confidence) * mean
+            }
+            _ => mean,
         };
+        let (sample, taken) = (&self.sample, &self.taken);
+        let kv_usage = blend(sample.kv_usage, taken.kv_usage, pool.kv_usage.mean());
         ForeignLoad {
-            waiting: blend(self.sample.waiting, pool.waiting.mean()),
-            running: blend(self.sample.running, pool.running.mean()),
-            kv_tokens: blend(self.sample.kv_usage, pool.kv_usage.mean()) / 1e6 * f64::from(capacity),
+            waiting: blend(sample.waiting, taken.waiting, pool.waiting.mean()),
+            running: blend(sample.running, taken.running, pool.running.mean()),
+            kv_tokens: kv_usage / 1e6 * f64::from(capacity),
         }
     }
 
@@ -145,6 +183,22 @@ impl Reports {
     /// What the last report said that was not ours.
     pub(crate) const fn sample(&self) -> Sample {
         self.sample
+    }
+
+    /// A report could not be read: it says nothing, and what the last one said grows old.
+    pub(crate) fn fail(&mut self, why: &'static str) {
+        self.errors += 1;
+        self.error = Some(why);
+    }
+
+    /// How many reports could not be read, and why, if the last one could not.
+    pub(crate) const fn errors(&self) -> (u64, Option<&'static str>) {
+        (self.errors, self.error)
+    }
+
+    /// Whether the engine sleeps, as far as it was said.
+    pub(crate) const fn asleep(&self) -> bool {
+        self.asleep
     }
 
     /// When the last report was taken.
@@ -265,6 +319,47 @@ mod tests {
         assert_eq!(estimate(CAPACITY / 10), expected(5_000.0), "half of a smaller cache");
         let spoken_of = ForeignLoad { waiting: 0.0, running: 3.0, kv_tokens: 0.0 };
         assert_eq!(reports.spoken_of(estimate(CAPACITY)), spoken_of);
+    }
+
+    #[test]
+    fn a_report_that_leaves_something_out_does_not_take_it_back() {
+        let mut reports = Reports::default();
+        report(&mut reports, at(0), Load::default().waiting(50), &Book::default());
+        report(&mut reports, at(1), Load::default().kv_usage(0.5), &Book::default());
+        let sample = report(&mut reports, at(2), Load::default(), &Book::default());
+        assert_eq!(sample, Sample { waiting: Some(50), running: None, kv_usage: Some(500_000) });
+        assert_eq!(reports.sampled_at(), Some(at(1)), "what says nothing is no report");
+        let mut alone = PoolReports::default();
+        alone.replace(Sample::default(), sample);
+        let old = reports.estimate(at(1), &alone, CAPACITY, LIFETIME).waiting;
+        assert!((old - 50.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_page_that_lags_behind_never_hides_what_we_sent() {
+        let (mut book, mut reports) = (Book::default(), Reports::default());
+        for order in 1..=5 {
+            book.reserve(at(0), order, Duration::from_secs(1), 1_000);
+        }
+        for second in 1..=22 {
+            let shown = Load::default().waiting(0).running(1);
+            let none = Sample { waiting: Some(0), running: Some(0), kv_usage: None };
+            assert_eq!(report(&mut reports, at(second), shown, &book), none);
+        }
+        assert_eq!(book.in_flight(), 5);
+    }
+
+    #[test]
+    fn an_engine_sleeps_until_a_report_says_that_it_is_awake() {
+        let mut reports = Reports::default();
+        let mut say = |second, load| {
+            report(&mut reports, at(second), load, &Book::default());
+            reports.asleep()
+        };
+        assert!(say(1, Load::default().waiting(0).sleeping(true)));
+        assert!(say(2, Load::default().waiting(0)), "a page that does not say");
+        assert!(!say(3, Load::default().sleeping(false)));
+        assert!(!say(3, Load::default().sleeping(true).sampled_at(at(2))), "an older page");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod book;
 mod error;
 mod foreign;
 mod health;
+mod layout;
 mod minima;
 mod outline;
 mod slot;
@@ -21,6 +22,7 @@ use crate::time::Instant;
 
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use foreign::{ForeignLoad, PoolReports};
+pub(crate) use layout::Layout;
 pub(crate) use minima::{CHUNK, Minima, WORD};
 pub(crate) use outline::Outline;
 pub(crate) use slot::Slot;
@@ -37,8 +39,8 @@ pub(crate) struct Pool {
     generations: Vec<u32>,
     free: Vec<u32>,
     names: BTreeMap<String, EndpointId>,
-    /// How many endpoints have blocks of each size.
-    block_sizes: BTreeMap<NonZeroU32, usize>,
+    /// How many endpoints have each layout.
+    layouts: BTreeMap<Layout, usize>,
     /// How many endpoints name each model among those that they serve.
     models: BTreeMap<String, usize>,
     reports: PoolReports,
@@ -52,7 +54,7 @@ pub(crate) struct Pool {
 pub(crate) struct Tie {
     /// Stands for its name.
     pub(crate) key: u64,
-    pub(crate) block_size: NonZeroU32,
+    pub(crate) layout: Layout,
 }
 
 /// A request's claim on an endpoint: its place in the queue, its prefill, its KV tokens, its adapter.
@@ -90,7 +92,7 @@ impl Pool {
             generations: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
-            block_sizes: BTreeMap::new(),
+            layouts: BTreeMap::new(),
             models: BTreeMap::new(),
             reports: PoolReports::default(),
             draining: 0,
@@ -113,14 +115,15 @@ impl Pool {
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.minima.push();
-            self.ties.push(Tie { key: 0, block_size: NonZeroU32::MIN });
+            let layout = Layout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
+            self.ties.push(Tie { key: 0, layout });
             self.generations.push(0);
             (self.slots.len() - 1) as u32
         });
         let id = EndpointId { slot: at, generation: self.generations[at as usize] };
         self.names.insert(name.into(), id);
         let slot = slot(id);
-        self.count_block_size(slot.endpoint.block_size);
+        self.count_layout(slot.layout);
         self.count_models(&slot.endpoint.models);
         self.slots[at as usize] = Some(slot);
         self.outline(id);
@@ -136,7 +139,7 @@ impl Pool {
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
-        self.uncount_block_size(slot.endpoint.block_size);
+        self.uncount_layout(slot.layout);
         self.uncount_models(&slot.endpoint.models);
         self.reports.replace(slot.reports.sample(), foreign::Sample::default());
         self.draining -= usize::from(slot.draining);
@@ -150,7 +153,7 @@ impl Pool {
         endpoint: Endpoint,
         change: impl FnOnce(&mut Slot),
     ) -> Result<(), EndpointError> {
-        let before = self.get(id)?.endpoint.block_size;
+        self.get(id)?;
         match self.names.get(&endpoint.name) {
             Some(holder) if *holder != id => return Err(EndpointError::DuplicateName(*holder)),
             Some(_) => {}
@@ -159,13 +162,25 @@ impl Pool {
                 self.names.insert(endpoint.name.clone(), id);
             }
         }
-        self.uncount_block_size(before);
-        self.count_block_size(endpoint.block_size);
         self.count_models(&endpoint.models);
         let slot = self.get_mut(id)?;
+        let mut layout = slot.layout;
+        if endpoint.block_size != slot.endpoint.block_size {
+            (layout.block_size, layout.lookahead) = (endpoint.block_size, 0);
+        }
+        layout.any_model &= endpoint.models.len() != 1;
         let before = core::mem::replace(&mut slot.endpoint, endpoint);
         change(slot);
         self.uncount_models(&before.models);
+        self.lay_out(id, layout)?;
+        Ok(())
+    }
+
+    /// The endpoint's prompts are hashed for another layout from now on.
+    pub(crate) fn lay_out(&mut self, id: EndpointId, layout: Layout) -> Result<(), UnknownEndpoint> {
+        let before = core::mem::replace(&mut self.get_mut(id)?.layout, layout);
+        self.uncount_layout(before);
+        self.count_layout(layout);
         self.outline(id);
         Ok(())
     }
@@ -223,9 +238,9 @@ impl Pool {
         self.names.len()
     }
 
-    /// The block sizes of the endpoints, each once.
-    pub(crate) fn block_sizes(&self) -> impl Iterator<Item = NonZeroU32> + '_ {
-        self.block_sizes.keys().copied()
+    /// The layouts of the endpoints, each once.
+    pub(crate) fn layouts(&self) -> impl Iterator<Item = Layout> + '_ {
+        self.layouts.keys().copied()
     }
 
     /// Whether an endpoint names this model among those that it serves.
@@ -251,6 +266,8 @@ impl Pool {
         slot.reports.report(now, load, slot.kv_capacity, &slot.book, expected_output);
         let after = slot.reports.sample();
         self.reports.replace(before, after);
+        // Whether it sleeps is part of it.
+        self.outline(id);
         Ok(())
     }
 
@@ -335,12 +352,12 @@ impl Pool {
     fn outline(&mut self, id: EndpointId) {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             self.minima.set(id.slot, Outline::of(slot));
-            self.ties[id.slot as usize] = Tie { key: slot.key, block_size: slot.endpoint.block_size };
+            self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
         }
     }
 
-    fn count_block_size(&mut self, size: NonZeroU32) {
-        *self.block_sizes.entry(size).or_default() += 1;
+    fn count_layout(&mut self, layout: Layout) {
+        *self.layouts.entry(layout).or_default() += 1;
     }
 
     fn count_models(&mut self, models: &[String]) {
@@ -360,11 +377,11 @@ impl Pool {
         }
     }
 
-    fn uncount_block_size(&mut self, size: NonZeroU32) {
-        if let Some(count) = self.block_sizes.get_mut(&size) {
+    fn uncount_layout(&mut self, layout: Layout) {
+        if let Some(count) = self.layouts.get_mut(&layout) {
             *count -= 1;
             if *count == 0 {
-                self.block_sizes.remove(&size);
+                self.layouts.remove(&layout);
             }
         }
     }

@@ -45,7 +45,7 @@ impl Outline {
 
     /// Of an endpoint as it is.
     pub(super) fn of(slot: &Slot) -> Self {
-        if slot.draining || slot.is_full() {
+        if slot.draining || slot.is_full() || slot.reports.asleep() {
             return Self::CLOSED;
         }
         Self {

@@ -3,10 +3,12 @@
 use super::book::Book;
 use super::foreign::{ForeignLoad, Reports};
 use super::health::Health;
+use super::layout::Layout;
 use crate::cost::{MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::lora::Residency;
 use crate::prefill::PrefillCost;
+use crate::prefix::KvEventError;
 use crate::time::{Instant, Seconds};
 
 /// All that is known of one endpoint, except what its cache holds.
@@ -17,6 +19,10 @@ pub(crate) struct Slot {
     /// Stands for its name in tie-breaks: the same in every gateway with the same seed.
     pub(crate) key: u64,
     pub(crate) kv_capacity: u32,
+    /// How its prompts are hashed.
+    pub(crate) layout: Layout,
+    /// What came of its engine's KV events.
+    pub(crate) kv_feed: KvFeed,
     pub(crate) prefill: PrefillCost,
     pub(crate) adapter_load: Seconds,
     /// Gets no new requests.
@@ -31,6 +37,15 @@ pub(crate) struct Slot {
     /// Uses of its cache so far: the last one's number.
     pub(crate) uses: u64,
     pub(crate) counters: Counters,
+}
+
+/// What came of an engine's KV events that say what was stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KvFeed {
+    pub(crate) stored: u64,
+    pub(crate) refused: u64,
+    /// Why the last one was refused, unless a later one was applied.
+    pub(crate) refusal: Option<KvEventError>,
 }
 
 /// What has happened on one endpoint.

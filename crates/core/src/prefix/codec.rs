@@ -271,7 +271,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 const MAGIC: [u8; 8] = *b"slotwise";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 40;
 
 #[cfg(test)]
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(Reader::open(&bytes, Kind::Scheduler, KEYED).err(), Some(SnapshotError::Foreign));
         assert_eq!(Reader::open(&bytes, Kind::Index, Keyed::new(8)).err(), Some(SnapshotError::Seed));
         let mut newer = bytes;
-        newer[8] = 2;
-        assert_eq!(open(&newer).err(), Some(SnapshotError::Version(2)));
+        newer[8] = 3;
+        assert_eq!(open(&newer).err(), Some(SnapshotError::Version(3)));
     }
 }

@@ -65,11 +65,13 @@ pub struct StoredBlocks<'a> {
     pub parent: Option<EngineHash>,
     /// Token ids of all the blocks.
     pub tokens: Option<&'a [u32]>,
+    /// Token ids behind the last block that its hash covers as well; of as many tokens are the blocks before it.
+    pub lookahead: &'a [u32],
     /// Tokens in a block.
     pub block_size: NonZeroU32,
     /// Where they are kept.
     pub tier: Tier,
-    /// The base model; none means the endpoint's only one.
+    /// The base model; none means the endpoint's, whatever requests call it.
     pub model: Option<&'a str>,
     /// The LoRA adapter.
     pub adapter: Option<&'a str>,
@@ -84,6 +86,7 @@ impl<'a> StoredBlocks<'a> {
             blocks,
             parent: None,
             tokens: None,
+            lookahead: &[],
             block_size,
             tier: Tier::Gpu,
             model: None,
@@ -100,6 +103,11 @@ impl<'a> StoredBlocks<'a> {
     /// Their token ids.
     pub const fn tokens(self, ids: &'a [u32]) -> Self {
         Self { tokens: Some(ids), ..self }
+    }
+
+    /// Token ids behind the last block that its hash covers as well.
+    pub const fn lookahead(self, ids: &'a [u32]) -> Self {
+        Self { lookahead: ids, ..self }
     }
 
     /// Where they are kept.
@@ -153,7 +161,7 @@ pub enum KvEventError {
     UnknownEndpoint(EndpointId),
     /// The parent block is not known: events were lost. Ask the engine to replay them.
     UnknownParent(EngineHash),
-    /// The number of token ids is not the number of blocks times the block size.
+    /// The number of token ids is not the number of blocks times the block size, with as many behind them as before.
     #[non_exhaustive]
     TokenCount {
         /// Blocks times block size.
@@ -161,7 +169,7 @@ pub enum KvEventError {
         /// Token ids in the event.
         got: usize,
     },
-    /// The engine's blocks are not as long as the endpoint was said to have them: update the endpoint.
+    /// The engine's blocks are not as long as those that the endpoint holds: clear it, or update the endpoint.
     #[non_exhaustive]
     BlockSize {
         /// The endpoint's block size.
@@ -169,7 +177,8 @@ pub enum KvEventError {
         /// The event's.
         got: NonZeroU32,
     },
-    /// The event names no model, and the endpoint does not serve exactly one.
+    /// The event names no model, and the endpoint does not serve exactly one. Not returned any more: such an event
+    /// belongs to whatever the endpoint serves.
     UnknownModel,
     /// The index is at its limit in bytes: removals were lost, or the limit is too low for the pool.
     Full,

@@ -127,6 +127,26 @@ impl PromptHasher {
         self.blocks(root, ids, block_size, limit, hashes);
     }
 
+    /// The same of blocks whose hashes cover so many tokens behind them as well. The first such tokens of the prompt are
+    /// in the root, and all else is cut that much later: a block's hash then covers all up to the last token that counts.
+    pub(crate) fn tokens_ahead(
+        &self,
+        namespace: Namespace<'_>,
+        ids: &[u32],
+        (block_size, ahead): (NonZeroU32, u32),
+        limit: usize,
+        hashes: &mut Vec<BlockHash>,
+    ) {
+        let Some((first, rest)) = ids.split_at_checked(ahead as usize) else { return };
+        let root = self.root_ahead(self.root(Kind::Tokens, namespace), first);
+        self.blocks(root, rest, block_size, limit, hashes);
+    }
+
+    /// The hash before the first block of a prompt that begins with these tokens, where hashes cover so many tokens more.
+    pub(crate) fn root_ahead(&self, root: BlockHash, first: &[u32]) -> BlockHash {
+        if first.is_empty() { root } else { BlockHash(self.absorb(root.0, first)) }
+    }
+
     /// Appends the hashes of blocks of token ids that continue a chain at `parent`.
     pub(crate) fn continue_tokens(
         &self,

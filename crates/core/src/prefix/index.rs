@@ -121,10 +121,19 @@ impl PrefixIndex {
         drop(self.dismiss(slot));
     }
 
-    /// The engine said that its cache is empty. Computes in **O(blocks that it held)**.
+    /// The engine said that its cache is empty; whether the endpoint is precise stays as it was. Computes in
+    /// **O(blocks that it held)**.
     pub fn clear(&mut self, slot: u32) {
+        if let Some(member) = self.member(slot) {
+            let (cache, precise) = (member.cache, member.holding.is_precise());
+            self.begin(slot, cache, precise);
+        }
+    }
+
+    /// The endpoint goes back to assumptions, with an empty cache: what its engine publishes cannot be used.
+    pub(crate) fn become_assumed(&mut self, slot: u32) {
         if let Some(cache) = self.member(slot).map(|member| member.cache) {
-            self.begin(slot, cache, true);
+            self.begin(slot, cache, false);
         }
     }
 
@@ -322,8 +331,8 @@ impl PrefixIndex {
     }
 
     pub(super) fn become_precise(&mut self, slot: u32) {
-        if !self.is_precise(slot) {
-            self.clear(slot);
+        if let Some(cache) = self.member(slot).filter(|m| !m.holding.is_precise()).map(|m| m.cache) {
+            self.begin(slot, cache, true);
         }
     }
 

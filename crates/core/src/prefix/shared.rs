@@ -124,7 +124,7 @@ impl SharedPrefixIndex {
     /// # Errors
     ///
     /// Nothing changes if the parent is unknown. If there is no room, the blocks of those pieces that came before stay: the engine does have them.
-    /// The assumptions about an engine end with its first event, even if there is no room for that.
+    /// The assumptions about an engine end with its first store, even if there is no room for that.
     pub fn store(
         &self,
         slot: u32,
@@ -159,7 +159,6 @@ impl SharedPrefixIndex {
     /// As [`PrefixIndex::remove`], in pieces.
     pub fn remove(&self, slot: u32, names: &[EngineHash], tier: Tier) {
         let mut event = self.pieces.event();
-        event.become_precise(slot);
         for names in names.chunks(PIECE) {
             event.piece(|index| index.remove(slot, names, tier));
         }
@@ -203,14 +202,20 @@ impl From<PrefixIndex> for SharedPrefixIndex {
 
 impl Event<'_, PrefixIndex> {
     fn become_precise(&mut self, slot: u32) {
-        if !self.look(|index| index.is_precise(slot)) {
-            self.clear(slot);
+        let assumed = |index: &PrefixIndex| {
+            index.member(slot).filter(|member| !member.holding.is_precise()).map(|member| member.cache)
+        };
+        if let Some(cache) = self.look(assumed) {
+            self.begin(slot, cache, true);
         }
     }
 
     fn clear(&mut self, slot: u32) {
-        if let Some(cache) = self.look(|index| index.member(slot).map(|member| member.cache)) {
-            self.begin(slot, cache, true);
+        let as_it_is = |index: &PrefixIndex| {
+            index.member(slot).map(|member| (member.cache, member.holding.is_precise()))
+        };
+        if let Some((cache, precise)) = self.look(as_it_is) {
+            self.begin(slot, cache, precise);
         }
     }
 

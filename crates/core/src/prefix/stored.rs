@@ -26,7 +26,7 @@ enum Place {
 
 impl PrefixIndex {
     /// The engine stored `chain` under `names`, in parallel, in a tier of its cache, behind the block that it calls `parent`. The first
-    /// event of an engine, whichever it is, ends all assumptions about its cache. Computes in **O(blocks)**.
+    /// store of an engine ends all assumptions about its cache. Computes in **O(blocks)**.
     ///
     /// An engine cannot have a block without the one before it. If it said lately that the parent is gone, it spoke of one copy
     /// of several: the parent is there again.
@@ -77,7 +77,10 @@ impl PrefixIndex {
 
     /// The engine no longer has the blocks that it calls `names` in this tier; unknown names are ignored.
     pub fn remove(&mut self, slot: u32, names: &[EngineHash], tier: Tier) {
-        self.become_precise(slot);
+        // Before its first store, an engine has no names. A feed of removals alone says nothing of what is held.
+        if !self.is_precise(slot) {
+            return;
+        }
         self.runs.touch(names);
         // Engines give up the blocks of a prompt together, tail first: neighbours go in one step.
         let mut gone: Option<Stretch> = None;

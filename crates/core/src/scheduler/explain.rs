@@ -51,6 +51,8 @@ pub struct Candidate {
     pub terms: Terms,
     /// Their sum.
     pub cost: Seconds,
+    /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
+    pub kv_refusal: Option<&'static str>,
 }
 
 /// Why an endpoint cannot have a request, from the least hopeful to the most.
@@ -62,6 +64,8 @@ pub enum Exclusion {
     NotServed,
     /// It is about to leave.
     Draining,
+    /// Its engine sleeps, as its last report says.
+    Sleeping,
     /// Prompt and answer do not fit into its KV cache.
     TooLarge,
     /// Its first token would come after the deadline.
@@ -78,6 +82,7 @@ impl Exclusion {
         match self {
             Self::NotServed => "not_served",
             Self::Draining => "draining",
+            Self::Sleeping => "sleeping",
             Self::TooLarge => "too_large",
             Self::TooLate => "too_late",
             Self::NoSession => "no_session",
@@ -90,7 +95,7 @@ impl From<Exclusion> for RejectReason {
     fn from(why: Exclusion) -> Self {
         match why {
             Exclusion::NotServed => Self::NotServed,
-            Exclusion::Draining => Self::NoEndpoints,
+            Exclusion::Draining | Exclusion::Sleeping => Self::NoEndpoints,
             Exclusion::TooLarge => Self::TooLarge,
             Exclusion::TooLate => Self::DeadlineUnreachable,
             Exclusion::NoSession | Exclusion::Full => Self::Saturated,
@@ -135,6 +140,7 @@ impl Scheduler {
                 first_token_in: assessment.first_token_in,
                 terms: assessment.terms,
                 cost: assessment.cost,
+                kv_refusal: self.kv_refusal(slot),
             };
             candidates.push((assessment.key, candidate));
         });
@@ -159,6 +165,7 @@ impl fmt::Display for Exclusion {
         f.write_str(match self {
             Self::NotServed => "does not serve this",
             Self::Draining => "draining",
+            Self::Sleeping => "sleeping",
             Self::TooLarge => "too large for its cache",
             Self::TooLate => "after the deadline",
             Self::NoSession => "no_session",
@@ -188,7 +195,7 @@ impl fmt::Display for Explanation {
             "recovery",
             "cost s"
         )?;
-        for Candidate { name, cached_tokens, terms, cost, excluded, .. } in &self.candidates {
+        for Candidate { name, cached_tokens, terms, cost, excluded, kv_refusal, .. } in &self.candidates {
             write!(f, "{name:<24} {cached_tokens:>8}")?;
             let parts = [
                 terms.queue,
@@ -204,10 +211,13 @@ impl fmt::Display for Explanation {
             for part in parts {
                 write!(f, " {:>9.4}", part.get())?;
             }
-            match excluded {
-                Some(why) => writeln!(f, "  ({why})")?,
-                None => writeln!(f)?,
+            if let Some(why) = excluded {
+                write!(f, "  ({why})")?;
             }
+            if let Some(why) = kv_refusal {
+                write!(f, "  (KV events refused: {why})")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     #[inline]
     fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> Rendezvous) -> Option<Rendezvous> {
         let tie = self.scheduler.pool.tie(slot);
-        self.reading.serves(id, tie.block_size).then(|| lot(tie.key))
+        self.reading.serves(id, tie.layout).then(|| lot(tie.key))
     }
 
     /// The least key of an endpoint with this outline in `slot`, or of a group that begins there, if it is below the bar.

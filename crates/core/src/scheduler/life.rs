@@ -26,6 +26,7 @@ impl Scheduler {
         let mut request = self.untrack(id).ok_or(UnknownRequest(id))?;
         self.learn_speed(now, &request);
         self.pool.start(now, &mut request.reservation, self.mean_output.get());
+        self.counters.first_token.observe(now.saturating_since(request.dispatched));
         request.started = Some(now);
         self.expect_confirmation(now, &mut request);
         let endpoint = request.reservation.endpoint();
@@ -120,7 +121,7 @@ impl Scheduler {
     /// is where it was then.
     pub fn redirect(&mut self, now: Instant, id: RequestId, to: EndpointId) -> Result<(), RedirectError> {
         let now = self.advance(now);
-        let block_size = self.pool.get(to)?.endpoint.block_size;
+        let layout = self.pool.get(to)?.layout;
         let request = self.requests.get(&id.0).ok_or(RedirectError::UnknownRequest(id))?;
         if request.reservation.started() {
             return Err(RedirectError::Started(id));
@@ -129,9 +130,9 @@ impl Scheduler {
             self.untrack(id).ok_or(RedirectError::UnknownRequest(id))?;
         let from = reservation.endpoint();
         self.withdraw(now, reservation, &prompt);
-        if !prompt.is_for(block_size) {
+        if !prompt.is_for(layout) {
             prompt.chain = Vec::new();
-            prompt.block_size = Some(block_size);
+            prompt.layout = Some(layout);
         }
         let found = prompt.span.found(self.prefixes.depth(to.slot, &prompt.chain));
         if let Some(mut request) = self.place(now, to, found, prompt) {
@@ -203,8 +204,8 @@ impl Scheduler {
     fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
         self.expect_confirmation(now, &mut request);
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
-            // The endpoint may have been described anew, with blocks of another length.
-            if request.prompt.is_for(slot.endpoint.block_size) {
+            // The endpoint may have another layout by now: described anew, or shown by KV events.
+            if request.prompt.is_for(slot.layout) {
                 let block_tokens = request.prompt.span.block_tokens();
                 let used = Use { stamp: slot.next_use(), block_tokens, now, computed: true };
                 self.prefixes.assume(slot.id.slot, &request.prompt.chain, used);
@@ -220,7 +221,8 @@ impl Scheduler {
             return;
         }
         let endpoint = request.reservation.endpoint();
-        if self.pool.get(endpoint).is_ok() && self.prefixes.is_precise(endpoint.slot) {
+        let here = self.pool.get(endpoint).is_ok_and(|slot| request.prompt.is_for(slot.layout));
+        if here && self.prefixes.is_precise(endpoint.slot) {
             let chain = core::mem::take(&mut request.prompt.chain);
             self.prefixes.expect_confirmation(endpoint.slot, chain, request.reservation.order(), now);
         }

@@ -1,5 +1,6 @@
 //! News from the world: endpoints come, change and go, and say what they hold and how busy they are.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
@@ -8,7 +9,7 @@ use crate::cost::{MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::load::{AdapterState, Load};
 use crate::lora::Residency;
-use crate::pool::{EndpointError, Slot, UnknownEndpoint};
+use crate::pool::{EndpointError, Layout, Slot, UnknownEndpoint};
 use crate::prefix::{BlockHash, Cache, KvEvent, KvEventError, Namespace, StoreError, StoredBlocks, Use};
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
@@ -43,6 +44,8 @@ impl Scheduler {
                 id,
                 key,
                 kv_capacity: endpoint.kv_capacity.unwrap_or(config.kv_capacity).get(),
+                layout: Layout::of(&endpoint),
+                kv_feed: Default::default(),
                 prefill: endpoint.prefill.unwrap_or(config.prefill),
                 adapter_load: Seconds::from(endpoint.adapter_load.unwrap_or(config.adapter_load)),
                 adapters: Residency::new(adapters.get() as usize),
@@ -65,7 +68,7 @@ impl Scheduler {
     }
 
     /// Describes an endpoint anew. What is in flight there stays; what it is assumed to hold does too, unless its blocks
-    /// have another length now.
+    /// have another length now, or are of another model.
     ///
     /// # Errors
     ///
@@ -80,7 +83,7 @@ impl Scheduler {
         if endpoint.prefill.is_some_and(|cost| !cost.is_valid()) {
             return Err(EndpointError::InvalidPrefillCost);
         }
-        let same_blocks = self.pool.get(id)?.endpoint.block_size == endpoint.block_size;
+        let before = self.pool.get(id)?.layout;
         let key = self.hasher.name(&endpoint.name);
         let config = &self.config;
         self.pool.update(id, endpoint, |slot| {
@@ -93,8 +96,9 @@ impl Scheduler {
                 slot.adapters.set_slots(adapters.get() as usize, now);
             }
         })?;
-        let cache = cache(self.pool.get(id)?);
-        if same_blocks {
+        let slot = self.pool.get(id)?;
+        let cache = cache(slot);
+        if slot.layout == before {
             self.prefixes.resize(id.slot, cache);
         } else {
             self.prefixes.restart(id.slot, cache);
@@ -160,8 +164,43 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn handle_load(&mut self, now: Instant, id: EndpointId, load: Load) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
+        let asleep = self.pool.get(id)?.reports.asleep();
         self.pool.report(now, id, &load, self.mean_output.get())?;
         self.reopen(now, id);
+        if asleep && !self.pool.get(id)?.reports.asleep() {
+            self.reopen_all();
+        }
+        Ok(())
+    }
+
+    /// An endpoint's report could not be read, or says nothing that is known: `why` is the code of the error. It
+    /// counts as no report, so the last one grows old as if nothing had come. The count and the code are in
+    /// [`EndpointStats`](crate::EndpointStats).
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Load, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// let a = scheduler.add_endpoint(now, Endpoint::new("a"))?;
+    /// scheduler.handle_load(now, a, Load::default().waiting(50))?;
+    /// scheduler.handle_unreadable_load(now, a, "not_metrics")?;
+    /// let stats = &scheduler.stats().endpoints[0];
+    /// assert_eq!((stats.foreign_waiting, stats.report_errors), (50.0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When there is no such endpoint.
+    pub fn handle_unreadable_load(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        why: &'static str,
+    ) -> Result<(), UnknownEndpoint> {
+        self.advance(now);
+        self.pool.get_mut(id)?.reports.fail(why);
         Ok(())
     }
 
@@ -184,13 +223,36 @@ impl Scheduler {
 
     /// An endpoint's engine published a change of its KV cache.
     ///
-    /// With the first event the endpoint becomes *precise*: what it was assumed to hold is forgotten, and what requests
-    /// with token ids or block hashes leave there is believed only until the engine should have confirmed it.
+    /// With the first stored event that is applied the endpoint becomes *precise*: what it was assumed to hold is
+    /// forgotten, and what requests with token ids or block hashes leave there is believed only until the engine
+    /// should have confirmed it. Removals and clears alone, or stored events that are all refused, make no endpoint
+    /// precise; one that is precise, holds nothing and has a stored event refused goes back to assumptions.
+    ///
+    /// An event without a model belongs to the endpoint's model. If the endpoint was not described with exactly one,
+    /// its engine still has one base model, and requests match whatever they call it. Blocks of another length than
+    /// described are taken for what they are while the endpoint holds none.
+    ///
     /// Computes in **O(blocks)** of the event.
     ///
     /// # Errors
     ///
-    /// [`KvEventError`] says what was wrong, and nothing of the event was applied.
+    /// [`KvEventError`] says what was wrong, and nothing of the event was applied. Stored events that were refused are
+    /// counted in [`EndpointStats`](crate::EndpointStats).
+    ///
+    /// ```
+    /// use slotwise::{EngineHash, Endpoint, Instant, KvEvent, Request, Scheduler, StoredBlocks};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// let engine = scheduler.add_endpoint(now, Endpoint::new("http://10.0.0.1:8000"))?;
+    /// let ids: Vec<u32> = (0..40).collect();
+    /// let names = [EngineHash(1), EngineHash(2)];
+    /// let stored = StoredBlocks::new(&names, 16.try_into()?).tokens(&ids[..32]);
+    /// scheduler.handle_kv_event(now, engine, KvEvent::Stored(stored))?;
+    /// let dispatch = scheduler.pick(now, &Request::new("whatever it serves").tokens(&ids))?;
+    /// assert_eq!(dispatch.cached_tokens, 32);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle_kv_event(
         &mut self,
         now: Instant,
@@ -198,19 +260,12 @@ impl Scheduler {
         event: KvEvent<'_>,
     ) -> Result<(), KvEventError> {
         let now = self.advance(now);
-        let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
+        self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
         match event {
             KvEvent::Stored(stored) => {
-                let chain = self.chain_of(slot, &stored)?;
-                let block_tokens = stored.block_size.get();
-                let used = Use { stamp: slot.uses, block_tokens, now, computed: true };
-                let StoredBlocks { parent, blocks, tier, .. } = stored;
-                self.prefixes.store(id.slot, parent, blocks, &chain, tier, used).map_err(|error| {
-                    match (error, parent) {
-                        (StoreError::UnknownParent, Some(name)) => KvEventError::UnknownParent(name),
-                        _ => KvEventError::Full,
-                    }
-                })?;
+                let done = self.store(now, id, &stored);
+                self.note_store(id, done);
+                done?;
             }
             KvEvent::Removed(removed) => self.prefixes.remove(id.slot, removed.blocks, removed.tier),
             KvEvent::Cleared => self.prefixes.clear(id.slot),
@@ -218,8 +273,67 @@ impl Scheduler {
         Ok(())
     }
 
+    fn store(&mut self, now: Instant, id: EndpointId, stored: &StoredBlocks<'_>) -> Result<(), KvEventError> {
+        let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
+        let (_, holds) = self.prefixes.tokens(id.slot);
+        let mut layout = slot.layout;
+        if stored.tokens.is_some() {
+            layout.any_model |= stored.model.is_none() && slot.endpoint.models.len() != 1;
+            // What an engine publishes is more exact than what its page or its host says of it.
+            if holds == 0 {
+                layout.block_size = stored.block_size;
+                layout.lookahead = u32::try_from(stored.lookahead.len()).unwrap_or(u32::MAX);
+            }
+        }
+        let chain = self.chain_of(slot, layout, stored)?;
+        let (before, block_tokens) = (slot.layout, stored.block_size.get());
+        let used = Use { stamp: slot.uses, block_tokens, now, computed: true };
+        if layout != before && stored.parent.is_none() && self.prefixes.is_precise(id.slot) {
+            // What came before was hashed otherwise.
+            self.prefixes.clear(id.slot);
+        }
+        let StoredBlocks { parent, blocks, tier, .. } = *stored;
+        self.prefixes.store(id.slot, parent, blocks, &chain, tier, used).map_err(|error| {
+            match (error, parent) {
+                (StoreError::UnknownParent, Some(name)) => KvEventError::UnknownParent(name),
+                _ => KvEventError::Full,
+            }
+        })?;
+        if layout != before {
+            self.pool.lay_out(id, layout).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
+        }
+        Ok(())
+    }
+
+    /// Counts what came of a stored event. An endpoint that is precise, and holds nothing since all is refused, would
+    /// look empty for good.
+    fn note_store(&mut self, id: EndpointId, done: Result<(), KvEventError>) {
+        let Ok(slot) = self.pool.get_mut(id) else { return };
+        slot.kv_feed.refusal = done.err();
+        match done {
+            Ok(()) => slot.kv_feed.stored += 1,
+            Err(_) => {
+                slot.kv_feed.refused += 1;
+                if self.prefixes.is_precise(id.slot) && self.prefixes.tokens(id.slot) == (0, 0) {
+                    self.prefixes.become_assumed(id.slot);
+                }
+            }
+        }
+    }
+
+    /// Why the endpoint's KV events are not used, if all that came lately were refused.
+    pub(super) fn kv_refusal(&self, slot: &Slot) -> Option<&'static str> {
+        let refusal = slot.kv_feed.refusal.filter(|_| !self.prefixes.is_precise(slot.id.slot))?;
+        Some(refusal.code())
+    }
+
     /// Our hashes of an engine's new blocks.
-    fn chain_of(&self, slot: &Slot, stored: &StoredBlocks<'_>) -> Result<Vec<BlockHash>, KvEventError> {
+    fn chain_of(
+        &self,
+        slot: &Slot,
+        layout: Layout,
+        stored: &StoredBlocks<'_>,
+    ) -> Result<Vec<BlockHash>, KvEventError> {
         let parent = match stored.parent {
             Some(name) => {
                 Some(self.prefixes.named(slot.id.slot, name).ok_or(KvEventError::UnknownParent(name))?)
@@ -230,22 +344,30 @@ impl Scheduler {
             return Ok(stored.blocks.iter().map(|name| BlockHash(name.0)).collect());
         };
         let expected = stored.blocks.len().saturating_mul(stored.block_size.get() as usize);
-        if ids.len() != expected {
-            return Err(KvEventError::TokenCount { expected, got: ids.len() });
+        let ahead = layout.lookahead as usize;
+        if ids.len() != expected || stored.lookahead.len() != ahead || ahead > ids.len() {
+            let (expected, got) = (expected.saturating_add(ahead), ids.len() + stored.lookahead.len());
+            return Err(KvEventError::TokenCount { expected, got });
         }
-        let (expected, got): (NonZeroU32, NonZeroU32) = (slot.endpoint.block_size, stored.block_size);
+        let (expected, got): (NonZeroU32, NonZeroU32) = (layout.block_size, stored.block_size);
         if expected != got {
             return Err(KvEventError::BlockSize { expected, got });
         }
-        let model = match (stored.model, &*slot.endpoint.models) {
-            (Some(model), _) => model,
-            (None, [only]) => only,
-            (None, _) => return Err(KvEventError::UnknownModel),
-        };
-        let namespace = Namespace::new(model).adapter(stored.adapter).salt(stored.cache_salt);
-        let root = parent.unwrap_or_else(|| self.hasher.token_root(namespace));
+        let only = slot.endpoint.models.first().map_or("", String::as_str);
+        let namespace = Namespace::new(layout.model(stored.model.unwrap_or(only)))
+            .adapter(stored.adapter)
+            .salt(stored.cache_salt);
+        // What a hash covers behind its block is where the next one goes on.
+        let (first, rest) = ids.split_at(ahead);
+        let begin = || self.hasher.root_ahead(self.hasher.token_root(namespace), first);
+        let root = parent.unwrap_or_else(begin);
         let mut chain = Vec::with_capacity(stored.blocks.len());
-        self.hasher.continue_tokens(root, ids, stored.block_size, &mut chain);
+        if ahead == 0 {
+            self.hasher.continue_tokens(root, ids, stored.block_size, &mut chain);
+        } else {
+            let shifted = [rest, stored.lookahead].concat();
+            self.hasher.continue_tokens(root, &shifted, stored.block_size, &mut chain);
+        }
         Ok(chain)
     }
 }

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::decision::{Dispatch, RejectReason, Rejected};
@@ -13,7 +12,7 @@ use super::reading::{Form, Found, Reading, Span};
 use super::rendezvous::Lots;
 use super::{Evidence, InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Claim, Slot};
+use crate::pool::{Claim, Layout, Slot};
 use crate::prefix::{BlockHash, Use};
 use crate::profile::{Facts, Terms};
 use crate::request::{Request, RequestId};
@@ -27,7 +26,7 @@ impl Scheduler {
     /// equal prompts meet again.
     ///
     /// Computes in **O(prompt + levels × endpoints / 64)** and a look at the endpoints whose lower bounds are below the best cost,
-    /// few as a rule. The prompt is hashed once for each block size in the pool; a level is a length of its prefix that somebody
+    /// few as a rule. The prompt is hashed once for each block size in the pool (twice where only some engines name their model); a level is a length of its prefix that somebody
     /// holds and others do not. A rejection computes in **O(endpoints)**.
     ///
     /// # Errors
@@ -111,6 +110,9 @@ impl Scheduler {
                 let id = RequestId(self.next_request);
                 let dispatch = self.dispatch(now, id, request.adapter, &mut scratch.reading, &ranking);
                 self.next_request += u64::from(dispatch.is_ok());
+                if dispatch.is_ok() {
+                    self.counters.queue_time.observe(Duration::ZERO);
+                }
                 dispatch
             }
             Err(rejected) => Err(rejected),
@@ -269,6 +271,8 @@ impl Scheduler {
             Some(Exclusion::NotServed)
         } else if slot.draining {
             Some(Exclusion::Draining)
+        } else if slot.reports.asleep() {
+            Some(Exclusion::Sleeping)
         } else if needed > room {
             Some(Exclusion::TooLarge)
         } else if starts && !self.may_start(slot, reading.tokens) {
@@ -291,7 +295,11 @@ impl Scheduler {
         assessment: &Assessment,
     ) -> Option<Seconds> {
         match why {
-            Exclusion::NotServed | Exclusion::Draining | Exclusion::TooLarge | Exclusion::NoSession => None,
+            Exclusion::NotServed
+            | Exclusion::Draining
+            | Exclusion::Sleeping
+            | Exclusion::TooLarge
+            | Exclusion::NoSession => None,
             // Its next completion.
             Exclusion::Full => {
                 Some(Seconds::new(self.mean_residence.get() / f64::from(slot.book.in_flight().max(1))))
@@ -317,14 +325,14 @@ impl Scheduler {
         let gone = Rejected::NO_ENDPOINTS;
         let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
         let (chain, span) = self.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
-        let block_size = self.pool.get(*endpoint).ok().map(|slot| slot.endpoint.block_size);
-        let block_size = block_size.filter(|_| reading.form != Form::Blocks);
+        let layout = self.pool.get(*endpoint).ok().map(|slot| slot.layout);
+        let layout = layout.filter(|_| reading.form != Form::Blocks);
         let text = match reading.form {
             Form::Text { flow, bytes } => Some(TextPrompt { model: reading.model, flow, bytes }),
             Form::Tokens | Form::Blocks => None,
         };
         let adapter = reading.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
-        let prompt = Placed { chain, span, block_size, text, adapter };
+        let prompt = Placed { chain, span, layout, text, adapter };
         let in_flight = self.place(now, *endpoint, best.found, prompt).ok_or(gone)?;
 
         self.track(id, in_flight);
@@ -415,8 +423,8 @@ pub(super) struct Placed {
     pub(super) chain: Vec<BlockHash>,
     /// How long it is.
     pub(super) span: Span,
-    /// The endpoints' block size that the blocks are made for; none if they serve any.
-    pub(super) block_size: Option<NonZeroU32>,
+    /// The endpoints' layout that the blocks are made for; none if they serve any.
+    pub(super) layout: Option<Layout>,
     /// Of a prompt that came as text.
     pub(super) text: Option<TextPrompt>,
     /// Its adapter's key and name.
@@ -435,9 +443,9 @@ pub(super) struct TextPrompt {
 }
 
 impl Placed {
-    /// Whether its blocks mean anything on an endpoint with this block size.
-    pub(super) fn is_for(&self, block_size: NonZeroU32) -> bool {
-        self.block_size.is_none_or(|own| own == block_size)
+    /// Whether its blocks mean anything on an endpoint with this layout.
+    pub(super) fn is_for(&self, layout: Layout) -> bool {
+        self.layout.is_none_or(|own| own == layout)
     }
 }
 

@@ -1,10 +1,10 @@
-//! A request's prompt, hashed for each block size in the pool and looked up.
+//! A request's prompt, hashed for each layout in the pool and looked up.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::Scheduler;
-use crate::pool::Slot;
+use crate::pool::{Layout, Slot};
 use crate::prefix::{BlockHash, EndpointSet, Namespace, PrefixIndex};
 use crate::profile::TierWeights;
 use crate::request::{Prompt, Request};
@@ -43,18 +43,18 @@ pub(super) enum Form {
     Blocks,
 }
 
-/// The prompt in blocks of each size that the pool has.
+/// The prompt in blocks of each layout that the pool has.
 #[derive(Debug, Default)]
 struct Chains {
     list: Vec<Chain>,
     used: usize,
     /// The one chain serves all endpoints.
-    any_block_size: bool,
+    any_layout: bool,
 }
 
 #[derive(Debug)]
 struct Chain {
-    block_size: NonZeroU32,
+    layout: Layout,
     span: Span,
     hashes: Vec<BlockHash>,
     levels: Levels,
@@ -96,7 +96,7 @@ pub(super) struct Span {
 }
 
 impl Scheduler {
-    /// Hashes the prompt for each block size in the pool, and looks up who holds how much of it.
+    /// Hashes the prompt for each layout in the pool, and looks up who holds how much of it.
     pub(super) fn read(&self, request: &Request<'_>, reading: &mut Reading) {
         self.hash(request, reading);
         self.look_up(reading);
@@ -111,9 +111,10 @@ impl Scheduler {
         }
     }
 
-    /// Hashes the prompt for each block size in the pool.
+    /// Hashes the prompt for each layout in the pool.
     pub(super) fn hash(&self, request: &Request<'_>, reading: &mut Reading) {
-        let namespace = Namespace::new(request.model).adapter(request.adapter).salt(request.cache_salt);
+        let of = |model| Namespace::new(model).adapter(request.adapter).salt(request.cache_salt);
+        let namespace = of(request.model);
         let limit = self.config.max_prompt_blocks;
         reading.model = self.hasher.name(request.model);
         reading.adapter = request.adapter.map(|name| self.hasher.name(name));
@@ -123,7 +124,8 @@ impl Scheduler {
                 let (flow, bytes) = (self.hasher.name(request.flow), text.len() as u64);
                 let tokens = self.bytes_per_token.tokens(reading.model, flow, text.len());
                 (reading.tokens, reading.form) = (tokens, Form::Text { flow, bytes });
-                chains.reset(self.pool.block_sizes(), |block_size, chain| {
+                chains.reset(self.pool.layouts(), |layout, chain| {
+                    let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
                     let block = u64::from(block_size.get()) * 4;
                     chain.span = Span { length: text.len() as u64, block, tokens };
                     self.hasher.text(namespace, text, block_size, limit, &mut chain.hashes);
@@ -133,19 +135,22 @@ impl Scheduler {
                 reading.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
                 reading.form = Form::Tokens;
                 let tokens = reading.tokens;
-                chains.reset(self.pool.block_sizes(), |block_size, chain| {
+                chains.reset(self.pool.layouts(), |layout, chain| {
+                    let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
                     chain.span = Span::of_tokens(tokens, block_size);
-                    self.hasher.tokens(namespace, ids, block_size, limit, &mut chain.hashes);
+                    let cut = (block_size, layout.lookahead);
+                    self.hasher.tokens_ahead(namespace, ids, cut, limit, &mut chain.hashes);
                 });
             }
             Prompt::Blocks { hashes, block_size, tokens } => {
                 (reading.tokens, reading.form) = (tokens, Form::Blocks);
                 let full = (tokens / block_size) as usize;
-                chains.reset([block_size].into_iter(), |block_size, chain| {
+                let layout = Layout { block_size, any_model: false, lookahead: 0 };
+                chains.reset([layout].into_iter(), |_, chain| {
                     chain.span = Span::of_tokens(tokens, block_size);
                     chain.hashes.extend_from_slice(&hashes[..hashes.len().min(limit).min(full)]);
                 });
-                chains.any_block_size = true;
+                chains.any_layout = true;
             }
         }
         let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
@@ -183,16 +188,16 @@ impl Reading {
         (self.identity, self.form) = (identity, form);
         let chains = &other.chains.list[..other.chains.used];
         let mut these = chains.iter();
-        self.chains.reset(chains.iter().map(|chain| chain.block_size), |_, chain| {
+        self.chains.reset(chains.iter().map(|chain| chain.layout), |_, chain| {
             if let Some(other) = these.next() {
                 chain.span = other.span;
                 chain.hashes.extend_from_slice(&other.hashes);
             }
         });
-        self.chains.any_block_size = other.chains.any_block_size;
+        self.chains.any_layout = other.chains.any_layout;
     }
 
-    /// The prompt in blocks of the first size that the pool has.
+    /// The prompt in blocks of the first layout that the pool has.
     pub(super) fn first_chain(&self) -> &[BlockHash] {
         self.chains.list[..self.chains.used].first().map_or(&[], |chain| &chain.hashes)
     }
@@ -210,7 +215,7 @@ impl Reading {
         prefixes: &PrefixIndex,
         weights: &TierWeights,
     ) -> Found {
-        let place = self.chains.place_of(slot.endpoint.block_size);
+        let place = self.chains.place_of(slot.layout);
         let Some(chain) = place.map(|place| &self.chains.list[place]) else { return found };
         let [_, cpu, disk] = prefixes.tiers(slot.id.slot, &chain.hashes, found.blocks);
         let lacking = f64::from(cpu) * (1.0 - weights.cpu) + f64::from(disk) * (1.0 - weights.disk);
@@ -219,7 +224,7 @@ impl Reading {
 
     /// The level that the endpoint is in. Computes in **O(levels)**.
     pub(super) fn level_of(&self, slot: &Slot) -> Option<LevelId> {
-        let chain = self.chains.place_of(slot.endpoint.block_size)?;
+        let chain = self.chains.place_of(slot.layout)?;
         let mut levels = self.chains.list[chain].levels.iter();
         let level = levels.position(|level| level.has(slot.id.slot))?;
         Some(LevelId { chain: chain as u32, level: level as u32 })
@@ -238,9 +243,9 @@ impl Reading {
         &self.chains.list[id.chain as usize].levels.list[id.level as usize]
     }
 
-    /// Whether the level's chain is that of endpoints with this block size.
-    pub(super) fn serves(&self, id: LevelId, block_size: NonZeroU32) -> bool {
-        self.chains.any_block_size || self.chains.list[id.chain as usize].block_size == block_size
+    /// Whether the level's chain is that of endpoints with this layout.
+    pub(super) fn serves(&self, id: LevelId, layout: Layout) -> bool {
+        self.chains.place_of(layout) == Some(id.chain as usize)
     }
 
     /// The blocks for this endpoint, and how long they are.
@@ -252,7 +257,7 @@ impl Reading {
                 hashes.shrink_to(2 * hashes.len());
                 (hashes, chain.span)
             }
-            None => (Vec::new(), Span::of_tokens(tokens, slot.endpoint.block_size)),
+            None => (Vec::new(), Span::of_tokens(tokens, slot.layout.block_size)),
         }
     }
 }
@@ -355,23 +360,19 @@ impl Span {
 }
 
 impl Chains {
-    /// Empties the chains and fills one for each block size.
-    fn reset(
-        &mut self,
-        block_sizes: impl Iterator<Item = NonZeroU32>,
-        mut fill: impl FnMut(NonZeroU32, &mut Chain),
-    ) {
+    /// Empties the chains and fills one for each layout.
+    fn reset(&mut self, layouts: impl Iterator<Item = Layout>, mut fill: impl FnMut(Layout, &mut Chain)) {
         self.used = 0;
-        self.any_block_size = false;
-        for block_size in block_sizes {
+        self.any_layout = false;
+        for layout in layouts {
             if self.used == self.list.len() {
-                let span = Span::of_tokens(0, block_size);
-                self.list.push(Chain { block_size, span, hashes: Vec::new(), levels: Levels::default() });
+                let span = Span::of_tokens(0, layout.block_size);
+                self.list.push(Chain { layout, span, hashes: Vec::new(), levels: Levels::default() });
             }
             let chain = &mut self.list[self.used];
-            chain.block_size = block_size;
+            chain.layout = layout;
             chain.hashes.clear();
-            fill(block_size, chain);
+            fill(layout, chain);
             self.used += 1;
         }
     }
@@ -380,13 +381,16 @@ impl Chains {
         self.list[..self.used].iter_mut()
     }
 
-    fn place_of(&self, block_size: NonZeroU32) -> Option<usize> {
-        let mut list = self.list[..self.used].iter();
-        list.position(|chain| self.any_block_size || chain.block_size == block_size)
+    fn place_of(&self, layout: Layout) -> Option<usize> {
+        let chains = &self.list[..self.used];
+        let exactly = chains.iter().position(|chain| self.any_layout || chain.layout == layout);
+        // A request that waits was hashed before the endpoint showed that it needs no model's name. Nothing of it
+        // is found there, but it can still go there.
+        exactly.or_else(|| chains.iter().position(|chain| chain.layout.block_size == layout.block_size))
     }
 
     fn of_mut(&mut self, slot: &Slot) -> Option<&mut Chain> {
-        self.place_of(slot.endpoint.block_size).map(|place| &mut self.list[place])
+        self.place_of(slot.layout).map(|place| &mut self.list[place])
     }
 }
 

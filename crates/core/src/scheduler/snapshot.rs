@@ -2,10 +2,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use super::Scheduler;
 use super::news::cache;
-use crate::endpoint::EndpointId;
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::pool::Layout;
 use crate::prefix::SnapshotError;
 use crate::prefix::codec::{Kind, Reader, Writer};
 use crate::time::Instant;
@@ -20,6 +22,9 @@ impl Scheduler {
             writer.u32(slot.id.slot);
             writer.u64(slot.uses);
             writer.u32(slot.endpoint.block_size.get());
+            writer.u32(slot.layout.block_size.get());
+            writer.u8(u8::from(slot.layout.any_model));
+            writer.u32(slot.layout.lookahead);
             writer.text(&slot.endpoint.name);
         }
         self.prefixes.save(&mut writer, self.now);
@@ -65,23 +70,32 @@ impl Scheduler {
             return Err(SnapshotError::Busy);
         }
         let mut reader = Reader::open(snapshot, Kind::Scheduler, self.prefixes.keyed())?;
-        let mut found: BTreeMap<u32, (EndpointId, u64)> = BTreeMap::new();
+        let mut found: BTreeMap<u32, (EndpointId, u64, Layout)> = BTreeMap::new();
         for _ in 0..reader.count(ENDPOINT_BYTES)? {
-            let (slot, uses, block_size, name) =
-                (reader.u32()?, reader.u64()?, reader.u32()?, reader.text()?);
+            let (slot, uses, described) = (reader.u32()?, reader.u64()?, reader.u32()?);
+            let (shown, any_model) = (NonZeroU32::new(reader.u32()?), reader.u8()? != 0);
+            let (lookahead, name) = (reader.u32()?, reader.text()?);
+            reader.require(shown.is_some())?;
+            let Some(block_size) = shown else { continue };
             let same = |id: &EndpointId| {
-                self.pool.get(*id).is_ok_and(|slot| slot.endpoint.block_size.get() == block_size)
+                self.pool.get(*id).is_ok_and(|slot| {
+                    let Endpoint { block_size, models, .. } = &slot.endpoint;
+                    block_size.get() == described && !(any_model && models.len() == 1)
+                })
             };
-            found.extend(self.pool.named(name).filter(same).map(|id| (slot, (id, uses))));
+            let layout = Layout { block_size, any_model, lookahead };
+            found.extend(self.pool.named(name).filter(same).map(|id| (slot, (id, uses, layout))));
         }
         let mut prefixes = self.prefixes.emptied();
-        prefixes.load(&mut reader, now, |slot| found.get(&slot).map(|(id, _)| id.slot))?;
+        prefixes.load(&mut reader, now, |slot| found.get(&slot).map(|(id, ..)| id.slot))?;
         reader.end()?;
 
-        for (id, uses) in found.values() {
+        for (id, uses, layout) in found.values() {
             if let Ok(slot) = self.pool.get_mut(*id) {
                 slot.uses = slot.uses.max(*uses);
             }
+            let laid_out = self.pool.lay_out(*id, *layout);
+            debug_assert_eq!(laid_out, Ok(()), "invariant: what was found is in the pool");
         }
         for slot in self.pool.iter() {
             if prefixes.is_member(slot.id.slot) {
@@ -97,4 +111,4 @@ impl Scheduler {
 }
 
 /// The fewest bytes that an endpoint takes.
-const ENDPOINT_BYTES: usize = 4 + 8 + 4 + 8;
+const ENDPOINT_BYTES: usize = 4 + 8 + 4 + 4 + 1 + 4 + 8;

@@ -9,6 +9,7 @@ use super::Scheduler;
 use super::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::flow::{Guard, GuardStats, Sum};
+use crate::histogram::{Buckets, Histogram};
 use crate::pool::Slot;
 use crate::request::Failure;
 use crate::time::{Instant, Seconds};
@@ -45,6 +46,10 @@ pub struct Stats {
     /// How long dispatched requests had waited for their decisions, all together.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queued: Duration,
+    /// The same by length: 0 for what was picked and never waited.
+    pub queue_time: Histogram,
+    /// From a request's dispatch to its first token, as the gateway sees it.
+    pub time_to_first_token: Histogram,
     /// The session guard, if there is one.
     pub guard: Option<GuardStats>,
     /// Requests in flight.
@@ -93,8 +98,16 @@ pub struct EndpointStats {
     pub name: String,
     /// Whether it gets no new requests.
     pub draining: bool,
-    /// Whether its engine publishes KV events.
+    /// Whether its engine publishes KV events, and they are used.
     pub precise: bool,
+    /// Stored events of its engine that were applied.
+    pub kv_stored_events: u64,
+    /// Stored events of its engine that were refused.
+    pub kv_refused_events: u64,
+    /// Why the last one was refused, unless a later one was applied: [`KvEventError::code`](crate::KvEventError::code).
+    pub kv_refusal: Option<&'static str>,
+    /// Tokens in one of its cache blocks: as described, until KV events show another length.
+    pub block_size: u32,
     /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory: see
     /// [`PrefixIndex::disagrees`](crate::prefix::PrefixIndex::disagrees).
     pub hashes_differ: bool,
@@ -124,6 +137,12 @@ pub struct EndpointStats {
     /// How old the last load report is; none if there was none.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub report_age: Option<Duration>,
+    /// Reports that could not be read, or said nothing that is known.
+    pub report_errors: u64,
+    /// Why, if the last report could not be read: the code of the error.
+    pub report_error: Option<&'static str>,
+    /// Whether its engine sleeps, as its reports say: it gets no requests.
+    pub sleeping: bool,
     /// Seconds that it takes for a second of described work.
     pub slowness: f64,
     /// How long requests are held off after failures.
@@ -152,6 +171,8 @@ pub(super) struct Counters {
     pub(super) redirected: u64,
     pub(super) corrections: u64,
     pub(super) queued: Duration,
+    pub(super) queue_time: Buckets,
+    pub(super) first_token: Buckets,
     dispatched: u64,
     failed: u64,
     unreachable: u64,
@@ -214,6 +235,8 @@ impl Scheduler {
             undelivered: self.waiting.undelivered().requests,
             bands: bands.collect(),
             queued: counters.queued,
+            queue_time: counters.queue_time.read(),
+            time_to_first_token: counters.first_token.read(),
             guard: self.guard.as_ref().map(Guard::stats),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
@@ -237,6 +260,10 @@ impl Scheduler {
             name: slot.endpoint.name.clone(),
             draining: slot.draining,
             precise: self.prefixes.is_precise(slot.id.slot),
+            kv_stored_events: slot.kv_feed.stored,
+            kv_refused_events: slot.kv_feed.refused,
+            kv_refusal: slot.kv_feed.refusal.map(|refusal| refusal.code()),
+            block_size: slot.layout.block_size.get(),
             hashes_differ: self.prefixes.disagrees(slot.id.slot),
             dispatched: slot.counters.dispatched,
             completed: slot.counters.completed,
@@ -250,6 +277,9 @@ impl Scheduler {
             foreign_waiting: foreign.waiting,
             foreign_running: foreign.running,
             report_age: slot.reports.sampled_at().map(|at| now.saturating_since(at)),
+            report_errors: slot.reports.errors().0,
+            report_error: slot.reports.errors().1,
+            sleeping: slot.reports.asleep(),
             slowness: slot.speed.factor(),
             held_off: slot.health.held_off(now),
             assumed_tokens,

@@ -146,6 +146,7 @@ impl Scheduler {
         match self.dispatch(now, asker.id, asker.adapter.as_deref(), reading, ranking) {
             Ok(mut dispatch) => {
                 dispatch.queued = now.saturating_since(asker.since);
+                self.counters.queue_time.observe(dispatch.queued);
                 self.counters.queued = self.counters.queued.saturating_add(dispatch.queued);
                 let session = self.guard.as_mut().zip(chain).map(|(guard, chain)| {
                     let identity = flow::Identity { id: asker.session, chain: &chain };

@@ -133,7 +133,7 @@ impl Model {
         );
     }
 
-    /// The first event of an engine ends all assumptions.
+    /// The first store of an engine ends all assumptions.
     fn event(&mut self, slot: u32) -> Option<&mut Endpoint> {
         let endpoint = self.endpoints.get(&slot)?;
         if !endpoint.precise {
@@ -342,8 +342,8 @@ impl Pair {
             }
             Op::Clear(slot) => {
                 index.clear(*slot);
-                if let Some(cache) = model.endpoints.get(slot).map(|endpoint| endpoint.cache) {
-                    model.begin(*slot, cache, true);
+                if let Some((cache, precise)) = model.endpoints.get(slot).map(|e| (e.cache, e.precise)) {
+                    model.begin(*slot, cache, precise);
                 }
             }
             Op::Assume(slot, path, computed) => {
@@ -410,7 +410,7 @@ impl Pair {
                 let chain = chain(path);
                 let names = names(*dialect, &chain[(*from).min(chain.len())..]);
                 index.remove(*slot, &names, *tier);
-                if let Some(endpoint) = model.event(*slot) {
+                if let Some(endpoint) = model.endpoints.get_mut(slot) {
                     names.iter().for_each(|name| endpoint.remove(*name, *tier));
                 }
             }

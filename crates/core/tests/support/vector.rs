@@ -85,6 +85,9 @@ enum AskedEvent {
         blocks: Vec<u64>,
         parent: Option<u64>,
         tokens: Option<Vec<(u32, u32)>>,
+        /// As `tokens`.
+        #[serde(default)]
+        lookahead: Vec<(u32, u32)>,
         block_size: NonZeroU32,
         #[serde(default)]
         tier: Tier,
@@ -334,11 +337,22 @@ fn handle_kv_event(
 ) -> Result<(), slotwise::KvEventError> {
     let names = |blocks: &[u64]| blocks.iter().map(|name| EngineHash(*name)).collect::<Vec<_>>();
     match event {
-        AskedEvent::Stored { blocks, parent, tokens, block_size, tier, model, adapter, cache_salt } => {
-            let (blocks, tokens) = (names(blocks), tokens.as_deref().map(ids));
+        AskedEvent::Stored {
+            blocks,
+            parent,
+            tokens,
+            lookahead,
+            block_size,
+            tier,
+            model,
+            adapter,
+            cache_salt,
+        } => {
+            let (blocks, tokens, lookahead) = (names(blocks), tokens.as_deref().map(ids), ids(lookahead));
             let mut stored = StoredBlocks::new(&blocks, *block_size).tier(*tier);
             stored.parent = parent.map(EngineHash);
             stored.tokens = tokens.as_deref();
+            stored.lookahead = &lookahead;
             stored.model = model.as_deref();
             stored.adapter = adapter.as_deref();
             stored.cache_salt = cache_salt.as_deref();

@@ -234,12 +234,13 @@ function event(said) {
   if (kind === 'removed') {
     return { kind, blocks: inner.blocks.map(exact), tier: inner.tier };
   }
-  const { blocks, parent, tokens, block_size, tier, model, adapter, cache_salt } = inner;
+  const { blocks, parent, tokens, lookahead, block_size, tier, model, adapter, cache_salt } = inner;
   return {
     kind,
     blocks: BigUint64Array.from(blocks, exact),
     parent: parent === undefined ? undefined : exact(parent),
     tokens: tokens === undefined ? undefined : ids(tokens),
+    lookahead: lookahead === undefined ? undefined : ids(lookahead),
     blockSize: block_size,
     tier,
     model,

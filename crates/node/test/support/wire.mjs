@@ -129,8 +129,14 @@ export class WireRunner {
     return { blockSize: described.blockSize, kvCapacity: described.kvCapacity ?? null };
   }
 
-  observe_metrics({ endpoint, page }) {
-    this.#scheduler.observeMetrics(this.#endpoints[endpoint], bytes(page));
+  observe_metrics({ endpoint, page, engine, fields = {} }) {
+    const named = Object.fromEntries(Object.entries(fields).map(([name, metrics]) => [camel(name), metrics]));
+    this.#scheduler.observeMetrics(this.#endpoints[endpoint], bytes(page), { engine, fields: named });
+  }
+
+  endpoint_stats({ endpoint, fields }) {
+    const stats = this.#scheduler.stats().endpoints[endpoint];
+    return Object.fromEntries(fields.map((field) => [field, stats[camel(field)]]));
   }
 
   observe_orca({ endpoint, header }) {

@@ -4,22 +4,23 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use slotwise::{AdapterState, EndpointId, UnknownEndpoint};
 use slotwise_wire::WireError;
-use slotwise_wire::kv::{self, Feed};
-use slotwise_wire::metrics::OrcaReport;
+use slotwise_wire::kv::{self, Feed, Feeds};
+use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
 
 use super::Scheduler;
 use crate::error::{raise, raise_wire};
 use crate::event::Event;
 use crate::id::EndpointArg;
-use crate::kv::{Feeds, Frames, KvReport, block_size};
-use crate::metrics;
+use crate::kv::{Frames, KvReport, block_size};
+use crate::metrics::{self, Specification};
 use crate::prompt::bytes;
 use crate::request::instant;
 use crate::shared::Forked;
 
 #[pymethods]
 impl Scheduler {
-    #[pyo3(signature = (endpoint, *, waiting = None, running = None, kv_usage = None, sampled_at = None, now = None))]
+    #[pyo3(signature = (endpoint, *, waiting = None, running = None, kv_usage = None, sleeping = None,
+        sampled_at = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn handle_load(
         &self,
@@ -28,11 +29,12 @@ impl Scheduler {
         waiting: Option<u32>,
         running: Option<u32>,
         kv_usage: Option<f64>,
+        sleeping: Option<bool>,
         sampled_at: Option<f64>,
         now: Option<f64>,
     ) -> PyResult<()> {
         let mut load = slotwise::Load::default();
-        (load.waiting, load.running) = (waiting, running);
+        (load.waiting, load.running, load.sleeping) = (waiting, running, sleeping);
         load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
         let load = kv_usage.map_or(load, |share| load.kv_usage(share));
         let now = self.clock.read(py, now)?;
@@ -73,27 +75,27 @@ impl Scheduler {
         handled.map_err(raise)
     }
 
-    #[pyo3(signature = (endpoint, page, *, engine = None, now = None))]
+    #[pyo3(signature = (endpoint, page, *, engine = None, fields = None, adapters = None, rank_label = None,
+        now = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn observe_metrics(
         &self,
         py: Python<'_>,
         endpoint: EndpointArg,
         page: &Bound<'_, PyAny>,
-        engine: Option<&str>,
+        engine: Option<String>,
+        fields: Option<Bound<'_, PyAny>>,
+        adapters: Option<String>,
+        rank_label: Option<String>,
         now: Option<f64>,
     ) -> PyResult<()> {
         let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
-        let (page, reader) = (bytes(page, "page")?, metrics::reader(engine)?);
-        let report =
-            if page.len() < LONG_PAGE { reader.read(&page) } else { py.detach(|| reader.read(&page)) };
-        let report = report.map_err(raise_wire)?;
-        let active = report.adapters.as_ref().map(|adapters| (adapters.active(), adapters.slots));
-        self.tell(py, |core| {
-            core.handle_load(now, endpoint, report.load())?;
-            let Some((active, slots)) = &active else { return Ok(()) };
-            let state = AdapterState::active(active).slots(slots.map_or(0, |slots| slots.get()));
-            core.handle_adapters(now, endpoint, state)
-        })
+        let page = bytes(page, "page")?;
+        let reader = Specification { engine, fields, adapters, rank_label }.reader()?;
+        let read = || reader.read_load(&page);
+        let report = if page.len() < LONG_PAGE { read() } else { py.detach(read) };
+        self.tell(py, |core| observe(core, now, endpoint, &report))?;
+        report.map(drop).map_err(raise_wire)
     }
 
     #[pyo3(signature = (endpoint, header, *, now = None))]
@@ -105,8 +107,9 @@ impl Scheduler {
         now: Option<f64>,
     ) -> PyResult<()> {
         let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
-        let report = OrcaReport::read(metrics::header(header)?.as_ref()).map_err(raise_wire)?;
-        self.tell(py, |core| core.handle_load(now, endpoint, report.load))
+        let report = OrcaReport::read(metrics::header(header)?.as_ref());
+        self.tell(py, |core| observe_orca(core, now, endpoint, &report))?;
+        report.map(drop).map_err(raise_wire)
     }
 
     #[pyo3(signature = (endpoint, frames, *, replay = false, rank = 0, now = None))]
@@ -184,7 +187,7 @@ impl Scheduler {
     ) -> PyResult<KvReport> {
         let apply = |feeds: &mut Feeds, core: &mut slotwise::Scheduler| {
             core.endpoint(endpoint).ok_or(UnknownEndpoint(endpoint))?;
-            Ok(apply(feeds.of(endpoint, rank), core))
+            Ok(feeds.of(endpoint, rank).and_then(|feed| apply(feed, core)))
         };
         let applied: Result<_, UnknownEndpoint> = if short {
             let (mut feeds, mut core) = (self.lock_feeds(py)?, self.lock(py)?);

@@ -22,11 +22,11 @@ use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyMapping, PyString};
 use slotwise::{EndpointId, Instant, RequestId};
 use slotwise_wire::exposition::Exposition;
+use slotwise_wire::kv::Feeds;
 
 use crate::body::Readers;
 use crate::error::{Kind, raise};
 use crate::id::{EndpointArg, NameArg, RequestArg};
-use crate::kv::Feeds;
 use crate::plain::{from_python, to_python};
 use crate::prompt::bytes;
 use crate::request::instant;

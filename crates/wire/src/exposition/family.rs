@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use core::fmt;
 
-use slotwise::{BandStats, EndpointStats, GuardStats, Stats};
+use slotwise::{BandStats, EndpointStats, GuardStats, Histogram, Stats};
 
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
@@ -33,6 +33,8 @@ pub enum Kind {
     Counter,
     /// It is what it is now.
     Gauge,
+    /// How many were at most so much, for rising bounds: samples `_bucket`, `_sum` and `_count`.
+    Histogram,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }
@@ -58,6 +61,15 @@ impl Family {
         help: &'static str,
     ) -> Self {
         Self { name, kind: Kind::Counter, unit, labels, help }
+    }
+
+    pub(super) const fn histogram(
+        name: &'static str,
+        unit: Option<&'static str>,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Histogram, unit, labels, help }
     }
 
     pub(super) const fn gauge(
@@ -117,6 +129,15 @@ const TOTALS: [Row; 19] = [
     (Family::gauge("slotwise_index_bytes", BYTES, &[], "What the prefix index has allocated."), |it| it.index_bytes.into()),
 ];
 
+/// Families of durations.
+type HistogramRow = (Family, fn(&Stats) -> &Histogram);
+
+#[rustfmt::skip]
+const HISTOGRAMS: [HistogramRow; 2] = [
+    (Family::histogram("slotwise_time_to_first_token_seconds", SECONDS, &[], "From the dispatch of a request to its first token."), |it| &it.time_to_first_token),
+    (Family::histogram("slotwise_queue_time_seconds", SECONDS, &[], "How long dispatched requests had waited for their decisions."), |it| &it.queue_time),
+];
+
 /// Families of the session guard. They have no samples where there is none.
 type GuardRow = (Family, fn(&GuardStats) -> Value);
 
@@ -154,7 +175,7 @@ type EndpointRow = (Family, Merge, fn(&EndpointStats) -> Option<Value>);
 const ENDPOINT: &[&str] = &["endpoint_name"];
 
 #[rustfmt::skip]
-const OF_ENDPOINTS: [EndpointRow; 23] = [
+const OF_ENDPOINTS: [EndpointRow; 27] = [
     (Family::counter("slotwise_endpoint_dispatched_requests", REQUESTS, ENDPOINT, "Requests dispatched to the endpoint."), Merge::Sum, |it| Some(it.dispatched.into())),
     (Family::counter("slotwise_endpoint_completed_requests", REQUESTS, ENDPOINT, "Requests that completed there."), Merge::Sum, |it| Some(it.completed.into())),
     (Family::counter("slotwise_endpoint_failed_requests", REQUESTS, ENDPOINT, "Requests that failed there."), Merge::Sum, |it| Some(it.failed.into())),
@@ -176,7 +197,11 @@ const OF_ENDPOINTS: [EndpointRow; 23] = [
     (Family::gauge("slotwise_endpoint_slowness_ratio", RATIO, ENDPOINT, "Seconds that it takes for a second of described work."), Merge::Largest, |it| Some(it.slowness.into())),
     (Family::gauge("slotwise_endpoint_held_off_seconds", SECONDS, ENDPOINT, "How long requests are held off after failures."), Merge::Largest, |it| Some(it.held_off.get().into())),
     (Family::gauge("slotwise_endpoint_report_age_seconds", SECONDS, ENDPOINT, "How old the last load report is; no sample if there was none."), Merge::Largest, |it| it.report_age.map(|age| age.as_secs_f64().into())),
-    (Family::gauge("slotwise_endpoint_precise", None, ENDPOINT, "Whether its engine publishes KV events."), Merge::Sum, |it| Some(it.precise.into())),
+    (Family::counter("slotwise_endpoint_report_errors", None, ENDPOINT, "Reports that could not be read, or said nothing that is known."), Merge::Sum, |it| Some(it.report_errors.into())),
+    (Family::gauge("slotwise_endpoint_sleeping", None, ENDPOINT, "Whether its engine sleeps, as its reports say."), Merge::Sum, |it| Some(it.sleeping.into())),
+    (Family::counter("slotwise_endpoint_kv_stored_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were applied."), Merge::Sum, |it| Some(it.kv_stored_events.into())),
+    (Family::counter("slotwise_endpoint_kv_refused_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were refused."), Merge::Sum, |it| Some(it.kv_refused_events.into())),
+    (Family::gauge("slotwise_endpoint_precise", None, ENDPOINT, "Whether its engine publishes KV events, and they are used."), Merge::Sum, |it| Some(it.precise.into())),
     (Family::gauge("slotwise_endpoint_hashes_differ", None, ENDPOINT, "Whether its engine calls blocks by other names than the rest of the pool."), Merge::Sum, |it| Some(it.hashes_differ.into())),
 ];
 
@@ -186,7 +211,8 @@ pub(super) fn all() -> impl Iterator<Item = Family> {
     let guard = GUARD.iter().map(|(family, _)| *family);
     let endpoints = OF_ENDPOINTS.iter().map(|(family, _, _)| *family);
     let bands = OF_BANDS.iter().map(|(family, _)| *family);
-    totals.chain([REJECTED, EVICTED, ENDPOINTS]).chain(bands).chain(guard).chain(endpoints)
+    let histograms = HISTOGRAMS.iter().map(|(family, _)| *family);
+    totals.chain(histograms).chain([REJECTED, EVICTED, ENDPOINTS]).chain(bands).chain(guard).chain(endpoints)
 }
 
 /// Writes all families.
@@ -194,6 +220,10 @@ pub(super) fn write(stats: &Stats, named: Named<'_>, out: &mut Writer<'_, impl f
     for (family, read) in TOTALS {
         out.family(family)?;
         out.sample(&[], read(stats))?;
+    }
+    for (family, read) in HISTOGRAMS {
+        out.family(family)?;
+        out.histogram(&[], read(stats))?;
     }
     // A reason that has not happened yet is a zero: its first time would be no increase otherwise.
     out.family(REJECTED)?;

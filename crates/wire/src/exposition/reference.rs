@@ -37,6 +37,11 @@ const OUTCOMES: Family = Family::counter("llm_d_epp_flow_control_requests", Some
 #[rustfmt::skip]
 const INDEXER: Family = Family::gauge("llm_d_epp_prefix_indexer_size", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index.");
 
+#[rustfmt::skip]
+const FIRST_TOKEN: Family = Family::histogram("llm_d_epp_request_ttft_seconds", Some("seconds"), &[], "From the dispatch of a request to its first token.");
+#[rustfmt::skip]
+const QUEUE_TIME: Family = Family::histogram("llm_d_epp_flow_control_request_queue_duration_seconds", Some("seconds"), &["outcome", "inference_pool"], "How long dispatched requests had waited for their decisions.");
+
 const POOL: &[&str] = &["name"];
 const BAND: &[&str] = &["priority", "inference_pool"];
 
@@ -89,6 +94,8 @@ pub(super) fn all() -> impl Iterator<Item = Family> {
         QUEUED_BYTES,
         OUTCOMES,
         INDEXER,
+        FIRST_TOKEN,
+        QUEUE_TIME,
     ])
 }
 
@@ -159,7 +166,11 @@ pub(super) fn write(
         out.sample(&labels, count.saturating_add(dispatched))?;
     }
     out.family(INDEXER)?;
-    out.sample(&[], stats.index_entries)
+    out.sample(&[], stats.index_entries)?;
+    out.family(FIRST_TOKEN)?;
+    out.histogram(&[], &stats.time_to_first_token)?;
+    out.family(QUEUE_TIME)?;
+    out.histogram(&[("outcome", "Dispatched"), ("inference_pool", pool)], &stats.queue_time)
 }
 
 /// A family with one sample for each endpoint.

@@ -1,6 +1,9 @@
 //! How OpenMetrics 1.0 is written.
 
+use alloc::format;
 use core::fmt;
+
+use slotwise::Histogram;
 
 use super::family::{Family, Kind};
 
@@ -80,8 +83,39 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
         self.out.write_str(family.name)?;
         self.out.write_str(match family.kind {
             Kind::Counter => "_total",
-            Kind::Gauge => "",
+            Kind::Gauge | Kind::Histogram => "",
         })?;
+        self.rest(labels, value.into())
+    }
+
+    /// Writes the samples of a histogram: how many were at most so long, for each bound, their sum and their number.
+    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) -> fmt::Result {
+        let Some(family) = self.family else { return Ok(()) };
+        let mut so_far = 0_u64;
+        for (at, count) in histogram.counts.iter().enumerate() {
+            so_far = so_far.saturating_add(*count);
+            let bound = match histogram.bounds.get(at) {
+                Some(bound) => format!("{bound:?}"),
+                None => "+Inf".into(),
+            };
+            let mut labels = labels.to_vec();
+            labels.push(("le", &bound));
+            write!(self.out, "{}_bucket", family.name)?;
+            self.rest(&labels, so_far.into())?;
+        }
+        write!(self.out, "{}_sum", family.name)?;
+        self.rest(labels, histogram.sum.as_secs_f64().into())?;
+        write!(self.out, "{}_count", family.name)?;
+        self.rest(labels, histogram.count.into())
+    }
+
+    /// Ends the text.
+    pub(super) fn end(&mut self) -> fmt::Result {
+        self.out.write_str("# EOF\n")
+    }
+
+    /// What follows the name of a sample.
+    fn rest(&mut self, labels: &[(&str, &str)], value: Value) -> fmt::Result {
         for (at, (name, value)) in labels.iter().enumerate() {
             self.out.write_str(if at == 0 { "{" } else { "," })?;
             self.out.write_str(name)?;
@@ -90,7 +124,7 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
             self.out.write_char('"')?;
         }
         self.out.write_str(if labels.is_empty() { " " } else { "} " })?;
-        match value.into() {
+        match value {
             Value::Whole(value) => writeln!(self.out, "{value}"),
             Value::Real(value) if value.is_nan() => writeln!(self.out, "NaN"),
             Value::Real(value) if value.is_infinite() => {
@@ -99,11 +133,6 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
             // The shortest number that reads back the same, with an exponent where that is shorter.
             Value::Real(value) => writeln!(self.out, "{value:?}"),
         }
-    }
-
-    /// Ends the text.
-    pub(super) fn end(&mut self) -> fmt::Result {
-        self.out.write_str("# EOF\n")
     }
 
     fn escaped(&mut self, text: &str) -> fmt::Result {

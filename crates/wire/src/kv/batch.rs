@@ -90,6 +90,8 @@ pub(super) struct Buffers {
     pub(super) records: Vec<Record>,
     pub(super) hashes: Vec<EngineHash>,
     pub(super) tokens: Vec<u32>,
+    /// Tokens behind blocks that their hashes cover.
+    pub(super) lookahead: Vec<u32>,
     pub(super) text: String,
     pub(super) left_out: LeftOut,
 }
@@ -107,6 +109,7 @@ pub(super) struct Stored {
     pub(super) blocks: Range<usize>,
     pub(super) parent: Option<EngineHash>,
     pub(super) tokens: Range<usize>,
+    pub(super) lookahead: Range<usize>,
     pub(super) block_size: NonZeroU32,
     pub(super) tier: Tier,
     pub(super) adapter: Option<Range<usize>>,
@@ -122,6 +125,7 @@ impl Decoder {
     /// Decodes the payload of a message of vLLM or SGLang: events as maps (vLLM from 0.24) and as arrays. Computes in **O(bytes)**.
     ///
     /// - A hash of more than 8 bytes becomes its last 8, as vLLM does for integers; a negative one keeps its bits.
+    /// - `lookahead_token_ids` (vLLM with EAGLE or MTP, from 0.33) are the tokens behind each block that its hash covers.
     /// - `medium` becomes the [`Tier`]: none and `GPU` the GPU's, `CPU*` the host's, `DISK`, `STORAGE`, `EXTERNAL` and all that is `REMOTE`
     ///   the disk's.
     /// - The cache salt is SGLang's field, or what `extra_keys` have on a prompt's first block beside the adapter's name.
@@ -222,6 +226,7 @@ impl<'a> Iterator for Events<'a> {
                     StoredBlocks::new(blocks(&stored.blocks), stored.block_size).tier(stored.tier);
                 event.parent = stored.parent;
                 event.tokens = buffers.tokens.get(stored.tokens.clone());
+                event.lookahead = buffers.lookahead.get(stored.lookahead.clone()).unwrap_or_default();
                 event.adapter = text(&stored.adapter);
                 event.cache_salt = text(&stored.cache_salt);
                 KvEvent::Stored(event)
@@ -280,6 +285,7 @@ impl Buffers {
         self.records.clear();
         self.hashes.clear();
         self.tokens.clear();
+        self.lookahead.clear();
         self.text.clear();
         self.left_out = LeftOut::default();
     }

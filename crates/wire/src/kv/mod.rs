@@ -5,6 +5,7 @@
 //!   batch      what a batch holds:                events of the core, decoded into buffers that are used again
 //!   sequence   what to do with the next batch:    apply, drop, hold, ask for a replay, clear
 //!   feed       all of it for one publisher:       frames in, the scheduler told, a report out
+//!   feeds      the publishers of a pool:          a feed for each rank of each endpoint
 //! ```
 //!
 //! vLLM and SGLang publish msgpack over ZMQ; TensorRT-LLM is asked for JSON at `/kv_cache_events`. A *publisher* is one data parallel rank of one
@@ -30,6 +31,7 @@
 
 mod batch;
 mod feed;
+mod feeds;
 mod frames;
 mod msgpack;
 mod published;
@@ -38,5 +40,6 @@ mod trtllm;
 
 pub use batch::{Batch, Decoder, Events, LeftOut};
 pub use feed::{Feed, Report};
+pub use feeds::Feeds;
 pub use frames::{Message, replay_request};
 pub use sequence::{Answer, Sequence};

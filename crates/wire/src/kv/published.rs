@@ -45,6 +45,7 @@ struct Fields<'a> {
     blocks: Option<Range<usize>>,
     parent: Option<EngineHash>,
     tokens: Option<Range<usize>>,
+    lookahead: Option<Ahead>,
     block_size: Option<NonZeroU32>,
     numbered_adapter: bool,
     adapter: Option<&'a str>,
@@ -55,6 +56,15 @@ struct Fields<'a> {
     extra_keys: Option<Reader<'a>>,
     group: Option<u64>,
     attention: Option<&'a [u8]>,
+}
+
+/// The tokens behind each block that its hash covers, one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    start: usize,
+    /// Tokens behind each block.
+    width: usize,
+    blocks: usize,
 }
 
 /// The fields of stored events by their place in an array, and of removed ones; from 0.24 on only their names count.
@@ -107,6 +117,7 @@ impl<'a> Fields<'a> {
             blocks: None,
             parent: None,
             tokens: None,
+            lookahead: None,
             block_size: None,
             numbered_adapter: false,
             adapter: None,
@@ -194,7 +205,8 @@ impl<'a> Fields<'a> {
             }
             b"kv_cache_spec_kind" => self.attention = name_or_nil(reader)?,
             b"locality" => self.remote = name_or_nil(reader)? == Some(b"REMOTE"),
-            b"kv_cache_spec_sliding_window" | b"ownership" | b"session_id" | b"lookahead_token_ids" => {
+            b"lookahead_token_ids" => self.lookahead = read_lookahead(buffers, reader)?,
+            b"kv_cache_spec_sliding_window" | b"ownership" | b"session_id" => {
                 reader.skip()?;
             }
             _ => {
@@ -232,8 +244,16 @@ impl<'a> Fields<'a> {
             buffers.left_out.unnamed_adapters += 1;
             return Ok(None);
         }
-        let mut stored =
-            Stored { blocks, parent: self.parent, tokens, block_size, tier, adapter: None, cache_salt: None };
+        let mut stored = Stored {
+            blocks,
+            parent: self.parent,
+            tokens,
+            lookahead: 0..0,
+            block_size,
+            tier,
+            adapter: None,
+            cache_salt: None,
+        };
         let mut salt = self.cache_salt;
         if let Some(keys) = self.extra_keys {
             let (found, plain) = extra_keys(keys, self.adapter, self.parent.is_none())?;
@@ -246,6 +266,13 @@ impl<'a> Fields<'a> {
                     return Ok(None);
                 }
             }
+        }
+        if let Some(ahead) = self.lookahead {
+            if ahead.blocks < stored.blocks.len() {
+                return Err(WireError::expected(self.at, "lookahead_token_ids of each block"));
+            }
+            let last = ahead.start + ahead.width * stored.blocks.len().saturating_sub(1);
+            stored.lookahead = last..last + ahead.width;
         }
         stored.adapter = self.adapter.map(|name| buffers.keep(name));
         stored.cache_salt = salt.map(|salt| buffers.keep(salt));
@@ -332,6 +359,26 @@ fn read_tokens(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Option<
         buffers.tokens.push(reader.small("a token id")?);
     }
     Ok(Some(start..buffers.tokens.len()))
+}
+
+/// Lists of token ids, all of one length.
+fn read_lookahead(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Option<Ahead>> {
+    if reader.nil()? {
+        return Ok(None);
+    }
+    let (start, blocks) = (buffers.lookahead.len(), reader.array()?);
+    let mut width = None;
+    for _ in 0..blocks {
+        let at = reader.at();
+        let length = reader.array()?;
+        if *width.get_or_insert(length) != length {
+            return Err(WireError::expected(at, "as many tokens behind each block"));
+        }
+        for _ in 0..length {
+            buffers.lookahead.push(reader.small("a token id")?);
+        }
+    }
+    Ok(width.filter(|width| *width > 0).map(|width| Ahead { start, width, blocks }))
 }
 
 fn text_or_nil<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {

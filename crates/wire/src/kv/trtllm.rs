@@ -201,6 +201,7 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
                     blocks,
                     parent: data.parent,
                     tokens: tokens..buffers.tokens.len(),
+                    lookahead: 0..0,
                     block_size,
                     tier: Tier::Gpu,
                     adapter: None,

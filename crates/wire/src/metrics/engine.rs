@@ -28,13 +28,22 @@ pub enum Engine {
     /// Triton with any other backend. It tells who waits, and no more: `nv_inference_exec_count` counts what has been
     /// executed since the start, not what is.
     Triton,
+    /// NVIDIA Dynamo: its frontend, and its workers, which have what their engines say only after a first request.
+    Dynamo,
 }
 
 impl Engine {
     /// All of them. On a page with the metrics of several, the first is meant: Triton shows its own beside those of
     /// its backend.
-    pub const ALL: [Self; 6] =
-        [Self::Vllm, Self::Sglang, Self::TensorRtLlm, Self::TritonTensorRtLlm, Self::LlamaCpp, Self::Triton];
+    pub const ALL: [Self; 7] = [
+        Self::Vllm,
+        Self::Sglang,
+        Self::TensorRtLlm,
+        Self::TritonTensorRtLlm,
+        Self::LlamaCpp,
+        Self::Triton,
+        Self::Dynamo,
+    ];
 
     /// Its name in configurations.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +54,7 @@ impl Engine {
             Self::TritonTensorRtLlm => "triton-tensorrt-llm",
             Self::LlamaCpp => "llama.cpp",
             Self::Triton => "triton",
+            Self::Dynamo => "dynamo",
         }
     }
 
@@ -59,7 +69,7 @@ impl Engine {
             Self::Vllm => Some("engine"),
             Self::Sglang => Some("dp_rank"),
             Self::TritonTensorRtLlm | Self::Triton => Some("model"),
-            Self::TensorRtLlm | Self::LlamaCpp => None,
+            Self::TensorRtLlm | Self::LlamaCpp | Self::Dynamo => None,
         }
     }
 
@@ -67,6 +77,19 @@ impl Engine {
     /// and its queue by priority beside the whole. Of copies the largest counts; other series are added.
     pub(super) const fn repeats_itself(self) -> bool {
         matches!(self, Self::Sglang)
+    }
+
+    /// Whether what it calls running has those in it that wait for their first token.
+    pub(super) const fn runs_what_waits(self) -> bool {
+        matches!(self, Self::Dynamo)
+    }
+
+    /// What else the names of its metrics begin with, instead of the first part of each. Ray Serve renames vLLM's.
+    pub(super) const fn aliases(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Vllm => ("vllm:", &["ray_vllm:", "ray_vllm_"]),
+            _ => ("", &[]),
+        }
     }
 
     /// Its metrics. Of several for one field, the first counts that a rank has.
@@ -78,6 +101,7 @@ impl Engine {
             Self::TritonTensorRtLlm => TRITON_TENSORRT_LLM,
             Self::LlamaCpp => LLAMA_CPP,
             Self::Triton => TRITON,
+            Self::Dynamo => DYNAMO,
         }
     }
 }
@@ -93,6 +117,10 @@ impl fmt::Display for Engine {
 pub(super) enum What {
     /// With its value.
     Gauge(Field),
+    /// With its value, which is added to that of the field: one of several queues.
+    Part(Field, u8),
+    /// With its labels and its value: whether the engine sleeps.
+    SleepState,
     /// With its labels: how the KV cache is laid out.
     KvCache(KvCacheLabels),
     /// With its labels, which adapters are in use; with its value, since when.
@@ -107,6 +135,13 @@ pub(super) struct KvCacheLabels {
     /// Tokens that fit. Where blocks hold several kinds of layers, it is not the product of the others.
     pub(super) tokens: Option<&'static str>,
 }
+
+/// The most queues that an engine counts beside its own.
+pub(super) const MOST_PARTS: usize = 5;
+
+/// The label of the metric that says whether the engine sleeps, and its value when it does not.
+pub(super) const SLEEP_STATE: &str = "sleep_state";
+pub(super) const AWAKE: &str = "awake";
 
 /// Labels of the metric that says which adapters are in use.
 pub(super) const MAX_LORA: &str = "max_lora";
@@ -128,11 +163,20 @@ const VLLM: &[(&str, What)] = &[
         }),
     ),
     ("vllm:lora_requests_info", What::Adapters),
+    ("vllm:engine_sleep_state", What::SleepState),
 ];
 
 const SGLANG: &[(&str, What)] = &[
     ("sglang:num_queue_reqs", What::Gauge(Field::Waiting)),
     ("sglang:num_running_reqs", What::Gauge(Field::Running)),
+    // With prefill and decode apart, requests wait in queues of their own: for their other half, for room, for blocks
+    // on their way. SGLang's own load report has them among those that wait.
+    ("sglang:num_prefill_prealloc_queue_reqs", What::Part(Field::Waiting, 0)),
+    ("sglang:num_decode_prealloc_queue_reqs", What::Part(Field::Waiting, 1)),
+    ("sglang:num_decode_transfer_queue_reqs", What::Part(Field::Waiting, 2)),
+    // Prefilled, with their blocks on their way to the decoder. The second is how older versions spell it.
+    ("sglang:num_prefill_inflight_queue_reqs", What::Part(Field::Running, 3)),
+    ("sglang:num_prefill_infight_queue_reqs", What::Part(Field::Running, 4)),
     ("sglang:token_usage", What::Gauge(Field::KvUsage)),
     ("sglang:num_used_tokens", What::Gauge(Field::KvTokens)),
     ("sglang:max_total_num_tokens", What::Gauge(Field::KvCapacity)),
@@ -164,9 +208,18 @@ const TRITON_TENSORRT_LLM: &[(&str, What)] = &[
 const LLAMA_CPP: &[(&str, What)] = &[
     ("llamacpp:requests_deferred", What::Gauge(Field::Waiting)),
     ("llamacpp:requests_processing", What::Gauge(Field::Running)),
-    // Builds since the middle of 2025 have neither.
+    // Builds since the middle of 2025 have neither: what is left are counters of what was cached and drafted, of which
+    // none is a load.
     ("llamacpp:kv_cache_usage_ratio", What::Gauge(Field::KvUsage)),
     ("llamacpp:kv_cache_tokens", What::Gauge(Field::KvTokens)),
+];
+
+const DYNAMO: &[(&str, What)] = &[
+    ("dynamo_frontend_queued_requests", What::Gauge(Field::Waiting)),
+    ("dynamo_frontend_inflight_requests", What::Gauge(Field::Running)),
+    ("dynamo_component_inflight_requests{dynamo_endpoint=generate}", What::Gauge(Field::Running)),
+    // A share, whatever it is called.
+    ("dynamo_component_kvstats_gpu_cache_usage_percent", What::Gauge(Field::KvUsage)),
 ];
 
 const TRITON: &[(&str, What)] = &[("nv_inference_pending_request_count", What::Gauge(Field::Waiting))];

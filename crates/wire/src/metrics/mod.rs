@@ -18,11 +18,15 @@
 //!   stays in `[0, 1]`. Counts with a fraction are rounded.
 //! - A line that is wanted and malformed is an error with its offset, and nothing of the page is given back. One that
 //!   is not wanted is skipped, and counted where it is seen to be none.
+//! - What is no report at all (HTML, an empty page, a header of something else) is an error, `not_metrics`; metrics of
+//!   which none is known are a warning of the report, `nothing_known`, and an error where a load is wanted. Neither is
+//!   a report of an idle engine: see [`Scheduler::handle_unreadable_load`](slotwise::Scheduler::handle_unreadable_load).
 //! - Timestamps and exemplars are read over. An engine that stops to update its gauges has to be found out by other
 //!   means.
 
 mod engine;
 mod names;
+mod observe;
 mod orca;
 mod reader;
 mod readings;
@@ -31,9 +35,10 @@ mod sample;
 mod spec;
 
 pub use engine::Engine;
+pub use observe::{observe, observe_orca};
 pub use orca::{ORCA_FORMAT_HEADER, ORCA_HEADER, OrcaReport};
 pub use reader::MetricsReader;
-pub use report::{Adapters, KvCache, MetricsReport, RankReport};
+pub use report::{Adapters, KvCache, MetricsReport, RankReport, Warning};
 pub use spec::{Field, MetricSpec};
 
 use crate::error::WireError;

@@ -46,7 +46,8 @@ impl OrcaReport {
     ///
     /// # Errors
     ///
-    /// If one of these has no number or is there twice, if the JSON is none, and for the binary format.
+    /// If one of these has no number or is there twice, if the JSON is none, and for the binary format. If none of them
+    /// is there, with a number: [`Problem::NothingKnown`] where other metrics are, [`Problem::NotMetrics`] where nothing is.
     pub fn read(header: &[u8]) -> Result<Self> {
         let blanks = header.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         let (word, start) = word(header, blanks);
@@ -54,11 +55,19 @@ impl OrcaReport {
             return Err(WireError::new(blanks, Problem::Unsupported("ORCA in its binary format")));
         }
         let body = header.get(start..).unwrap_or_default();
-        if word.eq_ignore_ascii_case(b"JSON") || body.first() == Some(&b'{') {
-            json(body).map_err(|error| error.shifted(start))
+        let read = if word.eq_ignore_ascii_case(b"JSON") || body.first() == Some(&b'{') {
+            json(body)
         } else {
-            text(body).map_err(|error| error.shifted(start))
+            text(body)
+        };
+        let report = read.map_err(|error| error.shifted(start))?;
+        if report.load != Load::default() || report.kv_capacity.is_some() {
+            return Ok(report);
         }
+        // Metrics have names and values; what has neither is no ORCA.
+        let has_metrics = body.first() != Some(&b'<') && body.iter().any(|byte| matches!(byte, b'=' | b':'));
+        let problem = if has_metrics { Problem::NothingKnown } else { Problem::NotMetrics };
+        Err(WireError::new(start, problem))
     }
 }
 

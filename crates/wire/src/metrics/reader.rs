@@ -1,5 +1,6 @@
 //! A metrics page, read in one pass.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -101,7 +102,8 @@ impl MetricsReader {
     ///
     /// If a line that is looked for is malformed, or without its end; if a label that is needed is there twice, not
     /// UTF-8, or not the number it should be; or if there are more than 1024 ranks. The offset is that of the first
-    /// byte at fault.
+    /// byte at fault. [`Problem::NotMetrics`] if no line of the page is a sample or a comment: an empty answer, HTML
+    /// or JSON. A page of metrics of which none is known is read, with a [warning](MetricsReport::warnings).
     pub fn read(&self, page: &[u8]) -> Result<MetricsReport> {
         let mut readings = Readings::default();
         let mut labels = Vec::new();
@@ -138,7 +140,29 @@ impl MetricsReader {
                 readings.take(wanted, rank_label, &labels, value)?;
             }
         }
-        readings.finish(skipped)
+        let report = readings.finish(skipped)?;
+        if report.says_nothing() && !is_metrics(page) {
+            return Err(WireError::new(0, Problem::NotMetrics));
+        }
+        Ok(report)
+    }
+
+    /// Reads a page for the load of an endpoint.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), and [`Problem::NothingKnown`] if nothing on the page is known: it is no report then, and
+    /// least of all one of an idle engine. Tell [`Scheduler::handle_unreadable_load`](slotwise::Scheduler) of either.
+    ///
+    /// ```
+    /// use slotwise_wire::metrics::MetricsReader;
+    ///
+    /// let error = MetricsReader::detect().read_load(b"other_requests 9\n").unwrap_err();
+    /// assert_eq!(error.problem.code(), "nothing_known");
+    /// ```
+    pub fn read_load(&self, page: &[u8]) -> Result<MetricsReport> {
+        let report = self.read(page)?;
+        if report.says_nothing() { Err(WireError::new(0, Problem::NothingKnown)) } else { Ok(report) }
     }
 
     fn knowing(engines: &[Engine]) -> Self {
@@ -146,6 +170,13 @@ impl MetricsReader {
         for engine in engines {
             for (precedence, (metric, what)) in (0..).zip(engine.metrics()) {
                 let spec = MetricSpec::parse(metric).expect("the metrics of engines are written as specs");
+                let (own, others) = engine.aliases();
+                for other in others {
+                    let Some(rest) = metric.strip_prefix(own) else { continue };
+                    let spec = MetricSpec::parse(&format!("{other}{rest}"))
+                        .expect("the metrics of engines are written as specs");
+                    names.add(Wanted { spec, what: *what, precedence, engine: Some(*engine) });
+                }
                 names.add(Wanted { spec, what: *what, precedence, engine: Some(*engine) });
             }
         }
@@ -168,6 +199,22 @@ impl Default for MetricsReader {
 
 const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
+}
+
+/// Whether any line is a sample, to the letter, or a comment of the format. Asked only of pages on which nothing was found.
+fn is_metrics(page: &[u8]) -> bool {
+    let mut labels = Vec::new();
+    page.split(|byte| *byte == b'\n').any(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
+        if let Some(comment) = line.strip_prefix(b"# ") {
+            return [&b"HELP "[..], b"TYPE ", b"UNIT "].iter().any(|word| comment.starts_with(word));
+        }
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
+        let name = line.iter().take_while(|byte| is_name(byte)).count();
+        let begins = line.first().is_some_and(|first| !first.is_ascii_digit()) && name > 0;
+        let ends = line.get(name).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'{'));
+        begins && ends && sample::read(line, name, &mut labels).is_ok()
+    })
 }
 
 /// Whether a line that is not looked for may be a sample or a comment: it begins with a name, goes on after it, and ends

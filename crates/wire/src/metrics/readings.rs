@@ -8,9 +8,11 @@ use core::num::NonZeroU32;
 use slotwise::Load;
 
 use super::Result;
-use super::engine::{Engine, KvCacheLabels, MAX_LORA, RUNNING_ADAPTERS, WAITING_ADAPTERS, What};
+use super::engine::{
+    AWAKE, Engine, KvCacheLabels, MAX_LORA, MOST_PARTS, RUNNING_ADAPTERS, SLEEP_STATE, WAITING_ADAPTERS, What,
+};
 use super::names::Wanted;
-use super::report::{Adapters, KvCache, MetricsReport, RankReport};
+use super::report::{Adapters, KvCache, MetricsReport, RankReport, Warning};
 use super::sample::{Label, Value, find};
 use super::spec::Field;
 use crate::error::{Problem, WireError};
@@ -35,6 +37,9 @@ struct Rank<'a> {
     /// The label that names it, with its escapes.
     name: Value<'a>,
     gauges: [Gauge; Field::ALL.len()],
+    /// What is added to a gauge, each in its own place.
+    parts: [Option<(Field, Gauge)>; MOST_PARTS],
+    sleeps: Option<bool>,
     adapters: Option<InUse<'a>>,
 }
 
@@ -54,6 +59,22 @@ struct InUse<'a> {
     slots: Option<u64>,
     running: Option<Value<'a>>,
     waiting: Option<Value<'a>>,
+}
+
+impl Gauge {
+    /// Takes in a series: of copies the largest counts, others are added.
+    fn add(&mut self, value: f64, precedence: u8, copies: bool) {
+        if self.series == 0 || precedence < self.precedence {
+            *self = Self { value, series: 1, precedence };
+        } else if precedence == self.precedence {
+            if copies {
+                self.value = self.value.max(value);
+            } else {
+                self.value += value;
+                self.series += 1;
+            }
+        }
+    }
 }
 
 impl<'a> Readings<'a> {
@@ -84,6 +105,16 @@ impl<'a> Readings<'a> {
         let copies = wanted.engine.is_some_and(Engine::repeats_itself);
         match wanted.what {
             What::Gauge(field) => rank.gauge(field, value, wanted.precedence, copies),
+            What::Part(field, place) => rank.part(field, place, value, copies),
+            What::SleepState => {
+                let state = find(labels, SLEEP_STATE)?;
+                let is_awake = state.is_some_and(|state| state.is(AWAKE));
+                // One state is 1 and the others 0; `awake` alone may be 0, as it is in a pause.
+                let sleeps = if is_awake { value <= 0.0 } else { value > 0.0 };
+                if is_awake || sleeps {
+                    rank.sleeps = Some(sleeps || rank.sleeps.unwrap_or(false));
+                }
+            }
             What::KvCache(KvCacheLabels { block_size, blocks, tokens }) => {
                 let of = [
                     (Field::BlockSize, Some(block_size)),
@@ -129,10 +160,13 @@ impl<'a> Readings<'a> {
         });
         let mut report =
             MetricsReport { engine, adapters: adapters(&ranks)?, skipped_lines, ..Default::default() };
-        for rank in ranks.iter().filter(|rank| rank.gauges.iter().any(|gauge| gauge.series > 0)) {
+        for rank in ranks.iter().filter(|rank| rank.says_something()) {
             report.ranks.push(rank.report()?);
         }
         share_unnamed(&mut report.ranks);
+        if report.says_nothing() {
+            report.warnings.push(Warning::NothingKnown);
+        }
         Ok(report)
     }
 
@@ -149,7 +183,15 @@ impl<'a> Readings<'a> {
                     ));
                 }
                 Err(at) => {
-                    self.ranks.insert(at, Rank { engine, name, gauges: Default::default(), adapters: None });
+                    let rank = Rank {
+                        engine,
+                        name,
+                        gauges: Default::default(),
+                        parts: Default::default(),
+                        sleeps: None,
+                        adapters: None,
+                    };
+                    self.ranks.insert(at, rank);
                     self.last = at;
                 }
             }
@@ -177,16 +219,18 @@ impl Rank<'_> {
             Field::KvTokens | Field::KvCapacity | Field::Blocks => value.clamp(0.0, 9_007_199_254_740_992.0),
         };
         let Some(gauge) = self.gauges.get_mut(field as usize) else { return };
-        if gauge.series == 0 || precedence < gauge.precedence {
-            *gauge = Gauge { value, series: 1, precedence };
-        } else if precedence == gauge.precedence {
-            if copies || field == Field::BlockSize {
-                gauge.value = gauge.value.max(value);
-            } else {
-                gauge.value += value;
-                gauge.series += 1;
-            }
-        }
+        gauge.add(value, precedence, copies || field == Field::BlockSize);
+    }
+
+    fn part(&mut self, field: Field, place: u8, value: f64, copies: bool) {
+        let Some(part) = self.parts.get_mut(usize::from(place)) else { return };
+        let (_, gauge) = part.get_or_insert((field, Gauge::default()));
+        gauge.add(value.clamp(0.0, f64::from(u32::MAX)), 0, copies);
+    }
+
+    fn says_something(&self) -> bool {
+        let gauges = self.gauges.iter().any(|gauge| gauge.series > 0);
+        gauges || self.parts.iter().any(Option::is_some) || self.sleeps.is_some()
     }
 
     /// Takes from the other what it does not say itself.
@@ -196,11 +240,22 @@ impl Rank<'_> {
                 *gauge = *from;
             }
         }
+        for (part, from) in self.parts.iter_mut().zip(&other.parts) {
+            *part = part.or(*from);
+        }
+        self.sleeps = self.sleeps.or(other.sleeps);
         self.adapters = self.adapters.or(other.adapters);
     }
 
     fn value(&self, field: Field) -> Option<f64> {
-        let gauge = self.gauges.get(field as usize).filter(|gauge| gauge.series > 0)?;
+        let parts = self.parts.iter().flatten().filter(|(of, _)| *of == field);
+        let parts = parts.map(|(_, gauge)| gauge.value).reduce(|one, other| one + other);
+        let Some(gauge) = self.gauges.get(field as usize).filter(|gauge| gauge.series > 0) else {
+            return parts;
+        };
+        if let Some(parts) = parts {
+            return Some(gauge.value + parts);
+        }
         // Several models in one server share its cache, as far as it can be told.
         Some(if field == Field::KvUsage { gauge.value / f64::from(gauge.series) } else { gauge.value })
     }
@@ -228,6 +283,10 @@ impl Rank<'_> {
         let mut load = Load::default();
         load.waiting = self.small(Field::Waiting);
         load.running = self.small(Field::Running);
+        load.sleeping = self.sleeps;
+        if self.engine.is_some_and(Engine::runs_what_waits) {
+            load.running = load.running.map(|running| running.saturating_sub(load.waiting.unwrap_or(0)));
+        }
         if let Some(share) = self.value(Field::KvUsage).or_else(of_tokens) {
             load = load.kv_usage(share);
         }

@@ -22,6 +22,27 @@ pub struct MetricsReport {
     pub adapters: Option<Adapters>,
     /// Lines that are no samples and no comments, as far as their two ends tell: what is not looked for is not read.
     pub skipped_lines: usize,
+    /// What should be looked into, by name.
+    pub warnings: Vec<Warning>,
+}
+
+/// What should be looked into on a page that could be read.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Warning {
+    /// No metric on the page is known, or none has a value yet: it is the page of another program, its metrics have
+    /// other names, or the engine has had no request so far.
+    NothingKnown,
+}
+
+impl Warning {
+    /// Its name in other languages and in logs; it stays the same when the message changes.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NothingKnown => "nothing_known",
+        }
+    }
 }
 
 /// What one data-parallel rank says.
@@ -79,9 +100,14 @@ pub struct Adapters {
 }
 
 impl MetricsReport {
+    /// Whether nothing of the page is known.
+    pub(super) fn says_nothing(&self) -> bool {
+        self.ranks.is_empty() && self.adapters.is_none()
+    }
+
     /// The load of the endpoint, all ranks together. Computes in **O(ranks)**.
     ///
-    /// Requests are added. The share of the KV cache is the mean of the ranks that say theirs, weighted by the tokens
+    /// Requests are added; the endpoint sleeps if a rank does. The share of the KV cache is the mean of the ranks that say theirs, weighted by the tokens
     /// that fit into each, so that it is the share of all their blocks; where not all of these capacities are known,
     /// the plain mean, which is the same for ranks of one size.
     pub fn load(&self) -> Load {
@@ -91,6 +117,8 @@ impl MetricsReport {
         let mut load = Load::default();
         load.waiting = self.ranks.iter().filter_map(|rank| rank.load.waiting).reduce(u32::saturating_add);
         load.running = self.ranks.iter().filter_map(|rank| rank.load.running).reduce(u32::saturating_add);
+        let sleeps = self.ranks.iter().filter_map(|rank| rank.load.sleeping);
+        load.sleeping = sleeps.reduce(|one, other| one || other);
         let shares =
             || self.ranks.iter().filter_map(|rank| Some((rank.load.kv_usage?, rank.kv_cache.capacity())));
         let weighted = shares().all(|(_, capacity)| capacity.is_some_and(|tokens| tokens > 0));

@@ -1,4 +1,4 @@
-//! A strict reader of OpenMetrics 1.0 text: what it accepts, every reader does. Counters and gauges only.
+//! A strict reader of OpenMetrics 1.0 text: what it accepts, every reader does. Counters, gauges and histograms.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +52,11 @@ pub(crate) fn read(text: &str) -> Result<Vec<Family>, String> {
         if family.unit.as_ref().is_some_and(|unit| !family.name.ends_with(&format!("_{unit}"))) {
             return Err(format!("{} does not end in its unit", family.name));
         }
-        let suffixes: &[&str] = if family.kind == "counter" { &["_total", "_created", ""] } else { &[""] };
+        let suffixes: &[&str] = match family.kind.as_str() {
+            "counter" => &["_total", "_created", ""],
+            "histogram" => &["_bucket", "_sum", "_count", "_created", ""],
+            _ => &[""],
+        };
         for suffix in suffixes {
             if !names.insert(format!("{}{suffix}", family.name)) {
                 return Err(format!("{} clashes with another family", family.name));
@@ -89,7 +93,7 @@ fn describe(line: &str, families: &mut Vec<Family>) -> Result<(), String> {
         return Err(format!("{keyword} of {name} after its samples"));
     }
     let first = match keyword {
-        "TYPE" if ["counter", "gauge"].contains(&rest) => {
+        "TYPE" if ["counter", "gauge", "histogram"].contains(&rest) => {
             std::mem::replace(&mut family.kind, rest.into()).is_empty()
         }
         "UNIT" if is_name(rest, false) => family.unit.replace(rest.into()).is_none(),
@@ -100,6 +104,9 @@ fn describe(line: &str, families: &mut Vec<Family>) -> Result<(), String> {
 }
 
 fn add(sample: Sample, family: &mut Family) -> Result<(), String> {
+    if family.kind == "histogram" {
+        return add_part(sample, family);
+    }
     let wanted = match family.kind.as_str() {
         "counter" => format!("{}_total", family.name),
         "gauge" => family.name.clone(),
@@ -120,6 +127,37 @@ fn add(sample: Sample, family: &mut Family) -> Result<(), String> {
     // An empty label is as good as none, but the names are the same: equal values are equal sets.
     if family.samples.iter().any(|other| other.labels == sample.labels) {
         return Err(format!("{} twice with the labels {:?}", sample.name, sample.labels));
+    }
+    family.samples.push(sample);
+    Ok(())
+}
+
+/// A sample of a histogram: buckets with rising bounds and counts that do not fall, then the sum and the count.
+fn add_part(sample: Sample, family: &mut Family) -> Result<(), String> {
+    let part = sample.name.strip_prefix(family.name.as_str()).unwrap_or_default().to_owned();
+    let before = family.samples.last().filter(|last| last.name.ends_with("_bucket"));
+    match part.as_str() {
+        "_bucket" => {
+            let bound = number(sample.label("le").ok_or("a bucket without a bound")?)?;
+            if let Some(before) = before {
+                let last = number(before.label("le").ok_or("a bucket without a bound")?)?;
+                if bound <= last || sample.value < before.value {
+                    return Err(format!("{} falls at {bound}", sample.name));
+                }
+            }
+        }
+        "_sum" if sample.value >= 0.0 => {
+            if before.and_then(|before| before.label("le")) != Some("+Inf") {
+                return Err(format!("{} has no last bucket", family.name));
+            }
+        }
+        "_count" => {
+            let all = family.samples.iter().rev().find(|other| other.name.ends_with("_bucket"));
+            if all.map(|all| all.value) != Some(sample.value) {
+                return Err(format!("{} counts {}", sample.name, sample.value));
+            }
+        }
+        _ => return Err(format!("{} in the family {}", sample.name, family.name)),
     }
     family.samples.push(sample);
     Ok(())

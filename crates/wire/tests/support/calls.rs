@@ -41,6 +41,11 @@ pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
 }
 
 pub(crate) fn read_metrics(args: &Value) -> Result<MetricsReport, WireError> {
+    reader(args)?.read(&bytes(&args["page"]))
+}
+
+/// How a page is read.
+pub(crate) fn reader(args: &Value) -> Result<MetricsReader, WireError> {
     let mut reader = match args["engine"].as_str() {
         None => MetricsReader::detect(),
         Some("custom") => MetricsReader::custom(),
@@ -58,7 +63,7 @@ pub(crate) fn read_metrics(args: &Value) -> Result<MetricsReport, WireError> {
     if let Some(label) = args["rank_label"].as_str() {
         reader = reader.rank_label(label);
     }
-    reader.read(&bytes(&args["page"]))
+    Ok(reader)
 }
 
 /// The report, and what hosts ask it for.
@@ -96,6 +101,7 @@ fn read_kv_batch(args: &Value) -> Result<Value, WireError> {
             "blocks": stored.blocks.iter().map(name).collect::<Vec<_>>(),
             "parent": stored.parent.as_ref().map(name),
             "tokens": stored.tokens,
+            "lookahead": stored.lookahead,
             "block_size": stored.block_size,
             "tier": tier(stored.tier),
             "model": stored.model,

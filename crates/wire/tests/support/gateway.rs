@@ -3,15 +3,15 @@
 use std::num::NonZeroU32;
 
 use serde_json::{Value, json};
-use slotwise::{AdapterState, Endpoint, EndpointId, Instant, RequestId, Scheduler};
+use slotwise::{Endpoint, EndpointId, Instant, RequestId, Scheduler};
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::kv::Feed;
-use slotwise_wire::metrics::OrcaReport;
+use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
 use slotwise_wire::response::ResponseReader;
 
-use crate::calls::{bytes, close, plain, read_metrics, said, small, text};
+use crate::calls::{bytes, close, plain, read_metrics, reader, said, small, text};
 
 /// A gateway, as a host would write it.
 #[derive(Default)]
@@ -31,9 +31,14 @@ impl Gateway {
             "observe_orca" => {
                 let report = OrcaReport::read(&bytes(&args["header"]));
                 let endpoint = self.endpoint(args);
-                said(report.map(|report| {
-                    self.scheduler.handle_load(now, endpoint, report.load).expect("known");
-                }))
+                observe_orca(&mut self.scheduler, now, endpoint, &report).expect("known");
+                said(report.map(|_| Value::Null))
+            }
+            "endpoint_stats" => {
+                let all = plain(&self.scheduler.stats())["endpoints"].take();
+                let of = &all[args["endpoint"].as_u64().expect("a number") as usize];
+                let fields = args["fields"].as_array().expect("fields").iter();
+                fields.map(|field| (text(field).to_owned(), of[text(field)].clone())).collect()
             }
             "apply_kv_frames" => self.apply_kv_frames(now, args),
             "give_up_replay" => {
@@ -93,13 +98,9 @@ impl Gateway {
 
     fn observe_metrics(&mut self, now: Instant, args: &Value) -> Value {
         let endpoint = self.endpoint(args);
-        said(read_metrics(args).map(|report| {
-            self.scheduler.handle_load(now, endpoint, report.load()).expect("known");
-            if let Some(adapters) = &report.adapters {
-                let active = adapters.active();
-                self.scheduler.handle_adapters(now, endpoint, AdapterState::active(&active)).expect("known");
-            }
-        }))
+        let report = reader(args).and_then(|reader| reader.read_load(&bytes(&args["page"])));
+        observe(&mut self.scheduler, now, endpoint, &report).expect("known");
+        said(report.map(|_| Value::Null))
     }
 
     fn apply_kv_frames(&mut self, now: Instant, args: &Value) -> Value {
