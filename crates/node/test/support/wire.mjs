@@ -7,7 +7,7 @@ import * as wire from 'slotwise/wire';
 const fixtures = new URL('../../../wire/tests/fixtures/', import.meta.url);
 
 /** What the package leaves out where it has nothing to say. */
-const LOAD = { waiting: null, running: null, kv_usage: null, sampled_at: null };
+const LOAD = { waiting: null, running: null, kv_usage: null, sleeping: null, sampled_at: null };
 const USAGE = { prompt_tokens: null, cached_tokens: null, completion_tokens: null };
 
 /** The bytes that a vector names. */

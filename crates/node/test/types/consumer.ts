@@ -127,6 +127,9 @@ export async function proxy(request: Request, engine: Response, incoming: Record
 
 export function observe(page: Uint8Array, frames: Buffer[]): bigint | number {
   const report: MetricsReport = wire.readMetrics(page, { engine: 'custom', fields: { kvUsage: ['a', 'b{c=d}'] }, rankLabel: 'r' });
+  const { blockSize, kvCapacity, maxAdapters: adapterSlots } = report;
+  scheduler.addEndpoint({ name: 'described by its page', blockSize, kvCapacity, adapterSlots });
+  scheduler.observeMetrics(0, page, { fields: { waiting: 'queue' }, rankLabel: 'r' });
   const ofEngine: Engine | null = report.engine;
   scheduler.handleLoad(id, report.load);
   scheduler.observeMetrics(id, page, ofEngine === null ? {} : { engine: ofEngine, now: 1 });
