@@ -549,8 +549,6 @@ export interface GuardStats {
 /** The names of all headers that mean something, in lower case. */
 export declare function headerNames(): Array<string>
 
-/** The longest time in milliseconds in which an endpoint may send nothing of an answer. */
-export declare function idleLimit(firstTokenIn: number, started: boolean): number
 /** Durations that were observed, in buckets with fixed bounds. */
 export interface Histogram {
   /** The upper bound of each bucket but the last, in milliseconds, rising. */
@@ -562,6 +560,9 @@ export interface Histogram {
   /** The number of durations. */
   count: number
 }
+
+/** The longest time in milliseconds in which an endpoint may send nothing of an answer. */
+export declare function idleLimit(firstTokenIn: number, started: boolean): number
 
 /** What the index of caches may grow to, and how long it remembers. */
 export interface IndexLimits {
