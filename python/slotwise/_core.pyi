@@ -22,7 +22,9 @@ from .reports import (
     Settlement,
 )
 from .values import (
+    Allow,
     Blocks,
+    CacheUse,
     Candidates,
     EvictReason,
     Explanation,
@@ -345,9 +347,11 @@ class Scheduler:
         path: str | None = None,
         headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str] | None = None,
         priority_order: PriorityOrder = "low_first",
+        allow: Allow | None = None,
         model: str | None = None,
         adapter: str | None = None,
         cache_salt: str | None = None,
+        cache_use: CacheUse | None = None,
         priority: int | None = None,
         flow: str | None = None,
         session: str | None = None,
@@ -366,6 +370,11 @@ class Scheduler:
         Or else the request's ``body`` is given as the client sent it, and the ``path`` that it was sent to: ``/v1/chat/completions``
         unless given. The ``headers`` are pairs, or a mapping: who asks, priority, session, time to live, and the time to the first
         token. What is given as a keyword wins over the headers, and these over the body. ``priority_order`` is that of the body.
+        Priority, flow, session, time to live and deadline of a body or its headers count only if ``allow`` names them.
+
+        ``cache_use`` says what the engine does with its cache for the request: ``"read"`` unless the body says otherwise. With
+        ``"unreported"``, cached tokens of its answer are no evidence of evictions. With ``"unread"``, nothing is expected in
+        the cache either.
 
         Raises ``WireError``, and nothing was reserved; ``ValueError`` for a path that is not known.
         """
@@ -377,9 +386,11 @@ class Scheduler:
         path: str | None = None,
         headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str] | None = None,
         priority_order: PriorityOrder = "low_first",
+        allow: Allow | None = None,
         model: str | None = None,
         adapter: str | None = None,
         cache_salt: str | None = None,
+        cache_use: CacheUse | None = None,
         priority: int | None = None,
         flow: str | None = None,
         session: str | None = None,
@@ -418,9 +429,11 @@ class Scheduler:
         path: str | None = None,
         headers: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str] | None = None,
         priority_order: PriorityOrder = "low_first",
+        allow: Allow | None = None,
         model: str | None = None,
         adapter: str | None = None,
         cache_salt: str | None = None,
+        cache_use: CacheUse | None = None,
         priority: int | None = None,
         flow: str | None = None,
         session: str | None = None,
@@ -663,6 +676,9 @@ def outcome_of_status(status: int) -> Outcome:
 
 def replay_request(start: int) -> bytes:
     """The frame that asks for a replay from this batch on, behind an empty one."""
+
+def add_usage(body: Buffer, api: str | None = None, path: str | None = None) -> tuple[bytes, bool]:
+    """See ``slotwise.wire.add_usage``."""
 
 def rewrite_model(body: Buffer, model: str) -> bytes:
     """The body with another model, and otherwise the same, byte for byte. Raises ``WireError``."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from .values import Tier
+from .values import CacheUse, Tier
 
 Engine: TypeAlias = Literal["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm", "llama.cpp", "triton", "dynamo"]
 """An engine whose metrics are known."""
@@ -19,7 +19,22 @@ MetricField: TypeAlias = Literal["waiting", "running", "kv_usage", "kv_tokens", 
 """What a gauge can say."""
 
 Api: TypeAlias = Literal[
-    "chat_completions", "completions", "responses", "embeddings", "messages", "inference_generate", "generate"
+    "chat_completions",
+    "completions",
+    "responses",
+    "embeddings",
+    "messages",
+    "inference_generate",
+    "generate",
+    "score",
+    "rerank",
+    "pooling",
+    "classify",
+    "tokenize",
+    "detokenize",
+    "transcriptions",
+    "translations",
+    "speech",
 ]
 """An API that model servers speak, by the body of its requests."""
 
@@ -29,8 +44,10 @@ SessionField: TypeAlias = Literal[
     "session_params.id",
     "prompt_cache_key",
     "conversation",
+    "thread.previous_message_id",
     "metadata.user_id",
     "user",
+    "diagnostics.previous_message_id",
     "previous_response_id",
 ]
 """Where a session stands in a body."""
@@ -268,6 +285,10 @@ class RequestView:
     """What the engine will read: token ids, or the text that stands for it."""
     prompts: int
     """Prompts in the request, of which ``prompt`` is the first: 0 if there is none, more than 1 in a batch."""
+    cache_use: CacheUse
+    """What the engine does with its cache for the request."""
+    continues: str | None
+    """The id of the answer that the request goes on from: ``previous_response_id``, or that of a ``thread``."""
     stream: bool
     """Whether the answer is to come as a stream."""
     include_usage: bool

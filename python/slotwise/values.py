@@ -7,7 +7,7 @@ before it begins is in :mod:`slotwise.config`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -18,6 +18,22 @@ Tier: TypeAlias = Literal["gpu", "cpu", "disk"]
 
 Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 """How a request failed: it never arrived, the engine failed it, or the gateway gave up waiting."""
+
+CacheUse: TypeAlias = Literal["read", "unreported", "unread"]
+"""What an engine does with its cache for a request: it looks for the prompt and reports what it found; it looks, and what it reports is
+about something else; or it does not look."""
+
+Allow: TypeAlias = (
+    Collection[Literal["priority", "flow", "session", "ttl", "deadline"]]
+    | Mapping[
+        Literal["priority", "flow", "session", "ttl", "deadline", "session_headers"],
+        bool | tuple[int, int] | tuple[float, float] | Sequence[str] | None,
+    ]
+)
+"""What clients may say of their own requests, in bodies and headers: names, or a mapping from names to ``True`` or a range.
+
+``{"priority": (-10, 0), "ttl": (0.0, 30.0), "session_headers": ["x-claude-code-session-id"]}``. What is beyond a range counts as its
+nearest end. Without a range, a priority is within -100 and 100, and a TTL or a deadline is at most an hour."""
 
 RejectReason: TypeAlias = Literal[
     "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full", "name_too_long"

@@ -69,7 +69,7 @@ from .reports import (
     decode_orca,
     decode_request,
 )
-from .values import EvictReason, RejectReason, Usage
+from .values import Allow, CacheUse, EvictReason, RejectReason, Usage
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -78,8 +78,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapters",
+    "Allow",
     "AnswerFilter",
     "Api",
+    "CacheUse",
     "Close",
     "End",
     "Engine",
@@ -111,6 +113,7 @@ __all__ = [
     "Settlement",
     "UnusableHeader",
     "WireError",
+    "add_usage",
     "api_of_path",
     "attributes",
     "block_hashes",
@@ -170,6 +173,23 @@ def read_kv_batch(payload: Buffer) -> KvBatch:
 def read_request(body: Buffer, *, api: Api | None = None, path: str | None = None) -> RequestView:
     """What a body says, to the API of this name or under this path. Raises :class:`slotwise.WireError`."""
     return decode_request(*_core.read_request(body, api, path))
+
+
+def add_usage(body: Buffer, *, api: Api | None = None, path: str | None = None) -> tuple[bytes, bool]:
+    """The body of a stream that ends with its usage, and the same otherwise, byte for byte; and whether that is new.
+
+    Streams of chat completions and completions bring usage only if the body asks for it. Where this adds the question, the answer has
+    one chunk that the client did not ask for: ``AnswerFilter(content_type, drop_usage=added)`` takes it out again.
+
+    >>> from slotwise import wire
+    >>> wire.add_usage(b'{"messages": [], "stream": true}', path="/v1/chat/completions")
+    (b'{"messages": [], "stream": true,"stream_options":{"include_usage":true}}', True)
+    >>> wire.add_usage(b'{"input": "Hi", "stream": true}', path="/v1/responses")[1]
+    False
+
+    Raises :class:`slotwise.WireError`.
+    """
+    return _core.add_usage(body, api, path)
 
 
 def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> RequestHeaders:

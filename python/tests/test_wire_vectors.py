@@ -124,6 +124,10 @@ class Calls:
     def rewrite_model(self, body: Any, model: str) -> Any:
         return wire.rewrite_model(data(body), model).hex()
 
+    def add_usage(self, body: Any, path: str) -> Any:
+        asking, added = wire.add_usage(data(body), path=path)
+        return {"added": added, "body": asking.hex()}
+
     def read_response(
         self, status: int, content_type: str, body: Any, chunk: int | None = None, close: Any = "clean"
     ) -> Any:

@@ -30,6 +30,10 @@ pub struct Request<'a> {
     pub cache_salt: Option<&'a str>,
     /// What the engine will read.
     pub prompt: Prompt<'a>,
+    /// What is in the request beside that prompt: the other prompts of a batch.
+    pub batch: Batch,
+    /// Whether the engine looks into its cache for this request, and reports what it found.
+    pub cache_use: CacheUse,
     /// Higher goes first; below zero may be shed under load.
     pub priority: Priority,
     /// Who asks: the unit of fairness in flow control. [`pick`](crate::Scheduler::pick) never queues, so it is fair to nobody.
@@ -58,6 +62,8 @@ impl<'a> Request<'a> {
             adapter: None,
             cache_salt: None,
             prompt: Prompt::Text(b""),
+            batch: Batch::NONE,
+            cache_use: CacheUse::Read,
             priority: Priority(0),
             flow: "",
             session: None,
@@ -86,6 +92,16 @@ impl<'a> Request<'a> {
     /// The prompt as ready hashes of its full blocks, `block_size` tokens each, and its length in tokens.
     pub const fn blocks(self, hashes: &'a [BlockHash], block_size: NonZeroU32, tokens: u32) -> Self {
         Self { prompt: Prompt::Blocks { hashes, block_size, tokens }, ..self }
+    }
+
+    /// The other prompts of a batch, and the sequences that the engine makes of all of them.
+    pub const fn batch(self, batch: Batch) -> Self {
+        Self { batch, ..self }
+    }
+
+    /// What the engine does with its cache for this request.
+    pub const fn cache_use(self, cache_use: CacheUse) -> Self {
+        Self { cache_use, ..self }
     }
 
     /// The LoRA adapter.
@@ -185,6 +201,95 @@ pub enum Prompt<'a> {
         /// Tokens in the whole prompt.
         tokens: u32,
     },
+}
+
+/// What a request carries beside its first prompt.
+///
+/// Each prompt is a sequence of its own in the engine. The sum of all prompts is booked, the first one is looked up in
+/// caches, and the longest one has to fit into an endpoint.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// Bytes of the other prompts that are text.
+    pub text_bytes: u64,
+    /// Bytes of the longest of these.
+    pub longest_text: u64,
+    /// Tokens of the other prompts that are token ids, or whose length is known in tokens.
+    pub tokens: u64,
+    /// Tokens of the longest of these.
+    pub longest_tokens: u64,
+    /// Sequences that share [`Request::expected_output`]: prompts times answers to each. 0 is as good as 1.
+    pub sequences: u32,
+}
+
+impl Batch {
+    /// One prompt, one answer.
+    pub const NONE: Self =
+        Self { text_bytes: 0, longest_text: 0, tokens: 0, longest_tokens: 0, sequences: 1 };
+
+    /// Adds the prompts of another batch.
+    pub fn add(&mut self, other: Self) {
+        self.text_bytes = self.text_bytes.saturating_add(other.text_bytes);
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.longest_text = self.longest_text.max(other.longest_text);
+        self.longest_tokens = self.longest_tokens.max(other.longest_tokens);
+    }
+
+    /// Adds a prompt of so many bytes of text.
+    pub fn add_text(&mut self, bytes: u64) {
+        self.text_bytes = self.text_bytes.saturating_add(bytes);
+        self.longest_text = self.longest_text.max(bytes);
+    }
+
+    /// Adds a prompt of so many tokens.
+    pub fn add_tokens(&mut self, tokens: u64) {
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.longest_tokens = self.longest_tokens.max(tokens);
+    }
+}
+
+/// What an engine does with its cache for a request, as far as the answer's [`Usage::cached_tokens`] can tell.
+///
+/// Fewer cached tokens than predicted are evidence that the engine has evicted blocks only if the engine looked for them and
+/// reports what it found.
+///
+/// ```
+/// use slotwise::CacheUse;
+///
+/// assert_eq!(CacheUse::from_name("unread"), Some(CacheUse::Unread));
+/// assert_eq!(CacheUse::default(), CacheUse::Read);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum CacheUse {
+    /// It looks for the prompt's blocks and reports how many tokens it found.
+    #[default]
+    Read,
+    /// It looks for them, and what it reports is about something else: one prompt of a batch, or several answers together.
+    Unreported,
+    /// It does not look for them, or reads another prompt than this: nothing is expected in the cache, and nothing is
+    /// assumed to be there afterwards.
+    Unread,
+}
+
+impl CacheUse {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Unreported, Self::Unread];
+
+    /// Its name in other languages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Unreported => "unreported",
+            Self::Unread => "unread",
+        }
+    }
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cache_use| cache_use.as_str() == name)
+    }
 }
 
 /// Names one accepted request for as long as the scheduler lives; never used again for another.

@@ -1,5 +1,6 @@
 /** What callers may say of a configuration, an endpoint, a load, a request and a KV event. */
 import type {
+  Allow as NativeAllow,
   BandLimits,
   CeilingPolicy,
   Config,
@@ -13,7 +14,7 @@ import type {
   SaturationPolicy,
   TierWeights,
 } from '../native/index.js';
-import { ConfigError, typeError } from './errors.js';
+import { ConfigError, rangeError, typeError } from './errors.js';
 import { warnOnce } from './warnings.js';
 import type { HeaderSource } from './headers.js';
 import type { TokenIds } from './prompt.js';
@@ -75,6 +76,8 @@ export interface PickOptions {
   deadline?: number | undefined;
   /** Tokens that the answer is expected to have; `max_tokens` is a fair guess. */
   expectedOutput?: number | undefined;
+  /** What the engine does with its cache: `'read'` unless told, or unless the body says otherwise. */
+  cacheUse?: 'read' | 'unreported' | 'unread' | undefined;
   /** Which stages the endpoint must run. `'unified'` unless told. */
   role?: Role | undefined;
   /** Labels that the endpoint must carry. */
@@ -138,6 +141,33 @@ export interface HttpRequest {
   headers?: HeaderSource | null | undefined;
   /** Which way the priorities of bodies go: as in vLLM, or as in SGLang. `'low_first'` unless told. */
   priorityOrder?: 'low_first' | 'high_first' | null | undefined;
+  /** What its client may say of it, in body and headers, that could put it before others. Nothing unless told. */
+  allow?: Allow | null | undefined;
+}
+
+/**
+ * What clients may say of their own requests: names, or an object from names to `true` or a range. What is beyond a range counts as
+ * its nearest end. Without a range, a priority is within -100 and 100, and a TTL or a deadline is at most an hour.
+ */
+export type Allow = readonly AllowName[] | AllowRanges;
+
+/** What can be allowed. */
+export type AllowName = 'priority' | 'flow' | 'session' | 'ttl' | 'deadline';
+
+/** What clients may say, within which range. */
+export interface AllowRanges {
+  /** The lowest and the highest priority; higher goes first. */
+  priority?: boolean | readonly [number, number] | null | undefined;
+  /** Who asks. */
+  flow?: boolean | null | undefined;
+  /** The conversation, by the body and by headers that are known. */
+  session?: boolean | null | undefined;
+  /** Other headers that name a conversation, in the order in which they count. */
+  sessionHeaders?: readonly string[] | null | undefined;
+  /** The shortest and the longest time that it may wait, in milliseconds. */
+  ttlMs?: boolean | readonly [number, number] | null | undefined;
+  /** The nearest and the furthest deadline, in milliseconds. */
+  deadlineMs?: boolean | readonly [number, number] | null | undefined;
 }
 
 /** Which publisher of an endpoint it is. */
@@ -350,6 +380,7 @@ const PICK: Record<keyof Required<PickOptions>, true> = {
   session: true,
   deadline: true,
   expectedOutput: true,
+  cacheUse: true,
   role: true,
   labels: true,
   now: true,
@@ -391,7 +422,16 @@ const USAGE = {
   completionTokens: 'number',
 } satisfies ShapeOf<Usage>;
 
-const REQUEST = { body: true, path: true, headers: true, priorityOrder: true } satisfies Known<HttpRequest>;
+const REQUEST = { body: true, path: true, headers: true, priorityOrder: true, allow: true } satisfies Known<HttpRequest>;
+
+const ALLOW = {
+  priority: true,
+  flow: true,
+  session: true,
+  sessionHeaders: true,
+  ttlMs: true,
+  deadlineMs: true,
+} satisfies Known<AllowRanges>;
 
 const PUBLISHER = { rank: true, now: true } satisfies Known<PublisherOptions>;
 
@@ -456,6 +496,35 @@ export function checkEvent(event: KvEvent): void {
 
 export function checkRequest(request: HttpRequest): void {
   known('request', REQUEST, request);
+}
+
+/** What is allowed, as the native part takes it. */
+export function readAllow(allow: Allow): NativeAllow {
+  if (Array.isArray(allow)) {
+    return { names: strings('request.allow', allow) };
+  }
+  known('request.allow', ALLOW, allow);
+  const { sessionHeaders, ...ranges } = allow as AllowRanges;
+  const native: NativeAllow = { names: [] };
+  if (sessionHeaders !== undefined && sessionHeaders !== null) {
+    native.sessionHeaders = strings('request.allow.sessionHeaders', sessionHeaders);
+  }
+  for (const [key, value] of Object.entries(ranges) as [keyof typeof ranges, unknown][]) {
+    const path = `request.allow.${key}`;
+    if (value === true) {
+      native.names.push(key.replace(/Ms$/, ''));
+    } else if (value !== undefined && value !== null && value !== false) {
+      if (!Array.isArray(value) || value.length !== 2 || key === 'flow' || key === 'session') {
+        throw typeError(`${path} must be a boolean${key === 'flow' || key === 'session' ? '' : ' or a range of two numbers'}, got ${describe(value)}`);
+      }
+      const range = [number(`${path}[0]`, value[0]), number(`${path}[1]`, value[1])];
+      if (!(range[0]! <= range[1]!)) {
+        throw rangeError(`${path} must be a range, got ${range[0]} above ${range[1]}`);
+      }
+      native[key as 'priority' | 'ttlMs' | 'deadlineMs'] = range;
+    }
+  }
+  return native;
 }
 
 export function checkPublisher(options: PublisherOptions): void {

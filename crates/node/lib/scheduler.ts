@@ -15,6 +15,7 @@ import {
   checkPick,
   checkPublisher,
   checkRequest,
+  readAllow,
   checkSubmit,
   checkTrtllm,
   flatLabels,
@@ -569,7 +570,7 @@ export class Scheduler {
 
   /** Reads what a request asks for. Nothing of the caller's runs between this and the native call. */
   #read(prompt: Prompt | HttpRequest, options: PickOptions): Asked {
-    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, now } = options;
+    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, cacheUse, now } = options;
     const asked: Asked = {
       now: this.#time(now),
       view: NOTHING,
@@ -582,7 +583,8 @@ export class Scheduler {
       priority: optionalNumber('priority', priority),
       deadline: optionalNumber('deadline', deadline),
       expectedOutput: optionalNumber('expectedOutput', expectedOutput),
-      wishes: role === undefined && labels === undefined ? undefined : readWishes(role, labels),
+      wishes:
+        role === undefined && labels === undefined && cacheUse === undefined ? undefined : readWishes(role, labels, cacheUse),
     };
     if (typeof prompt === 'string' && this.#scorer === undefined) {
       asked.view = scratch.write(prompt);
@@ -591,12 +593,13 @@ export class Scheduler {
     }
     if (isRequest(prompt)) {
       checkRequest(prompt);
-      const { path, headers, priorityOrder, body } = prompt;
+      const { path, headers, priorityOrder, allow, body } = prompt;
       asked.wishes = {
         ...asked.wishes,
         path: optionalString('request.path', path) ?? '/v1/chat/completions',
         headers: headers === undefined || headers === null ? undefined : readHeaderList('request.headers', headers),
         priorityOrder: optionalString('request.priorityOrder', priorityOrder),
+        allow: allow === undefined || allow === null ? undefined : readAllow(allow),
       };
       asked.view = readWire('request.body', body);
       return asked;
@@ -730,8 +733,9 @@ function isRequest(prompt: Prompt | HttpRequest): prompt is HttpRequest {
   return typeof prompt === 'object' && prompt !== null && !ArrayBuffer.isView(prompt) && 'body' in prompt;
 }
 
-function readWishes(role: unknown, given: PickOptions['labels'] | null): Wishes {
+function readWishes(role: unknown, given: PickOptions['labels'] | null, cacheUse: unknown): Wishes {
   return {
+    cacheUse: optionalString('cacheUse', cacheUse),
     role: optionalString('role', role),
     labels: given === undefined || given === null ? undefined : flatLabels(given),
   };

@@ -132,11 +132,7 @@ export type RequestOptions = { api: Api; path?: undefined } | { path: string; ap
 
 /** Reads the body of a request: what a router needs to know of it. */
 export function readRequest(body: Uint8Array, options: RequestOptions): native.RequestView {
-  known('options', { api: true, path: true }, options);
-  const [api, path] = [optionalString('api', options.api), optionalString('path', options.path)];
-  if ((api === undefined) === (path === undefined)) {
-    throw typeError('options must have one of api and path');
-  }
+  const [api, path] = readApi(options);
   const bytes = readWire('body', body);
   return guarded(() => native.readRequest(bytes, api, path));
 }
@@ -146,6 +142,31 @@ export function rewriteModel(body: Uint8Array, model: string): OwnBytes {
   const name = string('model', model);
   const bytes = readWire('body', body);
   return guarded(() => native.rewriteModel(bytes, name)) as OwnBytes;
+}
+
+/** A body that asks for usage. */
+export interface UsageAdded {
+  /** The body, the same otherwise, byte for byte. */
+  body: Uint8Array;
+  /** Whether the client did not ask: its answer has one chunk more, for `AnswerFilter` with `dropUsage` to take out. */
+  added: boolean;
+}
+
+/** The body of a stream that ends with its usage. Streams of chat completions and completions bring it only if asked. */
+export function addUsage(body: Uint8Array, options: RequestOptions): UsageAdded {
+  const [api, path] = readApi(options);
+  const bytes = readWire('body', body);
+  const asking = guarded(() => native.addUsage(bytes, api, path));
+  return { body: asking ?? body, added: asking !== null };
+}
+
+function readApi(options: RequestOptions): [string | undefined, string | undefined] {
+  known('options', { api: true, path: true }, options);
+  const [api, path] = [optionalString('api', options.api), optionalString('path', options.path)];
+  if ((api === undefined) === (path === undefined)) {
+    throw typeError('options must have one of api and path');
+  }
+  return [api, path];
 }
 
 /** How a request ended that was answered with this status, whatever the body says. */

@@ -154,6 +154,23 @@ export interface AdapterReport {
   waiting: Array<string>
 }
 
+/** A body that asks for usage; null if there is nothing to do. */
+export declare function addUsage(body: Uint8Array, api?: string | undefined | null, path?: string | undefined | null): Uint8Array | null
+
+/** What clients may say of their own requests: names, and ranges as two numbers. */
+export interface Allow {
+  /** What counts within its default range. */
+  names: Array<string>
+  /** Headers that name a conversation. */
+  sessionHeaders?: Array<string>
+  /** The lowest and the highest priority. */
+  priority?: Array<number>
+  /** The shortest and the longest TTL, in milliseconds. */
+  ttlMs?: Array<number>
+  /** The nearest and the furthest deadline, in milliseconds. */
+  deadlineMs?: Array<number>
+}
+
 /** The API whose path this is, or ends with. */
 export declare function apiOfPath(path: string): RequestView['api'] | null
 
@@ -931,7 +948,7 @@ export interface RequestHeaders {
 /** What a request says. What its body does not say is null, false or 0. */
 export interface RequestView {
   /** The API that it speaks. */
-  api: 'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate'
+  api: 'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate' | 'score' | 'rerank' | 'pooling' | 'classify' | 'tokenize' | 'detokenize' | 'transcriptions' | 'translations' | 'speech'
   /** The model, or the adapter if that is served under a name of its own. */
   model: string | null
   /** Where the model stands in the body, with its quotation marks. */
@@ -940,6 +957,10 @@ export interface RequestView {
   prompt: Uint8Array | Uint32Array
   /** Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a batch. */
   prompts: number
+  /** What the engine does with its cache for the request. */
+  cacheUse: 'read' | 'unreported' | 'unread'
+  /** The id of the answer that the request goes on from: `previous_response_id`, or that of a `thread`. */
+  continues: string | null
   /** Whether the answer is to come as a stream. */
   stream: boolean
   /** Whether the stream is to end with the usage. */
@@ -953,7 +974,7 @@ export interface RequestView {
   /** What requests of one conversation share. */
   session: string | null
   /** Where the session stands in the body: the path to the field. */
-  sessionField: 'session_id' | 'vllm_xargs.session_id' | 'session_params.id' | 'prompt_cache_key' | 'conversation' | 'metadata.user_id' | 'user' | 'previous_response_id' | null
+  sessionField: 'session_id' | 'vllm_xargs.session_id' | 'session_params.id' | 'prompt_cache_key' | 'conversation' | 'thread.previous_message_id' | 'metadata.user_id' | 'user' | 'diagnostics.previous_message_id' | 'previous_response_id' | null
   /** Requests with different salts share no cache. */
   cacheSalt: string | null
   /** The adapter of SGLang's `lora_path`. */
@@ -1097,7 +1118,7 @@ export interface WireProblem {
   /** The first byte that is not as it should be. */
   offset: number
   /** The kind of error, the same in every language. */
-  code: 'truncated' | 'unexpected' | 'not_utf8' | 'too_deep' | 'too_long' | 'out_of_range' | 'unsupported'
+  code: 'truncated' | 'unexpected' | 'not_utf8' | 'too_deep' | 'too_long' | 'out_of_range' | 'unsupported' | 'no_prompt'
   /** The same in words. */
   message: string
 }
@@ -1118,4 +1139,8 @@ export interface Wishes {
   headers?: Array<string>
   /** Which way the priorities of bodies go. */
   priorityOrder?: string
+  /** What of the body and its headers counts. */
+  allow?: Allow
+  /** What the engine does with its cache for the request. */
+  cacheUse?: string
 }

@@ -839,6 +839,7 @@ module.exports.NativeAnswerFilter = nativeBinding.NativeAnswerFilter
 module.exports.NativeModelFilter = nativeBinding.NativeModelFilter
 module.exports.NativeResponseReader = nativeBinding.NativeResponseReader
 module.exports.NativeScheduler = nativeBinding.NativeScheduler
+module.exports.addUsage = nativeBinding.addUsage
 module.exports.apiOfPath = nativeBinding.apiOfPath
 module.exports.blockHashes = nativeBinding.blockHashes
 module.exports.dispatchOfSpan = nativeBinding.dispatchOfSpan

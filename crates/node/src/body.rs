@@ -25,7 +25,7 @@ pub struct ByteRange {
 pub struct RequestView {
     /// The API that it speaks.
     #[napi(
-        ts_type = "'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate'"
+        ts_type = "'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate' | 'score' | 'rerank' | 'pooling' | 'classify' | 'tokenize' | 'detokenize' | 'transcriptions' | 'translations' | 'speech'"
     )]
     pub api: &'static str,
     /// The model, or the adapter if that is served under a name of its own.
@@ -37,6 +37,11 @@ pub struct RequestView {
     pub prompt: Either<Uint8Array, Uint32Array>,
     /// Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a batch.
     pub prompts: f64,
+    /// What the engine does with its cache for the request.
+    #[napi(ts_type = "'read' | 'unreported' | 'unread'")]
+    pub cache_use: &'static str,
+    /// The id of the answer that the request goes on from: `previous_response_id`, or that of a `thread`.
+    pub continues: Option<String>,
     /// Whether the answer is to come as a stream.
     pub stream: bool,
     /// Whether the stream is to end with the usage.
@@ -51,7 +56,7 @@ pub struct RequestView {
     pub session: Option<String>,
     /// Where the session stands in the body: the path to the field.
     #[napi(
-        ts_type = "'session_id' | 'vllm_xargs.session_id' | 'session_params.id' | 'prompt_cache_key' | 'conversation' | 'metadata.user_id' | 'user' | 'previous_response_id'"
+        ts_type = "'session_id' | 'vllm_xargs.session_id' | 'session_params.id' | 'prompt_cache_key' | 'conversation' | 'thread.previous_message_id' | 'metadata.user_id' | 'user' | 'diagnostics.previous_message_id' | 'previous_response_id'"
     )]
     pub session_field: Option<&'static str>,
     /// Requests with different salts share no cache.
@@ -77,10 +82,7 @@ pub fn read_request(
     api: Option<String>,
     path: Option<String>,
 ) -> Result<RequestView> {
-    let api = match (api, path) {
-        (Some(name), _) => Api::from_name(&name).ok_or_else(|| unknown_api(&name))?,
-        (None, path) => api_of(&path.unwrap_or_default())?,
-    };
+    let api = which(api, path)?;
     let mut reader = RequestReader::new();
     let view = reader.read(api, body).map_err(unreadable)?;
     let text = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(String::from);
@@ -98,6 +100,8 @@ pub fn read_request(
             _ => Either::A(Vec::new().into()),
         },
         prompts: view.prompts as f64,
+        cache_use: view.cache_use.as_str(),
+        continues: text(&view.continues),
         stream: view.stream,
         include_usage: view.include_usage,
         max_tokens: view.max_tokens.map(f64::from),
@@ -110,6 +114,25 @@ pub fn read_request(
         kv_transfer: view.kv_transfer,
         request_id: text(&view.request_id),
     })
+}
+
+/// A body that asks for usage; null if there is nothing to do.
+#[napi(ts_return_type = "Uint8Array | null")]
+pub fn add_usage(
+    #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+    api: Option<String>,
+    path: Option<String>,
+) -> Result<Option<Uint8Array>> {
+    let added = slotwise_wire::request::add_usage(which(api, path)?, body).map_err(unreadable)?;
+    Ok(added.map(Uint8Array::from))
+}
+
+/// The API of this name, or of this path.
+fn which(api: Option<String>, path: Option<String>) -> std::result::Result<Api, Unfit> {
+    match (api, path) {
+        (Some(name), _) => Api::from_name(&name).ok_or_else(|| unknown_api(&name)),
+        (None, path) => api_of(&path.unwrap_or_default()),
+    }
 }
 
 /// The body with another model.

@@ -16,7 +16,7 @@ pub struct WireProblem {
     pub offset: f64,
     /// The kind of error, the same in every language.
     #[napi(
-        ts_type = "'truncated' | 'unexpected' | 'not_utf8' | 'too_deep' | 'too_long' | 'out_of_range' | 'unsupported'"
+        ts_type = "'truncated' | 'unexpected' | 'not_utf8' | 'too_deep' | 'too_long' | 'out_of_range' | 'unsupported' | 'no_prompt'"
     )]
     pub code: &'static str,
     /// The same in words.

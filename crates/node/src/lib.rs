@@ -19,6 +19,7 @@
 //! The package's own layer (`lib/*.ts`) reads the objects of callers, so that what arrives here is plain: no getter of
 //! theirs runs while a prompt is borrowed.
 
+pub mod allow;
 pub mod answer;
 pub mod attribute;
 pub mod body;

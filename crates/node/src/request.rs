@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
-use slotwise::{BlockHash, Instant, Priority, Request};
+use slotwise::{BlockHash, CacheUse, Instant, Priority, Request};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::{PriorityOrder, RequestReader};
 
+use crate::allow::{Allow, allowed};
 use crate::body::api_of;
 use crate::endpoint::{named, role};
 use crate::error::{Result, Unfit, unreadable};
@@ -42,6 +43,10 @@ pub struct Wishes {
     pub headers: Option<Vec<String>>,
     /// Which way the priorities of bodies go.
     pub priority_order: Option<String>,
+    /// What of the body and its headers counts.
+    pub allow: Option<Allow>,
+    /// What the engine does with its cache for the request.
+    pub cache_use: Option<String>,
 }
 
 /// Bytes that the buffers of a reader keep from one body to the next.
@@ -50,6 +55,12 @@ const KEPT: usize = 4 << 20;
 const PRIORITY_ORDERS: [(&str, PriorityOrder); 2] = [
     (PriorityOrder::LowFirst.as_str(), PriorityOrder::LowFirst),
     (PriorityOrder::HighFirst.as_str(), PriorityOrder::HighFirst),
+];
+
+const CACHE_USES: [(&str, CacheUse); 3] = [
+    (CacheUse::Read.as_str(), CacheUse::Read),
+    (CacheUse::Unreported.as_str(), CacheUse::Unreported),
+    (CacheUse::Unread.as_str(), CacheUse::Unread),
 ];
 
 /// One request for a decision, as it arrives. What is none here is as the body and its headers say, if there are any.
@@ -120,9 +131,12 @@ impl Asked<'_> {
         };
         let values: Vec<Cow<'_, [u8]>> = flat(&wishes.headers).map(|(_, value)| octets(value)).collect();
         let names = flat(&wishes.headers).map(|(name, _)| name);
-        let headers = RequestHeaders::read(pairs(names, &values));
+        let allow = allowed(wishes.allow.as_ref())?;
+        let pairs: Vec<_> = pairs(names, &values).collect();
+        let headers = RequestHeaders::read_allowed(&allow, pairs);
         let view = reader.read(api, body).map_err(unreadable)?;
-        let request = headers.apply(now, view.to_request(order));
+        let request = view.to_request_allowed(order, &allow);
+        let request = headers.apply_allowed(&allow, now, request);
         let mut request = self.over(request, wishes)?;
         request.labels = labels;
         Ok(ask(&request))
@@ -144,6 +158,9 @@ impl Asked<'_> {
         }
         if let Some(tokens) = self.expected_output {
             request.expected_output = count("expectedOutput", tokens)?;
+        }
+        if let Some(word) = &wishes.cache_use {
+            request.cache_use = named("cacheUse", word, &CACHE_USES)?;
         }
         if let Some(word) = &wishes.role {
             request.role = role(word)?;

@@ -129,14 +129,7 @@ pub(crate) fn read_request<'py>(
     path: Option<&str>,
 ) -> PyResult<(String, Bound<'py, PyAny>)> {
     let py = body.py();
-    let api = match (api, path) {
-        (Some(name), None) => Api::from_name(name).ok_or_else(|| {
-            let known = Api::ALL.map(Api::as_str).join(", ");
-            PyValueError::new_err(format!("api must be one of {known}, not {name:?}"))
-        })?,
-        (None, Some(path)) => api_of(path)?,
-        _ => return Err(PyTypeError::new_err("expected either api or path")),
-    };
+    let api = which(api, path)?;
     Readers::default().with(py, api, &bytes(body, "body")?, |view| {
         let prompt = match view.prompt {
             Prompt::Tokens(ids) => PyList::new(py, ids)?.into_any(),
@@ -152,6 +145,33 @@ pub(crate) fn read_request<'py>(
 pub(crate) fn rewrite_model<'py>(body: &Bound<'py, PyAny>, model: &str) -> PyResult<Bound<'py, PyBytes>> {
     let rewritten = slotwise_wire::request::rewrite_model(&bytes(body, "body")?, model);
     rewritten.map(|rewritten| PyBytes::new(body.py(), &rewritten)).map_err(raise_wire)
+}
+
+/// A body that asks for usage, and whether the client did not.
+#[pyfunction]
+#[pyo3(signature = (body, api = None, path = None))]
+pub(crate) fn add_usage<'py>(
+    body: &Bound<'py, PyAny>,
+    api: Option<&str>,
+    path: Option<&str>,
+) -> PyResult<(Bound<'py, PyBytes>, bool)> {
+    let api = which(api, path)?;
+    let bytes = bytes(body, "body")?;
+    let added = slotwise_wire::request::add_usage(api, &bytes).map_err(raise_wire)?;
+    let asks = added.is_some();
+    Ok((PyBytes::new(body.py(), added.as_deref().unwrap_or(&bytes)), asks))
+}
+
+/// The API of this name, or of this path.
+fn which(api: Option<&str>, path: Option<&str>) -> PyResult<Api> {
+    match (api, path) {
+        (Some(name), None) => Api::from_name(name).ok_or_else(|| {
+            let known = Api::ALL.map(Api::as_str).join(", ");
+            PyValueError::new_err(format!("api must be one of {known}, not {name:?}"))
+        }),
+        (None, Some(path)) => api_of(path),
+        _ => Err(PyTypeError::new_err("expected either api or path")),
+    }
 }
 
 /// What headers say, as JSON.

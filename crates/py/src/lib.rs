@@ -16,6 +16,7 @@
 //! | `told` | what clients and traces are told |
 //! | `error` | errors to exceptions of their kind |
 
+mod allow;
 mod answer;
 mod body;
 mod error;
@@ -42,7 +43,7 @@ mod _core {
     #[pymodule_export]
     use super::answer::{Dispatch, Evicted, Rejected};
     #[pymodule_export]
-    use super::body::{api_of_path, read_headers, read_request, rewrite_model};
+    use super::body::{add_usage, api_of_path, read_headers, read_request, rewrite_model};
     #[pymodule_export]
     use super::kv::{KvReport, block_hashes, read_kv_batch, read_kv_frames, replay_request};
     #[pymodule_export]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{Instant, Priority, Request, Role};
+use slotwise::{CacheUse, Instant, Priority, Request, Role};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::Api;
 
@@ -19,9 +19,11 @@ pub(crate) struct Wishes<'a, 'py> {
     pub(crate) path: Option<&'a str>,
     pub(crate) headers: Option<&'a Bound<'py, PyAny>>,
     pub(crate) priority_order: &'a str,
+    pub(crate) allow: Option<&'a Bound<'py, PyAny>>,
     pub(crate) model: Option<&'a str>,
     pub(crate) adapter: Option<&'a str>,
     pub(crate) cache_salt: Option<&'a str>,
+    pub(crate) cache_use: Option<&'a str>,
     pub(crate) priority: Option<i32>,
     pub(crate) flow: Option<&'a str>,
     pub(crate) session: Option<&'a str>,
@@ -55,7 +57,9 @@ impl<'a> Wishes<'a, '_> {
             .collect::<PyResult<Vec<(&str, &str)>>>()?;
         let pairs = self.headers.map(Pairs::read).transpose()?;
         let pairs = pairs.as_ref().map(Pairs::slices).transpose()?;
-        let headers = pairs.map_or_else(RequestHeaders::default, RequestHeaders::read);
+        let allow = crate::allow::read(self.allow)?;
+        let headers =
+            pairs.map_or_else(RequestHeaders::default, |pairs| RequestHeaders::read_allowed(&allow, pairs));
         let order = priority_order(self.priority_order)?;
         match (self.prompt, self.body) {
             (Some(prompt), None) => {
@@ -63,13 +67,13 @@ impl<'a> Wishes<'a, '_> {
                     return Err(PyTypeError::new_err("path says what a body is, and there is none"));
                 }
                 let prompt = Prompt::read(prompt)?;
-                let request = headers.apply(now, prompt.put_into(Request::new("")));
+                let request = headers.apply_allowed(&allow, now, prompt.put_into(Request::new("")));
                 ask(&self.put_into(request)?.labels(&labels))
             }
             (None, Some(body)) => {
                 let api = self.path.map_or(Ok(Api::ChatCompletions), api_of)?;
                 readers.with(py, api, &bytes(body, "body")?, |view| {
-                    let request = headers.apply(now, view.to_request(order));
+                    let request = headers.apply_allowed(&allow, now, view.to_request_allowed(order, &allow));
                     ask(&self.put_into(request)?.labels(&labels))
                 })
             }
@@ -85,6 +89,7 @@ impl<'a> Wishes<'a, '_> {
         request.model = self.model.unwrap_or(request.model);
         request.adapter = self.adapter.or(request.adapter);
         request.cache_salt = self.cache_salt.or(request.cache_salt);
+        request.cache_use = self.cache_use.map(cache_use).transpose()?.unwrap_or(request.cache_use);
         request.priority = self.priority.map_or(request.priority, Priority);
         request.flow = self.flow.unwrap_or(request.flow);
         request.session = self.session.or(request.session);
@@ -95,6 +100,13 @@ impl<'a> Wishes<'a, '_> {
         Ok(request)
     }
 }
+
+fn cache_use(name: &str) -> PyResult<CacheUse> {
+    CacheUse::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!("cache_use must be 'read', 'unreported' or 'unread', not {name:?}"))
+    })
+}
+
 fn role(name: &str) -> PyResult<Role> {
     match name {
         "unified" => Ok(Role::Unified),

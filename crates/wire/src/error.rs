@@ -34,6 +34,15 @@ pub enum Problem {
     NotMetrics,
     /// They are metrics, and none of them says anything that is looked for.
     NothingKnown,
+    /// A body of a request has nothing that its API takes for a prompt.
+    NoPrompt {
+        /// The API's name.
+        api: &'static str,
+        /// The fields of which one should be there.
+        expected: &'static str,
+        /// The name of the API that has such bodies, if that can be told.
+        looks_like: Option<&'static str>,
+    },
 }
 
 impl WireError {
@@ -64,6 +73,7 @@ impl Problem {
             Self::Unsupported(_) => "unsupported",
             Self::NotMetrics => "not_metrics",
             Self::NothingKnown => "nothing_known",
+            Self::NoPrompt { .. } => "no_prompt",
         }
     }
 }
@@ -81,6 +91,13 @@ impl fmt::Display for WireError {
             Problem::Unsupported(what) => write!(f, "not supported: {what}"),
             Problem::NotMetrics => f.write_str("expected a metrics page, found no sample"),
             Problem::NothingKnown => f.write_str("no metric in it is known"),
+            Problem::NoPrompt { api, expected, looks_like: None } => {
+                write!(f, "expected {expected} in a body of {api}")
+            }
+            Problem::NoPrompt { api, expected, looks_like: Some(other) } => write!(
+                f,
+                "expected {expected} in a body of {api}, but this is a body of {other}: say which path it came to"
+            ),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slotwise::{Instant, Priority, Request, Seconds};
-use slotwise_wire::headers::{Address, Header, LoadFormat, RequestHeaders, Subset, answer};
+use slotwise_wire::headers::{Address, Allow, Header, LoadFormat, RequestHeaders, Subset, answer};
 
 fn read<'a>(pairs: &[(&'a str, &'a str)]) -> RequestHeaders<'a> {
     RequestHeaders::read(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
@@ -168,13 +168,18 @@ fn what_is_not_said_stays_as_it_was() {
     let now = Instant::from_micros(5);
     let request =
         Request::new("llama").flow("f").priority(Priority(3)).session("s").ttl(Duration::from_secs(9));
-    let same = read(&[("x-other", "1"), ("x-vllm-priority", "one")]).apply(now, request.clone());
+    let allow = Allow::everything();
+    let same =
+        read(&[("x-other", "1"), ("x-vllm-priority", "one")]).apply_allowed(&allow, now, request.clone());
     assert_eq!((same.flow, same.priority, same.session), ("f", Priority(3), Some("s")));
     assert_eq!((same.deadline, same.ttl), (None, Some(Duration::from_secs(9))));
-    let token =
-        read(&[("x-session-token", "t"), ("x-llm-d-inference-ttl", "1s")]).apply(now, request.clone());
+    let token = read(&[("x-session-token", "t"), ("x-llm-d-inference-ttl", "1s")]).apply_allowed(
+        &allow,
+        now,
+        request.clone(),
+    );
     assert_eq!((token.session, token.ttl), (Some("t"), Some(Duration::from_secs(1))));
-    let both = read(&[("x-session-token", "t"), ("x-session-id", "i")]).apply(now, request);
+    let both = read(&[("x-session-token", "t"), ("x-session-id", "i")]).apply_allowed(&allow, now, request);
     assert_eq!((both.session, both.model), (Some("i"), "llama"));
 }
 
@@ -244,4 +249,32 @@ proptest! {
         prop_assert_eq!((address.host, address.port), (&host[..], port));
         prop_assert_eq!(&answer::served(&written).expect("an address").1, &written);
     }
+}
+
+#[test]
+fn nothing_counts_that_the_host_has_not_allowed() {
+    let now = Instant::from_micros(5);
+    let pairs = [
+        ("x-vllm-priority", "-2000000000"),
+        ("x-llm-d-inference-fairness-id", "somebody else"),
+        ("x-session-id", "s"),
+        ("X-Claude-Code-Session-Id", "c"),
+        ("x-llm-d-inference-ttl", "2562047h"),
+        ("x-slo-ttft-ms", "1"),
+    ];
+    let headers = read(&pairs);
+    let none = headers.apply(now, Request::new("llama"));
+    assert_eq!((none.priority, none.flow, none.session), (Priority(0), "", None));
+    assert_eq!((none.ttl, none.deadline), (None, None));
+
+    let allow = Allow::default().priority(-10..=10).ttl(Duration::ZERO..=Duration::from_secs(30));
+    let some = headers.apply_allowed(&allow, now, Request::new("llama"));
+    assert_eq!((some.priority, some.flow, some.session), (Priority(10), "", None));
+    assert_eq!((some.ttl, some.deadline), (Some(Duration::from_secs(30)), None));
+
+    let allow =
+        Allow::default().session_header("x-correlation-id").session_header("x-claude-code-session-id");
+    let bytes = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let listed = RequestHeaders::read_allowed(&allow, bytes);
+    assert_eq!(listed.apply_allowed(&allow, now, Request::new("llama")).session, Some("c"));
 }

@@ -2,6 +2,7 @@
 
 mod book;
 mod error;
+mod evictions;
 mod foreign;
 mod health;
 mod layout;
@@ -21,6 +22,7 @@ use crate::load::Load;
 use crate::time::Instant;
 
 pub use error::{EndpointError, UnknownEndpoint};
+pub(crate) use evictions::Shortfall;
 pub(crate) use foreign::{ForeignLoad, PoolReports};
 pub(crate) use layout::Layout;
 pub(crate) use minima::{CHUNK, Minima, WORD};

@@ -1,6 +1,7 @@
 //! One endpoint's state.
 
 use super::book::Book;
+use super::evictions::Evictions;
 use super::foreign::{ForeignLoad, Reports};
 use super::health::Health;
 use super::layout::Layout;
@@ -30,6 +31,8 @@ pub(crate) struct Slot {
     pub(crate) book: Book,
     pub(crate) reports: Reports,
     pub(crate) health: Health,
+    /// What answers have said of its cache.
+    pub(crate) evictions: Evictions,
     pub(crate) speed: Speed,
     /// Seconds from a request's first token to its end.
     pub(crate) answer_time: MovingMean,

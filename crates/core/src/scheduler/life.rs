@@ -6,9 +6,9 @@ use core::fmt;
 use super::pick::Placed;
 use super::{InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Reservation, UnknownEndpoint};
+use crate::pool::{Reservation, Shortfall, UnknownEndpoint};
 use crate::prefix::Use;
-use crate::request::{Failure, RequestId, Usage};
+use crate::request::{CacheUse, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -154,7 +154,7 @@ impl Scheduler {
     /// So a client gains nothing by leaving before it is told a token.
     fn settle(&mut self, now: Instant, request: &InFlight, end: End) {
         let usage = end.usage();
-        let tokens = request.prompt.span.tokens();
+        let tokens = request.prompt.tokens;
         let told = u32::try_from(request.reservation.answer_tokens()).unwrap_or(u32::MAX);
         let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0).max(told);
         if let Some(fare) = request.fare {
@@ -236,7 +236,7 @@ impl Scheduler {
             let begun =
                 slot.book.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
             let service = Seconds::from(now.saturating_since(begun));
-            let miss = request.prompt.span.tokens().saturating_sub(request.hit);
+            let miss = request.prompt.tokens.saturating_sub(request.hit);
             slot.speed.observe(now, service, slot.prefill.service(miss, request.hit));
         }
     }
@@ -261,17 +261,21 @@ impl Scheduler {
         }
     }
 
-    /// The engine found fewer cached tokens than expected, so it has evicted what had not been used for as long.
+    /// The engine found fewer cached tokens than expected: once a second answer agrees, it has evicted what had not been used
+    /// for as long.
     fn correct(&mut self, request: &InFlight, cached: u32) {
         let block = request.prompt.span.block_tokens();
         let slack = block.saturating_add(request.prompt.span.tokens() / SLACK_SHARE);
         let Some(evidence) = request.evidence else { return };
+        let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) else { return };
         if cached.saturating_add(slack) >= request.hit {
+            slot.evictions.found(evidence.last_block);
             return;
         }
-        let Ok(slot) = self.pool.get(request.reservation.endpoint()) else { return };
         let unused_since = if cached < block { evidence.first_block } else { evidence.last_block };
-        self.prefixes.forget_unused_since(slot.id.slot, unused_since);
+        let observed = Shortfall { unused_since, placed: request.reservation.order() };
+        let Some(agreed) = slot.evictions.observe(observed) else { return };
+        self.prefixes.forget_unused_since(slot.id.slot, agreed);
         self.counters.corrections += 1;
     }
 }
@@ -298,7 +302,7 @@ impl InFlight {
     /// The cached tokens that the engine reported, in tokens as they were predicted: the length of a text was an
     /// estimate, so that only the *share* that was cached can be compared.
     fn cached_as_predicted(&self, usage: Usage) -> Option<u32> {
-        let cached = usage.cached_tokens?;
+        let cached = usage.cached_tokens.filter(|_| self.prompt.cache_use == CacheUse::Read)?;
         if self.prompt.text.is_none() {
             return Some(cached);
         }

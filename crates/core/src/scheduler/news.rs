@@ -52,6 +52,7 @@ impl Scheduler {
                 speed: Speed::new(now),
                 answer_time: MovingMean::new(5.0, 16),
                 draining: false,
+                evictions: Default::default(),
                 health: Default::default(),
                 book: Default::default(),
                 reports: Default::default(),

@@ -15,7 +15,7 @@ use crate::endpoint::EndpointId;
 use crate::pool::{Claim, Layout, Slot};
 use crate::prefix::{BlockHash, Use};
 use crate::profile::{Facts, Terms};
-use crate::request::{Request, RequestId};
+use crate::request::{CacheUse, Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -264,7 +264,7 @@ impl Scheduler {
 
     fn exclusion(&self, asked: Asked<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
         let Asked { now, request, reading, starts } = asked;
-        let needed = f64::from(reading.least_tokens()) + f64::from(request.expected_output);
+        let needed = f64::from(reading.longest);
         let room = self.config.kv_limit * f64::from(slot.kv_capacity);
         let late = |deadline| now + first_token_in.to_duration() > deadline;
         if !slot.endpoint.suits(request.model, request.role, request.labels) {
@@ -324,7 +324,10 @@ impl Scheduler {
     ) -> Result<Dispatch, Rejected> {
         let gone = Rejected::NO_ENDPOINTS;
         let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
-        let (chain, span) = self.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
+        let (mut chain, span) = self.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
+        if reading.cache_use == CacheUse::Unread {
+            chain = Vec::new();
+        }
         let layout = self.pool.get(*endpoint).ok().map(|slot| slot.layout);
         let layout = layout.filter(|_| reading.form != Form::Blocks);
         let text = match reading.form {
@@ -332,7 +335,8 @@ impl Scheduler {
             Form::Tokens | Form::Blocks => None,
         };
         let adapter = reading.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
-        let prompt = Placed { chain, span, layout, text, adapter };
+        let (tokens, cache_use) = (reading.tokens, reading.cache_use);
+        let prompt = Placed { chain, span, tokens, cache_use, layout, text, adapter };
         let in_flight = self.place(now, *endpoint, best.found, prompt).ok_or(gone)?;
 
         self.track(id, in_flight);
@@ -360,7 +364,7 @@ impl Scheduler {
         mut prompt: Placed,
     ) -> Option<InFlight> {
         let slot = self.pool.get(endpoint).ok()?;
-        let (tokens, hit) = (prompt.span.tokens(), found.tokens);
+        let (tokens, hit) = (prompt.tokens, found.tokens);
         let described = work(slot, tokens.saturating_sub(hit), found);
         let work = (described * slot.speed.factor()).to_duration();
         let evidence = self.evidence(slot, &prompt.chain, found);
@@ -423,6 +427,10 @@ pub(super) struct Placed {
     pub(super) chain: Vec<BlockHash>,
     /// How long it is.
     pub(super) span: Span,
+    /// Tokens of all prompts, if it is the first of a batch.
+    pub(super) tokens: u32,
+    /// What the engine does with its cache for it.
+    pub(super) cache_use: CacheUse,
     /// The endpoints' layout that the blocks are made for; none if they serve any.
     pub(super) layout: Option<Layout>,
     /// Of a prompt that came as text.

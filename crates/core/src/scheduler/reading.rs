@@ -7,13 +7,17 @@ use super::Scheduler;
 use crate::pool::{Layout, Slot};
 use crate::prefix::{BlockHash, EndpointSet, Namespace, PrefixIndex};
 use crate::profile::TierWeights;
-use crate::request::{Prompt, Request};
+use crate::request::{Batch, CacheUse, Prompt, Request};
 
 /// What a prompt is, and who holds how much of it. Its buffers are used again for the next request.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// Tokens of the prompt: counted, or estimated from text.
     pub(super) tokens: u32,
+    /// Tokens of the longest prompt with its answer: one sequence, which has to fit.
+    pub(super) longest: u32,
+    /// What the engine does with its cache for it.
+    pub(super) cache_use: CacheUse,
     /// The most tokens that any endpoint holds.
     pub(super) best_hit: u32,
     /// The model's key.
@@ -106,6 +110,10 @@ impl Scheduler {
     pub(super) fn look_up(&self, reading: &mut Reading) {
         reading.best_hit = 0;
         for chain in reading.chains.iter_mut() {
+            if reading.cache_use == CacheUse::Unread {
+                chain.look_at_nothing();
+                continue;
+            }
             chain.look_up(&self.prefixes);
             reading.best_hit = reading.best_hit.max(chain.best_hit());
         }
@@ -153,6 +161,7 @@ impl Scheduler {
                 chains.any_layout = true;
             }
         }
+        reading.cache_use = request.cache_use;
         let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
         reading.identity = match (request.session, last, request.prompt) {
             (Some(session), ..) => self.hasher.name(session),
@@ -162,18 +171,36 @@ impl Scheduler {
             // Nothing tells this prompt from another: its number does, so that such prompts spread.
             (None, None, _) => self.next_request,
         };
+        self.add_batch(request, reading);
+    }
+
+    /// Counts the other prompts of a batch, and how long its longest sequence is.
+    ///
+    /// Text counts there no more than at 4 bytes a token: a learned ratio alone never makes a prompt too large.
+    fn add_batch(&self, request: &Request<'_>, reading: &mut Reading) {
+        let Batch { text_bytes, longest_text, tokens, longest_tokens, sequences } = request.batch;
+        let flow = self.hasher.name(request.flow);
+        let learned = |bytes: u64| {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            self.bytes_per_token.tokens(reading.model, flow, bytes)
+        };
+        let clamp = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+        let first = match reading.form {
+            Form::Text { bytes, .. } => reading.tokens.min(clamp(bytes.div_ceil(4))),
+            Form::Tokens | Form::Blocks => reading.tokens,
+        };
+        let others = learned(longest_text).min(clamp(longest_text.div_ceil(4))).max(clamp(longest_tokens));
+        let answer = request.expected_output / sequences.max(1);
+        let all = reading.tokens.saturating_add(learned(text_bytes)).saturating_add(clamp(tokens));
+        reading.longest = first.max(others).saturating_add(answer);
+        reading.tokens = all;
+        if let Form::Text { bytes, .. } = &mut reading.form {
+            *bytes = bytes.saturating_add(text_bytes);
+        }
     }
 }
 
 impl Reading {
-    /// Tokens of the prompt; of text no more than at 4 bytes a token. A learned ratio alone never makes a prompt too large.
-    pub(super) fn least_tokens(&self) -> u32 {
-        match self.form {
-            Form::Text { bytes, .. } => self.tokens.min(u32::try_from(bytes.div_ceil(4)).unwrap_or(u32::MAX)),
-            Form::Tokens | Form::Blocks => self.tokens,
-        }
-    }
-
     /// What must be kept of it to look it up again later.
     pub(super) fn kept(&self) -> Self {
         let mut kept = Self::default();
@@ -183,7 +210,8 @@ impl Reading {
 
     /// Makes this a copy of another, except for who holds how much of it.
     pub(super) fn copy_from(&mut self, other: &Self) {
-        let Self { tokens, best_hit, model, adapter, identity, form, chains: _ } = *other;
+        let Self { tokens, longest, cache_use, best_hit, model, adapter, identity, form, chains: _ } = *other;
+        (self.longest, self.cache_use) = (longest, cache_use);
         (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
         (self.identity, self.form) = (identity, form);
         let chains = &other.chains.list[..other.chains.used];
@@ -304,6 +332,12 @@ impl Chain {
         let levels = &mut self.levels.list[..self.levels.used];
         levels.sort_unstable_by_key(|level| core::cmp::Reverse(level.depth));
         levels.iter_mut().for_each(|level| level.found = self.span.found(level.depth));
+    }
+
+    /// Leaves only the level that is everybody's: whoever does not look into a cache finds nothing.
+    fn look_at_nothing(&mut self) {
+        self.levels.used = 0;
+        self.levels.next();
     }
 
     fn best_hit(&self) -> u32 {

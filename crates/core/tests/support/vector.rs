@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
-    AdapterState, BlockHash, Config, Decision, Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant,
-    KvEvent, Load, Priority, Prompt, Rejected, RemovedBlocks, Request, RequestId, Role, Scheduler,
+    AdapterState, BlockHash, CacheUse, Config, Decision, Dispatch, Endpoint, EndpointId, EngineHash, Failure,
+    Instant, KvEvent, Load, Priority, Prompt, Rejected, RemovedBlocks, Request, RequestId, Role, Scheduler,
     StoredBlocks, Tier, Usage,
 };
 
@@ -56,6 +56,8 @@ struct AskedRequest {
     expected_output: u32,
     #[serde(default)]
     role: Role,
+    #[serde(default)]
+    cache_use: CacheUse,
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }
@@ -307,6 +309,7 @@ impl AskedRequest {
             .flow(&self.flow)
             .expected_output(self.expected_output)
             .role(self.role)
+            .cache_use(self.cache_use)
             .labels(&labels);
         request.adapter = self.adapter.as_deref();
         request.cache_salt = self.cache_salt.as_deref();

@@ -78,6 +78,10 @@ export class WireRunner {
     return wire.rewriteModel(bytes(body), model);
   }
 
+  add_usage({ body, path }) {
+    return wire.addUsage(bytes(body), { path });
+  }
+
   read_response({ status, content_type: contentType, close, ...rest }) {
     const reader = new wire.ResponseReader(status, contentType);
     const progress = { firstToken: false, tokens: 0, ended: false };

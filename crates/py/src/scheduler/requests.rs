@@ -17,8 +17,8 @@ use crate::scorer;
 
 #[pymethods]
 impl Scheduler {
-    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first",
-        model = None, adapter = None, cache_salt = None, priority = None, flow = None, session = None,
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
+        model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
         deadline = None, expected_output = None, role = "unified", labels = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
@@ -29,9 +29,11 @@ impl Scheduler {
         path: Option<&str>,
         headers: Option<&Bound<'py, PyAny>>,
         priority_order: &str,
+        allow: Option<&Bound<'py, PyAny>>,
         model: Option<&str>,
         adapter: Option<&str>,
         cache_salt: Option<&str>,
+        cache_use: Option<&str>,
         priority: Option<i32>,
         flow: Option<&str>,
         session: Option<&str>,
@@ -47,9 +49,11 @@ impl Scheduler {
             path,
             headers,
             priority_order,
+            allow,
             model,
             adapter,
             cache_salt,
+            cache_use,
             priority,
             flow,
             session,
@@ -81,8 +85,8 @@ impl Scheduler {
         }
     }
 
-    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first",
-        model = None, adapter = None, cache_salt = None, priority = None, flow = None, session = None,
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
+        model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
         deadline = None, expected_output = None, role = "unified", labels = None, ttl = None,
         weight = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -94,9 +98,11 @@ impl Scheduler {
         path: Option<&str>,
         headers: Option<&Bound<'py, PyAny>>,
         priority_order: &str,
+        allow: Option<&Bound<'py, PyAny>>,
         model: Option<&str>,
         adapter: Option<&str>,
         cache_salt: Option<&str>,
+        cache_use: Option<&str>,
         priority: Option<i32>,
         flow: Option<&str>,
         session: Option<&str>,
@@ -114,9 +120,11 @@ impl Scheduler {
             path,
             headers,
             priority_order,
+            allow,
             model,
             adapter,
             cache_salt,
+            cache_use,
             priority,
             flow,
             session,
@@ -139,8 +147,8 @@ impl Scheduler {
         }
     }
 
-    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first",
-        model = None, adapter = None, cache_salt = None, priority = None, flow = None, session = None,
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
+        model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
         deadline = None, expected_output = None, role = "unified", labels = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
@@ -151,9 +159,11 @@ impl Scheduler {
         path: Option<&str>,
         headers: Option<&Bound<'py, PyAny>>,
         priority_order: &str,
+        allow: Option<&Bound<'py, PyAny>>,
         model: Option<&str>,
         adapter: Option<&str>,
         cache_salt: Option<&str>,
+        cache_use: Option<&str>,
         priority: Option<i32>,
         flow: Option<&str>,
         session: Option<&str>,
@@ -169,9 +179,11 @@ impl Scheduler {
             path,
             headers,
             priority_order,
+            allow,
             model,
             adapter,
             cache_salt,
+            cache_use,
             priority,
             flow,
             session,

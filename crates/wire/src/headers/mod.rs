@@ -3,13 +3,15 @@
 //! | file | what it knows |
 //! |---|---|
 //! | here | which headers a request may carry, and which of them counts |
+//! | `allow` | what a client may say of its own request |
 //! | `value` | what their values mean |
 //! | `subset`, `address` | hosts and ports |
 //! | `answer` | which headers go out |
 //!
-//! Headers are claims. Who may send a priority, a fairness id or a subset is for the gateway to decide, before it reads them here.
+//! Headers are claims. A flow, a priority, a session, a TTL and a deadline count only where the host says so: see [`Allow`].
 
 mod address;
+mod allow;
 pub mod answer;
 mod subset;
 mod value;
@@ -20,6 +22,7 @@ use core::time::Duration;
 use slotwise::{Instant, Priority, Request};
 
 pub use address::Address;
+pub use allow::Allow;
 pub use subset::Subset;
 pub use value::LoadFormat;
 
@@ -150,7 +153,7 @@ impl core::error::Error for UnusableHeader {}
 /// ```
 /// use core::time::Duration;
 /// use slotwise::{Instant, Priority, Request};
-/// use slotwise_wire::headers::RequestHeaders;
+/// use slotwise_wire::headers::{Allow, RequestHeaders};
 ///
 /// let headers = RequestHeaders::read([
 ///     (b"X-LLM-D-Inference-Fairness-Id".as_slice(), b"team-a".as_slice()),
@@ -162,7 +165,11 @@ impl core::error::Error for UnusableHeader {}
 /// assert_eq!(headers.unusable().next().map(|it| it.name), Some("x-llm-d-slo-tpot-ms"));
 ///
 /// let now = Instant::from_micros(1_000_000);
+/// // Nothing of it counts unless the host says so.
 /// let request = headers.apply(now, Request::new("llama-3.1-8b"));
+/// assert_eq!((request.flow, request.priority), ("", Priority(0)));
+/// let allow = Allow::default().flow().priority(-5..=5).deadline(Allow::TIMES);
+/// let request = headers.apply_allowed(&allow, now, Request::new("llama-3.1-8b"));
 /// assert_eq!((request.flow, request.priority), ("team-a", Priority(2)));
 /// assert_eq!(request.deadline, Some(Instant::from_micros(1_400_000)));
 /// ```
@@ -189,6 +196,9 @@ pub struct RequestHeaders<'a> {
     pub session_id: Option<&'a str>,
     /// The conversation's token.
     pub session_token: Option<&'a str>,
+    /// The conversation's name in a header that the host has listed: see [`Allow::session_headers`].
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub listed_session: Option<&'a str>,
     /// The client's name for the request.
     pub request_id: Option<&'a str>,
     /// The endpoints that may have it; none means all, and one that is empty or cannot be read means nobody.
@@ -256,21 +266,13 @@ impl<'a> RequestHeaders<'a> {
         Ok(())
     }
 
-    /// The request with what the headers say of it: flow, priority, session, TTL, and a deadline as far from `now` as the first
-    /// token's SLO. What they do not say stays as it is.
-    ///
-    /// The model stays, too: whoever rewrites its name in the body knows which one endpoints are chosen by.
+    /// The request with what the headers say of it and every client may say: nothing so far. A host that lets clients say
+    /// more calls [`apply_allowed`](Self::apply_allowed).
     pub fn apply<'r>(&self, now: Instant, request: Request<'r>) -> Request<'r>
     where
         'a: 'r,
     {
-        let mut request = request;
-        request.flow = self.fairness_id.unwrap_or(request.flow);
-        request.priority = self.priority.unwrap_or(request.priority);
-        request.session = self.session().or(request.session);
-        request.deadline = self.slo_ttft.map(|slo| now + slo).or(request.deadline);
-        request.ttl = self.ttl.or(request.ttl);
-        request
+        self.apply_allowed(&Allow::default(), now, request)
     }
 
     /// What the conversation is known by: its id, or else its token.

@@ -20,11 +20,40 @@ pub enum Api {
     InferenceGenerate,
     /// SGLang's `/generate`, and vLLM's of the same name.
     Generate,
+    /// Scores of pairs: vLLM's `/v1/score`.
+    Score,
+    /// Documents in the order of their relevance: `/v1/rerank`.
+    Rerank,
+    /// vLLM's `/pooling`.
+    Pooling,
+    /// Classes of texts: `/classify`.
+    Classify,
+    /// Token ids of a text: `/tokenize`.
+    Tokenize,
+    /// The text of token ids: `/detokenize`.
+    Detokenize,
+    /// OpenAI's `/v1/audio/transcriptions`, with a form as its body.
+    Transcriptions,
+    /// OpenAI's `/v1/audio/translations`, with a form as its body.
+    Translations,
+    /// OpenAI's `/v1/audio/speech`.
+    Speech,
+}
+
+/// How bodies of an API are read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Form {
+    /// JSON with a prompt.
+    Prompt,
+    /// JSON, of which only the size counts.
+    Sized,
+    /// A form with a file, or JSON; only the size counts.
+    File,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 16] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -32,6 +61,15 @@ impl Api {
         Self::Messages,
         Self::InferenceGenerate,
         Self::Generate,
+        Self::Score,
+        Self::Rerank,
+        Self::Pooling,
+        Self::Classify,
+        Self::Tokenize,
+        Self::Detokenize,
+        Self::Transcriptions,
+        Self::Translations,
+        Self::Speech,
     ];
 
     /// The API whose path this is, or ends with: gateways mount APIs under prefixes of their own. A query, a fragment and
@@ -42,19 +80,30 @@ impl Api {
     ///
     /// assert_eq!(Api::of_path("/v1/chat/completions"), Some(Api::ChatCompletions));
     /// assert_eq!(Api::of_path("/tenant-a/v1/messages?beta=true"), Some(Api::Messages));
+    /// assert_eq!(Api::of_path("/v2/rerank"), Some(Api::Rerank));
     /// assert_eq!(Api::of_path("/v1/messages/count_tokens"), None);
     /// ```
     pub fn of_path(path: &str) -> Option<Self> {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let path = path.strip_suffix('/').unwrap_or(path);
         let ends_with = |api: &Self| {
-            // Only these two names say enough without a `/v1` before them.
-            let tail = match api {
-                Self::ChatCompletions => "/chat/completions",
+            // Only these names say enough without a version before them.
+            let (tail, whole): (&str, &[&str]) = match api {
+                Self::ChatCompletions => ("/chat/completions", &[]),
+                Self::Completions => ("/v1/completions", &["/completions", "/completion"]),
                 Self::Generate => return path == "/generate",
-                other => other.path(),
+                Self::Score => ("/v1/score", &["/score"]),
+                Self::Rerank => return version(path, "/rerank") || path == "/rerank",
+                Self::Pooling => ("/v1/pooling", &["/pooling"]),
+                Self::Classify => ("/v1/classify", &["/classify"]),
+                Self::Tokenize => ("/v1/tokenize", &["/tokenize"]),
+                Self::Detokenize => ("/v1/detokenize", &["/detokenize"]),
+                Self::Transcriptions => ("/audio/transcriptions", &[]),
+                Self::Translations => ("/audio/translations", &[]),
+                Self::Speech => ("/audio/speech", &[]),
+                other => (other.path(), &[]),
             };
-            path.ends_with(tail)
+            path.ends_with(tail) || whole.contains(&path)
         };
         Self::ALL.iter().find(|api| ends_with(api)).copied()
     }
@@ -69,6 +118,15 @@ impl Api {
             Self::Messages => "/v1/messages",
             Self::InferenceGenerate => "/inference/v1/generate",
             Self::Generate => "/generate",
+            Self::Score => "/v1/score",
+            Self::Rerank => "/v1/rerank",
+            Self::Pooling => "/pooling",
+            Self::Classify => "/classify",
+            Self::Tokenize => "/tokenize",
+            Self::Detokenize => "/detokenize",
+            Self::Transcriptions => "/v1/audio/transcriptions",
+            Self::Translations => "/v1/audio/translations",
+            Self::Speech => "/v1/audio/speech",
         }
     }
 
@@ -82,6 +140,15 @@ impl Api {
             Self::Messages => "messages",
             Self::InferenceGenerate => "inference_generate",
             Self::Generate => "generate",
+            Self::Score => "score",
+            Self::Rerank => "rerank",
+            Self::Pooling => "pooling",
+            Self::Classify => "classify",
+            Self::Tokenize => "tokenize",
+            Self::Detokenize => "detokenize",
+            Self::Transcriptions => "transcriptions",
+            Self::Translations => "translations",
+            Self::Speech => "speech",
         }
     }
 
@@ -89,6 +156,26 @@ impl Api {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|api| api.as_str() == name)
     }
+
+    pub(super) const fn form(self) -> Form {
+        match self {
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::Embeddings
+            | Self::Messages
+            | Self::InferenceGenerate
+            | Self::Generate => Form::Prompt,
+            Self::Transcriptions | Self::Translations => Form::File,
+            _ => Form::Sized,
+        }
+    }
+}
+
+/// Whether a path ends with a version and this name.
+fn version(path: &str, name: &str) -> bool {
+    let Some(before) = path.strip_suffix(name) else { return false };
+    before.ends_with("/v1") || before.ends_with("/v2")
 }
 
 impl fmt::Display for Api {
@@ -109,6 +196,10 @@ mod tests {
         }
         assert_eq!(Api::of_path("/openai/deployments/x/chat/completions/?a=/b"), Some(Api::ChatCompletions));
         assert_eq!(Api::of_path("/v1/completions/"), Some(Api::Completions));
+        assert_eq!(Api::of_path("/tenant/v1/score"), Some(Api::Score));
+        for path in ["/rerank", "/v1/rerank", "/v2/rerank", "/tenant/v2/rerank/"] {
+            assert_eq!(Api::of_path(path), Some(Api::Rerank), "{path}");
+        }
         let others = [
             "",
             "/",
@@ -119,7 +210,9 @@ mod tests {
             "generate",
             "/v1/images/generate",
             "/v1/load_lora_adapter",
-            "/tokenize",
+            "/my/score",
+            "/rerank/v1",
+            "/v1/audio",
         ];
         for path in others {
             assert_eq!(Api::of_path(path), None, "{path}");

@@ -29,8 +29,10 @@ pub(super) fn input(reader: &mut Reader<'_>, page: &mut Page) -> Result<()> {
         Kind::Array | Kind::Null => messages(reader, page, Omit::default()),
         Kind::Text => {
             let text = reader.text()?;
+            let start = page.len();
             page.raw(Mark::Message, "user");
             page.said(Mark::Text, Some(text));
+            page.message("user", start, page.len(), false, 0);
             Ok(())
         }
         _ => Err(WireError::expected(reader.at(), "a string or an array of items")),
@@ -76,6 +78,8 @@ fn message(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
     let mut rest: Option<Rest<'_>> = None;
     // Content that comes after the role, as it does, is written when it is read, and not read over first.
     let mut written = false;
+    let mut begun = start;
+    let (calls, results) = (page.calls(), page.results());
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
         match &*key.read() {
@@ -90,6 +94,7 @@ fn message(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
                     Some(role) if first && reader.kind()? == Kind::Array => {
                         content = Kept::At(reader.clone());
                         page.text(Mark::Message, role);
+                        begun = page.len();
                         part::parts(reader, page, Mark::Text, omit.of(role))?;
                         written = true;
                     }
@@ -116,9 +121,16 @@ fn message(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
         if let Some(role) = role {
             page.plain(role);
         }
+        begun = page.len();
         part::kept(content, page, Mark::Text, role.map_or(omit, |role| omit.of(role)))?;
     }
-    rest.map_or(Ok(()), |rest| rest.write(page))
+    let role = role.map(Text::read).unwrap_or_default();
+    if role == "assistant" {
+        page.answered(begun);
+    }
+    rest.map_or(Ok(()), |rest| rest.write(page))?;
+    page.message(&role, start, begun, page.calls() > calls, page.results() - results);
+    Ok(())
 }
 
 impl<'a> Rest<'a> {
@@ -160,7 +172,9 @@ impl<'a> Rest<'a> {
 
     fn write(self, page: &mut Page) -> Result<()> {
         let [reasoning, reasoning_content] = self.reasoning;
+        let start = page.len();
         page.said(Mark::Reasoning, reasoning.or(reasoning_content));
+        page.thought(start);
         for calls in self.calls.into_iter().flatten() {
             tool::calls(calls, page)?;
         }
@@ -188,9 +202,13 @@ impl<'a> Rest<'a> {
                 page.said(Mark::CallId, self.call_id);
             }
             "reasoning" => {
+                let start = page.len();
                 page.raw(Mark::Message, "assistant");
                 let thought = if matches!(content, Kept::Nothing) { self.summary.clone() } else { content };
                 part::kept(thought, page, Mark::Reasoning, Omit::default())?;
+                // Its parts are in there, too.
+                page.forget_thoughts(start);
+                page.thought(start);
             }
             _ => {
                 page.text(Mark::Message, kind);

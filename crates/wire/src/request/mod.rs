@@ -25,16 +25,23 @@
 //! of a client alike; a cache that is expected and not there costs a prediction, not an answer.
 
 mod api;
+mod arguments;
+mod cache;
+mod expected;
 mod message;
 mod page;
 mod part;
 mod read;
 mod rewrite;
+mod sized;
+mod thoughts;
 mod tool;
+mod usage;
 mod value;
 mod view;
 
 pub use api::Api;
 pub use read::RequestReader;
 pub use rewrite::{ModelSplice, rewrite_model};
+pub use usage::{UsageSplice, add_usage};
 pub use view::{PriorityOrder, RequestView, SessionField};

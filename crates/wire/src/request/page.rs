@@ -10,6 +10,7 @@ use core::ops::Range;
 
 use slotwise::prefix::{BlockHash, Namespace, PromptHasher};
 
+use super::thoughts::Thoughts;
 use crate::json::Text;
 
 /// What the string behind a mark is.
@@ -52,6 +53,8 @@ pub(super) enum Mark {
     Name = b'n',
     /// Something else: its type.
     Other = b'o',
+    /// An argument of the template: its name.
+    Argument = b'A',
     /// As it stands in the body.
     Json = b'j',
 }
@@ -63,6 +66,12 @@ pub(super) struct Page {
     /// Where pieces are put in order.
     spare: Vec<u8>,
     hash: Vec<BlockHash>,
+    thoughts: Thoughts,
+    /// Calls of tools, and images and their like, that have been written.
+    calls: usize,
+    media: usize,
+    /// Bytes of results of tools that have been written.
+    results: usize,
 }
 
 /// The core's hash, with a seed that never changes: the same image has the same hash in every gateway.
@@ -71,6 +80,8 @@ const HASHER: PromptHasher = PromptHasher::new(0);
 impl Page {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.thoughts.clear();
+        (self.calls, self.media, self.results) = (0, 0, 0);
     }
 
     pub(super) fn shrink_to(&mut self, bytes: usize) {
@@ -78,6 +89,7 @@ impl Page {
         self.bytes.shrink_to(bytes);
         self.spare.clear();
         self.spare.shrink_to(bytes);
+        self.thoughts.shrink_to(bytes);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -91,10 +103,72 @@ impl Page {
     /// Takes back what was written from here on.
     pub(super) fn cut(&mut self, length: usize) {
         self.bytes.truncate(length);
+        self.thoughts.cut(length);
+    }
+
+    pub(super) const fn thoughts(&self) -> &Thoughts {
+        &self.thoughts
+    }
+
+    /// Whether it shows something that is no text.
+    pub(super) const fn has_media(&self) -> bool {
+        self.media > 0
+    }
+
+    /// Calls of tools so far.
+    pub(super) const fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// What was written from here on is no longer known as thought.
+    pub(super) fn forget_thoughts(&mut self, start: usize) {
+        self.thoughts.cut(start);
+    }
+
+    /// What was written from here on is what the model thought.
+    pub(super) fn thought(&mut self, start: usize) {
+        self.thoughts.add(start..self.bytes.len());
+    }
+
+    /// What was written from here on is content of the model: it may begin with what it thought, between tags.
+    pub(super) fn answered(&mut self, start: usize) {
+        const MARKED: &[u8] = &[0xff, Mark::Text as u8];
+        let content = self.bytes.get(start..).and_then(|content| content.strip_prefix(MARKED));
+        let Some(content) = content.filter(|content| content.starts_with(b"<think>")) else { return };
+        let end = memchr::memchr(0xff, content).unwrap_or(content.len());
+        let Some(tag) = memchr::memmem::rfind(content.get(..end).unwrap_or_default(), b"</think>") else {
+            return;
+        };
+        let after = content.get(tag + 8..end).unwrap_or_default();
+        let blanks = after.len() - after.trim_ascii_start().len();
+        let start = start + MARKED.len();
+        self.thoughts.add(start..start + tag + 8 + blanks);
+    }
+
+    /// A message is complete: where it and its content began, and how much of its content are results of tools.
+    pub(super) fn message(&mut self, role: &str, start: usize, content: usize, called: bool, results: usize) {
+        let only_results = results > 0 && results == self.bytes.len() - content;
+        if role == "user" && !only_results {
+            self.thoughts.query(start);
+        } else if role == "assistant" && !called {
+            self.thoughts.answer(self.bytes.len());
+        }
+    }
+
+    /// What was written from here on is the result of a tool.
+    pub(super) const fn result(&mut self, start: usize) {
+        self.results += self.bytes.len() - start;
+    }
+
+    /// Bytes of results so far.
+    pub(super) const fn results(&self) -> usize {
+        self.results
     }
 
     /// Writes a mark and a string as it stands.
     pub(super) fn raw(&mut self, mark: Mark, string: &str) {
+        self.calls += usize::from(matches!(mark, Mark::Call));
+        self.media += usize::from(matches!(mark, Mark::Media));
         self.bytes.extend_from_slice(&[0xff, mark as u8]);
         self.bytes.extend_from_slice(string.as_bytes());
     }

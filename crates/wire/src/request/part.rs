@@ -128,7 +128,11 @@ fn part(reader: &mut Reader<'_>, page: &mut Page, mark: Mark, omit: Omit) -> Res
         "text" | "input_text" | "output_text" | "summary_text" => {
             page.said(mark, part.text.filter(|text| !omit.leaves_out(*text)));
         }
-        "thinking" | "reasoning_text" => page.said(Mark::Reasoning, part.thinking.or(part.text)),
+        "thinking" | "reasoning_text" => {
+            let start = page.len();
+            page.said(Mark::Reasoning, part.thinking.or(part.text));
+            page.thought(start);
+        }
         // Nobody but who wrote it can read it.
         "redacted_thinking" => {}
         "refusal" => page.said(mark, part.refusal),
@@ -136,6 +140,7 @@ fn part(reader: &mut Reader<'_>, page: &mut Page, mark: Mark, omit: Omit) -> Res
             Call { name: part.name, arguments: part.input, id: part.id }.write(page);
         }
         _ if part.call.is_some() && !omit.nested => {
+            let start = page.len();
             page.raw(Mark::Result, "");
             if let Some(call) = part.call {
                 page.plain(call);
@@ -148,6 +153,7 @@ fn part(reader: &mut Reader<'_>, page: &mut Page, mark: Mark, omit: Omit) -> Res
                 page.raw(Mark::Failed, "");
             }
             page.raw(Mark::End, "");
+            page.result(start);
         }
         _ if part.uuid.is_some() || part.media.is_some() => {
             page.raw(Mark::Media, &kind);

@@ -3,13 +3,18 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use slotwise::Prompt;
+use slotwise::{Batch as OtherPrompts, Prompt};
 
-use super::api::Api;
+use super::api::{Api, Form};
+use super::arguments::Arguments;
+use super::cache::CacheSigns;
+use super::expected::Seen;
 use super::message;
 use super::page::{Mark, Page};
 use super::part::Omit;
 use super::rewrite;
+use super::sized;
+use super::thoughts::Kept;
 use super::tool;
 use super::value;
 use super::view::{RequestView, SessionField};
@@ -41,6 +46,8 @@ pub struct RequestReader {
     limit: usize,
     page: Page,
     tokens: Vec<u32>,
+    /// The page in the order in which it is read.
+    pieces: Vec<Range<usize>>,
 }
 
 impl RequestReader {
@@ -54,7 +61,7 @@ impl RequestReader {
 
     /// A reader for bodies of up to so many bytes. Its buffers grow to a small multiple of the largest body.
     pub fn with_limit(bytes: usize) -> Self {
-        Self { limit: bytes, page: Page::default(), tokens: Vec::new() }
+        Self { limit: bytes, page: Page::default(), tokens: Vec::new(), pieces: Vec::new() }
     }
 
     /// Lets go of what its buffers hold beyond so many bytes each.
@@ -62,6 +69,8 @@ impl RequestReader {
         self.page.shrink_to(bytes);
         self.tokens.clear();
         self.tokens.shrink_to(bytes / size_of::<u32>());
+        self.pieces.clear();
+        self.pieces.shrink_to(bytes / size_of::<Range<usize>>());
     }
 
     /// Reads a body. Keys that are not known are read over, and of keys that come twice, the last counts. Strings without
@@ -70,14 +79,18 @@ impl RequestReader {
     /// # Errors
     ///
     /// If the body is longer than the limit, no UTF-8, no JSON or no object; if arrays and objects lie more than 128 levels
-    /// deep; or if something that this view reads is of a type that engines refuse, as a model that is no string or a token
-    /// id beyond 32 bits.
+    /// deep; if something that this view reads is of a type that engines refuse, as a model that is no string or a token
+    /// id beyond 32 bits; or if nothing is there that the API takes for a prompt ([`Problem::NoPrompt`]), as in a body of
+    /// another API.
     pub fn read<'r>(&'r mut self, api: Api, body: &'r [u8]) -> Result<RequestView<'r>> {
         if body.len() > self.limit {
             return Err(WireError::new(self.limit, Problem::TooLong(self.limit)));
         }
         self.page.clear();
         self.tokens.clear();
+        if api.form() == Form::File && !body.trim_ascii_start().starts_with(b"{") {
+            return Ok(sized::of_form(api, body));
+        }
         let mut reader = Reader::new(body)?;
         let mut fields = Fields::default();
         if reader.kind()? != Kind::Object {
@@ -88,7 +101,12 @@ impl RequestReader {
             fields.read(api, &key.read(), &mut reader, self)?;
         }
         reader.end()?;
-        Ok(fields.view(api, self))
+        fields.seen.check(api)?;
+        let mut view = fields.view(api, self);
+        if api.form() != Form::Prompt {
+            sized::measure(&mut view, body);
+        }
+        Ok(view)
     }
 
     /// The parts of a conversation, whichever come first in the body.
@@ -118,12 +136,19 @@ struct Fields<'a> {
     priority: Option<i64>,
     sessions: [Option<Text<'a>>; SessionField::ALL.len()],
     cache_salt: Option<Text<'a>>,
+    /// SGLang's other name for it.
+    extra_key: Option<Text<'a>>,
     adapter: Option<Text<'a>>,
     kv_transfer_params: bool,
     bootstrap_room: bool,
+    seen: Seen,
+    arguments: Arguments<'a>,
+    cache: CacheSigns,
+    /// What the request goes on from, by `thread` and by `previous_response_id`.
+    thread: Option<Text<'a>>,
     request_id: Option<Text<'a>>,
     rid: Option<Text<'a>>,
-    /// Token ids, the first that are there count, and how many prompts they are.
+    /// Token ids, where the engine reads them.
     ids: [Option<Batch<'a>>; 3],
     plain: Option<Batch<'a>>,
     /// What is shown with a plain prompt.
@@ -145,6 +170,7 @@ struct Sampling {
 struct Batch<'a> {
     first: First<'a>,
     count: usize,
+    rest: OtherPrompts,
 }
 
 enum First<'a> {
@@ -160,8 +186,30 @@ const MESSAGES: usize = 2;
 
 impl<'a> Fields<'a> {
     fn read(&mut self, api: Api, key: &str, reader: &mut Reader<'a>, to: &mut RequestReader) -> Result<()> {
+        self.seen.key(key);
         match (key, api) {
             ("model", _) => self.model = rewrite::model(reader)?,
+            _ if api.form() != Form::Prompt => {
+                if !self.read_common(api, key, reader)? {
+                    reader.skip()?;
+                }
+            }
+            _ => self.read_prompt(api, key, reader, to)?,
+        }
+        Ok(())
+    }
+
+    /// What a prompt consists of.
+    fn read_prompt(
+        &mut self,
+        api: Api,
+        key: &str,
+        reader: &mut Reader<'a>,
+        to: &mut RequestReader,
+    ) -> Result<()> {
+        match (key, api) {
+            // Messages in `input` come before these.
+            ("messages", Api::Embeddings) if self.input_messages.is_some() => _ = reader.skip()?,
             ("messages", Api::ChatCompletions | Api::Messages | Api::Embeddings) => {
                 let omit = Omit { billing: api == Api::Messages, nested: false };
                 self.sections[MESSAGES] = to.section(|page| message::messages(reader, page, omit))?;
@@ -183,28 +231,51 @@ impl<'a> Fields<'a> {
             ("prompt", Api::Completions | Api::Generate) | ("text", Api::Generate) => {
                 self.plain = batch(reader, &mut to.tokens)?;
             }
-            ("prompt_token_ids", _) => self.ids[0] = id_batch(reader, &mut to.tokens)?,
-            ("input_ids", _) => self.ids[1] = id_batch(reader, &mut to.tokens)?,
+            ("prompt_token_ids", Api::Generate | Api::InferenceGenerate) => {
+                self.ids[0] = id_batch(reader, &mut to.tokens)?
+            }
+            ("input_ids", Api::Generate) => self.ids[1] = id_batch(reader, &mut to.tokens)?,
             ("token_ids", Api::InferenceGenerate) => self.ids[2] = id_batch(reader, &mut to.tokens)?,
             ("image_data", Api::Generate) => self.media[0] = shown(reader)?,
             ("video_data", Api::Generate) => self.media[1] = shown(reader)?,
             ("audio_data", Api::Generate) => self.media[2] = shown(reader)?,
+            ("prompt_embeds", Api::Completions) => self.embeddings(0, shown(reader)?),
+            ("input_embeds", Api::Generate) => self.embeddings(1, shown(reader)?),
+            _ => {
+                let known = self.cache.read(key, reader)?
+                    || self.arguments.read(api, key, reader)?
+                    || self.read_common(api, key, reader)?;
+                if !known {
+                    reader.skip()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What has nothing to do with the prompt. Returns whether the key is one of these, and its value has been read.
+    fn read_common(&mut self, api: Api, key: &str, reader: &mut Reader<'a>) -> Result<bool> {
+        match (key, api) {
             ("stream", _) => self.stream = value::flag(reader, "true or false")?,
             ("stream_options", _) => self.include_usage = include_usage(reader)?,
             ("max_completion_tokens", Api::ChatCompletions) | ("max_output_tokens", Api::Responses) => {
-                self.max_tokens[0] = value::count(reader, "max tokens")?;
+                self.max_tokens[0] = value::limit(reader, "max tokens")?;
             }
             ("max_tokens", Api::ChatCompletions | Api::Completions | Api::Messages | Api::Generate) => {
-                self.max_tokens[1] = value::count(reader, "max tokens")?;
+                self.max_tokens[1] = value::limit(reader, "max tokens")?;
+            }
+            ("n_predict", Api::ChatCompletions | Api::Completions) => {
+                self.max_tokens[0] = value::limit(reader, "max tokens")?;
             }
             ("sampling_params", Api::Generate | Api::InferenceGenerate) => {
-                self.sampling = Sampling::of_first(reader)?;
+                self.sampling = Sampling::of_first(reader, &mut self.cache)?;
             }
             ("n", Api::ChatCompletions | Api::Completions | Api::Generate) => {
                 self.n = value::count(reader, "the number of answers")?;
             }
             ("priority", _) => self.priority = value::whole(reader, "a priority")?,
             ("cache_salt", _) => self.cache_salt = value::first_string(reader, "a cache salt")?,
+            ("extra_key", _) => self.extra_key = value::first_string(reader, "an extra key")?,
             ("lora_path", _) => self.adapter = value::first_string(reader, "an adapter")?,
             ("kv_transfer_params", _) => self.kv_transfer_params = reader.skip()? != "null",
             ("bootstrap_room", _) => self.bootstrap_room = reader.skip()? != "null",
@@ -232,9 +303,22 @@ impl<'a> Fields<'a> {
             ("session_params", _) => {
                 self.session(SessionField::SessionParams, member(reader, "id")?);
             }
-            _ => _ = reader.skip()?,
+            ("diagnostics", Api::Messages) => {
+                self.session(SessionField::Diagnostics, member(reader, "previous_message_id")?);
+            }
+            ("thread", Api::Messages) => {
+                self.thread = member(reader, "previous_message_id")?;
+                self.session(SessionField::Thread, self.thread);
+            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Embeddings in the place of a prompt, of which only the size is known.
+    fn embeddings(&mut self, place: usize, shown: Option<&'a str>) {
+        self.media[place] = shown;
+        self.cache.embeds = shown.is_some();
     }
 
     fn session(&mut self, field: SessionField, id: Option<Text<'a>>) {
@@ -263,33 +347,68 @@ impl<'a> Fields<'a> {
         'a: 'r,
     {
         let string = |text: Option<Text<'a>>| not_empty(text).map(Text::read);
-        let ids = self.ids.into_iter().flatten().find(|ids| ids.count > 0);
+        let (model, model_range) = self.model.map(|(text, range)| (text.read(), range)).unzip();
         if let Some(messages) = self.input_messages {
             self.sections[MESSAGES] = messages;
         }
-        let has_messages = self.sections.iter().any(|section| !section.is_empty());
-        let (prompt, prompts) = match ids.or(self.plain) {
-            Some(Batch { first: First::Tokens(range), count }) => {
-                (Prompt::Tokens(of.tokens.get(range).unwrap_or_default()), count)
+        // Engines refuse two prompts, or read one of them: the longer one never counts too little.
+        let longest = self.ids.into_iter().flatten().chain(self.plain).filter(|batch| batch.count > 0);
+        let longest = longest.reduce(|best, next| if next.tokens() > best.tokens() { next } else { best });
+        let mut others = OtherPrompts::default();
+        let shown = self.media.iter().flatten();
+        let is_shown = self.media.iter().any(Option::is_some);
+        if self.cache.embeds {
+            others.add_tokens(shown.clone().map(|embeds| embeds.len() as u64 / EMBEDDING_BYTES).sum());
+        }
+        let (prompt, prompts, media, length) = match longest {
+            Some(Batch { first: First::Tokens(range), count, rest }) => {
+                others.add(rest);
+                let ids = of.tokens.get(range).unwrap_or_default();
+                let read =
+                    self.cache.kept_tokens().map_or(ids, |most| &ids[ids.len().saturating_sub(most)..]);
+                (Prompt::Tokens(read), count, is_shown, Some(ids.len()))
             }
-            Some(Batch { first: First::Text(text), count }) => {
-                of.page.clear();
-                let shown = self.media.iter().flatten();
-                if text.is_escaped() || self.media.iter().any(Option::is_some) {
+            Some(Batch { first: First::Text(text), count, rest }) => {
+                others.add(rest);
+                if text.is_escaped() || is_shown {
+                    of.page.clear();
                     of.page.plain(text);
                     shown.for_each(|media| of.page.hashed(Mark::Hash, media));
-                    (Prompt::Text(of.page.as_bytes()), count)
+                    (Prompt::Text(of.page.as_bytes()), count, is_shown, None)
                 } else {
-                    (Prompt::Text(text.raw().as_bytes()), count)
+                    (Prompt::Text(text.raw().as_bytes()), count, false, None)
                 }
             }
             Some(Batch { first: First::None, .. }) | None => {
-                of.page.arrange(&self.sections);
-                (Prompt::Text(of.page.as_bytes()), usize::from(has_messages))
+                let media = of.page.has_media();
+                let prompts = usize::from(self.sections.iter().any(|section| !section.is_empty()));
+                let start = of.page.len();
+                let has_tools = !self.sections[TOOLS].is_empty();
+                if prompts > 0 {
+                    self.arguments.write(has_tools, &mut of.page);
+                }
+                let kept = if self.arguments.keeps_thoughts() {
+                    Kept::All
+                } else {
+                    Kept::by(model.as_deref().unwrap_or_default())
+                };
+                let [tools, system, messages] = self.sections;
+                of.pieces.clear();
+                of.pieces.extend([start..of.page.len(), tools, system]);
+                of.page.thoughts().split(messages, kept, &mut of.pieces);
+                of.page.arrange(&of.pieces);
+                (Prompt::Text(of.page.as_bytes()), prompts + usize::from(self.cache.embeds), media, None)
             }
         };
+        let n = self.sampling.n.or(self.n);
+        let answers = n.unwrap_or(1).max(1);
+        others.sequences = u32::try_from(prompts.max(1)).unwrap_or(u32::MAX).saturating_mul(answers);
+        let response = self.sessions[SessionField::PreviousResponseId as usize];
+        let continues = not_empty(self.thread).or(response);
+        let conversation = self.sessions[SessionField::Conversation as usize];
+        let elsewhere = media || others.sequences > 1 || continues.or(conversation).is_some();
+        let cache_use = self.cache.cache_use(api, length, elsewhere);
         let field = SessionField::ALL.into_iter().find(|field| self.sessions[*field as usize].is_some());
-        let (model, model_range) = self.model.map(|(text, range)| (text.read(), range)).unzip();
         let [first, second] = self.max_tokens;
         let [inner_first, inner_second] = self.sampling.max_tokens;
         RequestView {
@@ -298,14 +417,17 @@ impl<'a> Fields<'a> {
             model_range,
             prompt,
             prompts,
+            batch: others,
+            cache_use,
+            continues: continues.map(Text::read),
             stream: self.stream,
             include_usage: self.include_usage,
             max_tokens: inner_first.or(inner_second).or(first).or(second),
-            n: self.sampling.n.or(self.n),
+            n,
             priority: self.priority,
             session: field.and_then(|field| self.sessions[field as usize]).map(Text::read),
             session_field: field,
-            cache_salt: string(self.cache_salt),
+            cache_salt: string(self.cache_salt).or_else(|| string(self.extra_key)),
             adapter: string(self.adapter),
             kv_transfer: self.kv_transfer_params || self.bootstrap_room,
             request_id: string(self.request_id).or_else(|| string(self.rid)),
@@ -315,28 +437,32 @@ impl<'a> Fields<'a> {
 
 impl Sampling {
     /// Those of the first prompt, if there are some for each.
-    fn of_first(reader: &mut Reader<'_>) -> Result<Self> {
+    fn of_first(reader: &mut Reader<'_>, cache: &mut CacheSigns) -> Result<Self> {
         if reader.kind()? != Kind::Array {
-            return Self::of(reader);
+            return Self::of(reader, cache);
         }
         reader.open_array()?;
         let mut first = Self::default();
         if reader.next_item()? {
-            first = Self::of(reader)?;
+            first = Self::of(reader, cache)?;
             value::rest_of_array(reader)?;
         }
         Ok(first)
     }
 
-    fn of(reader: &mut Reader<'_>) -> Result<Self> {
+    fn of(reader: &mut Reader<'_>, cache: &mut CacheSigns) -> Result<Self> {
         let mut sampling = Self::default();
         if value::object(reader, "sampling parameters")? {
             while let Some(key) = reader.next_key()? {
                 match &*key.read() {
-                    "max_new_tokens" => sampling.max_tokens[0] = value::count(reader, "max tokens")?,
-                    "max_tokens" => sampling.max_tokens[1] = value::count(reader, "max tokens")?,
+                    "max_new_tokens" => sampling.max_tokens[0] = value::limit(reader, "max tokens")?,
+                    "max_tokens" => sampling.max_tokens[1] = value::limit(reader, "max tokens")?,
                     "n" => sampling.n = value::count(reader, "the number of answers")?,
-                    _ => _ = reader.skip()?,
+                    key => {
+                        if !cache.read(key, reader)? {
+                            reader.skip()?;
+                        }
+                    }
                 }
             }
         }
@@ -344,19 +470,52 @@ impl Sampling {
     }
 }
 
+impl Batch<'_> {
+    /// A prompt alone.
+    fn one(first: First<'_>) -> Batch<'_> {
+        Batch { first, count: 1, rest: OtherPrompts::default() }
+    }
+
+    /// Tokens of all prompts: an estimate for text.
+    fn tokens(&self) -> u64 {
+        let first = match &self.first {
+            First::None => 0,
+            First::Text(text) => text.raw().len() as u64 / 4,
+            First::Tokens(range) => range.len() as u64,
+        };
+        first.saturating_add(self.rest.tokens).saturating_add(self.rest.text_bytes / 4)
+    }
+
+    /// Counts the prompts behind the first one.
+    fn read_rest(&mut self, reader: &mut Reader<'_>) -> Result<()> {
+        while reader.next_item()? {
+            self.count += 1;
+            match reader.kind()? {
+                Kind::Text => self.rest.add_text(reader.text()?.raw().len() as u64),
+                Kind::Array => {
+                    reader.open_array()?;
+                    self.rest.add_tokens(value::rest_of_array(reader)? as u64);
+                }
+                _ => _ = reader.skip()?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A prompt or many, as text or token ids.
 fn batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option<Batch<'a>>> {
     const WHAT: &str = "a prompt: a string, token ids, or an array of either";
     match reader.kind()? {
-        Kind::Text => Ok(Some(Batch { first: First::Text(reader.text()?), count: 1 })),
+        Kind::Text => Ok(Some(Batch::one(First::Text(reader.text()?)))),
         Kind::Array => {
             let mut inside = reader.clone();
             inside.open_array()?;
             if inside.next_item()? && inside.kind()? == Kind::Text {
-                let first = First::Text(inside.text()?);
-                let count = 1 + value::rest_of_array(&mut inside)?;
+                let mut batch = Batch::one(First::Text(inside.text()?));
+                batch.read_rest(&mut inside)?;
                 *reader = inside;
-                return Ok(Some(Batch { first, count }));
+                return Ok(Some(batch));
             }
             id_batch(reader, tokens)
         }
@@ -376,16 +535,19 @@ fn id_batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option
     inside.open_array()?;
     if !inside.next_item()? {
         *reader = inside;
-        return Ok(Some(Batch { first: First::None, count: 0 }));
+        return Ok(Some(Batch { count: 0, ..Batch::one(First::None) }));
     }
     if inside.kind()? != Kind::Array {
-        return Ok(Some(Batch { first: First::Tokens(value::ids(reader, tokens)?), count: 1 }));
+        return Ok(Some(Batch::one(First::Tokens(value::ids(reader, tokens)?))));
     }
-    let first = First::Tokens(value::ids(&mut inside, tokens)?);
-    let count = 1 + value::rest_of_array(&mut inside)?;
+    let mut batch = Batch::one(First::Tokens(value::ids(&mut inside, tokens)?));
+    batch.read_rest(&mut inside)?;
     *reader = inside;
-    Ok(Some(Batch { first, count }))
+    Ok(Some(batch))
 }
+
+/// Bytes of base64 that an embedding of one token takes: 4,096 numbers of two bytes each, roughly.
+const EMBEDDING_BYTES: u64 = 10_923;
 
 /// What is shown with a prompt, as it stands.
 fn shown<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {

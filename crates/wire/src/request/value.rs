@@ -134,6 +134,15 @@ pub(super) fn count(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
     }
 }
 
+/// A whole number, also between quotation marks, or `null`. What is negative says that there is no limit, which is as good
+/// as nothing.
+pub(super) fn limit(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<u32>> {
+    let number = whole(reader, what)?;
+    Ok(number
+        .and_then(|number| u64::try_from(number).ok())
+        .map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
+}
+
 /// A whole number of either sign, also between quotation marks, or `null`.
 pub(super) fn whole(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<i64>> {
     match reader.kind()? {

@@ -3,11 +3,12 @@
 use alloc::borrow::Cow;
 use core::ops::Range;
 
-use slotwise::{Priority, Prompt, Request};
+use slotwise::{Batch, CacheUse, Priority, Prompt, Request};
 
-use super::api::Api;
+use super::api::{Api, Form};
 use super::rewrite::{ModelSplice, missing};
 use crate::error::WireError;
+use crate::headers::Allow;
 
 /// What a request says. It borrows from the body, and from the reader that read it.
 ///
@@ -27,6 +28,14 @@ pub struct RequestView<'r> {
     pub prompt: Prompt<'r>,
     /// Prompts in the request, of which [`prompt`](Self::prompt) is the first: 0 if there is none, more than 1 in a batch.
     pub prompts: usize,
+    /// The prompts behind the first one, and how many sequences the engine makes of all.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub batch: Batch,
+    /// What the engine does with its cache for the request: whether the answer's cached tokens are evidence.
+    pub cache_use: CacheUse,
+    /// The id of the answer that the request goes on from, which its engine holds: `previous_response_id`, or
+    /// `previous_message_id` of Anthropic's `thread`.
+    pub continues: Option<Cow<'r, str>>,
     /// Whether the answer is to come as a stream.
     pub stream: bool,
     /// Whether the stream is to end with the usage: `stream_options.include_usage`.
@@ -65,24 +74,30 @@ pub enum SessionField {
     PromptCacheKey,
     /// The `conversation` of the Responses API, by its id.
     Conversation,
+    /// `previous_message_id` in Anthropic's `thread`: another one in every turn.
+    Thread,
     /// `user_id` in Anthropic's `metadata`.
     MetadataUserId,
     /// OpenAI's `user`, who may have several conversations.
     User,
+    /// `previous_message_id` in Anthropic's `diagnostics`, beside the whole conversation.
+    Diagnostics,
     /// The `previous_response_id` of the Responses API. It is another one in every turn: whoever keeps a session by it must
     /// remember which turn belongs to which.
     PreviousResponseId,
 }
 
 impl SessionField {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::SessionId,
         Self::VllmXargs,
         Self::SessionParams,
         Self::PromptCacheKey,
         Self::Conversation,
+        Self::Thread,
         Self::MetadataUserId,
         Self::User,
+        Self::Diagnostics,
         Self::PreviousResponseId,
     ];
 
@@ -94,8 +109,10 @@ impl SessionField {
             Self::SessionParams => "session_params.id",
             Self::PromptCacheKey => "prompt_cache_key",
             Self::Conversation => "conversation",
+            Self::Thread => "thread.previous_message_id",
             Self::MetadataUserId => "metadata.user_id",
             Self::User => "user",
+            Self::Diagnostics => "diagnostics.previous_message_id",
             Self::PreviousResponseId => "previous_response_id",
         }
     }
@@ -136,6 +153,7 @@ impl RequestView<'_> {
     pub fn expected_output(&self) -> u32 {
         let each = match self.api {
             Api::Embeddings => 0,
+            api if api.form() != Form::Prompt => 0,
             Api::Completions => self.max_tokens.unwrap_or(16),
             _ => self.max_tokens.unwrap_or(0),
         };
@@ -143,27 +161,40 @@ impl RequestView<'_> {
         each.saturating_mul(self.n.unwrap_or(1).max(1)).saturating_mul(prompts)
     }
 
-    /// The request for the core: model, adapter, salt, prompt, priority, session and expected answer. Who asks, the
-    /// deadline and the rest are not in bodies. A request without a model is one for the model `""`.
+    /// The request for the core: model, adapter, salt, prompt and expected answer. A request without a model is one for the
+    /// model `""`. Priority and session of a body count only where the host allows them: see
+    /// [`to_request_allowed`](Self::to_request_allowed).
     ///
     /// ```
     /// use slotwise::Priority;
+    /// use slotwise_wire::headers::Allow;
     /// use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
     ///
     /// let body = br#"{"model": "llama", "prompt": [1, 2, 3], "max_tokens": 8, "priority": -2}"#;
     /// let mut reader = RequestReader::new();
     /// let view = reader.read(Api::Completions, body)?;
     /// let request = view.to_request(PriorityOrder::LowFirst).flow("tenant a");
-    /// assert_eq!((request.model, request.priority, request.expected_output), ("llama", Priority(2), 8));
+    /// assert_eq!((request.model, request.priority, request.expected_output), ("llama", Priority(0), 8));
+    /// let request = view.to_request_allowed(PriorityOrder::LowFirst, &Allow::default().priority(-1..=1));
+    /// assert_eq!(request.priority, Priority(1));
     /// # Ok::<(), slotwise_wire::WireError>(())
     /// ```
     pub fn to_request(&self, order: PriorityOrder) -> Request<'_> {
+        self.to_request_allowed(order, &Allow::default())
+    }
+
+    /// The same, with what the host lets clients say of their requests: priority and session.
+    pub fn to_request_allowed(&self, order: PriorityOrder, allow: &Allow) -> Request<'_> {
         let mut request = Request::new(self.model.as_deref().unwrap_or_default());
         request.adapter = self.adapter.as_deref();
         request.cache_salt = self.cache_salt.as_deref();
         request.prompt = self.prompt;
-        request.priority = self.priority.map_or(Priority(0), |priority| order.priority(priority));
-        request.session = self.session.as_deref();
+        request.batch = self.batch;
+        request.cache_use = self.cache_use;
+        let priority = self.priority.map(|priority| order.priority(priority));
+        let allowed = priority.and_then(|priority| allow.clamp_priority(priority));
+        request.priority = allowed.unwrap_or(Priority(0));
+        request.session = self.session.as_deref().filter(|_| allow.session);
         request.expected_output = self.expected_output();
         request
     }

@@ -17,7 +17,8 @@ fn sglang_generates_from_a_batch() {
     assert_eq!((view.session.as_deref(), view.session_field), (Some("s"), Some(SessionField::SessionParams)));
     assert!(view.kv_transfer && view.model.is_none());
     let request = view.to_request(PriorityOrder::HighFirst);
-    assert_eq!((request.model, request.priority, request.expected_output), ("", Priority(3), 28));
+    assert_eq!((request.model, request.priority, request.expected_output), ("", Priority(0), 28));
+    assert_eq!((request.batch.text_bytes, request.batch.sequences), (3, 4));
 }
 
 #[test]
@@ -29,8 +30,10 @@ fn token_ids_come_before_text() {
         prompt(Api::Completions, r#"{"prompt": [[1, 4294967295], ["never looked at"]]}"#),
         ids(&[1, u32::MAX])
     );
-    assert_eq!(prompt(Api::Completions, r#"{"prompt_token_ids": [9], "prompt": [1]}"#), ids(&[9]));
-    assert_eq!(prompt(Api::ChatCompletions, r#"{"prompt_token_ids": [9], "messages": []}"#), ids(&[9]));
+    assert_eq!(prompt(Api::Completions, r#"{"prompt_token_ids": [9], "prompt": [1]}"#), ids(&[1]));
+    // Engines do not read them there.
+    let chat = r#"{"prompt_token_ids": [9], "input_ids": [9], "messages": []}"#;
+    assert_eq!(prompt(Api::ChatCompletions, chat), Read::Text(vec![]));
     assert_eq!(
         prompt(Api::InferenceGenerate, r#"{"token_ids": [5, 6], "sampling_params": {}}"#),
         ids(&[5, 6])
@@ -74,13 +77,13 @@ fn sessions_have_an_order() {
     ];
     for upto in 1..=fields.len() {
         let body: Vec<_> = fields[..upto].iter().map(|(field, _)| *field).collect();
-        let body = format!("{{{}}}", body.join(","));
+        let body = format!("{{\"input\": \"\", {}}}", body.join(","));
         let mut reader = RequestReader::new();
         let view = reader.read(Api::Responses, body.as_bytes()).expect("valid");
         assert_eq!(view.session_field.map(SessionField::as_str), Some(fields[upto - 1].1));
     }
     let mut reader = RequestReader::new();
-    let body = br#"{"session_id": "", "vllm_xargs": {"session_id": 5}, "metadata": {"user_id": "me"}}"#;
+    let body = br#"{"messages": [], "session_id": "", "vllm_xargs": {"session_id": 5}, "metadata": {"user_id": "me"}}"#;
     let view = reader.read(Api::Messages, body).expect("valid");
     assert_eq!(
         (view.session.as_deref(), view.session_field),
@@ -98,6 +101,10 @@ fn numbers_are_taken_as_engines_take_them() {
     };
     assert_eq!(read(r#""max_tokens": "12""#).0, Some(12));
     assert_eq!(read(r#""max_tokens": 12.0"#).0, Some(12));
+    for none in ["-1", "-1.0", "\"-1\"", "-2", "null"] {
+        assert_eq!(read(&format!(r#""max_tokens": {none}"#)).0, None, "{none}");
+    }
+    assert_eq!(read(r#""max_tokens": 0"#).0, Some(0));
     assert_eq!(read(r#""max_tokens": 99999999999"#).0, Some(u32::MAX));
     assert_eq!(read(r#""max_tokens": 5, "max_completion_tokens": 6"#).0, Some(6));
     assert_eq!(read(r#""max_completion_tokens": null, "max_tokens": 5"#).0, Some(5));

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use slotwise::{Priority, Prompt};
+use slotwise_wire::headers::Allow;
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader, rewrite_model};
 
 use super::twin::Twin;
@@ -40,8 +41,11 @@ fn what_the_server_took_is_read() {
             }
         }
     }
-    assert_eq!((read, refused.len()), (26, 4), "{refused:?}");
-    assert_eq!(refused, ["err_bad_json", "err_bad_type", "err_salt_type", "priority_type"]);
+    assert_eq!((read, refused.len()), (25, 5), "{refused:?}");
+    assert_eq!(
+        refused,
+        ["err_bad_json", "err_bad_type", "err_no_messages", "err_salt_type", "priority_type"]
+    );
 }
 
 #[test]
@@ -50,8 +54,10 @@ fn a_captured_request_becomes_one_of_the_core() {
     let body = captured["priority_-5"]["request_body"].to_string();
     let mut reader = RequestReader::new();
     let view = reader.read(Api::Completions, body.as_bytes()).expect("it was taken");
-    let request = view.to_request(PriorityOrder::LowFirst);
+    assert_eq!(view.to_request(PriorityOrder::LowFirst).priority, Priority(0), "nobody allowed it");
+    let allow = Allow::everything();
+    let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);
     assert_eq!((request.model, request.priority, request.expected_output), ("tiny", Priority(5), 1));
     assert!(matches!(request.prompt, Prompt::Tokens(ids) if ids.len() == 100 && ids[..3] == [261, 143, 193]));
-    assert_eq!(view.to_request(PriorityOrder::HighFirst).priority, Priority(-5));
+    assert_eq!(view.to_request_allowed(PriorityOrder::HighFirst, &allow).priority, Priority(-5));
 }

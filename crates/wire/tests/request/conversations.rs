@@ -28,7 +28,8 @@ proptest! {
         let mut rng = Rng::new(seed);
         let mut turn = |messages: &[Value]| {
             let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"a": 1}}}]);
-            let body = json!({"model": "m", key: messages, "tools": tools, "system": "s", "instructions": "s"});
+            let body = json!({"model": "m", key: messages, "tools": tools, "system": "s", "instructions": "s",
+                "chat_template_kwargs": {"preserve_thinking": true}});
             text(api, &write(&body, &mut rng))
         };
         let (before, after) = (turn(&messages[..at.index(messages.len())]), turn(&messages));

@@ -279,7 +279,22 @@ pub(super) fn body(api: Api) -> BoxedStrategy<Value> {
         ]),
     }
     let rare = prop_oneof![3 => just(json!({})), 1 => object(rare)].boxed();
-    with(with(object(fields), rare), object(vec![("model", text())]))
+    let all = with(with(object(fields), rare), object(vec![("model", text())]));
+    // What the API takes for a prompt may be null, but is there.
+    let prompt = match api {
+        Api::ChatCompletions | Api::Messages => "messages",
+        Api::Completions => "prompt",
+        Api::Responses | Api::Embeddings => "input",
+        Api::InferenceGenerate => "token_ids",
+        _ => "text",
+    };
+    let has_prompt = all.prop_map(move |mut body| {
+        if body.get("messages").is_none() {
+            body.as_object_mut().expect("an object").entry(prompt).or_insert(Value::Null);
+        }
+        body
+    });
+    has_prompt.boxed()
 }
 
 /// Writes a body with its keys in any order, some strings with more escapes than they need, and spaces anywhere; but JSON
@@ -310,7 +325,7 @@ fn write_to(value: &Value, rng: &mut Rng, to: &mut String) {
                 to.push_str(&escaped(key, rng));
                 space(to, rng);
                 to.push(':');
-                if ["parameters", "input_schema", "arguments"].contains(&&**key)
+                if ["parameters", "input_schema", "arguments", "chat_template_kwargs"].contains(&&**key)
                     || key == "input" && value.is_object()
                 {
                     to.push_str(&value.to_string());
@@ -343,7 +358,7 @@ fn escaped(string: &str, rng: &mut Rng) -> String {
 }
 
 pub(super) fn any_body() -> impl Strategy<Value = (Api, Value)> {
-    select(Api::ALL.to_vec()).prop_flat_map(|api| body(api).prop_map(move |body| (api, body)))
+    select(Api::ALL[..7].to_vec()).prop_flat_map(|api| body(api).prop_map(move |body| (api, body)))
 }
 
 proptest! {

@@ -54,7 +54,7 @@ fn an_agent_of_chat_completions() {
         "<T>weather<d>Now, in a town<p>{\"properties\":{\"town\":{\"type\":\"string\"}},\"type\":\"object\"}\
              <M>system<t>You are brief.<M>user<t>Weather in Bonn and Köln?\
              <M>assistant<c>weather<a>{\"town\": \"Bonn\"}<i>call_1<c>weather<a>{\"town\": \"Köln\"}<i>call_2\
-             <M>tool<t>12 °C<i>call_1<M>tool<t>13 °C<i>call_2<M>assistant<t>12 and 13.<r>Easy.\
+             <M>tool<t>12 °C<i>call_1<M>tool<t>13 °C<i>call_2<M>assistant<t>12 and 13.\
              <M>user<t>And this?<m>image_url<n>ann"
     );
 }
@@ -106,7 +106,7 @@ fn an_agent_of_messages_who_moves_its_cache_marks() {
     assert_eq!(
         mask(&shown(&first[2])),
         "<T>bash<d>Runs<p>{\"type\":\"object\"}<M>system<t>You are an agent.<M>user<t>List files\
-         <M>assistant<r>ls will do<t>I look.<c>bash<a>{\"command\":\"ls\"}<i>toolu_1\
+         <M>assistant<t>I look.<c>bash<a>{\"command\":\"ls\"}<i>toolu_1\
          <M>user<R>toolu_1<t>a.txt<m>image<.><t>Go on<M>assistant<t>Done.<M>user<t>Thanks"
     );
 }
@@ -114,6 +114,7 @@ fn an_agent_of_messages_who_moves_its_cache_marks() {
 #[test]
 fn an_agent_of_responses() {
     let base = json!({"model": "gpt-oss", "instructions": "Be kind.", "store": false,
+        "chat_template_kwargs": {"preserve_thinking": true},
         "tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "web_search"}]});
     let items = json!([
         {"role": "user", "content": "Hi"},
@@ -128,10 +129,73 @@ fn an_agent_of_responses() {
     assert_each_extends_the_one_before(&turns);
     assert_eq!(
         shown(turns.last().expect("turns")),
-        "<T>f<p>{}<T><k>web_search<M>system<t>Be kind.<M>user<t>Hi<M>assistant<r>A greeting<M>assistant<c>f<a>{}<i>call_1\
+        "<A>chat_template_kwargs<j>{\"preserve_thinking\":true}<T>f<p>{}<T><k>web_search<M>system<t>Be kind.<M>user<t>Hi<M>assistant<r>A greeting<M>assistant<c>f<a>{}<i>call_1\
          <M>tool<t>42<i>call_1<M>assistant<t>42<M>user<t>Thanks"
     );
     let mut short = base;
     short["input"] = "Hi".into();
     assert_eq!(text(Api::Responses, &short.to_string()), turns[0]);
+}
+
+/// What templates leave out of the next prompt is left out of the text, too.
+#[test]
+fn reasoning_of_earlier_turns_is_left_out() {
+    let of = |model: &str, upto: usize| {
+        let messages = json!([
+            {"role": "user", "content": "Weather?"},
+            {"role": "assistant", "reasoning_content": "R1", "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c1", "content": "12"},
+            {"role": "user", "content": "Quick!"},
+            {"role": "assistant", "content": "<think>R2</think>\n\n12."},
+            {"role": "user", "content": "Thanks"},
+        ]);
+        let messages = &messages.as_array().expect("messages")[..upto];
+        shown(&text(Api::ChatCompletions, &json!({"messages": messages, "model": model}).to_string()))
+    };
+    assert_eq!(
+        of("qwen3", 3),
+        "<M>user<t>Weather?<M>assistant<r>R1<c>f<a>{}<i>c1<M>tool<t>12<i>c1",
+        "a loop of tools keeps it"
+    );
+    assert_eq!(
+        of("qwen3", 6),
+        "<M>user<t>Weather?<M>assistant<c>f<a>{}<i>c1<M>tool<t>12<i>c1<M>user<t>Quick!\
+         <M>assistant<t>12.<M>user<t>Thanks"
+    );
+    // There, it stays until the model has answered.
+    assert_eq!(
+        of("openai/gpt-oss-120b", 4),
+        "<M>user<t>Weather?<M>assistant<r>R1<c>f<a>{}<i>c1<M>tool<t>12<i>c1<M>user<t>Quick!"
+    );
+    assert_eq!(of("openai/gpt-oss-120b", 6), of("qwen3", 6));
+}
+
+/// Arguments of the template come first, in any order.
+#[test]
+fn arguments_of_the_template_come_first() {
+    let of = |fields: Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": "Hi"}]});
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
+        shown(&text(Api::ChatCompletions, &body.to_string()))
+    };
+    let plain = "<M>user<t>Hi";
+    assert_eq!(of(json!({"reasoning_effort": "low"})), format!("<A>reasoning_effort<j>\"low\"{plain}"));
+    assert_eq!(
+        of(json!({"reasoning": {"effort": "low", "summary": "auto"}})),
+        of(json!({"reasoning_effort": "low"}))
+    );
+    assert_eq!(
+        of(json!({"documents": [{"text": "one"}], "chat_template_kwargs": {"a": 1}})),
+        format!("<A>chat_template_kwargs<j>{{\"a\":1}}<A>documents<j>[{{\"text\":\"one\"}}]{plain}")
+    );
+    let nothing = json!({"reasoning_effort": null, "documents": [], "chat_template_kwargs": {}, "tool_choice": "none",
+        "response_format": {"type": "json_object"}, "add_generation_prompt": true, "temperature": 1});
+    assert_eq!(of(nothing), plain);
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    assert_eq!(of(json!({"tools": tools, "tool_choice": "auto"})), format!("<T>f{plain}"));
+    assert_eq!(
+        of(json!({"tools": tools, "tool_choice": "none"})),
+        format!("<A>tool_choice<j>\"none\"<T>f{plain}")
+    );
 }

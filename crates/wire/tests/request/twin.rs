@@ -125,18 +125,21 @@ fn batch(value: &Value) -> Option<(Read, usize)> {
 }
 
 fn prompt(api: Api, body: &Value) -> (Read, usize) {
-    let mut given = vec![&body["prompt_token_ids"], &body["input_ids"]];
-    if api == Api::InferenceGenerate {
-        given.push(&body["token_ids"]);
-    }
-    if let Some(found) = given.into_iter().find_map(batch) {
+    let given = match api {
+        Api::Generate => vec!["prompt_token_ids", "input_ids", "text"],
+        Api::InferenceGenerate => vec!["prompt_token_ids", "token_ids"],
+        _ => vec![],
+    };
+    // The longest, and of equals the first.
+    let given = given.into_iter().filter_map(|key| Some((length(&body[key]), batch(&body[key])?)));
+    let longest = given.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    if let Some((_, found)) = longest {
         return found;
     }
     let mut page = Page::default();
     match api {
         Api::Completions => return batch(&body["prompt"]).unwrap_or((Read::Text(vec![]), 0)),
-        Api::Generate => return batch(&body["text"]).unwrap_or((Read::Text(vec![]), 0)),
-        Api::InferenceGenerate => {}
+        Api::Generate | Api::InferenceGenerate => {}
         Api::Embeddings => match &body["input"] {
             Value::Array(items) if items.first().is_some_and(Value::is_object) => page.messages(items, false),
             plain => match batch(plain) {
@@ -170,15 +173,51 @@ fn prompt(api: Api, body: &Value) -> (Read, usize) {
     (Read::Text(page.0), prompts)
 }
 
+/// Whether the user says something else than results of tools.
+fn is_query(message: &Value, anthropic: bool) -> bool {
+    if message["role"] != "user" {
+        return false;
+    }
+    let is_result = |part: &Value| part["type"] == "tool_result";
+    let mut rest = message.clone();
+    if let Some(parts) = rest["content"].as_array_mut() {
+        parts.retain(|part| !is_result(part));
+    }
+    let mut page = Page::default();
+    page.message(&rest, anthropic);
+    page.0.len() > 6 || !list(&message["content"]).iter().any(is_result)
+}
+
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
+/// Tokens of all prompts, four bytes each where they are text.
+fn length(value: &Value) -> usize {
+    let bytes = |text: &str| serde_json::to_string(text).expect("text").len() - 2;
+    match value {
+        Value::String(text) => bytes(text) / 4,
+        Value::Array(items) => match items.first() {
+            Some(Value::String(first)) => {
+                let rest: usize = items[1..].iter().filter_map(Value::as_str).map(bytes).sum();
+                bytes(first) / 4 + rest / 4
+            }
+            Some(Value::Array(_)) => items.iter().filter_map(Value::as_array).map(Vec::len).sum(),
+            _ => items.len(),
+        },
+        _ => 0,
+    }
+}
+
+/// A text, and whether what a model thought is left out.
 #[derive(Default)]
-struct Page(Vec<u8>);
+struct Page(Vec<u8>, bool);
 
 impl Page {
     fn mark(&mut self, mark: char, text: &str) {
+        if mark == 'r' && self.1 {
+            return;
+        }
         self.0.extend([0xff, mark as u8]);
         self.0.extend(text.bytes());
     }
@@ -241,7 +280,9 @@ impl Page {
     }
 
     fn messages(&mut self, messages: &[Value], anthropic: bool) {
-        for message in messages {
+        let last = messages.iter().rposition(|message| is_query(message, anthropic)).unwrap_or(0);
+        for (at, message) in messages.iter().enumerate() {
+            self.1 = at < last;
             self.message(message, anthropic);
         }
     }
@@ -259,6 +300,7 @@ impl Page {
                     self.content('t', &message["output"], false, false);
                     self.string('i', &message["call_id"]);
                 }
+                "reasoning" if self.1 => {}
                 "reasoning" => {
                     self.mark('M', "assistant");
                     let thought = &message["content"];

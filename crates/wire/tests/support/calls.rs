@@ -13,7 +13,7 @@ use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::kv::{Decoder, Message, replay_request};
 use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
-use slotwise_wire::request::{Api, RequestReader, rewrite_model};
+use slotwise_wire::request::{Api, RequestReader, add_usage, rewrite_model};
 use slotwise_wire::response::{AnswerFilter, Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
 
 /// What a call answers; nothing if there is no such call.
@@ -29,6 +29,14 @@ pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
         "read_request" => said(read_request(args)),
         "rewrite_model" => {
             said(rewrite_model(&bytes(&args["body"]), text(&args["model"])).map(|body| hex(&body)))
+        }
+        "add_usage" => {
+            let body = bytes(&args["body"]);
+            let api = Api::of_path(text(&args["path"])).expect("an API");
+            said(
+                add_usage(api, &body)
+                    .map(|asking| json!({"added": asking.is_some(), "body": hex(&asking.unwrap_or(body))})),
+            )
         }
         "read_response" => read_response(args),
         "outcome_of_status" => plain(&Outcome::of_status(small(&args["status"]))),

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use serde_json::{Value, json};
 use slotwise::{Endpoint, EndpointId, Instant, RequestId, Scheduler};
 use slotwise_wire::exposition::Exposition;
-use slotwise_wire::headers::RequestHeaders;
+use slotwise_wire::headers::{Allow, RequestHeaders};
 use slotwise_wire::kv::Feed;
 use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
@@ -130,7 +130,13 @@ impl Gateway {
             Ok(view) => view,
             Err(error) => return json!({"error": plain(&error)}),
         };
-        let mut request = headers.apply(now, view.to_request(PriorityOrder::LowFirst));
+        let allow = args["allow"].as_array().map_or_else(Allow::default, |names| {
+            let mut allow = Allow::default();
+            names.iter().for_each(|name| assert!(allow.add(text(name)), "a name: {name}"));
+            allow
+        });
+        let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);
+        let mut request = headers.apply_allowed(&allow, now, request);
         if let Some(model) = args["model"].as_str() {
             request.model = model;
         }
