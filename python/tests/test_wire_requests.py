@@ -45,11 +45,13 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
     shed.handle_load(endpoint, waiting=50)
 
     def goes(**wishes: Any) -> bool:
-        answer = shed.explain(body=CHAT, **wishes)
+        answer = shed.explain(body=CHAT, **{"allow": ["priority"], **wishes})
         assert answer.reason in (None, "shed")
         return answer.reason is None
 
     assert not goes(), "3 is late where low goes first"
+    assert goes(allow=None), "nothing counts that the host has not allowed"
+    assert goes(allow={"priority": (0, 9)}), "a range has ends"
     assert goes(priority_order="high_first")
     assert goes(headers=[("X-VLLM-Priority", "-1")])
     assert goes(headers=[(b"x-vllm-priority", b"-1")])
@@ -58,13 +60,13 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
     assert goes(headers=[("x-vllm-priority", "1")], priority=0)
 
     now = Time()() + 1.0
-    late = shed.explain(body=CHAT, priority=0, headers={"x-llm-d-slo-ttft-ms": "0.001"}, now=now)
+    late = shed.explain(body=CHAT, priority=0, headers={"x-llm-d-slo-ttft-ms": "0.001"}, allow=["deadline"], now=now)
     assert late.reason == "deadline_unreachable"
     assert (
         shed.explain(body=CHAT, priority=0, deadline=now + 999, headers={"x-slo-ttft-ms": "1"}, now=now).reason is None
     )
     assert shed.explain(body=CHAT, model="other").reason == "not_served"
-    assert shed.explain("Hello", model="m", headers={"x-vllm-priority": "1"}).reason == "shed"
+    assert shed.explain("Hello", model="m", headers={"x-vllm-priority": "1"}, allow=["priority"]).reason == "shed"
 
 
 @pytest.mark.parametrize(
@@ -128,3 +130,40 @@ def test_requests_are_data() -> None:
         "x-llm-d-slo-ttft-ms",
         0,
     )
+
+
+def test_nothing_that_a_client_says_counts_unless_the_host_allows_it_by_name() -> None:
+    scheduler = Scheduler(slotwise.Config(flow=slotwise.FlowConfig(max_requests=50)), clock=Time())
+    scheduler.add_endpoint(Endpoint("e", max_in_flight=1))
+    scheduler.pick("x", model="m")
+    for _ in range(50):
+        scheduler.submit(body=CHAT, flow="honest")
+    headers = {"x-vllm-priority": "-9", "x-llm-d-inference-fairness-id": "honest", "x-llm-d-inference-ttl": "2562047h"}
+    for _ in range(50):
+        refused = scheduler.submit(body=CHAT, headers=headers, flow="attacker")
+        assert isinstance(refused, slotwise.Rejected)
+    assert scheduler.poll_decision() is None
+    for wrong in (["weight"], {"weight": True}, {"priority": (1, 0)}, {"ttl": (-1.0, 2.0)}):
+        with pytest.raises(ValueError, match="allow"):
+            scheduler.pick(body=CHAT, allow=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"prompt_logprobs": 0}, {"echo": True, "logprobs": 0}, {"truncate_prompt_tokens": 9}, {"cache_prompt": False}, {"n": 2}],
+)
+def test_an_answer_is_no_evidence_if_the_cache_was_not_read(extra: dict[str, Any]) -> None:
+    def corrections(extra: dict[str, Any]) -> int:
+        scheduler = Scheduler(clock=Time())
+        scheduler.add_endpoint("e")
+        for turn in range(4):
+            body = {"model": "m", "prompt": [*range(1_600), turn], "max_tokens": 1, **(extra if turn else {})}
+            dispatch = scheduler.pick(body=json.dumps(body).encode(), path="/v1/completions")
+            assert isinstance(dispatch, slotwise.Dispatch)
+            scheduler.complete(dispatch.request, prompt_tokens=1_601, cached_tokens=0)
+        stats = scheduler.stats()
+        assert stats.endpoints[0].assumed_tokens == 1_600
+        return stats.checked_cached_tokens
+
+    assert corrections({}) > 0
+    assert corrections(extra) == 0

@@ -120,6 +120,7 @@ test('import and require give the same functions over bytes', () => {
     'ModelFilter',
     'ResponseReader',
     'WireError',
+    'addUsage',
     'apiOfPath',
     'attributes',
     'blockHashes',

@@ -172,6 +172,7 @@ test('headers win over the body, and options over both', () => {
   const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }]);
   scheduler.pick('busy');
   const body = json({ ...CHAT, priority: 5 });
+  const allow = ['priority', 'session'];
   const headers = { 'x-vllm-priority': '-3', 'X-Session-Id': 's', 'content-type': 'application/json', host: undefined };
   const victim = (ask, options) => {
     const request = scheduler.submit(ask, options);
@@ -180,11 +181,11 @@ test('headers win over the body, and options over both', () => {
   };
   // The later ones go first: that is their priority.
   const order = [
-    victim({ body }),
-    victim({ body, priorityOrder: 'high_first', headers: [] }),
-    victim({ body, headers }, { priority: 9 }),
-    victim({ body, headers: new Headers([['x-vllm-priority', '-7']]) }),
-    victim({ body, headers: [['x-vllm-priority', Buffer.from('-6')]] }),
+    victim({ body, allow }),
+    victim({ body, allow, priorityOrder: 'high_first', headers: [] }),
+    victim({ body, allow, headers }, { priority: 9 }),
+    victim({ body, allow: { priority: [-7, 7] }, headers: new Headers([['x-vllm-priority', '-9']]) }),
+    victim({ body, allow: { priority: true }, headers: [['x-vllm-priority', Buffer.from('-6')]] }),
   ];
   const gone = [];
   for (let busy = 0; gone.length < order.length; ) {
@@ -198,10 +199,24 @@ test('headers win over the body, and options over both', () => {
   assert.deepEqual(gone, [2, 3, 4, 1, 0]);
 });
 
+test('nothing that a client says counts unless the host allows it by name', () => {
+  const { scheduler } = pool([{ name: 'a', maxInFlight: 1 }], { flow: { maxRequests: 50 } });
+  scheduler.pick('busy');
+  for (let at = 0; at < 50; at += 1) scheduler.submit({ body: json(CHAT) }, { flow: 'honest' });
+  const headers = { 'x-vllm-priority': '-9', 'x-llm-d-inference-fairness-id': 'honest', 'x-llm-d-inference-ttl': '2562047h' };
+  for (let at = 0; at < 50; at += 1) {
+    const refused = scheduler.submit({ body: json({ ...CHAT, priority: -1 }), headers }, { flow: 'attacker' });
+    assert.equal(refused.reason, 'queue_full');
+  }
+  assert.equal(scheduler.pollDecision(), undefined);
+  assert.throws(() => scheduler.pick({ body: json(CHAT), allow: ['weight'] }), { name: 'TypeError' });
+  assert.throws(() => scheduler.pick({ body: json(CHAT), allow: { priority: [1, 0] } }), { name: 'RangeError' });
+});
+
 test('a deadline and a time to live come from headers', () => {
   const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }]);
   scheduler.pick('busy');
-  const ask = (headers) => ({ body: json(CHAT), headers });
+  const ask = (headers) => ({ body: json(CHAT), headers, allow: { ttlMs: [0, 1_000], deadlineMs: true } });
   scheduler.submit(ask({ 'x-llm-d-inference-ttl': '250ms' }));
   scheduler.submit(ask({ 'x-llm-d-inference-ttl': '250ms' }), { ttlMs: 5_000 });
   clock.now = 300;
@@ -213,7 +228,7 @@ test('acquire waits as long as the headers say', async () => {
   const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }]);
   scheduler.pick('busy');
   const headers = { 'x-llm-d-inference-ttl': '250ms' };
-  const waits = scheduler.acquire({ body: json(CHAT), headers });
+  const waits = scheduler.acquire({ body: json(CHAT), headers, allow: ['ttl'] });
   clock.now = 300;
   scheduler.observeOrca(0, 'TEXT named_metrics.num_requests_running=1');
   await assert.rejects(waits, { name: 'RejectedError', reason: 'ttl_expired', kind: 'evicted' });
