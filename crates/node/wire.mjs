@@ -5,6 +5,7 @@ export {
   ModelFilter,
   ResponseReader,
   WireError,
+  addUsage,
   apiOfPath,
   attributes,
   blockHashes,
