@@ -4,10 +4,12 @@ import copy
 import doctest
 import json
 import pickle
+import re
 import struct
 import threading
 from array import array
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -287,20 +289,28 @@ def test_hashes_are_vllms() -> None:
         wire.block_hashes([1], block_size=1, adapter_path="/a")
 
 
-def test_the_manual_describes_an_engine_by_its_page_and_its_events_count() -> None:
-    page = b'vllm:cache_config_info{engine="0",block_size="16",num_gpu_blocks="512"} 1\nvllm:num_requests_waiting{engine="0"} 0\n'
-    told = wire.read_metrics(page)
-    scheduler = Scheduler()
-    described = slotwise.Endpoint("http://10.0.0.1:8000", block_size=told.block_size, kv_capacity=told.kv_capacity)
-    endpoint = scheduler.add_endpoint(described)
+def manual() -> Any:
+    """The expression by which the section "Bytes in Python" describes an endpoint."""
+    book = Path(__file__).parents[2] / "docs/src/languages.md"
+    section = book.read_text().split("## Bytes in Python")[1]
+    described = re.search(r"add_endpoint\(\s*(Endpoint\(.*?\))\s*\)\n", section, re.DOTALL)
+    assert described
+    return compile(described[1].strip(), str(book), "eval")
+
+
+@pytest.mark.parametrize("block_size", [32, 528])
+def test_events_count_where_an_endpoint_is_described_as_in_the_manual(block_size: int) -> None:
+    # Hybrid models have another length on their page than in their events.
+    page = f'vllm:cache_config_info{{block_size="{block_size}",num_gpu_blocks="64"}} 1\nvllm:num_requests_waiting 0\n'.encode()
+    told, scheduler = wire.read_metrics(page), Scheduler()
+    endpoint = scheduler.add_endpoint(eval(manual(), {"Endpoint": Endpoint, "told": told, "url": "http://10.0.0.1:8000"}))
     scheduler.observe_metrics(endpoint, page)
     ids = list(range(80))
     scheduler.handle_kv_event(endpoint, slotwise.BlocksStored([1, 2], 32, tokens=ids[:64]))
     stats = scheduler.stats().endpoints[0]
     assert (stats.precise, stats.block_size, stats.kv_refused_events) == (True, 32, 0)
     for model in ("tiny", "whatever/it-is-called"):
-        picked = scheduler.pick(ids, model=model)
-        assert isinstance(picked, slotwise.Dispatch) and picked.cached_tokens == 64
+        assert picked(scheduler, ids, model=model).cached_tokens == 64
 
 
 def test_what_is_not_said_may_be_none() -> None:
@@ -308,7 +318,7 @@ def test_what_is_not_said_may_be_none() -> None:
         ("models", "labels", "role", "kv_capacity", "block_size", "max_in_flight", "adapter_slots", "adapter_load", "prefill", "eviction")
     )
     scheduler = Scheduler()
-    endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", **nothing))  # type: ignore[arg-type]
+    endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", **nothing))
     assert scheduler.endpoint(endpoint) == slotwise.Endpoint("a")
 
 

@@ -1,4 +1,5 @@
 //! What engines say, in bytes, to the scheduler: read and applied in one call.
+#![expect(clippy::too_many_arguments, reason = "as for the calls of a scheduler")]
 
 use napi_derive::napi;
 use slotwise::EndpointId;
@@ -19,7 +20,6 @@ use crate::scheduler::{NativeScheduler, State};
 impl NativeScheduler {
     /// An endpoint's metrics page. `fields` are names of fields and metrics in turn.
     #[napi]
-    #[expect(clippy::too_many_arguments, reason = "one call across the border")]
     pub fn observe_metrics(
         &self,
         now: f64,
