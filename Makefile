@@ -60,11 +60,12 @@ test-slow: ## Property tests with ten times as many cases; ten million compariso
 test-vllm: ## Two real vLLM servers on this machine's CPUs, kept outside the tree (6 GB of disk); skipped where they cannot be had
 	tests/vllm/run.sh
 
-lint: ## Formatting, clippy and documentation, with warnings as errors
+lint: ## Formatting, clippy, documentation and the supply chain, with warnings as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy -p slotwise --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+	$(PYTHON) tests/supply/check.py
 
 doc: ## Builds the manual: target/doc/slotwise/index.html
 	cargo doc --workspace --all-features --no-deps
