@@ -84,6 +84,7 @@ mod tests {
         let Histogram { bounds, counts, count, .. } = buckets.read();
         assert_eq!((bounds.len(), counts.len(), count), (22, 23, 6));
         assert_eq!((counts[0], counts[1], counts[21], counts[22]), (2, 1, 1, 2));
-        assert!(bounds.is_sorted() && bounds[0] == 0.001 && bounds[21] == 2_560.0);
+        assert!(bounds.is_sorted());
+        assert_eq!([bounds[0], bounds[21]].map(f64::to_bits), [0.001, 2_560.0].map(f64::to_bits));
     }
 }
