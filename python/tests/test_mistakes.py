@@ -9,7 +9,7 @@ import pytest
 import slotwise
 from conftest import picked
 from fake_time import Time
-from slotwise import Endpoint, Scheduler
+from slotwise import Endpoint, Scheduler, warned
 
 
 def test_a_now_on_another_clock_is_an_error() -> None:
@@ -115,3 +115,43 @@ def test_a_refusal_that_is_taken_for_a_dispatch_says_what_to_do() -> None:
     assert isinstance(evicted, slotwise.Evicted) and evicted.request == 1
     with pytest.raises(AttributeError, match="so it has no endpoint"):
         evicted.endpoint  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda s: s.submit("x", ttl=5_000), "ttl is 5000 seconds, where 0.01 to 3600 is plausible: times are seconds, not milliseconds"),
+        (lambda s: s.submit("x", ttl=0.005), "ttl is 0.005 seconds"),
+        (lambda s: Scheduler({"flow": {"hold": 250}}), "flow.hold is 250 seconds, where 0.001 to 30 is plausible"),
+        (lambda s: Scheduler(slotwise.Config(adapter_load=300)), "adapter_load is 300 seconds"),
+        (lambda s: Scheduler({"hold_off": 1_000}), "hold_off is 1000 seconds"),
+    ],
+)
+def test_lengths_of_time_that_are_hardly_meant_warn_once(make: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warned, "_given", set())
+    s = Scheduler(clock=Time())
+    s.add_endpoint("a")
+    with pytest.warns(slotwise.SlotwiseWarning) as caught:
+        make(s)
+        make(s)
+    assert [str(warning.message) for warning in caught][0].startswith(message) and len(caught) == 1
+
+
+def test_times_that_are_meant_do_not_warn(recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warned, "_given", set())
+    s = Scheduler(clock=Time())
+    s.add_endpoint("a")
+    for ttl in (0.0, 0.01, 3_600.0, float("inf")):
+        s.submit("x", ttl=ttl)
+    assert not recwarn.list
+
+
+def test_a_share_in_per_cent_and_a_deadline_on_another_clock_are_errors() -> None:
+    s = Scheduler(clock=Time())
+    endpoint = s.add_endpoint("a")
+    for share in (85, 1.2, -0.1):
+        with pytest.raises(ValueError, match="kv_usage must be a share between 0 and 1.*divide per cent by 100"):
+            s.handle_load(endpoint, kv_usage=share)
+    s.handle_load(endpoint, kv_usage=1.0)
+    with pytest.raises(ValueError, match="deadline must be seconds on the scheduler's clock.*more than a day ahead"):
+        s.pick("x", deadline=host.time() + 5)

@@ -114,8 +114,8 @@ pub use request::{Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId
 pub use rng::Rng;
 pub use scheduler::{
     BandStats, Builder, Candidate, Config, ConfigError, Decision, Dispatch, EndpointStats, EvictReason,
-    Evicted, Exclusion, Explanation, RedirectError, RejectReason, Rejected, RemovedEndpoint, Scheduler,
-    Stats, UnknownRequest, idle_limit,
+    Evicted, Exclusion, Explanation, Implausible, RedirectError, RejectReason, Rejected, RemovedEndpoint,
+    Scheduler, Stats, UnknownRequest, idle_limit, implausible,
 };
 pub use time::{Instant, Seconds};
 

@@ -15,7 +15,7 @@ import type {
   TierWeights,
 } from '../native/index.js';
 import { ConfigError, rangeError, typeError } from './errors.js';
-import { warnOnce } from './warnings.js';
+import { warnImplausible, warnOnce } from './warnings.js';
 import type { HeaderSource } from './headers.js';
 import type { TokenIds } from './prompt.js';
 import type { Scorer } from './scorer.js';
@@ -446,6 +446,19 @@ export function readConfig(config: Config): Config {
     const field = path.slice('config.'.length);
     return new ConfigError(`${field} is not a known field`, 'config', field);
   });
+}
+
+/** Warns of lengths of time that are hardly meant. */
+export function warnOfConfig(config: Config): void {
+  const { flow = {} } = config;
+  warnImplausible('flow.ttl', 'flow.ttlMs', flow.ttlMs);
+  warnImplausible('flow.no_endpoint_ttl', 'flow.noEndpointTtlMs', flow.noEndpointTtlMs);
+  warnImplausible('flow.hold', 'flow.holdMs', flow.holdMs);
+  warnImplausible('adapter_load', 'adapterLoadMs', config.adapterLoadMs);
+  warnImplausible('report_lifetime', 'reportLifetimeMs', config.reportLifetimeMs);
+  warnImplausible('hold_off', 'holdOffMs', config.holdOffMs);
+  warnImplausible('hold_off_limit', 'holdOffLimitMs', config.holdOffLimitMs);
+  warnImplausible('shed_above', 'shedAboveMs', config.shedAboveMs);
 }
 
 export function readEndpoint(endpoint: Endpoint | string): Endpoint {

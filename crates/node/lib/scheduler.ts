@@ -25,6 +25,7 @@ import {
   optionalString,
   readAdapters,
   readConfig,
+  warnOfConfig,
   readEndpoint,
   readLoad,
   readUsage,
@@ -60,6 +61,7 @@ import { unpacked, type Close, type Progress, type ResponseReader } from './resp
 import { ScorerFaults, score, type Costs, type Scorer } from './scorer.js';
 import { describe, endpointId, endpointName, known, number, requestId, string } from './shape.js';
 import { Waiting } from './waiting.js';
+import { warnImplausible } from './warnings.js';
 
 /**
  * Decides where requests go, and keeps account of all that follows from it.
@@ -101,6 +103,7 @@ export class Scheduler {
       throw rangeError(`options.maxWaiting must not be negative, got ${this.#maxWaiting}`);
     }
     this.#native = guarded(() => new NativeScheduler(settings));
+    warnOfConfig(settings);
     const { alternatives, flow } = this.config;
     this.#alternatives = alternatives;
     this.#patience = flow.ttlMs;
@@ -139,6 +142,7 @@ export class Scheduler {
     checkSubmit(options);
     const { ttlMs, weight } = options;
     const [ttl, share] = [optionalNumber('ttlMs', ttlMs), optionalNumber('weight', weight) ?? 1];
+    warnImplausible('ttl', 'ttlMs', ttl);
     return this.#submit(this.#read(prompt, options), ttl, share);
   }
 
@@ -182,6 +186,7 @@ export class Scheduler {
     if (!(patience >= 0)) {
       throw rangeError(`timeoutMs must not be negative, got ${patience}`);
     }
+    warnImplausible('ttl', 'timeoutMs', timeoutMs);
     const share = optionalNumber('weight', weight) ?? 1;
     signal?.throwIfAborted();
     const later = optionalBoolean('waitForEndpoints', waitForEndpoints) ?? false;
@@ -586,6 +591,12 @@ export class Scheduler {
       wishes:
         role === undefined && labels === undefined && cacheUse === undefined ? undefined : readWishes(role, labels, cacheUse),
     };
+    if (asked.deadline !== undefined && asked.deadline > asked.now + A_DAY) {
+      throw rangeError(
+        `deadline must be milliseconds on the scheduler's clock, as now is: ${asked.deadline} is more than a day ahead. `
+        + 'Pass performance.now() + 5_000, say, and not Date.now() + 5_000',
+      );
+    }
     if (typeof prompt === 'string' && this.#scorer === undefined) {
       asked.view = scratch.write(prompt);
       asked.bytes = scratch.written;
@@ -719,6 +730,9 @@ const hostClock = (): number => performance.now();
  * for good: the scheduler's time never goes back.
  */
 const FURTHEST_AHEAD = 3_600_000;
+
+/** A deadline that is further ahead, in milliseconds, is on another clock and would never be missed. */
+const A_DAY = 86_400_000;
 
 /** How often a scorer may run within itself: one that always picks would go on until the stack ends. */
 const DEEPEST = 16;

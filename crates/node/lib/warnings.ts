@@ -1,5 +1,7 @@
 /** Warnings about values that cannot be meant. Each kind is given once: a gateway that makes a mistake makes it at every request. */
 
+import { implausible } from '../native/index.js';
+
 const given = new Set<string>();
 
 /** Emits a `SlotwiseWarning`, the first time that there is one of this kind. */
@@ -7,5 +9,16 @@ export function warnOnce(kind: string, message: string): void {
   if (!given.has(kind)) {
     given.add(kind);
     process.emitWarning(message, { type: 'SlotwiseWarning', code: 'SLOTWISE_VALUE' });
+  }
+}
+
+/** Warns of a length of time that is hardly meant. `field` is its name in the core, `name` the one here. */
+export function warnImplausible(field: string, name: string, ms: number | undefined): void {
+  if (ms === undefined || !(ms > 0) || given.has(name)) {
+    return;
+  }
+  const range = implausible(field, ms);
+  if (range) {
+    warnOnce(name, `${name} is ${ms} milliseconds, where ${range[0]} to ${range[1]} is plausible: times are milliseconds, not seconds`);
   }
 }

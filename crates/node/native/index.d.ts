@@ -581,6 +581,9 @@ export interface Histogram {
 /** The longest time in milliseconds in which an endpoint may send nothing of an answer. */
 export declare function idleLimit(firstTokenIn: number, started: boolean): number
 
+/** The least and the most milliseconds that are plausible for a field, by its name in the core, if so many are not. */
+export declare function implausible(field: string, millis: number): Array<number> | null
+
 /** What the index of caches may grow to, and how long it remembers. */
 export interface IndexLimits {
   /**

@@ -845,6 +845,7 @@ module.exports.blockHashes = nativeBinding.blockHashes
 module.exports.dispatchOfSpan = nativeBinding.dispatchOfSpan
 module.exports.headerNames = nativeBinding.headerNames
 module.exports.idleLimit = nativeBinding.idleLimit
+module.exports.implausible = nativeBinding.implausible
 module.exports.METRICS_CONTENT_TYPE = nativeBinding.METRICS_CONTENT_TYPE
 module.exports.noop = nativeBinding.noop
 module.exports.outcomeOfStatus = nativeBinding.outcomeOfStatus

@@ -180,7 +180,11 @@ impl TryFrom<Load> for slotwise::Load {
         load.sleeping = given.sleeping;
         load.sampled_at = given.sampled_at.map(|at| instant("sampledAt", at)).transpose()?;
         match given.kv_usage {
-            Some(share) => Ok(load.kv_usage(finite("kvUsage", share)?)),
+            Some(share) if (0.0..=1.0).contains(&share) => Ok(load.kv_usage(share)),
+            Some(share) => {
+                finite("kvUsage", share)?;
+                Err(Unfit::range("kvUsage", "a share between 0 and 1 (divide per cent by 100)", share))
+            }
             None => Ok(load),
         }
     }

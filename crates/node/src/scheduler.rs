@@ -557,3 +557,10 @@ pub fn noop() {}
 fn engine_hashes(blocks: &[u64]) -> Vec<EngineHash> {
     blocks.iter().map(|name| EngineHash(*name)).collect()
 }
+
+/// The least and the most milliseconds that are plausible for a field, by its name in the core, if so many are not.
+#[napi]
+pub fn implausible(field: String, millis: f64) -> Result<Option<Vec<f64>>> {
+    let found = slotwise::implausible(&field, patience(&field, millis)?);
+    Ok(found.map(|found| vec![crate::number::millis(found.least), crate::number::millis(found.most)]))
+}

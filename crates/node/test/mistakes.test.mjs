@@ -61,3 +61,30 @@ test('a refusal that is taken for a dispatch says what to do', () => {
   assert.deepEqual([evicted.kind, evicted.request], ['evicted', request]);
   assert.throws(() => evicted.endpoint, /so it has no endpoint/);
 });
+
+test('lengths of time that are hardly meant warn once', () => {
+  const told = mock.method(process, 'emitWarning', () => {});
+  const { scheduler } = pool(['a']);
+  for (const make of [
+    () => scheduler.submit('x', { ttlMs: 5 }),
+    () => new Scheduler({ flow: { holdMs: 0.25 } }),
+    () => new Scheduler({ holdOffMs: 1 }),
+  ]) {
+    make();
+    make();
+  }
+  assert.deepEqual(told.mock.calls.map(({ arguments: [message] }) => message), [
+    'ttlMs is 5 milliseconds, where 10 to 3600000 is plausible: times are milliseconds, not seconds',
+    'flow.holdMs is 0.25 milliseconds, where 1 to 30000 is plausible: times are milliseconds, not seconds',
+    'holdOffMs is 1 milliseconds, where 10 to 600000 is plausible: times are milliseconds, not seconds',
+  ]);
+});
+
+test('a share in per cent and a deadline on another clock are errors', () => {
+  const { scheduler, ids: [id] } = pool(['a']);
+  for (const kvUsage of [85, 1.2, -0.1]) {
+    assert.throws(() => scheduler.handleLoad(id, { kvUsage }), { name: 'RangeError', message: /kvUsage must be a share between 0 and 1 \(divide per cent by 100\)/ });
+  }
+  scheduler.handleLoad(id, { kvUsage: 1 });
+  assert.throws(() => scheduler.pick('x', { deadline: Date.now() }), /deadline must be milliseconds on the scheduler's clock/);
+});

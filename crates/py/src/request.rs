@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{CacheUse, Instant, Priority, Request, Role};
+use slotwise::{CacheUse, Implausible, Instant, Priority, Request, Role, implausible};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::Api;
 
@@ -68,20 +68,20 @@ impl<'a> Wishes<'a, '_> {
                 }
                 let prompt = Prompt::read(prompt)?;
                 let request = headers.apply_allowed(&allow, now, prompt.put_into(Request::new("")));
-                ask(&self.put_into(request)?.labels(&labels))
+                ask(&self.put_into(now, request)?.labels(&labels))
             }
             (None, Some(body)) => {
                 let api = self.path.map_or(Ok(Api::ChatCompletions), api_of)?;
                 readers.with(py, api, &bytes(body, "body")?, |view| {
                     let request = headers.apply_allowed(&allow, now, view.to_request_allowed(order, &allow));
-                    ask(&self.put_into(request)?.labels(&labels))
+                    ask(&self.put_into(now, request)?.labels(&labels))
                 })
             }
             _ => Err(PyTypeError::new_err("expected either a prompt or a body")),
         }
     }
 
-    fn put_into<'r>(&self, request: Request<'r>) -> PyResult<Request<'r>>
+    fn put_into<'r>(&self, now: Instant, request: Request<'r>) -> PyResult<Request<'r>>
     where
         'a: 'r,
     {
@@ -95,8 +95,12 @@ impl<'a> Wishes<'a, '_> {
         request.session = self.session.or(request.session);
         request.expected_output = self.expected_output.unwrap_or(request.expected_output);
         request.weight = self.weight.unwrap_or(request.weight);
-        request.deadline = self.deadline.map(|at| instant("deadline", at)).transpose()?.or(request.deadline);
-        request.ttl = self.ttl.map(time_to_live).transpose()?.or(request.ttl);
+        request.deadline = self.deadline.map(|at| deadline(now, at)).transpose()?.or(request.deadline);
+        let ttl = self.ttl.map(time_to_live).transpose()?;
+        if let (Some(ttl), Some(py)) = (ttl, self.prompt.or(self.body).map(Bound::py)) {
+            warn_implausible(py, implausible("ttl", ttl))?;
+        }
+        request.ttl = ttl.or(request.ttl);
         Ok(request)
     }
 }
@@ -116,6 +120,30 @@ fn role(name: &str) -> PyResult<Role> {
             Err(PyValueError::new_err(format!("role must be 'unified', 'prefill' or 'decode', not {name:?}")))
         }
     }
+}
+
+/// Seconds on the scheduler's clock. One that is more than a day ahead is on another clock, and would never be missed.
+fn deadline(now: Instant, seconds: f64) -> PyResult<Instant> {
+    let at = instant("deadline", seconds)?;
+    if at.saturating_since(now) > Duration::from_secs(86_400) {
+        let message = format!(
+            "deadline must be seconds on the scheduler's clock, as now is: {seconds} is more than a day ahead. Pass time.monotonic() + 5, \
+             say, and not time.time() + 5"
+        );
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(at)
+}
+
+/// Warns, once for each field, of a length of time that is hardly meant.
+pub(crate) fn warn_implausible(py: Python<'_>, found: Option<Implausible>) -> PyResult<()> {
+    let Some(found) = found else { return Ok(()) };
+    let (field, is) = (found.field, found.is.as_secs_f64());
+    let (least, most) = (found.least.as_secs_f64(), found.most.as_secs_f64());
+    let message = format!(
+        "{field} is {is} seconds, where {least} to {most} is plausible: times are seconds, not milliseconds"
+    );
+    py.import("slotwise.warned")?.call_method1("warn_once", (field, message)).map(drop)
 }
 
 /// Infinity, or more than the core can count, means: without a limit.

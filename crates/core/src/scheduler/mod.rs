@@ -11,6 +11,7 @@
 //! | `snapshot` | what a gateway that starts again remembers of caches |
 //! | `submit`, `asker` | when a request goes that may wait |
 //! | `slots`, `served` | when refused clients come back, and what they are told |
+//! | `plausible` | nothing: which lengths of time are hardly meant |
 //! | `explain`, `stats` | nothing: they look |
 
 mod asker;
@@ -22,6 +23,7 @@ mod life;
 mod news;
 mod openings;
 mod pick;
+mod plausible;
 mod ranking;
 mod reading;
 mod rendezvous;
@@ -54,6 +56,7 @@ pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejec
 pub use explain::{Candidate, Exclusion, Explanation};
 pub use life::{RedirectError, UnknownRequest};
 pub use news::RemovedEndpoint;
+pub use plausible::{Implausible, implausible};
 pub use stats::{BandStats, EndpointStats, Stats};
 
 /// Decides where requests go, and keeps account of all that follows from it.

@@ -1,5 +1,6 @@
 //! What engines say of themselves.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use slotwise::{AdapterState, EndpointId, UnknownEndpoint};
@@ -36,6 +37,11 @@ impl Scheduler {
         let mut load = slotwise::Load::default();
         (load.waiting, load.running, load.sleeping) = (waiting, running, sleeping);
         load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
+        if let Some(share) = kv_usage.filter(|share| *share < 0.0 || *share > 1.0) {
+            let message =
+                format!("kv_usage must be a share between 0 and 1, not {share}: divide per cent by 100");
+            return Err(PyValueError::new_err(message));
+        }
         let load = kv_usage.map_or(load, |share| load.kv_usage(share));
         let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.handle_load(now, endpoint.0, load))

@@ -29,7 +29,7 @@ use crate::error::{Kind, raise};
 use crate::id::{EndpointArg, NameArg, RequestArg};
 use crate::plain::{from_python, to_python};
 use crate::prompt::bytes;
-use crate::request::instant;
+use crate::request::{instant, warn_implausible};
 use crate::shared::{Forked, Shared};
 
 /// Decides where requests go, and keeps account of all that follows from it.
@@ -164,6 +164,7 @@ impl Scheduler {
             return Err(PyTypeError::new_err(message));
         }
         let core = slotwise::Scheduler::new(config).map_err(raise)?;
+        core.config().implausible().into_iter().try_for_each(|found| warn_implausible(py, Some(found)))?;
         let (core, feeds) = (Shared::new(core), Shared::new(Feeds::default()));
         Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::new(py, clock)?, scorer })
     }
