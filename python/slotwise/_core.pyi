@@ -263,6 +263,12 @@ class Scheduler:
 
         An endpoint whose engine is ``sleeping`` gets no requests until a report says that it is not.
         """
+    def handle_probe(self, endpoint: int, passed: bool, *, now: float | None = None) -> None:
+        """A probe passed or failed: the endpoint's page of metrics could be read, or its health check answered.
+
+        A failed one backs the endpoint off. One that passed lets the next request try an endpoint that could not be
+        reached. Raises ``UnknownEndpointError``.
+        """
     def handle_adapters(
         self, endpoint: int, active: Sequence[str], *, slots: int = 0, now: float | None = None
     ) -> None:
@@ -359,13 +365,15 @@ class Scheduler:
         expected_output: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
+        exclude: Sequence[int] | None = None,
         now: float | None = None,
     ) -> Dispatch | Rejected:
         """Chooses the endpoint that costs this request the least, and reserves it there in the same call.
 
         The prompt is text (``str``, ``bytes`` or another buffer of bytes), token ids (a buffer of wider integers, a list or
         a tuple) or ``Blocks``. A higher ``priority`` is more important, and a negative one may be shed. ``deadline`` is the
-        latest useful time of the first token, on the clock of ``now``.
+        latest useful time of the first token, on the clock of ``now``. ``exclude`` lists endpoints that must not have the
+        request, even if no other can: those that a retry has tried.
 
         Or else the request's ``body`` is given as the client sent it, and the ``path`` that it was sent to: ``/v1/chat/completions``
         unless given. The ``headers`` are pairs, or a mapping: who asks, priority, session, time to live, and the time to the first
@@ -398,6 +406,7 @@ class Scheduler:
         expected_output: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
+        exclude: Sequence[int] | None = None,
         ttl: float | None = None,
         weight: float | None = None,
         now: float | None = None,
@@ -441,6 +450,7 @@ class Scheduler:
         expected_output: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
+        exclude: Sequence[int] | None = None,
         now: float | None = None,
     ) -> Explanation:
         """What ``pick`` would decide and why, without doing it. ``print`` shows it as a table."""
@@ -462,8 +472,13 @@ class Scheduler:
         """A request failed through no fault of the client's. Raises ``UnknownRequestError``."""
     def cancel(self, request: int, *, now: float | None = None) -> bool:
         """The client went away. Returns whether the request was in flight, or waited."""
-    def redirect(self, request: int, endpoint: int, *, now: float | None = None) -> None:
-        """A request without a first token went to another endpoint than was decided. Raises ``RedirectError``."""
+    def redirect(
+        self, request: int, endpoint: int, failure: Failure = "unreachable", *, now: float | None = None
+    ) -> None:
+        """A request without a first token went to another endpoint than was decided. Counts as a failure of the first one.
+
+        Raises ``RedirectError``.
+        """
     def stats(self) -> Stats:
         """Counters and gauges."""
     def metrics_text(

@@ -267,6 +267,10 @@ class Scheduler(_core.Scheduler):
         super().handle_load(endpoint, **load)
         self._wake()
 
+    def handle_probe(self, endpoint: int, passed: bool, **when: Any) -> None:
+        super().handle_probe(endpoint, passed, **when)
+        self._wake()
+
     def observe_metrics(self, endpoint: int, page: Any, **how: Any) -> None:
         super().observe_metrics(endpoint, page, **how)
         self._wake()
@@ -303,8 +307,8 @@ class Scheduler(_core.Scheduler):
         self._look_for_drained()
         return cancelled
 
-    def redirect(self, request: int, endpoint: int, **when: Any) -> None:
-        super().redirect(request, endpoint, **when)
+    def redirect(self, request: int, endpoint: int, failure: Failure = "unreachable", **when: Any) -> None:
+        super().redirect(request, endpoint, failure, **when)
         self._wake()
         self._look_for_drained()
 

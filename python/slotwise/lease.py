@@ -120,13 +120,13 @@ class Lease:
         if not self.ended:
             self._tell(lambda: self._scheduler.handle_tokens(self.request, tokens))
 
-    def redirect(self, endpoint: int) -> None:
-        """The request went to another endpoint, say the first of ``dispatch.alternatives``.
+    def redirect(self, endpoint: int, failure: Failure = "unreachable") -> None:
+        """The request went to another endpoint, say the first of ``dispatch.alternatives``: a failure of the first one.
 
         Raises :class:`slotwise.RedirectError` after the first token and after the end.
         """
         try:
-            self._scheduler.redirect(self.request, endpoint)
+            self._scheduler.redirect(self.request, endpoint, failure)
         except RedirectError as error:
             self.ended = self.ended or error.code == "unknown_request"
             raise

@@ -44,8 +44,25 @@ EvictReason: TypeAlias = Literal["ttl_expired", "no_endpoints", "deadline_unreac
 """Why a request that waited does not go: it has waited for as long as it may, with endpoints or without any; no endpoint could
 answer before its deadline; something more important has its place; or it fits nowhere."""
 
-Exclusion: TypeAlias = Literal["not_served", "draining", "too_large", "too_late", "no_session", "full"]
+Exclusion: TypeAlias = Literal[
+    "not_served",
+    "excluded",
+    "draining",
+    "sleeping",
+    "too_large",
+    "too_late",
+    "backed_off",
+    "ramping",
+    "no_session",
+    "full",
+]
 """Why one endpoint cannot have a request."""
+
+BackoffCause: TypeAlias = Literal["unreachable", "failed", "unanswered", "late", "probe"]
+"""Why an endpoint is backed off."""
+
+HealthState: TypeAlias = Literal["serving", "backed_off", "trial", "ramping"]
+"""What requests an endpoint takes: all, none, one at a time, or as many as its window allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +192,10 @@ class Candidate:
     """The cost, term by term."""
     cost: float
     """Their sum, in seconds."""
+    backoff: BackoffCause | None
+    """Why it is backed off, if it is."""
+    held_off: float
+    """For how many seconds from now on, before a trial."""
     kv_refusal: str | None = None
     """Why its KV events are not used: the code of the last refusal, while the endpoint is not precise."""
 
@@ -271,8 +292,22 @@ class EndpointStats:
     """Whether its engine sleeps, as its reports say: it gets no requests."""
     slowness: float
     """Seconds that it takes for a second of described work."""
+    health: HealthState
+    """What requests it takes."""
+    backoff: BackoffCause | None
+    """Why it is backed off, if it is."""
     held_off: float
     """How many seconds requests are held off after failures."""
+    failures: int
+    """Backoffs in a row since it last served."""
+    backoffs: int
+    """Times that it was backed off."""
+    unanswered: int
+    """Of the cancelled requests: before their first token."""
+    late: int
+    """First tokens that came much later than predicted."""
+    residual: float
+    """Seconds that it counts as busy with requests that ended before their first token."""
     assumed_tokens: int
     """Tokens that it is assumed to hold in its cache."""
     stored_tokens: int

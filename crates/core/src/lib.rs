@@ -104,7 +104,7 @@ pub use flow::{
 };
 pub use histogram::Histogram;
 pub use load::{AdapterState, Load};
-pub use pool::{EndpointError, UnknownEndpoint};
+pub use pool::{BackoffCause, EndpointError, HealthState, UnknownEndpoint};
 pub use prefill::PrefillCost;
 pub use prefix::{
     BlockHash, EngineHash, KvEvent, KvEventError, RemovedBlocks, SnapshotError, StoredBlocks, Tier,

@@ -4,7 +4,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::endpoint::Role;
+use crate::endpoint::{EndpointId, Role};
 use crate::prefix::hash::BlockHash;
 use crate::time::Instant;
 
@@ -52,6 +52,8 @@ pub struct Request<'a> {
     pub role: Role,
     /// Labels that the endpoint must carry.
     pub labels: &'a [(&'a str, &'a str)],
+    /// Endpoints that must not have it, since they have been tried.
+    pub exclude: &'a [EndpointId],
 }
 
 impl<'a> Request<'a> {
@@ -73,6 +75,7 @@ impl<'a> Request<'a> {
             expected_output: 0,
             role: Role::Unified,
             labels: &[],
+            exclude: &[],
         }
     }
 
@@ -157,6 +160,24 @@ impl<'a> Request<'a> {
     /// Labels that the endpoint must carry.
     pub const fn labels(self, labels: &'a [(&'a str, &'a str)]) -> Self {
         Self { labels, ..self }
+    }
+
+    /// Endpoints that must not have it, even if no other can: those that a retry has tried. What has left the pool
+    /// excludes nothing.
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, RejectReason, Request, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// scheduler.add_endpoint(now, Endpoint::new("a"))?;
+    /// let first = scheduler.pick(now, &Request::new("llama").text("Hello"))?;
+    /// let retry = scheduler.pick(now, &Request::new("llama").text("Hello").exclude(&[first.endpoint]));
+    /// assert_eq!(retry.unwrap_err().reason, RejectReason::NoEndpoints);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn exclude(self, endpoints: &'a [EndpointId]) -> Self {
+        Self { exclude: endpoints, ..self }
     }
 }
 

@@ -167,9 +167,9 @@ export class Lease {
   }
 
   /** It goes to another endpoint, say the first of the alternatives after a refused connection. Not after a first token. */
-  redirect(endpoint: number): void {
+  redirect(endpoint: number, failure: Failure = 'unreachable'): void {
     try {
-      this.#scheduler.redirect(this.request, endpoint);
+      this.#scheduler.redirect(this.request, endpoint, undefined, failure);
     } catch (error) {
       if (error instanceof RedirectError && error.code === 'unknown_request') {
         this.#over();

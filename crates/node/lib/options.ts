@@ -82,6 +82,8 @@ export interface PickOptions {
   role?: Role | undefined;
   /** Labels that the endpoint must carry. */
   labels?: Readonly<Record<string, string>> | undefined;
+  /** Endpoints that must not have it, even if no other can: those that a retry has tried. */
+  exclude?: readonly number[] | undefined;
   /** The time, in milliseconds; the scheduler's clock unless told. */
   now?: number | undefined;
 }
@@ -383,6 +385,7 @@ const PICK: Record<keyof Required<PickOptions>, true> = {
   cacheUse: true,
   role: true,
   labels: true,
+  exclude: true,
   now: true,
 };
 
@@ -554,6 +557,14 @@ export function checkTrtllm(options: TrtllmOptions): void {
 
 export function checkMetricsText(options: MetricsTextOptions): void {
   known('options', METRICS_TEXT, options);
+}
+
+/** Numbers, which must be in an array. */
+export function numbers(name: string, given: unknown): number[] {
+  if (!Array.isArray(given)) {
+    throw typeError(`${name} must be an array of numbers, got ${describe(given)}`);
+  }
+  return given.map((value: unknown, at) => number(`${name}[${at}]`, value));
 }
 
 /** Keys and values in turn. */

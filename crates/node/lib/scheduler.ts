@@ -19,6 +19,7 @@ import {
   checkSubmit,
   checkTrtllm,
   flatLabels,
+  numbers,
   optionalBoolean,
   optionalName,
   optionalNumber,
@@ -260,7 +261,7 @@ export class Scheduler {
     this.#draining.look();
   }
 
-  /** A request failed, through no fault of the client's: an answer like `400 Bad Request` is a completion. */
+  /** A request failed, through no fault of the client's: after an answer like `400 Bad Request`, cancel it. */
   fail(request: number, failure: Failure = 'engine', now?: number): void {
     const [at, id, why] = [this.#time(now), requestId(request), string('failure', failure)];
     guarded(() => this.#native.fail(at, id, why));
@@ -278,10 +279,14 @@ export class Scheduler {
     return was;
   }
 
-  /** A request that has no first token yet went to another endpoint than was decided. */
-  redirect(request: number, endpoint: number, now?: number): void {
+  /**
+   * A request that has no first token yet went to another endpoint than was decided. Counts as a failure of the first one,
+   * which was unreachable unless told.
+   */
+  redirect(request: number, endpoint: number, now?: number, failure: Failure = 'unreachable'): void {
     const [at, id, to] = [this.#time(now), requestId(request), endpointId('endpoint', endpoint)];
-    guarded(() => this.#native.redirect(at, id, to));
+    const how = string('failure', failure);
+    guarded(() => this.#native.redirect(at, id, to, how));
     this.#waiting.deliver(at);
     this.#draining.look();
   }
@@ -357,6 +362,19 @@ export class Scheduler {
   handleLoad(id: number, load: Load, now?: number): void {
     const [at, which, report] = [this.#time(now), endpointId('id', id), readLoad(load)];
     guarded(() => this.#native.handleLoad(at, which, report));
+    this.#waiting.deliver(at);
+  }
+
+  /**
+   * A probe passed or failed: the endpoint's page of metrics could be read, or its health check answered. A failed one backs the
+   * endpoint off; one that passed lets the next request try an endpoint that could not be reached.
+   */
+  handleProbe(id: number, passed: boolean, now?: number): void {
+    const [at, which] = [this.#time(now), endpointId('id', id)];
+    if (typeof passed !== 'boolean') {
+      throw typeError(`passed must be a boolean, got ${describe(passed)}`);
+    }
+    guarded(() => this.#native.handleProbe(at, which, passed));
     this.#waiting.deliver(at);
   }
 
@@ -575,7 +593,8 @@ export class Scheduler {
 
   /** Reads what a request asks for. Nothing of the caller's runs between this and the native call. */
   #read(prompt: Prompt | HttpRequest, options: PickOptions): Asked {
-    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, cacheUse, now } = options;
+    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, exclude, cacheUse, now } =
+      options;
     const asked: Asked = {
       now: this.#time(now),
       view: NOTHING,
@@ -589,7 +608,9 @@ export class Scheduler {
       deadline: optionalNumber('deadline', deadline),
       expectedOutput: optionalNumber('expectedOutput', expectedOutput),
       wishes:
-        role === undefined && labels === undefined && cacheUse === undefined ? undefined : readWishes(role, labels, cacheUse),
+        role === undefined && labels === undefined && exclude === undefined && cacheUse === undefined
+          ? undefined
+          : readWishes(role, labels, exclude, cacheUse),
     };
     if (asked.deadline !== undefined && asked.deadline > asked.now + A_DAY) {
       throw rangeError(
@@ -747,11 +768,17 @@ function isRequest(prompt: Prompt | HttpRequest): prompt is HttpRequest {
   return typeof prompt === 'object' && prompt !== null && !ArrayBuffer.isView(prompt) && 'body' in prompt;
 }
 
-function readWishes(role: unknown, given: PickOptions['labels'] | null, cacheUse: unknown): Wishes {
+function readWishes(
+  role: unknown,
+  given: PickOptions['labels'] | null,
+  exclude: PickOptions['exclude'] | null,
+  cacheUse: unknown,
+): Wishes {
   return {
     cacheUse: optionalString('cacheUse', cacheUse),
     role: optionalString('role', role),
     labels: given === undefined || given === null ? undefined : flatLabels(given),
+    exclude: exclude === undefined || exclude === null ? undefined : numbers('exclude', exclude),
   };
 }
 

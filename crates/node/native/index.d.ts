@@ -99,6 +99,8 @@ export declare class NativeScheduler {
   resumeEndpoint(now: number, endpoint: number): void
   /** An endpoint reported its load. */
   handleLoad(now: number, endpoint: number, load: Load): void
+  /** A probe of the endpoint passed or failed. */
+  handleProbe(now: number, endpoint: number, passed: boolean): void
   /** An endpoint reported its LoRA adapters. */
   handleAdapters(now: number, endpoint: number, active: Array<string>, slots: number): void
   /** An engine stored blocks. */
@@ -141,7 +143,7 @@ export declare class NativeScheduler {
   /** The client went away. */
   cancel(now: number, request: number): boolean
   /** A request went to another endpoint than was decided. */
-  redirect(now: number, request: number, endpoint: number): void
+  redirect(now: number, request: number, endpoint: number, failure: string): void
 }
 
 /** The LoRA adapters of requests that are there now. Engines forget those of which no request is, although they stay loaded. */
@@ -218,7 +220,7 @@ export interface Candidate {
   /** Its name. */
   name: string
   /** Why it cannot have the request, if so. */
-  excluded: 'not_served' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'full' | null | null
+  excluded: 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null | null
   /** Prompt tokens that it is expected to find in its cache. */
   cachedTokens: number
   /** Predicted seconds to the first token. */
@@ -229,6 +231,10 @@ export interface Candidate {
   cost: number
   /** Why its KV events are not used: the code of the last refusal, while the endpoint is not precise. */
   kvRefusal: string | null
+  /** Why it is backed off, if it is. */
+  backoff: 'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null | null
+  /** For how many seconds from now on, before a trial. */
+  heldOff: number
 }
 
 /** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
@@ -434,8 +440,22 @@ export interface EndpointStats {
   sleeping: boolean
   /** Seconds that it takes for a second of described work. */
   slowness: number
+  /** What requests it takes. */
+  health: 'serving' | 'backed_off' | 'trial' | 'ramping'
+  /** Why it is backed off, if it is. */
+  backoff: 'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null | null
   /** How long requests are held off after failures, in seconds. */
   heldOff: number
+  /** Backoffs in a row since it last served. */
+  failures: number
+  /** Times that it was backed off. */
+  backoffs: number
+  /** Of the cancelled requests: before their first token. */
+  unanswered: number
+  /** First tokens that came much later than predicted. */
+  late: number
+  /** How long it counts as busy with requests that ended before their first token, in milliseconds. */
+  residualMs: number
   /** Tokens that it is assumed to hold in its cache. */
   assumedTokens: number
   /** Tokens that its engine says it holds. */
@@ -1132,6 +1152,8 @@ export interface Wishes {
   role?: string
   /** Keys and values in turn: labels that the endpoint must carry. */
   labels?: Array<string>
+  /** Endpoints that must not have it. */
+  exclude?: Array<number>
   /** Tokens in a block of ready hashes. */
   blockSize?: number
   /** Tokens in the prompt of ready hashes. */

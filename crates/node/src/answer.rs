@@ -101,7 +101,9 @@ pub struct Candidate {
     /// Its name.
     pub name: String,
     /// Why it cannot have the request, if so.
-    #[napi(ts_type = "'not_served' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'full' | null")]
+    #[napi(
+        ts_type = "'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null"
+    )]
     pub excluded: Option<&'static str>,
     /// Prompt tokens that it is expected to find in its cache.
     pub cached_tokens: u32,
@@ -113,6 +115,11 @@ pub struct Candidate {
     pub cost: f64,
     /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
     pub kv_refusal: Option<&'static str>,
+    /// Why it is backed off, if it is.
+    #[napi(ts_type = "'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null")]
+    pub backoff: Option<&'static str>,
+    /// For how many seconds from now on, before a trial.
+    pub held_off: f64,
 }
 
 /// The cost of one endpoint for one request, term by term, in seconds, with the prices already on.
@@ -220,6 +227,8 @@ impl From<slotwise::Candidate> for Candidate {
             terms: candidate.terms.into(),
             cost: candidate.cost.get(),
             kv_refusal: candidate.kv_refusal,
+            backoff: candidate.backoff.map(slotwise::BackoffCause::code),
+            held_off: candidate.held_off.get(),
         }
     }
 }

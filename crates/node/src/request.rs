@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
-use slotwise::{BlockHash, CacheUse, Instant, Priority, Request};
+use slotwise::{BlockHash, CacheUse, EndpointId, Instant, Priority, Request};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::{PriorityOrder, RequestReader};
 
@@ -13,7 +13,7 @@ use crate::body::api_of;
 use crate::endpoint::{named, role};
 use crate::error::{Result, Unfit, unreadable};
 use crate::headers::{octets, pairs};
-use crate::number::{count, instant, positive, signed};
+use crate::number::{count, endpoint_id, instant, positive, signed};
 
 /// Bytes of text, of a body or of a snapshot, in place.
 pub type Bytes<'a> = &'a [u8];
@@ -33,6 +33,8 @@ pub struct Wishes {
     pub role: Option<String>,
     /// Keys and values in turn: labels that the endpoint must carry.
     pub labels: Option<Vec<String>>,
+    /// Endpoints that must not have it.
+    pub exclude: Option<Vec<f64>>,
     /// Tokens in a block of ready hashes.
     pub block_size: Option<f64>,
     /// Tokens in the prompt of ready hashes.
@@ -90,11 +92,15 @@ impl Asked<'_> {
         let none = Wishes::default();
         let wishes = self.wishes.unwrap_or(&none);
         let labels: Vec<(&str, &str)> = flat(&wishes.labels).collect();
+        let exclude = wishes.exclude.as_deref().unwrap_or_default().iter();
+        let exclude =
+            exclude.map(|id| endpoint_id("exclude", *id)).collect::<std::result::Result<Vec<_>, Unfit>>()?;
         let mut request = self.over(Request::new(""), wishes)?;
         request.labels = &labels;
+        request.exclude = &exclude;
         match self.prompt {
             Either3::A(body) if wishes.path.is_some() => {
-                let answer = self.with_body(now, reader, body, wishes, &labels, ask);
+                let answer = self.with_body(now, reader, body, wishes, (&labels, &exclude), ask);
                 if body.len() > KEPT {
                     reader.shrink_to(KEPT);
                 }
@@ -121,7 +127,7 @@ impl Asked<'_> {
         reader: &mut RequestReader,
         body: &[u8],
         wishes: &Wishes,
-        labels: &[(&str, &str)],
+        (labels, exclude): (&[(&str, &str)], &[EndpointId]),
         ask: impl FnOnce(&Request<'_>) -> T,
     ) -> Result<T> {
         let api = api_of(wishes.path.as_deref().unwrap_or_default())?;
@@ -139,6 +145,7 @@ impl Asked<'_> {
         let request = headers.apply_allowed(&allow, now, request);
         let mut request = self.over(request, wishes)?;
         request.labels = labels;
+        request.exclude = exclude;
         Ok(ask(&request))
     }
 

@@ -164,6 +164,13 @@ impl NativeScheduler {
         self.with(|core| core.handle_load(now, id, load).map_err(thrown))
     }
 
+    /// A probe of the endpoint passed or failed.
+    #[napi]
+    pub fn handle_probe(&self, now: f64, endpoint: f64, passed: bool) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|core| core.handle_probe(now, id, passed).map_err(thrown))
+    }
+
     /// An endpoint reported its LoRA adapters.
     #[napi]
     pub fn handle_adapters(&self, now: f64, endpoint: f64, active: Vec<String>, slots: f64) -> Result<()> {
@@ -544,9 +551,10 @@ impl NativeScheduler {
 
     /// A request went to another endpoint than was decided.
     #[napi]
-    pub fn redirect(&self, now: f64, request: f64, endpoint: f64) -> Result<()> {
+    pub fn redirect(&self, now: f64, request: f64, endpoint: f64, failure: String) -> Result<()> {
         let (now, id, to) = (instant("now", now)?, request_id(request)?, endpoint_id("endpoint", endpoint)?);
-        self.with(|core| core.redirect(now, id, to).map_err(thrown))
+        let failure = self::failure(&failure)?;
+        self.with(|core| core.redirect_after(now, id, to, failure).map_err(thrown))
     }
 }
 

@@ -147,8 +147,24 @@ pub struct EndpointStats {
     pub sleeping: bool,
     /// Seconds that it takes for a second of described work.
     pub slowness: f64,
+    /// What requests it takes.
+    #[napi(ts_type = "'serving' | 'backed_off' | 'trial' | 'ramping'")]
+    pub health: &'static str,
+    /// Why it is backed off, if it is.
+    #[napi(ts_type = "'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null")]
+    pub backoff: Option<&'static str>,
     /// How long requests are held off after failures, in seconds.
     pub held_off: f64,
+    /// Backoffs in a row since it last served.
+    pub failures: u32,
+    /// Times that it was backed off.
+    pub backoffs: f64,
+    /// Of the cancelled requests: before their first token.
+    pub unanswered: f64,
+    /// First tokens that came much later than predicted.
+    pub late: f64,
+    /// How long it counts as busy with requests that ended before their first token, in milliseconds.
+    pub residual_ms: f64,
     /// Tokens that it is assumed to hold in its cache.
     pub assumed_tokens: f64,
     /// Tokens that its engine says it holds.
@@ -276,7 +292,14 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             report_error: stats.report_error,
             sleeping: stats.sleeping,
             slowness: stats.slowness,
+            health: stats.health.code(),
+            backoff: stats.backoff.map(slotwise::BackoffCause::code),
             held_off: stats.held_off.get(),
+            failures: stats.failures,
+            backoffs: stats.backoffs as f64,
+            unanswered: stats.unanswered as f64,
+            late: stats.late as f64,
+            residual_ms: millis(stats.residual),
             assumed_tokens: stats.assumed_tokens as f64,
             stored_tokens: stats.stored_tokens as f64,
             warm_tokens: stats.warm_tokens as f64,

@@ -139,7 +139,8 @@ test('ends that do not come from a lease, new endpoints and redirects count too'
     assert.equal((await waits).over, false, String(change));
     assert.equal(scheduler.waiting, 0);
   }
-  const { scheduler, ids } = full(['a', 'b']);
+  const endpoints = ['a', 'b'].map((name) => ({ name, maxInFlight: 1 }));
+  const { scheduler, ids } = pool(endpoints, { holdOffMs: 0 });
   const first = await scheduler.acquire('x');
   await scheduler.acquire('x');
   const waits = scheduler.acquire('x', { timeoutMs: 1e6 });

@@ -5,11 +5,12 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{CacheUse, Implausible, Instant, Priority, Request, Role, implausible};
+use slotwise::{CacheUse, EndpointId, Implausible, Instant, Priority, Request, Role, implausible};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::Api;
 
 use crate::body::{Pairs, Readers, api_of, priority_order};
+use crate::id::EndpointArg;
 use crate::prompt::{Prompt, bytes};
 
 /// The keywords of `pick`, `submit` and `explain`. What is given wins over headers, and these over the body.
@@ -31,6 +32,7 @@ pub(crate) struct Wishes<'a, 'py> {
     pub(crate) expected_output: Option<u32>,
     pub(crate) role: &'a str,
     pub(crate) labels: Option<&'a Bound<'a, PyDict>>,
+    pub(crate) exclude: Option<&'a [EndpointArg]>,
     pub(crate) ttl: Option<f64>,
     pub(crate) weight: Option<f64>,
 }
@@ -55,6 +57,7 @@ impl<'a> Wishes<'a, '_> {
             .iter()
             .map(|(key, value)| Ok((key.to_str()?, value.to_str()?)))
             .collect::<PyResult<Vec<(&str, &str)>>>()?;
+        let exclude: Vec<EndpointId> = self.exclude.unwrap_or_default().iter().map(|id| id.0).collect();
         let pairs = self.headers.map(Pairs::read).transpose()?;
         let pairs = pairs.as_ref().map(Pairs::slices).transpose()?;
         let allow = crate::allow::read(self.allow)?;
@@ -68,13 +71,13 @@ impl<'a> Wishes<'a, '_> {
                 }
                 let prompt = Prompt::read(prompt)?;
                 let request = headers.apply_allowed(&allow, now, prompt.put_into(Request::new("")));
-                ask(&self.put_into(now, request)?.labels(&labels))
+                ask(&self.put_into(now, request)?.labels(&labels).exclude(&exclude))
             }
             (None, Some(body)) => {
                 let api = self.path.map_or(Ok(Api::ChatCompletions), api_of)?;
                 readers.with(py, api, &bytes(body, "body")?, |view| {
                     let request = headers.apply_allowed(&allow, now, view.to_request_allowed(order, &allow));
-                    ask(&self.put_into(now, request)?.labels(&labels))
+                    ask(&self.put_into(now, request)?.labels(&labels).exclude(&exclude))
                 })
             }
             _ => Err(PyTypeError::new_err("expected either a prompt or a body")),

@@ -25,8 +25,12 @@ pub(crate) struct Book {
     running: u32,
     prompt_tokens: u64,
     answer_tokens: u64,
+    /// Until when the endpoint counts as busy with requests that ended before their first token.
+    busy_until: Instant,
 }
 
+/// No more than this is left behind.
+const LONGEST_RESIDUE: Duration = Duration::from_secs(10);
 /// The share of the head's time since its turn that counts as done: its true progress cannot be seen.
 const HEAD_CREDIT: f64 = 0.5;
 
@@ -76,6 +80,23 @@ impl Book {
     pub(crate) fn shrink(&mut self, prompt: u64, answer: u64) {
         self.prompt_tokens -= prompt;
         self.answer_tokens -= answer;
+    }
+
+    /// A request ended before its first token and leaves so much of its predicted prefill behind: an endpoint that
+    /// refuses at once is as busy as if it had served, and draws no more than its share.
+    pub(crate) fn leave_residue(&mut self, now: Instant, work: Duration) {
+        let until = self.busy_until.max(now) + work;
+        self.busy_until = until.min(now + LONGEST_RESIDUE);
+    }
+
+    /// How long the endpoint counts as busy with requests that are over.
+    pub(crate) fn residue(&self, now: Instant) -> Duration {
+        self.busy_until.saturating_since(now)
+    }
+
+    /// Predicted prefill of a pending request.
+    pub(crate) fn work_of(&self, order: u64) -> Duration {
+        self.pending.get(&order).copied().unwrap_or_default()
     }
 
     /// How long a new request waits for its turn: booked prefill, with the head half done at most.

@@ -5,12 +5,13 @@ mod error;
 mod evictions;
 mod foreign;
 mod health;
+mod judge;
 mod layout;
 mod minima;
 mod outline;
 mod slot;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -24,6 +25,9 @@ use crate::time::Instant;
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use evictions::Shortfall;
 pub(crate) use foreign::{ForeignLoad, PoolReports};
+pub use health::{BackoffCause, HealthState};
+pub(crate) use health::{Outcome, Patience};
+pub(crate) use judge::Witness;
 pub(crate) use layout::Layout;
 pub(crate) use minima::{CHUNK, Minima, WORD};
 pub(crate) use outline::Outline;
@@ -46,6 +50,13 @@ pub(crate) struct Pool {
     /// How many endpoints name each model among those that they serve.
     models: BTreeMap<String, usize>,
     reports: PoolReports,
+    /// Outcomes of all endpoints in rotation.
+    outcomes: health::Window,
+    suspects: health::Suspects,
+    /// Requests dispatched so far.
+    dispatches: u64,
+    /// When endpoints that are closed by the clock must be looked at again.
+    opens: BTreeSet<(Instant, u32)>,
     /// How many endpoints get no new requests.
     draining: usize,
     limit: usize,
@@ -97,6 +108,10 @@ impl Pool {
             layouts: BTreeMap::new(),
             models: BTreeMap::new(),
             reports: PoolReports::default(),
+            outcomes: health::Window::default(),
+            suspects: health::Suspects::default(),
+            dispatches: 0,
+            opens: BTreeSet::new(),
             draining: 0,
             limit,
         }
@@ -124,7 +139,11 @@ impl Pool {
         });
         let id = EndpointId { slot: at, generation: self.generations[at as usize] };
         self.names.insert(name.into(), id);
-        let slot = slot(id);
+        let at_work = self.is_at_work();
+        let mut slot = slot(id);
+        if at_work {
+            slot.health.ramp();
+        }
         self.count_layout(slot.layout);
         self.count_models(&slot.endpoint.models);
         self.slots[at as usize] = Some(slot);
@@ -143,6 +162,7 @@ impl Pool {
         self.names.remove(&slot.endpoint.name);
         self.uncount_layout(slot.layout);
         self.uncount_models(&slot.endpoint.models);
+        self.suspects.leave(id.slot);
         self.reports.replace(slot.reports.sample(), foreign::Sample::default());
         self.draining -= usize::from(slot.draining);
         Ok(slot)
@@ -189,7 +209,12 @@ impl Pool {
 
     /// Whether the endpoint gets no new requests.
     pub(crate) fn drain(&mut self, id: EndpointId, draining: bool) -> Result<(), UnknownEndpoint> {
-        let before = core::mem::replace(&mut self.get_mut(id)?.draining, draining);
+        let at_work = self.is_at_work();
+        let slot = self.get_mut(id)?;
+        let before = core::mem::replace(&mut slot.draining, draining);
+        if before && !draining && at_work {
+            slot.health.ramp();
+        }
         self.draining = self.draining - usize::from(before) + usize::from(draining);
         self.outline(id);
         Ok(())
@@ -286,8 +311,11 @@ impl Pool {
         id: EndpointId,
         claim: Claim<'_>,
         expected_output: f64,
+        patience: Patience,
     ) -> Result<Reservation, UnknownEndpoint> {
+        let dispatches = self.dispatches;
         let slot = self.get_mut(id)?;
+        slot.health.dispatched(now, dispatches, patience);
         slot.counters.dispatched += 1;
         let order = slot.next_use();
         slot.book.reserve(now, order, claim.work, claim.tokens);
@@ -296,6 +324,8 @@ impl Pool {
             slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
             key
         });
+        self.dispatches += 1;
+        self.look_again(id);
         self.outline(id);
         Ok(Reservation {
             endpoint: id,
@@ -329,6 +359,14 @@ impl Pool {
             slot.reports.watch(&slot.book, expected_output);
         }
         self.outline(reservation.endpoint);
+    }
+
+    /// A pending request ends without a first token: what is left of its prefill since its dispatch stays behind.
+    pub(crate) fn leave_residue(&mut self, now: Instant, reservation: &Reservation, dispatched: Instant) {
+        if let Ok(slot) = self.get_mut(reservation.endpoint) {
+            let work = slot.book.work_of(reservation.order);
+            slot.book.leave_residue(now, work.saturating_sub(now.saturating_since(dispatched)));
+        }
     }
 
     /// Gives back what was reserved, also when the endpoint has left meanwhile. `served` says whether the endpoint

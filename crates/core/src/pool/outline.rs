@@ -45,7 +45,8 @@ impl Outline {
 
     /// Of an endpoint as it is.
     pub(super) fn of(slot: &Slot) -> Self {
-        if slot.draining || slot.is_full() || slot.reports.asleep() {
+        let closed = slot.health.is_closed(slot.book.in_flight());
+        if slot.draining || slot.is_full() || slot.reports.asleep() || closed {
             return Self::CLOSED;
         }
         Self {

@@ -58,6 +58,12 @@ pub(crate) struct Counters {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
+    /// Of those cancelled: before their first token.
+    pub(crate) unanswered: u64,
+    /// First tokens that came much later than predicted.
+    pub(crate) late: u64,
+    /// Times that it was backed off.
+    pub(crate) backoffs: u64,
     pub(crate) adapter_loads: u64,
 }
 
@@ -73,9 +79,8 @@ impl Slot {
         self.endpoint.max_in_flight.is_some_and(|most| self.book.in_flight() >= most.get())
     }
 
-    /// It computed something for a request with this adapter: it lives, and the adapter is loaded.
+    /// It computed something for a request with this adapter: the adapter is loaded.
     pub(crate) fn answered(&mut self, adapter: Option<u64>) {
-        self.health.succeed();
         if let Some(key) = adapter {
             self.adapters.confirm(key);
         }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::reading::Reading;
-use crate::endpoint::Role;
+use crate::endpoint::{EndpointId, Role};
 use crate::request::{Priority, Request, RequestId};
 use crate::time::{Instant, Seconds};
 
@@ -16,12 +16,15 @@ pub(super) struct Asker {
     /// Since when it has waited for a better endpoint than one that it could have had.
     pub(super) choosy_since: Option<Instant>,
     pub(super) fare: Fare,
+    /// The key of its flow or session, if it has one.
+    pub(super) suspect: Option<u64>,
     /// The key of its session, if the client named one.
     pub(super) session: Option<u64>,
     pub(super) reading: Reading,
     pub(super) adapter: Option<Box<str>>,
     model: Box<str>,
     labels: Box<[(Box<str>, Box<str>)]>,
+    exclude: Box<[EndpointId]>,
     role: Role,
     deadline: Option<Instant>,
     expected_output: u32,
@@ -50,11 +53,13 @@ impl Asker {
             since,
             choosy_since: None,
             fare,
+            suspect: None,
             session,
             reading: reading.kept(),
             adapter: request.adapter.map(Into::into),
             model: request.model.into(),
             labels: labels.collect(),
+            exclude: request.exclude.into(),
             role: request.role,
             deadline: request.deadline,
             expected_output: request.expected_output,
@@ -76,6 +81,7 @@ impl Asker {
         let mut request = Request::new(&self.model).priority(self.fare.priority).role(self.role);
         request.adapter = self.adapter.as_deref();
         request.labels = labels;
+        request.exclude = &self.exclude;
         request.deadline = self.deadline;
         request.expected_output = self.expected_output;
         request

@@ -7,9 +7,10 @@ use core::fmt;
 use super::Scheduler;
 use super::decision::{RejectReason, Rejected};
 use super::pick::Asked;
-use super::ranking::{Key, Ranking};
+use super::ranking::{Key, Lift, Ranking};
 use super::reading::Reading;
 use crate::endpoint::EndpointId;
+use crate::pool::BackoffCause;
 use crate::profile::Terms;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
@@ -53,6 +54,10 @@ pub struct Candidate {
     pub cost: Seconds,
     /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
     pub kv_refusal: Option<&'static str>,
+    /// Why it is backed off, if it is.
+    pub backoff: Option<BackoffCause>,
+    /// For how long from now on, before a trial.
+    pub held_off: Seconds,
 }
 
 /// Why an endpoint cannot have a request, from the least hopeful to the most.
@@ -62,6 +67,8 @@ pub struct Candidate {
 pub enum Exclusion {
     /// It serves another model or role, or lacks a label.
     NotServed,
+    /// The request excludes it: [`Request::exclude`].
+    Excluded,
     /// It is about to leave.
     Draining,
     /// Its engine sleeps, as its last report says.
@@ -70,6 +77,12 @@ pub enum Exclusion {
     TooLarge,
     /// Its first token would come after the deadline.
     TooLate,
+    /// It is backed off after failures, or has a trial in flight. Considered after all if no other endpoint can
+    /// have the request.
+    BackedOff,
+    /// It begins slowly and has as many requests as it may by now. Considered after all if no other endpoint can
+    /// have the request.
+    Ramping,
     /// Its cache has no room for the context of another session.
     NoSession,
     /// It has as many requests as it may.
@@ -81,6 +94,9 @@ impl Exclusion {
     pub const fn code(self) -> &'static str {
         match self {
             Self::NotServed => "not_served",
+            Self::Excluded => "excluded",
+            Self::BackedOff => "backed_off",
+            Self::Ramping => "ramping",
             Self::Draining => "draining",
             Self::Sleeping => "sleeping",
             Self::TooLarge => "too_large",
@@ -95,7 +111,8 @@ impl From<Exclusion> for RejectReason {
     fn from(why: Exclusion) -> Self {
         match why {
             Exclusion::NotServed => Self::NotServed,
-            Exclusion::Draining | Exclusion::Sleeping => Self::NoEndpoints,
+            Exclusion::Excluded | Exclusion::Draining | Exclusion::Sleeping => Self::NoEndpoints,
+            Exclusion::BackedOff | Exclusion::Ramping => Self::NoEndpoints,
             Exclusion::TooLarge => Self::TooLarge,
             Exclusion::TooLate => Self::DeadlineUnreachable,
             Exclusion::NoSession | Exclusion::Full => Self::Saturated,
@@ -129,9 +146,16 @@ impl Scheduler {
         self.read(request, &mut reading);
         let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
         let mut ranking = Ranking::new(1);
-        let asked = Asked { now, request, reading: &reading, starts: false };
+        let mut asked = Asked { now, request, reading: &reading, starts: false, lift: Lift::Nothing };
         let total = |_, terms: &Terms| terms.total();
-        let refusal = self.weigh_all(asked, &mut ranking, &total, |slot, assessment| {
+        let mut refusal = self.weigh_all(asked, &mut ranking, &total, |_, _| {});
+        while ranking.is_empty() {
+            let Some(lift) = refusal.next_lift(asked.lift) else { break };
+            asked.lift = lift;
+            refusal = self.weigh_all(asked, &mut ranking, &total, |_, _| {});
+        }
+        let mut ranking = Ranking::new(1);
+        refusal = self.weigh_all(asked, &mut ranking, &total, |slot, assessment| {
             let candidate = Candidate {
                 endpoint: slot.id,
                 name: slot.endpoint.name.clone(),
@@ -141,6 +165,8 @@ impl Scheduler {
                 terms: assessment.terms,
                 cost: assessment.cost,
                 kv_refusal: self.kv_refusal(slot),
+                backoff: slot.health.cause(),
+                held_off: slot.health.held_off(now),
             };
             candidates.push((assessment.key, candidate));
         });
@@ -164,6 +190,9 @@ impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotServed => "does not serve this",
+            Self::Excluded => "excluded by the request",
+            Self::BackedOff => "backed off",
+            Self::Ramping => "ramping up",
             Self::Draining => "draining",
             Self::Sleeping => "sleeping",
             Self::TooLarge => "too large for its cache",
@@ -195,7 +224,9 @@ impl fmt::Display for Explanation {
             "recovery",
             "cost s"
         )?;
-        for Candidate { name, cached_tokens, terms, cost, excluded, kv_refusal, .. } in &self.candidates {
+        for Candidate { name, cached_tokens, terms, cost, excluded, kv_refusal, backoff, held_off, .. } in
+            &self.candidates
+        {
             write!(f, "{name:<24} {cached_tokens:>8}")?;
             let parts = [
                 terms.queue,
@@ -211,8 +242,12 @@ impl fmt::Display for Explanation {
             for part in parts {
                 write!(f, " {:>9.4}", part.get())?;
             }
-            if let Some(why) = excluded {
-                write!(f, "  ({why})")?;
+            match (excluded, backoff) {
+                (Some(why), Some(cause)) => {
+                    write!(f, "  ({why}: {}, {:.1} s left)", cause.code(), held_off.get())?;
+                }
+                (Some(why), None) => write!(f, "  ({why})")?,
+                (None, _) => {}
             }
             if let Some(why) = kv_refusal {
                 write!(f, "  (KV events refused: {why})")?;

@@ -6,7 +6,7 @@ use core::fmt;
 use super::pick::Placed;
 use super::{InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Reservation, Shortfall, UnknownEndpoint};
+use crate::pool::{Outcome, Patience, Reservation, Shortfall, UnknownEndpoint, Witness};
 use crate::prefix::Use;
 use crate::request::{CacheUse, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
@@ -27,6 +27,9 @@ impl Scheduler {
         self.learn_speed(now, &request);
         self.pool.start(now, &mut request.reservation, self.mean_output.get());
         self.counters.first_token.observe(now.saturating_since(request.dispatched));
+        let took = Seconds::from(now.saturating_since(request.dispatched));
+        let late = took > LATE && took > request.predicted * LATE_FACTOR;
+        self.judge(now, &request, Outcome::Answered { late });
         request.started = Some(now);
         self.expect_confirmation(now, &mut request);
         let endpoint = request.reservation.endpoint();
@@ -61,6 +64,9 @@ impl Scheduler {
             slot.counters.completed += 1;
         }
         self.counters.completed += 1;
+        if request.started.is_none() {
+            self.judge(now, &request, Outcome::Answered { late: false });
+        }
         self.learn(now, &request, usage);
         let endpoint = request.reservation.endpoint();
         self.settle(now, &request, End::Completed(usage));
@@ -72,9 +78,9 @@ impl Scheduler {
     /// A request failed, through no fault of the client's: after an answer like `400 Bad Request`, [`cancel`](Self::cancel) it. Releases what
     /// it reserved; blocks that it alone would have brought are forgotten if it never had a first token.
     ///
-    /// Requests are held off from the endpoint for [`Config::hold_off`](crate::Config::hold_off), and longer each time
-    /// that the next one fails too: an endpoint that fails at once would otherwise look idle and draw all requests to
-    /// itself. Its next first token or completion ends that.
+    /// An endpoint that fails more than the others is backed off for [`Config::hold_off`](crate::Config::hold_off), and
+    /// twice as long each time that a trial fails: it would otherwise look idle and draw all requests to itself. A trial
+    /// that succeeds ends that.
     ///
     /// # Errors
     ///
@@ -84,8 +90,8 @@ impl Scheduler {
         let request = self.untrack(id).ok_or(UnknownRequest(id))?;
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.failed += 1;
-            slot.health.fail(now, self.config.hold_off, self.config.hold_off_limit);
         }
+        self.judge(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
         self.counters.fail(failure);
         self.abandon(
             now,
@@ -95,7 +101,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The client went away, or asked for what it cannot have. Like [`fail`](Self::fail), but no fault of the endpoint's. Returns whether the request was in flight, or waited.
+    /// The client went away, or asked for what it cannot have. Like [`fail`](Self::fail), but weaker evidence against
+    /// the endpoint, and none after the first token. Returns whether the request was in flight, or waited.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
         if self.withdraw_waiting(id) {
@@ -106,6 +113,9 @@ impl Scheduler {
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.cancelled += 1;
         }
+        if request.started.is_none() {
+            self.judge(now, &request, Outcome::Unanswered);
+        }
         self.counters.cancelled += 1;
         self.abandon(now, request, End::Abandoned);
         true
@@ -113,22 +123,45 @@ impl Scheduler {
 
     /// A request that has no first token yet went to another endpoint than was decided, say to the first of
     /// [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused connection. Moves its reservation, wherever
-    /// it went: also to an endpoint that drains, is full or serves another model.
+    /// it went: also to an endpoint that drains, is full or serves another model. Counts as a failure of the first
+    /// endpoint, which was [unreachable](Failure::Unreachable): see [`redirect_after`](Self::redirect_after).
     ///
     /// # Errors
     ///
     /// When the request is not in flight or has had its first token, or when there is no such endpoint; the reservation
     /// is where it was then.
     pub fn redirect(&mut self, now: Instant, id: RequestId, to: EndpointId) -> Result<(), RedirectError> {
+        self.redirect_after(now, id, to, Failure::Unreachable)
+    }
+
+    /// [`redirect`](Self::redirect), where the first endpoint failed in another way than that it could not be reached.
+    ///
+    /// # Errors
+    ///
+    /// As for `redirect`.
+    pub fn redirect_after(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        to: EndpointId,
+        failure: Failure,
+    ) -> Result<(), RedirectError> {
         let now = self.advance(now);
         let layout = self.pool.get(to)?.layout;
         let request = self.requests.get(&id.0).ok_or(RedirectError::UnknownRequest(id))?;
         if request.reservation.started() {
             return Err(RedirectError::Started(id));
         }
-        let InFlight { reservation, mut prompt, fare, session, .. } =
-            self.untrack(id).ok_or(RedirectError::UnknownRequest(id))?;
-        let from = reservation.endpoint();
+        let request = self.untrack(id).ok_or(RedirectError::UnknownRequest(id))?;
+        let from = request.reservation.endpoint();
+        if from != to {
+            self.judge(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
+            if let Ok(slot) = self.pool.get_mut(from) {
+                slot.counters.failed += 1;
+            }
+            self.pool.leave_residue(now, &request.reservation, request.dispatched);
+        }
+        let InFlight { reservation, mut prompt, fare, session, suspect, .. } = request;
         self.withdraw(now, reservation, &prompt);
         if !prompt.is_for(layout) {
             prompt.chain = Vec::new();
@@ -136,7 +169,7 @@ impl Scheduler {
         }
         let found = prompt.span.found(self.prefixes.depth(to.slot, &prompt.chain));
         if let Some(mut request) = self.place(now, to, found, prompt) {
-            (request.fare, request.session) = (fare, session);
+            (request.fare, request.session, request.suspect) = (fare, session, suspect);
             self.track(id, request);
         }
         if let (Some(session), Some(guard)) = (session, &mut self.guard) {
@@ -184,9 +217,22 @@ impl Scheduler {
         if request.reservation.started() {
             self.leave_blocks(now, request);
         } else {
+            self.pool.leave_residue(now, &request.reservation, request.dispatched);
             self.withdraw(now, request.reservation, &request.prompt);
         }
         self.reopen(now, endpoint);
+    }
+
+    /// What the outcome says about the endpoint.
+    fn judge(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
+        let (endpoint, order) = (request.reservation.endpoint(), request.reservation.order());
+        let witness = Witness { endpoint, order, flow: request.suspect };
+        self.pool.judge(now, witness, outcome, self.patience());
+    }
+
+    /// How long endpoints are backed off.
+    pub(super) fn patience(&self) -> Patience {
+        Patience { first: self.config.hold_off, longest: self.config.hold_off_limit }
     }
 
     /// The request never had a first token there: what it would have brought is not there.
@@ -312,6 +358,10 @@ impl InFlight {
     }
 }
 
+/// A first token is late that takes this many times as long as was predicted.
+const LATE_FACTOR: f64 = 8.0;
+/// And longer than this.
+const LATE: Seconds = Seconds::new(2.0);
 /// Share of the KV cache above which requests wait for blocks.
 const KV_BLOCKED: f64 = 0.9;
 /// A text prompt's length in tokens is an estimate: a 16th of it more or less is no evidence.

@@ -47,7 +47,7 @@ use crate::pool::{Pool, Reservation, UnknownEndpoint};
 use crate::prefix::keyed::Keyed;
 use crate::prefix::{PrefixIndex, PromptHasher};
 use crate::request::RequestId;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 use asker::{Asker, Fare};
 
@@ -131,6 +131,10 @@ struct InFlight {
     started: Option<Instant>,
     /// Tokens that the endpoint was expected to find in its cache.
     hit: u32,
+    /// When its first token was predicted to come.
+    predicted: Seconds,
+    /// The key of its flow or session, if it has one.
+    suspect: Option<u64>,
     evidence: Option<Evidence>,
     prompt: pick::Placed,
     /// What its flow has paid, if it has waited.
@@ -263,6 +267,7 @@ impl Scheduler {
             self.pool.settle(self.now);
             self.next_tick = self.now + TICK;
         }
+        self.open_recovered(self.now);
         self.now
     }
 }

@@ -167,10 +167,47 @@ impl Scheduler {
         let now = self.advance(now);
         let asleep = self.pool.get(id)?.reports.asleep();
         self.pool.report(now, id, &load, self.mean_output.get())?;
+        if load != Load::default() {
+            self.pool.heard_of(now, id);
+        }
         self.reopen(now, id);
         if asleep && !self.pool.get(id)?.reports.asleep() {
             self.reopen_all();
         }
+        Ok(())
+    }
+
+    /// A probe of the endpoint passed or failed: its page of metrics could be read, its health check answered.
+    ///
+    /// A failed one backs the endpoint off. One that passed ends the backoff of an endpoint that could not be reached:
+    /// the next request may be its trial. It ends none for failed requests, which only a trial can.
+    ///
+    /// ```
+    /// use slotwise::{Endpoint, Instant, Request, Scheduler};
+    ///
+    /// let now = Instant::from_micros(1);
+    /// let mut scheduler = Scheduler::default();
+    /// let dead = scheduler.add_endpoint(now, Endpoint::new("dead"))?;
+    /// let alive = scheduler.add_endpoint(now, Endpoint::new("alive"))?;
+    /// scheduler.handle_probe(now, dead, false)?;
+    /// for _ in 0..9 {
+    ///     assert_eq!(scheduler.pick(now, &Request::new("llama").text("Hello"))?.endpoint, alive);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When there is no such endpoint.
+    pub fn handle_probe(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        passed: bool,
+    ) -> Result<(), UnknownEndpoint> {
+        let now = self.advance(now);
+        self.pool.probe(now, id, passed, self.patience())?;
+        self.reopen(now, id);
         Ok(())
     }
 

@@ -22,6 +22,17 @@ impl Scheduler {
         }
     }
 
+    /// Endpoints that were backed off may be tried by now: so may requests that wait.
+    pub(super) fn open_recovered(&mut self, now: Instant) {
+        while let Some(number) = self.pool.open_due(now) {
+            if self.waiting.sum().requests > 0 {
+                self.open_kinds();
+                self.waiting.open(number);
+                self.open_others();
+            }
+        }
+    }
+
     /// Opens some of the endpoints that requests may be parked for, others each time. Each lets its first one try, and closes again if
     /// that one still waits for it.
     fn open_others(&mut self) {

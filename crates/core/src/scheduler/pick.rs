@@ -7,12 +7,12 @@ use core::time::Duration;
 use super::decision::{Dispatch, RejectReason, Rejected};
 use super::explain::Exclusion;
 use super::glance::{Frontier, Glance};
-use super::ranking::{Key, Ranking, Refusal};
+use super::ranking::{Key, Lift, Ranking, Refusal};
 use super::reading::{Form, Found, Reading, Span};
 use super::rendezvous::Lots;
 use super::{Evidence, InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Claim, Layout, Slot};
+use crate::pool::{Claim, HealthState, Layout, Slot};
 use crate::prefix::{BlockHash, Use};
 use crate::profile::{Facts, Terms};
 use crate::request::{CacheUse, Request, RequestId};
@@ -97,18 +97,25 @@ impl Scheduler {
         &mut self,
         now: Instant,
         request: &Request<'_>,
-        weigh: impl FnOnce(&Self, Asked<'_>, &mut Frontier, &mut Ranking) -> Refusal,
+        weigh: impl Fn(&Self, Asked<'_>, &mut Frontier, &mut Ranking) -> Refusal,
     ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
         let mut scratch = core::mem::take(&mut self.scratch);
         self.read(request, &mut scratch.reading);
-        let asked = Asked { now, request, reading: &scratch.reading, starts: false };
+        let mut asked = Asked { now, request, reading: &scratch.reading, starts: false, lift: Lift::Nothing };
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
-        let refusal = weigh(self, asked, &mut scratch.frontier, &mut ranking);
+        let mut refusal = weigh(self, asked, &mut scratch.frontier, &mut ranking);
+        while ranking.is_empty() {
+            let Some(lift) = refusal.next_lift(asked.lift) else { break };
+            asked.lift = lift;
+            refusal = weigh(self, asked, &mut scratch.frontier, &mut ranking);
+        }
         let answer = match self.admit(request, &ranking, refusal) {
             Ok(()) => {
                 let id = RequestId(self.next_request);
-                let dispatch = self.dispatch(now, id, request.adapter, &mut scratch.reading, &ranking);
+                let suspect = self.suspect(request);
+                let dispatch =
+                    self.dispatch(now, id, request.adapter, suspect, &mut scratch.reading, &ranking);
                 self.next_request += u64::from(dispatch.is_ok());
                 if dispatch.is_ok() {
                     self.counters.queue_time.observe(Duration::ZERO);
@@ -133,7 +140,9 @@ impl Scheduler {
         frontier: &mut Frontier,
         ranking: &mut Ranking,
     ) -> Refusal {
-        self.search(asked, frontier, ranking, |_| true);
+        if asked.lift == Lift::Nothing {
+            self.search(asked, frontier, ranking, |_| true);
+        }
         if ranking.is_empty() {
             self.weigh_all(asked, ranking, &|_, terms| terms.total(), |_, _| {})
         } else {
@@ -223,8 +232,10 @@ impl Scheduler {
             (delay, slot.adapters.displacement(key, now, load))
         });
         let (adapter_delay, displacement) = adapter.unwrap_or_default();
+        let wait = slot.wait(now, foreign, self.mean_work.get());
         let facts = Facts {
-            wait: slot.wait(now, foreign, self.mean_work.get()),
+            // A price, and no more: an engine that notices that its client has left has nothing to do for it.
+            wait: wait + Seconds::from(slot.book.residue(now)),
             room: slot.wait_for_room(foreign, reading.tokens, self.config.kv_limit),
             work: work(slot, miss, found) * slot.speed.factor(),
             recompute: slot.prefill.per_token_of(reading.tokens) * f64::from(miss),
@@ -238,14 +249,14 @@ impl Scheduler {
             adapter: adapter_delay + displacement,
             held_off: slot.health.held_off(now),
         };
-        let first_token_in = facts.wait + facts.room + facts.work + adapter_delay;
+        let first_token_in = wait + facts.room + facts.work + adapter_delay;
         let terms = self.config.weights.terms(&facts);
         let cost = cost(slot.id, &terms);
         Assessment {
             found,
             terms,
             cost,
-            wait: facts.wait + facts.room,
+            wait: wait + facts.room,
             first_token_in,
             key: Key {
                 cost: cost.to_nanos(),
@@ -263,12 +274,14 @@ impl Scheduler {
     }
 
     fn exclusion(&self, asked: Asked<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
-        let Asked { now, request, reading, starts } = asked;
+        let Asked { now, request, reading, starts, lift } = asked;
         let needed = f64::from(reading.longest);
         let room = self.config.kv_limit * f64::from(slot.kv_capacity);
         let late = |deadline| now + first_token_in.to_duration() > deadline;
         if !slot.endpoint.suits(request.model, request.role, request.labels) {
             Some(Exclusion::NotServed)
+        } else if request.exclude.contains(&slot.id) {
+            Some(Exclusion::Excluded)
         } else if slot.draining {
             Some(Exclusion::Draining)
         } else if slot.reports.asleep() {
@@ -282,7 +295,12 @@ impl Scheduler {
         } else if request.deadline.is_some_and(late) {
             Some(Exclusion::TooLate)
         } else {
-            None
+            let held = slot.health.excludes(now, slot.book.in_flight(), self.pool.dispatches())?;
+            let (why, lifted) = match held {
+                HealthState::Ramping => (Exclusion::Ramping, Lift::Ramping),
+                _ => (Exclusion::BackedOff, Lift::BackedOff),
+            };
+            (lift < lifted).then_some(why)
         }
     }
 
@@ -296,10 +314,12 @@ impl Scheduler {
     ) -> Option<Seconds> {
         match why {
             Exclusion::NotServed
+            | Exclusion::Excluded
             | Exclusion::Draining
             | Exclusion::Sleeping
             | Exclusion::TooLarge
             | Exclusion::NoSession => None,
+            Exclusion::BackedOff | Exclusion::Ramping => Some(slot.health.held_off(asked.now)),
             // Its next completion.
             Exclusion::Full => {
                 Some(Seconds::new(self.mean_residence.get() / f64::from(slot.book.in_flight().max(1))))
@@ -319,6 +339,7 @@ impl Scheduler {
         now: Instant,
         id: RequestId,
         adapter: Option<&str>,
+        suspect: Option<u64>,
         reading: &mut Reading,
         ranking: &Ranking,
     ) -> Result<Dispatch, Rejected> {
@@ -337,7 +358,8 @@ impl Scheduler {
         let adapter = reading.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
         let (tokens, cache_use) = (reading.tokens, reading.cache_use);
         let prompt = Placed { chain, span, tokens, cache_use, layout, text, adapter };
-        let in_flight = self.place(now, *endpoint, best.found, prompt).ok_or(gone)?;
+        let mut in_flight = self.place(now, *endpoint, best.found, prompt).ok_or(gone)?;
+        (in_flight.predicted, in_flight.suspect) = (best.first_token_in, suspect);
 
         self.track(id, in_flight);
         self.reuse.observe(reading.best_hit, reading.tokens);
@@ -370,7 +392,9 @@ impl Scheduler {
         let evidence = self.evidence(slot, &prompt.chain, found);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let claim = Claim { work, tokens, adapter };
-        let reservation = self.pool.reserve(now, endpoint, claim, self.mean_output.get()).ok()?;
+        let predicted = slot.book.wait(now) + Seconds::from(work);
+        let (output, patience) = (self.mean_output.get(), self.patience());
+        let reservation = self.pool.reserve(now, endpoint, claim, output, patience).ok()?;
         self.mean_work.observe(described.get());
         let block_tokens = prompt.span.block_tokens();
         let used = Use { stamp: reservation.order(), block_tokens, now, computed: false };
@@ -379,7 +403,27 @@ impl Scheduler {
             prompt.chain = Vec::new();
         }
         let (started, fare, session) = (None, None, None);
-        Some(InFlight { reservation, dispatched: now, started, hit, evidence, prompt, fare, session })
+        let suspect = None;
+        Some(InFlight {
+            reservation,
+            dispatched: now,
+            started,
+            hit,
+            predicted,
+            suspect,
+            evidence,
+            prompt,
+            fare,
+            session,
+        })
+    }
+
+    /// What tells the client from others, when its outcomes are weighed: its flow, or its session.
+    pub(super) fn suspect(&self, request: &Request<'_>) -> Option<u64> {
+        match request.session {
+            _ if !request.flow.is_empty() => Some(self.hasher.name(request.flow)),
+            session => session.map(|session| self.hasher.name(session) ^ 1),
+        }
     }
 
     /// When the blocks that are expected in the cache were last used. What is still on its way says nothing about
@@ -418,6 +462,8 @@ pub(super) struct Asked<'a> {
     pub(super) reading: &'a Reading,
     /// It begins a session, so the guard must agree.
     pub(super) starts: bool,
+    /// Which endpoints are considered although they are held off.
+    pub(super) lift: Lift,
 }
 
 /// A prompt on its way to an endpoint.

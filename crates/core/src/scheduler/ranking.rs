@@ -84,11 +84,29 @@ impl Ranking {
 
 /// Why no endpoint can have the request: the most hopeful reason, and the soonest that it may be different.
 #[derive(Debug, Default)]
-pub(super) struct Refusal(Option<(Exclusion, Option<Seconds>)>);
+pub(super) struct Refusal {
+    best: Option<(Exclusion, Option<Seconds>)>,
+    lifts: [Option<Lift>; 2],
+}
+
+/// Endpoints that are held off and considered all the same, as no other can have the request.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Lift {
+    Nothing,
+    /// Those that ramp up and have as many requests as they may.
+    Ramping,
+    /// And those that are backed off.
+    BackedOff,
+}
 
 impl Refusal {
     pub(super) fn note(&mut self, why: Exclusion, after: Option<Seconds>) {
-        match &mut self.0 {
+        match why {
+            Exclusion::Ramping => self.lifts[0] = Some(Lift::Ramping),
+            Exclusion::BackedOff => self.lifts[1] = Some(Lift::BackedOff),
+            _ => {}
+        }
+        match &mut self.best {
             Some((before, _)) if *before > why => {}
             Some((before, soonest)) if *before == why => {
                 *soonest = match (*soonest, after) {
@@ -100,8 +118,18 @@ impl Refusal {
         }
     }
 
+    /// Which endpoints should be considered after all, since no other can have the request.
+    pub(super) fn next_lift(&self, lift: Lift) -> Option<Lift> {
+        self.lifts.into_iter().flatten().filter(|next| *next > lift).min()
+    }
+
+    /// Whether one that is full, or has no room for a session, will have it sooner or later.
+    pub(super) fn will_have_room(&self) -> bool {
+        matches!(self.best, Some((Exclusion::Full | Exclusion::NoSession, _)))
+    }
+
     pub(super) fn into_rejected(self) -> Rejected {
-        match self.0 {
+        match self.best {
             Some((why, after)) => {
                 let reason = RejectReason::from(why);
                 let unknown = (reason == RejectReason::NoEndpoints).then_some(NO_ENDPOINTS_RETRY);

@@ -10,7 +10,7 @@ use super::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::flow::{Guard, GuardStats, Sum};
 use crate::histogram::{Buckets, Histogram};
-use crate::pool::Slot;
+use crate::pool::{BackoffCause, HealthState, Slot};
 use crate::request::Failure;
 use crate::time::{Instant, Seconds};
 
@@ -145,8 +145,23 @@ pub struct EndpointStats {
     pub sleeping: bool,
     /// Seconds that it takes for a second of described work.
     pub slowness: f64,
+    /// What requests it takes.
+    pub health: HealthState,
+    /// Why it is backed off, if it is.
+    pub backoff: Option<BackoffCause>,
     /// How long requests are held off after failures.
     pub held_off: Seconds,
+    /// Backoffs in a row since it last served.
+    pub failures: u32,
+    /// Times that it was backed off.
+    pub backoffs: u64,
+    /// Of the cancelled requests: before their first token.
+    pub unanswered: u64,
+    /// First tokens that came much later than predicted.
+    pub late: u64,
+    /// How long it counts as busy with requests that ended before their first token.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    pub residual: Duration,
     /// Tokens that it is assumed to hold in its cache.
     pub assumed_tokens: u64,
     /// Tokens that its engine says it holds.
@@ -281,7 +296,14 @@ impl Scheduler {
             report_error: slot.reports.errors().1,
             sleeping: slot.reports.asleep(),
             slowness: slot.speed.factor(),
+            health: slot.health.state(),
+            backoff: slot.health.cause(),
             held_off: slot.health.held_off(now),
+            failures: slot.health.failures(),
+            backoffs: slot.counters.backoffs,
+            unanswered: slot.counters.unanswered,
+            late: slot.counters.late,
+            residual: slot.book.residue(now),
             assumed_tokens,
             stored_tokens,
             warm_tokens: self.prefixes.warm_tokens(slot.id.slot, now),

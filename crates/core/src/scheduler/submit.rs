@@ -22,6 +22,7 @@ use super::asker::{Asker, Fare};
 use super::decision::{Decision, EvictReason, Evicted, NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use super::reading::Reading;
 use crate::flow::{Admission, Full, Ticket};
+use crate::pool::Slot;
 use crate::request::{Priority, Request, RequestId};
 use crate::time::{Instant, Seconds};
 
@@ -102,7 +103,8 @@ impl Scheduler {
         let wake = self.wakes.first().map(|(at, _)| *at);
         let stranded = self.stranded().map(|(at, _)| at);
         let leave = self.waiting.next_leave(self.now);
-        let saturation = [self.next_stale(), leave, self.next_opening()];
+        let recovery = self.pool.next_opening().filter(|_| self.waiting.sum().requests > 0);
+        let saturation = [self.next_stale(), leave, self.next_opening(), recovery];
         let all = [self.waiting.next_timeout(), stranded, sessions, wake];
         all.into_iter().chain(saturation).flatten().min()
     }
@@ -177,6 +179,11 @@ impl Scheduler {
         if self.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
+        let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
+        let excluded = |slot: &Slot| !suits(slot) || request.exclude.contains(&slot.id);
+        if !request.exclude.is_empty() && self.pool.len() > 0 && self.pool.iter().all(excluded) {
+            return Err(Rejected::NO_ENDPOINTS);
+        }
         let band = Priority(self.waiting.band_for(request.priority.0));
         self.waiting.see(now, band.0);
         let wait = || self.expected_wait(now, band);
@@ -208,7 +215,8 @@ impl Scheduler {
             expires,
         };
         let id = RequestId(self.next_request);
-        let asker = Box::new(Asker::new(id, now, fare, session, request, reading));
+        let mut asker = Box::new(Asker::new(id, now, fare, session, request, reading));
+        asker.suspect = self.suspect(request);
         match self.waiting.enqueue(now, admission, asker) {
             Ok(ticket) => {
                 self.next_request += 1;

@@ -6,7 +6,7 @@ use super::asker::Asker;
 use super::decision::{Decision, EvictReason, RejectReason};
 use super::glance::Frontier;
 use super::pick::Asked;
-use super::ranking::Ranking;
+use super::ranking::{Lift, Ranking};
 use super::reading::Reading;
 use super::{Scheduler, Scratch};
 use crate::endpoint::EndpointId;
@@ -69,9 +69,19 @@ impl Scheduler {
             matches!(guard.identify(flow::Identity { id: asker.session, chain }), flow::Who::New)
         });
         let kind = KINDS + (self.kind(&request) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
-        let asked = Asked { now, request: &request, reading: &scratch.reading, starts };
+        let mut asked =
+            Asked { now, request: &request, reading: &scratch.reading, starts, lift: Lift::Nothing };
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
-        let refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
+        let mut refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
+        while ranking.is_empty() {
+            // A request waits for an endpoint that is full rather than go where requests fail.
+            let next = refusal.next_lift(asked.lift);
+            let Some(lift) = next.filter(|lift| *lift == Lift::Ramping || !refusal.will_have_room()) else {
+                break;
+            };
+            asked.lift = lift;
+            refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
+        }
         let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
             let reason = refusal.into_rejected().reason;
             if let Some(guard) = self.guard.as_mut().filter(|_| starts) {
@@ -143,7 +153,7 @@ impl Scheduler {
         let asker = self.waiting.take(now, ticket)?;
         self.tickets.remove(&asker.id.0);
         let chain: Option<Box<[BlockHash]>> = self.guard.is_some().then(|| reading.first_chain().into());
-        match self.dispatch(now, asker.id, asker.adapter.as_deref(), reading, ranking) {
+        match self.dispatch(now, asker.id, asker.adapter.as_deref(), asker.suspect, reading, ranking) {
             Ok(mut dispatch) => {
                 dispatch.queued = now.saturating_since(asker.since);
                 self.counters.queue_time.observe(dispatch.queued);

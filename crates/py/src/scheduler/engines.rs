@@ -47,6 +47,18 @@ impl Scheduler {
         self.tell(py, |core| core.handle_load(now, endpoint.0, load))
     }
 
+    #[pyo3(signature = (endpoint, passed, *, now = None))]
+    fn handle_probe(
+        &self,
+        py: Python<'_>,
+        endpoint: EndpointArg,
+        passed: bool,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let now = self.clock.read(py, now)?;
+        self.tell(py, |core| core.handle_probe(now, endpoint.0, passed))
+    }
+
     #[pyo3(signature = (endpoint, active, *, slots = 0, now = None))]
     fn handle_adapters(
         &self,

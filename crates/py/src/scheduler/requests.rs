@@ -19,7 +19,7 @@ use crate::scorer;
 impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
         model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
-        deadline = None, expected_output = None, role = "unified", labels = None, now = None))]
+        deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
         &self,
@@ -41,6 +41,7 @@ impl Scheduler {
         expected_output: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
+        exclude: Option<Vec<EndpointArg>>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let wishes = Wishes {
@@ -61,6 +62,7 @@ impl Scheduler {
             expected_output,
             role,
             labels,
+            exclude: exclude.as_deref(),
             ttl: None,
             weight: None,
         };
@@ -87,7 +89,7 @@ impl Scheduler {
 
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
         model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
-        deadline = None, expected_output = None, role = "unified", labels = None, ttl = None,
+        deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, ttl = None,
         weight = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn submit<'py>(
@@ -110,6 +112,7 @@ impl Scheduler {
         expected_output: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
+        exclude: Option<Vec<EndpointArg>>,
         ttl: Option<f64>,
         weight: Option<f64>,
         now: Option<f64>,
@@ -132,6 +135,7 @@ impl Scheduler {
             expected_output,
             role,
             labels,
+            exclude: exclude.as_deref(),
             ttl,
             weight,
         };
@@ -149,7 +153,7 @@ impl Scheduler {
 
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
         model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
-        deadline = None, expected_output = None, role = "unified", labels = None, now = None))]
+        deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
         &self,
@@ -171,6 +175,7 @@ impl Scheduler {
         expected_output: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
+        exclude: Option<Vec<EndpointArg>>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let wishes = Wishes {
@@ -191,6 +196,7 @@ impl Scheduler {
             expected_output,
             role,
             labels,
+            exclude: exclude.as_deref(),
             ttl: None,
             weight: None,
         };
@@ -274,16 +280,17 @@ impl Scheduler {
         Ok(self.lock(py)?.cancel(now, request.0))
     }
 
-    #[pyo3(signature = (request, endpoint, *, now = None))]
+    #[pyo3(signature = (request, endpoint, failure = "unreachable", *, now = None))]
     fn redirect(
         &self,
         py: Python<'_>,
         request: RequestArg,
         endpoint: EndpointArg,
+        failure: &str,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.redirect(now, request.0, endpoint.0))
+        let (now, failure) = (self.clock.read(py, now)?, self::failure(failure)?);
+        self.tell(py, |core| core.redirect_after(now, request.0, endpoint.0, failure))
     }
 
     /// Reads on in a request's answer, and tells the core what came. Returns it, too.

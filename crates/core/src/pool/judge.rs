@@ -1,0 +1,195 @@
+//! What the outcome of a request says about its endpoint, compared with the others.
+
+use super::health::{BackoffCause, Class, HealthState, Mark, Outcome, Patience};
+use super::{Pool, Slot, UnknownEndpoint};
+use crate::endpoint::EndpointId;
+use crate::time::Instant;
+
+/// Whose outcome it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Witness {
+    pub(crate) endpoint: EndpointId,
+    /// The number of its dispatch there.
+    pub(crate) order: u64,
+    /// The key of its flow or session, if it has one.
+    pub(crate) flow: Option<u64>,
+}
+
+impl Pool {
+    /// A request had this outcome. Computes in **O(1)**, but for the few that back an endpoint off for a soft cause:
+    /// **O(endpoints)**.
+    pub(crate) fn judge(&mut self, now: Instant, witness: Witness, outcome: Outcome, patience: Patience) {
+        let Witness { endpoint, order, flow } = witness;
+        let Ok(slot) = self.get(endpoint) else { return };
+        let (counts, in_rotation) = (slot.health.counts(order), slot.health.is_in_rotation());
+        let rates =
+            [Class::Failed, Class::Unanswered, Class::Late].map(|class| self.elsewhere(now, slot, class));
+        let (class, cause) = match outcome {
+            Outcome::Answered { late: false } => {
+                self.suspects.good(flow, endpoint.slot);
+                self.note(now, endpoint, in_rotation && counts, outcome);
+                if let Some(slot) = self.slot_mut(endpoint).filter(|_| counts) {
+                    slot.health.answered(rates.map(|(rate, _)| rate), false);
+                }
+                self.outline(endpoint);
+                return;
+            }
+            Outcome::Answered { late: true } => (Class::Late, BackoffCause::Late),
+            Outcome::Unanswered => (Class::Unanswered, BackoffCause::Unanswered),
+            Outcome::Failed { reached: true } => (Class::Failed, BackoffCause::Failed),
+            Outcome::Failed { reached: false } => (Class::Failed, BackoffCause::Unreachable),
+        };
+        let (elsewhere, alone) = rates[class as usize];
+        let own = self.suspects.bad(flow, endpoint.slot);
+        self.note(now, endpoint, in_rotation && counts, outcome);
+        if !counts {
+            return;
+        }
+        // No connection says nothing about what was to be sent over it.
+        let own = if cause == BackoffCause::Unreachable { own.or(Some(0.0)).map(|_| 0.0) } else { own };
+        let rate = own.map(|own| own.max(elsewhere));
+        let may = !cause.is_soft() || self.may_lose_another(endpoint);
+        let dispatches = self.dispatches;
+        let Some(slot) = self.slot_mut(endpoint) else { return };
+        let mark = Mark { order: slot.uses, dispatches };
+        let late = class == Class::Late;
+        let back_off = match (in_rotation, rate) {
+            (true, Some(rate)) => {
+                let enough = slot.health.suspect(class, rate, alone);
+                if late {
+                    slot.health.answered(rates.map(|(rate, _)| rate), true);
+                }
+                enough && may
+            }
+            (true, None) => false,
+            // A late answer is one, unless it was for being late.
+            (false, _) if late && slot.health.cause() != Some(BackoffCause::Late) => {
+                slot.health.answered(rates.map(|(rate, _)| rate), true);
+                false
+            }
+            (false, Some(rate)) if rate < super::health::BAD_RATE => true,
+            (false, _) => {
+                slot.health.renew(now, mark);
+                false
+            }
+        };
+        if back_off {
+            slot.health.back_off(now, cause, mark, patience);
+            slot.counters.backoffs += 1;
+        }
+        self.look_again(endpoint);
+        self.outline(endpoint);
+    }
+
+    /// A probe of the endpoint passed or failed.
+    pub(crate) fn probe(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        passed: bool,
+        patience: Patience,
+    ) -> Result<(), UnknownEndpoint> {
+        let dispatches = self.dispatches;
+        let slot = self.get_mut(id)?;
+        if passed {
+            slot.health.contact(now, true);
+        } else {
+            let mark = Mark { order: slot.uses, dispatches };
+            let again = slot.health.cause() == Some(BackoffCause::Probe);
+            if again && slot.health.state() == HealthState::BackedOff {
+                slot.health.renew(now, mark);
+            } else {
+                slot.health.back_off(now, BackoffCause::Probe, mark, patience);
+                slot.counters.backoffs += 1;
+            }
+        }
+        self.look_again(id);
+        self.outline(id);
+        Ok(())
+    }
+
+    /// A page of the endpoint's was read.
+    pub(crate) fn heard_of(&mut self, now: Instant, id: EndpointId) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.health.contact(now, false);
+        }
+        self.outline(id);
+    }
+
+    /// Requests dispatched so far: the pool's pace, by which trials are spaced.
+    pub(crate) const fn dispatches(&self) -> u64 {
+        self.dispatches
+    }
+
+    /// When the next endpoint should be looked at again that is closed by the clock.
+    pub(crate) fn next_opening(&self) -> Option<Instant> {
+        self.opens.first().map(|(at, _)| *at)
+    }
+
+    /// Looks again at the endpoints whose time is over; the next of them.
+    pub(crate) fn open_due(&mut self, now: Instant) -> Option<u32> {
+        let (at, number) = self.opens.first().copied().filter(|(at, _)| *at <= now)?;
+        self.opens.remove(&(at, number));
+        if let Some(slot) = self.slots.get_mut(number as usize).and_then(Option::as_mut) {
+            let (id, next) = (slot.id, slot.health.come_due(now));
+            slot.health.noted = next;
+            self.opens.extend(next.map(|next| (next, number)));
+            self.outline(id);
+        }
+        Some(number)
+    }
+
+    /// Whether any endpoint has given a first token: who joins then has peers that are warm.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.iter().any(|slot| slot.book.first_token_at().is_some())
+    }
+
+    /// Notes when the endpoint's time is over.
+    pub(super) fn look_again(&mut self, id: EndpointId) {
+        let Ok(slot) = self.get_mut(id) else { return };
+        let at = slot.health.opens_at();
+        let before = core::mem::replace(&mut slot.health.noted, at);
+        if before != at {
+            self.opens.extend(at.map(|at| (at, id.slot)));
+            before.map(|before| self.opens.remove(&(before, id.slot)));
+        }
+    }
+
+    /// The rate of a class on the other endpoints, and whether they have had none of it.
+    fn elsewhere(&self, now: Instant, slot: &Slot, class: Class) -> (f64, bool) {
+        let (good, bad) = self.outcomes.sums(now, class);
+        let (own_good, own_bad) = slot.health.window_of_outcomes.sums(now, class);
+        let (good, bad) = (good.saturating_sub(own_good), bad.saturating_sub(own_bad));
+        (super::health::rate(good, bad), bad == 0)
+    }
+
+    /// Takes an outcome into the endpoint's window and the pool's.
+    fn note(&mut self, now: Instant, id: EndpointId, counts: bool, outcome: Outcome) {
+        let noted: &[(Class, bool)] = match outcome {
+            Outcome::Answered { late } => {
+                &[(Class::Failed, false), (Class::Unanswered, false), (Class::Late, late)]
+            }
+            Outcome::Failed { .. } => &[(Class::Failed, true)],
+            Outcome::Unanswered => &[(Class::Unanswered, true)],
+        };
+        let Some(slot) = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut) else { return };
+        slot.counters.late += u64::from(outcome == Outcome::Answered { late: true });
+        slot.counters.unanswered += u64::from(outcome == Outcome::Unanswered);
+        for (class, bad) in noted.iter().filter(|_| counts) {
+            slot.health.window_of_outcomes.note(now, *class, *bad);
+            self.outcomes.note(now, *class, *bad);
+        }
+    }
+
+    /// Whether another endpoint may be taken out for what clients can cause as well: half of them stay.
+    fn may_lose_another(&self, id: EndpointId) -> bool {
+        let lost = self
+            .iter()
+            .filter(|slot| slot.id != id && slot.health.cause().is_some_and(BackoffCause::is_soft));
+        2 * (lost.count() + 1) <= self.len()
+    }
+
+    fn slot_mut(&mut self, id: EndpointId) -> Option<&mut Slot> {
+        self.get_mut(id).ok()
+    }
+}
