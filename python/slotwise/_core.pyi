@@ -358,6 +358,7 @@ class Scheduler:
         adapter: str | None = None,
         cache_salt: str | None = None,
         cache_use: CacheUse | None = None,
+        continues: str | None = None,
         priority: int | None = None,
         flow: str | None = None,
         session: str | None = None,
@@ -382,7 +383,8 @@ class Scheduler:
 
         ``cache_use`` says what the engine does with its cache for the request: ``"read"`` unless the body says otherwise. With
         ``"unreported"``, cached tokens of its answer are no evidence of evictions. With ``"unread"``, nothing is expected in
-        the cache either.
+        the cache either. ``continues`` is the id of the answer that the request goes on from, as the body says unless given: it
+        goes to the endpoint that gave it, and is rejected as ``thread_not_found`` if that takes no more requests.
 
         Raises ``WireError``, and nothing was reserved; ``ValueError`` for a path that is not known.
         """
@@ -399,6 +401,7 @@ class Scheduler:
         adapter: str | None = None,
         cache_salt: str | None = None,
         cache_use: CacheUse | None = None,
+        continues: str | None = None,
         priority: int | None = None,
         flow: str | None = None,
         session: str | None = None,
@@ -443,6 +446,7 @@ class Scheduler:
         adapter: str | None = None,
         cache_salt: str | None = None,
         cache_use: CacheUse | None = None,
+        continues: str | None = None,
         priority: int | None = None,
         flow: str | None = None,
         session: str | None = None,
@@ -458,6 +462,11 @@ class Scheduler:
         """The first token of a request arrived. Raises ``UnknownRequestError``."""
     def handle_tokens(self, request: int, tokens: int, *, now: float | None = None) -> None:
         """The answer of a request grew by ``tokens``. Optional. Raises ``UnknownRequestError``."""
+    def handle_answer(self, request: int, answer: str, *, now: float | None = None) -> None:
+        """The answer to a request has this id: requests that go on from it go to the same endpoint. Leases say so themselves.
+
+        Raises ``UnknownRequestError``.
+        """
     def complete(
         self,
         request: int,

@@ -256,6 +256,8 @@ class Config:
     """Blocks of a prompt that are tracked; what comes after them counts as not cached."""
     max_models: int = _DEFAULTS["max_models"]
     """Models whose bytes per token are learned."""
+    max_threads: int = _DEFAULTS["max_threads"]
+    """Answers whose endpoints are remembered, for requests that go on from them."""
     index: IndexLimits = IndexLimits()
     """What is remembered of the endpoints' caches."""
     kv_capacity: int = _DEFAULTS["kv_capacity"]

@@ -36,15 +36,18 @@ Allow: TypeAlias = (
 nearest end. Without a range, a priority is within -100 and 100, and a TTL or a deadline is at most an hour."""
 
 RejectReason: TypeAlias = Literal[
-    "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full", "name_too_long"
+    "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full", "name_too_long", "thread_not_found"
 ]
 """Why a request does not go."""
 
-EvictReason: TypeAlias = Literal["ttl_expired", "no_endpoints", "deadline_unreachable", "displaced", "too_large"]
+EvictReason: TypeAlias = Literal[
+    "ttl_expired", "no_endpoints", "deadline_unreachable", "displaced", "too_large", "thread_not_found"
+]
 """Why a request that waited does not go: it has waited for as long as it may, with endpoints or without any; no endpoint could
 answer before its deadline; something more important has its place; or it fits nowhere."""
 
 Exclusion: TypeAlias = Literal[
+    "elsewhere",
     "not_served",
     "excluded",
     "draining",

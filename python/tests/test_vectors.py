@@ -174,6 +174,10 @@ class Runner:
         self.scheduler.handle_tokens(*said, now=now)
         return "ok"
 
+    def handle_answer(self, said: list[Any], now: float) -> Any:
+        self.scheduler.handle_answer(*said, now=now)
+        return "ok"
+
     def complete(self, said: list[Any], now: float) -> Any:
         request, usage = said
         self.scheduler.complete(request, **usage, now=now)

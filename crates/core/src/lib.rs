@@ -110,7 +110,7 @@ pub use prefix::{
     BlockHash, EngineHash, KvEvent, KvEventError, RemovedBlocks, SnapshotError, StoredBlocks, Tier,
 };
 pub use profile::{CostWeights, Terms, TierWeights};
-pub use request::{Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId, Usage};
+pub use request::{AnswerId, Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;
 pub use scheduler::{
     BandStats, Builder, Candidate, Config, ConfigError, Decision, Dispatch, EndpointStats, EvictReason,

@@ -38,6 +38,9 @@ pub struct Request<'a> {
     pub priority: Priority,
     /// Who asks: the unit of fairness in flow control. [`pick`](crate::Scheduler::pick) never queues, so it is fair to nobody.
     pub flow: &'a str,
+    /// The answer that the request goes on from, without which its prompt is not whole: it goes to the endpoint that gave it.
+    /// One that is not known goes anywhere.
+    pub continues: Option<AnswerId>,
     /// Requests of one conversation share this. Equal costs fall to the endpoint that the session hashes to.
     pub session: Option<&'a str>,
     /// The first token is worthless after this point.
@@ -68,6 +71,7 @@ impl<'a> Request<'a> {
             cache_use: CacheUse::Read,
             priority: Priority(0),
             flow: "",
+            continues: None,
             session: None,
             deadline: None,
             ttl: None,
@@ -125,6 +129,11 @@ impl<'a> Request<'a> {
     /// The fairness id.
     pub const fn flow(self, flow: &'a str) -> Self {
         Self { flow, ..self }
+    }
+
+    /// The answer that it goes on from.
+    pub const fn continues(self, answer: AnswerId) -> Self {
+        Self { continues: Some(answer), ..self }
     }
 
     /// The session.
@@ -310,6 +319,42 @@ impl CacheUse {
     /// The one of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cache_use| cache_use.as_str() == name)
+    }
+}
+
+/// The id that an engine gave to its answer, as a hash of 64 bits. Whoever finds another id of the same hash gains nothing: the
+/// ids that a client may name are its own to name.
+///
+/// ```
+/// use slotwise::AnswerId;
+///
+/// assert_eq!(AnswerId::of("msg_1"), AnswerId::EMPTY.extend(b"msg").extend(b"_1"));
+/// assert_ne!(AnswerId::of("msg_1"), AnswerId::of("msg_2"));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AnswerId(u64);
+
+impl AnswerId {
+    /// Of no bytes.
+    pub const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    /// The hash of an id.
+    pub const fn of(id: &str) -> Self {
+        Self::EMPTY.extend(id.as_bytes())
+    }
+
+    /// The hash of an id that goes on with these bytes (FNV-1a).
+    pub const fn extend(self, bytes: &[u8]) -> Self {
+        let (mut hash, mut rest) = (self.0, bytes);
+        while let [byte, after @ ..] = rest {
+            hash = (hash ^ *byte as u64).wrapping_mul(0x0100_0000_01b3);
+            rest = after;
+        }
+        Self(hash)
+    }
+
+    pub(crate) const fn as_u64(self) -> u64 {
+        self.0
     }
 }
 

@@ -70,6 +70,8 @@ export interface PickOptions {
   priority?: number | undefined;
   /** Who asks: the unit of fairness. */
   flow?: string | undefined;
+  /** The id of the answer that it goes on from: it goes to the endpoint that gave it. As the body says, unless told. */
+  continues?: string | undefined;
   /** Requests of one conversation share this. */
   session?: string | undefined;
   /** The first token is worthless after this point, in milliseconds on the scheduler's clock. */
@@ -334,6 +336,7 @@ const CONFIG = {
   maxInFlightBlocks: 'number',
   maxPromptBlocks: 'number',
   maxModels: 'number',
+  maxThreads: 'number',
   index: INDEX,
   kvCapacity: 'number',
   kvLimit: 'number',
@@ -383,6 +386,7 @@ const PICK: Record<keyof Required<PickOptions>, true> = {
   deadline: true,
   expectedOutput: true,
   cacheUse: true,
+  continues: true,
   role: true,
   labels: true,
   exclude: true,

@@ -248,6 +248,15 @@ export class Scheduler {
     this.#waiting.deliver(at);
   }
 
+  /**
+   * The answer to a request has this id: a request that goes on from it (`continues`, `previous_response_id`, `thread`) goes to the same
+   * endpoint. What is read by a lease says so itself.
+   */
+  handleAnswer(request: number, answer: string, now?: number): void {
+    const [at, id, name] = [this.#time(now), requestId(request), string('answer', answer)];
+    guarded(() => this.#native.handleAnswer(at, id, name));
+  }
+
   /** A request is done. Releases what it reserved, and learns from what it used. */
   complete(request: number, usage?: Usage | null, now?: number): void {
     const [at, id] = [this.#time(now), requestId(request)];
@@ -593,8 +602,8 @@ export class Scheduler {
 
   /** Reads what a request asks for. Nothing of the caller's runs between this and the native call. */
   #read(prompt: Prompt | HttpRequest, options: PickOptions): Asked {
-    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, exclude, cacheUse, now } =
-      options;
+    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, exclude } = options;
+    const { cacheUse, continues, now } = options;
     const asked: Asked = {
       now: this.#time(now),
       view: NOTHING,
@@ -608,9 +617,9 @@ export class Scheduler {
       deadline: optionalNumber('deadline', deadline),
       expectedOutput: optionalNumber('expectedOutput', expectedOutput),
       wishes:
-        role === undefined && labels === undefined && exclude === undefined && cacheUse === undefined
+        role === undefined && labels === undefined && exclude === undefined && cacheUse === undefined && continues === undefined
           ? undefined
-          : readWishes(role, labels, exclude, cacheUse),
+          : readWishes(role, labels, exclude, cacheUse, continues),
     };
     if (asked.deadline !== undefined && asked.deadline > asked.now + A_DAY) {
       throw rangeError(
@@ -773,8 +782,10 @@ function readWishes(
   given: PickOptions['labels'] | null,
   exclude: PickOptions['exclude'] | null,
   cacheUse: unknown,
+  continues: unknown,
 ): Wishes {
   return {
+    continues: optionalString('continues', continues),
     cacheUse: optionalString('cacheUse', cacheUse),
     role: optionalString('role', role),
     labels: given === undefined || given === null ? undefined : flatLabels(given),

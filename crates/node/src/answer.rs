@@ -41,7 +41,7 @@ pub struct Rejected {
     pub kind: &'static str,
     /// Why.
     #[napi(
-        ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long'"
+        ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long' | 'thread_not_found'"
     )]
     pub reason: &'static str,
     /// The HTTP status that says it best.
@@ -64,7 +64,9 @@ pub struct Evicted {
     /// The number of the request.
     pub request: f64,
     /// Why.
-    #[napi(ts_type = "'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large'")]
+    #[napi(
+        ts_type = "'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found'"
+    )]
     pub reason: &'static str,
     /// The HTTP status that says it best.
     pub http_status: u16,
@@ -102,7 +104,7 @@ pub struct Candidate {
     pub name: String,
     /// Why it cannot have the request, if so.
     #[napi(
-        ts_type = "'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null"
+        ts_type = "'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null"
     )]
     pub excluded: Option<&'static str>,
     /// Prompt tokens that it is expected to find in its cache.

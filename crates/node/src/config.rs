@@ -25,6 +25,8 @@ pub struct Config {
     pub max_prompt_blocks: Option<f64>,
     /// Models whose bytes per token are learned. 1,024 unless told.
     pub max_models: Option<f64>,
+    /// Answers whose endpoints are remembered, for requests that go on from them. 65,536 unless told.
+    pub max_threads: Option<f64>,
     /// What is remembered of the endpoints' caches.
     pub index: Option<IndexLimits>,
     /// Tokens that fit into the KV cache of an endpoint that does not say. 400,000 unless told.
@@ -148,6 +150,7 @@ impl TryFrom<Config> for slotwise::Config {
             config.max_in_flight_blocks => given.max_in_flight_blocks, size, "maxInFlightBlocks";
             config.max_prompt_blocks => given.max_prompt_blocks, size, "maxPromptBlocks";
             config.max_models => given.max_models, size, "maxModels";
+            config.max_threads => given.max_threads, size, "maxThreads";
             config.kv_capacity => given.kv_capacity, positive, "kvCapacity";
             config.kv_limit => given.kv_limit, finite, "kvLimit";
             config.adapter_slots => given.adapter_slots, positive, "adapterSlots";
@@ -235,6 +238,7 @@ impl From<&slotwise::Config> for Config {
             max_in_flight_blocks: Some(config.max_in_flight_blocks as f64),
             max_prompt_blocks: Some(config.max_prompt_blocks as f64),
             max_models: Some(config.max_models as f64),
+            max_threads: Some(config.max_threads as f64),
             index: Some(IndexLimits {
                 bytes: Some(index.bytes as f64),
                 warm_window_ms: Some(millis(index.warm_window)),

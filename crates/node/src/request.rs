@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
-use slotwise::{BlockHash, CacheUse, EndpointId, Instant, Priority, Request};
+use slotwise::{AnswerId, BlockHash, CacheUse, EndpointId, Instant, Priority, Request};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::{PriorityOrder, RequestReader};
 
@@ -49,6 +49,8 @@ pub struct Wishes {
     pub allow: Option<Allow>,
     /// What the engine does with its cache for the request.
     pub cache_use: Option<String>,
+    /// The id of the answer that it goes on from.
+    pub continues: Option<String>,
 }
 
 /// Bytes that the buffers of a reader keep from one body to the next.
@@ -165,6 +167,9 @@ impl Asked<'_> {
         }
         if let Some(tokens) = self.expected_output {
             request.expected_output = count("expectedOutput", tokens)?;
+        }
+        if let Some(id) = &wishes.continues {
+            request.continues = Some(AnswerId::of(id));
         }
         if let Some(word) = &wishes.cache_use {
             request.cache_use = named("cacheUse", word, &CACHE_USES)?;

@@ -520,6 +520,13 @@ impl NativeScheduler {
         self.with(|core| core.handle_tokens(now, id, tokens).map_err(thrown))
     }
 
+    /// The answer to a request has this id.
+    #[napi]
+    pub fn handle_answer(&self, now: f64, request: f64, answer: String) -> Result<()> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        self.with(|core| core.handle_answer(now, id, slotwise::AnswerId::of(&answer)).map_err(thrown))
+    }
+
     /// A request is done.
     #[napi]
     pub fn complete(

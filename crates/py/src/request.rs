@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{CacheUse, EndpointId, Implausible, Instant, Priority, Request, Role, implausible};
+use slotwise::{AnswerId, CacheUse, EndpointId, Implausible, Instant, Priority, Request, Role, implausible};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::Api;
 
@@ -25,6 +25,7 @@ pub(crate) struct Wishes<'a, 'py> {
     pub(crate) adapter: Option<&'a str>,
     pub(crate) cache_salt: Option<&'a str>,
     pub(crate) cache_use: Option<&'a str>,
+    pub(crate) continues: Option<&'a str>,
     pub(crate) priority: Option<i32>,
     pub(crate) flow: Option<&'a str>,
     pub(crate) session: Option<&'a str>,
@@ -92,6 +93,7 @@ impl<'a> Wishes<'a, '_> {
         request.model = self.model.unwrap_or(request.model);
         request.adapter = self.adapter.or(request.adapter);
         request.cache_salt = self.cache_salt.or(request.cache_salt);
+        request.continues = self.continues.map(AnswerId::of).or(request.continues);
         request.cache_use = self.cache_use.map(cache_use).transpose()?.unwrap_or(request.cache_use);
         request.priority = self.priority.map_or(request.priority, Priority);
         request.flow = self.flow.unwrap_or(request.flow);

@@ -32,7 +32,7 @@ pub(crate) struct Evictions {
 impl Evictions {
     /// An answer fell short. Returns until when the blocks to forget were last used, if a second answer agrees.
     pub(crate) fn observe(&mut self, now: Shortfall) -> Option<u64> {
-        let Some(before) = self.suspected.replace(now) else { return None };
+        let before = self.suspected.replace(now)?;
         if now.unused_since >= before.placed {
             self.suspected = None;
             return None;

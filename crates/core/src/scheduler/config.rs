@@ -42,6 +42,8 @@ pub struct Config {
     pub max_prompt_blocks: usize,
     /// Models whose bytes per token are learned.
     pub max_models: usize,
+    /// Answers whose endpoints are remembered, for requests that go on from them. About 40 bytes each.
+    pub max_threads: usize,
     /// What is remembered of the endpoints' caches.
     pub index: IndexLimits,
     /// Tokens that fit into the KV cache of an endpoint that does not say.
@@ -88,6 +90,7 @@ impl Default for Config {
             max_in_flight_blocks: 1 << 24,
             max_prompt_blocks: 1 << 16,
             max_models: 1_024,
+            max_threads: 1 << 16,
             index: IndexLimits::default(),
             kv_capacity: NonZeroU32::new(400_000).expect("not zero"),
             kv_limit: 0.97,

@@ -117,6 +117,9 @@ pub enum RejectReason {
     Shed,
     /// The queue is full, and holds nothing that matters less.
     QueueFull,
+    /// The request goes on from an answer whose endpoint has left the pool, or drains: the client sends the whole
+    /// conversation.
+    ThreadNotFound,
     /// The model or the adapter has a name of more than [`Request::MAX_NAME_BYTES`](crate::Request::MAX_NAME_BYTES).
     NameTooLong,
 }
@@ -127,7 +130,7 @@ impl RejectReason {
     pub const fn http_status(self) -> u16 {
         match self {
             Self::NoEndpoints => 503,
-            Self::NotServed => 404,
+            Self::NotServed | Self::ThreadNotFound => 404,
             Self::TooLarge => 413,
             Self::NameTooLong => 400,
             Self::DeadlineUnreachable | Self::Saturated | Self::Shed | Self::QueueFull => 429,
@@ -144,6 +147,7 @@ impl RejectReason {
             Self::Saturated => "saturated",
             Self::Shed => "shed",
             Self::QueueFull => "queue_full",
+            Self::ThreadNotFound => "thread_not_found",
             Self::NameTooLong => "name_too_long",
         }
     }
@@ -161,6 +165,7 @@ impl fmt::Display for RejectReason {
             Self::Saturated => "all endpoints are at their limit of requests in flight",
             Self::Shed => "the pool is saturated, and requests of negative priority are shed",
             Self::QueueFull => "the queue is full: its limit of waiting requests or bytes is reached",
+            Self::ThreadNotFound => "the endpoint that holds the earlier turns no longer takes requests",
             Self::NameTooLong => "the name of the model or adapter exceeds 1,024 bytes",
         })
     }
@@ -219,6 +224,8 @@ pub enum EvictReason {
     Displaced,
     /// The prompt and the expected answer fit into no endpoint's KV cache.
     TooLarge,
+    /// The endpoint that holds the answer that it goes on from has left the pool, or drains.
+    ThreadNotFound,
 }
 
 impl EvictReason {
@@ -227,6 +234,7 @@ impl EvictReason {
         match self {
             Self::NoEndpoints => 503,
             Self::TooLarge => 413,
+            Self::ThreadNotFound => 404,
             Self::TtlExpired | Self::DeadlineUnreachable | Self::Displaced => 429,
         }
     }
@@ -239,6 +247,7 @@ impl EvictReason {
             Self::DeadlineUnreachable => "deadline_unreachable",
             Self::Displaced => "displaced",
             Self::TooLarge => "too_large",
+            Self::ThreadNotFound => "thread_not_found",
         }
     }
 }
@@ -252,6 +261,7 @@ impl fmt::Display for EvictReason {
                 "no endpoint is expected to return the first token before the deadline any more"
             }
             Self::Displaced => "the queue is full, and a request that goes first has displaced this one",
+            Self::ThreadNotFound => "the endpoint that holds the earlier turns no longer takes requests",
             Self::TooLarge => "the prompt and the expected output exceed every endpoint's KV cache",
         })
     }

@@ -65,6 +65,8 @@ pub struct Candidate {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Exclusion {
+    /// The request goes on from an answer that another endpoint gave, or this one drains.
+    Elsewhere,
     /// It serves another model or role, or lacks a label.
     NotServed,
     /// The request excludes it: [`Request::exclude`].
@@ -93,6 +95,7 @@ impl Exclusion {
     /// Its name in other languages and in logs; it stays the same when the message changes.
     pub const fn code(self) -> &'static str {
         match self {
+            Self::Elsewhere => "elsewhere",
             Self::NotServed => "not_served",
             Self::Excluded => "excluded",
             Self::BackedOff => "backed_off",
@@ -110,6 +113,7 @@ impl Exclusion {
 impl From<Exclusion> for RejectReason {
     fn from(why: Exclusion) -> Self {
         match why {
+            Exclusion::Elsewhere => Self::ThreadNotFound,
             Exclusion::NotServed => Self::NotServed,
             Exclusion::Excluded | Exclusion::Draining | Exclusion::Sleeping => Self::NoEndpoints,
             Exclusion::BackedOff | Exclusion::Ramping => Self::NoEndpoints,
@@ -189,6 +193,7 @@ impl Scheduler {
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Elsewhere => "does not hold the earlier turns",
             Self::NotServed => "does not serve this",
             Self::Excluded => "excluded by the request",
             Self::BackedOff => "backed off",

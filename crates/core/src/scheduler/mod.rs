@@ -7,6 +7,7 @@
 //! | `glance` | which endpoints need not be looked at closely |
 //! | `rendezvous` | where equal prompts meet among equal endpoints |
 //! | `life` | what its first token, its end and its failure change |
+//! | `threads` | where answers are that requests go on from |
 //! | `news` | what endpoints, their loads, adapters and KV events change |
 //! | `snapshot` | what a gateway that starts again remembers of caches |
 //! | `submit`, `asker` | when a request goes that may wait |
@@ -32,6 +33,7 @@ mod slots;
 mod snapshot;
 mod stats;
 mod submit;
+mod threads;
 mod trial;
 
 use alloc::boxed::Box;
@@ -101,6 +103,7 @@ pub struct Scheduler {
     tickets: BTreeMap<u64, Ticket>,
     /// When the last endpoint left, while there is none.
     empty_since: Option<Instant>,
+    threads: threads::Threads,
     guard: Option<Guard>,
     /// When refused clients come back.
     slots: slots::Slots,
@@ -182,6 +185,7 @@ impl Scheduler {
             tickets: BTreeMap::new(),
             slots: slots::Slots::default(),
             empty_since: Some(Instant::ORIGIN),
+            threads: threads::Threads::new(config.max_threads, keyed),
             guard: config.flow.guard.as_ref().map(|guard| Guard::new(guard, keyed)),
             kinds: BTreeSet::new(),
             wakes: BTreeSet::new(),

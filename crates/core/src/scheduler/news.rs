@@ -115,7 +115,10 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn drain_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
-        self.pool.drain(id, true)
+        self.pool.drain(id, true)?;
+        // Whoever waits for it looks elsewhere.
+        self.waiting.release(id.slot);
+        Ok(())
     }
 
     /// Takes a draining endpoint back into service.

@@ -278,7 +278,10 @@ impl Scheduler {
         let needed = f64::from(reading.longest);
         let room = self.config.kv_limit * f64::from(slot.kv_capacity);
         let late = |deadline| now + first_token_in.to_duration() > deadline;
-        if !slot.endpoint.suits(request.model, request.role, request.labels) {
+        let leaves = slot.draining || request.exclude.contains(&slot.id);
+        if reading.home.is_some_and(|home| home != slot.id || leaves) {
+            Some(Exclusion::Elsewhere)
+        } else if !slot.endpoint.suits(request.model, request.role, request.labels) {
             Some(Exclusion::NotServed)
         } else if request.exclude.contains(&slot.id) {
             Some(Exclusion::Excluded)
@@ -313,7 +316,8 @@ impl Scheduler {
         assessment: &Assessment,
     ) -> Option<Seconds> {
         match why {
-            Exclusion::NotServed
+            Exclusion::Elsewhere
+            | Exclusion::NotServed
             | Exclusion::Excluded
             | Exclusion::Draining
             | Exclusion::Sleeping

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::Scheduler;
+use crate::endpoint::EndpointId;
 use crate::pool::{Layout, Slot};
 use crate::prefix::{BlockHash, EndpointSet, Namespace, PrefixIndex};
 use crate::profile::TierWeights;
@@ -16,6 +17,8 @@ pub(super) struct Reading {
     pub(super) tokens: u32,
     /// Tokens of the longest prompt with its answer: one sequence, which has to fit.
     pub(super) longest: u32,
+    /// The endpoint that holds what it goes on from.
+    pub(super) home: Option<EndpointId>,
     /// What the engine does with its cache for it.
     pub(super) cache_use: CacheUse,
     /// The most tokens that any endpoint holds.
@@ -162,6 +165,7 @@ impl Scheduler {
             }
         }
         reading.cache_use = request.cache_use;
+        reading.home = request.continues.and_then(|answer| self.threads.place_of(answer));
         let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
         reading.identity = match (request.session, last, request.prompt) {
             (Some(session), ..) => self.hasher.name(session),
@@ -210,8 +214,9 @@ impl Reading {
 
     /// Makes this a copy of another, except for who holds how much of it.
     pub(super) fn copy_from(&mut self, other: &Self) {
-        let Self { tokens, longest, cache_use, best_hit, model, adapter, identity, form, chains: _ } = *other;
-        (self.longest, self.cache_use) = (longest, cache_use);
+        let Self { tokens, longest, cache_use, home, best_hit, model, adapter, identity, form, chains: _ } =
+            *other;
+        (self.longest, self.cache_use, self.home) = (longest, cache_use, home);
         (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
         (self.identity, self.form) = (identity, form);
         let chains = &other.chains.list[..other.chains.used];

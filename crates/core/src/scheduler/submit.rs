@@ -179,6 +179,9 @@ impl Scheduler {
         if self.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
+        if reading.home.is_some_and(|home| !self.takes_requests(home) || request.exclude.contains(&home)) {
+            return reject(RejectReason::ThreadNotFound, None);
+        }
         let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
         let excluded = |slot: &Slot| !suits(slot) || request.exclude.contains(&slot.id);
         if !request.exclude.is_empty() && self.pool.len() > 0 && self.pool.iter().all(excluded) {
@@ -250,7 +253,7 @@ impl Scheduler {
             EvictReason::TtlExpired | EvictReason::Displaced => {
                 Some(self.next_slot(now, asker.fare.priority, asker.fare.charged, wait()))
             }
-            EvictReason::TooLarge => None,
+            EvictReason::TooLarge | EvictReason::ThreadNotFound => None,
             EvictReason::NoEndpoints | EvictReason::DeadlineUnreachable => Some(wait()),
         };
         Decision::Evict(Evicted {

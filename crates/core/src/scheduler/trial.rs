@@ -68,7 +68,8 @@ impl Scheduler {
             let chain = scratch.reading.first_chain();
             matches!(guard.identify(flow::Identity { id: asker.session, chain }), flow::Who::New)
         });
-        let kind = KINDS + (self.kind(&request) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
+        let kind = KINDS
+            + (self.kind(&request, scratch.reading.home) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
         let mut asked =
             Asked { now, request: &request, reading: &scratch.reading, starts, lift: Lift::Nothing };
         let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
@@ -88,6 +89,7 @@ impl Scheduler {
                 guard.hold();
             }
             return match reason {
+                RejectReason::ThreadNotFound => Trial::Never(EvictReason::ThreadNotFound),
                 RejectReason::TooLarge => Trial::Never(EvictReason::TooLarge),
                 RejectReason::DeadlineUnreachable => Trial::Never(EvictReason::DeadlineUnreachable),
                 _ => Trial::WaitsForAny(kind),
@@ -176,9 +178,12 @@ impl Scheduler {
 
     /// A number that is the same for requests that the same endpoints can have. A model that no endpoint names is served by those
     /// that serve any: clients invent names, and as many kinds as names would all be tried at each event.
-    fn kind(&self, request: &Request<'_>) -> u64 {
+    fn kind(&self, request: &Request<'_>, home: Option<EndpointId>) -> u64 {
         let model = if self.pool.names_model(request.model) { request.model } else { "" };
         let mut kind = self.hasher.mix(self.hasher.name(model), request.role as u64);
+        if let Some(home) = home {
+            kind = self.hasher.mix(kind, home.as_u64());
+        }
         for (key, value) in request.labels {
             kind = self.hasher.mix(kind, self.hasher.mix(self.hasher.name(key), self.hasher.name(value)));
         }

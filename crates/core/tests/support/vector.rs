@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
-    AdapterState, BlockHash, CacheUse, Config, Decision, Dispatch, Endpoint, EndpointId, EngineHash, Failure,
-    Instant, KvEvent, Load, Priority, Prompt, Rejected, RemovedBlocks, Request, RequestId, Role, Scheduler,
-    StoredBlocks, Tier, Usage,
+    AdapterState, AnswerId, BlockHash, CacheUse, Config, Decision, Dispatch, Endpoint, EndpointId,
+    EngineHash, Failure, Instant, KvEvent, Load, Priority, Prompt, Rejected, RemovedBlocks, Request,
+    RequestId, Role, Scheduler, StoredBlocks, Tier, Usage,
 };
 
 /// One file.
@@ -58,6 +58,7 @@ struct AskedRequest {
     role: Role,
     #[serde(default)]
     cache_use: CacheUse,
+    continues: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }
@@ -243,6 +244,10 @@ impl Runner {
                 let (id, tokens): (u64, u32) = read(argument);
                 answer(scheduler.handle_tokens(now, RequestId::from_u64(id), tokens))
             }
+            "handle_answer" => {
+                let (id, name): (u64, String) = read(argument);
+                answer(scheduler.handle_answer(now, RequestId::from_u64(id), AnswerId::of(&name)))
+            }
             "complete" => {
                 let (id, usage): (u64, Usage) = read(argument);
                 answer(scheduler.complete(now, RequestId::from_u64(id), usage))
@@ -313,6 +318,7 @@ impl AskedRequest {
             .labels(&labels);
         request.adapter = self.adapter.as_deref();
         request.cache_salt = self.cache_salt.as_deref();
+        request.continues = self.continues.as_deref().map(AnswerId::of);
         request.session = self.session.as_deref();
         request.deadline = self.deadline_us.map(Instant::from_micros);
         request.ttl = self.ttl_us.map(Duration::from_micros);

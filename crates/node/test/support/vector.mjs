@@ -117,6 +117,8 @@ export class Runner {
         return scheduler.handleFirstToken(argument, now);
       case 'handle_tokens':
         return scheduler.handleTokens(...argument, now);
+      case 'handle_answer':
+        return scheduler.handleAnswer(...argument, now);
       case 'complete': {
         const [id, usage] = argument;
         return scheduler.complete(id, fromCore(usage), now);

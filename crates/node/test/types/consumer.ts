@@ -77,7 +77,8 @@ export function wait(prompt: Prompt, options: SubmitOptions): number | undefined
   }
   const decision: Dispatch | Evicted | undefined = scheduler.pollDecision(0);
   if (decision?.kind === 'evicted') {
-    const reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' = decision.reason;
+    const reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found' =
+      decision.reason;
     // @ts-expect-error an eviction has no endpoint
     decision.endpoint;
     return decision.retryAfterMs ?? reason.length + decision.queuedMs + decision.httpStatus;

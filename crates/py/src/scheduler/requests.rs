@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use slotwise::{Decision, Instant, Request, RequestId, Usage};
+use slotwise::{AnswerId, Decision, Instant, Request, RequestId, Usage};
 
 use super::Scheduler;
 use crate::answer::{Dispatch, Evicted, Rejected};
@@ -18,7 +18,8 @@ use crate::scorer;
 #[pymethods]
 impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
-        model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
+        model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
+        session = None,
         deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
@@ -34,6 +35,7 @@ impl Scheduler {
         adapter: Option<&str>,
         cache_salt: Option<&str>,
         cache_use: Option<&str>,
+        continues: Option<&str>,
         priority: Option<i32>,
         flow: Option<&str>,
         session: Option<&str>,
@@ -55,6 +57,7 @@ impl Scheduler {
             adapter,
             cache_salt,
             cache_use,
+            continues,
             priority,
             flow,
             session,
@@ -88,7 +91,8 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
-        model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
+        model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
+        session = None,
         deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, ttl = None,
         weight = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -105,6 +109,7 @@ impl Scheduler {
         adapter: Option<&str>,
         cache_salt: Option<&str>,
         cache_use: Option<&str>,
+        continues: Option<&str>,
         priority: Option<i32>,
         flow: Option<&str>,
         session: Option<&str>,
@@ -128,6 +133,7 @@ impl Scheduler {
             adapter,
             cache_salt,
             cache_use,
+            continues,
             priority,
             flow,
             session,
@@ -152,7 +158,8 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
-        model = None, adapter = None, cache_salt = None, cache_use = None, priority = None, flow = None, session = None,
+        model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
+        session = None,
         deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
@@ -168,6 +175,7 @@ impl Scheduler {
         adapter: Option<&str>,
         cache_salt: Option<&str>,
         cache_use: Option<&str>,
+        continues: Option<&str>,
         priority: Option<i32>,
         flow: Option<&str>,
         session: Option<&str>,
@@ -189,6 +197,7 @@ impl Scheduler {
             adapter,
             cache_salt,
             cache_use,
+            continues,
             priority,
             flow,
             session,
@@ -248,6 +257,18 @@ impl Scheduler {
     ) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.handle_tokens(now, request.0, tokens))
+    }
+
+    #[pyo3(signature = (request, answer, *, now = None))]
+    fn handle_answer(
+        &self,
+        py: Python<'_>,
+        request: RequestArg,
+        answer: &str,
+        now: Option<f64>,
+    ) -> PyResult<()> {
+        let now = self.clock.read(py, now)?;
+        self.tell(py, |core| core.handle_answer(now, request.0, AnswerId::of(answer)))
     }
 
     #[pyo3(signature = (request, *, prompt_tokens = None, cached_tokens = None, completion_tokens = None, now = None))]

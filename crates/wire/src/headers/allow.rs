@@ -143,7 +143,7 @@ impl<'a> RequestHeaders<'a> {
         let priority = self.priority.and_then(|priority| allow.clamp_priority(priority));
         request.priority = priority.unwrap_or(request.priority);
         request.flow = self.fairness_id.filter(|_| allow.flow).unwrap_or(request.flow);
-        let session = self.listed_session.or(self.session().filter(|_| allow.session));
+        let session = self.listed_session.or_else(|| self.session().filter(|_| allow.session));
         request.session = session.or(request.session);
         request.deadline = clamp(&allow.deadline, self.slo_ttft).map(|slo| now + slo).or(request.deadline);
         request.ttl = clamp(&allow.ttl, self.ttl).or(request.ttl);

@@ -40,7 +40,7 @@ const NO_ENDPOINTS: Option<&str> = Some("rejected-no-endpoints");
 
 /// Every reason. What the client did wrong is an invalid request, what it did too often a rate limit, and the rest is ours.
 #[rustfmt::skip]
-pub(crate) const ROWS: [Row; 16] = {
+pub(crate) const ROWS: [Row; 18] = {
     use EvictReason as E;
     use Reason::{Evicted, Rejected};
     use RejectReason as R;
@@ -53,11 +53,13 @@ pub(crate) const ROWS: [Row; 16] = {
         row(Rejected(R::Shed), SATURATED, "RejectedCapacity", "ResourceExhausted", "the pool is saturated, and requests of negative priority are shed"),
         row(Rejected(R::QueueFull), SATURATED, "RejectedCapacity", "ResourceExhausted", "the queue is full: its limit of waiting requests or bytes is reached"),
         row(Rejected(R::NameTooLong), None, "RejectedOther", "BadRequest", "the name of the model or adapter exceeds 1,024 bytes"),
+        row(Rejected(R::ThreadNotFound), None, "RejectedOther", "NotFound", "the endpoint that holds the earlier turns no longer takes requests: send the whole conversation"),
         row(Evicted(E::TtlExpired), EXPIRED, "EvictedTTL", "ResourceExhausted", "the request's TTL expired while it waited"),
         row(Evicted(E::NoEndpoints), NO_ENDPOINTS, "EvictedNoEndpoints", "ServiceUnavailable", "no endpoint accepted requests before the request's TTL expired"),
         row(Evicted(E::DeadlineUnreachable), EXPIRED, "EvictedTTL", "ResourceExhausted", "no endpoint is expected to return the first token before the deadline any more"),
         row(Evicted(E::Displaced), SATURATED, "EvictedOther", "ResourceExhausted", "the queue is full, and a request that goes first has displaced this one"),
         row(Evicted(E::TooLarge), None, "EvictedOther", "BadRequest", "the prompt and the expected output exceed every endpoint's KV cache"),
+        row(Evicted(E::ThreadNotFound), None, "EvictedOther", "NotFound", "the endpoint that holds the earlier turns no longer takes requests: send the whole conversation"),
         row(Reason::Victim, Some("evicted-priority"), "", "ResourceExhausted", "the request was aborted to make room for one of higher priority"),
         row(Reason::Cancelled, Some("rejected-context-cancelled"), "EvictedContextCancelled", "ServiceUnavailable", "the client closed the connection"),
         row(Reason::ShuttingDown, Some("rejected-shutting-down"), "RejectedOther", "ServiceUnavailable", "the gateway is shutting down"),

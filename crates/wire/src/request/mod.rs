@@ -5,24 +5,25 @@
 //!
 //! # The prompt
 //!
-//! Token ids (`prompt_token_ids`, `input_ids`, `token_ids`, in this order, then a `prompt` or `input` of numbers) are the
-//! prompt if they are given, and text otherwise. A prompt that is one string is that string. Of a batch, the first prompt
-//! counts, and [`RequestView::prompts`] says how many there are.
+//! Token ids are the prompt where the engine reads them: a `prompt` or `input` of numbers, `input_ids` of SGLang's generate,
+//! `token_ids` of vLLM's. A prompt that is one string is that string. Of a batch, the first prompt is looked up in caches;
+//! [`RequestView::batch`] counts the others, and [`RequestView::prompts`] says how many there are.
 //!
-//! A conversation becomes a text of its own, since templates differ: *tools, system, messages*, in this order whatever the
-//! order in the body. Each string in it (a role, a text, the arguments of a call) follows a mark of two bytes, 0xFF and a
+//! A conversation becomes a text of its own, since templates differ: *arguments of the template, tools, system, messages*, in
+//! this order whatever the order in the body. Each string in it (a role, a text, the arguments of a call) follows a mark of two bytes, 0xFF and a
 //! letter; as UTF-8 has no 0xFF, what a message says can never look like the beginning of another. So
 //!
 //! - equal texts are equal conversations, and other conversations have other texts;
-//! - the text of a turn begins with the text of the turn before, all of it, as long as tools and system stay;
+//! - the text of a turn begins with the text of the turn before, all of it, as long as arguments, tools and system stay and the
+//!   template leaves nothing out that it had put in;
+//! - what the model thought in earlier turns is left out, as templates do: see `thoughts`;
 //! - a string, and an array of one part with that text, are the same; no content, `null`, `""` and `[]` too;
 //! - images, sounds and files are there by a hash of their URL or content, or of the `uuid` that the client gave them;
 //! - where caches should end (`cache_control`), signatures, detail levels and other keys that no template reads are left
 //!   out, and so is the text by which Claude Code marks single requests, as in vLLM;
 //! - JSON in it, as the parameters of tools, is as it stands in the body, spaces and all.
 //!
-//! Not in it: templates and their arguments, reasoning effort, documents. They change prompts, but as a rule for all requests
-//! of a client alike; a cache that is expected and not there costs a prediction, not an answer.
+//! Bodies of scores, classes, token ids and audio have no prefix: only their size counts.
 
 mod api;
 mod arguments;

@@ -156,7 +156,7 @@ impl Page {
     }
 
     /// What was written from here on is the result of a tool.
-    pub(super) const fn result(&mut self, start: usize) {
+    pub(super) fn result(&mut self, start: usize) {
         self.results += self.bytes.len() - start;
     }
 

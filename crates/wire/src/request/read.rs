@@ -232,7 +232,7 @@ impl<'a> Fields<'a> {
                 self.plain = batch(reader, &mut to.tokens)?;
             }
             ("prompt_token_ids", Api::Generate | Api::InferenceGenerate) => {
-                self.ids[0] = id_batch(reader, &mut to.tokens)?
+                self.ids[0] = id_batch(reader, &mut to.tokens)?;
             }
             ("input_ids", Api::Generate) => self.ids[1] = id_batch(reader, &mut to.tokens)?,
             ("token_ids", Api::InferenceGenerate) => self.ids[2] = id_batch(reader, &mut to.tokens)?,

@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use core::ops::Range;
 
-use slotwise::{Batch, CacheUse, Priority, Prompt, Request};
+use slotwise::{AnswerId, Batch, CacheUse, Priority, Prompt, Request};
 
 use super::api::{Api, Form};
 use super::rewrite::{ModelSplice, missing};
@@ -191,6 +191,7 @@ impl RequestView<'_> {
         request.prompt = self.prompt;
         request.batch = self.batch;
         request.cache_use = self.cache_use;
+        request.continues = self.continues.as_deref().map(AnswerId::of);
         let priority = self.priority.map(|priority| order.priority(priority));
         let allowed = priority.and_then(|priority| allow.clamp_priority(priority));
         request.priority = allowed.unwrap_or(Priority(0));

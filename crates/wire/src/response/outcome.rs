@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use slotwise::{Failure, Instant, RequestId, Scheduler, UnknownRequest, Usage};
+use slotwise::{AnswerId, Failure, Instant, RequestId, Scheduler, UnknownRequest, Usage};
 
 use super::finish::FinishReason;
 use crate::error::WireError;
@@ -46,6 +46,9 @@ pub struct Outcome {
     pub unreadable: u32,
     /// What was wrong with the first of them; its offset is counted from the beginning of the response's body.
     pub problem: Option<WireError>,
+    /// The id of the answer, if later requests can go on from it.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub answer: Option<AnswerId>,
 }
 
 /// How an answer ended.
@@ -136,6 +139,7 @@ impl Outcome {
             status,
             unreadable: 0,
             problem: None,
+            answer: None,
         }
     }
 
@@ -181,6 +185,9 @@ impl Outcome {
         now: Instant,
         id: RequestId,
     ) -> Result<(), UnknownRequest> {
+        if let (End::Complete, Some(answer)) = (self.end, self.answer) {
+            scheduler.handle_answer(now, id, answer)?;
+        }
         match self.settlement() {
             Settlement::Complete(usage) => scheduler.complete(now, id, usage),
             Settlement::Fail(failure) => scheduler.fail(now, id, failure),

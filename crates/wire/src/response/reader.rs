@@ -1,6 +1,6 @@
 //! A response, read as it comes.
 
-use slotwise::{Instant, RequestId, Scheduler, UnknownRequest, Usage};
+use slotwise::{AnswerId, Instant, RequestId, Scheduler, UnknownRequest, Usage};
 
 use super::finish::FinishReason;
 use super::outcome::{Close, End, Outcome, Retry};
@@ -83,6 +83,9 @@ pub struct Progress {
     pub tokens: u32,
     /// The answer is at its end: nothing that comes after it counts.
     pub ended: bool,
+    /// The id of the answer, if later requests can go on from it: of Anthropic's messages and OpenAI's responses.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub answer: Option<AnswerId>,
 }
 
 /// The answer so far.
@@ -109,6 +112,7 @@ struct Answer {
     unreadable: u32,
     problem: Option<WireError>,
     progress: Progress,
+    id: Option<AnswerId>,
     offset: usize,
 }
 
@@ -217,6 +221,7 @@ impl ResponseReader {
             outcome.retry = Retry::Never;
         }
         if success {
+            outcome.answer = answer.id;
             outcome.finish_reason = answer.finish;
             outcome.usage = answer.usage();
             outcome.tokens = answer.tokens;
@@ -229,13 +234,16 @@ impl ResponseReader {
 }
 
 impl Progress {
-    /// Tells the scheduler: [`handle_first_token`](Scheduler::handle_first_token), or
+    /// Tells the scheduler: [`handle_answer`](Scheduler::handle_answer), and [`handle_first_token`](Scheduler::handle_first_token), or
     /// [`handle_tokens`](Scheduler::handle_tokens) if any came.
     ///
     /// # Errors
     ///
     /// When the request is not in flight.
     pub fn tell(self, scheduler: &mut Scheduler, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
+        if let Some(answer) = self.answer {
+            scheduler.handle_answer(now, id, answer)?;
+        }
         match self.tokens {
             0 if self.first_token => scheduler.handle_first_token(now, id),
             0 => Ok(()),
@@ -249,6 +257,7 @@ impl Progress {
             first_token: self.first_token || later.first_token,
             tokens: self.tokens.saturating_add(later.tokens),
             ended: self.ended || later.ended,
+            answer: if self.answer.is_some() { self.answer } else { later.answer },
         }
     }
 }
@@ -312,6 +321,7 @@ impl Answer {
             unreadable: 0,
             problem: None,
             progress: Progress::default(),
+            id: None,
             offset: 0,
         }
     }
@@ -380,6 +390,10 @@ impl Answer {
         self.error = self.error.or(error);
         self.begun |= error.is_none();
         self.filled |= said.filled;
+        if self.id.is_none() && error.is_none() {
+            self.id = said.answer_id();
+            self.progress.answer = self.id;
+        }
         self.usage.update(said.usage.counted());
         if let Some(finish) = said.finish {
             self.finish = Some(FinishReason::join(self.finish, finish));

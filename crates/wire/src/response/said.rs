@@ -1,5 +1,7 @@
 //! What one payload of an answer says.
 
+use slotwise::AnswerId;
+
 use super::finish::FinishReason;
 use super::phrases::Phrases;
 use super::scan::Tree;
@@ -36,6 +38,11 @@ pub(super) struct Said {
     /// llama.cpp's own `stop`.
     stop: Option<bool>,
     pub(super) phrases: Phrases,
+    /// The id of the answer that the payload describes, and its own.
+    id: Option<AnswerId>,
+    root_id: Option<AnswerId>,
+    /// The payload is one of Anthropic's messages.
+    own_message: bool,
     /// The sums of several payloads in one.
     batch: Option<Counts>,
 }
@@ -161,6 +168,8 @@ impl Said {
 impl Tree for Said {
     fn slot(place: Place, key: &[u8]) -> Slot {
         match (place, key) {
+            (Place::Root, b"id") => Slot::RootId,
+            (Place::StartMessage | Place::Response, b"id") => Slot::Id,
             (Place::Root, b"choices") => Slot::Choices,
             (Place::Root | Place::Response, b"usage") => Slot::Usage,
             (Place::Root, b"type") => Slot::Type,
@@ -263,6 +272,7 @@ impl Tree for Said {
             }
             Slot::Type => {
                 self.event = Event::from_name(word);
+                self.own_message = word == b"message";
                 self.own_kind = status_of(word);
             }
             Slot::Object => {
@@ -299,11 +309,33 @@ impl Tree for Said {
     }
 
     fn message(&mut self, slot: Slot, piece: &[u8]) {
+        let id = match slot {
+            Slot::Id => &mut self.id,
+            Slot::RootId => &mut self.root_id,
+            _ => return self.phrase(slot, piece),
+        };
+        *id = Some(id.unwrap_or(AnswerId::EMPTY).extend(piece));
+    }
+
+    fn scalar(&mut self, slot: Slot, digits: &[u8]) {
+        self.number(slot, digits);
+    }
+}
+
+impl Said {
+    /// The id of the answer, if it is one that a later request may go on from.
+    pub(super) fn answer_id(&self) -> Option<AnswerId> {
+        let is_answer = self.own_message || self.object == Object::Response;
+        self.id.or_else(|| self.root_id.filter(|_| is_answer))
+    }
+
+    /// The text of an error.
+    fn phrase(&mut self, slot: Slot, piece: &[u8]) {
         self.error |= slot == Slot::Error;
         self.phrases.feed(piece);
     }
 
-    fn scalar(&mut self, slot: Slot, digits: &[u8]) {
+    fn number(&mut self, slot: Slot, digits: &[u8]) {
         if slot == Slot::Stop {
             self.stop = match digits {
                 b"true" => Some(true),

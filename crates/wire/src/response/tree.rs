@@ -86,6 +86,10 @@ pub(super) enum Slot {
     Response,
     Incomplete,
     Model,
+    /// The id of an answer, in the object that it describes.
+    Id,
+    /// The id of a payload, which may be an answer.
+    RootId,
 }
 
 /// What a string is good for.
@@ -149,7 +153,7 @@ impl Slot {
     pub(super) const fn text(self) -> TextUse {
         match self {
             Self::Content | Self::EventDelta => TextUse::Content,
-            Self::Error | Self::Message | Self::StartMessage => TextUse::Message,
+            Self::Error | Self::Message | Self::StartMessage | Self::Id | Self::RootId => TextUse::Message,
             Self::FinishReason
             | Self::ErrorCode
             | Self::ErrorType
