@@ -136,6 +136,8 @@ export declare class NativeScheduler {
   handleFirstToken(now: number, request: number): void
   /** The answer of a request grew. */
   handleTokens(now: number, request: number, tokens: number): void
+  /** The answer to a request has this id. */
+  handleAnswer(now: number, request: number, answer: string): void
   /** A request is done. */
   complete(now: number, request: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): void
   /** A request failed. */
@@ -220,7 +222,7 @@ export interface Candidate {
   /** Its name. */
   name: string
   /** Why it cannot have the request, if so. */
-  excluded: 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null | null
+  excluded: 'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null | null
   /** Prompt tokens that it is expected to find in its cache. */
   cachedTokens: number
   /** Predicted seconds to the first token. */
@@ -290,6 +292,8 @@ export interface Config {
   maxPromptBlocks?: number
   /** Models whose bytes per token are learned. 1,024 unless told. */
   maxModels?: number
+  /** Answers whose endpoints are remembered, for requests that go on from them. 65,536 unless told. */
+  maxThreads?: number
   /** What is remembered of the endpoints' caches. */
   index?: IndexLimits
   /** Tokens that fit into the KV cache of an endpoint that does not say. 400,000 unless told. */
@@ -479,7 +483,7 @@ export interface Evicted {
   /** The number of the request. */
   request: number
   /** Why. */
-  reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large'
+  reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found'
   /** The HTTP status that says it best. */
   httpStatus: number
   /** Milliseconds after which another try may be worth it, if that can be told. */
@@ -906,7 +910,7 @@ export interface Rejected {
   /** Tells it from a dispatch. */
   kind: 'rejected'
   /** Why. */
-  reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long'
+  reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long' | 'thread_not_found'
   /** The HTTP status that says it best. */
   httpStatus: number
   /** Milliseconds after which another try may be worth it, if that can be told. */
@@ -1168,4 +1172,6 @@ export interface Wishes {
   allow?: Allow
   /** What the engine does with its cache for the request. */
   cacheUse?: string
+  /** The id of the answer that it goes on from. */
+  continues?: string
 }

@@ -123,7 +123,7 @@ fn the_reference_names_say_what_the_reference_would() {
     }
     let text = render(&Exposition::new().reference_names("llama"), &stats);
     for line in [
-        "llm_d_epp_request_total 8194",
+        "llm_d_epp_request_total 32770",
         "llm_d_epp_average_queue_size{name=\"llama\"} 2.0",
         "llm_d_epp_std_dev_queue_size{name=\"llama\"} 1.0",
         "llm_d_epp_ready_endpoints{name=\"llama\"} 1",
@@ -134,11 +134,11 @@ fn the_reference_names_say_what_the_reference_would() {
         // deadline_unreachable, saturated, shed and queue_full
         "llm_d_epp_flow_control_requests_total{outcome=\"RejectedCapacity\",inference_pool=\"llama\"} 120",
         // ttl_expired and deadline_unreachable
-        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedTTL\",inference_pool=\"llama\"} 1280",
-        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedNoEndpoints\",inference_pool=\"llama\"} 512",
+        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedTTL\",inference_pool=\"llama\"} 2560",
+        "llm_d_epp_flow_control_requests_total{outcome=\"EvictedNoEndpoints\",inference_pool=\"llama\"} 1024",
         // no_endpoints, of both kinds
-        "llm_d_epp_request_error_total{error_code=\"ServiceUnavailable\"} 513",
-        "llm_d_epp_scheduler_attempts_total{status=\"failure\",endpoint_name=\"\",port=\"\"} 8191",
+        "llm_d_epp_request_error_total{error_code=\"ServiceUnavailable\"} 1025",
+        "llm_d_epp_scheduler_attempts_total{status=\"failure\",endpoint_name=\"\",port=\"\"} 32767",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     }
@@ -154,7 +154,7 @@ fn the_reference_names_say_what_the_reference_would() {
         .iter()
         .map(|sample| sample.value)
         .sum();
-    assert!((errors - 8191.0).abs() < 0.5, "every reason has an error code: {errors}");
+    assert!((errors - 32767.0).abs() < 0.5, "every reason has an error code: {errors}");
 }
 
 #[test]
