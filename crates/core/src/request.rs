@@ -334,6 +334,12 @@ impl CacheUse {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AnswerId(u64);
 
+impl Default for AnswerId {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl AnswerId {
     /// Of no bytes.
     pub const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);

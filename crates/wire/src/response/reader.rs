@@ -16,7 +16,7 @@ use crate::error::{Problem, WireError};
 /// messages, of SGLang's `generate` and of llama.cpp's `/completion` and `/infill`, and tells them apart by itself. It looks at decoded bytes: chunked
 /// transfer and compression are the HTTP client's.
 ///
-/// Nothing of the answer is kept: a reader is less than a kilobyte, however long lines and bodies are, and never allocates. Feeding
+/// Nothing of the answer is kept: a reader is little more than a kilobyte, however long lines and bodies are, and never allocates. Feeding
 /// computes in **O(bytes)**.
 ///
 /// # Example: a stream

@@ -38,9 +38,9 @@ pub(super) struct Said {
     /// llama.cpp's own `stop`.
     stop: Option<bool>,
     pub(super) phrases: Phrases,
-    /// The id of the answer that the payload describes, and its own.
-    id: Option<AnswerId>,
-    root_id: Option<AnswerId>,
+    /// The id of the answer that the payload describes, or else its own.
+    id: AnswerId,
+    id_of: IdOf,
     /// The payload is one of Anthropic's messages.
     own_message: bool,
     /// The sums of several payloads in one.
@@ -74,6 +74,15 @@ pub(super) enum Event {
     Error,
     /// The end of a part of an answer, with all that it says.
     Done,
+}
+
+/// Whose id has been read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum IdOf {
+    #[default]
+    Nothing,
+    Payload,
+    Answer,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -309,12 +318,14 @@ impl Tree for Said {
     }
 
     fn message(&mut self, slot: Slot, piece: &[u8]) {
-        let id = match slot {
-            Slot::Id => &mut self.id,
-            Slot::RootId => &mut self.root_id,
+        let of = match slot {
+            Slot::Id => IdOf::Answer,
+            Slot::RootId if self.id_of == IdOf::Answer => return,
+            Slot::RootId => IdOf::Payload,
             _ => return self.phrase(slot, piece),
         };
-        *id = Some(id.unwrap_or(AnswerId::EMPTY).extend(piece));
+        let before = if self.id_of == of { self.id } else { AnswerId::EMPTY };
+        (self.id, self.id_of) = (before.extend(piece), of);
     }
 
     fn scalar(&mut self, slot: Slot, digits: &[u8]) {
@@ -325,8 +336,12 @@ impl Tree for Said {
 impl Said {
     /// The id of the answer, if it is one that a later request may go on from.
     pub(super) fn answer_id(&self) -> Option<AnswerId> {
-        let is_answer = self.own_message || self.object == Object::Response;
-        self.id.or_else(|| self.root_id.filter(|_| is_answer))
+        let is_answer = match self.id_of {
+            IdOf::Nothing => false,
+            IdOf::Payload => self.own_message || self.object == Object::Response,
+            IdOf::Answer => true,
+        };
+        is_answer.then_some(self.id)
     }
 
     /// The text of an error.
