@@ -31,6 +31,11 @@ from .config import Config
 from .disconnect import ClientDisconnectedError as ClientDisconnectedError
 from .disconnect import watch_disconnect as watch_disconnect
 from .errors import EvictedError, RejectedError, UnknownEndpointError
+from .forward import Body as Body
+from .forward import Reply as Reply
+from .forward import Response as Response
+from .forward import Send
+from .forward import forward as _forward
 from .lease import Answer as Answer
 from .lease import Lease as Lease
 from .lease import Stream as Stream
@@ -120,6 +125,27 @@ class Scheduler(_core.Scheduler):
         if isinstance(decision, Dispatch):
             return Lease(self, decision)
         raise EvictedError(decision) if isinstance(decision, Evicted) else RejectedError(decision)
+
+    async def forward(self, send: Send, *, attempts: int = 3, **wishes: Any) -> Reply:
+        """Serves a request: chooses an endpoint, asks it, and asks another one while nothing has gone to the client.
+
+        ``send`` is given the name of an endpoint, its URL, and returns the engine's answer as soon as its headers are there, or
+        raises if the endpoint cannot be reached. The keywords are those of :meth:`acquire`: at least a ``body`` with its ``path``,
+        or a prompt. At most ``attempts`` endpoints are asked.
+
+        The reply is an answer that has begun, or a refusal; in each case the handler passes it on. It ends with its stream: the
+        request is settled as its answer ended, and cancelled if the client goes away.
+
+        .. code-block:: python
+
+            async def send(url: str) -> httpx.Response:
+                request = client.build_request("POST", url + path, content=body, headers=JSON)
+                return await client.send(request, stream=True)
+
+            reply = await scheduler.forward(send, body=body, path=path)
+            return StreamingResponse(reply, reply.status, dict(reply.headers))
+        """
+        return await _forward(self, send, attempts=attempts, wishes=wishes)
 
     async def drained(self, endpoint: int) -> None:
         """Waits until nothing is in flight on the endpoint. It goes on getting requests unless it was told to drain:

@@ -36,6 +36,7 @@ export {
   UnknownRequestError,
   WireError,
 } from './errors.js';
+export type { ForwardOptions, Send } from './forward.js';
 export { Lease } from './lease.js';
 export type { TrackOptions } from './track.js';
 export type {

@@ -5,6 +5,7 @@ import type { Decision, Dispatch, Evicted, Explanation, Rejected, RemovedEndpoin
 import { Draining } from './draining.js';
 import { RejectedError, ScorerError, closedError, guarded, rangeError, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue } from './headers.js';
+import { forward, type ForwardOptions, type Send } from './forward.js';
 import { Lease } from './lease.js';
 import { readObserveOptions, type ObserveMetricsOptions } from './metrics.js';
 import {
@@ -223,6 +224,22 @@ export class Scheduler {
       this.cancel(dispatch.request);
       throw error;
     }
+  }
+
+  /**
+   * Serves a request: chooses an endpoint, asks it, and asks another one while nothing has gone to the client.
+   *
+   * The response is an answer that has begun, or a refusal; in each case the handler passes it on. The request is settled as its
+   * answer ends, and cancelled if the client goes away.
+   *
+   * ```ts
+   * const send = (url, signal) =>
+   *   fetch(url + path, { method: 'POST', body, headers: { 'content-type': 'application/json' }, redirect: 'manual', signal });
+   * const response = await scheduler.forward(send, { body, path }, { signal });
+   * ```
+   */
+  forward(send: Send, request: HttpRequest, options: ForwardOptions = {}): Promise<Response> {
+    return forward(this, send, request, options);
   }
 
   /** Says what `pick` would decide and why, at the built-in cost, without doing it. */

@@ -1,0 +1,190 @@
+"""One request, from its body to the reply that its client gets. See :meth:`slotwise.aio.Scheduler.forward`.
+
+.. code-block:: text
+
+    acquire ──► send ──► look ahead to the first token ──► reply: the client gets the rest as it comes
+       ▲         │ cannot be reached, refuses, fails, breaks off or stays silent
+       └─────────┘ another endpoint, as long as nothing has gone to the client
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import wire
+from .errors import RejectedError
+from .lease import Lease, Stream
+from .reports import Close, Refusal, RefusalShape
+
+if TYPE_CHECKING:
+    from .aio import Scheduler
+
+LOOK_AHEAD = 65_536
+"""Bytes of an answer that are held back at most, until it is known whether another endpoint has to be asked."""
+
+PASSED_ON = ("content-type", "retry-after", "retry-after-ms")
+"""Headers of an engine's answer that the client gets. The others belong to the connection between gateway and engine."""
+
+_log = logging.getLogger("slotwise")
+
+
+class Response(Protocol):
+    """An engine's answer as an HTTP client has it. ``httpx.Response`` of a request that streams is one."""
+
+    @property
+    def status_code(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """The body, decoded, in chunks as they come."""
+
+    async def aclose(self) -> None:
+        """Gives the connection back, wherever the body is."""
+
+
+Send = Callable[[str], Awaitable[Response]]
+
+
+class Reply:
+    """What a client gets: an engine's answer, or a refusal. Iterate over it for the body."""
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: Body, lease: Lease | None) -> None:
+        self.status: int = status
+        """The HTTP status."""
+        self.headers: list[tuple[str, str]] = headers
+        """The headers: ``content-type``, and when to come back where that is known."""
+        self.lease: Lease | None = lease
+        """The request, if an engine answered it."""
+        self._body = body
+
+    def __aiter__(self) -> Body:
+        return self._body
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return b"".join([chunk async for chunk in self._body])
+
+    async def aclose(self) -> None:
+        """The client is gone: cancels the request, and closes the connection to the engine."""
+        await self._body.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status} from {'the gateway' if self.lease is None else self.lease.name!r}>"
+
+
+class Body:
+    """The chunks of a reply: first those that were held back. A class, since a generator that nothing began has no end."""
+
+    def __init__(self, held: list[bytes], rest: Stream[bytes] | None = None, response: Response | None = None) -> None:
+        self._held = held[::-1]
+        self._rest = rest
+        self._response = response
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._held:
+            return self._held.pop()
+        if self._rest is None:
+            raise StopAsyncIteration
+        try:
+            return await anext(self._rest)
+        except BaseException:
+            await self._close()
+            raise
+
+    async def aclose(self) -> None:
+        """Abandons what has not been read."""
+        self._held.clear()
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            await rest.aclose()
+        await self._close()
+
+    async def _close(self) -> None:
+        self._rest = None
+        response, self._response = self._response, None
+        await _close(response)
+
+
+async def forward(scheduler: Scheduler, send: Send, *, attempts: int, wishes: dict[str, Any]) -> Reply:
+    """See :meth:`slotwise.aio.Scheduler.forward`."""
+    tried: list[int] = list(wishes.pop("exclude", ()))
+    shape: RefusalShape = "anthropic" if str(wishes.get("path")).endswith("/messages") else "openai"
+    refused: Reply | None = None
+    for _ in range(max(attempts, 1)):
+        try:
+            lease = await scheduler.acquire(**({"exclude": tried} if tried else {}), **wishes)
+        except RejectedError as error:
+            return refused or _refusal(wire.refusal(error, shape=shape))
+        # The lease forgets its endpoint when it ends.
+        endpoint = lease.dispatch.endpoint
+        reply, final = await _attempt(lease, send)
+        if final and reply is not None:
+            return reply
+        refused = reply or refused
+        tried.append(endpoint)
+    return refused or _refusal(wire.refusal("no_endpoints", shape=shape, retry_after=1.0))
+
+
+async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
+    """Asks one endpoint: what it answered, if it did, and whether the client is to get that."""
+    response: Response | None = None
+    held: list[bytes] = []
+    try:
+        response = await send(lease.name)
+        lease.begin(response.status_code, response.headers.get("content-type", ""))
+        chunks = aiter(response.aiter_bytes())
+        close = await _look_ahead(lease, chunks, held)
+    except Exception as error:
+        _log.warning("%s cannot be reached: %r", lease.name, error)
+        lease.fail("unreachable")
+        await _close(response)
+        return None, False
+    except BaseException:
+        lease.cancel()
+        await _close(response)
+        raise
+    headers = [(name, response.headers[name]) for name in PASSED_ON if name in response.headers]
+    if close is None:
+        return Reply(response.status_code, headers, Body(held, lease.stream(chunks), response), lease), True
+    outcome = lease.finish(close)
+    await response.aclose()
+    if not outcome.may_retry(sent=False):
+        return Reply(response.status_code, headers, Body(held), lease), True
+    _log.warning("%s did not answer: %s, status %d", lease.name, outcome.end, response.status_code)
+    # What began as an answer and is none must not reach the client as one.
+    whole = close == "clean" and not 200 <= response.status_code < 300
+    return (Reply(response.status_code, headers, Body(held), lease) if whole else None), False
+
+
+async def _look_ahead(lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]) -> Close | None:
+    """Holds chunks back until the answer has begun; how the connection ended, if it ended before."""
+    size = 0
+    while not lease.answer.begun and size < LOOK_AHEAD:
+        try:
+            chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return "clean"
+        except TimeoutError:
+            return "timed_out"
+        except Exception:
+            return "broken"
+        lease.feed(chunk)
+        held.append(chunk)
+        size += len(chunk)
+    return None
+
+
+async def _close(response: Response | None) -> None:
+    if response is not None:
+        await response.aclose()
+
+
+def _refusal(refusal: Refusal) -> Reply:
+    return Reply(refusal.status, list(refusal.headers), Body([refusal.body]), None)

@@ -1,0 +1,111 @@
+"""Model servers for tests: each answers in one way, well or badly, on a free port of the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+DONE = (
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
+ERROR_EVENT = b'data: {"error":{"message":"the engine died","code":500}}\n\n'
+REFUSED_EVENT = b'data: {"error":{"message":"bad request","code":400}}\n\n'
+
+
+class Engine:
+    """Answers as its ``manner`` says, which may change while it runs.
+
+    ``good``: a stream of two tokens. A number: that status with an error body. ``empty``: 200 and nothing. ``breaks``: closes the
+    connection after the first token; ``dies``: before it. ``error``: an error in the stream after the first token; ``fails``: before it.
+    ``refuses``: a 400 as the first event. ``silent``: headers, then nothing.
+    """
+
+    def __init__(self, manner: str | int = "good") -> None:
+        self.manner = manner
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        self.open = 0
+        self.url = ""
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def asked(self) -> int:
+        """Requests so far."""
+        return len(self.bodies)
+
+    async def start(self) -> None:
+        port = int(self.url.rsplit(":", 1)[1]) if self.url else 0
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        """From now on connections are refused; those that are open break."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            for writer in list(self._writers):
+                writer.transport.abort()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        self._writers.add(writer)
+        try:
+            await self._answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.open -= 1
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[1:]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head if line)}
+        self.headers.append(headers)
+        self.bodies.append(await reader.readexactly(int(headers.get("content-length", "0"))))
+        manner = self.manner
+        if headers.get("content-type") != "application/json":
+            manner = 415
+        if isinstance(manner, int):
+            body = json.dumps({"error": {"message": f"status {manner}", "code": manner}}).encode()
+            writer.write(b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n" % manner)
+            writer.write(b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body))
+            return await writer.drain()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        parts = {
+            "good": [EVENT, EVENT, DONE],
+            "empty": [],
+            "breaks": [EVENT],
+            "dies": [],
+            "error": [EVENT, ERROR_EVENT],
+            "fails": [ERROR_EVENT],
+            "refuses": [REFUSED_EVENT],
+            "silent": [],
+        }[manner]
+        for part in parts:
+            writer.write(b"%x\r\n%s\r\n" % (len(part), part))
+            await writer.drain()
+        if manner == "silent":
+            await reader.read()
+        elif manner not in ("breaks", "dies"):
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+
+
+@asynccontextmanager
+async def engines(*manners: str | int) -> AsyncIterator[list[Engine]]:
+    """Engines of these manners."""
+    started = [Engine(manner) for manner in manners]
+    for engine in started:
+        await engine.start()
+    try:
+        yield started
+    finally:
+        for engine in started:
+            await engine.stop()

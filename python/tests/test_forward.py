@@ -1,0 +1,212 @@
+"""One call serves a request, whatever the engine does: nothing is lost that had not begun, nothing leaks, each end is counted once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from engines import DONE, ERROR_EVENT, EVENT, Engine, engines
+
+import slotwise.aio
+
+PATH = "/v1/chat/completions"
+BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Say x."}], "stream": True}).encode()
+WHOLE = EVENT + EVENT + DONE
+
+
+class Gateway:
+    """A scheduler in front of engines, with the HTTP client that a host has."""
+
+    def __init__(self, client: httpx.AsyncClient, pool: list[Engine]) -> None:
+        self.scheduler = slotwise.aio.Scheduler({"seed": 1})
+        self.pool = pool
+        self.ids = [self.scheduler.add_endpoint(engine.url) for engine in pool]
+        self._client = client
+
+    async def send(self, url: str) -> httpx.Response:
+        headers = {"content-type": "application/json"}
+        request = self._client.build_request("POST", url + PATH, content=BODY, headers=headers)
+        return await self._client.send(request, stream=True)
+
+    async def ask(self, **wishes: object) -> slotwise.aio.Reply:
+        return await self.scheduler.forward(self.send, body=BODY, path=PATH, **wishes)
+
+    def only(self, engine: Engine) -> None:
+        """Only this engine is left."""
+        for number, other in enumerate(self.pool):
+            if other is not engine:
+                self.scheduler.drain_endpoint(self.ids[number])
+
+    def counts(self) -> tuple[int, int, int, int]:
+        stats = self.scheduler.stats()
+        return stats.completed, stats.failed, stats.cancelled, stats.in_flight
+
+
+@asynccontextmanager
+async def gateway(*manners: str | int) -> AsyncIterator[Gateway]:
+    async with engines(*manners) as pool, httpx.AsyncClient(timeout=None) as client:
+        yield Gateway(client, pool)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(test())  # type: ignore[arg-type]
+
+
+def test_a_good_answer_passes_as_it_comes() -> None:
+    async def test() -> None:
+        async with gateway("good") as host:
+            reply = await host.ask()
+            assert reply.status == 200 and ("content-type", "text/event-stream") in reply.headers
+            assert host.counts() == (0, 0, 0, 1)
+            assert await reply.read() == WHOLE
+            assert host.counts() == (1, 0, 0, 0)
+
+    run(test)
+
+
+ELSEWHERE = ["dies", "empty", "fails", 401, 403, 404, 429, 500, 503, "dead"]
+"""Manners in which an engine does not answer, though another one may."""
+
+
+@pytest.mark.parametrize("bad", ELSEWHERE)
+def test_what_has_not_begun_is_asked_elsewhere(bad: str | int) -> None:
+    async def test() -> None:
+        async with gateway("good" if bad == "dead" else bad, "good") as host:
+            if bad == "dead":
+                await host.pool[0].stop()
+            for _ in range(20):
+                reply = await host.ask()
+                assert (reply.status, await reply.read()) == (200, WHOLE)
+            completed, _, _, in_flight = host.counts()
+            assert (completed, in_flight) == (20, 0)
+            assert host.pool[1].asked == 20
+
+    run(test)
+
+
+def test_what_any_endpoint_would_refuse_is_asked_once() -> None:
+    async def test() -> None:
+        async with gateway(400, 400) as host:
+            reply = await host.ask()
+            assert reply.status == 400 and b"status 400" in await reply.read()
+            assert sum(engine.asked for engine in host.pool) == 1
+            assert host.counts() == (0, 0, 1, 0)
+
+    run(test)
+
+
+def test_a_refusal_as_the_first_event_of_a_stream_is_asked_once() -> None:
+    async def test() -> None:
+        async with gateway("refuses", "refuses") as host:
+            reply = await host.ask()
+            assert b"bad request" in await reply.read()
+            assert sum(engine.asked for engine in host.pool) == 1
+            assert host.counts() == (0, 0, 1, 0)
+
+    run(test)
+
+
+@pytest.mark.parametrize(("manner", "status"), [(401, 401), (404, 404), (429, 429), (500, 500), ("empty", 503)])
+def test_if_no_engine_answers_the_client_gets_the_last_refusal(manner: str | int, status: int) -> None:
+    async def test() -> None:
+        async with gateway(manner, manner) as host:
+            reply = await host.ask()
+            assert reply.status == status
+            assert "error" in json.loads(await reply.read())
+            assert [engine.asked for engine in host.pool] == [1, 1]
+            assert host.counts()[3] == 0
+
+    run(test)
+
+
+def test_if_no_engine_can_be_reached_the_client_is_told_when_to_come_back() -> None:
+    async def test() -> None:
+        async with gateway("good", "good") as host:
+            for engine in host.pool:
+                await engine.stop()
+            reply = await host.ask()
+            assert reply.status == 503 and reply.lease is None
+            assert "retry-after" in dict(reply.headers)
+            assert json.loads(await reply.read())["error"]["code"] == "no_endpoints"
+            assert host.counts()[3] == 0
+
+    run(test)
+
+
+def test_a_stream_that_has_begun_is_never_asked_again() -> None:
+    async def test() -> None:
+        async with gateway("breaks", "good") as host:
+            host.only(host.pool[0])
+            reply = await host.ask()
+            got = b""
+            with pytest.raises(httpx.HTTPError):
+                async for chunk in reply:
+                    got += chunk
+            assert got == EVENT
+            assert (host.pool[0].asked, host.pool[1].asked) == (1, 0)
+            assert host.counts() == (0, 1, 0, 0)
+
+    run(test)
+
+
+def test_an_error_within_a_stream_reaches_the_client_and_fails_the_request() -> None:
+    async def test() -> None:
+        async with gateway("error", "good") as host:
+            host.only(host.pool[0])
+            reply = await host.ask()
+            assert await reply.read() == EVENT + ERROR_EVENT
+            assert host.counts() == (0, 1, 0, 0)
+
+    run(test)
+
+
+def test_a_client_that_leaves_closes_the_engines_stream() -> None:
+    async def test() -> None:
+        async with gateway("good") as host:
+            reply = await host.ask()
+            await reply.aclose()
+            assert host.counts() == (0, 0, 1, 0)
+            assert [chunk async for chunk in reply] == []
+
+    run(test)
+
+
+def test_a_reply_that_is_dropped_ends_its_request() -> None:
+    async def test() -> None:
+        async with gateway("good") as host:
+            reply = await host.ask()
+            del reply
+            assert host.counts() == (0, 0, 1, 0)
+
+    run(test)
+
+
+def test_a_handler_that_is_cancelled_before_the_first_byte_cancels_the_request() -> None:
+    async def test() -> None:
+        async with gateway("silent") as host:
+            task = asyncio.create_task(host.ask())
+            while not host.pool[0].bodies:
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert host.counts() == (0, 0, 1, 0)
+
+    run(test)
+
+
+def test_an_empty_pool_is_refused() -> None:
+    async def test() -> None:
+        scheduler = slotwise.aio.Scheduler()
+
+        async def send(url: str) -> httpx.Response:
+            raise AssertionError(url)
+
+        reply = await scheduler.forward(send, body=BODY, path="/v1/messages", timeout=0)
+        assert reply.status == 503 and json.loads(await reply.read())["type"] == "error"
+
+    run(test)
