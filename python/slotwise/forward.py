@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -137,13 +138,14 @@ async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
     response: Response | None = None
     held: list[bytes] = []
     try:
-        response = await send(lease.name)
-        lease.begin(response.status_code, response.headers.get("content-type", ""))
-        chunks = aiter(response.aiter_bytes())
-        close = await _look_ahead(lease, chunks, held)
+        async with asyncio.timeout(lease.dispatch.idle_limit()):
+            response = await send(lease.name)
+            lease.begin(response.status_code, response.headers.get("content-type", ""))
+            chunks = aiter(response.aiter_bytes())
+            close = await _look_ahead(lease, chunks, held)
     except Exception as error:
         _log.warning("%s cannot be reached: %r", lease.name, error)
-        lease.fail("unreachable")
+        lease.fail("timeout" if isinstance(error, TimeoutError) else "unreachable")
         await _close(response)
         return None, False
     except BaseException:
@@ -171,8 +173,6 @@ async def _look_ahead(lease: Lease, chunks: AsyncIterator[bytes], held: list[byt
             chunk = await anext(chunks)
         except StopAsyncIteration:
             return "clean"
-        except TimeoutError:
-            return "timed_out"
         except Exception:
             return "broken"
         lease.feed(chunk)

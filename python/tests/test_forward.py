@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from engines import DONE, ERROR_EVENT, EVENT, Engine, engines
+from fake_time import Time
 
 import slotwise.aio
 
@@ -210,3 +211,42 @@ def test_an_empty_pool_is_refused() -> None:
         assert reply.status == 503 and json.loads(await reply.read())["type"] == "error"
 
     run(test)
+
+
+class Silent:
+    """An answer of which only the headers come."""
+
+    status_code = 200
+    headers = {"content-type": "text/event-stream"}
+    closed = False
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def test_a_silent_engine_times_out_and_another_one_is_asked() -> None:
+    time = Time()
+    answers = [Silent(), Silent()]
+
+    async def test() -> None:
+        scheduler = slotwise.aio.Scheduler({"seed": 1}, clock=time)
+        for name in ("a", "b"):
+            scheduler.add_endpoint(name)
+        asked: list[str] = []
+
+        async def send(url: str) -> Silent:
+            asked.append(url)
+            return answers[len(asked) - 1]
+
+        reply = await scheduler.forward(send, body=BODY, path=PATH)
+        assert reply.status == 503 and sorted(asked) == ["a", "b"]
+        assert all(answer.closed for answer in answers)
+        stats = scheduler.stats()
+        assert (stats.failed, stats.in_flight) == (2, 0)
+        assert time() >= 1_060.0, "30 s each"
+
+    time.run(test())

@@ -7,7 +7,8 @@
  *    └─────────┘ another endpoint, as long as nothing has gone to the client
  * ```
  */
-import { RejectedError } from './errors.js';
+import { idleLimit } from '../native/index.js';
+import { guarded, RejectedError } from './errors.js';
 import type { Lease } from './lease.js';
 import type { AcquireOptions, HttpRequest } from './options.js';
 import type { Outcome } from './response.js';
@@ -16,9 +17,10 @@ import { refusal } from './wire.js';
 
 /**
  * Asks one endpoint: given its name, a URL, returns the engine's answer as soon as its headers are there, and rejects if the
- * endpoint cannot be reached. A `fetch` with `redirect: 'manual'` does it.
+ * endpoint cannot be reached. A `fetch` with `redirect: 'manual'` does it. The signal ends it when the client leaves, or when no token
+ * comes for too long.
  */
-export type Send = (url: string, signal: AbortSignal | undefined) => Promise<Response>;
+export type Send = (url: string, signal: AbortSignal) => Promise<Response>;
 
 /** How a request is served. */
 export interface ForwardOptions extends AcquireOptions {
@@ -73,12 +75,15 @@ export async function forward(
 }
 
 async function ask(lease: Lease, send: Send, signal: AbortSignal | undefined): Promise<Attempt> {
+  const idle = new AbortController();
+  const timer = setTimeout(() => idle.abort(), Math.min(idleLimitMs(lease.dispatch.firstTokenIn), LONGEST_TIMER));
+  const ended = signal === undefined ? idle.signal : AbortSignal.any([signal, idle.signal]);
   let answer: Response | undefined;
   let beginning: Beginning;
   try {
-    answer = await send(lease.name, signal);
+    answer = await send(lease.name, ended);
     lease.begin(answer.status, answer.headers.get('content-type'));
-    beginning = await lookAhead(lease, answer.body);
+    beginning = await lookAhead(lease, answer.body, ended);
   } catch (error) {
     // Of an answer that a failed attempt leaves behind, nothing is read any more.
     void answer?.body?.cancel().catch(() => undefined);
@@ -86,8 +91,10 @@ async function ask(lease: Lease, send: Send, signal: AbortSignal | undefined): P
       lease.cancel();
       throw error;
     }
-    lease.fail('unreachable');
+    lease.fail(idle.signal.aborted ? 'timeout' : 'unreachable');
     return { response: null, final: false };
+  } finally {
+    clearTimeout(timer);
   }
   const { held, outcome } = beginning;
   if (outcome === null) {
@@ -101,14 +108,21 @@ async function ask(lease: Lease, send: Send, signal: AbortSignal | undefined): P
 }
 
 /** Holds chunks back until the answer has begun, or is at its end, which settles the lease. */
-async function lookAhead(lease: Lease, body: ReadableStream<Uint8Array> | null): Promise<Beginning> {
+async function lookAhead(
+  lease: Lease,
+  body: ReadableStream<Uint8Array> | null,
+  signal: AbortSignal,
+): Promise<Beginning> {
   const held: Uint8Array[] = [];
   const reader = body?.getReader();
   for (let size = 0; size < LOOK_AHEAD && !lease.reader?.begun; ) {
     let step: { done: boolean; value?: Uint8Array | undefined };
     try {
       step = (await reader?.read()) ?? { done: true };
-    } catch {
+    } catch (error) {
+      if (signal.aborted) {
+        throw error;
+      }
       return { held, outcome: lease.finish('broken') };
     }
     if (step.done || step.value === undefined) {
@@ -159,8 +173,13 @@ function fromRefusal({ status, headers, body }: ReturnType<typeof refusal>): Res
   return new Response(body, { status, headers });
 }
 
+/** How long an endpoint may be silent before its first token. */
+const idleLimitMs = (firstTokenIn: number): number => guarded(() => idleLimit(firstTokenIn, false));
+
 /** Bytes of an answer that are held back at most, until it is known whether another endpoint has to be asked. */
 const LOOK_AHEAD = 65_536;
+/** Milliseconds that a timer can count. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 const PASSED_ON = ['content-type', 'retry-after', 'retry-after-ms'];
 /** Statuses whose responses have no body. */
 const BODILESS = [204, 205, 304];
