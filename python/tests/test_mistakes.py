@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import slotwise
-from conftest import picked
+from conftest import CHAT, CORE_TESTS, picked
 from fake_time import Time
 from slotwise import Endpoint, Scheduler, warned
 
@@ -155,3 +155,28 @@ def test_a_share_in_per_cent_and_a_deadline_on_another_clock_are_errors() -> Non
     s.handle_load(endpoint, kv_usage=1.0)
     with pytest.raises(ValueError, match="deadline must be seconds on the scheduler's clock.*more than a day ahead"):
         s.pick("x", deadline=host.time() + 5)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "allow"),
+    [
+        ("x-llm-d-inference-fairness-id", "a tenant", {"flow": True}),
+        ("x-gateway-inference-fairness-id", "a tenant", {"flow": True}),
+        ("x-session-id", "a session", {"session": True}),
+        ("x-session-token", "a session", {"session": True}),
+        ("x-claude-code-session-id", "a session", {"session_headers": ["x-claude-code-session-id"]}),
+        ("x-vllm-priority", "-3", {"priority": (-10, 10)}),
+        ("x-llm-d-inference-ttl", "250ms", {"ttl": (0.0, 30.0)}),
+        ("x-llm-d-slo-ttft-ms", "2000", {"deadline": (0.0, 30.0)}),
+        ("x-slo-ttft-ms", "2000", {"deadline": (0.0, 30.0)}),
+    ],
+)
+def test_the_manual_names_each_header_that_may_count(header: str, value: str, allow: Any) -> None:
+    manual = (CORE_TESTS.parents[2] / "docs" / "src" / "languages.md").read_text()
+    assert f"`{header}`" in manual or "session_headers" in allow
+    s = Scheduler(clock=Time())
+    s.add_endpoint("a")
+    picked(s, body=CHAT, headers={header: value}, allow=allow)
+    if "ttl" in allow:
+        s.submit(body=CHAT, headers={header: value}, allow=allow)
+        assert s.next_timeout() is not None

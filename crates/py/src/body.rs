@@ -36,10 +36,9 @@ impl Readers {
         };
         let answer = view.map_err(raise_wire).and_then(|view| hand_on(&view));
         reader.shrink_to(KEPT_BYTES);
-        if let Ok(mut idle) = self.0.try_lock() {
-            if idle.len() < KEPT_READERS {
-                idle.push(reader);
-            }
+        match self.0.try_lock() {
+            Ok(mut idle) if idle.len() < KEPT_READERS => idle.push(reader),
+            _ => {}
         }
         answer
     }
