@@ -13,7 +13,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-busy test-slow test-vllm lint doc bench bench-python bench-node bench-rivals clean
+.PHONY: help demo test test-rust test-python test-node test-examples test-busy test-slow test-vllm lint doc bench bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,9 +42,15 @@ test-python: ## The Python package: built and tested in a fresh environment, wit
 	cd python && ../target/python/bin/python -P -m mypy.stubtest slotwise._core
 	cd target/python && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes slotwise --ignoreexternal
 	cd python && ../target/python/bin/pyright --pythonpath ../target/python/bin/python tests/consumer.py
+	target/python/bin/python tests/examples/run.py python
 
 test-node: ## The Node package: built and tested from its lockfile
 	cd crates/node && npm ci --no-audit --no-fund && npm run build && npm test
+	$(PYTHON) tests/examples/run.py node
+
+test-examples: ## The example gateways of all languages on one scenario. After `make test-python` and `make test-node`
+	cargo build --quiet --manifest-path examples/rust/Cargo.toml --target-dir examples/rust/target
+	target/python/bin/python tests/examples/run.py python node rust
 
 test-slow: ## Property tests with ten times as many cases; ten million comparisons and events; all orders of threads; a million decisions in Python and Node leave memory flat
 	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_naive_twin \

@@ -14,6 +14,11 @@ DONE = (
 )
 ERROR_EVENT = b'data: {"error":{"message":"the engine died","code":500}}\n\n'
 REFUSED_EVENT = b'data: {"error":{"message":"bad request","code":400}}\n\n'
+PAGE = (
+    b'vllm:num_requests_running{engine="0"} 0\nvllm:num_requests_waiting{engine="0"} 0\n'
+    b'vllm:kv_cache_usage_perc{engine="0"} 0.0\n'
+    b'vllm:cache_config_info{engine="0",block_size="16",num_gpu_blocks="32768"} 1.0\n'
+)
 
 
 class Engine:
@@ -21,7 +26,10 @@ class Engine:
 
     ``good``: a stream of two tokens. A number: that status with an error body. ``empty``: 200 and nothing. ``breaks``: closes the
     connection after the first token; ``dies``: before it. ``error``: an error in the stream after the first token; ``fails``: before it.
-    ``refuses``: a 400 as the first event. ``silent``: headers, then nothing.
+    ``refuses``: a 400 as the first event. ``silent``: headers, then nothing. ``slow``: ``good``, but after its first token it waits
+    for the ``gate``; ``late``: before it.
+
+    ``GET /metrics`` returns a page as vLLM's, which is no request. With ``page = None`` it answers 404.
     """
 
     def __init__(self, manner: str | int = "good") -> None:
@@ -29,6 +37,12 @@ class Engine:
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.open = 0
+        self.held = 0
+        """Requests that wait for the gate."""
+        self.gate = asyncio.Event()
+        self.page: bytes | None = PAGE
+        self.scrapes = 0
+        """Pages so far."""
         self.url = ""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -56,7 +70,9 @@ class Engine:
         self.open += 1
         self._writers.add(writer)
         try:
-            await self._answer(reader, writer)
+            # Kept alive, as by real servers, until the client closes or the manner says so.
+            while await self._answer(reader, writer):
+                pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -64,8 +80,12 @@ class Engine:
             self._writers.discard(writer)
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[1:]
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answers one request. Whether the connection can have another one."""
+        first, *head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        if first.startswith("GET /metrics "):
+            await self._show_page(writer)
+            return True
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head if line)}
         self.headers.append(headers)
         self.bodies.append(await reader.readexactly(int(headers.get("content-length", "0"))))
@@ -75,9 +95,11 @@ class Engine:
         if isinstance(manner, int):
             body = json.dumps({"error": {"message": f"status {manner}", "code": manner}}).encode()
             writer.write(b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n" % manner)
-            writer.write(b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body))
-            return await writer.drain()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+            return True
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n")
+        writer.write(b"\r\n")
         parts = {
             "good": [EVENT, EVENT, DONE],
             "empty": [],
@@ -87,15 +109,37 @@ class Engine:
             "fails": [ERROR_EVENT],
             "refuses": [REFUSED_EVENT],
             "silent": [],
+            "slow": [EVENT, b"", EVENT, DONE],
+            "late": [b"", EVENT, EVENT, DONE],
         }[manner]
         for part in parts:
+            if not part:
+                await writer.drain()
+                await self._wait_at_gate()
+                continue
             writer.write(b"%x\r\n%s\r\n" % (len(part), part))
             await writer.drain()
         if manner == "silent":
             await reader.read()
-        elif manner not in ("breaks", "dies"):
-            writer.write(b"0\r\n\r\n")
-            await writer.drain()
+        if manner in ("silent", "breaks", "dies"):
+            return False
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    async def _wait_at_gate(self) -> None:
+        self.held += 1
+        try:
+            await self.gate.wait()
+        finally:
+            self.held -= 1
+
+    async def _show_page(self, writer: asyncio.StreamWriter) -> None:
+        status, page = (b"404 Not Found", b"") if self.page is None else (b"200 OK", self.page)
+        writer.write(b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\n" % status)
+        writer.write(b"content-length: %d\r\n\r\n%s" % (len(page), page))
+        await writer.drain()
+        self.scrapes += self.page is not None
 
 
 @asynccontextmanager

@@ -1,0 +1,113 @@
+"""The example gateways as processes, each on a free port that it names on its first line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import client
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+CHAT = {"content-type": "application/json", "authorization": "Bearer key-chat"}
+ADMIN = {"authorization": "Bearer key-admin"}
+PATH = "/v1/chat/completions"
+SCRAPE_EVERY = "0.05"
+
+
+def command(language: str) -> list[str]:
+    """How a gateway is started. What it needs is built: see ``make test-examples``."""
+    if language == "python":
+        return [sys.executable, str(EXAMPLES / "python/gateway.py")]
+    if language == "node":
+        modules = EXAMPLES / "node/node_modules"
+        modules.mkdir(exist_ok=True)
+        if not (modules / "slotwise").exists():
+            (modules / "slotwise").symlink_to(ROOT / "crates/node", target_is_directory=True)
+        return [shutil.which("node") or "node", str(EXAMPLES / "node/gateway.mjs")]
+    target = Path(os.environ.get("SLOTWISE_EXAMPLES_TARGET", EXAMPLES / "rust/target"))
+    return [str(target / "debug/slotwise-gateway")]
+
+
+class Gateway:
+    """One process, and what can be asked of it."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self.url = ""
+        self.log = tempfile.TemporaryFile()
+        self._process: asyncio.subprocess.Process | None = None
+        self._sent = 0
+
+    async def start(self, engines: list[str]) -> None:
+        arguments = ["--engines", ",".join(engines), "--port", "0", "--scrape-every", SCRAPE_EVERY]
+        # Its log is shown if the run goes wrong.
+        self._process = await asyncio.create_subprocess_exec(
+            *command(self.language), *arguments, stdout=asyncio.subprocess.PIPE, stderr=self.log
+        )
+        assert self._process.stdout is not None
+        line = (await self._process.stdout.readline()).decode()
+        found = re.search(r"http://\S+", line)
+        assert found is not None, f"the gateway did not start: {line!r}"
+        self.url = found[0]
+
+    async def ended(self) -> int:
+        """The exit status, when the process is over."""
+        assert self._process is not None
+        return await self._process.wait()
+
+    def last_log(self) -> str:
+        """The end of what the gateway wrote to its log."""
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")[-4_000:]
+
+    def terminate(self) -> None:
+        """SIGTERM: as who deploys a new version does it."""
+        assert self._process is not None
+        self._process.terminate()
+
+    async def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    def chat(self, headers: dict[str, str] | None = None, body: bytes | None = None) -> client.Request:
+        """Sends a chat request whose prompt no other one has, so that no cache draws it anywhere."""
+        self._sent += 1
+        asked = {"model": "m", "messages": [{"role": "user", "content": f"{self._sent} bottles"}], "stream": True}
+        return client.start(self.url + PATH, "POST", body or json.dumps(asked).encode(), {**CHAT, **(headers or {})})
+
+    async def admin(self, verb: str, engine: str, headers: dict[str, str] | None = None) -> client.Response:
+        return await client.ask(f"{self.url}/admin/{verb}?engine={engine}", "POST", headers=ADMIN if headers is None else headers)
+
+    async def metric(self, name: str) -> float:
+        """A sample of the gateway's page, by its name and labels; 0 if there is none."""
+        page = (await client.ask(f"{self.url}/metrics")).body.decode()
+        found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    async def dispatched(self, engine: str) -> int:
+        """Requests that were sent to an engine, as the gateway counts them."""
+        return int(await self.metric(f'slotwise_endpoint_dispatched_requests_total{{endpoint_name="{engine}"}}'))
+
+    async def in_flight(self) -> int:
+        return int(await self.metric("slotwise_in_flight_requests"))
+
+    async def pool(self) -> int:
+        return int(await self.metric('slotwise_endpoints{state="active"}'))
+
+
+async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
+    """Waits for something that has to come. What never comes ends with the time limit of the whole run."""
+    while True:
+        held = condition()
+        if held if isinstance(held, bool) else await held:
+            return
+        await asyncio.sleep(0.002)

@@ -1,0 +1,289 @@
+"""Puts the example gateways through the same scenario: run.py python node rust
+
+Prints one table. Its rows are the steps of ``scenarios.json``, its columns the gateways, and the outcomes must be
+the same. Needs nothing but Python; each gateway is a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1] / "python/tests"))
+
+from engines import DONE, ERROR_EVENT, EVENT, REFUSED_EVENT, Engine  # noqa: E402
+
+import client  # noqa: E402
+from gateways import Gateway, until  # noqa: E402
+
+LIMIT = 300.0
+"""Seconds after which a run hangs. No outcome depends on it."""
+WHOLE = EVENT + EVENT + DONE
+Step = dict[str, Any]
+
+
+class Run:
+    """One gateway in front of its engines."""
+
+    def __init__(self, language: str, pool: list[str]) -> None:
+        self.gateway = Gateway(language)
+        self.engines = [Engine(manner) for manner in pool]
+
+    async def start(self) -> None:
+        for engine in self.engines:
+            await engine.start()
+        await self.gateway.start([engine.url for engine in self.engines])
+        await self.until_pool(len(self.engines))
+
+    async def stop(self) -> None:
+        await self.gateway.kill()
+        for engine in self.engines:
+            await engine.stop()
+
+    async def until_pool(self, size: int) -> None:
+        async def is_so() -> bool:
+            return await self.gateway.pool() == size
+
+        await until(is_so)
+
+    async def until_idle(self) -> str:
+        async def is_so() -> bool:
+            return await self.gateway.in_flight() == 0
+
+        await until(is_so)
+        return "0 in flight"
+
+    async def ask(self, requests: int, at_once: int) -> list[client.Response]:
+        """Sends so many, so many at once."""
+        left = iter(range(requests))
+        answers: list[client.Response] = []
+
+        async def worker() -> None:
+            for _ in left:
+                answers.append(await self.gateway.chat().task)
+
+        await asyncio.gather(*(worker() for _ in range(at_once)))
+        return answers
+
+    # The steps. Each returns its outcome in words that are the same for every gateway.
+
+    async def load(self, step: Step) -> str:
+        answers = await self.ask(step["requests"], step["at_once"])
+        return f"{judged(answers, step)}, {await self.until_idle()}"
+
+    async def bad(self, step: Step) -> str:
+        """One more engine, which answers in a bad manner."""
+        manner = step["manner"]
+        engine = Engine(int(manner) if manner.isdigit() else manner)
+        await engine.start()
+        await self.gateway.admin("add", engine.url)
+        await self.until_pool(len(self.engines) + 1)
+        answers = await self.ask(step["requests"], step["at_once"])
+        idle = await self.until_idle()
+        await self.gateway.admin("remove", engine.url)
+        await self.until_pool(len(self.engines))
+        await engine.stop()
+        assert engine.asked > 0, "the bad engine was never asked"
+        share = "" if engine.asked <= 2 * step["requests"] / (len(self.engines) + 1) else ", too many on it"
+        return f"{judged(answers, step)}, {idle}{share}"
+
+    async def die(self, step: Step) -> str:
+        """An engine dies with streams of which some have begun and some have not."""
+        dead = self.engines[step["engine"]]
+        before = await self.ask(step["before"], step["at_once"])
+        held = [*await self.hold("slow", step["at_once"]), *await self.hold("late", step["at_once"])]
+        slow = sum(request.begun.is_set() for request in held)
+        assert slow == step["at_once"], "the streams that have begun have not reached their clients"
+        for engine in self.engines:
+            engine.manner = "good"
+        known, at_dead = await self.gateway.dispatched(dead.url), dead.held
+        assert at_dead > 0, "nothing was in flight on the engine that dies"
+        await dead.stop()
+        # Its begun streams break, its others are answered elsewhere; then as much as before comes again.
+        await until(lambda: sum(request.task.done() for request in held) >= at_dead)
+        after = await self.ask(step["after"], step["at_once"])
+        for engine in self.engines:
+            engine.gate.set()
+        answers = [await request.task for request in held]
+        cut = [answer for answer in answers if not answer.whole]
+        again = await self.gateway.dispatched(dead.url) - known
+        idle = await self.until_idle()
+        assert all(answer.body == EVENT for answer in cut) and len(cut) <= at_dead
+        rest = [answer for answer in before + after + answers if answer.whole]
+        lost = f"{judged(rest, {'statuses': [200]})}, cut only on it"
+        return f"{lost}, {at_most(again, step['dispatches'])} to the dead, {idle}"
+
+    async def hold(self, manner: str, count: int) -> list[client.Request]:
+        """Requests that all engines hold: after their first tokens, or before."""
+        already = sum(engine.held for engine in self.engines)
+        for engine in self.engines:
+            engine.gate.clear()
+            engine.manner = manner
+        requests = [self.gateway.chat() for _ in range(count)]
+        await until(lambda: sum(engine.held for engine in self.engines) == already + count)
+        if manner == "slow":
+            await asyncio.gather(*(request.begun.wait() for request in requests))
+        return requests
+
+    async def die_idle(self, step: Step) -> str:
+        """An engine dies with nothing in flight, so only a request or a scrape can tell."""
+        dead = self.engines[step["engine"]]
+        known = await self.gateway.dispatched(dead.url)
+        await dead.stop()
+        answers = await self.ask(step["requests"], step["at_once"])
+        again = await self.gateway.dispatched(dead.url) - known
+        idle = await self.until_idle()
+        return f"{judged(answers, {'statuses': [200]})}, {at_most(again, step['dispatches'])} to the dead, {idle}"
+
+    async def return_(self, step: Step) -> str:
+        """It is back on its port. From its first page on it gets requests again."""
+        engine = self.engines[step["engine"]]
+        pages = engine.scrapes
+        await engine.start()
+        # The second is asked for when the first was read.
+        await until(lambda: engine.scrapes >= pages + 2)
+        asked = engine.asked
+        answers = await self.ask(step["requests"], step["at_once"])
+        traffic = "traffic" if engine.asked > asked else "no traffic"
+        return f"{judged(answers, {'statuses': [200]})}, {traffic} on it again, {await self.until_idle()}"
+
+    async def drain(self, step: Step) -> str:
+        """Out of service and back, by the operator."""
+        engine = self.engines[step["engine"]]
+        refused = await self.gateway.admin("drain", engine.url, {"authorization": "Bearer key-chat"})
+        held = await self.hold("slow", 2 * len(self.engines))
+        for one in self.engines:
+            one.manner = "good"
+        there = engine.held
+        told = json.loads((await self.gateway.admin("drain", engine.url)).body)["in_flight"]
+        asked = engine.asked
+        answers = await self.ask(step["requests"], step["at_once"])
+        drained = "nothing new" if engine.asked == asked else "still asked"
+        for one in self.engines:
+            one.gate.set()
+        answers += [await request.task for request in held]
+        assert json.loads((await self.gateway.admin("drain", engine.url)).body)["in_flight"] == 0
+        await self.gateway.admin("resume", engine.url)
+        answers += await self.ask(step["requests"], step["at_once"])
+        back = "traffic again" if engine.asked > asked else "no traffic"
+        in_flight = "counted" if told == there else f"{told} in flight of {there}"
+        return f"{refused.status}, {drained}, {in_flight}, {back}, {judged(answers, {'statuses': [200]})}"
+
+    async def leave(self, step: Step) -> str:
+        """Clients leave, before and after the first token: the engines' streams are closed."""
+        held = [*await self.hold("slow", step["count"]), *await self.hold("late", step["count"])]
+        for engine in self.engines:
+            engine.manner = "good"
+        cancelled = await self.gateway.metric("slotwise_cancelled_requests_total")
+        for request in held:
+            await request.leave()
+        idle = await self.until_idle()
+        cancelled = await self.gateway.metric("slotwise_cancelled_requests_total") - cancelled
+        for engine in self.engines:
+            engine.gate.set()
+        return f"{int(cancelled)} cancelled, {idle}"
+
+    async def keys(self, _: Step) -> str:
+        """Who asks is known by the key, whatever the client writes into headers and body."""
+        unknown = await self.gateway.chat({"authorization": "Bearer guessed"}).task
+        claims = {"x-llm-d-inference-ttl": "0s", "x-gateway-destination-endpoint-subset": "127.0.0.1:1", "x-vllm-priority": "-9"}
+        claiming = await self.gateway.chat(claims).task
+        return f"{unknown.status} without a key, {claiming.status} with claims"
+
+    async def malformed(self, _: Step) -> str:
+        asked = sum(engine.asked for engine in self.engines)
+        answer = await self.gateway.chat(body=b'{"model": ').task
+        nobody = "no engine asked" if sum(engine.asked for engine in self.engines) == asked else "engines asked"
+        for engine in self.engines:
+            await self.gateway.admin("remove", engine.url)
+        await self.until_pool(0)
+        health = await client.ask(f"{self.gateway.url}/health")
+        refused = await self.gateway.chat().task
+        code = json.loads(refused.body)["error"]["code"]
+        again = "with" if "retry-after" in refused.headers else "without"
+        for engine in self.engines:
+            await self.gateway.admin("add", engine.url)
+        await self.until_pool(len(self.engines))
+        return f"{answer.status}, {nobody}; no pool: health {health.status}, {refused.status} {code} {again} retry-after"
+
+    async def terminate(self, step: Step) -> str:
+        """SIGTERM: nothing new, and what is in flight comes to its end."""
+        held = [*await self.hold("slow", step["count"]), *await self.hold("late", step["count"])]
+        self.gateway.terminate()
+
+        async def refuses() -> bool:
+            return (await client.ask(f"{self.gateway.url}/health")).status == 0
+
+        await until(refuses)
+        for engine in self.engines:
+            engine.gate.set()
+        answers = [await request.task for request in held]
+        status = await self.gateway.ended()
+        # Some hosts end by the signal itself, when all is done.
+        return f"{judged(answers, {'statuses': [200]})}, {'ended well' if status in (0, -15) else status}"
+
+
+def judged(answers: list[client.Response], step: Step) -> str:
+    """How many were lost: without a whole answer, though nothing of it had reached the client."""
+    good = sum(_is_good(answer, step) for answer in answers)
+    lost = [f"{answer.status} {answer.body[:80]!r}" for answer in answers if not _is_good(answer, step)]
+    return f"{good} of {len(answers)}" + (f", lost: {lost[:3]}" if lost else "")
+
+
+def _is_good(answer: client.Response, step: Step) -> bool:
+    if answer.status not in step["statuses"]:
+        return False
+    if answer.status != 200:
+        return answer.whole
+    # An engine that breaks off within a stream cuts what its client has; one that sends an error there has it passed on.
+    cut = answer.body == EVENT and not answer.whole or answer.body == EVENT + ERROR_EVENT
+    return answer.whole and answer.body in (WHOLE, REFUSED_EVENT) or cut and bool(step.get("cut"))
+
+
+def at_most(count: int, limit: int) -> str:
+    return f"at most {limit}" if count <= limit else f"{count}"
+
+
+def name_of(step: Step) -> str:
+    return " ".join(str(step[key]) for key in ("step", "manner", "engine") if key in step)
+
+
+async def outcomes(language: str, scenario: dict[str, Any]) -> list[str]:
+    """What came of each step. One that raises ends the run."""
+    run = Run(language, scenario["pool"])
+    found: list[str] = []
+    finished = False
+    try:
+        async with asyncio.timeout(LIMIT):
+            await run.start()
+            for step in scenario["steps"]:
+                do = getattr(run, {"return": "return_"}.get(step["step"], step["step"]))
+                found.append(await do(step))
+                print(f"{language:7} {name_of(step):14} {found[-1]}", flush=True)
+            finished = True
+    finally:
+        await run.stop()
+        if not finished:
+            print(run.gateway.last_log(), file=sys.stderr)
+    return found
+
+
+def main(languages: list[str]) -> int:
+    scenario = json.loads((HERE / "scenarios.json").read_text())
+    tables = {language: asyncio.run(outcomes(language, scenario)) for language in languages}
+    wrong = 0
+    for number, step in enumerate(scenario["steps"]):
+        for language, found in tables.items():
+            if found[number] != step["outcome"]:
+                wrong += 1
+                print(f"{language}: {name_of(step)}: expected {step['outcome']!r}, got {found[number]!r}")
+    print(f"{', '.join(languages)}: {len(scenario['steps'])} steps, {wrong} wrong")
+    return min(wrong, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["python", "node", "rust"]))
