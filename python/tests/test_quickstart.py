@@ -1,59 +1,97 @@
-"""The README's Python quickstart is ``examples/quickstart.py``, and it works: against engines that stream."""
+"""The Python quickstart of the READMEs is ``examples/quickstart.py``, and it works with engines of all manners."""
 
+from __future__ import annotations
+
+import asyncio
 import json
-import subprocess
+import re
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import HANG
+from engines import DONE, ERROR_EVENT, EVENT, REFUSED_EVENT, Engine, engines
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "quickstart.py"
+ROOT = EXAMPLE.parents[2]
+WHOLE = (EVENT + EVENT + DONE).decode()
 
 
-class Engine(BaseHTTPRequestHandler):
-    """Answers everything with two chunks."""
-
-    asked: list[object]
-
-    def do_POST(self) -> None:
-        self.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.end_headers()
-        self.wfile.write(b'data: {"choices":[{"text":"A cache"}]}\n\n')
-        self.wfile.flush()
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def engines() -> Iterator[list[ThreadingHTTPServer]]:
-    Engine.asked = []
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Engine) for _ in range(2)]
-    for server in servers:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield servers
-    for server in servers:
-        server.shutdown()
-
-
-def test_the_readme_shows_the_example() -> None:
+@pytest.mark.parametrize("readme", ["README.md", "python/README.md"])
+def test_the_readmes_show_the_example(readme: str) -> None:
     code = EXAMPLE.read_text().split('"""\n\n', 1)[1].strip()
-    assert code in (EXAMPLE.parents[2] / "README.md").read_text()
+    assert code in (ROOT / readme).read_text()
     assert len(list(filter(None, code.splitlines()))) <= 20
 
 
-def test_it_routes_a_streaming_request(engines: list[ThreadingHTTPServer]) -> None:
-    urls = [f"http://127.0.0.1:{server.server_port}" for server in engines]
-    run = subprocess.run([sys.executable, EXAMPLE, *urls], capture_output=True, text=True, timeout=HANG)
-    assert run.returncode == 0, run.stderr
-    assert '{"text":"A cache"}' in run.stdout and "[DONE]" in run.stdout
-    assert [request["prompt"] for request in Engine.asked if isinstance(request, dict)] == [
-        "You are a helpful assistant. What is a prefix cache?"
-    ]
+def run(*manners: str | int) -> tuple[int, str, list[Engine]]:
+    """The example with engines of these manners: its exit status, what it printed, and the engines."""
+
+    async def example() -> tuple[int, str, list[Engine]]:
+        async with engines(*("good" if manner == "dead" else manner for manner in manners)) as pool:
+            for engine, manner in zip(pool, manners, strict=True):
+                if manner == "dead":
+                    await engine.stop()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(EXAMPLE),
+                *(engine.url for engine in pool),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            printed, _ = await process.communicate()
+            assert process.returncode is not None
+            return process.returncode, printed.decode(), pool
+
+    return asyncio.run(example())
+
+
+def test_it_routes_a_streaming_request() -> None:
+    status, printed, pool = run("good", "good")
+    assert (status, printed) == (0, "200\n" + WHOLE), printed
+    [body] = [json.loads(body) for engine in pool for body in engine.bodies]
+    assert body["prompt"] == "You are a helpful assistant. What is a prefix cache?"
+    assert body["stream"] is True
+
+
+@pytest.mark.parametrize("manner", [404, 429, 500, "dies", "empty", "fails", "dead"])
+def test_an_engine_that_does_not_answer_costs_no_request(manner: str | int) -> None:
+    status, printed, pool = run(manner, manner, "good")
+    assert status == 0 and printed.endswith("200\n" + WHOLE), printed
+    assert pool[2].asked == 1
+    assert all(engine.asked <= 1 for engine in pool)
+
+
+@pytest.mark.parametrize(
+    ("manner", "last"),
+    [
+        (400, "400\n{"),
+        (500, "500\n{"),
+        ("refuses", "200\n" + REFUSED_EVENT.decode()),
+        ("error", "200\n" + (EVENT + ERROR_EVENT).decode()),
+        ("dead", '503\n{"error"'),
+    ],
+)
+def test_what_no_other_engine_can_answer_reaches_the_client(manner: str | int, last: str) -> None:
+    status, printed, _ = run(manner)
+    assert status == 0 and last in printed, printed
+
+
+def test_a_stream_that_breaks_off_raises() -> None:
+    status, printed, _ = run("breaks")
+    assert status != 0 and printed.startswith("200\n" + EVENT.decode()) and "RemoteProtocolError" in printed
+
+
+def test_the_manual_includes_the_gateway_as_it_is() -> None:
+    page = (ROOT / "docs/src/gateway.md").read_text()
+    included = re.findall(r"{{#include \.\./\.\./(\S+):(\w+)}}", page)
+    assert len(included) == 2
+    for path, anchor in included:
+        code = (ROOT / path).read_text()
+        assert f"# ANCHOR: {anchor}\n" in code and f"# ANCHOR_END: {anchor}\n" in code
+
+
+def test_the_gateways_are_short() -> None:
+    for path in ("python/gateway.py", "node/gateway.mjs", "rust/src/main.rs"):
+        lines = (ROOT / "examples" / path).read_text().splitlines()
+        assert len(lines) <= 150, path
+        assert all(len(line) <= 120 for line in lines), path

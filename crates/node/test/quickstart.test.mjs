@@ -1,45 +1,47 @@
-// The quickstart of both READMEs runs as it stands: it routes a streaming request to an engine.
+// The code of the READMEs runs as it stands, against engines that answer well, refuse, fail, break off and are dead.
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import ts from 'typescript';
 import { startEngine, textOf } from './support/engine.mjs';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 const [, quickstart] = /## Quickstart\n\n```ts\n([^]*?)```/.exec(readme);
-// Inside the package, where it is known by its name.
-const file = fileURLToPath(new URL(`./quickstart.${process.pid}.tmp.mjs`, import.meta.url));
-const body = { model: 'm', messages: [{ role: 'user', content: 'Say hello.' }] };
+const [, fromBytes] = /## From bytes\n[^]*?```ts\n([^]*?)```/.exec(readme);
+const chatRequest = { model: 'm', messages: [{ role: 'user', content: 'Say hello.' }] };
+let modules = 0;
 
-let engines;
-let chat;
-let scheduler;
-
-before(async () => {
-  engines = [await startEngine(), await startEngine({ breakAfter: 1 }), await startEngine({ status: 503 }), await startEngine()];
-  const [good, , , dead] = engines;
-  await dead.stop();
-  process.env.ENGINES = good.url;
-  const code = `${quickstart}\nexport { scheduler };\n`;
-  const { outputText } = ts.transpileModule(code, { compilerOptions: { target: 'es2022', module: 'esnext' } });
+/** Runs code of the README with engines of these manners in its pool. */
+async function withEngines(code, manners, run) {
+  const engines = await Promise.all(manners.map((manner) => startEngine(manner === 'dead' ? 'good' : manner)));
+  await Promise.all(engines.filter((_, at) => manners[at] === 'dead').map((engine) => engine.stop()));
+  // Inside the package, where it is known by its name.
+  const file = fileURLToPath(new URL(`./quickstart.${process.pid}.${(modules += 1)}.tmp.mjs`, import.meta.url));
+  const { outputText } = ts.transpileModule(`${code}\nexport { scheduler };\n`, {
+    compilerOptions: { target: 'es2022', module: 'esnext' },
+  });
   writeFileSync(file, outputText);
-  ({ chat, scheduler } = await import(pathToFileURL(file)));
-});
-
-after(async () => {
-  rmSync(file, { force: true });
-  await Promise.all(engines.slice(0, 3).map((engine) => engine.stop()));
-});
-
-/** Sends everything to one engine. */
-function only(engine) {
-  scheduler.updateEndpoint(0, engine.url);
+  process.env.ENGINES = engines.map(({ url }) => url).join(',');
+  try {
+    const module = await import(pathToFileURL(file));
+    if (!code.includes('ENGINES')) engines.forEach(({ url }) => module.scheduler.addEndpoint(url));
+    const ask = (signal) => (module.chat ?? ((body) => module.proxy(incoming(body, signal))))(chatRequest, signal);
+    await run({ ask, engines, scheduler: module.scheduler });
+  } finally {
+    rmSync(file, { force: true });
+    await Promise.all(engines.filter((_, at) => manners[at] !== 'dead').map((engine) => engine.stop()));
+  }
 }
 
-const counts = () => {
-  const { completed, failed, unreachable, cancelled, inFlight } = scheduler.stats();
-  return { completed, failed, unreachable, cancelled, inFlight };
+function incoming(body, signal) {
+  const url = 'http://gateway/v1/chat/completions';
+  return new Request(url, { method: 'POST', body: JSON.stringify({ ...body, stream: true }), signal });
+}
+
+const counts = (scheduler) => {
+  const { completed, failed, cancelled, inFlight } = scheduler.stats();
+  return { completed, failed, cancelled, inFlight };
 };
 
 test('the README of the whole project shows the same', () => {
@@ -52,72 +54,57 @@ test('the quickstart is short', () => {
   assert.ok(lines.length <= 20, `${lines.length} lines`);
 });
 
-test('it streams an answer, and the request is complete', async () => {
-  const response = await chat(body);
-  assert.equal(response.status, 200);
-  assert.equal(scheduler.stats().inFlight, 1);
-  assert.equal(await textOf(response.body), 'Hello, world');
-  assert.deepEqual(engines[0].asked, [{ path: '/v1/chat/completions', ...body, stream: true }]);
-  assert.deepEqual(counts(), { completed: 1, failed: 0, unreachable: 0, cancelled: 0, inFlight: 0 });
-});
+for (const [name, code] of Object.entries({ quickstart, 'from bytes': fromBytes })) {
+  test(`${name}: an answer is streamed, and the request is complete`, () =>
+    withEngines(code, ['good'], async ({ ask, engines, scheduler }) => {
+      const response = await ask();
+      assert.equal(response.status, 200);
+      assert.equal(scheduler.stats().inFlight, 1);
+      assert.equal(await textOf(response.body), 'Hello, world');
+      assert.deepEqual(engines[0].asked, [{ path: '/v1/chat/completions', ...chatRequest, stream: true }]);
+      assert.deepEqual(counts(scheduler), { completed: 1, failed: 0, cancelled: 0, inFlight: 0 });
+    }));
 
-test('a client that goes away cancels its request', async () => {
-  const response = await chat(body);
-  await response.body.cancel();
-  assert.deepEqual(counts(), { completed: 1, failed: 0, unreachable: 0, cancelled: 1, inFlight: 0 });
-  await assert.rejects(chat(body, AbortSignal.abort()), { name: 'AbortError' });
-  assert.equal(counts().inFlight, 0);
-});
+  test(`${name}: a client that leaves cancels its request`, () =>
+    withEngines(code, ['holds'], async ({ ask, scheduler }) => {
+      await (await ask()).body.cancel();
+      assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, cancelled: 1, inFlight: 0 });
+      await assert.rejects(async () => ask(AbortSignal.abort()), { name: 'AbortError' });
+      assert.equal(counts(scheduler).inFlight, 0);
+    }));
 
-test('a stream that breaks off fails its request', async () => {
-  only(engines[1]);
-  const response = await chat(body);
-  await assert.rejects(textOf(response.body));
-  assert.deepEqual(counts(), { completed: 1, failed: 1, unreachable: 0, cancelled: 1, inFlight: 0 });
-});
-
-test('an engine that answers with an error of its own fails its request', async () => {
-  only(engines[2]);
-  const response = await chat(body);
-  assert.equal(response.status, 503);
-  await textOf(response.body);
-  assert.deepEqual(counts(), { completed: 1, failed: 2, unreachable: 0, cancelled: 1, inFlight: 0 });
-});
-
-test('the proxy of the README passes on bytes, and answers refusals', async () => {
-  const [, example] = /## From bytes\n[^]*?```ts\n([^]*?)```/.exec(readme);
-  const { outputText } = ts.transpileModule(`${example}\nexport { scheduler };\n`, {
-    compilerOptions: { target: 'es2022', module: 'esnext' },
-  });
-  const proxyFile = file.replace('quickstart', 'proxy');
-  writeFileSync(proxyFile, outputText);
-  try {
-    const { proxy, scheduler: own } = await import(pathToFileURL(proxyFile));
-    const ask = (more = {}) =>
-      proxy(new Request('http://gateway/v1/chat/completions', { method: 'POST', body: JSON.stringify({ ...body, ...more.body }), headers: more.headers }));
-    const refused = await ask({ headers: { 'x-llm-d-inference-ttl': '1ms' } });
-    assert.equal(refused.status, 503);
-    assert.equal((await refused.json()).error.code, 'no_endpoints');
-    const id = own.addEndpoint(engines[0].url);
-    const answer = await ask({ headers: { 'x-session-id': 's' } });
-    assert.equal(await textOf(answer.body), 'Hello, world');
-    assert.equal(own.stats().completed, 1);
-    await (await ask()).body.cancel();
-    assert.equal(own.stats().cancelled, 1);
-    own.updateEndpoint(id, engines[1].url);
-    const broken = await ask();
-    await assert.rejects(textOf(broken.body));
-    own.updateEndpoint(id, engines[2].url);
-    await textOf((await ask()).body);
-    const { failed, inFlight } = own.stats();
-    assert.deepEqual([failed, inFlight], [2, 0]);
-  } finally {
-    rmSync(proxyFile, { force: true });
+  for (const manner of [404, 429, 500, 'dies', 'empty', 'fails', 'dead']) {
+    test(`${name}: an engine of the manner ${manner} costs no request`, () =>
+      withEngines(code, [manner, manner, 'good'], async ({ ask, engines, scheduler }) => {
+        for (let sent = 0; sent < 10; sent += 1) {
+          const response = await ask();
+          assert.equal(response.status, 200);
+          assert.equal(await textOf(response.body), 'Hello, world');
+        }
+        assert.equal(engines[2].asked.length, 10);
+        const { completed, inFlight } = counts(scheduler);
+        assert.deepEqual([completed, inFlight], [10, 0]);
+      }));
   }
-});
 
-test('an engine that cannot be reached fails its request', async () => {
-  only(engines[3]);
-  await assert.rejects(chat(body), TypeError);
-  assert.deepEqual(counts(), { completed: 1, failed: 3, unreachable: 1, cancelled: 1, inFlight: 0 });
-});
+  for (const [manner, status, ends] of [
+    [400, 400, { completed: 0, failed: 0, cancelled: 1, inFlight: 0 }],
+    ['refuses', 200, { completed: 0, failed: 0, cancelled: 1, inFlight: 0 }],
+    ['error', 200, { completed: 0, failed: 1, cancelled: 0, inFlight: 0 }],
+    ['dead', 503, { completed: 0, failed: 1, cancelled: 0, inFlight: 0 }],
+  ]) {
+    test(`${name}: the client of an engine of the manner ${manner} gets ${status}`, () =>
+      withEngines(code, [manner], async ({ ask, scheduler }) => {
+        const response = await ask();
+        assert.equal(response.status, status);
+        await response.text();
+        assert.deepEqual(counts(scheduler), ends);
+      }));
+  }
+
+  test(`${name}: a stream that breaks off does so for the client, too, and fails its request`, () =>
+    withEngines(code, ['breaks'], async ({ ask, scheduler }) => {
+      await assert.rejects(textOf((await ask()).body));
+      assert.deepEqual(counts(scheduler), { completed: 0, failed: 1, cancelled: 0, inFlight: 0 });
+    }));
+}

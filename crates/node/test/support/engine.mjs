@@ -1,9 +1,27 @@
-// A model server for tests: it streams an answer as server-sent events, in the manner of OpenAI.
+// A model server for tests: it answers in one manner, well or badly, as an OpenAI server does.
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 
+const event = (data) => `data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`;
+const words = ['Hello', ',', ' world'].map((content) => event({ choices: [{ index: 0, delta: { content } }] }));
+const end = event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }) + event('[DONE]');
+const failed = event({ error: { message: 'the engine died', code: 500 } });
+const refused = event({ error: { message: 'bad request', code: 400 } });
+
+/** What each manner sends. A number is a status with an error body. One that `holds` stays open after its first token. */
+const MANNERS = {
+  good: [...words, end],
+  empty: [],
+  breaks: words.slice(0, 1),
+  holds: words.slice(0, 1),
+  dies: [],
+  error: [words[0], failed],
+  fails: [failed],
+  refuses: [refused],
+};
+
 /** Starts an engine and says where it is, and what it was asked. */
-export async function startEngine({ words = ['Hello', ',', ' world'], breakAfter = Infinity, status = 200 } = {}) {
+export async function startEngine(manner = 'good') {
   const asked = [];
   const server = createServer((request, response) => {
     let body = '';
@@ -11,12 +29,21 @@ export async function startEngine({ words = ['Hello', ',', ' world'], breakAfter
     request.on('data', (chunk) => (body += chunk));
     request.on('end', () => {
       asked.push({ path: request.url, ...JSON.parse(body) });
-      response.writeHead(status, { 'content-type': 'text/event-stream' });
-      const event = (data) => `data: ${data}\n\n`;
-      const whole = [...words.map((content) => JSON.stringify({ choices: [{ delta: { content } }] })), '[DONE]'];
-      const sent = whole.slice(0, breakAfter).map(event).join('');
+      const status = request.headers['content-type'] === 'application/json' ? manner : 415;
+      if (typeof status === 'number') {
+        response.writeHead(status, { 'content-type': 'application/json' });
+        response.end(JSON.stringify({ error: { message: `status ${status}`, code: status } }));
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.flushHeaders();
+      const sent = MANNERS[manner].join('');
+      const over = () => {
+        if (['breaks', 'dies'].includes(manner)) response.destroy();
+        else if (manner !== 'holds') response.end();
+      };
       // What breaks off does so in the middle: when its beginning has gone out.
-      response.write(sent, () => (sent.length < whole.map(event).join('').length ? response.destroy() : response.end()));
+      sent === '' ? over() : response.write(sent, over);
     });
   });
   server.listen(0, '127.0.0.1');
@@ -40,6 +67,6 @@ export async function textOf(stream) {
     text += decoder.decode(chunk, { stream: true });
   }
   return [...text.matchAll(/^data: (\{.*)$/gm)]
-    .map(([, data]) => JSON.parse(data).choices[0].delta.content)
+    .map(([, data]) => JSON.parse(data).choices?.[0].delta.content ?? '')
     .join('');
 }
