@@ -1,24 +1,26 @@
-"""A small gateway in front of real servers: HTTP, ZMQ, and the scheduler between them."""
+"""The scheduler in front of real servers, with the parts of ``examples/python``: what becomes of each request is recorded."""
 
 import asyncio
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
-import zmq
-import zmq.asyncio
 from replicas import Replica
 from slotwise import Endpoint, aio, wire
-from slotwise.reports import Close
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
+
+import kv_events  # noqa: E402
 
 MODEL = "tiny"
 PATH = "/v1/completions"
+JSON = {"content-type": "application/json"}
 SCRAPE_EVERY = 0.1
-REPLAY_LIMIT_MS = 60_000
-"""Only a publisher that is gone takes so long."""
 
 
 @dataclass
@@ -44,13 +46,11 @@ class Gateway:
         self.replicas = replicas
         self.round_robin = round_robin
         self.endpoints: list[int] = []
-        self.batches = 0
         self._turn = 0
         self._answers = 0
         self._answered = asyncio.Condition()
         # A server that dies resets its connections, and one that is slow is waited for.
         self._http = httpx.AsyncClient(timeout=None)
-        self._zmq = zmq.asyncio.Context()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Gateway":
@@ -66,9 +66,10 @@ class Gateway:
                 adapter_slots=told.max_adapters or 2,
             )
             self.endpoints.append(self.scheduler.add_endpoint(endpoint))
-        for number, replica in enumerate(self.replicas):
-            self._tasks.append(asyncio.create_task(self._follow(number, replica)))
-            self._tasks.append(asyncio.create_task(self._scrape(number, replica)))
+        for endpoint, replica in zip(self.endpoints, self.replicas, strict=True):
+            follow = kv_events.follow(self.scheduler, endpoint, replica.events, replica.replay)
+            self._tasks.append(asyncio.create_task(follow))
+            self._tasks.append(asyncio.create_task(self._scrape(endpoint, replica)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -76,50 +77,21 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._http.aclose()
-        self._zmq.destroy(linger=0)
 
-    async def _follow(self, number: int, replica: Replica) -> None:
-        """What the engine says about its cache. A subscriber that comes late has missed the beginning, and asks for it."""
-        events = self._zmq.socket(zmq.SUB)
-        events.setsockopt(zmq.RCVHWM, 0)
-        events.subscribe(b"")
-        events.connect(replica.events)
-        replay: asyncio.Task[None] | None = None
-        while True:
-            frames = await events.recv_multipart()
-            report = self.scheduler.apply_kv_frames(self.endpoints[number], frames)
-            self.batches += report.batches
-            if report.ask is not None:
-                if replay is not None:
-                    replay.cancel()
-                replay = asyncio.create_task(self._replay(number, replica, report.ask))
-                self._tasks.append(replay)
+    @property
+    def stored(self) -> int:
+        """Tokens that engines say they hold."""
+        return sum(endpoint.stored_tokens for endpoint in self.scheduler.stats().endpoints)
 
-    async def _replay(self, number: int, replica: Replica, ask: int | None) -> None:
-        endpoint = self.endpoints[number]
-        while ask is not None:
-            # A socket of its own for each: an answer to an earlier one must not be taken for this one's.
-            with self._zmq.socket(zmq.DEALER) as socket:
-                socket.connect(replica.replay)
-                await socket.send_multipart([b"", wire.replay_request(ask)])
-                ask = None
-                while ask is None and self.scheduler.kv_asked_from(endpoint) is not None:
-                    if await socket.poll(REPLAY_LIMIT_MS):
-                        frames = await socket.recv_multipart()
-                        report = self.scheduler.apply_kv_frames(endpoint, frames, replay=True)
-                    else:
-                        report = self.scheduler.give_up_replay(endpoint)
-                    self.batches += report.batches
-                    ask = report.ask
-
-    async def _scrape(self, number: int, replica: Replica) -> None:
+    async def _scrape(self, endpoint: int, replica: Replica) -> None:
         while True:
             await asyncio.sleep(SCRAPE_EVERY)
             try:
                 page = (await self._http.get(f"{replica.url}/metrics")).content
             except httpx.HTTPError:
+                self.scheduler.handle_probe(endpoint, passed=False)
                 continue
-            self.scheduler.observe_metrics(self.endpoints[number], page)
+            self.scheduler.observe_metrics(endpoint, page)
 
     async def answered(self, requests: int) -> None:
         """Waits until so many requests have been answered."""
@@ -136,56 +108,41 @@ class Gateway:
 
     async def _send(self, body: bytes, adapter: str | None) -> Answer:
         start = time.perf_counter()
-        tried: set[int] = set()
-        while len(tried) < len(self.replicas):
-            lease = await self.scheduler.acquire(body=body, path=PATH, model=MODEL, adapter=adapter)
-            number = self._replica_of(lease, tried)
-            tried.add(number)
-            first: float | None = None
-            request = self._http.build_request(
-                "POST", self.replicas[number].url + PATH, content=body, headers={"content-type": "application/json"}
-            )
-            try:
-                upstream = await self._http.send(request, stream=True)
-            except httpx.HTTPError:
-                lease.fail("unreachable")
-                continue
-            lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
-            close: Close = "clean"
-            try:
-                async for chunk in upstream.aiter_bytes():
-                    lease.feed(chunk)
-                    if first is None and lease.answer.begun:
-                        first = time.perf_counter() - start
-            except httpx.HTTPError:
-                close = "broken"
-            finally:
-                await upstream.aclose()
-            outcome = lease.finish(close)
-            if outcome.retry == "if_nothing_sent" and first is None:
-                continue
-            return Answer(
-                replica=number,
-                predicted=lease.dispatch.cached_tokens,
-                cached=outcome.usage.cached_tokens or 0,
-                prompt=outcome.usage.prompt_tokens or 0,
-                ttft=math.inf if first is None else first,
-                retries=len(tried) - 1,
-                complete=outcome.complete,
-            )
-        raise RuntimeError("no replica took the request")
+        asked: list[str] = []
 
-    def _replica_of(self, lease: aio.Lease, tried: set[int]) -> int:
-        """Where the lease goes: never where the request has failed already."""
-        number = self.endpoints.index(lease.dispatch.endpoint)
-        if self.round_robin:
-            number = self._turn % len(self.endpoints)
-            self._turn += 1
-        if number in tried:
-            number = next(other for other in range(len(self.endpoints)) if other not in tried)
-        if self.endpoints[number] != lease.dispatch.endpoint:
-            lease.redirect(self.endpoints[number])
-        return number
+        async def send(url: str) -> httpx.Response:
+            asked.append(url)
+            request = self._http.build_request("POST", url + PATH, content=body, headers=JSON)
+            return await self._http.send(request, stream=True)
+
+        reply = await self.scheduler.forward(
+            send, body=body, path=PATH, model=MODEL, adapter=adapter, exclude=self._out_of_turn()
+        )
+        if reply.lease is None:
+            raise RuntimeError(f"no replica took the request: {await reply.read()!r}")
+        first = time.perf_counter() - start if reply.lease.answer.begun else math.inf
+        try:
+            await reply.read()
+        except httpx.HTTPError:
+            pass  # the stream broke off, which the outcome says, too
+        outcome = reply.lease.answer.outcome
+        assert outcome is not None, "a reply that was read has an outcome"
+        return Answer(
+            replica=[replica.url for replica in self.replicas].index(asked[-1]),
+            predicted=reply.lease.dispatch.cached_tokens,
+            cached=outcome.usage.cached_tokens or 0,
+            prompt=outcome.usage.prompt_tokens or 0,
+            ttft=first,
+            retries=len(asked) - 1,
+            complete=outcome.complete,
+        )
+
+    def _out_of_turn(self) -> list[int]:
+        """Where a request must not go: nowhere, or in turns, to none but one."""
+        if not self.round_robin:
+            return []
+        self._turn += 1
+        return [endpoint for endpoint in self.endpoints if endpoint != self.endpoints[self._turn % len(self.endpoints)]]
 
 
 async def in_turns(count: int, at_once: int, job: Callable[[int], "asyncio.Future[Answer]"]) -> list[Answer]:
