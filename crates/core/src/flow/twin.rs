@@ -114,7 +114,8 @@ impl Twin {
         Ok(self.numbered)
     }
 
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Moves time on, and halves what flows have attained. Nothing expires by it.
+    fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         while self.minutes < self.now.as_micros() / 60_000_000 {
             self.minutes += 1;
@@ -123,6 +124,10 @@ impl Twin {
                 flows.for_each(|flow| flow.served /= 2.0);
             }
         }
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.advance(now);
         while let Some((at, number)) = self.timeouts().min() {
             if at > self.now {
                 break;
@@ -210,10 +215,7 @@ impl Twin {
     }
 
     pub(super) fn take(&mut self, now: Instant, number: u64) -> bool {
-        // Expiry is none of its business, but time is.
-        let waiting = core::mem::take(&mut self.waiting);
-        self.expire(now);
-        self.waiting = waiting;
+        self.advance(now);
         let Some(entry) = self.waiting.iter().find(|entry| entry.number == number).cloned() else {
             return false;
         };
@@ -235,7 +237,7 @@ impl Twin {
     }
 
     pub(super) fn remove(&mut self, now: Instant, number: u64) -> bool {
-        self.now = self.now.max(now);
+        self.advance(now);
         self.waiting.iter().any(|entry| entry.number == number) && self.leave(number)
     }
 
