@@ -56,7 +56,7 @@ fn honest_share(cheat: Cheat) -> f64 {
         work[usize::from(is_honest)] += prefill + token * f64::from(tokens);
         match cheat {
             Cheat::No => {
-                scheduler.complete(now, id, Usage::default().completion_tokens(tokens)).expect("once")
+                scheduler.complete(now, id, Usage::default().completion_tokens(tokens)).expect("once");
             }
             Cheat::BeforeTheFirstToken | Cheat::BeforeTheLastToken => assert!(scheduler.cancel(now, id)),
             Cheat::FailsBeforeTheLastToken => scheduler.fail(now, id, Failure::Engine).expect("once"),
