@@ -316,6 +316,9 @@ class Endpoint:
     """What a prompt costs its hardware; ``None`` leaves it to the configuration."""
     eviction: EvictionOrder | None = field(default="tail_first", kw_only=True)
     """In which order its cache gives up the blocks of a prompt."""
+    notices_disconnect: bool | None = field(default=True, kw_only=True)
+    """Whether its engine stops working on a request whose client has left: ``False`` for llama.cpp. There, a cancelled request
+    stays booked for as long as its engine is expected to go on with it."""
 
 
 # Between the dataclasses above and the core's JSON. Called from the native part.

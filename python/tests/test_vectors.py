@@ -108,14 +108,14 @@ class Runner:
         return "ok"
 
     def pick(self, asked: dict[str, Any], now: float) -> Any:
-        match self.scheduler.pick(prompt(asked.pop("prompt", {})), **wishes(asked), now=now):
+        match self.scheduler.pick(prompt(asked.pop("prompt", {})), **self.wishes(asked), now=now):
             case slotwise.Dispatch() as dispatch:
                 return self.picked(dispatch)
             case slotwise.Rejected() as rejected:
                 return turned_away(rejected)
 
     def submit(self, asked: dict[str, Any], now: float) -> Any:
-        match self.scheduler.submit(prompt(asked.pop("prompt", {})), **wishes(asked), now=now):
+        match self.scheduler.submit(prompt(asked.pop("prompt", {})), **self.wishes(asked), now=now):
             case int(request):
                 return {"request": request}
             case rejected:
@@ -152,7 +152,7 @@ class Runner:
         }
 
     def explain(self, asked: dict[str, Any], now: float) -> Any:
-        explanation = self.scheduler.explain(prompt(asked.pop("prompt", {})), **wishes(asked), now=now)
+        explanation = self.scheduler.explain(prompt(asked.pop("prompt", {})), **self.wishes(asked), now=now)
         return {
             "candidates": [
                 {
@@ -190,9 +190,14 @@ class Runner:
     def cancel(self, request: int, now: float) -> Any:
         return self.scheduler.cancel(request, now=now)
 
+    def handle_probe(self, said: list[Any], now: float) -> Any:
+        name, passed = said
+        self.scheduler.handle_probe(self.ids[name], passed, now=now)
+        return "ok"
+
     def redirect(self, said: list[Any], now: float) -> Any:
-        request, name = said
-        self.scheduler.redirect(request, self.ids[name], now=now)
+        request, name, *failure = said
+        self.scheduler.redirect(request, self.ids[name], *failure, now=now)
         return "ok"
 
     def stats(self, wanted: Any, now: float) -> Any:
@@ -218,17 +223,18 @@ class Runner:
             snapshot[damage["flip"]] ^= 0xFF
         return {"endpoints": self.scheduler.restore(snapshot, now=now)}
 
+    def wishes(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for name in ("deadline", "ttl"):
+            if f"{name}_us" in asked:
+                asked[name] = asked.pop(f"{name}_us") / 1e6
+        if "exclude" in asked:
+            asked["exclude"] = [self.ids[name] for name in asked["exclude"]]
+        return asked
+
     def name(self, endpoint: int) -> str:
         description = self.scheduler.endpoint(endpoint)
         assert description is not None
         return description.name
-
-
-def wishes(asked: dict[str, Any]) -> dict[str, Any]:
-    for name in ("deadline", "ttl"):
-        if f"{name}_us" in asked:
-            asked[name] = asked.pop(f"{name}_us") / 1e6
-    return asked
 
 
 def turned_away(rejected: slotwise.Rejected) -> dict[str, Any]:

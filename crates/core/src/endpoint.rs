@@ -60,6 +60,10 @@ pub struct Endpoint {
     /// In which order its cache gives up the blocks of a prompt.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub eviction: EvictionOrder,
+    /// Whether its engine stops working on a request whose client has left. Where it does not, as in llama.cpp, a
+    /// cancelled request stays booked for as long as its engine is expected to go on with it.
+    #[cfg_attr(feature = "serde", serde(default = "Endpoint::default_notices_disconnect"))]
+    pub notices_disconnect: bool,
 }
 
 impl Endpoint {
@@ -77,6 +81,7 @@ impl Endpoint {
             adapter_load: None,
             prefill: None,
             eviction: EvictionOrder::default(),
+            notices_disconnect: true,
         }
     }
 
@@ -140,11 +145,22 @@ impl Endpoint {
         self
     }
 
+    /// Whether its engine stops working on a request whose client has left.
+    pub fn notices_disconnect(mut self, notices: bool) -> Self {
+        self.notices_disconnect = notices;
+        self
+    }
+
     /// Whether it serves `model` in `role` and carries all of `labels`.
     pub(crate) fn suits(&self, model: &str, role: Role, labels: &[(&str, &str)]) -> bool {
         (self.role == Role::Unified || self.role == role)
             && (self.models.is_empty() || self.models.iter().any(|m| m == model))
             && labels.iter().all(|(key, value)| self.labels.get(*key).is_some_and(|v| v == value))
+    }
+
+    #[cfg(feature = "serde")]
+    const fn default_notices_disconnect() -> bool {
+        true
     }
 
     const fn default_block_size() -> NonZeroU32 {

@@ -73,6 +73,10 @@ impl Twins {
         };
         let mut request = request.priority(Priority(priority)).expected_output(50);
         request.adapter = adapter.then_some("a");
+        let tried = [slotwise::EndpointId::from_u64(u64::from(family % 5))];
+        if family % 4 == 0 {
+            request = request.exclude(&tried);
+        }
         let glanced = self.glancing.pick(self.now, &request);
         let weighed = self.thorough.pick_by(self.now, &request, |_, terms| terms.total());
         prop_assert_eq!(&glanced, &weighed);
@@ -91,7 +95,7 @@ proptest! {
     #[test]
     fn twins_agree(
         endpoints in prop::collection::vec((0u8..8, 2_000u32..60_000, 1u8..20), 1..90),
-        steps in prop::collection::vec((0u8..12, any::<u8>(), 0u16..3_000, 0u64..200_000), 1..250),
+        steps in prop::collection::vec((0u8..14, any::<u8>(), 0u16..3_000, 0u64..200_000), 1..250),
     ) {
         let mut twins = Twins::new(&endpoints);
         let pool = endpoints.len() as u64;
@@ -122,10 +126,19 @@ proptest! {
                     let usage = Usage::default().cached_tokens(u32::from(length) / 2).completion_tokens(40);
                     twins.both(|s, now| s.complete(now, request, usage).expect("in flight"));
                 }
-                _ => {
+                (11, _) => {
                     let request = twins.flying.swap_remove(0);
-                    twins.both(|s, now| s.fail(now, request, Failure::Engine).expect("in flight"));
+                    match choice % 3 {
+                        0 => twins.both(|s, now| s.fail(now, request, Failure::Unreachable).expect("in flight")),
+                        1 => twins.both(|s, now| s.fail(now, request, Failure::Engine).expect("in flight")),
+                        _ => twins.both(|s, now| assert!(s.cancel(now, request))),
+                    }
                 }
+                (12, _) => {
+                    twins.both(|s, now| s.handle_probe(now, endpoint, choice % 2 == 0).expect("known"));
+                }
+                // Long enough for backoffs to end.
+                _ => twins.now = twins.now + Duration::from_millis(u64::from(length) * 10),
             }
         }
     }
@@ -140,7 +153,7 @@ proptest! {
         kinds in prop::collection::vec((0u8..8, 2_000u32..60_000, 1u8..4), 1..5),
         shared in prop::collection::vec((0u8..12, 100u16..1_500), 0..4),
         busy in prop_oneof![Just(0usize), 1usize..600],
-        steps in prop::collection::vec((0u8..12, any::<u16>(), 0u16..2_000, 0u64..100_000), 1..150),
+        steps in prop::collection::vec((0u8..14, any::<u16>(), 0u16..2_000, 0u64..100_000), 1..150),
     ) {
         let mut twins = Twins::large(pool, &kinds, &shared);
         for number in 0..busy {
@@ -168,6 +181,14 @@ proptest! {
                         s.handle_first_token(now, request).ok();
                         s.complete(now, request, usage).expect("in flight");
                     });
+                }
+                (12, Some(endpoint)) => {
+                    twins.both(|s, now| s.handle_probe(now, endpoint, small % 4 == 0).expect("known"));
+                }
+                (13, _) if !twins.flying.is_empty() => {
+                    let request = twins.flying.swap_remove(usize::from(choice) % twins.flying.len());
+                    twins.both(|s, now| s.fail(now, request, Failure::Engine).expect("in flight"));
+                    twins.now = twins.now + Duration::from_millis(u64::from(length));
                 }
                 (11, _) => for _ in 0..4 { twins.pick(small, length, 0, small % 5 == 0)?; },
                 _ => twins.pick(small, length, i32::from(small % 3) - 1, false)?,

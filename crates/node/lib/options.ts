@@ -366,6 +366,7 @@ const ENDPOINT = {
   adapterLoadMs: 'number',
   prefill: PREFILL,
   eviction: 'string',
+  noticesDisconnect: 'boolean',
 } satisfies Record<keyof Required<Endpoint>, Shape[string]>;
 
 const LOAD = {

@@ -387,6 +387,8 @@ export interface Endpoint {
   prefill?: PrefillCost | null
   /** In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told. */
   eviction?: 'tail_first' | 'head_first' | null
+  /** Whether its engine stops working on a request whose client has left. True unless told; false for llama.cpp. */
+  noticesDisconnect?: boolean | null
 }
 
 /** One endpoint. */

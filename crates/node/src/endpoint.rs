@@ -45,6 +45,9 @@ pub struct Endpoint {
     /// In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told.
     #[napi(ts_type = "'tail_first' | 'head_first' | null")]
     pub eviction: Option<String>,
+    /// Whether its engine stops working on a request whose client has left. True unless told; false for llama.cpp.
+    #[napi(ts_type = "boolean | null")]
+    pub notices_disconnect: Option<bool>,
 }
 
 /// An endpoint that has left the pool.
@@ -129,6 +132,7 @@ impl Endpoint {
         if let Some(tokens) = self.block_size {
             endpoint.block_size = positive("blockSize", tokens)?;
         }
+        endpoint.notices_disconnect = self.notices_disconnect.unwrap_or(true);
         if let Some(word) = self.eviction {
             endpoint.eviction = named("eviction", &word, &EVICTION_ORDERS)?;
         }
@@ -157,6 +161,7 @@ impl From<&slotwise::Endpoint> for Endpoint {
             adapter_load_ms: endpoint.adapter_load.map(millis),
             prefill: endpoint.prefill.map(PrefillCost::from),
             eviction: word_for(&endpoint.eviction, &EVICTION_ORDERS),
+            notices_disconnect: Some(endpoint.notices_disconnect),
         }
     }
 }

@@ -154,6 +154,7 @@ test('the configuration and the endpoints come back as they were given', () => {
     adapterLoadMs: 1.5,
     prefill: { perToken: 1e-5, perPair: 0, perStep: 0, minStep: 0, chunk: 512 },
     eviction: 'head_first',
+    noticesDisconnect: false,
   };
   const { scheduler, ids } = pool([endpoint]);
   assert.deepEqual(scheduler.endpoint(ids[0]), endpoint);

@@ -1,6 +1,6 @@
 //! What the outcome of a request says about its endpoint, compared with the others.
 
-use super::health::{BackoffCause, Class, HealthState, Mark, Outcome, Patience};
+use super::health::{BAD_RATE, BackoffCause, Class, HealthState, Mark, Outcome, Patience, Testimony, rate};
 use super::{Pool, Slot, UnknownEndpoint};
 use crate::endpoint::EndpointId;
 use crate::time::Instant;
@@ -13,13 +13,15 @@ pub(crate) struct Witness {
     pub(crate) order: u64,
     /// The key of its flow or session, if it has one.
     pub(crate) flow: Option<u64>,
+    /// When it was dispatched.
+    pub(crate) since: Instant,
 }
 
 impl Pool {
     /// A request had this outcome. Computes in **O(1)**, but for the few that back an endpoint off for a soft cause:
     /// **O(endpoints)**.
     pub(crate) fn judge(&mut self, now: Instant, witness: Witness, outcome: Outcome, patience: Patience) {
-        let Witness { endpoint, order, flow } = witness;
+        let Witness { endpoint, order, flow, since } = witness;
         let Ok(slot) = self.get(endpoint) else { return };
         let (counts, in_rotation) = (slot.health.counts(order), slot.health.is_in_rotation());
         let rates =
@@ -42,12 +44,19 @@ impl Pool {
         let (elsewhere, alone) = rates[class as usize];
         let own = self.suspects.bad(flow, endpoint.slot);
         self.note(now, endpoint, in_rotation && counts, outcome);
+        let (rate, alone) = match own {
+            // A connection that is refused has nothing to do with what was to be sent over it.
+            _ if cause == BackoffCause::Unreachable => (Some(elsewhere), alone),
+            Testimony::Repeats => (None, false),
+            Testimony::Counts { rate, alone: seen } => (Some(rate.max(elsewhere)), alone && seen),
+        };
+        // A client that fails everywhere says nothing about what the endpoint would do with others.
+        if class != Class::Late && rate.is_none_or(|rate| rate < BAD_RATE) {
+            self.leave_residue(now, endpoint, order, since);
+        }
         if !counts {
             return;
         }
-        // No connection says nothing about what was to be sent over it.
-        let own = if cause == BackoffCause::Unreachable { own.or(Some(0.0)).map(|_| 0.0) } else { own };
-        let rate = own.map(|own| own.max(elsewhere));
         let may = !cause.is_soft() || self.may_lose_another(endpoint);
         let dispatches = self.dispatches;
         let Some(slot) = self.slot_mut(endpoint) else { return };
@@ -67,7 +76,7 @@ impl Pool {
                 slot.health.answered(rates.map(|(rate, _)| rate), true);
                 false
             }
-            (false, Some(rate)) if rate < super::health::BAD_RATE => true,
+            (false, Some(rate)) if rate < BAD_RATE => true,
             (false, _) => {
                 slot.health.renew(now, mark);
                 false
@@ -79,6 +88,14 @@ impl Pool {
         }
         self.look_again(endpoint);
         self.outline(endpoint);
+    }
+
+    /// A request ended before its first token: what is left of its predicted prefill since its dispatch stays behind.
+    fn leave_residue(&mut self, now: Instant, id: EndpointId, order: u64, since: Instant) {
+        if let Some(slot) = self.slot_mut(id) {
+            let work = slot.book.work_of(order);
+            slot.book.leave_residue(now, work.saturating_sub(now.saturating_since(since)));
+        }
     }
 
     /// A probe of the endpoint passed or failed.
@@ -160,7 +177,7 @@ impl Pool {
         let (good, bad) = self.outcomes.sums(now, class);
         let (own_good, own_bad) = slot.health.window_of_outcomes.sums(now, class);
         let (good, bad) = (good.saturating_sub(own_good), bad.saturating_sub(own_bad));
-        (super::health::rate(good, bad), bad == 0)
+        (rate(good, bad), bad == 0)
     }
 
     /// Takes an outcome into the endpoint's window and the pool's.

@@ -361,14 +361,6 @@ impl Pool {
         self.outline(reservation.endpoint);
     }
 
-    /// A pending request ends without a first token: what is left of its prefill since its dispatch stays behind.
-    pub(crate) fn leave_residue(&mut self, now: Instant, reservation: &Reservation, dispatched: Instant) {
-        if let Ok(slot) = self.get_mut(reservation.endpoint) {
-            let work = slot.book.work_of(reservation.order);
-            slot.book.leave_residue(now, work.saturating_sub(now.saturating_since(dispatched)));
-        }
-    }
-
     /// Gives back what was reserved, also when the endpoint has left meanwhile. `served` says whether the endpoint
     /// computed anything for it.
     pub(crate) fn release(&mut self, now: Instant, reservation: Reservation, served: bool) {

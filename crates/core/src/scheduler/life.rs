@@ -117,7 +117,10 @@ impl Scheduler {
             self.judge(now, &request, Outcome::Unanswered);
         }
         self.counters.cancelled += 1;
-        self.abandon(now, request, End::Abandoned);
+        self.settle(now, &request, End::Abandoned);
+        if let Some(request) = self.linger(now, request) {
+            self.withdraw_or_leave(now, request);
+        }
         true
     }
 
@@ -159,7 +162,6 @@ impl Scheduler {
             if let Ok(slot) = self.pool.get_mut(from) {
                 slot.counters.failed += 1;
             }
-            self.pool.leave_residue(now, &request.reservation, request.dispatched);
         }
         let InFlight { reservation, mut prompt, fare, session, suspect, .. } = request;
         self.withdraw(now, reservation, &prompt);
@@ -212,12 +214,16 @@ impl Scheduler {
 
     /// The request is over without its answer: releases what it reserved.
     fn abandon(&mut self, now: Instant, request: InFlight, end: End) {
-        let endpoint = request.reservation.endpoint();
         self.settle(now, &request, end);
+        self.withdraw_or_leave(now, request);
+    }
+
+    /// Releases what a request reserved; its blocks are there if it had a first token.
+    fn withdraw_or_leave(&mut self, now: Instant, request: InFlight) {
+        let endpoint = request.reservation.endpoint();
         if request.reservation.started() {
             self.leave_blocks(now, request);
         } else {
-            self.pool.leave_residue(now, &request.reservation, request.dispatched);
             self.withdraw(now, request.reservation, &request.prompt);
         }
         self.reopen(now, endpoint);
@@ -226,7 +232,7 @@ impl Scheduler {
     /// What the outcome says about the endpoint.
     fn judge(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
         let (endpoint, order) = (request.reservation.endpoint(), request.reservation.order());
-        let witness = Witness { endpoint, order, flow: request.suspect };
+        let witness = Witness { endpoint, order, flow: request.suspect, since: request.dispatched };
         self.pool.judge(now, witness, outcome, self.patience());
     }
 
@@ -247,7 +253,7 @@ impl Scheduler {
     /// The request is over and has left its blocks in the endpoint's cache: releases what it reserved.
     ///
     /// An engine holds on to the blocks of a live request, so for the order of eviction they were used until now.
-    fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
+    pub(super) fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
         self.expect_confirmation(now, &mut request);
         if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
             // The endpoint may have another layout by now: described anew, or shown by KV events.

@@ -8,6 +8,7 @@
 //! | `rendezvous` | where equal prompts meet among equal endpoints |
 //! | `life` | what its first token, its end and its failure change |
 //! | `threads` | where answers are that requests go on from |
+//! | `lingering` | what cancelled requests still cost |
 //! | `news` | what endpoints, their loads, adapters and KV events change |
 //! | `snapshot` | what a gateway that starts again remembers of caches |
 //! | `submit`, `asker` | when a request goes that may wait |
@@ -21,6 +22,7 @@ mod decision;
 mod explain;
 mod glance;
 mod life;
+mod lingering;
 mod news;
 mod openings;
 mod pick;
@@ -105,6 +107,8 @@ pub struct Scheduler {
     empty_since: Option<Instant>,
     threads: threads::Threads,
     guard: Option<Guard>,
+    /// Of clients that left, where engines do not notice.
+    lingering: lingering::Lingering,
     /// When refused clients come back.
     slots: slots::Slots,
     /// What requests are parked for that no endpoint can have now: see `submit`.
@@ -183,6 +187,7 @@ impl Scheduler {
             counters: stats::Counters::default(),
             waiting: Waiting::new(&config.flow, keyed),
             tickets: BTreeMap::new(),
+            lingering: lingering::Lingering::default(),
             slots: slots::Slots::default(),
             empty_since: Some(Instant::ORIGIN),
             threads: threads::Threads::new(config.max_threads, keyed),
@@ -272,6 +277,7 @@ impl Scheduler {
             self.next_tick = self.now + TICK;
         }
         self.open_recovered(self.now);
+        self.end_lingering(self.now);
         self.now
     }
 }

@@ -103,7 +103,8 @@ impl Scheduler {
         let wake = self.wakes.first().map(|(at, _)| *at);
         let stranded = self.stranded().map(|(at, _)| at);
         let leave = self.waiting.next_leave(self.now);
-        let recovery = self.pool.next_opening().filter(|_| self.waiting.sum().requests > 0);
+        let recovery = self.pool.next_opening().into_iter().chain(self.lingering.next_end()).min();
+        let recovery = recovery.filter(|_| self.waiting.sum().requests > 0);
         let saturation = [self.next_stale(), leave, self.next_opening(), recovery];
         let all = [self.waiting.next_timeout(), stranded, sessions, wake];
         all.into_iter().chain(saturation).flatten().min()

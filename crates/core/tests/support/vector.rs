@@ -61,6 +61,12 @@ struct AskedRequest {
     continues: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// Names.
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// Their ids.
+    #[serde(skip)]
+    excluded: Vec<EndpointId>,
 }
 
 /// A prompt in a few characters.
@@ -186,6 +192,10 @@ impl Runner {
                 let Named::<Load> { endpoint, rest } = read(argument);
                 answer(scheduler.handle_load(now, self.endpoints[&endpoint], rest))
             }
+            "handle_probe" => {
+                let (endpoint, passed): (String, bool) = read(argument);
+                answer(scheduler.handle_probe(now, self.endpoints[&endpoint], passed))
+            }
             "handle_adapters" => {
                 #[derive(Deserialize)]
                 struct Report {
@@ -205,14 +215,14 @@ impl Runner {
                 answer(handle_kv_event(scheduler, now, id, &event))
             }
             "pick" => {
-                let asked: AskedRequest = read(argument);
+                let asked = AskedRequest::read(argument, &self.endpoints);
                 match asked.with_request(|request| scheduler.pick(now, request)) {
                     Ok(dispatch) => picked(scheduler, &dispatch),
                     Err(rejected) => turned_away(rejected),
                 }
             }
             "submit" => {
-                let asked: AskedRequest = read(argument);
+                let asked = AskedRequest::read(argument, &self.endpoints);
                 match asked.with_request(|request| scheduler.submit(now, request)) {
                     Ok(id) => json!({"request": id.as_u64()}),
                     Err(rejected) => turned_away(rejected),
@@ -226,7 +236,7 @@ impl Runner {
             }
             "next_timeout" => json!(scheduler.next_timeout().map(Instant::as_micros)),
             "explain" => {
-                let asked: AskedRequest = read(argument);
+                let asked = AskedRequest::read(argument, &self.endpoints);
                 let explanation = asked.with_request(|request| scheduler.explain(now, request));
                 let candidates = explanation.candidates.iter().map(|candidate| {
                     json!({
@@ -258,8 +268,11 @@ impl Runner {
             }
             "cancel" => json!(scheduler.cancel(now, request(argument))),
             "redirect" => {
-                let (id, endpoint): (u64, String) = read(argument);
-                answer(scheduler.redirect(now, RequestId::from_u64(id), self.endpoints[&endpoint]))
+                let (id, to) = (&argument[0], self.endpoints[text(&argument[1])]);
+                answer(match argument.get(2) {
+                    Some(failure) => scheduler.redirect_after(now, request(id), to, read(failure)),
+                    None => scheduler.redirect(now, request(id), to),
+                })
             }
             "stats" => {
                 let stats = serde_json::to_value(scheduler.stats()).expect("serializable");
@@ -307,6 +320,12 @@ impl Runner {
 }
 
 impl AskedRequest {
+    fn read(argument: &Value, ids: &BTreeMap<String, EndpointId>) -> Self {
+        let mut asked: Self = read(argument);
+        asked.excluded = asked.exclude.iter().map(|name| ids[name]).collect();
+        asked
+    }
+
     fn with_request<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {
         let labels: Vec<(&str, &str)> = self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let mut request = Request::new(&self.model)
@@ -315,7 +334,8 @@ impl AskedRequest {
             .expected_output(self.expected_output)
             .role(self.role)
             .cache_use(self.cache_use)
-            .labels(&labels);
+            .labels(&labels)
+            .exclude(&self.excluded);
         request.adapter = self.adapter.as_deref();
         request.cache_salt = self.cache_salt.as_deref();
         request.continues = self.continues.as_deref().map(AnswerId::of);

@@ -81,6 +81,10 @@ export class Runner {
         const sampledAt = sampled_at === undefined ? undefined : sampled_at / 1_000;
         return scheduler.handleLoad(this.#id(endpoint), { ...fromCore(load), sampledAt }, now);
       }
+      case 'handle_probe': {
+        const [endpoint, passed] = argument;
+        return scheduler.handleProbe(this.#id(endpoint), passed, now);
+      }
       case 'handle_adapters': {
         const { endpoint, ...adapters } = argument;
         return scheduler.handleAdapters(this.#id(endpoint), adapters, now);
@@ -90,7 +94,7 @@ export class Runner {
       case 'pick':
         return this.#pick(argument, now);
       case 'submit': {
-        const { prompt, options } = request(argument, now);
+        const { prompt, options } = this.#request(argument, now);
         const answer = scheduler.submit(prompt, options);
         return typeof answer === 'number' ? { request: answer } : turnedAway(answer);
       }
@@ -101,7 +105,7 @@ export class Runner {
         return at === undefined ? null : Math.round(at * 1_000);
       }
       case 'explain': {
-        const { prompt, options } = request(argument, now);
+        const { prompt, options } = this.#request(argument, now);
         const { candidates } = scheduler.explain(prompt, options);
         return {
           candidates: candidates.map((candidate) => ({
@@ -128,8 +132,8 @@ export class Runner {
       case 'cancel':
         return scheduler.cancel(argument, now);
       case 'redirect': {
-        const [id, endpoint] = argument;
-        return scheduler.redirect(id, this.#id(endpoint), now);
+        const [id, endpoint, failure] = argument;
+        return scheduler.redirect(id, this.#id(endpoint), now, failure);
       }
       case 'stats':
         // Of all the figures, those that the step asks for.
@@ -149,7 +153,7 @@ export class Runner {
   }
 
   #pick(argument, now) {
-    const { prompt, options } = request(argument, now);
+    const { prompt, options } = this.#request(argument, now);
     const answer = this.#scheduler.pick(prompt, options);
     return answer.kind === 'rejected' ? turnedAway(answer) : this.#picked(answer);
   }
@@ -193,6 +197,14 @@ export class Runner {
     });
     there.forEach(({ name }, at) => this.#endpoints.set(name, this.#added[at]));
     return Object.fromEntries(there.map(({ name }, at) => [name, this.#added[at]]));
+  }
+
+  #request({ exclude, ...argument }, now) {
+    const asked = request(argument, now);
+    if (exclude !== undefined) {
+      asked.options.exclude = exclude.map((name) => this.#id(name));
+    }
+    return asked;
   }
 
   #id(name) {

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use core::fmt;
 
-use slotwise::{BandStats, EndpointStats, GuardStats, Histogram, Stats};
+use slotwise::{BandStats, EndpointStats, GuardStats, HealthState, Histogram, Stats};
 
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
@@ -175,7 +175,7 @@ type EndpointRow = (Family, Merge, fn(&EndpointStats) -> Option<Value>);
 const ENDPOINT: &[&str] = &["endpoint_name"];
 
 #[rustfmt::skip]
-const OF_ENDPOINTS: [EndpointRow; 27] = [
+const OF_ENDPOINTS: [EndpointRow; 33] = [
     (Family::counter("slotwise_endpoint_dispatched_requests", REQUESTS, ENDPOINT, "Requests dispatched to the endpoint."), Merge::Sum, |it| Some(it.dispatched.into())),
     (Family::counter("slotwise_endpoint_completed_requests", REQUESTS, ENDPOINT, "Requests that completed there."), Merge::Sum, |it| Some(it.completed.into())),
     (Family::counter("slotwise_endpoint_failed_requests", REQUESTS, ENDPOINT, "Requests that failed there."), Merge::Sum, |it| Some(it.failed.into())),
@@ -196,6 +196,12 @@ const OF_ENDPOINTS: [EndpointRow; 27] = [
     (Family::gauge("slotwise_endpoint_adapters", None, ENDPOINT, "Adapters that are thought to be loaded."), Merge::Sum, |it| Some(it.adapters.len().into())),
     (Family::gauge("slotwise_endpoint_slowness_ratio", RATIO, ENDPOINT, "Seconds that it takes for a second of described work."), Merge::Largest, |it| Some(it.slowness.into())),
     (Family::gauge("slotwise_endpoint_held_off_seconds", SECONDS, ENDPOINT, "How long requests are held off after failures."), Merge::Largest, |it| Some(it.held_off.get().into())),
+    (Family::gauge("slotwise_endpoint_backed_off", None, ENDPOINT, "Whether it is backed off, or has a trial in flight."), Merge::Sum, |it| Some(u32::from(it.backoff.is_some()).into())),
+    (Family::gauge("slotwise_endpoint_ramping", None, ENDPOINT, "Whether it begins slowly, having come or come back."), Merge::Sum, |it| Some(u32::from(it.health == HealthState::Ramping).into())),
+    (Family::counter("slotwise_endpoint_backoffs", None, ENDPOINT, "Times that it was backed off."), Merge::Sum, |it| Some(it.backoffs.into())),
+    (Family::counter("slotwise_endpoint_unanswered_requests", REQUESTS, ENDPOINT, "Requests that were cancelled there before their first token."), Merge::Sum, |it| Some(it.unanswered.into())),
+    (Family::counter("slotwise_endpoint_late_first_tokens", None, ENDPOINT, "First tokens that came much later than predicted."), Merge::Sum, |it| Some(it.late.into())),
+    (Family::gauge("slotwise_endpoint_residual_seconds", SECONDS, ENDPOINT, "How long it counts as busy with requests that ended before their first token."), Merge::Largest, |it| Some(it.residual.as_secs_f64().into())),
     (Family::gauge("slotwise_endpoint_report_age_seconds", SECONDS, ENDPOINT, "How old the last load report is; no sample if there was none."), Merge::Largest, |it| it.report_age.map(|age| age.as_secs_f64().into())),
     (Family::counter("slotwise_endpoint_report_errors", None, ENDPOINT, "Reports that could not be read, or said nothing that is known."), Merge::Sum, |it| Some(it.report_errors.into())),
     (Family::gauge("slotwise_endpoint_sleeping", None, ENDPOINT, "Whether its engine sleeps, as its reports say."), Merge::Sum, |it| Some(it.sleeping.into())),

@@ -24,7 +24,7 @@ use core::time::Duration;
 use crate::time::{Instant, Seconds};
 
 pub(crate) use evidence::{BAD_RATE, Class, Window, rate};
-pub(crate) use suspects::Suspects;
+pub(crate) use suspects::{Suspects, Testimony};
 
 use evidence::Evidence;
 

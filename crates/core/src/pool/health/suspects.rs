@@ -14,6 +14,16 @@ pub(crate) struct Suspects {
     flows: Vec<Flow>,
 }
 
+/// What a bad outcome of a flow says about the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Testimony {
+    /// Nothing new: the flow has been on no other endpoint.
+    Repeats,
+    /// That the flow fares better elsewhere, if this rate is low; `alone` says whether that has been seen, so that it needs
+    /// no other flow to confirm it.
+    Counts { rate: f64, alone: bool },
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Flow {
     key: u64,
@@ -35,10 +45,9 @@ const PLACES: usize = 4;
 const MANY: u32 = 128;
 
 impl Suspects {
-    /// A bad outcome of the flow with this key, if it has one, in `slot`: its rate elsewhere, or none if it is no
-    /// evidence, since all that is known of the flow is this endpoint.
-    pub(crate) fn bad(&mut self, key: Option<u64>, slot: u32) -> Option<f64> {
-        let Some(key) = key else { return Some(0.0) };
+    /// A bad outcome of the flow with this key, if it has one, in `slot`: what it says.
+    pub(crate) fn bad(&mut self, key: Option<u64>, slot: u32) -> Testimony {
+        let Some(key) = key else { return Testimony::Counts { rate: 0.0, alone: true } };
         let mut flow = match self.flows.iter().position(|flow| flow.key == key) {
             Some(at) => self.flows.remove(at),
             None => Flow { key, places: [(u32::MAX, Count::default()); PLACES], ..Flow::default() },
@@ -49,8 +58,11 @@ impl Suspects {
             self.flows.remove(0);
         }
         self.flows.push(flow);
-        let unknown = elsewhere.good == 0 && elsewhere.bad == 0;
-        if unknown && here.bad > 0 { None } else { Some(rate(elsewhere.good, elsewhere.bad)) }
+        let known = elsewhere.good + elsewhere.bad > 0;
+        if !known && here.bad > 0 {
+            return Testimony::Repeats;
+        }
+        Testimony::Counts { rate: rate(elsewhere.good, elsewhere.bad), alone: elsewhere.good > 0 }
     }
 
     /// A good outcome of a flow, which counts only if it is suspected.
@@ -116,32 +128,39 @@ mod tests {
     use super::super::evidence::BAD_RATE;
     use super::*;
 
+    fn said(testimony: Testimony) -> (f64, bool) {
+        match testimony {
+            Testimony::Repeats => (1.0, false),
+            Testimony::Counts { rate, alone } => (rate, alone),
+        }
+    }
+
     #[test]
     fn a_flow_that_fails_everywhere_is_evidence_against_no_endpoint() {
         let mut suspects = Suspects::default();
-        let rates: Vec<f64> = (0..12).filter_map(|n| suspects.bad(Some(1), n % 4)).collect();
-        assert!(rates[0] < BAD_RATE);
-        assert!(rates[11] >= BAD_RATE);
+        let all: Vec<_> = (0..12).map(|n| said(suspects.bad(Some(1), n % 4))).collect();
+        assert!(all[0].0 < BAD_RATE && all[11].0 >= BAD_RATE);
+        assert!(all.iter().all(|(_, alone)| !alone));
     }
 
     #[test]
     fn a_flow_that_is_served_elsewhere_is_a_witness() {
         let mut suspects = Suspects::default();
+        suspects.bad(Some(1), 0);
         for _ in 0..100 {
             (1..4).for_each(|slot| suspects.good(Some(1), slot));
-            assert!(
-                suspects.bad(Some(1), 0).is_some_and(|rate| rate < 0.02) || suspects.flows[0].total.good < 3
-            );
+            let (rate, alone) = said(suspects.bad(Some(1), 0));
+            assert!(rate < 0.02 && alone);
         }
     }
 
     #[test]
     fn what_is_known_of_one_endpoint_only_counts_once() {
         let mut suspects = Suspects::default();
-        assert!(suspects.bad(Some(1), 0).is_some());
-        assert!(suspects.bad(Some(1), 0).is_none());
+        assert_eq!(said(suspects.bad(Some(1), 0)), (0.01, false));
+        assert_eq!(suspects.bad(Some(1), 0), Testimony::Repeats);
         suspects.good(Some(1), 2);
-        assert!(suspects.bad(Some(1), 0).is_some());
+        assert!(said(suspects.bad(Some(1), 0)).1);
     }
 
     #[test]

@@ -1,0 +1,60 @@
+//! Requests whose clients have left, on engines that do not notice: they are worked on until they would have ended.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use super::{InFlight, Scheduler};
+use crate::time::{Instant, Seconds};
+
+/// Cancelled requests that are still worked on, by when that ends.
+#[derive(Debug, Default)]
+pub(super) struct Lingering {
+    requests: BTreeMap<(Instant, u64), InFlight>,
+    next: u64,
+}
+
+/// No booking outlasts its request by more than this.
+const LONGEST: Duration = Duration::from_secs(60);
+
+impl Lingering {
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.requests.keys().next().map(|(at, _)| *at)
+    }
+}
+
+impl Scheduler {
+    /// Keeps the booking of a cancelled request for as long as its engine goes on with it; gives the request back if
+    /// it does not.
+    pub(super) fn linger(&mut self, now: Instant, request: InFlight) -> Option<InFlight> {
+        let Ok(slot) = self.pool.get(request.reservation.endpoint()) else { return Some(request) };
+        let (dispatched, predicted) = (request.dispatched, request.predicted.to_duration());
+        let answer = Seconds::new(slot.answer_time.get()).to_duration();
+        let end = match request.started {
+            Some(started) => started + answer,
+            // Without reports of first tokens, an answer may be on its way by then.
+            None if now > dispatched + predicted => dispatched + predicted + answer,
+            None => dispatched + predicted,
+        };
+        let end = end.min(now + LONGEST);
+        let room = self.lingering.requests.len() < self.config.max_in_flight;
+        if slot.endpoint.notices_disconnect || end <= now || !room {
+            return Some(request);
+        }
+        self.lingering.requests.insert((end, self.lingering.next), request);
+        self.lingering.next += 1;
+        None
+    }
+
+    /// Releases what has ended by now.
+    pub(super) fn end_lingering(&mut self, now: Instant) {
+        while let Some(at) = self.lingering.requests.first_key_value().map(|(at, _)| *at) {
+            if at.0 > now {
+                return;
+            }
+            let Some(request) = self.lingering.requests.remove(&at) else { return };
+            let endpoint = request.reservation.endpoint();
+            self.leave_blocks(now, request);
+            self.reopen(now, endpoint);
+        }
+    }
+}
