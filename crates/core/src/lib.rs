@@ -118,7 +118,3 @@ pub use scheduler::{
     Scheduler, Stats, UnknownRequest, idle_limit, implausible,
 };
 pub use time::{Instant, Seconds};
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-mod readme {}

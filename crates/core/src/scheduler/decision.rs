@@ -165,7 +165,7 @@ impl fmt::Display for RejectReason {
             Self::Saturated => "all endpoints are at their limit of requests in flight",
             Self::Shed => "the pool is saturated, and requests of negative priority are shed",
             Self::QueueFull => "the queue is full: its limit of waiting requests or bytes is reached",
-            Self::ThreadNotFound => "the endpoint that holds the earlier turns no longer takes requests",
+            Self::ThreadNotFound => "the endpoint that holds the earlier turns no longer takes requests: send the whole conversation",
             Self::NameTooLong => "the name of the model or adapter exceeds 1,024 bytes",
         })
     }
@@ -261,7 +261,7 @@ impl fmt::Display for EvictReason {
                 "no endpoint is expected to return the first token before the deadline any more"
             }
             Self::Displaced => "the queue is full, and a request that goes first has displaced this one",
-            Self::ThreadNotFound => "the endpoint that holds the earlier turns no longer takes requests",
+            Self::ThreadNotFound => "the endpoint that holds the earlier turns no longer takes requests: send the whole conversation",
             Self::TooLarge => "the prompt and the expected output exceed every endpoint's KV cache",
         })
     }

@@ -30,6 +30,11 @@ impl<'a> Text<'a> {
         self.at
     }
 
+    /// How many bytes it has once its escapes are read: clients choose how they write a character.
+    pub(crate) fn decoded_len(self) -> usize {
+        if self.escaped { self.read().len() } else { self.raw.len() }
+    }
+
     /// What it says. Borrows what has no escapes.
     pub(crate) fn read(self) -> Cow<'a, str> {
         if !self.escaped {

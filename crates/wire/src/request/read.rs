@@ -480,7 +480,7 @@ impl Batch<'_> {
     fn tokens(&self) -> u64 {
         let first = match &self.first {
             First::None => 0,
-            First::Text(text) => text.raw().len() as u64 / 4,
+            First::Text(text) => text.decoded_len() as u64 / 4,
             First::Tokens(range) => range.len() as u64,
         };
         first.saturating_add(self.rest.tokens).saturating_add(self.rest.text_bytes / 4)
@@ -491,7 +491,7 @@ impl Batch<'_> {
         while reader.next_item()? {
             self.count += 1;
             match reader.kind()? {
-                Kind::Text => self.rest.add_text(reader.text()?.raw().len() as u64),
+                Kind::Text => self.rest.add_text(reader.text()?.decoded_len() as u64),
                 Kind::Array => {
                     reader.open_array()?;
                     self.rest.add_tokens(value::rest_of_array(reader)? as u64);
