@@ -156,11 +156,6 @@ impl Pool {
         Some(number)
     }
 
-    /// Whether any endpoint has given a first token: who joins then has peers that are warm.
-    pub(super) fn is_at_work(&self) -> bool {
-        self.iter().any(|slot| slot.book.first_token_at().is_some())
-    }
-
     /// Notes when the endpoint's time is over.
     pub(super) fn look_again(&mut self, id: EndpointId) {
         let Ok(slot) = self.get_mut(id) else { return };

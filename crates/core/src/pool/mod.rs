@@ -57,6 +57,8 @@ pub(crate) struct Pool {
     dispatches: u64,
     /// When endpoints that are closed by the clock must be looked at again.
     opens: BTreeSet<(Instant, u32)>,
+    /// An endpoint has given a first token, so those that join have peers that are warm.
+    at_work: bool,
     /// How many endpoints get no new requests.
     draining: usize,
     limit: usize,
@@ -112,6 +114,7 @@ impl Pool {
             suspects: health::Suspects::default(),
             dispatches: 0,
             opens: BTreeSet::new(),
+            at_work: false,
             draining: 0,
             limit,
         }
@@ -139,9 +142,8 @@ impl Pool {
         });
         let id = EndpointId { slot: at, generation: self.generations[at as usize] };
         self.names.insert(name.into(), id);
-        let at_work = self.is_at_work();
         let mut slot = slot(id);
-        if at_work {
+        if self.at_work {
             slot.health.ramp();
         }
         self.count_layout(slot.layout);
@@ -165,6 +167,7 @@ impl Pool {
         self.suspects.leave(id.slot);
         self.reports.replace(slot.reports.sample(), foreign::Sample::default());
         self.draining -= usize::from(slot.draining);
+        self.at_work &= !self.names.is_empty();
         Ok(slot)
     }
 
@@ -209,7 +212,7 @@ impl Pool {
 
     /// Whether the endpoint gets no new requests.
     pub(crate) fn drain(&mut self, id: EndpointId, draining: bool) -> Result<(), UnknownEndpoint> {
-        let at_work = self.is_at_work();
+        let at_work = self.at_work;
         let slot = self.get_mut(id)?;
         let before = core::mem::replace(&mut slot.draining, draining);
         if before && !draining && at_work {
@@ -348,6 +351,7 @@ impl Pool {
             slot.reports.watch(&slot.book, expected_output);
             slot.answered(reservation.adapter);
         }
+        self.at_work = true;
         self.outline(reservation.endpoint);
     }
 

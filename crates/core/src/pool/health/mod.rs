@@ -134,6 +134,8 @@ pub(crate) struct Health {
     until: Instant,
     failed_at: Instant,
     period: Duration,
+    /// What the period may become.
+    longest: Duration,
     /// Requests with no higher number were dispatched before the latest backoff.
     mark: u64,
     /// The pool's dispatches at the latest failure.
@@ -212,7 +214,7 @@ impl Health {
     }
 
     fn longest_turn(&self) -> Duration {
-        self.period.saturating_mul(LONG).min(Duration::from_secs(60))
+        self.period.saturating_mul(LONG).min(self.longest)
     }
 
     /// A request was dispatched there: a trial, if its time is over.
@@ -287,6 +289,7 @@ impl Health {
         }
         let first = if cause.ends_with_contact() { first.saturating_mul(UNREACHABLE) } else { first };
         self.period = self.period.saturating_mul(2).clamp(first.min(longest), longest);
+        self.longest = longest;
         self.failures = self.failures.saturating_add(1);
         self.pages_mislead |= self.contacted;
         self.hold(now, cause, at);
