@@ -120,7 +120,7 @@ async def forward(scheduler: Scheduler, send: Send, *, attempts: int, wishes: di
     refused: Reply | None = None
     for _ in range(max(attempts, 1)):
         try:
-            lease = await scheduler.acquire(**({"exclude": tried} if tried else {}), **wishes)
+            lease = await scheduler.acquire(exclude=tried, **wishes)
         except RejectedError as error:
             return refused or _refusal(wire.refusal(error, shape=shape))
         # The lease forgets its endpoint when it ends.
