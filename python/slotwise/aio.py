@@ -174,7 +174,7 @@ class Scheduler(_core.Scheduler):
                     self._draining.pop(endpoint, None)
 
     def _look_for_drained(self) -> None:
-        """Tells those who wait for an endpoint without requests, after whatever may have ended one."""
+        """Resolves the futures of endpoints without requests, after a call that may have ended one."""
         if not self._draining:
             return
         with self._lock:
@@ -214,7 +214,7 @@ class Scheduler(_core.Scheduler):
             raise
 
     def _attend(self, running: asyncio.AbstractEventLoop) -> _Loop:
-        """The place of those who wait on this loop. What waited on loops that are closed is withdrawn."""
+        """The waiting room of this loop. What waited on loops that are closed is withdrawn."""
         for gone in [loop for loop in self._loops.values() if loop.loop.is_closed()]:
             self._withdraw_all(gone)
         return self._loops.setdefault(running, _Loop(running))

@@ -22,7 +22,7 @@ async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any]
     """Cancels what its block awaits when the client goes away, and raises :class:`ClientDisconnectedError` then.
 
     ASGI frameworks such as Starlette and FastAPI do not cancel a handler whose client has left before the first byte of the answer:
-    its request would wait, and compute, for nobody.
+    its request would wait, and compute, in vain.
 
     ``client`` is an ASGI ``receive``, a request that has one (``request.receive``), or an awaitable that ends when the client is gone.
     Read the request's body first: what arrives of it in the block is dropped.

@@ -322,7 +322,7 @@ impl CacheUse {
     }
 }
 
-/// The id that an engine gave to its answer, as a hash of 64 bits. Whoever finds another id of the same hash gains nothing: the
+/// The id that an engine gave to its answer, as a hash of 64 bits. Another id of the same hash gains nothing: the
 /// ids that a client may name are its own to name.
 ///
 /// ```

@@ -1,4 +1,4 @@
-/** The promises of those who wait until an endpoint has nothing in flight. No timer looks: the ends of requests do. */
+/** Promises that resolve when an endpoint has nothing in flight. Ends of requests resolve them, without a timer. */
 import { UnknownEndpointError } from './errors.js';
 
 interface Waiter {

@@ -173,7 +173,7 @@ export class Scheduler {
   /**
    * Submits, and waits until the request is dispatched, for `timeoutMs` at most. Rejects with a `RejectedError`,
    * or with the reason of `signal`, and has reserved nothing then. While no endpoint takes requests, it rejects at once
-   * (`no_endpoints`), unless `waitForEndpoints` is true. A scorer is asked while nobody waits; who waited goes at
+   * (`no_endpoints`), unless `waitForEndpoints` is true. A scorer is asked while no request waits; one that waited goes at
    * the built-in cost.
    */
   async acquire(prompt: Prompt | HttpRequest, options: AcquireOptions = {}): Promise<Lease> {

@@ -116,7 +116,7 @@ impl Scheduler {
     pub fn drain_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
         self.pool.drain(id, true)?;
-        // Whoever waits for it looks elsewhere.
+        // Requests that wait for it look elsewhere.
         self.waiting.release(id.slot);
         Ok(())
     }

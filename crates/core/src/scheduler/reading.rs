@@ -339,7 +339,7 @@ impl Chain {
         levels.iter_mut().for_each(|level| level.found = self.span.found(level.depth));
     }
 
-    /// Leaves only the level that is everybody's: whoever does not look into a cache finds nothing.
+    /// Leaves only the level of all endpoints: a request that does not look into a cache finds nothing.
     fn look_at_nothing(&mut self) {
         self.levels.used = 0;
         self.levels.next();

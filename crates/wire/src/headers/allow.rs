@@ -130,7 +130,7 @@ impl<'a> RequestHeaders<'a> {
     /// The request with what the headers say of it and the host allows: flow, priority, session, TTL, and a deadline as far
     /// from `now` as the first token's SLO. What they do not say stays as it is.
     ///
-    /// The model stays, too: whoever rewrites its name in the body knows which one endpoints are chosen by.
+    /// The model stays, too: a host that rewrites its name in the body knows by which one endpoints are chosen.
     pub fn apply_allowed<'r>(&self, allow: &Allow, now: Instant, request: Request<'r>) -> Request<'r>
     where
         'a: 'r,
