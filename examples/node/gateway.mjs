@@ -62,7 +62,9 @@ async function follow(url, { signal }) {
       const page = new Uint8Array(await answer.arrayBuffer());
       if (endpoint === null) {
         const { blockSize, kvCapacity } = readMetrics(page);
-        endpoint = scheduler.addEndpoint({ name: url, blockSize: blockSize ?? 16, kvCapacity: kvCapacity ?? undefined });
+        endpoint = scheduler.addEndpoint({
+          name: url, blockSize: blockSize ?? 16, kvCapacity: kvCapacity ?? undefined,
+        });
       }
       scheduler.observeMetrics(endpoint, page);
     } catch {
