@@ -48,6 +48,8 @@ __all__ = [
     "ResponseReader",
     "Scheduler",
     "__version__",
+    "add_usage",
+    "after_fork",
     "api_of_path",
     "attributes_of_dispatch",
     "attributes_of_refusal",
@@ -324,9 +326,9 @@ class Scheduler:
     def kv_asked_from(self, endpoint: int, *, rank: int = 0) -> int | None:
         """The batch from which on a replay is awaited."""
     def apply_trtllm_events(
-        self, endpoint: int, body: Buffer, *, block_size: int, rank: int = 0, now: float | None = None
+        self, endpoint: int, body: Buffer, *, block_size: int | None = None, rank: int = 0, now: float | None = None
     ) -> KvReport:
-        """TensorRT-LLM answered at ``/kv_cache_events``. Raises ``WireError`` or ``UnknownEndpointError``."""
+        """TensorRT-LLM answered at ``/kv_cache_events``; blocks have the endpoint's size unless given. Raises ``WireError`` or ``UnknownEndpointError``."""
     def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
         """An engine published a change of its KV cache. With the first stored event that is applied, its
         endpoint becomes precise.
