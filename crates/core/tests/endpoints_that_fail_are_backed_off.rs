@@ -171,6 +171,18 @@ fn hung_and_half_broken_endpoints_are_backed_off() {
 }
 
 #[test]
+fn an_endpoint_is_late_by_far_before_it_is_backed_off() {
+    let ways = |slow| [Way::Serves(slow), Way::Serves(100), Way::Serves(100), Way::Serves(100)];
+    let late = |world: &World| world.scheduler.stats().endpoints[0].late;
+    let world = World::new(&ways(60_000)).clients(32).run(200_000);
+    assert!(late(&world) >= 2);
+    assert_eq!(world.state(0).1, Some(BackoffCause::Late));
+    // An endpoint that is only busy answers within seconds.
+    let world = World::new(&ways(9_000)).clients(32).run(200_000);
+    assert_eq!((late(&world), world.state(0)), (0, (HealthState::Serving, None)));
+}
+
+#[test]
 fn where_all_fail_none_is_out_for_good() {
     let mut world = World::new(&[Way::Fails; 4]).clients(8).run(2_000);
     let out = (0..4).filter(|place| world.state(*place).1.is_some()).count();

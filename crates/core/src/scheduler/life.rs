@@ -364,10 +364,11 @@ impl InFlight {
     }
 }
 
-/// A first token is late that takes this many times as long as was predicted.
-const LATE_FACTOR: f64 = 8.0;
+/// A first token is late that takes this many times as long as was predicted. Less is usual in a pool near its limit, and an endpoint
+/// that is only busy must not be backed off: its requests would make the others late.
+const LATE_FACTOR: f64 = 20.0;
 /// And longer than this.
-const LATE: Seconds = Seconds::new(2.0);
+const LATE: Seconds = Seconds::new(10.0);
 /// Share of the KV cache above which requests wait for blocks.
 const KV_BLOCKED: f64 = 0.9;
 /// A text prompt's length in tokens is an estimate: a 16th of it more or less is no evidence.
