@@ -168,9 +168,7 @@ impl Rejected {
         rejected: slotwise::Rejected,
     ) -> Self {
         let sentence = core.rejection_message(request, &rejected);
-        let retry = rejected.retry_after.map(|after| format!("; retry after {:.3} s", after.as_secs_f64()));
-        let message = format!("rejected: {sentence}{}", retry.unwrap_or_default());
-        Self { message, sentence, ..Self::from(rejected) }
+        Self { message: rejected.message(&sentence), sentence, ..Self::from(rejected) }
     }
 }
 

@@ -122,8 +122,7 @@ impl Rejected {
     ) -> Self {
         let sentence = core.rejection_message(request, &rejected);
         let answer = Refusal { reason: rejected.reason, retry_after: rejected.retry_after };
-        let retry = rejected.retry_after.map(|after| format!("; retry after {:.3} s", after.as_secs_f64()));
-        Self { message: format!("rejected: {sentence}{}", retry.unwrap_or_default()), sentence, answer }
+        Self { message: rejected.message(&sentence), sentence, answer }
     }
 
     /// What its client is told.

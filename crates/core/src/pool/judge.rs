@@ -57,7 +57,6 @@ impl Pool {
         if !counts {
             return;
         }
-        let may = !cause.is_soft() || self.may_lose_another(endpoint);
         let dispatches = self.dispatches;
         let Some(slot) = self.slot_mut(endpoint) else { return };
         let mark = Mark { order: slot.uses, dispatches };
@@ -68,7 +67,7 @@ impl Pool {
                 if late {
                     slot.health.answered(rates.map(|(rate, _)| rate), true);
                 }
-                enough && may
+                enough
             }
             (true, None) => false,
             // A late answer is one, unless it was for being late.
@@ -82,7 +81,9 @@ impl Pool {
                 false
             }
         };
-        if back_off {
+        // To count those that are out takes a look at every endpoint: only where it decides.
+        let may = !back_off || !in_rotation || !cause.is_soft() || self.may_lose_another(endpoint);
+        if let Some(slot) = self.slot_mut(endpoint).filter(|_| back_off && may) {
             slot.health.back_off(now, cause, mark, patience);
             slot.counters.backoffs += 1;
         }

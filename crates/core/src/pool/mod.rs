@@ -10,6 +10,7 @@ mod layout;
 mod minima;
 mod outline;
 mod slot;
+mod tally;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -33,6 +34,8 @@ pub(crate) use minima::{CHUNK, Minima, WORD};
 pub(crate) use outline::Outline;
 pub(crate) use slot::Slot;
 
+use tally::Tally;
+
 /// The endpoints of one scheduler, in slots that are used again.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -46,9 +49,9 @@ pub(crate) struct Pool {
     free: Vec<u32>,
     names: BTreeMap<String, EndpointId>,
     /// How many endpoints have each layout.
-    layouts: BTreeMap<Layout, usize>,
+    layouts: Tally<Layout>,
     /// How many endpoints name each model among those that they serve.
-    models: BTreeMap<String, usize>,
+    models: Tally<String>,
     reports: PoolReports,
     /// Outcomes of all endpoints in rotation.
     outcomes: health::Window,
@@ -107,8 +110,8 @@ impl Pool {
             generations: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
-            layouts: BTreeMap::new(),
-            models: BTreeMap::new(),
+            layouts: Tally::new(),
+            models: Tally::new(),
             reports: PoolReports::default(),
             outcomes: health::Window::default(),
             suspects: health::Suspects::default(),
@@ -146,8 +149,8 @@ impl Pool {
         if self.at_work {
             slot.health.ramp();
         }
-        self.count_layout(slot.layout);
-        self.count_models(&slot.endpoint.models);
+        self.layouts.add(slot.layout);
+        slot.endpoint.models.iter().for_each(|model| self.models.add(model.clone()));
         self.slots[at as usize] = Some(slot);
         self.outline(id);
         Ok(id)
@@ -162,8 +165,8 @@ impl Pool {
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
-        self.uncount_layout(slot.layout);
-        self.uncount_models(&slot.endpoint.models);
+        self.layouts.remove(&slot.layout);
+        slot.endpoint.models.iter().for_each(|model| self.models.remove(model));
         self.suspects.leave(id.slot);
         self.reports.replace(slot.reports.sample(), foreign::Sample::default());
         self.draining -= usize::from(slot.draining);
@@ -187,7 +190,7 @@ impl Pool {
                 self.names.insert(endpoint.name.clone(), id);
             }
         }
-        self.count_models(&endpoint.models);
+        endpoint.models.iter().for_each(|model| self.models.add(model.clone()));
         let slot = self.get_mut(id)?;
         let mut layout = slot.layout;
         if endpoint.block_size != slot.endpoint.block_size {
@@ -196,7 +199,7 @@ impl Pool {
         layout.any_model &= endpoint.models.len() != 1;
         let before = core::mem::replace(&mut slot.endpoint, endpoint);
         change(slot);
-        self.uncount_models(&before.models);
+        before.models.iter().for_each(|model| self.models.remove(model));
         self.lay_out(id, layout)?;
         Ok(())
     }
@@ -204,8 +207,8 @@ impl Pool {
     /// The endpoint's prompts are hashed for another layout from now on.
     pub(crate) fn lay_out(&mut self, id: EndpointId, layout: Layout) -> Result<(), UnknownEndpoint> {
         let before = core::mem::replace(&mut self.get_mut(id)?.layout, layout);
-        self.uncount_layout(before);
-        self.count_layout(layout);
+        self.layouts.remove(&before);
+        self.layouts.add(layout);
         self.outline(id);
         Ok(())
     }
@@ -275,7 +278,7 @@ impl Pool {
 
     /// Whether an endpoint names this model among those that it serves.
     pub(crate) fn names_model(&self, model: &str) -> bool {
-        self.models.contains_key(model)
+        self.models.contains(model)
     }
 
     /// Sums of what the endpoints last reported.
@@ -389,36 +392,6 @@ impl Pool {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             self.minima.set(id.slot, Outline::of(slot));
             self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
-        }
-    }
-
-    fn count_layout(&mut self, layout: Layout) {
-        *self.layouts.entry(layout).or_default() += 1;
-    }
-
-    fn count_models(&mut self, models: &[String]) {
-        for model in models {
-            *self.models.entry(model.clone()).or_default() += 1;
-        }
-    }
-
-    fn uncount_models(&mut self, models: &[String]) {
-        for model in models {
-            if let Some(count) = self.models.get_mut(model) {
-                *count -= 1;
-                if *count == 0 {
-                    self.models.remove(model);
-                }
-            }
-        }
-    }
-
-    fn uncount_layout(&mut self, layout: Layout) {
-        if let Some(count) = self.layouts.get_mut(&layout) {
-            *count -= 1;
-            if *count == 0 {
-                self.layouts.remove(&layout);
-            }
         }
     }
 }

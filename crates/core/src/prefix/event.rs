@@ -177,9 +177,6 @@ pub enum KvEventError {
         /// The event's.
         got: NonZeroU32,
     },
-    /// The event names no model, and the endpoint does not serve exactly one. Not returned any more: such an event
-    /// belongs to whatever the endpoint serves.
-    UnknownModel,
     /// The index is at its limit in bytes: removals were lost, or the limit is too low for the pool.
     Full,
 }
@@ -192,7 +189,6 @@ impl KvEventError {
             Self::UnknownParent(_) => "unknown_parent",
             Self::TokenCount { .. } => "token_count",
             Self::BlockSize { .. } => "block_size",
-            Self::UnknownModel => "unknown_model",
             Self::Full => "index_full",
         }
     }
@@ -211,9 +207,6 @@ impl fmt::Display for KvEventError {
                     f,
                     "the event's blocks have {got} tokens, the endpoint's {expected}: update the endpoint"
                 )
-            }
-            Self::UnknownModel => {
-                f.write_str("the event names no model and the endpoint does not serve exactly one: name it")
             }
             Self::Full => f.write_str("the prefix index is full: replay the events, or raise its limit"),
         }

@@ -1,5 +1,7 @@
 //! The answers to a request: [`Dispatch`] or [`Rejected`].
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -84,15 +86,26 @@ impl Rejected {
     pub const fn http_status(&self) -> u16 {
         self.reason.http_status()
     }
+
+    /// Its message with another sentence in the place of the reason's own, such as that of
+    /// [`Scheduler::rejection_message`](crate::Scheduler::rejection_message).
+    ///
+    /// ```
+    /// use slotwise::{Instant, Request, Scheduler};
+    ///
+    /// let mut scheduler = Scheduler::default();
+    /// let rejected = scheduler.pick(Instant::ORIGIN, &Request::new("m")).expect_err("no endpoints");
+    /// assert_eq!(rejected.message("the pool is empty"), "rejected: the pool is empty; retry after 5.000 s");
+    /// ```
+    pub fn message(&self, sentence: impl fmt::Display) -> String {
+        let retry = self.retry_after.map(|after| format!("; retry after {:.3} s", after.as_secs_f64()));
+        format!("rejected: {sentence}{}", retry.unwrap_or_default())
+    }
 }
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rejected: {}", self.reason)?;
-        match self.retry_after {
-            Some(after) => write!(f, "; retry after {:.3} s", after.as_secs_f64()),
-            None => Ok(()),
-        }
+        f.write_str(&self.message(self.reason))
     }
 }
 

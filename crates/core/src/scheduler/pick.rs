@@ -26,8 +26,8 @@ impl Scheduler {
     /// equal prompts meet again.
     ///
     /// Computes in **O(prompt + levels × endpoints / 64)** and a look at the endpoints whose lower bounds are below the best cost,
-    /// few as a rule. The prompt is hashed once for each block size in the pool (twice where only some engines name their model); a level is a length of its prefix that somebody
-    /// holds and others do not. A rejection computes in **O(endpoints)**.
+    /// few as a rule. The prompt is hashed once for each block size in the pool, and twice where only some engines name their
+    /// model. A level is a length of its prefix that some endpoints hold and others do not. A rejection computes in **O(endpoints)**.
     ///
     /// # Errors
     ///
