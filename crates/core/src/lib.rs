@@ -81,8 +81,11 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod config;
 mod cost;
+mod decision;
 mod endpoint;
+mod fleet;
 mod flow;
 mod histogram;
 mod load;
@@ -96,6 +99,8 @@ mod rng;
 mod scheduler;
 mod time;
 
+pub use config::{Config, ConfigError, Implausible, implausible};
+pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejected, idle_limit};
 pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
 pub use flow::{
     BandLimits, CeilingPolicy, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness,
@@ -113,8 +118,7 @@ pub use profile::{CostWeights, Terms, TierWeights};
 pub use request::{AnswerId, Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;
 pub use scheduler::{
-    BandStats, Builder, Candidate, Config, ConfigError, Decision, Dispatch, EndpointStats, EvictReason,
-    Evicted, Exclusion, Explanation, Implausible, RedirectError, RejectReason, Rejected, RemovedEndpoint,
-    Scheduler, Stats, UnknownRequest, idle_limit, implausible,
+    BandStats, Builder, Candidate, EndpointStats, Exclusion, Explanation, RedirectError, RemovedEndpoint,
+    Scheduler, Stats, UnknownRequest,
 };
 pub use time::{Instant, Seconds};

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::Path;
 
 /// A module may import from its own layer and from those before it.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 9] = [
     &["time", "rng"],
-    &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "load", "request", "histogram"],
+    &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "load", "request", "histogram", "decision"],
     &["prefix", "lora", "cost"],
     &["flow"],
     &["pool"],
     &["profile"],
+    &["config"],
+    &["fleet"],
     &["scheduler"],
 ];
 

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::Scheduler;
-use super::decision::{RejectReason, Rejected};
 use super::pick::Asked;
 use super::ranking::{Key, Lift, Ranking};
 use super::reading::Reading;
+use crate::decision::{RejectReason, Rejected};
 use crate::endpoint::EndpointId;
 use crate::pool::BackoffCause;
 use crate::profile::Terms;
@@ -145,10 +145,10 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn explain(&self, now: Instant, request: &Request<'_>) -> Explanation {
-        let now = self.now.max(now);
+        let now = self.fleet.now.max(now);
         let mut reading = Reading::default();
         self.read(request, &mut reading);
-        let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.pool.len());
+        let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.fleet.pool.len());
         let mut ranking = Ranking::new(1);
         let mut asked = Asked { now, request, reading: &reading, starts: false, lift: Lift::Nothing };
         let total = |_, terms: &Terms| terms.total();
@@ -168,7 +168,7 @@ impl Scheduler {
                 first_token_in: assessment.first_token_in,
                 terms: assessment.terms,
                 cost: assessment.cost,
-                kv_refusal: self.kv_refusal(slot),
+                kv_refusal: self.fleet.kv_refusal(slot),
                 backoff: slot.health.cause(),
                 held_off: slot.health.held_off(now),
             };

@@ -61,7 +61,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     }
 
     fn each(&mut self, id: LevelId, level: &Level, holders: &EndpointSet, slots: &mut Vec<Key>) {
-        let minima = self.scheduler.pool.minima();
+        let minima = self.scheduler.fleet.pool.minima();
         slots.clear();
         for slot in holders.iter() {
             let outline = minima.slot(slot);
@@ -76,7 +76,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
         let Frontier { chunks, words, slots } = frontier;
         chunks.clear();
         for (outline, chunk) in
-            self.scheduler.pool.minima().chunks().iter().zip((0..).step_by(CHUNK as usize))
+            self.scheduler.fleet.pool.minima().chunks().iter().zip((0..).step_by(CHUNK as usize))
         {
             chunks.extend(self.bound(outline, chunk, level, || Some(self.lots.of_chunk(chunk))));
         }
@@ -91,7 +91,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     fn words(&mut self, id: LevelId, level: &Level, chunk: &Key, words: &mut Vec<Key>, slots: &mut Vec<Key>) {
         let (first, drawn) = (chunk.slot, chunk.rendezvous);
         words.clear();
-        let outlines = self.scheduler.pool.minima().words_of(first);
+        let outlines = self.scheduler.fleet.pool.minima().words_of(first);
         for (outline, word) in outlines.iter().zip((first..).step_by(WORD as usize)) {
             if level.word(word / WORD) != 0 {
                 words.extend(self.bound(outline, word, level, || Some(self.lots.of_word(drawn, word))));
@@ -107,7 +107,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
 
     fn slots(&mut self, id: LevelId, level: &Level, word: &Key, slots: &mut Vec<Key>) {
         let (first, drawn) = (word.slot, word.rendezvous);
-        let outlines = self.scheduler.pool.minima().slots_of(first);
+        let outlines = self.scheduler.fleet.pool.minima().slots_of(first);
         let mut members = level.word(first / WORD);
         slots.clear();
         while let Some(outline) = outlines.get(members.trailing_zeros() as usize) {
@@ -123,7 +123,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     fn look_at(&mut self, slots: &mut Vec<Key>, id: LevelId, found: Found) {
         while let Some(at) = least(slots) {
             let key = slots.swap_remove(at);
-            let Some(slot) = self.scheduler.pool.at(key.slot) else { continue };
+            let Some(slot) = self.scheduler.fleet.pool.at(key.slot) else { continue };
             // Those in several levels come up several times: once as what they are.
             if self.reading.level_of(slot) == Some(id) {
                 self.bar = (self.look)(slot, found);
@@ -141,7 +141,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     /// What the endpoint in this slot draws, if the level can be its own.
     #[inline]
     fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> Rendezvous) -> Option<Rendezvous> {
-        let tie = self.scheduler.pool.tie(slot);
+        let tie = self.scheduler.fleet.pool.tie(slot);
         self.reading.serves(id, tie.layout).then(|| lot(tie.key))
     }
 
@@ -168,7 +168,7 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     /// The least that the request costs, in nanoseconds, where so much is cached.
     #[inline(always)]
     fn cost(&self, outline: &Outline, found: Found) -> u64 {
-        let (weights, tokens) = (&self.scheduler.config.weights, self.reading.tokens);
+        let (weights, tokens) = (&self.scheduler.fleet.config.weights, self.reading.tokens);
         let work = outline.work(tokens.saturating_sub(found.tokens), found.tokens);
         let (wait, kv_tokens, capacity) = (outline.least_wait, outline.kv_tokens, outline.capacity);
         let cost = weights.at_least(wait, work, kv_tokens, f64::from(tokens), capacity, outline.running);

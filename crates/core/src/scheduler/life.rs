@@ -6,9 +6,9 @@ use core::fmt;
 use super::pick::Placed;
 use super::{InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Outcome, Patience, Reservation, Shortfall, UnknownEndpoint, Witness};
+use crate::pool::{Outcome, Reservation, Shortfall, UnknownEndpoint, Witness};
 use crate::prefix::Use;
-use crate::request::{CacheUse, Failure, RequestId, Usage};
+use crate::request::{AnswerId, CacheUse, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -25,7 +25,7 @@ impl Scheduler {
         }
         let mut request = self.untrack(id).ok_or(UnknownRequest(id))?;
         self.learn_speed(now, &request);
-        self.pool.start(now, &mut request.reservation, self.mean_output.get());
+        self.fleet.pool.start(now, &mut request.reservation, self.fleet.mean_output.get());
         self.counters.first_token.observe(now.saturating_since(request.dispatched));
         let took = Seconds::from(now.saturating_since(request.dispatched));
         let late = took > LATE && took > request.predicted * LATE_FACTOR;
@@ -47,7 +47,44 @@ impl Scheduler {
     pub fn handle_tokens(&mut self, now: Instant, id: RequestId, tokens: u32) -> Result<(), UnknownRequest> {
         self.handle_first_token(now, id)?;
         let request = self.requests.get_mut(&id.0).ok_or(UnknownRequest(id))?;
-        self.pool.grow(&mut request.reservation, tokens, self.mean_output.get());
+        self.fleet.pool.grow(&mut request.reservation, tokens, self.fleet.mean_output.get());
+        Ok(())
+    }
+
+    /// The answer to a request has this id. A request that [goes on from it](crate::Request::continues) goes to the same
+    /// endpoint, or is rejected as [`ThreadNotFound`](crate::RejectReason::ThreadNotFound) if that has left the pool or
+    /// drains. The last [`Config::max_threads`](crate::Config::max_threads) answers are remembered.
+    ///
+    /// # Errors
+    ///
+    /// When the request is not in flight.
+    ///
+    /// ```
+    /// use slotwise::{AnswerId, Endpoint, Instant, RejectReason, Request, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// for name in ["a", "b", "c"] {
+    ///     scheduler.add_endpoint(now, Endpoint::new(name))?;
+    /// }
+    /// let first = scheduler.pick(now, &Request::new("claude").text("Hi, I am Ann."))?;
+    /// scheduler.handle_answer(now, first.request, AnswerId::of("msg_1"))?;
+    ///
+    /// let next = Request::new("claude").text("Who am I?").continues(AnswerId::of("msg_1"));
+    /// assert_eq!(scheduler.pick(now, &next)?.endpoint, first.endpoint);
+    /// scheduler.drain_endpoint(now, first.endpoint)?;
+    /// assert_eq!(scheduler.pick(now, &next).map_err(|it| it.reason), Err(RejectReason::ThreadNotFound));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle_answer(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        answer: AnswerId,
+    ) -> Result<(), UnknownRequest> {
+        self.advance(now);
+        let endpoint = self.endpoint_of(id).ok_or(UnknownRequest(id))?;
+        self.fleet.threads.remember(answer, endpoint);
         Ok(())
     }
 
@@ -60,7 +97,7 @@ impl Scheduler {
     pub fn complete(&mut self, now: Instant, id: RequestId, usage: Usage) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
         let request = self.untrack(id).ok_or(UnknownRequest(id))?;
-        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
+        if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.completed += 1;
         }
         self.counters.completed += 1;
@@ -88,7 +125,7 @@ impl Scheduler {
     pub fn fail(&mut self, now: Instant, id: RequestId, failure: Failure) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
         let request = self.untrack(id).ok_or(UnknownRequest(id))?;
-        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
+        if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.failed += 1;
         }
         self.judge(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
@@ -110,7 +147,7 @@ impl Scheduler {
             return true;
         }
         let Some(request) = self.untrack(id) else { return false };
-        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
+        if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.cancelled += 1;
         }
         if request.started.is_none() {
@@ -150,7 +187,7 @@ impl Scheduler {
         failure: Failure,
     ) -> Result<(), RedirectError> {
         let now = self.advance(now);
-        let layout = self.pool.get(to)?.layout;
+        let layout = self.fleet.pool.get(to)?.layout;
         let request = self.requests.get(&id.0).ok_or(RedirectError::UnknownRequest(id))?;
         if request.reservation.started() {
             return Err(RedirectError::Started(id));
@@ -159,7 +196,7 @@ impl Scheduler {
         let from = request.reservation.endpoint();
         if from != to {
             self.judge(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
-            if let Ok(slot) = self.pool.get_mut(from) {
+            if let Ok(slot) = self.fleet.pool.get_mut(from) {
                 slot.counters.failed += 1;
             }
         }
@@ -169,7 +206,7 @@ impl Scheduler {
             prompt.chain = Vec::new();
             prompt.layout = Some(layout);
         }
-        let found = prompt.span.found(self.prefixes.depth(to.slot, &prompt.chain));
+        let found = prompt.span.found(self.fleet.prefixes.depth(to.slot, &prompt.chain));
         if let Some(mut request) = self.place(now, to, found, prompt) {
             (request.fare, request.session, request.suspect) = (fare, session, suspect);
             self.track(id, request);
@@ -194,7 +231,7 @@ impl Scheduler {
         let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0).max(told);
         if let Some(fare) = request.fare {
             let cached = usage.and_then(|usage| request.cached_as_predicted(usage)).unwrap_or(request.hit);
-            let whole = self.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens));
+            let whole = self.fleet.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens));
             let prefill = match end {
                 End::Completed(_) => whole,
                 End::Abandoned if request.started.is_some() => whole,
@@ -233,21 +270,16 @@ impl Scheduler {
     fn judge(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
         let (endpoint, order) = (request.reservation.endpoint(), request.reservation.order());
         let witness = Witness { endpoint, order, flow: request.suspect, since: request.dispatched };
-        self.pool.judge(now, witness, outcome, self.patience());
-    }
-
-    /// How long endpoints are backed off.
-    pub(super) fn patience(&self) -> Patience {
-        Patience { first: self.config.hold_off, longest: self.config.hold_off_limit }
+        self.fleet.pool.judge(now, witness, outcome, self.fleet.patience());
     }
 
     /// The request never had a first token there: what it would have brought is not there.
     fn withdraw(&mut self, now: Instant, reservation: Reservation, prompt: &Placed) {
         let endpoint = reservation.endpoint();
-        if self.pool.get(endpoint).is_ok() {
-            self.prefixes.forget_use(endpoint.slot, &prompt.chain, reservation.order());
+        if self.fleet.pool.get(endpoint).is_ok() {
+            self.fleet.prefixes.forget_use(endpoint.slot, &prompt.chain, reservation.order());
         }
-        self.pool.release(now, reservation, false);
+        self.fleet.pool.release(now, reservation, false);
     }
 
     /// The request is over and has left its blocks in the endpoint's cache: releases what it reserved.
@@ -255,15 +287,15 @@ impl Scheduler {
     /// An engine holds on to the blocks of a live request, so for the order of eviction they were used until now.
     pub(super) fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
         self.expect_confirmation(now, &mut request);
-        if let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) {
+        if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             // The endpoint may have another layout by now: described anew, or shown by KV events.
             if request.prompt.is_for(slot.layout) {
                 let block_tokens = request.prompt.span.block_tokens();
                 let used = Use { stamp: slot.next_use(), block_tokens, now, computed: true };
-                self.prefixes.assume(slot.id.slot, &request.prompt.chain, used);
+                self.fleet.prefixes.assume(slot.id.slot, &request.prompt.chain, used);
             }
         }
-        self.pool.release(now, request.reservation, true);
+        self.fleet.pool.release(now, request.reservation, true);
     }
 
     /// The endpoint has computed the prompt's blocks: if its engine publishes events, they must show by now.
@@ -273,18 +305,18 @@ impl Scheduler {
             return;
         }
         let endpoint = request.reservation.endpoint();
-        let here = self.pool.get(endpoint).is_ok_and(|slot| request.prompt.is_for(slot.layout));
-        if here && self.prefixes.is_precise(endpoint.slot) {
+        let here = self.fleet.pool.get(endpoint).is_ok_and(|slot| request.prompt.is_for(slot.layout));
+        if here && self.fleet.prefixes.is_precise(endpoint.slot) {
             let chain = core::mem::take(&mut request.prompt.chain);
-            self.prefixes.expect_confirmation(endpoint.slot, chain, request.reservation.order(), now);
+            self.fleet.prefixes.expect_confirmation(endpoint.slot, chain, request.reservation.order(), now);
         }
     }
 
     fn learn_speed(&mut self, now: Instant, request: &InFlight) {
-        let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) else { return };
+        let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) else { return };
         // A request that waited for KV blocks says nothing about speed.
         let roomy = (slot.book.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_capacity);
-        if self.config.learn_speed && roomy {
+        if self.fleet.config.learn_speed && roomy {
             let begun =
                 slot.book.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
             let service = Seconds::from(now.saturating_since(begun));
@@ -294,18 +326,18 @@ impl Scheduler {
     }
 
     fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {
-        self.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
+        self.fleet.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
         self.slots.observe(now.saturating_since(request.dispatched));
         if let (Some(started), Ok(slot)) =
-            (request.started, self.pool.get_mut(request.reservation.endpoint()))
+            (request.started, self.fleet.pool.get_mut(request.reservation.endpoint()))
         {
             slot.answer_time.observe(now.saturating_since(started).as_secs_f64());
         }
         if let Some(tokens) = usage.completion_tokens {
-            self.mean_output.observe(f64::from(tokens));
+            self.fleet.mean_output.observe(f64::from(tokens));
         }
         if let (Some(text), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
-            self.bytes_per_token.observe(text.model, text.flow, text.bytes, tokens);
+            self.fleet.bytes_per_token.observe(text.model, text.flow, text.bytes, tokens);
         }
         if let Some(cached) = request.cached_as_predicted(usage) {
             self.counters.report_cached(request.hit, cached);
@@ -319,7 +351,7 @@ impl Scheduler {
         let block = request.prompt.span.block_tokens();
         let slack = block.saturating_add(request.prompt.span.tokens() / SLACK_SHARE);
         let Some(evidence) = request.evidence else { return };
-        let Ok(slot) = self.pool.get_mut(request.reservation.endpoint()) else { return };
+        let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) else { return };
         if cached.saturating_add(slack) >= request.hit {
             slot.evictions.found(evidence.last_block);
             return;
@@ -327,7 +359,7 @@ impl Scheduler {
         let unused_since = if cached < block { evidence.first_block } else { evidence.last_block };
         let observed = Shortfall { unused_since, placed: request.reservation.order() };
         let Some(agreed) = slot.evictions.observe(observed) else { return };
-        self.prefixes.forget_unused_since(slot.id.slot, agreed);
+        self.fleet.prefixes.forget_unused_since(slot.id.slot, agreed);
         self.counters.corrections += 1;
     }
 }

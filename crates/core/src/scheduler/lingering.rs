@@ -26,7 +26,7 @@ impl Scheduler {
     /// Keeps the booking of a cancelled request for as long as its engine goes on with it; gives the request back if
     /// it does not.
     pub(super) fn linger(&mut self, now: Instant, request: InFlight) -> Option<InFlight> {
-        let Ok(slot) = self.pool.get(request.reservation.endpoint()) else { return Some(request) };
+        let Ok(slot) = self.fleet.pool.get(request.reservation.endpoint()) else { return Some(request) };
         let (dispatched, predicted) = (request.dispatched, request.predicted.to_duration());
         let answer = Seconds::new(slot.answer_time.get()).to_duration();
         let end = match request.started {
@@ -36,7 +36,7 @@ impl Scheduler {
             None => dispatched + predicted,
         };
         let end = end.min(now + LONGEST);
-        let room = self.lingering.requests.len() < self.config.max_in_flight;
+        let room = self.lingering.requests.len() < self.fleet.config.max_in_flight;
         if slot.endpoint.notices_disconnect || end <= now || !room {
             return Some(request);
         }

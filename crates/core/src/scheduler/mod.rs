@@ -17,8 +17,7 @@
 //! | `explain`, `stats` | nothing: they look |
 
 mod asker;
-mod config;
-mod decision;
+mod builder;
 mod explain;
 mod glance;
 mod life;
@@ -26,7 +25,6 @@ mod lingering;
 mod news;
 mod openings;
 mod pick;
-mod plausible;
 mod ranking;
 mod reading;
 mod rendezvous;
@@ -35,32 +33,29 @@ mod slots;
 mod snapshot;
 mod stats;
 mod submit;
-mod threads;
 mod trial;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::cost::{BytesPerToken, MovingMean, Reuse};
+use crate::config::{Config, ConfigError};
 use crate::endpoint::{Endpoint, EndpointId};
+use crate::fleet::Fleet;
 use crate::flow::{Guard, SessionId, Ticket, Waiting};
-use crate::pool::{Pool, Reservation, UnknownEndpoint};
+use crate::pool::{Reservation, UnknownEndpoint};
+use crate::prefix::PromptHasher;
 use crate::prefix::keyed::Keyed;
-use crate::prefix::{PrefixIndex, PromptHasher};
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
 
 use asker::{Asker, Fare};
 
-pub use config::{Builder, Config, ConfigError};
-pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejected, idle_limit};
+pub use builder::Builder;
 pub use explain::{Candidate, Exclusion, Explanation};
 pub use life::{RedirectError, UnknownRequest};
 pub use news::RemovedEndpoint;
-pub use plausible::{Implausible, implausible};
 pub use stats::{BandStats, EndpointStats, Stats};
 
 /// Decides where requests go, and keeps account of all that follows from it.
@@ -80,32 +75,17 @@ pub use stats::{BandStats, EndpointStats, Stats};
 /// One scheduler serves one pool from one thread or behind one lock; it holds no lock itself.
 #[derive(Debug)]
 pub struct Scheduler {
-    config: Config,
-    now: Instant,
-    hasher: PromptHasher,
-    pool: Pool,
-    prefixes: PrefixIndex,
+    fleet: Fleet,
     requests: HashMap<u64, InFlight, Keyed>,
     /// Blocks of all prompts in `requests`.
     blocks_in_flight: usize,
     next_request: u64,
-    /// When the slow clock ticks next: learned speeds settle.
-    next_tick: Instant,
-    reuse: Reuse,
-    bytes_per_token: BytesPerToken,
-    /// Seconds of described prefill in a request.
-    mean_work: MovingMean,
-    /// Tokens in an answer.
-    mean_output: MovingMean,
-    /// Seconds from dispatch to completion.
-    mean_residence: MovingMean,
     counters: stats::Counters,
     waiting: Waiting<Box<Asker>>,
     /// Of those that wait, in the order in which they came.
     tickets: BTreeMap<u64, Ticket>,
     /// When the last endpoint left, while there is none.
     empty_since: Option<Instant>,
-    threads: threads::Threads,
     guard: Option<Guard>,
     /// Of clients that left, where engines do not notice.
     lingering: lingering::Lingering,
@@ -156,9 +136,6 @@ struct Evidence {
     last_block: u64,
 }
 
-/// How often learned speeds settle.
-const TICK: Duration = Duration::from_secs(1);
-
 impl Scheduler {
     /// A scheduler with no endpoints.
     ///
@@ -169,36 +146,23 @@ impl Scheduler {
         config.validate()?;
         let hasher = PromptHasher::new(config.seed);
         let keyed = Keyed::new(hasher.name("tables"));
-        let mut limits = config.index.clone();
-        limits.slots = config.max_endpoints;
         Ok(Self {
-            now: Instant::ORIGIN,
-            pool: Pool::new(config.max_endpoints),
-            prefixes: PrefixIndex::new(hasher.name("prefixes"), limits),
             requests: HashMap::with_hasher(keyed),
             blocks_in_flight: 0,
             next_request: 1,
-            next_tick: Instant::ORIGIN,
-            reuse: Reuse::default(),
-            bytes_per_token: BytesPerToken::new(config.max_models),
-            mean_work: MovingMean::new(0.1, 64),
-            mean_output: MovingMean::new(200.0, 64),
-            mean_residence: MovingMean::new(5.0, 64),
             counters: stats::Counters::default(),
             waiting: Waiting::new(&config.flow, keyed),
             tickets: BTreeMap::new(),
             lingering: lingering::Lingering::default(),
             slots: slots::Slots::default(),
             empty_since: Some(Instant::ORIGIN),
-            threads: threads::Threads::new(config.max_threads, keyed),
             guard: config.flow.guard.as_ref().map(|guard| Guard::new(guard, keyed)),
             kinds: BTreeSet::new(),
             wakes: BTreeSet::new(),
             next_other: 0,
             rounds: 0,
             scratch: Scratch::default(),
-            hasher,
-            config,
+            fleet: Fleet::new(config, hasher, keyed),
         })
     }
 
@@ -209,17 +173,17 @@ impl Scheduler {
 
     /// The configuration.
     pub const fn config(&self) -> &Config {
-        &self.config
+        &self.fleet.config
     }
 
     /// How the endpoint was described, if it is in the pool.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
-        self.pool.get(id).ok().map(|slot| &slot.endpoint)
+        self.fleet.pool.get(id).ok().map(|slot| &slot.endpoint)
     }
 
     /// The endpoint of that name.
     pub fn endpoint_named(&self, name: &str) -> Option<EndpointId> {
-        self.pool.named(name)
+        self.fleet.pool.named(name)
     }
 
     /// The endpoint that a request in flight is on. It may have left the pool.
@@ -247,7 +211,7 @@ impl Scheduler {
     ///
     /// [`UnknownEndpoint`] if the endpoint is not in the pool.
     pub fn in_flight_on(&self, endpoint: EndpointId) -> Result<u32, UnknownEndpoint> {
-        self.pool.get(endpoint).map(|slot| slot.book.in_flight())
+        self.fleet.pool.get(endpoint).map(|slot| slot.book.in_flight())
     }
 
     /// How many endpoints take new requests: all of the pool but those that drain. In **O(1)**.
@@ -265,20 +229,15 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn accepting_endpoints(&self) -> usize {
-        self.pool.accepting()
+        self.fleet.pool.accepting()
     }
 
     /// Moves time on, never back, and does what has come due.
     fn advance(&mut self, now: Instant) -> Instant {
-        self.now = self.now.max(now);
-        self.prefixes.expire(self.now);
-        if self.config.learn_speed && self.now >= self.next_tick {
-            self.pool.settle(self.now);
-            self.next_tick = self.now + TICK;
-        }
-        self.open_recovered(self.now);
-        self.end_lingering(self.now);
-        self.now
+        let now = self.fleet.advance(now);
+        self.open_recovered(now);
+        self.end_lingering(now);
+        now
     }
 }
 

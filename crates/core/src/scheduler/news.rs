@@ -1,16 +1,15 @@
 //! News from the world: endpoints come, change and go, and say what they hold and how busy they are.
 
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::num::NonZeroU32;
 
 use super::Scheduler;
 use crate::cost::{MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
+use crate::fleet::cache;
 use crate::load::{AdapterState, Load};
 use crate::lora::Residency;
 use crate::pool::{EndpointError, Layout, Slot, UnknownEndpoint};
-use crate::prefix::{BlockHash, Cache, KvEvent, KvEventError, Namespace, StoreError, StoredBlocks, Use};
+use crate::prefix::{KvEvent, KvEventError};
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
 
@@ -36,9 +35,9 @@ impl Scheduler {
             return Err(EndpointError::InvalidPrefillCost);
         }
         let name = endpoint.name.clone();
-        let key = self.hasher.name(&name);
-        let config = &self.config;
-        let id = self.pool.add(&name, |id| {
+        let key = self.fleet.hasher.name(&name);
+        let config = &self.fleet.config;
+        let id = self.fleet.pool.add(&name, |id| {
             let adapters = endpoint.adapter_slots.unwrap_or(config.adapter_slots);
             Slot {
                 id,
@@ -61,7 +60,7 @@ impl Scheduler {
                 endpoint,
             }
         })?;
-        let joined = self.pool.get(id).map(|slot| self.prefixes.join(id.slot, cache(slot)));
+        let joined = self.fleet.pool.get(id).map(|slot| self.fleet.prefixes.join(id.slot, cache(slot)));
         debug_assert!(joined == Ok(Ok(())), "invariant: the index has a slot for every endpoint");
         self.empty_since = None;
         self.reopen_all();
@@ -84,10 +83,10 @@ impl Scheduler {
         if endpoint.prefill.is_some_and(|cost| !cost.is_valid()) {
             return Err(EndpointError::InvalidPrefillCost);
         }
-        let before = self.pool.get(id)?.layout;
-        let key = self.hasher.name(&endpoint.name);
-        let config = &self.config;
-        self.pool.update(id, endpoint, |slot| {
+        let before = self.fleet.pool.get(id)?.layout;
+        let key = self.fleet.hasher.name(&endpoint.name);
+        let config = &self.fleet.config;
+        self.fleet.pool.update(id, endpoint, |slot| {
             slot.key = key;
             slot.kv_capacity = slot.endpoint.kv_capacity.unwrap_or(config.kv_capacity).get();
             slot.prefill = slot.endpoint.prefill.unwrap_or(config.prefill);
@@ -97,12 +96,12 @@ impl Scheduler {
                 slot.adapters.set_slots(adapters.get() as usize, now);
             }
         })?;
-        let slot = self.pool.get(id)?;
+        let slot = self.fleet.pool.get(id)?;
         let cache = cache(slot);
         if slot.layout == before {
-            self.prefixes.resize(id.slot, cache);
+            self.fleet.prefixes.resize(id.slot, cache);
         } else {
-            self.prefixes.restart(id.slot, cache);
+            self.fleet.prefixes.restart(id.slot, cache);
         }
         self.reopen_all();
         Ok(())
@@ -115,7 +114,7 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn drain_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
-        self.pool.drain(id, true)?;
+        self.fleet.pool.drain(id, true)?;
         // Requests that wait for it look elsewhere.
         self.waiting.release(id.slot);
         Ok(())
@@ -128,7 +127,7 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn resume_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
-        self.pool.drain(id, false)?;
+        self.fleet.pool.drain(id, false)?;
         self.reopen_all();
         Ok(())
     }
@@ -145,9 +144,9 @@ impl Scheduler {
         id: EndpointId,
     ) -> Result<RemovedEndpoint, UnknownEndpoint> {
         let now = self.advance(now);
-        let slot = self.pool.remove(id)?;
-        self.empty_since = (self.pool.len() == 0).then_some(now);
-        self.prefixes.leave(id.slot);
+        let slot = self.fleet.pool.remove(id)?;
+        self.empty_since = (self.fleet.pool.len() == 0).then_some(now);
+        self.fleet.prefixes.leave(id.slot);
         self.waiting.release(id.slot);
         if let Some(guard) = &mut self.guard {
             guard.leave(id.slot);
@@ -168,13 +167,13 @@ impl Scheduler {
     /// When there is no such endpoint.
     pub fn handle_load(&mut self, now: Instant, id: EndpointId, load: Load) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
-        let asleep = self.pool.get(id)?.reports.asleep();
-        self.pool.report(now, id, &load, self.mean_output.get())?;
+        let asleep = self.fleet.pool.get(id)?.reports.asleep();
+        self.fleet.pool.report(now, id, &load, self.fleet.mean_output.get())?;
         if load != Load::default() {
-            self.pool.heard_of(now, id);
+            self.fleet.pool.heard_of(now, id);
         }
         self.reopen(now, id);
-        if asleep && !self.pool.get(id)?.reports.asleep() {
+        if asleep && !self.fleet.pool.get(id)?.reports.asleep() {
             self.reopen_all();
         }
         Ok(())
@@ -209,7 +208,7 @@ impl Scheduler {
         passed: bool,
     ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
-        self.pool.probe(now, id, passed, self.patience())?;
+        self.fleet.pool.probe(now, id, passed, self.fleet.patience())?;
         self.reopen(now, id);
         Ok(())
     }
@@ -241,7 +240,7 @@ impl Scheduler {
         why: &'static str,
     ) -> Result<(), UnknownEndpoint> {
         self.advance(now);
-        self.pool.get_mut(id)?.reports.fail(why);
+        self.fleet.pool.get_mut(id)?.reports.fail(why);
         Ok(())
     }
 
@@ -257,8 +256,8 @@ impl Scheduler {
         state: AdapterState<'_>,
     ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
-        let slot = self.pool.get_mut(id)?;
-        slot.adapters.report(&state, now, |name| self.hasher.name(name));
+        let slot = self.fleet.pool.get_mut(id)?;
+        slot.adapters.report(&state, now, |name| self.fleet.hasher.name(name));
         Ok(())
     }
 
@@ -301,119 +300,6 @@ impl Scheduler {
         event: KvEvent<'_>,
     ) -> Result<(), KvEventError> {
         let now = self.advance(now);
-        self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
-        match event {
-            KvEvent::Stored(stored) => {
-                let done = self.store(now, id, &stored);
-                self.note_store(id, done);
-                done?;
-            }
-            KvEvent::Removed(removed) => self.prefixes.remove(id.slot, removed.blocks, removed.tier),
-            KvEvent::Cleared => self.prefixes.clear(id.slot),
-        }
-        Ok(())
+        self.fleet.apply(now, id, event)
     }
-
-    fn store(&mut self, now: Instant, id: EndpointId, stored: &StoredBlocks<'_>) -> Result<(), KvEventError> {
-        let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
-        let (_, holds) = self.prefixes.tokens(id.slot);
-        let mut layout = slot.layout;
-        if stored.tokens.is_some() {
-            layout.any_model |= stored.model.is_none() && slot.endpoint.models.len() != 1;
-            // What an engine publishes is more exact than what its page or its host says of it.
-            if holds == 0 {
-                layout.block_size = stored.block_size;
-                layout.lookahead = u32::try_from(stored.lookahead.len()).unwrap_or(u32::MAX);
-            }
-        }
-        let chain = self.chain_of(slot, layout, stored)?;
-        let (before, block_tokens) = (slot.layout, stored.block_size.get());
-        let used = Use { stamp: slot.uses, block_tokens, now, computed: true };
-        if layout != before && stored.parent.is_none() && self.prefixes.is_precise(id.slot) {
-            // What came before was hashed otherwise.
-            self.prefixes.clear(id.slot);
-        }
-        let StoredBlocks { parent, blocks, tier, .. } = *stored;
-        self.prefixes.store(id.slot, parent, blocks, &chain, tier, used).map_err(|error| {
-            match (error, parent) {
-                (StoreError::UnknownParent, Some(name)) => KvEventError::UnknownParent(name),
-                _ => KvEventError::Full,
-            }
-        })?;
-        if layout != before {
-            self.pool.lay_out(id, layout).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
-        }
-        Ok(())
-    }
-
-    /// Counts what came of a stored event. An endpoint that is precise, and holds nothing since all is refused, would
-    /// look empty for good.
-    fn note_store(&mut self, id: EndpointId, done: Result<(), KvEventError>) {
-        let Ok(slot) = self.pool.get_mut(id) else { return };
-        slot.kv_feed.refusal = done.err();
-        match done {
-            Ok(()) => slot.kv_feed.stored += 1,
-            Err(_) => {
-                slot.kv_feed.refused += 1;
-                if self.prefixes.is_precise(id.slot) && self.prefixes.tokens(id.slot) == (0, 0) {
-                    self.prefixes.become_assumed(id.slot);
-                }
-            }
-        }
-    }
-
-    /// Why the endpoint's KV events are not used, if all that came lately were refused.
-    pub(super) fn kv_refusal(&self, slot: &Slot) -> Option<&'static str> {
-        let refusal = slot.kv_feed.refusal.filter(|_| !self.prefixes.is_precise(slot.id.slot))?;
-        Some(refusal.code())
-    }
-
-    /// Our hashes of an engine's new blocks.
-    fn chain_of(
-        &self,
-        slot: &Slot,
-        layout: Layout,
-        stored: &StoredBlocks<'_>,
-    ) -> Result<Vec<BlockHash>, KvEventError> {
-        let parent = match stored.parent {
-            Some(name) => {
-                Some(self.prefixes.named(slot.id.slot, name).ok_or(KvEventError::UnknownParent(name))?)
-            }
-            None => None,
-        };
-        let Some(ids) = stored.tokens else {
-            return Ok(stored.blocks.iter().map(|name| BlockHash(name.0)).collect());
-        };
-        let expected = stored.blocks.len().saturating_mul(stored.block_size.get() as usize);
-        let ahead = layout.lookahead as usize;
-        if ids.len() != expected || stored.lookahead.len() != ahead || ahead > ids.len() {
-            let (expected, got) = (expected.saturating_add(ahead), ids.len() + stored.lookahead.len());
-            return Err(KvEventError::TokenCount { expected, got });
-        }
-        let (expected, got): (NonZeroU32, NonZeroU32) = (layout.block_size, stored.block_size);
-        if expected != got {
-            return Err(KvEventError::BlockSize { expected, got });
-        }
-        let only = slot.endpoint.models.first().map_or("", String::as_str);
-        let namespace = Namespace::new(layout.model(stored.model.unwrap_or(only)))
-            .adapter(stored.adapter)
-            .salt(stored.cache_salt);
-        // What a hash covers behind its block is where the next one goes on.
-        let (first, rest) = ids.split_at(ahead);
-        let begin = || self.hasher.root_ahead(self.hasher.token_root(namespace), first);
-        let root = parent.unwrap_or_else(begin);
-        let mut chain = Vec::with_capacity(stored.blocks.len());
-        if ahead == 0 {
-            self.hasher.continue_tokens(root, ids, stored.block_size, &mut chain);
-        } else {
-            let shifted = [rest, stored.lookahead].concat();
-            self.hasher.continue_tokens(root, &shifted, stored.block_size, &mut chain);
-        }
-        Ok(chain)
-    }
-}
-
-/// How the endpoint's cache behaves.
-pub(super) fn cache(slot: &Slot) -> Cache {
-    Cache { capacity: slot.kv_capacity, order: slot.endpoint.eviction }
 }

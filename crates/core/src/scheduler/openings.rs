@@ -15,7 +15,7 @@ impl Scheduler {
             return;
         }
         self.open_kinds();
-        let Ok(slot) = self.pool.get(endpoint) else { return };
+        let Ok(slot) = self.fleet.pool.get(endpoint) else { return };
         if !self.holds(now, slot) {
             self.waiting.open(endpoint.slot);
             self.open_others();
@@ -24,7 +24,7 @@ impl Scheduler {
 
     /// Endpoints that were backed off may be tried by now: so may requests that wait.
     pub(super) fn open_recovered(&mut self, now: Instant) {
-        while let Some(number) = self.pool.open_due(now) {
+        while let Some(number) = self.fleet.pool.open_due(now) {
             if self.waiting.sum().requests > 0 {
                 self.open_kinds();
                 self.waiting.open(number);
@@ -36,7 +36,7 @@ impl Scheduler {
     /// Opens some of the endpoints that requests may be parked for, others each time. Each lets its first one try, and closes again if
     /// that one still waits for it.
     fn open_others(&mut self) {
-        let slots = self.pool.minima().len();
+        let slots = self.fleet.pool.minima().len();
         for _ in 0..slots.min(OTHERS) {
             self.next_other = if self.next_other + 1 < slots { self.next_other + 1 } else { 0 };
             self.waiting.open(self.next_other);
@@ -50,7 +50,7 @@ impl Scheduler {
     /// The pool has changed: whoever waits may find something better than what it waits for.
     pub(super) fn reopen_all(&mut self) {
         if self.waiting.sum().requests > 0 {
-            (0..self.pool.minima().len()).for_each(|slot| self.waiting.release(slot));
+            (0..self.fleet.pool.minima().len()).for_each(|slot| self.waiting.release(slot));
             self.open_kinds();
         }
     }
@@ -63,7 +63,7 @@ impl Scheduler {
         }
         while let Some((at, number)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
             self.wakes.remove(&(at, number));
-            let Some(slot) = self.pool.at(number) else { continue };
+            let Some(slot) = self.fleet.pool.at(number) else { continue };
             if self.holds(now, slot) {
                 self.wake_later(now, number);
             } else {
@@ -76,38 +76,39 @@ impl Scheduler {
     /// Somebody waits for an endpoint: looks again when it should have room, or when its load report is too old to say that it has
     /// none, if nothing is heard of it before.
     pub(super) fn wake_later(&mut self, now: Instant, number: u32) {
-        let Some(slot) = self.pool.at(number) else { return };
-        let falls = slot.book.falls_to(self.config.flow.hold, now);
+        let Some(slot) = self.fleet.pool.at(number) else { return };
+        let falls = slot.book.falls_to(self.fleet.config.flow.hold, now);
         let wakes = [Some(falls), self.stale_at(slot)].into_iter().flatten().filter(|at| *at > now);
         self.wakes.extend(wakes.map(|at| (at, number)));
     }
 
     /// When the next load report is too old to keep the pool closed.
     pub(super) fn next_stale(&self) -> Option<Instant> {
-        if self.waiting.sum().requests == 0 || self.config.flow.never_closes() {
+        if self.waiting.sum().requests == 0 || self.fleet.config.flow.never_closes() {
             return None;
         }
-        let stale = self.pool.iter().filter_map(|slot| self.stale_at(slot));
-        stale.filter(|at| *at > self.now).min()
+        let stale = self.fleet.pool.iter().filter_map(|slot| self.stale_at(slot));
+        stale.filter(|at| *at > self.fleet.now).min()
     }
 
     /// When a closed band opens by the clock alone, as booked prefill runs down. Computes in
     /// **O(endpoints · log microseconds)** where saturation counts, by halving the time until nothing runs down any more.
     pub(super) fn next_opening(&self) -> Option<Instant> {
-        if self.waiting.sum().requests == 0 || self.config.flow.never_closes() {
+        if self.waiting.sum().requests == 0 || self.fleet.config.flow.never_closes() {
             return None;
         }
-        let runs_down = self.pool.iter().map(|slot| slot.book.runs_down_at());
-        let (mut closed, mut opened) = (self.now, runs_down.max().filter(|at| *at > self.now)?);
-        let bands = self.waiting.present(self.now);
+        let runs_down = self.fleet.pool.iter().map(|slot| slot.book.runs_down_at());
+        let (mut closed, mut opened) = (self.fleet.now, runs_down.max().filter(|at| *at > self.fleet.now)?);
+        let bands = self.waiting.present(self.fleet.now);
         // As if in the first round: whoever only takes turns counts as closed.
-        let open =
-            |saturation, band| self.config.flow.ceiling.is_open(saturation, Position::among(&bands, band), 1);
+        let open = |saturation, band| {
+            self.fleet.config.flow.ceiling.is_open(saturation, Position::among(&bands, band), 1)
+        };
         let open_at = |at| {
             let (saturation, waiting) = (self.saturation(at), self.waiting.bands());
             waiting.filter(|(band, sum, _)| sum.requests > 0 && open(saturation, *band)).count()
         };
-        let open_now = open_at(self.now);
+        let open_now = open_at(self.fleet.now);
         if open_at(opened) <= open_now {
             return None;
         }
@@ -121,21 +122,21 @@ impl Scheduler {
     /// Whether an endpoint has so much to do that whoever is not there yet had better wait here. What we have there will say when that
     /// is over: its next first token, or its next end.
     pub(super) fn holds(&self, now: Instant, slot: &Slot) -> bool {
-        let flow = &self.config.flow;
+        let flow = &self.fleet.config.flow;
         let booked = slot.book.falls_to(flow.hold, now) > now;
         let is_full = || !flow.saturation.has_room(&self.busy(now, slot));
         booked || slot.book.in_flight() > 0 && is_full()
     }
 
     pub(super) fn saturation(&self, now: Instant) -> f64 {
-        let takes_requests = self.pool.iter().filter(|slot| !slot.draining);
-        self.config.flow.saturation.of_pool(takes_requests.map(|slot| self.busy(now, slot)))
+        let takes_requests = self.fleet.pool.iter().filter(|slot| !slot.draining);
+        self.fleet.config.flow.saturation.of_pool(takes_requests.map(|slot| self.busy(now, slot)))
     }
 
     fn busy(&self, now: Instant, slot: &Slot) -> Busy {
         let foreign = self.foreign_while_fresh(now, slot);
         Busy {
-            booked: slot.wait(now, foreign, self.mean_work.get()),
+            booked: slot.wait(now, foreign, self.fleet.mean_work.get()),
             in_flight: slot.book.in_flight(),
             tokens_in_flight: slot.book.kv_tokens(),
             kv_tokens: slot.book.kv_tokens() as f64 + foreign.kv_tokens,
@@ -150,13 +151,13 @@ impl Scheduler {
         if self.stale_at(slot).is_none_or(|at| at <= now) {
             return ForeignLoad::default();
         }
-        let (reports, lifetime) = (&slot.reports, self.config.report_lifetime);
-        reports.spoken_of(reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime))
+        let (reports, lifetime) = (&slot.reports, self.fleet.config.report_lifetime);
+        reports.spoken_of(reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime))
     }
 
     /// From when on an endpoint's last load report says nothing about whether it is full.
     fn stale_at(&self, slot: &Slot) -> Option<Instant> {
-        let staleness = self.config.flow.saturation.staleness(self.config.report_lifetime)?;
+        let staleness = self.fleet.config.flow.saturation.staleness(self.fleet.config.report_lifetime)?;
         Some(slot.reports.sampled_at()? + staleness + TICK)
     }
 }

@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::decision::{Dispatch, RejectReason, Rejected};
 use super::explain::Exclusion;
 use super::glance::{Frontier, Glance};
 use super::ranking::{Key, Lift, Ranking, Refusal};
 use super::reading::{Form, Found, Reading, Span};
 use super::rendezvous::Lots;
 use super::{Evidence, InFlight, Scheduler};
+use crate::decision::{Dispatch, RejectReason, Rejected};
 use crate::endpoint::EndpointId;
 use crate::pool::{Claim, HealthState, Layout, Slot};
 use crate::prefix::{BlockHash, Use};
@@ -103,7 +103,7 @@ impl Scheduler {
         let mut scratch = core::mem::take(&mut self.scratch);
         self.read(request, &mut scratch.reading);
         let mut asked = Asked { now, request, reading: &scratch.reading, starts: false, lift: Lift::Nothing };
-        let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
+        let mut ranking = Ranking::new(self.fleet.config.alternatives.saturating_add(1));
         let mut refusal = weigh(self, asked, &mut scratch.frontier, &mut ranking);
         while ranking.is_empty() {
             let Some(lift) = refusal.next_lift(asked.lift) else { break };
@@ -113,7 +113,7 @@ impl Scheduler {
         let answer = match self.admit(request, &ranking, refusal) {
             Ok(()) => {
                 let id = RequestId(self.next_request);
-                let suspect = self.suspect(request);
+                let suspect = self.fleet.suspect(request);
                 let dispatch =
                     self.dispatch(now, id, request.adapter, suspect, &mut scratch.reading, &ranking);
                 self.next_request += u64::from(dispatch.is_ok());
@@ -179,7 +179,7 @@ impl Scheduler {
         mut each: impl FnMut(&Slot, &Assessment),
     ) -> Refusal {
         let mut refusal = Refusal::default();
-        for slot in self.pool.iter() {
+        for slot in self.fleet.pool.iter() {
             let assessment = self.assess(asked, slot, asked.reading.found(slot), cost);
             each(slot, &assessment);
             match assessment.excluded {
@@ -201,12 +201,12 @@ impl Scheduler {
             return Err(Rejected { reason: RejectReason::NameTooLong, retry_after: None });
         }
         let Some(((_, best), _)) = ranking.split() else { return Err(refusal.into_rejected()) };
-        let shed_above = Seconds::from(self.config.shed_above);
+        let shed_above = Seconds::from(self.fleet.config.shed_above);
         if request.priority.is_sheddable() && best.wait > shed_above {
             let after = Some((best.wait - shed_above).to_duration());
             return Err(Rejected { reason: RejectReason::Shed, retry_after: after });
         }
-        if self.requests.len() >= self.config.max_in_flight {
+        if self.requests.len() >= self.fleet.config.max_in_flight {
             let after = Some(self.slots.interval(self.requests.len()).to_duration());
             return Err(Rejected { reason: RejectReason::Saturated, retry_after: after });
         }
@@ -222,27 +222,27 @@ impl Scheduler {
         cost: &impl Fn(EndpointId, &Terms) -> Seconds,
     ) -> Assessment {
         let Asked { now, reading, .. } = asked;
-        let lifetime = self.config.report_lifetime;
-        let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
-        let found = reading.located(slot, found, &self.prefixes, &self.config.tiers);
+        let lifetime = self.fleet.config.report_lifetime;
+        let foreign = slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime);
+        let found = reading.located(slot, found, &self.fleet.prefixes, &self.fleet.config.tiers);
         let miss = reading.tokens.saturating_sub(found.tokens);
-        let (load, residence) = (slot.adapter_load, Seconds::new(self.mean_residence.get()));
+        let (load, residence) = (slot.adapter_load, Seconds::new(self.fleet.mean_residence.get()));
         let adapter = reading.adapter.map(|key| {
             let delay = slot.adapters.delay(key, now, load, residence);
             (delay, slot.adapters.displacement(key, now, load))
         });
         let (adapter_delay, displacement) = adapter.unwrap_or_default();
-        let wait = slot.wait(now, foreign, self.mean_work.get());
+        let wait = slot.wait(now, foreign, self.fleet.mean_work.get());
         let facts = Facts {
             // A price, and no more: an engine that notices that its client has left has nothing to do for it.
             wait: wait + Seconds::from(slot.book.residue(now)),
-            room: slot.wait_for_room(foreign, reading.tokens, self.config.kv_limit),
+            room: slot.wait_for_room(foreign, reading.tokens, self.fleet.config.kv_limit),
             work: work(slot, miss, found) * slot.speed.factor(),
             recompute: slot.prefill.per_token_of(reading.tokens) * f64::from(miss),
-            reuse: self.reuse.probability(),
+            reuse: self.fleet.reuse.probability(),
             miss: f64::from(miss),
             tokens: f64::from(reading.tokens),
-            warm: self.prefixes.warm_tokens(slot.id.slot, now) as f64,
+            warm: self.fleet.prefixes.warm_tokens(slot.id.slot, now) as f64,
             kv_tokens: slot.book.kv_tokens() as f64 + foreign.kv_tokens,
             capacity: f64::from(slot.kv_capacity),
             running: f64::from(slot.book.running()) + foreign.running,
@@ -250,7 +250,7 @@ impl Scheduler {
             held_off: slot.health.held_off(now),
         };
         let first_token_in = wait + facts.room + facts.work + adapter_delay;
-        let terms = self.config.weights.terms(&facts);
+        let terms = self.fleet.config.weights.terms(&facts);
         let cost = cost(slot.id, &terms);
         Assessment {
             found,
@@ -270,13 +270,13 @@ impl Scheduler {
 
     /// Who wins a tie for the prompt.
     pub(super) fn lots(&self, reading: &Reading) -> Lots<'_> {
-        Lots::new(&self.hasher, reading.identity, self.pool.minima().len())
+        Lots::new(&self.fleet.hasher, reading.identity, self.fleet.pool.minima().len())
     }
 
     fn exclusion(&self, asked: Asked<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
         let Asked { now, request, reading, starts, lift } = asked;
         let needed = f64::from(reading.longest);
-        let room = self.config.kv_limit * f64::from(slot.kv_capacity);
+        let room = self.fleet.config.kv_limit * f64::from(slot.kv_capacity);
         let late = |deadline| now + first_token_in.to_duration() > deadline;
         let leaves = slot.draining || request.exclude.contains(&slot.id);
         if reading.home.is_some_and(|home| home != slot.id || leaves) {
@@ -298,7 +298,7 @@ impl Scheduler {
         } else if request.deadline.is_some_and(late) {
             Some(Exclusion::TooLate)
         } else {
-            let held = slot.health.excludes(now, slot.book.in_flight(), self.pool.dispatches())?;
+            let held = slot.health.excludes(now, slot.book.in_flight(), self.fleet.pool.dispatches())?;
             let (why, lifted) = match held {
                 HealthState::Ramping => (Exclusion::Ramping, Lift::Ramping),
                 _ => (Exclusion::BackedOff, Lift::BackedOff),
@@ -326,7 +326,7 @@ impl Scheduler {
             Exclusion::BackedOff | Exclusion::Ramping => Some(slot.health.held_off(asked.now)),
             // Its next completion.
             Exclusion::Full => {
-                Some(Seconds::new(self.mean_residence.get() / f64::from(slot.book.in_flight().max(1))))
+                Some(Seconds::new(self.fleet.mean_residence.get() / f64::from(slot.book.in_flight().max(1))))
             }
             // As long as the first token would be late, unless its own prefill is what takes too long.
             Exclusion::TooLate => {
@@ -349,11 +349,12 @@ impl Scheduler {
     ) -> Result<Dispatch, Rejected> {
         let gone = Rejected::NO_ENDPOINTS;
         let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
-        let (mut chain, span) = self.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
+        let (mut chain, span) =
+            self.fleet.pool.get(*endpoint).map(|slot| reading.take(slot)).map_err(|_| gone)?;
         if reading.cache_use == CacheUse::Unread {
             chain = Vec::new();
         }
-        let layout = self.pool.get(*endpoint).ok().map(|slot| slot.layout);
+        let layout = self.fleet.pool.get(*endpoint).ok().map(|slot| slot.layout);
         let layout = layout.filter(|_| reading.form != Form::Blocks);
         let text = match reading.form {
             Form::Text { flow, bytes } => Some(TextPrompt { model: reading.model, flow, bytes }),
@@ -366,7 +367,7 @@ impl Scheduler {
         (in_flight.predicted, in_flight.suspect) = (best.first_token_in, suspect);
 
         self.track(id, in_flight);
-        self.reuse.observe(reading.best_hit, reading.tokens);
+        self.fleet.reuse.observe(reading.best_hit, reading.tokens);
         self.counters.dispatch(reading.tokens, best.found.tokens);
         Ok(Dispatch {
             request: id,
@@ -389,7 +390,7 @@ impl Scheduler {
         found: Found,
         mut prompt: Placed,
     ) -> Option<InFlight> {
-        let slot = self.pool.get(endpoint).ok()?;
+        let slot = self.fleet.pool.get(endpoint).ok()?;
         let (tokens, hit) = (prompt.tokens, found.tokens);
         let described = work(slot, tokens.saturating_sub(hit), found);
         let work = (described * slot.speed.factor()).to_duration();
@@ -397,13 +398,13 @@ impl Scheduler {
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let claim = Claim { work, tokens, adapter };
         let predicted = slot.book.wait(now) + Seconds::from(work);
-        let (output, patience) = (self.mean_output.get(), self.patience());
-        let reservation = self.pool.reserve(now, endpoint, claim, output, patience).ok()?;
-        self.mean_work.observe(described.get());
+        let (output, patience) = (self.fleet.mean_output.get(), self.fleet.patience());
+        let reservation = self.fleet.pool.reserve(now, endpoint, claim, output, patience).ok()?;
+        self.fleet.mean_work.observe(described.get());
         let block_tokens = prompt.span.block_tokens();
         let used = Use { stamp: reservation.order(), block_tokens, now, computed: false };
-        self.prefixes.assume(endpoint.slot, &prompt.chain, used);
-        if self.blocks_in_flight.saturating_add(prompt.chain.len()) > self.config.max_in_flight_blocks {
+        self.fleet.prefixes.assume(endpoint.slot, &prompt.chain, used);
+        if self.blocks_in_flight.saturating_add(prompt.chain.len()) > self.fleet.config.max_in_flight_blocks {
             prompt.chain = Vec::new();
         }
         let (started, fare, session) = (None, None, None);
@@ -422,19 +423,11 @@ impl Scheduler {
         })
     }
 
-    /// What tells the client from others, when its outcomes are weighed: its flow, or its session.
-    pub(super) fn suspect(&self, request: &Request<'_>) -> Option<u64> {
-        match request.session {
-            _ if !request.flow.is_empty() => Some(self.hasher.name(request.flow)),
-            session => session.map(|session| self.hasher.name(session) ^ 1),
-        }
-    }
-
     /// When the blocks that are expected in the cache were last used. What is still on its way says nothing about
     /// evictions.
     fn evidence(&self, slot: &Slot, chain: &[BlockHash], found: Found) -> Option<Evidence> {
         let last = (found.blocks as usize).checked_sub(1)?;
-        let used = |at: usize| self.prefixes.last_use(slot.id.slot, chain, at);
+        let used = |at: usize| self.fleet.prefixes.last_use(slot.id.slot, chain, at);
         let last_block = used(last)?;
         Some(Evidence { first_block: used(0).unwrap_or(last_block), last_block })
     }

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use super::decision::{NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use super::explain::Exclusion;
 use super::pick::Assessment;
 use super::rendezvous::Rendezvous;
+use crate::decision::{NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use crate::endpoint::EndpointId;
 use crate::time::Seconds;
 

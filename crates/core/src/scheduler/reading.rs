@@ -117,7 +117,7 @@ impl Scheduler {
                 chain.look_at_nothing();
                 continue;
             }
-            chain.look_up(&self.prefixes);
+            chain.look_up(&self.fleet.prefixes);
             reading.best_hit = reading.best_hit.max(chain.best_hit());
         }
     }
@@ -126,31 +126,31 @@ impl Scheduler {
     pub(super) fn hash(&self, request: &Request<'_>, reading: &mut Reading) {
         let of = |model| Namespace::new(model).adapter(request.adapter).salt(request.cache_salt);
         let namespace = of(request.model);
-        let limit = self.config.max_prompt_blocks;
-        reading.model = self.hasher.name(request.model);
-        reading.adapter = request.adapter.map(|name| self.hasher.name(name));
+        let limit = self.fleet.config.max_prompt_blocks;
+        reading.model = self.fleet.hasher.name(request.model);
+        reading.adapter = request.adapter.map(|name| self.fleet.hasher.name(name));
         let chains = &mut reading.chains;
         match request.prompt {
             Prompt::Text(text) => {
-                let (flow, bytes) = (self.hasher.name(request.flow), text.len() as u64);
-                let tokens = self.bytes_per_token.tokens(reading.model, flow, text.len());
+                let (flow, bytes) = (self.fleet.hasher.name(request.flow), text.len() as u64);
+                let tokens = self.fleet.bytes_per_token.tokens(reading.model, flow, text.len());
                 (reading.tokens, reading.form) = (tokens, Form::Text { flow, bytes });
-                chains.reset(self.pool.layouts(), |layout, chain| {
+                chains.reset(self.fleet.pool.layouts(), |layout, chain| {
                     let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
                     let block = u64::from(block_size.get()) * 4;
                     chain.span = Span { length: text.len() as u64, block, tokens };
-                    self.hasher.text(namespace, text, block_size, limit, &mut chain.hashes);
+                    self.fleet.hasher.text(namespace, text, block_size, limit, &mut chain.hashes);
                 });
             }
             Prompt::Tokens(ids) => {
                 reading.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
                 reading.form = Form::Tokens;
                 let tokens = reading.tokens;
-                chains.reset(self.pool.layouts(), |layout, chain| {
+                chains.reset(self.fleet.pool.layouts(), |layout, chain| {
                     let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
                     chain.span = Span::of_tokens(tokens, block_size);
                     let cut = (block_size, layout.lookahead);
-                    self.hasher.tokens_ahead(namespace, ids, cut, limit, &mut chain.hashes);
+                    self.fleet.hasher.tokens_ahead(namespace, ids, cut, limit, &mut chain.hashes);
                 });
             }
             Prompt::Blocks { hashes, block_size, tokens } => {
@@ -165,13 +165,17 @@ impl Scheduler {
             }
         }
         reading.cache_use = request.cache_use;
-        reading.home = request.continues.and_then(|answer| self.threads.place_of(answer));
+        reading.home = request.continues.and_then(|answer| self.fleet.threads.place_of(answer));
         let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
         reading.identity = match (request.session, last, request.prompt) {
-            (Some(session), ..) => self.hasher.name(session),
+            (Some(session), ..) => self.fleet.hasher.name(session),
             (None, Some(last), _) => last.0,
-            (None, None, Prompt::Text(text)) if !text.is_empty() => self.hasher.whole_text(namespace, text),
-            (None, None, Prompt::Tokens(ids)) if !ids.is_empty() => self.hasher.whole_tokens(namespace, ids),
+            (None, None, Prompt::Text(text)) if !text.is_empty() => {
+                self.fleet.hasher.whole_text(namespace, text)
+            }
+            (None, None, Prompt::Tokens(ids)) if !ids.is_empty() => {
+                self.fleet.hasher.whole_tokens(namespace, ids)
+            }
             // Nothing tells this prompt from another: its number does, so that such prompts spread.
             (None, None, _) => self.next_request,
         };
@@ -183,10 +187,10 @@ impl Scheduler {
     /// Text counts there no more than at 4 bytes a token: a learned ratio alone never makes a prompt too large.
     fn add_batch(&self, request: &Request<'_>, reading: &mut Reading) {
         let Batch { text_bytes, longest_text, tokens, longest_tokens, sequences } = request.batch;
-        let flow = self.hasher.name(request.flow);
+        let flow = self.fleet.hasher.name(request.flow);
         let learned = |bytes: u64| {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            self.bytes_per_token.tokens(reading.model, flow, bytes)
+            self.fleet.bytes_per_token.tokens(reading.model, flow, bytes)
         };
         let clamp = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
         let first = match reading.form {

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use core::fmt::Write;
 
 use super::Scheduler;
-use super::decision::{RejectReason, Rejected};
+use crate::decision::{RejectReason, Rejected};
 use crate::request::Request;
 
 impl Scheduler {
@@ -35,7 +35,7 @@ impl Scheduler {
             return rejected.reason.to_string();
         }
         let served: BTreeSet<&str> =
-            self.pool.iter().flat_map(|slot| &slot.endpoint.models).map(|model| &**model).collect();
+            self.fleet.pool.iter().flat_map(|slot| &slot.endpoint.models).map(|model| &**model).collect();
         let asked = quoted(request.model);
         if served.contains(request.model) || served.is_empty() {
             return format!("endpoints serve the model {asked}, but none has this role and these labels");

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::Scheduler;
-use super::news::cache;
 use crate::endpoint::{Endpoint, EndpointId};
+use crate::fleet::cache;
 use crate::pool::Layout;
 use crate::prefix::SnapshotError;
 use crate::prefix::codec::{Kind, Reader, Writer};
@@ -17,8 +17,8 @@ impl Scheduler {
     /// schedulers give equal bytes, in every language and on every platform. Computes in **O(blocks held)**, near the speed of a copy.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.count(self.pool.iter().count());
-        for slot in self.pool.iter() {
+        writer.count(self.fleet.pool.iter().count());
+        for slot in self.fleet.pool.iter() {
             writer.u32(slot.id.slot);
             writer.u64(slot.uses);
             writer.u32(slot.endpoint.block_size.get());
@@ -27,8 +27,8 @@ impl Scheduler {
             writer.u32(slot.layout.lookahead);
             writer.text(&slot.endpoint.name);
         }
-        self.prefixes.save(&mut writer, self.now);
-        writer.seal(Kind::Scheduler, self.prefixes.keyed())
+        self.fleet.prefixes.save(&mut writer, self.fleet.now);
+        writer.seal(Kind::Scheduler, self.fleet.prefixes.keyed())
     }
 
     /// Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks are as long as they were. How many
@@ -69,7 +69,7 @@ impl Scheduler {
         if self.next_request > 1 {
             return Err(SnapshotError::Busy);
         }
-        let mut reader = Reader::open(snapshot, Kind::Scheduler, self.prefixes.keyed())?;
+        let mut reader = Reader::open(snapshot, Kind::Scheduler, self.fleet.prefixes.keyed())?;
         let mut found: BTreeMap<u32, (EndpointId, u64, Layout)> = BTreeMap::new();
         for _ in 0..reader.count(ENDPOINT_BYTES)? {
             let (slot, uses, described) = (reader.u32()?, reader.u64()?, reader.u32()?);
@@ -78,26 +78,26 @@ impl Scheduler {
             reader.require(shown.is_some())?;
             let Some(block_size) = shown else { continue };
             let same = |id: &EndpointId| {
-                self.pool.get(*id).is_ok_and(|slot| {
+                self.fleet.pool.get(*id).is_ok_and(|slot| {
                     let Endpoint { block_size, models, .. } = &slot.endpoint;
                     block_size.get() == described && !(any_model && models.len() == 1)
                 })
             };
             let layout = Layout { block_size, any_model, lookahead };
-            found.extend(self.pool.named(name).filter(same).map(|id| (slot, (id, uses, layout))));
+            found.extend(self.fleet.pool.named(name).filter(same).map(|id| (slot, (id, uses, layout))));
         }
-        let mut prefixes = self.prefixes.emptied();
+        let mut prefixes = self.fleet.prefixes.emptied();
         prefixes.load(&mut reader, now, |slot| found.get(&slot).map(|(id, ..)| id.slot))?;
         reader.end()?;
 
         for (id, uses, layout) in found.values() {
-            if let Ok(slot) = self.pool.get_mut(*id) {
+            if let Ok(slot) = self.fleet.pool.get_mut(*id) {
                 slot.uses = slot.uses.max(*uses);
             }
-            let laid_out = self.pool.lay_out(*id, *layout);
+            let laid_out = self.fleet.pool.lay_out(*id, *layout);
             debug_assert_eq!(laid_out, Ok(()), "invariant: what was found is in the pool");
         }
-        for slot in self.pool.iter() {
+        for slot in self.fleet.pool.iter() {
             if prefixes.is_member(slot.id.slot) {
                 prefixes.resize(slot.id.slot, cache(slot));
             } else {
@@ -105,7 +105,7 @@ impl Scheduler {
                 debug_assert_eq!(joined, Ok(()), "invariant: the index has a slot for every endpoint");
             }
         }
-        self.prefixes = prefixes;
+        self.fleet.prefixes = prefixes;
         Ok(found.len())
     }
 }

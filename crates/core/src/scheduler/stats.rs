@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Scheduler;
-use super::decision::{EvictReason, RejectReason};
+use crate::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::flow::{Guard, GuardStats, Sum};
 use crate::histogram::{Buckets, Histogram};
@@ -259,27 +259,27 @@ impl Scheduler {
             checked_cached_tokens: counters.checked,
             reported_cached_tokens: counters.reported,
             corrections: counters.corrections,
-            reuse: self.reuse.probability(),
-            index_entries: self.prefixes.len(),
-            index_bytes: self.prefixes.allocated(),
-            endpoints: self.pool.iter().map(|slot| self.endpoint_stats(slot, self.now)).collect(),
+            reuse: self.fleet.reuse.probability(),
+            index_entries: self.fleet.prefixes.len(),
+            index_bytes: self.fleet.prefixes.allocated(),
+            endpoints: self.fleet.pool.iter().map(|slot| self.endpoint_stats(slot, self.fleet.now)).collect(),
         }
     }
 
     fn endpoint_stats(&self, slot: &Slot, now: Instant) -> EndpointStats {
-        let lifetime = self.config.report_lifetime;
-        let foreign = slot.reports.estimate(now, self.pool.reports(), slot.kv_capacity, lifetime);
-        let (assumed_tokens, stored_tokens) = self.prefixes.tokens(slot.id.slot);
+        let lifetime = self.fleet.config.report_lifetime;
+        let foreign = slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime);
+        let (assumed_tokens, stored_tokens) = self.fleet.prefixes.tokens(slot.id.slot);
         EndpointStats {
             id: slot.id,
             name: slot.endpoint.name.clone(),
             draining: slot.draining,
-            precise: self.prefixes.is_precise(slot.id.slot),
+            precise: self.fleet.prefixes.is_precise(slot.id.slot),
             kv_stored_events: slot.kv_feed.stored,
             kv_refused_events: slot.kv_feed.refused,
             kv_refusal: slot.kv_feed.refusal.map(|refusal| refusal.code()),
             block_size: slot.layout.block_size.get(),
-            hashes_differ: self.prefixes.disagrees(slot.id.slot),
+            hashes_differ: self.fleet.prefixes.disagrees(slot.id.slot),
             dispatched: slot.counters.dispatched,
             completed: slot.counters.completed,
             failed: slot.counters.failed,
@@ -306,11 +306,11 @@ impl Scheduler {
             residual: slot.book.residue(now),
             assumed_tokens,
             stored_tokens,
-            warm_tokens: self.prefixes.warm_tokens(slot.id.slot, now),
+            warm_tokens: self.fleet.prefixes.warm_tokens(slot.id.slot, now),
             session_tokens: self.guard.as_ref().map_or(0, |guard| guard.working_set(slot.id.slot)),
             adapters: slot.adapters.names().map(String::from).collect(),
             adapter_loads: slot.counters.adapter_loads,
-            wait: slot.wait(now, foreign, self.mean_work.get()),
+            wait: slot.wait(now, foreign, self.fleet.mean_work.get()),
         }
     }
 }

@@ -19,9 +19,9 @@ use core::time::Duration;
 
 use super::Scheduler;
 use super::asker::{Asker, Fare};
-use super::decision::{Decision, EvictReason, Evicted, NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use super::reading::Reading;
-use crate::flow::{Admission, Full, Ticket};
+use crate::decision::{Decision, EvictReason, Evicted, NO_ENDPOINTS_RETRY, RejectReason, Rejected};
+use crate::flow::{Admission, Eviction, Full, Ticket};
 use crate::pool::Slot;
 use crate::request::{Priority, Request, RequestId};
 use crate::time::{Instant, Seconds};
@@ -102,8 +102,8 @@ impl Scheduler {
         let sessions = guard.and_then(|guard| guard.next_timeout());
         let wake = self.wakes.first().map(|(at, _)| *at);
         let stranded = self.stranded().map(|(at, _)| at);
-        let leave = self.waiting.next_leave(self.now);
-        let recovery = self.pool.next_opening().into_iter().chain(self.lingering.next_end()).min();
+        let leave = self.waiting.next_leave(self.fleet.now);
+        let recovery = self.fleet.pool.next_opening().into_iter().chain(self.lingering.next_end()).min();
         let recovery = recovery.filter(|_| self.waiting.sum().requests > 0);
         let saturation = [self.next_stale(), leave, self.next_opening(), recovery];
         let all = [self.waiting.next_timeout(), stranded, sessions, wake];
@@ -145,7 +145,7 @@ impl Scheduler {
     /// A request that waits is no longer wanted; whether it did.
     pub(super) fn withdraw_waiting(&mut self, id: RequestId) -> bool {
         let Some(ticket) = self.tickets.remove(&id.0) else { return false };
-        self.waiting.remove(self.now, ticket).is_some()
+        self.waiting.remove(self.fleet.now, ticket).is_some()
     }
 
     /// While there is no endpoint: who has waited longest, and until when it waits for one.
@@ -153,7 +153,7 @@ impl Scheduler {
         let empty_since = self.empty_since?;
         let (_, ticket) = self.tickets.first_key_value()?;
         let since = self.waiting.get(*ticket)?.since.max(empty_since);
-        Some((since + self.config.flow.no_endpoint_ttl, *ticket))
+        Some((since + self.fleet.config.flow.no_endpoint_ttl, *ticket))
     }
 
     /// Whoever has waited in vain for an endpoint, where there is none.
@@ -169,23 +169,29 @@ impl Scheduler {
         request: &Request<'_>,
         reading: &Reading,
     ) -> Result<RequestId, Rejected> {
-        let ttl = request.ttl.unwrap_or(self.config.flow.ttl);
+        let ttl = request.ttl.unwrap_or(self.fleet.config.flow.ttl);
         let reject = |reason, after: Option<Duration>| Err(Rejected { reason, retry_after: after });
         if request.has_long_name() {
             return reject(RejectReason::NameTooLong, None);
         }
         let served = |request: &Request<'_>| {
-            self.pool.iter().any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
+            self.fleet
+                .pool
+                .iter()
+                .any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
         };
-        if self.pool.len() > 0 && !served(request) {
+        if self.fleet.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
-        if reading.home.is_some_and(|home| !self.takes_requests(home) || request.exclude.contains(&home)) {
+        if reading
+            .home
+            .is_some_and(|home| !self.fleet.takes_requests(home) || request.exclude.contains(&home))
+        {
             return reject(RejectReason::ThreadNotFound, None);
         }
         let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
         let excluded = |slot: &Slot| !suits(slot) || request.exclude.contains(&slot.id);
-        if !request.exclude.is_empty() && self.pool.len() > 0 && self.pool.iter().all(excluded) {
+        if !request.exclude.is_empty() && self.fleet.pool.len() > 0 && self.fleet.pool.iter().all(excluded) {
             return Err(Rejected::NO_ENDPOINTS);
         }
         let band = Priority(self.waiting.band_for(request.priority.0));
@@ -204,9 +210,9 @@ impl Scheduler {
             }
         }
         let charged = own + self.output_cost(request.expected_output);
-        let key = self.hasher.name(request.flow);
+        let key = self.fleet.hasher.name(request.flow);
         let fare = Fare { priority: band, flow: key, charged };
-        let session = request.session.map(|session| self.hasher.name(session));
+        let session = request.session.map(|session| self.fleet.hasher.name(session));
         // Whoever may not wait at all is tried once.
         let expires = request.deadline.into_iter().chain([now + ttl.max(TICK)]).min();
         let admission = Admission {
@@ -220,7 +226,7 @@ impl Scheduler {
         };
         let id = RequestId(self.next_request);
         let mut asker = Box::new(Asker::new(id, now, fare, session, request, reading));
-        asker.suspect = self.suspect(request);
+        asker.suspect = self.fleet.suspect(request);
         match self.waiting.enqueue(now, admission, asker) {
             Ok(ticket) => {
                 self.next_request += 1;
@@ -241,7 +247,7 @@ impl Scheduler {
 
     pub(super) fn evict(&mut self, now: Instant, asker: &Asker, reason: EvictReason) -> Decision {
         self.tickets.remove(&asker.id.0);
-        let empty = self.pool.len() == 0;
+        let empty = self.fleet.pool.len() == 0;
         let reason = match reason {
             EvictReason::TtlExpired if empty => EvictReason::NoEndpoints,
             EvictReason::TtlExpired if asker.is_late(now) => EvictReason::DeadlineUnreachable,
@@ -268,7 +274,7 @@ impl Scheduler {
     /// Seconds of prefill of a prompt where most of it is cached.
     pub(super) fn own_work(&self, reading: &Reading) -> Seconds {
         let miss = reading.tokens.saturating_sub(reading.best_hit);
-        self.config.prefill.work(miss, reading.best_hit)
+        self.fleet.config.prefill.work(miss, reading.best_hit)
     }
 
     /// Gives a refusal for lack of room its own time to come back: see `slots`.
@@ -289,7 +295,7 @@ impl Scheduler {
     }
 
     fn next_slot(&mut self, now: Instant, priority: Priority, own: Seconds, wait: Duration) -> Duration {
-        let share = Seconds::new(own.get() / self.pool.len().max(1) as f64);
+        let share = Seconds::new(own.get() / self.fleet.pool.len().max(1) as f64);
         let share = share.to_duration().max(self.slots.interval(self.requests.len()).to_duration());
         self.slots.next(now, priority, wait, share)
     }
@@ -299,13 +305,22 @@ impl Scheduler {
     pub(super) fn expected_wait(&self, now: Instant, priority: Priority) -> Seconds {
         let before = self.waiting.bands().take_while(|(band, ..)| *band >= priority.0);
         let work: f64 = before.map(|(_, sum, _)| sum.work as f64 / 1e9).sum();
-        let booked = self.pool.iter().map(|slot| slot.book.wait(now).get()).min_by(f64::total_cmp);
-        Seconds::new(work / self.pool.len().max(1) as f64 + booked.unwrap_or(0.0))
+        let booked = self.fleet.pool.iter().map(|slot| slot.book.wait(now).get()).min_by(f64::total_cmp);
+        Seconds::new(work / self.fleet.pool.len().max(1) as f64 + booked.unwrap_or(0.0))
     }
 
     /// What an answer costs besides its prompt, in seconds: a token of it counts as two of the prompt.
     pub(super) fn output_cost(&self, tokens: u32) -> Seconds {
-        self.config.prefill.per_token * (2.0 * f64::from(tokens))
+        self.fleet.config.prefill.per_token * (2.0 * f64::from(tokens))
+    }
+}
+
+impl From<Eviction> for EvictReason {
+    fn from(eviction: Eviction) -> Self {
+        match eviction {
+            Eviction::Displaced => Self::Displaced,
+            Eviction::Expired => Self::TtlExpired,
+        }
     }
 }
 

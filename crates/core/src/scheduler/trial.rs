@@ -3,12 +3,12 @@
 use alloc::boxed::Box;
 
 use super::asker::Asker;
-use super::decision::{Decision, EvictReason, RejectReason};
 use super::glance::Frontier;
 use super::pick::Asked;
 use super::ranking::{Lift, Ranking};
 use super::reading::Reading;
 use super::{Scheduler, Scratch};
+use crate::decision::{Decision, EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::flow::{self, Position, Ticket};
 use crate::pool::Slot;
@@ -19,15 +19,15 @@ use crate::time::{Instant, Seconds};
 impl Scheduler {
     /// Who should be tried next, of the bands that may dispatch.
     pub(super) fn next_to_try(&mut self, now: Instant) -> Option<Ticket> {
-        let prefill = self.config.prefill;
+        let prefill = self.fleet.config.prefill;
         let uncached = |Reading { tokens, best_hit, .. }: &Reading| {
             prefill.work(tokens.saturating_sub(*best_hit), *best_hit)
         };
-        if self.config.flow.never_closes() {
+        if self.fleet.config.flow.never_closes() {
             return self.waiting.best_by(now, |_| true, |asker| uncached(&asker.reading));
         }
         self.rounds += 1;
-        let (saturation, ceiling) = (self.saturation(now), &self.config.flow.ceiling);
+        let (saturation, ceiling) = (self.saturation(now), &self.fleet.config.flow.ceiling);
         let bands = self.waiting.present(now);
         let open = |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
         self.waiting.best_by(now, open, |asker| uncached(&asker.reading))
@@ -72,7 +72,7 @@ impl Scheduler {
             + (self.kind(&request, scratch.reading.home) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
         let mut asked =
             Asked { now, request: &request, reading: &scratch.reading, starts, lift: Lift::Nothing };
-        let mut ranking = Ranking::new(self.config.alternatives.saturating_add(1));
+        let mut ranking = Ranking::new(self.fleet.config.alternatives.saturating_add(1));
         let mut refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
         while ranking.is_empty() {
             // A request waits for an endpoint that is full rather than go where requests fail.
@@ -95,10 +95,10 @@ impl Scheduler {
                 _ => Trial::WaitsForAny(kind),
             };
         };
-        if self.requests.len() >= self.config.max_in_flight {
+        if self.requests.len() >= self.fleet.config.max_in_flight {
             return Trial::WaitsForAny(kind);
         }
-        match self.pool.get(best) {
+        match self.fleet.pool.get(best) {
             Ok(slot) if self.holds(now, slot) => {
                 let (free, choosy_since) =
                     self.settle_for_less(asked, asker, &ranking, &mut scratch.frontier);
@@ -132,7 +132,7 @@ impl Scheduler {
         if !self.waiting.bands().any(|(band, sum, _)| band < mine && sum.requests > 0) {
             return (None, asker.choosy_since);
         }
-        let mut free = Ranking::new(self.config.alternatives.saturating_add(1));
+        let mut free = Ranking::new(self.fleet.config.alternatives.saturating_add(1));
         self.search(asked, frontier, &mut free, |slot| !self.holds(asked.now, slot));
         let (Some(((_, best), _)), Some(((id, other), _))) = (ranking.split(), free.split()) else {
             return (None, asker.choosy_since);
@@ -167,7 +167,7 @@ impl Scheduler {
                 if let Some(in_flight) = self.requests.get_mut(&asker.id.0) {
                     (in_flight.fare, in_flight.session) = (Some(asker.fare), session);
                 }
-                if self.pool.get(best).is_ok_and(|slot| self.holds(now, slot)) {
+                if self.fleet.pool.get(best).is_ok_and(|slot| self.holds(now, slot)) {
                     self.waiting.close(best.slot);
                 }
                 Some(Decision::Dispatch(dispatch))
@@ -179,13 +179,16 @@ impl Scheduler {
     /// A number that is the same for requests that the same endpoints can have. A model that no endpoint names is served by those
     /// that serve any: clients invent names, and as many kinds as names would all be tried at each event.
     fn kind(&self, request: &Request<'_>, home: Option<EndpointId>) -> u64 {
-        let model = if self.pool.names_model(request.model) { request.model } else { "" };
-        let mut kind = self.hasher.mix(self.hasher.name(model), request.role as u64);
+        let model = if self.fleet.pool.names_model(request.model) { request.model } else { "" };
+        let mut kind = self.fleet.hasher.mix(self.fleet.hasher.name(model), request.role as u64);
         if let Some(home) = home {
-            kind = self.hasher.mix(kind, home.as_u64());
+            kind = self.fleet.hasher.mix(kind, home.as_u64());
         }
         for (key, value) in request.labels {
-            kind = self.hasher.mix(kind, self.hasher.mix(self.hasher.name(key), self.hasher.name(value)));
+            kind = self
+                .fleet
+                .hasher
+                .mix(kind, self.fleet.hasher.mix(self.fleet.hasher.name(key), self.fleet.hasher.name(value)));
         }
         kind
     }

@@ -7,7 +7,6 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::endpoint::EndpointId;
-use crate::flow::Eviction;
 use crate::request::RequestId;
 use crate::time::Seconds;
 
@@ -79,7 +78,7 @@ pub struct Rejected {
 
 impl Rejected {
     /// When the pool has no endpoint that takes requests, and nothing says when it will have one.
-    pub(super) const NO_ENDPOINTS: Self =
+    pub(crate) const NO_ENDPOINTS: Self =
         Self { reason: RejectReason::NoEndpoints, retry_after: Some(NO_ENDPOINTS_RETRY) };
 
     /// The recommended HTTP status.
@@ -287,17 +286,8 @@ impl fmt::Display for Evicted {
     }
 }
 
-impl From<Eviction> for EvictReason {
-    fn from(eviction: Eviction) -> Self {
-        match eviction {
-            Eviction::Displaced => Self::Displaced,
-            Eviction::Expired => Self::TtlExpired,
-        }
-    }
-}
-
 /// How long a client stays away while the pool has no endpoint, if nothing says when it will have one.
-pub(super) const NO_ENDPOINTS_RETRY: Duration = Duration::from_secs(5);
+pub(crate) const NO_ENDPOINTS_RETRY: Duration = Duration::from_secs(5);
 
 /// The longest time in which an endpoint may send nothing of an answer before the gateway gives it up:
 /// until its first token, 30 s or ten times the [prediction](Dispatch::first_token_in), whichever is

@@ -1,16 +1,19 @@
-//! What a scheduler may use, assume and charge.
+//! The configuration: what a scheduler may use, assume and charge.
+
+mod plausible;
 
 use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use super::Scheduler;
 use crate::flow::FlowConfig;
 use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
 use crate::profile::{CostWeights, TierWeights};
 
-/// The configuration of a [`Scheduler`]. Everything has a default; everything that grows has a limit here.
+pub use plausible::{Implausible, implausible};
+
+/// The configuration of a [`Scheduler`](crate::Scheduler). Everything has a default; everything that grows has a limit here.
 ///
 /// ```
 /// use slotwise::{Config, Scheduler};
@@ -111,7 +114,7 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if let Some(field) = self.weights.invalid() {
             return Err(ConfigError::new(field, "must be finite and not negative, the onset below 1"));
         }
@@ -142,70 +145,6 @@ impl Config {
             }
             None => Ok(()),
         }
-    }
-}
-
-/// Builds a [`Scheduler`] step by step.
-///
-/// ```
-/// use slotwise::{PrefillCost, Scheduler, Seconds};
-///
-/// let scheduler = Scheduler::builder()
-///     .seed(7)
-///     .kv_capacity(440_000)
-///     .prefill(PrefillCost::new(Seconds::new(68e-6), Seconds::new(1.66e-9))) // a 70B model on four H100
-///     .build()?;
-/// assert_eq!(scheduler.config().seed, 7);
-/// # Ok::<(), slotwise::ConfigError>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct Builder(Config);
-
-impl Builder {
-    /// Begins from a whole configuration.
-    pub const fn config(self, config: Config) -> Self {
-        let _ = self;
-        Self(config)
-    }
-
-    /// Keys all hashes.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.0.seed = seed;
-        self
-    }
-
-    /// Tokens that fit into the KV cache of an endpoint that does not say; zero keeps the default.
-    pub fn kv_capacity(mut self, tokens: u32) -> Self {
-        self.0.kv_capacity = NonZeroU32::new(tokens).unwrap_or(self.0.kv_capacity);
-        self
-    }
-
-    /// What a prompt costs an endpoint that does not say.
-    pub fn prefill(mut self, cost: PrefillCost) -> Self {
-        self.0.prefill = cost;
-        self
-    }
-
-    /// The prices of the default profile.
-    pub fn weights(mut self, weights: CostWeights) -> Self {
-        self.0.weights = weights;
-        self
-    }
-
-    /// Any other change of the configuration.
-    pub fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(&mut self.0);
-        self
-    }
-
-    /// The scheduler.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the first field that cannot be used, and what would.
-    pub fn build(self) -> Result<Scheduler, ConfigError> {
-        Scheduler::new(self.0)
     }
 }
 

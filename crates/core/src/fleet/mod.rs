@@ -1,0 +1,107 @@
+//! What is known of the fleet, tied together: the configuration and the clock, the endpoints and
+//! what their caches hold, and what was learned from requests.
+//!
+//! Every decision is a function of this and of the request, so that `placement` takes it by
+//! reference and returns a ranking.
+
+mod kv_events;
+mod threads;
+
+use core::time::Duration;
+
+pub(crate) use threads::Threads;
+
+use crate::config::Config;
+use crate::cost::{BytesPerToken, MovingMean, Reuse};
+use crate::endpoint::EndpointId;
+use crate::pool::{Patience, Pool, Slot};
+use crate::prefix::keyed::Keyed;
+use crate::prefix::{Cache, PrefixIndex, PromptHasher};
+use crate::request::Request;
+use crate::time::Instant;
+
+/// The state that decisions depend on, without the requests.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) config: Config,
+    /// The latest time that an input carried.
+    pub(crate) now: Instant,
+    pub(crate) hasher: PromptHasher,
+    pub(crate) pool: Pool,
+    /// Which endpoint has which blocks cached.
+    pub(crate) prefixes: PrefixIndex,
+    /// Which endpoint gave which answer.
+    pub(crate) threads: Threads,
+    /// Probability that a cached token is read again.
+    pub(crate) reuse: Reuse,
+    pub(crate) bytes_per_token: BytesPerToken,
+    /// Seconds of described prefill in a request.
+    pub(crate) mean_work: MovingMean,
+    /// Tokens in an answer.
+    pub(crate) mean_output: MovingMean,
+    /// Seconds from dispatch to completion.
+    pub(crate) mean_residence: MovingMean,
+    /// When the learned speeds settle next.
+    next_settling: Instant,
+}
+
+/// Interval at which learned speeds settle.
+const SETTLING: Duration = Duration::from_secs(1);
+
+impl Fleet {
+    /// A fleet without endpoints. `keyed` keys its tables.
+    pub(crate) fn new(config: Config, hasher: PromptHasher, keyed: Keyed) -> Self {
+        let mut limits = config.index.clone();
+        limits.slots = config.max_endpoints;
+        Self {
+            now: Instant::ORIGIN,
+            pool: Pool::new(config.max_endpoints),
+            prefixes: PrefixIndex::new(hasher.name("prefixes"), limits),
+            threads: Threads::new(config.max_threads, keyed),
+            reuse: Reuse::default(),
+            bytes_per_token: BytesPerToken::new(config.max_models),
+            mean_work: MovingMean::new(0.1, 64),
+            mean_output: MovingMean::new(200.0, 64),
+            mean_residence: MovingMean::new(5.0, 64),
+            next_settling: Instant::ORIGIN,
+            hasher,
+            config,
+        }
+    }
+
+    /// Moves the clock forward, never back, and applies what has come due: unconfirmed blocks expire
+    /// and learned speeds settle.
+    pub(crate) fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.prefixes.expire(self.now);
+        if self.config.learn_speed && self.now >= self.next_settling {
+            self.pool.settle(self.now);
+            self.next_settling = self.now + SETTLING;
+        }
+        self.now
+    }
+
+    /// How long endpoints are backed off.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { first: self.config.hold_off, longest: self.config.hold_off_limit }
+    }
+
+    /// The key of the client behind a request, for weighing its outcomes: its flow, or else its
+    /// session.
+    pub(crate) fn suspect(&self, request: &Request<'_>) -> Option<u64> {
+        match request.session {
+            _ if !request.flow.is_empty() => Some(self.hasher.name(request.flow)),
+            session => session.map(|session| self.hasher.name(session) ^ 1),
+        }
+    }
+
+    /// Whether an endpoint still takes requests.
+    pub(super) fn takes_requests(&self, endpoint: EndpointId) -> bool {
+        self.pool.get(endpoint).is_ok_and(|slot| !slot.draining)
+    }
+}
+
+/// How the endpoint's cache behaves.
+pub(crate) fn cache(slot: &Slot) -> Cache {
+    Cache { capacity: slot.kv_capacity, order: slot.endpoint.eviction }
+}

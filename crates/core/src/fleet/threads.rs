@@ -1,0 +1,63 @@
+//! Which endpoint holds the answers that later requests go on from.
+//!
+//! Some APIs let a client send the new message alone, with the id of the answer before it: the engine that gave that answer
+//! has the rest. Such a request goes there or nowhere.
+
+use alloc::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use crate::endpoint::EndpointId;
+use crate::prefix::keyed::Keyed;
+use crate::request::AnswerId;
+
+/// Endpoints by the ids of their answers. The oldest answers are forgotten first.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    places: HashMap<u64, EndpointId, Keyed>,
+    /// In the order in which they came.
+    order: VecDeque<u64>,
+    limit: usize,
+}
+
+impl Threads {
+    /// Remembers at most `limit` answers, about 40 bytes each.
+    pub(crate) fn new(limit: usize, keyed: Keyed) -> Self {
+        Self { places: HashMap::with_hasher(keyed), order: VecDeque::new(), limit }
+    }
+
+    /// The endpoint that gave this answer, as far as that is remembered.
+    pub(crate) fn place_of(&self, answer: AnswerId) -> Option<EndpointId> {
+        self.places.get(&answer.as_u64()).copied()
+    }
+
+    pub(crate) fn remember(&mut self, answer: AnswerId, endpoint: EndpointId) {
+        if self.limit == 0 {
+            return;
+        }
+        if self.places.insert(answer.as_u64(), endpoint).is_some() {
+            return;
+        }
+        self.order.push_back(answer.as_u64());
+        if self.order.len() > self.limit {
+            let oldest = self.order.pop_front();
+            oldest.and_then(|answer| self.places.remove(&answer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_answer_is_forgotten_first() {
+        let mut threads = Threads::new(2, Keyed::new(1));
+        let endpoint = EndpointId { slot: 3, generation: 0 };
+        for id in ["a", "b", "b", "c"] {
+            threads.remember(AnswerId::of(id), endpoint);
+        }
+        let known = ["a", "b", "c"].map(|id| threads.place_of(AnswerId::of(id)).is_some());
+        assert_eq!((known, threads.places.len()), ([false, true, true], 2));
+    }
+}
