@@ -108,7 +108,7 @@ fn run(endpoints: u64, rate: u64, status: Status, named: bool) -> Found {
 #[test]
 fn other_tenants_are_served_as_before() {
     let mut table = String::from(
-        "| endpoints | status | bad requests/s | others served | p99 TTFT without | p99 TTFT with | unnamed | backoffs |\n\
+        "| endpoints | status | bad requests/s | served | p99 without | p99 with | unnamed | backoffs |\n\
          |---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for endpoints in [4, 64] {
