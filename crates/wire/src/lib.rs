@@ -37,7 +37,7 @@ pub mod outcome;
 pub mod request;
 pub mod response;
 #[cfg(feature = "serde")]
-mod written;
+mod serde_impls;
 
 pub use error::{Problem, WireError};
 

@@ -184,13 +184,13 @@ pub struct RequestHeaders<'a> {
     /// The model's name when the request is passed on.
     pub model_rewrite: Option<&'a str>,
     /// The time to the first token that is still of use.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub slo_ttft: Option<Duration>,
     /// The time for each token after it.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub slo_tpot: Option<Duration>,
     /// How long the request may wait for a decision.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub ttl: Option<Duration>,
     /// The conversation's name.
     pub session_id: Option<&'a str>,
@@ -207,7 +207,7 @@ pub struct RequestHeaders<'a> {
     pub priority: Option<Priority>,
     /// The form in which the client wants the engine's load.
     pub load_format: Option<LoadFormat>,
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::those_that_are"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::present_only"))]
     unusable: [Option<UnusableHeader>; Header::ALL.len()],
 }
 

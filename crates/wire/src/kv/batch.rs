@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use slotwise::{EngineHash, KvEvent, RemovedBlocks, StoredBlocks, Tier};
 
-use super::{published, trtllm};
+use super::{trtllm, vllm};
 use crate::error::WireError;
 
 /// Decodes the batches of one publisher into buffers that it uses again, so that nothing is allocated once they are large enough: they
@@ -134,7 +134,7 @@ impl Decoder {
     ///
     /// If it is malformed anywhere, with the offset: there is no batch then, and nothing is remembered of it.
     pub fn decode(&mut self, payload: &[u8]) -> Result<Batch<'_>, WireError> {
-        published::decode(self, payload)?;
+        vllm::decode(self, payload)?;
         Ok(Batch { buffers: &self.buffers })
     }
 

@@ -73,7 +73,7 @@ pub struct Report {
     /// Events that the core refused for other reasons.
     pub refused: u64,
     /// The last of these reasons.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::written::refusal"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::refusal"))]
     pub refusal: Option<KvEventError>,
     /// What was not among the events.
     pub left_out: LeftOut,

@@ -34,9 +34,9 @@ mod feed;
 mod feeds;
 mod frames;
 mod msgpack;
-mod published;
 mod sequence;
 mod trtllm;
+mod vllm;
 
 pub use batch::{Batch, Decoder, Events, LeftOut};
 pub use feed::{Feed, Report};

@@ -93,7 +93,7 @@ impl Engine {
     }
 
     /// Its metrics. Of several for one field, the first counts that a rank has.
-    pub(super) const fn metrics(self) -> &'static [(&'static str, What)] {
+    pub(super) const fn metrics(self) -> &'static [(&'static str, Meaning)] {
         match self {
             Self::Vllm => VLLM,
             Self::Sglang => SGLANG,
@@ -114,7 +114,7 @@ impl fmt::Display for Engine {
 
 /// What a metric says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum What {
+pub(super) enum Meaning {
     /// With its value.
     Gauge(Field),
     /// With its value, which is added to that of the field: one of several queues.
@@ -148,78 +148,78 @@ pub(super) const MAX_LORA: &str = "max_lora";
 pub(super) const RUNNING_ADAPTERS: &str = "running_lora_adapters";
 pub(super) const WAITING_ADAPTERS: &str = "waiting_lora_adapters";
 
-const VLLM: &[(&str, What)] = &[
-    ("vllm:num_requests_waiting", What::Gauge(Field::Waiting)),
-    ("vllm:num_requests_running", What::Gauge(Field::Running)),
-    ("vllm:kv_cache_usage_perc", What::Gauge(Field::KvUsage)),
+const VLLM: &[(&str, Meaning)] = &[
+    ("vllm:num_requests_waiting", Meaning::Gauge(Field::Waiting)),
+    ("vllm:num_requests_running", Meaning::Gauge(Field::Running)),
+    ("vllm:kv_cache_usage_perc", Meaning::Gauge(Field::KvUsage)),
     // Before 0.10. It is a share as well, whatever it is called.
-    ("vllm:gpu_cache_usage_perc", What::Gauge(Field::KvUsage)),
+    ("vllm:gpu_cache_usage_perc", Meaning::Gauge(Field::KvUsage)),
     (
         "vllm:cache_config_info",
-        What::KvCache(KvCacheLabels {
+        Meaning::KvCache(KvCacheLabels {
             block_size: "block_size",
             blocks: "num_gpu_blocks",
             tokens: Some("kv_cache_size_tokens"),
         }),
     ),
-    ("vllm:lora_requests_info", What::Adapters),
-    ("vllm:engine_sleep_state", What::SleepState),
+    ("vllm:lora_requests_info", Meaning::Adapters),
+    ("vllm:engine_sleep_state", Meaning::SleepState),
 ];
 
-const SGLANG: &[(&str, What)] = &[
-    ("sglang:num_queue_reqs", What::Gauge(Field::Waiting)),
-    ("sglang:num_running_reqs", What::Gauge(Field::Running)),
+const SGLANG: &[(&str, Meaning)] = &[
+    ("sglang:num_queue_reqs", Meaning::Gauge(Field::Waiting)),
+    ("sglang:num_running_reqs", Meaning::Gauge(Field::Running)),
     // With prefill and decode apart, requests wait in queues of their own: for their other half, for room, for blocks
     // on their way. SGLang's own load report has them among those that wait.
-    ("sglang:num_prefill_prealloc_queue_reqs", What::Part(Field::Waiting, 0)),
-    ("sglang:num_decode_prealloc_queue_reqs", What::Part(Field::Waiting, 1)),
-    ("sglang:num_decode_transfer_queue_reqs", What::Part(Field::Waiting, 2)),
+    ("sglang:num_prefill_prealloc_queue_reqs", Meaning::Part(Field::Waiting, 0)),
+    ("sglang:num_decode_prealloc_queue_reqs", Meaning::Part(Field::Waiting, 1)),
+    ("sglang:num_decode_transfer_queue_reqs", Meaning::Part(Field::Waiting, 2)),
     // Prefilled, with their blocks on their way to the decoder. The second is how older versions spell it.
-    ("sglang:num_prefill_inflight_queue_reqs", What::Part(Field::Running, 3)),
-    ("sglang:num_prefill_infight_queue_reqs", What::Part(Field::Running, 4)),
-    ("sglang:token_usage", What::Gauge(Field::KvUsage)),
-    ("sglang:num_used_tokens", What::Gauge(Field::KvTokens)),
-    ("sglang:max_total_num_tokens", What::Gauge(Field::KvCapacity)),
+    ("sglang:num_prefill_inflight_queue_reqs", Meaning::Part(Field::Running, 3)),
+    ("sglang:num_prefill_infight_queue_reqs", Meaning::Part(Field::Running, 4)),
+    ("sglang:token_usage", Meaning::Gauge(Field::KvUsage)),
+    ("sglang:num_used_tokens", Meaning::Gauge(Field::KvTokens)),
+    ("sglang:max_total_num_tokens", Meaning::Gauge(Field::KvCapacity)),
     // From 0.5.11 on.
-    ("sglang:page_size", What::Gauge(Field::BlockSize)),
-    ("sglang:num_pages", What::Gauge(Field::Blocks)),
+    ("sglang:page_size", Meaning::Gauge(Field::BlockSize)),
+    ("sglang:num_pages", Meaning::Gauge(Field::Blocks)),
     (
         "sglang:cache_config_info",
-        What::KvCache(KvCacheLabels { block_size: "page_size", blocks: "num_pages", tokens: None }),
+        Meaning::KvCache(KvCacheLabels { block_size: "page_size", blocks: "num_pages", tokens: None }),
     ),
 ];
 
-const TENSORRT_LLM: &[(&str, What)] = &[
-    ("trtllm_num_requests_waiting", What::Gauge(Field::Waiting)),
-    ("trtllm_num_requests_running", What::Gauge(Field::Running)),
-    ("trtllm_kv_cache_utilization", What::Gauge(Field::KvUsage)),
-    ("trtllm_kv_cache_tokens_per_block", What::Gauge(Field::BlockSize)),
-    ("trtllm_kv_cache_max_blocks", What::Gauge(Field::Blocks)),
+const TENSORRT_LLM: &[(&str, Meaning)] = &[
+    ("trtllm_num_requests_waiting", Meaning::Gauge(Field::Waiting)),
+    ("trtllm_num_requests_running", Meaning::Gauge(Field::Running)),
+    ("trtllm_kv_cache_utilization", Meaning::Gauge(Field::KvUsage)),
+    ("trtllm_kv_cache_tokens_per_block", Meaning::Gauge(Field::BlockSize)),
+    ("trtllm_kv_cache_max_blocks", Meaning::Gauge(Field::Blocks)),
 ];
 
-const TRITON_TENSORRT_LLM: &[(&str, What)] = &[
-    ("nv_trt_llm_request_metrics{request_type=waiting}", What::Gauge(Field::Waiting)),
-    ("nv_trt_llm_request_metrics{request_type=scheduled}", What::Gauge(Field::Running)),
-    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}", What::Gauge(Field::KvUsage)),
-    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}", What::Gauge(Field::BlockSize)),
-    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}", What::Gauge(Field::Blocks)),
+const TRITON_TENSORRT_LLM: &[(&str, Meaning)] = &[
+    ("nv_trt_llm_request_metrics{request_type=waiting}", Meaning::Gauge(Field::Waiting)),
+    ("nv_trt_llm_request_metrics{request_type=scheduled}", Meaning::Gauge(Field::Running)),
+    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}", Meaning::Gauge(Field::KvUsage)),
+    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}", Meaning::Gauge(Field::BlockSize)),
+    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}", Meaning::Gauge(Field::Blocks)),
 ];
 
-const LLAMA_CPP: &[(&str, What)] = &[
-    ("llamacpp:requests_deferred", What::Gauge(Field::Waiting)),
-    ("llamacpp:requests_processing", What::Gauge(Field::Running)),
+const LLAMA_CPP: &[(&str, Meaning)] = &[
+    ("llamacpp:requests_deferred", Meaning::Gauge(Field::Waiting)),
+    ("llamacpp:requests_processing", Meaning::Gauge(Field::Running)),
     // Builds since the middle of 2025 have neither: what is left are counters of what was cached and drafted, of which
     // none is a load.
-    ("llamacpp:kv_cache_usage_ratio", What::Gauge(Field::KvUsage)),
-    ("llamacpp:kv_cache_tokens", What::Gauge(Field::KvTokens)),
+    ("llamacpp:kv_cache_usage_ratio", Meaning::Gauge(Field::KvUsage)),
+    ("llamacpp:kv_cache_tokens", Meaning::Gauge(Field::KvTokens)),
 ];
 
-const DYNAMO: &[(&str, What)] = &[
-    ("dynamo_frontend_queued_requests", What::Gauge(Field::Waiting)),
-    ("dynamo_frontend_inflight_requests", What::Gauge(Field::Running)),
-    ("dynamo_component_inflight_requests{dynamo_endpoint=generate}", What::Gauge(Field::Running)),
+const DYNAMO: &[(&str, Meaning)] = &[
+    ("dynamo_frontend_queued_requests", Meaning::Gauge(Field::Waiting)),
+    ("dynamo_frontend_inflight_requests", Meaning::Gauge(Field::Running)),
+    ("dynamo_component_inflight_requests{dynamo_endpoint=generate}", Meaning::Gauge(Field::Running)),
     // A share, whatever it is called.
-    ("dynamo_component_kvstats_gpu_cache_usage_percent", What::Gauge(Field::KvUsage)),
+    ("dynamo_component_kvstats_gpu_cache_usage_percent", Meaning::Gauge(Field::KvUsage)),
 ];
 
-const TRITON: &[(&str, What)] = &[("nv_inference_pending_request_count", What::Gauge(Field::Waiting))];
+const TRITON: &[(&str, Meaning)] = &[("nv_inference_pending_request_count", Meaning::Gauge(Field::Waiting))];

@@ -24,12 +24,12 @@
 //! - Timestamps and exemplars are read over. An engine that stops to update its gauges has to be found out by other
 //!   means.
 
+mod aggregate;
 mod engine;
-mod names;
+mod metric_index;
 mod observe;
 mod orca;
 mod reader;
-mod readings;
 mod report;
 mod sample;
 mod spec;

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use memchr::{memchr, memchr3};
 
 use super::Result;
-use super::engine::{Engine, What};
-use super::names::{Names, Wanted};
-use super::readings::Readings;
+use super::aggregate::PageAggregate;
+use super::engine::{Engine, Meaning};
+use super::metric_index::{MetricIndex, Wanted};
 use super::report::MetricsReport;
 use super::sample;
 use super::spec::{Field, MetricSpec};
@@ -38,7 +38,7 @@ use crate::error::{Problem, WireError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct MetricsReader {
-    names: Names,
+    names: MetricIndex,
     /// The label that names the ranks of metrics which were asked for by name.
     rank_label: Option<String>,
 }
@@ -77,13 +77,13 @@ impl MetricsReader {
     /// # Ok::<(), slotwise_wire::WireError>(())
     /// ```
     pub fn field(self, field: Field, metric: MetricSpec) -> Self {
-        self.ask(What::Gauge(field), metric)
+        self.ask(Meaning::Gauge(field), metric)
     }
 
     /// Looks for this metric with the labels of vLLM's `vllm:lora_requests_info`, `max_lora`, `running_lora_adapters`
     /// and `waiting_lora_adapters`, and for no other that tells of adapters.
     pub fn adapters(self, metric: MetricSpec) -> Self {
-        self.ask(What::Adapters, metric)
+        self.ask(Meaning::Adapters, metric)
     }
 
     /// The label by which ranks are told apart in metrics that are [asked for](Self::field). That of the engine, for a
@@ -105,7 +105,7 @@ impl MetricsReader {
     /// byte at fault. [`Problem::NotMetrics`] if no line of the page is a sample or a comment: an empty answer, HTML
     /// or JSON. A page of metrics of which none is known is read, with a [warning](MetricsReport::warnings).
     pub fn read(&self, page: &[u8]) -> Result<MetricsReport> {
-        let mut readings = Readings::default();
+        let mut aggregate = PageAggregate::default();
         let mut labels = Vec::new();
         let mut skipped = 0;
         let mut next = 0;
@@ -137,10 +137,10 @@ impl MetricsReader {
                     Some(engine) => engine.rank_label(),
                     None => self.rank_label.as_deref(),
                 };
-                readings.take(wanted, rank_label, &labels, value)?;
+                aggregate.take(wanted, rank_label, &labels, value)?;
             }
         }
-        let report = readings.finish(skipped)?;
+        let report = aggregate.finish(skipped)?;
         if report.says_nothing() && !is_metrics(page) {
             return Err(WireError::new(0, Problem::NotMetrics));
         }
@@ -166,27 +166,27 @@ impl MetricsReader {
     }
 
     fn knowing(engines: &[Engine]) -> Self {
-        let mut names = Names::default();
+        let mut names = MetricIndex::default();
         for engine in engines {
-            for (precedence, (metric, what)) in (0..).zip(engine.metrics()) {
+            for (precedence, (metric, meaning)) in (0..).zip(engine.metrics()) {
                 let spec = MetricSpec::parse(metric).expect("the metrics of engines are written as specs");
                 let (own, others) = engine.aliases();
                 for other in others {
                     let Some(rest) = metric.strip_prefix(own) else { continue };
                     let spec = MetricSpec::parse(&format!("{other}{rest}"))
                         .expect("the metrics of engines are written as specs");
-                    names.add(Wanted { spec, what: *what, precedence, engine: Some(*engine) });
+                    names.add(Wanted { spec, meaning: *meaning, precedence, engine: Some(*engine) });
                 }
-                names.add(Wanted { spec, what: *what, precedence, engine: Some(*engine) });
+                names.add(Wanted { spec, meaning: *meaning, precedence, engine: Some(*engine) });
             }
         }
         Self { names, rank_label: None }
     }
 
-    fn ask(mut self, what: What, spec: MetricSpec) -> Self {
-        self.names.forget(what);
-        let precedence = self.names.asked(what);
-        self.names.add(Wanted { spec, what, precedence, engine: None });
+    fn ask(mut self, meaning: Meaning, spec: MetricSpec) -> Self {
+        self.names.forget(meaning);
+        let precedence = self.names.asked(meaning);
+        self.names.add(Wanted { spec, meaning, precedence, engine: None });
         self
     }
 }

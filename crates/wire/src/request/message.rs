@@ -1,38 +1,38 @@
 //! Messages, and the items of the Responses API, most of which are messages.
 
-use super::page::{Mark, Page};
+use super::canonical_text::{CanonicalText, Mark};
+use super::lenient::{self, Deferred, Value};
 use super::part::{self, Omit};
 use super::tool::{self, Call};
-use super::value::{self, Kept, Value};
 use crate::error::WireError;
 use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
 
 /// Reads and writes an array of messages.
-pub(super) fn messages(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
-    if !value::array(reader, "an array of messages")? {
+pub(super) fn messages(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -> Result<()> {
+    if !lenient::array(reader, "an array of messages")? {
         return Ok(());
     }
     while reader.next_item()? {
         if reader.kind()? != Kind::Object {
             return Err(WireError::expected(reader.at(), "a message"));
         }
-        message(reader, page, omit)?;
+        message(reader, canonical, omit)?;
     }
     Ok(())
 }
 
 /// Reads and writes the input of the Responses API: a string is what the user says.
-pub(super) fn input(reader: &mut Reader<'_>, page: &mut Page) -> Result<()> {
+pub(super) fn input(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
     match reader.kind()? {
-        Kind::Array | Kind::Null => messages(reader, page, Omit::default()),
+        Kind::Array | Kind::Null => messages(reader, canonical, Omit::default()),
         Kind::Text => {
             let text = reader.text()?;
-            let start = page.len();
-            page.raw(Mark::Message, "user");
-            page.said(Mark::Text, Some(text));
-            page.message("user", start, page.len(), false, 0);
+            let start = canonical.len();
+            canonical.raw(Mark::Message, "user");
+            canonical.text_if_any(Mark::Text, Some(text));
+            canonical.message("user", start, canonical.len(), false, 0);
             Ok(())
         }
         _ => Err(WireError::expected(reader.at(), "a string or an array of items")),
@@ -40,17 +40,17 @@ pub(super) fn input(reader: &mut Reader<'_>, page: &mut Page) -> Result<()> {
 }
 
 /// Reads and writes what is said before all messages, as a message of the system.
-pub(super) fn system(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
-    let start = page.len();
-    page.raw(Mark::Message, "system");
-    let header = page.len();
-    match value::keep(reader)? {
+pub(super) fn system(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -> Result<()> {
+    let start = canonical.len();
+    canonical.raw(Mark::Message, "system");
+    let header = canonical.len();
+    match lenient::keep(reader)? {
         // As vLLM does: only parts are left out here.
-        content @ Kept::Text(_) => part::kept(content, page, Mark::Text, Omit::default())?,
-        content => part::kept(content, page, Mark::Text, omit)?,
+        content @ Deferred::Text(_) => part::kept(content, canonical, Mark::Text, Omit::default())?,
+        content => part::kept(content, canonical, Mark::Text, omit)?,
     }
-    if page.len() == header {
-        page.cut(start);
+    if canonical.len() == header {
+        canonical.cut(start);
     }
     Ok(())
 }
@@ -66,41 +66,41 @@ struct Rest<'a> {
     kind: Option<Text<'a>>,
     call_id: Option<Text<'a>>,
     arguments: Option<Value<'a>>,
-    output: Kept<'a>,
-    summary: Kept<'a>,
+    output: Deferred<'a>,
+    summary: Deferred<'a>,
 }
 
-fn message(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
+fn message(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -> Result<()> {
     let before = reader.clone();
-    let start = page.len();
+    let start = canonical.len();
     let mut role = None;
-    let mut content = Kept::Nothing;
+    let mut content = Deferred::Nothing;
     let mut rest: Option<Rest<'_>> = None;
     // Content that comes after the role, as it does, is written when it is read, and not read over first.
     let mut written = false;
     let mut begun = start;
-    let (calls, results) = (page.calls(), page.results());
+    let (calls, results) = (canonical.calls(), canonical.results());
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
         match &*key.read() {
             "role" => {
-                role = value::string(reader, "a role")?;
-                page.cut(start);
+                role = lenient::string(reader, "a role")?;
+                canonical.cut(start);
                 written = false;
             }
             "content" => {
-                let first = matches!(content, Kept::Nothing);
+                let first = matches!(content, Deferred::Nothing);
                 match role {
                     Some(role) if first && reader.kind()? == Kind::Array => {
-                        content = Kept::At(reader.clone());
-                        page.text(Mark::Message, role);
-                        begun = page.len();
-                        part::parts(reader, page, Mark::Text, omit.of(role))?;
+                        content = Deferred::At(reader.clone());
+                        canonical.text(Mark::Message, role);
+                        begun = canonical.len();
+                        part::parts(reader, canonical, Mark::Text, omit.of(role))?;
                         written = true;
                     }
                     _ => {
-                        content = value::keep(reader)?;
-                        page.cut(start);
+                        content = lenient::keep(reader)?;
+                        canonical.cut(start);
                         written = false;
                     }
                 }
@@ -114,22 +114,22 @@ fn message(reader: &mut Reader<'_>, page: &mut Page, omit: Omit) -> Result<()> {
     }
     let kind = rest.as_ref().and_then(|rest| rest.kind).filter(|kind| !kind.is("message"));
     if let (None, Some(kind), Some(rest)) = (role, kind, &rest) {
-        return rest.write_item(kind, content, before, page);
+        return rest.write_item(kind, content, before, canonical);
     }
     if !written {
-        page.raw(Mark::Message, "");
+        canonical.raw(Mark::Message, "");
         if let Some(role) = role {
-            page.plain(role);
+            canonical.plain(role);
         }
-        begun = page.len();
-        part::kept(content, page, Mark::Text, role.map_or(omit, |role| omit.of(role)))?;
+        begun = canonical.len();
+        part::kept(content, canonical, Mark::Text, role.map_or(omit, |role| omit.of(role)))?;
     }
     let role = role.map(Text::read).unwrap_or_default();
     if role == "assistant" {
-        page.answered(begun);
+        canonical.mark_inline_reasoning(begun);
     }
-    rest.map_or(Ok(()), |rest| rest.write(page))?;
-    page.message(&role, start, begun, page.calls() > calls, page.results() - results);
+    rest.map_or(Ok(()), |rest| rest.write(canonical))?;
+    canonical.message(&role, start, begun, canonical.calls() > calls, canonical.results() - results);
     Ok(())
 }
 
@@ -155,31 +155,31 @@ impl<'a> Rest<'a> {
         }
         let rest = rest.get_or_insert_default();
         match key {
-            "reasoning" => rest.reasoning[0] = value::any_string(reader)?,
-            "reasoning_content" => rest.reasoning[1] = value::any_string(reader)?,
+            "reasoning" => rest.reasoning[0] = lenient::any_string(reader)?,
+            "reasoning_content" => rest.reasoning[1] = lenient::any_string(reader)?,
             "tool_calls" => rest.calls[0] = later(reader)?,
             "function_call" => rest.calls[1] = later(reader)?,
-            "name" => rest.name = value::any_string(reader)?,
-            "tool_call_id" => rest.tool_call_id = value::any_string(reader)?,
-            "type" => rest.kind = value::any_string(reader)?,
-            "call_id" => rest.call_id = value::any_string(reader)?,
-            "arguments" | "input" => rest.arguments = value::value(reader)?,
-            "output" => rest.output = value::keep(reader)?,
-            _ => rest.summary = value::keep(reader)?,
+            "name" => rest.name = lenient::any_string(reader)?,
+            "tool_call_id" => rest.tool_call_id = lenient::any_string(reader)?,
+            "type" => rest.kind = lenient::any_string(reader)?,
+            "call_id" => rest.call_id = lenient::any_string(reader)?,
+            "arguments" | "input" => rest.arguments = lenient::value(reader)?,
+            "output" => rest.output = lenient::keep(reader)?,
+            _ => rest.summary = lenient::keep(reader)?,
         }
         Ok(true)
     }
 
-    fn write(self, page: &mut Page) -> Result<()> {
+    fn write(self, canonical: &mut CanonicalText) -> Result<()> {
         let [reasoning, reasoning_content] = self.reasoning;
-        let start = page.len();
-        page.said(Mark::Reasoning, reasoning.or(reasoning_content));
-        page.thought(start);
+        let start = canonical.len();
+        canonical.text_if_any(Mark::Reasoning, reasoning.or(reasoning_content));
+        canonical.mark_reasoning(start);
         for calls in self.calls.into_iter().flatten() {
-            tool::calls(calls, page)?;
+            tool::calls(calls, canonical)?;
         }
-        page.said(Mark::Name, self.name);
-        page.said(Mark::CallId, self.tool_call_id);
+        canonical.text_if_any(Mark::Name, self.name);
+        canonical.text_if_any(Mark::CallId, self.tool_call_id);
         Ok(())
     }
 
@@ -187,32 +187,33 @@ impl<'a> Rest<'a> {
     fn write_item(
         &self,
         kind: Text<'a>,
-        content: Kept<'a>,
+        content: Deferred<'a>,
         mut before: Reader<'a>,
-        page: &mut Page,
+        canonical: &mut CanonicalText,
     ) -> Result<()> {
         match &*kind.read() {
             "function_call" | "custom_tool_call" => {
-                page.raw(Mark::Message, "assistant");
-                Call { name: self.name, arguments: self.arguments, id: self.call_id }.write(page);
+                canonical.raw(Mark::Message, "assistant");
+                Call { name: self.name, arguments: self.arguments, id: self.call_id }.write(canonical);
             }
             "function_call_output" | "custom_tool_call_output" => {
-                page.raw(Mark::Message, "tool");
-                part::kept(self.output.clone(), page, Mark::Text, Omit::default())?;
-                page.said(Mark::CallId, self.call_id);
+                canonical.raw(Mark::Message, "tool");
+                part::kept(self.output.clone(), canonical, Mark::Text, Omit::default())?;
+                canonical.text_if_any(Mark::CallId, self.call_id);
             }
             "reasoning" => {
-                let start = page.len();
-                page.raw(Mark::Message, "assistant");
-                let thought = if matches!(content, Kept::Nothing) { self.summary.clone() } else { content };
-                part::kept(thought, page, Mark::Reasoning, Omit::default())?;
+                let start = canonical.len();
+                canonical.raw(Mark::Message, "assistant");
+                let thought =
+                    if matches!(content, Deferred::Nothing) { self.summary.clone() } else { content };
+                part::kept(thought, canonical, Mark::Reasoning, Omit::default())?;
                 // Its parts are in there, too.
-                page.forget_thoughts(start);
-                page.thought(start);
+                canonical.forget_reasoning(start);
+                canonical.mark_reasoning(start);
             }
             _ => {
-                page.text(Mark::Message, kind);
-                page.raw(Mark::Json, before.skip()?);
+                canonical.text(Mark::Message, kind);
+                canonical.raw(Mark::Json, before.skip()?);
             }
         }
         Ok(())
@@ -228,8 +229,8 @@ impl Omit {
 
 /// Reads over a value, to come back to it.
 fn later<'a>(reader: &mut Reader<'a>) -> Result<Option<Reader<'a>>> {
-    Ok(match value::keep(reader)? {
-        Kept::Nothing | Kept::Text(_) => None,
-        Kept::At(reader) => Some(reader),
+    Ok(match lenient::keep(reader)? {
+        Deferred::Nothing | Deferred::Text(_) => None,
+        Deferred::At(reader) => Some(reader),
     })
 }

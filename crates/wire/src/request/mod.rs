@@ -16,7 +16,7 @@
 //! - equal texts are equal conversations, and other conversations have other texts;
 //! - the text of a turn begins with the text of the turn before, all of it, as long as arguments, tools and system stay and the
 //!   template leaves nothing out that it had put in;
-//! - what the model thought in earlier turns is left out, as templates do: see `thoughts`;
+//! - what the model thought in earlier turns is left out, as templates do: see `reasoning`;
 //! - a string, and an array of one part with that text, are the same; no content, `null`, `""` and `[]` too;
 //! - images, sounds and files are there by a hash of their URL or content, or of the `uuid` that the client gave them;
 //! - where caches should end (`cache_control`), signatures, detail levels and other keys that no template reads are left
@@ -26,23 +26,23 @@
 //! Bodies of scores, classes, token ids and audio have no prefix: only their size counts.
 
 mod api;
-mod arguments;
-mod cache;
-mod expected;
+mod cache_flags;
+mod canonical_text;
+mod lenient;
 mod message;
-mod page;
+mod model_splice;
 mod part;
-mod read;
-mod rewrite;
-mod sized;
-mod thoughts;
+mod reader;
+mod reasoning;
+mod request_view;
+mod required_keys;
+mod size_estimate;
+mod template_args;
 mod tool;
-mod usage;
-mod value;
-mod view;
+mod usage_splice;
 
 pub use api::Api;
-pub use read::RequestReader;
-pub use rewrite::{ModelSplice, rewrite_model};
-pub use usage::{UsageSplice, add_usage};
-pub use view::{PriorityOrder, RequestView, SessionField};
+pub use model_splice::{ModelSplice, rewrite_model};
+pub use reader::RequestReader;
+pub use request_view::{PriorityOrder, RequestView, SessionField};
+pub use usage_splice::{UsageSplice, add_usage};

@@ -1,8 +1,8 @@
 //! Content: a string, or parts.
 
-use super::page::{Mark, Page};
+use super::canonical_text::{CanonicalText, Mark};
+use super::lenient::{self, Deferred, Value};
 use super::tool::Call;
-use super::value::{self, Kept, Value};
 use crate::error::WireError;
 use crate::json::{Kind, Reader, Text};
 
@@ -41,27 +41,37 @@ const MEDIA: [&str; 14] = [
 const INSIDE: [&str; 6] = ["data", "url", "file_data", "file_url", "file_id", "image_url"];
 
 /// Writes content that was kept.
-pub(super) fn kept(content: Kept<'_>, page: &mut Page, mark: Mark, omit: Omit) -> Result<()> {
+pub(super) fn kept(
+    content: Deferred<'_>,
+    canonical: &mut CanonicalText,
+    mark: Mark,
+    omit: Omit,
+) -> Result<()> {
     match content {
-        Kept::Nothing => Ok(()),
-        Kept::Text(text) => {
-            page.said(mark, Some(text).filter(|text| !omit.leaves_out(*text)));
+        Deferred::Nothing => Ok(()),
+        Deferred::Text(text) => {
+            canonical.text_if_any(mark, Some(text).filter(|text| !omit.leaves_out(*text)));
             Ok(())
         }
-        Kept::At(mut reader) => parts(&mut reader, page, mark, omit),
+        Deferred::At(mut reader) => parts(&mut reader, canonical, mark, omit),
     }
 }
 
 /// Reads and writes an array of parts.
-pub(super) fn parts(reader: &mut Reader<'_>, page: &mut Page, mark: Mark, omit: Omit) -> Result<()> {
+pub(super) fn parts(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    mark: Mark,
+    omit: Omit,
+) -> Result<()> {
     if reader.kind()? != Kind::Array {
         return Err(WireError::expected(reader.at(), "a string or an array of parts"));
     }
     reader.open_array()?;
     while reader.next_item()? {
         match reader.kind()? {
-            Kind::Text => page.said(mark, Some(reader.text()?)),
-            Kind::Object => part(reader, page, mark, omit)?,
+            Kind::Text => canonical.text_if_any(mark, Some(reader.text()?)),
+            Kind::Object => part(reader, canonical, mark, omit)?,
             Kind::Null => _ = reader.null()?,
             _ => return Err(WireError::expected(reader.at(), "a part")),
         }
@@ -93,26 +103,26 @@ struct Part<'a> {
     call: Option<Text<'a>>,
     name: Option<Text<'a>>,
     input: Option<Value<'a>>,
-    content: Kept<'a>,
+    content: Deferred<'a>,
     failed: bool,
 }
 
-fn part(reader: &mut Reader<'_>, page: &mut Page, mark: Mark, omit: Omit) -> Result<()> {
+fn part(reader: &mut Reader<'_>, canonical: &mut CanonicalText, mark: Mark, omit: Omit) -> Result<()> {
     let mut again = reader.clone();
     let mut part = Part::default();
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
         match &*key.read() {
-            "type" => part.kind = value::any_string(reader)?,
-            "text" => part.text = value::any_string(reader)?,
-            "thinking" => part.thinking = value::any_string(reader)?,
-            "refusal" => part.refusal = value::any_string(reader)?,
-            "uuid" => part.uuid = value::any_string(reader)?,
-            "id" => part.id = value::any_string(reader)?,
-            "tool_use_id" => part.call = value::any_string(reader)?,
-            "name" => part.name = value::any_string(reader)?,
-            "input" => part.input = value::value(reader)?,
-            "content" => part.content = value::keep(reader)?,
+            "type" => part.kind = lenient::any_string(reader)?,
+            "text" => part.text = lenient::any_string(reader)?,
+            "thinking" => part.thinking = lenient::any_string(reader)?,
+            "refusal" => part.refusal = lenient::any_string(reader)?,
+            "uuid" => part.uuid = lenient::any_string(reader)?,
+            "id" => part.id = lenient::any_string(reader)?,
+            "tool_use_id" => part.call = lenient::any_string(reader)?,
+            "name" => part.name = lenient::any_string(reader)?,
+            "input" => part.input = lenient::value(reader)?,
+            "content" => part.content = lenient::keep(reader)?,
             "is_error" => part.failed = reader.skip()? == "true",
             other => match MEDIA.iter().position(|name| *name == other) {
                 Some(rank) if part.media.is_none_or(|(best, _)| rank <= best) => {
@@ -124,71 +134,73 @@ fn part(reader: &mut Reader<'_>, page: &mut Page, mark: Mark, omit: Omit) -> Res
     }
     let kind = part.kind.map(Text::read).unwrap_or_default();
     match &*kind {
-        "" if part.text.is_some() => page.said(mark, part.text.filter(|text| !omit.leaves_out(*text))),
+        "" if part.text.is_some() => {
+            canonical.text_if_any(mark, part.text.filter(|text| !omit.leaves_out(*text)))
+        }
         "text" | "input_text" | "output_text" | "summary_text" => {
-            page.said(mark, part.text.filter(|text| !omit.leaves_out(*text)));
+            canonical.text_if_any(mark, part.text.filter(|text| !omit.leaves_out(*text)));
         }
         "thinking" | "reasoning_text" => {
-            let start = page.len();
-            page.said(Mark::Reasoning, part.thinking.or(part.text));
-            page.thought(start);
+            let start = canonical.len();
+            canonical.text_if_any(Mark::Reasoning, part.thinking.or(part.text));
+            canonical.mark_reasoning(start);
         }
         // Nobody but who wrote it can read it.
         "redacted_thinking" => {}
-        "refusal" => page.said(mark, part.refusal),
+        "refusal" => canonical.text_if_any(mark, part.refusal),
         "tool_use" | "server_tool_use" | "mcp_tool_use" => {
-            Call { name: part.name, arguments: part.input, id: part.id }.write(page);
+            Call { name: part.name, arguments: part.input, id: part.id }.write(canonical);
         }
         _ if part.call.is_some() && !omit.nested => {
-            let start = page.len();
-            page.raw(Mark::Result, "");
+            let start = canonical.len();
+            canonical.raw(Mark::Result, "");
             if let Some(call) = part.call {
-                page.plain(call);
+                canonical.plain(call);
             }
             if kind != "tool_result" {
-                page.raw(Mark::Other, &kind);
+                canonical.raw(Mark::Other, &kind);
             }
-            kept(part.content, page, Mark::Text, Omit { nested: true, ..omit })?;
+            kept(part.content, canonical, Mark::Text, Omit { nested: true, ..omit })?;
             if part.failed {
-                page.raw(Mark::Failed, "");
+                canonical.raw(Mark::Failed, "");
             }
-            page.raw(Mark::End, "");
-            page.result(start);
+            canonical.raw(Mark::End, "");
+            canonical.result(start);
         }
         _ if part.uuid.is_some() || part.media.is_some() => {
-            page.raw(Mark::Media, &kind);
+            canonical.raw(Mark::Media, &kind);
             // A name that the client gives it stands for it: engines then do not look at what it shows.
             match (part.uuid, part.media) {
-                (Some(uuid), _) => page.hashed(Mark::MediaName, &uuid.read()),
-                (None, Some((_, Value::Text(text)))) => page.hashed(Mark::Hash, &text.read()),
-                (None, Some((_, Value::Json(json)))) => page.hashed(Mark::Hash, json),
+                (Some(uuid), _) => canonical.hashed(Mark::MediaName, &uuid.read()),
+                (None, Some((_, Value::Text(text)))) => canonical.hashed(Mark::Hash, &text.read()),
+                (None, Some((_, Value::Json(json)))) => canonical.hashed(Mark::Hash, json),
                 (None, None) => {}
             }
         }
-        _ => unknown(&mut again, page)?,
+        _ => unknown(&mut again, canonical)?,
     }
     Ok(())
 }
 
 /// A part of a kind that is not known, as it stands but for where caches should end.
-fn unknown(reader: &mut Reader<'_>, page: &mut Page) -> Result<()> {
-    page.raw(Mark::Other, "");
+fn unknown(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
+    canonical.raw(Mark::Other, "");
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
         let json = reader.skip()?;
         if !key.is("cache_control") {
-            page.text(Mark::Name, key);
-            page.raw(Mark::Json, json);
+            canonical.text(Mark::Name, key);
+            canonical.raw(Mark::Json, json);
         }
     }
-    page.raw(Mark::End, "");
+    canonical.raw(Mark::End, "");
     Ok(())
 }
 
 /// What a part shows: a URL, or the content itself.
 fn media<'a>(reader: &mut Reader<'a>) -> Result<Option<Value<'a>>> {
     if reader.kind()? != Kind::Object {
-        return value::value(reader);
+        return lenient::value(reader);
     }
     let mut again = reader.clone();
     let mut best: Option<(usize, Text<'a>)> = None;
@@ -196,7 +208,7 @@ fn media<'a>(reader: &mut Reader<'a>) -> Result<Option<Value<'a>>> {
     while let Some(key) = reader.next_key()? {
         match INSIDE.iter().position(|name| key.is(name)) {
             Some(rank) if best.is_none_or(|(best, _)| rank <= best) => {
-                best = value::any_string(reader)?.map(|text| (rank, text)).or(best);
+                best = lenient::any_string(reader)?.map(|text| (rank, text)).or(best);
             }
             _ => _ = reader.skip()?,
         }

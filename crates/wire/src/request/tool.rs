@@ -1,15 +1,15 @@
 //! Tools, and calls of them.
 
-use super::page::{Mark, Page};
-use super::value::{self, Value};
+use super::canonical_text::{CanonicalText, Mark};
+use super::lenient::{self, Value};
 use crate::error::WireError;
 use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
 
 /// Reads and writes what a model is told of its tools: names, descriptions, parameters, and kinds other than functions.
-pub(super) fn tools(reader: &mut Reader<'_>, page: &mut Page) -> Result<()> {
-    if !value::array(reader, "an array of tools")? {
+pub(super) fn tools(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
+    if !lenient::array(reader, "an array of tools")? {
         return Ok(());
     }
     while reader.next_item()? {
@@ -19,7 +19,7 @@ pub(super) fn tools(reader: &mut Reader<'_>, page: &mut Page) -> Result<()> {
         let mut tool = Tool::default();
         let mut function = Tool::default();
         tool.read(reader, Some(&mut function))?;
-        tool.or(function).write(page);
+        tool.or(function).write(canonical);
     }
     Ok(())
 }
@@ -37,10 +37,10 @@ impl<'a> Tool<'a> {
         reader.open_object()?;
         while let Some(key) = reader.next_key()? {
             match &*key.read() {
-                "type" => self.kind = value::any_string(reader)?,
-                "name" => self.name = value::any_string(reader)?,
-                "description" => self.description = value::any_string(reader)?,
-                "parameters" | "input_schema" => self.parameters = value::value(reader)?,
+                "type" => self.kind = lenient::any_string(reader)?,
+                "name" => self.name = lenient::any_string(reader)?,
+                "description" => self.description = lenient::any_string(reader)?,
+                "parameters" | "input_schema" => self.parameters = lenient::value(reader)?,
                 "function" | "custom" if reader.kind()? == Kind::Object => match function.as_deref_mut() {
                     Some(function) => {
                         *function = Self::default();
@@ -64,14 +64,14 @@ impl<'a> Tool<'a> {
         }
     }
 
-    fn write(&self, page: &mut Page) {
-        page.raw(Mark::Tool, "");
+    fn write(&self, canonical: &mut CanonicalText) {
+        canonical.raw(Mark::Tool, "");
         if let Some(name) = self.name {
-            page.plain(name);
+            canonical.plain(name);
         }
-        page.said(Mark::ToolKind, self.kind.filter(|kind| !kind.is("function")));
-        page.said(Mark::Description, self.description);
-        write_value(page, Mark::Parameters, self.parameters);
+        canonical.text_if_any(Mark::ToolKind, self.kind.filter(|kind| !kind.is("function")));
+        canonical.text_if_any(Mark::Description, self.description);
+        write_value(canonical, Mark::Parameters, self.parameters);
     }
 }
 
@@ -91,16 +91,16 @@ impl<'a> Call<'a> {
         reader.open_object()?;
         while let Some(key) = reader.next_key()? {
             match &*key.read() {
-                "id" => call.id = value::any_string(reader)?,
-                "name" => call.name = value::any_string(reader)?,
-                "arguments" | "input" => call.arguments = value::value(reader)?,
+                "id" => call.id = lenient::any_string(reader)?,
+                "name" => call.name = lenient::any_string(reader)?,
+                "arguments" | "input" => call.arguments = lenient::value(reader)?,
                 "function" | "custom" if reader.kind()? == Kind::Object => {
                     inner = Self::default();
                     reader.open_object()?;
                     while let Some(key) = reader.next_key()? {
                         match &*key.read() {
-                            "name" => inner.name = value::any_string(reader)?,
-                            "arguments" | "input" => inner.arguments = value::value(reader)?,
+                            "name" => inner.name = lenient::any_string(reader)?,
+                            "arguments" | "input" => inner.arguments = lenient::value(reader)?,
                             _ => _ = reader.skip()?,
                         }
                     }
@@ -115,40 +115,40 @@ impl<'a> Call<'a> {
         })
     }
 
-    pub(super) fn write(&self, page: &mut Page) {
-        page.raw(Mark::Call, "");
+    pub(super) fn write(&self, canonical: &mut CanonicalText) {
+        canonical.raw(Mark::Call, "");
         if let Some(name) = self.name {
-            page.plain(name);
+            canonical.plain(name);
         }
-        write_value(page, Mark::Arguments, self.arguments);
-        page.said(Mark::CallId, self.id);
+        write_value(canonical, Mark::Arguments, self.arguments);
+        canonical.text_if_any(Mark::CallId, self.id);
     }
 }
 
 /// Reads and writes the calls of a message, or its only call, as it was before there were more.
-pub(super) fn calls(mut reader: Reader<'_>, page: &mut Page) -> Result<()> {
+pub(super) fn calls(mut reader: Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
     if reader.kind()? == Kind::Object {
-        Call::read(&mut reader)?.write(page);
+        Call::read(&mut reader)?.write(canonical);
         return Ok(());
     }
-    if !value::array(&mut reader, "an array of calls")? {
+    if !lenient::array(&mut reader, "an array of calls")? {
         return Ok(());
     }
     while reader.next_item()? {
         if reader.kind()? != Kind::Object {
             return Err(WireError::expected(reader.at(), "a call"));
         }
-        Call::read(&mut reader)?.write(page);
+        Call::read(&mut reader)?.write(canonical);
     }
     Ok(())
 }
 
-fn write_value(page: &mut Page, mark: Mark, value: Option<Value<'_>>) {
+fn write_value(canonical: &mut CanonicalText, mark: Mark, value: Option<Value<'_>>) {
     match value {
         None => {}
-        Some(Value::Text(text)) => page.said(mark, Some(text)),
+        Some(Value::Text(text)) => canonical.text_if_any(mark, Some(text)),
         Some(Value::Json(json)) => {
-            page.raw(mark, json);
+            canonical.raw(mark, json);
         }
     }
 }

@@ -38,22 +38,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod beginning;
-mod filter;
-mod finish;
-mod model;
+mod answer_filter;
+mod error_phrases;
+mod finish_reason;
+mod model_filter;
 mod outcome;
 mod payload;
-mod phrases;
+mod payload_facts;
 mod reader;
-mod said;
 mod scan;
+mod schema;
+mod shared_prefix;
 mod sse;
-mod tree;
-mod usage;
+mod usage_remover;
 
-pub use filter::AnswerFilter;
-pub use finish::FinishReason;
-pub use model::ModelFilter;
+pub use answer_filter::AnswerFilter;
+pub use finish_reason::FinishReason;
+pub use model_filter::ModelFilter;
 pub use outcome::{Close, End, Outcome, Retry, Settlement};
 pub use reader::{Body, Progress, ResponseReader};

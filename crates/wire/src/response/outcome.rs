@@ -4,7 +4,7 @@ use core::fmt;
 
 use slotwise::{AnswerId, Failure, Instant, RequestId, Scheduler, UnknownRequest, Usage};
 
-use super::finish::FinishReason;
+use super::finish_reason::FinishReason;
 use crate::error::WireError;
 
 /// How an answer ended, as [`ResponseReader::finish`](super::ResponseReader::finish) tells it.

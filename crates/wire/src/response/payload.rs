@@ -1,18 +1,18 @@
 //! One payload at a time: where it ends its stream, and what it says if it does not.
 
-use super::beginning::{Beginning, Begins};
-use super::said::Said;
+use super::payload_facts::PayloadFacts;
 use super::scan::{Scanner, Unexpected};
+use super::shared_prefix::{PrefixMatch, SharedPrefix};
 
 /// A payload, as far as it has been read.
 #[derive(Clone, Debug)]
 pub(super) struct Payload {
     scanner: Scanner,
-    pub(super) said: Said,
+    pub(super) facts: PayloadFacts,
     kind: Kind,
     /// A line of data has been read.
     lines: bool,
-    beginning: Beginning,
+    beginning: SharedPrefix,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,17 +43,17 @@ impl Payload {
     pub(super) fn new() -> Self {
         Self {
             scanner: Scanner::new(),
-            said: Said::default(),
+            facts: PayloadFacts::default(),
             kind: Kind::Empty,
             lines: false,
-            beginning: Beginning::new(),
+            beginning: SharedPrefix::new(),
         }
     }
 
     /// Before another one.
     pub(super) fn restart(&mut self) {
         self.scanner.restart();
-        self.said = Said::default();
+        self.facts = PayloadFacts::default();
         self.kind = Kind::Empty;
         self.lines = false;
     }
@@ -67,7 +67,7 @@ impl Payload {
                 }
                 self.no_mark(read, at)?;
             }
-            return self.scanner.end_line(at, &mut self.said);
+            return self.scanner.end_line(at, &mut self.facts);
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Payload {
     /// Reads on.
     pub(super) fn feed(&mut self, piece: &[u8], at: usize) -> Result<(), Unexpected> {
         if self.kind == Kind::Json {
-            return self.scanner.feed(piece, at, &mut self.said);
+            return self.scanner.feed(piece, at, &mut self.facts);
         }
         if self.kind == Kind::Empty && piece.first() == Some(&b'{') {
             self.kind = Kind::Json;
@@ -95,7 +95,7 @@ impl Payload {
                     }
                     self.kind = Kind::Json;
                     let rest = piece.get(read..).unwrap_or_default();
-                    return self.scanner.feed(rest, at + read, &mut self.said);
+                    return self.scanner.feed(rest, at + read, &mut self.facts);
                 }
             }
         }
@@ -118,25 +118,25 @@ impl Payload {
     fn begin(&mut self, piece: &[u8], at: usize) -> Result<(), Unexpected> {
         let begins = self.beginning.compare(piece);
         let read = match begins {
-            Begins::Known(scanned) => {
-                (self.scanner, self.said) = self.beginning.recall();
+            PrefixMatch::Known(scanned) => {
+                (self.scanner, self.facts) = self.beginning.recall();
                 scanned
             }
-            Begins::Alike(alike) => {
-                self.scanner.feed(piece.get(..alike).unwrap_or_default(), at, &mut self.said)?;
-                self.beginning.remember(alike, self.scanner, self.said);
+            PrefixMatch::Common(alike) => {
+                self.scanner.feed(piece.get(..alike).unwrap_or_default(), at, &mut self.facts)?;
+                self.beginning.remember(alike, self.scanner, self.facts);
                 alike
             }
-            Begins::Anew => 0,
+            PrefixMatch::New => 0,
         };
-        self.scanner.feed(piece.get(read..).unwrap_or_default(), at + read, &mut self.said)
+        self.scanner.feed(piece.get(read..).unwrap_or_default(), at + read, &mut self.facts)
     }
 
     /// What looked like the mark is JSON, or should be.
     fn no_mark(&mut self, matched: usize, at: usize) -> Result<(), Unexpected> {
         self.kind = Kind::Json;
         let read = MARK.get(..matched).unwrap_or_default();
-        let read = self.scanner.feed(read, 0, &mut self.said);
+        let read = self.scanner.feed(read, 0, &mut self.facts);
         read.map_err(|unexpected| Unexpected { at, ..unexpected })
     }
 }

@@ -2,10 +2,10 @@
 
 use slotwise::{AnswerId, Instant, RequestId, Scheduler, UnknownRequest, Usage};
 
-use super::finish::FinishReason;
+use super::finish_reason::FinishReason;
 use super::outcome::{Close, End, Outcome, Retry};
 use super::payload::{Payload, Whole};
-use super::said::{Counts, Event};
+use super::payload_facts::{Counts, Event};
 use super::scan::Unexpected;
 use super::sse::{EventStream, Events};
 use crate::error::{Problem, WireError};
@@ -142,7 +142,7 @@ impl ResponseReader {
             _ if self.answer.ended => {}
             Body::Stream => self.stream.feed(chunk, &mut self.answer),
             Body::Json => self.answer.data(chunk, 0),
-            Body::Opaque if self.status >= 500 => self.answer.payload.said.phrases.feed(chunk),
+            Body::Opaque if self.status >= 500 => self.answer.payload.facts.phrases.feed(chunk),
             Body::Opaque => {}
         }
         self.offset = self.offset.saturating_add(chunk.len());
@@ -204,7 +204,7 @@ impl ResponseReader {
 
     /// The status of an error, or the one that its body names as the cause.
     const fn error_status(&self) -> u16 {
-        let phrases = &self.answer.payload.said.phrases;
+        let phrases = &self.answer.payload.facts.phrases;
         match self.status {
             500.. if phrases.too_long => 400,
             503 if phrases.worker_gone => 500,
@@ -384,24 +384,24 @@ impl Answer {
     }
 
     fn take_over(&mut self, name: Event, body: Body) {
-        let said = &mut self.payload.said;
-        said.conclude(name);
-        let error = said.error();
+        let facts = &mut self.payload.facts;
+        facts.conclude(name);
+        let error = facts.error();
         self.error = self.error.or(error);
         self.begun |= error.is_none();
-        self.filled |= said.filled;
+        self.filled |= facts.filled;
         if self.id.is_none() && error.is_none() {
-            self.id = said.answer_id();
+            self.id = facts.answer_id();
             self.progress.answer = self.id;
         }
-        self.usage.update(said.usage.counted());
-        if let Some(finish) = said.finish {
+        self.usage.update(facts.usage.counted());
+        if let Some(finish) = facts.finish {
             self.finish = Some(FinishReason::join(self.finish, finish));
         }
-        self.started |= said.started;
-        self.finished |= said.finished;
-        let (before, counted, guessed, event) = (self.tokens, said.tokens, said.guessed, said.event);
-        let reported = said.usage.completion;
+        self.started |= facts.started;
+        self.finished |= facts.finished;
+        let (before, counted, guessed, event) = (self.tokens, facts.tokens, facts.guessed, facts.event);
+        let reported = facts.usage.completion;
         self.seen = self.seen.saturating_add(counted);
         match reported {
             Some(reported) if self.is_plausible(reported) => {

@@ -1,14 +1,14 @@
 //! JSON in pieces of any size: a resumable scan that keeps nothing but its place and the one short word that it is in.
 //!
-//! It follows only the containers that a [`Tree`] wants, and there takes JSON's grammar to the letter but for what a number or word
+//! It follows only the containers that a [`Visitor`] wants, and there takes JSON's grammar to the letter but for what a number or word
 //! may look like. Of everything else it looks at strings and brackets only, at any depth. Bytes need not be UTF-8.
 
 use memchr::memchr2;
 
-use super::tree::{Place, Slot, TextUse};
+use super::schema::{Place, Slot, TextUse};
 
 /// Who is told what was read.
-pub(super) trait Tree {
+pub(super) trait Visitor {
     /// What the value of a key is.
     fn slot(place: Place, key: &[u8]) -> Slot;
     /// A key begins.
@@ -130,26 +130,26 @@ impl Scanner {
     }
 
     /// The line of data has ended, and another belongs to the same payload. No string goes over lines.
-    pub(super) fn end_line<T: Tree>(&mut self, at: usize, tree: &mut T) -> Result<(), Unexpected> {
+    pub(super) fn end_line<T: Visitor>(&mut self, at: usize, visitor: &mut T) -> Result<(), Unexpected> {
         if self.state == State::Text {
             self.state = State::Broken;
             return Err(Unexpected { at, expected: "the end of the string" });
         }
-        self.feed(b"\n", at, tree)
+        self.feed(b"\n", at, visitor)
     }
 
     /// Reads on, in a piece that begins at `start` of the chunk.
-    pub(super) fn feed<T: Tree>(
+    pub(super) fn feed<T: Visitor>(
         &mut self,
         piece: &[u8],
         start: usize,
-        tree: &mut T,
+        visitor: &mut T,
     ) -> Result<(), Unexpected> {
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
             let fine = match self.state {
                 State::Text => {
-                    at = self.text(piece, at, start, tree);
+                    at = self.text(piece, at, start, visitor);
                     continue;
                 }
                 State::Skip => {
@@ -157,16 +157,16 @@ impl Scanner {
                     continue;
                 }
                 State::Scalar => {
-                    at = self.scalar(piece, at, tree);
+                    at = self.scalar(piece, at, visitor);
                     continue;
                 }
                 State::Broken => return Ok(()),
                 _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => Ok(()),
-                State::Value => self.value(byte, tree),
-                State::First if byte == b']' => self.close(byte, tree),
-                State::First => self.value(byte, tree),
-                State::FirstKey if byte == b'}' => self.close(byte, tree),
-                State::FirstKey | State::Key => self.key(byte, tree),
+                State::Value => self.value(byte, visitor),
+                State::First if byte == b']' => self.close(byte, visitor),
+                State::First => self.value(byte, visitor),
+                State::FirstKey if byte == b'}' => self.close(byte, visitor),
+                State::FirstKey | State::Key => self.key(byte, visitor),
                 State::Colon if byte == b':' => {
                     self.state = State::Value;
                     Ok(())
@@ -176,7 +176,7 @@ impl Scanner {
                     self.comma();
                     Ok(())
                 }
-                State::After => self.close(byte, tree),
+                State::After => self.close(byte, visitor),
                 State::End => Err("the end"),
             };
             if let Err(expected) = fine {
@@ -187,7 +187,7 @@ impl Scanner {
             if self.state != State::Scalar {
                 at += 1;
                 if self.in_model() {
-                    tree.model_starts(start + at);
+                    visitor.model_starts(start + at);
                 }
             }
         }
@@ -199,17 +199,17 @@ impl Scanner {
         self.places.get(inner).copied().unwrap_or(Place::Ignored)
     }
 
-    fn value(&mut self, byte: u8, tree: &mut impl Tree) -> Result<(), &'static str> {
+    fn value(&mut self, byte: u8, visitor: &mut impl Visitor) -> Result<(), &'static str> {
         if self.level > 0 && !self.place().is_object() {
-            tree.item(self.place());
+            visitor.item(self.place());
         }
         match byte {
             b'"' => {
                 self.text = self.slot.text();
                 self.state = State::Text;
             }
-            b'{' => self.open(self.slot.object(), State::FirstKey, tree),
-            b'[' => self.open(self.slot.array(), State::First, tree),
+            b'{' => self.open(self.slot.object(), State::FirstKey, visitor),
+            b'[' => self.open(self.slot.array(), State::First, visitor),
             // Python writes NaN and Infinity.
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I' => self.state = State::Scalar,
             _ => return Err("a value"),
@@ -217,14 +217,14 @@ impl Scanner {
         Ok(())
     }
 
-    fn open(&mut self, place: Place, first: State, tree: &mut impl Tree) {
+    fn open(&mut self, place: Place, first: State, visitor: &mut impl Visitor) {
         match self.places.get_mut(usize::from(self.level)) {
             Some(level) if place != Place::Ignored => {
                 *level = place;
                 self.level += 1;
                 self.slot = place.item();
                 self.state = first;
-                tree.opened(place);
+                visitor.opened(place);
             }
             _ => {
                 self.skipped = 1;
@@ -233,7 +233,7 @@ impl Scanner {
         }
     }
 
-    fn close(&mut self, byte: u8, tree: &mut impl Tree) -> Result<(), &'static str> {
+    fn close(&mut self, byte: u8, visitor: &mut impl Visitor) -> Result<(), &'static str> {
         let place = self.place();
         if byte != (if place.is_object() { b'}' } else { b']' }) {
             return Err(if place.is_object() {
@@ -243,16 +243,16 @@ impl Scanner {
             });
         }
         self.level = self.level.saturating_sub(1);
-        tree.closed(place);
+        visitor.closed(place);
         self.after();
         Ok(())
     }
 
-    fn key(&mut self, byte: u8, tree: &mut impl Tree) -> Result<(), &'static str> {
+    fn key(&mut self, byte: u8, visitor: &mut impl Visitor) -> Result<(), &'static str> {
         if byte != b'"' {
             return Err("a key");
         }
-        tree.key(self.place());
+        visitor.key(self.place());
         self.text = TextUse::Key;
         self.state = State::Text;
         Ok(())
@@ -273,7 +273,7 @@ impl Scanner {
     }
 
     /// Reads a string to its end, or that of the piece.
-    fn text<T: Tree>(&mut self, piece: &[u8], begin: usize, start: usize, tree: &mut T) -> usize {
+    fn text<T: Visitor>(&mut self, piece: &[u8], begin: usize, start: usize, visitor: &mut T) -> usize {
         let mut at = begin + usize::from(core::mem::take(&mut self.escape));
         let end = loop {
             match quote_or_backslash(piece, at) {
@@ -293,8 +293,8 @@ impl Scanner {
         match self.text {
             TextUse::Skip | TextUse::Model => {}
             TextUse::Content | TextUse::Message if text.is_empty() => {}
-            TextUse::Content => tree.content(self.slot),
-            TextUse::Message => tree.message(self.slot, text),
+            TextUse::Content => visitor.content(self.slot),
+            TextUse::Message => visitor.message(self.slot, text),
             TextUse::Key | TextUse::Word if end.is_none() => self.held.push(text),
             TextUse::Key => {
                 let place = self.place();
@@ -306,12 +306,12 @@ impl Scanner {
             }
             TextUse::Word => {
                 let slot = self.slot;
-                self.held.with(text, true, |word| tree.word(slot, word));
+                self.held.with(text, true, |word| visitor.word(slot, word));
             }
         }
         let Some(end) = end else { return piece.len() };
         if self.text == TextUse::Model {
-            tree.model_ends(start + end);
+            visitor.model_ends(start + end);
         }
         self.held.clear();
         if self.skipped > 0 {
@@ -323,7 +323,7 @@ impl Scanner {
     }
 
     /// Reads a number, or another word, to its end or that of the piece.
-    fn scalar(&mut self, piece: &[u8], begin: usize, tree: &mut impl Tree) -> usize {
+    fn scalar(&mut self, piece: &[u8], begin: usize, visitor: &mut impl Visitor) -> usize {
         let rest = piece.get(begin..).unwrap_or_default();
         let length = rest.iter().position(|byte| !is_scalar(*byte));
         let digits = length.and_then(|length| rest.get(..length)).unwrap_or(rest);
@@ -332,7 +332,7 @@ impl Scanner {
                 self.held.push(digits);
             } else {
                 let slot = self.slot;
-                self.held.with(digits, false, |digits| tree.scalar(slot, digits));
+                self.held.with(digits, false, |digits| visitor.scalar(slot, digits));
             }
         }
         if length.is_some() {

@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use slotwise::prefix::{BlockHash, Namespace, PromptHasher};
 
-use super::thoughts::Thoughts;
+use super::reasoning::Reasoning;
 use crate::json::Text;
 
 /// What the string behind a mark is.
@@ -61,12 +61,12 @@ pub(super) enum Mark {
 
 /// The text, as it is written.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Page {
+pub(super) struct CanonicalText {
     bytes: Vec<u8>,
     /// Where pieces are put in order.
     spare: Vec<u8>,
     hash: Vec<BlockHash>,
-    thoughts: Thoughts,
+    reasoning: Reasoning,
     /// Calls of tools, and images and their like, that have been written.
     calls: usize,
     media: usize,
@@ -77,10 +77,10 @@ pub(super) struct Page {
 /// The core's hash, with a seed that never changes: the same image has the same hash in every gateway.
 const HASHER: PromptHasher = PromptHasher::new(0);
 
-impl Page {
+impl CanonicalText {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.thoughts.clear();
+        self.reasoning.clear();
         (self.calls, self.media, self.results) = (0, 0, 0);
     }
 
@@ -89,7 +89,7 @@ impl Page {
         self.bytes.shrink_to(bytes);
         self.spare.clear();
         self.spare.shrink_to(bytes);
-        self.thoughts.shrink_to(bytes);
+        self.reasoning.shrink_to(bytes);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -103,11 +103,11 @@ impl Page {
     /// Takes back what was written from here on.
     pub(super) fn cut(&mut self, length: usize) {
         self.bytes.truncate(length);
-        self.thoughts.cut(length);
+        self.reasoning.cut(length);
     }
 
-    pub(super) const fn thoughts(&self) -> &Thoughts {
-        &self.thoughts
+    pub(super) const fn reasoning(&self) -> &Reasoning {
+        &self.reasoning
     }
 
     /// Whether it shows something that is no text.
@@ -121,17 +121,17 @@ impl Page {
     }
 
     /// What was written from here on is no longer known as thought.
-    pub(super) fn forget_thoughts(&mut self, start: usize) {
-        self.thoughts.cut(start);
+    pub(super) fn forget_reasoning(&mut self, start: usize) {
+        self.reasoning.cut(start);
     }
 
     /// What was written from here on is what the model thought.
-    pub(super) fn thought(&mut self, start: usize) {
-        self.thoughts.add(start..self.bytes.len());
+    pub(super) fn mark_reasoning(&mut self, start: usize) {
+        self.reasoning.add(start..self.bytes.len());
     }
 
     /// What was written from here on is content of the model: it may begin with what it thought, between tags.
-    pub(super) fn answered(&mut self, start: usize) {
+    pub(super) fn mark_inline_reasoning(&mut self, start: usize) {
         const MARKED: &[u8] = &[0xff, Mark::Text as u8];
         let content = self.bytes.get(start..).and_then(|content| content.strip_prefix(MARKED));
         let Some(content) = content.filter(|content| content.starts_with(b"<think>")) else { return };
@@ -142,16 +142,16 @@ impl Page {
         let after = content.get(tag + 8..end).unwrap_or_default();
         let blanks = after.len() - after.trim_ascii_start().len();
         let start = start + MARKED.len();
-        self.thoughts.add(start..start + tag + 8 + blanks);
+        self.reasoning.add(start..start + tag + 8 + blanks);
     }
 
     /// A message is complete: where it and its content began, and how much of its content are results of tools.
     pub(super) fn message(&mut self, role: &str, start: usize, content: usize, called: bool, results: usize) {
         let only_results = results > 0 && results == self.bytes.len() - content;
         if role == "user" && !only_results {
-            self.thoughts.query(start);
+            self.reasoning.query(start);
         } else if role == "assistant" && !called {
-            self.thoughts.answer(self.bytes.len());
+            self.reasoning.answer(self.bytes.len());
         }
     }
 
@@ -180,7 +180,7 @@ impl Page {
     }
 
     /// The same, unless it says nothing.
-    pub(super) fn said(&mut self, mark: Mark, text: Option<Text<'_>>) {
+    pub(super) fn text_if_any(&mut self, mark: Mark, text: Option<Text<'_>>) {
         if let Some(text) = text.filter(|text| !text.raw().is_empty()) {
             self.text(mark, text);
         }
@@ -226,23 +226,23 @@ mod tests {
 
     #[test]
     fn pieces_come_in_the_order_asked_for() {
-        let page = |pieces: &[Range<usize>]| {
-            let mut page = Page { bytes: b"0123456789".to_vec(), ..Page::default() };
-            page.arrange(pieces);
-            page.bytes
+        let canonical = |pieces: &[Range<usize>]| {
+            let mut canonical = CanonicalText { bytes: b"0123456789".to_vec(), ..CanonicalText::default() };
+            canonical.arrange(pieces);
+            canonical.bytes
         };
-        assert_eq!(page(&[0..0, 0..4, 4..7]), b"0123456");
-        assert_eq!(page(&[7..9, 0..0, 0..4]), b"780123");
-        assert_eq!(page(&[2..4, 0..0, 4..5]), b"234");
-        assert_eq!(page(&[]), b"");
+        assert_eq!(canonical(&[0..0, 0..4, 4..7]), b"0123456");
+        assert_eq!(canonical(&[7..9, 0..0, 0..4]), b"780123");
+        assert_eq!(canonical(&[2..4, 0..0, 4..5]), b"234");
+        assert_eq!(canonical(&[]), b"");
     }
 
     #[test]
     fn a_hash_is_of_all_that_it_hashes() {
         let hash = |string: &str| {
-            let mut page = Page::default();
-            page.hashed(Mark::Hash, string);
-            page.bytes
+            let mut canonical = CanonicalText::default();
+            canonical.hashed(Mark::Hash, string);
+            canonical.bytes
         };
         assert_eq!(hash("a").len(), 18);
         assert_ne!(hash("a"), hash("b"));

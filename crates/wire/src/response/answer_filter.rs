@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::model::ModelFilter;
+use super::model_filter::ModelFilter;
 use super::reader::Body;
-use super::usage::UsageRemover;
+use super::usage_remover::UsageRemover;
 
 /// Passes a response through as if the client's own request had been sent: with the client's name for the
 /// model, and without the usage that the gateway asked for.

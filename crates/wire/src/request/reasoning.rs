@@ -13,7 +13,7 @@ use core::ops::Range;
 
 /// Where reasoning stands on a page, and which messages decide how much of it stays.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Thoughts {
+pub(super) struct Reasoning {
     /// In the order of the page.
     places: Vec<Range<usize>>,
     /// Where the last message of the user begins.
@@ -24,25 +24,25 @@ pub(super) struct Thoughts {
 
 /// Which reasoning a template keeps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kept {
+pub(super) enum KeptReasoning {
     All,
     /// What stands behind the last message of the user.
-    BehindQuery,
+    AfterLastQuery,
     /// What stands behind the last answer without tool calls.
-    BehindAnswer,
+    AfterLastAnswer,
 }
 
-impl Kept {
+impl KeptReasoning {
     /// What the templates of this model keep.
     pub(super) fn by(model: &str) -> Self {
         let has = |name: &str| {
             model.as_bytes().windows(name.len()).any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
         };
-        if has("gpt-oss") || has("kimi") { Self::BehindAnswer } else { Self::BehindQuery }
+        if has("gpt-oss") || has("kimi") { Self::AfterLastAnswer } else { Self::AfterLastQuery }
     }
 }
 
-impl Thoughts {
+impl Reasoning {
     pub(super) fn clear(&mut self) {
         self.places.clear();
         (self.query, self.answer) = (0, 0);
@@ -78,11 +78,11 @@ impl Thoughts {
     }
 
     /// The section without the reasoning that the template leaves out, in pieces.
-    pub(super) fn split(&self, section: Range<usize>, kept: Kept, pieces: &mut Vec<Range<usize>>) {
+    pub(super) fn split(&self, section: Range<usize>, kept: KeptReasoning, pieces: &mut Vec<Range<usize>>) {
         let until = match kept {
-            Kept::All => 0,
-            Kept::BehindQuery => self.query,
-            Kept::BehindAnswer => self.answer,
+            KeptReasoning::All => 0,
+            KeptReasoning::AfterLastQuery => self.query,
+            KeptReasoning::AfterLastAnswer => self.answer,
         };
         let mut from = section.start;
         for place in &self.places {

@@ -6,7 +6,7 @@ use core::ops::Range;
 use slotwise::{AnswerId, Batch, CacheUse, Priority, Prompt, Request};
 
 use super::api::{Api, Form};
-use super::rewrite::{ModelSplice, missing};
+use super::model_splice::{ModelSplice, missing};
 use crate::error::WireError;
 use crate::headers::Allow;
 

@@ -6,18 +6,18 @@ use core::ops::Range;
 use slotwise::{Batch as OtherPrompts, Prompt};
 
 use super::api::{Api, Form};
-use super::arguments::Arguments;
-use super::cache::CacheSigns;
-use super::expected::Seen;
+use super::cache_flags::CacheFlags;
+use super::canonical_text::{CanonicalText, Mark};
+use super::lenient;
 use super::message;
-use super::page::{Mark, Page};
+use super::model_splice;
 use super::part::Omit;
-use super::rewrite;
-use super::sized;
-use super::thoughts::Kept;
+use super::reasoning::KeptReasoning;
+use super::request_view::{RequestView, SessionField};
+use super::required_keys::KeysSeen;
+use super::size_estimate;
+use super::template_args::TemplateArgs;
 use super::tool;
-use super::value;
-use super::view::{RequestView, SessionField};
 use crate::error::{Problem, WireError};
 use crate::json::{Kind, Reader, Text};
 
@@ -44,7 +44,7 @@ type Result<T> = core::result::Result<T, WireError>;
 #[derive(Clone, Debug)]
 pub struct RequestReader {
     limit: usize,
-    page: Page,
+    canonical: CanonicalText,
     tokens: Vec<u32>,
     /// The page in the order in which it is read.
     pieces: Vec<Range<usize>>,
@@ -61,12 +61,12 @@ impl RequestReader {
 
     /// A reader for bodies of up to so many bytes. Its buffers grow to a small multiple of the largest body.
     pub fn with_limit(bytes: usize) -> Self {
-        Self { limit: bytes, page: Page::default(), tokens: Vec::new(), pieces: Vec::new() }
+        Self { limit: bytes, canonical: CanonicalText::default(), tokens: Vec::new(), pieces: Vec::new() }
     }
 
     /// Lets go of what its buffers hold beyond so many bytes each.
     pub fn shrink_to(&mut self, bytes: usize) {
-        self.page.shrink_to(bytes);
+        self.canonical.shrink_to(bytes);
         self.tokens.clear();
         self.tokens.shrink_to(bytes / size_of::<u32>());
         self.pieces.clear();
@@ -86,10 +86,10 @@ impl RequestReader {
         if body.len() > self.limit {
             return Err(WireError::new(self.limit, Problem::TooLong(self.limit)));
         }
-        self.page.clear();
+        self.canonical.clear();
         self.tokens.clear();
         if api.form() == Form::File && !body.trim_ascii_start().starts_with(b"{") {
-            return Ok(sized::of_form(api, body));
+            return Ok(size_estimate::of_form(api, body));
         }
         let mut reader = Reader::new(body)?;
         let mut fields = Fields::default();
@@ -104,16 +104,16 @@ impl RequestReader {
         fields.seen.check(api)?;
         let mut view = fields.view(api, self);
         if api.form() != Form::Prompt {
-            sized::measure(&mut view, body);
+            size_estimate::measure(&mut view, body);
         }
         Ok(view)
     }
 
     /// The parts of a conversation, whichever come first in the body.
-    fn section(&mut self, write: impl FnOnce(&mut Page) -> Result<()>) -> Result<Range<usize>> {
-        let start = self.page.len();
-        write(&mut self.page)?;
-        Ok(start..self.page.len())
+    fn section(&mut self, write: impl FnOnce(&mut CanonicalText) -> Result<()>) -> Result<Range<usize>> {
+        let start = self.canonical.len();
+        write(&mut self.canonical)?;
+        Ok(start..self.canonical.len())
     }
 }
 
@@ -141,9 +141,9 @@ struct Fields<'a> {
     adapter: Option<Text<'a>>,
     kv_transfer_params: bool,
     bootstrap_room: bool,
-    seen: Seen,
-    arguments: Arguments<'a>,
-    cache: CacheSigns,
+    seen: KeysSeen,
+    arguments: TemplateArgs<'a>,
+    cache: CacheFlags,
     /// What the request goes on from, by `thread` and by `previous_response_id`.
     thread: Option<Text<'a>>,
     request_id: Option<Text<'a>>,
@@ -188,7 +188,7 @@ impl<'a> Fields<'a> {
     fn read(&mut self, api: Api, key: &str, reader: &mut Reader<'a>, to: &mut RequestReader) -> Result<()> {
         self.seen.key(key);
         match (key, api) {
-            ("model", _) => self.model = rewrite::model(reader)?,
+            ("model", _) => self.model = model_splice::model(reader)?,
             _ if api.form() != Form::Prompt => {
                 if !self.read_common(api, key, reader)? {
                     reader.skip()?;
@@ -212,20 +212,22 @@ impl<'a> Fields<'a> {
             ("messages", Api::Embeddings) if self.input_messages.is_some() => _ = reader.skip()?,
             ("messages", Api::ChatCompletions | Api::Messages | Api::Embeddings) => {
                 let omit = Omit { billing: api == Api::Messages, nested: false };
-                self.sections[MESSAGES] = to.section(|page| message::messages(reader, page, omit))?;
+                self.sections[MESSAGES] =
+                    to.section(|canonical| message::messages(reader, canonical, omit))?;
             }
             ("tools", Api::ChatCompletions | Api::Messages | Api::Responses) => {
-                self.sections[TOOLS] = to.section(|page| tool::tools(reader, page))?;
+                self.sections[TOOLS] = to.section(|canonical| tool::tools(reader, canonical))?;
             }
             ("system", Api::Messages) => {
                 let omit = Omit { billing: true, nested: false };
-                self.sections[SYSTEM] = to.section(|page| message::system(reader, page, omit))?;
+                self.sections[SYSTEM] = to.section(|canonical| message::system(reader, canonical, omit))?;
             }
             ("instructions", Api::Responses) => {
-                self.sections[SYSTEM] = to.section(|page| message::system(reader, page, Omit::default()))?;
+                self.sections[SYSTEM] =
+                    to.section(|canonical| message::system(reader, canonical, Omit::default()))?;
             }
             ("input", Api::Responses) => {
-                self.sections[MESSAGES] = to.section(|page| message::input(reader, page))?;
+                self.sections[MESSAGES] = to.section(|canonical| message::input(reader, canonical))?;
             }
             ("input", Api::Embeddings) => self.embedded(reader, to)?,
             ("prompt", Api::Completions | Api::Generate) | ("text", Api::Generate) => {
@@ -256,40 +258,40 @@ impl<'a> Fields<'a> {
     /// What has nothing to do with the prompt. Returns whether the key is one of these, and its value has been read.
     fn read_common(&mut self, api: Api, key: &str, reader: &mut Reader<'a>) -> Result<bool> {
         match (key, api) {
-            ("stream", _) => self.stream = value::flag(reader, "true or false")?,
+            ("stream", _) => self.stream = lenient::flag(reader, "true or false")?,
             ("stream_options", _) => self.include_usage = include_usage(reader)?,
             ("max_completion_tokens", Api::ChatCompletions) | ("max_output_tokens", Api::Responses) => {
-                self.max_tokens[0] = value::limit(reader, "max tokens")?;
+                self.max_tokens[0] = lenient::limit(reader, "max tokens")?;
             }
             ("max_tokens", Api::ChatCompletions | Api::Completions | Api::Messages | Api::Generate) => {
-                self.max_tokens[1] = value::limit(reader, "max tokens")?;
+                self.max_tokens[1] = lenient::limit(reader, "max tokens")?;
             }
             ("n_predict", Api::ChatCompletions | Api::Completions) => {
-                self.max_tokens[0] = value::limit(reader, "max tokens")?;
+                self.max_tokens[0] = lenient::limit(reader, "max tokens")?;
             }
             ("sampling_params", Api::Generate | Api::InferenceGenerate) => {
                 self.sampling = Sampling::of_first(reader, &mut self.cache)?;
             }
             ("n", Api::ChatCompletions | Api::Completions | Api::Generate) => {
-                self.n = value::count(reader, "the number of answers")?;
+                self.n = lenient::count(reader, "the number of answers")?;
             }
-            ("priority", _) => self.priority = value::whole(reader, "a priority")?,
-            ("cache_salt", _) => self.cache_salt = value::first_string(reader, "a cache salt")?,
-            ("extra_key", _) => self.extra_key = value::first_string(reader, "an extra key")?,
-            ("lora_path", _) => self.adapter = value::first_string(reader, "an adapter")?,
+            ("priority", _) => self.priority = lenient::whole(reader, "a priority")?,
+            ("cache_salt", _) => self.cache_salt = lenient::first_string(reader, "a cache salt")?,
+            ("extra_key", _) => self.extra_key = lenient::first_string(reader, "an extra key")?,
+            ("lora_path", _) => self.adapter = lenient::first_string(reader, "an adapter")?,
             ("kv_transfer_params", _) => self.kv_transfer_params = reader.skip()? != "null",
             ("bootstrap_room", _) => self.bootstrap_room = reader.skip()? != "null",
-            ("request_id", _) => self.request_id = value::string(reader, "a request id")?,
-            ("rid", _) => self.rid = value::first_string(reader, "a request id")?,
+            ("request_id", _) => self.request_id = lenient::string(reader, "a request id")?,
+            ("rid", _) => self.rid = lenient::first_string(reader, "a request id")?,
             ("session_id", _) => {
-                self.session(SessionField::SessionId, value::string(reader, "a session id")?);
+                self.session(SessionField::SessionId, lenient::string(reader, "a session id")?);
             }
             ("prompt_cache_key", _) => {
-                self.session(SessionField::PromptCacheKey, value::string(reader, "a cache key")?);
+                self.session(SessionField::PromptCacheKey, lenient::string(reader, "a cache key")?);
             }
-            ("user", _) => self.session(SessionField::User, value::string(reader, "a user")?),
+            ("user", _) => self.session(SessionField::User, lenient::string(reader, "a user")?),
             ("previous_response_id", Api::Responses) => {
-                self.session(SessionField::PreviousResponseId, value::string(reader, "a response id")?);
+                self.session(SessionField::PreviousResponseId, lenient::string(reader, "a response id")?);
             }
             ("conversation", Api::Responses) => {
                 self.session(SessionField::Conversation, member(reader, "id")?);
@@ -335,7 +337,8 @@ impl<'a> Fields<'a> {
             inside.next_item()? && inside.kind()? == Kind::Object
         };
         if is_chat {
-            self.input_messages = Some(to.section(|page| message::messages(reader, page, Omit::default()))?);
+            self.input_messages =
+                Some(to.section(|canonical| message::messages(reader, canonical, Omit::default()))?);
         } else {
             self.plain = batch(reader, &mut to.tokens)?;
         }
@@ -371,33 +374,33 @@ impl<'a> Fields<'a> {
             Some(Batch { first: First::Text(text), count, rest }) => {
                 others.add(rest);
                 if text.is_escaped() || is_shown {
-                    of.page.clear();
-                    of.page.plain(text);
-                    shown.for_each(|media| of.page.hashed(Mark::Hash, media));
-                    (Prompt::Text(of.page.as_bytes()), count, is_shown, None)
+                    of.canonical.clear();
+                    of.canonical.plain(text);
+                    shown.for_each(|media| of.canonical.hashed(Mark::Hash, media));
+                    (Prompt::Text(of.canonical.as_bytes()), count, is_shown, None)
                 } else {
                     (Prompt::Text(text.raw().as_bytes()), count, false, None)
                 }
             }
             Some(Batch { first: First::None, .. }) | None => {
-                let media = of.page.has_media();
+                let media = of.canonical.has_media();
                 let prompts = usize::from(self.sections.iter().any(|section| !section.is_empty()));
-                let start = of.page.len();
+                let start = of.canonical.len();
                 let has_tools = !self.sections[TOOLS].is_empty();
                 if prompts > 0 {
-                    self.arguments.write(has_tools, &mut of.page);
+                    self.arguments.write(has_tools, &mut of.canonical);
                 }
                 let kept = if self.arguments.keeps_thoughts() {
-                    Kept::All
+                    KeptReasoning::All
                 } else {
-                    Kept::by(model.as_deref().unwrap_or_default())
+                    KeptReasoning::by(model.as_deref().unwrap_or_default())
                 };
                 let [tools, system, messages] = self.sections;
                 of.pieces.clear();
-                of.pieces.extend([start..of.page.len(), tools, system]);
-                of.page.thoughts().split(messages, kept, &mut of.pieces);
-                of.page.arrange(&of.pieces);
-                (Prompt::Text(of.page.as_bytes()), prompts + usize::from(self.cache.embeds), media, None)
+                of.pieces.extend([start..of.canonical.len(), tools, system]);
+                of.canonical.reasoning().split(messages, kept, &mut of.pieces);
+                of.canonical.arrange(&of.pieces);
+                (Prompt::Text(of.canonical.as_bytes()), prompts + usize::from(self.cache.embeds), media, None)
             }
         };
         let n = self.sampling.n.or(self.n);
@@ -437,7 +440,7 @@ impl<'a> Fields<'a> {
 
 impl Sampling {
     /// Those of the first prompt, if there are some for each.
-    fn of_first(reader: &mut Reader<'_>, cache: &mut CacheSigns) -> Result<Self> {
+    fn of_first(reader: &mut Reader<'_>, cache: &mut CacheFlags) -> Result<Self> {
         if reader.kind()? != Kind::Array {
             return Self::of(reader, cache);
         }
@@ -445,19 +448,19 @@ impl Sampling {
         let mut first = Self::default();
         if reader.next_item()? {
             first = Self::of(reader, cache)?;
-            value::rest_of_array(reader)?;
+            lenient::rest_of_array(reader)?;
         }
         Ok(first)
     }
 
-    fn of(reader: &mut Reader<'_>, cache: &mut CacheSigns) -> Result<Self> {
+    fn of(reader: &mut Reader<'_>, cache: &mut CacheFlags) -> Result<Self> {
         let mut sampling = Self::default();
-        if value::object(reader, "sampling parameters")? {
+        if lenient::object(reader, "sampling parameters")? {
             while let Some(key) = reader.next_key()? {
                 match &*key.read() {
-                    "max_new_tokens" => sampling.max_tokens[0] = value::limit(reader, "max tokens")?,
-                    "max_tokens" => sampling.max_tokens[1] = value::limit(reader, "max tokens")?,
-                    "n" => sampling.n = value::count(reader, "the number of answers")?,
+                    "max_new_tokens" => sampling.max_tokens[0] = lenient::limit(reader, "max tokens")?,
+                    "max_tokens" => sampling.max_tokens[1] = lenient::limit(reader, "max tokens")?,
+                    "n" => sampling.n = lenient::count(reader, "the number of answers")?,
                     key => {
                         if !cache.read(key, reader)? {
                             reader.skip()?;
@@ -494,7 +497,7 @@ impl Batch<'_> {
                 Kind::Text => self.rest.add_text(reader.text()?.decoded_len() as u64),
                 Kind::Array => {
                     reader.open_array()?;
-                    self.rest.add_tokens(value::rest_of_array(reader)? as u64);
+                    self.rest.add_tokens(lenient::rest_of_array(reader)? as u64);
                 }
                 _ => _ = reader.skip()?,
             }
@@ -538,9 +541,9 @@ fn id_batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option
         return Ok(Some(Batch { count: 0, ..Batch::one(First::None) }));
     }
     if inside.kind()? != Kind::Array {
-        return Ok(Some(Batch::one(First::Tokens(value::ids(reader, tokens)?))));
+        return Ok(Some(Batch::one(First::Tokens(lenient::ids(reader, tokens)?))));
     }
-    let mut batch = Batch::one(First::Tokens(value::ids(&mut inside, tokens)?));
+    let mut batch = Batch::one(First::Tokens(lenient::ids(&mut inside, tokens)?));
     batch.read_rest(&mut inside)?;
     *reader = inside;
     Ok(Some(batch))
@@ -558,10 +561,10 @@ fn shown<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
 
 fn include_usage(reader: &mut Reader<'_>) -> Result<bool> {
     let mut include = false;
-    if value::object(reader, "stream options")? {
+    if lenient::object(reader, "stream options")? {
         while let Some(key) = reader.next_key()? {
             if key.is("include_usage") {
-                include = value::flag(reader, "true or false")?;
+                include = lenient::flag(reader, "true or false")?;
             } else {
                 reader.skip()?;
             }
@@ -573,13 +576,13 @@ fn include_usage(reader: &mut Reader<'_>) -> Result<bool> {
 /// A string, or the string of this name in an object; anything else counts as none.
 fn member<'a>(reader: &mut Reader<'a>, name: &str) -> Result<Option<Text<'a>>> {
     if reader.kind()? != Kind::Object {
-        return value::any_string(reader);
+        return lenient::any_string(reader);
     }
     let mut found = None;
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
         if key.is(name) {
-            found = value::any_string(reader)?;
+            found = lenient::any_string(reader)?;
         } else {
             reader.skip()?;
         }

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 use super::reader::Body;
-use super::scan::{Scanner, Tree};
+use super::scan::{Scanner, Visitor};
+use super::schema::{Place, Slot};
 use super::sse::{EventStream, Events};
-use super::tree::{Place, Slot};
 
 /// Passes a response through and puts the name by which the client asked for the model in the place of the engine's.
 ///
@@ -110,7 +110,7 @@ impl Splice<'_> {
     }
 }
 
-impl Tree for Splice<'_> {
+impl Visitor for Splice<'_> {
     fn slot(place: Place, key: &[u8]) -> Slot {
         match (place, key) {
             (Place::Root | Place::StartMessage | Place::Response, b"model") => Slot::Model,

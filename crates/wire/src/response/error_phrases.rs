@@ -6,7 +6,7 @@
 
 /// Searches an error's text, in pieces of any size, for known phrases. ASCII case does not matter.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Phrases {
+pub(super) struct ErrorPhrases {
     /// The last bytes, in lower case.
     tail: [u8; LONGEST],
     /// Bytes that were searched.
@@ -17,7 +17,7 @@ pub(super) struct Phrases {
     pub(super) worker_gone: bool,
 }
 
-impl Phrases {
+impl ErrorPhrases {
     /// Reads on. Only the first 4 KiB are searched, so that a long error costs no more than a short one.
     pub(super) fn feed(&mut self, piece: &[u8]) {
         let left = usize::from(MOST.saturating_sub(self.searched));
@@ -34,7 +34,7 @@ impl Phrases {
     }
 }
 
-impl Default for Phrases {
+impl Default for ErrorPhrases {
     fn default() -> Self {
         Self { tail: [0; LONGEST], searched: 0, too_long: false, worker_gone: false }
     }
@@ -85,8 +85,8 @@ const MOST: u16 = 4_096;
 mod tests {
     use super::*;
 
-    fn read(text: &str, size: usize) -> Phrases {
-        let mut phrases = Phrases::default();
+    fn read(text: &str, size: usize) -> ErrorPhrases {
+        let mut phrases = ErrorPhrases::default();
         text.as_bytes().chunks(size).for_each(|piece| phrases.feed(piece));
         phrases
     }

@@ -3,69 +3,69 @@
 //! A scan depends on nothing but the bytes that it has read. So where a payload begins as an earlier one did, the scan goes on from what
 //! that one had come to, and only the rest of it is read.
 
-use super::said::Said;
+use super::payload_facts::PayloadFacts;
 use super::scan::Scanner;
 
 /// The beginning of an earlier payload, and what a scan of it comes to.
 #[derive(Clone, Debug)]
-pub(super) struct Beginning {
+pub(super) struct SharedPrefix {
     bytes: [u8; LONGEST],
     /// Bytes of it that are there.
     length: usize,
     /// Bytes of it that have been scanned; none at first.
     scanned: usize,
     scanner: Scanner,
-    said: Said,
+    facts: PayloadFacts,
     /// How often it was scanned further than before. What changes from one payload to the next is not worth it for ever.
     grown: u8,
 }
 
 /// How a payload begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Begins {
+pub(super) enum PrefixMatch {
     /// As that one: the scan of so many bytes is known.
     Known(usize),
     /// As that one, for so many bytes: worth remembering when they have been scanned.
-    Alike(usize),
+    Common(usize),
     /// In another way, or it is too short to say.
-    Anew,
+    New,
 }
 
-impl Beginning {
+impl SharedPrefix {
     pub(super) fn new() -> Self {
         Self {
             bytes: [0; LONGEST],
             length: 0,
             scanned: 0,
             scanner: Scanner::new(),
-            said: Said::default(),
+            facts: PayloadFacts::default(),
             grown: 0,
         }
     }
 
     /// Compares the first piece of a payload with it.
-    pub(super) fn compare(&mut self, piece: &[u8]) -> Begins {
+    pub(super) fn compare(&mut self, piece: &[u8]) -> PrefixMatch {
         let alike = common(self.bytes.get(..self.length).unwrap_or_default(), piece);
         if self.scanned > 0 && alike >= self.scanned {
             if alike == self.length {
                 self.keep(piece);
             }
             if alike < self.scanned + WORTH || self.grown == PATIENCE {
-                return Begins::Known(self.scanned);
+                return PrefixMatch::Known(self.scanned);
             }
             self.grown += 1;
-            return Begins::Alike(alike);
+            return PrefixMatch::Common(alike);
         }
         // A piece that the chunk cuts off says nothing about what payloads have in common.
         if alike == piece.len() || piece.len() < SHORTEST {
-            return Begins::Anew;
+            return PrefixMatch::New;
         }
         if alike >= SHORTEST {
-            return Begins::Alike(alike);
+            return PrefixMatch::Common(alike);
         }
         self.keep(piece);
         (self.scanned, self.grown) = (0, 0);
-        Begins::Anew
+        PrefixMatch::New
     }
 
     /// Takes this for the earlier payload.
@@ -78,13 +78,13 @@ impl Beginning {
     }
 
     /// What the scan of its first bytes came to.
-    pub(super) const fn recall(&self) -> (Scanner, Said) {
-        (self.scanner, self.said)
+    pub(super) const fn recall(&self) -> (Scanner, PayloadFacts) {
+        (self.scanner, self.facts)
     }
 
     /// So many of its bytes have been scanned, to this effect.
-    pub(super) const fn remember(&mut self, scanned: usize, scanner: Scanner, said: Said) {
-        (self.scanned, self.scanner, self.said) = (scanned, scanner, said);
+    pub(super) const fn remember(&mut self, scanned: usize, scanner: Scanner, facts: PayloadFacts) {
+        (self.scanned, self.scanner, self.facts) = (scanned, scanner, facts);
     }
 }
 
@@ -124,50 +124,54 @@ mod tests {
     }
 
     /// Compares, and remembers as a payload does.
-    fn begin(beginning: &mut Beginning, piece: &str) -> Begins {
+    fn begin(beginning: &mut SharedPrefix, piece: &str) -> PrefixMatch {
         let begins = beginning.compare(piece.as_bytes());
-        if let Begins::Alike(alike) = begins {
-            beginning.remember(alike, Scanner::new(), Said::default());
+        if let PrefixMatch::Common(alike) = begins {
+            beginning.remember(alike, Scanner::new(), PayloadFacts::default());
         }
         begins
     }
 
     #[test]
     fn the_third_payload_is_known_up_to_its_token() {
-        let mut beginning = Beginning::new();
+        let mut beginning = SharedPrefix::new();
         let token = payload("").find("\",\"finish").expect("it is there");
-        assert_eq!(begin(&mut beginning, &payload("one")), Begins::Anew);
-        assert_eq!(begin(&mut beginning, &payload("two")), Begins::Alike(token));
-        assert_eq!(begin(&mut beginning, &payload("three")), Begins::Known(token));
-        assert_eq!(begin(&mut beginning, &payload("four")[..20]), Begins::Anew, "cut off by its chunk");
-        assert_eq!(begin(&mut beginning, &payload("four")[..40]), Begins::Anew);
-        assert_eq!(begin(&mut beginning, &payload("five")), Begins::Known(token), "and nothing is forgotten");
+        assert_eq!(begin(&mut beginning, &payload("one")), PrefixMatch::New);
+        assert_eq!(begin(&mut beginning, &payload("two")), PrefixMatch::Common(token));
+        assert_eq!(begin(&mut beginning, &payload("three")), PrefixMatch::Known(token));
+        assert_eq!(begin(&mut beginning, &payload("four")[..20]), PrefixMatch::New, "cut off by its chunk");
+        assert_eq!(begin(&mut beginning, &payload("four")[..40]), PrefixMatch::New);
+        assert_eq!(
+            begin(&mut beginning, &payload("five")),
+            PrefixMatch::Known(token),
+            "and nothing is forgotten"
+        );
     }
 
     #[test]
     fn what_changes_is_not_remembered_for_ever() {
-        let mut beginning = Beginning::new();
+        let mut beginning = SharedPrefix::new();
         let token = payload("").find("\",\"finish").expect("it is there");
         for _ in 0..100 {
             begin(&mut beginning, &payload("the same"));
             begin(&mut beginning, &payload("another"));
         }
-        assert_eq!(begin(&mut beginning, &payload("the same")), Begins::Known(token));
+        assert_eq!(begin(&mut beginning, &payload("the same")), PrefixMatch::Known(token));
         assert_eq!(
             begin(&mut beginning, &payload("x").replace("cmpl", "chat")),
-            Begins::Anew,
+            PrefixMatch::New,
             "another stream"
         );
     }
 
     #[test]
     fn a_short_beginning_grows() {
-        let mut beginning = Beginning::new();
+        let mut beginning = SharedPrefix::new();
         let token = payload("").find("\",\"finish").expect("it is there");
         begin(&mut beginning, &payload("one")[..36]);
         for token in ["two", "one", "two", "four"] {
             begin(&mut beginning, &payload(token));
         }
-        assert_eq!(begin(&mut beginning, &payload("three")), Begins::Known(token));
+        assert_eq!(begin(&mut beginning, &payload("three")), PrefixMatch::Known(token));
     }
 }

@@ -2,14 +2,14 @@
 
 use slotwise::AnswerId;
 
-use super::finish::FinishReason;
-use super::phrases::Phrases;
-use super::scan::Tree;
-use super::tree::{Place, Slot};
+use super::error_phrases::ErrorPhrases;
+use super::finish_reason::FinishReason;
+use super::scan::Visitor;
+use super::schema::{Place, Slot};
 
 /// What one payload says, as far as it has been read. Of a key that comes twice, the last value counts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Said {
+pub(super) struct PayloadFacts {
     pub(super) event: Event,
     /// Tokens that were counted: by their ids, or else one for each choice with content.
     pub(super) tokens: u32,
@@ -37,7 +37,7 @@ pub(super) struct Said {
     pub(super) filled: bool,
     /// llama.cpp's own `stop`.
     stop: Option<bool>,
-    pub(super) phrases: Phrases,
+    pub(super) phrases: ErrorPhrases,
     /// The id of the answer that the payload describes, or else its own.
     id: AnswerId,
     id_of: IdOf,
@@ -103,7 +103,7 @@ enum Status {
     Cancelled,
 }
 
-impl Said {
+impl PayloadFacts {
     /// The payload is whole: what follows from all of it.
     pub(super) fn conclude(&mut self, name: Event) {
         // An error is called so by its event at the latest, whatever kind of error its type says that it is.
@@ -174,7 +174,7 @@ impl Said {
     }
 }
 
-impl Tree for Said {
+impl Visitor for PayloadFacts {
     fn slot(place: Place, key: &[u8]) -> Slot {
         match (place, key) {
             (Place::Root, b"id") => Slot::RootId,
@@ -333,7 +333,7 @@ impl Tree for Said {
     }
 }
 
-impl Said {
+impl PayloadFacts {
     /// The id of the answer, if it is one that a later request may go on from.
     pub(super) fn answer_id(&self) -> Option<AnswerId> {
         let is_answer = match self.id_of {

@@ -5,7 +5,7 @@ use crate::error::{Problem, WireError};
 
 /// Which keys a body has, of those that tell APIs apart.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen(u32);
+pub(super) struct KeysSeen(u32);
 
 const KEYS: [&str; 21] = [
     "messages",
@@ -31,7 +31,7 @@ const KEYS: [&str; 21] = [
     "text_1",
 ];
 
-impl Seen {
+impl KeysSeen {
     /// Notes a key of the body.
     pub(super) fn key(&mut self, key: &str) {
         if let Some(place) = KEYS.iter().position(|known| *known == key) {

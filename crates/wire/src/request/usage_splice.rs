@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::api::Api;
-use super::value;
+use super::lenient;
 use crate::error::WireError;
 use crate::json::{Kind, Reader};
 
@@ -51,7 +51,7 @@ impl UsageSplice {
         reader.open_object()?;
         while let Some(key) = reader.next_key()? {
             match &*key.read() {
-                "stream" => stream = value::flag(&mut reader, "true or false")?,
+                "stream" => stream = lenient::flag(&mut reader, "true or false")?,
                 "stream_options" => options = Some(Self::options(&mut reader)?),
                 _ => _ = reader.skip()?,
             }
@@ -78,13 +78,13 @@ impl UsageSplice {
         }
         let mut found = None;
         let mut empty = true;
-        if value::object(reader, "stream options")? {
+        if lenient::object(reader, "stream options")? {
             while let Some(key) = reader.next_key()? {
                 empty = false;
                 if key.is("include_usage") {
                     reader.kind()?;
                     let from = reader.at();
-                    let asked = value::flag(reader, "true or false")?;
+                    let asked = lenient::flag(reader, "true or false")?;
                     found = Some((asked, from..reader.at()));
                 } else {
                     reader.skip()?;

@@ -9,7 +9,7 @@ use core::ops::Range;
 use slotwise::{Batch, CacheUse, Prompt};
 
 use super::api::Api;
-use super::view::RequestView;
+use super::request_view::RequestView;
 
 /// Bytes of text that count as a token.
 const BYTES_PER_TOKEN: u64 = 4;

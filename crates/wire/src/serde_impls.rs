@@ -49,7 +49,7 @@ pub(crate) fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S)
 }
 
 /// The headers that cannot be used, and no places for others.
-pub(crate) fn those_that_are<S: Serializer>(
+pub(crate) fn present_only<S: Serializer>(
     unusable: &[Option<UnusableHeader>],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -9,7 +9,7 @@ type Result<T> = core::result::Result<T, WireError>;
 
 /// A value that is kept until it is known where it belongs.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Kept<'a> {
+pub(super) enum Deferred<'a> {
     /// It is missing, or `null`.
     #[default]
     Nothing,
@@ -26,17 +26,17 @@ pub(super) enum Value<'a> {
 }
 
 /// Keeps a value.
-pub(super) fn keep<'a>(reader: &mut Reader<'a>) -> Result<Kept<'a>> {
+pub(super) fn keep<'a>(reader: &mut Reader<'a>) -> Result<Deferred<'a>> {
     Ok(match reader.kind()? {
-        Kind::Text => Kept::Text(reader.text()?),
+        Kind::Text => Deferred::Text(reader.text()?),
         Kind::Null => {
             reader.null()?;
-            Kept::Nothing
+            Deferred::Nothing
         }
         _ => {
             let before = reader.clone();
             reader.skip()?;
-            Kept::At(before)
+            Deferred::At(before)
         }
     })
 }

@@ -8,8 +8,8 @@
 //! only changes a prompt's end (`add_generation_prompt`, `continue_final_message`).
 
 use super::api::Api;
-use super::page::{Mark, Page};
-use super::value;
+use super::canonical_text::{CanonicalText, Mark};
+use super::lenient;
 use crate::error::WireError;
 use crate::json::{Kind, Reader};
 
@@ -35,9 +35,9 @@ const TOOL_CHOICE: usize = 9;
 
 /// What a body says of them, as it stands.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Arguments<'a>([Option<&'a str>; NAMES.len()]);
+pub(super) struct TemplateArgs<'a>([Option<&'a str>; NAMES.len()]);
 
-impl<'a> Arguments<'a> {
+impl<'a> TemplateArgs<'a> {
     /// Reads the value of a key, if it is one of them in this API.
     pub(super) fn read(&mut self, api: Api, key: &str, reader: &mut Reader<'a>) -> Result<bool> {
         let conversation =
@@ -68,11 +68,11 @@ impl<'a> Arguments<'a> {
     }
 
     /// Writes what there is; a choice among tools only if there are tools.
-    pub(super) fn write(&self, tools: bool, page: &mut Page) {
+    pub(super) fn write(&self, tools: bool, canonical: &mut CanonicalText) {
         for (place, (name, json)) in NAMES.iter().zip(self.0).enumerate() {
             if let Some(json) = json.filter(|_| tools || place != TOOL_CHOICE) {
-                page.raw(Mark::Argument, name);
-                page.raw(Mark::Json, json);
+                canonical.raw(Mark::Argument, name);
+                canonical.raw(Mark::Json, json);
             }
         }
     }
@@ -111,7 +111,7 @@ fn usual_choice(json: &str) -> bool {
             reader.open_object()?;
             while let Some(key) = reader.next_key()? {
                 if key.is("type") {
-                    let kind = value::any_string(&mut reader)?;
+                    let kind = lenient::any_string(&mut reader)?;
                     usual = kind.is_some_and(|kind| kind.is("auto") || kind.is("any") || kind.is("required"));
                 } else {
                     reader.skip()?;

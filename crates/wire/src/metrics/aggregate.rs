@@ -9,9 +9,10 @@ use slotwise::Load;
 
 use super::Result;
 use super::engine::{
-    AWAKE, Engine, KvCacheLabels, MAX_LORA, MOST_PARTS, RUNNING_ADAPTERS, SLEEP_STATE, WAITING_ADAPTERS, What,
+    AWAKE, Engine, KvCacheLabels, MAX_LORA, MOST_PARTS, Meaning, RUNNING_ADAPTERS, SLEEP_STATE,
+    WAITING_ADAPTERS,
 };
-use super::names::Wanted;
+use super::metric_index::Wanted;
 use super::report::{Adapters, KvCache, MetricsReport, RankReport, Warning};
 use super::sample::{Label, Value, find};
 use super::spec::Field;
@@ -22,7 +23,7 @@ const MOST_RANKS: usize = 1024;
 
 /// Readings of a page, by whose they are and by rank.
 #[derive(Default)]
-pub(super) struct Readings<'a> {
+pub(super) struct PageAggregate<'a> {
     /// Sorted by their keys.
     ranks: Vec<Rank<'a>>,
     /// Where the last reading went: the lines of a rank often stand together.
@@ -40,7 +41,7 @@ struct Rank<'a> {
     /// What is added to a gauge, each in its own place.
     parts: [Option<(Field, Gauge)>; MOST_PARTS],
     sleeps: Option<bool>,
-    adapters: Option<InUse<'a>>,
+    adapters: Option<AdaptersInUse<'a>>,
 }
 
 /// What the series of one field add up to.
@@ -53,7 +54,7 @@ struct Gauge {
 
 /// What a series says about adapters.
 #[derive(Clone, Copy)]
-struct InUse<'a> {
+struct AdaptersInUse<'a> {
     /// When the engine said it, in seconds.
     said_at: f64,
     slots: Option<u64>,
@@ -77,7 +78,7 @@ impl Gauge {
     }
 }
 
-impl<'a> Readings<'a> {
+impl<'a> PageAggregate<'a> {
     /// Takes in a line of a metric that is wanted, if its labels are.
     pub(super) fn take(
         &mut self,
@@ -103,10 +104,10 @@ impl<'a> Readings<'a> {
         };
         let rank = self.rank(wanted.engine, name.unwrap_or(NO_NAME))?;
         let copies = wanted.engine.is_some_and(Engine::repeats_itself);
-        match wanted.what {
-            What::Gauge(field) => rank.gauge(field, value, wanted.precedence, copies),
-            What::Part(field, place) => rank.part(field, place, value, copies),
-            What::SleepState => {
+        match wanted.meaning {
+            Meaning::Gauge(field) => rank.gauge(field, value, wanted.precedence, copies),
+            Meaning::Part(field, place) => rank.part(field, place, value, copies),
+            Meaning::SleepState => {
                 let state = find(labels, SLEEP_STATE)?;
                 let is_awake = state.is_some_and(|state| state.is(AWAKE));
                 // One state is 1 and the others 0; `awake` alone may be 0, as it is in a pause.
@@ -115,7 +116,7 @@ impl<'a> Readings<'a> {
                     rank.sleeps = Some(sleeps || rank.sleeps.unwrap_or(false));
                 }
             }
-            What::KvCache(KvCacheLabels { block_size, blocks, tokens }) => {
+            Meaning::KvCache(KvCacheLabels { block_size, blocks, tokens }) => {
                 let of = [
                     (Field::BlockSize, Some(block_size)),
                     (Field::Blocks, Some(blocks)),
@@ -128,8 +129,8 @@ impl<'a> Readings<'a> {
                     }
                 }
             }
-            What::Adapters => {
-                let said = InUse {
+            Meaning::Adapters => {
+                let said = AdaptersInUse {
                     said_at: value,
                     slots: find(labels, MAX_LORA)?.map_or(Ok(None), Value::whole)?,
                     running: find(labels, RUNNING_ADAPTERS)?,

@@ -80,7 +80,7 @@ pub fn rewrite_model(body: &[u8], model: &str) -> Result<Vec<u8>, WireError> {
 pub(super) fn model<'a>(
     reader: &mut Reader<'a>,
 ) -> Result<Option<(crate::json::Text<'a>, Range<usize>)>, WireError> {
-    let text = super::value::string(reader, "a model's name")?;
+    let text = super::lenient::string(reader, "a model's name")?;
     Ok(text.map(|text| (text, text.at() - 1..text.at() + text.raw().len() + 1)))
 }
 

@@ -13,7 +13,7 @@
 use slotwise::CacheUse;
 
 use super::api::Api;
-use super::value;
+use super::lenient;
 use crate::error::WireError;
 use crate::json::{Kind, Reader};
 
@@ -21,7 +21,7 @@ type Result<T> = core::result::Result<T, WireError>;
 
 /// What a body says that matters to the engine's cache.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CacheSigns {
+pub(super) struct CacheFlags {
     prompt_logprobs: bool,
     echo: bool,
     logprobs: bool,
@@ -37,7 +37,7 @@ pub(super) struct CacheSigns {
     pub(super) embeds: bool,
 }
 
-impl CacheSigns {
+impl CacheFlags {
     /// Reads the value of a key, if it is one of these.
     pub(super) fn read(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<bool> {
         match key {
@@ -126,7 +126,7 @@ fn any(reader: &mut Reader<'_>, mut says: impl FnMut(&mut Reader<'_>) -> Result<
         return says(reader);
     }
     let mut found = false;
-    if value::array(reader, "an array")? {
+    if lenient::array(reader, "an array")? {
         while reader.next_item()? {
             found |= says(reader)?;
         }

@@ -2,14 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::engine::{Engine, What};
+use super::engine::{Engine, Meaning};
 use super::spec::MetricSpec;
 
 /// A metric that is looked for.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) spec: MetricSpec,
-    pub(super) what: What,
+    pub(super) meaning: Meaning,
     /// Of metrics for the same field, that with the lowest counts.
     pub(super) precedence: u8,
     /// Whose it is; none if it was asked for by name.
@@ -18,14 +18,14 @@ pub(super) struct Wanted {
 
 /// Metrics by name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(super) struct MetricIndex {
     /// By the length of the name, then by the name, then as they were added.
     wanted: Vec<Wanted>,
     /// A bit for each [`trait_of`] a name: what sets it apart before it is compared.
     traits: u128,
 }
 
-impl Names {
+impl MetricIndex {
     pub(super) fn add(&mut self, wanted: Wanted) {
         let name = wanted.spec.name();
         self.traits |= 1 << (trait_of(name.as_bytes()) & 127);
@@ -35,13 +35,13 @@ impl Names {
     }
 
     /// Forgets what engines say of this.
-    pub(super) fn forget(&mut self, what: What) {
-        self.wanted.retain(|wanted| wanted.what != what || wanted.engine.is_none());
+    pub(super) fn forget(&mut self, meaning: Meaning) {
+        self.wanted.retain(|wanted| wanted.meaning != meaning || wanted.engine.is_none());
     }
 
     /// How many have been asked for that say this.
-    pub(super) fn asked(&self, what: What) -> u8 {
-        let asked = self.wanted.iter().filter(|wanted| wanted.what == what && wanted.engine.is_none());
+    pub(super) fn asked(&self, meaning: Meaning) -> u8 {
+        let asked = self.wanted.iter().filter(|wanted| wanted.meaning == meaning && wanted.engine.is_none());
         u8::try_from(asked.count()).unwrap_or(u8::MAX)
     }
 
