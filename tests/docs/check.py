@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""Checks that the maps, links and addresses of the documentation match the tree.
+
+    tests/docs/check.py           # prints each mismatch; exits with 1 if there is one
+    tests/docs/check.py --write   # first copies the project's address into every package
+
+The maps are README's "What is here", docs/src/map.md, docs/src/prefix.md, CONTRIBUTING.md and the
+first comment of the modules in MODULES. Every path that they name exists, and every folder of the
+repository and module of the pure crates is on one of them.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MAP = "docs/src/map.md"
+
+# Folders whose modules are all on the map, one by one.
+MAPPED = ["crates/core/src", "crates/wire/src", "crates/gateway/src"]
+
+# Modules whose first comment is a map, with the folder that its names stand in.
+MODULES = {
+    "crates/core/src/lib.rs": "crates/core/src",
+    "crates/core/src/scheduler/mod.rs": "crates/core/src/scheduler",
+    "crates/core/src/prefix/mod.rs": "crates/core/src/prefix",
+}
+
+SPAN = re.compile(r"`([^`\s]+)`")
+FILE = re.compile(r"[\w./{},*-]+\.(rs|py|pyi|ts|mts|mjs|toml|md|sh|json|yml)$")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+INCLUDE = re.compile(r"\{\{#include ([^:}]+)")
+
+
+def read(path: str) -> str:
+    """A file of the repository."""
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def tracked() -> list[str]:
+    """Files that git tracks, or would."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [path for path in done.stdout.splitlines() if (ROOT / path).exists()]
+
+
+def expanded(path: str) -> list[str]:
+    """A path with its alternatives in braces written out."""
+    found = re.search(r"\{([^{}]*)\}", path)
+    if not found:
+        return [path]
+    choices = found[1].split(",")
+    return [one for choice in choices for one in expanded(path.replace(found[0], choice, 1))]
+
+
+def exists(path: str, folders: list[str]) -> bool:
+    """Whether a path, which may end in a pattern, is in one of the folders."""
+    return any(
+        any(ROOT.glob(f"{folder}/{path}".strip("/"))) for folder in folders if path.strip("/*")
+    )
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading of the second level."""
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def without_code(text: str) -> str:
+    """Markdown without its fenced code."""
+    return re.sub(r"^(```+).*?^\1\s*$", "", text, flags=re.M | re.S)
+
+
+def wrong_paths() -> Iterator[str]:
+    """Each path that a map names exists."""
+    tops = {path.split("/")[0] for path in tracked()}
+    here = section(read("README.md"), "What is here")
+    for row in re.findall(r"^\| *(`.*?) *\|", here, flags=re.M):
+        for path in SPAN.findall(row):
+            if not exists(path, [""]):
+                yield f"README.md: `{path}` does not exist"
+    for page, folders in {
+        MAP: ["", "crates"],
+        "docs/src/prefix.md": ["", "crates/core/src/prefix", "crates/core/tests/support"],
+        "CONTRIBUTING.md": ["", "crates/core/tests", "crates/core/src"],
+    }.items():
+        for span in SPAN.findall(without_code(read(page))):
+            strict = page == MAP and "/" in span and "=" not in span
+            rooted = span.split("/")[0] in tops and "/" in span
+            for path in expanded(span):
+                if (strict or rooted or FILE.fullmatch(path)) and not exists(path, folders):
+                    yield f"{page}: `{path}` does not exist"
+    for module, folder in MODULES.items():
+        comment = "\n".join(re.findall(r"^//! ?(.*)$", read(module), flags=re.M))
+        for span in SPAN.findall(without_code(comment)):
+            for path in expanded(span):
+                if FILE.fullmatch(path) or path.endswith("/"):
+                    if not exists(path, [folder, "", "crates/core/src"]):
+                        yield f"{module}: `{path}` does not exist"
+
+
+def missing_paths() -> Iterator[str]:
+    """Each folder of the repository, each crate and each module is on its map."""
+    files = tracked()
+    here = section(read("README.md"), "What is here")
+    for top in sorted({path.split("/")[0] for path in files if "/" in path}):
+        if not top.startswith(".") and not re.search(rf"`{re.escape(top)}[`/]", here):
+            yield f'README.md: "What is here" lacks `{top}`'
+    named = {one for span in SPAN.findall(read(MAP)) for one in expanded(span)}
+    named = {path.rstrip("/") for path in named}
+    for crate in sorted({path.split("/")[1] for path in files if path.startswith("crates/")}):
+        if f"crates/{crate}" not in named:
+            yield f"{MAP}: lacks `crates/{crate}`"
+    for folder in MAPPED:
+        modules = {
+            path.removeprefix(f"{folder}/").split("/")[0]
+            for path in files
+            if path.startswith(f"{folder}/") and path.endswith(".rs")
+        }
+        for module in sorted(modules - {"lib.rs"}):
+            if f"{folder}/{module}" not in named:
+                yield f"{MAP}: lacks `{folder}/{module}`"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mdBook make them."""
+    found = set()
+    for heading in re.findall(r"^#+ +(.*)$", without_code(text), flags=re.M):
+        plain = re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading).strip().lower()
+        found.add(re.sub(r"[^\w\- ]", "", plain).replace(" ", "-"))
+    return found
+
+
+def broken_links() -> Iterator[str]:
+    """Each relative link leads to a file, and to a heading in it."""
+    for page in tracked():
+        if not page.endswith(".md"):
+            continue
+        text, folder = read(page), (ROOT / page).parent
+        for target in INCLUDE.findall(text):
+            if not (folder / target).is_file():
+                yield f"{page}: {target} does not exist"
+        for link in LINK.findall(without_code(text)):
+            if re.match(r"[a-z]+:", link):
+                continue
+            if page == "python/README.md":
+                yield f"{page}: {link} is relative, and PyPI resolves no relative links"
+            path, _, anchor = link.partition("#")
+            target = folder / path if path else ROOT / page
+            if not target.exists():
+                yield f"{page}: {link} does not exist"
+            elif anchor and anchor not in anchors(target.read_text(encoding="utf-8")):
+                yield f"{page}: {link} has no such heading"
+
+
+def unlisted_pages() -> Iterator[str]:
+    """Each page of the manual is in its table of contents, and names each page once."""
+    listed = LINK.findall(read("docs/src/SUMMARY.md"))
+    for page in sorted((ROOT / "docs/src").glob("*.md")):
+        if page.name != "SUMMARY.md" and listed.count(page.name) != 1:
+            yield f"docs/src/SUMMARY.md: {page.name} stands in it {listed.count(page.name)} times"
+
+
+def repeated_terms() -> Iterator[str]:
+    """The glossary has each term once, in order."""
+    terms = re.findall(r"^\| ([^|]+?) \|", read("docs/src/glossary.md"), flags=re.M)[2:]
+    for term in sorted({term for term in terms if terms.count(term) > 1}):
+        yield f"docs/src/glossary.md: {term} stands in it twice"
+    for before, after in zip(terms, terms[1:], strict=False):
+        if before.lower() > after.lower():
+            yield f"docs/src/glossary.md: {after} stands after {before}"
+
+
+def addresses() -> dict[str, str]:
+    """The project's address, from the one place that names it: the workspace's manifest."""
+    package = tomllib.loads(read("Cargo.toml"))["workspace"]["package"]
+    return {"repository": package["repository"], "homepage": package["homepage"]}
+
+
+def package_json() -> str:
+    """The manifest of the npm package."""
+    [path] = [path for path in tracked() if re.fullmatch(r"crates/node/(npm/)?package\.json", path)]
+    return path
+
+
+def npm_addresses(folder: str) -> dict[str, object]:
+    """The fields of package.json that hold the address."""
+    repository = addresses()["repository"]
+    return {
+        "homepage": addresses()["homepage"],
+        "repository": {"type": "git", "url": f"git+{repository}.git", "directory": folder},
+        "bugs": f"{repository}/issues",
+    }
+
+
+def python_addresses() -> dict[str, str]:
+    """The table `project.urls` of pyproject.toml."""
+    repository = addresses()["repository"]
+    return {
+        "Homepage": addresses()["homepage"],
+        "Documentation": f"{repository}/tree/main/docs/src",
+        "Repository": repository,
+        "Changelog": f"{repository}/blob/main/CHANGELOG.md",
+        "Issues": f"{repository}/issues",
+    }
+
+
+def write_addresses() -> None:
+    """Copies the address into the manifests of the Python and the Node package."""
+    path = package_json()
+    manifest = {}
+    new = npm_addresses(str(Path(path).parent))
+    for key, value in json.loads(read(path)).items():
+        if key not in new:
+            manifest[key] = value
+        if key == "license":
+            manifest |= new
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (ROOT / path).write_text(text, encoding="utf-8")
+    lines = "".join(f'{key} = "{value}"\n' for key, value in python_addresses().items())
+    text = re.sub(r"\[project\.urls\]\n(?:\S.*\n)*\n", "", read("python/pyproject.toml"))
+    text = text.replace("[project.optional-", f"[project.urls]\n{lines}\n[project.optional-", 1)
+    (ROOT / "python/pyproject.toml").write_text(text, encoding="utf-8")
+
+
+def wrong_addresses() -> Iterator[str]:
+    """Each package has the project's address."""
+    path = package_json()
+    manifest = json.loads(read(path))
+    for key, value in npm_addresses(str(Path(path).parent)).items():
+        if manifest.get(key) != value:
+            yield f"{path}: `{key}` is stale: run tests/docs/check.py --write"
+    project = tomllib.loads(read("python/pyproject.toml"))["project"]
+    if project.get("urls") != python_addresses():
+        yield "python/pyproject.toml: `urls` is stale: run tests/docs/check.py --write"
+    for manifest_path in tracked():
+        if re.fullmatch(r"crates/\w+/Cargo\.toml", manifest_path):
+            package = tomllib.loads(read(manifest_path))["package"]
+            if not package.get("publish", True):
+                continue
+            for key in ("repository", "homepage"):
+                if package.get(key) != {"workspace": True}:
+                    yield f"{manifest_path}: `{key}.workspace = true` is missing"
+            if package.get("documentation") != f"https://docs.rs/{package['name']}":
+                yield f"{manifest_path}: `documentation` is not its page on docs.rs"
+    owner = addresses()["repository"].split("/")[-2]
+    allowed = {"Cargo.toml", path, "python/pyproject.toml", "CONTRIBUTING.md"}
+    for page in tracked():
+        if page.endswith((".md", ".toml", ".json", ".yml")) and page not in allowed:
+            if f"/{owner}/slotwise" in read(page):
+                yield f"{page}: repeats the project's address; use a relative link"
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--write"]:
+        write_addresses()
+    elif sys.argv[1:]:
+        print(__doc__)
+        return 2
+    checks = [
+        wrong_paths,
+        missing_paths,
+        broken_links,
+        unlisted_pages,
+        repeated_terms,
+        wrong_addresses,
+    ]
+    broken = [problem for check in checks for problem in check()]
+    print("\n".join(broken) or "documentation: maps, links and addresses match the tree")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
