@@ -7,7 +7,16 @@ use std::path::Path;
 /// A module may import from its own layer and from those before it.
 const LAYERS: [&[&str]; 9] = [
     &["time", "rng"],
-    &["prefill", "prefix::hash", "prefix::keyed", "endpoint", "load", "request", "histogram", "decision"],
+    &[
+        "prefill",
+        "prefix::hash",
+        "prefix::keyed_state",
+        "endpoint",
+        "load",
+        "request",
+        "histogram",
+        "decision",
+    ],
     &["prefix", "lora", "cost"],
     &["flow"],
     &["pool"],

@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 
 use super::Fleet;
 use crate::endpoint::EndpointId;
-use crate::pool::{Layout, Slot};
+use crate::pool::{BlockLayout, Slot};
 use crate::prefix::{BlockHash, KvEvent, KvEventError, Namespace, StoreError, StoredBlocks, Use};
 use crate::time::Instant;
 
@@ -58,7 +58,7 @@ impl Fleet {
             }
         })?;
         if layout != before {
-            self.pool.lay_out(id, layout).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
+            self.pool.set_layout(id, layout).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Fleet {
             Err(_) => {
                 slot.kv_feed.refused += 1;
                 if self.prefixes.is_precise(id.slot) && self.prefixes.tokens(id.slot) == (0, 0) {
-                    self.prefixes.become_assumed(id.slot);
+                    self.prefixes.become_estimated(id.slot);
                 }
             }
         }
@@ -89,7 +89,7 @@ impl Fleet {
     fn chain_of(
         &self,
         slot: &Slot,
-        layout: Layout,
+        layout: BlockLayout,
         stored: &StoredBlocks<'_>,
     ) -> Result<Vec<BlockHash>, KvEventError> {
         let parent = match stored.parent {

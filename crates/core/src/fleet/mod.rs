@@ -14,8 +14,8 @@ pub(crate) use threads::Threads;
 use crate::config::Config;
 use crate::cost::{BytesPerToken, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
-use crate::pool::{Patience, Pool, Slot};
-use crate::prefix::keyed::Keyed;
+use crate::pool::{BackoffPeriods, Pool, Slot};
+use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{Cache, PrefixIndex, PromptHasher};
 use crate::request::Request;
 use crate::time::Instant;
@@ -50,14 +50,14 @@ const SETTLING: Duration = Duration::from_secs(1);
 
 impl Fleet {
     /// A fleet without endpoints. `keyed` keys its tables.
-    pub(crate) fn new(config: Config, hasher: PromptHasher, keyed: Keyed) -> Self {
+    pub(crate) fn new(config: Config, hasher: PromptHasher, hash_state: KeyedState) -> Self {
         let mut limits = config.index.clone();
         limits.slots = config.max_endpoints;
         Self {
             now: Instant::ORIGIN,
             pool: Pool::new(config.max_endpoints),
             prefixes: PrefixIndex::new(hasher.name("prefixes"), limits),
-            threads: Threads::new(config.max_threads, keyed),
+            threads: Threads::new(config.max_threads, hash_state),
             reuse: Reuse::default(),
             bytes_per_token: BytesPerToken::new(config.max_models),
             mean_work: MovingMean::new(0.1, 64),
@@ -82,8 +82,8 @@ impl Fleet {
     }
 
     /// How long endpoints are backed off.
-    pub(crate) fn patience(&self) -> Patience {
-        Patience { first: self.config.hold_off, longest: self.config.hold_off_limit }
+    pub(crate) fn backoff_periods(&self) -> BackoffPeriods {
+        BackoffPeriods { first: self.config.hold_off, longest: self.config.hold_off_limit }
     }
 
     /// The key of the client behind a request, for weighing its outcomes: its flow, or else its

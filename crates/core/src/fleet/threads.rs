@@ -8,13 +8,13 @@ use alloc::collections::VecDeque;
 use hashbrown::HashMap;
 
 use crate::endpoint::EndpointId;
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 use crate::request::AnswerId;
 
 /// Endpoints by the ids of their answers. The oldest answers are forgotten first.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    places: HashMap<u64, EndpointId, Keyed>,
+    places: HashMap<u64, EndpointId, KeyedState>,
     /// In the order in which they came.
     order: VecDeque<u64>,
     limit: usize,
@@ -22,8 +22,8 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Remembers at most `limit` answers, about 40 bytes each.
-    pub(crate) fn new(limit: usize, keyed: Keyed) -> Self {
-        Self { places: HashMap::with_hasher(keyed), order: VecDeque::new(), limit }
+    pub(crate) fn new(limit: usize, hash_state: KeyedState) -> Self {
+        Self { places: HashMap::with_hasher(hash_state), order: VecDeque::new(), limit }
     }
 
     /// The endpoint that gave this answer, as far as that is remembered.
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_oldest_answer_is_forgotten_first() {
-        let mut threads = Threads::new(2, Keyed::new(1));
+        let mut threads = Threads::new(2, KeyedState::new(1));
         let endpoint = EndpointId { slot: 3, generation: 0 };
         for id in ["a", "b", "b", "c"] {
             threads.remember(AnswerId::of(id), endpoint);

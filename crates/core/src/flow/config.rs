@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::ceiling::CeilingPolicy;
-use super::guard::GuardConfig;
 use super::saturation::SaturationPolicy;
+use super::session_admission::GuardConfig;
 
 /// The waiting room: how much may wait in it, and who goes first.
 ///

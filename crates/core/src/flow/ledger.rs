@@ -13,33 +13,33 @@ use hashbrown::HashMap;
 
 use super::config::Fairness;
 use super::fairness::Virtual;
-use super::forest::{Forest, Heap};
+use super::heap::{Heap, HeapArena};
 use super::slab::{NONE, Slab};
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 use crate::time::{Instant, Seconds};
 
 /// All bands and flows.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) fairness: Fairness,
-    keyed: Keyed,
+    hash_state: KeyedState,
     max_idle: usize,
     pub(super) bands: Slab<Band>,
     pub(super) by_priority: BTreeMap<Reverse<i32>, u32>,
     pub(super) flows: Slab<Flow>,
     /// Flows of which nothing waits.
     pub(super) idle: usize,
-    pub(super) standings: Forest<Standing>,
+    pub(super) standings: HeapArena<Standing>,
 }
 
 /// Requests of one priority.
 #[derive(Debug)]
 pub(super) struct Band {
     pub(super) priority: i32,
-    pub(super) sum: Sum,
+    pub(super) sum: QueueTotals,
     /// The virtual time of the flow that had the last turn, or a later one.
     pub(super) clock: Virtual,
-    pub(super) flows: HashMap<u64, u32, Keyed>,
+    pub(super) flows: HashMap<u64, u32, KeyedState>,
     /// Flows of which something waits: first the one whose last request is farthest ahead.
     pub(super) ahead: Heap,
     /// The others: first the one that will be forgotten next.
@@ -67,7 +67,7 @@ pub(super) type Standing = (Virtual, u64);
 
 /// What waits, in numbers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Sum {
+pub(crate) struct QueueTotals {
     /// Requests.
     pub(crate) requests: usize,
     /// Their bytes.
@@ -77,16 +77,16 @@ pub(crate) struct Sum {
 }
 
 impl Ledger {
-    pub(super) const fn new(fairness: Fairness, keyed: Keyed, max_idle: usize) -> Self {
+    pub(super) const fn new(fairness: Fairness, hash_state: KeyedState, max_idle: usize) -> Self {
         Self {
             fairness,
-            keyed,
+            hash_state,
             max_idle,
             bands: Slab::new(),
             by_priority: BTreeMap::new(),
             flows: Slab::new(),
             idle: 0,
-            standings: Forest::new(),
+            standings: HeapArena::new(),
         }
     }
 
@@ -123,7 +123,14 @@ impl Ledger {
     }
 
     /// A request that will be charged so much comes to its flow.
-    pub(super) fn enter(&mut self, priority: i32, id: u64, weight: f64, charge: u64, sum: Sum) -> u32 {
+    pub(super) fn enter(
+        &mut self,
+        priority: i32,
+        id: u64,
+        weight: f64,
+        charge: u64,
+        sum: QueueTotals,
+    ) -> u32 {
         let band = self.band_of(priority);
         let at = self.flow_of(band, id);
         let (band, flow) = (&mut self.bands[band], &mut self.flows[at]);
@@ -150,7 +157,7 @@ impl Ledger {
     }
 
     /// A request no longer waits.
-    pub(super) fn leave(&mut self, now: Instant, at: u32, charge: u64, sum: Sum) {
+    pub(super) fn leave(&mut self, now: Instant, at: u32, charge: u64, sum: QueueTotals) {
         let flow = &mut self.flows[at];
         let number = flow.band;
         let band = &mut self.bands[number];
@@ -240,9 +247,9 @@ impl Ledger {
         *self.by_priority.entry(Reverse(priority)).or_insert_with(|| {
             self.bands.insert(Band {
                 priority,
-                sum: Sum::default(),
+                sum: QueueTotals::default(),
                 clock: 0,
-                flows: HashMap::with_hasher(self.keyed),
+                flows: HashMap::with_hasher(self.hash_state),
                 ahead: Heap::EMPTY,
                 idle: Heap::EMPTY,
             })
@@ -299,7 +306,7 @@ impl Flow {
     }
 }
 
-impl Sum {
+impl QueueTotals {
     pub(super) fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.bytes += other.bytes;
@@ -322,7 +329,7 @@ mod check {
 
     impl Ledger {
         /// Holds the accounts against what waits: flow by flow, each request's charge and size.
-        pub(in crate::flow) fn check(&self, waiting: &BTreeMap<u32, Vec<(u64, Sum)>>) {
+        pub(in crate::flow) fn check(&self, waiting: &BTreeMap<u32, Vec<(u64, QueueTotals)>>) {
             let mut idle = 0;
             for (at, flow) in self.flows.iter() {
                 let requests = waiting.get(&at).map_or(&[][..], Vec::as_slice);
@@ -344,7 +351,7 @@ mod check {
                 assert_eq!(self.standings.members(band.ahead), members(false));
                 assert_eq!(self.standings.members(band.idle), members(true));
                 assert_eq!(band.flows.len(), members(false).len() + members(true).len());
-                let mut sum = Sum::default();
+                let mut sum = QueueTotals::default();
                 let requests = members(false).into_iter().flat_map(|flow| &waiting[&flow]);
                 requests.for_each(|(_, request)| sum.add(*request));
                 assert_eq!(band.sum, sum);

@@ -17,27 +17,27 @@
 //! A request takes 112 bytes besides what it stands for; a flow that waits or is ahead about 150; each of its queues 76, and about 30
 //! more if it waits for an endpoint. Vectors double as they grow, and keep what they had at the most.
 
+mod active_bands;
+mod band_share;
 #[cfg(test)]
-mod cases;
+mod benchmark;
 mod ceiling;
 mod config;
+mod displacement;
 mod fairness;
-mod forest;
-mod guard;
-mod lanes;
+mod heap;
 mod ledger;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_tests;
 mod order;
-mod overload;
-mod presence;
+mod queues;
 mod saturation;
-mod share;
+#[cfg(test)]
+mod scenarios;
+mod session_admission;
 mod slab;
-#[cfg(test)]
-mod speed;
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod twin;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -47,47 +47,47 @@ use core::time::Duration;
 pub(crate) use ceiling::Position;
 pub use ceiling::{CeilingPolicy, HoldbackDomain, PriorityHoldback, SoftReflective, StaticCeiling};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
-pub(crate) use guard::{Guard, Identity, SessionId, Who};
-pub use guard::{GuardConfig, GuardStats};
-pub(crate) use ledger::Sum;
-pub(crate) use saturation::Busy;
+pub(crate) use ledger::QueueTotals;
+pub(crate) use saturation::EndpointLoad;
 pub use saturation::{
     ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy, UtilizationDetector,
 };
+pub use session_admission::{GuardConfig, GuardStats};
+pub(crate) use session_admission::{SessionAdmission, SessionId, SessionIdentity, SessionMatch};
 
-use forest::{Forest, Heap};
-use lanes::Lanes;
+use active_bands::ActiveBands;
+use band_share::BandShare;
+use heap::{Heap, HeapArena};
 use ledger::Ledger;
 use order::Rank;
-use presence::Presence;
-use share::Debts;
+use queues::Queues;
 use slab::{NONE, Slab};
 
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 use crate::time::{Instant, Seconds};
 
 /// Requests that wait, each standing for a `T`.
 ///
 /// Time never goes back: an earlier time than the latest one counts as the latest.
 #[derive(Debug)]
-pub(crate) struct Waiting<T> {
+pub(crate) struct RequestQueue<T> {
     config: FlowConfig,
     now: Instant,
     /// Requests that have ever waited.
     numbered: u64,
-    sum: Sum,
+    sum: QueueTotals,
     requests: Slab<Request<T>>,
-    timeouts: Forest<(Instant, u64)>,
+    timeouts: HeapArena<(Instant, u64)>,
     /// First the request that expires next.
     expiring: Heap,
     ledger: Ledger,
-    lanes: Lanes,
-    debts: Debts,
+    queues: Queues,
+    band_share: BandShare,
     /// Where ceilings depend on which bands there are.
-    presence: Option<Presence>,
+    active_bands: Option<ActiveBands>,
     evicted: VecDeque<Evicted<T>>,
     /// What is in `evicted`: it takes up room until it is fetched.
-    undelivered: Sum,
+    undelivered: QueueTotals,
 }
 
 /// One request that waits.
@@ -139,7 +139,7 @@ pub(crate) struct Evicted<T> {
     pub(crate) reason: Eviction,
     pub(crate) waited: Duration,
     /// Itself, in numbers.
-    sum: Sum,
+    sum: QueueTotals,
 }
 
 /// Why it waits no longer.
@@ -161,21 +161,21 @@ pub(crate) enum Full {
     Bytes,
 }
 
-impl<T> Waiting<T> {
-    pub(crate) fn new(config: &FlowConfig, keyed: Keyed) -> Self {
+impl<T> RequestQueue<T> {
+    pub(crate) fn new(config: &FlowConfig, hash_state: KeyedState) -> Self {
         Self {
             now: Instant::ORIGIN,
             numbered: 0,
-            sum: Sum::default(),
+            sum: QueueTotals::default(),
             requests: Slab::new(),
-            timeouts: Forest::new(),
+            timeouts: HeapArena::new(),
             expiring: Heap::EMPTY,
-            ledger: Ledger::new(config.fairness, keyed, config.max_idle_flows),
-            lanes: Lanes::new(keyed),
-            debts: Debts::default(),
-            presence: config.ceiling.ranks_bands().then(Presence::default),
+            ledger: Ledger::new(config.fairness, hash_state, config.max_idle_flows),
+            queues: Queues::new(hash_state),
+            band_share: BandShare::default(),
+            active_bands: config.ceiling.ranks_bands().then(ActiveBands::default),
             evicted: VecDeque::new(),
-            undelivered: Sum::default(),
+            undelivered: QueueTotals::default(),
             config: config.clone(),
         }
     }
@@ -205,7 +205,7 @@ impl<T> Waiting<T> {
         let rank = Rank::new(self.config.order, self.now, &admission, self.numbered);
         let flow = self.ledger.enter(priority, id, weight, charge, sum);
         let index = self.requests.insert(request);
-        let queue = self.lanes.join(&self.ledger.flows, flow, index, rank);
+        let queue = self.queues.join(&self.ledger.flows, flow, index, rank);
         let older = core::mem::replace(&mut self.ledger.flows[flow].newest, index);
         let request = &mut self.requests[index];
         (request.queue, request.older) = (queue, older);
@@ -231,7 +231,7 @@ impl<T> Waiting<T> {
     }
 
     /// What was displaced or has expired, and was not fetched.
-    pub(crate) const fn undelivered(&self) -> Sum {
+    pub(crate) const fn undelivered(&self) -> QueueTotals {
         self.undelivered
     }
 
@@ -268,8 +268,8 @@ impl<T> Waiting<T> {
             return Some(self.offer(first));
         }
         let flows = &self.ledger.flows;
-        let served = flows[self.lanes.flow_of(self.requests[first].queue)].served;
-        let near = self.lanes.near(flows, band, served.saturating_add(look_ahead.into()), MOST_PREFERRED);
+        let served = flows[self.queues.flow_of(self.requests[first].queue)].served;
+        let near = self.queues.near(flows, band, served.saturating_add(look_ahead.into()), MOST_PREFERRED);
         let costs = near.map(|(turn, request)| (cost(&self.requests[request].what).get(), turn, request));
         let best =
             costs.min_by(|(cost, turn, _), (other, then, _)| cost.total_cmp(other).then(turn.cmp(then)));
@@ -293,24 +293,24 @@ impl<T> Waiting<T> {
     pub(crate) fn park(&mut self, ticket: Ticket, slot: u32) {
         let Some(index) = self.find(ticket) else { return };
         let request = &mut self.requests[index];
-        let (flow, rank) = (self.lanes.flow_of(request.queue), self.lanes.ranks.key(index));
-        self.lanes.leave(request.queue, index);
-        request.queue = self.lanes.park(&self.ledger.flows, flow, slot, index, rank);
+        let (flow, rank) = (self.queues.flow_of(request.queue), self.queues.ranks.key(index));
+        self.queues.leave(request.queue, index);
+        request.queue = self.queues.park(&self.ledger.flows, flow, slot, index, rank);
     }
 
     /// An endpoint has room: those who wait for it are candidates.
     pub(crate) fn open(&mut self, slot: u32) {
-        self.lanes.open(slot);
+        self.queues.open(slot);
     }
 
     /// An endpoint has no room.
     pub(crate) fn close(&mut self, slot: u32) {
-        self.lanes.close(slot);
+        self.queues.close(slot);
     }
 
     /// An endpoint is gone: those who waited for it are candidates, and no longer wait for anything but their turn.
     pub(crate) fn release(&mut self, slot: u32) {
-        self.lanes.release(slot);
+        self.queues.release(slot);
     }
 
     /// A request goes, and its flow pays for it.
@@ -318,15 +318,15 @@ impl<T> Waiting<T> {
         self.now = self.now.max(now);
         let index = self.find(ticket)?;
         let Request { queue, charge, cost, .. } = self.requests[index];
-        self.debts.charge(self.config.lower_share, ticket, cost);
-        self.ledger.serve(self.now, self.lanes.flow_of(queue), charge);
+        self.band_share.charge(self.config.lower_share, ticket, cost);
+        self.ledger.serve(self.now, self.queues.flow_of(queue), charge);
         self.unlink(index).map(|request| request.what)
     }
 
     /// A request that went has ended: its flow pays what it has cost in truth.
     pub(crate) fn settle(&mut self, priority: i32, flow: u64, charged: Seconds, actual: Seconds) {
         if let Some(flow) = self.ledger.settle(self.now, priority, flow, charged, actual) {
-            self.lanes.hasten(flow);
+            self.queues.advance_flow(flow);
         }
     }
 
@@ -338,12 +338,12 @@ impl<T> Waiting<T> {
     }
 
     /// All that waits.
-    pub(crate) const fn sum(&self) -> Sum {
+    pub(crate) const fn sum(&self) -> QueueTotals {
         self.sum
     }
 
     /// What waits in each band, highest priority first, and the number of its flows, idle ones included.
-    pub(crate) fn bands(&self) -> impl Iterator<Item = (i32, Sum, usize)> {
+    pub(crate) fn bands(&self) -> impl Iterator<Item = (i32, QueueTotals, usize)> {
         self.ledger.descending().map(|(_, band)| (band.priority, band.sum, band.flows.len()))
     }
 
@@ -353,45 +353,47 @@ impl<T> Waiting<T> {
     }
 
     /// A request of this priority comes, whatever becomes of it.
-    pub(crate) fn see(&mut self, now: Instant, priority: i32) {
-        if let Some(presence) = &mut self.presence {
-            presence.see(now, priority);
+    pub(crate) fn record_arrival(&mut self, now: Instant, priority: i32) {
+        if let Some(active_bands) = &mut self.active_bands {
+            active_bands.record(now, priority);
         }
     }
 
     /// The bands that count for ceilings, highest first: those of which something waits, and those that are present without. None
     /// where ceilings do not depend on them.
-    pub(crate) fn present(&self, now: Instant) -> Vec<i32> {
-        let Some(presence) = &self.presence else { return Vec::new() };
+    pub(crate) fn active_bands(&self, now: Instant) -> Vec<i32> {
+        let Some(active_bands) = &self.active_bands else { return Vec::new() };
         let waiting = self.bands().filter(|(_, sum, _)| sum.requests > 0).map(|(priority, ..)| priority);
-        let mut bands: Vec<i32> = waiting.chain(presence.bands(self.now.max(now))).collect();
+        let mut bands: Vec<i32> = waiting.chain(active_bands.bands(self.now.max(now))).collect();
         bands.sort_unstable_by_key(|priority| Reverse(*priority));
         bands.dedup();
         bands
     }
 
     /// While something waits: when a band is present no longer, so that others may have more room.
-    pub(crate) fn next_leave(&self, now: Instant) -> Option<Instant> {
-        let presence = self.presence.as_ref().filter(|_| self.sum.requests > 0)?;
-        presence.next_leave(self.now.max(now), |priority| self.ledger.waits(priority))
+    pub(crate) fn next_inactive(&self, now: Instant) -> Option<Instant> {
+        let active_bands = self.active_bands.as_ref().filter(|_| self.sum.requests > 0)?;
+        active_bands.next_inactive(self.now.max(now), |priority| self.ledger.waits(priority))
     }
 
     fn first(&mut self, now: Instant, open: impl Fn(i32) -> bool) -> Option<(u32, u32)> {
         self.expire(now);
-        let wanting =
-            self.ledger.descending().filter(|(at, band)| self.lanes.any(*at) && open(band.priority));
-        let band = self.debts.choose(self.config.lower_share, wanting.map(|(band, _)| band))?;
-        Some((band, self.lanes.first(&self.ledger.flows, band)?))
+        let wanting = self
+            .ledger
+            .descending()
+            .filter(|(at, band)| self.queues.has_candidate(*at) && open(band.priority));
+        let band = self.band_share.choose(self.config.lower_share, wanting.map(|(band, _)| band))?;
+        Some((band, self.queues.first(&self.ledger.flows, band)?))
     }
 
     fn offer(&mut self, index: u32) -> Ticket {
         let ticket = self.ticket(index);
-        self.debts.offer(ticket);
+        self.band_share.offer(ticket);
         ticket
     }
 
     fn ticket(&self, index: u32) -> Ticket {
-        Ticket { index, number: self.lanes.ranks.key(index).number }
+        Ticket { index, number: self.queues.ranks.key(index).number }
     }
 
     fn find(&self, ticket: Ticket) -> Option<u32> {
@@ -411,9 +413,9 @@ impl<T> Waiting<T> {
     /// Takes a request out of everything that knows it.
     fn unlink(&mut self, index: u32) -> Option<Request<T>> {
         let request = self.requests.remove(index)?;
-        let flow = self.lanes.flow_of(request.queue);
-        if let Some(presence) = &mut self.presence {
-            presence.see(self.now, self.ledger.priority_of(flow));
+        let flow = self.queues.flow_of(request.queue);
+        if let Some(active_bands) = &mut self.active_bands {
+            active_bands.record(self.now, self.ledger.priority_of(flow));
         }
         match request.newer {
             NONE => self.ledger.flows[flow].newest = request.older,
@@ -425,19 +427,19 @@ impl<T> Waiting<T> {
         if request.expires {
             self.timeouts.remove(&mut self.expiring, index);
         }
-        self.lanes.leave(request.queue, index);
+        self.queues.leave(request.queue, index);
         self.ledger.leave(self.now, flow, request.charge, request.sum());
         self.sum.subtract(request.sum());
         if self.sum.requests == 0 {
-            self.debts.forgive();
+            self.band_share.reset();
         }
         Some(request)
     }
 }
 
 impl<T> Request<T> {
-    fn sum(&self) -> Sum {
-        Sum { requests: 1, bytes: self.bytes.into(), work: self.cost.to_nanos().into() }
+    fn sum(&self) -> QueueTotals {
+        QueueTotals { requests: 1, bytes: self.bytes.into(), work: self.cost.to_nanos().into() }
     }
 }
 

@@ -1,16 +1,16 @@
 //! The endpoints, and what is in flight on each.
 
-mod book;
+mod best_case;
+mod block_layout;
+mod bounds;
 mod error;
 mod evictions;
-mod foreign;
+mod external_load;
 mod health;
-mod judge;
-mod layout;
-mod minima;
-mod outline;
+mod in_flight;
+mod multiset;
+mod outcome;
 mod slot;
-mod tally;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -23,25 +23,25 @@ use crate::endpoint::{Endpoint, EndpointId};
 use crate::load::Load;
 use crate::time::Instant;
 
+pub(crate) use best_case::BestCase;
+pub(crate) use block_layout::BlockLayout;
+pub(crate) use bounds::{Bounds, CHUNK, WORD};
 pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use evictions::Shortfall;
-pub(crate) use foreign::{ForeignLoad, PoolReports};
+pub(crate) use external_load::{ExternalLoad, PoolReports};
 pub use health::{BackoffCause, HealthState};
-pub(crate) use health::{Outcome, Patience};
-pub(crate) use judge::Witness;
-pub(crate) use layout::Layout;
-pub(crate) use minima::{CHUNK, Minima, WORD};
-pub(crate) use outline::Outline;
+pub(crate) use health::{BackoffPeriods, Outcome};
+pub(crate) use outcome::OutcomeContext;
 pub(crate) use slot::Slot;
 
-use tally::Tally;
+use multiset::Multiset;
 
 /// The endpoints of one scheduler, in slots that are used again.
 #[derive(Debug)]
 pub(crate) struct Pool {
     slots: Vec<Option<Slot>>,
     /// In parallel with `slots`.
-    minima: Minima,
+    bounds: Bounds,
     /// In parallel with `slots`.
     ties: Vec<Tie>,
     /// The generation of the next endpoint in each slot.
@@ -49,13 +49,13 @@ pub(crate) struct Pool {
     free: Vec<u32>,
     names: BTreeMap<String, EndpointId>,
     /// How many endpoints have each layout.
-    layouts: Tally<Layout>,
+    layouts: Multiset<BlockLayout>,
     /// How many endpoints name each model among those that they serve.
-    models: Tally<String>,
+    models: Multiset<String>,
     reports: PoolReports,
     /// Outcomes of all endpoints in rotation.
     outcomes: health::Window,
-    suspects: health::Suspects,
+    suspects: health::SuspectFlows,
     /// Requests dispatched so far.
     dispatches: u64,
     /// When endpoints that are closed by the clock must be looked at again.
@@ -72,7 +72,7 @@ pub(crate) struct Pool {
 pub(crate) struct Tie {
     /// Stands for its name.
     pub(crate) key: u64,
-    pub(crate) layout: Layout,
+    pub(crate) layout: BlockLayout,
 }
 
 /// A request's claim on an endpoint: its place in the queue, its prefill, its KV tokens, its adapter.
@@ -105,16 +105,16 @@ impl Pool {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             slots: Vec::new(),
-            minima: Minima::default(),
+            bounds: Bounds::default(),
             ties: Vec::new(),
             generations: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
-            layouts: Tally::new(),
-            models: Tally::new(),
+            layouts: Multiset::new(),
+            models: Multiset::new(),
             reports: PoolReports::default(),
             outcomes: health::Window::default(),
-            suspects: health::Suspects::default(),
+            suspects: health::SuspectFlows::default(),
             dispatches: 0,
             opens: BTreeSet::new(),
             at_work: false,
@@ -137,8 +137,8 @@ impl Pool {
         }
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.minima.push();
-            let layout = Layout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
+            self.bounds.push();
+            let layout = BlockLayout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
             self.ties.push(Tie { key: 0, layout });
             self.generations.push(0);
             (self.slots.len() - 1) as u32
@@ -152,7 +152,7 @@ impl Pool {
         self.layouts.add(slot.layout);
         slot.endpoint.models.iter().for_each(|model| self.models.add(model.clone()));
         self.slots[at as usize] = Some(slot);
-        self.outline(id);
+        self.refresh_bounds(id);
         Ok(id)
     }
 
@@ -161,14 +161,14 @@ impl Pool {
         self.get(id)?;
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
-        self.minima.set(id.slot, Outline::CLOSED);
+        self.bounds.set(id.slot, BestCase::CLOSED);
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
         self.layouts.remove(&slot.layout);
         slot.endpoint.models.iter().for_each(|model| self.models.remove(model));
         self.suspects.leave(id.slot);
-        self.reports.replace(slot.reports.sample(), foreign::Sample::default());
+        self.reports.replace(slot.reports.sample(), external_load::Sample::default());
         self.draining -= usize::from(slot.draining);
         self.at_work &= !self.names.is_empty();
         Ok(slot)
@@ -200,16 +200,16 @@ impl Pool {
         let before = core::mem::replace(&mut slot.endpoint, endpoint);
         change(slot);
         before.models.iter().for_each(|model| self.models.remove(model));
-        self.lay_out(id, layout)?;
+        self.set_layout(id, layout)?;
         Ok(())
     }
 
     /// The endpoint's prompts are hashed for another layout from now on.
-    pub(crate) fn lay_out(&mut self, id: EndpointId, layout: Layout) -> Result<(), UnknownEndpoint> {
+    pub(crate) fn set_layout(&mut self, id: EndpointId, layout: BlockLayout) -> Result<(), UnknownEndpoint> {
         let before = core::mem::replace(&mut self.get_mut(id)?.layout, layout);
         self.layouts.remove(&before);
         self.layouts.add(layout);
-        self.outline(id);
+        self.refresh_bounds(id);
         Ok(())
     }
 
@@ -222,7 +222,7 @@ impl Pool {
             slot.health.ramp();
         }
         self.draining = self.draining - usize::from(before) + usize::from(draining);
-        self.outline(id);
+        self.refresh_bounds(id);
         Ok(())
     }
 
@@ -258,8 +258,8 @@ impl Pool {
     }
 
     /// What can be told of endpoints at a glance.
-    pub(crate) const fn minima(&self) -> &Minima {
-        &self.minima
+    pub(crate) const fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// What tells the endpoint in a slot from its equals; the slot must be there.
@@ -272,7 +272,7 @@ impl Pool {
     }
 
     /// The layouts of the endpoints, each once.
-    pub(crate) fn layouts(&self) -> impl Iterator<Item = Layout> + '_ {
+    pub(crate) fn layouts(&self) -> impl Iterator<Item = BlockLayout> + '_ {
         self.layouts.keys().copied()
     }
 
@@ -296,18 +296,18 @@ impl Pool {
     ) -> Result<(), UnknownEndpoint> {
         let slot = self.get_mut(id)?;
         let before = slot.reports.sample();
-        slot.reports.report(now, load, slot.kv_capacity, &slot.book, expected_output);
+        slot.reports.report(now, load, slot.kv_capacity, &slot.in_flight, expected_output);
         let after = slot.reports.sample();
         self.reports.replace(before, after);
         // Whether it sleeps is part of it.
-        self.outline(id);
+        self.refresh_bounds(id);
         Ok(())
     }
 
     /// Lets the endpoints' learned speeds settle. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant) {
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
-        self.minima.set_all(self.slots.iter().flatten().map(|slot| (slot.id.slot, Outline::of(slot))));
+        self.bounds.set_all(self.slots.iter().flatten().map(|slot| (slot.id.slot, BestCase::of(slot))));
     }
 
     /// Reserves on the endpoint in `slot`; it must be there.
@@ -317,22 +317,22 @@ impl Pool {
         id: EndpointId,
         claim: Claim<'_>,
         expected_output: f64,
-        patience: Patience,
+        backoff_periods: BackoffPeriods,
     ) -> Result<Reservation, UnknownEndpoint> {
         let dispatches = self.dispatches;
         let slot = self.get_mut(id)?;
-        slot.health.dispatched(now, dispatches, patience);
+        slot.health.dispatched(now, dispatches, backoff_periods);
         slot.counters.dispatched += 1;
         let order = slot.next_use();
-        slot.book.reserve(now, order, claim.work, claim.tokens);
-        slot.reports.watch(&slot.book, expected_output);
+        slot.in_flight.reserve(now, order, claim.work, claim.tokens);
+        slot.reports.watch(&slot.in_flight, expected_output);
         let adapter = claim.adapter.map(|(key, name)| {
             slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
             key
         });
         self.dispatches += 1;
-        self.look_again(id);
-        self.outline(id);
+        self.reschedule_opening(id);
+        self.refresh_bounds(id);
         Ok(Reservation {
             endpoint: id,
             order,
@@ -349,23 +349,23 @@ impl Pool {
             return;
         }
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
-            slot.book.finish_prefill(now, reservation.order);
-            slot.book.first_token(now);
-            slot.reports.watch(&slot.book, expected_output);
+            slot.in_flight.finish_prefill(now, reservation.order);
+            slot.in_flight.first_token(now);
+            slot.reports.watch(&slot.in_flight, expected_output);
             slot.answered(reservation.adapter);
         }
         self.at_work = true;
-        self.outline(reservation.endpoint);
+        self.refresh_bounds(reservation.endpoint);
     }
 
     /// The answer grew by `tokens`.
     pub(crate) fn grow(&mut self, reservation: &mut Reservation, tokens: u32, expected_output: f64) {
         reservation.answer_tokens += u64::from(tokens);
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
-            slot.book.grow(tokens);
-            slot.reports.watch(&slot.book, expected_output);
+            slot.in_flight.grow(tokens);
+            slot.reports.watch(&slot.in_flight, expected_output);
         }
-        self.outline(reservation.endpoint);
+        self.refresh_bounds(reservation.endpoint);
     }
 
     /// Gives back what was reserved, also when the endpoint has left meanwhile. `served` says whether the endpoint
@@ -373,24 +373,24 @@ impl Pool {
     pub(crate) fn release(&mut self, now: Instant, reservation: Reservation, served: bool) {
         let Ok(slot) = self.get_mut(reservation.endpoint) else { return };
         if reservation.started {
-            slot.book.finish_running();
+            slot.in_flight.finish_running();
         } else {
-            slot.book.finish_prefill(now, reservation.order);
+            slot.in_flight.finish_prefill(now, reservation.order);
         }
-        slot.book.shrink(reservation.prompt_tokens, reservation.answer_tokens);
+        slot.in_flight.shrink(reservation.prompt_tokens, reservation.answer_tokens);
         if served {
             slot.answered(reservation.adapter);
         }
         if let Some(key) = reservation.adapter {
             slot.adapters.end(key, now);
         }
-        self.outline(reservation.endpoint);
+        self.refresh_bounds(reservation.endpoint);
     }
 
     /// Brings an endpoint's outline up to date, after its account or its description has changed.
-    fn outline(&mut self, id: EndpointId) {
+    fn refresh_bounds(&mut self, id: EndpointId) {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
-            self.minima.set(id.slot, Outline::of(slot));
+            self.bounds.set(id.slot, BestCase::of(slot));
             self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
         }
     }

@@ -1,10 +1,10 @@
 //! One endpoint's state.
 
-use super::book::Book;
+use super::block_layout::BlockLayout;
 use super::evictions::Evictions;
-use super::foreign::{ForeignLoad, Reports};
+use super::external_load::{ExternalLoad, Reports};
 use super::health::Health;
-use super::layout::Layout;
+use super::in_flight::InFlightLoad;
 use crate::cost::{MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::lora::Residency;
@@ -21,14 +21,14 @@ pub(crate) struct Slot {
     pub(crate) key: u64,
     pub(crate) kv_capacity: u32,
     /// How its prompts are hashed.
-    pub(crate) layout: Layout,
+    pub(crate) layout: BlockLayout,
     /// What came of its engine's KV events.
     pub(crate) kv_feed: KvFeed,
     pub(crate) prefill: PrefillCost,
     pub(crate) adapter_load: Seconds,
     /// Gets no new requests.
     pub(crate) draining: bool,
-    pub(crate) book: Book,
+    pub(crate) in_flight: InFlightLoad,
     pub(crate) reports: Reports,
     pub(crate) health: Health,
     /// What answers have said of its cache.
@@ -76,7 +76,7 @@ impl Slot {
 
     /// Whether it has as many requests as it may.
     pub(crate) fn is_full(&self) -> bool {
-        self.endpoint.max_in_flight.is_some_and(|most| self.book.in_flight() >= most.get())
+        self.endpoint.max_in_flight.is_some_and(|most| self.in_flight.requests() >= most.get())
     }
 
     /// It computed something for a request with this adapter: the adapter is loaded.
@@ -88,16 +88,16 @@ impl Slot {
 
     /// Booked prefill before a new request's turn: ours to the nanosecond, and what others have waiting at the mean work
     /// of a request.
-    pub(crate) fn wait(&self, now: Instant, foreign: ForeignLoad, mean_work: f64) -> Seconds {
-        self.book.wait(now) + Seconds::new(foreign.waiting * mean_work * self.speed.factor())
+    pub(crate) fn wait(&self, now: Instant, external: ExternalLoad, mean_work: f64) -> Seconds {
+        self.in_flight.wait(now) + Seconds::new(external.waiting * mean_work * self.speed.factor())
     }
 
     /// How long a new request of `tokens` tokens waits for room, if live requests use more than `limit` of the KV cache with
     /// it: an engine admits nobody before others have left.
     ///
     /// Live requests leave at the rate of their tokens over the time that answers take here.
-    pub(crate) fn wait_for_room(&self, foreign: ForeignLoad, tokens: u32, limit: f64) -> Seconds {
-        let live = self.book.kv_tokens() as f64 + foreign.kv_tokens;
+    pub(crate) fn wait_for_room(&self, external: ExternalLoad, tokens: u32, limit: f64) -> Seconds {
+        let live = self.in_flight.kv_tokens() as f64 + external.kv_tokens;
         let missing = live + f64::from(tokens) - limit * f64::from(self.kv_capacity);
         if missing <= 0.0 || live <= 0.0 {
             return Seconds::ZERO;

@@ -12,7 +12,7 @@ use core::array;
 use core::fmt;
 use core::hash::BuildHasher;
 
-use super::keyed::Keyed;
+use super::keyed_state::KeyedState;
 
 /// Why a snapshot was not restored. Nothing has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,13 +123,13 @@ impl Writer {
     }
 
     /// The whole snapshot.
-    pub(crate) fn seal(mut self, kind: Kind, keyed: Keyed) -> Vec<u8> {
+    pub(crate) fn seal(mut self, kind: Kind, hash_state: KeyedState) -> Vec<u8> {
         let (length, sum) = ((self.0.len() - HEADER) as u64, checksum(&self.0[HEADER..]));
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(&MAGIC);
         header.extend_from_slice(&VERSION.to_le_bytes());
         header.extend_from_slice(&(kind as u32).to_le_bytes());
-        for number in [fingerprint(keyed), length, sum] {
+        for number in [fingerprint(hash_state), length, sum] {
             header.extend_from_slice(&number.to_le_bytes());
         }
         self.0[..HEADER].copy_from_slice(&header);
@@ -146,7 +146,7 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Opens a snapshot that is whole, of this kind, and from under this seed.
-    pub(crate) fn open(bytes: &'a [u8], kind: Kind, keyed: Keyed) -> Result<Self, SnapshotError> {
+    pub(crate) fn open(bytes: &'a [u8], kind: Kind, hash_state: KeyedState) -> Result<Self, SnapshotError> {
         let mut header = Self { bytes, at: 0 };
         if header.take(MAGIC.len()).map_err(|_| SnapshotError::Foreign)? != MAGIC {
             return Err(SnapshotError::Foreign);
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         if header.u32()? != kind as u32 {
             return Err(SnapshotError::Foreign);
         }
-        if header.u64()? != fingerprint(keyed) {
+        if header.u64()? != fingerprint(hash_state) {
             return Err(SnapshotError::Seed);
         }
         let (length, sum) = (header.u64()?, header.u64()?);
@@ -232,8 +232,8 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 impl Writer {
     /// A snapshot whose body has been changed, with a checksum that fits.
-    pub(crate) fn sealed_again(snapshot: Vec<u8>, kind: Kind, keyed: Keyed) -> Vec<u8> {
-        Self(snapshot).seal(kind, keyed)
+    pub(crate) fn sealed_again(snapshot: Vec<u8>, kind: Kind, hash_state: KeyedState) -> Vec<u8> {
+        Self(snapshot).seal(kind, hash_state)
     }
 }
 
@@ -248,8 +248,8 @@ fn word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().unwrap_or_default())
 }
 
-fn fingerprint(keyed: Keyed) -> u64 {
-    keyed.hash_one(u64::from_le_bytes(MAGIC))
+fn fingerprint(hash_state: KeyedState) -> u64 {
+    hash_state.hash_one(u64::from_le_bytes(MAGIC))
 }
 
 /// Four sums side by side, so that none waits for another's multiplication.
@@ -278,18 +278,18 @@ const HEADER: usize = 40;
 mod tests {
     use super::*;
 
-    const KEYED: Keyed = Keyed::new(7);
+    const HASH_STATE: KeyedState = KeyedState::new(7);
 
     fn sealed() -> Vec<u8> {
         let mut writer = Writer::new();
         writer.text("a text");
         writer.column(&[1_u64, 2, 3], |number| [*number]);
         writer.u16(9);
-        writer.seal(Kind::Index, KEYED)
+        writer.seal(Kind::Index, HASH_STATE)
     }
 
     fn open(bytes: &[u8]) -> Result<Reader<'_>, SnapshotError> {
-        Reader::open(bytes, Kind::Index, KEYED)
+        Reader::open(bytes, Kind::Index, HASH_STATE)
     }
 
     #[test]
@@ -319,8 +319,8 @@ mod tests {
     fn what_belongs_elsewhere_says_so() {
         let bytes = sealed();
         assert_eq!(open(b"something else").err(), Some(SnapshotError::Foreign));
-        assert_eq!(Reader::open(&bytes, Kind::Scheduler, KEYED).err(), Some(SnapshotError::Foreign));
-        assert_eq!(Reader::open(&bytes, Kind::Index, Keyed::new(8)).err(), Some(SnapshotError::Seed));
+        assert_eq!(Reader::open(&bytes, Kind::Scheduler, HASH_STATE).err(), Some(SnapshotError::Foreign));
+        assert_eq!(Reader::open(&bytes, Kind::Index, KeyedState::new(8)).err(), Some(SnapshotError::Seed));
         let mut newer = bytes;
         newer[8] = 3;
         assert_eq!(open(&newer).err(), Some(SnapshotError::Version(3)));

@@ -9,13 +9,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::assumed::Unconfirmed;
+use super::engine_names::EngineNames;
+use super::estimated::Unconfirmed;
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::holding::{Change, Holding};
-use super::keyed::Keyed;
+use super::keyed_state::KeyedState;
 use super::limits::{Cache, IndexFull, IndexLimits};
-use super::names::Names;
 use super::runs::{RunId, Runs, Stretch};
 use super::set::EndpointSet;
 use super::table::Address;
@@ -53,7 +53,7 @@ pub struct PrefixIndex {
     /// What their chains have allocated.
     pub(super) unconfirmed_bytes: usize,
     pub(super) joined: u64,
-    pub(super) keyed: Keyed,
+    pub(super) hash_state: KeyedState,
     pub(super) limits: IndexLimits,
     /// Runs on the way of one prompt: kept to be used again.
     pub(super) way: Vec<RunId>,
@@ -72,19 +72,19 @@ pub(super) struct Member {
 impl PrefixIndex {
     /// An empty index. The seed keys its table against chosen collisions.
     pub fn new(seed: u64, limits: IndexLimits) -> Self {
-        Self::with_key(Keyed::new(seed), limits)
+        Self::with_key(KeyedState::new(seed), limits)
     }
 
-    fn with_key(keyed: Keyed, limits: IndexLimits) -> Self {
+    fn with_key(hash_state: KeyedState, limits: IndexLimits) -> Self {
         Self {
-            runs: Runs::new(keyed),
+            runs: Runs::new(hash_state),
             endpoints: Vec::new(),
             pairs: 0,
             allocated: 0,
             unconfirmed: VecDeque::new(),
             unconfirmed_bytes: 0,
             joined: 0,
-            keyed,
+            hash_state,
             limits,
             way: Vec::new(),
         }
@@ -131,7 +131,7 @@ impl PrefixIndex {
     }
 
     /// The endpoint goes back to assumptions, with an empty cache: what its engine publishes cannot be used.
-    pub(crate) fn become_assumed(&mut self, slot: u32) {
+    pub(crate) fn become_estimated(&mut self, slot: u32) {
         if let Some(cache) = self.member(slot).map(|member| member.cache) {
             self.begin(slot, cache, false);
         }
@@ -208,7 +208,7 @@ impl PrefixIndex {
     /// Tokens of the blocks that the endpoint holds: those that it is assumed to, and those that it says.
     pub fn tokens(&self, slot: u32) -> (u64, u64) {
         self.member(slot)
-            .map_or((0, 0), |member| (member.holding.assumed_tokens(), member.holding.stored_tokens()))
+            .map_or((0, 0), |member| (member.holding.estimated_tokens(), member.holding.stored_tokens()))
     }
 
     /// Tokens of the blocks that were used within the warm window, and that the endpoint holds or has lost against
@@ -284,19 +284,19 @@ impl PrefixIndex {
 
     /// An index like this one in which nobody is.
     pub(crate) fn emptied(&self) -> Self {
-        Self::with_key(self.keyed, self.limits.clone())
+        Self::with_key(self.hash_state, self.limits.clone())
     }
 
     /// The key of its tables, which stands for the seed.
-    pub(crate) const fn keyed(&self) -> Keyed {
-        self.keyed
+    pub(crate) const fn hash_state(&self) -> KeyedState {
+        self.hash_state
     }
 
     /// An endpoint is at `slot` from now on, with nothing in its cache: the one that was there before.
     pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) -> Option<Box<Member>> {
         let before = self.dismiss(slot);
         self.joined += 1;
-        let holding = Holding::new(self.keyed, WarmWindow::new(self.limits.warm_window), precise);
+        let holding = Holding::new(self.hash_state, WarmWindow::new(self.limits.warm_window), precise);
         self.enter(slot, holding, cache, self.joined);
         before
     }
@@ -355,7 +355,7 @@ impl PrefixIndex {
     }
 
     /// Changes what an endpoint's engine calls its blocks.
-    pub(super) fn rename<R>(&mut self, slot: u32, change: impl FnOnce(&mut Names) -> R) -> Option<R> {
+    pub(super) fn rename<R>(&mut self, slot: u32, change: impl FnOnce(&mut EngineNames) -> R) -> Option<R> {
         let answer = change(&mut self.member_mut(slot)?.holding.names);
         self.alter(slot, |_| None);
         Some(answer)

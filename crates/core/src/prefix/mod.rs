@@ -3,25 +3,25 @@
 //! [`hash`](PromptHasher) turns a prompt into a chain of block hashes, [`PrefixIndex`] knows which endpoint holds which of
 //! them, and [`KvEvent`] is what engines say about it themselves. `SharedPrefixIndex` is that index between threads.
 
-mod account;
-mod assumed;
 pub(crate) mod codec;
+mod engine_names;
+mod estimated;
 mod event;
 pub(crate) mod hash;
 mod holding;
 mod index;
-pub(crate) mod keyed;
+pub(crate) mod keyed_state;
 mod limits;
-mod names;
-#[cfg(feature = "std")]
-mod pieces;
 mod runs;
 mod set;
 #[cfg(feature = "std")]
 mod shared;
 mod snapshot;
+#[cfg(feature = "std")]
+mod stepped_lock;
 mod stored;
 mod table;
+mod totals;
 mod warm;
 
 pub use codec::SnapshotError;

@@ -1,7 +1,7 @@
 //! The prefix index between threads: readers look prompts up while writers tell it what has changed.
 //!
 //! What is long is done in pieces, each between two states that an engine could have been in: an event stores its first 32
-//! blocks, then the next; an endpoint that leaves holds less and less. [`Pieces`] lets readers in between, and no other writer.
+//! blocks, then the next; an endpoint that leaves holds less and less. [`SteppedLock`] lets readers in between, and no other writer.
 //! What is to be done is found out before, beside readers, and what was done is freed after, when nobody waits.
 
 use alloc::vec::Vec;
@@ -10,8 +10,8 @@ use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::index::PrefixIndex;
 use super::limits::{Cache, IndexFull, IndexLimits, StoreError, Use};
-use super::pieces::{Event, Pieces};
 use super::runs::RunId;
+use super::stepped_lock::{SteppedLock, WriteSession};
 use crate::time::Instant;
 
 /// A [`PrefixIndex`] that threads share: any number of them look prompts up while others apply what engines say.
@@ -47,7 +47,7 @@ use crate::time::Instant;
 /// ```
 #[derive(Debug)]
 pub struct SharedPrefixIndex {
-    pieces: Pieces<PrefixIndex>,
+    lock: SteppedLock<PrefixIndex>,
 }
 
 impl SharedPrefixIndex {
@@ -58,7 +58,7 @@ impl SharedPrefixIndex {
 
     /// The index, for one thread.
     pub fn into_inner(self) -> PrefixIndex {
-        self.pieces.into_inner()
+        self.lock.into_inner()
     }
 
     /// Looks at the index, beside other readers. `look` should be short, since writers wait for it, and other readers behind them. It must
@@ -73,7 +73,7 @@ impl SharedPrefixIndex {
     /// assert_eq!(deepest, 0);
     /// ```
     pub fn read<T>(&self, look: impl FnOnce(&PrefixIndex) -> T) -> T {
-        self.pieces.read(look)
+        self.lock.read(look)
     }
 
     /// As [`PrefixIndex::join`].
@@ -82,9 +82,9 @@ impl SharedPrefixIndex {
     ///
     /// [`IndexFull`] if there are not so many [slots](IndexLimits::slots).
     pub fn join(&self, slot: u32, cache: Cache) -> Result<(), IndexFull> {
-        let mut event = self.pieces.event();
+        let mut event = self.lock.begin_write();
         event.empty(slot);
-        let joined = event.piece(|index| {
+        let joined = event.step(|index| {
             let before = index.dismiss(slot);
             index.join(slot, cache).map(|()| before)
         });
@@ -93,15 +93,15 @@ impl SharedPrefixIndex {
 
     /// As [`PrefixIndex::resize`], in pieces: for a moment, more than fits may be assumed.
     pub fn resize(&self, slot: u32, cache: Cache) {
-        let mut event = self.pieces.event();
-        event.piece(|index| index.take_to_have(slot, cache));
-        while event.piece(|index| index.fit_some(slot, PIECE as u32)) {}
+        let mut event = self.lock.begin_write();
+        event.step(|index| index.take_to_have(slot, cache));
+        while event.step(|index| index.fit_some(slot, PIECE as u32)) {}
     }
 
     /// As [`PrefixIndex::restart`], in pieces.
     pub fn restart(&self, slot: u32, cache: Cache) {
-        let mut event = self.pieces.event();
-        let precise = event.look(|index| index.member(slot).map(|member| member.holding.is_precise()));
+        let mut event = self.lock.begin_write();
+        let precise = event.read(|index| index.member(slot).map(|member| member.holding.is_precise()));
         if let Some(precise) = precise {
             event.begin(slot, cache, precise);
         }
@@ -109,14 +109,14 @@ impl SharedPrefixIndex {
 
     /// As [`PrefixIndex::leave`], in pieces: the endpoint holds less and less.
     pub fn leave(&self, slot: u32) {
-        let mut event = self.pieces.event();
+        let mut event = self.lock.begin_write();
         event.empty(slot);
-        drop(event.piece(|index| index.dismiss(slot)));
+        drop(event.step(|index| index.dismiss(slot)));
     }
 
     /// As [`PrefixIndex::clear`], in pieces: the endpoint holds less and less.
     pub fn clear(&self, slot: u32) {
-        self.pieces.event().clear(slot);
+        self.lock.begin_write().clear(slot);
     }
 
     /// As [`PrefixIndex::store`], in pieces.
@@ -134,7 +134,7 @@ impl SharedPrefixIndex {
         tier: Tier,
         used: Use,
     ) -> Result<(), StoreError> {
-        let mut event = self.pieces.event();
+        let mut event = self.lock.begin_write();
         // An engine that has said nothing yet has named no parent.
         if parent.is_none() {
             event.become_precise(slot);
@@ -148,7 +148,7 @@ impl SharedPrefixIndex {
                 let before = index.address_behind(slot, parent);
                 before.is_ok_and(|before| index.lacks_room(slot, before, chain, names))
             });
-            event.piece(|index| index.store(slot, parent, names, chain, tier, used))?;
+            event.step(|index| index.store(slot, parent, names, chain, tier, used))?;
             if to == length {
                 return Ok(());
             }
@@ -158,54 +158,54 @@ impl SharedPrefixIndex {
 
     /// As [`PrefixIndex::remove`], in pieces.
     pub fn remove(&self, slot: u32, names: &[EngineHash], tier: Tier) {
-        let mut event = self.pieces.event();
+        let mut event = self.lock.begin_write();
         for names in names.chunks(PIECE) {
-            event.piece(|index| index.remove(slot, names, tier));
+            event.step(|index| index.remove(slot, names, tier));
         }
     }
 
     /// As [`PrefixIndex::assume`], in one piece: a thousand blocks that nobody holds yet take some 10 us.
     pub fn assume(&self, slot: u32, chain: &[BlockHash], used: Use) {
-        let mut event = self.pieces.event();
+        let mut event = self.lock.begin_write();
         event.give_way(|index| index.lacks_room(slot, None, chain, &[]));
-        event.piece(|index| index.assume(slot, chain, used));
+        event.step(|index| index.assume(slot, chain, used));
     }
 
     /// As [`PrefixIndex::forget_use`].
     pub fn forget_use(&self, slot: u32, chain: &[BlockHash], stamp: u64) {
-        self.pieces.event().piece(|index| index.forget_use(slot, chain, stamp));
+        self.lock.begin_write().step(|index| index.forget_use(slot, chain, stamp));
     }
 
     /// As [`PrefixIndex::forget_unused_since`], in pieces.
     pub fn forget_unused_since(&self, slot: u32, stamp: u64) {
-        let mut event = self.pieces.event();
-        while event.piece(|index| index.forget_some_unused_since(slot, stamp, PIECE as u32)) {}
+        let mut event = self.lock.begin_write();
+        while event.step(|index| index.forget_some_unused_since(slot, stamp, PIECE as u32)) {}
     }
 
     /// As [`PrefixIndex::expect_confirmation`].
     pub fn expect_confirmation(&self, slot: u32, chain: Vec<BlockHash>, stamp: u64, now: Instant) {
-        self.pieces.event().piece(|index| index.expect_confirmation(slot, chain, stamp, now));
+        self.lock.begin_write().step(|index| index.expect_confirmation(slot, chain, stamp, now));
     }
 
     /// As [`PrefixIndex::expire`], one prompt a piece.
     pub fn expire(&self, now: Instant) {
-        let mut event = self.pieces.event();
-        while event.piece(|index| index.expire_first(now)) {}
+        let mut event = self.lock.begin_write();
+        while event.step(|index| index.expire_first(now)) {}
     }
 }
 
 impl From<PrefixIndex> for SharedPrefixIndex {
     fn from(index: PrefixIndex) -> Self {
-        Self { pieces: Pieces::new(index) }
+        Self { lock: SteppedLock::new(index) }
     }
 }
 
-impl Event<'_, PrefixIndex> {
+impl WriteSession<'_, PrefixIndex> {
     fn become_precise(&mut self, slot: u32) {
-        let assumed = |index: &PrefixIndex| {
+        let estimated = |index: &PrefixIndex| {
             index.member(slot).filter(|member| !member.holding.is_precise()).map(|member| member.cache)
         };
-        if let Some(cache) = self.look(assumed) {
+        if let Some(cache) = self.read(estimated) {
             self.begin(slot, cache, true);
         }
     }
@@ -214,22 +214,22 @@ impl Event<'_, PrefixIndex> {
         let as_it_is = |index: &PrefixIndex| {
             index.member(slot).map(|member| (member.cache, member.holding.is_precise()))
         };
-        if let Some((cache, precise)) = self.look(as_it_is) {
+        if let Some((cache, precise)) = self.read(as_it_is) {
             self.begin(slot, cache, precise);
         }
     }
 
     fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
         self.empty(slot);
-        drop(self.piece(|index| index.begin(slot, cache, precise)));
+        drop(self.step(|index| index.begin(slot, cache, precise)));
     }
 
     /// Makes room, where there is any, as [`PrefixIndex::store`] would if it had to.
     fn give_way(&mut self, lacks_room: impl Fn(&PrefixIndex) -> bool) {
-        while self.look(&lacks_room) {
-            let Some((slot, mut left)) = self.look(PrefixIndex::giver) else { return };
+        while self.read(&lacks_room) {
+            let Some((slot, mut left)) = self.read(PrefixIndex::giver) else { return };
             while left > 0 {
-                match self.piece(|index| index.give_up(slot, left.min(PIECE as u32), false)) {
+                match self.step(|index| index.give_up(slot, left.min(PIECE as u32), false)) {
                     0 => return,
                     given_up => left -= given_up,
                 }
@@ -244,9 +244,9 @@ impl Event<'_, PrefixIndex> {
                 .member(slot)
                 .map_or_else(Vec::new, |member| member.holding.runs().map(|(run, _)| run).collect())
         };
-        let mut runs = self.look(held);
+        let mut runs = self.read(held);
         while !runs.is_empty() {
-            self.piece(|index| lose(index, slot, &mut runs));
+            self.step(|index| lose(index, slot, &mut runs));
         }
     }
 }

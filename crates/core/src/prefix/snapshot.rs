@@ -8,8 +8,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::assumed::Unconfirmed;
 use super::codec::{Kind, Reader, SnapshotError, Writer};
+use super::estimated::Unconfirmed;
 use super::hash::BlockHash;
 use super::holding::Holding;
 use super::index::{Member, PrefixIndex};
@@ -25,7 +25,7 @@ impl PrefixIndex {
     pub fn snapshot(&self, now: Instant) -> Vec<u8> {
         let mut writer = Writer::new();
         self.save(&mut writer, now);
-        writer.seal(Kind::Index, self.keyed)
+        writer.seal(Kind::Index, self.hash_state)
     }
 
     /// The index that a snapshot was taken of. Computes in **O(everything)**.
@@ -60,7 +60,7 @@ impl PrefixIndex {
         snapshot: &[u8],
     ) -> Result<Self, SnapshotError> {
         let mut index = Self::new(seed, limits);
-        let mut reader = Reader::open(snapshot, Kind::Index, index.keyed)?;
+        let mut reader = Reader::open(snapshot, Kind::Index, index.hash_state)?;
         index.load(&mut reader, now, Some)?;
         reader.end()?;
         Ok(index)
@@ -101,14 +101,14 @@ impl PrefixIndex {
         now: Instant,
         mut place: impl FnMut(u32) -> Option<u32>,
     ) -> Result<(), SnapshotError> {
-        self.runs = Runs::load(reader, self.keyed)?;
+        self.runs = Runs::load(reader, self.hash_state)?;
         self.joined = reader.u64()?;
         let mut places = BTreeMap::new();
         for _ in 0..reader.count(MEMBER_BYTES)? {
             let (slot, joined, capacity) = (reader.u32()?, reader.u64()?, reader.u32()?);
             let order = eviction_order(reader.u8()?).ok_or_else(|| reader.damaged())?;
             let warm = WarmWindow::new(self.limits.warm_window);
-            let holding = Holding::load(reader, self.keyed, warm, now, &self.runs)?;
+            let holding = Holding::load(reader, self.hash_state, warm, now, &self.runs)?;
             let Some(place) = place(slot) else { continue };
             reader.require((place as usize) < self.limits.slots && self.member(place).is_none())?;
             self.runs.settle_all(place, &holding);
@@ -246,7 +246,7 @@ mod tests {
                 let at = header + at % (body.len() - header);
                 body[at] = byte;
             }
-            let sealed = Writer::sealed_again(body, Kind::Index, index().keyed);
+            let sealed = Writer::sealed_again(body, Kind::Index, index().hash_state);
             if let Ok(mut index) = PrefixIndex::restore(SEED, IndexLimits::default(), Instant::ORIGIN, &sealed) {
                 act(&mut index, 100);
                 (0..ENDPOINTS).for_each(|slot| index.forget_unused_since(slot, 50));

@@ -1,10 +1,10 @@
 //! What engines say that their caches hold.
 
+use super::engine_names::{EngineNames, REMOVED, Removed, Renamed};
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::index::PrefixIndex;
 use super::limits::{StoreError, Use};
-use super::names::{Names, REMOVED, Removed, Renamed};
 use super::runs::Stretch;
 use super::table::Address;
 
@@ -232,7 +232,7 @@ impl PrefixIndex {
             (1..=stretch.len()).map(move |blocks| (stretch.first(blocks).last(), tier))
         });
         let named = blocks.filter_map(|(address, tier)| Some((self.runs.name(address)?, address, tier)));
-        let own = Names::dictionary(self.keyed, named);
+        let own = EngineNames::dictionary(self.hash_state, named);
         self.rename(slot, |names| names.begin_own(own));
     }
 

@@ -12,7 +12,7 @@ use super::Scheduler;
 use super::ranking::Key;
 use super::reading::{Found, Level, LevelId, Reading};
 use super::rendezvous::{Lots, Rendezvous};
-use crate::pool::{CHUNK, Outline, Slot, WORD};
+use crate::pool::{BestCase, CHUNK, Slot, WORD};
 use crate::prefix::EndpointSet;
 use crate::time::Seconds;
 
@@ -61,12 +61,12 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     }
 
     fn each(&mut self, id: LevelId, level: &Level, holders: &EndpointSet, slots: &mut Vec<Key>) {
-        let minima = self.scheduler.fleet.pool.minima();
+        let bounds = self.scheduler.fleet.pool.bounds();
         slots.clear();
         for slot in holders.iter() {
-            let outline = minima.slot(slot);
+            let best_case = bounds.slot(slot);
             slots.extend(
-                self.bound(outline, slot, level, || self.draw(id, slot, |key| self.lots.of(slot, key))),
+                self.bound(best_case, slot, level, || self.draw(id, slot, |key| self.lots.of(slot, key))),
             );
         }
         self.look_at(slots, id, level.found);
@@ -75,10 +75,10 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut Frontier) {
         let Frontier { chunks, words, slots } = frontier;
         chunks.clear();
-        for (outline, chunk) in
-            self.scheduler.fleet.pool.minima().chunks().iter().zip((0..).step_by(CHUNK as usize))
+        for (best_case, chunk) in
+            self.scheduler.fleet.pool.bounds().chunks().iter().zip((0..).step_by(CHUNK as usize))
         {
-            chunks.extend(self.bound(outline, chunk, level, || Some(self.lots.of_chunk(chunk))));
+            chunks.extend(self.bound(best_case, chunk, level, || Some(self.lots.of_chunk(chunk))));
         }
         lead(chunks);
         for chunk in chunks.iter() {
@@ -91,10 +91,10 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     fn words(&mut self, id: LevelId, level: &Level, chunk: &Key, words: &mut Vec<Key>, slots: &mut Vec<Key>) {
         let (first, drawn) = (chunk.slot, chunk.rendezvous);
         words.clear();
-        let outlines = self.scheduler.fleet.pool.minima().words_of(first);
-        for (outline, word) in outlines.iter().zip((first..).step_by(WORD as usize)) {
+        let best_cases = self.scheduler.fleet.pool.bounds().words_of(first);
+        for (best_case, word) in best_cases.iter().zip((first..).step_by(WORD as usize)) {
             if level.word(word / WORD) != 0 {
-                words.extend(self.bound(outline, word, level, || Some(self.lots.of_word(drawn, word))));
+                words.extend(self.bound(best_case, word, level, || Some(self.lots.of_word(drawn, word))));
             }
         }
         lead(words);
@@ -107,14 +107,14 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
 
     fn slots(&mut self, id: LevelId, level: &Level, word: &Key, slots: &mut Vec<Key>) {
         let (first, drawn) = (word.slot, word.rendezvous);
-        let outlines = self.scheduler.fleet.pool.minima().slots_of(first);
+        let best_cases = self.scheduler.fleet.pool.bounds().slots_of(first);
         let mut members = level.word(first / WORD);
         slots.clear();
-        while let Some(outline) = outlines.get(members.trailing_zeros() as usize) {
+        while let Some(best_case) = best_cases.get(members.trailing_zeros() as usize) {
             let slot = first + members.trailing_zeros();
             members &= members - 1;
             let draw = || self.draw(id, slot, |key| self.lots.of_endpoint(drawn, key));
-            slots.extend(self.bound(outline, slot, level, draw));
+            slots.extend(self.bound(best_case, slot, level, draw));
         }
         self.look_at(slots, id, level.found);
     }
@@ -149,29 +149,29 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
     #[inline(always)]
     fn bound(
         &self,
-        outline: &Outline,
+        best_case: &BestCase,
         slot: u32,
         level: &Level,
         rendezvous: impl FnOnce() -> Option<Rendezvous>,
     ) -> Option<Key> {
-        if !outline.is_open() {
+        if !best_case.is_open() {
             return None;
         }
-        let cost = self.cost(outline, level.found);
+        let cost = self.cost(best_case, level.found);
         if self.bar.is_some_and(|bar| cost > bar.cost) {
             return None;
         }
-        let key = Key { cost, in_flight: outline.in_flight, rendezvous: rendezvous()?, slot };
+        let key = Key { cost, in_flight: best_case.in_flight, rendezvous: rendezvous()?, slot };
         self.is_below(&key).then_some(key)
     }
 
     /// The least that the request costs, in nanoseconds, where so much is cached.
     #[inline(always)]
-    fn cost(&self, outline: &Outline, found: Found) -> u64 {
+    fn cost(&self, best_case: &BestCase, found: Found) -> u64 {
         let (weights, tokens) = (&self.scheduler.fleet.config.weights, self.reading.tokens);
-        let work = outline.work(tokens.saturating_sub(found.tokens), found.tokens);
-        let (wait, kv_tokens, capacity) = (outline.least_wait, outline.kv_tokens, outline.capacity);
-        let cost = weights.at_least(wait, work, kv_tokens, f64::from(tokens), capacity, outline.running);
+        let work = best_case.work(tokens.saturating_sub(found.tokens), found.tokens);
+        let (wait, kv_tokens, capacity) = (best_case.least_wait, best_case.kv_tokens, best_case.capacity);
+        let cost = weights.at_least(wait, work, kv_tokens, f64::from(tokens), capacity, best_case.running);
         // What is no number rules nobody out: it counts as zero.
         Seconds::new(cost).to_nanos()
     }

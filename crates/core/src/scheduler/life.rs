@@ -6,7 +6,7 @@ use core::fmt;
 use super::pick::Placed;
 use super::{InFlight, Scheduler};
 use crate::endpoint::EndpointId;
-use crate::pool::{Outcome, Reservation, Shortfall, UnknownEndpoint, Witness};
+use crate::pool::{Outcome, OutcomeContext, Reservation, Shortfall, UnknownEndpoint};
 use crate::prefix::Use;
 use crate::request::{AnswerId, CacheUse, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
@@ -29,7 +29,7 @@ impl Scheduler {
         self.counters.first_token.observe(now.saturating_since(request.dispatched));
         let took = Seconds::from(now.saturating_since(request.dispatched));
         let late = took > LATE && took > request.predicted * LATE_FACTOR;
-        self.judge(now, &request, Outcome::Answered { late });
+        self.record_outcome(now, &request, Outcome::Answered { late });
         request.started = Some(now);
         self.expect_confirmation(now, &mut request);
         let endpoint = request.reservation.endpoint();
@@ -102,7 +102,7 @@ impl Scheduler {
         }
         self.counters.completed += 1;
         if request.started.is_none() {
-            self.judge(now, &request, Outcome::Answered { late: false });
+            self.record_outcome(now, &request, Outcome::Answered { late: false });
         }
         self.learn(now, &request, usage);
         let endpoint = request.reservation.endpoint();
@@ -128,7 +128,7 @@ impl Scheduler {
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.failed += 1;
         }
-        self.judge(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
+        self.record_outcome(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
         self.counters.fail(failure);
         self.abandon(
             now,
@@ -151,7 +151,7 @@ impl Scheduler {
             slot.counters.cancelled += 1;
         }
         if request.started.is_none() {
-            self.judge(now, &request, Outcome::Unanswered);
+            self.record_outcome(now, &request, Outcome::Unanswered);
         }
         self.counters.cancelled += 1;
         self.settle(now, &request, End::Abandoned);
@@ -195,7 +195,7 @@ impl Scheduler {
         let request = self.untrack(id).ok_or(RedirectError::UnknownRequest(id))?;
         let from = request.reservation.endpoint();
         if from != to {
-            self.judge(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
+            self.record_outcome(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
             if let Ok(slot) = self.fleet.pool.get_mut(from) {
                 slot.counters.failed += 1;
             }
@@ -267,10 +267,10 @@ impl Scheduler {
     }
 
     /// What the outcome says about the endpoint.
-    fn judge(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
+    fn record_outcome(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
         let (endpoint, order) = (request.reservation.endpoint(), request.reservation.order());
-        let witness = Witness { endpoint, order, flow: request.suspect, since: request.dispatched };
-        self.fleet.pool.judge(now, witness, outcome, self.fleet.patience());
+        let context = OutcomeContext { endpoint, order, flow: request.suspect, since: request.dispatched };
+        self.fleet.pool.record_outcome(now, context, outcome, self.fleet.backoff_periods());
     }
 
     /// The request never had a first token there: what it would have brought is not there.
@@ -315,10 +315,10 @@ impl Scheduler {
     fn learn_speed(&mut self, now: Instant, request: &InFlight) {
         let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) else { return };
         // A request that waited for KV blocks says nothing about speed.
-        let roomy = (slot.book.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_capacity);
+        let roomy = (slot.in_flight.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_capacity);
         if self.fleet.config.learn_speed && roomy {
             let begun =
-                slot.book.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
+                slot.in_flight.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
             let service = Seconds::from(now.saturating_since(begun));
             let miss = request.prompt.tokens.saturating_sub(request.hit);
             slot.speed.observe(now, service, slot.prefill.service(miss, request.hit));

@@ -43,10 +43,10 @@ use hashbrown::HashMap;
 use crate::config::{Config, ConfigError};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::Fleet;
-use crate::flow::{Guard, SessionId, Ticket, Waiting};
+use crate::flow::{RequestQueue, SessionAdmission, SessionId, Ticket};
 use crate::pool::{Reservation, UnknownEndpoint};
 use crate::prefix::PromptHasher;
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
 
@@ -76,17 +76,17 @@ pub use stats::{BandStats, EndpointStats, Stats};
 #[derive(Debug)]
 pub struct Scheduler {
     fleet: Fleet,
-    requests: HashMap<u64, InFlight, Keyed>,
+    requests: HashMap<u64, InFlight, KeyedState>,
     /// Blocks of all prompts in `requests`.
     blocks_in_flight: usize,
     next_request: u64,
     counters: stats::Counters,
-    waiting: Waiting<Box<Asker>>,
+    waiting: RequestQueue<Box<Asker>>,
     /// Of those that wait, in the order in which they came.
     tickets: BTreeMap<u64, Ticket>,
     /// When the last endpoint left, while there is none.
     empty_since: Option<Instant>,
-    guard: Option<Guard>,
+    guard: Option<SessionAdmission>,
     /// Of clients that left, where engines do not notice.
     lingering: lingering::Lingering,
     /// When refused clients come back.
@@ -145,24 +145,24 @@ impl Scheduler {
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
         let hasher = PromptHasher::new(config.seed);
-        let keyed = Keyed::new(hasher.name("tables"));
+        let hash_state = KeyedState::new(hasher.name("tables"));
         Ok(Self {
-            requests: HashMap::with_hasher(keyed),
+            requests: HashMap::with_hasher(hash_state),
             blocks_in_flight: 0,
             next_request: 1,
             counters: stats::Counters::default(),
-            waiting: Waiting::new(&config.flow, keyed),
+            waiting: RequestQueue::new(&config.flow, hash_state),
             tickets: BTreeMap::new(),
             lingering: lingering::Lingering::default(),
             slots: slots::Slots::default(),
             empty_since: Some(Instant::ORIGIN),
-            guard: config.flow.guard.as_ref().map(|guard| Guard::new(guard, keyed)),
+            guard: config.flow.guard.as_ref().map(|guard| SessionAdmission::new(guard, hash_state)),
             kinds: BTreeSet::new(),
             wakes: BTreeSet::new(),
             next_other: 0,
             rounds: 0,
             scratch: Scratch::default(),
-            fleet: Fleet::new(config, hasher, keyed),
+            fleet: Fleet::new(config, hasher, hash_state),
         })
     }
 
@@ -211,7 +211,7 @@ impl Scheduler {
     ///
     /// [`UnknownEndpoint`] if the endpoint is not in the pool.
     pub fn in_flight_on(&self, endpoint: EndpointId) -> Result<u32, UnknownEndpoint> {
-        self.fleet.pool.get(endpoint).map(|slot| slot.book.in_flight())
+        self.fleet.pool.get(endpoint).map(|slot| slot.in_flight.requests())
     }
 
     /// How many endpoints take new requests: all of the pool but those that drain. In **O(1)**.

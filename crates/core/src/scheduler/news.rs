@@ -8,7 +8,7 @@ use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::cache;
 use crate::load::{AdapterState, Load};
 use crate::lora::Residency;
-use crate::pool::{EndpointError, Layout, Slot, UnknownEndpoint};
+use crate::pool::{BlockLayout, EndpointError, Slot, UnknownEndpoint};
 use crate::prefix::{KvEvent, KvEventError};
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
@@ -43,7 +43,7 @@ impl Scheduler {
                 id,
                 key,
                 kv_capacity: endpoint.kv_capacity.unwrap_or(config.kv_capacity).get(),
-                layout: Layout::of(&endpoint),
+                layout: BlockLayout::of(&endpoint),
                 kv_feed: Default::default(),
                 prefill: endpoint.prefill.unwrap_or(config.prefill),
                 adapter_load: Seconds::from(endpoint.adapter_load.unwrap_or(config.adapter_load)),
@@ -53,7 +53,7 @@ impl Scheduler {
                 draining: false,
                 evictions: Default::default(),
                 health: Default::default(),
-                book: Default::default(),
+                in_flight: Default::default(),
                 reports: Default::default(),
                 uses: 0,
                 counters: Default::default(),
@@ -170,7 +170,7 @@ impl Scheduler {
         let asleep = self.fleet.pool.get(id)?.reports.asleep();
         self.fleet.pool.report(now, id, &load, self.fleet.mean_output.get())?;
         if load != Load::default() {
-            self.fleet.pool.heard_of(now, id);
+            self.fleet.pool.record_contact(now, id);
         }
         self.reopen(now, id);
         if asleep && !self.fleet.pool.get(id)?.reports.asleep() {
@@ -208,7 +208,7 @@ impl Scheduler {
         passed: bool,
     ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
-        self.fleet.pool.probe(now, id, passed, self.fleet.patience())?;
+        self.fleet.pool.probe(now, id, passed, self.fleet.backoff_periods())?;
         self.reopen(now, id);
         Ok(())
     }

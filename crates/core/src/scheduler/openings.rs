@@ -3,8 +3,8 @@
 use super::Scheduler;
 use super::submit::TICK;
 use crate::endpoint::EndpointId;
-use crate::flow::{Busy, Position};
-use crate::pool::{ForeignLoad, Slot};
+use crate::flow::{EndpointLoad, Position};
+use crate::pool::{ExternalLoad, Slot};
 use crate::time::Instant;
 
 impl Scheduler {
@@ -16,7 +16,7 @@ impl Scheduler {
         }
         self.open_kinds();
         let Ok(slot) = self.fleet.pool.get(endpoint) else { return };
-        if !self.holds(now, slot) {
+        if !self.is_backlogged(now, slot) {
             self.waiting.open(endpoint.slot);
             self.open_others();
         }
@@ -36,7 +36,7 @@ impl Scheduler {
     /// Opens some of the endpoints that requests may be parked for, others each time. Each lets its first one try, and closes again if
     /// that one still waits for it.
     fn open_others(&mut self) {
-        let slots = self.fleet.pool.minima().len();
+        let slots = self.fleet.pool.bounds().len();
         for _ in 0..slots.min(OTHERS) {
             self.next_other = if self.next_other + 1 < slots { self.next_other + 1 } else { 0 };
             self.waiting.open(self.next_other);
@@ -50,7 +50,7 @@ impl Scheduler {
     /// The pool has changed: whoever waits may find something better than what it waits for.
     pub(super) fn reopen_all(&mut self) {
         if self.waiting.sum().requests > 0 {
-            (0..self.fleet.pool.minima().len()).for_each(|slot| self.waiting.release(slot));
+            (0..self.fleet.pool.bounds().len()).for_each(|slot| self.waiting.release(slot));
             self.open_kinds();
         }
     }
@@ -64,7 +64,7 @@ impl Scheduler {
         while let Some((at, number)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
             self.wakes.remove(&(at, number));
             let Some(slot) = self.fleet.pool.at(number) else { continue };
-            if self.holds(now, slot) {
+            if self.is_backlogged(now, slot) {
                 self.wake_later(now, number);
             } else {
                 self.waiting.open(number);
@@ -77,7 +77,7 @@ impl Scheduler {
     /// none, if nothing is heard of it before.
     pub(super) fn wake_later(&mut self, now: Instant, number: u32) {
         let Some(slot) = self.fleet.pool.at(number) else { return };
-        let falls = slot.book.falls_to(self.fleet.config.flow.hold, now);
+        let falls = slot.in_flight.falls_to(self.fleet.config.flow.hold, now);
         let wakes = [Some(falls), self.stale_at(slot)].into_iter().flatten().filter(|at| *at > now);
         self.wakes.extend(wakes.map(|at| (at, number)));
     }
@@ -97,9 +97,9 @@ impl Scheduler {
         if self.waiting.sum().requests == 0 || self.fleet.config.flow.never_closes() {
             return None;
         }
-        let runs_down = self.fleet.pool.iter().map(|slot| slot.book.runs_down_at());
+        let runs_down = self.fleet.pool.iter().map(|slot| slot.in_flight.runs_down_at());
         let (mut closed, mut opened) = (self.fleet.now, runs_down.max().filter(|at| *at > self.fleet.now)?);
-        let bands = self.waiting.present(self.fleet.now);
+        let bands = self.waiting.active_bands(self.fleet.now);
         // As if in the first round: whoever only takes turns counts as closed.
         let open = |saturation, band| {
             self.fleet.config.flow.ceiling.is_open(saturation, Position::among(&bands, band), 1)
@@ -121,35 +121,35 @@ impl Scheduler {
 
     /// Whether an endpoint has so much to do that whoever is not there yet had better wait here. What we have there will say when that
     /// is over: its next first token, or its next end.
-    pub(super) fn holds(&self, now: Instant, slot: &Slot) -> bool {
+    pub(super) fn is_backlogged(&self, now: Instant, slot: &Slot) -> bool {
         let flow = &self.fleet.config.flow;
-        let booked = slot.book.falls_to(flow.hold, now) > now;
-        let is_full = || !flow.saturation.has_room(&self.busy(now, slot));
-        booked || slot.book.in_flight() > 0 && is_full()
+        let booked = slot.in_flight.falls_to(flow.hold, now) > now;
+        let is_full = || !flow.saturation.has_room(&self.endpoint_load(now, slot));
+        booked || slot.in_flight.requests() > 0 && is_full()
     }
 
     pub(super) fn saturation(&self, now: Instant) -> f64 {
         let takes_requests = self.fleet.pool.iter().filter(|slot| !slot.draining);
-        self.fleet.config.flow.saturation.of_pool(takes_requests.map(|slot| self.busy(now, slot)))
+        self.fleet.config.flow.saturation.of_pool(takes_requests.map(|slot| self.endpoint_load(now, slot)))
     }
 
-    fn busy(&self, now: Instant, slot: &Slot) -> Busy {
-        let foreign = self.foreign_while_fresh(now, slot);
-        Busy {
-            booked: slot.wait(now, foreign, self.fleet.mean_work.get()),
-            in_flight: slot.book.in_flight(),
-            tokens_in_flight: slot.book.kv_tokens(),
-            kv_tokens: slot.book.kv_tokens() as f64 + foreign.kv_tokens,
+    fn endpoint_load(&self, now: Instant, slot: &Slot) -> EndpointLoad {
+        let external = self.external_while_fresh(now, slot);
+        EndpointLoad {
+            booked: slot.wait(now, external, self.fleet.mean_work.get()),
+            in_flight: slot.in_flight.requests(),
+            tokens_in_flight: slot.in_flight.kv_tokens(),
+            kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
             kv_capacity: f64::from(slot.kv_capacity),
-            waiting: foreign.waiting + f64::from(slot.book.pending()),
+            waiting: external.waiting + f64::from(slot.in_flight.pending()),
         }
     }
 
     /// What may keep an endpoint closed that is not ours: only what it has said itself, and not long ago. Costs rank endpoints, so that
     /// those that are silent can be taken to be like their peers; but for a wait there must be something that ends it.
-    fn foreign_while_fresh(&self, now: Instant, slot: &Slot) -> ForeignLoad {
+    fn external_while_fresh(&self, now: Instant, slot: &Slot) -> ExternalLoad {
         if self.stale_at(slot).is_none_or(|at| at <= now) {
-            return ForeignLoad::default();
+            return ExternalLoad::default();
         }
         let (reports, lifetime) = (&slot.reports, self.fleet.config.report_lifetime);
         reports.spoken_of(reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime))

@@ -12,7 +12,7 @@ use super::rendezvous::Lots;
 use super::{Evidence, InFlight, Scheduler};
 use crate::decision::{Dispatch, RejectReason, Rejected};
 use crate::endpoint::EndpointId;
-use crate::pool::{Claim, HealthState, Layout, Slot};
+use crate::pool::{BlockLayout, Claim, HealthState, Slot};
 use crate::prefix::{BlockHash, Use};
 use crate::profile::{Facts, Terms};
 use crate::request::{CacheUse, Request, RequestId};
@@ -223,7 +223,7 @@ impl Scheduler {
     ) -> Assessment {
         let Asked { now, reading, .. } = asked;
         let lifetime = self.fleet.config.report_lifetime;
-        let foreign = slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime);
+        let external = slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime);
         let found = reading.located(slot, found, &self.fleet.prefixes, &self.fleet.config.tiers);
         let miss = reading.tokens.saturating_sub(found.tokens);
         let (load, residence) = (slot.adapter_load, Seconds::new(self.fleet.mean_residence.get()));
@@ -232,20 +232,20 @@ impl Scheduler {
             (delay, slot.adapters.displacement(key, now, load))
         });
         let (adapter_delay, displacement) = adapter.unwrap_or_default();
-        let wait = slot.wait(now, foreign, self.fleet.mean_work.get());
+        let wait = slot.wait(now, external, self.fleet.mean_work.get());
         let facts = Facts {
             // A price, and no more: an engine that notices that its client has left has nothing to do for it.
-            wait: wait + Seconds::from(slot.book.residue(now)),
-            room: slot.wait_for_room(foreign, reading.tokens, self.fleet.config.kv_limit),
+            wait: wait + Seconds::from(slot.in_flight.residue(now)),
+            room: slot.wait_for_room(external, reading.tokens, self.fleet.config.kv_limit),
             work: work(slot, miss, found) * slot.speed.factor(),
             recompute: slot.prefill.per_token_of(reading.tokens) * f64::from(miss),
             reuse: self.fleet.reuse.probability(),
             miss: f64::from(miss),
             tokens: f64::from(reading.tokens),
             warm: self.fleet.prefixes.warm_tokens(slot.id.slot, now) as f64,
-            kv_tokens: slot.book.kv_tokens() as f64 + foreign.kv_tokens,
+            kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
             capacity: f64::from(slot.kv_capacity),
-            running: f64::from(slot.book.running()) + foreign.running,
+            running: f64::from(slot.in_flight.running()) + external.running,
             adapter: adapter_delay + displacement,
             held_off: slot.health.held_off(now),
         };
@@ -260,7 +260,7 @@ impl Scheduler {
             first_token_in,
             key: Key {
                 cost: cost.to_nanos(),
-                in_flight: slot.book.in_flight(),
+                in_flight: slot.in_flight.requests(),
                 rendezvous: self.lots(reading).of(slot.id.slot, slot.key),
                 slot: slot.id.slot,
             },
@@ -270,7 +270,7 @@ impl Scheduler {
 
     /// Who wins a tie for the prompt.
     pub(super) fn lots(&self, reading: &Reading) -> Lots<'_> {
-        Lots::new(&self.fleet.hasher, reading.identity, self.fleet.pool.minima().len())
+        Lots::new(&self.fleet.hasher, reading.identity, self.fleet.pool.bounds().len())
     }
 
     fn exclusion(&self, asked: Asked<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
@@ -298,7 +298,7 @@ impl Scheduler {
         } else if request.deadline.is_some_and(late) {
             Some(Exclusion::TooLate)
         } else {
-            let held = slot.health.excludes(now, slot.book.in_flight(), self.fleet.pool.dispatches())?;
+            let held = slot.health.excludes(now, slot.in_flight.requests(), self.fleet.pool.dispatches())?;
             let (why, lifted) = match held {
                 HealthState::Ramping => (Exclusion::Ramping, Lift::Ramping),
                 _ => (Exclusion::BackedOff, Lift::BackedOff),
@@ -325,9 +325,9 @@ impl Scheduler {
             | Exclusion::NoSession => None,
             Exclusion::BackedOff | Exclusion::Ramping => Some(slot.health.held_off(asked.now)),
             // Its next completion.
-            Exclusion::Full => {
-                Some(Seconds::new(self.fleet.mean_residence.get() / f64::from(slot.book.in_flight().max(1))))
-            }
+            Exclusion::Full => Some(Seconds::new(
+                self.fleet.mean_residence.get() / f64::from(slot.in_flight.requests().max(1)),
+            )),
             // As long as the first token would be late, unless its own prefill is what takes too long.
             Exclusion::TooLate => {
                 let slack = Seconds::from(asked.request.deadline?.saturating_since(asked.now));
@@ -397,9 +397,9 @@ impl Scheduler {
         let evidence = self.evidence(slot, &prompt.chain, found);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let claim = Claim { work, tokens, adapter };
-        let predicted = slot.book.wait(now) + Seconds::from(work);
-        let (output, patience) = (self.fleet.mean_output.get(), self.fleet.patience());
-        let reservation = self.fleet.pool.reserve(now, endpoint, claim, output, patience).ok()?;
+        let predicted = slot.in_flight.wait(now) + Seconds::from(work);
+        let (output, backoff_periods) = (self.fleet.mean_output.get(), self.fleet.backoff_periods());
+        let reservation = self.fleet.pool.reserve(now, endpoint, claim, output, backoff_periods).ok()?;
         self.fleet.mean_work.observe(described.get());
         let block_tokens = prompt.span.block_tokens();
         let used = Use { stamp: reservation.order(), block_tokens, now, computed: false };
@@ -475,7 +475,7 @@ pub(super) struct Placed {
     /// What the engine does with its cache for it.
     pub(super) cache_use: CacheUse,
     /// The endpoints' layout that the blocks are made for; none if they serve any.
-    pub(super) layout: Option<Layout>,
+    pub(super) layout: Option<BlockLayout>,
     /// Of a prompt that came as text.
     pub(super) text: Option<TextPrompt>,
     /// Its adapter's key and name.
@@ -495,7 +495,7 @@ pub(super) struct TextPrompt {
 
 impl Placed {
     /// Whether its blocks mean anything on an endpoint with this layout.
-    pub(super) fn is_for(&self, layout: Layout) -> bool {
+    pub(super) fn is_for(&self, layout: BlockLayout) -> bool {
         self.layout.is_none_or(|own| own == layout)
     }
 }

@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 
 use super::Scheduler;
 use crate::endpoint::EndpointId;
-use crate::pool::{Layout, Slot};
+use crate::pool::{BlockLayout, Slot};
 use crate::prefix::{BlockHash, EndpointSet, Namespace, PrefixIndex};
 use crate::profile::TierWeights;
 use crate::request::{Batch, CacheUse, Prompt, Request};
@@ -61,7 +61,7 @@ struct Chains {
 
 #[derive(Debug)]
 struct Chain {
-    layout: Layout,
+    layout: BlockLayout,
     span: Span,
     hashes: Vec<BlockHash>,
     levels: Levels,
@@ -156,7 +156,7 @@ impl Scheduler {
             Prompt::Blocks { hashes, block_size, tokens } => {
                 (reading.tokens, reading.form) = (tokens, Form::Blocks);
                 let full = (tokens / block_size) as usize;
-                let layout = Layout { block_size, any_model: false, lookahead: 0 };
+                let layout = BlockLayout { block_size, any_model: false, lookahead: 0 };
                 chains.reset([layout].into_iter(), |_, chain| {
                     chain.span = Span::of_tokens(tokens, block_size);
                     chain.hashes.extend_from_slice(&hashes[..hashes.len().min(limit).min(full)]);
@@ -281,7 +281,7 @@ impl Reading {
     }
 
     /// Whether the level's chain is that of endpoints with this layout.
-    pub(super) fn serves(&self, id: LevelId, layout: Layout) -> bool {
+    pub(super) fn serves(&self, id: LevelId, layout: BlockLayout) -> bool {
         self.chains.place_of(layout) == Some(id.chain as usize)
     }
 
@@ -404,7 +404,11 @@ impl Span {
 
 impl Chains {
     /// Empties the chains and fills one for each layout.
-    fn reset(&mut self, layouts: impl Iterator<Item = Layout>, mut fill: impl FnMut(Layout, &mut Chain)) {
+    fn reset(
+        &mut self,
+        layouts: impl Iterator<Item = BlockLayout>,
+        mut fill: impl FnMut(BlockLayout, &mut Chain),
+    ) {
         self.used = 0;
         self.any_layout = false;
         for layout in layouts {
@@ -424,7 +428,7 @@ impl Chains {
         self.list[..self.used].iter_mut()
     }
 
-    fn place_of(&self, layout: Layout) -> Option<usize> {
+    fn place_of(&self, layout: BlockLayout) -> Option<usize> {
         let chains = &self.list[..self.used];
         let exactly = chains.iter().position(|chain| self.any_layout || chain.layout == layout);
         // A request that waits was hashed before the endpoint showed that it needs no model's name. Nothing of it

@@ -7,7 +7,7 @@ use core::num::NonZeroU32;
 use super::Scheduler;
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::cache;
-use crate::pool::Layout;
+use crate::pool::BlockLayout;
 use crate::prefix::SnapshotError;
 use crate::prefix::codec::{Kind, Reader, Writer};
 use crate::time::Instant;
@@ -28,7 +28,7 @@ impl Scheduler {
             writer.text(&slot.endpoint.name);
         }
         self.fleet.prefixes.save(&mut writer, self.fleet.now);
-        writer.seal(Kind::Scheduler, self.fleet.prefixes.keyed())
+        writer.seal(Kind::Scheduler, self.fleet.prefixes.hash_state())
     }
 
     /// Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks are as long as they were. How many
@@ -69,8 +69,8 @@ impl Scheduler {
         if self.next_request > 1 {
             return Err(SnapshotError::Busy);
         }
-        let mut reader = Reader::open(snapshot, Kind::Scheduler, self.fleet.prefixes.keyed())?;
-        let mut found: BTreeMap<u32, (EndpointId, u64, Layout)> = BTreeMap::new();
+        let mut reader = Reader::open(snapshot, Kind::Scheduler, self.fleet.prefixes.hash_state())?;
+        let mut found: BTreeMap<u32, (EndpointId, u64, BlockLayout)> = BTreeMap::new();
         for _ in 0..reader.count(ENDPOINT_BYTES)? {
             let (slot, uses, described) = (reader.u32()?, reader.u64()?, reader.u32()?);
             let (shown, any_model) = (NonZeroU32::new(reader.u32()?), reader.u8()? != 0);
@@ -83,7 +83,7 @@ impl Scheduler {
                     block_size.get() == described && !(any_model && models.len() == 1)
                 })
             };
-            let layout = Layout { block_size, any_model, lookahead };
+            let layout = BlockLayout { block_size, any_model, lookahead };
             found.extend(self.fleet.pool.named(name).filter(same).map(|id| (slot, (id, uses, layout))));
         }
         let mut prefixes = self.fleet.prefixes.emptied();
@@ -94,7 +94,7 @@ impl Scheduler {
             if let Ok(slot) = self.fleet.pool.get_mut(*id) {
                 slot.uses = slot.uses.max(*uses);
             }
-            let laid_out = self.fleet.pool.lay_out(*id, *layout);
+            let laid_out = self.fleet.pool.set_layout(*id, *layout);
             debug_assert_eq!(laid_out, Ok(()), "invariant: what was found is in the pool");
         }
         for slot in self.fleet.pool.iter() {

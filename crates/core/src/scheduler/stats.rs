@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::Scheduler;
 use crate::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
-use crate::flow::{Guard, GuardStats, Sum};
+use crate::flow::{GuardStats, QueueTotals, SessionAdmission};
 use crate::histogram::{Buckets, Histogram};
 use crate::pool::{BackoffCause, HealthState, Slot};
 use crate::request::Failure;
@@ -229,7 +229,7 @@ impl Scheduler {
     /// Counters and gauges as of the latest time that the scheduler was told. Computes in **O(endpoints)**.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
-        let bytes = |sum: Sum| u64::try_from(sum.bytes).unwrap_or(u64::MAX);
+        let bytes = |sum: QueueTotals| u64::try_from(sum.bytes).unwrap_or(u64::MAX);
         let bands = self.waiting.bands().filter(|(_, sum, _)| sum.requests > 0);
         let bands = bands.map(|(priority, sum, _)| BandStats {
             priority,
@@ -252,7 +252,7 @@ impl Scheduler {
             queued: counters.queued,
             queue_time: counters.queue_time.read(),
             time_to_first_token: counters.first_token.read(),
-            guard: self.guard.as_ref().map(Guard::stats),
+            guard: self.guard.as_ref().map(SessionAdmission::stats),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,
@@ -268,7 +268,7 @@ impl Scheduler {
 
     fn endpoint_stats(&self, slot: &Slot, now: Instant) -> EndpointStats {
         let lifetime = self.fleet.config.report_lifetime;
-        let foreign = slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime);
+        let external = slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime);
         let (assumed_tokens, stored_tokens) = self.fleet.prefixes.tokens(slot.id.slot);
         EndpointStats {
             id: slot.id,
@@ -284,13 +284,13 @@ impl Scheduler {
             completed: slot.counters.completed,
             failed: slot.counters.failed,
             cancelled: slot.counters.cancelled,
-            pending: slot.book.pending(),
-            running: slot.book.running(),
-            booked: slot.book.booked(),
-            kv_tokens: slot.book.kv_tokens(),
+            pending: slot.in_flight.pending(),
+            running: slot.in_flight.running(),
+            booked: slot.in_flight.booked(),
+            kv_tokens: slot.in_flight.kv_tokens(),
             kv_capacity: slot.kv_capacity,
-            foreign_waiting: foreign.waiting,
-            foreign_running: foreign.running,
+            foreign_waiting: external.waiting,
+            foreign_running: external.running,
             report_age: slot.reports.sampled_at().map(|at| now.saturating_since(at)),
             report_errors: slot.reports.errors().0,
             report_error: slot.reports.errors().1,
@@ -303,14 +303,14 @@ impl Scheduler {
             backoffs: slot.counters.backoffs,
             unanswered: slot.counters.unanswered,
             late: slot.counters.late,
-            residual: slot.book.residue(now),
+            residual: slot.in_flight.residue(now),
             assumed_tokens,
             stored_tokens,
             warm_tokens: self.fleet.prefixes.warm_tokens(slot.id.slot, now),
             session_tokens: self.guard.as_ref().map_or(0, |guard| guard.working_set(slot.id.slot)),
             adapters: slot.adapters.names().map(String::from).collect(),
             adapter_loads: slot.counters.adapter_loads,
-            wait: slot.wait(now, foreign, self.fleet.mean_work.get()),
+            wait: slot.wait(now, external, self.fleet.mean_work.get()),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Scheduler {
         let sessions = guard.and_then(|guard| guard.next_timeout());
         let wake = self.wakes.first().map(|(at, _)| *at);
         let stranded = self.stranded().map(|(at, _)| at);
-        let leave = self.waiting.next_leave(self.fleet.now);
+        let leave = self.waiting.next_inactive(self.fleet.now);
         let recovery = self.fleet.pool.next_opening().into_iter().chain(self.lingering.next_end()).min();
         let recovery = recovery.filter(|_| self.waiting.sum().requests > 0);
         let saturation = [self.next_stale(), leave, self.next_opening(), recovery];
@@ -195,7 +195,7 @@ impl Scheduler {
             return Err(Rejected::NO_ENDPOINTS);
         }
         let band = Priority(self.waiting.band_for(request.priority.0));
-        self.waiting.see(now, band.0);
+        self.waiting.record_arrival(now, band.0);
         let wait = || self.expected_wait(now, band);
         if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
@@ -305,7 +305,7 @@ impl Scheduler {
     pub(super) fn expected_wait(&self, now: Instant, priority: Priority) -> Seconds {
         let before = self.waiting.bands().take_while(|(band, ..)| *band >= priority.0);
         let work: f64 = before.map(|(_, sum, _)| sum.work as f64 / 1e9).sum();
-        let booked = self.fleet.pool.iter().map(|slot| slot.book.wait(now).get()).min_by(f64::total_cmp);
+        let booked = self.fleet.pool.iter().map(|slot| slot.in_flight.wait(now).get()).min_by(f64::total_cmp);
         Seconds::new(work / self.fleet.pool.len().max(1) as f64 + booked.unwrap_or(0.0))
     }
 

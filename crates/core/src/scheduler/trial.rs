@@ -28,7 +28,7 @@ impl Scheduler {
         }
         self.rounds += 1;
         let (saturation, ceiling) = (self.saturation(now), &self.fleet.config.flow.ceiling);
-        let bands = self.waiting.present(now);
+        let bands = self.waiting.active_bands(now);
         let open = |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
         self.waiting.best_by(now, open, |asker| uncached(&asker.reading))
     }
@@ -66,7 +66,10 @@ impl Scheduler {
         let request = asker.request(&labels);
         let starts = self.guard.as_ref().is_some_and(|guard| {
             let chain = scratch.reading.first_chain();
-            matches!(guard.identify(flow::Identity { id: asker.session, chain }), flow::Who::New)
+            matches!(
+                guard.identify(flow::SessionIdentity { id: asker.session, chain }),
+                flow::SessionMatch::New
+            )
         });
         let kind = KINDS
             + (self.kind(&request, scratch.reading.home) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
@@ -86,7 +89,7 @@ impl Scheduler {
         let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
             let reason = refusal.into_rejected().reason;
             if let Some(guard) = self.guard.as_mut().filter(|_| starts) {
-                guard.hold();
+                guard.record_limited();
             }
             return match reason {
                 RejectReason::ThreadNotFound => Trial::Never(EvictReason::ThreadNotFound),
@@ -99,7 +102,7 @@ impl Scheduler {
             return Trial::WaitsForAny(kind);
         }
         match self.fleet.pool.get(best) {
-            Ok(slot) if self.holds(now, slot) => {
+            Ok(slot) if self.is_backlogged(now, slot) => {
                 let (free, choosy_since) =
                     self.settle_for_less(asked, asker, &ranking, &mut scratch.frontier);
                 if let Some((ranking, best)) = free {
@@ -133,7 +136,7 @@ impl Scheduler {
             return (None, asker.choosy_since);
         }
         let mut free = Ranking::new(self.fleet.config.alternatives.saturating_add(1));
-        self.search(asked, frontier, &mut free, |slot| !self.holds(asked.now, slot));
+        self.search(asked, frontier, &mut free, |slot| !self.is_backlogged(asked.now, slot));
         let (Some(((_, best), _)), Some(((id, other), _))) = (ranking.split(), free.split()) else {
             return (None, asker.choosy_since);
         };
@@ -161,13 +164,13 @@ impl Scheduler {
                 self.counters.queue_time.observe(dispatch.queued);
                 self.counters.queued = self.counters.queued.saturating_add(dispatch.queued);
                 let session = self.guard.as_mut().zip(chain).map(|(guard, chain)| {
-                    let identity = flow::Identity { id: asker.session, chain: &chain };
+                    let identity = flow::SessionIdentity { id: asker.session, chain: &chain };
                     guard.begin(now, identity, best.slot, reading.tokens)
                 });
                 if let Some(in_flight) = self.requests.get_mut(&asker.id.0) {
                     (in_flight.fare, in_flight.session) = (Some(asker.fare), session);
                 }
-                if self.fleet.pool.get(best).is_ok_and(|slot| self.holds(now, slot)) {
+                if self.fleet.pool.get(best).is_ok_and(|slot| self.is_backlogged(now, slot)) {
                     self.waiting.close(best.slot);
                 }
                 Some(Decision::Dispatch(dispatch))

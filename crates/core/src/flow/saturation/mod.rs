@@ -22,7 +22,7 @@ pub use config::{
 
 /// What is known of one endpoint's load.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Busy {
+pub(crate) struct EndpointLoad {
     /// Predicted prefill before a new request's turn: ours, and what others have waiting at the mean work of a request.
     pub(crate) booked: Seconds,
     /// Our requests before and after their first token.
@@ -43,7 +43,7 @@ impl SaturationPolicy {
     ///
     /// Unweighted: an endpoint's limits are shares and seconds of its own, so a large one that is half full is as half
     /// full as a small one.
-    pub(crate) fn of_pool(&self, endpoints: impl IntoIterator<Item = Busy>) -> f64 {
+    pub(crate) fn of_pool(&self, endpoints: impl IntoIterator<Item = EndpointLoad>) -> f64 {
         let (sum, count) = endpoints
             .into_iter()
             .fold((0.0, 0.0), |(sum, count), endpoint| (sum + self.of(&endpoint), count + 1.0));
@@ -52,7 +52,7 @@ impl SaturationPolicy {
 
     /// Whether an endpoint may be sent another request, as far as this policy knows: the continuous one looks at its KV cache, since what is
     /// booked is what the hold is for.
-    pub(crate) fn has_room(&self, endpoint: &Busy) -> bool {
+    pub(crate) fn has_room(&self, endpoint: &EndpointLoad) -> bool {
         match self {
             Self::Continuous(policy) => endpoint.kv_tokens < policy.kv_limit * endpoint.kv_capacity,
             Self::UtilizationDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
@@ -71,7 +71,7 @@ impl SaturationPolicy {
     }
 
     /// One endpoint's saturation.
-    fn of(&self, endpoint: &Busy) -> f64 {
+    fn of(&self, endpoint: &EndpointLoad) -> f64 {
         match self {
             Self::Continuous(policy) => policy.of(endpoint),
             Self::UtilizationDetector(detector) => detector.of(endpoint),
@@ -81,7 +81,7 @@ impl SaturationPolicy {
 }
 
 impl ContinuousSaturation {
-    fn of(&self, endpoint: &Busy) -> f64 {
+    fn of(&self, endpoint: &EndpointLoad) -> f64 {
         let queue = fill(endpoint.booked.get(), self.hold.as_secs_f64());
         let kv = fill(endpoint.kv_tokens, self.kv_limit * endpoint.kv_capacity);
         queue.max(kv).min(1.0)
@@ -89,7 +89,7 @@ impl ContinuousSaturation {
 }
 
 impl UtilizationDetector {
-    fn of(&self, endpoint: &Busy) -> f64 {
+    fn of(&self, endpoint: &EndpointLoad) -> f64 {
         let kv = fill(endpoint.kv_tokens, endpoint.kv_capacity);
         fill(endpoint.waiting, f64::from(self.queue_depth_threshold))
             .max(fill(kv, self.kv_cache_util_threshold))
@@ -97,7 +97,7 @@ impl UtilizationDetector {
 }
 
 impl ConcurrencyDetector {
-    fn of(&self, endpoint: &Busy) -> f64 {
+    fn of(&self, endpoint: &EndpointLoad) -> f64 {
         let requests = fill(f64::from(endpoint.in_flight), f64::from(self.max_concurrency));
         let tokens = fill(endpoint.tokens_in_flight as f64, self.max_token_concurrency as f64);
         match self.concurrency_mode {
@@ -143,12 +143,12 @@ mod tests {
         [continuous(), utilization(), concurrency(Requests), concurrency(Tokens), concurrency(Hybrid)]
     }
 
-    fn idle() -> Busy {
-        Busy { kv_capacity: 100_000.0, ..Busy::default() }
+    fn idle() -> EndpointLoad {
+        EndpointLoad { kv_capacity: 100_000.0, ..EndpointLoad::default() }
     }
 
     #[track_caller]
-    fn assert_is(policy: SaturationPolicy, pool: &[Busy], expected: f64) {
+    fn assert_is(policy: SaturationPolicy, pool: &[EndpointLoad], expected: f64) {
         let saturation = policy.of_pool(pool.iter().copied());
         assert!((saturation - expected).abs() < 1e-12, "{saturation}, expected {expected}");
     }
@@ -163,22 +163,22 @@ mod tests {
 
     #[test]
     fn a_backlog_on_one_endpoint_takes_no_room_from_the_others() {
-        let long = Busy { booked: Seconds::new(8.0), ..idle() };
-        let half = Busy { booked: Seconds::new(0.125), ..idle() };
+        let long = EndpointLoad { booked: Seconds::new(8.0), ..idle() };
+        let half = EndpointLoad { booked: Seconds::new(0.125), ..idle() };
         assert_is(continuous(), &[long, idle(), half, idle()], 0.375);
         assert!(continuous().has_room(&long), "what is booked is no reason");
-        let cached = Busy { kv_tokens: 64_000.0, ..half };
+        let cached = EndpointLoad { kv_tokens: 64_000.0, ..half };
         assert_is(continuous(), &[cached], 0.8);
-        let full = Busy { kv_tokens: 80_000.0, ..half };
+        let full = EndpointLoad { kv_tokens: 80_000.0, ..half };
         assert!(continuous().has_room(&cached) && !continuous().has_room(&full));
     }
 
     #[test]
     fn the_detectors_count_as_the_reference_does() {
-        let at = |waiting, kv| Busy { waiting, kv_tokens: kv * 100_000.0, ..idle() };
+        let at = |waiting, kv| EndpointLoad { waiting, kv_tokens: kv * 100_000.0, ..idle() };
         assert_is(utilization(), &[at(5.0, 0.1), at(0.0, 0.4)], 0.75);
         assert_is(utilization(), &[at(10.0, 0.0)], 2.0);
-        let sent = |in_flight, tokens_in_flight| Busy { in_flight, tokens_in_flight, ..idle() };
+        let sent = |in_flight, tokens_in_flight| EndpointLoad { in_flight, tokens_in_flight, ..idle() };
         let pool = [sent(150, 0), sent(0, 500_000)];
         assert_is(concurrency(ConcurrencyMode::Requests), &pool, 0.75);
         assert_is(concurrency(ConcurrencyMode::Tokens), &pool, 0.25);
@@ -189,14 +189,14 @@ mod tests {
     fn headroom_is_for_single_endpoints() {
         let detector = ConcurrencyDetector { headroom: 0.2, ..ConcurrencyDetector::default() };
         let policy = SaturationPolicy::ConcurrencyDetector(detector);
-        let sent = |in_flight| Busy { in_flight, ..idle() };
+        let sent = |in_flight| EndpointLoad { in_flight, ..idle() };
         assert!(policy.has_room(&sent(119)) && !policy.has_room(&sent(120)));
         assert_is(policy, &[sent(110)], 1.1);
     }
 
-    fn load() -> impl Strategy<Value = Busy> {
+    fn load() -> impl Strategy<Value = EndpointLoad> {
         let any = (0.0..2.0, 0u32..300, 0u64..3_000_000, 0.0..200_000.0, 0.0..20.0);
-        any.prop_map(|(booked, in_flight, tokens_in_flight, kv_tokens, waiting)| Busy {
+        any.prop_map(|(booked, in_flight, tokens_in_flight, kv_tokens, waiting)| EndpointLoad {
             booked: Seconds::new(booked),
             in_flight,
             tokens_in_flight,
@@ -214,7 +214,7 @@ mod tests {
             at in 0usize..8,
             more in 0.0f64..0.1,
         ) {
-            let mut busier: Vec<Busy> = pool.clone();
+            let mut busier: Vec<EndpointLoad> = pool.clone();
             let at = at % pool.len();
             let endpoint = &mut busier[at];
             endpoint.booked += Seconds::new(more * 0.25);
@@ -233,13 +233,13 @@ mod tests {
         /// Whatever the gateway says, the answer is a number, and the continuous one a share.
         #[test]
         fn it_is_always_a_number(used in any::<f64>(), room in any::<f64>(), count in any::<u32>()) {
-            let endpoint = Busy {
+            let endpoint = EndpointLoad {
                 booked: Seconds::new(used),
                 kv_tokens: used,
                 kv_capacity: room,
                 in_flight: count,
                 waiting: room,
-                ..Busy::default()
+                ..EndpointLoad::default()
             };
             for policy in all() {
                 prop_assert!(policy.of_pool([endpoint, endpoint]) >= 0.0);

@@ -68,12 +68,12 @@ pub(crate) fn rate(good: u32, bad: u32) -> f64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Window {
     epoch: u64,
-    now: Tally,
-    before: Tally,
+    now: OutcomeCounts,
+    before: OutcomeCounts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct OutcomeCounts {
     good: [u32; 3],
     bad: [u32; 3],
 }
@@ -95,7 +95,8 @@ impl Window {
         let mut turned = *self;
         turned.turn(now);
         let at = class as usize;
-        let sum = |of: fn(&Tally) -> &[u32; 3]| of(&turned.now)[at].saturating_add(of(&turned.before)[at]);
+        let sum =
+            |of: fn(&OutcomeCounts) -> &[u32; 3]| of(&turned.now)[at].saturating_add(of(&turned.before)[at]);
         (sum(|tally| &tally.good), sum(|tally| &tally.bad))
     }
 
@@ -103,8 +104,8 @@ impl Window {
         let epoch = now.as_micros() / BUCKET;
         if epoch != self.epoch {
             let next = epoch == self.epoch + 1;
-            self.before = if next { self.now } else { Tally::default() };
-            (self.now, self.epoch) = (Tally::default(), epoch);
+            self.before = if next { self.now } else { OutcomeCounts::default() };
+            (self.now, self.epoch) = (OutcomeCounts::default(), epoch);
         }
     }
 }

@@ -24,7 +24,7 @@ use core::time::Duration;
 use crate::time::{Instant, Seconds};
 
 pub(crate) use evidence::{BAD_RATE, Class, Window, rate};
-pub(crate) use suspects::{Suspects, Testimony};
+pub(crate) use suspects::{FlowEvidence, SuspectFlows};
 
 use evidence::Evidence;
 
@@ -98,7 +98,7 @@ impl HealthState {
 
 /// How long requests are held off, at first and at most.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct BackoffPeriods {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
 }
@@ -218,7 +218,7 @@ impl Health {
     }
 
     /// A request was dispatched there: a trial, if its time is over.
-    pub(super) fn dispatched(&mut self, now: Instant, dispatches: u64, patience: Patience) {
+    pub(super) fn dispatched(&mut self, now: Instant, dispatches: u64, backoff_periods: BackoffPeriods) {
         let tries = match self.state {
             HealthState::BackedOff => self.may_try(now, dispatches),
             HealthState::Trial => now >= self.until,
@@ -227,7 +227,7 @@ impl Health {
         if tries {
             self.state = HealthState::Trial;
             // A host that loses its request keeps the endpoint out no longer than this.
-            self.until = now + patience.longest.max(patience.first);
+            self.until = now + backoff_periods.longest.max(backoff_periods.first);
             self.due = false;
         }
     }
@@ -282,8 +282,14 @@ impl Health {
     }
 
     /// Takes it out of rotation, for twice as long as the last time since it served.
-    pub(super) fn back_off(&mut self, now: Instant, cause: BackoffCause, at: Mark, patience: Patience) {
-        let Patience { first, longest } = patience;
+    pub(super) fn back_off(
+        &mut self,
+        now: Instant,
+        cause: BackoffCause,
+        at: Mark,
+        backoff_periods: BackoffPeriods,
+    ) {
+        let BackoffPeriods { first, longest } = backoff_periods;
         if first.is_zero() {
             return;
         }
@@ -292,17 +298,17 @@ impl Health {
         self.longest = longest;
         self.failures = self.failures.saturating_add(1);
         self.pages_mislead |= self.contacted;
-        self.hold(now, cause, at);
+        self.begin_backoff(now, cause, at);
     }
 
     /// A trial proved nothing: another one, after as long.
     pub(super) fn renew(&mut self, now: Instant, at: Mark) {
         if let Some(cause) = self.cause {
-            self.hold(now, cause, at);
+            self.begin_backoff(now, cause, at);
         }
     }
 
-    fn hold(&mut self, now: Instant, cause: BackoffCause, at: Mark) {
+    fn begin_backoff(&mut self, now: Instant, cause: BackoffCause, at: Mark) {
         self.state = HealthState::BackedOff;
         self.cause = Some(cause);
         (self.due, self.contacted) = (false, false);

@@ -9,14 +9,14 @@ use super::evidence::rate;
 
 /// The flows that have had bad outcomes, the latest `ROOM` of them.
 #[derive(Debug, Default)]
-pub(crate) struct Suspects {
+pub(crate) struct SuspectFlows {
     /// Most recently bad last.
     flows: Vec<Flow>,
 }
 
 /// What a bad outcome of a flow says about the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Testimony {
+pub(crate) enum FlowEvidence {
     /// Nothing new: the flow has been on no other endpoint.
     Repeats,
     /// That the flow fares better elsewhere, if this rate is low; `alone` says whether that has been seen, so that it needs
@@ -44,10 +44,10 @@ const PLACES: usize = 4;
 /// Counts are halved here, so that a client that mends its ways is believed.
 const MANY: u32 = 128;
 
-impl Suspects {
+impl SuspectFlows {
     /// A bad outcome of the flow with this key, if it has one, in `slot`: what it says.
-    pub(crate) fn bad(&mut self, key: Option<u64>, slot: u32) -> Testimony {
-        let Some(key) = key else { return Testimony::Counts { rate: 0.0, alone: true } };
+    pub(crate) fn bad(&mut self, key: Option<u64>, slot: u32) -> FlowEvidence {
+        let Some(key) = key else { return FlowEvidence::Counts { rate: 0.0, alone: true } };
         let mut flow = match self.flows.iter().position(|flow| flow.key == key) {
             Some(at) => self.flows.remove(at),
             None => Flow { key, places: [(u32::MAX, Count::default()); PLACES], ..Flow::default() },
@@ -60,9 +60,9 @@ impl Suspects {
         self.flows.push(flow);
         let known = elsewhere.good + elsewhere.bad > 0;
         if !known && here.bad > 0 {
-            return Testimony::Repeats;
+            return FlowEvidence::Repeats;
         }
-        Testimony::Counts { rate: rate(elsewhere.good, elsewhere.bad), alone: elsewhere.good > 0 }
+        FlowEvidence::Counts { rate: rate(elsewhere.good, elsewhere.bad), alone: elsewhere.good > 0 }
     }
 
     /// A good outcome of a flow, which counts only if it is suspected.
@@ -128,16 +128,16 @@ mod tests {
     use super::super::evidence::BAD_RATE;
     use super::*;
 
-    fn said(testimony: Testimony) -> (f64, bool) {
-        match testimony {
-            Testimony::Repeats => (1.0, false),
-            Testimony::Counts { rate, alone } => (rate, alone),
+    fn said(evidence: FlowEvidence) -> (f64, bool) {
+        match evidence {
+            FlowEvidence::Repeats => (1.0, false),
+            FlowEvidence::Counts { rate, alone } => (rate, alone),
         }
     }
 
     #[test]
     fn a_flow_that_fails_everywhere_is_evidence_against_no_endpoint() {
-        let mut suspects = Suspects::default();
+        let mut suspects = SuspectFlows::default();
         let all: Vec<_> = (0..12).map(|n| said(suspects.bad(Some(1), n % 4))).collect();
         assert!(all[0].0 < BAD_RATE && all[11].0 >= BAD_RATE);
         assert!(all.iter().all(|(_, alone)| !alone));
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_flow_that_is_served_elsewhere_is_a_witness() {
-        let mut suspects = Suspects::default();
+        let mut suspects = SuspectFlows::default();
         suspects.bad(Some(1), 0);
         for _ in 0..100 {
             (1..4).for_each(|slot| suspects.good(Some(1), slot));
@@ -156,16 +156,16 @@ mod tests {
 
     #[test]
     fn what_is_known_of_one_endpoint_only_counts_once() {
-        let mut suspects = Suspects::default();
+        let mut suspects = SuspectFlows::default();
         assert_eq!(said(suspects.bad(Some(1), 0)), (0.01, false));
-        assert_eq!(suspects.bad(Some(1), 0), Testimony::Repeats);
+        assert_eq!(suspects.bad(Some(1), 0), FlowEvidence::Repeats);
         suspects.good(Some(1), 2);
         assert!(said(suspects.bad(Some(1), 0)).1);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut suspects = Suspects::default();
+        let mut suspects = SuspectFlows::default();
         for key in 0..10_000 {
             suspects.bad(Some(key), 0);
         }

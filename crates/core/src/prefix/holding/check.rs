@@ -8,7 +8,7 @@ use super::span::{Held, Span};
 impl Holding {
     /// Says which invariant is broken, if one is.
     pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
-        let (mut assumed, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
+        let (mut estimated, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
         for Held { spans, stretches } in self.runs.values() {
             let mut whole: Vec<(u32, u32)> = Vec::new();
             for span in spans {
@@ -28,8 +28,8 @@ impl Holding {
             for Span { from, to, state } in spans {
                 let (blocks, tokens) = ((to - from) as usize, u64::from(to - from) * u64::from(state.tokens));
                 held += blocks;
-                if state.assumed.is_some() {
-                    assumed = (assumed.0 + blocks, assumed.1 + tokens);
+                if state.estimated.is_some() {
+                    estimated = (estimated.0 + blocks, estimated.1 + tokens);
                 }
                 if state.stored() {
                     stored = (stored.0 + blocks, stored.1 + tokens);
@@ -39,19 +39,19 @@ impl Holding {
         if self.runs.values().map(Held::allocated).sum::<usize>() != self.allocated {
             return Err("what spans have allocated is counted");
         }
-        let account = &self.account;
-        let sums = [(account.assumed, assumed), (account.stored, stored)];
-        if held != account.held || sums.iter().any(|(tally, sum)| (tally.blocks, tally.tokens) != *sum) {
+        let totals = &self.totals;
+        let sums = [(totals.estimated, estimated), (totals.stored, stored)];
+        if held != totals.held || sums.iter().any(|(count, sum)| (count.blocks, count.tokens) != *sum) {
             return Err("the sums are the sums");
         }
         let turns = self.runs.iter().flat_map(|(run, held)| {
-            held.spans.iter().filter_map(|span| span.state.assumed.map(|number| (number, *run)))
+            held.spans.iter().filter_map(|span| span.state.estimated.map(|number| (number, *run)))
         });
         let queued = |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);
         if count == self.count && turns.into_iter().all(queued) {
             Ok(())
         } else {
-            Err("what is assumed has a turn")
+            Err("what is estimated has a turn")
         }
     }
 }

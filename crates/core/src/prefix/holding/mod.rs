@@ -8,7 +8,7 @@
 //! blocks leave when the engine says so.
 
 mod check;
-mod record;
+mod snapshot;
 mod span;
 
 use alloc::collections::VecDeque;
@@ -18,13 +18,13 @@ use core::num::NonZeroU64;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::account::{Account, Tally};
+use super::engine_names::{EngineNames, map_bytes, map_growth};
 use super::event::Tier;
-use super::keyed::Keyed;
+use super::keyed_state::KeyedState;
 use super::limits::Use;
-use super::names::{Names, map_bytes, map_growth};
 use super::runs::{RunId, Stretch};
 use super::table::Address;
+use super::totals::{BlockCount, HoldingTotals};
 use super::warm::WarmWindow;
 use span::{Held, Span, splice};
 
@@ -36,14 +36,14 @@ use crate::time::Instant;
 /// What one endpoint holds.
 #[derive(Debug)]
 pub(super) struct Holding {
-    runs: HashMap<RunId, Held, Keyed>,
+    runs: HashMap<RunId, Held, KeyedState>,
     /// Spans in all of them.
     count: usize,
     /// Uses of runs, in the order in which the cache gives them up. Those that have been used again since are stale.
     queue: VecDeque<Turn>,
     uses: NonZeroU64,
-    pub(super) names: Names,
-    account: Account,
+    pub(super) names: EngineNames,
+    totals: HoldingTotals,
     /// What the spans and stretches have allocated.
     allocated: usize,
     /// What `change` found and left: kept to be used again.
@@ -69,16 +69,16 @@ pub(super) struct Change<'a> {
 }
 
 impl Holding {
-    pub(super) fn new(keyed: Keyed, warm: WarmWindow, precise: bool) -> Self {
+    pub(super) fn new(hash_state: KeyedState, warm: WarmWindow, precise: bool) -> Self {
         Self {
-            runs: HashMap::with_hasher(keyed),
+            runs: HashMap::with_hasher(hash_state),
             count: 0,
             queue: VecDeque::new(),
             uses: NonZeroU64::MIN,
-            names: Names::default(),
-            account: Account {
-                assumed: Tally::default(),
-                stored: Tally::default(),
+            names: EngineNames::default(),
+            totals: HoldingTotals {
+                estimated: BlockCount::default(),
+                stored: BlockCount::default(),
                 held: 0,
                 below: 0,
                 warm,
@@ -104,13 +104,13 @@ impl Holding {
         number: NonZeroU64,
         used: Use,
     ) -> Change<'_> {
-        let precise = self.account.precise;
-        let bucket = self.account.warm.bucket(used.now);
+        let precise = self.totals.precise;
+        let bucket = self.totals.warm.bucket(used.now);
         self.change(run, from, to, false, |state| {
             let state = state.unwrap_or_else(|| State::new(used));
             let warm = !precise || state.stored();
             Some(State {
-                assumed: Some(number),
+                estimated: Some(number),
                 used: used.stamp,
                 computed: state.computed || used.computed,
                 bucket: warm.then_some(bucket),
@@ -138,7 +138,7 @@ impl Holding {
     /// are new ones; in the shared dictionary they have one, and those that are stored in this tier by that name already stay as they
     /// are.
     pub(super) fn store(&mut self, Stretch { run, from, to }: Stretch, tier: Tier, used: Use) -> Change<'_> {
-        let bucket = self.account.warm.bucket(used.now);
+        let bucket = self.totals.warm.bucket(used.now);
         let own = self.names.are_own();
         self.change(run, from, to, false, |state| {
             let mut state = state.unwrap_or_else(|| State::new(used));
@@ -162,7 +162,7 @@ impl Holding {
             }
             *copies -= 1;
             if *copies == 0 && tier == Tier::Gpu {
-                state.assumed = None;
+                state.estimated = None;
             }
             state.is_held().then_some(state)
         })
@@ -175,7 +175,7 @@ impl Holding {
         when: impl Fn(&State) -> bool,
     ) -> Change<'_> {
         self.change(run, from, to, false, |state| match state {
-            Some(state) if state.assumed.is_some() && when(&state) => state.unassumed(),
+            Some(state) if state.estimated.is_some() && when(&state) => state.without_estimate(),
             other => other,
         })
     }
@@ -206,7 +206,7 @@ impl Holding {
         };
         Some(self.change(turn.run, from, to, lost, |state| {
             let state = state.map(|state| if lost { State { bucket: None, ..state } } else { state });
-            state.and_then(State::unassumed)
+            state.and_then(State::without_estimate)
         }))
     }
 
@@ -221,7 +221,7 @@ impl Holding {
         }
         let held = self.runs.remove(&run)?;
         for span in &held.spans {
-            self.account.change(span.to - span.from, Some(span.state), None, false);
+            self.totals.change(span.to - span.from, Some(span.state), None, false);
         }
         self.count -= held.spans.len();
         self.allocated -= held.allocated();
@@ -287,12 +287,12 @@ impl Holding {
 
     /// Blocks that are held.
     pub(super) const fn held(&self) -> usize {
-        self.account.held
+        self.totals.held
     }
 
     /// Those of them that are only in tiers below the first.
     pub(super) const fn below(&self) -> usize {
-        self.account.below
+        self.totals.below
     }
 
     /// What is allocated, in bytes.
@@ -318,24 +318,24 @@ impl Holding {
             + (SPARE + 2 * spans) * size_of::<Span>()
     }
 
-    pub(super) const fn assumed_blocks(&self) -> usize {
-        self.account.assumed.blocks
+    pub(super) const fn estimated_blocks(&self) -> usize {
+        self.totals.estimated.blocks
     }
 
-    pub(super) const fn assumed_tokens(&self) -> u64 {
-        self.account.assumed.tokens
+    pub(super) const fn estimated_tokens(&self) -> u64 {
+        self.totals.estimated.tokens
     }
 
     pub(super) const fn stored_tokens(&self) -> u64 {
-        self.account.stored.tokens
+        self.totals.stored.tokens
     }
 
     pub(super) fn warm_tokens(&self, now: Instant) -> u64 {
-        self.account.warm.tokens(now)
+        self.totals.warm.tokens(now)
     }
 
     pub(super) const fn is_precise(&self) -> bool {
-        self.account.precise
+        self.totals.precise
     }
 }
 
@@ -350,7 +350,7 @@ impl Holding {
         lost: bool,
         mut state_after: impl FnMut(Option<State>) -> Option<State>,
     ) -> Change<'_> {
-        let Self { runs, count, account, allocated, before, after, spare, .. } = self;
+        let Self { runs, count, totals, allocated, before, after, spare, .. } = self;
         let mut entry = match runs.entry(run) {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => entry.insert_entry(Held::default()),
@@ -359,7 +359,7 @@ impl Holding {
         before.clear();
         after.clear();
         if let Some((old, new)) = held.change_end(from, to, &mut state_after, before, after) {
-            account.change(to - from, old, new, lost);
+            totals.change(to - from, old, new, lost);
             return Change { run, before, after };
         }
         *allocated -= held.allocated();
@@ -378,7 +378,7 @@ impl Holding {
             }
             let new = state_after(old);
             same_blocks &= old.is_some() == new.is_some();
-            account.change(to - from, old, new, lost);
+            totals.change(to - from, old, new, lost);
             new
         };
         // The spans that overlap the stretch, and its neighbours: they may grow together.
@@ -428,7 +428,7 @@ impl Holding {
     /// What is left of a use of a run, and goes first.
     fn span_of(&self, turn: Turn) -> Option<Span> {
         let mut spans = self.runs.get(&turn.run)?.spans.iter();
-        let mine = |span: &&Span| span.state.assumed == Some(turn.number);
+        let mine = |span: &&Span| span.state.estimated == Some(turn.number);
         match turn.order {
             EvictionOrder::TailFirst => spans.rfind(mine),
             EvictionOrder::HeadFirst => spans.find(mine),

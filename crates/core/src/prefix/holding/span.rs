@@ -31,7 +31,7 @@ pub(super) struct Span {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::prefix) struct State {
     /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
-    pub(in crate::prefix) assumed: Option<NonZeroU64>,
+    pub(in crate::prefix) estimated: Option<NonZeroU64>,
     /// The last use.
     pub(in crate::prefix) used: u64,
     /// Names under which the engine stores it, for each tier. Usually one; several where the engine tells blocks apart that we do
@@ -109,7 +109,7 @@ impl Held {
 impl State {
     pub(super) const fn new(used: Use) -> Self {
         let copies = [0; Tier::ALL.len()];
-        Self { assumed: None, used: 0, copies, tokens: used.block_tokens, computed: false, bucket: None }
+        Self { estimated: None, used: 0, copies, tokens: used.block_tokens, computed: false, bucket: None }
     }
 
     /// Whether the engine says that it is there.
@@ -120,7 +120,7 @@ impl State {
     /// The nearest tier that it is in: what is assumed is in the first.
     pub(in crate::prefix) fn tier(&self) -> Tier {
         let stored = Tier::ALL.into_iter().find(|tier| self.copies[*tier as usize] > 0);
-        stored.filter(|_| self.assumed.is_none()).unwrap_or_default()
+        stored.filter(|_| self.estimated.is_none()).unwrap_or_default()
     }
 
     /// Names under which it is stored in a tier.
@@ -129,11 +129,11 @@ impl State {
     }
 
     pub(super) fn is_held(&self) -> bool {
-        self.assumed.is_some() || self.stored()
+        self.estimated.is_some() || self.stored()
     }
 
-    pub(super) fn unassumed(self) -> Option<Self> {
-        self.stored().then_some(Self { assumed: None, ..self })
+    pub(super) fn without_estimate(self) -> Option<Self> {
+        self.stored().then_some(Self { estimated: None, ..self })
     }
 }
 

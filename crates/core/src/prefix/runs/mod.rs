@@ -20,14 +20,14 @@
 
 mod check;
 mod lookup;
-mod record;
 mod run;
+mod snapshot;
 
 use alloc::vec::Vec;
 
 use super::event::EngineHash;
 use super::hash::BlockHash;
-use super::keyed::Keyed;
+use super::keyed_state::KeyedState;
 use super::table::{Address, Table};
 use lookup::common;
 use run::{GROWTH, Part, Run, SPARE_BLOCKS, extend, grow};
@@ -51,8 +51,8 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    pub(super) fn new(keyed: Keyed) -> Self {
-        let table = || Table::new(keyed);
+    pub(super) fn new(hash_state: KeyedState) -> Self {
+        let table = || Table::new(hash_state);
         Self { slab: Vec::new(), free: Vec::new(), heads: table(), names: table(), allocated: 0 }
     }
 

@@ -23,7 +23,7 @@ use core::hash::BuildHasher;
 use core::{hint, mem};
 
 use super::codec::{Reader, SnapshotError, Writer};
-use super::keyed::Keyed;
+use super::keyed_state::KeyedState;
 use super::runs::RunId;
 use crate::rng::Rng;
 use line::{Line, SLOTS};
@@ -70,8 +70,8 @@ struct Segment {
 
 impl Table {
     /// An empty table, which owns no memory.
-    pub(super) fn new(keyed: Keyed) -> Self {
-        Self { mix: Mix::new(keyed), segments: Box::default(), len: 0, lines: 0 }
+    pub(super) fn new(hash_state: KeyedState) -> Self {
+        Self { mix: Mix::new(hash_state), segments: Box::default(), len: 0, lines: 0 }
     }
 
     /// The address under `key` of which `is` says that the block there is the one. Computes in **O(1)**.
@@ -211,8 +211,8 @@ impl Table {
 }
 
 impl Mix {
-    fn new(keyed: Keyed) -> Self {
-        let mut rng = Rng::new(keyed.hash_one(0_u64));
+    fn new(hash_state: KeyedState) -> Self {
+        let mut rng = Rng::new(hash_state.hash_one(0_u64));
         let mut wide = || u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         Self { factor: wide(), term: wide() }
     }

@@ -8,7 +8,7 @@ use crate::rng::Rng;
 
 /// A table whose secret leaves the key as it is, so that tests can choose the hash.
 fn open() -> Table {
-    Table { mix: Mix { factor: 1 << 64, term: 0 }, ..Table::new(Keyed::new(0)) }
+    Table { mix: Mix { factor: 1 << 64, term: 0 }, ..Table::new(KeyedState::new(0)) }
 }
 
 /// The key that has this hash in an open table.
@@ -129,7 +129,7 @@ fn a_full_counter_only_makes_searches_longer() {
 
 #[test]
 fn it_takes_what_its_entries_need_on_the_way_up_and_down() {
-    let mut table = Table::new(Keyed::new(1));
+    let mut table = Table::new(KeyedState::new(1));
     assert_eq!((table.allocated(), Table::bytes_at_most(0)), (0, 0));
     for round in 0..3 {
         let mut rng = Rng::new(round);
@@ -175,7 +175,7 @@ fn no_size_is_too_small_or_too_large_for_what_led_to_it() {
 fn keys_in_any_order_spread() {
     let strides = [1_u64, 3, 1 << 8, 1 << 20, 1 << 32, 1 << 44, 0x9e37_79b9_7f4a_7c15];
     for (stride, seed) in strides.into_iter().zip(0..) {
-        let mut table = Table::new(Keyed::new(seed));
+        let mut table = Table::new(KeyedState::new(seed));
         (0..1_000_000).for_each(|run| table.insert(stride.wrapping_mul(run as u64), at(run, 0)));
         let lines = table.segments.iter().flat_map(|segment| &segment.lines);
         let most_passed = lines.map(|line| line.counts >> 8).max();
@@ -187,9 +187,9 @@ fn keys_in_any_order_spread() {
 
 #[test]
 fn keys_that_meet_under_one_secret_do_not_under_another() {
-    let (known, secret) = (Mix::new(Keyed::new(1)), Mix::new(Keyed::new(2)));
+    let (known, secret) = (Mix::new(KeyedState::new(1)), Mix::new(KeyedState::new(2)));
     let mut rng = Rng::new(9);
-    let mut table = Table { mix: secret, ..Table::new(Keyed::new(0)) };
+    let mut table = Table { mix: secret, ..Table::new(KeyedState::new(0)) };
     for run in 0..2_000_000 {
         let key = rng.next_u64();
         if known.split(key).0 == 0 {

@@ -5,9 +5,9 @@ use alloc::collections::BTreeMap;
 
 /// Counts by key; what is there no more has no entry.
 #[derive(Debug)]
-pub(super) struct Tally<K>(BTreeMap<K, usize>);
+pub(super) struct Multiset<K>(BTreeMap<K, usize>);
 
-impl<K: Ord> Tally<K> {
+impl<K: Ord> Multiset<K> {
     pub(super) const fn new() -> Self {
         Self(BTreeMap::new())
     }
@@ -49,12 +49,12 @@ mod tests {
 
     #[test]
     fn a_key_is_there_as_often_as_it_was_added() {
-        let mut tally = Tally::new();
-        [2, 1, 2].into_iter().for_each(|key| tally.add(key));
-        tally.remove(&2);
-        tally.remove(&3);
-        assert_eq!(tally.keys().copied().collect::<Vec<_>>(), [1, 2]);
-        tally.remove(&2);
-        assert!(tally.contains(&1) && !tally.contains(&2));
+        let mut multiset = Multiset::new();
+        [2, 1, 2].into_iter().for_each(|key| multiset.add(key));
+        multiset.remove(&2);
+        multiset.remove(&3);
+        assert_eq!(multiset.keys().copied().collect::<Vec<_>>(), [1, 2]);
+        multiset.remove(&2);
+        assert!(multiset.contains(&1) && !multiset.contains(&2));
     }
 }

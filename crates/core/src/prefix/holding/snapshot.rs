@@ -6,8 +6,8 @@ use core::num::NonZeroU64;
 use super::span::{Held, Span, State};
 use super::{Holding, Turn};
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
-use crate::prefix::keyed::Keyed;
-use crate::prefix::names::Names;
+use crate::prefix::engine_names::EngineNames;
+use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::runs::Runs;
 use crate::prefix::snapshot::eviction_order;
 use crate::prefix::warm::WarmWindow;
@@ -18,7 +18,7 @@ impl Holding {
     pub(in crate::prefix) fn save(&self, writer: &mut Writer, now: Instant) {
         writer.u8(u8::from(self.is_precise()));
         writer.u64(self.uses.get());
-        writer.u64(self.account.warm.width());
+        writer.u64(self.totals.warm.width());
         let mut runs: Vec<_> = self.runs.iter().collect();
         runs.sort_unstable_by_key(|(run, _)| **run);
         writer.count(runs.len());
@@ -28,12 +28,12 @@ impl Holding {
             for Span { from, to, state } in &held.spans {
                 writer.u32(*from);
                 writer.u32(*to);
-                writer.u64(state.assumed.map_or(0, NonZeroU64::get));
+                writer.u64(state.estimated.map_or(0, NonZeroU64::get));
                 writer.u64(state.used);
                 state.copies.iter().for_each(|copies| writer.u16(*copies));
                 writer.u32(state.tokens);
                 writer.u8(u8::from(state.computed));
-                let age = state.bucket.and_then(|bucket| self.account.warm.age(bucket, now));
+                let age = state.bucket.and_then(|bucket| self.totals.warm.age(bucket, now));
                 writer.u8(age.map_or(COLD, |age| age as u8));
             }
         }
@@ -50,15 +50,15 @@ impl Holding {
     /// Reads what an endpoint holds of `runs`.
     pub(in crate::prefix) fn load(
         reader: &mut Reader<'_>,
-        keyed: Keyed,
+        hash_state: KeyedState,
         warm: WarmWindow,
         now: Instant,
         runs: &Runs,
     ) -> Result<Self, SnapshotError> {
         let precise = reader.u8()? != 0;
-        let mut holding = Self::new(keyed, warm, precise);
+        let mut holding = Self::new(hash_state, warm, precise);
         holding.uses = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
-        let same_width = reader.u64()? == holding.account.warm.width();
+        let same_width = reader.u64()? == holding.totals.warm.width();
         for _ in 0..reader.count(4 + 8 + SPAN_BYTES)? {
             let run = reader.u32()?;
             let held = holding.load_run(reader, now, same_width, runs.length(run))?;
@@ -71,7 +71,7 @@ impl Holding {
             let (run, order) = (reader.u32()?, eviction_order(reader.u8()?));
             holding.queue.push_back(Turn { number, run, order: order.ok_or_else(|| reader.damaged())? });
         }
-        holding.names = Names::load(reader, keyed)?;
+        holding.names = EngineNames::load(reader, hash_state)?;
         let stored = |address| holding.state(address).is_some_and(|state| state.stored());
         reader.require(holding.names.iter().all(|(_, address, _)| stored(address)))?;
         Ok(holding)
@@ -91,14 +91,14 @@ impl Holding {
         for _ in 0..count {
             let (from, to) = (reader.u32()?, reader.u32()?);
             reader.require(end <= from && from < to && to <= length)?;
-            let (assumed, used) = (NonZeroU64::new(reader.u64()?), reader.u64()?);
+            let (estimated, used) = (NonZeroU64::new(reader.u64()?), reader.u64()?);
             let copies = [reader.u16()?, reader.u16()?, reader.u16()?];
             let (tokens, computed, age) = (reader.u32()?, reader.u8()? != 0, reader.u8()?);
-            let bucket = self.account.warm.aged(now, u64::from(age)).filter(|_| same_width && age != COLD);
-            let state = State { assumed, used, copies, tokens, computed, bucket };
-            reader.require(state.is_held() && assumed.is_none_or(|number| number <= self.uses))?;
+            let bucket = self.totals.warm.aged(now, u64::from(age)).filter(|_| same_width && age != COLD);
+            let state = State { estimated, used, copies, tokens, computed, bucket };
+            reader.require(state.is_held() && estimated.is_none_or(|number| number <= self.uses))?;
             reader.require(tokens <= MAX_BLOCK_TOKENS)?;
-            self.account.change(to - from, None, Some(state), false);
+            self.totals.change(to - from, None, Some(state), false);
             match held.stretches.last_mut() {
                 Some(stretch) if stretch.1 == from => stretch.1 = to,
                 _ => held.stretches.push((from, to)),

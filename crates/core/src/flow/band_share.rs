@@ -14,7 +14,7 @@ const PLACES: usize = 8;
 
 /// Who owes how much, and what the latest offer would change.
 #[derive(Debug, Default)]
-pub(super) struct Debts {
+pub(super) struct BandShare {
     /// Nanoseconds that the bands below each place have not had, of their share; less than nothing if they had more.
     owed: [f64; PLACES],
     offered: Option<Ticket>,
@@ -24,7 +24,7 @@ pub(super) struct Debts {
     contested: bool,
 }
 
-impl Debts {
+impl BandShare {
     /// Whose turn it is, of the bands that want to go, highest first.
     pub(super) fn choose(&mut self, share: f64, mut wanting: impl Iterator<Item = u32>) -> Option<u32> {
         (self.offered, self.place, self.contested) = (None, 0, false);
@@ -62,7 +62,7 @@ impl Debts {
     }
 
     /// When nobody waits, nobody is owed anything.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.owed = [0.0; PLACES];
     }
 }

@@ -11,14 +11,14 @@ use crate::time::Instant;
 
 /// When something of each band was last seen. Time never goes back.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+pub(super) struct ActiveBands {
     last: BTreeMap<Reverse<i32>, Instant>,
 }
 
-impl Presence {
+impl ActiveBands {
     /// Something of this band comes, or waits no longer. Computes in **O(log bands)**, and in **O(bands)** for a new one when there
     /// are as many as are remembered: the one unseen longest is forgotten for it, of several the lowest.
-    pub(super) fn see(&mut self, now: Instant, priority: i32) {
+    pub(super) fn record(&mut self, now: Instant, priority: i32) {
         if self.last.len() >= MOST_BANDS && !self.last.contains_key(&Reverse(priority)) {
             let unseen = self.last.iter().min_by_key(|(band, at)| (**at, Reverse(**band)));
             if let Some(band) = unseen.map(|(band, _)| *band) {
@@ -37,7 +37,7 @@ impl Presence {
 
     /// When the next of them is present no longer, if nothing is seen of it and nothing of it waits: from then on, those below it may
     /// have more room.
-    pub(super) fn next_leave(&self, now: Instant, waits: impl Fn(i32) -> bool) -> Option<Instant> {
+    pub(super) fn next_inactive(&self, now: Instant, waits: impl Fn(i32) -> bool) -> Option<Instant> {
         let idle = self.last.iter().filter(|(band, _)| band.0 != ALWAYS && !waits(band.0));
         idle.map(|(_, last)| *last + MEMORY).filter(|at| *at > now).min()
     }
@@ -60,8 +60,8 @@ mod tests {
         Instant::ORIGIN + Duration::from_secs(seconds)
     }
 
-    fn bands(presence: &Presence, now: Instant) -> Vec<i32> {
-        let mut bands: Vec<i32> = presence.bands(now).collect();
+    fn bands(active_bands: &ActiveBands, now: Instant) -> Vec<i32> {
+        let mut bands: Vec<i32> = active_bands.bands(now).collect();
         bands.sort_unstable();
         bands.dedup();
         bands
@@ -69,38 +69,38 @@ mod tests {
 
     #[test]
     fn a_band_is_present_for_ten_minutes_and_that_of_zero_always() {
-        let mut presence = Presence::default();
-        assert_eq!(bands(&presence, at(0)), [0]);
-        presence.see(at(0), 5);
-        presence.see(at(60), -1);
-        presence.see(at(30), -1);
-        presence.see(at(0), 0);
-        assert_eq!(bands(&presence, at(599)), [-1, 0, 5]);
-        assert_eq!(bands(&presence, at(600)), [-1, 0]);
-        assert_eq!(bands(&presence, at(660)), [0], "time never goes back");
+        let mut active_bands = ActiveBands::default();
+        assert_eq!(bands(&active_bands, at(0)), [0]);
+        active_bands.record(at(0), 5);
+        active_bands.record(at(60), -1);
+        active_bands.record(at(30), -1);
+        active_bands.record(at(0), 0);
+        assert_eq!(bands(&active_bands, at(599)), [-1, 0, 5]);
+        assert_eq!(bands(&active_bands, at(600)), [-1, 0]);
+        assert_eq!(bands(&active_bands, at(660)), [0], "time never goes back");
     }
 
     #[test]
     fn the_next_band_to_leave_is_one_that_nothing_keeps() {
-        let mut presence = Presence::default();
-        presence.see(at(0), 0);
-        presence.see(at(0), 5);
-        presence.see(at(60), -1);
-        assert_eq!(presence.next_leave(at(60), |_| false), Some(at(600)));
-        assert_eq!(presence.next_leave(at(60), |band| band == 5), Some(at(660)));
-        assert_eq!(presence.next_leave(at(600), |_| false), Some(at(660)));
-        assert_eq!(presence.next_leave(at(660), |_| false), None);
+        let mut active_bands = ActiveBands::default();
+        active_bands.record(at(0), 0);
+        active_bands.record(at(0), 5);
+        active_bands.record(at(60), -1);
+        assert_eq!(active_bands.next_inactive(at(60), |_| false), Some(at(600)));
+        assert_eq!(active_bands.next_inactive(at(60), |band| band == 5), Some(at(660)));
+        assert_eq!(active_bands.next_inactive(at(600), |_| false), Some(at(660)));
+        assert_eq!(active_bands.next_inactive(at(660), |_| false), None);
     }
 
     #[test]
     fn as_many_as_fit_are_remembered_and_the_one_unseen_longest_is_forgotten_first() {
-        let mut presence = Presence::default();
+        let mut active_bands = ActiveBands::default();
         let most = MOST_BANDS as i32;
-        (1..=most).for_each(|band| presence.see(at(1), band));
-        presence.see(at(2), 1);
-        presence.see(at(2), 1_000);
-        presence.see(at(2), 1_001);
-        let left = bands(&presence, at(2));
+        (1..=most).for_each(|band| active_bands.record(at(1), band));
+        active_bands.record(at(2), 1);
+        active_bands.record(at(2), 1_000);
+        active_bands.record(at(2), 1_001);
+        let left = bands(&active_bands, at(2));
         assert_eq!(left.len(), MOST_BANDS + 1, "with 0");
         assert!(left.contains(&1) && !left.contains(&2) && !left.contains(&3) && left.contains(&4));
         assert!(left.contains(&1_000) && left.contains(&1_001));

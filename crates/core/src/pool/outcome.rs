@@ -1,13 +1,15 @@
 //! What the outcome of a request says about its endpoint, compared with the others.
 
-use super::health::{BAD_RATE, BackoffCause, Class, HealthState, Mark, Outcome, Patience, Testimony, rate};
+use super::health::{
+    BAD_RATE, BackoffCause, BackoffPeriods, Class, FlowEvidence, HealthState, Mark, Outcome, rate,
+};
 use super::{Pool, Slot, UnknownEndpoint};
 use crate::endpoint::EndpointId;
 use crate::time::Instant;
 
 /// Whose outcome it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Witness {
+pub(crate) struct OutcomeContext {
     pub(crate) endpoint: EndpointId,
     /// The number of its dispatch there.
     pub(crate) order: u64,
@@ -20,8 +22,14 @@ pub(crate) struct Witness {
 impl Pool {
     /// A request had this outcome. Computes in **O(1)**, but for the few that back an endpoint off for a soft cause:
     /// **O(endpoints)**.
-    pub(crate) fn judge(&mut self, now: Instant, witness: Witness, outcome: Outcome, patience: Patience) {
-        let Witness { endpoint, order, flow, since } = witness;
+    pub(crate) fn record_outcome(
+        &mut self,
+        now: Instant,
+        context: OutcomeContext,
+        outcome: Outcome,
+        backoff_periods: BackoffPeriods,
+    ) {
+        let OutcomeContext { endpoint, order, flow, since } = context;
         let Ok(slot) = self.get(endpoint) else { return };
         let (counts, in_rotation) = (slot.health.counts(order), slot.health.is_in_rotation());
         let rates =
@@ -33,7 +41,7 @@ impl Pool {
                 if let Some(slot) = self.slot_mut(endpoint).filter(|_| counts) {
                     slot.health.answered(rates.map(|(rate, _)| rate), false);
                 }
-                self.outline(endpoint);
+                self.refresh_bounds(endpoint);
                 return;
             }
             Outcome::Answered { late: true } => (Class::Late, BackoffCause::Late),
@@ -47,8 +55,8 @@ impl Pool {
         let (rate, alone) = match own {
             // A connection that is refused has nothing to do with what was to be sent over it.
             _ if cause == BackoffCause::Unreachable => (Some(elsewhere), alone),
-            Testimony::Repeats => (None, false),
-            Testimony::Counts { rate, alone: seen } => (Some(rate.max(elsewhere)), alone && seen),
+            FlowEvidence::Repeats => (None, false),
+            FlowEvidence::Counts { rate, alone: seen } => (Some(rate.max(elsewhere)), alone && seen),
         };
         // A client that fails everywhere says nothing about what the endpoint would do with others.
         if class != Class::Late && rate.is_none_or(|rate| rate < BAD_RATE) {
@@ -84,18 +92,18 @@ impl Pool {
         // To count those that are out takes a look at every endpoint: only where it decides.
         let may = !back_off || !in_rotation || !cause.is_soft() || self.may_lose_another(endpoint);
         if let Some(slot) = self.slot_mut(endpoint).filter(|_| back_off && may) {
-            slot.health.back_off(now, cause, mark, patience);
+            slot.health.back_off(now, cause, mark, backoff_periods);
             slot.counters.backoffs += 1;
         }
-        self.look_again(endpoint);
-        self.outline(endpoint);
+        self.reschedule_opening(endpoint);
+        self.refresh_bounds(endpoint);
     }
 
     /// A request ended before its first token: what is left of its predicted prefill since its dispatch stays behind.
     fn leave_residue(&mut self, now: Instant, id: EndpointId, order: u64, since: Instant) {
         if let Some(slot) = self.slot_mut(id) {
-            let work = slot.book.work_of(order);
-            slot.book.leave_residue(now, work.saturating_sub(now.saturating_since(since)));
+            let work = slot.in_flight.work_of(order);
+            slot.in_flight.leave_residue(now, work.saturating_sub(now.saturating_since(since)));
         }
     }
 
@@ -105,7 +113,7 @@ impl Pool {
         now: Instant,
         id: EndpointId,
         passed: bool,
-        patience: Patience,
+        backoff_periods: BackoffPeriods,
     ) -> Result<(), UnknownEndpoint> {
         let dispatches = self.dispatches;
         let slot = self.get_mut(id)?;
@@ -117,21 +125,21 @@ impl Pool {
             if again && slot.health.state() == HealthState::BackedOff {
                 slot.health.renew(now, mark);
             } else {
-                slot.health.back_off(now, BackoffCause::Probe, mark, patience);
+                slot.health.back_off(now, BackoffCause::Probe, mark, backoff_periods);
                 slot.counters.backoffs += 1;
             }
         }
-        self.look_again(id);
-        self.outline(id);
+        self.reschedule_opening(id);
+        self.refresh_bounds(id);
         Ok(())
     }
 
     /// A page of the endpoint's was read.
-    pub(crate) fn heard_of(&mut self, now: Instant, id: EndpointId) {
+    pub(crate) fn record_contact(&mut self, now: Instant, id: EndpointId) {
         if let Some(slot) = self.slot_mut(id) {
             slot.health.contact(now, false);
         }
-        self.outline(id);
+        self.refresh_bounds(id);
     }
 
     /// Requests dispatched so far: the pool's pace, by which trials are spaced.
@@ -152,13 +160,13 @@ impl Pool {
             let (id, next) = (slot.id, slot.health.come_due(now));
             slot.health.noted = next;
             self.opens.extend(next.map(|next| (next, number)));
-            self.outline(id);
+            self.refresh_bounds(id);
         }
         Some(number)
     }
 
     /// Notes when the endpoint's time is over.
-    pub(super) fn look_again(&mut self, id: EndpointId) {
+    pub(super) fn reschedule_opening(&mut self, id: EndpointId) {
         let Ok(slot) = self.get_mut(id) else { return };
         let at = slot.health.opens_at();
         let before = core::mem::replace(&mut slot.health.noted, at);

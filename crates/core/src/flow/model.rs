@@ -5,12 +5,12 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::overload::MOST_DISPLACED;
+use super::displacement::MOST_DISPLACED;
 use super::{Admission, Eviction, Fairness, FlowConfig, Full, QueueOrder};
 use crate::time::{Instant, Seconds};
 
 #[derive(Clone, Debug)]
-pub(super) struct Twin {
+pub(super) struct Model {
     config: FlowConfig,
     now: Instant,
     minutes: u64,
@@ -62,7 +62,7 @@ pub(super) struct Flow {
     weight: f64,
 }
 
-impl Twin {
+impl Model {
     pub(super) fn new(config: &FlowConfig) -> Self {
         Self {
             config: config.clone(),

@@ -57,7 +57,7 @@ impl Share {
     }
 
     /// Somebody waits because of it.
-    pub(super) fn limits(&mut self) {
+    pub(super) fn record_limiting(&mut self) {
         self.limiting = true;
     }
 
@@ -74,7 +74,7 @@ mod tests {
         let mut share = Share::new(&GuardConfig::default());
         for _ in 0..20 * steps {
             if limiting {
-                share.limits();
+                share.record_limiting();
             }
             share.observe(100_000, reported);
         }

@@ -18,7 +18,7 @@ use real::*;
 
 /// The value, and whose turn it is.
 #[derive(Debug)]
-pub(super) struct Pieces<T> {
+pub(super) struct SteppedLock<T> {
     value: RwLock<T>,
     /// Readers who found it locked and have not had it yet. It is only a hint.
     waiting: AtomicUsize,
@@ -27,12 +27,12 @@ pub(super) struct Pieces<T> {
 
 /// A change that is made piece by piece. Other writers wait until it is dropped.
 #[derive(Debug)]
-pub(super) struct Event<'a, T> {
-    pieces: &'a Pieces<T>,
+pub(super) struct WriteSession<'a, T> {
+    lock: &'a SteppedLock<T>,
     _alone: MutexGuard<'a, ()>,
 }
 
-impl<T> Pieces<T> {
+impl<T> SteppedLock<T> {
     pub(super) fn new(value: T) -> Self {
         Self { value: RwLock::new(value), waiting: AtomicUsize::new(0), writers: Mutex::new(()) }
     }
@@ -48,8 +48,8 @@ impl<T> Pieces<T> {
     }
 
     /// Begins an event, once those of other writers are over.
-    pub(super) fn event(&self) -> Event<'_, T> {
-        Event { _alone: self.writers.lock(), pieces: self }
+    pub(super) fn begin_write(&self) -> WriteSession<'_, T> {
+        WriteSession { _alone: self.writers.lock(), lock: self }
     }
 
     #[cold]
@@ -61,16 +61,16 @@ impl<T> Pieces<T> {
     }
 }
 
-impl<T> Event<'_, T> {
+impl<T> WriteSession<'_, T> {
     /// Looks at the value, beside readers: what it is, it stays until the next piece.
-    pub(super) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        self.pieces.read(look)
+    pub(super) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        self.lock.read(look)
     }
 
     /// Changes the value while nobody looks, after those have looked who wait by now. What takes long to drop belongs into the
     /// answer: then nobody waits for that.
-    pub(super) fn piece<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
-        let Pieces { value, waiting, .. } = self.pieces;
+    pub(super) fn step<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let SteppedLock { value, waiting, .. } = self.lock;
         // Those who wait are quick, unless the processor does something else meanwhile.
         spin(COURTESY, || (waiting.load(Relaxed) == 0).then_some(()));
         let mut value = spin(PATIENCE, || value.try_write()).unwrap_or_else(|| value.write());

@@ -4,15 +4,15 @@ use core::hash::{BuildHasher, Hasher};
 
 /// One keyed multiplication: whoever does not know the key cannot choose prompts that fall into one bucket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed(u64);
+pub(crate) struct KeyedState(u64);
 
-impl Keyed {
+impl KeyedState {
     pub(crate) const fn new(key: u64) -> Self {
         Self(key)
     }
 }
 
-impl BuildHasher for Keyed {
+impl BuildHasher for KeyedState {
     type Hasher = KeyedHasher;
 
     fn build_hasher(&self) -> KeyedHasher {

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use super::outline::Outline;
+use super::best_case::BestCase;
 
 /// Slots of a word.
 pub(crate) const WORD: u32 = 64;
@@ -14,39 +14,39 @@ pub(crate) const CHUNK: u32 = 64 * WORD;
 
 /// The outlines of all slots, words and chunks.
 #[derive(Debug, Default)]
-pub(crate) struct Minima {
-    slots: Vec<Outline>,
-    words: Vec<Outline>,
-    chunks: Vec<Outline>,
+pub(crate) struct Bounds {
+    slots: Vec<BestCase>,
+    words: Vec<BestCase>,
+    chunks: Vec<BestCase>,
 }
 
-impl Minima {
+impl Bounds {
     /// Room for one slot more, closed.
     pub(super) fn push(&mut self) {
         let slot = self.len();
-        self.slots.push(Outline::CLOSED);
+        self.slots.push(BestCase::CLOSED);
         if slot % WORD == 0 {
-            self.words.push(Outline::CLOSED);
+            self.words.push(BestCase::CLOSED);
         }
         if slot % CHUNK == 0 {
-            self.chunks.push(Outline::CLOSED);
+            self.chunks.push(BestCase::CLOSED);
         }
     }
 
     /// A slot has another outline. Computes in **O(1)**, the 64 members of a word or chunk being looked through only if the best
     /// of them is no longer as good, until another one is.
-    pub(super) fn set(&mut self, slot: u32, outline: Outline) {
+    pub(super) fn set(&mut self, slot: u32, best_case: BestCase) {
         let at = slot as usize;
-        let before = core::mem::replace(&mut self.slots[at], outline);
+        let before = core::mem::replace(&mut self.slots[at], best_case);
         if let Some(before) = settle(&self.slots, &mut self.words, at, before) {
             settle(&self.words, &mut self.chunks, at / 64, before);
         }
     }
 
     /// Many slots have other outlines. Computes in **O(slots)**.
-    pub(super) fn set_all(&mut self, outlines: impl Iterator<Item = (u32, Outline)>) {
-        for (slot, outline) in outlines {
-            self.slots[slot as usize] = outline;
+    pub(super) fn set_all(&mut self, best_cases: impl Iterator<Item = (u32, BestCase)>) {
+        for (slot, best_case) in best_cases {
+            self.slots[slot as usize] = best_case;
         }
         for (word, slots) in self.words.iter_mut().zip(self.slots.chunks(64)) {
             *word = best(slots);
@@ -62,33 +62,33 @@ impl Minima {
     }
 
     /// Of one slot.
-    pub(crate) fn slot(&self, slot: u32) -> &Outline {
+    pub(crate) fn slot(&self, slot: u32) -> &BestCase {
         &self.slots[slot as usize]
     }
 
     /// Of the slots of a word.
-    pub(crate) fn slots_of(&self, word: u32) -> &[Outline] {
+    pub(crate) fn slots_of(&self, word: u32) -> &[BestCase] {
         members(&self.slots, word as usize)
     }
 
     /// Of the words of a chunk.
-    pub(crate) fn words_of(&self, chunk: u32) -> &[Outline] {
+    pub(crate) fn words_of(&self, chunk: u32) -> &[BestCase] {
         members(&self.words, (chunk / WORD) as usize)
     }
 
     /// Of all chunks.
-    pub(crate) fn chunks(&self) -> &[Outline] {
+    pub(crate) fn chunks(&self) -> &[BestCase] {
         &self.chunks
     }
 }
 
 /// Brings the group of the member at `at` up to date, which was `before`: what the group was, if it changes.
-fn settle(all: &[Outline], groups: &mut [Outline], at: usize, before: Outline) -> Option<Outline> {
+fn settle(all: &[BestCase], groups: &mut [BestCase], at: usize, before: BestCase) -> Option<BestCase> {
     let (group, after) = (groups[at / 64], all[at]);
     let at_best = group.or(after);
     let mut now = at_best;
     if group.loses(&before, &after) {
-        now = Outline::CLOSED;
+        now = BestCase::CLOSED;
         for some in members(all, at - at % 64).chunks(8) {
             now = now.or(best(some));
             // Often others are as good: on an idle pool, all are.
@@ -102,12 +102,12 @@ fn settle(all: &[Outline], groups: &mut [Outline], at: usize, before: Outline) -
 }
 
 /// The up to 64 from `first` on.
-fn members(all: &[Outline], first: usize) -> &[Outline] {
+fn members(all: &[BestCase], first: usize) -> &[BestCase] {
     &all[first.min(all.len())..all.len().min(first + 64)]
 }
 
-fn best(outlines: &[Outline]) -> Outline {
-    outlines.iter().fold(Outline::CLOSED, |best, outline| best.or(*outline))
+fn best(best_cases: &[BestCase]) -> BestCase {
+    best_cases.iter().fold(BestCase::CLOSED, |best, best_case| best.or(*best_case))
 }
 
 #[cfg(test)]
@@ -115,17 +115,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn outline((wait, tokens, capacity, in_flight): (u8, u8, u8, u8)) -> Outline {
+    fn best_case((wait, tokens, capacity, in_flight): (u8, u8, u8, u8)) -> BestCase {
         if wait == 0 {
-            return Outline::CLOSED;
+            return BestCase::CLOSED;
         }
-        Outline {
+        BestCase {
             least_wait: f64::from(wait),
             kv_tokens: f64::from(tokens),
             capacity: f64::from(capacity),
             in_flight: u32::from(in_flight),
             running: f64::from(in_flight / 2),
-            ..Outline::CLOSED
+            ..BestCase::CLOSED
         }
     }
 
@@ -138,22 +138,22 @@ mod tests {
             near in 1u32..200,
             changes in prop::collection::vec((any::<u32>(), (0u8..4, 0u8..4, 0u8..4, 0u8..4)), 0..400),
         ) {
-            let mut minima = Minima::default();
-            (0..slots).for_each(|_| minima.push());
+            let mut bounds = Bounds::default();
+            (0..slots).for_each(|_| bounds.push());
             for (at, figures) in changes {
                 // Half of them meet in few words.
                 let slot = if at % 2 == 0 { at % slots } else { at % slots.min(near) };
-                minima.set(slot, outline(figures));
+                bounds.set(slot, best_case(figures));
             }
-            let all: Vec<Outline> = (0..slots).map(|slot| *minima.slot(slot)).collect();
+            let all: Vec<BestCase> = (0..slots).map(|slot| *bounds.slot(slot)).collect();
             let scan = |size: u32| all.chunks(size as usize).map(best).collect::<Vec<_>>();
-            prop_assert_eq!(minima.chunks(), scan(CHUNK));
-            let words: Vec<Outline> =
-                (0..slots).step_by(CHUNK as usize).flat_map(|chunk| minima.words_of(chunk)).copied().collect();
+            prop_assert_eq!(bounds.chunks(), scan(CHUNK));
+            let words: Vec<BestCase> =
+                (0..slots).step_by(CHUNK as usize).flat_map(|chunk| bounds.words_of(chunk)).copied().collect();
             prop_assert_eq!(words, scan(WORD));
             for word in (0..slots).step_by(WORD as usize) {
                 let to = slots.min(word + WORD);
-                prop_assert_eq!(minima.slots_of(word), &all[word as usize..to as usize]);
+                prop_assert_eq!(bounds.slots_of(word), &all[word as usize..to as usize]);
             }
         }
     }

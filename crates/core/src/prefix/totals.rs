@@ -6,9 +6,9 @@ use super::warm::WarmWindow;
 
 /// The sums.
 #[derive(Debug)]
-pub(super) struct Account {
-    pub(super) assumed: Tally,
-    pub(super) stored: Tally,
+pub(super) struct HoldingTotals {
+    pub(super) estimated: BlockCount,
+    pub(super) stored: BlockCount,
     /// Blocks that are held for either reason.
     pub(super) held: usize,
     /// Those of them that are only in tiers below the first.
@@ -20,24 +20,24 @@ pub(super) struct Account {
 
 /// Blocks, and their tokens.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct BlockCount {
     pub(super) blocks: usize,
     pub(super) tokens: u64,
 }
 
-impl Account {
+impl HoldingTotals {
     /// Blocks changed their state. Those that are `lost` against expectation go on to count as warm.
     pub(super) fn change(&mut self, blocks: u32, before: Option<State>, after: Option<State>, lost: bool) {
         for (state, sign) in [(before, false), (after, true)] {
             let Some(state) = state else { continue };
             let tokens = u64::from(state.tokens) * u64::from(blocks);
             let blocks = blocks as usize;
-            let tally = |tally: &mut Tally| tally.change(blocks, tokens, sign);
-            if state.assumed.is_some() {
-                tally(&mut self.assumed);
+            let count = |count: &mut BlockCount| count.change(blocks, tokens, sign);
+            if state.estimated.is_some() {
+                count(&mut self.estimated);
             }
             if state.stored() {
-                tally(&mut self.stored);
+                count(&mut self.stored);
             }
             let below = if state.tier() == Tier::Gpu { 0 } else { blocks };
             if sign {
@@ -55,7 +55,7 @@ impl Account {
     }
 }
 
-impl Tally {
+impl BlockCount {
     fn change(&mut self, blocks: usize, tokens: u64, more: bool) {
         if more {
             self.blocks += blocks;

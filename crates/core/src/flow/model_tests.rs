@@ -8,20 +8,23 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 
-use super::cases::{ADMISSION, KEYED};
-use super::twin::{Place, Twin};
+use super::model::{Model, Place};
+use super::scenarios::{ADMISSION, HASH_STATE};
 use super::*;
 use crate::rng::Rng;
 
-impl<T> Waiting<T> {
+impl<T> RequestQueue<T> {
     /// Holds everything against everything else.
     pub(super) fn check(&self) {
         let mut queues: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        let mut flows: BTreeMap<u32, Vec<(u64, Sum)>> = BTreeMap::new();
-        let (mut sum, mut expiring) = (Sum::default(), BTreeSet::new());
+        let mut flows: BTreeMap<u32, Vec<(u64, QueueTotals)>> = BTreeMap::new();
+        let (mut sum, mut expiring) = (QueueTotals::default(), BTreeSet::new());
         for (index, request) in self.requests.iter() {
             queues.entry(request.queue).or_default().insert(index);
-            flows.entry(self.lanes.flow_of(request.queue)).or_default().push((request.charge, request.sum()));
+            flows
+                .entry(self.queues.flow_of(request.queue))
+                .or_default()
+                .push((request.charge, request.sum()));
             sum.add(request.sum());
             if request.expires {
                 expiring.insert(index);
@@ -29,7 +32,7 @@ impl<T> Waiting<T> {
         }
         assert_eq!(self.sum, sum);
         assert_eq!(self.timeouts.members(self.expiring), expiring);
-        self.lanes.check(&self.ledger.flows, &queues);
+        self.queues.check(&self.ledger.flows, &queues);
         self.ledger.check(&flows);
         for (flow, requests) in flows {
             let mut at = self.ledger.flows[flow].newest;
@@ -46,8 +49,8 @@ impl<T> Waiting<T> {
 
 /// A room and its twin, to which the same happens.
 struct Pair {
-    room: Waiting<u64>,
-    twin: Twin,
+    room: RequestQueue<u64>,
+    model: Model,
     now: Instant,
     rng: Rng,
     /// Accepted requests that have not come out yet, and those that have.
@@ -61,8 +64,8 @@ struct Pair {
 impl Pair {
     fn new(config: &FlowConfig, seed: u64, key: u64) -> Self {
         Self {
-            room: Waiting::new(config, Keyed::new(key)),
-            twin: Twin::new(config),
+            room: RequestQueue::new(config, KeyedState::new(key)),
+            model: Model::new(config),
             now: Instant::ORIGIN,
             rng: Rng::new(seed),
             tickets: BTreeMap::new(),
@@ -97,19 +100,19 @@ impl Pair {
             }
             71..75 => {
                 if let Some(ticket) = self.any() {
-                    assert!(self.twin.remove(self.now, ticket.number));
+                    assert!(self.model.remove(self.now, ticket.number));
                     assert_eq!(self.room.remove(self.now, ticket), Some(ticket.number));
                     self.came_out(ticket);
                 }
             }
             75..82 => {
                 let (slot, open) = (self.rng.below(4) as u32, self.rng.below(3) > 0);
-                self.twin.swing(slot, open);
+                self.model.swing(slot, open);
                 if open { self.room.open(slot) } else { self.room.close(slot) }
             }
             82..84 => {
                 let slot = self.rng.below(4) as u32;
-                self.twin.release(slot);
+                self.model.release(slot);
                 self.room.release(slot);
             }
             84..91 => self.settle(),
@@ -117,7 +120,7 @@ impl Pair {
                 self.closed_band = [None, Some(-1), Some(0), Some(7)][self.rng.below(4) as usize];
             }
             93..95 => {
-                self.twin.expire(self.now);
+                self.model.expire(self.now);
                 self.room.expire(self.now);
             }
             _ => {
@@ -145,7 +148,7 @@ impl Pair {
             expires: in_a_while(rng),
         };
         let number = self.room.numbered + 1;
-        let accepted = self.twin.enqueue(self.now, admission);
+        let accepted = self.model.enqueue(self.now, admission);
         match self.room.enqueue(self.now, admission, number) {
             Ok(ticket) => {
                 assert_eq!(accepted, Ok(ticket.number));
@@ -159,37 +162,37 @@ impl Pair {
         let closed = self.closed_band;
         let open = |priority| Some(priority) != closed;
         let ticket = if self.rng.below(4) > 0 {
-            let best = self.twin.best(self.now, open, None);
+            let best = self.model.best(self.now, open, None);
             let ticket = self.room.best(self.now, open);
             assert_eq!(ticket.map(|ticket| ticket.number), best);
             ticket
         } else {
             // In whole numbers, many are equally cheap.
             let cost = |number: u64| (number % 7) as f64;
-            let best = self.twin.best(self.now, open, Some(&cost));
+            let best = self.model.best(self.now, open, Some(&cost));
             let ticket = self.room.best_by(self.now, open, |number| Seconds::new(cost(*number)));
             assert_eq!(ticket.map(|ticket| ticket.number), best);
             ticket
         }?;
-        let entry = self.twin.waiting.iter().find(|entry| entry.number == ticket.number);
+        let entry = self.model.waiting.iter().find(|entry| entry.number == ticket.number);
         let entry = entry.expect("only what waits is offered");
-        assert!(open(entry.admission.priority) && self.twin.is_candidate(entry));
+        assert!(open(entry.admission.priority) && self.model.is_candidate(entry));
         assert!(entry.admission.expires.is_none_or(|at| at > self.now));
         writeln!(self.log, "best {}", ticket.number).expect("memory");
         Some(ticket)
     }
 
     fn take(&mut self, ticket: Ticket) {
-        assert!(self.twin.take(self.now, ticket.number));
+        assert!(self.model.take(self.now, ticket.number));
         assert_eq!(self.room.take(self.now, ticket), Some(ticket.number));
         self.came_out(ticket);
     }
 
     fn park(&mut self, ticket: Ticket) {
         let slot = self.rng.below(4) as u32;
-        self.twin.park(ticket.number, slot);
+        self.model.park(ticket.number, slot);
         self.room.park(ticket, slot);
-        let entry = self.twin.waiting.iter().find(|entry| entry.number == ticket.number);
+        let entry = self.model.waiting.iter().find(|entry| entry.number == ticket.number);
         assert_eq!(entry.map(|entry| entry.place), Some(Place::Parked(slot)));
     }
 
@@ -198,13 +201,13 @@ impl Pair {
         let priority = [-1, 0, 0, 7, 12][rng.below(5) as usize];
         let (flow, charged) = (rng.below(5), Seconds::new(rng.unit()));
         let actual = charged * [0.0, 0.5, 1.0, 1.5, 20.0][rng.below(5) as usize];
-        self.twin.settle(priority, flow, charged, actual);
+        self.model.settle(priority, flow, charged, actual);
         self.room.settle(priority, flow, charged, actual);
     }
 
     fn any(&mut self) -> Option<Ticket> {
-        let at = self.rng.below(self.twin.waiting.len() as u64);
-        self.twin.waiting.get(at as usize).map(|entry| self.tickets[&entry.number])
+        let at = self.rng.below(self.model.waiting.len() as u64);
+        self.model.waiting.get(at as usize).map(|entry| self.tickets[&entry.number])
     }
 
     fn came_out(&mut self, ticket: Ticket) {
@@ -214,31 +217,31 @@ impl Pair {
     }
 
     fn compare(&mut self) {
-        for (number, reason, waited) in core::mem::take(&mut self.twin.evicted) {
+        for (number, reason, waited) in core::mem::take(&mut self.model.evicted) {
             let evicted = self.room.next_evicted().expect("one more");
             let Evicted { ticket, what, reason: why, waited: length, sum: _ } = evicted;
             let expected = (self.tickets[&number], number, reason, Duration::from_micros(waited));
             assert_eq!((ticket, what, why, length), expected);
             self.came_out(evicted.ticket);
         }
-        self.twin.undelivered.clear();
+        self.model.undelivered.clear();
         assert_eq!(self.room.next_evicted(), None);
-        assert_eq!(self.room.undelivered(), Sum::default());
-        assert_eq!(self.room.next_timeout(), self.twin.timeouts().min().map(|(at, _)| at));
+        assert_eq!(self.room.undelivered(), QueueTotals::default());
+        assert_eq!(self.room.next_timeout(), self.model.timeouts().min().map(|(at, _)| at));
         for (number, ticket) in &self.tickets {
             assert_eq!(self.room.get(*ticket), Some(number));
         }
         let sum_of = |priority: Option<i32>| {
-            let entries = self.twin.waiting.iter();
-            let mut sum = Sum::default();
+            let entries = self.model.waiting.iter();
+            let mut sum = QueueTotals::default();
             for entry in entries.filter(|entry| priority.is_none_or(|of| of == entry.admission.priority)) {
                 let Admission { bytes, cost, .. } = entry.admission;
-                sum.add(Sum { requests: 1, bytes: bytes.into(), work: cost.to_nanos().into() });
+                sum.add(QueueTotals { requests: 1, bytes: bytes.into(), work: cost.to_nanos().into() });
             }
             sum
         };
         assert_eq!((self.room.sum(), self.tickets.len()), (sum_of(None), self.room.sum().requests));
-        let bands = self.twin.bands.iter().rev();
+        let bands = self.model.bands.iter().rev();
         let bands: Vec<_> =
             bands.map(|(priority, band)| (*priority, sum_of(Some(*priority)), band.flows.len())).collect();
         assert_eq!(self.room.bands().collect::<Vec<_>>(), bands);
@@ -253,7 +256,7 @@ impl Pair {
     fn finish(mut self) -> String {
         self.closed_band = None;
         for slot in 0..4 {
-            self.twin.release(slot);
+            self.model.release(slot);
             self.room.release(slot);
         }
         while let Some(ticket) = self.best() {
@@ -262,7 +265,7 @@ impl Pair {
         }
         // The last offer may have found nothing but what had expired.
         self.compare();
-        assert_eq!((self.room.sum(), self.tickets.len()), (Sum::default(), 0));
+        assert_eq!((self.room.sum(), self.tickets.len()), (QueueTotals::default(), 0));
         self.log
     }
 }
@@ -326,10 +329,10 @@ proptest! {
         flows in prop::collection::vec((0.25f64..4.0, 0.0f64..10.0), 2..12),
         seed in any::<u64>(),
     ) {
-        let mut room = Waiting::new(&FlowConfig::default(), KEYED);
+        let mut room = RequestQueue::new(&FlowConfig::default(), HASH_STATE);
         let mut rng = Rng::new(seed);
         let mut had = Vec::from_iter(flows.iter().map(|_| 0.0));
-        let come = |room: &mut Waiting<_>, flow: usize, rng: &mut Rng| {
+        let come = |room: &mut RequestQueue<_>, flow: usize, rng: &mut Rng| {
             let (weight, most) = flows[flow];
             let cost = Seconds::new(rng.unit() * most);
             let admission = Admission { flow: flow as u64, weight, cost, ..ADMISSION };

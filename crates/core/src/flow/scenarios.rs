@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::*;
 use crate::rng::Rng;
 
-pub(super) const KEYED: Keyed = Keyed::new(1);
+pub(super) const HASH_STATE: KeyedState = KeyedState::new(1);
 
 pub(super) const ADMISSION: Admission = Admission {
     priority: 0,
@@ -19,21 +19,21 @@ pub(super) const ADMISSION: Admission = Admission {
     expires: None,
 };
 
-fn room(change: impl FnOnce(&mut FlowConfig)) -> Waiting<&'static str> {
+fn room(change: impl FnOnce(&mut FlowConfig)) -> RequestQueue<&'static str> {
     let mut config = FlowConfig::default();
     change(&mut config);
     assert_eq!(config.invalid(), None);
-    Waiting::new(&config, KEYED)
+    RequestQueue::new(&config, HASH_STATE)
 }
 
 const NOW: Instant = Instant::from_micros(1_000_000);
 
-fn come(room: &mut Waiting<&'static str>, priority: i32, flow: u64, what: &'static str) -> Ticket {
+fn come(room: &mut RequestQueue<&'static str>, priority: i32, flow: u64, what: &'static str) -> Ticket {
     room.enqueue(NOW, Admission { priority, flow, ..ADMISSION }, what).expect("room")
 }
 
 /// What goes, one after the other, while all bands may dispatch.
-fn order(room: &mut Waiting<&'static str>) -> Vec<&'static str> {
+fn order(room: &mut RequestQueue<&'static str>) -> Vec<&'static str> {
     core::iter::from_fn(|| {
         let ticket = room.best(NOW, |_| true)?;
         room.take(NOW, ticket)
@@ -284,8 +284,8 @@ fn work_that_is_short_goes_first_and_nobody_waits_for_ever() {
 
 #[test]
 fn a_request_takes_little_memory() {
-    let knots = Forest::<Rank>::KNOT + Forest::<(Instant, u64)>::KNOT;
-    assert_eq!(size_of::<Option<Request<()>>>() + knots, 112);
+    let nodes = HeapArena::<Rank>::NODE_BYTES + HeapArena::<(Instant, u64)>::NODE_BYTES;
+    assert_eq!(size_of::<Option<Request<()>>>() + nodes, 112);
 }
 
 #[test]

@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use super::idle::IdleTime;
 use super::lineage::mark_depth;
 use super::lineage::tests::chain;
-use super::{Guard, GuardConfig, Identity, SessionId, Who};
+use super::{GuardConfig, SessionAdmission, SessionId, SessionIdentity, SessionMatch};
 use crate::prefix::BlockHash;
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 use crate::time::Instant;
 
-struct Twin {
+struct Model {
     config: GuardConfig,
     sessions: Vec<Session>,
     next: u64,
@@ -33,12 +33,12 @@ struct Session {
     lapsed: bool,
 }
 
-impl Twin {
+impl Model {
     fn new(config: &GuardConfig) -> Self {
         Self { config: *config, sessions: Vec::new(), next: 0, idle_time: IdleTime::new(config) }
     }
 
-    fn known(&self, identity: Identity<'_>) -> Option<usize> {
+    fn known(&self, identity: SessionIdentity<'_>) -> Option<usize> {
         let sessions = self.sessions.iter().enumerate();
         match identity.id {
             Some(id) => sessions.into_iter().find(|(_, s)| s.id == Some(id)).map(|(at, _)| at),
@@ -49,10 +49,10 @@ impl Twin {
         }
     }
 
-    fn identify(&self, identity: Identity<'_>) -> Who {
+    fn identify(&self, identity: SessionIdentity<'_>) -> SessionMatch {
         match self.known(identity).map(|at| &self.sessions[at]) {
-            Some(session) if !session.lapsed => Who::Returning(SessionId(session.number)),
-            _ => Who::New,
+            Some(session) if !session.lapsed => SessionMatch::Returning(SessionId(session.number)),
+            _ => SessionMatch::New,
         }
     }
 
@@ -61,7 +61,7 @@ impl Twin {
         there.map(|s| u64::from(s.tokens)).sum()
     }
 
-    fn begin(&mut self, now: Instant, identity: Identity<'_>, slot: u32, tokens: u32) -> SessionId {
+    fn begin(&mut self, now: Instant, identity: SessionIdentity<'_>, slot: u32, tokens: u32) -> SessionId {
         self.expire(now);
         let Some(at) = self.known(identity).or_else(|| self.enter(identity.id)) else {
             return SessionId(self.next - 1);
@@ -171,46 +171,46 @@ proptest! {
     #[test]
     fn the_guard_equals_its_naive_twin(inputs in prop::collection::vec(input(), 0..200), max_sessions in 1usize..7) {
         let config = GuardConfig { max_sessions, ..GuardConfig::default() };
-        let (mut guard, mut twin) = (Guard::new(&config, Keyed::new(7)), Twin::new(&config));
+        let (mut guard, mut model) = (SessionAdmission::new(&config, KeyedState::new(7)), Model::new(&config));
         let askers = askers();
-        let ask = |asker: usize| Identity { id: askers[asker].0, chain: &askers[asker].1 };
+        let ask = |asker: usize| SessionIdentity { id: askers[asker].0, chain: &askers[asker].1 };
         let (mut now, mut begun) = (Instant::ORIGIN, Vec::new());
         for input in inputs {
             match input {
                 Input::Wait(millis) => now = now + Duration::from_millis(millis),
                 Input::Begin { asker, slot, tokens } => {
                     let session = guard.begin(now, ask(asker), slot, tokens);
-                    prop_assert_eq!(session, twin.begin(now, ask(asker), slot, tokens));
+                    prop_assert_eq!(session, model.begin(now, ask(asker), slot, tokens));
                     begun.push(session);
                 }
                 Input::End { session, tokens } if !begun.is_empty() => {
                     let session = begun.swap_remove(session % begun.len());
                     guard.end(now, session, tokens);
-                    twin.end(now, session, tokens);
+                    model.end(now, session, tokens);
                 }
                 Input::Redirect { session, slot } if !begun.is_empty() => {
                     let session = begun[session % begun.len()];
                     guard.redirect(session, slot);
-                    twin.redirect(session, slot);
+                    model.redirect(session, slot);
                 }
                 Input::Leave(slot) => {
                     guard.leave(slot);
-                    twin.leave(slot);
+                    model.leave(slot);
                 }
                 Input::End { .. } | Input::Redirect { .. } => {}
             }
             guard.expire(now);
-            twin.expire(now);
-            prop_assert_eq!(guard.next_timeout(), twin.next_timeout());
+            model.expire(now);
+            prop_assert_eq!(guard.next_timeout(), model.next_timeout());
             for slot in 0..3 {
-                prop_assert_eq!(guard.working_set(slot), twin.working_set(slot));
+                prop_assert_eq!(guard.working_set(slot), model.working_set(slot));
             }
             for asker in 0..askers.len() {
-                prop_assert_eq!(guard.identify(ask(asker)), twin.identify(ask(asker)));
+                prop_assert_eq!(guard.identify(ask(asker)), model.identify(ask(asker)));
             }
             let stats = guard.stats();
-            prop_assert_eq!(stats.remembered, twin.sessions.len());
-            prop_assert_eq!(stats.active, twin.sessions.iter().filter(|s| !s.lapsed).count());
+            prop_assert_eq!(stats.remembered, model.sessions.len());
+            prop_assert_eq!(stats.active, model.sessions.iter().filter(|s| !s.lapsed).count());
             prop_assert!(stats.remembered <= max_sessions);
         }
     }
@@ -219,7 +219,7 @@ proptest! {
     #[test]
     fn new_sessions_fit_or_are_alone(sessions in prop::collection::vec((0u32..4, 0u32..120_000, 0u64..10), 0..100)) {
         let (config, capacity) = (GuardConfig::default(), 100_000);
-        let mut guard = Guard::new(&config, Keyed::new(7));
+        let mut guard = SessionAdmission::new(&config, KeyedState::new(7));
         let mut now = Instant::ORIGIN;
         let mut alone = [true; 4];
         for (id, (slot, tokens, pause)) in sessions.into_iter().enumerate() {
@@ -227,7 +227,7 @@ proptest! {
             guard.expire(now);
             if guard.may_start(slot, tokens, capacity) {
                 alone[slot as usize] = guard.working_set(slot) == 0;
-                let identity = Identity { id: Some(id as u64), chain: &[] };
+                let identity = SessionIdentity { id: Some(id as u64), chain: &[] };
                 let session = guard.begin(now, identity, slot, tokens);
                 guard.end(now, session, tokens);
             }

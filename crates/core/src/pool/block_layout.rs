@@ -1,4 +1,4 @@
-//! How an endpoint's prompts are cut into blocks and whose they are: [`Layout`].
+//! How an endpoint's prompts are cut into blocks and whose they are: [`BlockLayout`].
 
 use core::num::NonZeroU32;
 
@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 /// event comes from an endpoint that was not described with exactly one model, prompts are looked up there under no
 /// model's name: requests match by any name that the endpoint serves. Adapters and cache salts count as ever.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Layout {
+pub(crate) struct BlockLayout {
     /// Tokens in a block: as described, until KV events show another length.
     pub(crate) block_size: NonZeroU32,
     /// Whether all requests there are for one base model, whatever they call it.
@@ -20,7 +20,7 @@ pub(crate) struct Layout {
     pub(crate) lookahead: u32,
 }
 
-impl Layout {
+impl BlockLayout {
     /// The one of an endpoint that has published nothing.
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
         Self { block_size: endpoint.block_size, any_model: false, lookahead: 0 }

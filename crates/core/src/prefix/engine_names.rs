@@ -15,12 +15,12 @@ use hashbrown::hash_map::Entry;
 use super::codec::{Reader, SnapshotError, Writer};
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
-use super::keyed::Keyed;
+use super::keyed_state::KeyedState;
 use super::table::Address;
 
 /// One engine's names.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct EngineNames {
     own: Option<Box<Dictionary>>,
     /// Names that were removed lately. Engines keep several copies of a block and announce the end of one of them, so
     /// what they call gone may go on to have children.
@@ -28,7 +28,7 @@ pub(super) struct Names {
 }
 
 /// What names of an engine's own mean.
-pub(super) type Dictionary = HashMap<EngineHash, Named, Keyed>;
+pub(super) type Dictionary = HashMap<EngineHash, Named, KeyedState>;
 
 /// What one of them means.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(super) const REMOVED: usize = 64;
 /// Room that is not worth giving back.
 const SPARE: usize = 64;
 
-impl Names {
+impl EngineNames {
     /// Whether the engine has a dictionary of its own.
     pub(super) const fn are_own(&self) -> bool {
         self.own.is_some()
@@ -76,10 +76,10 @@ impl Names {
 
     /// A dictionary with these blocks in it.
     pub(super) fn dictionary(
-        keyed: Keyed,
+        hash_state: KeyedState,
         names: impl Iterator<Item = (EngineHash, Address, Tier)>,
     ) -> Dictionary {
-        let mut own = HashMap::with_hasher(keyed);
+        let mut own = HashMap::with_hasher(hash_state);
         for (name, address, tier) in names {
             let named = own.entry(name).or_insert(Named { address, tiers: Tiers::default() });
             named.tiers = named.tiers.with(tier);
@@ -184,9 +184,9 @@ impl Names {
     }
 
     /// Reads names. Whether they mean anything is for the caller to see.
-    pub(super) fn load(reader: &mut Reader<'_>, keyed: Keyed) -> Result<Self, SnapshotError> {
+    pub(super) fn load(reader: &mut Reader<'_>, hash_state: KeyedState) -> Result<Self, SnapshotError> {
         let is_own = reader.u8()? != 0;
-        let mut own = HashMap::with_hasher(keyed);
+        let mut own = HashMap::with_hasher(hash_state);
         for _ in 0..reader.count(8 + ADDRESS_BYTES + 1)? {
             let (name, address, tiers) =
                 (EngineHash(reader.u64()?), load_address(reader)?, Tiers(reader.u8()?));
@@ -249,7 +249,7 @@ impl Tiers {
 
 /// What a map has allocated: for each bucket an entry and a byte, and a group of bytes at the end, whose size depends on the
 /// processor. 16 is the largest, and counts everywhere.
-pub(super) fn map_bytes<K: Eq + Hash, V>(map: &HashMap<K, V, Keyed>) -> usize {
+pub(super) fn map_bytes<K: Eq + Hash, V>(map: &HashMap<K, V, KeyedState>) -> usize {
     let bucket = size_of::<(K, V)>() + 1;
     match map.allocation_size() / bucket {
         0 => 0,
@@ -258,7 +258,7 @@ pub(super) fn map_bytes<K: Eq + Hash, V>(map: &HashMap<K, V, Keyed>) -> usize {
 }
 
 /// How much more a map takes, at most, once it has `more` entries.
-pub(super) fn map_growth<K: Eq + Hash, V>(map: &HashMap<K, V, Keyed>, more: usize) -> usize {
+pub(super) fn map_growth<K: Eq + Hash, V>(map: &HashMap<K, V, KeyedState>, more: usize) -> usize {
     let needed = map.len() + more;
     if needed <= map.capacity() {
         return 0;

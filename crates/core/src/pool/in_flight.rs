@@ -9,7 +9,7 @@ use crate::time::{Instant, Seconds};
 
 /// The account of one endpoint.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct InFlightLoad {
     /// Predicted prefill of requests before their first token, in the order of dispatch.
     pending: BTreeMap<u64, Duration>,
     /// The sum of `pending`.
@@ -34,7 +34,7 @@ const LONGEST_RESIDUE: Duration = Duration::from_secs(10);
 /// The share of the head's time since its turn that counts as done: its true progress cannot be seen.
 const HEAD_CREDIT: f64 = 0.5;
 
-impl Book {
+impl InFlightLoad {
     /// A request was dispatched as number `order`, with this much predicted prefill.
     pub(crate) fn reserve(&mut self, now: Instant, order: u64, work: Duration, tokens: u32) {
         if self.pending.is_empty() {
@@ -146,7 +146,7 @@ impl Book {
     }
 
     /// All requests.
-    pub(crate) fn in_flight(&self) -> u32 {
+    pub(crate) fn requests(&self) -> u32 {
         self.pending().saturating_add(self.running)
     }
 
@@ -187,18 +187,18 @@ mod tests {
     #[test]
     fn the_head_counts_as_half_done_at_most() {
         let at = |ms| Instant::ORIGIN + Duration::from_millis(ms);
-        let mut book = Book::default();
-        assert_eq!(book.wait(at(0)), Seconds::ZERO);
-        book.reserve(at(0), 1, Duration::from_secs(2), 100);
-        book.reserve(at(0), 2, Duration::from_secs(1), 100);
-        assert_eq!(book.wait(at(0)), Seconds::new(3.0));
-        assert_eq!(book.wait(at(1_000)), Seconds::new(2.5));
-        assert_eq!(book.wait(at(60_000)), Seconds::new(2.0));
-        book.finish_prefill(at(60_000), 1);
-        book.first_token(at(60_000));
-        assert_eq!(book.wait(at(60_000)), Seconds::new(1.0));
-        book.reserve(at(60_000), 3, Duration::from_secs(4), 100);
-        book.finish_prefill(at(61_000), 2);
-        assert_eq!(book.wait(at(61_000)), Seconds::new(4.0), "the new head has only begun");
+        let mut in_flight = InFlightLoad::default();
+        assert_eq!(in_flight.wait(at(0)), Seconds::ZERO);
+        in_flight.reserve(at(0), 1, Duration::from_secs(2), 100);
+        in_flight.reserve(at(0), 2, Duration::from_secs(1), 100);
+        assert_eq!(in_flight.wait(at(0)), Seconds::new(3.0));
+        assert_eq!(in_flight.wait(at(1_000)), Seconds::new(2.5));
+        assert_eq!(in_flight.wait(at(60_000)), Seconds::new(2.0));
+        in_flight.finish_prefill(at(60_000), 1);
+        in_flight.first_token(at(60_000));
+        assert_eq!(in_flight.wait(at(60_000)), Seconds::new(1.0));
+        in_flight.reserve(at(60_000), 3, Duration::from_secs(4), 100);
+        in_flight.finish_prefill(at(61_000), 2);
+        assert_eq!(in_flight.wait(at(61_000)), Seconds::new(4.0), "the new head has only begun");
     }
 }

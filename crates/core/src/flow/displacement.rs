@@ -12,9 +12,9 @@
 use alloc::vec::Vec;
 
 use super::fairness::Virtual;
-use super::ledger::Sum;
+use super::ledger::QueueTotals;
 use super::slab::NONE;
-use super::{Full, Waiting};
+use super::{Full, RequestQueue};
 
 /// A newcomer displaces no more than this many: a request of many bytes must not cost more time than others.
 pub(super) const MOST_DISPLACED: usize = 64;
@@ -23,13 +23,13 @@ pub(super) const MOST_DISPLACED: usize = 64;
 #[derive(Debug, Default)]
 struct Plan {
     victims: Vec<u32>,
-    robbed: Vec<Robbed>,
-    freed: Sum,
+    losing: Vec<LosingFlow>,
+    freed: QueueTotals,
 }
 
 /// A flow that would have lost some.
 #[derive(Debug)]
-struct Robbed {
+struct LosingFlow {
     flow: u32,
     /// The newest that it would still have.
     newest: u32,
@@ -37,19 +37,19 @@ struct Robbed {
     charge: Virtual,
 }
 
-impl<T> Waiting<T> {
+impl<T> RequestQueue<T> {
     /// Who must go so that a newcomer of that flow, charge and size may wait.
     pub(super) fn make_room(
         &mut self,
         priority: i32,
         id: u64,
         charge: u64,
-        newcomer: Sum,
+        newcomer: QueueTotals,
     ) -> Result<Vec<u32>, Full> {
         let mut plan = Plan::default();
         let made = self.plan(&mut plan, priority, id, charge, newcomer);
-        for robbed in &plan.robbed {
-            self.ledger.restore(robbed.flow, robbed.newest != NONE);
+        for losing in &plan.losing {
+            self.ledger.restore(losing.flow, losing.newest != NONE);
         }
         made.map(|()| plan.victims)
     }
@@ -60,13 +60,13 @@ impl<T> Waiting<T> {
         priority: i32,
         id: u64,
         charge: u64,
-        newcomer: Sum,
+        newcomer: QueueTotals,
     ) -> Result<(), Full> {
         let (band, lead) = self.ledger.lead_of(priority, id, charge);
-        let in_band = band.map_or_else(Sum::default, |band| self.ledger.bands[band].sum);
+        let in_band = band.map_or_else(QueueTotals::default, |band| self.ledger.bands[band].sum);
         let limits = self.config.band;
         while let Some(full) = excess(in_band, newcomer, plan.freed, limits.max_requests, limits.max_bytes) {
-            if !band.is_some_and(|band| self.rob(plan, band, Some(lead))) {
+            if !band.is_some_and(|band| self.take_newest(plan, band, Some(lead))) {
                 return Err(full.of_band());
             }
         }
@@ -74,7 +74,7 @@ impl<T> Waiting<T> {
         if excess(self.sum, newcomer, plan.freed, max_requests, max_bytes).is_none() {
             let mut kept = self.sum;
             kept.add(self.undelivered);
-            let full = excess(kept, newcomer, Sum::default(), max_requests, max_bytes);
+            let full = excess(kept, newcomer, QueueTotals::default(), max_requests, max_bytes);
             return full.filter(|_| plan.victims.is_empty()).map_or(Ok(()), Err);
         }
         let lower = self.ledger.descending().rev().take_while(|(_, band)| band.priority < priority);
@@ -82,7 +82,7 @@ impl<T> Waiting<T> {
         let mut lower = lower.into_iter().peekable();
         while let Some(full) = excess(self.sum, newcomer, plan.freed, max_requests, max_bytes) {
             let Some(band) = lower.peek() else { return Err(full) };
-            if !self.rob(plan, *band, None) {
+            if !self.take_newest(plan, *band, None) {
                 lower.next();
             }
         }
@@ -97,31 +97,37 @@ impl<T> Waiting<T> {
     }
 
     /// Lets the flow of a band that is farthest ahead, and ahead of `least`, lose its newest request: whether there was one.
-    fn rob(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
+    fn take_newest(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
         let flow = self.ledger.bands[band].ahead.first;
         let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
         let most = MOST_DISPLACED.min(self.limits().0.saturating_sub(self.undelivered.requests));
         if flow == NONE || plan.victims.len() >= most || spared(self.ledger.standings.key(flow)) {
             return false;
         }
-        let at = plan.robbed.iter().position(|robbed| robbed.flow == flow).unwrap_or_else(|| {
-            plan.robbed.push(Robbed { flow, newest: self.ledger.flows[flow].newest, charge: 0 });
-            plan.robbed.len() - 1
+        let at = plan.losing.iter().position(|losing| losing.flow == flow).unwrap_or_else(|| {
+            plan.losing.push(LosingFlow { flow, newest: self.ledger.flows[flow].newest, charge: 0 });
+            plan.losing.len() - 1
         });
-        let robbed = &mut plan.robbed[at];
-        let request = &self.requests[robbed.newest];
-        plan.victims.push(robbed.newest);
+        let losing = &mut plan.losing[at];
+        let request = &self.requests[losing.newest];
+        plan.victims.push(losing.newest);
         plan.freed.add(request.sum());
-        robbed.newest = request.older;
-        robbed.charge += Virtual::from(request.charge);
-        let lead = (robbed.newest != NONE).then(|| self.ledger.lead_without(flow, robbed.charge));
+        losing.newest = request.older;
+        losing.charge += Virtual::from(request.charge);
+        let lead = (losing.newest != NONE).then(|| self.ledger.lead_without(flow, losing.charge));
         self.ledger.pretend(flow, lead);
         true
     }
 }
 
 /// What is exceeded, if a newcomer joins and those who would go have gone.
-fn excess(sum: Sum, newcomer: Sum, freed: Sum, max_requests: usize, max_bytes: u64) -> Option<Full> {
+fn excess(
+    sum: QueueTotals,
+    newcomer: QueueTotals,
+    freed: QueueTotals,
+    max_requests: usize,
+    max_bytes: u64,
+) -> Option<Full> {
     let bytes = sum.bytes - freed.bytes + newcomer.bytes;
     if sum.requests - freed.requests >= max_requests {
         Some(Full::Requests)

@@ -1,5 +1,5 @@
 //! How fast a million requests wait, over 10,000 flows in 8 bands:
-//! `cargo test --release -p slotwise --lib flow::speed -- --ignored --nocapture`.
+//! `cargo test --release -p slotwise --lib flow::benchmark -- --ignored --nocapture`.
 
 use alloc::vec::Vec;
 use core::hint::black_box;
@@ -14,7 +14,7 @@ const STEPS: usize = 200_000;
 
 /// A full room, and what has the next numbers.
 struct Bench {
-    room: Waiting<u64>,
+    room: RequestQueue<u64>,
     rng: Rng,
     now: Instant,
     tickets: Vec<Ticket>,
@@ -24,7 +24,7 @@ impl Bench {
     fn new(order: QueueOrder, parked: u32) -> Self {
         let mut config = FlowConfig { max_requests: None, max_bytes: None, order, ..FlowConfig::default() };
         config.band = BandLimits { max_requests: usize::MAX, max_bytes: u64::MAX };
-        let room = Waiting::new(&config, Keyed::new(7));
+        let room = RequestQueue::new(&config, KeyedState::new(7));
         let mut bench = Self { room, rng: Rng::new(1), now: Instant::ORIGIN, tickets: Vec::new() };
         bench.tickets.reserve(WAITING + STEPS);
         let before = resident();

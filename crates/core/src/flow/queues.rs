@@ -15,36 +15,36 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::fairness::Virtual;
-use super::forest::{Forest, Heap};
+use super::heap::{Heap, HeapArena};
 use super::ledger::Flow;
 use super::order::Rank;
 use super::slab::{NONE, Slab};
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 
-/// Lanes of all bands.
+/// Queues of all bands.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct Queues {
     /// By the bands' numbers.
-    rows: Vec<Row>,
-    lanes: Slab<Lane>,
+    bands: Vec<BandQueues>,
+    groups: Slab<QueueGroup>,
     queues: Slab<Queue>,
     /// By the flows' numbers.
-    strands: Vec<Strand>,
+    by_flow: Vec<FlowQueues>,
     /// Requests in queues.
-    pub(super) ranks: Forest<Rank>,
+    pub(super) ranks: HeapArena<Rank>,
     /// Queues in lanes.
-    turns: Forest<Turn>,
+    queue_turns: HeapArena<Turn>,
     /// Open lanes in rows.
-    fronts: Forest<Turn>,
+    group_turns: HeapArena<Turn>,
     /// Endpoints that requests wait for.
-    gates: HashMap<u64, Gate, Keyed>,
+    waiters: HashMap<u64, EndpointWaiters, KeyedState>,
     /// The queue of a flow in a lane of an endpoint.
-    parked: HashMap<u64, u32, Keyed>,
+    parked: HashMap<u64, u32, KeyedState>,
 }
 
 /// The lanes of a band.
 #[derive(Clone, Debug)]
-struct Row {
+struct BandQueues {
     /// The open lanes: first the one whose turn it is.
     open: Heap,
     /// The lane of those that wait for no endpoint.
@@ -52,9 +52,9 @@ struct Row {
 }
 
 #[derive(Debug)]
-struct Lane {
+struct QueueGroup {
     band: u32,
-    kind: Kind,
+    kind: GroupKind,
     open: bool,
     /// First the one whose turn it is.
     queues: Heap,
@@ -62,7 +62,7 @@ struct Lane {
 
 /// Who waits in a lane.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+enum GroupKind {
     /// Those who have not been tried.
     Ready,
     /// Those who wait for an endpoint.
@@ -75,7 +75,7 @@ enum Kind {
 #[derive(Debug)]
 struct Queue {
     flow: u32,
-    lane: u32,
+    group: u32,
     /// First the one whose turn it is.
     requests: Heap,
     /// Neighbours among those of its flow that have been put in their places.
@@ -86,7 +86,7 @@ struct Queue {
 
 /// The queues of a flow.
 #[derive(Clone, Debug)]
-struct Strand {
+struct FlowQueues {
     ready: u32,
     /// One of those that are not at the front only because they were put in their places.
     placed: u32,
@@ -94,10 +94,10 @@ struct Strand {
 
 /// An endpoint that requests wait for.
 #[derive(Debug, Default)]
-struct Gate {
+struct EndpointWaiters {
     open: bool,
     /// One for each band of which something waits.
-    lanes: SmallVec<[u32; 2]>,
+    groups: SmallVec<[u32; 2]>,
 }
 
 /// The least goes first: of the flow that has had least, the request of the lowest rank.
@@ -112,30 +112,30 @@ impl Turn {
     const FRONT: Self = Self { served: 0, rank: Rank::FIRST };
 }
 
-impl Lanes {
-    pub(super) fn new(keyed: Keyed) -> Self {
+impl Queues {
+    pub(super) fn new(hash_state: KeyedState) -> Self {
         Self {
-            rows: Vec::new(),
-            lanes: Slab::new(),
+            bands: Vec::new(),
+            groups: Slab::new(),
             queues: Slab::new(),
-            strands: Vec::new(),
-            ranks: Forest::new(),
-            turns: Forest::new(),
-            fronts: Forest::new(),
-            gates: HashMap::with_hasher(keyed),
-            parked: HashMap::with_hasher(keyed),
+            by_flow: Vec::new(),
+            ranks: HeapArena::new(),
+            queue_turns: HeapArena::new(),
+            group_turns: HeapArena::new(),
+            waiters: HashMap::with_hasher(hash_state),
+            parked: HashMap::with_hasher(hash_state),
         }
     }
 
     /// A request waits for its turn: the number of its queue.
     pub(super) fn join(&mut self, flows: &Slab<Flow>, flow: u32, request: u32, rank: Rank) -> u32 {
-        grow(&mut self.rows, flows[flow].band, &Row { open: Heap::EMPTY, ready: NONE });
-        grow(&mut self.strands, flow, &Strand { ready: NONE, placed: NONE });
-        let mut queue = self.strands[flow as usize].ready;
+        grow(&mut self.bands, flows[flow].band, &BandQueues { open: Heap::EMPTY, ready: NONE });
+        grow(&mut self.by_flow, flow, &FlowQueues { ready: NONE, placed: NONE });
+        let mut queue = self.by_flow[flow as usize].ready;
         if queue == NONE {
-            let lane = self.ready_lane(flows[flow].band);
-            queue = self.new_queue(flow, lane);
-            self.strands[flow as usize].ready = queue;
+            let group = self.ready_group(flows[flow].band);
+            queue = self.new_queue(flow, group);
+            self.by_flow[flow as usize].ready = queue;
         }
         self.append(flows, queue, request, rank);
         queue
@@ -144,12 +144,12 @@ impl Lanes {
     /// A request waits for its turn at an endpoint, which is closed by that: the number of its queue.
     pub(super) fn park(&mut self, flows: &Slab<Flow>, flow: u32, slot: u32, request: u32, rank: Rank) -> u32 {
         self.close(slot);
-        let lane = self.lane_at(slot, flows[flow].band);
-        let key = pair(lane, flow);
+        let group = self.parked_group(slot, flows[flow].band);
+        let key = pair(group, flow);
         let queue = match self.parked.get(&key) {
             Some(queue) => *queue,
             None => {
-                let queue = self.new_queue(flow, lane);
+                let queue = self.new_queue(flow, group);
                 self.parked.insert(key, queue);
                 queue
             }
@@ -175,23 +175,23 @@ impl Lanes {
     }
 
     /// Whether a band has a candidate.
-    pub(super) fn any(&self, band: u32) -> bool {
-        self.rows.get(band as usize).is_some_and(|row| !row.open.is_empty())
+    pub(super) fn has_candidate(&self, band: u32) -> bool {
+        self.bands.get(band as usize).is_some_and(|band_queues| !band_queues.open.is_empty())
     }
 
     /// The candidate of a band whose turn it is.
     pub(super) fn first(&mut self, flows: &Slab<Flow>, band: u32) -> Option<u32> {
         loop {
-            let lane = self.rows.get(band as usize)?.open.first;
-            if lane == NONE {
+            let group = self.bands.get(band as usize)?.open.first;
+            if group == NONE {
                 return None;
             }
-            let queue = self.lanes[lane].queues.first;
+            let queue = self.groups[group].queues.first;
             let turn = self.turn(flows, queue);
-            if self.turns.key(queue) != turn {
+            if self.queue_turns.key(queue) != turn {
                 self.place(queue, turn);
-            } else if self.fronts.key(lane) != turn {
-                self.fronts.rekey(&mut self.rows[band as usize].open, lane, turn);
+            } else if self.group_turns.key(group) != turn {
+                self.group_turns.rekey(&mut self.bands[band as usize].open, group, turn);
             } else {
                 return Some(self.queues[queue].requests.first);
             }
@@ -207,9 +207,10 @@ impl Lanes {
         most: usize,
     ) -> impl Iterator<Item = (Turn, u32)> {
         let limit = Turn { served: limit, rank: Rank::LAST };
-        let front = self.rows.get(band as usize).map_or(Heap::EMPTY, |row| row.open);
-        let lanes = self.fronts.up_to(front, limit);
-        let queues = lanes.flat_map(move |lane| self.turns.up_to(self.lanes[lane].queues, limit)).take(most);
+        let front = self.bands.get(band as usize).map_or(Heap::EMPTY, |band_queues| band_queues.open);
+        let groups = self.group_turns.up_to(front, limit);
+        let queues =
+            groups.flat_map(move |group| self.queue_turns.up_to(self.groups[group].queues, limit)).take(most);
         queues
             .map(|queue| (self.turn(flows, queue), self.queues[queue].requests.first))
             .filter(move |(turn, _)| *turn <= limit)
@@ -217,49 +218,49 @@ impl Lanes {
 
     /// Requests that wait for this endpoint are candidates.
     pub(super) fn open(&mut self, slot: u32) {
-        self.swing(slot, true);
+        self.set_open(slot, true);
     }
 
     /// Requests that wait for this endpoint are none.
     pub(super) fn close(&mut self, slot: u32) {
-        self.swing(slot, false);
+        self.set_open(slot, false);
     }
 
     /// Nobody waits for this endpoint any more: those who did are candidates from now on.
     pub(super) fn release(&mut self, slot: u32) {
         self.open(slot);
-        for lane in self.gates.remove(&u64::from(slot)).unwrap_or_default().lanes {
-            self.lanes[lane].kind = Kind::Released;
+        for group in self.waiters.remove(&u64::from(slot)).unwrap_or_default().groups {
+            self.groups[group].kind = GroupKind::Released;
         }
     }
 
     /// The flow's turn comes earlier than it did.
-    pub(super) fn hasten(&mut self, flow: u32) {
+    pub(super) fn advance_flow(&mut self, flow: u32) {
         loop {
-            let queue = self.strands[flow as usize].placed;
+            let queue = self.by_flow[flow as usize].placed;
             if queue == NONE {
                 return;
             }
             self.unplace(queue);
-            self.turns.rekey(&mut self.lanes[self.queues[queue].lane].queues, queue, Turn::FRONT);
-            self.advance(self.queues[queue].lane);
+            self.queue_turns.rekey(&mut self.groups[self.queues[queue].group].queues, queue, Turn::FRONT);
+            self.advance(self.queues[queue].group);
         }
     }
 
-    fn swing(&mut self, slot: u32, open: bool) {
-        let Some(gate) = self.gates.get_mut(&u64::from(slot)) else { return };
-        if gate.open == open {
+    fn set_open(&mut self, slot: u32, open: bool) {
+        let Some(waiters) = self.waiters.get_mut(&u64::from(slot)) else { return };
+        if waiters.open == open {
             return;
         }
-        gate.open = open;
-        for at in &gate.lanes {
-            let lane = &mut self.lanes[*at];
-            lane.open = open;
-            let row = &mut self.rows[lane.band as usize].open;
+        waiters.open = open;
+        for at in &waiters.groups {
+            let group = &mut self.groups[*at];
+            group.open = open;
+            let band_queues = &mut self.bands[group.band as usize].open;
             if open {
-                self.fronts.insert(row, *at, self.turns.key(lane.queues.first));
+                self.group_turns.insert(band_queues, *at, self.queue_turns.key(group.queues.first));
             } else {
-                self.fronts.remove(row, *at);
+                self.group_turns.remove(band_queues, *at);
             }
         }
     }
@@ -273,10 +274,10 @@ impl Lanes {
     /// Puts a queue, which its lane has, in its true place there.
     fn place(&mut self, number: u32, turn: Turn) {
         let queue = &mut self.queues[number];
-        self.turns.rekey(&mut self.lanes[queue.lane].queues, number, turn);
+        self.queue_turns.rekey(&mut self.groups[queue.group].queues, number, turn);
         if !queue.placed {
             queue.placed = true;
-            let first = core::mem::replace(&mut self.strands[queue.flow as usize].placed, number);
+            let first = core::mem::replace(&mut self.by_flow[queue.flow as usize].placed, number);
             (queue.before, queue.after) = (NONE, first);
             if first != NONE {
                 self.queues[first].before = number;
@@ -291,7 +292,7 @@ impl Lanes {
         }
         let Queue { flow, before, after, .. } = *queue;
         match before {
-            NONE => self.strands[flow as usize].placed = after,
+            NONE => self.by_flow[flow as usize].placed = after,
             _ => self.queues[before].after = after,
         }
         if after != NONE {
@@ -301,10 +302,10 @@ impl Lanes {
 
     /// The first turn of a lane may have come earlier.
     fn advance(&mut self, at: u32) {
-        let lane = &self.lanes[at];
-        let turn = self.turns.key(lane.queues.first);
-        if lane.open && turn < self.fronts.key(at) {
-            self.fronts.rekey(&mut self.rows[lane.band as usize].open, at, turn);
+        let group = &self.groups[at];
+        let turn = self.queue_turns.key(group.queues.first);
+        if group.open && turn < self.group_turns.key(at) {
+            self.group_turns.rekey(&mut self.bands[group.band as usize].open, at, turn);
         }
     }
 
@@ -316,48 +317,57 @@ impl Lanes {
         if queue.requests.first != request {
             return;
         }
-        let at = queue.lane;
+        let at = queue.group;
         let turn = self.turn(flows, number);
-        let lane = &mut self.lanes[at];
+        let group = &mut self.groups[at];
         if !new {
-            if turn < self.turns.key(number) {
+            if turn < self.queue_turns.key(number) {
                 self.place(number, turn);
                 self.advance(at);
             }
             return;
         }
-        let new_lane = lane.queues.is_empty();
-        self.turns.insert(&mut lane.queues, number, turn);
-        if new_lane && lane.open {
-            self.fronts.insert(&mut self.rows[lane.band as usize].open, at, turn);
+        let new_group = group.queues.is_empty();
+        self.queue_turns.insert(&mut group.queues, number, turn);
+        if new_group && group.open {
+            self.group_turns.insert(&mut self.bands[group.band as usize].open, at, turn);
         }
         self.place(number, turn);
         self.advance(at);
     }
 
-    fn ready_lane(&mut self, band: u32) -> u32 {
-        let row = &mut self.rows[band as usize];
-        if row.ready == NONE {
-            row.ready = self.lanes.insert(Lane { band, kind: Kind::Ready, open: true, queues: Heap::EMPTY });
+    fn ready_group(&mut self, band: u32) -> u32 {
+        let band_queues = &mut self.bands[band as usize];
+        if band_queues.ready == NONE {
+            band_queues.ready = self.groups.insert(QueueGroup {
+                band,
+                kind: GroupKind::Ready,
+                open: true,
+                queues: Heap::EMPTY,
+            });
         }
-        row.ready
+        band_queues.ready
     }
 
-    fn lane_at(&mut self, slot: u32, band: u32) -> u32 {
-        let gate = self.gates.entry(u64::from(slot)).or_default();
-        if let Some(lane) = gate.lanes.iter().find(|lane| self.lanes[**lane].band == band) {
-            return *lane;
+    fn parked_group(&mut self, slot: u32, band: u32) -> u32 {
+        let waiters = self.waiters.entry(u64::from(slot)).or_default();
+        if let Some(group) = waiters.groups.iter().find(|group| self.groups[**group].band == band) {
+            return *group;
         }
-        let lane =
-            self.lanes.insert(Lane { band, kind: Kind::Parked(slot), open: gate.open, queues: Heap::EMPTY });
-        gate.lanes.push(lane);
-        lane
+        let group = self.groups.insert(QueueGroup {
+            band,
+            kind: GroupKind::Parked(slot),
+            open: waiters.open,
+            queues: Heap::EMPTY,
+        });
+        waiters.groups.push(group);
+        group
     }
 
-    fn new_queue(&mut self, flow: u32, lane: u32) -> u32 {
+    fn new_queue(&mut self, flow: u32, group: u32) -> u32 {
         self.queues.insert(Queue {
             flow,
-            lane,
+            group,
             requests: Heap::EMPTY,
             before: NONE,
             after: NONE,
@@ -368,42 +378,42 @@ impl Lanes {
     fn remove_queue(&mut self, number: u32) {
         self.unplace(number);
         let Some(queue) = self.queues.remove(number) else { return };
-        let lane = &mut self.lanes[queue.lane];
-        self.turns.remove(&mut lane.queues, number);
-        match lane.kind {
-            Kind::Ready => self.strands[queue.flow as usize].ready = NONE,
-            Kind::Parked(_) | Kind::Released => {
-                self.parked.remove(&pair(queue.lane, queue.flow));
+        let group = &mut self.groups[queue.group];
+        self.queue_turns.remove(&mut group.queues, number);
+        match group.kind {
+            GroupKind::Ready => self.by_flow[queue.flow as usize].ready = NONE,
+            GroupKind::Parked(_) | GroupKind::Released => {
+                self.parked.remove(&pair(queue.group, queue.flow));
             }
         }
-        if lane.queues.is_empty() {
-            self.remove_lane(queue.lane);
+        if group.queues.is_empty() {
+            self.remove_group(queue.group);
         }
     }
 
-    fn remove_lane(&mut self, number: u32) {
-        let Some(lane) = self.lanes.remove(number) else { return };
-        let row = &mut self.rows[lane.band as usize];
-        if lane.open {
-            self.fronts.remove(&mut row.open, number);
+    fn remove_group(&mut self, number: u32) {
+        let Some(group) = self.groups.remove(number) else { return };
+        let band_queues = &mut self.bands[group.band as usize];
+        if group.open {
+            self.group_turns.remove(&mut band_queues.open, number);
         }
-        match lane.kind {
-            Kind::Ready => row.ready = NONE,
-            Kind::Released => (),
-            Kind::Parked(slot) => {
+        match group.kind {
+            GroupKind::Ready => band_queues.ready = NONE,
+            GroupKind::Released => (),
+            GroupKind::Parked(slot) => {
                 let slot = u64::from(slot);
-                let Some(gate) = self.gates.get_mut(&slot) else { return };
-                gate.lanes.retain(|lane| *lane != number);
-                if gate.lanes.is_empty() {
-                    self.gates.remove(&slot);
+                let Some(waiters) = self.waiters.get_mut(&slot) else { return };
+                waiters.groups.retain(|group| *group != number);
+                if waiters.groups.is_empty() {
+                    self.waiters.remove(&slot);
                 }
             }
         }
     }
 }
 
-fn pair(lane: u32, flow: u32) -> u64 {
-    u64::from(lane) << 32 | u64::from(flow)
+fn pair(group: u32, flow: u32) -> u64 {
+    u64::from(group) << 32 | u64::from(flow)
 }
 
 fn grow<T: Clone>(all: &mut Vec<T>, number: u32, blank: &T) {
@@ -418,55 +428,58 @@ mod check {
 
     use super::*;
 
-    impl Lanes {
+    impl Queues {
         /// Holds all levels against each other and against the queues of the requests.
         pub(in crate::flow) fn check(&self, flows: &Slab<Flow>, waiting: &BTreeMap<u32, BTreeSet<u32>>) {
-            let mut lanes: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            let mut groups: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
             let mut placed: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
             for (number, queue) in self.queues.iter() {
                 assert_eq!(Some(&self.ranks.members(queue.requests)), waiting.get(&number));
-                assert!(self.turns.key(number) <= self.turn(flows, number), "none comes too late");
-                assert!(queue.placed || self.turns.key(number) == Turn::FRONT);
-                lanes.entry(queue.lane).or_default().insert(number);
+                assert!(self.queue_turns.key(number) <= self.turn(flows, number), "none comes too late");
+                assert!(queue.placed || self.queue_turns.key(number) == Turn::FRONT);
+                groups.entry(queue.group).or_default().insert(number);
                 if queue.placed {
                     placed.entry(queue.flow).or_default().insert(number);
                 }
-                match self.lanes[queue.lane].kind {
-                    Kind::Ready => assert_eq!(self.strands[queue.flow as usize].ready, number),
-                    _ => assert_eq!(self.parked.get(&pair(queue.lane, queue.flow)), Some(&number)),
+                match self.groups[queue.group].kind {
+                    GroupKind::Ready => assert_eq!(self.by_flow[queue.flow as usize].ready, number),
+                    _ => assert_eq!(self.parked.get(&pair(queue.group, queue.flow)), Some(&number)),
                 }
             }
             assert_eq!(self.queues.len(), waiting.len());
-            let ready = self.strands.iter().filter(|strand| strand.ready != NONE).count();
+            let ready = self.by_flow.iter().filter(|flow| flow.ready != NONE).count();
             assert_eq!(self.parked.len() + ready, self.queues.len());
-            for (flow, strand) in self.strands.iter().enumerate() {
+            for (flow, flow_queues) in self.by_flow.iter().enumerate() {
                 let mut chain = BTreeSet::new();
-                let mut at = strand.placed;
+                let mut at = flow_queues.placed;
                 while at != NONE && chain.insert(at) {
                     at = self.queues[at].after;
                 }
                 assert_eq!(chain, placed.remove(&(flow as u32)).unwrap_or_default());
             }
-            let mut rows: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-            for (number, lane) in self.lanes.iter() {
-                assert_eq!(Some(&self.turns.members(lane.queues)), lanes.get(&number));
-                if lane.open {
-                    assert!(self.fronts.key(number) <= self.turns.key(lane.queues.first));
-                    rows.entry(lane.band).or_default().insert(number);
+            let mut bands: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (number, group) in self.groups.iter() {
+                assert_eq!(Some(&self.queue_turns.members(group.queues)), groups.get(&number));
+                if group.open {
+                    assert!(self.group_turns.key(number) <= self.queue_turns.key(group.queues.first));
+                    bands.entry(group.band).or_default().insert(number);
                 }
-                match lane.kind {
-                    Kind::Ready => assert_eq!(self.rows[lane.band as usize].ready, number),
-                    Kind::Released => assert!(lane.open),
-                    Kind::Parked(slot) => {
-                        let gate = &self.gates[&u64::from(slot)];
-                        assert!(gate.lanes.contains(&number) && gate.open == lane.open);
+                match group.kind {
+                    GroupKind::Ready => assert_eq!(self.bands[group.band as usize].ready, number),
+                    GroupKind::Released => assert!(group.open),
+                    GroupKind::Parked(slot) => {
+                        let waiters = &self.waiters[&u64::from(slot)];
+                        assert!(waiters.groups.contains(&number) && waiters.open == group.open);
                     }
                 }
             }
-            assert_eq!(self.lanes.len(), lanes.len());
-            assert!(self.gates.values().all(|gate| !gate.lanes.is_empty()));
-            for (band, row) in self.rows.iter().enumerate() {
-                assert_eq!(self.fronts.members(row.open), rows.remove(&(band as u32)).unwrap_or_default());
+            assert_eq!(self.groups.len(), groups.len());
+            assert!(self.waiters.values().all(|waiters| !waiters.groups.is_empty()));
+            for (band, band_queues) in self.bands.iter().enumerate() {
+                assert_eq!(
+                    self.group_turns.members(band_queues.open),
+                    bands.remove(&(band as u32)).unwrap_or_default()
+                );
             }
         }
     }

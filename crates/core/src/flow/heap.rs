@@ -12,8 +12,8 @@ use super::slab::NONE;
 
 /// Knots of all things, by their numbers.
 #[derive(Debug)]
-pub(super) struct Forest<K> {
-    knots: Vec<Knot<K>>,
+pub(super) struct HeapArena<K> {
+    nodes: Vec<Node<K>>,
 }
 
 /// One priority queue.
@@ -34,7 +34,7 @@ impl Heap {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Knot<K> {
+struct Node<K> {
     /// Not below the parent's.
     key: K,
     parent: u32,
@@ -45,27 +45,27 @@ struct Knot<K> {
     rank: u32,
 }
 
-impl<K: Copy + Ord> Forest<K> {
+impl<K: Copy + Ord> HeapArena<K> {
     pub(super) const fn new() -> Self {
-        Self { knots: Vec::new() }
+        Self { nodes: Vec::new() }
     }
 
     pub(super) fn key(&self, at: u32) -> K {
-        self.knots[at as usize].key
+        self.nodes[at as usize].key
     }
 
     /// Puts a thing, which must be in no heap, into this one.
     pub(super) fn insert(&mut self, heap: &mut Heap, at: u32, key: K) {
-        let alone = Knot { key, parent: NONE, left: NONE, right: NONE, rank: 1 };
-        if at as usize >= self.knots.len() {
-            self.knots.resize(at as usize + 1, alone);
+        let alone = Node { key, parent: NONE, left: NONE, right: NONE, rank: 1 };
+        if at as usize >= self.nodes.len() {
+            self.nodes.resize(at as usize + 1, alone);
         }
-        self.knots[at as usize] = alone;
+        self.nodes[at as usize] = alone;
         let last = core::mem::replace(&mut heap.last, at);
-        match self.knots.get_mut(last as usize) {
+        match self.nodes.get_mut(last as usize) {
             Some(above) if above.left == NONE && above.key <= key => {
                 above.left = at;
-                self.knots[at as usize].parent = last;
+                self.nodes[at as usize].parent = last;
             }
             _ => heap.first = self.meld(heap.first, at),
         }
@@ -73,7 +73,7 @@ impl<K: Copy + Ord> Forest<K> {
 
     /// Takes a thing, which must be in it, out of a heap.
     pub(super) fn remove(&mut self, heap: &mut Heap, at: u32) {
-        let Knot { parent, left, right, .. } = self.knots[at as usize];
+        let Node { parent, left, right, .. } = self.nodes[at as usize];
         if heap.last == at {
             heap.last = parent;
         }
@@ -86,11 +86,11 @@ impl<K: Copy + Ord> Forest<K> {
             heap.first = heir;
             return;
         }
-        let above = &mut self.knots[parent as usize];
+        let above = &mut self.nodes[parent as usize];
         *(if above.left == at { &mut above.left } else { &mut above.right }) = heir;
         let mut at = parent;
         while at != NONE && self.lean(at) {
-            at = self.knots[at as usize].parent;
+            at = self.nodes[at as usize].parent;
         }
     }
 
@@ -108,9 +108,9 @@ impl<K: Copy + Ord> Forest<K> {
         core::iter::from_fn(move || {
             loop {
                 let at = rest.pop()?;
-                let Some(knot) = self.knots.get(at as usize) else { continue };
-                if knot.key <= limit {
-                    rest.extend([knot.right, knot.left]);
+                let Some(node) = self.nodes.get(at as usize) else { continue };
+                if node.key <= limit {
+                    rest.extend([node.right, node.left]);
                     return Some(at);
                 }
             }
@@ -123,14 +123,14 @@ impl<K: Copy + Ord> Forest<K> {
         // Down both right spines, which become one, ...
         let mut at = root;
         while rest != NONE {
-            let (next, later) = self.ordered(self.knots[at as usize].right, rest);
-            self.knots[at as usize].right = next;
+            let (next, later) = self.ordered(self.nodes[at as usize].right, rest);
+            self.nodes[at as usize].right = next;
             self.adopt(next, at);
             (at, rest) = (next, later);
         }
         // ... and up again, where the shorter side is put to the right.
         while at != root {
-            at = self.knots[at as usize].parent;
+            at = self.nodes[at as usize].parent;
             self.lean(at);
         }
         root
@@ -138,7 +138,7 @@ impl<K: Copy + Ord> Forest<K> {
 
     /// The root that comes first, and the other one.
     fn ordered(&self, one: u32, other: u32) -> (u32, u32) {
-        let one_first = match (self.knots.get(one as usize), self.knots.get(other as usize)) {
+        let one_first = match (self.nodes.get(one as usize), self.nodes.get(other as usize)) {
             (Some(one), Some(other)) => one.key <= other.key,
             (one, _) => one.is_some(),
         };
@@ -147,23 +147,23 @@ impl<K: Copy + Ord> Forest<K> {
 
     /// Puts the side with the nearer gap to the right: whether that changes what is seen from above.
     fn lean(&mut self, at: u32) -> bool {
-        let Knot { left, right, rank, .. } = self.knots[at as usize];
+        let Node { left, right, rank, .. } = self.nodes[at as usize];
         let (left_rank, right_rank) = (self.rank(left), self.rank(right));
-        let knot = &mut self.knots[at as usize];
+        let node = &mut self.nodes[at as usize];
         if left_rank < right_rank {
-            (knot.left, knot.right) = (right, left);
+            (node.left, node.right) = (right, left);
         }
-        knot.rank = left_rank.min(right_rank) + 1;
-        knot.rank != rank
+        node.rank = left_rank.min(right_rank) + 1;
+        node.rank != rank
     }
 
     fn rank(&self, at: u32) -> u32 {
-        self.knots.get(at as usize).map_or(0, |knot| knot.rank)
+        self.nodes.get(at as usize).map_or(0, |node| node.rank)
     }
 
     fn adopt(&mut self, child: u32, parent: u32) {
-        if let Some(knot) = self.knots.get_mut(child as usize) {
-            knot.parent = parent;
+        if let Some(node) = self.nodes.get_mut(child as usize) {
+            node.parent = parent;
         }
     }
 }
@@ -176,22 +176,22 @@ mod tests {
 
     use super::*;
 
-    impl<K: Copy + Ord> Forest<K> {
+    impl<K: Copy + Ord> HeapArena<K> {
         /// Bytes for each thing.
-        pub(in crate::flow) const KNOT: usize = size_of::<Knot<K>>();
+        pub(in crate::flow) const NODE_BYTES: usize = size_of::<Node<K>>();
 
         /// The things of a heap, whose order and lean are checked.
         pub(in crate::flow) fn members(&self, heap: Heap) -> BTreeSet<u32> {
             let mut found = BTreeSet::new();
             let mut rest = Vec::from([(heap.first, NONE)]);
             while let Some((at, parent)) = rest.pop() {
-                let Some(knot) = self.knots.get(at as usize) else { continue };
+                let Some(node) = self.nodes.get(at as usize) else { continue };
                 assert!(found.insert(at), "{at} is there twice");
-                assert_eq!(knot.parent, parent);
-                assert!(self.knots.get(parent as usize).is_none_or(|above| above.key <= knot.key));
-                assert!(self.rank(knot.left) >= self.rank(knot.right));
-                assert_eq!(knot.rank, self.rank(knot.right) + 1);
-                rest.extend([(knot.left, at), (knot.right, at)]);
+                assert_eq!(node.parent, parent);
+                assert!(self.nodes.get(parent as usize).is_none_or(|above| above.key <= node.key));
+                assert!(self.rank(node.left) >= self.rank(node.right));
+                assert_eq!(node.rank, self.rank(node.right) + 1);
+                rest.extend([(node.left, at), (node.right, at)]);
             }
             assert!(heap.last == NONE || found.contains(&heap.last));
             found
@@ -202,28 +202,28 @@ mod tests {
         /// Two heaps between which things wander hold what two sorted sets hold.
         #[test]
         fn a_forest_is_a_few_sorted_sets(steps in prop::collection::vec((0u32..40, 0usize..3, 0u8..20), 1..400)) {
-            let mut forest = Forest::new();
+            let mut arena = HeapArena::new();
             let mut heaps = [Heap::EMPTY; 2];
             let mut twins: [BTreeSet<(u8, u32)>; 2] = Default::default();
             for (at, number, key) in steps {
-                for (heap, twin) in heaps.iter_mut().zip(&mut twins) {
-                    let old = twin.iter().find(|(_, member)| *member == at).copied();
+                for (heap, model) in heaps.iter_mut().zip(&mut twins) {
+                    let old = model.iter().find(|(_, member)| *member == at).copied();
                     if let Some(old) = old {
-                        forest.remove(heap, at);
-                        twin.remove(&old);
+                        arena.remove(heap, at);
+                        model.remove(&old);
                     }
                 }
                 if number < 2 {
-                    forest.insert(&mut heaps[number], at, (key, at));
+                    arena.insert(&mut heaps[number], at, (key, at));
                     twins[number].insert((key, at));
                 }
-                for (heap, twin) in heaps.iter().zip(&twins) {
-                    let members: BTreeSet<_> = twin.iter().map(|(_, at)| *at).collect();
-                    prop_assert_eq!(forest.members(*heap), members);
-                    prop_assert_eq!(twin.first().map_or(NONE, |(_, at)| *at), heap.first);
-                    let near: BTreeSet<_> = forest.up_to(*heap, (10, 0)).collect();
-                    let twin: BTreeSet<_> = twin.range(..=(10, 0)).map(|(_, at)| *at).collect();
-                    prop_assert_eq!(near, twin);
+                for (heap, model) in heaps.iter().zip(&twins) {
+                    let members: BTreeSet<_> = model.iter().map(|(_, at)| *at).collect();
+                    prop_assert_eq!(arena.members(*heap), members);
+                    prop_assert_eq!(model.first().map_or(NONE, |(_, at)| *at), heap.first);
+                    let near: BTreeSet<_> = arena.up_to(*heap, (10, 0)).collect();
+                    let model: BTreeSet<_> = model.range(..=(10, 0)).map(|(_, at)| *at).collect();
+                    prop_assert_eq!(near, model);
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::time::Seconds;
 
 /// The figures of one endpoint, or the best ones of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Outline {
+pub(crate) struct BestCase {
     /// The least that a new request waits for its turn, whenever that is asked; infinite where no request is taken.
     pub(crate) least_wait: f64,
     /// Tokens of our requests in the KV cache.
@@ -30,7 +30,7 @@ pub(crate) struct Outline {
     pub(crate) in_flight: u32,
 }
 
-impl Outline {
+impl BestCase {
     /// Of an endpoint that takes no request, or of none at all.
     pub(crate) const CLOSED: Self = Self {
         least_wait: f64::INFINITY,
@@ -45,19 +45,19 @@ impl Outline {
 
     /// Of an endpoint as it is.
     pub(super) fn of(slot: &Slot) -> Self {
-        let closed = slot.health.is_closed(slot.book.in_flight());
+        let closed = slot.health.is_closed(slot.in_flight.requests());
         if slot.draining || slot.is_full() || slot.reports.asleep() || closed {
             return Self::CLOSED;
         }
         Self {
-            least_wait: slot.book.least_wait().get(),
-            kv_tokens: slot.book.kv_tokens() as f64,
+            least_wait: slot.in_flight.least_wait().get(),
+            kv_tokens: slot.in_flight.kv_tokens() as f64,
             capacity: f64::from(slot.kv_capacity),
-            running: f64::from(slot.book.running()),
+            running: f64::from(slot.in_flight.running()),
             per_token: slot.prefill.per_token.get(),
             per_pair: slot.prefill.per_pair.get(),
             slowness: slot.speed.factor(),
-            in_flight: slot.book.in_flight(),
+            in_flight: slot.in_flight.requests(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::holding::Holding;
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::table::Table;
 
 impl Runs {
@@ -24,8 +24,11 @@ impl Runs {
     }
 
     /// Reads runs that nobody holds yet: whoever does must be settled next, and then the rest [trimmed](Self::trim_all).
-    pub(in crate::prefix) fn load(reader: &mut Reader<'_>, keyed: Keyed) -> Result<Self, SnapshotError> {
-        let mut runs = Self::new(keyed);
+    pub(in crate::prefix) fn load(
+        reader: &mut Reader<'_>,
+        hash_state: KeyedState,
+    ) -> Result<Self, SnapshotError> {
+        let mut runs = Self::new(hash_state);
         runs.heads.load(reader)?;
         runs.names.load(reader)?;
         let count = reader.count(RUN_BYTES)?;

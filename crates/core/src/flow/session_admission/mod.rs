@@ -27,9 +27,9 @@
 mod config;
 mod idle;
 mod lineage;
-mod share;
 #[cfg(test)]
-mod twin;
+mod model_tests;
+mod share;
 mod working_sets;
 
 use alloc::collections::BTreeSet;
@@ -42,7 +42,7 @@ use self::lineage::Lineage;
 use self::share::Share;
 use self::working_sets::{Place, WorkingSets};
 use crate::prefix::BlockHash;
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 use crate::time::Instant;
 
 pub use config::GuardConfig;
@@ -51,13 +51,13 @@ pub use config::GuardConfig;
 ///
 /// Each input computes in **O(log sessions)**, besides sessions that expire, once each.
 #[derive(Debug)]
-pub(crate) struct Guard {
-    sessions: HashMap<u64, Session, Keyed>,
+pub(crate) struct SessionAdmission {
+    sessions: HashMap<u64, Session, KeyedState>,
     limit: usize,
     /// The number of the next session.
     next: u64,
     /// Sessions by the ids that their clients gave them.
-    ids: HashMap<u64, u64, Keyed>,
+    ids: HashMap<u64, u64, KeyedState>,
     /// Sessions without one by their prompts.
     lineage: Lineage,
     sets: WorkingSets,
@@ -91,7 +91,7 @@ enum Phase {
 
 /// What tells whose request it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity<'a> {
+pub(crate) struct SessionIdentity<'a> {
     /// The session's id, if the client says it.
     pub(crate) id: Option<u64>,
     /// Otherwise the prompt's blocks, always of the same size.
@@ -104,7 +104,7 @@ pub(crate) struct SessionId(u64);
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Who {
+pub(crate) enum SessionMatch {
     /// That of an active session: it goes, wherever.
     Returning(SessionId),
     /// That of no session that is known to be active.
@@ -127,15 +127,15 @@ pub struct GuardStats {
     pub share: f64,
 }
 
-impl Guard {
+impl SessionAdmission {
     /// A guard of no sessions; `keyed` hashes ids and blocks, which clients can choose.
-    pub(crate) fn new(config: &GuardConfig, keyed: Keyed) -> Self {
+    pub(crate) fn new(config: &GuardConfig, hash_state: KeyedState) -> Self {
         Self {
-            sessions: HashMap::with_hasher(keyed),
+            sessions: HashMap::with_hasher(hash_state),
             limit: config.max_sessions,
             next: 0,
-            ids: HashMap::with_hasher(keyed),
-            lineage: Lineage::new(keyed),
+            ids: HashMap::with_hasher(hash_state),
+            lineage: Lineage::new(hash_state),
             sets: WorkingSets::default(),
             idle: BTreeSet::new(),
             lapsed: BTreeSet::new(),
@@ -146,11 +146,13 @@ impl Guard {
 
     /// Whose request it is, as of the last input: [`expire`](Self::expire) first. Computes in **O(1)** with an id, in
     /// **O(log blocks)** without.
-    pub(crate) fn identify(&self, identity: Identity<'_>) -> Who {
+    pub(crate) fn identify(&self, identity: SessionIdentity<'_>) -> SessionMatch {
         let active = |number: &u64| {
             self.sessions.get(number).is_some_and(|session| !matches!(session.phase, Phase::Lapsed(_)))
         };
-        self.known(identity).filter(active).map_or(Who::New, |number| Who::Returning(SessionId(number)))
+        self.known(identity)
+            .filter(active)
+            .map_or(SessionMatch::New, |number| SessionMatch::Returning(SessionId(number)))
     }
 
     /// Whether a new session with a context of `tokens` tokens may start on an endpoint whose cache has room for `capacity`.
@@ -160,8 +162,8 @@ impl Guard {
     }
 
     /// A new session was held back: it might start nowhere.
-    pub(crate) fn hold(&mut self) {
-        self.share.limits();
+    pub(crate) fn record_limited(&mut self) {
+        self.share.record_limiting();
     }
 
     /// A request with a prompt of `tokens` tokens goes to an endpoint: its session is active, and there.
@@ -171,7 +173,7 @@ impl Guard {
     pub(crate) fn begin(
         &mut self,
         now: Instant,
-        identity: Identity<'_>,
+        identity: SessionIdentity<'_>,
         slot: u32,
         tokens: u32,
     ) -> SessionId {
@@ -278,7 +280,7 @@ impl Guard {
     }
 
     /// The session that a request belongs to, active or lapsed.
-    fn known(&self, identity: Identity<'_>) -> Option<u64> {
+    fn known(&self, identity: SessionIdentity<'_>) -> Option<u64> {
         match identity.id {
             Some(id) => self.ids.get(&id).copied(),
             None => self.lineage.find(identity.chain),
@@ -336,16 +338,16 @@ mod tests {
         Instant::ORIGIN + Duration::from_secs(seconds)
     }
 
-    fn guard() -> Guard {
-        Guard::new(&GuardConfig::default(), Keyed::new(7))
+    fn guard() -> SessionAdmission {
+        SessionAdmission::new(&GuardConfig::default(), KeyedState::new(7))
     }
 
-    fn named(id: u64) -> Identity<'static> {
-        Identity { id: Some(id), chain: &[] }
+    fn named(id: u64) -> SessionIdentity<'static> {
+        SessionIdentity { id: Some(id), chain: &[] }
     }
 
-    fn unnamed(chain: &[BlockHash]) -> Identity<'_> {
-        Identity { id: None, chain }
+    fn unnamed(chain: &[BlockHash]) -> SessionIdentity<'_> {
+        SessionIdentity { id: None, chain }
     }
 
     #[test]
@@ -377,11 +379,11 @@ mod tests {
         guard.end(at(5), idle, 10);
         assert_eq!(guard.next_timeout(), Some(at(35)));
         guard.expire(Instant::from_micros(34_999_999));
-        assert_eq!(guard.identify(named(1)), Who::Returning(idle));
+        assert_eq!(guard.identify(named(1)), SessionMatch::Returning(idle));
         guard.expire(at(35));
-        assert_eq!((guard.identify(named(1)), guard.working_set(0)), (Who::New, 20));
+        assert_eq!((guard.identify(named(1)), guard.working_set(0)), (SessionMatch::New, 20));
         guard.expire(at(100_000));
-        assert_eq!(guard.identify(named(2)), Who::Returning(busy));
+        assert_eq!(guard.identify(named(2)), SessionMatch::Returning(busy));
         assert_eq!(guard.next_timeout(), None);
     }
 
@@ -391,7 +393,7 @@ mod tests {
         let session = guard.begin(at(0), named(1), 0, 10);
         guard.end(at(0), session, 10);
         guard.expire(at(60));
-        assert_eq!(guard.identify(named(1)), Who::New);
+        assert_eq!(guard.identify(named(1)), SessionMatch::New);
         assert_eq!(guard.begin(at(60), named(1), 0, 10), session);
         assert!(guard.stats().idle_time > Duration::from_secs(31));
         guard.end(at(60), session, 10);
@@ -403,12 +405,12 @@ mod tests {
         let mut guard = guard();
         let (mine, yours) = (chain(1, 50, 100), chain(2, 50, 100));
         let session = guard.begin(at(0), unnamed(&mine), 0, 100);
-        assert_eq!(guard.identify(unnamed(&yours)), Who::New);
+        assert_eq!(guard.identify(unnamed(&yours)), SessionMatch::New);
         let other = guard.begin(at(0), unnamed(&yours), 0, 100);
         let (my_next, your_next) = (chain(1, 50, 120), chain(2, 50, 120));
-        assert_eq!(guard.identify(unnamed(&my_next)), Who::Returning(session));
+        assert_eq!(guard.identify(unnamed(&my_next)), SessionMatch::Returning(session));
         assert_eq!(guard.begin(at(0), unnamed(&your_next), 0, 120), other);
-        assert_eq!(guard.identify(unnamed(&mine[..85])), Who::Returning(session));
+        assert_eq!(guard.identify(unnamed(&mine[..85])), SessionMatch::Returning(session));
     }
 
     #[test]
@@ -419,7 +421,7 @@ mod tests {
         guard.observe(2_000_000, 1_000_000);
         assert!(!guard.may_start(0, 35_000, CAPACITY));
         for _ in 0..5 {
-            guard.hold();
+            guard.record_limited();
             guard.observe(2_000_000, 2_000_000);
         }
         assert!(guard.may_start(0, 35_000, CAPACITY));
@@ -428,15 +430,15 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_the_idle_longest_goes_first() {
         let config = GuardConfig { max_sessions: 2, ..GuardConfig::default() };
-        let mut guard = Guard::new(&config, Keyed::new(7));
+        let mut guard = SessionAdmission::new(&config, KeyedState::new(7));
         let first = guard.begin(at(0), named(1), 0, 10);
         let second = guard.begin(at(0), named(2), 0, 20);
         guard.begin(at(0), named(3), 0, 40);
-        assert_eq!(guard.identify(named(3)), Who::New, "all were in flight");
+        assert_eq!(guard.identify(named(3)), SessionMatch::New, "all were in flight");
         guard.end(at(1), second, 20);
         guard.end(at(2), first, 10);
         guard.begin(at(3), named(3), 0, 40);
-        assert_eq!((guard.identify(named(2)), guard.working_set(0)), (Who::New, 50));
+        assert_eq!((guard.identify(named(2)), guard.working_set(0)), (SessionMatch::New, 50));
         for i in 0..1_000 {
             let session = guard.begin(at(3), unnamed(&[BlockHash(i)]), 0, 1);
             guard.end(at(3), session, 1);

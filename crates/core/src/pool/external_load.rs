@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use super::book::Book;
+use super::in_flight::InFlightLoad;
 use crate::load::Load;
 use crate::time::{Instant, decay};
 
@@ -47,7 +47,7 @@ struct Taken {
 
 /// Load that is not ours, as far as it can be told by now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct ForeignLoad {
+pub(crate) struct ExternalLoad {
     /// Requests in the endpoint's queue.
     pub(crate) waiting: f64,
     /// Requests that it works on.
@@ -82,9 +82,9 @@ impl Reports {
     /// Keeps up with our own load: call it whenever that may have risen.
     ///
     /// A report cannot show more of ours than there was at some time since it was taken, so less than the peak is never
-    /// taken for foreign.
-    pub(crate) fn watch(&mut self, book: &Book, expected_output: f64) {
-        self.peak = self.peak.max(Own::of(book, expected_output));
+    /// taken for external.
+    pub(crate) fn watch(&mut self, in_flight: &InFlightLoad, expected_output: f64) {
+        self.peak = self.peak.max(Own::of(in_flight, expected_output));
     }
 
     /// The endpoint, whose cache has room for `capacity` tokens, reported. A report that is older than the last one says
@@ -94,7 +94,7 @@ impl Reports {
         now: Instant,
         load: &Load,
         capacity: u32,
-        book: &Book,
+        in_flight: &InFlightLoad,
         expected_output: f64,
     ) {
         let sampled_at = load.sampled_at.map_or(now, |at| at.min(now));
@@ -106,7 +106,7 @@ impl Reports {
         if self.sampled_at.is_some_and(|last| sampled_at < last) {
             return;
         }
-        self.watch(book, expected_output);
+        self.watch(in_flight, expected_output);
         let lately = self.peaks.iter().filter(|(closed, _)| *closed >= sampled_at);
         let own = lately.fold(self.peak, |own, (_, peak)| own.max(*peak));
 
@@ -131,10 +131,10 @@ impl Reports {
         self.sampled_at = Some(sampled_at);
         self.peaks.rotate_right(1);
         self.peaks[0] = (now, self.peak);
-        self.peak = Own::of(book, expected_output);
+        self.peak = Own::of(in_flight, expected_output);
     }
 
-    /// The foreign load by now, on an endpoint whose cache has room for `capacity` tokens: the last report while it is
+    /// The external load by now, on an endpoint whose cache has room for `capacity` tokens: the last report while it is
     /// fresh, the pool's mean once it is stale or when there is none.
     pub(crate) fn estimate(
         &self,
@@ -142,9 +142,9 @@ impl Reports {
         pool: &PoolReports,
         capacity: u32,
         lifetime: Duration,
-    ) -> ForeignLoad {
+    ) -> ExternalLoad {
         if pool.are_silent() {
-            return ForeignLoad::default();
+            return ExternalLoad::default();
         }
         let confidence =
             |at: Instant| decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6));
@@ -162,7 +162,7 @@ impl Reports {
         };
         let (sample, taken) = (&self.sample, &self.taken);
         let kv_usage = blend(sample.kv_usage, taken.kv_usage, pool.kv_usage.mean());
-        ForeignLoad {
+        ExternalLoad {
             waiting: blend(sample.waiting, taken.waiting, pool.waiting.mean()),
             running: blend(sample.running, taken.running, pool.running.mean()),
             kv_tokens: kv_usage / 1e6 * f64::from(capacity),
@@ -171,9 +171,9 @@ impl Reports {
 
     /// The part of an [`estimate`](Self::estimate) that the last report speaks of. The rest comes from other endpoints, whose reports may
     /// be of any age.
-    pub(crate) fn spoken_of(&self, estimate: ForeignLoad) -> ForeignLoad {
+    pub(crate) fn spoken_of(&self, estimate: ExternalLoad) -> ExternalLoad {
         let said = |sample: Option<u32>, load| if sample.is_some() { load } else { 0.0 };
-        ForeignLoad {
+        ExternalLoad {
             waiting: said(self.sample.waiting, estimate.waiting),
             running: said(self.sample.running, estimate.running),
             kv_tokens: said(self.sample.kv_usage, estimate.kv_tokens),
@@ -233,11 +233,11 @@ impl Total {
 }
 
 impl Own {
-    fn of(book: &Book, expected_output: f64) -> Self {
+    fn of(in_flight: &InFlightLoad, expected_output: f64) -> Self {
         Self {
-            pending: book.pending(),
-            in_flight: book.in_flight(),
-            kv_tokens: book.expected_kv_tokens(expected_output),
+            pending: in_flight.pending(),
+            in_flight: in_flight.requests(),
+            kv_tokens: in_flight.expected_kv_tokens(expected_output),
         }
     }
 
@@ -268,32 +268,36 @@ mod tests {
         pool
     }
 
-    fn report(reports: &mut Reports, now: Instant, load: Load, book: &Book) -> Sample {
-        reports.report(now, &load, CAPACITY, book, 100.0);
+    fn report(reports: &mut Reports, now: Instant, load: Load, in_flight: &InFlightLoad) -> Sample {
+        reports.report(now, &load, CAPACITY, in_flight, 100.0);
         reports.sample()
     }
 
     #[test]
     fn our_own_requests_are_not_foreign_not_even_those_that_just_ended() {
-        let (mut book, mut reports) = (Book::default(), Reports::default());
-        book.reserve(at(0), 1, Duration::from_secs(1), 1_000);
-        reports.watch(&book, 100.0);
-        book.finish_prefill(at(1), 1);
-        book.shrink(1_000, 0);
+        let (mut in_flight, mut reports) = (InFlightLoad::default(), Reports::default());
+        in_flight.reserve(at(0), 1, Duration::from_secs(1), 1_000);
+        reports.watch(&in_flight, 100.0);
+        in_flight.finish_prefill(at(1), 1);
+        in_flight.shrink(1_000, 0);
         let load = Load::default().waiting(1).running(0).kv_usage(0.01);
         let none = Sample { waiting: Some(0), running: Some(0), kv_usage: Some(0) };
-        assert_eq!(report(&mut reports, at(1), load, &book), none);
-        assert_eq!(report(&mut reports, at(2), load.sampled_at(at(1)), &book), none, "it was taken before");
-        let foreign = Sample { waiting: Some(1), running: Some(0), kv_usage: Some(10_000) };
-        assert_eq!(report(&mut reports, at(3), load, &book), foreign, "now it must be somebody else's");
+        assert_eq!(report(&mut reports, at(1), load, &in_flight), none);
+        assert_eq!(
+            report(&mut reports, at(2), load.sampled_at(at(1)), &in_flight),
+            none,
+            "it was taken before"
+        );
+        let external = Sample { waiting: Some(1), running: Some(0), kv_usage: Some(10_000) };
+        assert_eq!(report(&mut reports, at(3), load, &in_flight), external, "now it must be somebody else's");
     }
 
     #[test]
     fn reports_that_overtake_each_other_count_by_when_they_were_taken() {
         let mut reports = Reports::default();
         let load = |waiting: u32, taken| Load::default().waiting(waiting).sampled_at(at(taken));
-        report(&mut reports, at(10), load(50, 9), &Book::default());
-        assert_eq!(report(&mut reports, at(10), load(0, 5), &Book::default()).waiting, Some(50));
+        report(&mut reports, at(10), load(50, 9), &InFlightLoad::default());
+        assert_eq!(report(&mut reports, at(10), load(0, 5), &InFlightLoad::default()).waiting, Some(50));
     }
 
     #[test]
@@ -302,8 +306,13 @@ mod tests {
         let pool = busy_pool();
         let waiting = |reports: &Reports, now| reports.estimate(now, &pool, CAPACITY, LIFETIME).waiting;
         assert!((waiting(&reports, at(0)) - 4.0).abs() < 1e-9);
-        report(&mut reports, at(0), Load::default().waiting(0).running(0).kv_usage(0.0), &Book::default());
-        assert_eq!(reports.estimate(at(0), &pool, CAPACITY, LIFETIME), ForeignLoad::default());
+        report(
+            &mut reports,
+            at(0),
+            Load::default().waiting(0).running(0).kv_usage(0.0),
+            &InFlightLoad::default(),
+        );
+        assert_eq!(reports.estimate(at(0), &pool, CAPACITY, LIFETIME), ExternalLoad::default());
         assert!((waiting(&reports, at(60)) - 4.0).abs() < 0.1);
     }
 
@@ -312,21 +321,21 @@ mod tests {
         let mut reports = Reports::default();
         let mut load = Load::default().running(3);
         load.kv_usage = Some(f64::NAN);
-        report(&mut reports, at(0), load, &Book::default());
+        report(&mut reports, at(0), load, &InFlightLoad::default());
         let estimate = |capacity| reports.estimate(at(0), &busy_pool(), capacity, LIFETIME);
-        let expected = |kv_tokens| ForeignLoad { waiting: 4.0, running: 3.0, kv_tokens };
+        let expected = |kv_tokens| ExternalLoad { waiting: 4.0, running: 3.0, kv_tokens };
         assert_eq!(estimate(CAPACITY), expected(50_000.0));
         assert_eq!(estimate(CAPACITY / 10), expected(5_000.0), "half of a smaller cache");
-        let spoken_of = ForeignLoad { waiting: 0.0, running: 3.0, kv_tokens: 0.0 };
+        let spoken_of = ExternalLoad { waiting: 0.0, running: 3.0, kv_tokens: 0.0 };
         assert_eq!(reports.spoken_of(estimate(CAPACITY)), spoken_of);
     }
 
     #[test]
     fn a_report_that_leaves_something_out_does_not_take_it_back() {
         let mut reports = Reports::default();
-        report(&mut reports, at(0), Load::default().waiting(50), &Book::default());
-        report(&mut reports, at(1), Load::default().kv_usage(0.5), &Book::default());
-        let sample = report(&mut reports, at(2), Load::default(), &Book::default());
+        report(&mut reports, at(0), Load::default().waiting(50), &InFlightLoad::default());
+        report(&mut reports, at(1), Load::default().kv_usage(0.5), &InFlightLoad::default());
+        let sample = report(&mut reports, at(2), Load::default(), &InFlightLoad::default());
         assert_eq!(sample, Sample { waiting: Some(50), running: None, kv_usage: Some(500_000) });
         assert_eq!(reports.sampled_at(), Some(at(1)), "what says nothing is no report");
         let mut alone = PoolReports::default();
@@ -337,23 +346,23 @@ mod tests {
 
     #[test]
     fn a_page_that_lags_behind_never_hides_what_we_sent() {
-        let (mut book, mut reports) = (Book::default(), Reports::default());
+        let (mut in_flight, mut reports) = (InFlightLoad::default(), Reports::default());
         for order in 1..=5 {
-            book.reserve(at(0), order, Duration::from_secs(1), 1_000);
+            in_flight.reserve(at(0), order, Duration::from_secs(1), 1_000);
         }
         for second in 1..=22 {
             let shown = Load::default().waiting(0).running(1);
             let none = Sample { waiting: Some(0), running: Some(0), kv_usage: None };
-            assert_eq!(report(&mut reports, at(second), shown, &book), none);
+            assert_eq!(report(&mut reports, at(second), shown, &in_flight), none);
         }
-        assert_eq!(book.in_flight(), 5);
+        assert_eq!(in_flight.requests(), 5);
     }
 
     #[test]
     fn an_engine_sleeps_until_a_report_says_that_it_is_awake() {
         let mut reports = Reports::default();
         let mut say = |second, load| {
-            report(&mut reports, at(second), load, &Book::default());
+            report(&mut reports, at(second), load, &InFlightLoad::default());
             reports.asleep()
         };
         assert!(say(1, Load::default().waiting(0).sleeping(true)));
@@ -367,6 +376,6 @@ mod tests {
         let mut pool = busy_pool();
         pool.replace(BUSY, Sample::default());
         let none = Reports::default().estimate(at(0), &pool, CAPACITY, LIFETIME);
-        assert_eq!(none, ForeignLoad::default());
+        assert_eq!(none, ExternalLoad::default());
     }
 }

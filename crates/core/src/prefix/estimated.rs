@@ -122,7 +122,7 @@ impl PrefixIndex {
     /// Gives up at most so many of those blocks: whether there were any.
     pub(super) fn fit_some(&mut self, slot: u32, blocks: u32) -> bool {
         let Some(member) = self.member_mut(slot) else { return false };
-        let over = member.holding.assumed_tokens().saturating_sub(u64::from(member.cache.capacity));
+        let over = member.holding.estimated_tokens().saturating_sub(u64::from(member.cache.capacity));
         if over == 0 {
             return false;
         }
@@ -132,10 +132,11 @@ impl PrefixIndex {
 
     /// Gives up at most `blocks` blocks that the endpoint used least recently.
     pub(super) fn give_up(&mut self, slot: u32, blocks: u32, lost: bool) -> u32 {
-        let assumed = |index: &Self| index.member(slot).map_or(0, |member| member.holding.assumed_blocks());
-        let before = assumed(self);
+        let estimated =
+            |index: &Self| index.member(slot).map_or(0, |member| member.holding.estimated_blocks());
+        let before = estimated(self);
         self.alter(slot, |holding| holding.give_up(blocks, lost));
-        (before - assumed(self)) as u32
+        (before - estimated(self)) as u32
     }
 
     /// Makes room for an endpoint to hold `chain` behind `before`, under these names: whether there is.
@@ -187,8 +188,8 @@ impl PrefixIndex {
 
     /// Who is assumed to hold most, if anybody is, and a sixteenth of it in blocks.
     pub(super) fn giver(&self) -> Option<(u32, u32)> {
-        let assumed = |member: &Member| member.holding.assumed_blocks();
-        let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, assumed));
+        let estimated = |member: &Member| member.holding.estimated_blocks();
+        let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, estimated));
         let most = held.zip(0u32..).max_by_key(|(blocks, slot)| (*blocks, u32::MAX - slot));
         let (most, slot) = most.filter(|(most, _)| *most > 0)?;
         Some((slot, u32::try_from(most.div_ceil(16)).unwrap_or(u32::MAX)))

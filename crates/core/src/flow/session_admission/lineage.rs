@@ -16,20 +16,20 @@
 use hashbrown::HashMap;
 
 use crate::prefix::BlockHash;
-use crate::prefix::keyed::Keyed;
+use crate::prefix::keyed_state::KeyedState;
 
 /// The marks of all sessions.
 #[derive(Debug)]
 pub(super) struct Lineage {
-    sessions: HashMap<u64, u64, Keyed>,
+    sessions: HashMap<u64, u64, KeyedState>,
 }
 
 /// Binary digits of a round depth.
 const DIGITS: u32 = 5;
 
 impl Lineage {
-    pub(super) const fn new(keyed: Keyed) -> Self {
-        Self { sessions: HashMap::with_hasher(keyed) }
+    pub(super) const fn new(hash_state: KeyedState) -> Self {
+        Self { sessions: HashMap::with_hasher(hash_state) }
     }
 
     /// The session that a prompt of these blocks continues: the one with the deepest mark in it.
@@ -102,7 +102,7 @@ pub(super) mod tests {
     }
 
     fn lineage() -> Lineage {
-        Lineage::new(Keyed::new(7))
+        Lineage::new(KeyedState::new(7))
     }
 
     #[test]
