@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slotwise::KvEvent;
 use slotwise_wire::hashes::{Algorithm, BlockHasher, DEFAULT_SEED, ExtraKeys};
-use slotwise_wire::kv::Decoder;
+use slotwise_wire::kv::internals::Decoder;
 
 const BLOCK: usize = 16;
 

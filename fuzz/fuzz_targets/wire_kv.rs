@@ -6,7 +6,8 @@
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use slotwise::{Endpoint, Instant, KvEvent, Scheduler};
-use slotwise_wire::kv::{Answer, Batch, Decoder, Feed, Message, Sequence};
+use slotwise_wire::kv::Feed;
+use slotwise_wire::kv::internals::{Answer, Batch, Decoder, Message, Sequence};
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, rest)) = data.split_first() else { return };

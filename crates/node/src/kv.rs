@@ -7,7 +7,7 @@ use napi::bindgen_prelude::{Either3, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use slotwise::{EngineHash, KvEvent, KvEventError};
 use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, DEFAULT_SEED, ExtraKeys, Tagging};
-use slotwise_wire::kv::{Decoder, Message};
+use slotwise_wire::kv::internals::{Decoder, Message};
 
 use crate::endpoint::{TIERS, named, word_for};
 use crate::error::{Result, unreadable};

@@ -9,7 +9,8 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use serde::Serialize;
 use slotwise::{KvEvent, Tier};
 use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, DEFAULT_SEED, ExtraKeys, Tagging};
-use slotwise_wire::kv::{self, Decoder, Message};
+use slotwise_wire::kv;
+use slotwise_wire::kv::internals::{Decoder, Message};
 
 use crate::error::raise_wire;
 use crate::plain::{to_json, to_python};

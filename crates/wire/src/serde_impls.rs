@@ -1,13 +1,12 @@
 //! How reports are written as data: enums by the names that they have in other languages, errors with their offsets.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::time::Duration;
 
-use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use crate::WireError;
-use crate::exposition::{Attribute, AttributeValue};
+use crate::exposition::Attribute;
 use crate::headers::{LoadFormat, Subset, UnusableHeader};
 use crate::metrics::{Engine, Field};
 use crate::request::{Api, SessionField};
@@ -27,11 +26,14 @@ by_name!(Api, Body, Close, End, Engine, Field, FinishReason, LoadFormat, Retry, 
 
 impl Serialize for WireError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut error = serializer.serialize_struct("WireError", 3)?;
-        error.serialize_field("offset", &self.offset)?;
-        error.serialize_field("code", self.problem.code())?;
-        error.serialize_field("message", &self.to_string())?;
-        error.end()
+        #[derive(Serialize)]
+        struct Record {
+            offset: usize,
+            code: &'static str,
+            message: String,
+        }
+        let record = Record { offset: self.offset, code: self.problem.code(), message: self.to_string() };
+        record.serialize(serializer)
     }
 }
 
@@ -59,10 +61,6 @@ pub(crate) fn present_only<S: Serializer>(
 /// A pair of a key and a value.
 impl Serialize for Attribute<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.value {
-            AttributeValue::Text(value) => (self.key, value).serialize(serializer),
-            AttributeValue::Whole(value) => (self.key, value).serialize(serializer),
-            AttributeValue::Real(value) => (self.key, value).serialize(serializer),
-        }
+        (self.key, &self.value).serialize(serializer)
     }
 }

@@ -24,6 +24,7 @@ pub struct Attribute<'a> {
 
 /// A value of one of OpenTelemetry's types.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 #[non_exhaustive]
 pub enum AttributeValue<'a> {
     /// A string.

@@ -16,22 +16,6 @@ use crate::error::WireError;
 ///
 /// It remembers one thing between batches: which group of layers (`group_idx`, or TensorRT-LLM's `window_size`) stands for the whole
 /// model. Removals say their group only, not what kind of attention it has.
-///
-/// # Example
-///
-/// ```
-/// use slotwise::KvEvent;
-/// use slotwise_wire::kv::Decoder;
-///
-/// let mut decoder = Decoder::new();
-/// // [1.5, [{"type": "BlockRemoved", "block_hashes": [1], "medium": "GPU"}], 0]
-/// let batch = decoder
-///     .decode(b"\x93\xcb\x3f\xf8\0\0\0\0\0\0\x91\x83\xa4type\xacBlockRemoved\xacblock_hashes\x91\x01\xa6medium\xa3GPU\0")
-///     .unwrap();
-/// assert_eq!((batch.sent_at(), batch.dp_rank()), (1.5, Some(0)));
-/// let KvEvent::Removed(removed) = batch.events().next().unwrap() else { panic!("{batch:?}") };
-/// assert_eq!(removed.blocks[0].0, 1);
-/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     pub(super) buffers: Buffers,
@@ -316,4 +300,21 @@ pub(super) fn tier(medium: &[u8]) -> Option<Tier> {
 pub(super) fn short(digest: &[u8]) -> EngineHash {
     let from = digest.len().saturating_sub(8);
     EngineHash(digest[from..].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_a_time_a_rank_and_events() {
+        let mut decoder = Decoder::new();
+        // [1.5, [{"type": "BlockRemoved", "block_hashes": [1], "medium": "GPU"}], 0]
+        let batch = decoder
+            .decode(b"\x93\xcb\x3f\xf8\0\0\0\0\0\0\x91\x83\xa4type\xacBlockRemoved\xacblock_hashes\x91\x01\xa6medium\xa3GPU\0")
+            .expect("well formed");
+        assert_eq!((batch.sent_at().to_bits(), batch.dp_rank()), (1.5_f64.to_bits(), Some(0)));
+        let Some(KvEvent::Removed(removed)) = batch.events().next() else { panic!("{batch:?}") };
+        assert_eq!(removed.blocks, [EngineHash(1)]);
+    }
 }

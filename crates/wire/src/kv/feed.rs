@@ -97,7 +97,11 @@ impl Feed {
         Self { replays: false, ..self }
     }
 
-    /// Goes on where another ended: see [`Sequence::resume`].
+    /// A feed that continues where another ended, for a [restored](slotwise::Scheduler::restore) cache view.
+    ///
+    /// `next` is the number that [`next`](Self::next) returned then. The feed does not know the identities of
+    /// earlier batches. An engine that restarted in between and is past `next` is taken for the old process; use
+    /// [`new`](Self::new) where engines may have restarted.
     pub fn resume(self, next: u64) -> Self {
         Self { sequence: Sequence::resume(next), ..self }
     }
@@ -146,7 +150,7 @@ impl Feed {
         report
     }
 
-    /// TensorRT-LLM answered at `/kv_cache_events`: see [`Decoder::decode_trtllm`]. Its events are numbered one by one, and there is no
+    /// TensorRT-LLM answered at `/kv_cache_events`: a JSON array of events. Their blocks are `block_size` tokens long. Its events are numbered one by one, and there is no
     /// replay; numbers that go back mean that it began anew. Computes in **O(bytes)**.
     ///
     /// # Errors

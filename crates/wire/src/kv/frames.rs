@@ -3,18 +3,6 @@
 use crate::error::{Problem, WireError};
 
 /// A message of a publisher.
-///
-/// ```
-/// use slotwise_wire::kv::Message;
-///
-/// let seven = 7_u64.to_be_bytes();
-/// let message = Message::read(&[b"kv@a", &seven, b"payload"]).unwrap();
-/// let Message::Batch { topic, seq, payload, .. } = message else { panic!("{message:?}") };
-/// assert_eq!((topic, seq, payload), (&b"kv@a"[..], 7, &b"payload"[..]));
-///
-/// let last = (-1_i64).to_be_bytes();
-/// assert_eq!(Message::read(&[b"", b"", &last, b""]), Ok(Message::ReplayEnd));
-/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Message<'a> {

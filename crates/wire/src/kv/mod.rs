@@ -29,17 +29,40 @@
 //! assert_eq!(dispatch.cached_tokens, 4);
 //! ```
 
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(dead_code, unreachable_pub, reason = "public with the feature `internals`")
+)]
 mod batch;
 mod feed;
 mod feeds;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "public with the feature `internals`")
+)]
 mod frames;
 mod msgpack;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "public with the feature `internals`")
+)]
 mod sequence;
 mod trtllm;
 mod vllm;
 
-pub use batch::{Batch, Decoder, Events, LeftOut};
+pub use batch::LeftOut;
 pub use feed::{Feed, Report};
 pub use feeds::Feeds;
-pub use frames::{Message, replay_request};
-pub use sequence::{Answer, Sequence};
+pub use frames::replay_request;
+
+/// The parts of a [`Feed`], with the feature `internals` only.
+///
+/// They are for this repository's bindings, fuzz targets and benches, and outside semantic
+/// versioning.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub use super::batch::{Batch, Decoder, Events};
+    pub use super::frames::Message;
+    pub use super::sequence::{Answer, Sequence};
+}

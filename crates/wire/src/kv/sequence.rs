@@ -23,27 +23,11 @@ const RECENT: usize = 64;
 /// ZMQ loses batches silently when a subscriber is slow or late, and publishers have no epoch: a process that began anew counts from 0
 /// again. Numbers alone do not tell a batch that comes twice from one of a new process, so each batch has an *identity* as well, which is
 /// anything that differs between processes and stays the same in a replay: the bits of the time in the payload are
-/// ([`Batch::sent_at`](super::Batch::sent_at)). A replay is asked for from one batch *before* the first that is missing: if that one has another
+/// ([`Batch::sent_at`](super::batch::Batch::sent_at)). A replay is asked for from one batch *before* the first that is missing: if that one has another
 /// identity than before, the publisher began anew meanwhile.
 ///
 /// What cannot be found out: a new process whose first batches were lost and whose next one carries just the number that was awaited;
 /// and one that began while nobody listened, for a sequence that was [resumed](Self::resume).
-///
-/// # Example
-///
-/// ```
-/// use slotwise_wire::kv::{Answer, Sequence};
-///
-/// let mut sequence = Sequence::new();
-/// assert_eq!(sequence.live(0, 100), Answer::Apply);
-/// assert_eq!(sequence.live(3, 103), Answer::AskFrom(0), "1 and 2 are missing; 0 shows that it is the same process");
-/// assert_eq!(sequence.replayed(0, 100), Answer::Drop);
-/// assert_eq!(sequence.replayed(1, 101), Answer::Apply);
-/// assert_eq!(sequence.replayed(2, 102), Answer::Apply);
-/// sequence.end_of_replay();
-/// assert_eq!(sequence.release(3), Answer::Apply, "it was held");
-/// assert_eq!(sequence.caught_up(), None);
-/// ```
 #[derive(Clone, Debug)]
 pub struct Sequence {
     /// The batch that comes next.
@@ -238,17 +222,24 @@ impl Default for Sequence {
     }
 }
 
-impl Answer {
-    /// Its name in other languages and in logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Apply => "apply",
-            Self::Drop => "drop",
-            Self::Hold => "hold",
-            Self::AskFrom(_) => "ask_from",
-            Self::ApplyAfterLoss(_) => "apply_after_loss",
-            Self::ClearAndApply => "clear_and_apply",
-            Self::ClearAndAskFrom(_) => "clear_and_ask_from",
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_replayed_and_held_batches_follow() {
+        let mut sequence = Sequence::new();
+        assert_eq!(sequence.live(0, 100), Answer::Apply);
+        assert_eq!(
+            sequence.live(3, 103),
+            Answer::AskFrom(0),
+            "1 and 2 are missing; 0 identifies the process"
+        );
+        assert_eq!(sequence.replayed(0, 100), Answer::Drop);
+        assert_eq!(sequence.replayed(1, 101), Answer::Apply);
+        assert_eq!(sequence.replayed(2, 102), Answer::Apply);
+        sequence.end_of_replay();
+        assert_eq!(sequence.release(3), Answer::Apply, "it was held");
+        assert_eq!(sequence.caught_up(), None);
     }
 }

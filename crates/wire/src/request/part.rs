@@ -135,7 +135,7 @@ fn part(reader: &mut Reader<'_>, canonical: &mut CanonicalText, mark: Mark, omit
     let kind = part.kind.map(Text::read).unwrap_or_default();
     match &*kind {
         "" if part.text.is_some() => {
-            canonical.text_if_any(mark, part.text.filter(|text| !omit.leaves_out(*text)))
+            canonical.text_if_any(mark, part.text.filter(|text| !omit.leaves_out(*text)));
         }
         "text" | "input_text" | "output_text" | "summary_text" => {
             canonical.text_if_any(mark, part.text.filter(|text| !omit.leaves_out(*text)));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use slotwise::{Endpoint, Instant, KvEvent, Request, Scheduler, Tier};
-use slotwise_wire::kv::{Decoder, Feed, Message};
+use slotwise_wire::kv::Feed;
+use slotwise_wire::kv::internals::{Decoder, Message};
 
 use super::fixtures::{Scenario, bytes_of, folder, hash, scenarios, unhex};
 

@@ -1,7 +1,7 @@
 //! Payloads whose meaning is known to the byte, in the shapes of all versions.
 
 use slotwise::{KvEvent, Tier};
-use slotwise_wire::kv::{Batch, Decoder};
+use slotwise_wire::kv::internals::{Batch, Decoder};
 
 use super::fixtures::bytes_of;
 

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use slotwise::{Endpoint, Instant, Scheduler};
-use slotwise_wire::kv::{Decoder, Feed, Message};
+use slotwise_wire::kv::Feed;
+use slotwise_wire::kv::internals::{Decoder, Message};
 
 use super::fixtures::scenarios;
 use super::golden::{Value, batch};

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use slotwise::{Endpoint, EndpointId, Instant, Scheduler};
-use slotwise_wire::kv::{Answer, Feed, Report, Sequence, replay_request};
+use slotwise_wire::kv::internals::{Answer, Sequence};
+use slotwise_wire::kv::{Feed, Report, replay_request};
 
 /// What happens to a publisher or to its messages.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! TensorRT-LLM's `/kv_cache_events`.
 
 use slotwise::{Endpoint, Instant, Request, Scheduler};
-use slotwise_wire::kv::{Decoder, Feed};
+use slotwise_wire::kv::Feed;
+use slotwise_wire::kv::internals::Decoder;
 
 use super::golden::told;
 
