@@ -45,7 +45,7 @@ test-python: ## The Python package: built and tested in a fresh environment, wit
 	target/python/bin/python tests/examples/run.py python
 
 test-node: ## The Node package: built and tested from its lockfile
-	cd crates/node && npm ci --no-audit --no-fund && npm run build && npm test
+	cd crates/node/npm && npm ci --no-audit --no-fund && npm run build && npm test
 	$(PYTHON) tests/examples/run.py node
 
 test-examples: ## The example gateways of all languages on one scenario. After `make test-python` and `make test-node`
@@ -61,7 +61,7 @@ test-slow: ## Property tests with ten times as many cases; ten million compariso
 	PROPTEST_CASES=2000 cargo test -p slotwise --test a_glance_never_changes_a_decision
 	RUSTFLAGS="--cfg loom" cargo test -p slotwise --lib --target-dir target/loom prefix::shared
 	target/python/bin/python python/bench/memory.py 1
-	cd crates/node && npm run --silent bench:memory -- 1
+	cd crates/node/npm && npm run --silent bench:memory -- 1
 
 test-vllm: ## Two real vLLM servers on this machine's CPUs, kept outside the tree (6 GB of disk); skipped where they cannot be had
 	tests/vllm/run.sh
@@ -83,7 +83,7 @@ bench-python: ## Times decisions from Python, beside an empty call and rivals. A
 	target/python/bin/python python/bench/pick.py
 
 bench-node: ## Times decisions from Node, beside an empty call. After `make test-node`
-	cd crates/node && npm run bench
+	cd crates/node/npm && npm run bench
 
 # Where `make bench-rivals` writes what it measured.
 RECORD ?= benches/record/rivals.json

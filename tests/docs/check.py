@@ -182,8 +182,7 @@ def addresses() -> dict[str, str]:
 
 def package_json() -> str:
     """The manifest of the npm package."""
-    [path] = [path for path in tracked() if re.fullmatch(r"crates/node/(npm/)?package\.json", path)]
-    return path
+    return "crates/node/npm/package.json"
 
 
 def npm_addresses(folder: str) -> dict[str, object]:

@@ -30,7 +30,7 @@ def command(language: str) -> list[str]:
         modules = EXAMPLES / "node/node_modules"
         modules.mkdir(exist_ok=True)
         if not (modules / "slotwise").exists():
-            (modules / "slotwise").symlink_to(ROOT / "crates/node", target_is_directory=True)
+            (modules / "slotwise").symlink_to(ROOT / "crates/node/npm", target_is_directory=True)
         return [shutil.which("node") or "node", str(EXAMPLES / "node/gateway.mjs")]
     target = Path(os.environ.get("SLOTWISE_EXAMPLES_TARGET", EXAMPLES / "rust/target"))
     return [str(target / "debug/slotwise-gateway")]

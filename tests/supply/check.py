@@ -92,9 +92,9 @@ def missing_licenses() -> Iterator[str]:
     both = {"LICENSE", "THIRD_PARTY_NOTICES"}
     if not both <= set(tomllib.loads(read("python/pyproject.toml"))["project"]["license-files"]):
         yield "python/pyproject.toml: `license-files` lacks one of " + ", ".join(sorted(both))
-    package = json.loads(read("crates/node/package.json"))
+    package = json.loads(read("crates/node/npm/package.json"))
     if not both <= set(package["files"]) or "LICENSE" not in package["scripts"]["prepack"]:
-        yield "crates/node/package.json: `files` or `prepack` lacks LICENSE or the notices"
+        yield "crates/node/npm/package.json: `files` or `prepack` lacks LICENSE or the notices"
     if "npm run platforms" not in jobs(".github/workflows/release.yml")["npm"]:
         yield "release.yml: the platforms' npm packages are made without `npm run platforms`"
     for path in notices.stale():

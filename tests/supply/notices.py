@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The crate that is built, what its users call it, and where its notices go.
 ARTEFACTS = [
     ("slotwise-py", "the Python wheel", "python/THIRD_PARTY_NOTICES"),
-    ("slotwise-node", "the Node addon", "crates/node/THIRD_PARTY_NOTICES"),
+    ("slotwise-node", "the Node addon", "crates/node/npm/THIRD_PARTY_NOTICES"),
 ]
 
 # Those of .github/workflows/release.yml.

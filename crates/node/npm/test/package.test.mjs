@@ -28,11 +28,11 @@ before(() => {
   const staging = join(folder, 'staging');
   cpSync(root, staging, {
     recursive: true,
-    filter: (path) => !['node_modules', 'test', 'src'].includes(basename(path)),
+    filter: (path) => !['node_modules', 'test'].includes(basename(path)),
   });
-  node(staging, cli, 'create-npm-dirs');
+  node(staging, cli, 'create-npm-dirs', '--npm-dir', 'platforms');
   const [addon] = readdirSync(join(staging, 'native')).filter((file) => file.endsWith('.node'));
-  const platform = join(staging, 'npm', addon.split('.')[1]);
+  const platform = join(staging, 'platforms', addon.split('.')[1]);
   cpSync(join(staging, 'native', addon), join(platform, addon));
   const pack = (cwd) => JSON.parse(npm(cwd, 'pack', '--json', '--ignore-scripts', '--pack-destination', folder))[0];
   tarballs = [pack(staging), pack(platform)];

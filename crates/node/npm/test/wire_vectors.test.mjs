@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { WireRunner } from './support/wire.mjs';
 
-const folder = new URL('../../wire/tests/vectors/', import.meta.url);
+const folder = new URL('../../../wire/tests/vectors/', import.meta.url);
 const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
 
 test('there are vectors', () => {

@@ -45,7 +45,7 @@ const counts = (scheduler) => {
 };
 
 test('the README of the whole project shows the same', () => {
-  const whole = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const whole = readFileSync(new URL('../../../../README.md', import.meta.url), 'utf8');
   assert.ok(whole.includes(quickstart));
 });
 

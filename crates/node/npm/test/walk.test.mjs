@@ -6,7 +6,7 @@ import { Walk } from './support/walk.mjs';
 
 test('a long walk ends in the fixed digest', () => {
   const { seed, operations, digest } = JSON.parse(
-    readFileSync(new URL('../../core/tests/walk.json', import.meta.url), 'utf8'),
+    readFileSync(new URL('../../../core/tests/walk.json', import.meta.url), 'utf8'),
   );
   assert.equal(new Walk(seed).run(operations), digest);
 });

@@ -1,13 +1,13 @@
-// Puts LICENSE and THIRD_PARTY_NOTICES into each platform's package under npm/, after
+// Puts LICENSE and THIRD_PARTY_NOTICES into each platform's package under platforms/, after
 // `napi create-npm-dirs` has made them: `npm run platforms`. npm packs only what `files` names.
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const here = import.meta.dirname
-const legal = { LICENSE: join(here, '../../LICENSE'), THIRD_PARTY_NOTICES: join(here, 'THIRD_PARTY_NOTICES') }
+const legal = { LICENSE: join(here, '../../../LICENSE'), THIRD_PARTY_NOTICES: join(here, 'THIRD_PARTY_NOTICES') }
 
-for (const platform of readdirSync(join(here, 'npm'))) {
-  const folder = join(here, 'npm', platform)
+for (const platform of readdirSync(join(here, 'platforms'))) {
+  const folder = join(here, 'platforms', platform)
   for (const [name, source] of Object.entries(legal)) copyFileSync(source, join(folder, name))
   const path = join(folder, 'package.json')
   const manifest = JSON.parse(readFileSync(path, 'utf8'))

@@ -6,7 +6,7 @@ import { Scheduler } from 'slotwise';
 import { ResponseReader, readRequest } from 'slotwise/wire';
 import { table } from './measure.mjs';
 
-const fixtures = new URL('../../wire/tests/fixtures/vllm-0.32/default/', import.meta.url);
+const fixtures = new URL('../../../wire/tests/fixtures/vllm-0.32/default/', import.meta.url);
 
 const measure = table(56);
 

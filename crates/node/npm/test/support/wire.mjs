@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { RejectedError, Scheduler } from 'slotwise';
 import * as wire from 'slotwise/wire';
 
-const fixtures = new URL('../../../wire/tests/fixtures/', import.meta.url);
+const fixtures = new URL('../../../../wire/tests/fixtures/', import.meta.url);
 
 /** What the package leaves out where it has nothing to say. */
 const LOAD = { waiting: null, running: null, kv_usage: null, sleeping: null, sampled_at: null };

@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, mock, test } from 'node:test';
 import { Scheduler } from 'slotwise';
 
-const manual = readFileSync(new URL('../../../docs/src/languages.md', import.meta.url), 'utf8');
+const manual = readFileSync(new URL('../../../../docs/src/languages.md', import.meta.url), 'utf8');
 
 afterEach(() => mock.timers.reset());
 

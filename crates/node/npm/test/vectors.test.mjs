@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { Runner } from './support/vector.mjs';
 
-const folder = new URL('../../core/tests/vectors/', import.meta.url);
+const folder = new URL('../../../core/tests/vectors/', import.meta.url);
 // Hashes are not in the package's surface; every decision depends on them.
 const files = readdirSync(folder).filter((file) => file.endsWith('.json') && file !== 'hashes.json');
 
