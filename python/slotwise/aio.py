@@ -38,8 +38,8 @@ from .forward import Send
 from .forward import forward as _forward
 from .lease import Answer as Answer
 from .lease import Lease as Lease
-from .lease import Stream as Stream
 from .reports import Close
+from .stream import Stream as Stream
 from .values import Candidates, Failure, RemovedEndpoint
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import wire
 from .errors import RejectedError
-from .lease import Lease, Stream
+from .lease import Lease
 from .reports import Close, Refusal, RefusalShape
+from .stream import Stream
 
 if TYPE_CHECKING:
     from .aio import Scheduler

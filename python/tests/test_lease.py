@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import slotwise
 from fake_time import Time
-from slotwise import aio, warned
+from slotwise import aio, warn_once
 
 
 async def leased(time: Time, endpoints: int = 2) -> tuple[aio.Scheduler, aio.Lease]:
@@ -45,7 +45,7 @@ def test_the_first_end_counts_and_says_so(time: Time) -> None:
 @pytest.mark.parametrize("number", [-1, 2**32, 1.5, float("nan"), True])
 def test_impossible_figures_cost_no_request_its_end(time: Time, monkeypatch: pytest.MonkeyPatch, number: Any) -> None:
     async def main() -> None:
-        monkeypatch.setattr(warned, "_given", set())
+        monkeypatch.setattr(warn_once, "_given", set())
         s, lease = await leased(time)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

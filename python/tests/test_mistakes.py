@@ -9,7 +9,7 @@ import pytest
 import slotwise
 from conftest import CHAT, CORE_TESTS, picked
 from fake_time import Time
-from slotwise import Endpoint, Scheduler, warned
+from slotwise import Endpoint, Scheduler, warn_once
 
 
 def test_a_now_on_another_clock_is_an_error() -> None:
@@ -128,7 +128,7 @@ def test_a_refusal_that_is_taken_for_a_dispatch_says_what_to_do() -> None:
     ],
 )
 def test_lengths_of_time_that_are_hardly_meant_warn_once(make: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warned, "_given", set())
+    monkeypatch.setattr(warn_once, "_given", set())
     s = Scheduler(clock=Time())
     s.add_endpoint("a")
     with pytest.warns(slotwise.SlotwiseWarning) as caught:
@@ -138,7 +138,7 @@ def test_lengths_of_time_that_are_hardly_meant_warn_once(make: Any, message: str
 
 
 def test_times_that_are_meant_do_not_warn(recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warned, "_given", set())
+    monkeypatch.setattr(warn_once, "_given", set())
     s = Scheduler(clock=Time())
     s.add_endpoint("a")
     for ttl in (0.0, 0.01, 3_600.0, float("inf")):

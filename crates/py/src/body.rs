@@ -10,8 +10,8 @@ use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader, RequestView};
 
 use crate::error::raise_wire;
-use crate::plain::to_json;
 use crate::prompt::bytes;
+use crate::serde_bridge::to_json;
 
 /// Readers that nobody uses at the moment, with their buffers.
 #[derive(Default)]

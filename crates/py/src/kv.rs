@@ -13,8 +13,8 @@ use slotwise_wire::kv;
 use slotwise_wire::kv::internals::{Decoder, Message};
 
 use crate::error::raise_wire;
-use crate::plain::{to_json, to_python};
 use crate::prompt::{bytes, integers};
+use crate::serde_bridge::{to_json, to_python};
 
 /// The frames of a message.
 pub(crate) struct Frames<'py>(Vec<Bound<'py, PyAny>>);

@@ -2,36 +2,35 @@
 //!
 //! | file | what it converts |
 //! |---|---|
-//! | `scheduler` | calls |
-//! | `request`, `prompt` | what a request asks for, without copying its text |
-//! | `answer` | decisions |
-//! | `id` | ids, and what is given in their place |
-//! | `shared` | nothing: what threads share, also across `fork` |
-//! | `event` | what engines say about their caches |
-//! | `plain` | whatever is not in a hurry: configuration, endpoints, explanations, statistics |
-//! | `scorer` | candidates for a cost of the host's own, and its answer |
-//! | `body` | requests as clients send them |
-//! | `metrics`, `kv` | what engines say of themselves, as bytes |
-//! | `response` | what engines answer |
-//! | `told` | what clients and traces are told |
-//! | `error` | errors to exceptions of their kind |
+//! | `scheduler/` | the calls of a scheduler, its lock and its clock |
+//! | `request`, `prompt`, `body`, `allow` | a request's options, without copying its text |
+//! | `decision` | decisions to immutable Python objects |
+//! | `refusal` | refusals and span attributes, for clients and traces |
+//! | `ids` | the ids of endpoints and requests |
+//! | `shared` | nothing: locks that stay safe across `fork` |
+//! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
+//! | `metrics` | metrics pages and ORCA headers |
+//! | `response` | an engine's response, and its outcome |
+//! | `scorer` | candidates to columns for the host's cost function, and its costs back |
+//! | `serde_bridge` | configuration, endpoints, explanations and statistics, as JSON |
+//! | `error` | errors to the exception of their kind |
 
 mod allow;
-mod answer;
 mod body;
+mod decision;
 mod error;
-mod event;
-mod id;
+mod ids;
 mod kv;
+mod kv_event;
 mod metrics;
-mod plain;
 mod prompt;
+mod refusal;
 mod request;
 mod response;
 mod scheduler;
 mod scorer;
+mod serde_bridge;
 mod shared;
-mod told;
 
 use pyo3::prelude::*;
 
@@ -41,19 +40,19 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::answer::{Dispatch, Evicted, Rejected};
-    #[pymodule_export]
     use super::body::{add_usage, api_of_path, read_headers, read_request, rewrite_model};
+    #[pymodule_export]
+    use super::decision::{Dispatch, Evicted, Rejected};
     #[pymodule_export]
     use super::kv::{KvReport, block_hashes, read_kv_batch, read_kv_frames, replay_request};
     #[pymodule_export]
     use super::metrics::{read_metrics, read_orca};
     #[pymodule_export]
+    use super::refusal::{attributes_of_dispatch, attributes_of_refusal, attributes_of_usage, refusal};
+    #[pymodule_export]
     use super::response::{AnswerFilter, ModelFilter, Outcome, Progress, ResponseReader, outcome_of_status};
     #[pymodule_export]
     use super::scheduler::Scheduler;
-    #[pymodule_export]
-    use super::told::{attributes_of_dispatch, attributes_of_refusal, attributes_of_usage, refusal};
 
     #[pymodule_export]
     use super::shared::after_fork;
@@ -65,13 +64,13 @@ mod _core {
     /// The default configuration as JSON.
     #[pyfunction]
     fn default_config() -> PyResult<String> {
-        plain::to_json(&slotwise::Config::default())
+        serde_bridge::to_json(&slotwise::Config::default())
     }
 
     /// The defaults of what the default configuration does without, as JSON.
     #[pyfunction]
     fn default_options() -> PyResult<String> {
-        plain::to_json(&(
+        serde_bridge::to_json(&(
             slotwise::GuardConfig::default(),
             slotwise::UtilizationDetector::default(),
             slotwise::ConcurrencyDetector::default(),

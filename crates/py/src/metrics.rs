@@ -9,8 +9,8 @@ use pyo3::types::{PyMapping, PyString};
 use slotwise_wire::metrics::{Engine, Field, MetricsReader, OrcaReport};
 
 use crate::error::raise_wire;
-use crate::plain::to_json;
 use crate::prompt::bytes;
+use crate::serde_bridge::to_json;
 
 /// A reader for each engine, and one for pages of any: making one takes longer than reading a page.
 static READERS: LazyLock<(MetricsReader, Vec<(&'static str, MetricsReader)>)> = LazyLock::new(|| {

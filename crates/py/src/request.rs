@@ -10,7 +10,7 @@ use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::Api;
 
 use crate::body::{Pairs, Readers, api_of, priority_order};
-use crate::id::EndpointArg;
+use crate::ids::EndpointArg;
 use crate::prompt::{Prompt, bytes};
 
 /// The keywords of `pick`, `submit` and `explain`. What is given wins over headers, and these over the body.
@@ -148,7 +148,7 @@ pub(crate) fn warn_implausible(py: Python<'_>, found: Option<Implausible>) -> Py
     let message = format!(
         "{field} is {is} seconds, where {least} to {most} is plausible: times are seconds, not milliseconds"
     );
-    py.import("slotwise.warned")?.call_method1("warn_once", (field, message)).map(drop)
+    py.import("slotwise.warn_once")?.call_method1("warn_once", (field, message)).map(drop)
 }
 
 /// Infinity, or more than the core can count, means: without a limit.

@@ -8,9 +8,9 @@ use pyo3::types::{PyBytes, PyDict};
 use slotwise::{Failure, Usage};
 use slotwise_wire::response::{self, Body, Close, FinishReason, Settlement};
 
-use crate::plain::to_python;
 use crate::prompt::bytes;
 use crate::scheduler::lock;
+use crate::serde_bridge::to_python;
 
 /// Reads a response as it comes.
 #[pyclass(frozen, module = "slotwise.wire")]

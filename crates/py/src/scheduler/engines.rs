@@ -10,9 +10,9 @@ use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
 
 use super::Scheduler;
 use crate::error::{raise, raise_wire};
-use crate::event::Event;
-use crate::id::EndpointArg;
+use crate::ids::EndpointArg;
 use crate::kv::{Frames, KvReport, block_size};
+use crate::kv_event::Event;
 use crate::metrics::{self, Specification};
 use crate::prompt::bytes;
 use crate::request::instant;

@@ -26,10 +26,10 @@ use slotwise_wire::kv::Feeds;
 
 use crate::body::Readers;
 use crate::error::{Kind, raise};
-use crate::id::{EndpointArg, NameArg, RequestArg};
-use crate::plain::{from_python, to_python};
+use crate::ids::{EndpointArg, NameArg, RequestArg};
 use crate::prompt::bytes;
 use crate::request::{instant, warn_implausible};
+use crate::serde_bridge::{from_python, to_python};
 use crate::shared::{Forked, Shared};
 
 /// Decides where requests go, and keeps account of all that follows from it.

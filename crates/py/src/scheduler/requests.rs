@@ -6,14 +6,14 @@ use pyo3::types::PyDict;
 use slotwise::{AnswerId, Decision, Instant, Request, RequestId, Usage};
 
 use super::Scheduler;
-use crate::answer::{Dispatch, Evicted, Rejected};
+use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::error::raise;
-use crate::id::{EndpointArg, RequestArg};
-use crate::plain::to_python;
+use crate::ids::{EndpointArg, RequestArg};
 use crate::prompt::bytes;
 use crate::request::{Wishes, seconds};
 use crate::response::{Outcome, Progress, ResponseReader, close, failure};
 use crate::scorer;
+use crate::serde_bridge::to_python;
 
 #[pymethods]
 impl Scheduler {

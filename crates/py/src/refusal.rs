@@ -9,8 +9,8 @@ use slotwise::{Priority, Request, Usage};
 use slotwise_wire::exposition::{dispatch_attributes, refusal_attributes, usage_attributes};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
 
-use crate::answer::{Dispatch, Evicted, Rejected};
-use crate::plain::to_json;
+use crate::decision::{Dispatch, Evicted, Rejected};
+use crate::serde_bridge::to_json;
 
 /// A refusal, out of a decision or of a reason's code.
 fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'a>> {
