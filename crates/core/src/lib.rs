@@ -90,6 +90,7 @@ mod flow;
 mod histogram;
 mod load;
 mod lora;
+mod placement;
 mod pool;
 mod prefill;
 pub mod prefix;
@@ -109,6 +110,7 @@ pub use flow::{
 };
 pub use histogram::Histogram;
 pub use load::{AdapterState, Load};
+pub use placement::Exclusion;
 pub use pool::{BackoffCause, EndpointError, HealthState, UnknownEndpoint};
 pub use prefill::PrefillCost;
 pub use prefix::{
@@ -118,7 +120,7 @@ pub use profile::{CostWeights, Terms, TierWeights};
 pub use request::{AnswerId, Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId, Usage};
 pub use rng::Rng;
 pub use scheduler::{
-    BandStats, Builder, Candidate, EndpointStats, Exclusion, Explanation, RedirectError, RemovedEndpoint,
-    Scheduler, Stats, UnknownRequest,
+    BandStats, Builder, Candidate, EndpointStats, Explanation, RedirectError, RemovedEndpoint, Scheduler,
+    Stats, UnknownRequest,
 };
 pub use time::{Instant, Seconds};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A module may import from its own layer and from those before it.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["time", "rng"],
     &[
         "prefill",
@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 9] = [
     &["profile"],
     &["config"],
     &["fleet"],
+    &["placement"],
     &["scheduler"],
 ];
 

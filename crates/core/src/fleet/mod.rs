@@ -17,6 +17,7 @@ use crate::endpoint::EndpointId;
 use crate::pool::{BackoffPeriods, Pool, Slot};
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{Cache, PrefixIndex, PromptHasher};
+use crate::profile::PredictedCost;
 use crate::request::Request;
 use crate::time::Instant;
 
@@ -79,6 +80,11 @@ impl Fleet {
             self.next_settling = self.now + SETTLING;
         }
         self.now
+    }
+
+    /// How endpoints are weighed, unless the caller brings a cost of its own.
+    pub(crate) fn profile(&self) -> PredictedCost<'_> {
+        PredictedCost(&self.config.weights)
     }
 
     /// How long endpoints are backed off.

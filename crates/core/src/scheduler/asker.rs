@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::reading::Reading;
 use crate::endpoint::{EndpointId, Role};
+use crate::placement::Lookup;
 use crate::request::{Priority, Request, RequestId};
 use crate::time::{Instant, Seconds};
 
@@ -20,7 +20,7 @@ pub(super) struct Asker {
     pub(super) suspect: Option<u64>,
     /// The key of its session, if the client named one.
     pub(super) session: Option<u64>,
-    pub(super) reading: Reading,
+    pub(super) lookup: Lookup,
     pub(super) adapter: Option<Box<str>>,
     model: Box<str>,
     labels: Box<[(Box<str>, Box<str>)]>,
@@ -45,7 +45,7 @@ impl Asker {
         fare: Fare,
         session: Option<u64>,
         request: &Request<'_>,
-        reading: &Reading,
+        lookup: &Lookup,
     ) -> Self {
         let labels = request.labels.iter().map(|(key, value)| ((*key).into(), (*value).into()));
         Self {
@@ -55,7 +55,7 @@ impl Asker {
             fare,
             suspect: None,
             session,
-            reading: reading.kept(),
+            lookup: lookup.kept(),
             adapter: request.adapter.map(Into::into),
             model: request.model.into(),
             labels: labels.collect(),

@@ -5,11 +5,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::Scheduler;
-use super::pick::Asked;
-use super::ranking::{Key, Lift, Ranking};
-use super::reading::Reading;
-use crate::decision::{RejectReason, Rejected};
+use crate::decision::Rejected;
 use crate::endpoint::EndpointId;
+use crate::placement::{self, Exclusion, Lookup, Query, Ranking, RankingKey, SearchFrontier};
 use crate::pool::BackoffCause;
 use crate::profile::Terms;
 use crate::request::Request;
@@ -60,70 +58,6 @@ pub struct Candidate {
     pub held_off: Seconds,
 }
 
-/// Why an endpoint cannot have a request, from the least hopeful to the most.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Exclusion {
-    /// The request goes on from an answer that another endpoint gave, or this one drains.
-    Elsewhere,
-    /// It serves another model or role, or lacks a label.
-    NotServed,
-    /// The request excludes it: [`Request::exclude`].
-    Excluded,
-    /// It is about to leave.
-    Draining,
-    /// Its engine sleeps, as its last report says.
-    Sleeping,
-    /// Prompt and answer do not fit into its KV cache.
-    TooLarge,
-    /// Its first token would come after the deadline.
-    TooLate,
-    /// It is backed off after failures, or has a trial in flight. Considered after all if no other endpoint can
-    /// have the request.
-    BackedOff,
-    /// It begins slowly and has as many requests as it may by now. Considered after all if no other endpoint can
-    /// have the request.
-    Ramping,
-    /// Its cache has no room for the context of another session.
-    NoSession,
-    /// It has as many requests as it may.
-    Full,
-}
-
-impl Exclusion {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Elsewhere => "elsewhere",
-            Self::NotServed => "not_served",
-            Self::Excluded => "excluded",
-            Self::BackedOff => "backed_off",
-            Self::Ramping => "ramping",
-            Self::Draining => "draining",
-            Self::Sleeping => "sleeping",
-            Self::TooLarge => "too_large",
-            Self::TooLate => "too_late",
-            Self::NoSession => "no_session",
-            Self::Full => "full",
-        }
-    }
-}
-
-impl From<Exclusion> for RejectReason {
-    fn from(why: Exclusion) -> Self {
-        match why {
-            Exclusion::Elsewhere => Self::ThreadNotFound,
-            Exclusion::NotServed => Self::NotServed,
-            Exclusion::Excluded | Exclusion::Draining | Exclusion::Sleeping => Self::NoEndpoints,
-            Exclusion::BackedOff | Exclusion::Ramping => Self::NoEndpoints,
-            Exclusion::TooLarge => Self::TooLarge,
-            Exclusion::TooLate => Self::DeadlineUnreachable,
-            Exclusion::NoSession | Exclusion::Full => Self::Saturated,
-        }
-    }
-}
-
 impl Scheduler {
     /// Says what [`pick`](Self::pick) would decide and why, without doing it: what only comes due at `now`, such as
     /// an assumption that was not confirmed, is still as it was.
@@ -146,25 +80,19 @@ impl Scheduler {
     /// ```
     pub fn explain(&self, now: Instant, request: &Request<'_>) -> Explanation {
         let now = self.fleet.now.max(now);
-        let mut reading = Reading::default();
-        self.read(request, &mut reading);
-        let mut candidates: Vec<(Key, Candidate)> = Vec::with_capacity(self.fleet.pool.len());
+        let mut lookup = Lookup::default();
+        lookup.read(&self.fleet, request, self.next_request);
+        let (profile, mut frontier) = (self.fleet.profile(), SearchFrontier::default());
+        let mut query = Query::immediate(now, request, &lookup);
+        query.relaxation = placement::place(&self.fleet, query, &profile, &mut frontier).relaxation;
+        let mut candidates: Vec<(RankingKey, Candidate)> = Vec::with_capacity(self.fleet.pool.len());
         let mut ranking = Ranking::new(1);
-        let mut asked = Asked { now, request, reading: &reading, starts: false, lift: Lift::Nothing };
-        let total = |_, terms: &Terms| terms.total();
-        let mut refusal = self.weigh_all(asked, &mut ranking, &total, |_, _| {});
-        while ranking.is_empty() {
-            let Some(lift) = refusal.next_lift(asked.lift) else { break };
-            asked.lift = lift;
-            refusal = self.weigh_all(asked, &mut ranking, &total, |_, _| {});
-        }
-        let mut ranking = Ranking::new(1);
-        refusal = self.weigh_all(asked, &mut ranking, &total, |slot, assessment| {
+        let refusal = placement::weigh_all(&self.fleet, query, &profile, &mut ranking, |slot, assessment| {
             let candidate = Candidate {
                 endpoint: slot.id,
                 name: slot.endpoint.name.clone(),
                 excluded: assessment.excluded,
-                cached_tokens: assessment.found.tokens,
+                cached_tokens: assessment.cached.tokens,
                 first_token_in: assessment.first_token_in,
                 terms: assessment.terms,
                 cost: assessment.cost,
@@ -183,28 +111,10 @@ impl Scheduler {
         let best = || ranking.split().map(|((endpoint, _), _)| *endpoint).ok_or(gone);
         Explanation {
             verdict: chosen.and_then(|()| best()),
-            prompt_tokens: reading.tokens,
-            best_cached_tokens: reading.best_hit,
+            prompt_tokens: lookup.tokens,
+            best_cached_tokens: lookup.best_hit,
             candidates: candidates.into_iter().map(|(_, candidate)| candidate).collect(),
         }
-    }
-}
-
-impl fmt::Display for Exclusion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Elsewhere => "does not hold the earlier turns",
-            Self::NotServed => "does not serve this",
-            Self::Excluded => "excluded by the request",
-            Self::BackedOff => "backed off",
-            Self::Ramping => "ramping up",
-            Self::Draining => "draining",
-            Self::Sleeping => "sleeping",
-            Self::TooLarge => "too large for its cache",
-            Self::TooLate => "after the deadline",
-            Self::NoSession => "no_session",
-            Self::Full => "full",
-        })
     }
 }
 

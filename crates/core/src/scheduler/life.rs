@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::pick::Placed;
-use super::{InFlight, Scheduler};
+use super::Scheduler;
+use super::in_flight::{InFlight, PlacedPrompt};
 use crate::endpoint::EndpointId;
 use crate::pool::{Outcome, OutcomeContext, Reservation, Shortfall, UnknownEndpoint};
 use crate::prefix::Use;
@@ -20,10 +20,10 @@ impl Scheduler {
     /// When the request is not in flight.
     pub fn handle_first_token(&mut self, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        if self.requests.get(&id.0).ok_or(UnknownRequest(id))?.reservation.started() {
+        if self.requests.get(id).ok_or(UnknownRequest(id))?.reservation.started() {
             return Ok(());
         }
-        let mut request = self.untrack(id).ok_or(UnknownRequest(id))?;
+        let mut request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
         self.learn_speed(now, &request);
         self.fleet.pool.start(now, &mut request.reservation, self.fleet.mean_output.get());
         self.counters.first_token.observe(now.saturating_since(request.dispatched));
@@ -33,7 +33,7 @@ impl Scheduler {
         request.started = Some(now);
         self.expect_confirmation(now, &mut request);
         let endpoint = request.reservation.endpoint();
-        self.track(id, request);
+        self.requests.insert(id, request);
         self.reopen(now, endpoint);
         Ok(())
     }
@@ -46,7 +46,7 @@ impl Scheduler {
     /// When the request is not in flight.
     pub fn handle_tokens(&mut self, now: Instant, id: RequestId, tokens: u32) -> Result<(), UnknownRequest> {
         self.handle_first_token(now, id)?;
-        let request = self.requests.get_mut(&id.0).ok_or(UnknownRequest(id))?;
+        let request = self.requests.get_mut(id).ok_or(UnknownRequest(id))?;
         self.fleet.pool.grow(&mut request.reservation, tokens, self.fleet.mean_output.get());
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Scheduler {
     /// When the request is not in flight: completing twice changes nothing.
     pub fn complete(&mut self, now: Instant, id: RequestId, usage: Usage) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let request = self.untrack(id).ok_or(UnknownRequest(id))?;
+        let request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.completed += 1;
         }
@@ -124,7 +124,7 @@ impl Scheduler {
     /// When the request is not in flight.
     pub fn fail(&mut self, now: Instant, id: RequestId, failure: Failure) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let request = self.untrack(id).ok_or(UnknownRequest(id))?;
+        let request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.failed += 1;
         }
@@ -138,7 +138,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The client went away, or asked for what it cannot have. Like [`fail`](Self::fail), but weaker evidence against
+    /// The client went away, or query for what it cannot have. Like [`fail`](Self::fail), but weaker evidence against
     /// the endpoint, and none after the first token. Returns whether the request was in flight, or waited.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
@@ -146,7 +146,7 @@ impl Scheduler {
             self.counters.cancelled += 1;
             return true;
         }
-        let Some(request) = self.untrack(id) else { return false };
+        let Some(request) = self.requests.remove(id) else { return false };
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.cancelled += 1;
         }
@@ -188,11 +188,11 @@ impl Scheduler {
     ) -> Result<(), RedirectError> {
         let now = self.advance(now);
         let layout = self.fleet.pool.get(to)?.layout;
-        let request = self.requests.get(&id.0).ok_or(RedirectError::UnknownRequest(id))?;
+        let request = self.requests.get(id).ok_or(RedirectError::UnknownRequest(id))?;
         if request.reservation.started() {
             return Err(RedirectError::Started(id));
         }
-        let request = self.untrack(id).ok_or(RedirectError::UnknownRequest(id))?;
+        let request = self.requests.remove(id).ok_or(RedirectError::UnknownRequest(id))?;
         let from = request.reservation.endpoint();
         if from != to {
             self.record_outcome(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
@@ -206,10 +206,10 @@ impl Scheduler {
             prompt.chain = Vec::new();
             prompt.layout = Some(layout);
         }
-        let found = prompt.span.found(self.fleet.prefixes.depth(to.slot, &prompt.chain));
-        if let Some(mut request) = self.place(now, to, found, prompt) {
+        let cached = prompt.span.cached(self.fleet.prefixes.depth(to.slot, &prompt.chain));
+        if let Some(mut request) = self.book(now, to, cached, prompt) {
             (request.fare, request.session, request.suspect) = (fare, session, suspect);
-            self.track(id, request);
+            self.requests.insert(id, request);
         }
         if let (Some(session), Some(guard)) = (session, &mut self.guard) {
             guard.redirect(session, to.slot);
@@ -274,7 +274,7 @@ impl Scheduler {
     }
 
     /// The request never had a first token there: what it would have brought is not there.
-    fn withdraw(&mut self, now: Instant, reservation: Reservation, prompt: &Placed) {
+    fn withdraw(&mut self, now: Instant, reservation: Reservation, prompt: &PlacedPrompt) {
         let endpoint = reservation.endpoint();
         if self.fleet.pool.get(endpoint).is_ok() {
             self.fleet.prefixes.forget_use(endpoint.slot, &prompt.chain, reservation.order());

@@ -3,7 +3,8 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use super::{InFlight, Scheduler};
+use super::Scheduler;
+use super::in_flight::InFlight;
 use crate::time::{Instant, Seconds};
 
 /// Cancelled requests that are still worked on, by when that ends.

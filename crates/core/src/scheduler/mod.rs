@@ -2,7 +2,7 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | `reading` | what a prompt is, and who holds how much of it |
+//! | `lookup` | what a prompt is, and who holds how much of it |
 //! | `pick`, `ranking` | where a request goes, and what is reserved for it |
 //! | `glance` | which endpoints need not be looked at closely |
 //! | `rendezvous` | where equal prompts meet among equal endpoints |
@@ -19,15 +19,12 @@
 mod asker;
 mod builder;
 mod explain;
-mod glance;
+mod in_flight;
 mod life;
 mod lingering;
 mod news;
 mod openings;
 mod pick;
-mod ranking;
-mod reading;
-mod rendezvous;
 mod served;
 mod slots;
 mod snapshot;
@@ -38,22 +35,22 @@ mod trial;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use hashbrown::HashMap;
-
 use crate::config::{Config, ConfigError};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::Fleet;
-use crate::flow::{RequestQueue, SessionAdmission, SessionId, Ticket};
-use crate::pool::{Reservation, UnknownEndpoint};
+use crate::flow::{RequestQueue, SessionAdmission, Ticket};
+use crate::placement::{Lookup, SearchFrontier};
+use crate::pool::UnknownEndpoint;
 use crate::prefix::PromptHasher;
 use crate::prefix::keyed_state::KeyedState;
 use crate::request::RequestId;
-use crate::time::{Instant, Seconds};
+use crate::time::Instant;
 
-use asker::{Asker, Fare};
+use asker::Asker;
+use in_flight::InFlightTable;
 
 pub use builder::Builder;
-pub use explain::{Candidate, Exclusion, Explanation};
+pub use explain::{Candidate, Explanation};
 pub use life::{RedirectError, UnknownRequest};
 pub use news::RemovedEndpoint;
 pub use stats::{BandStats, EndpointStats, Stats};
@@ -76,9 +73,7 @@ pub use stats::{BandStats, EndpointStats, Stats};
 #[derive(Debug)]
 pub struct Scheduler {
     fleet: Fleet,
-    requests: HashMap<u64, InFlight, KeyedState>,
-    /// Blocks of all prompts in `requests`.
-    blocks_in_flight: usize,
+    requests: InFlightTable,
     next_request: u64,
     counters: stats::Counters,
     waiting: RequestQueue<Box<Asker>>,
@@ -105,35 +100,8 @@ pub struct Scheduler {
 /// Memory that each pick uses again.
 #[derive(Debug, Default)]
 struct Scratch {
-    reading: reading::Reading,
-    frontier: glance::Frontier,
-}
-
-/// A request from its dispatch to its end.
-#[derive(Debug)]
-struct InFlight {
-    reservation: Reservation,
-    dispatched: Instant,
-    /// When its first token came.
-    started: Option<Instant>,
-    /// Tokens that the endpoint was expected to find in its cache.
-    hit: u32,
-    /// When its first token was predicted to come.
-    predicted: Seconds,
-    /// The key of its flow or session, if it has one.
-    suspect: Option<u64>,
-    evidence: Option<Evidence>,
-    prompt: pick::Placed,
-    /// What its flow has paid, if it has waited.
-    fare: Option<Fare>,
-    session: Option<SessionId>,
-}
-
-/// When the blocks that a request was expected to find had last been used, counted in uses of the endpoint's cache.
-#[derive(Clone, Copy, Debug)]
-struct Evidence {
-    first_block: u64,
-    last_block: u64,
+    lookup: Lookup,
+    frontier: SearchFrontier,
 }
 
 impl Scheduler {
@@ -147,8 +115,7 @@ impl Scheduler {
         let hasher = PromptHasher::new(config.seed);
         let hash_state = KeyedState::new(hasher.name("tables"));
         Ok(Self {
-            requests: HashMap::with_hasher(hash_state),
-            blocks_in_flight: 0,
+            requests: InFlightTable::new(hash_state),
             next_request: 1,
             counters: stats::Counters::default(),
             waiting: RequestQueue::new(&config.flow, hash_state),
@@ -188,7 +155,7 @@ impl Scheduler {
 
     /// The endpoint that a request in flight is on. It may have left the pool.
     pub fn endpoint_of(&self, request: RequestId) -> Option<EndpointId> {
-        self.requests.get(&request.0).map(|in_flight| in_flight.reservation.endpoint())
+        self.requests.get(request).map(|in_flight| in_flight.reservation.endpoint())
     }
 
     /// How many requests are in flight on an endpoint, in **O(1)**: zero means that it is drained, and may be removed without loss.

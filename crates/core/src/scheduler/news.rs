@@ -152,7 +152,7 @@ impl Scheduler {
             guard.leave(id.slot);
         }
         let on_it = self.requests.iter().filter(|(_, request)| request.reservation.endpoint() == id);
-        let mut in_flight: Vec<RequestId> = on_it.map(|(number, _)| RequestId(*number)).collect();
+        let mut in_flight: Vec<RequestId> = on_it.map(|(id, _)| id).collect();
         in_flight.sort_unstable();
         Ok(RemovedEndpoint { endpoint: slot.endpoint, in_flight })
     }

@@ -16,7 +16,7 @@ impl Scheduler {
         }
         self.open_kinds();
         let Ok(slot) = self.fleet.pool.get(endpoint) else { return };
-        if !self.is_backlogged(now, slot) {
+        if !self.holds(now, slot) {
             self.waiting.open(endpoint.slot);
             self.open_others();
         }
@@ -64,7 +64,7 @@ impl Scheduler {
         while let Some((at, number)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
             self.wakes.remove(&(at, number));
             let Some(slot) = self.fleet.pool.at(number) else { continue };
-            if self.is_backlogged(now, slot) {
+            if self.holds(now, slot) {
                 self.wake_later(now, number);
             } else {
                 self.waiting.open(number);
@@ -121,7 +121,7 @@ impl Scheduler {
 
     /// Whether an endpoint has so much to do that whoever is not there yet had better wait here. What we have there will say when that
     /// is over: its next first token, or its next end.
-    pub(super) fn is_backlogged(&self, now: Instant, slot: &Slot) -> bool {
+    pub(super) fn holds(&self, now: Instant, slot: &Slot) -> bool {
         let flow = &self.fleet.config.flow;
         let booked = slot.in_flight.falls_to(flow.hold, now) > now;
         let is_full = || !flow.saturation.has_room(&self.endpoint_load(now, slot));

@@ -1,4 +1,4 @@
-//! What a refused client is told in words: which model it asked for, and which ones there are.
+//! What a refused client is told in words: which model it query for, and which ones there are.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -12,7 +12,7 @@ use crate::request::Request;
 impl Scheduler {
     /// One sentence on why a request was rejected, without a full stop: that of its
     /// [reason](RejectReason), and for [`NotServed`](RejectReason::NotServed) also the model that was
-    /// asked for and those that are served. Names at most eight models, each of at most 64 characters.
+    /// query for and those that are served. Names at most eight models, each of at most 64 characters.
     ///
     /// Computes in **O(endpoints · log models)** for that reason, and in **O(1)** for the others.
     ///
@@ -36,11 +36,11 @@ impl Scheduler {
         }
         let served: BTreeSet<&str> =
             self.fleet.pool.iter().flat_map(|slot| &slot.endpoint.models).map(|model| &**model).collect();
-        let asked = quoted(request.model);
+        let query = quoted(request.model);
         if served.contains(request.model) || served.is_empty() {
-            return format!("endpoints serve the model {asked}, but none has this role and these labels");
+            return format!("endpoints serve the model {query}, but none has this role and these labels");
         }
-        let mut message = format!("no endpoint serves the model {asked} with this role and labels; served:");
+        let mut message = format!("no endpoint serves the model {query} with this role and labels; served:");
         for (at, model) in served.iter().take(NAMES).enumerate() {
             // A String takes what it is given.
             _ = write!(message, "{} {}", if at == 0 { "" } else { "," }, quoted(model));
@@ -84,8 +84,8 @@ mod tests {
             assert_eq!(rejected.reason, RejectReason::NotServed);
             scheduler.rejection_message(request, &rejected)
         };
-        let asked = "\u{1}x".repeat(512);
-        let long = message(&mut scheduler, &Request::new(&asked));
+        let query = "\u{1}x".repeat(512);
+        let long = message(&mut scheduler, &Request::new(&query));
         assert!(
             long.len() < 600 && long.contains("\"m00\", \"m01\"") && long.ends_with("\"m07\" and 12 more")
         );

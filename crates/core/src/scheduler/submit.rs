@@ -19,9 +19,9 @@ use core::time::Duration;
 
 use super::Scheduler;
 use super::asker::{Asker, Fare};
-use super::reading::Reading;
 use crate::decision::{Decision, EvictReason, Evicted, NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use crate::flow::{Admission, Eviction, Full, Ticket};
+use crate::placement::Lookup;
 use crate::pool::Slot;
 use crate::request::{Priority, Request, RequestId};
 use crate::time::{Instant, Seconds};
@@ -63,9 +63,9 @@ impl Scheduler {
     pub fn submit(&mut self, now: Instant, request: &Request<'_>) -> Result<RequestId, Rejected> {
         let now = self.advance(now);
         let mut scratch = core::mem::take(&mut self.scratch);
-        self.read(request, &mut scratch.reading);
-        let answer = self.enqueue(now, request, &scratch.reading);
-        let own = self.own_work(&scratch.reading);
+        scratch.lookup.read(&self.fleet, request, self.next_request);
+        let answer = self.enqueue(now, request, &scratch.lookup);
+        let own = self.own_work(&scratch.lookup);
         self.scratch = scratch;
         answer.map_err(|rejected| {
             self.counters.reject(rejected.reason);
@@ -135,11 +135,11 @@ impl Scheduler {
         let highest =
             self.waiting.bands().find(|(_, sum, _)| sum.requests > 0).map(|(priority, ..)| priority);
         let Some(highest) = highest else { return Vec::new() };
-        let flying = self.requests.iter().filter_map(|(id, request)| Some((request.fare?.priority, *id)));
+        let flying = self.requests.iter().filter_map(|(id, request)| Some((request.fare?.priority, id)));
         let mut victims: Vec<_> =
             flying.filter(|(priority, _)| priority.is_sheddable() && priority.0 < highest).collect();
         victims.sort_unstable_by_key(|(priority, id)| (*priority, core::cmp::Reverse(*id)));
-        victims.into_iter().take(most).map(|(_, id)| RequestId(id)).collect()
+        victims.into_iter().take(most).map(|(_, id)| id).collect()
     }
 
     /// A request that waits is no longer wanted; whether it did.
@@ -167,7 +167,7 @@ impl Scheduler {
         &mut self,
         now: Instant,
         request: &Request<'_>,
-        reading: &Reading,
+        lookup: &Lookup,
     ) -> Result<RequestId, Rejected> {
         let ttl = request.ttl.unwrap_or(self.fleet.config.flow.ttl);
         let reject = |reason, after: Option<Duration>| Err(Rejected { reason, retry_after: after });
@@ -183,9 +183,7 @@ impl Scheduler {
         if self.fleet.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
-        if reading
-            .home
-            .is_some_and(|home| !self.fleet.takes_requests(home) || request.exclude.contains(&home))
+        if lookup.home.is_some_and(|home| !self.fleet.takes_requests(home) || request.exclude.contains(&home))
         {
             return reject(RejectReason::ThreadNotFound, None);
         }
@@ -200,7 +198,7 @@ impl Scheduler {
         if request.priority.is_sheddable() && self.saturation(now) >= 1.0 {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
         }
-        let own = self.own_work(reading);
+        let own = self.own_work(lookup);
         if let Some(deadline) = request.deadline {
             let wait = wait();
             if now + (wait + own).to_duration() > deadline {
@@ -225,7 +223,7 @@ impl Scheduler {
             expires,
         };
         let id = RequestId(self.next_request);
-        let mut asker = Box::new(Asker::new(id, now, fare, session, request, reading));
+        let mut asker = Box::new(Asker::new(id, now, fare, session, request, lookup));
         asker.suspect = self.fleet.suspect(request);
         match self.waiting.enqueue(now, admission, asker) {
             Ok(ticket) => {
@@ -272,9 +270,9 @@ impl Scheduler {
     }
 
     /// Seconds of prefill of a prompt where most of it is cached.
-    pub(super) fn own_work(&self, reading: &Reading) -> Seconds {
-        let miss = reading.tokens.saturating_sub(reading.best_hit);
-        self.fleet.config.prefill.work(miss, reading.best_hit)
+    pub(super) fn own_work(&self, lookup: &Lookup) -> Seconds {
+        let miss = lookup.tokens.saturating_sub(lookup.best_hit);
+        self.fleet.config.prefill.work(miss, lookup.best_hit)
     }
 
     /// Gives a refusal for lack of room its own time to come back: see `slots`.

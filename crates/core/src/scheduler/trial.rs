@@ -3,15 +3,11 @@
 use alloc::boxed::Box;
 
 use super::asker::Asker;
-use super::glance::Frontier;
-use super::pick::Asked;
-use super::ranking::{Lift, Ranking};
-use super::reading::Reading;
 use super::{Scheduler, Scratch};
 use crate::decision::{Decision, EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::flow::{self, Position, Ticket};
-use crate::pool::Slot;
+use crate::placement::{self, Lookup, Placement, Query, Ranking, SearchFrontier};
 use crate::prefix::BlockHash;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
@@ -20,17 +16,17 @@ impl Scheduler {
     /// Who should be tried next, of the bands that may dispatch.
     pub(super) fn next_to_try(&mut self, now: Instant) -> Option<Ticket> {
         let prefill = self.fleet.config.prefill;
-        let uncached = |Reading { tokens, best_hit, .. }: &Reading| {
+        let uncached = |Lookup { tokens, best_hit, .. }: &Lookup| {
             prefill.work(tokens.saturating_sub(*best_hit), *best_hit)
         };
         if self.fleet.config.flow.never_closes() {
-            return self.waiting.best_by(now, |_| true, |asker| uncached(&asker.reading));
+            return self.waiting.best_by(now, |_| true, |asker| uncached(&asker.lookup));
         }
         self.rounds += 1;
         let (saturation, ceiling) = (self.saturation(now), &self.fleet.config.flow.ceiling);
         let bands = self.waiting.active_bands(now);
         let open = |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
-        self.waiting.best_by(now, open, |asker| uncached(&asker.reading))
+        self.waiting.best_by(now, open, |asker| uncached(&asker.lookup))
     }
 
     /// Weighs a request that waits: it goes, it can never go, or it waits for something.
@@ -38,7 +34,7 @@ impl Scheduler {
         let mut scratch = core::mem::take(&mut self.scratch);
         let trial = self.trial(now, ticket, &mut scratch);
         let decision = match trial {
-            Trial::Goes(ranking, best) => self.send(now, ticket, &mut scratch.reading, &ranking, best),
+            Trial::Goes(ranking, best) => self.send(now, ticket, &mut scratch.lookup, &ranking, best),
             Trial::WaitsFor(slot) => {
                 self.waiting.park(ticket, slot);
                 self.wake_later(now, slot);
@@ -60,32 +56,24 @@ impl Scheduler {
 
     fn trial(&mut self, now: Instant, ticket: Ticket, scratch: &mut Scratch) -> Trial {
         let Some(asker) = self.waiting.get(ticket) else { return Trial::WaitsForAny(KINDS) };
-        scratch.reading.copy_from(&asker.reading);
-        self.look_up(&mut scratch.reading);
+        scratch.lookup.copy_from(&asker.lookup);
+        scratch.lookup.refresh(&self.fleet);
         let labels = asker.labels();
         let request = asker.request(&labels);
         let starts = self.guard.as_ref().is_some_and(|guard| {
-            let chain = scratch.reading.first_chain();
+            let chain = scratch.lookup.first_chain();
             matches!(
                 guard.identify(flow::SessionIdentity { id: asker.session, chain }),
                 flow::SessionMatch::New
             )
         });
         let kind = KINDS
-            + (self.kind(&request, scratch.reading.home) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
-        let mut asked =
-            Asked { now, request: &request, reading: &scratch.reading, starts, lift: Lift::Nothing };
-        let mut ranking = Ranking::new(self.fleet.config.alternatives.saturating_add(1));
-        let mut refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
-        while ranking.is_empty() {
-            // A request waits for an endpoint that is full rather than go where requests fail.
-            let next = refusal.next_lift(asked.lift);
-            let Some(lift) = next.filter(|lift| *lift == Lift::Ramping || !refusal.will_have_room()) else {
-                break;
-            };
-            asked.lift = lift;
-            refusal = self.weigh_promising(asked, &mut scratch.frontier, &mut ranking);
-        }
+            + (self.kind(&request, scratch.lookup.home) ^ u64::from(starts)) as u32 % (u32::MAX - KINDS);
+        let guard = self.guard.as_ref().filter(|_| starts);
+        let query = Query { guard, can_wait: true, ..Query::immediate(now, &request, &scratch.lookup) };
+        let Placement { ranking, refusal, relaxation } =
+            placement::place(&self.fleet, query, &self.fleet.profile(), &mut scratch.frontier);
+        let query = Query { relaxation, ..query };
         let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
             let reason = refusal.into_rejected().reason;
             if let Some(guard) = self.guard.as_mut().filter(|_| starts) {
@@ -102,9 +90,9 @@ impl Scheduler {
             return Trial::WaitsForAny(kind);
         }
         match self.fleet.pool.get(best) {
-            Ok(slot) if self.is_backlogged(now, slot) => {
+            Ok(slot) if self.holds(now, slot) => {
                 let (free, choosy_since) =
-                    self.settle_for_less(asked, asker, &ranking, &mut scratch.frontier);
+                    self.settle_for_less(query, asker, &ranking, &mut scratch.frontier);
                 if let Some((ranking, best)) = free {
                     return Trial::Goes(ranking, best);
                 }
@@ -126,22 +114,24 @@ impl Scheduler {
     /// taken it meanwhile; among equals, whoever waits for its cache is right to.
     fn settle_for_less(
         &self,
-        asked: Asked<'_>,
+        query: Query<'_>,
         asker: &Asker,
         ranking: &Ranking,
-        frontier: &mut Frontier,
+        frontier: &mut SearchFrontier,
     ) -> (Option<(Ranking, EndpointId)>, Option<Instant>) {
         let mine = asker.fare.priority.0;
         if !self.waiting.bands().any(|(band, sum, _)| band < mine && sum.requests > 0) {
             return (None, asker.choosy_since);
         }
         let mut free = Ranking::new(self.fleet.config.alternatives.saturating_add(1));
-        self.search(asked, frontier, &mut free, |slot| !self.is_backlogged(asked.now, slot));
+        placement::search(&self.fleet, query, &self.fleet.profile(), frontier, &mut free, |slot| {
+            !self.holds(query.now, slot)
+        });
         let (Some(((_, best), _)), Some(((id, other), _))) = (ranking.split(), free.split()) else {
             return (None, asker.choosy_since);
         };
-        let since = asker.choosy_since.unwrap_or(asked.now);
-        let waited = Seconds::from(asked.now.saturating_since(since));
+        let since = asker.choosy_since.unwrap_or(query.now);
+        let waited = Seconds::from(query.now.saturating_since(since));
         let id = *id;
         ((other.cost - best.cost <= waited).then_some((free, id)), Some(since))
     }
@@ -151,26 +141,26 @@ impl Scheduler {
         &mut self,
         now: Instant,
         ticket: Ticket,
-        reading: &mut Reading,
+        lookup: &mut Lookup,
         ranking: &Ranking,
         best: EndpointId,
     ) -> Option<Decision> {
         let asker = self.waiting.take(now, ticket)?;
         self.tickets.remove(&asker.id.0);
-        let chain: Option<Box<[BlockHash]>> = self.guard.is_some().then(|| reading.first_chain().into());
-        match self.dispatch(now, asker.id, asker.adapter.as_deref(), asker.suspect, reading, ranking) {
+        let chain: Option<Box<[BlockHash]>> = self.guard.is_some().then(|| lookup.first_chain().into());
+        match self.dispatch(now, asker.id, asker.adapter.as_deref(), asker.suspect, lookup, ranking) {
             Ok(mut dispatch) => {
                 dispatch.queued = now.saturating_since(asker.since);
                 self.counters.queue_time.observe(dispatch.queued);
                 self.counters.queued = self.counters.queued.saturating_add(dispatch.queued);
                 let session = self.guard.as_mut().zip(chain).map(|(guard, chain)| {
                     let identity = flow::SessionIdentity { id: asker.session, chain: &chain };
-                    guard.begin(now, identity, best.slot, reading.tokens)
+                    guard.begin(now, identity, best.slot, lookup.tokens)
                 });
-                if let Some(in_flight) = self.requests.get_mut(&asker.id.0) {
+                if let Some(in_flight) = self.requests.get_mut(asker.id) {
                     (in_flight.fare, in_flight.session) = (Some(asker.fare), session);
                 }
-                if self.fleet.pool.get(best).is_ok_and(|slot| self.is_backlogged(now, slot)) {
+                if self.fleet.pool.get(best).is_ok_and(|slot| self.holds(now, slot)) {
                     self.waiting.close(best.slot);
                 }
                 Some(Decision::Dispatch(dispatch))
@@ -194,11 +184,6 @@ impl Scheduler {
                 .mix(kind, self.fleet.hasher.mix(self.fleet.hasher.name(key), self.fleet.hasher.name(value)));
         }
         kind
-    }
-
-    /// Whether the guard lets a session begin on an endpoint.
-    pub(super) fn may_start(&self, slot: &Slot, tokens: u32) -> bool {
-        self.guard.as_ref().is_none_or(|guard| guard.may_start(slot.id.slot, tokens, slot.kv_capacity))
     }
 }
 

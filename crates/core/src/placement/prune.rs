@@ -8,47 +8,52 @@
 
 use alloc::vec::Vec;
 
-use super::Scheduler;
-use super::ranking::Key;
-use super::reading::{Found, Level, LevelId, Reading};
-use super::rendezvous::{Lots, Rendezvous};
+use super::chains::{Level, LevelId};
+use super::lookup::Lookup;
+use super::ranking_key::RankingKey;
+use super::span::CachedPrefix;
+use super::tie_break::{TieBreaker, TieRank};
+use crate::fleet::Fleet;
 use crate::pool::{BestCase, CHUNK, Slot, WORD};
 use crate::prefix::EndpointSet;
+use crate::profile::{CostBound, LeastFacts};
 use crate::time::Seconds;
 
 /// Looks for the endpoints that may be best for a request. `L` weighs one that has found so much, and says below which key others
 /// must be, once that is known.
 #[derive(Debug)]
-pub(super) struct Glance<'a, L> {
-    scheduler: &'a Scheduler,
-    reading: &'a Reading,
-    lots: Lots<'a>,
+pub(super) struct PrunedSearch<'a, B, L> {
+    fleet: &'a Fleet,
+    lookup: &'a Lookup,
+    bound: &'a B,
+    ties: TieBreaker<'a>,
     look: L,
-    bar: Option<Key>,
+    bar: Option<RankingKey>,
 }
 
 /// What a search has come to and not looked into, by lower bounds of its members' keys: a bound's slot is the first of its group.
 /// Used again for the next search.
 #[derive(Debug, Default)]
-pub(super) struct Frontier {
-    chunks: Vec<Key>,
-    words: Vec<Key>,
-    slots: Vec<Key>,
+pub(crate) struct SearchFrontier {
+    chunks: Vec<RankingKey>,
+    words: Vec<RankingKey>,
+    slots: Vec<RankingKey>,
 }
 
 /// So few holders are looked at one by one.
 const FEW: usize = 32;
 
-impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
-    pub(super) fn new(scheduler: &'a Scheduler, reading: &'a Reading, look: L) -> Self {
-        Self { scheduler, reading, lots: scheduler.lots(reading), look, bar: None }
+impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> PrunedSearch<'a, B, L> {
+    pub(super) fn new(fleet: &'a Fleet, lookup: &'a Lookup, bound: &'a B, look: L) -> Self {
+        let ties = TieBreaker::for_prompt(fleet, lookup);
+        Self { fleet, lookup, bound, ties, look, bar: None }
     }
 
     /// Has `look` weigh all endpoints that may be below the bar, and few others.
-    pub(super) fn search(&mut self, frontier: &mut Frontier) {
+    pub(super) fn search(&mut self, frontier: &mut SearchFrontier) {
         // Who holds something first: if it is the best, it rules out the rest.
         for everybody in [false, true] {
-            let levels = self.reading.levels().filter(|(_, level)| level.holders().is_none() == everybody);
+            let levels = self.lookup.levels().filter(|(_, level)| level.holders().is_none() == everybody);
             for (id, level) in levels {
                 match level.holders() {
                     Some(holders) if holders.len() <= FEW => {
@@ -60,25 +65,24 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
         }
     }
 
-    fn each(&mut self, id: LevelId, level: &Level, holders: &EndpointSet, slots: &mut Vec<Key>) {
-        let bounds = self.scheduler.fleet.pool.bounds();
+    fn each(&mut self, id: LevelId, level: &Level, holders: &EndpointSet, slots: &mut Vec<RankingKey>) {
+        let bounds = self.fleet.pool.bounds();
         slots.clear();
         for slot in holders.iter() {
             let best_case = bounds.slot(slot);
             slots.extend(
-                self.bound(best_case, slot, level, || self.draw(id, slot, |key| self.lots.of(slot, key))),
+                self.key(best_case, slot, level, || self.draw(id, slot, |key| self.ties.rank(slot, key))),
             );
         }
-        self.look_at(slots, id, level.found);
+        self.look_at(slots, id, level.cached);
     }
 
-    fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut Frontier) {
-        let Frontier { chunks, words, slots } = frontier;
+    fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
+        let SearchFrontier { chunks, words, slots } = frontier;
         chunks.clear();
-        for (best_case, chunk) in
-            self.scheduler.fleet.pool.bounds().chunks().iter().zip((0..).step_by(CHUNK as usize))
+        for (best_case, chunk) in self.fleet.pool.bounds().chunks().iter().zip((0..).step_by(CHUNK as usize))
         {
-            chunks.extend(self.bound(best_case, chunk, level, || Some(self.lots.of_chunk(chunk))));
+            chunks.extend(self.key(best_case, chunk, level, || Some(self.ties.chunk_rank(chunk))));
         }
         lead(chunks);
         for chunk in chunks.iter() {
@@ -88,13 +92,20 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
         }
     }
 
-    fn words(&mut self, id: LevelId, level: &Level, chunk: &Key, words: &mut Vec<Key>, slots: &mut Vec<Key>) {
+    fn words(
+        &mut self,
+        id: LevelId,
+        level: &Level,
+        chunk: &RankingKey,
+        words: &mut Vec<RankingKey>,
+        slots: &mut Vec<RankingKey>,
+    ) {
         let (first, drawn) = (chunk.slot, chunk.rendezvous);
         words.clear();
-        let best_cases = self.scheduler.fleet.pool.bounds().words_of(first);
+        let best_cases = self.fleet.pool.bounds().words_of(first);
         for (best_case, word) in best_cases.iter().zip((first..).step_by(WORD as usize)) {
             if level.word(word / WORD) != 0 {
-                words.extend(self.bound(best_case, word, level, || Some(self.lots.of_word(drawn, word))));
+                words.extend(self.key(best_case, word, level, || Some(self.ties.word_rank(drawn, word))));
             }
         }
         lead(words);
@@ -105,28 +116,28 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
         }
     }
 
-    fn slots(&mut self, id: LevelId, level: &Level, word: &Key, slots: &mut Vec<Key>) {
+    fn slots(&mut self, id: LevelId, level: &Level, word: &RankingKey, slots: &mut Vec<RankingKey>) {
         let (first, drawn) = (word.slot, word.rendezvous);
-        let best_cases = self.scheduler.fleet.pool.bounds().slots_of(first);
+        let best_cases = self.fleet.pool.bounds().slots_of(first);
         let mut members = level.word(first / WORD);
         slots.clear();
         while let Some(best_case) = best_cases.get(members.trailing_zeros() as usize) {
             let slot = first + members.trailing_zeros();
             members &= members - 1;
-            let draw = || self.draw(id, slot, |key| self.lots.of_endpoint(drawn, key));
-            slots.extend(self.bound(best_case, slot, level, draw));
+            let draw = || self.draw(id, slot, |key| self.ties.endpoint_rank(drawn, key));
+            slots.extend(self.key(best_case, slot, level, draw));
         }
-        self.look_at(slots, id, level.found);
+        self.look_at(slots, id, level.cached);
     }
 
     /// Looks at endpoints from the most promising on, as long as they may be below the bar.
-    fn look_at(&mut self, slots: &mut Vec<Key>, id: LevelId, found: Found) {
+    fn look_at(&mut self, slots: &mut Vec<RankingKey>, id: LevelId, cached: CachedPrefix) {
         while let Some(at) = least(slots) {
             let key = slots.swap_remove(at);
-            let Some(slot) = self.scheduler.fleet.pool.at(key.slot) else { continue };
+            let Some(slot) = self.fleet.pool.at(key.slot) else { continue };
             // Those in several levels come up several times: once as what they are.
-            if self.reading.level_of(slot) == Some(id) {
-                self.bar = (self.look)(slot, found);
+            if self.lookup.level_of(slot) == Some(id) {
+                self.bar = (self.look)(slot, cached);
                 if let Some(bar) = self.bar {
                     slots.retain(|key| *key < bar);
                 }
@@ -134,57 +145,62 @@ impl<'a, L: FnMut(&Slot, Found) -> Option<Key>> Glance<'a, L> {
         }
     }
 
-    fn is_below(&self, key: &Key) -> bool {
+    fn is_below(&self, key: &RankingKey) -> bool {
         self.bar.is_none_or(|bar| *key < bar)
     }
 
     /// What the endpoint in this slot draws, if the level can be its own.
     #[inline]
-    fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> Rendezvous) -> Option<Rendezvous> {
-        let tie = self.scheduler.fleet.pool.tie(slot);
-        self.reading.serves(id, tie.layout).then(|| lot(tie.key))
+    fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> TieRank) -> Option<TieRank> {
+        let tie = self.fleet.pool.tie(slot);
+        self.lookup.serves(id, tie.layout).then(|| lot(tie.key))
     }
 
     /// The least key of an endpoint with this outline in `slot`, or of a group that begins there, if it is below the bar.
     #[inline(always)]
-    fn bound(
+    fn key(
         &self,
         best_case: &BestCase,
         slot: u32,
         level: &Level,
-        rendezvous: impl FnOnce() -> Option<Rendezvous>,
-    ) -> Option<Key> {
+        rendezvous: impl FnOnce() -> Option<TieRank>,
+    ) -> Option<RankingKey> {
         if !best_case.is_open() {
             return None;
         }
-        let cost = self.cost(best_case, level.found);
+        let cost = self.cost(best_case, level.cached);
         if self.bar.is_some_and(|bar| cost > bar.cost) {
             return None;
         }
-        let key = Key { cost, in_flight: best_case.in_flight, rendezvous: rendezvous()?, slot };
+        let key = RankingKey { cost, in_flight: best_case.in_flight, rendezvous: rendezvous()?, slot };
         self.is_below(&key).then_some(key)
     }
 
     /// The least that the request costs, in nanoseconds, where so much is cached.
     #[inline(always)]
-    fn cost(&self, best_case: &BestCase, found: Found) -> u64 {
-        let (weights, tokens) = (&self.scheduler.fleet.config.weights, self.reading.tokens);
-        let work = best_case.work(tokens.saturating_sub(found.tokens), found.tokens);
-        let (wait, kv_tokens, capacity) = (best_case.least_wait, best_case.kv_tokens, best_case.capacity);
-        let cost = weights.at_least(wait, work, kv_tokens, f64::from(tokens), capacity, best_case.running);
+    fn cost(&self, best_case: &BestCase, cached: CachedPrefix) -> u64 {
+        let tokens = self.lookup.tokens;
+        let least = LeastFacts {
+            wait: best_case.least_wait,
+            work: best_case.work(tokens.saturating_sub(cached.tokens), cached.tokens),
+            tokens: f64::from(tokens),
+            kv_tokens: best_case.kv_tokens,
+            capacity: best_case.capacity,
+            running: best_case.running,
+        };
         // What is no number rules nobody out: it counts as zero.
-        Seconds::new(cost).to_nanos()
+        Seconds::new(self.bound.at_least(&least)).to_nanos()
     }
 }
 
 /// Puts the most promising group first: it sets the bar for the others.
-fn lead(groups: &mut [Key]) {
+fn lead(groups: &mut [RankingKey]) {
     if let Some(at) = least(groups) {
         groups.swap(0, at);
     }
 }
 
-fn least(keys: &[Key]) -> Option<usize> {
+fn least(keys: &[RankingKey]) -> Option<usize> {
     let least = keys.iter().enumerate().min_by(|(_, a), (_, b)| a.cmp(b));
     least.map(|(at, _)| at)
 }

@@ -5,12 +5,14 @@
 //! draw first, then the words of the chunk that won, then the endpoints of that word. A pool of 64 is one word, and only the endpoints
 //! decide.
 
+use super::lookup::Lookup;
+use crate::fleet::Fleet;
 use crate::pool::{CHUNK, WORD};
 use crate::prefix::PromptHasher;
 
 /// What an endpoint drew, and its groups before it.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Rendezvous {
+pub(crate) struct TieRank {
     chunk: u64,
     word: u64,
     endpoint: u64,
@@ -18,37 +20,42 @@ pub(super) struct Rendezvous {
 
 /// The draws of one prompt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lots<'a> {
+pub(crate) struct TieBreaker<'a> {
     hasher: &'a PromptHasher,
     identity: u64,
     slots: u32,
 }
 
-impl<'a> Lots<'a> {
+impl<'a> TieBreaker<'a> {
     /// For prompts that have this in common, in a pool with so many slots.
-    pub(super) const fn new(hasher: &'a PromptHasher, identity: u64, slots: u32) -> Self {
+    pub(crate) const fn new(hasher: &'a PromptHasher, identity: u64, slots: u32) -> Self {
         Self { hasher, identity, slots }
     }
 
+    /// For the prompt of a request.
+    pub(crate) fn for_prompt(fleet: &'a Fleet, lookup: &Lookup) -> Self {
+        Self::new(&fleet.hasher, lookup.identity, fleet.pool.bounds().len())
+    }
+
     /// The draw of the chunk that begins at this slot: the least that its members can draw.
-    pub(super) fn of_chunk(&self, slot: u32) -> Rendezvous {
-        Rendezvous { chunk: self.draw(slot, CHUNK), ..Rendezvous::default() }
+    pub(crate) fn chunk_rank(&self, slot: u32) -> TieRank {
+        TieRank { chunk: self.draw(slot, CHUNK), ..TieRank::default() }
     }
 
     /// The draw of the word that begins at this slot, in this chunk: the least that its members can draw.
-    pub(super) fn of_word(&self, chunk: Rendezvous, slot: u32) -> Rendezvous {
-        Rendezvous { word: self.draw(slot, WORD), ..chunk }
+    pub(crate) fn word_rank(&self, chunk: TieRank, slot: u32) -> TieRank {
+        TieRank { word: self.draw(slot, WORD), ..chunk }
     }
 
     /// The draw of the endpoint with this key, in this word.
-    pub(super) fn of_endpoint(&self, word: Rendezvous, key: u64) -> Rendezvous {
-        Rendezvous { endpoint: self.hasher.mix(self.identity, key), ..word }
+    pub(crate) fn endpoint_rank(&self, word: TieRank, key: u64) -> TieRank {
+        TieRank { endpoint: self.hasher.mix(self.identity, key), ..word }
     }
 
     /// The draw of the endpoint in this slot with this key.
-    pub(super) fn of(&self, slot: u32, key: u64) -> Rendezvous {
-        let chunk = self.of_chunk(slot - slot % CHUNK);
-        self.of_endpoint(self.of_word(chunk, slot - slot % WORD), key)
+    pub(crate) fn rank(&self, slot: u32, key: u64) -> TieRank {
+        let chunk = self.chunk_rank(slot - slot % CHUNK);
+        self.endpoint_rank(self.word_rank(chunk, slot - slot % WORD), key)
     }
 
     /// A group wins as often as it has slots: only the last one of a pool has fewer than the others. One alone need not draw.
@@ -82,14 +89,14 @@ mod tests {
         let hasher = PromptHasher::new(1);
         let mut met = alloc::vec![0; endpoints.div_ceil(size) as usize];
         for identity in 0..20_000 {
-            let lots = Lots::new(&hasher, hasher.mix(identity, identity), endpoints);
-            let chunk = (0..endpoints).step_by(CHUNK as usize).min_by_key(|chunk| lots.of_chunk(*chunk));
+            let ties = TieBreaker::new(&hasher, hasher.mix(identity, identity), endpoints);
+            let chunk = (0..endpoints).step_by(CHUNK as usize).min_by_key(|chunk| ties.chunk_rank(*chunk));
             let chunk = chunk.expect("one at least");
             let words = (chunk..endpoints.min(chunk + CHUNK)).step_by(WORD as usize);
             let word =
-                words.min_by_key(|word| lots.of_word(lots.of_chunk(chunk), *word)).expect("one at least");
+                words.min_by_key(|word| ties.word_rank(ties.chunk_rank(chunk), *word)).expect("one at least");
             let last = endpoints.min(word + WORD);
-            let slot = (word..last).min_by_key(|slot| lots.of(*slot, hasher.mix(0, u64::from(*slot))));
+            let slot = (word..last).min_by_key(|slot| ties.rank(*slot, hasher.mix(0, u64::from(*slot))));
             met[(slot.expect("one at least") / size) as usize] += 1;
         }
         met

@@ -1,0 +1,149 @@
+//! Weighs one endpoint for a request: what it costs, and whether it can have the request.
+
+use super::exclusion::Exclusion;
+use super::query::Query;
+use super::ranking_key::RankingKey;
+use super::refusal::Relaxation;
+use super::span::CachedPrefix;
+use super::tie_break::TieBreaker;
+use crate::fleet::Fleet;
+use crate::pool::{HealthState, Slot};
+use crate::profile::{Facts, Profile, Terms};
+use crate::time::Seconds;
+
+/// What one endpoint is worth to a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Assessment {
+    pub(crate) cached: CachedPrefix,
+    pub(crate) terms: Terms,
+    /// What decides: their sum, or what the caller makes of them.
+    pub(crate) cost: Seconds,
+    pub(crate) wait: Seconds,
+    pub(crate) first_token_in: Seconds,
+    pub(crate) key: RankingKey,
+    pub(crate) excluded: Option<Exclusion>,
+}
+
+/// What one endpoint costs the request that has `found` so much of it, or why it cannot have it.
+pub(super) fn assess<P: Profile>(
+    fleet: &Fleet,
+    query: Query<'_>,
+    slot: &Slot,
+    cached: CachedPrefix,
+    profile: &P,
+) -> Assessment {
+    let Query { now, lookup, .. } = query;
+    let lifetime = fleet.config.report_lifetime;
+    let external = slot.reports.estimate(now, fleet.pool.reports(), slot.kv_capacity, lifetime);
+    let cached = lookup.located(slot, cached, &fleet.prefixes, &fleet.config.tiers);
+    let miss = lookup.tokens.saturating_sub(cached.tokens);
+    let (load, residence) = (slot.adapter_load, Seconds::new(fleet.mean_residence.get()));
+    let adapter = lookup.adapter.map(|key| {
+        let delay = slot.adapters.delay(key, now, load, residence);
+        (delay, slot.adapters.displacement(key, now, load))
+    });
+    let (adapter_delay, displacement) = adapter.unwrap_or_default();
+    let wait = slot.wait(now, external, fleet.mean_work.get());
+    let facts = Facts {
+        // A price, and no more: an engine that notices that its client has left has nothing to do for it.
+        wait: wait + Seconds::from(slot.in_flight.residue(now)),
+        room: slot.wait_for_room(external, lookup.tokens, fleet.config.kv_limit),
+        work: described_work(slot, miss, cached) * slot.speed.factor(),
+        recompute: slot.prefill.per_token_of(lookup.tokens) * f64::from(miss),
+        reuse: fleet.reuse.probability(),
+        miss: f64::from(miss),
+        tokens: f64::from(lookup.tokens),
+        warm: fleet.prefixes.warm_tokens(slot.id.slot, now) as f64,
+        kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
+        capacity: f64::from(slot.kv_capacity),
+        running: f64::from(slot.in_flight.running()) + external.running,
+        adapter: adapter_delay + displacement,
+        held_off: slot.health.held_off(now),
+    };
+    let first_token_in = wait + facts.room + facts.work + adapter_delay;
+    let terms = profile.terms(&facts);
+    let cost = profile.cost(slot.id, &terms);
+    Assessment {
+        cached,
+        terms,
+        cost,
+        wait: wait + facts.room,
+        first_token_in,
+        key: RankingKey {
+            cost: cost.to_nanos(),
+            in_flight: slot.in_flight.requests(),
+            rendezvous: TieBreaker::for_prompt(fleet, lookup).rank(slot.id.slot, slot.key),
+            slot: slot.id.slot,
+        },
+        excluded: exclusion(fleet, query, slot, first_token_in),
+    }
+}
+
+fn exclusion(fleet: &Fleet, query: Query<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
+    let Query { now, request, lookup, guard, relaxation, .. } = query;
+    let needed = f64::from(lookup.longest);
+    let room = fleet.config.kv_limit * f64::from(slot.kv_capacity);
+    let late = |deadline| now + first_token_in.to_duration() > deadline;
+    let leaves = slot.draining || request.exclude.contains(&slot.id);
+    if lookup.home.is_some_and(|home| home != slot.id || leaves) {
+        Some(Exclusion::Elsewhere)
+    } else if !slot.endpoint.suits(request.model, request.role, request.labels) {
+        Some(Exclusion::NotServed)
+    } else if request.exclude.contains(&slot.id) {
+        Some(Exclusion::Excluded)
+    } else if slot.draining {
+        Some(Exclusion::Draining)
+    } else if slot.reports.asleep() {
+        Some(Exclusion::Sleeping)
+    } else if needed > room {
+        Some(Exclusion::TooLarge)
+    } else if guard.is_some_and(|guard| !guard.may_start(slot.id.slot, lookup.tokens, slot.kv_capacity)) {
+        Some(Exclusion::NoSession)
+    } else if slot.is_full() {
+        Some(Exclusion::Full)
+    } else if request.deadline.is_some_and(late) {
+        Some(Exclusion::TooLate)
+    } else {
+        let held = slot.health.excludes(now, slot.in_flight.requests(), fleet.pool.dispatches())?;
+        let (why, lifted) = match held {
+            HealthState::Ramping => (Exclusion::Ramping, Relaxation::Ramping),
+            _ => (Exclusion::BackedOff, Relaxation::BackedOff),
+        };
+        (relaxation < lifted).then_some(why)
+    }
+}
+
+/// How long until an excluded endpoint could have a request like this one, if waiting helps.
+pub(super) fn until_change(
+    fleet: &Fleet,
+    query: Query<'_>,
+    why: Exclusion,
+    slot: &Slot,
+    assessment: &Assessment,
+) -> Option<Seconds> {
+    match why {
+        Exclusion::Elsewhere
+        | Exclusion::NotServed
+        | Exclusion::Excluded
+        | Exclusion::Draining
+        | Exclusion::Sleeping
+        | Exclusion::TooLarge
+        | Exclusion::NoSession => None,
+        Exclusion::BackedOff | Exclusion::Ramping => Some(slot.health.held_off(query.now)),
+        // Its next completion.
+        Exclusion::Full => {
+            Some(Seconds::new(fleet.mean_residence.get() / f64::from(slot.in_flight.requests().max(1))))
+        }
+        // As long as the first token would be late, unless its own prefill is what takes too long.
+        Exclusion::TooLate => {
+            let slack = Seconds::from(query.request.deadline?.saturating_since(query.now));
+            let late = assessment.first_token_in - slack;
+            (late <= assessment.wait).then_some(late)
+        }
+    }
+}
+
+/// Seconds of described work to make a prompt ready: what misses is computed, what is in lower tiers is loaded.
+pub(crate) fn described_work(slot: &Slot, miss: u32, cached: CachedPrefix) -> Seconds {
+    slot.prefill.work(miss, cached.tokens) + slot.prefill.per_token * cached.reload
+}

@@ -1,0 +1,161 @@
+//! A prompt in blocks, once for each layout in the pool, and which endpoints have how many of them cached.
+
+use alloc::vec::Vec;
+
+use super::span::{CachedPrefix, Span};
+use crate::pool::{BlockLayout, Slot};
+use crate::prefix::{BlockHash, EndpointSet, PrefixIndex};
+
+/// The prompt in blocks of each layout that the pool has.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    list: Vec<Chain>,
+    used: usize,
+    /// The one chain serves all endpoints.
+    pub(super) any_layout: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) layout: BlockLayout,
+    pub(super) span: Span,
+    pub(super) hashes: Vec<BlockHash>,
+    pub(super) levels: Levels,
+}
+
+/// Who holds how many of a chain's blocks, deepest first: an endpoint's level is the first one that it is in. The last one is
+/// everybody's.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    list: Vec<Level>,
+    used: usize,
+}
+
+/// Endpoints that hold as much.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    depth: u32,
+    /// What they can use of it.
+    pub(super) cached: CachedPrefix,
+    holders: EndpointSet,
+}
+
+/// A level of a chain.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct LevelId {
+    pub(super) chain: u32,
+    pub(super) level: u32,
+}
+
+impl Level {
+    /// Who is in it, if that is not everybody.
+    pub(super) fn holders(&self) -> Option<&EndpointSet> {
+        (self.depth > 0).then_some(&self.holders)
+    }
+
+    /// Which of 64 slots from `64 * at` on are in it, a bit each.
+    pub(super) fn word(&self, at: u32) -> u64 {
+        self.holders().map_or(u64::MAX, |holders| holders.word(at))
+    }
+
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.holders().is_none_or(|holders| holders.contains(slot))
+    }
+}
+
+impl Chain {
+    /// Sets the levels to what the index says.
+    pub(super) fn look_up(&mut self, prefixes: &PrefixIndex) {
+        self.levels.used = 0;
+        self.levels.next();
+        prefixes.levels(&self.hashes, |depth, holders| {
+            if depth > 0 {
+                let level = self.levels.next();
+                level.depth = depth;
+                level.holders.copy_from(holders);
+            }
+        });
+        let levels = &mut self.levels.list[..self.levels.used];
+        levels.sort_unstable_by_key(|level| core::cmp::Reverse(level.depth));
+        levels.iter_mut().for_each(|level| level.cached = self.span.cached(level.depth));
+    }
+
+    /// Leaves only the level of all endpoints: a request that does not look into a cache finds nothing.
+    pub(super) fn look_at_nothing(&mut self) {
+        self.levels.used = 0;
+        self.levels.next();
+    }
+
+    pub(super) fn best_hit(&self) -> u32 {
+        self.levels.iter().next().map_or(0, |deepest| deepest.cached.tokens)
+    }
+}
+
+impl Levels {
+    /// One more, at first everybody's.
+    pub(super) fn next(&mut self) -> &mut Level {
+        if self.used == self.list.len() {
+            self.list.push(Level::default());
+        }
+        self.used += 1;
+        let level = &mut self.list[self.used - 1];
+        level.depth = 0;
+        level
+    }
+
+    pub(super) fn get(&self, at: usize) -> &Level {
+        &self.list[at]
+    }
+
+    pub(super) fn iter(&self) -> core::slice::Iter<'_, Level> {
+        self.list[..self.used].iter()
+    }
+}
+
+impl Chains {
+    /// Empties the chains and fills one for each layout.
+    pub(super) fn reset(
+        &mut self,
+        layouts: impl Iterator<Item = BlockLayout>,
+        mut fill: impl FnMut(BlockLayout, &mut Chain),
+    ) {
+        self.used = 0;
+        self.any_layout = false;
+        for layout in layouts {
+            if self.used == self.list.len() {
+                let span = Span::of_tokens(0, layout.block_size);
+                self.list.push(Chain { layout, span, hashes: Vec::new(), levels: Levels::default() });
+            }
+            let chain = &mut self.list[self.used];
+            chain.layout = layout;
+            chain.hashes.clear();
+            fill(layout, chain);
+            self.used += 1;
+        }
+    }
+
+    /// One chain for each layout.
+    pub(super) fn as_slice(&self) -> &[Chain] {
+        &self.list[..self.used]
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Chain> {
+        self.list[..self.used].iter_mut()
+    }
+
+    pub(super) fn place_of(&self, layout: BlockLayout) -> Option<usize> {
+        let chains = &self.list[..self.used];
+        let exactly = chains.iter().position(|chain| self.any_layout || chain.layout == layout);
+        // A request that waits was hashed before the endpoint showed that it needs no model's name. Nothing of it
+        // is found there, but it can still go there.
+        exactly.or_else(|| chains.iter().position(|chain| chain.layout.block_size == layout.block_size))
+    }
+
+    pub(super) fn get(&self, place: usize) -> &Chain {
+        &self.list[place]
+    }
+
+    pub(super) fn of_mut(&mut self, slot: &Slot) -> Option<&mut Chain> {
+        self.place_of(slot.layout).map(|place| &mut self.list[place])
+    }
+}

@@ -1,0 +1,247 @@
+//! A request's prompt, hashed for each layout in the pool and looked up.
+
+use alloc::vec::Vec;
+
+use super::chains::{Chains, Level, LevelId};
+use super::span::{CachedPrefix, Span};
+use crate::endpoint::EndpointId;
+use crate::fleet::Fleet;
+use crate::pool::{BlockLayout, Slot};
+use crate::prefix::{BlockHash, Namespace, PrefixIndex};
+use crate::profile::TierWeights;
+use crate::request::{Batch, CacheUse, Prompt, Request};
+
+/// What a prompt is, and who holds how much of it. Its buffers are used again for the next request.
+#[derive(Debug, Default)]
+pub(crate) struct Lookup {
+    /// Tokens of the prompt: counted, or estimated from text.
+    pub(crate) tokens: u32,
+    /// Tokens of the longest prompt with its answer: one sequence, which has to fit.
+    pub(crate) longest: u32,
+    /// The endpoint that holds what it goes on from.
+    pub(crate) home: Option<EndpointId>,
+    /// What the engine does with its cache for it.
+    pub(crate) cache_use: CacheUse,
+    /// The most tokens that any endpoint holds.
+    pub(crate) best_hit: u32,
+    /// The model's key.
+    pub(crate) model: u64,
+    /// The adapter's key.
+    pub(crate) adapter: Option<u64>,
+    /// What equal prompts, or the requests of a session, have in common: for ties.
+    pub(crate) identity: u64,
+    /// What it came as.
+    pub(crate) form: Form,
+    chains: Chains,
+}
+
+/// What a prompt comes as.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// So many bytes of text of this flow.
+    Text {
+        /// The key of the flow.
+        flow: u64,
+        /// The length.
+        bytes: u64,
+    },
+    #[default]
+    Tokens,
+    /// Hashes that serve any endpoint.
+    Blocks,
+}
+
+impl Lookup {
+    /// Hashes the prompt for each layout in the pool, and looks up who holds how much of it.
+    ///
+    /// `fallback` is the identity of a prompt that has nothing to be told by.
+    pub(crate) fn read(&mut self, fleet: &Fleet, request: &Request<'_>, fallback: u64) {
+        self.hash(fleet, request, fallback);
+        self.refresh(fleet);
+    }
+
+    /// Looks up who holds how much of a prompt that has been hashed.
+    pub(crate) fn refresh(&mut self, fleet: &Fleet) {
+        self.best_hit = 0;
+        for chain in self.chains.iter_mut() {
+            if self.cache_use == CacheUse::Unread {
+                chain.look_at_nothing();
+                continue;
+            }
+            chain.look_up(&fleet.prefixes);
+            self.best_hit = self.best_hit.max(chain.best_hit());
+        }
+    }
+
+    /// Hashes the prompt for each layout in the pool.
+    fn hash(&mut self, fleet: &Fleet, request: &Request<'_>, fallback: u64) {
+        let of = |model| Namespace::new(model).adapter(request.adapter).salt(request.cache_salt);
+        let namespace = of(request.model);
+        let limit = fleet.config.max_prompt_blocks;
+        self.model = fleet.hasher.name(request.model);
+        self.adapter = request.adapter.map(|name| fleet.hasher.name(name));
+        let chains = &mut self.chains;
+        match request.prompt {
+            Prompt::Text(text) => {
+                let (flow, bytes) = (fleet.hasher.name(request.flow), text.len() as u64);
+                let tokens = fleet.bytes_per_token.tokens(self.model, flow, text.len());
+                (self.tokens, self.form) = (tokens, Form::Text { flow, bytes });
+                chains.reset(fleet.pool.layouts(), |layout, chain| {
+                    let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
+                    let block = u64::from(block_size.get()) * 4;
+                    chain.span = Span { length: text.len() as u64, block, tokens };
+                    fleet.hasher.text(namespace, text, block_size, limit, &mut chain.hashes);
+                });
+            }
+            Prompt::Tokens(ids) => {
+                self.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                self.form = Form::Tokens;
+                let tokens = self.tokens;
+                chains.reset(fleet.pool.layouts(), |layout, chain| {
+                    let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
+                    chain.span = Span::of_tokens(tokens, block_size);
+                    let cut = (block_size, layout.lookahead);
+                    fleet.hasher.tokens_ahead(namespace, ids, cut, limit, &mut chain.hashes);
+                });
+            }
+            Prompt::Blocks { hashes, block_size, tokens } => {
+                (self.tokens, self.form) = (tokens, Form::Blocks);
+                let full = (tokens / block_size) as usize;
+                let layout = BlockLayout { block_size, any_model: false, lookahead: 0 };
+                chains.reset([layout].into_iter(), |_, chain| {
+                    chain.span = Span::of_tokens(tokens, block_size);
+                    chain.hashes.extend_from_slice(&hashes[..hashes.len().min(limit).min(full)]);
+                });
+                chains.any_layout = true;
+            }
+        }
+        self.cache_use = request.cache_use;
+        self.home = request.continues.and_then(|answer| fleet.threads.place_of(answer));
+        let last = chains.iter_mut().next().and_then(|chain| chain.hashes.last().copied());
+        self.identity = match (request.session, last, request.prompt) {
+            (Some(session), ..) => fleet.hasher.name(session),
+            (None, Some(last), _) => last.0,
+            (None, None, Prompt::Text(text)) if !text.is_empty() => fleet.hasher.whole_text(namespace, text),
+            (None, None, Prompt::Tokens(ids)) if !ids.is_empty() => fleet.hasher.whole_tokens(namespace, ids),
+            // Nothing tells this prompt from another: its number does, so that such prompts spread.
+            (None, None, _) => fallback,
+        };
+        self.add_batch(fleet, request);
+    }
+
+    /// Counts the other prompts of a batch, and how long its longest sequence is.
+    ///
+    /// Text counts there no more than at 4 bytes a token: a learned ratio alone never makes a prompt too large.
+    fn add_batch(&mut self, fleet: &Fleet, request: &Request<'_>) {
+        let Batch { text_bytes, longest_text, tokens, longest_tokens, sequences } = request.batch;
+        let flow = fleet.hasher.name(request.flow);
+        let learned = |bytes: u64| {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            fleet.bytes_per_token.tokens(self.model, flow, bytes)
+        };
+        let clamp = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+        let first = match self.form {
+            Form::Text { bytes, .. } => self.tokens.min(clamp(bytes.div_ceil(4))),
+            Form::Tokens | Form::Blocks => self.tokens,
+        };
+        let others = learned(longest_text).min(clamp(longest_text.div_ceil(4))).max(clamp(longest_tokens));
+        let answer = request.expected_output / sequences.max(1);
+        let all = self.tokens.saturating_add(learned(text_bytes)).saturating_add(clamp(tokens));
+        self.longest = first.max(others).saturating_add(answer);
+        self.tokens = all;
+        if let Form::Text { bytes, .. } = &mut self.form {
+            *bytes = bytes.saturating_add(text_bytes);
+        }
+    }
+}
+
+impl Lookup {
+    /// What must be kept of it to look it up again later.
+    pub(crate) fn kept(&self) -> Self {
+        let mut kept = Self::default();
+        kept.copy_from(self);
+        kept
+    }
+
+    /// Makes this a copy of another, except for who holds how much of it.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let Self { tokens, longest, cache_use, home, best_hit, model, adapter, identity, form, chains: _ } =
+            *other;
+        (self.longest, self.cache_use, self.home) = (longest, cache_use, home);
+        (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
+        (self.identity, self.form) = (identity, form);
+        let chains = other.chains.as_slice();
+        let mut these = chains.iter();
+        self.chains.reset(chains.iter().map(|chain| chain.layout), |_, chain| {
+            if let Some(other) = these.next() {
+                chain.span = other.span;
+                chain.hashes.extend_from_slice(&other.hashes);
+            }
+        });
+        self.chains.any_layout = other.chains.any_layout;
+    }
+
+    /// The prompt in blocks of the first layout that the pool has.
+    pub(crate) fn first_chain(&self) -> &[BlockHash] {
+        self.chains.as_slice().first().map_or(&[], |chain| &chain.hashes)
+    }
+
+    /// How many of the prompt's blocks the endpoint can use, and how many tokens these are.
+    pub(super) fn cached(&self, slot: &Slot) -> CachedPrefix {
+        self.level_of(slot).map_or_else(CachedPrefix::default, |id| self.level(id).cached)
+    }
+
+    /// The same, with what it takes to bring near what is in lower tiers there.
+    pub(super) fn located(
+        &self,
+        slot: &Slot,
+        cached: CachedPrefix,
+        prefixes: &PrefixIndex,
+        weights: &TierWeights,
+    ) -> CachedPrefix {
+        let place = self.chains.place_of(slot.layout);
+        let Some(chain) = place.map(|place| self.chains.get(place)) else { return cached };
+        let [_, cpu, disk] = prefixes.tiers(slot.id.slot, &chain.hashes, cached.blocks);
+        let lacking = f64::from(cpu) * (1.0 - weights.cpu) + f64::from(disk) * (1.0 - weights.disk);
+        CachedPrefix { reload: lacking * f64::from(chain.span.block_tokens()), ..cached }
+    }
+
+    /// The level that the endpoint is in. Computes in **O(levels)**.
+    pub(super) fn level_of(&self, slot: &Slot) -> Option<LevelId> {
+        let chain = self.chains.place_of(slot.layout)?;
+        let mut levels = self.chains.get(chain).levels.iter();
+        let level = levels.position(|level| level.has(slot.id.slot))?;
+        Some(LevelId { chain: chain as u32, level: level as u32 })
+    }
+
+    /// All levels of all chains.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (LevelId, &Level)> {
+        let chains = (0..).zip(self.chains.as_slice());
+        chains.flat_map(|(number, chain)| {
+            (0..).zip(chain.levels.iter()).map(move |(level, it)| (LevelId { chain: number, level }, it))
+        })
+    }
+
+    /// One of the [`levels`](Self::levels).
+    pub(super) fn level(&self, id: LevelId) -> &Level {
+        self.chains.get(id.chain as usize).levels.get(id.level as usize)
+    }
+
+    /// Whether the level's chain is that of endpoints with this layout.
+    pub(super) fn serves(&self, id: LevelId, layout: BlockLayout) -> bool {
+        self.chains.place_of(layout) == Some(id.chain as usize)
+    }
+
+    /// The blocks for this endpoint, and how long they are.
+    pub(crate) fn take(&mut self, slot: &Slot) -> (Vec<BlockHash>, Span) {
+        let tokens = self.tokens;
+        match self.chains.of_mut(slot) {
+            Some(chain) => {
+                let mut hashes = core::mem::take(&mut chain.hashes);
+                hashes.shrink_to(2 * hashes.len());
+                (hashes, chain.span)
+            }
+            None => (Vec::new(), Span::of_tokens(tokens, slot.layout.block_size)),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How an endpoint is weighed for a request.
+//!
+//! | file | content |
+//! |---|---|
+//! | `predicted_cost` | the default profile: predicted seconds, with a lower bound |
+//! | `custom_cost` | a cost function of the caller's own, without a bound |
+//! | `cost_inputs` | what a profile weighs |
+//! | `cost_terms` | the cost, term by term |
+//! | `prices`, `tiers` | configuration: what a second of each term costs, and what lower tiers save |
+//!
+//! A new profile is a file here that implements [`Profile`]; the search in `placement` is generic
+//! over it, so no call on the way to a decision is dynamic.
+
+mod cost_inputs;
+mod cost_terms;
+mod custom_cost;
+mod predicted_cost;
+mod prices;
+mod tiers;
+
+pub(crate) use cost_inputs::{Facts, LeastFacts};
+pub use cost_terms::Terms;
+pub(crate) use custom_cost::CustomCost;
+pub(crate) use predicted_cost::PredictedCost;
+pub use prices::CostWeights;
+pub use tiers::TierWeights;
+
+use crate::endpoint::EndpointId;
+use crate::time::Seconds;
+
+/// How to weigh one endpoint for one request. Lower costs rank first.
+///
+/// Whether an endpoint may have the request at all is decided before, by `placement::assess`.
+pub(crate) trait Profile {
+    /// The kind of lower bound that the profile has; [`NoBound`] if it has none.
+    type Bound: CostBound;
+
+    /// The parts of the cost, which `explain` returns.
+    fn terms(&self, facts: &Facts) -> Terms;
+
+    /// The cost by which endpoints are ranked. NaN and negative costs count as zero, and an infinite
+    /// cost ranks last.
+    fn cost(&self, endpoint: EndpointId, terms: &Terms) -> Seconds;
+
+    /// The lower bound of [`cost`](Self::cost), by which the search passes over whole groups of
+    /// endpoints. Without one, the search weighs every endpoint.
+    fn bound(&self) -> Option<&Self::Bound>;
+}
+
+/// A lower bound of a [`Profile`]'s cost.
+pub(crate) trait CostBound {
+    /// A cost in seconds that is at most the cost of any endpoint whose facts are at least these.
+    fn at_least(&self, least: &LeastFacts) -> f64;
+}
+
+/// The bound of a profile that has none: no value of it exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NoBound {}
+
+impl CostBound for NoBound {
+    fn at_least(&self, _: &LeastFacts) -> f64 {
+        match *self {}
+    }
+}

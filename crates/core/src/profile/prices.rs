@@ -1,0 +1,89 @@
+//! The prices of the default profile.
+
+use crate::time::Seconds;
+
+/// The prices of the default profile.
+///
+/// The defaults were chosen on halves of recorded traces and confirmed on the other halves; `docs/` has the ablations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct CostWeights {
+    /// Price of a second of waiting for my turn.
+    pub queue: f64,
+    /// Price of a second of waiting for room in a full KV cache.
+    pub room: f64,
+    /// Price of a second of my own prefill. Above 1, because that second is taken from the fleet too: at half load,
+    /// `1 / (1 - 0.5)`. 2 to 3 do equally well.
+    pub prefill: f64,
+    /// Price of a second that others must spend on recomputing what I evict. 3 to 5 do equally well.
+    pub eviction: f64,
+    /// Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
+    pub eviction_onset: f64,
+    /// Price of the whole KV cache; a request pays for the share that is in use with it.
+    pub kv: Seconds,
+    /// Price of delaying one running answer by a second.
+    pub decode: f64,
+    /// Longest prefill that the decode term counts: without a cap, long prompts would flee from running answers into
+    /// long queues.
+    pub decode_cap: Seconds,
+    /// Price of a second of loading adapters.
+    pub adapter: f64,
+}
+
+impl Default for CostWeights {
+    fn default() -> Self {
+        Self {
+            queue: 1.0,
+            room: 1.0,
+            prefill: 2.0,
+            eviction: 4.0,
+            eviction_onset: 0.7,
+            kv: Seconds::new(4.0),
+            decode: 0.03,
+            decode_cap: Seconds::new(2.0),
+            adapter: 1.0,
+        }
+    }
+}
+
+impl CostWeights {
+    /// The name of the first price that is not one, if any.
+    pub(crate) fn invalid(&self) -> Option<&'static str> {
+        let prices = [
+            ("weights.queue", self.queue),
+            ("weights.room", self.room),
+            ("weights.prefill", self.prefill),
+            ("weights.eviction", self.eviction),
+            ("weights.kv", self.kv.get()),
+            ("weights.decode", self.decode),
+            ("weights.decode_cap", self.decode_cap.get()),
+            ("weights.adapter", self.adapter),
+        ];
+        let bad = prices.into_iter().find(|(_, price)| !(price.is_finite() && *price >= 0.0));
+        let onset = (0.0..1.0).contains(&self.eviction_onset);
+        bad.map(|(name, _)| name).or_else(|| (!onset).then_some("weights.eviction_onset"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_prices_are_named() {
+        let bad = |change: fn(&mut CostWeights)| {
+            let mut weights = CostWeights::default();
+            change(&mut weights);
+            weights.invalid()
+        };
+        assert_eq!(bad(|_| {}), None);
+        assert_eq!(bad(|w| w.eviction = f64::NAN), Some("weights.eviction"));
+        assert_eq!(bad(|w| w.kv = Seconds::new(-1.0)), Some("weights.kv"));
+        assert_eq!(bad(|w| w.eviction_onset = 1.0), Some("weights.eviction_onset"));
+    }
+}
