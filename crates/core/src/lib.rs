@@ -95,6 +95,7 @@ mod pool;
 mod prefill;
 pub mod prefix;
 mod profile;
+mod queueing;
 mod request;
 mod rng;
 mod scheduler;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A module may import from its own layer and from those before it.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["time", "rng"],
     &[
         "prefill",
@@ -24,6 +24,7 @@ const LAYERS: [&[&str]; 10] = [
     &["config"],
     &["fleet"],
     &["placement"],
+    &["queueing"],
     &["scheduler"],
 ];
 

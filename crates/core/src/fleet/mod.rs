@@ -19,7 +19,7 @@ use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{Cache, PrefixIndex, PromptHasher};
 use crate::profile::PredictedCost;
 use crate::request::Request;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 /// The state that decisions depend on, without the requests.
 #[derive(Debug)]
@@ -85,6 +85,11 @@ impl Fleet {
     /// How endpoints are weighed, unless the caller brings a cost of its own.
     pub(crate) fn profile(&self) -> PredictedCost<'_> {
         PredictedCost(&self.config.weights)
+    }
+
+    /// What an answer costs besides its prompt, in seconds: a token of it counts as two of the prompt.
+    pub(crate) fn output_cost(&self, tokens: u32) -> Seconds {
+        self.config.prefill.per_token * (2.0 * f64::from(tokens))
     }
 
     /// How long endpoints are backed off.

@@ -7,9 +7,11 @@ use super::span::{CachedPrefix, Span};
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::pool::{BlockLayout, Slot};
+use crate::prefill::PrefillCost;
 use crate::prefix::{BlockHash, Namespace, PrefixIndex};
 use crate::profile::TierWeights;
 use crate::request::{Batch, CacheUse, Prompt, Request};
+use crate::time::Seconds;
 
 /// What a prompt is, and who holds how much of it. Its buffers are used again for the next request.
 #[derive(Debug, Default)]
@@ -179,6 +181,11 @@ impl Lookup {
             }
         });
         self.chains.any_layout = other.chains.any_layout;
+    }
+
+    /// Seconds of prefill where most of the prompt is cached.
+    pub(crate) fn least_work(&self, prefill: PrefillCost) -> Seconds {
+        prefill.work(self.tokens.saturating_sub(self.best_hit), self.best_hit)
     }
 
     /// The prompt in blocks of the first layout that the pool has.

@@ -39,6 +39,13 @@ use crate::fleet::Fleet;
 use crate::pool::Slot;
 use crate::profile::Profile;
 
+/// Buffers that each placement uses again.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    pub(crate) lookup: Lookup,
+    pub(crate) frontier: SearchFrontier,
+}
+
 /// The best endpoints for a request; if there are none, the reason.
 #[derive(Debug)]
 pub(crate) struct Placement {

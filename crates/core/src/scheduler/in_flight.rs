@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
-use super::asker::Fare;
 use crate::flow::SessionId;
 use crate::placement::Span;
 use crate::pool::{BlockLayout, Reservation};
 use crate::prefix::BlockHash;
 use crate::prefix::keyed_state::KeyedState;
+use crate::queueing::FlowCharge;
 use crate::request::{CacheUse, RequestId};
 use crate::time::{Instant, Seconds};
 
@@ -38,7 +38,7 @@ pub(super) struct InFlight {
     pub(super) evidence: Option<Evidence>,
     pub(super) prompt: PlacedPrompt,
     /// What its flow has paid, if it has waited.
-    pub(super) fare: Option<Fare>,
+    pub(super) charge: Option<FlowCharge>,
     pub(super) session: Option<SessionId>,
 }
 

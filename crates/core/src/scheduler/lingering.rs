@@ -55,7 +55,7 @@ impl Scheduler {
             let Some(request) = self.lingering.requests.remove(&at) else { return };
             let endpoint = request.reservation.endpoint();
             self.leave_blocks(now, request);
-            self.reopen(now, endpoint);
+            self.queueing.endpoint_changed(&self.fleet, endpoint);
         }
     }
 }

@@ -16,43 +16,37 @@
 //! | `plausible` | nothing: which lengths of time are hardly meant |
 //! | `explain`, `stats` | nothing: they look |
 
-mod asker;
 mod builder;
+mod dispatch;
+mod endpoints;
 mod explain;
 mod in_flight;
-mod life;
+mod lifecycle;
 mod lingering;
-mod news;
-mod openings;
 mod pick;
-mod served;
-mod slots;
+mod rejection_message;
 mod snapshot;
 mod stats;
 mod submit;
-mod trial;
-
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, ConfigError};
+use crate::decision::Rejected;
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::Fleet;
-use crate::flow::{RequestQueue, SessionAdmission, Ticket};
-use crate::placement::{Lookup, SearchFrontier};
+use crate::placement::Workspace;
 use crate::pool::UnknownEndpoint;
 use crate::prefix::PromptHasher;
 use crate::prefix::keyed_state::KeyedState;
-use crate::request::RequestId;
+use crate::queueing::Queueing;
+use crate::request::{Priority, RequestId};
 use crate::time::Instant;
 
-use asker::Asker;
 use in_flight::InFlightTable;
 
 pub use builder::Builder;
+pub use endpoints::RemovedEndpoint;
 pub use explain::{Candidate, Explanation};
-pub use life::{RedirectError, UnknownRequest};
-pub use news::RemovedEndpoint;
+pub use lifecycle::{RedirectError, UnknownRequest};
 pub use stats::{BandStats, EndpointStats, Stats};
 
 /// Decides where requests go, and keeps account of all that follows from it.
@@ -76,32 +70,10 @@ pub struct Scheduler {
     requests: InFlightTable,
     next_request: u64,
     counters: stats::Counters,
-    waiting: RequestQueue<Box<Asker>>,
-    /// Of those that wait, in the order in which they came.
-    tickets: BTreeMap<u64, Ticket>,
-    /// When the last endpoint left, while there is none.
-    empty_since: Option<Instant>,
-    guard: Option<SessionAdmission>,
+    queueing: Queueing,
     /// Of clients that left, where engines do not notice.
     lingering: lingering::Lingering,
-    /// When refused clients come back.
-    slots: slots::Slots,
-    /// What requests are parked for that no endpoint can have now: see `submit`.
-    kinds: BTreeSet<u32>,
-    /// When endpoints should have room, of those that somebody waits for.
-    wakes: BTreeSet<(Instant, u32)>,
-    /// The endpoint that was last opened for another's sake.
-    next_other: u32,
-    /// Looks for someone to dispatch, where saturation counts.
-    rounds: u64,
-    scratch: Scratch,
-}
-
-/// Memory that each pick uses again.
-#[derive(Debug, Default)]
-struct Scratch {
-    lookup: Lookup,
-    frontier: SearchFrontier,
+    workspace: Workspace,
 }
 
 impl Scheduler {
@@ -118,17 +90,9 @@ impl Scheduler {
             requests: InFlightTable::new(hash_state),
             next_request: 1,
             counters: stats::Counters::default(),
-            waiting: RequestQueue::new(&config.flow, hash_state),
-            tickets: BTreeMap::new(),
+            queueing: Queueing::new(&config, hash_state),
             lingering: lingering::Lingering::default(),
-            slots: slots::Slots::default(),
-            empty_since: Some(Instant::ORIGIN),
-            guard: config.flow.guard.as_ref().map(|guard| SessionAdmission::new(guard, hash_state)),
-            kinds: BTreeSet::new(),
-            wakes: BTreeSet::new(),
-            next_other: 0,
-            rounds: 0,
-            scratch: Scratch::default(),
+            workspace: Workspace::default(),
             fleet: Fleet::new(config, hasher, hash_state),
         })
     }
@@ -202,9 +166,18 @@ impl Scheduler {
     /// Moves time on, never back, and does what has come due.
     fn advance(&mut self, now: Instant) -> Instant {
         let now = self.fleet.advance(now);
-        self.open_recovered(now);
+        while let Some(slot) = self.fleet.pool.open_due(now) {
+            self.queueing.endpoint_recovered(&self.fleet, slot);
+        }
         self.end_lingering(now);
         now
+    }
+
+    /// Counts a rejection of the request in the workspace, and gives it its time to come back.
+    fn reject(&mut self, priority: Priority, rejected: Rejected) -> Rejected {
+        let own = self.workspace.lookup.least_work(self.fleet.config.prefill);
+        self.counters.reject(rejected.reason);
+        self.queueing.spread(&self.fleet, self.requests.len(), priority, own, rejected)
     }
 }
 

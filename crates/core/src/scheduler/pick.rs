@@ -1,20 +1,14 @@
 //! Where a request goes, and what is reserved for it.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Scheduler;
-use super::in_flight::{Evidence, InFlight, PlacedPrompt, TextPrompt};
 use crate::decision::{Dispatch, RejectReason, Rejected};
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::placement::{
-    self, CachedPrefix, Form, Lookup, Placement, Query, Ranking, Refusal, SearchFrontier, described_work,
-};
-use crate::pool::{Claim, Slot};
-use crate::prefix::{BlockHash, Use};
+use crate::placement::{self, Placement, Query, Ranking, Refusal, SearchFrontier};
 use crate::profile::{CustomCost, Terms};
-use crate::request::{CacheUse, Request, RequestId};
+use crate::request::{Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -102,30 +96,23 @@ impl Scheduler {
         place: impl Fn(&Fleet, Query<'_>, &mut SearchFrontier) -> Placement,
     ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
-        let mut scratch = core::mem::take(&mut self.scratch);
-        scratch.lookup.read(&self.fleet, request, self.next_request);
-        let query = Query::immediate(now, request, &scratch.lookup);
-        let Placement { ranking, refusal, .. } = place(&self.fleet, query, &mut scratch.frontier);
-        let answer = match self.admit(request, &ranking, refusal) {
-            Ok(()) => {
-                let id = RequestId(self.next_request);
-                let suspect = self.fleet.suspect(request);
-                let dispatch =
-                    self.dispatch(now, id, request.adapter, suspect, &mut scratch.lookup, &ranking);
-                self.next_request += u64::from(dispatch.is_ok());
-                if dispatch.is_ok() {
-                    self.counters.queue_time.observe(Duration::ZERO);
-                }
-                dispatch
+        let (fleet, workspace) = (&self.fleet, &mut self.workspace);
+        workspace.lookup.read(fleet, request, self.next_request);
+        let query = Query::immediate(now, request, &workspace.lookup);
+        let Placement { ranking, refusal, .. } = place(fleet, query, &mut workspace.frontier);
+        let admitted = self.admit(request, &ranking, refusal).and_then(|()| {
+            let id = RequestId(self.next_request);
+            let suspect = self.fleet.suspect(request);
+            self.dispatch(now, id, request.adapter, suspect, &ranking)
+        });
+        match admitted {
+            Ok(dispatch) => {
+                self.next_request += 1;
+                self.counters.queue_time.observe(Duration::ZERO);
+                Ok(dispatch)
             }
-            Err(rejected) => Err(rejected),
-        };
-        let own = self.own_work(&scratch.lookup);
-        self.scratch = scratch;
-        answer.map_err(|rejected| {
-            self.counters.reject(rejected.reason);
-            self.spread(now, request.priority, own, rejected)
-        })
+            Err(rejected) => Err(self.reject(request.priority, rejected)),
+        }
     }
 
     /// Whether the best endpoint gets the request.
@@ -145,105 +132,9 @@ impl Scheduler {
             return Err(Rejected { reason: RejectReason::Shed, retry_after: after });
         }
         if self.requests.len() >= self.fleet.config.max_in_flight {
-            let after = Some(self.slots.interval(self.requests.len()).to_duration());
+            let after = Some(self.queueing.retry_slots().interval(self.requests.len()).to_duration());
             return Err(Rejected { reason: RejectReason::Saturated, retry_after: after });
         }
         Ok(())
-    }
-
-    /// Reserves the best endpoint, and notes what the request will leave in its cache.
-    pub(super) fn dispatch(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        adapter: Option<&str>,
-        suspect: Option<u64>,
-        lookup: &mut Lookup,
-        ranking: &Ranking,
-    ) -> Result<Dispatch, Rejected> {
-        let gone = Rejected::NO_ENDPOINTS;
-        let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
-        let (mut chain, span) =
-            self.fleet.pool.get(*endpoint).map(|slot| lookup.take(slot)).map_err(|_| gone)?;
-        if lookup.cache_use == CacheUse::Unread {
-            chain = Vec::new();
-        }
-        let layout = self.fleet.pool.get(*endpoint).ok().map(|slot| slot.layout);
-        let layout = layout.filter(|_| lookup.form != Form::Blocks);
-        let text = match lookup.form {
-            Form::Text { flow, bytes } => Some(TextPrompt { model: lookup.model, flow, bytes }),
-            Form::Tokens | Form::Blocks => None,
-        };
-        let adapter = lookup.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
-        let (tokens, cache_use) = (lookup.tokens, lookup.cache_use);
-        let prompt = PlacedPrompt { chain, span, tokens, cache_use, layout, text, adapter };
-        let mut in_flight = self.book(now, *endpoint, best.cached, prompt).ok_or(gone)?;
-        (in_flight.predicted, in_flight.suspect) = (best.first_token_in, suspect);
-
-        self.requests.insert(id, in_flight);
-        self.fleet.reuse.observe(lookup.best_hit, lookup.tokens);
-        self.counters.dispatch(lookup.tokens, best.cached.tokens);
-        Ok(Dispatch {
-            request: id,
-            endpoint: *endpoint,
-            alternatives: alternatives.collect(),
-            prompt_tokens: lookup.tokens,
-            cached_tokens: best.cached.tokens,
-            best_cached_tokens: lookup.best_hit,
-            cost: best.cost,
-            first_token_in: best.first_token_in,
-            queued: Duration::ZERO,
-        })
-    }
-
-    /// Books a prompt on an endpoint that has `found` of it in its cache.
-    pub(super) fn book(
-        &mut self,
-        now: Instant,
-        endpoint: EndpointId,
-        cached: CachedPrefix,
-        mut prompt: PlacedPrompt,
-    ) -> Option<InFlight> {
-        let slot = self.fleet.pool.get(endpoint).ok()?;
-        let (tokens, hit) = (prompt.tokens, cached.tokens);
-        let described = described_work(slot, tokens.saturating_sub(hit), cached);
-        let work = (described * slot.speed.factor()).to_duration();
-        let evidence = self.evidence(slot, &prompt.chain, cached);
-        let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
-        let claim = Claim { work, tokens, adapter };
-        let predicted = slot.in_flight.wait(now) + Seconds::from(work);
-        let (output, backoff_periods) = (self.fleet.mean_output.get(), self.fleet.backoff_periods());
-        let reservation = self.fleet.pool.reserve(now, endpoint, claim, output, backoff_periods).ok()?;
-        self.fleet.mean_work.observe(described.get());
-        let block_tokens = prompt.span.block_tokens();
-        let used = Use { stamp: reservation.order(), block_tokens, now, computed: false };
-        self.fleet.prefixes.assume(endpoint.slot, &prompt.chain, used);
-        if self.requests.blocks().saturating_add(prompt.chain.len()) > self.fleet.config.max_in_flight_blocks
-        {
-            prompt.chain = Vec::new();
-        }
-        let (started, fare, session) = (None, None, None);
-        let suspect = None;
-        Some(InFlight {
-            reservation,
-            dispatched: now,
-            started,
-            hit,
-            predicted,
-            suspect,
-            evidence,
-            prompt,
-            fare,
-            session,
-        })
-    }
-
-    /// When the blocks that are expected in the cache were last used. What is still on its way says nothing about
-    /// evictions.
-    fn evidence(&self, slot: &Slot, chain: &[BlockHash], cached: CachedPrefix) -> Option<Evidence> {
-        let last = (cached.blocks as usize).checked_sub(1)?;
-        let used = |at: usize| self.fleet.prefixes.last_use(slot.id.slot, chain, at);
-        let last_block = used(last)?;
-        Some(Evidence { first_block: used(0).unwrap_or(last_block), last_block })
     }
 }

@@ -230,7 +230,7 @@ impl Scheduler {
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
         let bytes = |sum: QueueTotals| u64::try_from(sum.bytes).unwrap_or(u64::MAX);
-        let bands = self.waiting.bands().filter(|(_, sum, _)| sum.requests > 0);
+        let bands = self.queueing.waiting().bands().filter(|(_, sum, _)| sum.requests > 0);
         let bands = bands.map(|(priority, sum, _)| BandStats {
             priority,
             waiting: sum.requests,
@@ -245,14 +245,14 @@ impl Scheduler {
             redirected: counters.redirected,
             rejected: counters.rejected.clone(),
             evicted: counters.evicted.clone(),
-            waiting: self.waiting.sum().requests,
-            waiting_bytes: bytes(self.waiting.sum()),
-            undelivered: self.waiting.undelivered().requests,
+            waiting: self.queueing.waiting().sum().requests,
+            waiting_bytes: bytes(self.queueing.waiting().sum()),
+            undelivered: self.queueing.waiting().undelivered().requests,
             bands: bands.collect(),
             queued: counters.queued,
             queue_time: counters.queue_time.read(),
             time_to_first_token: counters.first_token.read(),
-            guard: self.guard.as_ref().map(SessionAdmission::stats),
+            guard: self.queueing.guard().map(SessionAdmission::stats),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,
@@ -307,7 +307,7 @@ impl Scheduler {
             assumed_tokens,
             stored_tokens,
             warm_tokens: self.fleet.prefixes.warm_tokens(slot.id.slot, now),
-            session_tokens: self.guard.as_ref().map_or(0, |guard| guard.working_set(slot.id.slot)),
+            session_tokens: self.queueing.guard().map_or(0, |guard| guard.working_set(slot.id.slot)),
             adapters: slot.adapters.names().map(String::from).collect(),
             adapter_loads: slot.counters.adapter_loads,
             wait: slot.wait(now, external, self.fleet.mean_work.get()),

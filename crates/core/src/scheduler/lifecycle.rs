@@ -34,7 +34,7 @@ impl Scheduler {
         self.expect_confirmation(now, &mut request);
         let endpoint = request.reservation.endpoint();
         self.requests.insert(id, request);
-        self.reopen(now, endpoint);
+        self.queueing.endpoint_changed(&self.fleet, endpoint);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Scheduler {
         let endpoint = request.reservation.endpoint();
         self.settle(now, &request, End::Completed(usage));
         self.leave_blocks(now, request);
-        self.reopen(now, endpoint);
+        self.queueing.endpoint_changed(&self.fleet, endpoint);
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Scheduler {
     /// the endpoint, and none after the first token. Returns whether the request was in flight, or waited.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
-        if self.withdraw_waiting(id) {
+        if self.queueing.cancel(now, id) {
             self.counters.cancelled += 1;
             return true;
         }
@@ -200,7 +200,7 @@ impl Scheduler {
                 slot.counters.failed += 1;
             }
         }
-        let InFlight { reservation, mut prompt, fare, session, suspect, .. } = request;
+        let InFlight { reservation, mut prompt, charge, session, suspect, .. } = request;
         self.withdraw(now, reservation, &prompt);
         if !prompt.is_for(layout) {
             prompt.chain = Vec::new();
@@ -208,13 +208,13 @@ impl Scheduler {
         }
         let cached = prompt.span.cached(self.fleet.prefixes.depth(to.slot, &prompt.chain));
         if let Some(mut request) = self.book(now, to, cached, prompt) {
-            (request.fare, request.session, request.suspect) = (fare, session, suspect);
+            (request.charge, request.session, request.suspect) = (charge, session, suspect);
             self.requests.insert(id, request);
         }
-        if let (Some(session), Some(guard)) = (session, &mut self.guard) {
+        if let (Some(session), Some(guard)) = (session, self.queueing.guard_mut()) {
             guard.redirect(session, to.slot);
         }
-        self.reopen(now, from);
+        self.queueing.endpoint_changed(&self.fleet, from);
         self.counters.redirected += 1;
         Ok(())
     }
@@ -229,7 +229,7 @@ impl Scheduler {
         let tokens = request.prompt.tokens;
         let told = u32::try_from(request.reservation.answer_tokens()).unwrap_or(u32::MAX);
         let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0).max(told);
-        if let Some(fare) = request.fare {
+        if let Some(charge) = request.charge {
             let cached = usage.and_then(|usage| request.cached_as_predicted(usage)).unwrap_or(request.hit);
             let whole = self.fleet.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens));
             let prefill = match end {
@@ -238,10 +238,10 @@ impl Scheduler {
                 End::Abandoned => whole.min(now.saturating_since(request.dispatched).into()),
                 End::NeverBegun => Seconds::ZERO,
             };
-            let actual = prefill + self.output_cost(answer);
-            self.waiting.settle(fare.priority.0, fare.flow, fare.charged, actual);
+            let actual = prefill + self.fleet.output_cost(answer);
+            self.queueing.settle(charge, actual);
         }
-        if let (Some(session), Some(guard)) = (request.session, &mut self.guard) {
+        if let (Some(session), Some(guard)) = (request.session, self.queueing.guard_mut()) {
             guard.end(now, session, tokens.saturating_add(answer));
             if let Some(cached) = usage.and_then(|usage| request.cached_as_predicted(usage)) {
                 guard.observe(request.hit, cached);
@@ -263,7 +263,7 @@ impl Scheduler {
         } else {
             self.withdraw(now, request.reservation, &request.prompt);
         }
-        self.reopen(now, endpoint);
+        self.queueing.endpoint_changed(&self.fleet, endpoint);
     }
 
     /// What the outcome says about the endpoint.
@@ -327,7 +327,7 @@ impl Scheduler {
 
     fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {
         self.fleet.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
-        self.slots.observe(now.saturating_since(request.dispatched));
+        self.queueing.retry_slots_mut().observe(now.saturating_since(request.dispatched));
         if let (Some(started), Ok(slot)) =
             (request.started, self.fleet.pool.get_mut(request.reservation.endpoint()))
         {

@@ -13,28 +13,28 @@ use crate::time::{Instant, Seconds};
 
 /// The ends of the slots that were handed out, by priority, and how long requests stay in the pool.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Slots {
+pub(crate) struct RetrySlots {
     ends: BTreeMap<i32, Instant>,
     residence: f64,
     completed: u32,
 }
 
-impl Slots {
+impl RetrySlots {
     /// A request was completed, so long after its dispatch.
-    pub(super) fn observe(&mut self, residence: Duration) {
+    pub(crate) fn observe(&mut self, residence: Duration) {
         self.completed = (self.completed + 1).min(MEMORY);
         self.residence += (residence.as_secs_f64() - self.residence) / f64::from(self.completed);
     }
 
     /// How long a pool takes to finish one of the requests that are in flight, by Little's law; nothing
     /// before the first completion.
-    pub(super) fn interval(&self, in_flight: usize) -> Seconds {
+    pub(crate) fn interval(&self, in_flight: usize) -> Seconds {
         Seconds::new(self.residence / in_flight.max(1) as f64)
     }
 
     /// How long a refused request of this priority stays away, if it would wait for `wait` and takes
-    /// `share` of the pool's time. Slots of lower priority do not count. At most [`LONGEST`].
-    pub(super) fn next(
+    /// `share` of the pool's time. RetrySlots of lower priority do not count. At most [`LONGEST`].
+    pub(crate) fn next(
         &mut self,
         now: Instant,
         priority: Priority,
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn each_refusal_gets_the_next_slot_and_slots_pass_with_the_clock() {
-        let mut slots = Slots::default();
+        let mut slots = RetrySlots::default();
         let at = |seconds| Instant::ORIGIN + seconds * SECOND;
-        let next = |slots: &mut Slots, now, wait: u32| {
+        let next = |slots: &mut RetrySlots, now, wait: u32| {
             slots.next(at(now), Priority(0), wait * SECOND, SECOND / 4).as_millis()
         };
         let wave: Vec<_> = (0..4).map(|_| next(&mut slots, 0, 2)).collect();
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_interval_is_learned() {
-        let mut slots = Slots::default();
+        let mut slots = RetrySlots::default();
         assert_eq!(slots.interval(8), Seconds::ZERO);
         (0..9).for_each(|_| slots.observe(2 * SECOND));
         assert_eq!(slots.interval(8), Seconds::new(0.25));
@@ -93,14 +93,14 @@ mod tests {
 
     #[test]
     fn lower_priorities_come_after_higher_ones() {
-        let mut slots = Slots::default();
+        let mut slots = RetrySlots::default();
         let mut next = |priority| slots.next(Instant::ORIGIN, Priority(priority), SECOND, SECOND).as_secs();
         assert_eq!([next(-1), next(-1), next(0), next(0), next(-1)], [1, 2, 1, 2, 3]);
     }
 
     #[test]
     fn time_and_memory_are_bounded() {
-        let mut slots = Slots::default();
+        let mut slots = RetrySlots::default();
         for priority in 0..1_000 {
             let after = slots.next(Instant::ORIGIN, Priority(priority % 100), Duration::MAX, Duration::MAX);
             assert_eq!(after, LONGEST);

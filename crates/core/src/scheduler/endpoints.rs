@@ -62,8 +62,7 @@ impl Scheduler {
         })?;
         let joined = self.fleet.pool.get(id).map(|slot| self.fleet.prefixes.join(id.slot, cache(slot)));
         debug_assert!(joined == Ok(Ok(())), "invariant: the index has a slot for every endpoint");
-        self.empty_since = None;
-        self.reopen_all();
+        self.queueing.endpoint_added(&self.fleet);
         Ok(id)
     }
 
@@ -103,7 +102,7 @@ impl Scheduler {
         } else {
             self.fleet.prefixes.restart(id.slot, cache);
         }
-        self.reopen_all();
+        self.queueing.pool_changed(&self.fleet);
         Ok(())
     }
 
@@ -115,8 +114,7 @@ impl Scheduler {
     pub fn drain_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
         self.fleet.pool.drain(id, true)?;
-        // Requests that wait for it look elsewhere.
-        self.waiting.release(id.slot);
+        self.queueing.endpoint_drained(id);
         Ok(())
     }
 
@@ -128,7 +126,7 @@ impl Scheduler {
     pub fn resume_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
         self.fleet.pool.drain(id, false)?;
-        self.reopen_all();
+        self.queueing.pool_changed(&self.fleet);
         Ok(())
     }
 
@@ -143,14 +141,10 @@ impl Scheduler {
         now: Instant,
         id: EndpointId,
     ) -> Result<RemovedEndpoint, UnknownEndpoint> {
-        let now = self.advance(now);
+        self.advance(now);
         let slot = self.fleet.pool.remove(id)?;
-        self.empty_since = (self.fleet.pool.len() == 0).then_some(now);
         self.fleet.prefixes.leave(id.slot);
-        self.waiting.release(id.slot);
-        if let Some(guard) = &mut self.guard {
-            guard.leave(id.slot);
-        }
+        self.queueing.endpoint_removed(&self.fleet, id);
         let on_it = self.requests.iter().filter(|(_, request)| request.reservation.endpoint() == id);
         let mut in_flight: Vec<RequestId> = on_it.map(|(id, _)| id).collect();
         in_flight.sort_unstable();
@@ -172,9 +166,9 @@ impl Scheduler {
         if load != Load::default() {
             self.fleet.pool.record_contact(now, id);
         }
-        self.reopen(now, id);
+        self.queueing.endpoint_changed(&self.fleet, id);
         if asleep && !self.fleet.pool.get(id)?.reports.asleep() {
-            self.reopen_all();
+            self.queueing.pool_changed(&self.fleet);
         }
         Ok(())
     }
@@ -209,7 +203,7 @@ impl Scheduler {
     ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
         self.fleet.pool.probe(now, id, passed, self.fleet.backoff_periods())?;
-        self.reopen(now, id);
+        self.queueing.endpoint_changed(&self.fleet, id);
         Ok(())
     }
 

@@ -10,18 +10,18 @@ use crate::time::{Instant, Seconds};
 
 /// What is remembered of a request while it waits: its prompt in blocks, and what it asks of an endpoint.
 #[derive(Debug)]
-pub(super) struct Asker {
-    pub(super) id: RequestId,
-    pub(super) since: Instant,
+pub(crate) struct QueuedRequest {
+    pub(crate) id: RequestId,
+    pub(crate) since: Instant,
     /// Since when it has waited for a better endpoint than one that it could have had.
-    pub(super) choosy_since: Option<Instant>,
-    pub(super) fare: Fare,
+    pub(crate) holding_out_since: Option<Instant>,
+    pub(crate) charge: FlowCharge,
     /// The key of its flow or session, if it has one.
-    pub(super) suspect: Option<u64>,
+    pub(crate) suspect: Option<u64>,
     /// The key of its session, if the client named one.
-    pub(super) session: Option<u64>,
-    pub(super) lookup: Lookup,
-    pub(super) adapter: Option<Box<str>>,
+    pub(crate) session: Option<u64>,
+    pub(crate) lookup: Lookup,
+    pub(crate) adapter: Option<Box<str>>,
     model: Box<str>,
     labels: Box<[(Box<str>, Box<str>)]>,
     exclude: Box<[EndpointId]>,
@@ -32,17 +32,17 @@ pub(super) struct Asker {
 
 /// What a flow pays for a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fare {
-    pub(super) priority: Priority,
-    pub(super) flow: u64,
-    pub(super) charged: Seconds,
+pub(crate) struct FlowCharge {
+    pub(crate) priority: Priority,
+    pub(crate) flow: u64,
+    pub(crate) charged: Seconds,
 }
 
-impl Asker {
-    pub(super) fn new(
+impl QueuedRequest {
+    pub(crate) fn new(
         id: RequestId,
         since: Instant,
-        fare: Fare,
+        charge: FlowCharge,
         session: Option<u64>,
         request: &Request<'_>,
         lookup: &Lookup,
@@ -51,8 +51,8 @@ impl Asker {
         Self {
             id,
             since,
-            choosy_since: None,
-            fare,
+            holding_out_since: None,
+            charge,
             suspect: None,
             session,
             lookup: lookup.kept(),
@@ -67,18 +67,18 @@ impl Asker {
     }
 
     /// Whether its deadline has passed.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Its labels, as a request has them.
-    pub(super) fn labels(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn labels(&self) -> Vec<(&str, &str)> {
         self.labels.iter().map(|(key, value)| (&**key, &**value)).collect()
     }
 
     /// The request as it was, without its prompt: that has been read.
-    pub(super) fn request<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> Request<'a> {
-        let mut request = Request::new(&self.model).priority(self.fare.priority).role(self.role);
+    pub(crate) fn request<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> Request<'a> {
+        let mut request = Request::new(&self.model).priority(self.charge.priority).role(self.role);
         request.adapter = self.adapter.as_deref();
         request.labels = labels;
         request.exclude = &self.exclude;

@@ -1,0 +1,50 @@
+//! Whether an endpoint has room for a queued request, and how saturated the pool is.
+
+use super::TICK;
+use crate::fleet::Fleet;
+use crate::flow::EndpointLoad;
+use crate::pool::{ExternalLoad, Slot};
+use crate::time::Instant;
+
+/// Whether an endpoint has so much to do that whoever is not there yet had better wait here. What we have there will say when that
+/// is over: its next first token, or its next end.
+pub(super) fn has_room(fleet: &Fleet, slot: &Slot) -> bool {
+    let now = fleet.now;
+    let flow = &fleet.config.flow;
+    let booked = slot.in_flight.falls_to(flow.hold, now) > now;
+    let is_full = || !flow.saturation.has_room(&endpoint_load(fleet, now, slot));
+    !(booked || slot.in_flight.requests() > 0 && is_full())
+}
+
+pub(super) fn saturation(fleet: &Fleet, now: Instant) -> f64 {
+    let takes_requests = fleet.pool.iter().filter(|slot| !slot.draining);
+    fleet.config.flow.saturation.of_pool(takes_requests.map(|slot| endpoint_load(fleet, now, slot)))
+}
+
+fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {
+    let external = external_while_fresh(fleet, now, slot);
+    EndpointLoad {
+        booked: slot.wait(now, external, fleet.mean_work.get()),
+        in_flight: slot.in_flight.requests(),
+        tokens_in_flight: slot.in_flight.kv_tokens(),
+        kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
+        kv_capacity: f64::from(slot.kv_capacity),
+        waiting: external.waiting + f64::from(slot.in_flight.pending()),
+    }
+}
+
+/// What may keep an endpoint closed that is not ours: only what it has said itself, and not long ago. Costs rank endpoints, so that
+/// those that are silent can be taken to be like their peers; but for a wait there must be something that ends it.
+fn external_while_fresh(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoad {
+    if stale_at(fleet, slot).is_none_or(|at| at <= now) {
+        return ExternalLoad::default();
+    }
+    let (reports, lifetime) = (&slot.reports, fleet.config.report_lifetime);
+    reports.spoken_of(reports.estimate(now, fleet.pool.reports(), slot.kv_capacity, lifetime))
+}
+
+/// From when on an endpoint's last load report says nothing about whether it is full.
+pub(super) fn stale_at(fleet: &Fleet, slot: &Slot) -> Option<Instant> {
+    let staleness = fleet.config.flow.saturation.staleness(fleet.config.report_lifetime)?;
+    Some(slot.reports.sampled_at()? + staleness + TICK)
+}

@@ -1,0 +1,91 @@
+//! Admits a request to the queue, or rejects it at once.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use super::queued_request::{FlowCharge, QueuedRequest};
+use super::{Queueing, TICK, capacity};
+use crate::decision::{RejectReason, Rejected};
+use crate::fleet::Fleet;
+use crate::flow::{Admission, Full};
+use crate::placement::Lookup;
+use crate::pool::Slot;
+use crate::request::{Priority, Request, RequestId};
+use crate::time::Seconds;
+
+impl Queueing {
+    /// Queues a request, or reports why it need not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] without a trace but in the bands that are present.
+    pub(crate) fn submit(
+        &mut self,
+        fleet: &Fleet,
+        id: RequestId,
+        request: &Request<'_>,
+        lookup: &Lookup,
+    ) -> Result<(), Rejected> {
+        let now = fleet.now;
+        let ttl = request.ttl.unwrap_or(fleet.config.flow.ttl);
+        let reject = |reason, after: Option<Duration>| Err(Rejected { reason, retry_after: after });
+        if request.has_long_name() {
+            return reject(RejectReason::NameTooLong, None);
+        }
+        let served = |request: &Request<'_>| {
+            fleet.pool.iter().any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
+        };
+        if fleet.pool.len() > 0 && !served(request) {
+            return reject(RejectReason::NotServed, None);
+        }
+        if lookup.home.is_some_and(|home| !fleet.takes_requests(home) || request.exclude.contains(&home)) {
+            return reject(RejectReason::ThreadNotFound, None);
+        }
+        let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
+        let excluded = |slot: &Slot| !suits(slot) || request.exclude.contains(&slot.id);
+        if !request.exclude.is_empty() && fleet.pool.len() > 0 && fleet.pool.iter().all(excluded) {
+            return Err(Rejected::NO_ENDPOINTS);
+        }
+        let band = Priority(self.waiting.band_for(request.priority.0));
+        self.waiting.record_arrival(now, band.0);
+        let wait = || self.expected_wait(fleet, band);
+        if request.priority.is_sheddable() && capacity::saturation(fleet, now) >= 1.0 {
+            return reject(RejectReason::Shed, Some(wait().to_duration()));
+        }
+        let own = lookup.least_work(fleet.config.prefill);
+        if let Some(deadline) = request.deadline {
+            let wait = wait();
+            if now + (wait + own).to_duration() > deadline {
+                let late = wait + own - Seconds::from(deadline.saturating_since(now));
+                let helps = (late <= wait).then(|| late.to_duration());
+                return reject(RejectReason::DeadlineUnreachable, helps);
+            }
+        }
+        let charged = own + fleet.output_cost(request.expected_output);
+        let key = fleet.hasher.name(request.flow);
+        let charge = FlowCharge { priority: band, flow: key, charged };
+        let session = request.session.map(|session| fleet.hasher.name(session));
+        // Whoever may not wait at all is tried once.
+        let expires = request.deadline.into_iter().chain([now + ttl.max(TICK)]).min();
+        let admission = Admission {
+            priority: band.0,
+            flow: key,
+            weight: request.weight,
+            bytes: request.bytes(),
+            cost: charged,
+            slo: request.deadline,
+            expires,
+        };
+        let mut queued = Box::new(QueuedRequest::new(id, now, charge, session, request, lookup));
+        queued.suspect = fleet.suspect(request);
+        match self.waiting.enqueue(now, admission, queued) {
+            Ok(ticket) => {
+                self.tickets.insert(id.0, ticket);
+                Ok(())
+            }
+            Err((_, Full::BandRequests | Full::BandBytes | Full::Requests | Full::Bytes)) => {
+                reject(RejectReason::QueueFull, Some(self.expected_wait(fleet, band).to_duration()))
+            }
+        }
+    }
+}
