@@ -92,13 +92,13 @@ const REJECTED: Family = Family::counter(
     "slotwise_rejected_requests",
     REQUESTS,
     &["reason"],
-    "Requests that were rejected and never waited, by reason.",
+    "Requests that were rejected without being queued, by reason.",
 );
 const EVICTED: Family = Family::counter(
     "slotwise_evicted_requests",
     REQUESTS,
     &["reason"],
-    "Requests that waited and were evicted, by reason.",
+    "Queued requests that were evicted, by reason.",
 );
 const ENDPOINTS: Family =
     Family::gauge("slotwise_endpoints", None, &["state"], "Endpoints of the pool: active or draining.");
@@ -113,20 +113,20 @@ const TOTALS: [Row; 19] = [
     (Family::counter("slotwise_failed_requests", REQUESTS, &[], "Requests that failed after they were dispatched."), |it| it.failed.into()),
     (Family::counter("slotwise_unreachable_requests", REQUESTS, &[], "Failed requests that never reached the endpoint."), |it| it.unreachable.into()),
     (Family::counter("slotwise_cancelled_requests", REQUESTS, &[], "Requests that were cancelled."), |it| it.cancelled.into()),
-    (Family::counter("slotwise_redirected_requests", REQUESTS, &[], "Requests that went to another endpoint than was decided."), |it| it.redirected.into()),
-    (Family::gauge("slotwise_waiting_requests", REQUESTS, &[], "Requests that wait for a decision."), |it| it.waiting.into()),
+    (Family::counter("slotwise_redirected_requests", REQUESTS, &[], "Requests that were redirected to another endpoint."), |it| it.redirected.into()),
+    (Family::gauge("slotwise_waiting_requests", REQUESTS, &[], "Queued requests."), |it| it.waiting.into()),
     (Family::gauge("slotwise_undelivered_requests", REQUESTS, &[], "Evicted requests whose decisions have not been polled yet."), |it| it.undelivered.into()),
-    (Family::gauge("slotwise_waiting_bytes", BYTES, &[], "Bytes of the requests that wait for a decision."), |it| it.waiting_bytes.into()),
-    (Family::counter("slotwise_queued_seconds", SECONDS, &[], "How long dispatched requests had waited for their decisions, all together."), |it| it.queued.as_secs_f64().into()),
+    (Family::gauge("slotwise_waiting_bytes", BYTES, &[], "Bytes of the queued requests."), |it| it.waiting_bytes.into()),
+    (Family::counter("slotwise_queued_seconds", SECONDS, &[], "Queue time of all dispatched requests, summed."), |it| it.queued.as_secs_f64().into()),
     (Family::gauge("slotwise_in_flight_requests", REQUESTS, &[], "Requests in flight."), |it| it.in_flight.into()),
     (Family::counter("slotwise_prompt_tokens", TOKENS, &[], "Prompt tokens of dispatched requests."), |it| it.prompt_tokens.into()),
-    (Family::counter("slotwise_predicted_cached_tokens", TOKENS, &[], "Prompt tokens that were expected in the cache of the chosen endpoint."), |it| it.predicted_cached_tokens.into()),
-    (Family::counter("slotwise_checked_cached_tokens", TOKENS, &[], "Expected cached tokens of completed requests whose engine said what it found."), |it| it.checked_cached_tokens.into()),
-    (Family::counter("slotwise_reported_cached_tokens", TOKENS, &[], "Cached tokens that engines found for the same requests."), |it| it.reported_cached_tokens.into()),
-    (Family::counter("slotwise_cache_corrections", None, &[], "Times that an engine found so much less that what it is assumed to hold was corrected."), |it| it.corrections.into()),
-    (Family::gauge("slotwise_reuse_ratio", RATIO, &[], "Measured probability that a cached token is wanted again."), |it| it.reuse.into()),
+    (Family::counter("slotwise_predicted_cached_tokens", TOKENS, &[], "Prompt tokens predicted in the cache of the chosen endpoint."), |it| it.predicted_cached_tokens.into()),
+    (Family::counter("slotwise_checked_cached_tokens", TOKENS, &[], "Predicted cached tokens of completed requests with reported usage."), |it| it.checked_cached_tokens.into()),
+    (Family::counter("slotwise_reported_cached_tokens", TOKENS, &[], "Cached tokens that engines reported for the same requests."), |it| it.reported_cached_tokens.into()),
+    (Family::counter("slotwise_cache_corrections", None, &[], "Corrections of estimated cache contents after reported usage."), |it| it.corrections.into()),
+    (Family::gauge("slotwise_reuse_ratio", RATIO, &[], "Measured probability that a cached token is reused."), |it| it.reuse.into()),
     (Family::gauge("slotwise_index_entries", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index."), |it| it.index_entries.into()),
-    (Family::gauge("slotwise_index_bytes", BYTES, &[], "What the prefix index has allocated."), |it| it.index_bytes.into()),
+    (Family::gauge("slotwise_index_bytes", BYTES, &[], "Bytes that the prefix index has allocated."), |it| it.index_bytes.into()),
 ];
 
 /// Families of durations.
@@ -135,7 +135,7 @@ type HistogramRow = (Family, fn(&Stats) -> &Histogram);
 #[rustfmt::skip]
 const HISTOGRAMS: [HistogramRow; 2] = [
     (Family::histogram("slotwise_time_to_first_token_seconds", SECONDS, &[], "From the dispatch of a request to its first token."), |it| &it.time_to_first_token),
-    (Family::histogram("slotwise_queue_time_seconds", SECONDS, &[], "How long dispatched requests had waited for their decisions."), |it| &it.queue_time),
+    (Family::histogram("slotwise_queue_time_seconds", SECONDS, &[], "Queue time of dispatched requests."), |it| &it.queue_time),
 ];
 
 /// Families of the session guard. They have no samples where there is none.
@@ -143,9 +143,9 @@ type GuardRow = (Family, fn(&GuardStats) -> Value);
 
 #[rustfmt::skip]
 const GUARD: [GuardRow; 4] = [
-    (Family::gauge("slotwise_guard_active_sessions", Some("sessions"), &[], "Sessions whose contexts count."), |it| it.active.into()),
-    (Family::gauge("slotwise_guard_remembered_sessions", Some("sessions"), &[], "Sessions that would be recognised, with the active ones."), |it| it.remembered.into()),
-    (Family::gauge("slotwise_guard_idle_seconds", SECONDS, &[], "How long a session stays active with nothing in flight."), |it| it.idle_time.as_secs_f64().into()),
+    (Family::gauge("slotwise_guard_active_sessions", Some("sessions"), &[], "Active sessions, whose contexts count."), |it| it.active.into()),
+    (Family::gauge("slotwise_guard_remembered_sessions", Some("sessions"), &[], "Sessions that are recognised when they return, active ones included."), |it| it.remembered.into()),
+    (Family::gauge("slotwise_guard_idle_seconds", SECONDS, &[], "Time that a session stays active without requests in flight."), |it| it.idle_time.as_secs_f64().into()),
     (Family::gauge("slotwise_guard_share_ratio", RATIO, &[], "Share of a cache that the contexts of active sessions may fill."), |it| it.share.into()),
 ];
 
@@ -154,8 +154,8 @@ pub(super) type BandRow = (Family, fn(&BandStats) -> Value);
 
 #[rustfmt::skip]
 const OF_BANDS: [BandRow; 2] = [
-    (Family::gauge("slotwise_band_waiting_requests", REQUESTS, &["priority"], "Requests that wait, by priority."), |it| it.waiting.into()),
-    (Family::gauge("slotwise_band_waiting_bytes", BYTES, &["priority"], "Bytes of the requests that wait, by priority."), |it| it.waiting_bytes.into()),
+    (Family::gauge("slotwise_band_waiting_requests", REQUESTS, &["priority"], "Queued requests, by priority."), |it| it.waiting.into()),
+    (Family::gauge("slotwise_band_waiting_bytes", BYTES, &["priority"], "Bytes of the queued requests, by priority."), |it| it.waiting_bytes.into()),
 ];
 
 /// Priorities with samples of their own, the highest; the others are one.
@@ -180,35 +180,35 @@ const OF_ENDPOINTS: [EndpointRow; 33] = [
     (Family::counter("slotwise_endpoint_completed_requests", REQUESTS, ENDPOINT, "Requests that completed there."), Merge::Sum, |it| Some(it.completed.into())),
     (Family::counter("slotwise_endpoint_failed_requests", REQUESTS, ENDPOINT, "Requests that failed there."), Merge::Sum, |it| Some(it.failed.into())),
     (Family::counter("slotwise_endpoint_cancelled_requests", REQUESTS, ENDPOINT, "Requests that were cancelled there."), Merge::Sum, |it| Some(it.cancelled.into())),
-    (Family::counter("slotwise_endpoint_adapter_loads", None, ENDPOINT, "Adapters that our requests made it load."), Merge::Sum, |it| Some(it.adapter_loads.into())),
+    (Family::counter("slotwise_endpoint_adapter_loads", None, ENDPOINT, "Adapter loads that our requests caused."), Merge::Sum, |it| Some(it.adapter_loads.into())),
     (Family::gauge("slotwise_endpoint_pending_requests", REQUESTS, ENDPOINT, "Our requests before their first token."), Merge::Sum, |it| Some(it.pending.into())),
     (Family::gauge("slotwise_endpoint_running_requests", REQUESTS, ENDPOINT, "Our requests past their first token."), Merge::Sum, |it| Some(it.running.into())),
-    (Family::gauge("slotwise_endpoint_foreign_waiting_requests", REQUESTS, ENDPOINT, "Requests of others that wait there, as far as reports tell."), Merge::Sum, |it| Some(it.foreign_waiting.into())),
-    (Family::gauge("slotwise_endpoint_foreign_running_requests", REQUESTS, ENDPOINT, "Requests of others that run there, as far as reports tell."), Merge::Sum, |it| Some(it.foreign_running.into())),
+    (Family::gauge("slotwise_endpoint_foreign_waiting_requests", REQUESTS, ENDPOINT, "External requests queued there, from load reports."), Merge::Sum, |it| Some(it.foreign_waiting.into())),
+    (Family::gauge("slotwise_endpoint_foreign_running_requests", REQUESTS, ENDPOINT, "External requests running there, from load reports."), Merge::Sum, |it| Some(it.foreign_running.into())),
     (Family::gauge("slotwise_endpoint_booked_seconds", SECONDS, ENDPOINT, "Predicted prefill of the pending requests."), Merge::Sum, |it| Some(it.booked.as_secs_f64().into())),
-    (Family::gauge("slotwise_endpoint_wait_seconds", SECONDS, ENDPOINT, "What a new request would wait for its turn."), Merge::Largest, |it| Some(it.wait.get().into())),
+    (Family::gauge("slotwise_endpoint_wait_seconds", SECONDS, ENDPOINT, "Predicted queue time of a new request."), Merge::Largest, |it| Some(it.wait.get().into())),
     (Family::gauge("slotwise_endpoint_kv_tokens", TOKENS, ENDPOINT, "Tokens of our prompts and answers in flight."), Merge::Sum, |it| Some(it.kv_tokens.into())),
     (Family::gauge("slotwise_endpoint_kv_capacity_tokens", TOKENS, ENDPOINT, "Tokens that fit into its KV cache."), Merge::Sum, |it| Some(it.kv_capacity.into())),
-    (Family::gauge("slotwise_endpoint_assumed_tokens", TOKENS, ENDPOINT, "Tokens that it is assumed to hold in its cache."), Merge::Sum, |it| Some(it.assumed_tokens.into())),
-    (Family::gauge("slotwise_endpoint_stored_tokens", TOKENS, ENDPOINT, "Tokens that its engine says it holds."), Merge::Sum, |it| Some(it.stored_tokens.into())),
-    (Family::gauge("slotwise_endpoint_warm_tokens", TOKENS, ENDPOINT, "Tokens of either that were used lately."), Merge::Sum, |it| Some(it.warm_tokens.into())),
+    (Family::gauge("slotwise_endpoint_assumed_tokens", TOKENS, ENDPOINT, "Tokens that its cache is estimated to hold."), Merge::Sum, |it| Some(it.assumed_tokens.into())),
+    (Family::gauge("slotwise_endpoint_stored_tokens", TOKENS, ENDPOINT, "Tokens that its cache holds, from KV events."), Merge::Sum, |it| Some(it.stored_tokens.into())),
+    (Family::gauge("slotwise_endpoint_warm_tokens", TOKENS, ENDPOINT, "Cached tokens of both kinds used in the last 90 s."), Merge::Sum, |it| Some(it.warm_tokens.into())),
     (Family::gauge("slotwise_endpoint_session_tokens", TOKENS, ENDPOINT, "Tokens of the contexts of its active sessions."), Merge::Sum, |it| Some(it.session_tokens.into())),
-    (Family::gauge("slotwise_endpoint_adapters", None, ENDPOINT, "Adapters that are thought to be loaded."), Merge::Sum, |it| Some(it.adapters.len().into())),
-    (Family::gauge("slotwise_endpoint_slowness_ratio", RATIO, ENDPOINT, "Seconds that it takes for a second of described work."), Merge::Largest, |it| Some(it.slowness.into())),
-    (Family::gauge("slotwise_endpoint_held_off_seconds", SECONDS, ENDPOINT, "How long requests are held off after failures."), Merge::Largest, |it| Some(it.held_off.get().into())),
+    (Family::gauge("slotwise_endpoint_adapters", None, ENDPOINT, "Adapters that are estimated to be loaded."), Merge::Sum, |it| Some(it.adapters.len().into())),
+    (Family::gauge("slotwise_endpoint_slowness_ratio", RATIO, ENDPOINT, "Measured over described prefill time; 1 is as described."), Merge::Largest, |it| Some(it.slowness.into())),
+    (Family::gauge("slotwise_endpoint_held_off_seconds", SECONDS, ENDPOINT, "Time until it may get a trial request after failures."), Merge::Largest, |it| Some(it.held_off.get().into())),
     (Family::gauge("slotwise_endpoint_backed_off", None, ENDPOINT, "Whether it is backed off, or has a trial in flight."), Merge::Sum, |it| Some(u32::from(it.backoff.is_some()).into())),
-    (Family::gauge("slotwise_endpoint_ramping", None, ENDPOINT, "Whether it begins slowly, having come or come back."), Merge::Sum, |it| Some(u32::from(it.health == HealthState::Ramping).into())),
+    (Family::gauge("slotwise_endpoint_ramping", None, ENDPOINT, "Whether it is limited to few requests after it joined or came back."), Merge::Sum, |it| Some(u32::from(it.health == HealthState::Ramping).into())),
     (Family::counter("slotwise_endpoint_backoffs", None, ENDPOINT, "Times that it was backed off."), Merge::Sum, |it| Some(it.backoffs.into())),
     (Family::counter("slotwise_endpoint_unanswered_requests", REQUESTS, ENDPOINT, "Requests that were cancelled there before their first token."), Merge::Sum, |it| Some(it.unanswered.into())),
     (Family::counter("slotwise_endpoint_late_first_tokens", None, ENDPOINT, "First tokens that came much later than predicted."), Merge::Sum, |it| Some(it.late.into())),
-    (Family::gauge("slotwise_endpoint_residual_seconds", SECONDS, ENDPOINT, "How long it counts as busy with requests that ended before their first token."), Merge::Largest, |it| Some(it.residual.as_secs_f64().into())),
-    (Family::gauge("slotwise_endpoint_report_age_seconds", SECONDS, ENDPOINT, "How old the last load report is; no sample if there was none."), Merge::Largest, |it| it.report_age.map(|age| age.as_secs_f64().into())),
-    (Family::counter("slotwise_endpoint_report_errors", None, ENDPOINT, "Reports that could not be read, or said nothing that is known."), Merge::Sum, |it| Some(it.report_errors.into())),
-    (Family::gauge("slotwise_endpoint_sleeping", None, ENDPOINT, "Whether its engine sleeps, as its reports say."), Merge::Sum, |it| Some(it.sleeping.into())),
+    (Family::gauge("slotwise_endpoint_residual_seconds", SECONDS, ENDPOINT, "Residual work of requests that ended before their first token."), Merge::Largest, |it| Some(it.residual.as_secs_f64().into())),
+    (Family::gauge("slotwise_endpoint_report_age_seconds", SECONDS, ENDPOINT, "Age of the last load report; no sample if there was none."), Merge::Largest, |it| it.report_age.map(|age| age.as_secs_f64().into())),
+    (Family::counter("slotwise_endpoint_report_errors", None, ENDPOINT, "Reports that could not be parsed, or had no known metric."), Merge::Sum, |it| Some(it.report_errors.into())),
+    (Family::gauge("slotwise_endpoint_sleeping", None, ENDPOINT, "Whether its engine sleeps, from load reports."), Merge::Sum, |it| Some(it.sleeping.into())),
     (Family::counter("slotwise_endpoint_kv_stored_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were applied."), Merge::Sum, |it| Some(it.kv_stored_events.into())),
-    (Family::counter("slotwise_endpoint_kv_refused_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were refused."), Merge::Sum, |it| Some(it.kv_refused_events.into())),
+    (Family::counter("slotwise_endpoint_kv_refused_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were rejected."), Merge::Sum, |it| Some(it.kv_refused_events.into())),
     (Family::gauge("slotwise_endpoint_precise", None, ENDPOINT, "Whether its engine publishes KV events, and they are used."), Merge::Sum, |it| Some(it.precise.into())),
-    (Family::gauge("slotwise_endpoint_hashes_differ", None, ENDPOINT, "Whether its engine calls blocks by other names than the rest of the pool."), Merge::Sum, |it| Some(it.hashes_differ.into())),
+    (Family::gauge("slotwise_endpoint_hashes_differ", None, ENDPOINT, "Whether its engine names blocks differently from the rest of the pool."), Merge::Sum, |it| Some(it.hashes_differ.into())),
 ];
 
 /// All families, as they are written.

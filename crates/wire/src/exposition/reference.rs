@@ -21,17 +21,17 @@ const RUNNING: Family = Family::gauge("llm_d_epp_request_running", None, &[], "R
 #[rustfmt::skip]
 const READY: Family = Family::gauge("llm_d_epp_ready_endpoints", None, POOL, "Endpoints that take requests.");
 #[rustfmt::skip]
-const QUEUE_SIZE: Family = Family::gauge("llm_d_epp_per_endpoint_queue_size", None, &["name", "model_server_endpoint"], "Requests that wait at the endpoint.");
+const QUEUE_SIZE: Family = Family::gauge("llm_d_epp_per_endpoint_queue_size", None, &["name", "model_server_endpoint"], "Requests queued at the endpoint.");
 #[rustfmt::skip]
 const ATTEMPTS: Family = Family::counter("llm_d_epp_scheduler_attempts", None, &["status", "endpoint_name", "port"], "Scheduling attempts.");
 #[rustfmt::skip]
 const IN_FLIGHT: Family = Family::gauge("llm_d_epp_inflight_requests", None, &["endpoint_name"], "Our requests in flight on the endpoint.");
 #[rustfmt::skip]
-const IN_FLIGHT_TOKENS: Family = Family::gauge("llm_d_epp_inflight_tokens", None, &["endpoint_name"], "Tokens of our prompts and answers in flight on the endpoint, cached ones too.");
+const IN_FLIGHT_TOKENS: Family = Family::gauge("llm_d_epp_inflight_tokens", None, &["endpoint_name"], "Tokens of our prompts and answers in flight on the endpoint, cached ones included.");
 #[rustfmt::skip]
-const QUEUED: Family = Family::gauge("llm_d_epp_flow_control_queue_size", None, BAND, "Requests that wait for a decision, by priority.");
+const QUEUED: Family = Family::gauge("llm_d_epp_flow_control_queue_size", None, BAND, "Queued requests, by priority.");
 #[rustfmt::skip]
-const QUEUED_BYTES: Family = Family::gauge("llm_d_epp_flow_control_queue_bytes", Some("bytes"), BAND, "Bytes of the requests that wait, by priority.");
+const QUEUED_BYTES: Family = Family::gauge("llm_d_epp_flow_control_queue_bytes", Some("bytes"), BAND, "Bytes of the queued requests, by priority.");
 #[rustfmt::skip]
 const OUTCOMES: Family = Family::counter("llm_d_epp_flow_control_requests", Some("requests"), &["outcome", "inference_pool"], "Requests by outcome.");
 #[rustfmt::skip]
@@ -40,7 +40,7 @@ const INDEXER: Family = Family::gauge("llm_d_epp_prefix_indexer_size", None, &[]
 #[rustfmt::skip]
 const FIRST_TOKEN: Family = Family::histogram("llm_d_epp_request_ttft_seconds", Some("seconds"), &[], "From the dispatch of a request to its first token.");
 #[rustfmt::skip]
-const QUEUE_TIME: Family = Family::histogram("llm_d_epp_flow_control_request_queue_duration_seconds", Some("seconds"), &["outcome", "inference_pool"], "How long dispatched requests had waited for their decisions.");
+const QUEUE_TIME: Family = Family::histogram("llm_d_epp_flow_control_request_queue_duration_seconds", Some("seconds"), &["outcome", "inference_pool"], "Queue time of dispatched requests.");
 
 const POOL: &[&str] = &["name"];
 const BAND: &[&str] = &["priority", "inference_pool"];
@@ -56,12 +56,12 @@ const SPREADS: [Spread; 3] = [
         |it| if it.kv_capacity == 0 { 0.0 } else { it.kv_tokens as f64 / f64::from(it.kv_capacity) },
     ),
     (
-        Family::gauge("llm_d_epp_average_queue_size", None, POOL, "Mean number of requests that wait at an endpoint."),
+        Family::gauge("llm_d_epp_average_queue_size", None, POOL, "Mean number of requests queued at an endpoint."),
         Family::gauge("llm_d_epp_std_dev_queue_size", None, POOL, "Standard deviation of the same."),
         queue_size,
     ),
     (
-        Family::gauge("llm_d_epp_average_running_requests", None, POOL, "Mean number of requests that run at an endpoint."),
+        Family::gauge("llm_d_epp_average_running_requests", None, POOL, "Mean number of requests running at an endpoint."),
         Family::gauge("llm_d_epp_std_dev_running_requests", None, POOL, "Standard deviation of the same."),
         |it| f64::from(it.running) + it.foreign_running,
     ),
