@@ -16,20 +16,38 @@ fn hash(criterion: &mut Criterion) {
         let prompt = prompts(1, tokens * 4, tokens, 1).remove(0);
         let mut hashes = Vec::new();
         group.throughput(Throughput::Elements((tokens / block_size as usize) as u64));
-        group.bench_function(BenchmarkId::new(format!("tokens/block {block_size}"), tokens), |bencher| {
-            bencher.iter(|| {
-                hashes.clear();
-                hasher.tokens(namespace, black_box(&prompt.tokens), size, usize::MAX, &mut hashes);
-                black_box(hashes.last().copied())
-            });
-        });
-        group.bench_function(BenchmarkId::new(format!("text/block {block_size}"), tokens * 4), |bencher| {
-            bencher.iter(|| {
-                hashes.clear();
-                hasher.text(namespace, black_box(prompt.text.as_bytes()), size, usize::MAX, &mut hashes);
-                black_box(hashes.last().copied())
-            });
-        });
+        group.bench_function(
+            BenchmarkId::new(format!("tokens/block {block_size}"), tokens),
+            |bencher| {
+                bencher.iter(|| {
+                    hashes.clear();
+                    hasher.tokens(
+                        namespace,
+                        black_box(&prompt.tokens),
+                        size,
+                        usize::MAX,
+                        &mut hashes,
+                    );
+                    black_box(hashes.last().copied())
+                });
+            },
+        );
+        group.bench_function(
+            BenchmarkId::new(format!("text/block {block_size}"), tokens * 4),
+            |bencher| {
+                bencher.iter(|| {
+                    hashes.clear();
+                    hasher.text(
+                        namespace,
+                        black_box(prompt.text.as_bytes()),
+                        size,
+                        usize::MAX,
+                        &mut hashes,
+                    );
+                    black_box(hashes.last().copied())
+                });
+            },
+        );
     }
     group.finish();
 }

@@ -107,7 +107,9 @@ fn kv(criterion: &mut Criterion) {
                     bencher.iter(|| {
                         let batch = decoder.decode(black_box(&payload)).expect("well formed");
                         for event in batch {
-                            let KvEvent::Stored(stored) = black_box(event) else { panic!("{event:?}") };
+                            let KvEvent::BlockStored(stored) = black_box(event) else {
+                                panic!("{event:?}")
+                            };
                             assert_eq!(stored.blocks.len(), blocks);
                         }
                     });
@@ -124,7 +126,8 @@ fn kv(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(128));
         group.bench_function(BenchmarkId::from_parameter(algorithm.as_str()), |bencher| {
             let size = (BLOCK as u32).try_into().expect("not zero");
-            bencher.iter(|| black_box(hasher.prompt(black_box(&tokens), size, ExtraKeys::default())));
+            bencher
+                .iter(|| black_box(hasher.prompt(black_box(&tokens), size, ExtraKeys::default())));
         });
     }
     group.finish();

@@ -9,15 +9,16 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slotwise_wire::metrics::{Engine, MetricsReader, OrcaReport};
 
-const CAPTURED: &str =
-    include_str!("../../crates/wire/tests/fixtures/vllm-0.32/default/metrics/metrics_under_load.txt");
-const HEADER: &str =
-    "TEXT named_metrics.kv_cache_usage_perc=0.07827788649706457, named_metrics.num_requests_waiting=16.0";
+const CAPTURED: &str = include_str!(
+    "../../crates/wire/tests/fixtures/vllm-0.32/default/metrics/metrics_under_load.txt"
+);
+const HEADER: &str = "TEXT named_metrics.kv_cache_usage_perc=0.07827788649706457, named_metrics.num_requests_waiting=16.0";
 
 /// The page, repeated from its beginning where no line is wanted, until it has so many bytes.
 fn grown(bytes: usize) -> String {
     let mut page = CAPTURED.to_owned();
-    let others = CAPTURED.lines().filter(|line| !line.starts_with("vllm:") || line.contains("_bucket"));
+    let others =
+        CAPTURED.lines().filter(|line| !line.starts_with("vllm:") || line.contains("_bucket"));
     for line in others.cycle() {
         if page.len() + line.len() >= bytes {
             break;
@@ -48,10 +49,14 @@ fn pages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/metrics");
     for (name, page, ranks) in [("64 KiB", grown(65_536), 1), ("8 ranks", ranked(8), 8)] {
         group.throughput(Throughput::Bytes(page.len() as u64));
-        for (kind, reader) in [("detect", MetricsReader::detect()), ("vllm", MetricsReader::of(Engine::Vllm))]
+        for (kind, reader) in
+            [("detect", MetricsReader::detect()), ("vllm", MetricsReader::of(Engine::Vllm))]
         {
             let report = reader.read(page.as_bytes()).expect("well-formed");
-            assert_eq!((report.ranks.len(), report.load().waiting), (ranks, Some(16 * ranks as u32)));
+            assert_eq!(
+                (report.ranks.len(), report.load().waiting),
+                (ranks, Some(16 * ranks as u32))
+            );
             group.bench_function(BenchmarkId::new(name, kind), |bencher| {
                 bencher.iter(|| black_box(reader.read(black_box(page.as_bytes()))));
             });

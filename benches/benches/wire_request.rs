@@ -63,12 +63,14 @@ fn blocks(bytes: usize) -> String {
 }
 
 fn one_string(sentence: &str, newline: &str, bytes: usize) -> String {
-    format!(r#"{{{KEYS},"messages":[{{"role":"user","content":"{}"}}]}}"#, prose(sentence, newline, bytes))
+    format!(
+        r#"{{{KEYS},"messages":[{{"role":"user","content":"{}"}}]}}"#,
+        prose(sentence, newline, bytes)
+    )
 }
 
 fn many_messages(bytes: usize) -> String {
-    let message =
-        r#"{"role":"user","content":"Yes, go on."},{"role":"assistant","content":"Here is the next one."}"#;
+    let message = r#"{"role":"user","content":"Yes, go on."},{"role":"assistant","content":"Here is the next one."}"#;
     format!(r#"{{{KEYS},"messages":[{}]}}"#, vec![message; bytes / (message.len() + 1)].join(","))
 }
 
@@ -107,13 +109,17 @@ fn request(criterion: &mut Criterion) {
         }
         let agent = &bodies[0].2;
         group.bench_function("rewrite the model of an agent", |bencher| {
-            bencher.iter(|| rewrite_model(black_box(agent.as_bytes()), "llama-3.1-8b-lora").expect("valid"));
+            bencher.iter(|| {
+                rewrite_model(black_box(agent.as_bytes()), "llama-3.1-8b-lora").expect("valid")
+            });
         });
         // How much of it all is finding out whether it is UTF-8.
         for (name, at) in [("utf-8 alone, one string", 2), ("utf-8 alone, chinese", 5)] {
             let body = &bodies[at].2;
             group.bench_function(name, |bencher| {
-                bencher.iter(|| core::str::from_utf8(black_box(body.as_bytes())).expect("valid").len());
+                bencher.iter(|| {
+                    core::str::from_utf8(black_box(body.as_bytes())).expect("valid").len()
+                });
             });
         }
         group.finish();

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use slotwise_wire::response::{Body, Close, ModelFilter, ResponseReader};
+use slotwise_wire::response::{Body, CloseReason, ModelFilter, ResponseReader};
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -30,7 +30,8 @@ fn megabyte() -> Vec<u8> {
 fn body() -> Vec<u8> {
     let text = "Prefix caches make prompts cheap.\\n".repeat(MEGABYTE / 35);
     let body = "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"";
-    format!("{body}{text}\"}},\"finish_reason\":\"stop\"}}],\"usage\":{{\"prompt_tokens\":9}}}}").into_bytes()
+    format!("{body}{text}\"}},\"finish_reason\":\"stop\"}}],\"usage\":{{\"prompt_tokens\":9}}}}")
+        .into_bytes()
 }
 
 fn read(body: Body, bytes: &[u8], chunk: usize) -> u32 {
@@ -38,7 +39,7 @@ fn read(body: Body, bytes: &[u8], chunk: usize) -> u32 {
     for chunk in bytes.chunks(chunk) {
         black_box(reader.feed(chunk));
     }
-    reader.finish(Close::Clean).tokens
+    reader.finish(CloseReason::Clean).tokens
 }
 
 fn reading(criterion: &mut Criterion) {

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use slotwise::{
-    Endpoint, EndpointId, EngineHash, Instant, KvEvent, Request, RequestId, Rng, Scheduler, StoredBlocks,
-    Usage,
+    BlockStored, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Request, RequestId, Rng,
+    Scheduler, Usage,
 };
 
 /// A prompt in both forms.
@@ -34,7 +34,8 @@ pub fn prompts(count: usize, bytes: usize, tokens: usize, seed: u64) -> Vec<Prom
 
 fn random(rng: &mut Rng, bytes: usize, tokens: usize) -> Prompt {
     let letters = b"etaoinshrdlucmfwypvbgk    ";
-    let text = (0..bytes).map(|_| char::from(letters[rng.below(letters.len() as u64) as usize])).collect();
+    let text =
+        (0..bytes).map(|_| char::from(letters[rng.below(letters.len() as u64) as usize])).collect();
     Prompt { text, tokens: (0..tokens).map(|_| rng.below(128_000) as u32).collect() }
 }
 
@@ -65,7 +66,8 @@ impl Gateway {
     pub fn idle(endpoints: usize) -> Self {
         let mut scheduler = Scheduler::default();
         for number in 0..endpoints {
-            let endpoint = Endpoint::new(format!("http://10.0.{}.{}:8000", number / 256, number % 256));
+            let endpoint =
+                Endpoint::new(format!("http://10.0.{}.{}:8000", number / 256, number % 256));
             scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");
         }
         let step = (1_000_000 / endpoints as u64).clamp(1, 1_000);
@@ -77,10 +79,14 @@ impl Gateway {
         let mut gateway = Self::idle(endpoints);
         let names: Vec<EngineHash> = (0..tokens.len() as u64 / 16).map(EngineHash).collect();
         let sixteen = NonZeroU32::new(16).expect("not zero");
-        let stored = StoredBlocks::new(&names, sixteen).tokens(&tokens[..16 * names.len()]).model(model);
+        let stored =
+            BlockStored::new(&names, sixteen).tokens(&tokens[..16 * names.len()]).model(model);
         for number in 0..endpoints as u64 {
-            let (endpoint, event) = (EndpointId::from_u64(number), KvEvent::Stored(stored));
-            gateway.scheduler.handle_kv_event(Instant::ORIGIN, endpoint, event).expect("there is room");
+            let (endpoint, event) = (EndpointId::from_u64(number), KvEvent::BlockStored(stored));
+            gateway
+                .scheduler
+                .handle_kv_event(Instant::ORIGIN, endpoint, event)
+                .expect("there is room");
         }
         gateway
     }

@@ -61,12 +61,12 @@ async function follow(url, { signal }) {
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const page = new Uint8Array(await answer.arrayBuffer());
       if (endpoint === null) {
-        const { blockSize, kvCapacity } = readMetrics(page);
+        const { blockSize, kvCacheTokens } = readMetrics(page);
         endpoint = scheduler.addEndpoint({
-          name: url, blockSize: blockSize ?? 16, kvCapacity: kvCapacity ?? undefined,
+          name: url, blockSize: blockSize ?? 16, kvCacheTokens: kvCacheTokens ?? undefined,
         });
       }
-      scheduler.observeMetrics(endpoint, page);
+      scheduler.handleMetricsPage(endpoint, page);
     } catch {
       // Out, until a page or a trial says otherwise.
       if (endpoint !== null && !signal.aborted) scheduler.handleProbe(endpoint, false);

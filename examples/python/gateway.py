@@ -68,10 +68,10 @@ class Gateway:
                     page = answer.raise_for_status().content
                     if endpoint is None:
                         told = wire.read_metrics(page)
-                        described = Endpoint(url, block_size=told.block_size or 16, kv_capacity=told.kv_capacity)
+                        described = Endpoint(url, block_size=told.block_size or 16, kv_cache_tokens=told.kv_cache_tokens)
                         endpoint = self.scheduler.add_endpoint(described)
                         events = kv_events.start(self.scheduler, endpoint, self.args.kv_events, url)
-                    self.scheduler.observe_metrics(endpoint, page)
+                    self.scheduler.handle_metrics_page(endpoint, page)
                 except (httpx.HTTPError, WireError):
                     if endpoint is not None:  # out, until a page or a trial says otherwise
                         self.scheduler.handle_probe(endpoint, passed=False)

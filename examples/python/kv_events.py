@@ -39,7 +39,7 @@ async def follow(scheduler: aio.Scheduler, endpoint: int, events: str, replay: s
         try:
             while True:
                 try:
-                    report = scheduler.apply_kv_frames(endpoint, await subscriber.recv_multipart())
+                    report = scheduler.handle_kv_frames(endpoint, await subscriber.recv_multipart())
                 except WireError as malformed:  # the frames hold no batch; a batch that cannot be read is only counted
                     log.warning("%s: %s", events, malformed)
                     continue
@@ -60,7 +60,7 @@ async def _replay(
     import zmq
 
     if replay is None:
-        scheduler.give_up_replay(endpoint)
+        scheduler.abandon_replay(endpoint)
         return
     while ask is not None:
         # A socket of its own for each question: an answer to an earlier one must not be taken for this one's.
@@ -69,9 +69,9 @@ async def _replay(
             dealer.connect(replay)
             await dealer.send_multipart([b"", wire.replay_request(ask)])
             ask = None
-            while ask is None and scheduler.kv_asked_from(endpoint) is not None:
+            while ask is None and scheduler.replay_from(endpoint) is not None:
                 if await dealer.poll(REPLAY_LIMIT_MS):
                     frames = await dealer.recv_multipart()
-                    ask = scheduler.apply_kv_frames(endpoint, frames, replay=True).ask
+                    ask = scheduler.handle_kv_frames(endpoint, frames, replay=True).ask
                 else:
-                    ask = scheduler.give_up_replay(endpoint).ask
+                    ask = scheduler.abandon_replay(endpoint).ask

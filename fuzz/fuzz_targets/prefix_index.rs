@@ -12,7 +12,7 @@ use std::time::Duration;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use model::{ENDPOINTS, Op, Pair, Path};
-use slotwise::EvictionOrder;
+use slotwise::CacheEvictionOrder;
 use slotwise::prefix::{Cache, Tier};
 
 fuzz_target!(|data: &[u8]| {
@@ -22,7 +22,9 @@ fuzz_target!(|data: &[u8]| {
         pair.apply(&Op::Join(slot, Cache { capacity: 200, ..Cache::default() }));
     }
     while !data.is_empty() {
-        let Ok((op, asked)) = op(&mut data).and_then(|op| Ok((op, path(&mut data)?))) else { return };
+        let Ok((op, asked)) = op(&mut data).and_then(|op| Ok((op, path(&mut data)?))) else {
+            return;
+        };
         pair.apply(&op);
         pair.compare(&asked).expect("the index agrees with its twin");
         assert_eq!(pair.index.check(), Ok(()));
@@ -41,15 +43,31 @@ fn op(data: &mut Unstructured<'_>) -> Result<Op> {
         9 => Op::ForgetUse(slot, path(data)?, data.int_in_range(0..=3)?),
         10 => Op::ForgetUnusedSince(slot, data.int_in_range(0..=7)?),
         11 => Op::ExpectConfirmation(slot, path(data)?, data.int_in_range(0..=2)?),
-        12..=15 => Op::Store(slot, path(data)?, data.int_in_range(0..=7)?, data.int_in_range(0..=2)?, tier(data)?),
-        16..=18 => Op::Remove(slot, path(data)?, data.int_in_range(0..=11)?, data.int_in_range(0..=2)?, tier(data)?),
+        12..=15 => Op::Store(
+            slot,
+            path(data)?,
+            data.int_in_range(0..=7)?,
+            data.int_in_range(0..=2)?,
+            tier(data)?,
+        ),
+        16..=18 => Op::Remove(
+            slot,
+            path(data)?,
+            data.int_in_range(0..=11)?,
+            data.int_in_range(0..=2)?,
+            tier(data)?,
+        ),
         19 => Op::Revive,
         _ => Op::Wait(Duration::from_millis(data.int_in_range(0..=40_000)?)),
     })
 }
 
 fn cache(data: &mut Unstructured<'_>) -> Result<Cache> {
-    let order = if data.arbitrary()? { EvictionOrder::TailFirst } else { EvictionOrder::HeadFirst };
+    let order = if data.arbitrary()? {
+        CacheEvictionOrder::TailFirst
+    } else {
+        CacheEvictionOrder::HeadFirst
+    };
     Ok(Cache { capacity: data.int_in_range(0..=299)?, order })
 }
 

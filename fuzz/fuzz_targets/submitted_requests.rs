@@ -9,7 +9,7 @@ mod waiting;
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use slotwise::{CeilingPolicy, Fairness, QueueOrder, SaturationPolicy};
+use slotwise::{Fairness, QueueOrder, SaturationPolicy, UsageLimitPolicy};
 use waiting::{Op, Setup, World};
 
 fuzz_target!(|data: &[u8]| {
@@ -29,7 +29,8 @@ fn setup(data: &mut Unstructured<'_>) -> Result<Setup> {
         Fairness::GlobalStrict,
         Fairness::LeastAttainedService,
     ];
-    let order = [QueueOrder::Fcfs, QueueOrder::Edf, QueueOrder::SloDeadline, QueueOrder::ShortestWork];
+    let order =
+        [QueueOrder::Fcfs, QueueOrder::Edf, QueueOrder::SloDeadline, QueueOrder::ShortestWork];
     Ok(Setup {
         fairness: *data.choose(&fairness)?,
         order: *data.choose(&order)?,
@@ -37,7 +38,7 @@ fn setup(data: &mut Unstructured<'_>) -> Result<Setup> {
         guard: data.arbitrary()?,
         few: data.arbitrary()?,
         saturation: SaturationPolicy::default(),
-        ceiling: CeilingPolicy::default(),
+        ceiling: UsageLimitPolicy::default(),
     })
 }
 

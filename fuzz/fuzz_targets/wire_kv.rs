@@ -46,11 +46,13 @@ fn holds_together(batch: &Batch<'_>, bytes: usize) {
     let mut hashes = 0;
     for event in batch.events() {
         match event {
-            KvEvent::Stored(stored) => {
-                assert!(stored.tokens.is_some_and(|tokens| !tokens.is_empty() && tokens.len() <= bytes));
+            KvEvent::BlockStored(stored) => {
+                assert!(
+                    stored.tokens.is_some_and(|tokens| !tokens.is_empty() && tokens.len() <= bytes)
+                );
                 hashes += stored.blocks.len();
             }
-            KvEvent::Removed(removed) => hashes += removed.blocks.len(),
+            KvEvent::BlockRemoved(removed) => hashes += removed.blocks.len(),
             _ => {}
         }
     }
@@ -79,11 +81,17 @@ fn sequence(data: &mut Unstructured<'_>) -> Result<()> {
         };
         match answer {
             Answer::Apply => assert_eq!((before, sequence.next()), (seq, seq + 1)),
-            Answer::ApplyAfterLoss(lost) => assert_eq!((before + lost, sequence.next()), (seq, seq + 1)),
+            Answer::ApplyAfterLoss(lost) => {
+                assert_eq!((before + lost, sequence.next()), (seq, seq + 1))
+            }
             Answer::ClearAndApply => assert_eq!(sequence.next(), seq + 1),
             Answer::Drop | Answer::Hold => assert_eq!(sequence.next(), before),
             Answer::AskFrom(from) => {
-                assert!(from <= before && sequence.next() == before && sequence.asked_from() == Some(from));
+                assert!(
+                    from <= before
+                        && sequence.next() == before
+                        && sequence.asked_from() == Some(from)
+                );
             }
             Answer::ClearAndAskFrom(from) => assert_eq!((from, sequence.next()), (0, 0)),
             other => panic!("{other:?}"),

@@ -14,10 +14,14 @@ fuzz_target!(|bytes: &[u8]| {
     readers.extend(Engine::ALL.map(MetricsReader::of));
     // The first line may be a metric to look for.
     let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if let Some(spec) = std::str::from_utf8(first).ok().and_then(|text| MetricSpec::parse(text).ok()) {
+    if let Some(spec) =
+        std::str::from_utf8(first).ok().and_then(|text| MetricSpec::parse(text).ok())
+    {
         assert_eq!(MetricSpec::parse(&spec.to_string()), Ok(spec.clone()));
         let custom = MetricsReader::custom().rank_label("engine").adapters(spec.clone());
-        readers.push(Field::ALL.into_iter().fold(custom, |reader, field| reader.field(field, spec.clone())));
+        readers.push(
+            Field::ALL.into_iter().fold(custom, |reader, field| reader.field(field, spec.clone())),
+        );
     }
     for reader in &readers {
         match reader.read(bytes) {
@@ -34,7 +38,9 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     match OrcaReport::read(bytes) {
-        Ok(report) => assert!(report.load.kv_usage.is_none_or(|share| (0.0..=1.0).contains(&share))),
+        Ok(report) => {
+            assert!(report.load.kv_usage.is_none_or(|share| (0.0..=1.0).contains(&share)))
+        }
         Err(error) => assert!(error.offset <= bytes.len()),
     }
 });

@@ -3,7 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use slotwise::Prompt;
-use slotwise_wire::request::{Api, ModelSplice, PriorityOrder, RequestReader, RequestView, rewrite_model};
+use slotwise_wire::request::{
+    Api, ModelSplice, PriorityOrder, RequestReader, RequestView, rewrite_model,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut readers = [RequestReader::with_limit(1 << 20), RequestReader::with_limit(1 << 20)];
@@ -27,7 +29,10 @@ fuzz_target!(|bytes: &[u8]| {
             continue;
         };
         let splice = splice.expect("it has a model");
-        assert_eq!((&splice.range, bytes.get(range.start), bytes.get(range.end - 1)), (&range, Some(&b'"'), Some(&b'"')));
+        assert_eq!(
+            (&splice.range, bytes.get(range.start), bytes.get(range.end - 1)),
+            (&range, Some(&b'"'), Some(&b'"'))
+        );
         let rewritten = rewrite_model(bytes, "a \"\\\n\u{1}é model").expect("it has a model");
         let other = second.read(api, &rewritten).expect("valid as before");
         assert_eq!(other.model.as_deref(), Some("a \"\\\n\u{1}é model"));

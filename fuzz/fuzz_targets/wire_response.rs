@@ -3,9 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slotwise_wire::response::{Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
+use slotwise_wire::response::{Body, CloseReason, ModelFilter, Outcome, Progress, ResponseReader};
 
-fn read<'a>(body: Body, chunks: impl Iterator<Item = &'a [u8]>, close: Close) -> (Progress, Outcome) {
+fn read<'a>(
+    body: Body,
+    chunks: impl Iterator<Item = &'a [u8]>,
+    close: CloseReason,
+) -> (Progress, Outcome) {
     let mut reader = ResponseReader::with_body(200, body);
     let progress = chunks.fold(Progress::default(), |sum, chunk| sum.and(reader.feed(chunk)));
     (progress, reader.finish(close))
@@ -35,7 +39,12 @@ fn cut<'a>(mut rest: &'a [u8], lengths: &'a [u8]) -> impl Iterator<Item = &'a [u
 fuzz_target!(|input: (u8, [u8; 5], &[u8])| {
     let (kind, lengths, bytes) = input;
     let body = if kind & 1 == 0 { Body::Stream } else { Body::Json };
-    let close = [Close::Clean, Close::Broken, Close::TimedOut, Close::ClientLeft][usize::from(kind >> 1 & 3)];
+    let close = [
+        CloseReason::Clean,
+        CloseReason::Broken,
+        CloseReason::TimedOut,
+        CloseReason::ClientDisconnected,
+    ][usize::from(kind >> 1 & 3)];
     let whole = read(body, std::iter::once(bytes), close);
     assert_eq!(read(body, cut(bytes, &lengths), close), whole);
     assert_eq!(read(body, bytes.chunks(1), close), whole);

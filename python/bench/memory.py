@@ -26,7 +26,7 @@ def main() -> None:
     total = int(float(sys.argv[1] if len(sys.argv) > 1 else 10) * 1_000_000)
     scheduler = slotwise.Scheduler()
     for number in range(8):
-        scheduler.add_endpoint(slotwise.Endpoint(f"e{number}", kv_capacity=20_000))
+        scheduler.add_endpoint(slotwise.Endpoint(f"e{number}", kv_cache_tokens=20_000))
     begun = time.perf_counter()
     measured = []
     for done in range(total):
@@ -42,7 +42,7 @@ def main() -> None:
         if done % 11 == 0:
             reader = wire.ResponseReader(200, "text/event-stream")
             scheduler._feed(answer.request, reader, b'data: {"choices":[{"index":0,"text":"a"}]}\n\n')
-            scheduler._finish(answer.request, reader, "client_left")
+            scheduler._finish(answer.request, reader, "client_disconnected")
         elif done % 7 == 0:
             scheduler.cancel(answer.request)
         else:

@@ -8,7 +8,7 @@ PATH, JSON = "/v1/completions", {"content-type": "application/json"}
 async def main() -> None:
     scheduler = slotwise.aio.Scheduler()
     for url in sys.argv[1:]:
-        scheduler.add_endpoint(slotwise.Endpoint(url, kv_capacity=422_000))
+        scheduler.add_endpoint(slotwise.Endpoint(url, kv_cache_tokens=422_000))
     prompt = "You are a helpful assistant. What is a prefix cache?"
     body = json.dumps({"model": "llama-3.1-8b", "prompt": prompt, "stream": True}).encode()
     async with httpx.AsyncClient(timeout=None) as client:

@@ -8,18 +8,18 @@ from typing_extensions import Buffer, disjoint_base
 from .config import Config, Endpoint, Role
 from .reports import (
     Api,
-    Close,
+    CloseReason,
     End,
     Engine,
     FinishReason,
     HashAlgorithm,
-    LeftOut,
+    SkippedEvents,
     MetricField,
     PriorityOrder,
-    Problem,
+    ErrorKind,
     RefusalShape,
     Retry,
-    Settlement,
+    Disposition,
 )
 from .values import (
     Allow,
@@ -278,7 +278,7 @@ class Scheduler:
 
         Raises ``UnknownEndpointError``.
         """
-    def observe_metrics(
+    def handle_metrics_page(
         self,
         endpoint: int,
         page: Buffer,
@@ -296,11 +296,11 @@ class Scheduler:
         ``EndpointStats.report_errors``. So is a page that is none (``not_metrics``) or of which nothing is known
         (``nothing_known``).
         """
-    def observe_orca(self, endpoint: int, header: str | Buffer, *, now: float | None = None) -> None:
+    def handle_orca(self, endpoint: int, header: str | Buffer, *, now: float | None = None) -> None:
         """An answer had the header ``endpoint-load-metrics``. Raises ``WireError`` or ``UnknownEndpointError``, as
-        ``observe_metrics`` does.
+        ``handle_metrics_page`` does.
         """
-    def apply_kv_frames(
+    def handle_kv_frames(
         self,
         endpoint: int,
         frames: Sequence[Buffer],
@@ -313,19 +313,19 @@ class Scheduler:
 
         Each data parallel ``rank`` is a publisher of its own; what one removes or clears is gone for the endpoint, so make ranks with
         caches of their own endpoints of their own. Where the report has an ``ask``, open a fresh DEALER, send
-        ``[b"", wire.replay_request(ask)]`` and hand in what comes until ``kv_asked_from`` is ``None``; or call ``give_up_replay``.
+        ``[b"", wire.replay_request(ask)]`` and hand in what comes until ``replay_from`` is ``None``; or call ``abandon_replay``.
 
         Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``. A batch that cannot be read is in the
         report.
         """
-    def give_up_replay(self, endpoint: int, *, rank: int = 0, now: float | None = None) -> KvReport:
+    def abandon_replay(self, endpoint: int, *, rank: int = 0, now: float | None = None) -> KvReport:
         """A replay does not come, or does not end: what is missing is lost, and what was held is applied.
 
         Raises ``UnknownEndpointError``.
         """
-    def kv_asked_from(self, endpoint: int, *, rank: int = 0) -> int | None:
+    def replay_from(self, endpoint: int, *, rank: int = 0) -> int | None:
         """The batch from which on a replay is awaited."""
-    def apply_trtllm_events(
+    def handle_trtllm_events(
         self, endpoint: int, body: Buffer, *, block_size: int | None = None, rank: int = 0, now: float | None = None
     ) -> KvReport:
         """TensorRT-LLM answered at ``/kv_cache_events``; blocks have the endpoint's size unless given. Raises ``WireError`` or ``UnknownEndpointError``."""
@@ -365,7 +365,7 @@ class Scheduler:
         flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
-        expected_output: int | None = None,
+        expected_output_tokens: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
@@ -408,7 +408,7 @@ class Scheduler:
         flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
-        expected_output: int | None = None,
+        expected_output_tokens: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
@@ -430,7 +430,7 @@ class Scheduler:
         """
     def next_timeout(self) -> float | None:
         """When ``poll_decision`` has something to decide although nothing has happened, on the clock of ``now``."""
-    def victims(self, most: int = 64) -> list[int]:
+    def preemption_candidates(self, most: int = 64) -> list[int]:
         """Submitted requests of negative priority that are in flight while others of higher priority wait.
 
         The least important first, and of those the newest. Whoever wants to make room aborts them, and says so with ``cancel``.
@@ -453,7 +453,7 @@ class Scheduler:
         flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
-        expected_output: int | None = None,
+        expected_output_tokens: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
@@ -508,7 +508,7 @@ class Scheduler:
         self, request: int, reader: ResponseReader, chunk: Buffer, *, now: float | None = None
     ) -> Progress: ...
     def _finish(
-        self, request: int, reader: ResponseReader, close: Close = "clean", *, now: float | None = None
+        self, request: int, reader: ResponseReader, close: CloseReason = "clean", *, now: float | None = None
     ) -> Outcome: ...
     def __reduce__(self) -> Any:
         """Raises ``TypeError``: a live scheduler stands for requests in flight."""
@@ -563,13 +563,13 @@ class Outcome:
     def unreadable(self) -> int:
         """Payloads that could not be read, and so count for nothing."""
     @property
-    def problem(self) -> Problem | None:
+    def problem(self) -> ErrorKind | None:
         """What was wrong with the first of them."""
     @property
     def complete(self) -> bool:
         """Whether the client has all that it will ever get, be it an answer or a refusal."""
     @property
-    def settlement(self) -> Settlement:
+    def settlement(self) -> Disposition:
         """The call of the scheduler that ends the request."""
     @property
     def failure(self) -> Failure | None:
@@ -590,7 +590,7 @@ class ResponseReader:
         """Before the body of a response with this status and ``Content-Type``."""
     def feed(self, chunk: Buffer) -> Progress:
         """Reads on. After the end, nothing counts."""
-    def finish(self, close: Close = "clean") -> Outcome:
+    def finish(self, close: CloseReason = "clean") -> Outcome:
         """Nothing more comes. The first end counts: later calls say the same."""
     @property
     def is_stream(self) -> bool:
@@ -668,7 +668,7 @@ class KvReport:
     def unreadable(self) -> int:
         """Batches that could not be read. Nothing of them was applied."""
     @property
-    def error(self) -> Problem | None:
+    def error(self) -> ErrorKind | None:
         """Why the last of them could not be read; the offset is that in its payload."""
     @property
     def stored_blocks(self) -> int:
@@ -689,7 +689,7 @@ class KvReport:
     def refusal(self) -> str | None:
         """The code of the last of these reasons: see ``KvEventError``."""
     @property
-    def left_out(self) -> LeftOut:
+    def skipped_events(self) -> SkippedEvents:
         """What was not among the events."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...

@@ -38,7 +38,7 @@ from .forward import Send
 from .forward import forward as _forward
 from .lease import Answer as Answer
 from .lease import Lease as Lease
-from .reports import Close
+from .reports import CloseReason
 from .stream import Stream as Stream
 from .values import Candidates, Failure, RemovedEndpoint
 
@@ -57,9 +57,9 @@ class Scheduler(_core.Scheduler):
         *,
         scorer: Callable[[Candidates], Iterable[float]] | None = None,
         clock: Callable[[], float] | None = None,
-        max_waiting: int = 65_536,
+        max_queued: int = 65_536,
     ) -> Self:
-        """A scheduler with no endpoints. More than ``max_waiting`` requests do not wait: they go at once, or are refused.
+        """A scheduler with no endpoints. More than ``max_queued`` requests do not wait: they go at once, or are refused.
 
         ``clock`` returns seconds: ``time.monotonic`` unless given. A clock of another speed than the event loop's makes
         :meth:`acquire` look for decisions too early or too late.
@@ -75,10 +75,10 @@ class Scheduler(_core.Scheduler):
         *,
         scorer: Callable[[Candidates], Iterable[float]] | None = None,
         clock: Callable[[], float] | None = None,
-        max_waiting: int = 65_536,
+        max_queued: int = 65_536,
     ) -> None:
         self._clock = time.monotonic if clock is None else clock
-        self._max_waiting = max_waiting
+        self._max_queued = max_queued
         self._start()
         _schedulers.add(self)
 
@@ -101,7 +101,7 @@ class Scheduler(_core.Scheduler):
         *,
         timeout: float | None | EllipsisType = ...,
         wait_for_endpoints: bool = False,
-        **wishes: Any,
+        **options: Any,
     ) -> Lease:
         """Waits until it is the request's turn and its best endpoint has room: see ``submit``. It has a prompt, or else a ``body``.
 
@@ -114,19 +114,19 @@ class Scheduler(_core.Scheduler):
         decision: Dispatch | Evicted | Rejected
         # An empty pool is most often a mistake, and a silent wait would hide it.
         nowhere = not wait_for_endpoints and self.accepting_endpoints == 0
-        if timeout == 0 or nowhere or self.waiting >= self._max_waiting:
+        if timeout == 0 or nowhere or self.waiting >= self._max_queued:
             for of_submit in ("ttl", "weight"):
-                wishes.pop(of_submit, None)
-            decision = self.pick(prompt, **wishes)
+                options.pop(of_submit, None)
+            decision = self.pick(prompt, **options)
         else:
             if timeout is not ...:
-                wishes["ttl"] = math.inf if timeout is None else timeout
-            decision = await self._submit_and_wait(prompt, wishes)
+                options["ttl"] = math.inf if timeout is None else timeout
+            decision = await self._submit_and_wait(prompt, options)
         if isinstance(decision, Dispatch):
             return Lease(self, decision)
         raise EvictedError(decision) if isinstance(decision, Evicted) else RejectedError(decision)
 
-    async def forward(self, send: Send, *, attempts: int = 3, **wishes: Any) -> Reply:
+    async def forward(self, send: Send, *, attempts: int = 3, **options: Any) -> Reply:
         """Serves a request: chooses an endpoint, asks it, and asks another one while nothing has gone to the client.
 
         ``send`` is given the name of an endpoint, its URL, and returns the engine's answer as soon as its headers are there, or
@@ -145,7 +145,7 @@ class Scheduler(_core.Scheduler):
             reply = await scheduler.forward(send, body=body, path=path)
             return StreamingResponse(reply, reply.status, dict(reply.headers))
         """
-        return await _forward(self, send, attempts=attempts, wishes=wishes)
+        return await _forward(self, send, attempts=attempts, options=options)
 
     async def drained(self, endpoint: int) -> None:
         """Waits until nothing is in flight on the endpoint. It goes on getting requests unless it was told to drain:
@@ -192,11 +192,11 @@ class Scheduler(_core.Scheduler):
                 except RuntimeError:
                     pass  # its loop is closed, and so is what waited there
 
-    async def _submit_and_wait(self, prompt: Any, wishes: dict[str, Any]) -> Dispatch | Evicted | Rejected:
+    async def _submit_and_wait(self, prompt: Any, options: dict[str, Any]) -> Dispatch | Evicted | Rejected:
         running = asyncio.get_running_loop()
         with self._lock:
             loop = self._attend(running)
-            request = self.submit(prompt, **wishes)
+            request = self.submit(prompt, **options)
             if isinstance(request, Rejected):
                 return request
             future: _Future = running.create_future()
@@ -297,12 +297,12 @@ class Scheduler(_core.Scheduler):
         super().handle_probe(endpoint, passed, **when)
         self._wake()
 
-    def observe_metrics(self, endpoint: int, page: Any, **how: Any) -> None:
-        super().observe_metrics(endpoint, page, **how)
+    def handle_metrics_page(self, endpoint: int, page: Any, **how: Any) -> None:
+        super().handle_metrics_page(endpoint, page, **how)
         self._wake()
 
-    def observe_orca(self, endpoint: int, header: Any, **when: Any) -> None:
-        super().observe_orca(endpoint, header, **when)
+    def handle_orca(self, endpoint: int, header: Any, **when: Any) -> None:
+        super().handle_orca(endpoint, header, **when)
         self._wake()
 
     def _feed(self, request: int, reader: ResponseReader, chunk: Any, **when: Any) -> Progress:
@@ -311,7 +311,7 @@ class Scheduler(_core.Scheduler):
             self._wake()
         return progress
 
-    def _finish(self, request: int, reader: ResponseReader, close: Close = "clean", **when: Any) -> Outcome:
+    def _finish(self, request: int, reader: ResponseReader, close: CloseReason = "clean", **when: Any) -> Outcome:
         outcome = super()._finish(request, reader, close, **when)
         self._wake()
         self._look_for_drained()

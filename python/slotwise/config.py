@@ -16,7 +16,7 @@ from . import _core
 Role: TypeAlias = Literal["unified", "prefill", "decode"]
 """Which stages of a request an endpoint runs, or a request needs."""
 
-EvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
+CacheEvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
 """In which order a cache gives up the blocks of one prompt. vLLM and SGLang: the tail first."""
 
 Fairness: TypeAlias = Literal["start_time", "round_robin", "global_strict", "least_attained_service"]
@@ -48,7 +48,7 @@ class PrefillCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CostWeights:
+class CostPrices:
     """The prices of the default profile: what a second of one thing is worth in seconds of another."""
 
     queue: float = _DEFAULTS["weights"]["queue"]
@@ -72,7 +72,7 @@ class CostWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TierWeights:
+class TierFactors:
     """What a cached block is worth that is not in the accelerator's memory: the share of its prefill that is saved."""
 
     cpu: float = _DEFAULTS["tiers"]["cpu"]
@@ -145,7 +145,7 @@ class ConcurrencyDetector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StaticCeiling:
+class StaticUsageLimit:
     """One ceiling for all bands: only their order sets them apart."""
 
     type: Literal["static"] = field(default="static", init=False, repr=False)
@@ -158,9 +158,9 @@ class PriorityHoldback:
     """Ceilings that fall from the highest band that is present to the lowest."""
 
     type: Literal["priority-holdback"] = field(default="priority-holdback", init=False, repr=False)
-    min_ceiling: float
+    min_usage_limit: float
     """The saturation with which the lowest band closes."""
-    max_ceiling: float = 1.0
+    max_usage_limit: float = 1.0
     """The one with which the highest closes."""
     domain: Literal["rank", "value"] = "rank"
     """Where those between them close: in equal steps by rank, or in proportion to their priorities."""
@@ -176,12 +176,12 @@ class SoftReflective:
 SaturationPolicy: TypeAlias = ContinuousSaturation | UtilizationDetector | ConcurrencyDetector
 """How it is told how busy the pool is."""
 
-CeilingPolicy: TypeAlias = StaticCeiling | PriorityHoldback | SoftReflective
+UsageLimitPolicy: TypeAlias = StaticUsageLimit | PriorityHoldback | SoftReflective
 """How busy the pool may be for each band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardConfig:
+class SessionAdmissionConfig:
     """Holds back new sessions while no cache has room for their contexts. For traffic that comes back."""
 
     share: float = _GUARD["share"]
@@ -233,9 +233,9 @@ class FlowConfig:
     """How long a request waits for an endpoint, where there is none."""
     saturation: SaturationPolicy = ContinuousSaturation()
     """How it is told how busy the pool is."""
-    ceiling: CeilingPolicy = StaticCeiling()
+    ceiling: UsageLimitPolicy = StaticUsageLimit()
     """How busy it may be for each band."""
-    guard: GuardConfig | None = None
+    guard: SessionAdmissionConfig | None = None
     """Holds back new sessions while no cache has room for their contexts."""
 
 
@@ -260,13 +260,13 @@ class Config:
     """Answers whose endpoints are remembered, for requests that go on from them."""
     index: IndexLimits = IndexLimits()
     """What is remembered of the endpoints' caches."""
-    kv_capacity: int = _DEFAULTS["kv_capacity"]
+    kv_cache_tokens: int = _DEFAULTS["kv_cache_tokens"]
     """Tokens that fit into the KV cache of an endpoint that does not say."""
     kv_limit: float = _DEFAULTS["kv_limit"]
     """Share of an endpoint's KV cache that one request may need at the end of its answer."""
     adapter_slots: int = _DEFAULTS["adapter_slots"]
     """LoRA adapters that fit side by side on an endpoint that does not say."""
-    adapter_load: float = _DEFAULTS["adapter_load"]
+    adapter_load_time: float = _DEFAULTS["adapter_load_time"]
     """How long an endpoint that does not say takes to load an adapter."""
     prefill: PrefillCost = PrefillCost()
     """What a prompt costs an endpoint that does not say."""
@@ -274,15 +274,15 @@ class Config:
     """Whether each endpoint's speed is learned from its first tokens."""
     report_lifetime: float = _DEFAULTS["report_lifetime"]
     """After this time, little is left of the confidence in a load report."""
-    hold_off: float = _DEFAULTS["hold_off"]
+    backoff: float = _DEFAULTS["backoff"]
     """How long requests are held off from an endpoint that failed, at first."""
-    hold_off_limit: float = _DEFAULTS["hold_off_limit"]
+    backoff_limit: float = _DEFAULTS["backoff_limit"]
     """How long they are held off at most: each failed trial doubles the time."""
     flow: FlowConfig = FlowConfig()
     """Who waits, and who goes next."""
-    weights: CostWeights = CostWeights()
+    weights: CostPrices = CostPrices()
     """The prices of the default profile."""
-    tiers: TierWeights = TierWeights()
+    tiers: TierFactors = TierFactors()
     """What cached blocks are worth that are not in the accelerator's memory."""
     alternatives: int = _DEFAULTS["alternatives"]
     """Fallbacks that a decision names besides the endpoint."""
@@ -302,7 +302,7 @@ class Endpoint:
     """Labels that requests can ask for."""
     role: Role | None = field(default="unified", kw_only=True)
     """Which stages it runs."""
-    kv_capacity: int | None = field(default=None, kw_only=True)
+    kv_cache_tokens: int | None = field(default=None, kw_only=True)
     """Tokens that fit into its KV cache; ``None`` leaves it to the configuration."""
     block_size: int | None = field(default=16, kw_only=True)
     """Tokens in one of its cache blocks; ``None``, where its metrics do not say, means 16 until KV events show another length."""
@@ -310,11 +310,11 @@ class Endpoint:
     """Requests that it may have at once; ``None`` means no limit."""
     adapter_slots: int | None = field(default=None, kw_only=True)
     """LoRA adapters that fit side by side; ``None`` leaves it to the configuration."""
-    adapter_load: float | None = field(default=None, kw_only=True)
+    adapter_load_time: float | None = field(default=None, kw_only=True)
     """Seconds that it takes to load an adapter; ``None`` leaves it to the configuration."""
     prefill: PrefillCost | None = field(default=None, kw_only=True)
     """What a prompt costs its hardware; ``None`` leaves it to the configuration."""
-    eviction: EvictionOrder | None = field(default="tail_first", kw_only=True)
+    eviction: CacheEvictionOrder | None = field(default="tail_first", kw_only=True)
     """In which order its cache gives up the blocks of a prompt."""
     notices_disconnect: bool | None = field(default=True, kw_only=True)
     """Whether its engine stops working on a request whose client has left: ``False`` for llama.cpp. There, a cancelled request
@@ -359,16 +359,16 @@ def decode_config(text: str) -> Config:
     fields["index"] = IndexLimits(**fields["index"])
     fields["prefill"] = PrefillCost(**fields["prefill"])
     fields["flow"] = _flow(fields["flow"])
-    fields["weights"] = CostWeights(**fields["weights"])
-    fields["tiers"] = TierWeights(**fields["tiers"])
+    fields["weights"] = CostPrices(**fields["weights"])
+    fields["tiers"] = TierFactors(**fields["tiers"])
     return Config(**fields)
 
 
 def _flow(fields: dict[str, Any]) -> FlowConfig:
     fields["band"] = BandLimits(**fields["band"])
     fields["saturation"] = _one_of(fields["saturation"], ContinuousSaturation, UtilizationDetector, ConcurrencyDetector)
-    fields["ceiling"] = _one_of(fields["ceiling"], StaticCeiling, PriorityHoldback, SoftReflective)
-    fields["guard"] = fields["guard"] and GuardConfig(**fields["guard"])
+    fields["ceiling"] = _one_of(fields["ceiling"], StaticUsageLimit, PriorityHoldback, SoftReflective)
+    fields["guard"] = fields["guard"] and SessionAdmissionConfig(**fields["guard"])
     return FlowConfig(**fields)
 
 

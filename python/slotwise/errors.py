@@ -44,7 +44,7 @@ class NotBegunError(SlotwiseError, RuntimeError):
     """A lease was asked for an answer that has not begun."""
 
 
-class ScorerError(SlotwiseError, RuntimeError):
+class CostFunctionError(SlotwiseError, RuntimeError):
     """A scorer called what asks the scorer: ``pick``, or ``acquire`` where the request does not wait."""
 
 

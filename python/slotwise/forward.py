@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import wire
 from .errors import RejectedError
 from .lease import Lease
-from .reports import Close, Refusal, RefusalShape
+from .reports import CloseReason, Refusal, RefusalShape
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ class Body:
         await _close(response)
 
 
-async def forward(scheduler: Scheduler, send: Send, *, attempts: int, wishes: dict[str, Any]) -> Reply:
+async def forward(scheduler: Scheduler, send: Send, *, attempts: int, options: dict[str, Any]) -> Reply:
     """See :meth:`slotwise.aio.Scheduler.forward`."""
-    tried: list[int] = list(wishes.pop("exclude", ()))
-    shape: RefusalShape = "anthropic" if str(wishes.get("path")).endswith("/messages") else "openai"
+    tried: list[int] = list(options.pop("exclude", ()))
+    shape: RefusalShape = "anthropic" if str(options.get("path")).endswith("/messages") else "openai"
     refused: Reply | None = None
     for _ in range(max(attempts, 1)):
         try:
-            lease = await scheduler.acquire(exclude=tried, **wishes)
+            lease = await scheduler.acquire(exclude=tried, **options)
         except RejectedError as error:
             return refused or _refusal(wire.refusal(error, shape=shape))
         # The lease forgets its endpoint when it ends.
@@ -166,7 +166,7 @@ async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
     return (Reply(response.status_code, headers, Body(held), lease) if whole else None), False
 
 
-async def _look_ahead(lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]) -> Close | None:
+async def _look_ahead(lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]) -> CloseReason | None:
     """Holds chunks back until the answer has begun; how the connection ended, if it ended before."""
     size = 0
     while not lease.answer.begun and size < LOOK_AHEAD:

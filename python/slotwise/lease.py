@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from ._core import Dispatch, Outcome, Progress, ResponseReader
 from .errors import NotBegunError, RedirectError, UnknownRequestError
-from .reports import Close, FinishReason
+from .reports import CloseReason, FinishReason
 from .stream import Stream
 from .values import Failure, Usage
 from .warn_once import warn_once
@@ -87,7 +87,7 @@ class Lease:
         reader = self._begun()
         return self._tell(lambda: self._scheduler._feed(self.request, reader, chunk)) or Progress()
 
-    def finish(self, close: Close = "clean") -> Outcome:
+    def finish(self, close: CloseReason = "clean") -> Outcome:
         """Nothing more comes of the answer: ends the lease as the answer ended, unless it has ended, and returns how the answer
         ended.
 
@@ -209,9 +209,9 @@ class Lease:
         elif issubclass(kind, Exception):
             self._close("broken")
         else:
-            self._close("client_left")
+            self._close("client_disconnected")
 
-    def _close(self, close: Close) -> None:
+    def _close(self, close: CloseReason) -> None:
         """Ends the lease by the answer if it has begun, or else by what happened to its reader."""
         if self.ended:
             return

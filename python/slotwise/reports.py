@@ -15,7 +15,7 @@ from .values import CacheUse, Tier
 Engine: TypeAlias = Literal["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm", "llama.cpp", "triton", "dynamo"]
 """An engine whose metrics are known."""
 
-MetricField: TypeAlias = Literal["waiting", "running", "kv_usage", "kv_tokens", "kv_capacity", "block_size", "blocks"]
+MetricField: TypeAlias = Literal["waiting", "running", "kv_usage", "kv_tokens", "kv_cache_tokens", "block_size", "blocks"]
 """What a gauge can say."""
 
 Api: TypeAlias = Literal[
@@ -58,7 +58,7 @@ PriorityOrder: TypeAlias = Literal["low_first", "high_first"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other", "abort", "error"]
 """Why an engine stopped. With ``abort`` and ``error`` it gave up, though it may have answered as if all were well."""
 
-Close: TypeAlias = Literal["clean", "broken", "timed_out", "client_left"]
+CloseReason: TypeAlias = Literal["clean", "broken", "timed_out", "client_disconnected"]
 """How a connection came to its end."""
 
 End: TypeAlias = Literal[
@@ -68,7 +68,7 @@ End: TypeAlias = Literal[
     "refused",
     "full",
     "timed_out",
-    "client_left",
+    "client_disconnected",
     "cut",
     "unreadable",
     "unreachable",
@@ -79,7 +79,7 @@ requests now; it took too long; the client went away; it was cut off; it is not 
 Retry: TypeAlias = Literal["never", "if_nothing_sent"]
 """Whether a request may be sent to another endpoint."""
 
-Settlement: TypeAlias = Literal["complete", "fail", "cancel"]
+Disposition: TypeAlias = Literal["complete", "fail", "cancel"]
 """The call of the scheduler that ends a request."""
 
 HashAlgorithm: TypeAlias = Literal["sha256", "sha256_cbor"]
@@ -90,7 +90,7 @@ RefusalShape: TypeAlias = Literal["openai", "anthropic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class ErrorKind:
     """What is wrong with some bytes, where that is no reason to refuse the rest."""
 
     offset: int
@@ -175,8 +175,8 @@ class MetricsReport:
     """The KV cache of all ranks together."""
     block_size: int | None
     """Tokens in a block, as ``Endpoint.block_size`` wants it."""
-    kv_capacity: int | None
-    """Tokens that fit into the KV cache of all ranks, as ``Endpoint.kv_capacity`` wants it."""
+    kv_cache_tokens: int | None
+    """Tokens that fit into the KV cache of all ranks, as ``Endpoint.kv_cache_tokens`` wants it."""
     max_adapters: int | None
     """LoRA adapters that fit side by side, as ``Endpoint.adapter_slots`` wants it."""
 
@@ -187,7 +187,7 @@ class OrcaReport:
 
     load: Load
     """The load of the endpoint."""
-    kv_capacity: int | None
+    kv_cache_tokens: int | None
     """Tokens that fit into its KV cache, which Triton says."""
     skipped: int
     """Metrics in it that are not looked for, or have no number."""
@@ -208,7 +208,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class SkippedEvents:
     """What was read but is not among the events, counted. None of it is an error."""
 
     unknown_fields: int
@@ -267,7 +267,7 @@ class KvBatch:
     """The data parallel rank that sent it."""
     events: tuple[KvBatchEvent, ...]
     """The events that count."""
-    left_out: LeftOut
+    skipped_events: SkippedEvents
     """What is not among them."""
 
 
@@ -319,7 +319,7 @@ class UnusableHeader:
 
     name: str
     """The name that the request called it by, in lower case."""
-    error: Problem
+    error: ErrorKind
     """What is wrong with its value."""
 
 
@@ -370,14 +370,14 @@ class Refusal:
 # Out of the wire's JSON. Called from the native part and from ``slotwise.wire``.
 
 
-def decode_problem(text: str) -> Problem:
+def decode_problem(text: str) -> ErrorKind:
     """A problem from JSON."""
-    return Problem(**json.loads(text))
+    return ErrorKind(**json.loads(text))
 
 
-def decode_left_out(text: str) -> LeftOut:
+def decode_skipped_events(text: str) -> SkippedEvents:
     """Counts of what was left out from JSON."""
-    return LeftOut(**json.loads(text))
+    return SkippedEvents(**json.loads(text))
 
 
 def decode_metrics(text: str) -> MetricsReport:
@@ -400,7 +400,7 @@ def decode_metrics(text: str) -> MetricsReport:
         load=_load(load),
         kv_cache=KvCache(**cache),
         block_size=cache["block_size"],
-        kv_capacity=capacity,
+        kv_cache_tokens=capacity,
         max_adapters=adapters and adapters["slots"],
         warnings=tuple(fields.pop("warnings")),
         **fields,
@@ -420,7 +420,7 @@ def decode_orca(text: str) -> OrcaReport:
 
 def decode_batch(sent_at: float, text: str) -> KvBatch:
     """A batch of events from JSON."""
-    dp_rank, events, left_out = json.loads(text)
+    dp_rank, events, skipped_events = json.loads(text)
     for event in events:
         event["blocks"] = tuple(event["blocks"])
         event["lookahead"] = tuple(event["lookahead"])
@@ -429,7 +429,7 @@ def decode_batch(sent_at: float, text: str) -> KvBatch:
         sent_at=sent_at,
         dp_rank=dp_rank,
         events=tuple(KvBatchEvent(**event) for event in events),
-        left_out=LeftOut(**left_out),
+        skipped_events=SkippedEvents(**skipped_events),
     )
 
 
@@ -445,6 +445,6 @@ def decode_headers(text: str) -> RequestHeaders:
     fields = json.loads(text)
     unusable = fields.pop("unusable")
     return RequestHeaders(
-        unusable=tuple(UnusableHeader(name=one["name"], error=Problem(**one["error"])) for one in unusable),
+        unusable=tuple(UnusableHeader(name=one["name"], error=ErrorKind(**one["error"])) for one in unusable),
         **fields,
     )

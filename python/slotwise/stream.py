@@ -49,7 +49,7 @@ class Stream(Generic[_Chunk]):
             self._lease._close("broken")
             raise
         except BaseException:
-            self._lease._close("client_left")
+            self._lease._close("client_disconnected")
             raise
         try:
             came = True
@@ -70,7 +70,7 @@ class Stream(Generic[_Chunk]):
 
     async def aclose(self) -> None:
         """Abandons the stream, and what it reads from."""
-        self._lease._close("client_left")
+        self._lease._close("client_disconnected")
         await self._close_chunks()
 
     async def _next(self) -> _Chunk:
@@ -112,7 +112,7 @@ class Stream(Generic[_Chunk]):
     def __del__(self) -> None:
         # Where the chunks were none, there is no lease to end.
         if hasattr(self, "_lease"):
-            self._lease._close("client_left")
+            self._lease._close("client_disconnected")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a stream can be neither copied nor pickled: it is read once")

@@ -56,7 +56,7 @@ Exclusion: TypeAlias = Literal[
     "too_late",
     "backed_off",
     "ramping",
-    "no_session",
+    "session_limit",
     "full",
 ]
 """Why one endpoint cannot have a request."""
@@ -81,7 +81,7 @@ class Blocks:
 
 
 @dataclass(frozen=True, slots=True)
-class BlocksStored:
+class BlockStored:
     """An engine computed blocks, each the child of the one before it.
 
     With token ids the blocks match prompts of token ids; without, the engine's names are taken for the hashes of
@@ -111,7 +111,7 @@ class BlocksStored:
 
 
 @dataclass(frozen=True, slots=True)
-class BlocksRemoved:
+class BlockRemoved:
     """Blocks are gone. Names that mean nothing are ignored: engines announce removals twice."""
 
     kind: ClassVar[Literal["removed"]] = "removed"
@@ -123,13 +123,13 @@ class BlocksRemoved:
 
 
 @dataclass(frozen=True, slots=True)
-class BlocksCleared:
+class AllBlocksCleared:
     """Everything is gone."""
 
     kind: ClassVar[Literal["cleared"]] = "cleared"
 
 
-KvEvent: TypeAlias = BlocksStored | BlocksRemoved | BlocksCleared
+KvEvent: TypeAlias = BlockStored | BlockRemoved | AllBlocksCleared
 """One change of an engine's KV cache."""
 
 
@@ -197,7 +197,7 @@ class Candidate:
     """Their sum, in seconds."""
     backoff: BackoffCause | None
     """Why it is backed off, if it is."""
-    held_off: float
+    backoff_remaining: float
     """For how many seconds from now on, before a trial."""
     kv_refusal: str | None = None
     """Why its KV events are not used: the code of the last refusal, while the endpoint is not precise."""
@@ -227,7 +227,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardStats:
+class SessionAdmissionStats:
     """The session guard at a glance."""
 
     active: int
@@ -260,7 +260,7 @@ class EndpointStats:
     """Why the last one was refused, unless a later one was applied: a code as that of ``KvEventError``."""
     block_size: int
     """Tokens in one of its cache blocks: as described, until KV events show another length."""
-    hashes_differ: bool
+    hash_mismatch: bool
     """Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
     ``PYTHONHASHSEED`` to the same number everywhere."""
     dispatched: int
@@ -279,11 +279,11 @@ class EndpointStats:
     """Predicted seconds of prefill of the pending ones."""
     kv_tokens: int
     """Tokens of our prompts and answers in flight."""
-    kv_capacity: int
+    kv_cache_tokens: int
     """Tokens that fit."""
-    foreign_waiting: float
+    external_waiting: float
     """Requests of others that wait there, as far as reports tell."""
-    foreign_running: float
+    external_running: float
     """Requests of others that run there, as far as reports tell."""
     report_age: float | None
     """How many seconds old the last load report is; ``None`` if there was none."""
@@ -293,13 +293,13 @@ class EndpointStats:
     """Why, if the last report could not be read: a code as that of ``WireError``."""
     sleeping: bool
     """Whether its engine sleeps, as its reports say: it gets no requests."""
-    slowness: float
+    slowdown: float
     """Seconds that it takes for a second of described work."""
     health: HealthState
     """What requests it takes."""
     backoff: BackoffCause | None
     """Why it is backed off, if it is."""
-    held_off: float
+    backoff_remaining: float
     """How many seconds requests are held off after failures."""
     failures: int
     """Backoffs in a row since it last served."""
@@ -311,7 +311,7 @@ class EndpointStats:
     """First tokens that came much later than predicted."""
     residual: float
     """Seconds that it counts as busy with requests that ended before their first token."""
-    assumed_tokens: int
+    estimated_tokens: int
     """Tokens that it is assumed to hold in its cache."""
     stored_tokens: int
     """Tokens that its engine says it holds."""
@@ -387,7 +387,7 @@ class Stats:
     """The same by length: 0 for what was picked and never waited."""
     time_to_first_token: Histogram
     """From a request's dispatch to its first token, as the gateway sees it."""
-    guard: GuardStats | None
+    guard: SessionAdmissionStats | None
     """The session guard, if there is one."""
     in_flight: int
     """Requests in flight."""
@@ -478,5 +478,5 @@ def decode_stats(text: str) -> Stats:
         one["adapters"] = tuple(one["adapters"])
     fields["bands"] = tuple(BandStats(**one) for one in fields["bands"])
     guard = fields.pop("guard")
-    fields["guard"] = None if guard is None else GuardStats(**guard)
+    fields["guard"] = None if guard is None else SessionAdmissionStats(**guard)
     return Stats(endpoints=tuple(EndpointStats(**one) for one in endpoints), **fields)

@@ -3,7 +3,7 @@
 >>> from slotwise import wire
 >>> page = b'vllm:num_requests_waiting{engine="0"} 3\\nvllm:cache_config_info{block_size="16",num_gpu_blocks="512"} 1\\n'
 >>> report = wire.read_metrics(page)
->>> report.load.waiting, report.block_size, report.kv_capacity
+>>> report.load.waiting, report.block_size, report.kv_cache_tokens
 (3, 16, 8192)
 
 A gateway hardly needs the reports: :class:`slotwise.Scheduler` takes pages, frames, bodies and headers as they come, and a
@@ -38,7 +38,7 @@ from .errors import RejectedError, WireError
 from .reports import (
     Adapters,
     Api,
-    Close,
+    CloseReason,
     End,
     Engine,
     FinishReason,
@@ -46,14 +46,14 @@ from .reports import (
     KvBatch,
     KvBatchEvent,
     KvCache,
-    LeftOut,
+    SkippedEvents,
     Load,
     Message,
     MetricField,
     MetricsReport,
     OrcaReport,
     PriorityOrder,
-    Problem,
+    ErrorKind,
     RankReport,
     Refusal,
     RefusalShape,
@@ -61,7 +61,7 @@ from .reports import (
     RequestView,
     Retry,
     SessionField,
-    Settlement,
+    Disposition,
     UnusableHeader,
     decode_batch,
     decode_headers,
@@ -82,7 +82,7 @@ __all__ = [
     "AnswerFilter",
     "Api",
     "CacheUse",
-    "Close",
+    "CloseReason",
     "End",
     "Engine",
     "FinishReason",
@@ -91,7 +91,7 @@ __all__ = [
     "KvBatchEvent",
     "KvCache",
     "KvReport",
-    "LeftOut",
+    "SkippedEvents",
     "Load",
     "Message",
     "MetricField",
@@ -100,7 +100,7 @@ __all__ = [
     "OrcaReport",
     "Outcome",
     "PriorityOrder",
-    "Problem",
+    "ErrorKind",
     "Progress",
     "RankReport",
     "Refusal",
@@ -110,7 +110,7 @@ __all__ = [
     "ResponseReader",
     "Retry",
     "SessionField",
-    "Settlement",
+    "Disposition",
     "UnusableHeader",
     "WireError",
     "add_usage",

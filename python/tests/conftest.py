@@ -21,8 +21,8 @@ WIRE_TESTS = CORE_TESTS.parents[1] / "wire" / "tests"
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}], "priority": 3, "max_tokens": 9}'
 
 
-def picked(scheduler: slotwise.Scheduler, prompt: Any = None, **wishes: Any) -> slotwise.Dispatch:
-    answer = scheduler.pick(prompt, **wishes)
+def picked(scheduler: slotwise.Scheduler, prompt: Any = None, **options: Any) -> slotwise.Dispatch:
+    answer = scheduler.pick(prompt, **options)
     assert isinstance(answer, slotwise.Dispatch), answer
     return answer
 

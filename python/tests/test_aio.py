@@ -188,7 +188,7 @@ def test_a_timeout_is_the_time_to_live(time: Time) -> None:
 
 def test_not_more_wait_than_may(time: Time) -> None:
     async def main() -> None:
-        s = aio.Scheduler({"seed": 5}, max_waiting=2, clock=time)
+        s = aio.Scheduler({"seed": 5}, max_queued=2, clock=time)
         s.add_endpoint(slotwise.Endpoint("e", max_in_flight=1))
         assert s.config.seed == 5
         lease = await s.acquire("x")
@@ -300,10 +300,10 @@ def test_ten_thousand_tasks_cancelled_at_random_leave_nothing(time: Time) -> Non
                 await asyncio.sleep(rng.random() * 0.002)
 
         tasks = [asyncio.create_task(one()) for _ in range(10_000)]
-        victims = rng.sample(tasks, 6_000)
-        for batch in range(0, len(victims), 100):
+        preemption_candidates = rng.sample(tasks, 6_000)
+        for batch in range(0, len(preemption_candidates), 100):
             await asyncio.sleep(0)
-            for task in victims[batch : batch + 100]:
+            for task in preemption_candidates[batch : batch + 100]:
                 task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)

@@ -78,7 +78,7 @@ class Walk:
         capacity = 20_000 + self.below(50_000)
         most = 4 + self.below(60)
         endpoint = slotwise.Endpoint(
-            f"e{self.added}", models=("m",), kv_capacity=capacity, max_in_flight=most, adapter_slots=3
+            f"e{self.added}", models=("m",), kv_cache_tokens=capacity, max_in_flight=most, adapter_slots=3
         )
         self.added += 1
         added = self.scheduler.add_endpoint(endpoint, now=self.now)
@@ -111,16 +111,16 @@ class Walk:
         names = [family * 1_000 + block for block in range(blocks)]
         event: slotwise.KvEvent
         if kind == 0:
-            event = slotwise.BlocksCleared()
+            event = slotwise.AllBlocksCleared()
         elif kind < 10:
-            event = slotwise.BlocksRemoved(names[-1:])
+            event = slotwise.BlockRemoved(names[-1:])
         else:
-            event = slotwise.BlocksStored(array("Q", names), 16, tokens=tokens(family, blocks * 16))
+            event = slotwise.BlockStored(array("Q", names), 16, tokens=tokens(family, blocks * 16))
         self.scheduler.handle_kv_event(endpoint, event, now=self.now)
 
     def pick(self) -> None:
-        prompt, wishes = self.ask()
-        match self.scheduler.pick(prompt, **wishes, now=self.now):
+        prompt, options = self.ask()
+        match self.scheduler.pick(prompt, **options, now=self.now):
             case slotwise.Dispatch() as dispatch:
                 self.requests.append(dispatch.request)
                 self.note_id(dispatch.request)
@@ -136,8 +136,8 @@ class Walk:
                 self.note(int(round((retry_after or 0.0) * 1e9)) // 1_000)
 
     def explain(self) -> None:
-        prompt, wishes = self.ask()
-        explanation = self.scheduler.explain(prompt, **wishes, now=self.now)
+        prompt, options = self.ask()
+        explanation = self.scheduler.explain(prompt, **options, now=self.now)
         self.note(explanation.prompt_tokens)
         for candidate in explanation.candidates:
             self.note_id(candidate.endpoint)
@@ -147,19 +147,19 @@ class Walk:
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         family, length, adapter = self.below(30), 1 + self.below(2_000), self.below(18)
-        wishes: dict[str, Any] = {"model": "m", "session": "s", "priority": self.below(3) - 1}
-        wishes["expected_output"] = self.below(500)
+        options: dict[str, Any] = {"model": "m", "session": "s", "priority": self.below(3) - 1}
+        options["expected_output_tokens"] = self.below(500)
         deadline = self.micros + self.below(4_000_000)
         if adapter < 6:
-            wishes["adapter"] = ADAPTERS[adapter]
+            options["adapter"] = ADAPTERS[adapter]
         if self.below(4) == 0:
-            wishes["deadline"] = deadline / 1e6
+            options["deadline"] = deadline / 1e6
         if family % 3 == 0:
-            return f"family {family} says so. " * (length // 8), wishes
+            return f"family {family} says so. " * (length // 8), options
         if family % 3 == 1:
-            return tokens(family, length), wishes
+            return tokens(family, length), options
         hashes = [family << 40 | block for block in range(length // 16)]
-        return slotwise.Blocks(hashes, 16, length), wishes
+        return slotwise.Blocks(hashes, 16, length), options
 
     def complete(self) -> None:
         request = self.take_request()

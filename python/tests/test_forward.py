@@ -33,8 +33,8 @@ class Gateway:
         request = self._client.build_request("POST", url + PATH, content=BODY, headers=headers)
         return await self._client.send(request, stream=True)
 
-    async def ask(self, **wishes: object) -> slotwise.aio.Reply:
-        return await self.scheduler.forward(self.send, body=BODY, path=PATH, **wishes)
+    async def ask(self, **options: object) -> slotwise.aio.Reply:
+        return await self.scheduler.forward(self.send, body=BODY, path=PATH, **options)
 
     def only(self, engine: Engine) -> None:
         """Only this engine is left."""

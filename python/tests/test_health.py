@@ -17,8 +17,8 @@ def scheduler(*names: str, **endpoint: Any) -> tuple[slotwise.Scheduler, list[in
     return made, [made.add_endpoint(slotwise.Endpoint(name, **endpoint), now=0.0) for name in names]
 
 
-def pick(s: slotwise.Scheduler, prompt: str = "x", **wishes: Any) -> slotwise.Dispatch:
-    dispatch = s.pick(prompt, **wishes)
+def pick(s: slotwise.Scheduler, prompt: str = "x", **options: Any) -> slotwise.Dispatch:
+    dispatch = s.pick(prompt, **options)
     assert isinstance(dispatch, slotwise.Dispatch)
     return dispatch
 
@@ -98,7 +98,7 @@ def test_probes_and_redirects_are_told() -> None:
     s.handle_probe(a, passed=False)
     stats = {endpoint.name: endpoint for endpoint in s.stats().endpoints}
     assert (stats["a"].health, stats["a"].backoff) == ("backed_off", "probe")
-    assert stats["a"].held_off > 0
+    assert stats["a"].backoff_remaining > 0
     assert {pick(s, str(n)).endpoint for n in range(9)} == {b}
     s.handle_probe(a, passed=True, now=1.0)
     moved = pick(s, exclude=[b], now=1.0)

@@ -101,7 +101,7 @@ def test_only_waiting_for_the_endpoint_counts(time: Time) -> None:
 
 def test_the_limit_follows_the_prediction() -> None:
     scheduler = slotwise.Scheduler(clock=lambda: 9e9)
-    scheduler.add_endpoint(slotwise.Endpoint("a", kv_capacity=4_000_000))
+    scheduler.add_endpoint(slotwise.Endpoint("a", kv_cache_tokens=4_000_000))
     for _ in range(3):
         dispatch = scheduler.pick(list(range(200_000)), model="m")
         assert isinstance(dispatch, slotwise.Dispatch)

@@ -20,7 +20,7 @@ FILE = Path(__file__).parent / "lease_walk.json"
 TOKEN = 'data: {"choices":[{"text":"a"}]}\n\n'
 LAST = 'data: {"choices":[{"text":"","finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 CHUNKS = [TOKEN, TOKEN + TOKEN, TOKEN[:9], "", LAST, 7]
-CLOSES = ["clean", "broken", "timed_out", "client_left", "nonsense"]
+CLOSES = ["clean", "broken", "timed_out", "client_disconnected", "nonsense"]
 FAILURES = ["engine", "unreachable", "timeout", "nonsense"]
 
 

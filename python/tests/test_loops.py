@@ -15,9 +15,9 @@ def test_an_empty_pool_refuses_at_once_unless_it_is_told_to_wait(time: Time) -> 
     async def main() -> None:
         s = aio.Scheduler(clock=time)
         begun = time.now
-        for wishes in ({}, {"timeout": None}, {"timeout": 5.0, "weight": 2.0}):
+        for options in ({}, {"timeout": None}, {"timeout": 5.0, "weight": 2.0}):
             with pytest.raises(slotwise.RejectedError) as caught:
-                await s.acquire("x", **wishes)  # type: ignore[arg-type]
+                await s.acquire("x", **options)  # type: ignore[arg-type]
             assert type(caught.value) is slotwise.RejectedError and caught.value.reason == "no_endpoints"
         assert time.now == begun
         waits = asyncio.create_task(s.acquire("x", timeout=None, wait_for_endpoints=True))

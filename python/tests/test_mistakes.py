@@ -35,7 +35,7 @@ def test_a_scorer_that_always_picks_comes_to_an_end(monkeypatch: pytest.MonkeyPa
     s = Scheduler(scorer=scorer)
     s.add_endpoint("a")
     picked(s, "x")
-    assert [(type(error), getattr(error, "code", "")) for error in told] == [(slotwise.ScorerError, "scorer_reentered")]
+    assert [(type(error), getattr(error, "code", "")) for error in told] == [(slotwise.CostFunctionError, "scorer_reentered")]
     assert s.stats().in_flight == 16
 
 
@@ -44,7 +44,7 @@ def test_a_fork_in_the_middle_of_a_call_is_an_error_in_the_child() -> None:
     s = Scheduler()
     endpoint = s.add_endpoint("a")
     for at in range(40):
-        s.handle_kv_event(endpoint, slotwise.BlocksStored(list(range(at * 1_000, at * 1_000 + 1_000)), 16))
+        s.handle_kv_event(endpoint, slotwise.BlockStored(list(range(at * 1_000, at * 1_000 + 1_000)), 16))
     stop = threading.Event()
     thread = threading.Thread(target=lambda: [s.snapshot() for _ in iter(stop.is_set, True)])
     thread.start()
@@ -74,14 +74,14 @@ def test_a_seed_is_drawn_unless_told() -> None:
 
 
 def test_none_leaves_a_field_to_its_default() -> None:
-    s = Scheduler({"flow": {"hold": None, "band": {"max_requests": 3}}, "kv_capacity": None})
+    s = Scheduler({"flow": {"hold": None, "band": {"max_requests": 3}}, "kv_cache_tokens": None})
     assert (s.config.flow.hold, s.config.flow.band.max_requests) == (0.25, 3)
-    endpoint = s.add_endpoint(Endpoint("a", block_size=None, kv_capacity=None))
+    endpoint = s.add_endpoint(Endpoint("a", block_size=None, kv_cache_tokens=None))
     described = s.endpoint(endpoint)
     assert described is not None and described.block_size == 16
     assert Scheduler({"flow": {"max_requests": None}}).config.flow.max_requests is None
     with pytest.raises(slotwise.WireError):
-        s.apply_trtllm_events(endpoint, b"")
+        s.handle_trtllm_events(endpoint, b"")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_none_leaves_a_field_to_its_default() -> None:
     [
         (lambda s: s.drain_endpoint("a"), r"the id that add_endpoint\(\) returned, not .*endpoint_named\('a'\)"),
         (lambda s: s.remove_endpoint("a"), r"endpoint_named\('a'\)"),
-        (lambda s: s.observe_metrics("a", b""), r"endpoint_named\('a'\)"),
+        (lambda s: s.handle_metrics_page("a", b""), r"endpoint_named\('a'\)"),
         (lambda s: s.endpoint_named(0), r"expected the name of an endpoint, not .*endpoint\(id\).name"),
         (lambda s: s.complete("a"), r"the id of a request, say dispatch.request.*X-Request-ID"),
         (lambda s: s.complete(s.pick("x")), r"the id of a request, say dispatch.request, not .*Dispatch"),
@@ -123,8 +123,8 @@ def test_a_refusal_that_is_taken_for_a_dispatch_says_what_to_do() -> None:
         (lambda s: s.submit("x", ttl=5_000), "ttl is 5000 seconds, where 0.01 to 3600 is plausible: times are seconds, not milliseconds"),
         (lambda s: s.submit("x", ttl=0.005), "ttl is 0.005 seconds"),
         (lambda s: Scheduler({"flow": {"hold": 250}}), "flow.hold is 250 seconds, where 0.001 to 30 is plausible"),
-        (lambda s: Scheduler(slotwise.Config(adapter_load=300)), "adapter_load is 300 seconds"),
-        (lambda s: Scheduler({"hold_off": 1_000}), "hold_off is 1000 seconds"),
+        (lambda s: Scheduler(slotwise.Config(adapter_load_time=300)), "adapter_load_time is 300 seconds"),
+        (lambda s: Scheduler({"backoff": 1_000}), "backoff is 1000 seconds"),
     ],
 )
 def test_lengths_of_time_that_are_hardly_meant_warn_once(make: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,14 +20,14 @@ JUNK = st.one_of(
     st.builds(bytearray, st.binary(max_size=9)),
     st.builds(object),
     st.builds(
-        slotwise.BlocksStored,
+        slotwise.BlockStored,
         st.lists(st.integers(-1, 9)),
         st.integers(-1, 20),
         tokens=st.none() | st.binary(),
         tier=TIERS,
     ),
-    st.builds(slotwise.BlocksRemoved, st.lists(st.integers(-1, 9)), tier=TIERS),
-    st.just(slotwise.BlocksCleared()),
+    st.builds(slotwise.BlockRemoved, st.lists(st.integers(-1, 9)), tier=TIERS),
+    st.just(slotwise.AllBlocksCleared()),
 )
 FUNCTIONS: list[Any] = [
     getattr(wire, name) for name in wire.__all__ if callable(getattr(wire, name)) and name[0].islower()
@@ -40,12 +40,12 @@ CALLS = [
     "handle_load",
     "handle_adapters",
     "handle_kv_event",
-    "observe_metrics",
-    "observe_orca",
-    "apply_kv_frames",
-    "apply_trtllm_events",
-    "give_up_replay",
-    "kv_asked_from",
+    "handle_metrics_page",
+    "handle_orca",
+    "handle_kv_frames",
+    "handle_trtllm_events",
+    "abandon_replay",
+    "replay_from",
     "metrics_text",
     "pick",
     "submit",
@@ -64,7 +64,7 @@ CALLS = [
     "endpoint_of",
 ]
 KEYWORDS = [
-    "now", "model", "adapter", "priority", "deadline", "labels", "role", "expected_output", "waiting",
+    "now", "model", "adapter", "priority", "deadline", "labels", "role", "expected_output_tokens", "waiting",
     "kv_usage", "body", "path", "headers", "priority_order", "engine", "replay", "rank", "names", "pool", "tokens", "block_size", "parent", "cached_tokens", "completion_tokens", "slots", "ttl", "weight",
     "nonsense",
 ]  # fmt: skip
@@ -117,7 +117,7 @@ def test_junk_is_read_or_refused(function: Any, arguments: list[Any], keywords: 
         st.binary(max_size=60) | st.sampled_from([b"data: {", b'"choices":[{', b"}]}", b"\n\n", b"[" * 200]),
         max_size=12,
     ),
-    st.sampled_from(["clean", "broken", "timed_out", "client_left"]),
+    st.sampled_from(["clean", "broken", "timed_out", "client_disconnected"]),
 )
 def test_any_answer_has_one_end(content_type: str, chunks: list[bytes], close: Any) -> None:
     scheduler = slotwise.Scheduler()

@@ -15,15 +15,15 @@ from conftest import picked
 from fake_time import Time
 from slotwise import (
     Blocks,
-    BlocksRemoved,
-    BlocksStored,
+    BlockRemoved,
+    BlockStored,
     Config,
-    CostWeights,
+    CostPrices,
     Endpoint,
     IndexLimits,
     PrefillCost,
     Scheduler,
-    TierWeights,
+    TierFactors,
     aio,
 )
 
@@ -130,7 +130,7 @@ def test_errors_have_their_kind_and_survive_pickling(scheduler: Scheduler) -> No
     with pytest.raises(slotwise.UnknownEndpointError):
         scheduler.drain_endpoint(77)
     with pytest.raises(slotwise.KvEventError, match="replay") as lost:
-        scheduler.handle_kv_event(0, BlocksStored([5], 16, parent=4))
+        scheduler.handle_kv_event(0, BlockStored([5], 16, parent=4))
     assert lost.value.code == "unknown_parent"
     request = picked(scheduler, TEXT).request
     with pytest.raises(slotwise.RedirectError):
@@ -164,7 +164,7 @@ def test_a_refusal_is_a_value() -> None:
         ({"kv_limit": 2.0}, slotwise.ConfigError, r"kv_limit must lie in \(0, 1\]"),
         ({"weights": {"kv": -1.0}}, slotwise.ConfigError, "weights.kv must be finite"),
         ({"tiers": {"cpu": 1.5}}, slotwise.ConfigError, r"tiers.cpu must lie in \[0, 1\]"),
-        (Config(tiers=TierWeights(disk=-0.1)), slotwise.ConfigError, r"tiers.disk must lie in \[0, 1\]"),
+        (Config(tiers=TierFactors(disk=-0.1)), slotwise.ConfigError, r"tiers.disk must lie in \[0, 1\]"),
         ({"tiers": {"cpu": float("nan")}}, ValueError, "not JSON compliant"),
         ({"tiers": {"cpu": "all"}}, TypeError, "tiers.cpu: invalid type: string"),
         ({"tiers": {"gpu": 1.0}}, ValueError, "unknown field `gpu`"),
@@ -173,9 +173,9 @@ def test_a_refusal_is_a_value() -> None:
         ({"weights": {"kvv": 1.0}}, ValueError, "unknown field `kvv`"),
         ({"seed": "x"}, TypeError, "seed: invalid type: string"),
         ({"max_endpoints": -1}, (TypeError, ValueError), "max_endpoints: invalid value: integer `-1`"),
-        ({"kv_capacity": 0}, (TypeError, ValueError), "kv_capacity"),
-        ({"hold_off": float("nan")}, ValueError, "not JSON compliant"),
-        ({"hold_off": -1.0}, ValueError, "hold_off"),
+        ({"kv_cache_tokens": 0}, (TypeError, ValueError), "kv_cache_tokens"),
+        ({"backoff": float("nan")}, ValueError, "not JSON compliant"),
+        ({"backoff": -1.0}, ValueError, "backoff"),
         (7, TypeError, "expected one of slotwise's values or a mapping"),
         (Config(kv_limit=float("inf")), ValueError, "not JSON compliant"),
     ],
@@ -186,11 +186,11 @@ def test_a_wrong_configuration_names_the_field(config: Any, error: Any, message:
 
 
 def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
-    config = Config(seed=7, weights=CostWeights(kv=1.0), index=IndexLimits(bytes=99), tiers=TierWeights(cpu=0.0))
+    config = Config(seed=7, weights=CostPrices(kv=1.0), index=IndexLimits(bytes=99), tiers=TierFactors(cpu=0.0))
     assert Scheduler(config).config == config
     assert replace(Scheduler().config, seed=None) == Config()
     endpoint = Endpoint(
-        "a", models=("m",), labels={"zone": "x"}, role="prefill", prefill=PrefillCost(chunk=512), adapter_load=0.5
+        "a", models=("m",), labels={"zone": "x"}, role="prefill", prefill=PrefillCost(chunk=512), adapter_load_time=0.5
     )
     scheduler = Scheduler(clock=Time())
     added = scheduler.add_endpoint(endpoint)
@@ -204,11 +204,11 @@ def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
 @pytest.mark.parametrize(
     "flow",
     [
-        slotwise.FlowConfig(guard=slotwise.GuardConfig(share=0.7), max_bytes=None, fairness="round_robin", order="edf"),
+        slotwise.FlowConfig(guard=slotwise.SessionAdmissionConfig(share=0.7), max_bytes=None, fairness="round_robin", order="edf"),
         slotwise.FlowConfig(saturation=slotwise.UtilizationDetector(), ceiling=slotwise.SoftReflective()),
         slotwise.FlowConfig(
             saturation=slotwise.ConcurrencyDetector(concurrency_mode="hybrid"),
-            ceiling=slotwise.PriorityHoldback(min_ceiling=0.6, domain="value"),
+            ceiling=slotwise.PriorityHoldback(min_usage_limit=0.6, domain="value"),
             band=slotwise.BandLimits(max_requests=7),
         ),
     ],
@@ -255,10 +255,10 @@ def test_who_could_make_room_is_named() -> None:
     batch = [scheduler.submit("x", priority=-1), scheduler.submit("y", priority=-2)]
     while scheduler.poll_decision():
         pass
-    assert scheduler.victims() == []
+    assert scheduler.preemption_candidates() == []
     scheduler.submit("z")
     assert scheduler.poll_decision() is None
-    assert (scheduler.victims(), scheduler.victims(1)) == (batch[::-1], batch[1:])
+    assert (scheduler.preemption_candidates(), scheduler.preemption_candidates(1)) == (batch[::-1], batch[1:])
 
 
 def test_every_field_of_the_core_has_a_field_here() -> None:
@@ -266,15 +266,15 @@ def test_every_field_of_the_core_has_a_field_here() -> None:
     options = json.loads(slotwise._core.default_options())
     for fields_here, fields_there in [
         (Config, defaults),
-        (CostWeights, defaults["weights"]),
+        (CostPrices, defaults["weights"]),
         (PrefillCost, defaults["prefill"]),
         (IndexLimits, defaults["index"]),
-        (TierWeights, defaults["tiers"]),
+        (TierFactors, defaults["tiers"]),
         (slotwise.FlowConfig, defaults["flow"]),
         (slotwise.BandLimits, defaults["flow"]["band"]),
         (slotwise.ContinuousSaturation, defaults["flow"]["saturation"]),
-        (slotwise.StaticCeiling, defaults["flow"]["ceiling"]),
-        (slotwise.GuardConfig, options[0]),
+        (slotwise.StaticUsageLimit, defaults["flow"]["ceiling"]),
+        (slotwise.SessionAdmissionConfig, options[0]),
         (slotwise.UtilizationDetector, {"type": None, **options[1]}),
         (slotwise.ConcurrencyDetector, {"type": None, **options[2]}),
     ]:
@@ -283,24 +283,24 @@ def test_every_field_of_the_core_has_a_field_here() -> None:
 
 def test_blocks_live_in_tiers(scheduler: Scheduler) -> None:
     near, host = 0, 1
-    scheduler.handle_kv_event(near, BlocksStored([1, 2, 3], 16))
+    scheduler.handle_kv_event(near, BlockStored([1, 2, 3], 16))
     assert scheduler.stats().index_bytes > 0
-    scheduler.handle_kv_event(host, BlocksStored([1, 2, 3], 16, tier="cpu"))
-    scheduler.handle_kv_event(host, BlocksRemoved([1, 2, 3]))
+    scheduler.handle_kv_event(host, BlockStored([1, 2, 3], 16, tier="cpu"))
+    scheduler.handle_kv_event(host, BlockRemoved([1, 2, 3]))
     seen = scheduler.explain(Blocks([1, 2, 3], 16, 49)).candidates
     assert [(one.name, one.cached_tokens) for one in seen] == [("a", 48), ("b", 48)]
     # A fifth of 48 tokens at 23 us, for which a second of prefill is two.
-    assert seen[1].cost - seen[0].cost == pytest.approx(2 * 48 * (1.0 - TierWeights().cpu) * 23e-6)
-    scheduler.handle_kv_event(host, BlocksRemoved([1, 2, 3], tier="cpu"))
+    assert seen[1].cost - seen[0].cost == pytest.approx(2 * 48 * (1.0 - TierFactors().cpu) * 23e-6)
+    scheduler.handle_kv_event(host, BlockRemoved([1, 2, 3], tier="cpu"))
     assert [one.stored_tokens for one in scheduler.stats().endpoints] == [48, 0]
-    scheduler.handle_kv_event(host, BlocksStored([7], 16, tier="disk"))
-    assert not any(one.hashes_differ for one in scheduler.stats().endpoints)
+    scheduler.handle_kv_event(host, BlockStored([7], 16, tier="disk"))
+    assert not any(one.hash_mismatch for one in scheduler.stats().endpoints)
 
 
 @pytest.mark.parametrize("tier", ["tape", "GPU", "", 1, None])
 def test_a_tier_that_is_none_is_named(scheduler: Scheduler, tier: Any) -> None:
     before = scheduler.stats()
-    for event in (BlocksStored([1], 16, tier=tier), BlocksRemoved([1], tier=tier)):
+    for event in (BlockStored([1], 16, tier=tier), BlockRemoved([1], tier=tier)):
         with pytest.raises(ValueError, match=f"tier must be 'gpu', 'cpu' or 'disk', not {tier!r}"):
             scheduler.handle_kv_event(0, event)
     assert scheduler.stats() == before
@@ -365,7 +365,7 @@ def test_an_endpoint_that_leaves_says_what_is_on_it(scheduler: Scheduler) -> Non
     assert (removed.endpoint.name, removed.in_flight) == (dispatch.name, (dispatch.request,))
     scheduler.complete(dispatch.request)
     for no_event in (None, 3, TEXT):
-        with pytest.raises(TypeError, match="event must be BlocksStored, BlocksRemoved or BlocksCleared"):
+        with pytest.raises(TypeError, match="event must be BlockStored, BlockRemoved or AllBlocksCleared"):
             scheduler.handle_kv_event(0, no_event)  # type: ignore[arg-type]
 
 
@@ -390,7 +390,7 @@ def test_a_scorer_decides() -> None:
 
     scheduler = Scheduler(scorer=dearest_first, clock=Time())
     for name, capacity in (("small", 20_000), ("large", 400_000)):
-        scheduler.add_endpoint(Endpoint(name, kv_capacity=capacity))
+        scheduler.add_endpoint(Endpoint(name, kv_cache_tokens=capacity))
     scheduler.drain_endpoint(scheduler.add_endpoint("draining"))
     assert picked(scheduler, TEXT).name == "small"
     (columns,) = seen
@@ -457,8 +457,8 @@ def test_threads_share_a_scheduler() -> None:
         try:
             for turn in range(100):
                 names = np.arange(turn * 1_000, turn * 1_000 + 1_000, dtype=np.uint64)
-                scheduler.handle_kv_event(endpoints[0], BlocksStored(names, 16))
-                scheduler.handle_kv_event(endpoints[0], BlocksRemoved(names))
+                scheduler.handle_kv_event(endpoints[0], BlockStored(names, 16))
+                scheduler.handle_kv_event(endpoints[0], BlockRemoved(names))
                 scheduler.stats()
         except BaseException as error:
             failures.append(error)

@@ -96,26 +96,26 @@ class Runner:
         endpoint = self.ids[said["endpoint"]]
         match said["event"]:
             case "cleared":
-                event: slotwise.KvEvent = slotwise.BlocksCleared()
+                event: slotwise.KvEvent = slotwise.AllBlocksCleared()
             case {"removed": removed}:
-                event = slotwise.BlocksRemoved(**removed)
+                event = slotwise.BlockRemoved(**removed)
             case {"stored": stored}:
                 if stored.get("tokens") is not None:
                     stored["tokens"] = ids(stored["tokens"])
                 stored["lookahead"] = ids(stored.get("lookahead", []))
-                event = slotwise.BlocksStored(**stored)
+                event = slotwise.BlockStored(**stored)
         self.scheduler.handle_kv_event(endpoint, event, now=now)
         return "ok"
 
     def pick(self, asked: dict[str, Any], now: float) -> Any:
-        match self.scheduler.pick(prompt(asked.pop("prompt", {})), **self.wishes(asked), now=now):
+        match self.scheduler.pick(prompt(asked.pop("prompt", {})), **self.options(asked), now=now):
             case slotwise.Dispatch() as dispatch:
                 return self.picked(dispatch)
             case slotwise.Rejected() as rejected:
                 return turned_away(rejected)
 
     def submit(self, asked: dict[str, Any], now: float) -> Any:
-        match self.scheduler.submit(prompt(asked.pop("prompt", {})), **self.wishes(asked), now=now):
+        match self.scheduler.submit(prompt(asked.pop("prompt", {})), **self.options(asked), now=now):
             case int(request):
                 return {"request": request}
             case rejected:
@@ -152,7 +152,7 @@ class Runner:
         }
 
     def explain(self, asked: dict[str, Any], now: float) -> Any:
-        explanation = self.scheduler.explain(prompt(asked.pop("prompt", {})), **self.wishes(asked), now=now)
+        explanation = self.scheduler.explain(prompt(asked.pop("prompt", {})), **self.options(asked), now=now)
         return {
             "candidates": [
                 {
@@ -223,7 +223,7 @@ class Runner:
             snapshot[damage["flip"]] ^= 0xFF
         return {"endpoints": self.scheduler.restore(snapshot, now=now)}
 
-    def wishes(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def options(self, asked: dict[str, Any]) -> dict[str, Any]:
         for name in ("deadline", "ttl"):
             if f"{name}_us" in asked:
                 asked[name] = asked.pop(f"{name}_us") / 1e6

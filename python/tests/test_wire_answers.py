@@ -51,9 +51,9 @@ def leased(job: Any, **config: Any) -> slotwise.Stats:
     ("chunks", "close", "end", "counts"),
     [
         (ANSWER, "clean", "complete", (1, 0, 0)),
-        (ANSWER, "client_left", "complete", (1, 0, 0)),
+        (ANSWER, "client_disconnected", "complete", (1, 0, 0)),
         (ANSWER[:1], "clean", "cut", (0, 1, 0)),
-        (ANSWER[:1], "client_left", "client_left", (0, 0, 1)),
+        (ANSWER[:1], "client_disconnected", "client_disconnected", (0, 0, 1)),
         (ANSWER[:1], "timed_out", "timed_out", (0, 1, 0)),
         (ABORTED, "clean", "aborted", (0, 1, 0)),
         (FAILED, "clean", "failed", (0, 1, 0)),
@@ -105,7 +105,7 @@ def test_a_lease_that_has_no_answer_says_so() -> None:
         lease.begin(200, "text/event-stream")
         with pytest.raises(TypeError, match="chunk"):
             lease.feed("data: ")  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="client_left"):
+        with pytest.raises(ValueError, match="client_disconnected"):
             wire.ResponseReader(200, "").finish("gone")  # type: ignore[arg-type]
         lease.fail("unreachable")
 

@@ -42,7 +42,7 @@ def test_the_examples_hold() -> None:
 @pytest.mark.parametrize("page", [PAGE, bytearray(PAGE), memoryview(PAGE), np.frombuffer(PAGE, np.uint8)])
 def test_a_page_in_any_buffer_describes_an_endpoint(page: Any) -> None:
     report = wire.read_metrics(page)
-    assert (report.engine, report.block_size, report.kv_capacity, report.max_adapters) == ("vllm", 32, 16_384, 2)
+    assert (report.engine, report.block_size, report.kv_cache_tokens, report.max_adapters) == ("vllm", 32, 16_384, 2)
     assert report.load == wire.Load(waiting=3, running=5, kv_usage=0.5)
     assert report.adapters == wire.Adapters(slots=2, running=("a", "b"), waiting=("c",), active=("a", "b", "c"))
     assert report.ranks[0].rank == "0"
@@ -64,14 +64,14 @@ def test_metrics_have_the_names_that_a_host_gives_them() -> None:
 
 
 def test_a_page_is_an_endpoints_load(scheduler: Scheduler) -> None:
-    scheduler.observe_metrics(0, PAGE)
+    scheduler.handle_metrics_page(0, PAGE)
     told = scheduler.stats().endpoints[0]
-    assert (told.foreign_waiting, told.foreign_running) == (3.0, 5.0)
+    assert (told.external_waiting, told.external_running) == (3.0, 5.0)
     assert told.adapters == ("a", "b", "c")
-    scheduler.observe_orca(0, "TEXT named_metrics.num_requests_waiting=7")
-    assert scheduler.stats().endpoints[0].foreign_waiting == 7.0
-    scheduler.observe_orca(0, b'JSON {"named_metrics": {"num_requests_waiting": 8}}')
-    assert scheduler.stats().endpoints[0].foreign_waiting == 8.0
+    scheduler.handle_orca(0, "TEXT named_metrics.num_requests_waiting=7")
+    assert scheduler.stats().endpoints[0].external_waiting == 7.0
+    scheduler.handle_orca(0, b'JSON {"named_metrics": {"num_requests_waiting": 8}}')
+    assert scheduler.stats().endpoints[0].external_waiting == 8.0
 
 
 def unmoved(scheduler: Scheduler) -> Any:
@@ -84,11 +84,11 @@ def unmoved(scheduler: Scheduler) -> Any:
 @pytest.mark.parametrize(
     ("call", "arguments", "offset", "code"),
     [
-        ("observe_metrics", (0, PAGE + b"vllm:num_requests_waiting many\n"), len(PAGE) + 26, "unexpected"),
-        ("observe_metrics", (0, PAGE[:-1]), len(PAGE) - 1, "truncated"),
-        ("observe_orca", (0, "BIN AAAA"), 0, "unsupported"),
-        ("apply_kv_frames", (0, [b"", b"1234567", b"x"]), 0, "unexpected"),
-        ("apply_kv_frames", (0, []), 0, "unexpected"),
+        ("handle_metrics_page", (0, PAGE + b"vllm:num_requests_waiting many\n"), len(PAGE) + 26, "unexpected"),
+        ("handle_metrics_page", (0, PAGE[:-1]), len(PAGE) - 1, "truncated"),
+        ("handle_orca", (0, "BIN AAAA"), 0, "unsupported"),
+        ("handle_kv_frames", (0, [b"", b"1234567", b"x"]), 0, "unexpected"),
+        ("handle_kv_frames", (0, []), 0, "unexpected"),
     ],
 )
 def test_what_cannot_be_read_is_not_taken(
@@ -107,16 +107,16 @@ def test_what_cannot_be_read_is_not_taken(
 @pytest.mark.parametrize(
     ("call", "arguments"),
     [
-        ("observe_metrics", ("page",)),
-        ("observe_metrics", (None,)),
-        ("observe_orca", (1,)),
-        ("apply_kv_frames", (b"frames",)),
-        ("apply_kv_frames", (["", "", ""],)),
-        ("apply_trtllm_events", ("[]",)),
+        ("handle_metrics_page", ("page",)),
+        ("handle_metrics_page", (None,)),
+        ("handle_orca", (1,)),
+        ("handle_kv_frames", (b"frames",)),
+        ("handle_kv_frames", (["", "", ""],)),
+        ("handle_trtllm_events", ("[]",)),
     ],
 )
 def test_bytes_are_bytes(scheduler: Scheduler, call: str, arguments: Any) -> None:
-    more = {"block_size": 32} if call == "apply_trtllm_events" else {}
+    more = {"block_size": 32} if call == "handle_trtllm_events" else {}
     with pytest.raises(TypeError):
         getattr(scheduler, call)(0, *arguments, **more)
 
@@ -124,16 +124,16 @@ def test_bytes_are_bytes(scheduler: Scheduler, call: str, arguments: Any) -> Non
 @pytest.mark.parametrize(
     ("call", "arguments"),
     [
-        ("observe_metrics", (PAGE,)),
-        ("observe_orca", ("TEXT ",)),
-        ("apply_kv_frames", ([b"", bytes(8), b"x"],)),
-        ("give_up_replay", ()),
+        ("handle_metrics_page", (PAGE,)),
+        ("handle_orca", ("TEXT ",)),
+        ("handle_kv_frames", ([b"", bytes(8), b"x"],)),
+        ("abandon_replay", ()),
     ],
 )
 def test_an_endpoint_that_is_not_there_takes_nothing(scheduler: Scheduler, call: str, arguments: Any) -> None:
     with pytest.raises(slotwise.UnknownEndpointError):
         getattr(scheduler, call)(9, *arguments)
-    assert scheduler.kv_asked_from(9) is None
+    assert scheduler.replay_from(9) is None
 
 
 # KV events.
@@ -159,43 +159,43 @@ def frames(seq: int, payload: bytes) -> list[bytes]:
 
 
 def test_frames_are_what_a_cache_holds(scheduler: Scheduler) -> None:
-    report = scheduler.apply_kv_frames(0, frames(0, stored(1, 2, 3, 4)))
+    report = scheduler.handle_kv_frames(0, frames(0, stored(1, 2, 3, 4)))
     assert (report.batches, report.stored_blocks, report.ask, report.error) == (1, 1, None, None)
     assert picked(scheduler, [1, 2, 3, 4, 5], model="m").cached_tokens == 4
     assert scheduler.stats().endpoints[0].precise
 
     # One is lost: what comes after it waits for a replay.
-    report = scheduler.apply_kv_frames(0, tuple(memoryview(frame) for frame in frames(2, stored(9, 9, 9, 9, block=2))))
-    assert (report.ask, report.held, scheduler.kv_asked_from(0)) == (0, 1, 0)
+    report = scheduler.handle_kv_frames(0, tuple(memoryview(frame) for frame in frames(2, stored(9, 9, 9, 9, block=2))))
+    assert (report.ask, report.held, scheduler.replay_from(0)) == (0, 1, 0)
     assert picked(scheduler, [9, 9, 9, 9, 5], model="m").cached_tokens == 0
-    scheduler.apply_kv_frames(0, frames(1, stored(7, 7, 7, 7, block=3)), replay=True)
+    scheduler.handle_kv_frames(0, frames(1, stored(7, 7, 7, 7, block=3)), replay=True)
     end = [b"", (2**64 - 1).to_bytes(8), b""]
     assert wire.read_kv_frames(end) == wire.Message(replay_end=True)
-    assert scheduler.apply_kv_frames(0, end, replay=True).batches == 1
-    assert scheduler.kv_asked_from(0) is None
+    assert scheduler.handle_kv_frames(0, end, replay=True).batches == 1
+    assert scheduler.replay_from(0) is None
     for prompt in ([7, 7, 7, 7, 5], [9, 9, 9, 9, 5]):
         assert picked(scheduler, prompt, model="m").cached_tokens == 4
 
 
 def test_publishers_are_apart_and_go_with_their_endpoint(scheduler: Scheduler) -> None:
     for rank in (0, 1):
-        assert scheduler.apply_kv_frames(0, frames(3, stored(1, 2, 3, 4)), rank=rank).ask == 0
-    assert scheduler.give_up_replay(0, rank=1).lost == 3
-    assert (scheduler.kv_asked_from(0, rank=0), scheduler.kv_asked_from(0, rank=1)) == (0, None)
+        assert scheduler.handle_kv_frames(0, frames(3, stored(1, 2, 3, 4)), rank=rank).ask == 0
+    assert scheduler.abandon_replay(0, rank=1).lost == 3
+    assert (scheduler.replay_from(0, rank=0), scheduler.replay_from(0, rank=1)) == (0, None)
     scheduler.remove_endpoint(0)
-    assert scheduler.kv_asked_from(0) is None
+    assert scheduler.replay_from(0) is None
     fresh = scheduler.add_endpoint("a")
-    assert scheduler.apply_kv_frames(fresh, frames(0, stored(1))).batches == 1
+    assert scheduler.handle_kv_frames(fresh, frames(0, stored(1))).batches == 1
 
 
 def test_a_batch_that_cannot_be_read_is_in_the_report(scheduler: Scheduler) -> None:
     whole = stored(1, 2, 3, 4)
     for length in range(len(whole)):
-        report = scheduler.apply_kv_frames(0, frames(length, whole[:length]))
+        report = scheduler.handle_kv_frames(0, frames(length, whole[:length]))
         assert (report.unreadable, report.batches) == (1, 0)
         assert report.error and report.error.offset <= length
     assert scheduler.stats().endpoints[0].stored_tokens == 0
-    assert scheduler.apply_kv_frames(0, frames(len(whole), whole)) != scheduler.apply_kv_frames(
+    assert scheduler.handle_kv_frames(0, frames(len(whole), whole)) != scheduler.handle_kv_frames(
         0, frames(len(whole), whole)
     )
 
@@ -205,16 +205,16 @@ def test_a_batch_is_data() -> None:
     assert (batch.sent_at, batch.dp_rank) == (float("inf"), None)
     (one,) = batch.events
     assert (one.type, one.blocks, one.parent, one.tokens) == ("stored", ("fffffffffffffffb",), None, (5, 6))
-    assert batch.left_out.unknown_fields == 0
+    assert batch.skipped_events.unknown_fields == 0
 
 
 def test_trtllm_is_asked_for_json(scheduler: Scheduler) -> None:
     body = json.dumps([{"event_id": 0, "data": {"type": "created", "num_blocks_per_cache_level": [9, 9]}}]).encode()
-    assert scheduler.apply_trtllm_events(0, body, block_size=4).batches == 1
+    assert scheduler.handle_trtllm_events(0, body, block_size=4).batches == 1
     with pytest.raises(WireError):
-        scheduler.apply_trtllm_events(0, body[:-1], block_size=4)
+        scheduler.handle_trtllm_events(0, body[:-1], block_size=4)
     with pytest.raises(ValueError, match="block_size"):
-        scheduler.apply_trtllm_events(0, body, block_size=0)
+        scheduler.handle_trtllm_events(0, body, block_size=0)
 
 
 def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(scheduler: Scheduler) -> None:
@@ -225,7 +225,7 @@ def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(sched
 
     def tell(endpoint: int) -> None:
         for seq in range(20):
-            scheduler.apply_kv_frames(endpoint, frames(seq, stored(*range(10_000), block=seq)))
+            scheduler.handle_kv_frames(endpoint, frames(seq, stored(*range(10_000), block=seq)))
 
     def ask() -> None:
         for _ in range(20):
@@ -252,17 +252,17 @@ def test_no_lock_is_held_while_an_exception_is_made(scheduler: Scheduler, monkey
     class Calling(slotwise.UnknownEndpointError):
         def __init__(self, message: str, code: str) -> None:
             scheduler.stats()
-            scheduler.kv_asked_from(0)
+            scheduler.replay_from(0)
             super().__init__(message, code)
 
     monkeypatch.setattr(slotwise.errors, "UnknownEndpointError", Calling)
     raised: list[type] = []
 
     def calls() -> None:
-        calls: list[Any] = [lambda: scheduler.drain_endpoint(9), lambda: scheduler.observe_metrics(9, PAGE)]
+        calls: list[Any] = [lambda: scheduler.drain_endpoint(9), lambda: scheduler.handle_metrics_page(9, PAGE)]
         for call in [
             *calls,
-            lambda: scheduler.apply_kv_frames(9, frames(0, stored(1))),
+            lambda: scheduler.handle_kv_frames(9, frames(0, stored(1))),
             lambda: scheduler.handle_load(9),
         ]:
             try:
@@ -304,9 +304,9 @@ def test_events_count_where_an_endpoint_is_described_as_in_the_manual(block_size
     page = f'vllm:cache_config_info{{block_size="{block_size}",num_gpu_blocks="64"}} 1\nvllm:num_requests_waiting 0\n'.encode()
     told, scheduler = wire.read_metrics(page), Scheduler()
     endpoint = scheduler.add_endpoint(eval(manual(), {"Endpoint": Endpoint, "told": told, "url": "http://10.0.0.1:8000"}))
-    scheduler.observe_metrics(endpoint, page)
+    scheduler.handle_metrics_page(endpoint, page)
     ids = list(range(80))
-    scheduler.handle_kv_event(endpoint, slotwise.BlocksStored([1, 2], 32, tokens=ids[:64]))
+    scheduler.handle_kv_event(endpoint, slotwise.BlockStored([1, 2], 32, tokens=ids[:64]))
     stats = scheduler.stats().endpoints[0]
     assert (stats.precise, stats.block_size, stats.kv_refused_events) == (True, 32, 0)
     for model in ("tiny", "whatever/it-is-called"):
@@ -315,7 +315,7 @@ def test_events_count_where_an_endpoint_is_described_as_in_the_manual(block_size
 
 def test_what_is_not_said_may_be_none() -> None:
     nothing: dict[str, None] = dict.fromkeys(
-        ("models", "labels", "role", "kv_capacity", "block_size", "max_in_flight", "adapter_slots", "adapter_load", "prefill", "eviction")
+        ("models", "labels", "role", "kv_cache_tokens", "block_size", "max_in_flight", "adapter_slots", "adapter_load_time", "prefill", "eviction")
     )
     scheduler = Scheduler()
     endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", **nothing))
@@ -324,7 +324,7 @@ def test_what_is_not_said_may_be_none() -> None:
 
 def test_a_refused_feed_is_loud(scheduler: Scheduler) -> None:
     with pytest.raises(slotwise.KvEventError):
-        scheduler.handle_kv_event(0, slotwise.BlocksStored([1], 16, tokens=[1, 2, 3]))
+        scheduler.handle_kv_event(0, slotwise.BlockStored([1], 16, tokens=[1, 2, 3]))
     stats = scheduler.stats().endpoints[0]
     assert (stats.precise, stats.kv_refused_events, stats.kv_refusal) == (False, 1, "token_count")
     explanation = scheduler.explain("x", model="m")
@@ -334,7 +334,7 @@ def test_a_refused_feed_is_loud(scheduler: Scheduler) -> None:
 
 def test_ranks_of_an_endpoint_are_few(scheduler: Scheduler) -> None:
     for rank in range(256):
-        scheduler.give_up_replay(0, rank=rank)
+        scheduler.abandon_replay(0, rank=rank)
     with pytest.raises(WireError) as raised:
-        scheduler.give_up_replay(0, rank=256)
+        scheduler.abandon_replay(0, rank=256)
     assert raised.value.code == "out_of_range"

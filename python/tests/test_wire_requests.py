@@ -22,7 +22,7 @@ COMPLETION = json.dumps({"model": "m", "prompt": IDS}).encode()
 
 
 def test_a_body_is_the_prompt_in_it(scheduler: Scheduler) -> None:
-    first = picked(scheduler, IDS, model="m", expected_output=16)
+    first = picked(scheduler, IDS, model="m", expected_output_tokens=16)
     assert first.prompt_tokens == 100
     scheduler.complete(first.request)
     for body in (COMPLETION, bytearray(COMPLETION), memoryview(COMPLETION)):
@@ -32,7 +32,7 @@ def test_a_body_is_the_prompt_in_it(scheduler: Scheduler) -> None:
     chat = scheduler.explain(body=CHAT)
     view = wire.read_request(CHAT, api="chat_completions")
     assert isinstance(view.prompt, bytes)
-    same = scheduler.explain(view.prompt, model="m", priority=-3, expected_output=9)
+    same = scheduler.explain(view.prompt, model="m", priority=-3, expected_output_tokens=9)
     assert chat == same
     assert isinstance(scheduler.submit(body=CHAT), int)
 
@@ -44,8 +44,8 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
     shed.pick("x" * 4_000, model="m")
     shed.handle_load(endpoint, waiting=50)
 
-    def goes(**wishes: Any) -> bool:
-        answer = shed.explain(body=CHAT, **{"allow": ["priority"], **wishes})
+    def goes(**options: Any) -> bool:
+        answer = shed.explain(body=CHAT, **{"allow": ["priority"], **options})
         assert answer.reason in (None, "shed")
         return answer.reason is None
 
@@ -70,7 +70,7 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "error", "message"),
+    ("options", "error", "message"),
     [
         ({}, TypeError, "either a prompt or a body"),
         ({"prompt": "x", "body": CHAT}, TypeError, "either a prompt or a body"),
@@ -89,12 +89,12 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
     ],
 )
 def test_a_request_that_cannot_be_read_reserves_nothing(
-    scheduler: Scheduler, wishes: Any, error: Any, message: str
+    scheduler: Scheduler, options: Any, error: Any, message: str
 ) -> None:
     before = scheduler.stats()
     for call in (scheduler.pick, scheduler.submit, scheduler.explain):
         with pytest.raises(error, match=message):
-            call(**wishes)
+            call(**options)
     assert scheduler.stats() == before
 
 
@@ -162,7 +162,7 @@ def test_an_answer_is_no_evidence_if_the_cache_was_not_read(extra: dict[str, Any
             assert isinstance(dispatch, slotwise.Dispatch)
             scheduler.complete(dispatch.request, prompt_tokens=1_601, cached_tokens=0)
         stats = scheduler.stats()
-        assert stats.endpoints[0].assumed_tokens == 1_600
+        assert stats.endpoints[0].estimated_tokens == 1_600
         return stats.checked_cached_tokens
 
     assert corrections({}) > 0

@@ -85,7 +85,7 @@ def kv_report(said: wire.KvReport) -> dict[str, Any]:
     fields = ["ask", "cleared", "batches", "dropped", "held", "lost", "unreadable", "stored_blocks", "removed_blocks"]
     fields += ["clears", "unknown_parents", "refused", "refusal"]
     error = said.error and asdict(said.error)
-    return {name: getattr(said, name) for name in fields} | {"error": error, "left_out": asdict(said.left_out)}
+    return {name: getattr(said, name) for name in fields} | {"error": error, "skipped_events": asdict(said.skipped_events)}
 
 
 class Calls:
@@ -165,29 +165,29 @@ class Gateway(Calls):
     def add_endpoint(self, at_us: int, name: str, page: Any, model: str | None = None) -> Any:
         told = wire.read_metrics(data(page))
         models = [model] if model else []
-        described = slotwise.Endpoint(name, models=models, block_size=told.block_size, kv_capacity=told.kv_capacity)
+        described = slotwise.Endpoint(name, models=models, block_size=told.block_size, kv_cache_tokens=told.kv_cache_tokens)
         self.endpoints.append(self.scheduler.add_endpoint(described, now=at_us / 1e6))
         added = self.scheduler.endpoint(self.endpoints[-1])
         assert added
-        return {"block_size": added.block_size, "kv_capacity": added.kv_capacity}
+        return {"block_size": added.block_size, "kv_cache_tokens": added.kv_cache_tokens}
 
-    def observe_metrics(self, at_us: int, endpoint: int, page: Any, **how: Any) -> Any:
-        return self.scheduler.observe_metrics(self.endpoints[endpoint], data(page), now=at_us / 1e6, **how)
+    def handle_metrics_page(self, at_us: int, endpoint: int, page: Any, **how: Any) -> Any:
+        return self.scheduler.handle_metrics_page(self.endpoints[endpoint], data(page), now=at_us / 1e6, **how)
 
     def endpoint_stats(self, at_us: int, endpoint: int, fields: list[str]) -> Any:
         stats = self.scheduler.stats().endpoints[endpoint]
         return {field: getattr(stats, field) for field in fields}
 
-    def observe_orca(self, at_us: int, endpoint: int, header: str) -> Any:
-        return self.scheduler.observe_orca(self.endpoints[endpoint], header, now=at_us / 1e6)
+    def handle_orca(self, at_us: int, endpoint: int, header: str) -> Any:
+        return self.scheduler.handle_orca(self.endpoints[endpoint], header, now=at_us / 1e6)
 
-    def apply_kv_frames(self, at_us: int, endpoint: int, frames: list[Any], replay: bool = False) -> Any:
+    def handle_kv_frames(self, at_us: int, endpoint: int, frames: list[Any], replay: bool = False) -> Any:
         parts = [data(frame) for frame in frames]
         id = self.endpoints[endpoint]
-        return kv_report(self.scheduler.apply_kv_frames(id, parts, replay=replay, now=at_us / 1e6))
+        return kv_report(self.scheduler.handle_kv_frames(id, parts, replay=replay, now=at_us / 1e6))
 
-    def give_up_replay(self, at_us: int, endpoint: int) -> Any:
-        return kv_report(self.scheduler.give_up_replay(self.endpoints[endpoint], now=at_us / 1e6))
+    def abandon_replay(self, at_us: int, endpoint: int) -> Any:
+        return kv_report(self.scheduler.abandon_replay(self.endpoints[endpoint], now=at_us / 1e6))
 
     def pick(self, at_us: int, body: Any, path: str, **asked: Any) -> Any:
         answer = self.scheduler.pick(body=data(body), path=path, now=at_us / 1e6, **asked)

@@ -62,7 +62,7 @@ class Gateway:
                 replica.url,
                 models=[MODEL],
                 block_size=told.block_size,
-                kv_capacity=told.kv_capacity,
+                kv_cache_tokens=told.kv_cache_tokens,
                 adapter_slots=told.max_adapters or 2,
             )
             self.endpoints.append(self.scheduler.add_endpoint(endpoint))
@@ -91,7 +91,7 @@ class Gateway:
             except httpx.HTTPError:
                 self.scheduler.handle_probe(endpoint, passed=False)
                 continue
-            self.scheduler.observe_metrics(endpoint, page)
+            self.scheduler.handle_metrics_page(endpoint, page)
 
     async def answered(self, requests: int) -> None:
         """Waits until so many requests have been answered."""

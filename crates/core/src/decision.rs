@@ -97,7 +97,8 @@ impl Rejected {
     /// assert_eq!(rejected.message("the pool is empty"), "rejected: the pool is empty; retry after 5.000 s");
     /// ```
     pub fn message(&self, sentence: impl fmt::Display) -> String {
-        let retry = self.retry_after.map(|after| format!("; retry after {:.3} s", after.as_secs_f64()));
+        let retry =
+            self.retry_after.map(|after| format!("; retry after {:.3} s", after.as_secs_f64()));
         format!("rejected: {sentence}{}", retry.unwrap_or_default())
     }
 }
@@ -112,7 +113,11 @@ impl core::error::Error for Rejected {}
 
 /// Why a request does not go.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum RejectReason {
     /// The pool has no endpoint that takes requests.
@@ -223,7 +228,11 @@ pub struct Evicted {
 
 /// Why a request that waited does not go.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum EvictReason {
     /// Its TTL expired in the queue.

@@ -17,12 +17,16 @@ use crate::prefill::PrefillCost;
 /// let endpoint = Endpoint::new("http://10.0.0.1:8000")
 ///     .model("llama-3.1-8b")
 ///     .label("zone", "a")
-///     .kv_capacity(422_000)
+///     .kv_cache_tokens(422_000)
 ///     .max_in_flight(256);
 /// assert_eq!(endpoint.name, "http://10.0.0.1:8000");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Endpoint {
     /// Its name, unique in the pool. A URL is a good one.
@@ -36,9 +40,9 @@ pub struct Endpoint {
     /// Which stages it runs.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub role: Role,
-    /// Tokens that fit into its KV cache; none means [`Config::kv_capacity`](crate::Config::kv_capacity).
+    /// Tokens that fit into its KV cache; none means [`Config::kv_cache_tokens`](crate::Config::kv_cache_tokens).
     #[cfg_attr(feature = "serde", serde(default))]
-    pub kv_capacity: Option<NonZeroU32>,
+    pub kv_cache_tokens: Option<NonZeroU32>,
     /// Tokens in one of its cache blocks. 16 unless told.
     #[cfg_attr(
         feature = "serde",
@@ -51,15 +55,15 @@ pub struct Endpoint {
     /// LoRA adapters that fit side by side; none means [`Config::adapter_slots`](crate::Config::adapter_slots).
     #[cfg_attr(feature = "serde", serde(default))]
     pub adapter_slots: Option<NonZeroU32>,
-    /// How long it takes to load an adapter; none means [`Config::adapter_load`](crate::Config::adapter_load).
+    /// How long it takes to load an adapter; none means [`Config::adapter_load_time`](crate::Config::adapter_load_time).
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option", default))]
-    pub adapter_load: Option<Duration>,
+    pub adapter_load_time: Option<Duration>,
     /// What a prompt costs its hardware; none means [`Config::prefill`](crate::Config::prefill).
     #[cfg_attr(feature = "serde", serde(default))]
     pub prefill: Option<PrefillCost>,
     /// In which order its cache gives up the blocks of a prompt.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
-    pub eviction: EvictionOrder,
+    pub eviction: CacheEvictionOrder,
     /// Whether its engine stops working on a request whose client has left. Where it does not, as in llama.cpp, a
     /// cancelled request stays booked for as long as its engine is expected to go on with it.
     #[cfg_attr(feature = "serde", serde(default = "Endpoint::default_notices_disconnect"))]
@@ -74,13 +78,13 @@ impl Endpoint {
             models: Vec::new(),
             labels: BTreeMap::new(),
             role: Role::default(),
-            kv_capacity: None,
+            kv_cache_tokens: None,
             block_size: Self::default_block_size(),
             max_in_flight: None,
             adapter_slots: None,
-            adapter_load: None,
+            adapter_load_time: None,
             prefill: None,
-            eviction: EvictionOrder::default(),
+            eviction: CacheEvictionOrder::default(),
             notices_disconnect: true,
         }
     }
@@ -104,8 +108,8 @@ impl Endpoint {
     }
 
     /// Tokens that fit into its KV cache; zero leaves it to the configuration.
-    pub fn kv_capacity(mut self, tokens: u32) -> Self {
-        self.kv_capacity = NonZeroU32::new(tokens);
+    pub fn kv_cache_tokens(mut self, tokens: u32) -> Self {
+        self.kv_cache_tokens = NonZeroU32::new(tokens);
         self
     }
 
@@ -128,8 +132,8 @@ impl Endpoint {
     }
 
     /// How long it takes to load an adapter.
-    pub fn adapter_load(mut self, length: Duration) -> Self {
-        self.adapter_load = Some(length);
+    pub fn adapter_load_time(mut self, length: Duration) -> Self {
+        self.adapter_load_time = Some(length);
         self
     }
 
@@ -140,7 +144,7 @@ impl Endpoint {
     }
 
     /// In which order its cache gives up the blocks of a prompt.
-    pub fn eviction(mut self, order: EvictionOrder) -> Self {
+    pub fn eviction(mut self, order: CacheEvictionOrder) -> Self {
         self.eviction = order;
         self
     }
@@ -233,7 +237,11 @@ impl fmt::Display for EndpointId {
 
 /// Which stages of a request an endpoint runs, or a request needs.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Role {
     /// Prefill and decode: an endpoint that suits every request; a request that needs both in one place.
@@ -247,9 +255,13 @@ pub enum Role {
 
 /// In which order a cache gives up the blocks of one prompt, when several were last used together.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
-pub enum EvictionOrder {
+pub enum CacheEvictionOrder {
     /// The last block first, as vLLM and SGLang do: what is left can still be found.
     #[default]
     TailFirst,

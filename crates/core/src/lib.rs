@@ -103,11 +103,11 @@ mod time;
 
 pub use config::{Config, ConfigError, Implausible, implausible};
 pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejected, idle_limit};
-pub use endpoint::{Endpoint, EndpointId, EvictionOrder, Role};
+pub use endpoint::{CacheEvictionOrder, Endpoint, EndpointId, Role};
 pub use flow::{
-    BandLimits, CeilingPolicy, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness,
-    FlowConfig, GuardConfig, GuardStats, HoldbackDomain, PriorityHoldback, QueueOrder, SaturationPolicy,
-    SoftReflective, StaticCeiling, UtilizationDetector,
+    BandLimits, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness, FlowConfig,
+    HoldbackDomain, PriorityHoldback, QueueOrder, SaturationPolicy, SessionAdmissionConfig,
+    SessionAdmissionStats, SoftReflective, StaticUsageLimit, UsageLimitPolicy, UtilizationDetector,
 };
 pub use histogram::Histogram;
 pub use load::{AdapterState, Load};
@@ -115,13 +115,15 @@ pub use placement::Exclusion;
 pub use pool::{BackoffCause, EndpointError, HealthState, UnknownEndpoint};
 pub use prefill::PrefillCost;
 pub use prefix::{
-    BlockHash, EngineHash, KvEvent, KvEventError, RemovedBlocks, SnapshotError, StoredBlocks, Tier,
+    BlockHash, BlockRemoved, BlockStored, EngineHash, KvEvent, KvEventError, SnapshotError, Tier,
 };
-pub use profile::{CostWeights, Terms, TierWeights};
-pub use request::{AnswerId, Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId, Usage};
+pub use profile::{CostPrices, Terms, TierFactors};
+pub use request::{
+    AnswerId, Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId, Usage,
+};
 pub use rng::Rng;
 pub use scheduler::{
-    BandStats, Builder, Candidate, EndpointStats, Explanation, RedirectError, RemovedEndpoint, Scheduler,
-    Stats, UnknownRequest,
+    BandStats, Builder, Candidate, EndpointStats, Explanation, RedirectError, RemovedEndpoint,
+    Scheduler, Stats, UnknownRequest,
 };
 pub use time::{Instant, Seconds};

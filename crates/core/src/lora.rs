@@ -48,12 +48,23 @@ const MAX_SLOTS: usize = 1_024;
 impl Residency {
     /// Nothing is loaded, and `slots` adapters fit.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots: slots.min(MAX_SLOTS), adapters: BTreeMap::new(), idle: BTreeMap::new(), uses: 0 }
+        Self {
+            slots: slots.min(MAX_SLOTS),
+            adapters: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            uses: 0,
+        }
     }
 
     /// How long a request waits for its adapter here: not at all, for loading it, or for a slot and loading it. A slot comes
     /// free after a fraction of the time that requests stay.
-    pub(crate) fn delay(&self, key: u64, now: Instant, load: Seconds, residence: Seconds) -> Seconds {
+    pub(crate) fn delay(
+        &self,
+        key: u64,
+        now: Instant,
+        load: Seconds,
+        residence: Seconds,
+    ) -> Seconds {
         if self.is_resident(key) {
             Seconds::ZERO
         } else if self.adapters.len() < self.slots || self.next_out(now).is_some() {
@@ -116,7 +127,12 @@ impl Residency {
     }
 
     /// The endpoint reported; `key` gives each name its key.
-    pub(crate) fn report(&mut self, state: &AdapterState<'_>, now: Instant, key: impl Fn(&str) -> u64) {
+    pub(crate) fn report(
+        &mut self,
+        state: &AdapterState<'_>,
+        now: Instant,
+        key: impl Fn(&str) -> u64,
+    ) {
         if let Some(slots) = state.slots {
             self.slots = (slots.get() as usize).min(MAX_SLOTS);
         }
@@ -178,7 +194,10 @@ impl Residency {
     /// The adapter that the engine evicts next: the least recently used one that no request uses. Computes in **O(listed)**, and
     /// reports list at most [`MAX_SLOTS`]: adapters in flight, of which clients choose how many there are, are not looked at.
     fn next_out(&self, now: Instant) -> Option<u64> {
-        self.idle.values().copied().find(|key| self.adapters.get(key).is_some_and(|it| !it.is_pinned(now)))
+        self.idle
+            .values()
+            .copied()
+            .find(|key| self.adapters.get(key).is_some_and(|it| !it.is_pinned(now)))
     }
 }
 
@@ -224,7 +243,10 @@ mod tests {
         residency.begin(key("a"), "a", at(0));
         residency.begin(key("b"), "b", at(0));
         residency.confirm(key("a"));
-        assert!((cost(&residency, "c", 0) - (2.0 * 2.0 + 6.0 / 2.0)).abs() < 1e-9, "all slots in use");
+        assert!(
+            (cost(&residency, "c", 0) - (2.0 * 2.0 + 6.0 / 2.0)).abs() < 1e-9,
+            "all slots in use"
+        );
         residency.end(key("a"), at(1));
         assert!((cost(&residency, "c", 1) - 4.0).abs() < 1e-9, "the victim was just used");
         assert!((cost(&residency, "c", 1_000) - 2.0).abs() < 1e-3, "nobody wants the victim back");

@@ -16,7 +16,7 @@ use crate::time::Instant;
 /// let request = Request::new("llama-3.1-8b")
 ///     .text("You are a helpful assistant. What is a prefix cache?")
 ///     .priority(Priority(1))
-///     .expected_output(200);
+///     .expected_output_tokens(200);
 /// assert_eq!(request.model, "llama-3.1-8b");
 /// ```
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub struct Request<'a> {
     /// What its flow may have, compared with others of the same priority; 1 unless told.
     pub weight: f64,
     /// Tokens that the answer is expected to have; `max_tokens` is a fair guess.
-    pub expected_output: u32,
+    pub expected_output_tokens: u32,
     /// Which stages the endpoint must run.
     pub role: Role,
     /// Labels that the endpoint must carry.
@@ -76,7 +76,7 @@ impl<'a> Request<'a> {
             deadline: None,
             ttl: None,
             weight: 1.0,
-            expected_output: 0,
+            expected_output_tokens: 0,
             role: Role::Unified,
             labels: &[],
             exclude: &[],
@@ -97,7 +97,12 @@ impl<'a> Request<'a> {
     }
 
     /// The prompt as ready hashes of its full blocks, `block_size` tokens each, and its length in tokens.
-    pub const fn blocks(self, hashes: &'a [BlockHash], block_size: NonZeroU32, tokens: u32) -> Self {
+    pub const fn blocks(
+        self,
+        hashes: &'a [BlockHash],
+        block_size: NonZeroU32,
+        tokens: u32,
+    ) -> Self {
         Self { prompt: Prompt::Blocks { hashes, block_size, tokens }, ..self }
     }
 
@@ -157,8 +162,8 @@ impl<'a> Request<'a> {
     }
 
     /// The expected answer, in tokens.
-    pub const fn expected_output(self, tokens: u32) -> Self {
-        Self { expected_output: tokens, ..self }
+    pub const fn expected_output_tokens(self, tokens: u32) -> Self {
+        Self { expected_output_tokens: tokens, ..self }
     }
 
     /// The stages that the endpoint must run.
@@ -197,7 +202,10 @@ impl Request<'_> {
 
     /// Whether the model or the adapter has a name that is too long.
     pub(crate) fn has_long_name(&self) -> bool {
-        [Some(self.model), self.adapter].into_iter().flatten().any(|name| name.len() > Self::MAX_NAME_BYTES)
+        [Some(self.model), self.adapter]
+            .into_iter()
+            .flatten()
+            .any(|name| name.len() > Self::MAX_NAME_BYTES)
     }
 
     /// What counts of it against the limits of the queue: its prompt, and the names that are kept with it.
@@ -248,7 +256,7 @@ pub struct Batch {
     pub tokens: u64,
     /// Tokens of the longest of these.
     pub longest_tokens: u64,
-    /// Sequences that share [`Request::expected_output`]: prompts times answers to each. 0 is as good as 1.
+    /// Sequences that share [`Request::expected_output_tokens`]: prompts times answers to each. 0 is as good as 1.
     pub sequences: u32,
 }
 
@@ -290,7 +298,11 @@ impl Batch {
 /// assert_eq!(CacheUse::default(), CacheUse::Read);
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum CacheUse {
     /// It looks for the prompt's blocks and reports how many tokens it found.
@@ -439,7 +451,11 @@ impl Usage {
 
 /// How a request failed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Failure {
     /// The endpoint never got it: connection refused, name not resolved.

@@ -55,7 +55,10 @@ mod tests {
     fn the_stream_is_fixed_for_ever() {
         let mut rng = Rng::new(1_234_567);
         let drawn: [u64; 3] = core::array::from_fn(|_| rng.next_u64());
-        assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(
+            drawn,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
     }
 
     #[test]

@@ -203,14 +203,19 @@ pub(crate) mod as_seconds {
     pub(crate) mod option {
         use super::{Deserialize, Deserializer, Duration, Error, Serializer};
 
-        pub(crate) fn serialize<S: Serializer>(length: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(
+            length: &Option<Duration>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
             match length {
                 Some(length) => to.serialize_some(&length.as_secs_f64()),
                 None => to.serialize_none(),
             }
         }
 
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
             let seconds = Option::<f64>::deserialize(from)?;
             seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slotwise::{
-    AdapterState, BlockHash, Endpoint, EngineHash, Failure, Instant, KvEvent, Load, PrefillCost, Priority,
-    Request, RequestId, Scheduler, Seconds, StoredBlocks, Usage,
+    AdapterState, BlockHash, BlockStored, Endpoint, EngineHash, Failure, Instant, KvEvent, Load,
+    PrefillCost, Priority, Request, RequestId, Scheduler, Seconds, Usage,
 };
 
 /// Two schedulers that are told the same.
@@ -27,31 +27,40 @@ impl Twins {
                 let endpoint = Endpoint::new(format!("e{number}"))
                     .prefill(PrefillCost::new(per_token, Seconds::new(1e-9)))
                     .block_size(NonZeroU32::new(16 << (hardware % 3)).expect("not zero"))
-                    .kv_capacity(*capacity)
+                    .kv_cache_tokens(*capacity)
                     .max_in_flight(u32::from(*limit));
                 scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");
             }
             scheduler
         };
-        Self { glancing: scheduler(), thorough: scheduler(), now: Instant::ORIGIN, flying: Vec::new() }
+        Self {
+            glancing: scheduler(),
+            thorough: scheduler(),
+            now: Instant::ORIGIN,
+            flying: Vec::new(),
+        }
     }
 
     /// So many endpoints of a few kinds; all hold the beginnings of some families' prompts, by and by at most.
     fn large(pool: usize, kinds: &[(u8, u32, u8)], shared: &[(u8, u16)]) -> Self {
-        let endpoints: Vec<_> = (0..pool).map(|number| kinds[number * 7 / 3 % kinds.len()]).collect();
+        let endpoints: Vec<_> =
+            (0..pool).map(|number| kinds[number * 7 / 3 % kinds.len()]).collect();
         let mut twins = Self::new(&endpoints);
         for (number, (hardware, ..)) in endpoints.iter().enumerate() {
             let block = 16 << (hardware % 3);
             let block_size = NonZeroU32::new(block).expect("not zero");
-            let holds = shared.iter().filter(|(family, _)| number % (1 + usize::from(family % 4)) == 0);
+            let holds =
+                shared.iter().filter(|(family, _)| number % (1 + usize::from(family % 4)) == 0);
             for (family, length) in holds {
                 let ids = prompt(*family, length / 2 + length / (1 + number as u16 % 3) / 2);
                 let ids = &ids[..ids.len() - ids.len() % block as usize];
                 let name = |at: usize| EngineHash(u64::from(*family) << 32 | at as u64);
                 let names: Vec<_> = (0..ids.len() / block as usize).map(name).collect();
-                let stored = StoredBlocks::new(&names, block_size).tokens(ids).model("m");
+                let stored = BlockStored::new(&names, block_size).tokens(ids).model("m");
                 let endpoint = slotwise::EndpointId::from_u64(number as u64);
-                twins.both(|s, now| s.handle_kv_event(now, endpoint, KvEvent::Stored(stored)).expect("room"));
+                twins.both(|s, now| {
+                    s.handle_kv_event(now, endpoint, KvEvent::BlockStored(stored)).expect("room")
+                });
             }
         }
         twins
@@ -62,16 +71,23 @@ impl Twins {
         act(&mut self.thorough, self.now);
     }
 
-    fn pick(&mut self, family: u8, length: u16, priority: i32, adapter: bool) -> Result<(), TestCaseError> {
+    fn pick(
+        &mut self,
+        family: u8,
+        length: u16,
+        priority: i32,
+        adapter: bool,
+    ) -> Result<(), TestCaseError> {
         let ids = prompt(family % 12, length);
         // Some come as hashes, which endpoints with blocks of any length can have.
-        let hashes: Vec<_> = ids.chunks_exact(16).map(|block| BlockHash(u64::from(block[0]))).collect();
+        let hashes: Vec<_> =
+            ids.chunks_exact(16).map(|block| BlockHash(u64::from(block[0]))).collect();
         let sixteen = NonZeroU32::new(16).expect("not zero");
         let request = match family % 6 {
             5 => Request::new("m").blocks(&hashes, sixteen, u32::from(length)),
             _ => Request::new("m").tokens(&ids),
         };
-        let mut request = request.priority(Priority(priority)).expected_output(50);
+        let mut request = request.priority(Priority(priority)).expected_output_tokens(50);
         request.adapter = adapter.then_some("a");
         let tried = [slotwise::EndpointId::from_u64(u64::from(family % 5))];
         if family % 4 == 0 {

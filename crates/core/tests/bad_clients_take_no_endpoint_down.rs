@@ -45,7 +45,9 @@ struct Found {
 fn run(endpoints: u64, rate: u64, status: Status, named: bool) -> Found {
     let mut scheduler = Scheduler::builder().seed(1).build().expect("valid");
     for number in 0..endpoints {
-        scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new(format!("e{number}"))).expect("names differ");
+        scheduler
+            .add_endpoint(Instant::ORIGIN, Endpoint::new(format!("e{number}")))
+            .expect("names differ");
     }
     let length = if endpoints < 10 { 60_000 } else { 10_000 };
     let (mut random, mut events) = (Rng::new(7), BinaryHeap::new());
@@ -55,7 +57,8 @@ fn run(endpoints: u64, rate: u64, status: Status, named: bool) -> Found {
     };
     send(&mut events, USUAL * endpoints, Step::Ask);
     send(&mut events, rate, Step::Poison);
-    let (mut free, mut waits, mut asked, mut sent) = (vec![0; endpoints as usize], Vec::new(), 0u32, 0);
+    let (mut free, mut waits, mut asked, mut sent) =
+        (vec![0; endpoints as usize], Vec::new(), 0u32, 0);
     while let Some(Reverse((ms, step))) = events.pop() {
         let now = Instant::from_micros(1_000 * ms);
         asked += 1;
@@ -85,12 +88,16 @@ fn run(endpoints: u64, rate: u64, status: Status, named: bool) -> Found {
                 events.push(Reverse((ms + ANSWER, Step::Done(id))));
             }
             Step::Done(id) => {
-                scheduler.complete(now, RequestId::from_u64(id), Usage::default()).expect("in flight");
+                scheduler
+                    .complete(now, RequestId::from_u64(id), Usage::default())
+                    .expect("in flight");
             }
             Step::Bad(id) => match status {
                 Status::BadRequest => assert!(scheduler.cancel(now, RequestId::from_u64(id))),
                 Status::ServerError => {
-                    scheduler.fail(now, RequestId::from_u64(id), Failure::Engine).expect("in flight");
+                    scheduler
+                        .fail(now, RequestId::from_u64(id), Failure::Engine)
+                        .expect("in flight");
                 }
             },
         }
@@ -119,9 +126,18 @@ fn other_tenants_are_served_as_before() {
                 let found = run(endpoints, rate, status, true);
                 let unnamed = run(endpoints, rate, status, false);
                 assert_eq!(found.served, found.sent, "{endpoints} endpoints, {rate} times {name}");
-                assert_eq!(unnamed.served, unnamed.sent, "{endpoints} endpoints, {rate} times {name}");
-                assert!(found.p99 <= usual.p99 + 2, "{endpoints}, {rate}, {name}: {found:?}, {usual:?}");
-                assert!(unnamed.p99 <= 2 * usual.p99, "{endpoints}, {rate}, {name}: {unnamed:?}, {usual:?}");
+                assert_eq!(
+                    unnamed.served, unnamed.sent,
+                    "{endpoints} endpoints, {rate} times {name}"
+                );
+                assert!(
+                    found.p99 <= usual.p99 + 2,
+                    "{endpoints}, {rate}, {name}: {found:?}, {usual:?}"
+                );
+                assert!(
+                    unnamed.p99 <= 2 * usual.p99,
+                    "{endpoints}, {rate}, {name}: {unnamed:?}, {usual:?}"
+                );
                 let share = 100 * found.served / found.sent;
                 writeln!(
                     table,

@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use slotwise::{
-    BackoffCause, Dispatch, Endpoint, EndpointId, Failure, HealthState, Instant, RejectReason, Request,
-    RequestId, Scheduler, Usage,
+    BackoffCause, Dispatch, Endpoint, EndpointId, Failure, HealthState, Instant, RejectReason,
+    Request, RequestId, Scheduler, Usage,
 };
 
 /// What an endpoint does with a request.
@@ -51,7 +51,9 @@ impl World {
     fn new(ways: &[Way]) -> Self {
         let mut scheduler = Scheduler::builder().seed(1).build().expect("valid");
         for number in 0..ways.len() {
-            scheduler.add_endpoint(at(0), Endpoint::new(format!("e{number}"))).expect("names differ");
+            scheduler
+                .add_endpoint(at(0), Endpoint::new(format!("e{number}")))
+                .expect("names differ");
         }
         Self {
             scheduler,
@@ -84,7 +86,9 @@ impl World {
                     self.events.push(Reverse((ms + took, client, Step::Done, request, place)));
                     continue;
                 }
-                Step::Done => self.scheduler.complete(now, id, Usage::default()).expect("in flight"),
+                Step::Done => {
+                    self.scheduler.complete(now, id, Usage::default()).expect("in flight")
+                }
                 Step::Failed => self.scheduler.fail(now, id, Failure::Engine).expect("in flight"),
                 Step::Refused => assert!(self.scheduler.cancel(now, id)),
             }
@@ -149,24 +153,28 @@ fn an_endpoint_that_refuses_everything_draws_few_requests() {
 
 #[test]
 fn a_refusing_endpoint_that_recovers_gets_its_share_back() {
-    let mut world = World::new(&[Way::Refuses, Way::Serves(100), Way::Serves(100), Way::Serves(100)])
-        .clients(16)
-        .run(20_000);
+    let mut world =
+        World::new(&[Way::Refuses, Way::Serves(100), Way::Serves(100), Way::Serves(100)])
+            .clients(16)
+            .run(20_000);
     assert_eq!(world.state(0).1, Some(BackoffCause::Unanswered));
     world.ways[0] = Way::Serves(100);
     let mut world = world.run(80_000);
     assert_eq!(world.state(0), (HealthState::Serving, None));
     let before = world.went.clone();
     world = world.run(100_000);
-    let served: Vec<u32> = world.went.iter().zip(before).map(|(now, before)| now - before).collect();
+    let served: Vec<u32> =
+        world.went.iter().zip(before).map(|(now, before)| now - before).collect();
     assert!(5 * served[0] > served.iter().sum(), "{served:?}");
 }
 
 #[test]
 fn hung_and_half_broken_endpoints_are_backed_off() {
-    let world = World::new(&[Way::Hangs, Way::Serves(100), Way::Serves(100)]).clients(8).run(60_000);
+    let world =
+        World::new(&[Way::Hangs, Way::Serves(100), Way::Serves(100)]).clients(8).run(60_000);
     assert!(world.bad_share() < 1.0, "{:.2} %", world.bad_share());
-    let world = World::new(&[Way::FailsHalf, Way::Serves(30), Way::Serves(30)]).clients(8).run(60_000);
+    let world =
+        World::new(&[Way::FailsHalf, Way::Serves(30), Way::Serves(30)]).clients(8).run(60_000);
     assert!(world.bad_share() < 1.0, "{:.2} %", world.bad_share());
 }
 
@@ -216,7 +224,9 @@ fn one_dead_endpoint_costs_no_request_and_gets_two_at_most() {
         for redirects in [false, true] {
             let mut scheduler = Scheduler::default();
             for number in 0..pool {
-                scheduler.add_endpoint(at(0), Endpoint::new(format!("e{number}"))).expect("names differ");
+                scheduler
+                    .add_endpoint(at(0), Endpoint::new(format!("e{number}")))
+                    .expect("names differ");
             }
             let dead = EndpointId::from_u64(0);
             let long = "0123456789".repeat(3_000);
@@ -241,8 +251,11 @@ fn one_dead_endpoint_costs_no_request_and_gets_two_at_most() {
                         scheduler.redirect(now, dispatch.request, to).expect("in flight");
                         dispatch.endpoint = to;
                     } else {
-                        scheduler.fail(now, dispatch.request, Failure::Unreachable).expect("in flight");
-                        dispatch = scheduler.pick(now, &request.clone().exclude(&tried)).expect("another");
+                        scheduler
+                            .fail(now, dispatch.request, Failure::Unreachable)
+                            .expect("in flight");
+                        dispatch =
+                            scheduler.pick(now, &request.clone().exclude(&tried)).expect("another");
                     }
                 }
                 scheduler.handle_first_token(now, dispatch.request).expect("in flight");
@@ -256,7 +269,8 @@ fn one_dead_endpoint_costs_no_request_and_gets_two_at_most() {
 #[test]
 fn probes_take_endpoints_out_and_bring_them_back() {
     let mut scheduler = Scheduler::default();
-    let [a, b] = ["a", "b"].map(|name| scheduler.add_endpoint(at(0), Endpoint::new(name)).expect("names"));
+    let [a, b] =
+        ["a", "b"].map(|name| scheduler.add_endpoint(at(0), Endpoint::new(name)).expect("names"));
     let request = Request::new("m").text("Hello");
     let picked = |scheduler: &mut Scheduler, ms| {
         let dispatch = scheduler.pick(at(ms), &request).expect("endpoints");
@@ -266,9 +280,10 @@ fn probes_take_endpoints_out_and_bring_them_back() {
     scheduler.handle_probe(at(1), a, false).expect("known");
     assert_eq!(scheduler.stats().endpoints[0].backoff, Some(BackoffCause::Probe));
     let explanation = scheduler.explain(at(1), &request);
-    let out = explanation.candidates.iter().find(|candidate| candidate.endpoint == a).expect("listed");
+    let out =
+        explanation.candidates.iter().find(|candidate| candidate.endpoint == a).expect("listed");
     assert_eq!(out.excluded.map(|why| why.code()), Some("backed_off"));
-    assert!(out.held_off.get() > 5.0);
+    assert!(out.backoff_remaining.get() > 5.0);
     assert_eq!(picked(&mut scheduler, 2), b);
     scheduler.handle_probe(at(3), a, true).expect("known");
     let trial = scheduler.pick(at(4), &request.clone().exclude(&[b])).expect("half-open");
@@ -294,7 +309,8 @@ fn an_endpoint_that_joins_a_pool_at_work_begins_slowly() {
         let prompt = format!("{number} ").repeat(100);
         let mut on_new = Vec::new();
         (0..40).for_each(|_| {
-            let dispatch = scheduler.pick(at(1_002), &Request::new("m").text(&prompt)).expect("endpoints");
+            let dispatch =
+                scheduler.pick(at(1_002), &Request::new("m").text(&prompt)).expect("endpoints");
             if dispatch.endpoint == new {
                 on_new.push(dispatch.request);
             }

@@ -13,7 +13,9 @@ fn a_long_walk_ends_in_the_fixed_digest() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/walk.json");
     let (seed, operations) = (1, 100_000);
     let digest = walk::Walk::new(seed).run(operations);
-    let file = format!("{{\"seed\": {seed}, \"operations\": {operations}, \"digest\": \"{digest:08x}\"}}\n");
+    let file = format!(
+        "{{\"seed\": {seed}, \"operations\": {operations}, \"digest\": \"{digest:08x}\"}}\n"
+    );
     if env::var_os("BLESS").is_some() {
         fs::write(&path, &file).expect("writable");
     }

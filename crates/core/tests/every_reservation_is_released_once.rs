@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slotwise::{
-    AdapterState, BlockHash, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority,
-    RemovedBlocks, Request, RequestId, Role, Scheduler, Seconds, StoredBlocks, Usage,
+    AdapterState, BlockHash, BlockRemoved, BlockStored, Endpoint, EndpointId, EngineHash, Failure,
+    Instant, KvEvent, Load, Priority, Request, RequestId, Role, Scheduler, Seconds, Usage,
 };
 
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ enum Op {
     Add {
         name: u8,
         max_in_flight: u32,
-        kv_capacity: u32,
+        kv_cache_tokens: u32,
         block_size: u32,
         role: Role,
         model: Option<u8>,
@@ -24,7 +24,7 @@ enum Op {
     Update {
         endpoint: usize,
         name: u8,
-        kv_capacity: u32,
+        kv_cache_tokens: u32,
         block_size: u32,
     },
     Remove(usize),
@@ -43,7 +43,7 @@ enum Op {
         prompt: Prompt,
         parent: Option<u64>,
     },
-    RemovedBlocks {
+    BlockRemoved {
         endpoint: usize,
         blocks: Vec<u64>,
     },
@@ -89,14 +89,16 @@ fn usage() -> impl Strategy<Value = Usage> {
     let count = || prop::option::of(number());
     (count(), count(), count()).prop_map(|(prompt, cached, completion)| {
         let mut usage = Usage::default();
-        (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) = (prompt, cached, completion);
+        (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) =
+            (prompt, cached, completion);
         usage
     })
 }
 
 fn load() -> impl Strategy<Value = Load> {
     let count = || prop::option::of(number());
-    let share = prop::option::of(prop_oneof![0.0..1.0, Just(f64::NAN), Just(f64::INFINITY), Just(-5.0)]);
+    let share =
+        prop::option::of(prop_oneof![0.0..1.0, Just(f64::NAN), Just(f64::INFINITY), Just(-5.0)]);
     (count(), count(), share).prop_map(|(waiting, running, kv)| {
         let mut load = Load::default();
         (load.waiting, load.running, load.kv_usage) = (waiting, running, kv);
@@ -105,19 +107,21 @@ fn load() -> impl Strategy<Value = Load> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let role = || prop_oneof![4 => Just(Role::Unified), 1 => Just(Role::Prefill), 1 => Just(Role::Decode)];
+    let role =
+        || prop_oneof![4 => Just(Role::Unified), 1 => Just(Role::Prefill), 1 => Just(Role::Decode)];
     let size = || prop_oneof![4 => Just(16u32), 1 => 1u32..70, 1 => any::<u32>()];
     let capacity = || prop_oneof![4 => 1_000u32..50_000, 1 => number()];
     let at = || 0usize..8;
-    let failure = prop_oneof![Just(Failure::Unreachable), Just(Failure::Engine), Just(Failure::Timeout)];
+    let failure =
+        prop_oneof![Just(Failure::Unreachable), Just(Failure::Engine), Just(Failure::Timeout)];
     prop_oneof![
         4 => (0u8..6, number(), capacity(), size(), role(), prop::option::of(0u8..2)).prop_map(
-            |(name, max_in_flight, kv_capacity, block_size, role, model)| Op::Add {
-                name, max_in_flight, kv_capacity, block_size, role, model
+            |(name, max_in_flight, kv_cache_tokens, block_size, role, model)| Op::Add {
+                name, max_in_flight, kv_cache_tokens, block_size, role, model
             }
         ),
-        1 => (at(), 0u8..6, capacity(), size()).prop_map(|(endpoint, name, kv_capacity, block_size)| Op::Update {
-            endpoint, name, kv_capacity, block_size
+        1 => (at(), 0u8..6, capacity(), size()).prop_map(|(endpoint, name, kv_cache_tokens, block_size)| Op::Update {
+            endpoint, name, kv_cache_tokens, block_size
         }),
         1 => at().prop_map(Op::Remove),
         1 => (at(), any::<bool>()).prop_map(|(endpoint, on)| Op::Drain(endpoint, on)),
@@ -128,7 +132,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (at(), prompt(), prop::option::of(0u64..30)).prop_map(|(endpoint, prompt, parent)| Op::Stored {
             endpoint, prompt, parent
         }),
-        1 => (at(), prop::collection::vec(0u64..60, 0..9)).prop_map(|(endpoint, blocks)| Op::RemovedBlocks {
+        1 => (at(), prop::collection::vec(0u64..60, 0..9)).prop_map(|(endpoint, blocks)| Op::BlockRemoved {
             endpoint, blocks
         }),
         1 => at().prop_map(Op::Cleared),
@@ -216,11 +220,13 @@ impl World {
         // Brings time up to date, so that a refusal has nothing left to change.
         self.scheduler.cancel(now, RequestId::from_u64(u64::MAX));
         let before = format!("{:?}", self.scheduler);
-        let untouched = |scheduler: &Scheduler| assert_eq!(format!("{scheduler:?}"), before, "after {op:?}");
+        let untouched =
+            |scheduler: &Scheduler| assert_eq!(format!("{scheduler:?}"), before, "after {op:?}");
         let answer = match op {
-            Op::Add { name, max_in_flight, kv_capacity, block_size, role, model } => {
-                let mut endpoint =
-                    described(*name, *kv_capacity, *block_size).role(*role).max_in_flight(*max_in_flight);
+            Op::Add { name, max_in_flight, kv_cache_tokens, block_size, role, model } => {
+                let mut endpoint = described(*name, *kv_cache_tokens, *block_size)
+                    .role(*role)
+                    .max_in_flight(*max_in_flight);
                 if let Some(model) = model {
                     endpoint = endpoint.model(format!("model-{model}"));
                 }
@@ -231,12 +237,12 @@ impl World {
                 }
                 format!("{added:?}")
             }
-            Op::Update { endpoint, name, kv_capacity, block_size } => {
+            Op::Update { endpoint, name, kv_cache_tokens, block_size } => {
                 let endpoint = self.endpoint(*endpoint);
                 let updated = self.scheduler.update_endpoint(
                     now,
                     endpoint,
-                    described(*name, *kv_capacity, *block_size),
+                    described(*name, *kv_cache_tokens, *block_size),
                 );
                 if updated.is_err() {
                     untouched(&self.scheduler);
@@ -249,7 +255,11 @@ impl World {
                 match &removed {
                     Ok(removed) => {
                         let on_it = self.known.iter().filter(|(_, known)| known.endpoint == id);
-                        assert!(on_it.map(|(request, _)| *request).eq(removed.in_flight.iter().copied()));
+                        assert!(
+                            on_it
+                                .map(|(request, _)| *request)
+                                .eq(removed.in_flight.iter().copied())
+                        );
                     }
                     Err(_) => untouched(&self.scheduler),
                 }
@@ -271,10 +281,14 @@ impl World {
                 format!("{done:?}")
             }
             Op::Adapters { endpoint, active, slots } => {
-                let names: Vec<String> = active.iter().map(|name| format!("adapter-{name}")).collect();
+                let names: Vec<String> =
+                    active.iter().map(|name| format!("adapter-{name}")).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let state = AdapterState::active(&names).slots(*slots);
-                format!("{:?}", self.scheduler.handle_adapters(now, self.endpoint(*endpoint), state))
+                format!(
+                    "{:?}",
+                    self.scheduler.handle_adapters(now, self.endpoint(*endpoint), state)
+                )
             }
             Op::Stored { endpoint, prompt, parent } => {
                 let ids = match prompt {
@@ -285,38 +299,46 @@ impl World {
                 };
                 let count = ids.as_ref().map_or(7, |ids| ids.len() / 16);
                 let names: Vec<EngineHash> = (0..count as u64).map(EngineHash).collect();
-                let mut stored =
-                    StoredBlocks::new(&names, NonZeroU32::new(16).expect("not zero")).model("model-0");
+                let mut stored = BlockStored::new(&names, NonZeroU32::new(16).expect("not zero"))
+                    .model("model-0");
                 stored.parent = parent.map(EngineHash);
                 stored.tokens = ids.as_deref();
                 let id = self.endpoint(*endpoint);
                 let stats = self.scheduler.stats();
                 let of = stats.endpoints.iter().find(|of| of.id == id);
                 // One that holds nothing goes back to assumptions.
-                let empty = of.is_some_and(|of| of.precise && of.stored_tokens + of.assumed_tokens == 0);
-                let done = self.scheduler.handle_kv_event(now, id, KvEvent::Stored(stored));
+                let empty =
+                    of.is_some_and(|of| of.precise && of.stored_tokens + of.estimated_tokens == 0);
+                let done = self.scheduler.handle_kv_event(now, id, KvEvent::BlockStored(stored));
                 if done.is_err() && !empty {
                     let after = format!("{:?}", self.scheduler);
                     assert_eq!(without_feeds(&after), without_feeds(&before), "after {op:?}");
                 }
                 format!("{done:?}")
             }
-            Op::RemovedBlocks { endpoint, blocks } => {
+            Op::BlockRemoved { endpoint, blocks } => {
                 let names: Vec<EngineHash> = blocks.iter().map(|name| EngineHash(*name)).collect();
-                let event = KvEvent::Removed(RemovedBlocks::new(&names));
-                format!("{:?}", self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), event))
+                let event = KvEvent::BlockRemoved(BlockRemoved::new(&names));
+                format!(
+                    "{:?}",
+                    self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), event)
+                )
             }
             Op::Cleared(endpoint) => {
                 format!(
                     "{:?}",
-                    self.scheduler.handle_kv_event(now, self.endpoint(*endpoint), KvEvent::Cleared)
+                    self.scheduler.handle_kv_event(
+                        now,
+                        self.endpoint(*endpoint),
+                        KvEvent::AllBlocksCleared
+                    )
                 )
             }
             Op::Pick { prompt, adapter, priority, deadline_ms, output, role } => {
                 let adapter = adapter.map(|name| format!("adapter-{name}"));
                 let mut request = Request::new("model-0")
                     .priority(Priority(*priority))
-                    .expected_output(*output)
+                    .expected_output_tokens(*output)
                     .role(*role);
                 request.adapter = adapter.as_deref();
                 request.deadline = deadline_ms.map(|ms| now + Duration::from_millis(ms));
@@ -380,8 +402,13 @@ impl World {
                 assert_eq!((best.endpoint, best.cost), (dispatch.endpoint, dispatch.cost));
                 assert_eq!(best.cached_tokens, dispatch.cached_tokens);
                 assert_eq!(explanation.prompt_tokens, dispatch.prompt_tokens);
-                assert!(best.excluded.is_none() && dispatch.cached_tokens <= dispatch.best_cached_tokens);
-                let costs = || explanation.candidates.iter().filter(|c| c.excluded.is_none()).map(|c| c.cost);
+                assert!(
+                    best.excluded.is_none()
+                        && dispatch.cached_tokens <= dispatch.best_cached_tokens
+                );
+                let costs = || {
+                    explanation.candidates.iter().filter(|c| c.excluded.is_none()).map(|c| c.cost)
+                };
                 // Costs are ranked in nanoseconds, and end at 584 years.
                 let ranked = || costs().map(|cost| cost.min(Seconds::new(1.8e10)));
                 assert!(ranked().zip(ranked().skip(1)).all(|(a, b)| a <= b + Seconds::new(1e-9)));
@@ -420,16 +447,21 @@ impl World {
             assert_eq!(endpoint.pending as usize, here().filter(|known| !known.running).count());
             assert_eq!(endpoint.running as usize, here().filter(|known| known.running).count());
             assert_eq!(endpoint.kv_tokens, here().map(|known| known.tokens).sum::<u64>());
-            assert!(endpoint.pending > 0 || endpoint.booked.is_zero(), "what nobody waits for is not booked");
-            assert!(endpoint.assumed_tokens <= u64::from(endpoint.kv_capacity));
-            assert!(endpoint.slowness.is_finite() && endpoint.slowness > 0.0);
+            assert!(
+                endpoint.pending > 0 || endpoint.booked.is_zero(),
+                "what nobody waits for is not booked"
+            );
+            assert!(endpoint.estimated_tokens <= u64::from(endpoint.kv_cache_tokens));
+            assert!(endpoint.slowdown.is_finite() && endpoint.slowdown > 0.0);
         }
     }
 }
 
-fn described(name: u8, kv_capacity: u32, block_size: u32) -> Endpoint {
+fn described(name: u8, kv_cache_tokens: u32, block_size: u32) -> Endpoint {
     let block_size = NonZeroU32::new(block_size).unwrap_or(NonZeroU32::MIN);
-    Endpoint::new(format!("endpoint-{name}")).kv_capacity(kv_capacity).block_size(block_size)
+    Endpoint::new(format!("endpoint-{name}"))
+        .kv_cache_tokens(kv_cache_tokens)
+        .block_size(block_size)
 }
 
 fn with_prompt<T>(request: Request<'_>, prompt: &Prompt, ask: impl FnOnce(&Request<'_>) -> T) -> T {
@@ -443,7 +475,8 @@ fn with_prompt<T>(request: Request<'_>, prompt: &Prompt, ask: impl FnOnce(&Reque
             ask(&request.clone().tokens(&ids))
         }
         Prompt::Blocks(first, blocks, tokens) => {
-            let hashes: Vec<BlockHash> = (0..*blocks as u64).map(|block| BlockHash(first + block)).collect();
+            let hashes: Vec<BlockHash> =
+                (0..*blocks as u64).map(|block| BlockHash(first + block)).collect();
             ask(&request.clone().blocks(&hashes, NonZeroU32::new(64).expect("not zero"), *tokens))
         }
     }

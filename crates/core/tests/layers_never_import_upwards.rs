@@ -34,7 +34,8 @@ fn layer(module: &str) -> Option<usize> {
     for (number, modules) in LAYERS.iter().enumerate() {
         for name in *modules {
             let rest = module.strip_prefix(name);
-            if rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')) {
+            if rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            {
                 named.insert(name.len(), number);
             }
         }
@@ -67,8 +68,8 @@ fn layers_never_import_upwards() {
     for (module, source) in found.iter().filter(|(module, _)| !module.is_empty()) {
         let own = layer(module).unwrap_or_else(|| panic!("{module} is in no layer"));
         for line in source.lines().filter_map(|line| line.trim().strip_prefix("use crate::")) {
-            let imported =
-                layer(line.trim_end_matches(';')).unwrap_or_else(|| panic!("{line} is in no layer"));
+            let imported = layer(line.trim_end_matches(';'))
+                .unwrap_or_else(|| panic!("{line} is in no layer"));
             assert!(imported <= own, "{module} imports {line} from a layer above it");
             imports += 1;
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use slotwise::{Config, Decision, Endpoint, Failure, Instant, Request, RequestId, Scheduler, Usage};
+use slotwise::{
+    Config, Decision, Endpoint, Failure, Instant, Request, RequestId, Scheduler, Usage,
+};
 
 /// What the other flow does when its requests run.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +40,14 @@ fn honest_share(cheat: Cheat) -> f64 {
         let prompt = vec![prompts; PROMPT as usize];
         scheduler.submit(now, &Request::new("m").tokens(&prompt).flow(flow)).expect("room")
     };
-    let mut honest: Vec<RequestId> = (0..4).map(|_| submit(&mut scheduler, now, "honest")).collect();
+    let mut honest: Vec<RequestId> =
+        (0..4).map(|_| submit(&mut scheduler, now, "honest")).collect();
     let mut work = [0.0, 0.0];
     (0..4).for_each(|_| _ = submit(&mut scheduler, now, "cheat"));
     for _ in 0..400 {
-        let Some(Decision::Dispatch(dispatch)) = scheduler.poll_decision(now) else { panic!("it has room") };
+        let Some(Decision::Dispatch(dispatch)) = scheduler.poll_decision(now) else {
+            panic!("it has room")
+        };
         let id = dispatch.request;
         let is_honest = honest.contains(&id);
         let cheat = if is_honest { Cheat::No } else { cheat };
@@ -56,10 +61,16 @@ fn honest_share(cheat: Cheat) -> f64 {
         work[usize::from(is_honest)] += prefill + token * f64::from(tokens);
         match cheat {
             Cheat::No => {
-                scheduler.complete(now, id, Usage::default().completion_tokens(tokens)).expect("once");
+                scheduler
+                    .complete(now, id, Usage::default().completion_tokens(tokens))
+                    .expect("once");
             }
-            Cheat::BeforeTheFirstToken | Cheat::BeforeTheLastToken => assert!(scheduler.cancel(now, id)),
-            Cheat::FailsBeforeTheLastToken => scheduler.fail(now, id, Failure::Engine).expect("once"),
+            Cheat::BeforeTheFirstToken | Cheat::BeforeTheLastToken => {
+                assert!(scheduler.cancel(now, id))
+            }
+            Cheat::FailsBeforeTheLastToken => {
+                scheduler.fail(now, id, Failure::Engine).expect("once")
+            }
         }
         let next = submit(&mut scheduler, now, if is_honest { "honest" } else { "cheat" });
         honest.extend(is_honest.then_some(next));
@@ -71,8 +82,12 @@ fn honest_share(cheat: Cheat) -> f64 {
 
 #[test]
 fn an_honest_flow_keeps_its_half() {
-    let cheats =
-        [Cheat::No, Cheat::BeforeTheFirstToken, Cheat::BeforeTheLastToken, Cheat::FailsBeforeTheLastToken];
+    let cheats = [
+        Cheat::No,
+        Cheat::BeforeTheFirstToken,
+        Cheat::BeforeTheLastToken,
+        Cheat::FailsBeforeTheLastToken,
+    ];
     for cheat in cheats {
         let share = honest_share(cheat);
         assert!((0.45..0.55).contains(&share), "{cheat:?}: {share}");

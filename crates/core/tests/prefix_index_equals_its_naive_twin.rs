@@ -7,8 +7,10 @@ use model::{ENDPOINTS, Op, Pair, chain, op, path};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use};
-use slotwise::{EvictionOrder, Instant};
+use slotwise::prefix::{
+    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use,
+};
+use slotwise::{CacheEvictionOrder, Instant};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
@@ -66,7 +68,7 @@ fn used(stamp: u64) -> Use {
     Use { stamp, block_tokens: 10, now: NOW, computed: true }
 }
 
-fn index(capacity: u32, order: EvictionOrder) -> PrefixIndex {
+fn index(capacity: u32, order: CacheEvictionOrder) -> PrefixIndex {
     let mut index = PrefixIndex::new(1, IndexLimits::default());
     index.join(0, Cache { capacity, order }).expect("one is few");
     index
@@ -74,7 +76,7 @@ fn index(capacity: u32, order: EvictionOrder) -> PrefixIndex {
 
 #[test]
 fn a_full_cache_gives_up_tails_and_can_still_be_found() {
-    let mut index = index(100, EvictionOrder::TailFirst);
+    let mut index = index(100, CacheEvictionOrder::TailFirst);
     let (old, new) = (chain(&[0; 8]), chain(&[1; 6]));
     index.assume(0, &old, used(1));
     index.assume(0, &new, used(2));
@@ -84,7 +86,7 @@ fn a_full_cache_gives_up_tails_and_can_still_be_found() {
 
 #[test]
 fn a_cache_that_gives_up_heads_cannot() {
-    let mut index = index(100, EvictionOrder::HeadFirst);
+    let mut index = index(100, CacheEvictionOrder::HeadFirst);
     let (old, new) = (chain(&[0; 8]), chain(&[1; 6]));
     index.assume(0, &old, used(1));
     index.assume(0, &new, used(2));
@@ -93,7 +95,7 @@ fn a_cache_that_gives_up_heads_cannot() {
 
 #[test]
 fn a_hole_ends_the_match_until_it_is_filled() {
-    let mut index = index(1_000, EvictionOrder::TailFirst);
+    let mut index = index(1_000, CacheEvictionOrder::TailFirst);
     let chain = chain(&[2; 9]);
     let names: Vec<_> = (100..109).map(EngineHash).collect();
     index.store(0, None, &names, &chain, Tier::Gpu, used(1)).expect("room");
@@ -105,7 +107,7 @@ fn a_hole_ends_the_match_until_it_is_filled() {
 
 #[test]
 fn two_names_for_one_block_keep_it_until_both_are_gone() {
-    let mut index = index(1_000, EvictionOrder::TailFirst);
+    let mut index = index(1_000, CacheEvictionOrder::TailFirst);
     let chain = chain(&[2; 1]);
     index.store(0, None, &[EngineHash(1)], &chain, Tier::Gpu, used(1)).expect("room");
     index.store(0, None, &[EngineHash(2)], &chain, Tier::Gpu, used(1)).expect("room");
@@ -117,7 +119,7 @@ fn two_names_for_one_block_keep_it_until_both_are_gone() {
 
 #[test]
 fn a_removed_name_can_still_be_a_parent() {
-    let mut index = index(1_000, EvictionOrder::TailFirst);
+    let mut index = index(1_000, CacheEvictionOrder::TailFirst);
     let chain = chain(&[2; 3]);
     let names = [1, 2, 3].map(EngineHash);
     index.store(0, None, &names, &chain, Tier::Gpu, used(1)).expect("room");
@@ -129,7 +131,7 @@ fn a_removed_name_can_still_be_a_parent() {
 
 #[test]
 fn a_child_brings_its_parent_back() {
-    let mut index = index(1_000, EvictionOrder::TailFirst);
+    let mut index = index(1_000, CacheEvictionOrder::TailFirst);
     let chain = chain(&[2; 4]);
     let names = [1, 2, 3, 4].map(EngineHash);
     index.store(0, None, &names[..3], &chain[..3], Tier::Gpu, used(1)).expect("room");
@@ -144,7 +146,7 @@ fn a_child_brings_its_parent_back() {
 
 #[test]
 fn engines_that_hash_alike_share_a_dictionary_and_others_are_found_out() {
-    let mut index = index(1_000, EvictionOrder::TailFirst);
+    let mut index = index(1_000, CacheEvictionOrder::TailFirst);
     for slot in 1..4 {
         index.join(slot, Cache { capacity: 1_000, ..Cache::default() }).expect("few");
     }
@@ -164,7 +166,7 @@ fn engines_that_hash_alike_share_a_dictionary_and_others_are_found_out() {
 
 #[test]
 fn a_block_counts_in_the_nearest_tier_that_it_is_in() {
-    let mut index = index(1_000, EvictionOrder::TailFirst);
+    let mut index = index(1_000, CacheEvictionOrder::TailFirst);
     let chain = chain(&[1; 6]);
     let names: Vec<_> = (1..7).map(EngineHash).collect();
     index.store(0, None, &names, &chain, Tier::Gpu, used(1)).expect("room");
@@ -204,7 +206,9 @@ fn an_index_at_its_limit_shares_it_among_endpoints() {
     let held: Vec<u64> = (0..3).map(|slot| index.tokens(slot).0 / 10).collect();
     assert!(held.iter().all(|blocks| *blocks >= index.len() as u64 / 5), "{held:?}");
     let (names, chain) = named_blocks(1 << 40, 20);
-    index.store(0, None, &names, &chain, Tier::Gpu, used(2_000)).expect("facts take the place of guesses");
+    index
+        .store(0, None, &names, &chain, Tier::Gpu, used(2_000))
+        .expect("facts take the place of guesses");
     assert_eq!((index.depth(0, &chain), index.check()), (20, Ok(())));
     // Blocks that were stored are not given up, however often they are used.
     for stamp in 3_000..3_010 {
@@ -218,7 +222,10 @@ fn an_event_for_which_there_is_no_room_is_refused_whole() {
     let mut index = full_index();
     let (names, chain) = named_blocks(1 << 40, 10_000);
     let refused = index.store(0, None, &names, &chain, Tier::Gpu, used(2_000));
-    assert_eq!((refused, index.depth(0, &chain), index.is_precise(0)), (Err(StoreError::Full), 0, false));
+    assert_eq!(
+        (refused, index.depth(0, &chain), index.is_precise(0)),
+        (Err(StoreError::Full), 0, false)
+    );
     let mut stored = 0;
     let full = (0..).map(|n| named_blocks((1 << 40) + n * 20, 20)).find(|(names, chain)| {
         let done = index.store(0, None, names, chain, Tier::Gpu, used(2_001 + stored));
@@ -250,7 +257,8 @@ fn blocks_that_nobody_holds_count_against_the_limit() {
     let mut refused = 0;
     for prompt in 0..200u64 {
         let (names, chain) = named_blocks(prompt * 100 + 1, 100);
-        refused += u32::from(index.store(0, None, &names, &chain, Tier::Gpu, used(prompt + 1)).is_err());
+        refused +=
+            u32::from(index.store(0, None, &names, &chain, Tier::Gpu, used(prompt + 1)).is_err());
         // Only the last block of each prompt stays, and keeps those before it.
         index.remove(0, &names[..99], Tier::Gpu);
         assert_eq!(index.check(), Ok(()));
@@ -280,7 +288,7 @@ proptest! {
 
 #[test]
 fn uses_that_are_stale_are_not_kept_for_ever() {
-    let mut index = index(100_000, EvictionOrder::TailFirst);
+    let mut index = index(100_000, CacheEvictionOrder::TailFirst);
     let chain = chain(&[1; 10]);
     for stamp in 1..10_000 {
         index.assume(0, &chain, used(stamp));

@@ -5,7 +5,9 @@ use std::alloc::System;
 use std::sync::{Mutex, MutexGuard};
 
 use cap::Cap;
-use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use};
+use slotwise::prefix::{
+    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use,
+};
 use slotwise::{Instant, Rng};
 
 #[global_allocator]
@@ -21,7 +23,12 @@ fn alone() -> MutexGuard<'static, ()> {
 const BLOCK_TOKENS: u32 = 16;
 
 fn used(stamp: u64) -> Use {
-    Use { stamp, block_tokens: BLOCK_TOKENS, now: Instant::from_micros(stamp * 1_000), computed: true }
+    Use {
+        stamp,
+        block_tokens: BLOCK_TOKENS,
+        now: Instant::from_micros(stamp * 1_000),
+        computed: true,
+    }
 }
 
 fn index(endpoints: u32, bytes: usize, capacity: u32) -> PrefixIndex {
@@ -67,7 +74,11 @@ fn every_byte_is_accounted_for() {
                 index.remove(slot, &odd[(stamp % 64) as usize..], Tier::Gpu);
                 index.remove(slot, &names[..names.len() / 2], tier);
             }
-            _ => index.assume(slot, &[&shared.1[..(stamp % 64) as usize], &chain].concat(), used(stamp)),
+            _ => index.assume(
+                slot,
+                &[&shared.1[..(stamp % 64) as usize], &chain].concat(),
+                used(stamp),
+            ),
         }
         drop((names, chain));
         let unaccounted = unaccounted(&index, before + SHARED_BYTES) - fixed;
@@ -149,7 +160,8 @@ fn fragments_find_room_or_the_endpoint_starts_anew() {
         for slot in 0..32 {
             match index.store(slot, None, &names, &chain, Tier::Gpu, used(round)) {
                 Ok(()) => {
-                    let odd: Vec<_> = names.iter().skip((slot % 3) as usize).step_by(2).copied().collect();
+                    let odd: Vec<_> =
+                        names.iter().skip((slot % 3) as usize).step_by(2).copied().collect();
                     index.remove(slot, &odd, Tier::Gpu);
                 }
                 Err(error) => {

@@ -5,7 +5,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use slotwise::prefix::{
-    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SharedPrefixIndex, StoreError, Tier, Use,
+    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SharedPrefixIndex, StoreError, Tier,
+    Use,
 };
 use slotwise::{Instant, Rng};
 
@@ -35,7 +36,9 @@ macro_rules! apply {
             }
             Op::Assume(slot, prompt, stamp) => $index.assume(slot, &chain(prompt), used(stamp)),
             Op::Forget(slot, prompt, stamp) => $index.forget_use(slot, &chain(prompt), stamp),
-            Op::Resize(slot, capacity) => $index.resize(slot, Cache { capacity, ..Cache::default() }),
+            Op::Resize(slot, capacity) => {
+                $index.resize(slot, Cache { capacity, ..Cache::default() })
+            }
             Op::Clear(slot) => $index.clear(slot),
             Op::Leave(slot) => {
                 $index.leave(slot);
@@ -105,7 +108,10 @@ fn an_event_that_finds_no_room_keeps_what_came_first() {
     let stored = shared.store(0, None, &names(&chain), &chain, Tier::Gpu, used(1));
     assert_eq!(stored, Err(StoreError::Full));
     let depth = shared.read(|index| index.depth(0, &chain)) as usize;
-    assert!(0 < depth && shared.read(|index| index.len() == depth && index.check().is_ok()), "{depth}");
+    assert!(
+        0 < depth && shared.read(|index| index.len() == depth && index.check().is_ok()),
+        "{depth}"
+    );
     let unknown = Some(EngineHash(1));
     let stored = shared.store(0, unknown, &names(&chain), &chain, Tier::Gpu, used(1));
     assert_eq!(stored, Err(StoreError::UnknownParent));
@@ -155,8 +161,9 @@ fn makes_sense(index: &PrefixIndex, chain: &[BlockHash]) {
 /// Who holds which blocks of a chain.
 fn held(index: &PrefixIndex, chain: &[BlockHash]) -> BTreeSet<(usize, u32)> {
     let mut held = BTreeSet::new();
-    index
-        .holders(chain, |range, slots| range.for_each(|at| held.extend(slots.iter().map(|slot| (at, slot)))));
+    index.holders(chain, |range, slots| {
+        range.for_each(|at| held.extend(slots.iter().map(|slot| (at, slot))))
+    });
     held
 }
 
@@ -190,7 +197,7 @@ const fn used(stamp: u64) -> Use {
     Use { stamp, block_tokens: 16, now: Instant::ORIGIN, computed: true }
 }
 
-const CACHE: Cache = Cache { capacity: 20_000, order: slotwise::EvictionOrder::TailFirst };
+const CACHE: Cache = Cache { capacity: 20_000, order: slotwise::CacheEvictionOrder::TailFirst };
 const SLOTS: u32 = 6;
 const PROMPTS: usize = 12;
 const BLOCKS: usize = 300;

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use slotwise::prefix::{Namespace, PromptHasher};
 use slotwise::{
-    CeilingPolicy, ConcurrencyMode, EvictReason, Fairness, HoldbackDomain, QueueOrder, RejectReason, Rng,
-    SaturationPolicy,
+    ConcurrencyMode, EvictReason, Fairness, HoldbackDomain, QueueOrder, RejectReason, Rng,
+    SaturationPolicy, UsageLimitPolicy,
 };
 use vector::{Runner, Vector};
 
@@ -36,9 +36,11 @@ fn write(path: &Path, vector: &Vector, config: &Value) {
         .iter()
         .map(|step| format!("    {}", serde_json::to_string(step).expect("serializable")))
         .collect();
-    let config = if config.is_null() { String::new() } else { format!("  \"config\": {config},\n") };
+    let config =
+        if config.is_null() { String::new() } else { format!("  \"config\": {config},\n") };
     let doc = serde_json::to_string(&vector.doc).expect("serializable");
-    let text = format!("{{\n  \"doc\": {doc},\n{config}  \"steps\": [\n{}\n  ]\n}}\n", steps.join(",\n"));
+    let text =
+        format!("{{\n  \"doc\": {doc},\n{config}  \"steps\": [\n{}\n  ]\n}}\n", steps.join(",\n"));
     fs::write(path, text).expect("writable");
 }
 
@@ -70,7 +72,8 @@ fn every_step_has_the_expected_answer() {
 /// Whoever adds a reason or a policy of flow control shows in a vector what it does.
 #[test]
 fn every_reason_and_every_policy_occurs() {
-    let texts: Vec<String> = files().iter().map(|path| fs::read_to_string(path).expect("readable")).collect();
+    let texts: Vec<String> =
+        files().iter().map(|path| fs::read_to_string(path).expect("readable")).collect();
     let said = [
         ("rejected", names::<RejectReason>(json!("?"))),
         ("reason", names::<EvictReason>(json!("?"))),
@@ -78,7 +81,7 @@ fn every_reason_and_every_policy_occurs() {
         ("order", names::<QueueOrder>(json!("?"))),
         ("type", names::<SaturationPolicy>(json!({"type": "?"}))),
         ("concurrency_mode", names::<ConcurrencyMode>(json!("?"))),
-        ("type", names::<CeilingPolicy>(json!({"type": "?"}))),
+        ("type", names::<UsageLimitPolicy>(json!({"type": "?"}))),
         ("domain", names::<HoldbackDomain>(json!("?"))),
     ];
     for (field, names) in said {
@@ -122,10 +125,14 @@ fn hashes_and_random_numbers_are_fixed() {
     }
     assert!(cases >= 8);
     if blessed() {
-        let cases = file["cases"].as_array().expect("cases").iter().map(|case| format!("    {case}"));
+        let cases =
+            file["cases"].as_array().expect("cases").iter().map(|case| format!("    {case}"));
         let cases = cases.collect::<Vec<_>>().join(",\n");
-        fs::write(path, format!("{{\n  \"doc\": {},\n  \"cases\": [\n{cases}\n  ]\n}}\n", file["doc"]))
-            .expect("writable");
+        fs::write(
+            path,
+            format!("{{\n  \"doc\": {},\n  \"cases\": [\n{cases}\n  ]\n}}\n", file["doc"]),
+        )
+        .expect("writable");
     }
 }
 
@@ -136,7 +143,9 @@ fn hashes(case: &Value, seed: u64) -> Vec<slotwise::BlockHash> {
     let block_size = serde_json::from_value(case["block_size"].clone()).expect("a block size");
     let (hasher, mut hashes) = (PromptHasher::new(seed), Vec::new());
     match (case.get("text").and_then(Value::as_str), case.get("tokens")) {
-        (Some(text), _) => hasher.text(namespace, text.as_bytes(), block_size, usize::MAX, &mut hashes),
+        (Some(text), _) => {
+            hasher.text(namespace, text.as_bytes(), block_size, usize::MAX, &mut hashes)
+        }
         (None, Some(range)) => {
             let (from, to): (u32, u32) = serde_json::from_value(range.clone()).expect("a range");
             let ids: Vec<u32> = (from..to).collect();

@@ -8,7 +8,7 @@ export {
   Lease,
   RedirectError,
   RejectedError,
-  ScorerError,
+  CostFunctionError,
   Scheduler,
   SlotwiseError,
   SnapshotError,

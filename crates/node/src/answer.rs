@@ -104,7 +104,7 @@ pub struct Candidate {
     pub name: String,
     /// Why it cannot have the request, if so.
     #[napi(
-        ts_type = "'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null"
+        ts_type = "'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'full' | null"
     )]
     pub excluded: Option<&'static str>,
     /// Prompt tokens that it is expected to find in its cache.
@@ -121,7 +121,7 @@ pub struct Candidate {
     #[napi(ts_type = "'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null")]
     pub backoff: Option<&'static str>,
     /// For how many seconds from now on, before a trial.
-    pub held_off: f64,
+    pub backoff_remaining: f64,
 }
 
 /// The cost of one endpoint for one request, term by term, in seconds, with the prices already on.
@@ -228,7 +228,7 @@ impl From<slotwise::Candidate> for Candidate {
             cost: candidate.cost.get(),
             kv_refusal: candidate.kv_refusal,
             backoff: candidate.backoff.map(slotwise::BackoffCause::code),
-            held_off: candidate.held_off.get(),
+            backoff_remaining: candidate.backoff_remaining.get(),
         }
     }
 }
@@ -250,8 +250,11 @@ impl From<slotwise::Terms> for Terms {
 
 impl From<slotwise::Explanation> for Columns {
     fn from(explanation: slotwise::Explanation) -> Self {
-        let rows: Vec<slotwise::Candidate> =
-            explanation.candidates.into_iter().filter(|candidate| candidate.excluded.is_none()).collect();
+        let rows: Vec<slotwise::Candidate> = explanation
+            .candidates
+            .into_iter()
+            .filter(|candidate| candidate.excluded.is_none())
+            .collect();
         let columns: [fn(&slotwise::Candidate) -> f64; 12] = [
             |row| row.endpoint.as_u64() as f64,
             |row| row.cached_tokens.into(),
@@ -267,6 +270,10 @@ impl From<slotwise::Explanation> for Columns {
             |row| row.cost.get(),
         ];
         let numbers: Vec<f64> = columns.iter().flat_map(|column| rows.iter().map(column)).collect();
-        Self { prompt_tokens: explanation.prompt_tokens, rows: rows.len() as u32, numbers: numbers.into() }
+        Self {
+            prompt_tokens: explanation.prompt_tokens,
+            rows: rows.len() as u32,
+            numbers: numbers.into(),
+        }
     }
 }

@@ -4,7 +4,9 @@
 use napi::Either;
 use napi_derive::napi;
 use slotwise::{Dispatch, Priority, Request, Seconds, Usage};
-use slotwise_wire::exposition::{AttributeValue, dispatch_attributes, refusal_attributes, usage_attributes};
+use slotwise_wire::exposition::{
+    AttributeValue, dispatch_attributes, refusal_attributes, usage_attributes,
+};
 
 use crate::error::Result;
 use crate::number::{count, duration, endpoint_id, finite, request_id, signed};
@@ -79,16 +81,23 @@ pub fn refusal_of_span(
 }
 
 /// What an engine said that a request used.
-pub(crate) fn usage(prompt: Option<f64>, cached: Option<f64>, completion: Option<f64>) -> Result<Usage> {
+pub(crate) fn usage(
+    prompt: Option<f64>,
+    cached: Option<f64>,
+    completion: Option<f64>,
+) -> Result<Usage> {
     let mut usage = Usage::default();
     usage.prompt_tokens = prompt.map(|tokens| count("promptTokens", tokens)).transpose()?;
     usage.cached_tokens = cached.map(|tokens| count("cachedTokens", tokens)).transpose()?;
-    usage.completion_tokens = completion.map(|tokens| count("completionTokens", tokens)).transpose()?;
+    usage.completion_tokens =
+        completion.map(|tokens| count("completionTokens", tokens)).transpose()?;
     Ok(usage)
 }
 
 impl<'a> FromIterator<slotwise_wire::exposition::Attribute<'a>> for Attributes {
-    fn from_iter<I: IntoIterator<Item = slotwise_wire::exposition::Attribute<'a>>>(attributes: I) -> Self {
+    fn from_iter<I: IntoIterator<Item = slotwise_wire::exposition::Attribute<'a>>>(
+        attributes: I,
+    ) -> Self {
         let pairs = attributes.into_iter().map(|attribute| (attribute.key, value(attribute.value)));
         let (keys, values) = pairs.unzip();
         Self { keys, values }

@@ -30,14 +30,14 @@ pub struct Config {
     /// What is remembered of the endpoints' caches.
     pub index: Option<IndexLimits>,
     /// Tokens that fit into the KV cache of an endpoint that does not say. 400,000 unless told.
-    pub kv_capacity: Option<f64>,
+    pub kv_cache_tokens: Option<f64>,
     /// Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
     /// 0.97 unless told.
     pub kv_limit: Option<f64>,
     /// LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in. 4 unless told.
     pub adapter_slots: Option<f64>,
     /// Milliseconds that an endpoint that does not say takes to load an adapter. 300 unless told.
-    pub adapter_load_ms: Option<f64>,
+    pub adapter_load_time_ms: Option<f64>,
     /// What a prompt costs an endpoint that does not say.
     pub prefill: Option<PrefillCost>,
     /// Whether each endpoint's speed is learned from its first tokens. True unless told.
@@ -46,13 +46,13 @@ pub struct Config {
     pub report_lifetime_ms: Option<f64>,
     /// Milliseconds for which requests are held off from an endpoint that failed, at first; zero never holds any off.
     /// 1,000 unless told.
-    pub hold_off_ms: Option<f64>,
+    pub backoff_ms: Option<f64>,
     /// Milliseconds for which they are held off at most: each failed trial doubles the time. 60,000 unless told.
-    pub hold_off_limit_ms: Option<f64>,
+    pub backoff_limit_ms: Option<f64>,
     /// The prices of the default profile.
-    pub weights: Option<CostWeights>,
+    pub weights: Option<CostPrices>,
     /// What cached blocks are worth that are not in the accelerator's memory.
-    pub tiers: Option<TierWeights>,
+    pub tiers: Option<TierFactors>,
     /// Fallbacks that a dispatch names besides the endpoint. 2 unless told.
     pub alternatives: Option<f64>,
     /// Requests of negative priority are refused while even the best endpoint has more milliseconds than this booked
@@ -95,7 +95,7 @@ pub struct PrefillCost {
 /// The prices of the default profile.
 #[napi(object)]
 #[derive(Debug, Default)]
-pub struct CostWeights {
+pub struct CostPrices {
     /// Price of a second of waiting for my turn. 1 unless told.
     pub queue: Option<f64>,
     /// Price of a second of waiting for room in a full KV cache. 1 unless told.
@@ -121,7 +121,7 @@ pub struct CostWeights {
 /// if loading it costs nothing, 0 if it might as well be computed.
 #[napi(object)]
 #[derive(Debug, Default)]
-pub struct TierWeights {
+pub struct TierFactors {
     /// In the host's memory. 0.8 unless told.
     pub cpu: Option<f64>,
     /// On disk, or in storage over the network. 0.5 unless told.
@@ -151,13 +151,13 @@ impl TryFrom<Config> for slotwise::Config {
             config.max_prompt_blocks => given.max_prompt_blocks, size, "maxPromptBlocks";
             config.max_models => given.max_models, size, "maxModels";
             config.max_threads => given.max_threads, size, "maxThreads";
-            config.kv_capacity => given.kv_capacity, positive, "kvCapacity";
+            config.kv_cache_tokens => given.kv_cache_tokens, positive, "kvCacheTokens";
             config.kv_limit => given.kv_limit, finite, "kvLimit";
             config.adapter_slots => given.adapter_slots, positive, "adapterSlots";
-            config.adapter_load => given.adapter_load_ms, duration, "adapterLoadMs";
+            config.adapter_load_time => given.adapter_load_time_ms, duration, "adapterLoadTimeMs";
             config.report_lifetime => given.report_lifetime_ms, duration, "reportLifetimeMs";
-            config.hold_off => given.hold_off_ms, duration, "holdOffMs";
-            config.hold_off_limit => given.hold_off_limit_ms, duration, "holdOffLimitMs";
+            config.backoff => given.backoff_ms, duration, "backoffMs";
+            config.backoff_limit => given.backoff_limit_ms, duration, "backoffLimitMs";
             config.alternatives => given.alternatives, size, "alternatives";
             config.shed_above => given.shed_above_ms, duration, "shedAboveMs";
         }
@@ -244,16 +244,16 @@ impl From<&slotwise::Config> for Config {
                 warm_window_ms: Some(millis(index.warm_window)),
                 confirm_within_ms: Some(millis(index.confirm_within)),
             }),
-            kv_capacity: Some(config.kv_capacity.get().into()),
+            kv_cache_tokens: Some(config.kv_cache_tokens.get().into()),
             kv_limit: Some(config.kv_limit),
             adapter_slots: Some(config.adapter_slots.get().into()),
-            adapter_load_ms: Some(millis(config.adapter_load)),
+            adapter_load_time_ms: Some(millis(config.adapter_load_time)),
             prefill: Some(config.prefill.into()),
             learn_speed: Some(config.learn_speed),
             report_lifetime_ms: Some(millis(config.report_lifetime)),
-            hold_off_ms: Some(millis(config.hold_off)),
-            hold_off_limit_ms: Some(millis(config.hold_off_limit)),
-            weights: Some(CostWeights {
+            backoff_ms: Some(millis(config.backoff)),
+            backoff_limit_ms: Some(millis(config.backoff_limit)),
+            weights: Some(CostPrices {
                 queue: Some(weights.queue),
                 room: Some(weights.room),
                 prefill: Some(weights.prefill),
@@ -264,7 +264,7 @@ impl From<&slotwise::Config> for Config {
                 decode_cap: Some(weights.decode_cap.get()),
                 adapter: Some(weights.adapter),
             }),
-            tiers: Some(TierWeights { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
+            tiers: Some(TierFactors { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
             alternatives: Some(config.alternatives as f64),
             shed_above_ms: Some(millis(config.shed_above)),
             flow: Some((&config.flow).into()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use napi_derive::napi;
-use slotwise::{EvictionOrder, Failure, Role, Tier};
+use slotwise::{CacheEvictionOrder, Failure, Role, Tier};
 
 use crate::config::PrefillCost;
 use crate::error::Unfit;
@@ -26,7 +26,7 @@ pub struct Endpoint {
     pub role: Option<String>,
     /// Tokens that fit into its KV cache; the configuration's unless told.
     #[napi(ts_type = "number | null")]
-    pub kv_capacity: Option<f64>,
+    pub kv_cache_tokens: Option<f64>,
     /// Tokens in one of its cache blocks. 16 unless told.
     #[napi(ts_type = "number | null")]
     pub block_size: Option<f64>,
@@ -38,7 +38,7 @@ pub struct Endpoint {
     pub adapter_slots: Option<f64>,
     /// Milliseconds that it takes to load an adapter; the configuration's unless told.
     #[napi(ts_type = "number | null")]
-    pub adapter_load_ms: Option<f64>,
+    pub adapter_load_time_ms: Option<f64>,
     /// What a prompt costs its hardware; the configuration's unless told.
     #[napi(ts_type = "PrefillCost | null")]
     pub prefill: Option<PrefillCost>,
@@ -84,13 +84,17 @@ pub struct Load {
 const ROLES: [(&str, Role); 3] =
     [("unified", Role::Unified), ("prefill", Role::Prefill), ("decode", Role::Decode)];
 
-const EVICTION_ORDERS: [(&str, EvictionOrder); 2] =
-    [("tail_first", EvictionOrder::TailFirst), ("head_first", EvictionOrder::HeadFirst)];
+const EVICTION_ORDERS: [(&str, CacheEvictionOrder); 2] =
+    [("tail_first", CacheEvictionOrder::TailFirst), ("head_first", CacheEvictionOrder::HeadFirst)];
 
-pub(crate) const FAILURES: [(&str, Failure); 3] =
-    [("unreachable", Failure::Unreachable), ("engine", Failure::Engine), ("timeout", Failure::Timeout)];
+pub(crate) const FAILURES: [(&str, Failure); 3] = [
+    ("unreachable", Failure::Unreachable),
+    ("engine", Failure::Engine),
+    ("timeout", Failure::Timeout),
+];
 
-pub(crate) const TIERS: [(&str, Tier); 3] = [("gpu", Tier::Gpu), ("cpu", Tier::Cpu), ("disk", Tier::Disk)];
+pub(crate) const TIERS: [(&str, Tier); 3] =
+    [("gpu", Tier::Gpu), ("cpu", Tier::Cpu), ("disk", Tier::Disk)];
 
 /// The stages that `word` names.
 pub(crate) fn role(word: &str) -> Result<Role, Unfit> {
@@ -136,11 +140,13 @@ impl Endpoint {
         if let Some(word) = self.eviction {
             endpoint.eviction = named("eviction", &word, &EVICTION_ORDERS)?;
         }
-        let given = |field, value: Option<f64>| value.map(|value| positive(field, value)).transpose();
-        endpoint.kv_capacity = given("kvCapacity", self.kv_capacity)?;
+        let given =
+            |field, value: Option<f64>| value.map(|value| positive(field, value)).transpose();
+        endpoint.kv_cache_tokens = given("kvCacheTokens", self.kv_cache_tokens)?;
         endpoint.max_in_flight = given("maxInFlight", self.max_in_flight)?;
         endpoint.adapter_slots = given("adapterSlots", self.adapter_slots)?;
-        endpoint.adapter_load = self.adapter_load_ms.map(|ms| duration("adapterLoadMs", ms)).transpose()?;
+        endpoint.adapter_load_time =
+            self.adapter_load_time_ms.map(|ms| duration("adapterLoadTimeMs", ms)).transpose()?;
         endpoint.prefill =
             self.prefill.map(|cost| cost.over(slotwise::PrefillCost::default())).transpose()?;
         Ok(endpoint)
@@ -154,11 +160,11 @@ impl From<&slotwise::Endpoint> for Endpoint {
             models: Some(endpoint.models.clone()),
             labels: Some(endpoint.labels.clone().into_iter().collect()),
             role: word_for(&endpoint.role, &ROLES),
-            kv_capacity: endpoint.kv_capacity.map(|tokens| tokens.get().into()),
+            kv_cache_tokens: endpoint.kv_cache_tokens.map(|tokens| tokens.get().into()),
             block_size: Some(endpoint.block_size.get().into()),
             max_in_flight: endpoint.max_in_flight.map(|requests| requests.get().into()),
             adapter_slots: endpoint.adapter_slots.map(|slots| slots.get().into()),
-            adapter_load_ms: endpoint.adapter_load.map(millis),
+            adapter_load_time_ms: endpoint.adapter_load_time.map(millis),
             prefill: endpoint.prefill.map(PrefillCost::from),
             eviction: word_for(&endpoint.eviction, &EVICTION_ORDERS),
             notices_disconnect: Some(endpoint.notices_disconnect),
@@ -188,7 +194,11 @@ impl TryFrom<Load> for slotwise::Load {
             Some(share) if (0.0..=1.0).contains(&share) => Ok(load.kv_usage(share)),
             Some(share) => {
                 finite("kvUsage", share)?;
-                Err(Unfit::range("kvUsage", "a share between 0 and 1 (divide per cent by 100)", share))
+                Err(Unfit::range(
+                    "kvUsage",
+                    "a share between 0 and 1 (divide per cent by 100)",
+                    share,
+                ))
             }
             None => Ok(load),
         }

@@ -6,7 +6,8 @@
 use std::fmt;
 
 use slotwise::{
-    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint, UnknownRequest,
+    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint,
+    UnknownRequest,
 };
 use slotwise_wire::WireError;
 
@@ -93,12 +94,20 @@ pub struct Unfit {
 impl Unfit {
     /// A number out of its range.
     pub(crate) fn range(field: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
-        Self { field: field.into(), expected: format!("must be {expected}, got {got}"), kind: "RangeError" }
+        Self {
+            field: field.into(),
+            expected: format!("must be {expected}, got {got}"),
+            kind: "RangeError",
+        }
     }
 
     /// A word that means nothing.
     pub(crate) fn word(field: &str, expected: impl fmt::Display, got: &str) -> Self {
-        Self { field: field.into(), expected: format!("must be {expected}, got {got:?}"), kind: "TypeError" }
+        Self {
+            field: field.into(),
+            expected: format!("must be {expected}, got {got:?}"),
+            kind: "TypeError",
+        }
     }
 
     /// The same as a mistake in the configuration.

@@ -45,9 +45,9 @@ pub struct FlowConfig {
     /// How busy the pool is.
     pub saturation: Option<SaturationPolicy>,
     /// How busy it may be for each band.
-    pub ceiling: Option<CeilingPolicy>,
+    pub ceiling: Option<UsageLimitPolicy>,
     /// Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told.
-    pub guard: Option<GuardConfig>,
+    pub guard: Option<SessionAdmissionConfig>,
 }
 
 /// What a band may hold.
@@ -92,7 +92,7 @@ pub struct SaturationPolicy {
 /// How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own.
 #[napi(object)]
 #[derive(Debug, Default)]
-pub struct CeilingPolicy {
+pub struct UsageLimitPolicy {
     /// One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
     /// `'static'` unless told.
     #[napi(ts_type = "'static' | 'priority-holdback' | 'soft-reflective'")]
@@ -100,9 +100,9 @@ pub struct CeilingPolicy {
     /// Of `'static'`: the saturation with which bands close. 1 unless told.
     pub ceiling: Option<f64>,
     /// Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes.
-    pub min_ceiling: Option<f64>,
+    pub min_usage_limit: Option<f64>,
     /// Of `'priority-holdback'`: the one with which the highest closes. 1 unless told.
-    pub max_ceiling: Option<f64>,
+    pub max_usage_limit: Option<f64>,
     /// Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
     /// `'rank'` unless told.
     #[napi(ts_type = "'rank' | 'value'")]
@@ -112,7 +112,7 @@ pub struct CeilingPolicy {
 /// The working-set guard, which holds back new sessions while no endpoint's cache has room for another context.
 #[napi(object)]
 #[derive(Debug, Default)]
-pub struct GuardConfig {
+pub struct SessionAdmissionConfig {
     /// Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
     /// 0.85 unless told.
     pub share: Option<f64>,
@@ -135,7 +135,8 @@ impl FlowConfig {
     pub(crate) fn over(self, base: slotwise::FlowConfig) -> Result<slotwise::FlowConfig, Unfit> {
         let mut flow = base;
         if let Some(most) = self.max_requests {
-            flow.max_requests = limit(most).map(|most| size("flow.maxRequests", most)).transpose()?;
+            flow.max_requests =
+                limit(most).map(|most| size("flow.maxRequests", most)).transpose()?;
         }
         if let Some(most) = self.max_bytes {
             flow.max_bytes = limit(most).map(|most| exact("flow.maxBytes", most)).transpose()?;
@@ -178,7 +179,11 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
 
     fn try_from(given: SaturationPolicy) -> Result<Self, Unfit> {
         let kind = given.r#type.as_deref().unwrap_or(CONTINUOUS);
-        named("flow.saturation.type", kind, &[(CONTINUOUS, ()), (UTILIZATION, ()), (CONCURRENCY, ())])?;
+        named(
+            "flow.saturation.type",
+            kind,
+            &[(CONTINUOUS, ()), (UTILIZATION, ()), (CONCURRENCY, ())],
+        )?;
         let detector = [UTILIZATION, CONCURRENCY].contains(&kind);
         fields_of(
             kind,
@@ -200,8 +205,16 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
                     given.metrics_staleness_threshold_ms.is_some(),
                     kind == UTILIZATION,
                 ),
-                ("flow.saturation.concurrencyMode", given.concurrency_mode.is_some(), kind == CONCURRENCY),
-                ("flow.saturation.maxConcurrency", given.max_concurrency.is_some(), kind == CONCURRENCY),
+                (
+                    "flow.saturation.concurrencyMode",
+                    given.concurrency_mode.is_some(),
+                    kind == CONCURRENCY,
+                ),
+                (
+                    "flow.saturation.maxConcurrency",
+                    given.max_concurrency.is_some(),
+                    kind == CONCURRENCY,
+                ),
                 (
                     "flow.saturation.maxTokenConcurrency",
                     given.max_token_concurrency.is_some(),
@@ -235,7 +248,8 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
             _ => {
                 let mut policy = slotwise::ConcurrencyDetector::default();
                 if let Some(word) = given.concurrency_mode {
-                    policy.concurrency_mode = named("flow.saturation.concurrencyMode", &word, &MODE)?;
+                    policy.concurrency_mode =
+                        named("flow.saturation.concurrencyMode", &word, &MODE)?;
                 }
                 set! {
                     policy.max_concurrency => given.max_concurrency, count, "flow.saturation.maxConcurrency";
@@ -249,34 +263,35 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
     }
 }
 
-impl TryFrom<CeilingPolicy> for slotwise::CeilingPolicy {
+impl TryFrom<UsageLimitPolicy> for slotwise::UsageLimitPolicy {
     type Error = Unfit;
 
-    fn try_from(given: CeilingPolicy) -> Result<Self, Unfit> {
+    fn try_from(given: UsageLimitPolicy) -> Result<Self, Unfit> {
         let kind = given.r#type.as_deref().unwrap_or(STATIC);
         named("flow.ceiling.type", kind, &[(STATIC, ()), (HOLDBACK, ()), (REFLECTIVE, ())])?;
         fields_of(
             kind,
             &[
                 ("flow.ceiling.ceiling", given.ceiling.is_some(), kind == STATIC),
-                ("flow.ceiling.minCeiling", given.min_ceiling.is_some(), kind == HOLDBACK),
-                ("flow.ceiling.maxCeiling", given.max_ceiling.is_some(), kind == HOLDBACK),
+                ("flow.ceiling.minUsageLimit", given.min_usage_limit.is_some(), kind == HOLDBACK),
+                ("flow.ceiling.maxUsageLimit", given.max_usage_limit.is_some(), kind == HOLDBACK),
                 ("flow.ceiling.domain", given.domain.is_some(), kind == HOLDBACK),
             ],
         )?;
         match kind {
             STATIC => {
-                let mut policy = slotwise::StaticCeiling::default();
+                let mut policy = slotwise::StaticUsageLimit::default();
                 set! { policy.ceiling => given.ceiling, finite, "flow.ceiling.ceiling"; }
                 Ok(Self::Static(policy))
             }
             HOLDBACK => {
-                let least = given.min_ceiling.unwrap_or(f64::NAN);
-                let mut policy = slotwise::PriorityHoldback::new(finite("flow.ceiling.minCeiling", least)?);
+                let least = given.min_usage_limit.unwrap_or(f64::NAN);
+                let mut policy =
+                    slotwise::PriorityHoldback::new(finite("flow.ceiling.minUsageLimit", least)?);
                 if let Some(word) = given.domain {
                     policy.domain = named("flow.ceiling.domain", &word, &DOMAIN)?;
                 }
-                set! { policy.max_ceiling => given.max_ceiling, finite, "flow.ceiling.maxCeiling"; }
+                set! { policy.max_usage_limit => given.max_usage_limit, finite, "flow.ceiling.maxUsageLimit"; }
                 Ok(Self::PriorityHoldback(policy))
             }
             _ => Ok(Self::SoftReflective(slotwise::SoftReflective::default())),
@@ -284,10 +299,10 @@ impl TryFrom<CeilingPolicy> for slotwise::CeilingPolicy {
     }
 }
 
-impl TryFrom<GuardConfig> for slotwise::GuardConfig {
+impl TryFrom<SessionAdmissionConfig> for slotwise::SessionAdmissionConfig {
     type Error = Unfit;
 
-    fn try_from(given: GuardConfig) -> Result<Self, Unfit> {
+    fn try_from(given: SessionAdmissionConfig) -> Result<Self, Unfit> {
         let mut guard = Self::default();
         set! {
             guard.share => given.share, finite, "flow.guard.share";
@@ -322,7 +337,7 @@ impl From<&slotwise::FlowConfig> for FlowConfig {
             no_endpoint_ttl_ms: Some(millis(flow.no_endpoint_ttl)),
             saturation: Some(flow.saturation.into()),
             ceiling: Some(flow.ceiling.into()),
-            guard: flow.guard.map(GuardConfig::from),
+            guard: flow.guard.map(SessionAdmissionConfig::from),
         }
     }
 }
@@ -357,20 +372,22 @@ impl From<slotwise::SaturationPolicy> for SaturationPolicy {
     }
 }
 
-impl From<slotwise::CeilingPolicy> for CeilingPolicy {
-    fn from(policy: slotwise::CeilingPolicy) -> Self {
+impl From<slotwise::UsageLimitPolicy> for UsageLimitPolicy {
+    fn from(policy: slotwise::UsageLimitPolicy) -> Self {
         match policy {
-            slotwise::CeilingPolicy::Static(policy) => {
-                Self { r#type: Some(STATIC.into()), ceiling: Some(policy.ceiling), ..Self::default() }
-            }
-            slotwise::CeilingPolicy::PriorityHoldback(policy) => Self {
+            slotwise::UsageLimitPolicy::Static(policy) => Self {
+                r#type: Some(STATIC.into()),
+                ceiling: Some(policy.ceiling),
+                ..Self::default()
+            },
+            slotwise::UsageLimitPolicy::PriorityHoldback(policy) => Self {
                 r#type: Some(HOLDBACK.into()),
-                min_ceiling: Some(policy.min_ceiling),
-                max_ceiling: Some(policy.max_ceiling),
+                min_usage_limit: Some(policy.min_usage_limit),
+                max_usage_limit: Some(policy.max_usage_limit),
                 domain: word_for(&policy.domain, &DOMAIN),
                 ..Self::default()
             },
-            slotwise::CeilingPolicy::SoftReflective(_) => {
+            slotwise::UsageLimitPolicy::SoftReflective(_) => {
                 Self { r#type: Some(REFLECTIVE.into()), ..Self::default() }
             }
             _ => Self::default(),
@@ -378,8 +395,8 @@ impl From<slotwise::CeilingPolicy> for CeilingPolicy {
     }
 }
 
-impl From<slotwise::GuardConfig> for GuardConfig {
-    fn from(guard: slotwise::GuardConfig) -> Self {
+impl From<slotwise::SessionAdmissionConfig> for SessionAdmissionConfig {
+    fn from(guard: slotwise::SessionAdmissionConfig) -> Self {
         Self {
             share: Some(guard.share),
             share_min: Some(guard.share_min),

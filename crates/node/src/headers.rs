@@ -69,16 +69,22 @@ pub struct RequestHeaders {
 /// The names of all headers that mean something, in lower case.
 #[napi]
 pub fn header_names() -> Vec<&'static str> {
-    Header::ALL.into_iter().flat_map(|header| [Some(header.name()), header.old_name()]).flatten().collect()
+    Header::ALL
+        .into_iter()
+        .flat_map(|header| [Some(header.name()), header.old_name()])
+        .flatten()
+        .collect()
 }
 
 /// Reads headers: names and values in turn, one character for each byte.
 #[napi]
 pub fn read_headers(headers: Vec<String>) -> RequestHeaders {
-    let values: Vec<Cow<'_, [u8]>> = headers.iter().skip(1).step_by(2).map(|value| octets(value)).collect();
+    let values: Vec<Cow<'_, [u8]>> =
+        headers.iter().skip(1).step_by(2).map(|value| octets(value)).collect();
     let names = headers.iter().step_by(2).map(String::as_str);
     let said = slotwise_wire::headers::RequestHeaders::read(pairs(names, &values));
-    let unusable = said.unusable().map(|it| UnusableHeader { name: it.name, error: it.error.into() });
+    let unusable =
+        said.unusable().map(|it| UnusableHeader { name: it.name, error: it.error.into() });
     let text = |text: Option<&str>| text.map(String::from);
     RequestHeaders {
         fairness_id: text(said.fairness_id),

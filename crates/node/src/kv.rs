@@ -43,7 +43,7 @@ pub struct KvBatch {
     /// The events that count, in order.
     pub events: Vec<Either3<KvStored, KvRemoved, KvCleared>>,
     /// What is not among the events.
-    pub left_out: LeftOut,
+    pub skipped_events: SkippedEvents,
 }
 
 /// Blocks were computed, each the child of the one before it.
@@ -100,7 +100,7 @@ pub struct KvCleared {
 /// What was read but is not among the events, counted. None of it is an error.
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
-pub struct LeftOut {
+pub struct SkippedEvents {
     /// Fields that are not known.
     pub unknown_fields: f64,
     /// Events of kinds that are not known.
@@ -154,12 +154,14 @@ pub struct KvReport {
     /// The last of these reasons, by the code of a `KvEventError`.
     pub refusal: Option<&'static str>,
     /// What was not among the events.
-    pub left_out: LeftOut,
+    pub skipped_events: SkippedEvents,
 }
 
 /// Reads the frames of a message.
 #[napi]
-pub fn read_kv_frames(#[napi(ts_arg_type = "Array<Uint8Array>")] frames: Frames<'_>) -> Result<KvMessage> {
+pub fn read_kv_frames(
+    #[napi(ts_arg_type = "Array<Uint8Array>")] frames: Frames<'_>,
+) -> Result<KvMessage> {
     Ok(match Message::read(&frames).map_err(unreadable)? {
         Message::Batch { topic, seq, payload, .. } => KvMessage {
             topic: Some(topic.into()),
@@ -180,7 +182,7 @@ pub fn read_kv_batch(#[napi(ts_arg_type = "Uint8Array")] payload: Bytes<'_>) -> 
         sent_at: batch.sent_at() * 1_000.0,
         dp_rank: batch.dp_rank().map(f64::from),
         events: batch.events().map(event).collect(),
-        left_out: batch.left_out().into(),
+        skipped_events: batch.skipped_events().into(),
     })
 }
 
@@ -207,11 +209,13 @@ pub fn block_hashes(
         None => Algorithm::default(),
     };
     let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
-    let adapter =
-        adapter.as_deref().map(|name| Adapter { name, path: adapter_path.as_deref().unwrap_or_default() });
+    let adapter = adapter
+        .as_deref()
+        .map(|name| Adapter { name, path: adapter_path.as_deref().unwrap_or_default() });
     let keys = ExtraKeys { adapter, cache_salt: cache_salt.as_deref() };
     let block_size = positive("blockSize", block_size)?;
-    let mut hasher = BlockHasher::new(algorithm, seed.as_deref().unwrap_or(DEFAULT_SEED)).tagging(tagging);
+    let mut hasher =
+        BlockHasher::new(algorithm, seed.as_deref().unwrap_or(DEFAULT_SEED)).tagging(tagging);
     let digests: Vec<u8> =
         hasher.prompt(tokens, block_size, keys).iter().flat_map(|digest| digest.0).collect();
     Ok(digests.into())
@@ -226,7 +230,7 @@ fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
     let names = |blocks: &[EngineHash]| blocks.iter().map(EngineHash::to_string).collect();
     let text = |text: Option<&str>| text.map(String::from);
     match event {
-        KvEvent::Stored(stored) => Either3::A(KvStored {
+        KvEvent::BlockStored(stored) => Either3::A(KvStored {
             r#type: "stored",
             blocks: names(stored.blocks),
             parent: stored.parent.map(|parent| parent.to_string()),
@@ -238,7 +242,7 @@ fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
             adapter: text(stored.adapter),
             cache_salt: text(stored.cache_salt),
         }),
-        KvEvent::Removed(removed) => Either3::B(KvRemoved {
+        KvEvent::BlockRemoved(removed) => Either3::B(KvRemoved {
             r#type: "removed",
             blocks: names(removed.blocks),
             tier: word_for(&removed.tier, &TIERS),
@@ -277,23 +281,23 @@ impl From<slotwise_wire::kv::Report> for KvReport {
             unknown_parents: report.unknown_parents as f64,
             refused: report.refused as f64,
             refusal: report.refusal.as_ref().map(KvEventError::code),
-            left_out: report.left_out.into(),
+            skipped_events: report.skipped_events.into(),
         }
     }
 }
 
-impl From<slotwise_wire::kv::LeftOut> for LeftOut {
-    fn from(left_out: slotwise_wire::kv::LeftOut) -> Self {
+impl From<slotwise_wire::kv::SkippedEvents> for SkippedEvents {
+    fn from(skipped_events: slotwise_wire::kv::SkippedEvents) -> Self {
         Self {
-            unknown_fields: left_out.unknown_fields as f64,
-            unknown_kinds: left_out.unknown_kinds as f64,
-            other_groups: left_out.other_groups as f64,
-            other_ranks: left_out.other_ranks as f64,
-            unknown_media: left_out.unknown_media as f64,
-            unnamed_adapters: left_out.unnamed_adapters as f64,
-            without_tokens: left_out.without_tokens as f64,
-            multimodal_blocks: left_out.multimodal_blocks as f64,
-            partial_blocks: left_out.partial_blocks as f64,
+            unknown_fields: skipped_events.unknown_fields as f64,
+            unknown_kinds: skipped_events.unknown_kinds as f64,
+            other_groups: skipped_events.other_groups as f64,
+            other_ranks: skipped_events.other_ranks as f64,
+            unknown_media: skipped_events.unknown_media as f64,
+            unnamed_adapters: skipped_events.unnamed_adapters as f64,
+            without_tokens: skipped_events.without_tokens as f64,
+            multimodal_blocks: skipped_events.multimodal_blocks as f64,
+            partial_blocks: skipped_events.partial_blocks as f64,
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct MetricsReport {
     /// Tokens in a block of it.
     pub block_size: Option<f64>,
     /// Tokens that fit into it.
-    pub kv_capacity: Option<f64>,
+    pub kv_cache_tokens: Option<f64>,
     /// Adapters that fit side by side.
     pub max_adapters: Option<f64>,
 }
@@ -85,7 +85,7 @@ pub struct OrcaReport {
     /// The load of the endpoint: as `handleLoad` takes it.
     pub load: Load,
     /// Tokens that fit into its KV cache, which Triton says.
-    pub kv_capacity: Option<f64>,
+    pub kv_cache_tokens: Option<f64>,
     /// Metrics in it that are not looked for, or have no number.
     pub skipped: f64,
 }
@@ -133,7 +133,7 @@ pub fn read_orca(#[napi(ts_arg_type = "Uint8Array")] header: Bytes<'_>) -> Resul
     let report = slotwise_wire::metrics::OrcaReport::read(header).map_err(unreadable)?;
     Ok(OrcaReport {
         load: report.load.into(),
-        kv_capacity: report.kv_capacity.map(|tokens| tokens.get().into()),
+        kv_cache_tokens: report.kv_cache_tokens.map(|tokens| tokens.get().into()),
         skipped: report.skipped as f64,
     })
 }
@@ -165,7 +165,11 @@ pub(crate) fn engine_of(word: Option<&str>) -> std::result::Result<Option<Engine
 }
 
 fn unknown_field(name: &str) -> Unfit {
-    Unfit::word("fields", Field::ALL.map(|field| format!("'{}'", field.as_str())).join(" or "), name)
+    Unfit::word(
+        "fields",
+        Field::ALL.map(|field| format!("'{}'", field.as_str())).join(" or "),
+        name,
+    )
 }
 
 impl From<slotwise_wire::metrics::MetricsReport> for MetricsReport {
@@ -185,7 +189,7 @@ impl From<slotwise_wire::metrics::MetricsReport> for MetricsReport {
             warnings: report.warnings.iter().map(|warning| warning.code()).collect(),
             kv_cache: cache.into(),
             block_size: cache.block_size.map(|tokens| tokens.get().into()),
-            kv_capacity: cache.capacity().map(|tokens| tokens as f64),
+            kv_cache_tokens: cache.capacity().map(|tokens| tokens as f64),
             max_adapters: slots.map(|slots| slots.get().into()),
         }
     }

@@ -19,7 +19,11 @@ fn whole(field: &str, value: f64, least: f64, most: f64) -> Fit<f64> {
     if (least..=most).contains(&value) && value.fract() == 0.0 {
         Ok(value)
     } else {
-        Err(Unfit::range(field, format_args!("an integer between {least} and {most}"), shown(value)))
+        Err(Unfit::range(
+            field,
+            format_args!("an integer between {least} and {most}"),
+            shown(value),
+        ))
     }
 }
 
@@ -70,7 +74,11 @@ pub(crate) fn instant(field: &str, millis: f64) -> Fit<Instant> {
     if (0.0..=MAX_SAFE).contains(&micros) {
         Ok(Instant::from_micros(micros as u64))
     } else {
-        Err(Unfit::range(field, "a time in milliseconds, not negative, of at most 285 years", shown(millis)))
+        Err(Unfit::range(
+            field,
+            "a time in milliseconds, not negative, of at most 285 years",
+            shown(millis),
+        ))
     }
 }
 
@@ -116,7 +124,11 @@ pub(crate) fn millis(length: Duration) -> f64 {
 
 /// A number, which NaN and the infinities are not.
 pub(crate) fn finite(field: &str, value: f64) -> Fit<f64> {
-    if value.is_finite() { Ok(value) } else { Err(Unfit::range(field, "a finite number", shown(value))) }
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Unfit::range(field, "a finite number", shown(value)))
+    }
 }
 
 /// A bigint of up to 64 bits.

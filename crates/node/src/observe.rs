@@ -5,7 +5,7 @@ use napi_derive::napi;
 use slotwise::EndpointId;
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::kv::{Feed, Feeds};
-use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
+use slotwise_wire::metrics::{OrcaReport, handle_orca, observe};
 
 use crate::endpoint::named;
 use crate::error::{Result, thrown, unreadable};
@@ -20,7 +20,7 @@ use crate::scheduler::{NativeScheduler, State};
 impl NativeScheduler {
     /// An endpoint's metrics page. `fields` are names of fields and metrics in turn.
     #[napi]
-    pub fn observe_metrics(
+    pub fn handle_metrics_page(
         &self,
         now: f64,
         endpoint: f64,
@@ -45,7 +45,7 @@ impl NativeScheduler {
 
     /// The header `endpoint-load-metrics` of an endpoint's answer.
     #[napi]
-    pub fn observe_orca(
+    pub fn handle_orca(
         &self,
         now: f64,
         endpoint: f64,
@@ -54,14 +54,14 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         self.with(|core| {
             let report = OrcaReport::read(header);
-            observe_orca(core, now, id, &report).map_err(thrown)?;
+            handle_orca(core, now, id, &report).map_err(thrown)?;
             report.map(drop).map_err(unreadable)
         })
     }
 
     /// A message of an endpoint's publisher of KV events.
     #[napi]
-    pub fn apply_kv_frames(
+    pub fn handle_kv_frames(
         &self,
         now: f64,
         endpoint: f64,
@@ -84,7 +84,7 @@ impl NativeScheduler {
 
     /// What TensorRT-LLM answered when it was asked for its KV events.
     #[napi]
-    pub fn apply_trtllm_events(
+    pub fn handle_trtllm_events(
         &self,
         now: f64,
         endpoint: f64,
@@ -106,7 +106,7 @@ impl NativeScheduler {
 
     /// A replay that was asked for does not come.
     #[napi]
-    pub fn give_up_replay(&self, now: f64, endpoint: f64, rank: f64) -> Result<KvReport> {
+    pub fn abandon_replay(&self, now: f64, endpoint: f64, rank: f64) -> Result<KvReport> {
         let (now, id, rank) =
             (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
         self.with_all(|State { core, feeds, .. }| {
@@ -117,7 +117,7 @@ impl NativeScheduler {
 
     /// The batch from which on a replay is awaited.
     #[napi]
-    pub fn kv_asked_from(&self, endpoint: f64, rank: f64) -> Result<Option<f64>> {
+    pub fn replay_from(&self, endpoint: f64, rank: f64) -> Result<Option<f64>> {
         let (id, rank) = (endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
         self.with_all(|State { core, feeds, .. }| {
             if core.endpoint(id).is_none() {
@@ -163,7 +163,12 @@ impl NativeScheduler {
 
     /// Counters and gauges, as OpenMetrics text.
     #[napi]
-    pub fn metrics_text(&self, names: Option<String>, pool: String, max_endpoints: f64) -> Result<String> {
+    pub fn metrics_text(
+        &self,
+        names: Option<String>,
+        pool: String,
+        max_endpoints: f64,
+    ) -> Result<String> {
         let reference = match &names {
             Some(word) => named("names", word, &[("slotwise", false), ("reference", true)])?,
             None => false,

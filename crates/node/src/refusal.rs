@@ -39,13 +39,18 @@ pub fn refusal(
     };
     Ok(RefusalResponse {
         status: refusal.status(),
-        headers: refusal.headers().map(|(name, value)| vec![name.into(), value.into_owned()]).collect(),
+        headers: refusal
+            .headers()
+            .map(|(name, value)| vec![name.into(), value.into_owned()])
+            .collect(),
         body: refusal.body(shape).into_bytes().into(),
     })
 }
 
-const SHAPES: [(&str, BodyShape); 2] =
-    [(BodyShape::OpenAi.as_str(), BodyShape::OpenAi), (BodyShape::Anthropic.as_str(), BodyShape::Anthropic)];
+const SHAPES: [(&str, BodyShape); 2] = [
+    (BodyShape::OpenAi.as_str(), BodyShape::OpenAi),
+    (BodyShape::Anthropic.as_str(), BodyShape::Anthropic),
+];
 
 /// The refusal for the reason of this code.
 pub(crate) fn refused(
@@ -56,8 +61,9 @@ pub(crate) fn refused(
     // Those of rejection come first.
     let of_code = || Reason::all().filter(|reason| reason.code() == code);
     let reason = of_code().find(|reason| !evicted || matches!(reason, Reason::Evicted(_)));
-    let known =
-        || Reason::all().map(|reason| format!("'{}'", reason.code())).collect::<Vec<_>>().join(" or ");
+    let known = || {
+        Reason::all().map(|reason| format!("'{}'", reason.code())).collect::<Vec<_>>().join(" or ")
+    };
     let reason = reason.ok_or_else(|| Unfit::word("reason", known(), code))?;
     let mut refusal = slotwise_wire::outcome::Refusal::new(reason);
     refusal.retry_after = retry_after.map(|ms| duration("retryAfterMs", ms)).transpose()?;

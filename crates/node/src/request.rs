@@ -79,7 +79,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) flow: Option<&'a str>,
     pub(crate) priority: Option<f64>,
     pub(crate) deadline: Option<f64>,
-    pub(crate) expected_output: Option<f64>,
+    pub(crate) expected_output_tokens: Option<f64>,
     pub(crate) wishes: Option<&'a Wishes>,
 }
 
@@ -95,8 +95,9 @@ impl Asked<'_> {
         let wishes = self.wishes.unwrap_or(&none);
         let labels: Vec<(&str, &str)> = flat(&wishes.labels).collect();
         let exclude = wishes.exclude.as_deref().unwrap_or_default().iter();
-        let exclude =
-            exclude.map(|id| endpoint_id("exclude", *id)).collect::<std::result::Result<Vec<_>, Unfit>>()?;
+        let exclude = exclude
+            .map(|id| endpoint_id("exclude", *id))
+            .collect::<std::result::Result<Vec<_>, Unfit>>()?;
         let mut request = self.over(Request::new(""), wishes)?;
         request.labels = &labels;
         request.exclude = &exclude;
@@ -137,7 +138,8 @@ impl Asked<'_> {
             Some(word) => named("priorityOrder", word, &PRIORITY_ORDERS)?,
             None => PriorityOrder::LowFirst,
         };
-        let values: Vec<Cow<'_, [u8]>> = flat(&wishes.headers).map(|(_, value)| octets(value)).collect();
+        let values: Vec<Cow<'_, [u8]>> =
+            flat(&wishes.headers).map(|(_, value)| octets(value)).collect();
         let names = flat(&wishes.headers).map(|(name, _)| name);
         let allow = allowed(wishes.allow.as_ref())?;
         let pairs: Vec<_> = pairs(names, &values).collect();
@@ -152,7 +154,11 @@ impl Asked<'_> {
     }
 
     /// The request with all that was asked for beside its prompt, but for labels.
-    fn over<'r>(&'r self, request: Request<'r>, wishes: &Wishes) -> std::result::Result<Request<'r>, Unfit> {
+    fn over<'r>(
+        &'r self,
+        request: Request<'r>,
+        wishes: &Wishes,
+    ) -> std::result::Result<Request<'r>, Unfit> {
         let mut request = request;
         request.model = self.model.unwrap_or(request.model);
         request.adapter = self.adapter.or(request.adapter);
@@ -165,8 +171,8 @@ impl Asked<'_> {
         if let Some(at) = self.deadline {
             request.deadline = Some(instant("deadline", at)?);
         }
-        if let Some(tokens) = self.expected_output {
-            request.expected_output = count("expectedOutput", tokens)?;
+        if let Some(tokens) = self.expected_output_tokens {
+            request.expected_output_tokens = count("expectedOutputTokens", tokens)?;
         }
         if let Some(id) = &wishes.continues {
             request.continues = Some(AnswerId::of(id));

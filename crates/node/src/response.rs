@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use slotwise_wire::response::{
-    AnswerFilter, Body, Close, FinishReason, ModelFilter, Progress, ResponseReader, Settlement,
+    AnswerFilter, Body, CloseReason, Disposition, FinishReason, ModelFilter, Progress,
+    ResponseReader,
 };
 
 use crate::endpoint::{FAILURES, named, word_for};
@@ -32,14 +33,16 @@ pub struct ReportedUsage {
 pub struct Outcome {
     /// How it ended.
     #[napi(
-        ts_type = "'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_left' | 'cut' | 'unreadable' | 'unreachable'"
+        ts_type = "'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_disconnected' | 'cut' | 'unreadable' | 'unreachable'"
     )]
     pub end: &'static str,
     /// Whether another endpoint may be asked.
     #[napi(ts_type = "'never' | 'if_nothing_sent'")]
     pub retry: &'static str,
     /// Why the engine stopped, if it said so.
-    #[napi(ts_type = "'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other' | 'abort' | 'error'")]
+    #[napi(
+        ts_type = "'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other' | 'abort' | 'error'"
+    )]
     pub finish_reason: Option<&'static str>,
     /// What the engine said that the request used.
     pub usage: ReportedUsage,
@@ -133,7 +136,7 @@ impl NativeResponseReader {
         self.reader.borrow_mut().feed(chunk)
     }
 
-    pub(crate) fn outcome(&self, close: Close) -> slotwise_wire::response::Outcome {
+    pub(crate) fn outcome(&self, close: CloseReason) -> slotwise_wire::response::Outcome {
         self.reader.borrow().clone().finish(close)
     }
 }
@@ -213,15 +216,15 @@ pub(crate) fn packed(progress: Progress) -> f64 {
     f64::from(progress.tokens) * 4.0 + f64::from(marks)
 }
 
-const CLOSES: [(&str, Close); 4] = [
-    (Close::Clean.as_str(), Close::Clean),
-    (Close::Broken.as_str(), Close::Broken),
-    (Close::TimedOut.as_str(), Close::TimedOut),
-    (Close::ClientLeft.as_str(), Close::ClientLeft),
+const CLOSES: [(&str, CloseReason); 4] = [
+    (CloseReason::Clean.as_str(), CloseReason::Clean),
+    (CloseReason::Broken.as_str(), CloseReason::Broken),
+    (CloseReason::TimedOut.as_str(), CloseReason::TimedOut),
+    (CloseReason::ClientDisconnected.as_str(), CloseReason::ClientDisconnected),
 ];
 
 /// The way of closing that `word` names.
-pub(crate) fn close(word: &str) -> std::result::Result<Close, Unfit> {
+pub(crate) fn close(word: &str) -> std::result::Result<CloseReason, Unfit> {
     named("close", word, &CLOSES)
 }
 
@@ -251,7 +254,7 @@ impl From<slotwise_wire::response::Outcome> for Outcome {
             complete: outcome.is_complete(),
             settlement: settlement.as_str(),
             failure: match settlement {
-                Settlement::Fail(failure) => word_for(&failure, &FAILURES),
+                Disposition::Fail(failure) => word_for(&failure, &FAILURES),
                 _ => None,
             },
         }

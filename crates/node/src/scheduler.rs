@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use napi::Either;
 use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
-use slotwise::{AdapterState, Decision, EngineHash, KvEvent, RemovedBlocks, Seconds, StoredBlocks};
+use slotwise::{AdapterState, BlockRemoved, BlockStored, Decision, EngineHash, KvEvent, Seconds};
 use slotwise_wire::kv::Feeds;
 use slotwise_wire::request::RequestReader;
 
@@ -17,7 +17,9 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, failure, tier};
 use crate::error::{Result, closed, invalid_config, thrown};
 use crate::metrics::Readers;
-use crate::number::{bits, count, endpoint_id, instant, patience, positive, request_id, time, weight};
+use crate::number::{
+    bits, count, endpoint_id, instant, patience, positive, request_id, time, weight,
+};
 use crate::request::{Asked, Bytes, Hashes, Prompt, TokenIds, Wishes};
 
 /// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
@@ -38,7 +40,10 @@ pub(crate) struct State {
 }
 
 impl NativeScheduler {
-    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut slotwise::Scheduler) -> Result<T>) -> Result<T> {
+    pub(crate) fn with<T>(
+        &self,
+        call: impl FnOnce(&mut slotwise::Scheduler) -> Result<T>,
+    ) -> Result<T> {
         self.with_all(|state| call(&mut state.core))
     }
 
@@ -54,7 +59,8 @@ impl NativeScheduler {
     pub fn new(config: Config) -> Result<Self> {
         let config = slotwise::Config::try_from(config).map_err(|unfit| unfit.in_config())?;
         let core = slotwise::Scheduler::new(config).map_err(invalid_config)?;
-        let (requests, metrics, feeds) = (RequestReader::new(), Readers::default(), Feeds::default());
+        let (requests, metrics, feeds) =
+            (RequestReader::new(), Readers::default(), Feeds::default());
         Ok(Self { state: RefCell::new(Some(State { core, requests, metrics, feeds })) })
     }
 
@@ -173,7 +179,13 @@ impl NativeScheduler {
 
     /// An endpoint reported its LoRA adapters.
     #[napi]
-    pub fn handle_adapters(&self, now: f64, endpoint: f64, active: Vec<String>, slots: f64) -> Result<()> {
+    pub fn handle_adapters(
+        &self,
+        now: f64,
+        endpoint: f64,
+        active: Vec<String>,
+        slots: f64,
+    ) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         let active: Vec<&str> = active.iter().map(String::as_str).collect();
         let state = AdapterState::active(&active).slots(count("slots", slots)?);
@@ -198,14 +210,16 @@ impl NativeScheduler {
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         let blocks = engine_hashes(blocks);
-        let mut stored = StoredBlocks::new(&blocks, positive("blockSize", block_size)?);
+        let mut stored = BlockStored::new(&blocks, positive("blockSize", block_size)?);
         stored.parent = parent.map(|name| bits("parent", &name).map(EngineHash)).transpose()?;
         stored.tokens = tokens;
         stored.lookahead = lookahead.unwrap_or_default();
         stored.tier = self::tier(tier.as_deref())?;
         (stored.model, stored.adapter) = (model.as_deref(), adapter.as_deref());
         stored.cache_salt = cache_salt.as_deref();
-        self.with(|core| core.handle_kv_event(now, id, KvEvent::Stored(stored)).map_err(thrown))
+        self.with(|core| {
+            core.handle_kv_event(now, id, KvEvent::BlockStored(stored)).map_err(thrown)
+        })
     }
 
     /// An engine removed blocks.
@@ -219,15 +233,17 @@ impl NativeScheduler {
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         let blocks = engine_hashes(blocks);
-        let removed = RemovedBlocks::new(&blocks).tier(self::tier(tier.as_deref())?);
-        self.with(|core| core.handle_kv_event(now, id, KvEvent::Removed(removed)).map_err(thrown))
+        let removed = BlockRemoved::new(&blocks).tier(self::tier(tier.as_deref())?);
+        self.with(|core| {
+            core.handle_kv_event(now, id, KvEvent::BlockRemoved(removed)).map_err(thrown)
+        })
     }
 
     /// An engine cleared its cache.
     #[napi]
     pub fn handle_cleared(&self, now: f64, endpoint: f64) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
-        self.with(|core| core.handle_kv_event(now, id, KvEvent::Cleared).map_err(thrown))
+        self.with(|core| core.handle_kv_event(now, id, KvEvent::AllBlocksCleared).map_err(thrown))
     }
 
     // A gateway that starts again.
@@ -240,9 +256,15 @@ impl NativeScheduler {
 
     /// Takes what a snapshot says for what the endpoints hold.
     #[napi]
-    pub fn restore(&self, now: f64, #[napi(ts_arg_type = "Uint8Array")] snapshot: Bytes<'_>) -> Result<f64> {
+    pub fn restore(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array")] snapshot: Bytes<'_>,
+    ) -> Result<f64> {
         let now = instant("now", now)?;
-        self.with(|core| core.restore(now, snapshot).map(|endpoints| endpoints as f64).map_err(thrown))
+        self.with(|core| {
+            core.restore(now, snapshot).map(|endpoints| endpoints as f64).map_err(thrown)
+        })
     }
 
     // A request's life.
@@ -261,7 +283,7 @@ impl NativeScheduler {
         flow: Option<String>,
         priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: Option<f64>,
+        expected_output_tokens: Option<f64>,
         wishes: Option<Wishes>,
         #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
     ) -> Result<Option<Rejected>> {
@@ -276,7 +298,7 @@ impl NativeScheduler {
             flow: flow.as_deref(),
             priority,
             deadline,
-            expected_output,
+            expected_output_tokens,
             wishes: wishes.as_ref(),
         };
         self.with_all(|State { core, requests, .. }| {
@@ -307,7 +329,7 @@ impl NativeScheduler {
         flow: Option<String>,
         priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: Option<f64>,
+        expected_output_tokens: Option<f64>,
         wishes: Option<Wishes>,
         #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
         #[napi(ts_arg_type = "Float64Array")] endpoints: Numbers<'_>,
@@ -324,7 +346,7 @@ impl NativeScheduler {
             flow: flow.as_deref(),
             priority,
             deadline,
-            expected_output,
+            expected_output_tokens,
             wishes: wishes.as_ref(),
         };
         let costs: HashMap<u64, Seconds> = endpoints
@@ -364,7 +386,7 @@ impl NativeScheduler {
         flow: Option<String>,
         priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: Option<f64>,
+        expected_output_tokens: Option<f64>,
         wishes: Option<Wishes>,
         ttl: Option<f64>,
         weight: f64,
@@ -382,7 +404,7 @@ impl NativeScheduler {
             flow: flow.as_deref(),
             priority,
             deadline,
-            expected_output,
+            expected_output_tokens,
             wishes: wishes.as_ref(),
         };
         let submit = |core: &mut slotwise::Scheduler, request: &slotwise::Request<'_>| {
@@ -429,9 +451,11 @@ impl NativeScheduler {
 
     /// Requests of negative priority that could make room for others.
     #[napi]
-    pub fn victims(&self, most: f64) -> Result<Vec<f64>> {
+    pub fn preemption_candidates(&self, most: f64) -> Result<Vec<f64>> {
         let most = count("most", most)? as usize;
-        self.with(|core| Ok(core.victims(most).into_iter().map(|id| id.as_u64() as f64).collect()))
+        self.with(|core| {
+            Ok(core.preemption_candidates(most).into_iter().map(|id| id.as_u64() as f64).collect())
+        })
     }
 
     /// What a pick would decide, and why.
@@ -448,7 +472,7 @@ impl NativeScheduler {
         flow: Option<String>,
         priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: Option<f64>,
+        expected_output_tokens: Option<f64>,
         wishes: Option<Wishes>,
     ) -> Result<Explanation> {
         let now = instant("now", now)?;
@@ -462,7 +486,7 @@ impl NativeScheduler {
             flow: flow.as_deref(),
             priority,
             deadline,
-            expected_output,
+            expected_output_tokens,
             wishes: wishes.as_ref(),
         };
         self.with_all(|State { core, requests, .. }| {
@@ -484,7 +508,7 @@ impl NativeScheduler {
         flow: Option<String>,
         priority: Option<f64>,
         deadline: Option<f64>,
-        expected_output: Option<f64>,
+        expected_output_tokens: Option<f64>,
         wishes: Option<Wishes>,
     ) -> Result<Columns> {
         let now = instant("now", now)?;
@@ -498,7 +522,7 @@ impl NativeScheduler {
             flow: flow.as_deref(),
             priority,
             deadline,
-            expected_output,
+            expected_output_tokens,
             wishes: wishes.as_ref(),
         };
         self.with_all(|State { core, requests, .. }| {
@@ -516,7 +540,8 @@ impl NativeScheduler {
     /// The answer of a request grew.
     #[napi]
     pub fn handle_tokens(&self, now: f64, request: f64, tokens: f64) -> Result<()> {
-        let (now, id, tokens) = (instant("now", now)?, request_id(request)?, count("tokens", tokens)?);
+        let (now, id, tokens) =
+            (instant("now", now)?, request_id(request)?, count("tokens", tokens)?);
         self.with(|core| core.handle_tokens(now, id, tokens).map_err(thrown))
     }
 
@@ -524,7 +549,9 @@ impl NativeScheduler {
     #[napi]
     pub fn handle_answer(&self, now: f64, request: f64, answer: String) -> Result<()> {
         let (now, id) = (instant("now", now)?, request_id(request)?);
-        self.with(|core| core.handle_answer(now, id, slotwise::AnswerId::of(&answer)).map_err(thrown))
+        self.with(|core| {
+            core.handle_answer(now, id, slotwise::AnswerId::of(&answer)).map_err(thrown)
+        })
     }
 
     /// A request is done.
@@ -559,7 +586,8 @@ impl NativeScheduler {
     /// A request went to another endpoint than was decided.
     #[napi]
     pub fn redirect(&self, now: f64, request: f64, endpoint: f64, failure: String) -> Result<()> {
-        let (now, id, to) = (instant("now", now)?, request_id(request)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id, to) =
+            (instant("now", now)?, request_id(request)?, endpoint_id("endpoint", endpoint)?);
         let failure = self::failure(&failure)?;
         self.with(|core| core.redirect_after(now, id, to, failure).map_err(thrown))
     }
@@ -577,5 +605,6 @@ fn engine_hashes(blocks: &[u64]) -> Vec<EngineHash> {
 #[napi]
 pub fn implausible(field: String, millis: f64) -> Result<Option<Vec<f64>>> {
     let found = slotwise::implausible(&field, patience(&field, millis)?);
-    Ok(found.map(|found| vec![crate::number::millis(found.least), crate::number::millis(found.most)]))
+    Ok(found
+        .map(|found| vec![crate::number::millis(found.least), crate::number::millis(found.most)]))
 }

@@ -43,7 +43,7 @@ pub struct Stats {
     /// From a request's dispatch to its first token, as the gateway sees it.
     pub time_to_first_token: Histogram,
     /// The session guard, if there is one.
-    pub guard: Option<GuardStats>,
+    pub guard: Option<SessionAdmissionStats>,
     /// Requests in flight.
     pub in_flight: f64,
     /// Prompt tokens of dispatched requests.
@@ -114,7 +114,7 @@ pub struct EndpointStats {
     pub block_size: u32,
     /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
     /// `PYTHONHASHSEED` to the same number everywhere.
-    pub hashes_differ: bool,
+    pub hash_mismatch: bool,
     /// Requests dispatched to it.
     pub dispatched: f64,
     /// Requests that completed there.
@@ -132,11 +132,11 @@ pub struct EndpointStats {
     /// Tokens of our prompts and answers in flight.
     pub kv_tokens: f64,
     /// Tokens that fit.
-    pub kv_capacity: u32,
+    pub kv_cache_tokens: u32,
     /// Requests of others that wait there, as far as reports tell.
-    pub foreign_waiting: f64,
+    pub external_waiting: f64,
     /// Requests of others that run there, as far as reports tell.
-    pub foreign_running: f64,
+    pub external_running: f64,
     /// How old the last load report is, in milliseconds; null if there was none.
     pub report_age_ms: Option<f64>,
     /// Reports that could not be read, or said nothing that is known.
@@ -146,7 +146,7 @@ pub struct EndpointStats {
     /// Whether its engine sleeps, as its reports say: it gets no requests.
     pub sleeping: bool,
     /// Seconds that it takes for a second of described work.
-    pub slowness: f64,
+    pub slowdown: f64,
     /// What requests it takes.
     #[napi(ts_type = "'serving' | 'backed_off' | 'trial' | 'ramping'")]
     pub health: &'static str,
@@ -154,7 +154,7 @@ pub struct EndpointStats {
     #[napi(ts_type = "'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null")]
     pub backoff: Option<&'static str>,
     /// How long requests are held off after failures, in seconds.
-    pub held_off: f64,
+    pub backoff_remaining: f64,
     /// Backoffs in a row since it last served.
     pub failures: u32,
     /// Times that it was backed off.
@@ -166,7 +166,7 @@ pub struct EndpointStats {
     /// How long it counts as busy with requests that ended before their first token, in milliseconds.
     pub residual_ms: f64,
     /// Tokens that it is assumed to hold in its cache.
-    pub assumed_tokens: f64,
+    pub estimated_tokens: f64,
     /// Tokens that its engine says it holds.
     pub stored_tokens: f64,
     /// Tokens of either that were used lately.
@@ -184,7 +184,7 @@ pub struct EndpointStats {
 /// The session guard at a glance.
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
-pub struct GuardStats {
+pub struct SessionAdmissionStats {
     /// Sessions whose contexts count.
     pub active: f64,
     /// Sessions that would be recognised, with those.
@@ -195,8 +195,8 @@ pub struct GuardStats {
     pub share: f64,
 }
 
-impl From<slotwise::GuardStats> for GuardStats {
-    fn from(stats: slotwise::GuardStats) -> Self {
+impl From<slotwise::SessionAdmissionStats> for SessionAdmissionStats {
+    fn from(stats: slotwise::SessionAdmissionStats) -> Self {
         Self {
             active: stats.active as f64,
             remembered: stats.remembered as f64,
@@ -219,10 +219,16 @@ impl From<slotwise::Histogram> for Histogram {
 
 impl From<slotwise::Stats> for Stats {
     fn from(stats: slotwise::Stats) -> Self {
-        let rejected =
-            stats.rejected.iter().map(|(reason, count)| (reason.code().into(), *count as f64)).collect();
-        let evicted =
-            stats.evicted.iter().map(|(reason, count)| (reason.code().into(), *count as f64)).collect();
+        let rejected = stats
+            .rejected
+            .iter()
+            .map(|(reason, count)| (reason.code().into(), *count as f64))
+            .collect();
+        let evicted = stats
+            .evicted
+            .iter()
+            .map(|(reason, count)| (reason.code().into(), *count as f64))
+            .collect();
         Self {
             dispatched: stats.dispatched as f64,
             completed: stats.completed as f64,
@@ -239,7 +245,7 @@ impl From<slotwise::Stats> for Stats {
             queued_ms: millis(stats.queued),
             queue_time: stats.queue_time.into(),
             time_to_first_token: stats.time_to_first_token.into(),
-            guard: stats.guard.map(GuardStats::from),
+            guard: stats.guard.map(SessionAdmissionStats::from),
             in_flight: stats.in_flight as f64,
             prompt_tokens: stats.prompt_tokens as f64,
             predicted_cached_tokens: stats.predicted_cached_tokens as f64,
@@ -275,7 +281,7 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             kv_refused_events: stats.kv_refused_events as f64,
             kv_refusal: stats.kv_refusal,
             block_size: stats.block_size,
-            hashes_differ: stats.hashes_differ,
+            hash_mismatch: stats.hash_mismatch,
             dispatched: stats.dispatched as f64,
             completed: stats.completed as f64,
             failed: stats.failed as f64,
@@ -284,23 +290,23 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             running: stats.running,
             booked_ms: millis(stats.booked),
             kv_tokens: stats.kv_tokens as f64,
-            kv_capacity: stats.kv_capacity,
-            foreign_waiting: stats.foreign_waiting,
-            foreign_running: stats.foreign_running,
+            kv_cache_tokens: stats.kv_cache_tokens,
+            external_waiting: stats.external_waiting,
+            external_running: stats.external_running,
             report_age_ms: stats.report_age.map(millis),
             report_errors: stats.report_errors as f64,
             report_error: stats.report_error,
             sleeping: stats.sleeping,
-            slowness: stats.slowness,
+            slowdown: stats.slowdown,
             health: stats.health.code(),
             backoff: stats.backoff.map(slotwise::BackoffCause::code),
-            held_off: stats.held_off.get(),
+            backoff_remaining: stats.backoff_remaining.get(),
             failures: stats.failures,
             backoffs: stats.backoffs as f64,
             unanswered: stats.unanswered as f64,
             late: stats.late as f64,
             residual_ms: millis(stats.residual),
-            assumed_tokens: stats.assumed_tokens as f64,
+            estimated_tokens: stats.estimated_tokens as f64,
             stored_tokens: stats.stored_tokens as f64,
             warm_tokens: stats.warm_tokens as f64,
             session_tokens: stats.session_tokens as f64,

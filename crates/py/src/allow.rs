@@ -68,15 +68,23 @@ fn times(name: &str, value: &Bound<'_, PyAny>) -> PyResult<RangeInclusive<Durati
     let range = ordered(name, low, high)?;
     let time = |seconds: f64| {
         Duration::try_from_secs_f64(seconds).map_err(|_| {
-            PyValueError::new_err(format!("allow[{name:?}] must be seconds from 0 on, not {seconds}"))
+            PyValueError::new_err(format!(
+                "allow[{name:?}] must be seconds from 0 on, not {seconds}"
+            ))
         })
     };
     Ok(time(*range.start())?..=time(*range.end())?)
 }
 
-fn ordered<T: PartialOrd + std::fmt::Display>(name: &str, low: T, high: T) -> PyResult<RangeInclusive<T>> {
+fn ordered<T: PartialOrd + std::fmt::Display>(
+    name: &str,
+    low: T,
+    high: T,
+) -> PyResult<RangeInclusive<T>> {
     if low <= high {
         return Ok(low..=high);
     }
-    Err(PyValueError::new_err(format!("allow[{name:?}] must be a range, but {low} is above {high}")))
+    Err(PyValueError::new_err(format!(
+        "allow[{name:?}] must be a range, but {low} is above {high}"
+    )))
 }

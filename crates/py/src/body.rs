@@ -64,7 +64,8 @@ pub(crate) fn priority_order(name: &str) -> PyResult<PriorityOrder> {
         "low_first" => Ok(PriorityOrder::LowFirst),
         "high_first" => Ok(PriorityOrder::HighFirst),
         _ => {
-            let message = format!("priority_order must be 'low_first' or 'high_first', not {name:?}");
+            let message =
+                format!("priority_order must be 'low_first' or 'high_first', not {name:?}");
             Err(PyValueError::new_err(message))
         }
     }
@@ -96,7 +97,10 @@ impl<'py> Pairs<'py> {
 }
 
 fn not_pairs(value: &Bound<'_, PyAny>) -> PyErr {
-    PyTypeError::new_err(format!("headers must be pairs of a name and a value, not {}", value.get_type()))
+    PyTypeError::new_err(format!(
+        "headers must be pairs of a name and a value, not {}",
+        value.get_type()
+    ))
 }
 
 fn slice<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
@@ -105,9 +109,10 @@ fn slice<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
     }
     match text.cast::<PyString>() {
         Ok(text) => Ok(text.to_str()?.as_bytes()),
-        Err(_) => {
-            Err(PyTypeError::new_err(format!("a header must be str or bytes, not {}", text.get_type())))
-        }
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a header must be str or bytes, not {}",
+            text.get_type()
+        ))),
     }
 }
 
@@ -141,7 +146,10 @@ pub(crate) fn read_request<'py>(
 
 /// A body with another model.
 #[pyfunction]
-pub(crate) fn rewrite_model<'py>(body: &Bound<'py, PyAny>, model: &str) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn rewrite_model<'py>(
+    body: &Bound<'py, PyAny>,
+    model: &str,
+) -> PyResult<Bound<'py, PyBytes>> {
     let rewritten = slotwise_wire::request::rewrite_model(&bytes(body, "body")?, model);
     rewritten.map(|rewritten| PyBytes::new(body.py(), &rewritten)).map_err(raise_wire)
 }

@@ -26,7 +26,8 @@ impl Dispatch {
 impl Dispatch {
     #[classattr]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]
-    const __match_args__: (&'static str, &'static str, &'static str) = ("request", "endpoint", "name");
+    const __match_args__: (&'static str, &'static str, &'static str) =
+        ("request", "endpoint", "name");
 
     #[getter]
     fn request(&self) -> u64 {
@@ -160,7 +161,8 @@ impl Rejected {
     }
 
     fn __repr__(&self) -> String {
-        let after = self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
+        let after =
+            self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
         format!(
             "Rejected(reason='{}', http_status={}, retry_after={after})",
             self.reason(),
@@ -201,7 +203,8 @@ pub(crate) struct Evicted(pub(crate) slotwise::Evicted);
 impl Evicted {
     #[classattr]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]
-    const __match_args__: (&'static str, &'static str, &'static str) = ("request", "reason", "retry_after");
+    const __match_args__: (&'static str, &'static str, &'static str) =
+        ("request", "reason", "retry_after");
 
     #[getter]
     fn request(&self) -> u64 {
@@ -247,7 +250,8 @@ impl Evicted {
     }
 
     fn __repr__(&self) -> String {
-        let after = self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
+        let after =
+            self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
         format!(
             "Evicted(request={}, reason='{}', http_status={}, retry_after={after}, queued={})",
             self.request(),

@@ -3,7 +3,8 @@
 use pyo3::PyErr;
 use pyo3::prelude::*;
 use slotwise::{
-    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint, UnknownRequest,
+    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint,
+    UnknownRequest,
 };
 use slotwise_wire::WireError;
 

@@ -33,9 +33,11 @@ impl<'py> FromPyObject<'_, 'py> for RequestArg {
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         match value.cast::<PyInt>() {
             Ok(id) => Ok(Self(RequestId::from_u64(id.extract()?))),
-            Err(_) => Err(wrong(&value, "expected the id of a request, say dispatch.request", |_| {
-                String::from("an X-Request-ID of a client is another thing")
-            })),
+            Err(_) => {
+                Err(wrong(&value, "expected the id of a request, say dispatch.request", |_| {
+                    String::from("an X-Request-ID of a client is another thing")
+                }))
+            }
         }
     }
 }
@@ -55,7 +57,11 @@ impl<'py> FromPyObject<'_, 'py> for NameArg {
 }
 
 /// `expected`, what came instead, and what to do about a string.
-fn wrong(value: &Borrowed<'_, '_, PyAny>, expected: &str, of_string: impl FnOnce(String) -> String) -> PyErr {
+fn wrong(
+    value: &Borrowed<'_, '_, PyAny>,
+    expected: &str,
+    of_string: impl FnOnce(String) -> String,
+) -> PyErr {
     let mut message = format!("{expected}, not {}", value.get_type());
     if value.is_instance_of::<PyString>() {
         let shown = value.repr().map_or_else(|_| String::from("name"), |shown| shown.to_string());

@@ -28,7 +28,8 @@ impl<'py> Frames<'py> {
         if let Ok(tuple) = frames.cast::<PyTuple>() {
             return Ok(Self(tuple.iter().collect()));
         }
-        let message = format!("frames must be a list or a tuple of bytes, not {}", frames.get_type());
+        let message =
+            format!("frames must be a list or a tuple of bytes, not {}", frames.get_type());
         Err(PyTypeError::new_err(message))
     }
 
@@ -82,7 +83,10 @@ impl KvReport {
 
     #[getter]
     fn error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.0.error.map(|error| to_python(py, ("slotwise.reports", "decode_problem"), &error)).transpose()
+        self.0
+            .error
+            .map(|error| to_python(py, ("slotwise.reports", "decode_problem"), &error))
+            .transpose()
     }
 
     #[getter]
@@ -116,8 +120,8 @@ impl KvReport {
     }
 
     #[getter]
-    fn left_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, ("slotwise.reports", "decode_left_out"), &self.0.left_out)
+    fn skipped_events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, ("slotwise.reports", "decode_skipped_events"), &self.0.skipped_events)
     }
 
     fn __repr__(&self) -> String {
@@ -125,7 +129,11 @@ impl KvReport {
         let ask = report.ask.map_or_else(|| String::from("None"), |from| from.to_string());
         format!(
             "KvReport(ask={ask}, batches={}, stored_blocks={}, removed_blocks={}, lost={}, unreadable={})",
-            report.batches, report.stored_blocks, report.removed_blocks, report.lost, report.unreadable,
+            report.batches,
+            report.stored_blocks,
+            report.removed_blocks,
+            report.lost,
+            report.unreadable,
         )
     }
 }
@@ -166,7 +174,7 @@ impl<'a> Written<'a> {
             cache_salt: None,
         };
         match event {
-            KvEvent::Stored(stored) => Self {
+            KvEvent::BlockStored(stored) => Self {
                 r#type: "stored",
                 blocks: stored.blocks.iter().map(hex).collect(),
                 parent: stored.parent.as_ref().map(hex),
@@ -178,7 +186,7 @@ impl<'a> Written<'a> {
                 adapter: stored.adapter,
                 cache_salt: stored.cache_salt,
             },
-            KvEvent::Removed(removed) => Self {
+            KvEvent::BlockRemoved(removed) => Self {
                 r#type: "removed",
                 blocks: removed.blocks.iter().map(hex).collect(),
                 tier: Some(removed.tier),
@@ -215,7 +223,7 @@ pub(crate) fn read_kv_batch(payload: &Bound<'_, PyAny>) -> PyResult<(f64, String
     let mut decoder = Decoder::new();
     let batch = decoder.decode(&payload).map_err(raise_wire)?;
     let events: Vec<Written<'_>> = batch.events().map(Written::new).collect();
-    Ok((batch.sent_at(), to_json(&(batch.dp_rank(), events, batch.left_out()))?))
+    Ok((batch.sent_at(), to_json(&(batch.dp_rank(), events, batch.skipped_events()))?))
 }
 
 /// What asks for a replay.
@@ -243,7 +251,9 @@ pub(crate) fn block_hashes<'py>(
     let tokens = integers::<u32>(tokens, "token id")?;
     let block_size = self::block_size(block_size)?;
     let algorithm = Algorithm::from_name(algorithm).ok_or_else(|| {
-        PyValueError::new_err(format!("algorithm must be 'sha256' or 'sha256_cbor', not {algorithm:?}"))
+        PyValueError::new_err(format!(
+            "algorithm must be 'sha256' or 'sha256_cbor', not {algorithm:?}"
+        ))
     })?;
     let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
     if adapter.is_none() && adapter_path.is_some() {
@@ -252,7 +262,8 @@ pub(crate) fn block_hashes<'py>(
     let adapter = adapter.map(|name| Adapter { name, path: adapter_path.unwrap_or_default() });
     let keys = ExtraKeys { adapter, cache_salt };
     let seed = seed.unwrap_or(DEFAULT_SEED);
-    let digests =
-        py.detach(|| BlockHasher::new(algorithm, seed).tagging(tagging).prompt(&tokens, block_size, keys));
+    let digests = py.detach(|| {
+        BlockHasher::new(algorithm, seed).tagging(tagging).prompt(&tokens, block_size, keys)
+    });
     Ok(digests.iter().map(|digest| PyBytes::new(py, &digest.0)).collect())
 }

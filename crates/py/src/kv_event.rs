@@ -1,10 +1,10 @@
-//! KV events: `slotwise.BlocksStored` and its relatives, told apart by their `kind`.
+//! KV events: `slotwise.BlockStored` and its relatives, told apart by their `kind`.
 
 use std::num::NonZeroU32;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use slotwise::{EngineHash, KvEvent, RemovedBlocks, StoredBlocks, Tier};
+use slotwise::{BlockRemoved, BlockStored, EngineHash, KvEvent, Tier};
 
 use crate::prompt::integers;
 
@@ -35,7 +35,7 @@ impl Event {
             Ok("removed") => Ok(Self::Removed { blocks: hashes(event)?, tier: tier(event)? }),
             Ok("cleared") => Ok(Self::Cleared),
             _ => Err(PyTypeError::new_err(format!(
-                "event must be BlocksStored, BlocksRemoved or BlocksCleared, not {}",
+                "event must be BlockStored, BlockRemoved or AllBlocksCleared, not {}",
                 event.get_type()
             ))),
         }
@@ -54,17 +54,20 @@ impl Event {
     pub(crate) fn with<T>(&self, tell: impl FnOnce(KvEvent<'_>) -> T) -> T {
         match self {
             Self::Stored(stored) => {
-                let mut event = StoredBlocks::new(&stored.blocks, stored.block_size).tier(stored.tier);
+                let mut event =
+                    BlockStored::new(&stored.blocks, stored.block_size).tier(stored.tier);
                 event.parent = stored.parent.map(EngineHash);
                 event.tokens = stored.tokens.as_deref();
                 event.lookahead = &stored.lookahead;
                 event.model = stored.model.as_deref();
                 event.adapter = stored.adapter.as_deref();
                 event.cache_salt = stored.cache_salt.as_deref();
-                tell(KvEvent::Stored(event))
+                tell(KvEvent::BlockStored(event))
             }
-            Self::Removed { blocks, tier } => tell(KvEvent::Removed(RemovedBlocks::new(blocks).tier(*tier))),
-            Self::Cleared => tell(KvEvent::Cleared),
+            Self::Removed { blocks, tier } => {
+                tell(KvEvent::BlockRemoved(BlockRemoved::new(blocks).tier(*tier)))
+            }
+            Self::Cleared => tell(KvEvent::AllBlocksCleared),
         }
     }
 }

@@ -48,9 +48,13 @@ mod _core {
     #[pymodule_export]
     use super::metrics::{read_metrics, read_orca};
     #[pymodule_export]
-    use super::refusal::{attributes_of_dispatch, attributes_of_refusal, attributes_of_usage, refusal};
+    use super::refusal::{
+        attributes_of_dispatch, attributes_of_refusal, attributes_of_usage, refusal,
+    };
     #[pymodule_export]
-    use super::response::{AnswerFilter, ModelFilter, Outcome, Progress, ResponseReader, outcome_of_status};
+    use super::response::{
+        AnswerFilter, ModelFilter, Outcome, Progress, ResponseReader, outcome_of_status,
+    };
     #[pymodule_export]
     use super::scheduler::Scheduler;
 
@@ -71,7 +75,7 @@ mod _core {
     #[pyfunction]
     fn default_options() -> PyResult<String> {
         serde_bridge::to_json(&(
-            slotwise::GuardConfig::default(),
+            slotwise::SessionAdmissionConfig::default(),
             slotwise::UtilizationDetector::default(),
             slotwise::ConcurrencyDetector::default(),
         ))

@@ -13,10 +13,11 @@ use crate::prompt::bytes;
 use crate::serde_bridge::to_json;
 
 /// A reader for each engine, and one for pages of any: making one takes longer than reading a page.
-static READERS: LazyLock<(MetricsReader, Vec<(&'static str, MetricsReader)>)> = LazyLock::new(|| {
-    let of = |engine: Engine| (engine.as_str(), MetricsReader::of(engine));
-    (MetricsReader::detect(), Engine::ALL.map(of).into())
-});
+static READERS: LazyLock<(MetricsReader, Vec<(&'static str, MetricsReader)>)> =
+    LazyLock::new(|| {
+        let of = |engine: Engine| (engine.as_str(), MetricsReader::of(engine));
+        (MetricsReader::detect(), Engine::ALL.map(of).into())
+    });
 
 /// The reader for pages of this engine, or of any.
 fn reader(engine: Option<&str>) -> PyResult<&'static MetricsReader> {
@@ -75,7 +76,8 @@ impl Specification<'_> {
 fn asked(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, Vec<String>)>> {
     let Some(fields) = fields else { return Ok(Vec::new()) };
     let items = fields.cast::<PyMapping>().map_err(|_| {
-        let message = format!("fields must be a mapping of fields to metrics, not {}", fields.get_type());
+        let message =
+            format!("fields must be a mapping of fields to metrics, not {}", fields.get_type());
         PyTypeError::new_err(message)
     })?;
     let metrics = |of: Bound<'_, PyAny>| match of.cast::<PyString>() {
@@ -105,7 +107,8 @@ pub(crate) fn read_metrics(
     let page = bytes(page, "page")?;
     let reader = Specification { engine, fields, adapters, rank_label }.reader()?;
     let report = reader.read(&page).map_err(raise_wire)?;
-    let (cache, active) = (report.kv_cache(), report.adapters.as_ref().map(|adapters| adapters.active()));
+    let (cache, active) =
+        (report.kv_cache(), report.adapters.as_ref().map(|adapters| adapters.active()));
     to_json(&(&report, report.load(), cache, cache.capacity(), active))
 }
 

@@ -40,11 +40,16 @@ impl<'a> Prompt<'a> {
             return Ok(Self::CopiedText(text.to_vec(prompt.py())?));
         }
         if let Ok(hashes) = prompt.getattr("hashes") {
-            let hashes = integers::<u64>(&hashes, "block hash")?.into_iter().map(BlockHash).collect();
+            let hashes =
+                integers::<u64>(&hashes, "block hash")?.into_iter().map(BlockHash).collect();
             let block_size = prompt.getattr("block_size")?.extract::<u32>()?;
             let block_size = NonZeroU32::new(block_size)
                 .ok_or_else(|| PyValueError::new_err("block_size must not be zero"))?;
-            return Ok(Self::Blocks { hashes, block_size, tokens: prompt.getattr("tokens")?.extract()? });
+            return Ok(Self::Blocks {
+                hashes,
+                block_size,
+                tokens: prompt.getattr("tokens")?.extract()?,
+            });
         }
         integers(prompt, "token id").map(Self::Tokens)
     }
@@ -54,7 +59,9 @@ impl<'a> Prompt<'a> {
             Self::Text(text) => request.text(*text),
             Self::CopiedText(text) => request.text(text),
             Self::Tokens(ids) => request.tokens(ids),
-            Self::Blocks { hashes, block_size, tokens } => request.blocks(hashes, *block_size, *tokens),
+            Self::Blocks { hashes, block_size, tokens } => {
+                request.blocks(hashes, *block_size, *tokens)
+            }
         }
     }
 }
@@ -65,7 +72,8 @@ pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> PyResult<Cow
         return Ok(Cow::Borrowed(bytes.as_bytes()));
     }
     let Ok(buffer) = PyBuffer::<u8>::get(value) else {
-        let message = format!("{name} must be bytes or another buffer of bytes, not {}", value.get_type());
+        let message =
+            format!("{name} must be bytes or another buffer of bytes, not {}", value.get_type());
         return Err(PyTypeError::new_err(message));
     };
     buffer.to_vec(value.py()).map(Cow::Owned)
@@ -106,7 +114,11 @@ fn from_buffer<T: Integer, E: Element + Into<i128> + Copy>(
 ) -> Option<PyResult<Vec<T>>> {
     let buffer = PyBuffer::<E>::get(values).ok()?;
     let read = buffer.to_vec(values.py()).and_then(|values| {
-        values.into_iter().enumerate().map(|(at, value)| T::narrow(value.into(), at, what)).collect()
+        values
+            .into_iter()
+            .enumerate()
+            .map(|(at, value)| T::narrow(value.into(), at, what))
+            .collect()
     });
     Some(read)
 }
@@ -117,7 +129,8 @@ where
 {
     item.extract::<T>().map_err(|error| {
         let value = item.repr().map_or_else(|_| String::from("?"), |text| text.to_string());
-        let message = format!("{value} at position {at} is not a {what}: {}", error.value(item.py()));
+        let message =
+            format!("{value} at position {at} is not a {what}: {}", error.value(item.py()));
         match error.is_instance_of::<PyTypeError>(item.py()) {
             true => PyTypeError::new_err(message),
             false => PyValueError::new_err(message),

@@ -22,7 +22,9 @@ fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'a>> {
     }
     let code: &str = reason.extract().map_err(|_| {
         let kind = reason.get_type();
-        PyTypeError::new_err(format!("reason must be a code, Rejected, Evicted or RejectedError, not {kind}"))
+        PyTypeError::new_err(format!(
+            "reason must be a code, Rejected, Evicted or RejectedError, not {kind}"
+        ))
     })?;
     let known = Reason::all().find(|reason| reason.code() == code);
     known
@@ -50,8 +52,10 @@ pub(crate) fn refusal<'py>(
     if let Some(after) = retry_after {
         refusal.retry_after = Some(seconds("retry_after", after)?);
     }
-    let shape = [BodyShape::OpenAi, BodyShape::Anthropic].into_iter().find(|one| one.as_str() == shape);
-    let shape = shape.ok_or_else(|| PyValueError::new_err("shape must be 'openai' or 'anthropic'"))?;
+    let shape =
+        [BodyShape::OpenAi, BodyShape::Anthropic].into_iter().find(|one| one.as_str() == shape);
+    let shape =
+        shape.ok_or_else(|| PyValueError::new_err("shape must be 'openai' or 'anthropic'"))?;
     let headers = refusal.headers().map(|(name, value)| (name, value.into_owned())).collect();
     Ok((refusal.status(), headers, PyBytes::new(reason.py(), refusal.body(shape).as_bytes())))
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{AnswerId, CacheUse, EndpointId, Implausible, Instant, Priority, Request, Role, implausible};
+use slotwise::{
+    AnswerId, CacheUse, EndpointId, Implausible, Instant, Priority, Request, Role, implausible,
+};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::Api;
 
@@ -30,7 +32,7 @@ pub(crate) struct Wishes<'a, 'py> {
     pub(crate) flow: Option<&'a str>,
     pub(crate) session: Option<&'a str>,
     pub(crate) deadline: Option<f64>,
-    pub(crate) expected_output: Option<u32>,
+    pub(crate) expected_output_tokens: Option<u32>,
     pub(crate) role: &'a str,
     pub(crate) labels: Option<&'a Bound<'a, PyDict>>,
     pub(crate) exclude: Option<&'a [EndpointArg]>,
@@ -50,7 +52,9 @@ impl<'a> Wishes<'a, '_> {
         let labels = match self.labels {
             Some(labels) => labels
                 .iter()
-                .map(|(key, value)| Ok((key.cast_into::<PyString>()?, value.cast_into::<PyString>()?)))
+                .map(|(key, value)| {
+                    Ok((key.cast_into::<PyString>()?, value.cast_into::<PyString>()?))
+                })
                 .collect::<PyResult<Vec<_>>>()?,
             None => Vec::new(),
         };
@@ -58,17 +62,21 @@ impl<'a> Wishes<'a, '_> {
             .iter()
             .map(|(key, value)| Ok((key.to_str()?, value.to_str()?)))
             .collect::<PyResult<Vec<(&str, &str)>>>()?;
-        let exclude: Vec<EndpointId> = self.exclude.unwrap_or_default().iter().map(|id| id.0).collect();
+        let exclude: Vec<EndpointId> =
+            self.exclude.unwrap_or_default().iter().map(|id| id.0).collect();
         let pairs = self.headers.map(Pairs::read).transpose()?;
         let pairs = pairs.as_ref().map(Pairs::slices).transpose()?;
         let allow = crate::allow::read(self.allow)?;
-        let headers =
-            pairs.map_or_else(RequestHeaders::default, |pairs| RequestHeaders::read_allowed(&allow, pairs));
+        let headers = pairs.map_or_else(RequestHeaders::default, |pairs| {
+            RequestHeaders::read_allowed(&allow, pairs)
+        });
         let order = priority_order(self.priority_order)?;
         match (self.prompt, self.body) {
             (Some(prompt), None) => {
                 if self.path.is_some() {
-                    return Err(PyTypeError::new_err("path says what a body is, and there is none"));
+                    return Err(PyTypeError::new_err(
+                        "path says what a body is, and there is none",
+                    ));
                 }
                 let prompt = Prompt::read(prompt)?;
                 let request = headers.apply_allowed(&allow, now, prompt.put_into(Request::new("")));
@@ -77,7 +85,8 @@ impl<'a> Wishes<'a, '_> {
             (None, Some(body)) => {
                 let api = self.path.map_or(Ok(Api::ChatCompletions), api_of)?;
                 readers.with(py, api, &bytes(body, "body")?, |view| {
-                    let request = headers.apply_allowed(&allow, now, view.to_request_allowed(order, &allow));
+                    let request =
+                        headers.apply_allowed(&allow, now, view.to_request_allowed(order, &allow));
                     ask(&self.put_into(now, request)?.labels(&labels).exclude(&exclude))
                 })
             }
@@ -98,9 +107,11 @@ impl<'a> Wishes<'a, '_> {
         request.priority = self.priority.map_or(request.priority, Priority);
         request.flow = self.flow.unwrap_or(request.flow);
         request.session = self.session.or(request.session);
-        request.expected_output = self.expected_output.unwrap_or(request.expected_output);
+        request.expected_output_tokens =
+            self.expected_output_tokens.unwrap_or(request.expected_output_tokens);
         request.weight = self.weight.unwrap_or(request.weight);
-        request.deadline = self.deadline.map(|at| deadline(now, at)).transpose()?.or(request.deadline);
+        request.deadline =
+            self.deadline.map(|at| deadline(now, at)).transpose()?.or(request.deadline);
         let ttl = self.ttl.map(time_to_live).transpose()?;
         if let (Some(ttl), Some(py)) = (ttl, self.prompt.or(self.body).map(Bound::py)) {
             warn_implausible(py, implausible("ttl", ttl))?;
@@ -112,7 +123,9 @@ impl<'a> Wishes<'a, '_> {
 
 fn cache_use(name: &str) -> PyResult<CacheUse> {
     CacheUse::from_name(name).ok_or_else(|| {
-        PyValueError::new_err(format!("cache_use must be 'read', 'unreported' or 'unread', not {name:?}"))
+        PyValueError::new_err(format!(
+            "cache_use must be 'read', 'unreported' or 'unread', not {name:?}"
+        ))
     })
 }
 
@@ -121,9 +134,9 @@ fn role(name: &str) -> PyResult<Role> {
         "unified" => Ok(Role::Unified),
         "prefill" => Ok(Role::Prefill),
         "decode" => Ok(Role::Decode),
-        _ => {
-            Err(PyValueError::new_err(format!("role must be 'unified', 'prefill' or 'decode', not {name:?}")))
-        }
+        _ => Err(PyValueError::new_err(format!(
+            "role must be 'unified', 'prefill' or 'decode', not {name:?}"
+        ))),
     }
 }
 
@@ -154,7 +167,9 @@ pub(crate) fn warn_implausible(py: Python<'_>, found: Option<Implausible>) -> Py
 /// Infinity, or more than the core can count, means: without a limit.
 fn time_to_live(seconds: f64) -> PyResult<Duration> {
     if seconds.is_nan() || seconds < 0.0 {
-        return Err(PyValueError::new_err(format!("ttl must not be negative, but it is {seconds}")));
+        return Err(PyValueError::new_err(format!(
+            "ttl must not be negative, but it is {seconds}"
+        )));
     }
     Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }

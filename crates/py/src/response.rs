@@ -6,7 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use slotwise::{Failure, Usage};
-use slotwise_wire::response::{self, Body, Close, FinishReason, Settlement};
+use slotwise_wire::response::{self, Body, CloseReason, Disposition, FinishReason};
 
 use crate::prompt::bytes;
 use crate::scheduler::lock;
@@ -33,7 +33,7 @@ impl ResponseReader {
     }
 
     /// Nothing more comes. The first end counts.
-    pub(crate) fn end(&self, py: Python<'_>, close: Close) -> response::Outcome {
+    pub(crate) fn end(&self, py: Python<'_>, close: CloseReason) -> response::Outcome {
         let mut reading = lock(&self.0, py);
         let Reading { reader, outcome } = &mut *reading;
         *outcome.get_or_insert_with(|| reader.clone().finish(close))
@@ -110,7 +110,8 @@ pub(crate) struct Progress(pub(crate) response::Progress);
 impl Progress {
     #[classattr]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]
-    const __match_args__: (&'static str, &'static str, &'static str) = ("first_token", "tokens", "ended");
+    const __match_args__: (&'static str, &'static str, &'static str) =
+        ("first_token", "tokens", "ended");
 
     #[new]
     #[pyo3(signature = (*, first_token = false, tokens = 0, ended = false))]
@@ -150,7 +151,8 @@ pub(crate) struct Outcome(pub(crate) response::Outcome);
 impl Outcome {
     #[classattr]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]
-    const __match_args__: (&'static str, &'static str, &'static str) = ("end", "retry", "finish_reason");
+    const __match_args__: (&'static str, &'static str, &'static str) =
+        ("end", "retry", "finish_reason");
 
     #[getter]
     fn end(&self) -> &'static str {
@@ -213,7 +215,7 @@ impl Outcome {
     #[getter]
     fn failure(&self) -> Option<&'static str> {
         match self.0.settlement() {
-            Settlement::Fail(failure) => Some(name_of(failure)),
+            Disposition::Fail(failure) => Some(name_of(failure)),
             _ => None,
         }
     }
@@ -223,8 +225,9 @@ impl Outcome {
     }
 
     fn __repr__(&self) -> String {
-        let reason =
-            self.finish_reason().map_or_else(|| String::from("None"), |reason| format!("'{reason}'"));
+        let reason = self
+            .finish_reason()
+            .map_or_else(|| String::from("None"), |reason| format!("'{reason}'"));
         format!(
             "Outcome(end='{}', retry='{}', finish_reason={reason}, tokens={}, status={})",
             self.end(),
@@ -289,10 +292,17 @@ fn usage<'py>(py: Python<'py>, usage: Usage) -> PyResult<Bound<'py, PyAny>> {
     py.import("slotwise.values")?.getattr("Usage")?.call((), Some(&fields))
 }
 
-pub(crate) fn close(name: &str) -> PyResult<Close> {
-    let all = [Close::Clean, Close::Broken, Close::TimedOut, Close::ClientLeft];
+pub(crate) fn close(name: &str) -> PyResult<CloseReason> {
+    let all = [
+        CloseReason::Clean,
+        CloseReason::Broken,
+        CloseReason::TimedOut,
+        CloseReason::ClientDisconnected,
+    ];
     all.into_iter().find(|close| close.as_str() == name).ok_or_else(|| {
-        let message = format!("close must be 'clean', 'broken', 'timed_out' or 'client_left', not {name:?}");
+        let message = format!(
+            "close must be 'clean', 'broken', 'timed_out' or 'client_disconnected', not {name:?}"
+        );
         PyValueError::new_err(message)
     })
 }

@@ -64,7 +64,7 @@ impl fmt::Display for Reentered {
 }
 
 impl Kind for Reentered {
-    const CLASS: &'static str = "ScorerError";
+    const CLASS: &'static str = "CostFunctionError";
 
     fn code(&self) -> &'static str {
         "scorer_reentered"
@@ -72,7 +72,11 @@ impl Kind for Reentered {
 }
 
 /// Calls the scorer with the endpoints that could have the request, best first.
-pub(crate) fn score(py: Python<'_>, scorer: &Py<PyAny>, explanation: &Explanation) -> PyResult<Costs> {
+pub(crate) fn score(
+    py: Python<'_>,
+    scorer: &Py<PyAny>,
+    explanation: &Explanation,
+) -> PyResult<Costs> {
     let candidates: Vec<&Candidate> =
         explanation.candidates.iter().filter(|candidate| candidate.excluded.is_none()).collect();
     if candidates.is_empty() {
@@ -88,7 +92,9 @@ pub(crate) fn score(py: Python<'_>, scorer: &Py<PyAny>, explanation: &Explanatio
     }
     if let Some(at) = costs.iter().position(|cost| cost.is_nan()) {
         let name = &candidates[at].name;
-        return Err(PyValueError::new_err(format!("the scorer's cost of {name:?} is not a number")));
+        return Err(PyValueError::new_err(format!(
+            "the scorer's cost of {name:?} is not a number"
+        )));
     }
     Ok(candidates.iter().zip(costs).map(|(one, cost)| (one.endpoint, Seconds::new(cost))).collect())
 }
@@ -102,17 +108,27 @@ fn columns<'py>(
     let memoryview = py.import("builtins")?.getattr("memoryview")?;
     let columns = PyDict::new(py);
     let put = |name: &str, bytes: Vec<u8>, format: &str| {
-        let column = memoryview.call1((PyBytes::new(py, &bytes),))?.call_method1("cast", (format,))?;
+        let column =
+            memoryview.call1((PyBytes::new(py, &bytes),))?.call_method1("cast", (format,))?;
         columns.set_item(name, column)
     };
     let integers = |name: &str, read: fn(&Candidate) -> u64| {
-        put(name, candidates.iter().flat_map(|candidate| read(candidate).to_ne_bytes()).collect(), "Q")
+        put(
+            name,
+            candidates.iter().flat_map(|candidate| read(candidate).to_ne_bytes()).collect(),
+            "Q",
+        )
     };
     let seconds = |name: &str, read: fn(&Candidate) -> Seconds| {
-        put(name, candidates.iter().flat_map(|candidate| read(candidate).get().to_ne_bytes()).collect(), "d")
+        put(
+            name,
+            candidates.iter().flat_map(|candidate| read(candidate).get().to_ne_bytes()).collect(),
+            "d",
+        )
     };
     columns.set_item("prompt_tokens", prompt_tokens)?;
-    columns.set_item("names", PyTuple::new(py, candidates.iter().map(|candidate| &candidate.name))?)?;
+    columns
+        .set_item("names", PyTuple::new(py, candidates.iter().map(|candidate| &candidate.name))?)?;
     integers("endpoints", |c| c.endpoint.as_u64())?;
     integers("cached_tokens", |c| c.cached_tokens.into())?;
     seconds("first_token_in", |c| c.first_token_in)?;

@@ -32,7 +32,10 @@ pub(crate) struct Shared<T> {
 
 impl<T> Shared<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { value: Mutex::new(value), generation: AtomicU32::new(GENERATION.load(Ordering::Relaxed)) }
+        Self {
+            value: Mutex::new(value),
+            generation: AtomicU32::new(GENERATION.load(Ordering::Relaxed)),
+        }
     }
 
     /// What is behind the lock. A thread that must wait for it lets others run.

@@ -47,7 +47,10 @@ pub fn calibrate(path: &Path, layers: u32, parallel: u32) -> Result<Calibration>
     let headers = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
     let column = |name: &str| {
         headers.iter().position(|header| header == name).with_context(|| {
-            format!("{} has no column {name}: it is no profile of matrix operations", path.display())
+            format!(
+                "{} has no column {name}: it is no profile of matrix operations",
+                path.display()
+            )
         })
     };
     let (tokens, workers) = (column("num_tokens")?, column("num_tensor_parallel_workers")?);
@@ -87,8 +90,8 @@ pub fn calibrate(path: &Path, layers: u32, parallel: u32) -> Result<Calibration>
     let (Some((_, floor)), false) = (curve.first(), large.is_empty()) else {
         bail!("{} has no rows with {parallel} workers and 2,048 to 4,096 tokens", path.display());
     };
-    let lin =
-        large.iter().map(|(tokens, seconds)| seconds / f64::from(*tokens)).sum::<f64>() / large.len() as f64;
+    let lin = large.iter().map(|(tokens, seconds)| seconds / f64::from(*tokens)).sum::<f64>()
+        / large.len() as f64;
     Ok(Calibration { floor: *floor, lin, curve })
 }
 
@@ -105,13 +108,18 @@ impl Calibration {
             "error"
         );
         for wanted in [1, 64, 128, 256, 512, 1_024, 2_048, 4_096] {
-            let Some((tokens, measured)) = self.curve.iter().find(|(tokens, _)| *tokens >= wanted) else {
+            let Some((tokens, measured)) = self.curve.iter().find(|(tokens, _)| *tokens >= wanted)
+            else {
                 continue;
             };
             let fitted = self.floor.max(self.lin * f64::from(*tokens));
             let error = (fitted / measured - 1.0) * 100.0;
-            let _ =
-                writeln!(table, "{tokens:>8} {:>12.2} {:>12.2} {error:>+7.0}%", measured * 1e3, fitted * 1e3);
+            let _ = writeln!(
+                table,
+                "{tokens:>8} {:>12.2} {:>12.2} {error:>+7.0}%",
+                measured * 1e3,
+                fitted * 1e3
+            );
         }
         table
     }

@@ -55,7 +55,8 @@ pub fn compare(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64
         let runs: Vec<((Summary, Groups), Option<Record>)> = (0..seeds)
             .into_par_iter()
             .map(|seed| {
-                let record = simulate(trace, &Setup { seed: setup.seed + seed, ..setup.clone() }, kind);
+                let record =
+                    simulate(trace, &Setup { seed: setup.seed + seed, ..setup.clone() }, kind);
                 bar.inc(1);
                 let figures = (Summary::of(&record), Groups::of(&record, &setup.clients));
                 (figures, (seed == 0).then_some(record))
@@ -93,12 +94,18 @@ pub(crate) fn progress(length: u64, unit: &str) -> ProgressBar {
 
 fn range(runs: &[Summary]) -> Vec<(&'static str, [f64; 2])> {
     let bounds = |values: &[f64]| {
-        [values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(0.0, f64::max)]
+        [
+            values.iter().copied().fold(f64::INFINITY, f64::min),
+            values.iter().copied().fold(0.0, f64::max),
+        ]
     };
     FIGURES.iter().map(|figure| (figure.name, bounds(&figure.of(runs)))).collect()
 }
 
-fn as_map<S: serde::Serializer>(range: &[(&'static str, [f64; 2])], to: S) -> Result<S::Ok, S::Error> {
+fn as_map<S: serde::Serializer>(
+    range: &[(&'static str, [f64; 2])],
+    to: S,
+) -> Result<S::Ok, S::Error> {
     to.collect_map(range.iter().copied())
 }
 
@@ -175,8 +182,9 @@ impl Comparison {
     pub fn ranges(&self) -> String {
         let mut text = String::new();
         for row in self.policies.iter().filter(|row| !row.range.is_empty()) {
-            let find =
-                |name: &str| row.range.iter().find(|(figure, _)| *figure == name).map(|(_, bounds)| *bounds);
+            let find = |name: &str| {
+                row.range.iter().find(|(figure, _)| *figure == name).map(|(_, bounds)| *bounds)
+            };
             if let (Some(p99), Some(good)) = (find("ttft_p99_s"), find("goodput")) {
                 let _ = writeln!(
                     text,

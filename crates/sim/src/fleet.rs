@@ -7,7 +7,9 @@ use std::time::Duration;
 use slotwise::Instant;
 
 use crate::clients::{Client, Clients};
-use crate::policy::{Finished, Fleet, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict};
+use crate::policy::{
+    Finished, Fleet, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict,
+};
 use crate::replica::{Engine, EngineConfig, Job, KvChange};
 use crate::trace::{Session, Trace, Turn, adapter_name};
 
@@ -78,7 +80,7 @@ pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
         block_tokens: trace.block_tokens,
         chunk: setup.engine.max_batched_tokens,
         adapter_slots: setup.engine.adapter_slots,
-        adapter_load: setup.engine.adapter_load,
+        adapter_load_time: setup.engine.adapter_load_time,
         ttl: setup.clients.ttl,
         guard: setup.clients.guard,
         seed: setup.seed,
@@ -151,11 +153,11 @@ const TICK: Duration = Duration::from_micros(1);
 impl<'a> Simulation<'a> {
     fn new(trace: &'a Trace, setup: &'a Setup, policy: Box<dyn Policy>) -> Self {
         let engines = (0..setup.replicas).map(|replica| {
-            let slowness = match setup.slow {
-                Some((count, slowness)) if replica < count => slowness,
+            let slowdown = match setup.slow {
+                Some((count, slowdown)) if replica < count => slowdown,
                 _ => 1.0,
             };
-            Engine::new(EngineConfig { slowness, ..setup.engine }, trace.block_tokens)
+            Engine::new(EngineConfig { slowdown, ..setup.engine }, trace.block_tokens)
         });
         let mut simulation = Self {
             trace,
@@ -275,7 +277,9 @@ impl<'a> Simulation<'a> {
         }
         // A time that has passed is as good as the next one.
         let next = self.policy.next_timeout().map(|at| at.max(self.now + TICK));
-        if let Some(at) = next.filter(|at| self.waiting > 0 && self.wake.is_none_or(|wake| *at < wake)) {
+        if let Some(at) =
+            next.filter(|at| self.waiting > 0 && self.wake.is_none_or(|wake| *at < wake))
+        {
             self.wake = Some(at);
             self.at(at, Event::Wake);
         }
@@ -287,7 +291,10 @@ impl<'a> Simulation<'a> {
         let request = &mut self.record.requests[id as usize];
         match verdict {
             Verdict::Goes(replica) => {
-                assert!(request.dispatched.is_none() && request.refused.is_none(), "one verdict a request");
+                assert!(
+                    request.dispatched.is_none() && request.refused.is_none(),
+                    "one verdict a request"
+                );
                 (request.replica, request.dispatched) = (Some(replica), Some(self.now));
                 self.in_flight += 1;
                 self.engines[replica].enqueue(job(id, &self.trace.sessions[session].turns[turn]));
@@ -295,7 +302,10 @@ impl<'a> Simulation<'a> {
                 self.watch();
             }
             Verdict::Refused(why) => {
-                assert!(request.dispatched.is_none() && request.refused.is_none(), "one verdict a request");
+                assert!(
+                    request.dispatched.is_none() && request.refused.is_none(),
+                    "one verdict a request"
+                );
                 request.refused = Some(why);
                 if why.ends_session() {
                     self.abandon(session, turn + 1);
@@ -357,8 +367,11 @@ impl<'a> Simulation<'a> {
         for id in outcome.finished {
             let request = &mut self.record.requests[id as usize];
             request.finished = Some(self.now);
-            let usage =
-                Finished { prompt: request.input, cached: request.cached, completion: request.output };
+            let usage = Finished {
+                prompt: request.input,
+                cached: request.cached,
+                completion: request.output,
+            };
             self.policy.complete(self.now, id, usage);
             self.in_flight -= 1;
             self.end_turn(id);
@@ -380,7 +393,8 @@ impl<'a> Simulation<'a> {
 
     fn scrape(&mut self) {
         for replica in 0..self.engines.len() {
-            let report = Report { sampled_at: self.now, snapshot: self.engines[replica].snapshot() };
+            let report =
+                Report { sampled_at: self.now, snapshot: self.engines[replica].snapshot() };
             self.post(Mail::Report(replica, report));
         }
         // The last scrape sees an idle fleet.
@@ -433,5 +447,11 @@ fn parents(trace: &Trace) -> Vec<Option<usize>> {
 }
 
 fn job(id: u32, turn: &Turn) -> Job {
-    Job { id, input: turn.input, output: turn.output, blocks: turn.blocks.clone(), adapter: turn.adapter }
+    Job {
+        id,
+        input: turn.input,
+        output: turn.output,
+        blocks: turn.blocks.clone(),
+        adapter: turn.adapter,
+    }
 }

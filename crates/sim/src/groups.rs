@@ -47,13 +47,15 @@ impl Groups {
     /// Sums up a run, without its warm-up.
     pub fn of(record: &Record, clients: &Clients) -> Self {
         let requests = measured(record);
-        let group = |(name, has): Membership| Group::of(name, requests.iter().filter(|r| has(r.client)));
+        let group =
+            |(name, has): Membership| Group::of(name, requests.iter().filter(|r| has(r.client)));
         let sent = requests.iter().filter(|r| r.refused != Some(Refusal::Abandoned));
         let last = sent.map(|r| r.arrived).max().unwrap_or(Instant::ORIGIN);
         let mut served = BTreeMap::new();
         for request in requests {
             let in_time = request.finished.is_some_and(|at| at <= last);
-            *served.entry(request.client.tenant).or_insert(0.0) += if in_time { work(request) } else { 0.0 };
+            *served.entry(request.client.tenant).or_insert(0.0) +=
+                if in_time { work(request) } else { 0.0 };
         }
         let served: Vec<f64> = served.into_values().collect();
         Self {
@@ -114,7 +116,8 @@ impl Group {
     fn of<'a>(group: &'static str, requests: impl Iterator<Item = &'a Outcome>) -> Self {
         let requests: Vec<&Outcome> = requests.collect();
         let ttft = sorted(requests.iter().filter_map(|request| request.ttft()));
-        let count = |is: fn(&Outcome) -> bool| requests.iter().filter(|request| is(request)).count() as f64;
+        let count =
+            |is: fn(&Outcome) -> bool| requests.iter().filter(|request| is(request)).count() as f64;
         let all = requests.len() as f64;
         Self {
             group,
@@ -146,7 +149,8 @@ fn work(request: &Outcome) -> f64 {
 }
 
 fn jain(served: &[f64]) -> f64 {
-    let (sum, squares) = served.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+    let (sum, squares) =
+        served.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
     if squares > 0.0 { sum * sum / (served.len() as f64 * squares) } else { 1.0 }
 }
 

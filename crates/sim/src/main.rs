@@ -85,7 +85,7 @@ struct Workload {
     adapter_slots: Option<u32>,
     /// How long loading an adapter stops an engine, in milliseconds; 300 unless given. With --adapters.
     #[arg(long, value_name = "MS", requires = "adapters")]
-    adapter_load_ms: Option<u64>,
+    adapter_load_time_ms: Option<u64>,
     /// Prints one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -209,15 +209,22 @@ fn run_sweep(args: &SweepArgs) -> Result<()> {
     let setup = args.workload.setup(1.0)?;
     let trace = args.workload.load()?;
     // Session traces begin at so many sessions a second, others at the pace of the trace.
-    let (low, high) = if matches!(trace.arrivals, Arrivals::Sessions) { (0.004, 0.16) } else { (0.2, 4.0) };
-    let bounds = Bounds { low: args.low.unwrap_or(low), high: args.high.unwrap_or(high), steps: args.steps };
-    ensure!(0.0 < bounds.low && bounds.low < bounds.high, "--low must be positive and below --high");
+    let (low, high) =
+        if matches!(trace.arrivals, Arrivals::Sessions) { (0.004, 0.16) } else { (0.2, 4.0) };
+    let bounds =
+        Bounds { low: args.low.unwrap_or(low), high: args.high.unwrap_or(high), steps: args.steps };
+    ensure!(
+        0.0 < bounds.low && bounds.low < bounds.high,
+        "--low must be positive and below --high"
+    );
     let found = sweep(&trace, &setup, &args.workload.policies(), args.workload.seeds, bounds);
     if args.workload.json {
         println!("{}", serde_json::to_string(&found)?);
     } else {
         println!("{}\n{}", args.workload.headline(&trace, 1.0), found.table());
-        println!("Largest speed with p95 TTFT <= 5 s and p90 TPOT <= 100 ms. All figures are simulated.");
+        println!(
+            "Largest speed with p95 TTFT <= 5 s and p90 TPOT <= 100 ms. All figures are simulated."
+        );
     }
     Ok(())
 }
@@ -267,7 +274,7 @@ impl Workload {
             max_batched_tokens: self.batched_tokens,
             max_seqs: self.max_seqs,
             adapter_slots: self.adapter_slots.unwrap_or(4) as usize,
-            adapter_load: Duration::from_millis(self.adapter_load_ms.unwrap_or(300)),
+            adapter_load_time: Duration::from_millis(self.adapter_load_time_ms.unwrap_or(300)),
             ..EngineConfig::new(self.class)
         };
         Ok(Setup {
@@ -350,7 +357,10 @@ impl Senders {
 
 fn classes(text: &str) -> Result<Classes, String> {
     let mut parts = text.split(':');
-    let share = parts.next().and_then(|share| share.parse().ok()).filter(|share| (0.0..=1.0).contains(share));
+    let share = parts
+        .next()
+        .and_then(|share| share.parse().ok())
+        .filter(|share| (0.0..=1.0).contains(share));
     let priorities: Option<Vec<i32>> = parts.map(|priority| priority.parse().ok()).collect();
     let (interactive_priority, batch_priority) = match priorities.as_deref() {
         Some([]) => (1, 0),
@@ -370,8 +380,9 @@ fn group(name: &str) -> Result<Group, String> {
 }
 
 fn slow(text: &str) -> Result<(usize, f64), String> {
-    let parsed =
-        text.split_once(':').and_then(|(count, factor)| Some((count.parse().ok()?, factor.parse().ok()?)));
+    let parsed = text
+        .split_once(':')
+        .and_then(|(count, factor)| Some((count.parse().ok()?, factor.parse().ok()?)));
     let sensible = |(_, factor): &(usize, f64)| (0.001..=1_000.0).contains(factor);
     parsed
         .filter(sensible)

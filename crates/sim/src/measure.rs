@@ -99,7 +99,10 @@ impl Summary {
             e2e_p50_s: percentile(&e2e, 0.50),
             goodput: share(good as f64, requests.len() as f64),
             hit_ratio: share(cached as f64, input as f64),
-            throughput_rps: share(completed.len() as f64, last.saturating_since(first).as_secs_f64()),
+            throughput_rps: share(
+                completed.len() as f64,
+                last.saturating_since(first).as_secs_f64(),
+            ),
             imbalance: imbalance(
                 record.loads.iter().filter(|(at, _)| *at >= first).map(|(_, loads)| &**loads),
             ),
@@ -108,8 +111,9 @@ impl Summary {
 
     /// The median of each figure over several runs.
     pub fn median(runs: &[Self]) -> Self {
-        let count =
-            |of: fn(&Self) -> u64| median(runs.iter().map(|run| of(run) as f64).collect()).round() as u64;
+        let count = |of: fn(&Self) -> u64| {
+            median(runs.iter().map(|run| of(run) as f64).collect()).round() as u64
+        };
         let mut all = Self {
             requests: count(|s| s.requests),
             completed: count(|s| s.completed),

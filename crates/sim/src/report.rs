@@ -20,7 +20,9 @@ const POINTS: usize = 240;
 /// When a drawing fails, which would be a mistake of ours.
 pub fn page(comparison: &Comparison, setup: &Setup) -> Result<String> {
     let mut page = String::from(HEAD);
-    let slow = setup.slow.map_or(String::new(), |(n, factor)| format!(", {n} of them {factor} times slower"));
+    let slow = setup
+        .slow
+        .map_or(String::new(), |(n, factor)| format!(", {n} of them {factor} times slower"));
     write!(
         page,
         "<h1>{}</h1><p>{} x {}{slow}, speed {}, metrics every {} ms and {} ms old on arrival. \
@@ -38,7 +40,9 @@ pub fn page(comparison: &Comparison, setup: &Setup) -> Result<String> {
         "<h2>Time to first token</h2><p>Share of the requests whose first token came within a time.</p>",
     );
     page.push_str(&ttft(comparison)?);
-    page.push_str("<h2>Prefix cache</h2><p>Share of prompt tokens that were found in the cache.</p>");
+    page.push_str(
+        "<h2>Prefix cache</h2><p>Share of prompt tokens that were found in the cache.</p>",
+    );
     page.push_str(&hits(comparison)?);
     page.push_str(
         "<h2>Load of each replica over time</h2><p>Requests in flight; each line is a replica, time in seconds.</p>",
@@ -47,7 +51,12 @@ pub fn page(comparison: &Comparison, setup: &Setup) -> Result<String> {
     let loads = comparison.policies.iter().flat_map(|row| &row.record.loads);
     let most = loads.flat_map(|(_, replicas)| replicas).max().copied().unwrap_or(1);
     for row in &comparison.policies {
-        write!(page, "<figure><figcaption>{}</figcaption>{}</figure>", row.policy, self::loads(row, most)?)?;
+        write!(
+            page,
+            "<figure><figcaption>{}</figcaption>{}</figure>",
+            row.policy,
+            self::loads(row, most)?
+        )?;
     }
     page.push_str("</div></body></html>\n");
     Ok(page)
@@ -87,7 +96,8 @@ fn ttft(comparison: &Comparison) -> Result<String> {
         .policies
         .iter()
         .map(|row| {
-            let mut times: Vec<f64> = measured(&row.record).iter().filter_map(|r| r.ttft()).collect();
+            let mut times: Vec<f64> =
+                measured(&row.record).iter().filter_map(|r| r.ttft()).collect();
             times.sort_by(f64::total_cmp);
             let count = times.len();
             let point = |i: usize| (times[i].max(0.01), (i + 1) as f64 / count as f64);
@@ -95,7 +105,8 @@ fn ttft(comparison: &Comparison) -> Result<String> {
             (row.policy, points.map(point).collect())
         })
         .collect();
-    let longest = curves.iter().flat_map(|(_, curve)| curve).map(|(time, _)| *time).fold(1.0, f64::max);
+    let longest =
+        curves.iter().flat_map(|(_, curve)| curve).map(|(time, _)| *time).fold(1.0, f64::max);
     draw(900, 420, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(10)
@@ -109,7 +120,8 @@ fn ttft(comparison: &Comparison) -> Result<String> {
             .y_desc("share of requests")
             .draw()?;
         for (i, (policy, curve)) in curves.iter().enumerate() {
-            let style = color(i, curves.len()).stroke_width(if *policy == "slotwise" { 4 } else { 2 });
+            let style =
+                color(i, curves.len()).stroke_width(if *policy == "slotwise" { 4 } else { 2 });
             chart
                 .draw_series(LineSeries::new(curve.iter().copied(), style))?
                 .label(*policy)

@@ -55,7 +55,13 @@ pub struct Bounds {
 }
 
 /// Finds each policy's limit by bisection, for each seed by itself.
-pub fn sweep(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64, bounds: Bounds) -> Sweep {
+pub fn sweep(
+    trace: &Trace,
+    setup: &Setup,
+    policies: &[PolicyKind],
+    seeds: u64,
+    bounds: Bounds,
+) -> Sweep {
     let bar = progress(policies.len() as u64 * seeds * u64::from(bounds.steps + 2), "runs");
     let limits = policies.par_iter().map(|kind| {
         let limit = |seed| {
@@ -110,7 +116,8 @@ impl Sweep {
         let mut table =
             format!("{:<24} {:>9} {:>8}  {}\n", "policy", "max speed", "of best", "for each seed");
         for limit in &self.policies {
-            let seeds: Vec<String> = limit.max_speeds.iter().map(|speed| format!("{speed:.4}")).collect();
+            let seeds: Vec<String> =
+                limit.max_speeds.iter().map(|speed| format!("{speed:.4}")).collect();
             let share = if best > 0.0 { limit.max_speed / best } else { 0.0 };
             let at_least = if limit.max_speed >= self.highest { ">=" } else { "" };
             let _ = writeln!(

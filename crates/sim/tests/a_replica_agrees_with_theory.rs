@@ -17,7 +17,8 @@ fn the_mean_wait_is_that_of_m_d_1() {
     let setup = setup(1);
     let class = setup.engine.class;
     let tokens = f64::from(setup.engine.max_batched_tokens);
-    let service = class.base + class.lin * tokens + class.attn * tokens * tokens / 2.0 + PER_SEQUENCE;
+    let service =
+        class.base + class.lin * tokens + class.attn * tokens * tokens / 2.0 + PER_SEQUENCE;
     for load in [0.3, 0.6, 0.8] {
         let trace = poisson(150_000, load / service, setup.engine.max_batched_tokens, 1);
         let record = simulate(&trace, &setup, &PolicyKind::named("round-robin").expect("known"));
@@ -74,8 +75,15 @@ fn hits_are_those_of_an_lru_stack() {
         // One page beside the blocks, for the token that is never cached.
         let class = Class { kv_tokens: capacity as u32 * BLOCK + 16, ..setup.engine.class };
         setup.engine = EngineConfig { watermark: 0.0, ..EngineConfig::new(class) };
-        let sent = prompts.iter().map(|blocks| (blocks.len() as u32 * BLOCK + 1, blocks.clone())).collect();
-        let record = simulate(&one_by_one(sent, BLOCK), &setup, &PolicyKind::named("random").expect("known"));
+        let sent = prompts
+            .iter()
+            .map(|blocks| (blocks.len() as u32 * BLOCK + 1, blocks.clone()))
+            .collect();
+        let record = simulate(
+            &one_by_one(sent, BLOCK),
+            &setup,
+            &PolicyKind::named("random").expect("known"),
+        );
         let hits: Vec<u32> = record.requests.iter().map(|request| request.cached).collect();
         assert_eq!(hits, stack_distance_hits(&prompts, capacity), "capacity {capacity}");
     }

@@ -10,7 +10,8 @@ use slotwise_sim::trace::{Arrivals, Format, Trace};
 mod support;
 
 fn file(name: &str, text: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("replay-{}", std::process::id()));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("replay-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a temporary folder");
     let path = folder.join(name);
     fs::write(&path, text).expect("a temporary file");
@@ -53,7 +54,8 @@ fn sessions_with_delays_are_closed_loops() {
 {"session_id": "b", "timestamp": 9500, "input_length": 700, "output_length": 2, "hash_ids": [1, 9]}
 "#,
     );
-    let expected = vec![vec![(0, 1024, 4, 2), (400, 1530, 4, 2)], vec![(0, 600, 2, 1), (0, 700, 2, 1)]];
+    let expected =
+        vec![vec![(0, 1024, 4, 2), (400, 1530, 4, 2)], vec![(0, 600, 2, 1), (0, 700, 2, 1)]];
     assert_eq!(turns(&trace), expected);
     assert_eq!(begins(&trace), [0.0, 0.5]);
     assert_eq!(trace.sessions[0].turns[0].blocks, trace.sessions[0].turns[1].blocks);
@@ -61,9 +63,13 @@ fn sessions_with_delays_are_closed_loops() {
     let kind = PolicyKind::named("round-robin").expect("known");
     let record = simulate(&trace, &support::setup(1), &kind);
     let ended = record.requests[0].finished.expect("answered");
-    let arrivals: Vec<u64> = record.requests.iter().map(|request| request.arrived.as_micros()).collect();
+    let arrivals: Vec<u64> =
+        record.requests.iter().map(|request| request.arrived.as_micros()).collect();
     assert!(arrivals.contains(&(ended.as_micros() + 400_000)), "{arrivals:?}");
-    assert!(arrivals.contains(&4_500_000), "a turn with a time of its own waits for it: {arrivals:?}");
+    assert!(
+        arrivals.contains(&4_500_000),
+        "a turn with a time of its own waits for it: {arrivals:?}"
+    );
 }
 
 #[test]
@@ -97,17 +103,19 @@ fn prompts_without_ids_share_nothing_and_texts_share_their_beginnings() {
         serde_json::json!({"timestamp": at, "text_input": prompt, "output_length": 3}).to_string()
     };
     let chat = |role: &str| {
-        let messages =
-            serde_json::json!([{"role": role, "content": shared}, {"role": "user", "content": "hi"}]);
+        let messages = serde_json::json!([{"role": role, "content": shared}, {"role": "user", "content": "hi"}]);
         serde_json::json!({"timestamp": 9, "messages": messages, "output_length": 3}).to_string()
     };
     let body = serde_json::json!({"model": "m", "max_tokens": 8, "prompt": shared});
     let payload = serde_json::json!({"timestamp": 12, "payload": body}).to_string();
-    let ids = r#"{"timestamp": 13, "input_length": 1040, "output_length": 4, "hash_ids": [1, 2, 3]}"#;
-    let lines = [text(0, "one"), text(5, "two, longer"), chat("system"), chat("user"), payload, ids.into()];
+    let ids =
+        r#"{"timestamp": 13, "input_length": 1040, "output_length": 4, "hash_ids": [1, 2, 3]}"#;
+    let lines =
+        [text(0, "one"), text(5, "two, longer"), chat("system"), chat("user"), payload, ids.into()];
     let trace = read("texts.jsonl", &lines.join("\n"));
     assert_eq!(trace.block_tokens, 16);
-    let blocks: Vec<_> = trace.sessions.iter().map(|session| session.turns[0].blocks.clone()).collect();
+    let blocks: Vec<_> =
+        trace.sessions.iter().map(|session| session.turns[0].blocks.clone()).collect();
     assert_eq!(trace.sessions[0].turns[0].input, (shared.len() as u32 + 3).div_ceil(4));
     assert!(blocks[0].len() == 16 && blocks[0][..] == blocks[1][..16]);
     assert_eq!(blocks[0][..16], blocks[4][..16], "the body's prompt is the same text");
@@ -122,7 +130,10 @@ fn errors_name_file_line_and_field_once() {
             r#"{"input_length": "9", "output_length": 4}"#,
             "`input_length` is \"9\", expected a number of tokens",
         ),
-        (r#"{"input_length": 9, "output_length": -4}"#, "`output_length` is -4, expected a number of tokens"),
+        (
+            r#"{"input_length": 9, "output_length": -4}"#,
+            "`output_length` is -4, expected a number of tokens",
+        ),
         (
             r#"{"input_length": 9, "output_length": 1, "hash_ids": [1.5]}"#,
             "`hash_ids` is an array of 1, expected",
@@ -137,7 +148,10 @@ fn errors_name_file_line_and_field_once() {
             "`hash_ids` goes with `input_length`",
         ),
         (r#"{"text_input": "", "output_length": 1}"#, "the prompt has no tokens"),
-        (r#"{"messages": "x", "output_length": 1}"#, "`messages` is \"x\", expected an array of messages"),
+        (
+            r#"{"messages": "x", "output_length": 1}"#,
+            "`messages` is \"x\", expected an array of messages",
+        ),
         (r#"{"output_length": 1}"#, "missing field `input_length`"),
         (r#"{"input_length": 9}"#, "missing field `output_length`"),
         (r#"[1]"#, "the line is an array of 1, expected a JSON object"),
@@ -148,7 +162,8 @@ fn errors_name_file_line_and_field_once() {
         assert!(error.starts_with(&format!("FILE:3: {reason}")), "{error}");
         assert!(!error.contains(" line 1") && error.matches("FILE").count() == 1, "{error}");
     }
-    let short = refused("short.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,7\n");
+    let short =
+        refused("short.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,7\n");
     assert_eq!(short, "FILE:2: the line has 2 columns, the header 3");
 }
 
@@ -164,7 +179,8 @@ fn what_aiperf_measured_is_read() {
     let trace = read("profile_export.jsonl", MEASURED);
     assert_eq!(turns(&trace), [vec![(0, 100, 12, 0), (1250, 300, 9, 0)], vec![(0, 50, 5, 0)]]);
     assert_eq!(begins(&trace), [0.0, 0.5]);
-    let error = refused("measured.jsonl", &MEASURED.replace("\"value\": 300", "\"value\": \"many\""));
+    let error =
+        refused("measured.jsonl", &MEASURED.replace("\"value\": 300", "\"value\": \"many\""));
     let field = "`metrics.input_sequence_length.value` is \"many\", expected a number of tokens";
     assert!(error.starts_with(&format!("FILE:3: {field}")), "{error}");
 }
@@ -173,8 +189,8 @@ fn what_aiperf_measured_is_read() {
 fn what_guidellm_and_inference_perf_measured_is_read() {
     let prompt = "the same system prompt for all of the requests in here. ".repeat(4);
     let request = |chat: &str, start: f64, end: f64| {
-        let args =
-            serde_json::json!({"body": {"messages": [{"role": "user", "content": prompt}]}}).to_string();
+        let args = serde_json::json!({"body": {"messages": [{"role": "user", "content": prompt}]}})
+            .to_string();
         serde_json::json!({
             "info": {"conversation_id": chat}, "request_args": args, "request_start_time": start,
             "request_end_time": end, "prompt_tokens": 64, "output_tokens": 10, "input_metrics": {"text_tokens": 64},
@@ -202,8 +218,10 @@ fn what_guidellm_and_inference_perf_measured_is_read() {
         })
     };
     let entries = serde_json::json!([entry(88.25, None), entry(88.5, None), entry(89.0, Some(1))]);
-    let trace =
-        read("per_request_lifecycle_metrics.json", &serde_json::to_string_pretty(&entries).expect("JSON"));
+    let trace = read(
+        "per_request_lifecycle_metrics.json",
+        &serde_json::to_string_pretty(&entries).expect("JSON"),
+    );
     assert_eq!(turns(&trace), [vec![(0, 60, 7, 3)], vec![(0, 60, 7, 3)]]);
     assert_eq!(begins(&trace), [0.0, 0.25]);
     assert_eq!(trace.sessions[0].turns[0].blocks, trace.sessions[1].turns[0].blocks);
@@ -226,11 +244,15 @@ const WEKA: &str = r#"{
 fn sessions_of_weka_are_closed_loops_with_sub_agents() {
     let trace = read("weka.json", WEKA);
     assert!(matches!(trace.arrivals, Arrivals::Sessions) && trace.block_tokens == 64);
-    let expected = vec![vec![(0, 200, 20, 3), (3000, 300, 1, 4)], vec![(0, 70, 5, 1), (250, 140, 5, 2)]];
+    let expected =
+        vec![vec![(0, 200, 20, 3), (3000, 300, 1, 4)], vec![(0, 70, 5, 1), (250, 140, 5, 2)]];
     assert_eq!(turns(&trace), expected);
     let [parent, sub] = &trace.sessions[..] else { panic!("a parent and a sub-agent") };
     let spawn = parent.spawns[0];
-    assert_eq!((spawn.turn, spawn.delay.as_millis(), spawn.session, sub.spawned), (0, 2750, 1, true));
+    assert_eq!(
+        (spawn.turn, spawn.delay.as_millis(), spawn.session, sub.spawned),
+        (0, 2750, 1, true)
+    );
     assert_eq!(parent.turns[0].blocks[..], parent.turns[1].blocks[..3]);
     assert_eq!(sub.turns[0].blocks[0], sub.turns[1].blocks[0]);
 
@@ -272,8 +294,10 @@ fn otlp(
     times: [u64; 2],
     attributes: &[(&str, serde_json::Value)],
 ) -> serde_json::Value {
-    let attributes: Vec<_> =
-        attributes.iter().map(|(key, value)| serde_json::json!({"key": key, "value": value})).collect();
+    let attributes: Vec<_> = attributes
+        .iter()
+        .map(|(key, value)| serde_json::json!({"key": key, "value": value}))
+        .collect();
     serde_json::json!({
         "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": id, "parentSpanId": parent, "name": "chat m", "kind": 3,
         "startTimeUnixNano": times[0].to_string(), "endTimeUnixNano": times[1].to_string(),
@@ -304,7 +328,8 @@ fn spans_of_otlp_are_requests() {
             ("gen_ai.input.messages", messages(question)),
         ]
     };
-    let agent = [("gen_ai.operation.name", text("invoke_agent")), ("gen_ai.usage.input_tokens", int(999))];
+    let agent =
+        [("gen_ai.operation.name", text("invoke_agent")), ("gen_ai.usage.input_tokens", int(999))];
     let tool = [("gen_ai.operation.name", text("execute_tool"))];
     let mut failed = otlp("07", "01", [NOW, NOW + 1], &chat(5, 5, "x"));
     failed["status"] = serde_json::json!({"code": 2});
@@ -317,7 +342,8 @@ fn spans_of_otlp_are_requests() {
         otlp("06", "01", [NOW + 5 * SECOND, NOW + 6 * SECOND], &chat(150, 30, "beside?")),
         failed,
     ];
-    let export = serde_json::json!({"resourceSpans": [{"scopeSpans": [{"scope": {}, "spans": spans}]}]});
+    let export =
+        serde_json::json!({"resourceSpans": [{"scopeSpans": [{"scope": {}, "spans": spans}]}]});
     let trace = read("otlp.json", &serde_json::to_string_pretty(&export).expect("JSON"));
     let shape: Vec<Vec<(u128, u32, u32)>> = turns(&trace)
         .into_iter()
@@ -343,7 +369,10 @@ fn spans_of_otlp_are_requests() {
     assert_eq!(turns(&read("list.json", &format!("[{flat}, {later}]"))), expected);
 
     let wrong = refused("otel.jsonl", &format!("{flat}\n{}", later.replace("40,", "\"forty\",")));
-    assert_eq!(wrong, "FILE:2: `gen_ai.usage.prompt_tokens` is \"forty\", expected a number of tokens");
+    assert_eq!(
+        wrong,
+        "FILE:2: `gen_ai.usage.prompt_tokens` is \"forty\", expected a number of tokens"
+    );
     let wrong = refused("otel.jsonl", &flat.replace("2026-11-29T03:00:00.5", "yesterday"));
     assert!(
         wrong.starts_with("FILE:1: `start_time` is \"yesterday\", expected nanoseconds since 1970"),

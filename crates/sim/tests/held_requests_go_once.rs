@@ -35,7 +35,10 @@ fn check(record: &Record, requests: usize, name: &str) {
         );
         assert_eq!(r.finished.is_some(), r.replica.is_some(), "{name}: {r:?}");
         if let (Some(went), Some(first)) = (r.dispatched, r.first_token) {
-            assert!(r.arrived <= went && went < first && Some(first) <= r.finished, "{name}: {r:?}");
+            assert!(
+                r.arrived <= went && went < first && Some(first) <= r.finished,
+                "{name}: {r:?}"
+            );
         }
     }
 }
@@ -49,7 +52,8 @@ fn nothing_is_lost_or_served_twice() {
             let clients = Clients { classes: Some(CLASSES), tenants: 4, only: None, ttl, guard };
             let record = simulate(&trace, &with(2, speed, clients), kind);
             check(&record, trace.requests(), kind.name);
-            let refused = record.requests.iter().any(|request| request.refused == Some(Refusal::Expired));
+            let refused =
+                record.requests.iter().any(|request| request.refused == Some(Refusal::Expired));
             // The others look at sessions, not at queues: a window can be full before the replicas are, and KV memory that live
             // requests use may never be.
             if kind.name.ends_with("-flow") {
@@ -82,8 +86,10 @@ fn an_idle_fleet_holds_nobody() {
 fn same_seed_same_bytes() {
     let trace = mixed(200);
     let clients = Clients { classes: Some(CLASSES), tenants: 5, guard: true, ..Clients::default() };
-    let run =
-        || serde_json::to_string(&compare(&trace, &with(2, 20.0, clients), &FLOW, 2)).expect("serializable");
+    let run = || {
+        serde_json::to_string(&compare(&trace, &with(2, 20.0, clients), &FLOW, 2))
+            .expect("serializable")
+    };
     assert_eq!(run(), run());
 }
 
@@ -94,8 +100,13 @@ fn who_sends_changes_nothing_for_policies_that_do_not_ask() {
         let record = simulate(&trace, &with(2, 5.0, clients), kind);
         record.requests.iter().map(|r| (r.arrived, r.replica, r.finished)).collect::<Vec<_>>()
     };
-    let clients =
-        Clients { classes: Some(CLASSES), tenants: 9, guard: true, ttl: Duration::from_secs(1), only: None };
+    let clients = Clients {
+        classes: Some(CLASSES),
+        tenants: 9,
+        guard: true,
+        ttl: Duration::from_secs(1),
+        only: None,
+    };
     for kind in &POLICIES {
         assert_eq!(ends(clients, kind), ends(Clients::default(), kind), "{}", kind.name);
     }
@@ -113,7 +124,8 @@ fn p99(trace: &Trace, setup: &Setup, name: &str, of: &str) -> f64 {
 }
 
 fn quiet_tenants_do_not_feel_it((trace, setup): (Trace, Setup)) {
-    let alone = Setup { clients: Clients { only: Some(Group::Quiet), ..setup.clients }, ..setup.clone() };
+    let alone =
+        Setup { clients: Clients { only: Some(Group::Quiet), ..setup.clients }, ..setup.clone() };
     let alone = p99(&trace, &alone, "slotwise-flow", "quiet");
     let beside = p99(&trace, &setup, "slotwise-flow", "quiet");
     let without = p99(&trace, &setup, "slotwise", "quiet");

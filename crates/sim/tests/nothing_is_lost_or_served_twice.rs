@@ -16,7 +16,8 @@ fn check(record: &Record, requests: usize, name: &str) {
     for request in &record.requests {
         match request.replica {
             Some(_) => {
-                let (first, finished) = (request.first_token.expect(name), request.finished.expect(name));
+                let (first, finished) =
+                    (request.first_token.expect(name), request.finished.expect(name));
                 assert!(request.arrived < first && first <= finished, "{name}: {request:?}");
                 assert!(request.cached < request.input, "{name}: {request:?}");
             }
@@ -136,16 +137,17 @@ fn a_step_takes_what_the_formula_says() {
         engine.finish_step();
         length
     };
-    let expect = |length: f64, tokens: f64, pairs: f64, context: f64, sequences: f64, loading: f64| {
-        let matrices = class.floor.max(class.lin * tokens);
-        let seconds = class.base
-            + matrices
-            + class.attn * pairs
-            + class.kvr * context
-            + sequences * PER_SEQUENCE
-            + loading;
-        assert!((length - seconds).abs() < 1e-8, "{length} instead of {seconds}");
-    };
+    let expect =
+        |length: f64, tokens: f64, pairs: f64, context: f64, sequences: f64, loading: f64| {
+            let matrices = class.floor.max(class.lin * tokens);
+            let seconds = class.base
+                + matrices
+                + class.attn * pairs
+                + class.kvr * context
+                + sequences * PER_SEQUENCE
+                + loading;
+            assert!((length - seconds).abs() < 1e-8, "{length} instead of {seconds}");
+        };
     engine.enqueue(job(1, 3_000, None));
     expect(step(&mut engine), 2_048.0, 2_048.0 * 1_024.0, 0.0, 1.0, 0.0);
     engine.enqueue(job(2, 100, Some(7)));

@@ -4,7 +4,8 @@ use std::process::Command;
 
 fn run(arguments: &str) -> (bool, String) {
     let program = env!("CARGO_BIN_EXE_slotwise-sim");
-    let done = Command::new(program).args(arguments.split(' ')).output().expect("the program starts");
+    let done =
+        Command::new(program).args(arguments.split(' ')).output().expect("the program starts");
     (done.status.success(), String::from_utf8_lossy(&done.stderr).trim().to_owned())
 }
 
@@ -39,9 +40,9 @@ fn options_that_no_chosen_policy_reads_name_those_that_do() {
     assert!(refused("compare --policies gie-flow --tenants 5").contains("add slotwise-flow"));
     for command in ["compare", "sweep"] {
         let scrape = refused(&format!("{command} --policies round-robin,mooncake --scrape-ms 10"));
-        assert!(
-            scrape.contains("--scrape-ms has no effect on round-robin, mooncake: add one of gie-default")
-        );
+        assert!(scrape.contains(
+            "--scrape-ms has no effect on round-robin, mooncake: add one of gie-default"
+        ));
         let delay = refused(&format!("{command} --policies round-robin --delay-ms 10"));
         assert!(delay.contains("mooncake"), "{delay}");
         assert!(refused(&format!("{command} --adapter-slots 2")).contains("--adapters"));

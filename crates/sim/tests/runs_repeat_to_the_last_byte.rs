@@ -11,7 +11,8 @@ use support::{mixed, poisson, setup};
 #[test]
 fn same_seed_same_bytes() {
     let trace = mixed(150);
-    let run = || serde_json::to_string(&compare(&trace, &setup(4), &POLICIES, 2)).expect("serializable");
+    let run =
+        || serde_json::to_string(&compare(&trace, &setup(4), &POLICIES, 2)).expect("serializable");
     assert_eq!(run(), run());
 }
 
@@ -46,7 +47,11 @@ fn with_one_replica_all_policies_are_equal() {
     let trace = mixed(100);
     let ends = |kind: &PolicyKind| {
         let record = simulate(&trace, &setup(1), kind);
-        record.requests.iter().map(|r| (r.arrived, r.first_token, r.finished, r.cached)).collect::<Vec<_>>()
+        record
+            .requests
+            .iter()
+            .map(|r| (r.arrived, r.first_token, r.finished, r.cached))
+            .collect::<Vec<_>>()
     };
     let slotwise = ends(&PolicyKind::named("slotwise").expect("known"));
     assert!(slotwise.iter().all(|(_, _, finished, _)| finished.is_some()));

@@ -21,7 +21,8 @@ const BAILIAN: &str = r#"{"chat_id":1,"parent_chat_id":-1,"timestamp":0.5,"input
 "#;
 
 fn file(name: &str, bytes: &[u8]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("traces-{}", std::process::id()));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("traces-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a temporary folder");
     let path = folder.join(name);
     fs::write(&path, bytes).expect("a temporary file");
@@ -82,7 +83,10 @@ fn bailian_chains_are_thinned_to_64_tokens() {
 fn bad_lines_are_named() {
     let refused = |name: &str, text: &str, format| {
         let path = file(name, text.as_bytes());
-        Trace::read(&path, format).expect_err(name).to_string().replace(&path.display().to_string(), "FILE")
+        Trace::read(&path, format)
+            .expect_err(name)
+            .to_string()
+            .replace(&path.display().to_string(), "FILE")
     };
     let mooncake =
         |line: &str| refused("bad.jsonl", &format!("{MOONCAKE}\n{line}\n"), Some(Format::Mooncake));
@@ -100,11 +104,15 @@ fn bad_lines_are_named() {
         "FILE:4: timestamp is -0.005, not a time"
     );
     let azure = |line: &str| refused("bad.csv", &format!("{AZURE}{line}\n"), None);
-    assert_eq!(azure("yesterday,1,2"), "FILE:4: \"yesterday\" is no time like 2023-11-16 18:15:46.68");
+    assert_eq!(
+        azure("yesterday,1,2"),
+        "FILE:4: \"yesterday\" is no time like 2023-11-16 18:15:46.68"
+    );
     assert!(azure("2023-11-16 18:15:46,-1,2").starts_with("FILE:4: \"-1\" is no token count"));
     assert_eq!(azure("2023-11-16 18:15:46,0,2"), "FILE:4: the prompt has no tokens");
     assert!(
-        azure("2023-11-16 18:15:46,7").starts_with("FILE: ") || azure("2023-11-16 18:15:46,7").contains(":4")
+        azure("2023-11-16 18:15:46,7").starts_with("FILE: ")
+            || azure("2023-11-16 18:15:46,7").contains(":4")
     );
     assert_eq!(refused("empty.jsonl", "\n\n", None), "FILE: the file is empty");
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Routes one streaming request: `cargo run --example quickstart -- http://10.0.0.1:8000 http://10.0.0.2:8000`
 use slotwise::{Endpoint, Instant, Request, Scheduler};
-use slotwise_wire::response::{Close, Outcome, ResponseReader};
+use slotwise_wire::response::{CloseReason, Outcome, ResponseReader};
 use std::io::{Read, Write};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now = || Instant::from_std(began, std::time::Instant::now());
     let mut scheduler = Scheduler::default();
     for url in std::env::args().skip(1) {
-        scheduler.add_endpoint(now(), Endpoint::new(url).kv_capacity(422_000))?;
+        scheduler.add_endpoint(now(), Endpoint::new(url).kv_cache_tokens(422_000))?;
     }
     let prompt = "You are a helpful assistant. What is a prefix cache?";
     let body = serde_json::json!({"model": "llama-3.1-8b", "prompt": prompt, "stream": true});
@@ -24,13 +24,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Err(_) => Outcome::unreachable(),
             Ok(answer) => {
                 let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
-                let mut reader = ResponseReader::new(answer.status().as_u16(), kind.unwrap_or_default());
+                let mut reader =
+                    ResponseReader::new(answer.status().as_u16(), kind.unwrap_or_default());
                 let (mut stream, mut buffer) = (answer.into_body().into_reader(), [0; 4096]);
                 let close = loop {
                     let chunk = match stream.read(&mut buffer) {
-                        Ok(0) => break Close::Clean,
+                        Ok(0) => break CloseReason::Clean,
                         Ok(size) => &buffer[..size],
-                        Err(_) => break Close::Broken,
+                        Err(_) => break CloseReason::Broken,
                     };
                     reader.feed(chunk).tell(&mut scheduler, now(), dispatch.request)?;
                     held.extend_from_slice(chunk);

@@ -9,13 +9,13 @@ pub struct WireError {
     /// Of the first byte that is not as it should be, counted from the beginning of what was given.
     pub offset: usize,
     /// What is wrong with it.
-    pub problem: Problem,
+    pub problem: ErrorKind,
 }
 
 /// What is wrong with some bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum ErrorKind {
     /// They end too soon.
     Truncated,
     /// Something else should stand there.
@@ -46,12 +46,12 @@ pub enum Problem {
 }
 
 impl WireError {
-    pub(crate) const fn new(offset: usize, problem: Problem) -> Self {
+    pub(crate) const fn new(offset: usize, problem: ErrorKind) -> Self {
         Self { offset, problem }
     }
 
     pub(crate) const fn expected(offset: usize, what: &'static str) -> Self {
-        Self::new(offset, Problem::Expected(what))
+        Self::new(offset, ErrorKind::Expected(what))
     }
 
     /// The same, for bytes that begin `by` bytes later than those in which it was found.
@@ -60,7 +60,7 @@ impl WireError {
     }
 }
 
-impl Problem {
+impl ErrorKind {
     /// Its name in other languages and in logs; it stays the same when the message changes.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -82,19 +82,19 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at byte {}: ", self.offset)?;
         match self.problem {
-            Problem::Truncated => f.write_str("the end comes too soon"),
-            Problem::Expected(what) => write!(f, "expected {what}"),
-            Problem::NotUtf8 => f.write_str("expected UTF-8"),
-            Problem::TooDeep(levels) => write!(f, "nested more than {levels} levels deep"),
-            Problem::TooLong(limit) => write!(f, "longer than the limit of {limit} bytes"),
-            Problem::OutOfRange(what) => write!(f, "out of range: {what}"),
-            Problem::Unsupported(what) => write!(f, "not supported: {what}"),
-            Problem::NotMetrics => f.write_str("expected a metrics page, found no sample"),
-            Problem::NothingKnown => f.write_str("no metric in it is known"),
-            Problem::NoPrompt { api, expected, looks_like: None } => {
+            ErrorKind::Truncated => f.write_str("the end comes too soon"),
+            ErrorKind::Expected(what) => write!(f, "expected {what}"),
+            ErrorKind::NotUtf8 => f.write_str("expected UTF-8"),
+            ErrorKind::TooDeep(levels) => write!(f, "nested more than {levels} levels deep"),
+            ErrorKind::TooLong(limit) => write!(f, "longer than the limit of {limit} bytes"),
+            ErrorKind::OutOfRange(what) => write!(f, "out of range: {what}"),
+            ErrorKind::Unsupported(what) => write!(f, "not supported: {what}"),
+            ErrorKind::NotMetrics => f.write_str("expected a metrics page, found no sample"),
+            ErrorKind::NothingKnown => f.write_str("no metric in it is known"),
+            ErrorKind::NoPrompt { api, expected, looks_like: None } => {
                 write!(f, "expected {expected} in a body of {api}")
             }
-            Problem::NoPrompt { api, expected, looks_like: Some(other) } => write!(
+            ErrorKind::NoPrompt { api, expected, looks_like: Some(other) } => write!(
                 f,
                 "expected {expected} in a body of {api}, but this is a body of {other}: say which path it came to"
             ),

@@ -39,7 +39,7 @@ pub mod response;
 #[cfg(feature = "serde")]
 mod serde_impls;
 
-pub use error::{Problem, WireError};
+pub use error::{ErrorKind, WireError};
 
 /// The readme's example is tested, too.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use crate::exposition::Attribute;
 use crate::headers::{LoadFormat, Subset, UnusableHeader};
 use crate::metrics::{Engine, Field};
 use crate::request::{Api, SessionField};
-use crate::response::{Body, Close, End, FinishReason, Retry};
+use crate::response::{AnswerEnd, Body, CloseReason, FinishReason, Retry};
 
 macro_rules! by_name {
     ($($named:ty),*) => {$(
@@ -22,7 +22,19 @@ macro_rules! by_name {
     )*};
 }
 
-by_name!(Api, Body, Close, End, Engine, Field, FinishReason, LoadFormat, Retry, SessionField, Subset<'_>);
+by_name!(
+    Api,
+    Body,
+    CloseReason,
+    AnswerEnd,
+    Engine,
+    Field,
+    FinishReason,
+    LoadFormat,
+    Retry,
+    SessionField,
+    Subset<'_>
+);
 
 impl Serialize for WireError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -32,7 +44,8 @@ impl Serialize for WireError {
             code: &'static str,
             message: String,
         }
-        let record = Record { offset: self.offset, code: self.problem.code(), message: self.to_string() };
+        let record =
+            Record { offset: self.offset, code: self.problem.code(), message: self.to_string() };
         record.serialize(serializer)
     }
 }
@@ -46,7 +59,10 @@ pub(crate) fn refusal<S: Serializer>(
 }
 
 /// A duration, in seconds.
-pub(crate) fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 

@@ -7,7 +7,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slotwise::{Endpoint, EndpointStats, GuardConfig, Instant, Priority, Request, Scheduler, Stats};
+use slotwise::{
+    Endpoint, EndpointStats, Instant, Priority, Request, Scheduler, SessionAdmissionConfig, Stats,
+};
 use slotwise_wire::exposition::{Exposition, Family};
 use slotwise_wire::outcome::Reason;
 
@@ -18,7 +20,7 @@ const BOOK: &str = include_str!("../../../docs/src/observability.md");
 fn stats() -> Stats {
     let mut scheduler = Scheduler::builder()
         .with(|config| {
-            config.flow.guard = Some(GuardConfig::default());
+            config.flow.guard = Some(SessionAdmissionConfig::default());
         })
         .build()
         .expect("a good configuration");
@@ -66,7 +68,7 @@ fn a_scheduler_reads_as_this_text() {
         "slotwise_band_waiting_requests{priority=\"7\"} 1\nslotwise_band_waiting_requests{priority=\"0\"} 3\n",
         "slotwise_band_waiting_bytes{priority=\"7\"} 45\n",
         "slotwise_prompt_tokens_total 192\n",
-        "slotwise_endpoint_kv_capacity_tokens{endpoint_name=\"http://10.0.0.2:8000\"}",
+        "slotwise_endpoint_kv_cache_tokens{endpoint_name=\"http://10.0.0.2:8000\"}",
         "slotwise_guard_share_ratio 0.85\n",
         "# TYPE slotwise_queue_time_seconds histogram\n",
         "slotwise_queue_time_seconds_bucket{le=\"0.001\"} 3\n",
@@ -86,9 +88,10 @@ fn the_text_has_the_families_that_are_listed() {
     let own: Vec<Family> = Exposition::families().collect();
     let reference: Vec<Family> = Exposition::reference_families().collect();
     let exposition = Exposition::new();
-    for (exposition, families) in
-        [(exposition.clone(), own.clone()), (exposition.reference_names("pool"), [own, reference].concat())]
-    {
+    for (exposition, families) in [
+        (exposition.clone(), own.clone()),
+        (exposition.reference_names("pool"), [own, reference].concat()),
+    ] {
         let read = read(&render(&exposition, &stats()));
         assert_eq!(read.len(), families.len());
         for (read, family) in read.iter().zip(families) {
@@ -111,8 +114,8 @@ fn the_reference_names_say_what_the_reference_would() {
     stats.waiting = 4;
     stats.endpoints[0].pending = 3;
     stats.endpoints[1].pending = 1;
-    stats.endpoints[0].foreign_waiting = 0.0;
-    stats.endpoints[1].foreign_waiting = 0.0;
+    stats.endpoints[0].external_waiting = 0.0;
+    stats.endpoints[1].external_waiting = 0.0;
     stats.endpoints[1].draining = true;
     for (count, reason) in Reason::all().enumerate() {
         match reason {
@@ -216,11 +219,16 @@ fn words(query: &str) -> Vec<String> {
 
 fn expressions(value: &serde_json::Value, found: &mut Vec<String>) {
     match value {
-        serde_json::Value::Array(values) => values.iter().for_each(|value| expressions(value, found)),
+        serde_json::Value::Array(values) => {
+            values.iter().for_each(|value| expressions(value, found))
+        }
         serde_json::Value::Object(fields) => {
             for (key, value) in fields {
                 match value.as_str() {
-                    Some(text) if ["expr", "query", "definition", "legendFormat"].contains(&key.as_str()) => {
+                    Some(text)
+                        if ["expr", "query", "definition", "legendFormat"]
+                            .contains(&key.as_str()) =>
+                    {
                         found.push(text.into());
                     }
                     _ => expressions(value, found),
@@ -275,8 +283,9 @@ fn the_book_lists_every_family() {
         let entry = entry(&family);
         assert!(book.contains(&entry), "this entry is missing:\n{entry}");
     }
-    let listed =
-        BOOK.lines().filter(|line| line.starts_with("- `slotwise_") || line.starts_with("- `llm_d_epp_"));
+    let listed = BOOK
+        .lines()
+        .filter(|line| line.starts_with("- `slotwise_") || line.starts_with("- `llm_d_epp_"));
     let counted = Exposition::families().count() + Exposition::reference_families().count();
     assert_eq!(listed.count(), counted, "the book lists families that are not written");
 }
@@ -301,7 +310,8 @@ impl AnyEndpoint {
             any::<String>(),
             "http://10[.]0[.]0[.][0-9]{1,3}:[0-9]{1,6}",
         ];
-        let numbers = (any::<[u64; 4]>(), any::<[u32; 3]>(), any::<[f64; 4]>(), any::<Option<u64>>());
+        let numbers =
+            (any::<[u64; 4]>(), any::<[u32; 3]>(), any::<[f64; 4]>(), any::<Option<u64>>());
         (name, numbers, any::<bool>()).prop_map(|(name, (whole, small, real, age), flag)| Self {
             name,
             whole,
@@ -314,9 +324,10 @@ impl AnyEndpoint {
 
     fn put(&self, endpoint: &mut EndpointStats) {
         endpoint.name.clone_from(&self.name);
-        [endpoint.dispatched, endpoint.failed, endpoint.kv_tokens, endpoint.warm_tokens] = self.whole;
-        [endpoint.pending, endpoint.running, endpoint.kv_capacity] = self.small;
-        [endpoint.foreign_waiting, endpoint.foreign_running, endpoint.slowness, _] = self.real;
+        [endpoint.dispatched, endpoint.failed, endpoint.kv_tokens, endpoint.warm_tokens] =
+            self.whole;
+        [endpoint.pending, endpoint.running, endpoint.kv_cache_tokens] = self.small;
+        [endpoint.external_waiting, endpoint.external_running, endpoint.slowdown, _] = self.real;
         endpoint.wait = self.real[3].into();
         endpoint.report_age = self.age.map(Duration::from_nanos);
         endpoint.draining = self.flag;
@@ -326,7 +337,8 @@ impl AnyEndpoint {
 /// Numbers of one family by endpoint.
 fn by_endpoint(families: &[openmetrics::Family], name: &str) -> BTreeMap<String, f64> {
     let family = families.iter().find(|family| family.name == name).expect("a family");
-    let label = |sample: &openmetrics::Sample| sample.label("endpoint_name").expect("a label").to_owned();
+    let label =
+        |sample: &openmetrics::Sample| sample.label("endpoint_name").expect("a label").to_owned();
     family.samples.iter().map(|sample| (label(sample), sample.value)).collect()
 }
 

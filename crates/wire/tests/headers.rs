@@ -133,7 +133,8 @@ fn names_are_text_without_control_characters() {
 
 #[test]
 fn a_subset_names_hosts_and_ports() {
-    let hosts = read(&[("x-gateway-destination-endpoint-subset", "10.0.0.1 ,, 10.0.0.2:8000,[::1]:80")]);
+    let hosts =
+        read(&[("x-gateway-destination-endpoint-subset", "10.0.0.1 ,, 10.0.0.2:8000,[::1]:80")]);
     for (endpoint, allowed) in [
         ("http://10.0.0.1:1", true),
         ("10.0.0.1", true),
@@ -157,7 +158,8 @@ fn a_subset_names_hosts_and_ports() {
         assert!(!headers.allows("http://10.0.0.1"), "{value}");
         assert_eq!(reports(&headers).first().map(|it| it.1), report, "{value}");
     }
-    let bytes = [(b"x-gateway-destination-endpoint-subset".as_slice(), b"10.0.0.1,\xff".as_slice())];
+    let bytes =
+        [(b"x-gateway-destination-endpoint-subset".as_slice(), b"10.0.0.1,\xff".as_slice())];
     let headers = RequestHeaders::read(bytes);
     assert!(!headers.allows("http://10.0.0.1"));
     assert_eq!(reports(&headers)[0].2, "not_utf8");
@@ -166,11 +168,17 @@ fn a_subset_names_hosts_and_ports() {
 #[test]
 fn what_is_not_said_stays_as_it_was() {
     let now = Instant::from_micros(5);
-    let request =
-        Request::new("llama").flow("f").priority(Priority(3)).session("s").ttl(Duration::from_secs(9));
+    let request = Request::new("llama")
+        .flow("f")
+        .priority(Priority(3))
+        .session("s")
+        .ttl(Duration::from_secs(9));
     let allow = Allow::everything();
-    let same =
-        read(&[("x-other", "1"), ("x-vllm-priority", "one")]).apply_allowed(&allow, now, request.clone());
+    let same = read(&[("x-other", "1"), ("x-vllm-priority", "one")]).apply_allowed(
+        &allow,
+        now,
+        request.clone(),
+    );
     assert_eq!((same.flow, same.priority, same.session), ("f", Priority(3), Some("s")));
     assert_eq!((same.deadline, same.ttl), (None, Some(Duration::from_secs(9))));
     let token = read(&[("x-session-token", "t"), ("x-llm-d-inference-ttl", "1s")]).apply_allowed(
@@ -179,7 +187,8 @@ fn what_is_not_said_stays_as_it_was() {
         request.clone(),
     );
     assert_eq!((token.session, token.ttl), (Some("t"), Some(Duration::from_secs(1))));
-    let both = read(&[("x-session-token", "t"), ("x-session-id", "i")]).apply_allowed(&allow, now, request);
+    let both = read(&[("x-session-token", "t"), ("x-session-id", "i")])
+        .apply_allowed(&allow, now, request);
     assert_eq!((both.session, both.model), (Some("i"), "llama"));
 }
 
@@ -272,8 +281,9 @@ fn nothing_counts_that_the_host_has_not_allowed() {
     assert_eq!((some.priority, some.flow, some.session), (Priority(10), "", None));
     assert_eq!((some.ttl, some.deadline), (Some(Duration::from_secs(30)), None));
 
-    let allow =
-        Allow::default().session_header("x-correlation-id").session_header("x-claude-code-session-id");
+    let allow = Allow::default()
+        .session_header("x-correlation-id")
+        .session_header("x-claude-code-session-id");
     let bytes = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let listed = RequestHeaders::read_allowed(&allow, bytes);
     assert_eq!(listed.apply_allowed(&allow, now, Request::new("llama")).session, Some("c"));

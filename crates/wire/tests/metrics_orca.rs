@@ -2,15 +2,17 @@
 
 use proptest::prelude::*;
 use slotwise::Load;
-use slotwise_wire::Problem;
+use slotwise_wire::ErrorKind;
 use slotwise_wire::metrics::OrcaReport;
 
 fn read(header: &str) -> OrcaReport {
     OrcaReport::read(header.as_bytes()).expect("well-formed")
 }
 
-fn fails(header: &str) -> (usize, Problem) {
-    OrcaReport::read(header.as_bytes()).map_err(|error| (error.offset, error.problem)).expect_err("malformed")
+fn fails(header: &str) -> (usize, ErrorKind) {
+    OrcaReport::read(header.as_bytes())
+        .map_err(|error| (error.offset, error.problem))
+        .expect_err("malformed")
 }
 
 #[test]
@@ -27,19 +29,20 @@ fn text_and_json_say_the_same() {
         assert_eq!((read(header).load, read(header).skipped), (load, 0), "{header}");
     }
     for none in ["", " ", "TEXT", "TEXT ", "JSON {}", "{}", "<html lang=\"en\">", "Bad Gateway"] {
-        assert_eq!(fails(none).1, Problem::NotMetrics, "{none}");
+        assert_eq!(fails(none).1, ErrorKind::NotMetrics, "{none}");
     }
     for empty in [r#"{"named_metrics":{}}"#, r#"{"named_metrics":null}"#, "named_metrics.other=3"] {
-        assert_eq!(fails(empty).1, Problem::NothingKnown, "{empty}");
+        assert_eq!(fails(empty).1, ErrorKind::NothingKnown, "{empty}");
     }
 }
 
 #[test]
 fn triton_and_what_else_is_in_a_report() {
-    let text =
-        read("TEXT named_metrics.kv_cache_utilization=0.980000, named_metrics.max_token_capacity=1024");
+    let text = read(
+        "TEXT named_metrics.kv_cache_utilization=0.980000, named_metrics.max_token_capacity=1024",
+    );
     assert_eq!(text.load, Load::default().kv_usage(0.98));
-    assert_eq!(text.kv_capacity.expect("said").get(), 1024);
+    assert_eq!(text.kv_cache_tokens.expect("said").get(), 1024);
     let more = read(
         "cpu_utilization=0.3, rps_fractional=10, named_metrics.foo=bar, junk, named_metrics.num_requests_running=2",
     );
@@ -62,7 +65,10 @@ fn numbers_are_cut_to_their_range() {
     for nothing in ["NaN", "inf", "-Infinity", "1e999"] {
         let text = format!("named_metrics.num_requests_waiting={nothing}");
         let json = format!(r#"{{"named_metrics":{{"kv_cache_usage_perc":"{nothing}"}}}}"#);
-        assert_eq!((fails(&text).1, fails(&json).1), (Problem::NothingKnown, Problem::NothingKnown));
+        assert_eq!(
+            (fails(&text).1, fails(&json).1),
+            (ErrorKind::NothingKnown, ErrorKind::NothingKnown)
+        );
         let beside = format!("{text},named_metrics.num_requests_running=2");
         assert_eq!(read(&beside).load, Load::default().running(2));
     }
@@ -76,27 +82,31 @@ fn numbers_are_cut_to_their_range() {
 #[test]
 fn malformed_headers_are_errors_where_they_are_wrong() {
     for (header, offset, problem) in [
-        ("TEXT named_metrics.num_requests_waiting=x", 40, Problem::Expected("a number")),
-        ("a=1, named_metrics.num_requests_waiting=", 40, Problem::Expected("a number")),
-        ("named_metrics.num_requests_waiting", 34, Problem::Expected("=")),
+        ("TEXT named_metrics.num_requests_waiting=x", 40, ErrorKind::Expected("a number")),
+        ("a=1, named_metrics.num_requests_waiting=", 40, ErrorKind::Expected("a number")),
+        ("named_metrics.num_requests_waiting", 34, ErrorKind::Expected("=")),
         (
             "named_metrics.num_requests_waiting=1, named_metrics.num_requests_waiting=1",
             38,
-            Problem::Expected("each metric once"),
+            ErrorKind::Expected("each metric once"),
         ),
-        ("BIN CZqZmZmZmbk=", 0, Problem::Unsupported("ORCA in its binary format")),
-        ("JSON", 4, Problem::Truncated),
-        ("JSON []", 5, Problem::Expected("an object")),
-        (r#"JSON {"named_metrics":3}"#, 22, Problem::Expected("an object")),
-        (r#"{"named_metrics":{"num_requests_waiting":true}}"#, 41, Problem::Expected("a digit")),
-        (r#"{"named_metrics":{"num_requests_waiting":"many"}}"#, 42, Problem::Expected("a number")),
+        ("BIN CZqZmZmZmbk=", 0, ErrorKind::Unsupported("ORCA in its binary format")),
+        ("JSON", 4, ErrorKind::Truncated),
+        ("JSON []", 5, ErrorKind::Expected("an object")),
+        (r#"JSON {"named_metrics":3}"#, 22, ErrorKind::Expected("an object")),
+        (r#"{"named_metrics":{"num_requests_waiting":true}}"#, 41, ErrorKind::Expected("a digit")),
+        (
+            r#"{"named_metrics":{"num_requests_waiting":"many"}}"#,
+            42,
+            ErrorKind::Expected("a number"),
+        ),
         (
             r#"{"named_metrics":{"num_requests_waiting":1,"num_requests_waiting":1}}"#,
             44,
-            Problem::Expected("each metric once"),
+            ErrorKind::Expected("each metric once"),
         ),
-        (r#"{"named_metrics":{},"named_metrics":{}}"#, 21, Problem::Expected("each metric once")),
-        ("{} x", 3, Problem::Expected("the end")),
+        (r#"{"named_metrics":{},"named_metrics":{}}"#, 21, ErrorKind::Expected("each metric once")),
+        ("{} x", 3, ErrorKind::Expected("the end")),
     ] {
         assert_eq!(fails(header), (offset, problem), "{header}");
     }

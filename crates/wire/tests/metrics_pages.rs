@@ -6,7 +6,7 @@ mod twin;
 use proptest::prelude::*;
 use slotwise::{Endpoint, Load};
 use slotwise_wire::metrics::{Engine, Field, MetricsReader, MetricsReport, Warning};
-use slotwise_wire::{Problem, WireError};
+use slotwise_wire::{ErrorKind, WireError};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -31,19 +31,20 @@ fn detect(page: &str) -> MetricsReport {
 fn says_nothing(page: &str) -> bool {
     let report = detect(page);
     let only_that = MetricsReport::default();
-    report.warnings == [Warning::NothingKnown] && (report.ranks, report.adapters) == (only_that.ranks, None)
+    report.warnings == [Warning::NothingKnown]
+        && (report.ranks, report.adapters) == (only_that.ranks, None)
 }
 
 /// What the twin should say: to it, what is no page says nothing.
 fn to_the_twin(result: &Result<MetricsReport, WireError>) -> Option<twin::Twin> {
     match result {
         Ok(report) => Some(twin::of_report(report)),
-        Err(WireError { problem: Problem::NotMetrics, .. }) => Some(twin::Twin::default()),
+        Err(WireError { problem: ErrorKind::NotMetrics, .. }) => Some(twin::Twin::default()),
         Err(_) => None,
     }
 }
 
-fn fails(page: impl AsRef<[u8]>) -> (usize, Problem) {
+fn fails(page: impl AsRef<[u8]>) -> (usize, ErrorKind) {
     MetricsReader::of(Engine::Vllm)
         .read(page.as_ref())
         .map_err(|error| (error.offset, error.problem))
@@ -72,16 +73,22 @@ fn captured_pages_say_what_was_seen_in_them() {
         assert_eq!(report.kv_cache().blocks, Some(blocks));
         assert_eq!(report.kv_cache().capacity(), Some(blocks * 32));
         assert_eq!(report.adapters.as_ref().map(|adapters| adapters.active()).as_deref(), adapters);
-        assert_eq!(report.adapters.and_then(|adapters| adapters.slots).map_or(2, |slots| slots.get()), 2);
+        assert_eq!(
+            report.adapters.and_then(|adapters| adapters.slots).map_or(2, |slots| slots.get()),
+            2
+        );
         assert_eq!(report.skipped_lines, 0);
         assert_eq!(MetricsReader::of(Engine::Vllm).read(page.as_bytes()), Ok(detect(page)));
         let other = MetricsReader::of(Engine::Sglang).read(page.as_bytes()).expect("well-formed");
         assert_eq!((other.load(), other.warnings), (Load::default(), vec![Warning::NothingKnown]));
     }
     let endpoint = detect(UNDER_LOAD).configure(Endpoint::new("a"));
-    assert_eq!((endpoint.block_size.get(), endpoint.kv_capacity.expect("said").get()), (32, 16_384));
+    assert_eq!(
+        (endpoint.block_size.get(), endpoint.kv_cache_tokens.expect("said").get()),
+        (32, 16_384)
+    );
     assert_eq!(endpoint.adapter_slots.expect("said").get(), 2);
-    let untouched = Endpoint::new("a").kv_capacity(7);
+    let untouched = Endpoint::new("a").kv_cache_tokens(7);
     assert_eq!(MetricsReport::default().configure(untouched.clone()), untouched);
 }
 
@@ -114,8 +121,7 @@ fn a_page_every_tenth_of_a_second() {
 
 #[test]
 fn old_vllm_says_the_same_in_other_words() {
-    let old =
-        "vllm:num_requests_running{model_name=\"m\"} 2.0\nvllm:gpu_cache_usage_perc{model_name=\"m\"} 0.35\n";
+    let old = "vllm:num_requests_running{model_name=\"m\"} 2.0\nvllm:gpu_cache_usage_perc{model_name=\"m\"} 0.35\n";
     assert_eq!(detect(old).load(), Load::default().running(2).kv_usage(0.35));
     // For a while it said both: the new name counts, wherever it stands.
     for both in [
@@ -153,11 +159,15 @@ vllm:cache_config_info{engine=\"0\",block_size=\"16\",num_gpu_blocks=\"300\"} 1
     assert!((report.load().kv_usage.expect("said") - 0.8).abs() < 1e-12);
     assert_eq!(report.kv_cache().capacity(), Some(6_400));
 
-    let plain: String =
-        page.lines().filter(|line| !line.contains("config")).map(|line| format!("{line}\n")).collect();
+    let plain: String = page
+        .lines()
+        .filter(|line| !line.contains("config"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     assert!((detect(&plain).load().kv_usage.expect("said") - 0.7).abs() < 1e-12);
     // A cache without a rank is that of each.
-    let shared = format!("{plain}vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"100\"}} 1\n");
+    let shared =
+        format!("{plain}vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"100\"}} 1\n");
     let report = detect(&shared);
     assert_eq!(report.ranks.len(), 3);
     assert_eq!(report.kv_cache().blocks, Some(300));
@@ -185,7 +195,8 @@ fn the_newest_word_on_adapters_counts() {
     assert_eq!(adapters.active(), ["a", "b", "c", "d"]);
     assert_eq!(adapters.slots.expect("said").get(), 4);
     assert_eq!(detect(&page).ranks, []);
-    let none = "# HELP vllm:lora_requests_info Running stats.\n# TYPE vllm:lora_requests_info gauge\n";
+    let none =
+        "# HELP vllm:lora_requests_info Running stats.\n# TYPE vllm:lora_requests_info gauge\n";
     assert!(says_nothing(none));
     // With ranks, the newest of each.
     let ranked = page.replace("max_lora", "engine=\"1\",max_lora") + &series(&[("z", "", "1.0e9")]);
@@ -212,7 +223,10 @@ sglang:num_used_tokens{dp_rank=\"1\"} 16000
     assert_eq!(report.ranks[1].kv_tokens, Some(16_000));
     assert_eq!(report.load().running, Some(202));
     let endpoint = report.configure(Endpoint::new("a"));
-    assert_eq!((endpoint.block_size.get(), endpoint.kv_capacity.expect("said").get()), (64, 128_000));
+    assert_eq!(
+        (endpoint.block_size.get(), endpoint.kv_cache_tokens.expect("said").get()),
+        (64, 128_000)
+    );
     let newer = "sglang:page_size 64\nsglang:num_pages 1000\nsglang:max_total_num_tokens 63999\n";
     assert_eq!(detect(newer).kv_cache().capacity(), Some(63_999));
     assert_eq!(detect(newer).kv_cache().block_size.expect("said").get(), 64);
@@ -259,7 +273,10 @@ nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\",model=\"tensorrt_l
     assert_eq!(report.load(), load(1, 2, 0.5));
     assert_eq!(report.ranks[0].rank, "tensorrt_llm");
     assert_eq!(report.kv_cache().capacity(), Some(64 * 6239));
-    assert_eq!(twin::of_report(&report), twin::read(&page, Engine::TritonTensorRtLlm).expect("well-formed"));
+    assert_eq!(
+        twin::of_report(&report),
+        twin::read(&page, Engine::TritonTensorRtLlm).expect("well-formed")
+    );
 }
 
 #[test]
@@ -312,8 +329,9 @@ kv_tokens_max{engine=\"1\"} 4096
     assert_eq!(report.load().kv_usage, Some(0.75));
     assert_eq!(report.adapters.expect("said").running, ["x"]);
     // Beside an engine that was found, in whatever order.
-    let both =
-        MetricsReader::detect().field(Field::Waiting, "q".parse().expect("a metric")).rank_label("engine");
+    let both = MetricsReader::detect()
+        .field(Field::Waiting, "q".parse().expect("a metric"))
+        .rank_label("engine");
     let page = "vllm:lora_requests_info{engine=\"1\",running_lora_adapters=\"x\"} 1\nq{engine=\"1\"} 3\nvllm:num_requests_running{engine=\"1\"} 4\n";
     let report = both.read(page.as_bytes()).expect("well-formed");
     assert_eq!(report.ranks.len(), 1);
@@ -343,9 +361,10 @@ fn numbers_are_cut_to_their_range() {
     let early = "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"None\"} 1\n";
     assert_eq!(detect(early).kv_cache().capacity(), None);
     assert_eq!(detect(early).kv_cache().block_size.expect("said").get(), 16);
-    let huge =
-        "vllm:cache_config_info{block_size=\"99999999999\",num_gpu_blocks=\"18446744073709551615\"} 1\n";
-    assert!(detect(huge).configure(Endpoint::new("a")).kv_capacity.expect("said").get() == u32::MAX);
+    let huge = "vllm:cache_config_info{block_size=\"99999999999\",num_gpu_blocks=\"18446744073709551615\"} 1\n";
+    assert!(
+        detect(huge).configure(Endpoint::new("a")).kv_cache_tokens.expect("said").get() == u32::MAX
+    );
     let zero = "vllm:cache_config_info{block_size=\"0\",num_gpu_blocks=\"0\"} 1\n";
     assert_eq!(detect(zero).configure(Endpoint::new("a")), Endpoint::new("a"));
 }
@@ -379,7 +398,8 @@ fn whatever_the_formats_allow() {
 #[test]
 fn what_nobody_looks_for_is_skipped_and_counted() {
     let page = b"=====\n{\"name\"} 1\nfoo\nfoo{\nfoo{a=\"b\"} \xff\xfe\nfoo{a=\"\xff\"} 1\n<html>\nfoo-bar 1.\n9abc 1\nvllm:num_requests_running 1\nfoo";
-    let report = MetricsReader::detect().read(page).expect("the one line that counts is well-formed");
+    let report =
+        MetricsReader::detect().read(page).expect("the one line that counts is well-formed");
     assert_eq!(report.skipped_lines, 8);
     assert_eq!(report.load().running, Some(1));
 }
@@ -407,18 +427,20 @@ fn malformed_lines_are_errors_where_they_are_wrong() {
         ("{engine=\"0\",engine=\"0\"} 1\n", 20, "each label once"),
     ] {
         let page = format!("{waiting}{rest}");
-        assert_eq!(fails(&page), (at + offset, Problem::Expected(problem)), "{page}");
+        assert_eq!(fails(&page), (at + offset, ErrorKind::Expected(problem)), "{page}");
         let later = format!("vllm:num_requests_running 1\n{page}");
         assert_eq!(fails(&later).0, 28 + at + offset, "{page}");
     }
     let block = "vllm:cache_config_info{block_size=\"x\"} 1\n";
-    assert_eq!(fails(block), (35, Problem::Expected("a whole number")));
+    assert_eq!(fails(block), (35, ErrorKind::Expected("a whole number")));
     let adapters = b"vllm:lora_requests_info{running_lora_adapters=\"ab\xff\"} 1\n";
-    assert_eq!(fails(adapters), (49, Problem::NotUtf8));
+    assert_eq!(fails(adapters), (49, ErrorKind::NotUtf8));
     let rank = b"vllm:num_requests_waiting{engine=\"\xff\"} 1\n";
-    assert_eq!(fails(rank), (34, Problem::NotUtf8));
+    assert_eq!(fails(rank), (34, ErrorKind::NotUtf8));
     let many = |count| -> String {
-        (0..count).map(|rank| format!("vllm:num_requests_running{{engine=\"{rank}\"}} 1\n")).collect()
+        (0..count)
+            .map(|rank| format!("vllm:num_requests_running{{engine=\"{rank}\"}} 1\n"))
+            .collect()
     };
     assert_eq!(detect(&many(1024)).load().running, Some(1024));
     assert_eq!(fails(many(1025)).1.code(), "out_of_range");
@@ -426,13 +448,15 @@ fn malformed_lines_are_errors_where_they_are_wrong() {
 
 #[test]
 fn a_page_cut_off_anywhere_says_nothing_false() {
-    let whole: String =
-        UNDER_LOAD.lines().filter(|line| line.starts_with("vllm:")).fold(String::new(), |page, line| {
+    let whole: String = UNDER_LOAD.lines().filter(|line| line.starts_with("vllm:")).fold(
+        String::new(),
+        |page, line| {
             let wanted = ["num_requests", "kv_cache_usage", "lora", "cache_config"]
                 .iter()
                 .any(|name| line.contains(name));
             if wanted { page + line + "\n" } else { page }
-        });
+        },
+    );
     let full = twin::of_report(&detect(&whole));
     let mut errors = 0;
     for end in 0..whole.len() {
@@ -443,15 +467,17 @@ fn a_page_cut_off_anywhere_says_nothing_false() {
             Ok(report) => {
                 for (rank, values) in &twin::of_report(&report).ranks {
                     assert!(
-                        values.iter().all(|(field, value)| full.ranks[rank].get(field) == Some(value)),
+                        values
+                            .iter()
+                            .all(|(field, value)| full.ranks[rank].get(field) == Some(value)),
                         "{end}"
                     );
                 }
             }
             // So short that no line of it is whole, nor of a metric that is looked for.
-            Err(WireError { problem: Problem::NotMetrics, .. }) => {}
+            Err(WireError { problem: ErrorKind::NotMetrics, .. }) => {}
             Err(error) => {
-                assert_eq!((error.offset, error.problem), (end, Problem::Truncated));
+                assert_eq!((error.offset, error.problem), (end, ErrorKind::Truncated));
                 errors += 1;
             }
         }
@@ -480,8 +506,13 @@ fn line() -> impl Strategy<Value = String> {
         r"\\x"
     ];
     let engine = prop_oneof![4 => "[0-3]", 1 => r#"(\\n|\\"|é){0,2}"#];
-    let kind =
-        prop_oneof![Just("waiting"), Just("scheduled"), Just("fraction"), Just("tokens_per"), Just("max")];
+    let kind = prop_oneof![
+        Just("waiting"),
+        Just("scheduled"),
+        Just("fraction"),
+        Just("tokens_per"),
+        Just("max")
+    ];
     let labels = (
         proptest::option::of(engine),
         proptest::option::of(value.clone()),
@@ -518,8 +549,9 @@ fn line() -> impl Strategy<Value = String> {
         1 => Just("5 1700000000 # {a=\"b\"} 1".into()),
     ];
     let end = prop_oneof![8 => Just("\n"), 2 => Just("\r\n"), 1 => Just(" \n")];
-    (name, proptest::option::of(labels), number, end)
-        .prop_map(|(name, labels, number, end)| format!("{name}{} {number}{end}", labels.unwrap_or_default()))
+    (name, proptest::option::of(labels), number, end).prop_map(|(name, labels, number, end)| {
+        format!("{name}{} {number}{end}", labels.unwrap_or_default())
+    })
 }
 
 proptest! {

@@ -22,7 +22,8 @@ fn bodies_are_as_their_libraries_read_them() {
         refusal.body(BodyShape::Anthropic),
         r#"{"type":"error","error":{"type":"overloaded_error","message":"the queue is full: its limit of waiting requests or bytes is reached"}}"#
     );
-    let large = Refusal::new(Reason::Evicted(EvictReason::TooLarge)).message("a \"quote\", \\ and\n\u{1}");
+    let large =
+        Refusal::new(Reason::Evicted(EvictReason::TooLarge)).message("a \"quote\", \\ and\n\u{1}");
     assert_eq!(
         large.body(BodyShape::Anthropic),
         r#"{"type":"error","error":{"type":"request_too_large","message":"a \"quote\", \\ and\n\u0001"}}"#

@@ -20,7 +20,10 @@ fn the_readme_shows_the_example() {
     let example = fs::read_to_string(root.join("examples/quickstart.rs")).expect("the example");
     let (_, code) = example.split_once('\n').expect("a comment, then code");
     let readme = fs::read_to_string(root.join("../../README.md")).expect("the README");
-    assert!(readme.contains(code.trim_end()), "the README's Rust quickstart is not examples/quickstart.rs");
+    assert!(
+        readme.contains(code.trim_end()),
+        "the README's Rust quickstart is not examples/quickstart.rs"
+    );
     assert!(code.lines().filter(|line| !line.is_empty()).count() <= 55, "a quickstart is short");
 }
 
@@ -116,7 +119,8 @@ fn answer(mut stream: TcpStream, manner: &str, asked: &AtomicUsize) {
         let status: u16 = status;
         let body = format!("status {status}");
         let length = body.len();
-        let _ = write!(stream, "HTTP/1.1 {status} X\r\n{close}content-length: {length}\r\n\r\n{body}");
+        let _ =
+            write!(stream, "HTTP/1.1 {status} X\r\n{close}content-length: {length}\r\n\r\n{body}");
         return;
     }
     let chunks: &[&str] = match manner {

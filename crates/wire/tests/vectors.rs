@@ -31,19 +31,23 @@ struct Step {
 #[test]
 fn every_call_has_the_expected_answer() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let mut paths: Vec<_> =
-        fs::read_dir(folder).expect("the vectors").map(|file| file.expect("a file").path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .expect("the vectors")
+        .map(|file| file.expect("a file").path())
+        .collect();
     paths.sort();
     let mut count = 0;
     for path in &paths {
         let text = fs::read_to_string(path).expect("readable");
-        let mut vector: Vector =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut vector: Vector = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut gateway = gateway::Gateway::default();
         for (number, step) in (1..).zip(&mut vector.steps) {
             let answer = calls::answer(&step.call, &step.args)
                 .or_else(|| gateway.answer(&step.call, &step.args))
-                .unwrap_or_else(|| panic!("step {number} of {}: there is no {}", path.display(), step.call));
+                .unwrap_or_else(|| {
+                    panic!("step {number} of {}: there is no {}", path.display(), step.call)
+                });
             if env::var_os("BLESS").is_some() {
                 step.expect = answer;
             } else {

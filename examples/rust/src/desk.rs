@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slotwise::{Decision, EndpointId, Instant, Rejected, Request, RequestId, Scheduler};
 use slotwise_wire::outcome::{Reason, Refusal};
-use slotwise_wire::response::{Close, Outcome, ResponseReader};
+use slotwise_wire::response::{CloseReason, Outcome, ResponseReader};
 use tokio::sync::{Notify, oneshot};
 
 /// Where requests are handed in. The lock is held for microseconds, and never while anything is awaited.
@@ -110,7 +110,7 @@ impl Lease {
     }
 
     /// Nothing more comes: the scheduler is told how the answer ended. Without any answer, the endpoint was out of reach.
-    pub(crate) fn finish(&mut self, close: Close) -> Outcome {
+    pub(crate) fn finish(&mut self, close: CloseReason) -> Outcome {
         let outcome = self.reader.take().map_or_else(Outcome::unreachable, |reader| reader.finish(close));
         let _ = self.desk.tell(|scheduler, now| outcome.settle(scheduler, now, self.request));
         outcome
@@ -120,7 +120,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.reader.is_some() {
-            self.finish(Close::ClientLeft);
+            self.finish(CloseReason::ClientDisconnected);
         }
         self.desk.update(|inner, now| {
             inner.waiting.remove(&self.request);

@@ -20,7 +20,7 @@ use slotwise::{EndpointId, Instant, Priority, RejectReason};
 use slotwise_wire::headers::{Allow, RequestHeaders};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
-use slotwise_wire::response::Close;
+use slotwise_wire::response::CloseReason;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Key, flow and priority. They come from the owner of the key, never from the client. A priority below 0 may be
@@ -85,7 +85,7 @@ impl Gateway {
             self.http.post(url.unwrap_or_default()).header(CONTENT_TYPE, "application/json").body(body);
         // Resolves with the headers. They come before prefill, so they are not the first token.
         let Ok(mut answer) = request.send().await else {
-            lease.finish(Close::Broken);
+            lease.finish(CloseReason::Broken);
             return Err(None);
         };
         let mut response = Response::builder().status(answer.status().as_u16());
@@ -107,11 +107,12 @@ impl Gateway {
                     (begun, size) = (lease.feed(&chunk), size + chunk.len());
                     held.push(chunk);
                 }
-                Ok(None) => break Close::Clean,
-                Err(_) => break Close::Broken,
+                Ok(None) => break CloseReason::Clean,
+                Err(_) => break CloseReason::Broken,
             }
         };
-        let (outcome, whole) = (lease.finish(close), close == Close::Clean && !answer.status().is_success());
+        let (outcome, whole) =
+            (lease.finish(close), close == CloseReason::Clean && !answer.status().is_success());
         let response = response.body(Body::from(held.concat())).ok();
         if outcome.may_retry(false) { Err(response.filter(|_| whole)) } else { response.ok_or(None) }
     }

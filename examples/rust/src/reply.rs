@@ -6,7 +6,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::response::Response;
 use futures_util::{Stream, stream};
 use slotwise_wire::outcome::{BodyShape, Refusal};
-use slotwise_wire::response::Close;
+use slotwise_wire::response::CloseReason;
 
 use crate::desk::Lease;
 
@@ -16,8 +16,8 @@ pub(crate) fn rest(lease: Lease, answer: reqwest::Response) -> impl Stream<Item 
         let chunk = answer.chunk().await;
         match &chunk {
             Ok(Some(chunk)) => _ = lease.feed(chunk),
-            Ok(None) => _ = lease.finish(Close::Clean),
-            Err(_) => _ = lease.finish(Close::Broken),
+            Ok(None) => _ = lease.finish(CloseReason::Clean),
+            Err(_) => _ = lease.finish(CloseReason::Broken),
         }
         chunk.transpose().map(|chunk| (chunk, (lease, answer)))
     })

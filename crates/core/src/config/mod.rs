@@ -9,7 +9,7 @@ use core::time::Duration;
 use crate::flow::FlowConfig;
 use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
-use crate::profile::{CostWeights, TierWeights};
+use crate::profile::{CostPrices, TierFactors};
 
 pub use plausible::{Implausible, implausible};
 
@@ -50,14 +50,14 @@ pub struct Config {
     /// What is remembered of the endpoints' caches.
     pub index: IndexLimits,
     /// Tokens that fit into the KV cache of an endpoint that does not say.
-    pub kv_capacity: NonZeroU32,
+    pub kv_cache_tokens: NonZeroU32,
     /// Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
     pub kv_limit: f64,
     /// LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in.
     pub adapter_slots: NonZeroU32,
     /// How long an endpoint that does not say takes to load an adapter.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub adapter_load: Duration,
+    pub adapter_load_time: Duration,
     /// What a prompt costs an endpoint that does not say.
     pub prefill: PrefillCost,
     /// Whether each endpoint's speed is learned from its first tokens.
@@ -67,16 +67,16 @@ pub struct Config {
     pub report_lifetime: Duration,
     /// How long requests are held off from an endpoint that failed, at first; zero never holds any off.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub hold_off: Duration,
+    pub backoff: Duration,
     /// How long they are held off at most: each failed trial doubles the time.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub hold_off_limit: Duration,
+    pub backoff_limit: Duration,
     /// Who waits, and who goes next.
     pub flow: FlowConfig,
     /// The prices of the default profile.
-    pub weights: CostWeights,
+    pub weights: CostPrices,
     /// What cached blocks are worth that are not in the accelerator's memory.
-    pub tiers: TierWeights,
+    pub tiers: TierFactors,
     /// Fallbacks that a [`Dispatch`](crate::Dispatch) names besides the endpoint.
     pub alternatives: usize,
     /// Requests of negative priority are refused while even the best endpoint has more than this booked before them.
@@ -95,18 +95,18 @@ impl Default for Config {
             max_models: 1_024,
             max_threads: 1 << 16,
             index: IndexLimits::default(),
-            kv_capacity: NonZeroU32::new(400_000).expect("not zero"),
+            kv_cache_tokens: NonZeroU32::new(400_000).expect("not zero"),
             kv_limit: 0.97,
             adapter_slots: NonZeroU32::new(4).expect("not zero"),
-            adapter_load: Duration::from_millis(300),
+            adapter_load_time: Duration::from_millis(300),
             prefill: PrefillCost::default(),
             learn_speed: true,
             report_lifetime: Duration::from_secs(5),
-            hold_off: Duration::from_secs(1),
-            hold_off_limit: Duration::from_secs(60),
+            backoff: Duration::from_secs(1),
+            backoff_limit: Duration::from_secs(60),
             flow: FlowConfig::default(),
-            weights: CostWeights::default(),
-            tiers: TierWeights::default(),
+            weights: CostPrices::default(),
+            tiers: TierFactors::default(),
             alternatives: 2,
             shed_above: Duration::from_secs(1),
         }
@@ -116,7 +116,10 @@ impl Default for Config {
 impl Config {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if let Some(field) = self.weights.invalid() {
-            return Err(ConfigError::new(field, "must be finite and not negative, the onset below 1"));
+            return Err(ConfigError::new(
+                field,
+                "must be finite and not negative, the onset below 1",
+            ));
         }
         if let Some((field, expected)) = self.flow.invalid() {
             return Err(ConfigError::new(field, expected));

@@ -29,10 +29,10 @@ const PLAUSIBLE: [(&str, u64, u64); 9] = [
     ("flow.ttl", 10, 3_600_000),
     ("flow.no_endpoint_ttl", 10, 3_600_000),
     ("flow.hold", 1, 30_000),
-    ("adapter_load", 1, 60_000),
+    ("adapter_load_time", 1, 60_000),
     ("report_lifetime", 10, 600_000),
-    ("hold_off", 10, 600_000),
-    ("hold_off_limit", 10, 3_600_000),
+    ("backoff", 10, 600_000),
+    ("backoff_limit", 10, 3_600_000),
     ("shed_above", 1, 600_000),
 ];
 
@@ -74,10 +74,10 @@ impl Config {
             ("flow.ttl", self.flow.ttl),
             ("flow.no_endpoint_ttl", self.flow.no_endpoint_ttl),
             ("flow.hold", self.flow.hold),
-            ("adapter_load", self.adapter_load),
+            ("adapter_load_time", self.adapter_load_time),
             ("report_lifetime", self.report_lifetime),
-            ("hold_off", self.hold_off),
-            ("hold_off_limit", self.hold_off_limit),
+            ("backoff", self.backoff),
+            ("backoff_limit", self.backoff_limit),
             ("shed_above", self.shed_above),
         ];
         fields.into_iter().filter_map(|(field, is)| implausible(field, is)).collect()

@@ -134,7 +134,11 @@ mod tests {
     fn a_slow_endpoint_is_found_and_equal_ones_stay_equal() {
         let speeds = pool_with_a_slow_one();
         assert!((1.8..2.1).contains(&speeds[0].factor()), "{}", speeds[0].factor());
-        assert!(speeds[1..].iter().all(|speed| speed.factor().to_bits() == speeds[1].factor().to_bits()));
+        assert!(
+            speeds[1..]
+                .iter()
+                .all(|speed| speed.factor().to_bits() == speeds[1].factor().to_bits())
+        );
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl BytesPerToken {
     /// Tokens in `bytes` bytes of text of this flow for the model, rounded up.
     pub(crate) fn tokens(&self, model: u64, flow: u64, bytes: usize) -> u32 {
         let sums = self.models.get(&model).map_or(PRIOR, |model| model.estimate(flow));
-        let tokens = (bytes as u128 * u128::from(sums.tokens)).div_ceil(u128::from(sums.bytes.max(1)));
+        let tokens =
+            (bytes as u128 * u128::from(sums.tokens)).div_ceil(u128::from(sums.bytes.max(1)));
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 }

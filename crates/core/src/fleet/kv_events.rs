@@ -7,7 +7,7 @@ use core::num::NonZeroU32;
 use super::Fleet;
 use crate::endpoint::EndpointId;
 use crate::pool::{BlockLayout, Slot};
-use crate::prefix::{BlockHash, KvEvent, KvEventError, Namespace, StoreError, StoredBlocks, Use};
+use crate::prefix::{BlockHash, BlockStored, KvEvent, KvEventError, Namespace, StoreError, Use};
 use crate::time::Instant;
 
 impl Fleet {
@@ -20,18 +20,25 @@ impl Fleet {
     ) -> Result<(), KvEventError> {
         self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
         match event {
-            KvEvent::Stored(stored) => {
+            KvEvent::BlockStored(stored) => {
                 let done = self.store(now, id, &stored);
                 self.note_store(id, done);
                 done?;
             }
-            KvEvent::Removed(removed) => self.prefixes.remove(id.slot, removed.blocks, removed.tier),
-            KvEvent::Cleared => self.prefixes.clear(id.slot),
+            KvEvent::BlockRemoved(removed) => {
+                self.prefixes.remove(id.slot, removed.blocks, removed.tier)
+            }
+            KvEvent::AllBlocksCleared => self.prefixes.clear(id.slot),
         }
         Ok(())
     }
 
-    fn store(&mut self, now: Instant, id: EndpointId, stored: &StoredBlocks<'_>) -> Result<(), KvEventError> {
+    fn store(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        stored: &BlockStored<'_>,
+    ) -> Result<(), KvEventError> {
         let slot = self.pool.get(id).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
         let (_, holds) = self.prefixes.tokens(id.slot);
         let mut layout = slot.layout;
@@ -50,15 +57,17 @@ impl Fleet {
             // What came before was hashed otherwise.
             self.prefixes.clear(id.slot);
         }
-        let StoredBlocks { parent, blocks, tier, .. } = *stored;
-        self.prefixes.store(id.slot, parent, blocks, &chain, tier, used).map_err(|error| {
-            match (error, parent) {
+        let BlockStored { parent, blocks, tier, .. } = *stored;
+        self.prefixes.store(id.slot, parent, blocks, &chain, tier, used).map_err(
+            |error| match (error, parent) {
                 (StoreError::UnknownParent, Some(name)) => KvEventError::UnknownParent(name),
                 _ => KvEventError::Full,
-            }
-        })?;
+            },
+        )?;
         if layout != before {
-            self.pool.set_layout(id, layout).map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
+            self.pool
+                .set_layout(id, layout)
+                .map_err(|unknown| KvEventError::UnknownEndpoint(unknown.0))?;
         }
         Ok(())
     }
@@ -90,12 +99,12 @@ impl Fleet {
         &self,
         slot: &Slot,
         layout: BlockLayout,
-        stored: &StoredBlocks<'_>,
+        stored: &BlockStored<'_>,
     ) -> Result<Vec<BlockHash>, KvEventError> {
         let parent = match stored.parent {
-            Some(name) => {
-                Some(self.prefixes.named(slot.id.slot, name).ok_or(KvEventError::UnknownParent(name))?)
-            }
+            Some(name) => Some(
+                self.prefixes.named(slot.id.slot, name).ok_or(KvEventError::UnknownParent(name))?,
+            ),
             None => None,
         };
         let Some(ids) = stored.tokens else {
@@ -104,7 +113,8 @@ impl Fleet {
         let expected = stored.blocks.len().saturating_mul(stored.block_size.get() as usize);
         let ahead = layout.lookahead as usize;
         if ids.len() != expected || stored.lookahead.len() != ahead || ahead > ids.len() {
-            let (expected, got) = (expected.saturating_add(ahead), ids.len() + stored.lookahead.len());
+            let (expected, got) =
+                (expected.saturating_add(ahead), ids.len() + stored.lookahead.len());
             return Err(KvEventError::TokenCount { expected, got });
         }
         let (expected, got): (NonZeroU32, NonZeroU32) = (layout.block_size, stored.block_size);

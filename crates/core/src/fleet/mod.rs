@@ -94,7 +94,7 @@ impl Fleet {
 
     /// How long endpoints are backed off.
     pub(crate) fn backoff_periods(&self) -> BackoffPeriods {
-        BackoffPeriods { first: self.config.hold_off, longest: self.config.hold_off_limit }
+        BackoffPeriods { first: self.config.backoff, longest: self.config.backoff_limit }
     }
 
     /// The key of the client behind a request, for weighing its outcomes: its flow, or else its
@@ -114,5 +114,5 @@ impl Fleet {
 
 /// How the endpoint's cache behaves.
 pub(crate) fn cache(slot: &Slot) -> Cache {
-    Cache { capacity: slot.kv_capacity, order: slot.endpoint.eviction }
+    Cache { capacity: slot.kv_cache_tokens, order: slot.endpoint.eviction }
 }

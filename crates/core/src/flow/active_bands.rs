@@ -37,7 +37,11 @@ impl ActiveBands {
 
     /// When the next of them is present no longer, if nothing is seen of it and nothing of it waits: from then on, those below it may
     /// have more room.
-    pub(super) fn next_inactive(&self, now: Instant, waits: impl Fn(i32) -> bool) -> Option<Instant> {
+    pub(super) fn next_inactive(
+        &self,
+        now: Instant,
+        waits: impl Fn(i32) -> bool,
+    ) -> Option<Instant> {
         let idle = self.last.iter().filter(|(band, _)| band.0 != ALWAYS && !waits(band.0));
         idle.map(|(_, last)| *last + MEMORY).filter(|at| *at > now).min()
     }

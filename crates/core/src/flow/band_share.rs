@@ -26,7 +26,11 @@ pub(super) struct BandShare {
 
 impl BandShare {
     /// Whose turn it is, of the bands that want to go, highest first.
-    pub(super) fn choose(&mut self, share: f64, mut wanting: impl Iterator<Item = u32>) -> Option<u32> {
+    pub(super) fn choose(
+        &mut self,
+        share: f64,
+        mut wanting: impl Iterator<Item = u32>,
+    ) -> Option<u32> {
         (self.offered, self.place, self.contested) = (None, 0, false);
         let mut chosen = wanting.next()?;
         if share <= 0.0 {

@@ -22,7 +22,8 @@ struct Bench {
 
 impl Bench {
     fn new(order: QueueOrder, parked: u32) -> Self {
-        let mut config = FlowConfig { max_requests: None, max_bytes: None, order, ..FlowConfig::default() };
+        let mut config =
+            FlowConfig { max_requests: None, max_bytes: None, order, ..FlowConfig::default() };
         config.band = BandLimits { max_requests: usize::MAX, max_bytes: u64::MAX };
         let room = RequestQueue::new(&config, KeyedState::new(7));
         let mut bench = Self { room, rng: Rng::new(1), now: Instant::ORIGIN, tickets: Vec::new() };
@@ -66,7 +67,9 @@ impl Bench {
 #[test]
 #[ignore = "prints nanoseconds"]
 fn a_million_wait() {
-    for (order, parked) in [(QueueOrder::Fcfs, 0), (QueueOrder::ShortestWork, 0), (QueueOrder::Fcfs, 256)] {
+    for (order, parked) in
+        [(QueueOrder::Fcfs, 0), (QueueOrder::ShortestWork, 0), (QueueOrder::Fcfs, 256)]
+    {
         let mut bench = Bench::new(order, parked);
         let clock = Clock::now();
         (0..STEPS).for_each(|_| bench.enqueue());
@@ -83,10 +86,16 @@ fn a_million_wait() {
             for step in 0..STEPS as u32 {
                 bench.room.open(step % parked);
                 let ticket = bench.room.best(bench.now, |priority| priority == (step % 8) as i32);
-                taken +=
-                    usize::from(ticket.is_some_and(|ticket| bench.room.take(bench.now, ticket).is_some()));
+                taken += usize::from(
+                    ticket.is_some_and(|ticket| bench.room.take(bench.now, ticket).is_some()),
+                );
                 bench.room.close(step % parked);
-                bench.room.settle(0, u64::from(step % 10_000), Seconds::new(0.2), Seconds::new(0.1));
+                bench.room.settle(
+                    0,
+                    u64::from(step % 10_000),
+                    Seconds::new(0.2),
+                    Seconds::new(0.1),
+                );
             }
             report("  open + best + take + close + settle", &clock, STEPS);
             assert!(taken > STEPS / 2);
@@ -97,7 +106,10 @@ fn a_million_wait() {
         }
         let clock = Clock::now();
         let left = bench.room.sum().requests;
-        bench.tickets.iter().for_each(|ticket| _ = black_box(bench.room.remove(bench.now, *ticket)));
+        bench
+            .tickets
+            .iter()
+            .for_each(|ticket| _ = black_box(bench.room.remove(bench.now, *ticket)));
         report("  remove", &clock, left);
         println!("  all {left} of them      {:>8} ms", clock.elapsed() / 1_000_000);
         assert_eq!(bench.room.bands().count(), 0);

@@ -21,11 +21,11 @@
 /// How full the pool may be for each band.
 ///
 /// ```
-/// use slotwise::{CeilingPolicy, PriorityHoldback};
+/// use slotwise::{UsageLimitPolicy, PriorityHoldback};
 ///
 /// // The lowest band waits once the pool is 60 % full, those between it and the highest in equal steps from there.
-/// let policy = CeilingPolicy::PriorityHoldback(PriorityHoldback::new(0.6));
-/// assert_ne!(policy, CeilingPolicy::default());
+/// let policy = UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(0.6));
+/// assert_ne!(policy, UsageLimitPolicy::default());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
@@ -34,9 +34,9 @@
     serde(tag = "type", rename_all = "kebab-case")
 )]
 #[non_exhaustive]
-pub enum CeilingPolicy {
+pub enum UsageLimitPolicy {
     /// One ceiling for all bands.
-    Static(StaticCeiling),
+    Static(StaticUsageLimit),
     /// Steps from the highest band to the lowest, by their ranks or by their priorities.
     PriorityHoldback(PriorityHoldback),
     /// Steps that grow with the saturation.
@@ -51,21 +51,25 @@ pub enum CeilingPolicy {
     serde(default, deny_unknown_fields)
 )]
 #[non_exhaustive]
-pub struct StaticCeiling {
+pub struct StaticUsageLimit {
     /// The saturation with which bands close.
     pub ceiling: f64,
 }
 
 /// A ceiling for the highest band and one for the lowest; those between them have theirs between these.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct PriorityHoldback {
     /// The saturation with which the lowest band closes; there is no default.
-    pub min_ceiling: f64,
+    pub min_usage_limit: f64,
     /// The one with which the highest closes.
     #[cfg_attr(feature = "serde", serde(default = "full"))]
-    pub max_ceiling: f64,
+    pub max_usage_limit: f64,
     /// Where those between them close.
     #[cfg_attr(feature = "serde", serde(default))]
     pub domain: HoldbackDomain,
@@ -73,7 +77,11 @@ pub struct PriorityHoldback {
 
 /// What the ceilings of [`PriorityHoldback`] fall with, from the highest band that is present to the lowest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 #[non_exhaustive]
 pub enum HoldbackDomain {
     /// Its rank: equal steps, however priorities are numbered.
@@ -130,7 +138,7 @@ impl Position {
 #[non_exhaustive]
 pub struct SoftReflective {}
 
-impl CeilingPolicy {
+impl UsageLimitPolicy {
     /// Whether a band may send a request in this round, at this saturation of the pool. Computes in **O(1)**.
     pub(crate) fn is_open(&self, saturation: f64, band: Position, round: u64) -> bool {
         match self {
@@ -140,8 +148,8 @@ impl CeilingPolicy {
                     HoldbackDomain::Rank => band.by_rank(),
                     HoldbackDomain::Value => band.by_value(),
                 };
-                let range = policy.max_ceiling - policy.min_ceiling;
-                saturation < policy.max_ceiling - below * range / all
+                let range = policy.max_usage_limit - policy.min_usage_limit;
+                saturation < policy.max_usage_limit - below * range / all
             }
             Self::SoftReflective(_) => {
                 let (below, all) = band.by_rank();
@@ -162,11 +170,13 @@ impl CeilingPolicy {
             Self::Static(policy) if !is_share(policy.ceiling) => {
                 Some(("flow.ceiling.ceiling", "must lie in (0, 1]"))
             }
-            Self::PriorityHoldback(policy) if !is_share(policy.max_ceiling) => {
-                Some(("flow.ceiling.max_ceiling", "must lie in (0, 1]"))
+            Self::PriorityHoldback(policy) if !is_share(policy.max_usage_limit) => {
+                Some(("flow.ceiling.max_usage_limit", "must lie in (0, 1]"))
             }
-            Self::PriorityHoldback(policy) if !(0.0..=policy.max_ceiling).contains(&policy.min_ceiling) => {
-                Some(("flow.ceiling.min_ceiling", "must lie between 0 and max_ceiling"))
+            Self::PriorityHoldback(policy)
+                if !(0.0..=policy.max_usage_limit).contains(&policy.min_usage_limit) =>
+            {
+                Some(("flow.ceiling.min_usage_limit", "must lie between 0 and max_usage_limit"))
             }
             _ => None,
         }
@@ -181,19 +191,19 @@ fn has_its_turn(saturation: f64, round: u64) -> bool {
 }
 
 impl PriorityHoldback {
-    /// The lowest band closes at `min_ceiling`, the highest when the pool is full, those between them in equal steps.
-    pub const fn new(min_ceiling: f64) -> Self {
-        Self { min_ceiling, max_ceiling: 1.0, domain: HoldbackDomain::Rank }
+    /// The lowest band closes at `min_usage_limit`, the highest when the pool is full, those between them in equal steps.
+    pub const fn new(min_usage_limit: f64) -> Self {
+        Self { min_usage_limit, max_usage_limit: 1.0, domain: HoldbackDomain::Rank }
     }
 }
 
-impl Default for CeilingPolicy {
+impl Default for UsageLimitPolicy {
     fn default() -> Self {
-        Self::Static(StaticCeiling::default())
+        Self::Static(StaticUsageLimit::default())
     }
 }
 
-impl Default for StaticCeiling {
+impl Default for StaticUsageLimit {
     fn default() -> Self {
         Self { ceiling: 1.0 }
     }
@@ -211,15 +221,18 @@ mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
-    const SOFT: CeilingPolicy = CeilingPolicy::SoftReflective(SoftReflective {});
+    const SOFT: UsageLimitPolicy = UsageLimitPolicy::SoftReflective(SoftReflective {});
 
-    fn holdback(min_ceiling: f64) -> CeilingPolicy {
-        CeilingPolicy::PriorityHoldback(PriorityHoldback::new(min_ceiling))
+    fn holdback(min_usage_limit: f64) -> UsageLimitPolicy {
+        UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(min_usage_limit))
     }
 
-    fn holdback_by_value(min_ceiling: f64) -> CeilingPolicy {
-        let policy = PriorityHoldback { domain: HoldbackDomain::Value, ..PriorityHoldback::new(min_ceiling) };
-        CeilingPolicy::PriorityHoldback(policy)
+    fn holdback_by_value(min_usage_limit: f64) -> UsageLimitPolicy {
+        let policy = PriorityHoldback {
+            domain: HoldbackDomain::Value,
+            ..PriorityHoldback::new(min_usage_limit)
+        };
+        UsageLimitPolicy::PriorityHoldback(policy)
     }
 
     /// Bands whose priorities are their ranks, turned around.
@@ -228,7 +241,7 @@ mod tests {
     }
 
     /// The saturation in hundredths at which each of these bands closes.
-    fn ceilings(policy: CeilingPolicy, bands: &[i32]) -> Vec<u32> {
+    fn ceilings(policy: UsageLimitPolicy, bands: &[i32]) -> Vec<u32> {
         let ceiling = |priority: &i32| {
             let position = Position::among(bands, *priority);
             let open = |s: &u32| policy.is_open(f64::from(*s) / 100.0, position, 1);
@@ -239,7 +252,7 @@ mod tests {
 
     #[test]
     fn by_default_all_bands_close_when_the_pool_is_full() {
-        assert_eq!(ceilings(CeilingPolicy::default(), &bands(5)), [100; 5]);
+        assert_eq!(ceilings(UsageLimitPolicy::default(), &bands(5)), [100; 5]);
     }
 
     #[test]
@@ -256,12 +269,16 @@ mod tests {
         assert_eq!(ceilings(policy, &[3]), [100]);
         assert_eq!(ceilings(policy, &bands(4)), [100, 75, 50, 25], "equal steps of the priorities");
         assert_eq!(ceilings(policy, &[15, 13, 3, 0]), [100, 90, 40, 25]);
-        assert_eq!(ceilings(policy, &[i32::MAX, 0, i32::MIN]), [100, 63, 25], "no difference overflows");
+        assert_eq!(
+            ceilings(policy, &[i32::MAX, 0, i32::MIN]),
+            [100, 63, 25],
+            "no difference overflows"
+        );
     }
 
     #[test]
     fn a_band_that_is_not_present_has_a_ceiling_too() {
-        let is_open = |policy: CeilingPolicy, bands: &[i32], priority| {
+        let is_open = |policy: UsageLimitPolicy, bands: &[i32], priority| {
             policy.is_open(0.5, Position::among(bands, priority), 1)
         };
         for policy in [holdback(0.25), holdback_by_value(0.25)] {
@@ -289,27 +306,37 @@ mod tests {
 
     #[test]
     fn bad_fields_are_named() {
-        let field = |policy: CeilingPolicy| policy.invalid().map(|(field, _)| field);
-        assert_eq!(field(CeilingPolicy::default()), None);
+        let field = |policy: UsageLimitPolicy| policy.invalid().map(|(field, _)| field);
+        assert_eq!(field(UsageLimitPolicy::default()), None);
         assert_eq!(field(SOFT), None);
         assert_eq!(field(holdback(0.0)), None);
-        assert_eq!(field(holdback(1.1)), Some("flow.ceiling.min_ceiling"));
-        assert_eq!(field(holdback(f64::NAN)), Some("flow.ceiling.min_ceiling"));
-        let over = PriorityHoldback { max_ceiling: 1.5, ..PriorityHoldback::new(0.5) };
-        assert_eq!(field(CeilingPolicy::PriorityHoldback(over)), Some("flow.ceiling.max_ceiling"));
-        let closed = StaticCeiling { ceiling: 0.0 };
-        assert_eq!(field(CeilingPolicy::Static(closed)), Some("flow.ceiling.ceiling"));
+        assert_eq!(field(holdback(1.1)), Some("flow.ceiling.min_usage_limit"));
+        assert_eq!(field(holdback(f64::NAN)), Some("flow.ceiling.min_usage_limit"));
+        let over = PriorityHoldback { max_usage_limit: 1.5, ..PriorityHoldback::new(0.5) };
+        assert_eq!(
+            field(UsageLimitPolicy::PriorityHoldback(over)),
+            Some("flow.ceiling.max_usage_limit")
+        );
+        let closed = StaticUsageLimit { ceiling: 0.0 };
+        assert_eq!(field(UsageLimitPolicy::Static(closed)), Some("flow.ceiling.ceiling"));
     }
 
     #[cfg(feature = "serde")]
     #[test]
     fn the_lowest_ceiling_must_be_said() {
-        let read = |text| serde_json::from_str::<CeilingPolicy>(text).ok();
-        assert_eq!(read(r#"{"type": "static"}"#), Some(CeilingPolicy::default()));
-        assert_eq!(read(r#"{"type": "priority-holdback", "min_ceiling": 0.5}"#), Some(holdback(0.5)));
-        let by_value = r#"{"type": "priority-holdback", "min_ceiling": 0.5, "domain": "value"}"#;
+        let read = |text| serde_json::from_str::<UsageLimitPolicy>(text).ok();
+        assert_eq!(read(r#"{"type": "static"}"#), Some(UsageLimitPolicy::default()));
+        assert_eq!(
+            read(r#"{"type": "priority-holdback", "min_usage_limit": 0.5}"#),
+            Some(holdback(0.5))
+        );
+        let by_value =
+            r#"{"type": "priority-holdback", "min_usage_limit": 0.5, "domain": "value"}"#;
         assert_eq!(read(by_value), Some(holdback_by_value(0.5)));
-        assert_eq!(read(r#"{"type": "priority-holdback", "min_ceiling": 0.5, "domain": "slope"}"#), None);
+        assert_eq!(
+            read(r#"{"type": "priority-holdback", "min_usage_limit": 0.5, "domain": "slope"}"#),
+            None
+        );
         assert_eq!(read(r#"{"type": "priority-holdback"}"#), None);
         assert_eq!(read(r#"{"type": "soft-reflective"}"#), Some(SOFT));
         assert_eq!(read(r#"{"type": "soft-reflective", "ceiling": 1}"#), None);
@@ -323,7 +350,7 @@ mod tests {
             round in any::<u64>(),
         ) {
             let bands: Vec<i32> = priorities.into_iter().rev().collect();
-            for policy in [CeilingPolicy::default(), holdback(0.3), holdback_by_value(0.3), SOFT] {
+            for policy in [UsageLimitPolicy::default(), holdback(0.3), holdback_by_value(0.3), SOFT] {
                 let open = bands.iter().map(|band| policy.is_open(saturation, Position::among(&bands, *band), round));
                 let open: Vec<bool> = open.collect();
                 prop_assert!(open.is_sorted_by(|above, below| above >= below));

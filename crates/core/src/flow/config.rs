@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::ceiling::CeilingPolicy;
+use super::ceiling::UsageLimitPolicy;
 use super::saturation::SaturationPolicy;
-use super::session_admission::GuardConfig;
+use super::session_admission::SessionAdmissionConfig;
 
 /// The waiting room: how much may wait in it, and who goes first.
 ///
@@ -53,9 +53,9 @@ pub struct FlowConfig {
     /// How busy the pool is.
     pub saturation: SaturationPolicy,
     /// How busy it may be for each band.
-    pub ceiling: CeilingPolicy,
+    pub ceiling: UsageLimitPolicy,
     /// Holds back new sessions while no cache has room for their contexts.
-    pub guard: Option<GuardConfig>,
+    pub guard: Option<SessionAdmissionConfig>,
 }
 
 /// What a band may hold.
@@ -75,7 +75,11 @@ pub struct BandLimits {
 
 /// Which flow of a band goes first.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Fairness {
     /// Start-time fair queueing (Goyal, Vin and Cheng, 1996): the flow that has had the fewest predicted seconds for its weight. The
@@ -92,7 +96,11 @@ pub enum Fairness {
 
 /// Which request of a flow goes first. Equal ones go as they came.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum QueueOrder {
     /// First come, first served.
@@ -122,7 +130,7 @@ impl Default for FlowConfig {
             ttl: Duration::from_secs(60),
             no_endpoint_ttl: Duration::from_secs(60),
             saturation: SaturationPolicy::default(),
-            ceiling: CeilingPolicy::default(),
+            ceiling: UsageLimitPolicy::default(),
             guard: None,
         }
     }
@@ -138,13 +146,16 @@ impl FlowConfig {
     /// Whether every band may always dispatch, as far as saturation goes: a pool in which every endpoint has its hold booked has room for
     /// nobody in any case.
     pub(crate) fn never_closes(&self) -> bool {
-        self.saturation == SaturationPolicy::default() && self.ceiling == CeilingPolicy::default()
+        self.saturation == SaturationPolicy::default()
+            && self.ceiling == UsageLimitPolicy::default()
     }
 
     /// The first field that cannot be used, and what it must be.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
-        let guard = self.guard.as_ref().and_then(GuardConfig::invalid);
-        if let Some(invalid) = self.saturation.invalid().or_else(|| self.ceiling.invalid()).or(guard) {
+        let guard = self.guard.as_ref().and_then(SessionAdmissionConfig::invalid);
+        if let Some(invalid) =
+            self.saturation.invalid().or_else(|| self.ceiling.invalid()).or(guard)
+        {
             return Some(invalid);
         }
         if !(0.0..=0.5).contains(&self.lower_share) {

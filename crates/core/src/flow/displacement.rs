@@ -22,7 +22,7 @@ pub(super) const MOST_DISPLACED: usize = 64;
 /// Who would have to go.
 #[derive(Debug, Default)]
 struct Plan {
-    victims: Vec<u32>,
+    preemption_candidates: Vec<u32>,
     losing: Vec<LosingFlow>,
     freed: QueueTotals,
 }
@@ -51,7 +51,7 @@ impl<T> RequestQueue<T> {
         for losing in &plan.losing {
             self.ledger.restore(losing.flow, losing.newest != NONE);
         }
-        made.map(|()| plan.victims)
+        made.map(|()| plan.preemption_candidates)
     }
 
     fn plan(
@@ -65,7 +65,9 @@ impl<T> RequestQueue<T> {
         let (band, lead) = self.ledger.lead_of(priority, id, charge);
         let in_band = band.map_or_else(QueueTotals::default, |band| self.ledger.bands[band].sum);
         let limits = self.config.band;
-        while let Some(full) = excess(in_band, newcomer, plan.freed, limits.max_requests, limits.max_bytes) {
+        while let Some(full) =
+            excess(in_band, newcomer, plan.freed, limits.max_requests, limits.max_bytes)
+        {
             if !band.is_some_and(|band| self.take_newest(plan, band, Some(lead))) {
                 return Err(full.of_band());
             }
@@ -75,7 +77,7 @@ impl<T> RequestQueue<T> {
             let mut kept = self.sum;
             kept.add(self.undelivered);
             let full = excess(kept, newcomer, QueueTotals::default(), max_requests, max_bytes);
-            return full.filter(|_| plan.victims.is_empty()).map_or(Ok(()), Err);
+            return full.filter(|_| plan.preemption_candidates.is_empty()).map_or(Ok(()), Err);
         }
         let lower = self.ledger.descending().rev().take_while(|(_, band)| band.priority < priority);
         let lower: Vec<u32> = lower.take(MOST_DISPLACED).map(|(band, _)| band).collect();
@@ -101,16 +103,23 @@ impl<T> RequestQueue<T> {
         let flow = self.ledger.bands[band].ahead.first;
         let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
         let most = MOST_DISPLACED.min(self.limits().0.saturating_sub(self.undelivered.requests));
-        if flow == NONE || plan.victims.len() >= most || spared(self.ledger.standings.key(flow)) {
+        if flow == NONE
+            || plan.preemption_candidates.len() >= most
+            || spared(self.ledger.standings.key(flow))
+        {
             return false;
         }
         let at = plan.losing.iter().position(|losing| losing.flow == flow).unwrap_or_else(|| {
-            plan.losing.push(LosingFlow { flow, newest: self.ledger.flows[flow].newest, charge: 0 });
+            plan.losing.push(LosingFlow {
+                flow,
+                newest: self.ledger.flows[flow].newest,
+                charge: 0,
+            });
             plan.losing.len() - 1
         });
         let losing = &mut plan.losing[at];
         let request = &self.requests[losing.newest];
-        plan.victims.push(losing.newest);
+        plan.preemption_candidates.push(losing.newest);
         plan.freed.add(request.sum());
         losing.newest = request.older;
         losing.charge += Virtual::from(request.charge);

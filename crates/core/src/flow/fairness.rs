@@ -95,7 +95,11 @@ impl Attained {
     fn read(&self, served: Virtual) -> f64 {
         let exponent = (served >> MANTISSA).saturating_sub(self.period) as u64;
         let mantissa = served as u64 & ((1 << MANTISSA) - 1);
-        if exponent == 0 { 0.0 } else { f64::from_bits(exponent.min(LARGEST) << MANTISSA | mantissa) }
+        if exponent == 0 {
+            0.0
+        } else {
+            f64::from_bits(exponent.min(LARGEST) << MANTISSA | mantissa)
+        }
     }
 
     fn write(&self, nanos: f64) -> Virtual {

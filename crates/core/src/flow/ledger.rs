@@ -334,9 +334,13 @@ mod check {
             for (at, flow) in self.flows.iter() {
                 let requests = waiting.get(&at).map_or(&[][..], Vec::as_slice);
                 assert_eq!(flow.len, requests.len());
-                assert_eq!(flow.waiting, requests.iter().map(|(charge, _)| Virtual::from(*charge)).sum());
+                assert_eq!(
+                    flow.waiting,
+                    requests.iter().map(|(charge, _)| Virtual::from(*charge)).sum()
+                );
                 assert_eq!(self.bands[flow.band].flows.get(&flow.id), Some(&at));
-                let standing = if flow.len > 0 { flow.ahead(self.fairness) } else { (flow.served, flow.id) };
+                let standing =
+                    if flow.len > 0 { flow.ahead(self.fairness) } else { (flow.served, flow.id) };
                 assert_eq!(self.standings.key(at), standing);
                 idle += usize::from(flow.len == 0);
                 assert!(flow.len > 0 || flow.served > self.bands[flow.band].clock);

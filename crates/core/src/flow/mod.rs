@@ -45,15 +45,18 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 pub(crate) use ceiling::Position;
-pub use ceiling::{CeilingPolicy, HoldbackDomain, PriorityHoldback, SoftReflective, StaticCeiling};
+pub use ceiling::{
+    HoldbackDomain, PriorityHoldback, SoftReflective, StaticUsageLimit, UsageLimitPolicy,
+};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub(crate) use ledger::QueueTotals;
 pub(crate) use saturation::EndpointLoad;
 pub use saturation::{
-    ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy, UtilizationDetector,
+    ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy,
+    UtilizationDetector,
 };
-pub use session_admission::{GuardConfig, GuardStats};
 pub(crate) use session_admission::{SessionAdmission, SessionId, SessionIdentity, SessionMatch};
+pub use session_admission::{SessionAdmissionConfig, SessionAdmissionStats};
 
 use active_bands::ActiveBands;
 use band_share::BandShare;
@@ -195,7 +198,8 @@ impl<T> RequestQueue<T> {
         let (older, newer) = (NONE, NONE);
         let expires = admission.expires.is_some();
         let enqueued = self.now;
-        let request = Request { what, enqueued, cost, charge, bytes, queue: NONE, older, newer, expires };
+        let request =
+            Request { what, enqueued, cost, charge, bytes, queue: NONE, older, newer, expires };
         let sum = request.sum();
         let displaced = match self.make_room(priority, id, charge, sum) {
             Ok(displaced) => displaced,
@@ -269,10 +273,12 @@ impl<T> RequestQueue<T> {
         }
         let flows = &self.ledger.flows;
         let served = flows[self.queues.flow_of(self.requests[first].queue)].served;
-        let near = self.queues.near(flows, band, served.saturating_add(look_ahead.into()), MOST_PREFERRED);
-        let costs = near.map(|(turn, request)| (cost(&self.requests[request].what).get(), turn, request));
-        let best =
-            costs.min_by(|(cost, turn, _), (other, then, _)| cost.total_cmp(other).then(turn.cmp(then)));
+        let near =
+            self.queues.near(flows, band, served.saturating_add(look_ahead.into()), MOST_PREFERRED);
+        let costs =
+            near.map(|(turn, request)| (cost(&self.requests[request].what).get(), turn, request));
+        let best = costs
+            .min_by(|(cost, turn, _), (other, then, _)| cost.total_cmp(other).then(turn.cmp(then)));
         let (_, _, request) = best?;
         Some(self.offer(request))
     }
@@ -363,7 +369,8 @@ impl<T> RequestQueue<T> {
     /// where ceilings do not depend on them.
     pub(crate) fn active_bands(&self, now: Instant) -> Vec<i32> {
         let Some(active_bands) = &self.active_bands else { return Vec::new() };
-        let waiting = self.bands().filter(|(_, sum, _)| sum.requests > 0).map(|(priority, ..)| priority);
+        let waiting =
+            self.bands().filter(|(_, sum, _)| sum.requests > 0).map(|(priority, ..)| priority);
         let mut bands: Vec<i32> = waiting.chain(active_bands.bands(self.now.max(now))).collect();
         bands.sort_unstable_by_key(|priority| Reverse(*priority));
         bands.dedup();
@@ -382,7 +389,8 @@ impl<T> RequestQueue<T> {
             .ledger
             .descending()
             .filter(|(at, band)| self.queues.has_candidate(*at) && open(band.priority));
-        let band = self.band_share.choose(self.config.lower_share, wanting.map(|(band, _)| band))?;
+        let band =
+            self.band_share.choose(self.config.lower_share, wanting.map(|(band, _)| band))?;
         Some((band, self.queues.first(&self.ledger.flows, band)?))
     }
 

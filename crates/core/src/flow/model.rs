@@ -99,7 +99,7 @@ impl Model {
                 QueueOrder::ShortestWork => cost.to_nanos() + 100 * self.now.as_micros(),
             },
         };
-        let victims = self.make_room(&entry)?;
+        let preemption_candidates = self.make_room(&entry)?;
         self.numbered += 1;
         let band = self.bands.entry(priority).or_default();
         let account = band.flows.entry(flow).or_insert(Flow { served: band.clock, weight: 1.0 });
@@ -108,7 +108,7 @@ impl Model {
         }
         account.weight = admission.weight;
         self.waiting.push(entry);
-        for victim in victims {
+        for victim in preemption_candidates {
             self.evict(victim, Eviction::Displaced);
         }
         Ok(self.numbered)
@@ -166,20 +166,25 @@ impl Model {
                 chosen = lower;
             }
         }
-        let mut turns: Vec<_> = self.candidates(chosen).map(|entry| (self.turn(entry), entry)).collect();
+        let mut turns: Vec<_> =
+            self.candidates(chosen).map(|entry| (self.turn(entry), entry)).collect();
         turns.sort_by(|(one, _), (other, _)| {
             one.0.total_cmp(&other.0).then((one.1, one.2).cmp(&(other.1, other.2)))
         });
         let mut best = turns[0].1.number;
         let look_ahead = self.config.look_ahead.as_nanos() as f64;
-        if let Some(cost) = cost.filter(|_| look_ahead > 0.0 && self.config.fairness == Fairness::StartTime) {
+        if let Some(cost) =
+            cost.filter(|_| look_ahead > 0.0 && self.config.fairness == Fairness::StartTime)
+        {
             let least = turns[0].0.0;
             turns.retain(|(turn, _)| turn.0 <= least + look_ahead);
             let mut queues = BTreeMap::new();
             for (_, entry) in &turns {
                 queues.entry((entry.flow, entry.place)).or_insert(entry.number);
             }
-            let firsts = turns.iter().filter(|(_, entry)| queues[&(entry.flow, entry.place)] == entry.number);
+            let firsts = turns
+                .iter()
+                .filter(|(_, entry)| queues[&(entry.flow, entry.place)] == entry.number);
             best = firsts
                 .map(|(_, entry)| entry.number)
                 .min_by(|one, other| cost(*one).total_cmp(&cost(*other)))?;
@@ -246,7 +251,8 @@ impl Model {
         let Some(band) = self.bands.get(&priority) else { return };
         let known = band.flows.get(&id).copied();
         let flow = known.unwrap_or(Flow { served: band.clock, weight: 1.0 });
-        let more = self.charge(actual, flow.weight) as f64 - self.charge(charged, flow.weight) as f64;
+        let more =
+            self.charge(actual, flow.weight) as f64 - self.charge(charged, flow.weight) as f64;
         if known.is_none() && more <= 0.0 {
             return;
         }
@@ -258,7 +264,8 @@ impl Model {
     }
 
     fn charge(&self, cost: Seconds, weight: f64) -> u64 {
-        let cost = if self.config.fairness == Fairness::RoundRobin { Seconds::new(1.0) } else { cost };
+        let cost =
+            if self.config.fairness == Fairness::RoundRobin { Seconds::new(1.0) } else { cost };
         (cost * (1.0 / weight)).to_nanos().max(1)
     }
 
@@ -292,15 +299,19 @@ impl Model {
 
     fn forget(&mut self, priority: i32) {
         let attained = self.config.fairness == Fairness::LeastAttainedService;
-        let is_idle = |priority: i32, id: u64| !self.waiting.iter().any(|entry| entry.is_of(priority, id));
+        let is_idle =
+            |priority: i32, id: u64| !self.waiting.iter().any(|entry| entry.is_of(priority, id));
         let busy = self.waiting.iter().any(|entry| entry.admission.priority == priority);
         let Some(mut band) = self.bands.remove(&priority) else { return };
         band.flows.retain(|id, flow| {
-            let new = if attained { flow.served <= 1e6 } else { !busy || flow.served <= band.clock };
+            let new =
+                if attained { flow.served <= 1e6 } else { !busy || flow.served <= band.clock };
             !(new && is_idle(priority, *id))
         });
-        let elsewhere =
-            self.bands.iter().flat_map(|(priority, band)| band.flows.keys().map(|id| (*priority, *id)));
+        let elsewhere = self
+            .bands
+            .iter()
+            .flat_map(|(priority, band)| band.flows.keys().map(|id| (*priority, *id)));
         let mut all = elsewhere.filter(|(priority, id)| is_idle(*priority, *id)).count();
         all += band.flows.keys().filter(|id| is_idle(priority, **id)).count();
         while all > self.config.max_idle_flows {
@@ -319,9 +330,10 @@ impl Model {
 
     fn make_room(&self, newcomer: &Entry) -> Result<Vec<u64>, Full> {
         let mut left = self.waiting.clone();
-        let mut victims = Vec::new();
+        let mut preemption_candidates = Vec::new();
         let priority = newcomer.admission.priority;
-        let bytes = |left: &[Entry]| -> u64 { left.iter().map(|entry| entry.admission.bytes).sum() };
+        let bytes =
+            |left: &[Entry]| -> u64 { left.iter().map(|entry| entry.admission.bytes).sum() };
         let excess = |left: &[Entry], requests: usize, most: u64| {
             (left.len() >= requests)
                 .then_some(true)
@@ -329,7 +341,8 @@ impl Model {
         };
         let band = self.config.band;
         let most_requests = self.config.max_requests.unwrap_or(usize::MAX);
-        let most_displaced = MOST_DISPLACED.min(most_requests.saturating_sub(self.undelivered.len()));
+        let most_displaced =
+            MOST_DISPLACED.min(most_requests.saturating_sub(self.undelivered.len()));
         loop {
             let own: Vec<_> =
                 left.iter().filter(|entry| entry.admission.priority == priority).cloned().collect();
@@ -339,29 +352,38 @@ impl Model {
             with.push(newcomer.clone());
             let lead = self.lead(&with, newcomer);
             let victim = self.farthest(&left, priority).filter(|(ahead, _)| *ahead > lead);
-            let (_, victim) = victim.filter(|_| victims.len() < most_displaced).ok_or(full)?;
+            let (_, victim) =
+                victim.filter(|_| preemption_candidates.len() < most_displaced).ok_or(full)?;
             left.retain(|entry| entry.number != victim);
-            victims.push(victim);
+            preemption_candidates.push(victim);
         }
         let (requests, most) = (self.config.max_requests, self.config.max_bytes);
-        while let Some(requests) = excess(&left, requests.unwrap_or(usize::MAX), most.unwrap_or(u64::MAX)) {
+        while let Some(requests) =
+            excess(&left, requests.unwrap_or(usize::MAX), most.unwrap_or(u64::MAX))
+        {
             let full = if requests { Full::Requests } else { Full::Bytes };
-            let lowest =
-                left.iter().map(|entry| entry.admission.priority).min().filter(|lowest| *lowest < priority);
+            let lowest = left
+                .iter()
+                .map(|entry| entry.admission.priority)
+                .min()
+                .filter(|lowest| *lowest < priority);
             let victim = lowest.and_then(|lowest| self.farthest(&left, lowest));
-            let (_, victim) = victim.filter(|_| victims.len() < most_displaced).ok_or(full)?;
+            let (_, victim) =
+                victim.filter(|_| preemption_candidates.len() < most_displaced).ok_or(full)?;
             left.retain(|entry| entry.number != victim);
-            victims.push(victim);
+            preemption_candidates.push(victim);
         }
         let kept = self.waiting.len() + self.undelivered.len();
         let kept_bytes = bytes(&self.waiting) + self.undelivered.iter().sum::<u64>();
-        if victims.is_empty() && kept >= requests.unwrap_or(usize::MAX) {
+        if preemption_candidates.is_empty() && kept >= requests.unwrap_or(usize::MAX) {
             return Err(Full::Requests);
         }
-        if victims.is_empty() && kept_bytes + newcomer.admission.bytes > most.unwrap_or(u64::MAX) {
+        if preemption_candidates.is_empty()
+            && kept_bytes + newcomer.admission.bytes > most.unwrap_or(u64::MAX)
+        {
             return Err(Full::Bytes);
         }
-        Ok(victims)
+        Ok(preemption_candidates)
     }
 
     /// The newest of those in `left` of the flow of that band that is farthest ahead with them, and how far that is.

@@ -234,16 +234,23 @@ impl Pair {
         let sum_of = |priority: Option<i32>| {
             let entries = self.model.waiting.iter();
             let mut sum = QueueTotals::default();
-            for entry in entries.filter(|entry| priority.is_none_or(|of| of == entry.admission.priority)) {
+            for entry in
+                entries.filter(|entry| priority.is_none_or(|of| of == entry.admission.priority))
+            {
                 let Admission { bytes, cost, .. } = entry.admission;
-                sum.add(QueueTotals { requests: 1, bytes: bytes.into(), work: cost.to_nanos().into() });
+                sum.add(QueueTotals {
+                    requests: 1,
+                    bytes: bytes.into(),
+                    work: cost.to_nanos().into(),
+                });
             }
             sum
         };
         assert_eq!((self.room.sum(), self.tickets.len()), (sum_of(None), self.room.sum().requests));
         let bands = self.model.bands.iter().rev();
-        let bands: Vec<_> =
-            bands.map(|(priority, band)| (*priority, sum_of(Some(*priority)), band.flows.len())).collect();
+        let bands: Vec<_> = bands
+            .map(|(priority, band)| (*priority, sum_of(Some(*priority)), band.flows.len()))
+            .collect();
         assert_eq!(self.room.bands().collect::<Vec<_>>(), bands);
         if let Some(ticket) = self.gone.last().copied() {
             assert_eq!(self.room.get(ticket), None);
@@ -284,7 +291,8 @@ fn config() -> impl Strategy<Value = FlowConfig> {
         QueueOrder::SloDeadline,
         QueueOrder::ShortestWork,
     ]));
-    let limits = (prop::option::of(1usize..60), prop::option::of(1u64..20_000), 1usize..40, 500u64..20_000);
+    let limits =
+        (prop::option::of(1usize..60), prop::option::of(1u64..20_000), 1usize..40, 500u64..20_000);
     let share = prop::sample::select(Vec::from([0.0, 0.0, 0.1, 0.5]));
     let look_ahead = prop::sample::select(Vec::from([0, 1, 3_000]));
     (fairness, order, limits, share, look_ahead, 0usize..8).prop_map(

@@ -142,7 +142,14 @@ impl Queues {
     }
 
     /// A request waits for its turn at an endpoint, which is closed by that: the number of its queue.
-    pub(super) fn park(&mut self, flows: &Slab<Flow>, flow: u32, slot: u32, request: u32, rank: Rank) -> u32 {
+    pub(super) fn park(
+        &mut self,
+        flows: &Slab<Flow>,
+        flow: u32,
+        slot: u32,
+        request: u32,
+        rank: Rank,
+    ) -> u32 {
         self.close(slot);
         let group = self.parked_group(slot, flows[flow].band);
         let key = pair(group, flow);
@@ -207,10 +214,12 @@ impl Queues {
         most: usize,
     ) -> impl Iterator<Item = (Turn, u32)> {
         let limit = Turn { served: limit, rank: Rank::LAST };
-        let front = self.bands.get(band as usize).map_or(Heap::EMPTY, |band_queues| band_queues.open);
+        let front =
+            self.bands.get(band as usize).map_or(Heap::EMPTY, |band_queues| band_queues.open);
         let groups = self.group_turns.up_to(front, limit);
-        let queues =
-            groups.flat_map(move |group| self.queue_turns.up_to(self.groups[group].queues, limit)).take(most);
+        let queues = groups
+            .flat_map(move |group| self.queue_turns.up_to(self.groups[group].queues, limit))
+            .take(most);
         queues
             .map(|queue| (self.turn(flows, queue), self.queues[queue].requests.first))
             .filter(move |(turn, _)| *turn <= limit)
@@ -242,7 +251,11 @@ impl Queues {
                 return;
             }
             self.unplace(queue);
-            self.queue_turns.rekey(&mut self.groups[self.queues[queue].group].queues, queue, Turn::FRONT);
+            self.queue_turns.rekey(
+                &mut self.groups[self.queues[queue].group].queues,
+                queue,
+                Turn::FRONT,
+            );
             self.advance(self.queues[queue].group);
         }
     }
@@ -430,12 +443,19 @@ mod check {
 
     impl Queues {
         /// Holds all levels against each other and against the queues of the requests.
-        pub(in crate::flow) fn check(&self, flows: &Slab<Flow>, waiting: &BTreeMap<u32, BTreeSet<u32>>) {
+        pub(in crate::flow) fn check(
+            &self,
+            flows: &Slab<Flow>,
+            waiting: &BTreeMap<u32, BTreeSet<u32>>,
+        ) {
             let mut groups: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
             let mut placed: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
             for (number, queue) in self.queues.iter() {
                 assert_eq!(Some(&self.ranks.members(queue.requests)), waiting.get(&number));
-                assert!(self.queue_turns.key(number) <= self.turn(flows, number), "none comes too late");
+                assert!(
+                    self.queue_turns.key(number) <= self.turn(flows, number),
+                    "none comes too late"
+                );
                 assert!(queue.placed || self.queue_turns.key(number) == Turn::FRONT);
                 groups.entry(queue.group).or_default().insert(number);
                 if queue.placed {
@@ -461,7 +481,9 @@ mod check {
             for (number, group) in self.groups.iter() {
                 assert_eq!(Some(&self.queue_turns.members(group.queues)), groups.get(&number));
                 if group.open {
-                    assert!(self.group_turns.key(number) <= self.queue_turns.key(group.queues.first));
+                    assert!(
+                        self.group_turns.key(number) <= self.queue_turns.key(group.queues.first)
+                    );
                     bands.entry(group.band).or_default().insert(number);
                 }
                 match group.kind {

@@ -28,7 +28,12 @@ fn room(change: impl FnOnce(&mut FlowConfig)) -> RequestQueue<&'static str> {
 
 const NOW: Instant = Instant::from_micros(1_000_000);
 
-fn come(room: &mut RequestQueue<&'static str>, priority: i32, flow: u64, what: &'static str) -> Ticket {
+fn come(
+    room: &mut RequestQueue<&'static str>,
+    priority: i32,
+    flow: u64,
+    what: &'static str,
+) -> Ticket {
     room.enqueue(NOW, Admission { priority, flow, ..ADMISSION }, what).expect("room")
 }
 
@@ -111,7 +116,10 @@ fn a_flow_that_floods_a_band_displaces_itself_and_nobody_else() {
         let evicted = room.next_evicted().expect("one went");
         assert_eq!((evicted.what, evicted.reason), ("flood", Eviction::Displaced));
     }
-    assert!(room.enqueue(NOW, Admission { flow: 2, ..ADMISSION }, "drop").is_err(), "both have five");
+    assert!(
+        room.enqueue(NOW, Admission { flow: 2, ..ADMISSION }, "drop").is_err(),
+        "both have five"
+    );
     assert_eq!(room.sum().requests, 10);
 }
 
@@ -145,7 +153,8 @@ fn a_newcomer_that_cannot_fit_displaces_nobody() {
     assert_eq!(room.enqueue(NOW, large(u64::MAX), "huge"), Err(("huge", Full::BandBytes)));
     assert_eq!((room.next_evicted(), room.sum().requests), (None, 3));
     room.enqueue(NOW, large(100), "large").expect("three give way");
-    let gone: Vec<_> = core::iter::from_fn(|| room.next_evicted()).map(|evicted| evicted.what).collect();
+    let gone: Vec<_> =
+        core::iter::from_fn(|| room.next_evicted()).map(|evicted| evicted.what).collect();
     assert_eq!(gone, ["b", "a", "usual"]);
     room.check();
 }
@@ -161,7 +170,10 @@ fn sums_stand_the_largest_sizes() {
         room.enqueue(NOW, Admission { priority, ..huge }, what).expect("room");
     }
     assert_eq!(room.sum().bytes, u64::MAX.into(), "the lower band gave way");
-    assert!(matches!(room.enqueue(NOW, ADMISSION, "one more"), Err((_, Full::Bytes))), "until it is fetched");
+    assert!(
+        matches!(room.enqueue(NOW, ADMISSION, "one more"), Err((_, Full::Bytes))),
+        "until it is fetched"
+    );
     assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("least"));
     room.check();
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, f64::MAX] {
@@ -219,7 +231,10 @@ fn expiry_is_exact() {
     assert_eq!(room.next_evicted(), None);
     room.expire(Instant::from_micros(2_000_000));
     let soon = room.next_evicted().expect("now");
-    assert_eq!((soon.what, soon.reason, soon.waited), ("soon", Eviction::Expired, Duration::from_secs(1)));
+    assert_eq!(
+        (soon.what, soon.reason, soon.waited),
+        ("soon", Eviction::Expired, Duration::from_secs(1))
+    );
     // A year later, and back.
     room.expire(NOW + Duration::from_secs(365 * 86_400));
     assert_eq!(room.next_evicted().map(|evicted| evicted.what), Some("late"));
@@ -240,13 +255,15 @@ fn lower_bands_have_their_share_and_no_more() {
             let before: Vec<_> = room.bands().collect();
             room.take(NOW, ticket);
             let after: Vec<_> = room.bands().collect();
-            let (priority, sum, _) = before.into_iter().find(|band| !after.contains(band)).expect("one went");
+            let (priority, sum, _) =
+                before.into_iter().find(|band| !after.contains(band)).expect("one went");
             *seconds.entry(priority).or_insert(0.0) += sum.work as f64;
             let cost = Seconds::new(rng.unit() * f64::from(priority + 1));
             room.enqueue(NOW, Admission { priority, cost, ..ADMISSION }, "").expect("room");
         }
         let total: f64 = seconds.values().sum();
-        let shares = [2, 1, 0].map(|priority| seconds.get(&priority).copied().unwrap_or(0.0) / total);
+        let shares =
+            [2, 1, 0].map(|priority| seconds.get(&priority).copied().unwrap_or(0.0) / total);
         let expected = [1.0 - share, share * (1.0 - share), share * share];
         let near = |(share, expected): (&f64, f64)| (share - expected).abs() < 0.002;
         assert!(shares.iter().zip(expected).all(near), "{shares:?}, not {expected:?}");
@@ -258,7 +275,8 @@ fn turns_are_counted_or_weighed_as_the_policy_says() {
     let turns = |fairness| {
         let mut room = room(|config| config.fairness = fairness);
         for number in 0..40u64 {
-            let (flow, cost, what) = if number % 2 == 0 { (1, 3.0, "long") } else { (2, 1.0, "short") };
+            let (flow, cost, what) =
+                if number % 2 == 0 { (1, 3.0, "long") } else { (2, 1.0, "short") };
             let admission = Admission { flow, cost: Seconds::new(cost), ..ADMISSION };
             room.enqueue(NOW, admission, what).expect("room");
         }

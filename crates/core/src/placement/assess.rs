@@ -34,10 +34,10 @@ pub(super) fn assess<P: Profile>(
 ) -> Assessment {
     let Query { now, lookup, .. } = query;
     let lifetime = fleet.config.report_lifetime;
-    let external = slot.reports.estimate(now, fleet.pool.reports(), slot.kv_capacity, lifetime);
+    let external = slot.reports.estimate(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
     let cached = lookup.located(slot, cached, &fleet.prefixes, &fleet.config.tiers);
     let miss = lookup.tokens.saturating_sub(cached.tokens);
-    let (load, residence) = (slot.adapter_load, Seconds::new(fleet.mean_residence.get()));
+    let (load, residence) = (slot.adapter_load_time, Seconds::new(fleet.mean_residence.get()));
     let adapter = lookup.adapter.map(|key| {
         let delay = slot.adapters.delay(key, now, load, residence);
         (delay, slot.adapters.displacement(key, now, load))
@@ -55,10 +55,10 @@ pub(super) fn assess<P: Profile>(
         tokens: f64::from(lookup.tokens),
         warm: fleet.prefixes.warm_tokens(slot.id.slot, now) as f64,
         kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
-        capacity: f64::from(slot.kv_capacity),
+        capacity: f64::from(slot.kv_cache_tokens),
         running: f64::from(slot.in_flight.running()) + external.running,
         adapter: adapter_delay + displacement,
-        held_off: slot.health.held_off(now),
+        backoff_remaining: slot.health.backoff_remaining(now),
     };
     let first_token_in = wait + facts.room + facts.work + adapter_delay;
     let terms = profile.terms(&facts);
@@ -79,10 +79,15 @@ pub(super) fn assess<P: Profile>(
     }
 }
 
-fn exclusion(fleet: &Fleet, query: Query<'_>, slot: &Slot, first_token_in: Seconds) -> Option<Exclusion> {
+fn exclusion(
+    fleet: &Fleet,
+    query: Query<'_>,
+    slot: &Slot,
+    first_token_in: Seconds,
+) -> Option<Exclusion> {
     let Query { now, request, lookup, guard, relaxation, .. } = query;
     let needed = f64::from(lookup.longest);
-    let room = fleet.config.kv_limit * f64::from(slot.kv_capacity);
+    let room = fleet.config.kv_limit * f64::from(slot.kv_cache_tokens);
     let late = |deadline| now + first_token_in.to_duration() > deadline;
     let leaves = slot.draining || request.exclude.contains(&slot.id);
     if lookup.home.is_some_and(|home| home != slot.id || leaves) {
@@ -97,8 +102,10 @@ fn exclusion(fleet: &Fleet, query: Query<'_>, slot: &Slot, first_token_in: Secon
         Some(Exclusion::Sleeping)
     } else if needed > room {
         Some(Exclusion::TooLarge)
-    } else if guard.is_some_and(|guard| !guard.may_start(slot.id.slot, lookup.tokens, slot.kv_capacity)) {
-        Some(Exclusion::NoSession)
+    } else if guard
+        .is_some_and(|guard| !guard.may_start(slot.id.slot, lookup.tokens, slot.kv_cache_tokens))
+    {
+        Some(Exclusion::SessionLimit)
     } else if slot.is_full() {
         Some(Exclusion::Full)
     } else if request.deadline.is_some_and(late) {
@@ -128,12 +135,12 @@ pub(super) fn until_change(
         | Exclusion::Draining
         | Exclusion::Sleeping
         | Exclusion::TooLarge
-        | Exclusion::NoSession => None,
-        Exclusion::BackedOff | Exclusion::Ramping => Some(slot.health.held_off(query.now)),
+        | Exclusion::SessionLimit => None,
+        Exclusion::BackedOff | Exclusion::Ramping => Some(slot.health.backoff_remaining(query.now)),
         // Its next completion.
-        Exclusion::Full => {
-            Some(Seconds::new(fleet.mean_residence.get() / f64::from(slot.in_flight.requests().max(1))))
-        }
+        Exclusion::Full => Some(Seconds::new(
+            fleet.mean_residence.get() / f64::from(slot.in_flight.requests().max(1)),
+        )),
         // As long as the first token would be late, unless its own prefill is what takes too long.
         Exclusion::TooLate => {
             let slack = Seconds::from(query.request.deadline?.saturating_since(query.now));

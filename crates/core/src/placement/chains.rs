@@ -124,7 +124,12 @@ impl Chains {
         for layout in layouts {
             if self.used == self.list.len() {
                 let span = Span::of_tokens(0, layout.block_size);
-                self.list.push(Chain { layout, span, hashes: Vec::new(), levels: Levels::default() });
+                self.list.push(Chain {
+                    layout,
+                    span,
+                    hashes: Vec::new(),
+                    levels: Levels::default(),
+                });
             }
             let chain = &mut self.list[self.used];
             chain.layout = layout;
@@ -148,7 +153,9 @@ impl Chains {
         let exactly = chains.iter().position(|chain| self.any_layout || chain.layout == layout);
         // A request that waits was hashed before the endpoint showed that it needs no model's name. Nothing of it
         // is found there, but it can still go there.
-        exactly.or_else(|| chains.iter().position(|chain| chain.layout.block_size == layout.block_size))
+        exactly.or_else(|| {
+            chains.iter().position(|chain| chain.layout.block_size == layout.block_size)
+        })
     }
 
     pub(super) fn get(&self, place: usize) -> &Chain {

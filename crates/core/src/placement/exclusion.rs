@@ -6,7 +6,11 @@ use crate::decision::RejectReason;
 
 /// Why an endpoint cannot have a request, from the least hopeful to the most.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Exclusion {
     /// The request goes on from an answer that another endpoint gave, or this one drains.
@@ -30,7 +34,7 @@ pub enum Exclusion {
     /// have the request.
     Ramping,
     /// Its cache has no room for the context of another session.
-    NoSession,
+    SessionLimit,
     /// It has as many requests as it may.
     Full,
 }
@@ -48,7 +52,7 @@ impl Exclusion {
             Self::Sleeping => "sleeping",
             Self::TooLarge => "too_large",
             Self::TooLate => "too_late",
-            Self::NoSession => "no_session",
+            Self::SessionLimit => "session_limit",
             Self::Full => "full",
         }
     }
@@ -63,7 +67,7 @@ impl From<Exclusion> for RejectReason {
             Exclusion::BackedOff | Exclusion::Ramping => Self::NoEndpoints,
             Exclusion::TooLarge => Self::TooLarge,
             Exclusion::TooLate => Self::DeadlineUnreachable,
-            Exclusion::NoSession | Exclusion::Full => Self::Saturated,
+            Exclusion::SessionLimit | Exclusion::Full => Self::Saturated,
         }
     }
 }
@@ -80,7 +84,7 @@ impl fmt::Display for Exclusion {
             Self::Sleeping => "sleeping",
             Self::TooLarge => "too large for its cache",
             Self::TooLate => "after the deadline",
-            Self::NoSession => "no_session",
+            Self::SessionLimit => "session_limit",
             Self::Full => "full",
         })
     }

@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::pool::{BlockLayout, Slot};
 use crate::prefill::PrefillCost;
 use crate::prefix::{BlockHash, Namespace, PrefixIndex};
-use crate::profile::TierWeights;
+use crate::profile::TierFactors;
 use crate::request::{Batch, CacheUse, Prompt, Request};
 use crate::time::Seconds;
 
@@ -89,7 +89,8 @@ impl Lookup {
                 let tokens = fleet.bytes_per_token.tokens(self.model, flow, text.len());
                 (self.tokens, self.form) = (tokens, Form::Text { flow, bytes });
                 chains.reset(fleet.pool.layouts(), |layout, chain| {
-                    let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
+                    let (block_size, namespace) =
+                        (layout.block_size, of(layout.model(request.model)));
                     let block = u64::from(block_size.get()) * 4;
                     chain.span = Span { length: text.len() as u64, block, tokens };
                     fleet.hasher.text(namespace, text, block_size, limit, &mut chain.hashes);
@@ -100,7 +101,8 @@ impl Lookup {
                 self.form = Form::Tokens;
                 let tokens = self.tokens;
                 chains.reset(fleet.pool.layouts(), |layout, chain| {
-                    let (block_size, namespace) = (layout.block_size, of(layout.model(request.model)));
+                    let (block_size, namespace) =
+                        (layout.block_size, of(layout.model(request.model)));
                     chain.span = Span::of_tokens(tokens, block_size);
                     let cut = (block_size, layout.lookahead);
                     fleet.hasher.tokens_ahead(namespace, ids, cut, limit, &mut chain.hashes);
@@ -123,8 +125,12 @@ impl Lookup {
         self.identity = match (request.session, last, request.prompt) {
             (Some(session), ..) => fleet.hasher.name(session),
             (None, Some(last), _) => last.0,
-            (None, None, Prompt::Text(text)) if !text.is_empty() => fleet.hasher.whole_text(namespace, text),
-            (None, None, Prompt::Tokens(ids)) if !ids.is_empty() => fleet.hasher.whole_tokens(namespace, ids),
+            (None, None, Prompt::Text(text)) if !text.is_empty() => {
+                fleet.hasher.whole_text(namespace, text)
+            }
+            (None, None, Prompt::Tokens(ids)) if !ids.is_empty() => {
+                fleet.hasher.whole_tokens(namespace, ids)
+            }
             // Nothing tells this prompt from another: its number does, so that such prompts spread.
             (None, None, _) => fallback,
         };
@@ -146,8 +152,9 @@ impl Lookup {
             Form::Text { bytes, .. } => self.tokens.min(clamp(bytes.div_ceil(4))),
             Form::Tokens | Form::Blocks => self.tokens,
         };
-        let others = learned(longest_text).min(clamp(longest_text.div_ceil(4))).max(clamp(longest_tokens));
-        let answer = request.expected_output / sequences.max(1);
+        let others =
+            learned(longest_text).min(clamp(longest_text.div_ceil(4))).max(clamp(longest_tokens));
+        let answer = request.expected_output_tokens / sequences.max(1);
         let all = self.tokens.saturating_add(learned(text_bytes)).saturating_add(clamp(tokens));
         self.longest = first.max(others).saturating_add(answer);
         self.tokens = all;
@@ -167,8 +174,18 @@ impl Lookup {
 
     /// Makes this a copy of another, except for who holds how much of it.
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        let Self { tokens, longest, cache_use, home, best_hit, model, adapter, identity, form, chains: _ } =
-            *other;
+        let Self {
+            tokens,
+            longest,
+            cache_use,
+            home,
+            best_hit,
+            model,
+            adapter,
+            identity,
+            form,
+            chains: _,
+        } = *other;
         (self.longest, self.cache_use, self.home) = (longest, cache_use, home);
         (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
         (self.identity, self.form) = (identity, form);
@@ -204,7 +221,7 @@ impl Lookup {
         slot: &Slot,
         cached: CachedPrefix,
         prefixes: &PrefixIndex,
-        weights: &TierWeights,
+        weights: &TierFactors,
     ) -> CachedPrefix {
         let place = self.chains.place_of(slot.layout);
         let Some(chain) = place.map(|place| self.chains.get(place)) else { return cached };
@@ -225,7 +242,9 @@ impl Lookup {
     pub(super) fn levels(&self) -> impl Iterator<Item = (LevelId, &Level)> {
         let chains = (0..).zip(self.chains.as_slice());
         chains.flat_map(|(number, chain)| {
-            (0..).zip(chain.levels.iter()).map(move |(level, it)| (LevelId { chain: number, level }, it))
+            (0..)
+                .zip(chain.levels.iter())
+                .map(move |(level, it)| (LevelId { chain: number, level }, it))
         })
     }
 

@@ -68,7 +68,8 @@ pub(crate) fn place<P: Profile>(
     let mut refusal = weigh(fleet, query, profile, frontier, &mut ranking);
     while ranking.is_empty() {
         let next = refusal.next_relaxation(query.relaxation);
-        let waits = |next| query.can_wait && next != Relaxation::Ramping && refusal.will_have_room();
+        let waits =
+            |next| query.can_wait && next != Relaxation::Ramping && refusal.will_have_room();
         let Some(next) = next.filter(|next| !waits(*next)) else { break };
         query.relaxation = next;
         refusal = weigh(fleet, query, profile, frontier, &mut ranking);
@@ -88,7 +89,11 @@ fn weigh<P: Profile>(
     if query.relaxation == Relaxation::None && profile.bound().is_some() {
         search(fleet, query, profile, frontier, ranking, |_| true);
     }
-    if ranking.is_empty() { weigh_all(fleet, query, profile, ranking, |_, _| {}) } else { Refusal::default() }
+    if ranking.is_empty() {
+        weigh_all(fleet, query, profile, ranking, |_, _| {})
+    } else {
+        Refusal::default()
+    }
 }
 
 /// Ranks the endpoints of a subset that can have the request; perhaps none can.

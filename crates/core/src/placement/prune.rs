@@ -53,7 +53,8 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     pub(super) fn search(&mut self, frontier: &mut SearchFrontier) {
         // Who holds something first: if it is the best, it rules out the rest.
         for everybody in [false, true] {
-            let levels = self.lookup.levels().filter(|(_, level)| level.holders().is_none() == everybody);
+            let levels =
+                self.lookup.levels().filter(|(_, level)| level.holders().is_none() == everybody);
             for (id, level) in levels {
                 match level.holders() {
                     Some(holders) if holders.len() <= FEW => {
@@ -65,14 +66,20 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         }
     }
 
-    fn each(&mut self, id: LevelId, level: &Level, holders: &EndpointSet, slots: &mut Vec<RankingKey>) {
+    fn each(
+        &mut self,
+        id: LevelId,
+        level: &Level,
+        holders: &EndpointSet,
+        slots: &mut Vec<RankingKey>,
+    ) {
         let bounds = self.fleet.pool.bounds();
         slots.clear();
         for slot in holders.iter() {
             let best_case = bounds.slot(slot);
-            slots.extend(
-                self.key(best_case, slot, level, || self.draw(id, slot, |key| self.ties.rank(slot, key))),
-            );
+            slots.extend(self.key(best_case, slot, level, || {
+                self.draw(id, slot, |key| self.ties.rank(slot, key))
+            }));
         }
         self.look_at(slots, id, level.cached);
     }
@@ -80,7 +87,8 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     fn chunks(&mut self, id: LevelId, level: &Level, frontier: &mut SearchFrontier) {
         let SearchFrontier { chunks, words, slots } = frontier;
         chunks.clear();
-        for (best_case, chunk) in self.fleet.pool.bounds().chunks().iter().zip((0..).step_by(CHUNK as usize))
+        for (best_case, chunk) in
+            self.fleet.pool.bounds().chunks().iter().zip((0..).step_by(CHUNK as usize))
         {
             chunks.extend(self.key(best_case, chunk, level, || Some(self.ties.chunk_rank(chunk))));
         }
@@ -105,7 +113,9 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         let best_cases = self.fleet.pool.bounds().words_of(first);
         for (best_case, word) in best_cases.iter().zip((first..).step_by(WORD as usize)) {
             if level.word(word / WORD) != 0 {
-                words.extend(self.key(best_case, word, level, || Some(self.ties.word_rank(drawn, word))));
+                words.extend(
+                    self.key(best_case, word, level, || Some(self.ties.word_rank(drawn, word))),
+                );
             }
         }
         lead(words);
@@ -116,7 +126,13 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         }
     }
 
-    fn slots(&mut self, id: LevelId, level: &Level, word: &RankingKey, slots: &mut Vec<RankingKey>) {
+    fn slots(
+        &mut self,
+        id: LevelId,
+        level: &Level,
+        word: &RankingKey,
+        slots: &mut Vec<RankingKey>,
+    ) {
         let (first, drawn) = (word.slot, word.rendezvous);
         let best_cases = self.fleet.pool.bounds().slots_of(first);
         let mut members = level.word(first / WORD);
@@ -172,7 +188,8 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         if self.bar.is_some_and(|bar| cost > bar.cost) {
             return None;
         }
-        let key = RankingKey { cost, in_flight: best_case.in_flight, rendezvous: rendezvous()?, slot };
+        let key =
+            RankingKey { cost, in_flight: best_case.in_flight, rendezvous: rendezvous()?, slot };
         self.is_below(&key).then_some(key)
     }
 

@@ -22,7 +22,11 @@ pub(crate) struct Query<'a> {
 
 impl<'a> Query<'a> {
     /// A request that is dispatched now or rejected.
-    pub(crate) const fn immediate(now: Instant, request: &'a Request<'a>, lookup: &'a Lookup) -> Self {
+    pub(crate) const fn immediate(
+        now: Instant,
+        request: &'a Request<'a>,
+        lookup: &'a Lookup,
+    ) -> Self {
         Self { now, request, lookup, guard: None, can_wait: false, relaxation: Relaxation::None }
     }
 }

@@ -38,7 +38,9 @@ impl Ranking {
     }
 
     /// The best endpoint, and the others that were kept.
-    pub(crate) fn split(&self) -> Option<(&(EndpointId, Assessment), impl Iterator<Item = EndpointId> + '_)> {
+    pub(crate) fn split(
+        &self,
+    ) -> Option<(&(EndpointId, Assessment), impl Iterator<Item = EndpointId> + '_)> {
         let (first, rest) = self.best.split_first()?;
         Some((first, rest.iter().map(|(id, _)| *id)))
     }

@@ -47,7 +47,7 @@ impl Refusal {
 
     /// Whether one that is full, or has no room for a session, will have it sooner or later.
     pub(crate) fn will_have_room(&self) -> bool {
-        matches!(self.best, Some((Exclusion::Full | Exclusion::NoSession, _)))
+        matches!(self.best, Some((Exclusion::Full | Exclusion::SessionLimit, _)))
     }
 
     pub(crate) fn into_rejected(self) -> Rejected {

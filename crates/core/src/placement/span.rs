@@ -37,8 +37,8 @@ impl Span {
         }
         let usable = self.length.saturating_sub(1) / self.block;
         let blocks = u64::from(depth).min(usable);
-        let tokens =
-            u128::from(blocks * self.block) * u128::from(self.tokens) / u128::from(self.length.max(1));
+        let tokens = u128::from(blocks * self.block) * u128::from(self.tokens)
+            / u128::from(self.length.max(1));
         CachedPrefix { blocks: blocks as u32, tokens: tokens as u32, reload: 0.0 }
     }
 
@@ -49,8 +49,8 @@ impl Span {
 
     /// Tokens of a block, at least one.
     pub(crate) fn block_tokens(self) -> u32 {
-        let tokens =
-            (u128::from(self.block) * u128::from(self.tokens)).div_ceil(u128::from(self.length.max(1)));
+        let tokens = (u128::from(self.block) * u128::from(self.tokens))
+            .div_ceil(u128::from(self.length.max(1)));
         u32::try_from(tokens).unwrap_or(u32::MAX).max(1)
     }
 }

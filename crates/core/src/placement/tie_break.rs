@@ -90,13 +90,16 @@ mod tests {
         let mut met = alloc::vec![0; endpoints.div_ceil(size) as usize];
         for identity in 0..20_000 {
             let ties = TieBreaker::new(&hasher, hasher.mix(identity, identity), endpoints);
-            let chunk = (0..endpoints).step_by(CHUNK as usize).min_by_key(|chunk| ties.chunk_rank(*chunk));
+            let chunk =
+                (0..endpoints).step_by(CHUNK as usize).min_by_key(|chunk| ties.chunk_rank(*chunk));
             let chunk = chunk.expect("one at least");
             let words = (chunk..endpoints.min(chunk + CHUNK)).step_by(WORD as usize);
-            let word =
-                words.min_by_key(|word| ties.word_rank(ties.chunk_rank(chunk), *word)).expect("one at least");
+            let word = words
+                .min_by_key(|word| ties.word_rank(ties.chunk_rank(chunk), *word))
+                .expect("one at least");
             let last = endpoints.min(word + WORD);
-            let slot = (word..last).min_by_key(|slot| ties.rank(*slot, hasher.mix(0, u64::from(*slot))));
+            let slot =
+                (word..last).min_by_key(|slot| ties.rank(*slot, hasher.mix(0, u64::from(*slot))));
             met[(slot.expect("one at least") / size) as usize] += 1;
         }
         met
@@ -109,7 +112,10 @@ mod tests {
                 let members = size.min(endpoints - group as u32 * size);
                 let expected = 20_000.0 * f64::from(members) / f64::from(endpoints);
                 let off = (f64::from(met) - expected).abs();
-                assert!(off < 4.5 * expected.sqrt(), "{met} for {expected} in group {group} of {endpoints}");
+                assert!(
+                    off < 4.5 * expected.sqrt(),
+                    "{met} for {expected} in group {group} of {endpoints}"
+                );
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct BestCase {
     /// What prefill costs, as described and by how much slower it is.
     pub(super) per_token: f64,
     pub(super) per_pair: f64,
-    pub(super) slowness: f64,
+    pub(super) slowdown: f64,
     pub(crate) in_flight: u32,
 }
 
@@ -39,7 +39,7 @@ impl BestCase {
         running: f64::INFINITY,
         per_token: f64::INFINITY,
         per_pair: f64::INFINITY,
-        slowness: f64::INFINITY,
+        slowdown: f64::INFINITY,
         in_flight: u32::MAX,
     };
 
@@ -52,11 +52,11 @@ impl BestCase {
         Self {
             least_wait: slot.in_flight.least_wait().get(),
             kv_tokens: slot.in_flight.kv_tokens() as f64,
-            capacity: f64::from(slot.kv_capacity),
+            capacity: f64::from(slot.kv_cache_tokens),
             running: f64::from(slot.in_flight.running()),
             per_token: slot.prefill.per_token.get(),
             per_pair: slot.prefill.per_pair.get(),
-            slowness: slot.speed.factor(),
+            slowdown: slot.speed.factor(),
             in_flight: slot.in_flight.requests(),
         }
     }
@@ -73,7 +73,7 @@ impl BestCase {
             running: less(self.running, other.running),
             per_token: less(self.per_token, other.per_token),
             per_pair: less(self.per_pair, other.per_pair),
-            slowness: less(self.slowness, other.slowness),
+            slowdown: less(self.slowdown, other.slowdown),
             in_flight: self.in_flight.min(other.in_flight),
         }
     }
@@ -88,7 +88,7 @@ impl BestCase {
             || lost(self.running, before.running, after.running)
             || lost(self.per_token, before.per_token, after.per_token)
             || lost(self.per_pair, before.per_pair, after.per_pair)
-            || lost(self.slowness, before.slowness, after.slowness)
+            || lost(self.slowdown, before.slowdown, after.slowdown)
             || (before.in_flight <= self.in_flight && after.in_flight > self.in_flight)
     }
 
@@ -101,6 +101,6 @@ impl BestCase {
     #[inline]
     pub(crate) fn work(&self, miss: u32, hit: u32) -> Seconds {
         let cost = PrefillCost::new(Seconds::new(self.per_token), Seconds::new(self.per_pair));
-        cost.work(miss, hit) * self.slowness
+        cost.work(miss, hit) * self.slowdown
     }
 }

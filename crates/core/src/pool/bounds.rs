@@ -83,7 +83,12 @@ impl Bounds {
 }
 
 /// Brings the group of the member at `at` up to date, which was `before`: what the group was, if it changes.
-fn settle(all: &[BestCase], groups: &mut [BestCase], at: usize, before: BestCase) -> Option<BestCase> {
+fn settle(
+    all: &[BestCase],
+    groups: &mut [BestCase],
+    at: usize,
+    before: BestCase,
+) -> Option<BestCase> {
     let (group, after) = (groups[at / 64], all[at]);
     let at_best = group.or(after);
     let mut now = at_best;

@@ -66,9 +66,9 @@ impl fmt::Display for EndpointError {
             Self::UnknownEndpoint(id) => write!(f, "unknown {id}"),
             Self::DuplicateName(id) => write!(f, "{id} already has that name"),
             Self::PoolFull { limit } => write!(f, "the pool is full: max_endpoints is {limit}"),
-            Self::InvalidPrefillCost => {
-                f.write_str("prefill cost must have coefficients between 0 and 1 s, and a cost per token")
-            }
+            Self::InvalidPrefillCost => f.write_str(
+                "prefill cost must have coefficients between 0 and 1 s, and a cost per token",
+            ),
         }
     }
 }

@@ -83,8 +83,8 @@ impl Reports {
     ///
     /// A report cannot show more of ours than there was at some time since it was taken, so less than the peak is never
     /// taken for external.
-    pub(crate) fn watch(&mut self, in_flight: &InFlightLoad, expected_output: f64) {
-        self.peak = self.peak.max(Own::of(in_flight, expected_output));
+    pub(crate) fn watch(&mut self, in_flight: &InFlightLoad, expected_output_tokens: f64) {
+        self.peak = self.peak.max(Own::of(in_flight, expected_output_tokens));
     }
 
     /// The endpoint, whose cache has room for `capacity` tokens, reported. A report that is older than the last one says
@@ -95,7 +95,7 @@ impl Reports {
         load: &Load,
         capacity: u32,
         in_flight: &InFlightLoad,
-        expected_output: f64,
+        expected_output_tokens: f64,
     ) {
         let sampled_at = load.sampled_at.map_or(now, |at| at.min(now));
         self.error = None;
@@ -106,7 +106,7 @@ impl Reports {
         if self.sampled_at.is_some_and(|last| sampled_at < last) {
             return;
         }
-        self.watch(in_flight, expected_output);
+        self.watch(in_flight, expected_output_tokens);
         let lately = self.peaks.iter().filter(|(closed, _)| *closed >= sampled_at);
         let own = lately.fold(self.peak, |own, (_, peak)| own.max(*peak));
 
@@ -131,7 +131,7 @@ impl Reports {
         self.sampled_at = Some(sampled_at);
         self.peaks.rotate_right(1);
         self.peaks[0] = (now, self.peak);
-        self.peak = Own::of(in_flight, expected_output);
+        self.peak = Own::of(in_flight, expected_output_tokens);
     }
 
     /// The external load by now, on an endpoint whose cache has room for `capacity` tokens: the last report while it is
@@ -146,8 +146,9 @@ impl Reports {
         if pool.are_silent() {
             return ExternalLoad::default();
         }
-        let confidence =
-            |at: Instant| decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6));
+        let confidence = |at: Instant| {
+            decay(now.saturating_since(at).as_secs_f64() / lifetime.as_secs_f64().max(1e-6))
+        };
         let all = self.sampled_at.map(|at| (at, confidence(at)));
         let blend = |sample: Option<u32>, taken: Option<Instant>, mean: f64| match (sample, taken) {
             (Some(sample), Some(taken)) => {
@@ -233,11 +234,11 @@ impl Total {
 }
 
 impl Own {
-    fn of(in_flight: &InFlightLoad, expected_output: f64) -> Self {
+    fn of(in_flight: &InFlightLoad, expected_output_tokens: f64) -> Self {
         Self {
             pending: in_flight.pending(),
             in_flight: in_flight.requests(),
-            kv_tokens: in_flight.expected_kv_tokens(expected_output),
+            kv_tokens: in_flight.expected_kv_tokens(expected_output_tokens),
         }
     }
 
@@ -289,7 +290,11 @@ mod tests {
             "it was taken before"
         );
         let external = Sample { waiting: Some(1), running: Some(0), kv_usage: Some(10_000) };
-        assert_eq!(report(&mut reports, at(3), load, &in_flight), external, "now it must be somebody else's");
+        assert_eq!(
+            report(&mut reports, at(3), load, &in_flight),
+            external,
+            "now it must be somebody else's"
+        );
     }
 
     #[test]
@@ -297,14 +302,18 @@ mod tests {
         let mut reports = Reports::default();
         let load = |waiting: u32, taken| Load::default().waiting(waiting).sampled_at(at(taken));
         report(&mut reports, at(10), load(50, 9), &InFlightLoad::default());
-        assert_eq!(report(&mut reports, at(10), load(0, 5), &InFlightLoad::default()).waiting, Some(50));
+        assert_eq!(
+            report(&mut reports, at(10), load(0, 5), &InFlightLoad::default()).waiting,
+            Some(50)
+        );
     }
 
     #[test]
     fn silence_looks_like_the_pool_and_never_idle() {
         let mut reports = Reports::default();
         let pool = busy_pool();
-        let waiting = |reports: &Reports, now| reports.estimate(now, &pool, CAPACITY, LIFETIME).waiting;
+        let waiting =
+            |reports: &Reports, now| reports.estimate(now, &pool, CAPACITY, LIFETIME).waiting;
         assert!((waiting(&reports, at(0)) - 4.0).abs() < 1e-9);
         report(
             &mut reports,

@@ -119,7 +119,11 @@ impl InFlightLoad {
         let overdue = self.head_since.max(self.reserved_at) + self.head.saturating_mul(2) + hold;
         let missing = (wait - Seconds::from(hold)) * (1.0 / HEAD_CREDIT);
         let left = self.head.saturating_sub(now.saturating_since(self.head_since));
-        if missing <= Seconds::from(left) { overdue.min(now + missing.to_duration()) } else { overdue }
+        if missing <= Seconds::from(left) {
+            overdue.min(now + missing.to_duration())
+        } else {
+            overdue
+        }
     }
 
     /// From when on the wait falls no further, if nothing is heard until then.
@@ -161,8 +165,8 @@ impl InFlightLoad {
     }
 
     /// The same, with answers that were not told taken to be of the expected length.
-    pub(crate) fn expected_kv_tokens(&self, expected_output: f64) -> u64 {
-        let expected = (f64::from(self.running) * expected_output) as u64;
+    pub(crate) fn expected_kv_tokens(&self, expected_output_tokens: f64) -> u64 {
+        let expected = (f64::from(self.running) * expected_output_tokens) as u64;
         self.prompt_tokens.saturating_add(self.answer_tokens.max(expected))
     }
 

@@ -138,7 +138,8 @@ impl Pool {
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.bounds.push();
-            let layout = BlockLayout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
+            let layout =
+                BlockLayout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
             self.ties.push(Tie { key: 0, layout });
             self.generations.push(0);
             (self.slots.len() - 1) as u32
@@ -205,7 +206,11 @@ impl Pool {
     }
 
     /// The endpoint's prompts are hashed for another layout from now on.
-    pub(crate) fn set_layout(&mut self, id: EndpointId, layout: BlockLayout) -> Result<(), UnknownEndpoint> {
+    pub(crate) fn set_layout(
+        &mut self,
+        id: EndpointId,
+        layout: BlockLayout,
+    ) -> Result<(), UnknownEndpoint> {
         let before = core::mem::replace(&mut self.get_mut(id)?.layout, layout);
         self.layouts.remove(&before);
         self.layouts.add(layout);
@@ -292,11 +297,17 @@ impl Pool {
         now: Instant,
         id: EndpointId,
         load: &Load,
-        expected_output: f64,
+        expected_output_tokens: f64,
     ) -> Result<(), UnknownEndpoint> {
         let slot = self.get_mut(id)?;
         let before = slot.reports.sample();
-        slot.reports.report(now, load, slot.kv_capacity, &slot.in_flight, expected_output);
+        slot.reports.report(
+            now,
+            load,
+            slot.kv_cache_tokens,
+            &slot.in_flight,
+            expected_output_tokens,
+        );
         let after = slot.reports.sample();
         self.reports.replace(before, after);
         // Whether it sleeps is part of it.
@@ -307,7 +318,8 @@ impl Pool {
     /// Lets the endpoints' learned speeds settle. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant) {
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
-        self.bounds.set_all(self.slots.iter().flatten().map(|slot| (slot.id.slot, BestCase::of(slot))));
+        self.bounds
+            .set_all(self.slots.iter().flatten().map(|slot| (slot.id.slot, BestCase::of(slot))));
     }
 
     /// Reserves on the endpoint in `slot`; it must be there.
@@ -316,7 +328,7 @@ impl Pool {
         now: Instant,
         id: EndpointId,
         claim: Claim<'_>,
-        expected_output: f64,
+        expected_output_tokens: f64,
         backoff_periods: BackoffPeriods,
     ) -> Result<Reservation, UnknownEndpoint> {
         let dispatches = self.dispatches;
@@ -325,7 +337,7 @@ impl Pool {
         slot.counters.dispatched += 1;
         let order = slot.next_use();
         slot.in_flight.reserve(now, order, claim.work, claim.tokens);
-        slot.reports.watch(&slot.in_flight, expected_output);
+        slot.reports.watch(&slot.in_flight, expected_output_tokens);
         let adapter = claim.adapter.map(|(key, name)| {
             slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
             key
@@ -344,14 +356,19 @@ impl Pool {
     }
 
     /// The first token came: the request leaves the prefill queue and runs. Does nothing if that was said before.
-    pub(crate) fn start(&mut self, now: Instant, reservation: &mut Reservation, expected_output: f64) {
+    pub(crate) fn start(
+        &mut self,
+        now: Instant,
+        reservation: &mut Reservation,
+        expected_output_tokens: f64,
+    ) {
         if core::mem::replace(&mut reservation.started, true) {
             return;
         }
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
             slot.in_flight.finish_prefill(now, reservation.order);
             slot.in_flight.first_token(now);
-            slot.reports.watch(&slot.in_flight, expected_output);
+            slot.reports.watch(&slot.in_flight, expected_output_tokens);
             slot.answered(reservation.adapter);
         }
         self.at_work = true;
@@ -359,11 +376,16 @@ impl Pool {
     }
 
     /// The answer grew by `tokens`.
-    pub(crate) fn grow(&mut self, reservation: &mut Reservation, tokens: u32, expected_output: f64) {
+    pub(crate) fn grow(
+        &mut self,
+        reservation: &mut Reservation,
+        tokens: u32,
+        expected_output_tokens: f64,
+    ) {
         reservation.answer_tokens += u64::from(tokens);
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
             slot.in_flight.grow(tokens);
-            slot.reports.watch(&slot.in_flight, expected_output);
+            slot.reports.watch(&slot.in_flight, expected_output_tokens);
         }
         self.refresh_bounds(reservation.endpoint);
     }

@@ -32,8 +32,8 @@ impl Pool {
         let OutcomeContext { endpoint, order, flow, since } = context;
         let Ok(slot) = self.get(endpoint) else { return };
         let (counts, in_rotation) = (slot.health.counts(order), slot.health.is_in_rotation());
-        let rates =
-            [Class::Failed, Class::Unanswered, Class::Late].map(|class| self.elsewhere(now, slot, class));
+        let rates = [Class::Failed, Class::Unanswered, Class::Late]
+            .map(|class| self.elsewhere(now, slot, class));
         let (class, cause) = match outcome {
             Outcome::Answered { late: false } => {
                 self.suspects.good(flow, endpoint.slot);
@@ -56,7 +56,9 @@ impl Pool {
             // A connection that is refused has nothing to do with what was to be sent over it.
             _ if cause == BackoffCause::Unreachable => (Some(elsewhere), alone),
             FlowEvidence::Repeats => (None, false),
-            FlowEvidence::Counts { rate, alone: seen } => (Some(rate.max(elsewhere)), alone && seen),
+            FlowEvidence::Counts { rate, alone: seen } => {
+                (Some(rate.max(elsewhere)), alone && seen)
+            }
         };
         // A client that fails everywhere says nothing about what the endpoint would do with others.
         if class != Class::Late && rate.is_none_or(|rate| rate < BAD_RATE) {
@@ -193,7 +195,9 @@ impl Pool {
             Outcome::Failed { .. } => &[(Class::Failed, true)],
             Outcome::Unanswered => &[(Class::Unanswered, true)],
         };
-        let Some(slot) = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
         slot.counters.late += u64::from(outcome == Outcome::Answered { late: true });
         slot.counters.unanswered += u64::from(outcome == Outcome::Unanswered);
         for (class, bad) in noted.iter().filter(|_| counts) {

@@ -19,13 +19,13 @@ pub(crate) struct Slot {
     pub(crate) endpoint: Endpoint,
     /// Stands for its name in tie-breaks: the same in every gateway with the same seed.
     pub(crate) key: u64,
-    pub(crate) kv_capacity: u32,
+    pub(crate) kv_cache_tokens: u32,
     /// How its prompts are hashed.
     pub(crate) layout: BlockLayout,
     /// What came of its engine's KV events.
     pub(crate) kv_feed: KvFeed,
     pub(crate) prefill: PrefillCost,
-    pub(crate) adapter_load: Seconds,
+    pub(crate) adapter_load_time: Seconds,
     /// Gets no new requests.
     pub(crate) draining: bool,
     pub(crate) in_flight: InFlightLoad,
@@ -98,7 +98,7 @@ impl Slot {
     /// Live requests leave at the rate of their tokens over the time that answers take here.
     pub(crate) fn wait_for_room(&self, external: ExternalLoad, tokens: u32, limit: f64) -> Seconds {
         let live = self.in_flight.kv_tokens() as f64 + external.kv_tokens;
-        let missing = live + f64::from(tokens) - limit * f64::from(self.kv_capacity);
+        let missing = live + f64::from(tokens) - limit * f64::from(self.kv_cache_tokens);
         if missing <= 0.0 || live <= 0.0 {
             return Seconds::ZERO;
         }

@@ -51,18 +51,23 @@ impl fmt::Display for SnapshotError {
         match self {
             Self::Foreign => f.write_str("not a snapshot of this kind"),
             Self::Version(version) => {
-                write!(f, "the snapshot has format {version}, this version reads {VERSION}: begin without it")
+                write!(
+                    f,
+                    "the snapshot has format {version}, this version reads {VERSION}: begin without it"
+                )
             }
-            Self::Seed => {
-                f.write_str("the snapshot was taken under another seed: use the same, or begin without it")
-            }
+            Self::Seed => f.write_str(
+                "the snapshot was taken under another seed: use the same, or begin without it",
+            ),
             Self::Damaged(at) => {
                 write!(f, "the snapshot is damaged at byte {at}, or before: begin without it")
             }
-            Self::TooLarge => f.write_str("the snapshot needs more memory than index.bytes allows: raise it"),
-            Self::Busy => {
-                f.write_str("the scheduler has dispatched requests already: restore before the first")
+            Self::TooLarge => {
+                f.write_str("the snapshot needs more memory than index.bytes allows: raise it")
             }
+            Self::Busy => f.write_str(
+                "the scheduler has dispatched requests already: restore before the first",
+            ),
         }
     }
 }
@@ -112,7 +117,11 @@ impl Writer {
     }
 
     /// Many items of the same size at once.
-    pub(crate) fn column<T, const N: usize>(&mut self, column: &[T], words: impl Fn(&T) -> [u64; N]) {
+    pub(crate) fn column<T, const N: usize>(
+        &mut self,
+        column: &[T],
+        words: impl Fn(&T) -> [u64; N],
+    ) {
         let from = self.0.len();
         self.0.resize(from + 8 * N * column.len(), 0);
         for (place, item) in self.0[from..].chunks_exact_mut(8 * N).zip(column) {
@@ -146,7 +155,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Opens a snapshot that is whole, of this kind, and from under this seed.
-    pub(crate) fn open(bytes: &'a [u8], kind: Kind, hash_state: KeyedState) -> Result<Self, SnapshotError> {
+    pub(crate) fn open(
+        bytes: &'a [u8],
+        kind: Kind,
+        hash_state: KeyedState,
+    ) -> Result<Self, SnapshotError> {
         let mut header = Self { bytes, at: 0 };
         if header.take(MAGIC.len()).map_err(|_| SnapshotError::Foreign)? != MAGIC {
             return Err(SnapshotError::Foreign);
@@ -319,8 +332,14 @@ mod tests {
     fn what_belongs_elsewhere_says_so() {
         let bytes = sealed();
         assert_eq!(open(b"something else").err(), Some(SnapshotError::Foreign));
-        assert_eq!(Reader::open(&bytes, Kind::Scheduler, HASH_STATE).err(), Some(SnapshotError::Foreign));
-        assert_eq!(Reader::open(&bytes, Kind::Index, KeyedState::new(8)).err(), Some(SnapshotError::Seed));
+        assert_eq!(
+            Reader::open(&bytes, Kind::Scheduler, HASH_STATE).err(),
+            Some(SnapshotError::Foreign)
+        );
+        assert_eq!(
+            Reader::open(&bytes, Kind::Index, KeyedState::new(8)).err(),
+            Some(SnapshotError::Seed)
+        );
         let mut newer = bytes;
         newer[8] = 3;
         assert_eq!(open(&newer).err(), Some(SnapshotError::Version(3)));

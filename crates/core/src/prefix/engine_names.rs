@@ -154,10 +154,9 @@ impl EngineNames {
 
     /// Names in the engine's own dictionary, and what they mean.
     pub(super) fn iter(&self) -> impl Iterator<Item = (EngineHash, Address, Tier)> + '_ {
-        self.own
-            .iter()
-            .flat_map(|own| own.iter())
-            .flat_map(|(name, Named { address, tiers })| tiers.iter().map(|tier| (*name, *address, tier)))
+        self.own.iter().flat_map(|own| own.iter()).flat_map(|(name, Named { address, tiers })| {
+            tiers.iter().map(|tier| (*name, *address, tier))
+        })
     }
 
     /// Writes its own names in their order, and what was removed lately.
@@ -184,13 +183,18 @@ impl EngineNames {
     }
 
     /// Reads names. Whether they mean anything is for the caller to see.
-    pub(super) fn load(reader: &mut Reader<'_>, hash_state: KeyedState) -> Result<Self, SnapshotError> {
+    pub(super) fn load(
+        reader: &mut Reader<'_>,
+        hash_state: KeyedState,
+    ) -> Result<Self, SnapshotError> {
         let is_own = reader.u8()? != 0;
         let mut own = HashMap::with_hasher(hash_state);
         for _ in 0..reader.count(8 + ADDRESS_BYTES + 1)? {
             let (name, address, tiers) =
                 (EngineHash(reader.u64()?), load_address(reader)?, Tiers(reader.u8()?));
-            reader.require(!tiers.is_empty() && tiers.iter().fold(tiers, Tiers::without).is_empty())?;
+            reader.require(
+                !tiers.is_empty() && tiers.iter().fold(tiers, Tiers::without).is_empty(),
+            )?;
             reader.require(own.insert(name, Named { address, tiers }).is_none())?;
         }
         let mut names = Self { own: is_own.then(|| Box::new(own)), removed: VecDeque::new() };
@@ -198,7 +202,8 @@ impl EngineNames {
         reader.require(removed <= REMOVED)?;
         for _ in 0..removed {
             let (name, hash) = (EngineHash(reader.u64()?), BlockHash(reader.u64()?));
-            let (address, is_after, before) = (load_address(reader)?, reader.u8()? != 0, reader.u64()?);
+            let (address, is_after, before) =
+                (load_address(reader)?, reader.u8()? != 0, reader.u64()?);
             let before = is_after.then_some(BlockHash(before));
             names.remember(Removed { name, hash, address, before });
         }

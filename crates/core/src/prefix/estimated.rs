@@ -58,11 +58,18 @@ impl PrefixIndex {
 
     /// The engine of this endpoint publishes events and has computed the blocks of the use `stamp`: those that it does
     /// not confirm within [`IndexLimits::confirm_within`](crate::prefix::IndexLimits::confirm_within) are forgotten, unless they were used since.
-    pub fn expect_confirmation(&mut self, slot: u32, chain: Vec<BlockHash>, stamp: u64, now: Instant) {
+    pub fn expect_confirmation(
+        &mut self,
+        slot: u32,
+        chain: Vec<BlockHash>,
+        stamp: u64,
+        now: Instant,
+    ) {
         let joined = self.member(slot).map(|member| member.joined);
         let Some(joined) = joined.filter(|_| !chain.is_empty()) else { return };
         let bytes = chain.capacity() * size_of::<BlockHash>();
-        let needed = |index: &Self| bytes + (index.unconfirmed.capacity() + 4) * size_of::<Unconfirmed>();
+        let needed =
+            |index: &Self| bytes + (index.unconfirmed.capacity() + 4) * size_of::<Unconfirmed>();
         if self.give_way(|index| index.exceeds(needed(index))) {
             let due = now + self.limits.confirm_within;
             self.unconfirmed_bytes += bytes;
@@ -84,7 +91,9 @@ impl PrefixIndex {
         let Some(late) = late.then(|| self.unconfirmed.pop_front()).flatten() else { return false };
         self.unconfirmed_bytes -= late.chain.capacity() * size_of::<BlockHash>();
         if self.member(late.slot).is_some_and(|member| member.joined == late.joined) {
-            self.forget(late.slot, &late.chain, |state| state.used == late.stamp && !state.stored());
+            self.forget(late.slot, &late.chain, |state| {
+                state.used == late.stamp && !state.stored()
+            });
         }
         true
     }
@@ -122,7 +131,8 @@ impl PrefixIndex {
     /// Gives up at most so many of those blocks: whether there were any.
     pub(super) fn fit_some(&mut self, slot: u32, blocks: u32) -> bool {
         let Some(member) = self.member_mut(slot) else { return false };
-        let over = member.holding.estimated_tokens().saturating_sub(u64::from(member.cache.capacity));
+        let over =
+            member.holding.estimated_tokens().saturating_sub(u64::from(member.cache.capacity));
         if over == 0 {
             return false;
         }

@@ -8,7 +8,10 @@ use crate::endpoint::EndpointId;
 /// The hash by which an engine names one of its blocks. Opaque: engines need not agree with each other, nor with us.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
-#[expect(clippy::exhaustive_structs, reason = "64 bits with a meaning, and they will never be more")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "64 bits with a meaning, and they will never be more"
+)]
 pub struct EngineHash(pub u64);
 
 impl fmt::Display for EngineHash {
@@ -19,7 +22,11 @@ impl fmt::Display for EngineHash {
 
 /// Where an engine keeps a block: the nearer, the sooner it can be used.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[expect(clippy::exhaustive_enums, reason = "every index counts copies in each of them")]
 pub enum Tier {
     /// The accelerator's own memory.
@@ -45,9 +52,9 @@ impl Tier {
 #[non_exhaustive]
 pub enum KvEvent<'a> {
     /// Blocks were computed, each the child of the one before it.
-    Stored(StoredBlocks<'a>),
+    Stored(BlockStored<'a>),
     /// Blocks are gone.
-    Removed(RemovedBlocks<'a>),
+    Removed(BlockRemoved<'a>),
     /// Everything is gone.
     Cleared,
 }
@@ -58,7 +65,7 @@ pub enum KvEvent<'a> {
 /// for the chain itself, and match [`Prompt::Blocks`](crate::Prompt::Blocks) of the same hashes.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct StoredBlocks<'a> {
+pub struct BlockStored<'a> {
     /// The engine's names for the blocks, in order.
     pub blocks: &'a [EngineHash],
     /// The engine's name for the block before the first; none at the beginning of a prompt.
@@ -79,7 +86,7 @@ pub struct StoredBlocks<'a> {
     pub cache_salt: Option<&'a str>,
 }
 
-impl<'a> StoredBlocks<'a> {
+impl<'a> BlockStored<'a> {
     /// Blocks at the beginning of a prompt, with their names only.
     pub const fn new(blocks: &'a [EngineHash], block_size: NonZeroU32) -> Self {
         Self {
@@ -134,14 +141,14 @@ impl<'a> StoredBlocks<'a> {
 /// Blocks that are gone. Names that mean nothing are ignored: engines announce removals twice.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct RemovedBlocks<'a> {
+pub struct BlockRemoved<'a> {
     /// The engine's names for the blocks.
     pub blocks: &'a [EngineHash],
     /// Where they are gone from. They may still be in another tier.
     pub tier: Tier,
 }
 
-impl<'a> RemovedBlocks<'a> {
+impl<'a> BlockRemoved<'a> {
     /// Blocks that are gone from the first tier.
     pub const fn new(blocks: &'a [EngineHash]) -> Self {
         Self { blocks, tier: Tier::Gpu }
@@ -201,14 +208,18 @@ impl fmt::Display for KvEventError {
             Self::UnknownParent(hash) => {
                 write!(f, "unknown parent block {hash}: events were lost, replay them")
             }
-            Self::TokenCount { expected, got } => write!(f, "expected {expected} token ids, got {got}"),
+            Self::TokenCount { expected, got } => {
+                write!(f, "expected {expected} token ids, got {got}")
+            }
             Self::BlockSize { expected, got } => {
                 write!(
                     f,
                     "the event's blocks have {got} tokens, the endpoint's {expected}: update the endpoint"
                 )
             }
-            Self::Full => f.write_str("the prefix index is full: replay the events, or raise its limit"),
+            Self::Full => {
+                f.write_str("the prefix index is full: replay the events, or raise its limit")
+            }
         }
     }
 }

@@ -24,7 +24,10 @@ use crate::rng::Rng;
 /// One KV-cache block *and everything before it*.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
-#[expect(clippy::exhaustive_structs, reason = "64 bits with a meaning, and they will never be more")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "64 bits with a meaning, and they will never be more"
+)]
 pub struct BlockHash(pub u64);
 
 impl fmt::Display for BlockHash {
@@ -233,8 +236,9 @@ impl PromptHasher {
 
     /// Four independent folds of 16 bytes each, under keys of their own.
     fn stripe(&self, words: [u64; 8]) -> u64 {
-        let lane =
-            |i: usize| fold(words[2 * i] ^ self.lanes[2 * i], words[2 * i + 1] ^ self.lanes[2 * i + 1]);
+        let lane = |i: usize| {
+            fold(words[2 * i] ^ self.lanes[2 * i], words[2 * i + 1] ^ self.lanes[2 * i + 1])
+        };
         lane(0) ^ lane(1) ^ lane(2) ^ lane(3)
     }
 
@@ -242,7 +246,8 @@ impl PromptHasher {
     fn short_stripe<T: Word>(&self, rest: &[T]) -> u64 {
         let mut padded = [T::default(); 64];
         padded[..rest.len()].copy_from_slice(rest);
-        self.stripe(T::words(&padded[..T::PER_STRIPE])) ^ (rest.len() as u64).wrapping_mul(self.chain[1])
+        self.stripe(T::words(&padded[..T::PER_STRIPE]))
+            ^ (rest.len() as u64).wrapping_mul(self.chain[1])
     }
 }
 
@@ -267,7 +272,9 @@ impl Word for u8 {
 
     fn words(stripe: &[Self]) -> [u64; 8] {
         let bytes: &[Self; 64] = stripe.try_into().expect("invariant: a whole stripe");
-        core::array::from_fn(|word| u64::from_le_bytes(core::array::from_fn(|byte| bytes[8 * word + byte])))
+        core::array::from_fn(|word| {
+            u64::from_le_bytes(core::array::from_fn(|byte| bytes[8 * word + byte]))
+        })
     }
 }
 

@@ -155,7 +155,8 @@ impl PrefixIndex {
         let Some(member) = self.member(slot) else { return 0 };
         let mut depth = 0;
         for (at, stretch) in self.runs.walk(chain) {
-            let held = member.holding.held_until(stretch.run, stretch.from).min(stretch.to) - stretch.from;
+            let held =
+                member.holding.held_until(stretch.run, stretch.from).min(stretch.to) - stretch.from;
             depth = at + held as usize;
             if (held as usize) < stretch.len() {
                 break;
@@ -187,7 +188,8 @@ impl PrefixIndex {
     /// The last use of the block at a place in `chain` on this endpoint, if the block is certain to have been there: one that is still
     /// on its way says nothing about what a cache has given up.
     pub fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
-        let (begin, stretch) = self.runs.walk(chain).find(|(begin, stretch)| at < begin + stretch.len())?;
+        let (begin, stretch) =
+            self.runs.walk(chain).find(|(begin, stretch)| at < begin + stretch.len())?;
         let address = stretch.first(at - begin + 1).last();
         let state = self.member(slot)?.holding.state(address);
         state.filter(|state| state.computed).map(|state| state.used)
@@ -207,8 +209,9 @@ impl PrefixIndex {
 
     /// Tokens of the blocks that the endpoint holds: those that it is assumed to, and those that it says.
     pub fn tokens(&self, slot: u32) -> (u64, u64) {
-        self.member(slot)
-            .map_or((0, 0), |member| (member.holding.estimated_tokens(), member.holding.stored_tokens()))
+        self.member(slot).map_or((0, 0), |member| {
+            (member.holding.estimated_tokens(), member.holding.stored_tokens())
+        })
     }
 
     /// Tokens of the blocks that were used within the warm window, and that the endpoint holds or has lost against
@@ -296,7 +299,8 @@ impl PrefixIndex {
     pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) -> Option<Box<Member>> {
         let before = self.dismiss(slot);
         self.joined += 1;
-        let holding = Holding::new(self.hash_state, WarmWindow::new(self.limits.warm_window), precise);
+        let holding =
+            Holding::new(self.hash_state, WarmWindow::new(self.limits.warm_window), precise);
         self.enter(slot, holding, cache, self.joined);
         before
     }
@@ -331,7 +335,8 @@ impl PrefixIndex {
     }
 
     pub(super) fn become_precise(&mut self, slot: u32) {
-        if let Some(cache) = self.member(slot).filter(|m| !m.holding.is_precise()).map(|m| m.cache) {
+        if let Some(cache) = self.member(slot).filter(|m| !m.holding.is_precise()).map(|m| m.cache)
+        {
             self.begin(slot, cache, true);
         }
     }
@@ -342,7 +347,8 @@ impl PrefixIndex {
         slot: u32,
         change: impl for<'h> FnOnce(&'h mut Holding) -> Option<Change<'h>>,
     ) {
-        let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
+        let Some(member) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut)
+        else {
             return;
         };
         let held = member.holding.held();
@@ -351,11 +357,16 @@ impl PrefixIndex {
         }
         self.pairs = self.pairs + member.holding.held() - held;
         let allocated = member.holding.allocated();
-        self.allocated = self.allocated + allocated - core::mem::replace(&mut member.counted, allocated);
+        self.allocated =
+            self.allocated + allocated - core::mem::replace(&mut member.counted, allocated);
     }
 
     /// Changes what an endpoint's engine calls its blocks.
-    pub(super) fn rename<R>(&mut self, slot: u32, change: impl FnOnce(&mut EngineNames) -> R) -> Option<R> {
+    pub(super) fn rename<R>(
+        &mut self,
+        slot: u32,
+        change: impl FnOnce(&mut EngineNames) -> R,
+    ) -> Option<R> {
         let answer = change(&mut self.member_mut(slot)?.holding.names);
         self.alter(slot, |_| None);
         Some(answer)
@@ -387,7 +398,8 @@ impl PrefixIndex {
             at += stretch.map_or(1, Stretch::len);
         }
         bytes += self.runs.growth(before, new, &heads, names);
-        bytes += self.member(slot).map_or(0, |member| member.holding.growth(chain.len(), stretches));
+        bytes +=
+            self.member(slot).map_or(0, |member| member.holding.growth(chain.len(), stretches));
         bytes
     }
 

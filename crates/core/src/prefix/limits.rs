@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::endpoint::EvictionOrder;
+use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
 
 /// What the index may grow to, and how long it remembers.
@@ -47,7 +47,7 @@ pub struct Cache {
     /// Tokens that fit. What it is assumed to hold never exceeds this.
     pub capacity: u32,
     /// Which of the blocks that were last used together goes first.
-    pub order: EvictionOrder,
+    pub order: CacheEvictionOrder,
 }
 
 /// One use of a prompt's blocks.

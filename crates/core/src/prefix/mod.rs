@@ -25,7 +25,7 @@ mod totals;
 mod warm;
 
 pub use codec::SnapshotError;
-pub use event::{EngineHash, KvEvent, KvEventError, RemovedBlocks, StoredBlocks, Tier};
+pub use event::{BlockRemoved, BlockStored, EngineHash, KvEvent, KvEventError, Tier};
 pub use hash::{BlockHash, Namespace, PromptHasher};
 pub use index::PrefixIndex;
 pub use limits::{Cache, IndexFull, IndexLimits, StoreError, Use};

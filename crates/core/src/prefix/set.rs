@@ -99,7 +99,8 @@ impl EndpointSet {
     pub(crate) fn union(&self, other: &Self) -> Self {
         let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
         if let (Form::Bits(a, _), Form::Bits(b, _)) = (&few.0, &many.0) {
-            let (short, mut words) = if a.len() <= b.len() { (a, b.clone()) } else { (b, a.clone()) };
+            let (short, mut words) =
+                if a.len() <= b.len() { (a, b.clone()) } else { (b, a.clone()) };
             words.iter_mut().zip(short).for_each(|(word, more)| *word |= more);
             return Self::of_words(words);
         }
@@ -163,8 +164,10 @@ impl EndpointSet {
         };
         list.iter().copied().chain(words.iter().zip(0u32..).flat_map(|(word, at)| {
             let nonzero = |word: &u64| *word != 0;
-            core::iter::successors(Some(*word).filter(nonzero), move |w| Some(w & (w - 1)).filter(nonzero))
-                .map(move |w| at * 64 + w.trailing_zeros())
+            core::iter::successors(Some(*word).filter(nonzero), move |w| {
+                Some(w & (w - 1)).filter(nonzero)
+            })
+            .map(move |w| at * 64 + w.trailing_zeros())
         }))
     }
 

@@ -101,7 +101,8 @@ impl SharedPrefixIndex {
     /// As [`PrefixIndex::restart`], in pieces.
     pub fn restart(&self, slot: u32, cache: Cache) {
         let mut event = self.lock.begin_write();
-        let precise = event.read(|index| index.member(slot).map(|member| member.holding.is_precise()));
+        let precise =
+            event.read(|index| index.member(slot).map(|member| member.holding.is_precise()));
         if let Some(precise) = precise {
             event.begin(slot, cache, precise);
         }
@@ -203,7 +204,10 @@ impl From<PrefixIndex> for SharedPrefixIndex {
 impl WriteSession<'_, PrefixIndex> {
     fn become_precise(&mut self, slot: u32) {
         let estimated = |index: &PrefixIndex| {
-            index.member(slot).filter(|member| !member.holding.is_precise()).map(|member| member.cache)
+            index
+                .member(slot)
+                .filter(|member| !member.holding.is_precise())
+                .map(|member| member.cache)
         };
         if let Some(cache) = self.read(estimated) {
             self.begin(slot, cache, true);
@@ -301,7 +305,9 @@ mod tests {
             let depths = [0, 1].map(|slot| index.depth(slot, &CHAIN));
             let mut deepest = [0; 2];
             index.levels(&CHAIN, |depth, slots| {
-                slots.iter().for_each(|slot| deepest[slot as usize] = depth.max(deepest[slot as usize]));
+                slots
+                    .iter()
+                    .for_each(|slot| deepest[slot as usize] = depth.max(deepest[slot as usize]));
             });
             assert_eq!(deepest, depths);
             assert_eq!(index.check(), Ok(()));

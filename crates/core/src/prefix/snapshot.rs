@@ -16,7 +16,7 @@ use super::index::{Member, PrefixIndex};
 use super::limits::{Cache, IndexLimits};
 use super::runs::Runs;
 use super::warm::WarmWindow;
-use crate::endpoint::EvictionOrder;
+use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
 
 impl PrefixIndex {
@@ -70,7 +70,8 @@ impl PrefixIndex {
     pub(crate) fn save(&self, writer: &mut Writer, now: Instant) {
         self.runs.save(writer);
         writer.u64(self.joined);
-        let members = || (0_u32..).zip(&self.endpoints).filter_map(|(slot, m)| Some((slot, m.as_deref()?)));
+        let members =
+            || (0_u32..).zip(&self.endpoints).filter_map(|(slot, m)| Some((slot, m.as_deref()?)));
         writer.count(members().count());
         for (slot, Member { holding, cache, joined, .. }) in members() {
             writer.u32(slot);
@@ -79,7 +80,8 @@ impl PrefixIndex {
             writer.u8(cache.order as u8);
             holding.save(writer, now);
         }
-        let is_there = |late: &&Unconfirmed| self.member(late.slot).is_some_and(|m| m.joined == late.joined);
+        let is_there =
+            |late: &&Unconfirmed| self.member(late.slot).is_some_and(|m| m.joined == late.joined);
         let unconfirmed = || self.unconfirmed.iter().filter(is_there);
         writer.count(unconfirmed().count());
         for Unconfirmed { due, slot, joined, stamp, chain } in unconfirmed() {
@@ -141,10 +143,10 @@ impl PrefixIndex {
     }
 }
 
-pub(super) const fn eviction_order(number: u8) -> Option<EvictionOrder> {
+pub(super) const fn eviction_order(number: u8) -> Option<CacheEvictionOrder> {
     match number {
-        0 => Some(EvictionOrder::TailFirst),
-        1 => Some(EvictionOrder::HeadFirst),
+        0 => Some(CacheEvictionOrder::TailFirst),
+        1 => Some(CacheEvictionOrder::HeadFirst),
         _ => None,
     }
 }
@@ -171,7 +173,8 @@ mod tests {
 
     fn chain(number: u64, length: u64) -> Vec<BlockHash> {
         // Half of each chain is the same.
-        let hash = |at: u64| BlockHash(((if at < length / 2 { 0 } else { number + 1 }) << 32) + at + 1);
+        let hash =
+            |at: u64| BlockHash(((if at < length / 2 { 0 } else { number + 1 }) << 32) + at + 1);
         (0..length).map(hash).collect()
     }
 
@@ -198,7 +201,14 @@ mod tests {
             let chain = chain(number, 12);
             for slot in 0..2 {
                 let names = names(&chain, u64::from(slot));
-                let _ = index.store(slot, None, &names, &chain, Tier::ALL[number as usize % 3], used(stamp));
+                let _ = index.store(
+                    slot,
+                    None,
+                    &names,
+                    &chain,
+                    Tier::ALL[number as usize % 3],
+                    used(stamp),
+                );
                 index.remove(slot, &names[10..], Tier::Cpu);
             }
             index.assume(2, &chain, used(stamp + number));
@@ -211,7 +221,8 @@ mod tests {
     fn a_restored_index_answers_as_the_first_did() {
         let index = index();
         let now = Instant::from_micros(9);
-        let restored = PrefixIndex::restore(SEED, IndexLimits::default(), now, &index.snapshot(now));
+        let restored =
+            PrefixIndex::restore(SEED, IndexLimits::default(), now, &index.snapshot(now));
         let restored = restored.expect("whole");
         assert_eq!((restored.check(), restored.len()), (Ok(()), index.len()));
         for slot in 0..ENDPOINTS {

@@ -160,9 +160,12 @@ impl PrefixIndex {
         let mut at = 0;
         loop {
             // What an engine renames can be the block before.
-            before = before.filter(|before| at == 0 || self.runs.hash(*before) == Some(chain[at - 1]));
-            let stretch =
-                self.runs.stretch(before, chain, at).unwrap_or_else(|| self.runs.create(before, chain, at));
+            before =
+                before.filter(|before| at == 0 || self.runs.hash(*before) == Some(chain[at - 1]));
+            let stretch = self
+                .runs
+                .stretch(before, chain, at)
+                .unwrap_or_else(|| self.runs.create(before, chain, at));
             let put = self.put_stretch(slot, stretch, &names[at..at + stretch.len()], tier, used);
             at += put;
             if put > 0 {
@@ -202,7 +205,10 @@ impl PrefixIndex {
         let mut begin = stretch.from;
         for (name, at) in names.iter().zip(stretch.from..) {
             let address = Stretch { from: at, to: at + 1, ..stretch }.last();
-            match self.rename(slot, |names| names.rename(*name, address, tier)).unwrap_or(Renamed::Same) {
+            match self
+                .rename(slot, |names| names.rename(*name, address, tier))
+                .unwrap_or(Renamed::Same)
+            {
                 Renamed::New => {}
                 Renamed::Same => {
                     self.store_own(slot, Stretch { from: begin, to: at, ..stretch }, tier, used);
@@ -210,7 +216,9 @@ impl PrefixIndex {
                 }
                 Renamed::From(other, tiers) => {
                     self.store_own(slot, Stretch { from: begin, to: at, ..stretch }, tier, used);
-                    tiers.iter().for_each(|tier| self.unstore(slot, Some(Stretch::of_one(other)), tier));
+                    tiers
+                        .iter()
+                        .for_each(|tier| self.unstore(slot, Some(Stretch::of_one(other)), tier));
                     return (at - stretch.from) as usize;
                 }
             }
@@ -231,7 +239,8 @@ impl PrefixIndex {
         let blocks = member.holding.stored().flat_map(|(stretch, tier)| {
             (1..=stretch.len()).map(move |blocks| (stretch.first(blocks).last(), tier))
         });
-        let named = blocks.filter_map(|(address, tier)| Some((self.runs.name(address)?, address, tier)));
+        let named =
+            blocks.filter_map(|(address, tier)| Some((self.runs.name(address)?, address, tier)));
         let own = EngineNames::dictionary(self.hash_state, named);
         self.rename(slot, |names| names.begin_own(own));
     }

@@ -27,7 +27,13 @@ pub(super) struct BlockCount {
 
 impl HoldingTotals {
     /// Blocks changed their state. Those that are `lost` against expectation go on to count as warm.
-    pub(super) fn change(&mut self, blocks: u32, before: Option<State>, after: Option<State>, lost: bool) {
+    pub(super) fn change(
+        &mut self,
+        blocks: u32,
+        before: Option<State>,
+        after: Option<State>,
+        lost: bool,
+    ) {
         for (state, sign) in [(before, false), (after, true)] {
             let Some(state) = state else { continue };
             let tokens = u64::from(state.tokens) * u64::from(blocks);

@@ -30,7 +30,7 @@ pub(crate) struct Facts {
     /// Loading its adapter, and loading back what that displaces.
     pub(crate) adapter: Seconds,
     /// Until it is trusted again.
-    pub(crate) held_off: Seconds,
+    pub(crate) backoff_remaining: Seconds,
 }
 
 /// Lower bounds of [`Facts`], for one endpoint or a group of endpoints.

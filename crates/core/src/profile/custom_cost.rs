@@ -2,7 +2,7 @@
 
 use super::cost_inputs::Facts;
 use super::cost_terms::Terms;
-use super::prices::CostWeights;
+use super::prices::CostPrices;
 use super::{NoBound, Profile};
 use crate::endpoint::EndpointId;
 use crate::time::Seconds;
@@ -10,7 +10,7 @@ use crate::time::Seconds;
 /// Prices the terms as [`PredictedCost`](super::PredictedCost) does, and has `cost` combine them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CustomCost<'a, F> {
-    pub(crate) prices: &'a CostWeights,
+    pub(crate) prices: &'a CostPrices,
     pub(crate) cost: F,
 }
 

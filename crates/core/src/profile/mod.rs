@@ -22,8 +22,8 @@ pub(crate) use cost_inputs::{Facts, LeastFacts};
 pub use cost_terms::Terms;
 pub(crate) use custom_cost::CustomCost;
 pub(crate) use predicted_cost::PredictedCost;
-pub use prices::CostWeights;
-pub use tiers::TierWeights;
+pub use prices::CostPrices;
+pub use tiers::TierFactors;
 
 use crate::endpoint::EndpointId;
 use crate::time::Seconds;

@@ -14,21 +14,21 @@
 //! ```
 //!
 //! One unit means no weights to tune to a workload: the factors are prices, not votes. Each is explained at its field in
-//! [`CostWeights`].
+//! [`CostPrices`].
 
 use super::cost_inputs::{Facts, LeastFacts};
 use super::cost_terms::Terms;
-use super::prices::CostWeights;
+use super::prices::CostPrices;
 use super::{CostBound, Profile};
 use crate::endpoint::EndpointId;
 use crate::time::Seconds;
 
 /// The default profile, at these prices.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PredictedCost<'a>(pub(crate) &'a CostWeights);
+pub(crate) struct PredictedCost<'a>(pub(crate) &'a CostPrices);
 
 impl Profile for PredictedCost<'_> {
-    type Bound = CostWeights;
+    type Bound = CostPrices;
 
     #[inline]
     fn terms(&self, facts: &Facts) -> Terms {
@@ -41,12 +41,12 @@ impl Profile for PredictedCost<'_> {
     }
 
     #[inline]
-    fn bound(&self) -> Option<&CostWeights> {
+    fn bound(&self) -> Option<&CostPrices> {
         Some(self.0)
     }
 }
 
-impl CostBound for CostWeights {
+impl CostBound for CostPrices {
     /// The terms that are never below zero are left out, and the others are no larger than in
     /// [`terms`](Self::terms).
     #[inline(always)]
@@ -58,7 +58,7 @@ impl CostBound for CostWeights {
     }
 }
 
-impl CostWeights {
+impl CostPrices {
     /// Prices the facts.
     pub(crate) fn terms(&self, facts: &Facts) -> Terms {
         Terms {
@@ -69,7 +69,7 @@ impl CostWeights {
             kv: self.kv * ((facts.kv_tokens + facts.tokens) / facts.capacity),
             decode: facts.work.min(self.decode_cap) * (self.decode * facts.running),
             adapter: facts.adapter * self.adapter,
-            recovery: facts.held_off,
+            recovery: facts.backoff_remaining,
         }
     }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_eviction_costs_nothing_until_the_warm_set_nears_the_capacity() {
-        let weights = CostWeights::default();
+        let weights = CostPrices::default();
         let eviction = |warm: f64, reuse: f64| {
             let facts = Facts { warm, reuse, recompute: Seconds::new(1.0), ..facts() };
             weights.terms(&facts).eviction.get()
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn long_prompts_do_not_flee_from_running_answers() {
-        let weights = CostWeights::default();
+        let weights = CostPrices::default();
         let decode = |work: f64| {
             let facts = Facts { work: Seconds::new(work), running: 10.0, ..facts() };
             weights.terms(&facts).decode.get()

@@ -12,7 +12,7 @@ use crate::time::Seconds;
     serde(default, deny_unknown_fields)
 )]
 #[non_exhaustive]
-pub struct CostWeights {
+pub struct CostPrices {
     /// Price of a second of waiting for my turn.
     pub queue: f64,
     /// Price of a second of waiting for room in a full KV cache.
@@ -35,7 +35,7 @@ pub struct CostWeights {
     pub adapter: f64,
 }
 
-impl Default for CostWeights {
+impl Default for CostPrices {
     fn default() -> Self {
         Self {
             queue: 1.0,
@@ -51,7 +51,7 @@ impl Default for CostWeights {
     }
 }
 
-impl CostWeights {
+impl CostPrices {
     /// The name of the first price that is not one, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let prices = [
@@ -76,8 +76,8 @@ mod tests {
 
     #[test]
     fn bad_prices_are_named() {
-        let bad = |change: fn(&mut CostWeights)| {
-            let mut weights = CostWeights::default();
+        let bad = |change: fn(&mut CostPrices)| {
+            let mut weights = CostPrices::default();
             change(&mut weights);
             weights.invalid()
         };

@@ -12,20 +12,20 @@
     serde(default, deny_unknown_fields)
 )]
 #[non_exhaustive]
-pub struct TierWeights {
+pub struct TierFactors {
     /// In the host's memory.
     pub cpu: f64,
     /// On disk, or in storage over the network.
     pub disk: f64,
 }
 
-impl Default for TierWeights {
+impl Default for TierFactors {
     fn default() -> Self {
         Self { cpu: 0.8, disk: 0.5 }
     }
 }
 
-impl TierWeights {
+impl TierFactors {
     /// The name of the first weight that is not one, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let weights = [("tiers.cpu", self.cpu), ("tiers.disk", self.disk)];

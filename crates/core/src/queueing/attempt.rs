@@ -22,7 +22,8 @@ impl Queueing {
         self.rounds += 1;
         let (saturation, ceiling) = (capacity::saturation(fleet, now), &fleet.config.flow.ceiling);
         let bands = self.waiting.active_bands(now);
-        let open = |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
+        let open =
+            |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
         self.waiting.best_by(now, open, |queued| uncached(queued))
     }
 
@@ -46,11 +47,15 @@ impl Queueing {
             )
         });
         let class = CLASSES
-            + (eligibility_class(fleet, &request, workspace.lookup.home) ^ u64::from(starts)) as u32
+            + (eligibility_class(fleet, &request, workspace.lookup.home) ^ u64::from(starts))
+                as u32
                 % (u32::MAX - CLASSES);
         let guard = self.guard.as_ref().filter(|_| starts);
-        let query =
-            Query { guard, can_wait: true, ..Query::immediate(fleet.now, &request, &workspace.lookup) };
+        let query = Query {
+            guard,
+            can_wait: true,
+            ..Query::immediate(fleet.now, &request, &workspace.lookup)
+        };
         let Placement { ranking, refusal, relaxation } =
             placement::place(fleet, query, &fleet.profile(), &mut workspace.frontier);
         let query = Query { relaxation, ..query };
@@ -62,7 +67,9 @@ impl Queueing {
             return match reason {
                 RejectReason::ThreadNotFound => Attempt::Evict(EvictReason::ThreadNotFound),
                 RejectReason::TooLarge => Attempt::Evict(EvictReason::TooLarge),
-                RejectReason::DeadlineUnreachable => Attempt::Evict(EvictReason::DeadlineUnreachable),
+                RejectReason::DeadlineUnreachable => {
+                    Attempt::Evict(EvictReason::DeadlineUnreachable)
+                }
                 _ => Attempt::ParkForAny(class),
             };
         };
@@ -127,7 +134,9 @@ fn eligibility_class(fleet: &Fleet, request: &Request<'_>, home: Option<Endpoint
         class = fleet.hasher.mix(class, home.as_u64());
     }
     for (key, value) in request.labels {
-        class = fleet.hasher.mix(class, fleet.hasher.mix(fleet.hasher.name(key), fleet.hasher.name(value)));
+        class = fleet
+            .hasher
+            .mix(class, fleet.hasher.mix(fleet.hasher.name(key), fleet.hasher.name(value)));
     }
     class
 }

@@ -28,7 +28,7 @@ fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {
         in_flight: slot.in_flight.requests(),
         tokens_in_flight: slot.in_flight.kv_tokens(),
         kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
-        kv_capacity: f64::from(slot.kv_capacity),
+        kv_cache_tokens: f64::from(slot.kv_cache_tokens),
         waiting: external.waiting + f64::from(slot.in_flight.pending()),
     }
 }
@@ -40,7 +40,7 @@ fn external_while_fresh(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoa
         return ExternalLoad::default();
     }
     let (reports, lifetime) = (&slot.reports, fleet.config.report_lifetime);
-    reports.spoken_of(reports.estimate(now, fleet.pool.reports(), slot.kv_capacity, lifetime))
+    reports.spoken_of(reports.estimate(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime))
 }
 
 /// From when on an endpoint's last load report says nothing about whether it is full.

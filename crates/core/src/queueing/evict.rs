@@ -32,13 +32,22 @@ impl Queueing {
         let wait = || self.expected_wait(fleet, queued.charge.priority).to_duration();
         let retry_after = match reason {
             _ if empty => Some(NO_ENDPOINTS_RETRY),
-            EvictReason::TtlExpired | EvictReason::Displaced => {
-                Some(self.next_slot(fleet, in_flight, queued.charge.priority, queued.charge.charged, wait()))
-            }
+            EvictReason::TtlExpired | EvictReason::Displaced => Some(self.next_slot(
+                fleet,
+                in_flight,
+                queued.charge.priority,
+                queued.charge.charged,
+                wait(),
+            )),
             EvictReason::TooLarge | EvictReason::ThreadNotFound => None,
             EvictReason::NoEndpoints | EvictReason::DeadlineUnreachable => Some(wait()),
         };
-        Evicted { request: queued.id, reason, retry_after, queued: now.saturating_since(queued.since) }
+        Evicted {
+            request: queued.id,
+            reason,
+            retry_after,
+            queued: now.saturating_since(queued.since),
+        }
     }
 
     /// While there is no endpoint: who has waited longest, and until when it waits for one.

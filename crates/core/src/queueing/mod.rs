@@ -123,8 +123,14 @@ impl Queueing {
                 Attempt::Dispatch(ranking, endpoint) => {
                     if let Some(queued) = self.waiting.take(fleet.now, ticket) {
                         self.tickets.remove(&queued.id.0);
-                        let chain = self.guard.is_some().then(|| workspace.lookup.first_chain().into());
-                        return Some(Next::Dispatch(ReadyRequest { queued, ranking, endpoint, chain }));
+                        let chain =
+                            self.guard.is_some().then(|| workspace.lookup.first_chain().into());
+                        return Some(Next::Dispatch(ReadyRequest {
+                            queued,
+                            ranking,
+                            endpoint,
+                            chain,
+                        }));
                     }
                 }
                 Attempt::ParkFor(slot) => {
@@ -146,7 +152,11 @@ impl Queueing {
 
     /// When [`poll`](Self::poll) may have something to return by the clock alone. `lingering` is when
     /// the next booking of a cancelled request ends.
-    pub(crate) fn next_timeout(&self, fleet: &Fleet, lingering: Option<Instant>) -> Option<Instant> {
+    pub(crate) fn next_timeout(
+        &self,
+        fleet: &Fleet,
+        lingering: Option<Instant>,
+    ) -> Option<Instant> {
         let guard = self.guard.as_ref().filter(|_| self.waiting.sum().requests > 0);
         let sessions = guard.and_then(|guard| guard.next_timeout());
         let wakeup = self.wakeups.first().map(|(at, _)| *at);

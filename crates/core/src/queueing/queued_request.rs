@@ -27,7 +27,7 @@ pub(crate) struct QueuedRequest {
     exclude: Box<[EndpointId]>,
     role: Role,
     deadline: Option<Instant>,
-    expected_output: u32,
+    expected_output_tokens: u32,
 }
 
 /// What a flow pays for a request.
@@ -62,7 +62,7 @@ impl QueuedRequest {
             exclude: request.exclude.into(),
             role: request.role,
             deadline: request.deadline,
-            expected_output: request.expected_output,
+            expected_output_tokens: request.expected_output_tokens,
         }
     }
 
@@ -83,7 +83,7 @@ impl QueuedRequest {
         request.labels = labels;
         request.exclude = &self.exclude;
         request.deadline = self.deadline;
-        request.expected_output = self.expected_output;
+        request.expected_output_tokens = self.expected_output_tokens;
         request
     }
 }

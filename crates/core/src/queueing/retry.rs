@@ -48,8 +48,11 @@ impl Queueing {
     pub(super) fn expected_wait(&self, fleet: &Fleet, priority: Priority) -> Seconds {
         let before = self.waiting.bands().take_while(|(band, ..)| *band >= priority.0);
         let work: f64 = before.map(|(_, sum, _)| sum.work as f64 / 1e9).sum();
-        let booked =
-            fleet.pool.iter().map(|slot| slot.in_flight.wait(fleet.now).get()).min_by(f64::total_cmp);
+        let booked = fleet
+            .pool
+            .iter()
+            .map(|slot| slot.in_flight.wait(fleet.now).get())
+            .min_by(f64::total_cmp);
         Seconds::new(work / fleet.pool.len().max(1) as f64 + booked.unwrap_or(0.0))
     }
 }

@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn lower_priorities_come_after_higher_ones() {
         let mut slots = RetrySlots::default();
-        let mut next = |priority| slots.next(Instant::ORIGIN, Priority(priority), SECOND, SECOND).as_secs();
+        let mut next =
+            |priority| slots.next(Instant::ORIGIN, Priority(priority), SECOND, SECOND).as_secs();
         assert_eq!([next(-1), next(-1), next(0), next(0), next(-1)], [1, 2, 1, 2, 3]);
     }
 
@@ -102,7 +103,8 @@ mod tests {
     fn time_and_memory_are_bounded() {
         let mut slots = RetrySlots::default();
         for priority in 0..1_000 {
-            let after = slots.next(Instant::ORIGIN, Priority(priority % 100), Duration::MAX, Duration::MAX);
+            let after =
+                slots.next(Instant::ORIGIN, Priority(priority % 100), Duration::MAX, Duration::MAX);
             assert_eq!(after, LONGEST);
         }
         assert!(slots.ends.len() <= MOST_BANDS);

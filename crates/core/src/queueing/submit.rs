@@ -33,12 +33,18 @@ impl Queueing {
             return reject(RejectReason::NameTooLong, None);
         }
         let served = |request: &Request<'_>| {
-            fleet.pool.iter().any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
+            fleet
+                .pool
+                .iter()
+                .any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
         };
         if fleet.pool.len() > 0 && !served(request) {
             return reject(RejectReason::NotServed, None);
         }
-        if lookup.home.is_some_and(|home| !fleet.takes_requests(home) || request.exclude.contains(&home)) {
+        if lookup
+            .home
+            .is_some_and(|home| !fleet.takes_requests(home) || request.exclude.contains(&home))
+        {
             return reject(RejectReason::ThreadNotFound, None);
         }
         let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
@@ -61,7 +67,7 @@ impl Queueing {
                 return reject(RejectReason::DeadlineUnreachable, helps);
             }
         }
-        let charged = own + fleet.output_cost(request.expected_output);
+        let charged = own + fleet.output_cost(request.expected_output_tokens);
         let key = fleet.hasher.name(request.flow);
         let charge = FlowCharge { priority: band, flow: key, charged };
         let session = request.session.map(|session| fleet.hasher.name(session));

@@ -58,7 +58,9 @@ impl Queueing {
             self.wakeups.clear();
             self.classes.clear();
         }
-        while let Some((at, number)) = self.wakeups.first().copied().filter(|(at, _)| *at <= fleet.now) {
+        while let Some((at, number)) =
+            self.wakeups.first().copied().filter(|(at, _)| *at <= fleet.now)
+        {
             self.wakeups.remove(&(at, number));
             let Some(slot) = fleet.pool.at(number) else { continue };
             if capacity::has_room(fleet, slot) {
@@ -75,8 +77,10 @@ impl Queueing {
     pub(super) fn wake_later(&mut self, fleet: &Fleet, number: u32) {
         let Some(slot) = fleet.pool.at(number) else { return };
         let falls = slot.in_flight.falls_to(fleet.config.flow.hold, fleet.now);
-        let wakes =
-            [Some(falls), capacity::stale_at(fleet, slot)].into_iter().flatten().filter(|at| *at > fleet.now);
+        let wakes = [Some(falls), capacity::stale_at(fleet, slot)]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > fleet.now);
         self.wakeups.extend(wakes.map(|at| (at, number)));
     }
 

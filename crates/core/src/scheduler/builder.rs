@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 use super::Scheduler;
 use crate::config::{Config, ConfigError};
 use crate::prefill::PrefillCost;
-use crate::profile::CostWeights;
+use crate::profile::CostPrices;
 
 /// Builds a [`Scheduler`] step by step.
 ///
@@ -14,7 +14,7 @@ use crate::profile::CostWeights;
 ///
 /// let scheduler = Scheduler::builder()
 ///     .seed(7)
-///     .kv_capacity(440_000)
+///     .kv_cache_tokens(440_000)
 ///     .prefill(PrefillCost::new(Seconds::new(68e-6), Seconds::new(1.66e-9))) // a 70B model on four H100
 ///     .build()?;
 /// assert_eq!(scheduler.config().seed, 7);
@@ -38,8 +38,8 @@ impl Builder {
     }
 
     /// Tokens that fit into the KV cache of an endpoint that does not say; zero keeps the default.
-    pub fn kv_capacity(mut self, tokens: u32) -> Self {
-        self.0.kv_capacity = NonZeroU32::new(tokens).unwrap_or(self.0.kv_capacity);
+    pub fn kv_cache_tokens(mut self, tokens: u32) -> Self {
+        self.0.kv_cache_tokens = NonZeroU32::new(tokens).unwrap_or(self.0.kv_cache_tokens);
         self
     }
 
@@ -50,7 +50,7 @@ impl Builder {
     }
 
     /// The prices of the default profile.
-    pub fn weights(mut self, weights: CostWeights) -> Self {
+    pub fn weights(mut self, weights: CostPrices) -> Self {
         self.0.weights = weights;
         self
     }

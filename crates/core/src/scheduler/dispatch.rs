@@ -74,13 +74,16 @@ impl Scheduler {
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let claim = Claim { work, tokens, adapter };
         let predicted = slot.in_flight.wait(now) + Seconds::from(work);
-        let (output, backoff_periods) = (self.fleet.mean_output.get(), self.fleet.backoff_periods());
-        let reservation = self.fleet.pool.reserve(now, endpoint, claim, output, backoff_periods).ok()?;
+        let (output, backoff_periods) =
+            (self.fleet.mean_output.get(), self.fleet.backoff_periods());
+        let reservation =
+            self.fleet.pool.reserve(now, endpoint, claim, output, backoff_periods).ok()?;
         self.fleet.mean_work.observe(described.get());
         let block_tokens = prompt.span.block_tokens();
         let used = Use { stamp: reservation.order(), block_tokens, now, computed: false };
         self.fleet.prefixes.assume(endpoint.slot, &prompt.chain, used);
-        if self.requests.blocks().saturating_add(prompt.chain.len()) > self.fleet.config.max_in_flight_blocks
+        if self.requests.blocks().saturating_add(prompt.chain.len())
+            > self.fleet.config.max_in_flight_blocks
         {
             prompt.chain = Vec::new();
         }

@@ -29,7 +29,11 @@ impl Scheduler {
     /// # Errors
     ///
     /// When another endpoint has that name, when the pool is full, or when its prefill cost is not a cost.
-    pub fn add_endpoint(&mut self, now: Instant, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
+    pub fn add_endpoint(
+        &mut self,
+        now: Instant,
+        endpoint: Endpoint,
+    ) -> Result<EndpointId, EndpointError> {
         let now = self.advance(now);
         if endpoint.prefill.is_some_and(|cost| !cost.is_valid()) {
             return Err(EndpointError::InvalidPrefillCost);
@@ -42,11 +46,13 @@ impl Scheduler {
             Slot {
                 id,
                 key,
-                kv_capacity: endpoint.kv_capacity.unwrap_or(config.kv_capacity).get(),
+                kv_cache_tokens: endpoint.kv_cache_tokens.unwrap_or(config.kv_cache_tokens).get(),
                 layout: BlockLayout::of(&endpoint),
                 kv_feed: Default::default(),
                 prefill: endpoint.prefill.unwrap_or(config.prefill),
-                adapter_load: Seconds::from(endpoint.adapter_load.unwrap_or(config.adapter_load)),
+                adapter_load_time: Seconds::from(
+                    endpoint.adapter_load_time.unwrap_or(config.adapter_load_time),
+                ),
                 adapters: Residency::new(adapters.get() as usize),
                 speed: Speed::new(now),
                 answer_time: MovingMean::new(5.0, 16),
@@ -60,7 +66,8 @@ impl Scheduler {
                 endpoint,
             }
         })?;
-        let joined = self.fleet.pool.get(id).map(|slot| self.fleet.prefixes.join(id.slot, cache(slot)));
+        let joined =
+            self.fleet.pool.get(id).map(|slot| self.fleet.prefixes.join(id.slot, cache(slot)));
         debug_assert!(joined == Ok(Ok(())), "invariant: the index has a slot for every endpoint");
         self.queueing.endpoint_added(&self.fleet);
         Ok(id)
@@ -87,9 +94,11 @@ impl Scheduler {
         let config = &self.fleet.config;
         self.fleet.pool.update(id, endpoint, |slot| {
             slot.key = key;
-            slot.kv_capacity = slot.endpoint.kv_capacity.unwrap_or(config.kv_capacity).get();
+            slot.kv_cache_tokens =
+                slot.endpoint.kv_cache_tokens.unwrap_or(config.kv_cache_tokens).get();
             slot.prefill = slot.endpoint.prefill.unwrap_or(config.prefill);
-            slot.adapter_load = Seconds::from(slot.endpoint.adapter_load.unwrap_or(config.adapter_load));
+            slot.adapter_load_time =
+                Seconds::from(slot.endpoint.adapter_load_time.unwrap_or(config.adapter_load_time));
             // An endpoint that does not say may have reported.
             if let Some(adapters) = slot.endpoint.adapter_slots {
                 slot.adapters.set_slots(adapters.get() as usize, now);
@@ -145,7 +154,8 @@ impl Scheduler {
         let slot = self.fleet.pool.remove(id)?;
         self.fleet.prefixes.leave(id.slot);
         self.queueing.endpoint_removed(&self.fleet, id);
-        let on_it = self.requests.iter().filter(|(_, request)| request.reservation.endpoint() == id);
+        let on_it =
+            self.requests.iter().filter(|(_, request)| request.reservation.endpoint() == id);
         let mut in_flight: Vec<RequestId> = on_it.map(|(id, _)| id).collect();
         in_flight.sort_unstable();
         Ok(RemovedEndpoint { endpoint: slot.endpoint, in_flight })
@@ -159,7 +169,12 @@ impl Scheduler {
     /// # Errors
     ///
     /// When there is no such endpoint.
-    pub fn handle_load(&mut self, now: Instant, id: EndpointId, load: Load) -> Result<(), UnknownEndpoint> {
+    pub fn handle_load(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        load: Load,
+    ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
         let asleep = self.fleet.pool.get(id)?.reports.asleep();
         self.fleet.pool.report(now, id, &load, self.fleet.mean_output.get())?;
@@ -220,7 +235,7 @@ impl Scheduler {
     /// scheduler.handle_load(now, a, Load::default().waiting(50))?;
     /// scheduler.handle_unreadable_load(now, a, "not_metrics")?;
     /// let stats = &scheduler.stats().endpoints[0];
-    /// assert_eq!((stats.foreign_waiting, stats.report_errors), (50.0, 1));
+    /// assert_eq!((stats.external_waiting, stats.report_errors), (50.0, 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -274,14 +289,14 @@ impl Scheduler {
     /// counted in [`EndpointStats`](crate::EndpointStats).
     ///
     /// ```
-    /// use slotwise::{EngineHash, Endpoint, Instant, KvEvent, Request, Scheduler, StoredBlocks};
+    /// use slotwise::{EngineHash, Endpoint, Instant, KvEvent, Request, Scheduler, BlockStored};
     ///
     /// let now = Instant::ORIGIN;
     /// let mut scheduler = Scheduler::default();
     /// let engine = scheduler.add_endpoint(now, Endpoint::new("http://10.0.0.1:8000"))?;
     /// let ids: Vec<u32> = (0..40).collect();
     /// let names = [EngineHash(1), EngineHash(2)];
-    /// let stored = StoredBlocks::new(&names, 16.try_into()?).tokens(&ids[..32]);
+    /// let stored = BlockStored::new(&names, 16.try_into()?).tokens(&ids[..32]);
     /// scheduler.handle_kv_event(now, engine, KvEvent::Stored(stored))?;
     /// let dispatch = scheduler.pick(now, &Request::new("whatever it serves").tokens(&ids))?;
     /// assert_eq!(dispatch.cached_tokens, 32);

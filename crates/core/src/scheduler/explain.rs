@@ -55,7 +55,7 @@ pub struct Candidate {
     /// Why it is backed off, if it is.
     pub backoff: Option<BackoffCause>,
     /// For how long from now on, before a trial.
-    pub held_off: Seconds,
+    pub backoff_remaining: Seconds,
 }
 
 impl Scheduler {
@@ -85,23 +85,25 @@ impl Scheduler {
         let (profile, mut frontier) = (self.fleet.profile(), SearchFrontier::default());
         let mut query = Query::immediate(now, request, &lookup);
         query.relaxation = placement::place(&self.fleet, query, &profile, &mut frontier).relaxation;
-        let mut candidates: Vec<(RankingKey, Candidate)> = Vec::with_capacity(self.fleet.pool.len());
+        let mut candidates: Vec<(RankingKey, Candidate)> =
+            Vec::with_capacity(self.fleet.pool.len());
         let mut ranking = Ranking::new(1);
-        let refusal = placement::weigh_all(&self.fleet, query, &profile, &mut ranking, |slot, assessment| {
-            let candidate = Candidate {
-                endpoint: slot.id,
-                name: slot.endpoint.name.clone(),
-                excluded: assessment.excluded,
-                cached_tokens: assessment.cached.tokens,
-                first_token_in: assessment.first_token_in,
-                terms: assessment.terms,
-                cost: assessment.cost,
-                kv_refusal: self.fleet.kv_refusal(slot),
-                backoff: slot.health.cause(),
-                held_off: slot.health.held_off(now),
-            };
-            candidates.push((assessment.key, candidate));
-        });
+        let refusal =
+            placement::weigh_all(&self.fleet, query, &profile, &mut ranking, |slot, assessment| {
+                let candidate = Candidate {
+                    endpoint: slot.id,
+                    name: slot.endpoint.name.clone(),
+                    excluded: assessment.excluded,
+                    cached_tokens: assessment.cached.tokens,
+                    first_token_in: assessment.first_token_in,
+                    terms: assessment.terms,
+                    cost: assessment.cost,
+                    kv_refusal: self.fleet.kv_refusal(slot),
+                    backoff: slot.health.cause(),
+                    backoff_remaining: slot.health.backoff_remaining(now),
+                };
+                candidates.push((assessment.key, candidate));
+            });
         let chosen = self.admit(request, &ranking, refusal);
         candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
             None => (false, Some(*key), None),
@@ -139,8 +141,17 @@ impl fmt::Display for Explanation {
             "recovery",
             "cost s"
         )?;
-        for Candidate { name, cached_tokens, terms, cost, excluded, kv_refusal, backoff, held_off, .. } in
-            &self.candidates
+        for Candidate {
+            name,
+            cached_tokens,
+            terms,
+            cost,
+            excluded,
+            kv_refusal,
+            backoff,
+            backoff_remaining,
+            ..
+        } in &self.candidates
         {
             write!(f, "{name:<24} {cached_tokens:>8}")?;
             let parts = [
@@ -159,7 +170,12 @@ impl fmt::Display for Explanation {
             }
             match (excluded, backoff) {
                 (Some(why), Some(cause)) => {
-                    write!(f, "  ({why}: {}, {:.1} s left)", cause.code(), held_off.get())?;
+                    write!(
+                        f,
+                        "  ({why}: {}, {:.1} s left)",
+                        cause.code(),
+                        backoff_remaining.get()
+                    )?;
                 }
                 (Some(why), None) => write!(f, "  ({why})")?,
                 (None, _) => {}

@@ -18,7 +18,11 @@ impl Scheduler {
     /// # Errors
     ///
     /// When the request is not in flight.
-    pub fn handle_first_token(&mut self, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
+    pub fn handle_first_token(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+    ) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
         if self.requests.get(id).ok_or(UnknownRequest(id))?.reservation.started() {
             return Ok(());
@@ -44,7 +48,12 @@ impl Scheduler {
     /// # Errors
     ///
     /// When the request is not in flight.
-    pub fn handle_tokens(&mut self, now: Instant, id: RequestId, tokens: u32) -> Result<(), UnknownRequest> {
+    pub fn handle_tokens(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        tokens: u32,
+    ) -> Result<(), UnknownRequest> {
         self.handle_first_token(now, id)?;
         let request = self.requests.get_mut(id).ok_or(UnknownRequest(id))?;
         self.fleet.pool.grow(&mut request.reservation, tokens, self.fleet.mean_output.get());
@@ -94,7 +103,12 @@ impl Scheduler {
     /// # Errors
     ///
     /// When the request is not in flight: completing twice changes nothing.
-    pub fn complete(&mut self, now: Instant, id: RequestId, usage: Usage) -> Result<(), UnknownRequest> {
+    pub fn complete(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        usage: Usage,
+    ) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
         let request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
@@ -115,20 +129,29 @@ impl Scheduler {
     /// A request failed, through no fault of the client's: after an answer like `400 Bad Request`, [`cancel`](Self::cancel) it. Releases what
     /// it reserved; blocks that it alone would have brought are forgotten if it never had a first token.
     ///
-    /// An endpoint that fails more than the others is backed off for [`Config::hold_off`](crate::Config::hold_off), and
+    /// An endpoint that fails more than the others is backed off for [`Config::backoff`](crate::Config::backoff), and
     /// twice as long each time that a trial fails: it would otherwise look idle and draw all requests to itself. A trial
     /// that succeeds ends that.
     ///
     /// # Errors
     ///
     /// When the request is not in flight.
-    pub fn fail(&mut self, now: Instant, id: RequestId, failure: Failure) -> Result<(), UnknownRequest> {
+    pub fn fail(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        failure: Failure,
+    ) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
         let request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.failed += 1;
         }
-        self.record_outcome(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
+        self.record_outcome(
+            now,
+            &request,
+            Outcome::Failed { reached: failure != Failure::Unreachable },
+        );
         self.counters.fail(failure);
         self.abandon(
             now,
@@ -170,7 +193,12 @@ impl Scheduler {
     ///
     /// When the request is not in flight or has had its first token, or when there is no such endpoint; the reservation
     /// is where it was then.
-    pub fn redirect(&mut self, now: Instant, id: RequestId, to: EndpointId) -> Result<(), RedirectError> {
+    pub fn redirect(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        to: EndpointId,
+    ) -> Result<(), RedirectError> {
         self.redirect_after(now, id, to, Failure::Unreachable)
     }
 
@@ -195,7 +223,11 @@ impl Scheduler {
         let request = self.requests.remove(id).ok_or(RedirectError::UnknownRequest(id))?;
         let from = request.reservation.endpoint();
         if from != to {
-            self.record_outcome(now, &request, Outcome::Failed { reached: failure != Failure::Unreachable });
+            self.record_outcome(
+                now,
+                &request,
+                Outcome::Failed { reached: failure != Failure::Unreachable },
+            );
             if let Ok(slot) = self.fleet.pool.get_mut(from) {
                 slot.counters.failed += 1;
             }
@@ -230,8 +262,10 @@ impl Scheduler {
         let told = u32::try_from(request.reservation.answer_tokens()).unwrap_or(u32::MAX);
         let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0).max(told);
         if let Some(charge) = request.charge {
-            let cached = usage.and_then(|usage| request.cached_as_predicted(usage)).unwrap_or(request.hit);
-            let whole = self.fleet.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens));
+            let cached =
+                usage.and_then(|usage| request.cached_as_predicted(usage)).unwrap_or(request.hit);
+            let whole =
+                self.fleet.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens));
             let prefill = match end {
                 End::Completed(_) => whole,
                 End::Abandoned if request.started.is_some() => whole,
@@ -269,7 +303,8 @@ impl Scheduler {
     /// What the outcome says about the endpoint.
     fn record_outcome(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
         let (endpoint, order) = (request.reservation.endpoint(), request.reservation.order());
-        let context = OutcomeContext { endpoint, order, flow: request.suspect, since: request.dispatched };
+        let context =
+            OutcomeContext { endpoint, order, flow: request.suspect, since: request.dispatched };
         self.fleet.pool.record_outcome(now, context, outcome, self.fleet.backoff_periods());
     }
 
@@ -305,20 +340,29 @@ impl Scheduler {
             return;
         }
         let endpoint = request.reservation.endpoint();
-        let here = self.fleet.pool.get(endpoint).is_ok_and(|slot| request.prompt.is_for(slot.layout));
+        let here =
+            self.fleet.pool.get(endpoint).is_ok_and(|slot| request.prompt.is_for(slot.layout));
         if here && self.fleet.prefixes.is_precise(endpoint.slot) {
             let chain = core::mem::take(&mut request.prompt.chain);
-            self.fleet.prefixes.expect_confirmation(endpoint.slot, chain, request.reservation.order(), now);
+            self.fleet.prefixes.expect_confirmation(
+                endpoint.slot,
+                chain,
+                request.reservation.order(),
+                now,
+            );
         }
     }
 
     fn learn_speed(&mut self, now: Instant, request: &InFlight) {
         let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) else { return };
         // A request that waited for KV blocks says nothing about speed.
-        let roomy = (slot.in_flight.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_capacity);
+        let roomy =
+            (slot.in_flight.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_cache_tokens);
         if self.fleet.config.learn_speed && roomy {
-            let begun =
-                slot.in_flight.first_token_at().map_or(request.dispatched, |at| at.max(request.dispatched));
+            let begun = slot
+                .in_flight
+                .first_token_at()
+                .map_or(request.dispatched, |at| at.max(request.dispatched));
             let service = Seconds::from(now.saturating_since(begun));
             let miss = request.prompt.tokens.saturating_sub(request.hit);
             slot.speed.observe(now, service, slot.prefill.service(miss, request.hit));

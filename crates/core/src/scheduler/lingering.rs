@@ -27,7 +27,9 @@ impl Scheduler {
     /// Keeps the booking of a cancelled request for as long as its engine goes on with it; gives the request back if
     /// it does not.
     pub(super) fn linger(&mut self, now: Instant, request: InFlight) -> Option<InFlight> {
-        let Ok(slot) = self.fleet.pool.get(request.reservation.endpoint()) else { return Some(request) };
+        let Ok(slot) = self.fleet.pool.get(request.reservation.endpoint()) else {
+            return Some(request);
+        };
         let (dispatched, predicted) = (request.dispatched, request.predicted.to_duration());
         let answer = Seconds::new(slot.answer_time.get()).to_duration();
         let end = match request.started {

@@ -132,7 +132,8 @@ impl Scheduler {
             return Err(Rejected { reason: RejectReason::Shed, retry_after: after });
         }
         if self.requests.len() >= self.fleet.config.max_in_flight {
-            let after = Some(self.queueing.retry_slots().interval(self.requests.len()).to_duration());
+            let after =
+                Some(self.queueing.retry_slots().interval(self.requests.len()).to_duration());
             return Err(Rejected { reason: RejectReason::Saturated, retry_after: after });
         }
         Ok(())

@@ -34,13 +34,21 @@ impl Scheduler {
         if rejected.reason != RejectReason::NotServed {
             return rejected.reason.to_string();
         }
-        let served: BTreeSet<&str> =
-            self.fleet.pool.iter().flat_map(|slot| &slot.endpoint.models).map(|model| &**model).collect();
+        let served: BTreeSet<&str> = self
+            .fleet
+            .pool
+            .iter()
+            .flat_map(|slot| &slot.endpoint.models)
+            .map(|model| &**model)
+            .collect();
         let query = quoted(request.model);
         if served.contains(request.model) || served.is_empty() {
-            return format!("endpoints serve the model {query}, but none has this role and these labels");
+            return format!(
+                "endpoints serve the model {query}, but none has this role and these labels"
+            );
         }
-        let mut message = format!("no endpoint serves the model {query} with this role and labels; served:");
+        let mut message =
+            format!("no endpoint serves the model {query} with this role and labels; served:");
         for (at, model) in served.iter().take(NAMES).enumerate() {
             // A String takes what it is given.
             _ = write!(message, "{} {}", if at == 0 { "" } else { "," }, quoted(model));
@@ -87,9 +95,14 @@ mod tests {
         let query = "\u{1}x".repeat(512);
         let long = message(&mut scheduler, &Request::new(&query));
         assert!(
-            long.len() < 600 && long.contains("\"m00\", \"m01\"") && long.ends_with("\"m07\" and 12 more")
+            long.len() < 600
+                && long.contains("\"m00\", \"m01\"")
+                && long.ends_with("\"m07\" and 12 more")
         );
         let other = message(&mut scheduler, &Request::new("m03").labels(&[("zone", "a")]));
-        assert_eq!(other, "endpoints serve the model \"m03\", but none has this role and these labels");
+        assert_eq!(
+            other,
+            "endpoints serve the model \"m03\", but none has this role and these labels"
+        );
     }
 }

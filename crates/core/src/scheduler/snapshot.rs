@@ -84,7 +84,9 @@ impl Scheduler {
                 })
             };
             let layout = BlockLayout { block_size, any_model, lookahead };
-            found.extend(self.fleet.pool.named(name).filter(same).map(|id| (slot, (id, uses, layout))));
+            found.extend(
+                self.fleet.pool.named(name).filter(same).map(|id| (slot, (id, uses, layout))),
+            );
         }
         let mut prefixes = self.fleet.prefixes.emptied();
         prefixes.load(&mut reader, now, |slot| found.get(&slot).map(|(id, ..)| id.slot))?;
@@ -102,7 +104,11 @@ impl Scheduler {
                 prefixes.resize(slot.id.slot, cache(slot));
             } else {
                 let joined = prefixes.join(slot.id.slot, cache(slot));
-                debug_assert_eq!(joined, Ok(()), "invariant: the index has a slot for every endpoint");
+                debug_assert_eq!(
+                    joined,
+                    Ok(()),
+                    "invariant: the index has a slot for every endpoint"
+                );
             }
         }
         self.fleet.prefixes = prefixes;

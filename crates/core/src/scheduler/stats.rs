@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::Scheduler;
 use crate::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
-use crate::flow::{GuardStats, QueueTotals, SessionAdmission};
+use crate::flow::{QueueTotals, SessionAdmission, SessionAdmissionStats};
 use crate::histogram::{Buckets, Histogram};
 use crate::pool::{BackoffCause, HealthState, Slot};
 use crate::request::Failure;
@@ -51,7 +51,7 @@ pub struct Stats {
     /// From a request's dispatch to its first token, as the gateway sees it.
     pub time_to_first_token: Histogram,
     /// The session guard, if there is one.
-    pub guard: Option<GuardStats>,
+    pub guard: Option<SessionAdmissionStats>,
     /// Requests in flight.
     pub in_flight: u64,
     /// Prompt tokens of dispatched requests.
@@ -110,7 +110,7 @@ pub struct EndpointStats {
     pub block_size: u32,
     /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory: see
     /// [`PrefixIndex::disagrees`](crate::prefix::PrefixIndex::disagrees).
-    pub hashes_differ: bool,
+    pub hash_mismatch: bool,
     /// Requests dispatched to it.
     pub dispatched: u64,
     /// Requests that completed there.
@@ -129,11 +129,11 @@ pub struct EndpointStats {
     /// Tokens of our prompts and answers in flight.
     pub kv_tokens: u64,
     /// Tokens that fit.
-    pub kv_capacity: u32,
+    pub kv_cache_tokens: u32,
     /// Requests of others that wait there, as far as reports tell.
-    pub foreign_waiting: f64,
+    pub external_waiting: f64,
     /// Requests of others that run there, as far as reports tell.
-    pub foreign_running: f64,
+    pub external_running: f64,
     /// How old the last load report is; none if there was none.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub report_age: Option<Duration>,
@@ -144,13 +144,13 @@ pub struct EndpointStats {
     /// Whether its engine sleeps, as its reports say: it gets no requests.
     pub sleeping: bool,
     /// Seconds that it takes for a second of described work.
-    pub slowness: f64,
+    pub slowdown: f64,
     /// What requests it takes.
     pub health: HealthState,
     /// Why it is backed off, if it is.
     pub backoff: Option<BackoffCause>,
     /// How long requests are held off after failures.
-    pub held_off: Seconds,
+    pub backoff_remaining: Seconds,
     /// Backoffs in a row since it last served.
     pub failures: u32,
     /// Times that it was backed off.
@@ -163,7 +163,7 @@ pub struct EndpointStats {
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub residual: Duration,
     /// Tokens that it is assumed to hold in its cache.
-    pub assumed_tokens: u64,
+    pub estimated_tokens: u64,
     /// Tokens that its engine says it holds.
     pub stored_tokens: u64,
     /// Tokens of either that were used lately.
@@ -262,14 +262,20 @@ impl Scheduler {
             reuse: self.fleet.reuse.probability(),
             index_entries: self.fleet.prefixes.len(),
             index_bytes: self.fleet.prefixes.allocated(),
-            endpoints: self.fleet.pool.iter().map(|slot| self.endpoint_stats(slot, self.fleet.now)).collect(),
+            endpoints: self
+                .fleet
+                .pool
+                .iter()
+                .map(|slot| self.endpoint_stats(slot, self.fleet.now))
+                .collect(),
         }
     }
 
     fn endpoint_stats(&self, slot: &Slot, now: Instant) -> EndpointStats {
         let lifetime = self.fleet.config.report_lifetime;
-        let external = slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_capacity, lifetime);
-        let (assumed_tokens, stored_tokens) = self.fleet.prefixes.tokens(slot.id.slot);
+        let external =
+            slot.reports.estimate(now, self.fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
+        let (estimated_tokens, stored_tokens) = self.fleet.prefixes.tokens(slot.id.slot);
         EndpointStats {
             id: slot.id,
             name: slot.endpoint.name.clone(),
@@ -279,7 +285,7 @@ impl Scheduler {
             kv_refused_events: slot.kv_feed.refused,
             kv_refusal: slot.kv_feed.refusal.map(|refusal| refusal.code()),
             block_size: slot.layout.block_size.get(),
-            hashes_differ: self.fleet.prefixes.disagrees(slot.id.slot),
+            hash_mismatch: self.fleet.prefixes.disagrees(slot.id.slot),
             dispatched: slot.counters.dispatched,
             completed: slot.counters.completed,
             failed: slot.counters.failed,
@@ -288,26 +294,29 @@ impl Scheduler {
             running: slot.in_flight.running(),
             booked: slot.in_flight.booked(),
             kv_tokens: slot.in_flight.kv_tokens(),
-            kv_capacity: slot.kv_capacity,
-            foreign_waiting: external.waiting,
-            foreign_running: external.running,
+            kv_cache_tokens: slot.kv_cache_tokens,
+            external_waiting: external.waiting,
+            external_running: external.running,
             report_age: slot.reports.sampled_at().map(|at| now.saturating_since(at)),
             report_errors: slot.reports.errors().0,
             report_error: slot.reports.errors().1,
             sleeping: slot.reports.asleep(),
-            slowness: slot.speed.factor(),
+            slowdown: slot.speed.factor(),
             health: slot.health.state(),
             backoff: slot.health.cause(),
-            held_off: slot.health.held_off(now),
+            backoff_remaining: slot.health.backoff_remaining(now),
             failures: slot.health.failures(),
             backoffs: slot.counters.backoffs,
             unanswered: slot.counters.unanswered,
             late: slot.counters.late,
             residual: slot.in_flight.residue(now),
-            assumed_tokens,
+            estimated_tokens,
             stored_tokens,
             warm_tokens: self.fleet.prefixes.warm_tokens(slot.id.slot, now),
-            session_tokens: self.queueing.guard().map_or(0, |guard| guard.working_set(slot.id.slot)),
+            session_tokens: self
+                .queueing
+                .guard()
+                .map_or(0, |guard| guard.working_set(slot.id.slot)),
             adapters: slot.adapters.names().map(String::from).collect(),
             adapter_loads: slot.counters.adapter_loads,
             wait: slot.wait(now, external, self.fleet.mean_work.get()),

@@ -97,22 +97,25 @@ impl Scheduler {
     /// scheduler.add_endpoint(now, Endpoint::new("only").max_in_flight(1))?;
     /// let batch = scheduler.submit(now, &Request::new("llama").tokens(&[1; 900]).priority(Priority(-1)))?;
     /// assert!(scheduler.poll_decision(now).is_some());
-    /// assert!(scheduler.victims(9).is_empty(), "nobody waits");
+    /// assert!(scheduler.preemption_candidates(9).is_empty(), "nobody waits");
     ///
     /// let urgent = scheduler.submit(now, &Request::new("llama").tokens(&[2; 900]))?;
     /// assert_eq!(scheduler.poll_decision(now), None);
-    /// assert_eq!(scheduler.victims(9), [batch]);
+    /// assert_eq!(scheduler.preemption_candidates(9), [batch]);
     /// scheduler.cancel(now, batch);
     /// assert!(matches!(scheduler.poll_decision(now), Some(Decision::Dispatch(d)) if d.request == urgent));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn victims(&self, most: usize) -> Vec<RequestId> {
+    pub fn preemption_candidates(&self, most: usize) -> Vec<RequestId> {
         let Some(highest) = self.queueing.highest_band() else { return Vec::new() };
-        let flying = self.requests.iter().filter_map(|(id, request)| Some((request.charge?.priority, id)));
-        let mut victims: Vec<_> =
-            flying.filter(|(priority, _)| priority.is_sheddable() && priority.0 < highest).collect();
-        victims.sort_unstable_by_key(|(priority, id)| (*priority, core::cmp::Reverse(*id)));
-        victims.into_iter().take(most).map(|(_, id)| id).collect()
+        let flying =
+            self.requests.iter().filter_map(|(id, request)| Some((request.charge?.priority, id)));
+        let mut preemption_candidates: Vec<_> = flying
+            .filter(|(priority, _)| priority.is_sheddable() && priority.0 < highest)
+            .collect();
+        preemption_candidates
+            .sort_unstable_by_key(|(priority, id)| (*priority, core::cmp::Reverse(*id)));
+        preemption_candidates.into_iter().take(most).map(|(_, id)| id).collect()
     }
 
     fn dispatch_queued(&mut self, now: Instant, ready: ReadyRequest) -> Decision {
@@ -124,8 +127,13 @@ impl Scheduler {
                 self.counters.queue_time.observe(dispatch.queued);
                 self.counters.queued = self.counters.queued.saturating_add(dispatch.queued);
                 let tokens = dispatch.prompt_tokens;
-                let session =
-                    self.queueing.dispatched(&self.fleet, &queued, endpoint, chain.as_deref(), tokens);
+                let session = self.queueing.dispatched(
+                    &self.fleet,
+                    &queued,
+                    endpoint,
+                    chain.as_deref(),
+                    tokens,
+                );
                 if let Some(in_flight) = self.requests.get_mut(queued.id) {
                     (in_flight.charge, in_flight.session) = (Some(queued.charge), session);
                 }
@@ -133,7 +141,8 @@ impl Scheduler {
             }
             Err(_) => {
                 let in_flight = self.requests.len();
-                let evicted = self.queueing.evict(&self.fleet, in_flight, &queued, EvictReason::NoEndpoints);
+                let evicted =
+                    self.queueing.evict(&self.fleet, in_flight, &queued, EvictReason::NoEndpoints);
                 self.evicted(evicted)
             }
         }
@@ -157,7 +166,8 @@ mod tests {
         let (mut scheduler, now) = (Scheduler::default(), Instant::ORIGIN);
         let endpoint = Endpoint::new("any").max_in_flight(1);
         scheduler.add_endpoint(now, endpoint.clone()).expect("room");
-        let named = scheduler.add_endpoint(now, Endpoint { name: "named".into(), ..endpoint.model("m") });
+        let named =
+            scheduler.add_endpoint(now, Endpoint { name: "named".into(), ..endpoint.model("m") });
         let submit = |scheduler: &mut Scheduler, model: &str| {
             scheduler.submit(now, &Request::new(model).tokens(&[1; 64])).expect("room");
             while scheduler.poll_decision(now).is_some() {}

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SnapshotError, Tier, Use};
-use slotwise::{EvictionOrder, Instant};
+use slotwise::prefix::{
+    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SnapshotError, Tier, Use,
+};
+use slotwise::{CacheEvictionOrder, Instant};
 
 /// One change of the index.
 #[derive(Clone, Debug)]
@@ -115,7 +117,8 @@ impl Model {
         self.endpoints.get(&slot).map_or(0, |endpoint| {
             let held = endpoint.blocks.values().filter_map(|held| held.warm);
             let warm = held.chain(endpoint.lost.iter().copied());
-            warm.filter(|at| bucket(*at) + 45 > bucket(now)).count() as u64 * u64::from(BLOCK_TOKENS)
+            warm.filter(|at| bucket(*at) + 45 > bucket(now)).count() as u64
+                * u64::from(BLOCK_TOKENS)
         })
     }
 
@@ -146,7 +149,9 @@ impl Model {
         for (due, slot, joined, path, stamp) in std::mem::take(&mut self.unconfirmed) {
             if due > now {
                 self.unconfirmed.push((due, slot, joined, path, stamp));
-            } else if let Some(endpoint) = self.endpoints.get_mut(&slot).filter(|e| e.joined == joined) {
+            } else if let Some(endpoint) =
+                self.endpoints.get_mut(&slot).filter(|e| e.joined == joined)
+            {
                 endpoint.forget(&chain(&path), |held, stored| held.used == stamp && !stored);
             }
         }
@@ -186,7 +191,7 @@ impl Endpoint {
 
     fn assume(&mut self, chain: &[BlockHash], used: Use) {
         let mut blocks = chain.to_vec();
-        if self.cache.order == EvictionOrder::TailFirst {
+        if self.cache.order == CacheEvictionOrder::TailFirst {
             blocks.reverse();
         }
         for hash in blocks {
@@ -315,7 +320,12 @@ impl Pair {
         let limited = model.limits.bytes != usize::MAX;
         let mut stamp = |slot: u32| {
             self.stamps[slot as usize] += 1;
-            Use { stamp: self.stamps[slot as usize], block_tokens: BLOCK_TOKENS, now, computed: false }
+            Use {
+                stamp: self.stamps[slot as usize],
+                block_tokens: BLOCK_TOKENS,
+                now,
+                computed: false,
+            }
         };
         match op {
             Op::Join(slot, cache) => {
@@ -342,7 +352,9 @@ impl Pair {
             }
             Op::Clear(slot) => {
                 index.clear(*slot);
-                if let Some((cache, precise)) = model.endpoints.get(slot).map(|e| (e.cache, e.precise)) {
+                if let Some((cache, precise)) =
+                    model.endpoints.get(slot).map(|e| (e.cache, e.precise))
+                {
                     model.begin(*slot, cache, precise);
                 }
             }
@@ -380,13 +392,17 @@ impl Pair {
                 let from = (*from).min(chain.len());
                 let part = &chain[from..];
                 let used = Use { computed: true, ..stamp(*slot) };
-                let parent = from.checked_sub(1).map(|at| (names(*dialect, &chain[at..from])[0], chain[at]));
+                let parent =
+                    from.checked_sub(1).map(|at| (names(*dialect, &chain[at..from])[0], chain[at]));
                 // What follows a block follows no other: where the name means another, there is no such event.
-                if parent.is_some_and(|(name, hash)| index.named(*slot, name).is_some_and(|h| h != hash)) {
+                if parent
+                    .is_some_and(|(name, hash)| index.named(*slot, name).is_some_and(|h| h != hash))
+                {
                     return;
                 }
                 let names = names(*dialect, part);
-                let done = index.store(*slot, parent.map(|(name, _)| name), &names, part, *tier, used);
+                let done =
+                    index.store(*slot, parent.map(|(name, _)| name), &names, part, *tier, used);
                 let known = |endpoint: &&mut Endpoint| match parent {
                     Some((name, hash)) => {
                         let there = endpoint.names.contains_key(&name);
@@ -397,13 +413,18 @@ impl Pair {
                     }
                     None => done == Ok(()),
                 };
-                let precise = model.endpoints.get_mut(slot).is_some_and(|endpoint| known(&endpoint));
+                let precise =
+                    model.endpoints.get_mut(slot).is_some_and(|endpoint| known(&endpoint));
                 if let Some(endpoint) = precise.then(|| model.event(*slot)).flatten() {
-                    if let Some((name, hash)) = parent.filter(|(name, _)| !endpoint.names.contains_key(name))
+                    if let Some((name, hash)) =
+                        parent.filter(|(name, _)| !endpoint.names.contains_key(name))
                     {
                         endpoint.store(name, hash, *tier, used);
                     }
-                    names.iter().zip(part).for_each(|(name, hash)| endpoint.store(*name, *hash, *tier, used));
+                    names
+                        .iter()
+                        .zip(part)
+                        .for_each(|(name, hash)| endpoint.store(*name, *hash, *tier, used));
                 }
             }
             Op::Remove(slot, path, from, dialect, tier) => {
@@ -416,13 +437,18 @@ impl Pair {
             }
             Op::Revive => {
                 let snapshot = index.snapshot(now);
-                let restored = PrefixIndex::restore(self.seed, model.limits.clone(), now, &snapshot);
+                let restored =
+                    PrefixIndex::restore(self.seed, model.limits.clone(), now, &snapshot);
                 match restored {
                     Ok(restored) => {
                         // What has left the warm window is no longer told apart, so only the second is as the first.
                         let second = restored.snapshot(now);
-                        let again = PrefixIndex::restore(self.seed, model.limits.clone(), now, &second);
-                        assert!(again.expect("it fits").snapshot(now) == second, "written as it was read");
+                        let again =
+                            PrefixIndex::restore(self.seed, model.limits.clone(), now, &second);
+                        assert!(
+                            again.expect("it fits").snapshot(now) == second,
+                            "written as it was read"
+                        );
                         *index = restored;
                         model.endpoints.values_mut().for_each(|endpoint| endpoint.lost.clear());
                     }
@@ -449,7 +475,13 @@ impl Pair {
         });
         for slot in 0..ENDPOINTS {
             let expected = self.model.depth(slot, &chain);
-            prop_assert_eq!(levels[slot as usize], expected, "level of endpoint {} for {:?}", slot, path);
+            prop_assert_eq!(
+                levels[slot as usize],
+                expected,
+                "level of endpoint {} for {:?}",
+                slot,
+                path
+            );
             prop_assert_eq!(self.index.depth(slot, &chain), expected);
             let mut tiers = [0; 3];
             let endpoint = self.model.endpoints.get(&slot);
@@ -459,7 +491,10 @@ impl Pair {
                 .for_each(|tier| tiers[tier as usize] += 1);
             prop_assert_eq!(self.index.tiers(slot, &chain, expected), tiers);
             prop_assert_eq!(self.index.tokens(slot), self.model.tokens(slot));
-            prop_assert_eq!(self.index.warm_tokens(slot, self.now), self.model.warm_tokens(slot, self.now));
+            prop_assert_eq!(
+                self.index.warm_tokens(slot, self.now),
+                self.model.warm_tokens(slot, self.now)
+            );
             self.compared += 1;
         }
         prop_assert_eq!(self.index.len(), self.model.entries());
@@ -473,8 +508,10 @@ pub(crate) fn path() -> impl Strategy<Value = Path> {
 
 pub(crate) fn op() -> impl Strategy<Value = Op> {
     let slot = || 0..ENDPOINTS;
-    let order = prop_oneof![Just(EvictionOrder::TailFirst), Just(EvictionOrder::HeadFirst)];
-    let cache = || (0u32..300, order.clone()).prop_map(|(capacity, order)| Cache { capacity, order });
+    let order =
+        prop_oneof![Just(CacheEvictionOrder::TailFirst), Just(CacheEvictionOrder::HeadFirst)];
+    let cache =
+        || (0u32..300, order.clone()).prop_map(|(capacity, order)| Cache { capacity, order });
     let dialect = || prop_oneof![1 => 0u64..3, 2 => Just(1u64)];
     let tier = || prop_oneof![5 => Just(Tier::Gpu), 1 => Just(Tier::Cpu), 1 => Just(Tier::Disk)];
     prop_oneof![

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
-    AdapterState, AnswerId, BlockHash, CacheUse, Config, Decision, Dispatch, Endpoint, EndpointId,
-    EngineHash, Failure, Instant, KvEvent, Load, Priority, Prompt, Rejected, RemovedBlocks, Request,
-    RequestId, Role, Scheduler, StoredBlocks, Tier, Usage,
+    AdapterState, AnswerId, BlockHash, BlockRemoved, BlockStored, CacheUse, Config, Decision,
+    Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority, Prompt,
+    Rejected, Request, RequestId, Role, Scheduler, Tier, Usage,
 };
 
 /// One file.
@@ -53,7 +53,7 @@ struct AskedRequest {
     ttl_us: Option<u64>,
     weight: Option<f64>,
     #[serde(default)]
-    expected_output: u32,
+    expected_output_tokens: u32,
     #[serde(default)]
     role: Role,
     #[serde(default)]
@@ -179,15 +179,22 @@ impl Runner {
                 let id = self.endpoints[&endpoint.name];
                 answer(scheduler.update_endpoint(now, id, endpoint))
             }
-            "remove_endpoint" => match scheduler.remove_endpoint(now, self.endpoints[text(argument)]) {
-                Ok(removed) => {
-                    let requests: Vec<u64> = removed.in_flight.iter().map(|id| id.as_u64()).collect();
-                    json!({"in_flight": requests})
+            "remove_endpoint" => {
+                match scheduler.remove_endpoint(now, self.endpoints[text(argument)]) {
+                    Ok(removed) => {
+                        let requests: Vec<u64> =
+                            removed.in_flight.iter().map(|id| id.as_u64()).collect();
+                        json!({"in_flight": requests})
+                    }
+                    Err(error) => refused(error),
                 }
-                Err(error) => refused(error),
-            },
-            "drain_endpoint" => answer(scheduler.drain_endpoint(now, self.endpoints[text(argument)])),
-            "resume_endpoint" => answer(scheduler.resume_endpoint(now, self.endpoints[text(argument)])),
+            }
+            "drain_endpoint" => {
+                answer(scheduler.drain_endpoint(now, self.endpoints[text(argument)]))
+            }
+            "resume_endpoint" => {
+                answer(scheduler.resume_endpoint(now, self.endpoints[text(argument)]))
+            }
             "handle_load" => {
                 let Named::<Load> { endpoint, rest } = read(argument);
                 answer(scheduler.handle_load(now, self.endpoints[&endpoint], rest))
@@ -307,11 +314,13 @@ impl Runner {
     fn restart(&mut self, now: Instant, changed: &Changed) -> BTreeMap<String, u64> {
         let mut config = self.config.clone();
         config.seed = changed.seed.unwrap_or(config.seed);
-        let before = std::mem::replace(&mut self.scheduler, Scheduler::new(config).expect("as valid"));
+        let before =
+            std::mem::replace(&mut self.scheduler, Scheduler::new(config).expect("as valid"));
         for id in std::mem::take(&mut self.added) {
             let Some(known) = before.endpoint(id) else { continue };
             let anew = changed.endpoints.iter().find(|endpoint| endpoint.name == known.name);
-            let id = self.scheduler.add_endpoint(now, anew.unwrap_or(known).clone()).expect("as before");
+            let id =
+                self.scheduler.add_endpoint(now, anew.unwrap_or(known).clone()).expect("as before");
             self.endpoints.insert(known.name.clone(), id);
             self.added.push(id);
         }
@@ -327,11 +336,12 @@ impl AskedRequest {
     }
 
     fn with_request<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {
-        let labels: Vec<(&str, &str)> = self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let labels: Vec<(&str, &str)> =
+            self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let mut request = Request::new(&self.model)
             .priority(Priority(self.priority))
             .flow(&self.flow)
-            .expected_output(self.expected_output)
+            .expected_output_tokens(self.expected_output_tokens)
             .role(self.role)
             .cache_use(self.cache_use)
             .labels(&labels)
@@ -377,22 +387,23 @@ fn handle_kv_event(
             adapter,
             cache_salt,
         } => {
-            let (blocks, tokens, lookahead) = (names(blocks), tokens.as_deref().map(ids), ids(lookahead));
-            let mut stored = StoredBlocks::new(&blocks, *block_size).tier(*tier);
+            let (blocks, tokens, lookahead) =
+                (names(blocks), tokens.as_deref().map(ids), ids(lookahead));
+            let mut stored = BlockStored::new(&blocks, *block_size).tier(*tier);
             stored.parent = parent.map(EngineHash);
             stored.tokens = tokens.as_deref();
             stored.lookahead = &lookahead;
             stored.model = model.as_deref();
             stored.adapter = adapter.as_deref();
             stored.cache_salt = cache_salt.as_deref();
-            scheduler.handle_kv_event(now, id, KvEvent::Stored(stored))
+            scheduler.handle_kv_event(now, id, KvEvent::BlockStored(stored))
         }
         AskedEvent::Removed { blocks, tier } => {
             let blocks = names(blocks);
-            let removed = RemovedBlocks::new(&blocks).tier(*tier);
-            scheduler.handle_kv_event(now, id, KvEvent::Removed(removed))
+            let removed = BlockRemoved::new(&blocks).tier(*tier);
+            scheduler.handle_kv_event(now, id, KvEvent::BlockRemoved(removed))
         }
-        AskedEvent::Cleared => scheduler.handle_kv_event(now, id, KvEvent::Cleared),
+        AskedEvent::Cleared => scheduler.handle_kv_event(now, id, KvEvent::AllBlocksCleared),
     }
 }
 
@@ -472,10 +483,13 @@ fn fnv1a(bytes: &[u8]) -> String {
 /// The fields of `value` that are named in `wanted`, at every level of it.
 fn select(value: &Value, wanted: &Value) -> Value {
     match (value, wanted) {
-        (Value::Object(fields), Value::Object(wanted)) => {
-            wanted.iter().map(|(name, inner)| (name.clone(), select(&fields[name], inner))).collect()
+        (Value::Object(fields), Value::Object(wanted)) => wanted
+            .iter()
+            .map(|(name, inner)| (name.clone(), select(&fields[name], inner)))
+            .collect(),
+        (Value::Array(items), Value::Object(_)) => {
+            items.iter().map(|item| select(item, wanted)).collect()
         }
-        (Value::Array(items), Value::Object(_)) => items.iter().map(|item| select(item, wanted)).collect(),
         _ => value.clone(),
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slotwise::{
-    CeilingPolicy, ConcurrencyDetector, Decision, Endpoint, EndpointId, Failure, Fairness, GuardConfig,
-    HoldbackDomain, Instant, Priority, PriorityHoldback, QueueOrder, Request, RequestId, SaturationPolicy,
-    Scheduler, SoftReflective, Usage, UtilizationDetector,
+    ConcurrencyDetector, Decision, Endpoint, EndpointId, Failure, Fairness, HoldbackDomain,
+    Instant, Priority, PriorityHoldback, QueueOrder, Request, RequestId, SaturationPolicy,
+    Scheduler, SessionAdmissionConfig, SoftReflective, Usage, UsageLimitPolicy,
+    UtilizationDetector,
 };
 
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ pub(crate) struct Setup {
     pub(crate) guard: bool,
     pub(crate) few: bool,
     pub(crate) saturation: SaturationPolicy,
-    pub(crate) ceiling: CeilingPolicy,
+    pub(crate) ceiling: UsageLimitPolicy,
 }
 
 pub(crate) struct World {
@@ -62,7 +63,7 @@ impl World {
             config.flow.order = setup.order;
             config.flow.lower_share = setup.lower_share;
             (config.flow.saturation, config.flow.ceiling) = (setup.saturation, setup.ceiling);
-            config.flow.guard = setup.guard.then(GuardConfig::default);
+            config.flow.guard = setup.guard.then(SessionAdmissionConfig::default);
             if setup.few {
                 config.flow.max_requests = Some(6);
                 config.flow.band.max_requests = 4;
@@ -87,7 +88,8 @@ impl World {
     fn add(&mut self) {
         if self.endpoints.len() < 4 {
             self.added += 1;
-            let endpoint = Endpoint::new(format!("e{}", self.added)).kv_capacity(30_000).max_in_flight(3);
+            let endpoint =
+                Endpoint::new(format!("e{}", self.added)).kv_cache_tokens(30_000).max_in_flight(3);
             let id = self.scheduler.add_endpoint(self.now, endpoint).expect("names differ");
             self.endpoints.push((id, false));
         }
@@ -107,12 +109,17 @@ impl World {
             Op::Submit { family, tokens, priority, flow, ttl, deadline, session } => {
                 let ids: Vec<u32> =
                     (0..u32::from(*tokens)).map(|at| u32::from(family % 5) << 16 | at).collect();
-                let (flow, session) =
-                    (format!("flow {}", flow % 4), session.map(|session| format!("{}", session % 6)));
-                let mut request =
-                    Request::new("m").tokens(&ids).priority(Priority(i32::from(*priority))).flow(&flow);
+                let (flow, session) = (
+                    format!("flow {}", flow % 4),
+                    session.map(|session| format!("{}", session % 6)),
+                );
+                let mut request = Request::new("m")
+                    .tokens(&ids)
+                    .priority(Priority(i32::from(*priority)))
+                    .flow(&flow);
                 request.ttl = ttl.map(|ttl| Duration::from_millis(u64::from(ttl)));
-                request.deadline = deadline.map(|after| now + Duration::from_millis(u64::from(after)));
+                request.deadline =
+                    deadline.map(|after| now + Duration::from_millis(u64::from(after)));
                 request.session = session.as_deref();
                 let answer = self.scheduler.submit(now, &request);
                 self.log.push(format!("{answer:?}"));
@@ -188,7 +195,10 @@ impl World {
             match decision {
                 Decision::Dispatch(dispatch) => {
                     let there = self.endpoints.iter().find(|(id, _)| *id == dispatch.endpoint);
-                    prop_assert!(there.is_some_and(|(_, draining)| !draining), "sent where nobody is sent");
+                    prop_assert!(
+                        there.is_some_and(|(_, draining)| !draining),
+                        "sent where nobody is sent"
+                    );
                     self.flying.push(id);
                     prop_assert!(self.outcomes.insert(id, "dispatched").is_none());
                 }
@@ -199,7 +209,10 @@ impl World {
             }
         }
         let stats = self.scheduler.stats();
-        prop_assert_eq!((stats.waiting, stats.in_flight as usize), (self.waiting.len(), self.flying.len()));
+        prop_assert_eq!(
+            (stats.waiting, stats.in_flight as usize),
+            (self.waiting.len(), self.flying.len())
+        );
         prop_assert!(
             self.scheduler.next_timeout().is_none_or(|at| at > self.now),
             "nothing is due after a drain"
@@ -212,7 +225,8 @@ impl World {
 }
 
 pub(crate) fn op() -> impl Strategy<Value = Op> {
-    let optional = |range: std::ops::Range<u16>| prop_oneof![3 => Just(None), 1 => range.prop_map(Some)];
+    let optional =
+        |range: std::ops::Range<u16>| prop_oneof![3 => Just(None), 1 => range.prop_map(Some)];
     let session = prop_oneof![1 => Just(None), 1 => any::<u8>().prop_map(Some)];
     prop_oneof![
         10 => (any::<u8>(), 0u16..9_000, -1i8..2, any::<u8>(), optional(0..4_000), optional(0..6_000), session).prop_map(
@@ -255,10 +269,10 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     let mut by_value = PriorityHoldback::new(0.4);
     by_value.domain = HoldbackDomain::Value;
     let ceiling = prop_oneof![
-        2 => Just(CeilingPolicy::default()),
-        1 => Just(CeilingPolicy::PriorityHoldback(PriorityHoldback::new(0.4))),
-        1 => Just(CeilingPolicy::PriorityHoldback(by_value)),
-        1 => Just(CeilingPolicy::SoftReflective(SoftReflective::default())),
+        2 => Just(UsageLimitPolicy::default()),
+        1 => Just(UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(0.4))),
+        1 => Just(UsageLimitPolicy::PriorityHoldback(by_value)),
+        1 => Just(UsageLimitPolicy::SoftReflective(SoftReflective::default())),
     ];
     let policies = (fairness, order, saturation, ceiling);
     (policies, prop_oneof![Just(0.0), Just(0.2)], any::<bool>(), any::<bool>()).prop_map(

@@ -6,8 +6,8 @@
 use std::num::NonZeroU32;
 
 use slotwise::{
-    AdapterState, BlockHash, Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load,
-    Priority, RemovedBlocks, Request, RequestId, Scheduler, StoredBlocks, Usage,
+    AdapterState, BlockHash, BlockRemoved, BlockStored, Dispatch, Endpoint, EndpointId, EngineHash,
+    Failure, Instant, KvEvent, Load, Priority, Request, RequestId, Scheduler, Usage,
 };
 
 pub(crate) struct Walk {
@@ -41,7 +41,9 @@ impl Walk {
             self.step();
         }
         let stats = self.scheduler.stats();
-        for count in [stats.dispatched, stats.completed, stats.failed, stats.cancelled, stats.corrections] {
+        for count in
+            [stats.dispatched, stats.completed, stats.failed, stats.cancelled, stats.corrections]
+        {
             self.note(count as u32);
         }
         self.digest
@@ -79,7 +81,7 @@ impl Walk {
         let most = 4 + self.below(60);
         let endpoint = Endpoint::new(format!("e{}", self.added))
             .model("m")
-            .kv_capacity(capacity)
+            .kv_cache_tokens(capacity)
             .max_in_flight(most)
             .adapter_slots(3);
         self.added += 1;
@@ -133,9 +135,9 @@ impl Walk {
             (0..blocks).map(|block| EngineHash(u64::from(family * 1_000 + block))).collect();
         let ids = tokens(family, blocks * 16);
         let event = match kind {
-            0 => KvEvent::Cleared,
-            1..10 => KvEvent::Removed(RemovedBlocks::new(&names[names.len() - 1..])),
-            _ => KvEvent::Stored(StoredBlocks::new(&names, BLOCK).tokens(&ids)),
+            0 => KvEvent::AllBlocksCleared,
+            1..10 => KvEvent::BlockRemoved(BlockRemoved::new(&names[names.len() - 1..])),
+            _ => KvEvent::BlockStored(BlockStored::new(&names, BLOCK).tokens(&ids)),
         };
         self.scheduler.handle_kv_event(self.at(), id, event).expect("whole events");
     }
@@ -143,7 +145,15 @@ impl Walk {
     fn pick(&mut self) {
         let answer = self.ask(|scheduler, now, request| scheduler.pick(now, request));
         match answer {
-            Ok(Dispatch { request, endpoint, alternatives, prompt_tokens, cached_tokens, cost, .. }) => {
+            Ok(Dispatch {
+                request,
+                endpoint,
+                alternatives,
+                prompt_tokens,
+                cached_tokens,
+                cost,
+                ..
+            }) => {
                 self.requests.push(request);
                 self.note_id(request.as_u64());
                 self.note_id(endpoint.as_u64());
@@ -181,8 +191,10 @@ impl Walk {
         let expected = self.below(500);
         let deadline = self.now + u64::from(self.below(4_000_000));
         let patient = self.below(4) > 0;
-        let mut request =
-            Request::new("m").priority(Priority(priority)).expected_output(expected).session("s");
+        let mut request = Request::new("m")
+            .priority(Priority(priority))
+            .expected_output_tokens(expected)
+            .session("s");
         request.adapter = adapter.copied();
         request.deadline = (!patient).then_some(Instant::from_micros(deadline));
         let now = self.at();
@@ -215,13 +227,15 @@ impl Walk {
     fn complete(&mut self) {
         let request = self.take_request();
         let (prompt, cached, answer) = (self.below(3_000), self.below(2_000), self.below(800));
-        let usage = Usage::default().prompt_tokens(prompt).cached_tokens(cached).completion_tokens(answer);
+        let usage =
+            Usage::default().prompt_tokens(prompt).cached_tokens(cached).completion_tokens(answer);
         self.scheduler.complete(self.at(), request, usage).expect("in flight");
     }
 
     fn fail(&mut self) {
         let request = self.take_request();
-        let failure = [Failure::Unreachable, Failure::Engine, Failure::Timeout][self.below(3) as usize];
+        let failure =
+            [Failure::Unreachable, Failure::Engine, Failure::Timeout][self.below(3) as usize];
         self.scheduler.fail(self.at(), request, failure).expect("in flight");
     }
 

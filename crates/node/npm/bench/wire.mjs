@@ -15,16 +15,16 @@ const scheduler = new Scheduler({}, { now: () => (now += 1) });
 const ids = Array.from({ length: 8 }, (_, at) => scheduler.addEndpoint({ name: `http://10.0.0.${at}:8000`, blockSize: 32 }));
 
 const page = readFileSync(new URL('metrics/metrics_under_load.txt', fixtures));
-measure(`observeMetrics, ${page.length >> 10} KB`, () => scheduler.observeMetrics(ids[0], page));
-measure(`observeMetrics, ${page.length >> 10} KB, of vLLM`, () => scheduler.observeMetrics(ids[0], page, { engine: 'vllm' }));
+measure(`handleMetricsPage, ${page.length >> 10} KB`, () => scheduler.handleMetricsPage(ids[0], page));
+measure(`handleMetricsPage, ${page.length >> 10} KB, of vLLM`, () => scheduler.handleMetricsPage(ids[0], page, { engine: 'vllm' }));
 
 const payload = readFileSync(new URL('kv/s01_cold.seq1.bin', fixtures));
 const seq = Buffer.alloc(8);
 let batch = 0n;
-measure('applyKvFrames, one batch', () => {
+measure('handleKvFrames, one batch', () => {
   seq.writeBigUInt64BE(batch);
   batch += 1n;
-  scheduler.applyKvFrames(ids[0], [seq, payload]);
+  scheduler.handleKvFrames(ids[0], [seq, payload]);
 });
 
 const text = 'All work and no play makes a long prompt. '.repeat(195);

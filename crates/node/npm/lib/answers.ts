@@ -1,11 +1,11 @@
 /** What a scheduler answers. */
-import type { Config, FlowConfig, GuardConfig, Rejected } from '../native/index.js';
+import type { Config, FlowConfig, SessionAdmissionConfig, Rejected } from '../native/index.js';
 
 export type {
   Candidate,
   BandStats,
   EndpointStats,
-  GuardStats,
+  SessionAdmissionStats,
   Evicted,
   Explanation,
   KvReport,
@@ -49,7 +49,7 @@ export type ResolvedConfig = Complete<Omit<Config, 'flow'>> & {
   readonly flow: Complete<Omit<FlowConfig, 'saturation' | 'ceiling' | 'guard'>> & {
     readonly saturation: Resolved<NonNullable<FlowConfig['saturation']>>;
     readonly ceiling: Resolved<NonNullable<FlowConfig['ceiling']>>;
-    readonly guard?: Complete<GuardConfig>;
+    readonly guard?: Complete<SessionAdmissionConfig>;
   };
 };
 

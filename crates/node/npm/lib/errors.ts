@@ -41,7 +41,7 @@ export class UnknownRequestError extends SlotwiseError {}
 export class NotBegunError extends SlotwiseError {}
 
 /** A scorer called what asks the scorer: `pick`, or `acquire` where the request does not wait. */
-export class ScorerError extends SlotwiseError {}
+export class CostFunctionError extends SlotwiseError {}
 
 /** The request stays where it is. */
 export class RedirectError extends SlotwiseError {}
@@ -119,7 +119,7 @@ const kinds = {
 };
 
 // A property of the prototype, as of the built-in errors: it is not listed with an error's own.
-for (const kind of [ConfigError, WireError, RejectedError, IdleTimeoutError, NotBegunError, ScorerError, ...Object.values(kinds)]) {
+for (const kind of [ConfigError, WireError, RejectedError, IdleTimeoutError, NotBegunError, CostFunctionError, ...Object.values(kinds)]) {
   Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true });
 }
 

@@ -41,7 +41,7 @@ export interface Dropped {
 
 /** Ends the leases of tracked streams that were dropped before their end, and closes their sources. */
 export const dropped = new FinalizationRegistry<Dropped>(({ lease, close }) => {
-  quietly(() => lease.left('client_left'));
+  quietly(() => lease.left('client_disconnected'));
   // The source has no reader any more, and its errors have none either.
   Promise.resolve().then(close).catch(() => {});
 });

@@ -11,7 +11,7 @@ export type {
   Dispatch,
   BandStats,
   EndpointStats,
-  GuardStats,
+  SessionAdmissionStats,
   Evicted,
   Explanation,
   Rejected,
@@ -29,7 +29,7 @@ export {
   NotBegunError,
   RedirectError,
   RejectedError,
-  ScorerError,
+  CostFunctionError,
   SlotwiseError,
   SnapshotError,
   UnknownEndpointError,
@@ -43,13 +43,13 @@ export type {
   AcquireOptions,
   Adapters,
   BandLimits,
-  CeilingPolicy,
+  UsageLimitPolicy,
   Config,
-  CostWeights,
+  CostPrices,
   Endpoint,
   Failure,
   FlowConfig,
-  GuardConfig,
+  SessionAdmissionConfig,
   Allow,
   AllowName,
   AllowRanges,
@@ -67,12 +67,12 @@ export type {
   SchedulerOptions,
   SubmitOptions,
   Tier,
-  TierWeights,
+  TierFactors,
   TrtllmOptions,
   Usage,
 } from './options.js';
 export type { HeaderSource } from './headers.js';
-export type { Answer, Close, Outcome, Progress } from './response.js';
+export type { Answer, CloseReason, Outcome, Progress } from './response.js';
 export type { Blocks, Prompt, TokenIds } from './prompt.js';
 export { Scheduler } from './scheduler.js';
 export type { ObserveMetricsOptions } from './metrics.js';

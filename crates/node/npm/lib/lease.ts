@@ -15,7 +15,7 @@ import type { Dispatch } from './answers.js';
 import { NotBegunError, RedirectError, UnknownRequestError } from './errors.js';
 import { forgotten, type Forgotten } from './forgotten.js';
 import { possibleUsage, readUsage, type Failure, type Usage } from './options.js';
-import { ResponseReader, type Answer, type Close, type Outcome, type Progress } from './response.js';
+import { ResponseReader, type Answer, type CloseReason, type Outcome, type Progress } from './response.js';
 import type { Scheduler } from './scheduler.js';
 import { readIdle, track, type TrackOptions } from './track.js';
 
@@ -139,7 +139,7 @@ export class Lease {
    * Nothing more comes: ends the lease as the answer did, unless it has ended, and returns how the answer ended. Throws a
    * `NotBegunError` before `begin`: without any answer, `fail` or `cancel` it.
    */
-  finish(close: Close = 'clean'): Outcome {
+  finish(close: CloseReason = 'clean'): Outcome {
     const reader = this.#begun();
     if (this.#outcome === null) {
       let outcome: Outcome | undefined;
@@ -182,7 +182,7 @@ export class Lease {
   /** Cancels it, unless it has ended, or what it was fed is a whole answer: for `using`. A tracked lease ends with its stream. */
   [Symbol.dispose](): void {
     if (!this.#account.tracked) {
-      this.left('client_left');
+      this.left('client_disconnected');
     }
   }
 
@@ -225,7 +225,7 @@ export class Lease {
   }
 
   /** @internal The stream that is followed came to its end. */
-  left(close: Close): void {
+  left(close: CloseReason): void {
     if (!this.#live()) {
       return;
     }

@@ -29,7 +29,7 @@ const FIELDS = {
   running: 'running',
   kvUsage: 'kv_usage',
   kvTokens: 'kv_tokens',
-  kvCapacity: 'kv_capacity',
+  kvCacheTokens: 'kv_cache_tokens',
   blockSize: 'block_size',
   blocks: 'blocks',
 } as const;

@@ -2,17 +2,17 @@
 import type {
   Allow as NativeAllow,
   BandLimits,
-  CeilingPolicy,
+  UsageLimitPolicy,
   Config,
-  CostWeights,
+  CostPrices,
   Endpoint,
   FlowConfig,
-  GuardConfig,
+  SessionAdmissionConfig,
   IndexLimits,
   Load,
   PrefillCost,
   SaturationPolicy,
-  TierWeights,
+  TierFactors,
 } from '../native/index.js';
 import { ConfigError, rangeError, typeError } from './errors.js';
 import { warnImplausible, warnOnce } from './warnings.js';
@@ -23,17 +23,17 @@ import { describe, known, labels, number, read, string, strings, type Known, typ
 
 export type {
   BandLimits,
-  CeilingPolicy,
+  UsageLimitPolicy,
   Config,
-  CostWeights,
+  CostPrices,
   Endpoint,
   FlowConfig,
-  GuardConfig,
+  SessionAdmissionConfig,
   IndexLimits,
   Load,
   PrefillCost,
   SaturationPolicy,
-  TierWeights,
+  TierFactors,
 } from '../native/index.js';
 
 /** Which stages of a request an endpoint runs, or a request needs. */
@@ -55,7 +55,7 @@ export interface SchedulerOptions {
    * How many calls of `acquire` may wait at once; further ones go or are refused as by `pick`. 65,536 unless told. What may wait in
    * a band, and in all, is for `config.flow` to say.
    */
-  maxWaiting?: number;
+  maxQueued?: number;
 }
 
 /** What a request asks for besides its prompt. */
@@ -77,7 +77,7 @@ export interface PickOptions {
   /** The first token is worthless after this point, in milliseconds on the scheduler's clock. */
   deadline?: number | undefined;
   /** Tokens that the answer is expected to have; `max_tokens` is a fair guess. */
-  expectedOutput?: number | undefined;
+  expectedOutputTokens?: number | undefined;
   /** What the engine does with its cache: `'read'` unless told, or unless the body says otherwise. */
   cacheUse?: 'read' | 'unreported' | 'unread' | undefined;
   /** Which stages the endpoint must run. `'unified'` unless told. */
@@ -268,12 +268,12 @@ const WEIGHTS = {
   decode: 'number',
   decodeCap: 'number',
   adapter: 'number',
-} satisfies ShapeOf<CostWeights>;
+} satisfies ShapeOf<CostPrices>;
 
 const TIERS = {
   cpu: 'number',
   disk: 'number',
-} satisfies ShapeOf<TierWeights>;
+} satisfies ShapeOf<TierFactors>;
 
 const BAND = {
   maxRequests: 'number',
@@ -296,10 +296,10 @@ const SATURATION = {
 const CEILING = {
   type: 'string',
   ceiling: 'number',
-  minCeiling: 'number',
-  maxCeiling: 'number',
+  minUsageLimit: 'number',
+  maxUsageLimit: 'number',
   domain: 'string',
-} satisfies Record<keyof Required<CeilingPolicy>, Shape[string]>;
+} satisfies Record<keyof Required<UsageLimitPolicy>, Shape[string]>;
 
 const GUARD = {
   share: 'number',
@@ -309,7 +309,7 @@ const GUARD = {
   idleTimeMinMs: 'number',
   idleTimeMaxMs: 'number',
   maxSessions: 'number',
-} satisfies ShapeOf<GuardConfig>;
+} satisfies ShapeOf<SessionAdmissionConfig>;
 
 const FLOW = {
   maxRequests: 'number',
@@ -338,15 +338,15 @@ const CONFIG = {
   maxModels: 'number',
   maxThreads: 'number',
   index: INDEX,
-  kvCapacity: 'number',
+  kvCacheTokens: 'number',
   kvLimit: 'number',
   adapterSlots: 'number',
-  adapterLoadMs: 'number',
+  adapterLoadTimeMs: 'number',
   prefill: PREFILL,
   learnSpeed: 'boolean',
   reportLifetimeMs: 'number',
-  holdOffMs: 'number',
-  holdOffLimitMs: 'number',
+  backoffMs: 'number',
+  backoffLimitMs: 'number',
   weights: WEIGHTS,
   tiers: TIERS,
   alternatives: 'number',
@@ -359,11 +359,11 @@ const ENDPOINT = {
   models: 'strings',
   labels: 'labels',
   role: 'string',
-  kvCapacity: 'number',
+  kvCacheTokens: 'number',
   blockSize: 'number',
   maxInFlight: 'number',
   adapterSlots: 'number',
-  adapterLoadMs: 'number',
+  adapterLoadTimeMs: 'number',
   prefill: PREFILL,
   eviction: 'string',
   noticesDisconnect: 'boolean',
@@ -385,7 +385,7 @@ const PICK: Record<keyof Required<PickOptions>, true> = {
   flow: true,
   session: true,
   deadline: true,
-  expectedOutput: true,
+  expectedOutputTokens: true,
   cacheUse: true,
   continues: true,
   role: true,
@@ -421,7 +421,7 @@ const ADAPTERS = {
 const OPTIONS: Record<keyof Required<SchedulerOptions>, true> = {
   scorer: true,
   now: true,
-  maxWaiting: true,
+  maxQueued: true,
 };
 
 const USAGE = {
@@ -462,10 +462,10 @@ export function warnOfConfig(config: Config): void {
   warnImplausible('flow.ttl', 'flow.ttlMs', flow.ttlMs);
   warnImplausible('flow.no_endpoint_ttl', 'flow.noEndpointTtlMs', flow.noEndpointTtlMs);
   warnImplausible('flow.hold', 'flow.holdMs', flow.holdMs);
-  warnImplausible('adapter_load', 'adapterLoadMs', config.adapterLoadMs);
+  warnImplausible('adapter_load_time', 'adapterLoadTimeMs', config.adapterLoadTimeMs);
   warnImplausible('report_lifetime', 'reportLifetimeMs', config.reportLifetimeMs);
-  warnImplausible('hold_off', 'holdOffMs', config.holdOffMs);
-  warnImplausible('hold_off_limit', 'holdOffLimitMs', config.holdOffLimitMs);
+  warnImplausible('backoff', 'backoffMs', config.backoffMs);
+  warnImplausible('backoff_limit', 'backoffLimitMs', config.backoffLimitMs);
   warnImplausible('shed_above', 'shedAboveMs', config.shedAboveMs);
 }
 

@@ -8,7 +8,7 @@ import { known, number, string, type Known } from './shape.js';
 export type { Outcome, WireProblem } from '../native/index.js';
 
 /** How a connection came to its end: as HTTP says that it should, it broke, the gateway gave up waiting, or the client went away. */
-export type Close = 'clean' | 'broken' | 'timed_out' | 'client_left';
+export type CloseReason = 'clean' | 'broken' | 'timed_out' | 'client_disconnected';
 
 /** What one chunk brought. What several chunks brought adds up. */
 export interface Progress {
@@ -56,7 +56,7 @@ export class ResponseReader implements Answer {
   }
 
   /** Nothing more comes: how the answer ended. */
-  finish(close: Close = 'clean'): Outcome {
+  finish(close: CloseReason = 'clean'): Outcome {
     const how = string('close', close);
     return guarded(() => this.native.finish(how));
   }

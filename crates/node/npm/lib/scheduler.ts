@@ -3,7 +3,7 @@ import { NativeScheduler, type KvReport, type Outcome, type Wishes } from '../na
 import { refused } from './refused.js';
 import type { Decision, Dispatch, Evicted, Explanation, Rejected, RemovedEndpoint, ResolvedConfig, Stats } from './answers.js';
 import { Draining } from './draining.js';
-import { RejectedError, ScorerError, closedError, guarded, rangeError, typeError } from './errors.js';
+import { RejectedError, CostFunctionError, closedError, guarded, rangeError, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue } from './headers.js';
 import { forward, type ForwardOptions, type Send } from './forward.js';
 import { Lease } from './lease.js';
@@ -59,8 +59,8 @@ import {
   type NativePrompt,
   type Prompt,
 } from './prompt.js';
-import { unpacked, type Close, type Progress, type ResponseReader } from './response.js';
-import { ScorerFaults, score, type Costs, type Scorer } from './scorer.js';
+import { unpacked, type CloseReason, type Progress, type ResponseReader } from './response.js';
+import { CostFunctionFaults, score, type Costs, type Scorer } from './scorer.js';
 import { describe, endpointId, endpointName, known, number, requestId, string } from './shape.js';
 import { Waiting } from './waiting.js';
 import { warnImplausible } from './warnings.js';
@@ -79,10 +79,10 @@ export class Scheduler {
   /** How often the scorer runs within itself. */
   #asking = 0;
   readonly #scorer: Scorer | undefined;
-  readonly #faults = new ScorerFaults();
+  readonly #faults = new CostFunctionFaults();
   readonly #waiting: Waiting;
   readonly #draining = new Draining((endpoint) => this.inFlightOn(endpoint));
-  readonly #maxWaiting: number;
+  readonly #maxQueued: number;
   /** How long a call of `acquire` waits that does not say. */
   readonly #patience: number;
   readonly #alternatives: number;
@@ -96,13 +96,13 @@ export class Scheduler {
     const settings = readConfig(config);
     settings.seed ??= randomSeed();
     checkOptions(options);
-    const { scorer, now, maxWaiting } = options;
+    const { scorer, now, maxQueued } = options;
     this.#scorer = optionalFunction('options.scorer', scorer);
     this.#clock = optionalFunction('options.now', now) ?? hostClock;
     this.#ownsClock = now === undefined;
-    this.#maxWaiting = optionalNumber('options.maxWaiting', maxWaiting) ?? 65_536;
-    if (!(this.#maxWaiting >= 0)) {
-      throw rangeError(`options.maxWaiting must not be negative, got ${this.#maxWaiting}`);
+    this.#maxQueued = optionalNumber('options.maxQueued', maxQueued) ?? 65_536;
+    if (!(this.#maxQueued >= 0)) {
+      throw rangeError(`options.maxQueued must not be negative, got ${this.#maxQueued}`);
     }
     this.#native = guarded(() => new NativeScheduler(settings));
     warnOfConfig(settings);
@@ -130,9 +130,9 @@ export class Scheduler {
     const rejected = guarded(() =>
       scored === null
         ? this.#native.pick(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
-            a.deadline, a.expectedOutput, a.wishes, this.#numbers)
+            a.deadline, a.expectedOutputTokens, a.wishes, this.#numbers)
         : this.#native.pickBy(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
-            a.deadline, a.expectedOutput, a.wishes, this.#numbers, scored.endpoints, scored.costs));
+            a.deadline, a.expectedOutputTokens, a.wishes, this.#numbers, scored.endpoints, scored.costs));
     return rejected === null || rejected === undefined ? this.#written() : refused(rejected);
   }
 
@@ -166,8 +166,8 @@ export class Scheduler {
    * Submitted requests of negative priority that are in flight while others of higher priority wait: at most so many, the least
    * important first, and of those the newest. Whoever wants to make room aborts them, and says so with `cancel`.
    */
-  victims(most = 64): number[] {
-    return guarded(() => this.#native.victims(most));
+  preemptionCandidates(most = 64): number[] {
+    return guarded(() => this.#native.preemptionCandidates(most));
   }
 
   /**
@@ -194,7 +194,7 @@ export class Scheduler {
     const later = optionalBoolean('waitForEndpoints', waitForEndpoints) ?? false;
     // An empty pool is most often a mistake, and a silent wait would hide it.
     const nowhere = !later && guarded(() => this.#native.acceptingEndpoints) === 0;
-    const waits = patience > 0 && !nowhere && this.#waiting.size < this.#maxWaiting;
+    const waits = patience > 0 && !nowhere && this.#waiting.size < this.#maxQueued;
     if (!waits || (this.#scorer !== undefined && this.#waiting.size === 0)) {
       const answer = this.pick(prompt, wishes);
       if (answer.kind === 'dispatch') {
@@ -248,7 +248,7 @@ export class Scheduler {
     const a = this.#read(prompt, options);
     return guarded(() =>
       this.#native.explain(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
-        a.deadline, a.expectedOutput, a.wishes));
+        a.deadline, a.expectedOutputTokens, a.wishes));
   }
 
   /** The first token of a request arrived. Saying so again changes nothing. */
@@ -447,18 +447,18 @@ export class Scheduler {
    * An endpoint's metrics page: the load of all its ranks and, if the page tells them, its LoRA adapters. A page that cannot be read, is none
    * (`not_metrics`) or has nothing on it that is known (`nothing_known`) throws a WireError, counts as no report, and in `reportErrors`.
    */
-  observeMetrics(id: number, page: Uint8Array, options: ObserveMetricsOptions = {}): void {
+  handleMetricsPage(id: number, page: Uint8Array, options: ObserveMetricsOptions = {}): void {
     const [at, which] = [this.#time(options.now), endpointId('id', id)];
     const { engine, fields, adapters, rankLabel } = readObserveOptions(options);
     const bytes = readWire('page', page);
-    guarded(() => this.#native.observeMetrics(at, which, bytes, engine, fields, adapters, rankLabel));
+    guarded(() => this.#native.handleMetricsPage(at, which, bytes, engine, fields, adapters, rankLabel));
     this.#waiting.deliver(at);
   }
 
   /** The header `endpoint-load-metrics` of an endpoint's answer. */
-  observeOrca(id: number, header: string | Uint8Array, now?: number): void {
+  handleOrca(id: number, header: string | Uint8Array, now?: number): void {
     const [at, which, bytes] = [this.#time(now), endpointId('id', id), readHeaderValue('header', header)];
-    guarded(() => this.#native.observeOrca(at, which, bytes));
+    guarded(() => this.#native.handleOrca(at, which, bytes));
     this.#waiting.deliver(at);
   }
 
@@ -468,36 +468,36 @@ export class Scheduler {
    * caches of their own endpoints of their own.
    *
    * If `ask` is not null in what it returns, open a fresh DEALER socket, send an empty frame and `replayRequest(ask)`, and
-   * pass on what comes until `kvAskedFrom` is null. If nothing comes, or there is no such socket, call `giveUpReplay`.
+   * pass on what comes until `replayFrom` is null. If nothing comes, or there is no such socket, call `abandonReplay`.
    */
-  applyKvFrames(id: number, frames: readonly Uint8Array[], options: KvFramesOptions = {}): KvReport {
+  handleKvFrames(id: number, frames: readonly Uint8Array[], options: KvFramesOptions = {}): KvReport {
     checkKvFrames(options);
     const [at, which, rank] = [this.#time(options.now), endpointId('id', id), optionalNumber('rank', options.rank) ?? 0];
     const replay = optionalBoolean('replay', options.replay) ?? false;
     const list = readFrames('frames', frames);
-    return guarded(() => this.#native.applyKvFrames(at, which, list, replay, rank));
+    return guarded(() => this.#native.handleKvFrames(at, which, list, replay, rank));
   }
 
   /** What TensorRT-LLM answered at `/kv_cache_events`. */
-  applyTrtllmEvents(id: number, body: Uint8Array, options: TrtllmOptions = {}): KvReport {
+  handleTrtllmEvents(id: number, body: Uint8Array, options: TrtllmOptions = {}): KvReport {
     checkTrtllm(options);
     const [at, which, rank] = [this.#time(options.now), endpointId('id', id), optionalNumber('rank', options.rank) ?? 0];
     const blockSize = optionalNumber('blockSize', options.blockSize);
     const bytes = readWire('body', body);
-    return guarded(() => this.#native.applyTrtllmEvents(at, which, bytes, blockSize, rank));
+    return guarded(() => this.#native.handleTrtllmEvents(at, which, bytes, blockSize, rank));
   }
 
   /** A replay does not come, or does not end: what is missing is lost, and what was held is applied. */
-  giveUpReplay(id: number, options: PublisherOptions = {}): KvReport {
+  abandonReplay(id: number, options: PublisherOptions = {}): KvReport {
     checkPublisher(options);
     const [at, which, rank] = [this.#time(options.now), endpointId('id', id), optionalNumber('rank', options.rank) ?? 0];
-    return guarded(() => this.#native.giveUpReplay(at, which, rank));
+    return guarded(() => this.#native.abandonReplay(at, which, rank));
   }
 
   /** The batch from which on a replay of a rank's events is awaited; null if none is. */
-  kvAskedFrom(id: number, rank = 0): number | null {
+  replayFrom(id: number, rank = 0): number | null {
     const [which, publisher] = [endpointId('id', id), number('rank', rank)];
-    return guarded(() => this.#native.kvAskedFrom(which, publisher));
+    return guarded(() => this.#native.replayFrom(which, publisher));
   }
 
   // A gateway that starts again.
@@ -599,7 +599,7 @@ export class Scheduler {
   }
 
   /** @internal How the answer to a request ended, which ends the request. */
-  settle(request: number, reader: ResponseReader, close: Close): Outcome {
+  settle(request: number, reader: ResponseReader, close: CloseReason): Outcome {
     const [at, how] = [this.#time(undefined), string('close', close)];
     const outcome = guarded(() => this.#native.settle(at, request, reader.native, how));
     this.#waiting.deliver(at);
@@ -619,7 +619,7 @@ export class Scheduler {
 
   /** Reads what a request asks for. Nothing of the caller's runs between this and the native call. */
   #read(prompt: Prompt | HttpRequest, options: PickOptions): Asked {
-    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutput, role, labels, exclude } = options;
+    const { model, adapter, cacheSalt, session, flow, priority, deadline, expectedOutputTokens, role, labels, exclude } = options;
     const { cacheUse, continues, now } = options;
     const asked: Asked = {
       now: this.#time(now),
@@ -632,7 +632,7 @@ export class Scheduler {
       flow: optionalName('flow', flow),
       priority: optionalNumber('priority', priority),
       deadline: optionalNumber('deadline', deadline),
-      expectedOutput: optionalNumber('expectedOutput', expectedOutput),
+      expectedOutputTokens: optionalNumber('expectedOutputTokens', expectedOutputTokens),
       wishes:
         role === undefined && labels === undefined && exclude === undefined && cacheUse === undefined && continues === undefined
           ? undefined
@@ -674,14 +674,14 @@ export class Scheduler {
   /** What the scorer says; null if there is nobody to ask about, or if it fails. */
   #score(scorer: Scorer, a: Asked): Costs | null {
     if (this.#asking >= DEEPEST) {
-      throw new ScorerError(
+      throw new CostFunctionError(
         `a scorer runs within itself ${DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()`,
         'scorer_reentered',
       );
     }
     const columns = guarded(() =>
       this.#native.candidates(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
-        a.deadline, a.expectedOutput, a.wishes));
+        a.deadline, a.expectedOutputTokens, a.wishes));
     this.#asking += 1;
     try {
       return score(scorer, columns, (endpoint) => this.nameOf(endpoint));
@@ -696,7 +696,7 @@ export class Scheduler {
   #submit(a: Asked, ttl: number | undefined, weight: number): number | Rejected {
     const answer = guarded(() =>
       this.#native.submit(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
-        a.deadline, a.expectedOutput, a.wishes, ttl, weight));
+        a.deadline, a.expectedOutputTokens, a.wishes, ttl, weight));
     return typeof answer === 'number' ? answer : refused(answer);
   }
 
@@ -764,7 +764,7 @@ interface Asked {
   readonly flow: string | undefined;
   readonly priority: number | undefined;
   readonly deadline: number | undefined;
-  readonly expectedOutput: number | undefined;
+  readonly expectedOutputTokens: number | undefined;
   wishes: Wishes | undefined;
 }
 

@@ -88,7 +88,7 @@ export function score(scorer: Scorer, columns: Columns, nameOf: (endpoint: numbe
 }
 
 /** Tells the host of a scorer's faults, once a minute at most: a broken one would fill its log. */
-export class ScorerFaults {
+export class CostFunctionFaults {
   #quietUntil = -Infinity;
 
   report(fault: unknown): void {

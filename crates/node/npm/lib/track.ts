@@ -97,7 +97,7 @@ export function track<T>(
 function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): ReadableStream<T> {
   const reader = source.getReader();
   const token = {};
-  const end = (close: 'clean' | 'broken' | 'client_left') => {
+  const end = (close: 'clean' | 'broken' | 'client_disconnected') => {
     dropped.unregister(token);
     lease.left(close);
   };
@@ -133,14 +133,14 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
           }
         } catch (error) {
           // The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
-          end('client_left');
+          end('client_disconnected');
           reader.cancel(error).catch(() => {});
           throw error;
         }
         controller.enqueue(step.value);
       },
       cancel(reason) {
-        end('client_left');
+        end('client_disconnected');
         return reader.cancel(reason);
       },
     },
@@ -155,7 +155,7 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
 function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): AsyncIterableIterator<T> {
   const inner = source[Symbol.asyncIterator]();
   const token = {};
-  const end = (close: 'clean' | 'broken' | 'client_left') => {
+  const end = (close: 'clean' | 'broken' | 'client_disconnected') => {
     dropped.unregister(token);
     lease.left(close);
   };
@@ -191,7 +191,7 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
         }
       } catch (error) {
         // The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
-        end('client_left');
+        end('client_disconnected');
         try {
           await inner.return?.();
         } catch {
@@ -202,12 +202,12 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
       return step;
     },
     async return(value?: unknown) {
-      end('client_left');
+      end('client_disconnected');
       await inner.return?.(value);
       return { done: true, value: undefined };
     },
     async throw(error?: unknown) {
-      end('client_left');
+      end('client_disconnected');
       await inner.return?.();
       throw error;
     },

@@ -18,7 +18,7 @@ export type { HeaderSource } from './headers.js';
 export type { AnswerFilterOptions } from './response.js';
 export { AnswerFilter, ModelFilter, ResponseReader } from './response.js';
 export type { OwnBytes } from './prompt.js';
-export type { Answer, Close, Outcome, Progress } from './response.js';
+export type { Answer, CloseReason, Outcome, Progress } from './response.js';
 export type {
   AdapterReport,
   ByteRange,
@@ -29,7 +29,7 @@ export type {
   KvRemoved,
   KvReport,
   KvStored,
-  LeftOut,
+  SkippedEvents,
   MetricsReport,
   OrcaReport,
   RankReport,

@@ -52,17 +52,17 @@ export declare class NativeResponseReader {
 /** The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers. */
 export declare class NativeScheduler {
   /** An endpoint's metrics page. `fields` are names of fields and metrics in turn. */
-  observeMetrics(now: number, endpoint: number, page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): void
+  handleMetricsPage(now: number, endpoint: number, page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): void
   /** The header `endpoint-load-metrics` of an endpoint's answer. */
-  observeOrca(now: number, endpoint: number, header: Uint8Array): void
+  handleOrca(now: number, endpoint: number, header: Uint8Array): void
   /** A message of an endpoint's publisher of KV events. */
-  applyKvFrames(now: number, endpoint: number, frames: Array<Uint8Array>, replay: boolean, rank: number): KvReport
+  handleKvFrames(now: number, endpoint: number, frames: Array<Uint8Array>, replay: boolean, rank: number): KvReport
   /** What TensorRT-LLM answered when it was asked for its KV events. */
-  applyTrtllmEvents(now: number, endpoint: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
+  handleTrtllmEvents(now: number, endpoint: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
   /** A replay that was asked for does not come. */
-  giveUpReplay(now: number, endpoint: number, rank: number): KvReport
+  abandonReplay(now: number, endpoint: number, rank: number): KvReport
   /** The batch from which on a replay is awaited. */
-  kvAskedFrom(endpoint: number, rank: number): number | null
+  replayFrom(endpoint: number, rank: number): number | null
   /** A chunk of the answer to a request: what it brought, packed. */
   feed(now: number, request: number, reader: NativeResponseReader, chunk: Uint8Array): number
   /** The answer to a request is at its end, which ends the request. */
@@ -114,11 +114,11 @@ export declare class NativeScheduler {
   /** Takes what a snapshot says for what the endpoints hold. */
   restore(now: number, snapshot: Uint8Array): number
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
-  pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutput: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
+  pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
   /** The same at the costs of the caller's own: `costs[i]` seconds for `endpoints[i]`. */
-  pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutput: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
+  pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
   /** Hands a request to flow control: its number, or why it need not wait at all. */
-  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutput: number | undefined | null, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
+  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
   /**
    * The next decision about a request that was submitted: false if there is none. A dispatch is written into `numbers`,
    * for which true stands; an eviction is returned.
@@ -127,11 +127,11 @@ export declare class NativeScheduler {
   /** When there is something to decide although nothing has happened. */
   nextTimeout(): number | null
   /** Requests of negative priority that could make room for others. */
-  victims(most: number): Array<number>
+  preemptionCandidates(most: number): Array<number>
   /** What a pick would decide, and why. */
-  explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutput?: number | undefined | null, wishes?: Wishes | undefined | null): Explanation
+  explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, wishes?: Wishes | undefined | null): Explanation
   /** The endpoints that could have the request, column by column. */
-  candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutput?: number | undefined | null, wishes?: Wishes | undefined | null): Columns
+  candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, wishes?: Wishes | undefined | null): Columns
   /** The first token of a request arrived. */
   handleFirstToken(now: number, request: number): void
   /** The answer of a request grew. */
@@ -222,7 +222,7 @@ export interface Candidate {
   /** Its name. */
   name: string
   /** Why it cannot have the request, if so. */
-  excluded: 'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'no_session' | 'full' | null | null
+  excluded: 'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'full' | null | null
   /** Prompt tokens that it is expected to find in its cache. */
   cachedTokens: number
   /** Predicted seconds to the first token. */
@@ -236,11 +236,11 @@ export interface Candidate {
   /** Why it is backed off, if it is. */
   backoff: 'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null | null
   /** For how many seconds from now on, before a trial. */
-  heldOff: number
+  backoffRemaining: number
 }
 
 /** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
-export interface CeilingPolicy {
+export interface UsageLimitPolicy {
   /**
    * One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
    * `'static'` unless told.
@@ -249,9 +249,9 @@ export interface CeilingPolicy {
   /** Of `'static'`: the saturation with which bands close. 1 unless told. */
   ceiling?: number
   /** Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes. */
-  minCeiling?: number
+  minUsageLimit?: number
   /** Of `'priority-holdback'`: the one with which the highest closes. 1 unless told. */
-  maxCeiling?: number
+  maxUsageLimit?: number
   /**
    * Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
    * `'rank'` unless told.
@@ -297,7 +297,7 @@ export interface Config {
   /** What is remembered of the endpoints' caches. */
   index?: IndexLimits
   /** Tokens that fit into the KV cache of an endpoint that does not say. 400,000 unless told. */
-  kvCapacity?: number
+  kvCacheTokens?: number
   /**
    * Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
    * 0.97 unless told.
@@ -306,7 +306,7 @@ export interface Config {
   /** LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in. 4 unless told. */
   adapterSlots?: number
   /** Milliseconds that an endpoint that does not say takes to load an adapter. 300 unless told. */
-  adapterLoadMs?: number
+  adapterLoadTimeMs?: number
   /** What a prompt costs an endpoint that does not say. */
   prefill?: PrefillCost
   /** Whether each endpoint's speed is learned from its first tokens. True unless told. */
@@ -317,13 +317,13 @@ export interface Config {
    * Milliseconds for which requests are held off from an endpoint that failed, at first; zero never holds any off.
    * 1,000 unless told.
    */
-  holdOffMs?: number
+  backoffMs?: number
   /** Milliseconds for which they are held off at most: each failed trial doubles the time. 60,000 unless told. */
-  holdOffLimitMs?: number
+  backoffLimitMs?: number
   /** The prices of the default profile. */
-  weights?: CostWeights
+  weights?: CostPrices
   /** What cached blocks are worth that are not in the accelerator's memory. */
-  tiers?: TierWeights
+  tiers?: TierFactors
   /** Fallbacks that a dispatch names besides the endpoint. 2 unless told. */
   alternatives?: number
   /**
@@ -336,7 +336,7 @@ export interface Config {
 }
 
 /** The prices of the default profile. */
-export interface CostWeights {
+export interface CostPrices {
   /** Price of a second of waiting for my turn. 1 unless told. */
   queue?: number
   /** Price of a second of waiting for room in a full KV cache. 1 unless told. */
@@ -374,7 +374,7 @@ export interface Endpoint {
   /** Which stages it runs. `'unified'` unless told. */
   role?: 'unified' | 'prefill' | 'decode' | null
   /** Tokens that fit into its KV cache; the configuration's unless told. */
-  kvCapacity?: number | null
+  kvCacheTokens?: number | null
   /** Tokens in one of its cache blocks. 16 unless told. */
   blockSize?: number | null
   /** Requests that it may have at once; no limit unless told. */
@@ -382,7 +382,7 @@ export interface Endpoint {
   /** LoRA adapters that fit side by side; the configuration's unless told. */
   adapterSlots?: number | null
   /** Milliseconds that it takes to load an adapter; the configuration's unless told. */
-  adapterLoadMs?: number | null
+  adapterLoadTimeMs?: number | null
   /** What a prompt costs its hardware; the configuration's unless told. */
   prefill?: PrefillCost | null
   /** In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told. */
@@ -413,7 +413,7 @@ export interface EndpointStats {
    * Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
    * `PYTHONHASHSEED` to the same number everywhere.
    */
-  hashesDiffer: boolean
+  hashMismatch: boolean
   /** Requests dispatched to it. */
   dispatched: number
   /** Requests that completed there. */
@@ -431,11 +431,11 @@ export interface EndpointStats {
   /** Tokens of our prompts and answers in flight. */
   kvTokens: number
   /** Tokens that fit. */
-  kvCapacity: number
+  kvCacheTokens: number
   /** Requests of others that wait there, as far as reports tell. */
-  foreignWaiting: number
+  externalWaiting: number
   /** Requests of others that run there, as far as reports tell. */
-  foreignRunning: number
+  externalRunning: number
   /** How old the last load report is, in milliseconds; null if there was none. */
   reportAgeMs: number | null
   /** Reports that could not be read, or said nothing that is known. */
@@ -445,13 +445,13 @@ export interface EndpointStats {
   /** Whether its engine sleeps, as its reports say: it gets no requests. */
   sleeping: boolean
   /** Seconds that it takes for a second of described work. */
-  slowness: number
+  slowdown: number
   /** What requests it takes. */
   health: 'serving' | 'backed_off' | 'trial' | 'ramping'
   /** Why it is backed off, if it is. */
   backoff: 'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null | null
   /** How long requests are held off after failures, in seconds. */
-  heldOff: number
+  backoffRemaining: number
   /** Backoffs in a row since it last served. */
   failures: number
   /** Times that it was backed off. */
@@ -463,7 +463,7 @@ export interface EndpointStats {
   /** How long it counts as busy with requests that ended before their first token, in milliseconds. */
   residualMs: number
   /** Tokens that it is assumed to hold in its cache. */
-  assumedTokens: number
+  estimatedTokens: number
   /** Tokens that its engine says it holds. */
   storedTokens: number
   /** Tokens of either that were used lately. */
@@ -551,13 +551,13 @@ export interface FlowConfig {
   /** How busy the pool is. */
   saturation?: SaturationPolicy
   /** How busy it may be for each band. */
-  ceiling?: CeilingPolicy
+  ceiling?: UsageLimitPolicy
   /** Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told. */
-  guard?: GuardConfig
+  guard?: SessionAdmissionConfig
 }
 
 /** The working-set guard, which holds back new sessions while no endpoint's cache has room for another context. */
-export interface GuardConfig {
+export interface SessionAdmissionConfig {
   /**
    * Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
    * 0.85 unless told.
@@ -578,7 +578,7 @@ export interface GuardConfig {
 }
 
 /** The session guard at a glance. */
-export interface GuardStats {
+export interface SessionAdmissionStats {
   /** Sessions whose contexts count. */
   active: number
   /** Sessions that would be recognised, with those. */
@@ -635,7 +635,7 @@ export interface KvBatch {
   /** The events that count, in order. */
   events: Array<KvStored | KvRemoved | KvCleared>
   /** What is not among the events. */
-  leftOut: LeftOut
+  skippedEvents: SkippedEvents
 }
 
 /** How a KV cache is laid out, as far as the page says. */
@@ -707,7 +707,7 @@ export interface KvReport {
   /** The last of these reasons, by the code of a `KvEventError`. */
   refusal: string | null
   /** What was not among the events. */
-  leftOut: LeftOut
+  skippedEvents: SkippedEvents
 }
 
 /** Blocks were computed, each the child of the one before it. */
@@ -735,7 +735,7 @@ export interface KvStored {
 }
 
 /** What was read but is not among the events, counted. None of it is an error. */
-export interface LeftOut {
+export interface SkippedEvents {
   /** Fields that are not known. */
   unknownFields: number
   /** Events of kinds that are not known. */
@@ -795,7 +795,7 @@ export interface MetricsReport {
   /** Tokens in a block of it. */
   blockSize: number | null
   /** Tokens that fit into it. */
-  kvCapacity: number | null
+  kvCacheTokens: number | null
   /** Adapters that fit side by side. */
   maxAdapters: number | null
 }
@@ -808,7 +808,7 @@ export interface OrcaReport {
   /** The load of the endpoint: as `handleLoad` takes it. */
   load: Load
   /** Tokens that fit into its KV cache, which Triton says. */
-  kvCapacity: number | null
+  kvCacheTokens: number | null
   /** Metrics in it that are not looked for, or have no number. */
   skipped: number
 }
@@ -816,7 +816,7 @@ export interface OrcaReport {
 /** How an answer ended. */
 export interface Outcome {
   /** How it ended. */
-  end: 'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_left' | 'cut' | 'unreadable' | 'unreachable'
+  end: 'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_disconnected' | 'cut' | 'unreadable' | 'unreachable'
   /** Whether another endpoint may be asked. */
   retry: 'never' | 'if_nothing_sent'
   /** Why the engine stopped, if it said so. */
@@ -1077,7 +1077,7 @@ export interface Stats {
   /** From a request's dispatch to its first token, as the gateway sees it. */
   timeToFirstToken: Histogram
   /** The session guard, if there is one. */
-  guard?: GuardStats
+  guard?: SessionAdmissionStats
   /** Requests in flight. */
   inFlight: number
   /** Prompt tokens of dispatched requests. */
@@ -1124,7 +1124,7 @@ export interface Terms {
  * What a cached block is worth that is not in the accelerator's memory: the share of its prefill that need not be spent, 1
  * if loading it costs nothing, 0 if it might as well be computed.
  */
-export interface TierWeights {
+export interface TierFactors {
   /** In the host's memory. 0.8 unless told. */
   cpu?: number
   /** On disk, or in storage over the network. 0.5 unless told. */

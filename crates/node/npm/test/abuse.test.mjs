@@ -52,8 +52,8 @@ const any = fc.oneof(
 const record = (fields) => fc.record(Object.fromEntries(fields.map((name) => [name, any])), { requiredKeys: [] });
 
 const CONFIG = Object.keys(new Scheduler().config);
-const ENDPOINT = ['name', 'models', 'labels', 'role', 'kvCapacity', 'blockSize', 'maxInFlight', 'adapterSlots', 'adapterLoadMs', 'prefill', 'eviction'];
-const PICK = ['model', 'adapter', 'cacheSalt', 'priority', 'flow', 'session', 'deadline', 'expectedOutput', 'role', 'labels', 'now'];
+const ENDPOINT = ['name', 'models', 'labels', 'role', 'kvCacheTokens', 'blockSize', 'maxInFlight', 'adapterSlots', 'adapterLoadTimeMs', 'prefill', 'eviction'];
+const PICK = ['model', 'adapter', 'cacheSalt', 'priority', 'flow', 'session', 'deadline', 'expectedOutputTokens', 'role', 'labels', 'now'];
 const EVENT = ['kind', 'blocks', 'parent', 'tokens', 'blockSize', 'tier', 'model', 'adapter', 'cacheSalt'];
 
 const some = (...fields) => fc.oneof(any, record(fields));
@@ -85,12 +85,12 @@ const calls = {
   fail: [any, any, any],
   cancel: [any, any],
   redirect: [any, any, any],
-  observeMetrics: [fc.oneof(fc.constant(0), any), any, some('engine', 'now')],
-  observeOrca: [fc.oneof(fc.constant(0), any), any, any],
-  applyKvFrames: [fc.oneof(fc.constant(0), any), fc.oneof(any, fc.array(any)), some('replay', 'rank', 'now')],
-  applyTrtllmEvents: [fc.oneof(fc.constant(0), any), any, some('blockSize', 'rank', 'now')],
-  giveUpReplay: [any, some('rank', 'now')],
-  kvAskedFrom: [any, any],
+  handleMetricsPage: [fc.oneof(fc.constant(0), any), any, some('engine', 'now')],
+  handleOrca: [fc.oneof(fc.constant(0), any), any, any],
+  handleKvFrames: [fc.oneof(fc.constant(0), any), fc.oneof(any, fc.array(any)), some('replay', 'rank', 'now')],
+  handleTrtllmEvents: [fc.oneof(fc.constant(0), any), any, some('blockSize', 'rank', 'now')],
+  abandonReplay: [any, some('rank', 'now')],
+  replayFrom: [any, any],
   metricsText: [some('names', 'pool', 'maxEndpoints')],
   snapshot: [any],
   restore: [any, any],
@@ -183,10 +183,10 @@ test('bytes are read or refused with their offset', () => {
     (bytes) => wire.readRequest(bytes, { path: '/v1/chat/completions' }),
     (bytes) => wire.readRequest(bytes, { api: 'generate' }),
     (bytes) => wire.rewriteModel(bytes, 'm'),
-    (bytes) => scheduler.observeMetrics(0, bytes),
-    (bytes) => scheduler.observeOrca(0, bytes),
-    (bytes) => scheduler.applyTrtllmEvents(0, bytes),
-    (bytes) => scheduler.applyKvFrames(0, [Buffer.alloc(8), bytes]),
+    (bytes) => scheduler.handleMetricsPage(0, bytes),
+    (bytes) => scheduler.handleOrca(0, bytes),
+    (bytes) => scheduler.handleTrtllmEvents(0, bytes),
+    (bytes) => scheduler.handleKvFrames(0, [Buffer.alloc(8), bytes]),
     (bytes) => scheduler.cancel(scheduler.pick({ body: bytes }).request),
   ];
   fc.assert(
@@ -207,7 +207,7 @@ test('bytes are read or refused with their offset', () => {
 
 test('a constructor takes a configuration or throws an Error', () => {
   fc.assert(
-    fc.property(some(...CONFIG), some('scorer', 'now', 'maxWaiting'), (config, options) => {
+    fc.property(some(...CONFIG), some('scorer', 'now', 'maxQueued'), (config, options) => {
       answers(() => new Scheduler(config, options));
     }),
     { numRuns: RUNS },
@@ -236,7 +236,7 @@ test('numbers that do not fit are refused by name and never wrap', () => {
   const { request } = scheduler.pick('x');
   const wrong = [-1, 0.5, NaN, Infinity, 2 ** 32, 2 ** 53, 1e300];
   const places = {
-    kvCapacity: (value) => scheduler.addEndpoint({ name: 'b', kvCapacity: value }),
+    kvCacheTokens: (value) => scheduler.addEndpoint({ name: 'b', kvCacheTokens: value }),
     blockSize: (value) => scheduler.addEndpoint({ name: 'b', blockSize: value }),
     maxInFlight: (value) => scheduler.addEndpoint({ name: 'b', maxInFlight: value }),
     adapterSlots: (value) => scheduler.addEndpoint({ name: 'b', adapterSlots: value }),
@@ -244,7 +244,7 @@ test('numbers that do not fit are refused by name and never wrap', () => {
     waiting: (value) => scheduler.handleLoad(ids[0], { waiting: value }),
     running: (value) => scheduler.handleLoad(ids[0], { running: value }),
     slots: (value) => scheduler.handleAdapters(ids[0], { active: [], slots: value }),
-    expectedOutput: (value) => scheduler.pick('x', { expectedOutput: value }),
+    expectedOutputTokens: (value) => scheduler.pick('x', { expectedOutputTokens: value }),
     tokens: (value) => scheduler.handleTokens(request, value),
     promptTokens: (value) => scheduler.complete(request, { promptTokens: value }),
     cachedTokens: (value) => scheduler.complete(request, { cachedTokens: value }),
@@ -264,7 +264,7 @@ test('numbers that do not fit are refused by name and never wrap', () => {
     now: (value) => scheduler.pick('x', { now: value }),
     deadline: (value) => scheduler.pick('x', { deadline: value }),
     sampledAt: (value) => scheduler.handleLoad(ids[0], { sampledAt: value }),
-    adapterLoadMs: (value) => scheduler.addEndpoint({ name: 'b', adapterLoadMs: value }),
+    adapterLoadTimeMs: (value) => scheduler.addEndpoint({ name: 'b', adapterLoadTimeMs: value }),
   };
   for (const [name, call] of Object.entries(times)) {
     for (const value of [-1, NaN, Infinity, 1e300]) {
@@ -289,13 +289,13 @@ test('numbers that do not fit are refused by name and never wrap', () => {
 
 test('a configuration that cannot be is refused by field', () => {
   for (const [config, field] of [
-    [{ kvCapacity: -1 }, 'kvCapacity'],
-    [{ kvCapacity: 2 ** 32 }, 'kvCapacity'],
+    [{ kvCacheTokens: -1 }, 'kvCacheTokens'],
+    [{ kvCacheTokens: 2 ** 32 }, 'kvCacheTokens'],
     [{ maxEndpoints: 0 }, 'maxEndpoints'],
     [{ maxEndpoints: 0.5 }, 'maxEndpoints'],
     [{ seed: -1 }, 'seed'],
     [{ seed: 2n ** 64n }, 'seed'],
-    [{ holdOffMs: NaN }, 'holdOffMs'],
+    [{ backoffMs: NaN }, 'backoffMs'],
     [{ index: { warmWindowMs: -1 } }, 'index.warmWindowMs'],
     [{ weights: { kv: Infinity } }, 'weights.kv'],
     [{ weights: { evictionOnset: 1 } }, 'weights.evictionOnset'],
@@ -321,7 +321,7 @@ test('misspelt options and values of the wrong type are refused by name', () => 
   const { scheduler, ids } = pool(['a']);
   const { request } = scheduler.pick('x');
   for (const [call, message] of [
-    [() => new Scheduler({ kvCapacity: '1' }), 'config.kvCapacity must be a number, got "1"'],
+    [() => new Scheduler({ kvCacheTokens: '1' }), 'config.kvCacheTokens must be a number, got "1"'],
     [() => new Scheduler({ learnSpeed: 1 }), 'config.learnSpeed must be a boolean, got 1'],
     [() => new Scheduler({}, { scorrer: () => [] }), 'options.scorrer is not a known field'],
     [() => new Scheduler({}, { scorer: 1 }), 'options.scorer must be a function, got 1'],

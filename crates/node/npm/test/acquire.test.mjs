@@ -140,7 +140,7 @@ test('ends that do not come from a lease, new endpoints and redirects count too'
     assert.equal(scheduler.waiting, 0);
   }
   const endpoints = ['a', 'b'].map((name) => ({ name, maxInFlight: 1 }));
-  const { scheduler, ids } = pool(endpoints, { holdOffMs: 0 });
+  const { scheduler, ids } = pool(endpoints, { backoffMs: 0 });
   const first = await scheduler.acquire('x');
   await scheduler.acquire('x');
   const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
@@ -326,7 +326,7 @@ test('closing refuses who waits', async () => {
 });
 
 test('no more may wait than was said', async () => {
-  const { scheduler } = full(['a'], { maxWaiting: 1 });
+  const { scheduler } = full(['a'], { maxQueued: 1 });
   await scheduler.acquire('x');
   const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
   await settle();

@@ -151,7 +151,7 @@ test('the configuration of flow control goes in and comes out', () => {
       metricsStalenessThresholdMs: 80,
       headroom: 0.2,
     },
-    ceiling: { type: 'priority-holdback', minCeiling: 0.5, maxCeiling: 0.9, domain: 'value' },
+    ceiling: { type: 'priority-holdback', minUsageLimit: 0.5, maxUsageLimit: 0.9, domain: 'value' },
     guard: {
       share: 0.8,
       shareMin: 0.5,
@@ -182,8 +182,8 @@ test('mistakes in it are named as they are written', () => {
     [{ saturation: { type: 'guess' } }, 'flow.saturation.type'],
     [{ saturation: { type: 'concurrency-detector', kvLimit: 0.5 } }, 'flow.saturation.kvLimit'],
     [{ saturation: { holdMs: 0 } }, 'flow.saturation.holdMs'],
-    [{ ceiling: { type: 'priority-holdback' } }, 'flow.ceiling.minCeiling'],
-    [{ ceiling: { type: 'priority-holdback', minCeiling: 0.5, domain: 'slope' } }, 'flow.ceiling.domain'],
+    [{ ceiling: { type: 'priority-holdback' } }, 'flow.ceiling.minUsageLimit'],
+    [{ ceiling: { type: 'priority-holdback', minUsageLimit: 0.5, domain: 'slope' } }, 'flow.ceiling.domain'],
     [{ ceiling: { domain: 'value' } }, 'flow.ceiling.domain'],
     [{ ceiling: { ceiling: 2 } }, 'flow.ceiling.ceiling'],
     [{ guard: { idleTimeMs: 1 } }, 'flow.guard.idleTimeMs'],
@@ -272,8 +272,8 @@ test('who could make room is named', () => {
   const { scheduler } = pool([{ name: 'only', maxInFlight: 2 }]);
   const batch = [scheduler.submit('x', { priority: -1 }), scheduler.submit('y', { priority: -2 })];
   while (scheduler.pollDecision() !== undefined);
-  assert.deepEqual(scheduler.victims(), []);
+  assert.deepEqual(scheduler.preemptionCandidates(), []);
   scheduler.submit('z');
   assert.equal(scheduler.pollDecision(), undefined);
-  assert.deepEqual([scheduler.victims(), scheduler.victims(1)], [batch.toReversed(), batch.slice(1)]);
+  assert.deepEqual([scheduler.preemptionCandidates(), scheduler.preemptionCandidates(1)], [batch.toReversed(), batch.slice(1)]);
 });

@@ -115,7 +115,7 @@ test('an answer that is whole is complete though its connection stays open', asy
 
 test('the prediction is that of explain', () => {
   const scheduler = new Scheduler();
-  scheduler.addEndpoint({ name: 'a', kvCapacity: 4_000_000 });
+  scheduler.addEndpoint({ name: 'a', kvCacheTokens: 4_000_000 });
   const prompt = Uint32Array.from({ length: 50_000 }, (_, at) => at);
   const { firstTokenIn } = scheduler.explain(prompt, { now: 1 }).candidates[0];
   assert.ok(firstTokenIn > 0);

@@ -68,7 +68,7 @@ test('lengths of time that are hardly meant warn once', () => {
   for (const make of [
     () => scheduler.submit('x', { ttlMs: 5 }),
     () => new Scheduler({ flow: { holdMs: 0.25 } }),
-    () => new Scheduler({ holdOffMs: 1 }),
+    () => new Scheduler({ backoffMs: 1 }),
   ]) {
     make();
     make();
@@ -76,7 +76,7 @@ test('lengths of time that are hardly meant warn once', () => {
   assert.deepEqual(told.mock.calls.map(({ arguments: [message] }) => message), [
     'ttlMs is 5 milliseconds, where 10 to 3600000 is plausible: times are milliseconds, not seconds',
     'flow.holdMs is 0.25 milliseconds, where 1 to 30000 is plausible: times are milliseconds, not seconds',
-    'holdOffMs is 1 milliseconds, where 10 to 600000 is plausible: times are milliseconds, not seconds',
+    'backoffMs is 1 milliseconds, where 10 to 600000 is plausible: times are milliseconds, not seconds',
   ]);
 });
 

@@ -69,7 +69,7 @@ test('prompts of all kinds are the same prompt', () => {
 });
 
 test('text of any length is read to its end', () => {
-  const { scheduler } = pool(['a'], { kvCapacity: 4e9 });
+  const { scheduler } = pool(['a'], { kvCacheTokens: 4e9 });
   for (const length of [0, 1, 21_845, 21_846, 30_000, 65_537, 1_000_000, 1_398_101, 1_398_102, 5_000_000]) {
     assert.equal(scheduler.explain('x'.repeat(length)).promptTokens, Math.ceil(length / 4), `${length} letters`);
     assert.equal(scheduler.explain('é'.repeat(length)).promptTokens, Math.ceil((2 * length) / 4), `${length} umlauts`);
@@ -102,7 +102,7 @@ test('blocks live in tiers, and leave one at a time', () => {
   scheduler.handleKvEvent(ids[1], { kind: 'removed', blocks, tier: 'cpu' });
   assert.deepEqual(scheduler.stats().endpoints.map(({ storedTokens }) => storedTokens), [48, 0]);
   scheduler.handleKvEvent(ids[1], { kind: 'stored', blocks: [7n], blockSize: 16, tier: 'disk' });
-  assert.ok(scheduler.stats().endpoints.every(({ hashesDiffer }) => hashesDiffer === false));
+  assert.ok(scheduler.stats().endpoints.every(({ hashMismatch }) => hashMismatch === false));
 });
 
 test('labels, roles, models and deadlines keep requests away', () => {
@@ -125,7 +125,7 @@ test('the configuration and the endpoints come back as they were given', () => {
   const seed = 0xffff_ffff_ffff_fff7n;
   const { config } = new Scheduler({
     seed,
-    holdOffMs: 12.5,
+    backoffMs: 12.5,
     index: { warmWindowMs: 1 },
     weights: { kv: 3, decodeCap: 1.5 },
     tiers: { cpu: 0 },
@@ -133,7 +133,7 @@ test('the configuration and the endpoints come back as they were given', () => {
     learnSpeed: false,
   });
   assert.equal(config.seed, seed);
-  assert.equal(config.holdOffMs, 12.5);
+  assert.equal(config.backoffMs, 12.5);
   assert.equal(config.index.warmWindowMs, 1);
   assert.equal(config.index.bytes, 2 ** 30);
   assert.deepEqual(config.tiers, { cpu: 0, disk: 0.5 });
@@ -147,11 +147,11 @@ test('the configuration and the endpoints come back as they were given', () => {
     models: ['m', 'n'],
     labels: { zone: 'x' },
     role: 'decode',
-    kvCapacity: 1_000,
+    kvCacheTokens: 1_000,
     blockSize: 32,
     maxInFlight: 7,
     adapterSlots: 2,
-    adapterLoadMs: 1.5,
+    adapterLoadTimeMs: 1.5,
     prefill: { perToken: 1e-5, perPair: 0, perStep: 0, minStep: 0, chunk: 512 },
     eviction: 'head_first',
     noticesDisconnect: false,
@@ -172,7 +172,7 @@ test('the defaults that the types promise are the defaults', () => {
   const detectors = ['utilization-detector', 'concurrency-detector'].map((type) => {
     return new Scheduler({ flow: { saturation: { type } } }).config.flow.saturation;
   });
-  const holdback = new Scheduler({ flow: { ceiling: { type: 'priority-holdback', minCeiling: 0 } } }).config.flow.ceiling;
+  const holdback = new Scheduler({ flow: { ceiling: { type: 'priority-holdback', minUsageLimit: 0 } } }).config.flow.ceiling;
   const policies = [flow, flow.band, flow.saturation, flow.ceiling, flow.guard, ...detectors, holdback];
   const groups = [config.index, config.prefill, config.weights, config.tiers, config, ...policies, { blockSize: 16, weight: 1 }];
   const said = [...types.matchAll(/([\d.,]*\d(?:e-\d+)?)(?:, an 8B model on one H100,)?\sunless\stold\.[\s*/]*(\w+)\?:/g)];

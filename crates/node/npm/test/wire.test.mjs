@@ -40,11 +40,11 @@ test('a metrics page tells the load and the adapters of an endpoint', () => {
   const { scheduler, ids } = pool(['a']);
   const { load } = wire.readMetrics(PAGE);
   assert.ok(load.running > 0);
-  scheduler.observeMetrics(ids[0], PAGE, { engine: 'vllm', now: 5 });
-  const { foreignRunning, reportAgeMs } = endpoint(scheduler, ids[0]);
-  assert.deepEqual([foreignRunning, reportAgeMs], [load.running, 0]);
+  scheduler.handleMetricsPage(ids[0], PAGE, { engine: 'vllm', now: 5 });
+  const { externalRunning, reportAgeMs } = endpoint(scheduler, ids[0]);
+  assert.deepEqual([externalRunning, reportAgeMs], [load.running, 0]);
   const adapters = 'vllm:lora_requests_info{max_lora="2",running_lora_adapters="b,a",waiting_lora_adapters="c"} 1.0\n';
-  scheduler.observeMetrics(ids[0], Buffer.from(adapters));
+  scheduler.handleMetricsPage(ids[0], Buffer.from(adapters));
   assert.deepEqual([...endpoint(scheduler, ids[0]).adapters].sort(), ['a', 'b', 'c']);
 });
 
@@ -52,12 +52,12 @@ test('a malformed page or header changes nothing but the count of such reports',
   const { scheduler, ids } = pool(['a']);
   const before = scheduler.stats();
   const page = Buffer.concat([PAGE, Buffer.from('vllm:num_requests_waiting many\n')]);
-  assert.throws(() => scheduler.observeMetrics(ids[0], page), malformed('unexpected', PAGE.length + 26));
-  assert.throws(() => scheduler.observeMetrics(ids[0], Buffer.from('vllm:num_requests_waiting 1')), malformed('truncated', 27));
-  assert.throws(() => scheduler.observeOrca(ids[0], 'JSON {'), malformed('truncated', 6));
-  assert.throws(() => scheduler.observeMetrics(9, PAGE), UnknownEndpointError);
-  assert.throws(() => scheduler.observeMetrics(ids[0], PAGE, { engine: 'vlm' }), /engine must be 'vllm' or .*, got "vlm"/);
-  assert.throws(() => scheduler.observeMetrics(ids[0], PAGE.toString()), /page must be a Uint8Array, got a long string/);
+  assert.throws(() => scheduler.handleMetricsPage(ids[0], page), malformed('unexpected', PAGE.length + 26));
+  assert.throws(() => scheduler.handleMetricsPage(ids[0], Buffer.from('vllm:num_requests_waiting 1')), malformed('truncated', 27));
+  assert.throws(() => scheduler.handleOrca(ids[0], 'JSON {'), malformed('truncated', 6));
+  assert.throws(() => scheduler.handleMetricsPage(9, PAGE), UnknownEndpointError);
+  assert.throws(() => scheduler.handleMetricsPage(ids[0], PAGE, { engine: 'vlm' }), /engine must be 'vllm' or .*, got "vlm"/);
+  assert.throws(() => scheduler.handleMetricsPage(ids[0], PAGE.toString()), /page must be a Uint8Array, got a long string/);
   const after = scheduler.stats();
   assert.deepEqual([after.endpoints[0].reportErrors, after.endpoints[0].reportError], [3, 'truncated']);
   Object.assign(after.endpoints[0], { reportErrors: 0, reportError: null });
@@ -67,20 +67,20 @@ test('a malformed page or header changes nothing but the count of such reports',
 test('a load report in a header counts, as text and as bytes', () => {
   const { scheduler, ids } = pool(['a']);
   const header = 'TEXT named_metrics.num_requests_running=7';
-  scheduler.observeOrca(ids[0], header);
-  assert.equal(endpoint(scheduler, ids[0]).foreignRunning, 7);
-  scheduler.observeOrca(ids[0], Buffer.from(header.replace('7', '3')), 1);
-  assert.equal(endpoint(scheduler, ids[0]).foreignRunning, 3);
-  assert.deepEqual(wire.readOrca(header), { load: { running: 7 }, kvCapacity: null, skipped: 0 });
+  scheduler.handleOrca(ids[0], header);
+  assert.equal(endpoint(scheduler, ids[0]).externalRunning, 7);
+  scheduler.handleOrca(ids[0], Buffer.from(header.replace('7', '3')), 1);
+  assert.equal(endpoint(scheduler, ids[0]).externalRunning, 3);
+  assert.deepEqual(wire.readOrca(header), { load: { running: 7 }, kvCacheTokens: null, skipped: 0 });
 });
 
 test('who reads a page hands on what it says', () => {
   const { scheduler } = pool([]);
   const report = wire.readMetrics(PAGE);
-  const { blockSize, kvCapacity } = report;
-  const id = scheduler.addEndpoint({ name: 'a', blockSize, kvCapacity });
+  const { blockSize, kvCacheTokens } = report;
+  const id = scheduler.addEndpoint({ name: 'a', blockSize, kvCacheTokens });
   scheduler.handleLoad(id, report.load);
-  assert.equal(endpoint(scheduler, id).kvCapacity, kvCapacity);
+  assert.equal(endpoint(scheduler, id).kvCacheTokens, kvCacheTokens);
   const fields = { waiting: ['none', 'queue{state=held}'], kvUsage: 'share' };
   const own = wire.readMetrics(Buffer.from('queue{state="held",r="1"} 3\nqueue{state="done"} 9\nshare{r="1"} 0.5\n'), {
     engine: 'custom',
@@ -95,14 +95,14 @@ test('who reads a page hands on what it says', () => {
 test('frames are applied in order, and a gap asks for a replay', () => {
   const { scheduler, ids } = pool([{ name: 'a', models: ['tiny'], blockSize: 32 }]);
   const [id] = ids;
-  assert.equal(scheduler.kvAskedFrom(id), null);
-  assert.equal(scheduler.applyKvFrames(id, frames(1)).ask, 0);
-  assert.equal(scheduler.kvAskedFrom(id), 0);
+  assert.equal(scheduler.replayFrom(id), null);
+  assert.equal(scheduler.handleKvFrames(id, frames(1)).ask, 0);
+  assert.equal(scheduler.replayFrom(id), 0);
   assert.deepEqual(Buffer.from(wire.replayRequest(0)), number(0));
-  const first = scheduler.applyKvFrames(id, ['', number(0), clear(1)].map((frame) => Buffer.from(frame)), { replay: true });
+  const first = scheduler.handleKvFrames(id, ['', number(0), clear(1)].map((frame) => Buffer.from(frame)), { replay: true });
   assert.deepEqual([first.batches, first.clears], [1, 1]);
-  assert.equal(scheduler.applyKvFrames(id, [Buffer.alloc(0), number(-1), Buffer.alloc(0)], { replay: true }).storedBlocks, 3);
-  assert.equal(scheduler.kvAskedFrom(id), null);
+  assert.equal(scheduler.handleKvFrames(id, [Buffer.alloc(0), number(-1), Buffer.alloc(0)], { replay: true }).storedBlocks, 3);
+  assert.equal(scheduler.replayFrom(id), null);
   const { events } = wire.readKvBatch(BATCH);
   const { tokens } = events.find(({ type }) => type === 'stored');
   assert.ok(tokens instanceof Uint32Array);
@@ -113,16 +113,16 @@ test('frames are applied in order, and a gap asks for a replay', () => {
 test('each rank is followed by itself, and all are gone with their endpoint', () => {
   const { scheduler, ids } = pool(['a', 'b']);
   const [a, b] = ids;
-  scheduler.applyKvFrames(a, frames(4), { rank: 1 });
-  assert.deepEqual([scheduler.kvAskedFrom(a), scheduler.kvAskedFrom(a, 1), scheduler.kvAskedFrom(b, 1)], [null, 0, null]);
-  const { lost, batches } = scheduler.giveUpReplay(a, { rank: 1 });
-  assert.deepEqual([lost, batches, scheduler.kvAskedFrom(a, 1)], [4, 1, null]);
+  scheduler.handleKvFrames(a, frames(4), { rank: 1 });
+  assert.deepEqual([scheduler.replayFrom(a), scheduler.replayFrom(a, 1), scheduler.replayFrom(b, 1)], [null, 0, null]);
+  const { lost, batches } = scheduler.abandonReplay(a, { rank: 1 });
+  assert.deepEqual([lost, batches, scheduler.replayFrom(a, 1)], [4, 1, null]);
   scheduler.removeEndpoint(a);
   for (const call of [
-    () => scheduler.kvAskedFrom(a, 1),
-    () => scheduler.giveUpReplay(a, { rank: 1 }),
-    () => scheduler.applyKvFrames(a, frames(5), { rank: 1 }),
-    () => scheduler.applyTrtllmEvents(a, Buffer.from('[]')),
+    () => scheduler.replayFrom(a, 1),
+    () => scheduler.abandonReplay(a, { rank: 1 }),
+    () => scheduler.handleKvFrames(a, frames(5), { rank: 1 }),
+    () => scheduler.handleTrtllmEvents(a, Buffer.from('[]')),
   ]) {
     assert.throws(call, UnknownEndpointError);
   }
@@ -131,13 +131,13 @@ test('each rank is followed by itself, and all are gone with their endpoint', ()
 test('a batch that ends anywhere is reported, and nothing of it is applied', () => {
   const { scheduler, ids } = pool(['a']);
   for (let end = 0; end < BATCH.length; end += 1) {
-    const { unreadable, error, storedBlocks } = scheduler.applyKvFrames(ids[0], frames(end, BATCH.subarray(0, end)));
+    const { unreadable, error, storedBlocks } = scheduler.handleKvFrames(ids[0], frames(end, BATCH.subarray(0, end)));
     assert.deepEqual([unreadable, error.code, error.offset <= end, storedBlocks], [1, 'truncated', true, 0], `${end} bytes`);
     assert.throws(() => wire.readKvBatch(BATCH.subarray(0, end)), WireError);
   }
   assert.equal(scheduler.stats().indexEntries, 0);
-  assert.throws(() => scheduler.applyKvFrames(ids[0], [BATCH]), malformed('unexpected', 0));
-  assert.throws(() => scheduler.applyKvFrames(ids[0], [BATCH, 'x']), /frames\[1\] must be a Uint8Array, got "x"/);
+  assert.throws(() => scheduler.handleKvFrames(ids[0], [BATCH]), malformed('unexpected', 0));
+  assert.throws(() => scheduler.handleKvFrames(ids[0], [BATCH, 'x']), /frames\[1\] must be a Uint8Array, got "x"/);
 });
 
 test("TensorRT-LLM's events have the endpoint's block size unless told", () => {
@@ -146,12 +146,12 @@ test("TensorRT-LLM's events have the endpoint's block size unless told", () => {
     event_id,
     data: { type: 'stored', parent_hash: null, blocks: [{ block_hash: hash, tokens: ids.map((token_id) => ({ token_id })) }] },
   });
-  assert.equal(scheduler.applyTrtllmEvents(ids[0], json([stored(0, 1, [1, 2])])).storedBlocks, 1);
+  assert.equal(scheduler.handleTrtllmEvents(ids[0], json([stored(0, 1, [1, 2])])).storedBlocks, 1);
   assert.equal(scheduler.pick([1, 2, 3], { model: 'm' }).cachedTokens, 2);
-  const { storedBlocks, leftOut } = scheduler.applyTrtllmEvents(ids[0], json([stored(1, 2, [1, 2])]), { blockSize: 4 });
-  assert.deepEqual([storedBlocks, leftOut.partialBlocks], [0, 1]);
-  assert.throws(() => scheduler.applyTrtllmEvents(ids[0], Buffer.from('[{')), malformed('truncated', 2));
-  assert.throws(() => scheduler.applyTrtllmEvents(ids[0], Buffer.from('[]'), { blockSize: 0 }), /blockSize must be/);
+  const { storedBlocks, skippedEvents } = scheduler.handleTrtllmEvents(ids[0], json([stored(1, 2, [1, 2])]), { blockSize: 4 });
+  assert.deepEqual([storedBlocks, skippedEvents.partialBlocks], [0, 1]);
+  assert.throws(() => scheduler.handleTrtllmEvents(ids[0], Buffer.from('[{')), malformed('truncated', 2));
+  assert.throws(() => scheduler.handleTrtllmEvents(ids[0], Buffer.from('[]'), { blockSize: 0 }), /blockSize must be/);
 });
 
 test('a body is weighed as what it says', () => {
@@ -160,7 +160,7 @@ test('a body is weighed as what it says', () => {
   const { prompt } = wire.readRequest(body, { path: '/v1/chat/completions' });
   assert.deepEqual(Buffer.from(wire.readRequest(body, { api: 'chat_completions' }).prompt), Buffer.from(prompt));
   const asked = scheduler.explain({ body });
-  assert.deepEqual({ ...asked, table: '' }, { ...scheduler.explain(prompt, { model: 'm', expectedOutput: 40, session: 's' }), table: '' });
+  assert.deepEqual({ ...asked, table: '' }, { ...scheduler.explain(prompt, { model: 'm', expectedOutputTokens: 40, session: 's' }), table: '' });
   const { name } = scheduler.pick({ body }, { model: 'other' });
   assert.equal(name, 'b', 'what is asked for wins');
   const ids = scheduler.pick({ body: json({ model: 'm', prompt: [1, 2, 3] }), path: '/v1/completions' });
@@ -230,7 +230,7 @@ test('acquire waits as long as the headers say', async () => {
   const headers = { 'x-llm-d-inference-ttl': '250ms' };
   const waits = scheduler.acquire({ body: json(CHAT), headers, allow: ['ttl'] });
   clock.now = 300;
-  scheduler.observeOrca(0, 'TEXT named_metrics.num_requests_running=1');
+  scheduler.handleOrca(0, 'TEXT named_metrics.num_requests_running=1');
   await assert.rejects(waits, { name: 'RejectedError', reason: 'ttl_expired', kind: 'evicted' });
   await assert.rejects(scheduler.acquire({ body: Buffer.from('{') }), malformed('truncated', 1));
   assert.deepEqual(left(scheduler), { inFlight: 1, waiting: 0 });
@@ -278,7 +278,7 @@ test('a body that a getter takes away is missed, and one that is shared is copie
   const taken = [new Uint8Array(8), new Uint8Array(8)];
   const list = [taken[0], undefined];
   Object.defineProperty(list, 1, { get: () => (structuredClone(taken[0].buffer, { transfer: [taken[0].buffer] }), taken[1]) });
-  assert.throws(() => scheduler.applyKvFrames(0, list), /frames\[0\] lies in a buffer that was transferred/);
+  assert.throws(() => scheduler.handleKvFrames(0, list), /frames\[0\] lies in a buffer that was transferred/);
   const shared = new Uint8Array(new SharedArrayBuffer(json(CHAT).length));
   shared.set(json(CHAT));
   assert.equal(scheduler.pick({ body: shared }).kind, 'dispatch');
@@ -314,7 +314,7 @@ test('the end of an answer is what the scheduler is told', async () => {
   for (const [status, type, chunk, close, end, count] of [
     [200, 'text/event-stream', token('x'), 'broken', 'cut', 'failed'],
     [200, 'text/event-stream', token('x', { finish_reason: 'abort' }), 'clean', 'aborted', 'failed'],
-    [200, 'text/event-stream', token('x'), 'client_left', 'client_left', 'cancelled'],
+    [200, 'text/event-stream', token('x'), 'client_disconnected', 'client_disconnected', 'cancelled'],
     [503, 'application/json', json({ error: {} }), 'clean', 'full', 'failed'],
     [400, 'application/json', json({ error: {} }), 'clean', 'refused', 'cancelled'],
     [200, 'application/json', json({ choices: [] }), undefined, 'complete', 'completed'],
@@ -363,11 +363,11 @@ test('a lease that was ended otherwise stays ended', async () => {
   assert.deepEqual([other.over, other.finish().end], [true, 'cut']);
   const last = await scheduler.acquire('x');
   last.begin(200, 'text/event-stream');
-  assert.throws(() => last.finish('dropped'), /close must be 'clean' or 'broken' or 'timed_out' or 'client_left', got "dropped"/);
+  assert.throws(() => last.finish('dropped'), /close must be 'clean' or 'broken' or 'timed_out' or 'client_disconnected', got "dropped"/);
   assert.equal(last.over, false);
   scheduler.close();
   assert.deepEqual(last.feed(token('x')), { firstToken: false, tokens: 0, ended: false });
-  assert.equal(last.finish('client_left').end, 'client_left');
+  assert.equal(last.finish('client_disconnected').end, 'client_disconnected');
 });
 
 test('a lease that is disposed of ends as far as its answer came', async () => {
@@ -433,7 +433,7 @@ for (const kind of ['web stream', 'async iterable']) {
       assert.ok(chunk);
       break;
     }
-    assert.deepEqual([lease.finish().end, scheduler.stats().cancelled], ['client_left', 1]);
+    assert.deepEqual([lease.finish().end, scheduler.stats().cancelled], ['client_disconnected', 1]);
   });
 }
 

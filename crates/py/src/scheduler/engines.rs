@@ -6,7 +6,7 @@ use pyo3::types::PyString;
 use slotwise::{AdapterState, EndpointId, UnknownEndpoint};
 use slotwise_wire::WireError;
 use slotwise_wire::kv::{self, Feed, Feeds};
-use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
+use slotwise_wire::metrics::{OrcaReport, handle_orca, observe};
 
 use super::Scheduler;
 use crate::error::{raise, raise_wire};
@@ -38,8 +38,9 @@ impl Scheduler {
         (load.waiting, load.running, load.sleeping) = (waiting, running, sleeping);
         load.sampled_at = sampled_at.map(|at| instant("sampled_at", at)).transpose()?;
         if let Some(share) = kv_usage.filter(|share| *share < 0.0 || *share > 1.0) {
-            let message =
-                format!("kv_usage must be a share between 0 and 1, not {share}: divide per cent by 100");
+            let message = format!(
+                "kv_usage must be a share between 0 and 1, not {share}: divide per cent by 100"
+            );
             return Err(PyValueError::new_err(message));
         }
         let load = kv_usage.map_or(load, |share| load.kv_usage(share));
@@ -88,7 +89,9 @@ impl Scheduler {
             let mut core = self.lock(py)?;
             event.with(|event| core.handle_kv_event(now, endpoint, event))
         } else {
-            self.tell_meanwhile(py, |core| event.with(|event| core.handle_kv_event(now, endpoint, event)))?
+            self.tell_meanwhile(py, |core| {
+                event.with(|event| core.handle_kv_event(now, endpoint, event))
+            })?
         };
         handled.map_err(raise)
     }
@@ -96,7 +99,7 @@ impl Scheduler {
     #[pyo3(signature = (endpoint, page, *, engine = None, fields = None, adapters = None, rank_label = None,
         now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
-    fn observe_metrics(
+    fn handle_metrics_page(
         &self,
         py: Python<'_>,
         endpoint: EndpointArg,
@@ -117,7 +120,7 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (endpoint, header, *, now = None))]
-    fn observe_orca(
+    fn handle_orca(
         &self,
         py: Python<'_>,
         endpoint: EndpointArg,
@@ -126,12 +129,12 @@ impl Scheduler {
     ) -> PyResult<()> {
         let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
         let report = OrcaReport::read(metrics::header(header)?.as_ref());
-        self.tell(py, |core| observe_orca(core, now, endpoint, &report))?;
+        self.tell(py, |core| handle_orca(core, now, endpoint, &report))?;
         report.map(drop).map_err(raise_wire)
     }
 
     #[pyo3(signature = (endpoint, frames, *, replay = false, rank = 0, now = None))]
-    fn apply_kv_frames(
+    fn handle_kv_frames(
         &self,
         py: Python<'_>,
         endpoint: EndpointArg,
@@ -153,7 +156,7 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (endpoint, *, rank = 0, now = None))]
-    fn give_up_replay(
+    fn abandon_replay(
         &self,
         py: Python<'_>,
         endpoint: EndpointArg,
@@ -165,12 +168,17 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (endpoint, *, rank = 0))]
-    fn kv_asked_from(&self, py: Python<'_>, endpoint: EndpointArg, rank: u32) -> PyResult<Option<u64>> {
+    fn replay_from(
+        &self,
+        py: Python<'_>,
+        endpoint: EndpointArg,
+        rank: u32,
+    ) -> PyResult<Option<u64>> {
         Ok(self.lock_feeds(py)?.get(endpoint.0, rank).and_then(Feed::asked_from))
     }
 
     #[pyo3(signature = (endpoint, body, *, block_size = None, rank = 0, now = None))]
-    fn apply_trtllm_events(
+    fn handle_trtllm_events(
         &self,
         py: Python<'_>,
         endpoint: EndpointArg,

@@ -83,11 +83,16 @@ impl Clock {
                 instant("now", now)
             }
             (Some(now), Self::Given(_)) => instant("now", now),
-            (None, Self::Host { reading, taken }) => instant("now", reading + taken.elapsed().as_secs_f64()),
+            (None, Self::Host { reading, taken }) => {
+                instant("now", reading + taken.elapsed().as_secs_f64())
+            }
             (None, Self::Given(clock)) => {
                 let reading = clock.bind(py).call0()?;
                 let seconds = reading.extract().map_err(|_| {
-                    PyTypeError::new_err(format!("clock() must return seconds, not {}", reading.get_type()))
+                    PyTypeError::new_err(format!(
+                        "clock() must return seconds, not {}",
+                        reading.get_type()
+                    ))
                 })?;
                 instant("clock()", seconds)
             }
@@ -128,7 +133,11 @@ impl Scheduler {
 fn gives_seed(config: &Bound<'_, PyAny>) -> PyResult<bool> {
     let seed = match config.getattr_opt("seed")? {
         Some(seed) => Some(seed),
-        None => config.cast::<PyMapping>().ok().map(|config| config.get_item("seed")).and_then(Result::ok),
+        None => config
+            .cast::<PyMapping>()
+            .ok()
+            .map(|config| config.get_item("seed"))
+            .and_then(Result::ok),
     };
     Ok(seed.is_some_and(|seed| !seed.is_none()))
 }
@@ -155,16 +164,21 @@ impl Scheduler {
         clock: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let seed_is_given = config.map(gives_seed).transpose()?.unwrap_or_default();
-        let mut config = config.map(from_python::<slotwise::Config>).transpose()?.unwrap_or_default();
+        let mut config =
+            config.map(from_python::<slotwise::Config>).transpose()?.unwrap_or_default();
         if !seed_is_given {
-            config.seed = py.import("secrets")?.call_method1("randbits", (SEED_BITS,))?.extract()?;
+            config.seed =
+                py.import("secrets")?.call_method1("randbits", (SEED_BITS,))?.extract()?;
         }
         if let Some(scorer) = scorer.as_ref().filter(|scorer| !scorer.bind(py).is_callable()) {
             let message = format!("scorer must be callable, not {}", scorer.bind(py).get_type());
             return Err(PyTypeError::new_err(message));
         }
         let core = slotwise::Scheduler::new(config).map_err(raise)?;
-        core.config().implausible().into_iter().try_for_each(|found| warn_implausible(py, Some(found)))?;
+        core.config()
+            .implausible()
+            .into_iter()
+            .try_for_each(|found| warn_implausible(py, Some(found)))?;
         let (core, feeds) = (Shared::new(core), Shared::new(Feeds::default()));
         Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::new(py, clock)?, scorer })
     }
@@ -175,9 +189,15 @@ impl Scheduler {
         to_python(py, ("slotwise.config", "decode_config"), &config)
     }
 
-    fn endpoint<'py>(&self, py: Python<'py>, endpoint: EndpointArg) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn endpoint<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: EndpointArg,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let found = self.lock(py)?.endpoint(endpoint.0).cloned();
-        found.map(|endpoint| to_python(py, ("slotwise.config", "decode_endpoint"), &endpoint)).transpose()
+        found
+            .map(|endpoint| to_python(py, ("slotwise.config", "decode_endpoint"), &endpoint))
+            .transpose()
     }
 
     fn endpoint_named(&self, py: Python<'_>, name: NameArg) -> PyResult<Option<u64>> {
@@ -200,7 +220,12 @@ impl Scheduler {
     // The pool.
 
     #[pyo3(signature = (endpoint, *, now = None))]
-    fn add_endpoint(&self, py: Python<'_>, endpoint: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<u64> {
+    fn add_endpoint(
+        &self,
+        py: Python<'_>,
+        endpoint: &Bound<'_, PyAny>,
+        now: Option<f64>,
+    ) -> PyResult<u64> {
         let (now, endpoint) = (self.clock.read(py, now)?, from_python(endpoint)?);
         self.tell(py, |core| core.add_endpoint(now, endpoint)).map(EndpointId::as_u64)
     }
@@ -233,13 +258,23 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
-    fn drain_endpoint(&self, py: Python<'_>, endpoint: EndpointArg, now: Option<f64>) -> PyResult<()> {
+    fn drain_endpoint(
+        &self,
+        py: Python<'_>,
+        endpoint: EndpointArg,
+        now: Option<f64>,
+    ) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.drain_endpoint(now, endpoint.0))
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
-    fn resume_endpoint(&self, py: Python<'_>, endpoint: EndpointArg, now: Option<f64>) -> PyResult<()> {
+    fn resume_endpoint(
+        &self,
+        py: Python<'_>,
+        endpoint: EndpointArg,
+        now: Option<f64>,
+    ) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.resume_endpoint(now, endpoint.0))
     }
@@ -252,7 +287,12 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (snapshot, *, now = None))]
-    fn restore(&self, py: Python<'_>, snapshot: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<usize> {
+    fn restore(
+        &self,
+        py: Python<'_>,
+        snapshot: &Bound<'_, PyAny>,
+        now: Option<f64>,
+    ) -> PyResult<usize> {
         let (now, snapshot) = (self.clock.read(py, now)?, bytes(snapshot, "snapshot")?);
         self.tell_meanwhile(py, |core| core.restore(now, &snapshot))?.map_err(raise)
     }

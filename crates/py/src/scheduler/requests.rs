@@ -20,7 +20,7 @@ impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
         model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
         session = None,
-        deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, now = None))]
+        deadline = None, expected_output_tokens = None, role = "unified", labels = None, exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
         &self,
@@ -40,13 +40,13 @@ impl Scheduler {
         flow: Option<&str>,
         session: Option<&str>,
         deadline: Option<f64>,
-        expected_output: Option<u32>,
+        expected_output_tokens: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let wishes = Wishes {
+        let options = Wishes {
             prompt,
             body,
             path,
@@ -62,7 +62,7 @@ impl Scheduler {
             flow,
             session,
             deadline,
-            expected_output,
+            expected_output_tokens,
             role,
             labels,
             exclude: exclude.as_deref(),
@@ -70,7 +70,7 @@ impl Scheduler {
             weight: None,
         };
         let now = self.clock.read(py, now)?;
-        let picked = wishes.with(py, now, &self.readers, |request| {
+        let picked = options.with(py, now, &self.readers, |request| {
             let costs = self.costs(py, now, request)?;
             let mut core = self.lock(py)?;
             let picked = match costs {
@@ -93,7 +93,7 @@ impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
         model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
         session = None,
-        deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, ttl = None,
+        deadline = None, expected_output_tokens = None, role = "unified", labels = None, exclude = None, ttl = None,
         weight = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn submit<'py>(
@@ -114,7 +114,7 @@ impl Scheduler {
         flow: Option<&str>,
         session: Option<&str>,
         deadline: Option<f64>,
-        expected_output: Option<u32>,
+        expected_output_tokens: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
@@ -122,7 +122,7 @@ impl Scheduler {
         weight: Option<f64>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let wishes = Wishes {
+        let options = Wishes {
             prompt,
             body,
             path,
@@ -138,7 +138,7 @@ impl Scheduler {
             flow,
             session,
             deadline,
-            expected_output,
+            expected_output_tokens,
             role,
             labels,
             exclude: exclude.as_deref(),
@@ -146,7 +146,7 @@ impl Scheduler {
             weight,
         };
         let now = self.clock.read(py, now)?;
-        let submitted = wishes.with(py, now, &self.readers, |request| {
+        let submitted = options.with(py, now, &self.readers, |request| {
             let mut core = self.lock(py)?;
             let submitted = core.submit(now, request);
             Ok(submitted.map_err(|rejected| Rejected::new(&core, request, rejected)))
@@ -160,7 +160,7 @@ impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
         model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
         session = None,
-        deadline = None, expected_output = None, role = "unified", labels = None, exclude = None, now = None))]
+        deadline = None, expected_output_tokens = None, role = "unified", labels = None, exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
         &self,
@@ -180,13 +180,13 @@ impl Scheduler {
         flow: Option<&str>,
         session: Option<&str>,
         deadline: Option<f64>,
-        expected_output: Option<u32>,
+        expected_output_tokens: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let wishes = Wishes {
+        let options = Wishes {
             prompt,
             body,
             path,
@@ -202,7 +202,7 @@ impl Scheduler {
             flow,
             session,
             deadline,
-            expected_output,
+            expected_output_tokens,
             role,
             labels,
             exclude: exclude.as_deref(),
@@ -210,20 +210,30 @@ impl Scheduler {
             weight: None,
         };
         let now = self.clock.read(py, now)?;
-        let explanation =
-            wishes.with(py, now, &self.readers, |request| Ok(self.lock(py)?.explain(now, request)))?;
-        to_python(py, ("slotwise.values", "decode_explanation"), &(&explanation, explanation.to_string()))
+        let explanation = options
+            .with(py, now, &self.readers, |request| Ok(self.lock(py)?.explain(now, request)))?;
+        to_python(
+            py,
+            ("slotwise.values", "decode_explanation"),
+            &(&explanation, explanation.to_string()),
+        )
     }
 
     #[pyo3(signature = (*, now = None))]
-    fn poll_decision<'py>(&self, py: Python<'py>, now: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn poll_decision<'py>(
+        &self,
+        py: Python<'py>,
+        now: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let now = self.clock.read(py, now)?;
         let mut core = self.lock(py)?;
         let Some(decision) = core.poll_decision(now) else { return Ok(None) };
         let dispatched = match decision {
             Decision::Dispatch(answer) => Ok(Dispatch::new(&core, answer)),
             Decision::Evict(evicted) => Err(Evicted(evicted)),
-            _ => return Err(PyValueError::new_err("the core decided what this version cannot say")),
+            _ => {
+                return Err(PyValueError::new_err("the core decided what this version cannot say"));
+            }
         };
         drop(core);
         Ok(Some(match dispatched {
@@ -237,12 +247,17 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (most = 64))]
-    fn victims(&self, py: Python<'_>, most: usize) -> PyResult<Vec<u64>> {
-        Ok(self.lock(py)?.victims(most).into_iter().map(RequestId::as_u64).collect())
+    fn preemption_candidates(&self, py: Python<'_>, most: usize) -> PyResult<Vec<u64>> {
+        Ok(self.lock(py)?.preemption_candidates(most).into_iter().map(RequestId::as_u64).collect())
     }
 
     #[pyo3(signature = (request, *, now = None))]
-    fn handle_first_token(&self, py: Python<'_>, request: RequestArg, now: Option<f64>) -> PyResult<()> {
+    fn handle_first_token(
+        &self,
+        py: Python<'_>,
+        request: RequestArg,
+        now: Option<f64>,
+    ) -> PyResult<()> {
         let now = self.clock.read(py, now)?;
         self.tell(py, |core| core.handle_first_token(now, request.0))
     }
@@ -290,7 +305,13 @@ impl Scheduler {
     }
 
     #[pyo3(signature = (request, failure = "engine", *, now = None))]
-    fn fail(&self, py: Python<'_>, request: RequestArg, failure: &str, now: Option<f64>) -> PyResult<()> {
+    fn fail(
+        &self,
+        py: Python<'_>,
+        request: RequestArg,
+        failure: &str,
+        now: Option<f64>,
+    ) -> PyResult<()> {
         let (now, failure) = (self.clock.read(py, now)?, self::failure(failure)?);
         self.tell(py, |core| core.fail(now, request.0, failure))
     }
@@ -351,7 +372,12 @@ impl Scheduler {
 
 impl Scheduler {
     /// What the scorer says, where there is one. A broken scorer is reported, and the built-in cost decides.
-    fn costs(&self, py: Python<'_>, now: Instant, request: &Request<'_>) -> PyResult<Option<scorer::Costs>> {
+    fn costs(
+        &self,
+        py: Python<'_>,
+        now: Instant,
+        request: &Request<'_>,
+    ) -> PyResult<Option<scorer::Costs>> {
         let Some(scorer) = &self.scorer else { return Ok(None) };
         let _asking = scorer::Asking::begin(self).map_err(raise)?;
         let explanation = self.lock(py)?.explain(now, request);

@@ -4,7 +4,7 @@
 //! 0.3 of the prompt matches, the replica that was last sent the longest match; else the one with the smallest tree. Each
 //! replica's tree holds 67,108,864 characters (here: 4 a token).
 
-use ::slotwise::{EvictionOrder, Instant, Rng};
+use ::slotwise::{CacheEvictionOrder, Instant, Rng};
 
 use super::load::OwnLoad;
 use super::simple::min_by;
@@ -27,7 +27,7 @@ pub(super) struct CacheAware {
 impl CacheAware {
     pub(super) fn new(fleet: &Fleet) -> Self {
         Self {
-            trees: CacheView::new(fleet, MAX_TREE_TOKENS, EvictionOrder::TailFirst),
+            trees: CacheView::new(fleet, MAX_TREE_TOKENS, CacheEvictionOrder::TailFirst),
             load: OwnLoad::new(fleet.replicas),
             replicas: fleet.replicas,
             block_tokens: fleet.block_tokens,

@@ -35,14 +35,16 @@ impl Policy for Chwbl {
     fn pick(&mut self, _: Instant, request: &Incoming<'_>) -> Option<usize> {
         // A prompt shorter than the key is a key of its own.
         let prefix = request.blocks.first().map_or_else(|| self.rng.next_u64(), |first| first.0);
-        let adapter = request
-            .adapter
-            .map_or(0, |name| name.bytes().fold(7u64, |hash, b| hash.wrapping_mul(31) + u64::from(b)));
+        let adapter = request.adapter.map_or(0, |name| {
+            name.bytes().fold(7u64, |hash, b| hash.wrapping_mul(31) + u64::from(b))
+        });
         let key = Rng::new(prefix ^ adapter).next_u64();
         let start = self.ring.partition_point(|(point, _)| *point < key);
         let mean = f64::from(self.load.total() + 1) / self.replicas as f64;
-        let walk = self.ring[start..].iter().chain(&self.ring[..start]).map(|(_, replica)| *replica);
-        let has_room = |replica: &usize| f64::from(self.load.requests(*replica) + 1) <= LOAD_FACTOR * mean;
+        let walk =
+            self.ring[start..].iter().chain(&self.ring[..start]).map(|(_, replica)| *replica);
+        let has_room =
+            |replica: &usize| f64::from(self.load.requests(*replica) + 1) <= LOAD_FACTOR * mean;
         let replica = walk.clone().find(has_room).or_else(|| walk.clone().next())?;
         self.load.begin(request.id, replica, request.input);
         Some(replica)

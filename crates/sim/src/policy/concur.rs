@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn only_misses_under_pressure_make_it_smaller() {
-        for (cached, usage, window) in [(79, 0.3, 8.0), (80, 0.3, 11.0), (79, 0.2, 11.0), (99, 0.9, 11.0)] {
+        for (cached, usage, window) in
+            [(79, 0.3, 8.0), (80, 0.3, 11.0), (79, 0.2, 11.0), (99, 0.9, 11.0)]
+        {
             let found = after(cached, usage);
             assert!((found - window).abs() < 1e-9, "{found} for {cached} % and {usage}");
         }
@@ -120,7 +122,8 @@ mod tests {
 
     #[test]
     fn the_hit_ratio_is_of_this_period() {
-        let (mut concur, sessions) = (Concur { window: 10.0, ..Concur::new(1) }, Sessions::default());
+        let (mut concur, sessions) =
+            (Concur { window: 10.0, ..Concur::new(1) }, Sessions::default());
         let mut period = |seconds, cached| {
             concur.complete(Finished { prompt: 100, cached, completion: 1 });
             concur.report(at(seconds), 0, 0.5, &sessions);

@@ -48,7 +48,8 @@ impl Dynamo {
     /// Tokens of the distinct blocks on the replica, with the request there.
     fn potential_tokens(&self, replica: usize, request: &Incoming<'_>) -> u64 {
         let active = &self.active[replica];
-        let shared = request.blocks.iter().take_while(|block| active.users.contains_key(*block)).count();
+        let shared =
+            request.blocks.iter().take_while(|block| active.users.contains_key(*block)).count();
         let blocks = active.users.len() + request.blocks.len() - shared;
         blocks as u64 * u64::from(self.block_tokens) + active.tails + u64::from(self.tail(request))
     }
@@ -64,7 +65,8 @@ impl Policy for Dynamo {
         let logit = |replica: usize| {
             let prefill = self.load.of(replica).pending_tokens as f64 + f64::from(request.input);
             let overlap = f64::from(hits[replica]) / BLOCK;
-            (prefill / BLOCK - overlap).max(0.0) + self.potential_tokens(replica, request) as f64 / BLOCK
+            (prefill / BLOCK - overlap).max(0.0)
+                + self.potential_tokens(replica, request) as f64 / BLOCK
         };
         let logits: Vec<f64> = (0..self.active.len()).map(logit).collect();
         let replica = min_by(logits.len(), &mut self.rng, |replica| logits[replica])?;
@@ -83,7 +85,8 @@ impl Policy for Dynamo {
     }
 
     fn complete(&mut self, _: Instant, id: u32, _: Finished) {
-        let (Some(assigned), Some((blocks, tail))) = (self.load.complete(id), self.sequences.remove(&id))
+        let (Some(assigned), Some((blocks, tail))) =
+            (self.load.complete(id), self.sequences.remove(&id))
         else {
             return;
         };

@@ -59,7 +59,11 @@ impl DynamoSessions {
 
     fn new(idle: Idle, fleet: &Fleet) -> Self {
         let replica = Replica { reported: 0.0, is_open: true };
-        Self { idle, capacity: f64::from(fleet.class.kv_tokens), replicas: vec![replica; fleet.replicas] }
+        Self {
+            idle,
+            capacity: f64::from(fleet.class.kv_tokens),
+            replicas: vec![replica; fleet.replicas],
+        }
     }
 
     fn update(&mut self, now: Instant, sessions: &Sessions) {
@@ -81,7 +85,9 @@ impl DynamoSessions {
                 *idle += share * self.weight(session.idle(now));
             }
         }
-        let usage = |(replica, (running, idle)): (&Replica, (f64, f64))| replica.reported.max(running) + idle;
+        let usage = |(replica, (running, idle)): (&Replica, (f64, f64))| {
+            replica.reported.max(running) + idle
+        };
         self.replicas.iter().zip(shares).map(usage).collect()
     }
 
@@ -126,7 +132,8 @@ mod tests {
             admission.report(at(0.0), 0, usage, &sessions);
             admission.is_open(0)
         };
-        let steps = [(0.95, true), (0.96, false), (0.80, false), (0.79, true), (0.90, true), (0.96, false)];
+        let steps =
+            [(0.95, true), (0.96, false), (0.80, false), (0.79, true), (0.90, true), (0.96, false)];
         for (usage, expected) in steps {
             assert_eq!(is_open(usage), expected, "at {usage}");
         }

@@ -41,7 +41,10 @@ impl Policy for Flow {
 
     fn poll(&mut self, now: Instant) -> Option<(u32, Verdict)> {
         let decision = self.gateway.scheduler.poll_decision(now)?;
-        let id = self.waiting.remove(&decision.request()).expect("a decision is about a request that waits");
+        let id = self
+            .waiting
+            .remove(&decision.request())
+            .expect("a decision is about a request that waits");
         let verdict = match decision {
             Decision::Dispatch(dispatch) => {
                 self.gateway.requests.insert(id, dispatch.request);

@@ -6,7 +6,7 @@
 //! match goes on over a block that an endpoint lacks as long as another endpoint has it; and at most 131,072 tokens are
 //! matched. The policies called `-exact` are the same scores over an index that knows the caches' size and order.
 
-use ::slotwise::{EvictionOrder, Instant, Rng};
+use ::slotwise::{CacheEvictionOrder, Instant, Rng};
 
 use super::load::OwnLoad;
 use super::simple::min_by;
@@ -43,8 +43,11 @@ impl Policy for Weighted {
         let (min, max) = (queues().min()?, queues().max()?);
         let score = |replica: usize| {
             let metrics = &self.metrics[replica];
-            let queue =
-                if max == min { 1.0 } else { f64::from(max - metrics.waiting) / f64::from(max - min) };
+            let queue = if max == min {
+                1.0
+            } else {
+                f64::from(max - metrics.waiting) / f64::from(max - min)
+            };
             let kv = (1.0 - metrics.kv_usage).clamp(0.0, 1.0);
             QUEUE_WEIGHT * queue + KV_WEIGHT * kv + PREFIX_WEIGHT * ratios[replica]
         };
@@ -95,10 +98,14 @@ impl Sticky {
     fn affine(&self, ratios: &[f64]) -> Vec<usize> {
         let (sticky, others): (Vec<usize>, Vec<usize>) =
             (0..self.replicas).partition(|replica| ratios[*replica] >= AFFINITY_THRESHOLD);
-        let ttft = |replica: &usize| self.load.of(*replica).pending_tokens as f64 / PEAK_PREFILL_THROUGHPUT;
+        let ttft = |replica: &usize| {
+            self.load.of(*replica).pending_tokens as f64 / PEAK_PREFILL_THROUGHPUT
+        };
         let least = |replicas: &[usize]| replicas.iter().map(ttft).reduce(f64::min);
         match (least(&sticky), least(&others)) {
-            (Some(here), Some(there)) if here - there > MAX_TTFT_PENALTY_S => (0..self.replicas).collect(),
+            (Some(here), Some(there)) if here - there > MAX_TTFT_PENALTY_S => {
+                (0..self.replicas).collect()
+            }
             (Some(_), _) => sticky,
             (None, _) => (0..self.replicas).collect(),
         }
@@ -155,7 +162,7 @@ impl Prefixes {
     fn new(fleet: &Fleet, index: Index) -> Self {
         let believed = u64::from(fleet.class.kv_tokens / ENGINE_BLOCK * INDEX_BLOCK);
         let view = match index {
-            Index::Reference => CacheView::new(fleet, believed, EvictionOrder::HeadFirst),
+            Index::Reference => CacheView::new(fleet, believed, CacheEvictionOrder::HeadFirst),
             Index::Exact => CacheView::exact(fleet),
         };
         Self { view, block_tokens: fleet.block_tokens }

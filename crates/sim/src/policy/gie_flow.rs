@@ -129,8 +129,10 @@ impl Policy for Flow {
 
     /// The next tick or sweep that can change anything: while the gate is closed, only a report opens it.
     fn next_timeout(&self) -> Option<Instant> {
-        let after = |at: Instant, period: u64| Instant::from_micros((at.as_micros() / period + 1) * period);
-        let oldest = self.bands.values().filter_map(VecDeque::front).map(|held| held.since).min()?;
+        let after =
+            |at: Instant, period: u64| Instant::from_micros((at.as_micros() / period + 1) * period);
+        let oldest =
+            self.bands.values().filter_map(VecDeque::front).map(|held| held.since).min()?;
         let due = (oldest + self.ttl).as_micros().div_ceil(SWEEP_US) * SWEEP_US;
         let sweep = Instant::from_micros(due).max(after(self.swept, SWEEP_US));
         let tick = (!self.is_gated(self.ticked)).then(|| after(self.ticked, TICK_US));
@@ -149,7 +151,8 @@ impl Policy for Flow {
     fn report(&mut self, now: Instant, replica: usize, report: &Report) {
         let snapshot = &report.snapshot;
         let queue = f64::from(snapshot.waiting) / QUEUE_DEPTH_THRESHOLD;
-        self.saturation[replica] = (queue.max(snapshot.kv_usage / KV_UTIL_THRESHOLD), report.sampled_at);
+        self.saturation[replica] =
+            (queue.max(snapshot.kv_usage / KV_UTIL_THRESHOLD), report.sampled_at);
         self.scorer.report(now, replica, report);
     }
 

@@ -166,7 +166,7 @@ pub struct Fleet {
     /// LoRA adapters side by side.
     pub adapter_slots: usize,
     /// How long loading one takes.
-    pub adapter_load: Duration,
+    pub adapter_load_time: Duration,
     /// How long a request may wait at the gateway, where it can.
     pub ttl: Duration,
     /// Whether ours holds back sessions that no cache has room for, where it can.

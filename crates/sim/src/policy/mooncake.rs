@@ -48,7 +48,9 @@ impl Conductor {
 impl Policy for Conductor {
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
         let hits = self.view.hits(request);
-        let own = |replica: usize| self.class.prefill_seconds(request.input - hits[replica], hits[replica]);
+        let own = |replica: usize| {
+            self.class.prefill_seconds(request.input - hits[replica], hits[replica])
+        };
         let ttft = |replica: usize| self.queues[replica].seconds(now) + own(replica);
         let replica = min_by(self.queues.len(), &mut self.rng, ttft)?;
         let seconds = own(replica);

@@ -66,7 +66,8 @@ impl<A: Admission> NewSessions<A> {
 
     /// The first of those who wait, if it may begin. Its session may have begun by another request of it.
     fn admitted(&mut self, now: Instant) -> Option<Held> {
-        let may = !self.is_new(&self.held.front()?.asked()) || self.admission.admits(now, &self.sessions);
+        let may =
+            !self.is_new(&self.held.front()?.asked()) || self.admission.admits(now, &self.sessions);
         may.then(|| self.held.pop_front().expect("there is one"))
     }
 }
@@ -154,7 +155,7 @@ pub(super) mod tests {
             block_tokens: 64,
             chunk: 2_048,
             adapter_slots: 1,
-            adapter_load: Duration::ZERO,
+            adapter_load_time: Duration::ZERO,
             ttl: Duration::from_secs(10),
             guard: false,
             seed: 1,

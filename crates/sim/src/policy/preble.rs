@@ -61,7 +61,8 @@ impl Preble {
 
     /// Seconds of a decode step that one sequence of this context accounts for, over a whole answer.
     fn decode_seconds(&self, context: u32) -> f64 {
-        let step = (self.class.base + self.class.floor) / BATCH + self.class.kvr * f64::from(context);
+        let step =
+            (self.class.base + self.class.floor) / BATCH + self.class.kvr * f64::from(context);
         self.mean_output * step
     }
 
@@ -92,8 +93,8 @@ impl Policy for Preble {
         };
         let costs: Vec<f64> = (0..self.windows.len()).map(cost).collect();
         let replica = min_by(costs.len(), &mut self.rng, |replica| costs[replica])?;
-        let work =
-            self.class.prefill_seconds(miss(replica), hits[replica]) + self.decode_seconds(request.input);
+        let work = self.class.prefill_seconds(miss(replica), hits[replica])
+            + self.decode_seconds(request.input);
         self.windows[replica].push(now, work);
         self.view.assume(now, replica, request);
         Some(replica)

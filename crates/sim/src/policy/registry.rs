@@ -3,7 +3,9 @@
 use super::concur::Concur;
 use super::dynamo_sessions::{DynamoSessions, Idle};
 use super::slotwise::Variant;
-use super::{Fleet, Policy, affinity, chwbl, dynamo, flow, gie, gie_flow, lmetric, mooncake, preble, simple};
+use super::{
+    Fleet, Policy, affinity, chwbl, dynamo, flow, gie, gie_flow, lmetric, mooncake, preble, simple,
+};
 
 /// A policy by name.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +44,11 @@ pub const POLICIES: [PolicyKind; 13] = [
         summary: "one after the other",
         build: |fleet| Box::new(simple::RoundRobin::new(fleet)),
     },
-    PolicyKind { name: "random", summary: "anyone", build: |fleet| Box::new(simple::Random::new(fleet)) },
+    PolicyKind {
+        name: "random",
+        summary: "anyone",
+        build: |fleet| Box::new(simple::Random::new(fleet)),
+    },
     PolicyKind {
         name: "least-request",
         summary: "fewest requests in flight",

@@ -50,7 +50,8 @@ impl Sessions {
         let next = self.numbers.len();
         let number = *self.numbers.entry(name.to_owned()).or_insert(next);
         let in_flight = self.recent.get(&number).map_or(0, |session| session.in_flight) + 1;
-        self.recent.insert(number, Session { replica, context: request.input, in_flight, since: now });
+        self.recent
+            .insert(number, Session { replica, context: request.input, in_flight, since: now });
         self.requests.insert(request.id, number);
     }
 

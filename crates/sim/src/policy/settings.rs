@@ -53,7 +53,10 @@ impl Setting {
             few => few.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", "),
         };
         let one_of = if readers.len() > 1 { "one of " } else { "" };
-        Err(format!("{option} has no effect on {chosen}: add {one_of}{} to --policies", readers.join(", ")))
+        Err(format!(
+            "{option} has no effect on {chosen}: add {one_of}{} to --policies",
+            readers.join(", ")
+        ))
     }
 }
 
@@ -65,7 +68,7 @@ fn any_fleet() -> Fleet {
         block_tokens: 64,
         chunk: 2_048,
         adapter_slots: 1,
-        adapter_load: Duration::ZERO,
+        adapter_load_time: Duration::ZERO,
         ttl: Duration::from_secs(60),
         guard: false,
         seed: 1,

@@ -58,14 +58,19 @@ pub(super) struct LeastRequest {
 
 impl LeastRequest {
     pub(super) fn new(fleet: &Fleet) -> Self {
-        Self { load: OwnLoad::new(fleet.replicas), rng: Rng::new(fleet.seed), replicas: fleet.replicas }
+        Self {
+            load: OwnLoad::new(fleet.replicas),
+            rng: Rng::new(fleet.seed),
+            replicas: fleet.replicas,
+        }
     }
 }
 
 impl Policy for LeastRequest {
     fn pick(&mut self, _: Instant, request: &Incoming<'_>) -> Option<usize> {
         let load = &self.load;
-        let replica = min_by(self.replicas, &mut self.rng, |replica| f64::from(load.requests(replica)))?;
+        let replica =
+            min_by(self.replicas, &mut self.rng, |replica| f64::from(load.requests(replica)))?;
         self.load.begin(request.id, replica, request.input);
         Some(replica)
     }
@@ -88,7 +93,11 @@ pub(super) struct PowerOfTwo {
 
 impl PowerOfTwo {
     pub(super) fn new(fleet: &Fleet) -> Self {
-        Self { load: OwnLoad::new(fleet.replicas), rng: Rng::new(fleet.seed), replicas: fleet.replicas }
+        Self {
+            load: OwnLoad::new(fleet.replicas),
+            rng: Rng::new(fleet.seed),
+            replicas: fleet.replicas,
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use ::slotwise::{
-    AdapterState, Endpoint, EndpointId, EngineHash, EvictionOrder, GuardConfig, Instant, KvEvent, Load,
-    Priority, RemovedBlocks, Request, RequestId, Scheduler, Seconds, StoredBlocks, Terms, Usage,
+    AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, Endpoint, EndpointId, EngineHash,
+    Instant, KvEvent, Load, Priority, Request, RequestId, Scheduler, Seconds,
+    SessionAdmissionConfig, Terms, Usage,
 };
 
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
@@ -83,7 +84,7 @@ impl Slotwise {
                 Variant::Unlearned | Variant::ScrapedOnly => config.learn_speed = false,
                 Variant::Flow => {
                     config.flow.ttl = fleet.ttl;
-                    config.flow.guard = fleet.guard.then(GuardConfig::default);
+                    config.flow.guard = fleet.guard.then(SessionAdmissionConfig::default);
                 }
                 _ => {}
             }
@@ -94,14 +95,14 @@ impl Slotwise {
         let endpoints = (0..fleet.replicas).map(|replica| {
             let mut endpoint = Endpoint::new(format!("replica-{replica}"))
                 .block_size(block_size)
-                .kv_capacity(fleet.class.kv_tokens)
+                .kv_cache_tokens(fleet.class.kv_tokens)
                 .adapter_slots(fleet.adapter_slots as u32)
-                .adapter_load(fleet.adapter_load);
+                .adapter_load_time(fleet.adapter_load_time);
             if variant != Variant::Undescribed {
                 endpoint = endpoint.prefill(fleet.class.prefill_cost(chunk));
             }
             if variant == Variant::HeadFirst {
-                endpoint = endpoint.eviction(EvictionOrder::HeadFirst);
+                endpoint = endpoint.eviction(CacheEvictionOrder::HeadFirst);
             }
             scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ")
         });
@@ -127,7 +128,8 @@ impl Slotwise {
         request: &Incoming<'_>,
         is_open: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let mut asked = Request::new("model").blocks(request.blocks, self.block_size, request.input);
+        let mut asked =
+            Request::new("model").blocks(request.blocks, self.block_size, request.input);
         asked.adapter = request.adapter;
         let endpoints = &self.endpoints;
         let cost = |endpoint, terms: &Terms| {
@@ -147,7 +149,8 @@ impl Slotwise {
 
 impl Policy for Slotwise {
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
-        let mut asked = Request::new("model").blocks(request.blocks, self.block_size, request.input);
+        let mut asked =
+            Request::new("model").blocks(request.blocks, self.block_size, request.input);
         if let Some(adapter) = request.adapter {
             asked = asked.adapter(adapter);
         }
@@ -168,7 +171,8 @@ impl Policy for Slotwise {
 
     fn complete(&mut self, now: Instant, id: u32, usage: Finished) {
         let Some(request) = self.requests.remove(&id) else { return };
-        let mut said = Usage::default().prompt_tokens(usage.prompt).completion_tokens(usage.completion);
+        let mut said =
+            Usage::default().prompt_tokens(usage.prompt).completion_tokens(usage.completion);
         if self.variant != Variant::NoCorrection {
             said = said.cached_tokens(usage.cached);
         }
@@ -184,7 +188,8 @@ impl Policy for Slotwise {
             .sampled_at(report.sampled_at);
         let endpoint = self.endpoints[replica];
         self.scheduler.handle_load(now, endpoint, load).expect("known");
-        let names: Vec<String> = snapshot.adapters.iter().map(|adapter| adapter_name(*adapter)).collect();
+        let names: Vec<String> =
+            snapshot.adapters.iter().map(|adapter| adapter_name(*adapter)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.scheduler.handle_adapters(now, endpoint, AdapterState::active(&names)).expect("known");
     }
@@ -197,17 +202,17 @@ impl Policy for Slotwise {
         let applied = match change {
             KvChange::Stored { parent, blocks } => {
                 let names = names(blocks);
-                let stored = StoredBlocks::new(&names, self.block_size);
+                let stored = BlockStored::new(&names, self.block_size);
                 let stored = match parent {
                     Some(parent) => stored.parent(EngineHash(parent.0)),
                     None => stored,
                 };
-                self.scheduler.handle_kv_event(now, endpoint, KvEvent::Stored(stored))
+                self.scheduler.handle_kv_event(now, endpoint, KvEvent::BlockStored(stored))
             }
             KvChange::Removed(blocks) => self.scheduler.handle_kv_event(
                 now,
                 endpoint,
-                KvEvent::Removed(RemovedBlocks::new(&names(blocks))),
+                KvEvent::BlockRemoved(BlockRemoved::new(&names(blocks))),
             ),
         };
         applied.expect("events come whole and in order");

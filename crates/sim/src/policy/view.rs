@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ::slotwise::prefix::{Cache, EngineHash, IndexLimits, PrefixIndex, Tier, Use};
-use ::slotwise::{BlockHash, EvictionOrder, Instant};
+use ::slotwise::{BlockHash, CacheEvictionOrder, Instant};
 use hashbrown::HashMap;
 
 use super::{Fleet, Incoming};
@@ -26,7 +26,7 @@ pub(super) struct CacheView {
 
 impl CacheView {
     /// Caches of `capacity` tokens that evict in this order, and in which a prompt is used when it is sent.
-    pub(super) fn new(fleet: &Fleet, capacity: u64, order: EvictionOrder) -> Self {
+    pub(super) fn new(fleet: &Fleet, capacity: u64, order: CacheEvictionOrder) -> Self {
         let mut limits = IndexLimits::default();
         limits.warm_window = Duration::from_secs(180);
         limits.bytes = usize::MAX;
@@ -41,7 +41,8 @@ impl CacheView {
 
     /// Caches as the engines have them: as large as they are, tails first, and holding on to live requests' prompts.
     pub(super) fn exact(fleet: &Fleet) -> Self {
-        let view = Self::new(fleet, u64::from(fleet.class.kv_tokens), EvictionOrder::TailFirst);
+        let view =
+            Self::new(fleet, u64::from(fleet.class.kv_tokens), CacheEvictionOrder::TailFirst);
         Self { in_flight: Some(HashMap::new()), ..view }
     }
 
@@ -99,12 +100,15 @@ impl CacheView {
     /// The replica's engine said what changed.
     pub(super) fn apply(&mut self, now: Instant, replica: usize, change: &KvChange) {
         let slot = replica as u32;
-        let names = |blocks: &[BlockHash]| blocks.iter().map(|hash| EngineHash(hash.0)).collect::<Vec<_>>();
+        let names =
+            |blocks: &[BlockHash]| blocks.iter().map(|hash| EngineHash(hash.0)).collect::<Vec<_>>();
         match change {
             KvChange::Stored { parent, blocks } => {
-                let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
+                let used =
+                    Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
                 let parent = parent.map(|hash| EngineHash(hash.0));
-                let stored = self.index.store(slot, parent, &names(blocks), blocks, Tier::Gpu, used);
+                let stored =
+                    self.index.store(slot, parent, &names(blocks), blocks, Tier::Gpu, used);
                 stored.expect("no limit, and nothing is lost");
             }
             KvChange::Removed(blocks) => self.index.remove(slot, &names(blocks), Tier::Gpu),

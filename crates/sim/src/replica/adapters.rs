@@ -15,7 +15,9 @@ impl AdapterSlots {
 
     /// Whether the adapter is loaded, or could be beside those `in_use`.
     pub(super) fn has_room_for(&self, adapter: u32, in_use: &[u32]) -> bool {
-        self.loaded.contains(&adapter) || self.loaded.len() < self.slots || self.victim(in_use).is_some()
+        self.loaded.contains(&adapter)
+            || self.loaded.len() < self.slots
+            || self.victim(in_use).is_some()
     }
 
     /// Makes the adapter usable beside those `in_use`; whether it had to be loaded.

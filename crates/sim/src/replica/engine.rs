@@ -22,11 +22,11 @@ pub struct EngineConfig {
     /// Share of the KV memory that admitting a request leaves free.
     pub watermark: f64,
     /// How many times slower than its class this replica is.
-    pub slowness: f64,
+    pub slowdown: f64,
     /// LoRA adapters side by side (`max_loras`).
     pub adapter_slots: usize,
     /// How long loading an adapter stops the engine.
-    pub adapter_load: Duration,
+    pub adapter_load_time: Duration,
 }
 
 impl EngineConfig {
@@ -37,9 +37,9 @@ impl EngineConfig {
             max_seqs: 256,
             max_batched_tokens: 2_048,
             watermark: 0.01,
-            slowness: 1.0,
+            slowdown: 1.0,
             adapter_slots: 4,
-            adapter_load: Duration::from_millis(300),
+            adapter_load_time: Duration::from_millis(300),
         }
     }
 }
@@ -203,7 +203,7 @@ impl Engine {
         }
         self.stepping = true;
         self.adapter_loads += u64::from(loads);
-        let loading = self.config.adapter_load.as_secs_f64() * f64::from(loads);
+        let loading = self.config.adapter_load_time.as_secs_f64() * f64::from(loads);
         Some(Duration::from_secs_f64(self.step_seconds() + loading))
     }
 
@@ -211,7 +211,8 @@ impl Engine {
     pub fn finish_step(&mut self) -> StepOutcome {
         self.stepping = false;
         let mut outcome = StepOutcome::default();
-        let (memory, block_tokens, events) = (&mut self.memory, self.block_tokens, &mut self.events);
+        let (memory, block_tokens, events) =
+            (&mut self.memory, self.block_tokens, &mut self.events);
         let evicted = memory.take_evicted();
         if !evicted.is_empty() {
             events.push(KvChange::Removed(evicted));
@@ -295,7 +296,8 @@ impl Engine {
     fn make_room(&mut self, at: usize) -> bool {
         let mut preempted = false;
         while let Some(sequence) = self.running.get_mut(at) {
-            let private = sequence.computed + sequence.chunk - sequence.shared as u32 * self.block_tokens;
+            let private =
+                sequence.computed + sequence.chunk - sequence.shared as u32 * self.block_tokens;
             let more = pages(private).saturating_sub(sequence.pages);
             if self.memory.take_pages(more) {
                 sequence.pages += more;
@@ -342,7 +344,8 @@ impl Engine {
             sequence.pages = pages(chunk);
             sequence.chunk = chunk;
             *budget -= chunk;
-            loads += u32::from(adapter.is_some_and(|adapter| self.adapters.acquire(adapter, &in_use)));
+            loads +=
+                u32::from(adapter.is_some_and(|adapter| self.adapters.acquire(adapter, &in_use)));
             self.running.extend(self.waiting.remove(next));
         }
         loads
@@ -363,12 +366,17 @@ impl Engine {
         let sequences = self.running.len() as f64 * PER_SEQUENCE;
         let matrices = class.floor.max(class.lin * tokens);
         (class.base + matrices + class.attn * attention + class.kvr * context + sequences)
-            * self.config.slowness
+            * self.config.slowdown
     }
 }
 
 /// Shares the prompt blocks that are computed by now.
-fn publish(sequence: &mut Sequence, memory: &mut KvMemory, block_tokens: u32, events: &mut Vec<KvChange>) {
+fn publish(
+    sequence: &mut Sequence,
+    memory: &mut KvMemory,
+    block_tokens: u32,
+    events: &mut Vec<KvChange>,
+) {
     let full = ((sequence.computed / block_tokens) as usize).min(sequence.job.blocks.len());
     if full <= sequence.shared {
         return;

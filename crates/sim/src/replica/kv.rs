@@ -55,8 +55,10 @@ impl KvMemory {
 
     /// Uses the cached `blocks`, and takes `pages` private pages beside them, if at least `reserve` tokens stay free.
     pub(super) fn admit(&mut self, blocks: &[BlockHash], pages: u32, reserve: u64) -> bool {
-        let revived =
-            blocks.iter().filter(|hash| self.cached.get(*hash).is_some_and(|c| c.users == 0)).count();
+        let revived = blocks
+            .iter()
+            .filter(|hash| self.cached.get(*hash).is_some_and(|c| c.users == 0))
+            .count();
         let needed = revived as u64 * self.block_tokens + u64::from(pages) * u64::from(PAGE);
         if self.used + needed + reserve > self.capacity {
             return false;

@@ -17,9 +17,15 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
     for document in documents {
         let record = Record::new(document)?;
         let metadata = record.object("metadata")?;
-        let is_true = |name: &str| metadata.get(name).and_then(serde_json::Value::as_bool) == Some(true);
-        let warms_up = metadata.text_if_any("benchmark_phase")?.is_some_and(|phase| phase == "warmup");
-        if record.has("error") || warms_up || is_true("was_cancelled") || is_true("context_overflow_skip") {
+        let is_true =
+            |name: &str| metadata.get(name).and_then(serde_json::Value::as_bool) == Some(true);
+        let warms_up =
+            metadata.text_if_any("benchmark_phase")?.is_some_and(|phase| phase == "warmup");
+        if record.has("error")
+            || warms_up
+            || is_true("was_cancelled")
+            || is_true("context_overflow_skip")
+        {
             continue;
         }
         // A conversation may be replayed several times; each time has a correlation id of its own.
@@ -30,7 +36,8 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
                 None => format!("{:08}", metadata.tokens("session_num")?),
             },
         };
-        let (start, end) = (time(&metadata, "request_start_ns")?, time(&metadata, "request_end_ns")?);
+        let (start, end) =
+            (time(&metadata, "request_start_ns")?, time(&metadata, "request_end_ns")?);
         let metrics = record.object("metrics")?;
         let input = value(&metrics, ["input_sequence_length", "usage_prompt_tokens"])?;
         let input = read::input(record.file(), record.line(), input)?;
@@ -51,6 +58,9 @@ fn time(metadata: &Record<'_>, name: &str) -> Result<i64, TraceError> {
 
 /// The first of these metrics that is there.
 fn value(metrics: &Record<'_>, names: [&str; 2]) -> Result<u32, TraceError> {
-    let name = names.into_iter().find(|name| metrics.has(name)).ok_or_else(|| metrics.missing(names[0]))?;
+    let name = names
+        .into_iter()
+        .find(|name| metrics.has(name))
+        .ok_or_else(|| metrics.missing(names[0]))?;
     metrics.object(name)?.tokens("value")
 }

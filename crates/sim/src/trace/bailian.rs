@@ -38,5 +38,10 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
         sessions.push(Session { turns: vec![turn], ..Session::default() });
     }
     let arrivals = Arrivals::Recorded { seconds: times, quantum: 0.0 };
-    Ok(Trace { name: String::new(), block_tokens: BLOCK_TOKENS * STRIDE as u32, sessions, arrivals })
+    Ok(Trace {
+        name: String::new(),
+        block_tokens: BLOCK_TOKENS * STRIDE as u32,
+        sessions,
+        arrivals,
+    })
 }

@@ -41,7 +41,9 @@ struct Request {
 impl Agent {
     fn read(record: &Record<'_>) -> Result<Self, TraceError> {
         let requests = record.get("r").ok_or_else(|| record.missing("r"))?;
-        let list = requests.as_array().ok_or_else(|| record.wrong("r", requests, "an array of requests"))?;
+        let list = requests
+            .as_array()
+            .ok_or_else(|| record.wrong("r", requests, "an array of requests"))?;
         let read = |(at, value): (usize, &Value)| {
             let expected = "[t, think_s, api_s, in, out, [[first block, blocks], ...]]";
             Request::read(value).ok_or_else(|| record.wrong(&format!("r[{at}]"), value, expected))
@@ -79,14 +81,17 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
         }
         block_tokens = bs;
         let parent = sessions.len();
-        sessions
-            .push(Session { turns: turns(path, number, &agent, block_tokens, local)?, ..Session::default() });
+        sessions.push(Session {
+            turns: turns(path, number, &agent, block_tokens, local)?,
+            ..Session::default()
+        });
         let subs = if record.has("sub") { record.objects("sub")? } else { Vec::new() };
         for sub in subs {
             let started = sub.seconds("t", sub.number("t")?)?;
             let turns = turns(path, number, &Agent::read(&sub)?, block_tokens, local)?;
             // It begins as long after the parent's latest request as it did in the recording, if that request is sent.
-            let latest = agent.r.iter().enumerate().take_while(|(_, request)| request.t <= started).last();
+            let latest =
+                agent.r.iter().enumerate().take_while(|(_, request)| request.t <= started).last();
             let sent = latest.filter(|(turn, _)| *turn < sessions[parent].turns.len());
             if let (Some((turn, request)), false) = (sent, turns.is_empty()) {
                 let delay = Duration::from_secs_f64((started - request.t).min(MAX_THINK_S));
@@ -126,7 +131,13 @@ fn turns(
     Ok(turns)
 }
 
-fn blocks(agent: &Agent, runs: &[(u64, u64)], full: u32, block_tokens: u32, local: u64) -> Arc<[BlockHash]> {
+fn blocks(
+    agent: &Agent,
+    runs: &[(u64, u64)],
+    full: u32,
+    block_tokens: u32,
+    local: u64,
+) -> Arc<[BlockHash]> {
     let shared = (u64::from(agent.tool) + u64::from(agent.sys)) / u64::from(block_tokens);
     let prompt = SHARED | u64::from(agent.tool) << 32 | u64::from(agent.sys);
     let ids = runs.iter().flat_map(|(first, count)| *first..first.saturating_add(*count));

@@ -7,8 +7,10 @@ use super::read::{self, Source, TraceError};
 
 /// The format of a file, from its first line or its first JSON value.
 pub(super) fn detect(source: &Source) -> Result<Format, TraceError> {
-    let (line, first) =
-        (1..).zip(source.text.lines().map(str::trim)).find(|(_, line)| !line.is_empty()).unwrap_or((1, ""));
+    let (line, first) = (1..)
+        .zip(source.text.lines().map(str::trim))
+        .find(|(_, line)| !line.is_empty())
+        .unwrap_or((1, ""));
     let header = first.to_ascii_uppercase();
     if header.starts_with("TIMESTAMP,") {
         let burst = header.contains("REQUEST TOKENS");

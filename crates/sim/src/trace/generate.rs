@@ -93,7 +93,13 @@ pub(super) fn generate(mix: Mix, seed: u64) -> Trace {
     let mut sessions = Vec::new();
     let mut draws: Vec<(usize, &Kind, Vec<u32>)> = kinds
         .iter()
-        .map(|kind| (kind.sessions, kind, (0..kind.prompts).map(|_| tokens(&mut rng, kind.prompt)).collect()))
+        .map(|kind| {
+            (
+                kind.sessions,
+                kind,
+                (0..kind.prompts).map(|_| tokens(&mut rng, kind.prompt)).collect(),
+            )
+        })
         .collect();
     let begun: usize = kinds.iter().map(|kind| kind.sessions).sum();
     for left in (1..=begun).rev() {
@@ -115,7 +121,13 @@ pub(super) fn generate(mix: Mix, seed: u64) -> Trace {
 }
 
 /// Adds a session, and perhaps its sub-agent.
-fn add_session(rng: &mut Rng, kind: &Kind, space: u64, prompts: &[u32], sessions: &mut Vec<Session>) {
+fn add_session(
+    rng: &mut Rng,
+    kind: &Kind,
+    space: u64,
+    prompts: &[u32],
+    sessions: &mut Vec<Session>,
+) {
     let prompt = pick_prompt(rng, prompts);
     let parent = sessions.len();
     let own = session(rng, kind, space, prompt, parent);
@@ -127,7 +139,11 @@ fn add_session(rng: &mut Rng, kind: &Kind, space: u64, prompts: &[u32], sessions
         let sub = Session { spawned: true, ..session(rng, &short, space, prompt, child) };
         if !sub.turns.is_empty() {
             let turn = 1 + rng.below(turns as u64 - 1) as usize;
-            sessions[parent].spawns.push(Spawn { turn, delay: Duration::from_secs(1), session: child });
+            sessions[parent].spawns.push(Spawn {
+                turn,
+                delay: Duration::from_secs(1),
+                session: child,
+            });
             sessions.push(sub);
         }
     }
@@ -142,7 +158,13 @@ fn pick_prompt(rng: &mut Rng, prompts: &[u32]) -> Option<(u64, u32)> {
     Some((rank + 1, prompts[rank as usize]))
 }
 
-fn session(rng: &mut Rng, kind: &Kind, space: u64, prompt: Option<(u64, u32)>, number: usize) -> Session {
+fn session(
+    rng: &mut Rng,
+    kind: &Kind,
+    space: u64,
+    prompt: Option<(u64, u32)>,
+    number: usize,
+) -> Session {
     let (rank, mut history) = prompt.unwrap_or((0, 0));
     let shared = u64::from(history / BLOCK_TOKENS);
     let count = log_normal(rng, kind.turns).round().max(1.0) as usize;
@@ -158,7 +180,13 @@ fn session(rng: &mut Rng, kind: &Kind, space: u64, prompt: Option<(u64, u32)>, n
             .map(|i| if i < shared { block(space << 32 | rank, i) } else { block(own << 16, i) })
             .collect();
         let think = if at == 0 { 0.0 } else { -(1.0 - rng.unit()).ln() * kind.think };
-        turns.push(Turn { think: Duration::from_secs_f64(think), input, output, blocks, adapter: None });
+        turns.push(Turn {
+            think: Duration::from_secs_f64(think),
+            input,
+            output,
+            blocks,
+            adapter: None,
+        });
         history = input + output;
     }
     Session { turns, ..Session::default() }

@@ -15,11 +15,17 @@ use super::{Trace, Turn, recorded, text};
 pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
     let mut clients: BTreeMap<(usize, String), Vec<Call>> = BTreeMap::new();
     for document in documents {
-        for (number, benchmark) in Record::new(document)?.objects("benchmarks")?.iter().enumerate() {
-            for (at, request) in benchmark.object("requests")?.objects("successful")?.iter().enumerate() {
+        for (number, benchmark) in Record::new(document)?.objects("benchmarks")?.iter().enumerate()
+        {
+            for (at, request) in
+                benchmark.object("requests")?.objects("successful")?.iter().enumerate()
+            {
                 let info = request.object_if_any("info")?;
-                let name =
-                    info.as_ref().map(|info| info.text_if_any("conversation_id")).transpose()?.flatten();
+                let name = info
+                    .as_ref()
+                    .map(|info| info.text_if_any("conversation_id"))
+                    .transpose()?
+                    .flatten();
                 let client = (number, name.unwrap_or_else(|| format!("request {at:09}")));
                 clients.entry(client).or_default().push(call(request)?);
             }
@@ -37,9 +43,11 @@ fn call(request: &Record<'_>) -> Result<Call, TraceError> {
             None => Err(request.missing(name)),
         },
     };
-    let input = read::input(request.file(), request.line(), tokens("prompt_tokens", "input_metrics")?)?;
+    let input =
+        read::input(request.file(), request.line(), tokens("prompt_tokens", "input_metrics")?)?;
     let output = tokens("output_tokens", "output_metrics")?.max(1);
-    let prompt = request.text_if_any("request_args")?.and_then(|args| prompt(&args)).unwrap_or_default();
+    let prompt =
+        request.text_if_any("request_args")?.and_then(|args| prompt(&args)).unwrap_or_default();
     let blocks = text::blocks(&prompt, text::BLOCK_BYTES, (input / text::BLOCK_TOKENS) as usize);
     let turn = Turn { think: Duration::ZERO, input, output, blocks, adapter: None };
     Ok(Call { start: time("request_start_time")?, end: time("request_end_time")?, turn })

@@ -36,7 +36,8 @@ fn call(entry: &Record<'_>) -> Result<Call, TraceError> {
     let request = request.map(|metrics| metrics.object("text")).transpose()?;
     let input = request.as_ref().unwrap_or(&info).tokens("input_tokens")?;
     let input = read::input(entry.file(), entry.line(), input)?;
-    let output = info.object_if_any("response_metrics")?.unwrap_or(info).tokens("output_tokens")?.max(1);
+    let output =
+        info.object_if_any("response_metrics")?.unwrap_or(info).tokens("output_tokens")?.max(1);
     let body = entry.text_if_any("request")?.and_then(|body| serde_json::from_str(&body).ok());
     let prompt = body.map_or_else(String::new, |body| text::of_body(&body));
     let blocks = text::blocks(&prompt, text::BLOCK_BYTES, (input / text::BLOCK_TOKENS) as usize);

@@ -115,7 +115,9 @@ impl Trace {
             return Err(TraceError::whole(path, format!("{format} is built in: it reads no file")));
         }
         let sources = read::sources(path)?;
-        let Some(first) = sources.first() else { return Err(TraceError::whole(path, "the folder is empty")) };
+        let Some(first) = sources.first() else {
+            return Err(TraceError::whole(path, "the folder is empty"));
+        };
         let format = match format {
             Some(format) => format,
             None => detect::detect(first)?,
@@ -139,7 +141,8 @@ impl Trace {
         if trace.requests() == 0 {
             return Err(TraceError::whole(path, "it has no requests"));
         }
-        let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let file =
+            path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         trace.name = file.trim_end_matches(".gz").to_owned();
         Ok(trace)
     }
@@ -167,7 +170,8 @@ impl Trace {
         for spawn in self.sessions[session].spawns.clone() {
             left = self.truncate_session(spawn.session, if spawn.turn < turns { left } else { 0 });
         }
-        let begun: Vec<bool> = self.sessions.iter().map(|session| !session.turns.is_empty()).collect();
+        let begun: Vec<bool> =
+            self.sessions.iter().map(|session| !session.turns.is_empty()).collect();
         self.sessions[session].spawns.retain(|spawn| begun[spawn.session]);
         left
     }
@@ -180,7 +184,8 @@ impl Trace {
     /// When each session begins, at `speed` times the trace's own pace: (time, session), in order of time.
     pub fn schedule(&self, speed: f64, seed: u64) -> Vec<(Instant, usize)> {
         let mut rng = Rng::new(seed ^ 0x5eed_0fa2);
-        let mut sessions: Vec<usize> = (0..self.sessions.len()).filter(|s| self.begins(*s)).collect();
+        let mut sessions: Vec<usize> =
+            (0..self.sessions.len()).filter(|s| self.begins(*s)).collect();
         let at = |seconds: f64| Instant::ORIGIN + Duration::from_secs_f64(seconds / speed);
         match &self.arrivals {
             Arrivals::Recorded { seconds, quantum } => {
@@ -213,7 +218,8 @@ impl Trace {
             for turn in &mut session.turns {
                 turn.adapter = Some(adapter);
                 // Equal text under different adapters shares no cache.
-                turn.blocks = turn.blocks.iter().map(|hash| block(u64::from(adapter) + 1, hash.0)).collect();
+                turn.blocks =
+                    turn.blocks.iter().map(|hash| block(u64::from(adapter) + 1, hash.0)).collect();
             }
         }
     }
@@ -274,13 +280,15 @@ impl FromStr for Format {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        FORMATS.into_iter().find(|(known, _)| *known == name).map(|(_, format)| format).ok_or_else(|| {
-            let known: Vec<_> = FORMATS.iter().map(|(known, _)| *known).collect();
-            format!(
-                "no format is called {name:?}; known are {} (the last four are built in)",
-                known.join(", ")
-            )
-        })
+        FORMATS.into_iter().find(|(known, _)| *known == name).map(|(_, format)| format).ok_or_else(
+            || {
+                let known: Vec<_> = FORMATS.iter().map(|(known, _)| *known).collect();
+                format!(
+                    "no format is called {name:?}; known are {} (the last four are built in)",
+                    known.join(", ")
+                )
+            },
+        )
     }
 }
 

@@ -84,7 +84,8 @@ fn of_ids(ids: &[u64], input: u32, block_tokens: u32) -> impl Iterator<Item = Bl
     let parts = u64::from(BLOCK_TOKENS / block_tokens);
     let of_id = move |id: &u64| {
         let id = *id;
-        (0..parts).map(move |part| if part == 0 { block(0, id) } else { block(block(0, id).0, part) })
+        (0..parts)
+            .map(move |part| if part == 0 { block(0, id) } else { block(block(0, id).0, part) })
     };
     ids[..full].iter().flat_map(of_id)
 }
@@ -96,8 +97,7 @@ fn arrivals(documents: &[Document], lines: &[Line]) -> Result<Arrivals, TraceErr
     for (document, line) in documents.iter().zip(lines) {
         let begins = line.session.as_ref().is_none_or(|name| begun.insert(name, ()).is_none());
         if timed && begins && line.timestamp.is_none() {
-            let reason =
-                "missing field `timestamp`: other lines have one, so each session's first line needs one";
+            let reason = "missing field `timestamp`: other lines have one, so each session's first line needs one";
             return Err(TraceError::at(&document.file, document.line, reason));
         }
     }
@@ -110,7 +110,10 @@ fn arrivals(documents: &[Document], lines: &[Line]) -> Result<Arrivals, TraceErr
         let published = matches!(line.content, Content::Ids(_)) && line.session.is_none();
         published && off.min(QUANTUM_MS - off) <= SLOP_MS
     });
-    Ok(Arrivals::Recorded { seconds: Vec::new(), quantum: if rounded { QUANTUM_MS / 1e3 } else { 0.0 } })
+    Ok(Arrivals::Recorded {
+        seconds: Vec::new(),
+        quantum: if rounded { QUANTUM_MS / 1e3 } else { 0.0 },
+    })
 }
 
 fn line(document: &Document) -> Result<Line, TraceError> {
@@ -119,9 +122,9 @@ fn line(document: &Document) -> Result<Line, TraceError> {
     let prompt = match prompts[..] {
         [one] => one,
         [] => {
-            return Err(
-                record.error("missing field `input_length`; `text_input`, `messages` or `payload` do too")
-            );
+            return Err(record.error(
+                "missing field `input_length`; `text_input`, `messages` or `payload` do too",
+            ));
         }
         _ => return Err(record.error(format!("`{}` exclude each other", prompts.join("`, `")))),
     };
@@ -152,7 +155,9 @@ fn line(document: &Document) -> Result<Line, TraceError> {
         }
         ("input_length", None) => (record.tokens("input_length")?, Content::Unknown),
         (_, Some(_)) => {
-            return Err(record.error(format!("`hash_ids` goes with `input_length`, not with `{prompt}`")));
+            return Err(
+                record.error(format!("`hash_ids` goes with `input_length`, not with `{prompt}`"))
+            );
         }
         (name, None) => {
             let prompt = prompt_text(&record, name)?;

@@ -129,7 +129,10 @@ fn span<'a>(record: Record<'a>, list: &str) -> Result<Span<'a>, TraceError> {
 
 /// The first of these fields that is there.
 fn text_of(record: &Record<'_>, names: [&str; 3]) -> Result<Option<String>, TraceError> {
-    names.into_iter().find(|name| record.has(name)).map_or(Ok(None), |name| record.text_if_any(name))
+    names
+        .into_iter()
+        .find(|name| record.has(name))
+        .map_or(Ok(None), |name| record.text_if_any(name))
 }
 
 /// A span's attributes: OTLP's list of keys and values, an object, or an object's JSON.
@@ -138,12 +141,16 @@ fn attributes(record: &Record<'_>) -> Result<Map<String, Value>, TraceError> {
         None => Ok(Map::new()),
         Some(Value::Object(fields)) => Ok(fields.clone()),
         Some(Value::Array(pairs)) => {
-            let pair = |pair: &Value| Some((pair.get("key")?.as_str()?.to_owned(), any(pair.get("value")?)));
+            let pair = |pair: &Value| {
+                Some((pair.get("key")?.as_str()?.to_owned(), any(pair.get("value")?)))
+            };
             Ok(pairs.iter().filter_map(pair).collect())
         }
         Some(value @ Value::String(text)) => serde_json::from_str(text)
             .map_err(|_| record.wrong("attributes", value, "an object or an object's JSON")),
-        Some(value) => Err(record.wrong("attributes", value, "an array of keys and values, or an object")),
+        Some(value) => {
+            Err(record.wrong("attributes", value, "an array of keys and values, or an object"))
+        }
     }
 }
 
@@ -152,15 +159,20 @@ fn any(value: &Value) -> Value {
     let Some((kind, value)) = value.as_object().and_then(|fields| fields.iter().next()) else {
         return Value::Null;
     };
-    let list = |value: &Value| value.get("values").and_then(Value::as_array).cloned().unwrap_or_default();
+    let list =
+        |value: &Value| value.get("values").and_then(Value::as_array).cloned().unwrap_or_default();
     match kind.as_str() {
-        "intValue" | "int_value" => match value.as_str().and_then(|text| text.parse::<i64>().ok()) {
-            Some(number) => number.into(),
-            None => value.clone(),
-        },
+        "intValue" | "int_value" => {
+            match value.as_str().and_then(|text| text.parse::<i64>().ok()) {
+                Some(number) => number.into(),
+                None => value.clone(),
+            }
+        }
         "arrayValue" | "array_value" => list(value).iter().map(any).collect(),
         "kvlistValue" | "kvlist_value" => {
-            let pair = |pair: &Value| Some((pair.get("key")?.as_str()?.to_owned(), any(pair.get("value")?)));
+            let pair = |pair: &Value| {
+                Some((pair.get("key")?.as_str()?.to_owned(), any(pair.get("value")?)))
+            };
             Value::Object(list(value).iter().filter_map(pair).collect())
         }
         _ => value.clone(),
@@ -187,14 +199,17 @@ fn requests(spans: &[Span<'_>]) -> Result<Vec<Request>, TraceError> {
         }
         false
     };
-    let asked = spans.iter().zip(&is_model).filter(|(span, is_model)| **is_model && !is_nested(span));
+    let asked =
+        spans.iter().zip(&is_model).filter(|(span, is_model)| **is_model && !is_nested(span));
     asked.map(|(span, _)| request(span)).collect()
 }
 
 /// Whether a span is a request to a language model that was answered.
 fn asks_a_model(span: &Span<'_>) -> bool {
-    let status =
-        span.record.get("status").and_then(|status| status.get("code").or_else(|| status.get("status_code")));
+    let status = span
+        .record
+        .get("status")
+        .and_then(|status| status.get("code").or_else(|| status.get("status_code")));
     if status.is_some_and(|code| code == 2 || code == "STATUS_CODE_ERROR" || code == "ERROR") {
         return false;
     }
@@ -206,7 +221,8 @@ fn asks_a_model(span: &Span<'_>) -> bool {
 
 fn request(span: &Span<'_>) -> Result<Request, TraceError> {
     let record = &span.record;
-    let start = at(record, ["startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime"])?;
+    let start =
+        at(record, ["startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime"])?;
     let end = at(record, ["endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime"])?;
     let prompt = prompt(&span.attributes);
     let counted = |names: &[&str], text: &str| -> Result<u32, TraceError> {
@@ -221,14 +237,16 @@ fn request(span: &Span<'_>) -> Result<Request, TraceError> {
         number.ok_or_else(|| record.error(format!("{}", Wrong { name, value })))
     };
     let input = counted(&INPUT_TOKENS, &prompt)?;
-    let answer = decoded(&span.attributes, "gen_ai.output.messages").map_or_else(String::new, |messages| {
-        let mut answer = String::new();
-        text::messages(&messages, &mut answer);
-        answer
-    });
+    let answer =
+        decoded(&span.attributes, "gen_ai.output.messages").map_or_else(String::new, |messages| {
+            let mut answer = String::new();
+            text::messages(&messages, &mut answer);
+            answer
+        });
     let output = counted(&OUTPUT_TOKENS, &answer)?.max(1);
     let conversation = span.attributes.get("gen_ai.conversation.id").and_then(Value::as_str);
-    let session = conversation.map_or_else(|| format!("trace {}", span.trace), |id| format!("chat {id}"));
+    let session =
+        conversation.map_or_else(|| format!("trace {}", span.trace), |id| format!("chat {id}"));
     let input = read::input(record.file(), record.line(), input)?;
     Ok(Request { session, start, end, input, output, prompt })
 }

@@ -106,7 +106,8 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 /// A file whose first line is a whole value has one a line, so that an unfinished line is named itself and not the next.
 pub(super) fn documents(source: &Source) -> Result<Vec<Document>, TraceError> {
     let file = &source.file;
-    let mut lines = (1..).zip(source.text.lines()).filter(|(_, line)| !line.trim().is_empty()).peekable();
+    let mut lines =
+        (1..).zip(source.text.lines()).filter(|(_, line)| !line.trim().is_empty()).peekable();
     let by_line = lines.peek().is_some_and(|(_, line)| serde_json::from_str::<Value>(line).is_ok());
     if by_line {
         let parse = |(line, text): (usize, &str)| match serde_json::from_str(text) {
@@ -126,7 +127,9 @@ pub(super) fn documents(source: &Source) -> Result<Vec<Document>, TraceError> {
         match values.next() {
             None => return Ok(documents),
             Some(Ok(value)) => documents.push(Document { file: file.clone(), line, value }),
-            Some(Err(error)) => return Err(TraceError::at(file, error.line().max(1), json(&error))),
+            Some(Err(error)) => {
+                return Err(TraceError::at(file, error.line().max(1), json(&error)));
+            }
         }
     }
 }
@@ -163,7 +166,8 @@ pub(super) fn rows<const N: usize>(
     let mut columns = [0; N];
     for (column, name) in columns.iter_mut().zip(names) {
         let found = headers.iter().position(|header| header.trim().eq_ignore_ascii_case(name));
-        *column = found.ok_or_else(|| TraceError::at(file, 1, format!("there is no column {name}")))?;
+        *column =
+            found.ok_or_else(|| TraceError::at(file, 1, format!("there is no column {name}")))?;
     }
     Ok(reader.into_records().map(move |record| {
         let record = record.map_err(|error| csv_error(file, &error))?;
@@ -176,16 +180,19 @@ pub(super) fn rows<const N: usize>(
 pub(crate) fn csv_error(file: &Path, error: &csv::Error) -> TraceError {
     let line = error.position().map_or(1, |place| place.line() as usize);
     match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            TraceError::at(file, line, format!("the line has {len} columns, the header {expected_len}"))
-        }
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => TraceError::at(
+            file,
+            line,
+            format!("the line has {len} columns, the header {expected_len}"),
+        ),
         _ => TraceError::at(file, line, "the line is no CSV"),
     }
 }
 
 /// Tokens of a CSV file.
 pub(super) fn tokens(file: &Path, line: usize, text: &str) -> Result<u32, TraceError> {
-    text.parse().map_err(|error| TraceError::at(file, line, format!("{text:?} is no token count: {error}")))
+    text.parse()
+        .map_err(|error| TraceError::at(file, line, format!("{text:?} is no token count: {error}")))
 }
 
 /// A time in seconds that can be one.
@@ -206,8 +213,9 @@ pub(super) fn enough_blocks(
     ids: usize,
 ) -> Result<(), TraceError> {
     if ids < full {
-        let reason =
-            format!("a prompt of {input} tokens has {full} full blocks, but there are {ids} block ids");
+        let reason = format!(
+            "a prompt of {input} tokens has {full} full blocks, but there are {ids} block ids"
+        );
         return Err(TraceError::at(path, line, reason));
     }
     Ok(())
@@ -215,5 +223,9 @@ pub(super) fn enough_blocks(
 
 /// A prompt length that can be one.
 pub(super) fn input(path: &Path, line: usize, tokens: u32) -> Result<u32, TraceError> {
-    if tokens == 0 { Err(TraceError::at(path, line, "the prompt has no tokens")) } else { Ok(tokens) }
+    if tokens == 0 {
+        Err(TraceError::at(path, line, "the prompt has no tokens"))
+    } else {
+        Ok(tokens)
+    }
 }

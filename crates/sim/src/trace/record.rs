@@ -22,7 +22,11 @@ impl<'a> Record<'a> {
     }
 
     /// A value within the document, at `place`.
-    pub(super) fn of(document: &'a Document, place: String, value: &'a Value) -> Result<Self, TraceError> {
+    pub(super) fn of(
+        document: &'a Document,
+        place: String,
+        value: &'a Value,
+    ) -> Result<Self, TraceError> {
         let Some(fields) = value.as_object() else {
             let what = if place.is_empty() { "the line".into() } else { format!("`{place}`") };
             let reason = format!("{what} is {}, expected a JSON object", short(value));
@@ -50,8 +54,11 @@ impl<'a> Record<'a> {
 
     /// An error about the object as a whole.
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> TraceError {
-        let reason =
-            if self.place.is_empty() { reason.to_string() } else { format!("`{}`: {reason}", self.place) };
+        let reason = if self.place.is_empty() {
+            reason.to_string()
+        } else {
+            format!("`{}`: {reason}", self.place)
+        };
         TraceError::at(self.file(), self.line(), reason)
     }
 
@@ -120,7 +127,9 @@ impl<'a> Record<'a> {
     /// The objects of an array in a field.
     pub(super) fn objects(&self, name: &str) -> Result<Vec<Self>, TraceError> {
         let value = self.get(name).ok_or_else(|| self.missing(name))?;
-        let Some(values) = value.as_array() else { return Err(self.wrong(name, value, "an array")) };
+        let Some(values) = value.as_array() else {
+            return Err(self.wrong(name, value, "an array"));
+        };
         let of = |(at, value)| Self::of(self.document, format!("{}[{at}]", self.name(name)), value);
         values.iter().enumerate().map(of).collect()
     }
@@ -142,7 +151,9 @@ pub(super) fn whole(value: &Value) -> Option<u32> {
         Some(number) => u32::try_from(number).ok(),
         None => {
             let number = value.as_f64().filter(|number| number.fract() == 0.0);
-            number.filter(|number| (0.0..=f64::from(u32::MAX)).contains(number)).map(|number| number as u32)
+            number
+                .filter(|number| (0.0..=f64::from(u32::MAX)).contains(number))
+                .map(|number| number as u32)
         }
     }
 }

@@ -25,7 +25,8 @@ pub(super) fn tokens(text: &str) -> u32 {
 /// Hashes of a text's full blocks, at most `most`. Each covers the text from its beginning.
 pub(super) fn blocks(text: &str, block_bytes: usize, most: usize) -> Arc<[BlockHash]> {
     let hash = |before: &mut u64, bytes: &[u8]| {
-        let word = |bytes: &[u8]| bytes.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
+        let word =
+            |bytes: &[u8]| bytes.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
         *before = bytes.chunks(8).fold(*before, |hash, bytes| block(hash, word(bytes)).0);
         Some(BlockHash(*before))
     };

@@ -19,8 +19,9 @@ pub(super) fn nanoseconds(text: &str) -> Option<i64> {
         && hour < 24
         && minute < 60
         && second < 61;
-    let seconds =
-        i64::from(days(year, month, day)) * 86_400 + i64::from(hour * 3_600 + minute * 60 + second) - offset;
+    let seconds = i64::from(days(year, month, day)) * 86_400
+        + i64::from(hour * 3_600 + minute * 60 + second)
+        - offset;
     valid.then(|| seconds * 1_000_000_000 + i64::from(fraction))
 }
 
@@ -43,7 +44,8 @@ fn offset(text: &str) -> Option<i64> {
         _ => return None,
     };
     let digits: String = text.chars().filter(|c| *c != ':').collect();
-    let (hours, minutes) = (digits.get(..2)?, digits.get(2..).filter(|text| !text.is_empty()).unwrap_or("0"));
+    let (hours, minutes) =
+        (digits.get(..2)?, digits.get(2..).filter(|text| !text.is_empty()).unwrap_or("0"));
     let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
 }
@@ -62,7 +64,8 @@ mod tests {
 
     #[test]
     fn times_know_the_calendar() {
-        let between = |from: &str, to: &str| Some((nanoseconds(to)? - nanoseconds(from)?) as f64 / 1e9);
+        let between =
+            |from: &str, to: &str| Some((nanoseconds(to)? - nanoseconds(from)?) as f64 / 1e9);
         let days = |from, to| between(from, to).map(|seconds| (seconds / 86_400.0).round() as i64);
         assert_eq!(days("2023-02-28 00:00:00", "2023-03-01 00:00:00"), Some(1));
         assert_eq!(days("2024-02-28 00:00:00", "2024-03-01 00:00:00"), Some(2));

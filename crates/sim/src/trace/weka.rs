@@ -37,7 +37,8 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
             None | Some("local") => number,
             Some("global") => 0,
             Some(other) => {
-                let reason = format!("`hash_id_scope` is {other:?}, expected \"local\" or \"global\"");
+                let reason =
+                    format!("`hash_id_scope` is {other:?}, expected \"local\" or \"global\"");
                 return Err(record.error(reason));
             }
         };
@@ -48,7 +49,11 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
 }
 
 /// A session with its sub-agents.
-fn session(record: &Record<'_>, blocks: &Blocks, sessions: &mut Vec<Session>) -> Result<(), TraceError> {
+fn session(
+    record: &Record<'_>,
+    blocks: &Blocks,
+    sessions: &mut Vec<Session>,
+) -> Result<(), TraceError> {
     let (agents, requests): (Vec<_>, Vec<_>) = record
         .objects("requests")?
         .into_iter()
@@ -85,7 +90,9 @@ fn calls(requests: &[Record<'_>], offset: f64, blocks: &Blocks) -> Result<Vec<Ca
             None => 0.0,
         };
         // Without the time of the answer, the pause after it says when it was complete.
-        if let (Some(before), Some(think)) = (calls.last_mut(), request.number_if_any("think_time")?) {
+        if let (Some(before), Some(think)) =
+            (calls.last_mut(), request.number_if_any("think_time")?)
+        {
             let think = request.seconds("think_time", think.max(0.0))?;
             if before.end == before.start {
                 before.end = before.start.max(start - nanoseconds(think));
@@ -104,8 +111,9 @@ fn turn(request: &Record<'_>, blocks: &Blocks) -> Result<Turn, TraceError> {
     let full = if ids.is_empty() { 0 } else { (input / blocks.tokens) as usize };
     if ids.len() < full {
         let ids = ids.len();
-        let reason =
-            format!("a prompt of {input} tokens has {full} full blocks, but there are {ids} block ids");
+        let reason = format!(
+            "a prompt of {input} tokens has {full} full blocks, but there are {ids} block ids"
+        );
         return Err(request.error(reason));
     }
     // Ids are made of a prompt's beginning, but a chain costs little and holds if they are not.

@@ -45,7 +45,8 @@ pub(crate) fn poisson(requests: usize, rate: f64, input: u32, output: u32) -> Tr
 
 /// One client that sends these prompts one after the other.
 pub(crate) fn one_by_one(prompts: Vec<(u32, Arc<[BlockHash]>)>, block_tokens: u32) -> Trace {
-    let turn = |(input, blocks)| Turn { think: Duration::ZERO, input, output: 1, blocks, adapter: None };
+    let turn =
+        |(input, blocks)| Turn { think: Duration::ZERO, input, output: 1, blocks, adapter: None };
     let session = Session { turns: prompts.into_iter().map(turn).collect(), ..Session::default() };
     Trace {
         name: "one by one".into(),

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use core::fmt;
 
-use slotwise::{BandStats, EndpointStats, GuardStats, HealthState, Histogram, Stats};
+use slotwise::{BandStats, EndpointStats, HealthState, Histogram, SessionAdmissionStats, Stats};
 
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
@@ -100,8 +100,12 @@ const EVICTED: Family = Family::counter(
     &["reason"],
     "Queued requests that were evicted, by reason.",
 );
-const ENDPOINTS: Family =
-    Family::gauge("slotwise_endpoints", None, &["state"], "Endpoints of the pool: active or draining.");
+const ENDPOINTS: Family = Family::gauge(
+    "slotwise_endpoints",
+    None,
+    &["state"],
+    "Endpoints of the pool: active or draining.",
+);
 
 /// A family with one sample, and how it is read.
 type Row = (Family, fn(&Stats) -> Value);
@@ -139,7 +143,7 @@ const HISTOGRAMS: [HistogramRow; 2] = [
 ];
 
 /// Families of the session guard. They have no samples where there is none.
-type GuardRow = (Family, fn(&GuardStats) -> Value);
+type GuardRow = (Family, fn(&SessionAdmissionStats) -> Value);
 
 #[rustfmt::skip]
 const GUARD: [GuardRow; 4] = [
@@ -183,19 +187,19 @@ const OF_ENDPOINTS: [EndpointRow; 33] = [
     (Family::counter("slotwise_endpoint_adapter_loads", None, ENDPOINT, "Adapter loads that our requests caused."), Merge::Sum, |it| Some(it.adapter_loads.into())),
     (Family::gauge("slotwise_endpoint_pending_requests", REQUESTS, ENDPOINT, "Our requests before their first token."), Merge::Sum, |it| Some(it.pending.into())),
     (Family::gauge("slotwise_endpoint_running_requests", REQUESTS, ENDPOINT, "Our requests past their first token."), Merge::Sum, |it| Some(it.running.into())),
-    (Family::gauge("slotwise_endpoint_foreign_waiting_requests", REQUESTS, ENDPOINT, "External requests queued there, from load reports."), Merge::Sum, |it| Some(it.foreign_waiting.into())),
-    (Family::gauge("slotwise_endpoint_foreign_running_requests", REQUESTS, ENDPOINT, "External requests running there, from load reports."), Merge::Sum, |it| Some(it.foreign_running.into())),
+    (Family::gauge("slotwise_endpoint_external_waiting_requests", REQUESTS, ENDPOINT, "External requests queued there, from load reports."), Merge::Sum, |it| Some(it.external_waiting.into())),
+    (Family::gauge("slotwise_endpoint_external_running_requests", REQUESTS, ENDPOINT, "External requests running there, from load reports."), Merge::Sum, |it| Some(it.external_running.into())),
     (Family::gauge("slotwise_endpoint_booked_seconds", SECONDS, ENDPOINT, "Predicted prefill of the pending requests."), Merge::Sum, |it| Some(it.booked.as_secs_f64().into())),
     (Family::gauge("slotwise_endpoint_wait_seconds", SECONDS, ENDPOINT, "Predicted queue time of a new request."), Merge::Largest, |it| Some(it.wait.get().into())),
     (Family::gauge("slotwise_endpoint_kv_tokens", TOKENS, ENDPOINT, "Tokens of our prompts and answers in flight."), Merge::Sum, |it| Some(it.kv_tokens.into())),
-    (Family::gauge("slotwise_endpoint_kv_capacity_tokens", TOKENS, ENDPOINT, "Tokens that fit into its KV cache."), Merge::Sum, |it| Some(it.kv_capacity.into())),
-    (Family::gauge("slotwise_endpoint_assumed_tokens", TOKENS, ENDPOINT, "Tokens that its cache is estimated to hold."), Merge::Sum, |it| Some(it.assumed_tokens.into())),
+    (Family::gauge("slotwise_endpoint_kv_cache_tokens", TOKENS, ENDPOINT, "Tokens that fit into its KV cache."), Merge::Sum, |it| Some(it.kv_cache_tokens.into())),
+    (Family::gauge("slotwise_endpoint_estimated_tokens", TOKENS, ENDPOINT, "Tokens that its cache is estimated to hold."), Merge::Sum, |it| Some(it.estimated_tokens.into())),
     (Family::gauge("slotwise_endpoint_stored_tokens", TOKENS, ENDPOINT, "Tokens that its cache holds, from KV events."), Merge::Sum, |it| Some(it.stored_tokens.into())),
     (Family::gauge("slotwise_endpoint_warm_tokens", TOKENS, ENDPOINT, "Cached tokens of both kinds used in the last 90 s."), Merge::Sum, |it| Some(it.warm_tokens.into())),
     (Family::gauge("slotwise_endpoint_session_tokens", TOKENS, ENDPOINT, "Tokens of the contexts of its active sessions."), Merge::Sum, |it| Some(it.session_tokens.into())),
     (Family::gauge("slotwise_endpoint_adapters", None, ENDPOINT, "Adapters that are estimated to be loaded."), Merge::Sum, |it| Some(it.adapters.len().into())),
-    (Family::gauge("slotwise_endpoint_slowness_ratio", RATIO, ENDPOINT, "Measured over described prefill time; 1 is as described."), Merge::Largest, |it| Some(it.slowness.into())),
-    (Family::gauge("slotwise_endpoint_held_off_seconds", SECONDS, ENDPOINT, "Time until it may get a trial request after failures."), Merge::Largest, |it| Some(it.held_off.get().into())),
+    (Family::gauge("slotwise_endpoint_slowdown_ratio", RATIO, ENDPOINT, "Measured over described prefill time; 1 is as described."), Merge::Largest, |it| Some(it.slowdown.into())),
+    (Family::gauge("slotwise_endpoint_backoff_remaining_seconds", SECONDS, ENDPOINT, "Time until it may get a trial request after failures."), Merge::Largest, |it| Some(it.backoff_remaining.get().into())),
     (Family::gauge("slotwise_endpoint_backed_off", None, ENDPOINT, "Whether it is backed off, or has a trial in flight."), Merge::Sum, |it| Some(u32::from(it.backoff.is_some()).into())),
     (Family::gauge("slotwise_endpoint_ramping", None, ENDPOINT, "Whether it is limited to few requests after it joined or came back."), Merge::Sum, |it| Some(u32::from(it.health == HealthState::Ramping).into())),
     (Family::counter("slotwise_endpoint_backoffs", None, ENDPOINT, "Times that it was backed off."), Merge::Sum, |it| Some(it.backoffs.into())),
@@ -208,7 +212,7 @@ const OF_ENDPOINTS: [EndpointRow; 33] = [
     (Family::counter("slotwise_endpoint_kv_stored_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were applied."), Merge::Sum, |it| Some(it.kv_stored_events.into())),
     (Family::counter("slotwise_endpoint_kv_refused_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were rejected."), Merge::Sum, |it| Some(it.kv_refused_events.into())),
     (Family::gauge("slotwise_endpoint_precise", None, ENDPOINT, "Whether its engine publishes KV events, and they are used."), Merge::Sum, |it| Some(it.precise.into())),
-    (Family::gauge("slotwise_endpoint_hashes_differ", None, ENDPOINT, "Whether its engine names blocks differently from the rest of the pool."), Merge::Sum, |it| Some(it.hashes_differ.into())),
+    (Family::gauge("slotwise_endpoint_hash_mismatch", None, ENDPOINT, "Whether its engine names blocks differently from the rest of the pool."), Merge::Sum, |it| Some(it.hash_mismatch.into())),
 ];
 
 /// All families, as they are written.
@@ -218,11 +222,20 @@ pub(super) fn all() -> impl Iterator<Item = Family> {
     let endpoints = OF_ENDPOINTS.iter().map(|(family, _, _)| *family);
     let bands = OF_BANDS.iter().map(|(family, _)| *family);
     let histograms = HISTOGRAMS.iter().map(|(family, _)| *family);
-    totals.chain(histograms).chain([REJECTED, EVICTED, ENDPOINTS]).chain(bands).chain(guard).chain(endpoints)
+    totals
+        .chain(histograms)
+        .chain([REJECTED, EVICTED, ENDPOINTS])
+        .chain(bands)
+        .chain(guard)
+        .chain(endpoints)
 }
 
 /// Writes all families.
-pub(super) fn write(stats: &Stats, named: Named<'_>, out: &mut Writer<'_, impl fmt::Write>) -> fmt::Result {
+pub(super) fn write(
+    stats: &Stats,
+    named: Named<'_>,
+    out: &mut Writer<'_, impl fmt::Write>,
+) -> fmt::Result {
     for (family, read) in TOTALS {
         out.family(family)?;
         out.sample(&[], read(stats))?;

@@ -19,7 +19,9 @@ use core::fmt;
 use slotwise::{EndpointStats, Stats};
 
 pub use family::{Family, Kind};
-pub use trace::{Attribute, AttributeValue, dispatch_attributes, refusal_attributes, usage_attributes};
+pub use trace::{
+    Attribute, AttributeValue, dispatch_attributes, refusal_attributes, usage_attributes,
+};
 
 use text::Writer;
 
@@ -56,7 +58,8 @@ impl Default for Exposition {
 
 impl Exposition {
     /// The `Content-Type` of the text.
-    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    pub const CONTENT_TYPE: &'static str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8";
     /// What the endpoints past the limit are called together.
     pub const OTHER: &'static str = "other";
 

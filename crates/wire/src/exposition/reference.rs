@@ -53,7 +53,7 @@ const SPREADS: [Spread; 3] = [
     (
         Family::gauge("llm_d_epp_average_kv_cache_utilization", None, POOL, "Mean share of the KV cache that our requests in flight fill."),
         Family::gauge("llm_d_epp_std_dev_kv_cache_utilization", None, POOL, "Standard deviation of the same."),
-        |it| if it.kv_capacity == 0 { 0.0 } else { it.kv_tokens as f64 / f64::from(it.kv_capacity) },
+        |it| if it.kv_cache_tokens == 0 { 0.0 } else { it.kv_tokens as f64 / f64::from(it.kv_cache_tokens) },
     ),
     (
         Family::gauge("llm_d_epp_average_queue_size", None, POOL, "Mean number of requests queued at an endpoint."),
@@ -63,7 +63,7 @@ const SPREADS: [Spread; 3] = [
     (
         Family::gauge("llm_d_epp_average_running_requests", None, POOL, "Mean number of requests running at an endpoint."),
         Family::gauge("llm_d_epp_std_dev_running_requests", None, POOL, "Standard deviation of the same."),
-        |it| f64::from(it.running) + it.foreign_running,
+        |it| f64::from(it.running) + it.external_running,
     ),
 ];
 
@@ -79,8 +79,14 @@ const OUTCOME_NAMES: [&str; 7] = [
 ];
 
 /// The codes of the reference's errors that `Stats` tells, with what failed at a model server.
-const ERROR_CODES: [&str; 6] =
-    ["BadRequest", "NotFound", "ResourceExhausted", "ServiceUnavailable", "ModelServerError", "Unknown"];
+const ERROR_CODES: [&str; 6] = [
+    "BadRequest",
+    "NotFound",
+    "ResourceExhausted",
+    "ServiceUnavailable",
+    "ModelServerError",
+    "Unknown",
+];
 
 pub(super) fn all() -> impl Iterator<Item = Family> {
     let spreads = SPREADS.iter().flat_map(|(mean, deviation, _)| [*mean, *deviation]);
@@ -140,7 +146,10 @@ pub(super) fn write(
     }
     let rest = sum(&mut named.rest().map(|it| it.dispatched));
     if named.rest().next().is_some() {
-        out.sample(&[("status", "success"), ("endpoint_name", Exposition::OTHER), ("port", "")], rest)?;
+        out.sample(
+            &[("status", "success"), ("endpoint_name", Exposition::OTHER), ("port", "")],
+            rest,
+        )?;
     }
     out.sample(&[("status", "failure"), ("endpoint_name", ""), ("port", "")], all_refused)?;
 
@@ -205,19 +214,21 @@ impl Row<'_> {
 fn write_attempts(endpoint: &EndpointStats, out: &mut Writer<'_, impl fmt::Write>) -> fmt::Result {
     let port = Address::of(&endpoint.name).and_then(|address| address.port);
     let port = port.map(|port| port.to_string()).unwrap_or_default();
-    let labels = [("status", "success"), ("endpoint_name", endpoint.name.as_str()), ("port", &port)];
+    let labels =
+        [("status", "success"), ("endpoint_name", endpoint.name.as_str()), ("port", &port)];
     out.sample(&labels, endpoint.dispatched)
 }
 
 fn queue_size(endpoint: &EndpointStats) -> f64 {
-    f64::from(endpoint.pending) + endpoint.foreign_waiting
+    f64::from(endpoint.pending) + endpoint.external_waiting
 }
 
 /// Mean and standard deviation, both zero where there are no endpoints.
 fn spread(endpoints: &[EndpointStats], read: fn(&EndpointStats) -> f64) -> (f64, f64) {
     let count = endpoints.len().max(1) as f64;
     let mean = endpoints.iter().map(read).sum::<f64>() / count;
-    let variance = endpoints.iter().map(|it| (read(it) - mean) * (read(it) - mean)).sum::<f64>() / count;
+    let variance =
+        endpoints.iter().map(|it| (read(it) - mean) * (read(it) - mean)).sum::<f64>() / count;
     (mean, root(variance))
 }
 
@@ -246,7 +257,11 @@ mod tests {
     fn roots_are_those_of_the_standard_library() {
         for square in [0.0, 1.0, 2.0, 0.25, 1e-300, 1e300, 12_345.678, f64::MIN_POSITIVE, 5e-324] {
             let wanted = square.sqrt();
-            assert!((root(square) - wanted).abs() <= wanted * 1e-15, "{square}: {} {wanted}", root(square));
+            assert!(
+                (root(square) - wanted).abs() <= wanted * 1e-15,
+                "{square}: {} {wanted}",
+                root(square)
+            );
         }
         assert_eq!(root(f64::NAN).to_bits(), 0);
         assert!(root(f64::INFINITY).is_infinite());

@@ -78,7 +78,11 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
     }
 
     /// Writes a sample of the family.
-    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) -> fmt::Result {
+    pub(super) fn sample(
+        &mut self,
+        labels: &[(&str, &str)],
+        value: impl Into<Value>,
+    ) -> fmt::Result {
         let Some(family) = self.family else { return Ok(()) };
         self.out.write_str(family.name)?;
         self.out.write_str(match family.kind {
@@ -89,7 +93,11 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
     }
 
     /// Writes the samples of a histogram: how many were at most so long, for each bound, their sum and their number.
-    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) -> fmt::Result {
+    pub(super) fn histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        histogram: &Histogram,
+    ) -> fmt::Result {
         let Some(family) = self.family else { return Ok(()) };
         let mut so_far = 0_u64;
         for (at, count) in histogram.counts.iter().enumerate() {

@@ -138,7 +138,8 @@ pub fn refusal_attributes(refusal: &Refusal<'_>, queued: Duration) -> Vec<Attrib
     attributes.push(Attribute::text("error.type", refusal.reason.code()));
     attributes.push(Attribute::whole("http.response.status_code", refusal.status()));
     attributes.push(Attribute::seconds("slotwise.queued_seconds", queued));
-    let retry = refusal.retry_after.map(|after| Attribute::seconds("slotwise.retry_after_seconds", after));
+    let retry =
+        refusal.retry_after.map(|after| Attribute::seconds("slotwise.retry_after_seconds", after));
     attributes.extend(retry);
     attributes
 }

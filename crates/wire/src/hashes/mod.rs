@@ -114,11 +114,20 @@ impl BlockHasher {
     /// The name of a block. Computes in **O(tokens)**.
     ///
     /// Equal to vLLM's for blocks of up to 8,192 tokens: Python cuts longer pickles into frames.
-    pub fn block(&mut self, parent: BlockDigest, tokens: &[u32], keys: ExtraKeys<'_>) -> BlockDigest {
+    pub fn block(
+        &mut self,
+        parent: BlockDigest,
+        tokens: &[u32],
+        keys: ExtraKeys<'_>,
+    ) -> BlockDigest {
         self.scratch.clear();
         match self.algorithm {
-            Algorithm::Sha256 => pickle::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging),
-            Algorithm::Sha256Cbor => cbor::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging),
+            Algorithm::Sha256 => {
+                pickle::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging)
+            }
+            Algorithm::Sha256Cbor => {
+                cbor::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging)
+            }
         }
         BlockDigest::of(&self.scratch)
     }

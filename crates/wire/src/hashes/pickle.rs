@@ -40,12 +40,15 @@ pub(super) fn block(
         if keys == ExtraKeys::default() {
             out.push(b'N');
         } else {
-            let mut count = usize::from(keys.adapter.is_some()) + usize::from(keys.cache_salt.is_some());
+            let mut count =
+                usize::from(keys.adapter.is_some()) + usize::from(keys.cache_salt.is_some());
             tuple(out, count, |out| {
                 count = keys.each(tagging, |key| match key {
                     Key::Bare(bare) => text(out, bare),
                     Key::Tuple(parts) => {
-                        tuple(out, parts.len(), |out| parts.iter().for_each(|part| text(out, part)));
+                        tuple(out, parts.len(), |out| {
+                            parts.iter().for_each(|part| text(out, part))
+                        });
                     }
                 });
             });
@@ -123,7 +126,8 @@ mod tests {
         let head = "4320000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f94";
         let none = ExtraKeys::default();
         let tokens = [1, 255, 256, 65_535, 65_536, 0x7fff_ffff, 0x8000_0000, u32::MAX];
-        let body = "284b014bff4d00014dffff4a000001004affffff7f8a0500000080008a05ffffffff0074944e87942e";
+        let body =
+            "284b014bff4d00014dffff4a000001004affffff7f8a0500000080008a05ffffffff0074944e87942e";
         assert_eq!(
             written(&tokens, none, Tagging::Tagged),
             std::format!("8005954c00000000000000{head}{body}")
@@ -147,7 +151,8 @@ mod tests {
             std::format!("8005953c00000000000000{head}{untagged}")
         );
         let salt = "x".repeat(300);
-        let long = written(&[7], ExtraKeys { adapter: None, cache_salt: Some(&salt) }, Tagging::Tagged);
+        let long =
+            written(&[7], ExtraKeys { adapter: None, cache_salt: Some(&salt) }, Tagging::Tagged);
         assert!(
             long.starts_with("8005956d01")
                 && long.contains("4b0785948c0a63616368655f73616c7494582c0100007878")

@@ -37,7 +37,9 @@ impl<'a> Address<'a> {
             }
             // More than one colon and no brackets: an IPv6 address, and no port.
             None if authority.matches(':').count() > 1 => (authority, None),
-            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+            None => authority
+                .split_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port))),
         };
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let is_ip = host.parse::<IpAddr>().is_ok();

@@ -121,7 +121,8 @@ impl<'a> RequestHeaders<'a> {
         let pairs = pairs.into_iter();
         let mut headers = Self::read(pairs.clone());
         headers.listed_session = allow.session_headers.iter().find_map(|listed| {
-            let mut named = pairs.clone().filter(|(name, _)| name.eq_ignore_ascii_case(listed.as_bytes()));
+            let mut named =
+                pairs.clone().filter(|(name, _)| name.eq_ignore_ascii_case(listed.as_bytes()));
             named.find_map(|(_, value)| super::value::text(value).ok().flatten())
         });
         headers
@@ -131,7 +132,12 @@ impl<'a> RequestHeaders<'a> {
     /// from `now` as the first token's SLO. What they do not say stays as it is.
     ///
     /// The model stays, too: a host that rewrites its name in the body knows by which one endpoints are chosen.
-    pub fn apply_allowed<'r>(&self, allow: &Allow, now: Instant, request: Request<'r>) -> Request<'r>
+    pub fn apply_allowed<'r>(
+        &self,
+        allow: &Allow,
+        now: Instant,
+        request: Request<'r>,
+    ) -> Request<'r>
     where
         'a: 'r,
     {
@@ -145,7 +151,8 @@ impl<'a> RequestHeaders<'a> {
         request.flow = self.fairness_id.filter(|_| allow.flow).unwrap_or(request.flow);
         let session = self.listed_session.or_else(|| self.session().filter(|_| allow.session));
         request.session = session.or(request.session);
-        request.deadline = clamp(&allow.deadline, self.slo_ttft).map(|slo| now + slo).or(request.deadline);
+        request.deadline =
+            clamp(&allow.deadline, self.slo_ttft).map(|slo| now + slo).or(request.deadline);
         request.ttl = clamp(&allow.ttl, self.ttl).or(request.ttl);
         request
     }

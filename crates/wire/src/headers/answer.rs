@@ -42,7 +42,9 @@ pub const QUEUE_DURATION: &str = "x-llm-d-flow-queue-duration-ms";
 pub const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
 /// [`DESTINATION`]: the chosen endpoint, and those that the gateway may fall back on.
-pub fn destination<'a>(endpoints: impl IntoIterator<Item = &'a str>) -> Option<(&'static str, Cow<'a, str>)> {
+pub fn destination<'a>(
+    endpoints: impl IntoIterator<Item = &'a str>,
+) -> Option<(&'static str, Cow<'a, str>)> {
     list(endpoints).map(|value| (DESTINATION, value))
 }
 
@@ -57,7 +59,9 @@ pub fn prefiller(endpoint: &str) -> Option<(&'static str, Cow<'_, str>)> {
 }
 
 /// [`ENCODERS`]: the endpoints that encode.
-pub fn encoders<'a>(endpoints: impl IntoIterator<Item = &'a str>) -> Option<(&'static str, Cow<'a, str>)> {
+pub fn encoders<'a>(
+    endpoints: impl IntoIterator<Item = &'a str>,
+) -> Option<(&'static str, Cow<'a, str>)> {
     list(endpoints).map(|value| (ENCODERS, value))
 }
 
@@ -82,7 +86,9 @@ pub fn kv_source(endpoint: &str) -> Option<(&'static str, Cow<'_, str>)> {
 /// let (_, value) = answer::scores(costs).expect("addresses");
 /// assert_eq!(value, r#"{"10.0.0.1:8000":1.0,"10.0.0.2:8000":0.5}"#);
 /// ```
-pub fn scores<'a>(costs: impl IntoIterator<Item = (&'a str, Seconds)>) -> Option<(&'static str, String)> {
+pub fn scores<'a>(
+    costs: impl IntoIterator<Item = (&'a str, Seconds)>,
+) -> Option<(&'static str, String)> {
     let mut value = String::new();
     for (endpoint, cost) in costs {
         let Some(address) = written(endpoint) else { continue };

@@ -26,7 +26,7 @@ pub use allow::Allow;
 pub use subset::Subset;
 pub use value::LoadFormat;
 
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// A header of a request that means something to a scheduler.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -233,7 +233,7 @@ impl<'a> RequestHeaders<'a> {
             if found.new.is_none() && found.old.is_none() {
                 continue;
             }
-            let again = WireError::new(0, Problem::Unsupported("a second value"));
+            let again = WireError::new(0, ErrorKind::Unsupported("a second value"));
             let said = headers.take(header, value).and(if second { Err(again) } else { Ok(()) });
             if let (Err(error), Some(place)) = (said, headers.unusable.get_mut(header as usize)) {
                 *place = Some(UnusableHeader { header, name, error });
@@ -302,8 +302,11 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn add(&mut self, value: &'a [u8], old: bool) {
-        let (first, second) =
-            if old { (&mut self.old, &mut self.second_old) } else { (&mut self.new, &mut self.second_new) };
+        let (first, second) = if old {
+            (&mut self.old, &mut self.second_old)
+        } else {
+            (&mut self.new, &mut self.second_new)
+        };
         match *first {
             Some(first) => *second |= first != value,
             None => *first = Some(value),

@@ -27,7 +27,8 @@ impl<'a> Subset<'a> {
     /// Whether the endpoint of this name is one of them; one whose name holds no [`Address`] is not. Computes in **O(bytes)**.
     pub fn allows(&self, endpoint: &str) -> bool {
         let Some(endpoint) = Address::of(endpoint) else { return false };
-        self.addresses().any(|it| it.is_host(&endpoint) && (it.port.is_none() || it.port == endpoint.port))
+        self.addresses()
+            .any(|it| it.is_host(&endpoint) && (it.port.is_none() || it.port == endpoint.port))
     }
 
     /// The addresses in it. Those without a port stand for all ports.

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use slotwise::Priority;
 
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// In which form the client wants the engine's load in the response header `endpoint-load-metrics`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -38,7 +38,7 @@ pub(super) fn text(value: &[u8]) -> Result<Option<&str>, WireError> {
     }
     match core::str::from_utf8(value) {
         Ok(text) => Ok((!text.is_empty()).then_some(text)),
-        Err(error) => Err(WireError::new(start + error.valid_up_to(), Problem::NotUtf8)),
+        Err(error) => Err(WireError::new(start + error.valid_up_to(), ErrorKind::NotUtf8)),
     }
 }
 
@@ -112,7 +112,10 @@ pub(super) fn load_format(value: &[u8]) -> Result<LoadFormat, WireError> {
         .into_iter()
         .find(|format| format.as_str().as_bytes().eq_ignore_ascii_case(value))
         .ok_or_else(|| {
-            WireError::new(start, Problem::Unsupported("a load format other than TEXT, JSON and BIN"))
+            WireError::new(
+                start,
+                ErrorKind::Unsupported("a load format other than TEXT, JSON and BIN"),
+            )
         })
 }
 
@@ -148,12 +151,16 @@ fn decimal(value: &[u8], one: u64) -> Result<(u64, usize), WireError> {
             }
         }
     }
-    if digits == 0 { Err(WireError::expected(end.min(value.len()), "a digit")) } else { Ok((units, end)) }
+    if digits == 0 {
+        Err(WireError::expected(end.min(value.len()), "a digit"))
+    } else {
+        Ok((units, end))
+    }
 }
 
 fn more_than_none(offset: usize, nanos: u64) -> Result<Duration, WireError> {
     if nanos == 0 {
-        return Err(WireError::new(offset, Problem::OutOfRange("a length of time above zero")));
+        return Err(WireError::new(offset, ErrorKind::OutOfRange("a length of time above zero")));
     }
     Ok(Duration::from_nanos(nanos))
 }

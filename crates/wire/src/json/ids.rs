@@ -36,7 +36,8 @@ impl Reader<'_> {
         let bytes = self.text.as_bytes();
         let start = self.at + usize::from(bytes.get(self.at) == Some(&b' '));
         let (mut at, mut id) = (start, 0);
-        while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
+        while let Some(digit) =
+            bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
         {
             if at - start == MOST_DIGITS {
                 return None;

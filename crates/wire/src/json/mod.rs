@@ -12,7 +12,7 @@ use memchr::memchr2;
 pub(crate) use number::Number;
 pub(crate) use text::Text;
 
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// Arrays and objects in each other, at the most.
 const DEEPEST: usize = 128;
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
     /// Before the first value of a text, which must be UTF-8 from end to end.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes);
-        let text = text.map_err(|error| WireError::new(error.valid_up_to(), Problem::NotUtf8))?;
+        let text = text.map_err(|error| WireError::new(error.valid_up_to(), ErrorKind::NotUtf8))?;
         Ok(Self { text, at: 0, depth: 0, fresh: false })
     }
 
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         loop {
             match memchr2(b'"', b'\\', &bytes[at..]) {
-                None => return Err(WireError::new(bytes.len(), Problem::Truncated)),
+                None => return Err(WireError::new(bytes.len(), ErrorKind::Truncated)),
                 Some(found) if bytes[at + found] == b'"' => {
                     let end = at + found;
                     self.at = end + 1;
@@ -174,7 +174,8 @@ impl<'a> Reader<'a> {
             }
             // Out of all that ends here.
             while self.depth > outside {
-                let more = if objects & 1 == 1 { self.next_key()?.is_some() } else { self.next_item()? };
+                let more =
+                    if objects & 1 == 1 { self.next_key()?.is_some() } else { self.next_item()? };
                 if more {
                     break;
                 }
@@ -199,7 +200,7 @@ impl<'a> Reader<'a> {
             return Err(self.expected(what));
         }
         if self.depth == DEEPEST {
-            return Err(WireError::new(self.at, Problem::TooDeep(DEEPEST)));
+            return Err(WireError::new(self.at, ErrorKind::TooDeep(DEEPEST)));
         }
         self.at += 1;
         self.depth += 1;
@@ -240,7 +241,7 @@ impl<'a> Reader<'a> {
             match bytes.get(self.at) {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
                 Some(byte) => return Ok(*byte),
-                None => return Err(WireError::new(self.at, Problem::Truncated)),
+                None => return Err(WireError::new(self.at, ErrorKind::Truncated)),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A number as it stands in JSON.
 
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// A number, digit for digit: integers beyond 2^53 keep all of theirs.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,8 @@ impl<'a> Number<'a> {
         let number = self.float();
         // A float-to-integer `as` saturates, so what is no such number is not the same afterwards.
         #[expect(clippy::float_cmp, reason = "whether it is whole is a matter of all its bits")]
-        let whole = (0.0..18_446_744_073_709_551_616.0).contains(&number) && number as u64 as f64 == number;
+        let whole =
+            (0.0..18_446_744_073_709_551_616.0).contains(&number) && number as u64 as f64 == number;
         if whole { Ok(number as u64) } else { Err(self.out_of_range(what)) }
     }
 
@@ -54,15 +55,19 @@ impl<'a> Number<'a> {
     }
 
     const fn out_of_range(self, what: &'static str) -> WireError {
-        WireError::new(self.at, Problem::OutOfRange(what))
+        WireError::new(self.at, ErrorKind::OutOfRange(what))
     }
 }
 
 /// Where the number that begins at `start` ends.
 pub(super) fn end(bytes: &[u8], start: usize) -> Result<usize, WireError> {
     let digits = |from: usize| {
-        let count =
-            bytes.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let count = bytes
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if count == 0 { Err(WireError::expected(from, "a digit")) } else { Ok(from + count) }
     };
     let first = start + usize::from(bytes.get(start) == Some(&b'-'));

@@ -29,7 +29,12 @@ fn read(reader: &mut Reader<'_>) -> Result<Value> {
         Kind::Number => {
             let number = reader.number()?;
             number.digits().parse::<u64>().map_or_else(
-                |_| number.digits().parse::<i64>().map_or_else(|_| number.float().into(), Value::from),
+                |_| {
+                    number
+                        .digits()
+                        .parse::<i64>()
+                        .map_or_else(|_| number.float().into(), Value::from)
+                },
                 Value::from,
             )
         }
@@ -79,16 +84,16 @@ fn errors_say_where() {
     expected("\"\\x\"", 2, "an escape");
     expected("\"\\u12g4\"", 5, "a hexadecimal digit");
     for cut in ["", "[", "{\"a\"", "\"abc", "\"\\", "\"\\u12", "[1,", "{\"a\":"] {
-        assert_eq!(error(cut), WireError::new(cut.len(), Problem::Truncated), "{cut}");
+        assert_eq!(error(cut), WireError::new(cut.len(), ErrorKind::Truncated), "{cut}");
     }
-    assert_eq!(whole(b"\"\xff\"").expect_err("no UTF-8"), WireError::new(1, Problem::NotUtf8));
+    assert_eq!(whole(b"\"\xff\"").expect_err("no UTF-8"), WireError::new(1, ErrorKind::NotUtf8));
 }
 
 #[test]
 fn nesting_has_an_end() {
     let nest = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     assert!(skipped(nest(DEEPEST).as_bytes()).is_ok());
-    let too_deep = WireError::new(DEEPEST, Problem::TooDeep(DEEPEST));
+    let too_deep = WireError::new(DEEPEST, ErrorKind::TooDeep(DEEPEST));
     assert_eq!(skipped(nest(DEEPEST + 1).as_bytes()), Err(too_deep));
     assert_eq!(
         skipped("{\"a\":[".repeat(1_000_000).as_bytes()).expect_err("too deep").problem.code(),
@@ -107,7 +112,10 @@ fn escapes_mean_what_they_mean() {
 fn numbers_keep_all_digits() {
     let number = |text: &'static str| Number::new(text, 7);
     assert_eq!(number("18446744073709551615").whole("n"), Ok(u64::MAX));
-    assert_eq!(number("18446744073709551616").whole("n"), Err(WireError::new(7, Problem::OutOfRange("n"))));
+    assert_eq!(
+        number("18446744073709551616").whole("n"),
+        Err(WireError::new(7, ErrorKind::OutOfRange("n")))
+    );
     assert_eq!(number("1e3").small("n"), Ok(1_000));
     assert_eq!(number("4294967296").small("n").expect_err("too large").offset, 7);
     assert_eq!((number("-5").signed("n"), number("-5.0").signed("n")), (Ok(-5), Ok(-5)));

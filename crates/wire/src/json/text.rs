@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use memchr::memchr;
 
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// A string between its quotation marks.
 #[derive(Clone, Copy, Debug)]
@@ -107,15 +107,16 @@ pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> 
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
         Some(b'u') => {
-            let digits =
-                bytes.get(at + 2..at + 6).ok_or_else(|| WireError::new(bytes.len(), Problem::Truncated))?;
+            let digits = bytes
+                .get(at + 2..at + 6)
+                .ok_or_else(|| WireError::new(bytes.len(), ErrorKind::Truncated))?;
             match digits.iter().position(|digit| !digit.is_ascii_hexdigit()) {
                 Some(bad) => Err(WireError::expected(at + 2 + bad, "a hexadecimal digit")),
                 None => Ok(at + 6),
             }
         }
         Some(_) => Err(WireError::expected(at + 1, "an escape")),
-        None => Err(WireError::new(bytes.len(), Problem::Truncated)),
+        None => Err(WireError::new(bytes.len(), ErrorKind::Truncated)),
     }
 }
 

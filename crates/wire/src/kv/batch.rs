@@ -6,7 +6,7 @@ use core::iter::FusedIterator;
 use core::num::NonZeroU32;
 use core::ops::Range;
 
-use slotwise::{EngineHash, KvEvent, RemovedBlocks, StoredBlocks, Tier};
+use slotwise::{BlockRemoved, BlockStored, EngineHash, KvEvent, Tier};
 
 use super::{trtllm, vllm};
 use crate::error::WireError;
@@ -42,7 +42,7 @@ pub struct Events<'a> {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct LeftOut {
+pub struct SkippedEvents {
     /// Fields that are not known.
     pub unknown_fields: u64,
     /// Events of kinds that are not known.
@@ -77,7 +77,7 @@ pub(super) struct Buffers {
     /// Tokens behind blocks that their hashes cover.
     pub(super) lookahead: Vec<u32>,
     pub(super) text: String,
-    pub(super) left_out: LeftOut,
+    pub(super) skipped_events: SkippedEvents,
 }
 
 /// An event, with places in the buffers.
@@ -168,8 +168,8 @@ impl<'a> Batch<'a> {
     }
 
     /// What is not among the events.
-    pub const fn left_out(&self) -> LeftOut {
-        self.buffers.left_out
+    pub const fn skipped_events(&self) -> SkippedEvents {
+        self.buffers.skipped_events
     }
 
     /// How many events count.
@@ -207,18 +207,19 @@ impl<'a> Iterator for Events<'a> {
             Record::Stored(stored) => {
                 let text = |range: &Option<Range<usize>>| buffers.text.get(range.clone()?);
                 let mut event =
-                    StoredBlocks::new(blocks(&stored.blocks), stored.block_size).tier(stored.tier);
+                    BlockStored::new(blocks(&stored.blocks), stored.block_size).tier(stored.tier);
                 event.parent = stored.parent;
                 event.tokens = buffers.tokens.get(stored.tokens.clone());
-                event.lookahead = buffers.lookahead.get(stored.lookahead.clone()).unwrap_or_default();
+                event.lookahead =
+                    buffers.lookahead.get(stored.lookahead.clone()).unwrap_or_default();
                 event.adapter = text(&stored.adapter);
                 event.cache_salt = text(&stored.cache_salt);
-                KvEvent::Stored(event)
+                KvEvent::BlockStored(event)
             }
             Record::Removed { blocks: range, tier } => {
-                KvEvent::Removed(RemovedBlocks::new(blocks(range)).tier(*tier))
+                KvEvent::BlockRemoved(BlockRemoved::new(blocks(range)).tier(*tier))
             }
-            Record::Cleared => KvEvent::Cleared,
+            Record::Cleared => KvEvent::AllBlocksCleared,
         })
     }
 
@@ -230,7 +231,7 @@ impl<'a> Iterator for Events<'a> {
 impl ExactSizeIterator for Events<'_> {}
 impl FusedIterator for Events<'_> {}
 
-impl LeftOut {
+impl SkippedEvents {
     /// All counts, with their names in other languages.
     pub const fn counts(&self) -> [(&'static str, u64); 9] {
         [
@@ -247,7 +248,7 @@ impl LeftOut {
     }
 }
 
-impl core::ops::AddAssign for LeftOut {
+impl core::ops::AddAssign for SkippedEvents {
     fn add_assign(&mut self, more: Self) {
         self.unknown_fields += more.unknown_fields;
         self.unknown_kinds += more.unknown_kinds;
@@ -271,7 +272,7 @@ impl Buffers {
         self.tokens.clear();
         self.lookahead.clear();
         self.text.clear();
-        self.left_out = LeftOut::default();
+        self.skipped_events = SkippedEvents::default();
     }
 
     /// Where such a text is kept.
@@ -314,7 +315,9 @@ mod tests {
             .decode(b"\x93\xcb\x3f\xf8\0\0\0\0\0\0\x91\x83\xa4type\xacBlockRemoved\xacblock_hashes\x91\x01\xa6medium\xa3GPU\0")
             .expect("well formed");
         assert_eq!((batch.sent_at().to_bits(), batch.dp_rank()), (1.5_f64.to_bits(), Some(0)));
-        let Some(KvEvent::Removed(removed)) = batch.events().next() else { panic!("{batch:?}") };
+        let Some(KvEvent::BlockRemoved(removed)) = batch.events().next() else {
+            panic!("{batch:?}")
+        };
         assert_eq!(removed.blocks, [EngineHash(1)]);
     }
 }

@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 
 use slotwise::{EndpointId, Instant, KvEvent, KvEventError, Scheduler};
 
-use super::batch::{Decoder, LeftOut};
+use super::batch::{Decoder, SkippedEvents};
 use super::frames::{Message, payload_at};
 use super::sequence::{Answer, Sequence};
 use crate::error::WireError;
@@ -29,7 +29,7 @@ const HELD_BYTES: usize = 16 << 20;
 /// prompt's end, until the block is stored again, or a child of it is (the core then takes it as there).
 ///
 /// Unknown parents are counted but ask for nothing: sequence numbers show every loss, so a parent is unknown because it was left out (see
-/// [`LeftOut`]), because the index forgot it, or because the batch that has it cannot be had any more.
+/// [`SkippedEvents`]), because the index forgot it, or because the batch that has it cannot be had any more.
 #[derive(Clone, Debug)]
 pub struct Feed {
     decoder: Decoder,
@@ -76,7 +76,7 @@ pub struct Report {
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::refusal"))]
     pub refusal: Option<KvEventError>,
     /// What was not among the events.
-    pub left_out: LeftOut,
+    pub skipped_events: SkippedEvents,
 }
 
 impl Feed {
@@ -143,7 +143,12 @@ impl Feed {
     }
 
     /// The replay does not come, or does not end: what is missing is lost, and what was held is applied. Computes in **O(bytes)** of that.
-    pub fn give_up(&mut self, scheduler: &mut Scheduler, now: Instant, endpoint: EndpointId) -> Report {
+    pub fn give_up(
+        &mut self,
+        scheduler: &mut Scheduler,
+        now: Instant,
+        endpoint: EndpointId,
+    ) -> Report {
         let mut report = Report::default();
         self.sequence.give_up();
         self.release(&mut report, &mut |event| scheduler.handle_kv_event(now, endpoint, event));
@@ -199,7 +204,10 @@ impl Feed {
 
     fn live(&mut self, frames: &[&[u8]], apply: Apply<'_>) -> Result<Report, WireError> {
         let Message::Batch { seq, payload, .. } = Message::read(frames)? else {
-            return Err(WireError::expected(payload_at(frames), "a live batch, not the end of a replay"));
+            return Err(WireError::expected(
+                payload_at(frames),
+                "a live batch, not the end of a replay",
+            ));
         };
         let mut report = Report::default();
         let identity = self.decode(&mut report, payload);
@@ -283,11 +291,15 @@ impl Feed {
 
     fn visit(&self, report: &mut Report, apply: Apply<'_>) {
         let batch = self.decoder.batch();
-        report.left_out += batch.left_out();
+        report.skipped_events += batch.skipped_events();
         for event in batch {
             match (apply(event), event) {
-                (Ok(()), KvEvent::Stored(stored)) => report.stored_blocks += stored.blocks.len() as u64,
-                (Ok(()), KvEvent::Removed(removed)) => report.removed_blocks += removed.blocks.len() as u64,
+                (Ok(()), KvEvent::BlockStored(stored)) => {
+                    report.stored_blocks += stored.blocks.len() as u64
+                }
+                (Ok(()), KvEvent::BlockRemoved(removed)) => {
+                    report.removed_blocks += removed.blocks.len() as u64
+                }
                 (Ok(()), _) => report.clears += 1,
                 (Err(KvEventError::UnknownParent(_)), _) => report.unknown_parents += 1,
                 (Err(refusal), _) => {
@@ -359,7 +371,7 @@ type Apply<'a> = &'a mut dyn FnMut(KvEvent<'_>) -> Result<(), KvEventError>;
 
 fn clear(report: &mut Report, apply: Apply<'_>) {
     report.cleared = true;
-    if let Err(refusal) = apply(KvEvent::Cleared) {
+    if let Err(refusal) = apply(KvEvent::AllBlocksCleared) {
         report.refused += 1;
         report.refusal = Some(refusal);
     }
@@ -372,9 +384,9 @@ const fn held_size(payload: &[u8]) -> usize {
 
 /// The identity of a batch that cannot be read: FNV-1a of its bytes, which a replay repeats.
 fn unreadable(payload: &[u8]) -> u64 {
-    payload
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    payload.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 impl Default for Feed {

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use slotwise::EndpointId;
 
 use super::feed::Feed;
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// The [`Feed`] of each publisher: a data-parallel rank of an endpoint.
 ///
@@ -45,7 +45,7 @@ impl Feeds {
     pub fn of(&mut self, endpoint: EndpointId, rank: u32) -> Result<&mut Feed, WireError> {
         let key = (endpoint, rank);
         if !self.0.contains_key(&key) && self.ranks(endpoint) >= Self::MOST_RANKS {
-            let problem = Problem::OutOfRange("no more than 256 ranks of an endpoint have feeds");
+            let problem = ErrorKind::OutOfRange("no more than 256 ranks of an endpoint have feeds");
             return Err(WireError::new(0, problem));
         }
         Ok(self.0.entry(key).or_default())

@@ -1,6 +1,6 @@
 //! What a ZMQ message of a publisher holds.
 
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// A message of a publisher.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +32,10 @@ impl<'a> Message<'a> {
         let (topic, seq, payload) = match *frames {
             [seq, payload] => (&b""[..], seq, payload),
             [topic, seq, payload] | [b"", topic, seq, payload] => (topic, seq, payload),
-            [_, _, _, _] => return Err(WireError::expected(0, "an empty frame before a replayed batch")),
-            _ => return Err(WireError::new(0, Problem::Expected("two to four frames"))),
+            [_, _, _, _] => {
+                return Err(WireError::expected(0, "an empty frame before a replayed batch"));
+            }
+            _ => return Err(WireError::new(0, ErrorKind::Expected("two to four frames"))),
         };
         let Ok(seq) = <[u8; 8]>::try_from(seq) else {
             return Err(WireError::expected(topic.len(), "a sequence number of 8 bytes"));

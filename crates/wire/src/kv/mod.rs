@@ -50,7 +50,7 @@ mod sequence;
 mod trtllm;
 mod vllm;
 
-pub use batch::LeftOut;
+pub use batch::SkippedEvents;
 pub use feed::{Feed, Report};
 pub use feeds::Feeds;
 pub use frames::replay_request;

@@ -1,6 +1,6 @@
 //! msgpack, read in one pass. Nothing recurses and nothing is allocated; every length is checked against what is there.
 
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 type Result<T> = core::result::Result<T, WireError>;
 
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
     fn small_otherwise(&mut self, what: &'static str) -> Result<u32> {
         let start = self.at;
         let bits = self.bits(what)?;
-        u32::try_from(bits).map_err(|_| WireError::new(start, Problem::OutOfRange(what)))
+        u32::try_from(bits).map_err(|_| WireError::new(start, ErrorKind::OutOfRange(what)))
     }
 
     /// A number.
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         let bytes = self.name()?;
         let from = self.at - bytes.len();
         core::str::from_utf8(bytes)
-            .map_err(|error| WireError::new(from + error.valid_up_to(), Problem::NotUtf8))
+            .map_err(|error| WireError::new(from + error.valid_up_to(), ErrorKind::NotUtf8))
     }
 
     /// A string that is only compared with known ones, so that it does not matter whether it is UTF-8.
@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
     }
 
     const fn truncated(&self) -> WireError {
-        WireError::new(self.bytes.len(), Problem::Truncated)
+        WireError::new(self.bytes.len(), ErrorKind::Truncated)
     }
 
     const fn back(&mut self, to: usize, what: &'static str) -> WireError {
@@ -294,10 +294,10 @@ mod tests {
         let small = |bytes: &[u8]| read(bytes, |reader| reader.small("a token id"));
         assert_eq!(small(b"\xcd\x01\x02"), Ok(258));
         assert_eq!(small(b"\xce\xff\xff\xff\xff"), Ok(u32::MAX));
-        let out = Err(WireError::new(0, Problem::OutOfRange("a token id")));
+        let out = Err(WireError::new(0, ErrorKind::OutOfRange("a token id")));
         assert_eq!(small(b"\xff"), out);
         assert_eq!(small(b"\xcf\0\0\0\x01\0\0\0\0"), out);
-        assert_eq!(small(b"\xcd\x01"), Err(WireError::new(2, Problem::Truncated)));
+        assert_eq!(small(b"\xcd\x01"), Err(WireError::new(2, ErrorKind::Truncated)));
     }
 
     #[test]
@@ -320,7 +320,7 @@ mod tests {
         ] {
             assert_eq!(
                 read(bytes, |reader| reader.skip()),
-                Err(WireError::new(length, Problem::Truncated)),
+                Err(WireError::new(length, ErrorKind::Truncated)),
                 "{bytes:?}"
             );
         }
@@ -329,7 +329,10 @@ mod tests {
     #[test]
     fn a_million_levels_are_skipped() {
         let mut bytes = std::vec![0x91; 1_000_000];
-        assert_eq!(read(&bytes, |reader| reader.skip()), Err(WireError::new(1_000_000, Problem::Truncated)));
+        assert_eq!(
+            read(&bytes, |reader| reader.skip()),
+            Err(WireError::new(1_000_000, ErrorKind::Truncated))
+        );
         bytes.push(0xc0);
         assert_eq!(read(&bytes, |reader| reader.skip()), Ok(()));
     }
@@ -363,7 +366,7 @@ mod tests {
             for end in 0..value.len() {
                 assert_eq!(
                     read(&value[..end], |reader| reader.skip()),
-                    Err(WireError::new(end, Problem::Truncated)),
+                    Err(WireError::new(end, ErrorKind::Truncated)),
                     "{value:?}"
                 );
             }

@@ -77,7 +77,14 @@ pub enum Answer {
 impl Sequence {
     /// One that has seen nothing: unless the first batch is number 0, it asks for a replay of all.
     pub const fn new() -> Self {
-        Self { next: 0, live_end: 0, begun: false, replay: None, in_vain: false, recent: [None; RECENT] }
+        Self {
+            next: 0,
+            live_end: 0,
+            begun: false,
+            replay: None,
+            in_vain: false,
+            recent: [None; RECENT],
+        }
     }
 
     /// One that goes on where another ended, when the cache view was [restored](slotwise::Scheduler::restore): `next` is what

@@ -14,7 +14,7 @@ use core::num::NonZeroU32;
 use slotwise::{EngineHash, Tier};
 
 use super::batch::{Buffers, Decoder, Record, Stored};
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 use crate::json::{Kind, Reader};
 
 type Result<T> = core::result::Result<T, WireError>;
@@ -42,7 +42,12 @@ impl Layers {
 }
 
 /// Decodes a body into the decoder's buffers.
-pub(super) fn decode(decoder: &mut Decoder, body: &[u8], block_size: NonZeroU32, rank: u32) -> Result<()> {
+pub(super) fn decode(
+    decoder: &mut Decoder,
+    body: &[u8],
+    block_size: NonZeroU32,
+    rank: u32,
+) -> Result<()> {
     let Decoder { buffers, layers, .. } = decoder;
     buffers.clear();
     // First over all of it: which layers count is known before events do.
@@ -64,7 +69,7 @@ pub(super) fn decode(decoder: &mut Decoder, body: &[u8], block_size: NonZeroU32,
         let Envelope { id, layers, rank: this } = envelope(&mut reader.clone())?;
         if this != rank {
             reader.skip()?;
-            buffers.left_out.other_ranks += 1;
+            buffers.skipped_events.other_ranks += 1;
             continue;
         }
         if let Some(id) = id {
@@ -74,7 +79,7 @@ pub(super) fn decode(decoder: &mut Decoder, body: &[u8], block_size: NonZeroU32,
             event(buffers, &mut reader, block_size)?;
         } else {
             reader.skip()?;
-            buffers.left_out.other_groups += 1;
+            buffers.skipped_events.other_groups += 1;
         }
     }
     buffers.dp_rank = Some(rank);
@@ -93,7 +98,8 @@ fn open(reader: &mut Reader<'_>) -> Result<bool> {
 
 /// Reads over an event, but for what it is about.
 fn envelope(reader: &mut Reader<'_>) -> Result<Envelope> {
-    let mut envelope = Envelope { id: None, layers: Layers { window: u64::MAX, group: 0 }, rank: 0 };
+    let mut envelope =
+        Envelope { id: None, layers: Layers { window: u64::MAX, group: 0 }, rank: 0 };
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
         match &*key.read() {
@@ -101,12 +107,15 @@ fn envelope(reader: &mut Reader<'_>) -> Result<Envelope> {
             "window_size" => {
                 envelope.layers.window = whole(reader, "a window")?.unwrap_or(u64::MAX);
             }
-            "layer_group_id" => envelope.layers.group = whole(reader, "the number of a group")?.unwrap_or(0),
+            "layer_group_id" => {
+                envelope.layers.group = whole(reader, "the number of a group")?.unwrap_or(0)
+            }
             "attention_dp_rank" => {
                 let at = reader.at();
                 let rank = u32::try_from(whole(reader, "a data parallel rank")?.unwrap_or(0));
-                envelope.rank =
-                    rank.map_err(|_| WireError::new(at, Problem::OutOfRange("a data parallel rank")))?;
+                envelope.rank = rank.map_err(|_| {
+                    WireError::new(at, ErrorKind::OutOfRange("a data parallel rank"))
+                })?;
             }
             _ => _ = reader.skip()?,
         }
@@ -124,13 +133,14 @@ fn event(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32)
                 has_data = true;
                 data(buffers, reader, block_size)?;
             }
-            "event_id" | "window_size" | "layer_group_id" | "attention_dp_rank" | "hash_algo" | "type" => {
+            "event_id" | "window_size" | "layer_group_id" | "attention_dp_rank" | "hash_algo"
+            | "type" => {
                 _ = reader.skip()?;
             }
             "data" => return Err(WireError::expected(reader.at(), "an event with one data")),
             _ => {
                 reader.skip()?;
-                buffers.left_out.unknown_fields += 1;
+                buffers.skipped_events.unknown_fields += 1;
             }
         }
     }
@@ -161,7 +171,8 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
             "type" => kind = Some(reader.text()?),
             "parent_hash" => data.parent = if reader.null()? { None } else { Some(hash(reader)?) },
             "lora_id" => {
-                data.numbered_adapter |= whole(reader, "the number of an adapter")?.unwrap_or(0) != 0;
+                data.numbered_adapter |=
+                    whole(reader, "the number of an adapter")?.unwrap_or(0) != 0;
             }
             "blocks" => {
                 data.stored = true;
@@ -177,12 +188,16 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
                     buffers.hashes.push(hash);
                 }
             }
-            "num_blocks_per_cache_level" | "block_hash" | "cache_level" | "priority" | "hash_algo" => {
+            "num_blocks_per_cache_level"
+            | "block_hash"
+            | "cache_level"
+            | "priority"
+            | "hash_algo" => {
                 _ = reader.skip()?;
             }
             _ => {
                 reader.skip()?;
-                buffers.left_out.unknown_fields += 1;
+                buffers.skipped_events.unknown_fields += 1;
             }
         }
     }
@@ -193,9 +208,9 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
         "created" => Some(Record::Cleared),
         "stored" if !data.stored => return Err(WireError::expected(at, "data with blocks")),
         "stored" => {
-            buffers.left_out.partial_blocks += data.partial;
-            buffers.left_out.multimodal_blocks += data.multimodal;
-            buffers.left_out.unnamed_adapters += u64::from(data.numbered_adapter);
+            buffers.skipped_events.partial_blocks += data.partial;
+            buffers.skipped_events.multimodal_blocks += data.multimodal;
+            buffers.skipped_events.unnamed_adapters += u64::from(data.numbered_adapter);
             (!blocks.is_empty() && !data.numbered_adapter).then_some({
                 Record::Stored(Stored {
                     blocks,
@@ -212,11 +227,11 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
         "removed" => Some(Record::Removed { blocks, tier: Tier::Gpu }),
         // A block moved between levels, and is still there.
         "updated" => {
-            buffers.left_out.without_tokens += 1;
+            buffers.skipped_events.without_tokens += 1;
             None
         }
         _ => {
-            buffers.left_out.unknown_kinds += 1;
+            buffers.skipped_events.unknown_kinds += 1;
             None
         }
     };
@@ -252,7 +267,8 @@ fn block(
                 }
             }
             "lora_id" => {
-                data.numbered_adapter |= whole(reader, "the number of an adapter")?.unwrap_or(0) != 0;
+                data.numbered_adapter |=
+                    whole(reader, "the number of an adapter")?.unwrap_or(0) != 0;
             }
             "mm_keys" => {
                 if !reader.null()? {
@@ -274,7 +290,7 @@ fn block(
             "type" | "cache_level" | "priority" => _ = reader.skip()?,
             _ => {
                 reader.skip()?;
-                buffers.left_out.unknown_fields += 1;
+                buffers.skipped_events.unknown_fields += 1;
             }
         }
     }
@@ -290,7 +306,10 @@ fn block(
     if length < block_size.get() as usize {
         data.partial += 1;
     } else if length > block_size.get() as usize {
-        return Err(WireError::new(at, Problem::OutOfRange("more token ids than the block size")));
+        return Err(WireError::new(
+            at,
+            ErrorKind::OutOfRange("more token ids than the block size"),
+        ));
     } else {
         data.multimodal += 1;
     }
@@ -319,9 +338,13 @@ fn hash(reader: &mut Reader<'_>) -> Result<EngineHash> {
     if reader.kind()? == Kind::Text {
         let text = reader.text()?;
         let digits = text.raw();
-        let last = digits.len().checked_sub(16).map_or(digits, |from| digits.get(from..).unwrap_or_default());
+        let last = digits
+            .len()
+            .checked_sub(16)
+            .map_or(digits, |from| digits.get(from..).unwrap_or_default());
         // `from_str_radix` would take a sign.
-        let all_digits = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let all_digits =
+            !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         return match u64::from_str_radix(last, 16) {
             Ok(hash) if all_digits => Ok(EngineHash(hash)),
             _ => Err(WireError::expected(text.at(), "a hash")),
@@ -331,7 +354,7 @@ fn hash(reader: &mut Reader<'_>) -> Result<EngineHash> {
     let digits = reader.number()?.digits();
     let signed = || digits.parse::<i64>().map(|hash| hash as u64);
     let hash = digits.parse().or_else(|_| signed());
-    hash.map(EngineHash).map_err(|_| WireError::new(at, Problem::OutOfRange("a hash")))
+    hash.map(EngineHash).map_err(|_| WireError::new(at, ErrorKind::OutOfRange("a hash")))
 }
 
 fn whole(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<u64>> {

@@ -7,7 +7,7 @@ use slotwise::{EngineHash, Tier};
 
 use super::batch::{Buffers, Decoder, Record, Stored, short, tier};
 use super::msgpack::{Kind, Reader};
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 type Result<T> = core::result::Result<T, WireError>;
 
@@ -30,7 +30,7 @@ pub(super) fn decode(decoder: &mut Decoder, payload: &[u8]) -> Result<()> {
     }
     for _ in 3..fields {
         reader.skip()?;
-        buffers.left_out.unknown_fields += 1;
+        buffers.skipped_events.unknown_fields += 1;
     }
     reader.end()?;
     *group = next_group;
@@ -96,7 +96,7 @@ fn event(buffers: &mut Buffers, group: &mut Option<u64>, reader: &mut Reader<'_>
         "BlockRemoved" => fields.removed(buffers, *group)?,
         "AllBlocksCleared" => Some(Record::Cleared),
         _ => {
-            buffers.left_out.unknown_kinds += 1;
+            buffers.skipped_events.unknown_kinds += 1;
             None
         }
     };
@@ -137,7 +137,7 @@ impl<'a> Fields<'a> {
             if reader.kind()? != Kind::Text {
                 reader.skip()?;
                 reader.skip()?;
-                buffers.left_out.unknown_fields += 1;
+                buffers.skipped_events.unknown_fields += 1;
                 continue;
             }
             match reader.name()? {
@@ -165,14 +165,19 @@ impl<'a> Fields<'a> {
                 Some(field) => self.read_field(buffers, field, reader)?,
                 None => {
                     reader.skip()?;
-                    buffers.left_out.unknown_fields += 1;
+                    buffers.skipped_events.unknown_fields += 1;
                 }
             }
         }
         Ok(name)
     }
 
-    fn read_field(&mut self, buffers: &mut Buffers, field: &[u8], reader: &mut Reader<'a>) -> Result<()> {
+    fn read_field(
+        &mut self,
+        buffers: &mut Buffers,
+        field: &[u8],
+        reader: &mut Reader<'a>,
+    ) -> Result<()> {
         match field {
             b"block_hashes" => self.blocks = Some(read_hashes(buffers, reader)?),
             b"parent_block_hash" => {
@@ -182,7 +187,8 @@ impl<'a> Fields<'a> {
             b"block_size" => {
                 let at = reader.at();
                 let size = NonZeroU32::new(reader.small("a block size")?);
-                let size = size.ok_or_else(|| WireError::new(at, Problem::OutOfRange("a block size")))?;
+                let size =
+                    size.ok_or_else(|| WireError::new(at, ErrorKind::OutOfRange("a block size")))?;
                 self.block_size = Some(size);
             }
             // vLLM numbers adapters from 1; others say 0 for the base model.
@@ -201,7 +207,8 @@ impl<'a> Fields<'a> {
             b"cache_salt" => self.cache_salt = text_or_nil(reader)?.filter(|salt| !salt.is_empty()),
             b"extra_keys" => self.extra_keys = read_extra_keys(reader)?,
             b"group_idx" => {
-                self.group = if reader.nil()? { None } else { Some(reader.bits("the number of a group")?) };
+                self.group =
+                    if reader.nil()? { None } else { Some(reader.bits("the number of a group")?) };
             }
             b"kv_cache_spec_kind" => self.attention = name_or_nil(reader)?,
             b"locality" => self.remote = name_or_nil(reader)? == Some(b"REMOTE"),
@@ -211,7 +218,7 @@ impl<'a> Fields<'a> {
             }
             _ => {
                 reader.skip()?;
-                buffers.left_out.unknown_fields += 1;
+                buffers.skipped_events.unknown_fields += 1;
             }
         }
         Ok(())
@@ -224,24 +231,27 @@ impl<'a> Fields<'a> {
         group: &mut Option<u64>,
         start: (usize, usize),
     ) -> Result<Option<Record>> {
-        let blocks =
-            self.blocks.clone().ok_or_else(|| WireError::expected(self.at, "an event with block_hashes"))?;
-        let block_size =
-            self.block_size.ok_or_else(|| WireError::expected(self.at, "an event with a block_size"))?;
+        let blocks = self
+            .blocks
+            .clone()
+            .ok_or_else(|| WireError::expected(self.at, "an event with block_hashes"))?;
+        let block_size = self
+            .block_size
+            .ok_or_else(|| WireError::expected(self.at, "an event with a block_size"))?;
         if !self.is_of_the_group(group) {
-            buffers.left_out.other_groups += 1;
+            buffers.skipped_events.other_groups += 1;
             return Ok(None);
         }
         let Some(tier) = self.tier() else {
-            buffers.left_out.unknown_media += 1;
+            buffers.skipped_events.unknown_media += 1;
             return Ok(None);
         };
         let Some(tokens) = self.tokens.clone().filter(|tokens| !tokens.is_empty()) else {
-            buffers.left_out.without_tokens += 1;
+            buffers.skipped_events.without_tokens += 1;
             return Ok(None);
         };
         if self.numbered_adapter && self.adapter.is_none() {
-            buffers.left_out.unnamed_adapters += 1;
+            buffers.skipped_events.unnamed_adapters += 1;
             return Ok(None);
         }
         let mut stored = Stored {
@@ -260,7 +270,7 @@ impl<'a> Fields<'a> {
             salt = salt.or(found);
             let length = stored.blocks.len();
             if plain < length {
-                buffers.left_out.multimodal_blocks += (length - plain) as u64;
+                buffers.skipped_events.multimodal_blocks += (length - plain) as u64;
                 cut(buffers, &mut stored, plain, start);
                 if plain == 0 {
                     return Ok(None);
@@ -280,15 +290,17 @@ impl<'a> Fields<'a> {
     }
 
     fn removed(self, buffers: &mut Buffers, group: Option<u64>) -> Result<Option<Record>> {
-        let blocks =
-            self.blocks.clone().ok_or_else(|| WireError::expected(self.at, "an event with block_hashes"))?;
+        let blocks = self
+            .blocks
+            .clone()
+            .ok_or_else(|| WireError::expected(self.at, "an event with block_hashes"))?;
         // Before anything was stored, the first group is the likeliest to stand for the model.
         if self.group.is_some_and(|this| this != group.unwrap_or(0)) {
-            buffers.left_out.other_groups += 1;
+            buffers.skipped_events.other_groups += 1;
             return Ok(None);
         }
         let Some(tier) = self.tier() else {
-            buffers.left_out.unknown_media += 1;
+            buffers.skipped_events.unknown_media += 1;
             return Ok(None);
         };
         Ok(Some(Record::Removed { blocks, tier }))

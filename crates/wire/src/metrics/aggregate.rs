@@ -16,7 +16,7 @@ use super::metric_index::Wanted;
 use super::report::{Adapters, KvCache, MetricsReport, RankReport, Warning};
 use super::sample::{Label, Value, find};
 use super::spec::Field;
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// Ranks on one page. A page with more is no page of an engine.
 const MOST_RANKS: usize = 1024;
@@ -159,8 +159,12 @@ impl<'a> PageAggregate<'a> {
             }
             same
         });
-        let mut report =
-            MetricsReport { engine, adapters: adapters(&ranks)?, skipped_lines, ..Default::default() };
+        let mut report = MetricsReport {
+            engine,
+            adapters: adapters(&ranks)?,
+            skipped_lines,
+            ..Default::default()
+        };
         for rank in ranks.iter().filter(|rank| rank.says_something()) {
             report.ranks.push(rank.report()?);
         }
@@ -180,7 +184,7 @@ impl<'a> PageAggregate<'a> {
                 Err(_) if self.ranks.len() == MOST_RANKS => {
                     return Err(WireError::new(
                         name.at,
-                        Problem::OutOfRange("no more than 1024 ranks on a page"),
+                        ErrorKind::OutOfRange("no more than 1024 ranks on a page"),
                     ));
                 }
                 Err(at) => {
@@ -215,9 +219,13 @@ impl Rank<'_> {
     fn gauge(&mut self, field: Field, value: f64, precedence: u8, copies: bool) {
         let value = match field {
             Field::KvUsage => value.clamp(0.0, 1.0),
-            Field::Waiting | Field::Running | Field::BlockSize => value.clamp(0.0, f64::from(u32::MAX)),
+            Field::Waiting | Field::Running | Field::BlockSize => {
+                value.clamp(0.0, f64::from(u32::MAX))
+            }
             // 2^53: what a float can count to.
-            Field::KvTokens | Field::KvCapacity | Field::Blocks => value.clamp(0.0, 9_007_199_254_740_992.0),
+            Field::KvTokens | Field::KvCapacity | Field::Blocks => {
+                value.clamp(0.0, 9_007_199_254_740_992.0)
+            }
         };
         let Some(gauge) = self.gauges.get_mut(field as usize) else { return };
         gauge.add(value, precedence, copies || field == Field::BlockSize);
@@ -258,7 +266,11 @@ impl Rank<'_> {
             return Some(gauge.value + parts);
         }
         // Several models in one server share its cache, as far as it can be told.
-        Some(if field == Field::KvUsage { gauge.value / f64::from(gauge.series) } else { gauge.value })
+        Some(if field == Field::KvUsage {
+            gauge.value / f64::from(gauge.series)
+        } else {
+            gauge.value
+        })
     }
 
     /// A whole number, rounded. A float-to-integer `as` saturates.
@@ -286,7 +298,8 @@ impl Rank<'_> {
         load.running = self.small(Field::Running);
         load.sleeping = self.sleeps;
         if self.engine.is_some_and(Engine::runs_what_waits) {
-            load.running = load.running.map(|running| running.saturating_sub(load.waiting.unwrap_or(0)));
+            load.running =
+                load.running.map(|running| running.saturating_sub(load.waiting.unwrap_or(0)));
         }
         if let Some(share) = self.value(Field::KvUsage).or_else(of_tokens) {
             load = load.kv_usage(share);
@@ -334,7 +347,9 @@ fn adapters(ranks: &[Rank<'_>]) -> Result<Option<Adapters>> {
 fn list(value: Option<Value<'_>>, names: &mut BTreeSet<String>) -> Result<()> {
     if let Some(value) = value {
         let text = value.text()?;
-        names.extend(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToString::to_string));
+        names.extend(
+            text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(ToString::to_string),
+        );
     }
     Ok(())
 }

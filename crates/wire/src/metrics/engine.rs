@@ -185,7 +185,11 @@ const SGLANG: &[(&str, Meaning)] = &[
     ("sglang:num_pages", Meaning::Gauge(Field::Blocks)),
     (
         "sglang:cache_config_info",
-        Meaning::KvCache(KvCacheLabels { block_size: "page_size", blocks: "num_pages", tokens: None }),
+        Meaning::KvCache(KvCacheLabels {
+            block_size: "page_size",
+            blocks: "num_pages",
+            tokens: None,
+        }),
     ),
 ];
 
@@ -200,8 +204,14 @@ const TENSORRT_LLM: &[(&str, Meaning)] = &[
 const TRITON_TENSORRT_LLM: &[(&str, Meaning)] = &[
     ("nv_trt_llm_request_metrics{request_type=waiting}", Meaning::Gauge(Field::Waiting)),
     ("nv_trt_llm_request_metrics{request_type=scheduled}", Meaning::Gauge(Field::Running)),
-    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}", Meaning::Gauge(Field::KvUsage)),
-    ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}", Meaning::Gauge(Field::BlockSize)),
+    (
+        "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}",
+        Meaning::Gauge(Field::KvUsage),
+    ),
+    (
+        "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}",
+        Meaning::Gauge(Field::BlockSize),
+    ),
     ("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}", Meaning::Gauge(Field::Blocks)),
 ];
 
@@ -217,9 +227,13 @@ const LLAMA_CPP: &[(&str, Meaning)] = &[
 const DYNAMO: &[(&str, Meaning)] = &[
     ("dynamo_frontend_queued_requests", Meaning::Gauge(Field::Waiting)),
     ("dynamo_frontend_inflight_requests", Meaning::Gauge(Field::Running)),
-    ("dynamo_component_inflight_requests{dynamo_endpoint=generate}", Meaning::Gauge(Field::Running)),
+    (
+        "dynamo_component_inflight_requests{dynamo_endpoint=generate}",
+        Meaning::Gauge(Field::Running),
+    ),
     // A share, whatever it is called.
     ("dynamo_component_kvstats_gpu_cache_usage_percent", Meaning::Gauge(Field::KvUsage)),
 ];
 
-const TRITON: &[(&str, Meaning)] = &[("nv_inference_pending_request_count", Meaning::Gauge(Field::Waiting))];
+const TRITON: &[(&str, Meaning)] =
+    &[("nv_inference_pending_request_count", Meaning::Gauge(Field::Waiting))];

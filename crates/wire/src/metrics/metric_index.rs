@@ -29,8 +29,9 @@ impl MetricIndex {
     pub(super) fn add(&mut self, wanted: Wanted) {
         let name = wanted.spec.name();
         self.traits |= 1 << (trait_of(name.as_bytes()) & 127);
-        let at =
-            self.wanted.partition_point(|other| key(other.spec.name().as_bytes()) <= key(name.as_bytes()));
+        let at = self
+            .wanted
+            .partition_point(|other| key(other.spec.name().as_bytes()) <= key(name.as_bytes()));
         self.wanted.insert(at, wanted);
     }
 
@@ -41,7 +42,10 @@ impl MetricIndex {
 
     /// How many have been asked for that say this.
     pub(super) fn asked(&self, meaning: Meaning) -> u8 {
-        let asked = self.wanted.iter().filter(|wanted| wanted.meaning == meaning && wanted.engine.is_none());
+        let asked = self
+            .wanted
+            .iter()
+            .filter(|wanted| wanted.meaning == meaning && wanted.engine.is_none());
         u8::try_from(asked.count()).unwrap_or(u8::MAX)
     }
 
@@ -50,7 +54,8 @@ impl MetricIndex {
         if self.traits >> (trait_of(name) & 127) & 1 == 0 {
             return &[];
         }
-        let after = self.wanted.partition_point(|other| key(other.spec.name().as_bytes()) < key(name));
+        let after =
+            self.wanted.partition_point(|other| key(other.spec.name().as_bytes()) < key(name));
         let found = self.wanted.get(after..).unwrap_or_default();
         let count = found.iter().take_while(|other| other.spec.name().as_bytes() == name).count();
         found.get(..count).unwrap_or_default()
@@ -66,5 +71,7 @@ fn key(name: &[u8]) -> (usize, &[u8]) {
 fn trait_of(name: &[u8]) -> u32 {
     let letter = |at: usize| name.get(at).copied().map_or(0, u32::from);
     let length = name.len();
-    (length as u32).wrapping_mul(5) ^ letter(length.wrapping_sub(1)) ^ letter(length / 2).wrapping_mul(3)
+    (length as u32).wrapping_mul(5)
+        ^ letter(length.wrapping_sub(1))
+        ^ letter(length / 2).wrapping_mul(3)
 }

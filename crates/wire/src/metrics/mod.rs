@@ -35,7 +35,7 @@ mod sample;
 mod spec;
 
 pub use engine::Engine;
-pub use observe::{observe, observe_orca};
+pub use observe::{handle_orca, observe};
 pub use orca::{ORCA_FORMAT_HEADER, ORCA_HEADER, OrcaReport};
 pub use reader::MetricsReader;
 pub use report::{Adapters, KvCache, MetricsReport, RankReport, Warning};

@@ -20,7 +20,7 @@ use super::report::MetricsReport;
 ///     observe(&mut scheduler, now, id, &MetricsReader::detect().read_load(page.as_bytes()))?;
 /// }
 /// let stats = &scheduler.stats().endpoints[0];
-/// assert_eq!((stats.foreign_waiting, stats.report_errors), (50.0, 2));
+/// assert_eq!((stats.external_waiting, stats.report_errors), (50.0, 2));
 /// assert_eq!(stats.report_error, Some("not_metrics"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -50,7 +50,7 @@ pub fn observe(
 /// # Errors
 ///
 /// When there is no such endpoint.
-pub fn observe_orca(
+pub fn handle_orca(
     scheduler: &mut Scheduler,
     now: Instant,
     endpoint: EndpointId,

@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 use slotwise::Load;
 
 use super::Result;
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 use crate::json::{Kind, Reader};
 
 /// The response header that [`OrcaReport::read`] reads.
@@ -32,7 +32,7 @@ pub struct OrcaReport {
     /// The load of the endpoint.
     pub load: Load,
     /// Tokens that fit into its KV cache, which Triton says.
-    pub kv_capacity: Option<NonZeroU32>,
+    pub kv_cache_tokens: Option<NonZeroU32>,
     /// Metrics in it that are not looked for, or have no number.
     pub skipped: usize,
 }
@@ -47,12 +47,15 @@ impl OrcaReport {
     /// # Errors
     ///
     /// If one of these has no number or is there twice, if the JSON is none, and for the binary format. If none of them
-    /// is there, with a number: [`Problem::NothingKnown`] where other metrics are, [`Problem::NotMetrics`] where nothing is.
+    /// is there, with a number: [`ErrorKind::NothingKnown`] where other metrics are, [`ErrorKind::NotMetrics`] where nothing is.
     pub fn read(header: &[u8]) -> Result<Self> {
         let blanks = header.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         let (word, start) = word(header, blanks);
         if word.eq_ignore_ascii_case(b"BIN") {
-            return Err(WireError::new(blanks, Problem::Unsupported("ORCA in its binary format")));
+            return Err(WireError::new(
+                blanks,
+                ErrorKind::Unsupported("ORCA in its binary format"),
+            ));
         }
         let body = header.get(start..).unwrap_or_default();
         let read = if word.eq_ignore_ascii_case(b"JSON") || body.first() == Some(&b'{') {
@@ -61,12 +64,13 @@ impl OrcaReport {
             text(body)
         };
         let report = read.map_err(|error| error.shifted(start))?;
-        if report.load != Load::default() || report.kv_capacity.is_some() {
+        if report.load != Load::default() || report.kv_cache_tokens.is_some() {
             return Ok(report);
         }
         // Metrics have names and values; what has neither is no ORCA.
-        let has_metrics = body.first() != Some(&b'<') && body.iter().any(|byte| matches!(byte, b'=' | b':'));
-        let problem = if has_metrics { Problem::NothingKnown } else { Problem::NotMetrics };
+        let has_metrics =
+            body.first() != Some(&b'<') && body.iter().any(|byte| matches!(byte, b'=' | b':'));
+        let problem = if has_metrics { ErrorKind::NothingKnown } else { ErrorKind::NotMetrics };
         Err(WireError::new(start, problem))
     }
 }
@@ -106,7 +110,9 @@ impl Taken {
     fn take(&mut self, (metric, name): (Named, u8), value: f64, at: usize) -> Result<()> {
         let Some(known) = self.names.get_mut(metric as usize) else { return Ok(()) };
         match *known {
-            Some(other) if other == name => return Err(WireError::expected(at, "each metric once")),
+            Some(other) if other == name => {
+                return Err(WireError::expected(at, "each metric once"));
+            }
             Some(other) if other < name => return Ok(()),
             _ => {}
         }
@@ -121,7 +127,7 @@ impl Taken {
             Named::Waiting => *load = load.waiting(count),
             Named::Running => *load = load.running(count),
             Named::KvUsage => *load = load.kv_usage(value),
-            Named::KvCapacity => self.report.kv_capacity = NonZeroU32::new(count),
+            Named::KvCapacity => self.report.kv_cache_tokens = NonZeroU32::new(count),
         }
         Ok(())
     }
@@ -130,11 +136,13 @@ impl Taken {
 /// The word for the format, which may be missing, and where the rest begins.
 fn word(header: &[u8], blanks: usize) -> (&[u8], usize) {
     let rest = header.get(blanks..).unwrap_or_default();
-    let word =
-        rest.get(..rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count()).unwrap_or_default();
+    let word = rest
+        .get(..rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count())
+        .unwrap_or_default();
     let after = blanks + word.len();
     let ends = header.get(after).is_none_or(u8::is_ascii_whitespace);
-    let is_format = [&b"TEXT"[..], b"JSON", b"BIN"].iter().any(|format| word.eq_ignore_ascii_case(format));
+    let is_format =
+        [&b"TEXT"[..], b"JSON", b"BIN"].iter().any(|format| word.eq_ignore_ascii_case(format));
     if !ends || !is_format {
         return (&[], blanks);
     }

@@ -13,7 +13,7 @@ use super::metric_index::{MetricIndex, Wanted};
 use super::report::MetricsReport;
 use super::sample;
 use super::spec::{Field, MetricSpec};
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// Reads metrics pages, in the text format of Prometheus or OpenMetrics.
 ///
@@ -102,7 +102,7 @@ impl MetricsReader {
     ///
     /// If a line that is looked for is malformed, or without its end; if a label that is needed is there twice, not
     /// UTF-8, or not the number it should be; or if there are more than 1024 ranks. The offset is that of the first
-    /// byte at fault. [`Problem::NotMetrics`] if no line of the page is a sample or a comment: an empty answer, HTML
+    /// byte at fault. [`ErrorKind::NotMetrics`] if no line of the page is a sample or a comment: an empty answer, HTML
     /// or JSON. A page of metrics of which none is known is read, with a [warning](MetricsReport::warnings).
     pub fn read(&self, page: &[u8]) -> Result<MetricsReport> {
         let mut aggregate = PageAggregate::default();
@@ -121,14 +121,16 @@ impl MetricsReader {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let blanks = line.iter().take_while(|byte| is_blank(**byte)).count();
             let text = line.get(blanks..).unwrap_or_default();
-            let name = text.get(..memchr3(b'{', b' ', b'\t', text).unwrap_or(text.len())).unwrap_or_default();
+            let name = text
+                .get(..memchr3(b'{', b' ', b'\t', text).unwrap_or(text.len()))
+                .unwrap_or_default();
             let wanted = self.names.find(name);
             if wanted.is_empty() {
                 skipped += usize::from(!may_be_sample(text, name));
                 continue;
             }
             if length.is_none() {
-                return Err(WireError::new(page.len(), Problem::Truncated));
+                return Err(WireError::new(page.len(), ErrorKind::Truncated));
             }
             let up_to_end = page.get(..start + line.len()).unwrap_or_default();
             let value = sample::read(up_to_end, start + blanks + name.len(), &mut labels)?;
@@ -142,7 +144,7 @@ impl MetricsReader {
         }
         let report = aggregate.finish(skipped)?;
         if report.says_nothing() && !is_metrics(page) {
-            return Err(WireError::new(0, Problem::NotMetrics));
+            return Err(WireError::new(0, ErrorKind::NotMetrics));
         }
         Ok(report)
     }
@@ -151,7 +153,7 @@ impl MetricsReader {
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and [`Problem::NothingKnown`] if nothing on the page is known: it is no report then, and
+    /// As [`read`](Self::read), and [`ErrorKind::NothingKnown`] if nothing on the page is known: it is no report then, and
     /// least of all one of an idle engine. Tell [`Scheduler::handle_unreadable_load`](slotwise::Scheduler) of either.
     ///
     /// ```
@@ -162,20 +164,30 @@ impl MetricsReader {
     /// ```
     pub fn read_load(&self, page: &[u8]) -> Result<MetricsReport> {
         let report = self.read(page)?;
-        if report.says_nothing() { Err(WireError::new(0, Problem::NothingKnown)) } else { Ok(report) }
+        if report.says_nothing() {
+            Err(WireError::new(0, ErrorKind::NothingKnown))
+        } else {
+            Ok(report)
+        }
     }
 
     fn knowing(engines: &[Engine]) -> Self {
         let mut names = MetricIndex::default();
         for engine in engines {
             for (precedence, (metric, meaning)) in (0..).zip(engine.metrics()) {
-                let spec = MetricSpec::parse(metric).expect("the metrics of engines are written as specs");
+                let spec =
+                    MetricSpec::parse(metric).expect("the metrics of engines are written as specs");
                 let (own, others) = engine.aliases();
                 for other in others {
                     let Some(rest) = metric.strip_prefix(own) else { continue };
                     let spec = MetricSpec::parse(&format!("{other}{rest}"))
                         .expect("the metrics of engines are written as specs");
-                    names.add(Wanted { spec, meaning: *meaning, precedence, engine: Some(*engine) });
+                    names.add(Wanted {
+                        spec,
+                        meaning: *meaning,
+                        precedence,
+                        engine: Some(*engine),
+                    });
                 }
                 names.add(Wanted { spec, meaning: *meaning, precedence, engine: Some(*engine) });
             }
@@ -207,7 +219,9 @@ fn is_metrics(page: &[u8]) -> bool {
     page.split(|byte| *byte == b'\n').any(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
         if let Some(comment) = line.strip_prefix(b"# ") {
-            return [&b"HELP "[..], b"TYPE ", b"UNIT "].iter().any(|word| comment.starts_with(word));
+            return [&b"HELP "[..], b"TYPE ", b"UNIT "]
+                .iter()
+                .any(|word| comment.starts_with(word));
         }
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
         let name = line.iter().take_while(|byte| is_name(byte)).count();

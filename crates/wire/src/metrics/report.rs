@@ -115,14 +115,20 @@ impl MetricsReport {
             return rank.load;
         }
         let mut load = Load::default();
-        load.waiting = self.ranks.iter().filter_map(|rank| rank.load.waiting).reduce(u32::saturating_add);
-        load.running = self.ranks.iter().filter_map(|rank| rank.load.running).reduce(u32::saturating_add);
+        load.waiting =
+            self.ranks.iter().filter_map(|rank| rank.load.waiting).reduce(u32::saturating_add);
+        load.running =
+            self.ranks.iter().filter_map(|rank| rank.load.running).reduce(u32::saturating_add);
         let sleeps = self.ranks.iter().filter_map(|rank| rank.load.sleeping);
         load.sleeping = sleeps.reduce(|one, other| one || other);
-        let shares =
-            || self.ranks.iter().filter_map(|rank| Some((rank.load.kv_usage?, rank.kv_cache.capacity())));
+        let shares = || {
+            self.ranks
+                .iter()
+                .filter_map(|rank| Some((rank.load.kv_usage?, rank.kv_cache.capacity())))
+        };
         let weighted = shares().all(|(_, capacity)| capacity.is_some_and(|tokens| tokens > 0));
-        let weight = |capacity: Option<u64>| if weighted { capacity.unwrap_or(1) as f64 } else { 1.0 };
+        let weight =
+            |capacity: Option<u64>| if weighted { capacity.unwrap_or(1) as f64 } else { 1.0 };
         let (used, all) = shares().fold((0.0, 0.0), |(used, all), (share, capacity)| {
             (used + share * weight(capacity), all + weight(capacity))
         });
@@ -133,8 +139,9 @@ impl MetricsReport {
     /// The KV cache of the endpoint, all ranks together: blocks and tokens are added, as far as each rank says them. A
     /// block size in which ranks differ is none.
     pub fn kv_cache(&self) -> KvCache {
-        let caches =
-            || self.ranks.iter().map(|rank| rank.kv_cache).filter(|cache| *cache != KvCache::default());
+        let caches = || {
+            self.ranks.iter().map(|rank| rank.kv_cache).filter(|cache| *cache != KvCache::default())
+        };
         let sum = |of: fn(KvCache) -> Option<u64>| {
             caches().map(of).reduce(|one, other| Some(one?.saturating_add(other?))).flatten()
         };
@@ -155,7 +162,7 @@ impl MetricsReport {
     /// let page = b"vllm:cache_config_info{engine=\"0\",block_size=\"32\",num_gpu_blocks=\"512\"} 1.0\n";
     /// let endpoint = MetricsReader::detect().read(page)?.configure(Endpoint::new("http://10.0.0.1:8000"));
     /// assert_eq!(endpoint.block_size.get(), 32);
-    /// assert_eq!(endpoint.kv_capacity.unwrap().get(), 16_384);
+    /// assert_eq!(endpoint.kv_cache_tokens.unwrap().get(), 16_384);
     /// # Ok::<(), slotwise_wire::WireError>(())
     /// ```
     pub fn configure(&self, mut endpoint: Endpoint) -> Endpoint {
@@ -164,7 +171,7 @@ impl MetricsReport {
             endpoint = endpoint.block_size(tokens);
         }
         if let Some(tokens) = cache.capacity().filter(|tokens| *tokens > 0) {
-            endpoint = endpoint.kv_capacity(u32::try_from(tokens).unwrap_or(u32::MAX));
+            endpoint = endpoint.kv_cache_tokens(u32::try_from(tokens).unwrap_or(u32::MAX));
         }
         if let Some(slots) = self.adapters.as_ref().and_then(|adapters| adapters.slots) {
             endpoint = endpoint.adapter_slots(slots.get());
@@ -184,7 +191,8 @@ impl KvCache {
 impl Adapters {
     /// Adapters of requests that run or wait, by name, each once.
     pub fn active(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.running.iter().chain(&self.waiting).map(String::as_str).collect();
+        let mut names: Vec<&str> =
+            self.running.iter().chain(&self.waiting).map(String::as_str).collect();
         names.sort_unstable();
         names.dedup();
         names

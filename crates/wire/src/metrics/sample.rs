@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use memchr::{memchr, memchr2};
 
 use super::Result;
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// A label of a sample. Its escapes have been checked, and are still there.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ impl<'a> Value<'a> {
     /// What it says.
     pub(super) fn text(self) -> Result<Cow<'a, str>> {
         let raw = core::str::from_utf8(self.raw)
-            .map_err(|error| WireError::new(self.at + error.valid_up_to(), Problem::NotUtf8))?;
+            .map_err(|error| WireError::new(self.at + error.valid_up_to(), ErrorKind::NotUtf8))?;
         if !self.has_escapes() {
             return Ok(Cow::Borrowed(raw));
         }
@@ -108,10 +108,12 @@ impl<'a> Value<'a> {
     pub(super) fn whole(self) -> Result<Option<u64>> {
         match self.raw {
             b"" | b"None" => Ok(None),
-            digits => match core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
-                Some(number) => Ok(Some(number)),
-                None => Err(WireError::expected(self.at, "a whole number")),
-            },
+            digits => {
+                match core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
+                    Some(number) => Ok(Some(number)),
+                    None => Err(WireError::expected(self.at, "a whole number")),
+                }
+            }
         }
     }
 
@@ -168,7 +170,8 @@ impl<'a> Cursor<'a> {
     fn number(&mut self, what: &'static str) -> Result<f64> {
         let start = self.at;
         self.at += self.rest().iter().take_while(|byte| !matches!(byte, b' ' | b'\t')).count();
-        let number = core::str::from_utf8(self.since(start)).ok().and_then(|number| number.parse().ok());
+        let number =
+            core::str::from_utf8(self.since(start)).ok().and_then(|number| number.parse().ok());
         number.ok_or_else(|| WireError::expected(start, what))
     }
 

@@ -6,7 +6,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::Result;
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// Labels that a spec may ask for.
 const MOST_LABELS: usize = 16;
@@ -50,7 +50,7 @@ impl Field {
             Self::Running => "running",
             Self::KvUsage => "kv_usage",
             Self::KvTokens => "kv_tokens",
-            Self::KvCapacity => "kv_capacity",
+            Self::KvCapacity => "kv_cache_tokens",
             Self::BlockSize => "block_size",
             Self::Blocks => "blocks",
         }
@@ -173,7 +173,7 @@ impl<'a> Cursor<'a> {
             return Err(WireError::expected(at, "a label that has not come yet"));
         }
         if labels.len() == MOST_LABELS {
-            return Err(WireError::new(at, Problem::OutOfRange("no more than 16 labels")));
+            return Err(WireError::new(at, ErrorKind::OutOfRange("no more than 16 labels")));
         }
         self.blanks();
         if !self.eat(b'=') {
@@ -189,7 +189,7 @@ impl<'a> Cursor<'a> {
         let mut value = String::new();
         loop {
             let Some(character) = self.rest().chars().next() else {
-                return Err(WireError::new(self.at, Problem::Truncated));
+                return Err(WireError::new(self.at, ErrorKind::Truncated));
             };
             self.at += character.len_utf8();
             match character {
@@ -247,7 +247,7 @@ impl<'a> Cursor<'a> {
     /// An error, of the end if that is where it stands.
     const fn expected(&self, what: &'static str) -> WireError {
         if self.at == self.text.len() {
-            WireError::new(self.at, Problem::Truncated)
+            WireError::new(self.at, ErrorKind::Truncated)
         } else {
             WireError::expected(self.at, what)
         }

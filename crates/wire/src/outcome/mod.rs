@@ -95,7 +95,8 @@ impl<'a> Refusal<'a> {
         let number = |number: u64| Cow::Owned(format!("{number}"));
         let seconds = self.retry_after_seconds().map(|seconds| ("retry-after", number(seconds)));
         let millis = self.retry_after_ms().map(|millis| ("retry-after-ms", number(millis)));
-        let dropped = self.reason.dropped_reason().map(|reason| (DROPPED_REASON, Cow::Borrowed(reason)));
+        let dropped =
+            self.reason.dropped_reason().map(|reason| (DROPPED_REASON, Cow::Borrowed(reason)));
         let kind = Some(("content-type", Cow::Borrowed(BodyShape::CONTENT_TYPE)));
         [kind, seconds, millis, dropped].into_iter().flatten()
     }

@@ -10,7 +10,7 @@ pub enum Reason {
     Rejected(RejectReason),
     /// It waited.
     Evicted(EvictReason),
-    /// It was aborted while it ran, since the core named it a [victim](slotwise::Scheduler::victims).
+    /// It was aborted while it ran, since the core named it a [victim](slotwise::Scheduler::preemption_candidates).
     Victim,
     /// Its client left.
     Cancelled,
@@ -165,9 +165,11 @@ mod tests {
     /// All variants of an enum of the core, by what serde says when it meets one that is not among them.
     fn variants<T: DeserializeOwned>() -> Vec<T> {
         let Err(error) = serde_json::from_str::<T>("\"?\"") else { panic!("? is a variant") };
-        let names: Vec<String> = error.to_string().split('`').skip(3).step_by(2).map(String::from).collect();
+        let names: Vec<String> =
+            error.to_string().split('`').skip(3).step_by(2).map(String::from).collect();
         assert!(names.len() > 1, "{error}");
-        let read = |name: &String| serde_json::from_str(&std::format!("\"{name}\"")).expect("a variant");
+        let read =
+            |name: &String| serde_json::from_str(&std::format!("\"{name}\"")).expect("a variant");
         names.iter().map(read).collect()
     }
 
@@ -190,7 +192,11 @@ mod tests {
             assert_eq!(row.status, reason.http_status(), "{reason:?}");
             // The reference has no reason for what is wrong at any time.
             assert_eq!(row.dropped.is_none(), matches!(row.status, 400 | 404 | 413), "{reason:?}");
-            assert_eq!(row.dropped == super::NO_ENDPOINTS, reason.code() == "no_endpoints", "{reason:?}");
+            assert_eq!(
+                row.dropped == super::NO_ENDPOINTS,
+                reason.code() == "no_endpoints",
+                "{reason:?}"
+            );
             assert!(!row.message.is_empty() && !row.message.ends_with('.'), "{reason:?}");
             if let Reason::Rejected(core) = reason {
                 assert_eq!(row.message, core.to_string());
@@ -199,14 +205,19 @@ mod tests {
                 assert_eq!(row.message, core.to_string());
             }
         }
-        let names: BTreeSet<_> =
-            ROWS.iter().map(|row| (matches!(row.reason, Reason::Evicted(_)), row.reason.code())).collect();
+        let names: BTreeSet<_> = ROWS
+            .iter()
+            .map(|row| (matches!(row.reason, Reason::Evicted(_)), row.reason.code()))
+            .collect();
         assert_eq!(names.len(), ROWS.len());
     }
 
     #[test]
     fn a_reason_without_a_row_still_has_an_answer() {
         let row = unknown(Reason::Rejected(RejectReason::QueueFull));
-        assert_eq!((row.status, row.openai, row.outcome), (429, "rate_limit_error", "RejectedOther"));
+        assert_eq!(
+            (row.status, row.openai, row.outcome),
+            (429, "rate_limit_error", "RejectedOther")
+        );
     }
 }

@@ -194,7 +194,10 @@ mod tests {
             assert_eq!(Api::of_path(api.path()), Some(api));
             assert_eq!(Api::from_name(api.as_str()), Some(api));
         }
-        assert_eq!(Api::of_path("/openai/deployments/x/chat/completions/?a=/b"), Some(Api::ChatCompletions));
+        assert_eq!(
+            Api::of_path("/openai/deployments/x/chat/completions/?a=/b"),
+            Some(Api::ChatCompletions)
+        );
         assert_eq!(Api::of_path("/v1/completions/"), Some(Api::Completions));
         assert_eq!(Api::of_path("/tenant/v1/score"), Some(Api::Score));
         for path in ["/rerank", "/v1/rerank", "/v2/rerank", "/tenant/v2/rerank/"] {

@@ -121,7 +121,10 @@ fn any_from_0(reader: &mut Reader<'_>) -> Result<bool> {
 }
 
 /// Whether a value says so, or any of an array.
-fn any(reader: &mut Reader<'_>, mut says: impl FnMut(&mut Reader<'_>) -> Result<bool>) -> Result<bool> {
+fn any(
+    reader: &mut Reader<'_>,
+    mut says: impl FnMut(&mut Reader<'_>) -> Result<bool>,
+) -> Result<bool> {
     if reader.kind()? != Kind::Array {
         return says(reader);
     }

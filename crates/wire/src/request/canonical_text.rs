@@ -134,9 +134,12 @@ impl CanonicalText {
     pub(super) fn mark_inline_reasoning(&mut self, start: usize) {
         const MARKED: &[u8] = &[0xff, Mark::Text as u8];
         let content = self.bytes.get(start..).and_then(|content| content.strip_prefix(MARKED));
-        let Some(content) = content.filter(|content| content.starts_with(b"<think>")) else { return };
+        let Some(content) = content.filter(|content| content.starts_with(b"<think>")) else {
+            return;
+        };
         let end = memchr::memchr(0xff, content).unwrap_or(content.len());
-        let Some(tag) = memchr::memmem::rfind(content.get(..end).unwrap_or_default(), b"</think>") else {
+        let Some(tag) = memchr::memmem::rfind(content.get(..end).unwrap_or_default(), b"</think>")
+        else {
             return;
         };
         let after = content.get(tag + 8..end).unwrap_or_default();
@@ -146,7 +149,14 @@ impl CanonicalText {
     }
 
     /// A message is complete: where it and its content began, and how much of its content are results of tools.
-    pub(super) fn message(&mut self, role: &str, start: usize, content: usize, called: bool, results: usize) {
+    pub(super) fn message(
+        &mut self,
+        role: &str,
+        start: usize,
+        content: usize,
+        called: bool,
+        results: usize,
+    ) {
         let only_results = results > 0 && results == self.bytes.len() - content;
         if role == "user" && !only_results {
             self.reasoning.query(start);
@@ -198,16 +208,17 @@ impl CanonicalText {
         HASHER.text(Namespace::new(string), &[0; 4], NonZeroU32::MIN, 1, &mut self.hash);
         let hash = self.hash.first().map_or(0, |hash| hash.0);
         self.bytes.extend_from_slice(&[0xff, mark as u8]);
-        self.bytes
-            .extend((0..16).rev().map(|digit| b"0123456789abcdef"[(hash >> (4 * digit)) as usize & 15]));
+        self.bytes.extend(
+            (0..16).rev().map(|digit| b"0123456789abcdef"[(hash >> (4 * digit)) as usize & 15]),
+        );
     }
 
     /// Puts pieces of what was written in this order, and leaves out the rest.
     pub(super) fn arrange(&mut self, pieces: &[Range<usize>]) {
         let mut end = 0;
-        let in_place = pieces
-            .iter()
-            .all(|piece| piece.is_empty() || core::mem::replace(&mut end, piece.end) == piece.start);
+        let in_place = pieces.iter().all(|piece| {
+            piece.is_empty() || core::mem::replace(&mut end, piece.end) == piece.start
+        });
         if in_place {
             self.bytes.truncate(end);
             return;
@@ -227,7 +238,8 @@ mod tests {
     #[test]
     fn pieces_come_in_the_order_asked_for() {
         let canonical = |pieces: &[Range<usize>]| {
-            let mut canonical = CanonicalText { bytes: b"0123456789".to_vec(), ..CanonicalText::default() };
+            let mut canonical =
+                CanonicalText { bytes: b"0123456789".to_vec(), ..CanonicalText::default() };
             canonical.arrange(pieces);
             canonical.bytes
         };

@@ -69,7 +69,10 @@ pub(super) fn any_string<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>
 }
 
 /// A string, or the first of an array of strings, which may be `null`.
-pub(super) fn first_string<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<Option<Text<'a>>> {
+pub(super) fn first_string<'a>(
+    reader: &mut Reader<'a>,
+    what: &'static str,
+) -> Result<Option<Text<'a>>> {
     if reader.kind()? != Kind::Array {
         return string(reader, what);
     }
@@ -106,7 +109,8 @@ pub(super) fn flag(reader: &mut Reader<'_>, what: &'static str) -> Result<bool> 
         },
         Kind::Text => {
             let text = reader.text()?;
-            let says = |words: &[&str]| words.iter().any(|word| text.read().eq_ignore_ascii_case(word));
+            let says =
+                |words: &[&str]| words.iter().any(|word| text.read().eq_ignore_ascii_case(word));
             if says(&["true", "t", "yes", "y", "on", "1"]) {
                 Ok(true)
             } else if says(&["false", "f", "no", "n", "off", "0"]) {
@@ -127,7 +131,8 @@ pub(super) fn count(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
         Kind::Number => Ok(Some(clamp(reader.number()?.whole(what)?))),
         Kind::Text => {
             let text = reader.text()?;
-            let number = text.read().trim().parse().map_err(|_| WireError::expected(text.at() - 1, what))?;
+            let number =
+                text.read().trim().parse().map_err(|_| WireError::expected(text.at() - 1, what))?;
             Ok(Some(clamp(number)))
         }
         _ => Err(WireError::expected(reader.at(), what)),
@@ -163,7 +168,10 @@ pub(super) fn whole(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
 }
 
 /// Appends an array of token ids: where they are then.
-pub(super) fn ids(reader: &mut Reader<'_>, tokens: &mut alloc::vec::Vec<u32>) -> Result<Range<usize>> {
+pub(super) fn ids(
+    reader: &mut Reader<'_>,
+    tokens: &mut alloc::vec::Vec<u32>,
+) -> Result<Range<usize>> {
     let start = tokens.len();
     reader.ids("a token id", tokens)?;
     Ok(start..tokens.len())

@@ -10,7 +10,11 @@ use crate::json::{Kind, Reader, Text};
 type Result<T> = core::result::Result<T, WireError>;
 
 /// Reads and writes an array of messages.
-pub(super) fn messages(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -> Result<()> {
+pub(super) fn messages(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    omit: Omit,
+) -> Result<()> {
     if !lenient::array(reader, "an array of messages")? {
         return Ok(());
     }
@@ -40,7 +44,11 @@ pub(super) fn input(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> R
 }
 
 /// Reads and writes what is said before all messages, as a message of the system.
-pub(super) fn system(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -> Result<()> {
+pub(super) fn system(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    omit: Omit,
+) -> Result<()> {
     let start = canonical.len();
     canonical.raw(Mark::Message, "system");
     let header = canonical.len();
@@ -129,7 +137,13 @@ fn message(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -
         canonical.mark_inline_reasoning(begun);
     }
     rest.map_or(Ok(()), |rest| rest.write(canonical))?;
-    canonical.message(&role, start, begun, canonical.calls() > calls, canonical.results() - results);
+    canonical.message(
+        &role,
+        start,
+        begun,
+        canonical.calls() > calls,
+        canonical.results() - results,
+    );
     Ok(())
 }
 
@@ -194,7 +208,8 @@ impl<'a> Rest<'a> {
         match &*kind.read() {
             "function_call" | "custom_tool_call" => {
                 canonical.raw(Mark::Message, "assistant");
-                Call { name: self.name, arguments: self.arguments, id: self.call_id }.write(canonical);
+                Call { name: self.name, arguments: self.arguments, id: self.call_id }
+                    .write(canonical);
             }
             "function_call_output" | "custom_tool_call_output" => {
                 canonical.raw(Mark::Message, "tool");
@@ -204,8 +219,11 @@ impl<'a> Rest<'a> {
             "reasoning" => {
                 let start = canonical.len();
                 canonical.raw(Mark::Message, "assistant");
-                let thought =
-                    if matches!(content, Deferred::Nothing) { self.summary.clone() } else { content };
+                let thought = if matches!(content, Deferred::Nothing) {
+                    self.summary.clone()
+                } else {
+                    content
+                };
                 part::kept(thought, canonical, Mark::Reasoning, Omit::default())?;
                 // Its parts are in there, too.
                 canonical.forget_reasoning(start);

@@ -81,7 +81,8 @@ pub(super) fn parts(
 
 impl Omit {
     pub(super) fn leaves_out(self, text: Text<'_>) -> bool {
-        let mut differs = text.raw().bytes().zip(BILLING.bytes()).skip_while(|(is, wanted)| is == wanted);
+        let mut differs =
+            text.raw().bytes().zip(BILLING.bytes()).skip_while(|(is, wanted)| is == wanted);
         self.billing
             && match differs.next() {
                 None => text.raw().len() >= BILLING.len(),
@@ -107,7 +108,12 @@ struct Part<'a> {
     failed: bool,
 }
 
-fn part(reader: &mut Reader<'_>, canonical: &mut CanonicalText, mark: Mark, omit: Omit) -> Result<()> {
+fn part(
+    reader: &mut Reader<'_>,
+    canonical: &mut CanonicalText,
+    mark: Mark,
+    omit: Omit,
+) -> Result<()> {
     let mut again = reader.clone();
     let mut part = Part::default();
     reader.open_object()?;

@@ -18,7 +18,7 @@ use super::required_keys::KeysSeen;
 use super::size_estimate;
 use super::template_args::TemplateArgs;
 use super::tool;
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
@@ -61,7 +61,12 @@ impl RequestReader {
 
     /// A reader for bodies of up to so many bytes. Its buffers grow to a small multiple of the largest body.
     pub fn with_limit(bytes: usize) -> Self {
-        Self { limit: bytes, canonical: CanonicalText::default(), tokens: Vec::new(), pieces: Vec::new() }
+        Self {
+            limit: bytes,
+            canonical: CanonicalText::default(),
+            tokens: Vec::new(),
+            pieces: Vec::new(),
+        }
     }
 
     /// Lets go of what its buffers hold beyond so many bytes each.
@@ -80,11 +85,11 @@ impl RequestReader {
     ///
     /// If the body is longer than the limit, no UTF-8, no JSON or no object; if arrays and objects lie more than 128 levels
     /// deep; if something that this view reads is of a type that engines refuse, as a model that is no string or a token
-    /// id beyond 32 bits; or if nothing is there that the API takes for a prompt ([`Problem::NoPrompt`]), as in a body of
+    /// id beyond 32 bits; or if nothing is there that the API takes for a prompt ([`ErrorKind::NoPrompt`]), as in a body of
     /// another API.
     pub fn read<'r>(&'r mut self, api: Api, body: &'r [u8]) -> Result<RequestView<'r>> {
         if body.len() > self.limit {
-            return Err(WireError::new(self.limit, Problem::TooLong(self.limit)));
+            return Err(WireError::new(self.limit, ErrorKind::TooLong(self.limit)));
         }
         self.canonical.clear();
         self.tokens.clear();
@@ -110,7 +115,10 @@ impl RequestReader {
     }
 
     /// The parts of a conversation, whichever come first in the body.
-    fn section(&mut self, write: impl FnOnce(&mut CanonicalText) -> Result<()>) -> Result<Range<usize>> {
+    fn section(
+        &mut self,
+        write: impl FnOnce(&mut CanonicalText) -> Result<()>,
+    ) -> Result<Range<usize>> {
         let start = self.canonical.len();
         write(&mut self.canonical)?;
         Ok(start..self.canonical.len())
@@ -185,7 +193,13 @@ const SYSTEM: usize = 1;
 const MESSAGES: usize = 2;
 
 impl<'a> Fields<'a> {
-    fn read(&mut self, api: Api, key: &str, reader: &mut Reader<'a>, to: &mut RequestReader) -> Result<()> {
+    fn read(
+        &mut self,
+        api: Api,
+        key: &str,
+        reader: &mut Reader<'a>,
+        to: &mut RequestReader,
+    ) -> Result<()> {
         self.seen.key(key);
         match (key, api) {
             ("model", _) => self.model = model_splice::model(reader)?,
@@ -220,14 +234,16 @@ impl<'a> Fields<'a> {
             }
             ("system", Api::Messages) => {
                 let omit = Omit { billing: true, nested: false };
-                self.sections[SYSTEM] = to.section(|canonical| message::system(reader, canonical, omit))?;
+                self.sections[SYSTEM] =
+                    to.section(|canonical| message::system(reader, canonical, omit))?;
             }
             ("instructions", Api::Responses) => {
                 self.sections[SYSTEM] =
                     to.section(|canonical| message::system(reader, canonical, Omit::default()))?;
             }
             ("input", Api::Responses) => {
-                self.sections[MESSAGES] = to.section(|canonical| message::input(reader, canonical))?;
+                self.sections[MESSAGES] =
+                    to.section(|canonical| message::input(reader, canonical))?;
             }
             ("input", Api::Embeddings) => self.embedded(reader, to)?,
             ("prompt", Api::Completions | Api::Generate) | ("text", Api::Generate) => {
@@ -237,7 +253,9 @@ impl<'a> Fields<'a> {
                 self.ids[0] = id_batch(reader, &mut to.tokens)?;
             }
             ("input_ids", Api::Generate) => self.ids[1] = id_batch(reader, &mut to.tokens)?,
-            ("token_ids", Api::InferenceGenerate) => self.ids[2] = id_batch(reader, &mut to.tokens)?,
+            ("token_ids", Api::InferenceGenerate) => {
+                self.ids[2] = id_batch(reader, &mut to.tokens)?
+            }
             ("image_data", Api::Generate) => self.media[0] = shown(reader)?,
             ("video_data", Api::Generate) => self.media[1] = shown(reader)?,
             ("audio_data", Api::Generate) => self.media[2] = shown(reader)?,
@@ -260,10 +278,14 @@ impl<'a> Fields<'a> {
         match (key, api) {
             ("stream", _) => self.stream = lenient::flag(reader, "true or false")?,
             ("stream_options", _) => self.include_usage = include_usage(reader)?,
-            ("max_completion_tokens", Api::ChatCompletions) | ("max_output_tokens", Api::Responses) => {
+            ("max_completion_tokens", Api::ChatCompletions)
+            | ("max_output_tokens", Api::Responses) => {
                 self.max_tokens[0] = lenient::limit(reader, "max tokens")?;
             }
-            ("max_tokens", Api::ChatCompletions | Api::Completions | Api::Messages | Api::Generate) => {
+            (
+                "max_tokens",
+                Api::ChatCompletions | Api::Completions | Api::Messages | Api::Generate,
+            ) => {
                 self.max_tokens[1] = lenient::limit(reader, "max tokens")?;
             }
             ("n_predict", Api::ChatCompletions | Api::Completions) => {
@@ -291,7 +313,10 @@ impl<'a> Fields<'a> {
             }
             ("user", _) => self.session(SessionField::User, lenient::string(reader, "a user")?),
             ("previous_response_id", Api::Responses) => {
-                self.session(SessionField::PreviousResponseId, lenient::string(reader, "a response id")?);
+                self.session(
+                    SessionField::PreviousResponseId,
+                    lenient::string(reader, "a response id")?,
+                );
             }
             ("conversation", Api::Responses) => {
                 self.session(SessionField::Conversation, member(reader, "id")?);
@@ -337,8 +362,9 @@ impl<'a> Fields<'a> {
             inside.next_item()? && inside.kind()? == Kind::Object
         };
         if is_chat {
-            self.input_messages =
-                Some(to.section(|canonical| message::messages(reader, canonical, Omit::default()))?);
+            self.input_messages = Some(
+                to.section(|canonical| message::messages(reader, canonical, Omit::default()))?,
+            );
         } else {
             self.plain = batch(reader, &mut to.tokens)?;
         }
@@ -355,20 +381,26 @@ impl<'a> Fields<'a> {
             self.sections[MESSAGES] = messages;
         }
         // Engines refuse two prompts, or read one of them: the longer one never counts too little.
-        let longest = self.ids.into_iter().flatten().chain(self.plain).filter(|batch| batch.count > 0);
-        let longest = longest.reduce(|best, next| if next.tokens() > best.tokens() { next } else { best });
+        let longest =
+            self.ids.into_iter().flatten().chain(self.plain).filter(|batch| batch.count > 0);
+        let longest =
+            longest.reduce(|best, next| if next.tokens() > best.tokens() { next } else { best });
         let mut others = OtherPrompts::default();
         let shown = self.media.iter().flatten();
         let is_shown = self.media.iter().any(Option::is_some);
         if self.cache.embeds {
-            others.add_tokens(shown.clone().map(|embeds| embeds.len() as u64 / EMBEDDING_BYTES).sum());
+            others.add_tokens(
+                shown.clone().map(|embeds| embeds.len() as u64 / EMBEDDING_BYTES).sum(),
+            );
         }
         let (prompt, prompts, media, length) = match longest {
             Some(Batch { first: First::Tokens(range), count, rest }) => {
                 others.add(rest);
                 let ids = of.tokens.get(range).unwrap_or_default();
-                let read =
-                    self.cache.kept_tokens().map_or(ids, |most| &ids[ids.len().saturating_sub(most)..]);
+                let read = self
+                    .cache
+                    .kept_tokens()
+                    .map_or(ids, |most| &ids[ids.len().saturating_sub(most)..]);
                 (Prompt::Tokens(read), count, is_shown, Some(ids.len()))
             }
             Some(Batch { first: First::Text(text), count, rest }) => {
@@ -400,18 +432,25 @@ impl<'a> Fields<'a> {
                 of.pieces.extend([start..of.canonical.len(), tools, system]);
                 of.canonical.reasoning().split(messages, kept, &mut of.pieces);
                 of.canonical.arrange(&of.pieces);
-                (Prompt::Text(of.canonical.as_bytes()), prompts + usize::from(self.cache.embeds), media, None)
+                (
+                    Prompt::Text(of.canonical.as_bytes()),
+                    prompts + usize::from(self.cache.embeds),
+                    media,
+                    None,
+                )
             }
         };
         let n = self.sampling.n.or(self.n);
         let answers = n.unwrap_or(1).max(1);
-        others.sequences = u32::try_from(prompts.max(1)).unwrap_or(u32::MAX).saturating_mul(answers);
+        others.sequences =
+            u32::try_from(prompts.max(1)).unwrap_or(u32::MAX).saturating_mul(answers);
         let response = self.sessions[SessionField::PreviousResponseId as usize];
         let continues = not_empty(self.thread).or(response);
         let conversation = self.sessions[SessionField::Conversation as usize];
         let elsewhere = media || others.sequences > 1 || continues.or(conversation).is_some();
         let cache_use = self.cache.cache_use(api, length, elsewhere);
-        let field = SessionField::ALL.into_iter().find(|field| self.sessions[*field as usize].is_some());
+        let field =
+            SessionField::ALL.into_iter().find(|field| self.sessions[*field as usize].is_some());
         let [first, second] = self.max_tokens;
         let [inner_first, inner_second] = self.sampling.max_tokens;
         RequestView {
@@ -458,7 +497,9 @@ impl Sampling {
         if lenient::object(reader, "sampling parameters")? {
             while let Some(key) = reader.next_key()? {
                 match &*key.read() {
-                    "max_new_tokens" => sampling.max_tokens[0] = lenient::limit(reader, "max tokens")?,
+                    "max_new_tokens" => {
+                        sampling.max_tokens[0] = lenient::limit(reader, "max tokens")?
+                    }
                     "max_tokens" => sampling.max_tokens[1] = lenient::limit(reader, "max tokens")?,
                     "n" => sampling.n = lenient::count(reader, "the number of answers")?,
                     key => {

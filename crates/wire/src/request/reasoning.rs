@@ -36,7 +36,10 @@ impl KeptReasoning {
     /// What the templates of this model keep.
     pub(super) fn by(model: &str) -> Self {
         let has = |name: &str| {
-            model.as_bytes().windows(name.len()).any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
+            model
+                .as_bytes()
+                .windows(name.len())
+                .any(|part| part.eq_ignore_ascii_case(name.as_bytes()))
         };
         if has("gpt-oss") || has("kimi") { Self::AfterLastAnswer } else { Self::AfterLastQuery }
     }
@@ -78,7 +81,12 @@ impl Reasoning {
     }
 
     /// The section without the reasoning that the template leaves out, in pieces.
-    pub(super) fn split(&self, section: Range<usize>, kept: KeptReasoning, pieces: &mut Vec<Range<usize>>) {
+    pub(super) fn split(
+        &self,
+        section: Range<usize>,
+        kept: KeptReasoning,
+        pieces: &mut Vec<Range<usize>>,
+    ) {
         let until = match kept {
             KeptReasoning::All => 0,
             KeptReasoning::AfterLastQuery => self.query,

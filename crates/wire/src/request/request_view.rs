@@ -150,7 +150,7 @@ impl PriorityOrder {
 impl RequestView<'_> {
     /// Tokens that all answers together are expected to have: as many as they may have. 0 if the body does not say, but 16
     /// each for [completions](Api::Completions), where all engines take that for granted.
-    pub fn expected_output(&self) -> u32 {
+    pub fn expected_output_tokens(&self) -> u32 {
         let each = match self.api {
             Api::Embeddings => 0,
             api if api.form() != Form::Prompt => 0,
@@ -174,7 +174,7 @@ impl RequestView<'_> {
     /// let mut reader = RequestReader::new();
     /// let view = reader.read(Api::Completions, body)?;
     /// let request = view.to_request(PriorityOrder::LowFirst).flow("tenant a");
-    /// assert_eq!((request.model, request.priority, request.expected_output), ("llama", Priority(0), 8));
+    /// assert_eq!((request.model, request.priority, request.expected_output_tokens), ("llama", Priority(0), 8));
     /// let request = view.to_request_allowed(PriorityOrder::LowFirst, &Allow::default().priority(-1..=1));
     /// assert_eq!(request.priority, Priority(1));
     /// # Ok::<(), slotwise_wire::WireError>(())
@@ -196,7 +196,7 @@ impl RequestView<'_> {
         let allowed = priority.and_then(|priority| allow.clamp_priority(priority));
         request.priority = allowed.unwrap_or(Priority(0));
         request.session = self.session.as_deref().filter(|_| allow.session);
-        request.expected_output = self.expected_output();
+        request.expected_output_tokens = self.expected_output_tokens();
         request
     }
 
@@ -206,6 +206,9 @@ impl RequestView<'_> {
     ///
     /// If the body names no model.
     pub fn model_splice(&self, model: &str) -> Result<ModelSplice, WireError> {
-        self.model_range.clone().map(|range| ModelSplice::new(range, model)).ok_or_else(|| missing(0))
+        self.model_range
+            .clone()
+            .map(|range| ModelSplice::new(range, model))
+            .ok_or_else(|| missing(0))
     }
 }

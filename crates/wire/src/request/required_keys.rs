@@ -1,7 +1,7 @@
 //! What a body must have to be one of its API, and which API it is of if it has not.
 
 use super::api::Api;
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// Which keys a body has, of those that tell APIs apart.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,7 +63,7 @@ impl KeysSeen {
             return Ok(());
         }
         let looks_like = self.looks_like().filter(|other| *other != api).map(Api::as_str);
-        Err(WireError::new(0, Problem::NoPrompt { api: api.as_str(), expected, looks_like }))
+        Err(WireError::new(0, ErrorKind::NoPrompt { api: api.as_str(), expected, looks_like }))
     }
 
     /// The API whose prompt the body has.
@@ -76,7 +76,13 @@ impl KeysSeen {
             () if self.any(&["token_ids"]) => Some(Api::InferenceGenerate),
             () if self.any(&["input_ids", "input_embeds", "text"]) => Some(Api::Generate),
             () if self.any(&["input"]) && embeddings => Some(Api::Embeddings),
-            () if self.any(&["input", "instructions", "previous_response_id", "max_output_tokens"]) => {
+            () if self.any(&[
+                "input",
+                "instructions",
+                "previous_response_id",
+                "max_output_tokens",
+            ]) =>
+            {
                 Some(Api::Responses)
             }
             () if self.any(&["prompt", "prompt_embeds"]) => Some(Api::Completions),
@@ -87,7 +93,8 @@ impl KeysSeen {
     }
 
     fn any(self, keys: &[&str]) -> bool {
-        keys.iter()
-            .any(|key| KEYS.iter().position(|known| known == key).is_some_and(|at| self.0 >> at & 1 == 1))
+        keys.iter().any(|key| {
+            KEYS.iter().position(|known| known == key).is_some_and(|at| self.0 >> at & 1 == 1)
+        })
     }
 }

@@ -50,7 +50,8 @@ impl<'a> TemplateArgs<'a> {
                 }
                 return Ok(true);
             }
-            ("prompt", Api::Responses) | ("output_config" | "context_management", Api::Messages) => {
+            ("prompt", Api::Responses)
+            | ("output_config" | "context_management", Api::Messages) => {
                 NAMES.iter().position(|name| *name == key)
             }
             ("prompt" | "output_config" | "context_management", _) => None,
@@ -112,7 +113,9 @@ fn usual_choice(json: &str) -> bool {
             while let Some(key) = reader.next_key()? {
                 if key.is("type") {
                     let kind = lenient::any_string(&mut reader)?;
-                    usual = kind.is_some_and(|kind| kind.is("auto") || kind.is("any") || kind.is("required"));
+                    usual = kind.is_some_and(|kind| {
+                        kind.is("auto") || kind.is("any") || kind.is("required")
+                    });
                 } else {
                     reader.skip()?;
                 }

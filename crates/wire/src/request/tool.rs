@@ -41,13 +41,15 @@ impl<'a> Tool<'a> {
                 "name" => self.name = lenient::any_string(reader)?,
                 "description" => self.description = lenient::any_string(reader)?,
                 "parameters" | "input_schema" => self.parameters = lenient::value(reader)?,
-                "function" | "custom" if reader.kind()? == Kind::Object => match function.as_deref_mut() {
-                    Some(function) => {
-                        *function = Self::default();
-                        function.read(reader, None)?;
+                "function" | "custom" if reader.kind()? == Kind::Object => {
+                    match function.as_deref_mut() {
+                        Some(function) => {
+                            *function = Self::default();
+                            function.read(reader, None)?;
+                        }
+                        None => _ = reader.skip()?,
                     }
-                    None => _ = reader.skip()?,
-                },
+                }
                 _ => _ = reader.skip()?,
             }
         }

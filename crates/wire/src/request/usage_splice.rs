@@ -60,9 +60,10 @@ impl UsageSplice {
         reader.end()?;
         Ok(match options {
             _ if !stream => None,
-            None => {
-                Some(Self { range: end..end, replacement: ",\"stream_options\":{\"include_usage\":true}" })
-            }
+            None => Some(Self {
+                range: end..end,
+                replacement: ",\"stream_options\":{\"include_usage\":true}",
+            }),
             Some(splice) => splice,
         })
     }

@@ -73,8 +73,13 @@ const TOO_LONG: [&str; 22] = [
 ];
 
 /// Parts of messages of Dynamo's frontend about a worker that died or that is not there.
-const WORKER_GONE: [&str; 5] =
-    ["ended before generation", "no responders", "no instances", "instance not found", "worker disconnected"];
+const WORKER_GONE: [&str; 5] = [
+    "ended before generation",
+    "no responders",
+    "no instances",
+    "instance not found",
+    "worker disconnected",
+];
 
 /// No phrase is longer.
 const LONGEST: usize = 24;

@@ -56,7 +56,8 @@ impl FinishReason {
     pub(super) fn from_bytes(word: &[u8]) -> Self {
         let is = |words: &[&str]| words.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes()));
         let begins = |start: &str| {
-            word.get(..start.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(start.as_bytes()))
+            word.get(..start.len())
+                .is_some_and(|beginning| beginning.eq_ignore_ascii_case(start.as_bytes()))
         };
         if is(&STOP) {
             Self::Stop

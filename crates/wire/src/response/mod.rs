@@ -19,7 +19,7 @@
 //! ```
 //! use std::time::Duration;
 //! use slotwise::{Endpoint, Instant, Request, Scheduler};
-//! use slotwise_wire::response::{Close, ResponseReader};
+//! use slotwise_wire::response::{CloseReason, ResponseReader};
 //!
 //! let mut scheduler = Scheduler::default();
 //! let now = Instant::ORIGIN;
@@ -32,7 +32,7 @@
 //! progress.tell(&mut scheduler, now, dispatch.request)?;
 //!
 //! reader.feed(b"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
-//! let outcome = reader.finish(Close::Clean);
+//! let outcome = reader.finish(CloseReason::Clean);
 //! outcome.settle(&mut scheduler, now, dispatch.request)?;
 //! assert_eq!(scheduler.stats().completed, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -55,5 +55,5 @@ mod usage_remover;
 pub use answer_filter::AnswerFilter;
 pub use finish_reason::FinishReason;
 pub use model_filter::ModelFilter;
-pub use outcome::{Close, End, Outcome, Retry, Settlement};
+pub use outcome::{AnswerEnd, CloseReason, Disposition, Outcome, Retry};
 pub use reader::{Body, Progress, ResponseReader};

@@ -54,7 +54,13 @@ struct Splice<'a> {
 impl ModelFilter {
     /// Before a body of this kind, for a client that asked for the model by this name.
     pub fn new(body: Body, name: &str) -> Self {
-        Self { body, stream: EventStream::new(), scanner: Scanner::new(), lines: false, name: escape(name) }
+        Self {
+            body,
+            stream: EventStream::new(),
+            scanner: Scanner::new(),
+            lines: false,
+            name: escape(name),
+        }
     }
 
     /// Appends what the client is to get of this chunk. Computes in **O(bytes)**; allocates only to make room in `output`.
@@ -137,7 +143,8 @@ fn escape(text: &str) -> Vec<u8> {
         match byte {
             b'"' | b'\\' => escaped.extend([b'\\', byte]),
             0..0x20 => {
-                let digit = |four: u8| b"0123456789abcdef".get(usize::from(four)).copied().unwrap_or(b'0');
+                let digit =
+                    |four: u8| b"0123456789abcdef".get(usize::from(four)).copied().unwrap_or(b'0');
                 escaped.extend([b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
             }
             _ => escaped.push(byte),

@@ -10,25 +10,25 @@ use crate::error::WireError;
 /// How an answer ended, as [`ResponseReader::finish`](super::ResponseReader::finish) tells it.
 ///
 /// ```
-/// use slotwise_wire::response::{End, Outcome, Retry, Settlement};
+/// use slotwise_wire::response::{AnswerEnd, Outcome, Retry, Disposition};
 ///
 /// // vLLM's queue is full.
 /// let outcome = Outcome::of_status(503);
-/// assert_eq!(outcome.end, End::Full);
+/// assert_eq!(outcome.end, AnswerEnd::Full);
 /// assert!(outcome.may_retry(false));
-/// assert_eq!(outcome.settlement(), Settlement::Fail(slotwise::Failure::Engine));
+/// assert_eq!(outcome.settlement(), Disposition::Fail(slotwise::Failure::Engine));
 ///
 /// // Another endpoint would say the same.
 /// let outcome = Outcome::of_status(400);
 /// assert_eq!(outcome.retry, Retry::Never);
-/// assert_eq!(outcome.settlement(), Settlement::Cancel);
+/// assert_eq!(outcome.settlement(), Disposition::Cancel);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Outcome {
     /// How it ended.
-    pub end: End,
+    pub end: AnswerEnd,
     /// Whether another endpoint may be asked.
     pub retry: Retry,
     /// Why the engine stopped, if it said so. Of several choices a failure, or else the last that was said.
@@ -54,7 +54,7 @@ pub struct Outcome {
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum End {
+pub enum AnswerEnd {
     /// The client has its answer.
     Complete,
     /// The engine gave up, though it answered as if all were well: what was said is cut off.
@@ -68,7 +68,7 @@ pub enum End {
     /// It took too long.
     TimedOut,
     /// The client went away.
-    ClientLeft,
+    ClientDisconnected,
     /// The response ended before the answer did, or had no answer in it: an empty body with status 200.
     Cut,
     /// What came is no answer: not the JSON that it claims to be, JSON with nothing in it, or an HTML page.
@@ -90,7 +90,7 @@ pub enum Retry {
 /// The one call that ends a request in the scheduler.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Settlement {
+pub enum Disposition {
     /// [`Scheduler::complete`].
     Complete(Usage),
     /// [`Scheduler::fail`].
@@ -102,7 +102,7 @@ pub enum Settlement {
 /// How a connection came to its end.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum Close {
+pub enum CloseReason {
     /// As HTTP says that it should.
     Clean,
     /// It broke.
@@ -110,25 +110,26 @@ pub enum Close {
     /// The gateway gave up waiting for more.
     TimedOut,
     /// The client went away, so that the gateway closed it.
-    ClientLeft,
+    ClientDisconnected,
 }
 
 impl Outcome {
     /// That of a response with this status, whatever its body says. A 2xx counts as a complete answer,
     /// but for 204 and 205, which have none. A [`ResponseReader`](super::ResponseReader) also reads the body.
     pub fn of_status(status: u16) -> Self {
-        Self::new(End::of_status(status), status)
+        Self::new(AnswerEnd::of_status(status), status)
     }
 
     /// That of a request that no endpoint got: refused connection, unknown name.
     pub fn unreachable() -> Self {
-        Self::new(End::Unreachable, 0)
+        Self::new(AnswerEnd::Unreachable, 0)
     }
 
-    pub(super) fn new(end: End, status: u16) -> Self {
+    pub(super) fn new(end: AnswerEnd, status: u16) -> Self {
         // Which models it has, which paths, whom it lets in and where it sends requests is a matter of
         // the single endpoint. What is wrong with the request itself is not.
-        let of_this_one = end == End::Refused && matches!(status, 300..=399 | 401..=404 | 407 | 410 | 421);
+        let of_this_one =
+            end == AnswerEnd::Refused && matches!(status, 300..=399 | 401..=404 | 407 | 410 | 421);
         Self {
             end,
             retry: if of_this_one { Retry::IfNothingSent } else { end.retry() },
@@ -146,8 +147,8 @@ impl Outcome {
     /// Whether the client has all that it will ever get for this request, be it an answer or a refusal.
     pub const fn is_complete(&self) -> bool {
         match self.end {
-            End::Complete => true,
-            End::Refused => matches!(self.retry, Retry::Never),
+            AnswerEnd::Complete => true,
+            AnswerEnd::Refused => matches!(self.retry, Retry::Never),
             _ => false,
         }
     }
@@ -162,15 +163,17 @@ impl Outcome {
     /// A refusal is cancelled: nothing was computed, so that nothing of the prompt is assumed to be cached
     /// there. An endpoint that is full fails, so that it is held off. What is no answer fails as well: an
     /// endpoint that returned it at once would otherwise look idle and draw every request.
-    pub fn settlement(&self) -> Settlement {
+    pub fn settlement(&self) -> Disposition {
         match self.end {
-            End::Complete => Settlement::Complete(self.usage),
-            End::Aborted | End::Failed | End::Full | End::Cut | End::Unreadable => {
-                Settlement::Fail(Failure::Engine)
-            }
-            End::TimedOut => Settlement::Fail(Failure::Timeout),
-            End::Unreachable => Settlement::Fail(Failure::Unreachable),
-            End::Refused | End::ClientLeft => Settlement::Cancel,
+            AnswerEnd::Complete => Disposition::Complete(self.usage),
+            AnswerEnd::Aborted
+            | AnswerEnd::Failed
+            | AnswerEnd::Full
+            | AnswerEnd::Cut
+            | AnswerEnd::Unreadable => Disposition::Fail(Failure::Engine),
+            AnswerEnd::TimedOut => Disposition::Fail(Failure::Timeout),
+            AnswerEnd::Unreachable => Disposition::Fail(Failure::Unreachable),
+            AnswerEnd::Refused | AnswerEnd::ClientDisconnected => Disposition::Cancel,
         }
     }
 
@@ -185,19 +188,19 @@ impl Outcome {
         now: Instant,
         id: RequestId,
     ) -> Result<(), UnknownRequest> {
-        if let (End::Complete, Some(answer)) = (self.end, self.answer) {
+        if let (AnswerEnd::Complete, Some(answer)) = (self.end, self.answer) {
             scheduler.handle_answer(now, id, answer)?;
         }
         match self.settlement() {
-            Settlement::Complete(usage) => scheduler.complete(now, id, usage),
-            Settlement::Fail(failure) => scheduler.fail(now, id, failure),
-            Settlement::Cancel if scheduler.cancel(now, id) => Ok(()),
-            Settlement::Cancel => Err(UnknownRequest(id)),
+            Disposition::Complete(usage) => scheduler.complete(now, id, usage),
+            Disposition::Fail(failure) => scheduler.fail(now, id, failure),
+            Disposition::Cancel if scheduler.cancel(now, id) => Ok(()),
+            Disposition::Cancel => Err(UnknownRequest(id)),
         }
     }
 }
 
-impl End {
+impl AnswerEnd {
     /// What a status of HTTP says. 429 and 529 are an engine's, as 503 is: the gateway's own never come from an endpoint.
     /// 501 says that the engine cannot do what the client wants, 499 that the client went away. A redirection is a
     /// refusal: an engine's answer is not elsewhere. 0 says that there was no response.
@@ -208,7 +211,7 @@ impl End {
             204 | 205 => Self::Cut,
             200..300 => Self::Complete,
             429 | 503 | 529 => Self::Full,
-            499 => Self::ClientLeft,
+            499 => Self::ClientDisconnected,
             408 | 504 => Self::TimedOut,
             501 => Self::Refused,
             500.. => Self::Failed,
@@ -225,7 +228,7 @@ impl End {
             Self::Refused => "refused",
             Self::Full => "full",
             Self::TimedOut => "timed_out",
-            Self::ClientLeft => "client_left",
+            Self::ClientDisconnected => "client_disconnected",
             Self::Cut => "cut",
             Self::Unreadable => "unreadable",
             Self::Unreachable => "unreachable",
@@ -235,7 +238,7 @@ impl End {
     /// Whether another endpoint may do better.
     const fn retry(self) -> Retry {
         match self {
-            Self::Complete | Self::Refused | Self::ClientLeft => Retry::Never,
+            Self::Complete | Self::Refused | Self::ClientDisconnected => Retry::Never,
             Self::Aborted
             | Self::Failed
             | Self::Full
@@ -257,7 +260,7 @@ impl Retry {
     }
 }
 
-impl Settlement {
+impl Disposition {
     /// The name of the call.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -268,19 +271,19 @@ impl Settlement {
     }
 }
 
-impl Close {
+impl CloseReason {
     /// Its name in other languages and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Clean => "clean",
             Self::Broken => "broken",
             Self::TimedOut => "timed_out",
-            Self::ClientLeft => "client_left",
+            Self::ClientDisconnected => "client_disconnected",
         }
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for AnswerEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -118,7 +118,9 @@ impl PayloadFacts {
             || matches!(self.event, Event::Completed | Event::Incomplete | Event::Failed);
         if of_response {
             self.finish = match (self.status, self.event) {
-                (Status::Completed, _) | (Status::Other, Event::Completed) => Some(FinishReason::Stop),
+                (Status::Completed, _) | (Status::Other, Event::Completed) => {
+                    Some(FinishReason::Stop)
+                }
                 (Status::Failed, _) | (Status::Other, Event::Failed) => Some(FinishReason::Error),
                 (Status::Cancelled, _) => Some(FinishReason::Abort),
                 (Status::Incomplete, _) => self.finish.or(Some(FinishReason::Other)),
@@ -209,9 +211,10 @@ impl Visitor for PayloadFacts {
             (Place::Choice, b"text") => Slot::Content,
             (Place::Choice, b"token_ids") => Slot::TokenIds,
             (Place::Choice | Place::MetaInfo, b"finish_reason") => Slot::FinishReason,
-            (Place::Delta, b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"tool_calls") => {
-                Slot::Content
-            }
+            (
+                Place::Delta,
+                b"content" | b"reasoning_content" | b"reasoning" | b"refusal" | b"tool_calls",
+            ) => Slot::Content,
             (Place::Delta, b"function_call") => Slot::Call,
             (Place::EventDelta, b"text" | b"thinking" | b"partial_json") => Slot::Content,
             (Place::StartMessage, b"usage") => Slot::StartUsage,
@@ -224,8 +227,12 @@ impl Visitor for PayloadFacts {
             (Place::Usage, b"output_tokens") => Slot::CompletionTokens,
             (Place::Usage | Place::StartUsage, b"input_tokens") => Slot::InputTokens,
             (Place::Usage | Place::StartUsage, b"cache_read_input_tokens") => Slot::CacheRead,
-            (Place::Usage | Place::StartUsage, b"cache_creation_input_tokens") => Slot::CacheCreated,
-            (Place::Usage, b"prompt_tokens_details" | b"input_tokens_details") => Slot::CachedDetails,
+            (Place::Usage | Place::StartUsage, b"cache_creation_input_tokens") => {
+                Slot::CacheCreated
+            }
+            (Place::Usage, b"prompt_tokens_details" | b"input_tokens_details") => {
+                Slot::CachedDetails
+            }
             (Place::CachedDetails | Place::MetaInfo, b"cached_tokens") => Slot::CachedTokens,
             _ => Slot::Ignored,
         }
@@ -397,7 +404,9 @@ impl Counts {
 
     /// What was said later counts, but for a zero: an engine that fills in zeros says nothing.
     pub(super) fn update(&mut self, later: Self) {
-        self.each(later, |earlier, later| later.filter(|number| *number > 0).or(*earlier).or(later));
+        self.each(later, |earlier, later| {
+            later.filter(|number| *number > 0).or(*earlier).or(later)
+        });
     }
 
     fn each(&mut self, other: Self, join: impl Fn(&Option<u32>, Option<u32>) -> Option<u32>) {
@@ -427,7 +436,9 @@ impl Event {
 
 /// A status of HTTP for an error.
 fn status(digits: &[u8]) -> Option<u16> {
-    number(digits).and_then(|number| u16::try_from(number).ok()).filter(|status| (400..600).contains(status))
+    number(digits)
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|status| (400..600).contains(status))
 }
 
 /// A whole number below 2^32.

@@ -3,12 +3,12 @@
 use slotwise::{AnswerId, Instant, RequestId, Scheduler, UnknownRequest, Usage};
 
 use super::finish_reason::FinishReason;
-use super::outcome::{Close, End, Outcome, Retry};
+use super::outcome::{AnswerEnd, CloseReason, Outcome, Retry};
 use super::payload::{Payload, Whole};
 use super::payload_facts::{Counts, Event};
 use super::scan::Unexpected;
 use super::sse::{EventStream, Events};
-use crate::error::{Problem, WireError};
+use crate::error::{ErrorKind, WireError};
 
 /// Reads a response as it comes, in chunks of any size, and tells how it ended.
 ///
@@ -22,7 +22,7 @@ use crate::error::{Problem, WireError};
 /// # Example: a stream
 ///
 /// ```
-/// use slotwise_wire::response::{Close, End, FinishReason, ResponseReader};
+/// use slotwise_wire::response::{CloseReason, AnswerEnd, FinishReason, ResponseReader};
 ///
 /// let mut reader = ResponseReader::new(200, "text/event-stream; charset=utf-8");
 /// let progress = reader.feed(b"data: {\"choices\":[{\"index\":0,\"text\":\"Hel\"}]}\n\nda");
@@ -32,21 +32,21 @@ use crate::error::{Problem, WireError};
 /// let progress = reader.feed(b"data: [DONE]\n\n");
 /// assert!(progress.ended);
 ///
-/// let outcome = reader.finish(Close::Clean);
-/// assert_eq!((outcome.end, outcome.finish_reason), (End::Complete, Some(FinishReason::Length)));
+/// let outcome = reader.finish(CloseReason::Clean);
+/// assert_eq!((outcome.end, outcome.finish_reason), (AnswerEnd::Complete, Some(FinishReason::Length)));
 /// assert_eq!(outcome.usage.cached_tokens, Some(8));
 /// ```
 ///
 /// # Example: an engine that was told to stop
 ///
 /// ```
-/// use slotwise_wire::response::{Close, End, ResponseReader, Settlement};
+/// use slotwise_wire::response::{CloseReason, AnswerEnd, ResponseReader, Disposition};
 ///
 /// let mut reader = ResponseReader::new(200, "application/json");
 /// reader.feed(br#"{"choices":[{"index":0,"text":"Once upon","finish_reason":"abort"}]}"#);
-/// let outcome = reader.finish(Close::Clean);
-/// assert_eq!(outcome.end, End::Aborted);
-/// assert_eq!(outcome.settlement(), Settlement::Fail(slotwise::Failure::Engine));
+/// let outcome = reader.finish(CloseReason::Clean);
+/// assert_eq!(outcome.end, AnswerEnd::Aborted);
+/// assert_eq!(outcome.settlement(), Disposition::Fail(slotwise::Failure::Engine));
 /// ```
 #[derive(Clone, Debug)]
 pub struct ResponseReader {
@@ -121,7 +121,9 @@ impl ResponseReader {
     /// count that name another cause than its status: a prompt that is too long, a worker that is gone.
     pub fn new(status: u16, content_type: &str) -> Self {
         let media = content_type.split(';').next().unwrap_or_default().trim();
-        let page = ["text/html", "application/xhtml+xml"].iter().any(|kind| media.eq_ignore_ascii_case(kind));
+        let page = ["text/html", "application/xhtml+xml"]
+            .iter()
+            .any(|kind| media.eq_ignore_ascii_case(kind));
         Self { page, ..Self::with_body(status, Body::of(content_type)) }
     }
 
@@ -154,21 +156,21 @@ impl ResponseReader {
     /// A stream is complete when it said so in its last event, or gave a reason to finish for each choice; a body when its JSON is whole.
     /// The last event of a stream counts without its empty line, if its JSON is whole. What the `close` means, only an answer that is
     /// not at its end yet depends on. An empty body with a status of success is no answer: it is cut off.
-    pub fn finish(mut self, close: Close) -> Outcome {
+    pub fn finish(mut self, close: CloseReason) -> Outcome {
         let answer = &mut self.answer;
         let last = answer.payload.whole();
-        let counts =
-            matches!(last, Whole::Json | Whole::Mark) || self.body == Body::Json && last == Whole::Broken;
+        let counts = matches!(last, Whole::Json | Whole::Mark)
+            || self.body == Body::Json && last == Whole::Broken;
         if !answer.ended && counts {
             answer.conclude(self.body);
         }
         let end = match self.body {
-            _ if !matches!(self.status, 200..300) => End::of_status(self.error_status()),
-            Body::Opaque if self.page => End::Unreadable,
-            Body::Opaque if close == Close::Clean && self.offset > 0 => End::Complete,
-            Body::Json if matches!(last, Whole::Broken | Whole::Mark) => End::Unreadable,
-            Body::Json if last == Whole::Json && !answer.filled => End::Unreadable,
-            Body::Json if last == Whole::Json => answer.end().unwrap_or(End::Complete),
+            _ if !matches!(self.status, 200..300) => AnswerEnd::of_status(self.error_status()),
+            Body::Opaque if self.page => AnswerEnd::Unreadable,
+            Body::Opaque if close == CloseReason::Clean && self.offset > 0 => AnswerEnd::Complete,
+            Body::Json if matches!(last, Whole::Broken | Whole::Mark) => AnswerEnd::Unreadable,
+            Body::Json if last == Whole::Json && !answer.filled => AnswerEnd::Unreadable,
+            Body::Json if last == Whole::Json => answer.end().unwrap_or(AnswerEnd::Complete),
             Body::Stream => answer.end().unwrap_or_else(|| close.end()),
             Body::Json | Body::Opaque => close.end(),
         };
@@ -212,10 +214,11 @@ impl ResponseReader {
         }
     }
 
-    fn outcome(&self, end: End) -> Outcome {
+    fn outcome(&self, end: AnswerEnd) -> Outcome {
         let answer = &self.answer;
         let success = matches!(self.status, 200..300);
-        let status = if success { answer.error.unwrap_or(self.status) } else { self.error_status() };
+        let status =
+            if success { answer.error.unwrap_or(self.status) } else { self.error_status() };
         let mut outcome = Outcome::new(end, status);
         if answer.begun && self.body == Body::Stream {
             outcome.retry = Retry::Never;
@@ -240,7 +243,12 @@ impl Progress {
     /// # Errors
     ///
     /// When the request is not in flight.
-    pub fn tell(self, scheduler: &mut Scheduler, now: Instant, id: RequestId) -> Result<(), UnknownRequest> {
+    pub fn tell(
+        self,
+        scheduler: &mut Scheduler,
+        now: Instant,
+        id: RequestId,
+    ) -> Result<(), UnknownRequest> {
         if let Some(answer) = self.answer {
             scheduler.handle_answer(now, id, answer)?;
         }
@@ -289,13 +297,13 @@ impl Body {
     }
 }
 
-impl Close {
+impl CloseReason {
     /// How an answer ends that is not at its end.
-    const fn end(self) -> End {
+    const fn end(self) -> AnswerEnd {
         match self {
-            Self::Clean | Self::Broken => End::Cut,
-            Self::TimedOut => End::TimedOut,
-            Self::ClientLeft => End::ClientLeft,
+            Self::Clean | Self::Broken => AnswerEnd::Cut,
+            Self::TimedOut => AnswerEnd::TimedOut,
+            Self::ClientDisconnected => AnswerEnd::ClientDisconnected,
         }
     }
 }
@@ -327,14 +335,16 @@ impl Answer {
     }
 
     /// How it ended, if it has.
-    fn end(&self) -> Option<End> {
+    fn end(&self) -> Option<AnswerEnd> {
         match (self.error, self.finish) {
-            (Some(status), _) => Some(End::of_status(status)),
-            (None, Some(FinishReason::Abort)) => Some(End::Aborted),
-            (None, Some(FinishReason::Error)) => Some(End::Failed),
-            (None, Some(_)) if self.started & !self.finished == 0 => Some(End::Complete),
+            (Some(status), _) => Some(AnswerEnd::of_status(status)),
+            (None, Some(FinishReason::Abort)) => Some(AnswerEnd::Aborted),
+            (None, Some(FinishReason::Error)) => Some(AnswerEnd::Failed),
+            (None, Some(_)) if self.started & !self.finished == 0 => Some(AnswerEnd::Complete),
             // The mark alone is no answer.
-            (None, _) => self.ended.then_some(if self.begun { End::Complete } else { End::Cut }),
+            (None, _) => {
+                self.ended.then_some(if self.begun { AnswerEnd::Complete } else { AnswerEnd::Cut })
+            }
         }
     }
 
@@ -343,7 +353,8 @@ impl Answer {
         let mut usage = Usage::default();
         // Where cached tokens stand beside the input, they are no part of it.
         usage.prompt_tokens = counts.prompt.or_else(|| {
-            let beside = counts.cache_read.unwrap_or(0).saturating_add(counts.cache_created.unwrap_or(0));
+            let beside =
+                counts.cache_read.unwrap_or(0).saturating_add(counts.cache_created.unwrap_or(0));
             counts.input.map(|input| input.saturating_add(beside))
         });
         let most = usage.prompt_tokens.unwrap_or(u32::MAX);
@@ -400,7 +411,8 @@ impl Answer {
         }
         self.started |= facts.started;
         self.finished |= facts.finished;
-        let (before, counted, guessed, event) = (self.tokens, facts.tokens, facts.guessed, facts.event);
+        let (before, counted, guessed, event) =
+            (self.tokens, facts.tokens, facts.guessed, facts.event);
         let reported = facts.usage.completion;
         self.seen = self.seen.saturating_add(counted);
         match reported {
@@ -423,7 +435,11 @@ impl Answer {
         }
         let last = matches!(
             event,
-            Event::MessageStop | Event::Completed | Event::Incomplete | Event::Failed | Event::Error
+            Event::MessageStop
+                | Event::Completed
+                | Event::Incomplete
+                | Event::Failed
+                | Event::Error
         );
         if last || body == Body::Json {
             self.end_here();
@@ -438,7 +454,7 @@ impl Answer {
     fn note(&mut self, read: Result<(), Unexpected>) {
         if let (Err(Unexpected { at, expected }), None) = (read, self.problem) {
             let offset = self.offset.saturating_add(at);
-            self.problem = Some(WireError::new(offset, Problem::Expected(expected)));
+            self.problem = Some(WireError::new(offset, ErrorKind::Expected(expected)));
         }
     }
 }

@@ -72,7 +72,7 @@ enum State {
     /// Inside of a container that nobody wants.
     Skip,
     /// Only spaces.
-    End,
+    AnswerEnd,
     Broken,
 }
 
@@ -111,7 +111,7 @@ impl Scanner {
 
     /// Whether a whole value has been read, and nothing else.
     pub(super) fn is_whole(&self) -> bool {
-        self.state == State::End || self.state == State::Scalar && self.level == 0
+        self.state == State::AnswerEnd || self.state == State::Scalar && self.level == 0
     }
 
     /// Whether what was read can be no JSON.
@@ -130,7 +130,11 @@ impl Scanner {
     }
 
     /// The line of data has ended, and another belongs to the same payload. No string goes over lines.
-    pub(super) fn end_line<T: Visitor>(&mut self, at: usize, visitor: &mut T) -> Result<(), Unexpected> {
+    pub(super) fn end_line<T: Visitor>(
+        &mut self,
+        at: usize,
+        visitor: &mut T,
+    ) -> Result<(), Unexpected> {
         if self.state == State::Text {
             self.state = State::Broken;
             return Err(Unexpected { at, expected: "the end of the string" });
@@ -177,7 +181,7 @@ impl Scanner {
                     Ok(())
                 }
                 State::After => self.close(byte, visitor),
-                State::End => Err("the end"),
+                State::AnswerEnd => Err("the end"),
             };
             if let Err(expected) = fine {
                 self.state = State::Broken;
@@ -269,11 +273,17 @@ impl Scanner {
     }
 
     fn after(&mut self) {
-        self.state = if self.level == 0 { State::End } else { State::After };
+        self.state = if self.level == 0 { State::AnswerEnd } else { State::After };
     }
 
     /// Reads a string to its end, or that of the piece.
-    fn text<T: Visitor>(&mut self, piece: &[u8], begin: usize, start: usize, visitor: &mut T) -> usize {
+    fn text<T: Visitor>(
+        &mut self,
+        piece: &[u8],
+        begin: usize,
+        start: usize,
+        visitor: &mut T,
+    ) -> usize {
         let mut at = begin + usize::from(core::mem::take(&mut self.escape));
         let end = loop {
             match quote_or_backslash(piece, at) {
@@ -367,7 +377,8 @@ impl Scanner {
 }
 
 impl Held {
-    const EMPTY: Self = Self { bytes: [0; LONGEST_WORD], length: 0, too_long: false, escaped: false };
+    const EMPTY: Self =
+        Self { bytes: [0; LONGEST_WORD], length: 0, too_long: false, escaped: false };
 
     const fn clear(&mut self) {
         self.length = 0;
@@ -421,7 +432,8 @@ fn unescape(word: &[u8], meant: &mut [u8; LONGEST_WORD]) -> usize {
         at += 1;
         let byte = match (byte, word.get(at)) {
             (b'\\', Some(b'u')) => {
-                let digits = word.get(at + 1..at + 5).and_then(|digits| core::str::from_utf8(digits).ok());
+                let digits =
+                    word.get(at + 1..at + 5).and_then(|digits| core::str::from_utf8(digits).ok());
                 let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 at += 5;
                 code.filter(u8::is_ascii).unwrap_or(0)

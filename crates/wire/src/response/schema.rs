@@ -153,7 +153,9 @@ impl Slot {
     pub(super) const fn text(self) -> TextUse {
         match self {
             Self::Content | Self::EventDelta => TextUse::Content,
-            Self::Error | Self::Message | Self::StartMessage | Self::Id | Self::RootId => TextUse::Message,
+            Self::Error | Self::Message | Self::StartMessage | Self::Id | Self::RootId => {
+                TextUse::Message
+            }
             Self::FinishReason
             | Self::ErrorCode
             | Self::ErrorType

@@ -139,7 +139,11 @@ mod tests {
         assert_eq!(begin(&mut beginning, &payload("one")), PrefixMatch::New);
         assert_eq!(begin(&mut beginning, &payload("two")), PrefixMatch::Common(token));
         assert_eq!(begin(&mut beginning, &payload("three")), PrefixMatch::Known(token));
-        assert_eq!(begin(&mut beginning, &payload("four")[..20]), PrefixMatch::New, "cut off by its chunk");
+        assert_eq!(
+            begin(&mut beginning, &payload("four")[..20]),
+            PrefixMatch::New,
+            "cut off by its chunk"
+        );
         assert_eq!(begin(&mut beginning, &payload("four")[..40]), PrefixMatch::New);
         assert_eq!(
             begin(&mut beginning, &payload("five")),

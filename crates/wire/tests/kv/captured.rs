@@ -25,7 +25,7 @@ fn every_frame_decodes_to_what_its_twin_says() {
             let decoded = decoder.decode(payload).expect("as vLLM writes it");
             assert_eq!(Some(decoded.sent_at()), batch.decoded[0].as_f64());
             assert_eq!(decoded.dp_rank().map(u64::from), batch.decoded[2].as_u64());
-            assert_eq!(decoded.left_out(), Default::default());
+            assert_eq!(decoded.skipped_events(), Default::default());
             let events = batch.decoded[1].as_array().expect("events");
             assert_eq!(decoded.len(), events.len());
             for (event, twin) in decoded.events().zip(events) {
@@ -42,27 +42,35 @@ fn compare(event: KvEvent<'_>, twin: &Value) -> usize {
         twin["block_hashes"].as_array().expect("hashes").iter().map(hash).collect()
     };
     match event {
-        KvEvent::Stored(stored) => {
+        KvEvent::BlockStored(stored) => {
             assert_eq!(twin["type"], "BlockStored");
-            assert_eq!(stored.blocks.iter().map(|block| Some(block.0)).collect::<Vec<_>>(), hashes());
+            assert_eq!(
+                stored.blocks.iter().map(|block| Some(block.0)).collect::<Vec<_>>(),
+                hashes()
+            );
             assert_eq!(stored.parent.map(|parent| parent.0), hash(&twin["parent_block_hash"]));
-            let tokens: Vec<u32> = serde_json::from_value(twin["token_ids"].clone()).expect("tokens");
+            let tokens: Vec<u32> =
+                serde_json::from_value(twin["token_ids"].clone()).expect("tokens");
             assert_eq!(stored.tokens, Some(&*tokens));
             assert_eq!(twin["block_size"], stored.block_size.get());
             assert_eq!(stored.tier, Tier::Gpu);
             assert_eq!(stored.adapter, twin["lora_name"].as_str());
             // The JSON's keys of the first block, but for the adapter's name.
-            let mut keys = twin["extra_keys"][0].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let mut keys =
+                twin["extra_keys"][0].as_array().into_iter().flatten().filter_map(Value::as_str);
             assert_eq!(stored.cache_salt, keys.find(|key| Some(*key) != stored.adapter));
             stored.blocks.len()
         }
-        KvEvent::Removed(removed) => {
+        KvEvent::BlockRemoved(removed) => {
             assert_eq!(twin["type"], "BlockRemoved");
-            assert_eq!(removed.blocks.iter().map(|block| Some(block.0)).collect::<Vec<_>>(), hashes());
+            assert_eq!(
+                removed.blocks.iter().map(|block| Some(block.0)).collect::<Vec<_>>(),
+                hashes()
+            );
             assert_eq!(removed.tier, Tier::Gpu);
             0
         }
-        KvEvent::Cleared => {
+        KvEvent::AllBlocksCleared => {
             assert_eq!(twin["type"], "AllBlocksCleared");
             0
         }
@@ -92,8 +100,11 @@ fn raw_payloads_are_those_of_the_frames() {
                     let mut decoder = Decoder::new();
                     let batch = decoder.decode(&payload).expect("as vLLM writes it");
                     let blocks = batch.events().map(|event| match event {
-                        KvEvent::Stored(stored) => {
-                            assert_eq!(stored.tokens.map(<[u32]>::len), Some(stored.blocks.len() * 32));
+                        KvEvent::BlockStored(stored) => {
+                            assert_eq!(
+                                stored.tokens.map(<[u32]>::len),
+                                Some(stored.blocks.len() * 32)
+                            );
                             stored.blocks.len()
                         }
                         _ => 0,
@@ -132,7 +143,8 @@ fn replays_are_read() {
                     "{message:?}"
                 );
             }
-            let last: Vec<Vec<u8>> = said["last"].as_array().expect("frames").iter().map(unhex).collect();
+            let last: Vec<Vec<u8>> =
+                said["last"].as_array().expect("frames").iter().map(unhex).collect();
             let last: Vec<&[u8]> = last.iter().map(Vec::as_slice).collect();
             assert_eq!(Message::read(&last), Ok(Message::ReplayEnd));
         }
@@ -172,7 +184,8 @@ fn what_is_matched_is_what_the_engine_reports() {
     let mut compared = 0;
     for set in SETS {
         let mut scheduler = Scheduler::default();
-        let endpoint = Endpoint::new("a").model("tiny").block_size(32.try_into().expect("not zero"));
+        let endpoint =
+            Endpoint::new("a").model("tiny").block_size(32.try_into().expect("not zero"));
         let id = scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("the first");
         let mut feed = Feed::new();
         let mut now = Instant::ORIGIN;
@@ -182,14 +195,21 @@ fn what_is_matched_is_what_the_engine_reports() {
             let mut apply = |until: f64, now: Instant, scheduler: &mut Scheduler| {
                 // The server sends an answer just before its batch arrives: what comes a moment after a request began was of one before.
                 while let Some(batch) = batches.next_if(|batch| batch.received < until + 0.003) {
-                    let report =
-                        feed.handle_live(scheduler, now, id, &batch.frames()).expect("frames of vLLM");
+                    let report = feed
+                        .handle_live(scheduler, now, id, &batch.frames())
+                        .expect("frames of vLLM");
                     // seed42 was captured with holes in its numbers, and no replay.
                     if report.ask.is_some() {
                         let given_up = feed.give_up(scheduler, now, id);
-                        assert_eq!((given_up.batches, given_up.unknown_parents, given_up.refused), (1, 0, 0));
+                        assert_eq!(
+                            (given_up.batches, given_up.unknown_parents, given_up.refused),
+                            (1, 0, 0)
+                        );
                     } else {
-                        assert_eq!((report.batches, report.unknown_parents, report.refused), (1, 0, 0));
+                        assert_eq!(
+                            (report.batches, report.unknown_parents, report.refused),
+                            (1, 0, 0)
+                        );
                     }
                 }
             };

@@ -35,14 +35,20 @@ pub(crate) fn folder(set: &str) -> PathBuf {
 }
 
 pub(crate) fn scenarios(set: &str) -> Vec<Scenario> {
-    let mut paths: Vec<_> =
-        fs::read_dir(folder(set)).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(folder(set))
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     paths.sort();
     let is_scenario = |path: &PathBuf| {
         let name = path.file_name().expect("a name").to_string_lossy();
         name.ends_with(".json") && name.starts_with(['s', 'o'])
     };
-    paths.into_iter().filter(is_scenario).map(|path| scenario(&fs::read(path).expect("a file"))).collect()
+    paths
+        .into_iter()
+        .filter(is_scenario)
+        .map(|path| scenario(&fs::read(path).expect("a file")))
+        .collect()
 }
 
 fn scenario(json: &[u8]) -> Scenario {
@@ -65,7 +71,8 @@ pub(crate) fn unhex(text: &Value) -> Vec<u8> {
 }
 
 pub(crate) fn bytes_of(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).expect("a digit") as u8).collect();
+    let digits: Vec<u8> =
+        hex.chars().map(|digit| digit.to_digit(16).expect("a digit") as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
@@ -75,6 +82,7 @@ pub(crate) fn hash(value: &Value) -> Option<u64> {
         return None;
     }
     let hex = value.get("__bytes_hex__").map(unhex);
-    let last = hex.map(|bytes| u64::from_be_bytes(bytes[bytes.len() - 8..].try_into().expect("eight")));
+    let last =
+        hex.map(|bytes| u64::from_be_bytes(bytes[bytes.len() - 8..].try_into().expect("eight")));
     last.or_else(|| value.as_u64())
 }

@@ -95,10 +95,11 @@ fn stored<'a>(more: Vec<(&'a str, Value<'a>)>) -> Value<'a> {
 /// What events say, short enough to compare.
 pub(crate) fn told(batch: &Batch<'_>) -> Vec<String> {
     let events = batch.events().map(|event| match event {
-        KvEvent::Stored(event) => {
+        KvEvent::BlockStored(event) => {
             let names: Vec<u64> = event.blocks.iter().map(|block| block.0).collect();
             let parent = event.parent.map(|parent| parent.0);
-            let mut text = format!("{names:?} after {parent:?} of {:?}", event.tokens.unwrap_or_default());
+            let mut text =
+                format!("{names:?} after {parent:?} of {:?}", event.tokens.unwrap_or_default());
             if event.tier != Tier::Gpu {
                 text += &format!(" in {:?}", event.tier);
             }
@@ -110,14 +111,14 @@ pub(crate) fn told(batch: &Batch<'_>) -> Vec<String> {
             }
             text
         }
-        KvEvent::Removed(event) => {
+        KvEvent::BlockRemoved(event) => {
             format!(
                 "no {:?} in {:?}",
                 event.blocks.iter().map(|block| block.0).collect::<Vec<_>>(),
                 event.tier
             )
         }
-        KvEvent::Cleared => "nothing".into(),
+        KvEvent::AllBlocksCleared => "nothing".into(),
         other => panic!("{other:?}"),
     });
     events.collect()
@@ -126,8 +127,9 @@ pub(crate) fn told(batch: &Batch<'_>) -> Vec<String> {
 fn decode(payload: &[u8]) -> (Vec<String>, Vec<(&'static str, u64)>) {
     let mut decoder = Decoder::new();
     let batch = decoder.decode(payload).expect("well formed");
-    let left_out = batch.left_out().counts().into_iter().filter(|(_, count)| *count > 0).collect();
-    (told(&batch), left_out)
+    let skipped_events =
+        batch.skipped_events().counts().into_iter().filter(|(_, count)| *count > 0).collect();
+    (told(&batch), skipped_events)
 }
 
 const TWO: &str = "[10, 11] after None of [0, 1, 2, 3]";
@@ -141,9 +143,12 @@ fn maps_of_vllm_0_33() {
          426c6f636b52656d6f766564ac626c6f636b5f6861736865739101a66d656469756da347505581a474797065b0416c6c426c6f636b73\
          436c656172656400",
     );
-    let (events, left_out) = decode(&payload);
-    assert_eq!(events, ["[18446744073709551615] after None of [0, 1, 2, 3]", "no [1] in Gpu", "nothing"]);
-    assert_eq!(left_out, []);
+    let (events, skipped_events) = decode(&payload);
+    assert_eq!(
+        events,
+        ["[18446744073709551615] after None of [0, 1, 2, 3]", "no [1] in Gpu", "nothing"]
+    );
+    assert_eq!(skipped_events, []);
     let mut decoder = Decoder::new();
     for end in 0..payload.len() {
         let error = decoder.decode(&payload[..end]).expect_err("cut off");
@@ -181,7 +186,12 @@ fn arrays_of_every_version_before() {
     longer.push(Int(9));
     assert_eq!(decode(&batch(vec![List(longer)])), (vec![TWO.into()], vec![("unknown_fields", 1)]));
     let removed = |length| {
-        List(vec![Text("BlockRemoved"), ints(10..12), Text("CPU"), Int(0)].into_iter().take(length).collect())
+        List(
+            vec![Text("BlockRemoved"), ints(10..12), Text("CPU"), Int(0)]
+                .into_iter()
+                .take(length)
+                .collect(),
+        )
     };
     assert_eq!(
         decode(&batch(vec![removed(2), removed(3), removed(4)])).0,
@@ -213,7 +223,10 @@ fn media_are_tiers() {
         ("STORAGE", " in Disk"),
         ("EXTERNAL", " in Disk"),
     ] {
-        assert_eq!(decode(&batch(vec![stored(vec![("medium", Text(medium))])])).0, [format!("{TWO}{tier}")]);
+        assert_eq!(
+            decode(&batch(vec![stored(vec![("medium", Text(medium))])])).0,
+            [format!("{TWO}{tier}")]
+        );
     }
     let remote = vec![("medium", Text("CPU")), ("locality", Text("REMOTE"))];
     assert_eq!(decode(&batch(vec![stored(remote)])).0, [format!("{TWO} in Disk")]);
@@ -228,8 +241,11 @@ fn adapters_salts_and_images() {
     };
     let told = |more| decode(&batch(vec![stored(more)]));
     let a = || vec![Text("a")];
-    let adapter =
-        vec![("lora_id", Int(1)), ("lora_name", Text("a")), ("extra_keys", keys(vec![Some(a()), Some(a())]))];
+    let adapter = vec![
+        ("lora_id", Int(1)),
+        ("lora_name", Text("a")),
+        ("extra_keys", keys(vec![Some(a()), Some(a())])),
+    ];
     assert_eq!(told(adapter), (vec![format!("{TWO} for a")], vec![]));
     let both = vec![
         ("lora_name", Text("a")),
@@ -246,20 +262,33 @@ fn adapters_salts_and_images() {
     // An image in the second block: what comes before it is kept.
     let image = || vec![List(vec![Text("image"), Int(3)])];
     let second = vec![("extra_keys", keys(vec![None, Some(image())]))];
-    assert_eq!(told(second), (vec!["[10] after None of [0, 1]".into()], vec![("multimodal_blocks", 1)]));
+    assert_eq!(
+        told(second),
+        (vec!["[10] after None of [0, 1]".into()], vec![("multimodal_blocks", 1)])
+    );
     let first = vec![("extra_keys", keys(vec![Some(image()), None]))];
     assert_eq!(told(first), (vec![], vec![("multimodal_blocks", 2)]));
     // A text that is no salt, as no prompt begins here.
-    let later =
-        vec![("parent_block_hash", Int(9)), ("extra_keys", keys(vec![None, Some(vec![Text("image")])]))];
-    assert_eq!(told(later), (vec!["[10] after Some(9) of [0, 1]".into()], vec![("multimodal_blocks", 1)]));
+    let later = vec![
+        ("parent_block_hash", Int(9)),
+        ("extra_keys", keys(vec![None, Some(vec![Text("image")])])),
+    ];
+    assert_eq!(
+        told(later),
+        (vec!["[10] after Some(9) of [0, 1]".into()], vec![("multimodal_blocks", 1)])
+    );
 }
 
 #[test]
 fn one_group_of_layers_stands_for_the_model() {
-    let group = |index, kind| stored(vec![("group_idx", Int(index)), ("kv_cache_spec_kind", Text(kind))]);
+    let group =
+        |index, kind| stored(vec![("group_idx", Int(index)), ("kv_cache_spec_kind", Text(kind))]);
     let gone = |index| {
-        Map(vec![("type", Text("BlockRemoved")), ("block_hashes", ints(10..11)), ("group_idx", Int(index))])
+        Map(vec![
+            ("type", Text("BlockRemoved")),
+            ("block_hashes", ints(10..11)),
+            ("group_idx", Int(index)),
+        ])
     };
     let mut decoder = Decoder::new();
     let first = batch(vec![
@@ -273,14 +302,17 @@ fn one_group_of_layers_stands_for_the_model() {
     ]);
     let decoded = decoder.decode(&first).expect("well formed");
     assert_eq!(told(&decoded), [TWO, "no [10] in Gpu"]);
-    assert_eq!(decoded.left_out().other_groups, 5);
+    assert_eq!(decoded.skipped_events().other_groups, 5);
     // It remembers which.
     let second = batch(vec![gone(0), gone(1)]);
     assert_eq!(told(&decoder.decode(&second).expect("well formed")), ["no [10] in Gpu"]);
     // Unless the batch is refused.
     let mut fresh = Decoder::new();
     fresh.decode(&first[..first.len() - 1]).expect_err("cut off");
-    assert_eq!(told(&fresh.decode(&batch(vec![gone(0)])).expect("well formed")), ["no [10] in Gpu"]);
+    assert_eq!(
+        told(&fresh.decode(&batch(vec![gone(0)])).expect("well formed")),
+        ["no [10] in Gpu"]
+    );
 }
 
 #[test]
@@ -288,7 +320,10 @@ fn what_is_unknown_is_counted() {
     let event = stored(vec![("colour", List(vec![Map(vec![("a", Nil)])]))]);
     let other = Map(vec![("type", Text("BlockPainted")), ("block_hashes", ints(0..3))]);
     let copy = stored(vec![("token_ids", List(vec![])), ("medium", Text("CPU"))]);
-    let (events, left_out) = decode(&batch(vec![event, other, copy]));
+    let (events, skipped_events) = decode(&batch(vec![event, other, copy]));
     assert_eq!(events, [TWO]);
-    assert_eq!(left_out, [("unknown_fields", 1), ("unknown_kinds", 1), ("without_tokens", 1)]);
+    assert_eq!(
+        skipped_events,
+        [("unknown_fields", 1), ("unknown_kinds", 1), ("without_tokens", 1)]
+    );
 }

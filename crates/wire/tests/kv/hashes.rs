@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use slotwise_wire::hashes::{Adapter, Algorithm, BlockDigest, BlockHasher, DEFAULT_SEED, ExtraKeys, Tagging};
+use slotwise_wire::hashes::{
+    Adapter, Algorithm, BlockDigest, BlockHasher, DEFAULT_SEED, ExtraKeys, Tagging,
+};
 
 use super::fixtures::{hash, scenarios, unhex};
 
@@ -28,7 +30,8 @@ fn verify(set: &str, algorithm: Algorithm, seed: &str, tagging: Tagging) -> (usi
             };
             let adapter = event["lora_name"].as_str();
             let path = format!("/tmp/tinyllm/{}", adapter.unwrap_or_default());
-            let tokens: Vec<u32> = serde_json::from_value(event["token_ids"].clone()).expect("tokens");
+            let tokens: Vec<u32> =
+                serde_json::from_value(event["token_ids"].clone()).expect("tokens");
             let size = event["block_size"].as_u64().expect("a size") as usize;
             let names = event["block_hashes"].as_array().expect("hashes");
             for ((name, tokens), place) in names.iter().zip(tokens.chunks(size)).zip(0..) {
@@ -43,8 +46,8 @@ fn verify(set: &str, algorithm: Algorithm, seed: &str, tagging: Tagging) -> (usi
                 };
                 let digest = hasher.block(parent, tokens, keys);
                 let bytes = name.get("__bytes_hex__").map(unhex);
-                let equal =
-                    bytes.is_none_or(|bytes| bytes == digest.0) && hash(name) == Some(digest.short().0);
+                let equal = bytes.is_none_or(|bytes| bytes == digest.0)
+                    && hash(name) == Some(digest.short().0);
                 if equal {
                     same += 1;
                 } else {
@@ -62,7 +65,10 @@ fn verify(set: &str, algorithm: Algorithm, seed: &str, tagging: Tagging) -> (usi
 fn every_captured_block_is_named_as_vllm_names_it() {
     let tagged = Tagging::Tagged;
     assert_eq!(verify("default", Algorithm::Sha256, DEFAULT_SEED, tagged), (281, 0));
-    assert_eq!(verify("smallcache_priority_cbor", Algorithm::Sha256Cbor, DEFAULT_SEED, tagged), (150, 0));
+    assert_eq!(
+        verify("smallcache_priority_cbor", Algorithm::Sha256Cbor, DEFAULT_SEED, tagged),
+        (150, 0)
+    );
     assert_eq!(verify("seed42_tcp_fcfs", Algorithm::Sha256, "42", tagged), (17, 0));
 }
 

@@ -12,8 +12,10 @@ use super::golden::{Value, batch};
 fn every_cut_is_refused() {
     let mut decoder = Decoder::new();
     for set in ["default", "smallcache_priority_cbor"] {
-        for batch in
-            scenarios(set).iter().flat_map(|scenario| &scenario.batches).filter(|b| b.payload().len() < 2_000)
+        for batch in scenarios(set)
+            .iter()
+            .flat_map(|scenario| &scenario.batches)
+            .filter(|b| b.payload().len() < 2_000)
         {
             for end in 0..batch.payload().len() {
                 let error = decoder.decode(&batch.payload()[..end]).expect_err("cut off");
@@ -84,7 +86,10 @@ fn nesting_has_no_end_and_does_no_harm() {
     payload.extend(vec![0x91; 1_000_000]);
     assert_eq!(Decoder::new().decode(&payload).expect_err("cut off").problem.code(), "truncated");
     payload.push(0xc0);
-    assert_eq!(Decoder::new().decode(&payload).expect("well formed").left_out().unknown_fields, 1);
+    assert_eq!(
+        Decoder::new().decode(&payload).expect("well formed").skipped_events().unknown_fields,
+        1
+    );
 }
 
 #[test]
@@ -110,7 +115,10 @@ fn a_bad_event_takes_its_batch_along_and_no_more() {
     assert_eq!((report.batches, report.unreadable, report.stored_blocks), (0, 1, 0));
     assert!(report.error.is_some());
     let report = take(1, &batch(vec![good(2)]));
-    assert_eq!((report.batches, report.unreadable, report.stored_blocks, report.ask), (1, 0, 1, None));
+    assert_eq!(
+        (report.batches, report.unreadable, report.stored_blocks, report.ask),
+        (1, 0, 1, None)
+    );
 }
 
 proptest! {

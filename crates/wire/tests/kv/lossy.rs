@@ -89,7 +89,8 @@ impl World {
     }
 
     fn ask(&mut self, from: u64) {
-        let first = (self.published.len() - self.buffer.min(self.published.len())).max(from as usize);
+        let first =
+            (self.published.len() - self.buffer.min(self.published.len())).max(from as usize);
         let rest = self.published.iter().enumerate().skip(first);
         self.replied = 0;
         self.replies = Some(rest.map(|(seq, identity)| (seq as u64, *identity)).collect());
@@ -271,12 +272,16 @@ impl Subscriber {
     fn live(&mut self, seq: u8) -> Report {
         let seq_frame = u64::from(seq).to_be_bytes();
         let frames: [&[u8]; 3] = [b"t", &seq_frame, &payload(seq)];
-        self.feed.handle_live(&mut self.scheduler, Instant::ORIGIN, self.id, &frames).expect("frames")
+        self.feed
+            .handle_live(&mut self.scheduler, Instant::ORIGIN, self.id, &frames)
+            .expect("frames")
     }
 
     fn replay(&mut self, seq: u64, payload: &[u8]) -> Report {
         let frames: [&[u8]; 4] = [b"", b"t", &replay_request(seq), payload];
-        self.feed.handle_replay(&mut self.scheduler, Instant::ORIGIN, self.id, &frames).expect("frames")
+        self.feed
+            .handle_replay(&mut self.scheduler, Instant::ORIGIN, self.id, &frames)
+            .expect("frames")
     }
 
     fn blocks(&self) -> usize {
@@ -306,7 +311,10 @@ fn a_feed_holds_asks_and_catches_up() {
         assert_eq!(subscriber.replay(u64::from(seq), &payload(seq)).stored_blocks, 1);
     }
     let report = subscriber.replay(u64::MAX, b"");
-    assert_eq!((report.dropped, report.batches, report.ask, report.unknown_parents), (1, 1, None, 0));
+    assert_eq!(
+        (report.dropped, report.batches, report.ask, report.unknown_parents),
+        (1, 1, None, 0)
+    );
     assert_eq!((subscriber.blocks(), subscriber.feed.next()), (5, 5));
 }
 

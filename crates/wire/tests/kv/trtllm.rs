@@ -38,9 +38,19 @@ fn every_kind_is_read() {
             format!("no [7, {less}] in Gpu"),
         ]
     );
-    let left_out = batch.left_out();
-    assert_eq!((left_out.other_groups, left_out.other_ranks, left_out.partial_blocks), (2, 1, 1));
-    assert_eq!((left_out.without_tokens, left_out.unknown_kinds, left_out.unknown_fields), (1, 1, 0));
+    let skipped_events = batch.skipped_events();
+    assert_eq!(
+        (skipped_events.other_groups, skipped_events.other_ranks, skipped_events.partial_blocks),
+        (2, 1, 1)
+    );
+    assert_eq!(
+        (
+            skipped_events.without_tokens,
+            skipped_events.unknown_kinds,
+            skipped_events.unknown_fields
+        ),
+        (1, 1, 0)
+    );
     assert_eq!((batch.event_ids(), batch.dp_rank()), (Some((0, 6)), Some(0)));
     // Which window is the largest is remembered.
     let small = br#"[{"event_id": 7, "data": {"type": "removed", "block_hashes": [5]}, "window_size": 128}]"#;
@@ -72,7 +82,10 @@ fn images_adapters_and_salts() {
         {"data": {"type": "stored", "parent_hash": null, "blocks": [{"block_hash": 1, "tokens": [1, 2], "lora_id": 4}]}}]"#;
     let batch = decoder.decode_trtllm(body, two(), 0).expect("well formed");
     assert_eq!(told(&batch), ["[1] after None of [1, 2] salted t1"]);
-    assert_eq!((batch.left_out().multimodal_blocks, batch.left_out().unnamed_adapters), (2, 1));
+    assert_eq!(
+        (batch.skipped_events().multimodal_blocks, batch.skipped_events().unnamed_adapters),
+        (2, 1)
+    );
 }
 
 #[test]
@@ -87,14 +100,20 @@ fn what_is_malformed_is_refused_whole() {
         (r#"[{"event_id": 1}]"#, "unexpected"),
         (r#"[{"data": {"block_hashes": [1]}}]"#, "unexpected"),
         (r#"[{"data": {"type": "removed", "block_hashes": [1.5]}}]"#, "out_of_range"),
-        (r#"[{"data": {"type": "removed", "block_hashes": [18446744073709551616]}}]"#, "out_of_range"),
+        (
+            r#"[{"data": {"type": "removed", "block_hashes": [18446744073709551616]}}]"#,
+            "out_of_range",
+        ),
         (r#"[{"data": {"type": "removed", "block_hashes": ["+1"]}}]"#, "unexpected"),
         (r#"[{"data": {"type": "stored", "blocks": [{"tokens": [1, 2]}]}}]"#, "unexpected"),
         (
             r#"[{"data": {"type": "stored", "blocks": [{"block_hash": 1, "tokens": [1, 2, 3]}]}}]"#,
             "out_of_range",
         ),
-        (r#"[{"data": {"type": "stored", "blocks": [{"block_hash": 1, "tokens": [-1]}]}}]"#, "out_of_range"),
+        (
+            r#"[{"data": {"type": "stored", "blocks": [{"block_hash": 1, "tokens": [-1]}]}}]"#,
+            "out_of_range",
+        ),
         (
             r#"[{"data": {"type": "stored", "blocks": [{"block_hash": 1, "tokens": [4294967296]}]}}]"#,
             "out_of_range",
@@ -122,28 +141,34 @@ fn a_feed_counts_what_was_lost_and_begins_anew() {
     let endpoint = Endpoint::new("a").model("tiny").block_size(two());
     let id = scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("the first");
     let mut feed = Feed::new();
-    let report =
-        feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, BODY.as_bytes(), two(), 0).expect("JSON");
+    let report = feed
+        .handle_trtllm(&mut scheduler, Instant::ORIGIN, id, BODY.as_bytes(), two(), 0)
+        .expect("JSON");
     assert_eq!((report.batches, report.stored_blocks, report.clears, report.lost), (1, 2, 1, 0));
     let cached = |scheduler: &Scheduler| {
-        scheduler.explain(Instant::ORIGIN, &Request::new("tiny").tokens(&[0, 1, 2, 3, 9])).candidates[0]
+        scheduler
+            .explain(Instant::ORIGIN, &Request::new("tiny").tokens(&[0, 1, 2, 3, 9]))
+            .candidates[0]
             .cached_tokens
     };
     assert_eq!(cached(&scheduler), 2);
     let later =
         br#"[{"event_id": 9, "data": {"type": "removed", "block_hashes": [1]}, "window_size": 1024}]"#;
-    let report = feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, later, two(), 0).expect("JSON");
+    let report =
+        feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, later, two(), 0).expect("JSON");
     assert_eq!((report.lost, report.cleared), (2, false));
     let again =
         br#"[{"event_id": 1, "data": {"type": "removed", "block_hashes": [1]}, "window_size": 1024}]"#;
-    let report = feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, again, two(), 0).expect("JSON");
+    let report =
+        feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, again, two(), 0).expect("JSON");
     assert_eq!((report.lost, report.cleared), (0, true));
     assert_eq!(cached(&scheduler), 0);
 
     // Other layers may stand for the model then, of a smaller window too.
     let smaller = BODY.replace("1024", "512");
-    let report =
-        feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, smaller.as_bytes(), two(), 0).expect("JSON");
+    let report = feed
+        .handle_trtllm(&mut scheduler, Instant::ORIGIN, id, smaller.as_bytes(), two(), 0)
+        .expect("JSON");
     assert_eq!((report.cleared, report.stored_blocks), (true, 2));
     assert_eq!(cached(&scheduler), 2);
 }

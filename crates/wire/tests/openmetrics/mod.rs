@@ -97,7 +97,9 @@ fn describe(line: &str, families: &mut Vec<Family>) -> Result<(), String> {
             std::mem::replace(&mut family.kind, rest.into()).is_empty()
         }
         "UNIT" if is_name(rest, false) => family.unit.replace(rest.into()).is_none(),
-        "HELP" if !rest.is_empty() => std::mem::replace(&mut family.help, unescaped(rest)?).is_empty(),
+        "HELP" if !rest.is_empty() => {
+            std::mem::replace(&mut family.help, unescaped(rest)?).is_empty()
+        }
         _ => return Err(format!("no description: {line}")),
     };
     if first { Ok(()) } else { Err(format!("{keyword} of {name} twice")) }
@@ -118,7 +120,8 @@ fn add(sample: Sample, family: &mut Family) -> Result<(), String> {
     if family.kind == "counter" && (sample.value.is_nan() || sample.value < 0.0) {
         return Err(format!("{} counts {}", sample.name, sample.value));
     }
-    let names = |sample: &Sample| sample.labels.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let names =
+        |sample: &Sample| sample.labels.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     if let Some(first) = family.samples.first() {
         if names(first) != names(&sample) {
             return Err(format!("{} has two sets of labels", sample.name));
@@ -173,7 +176,8 @@ fn sample(line: &str) -> Result<Sample, String> {
     if let Some(inner) = rest.strip_prefix('{') {
         rest = inner;
         loop {
-            let (label, after) = rest.split_once("=\"").ok_or_else(|| format!("no label: {line}"))?;
+            let (label, after) =
+                rest.split_once("=\"").ok_or_else(|| format!("no label: {line}"))?;
             if !is_name(label, false) || label.starts_with("__") {
                 return Err(format!("no label's name: {label}"));
             }
@@ -196,7 +200,8 @@ fn sample(line: &str) -> Result<Sample, String> {
         }
         rest = &rest[1..];
     }
-    let value = rest.strip_prefix(' ').ok_or_else(|| format!("no blank before the value: {line}"))?;
+    let value =
+        rest.strip_prefix(' ').ok_or_else(|| format!("no blank before the value: {line}"))?;
     Ok(Sample { name: name.into(), labels, value: number(value)? })
 }
 

@@ -14,10 +14,16 @@ fn sglang_generates_from_a_batch() {
     assert!(matches!(view.prompt, Prompt::Text(b"one")));
     assert_eq!((view.prompts, view.max_tokens, view.n, view.stream), (2, Some(7), Some(2), true));
     assert_eq!((view.adapter.as_deref(), view.request_id.as_deref()), (None, Some("r1")));
-    assert_eq!((view.session.as_deref(), view.session_field), (Some("s"), Some(SessionField::SessionParams)));
+    assert_eq!(
+        (view.session.as_deref(), view.session_field),
+        (Some("s"), Some(SessionField::SessionParams))
+    );
     assert!(view.kv_transfer && view.model.is_none());
     let request = view.to_request(PriorityOrder::HighFirst);
-    assert_eq!((request.model, request.priority, request.expected_output), ("", Priority(0), 28));
+    assert_eq!(
+        (request.model, request.priority, request.expected_output_tokens),
+        ("", Priority(0), 28)
+    );
     assert_eq!((request.batch.text_bytes, request.batch.sequences), (3, 4));
 }
 
@@ -40,8 +46,14 @@ fn token_ids_come_before_text() {
     );
     assert_eq!(prompt(Api::Embeddings, r#"{"input": [1, 2]}"#), ids(&[1, 2]));
     // None are given.
-    assert_eq!(prompt(Api::Generate, r#"{"text": "a", "input_ids": []}"#), Read::Text(b"a".to_vec()));
-    assert_eq!(prompt(Api::Generate, r#"{"prompt": "a", "input_ids": null}"#), Read::Text(b"a".to_vec()));
+    assert_eq!(
+        prompt(Api::Generate, r#"{"text": "a", "input_ids": []}"#),
+        Read::Text(b"a".to_vec())
+    );
+    assert_eq!(
+        prompt(Api::Generate, r#"{"prompt": "a", "input_ids": null}"#),
+        Read::Text(b"a".to_vec())
+    );
 }
 
 #[test]
@@ -51,7 +63,10 @@ fn a_plain_prompt_is_borrowed() {
     let view = reader.read(Api::Completions, body).expect("valid");
     let Prompt::Text(text) = view.prompt else { panic!("text") };
     assert!(body.as_ptr_range().contains(&text.as_ptr()));
-    assert_eq!(super::text(Api::Completions, r#"{"prompt": "plain \u00e9"}"#), "plain é".as_bytes());
+    assert_eq!(
+        super::text(Api::Completions, r#"{"prompt": "plain \u00e9"}"#),
+        "plain é".as_bytes()
+    );
 }
 
 #[test]
@@ -111,9 +126,14 @@ fn numbers_are_taken_as_engines_take_them() {
     assert_eq!(read(r#""priority": -9223372036854775808"#).1, Some(i64::MIN));
     assert_eq!(PriorityOrder::LowFirst.priority(i64::MIN), Priority(i32::MAX));
     assert_eq!(PriorityOrder::HighFirst.priority(i64::MIN), Priority(i32::MIN));
-    for (yes, said) in
-        [(true, "true"), (true, "1"), (true, "\"True\""), (false, "0"), (false, "null"), (false, "\"off\"")]
-    {
+    for (yes, said) in [
+        (true, "true"),
+        (true, "1"),
+        (true, "\"True\""),
+        (false, "0"),
+        (false, "null"),
+        (false, "\"off\""),
+    ] {
         assert_eq!(read(&format!(r#""stream": {said}"#)).2, yes, "{said}");
     }
 }
@@ -124,13 +144,20 @@ fn a_model_is_replaced_where_it_stands() {
         rewrite_model(body.as_bytes(), model).map(|body| String::from_utf8(body).expect("UTF-8"))
     };
     assert_eq!(
-        rewritten(r#"{"messages":[{"model":"x"}], "model" : "a\"b" ,"n":1}"#, "q\"\\\n\u{1}é").as_deref(),
+        rewritten(r#"{"messages":[{"model":"x"}], "model" : "a\"b" ,"n":1}"#, "q\"\\\n\u{1}é")
+            .as_deref(),
         Ok(r#"{"messages":[{"model":"x"}], "model" : "q\"\\\u000a\u0001é" ,"n":1}"#)
     );
     // Engines take the last.
-    assert_eq!(rewritten(r#"{"model":"a","model":"b"}"#, "c").as_deref(), Ok(r#"{"model":"a","model":"c"}"#));
+    assert_eq!(
+        rewritten(r#"{"model":"a","model":"b"}"#, "c").as_deref(),
+        Ok(r#"{"model":"a","model":"c"}"#)
+    );
     let missing = rewritten(r#"{"n": 1} "#, "c").expect_err("no model");
-    assert_eq!((missing.offset, missing.to_string()), (7, "at byte 7: expected a key \"model\"".into()));
+    assert_eq!(
+        (missing.offset, missing.to_string()),
+        (7, "at byte 7: expected a key \"model\"".into())
+    );
     assert!(rewritten(r#"{"model": null}"#, "c").is_err());
     assert_eq!(rewritten(r#"{"model": 5}"#, "c").expect_err("a number").offset, 10);
 }

@@ -27,9 +27,14 @@ fn what_the_server_took_is_read() {
         };
         match RequestReader::new().read(api, body.as_bytes()) {
             Ok(view) => {
-                assert_eq!(Twin::of_view(&view), Twin::of_tree(api, &exchange["request_body"]), "{name}");
+                assert_eq!(
+                    Twin::of_view(&view),
+                    Twin::of_tree(api, &exchange["request_body"]),
+                    "{name}"
+                );
                 let rewritten = rewrite_model(body.as_bytes(), "other").expect("all have models");
-                let rewritten = RequestReader::new().read(api, &rewritten).map(|view| Twin::of_view(&view));
+                let rewritten =
+                    RequestReader::new().read(api, &rewritten).map(|view| Twin::of_view(&view));
                 let mut tree = exchange["request_body"].clone();
                 tree["model"] = "other".into();
                 assert_eq!(rewritten, Ok(Twin::of_tree(api, &tree)), "{name}");
@@ -57,7 +62,12 @@ fn a_captured_request_becomes_one_of_the_core() {
     assert_eq!(view.to_request(PriorityOrder::LowFirst).priority, Priority(0), "nobody allowed it");
     let allow = Allow::everything();
     let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);
-    assert_eq!((request.model, request.priority, request.expected_output), ("tiny", Priority(5), 1));
-    assert!(matches!(request.prompt, Prompt::Tokens(ids) if ids.len() == 100 && ids[..3] == [261, 143, 193]));
+    assert_eq!(
+        (request.model, request.priority, request.expected_output_tokens),
+        ("tiny", Priority(5), 1)
+    );
+    assert!(
+        matches!(request.prompt, Prompt::Tokens(ids) if ids.len() == 100 && ids[..3] == [261, 143, 193])
+    );
     assert_eq!(view.to_request_allowed(PriorityOrder::HighFirst, &allow).priority, Priority(-5));
 }

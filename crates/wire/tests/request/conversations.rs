@@ -81,11 +81,24 @@ proptest! {
 fn nothing_said_is_nothing() {
     let of = |message: &str| text(Api::ChatCompletions, &format!(r#"{{"messages": [{message}]}}"#));
     let nothing = of(r#"{"role": "assistant"}"#);
-    for content in
-        ["null", "\"\"", "[]", "[null]", r#"[{"type": "text", "text": ""}]"#, r#"[{"type": "text"}]"#]
-    {
-        assert_eq!(of(&format!(r#"{{"role": "assistant", "content": {content}}}"#)), nothing, "{content}");
-        assert_eq!(of(&format!(r#"{{"content": {content}, "role": "assistant"}}"#)), nothing, "{content}");
+    for content in [
+        "null",
+        "\"\"",
+        "[]",
+        "[null]",
+        r#"[{"type": "text", "text": ""}]"#,
+        r#"[{"type": "text"}]"#,
+    ] {
+        assert_eq!(
+            of(&format!(r#"{{"role": "assistant", "content": {content}}}"#)),
+            nothing,
+            "{content}"
+        );
+        assert_eq!(
+            of(&format!(r#"{{"content": {content}, "role": "assistant"}}"#)),
+            nothing,
+            "{content}"
+        );
     }
 }
 
@@ -93,7 +106,10 @@ fn nothing_said_is_nothing() {
 fn the_last_of_equal_keys_counts() {
     let of = |body: &str| shown(&text(Api::ChatCompletions, body));
     let expected = "<T>f<M>user<t>b";
-    assert_eq!(of(r#"{"tools": [{"name": "f"}], "messages": [{"role": "user", "content": "b"}]}"#), expected);
+    assert_eq!(
+        of(r#"{"tools": [{"name": "f"}], "messages": [{"role": "user", "content": "b"}]}"#),
+        expected
+    );
     assert_eq!(
         of(r#"{"messages": [{"role": "x"}], "tools": [{"name": "g"}], "tools": [{"name": "f"}],
             "messages": [{"role": "user", "content": ["a"], "content": [{"text": "c", "text": "b"}]}]}"#),
@@ -106,21 +122,29 @@ fn the_last_of_equal_keys_counts() {
         expected
     );
     assert_eq!(
-        of(r#"{"messages": [{"role": "user", "content": "a", "content": ["b"]}], "tools": [{"name": "f"}]}"#),
+        of(
+            r#"{"messages": [{"role": "user", "content": "a", "content": ["b"]}], "tools": [{"name": "f"}]}"#
+        ),
         expected
     );
-    assert_eq!(of(r#"{"messages": [{"role": "user", "content": ["b"], "content": null}]}"#), "<M>user");
+    assert_eq!(
+        of(r#"{"messages": [{"role": "user", "content": ["b"], "content": null}]}"#),
+        "<M>user"
+    );
 }
 
 #[test]
 fn images_are_there_by_what_they_show() {
-    let of =
-        |api, part: &str| text(api, &format!(r#"{{"messages": [{{"role": "user", "content": [{part}]}}]}}"#));
+    let of = |api, part: &str| {
+        text(api, &format!(r#"{{"messages": [{{"role": "user", "content": [{part}]}}]}}"#))
+    };
     let chat = |part: &str| of(Api::ChatCompletions, part);
     let image = chat(r#"{"type": "image_url", "image_url": {"url": "https://a/b.png"}}"#);
     assert_eq!(
         image,
-        chat(r#"{"image_url": {"detail": "high", "url": "https:\/\/a\/b.png"}, "type": "image_url"}"#)
+        chat(
+            r#"{"image_url": {"detail": "high", "url": "https:\/\/a\/b.png"}, "type": "image_url"}"#
+        )
     );
     assert_ne!(image, chat(r#"{"type": "image_url", "image_url": {"url": "https://a/c.png"}}"#));
     // Engines know it by its name, and the content may be left out then.

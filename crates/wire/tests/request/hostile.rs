@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use slotwise::Prompt;
-use slotwise_wire::Problem;
+use slotwise_wire::ErrorKind;
 use slotwise_wire::request::{Api, ModelSplice, RequestReader};
 
 use super::error;
@@ -12,42 +12,56 @@ use super::random::any_body;
 fn errors_say_where_and_what() {
     let check = |api, body: &str, at: &str, problem| {
         let error = error(api, body);
-        assert_eq!((error.offset, error.problem), (body.find(at).expect("in there"), problem), "{body}");
+        assert_eq!(
+            (error.offset, error.problem),
+            (body.find(at).expect("in there"), problem),
+            "{body}"
+        );
     };
     let chat = Api::ChatCompletions;
-    check(chat, r#"{"model": 5}"#, "5", Problem::Expected("a model's name"));
-    check(chat, r#"{"messages": "hi"}"#, "\"hi", Problem::Expected("an array of messages"));
-    check(chat, r#"{"messages": ["hi"]}"#, "\"hi", Problem::Expected("a message"));
-    check(chat, r#"{"messages": [{"role": 7}]}"#, "7", Problem::Expected("a role"));
+    check(chat, r#"{"model": 5}"#, "5", ErrorKind::Expected("a model's name"));
+    check(chat, r#"{"messages": "hi"}"#, "\"hi", ErrorKind::Expected("an array of messages"));
+    check(chat, r#"{"messages": ["hi"]}"#, "\"hi", ErrorKind::Expected("a message"));
+    check(chat, r#"{"messages": [{"role": 7}]}"#, "7", ErrorKind::Expected("a role"));
     check(
         chat,
         r#"{"messages": [{"role": "a", "content": 7}]}"#,
         "7",
-        Problem::Expected("a string or an array of parts"),
+        ErrorKind::Expected("a string or an array of parts"),
     );
-    check(chat, r#"{"messages": [{"content": [7]}]}"#, "7", Problem::Expected("a part"));
-    check(chat, r#"{"messages": [{"tool_calls": [7]}]}"#, "7", Problem::Expected("a call"));
-    check(chat, r#"{"tools": {}}"#, "{}", Problem::Expected("an array of tools"));
-    check(chat, r#"{"max_tokens": "many"}"#, "\"many", Problem::Expected("max tokens"));
-    check(chat, r#"{"max_tokens": -1.5}"#, "-1.5", Problem::OutOfRange("max tokens"));
-    check(chat, r#"{"stream": 2}"#, "2", Problem::Expected("true or false"));
-    check(chat, r#"{"priority": 99999999999999999999}"#, "9999", Problem::OutOfRange("a priority"));
-    check(chat, r#"{"a": 1} x"#, "x", Problem::Expected("the end"));
-    check(chat, "[]", "[", Problem::Expected("an object"));
+    check(chat, r#"{"messages": [{"content": [7]}]}"#, "7", ErrorKind::Expected("a part"));
+    check(chat, r#"{"messages": [{"tool_calls": [7]}]}"#, "7", ErrorKind::Expected("a call"));
+    check(chat, r#"{"tools": {}}"#, "{}", ErrorKind::Expected("an array of tools"));
+    check(chat, r#"{"max_tokens": "many"}"#, "\"many", ErrorKind::Expected("max tokens"));
+    check(chat, r#"{"max_tokens": -1.5}"#, "-1.5", ErrorKind::OutOfRange("max tokens"));
+    check(chat, r#"{"stream": 2}"#, "2", ErrorKind::Expected("true or false"));
+    check(
+        chat,
+        r#"{"priority": 99999999999999999999}"#,
+        "9999",
+        ErrorKind::OutOfRange("a priority"),
+    );
+    check(chat, r#"{"a": 1} x"#, "x", ErrorKind::Expected("the end"));
+    check(chat, "[]", "[", ErrorKind::Expected("an object"));
     let ids = Api::Completions;
-    check(ids, r#"{"prompt": [1, 4294967296]}"#, "4294967296", Problem::OutOfRange("a token id"));
-    check(ids, r#"{"prompt": [1, -2]}"#, "-2", Problem::OutOfRange("a token id"));
-    check(ids, r#"{"prompt": [1, "b"]}"#, "\"b", Problem::Expected("a token id"));
-    check(ids, r#"{"prompt": [[1.5]]}"#, "1.5", Problem::OutOfRange("a token id"));
+    check(ids, r#"{"prompt": [1, 4294967296]}"#, "4294967296", ErrorKind::OutOfRange("a token id"));
+    check(ids, r#"{"prompt": [1, -2]}"#, "-2", ErrorKind::OutOfRange("a token id"));
+    check(ids, r#"{"prompt": [1, "b"]}"#, "\"b", ErrorKind::Expected("a token id"));
+    check(ids, r#"{"prompt": [[1.5]]}"#, "1.5", ErrorKind::OutOfRange("a token id"));
     check(
         ids,
         r#"{"prompt": true}"#,
         "true",
-        Problem::Expected("a prompt: a string, token ids, or an array of either"),
+        ErrorKind::Expected("a prompt: a string, token ids, or an array of either"),
     );
-    check(Api::Generate, r#"{"input_ids": "1"}"#, "\"1", Problem::Expected("an array of token ids"));
-    assert_eq!(error(chat, b"{\"a\": \"\xff\"}").problem, Problem::NotUtf8);
-    assert_eq!(error(chat, b"").problem, Problem::Truncated);
+    check(
+        Api::Generate,
+        r#"{"input_ids": "1"}"#,
+        "\"1",
+        ErrorKind::Expected("an array of token ids"),
+    );
+    assert_eq!(error(chat, b"{\"a\": \"\xff\"}").problem, ErrorKind::NotUtf8);
+    assert_eq!(error(chat, b"").problem, ErrorKind::Truncated);
 }
 
 #[test]
@@ -58,7 +72,7 @@ fn a_body_has_a_limit() {
         .read(Api::Messages, body)
         .map(|_| ())
         .expect_err("one byte too long");
-    assert_eq!((error.offset, error.problem), (body.len() - 1, Problem::TooLong(body.len() - 1)));
+    assert_eq!((error.offset, error.problem), (body.len() - 1, ErrorKind::TooLong(body.len() - 1)));
 }
 
 /// A hundred megabytes are read in place; one byte more than the limit is not read at all.
@@ -77,20 +91,23 @@ fn the_largest_bodies() {
     body.push(b' ');
     let error = reader.read(Api::Completions, &body).map(|_| ()).expect_err("too long");
     let limit = RequestReader::DEFAULT_LIMIT;
-    assert_eq!((error.offset, error.problem), (limit, Problem::TooLong(limit)));
+    assert_eq!((error.offset, error.problem), (limit, ErrorKind::TooLong(limit)));
 }
 
 #[test]
 fn nesting_ends_somewhere() {
     let deep = |open: &str, levels: usize| open.repeat(levels);
-    for open in [r#"{"messages":[{"role":"user","content":[{"a":"#, r#"{"tools":[{"parameters":"#, "{\"a\":"]
-    {
+    for open in [
+        r#"{"messages":[{"role":"user","content":[{"a":"#,
+        r#"{"tools":[{"parameters":"#,
+        "{\"a\":",
+    ] {
         let body = format!("{open}{}", deep("[", 100_000));
-        assert_eq!(error(Api::ChatCompletions, body).problem, Problem::TooDeep(128));
+        assert_eq!(error(Api::ChatCompletions, body).problem, ErrorKind::TooDeep(128));
     }
     let part = r#"{"type":"tool_result","tool_use_id":"a","content":["#;
     let body = format!(r#"{{"messages":[{{"role":"user","content":[{}"#, deep(part, 10_000));
-    assert_eq!(error(Api::Messages, body).problem, Problem::TooDeep(128));
+    assert_eq!(error(Api::Messages, body).problem, ErrorKind::TooDeep(128));
     // As deep as it may be: the innermost is taken as it stands.
     let levels = 61;
     let body = format!(
@@ -111,8 +128,14 @@ fn memory_is_linear() {
         format!(r#"{{"messages":[{}]}}"#, many(&message, 4 << 20)),
         format!(r#"{{"messages":[{}]}}"#, many("{}", 4 << 20)),
         format!(r#"{{"messages":[{{"role":"a","content":[{}]}}]}}"#, many("{}", 4 << 20)),
-        format!(r#"{{"messages":[{{"role":"a","content":[{}]}}]}}"#, many(r#"{"file":1}"#, 4 << 20)),
-        format!(r#"{{"messages":[{{"role":"a","content":["x"]}}],{}}}"#, many(r#""tools":[{},{}]"#, 4 << 20)),
+        format!(
+            r#"{{"messages":[{{"role":"a","content":[{}]}}]}}"#,
+            many(r#"{"file":1}"#, 4 << 20)
+        ),
+        format!(
+            r#"{{"messages":[{{"role":"a","content":["x"]}}],{}}}"#,
+            many(r#""tools":[{},{}]"#, 4 << 20)
+        ),
         format!(r#"{{"messages":[{{{}}}]}}"#, many(r#""role":"a","content":["x"]"#, 4 << 20)),
     ];
     for body in bodies {

@@ -39,7 +39,9 @@ fn object(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Va
         fields.into_iter().map(|(key, value)| (key, option::of(value))).unzip();
     let object = values.prop_map(move |values| {
         let fields = keys.iter().zip(values);
-        Value::Object(fields.filter_map(|(key, value)| Some((String::from(*key), value?))).collect())
+        Value::Object(
+            fields.filter_map(|(key, value)| Some((String::from(*key), value?))).collect(),
+        )
     });
     object.boxed()
 }
@@ -93,17 +95,26 @@ fn opaque() -> BoxedStrategy<Value> {
 }
 
 fn arguments() -> BoxedStrategy<Value> {
-    prop_oneof![string(), prop::collection::btree_map(words(), opaque(), 0..3).prop_map(|map| json!(map))]
-        .boxed()
+    prop_oneof![
+        string(),
+        prop::collection::btree_map(words(), opaque(), 0..3).prop_map(|map| json!(map))
+    ]
+    .boxed()
 }
 
 fn content(nested: bool) -> BoxedStrategy<Value> {
     let marked = || object(vec![("cache_control", just(json!({"type": "ephemeral"})))]);
-    let kind = |kind: &'static str, fields| with(marked(), with(whole(vec![("type", just(kind))]), fields));
+    let kind = |kind: &'static str, fields| {
+        with(marked(), with(whole(vec![("type", just(kind))]), fields))
+    };
     let text = || prop_oneof![just("text"), just("input_text"), just("output_text")].boxed();
     let url = || with(whole(vec![("url", string())]), object(vec![("detail", just("low"))]));
     let source = prop_oneof![
-        whole(vec![("type", just("base64")), ("media_type", just("image/png")), ("data", string())]),
+        whole(vec![
+            ("type", just("base64")),
+            ("media_type", just("image/png")),
+            ("data", string())
+        ]),
         whole(vec![("type", just("url")), ("url", string())]),
     ];
     let mut parts = vec![
@@ -113,18 +124,33 @@ fn content(nested: bool) -> BoxedStrategy<Value> {
         (1, kind("thinking", object(vec![("thinking", string()), ("signature", string())]))),
         (1, kind("reasoning_text", object(vec![("text", string())]))),
         (1, kind("redacted_thinking", object(vec![("data", string())]))),
-        (1, kind("image_url", with(whole(vec![("image_url", url())]), object(vec![("uuid", string())])))),
+        (
+            1,
+            kind(
+                "image_url",
+                with(whole(vec![("image_url", url())]), object(vec![("uuid", string())])),
+            ),
+        ),
         (1, kind("input_image", whole(vec![("image_url", string())]))),
         (1, kind("image", whole(vec![("source", source.boxed())]))),
         (
             1,
             kind(
                 "input_audio",
-                whole(vec![("input_audio", whole(vec![("data", string()), ("format", just("wav"))]))]),
+                whole(vec![(
+                    "input_audio",
+                    whole(vec![("data", string()), ("format", just("wav"))]),
+                )]),
             ),
         ),
         (1, kind("novel", object(vec![("text", string()), ("deep", opaque())]))),
-        (2, kind("tool_use", object(vec![("id", string()), ("name", string()), ("input", arguments())]))),
+        (
+            2,
+            kind(
+                "tool_use",
+                object(vec![("id", string()), ("name", string()), ("input", arguments())]),
+            ),
+        ),
     ];
     if !nested {
         let result = whole(vec![("tool_use_id", string())]);
@@ -139,9 +165,13 @@ fn content(nested: bool) -> BoxedStrategy<Value> {
 }
 
 pub(super) fn message() -> BoxedStrategy<Value> {
-    let role = select(vec!["user", "assistant", "system", "tool", "developer"]).prop_map(Value::from).boxed();
+    let role = select(vec!["user", "assistant", "system", "tool", "developer"])
+        .prop_map(Value::from)
+        .boxed();
     let function = object(vec![("name", string()), ("arguments", arguments())]);
-    let call = || whole(vec![("type", just("function")), ("id", string()), ("function", function.clone())]);
+    let call = || {
+        whole(vec![("type", just("function")), ("id", string()), ("function", function.clone())])
+    };
     let plain = whole(vec![("role", role.clone()), ("content", content(false))]);
     let rest = object(vec![
         ("name", string()),
@@ -157,10 +187,15 @@ pub(super) fn message() -> BoxedStrategy<Value> {
 
 fn item() -> BoxedStrategy<Value> {
     let kind = |kind: &'static str, fields| with(whole(vec![("type", just(kind))]), fields);
-    let calls =
-        object(vec![("name", string()), ("arguments", string()), ("call_id", string()), ("id", string())]);
+    let calls = object(vec![
+        ("name", string()),
+        ("arguments", string()),
+        ("call_id", string()),
+        ("id", string()),
+    ]);
     let output = object(vec![("output", content(false)), ("call_id", string())]);
-    let reasoning = object(vec![("summary", content(false)), ("content", content(false)), ("id", string())]);
+    let reasoning =
+        object(vec![("summary", content(false)), ("content", content(false)), ("id", string())]);
     prop_oneof![
         3 => message(),
         1 => kind("message", message()),
@@ -197,11 +232,15 @@ fn tokens() -> BoxedStrategy<Value> {
 }
 
 fn token_prompt() -> BoxedStrategy<Value> {
-    or_null(prop_oneof![tokens(), vec(tokens(), 1..3).prop_map(Value::from), just(json!([]))].boxed())
+    or_null(
+        prop_oneof![tokens(), vec(tokens(), 1..3).prop_map(Value::from), just(json!([]))].boxed(),
+    )
 }
 
 fn plain_prompt() -> BoxedStrategy<Value> {
-    or_null(prop_oneof![string(), vec(string(), 0..3).prop_map(Value::from), token_prompt()].boxed())
+    or_null(
+        prop_oneof![string(), vec(string(), 0..3).prop_map(Value::from), token_prompt()].boxed(),
+    )
 }
 
 fn number() -> BoxedStrategy<Value> {
@@ -258,7 +297,10 @@ pub(super) fn body(api: Api) -> BoxedStrategy<Value> {
                 ("max_output_tokens", number()),
                 ("previous_response_id", text()),
             ]);
-            rare.push(("conversation", or_null(prop_oneof![string(), object(vec![("id", text())])].boxed())));
+            rare.push((
+                "conversation",
+                or_null(prop_oneof![string(), object(vec![("id", text())])].boxed()),
+            ));
         }
         Api::Embeddings => {
             fields.push(("messages", array(message())));
@@ -270,7 +312,8 @@ pub(super) fn body(api: Api) -> BoxedStrategy<Value> {
             ("tools", or_null(array(tool()))),
         ]),
         Api::InferenceGenerate => {
-            fields.extend([("token_ids", token_prompt()), ("sampling_params", or_null(sampling()))]);
+            fields
+                .extend([("token_ids", token_prompt()), ("sampling_params", or_null(sampling()))]);
         }
         _ => fields.extend([
             ("text", plain_prompt()),
@@ -325,7 +368,8 @@ fn write_to(value: &Value, rng: &mut Rng, to: &mut String) {
                 to.push_str(&escaped(key, rng));
                 space(to, rng);
                 to.push(':');
-                if ["parameters", "input_schema", "arguments", "chat_template_kwargs"].contains(&&**key)
+                if ["parameters", "input_schema", "arguments", "chat_template_kwargs"]
+                    .contains(&&**key)
                     || key == "input" && value.is_object()
                 {
                     to.push_str(&value.to_string());

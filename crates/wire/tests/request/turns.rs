@@ -68,7 +68,8 @@ fn mask(shown: &str) -> String {
 #[test]
 fn an_agent_of_messages_who_moves_its_cache_marks() {
     let tools = |marked: bool| {
-        let mut tool = json!({"name": "bash", "description": "Runs", "input_schema": {"type": "object"}});
+        let mut tool =
+            json!({"name": "bash", "description": "Runs", "input_schema": {"type": "object"}});
         if marked {
             tool["cache_control"] = json!({"type": "ephemeral"});
         }
@@ -99,7 +100,8 @@ fn an_agent_of_messages_who_moves_its_cache_marks() {
     let mut moved = messages;
     moved[0]["content"] = json!("List files");
     moved[2]["content"][1] = json!({"type": "text", "text": "Go on"});
-    moved[4]["content"] = json!([{"type": "text", "text": "Thanks", "cache_control": {"type": "ephemeral"}}]);
+    moved[4]["content"] =
+        json!([{"type": "text", "text": "Thanks", "cache_control": {"type": "ephemeral"}}]);
     let second = turns(Api::Messages, "messages", &base(2), &moved);
     assert_eq!(first, second);
     assert_each_extends_the_one_before(&first);
@@ -139,7 +141,7 @@ fn an_agent_of_responses() {
 
 /// What templates leave out of the next prompt is left out of the text, too.
 #[test]
-fn reasoning_of_earlier_turns_is_left_out() {
+fn reasoning_of_earlier_turns_is_skipped_events() {
     let of = |model: &str, upto: usize| {
         let messages = json!([
             {"role": "user", "content": "Weather?"},
@@ -151,7 +153,10 @@ fn reasoning_of_earlier_turns_is_left_out() {
             {"role": "user", "content": "Thanks"},
         ]);
         let messages = &messages.as_array().expect("messages")[..upto];
-        shown(&text(Api::ChatCompletions, &json!({"messages": messages, "model": model}).to_string()))
+        shown(&text(
+            Api::ChatCompletions,
+            &json!({"messages": messages, "model": model}).to_string(),
+        ))
     };
     assert_eq!(
         of("qwen3", 3),
@@ -176,18 +181,25 @@ fn reasoning_of_earlier_turns_is_left_out() {
 fn arguments_of_the_template_come_first() {
     let of = |fields: Value| {
         let mut body = json!({"messages": [{"role": "user", "content": "Hi"}]});
-        body.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
+        body.as_object_mut()
+            .expect("an object")
+            .extend(fields.as_object().expect("fields").clone());
         shown(&text(Api::ChatCompletions, &body.to_string()))
     };
     let plain = "<M>user<t>Hi";
-    assert_eq!(of(json!({"reasoning_effort": "low"})), format!("<A>reasoning_effort<j>\"low\"{plain}"));
+    assert_eq!(
+        of(json!({"reasoning_effort": "low"})),
+        format!("<A>reasoning_effort<j>\"low\"{plain}")
+    );
     assert_eq!(
         of(json!({"reasoning": {"effort": "low", "summary": "auto"}})),
         of(json!({"reasoning_effort": "low"}))
     );
     assert_eq!(
         of(json!({"documents": [{"text": "one"}], "chat_template_kwargs": {"a": 1}})),
-        format!("<A>chat_template_kwargs<j>{{\"a\":1}}<A>documents<j>[{{\"text\":\"one\"}}]{plain}")
+        format!(
+            "<A>chat_template_kwargs<j>{{\"a\":1}}<A>documents<j>[{{\"text\":\"one\"}}]{plain}"
+        )
     );
     let nothing = json!({"reasoning_effort": null, "documents": [], "chat_template_kwargs": {}, "tool_choice": "none",
         "response_format": {"type": "json_object"}, "add_generation_prompt": true, "temperature": 1});

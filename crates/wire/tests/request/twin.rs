@@ -49,7 +49,8 @@ impl Twin {
     }
 
     pub(super) fn of_tree(api: Api, body: &Value) -> Self {
-        let only = |apis: &[Api], key: &str| if apis.contains(&api) { &body[key] } else { &Value::Null };
+        let only =
+            |apis: &[Api], key: &str| if apis.contains(&api) { &body[key] } else { &Value::Null };
         let chat = &[Api::ChatCompletions, Api::Messages];
         let generate = &[Api::Generate, Api::InferenceGenerate];
         let (prompt, prompts) = prompt(api, body);
@@ -141,7 +142,9 @@ fn prompt(api: Api, body: &Value) -> (Read, usize) {
         Api::Completions => return batch(&body["prompt"]).unwrap_or((Read::Text(vec![]), 0)),
         Api::Generate | Api::InferenceGenerate => {}
         Api::Embeddings => match &body["input"] {
-            Value::Array(items) if items.first().is_some_and(Value::is_object) => page.messages(items, false),
+            Value::Array(items) if items.first().is_some_and(Value::is_object) => {
+                page.messages(items, false)
+            }
             plain => match batch(plain) {
                 Some(found) => return found,
                 None => page.messages(list(&body["messages"]), false),
@@ -248,8 +251,10 @@ impl Page {
 
     fn tools(&mut self, tools: &Value) {
         for tool in list(tools) {
-            let inner =
-                ["function", "custom"].map(|key| &tool[key]).into_iter().find(|inner| inner.is_object());
+            let inner = ["function", "custom"]
+                .map(|key| &tool[key])
+                .into_iter()
+                .find(|inner| inner.is_object());
             let of = |key: &str| match inner {
                 Some(inner) if !inner[key].is_null() => &inner[key],
                 _ => &tool[key],
@@ -322,7 +327,10 @@ impl Page {
         self.mark('M', role);
         self.content('t', &message["content"], anthropic && role == "system", false);
         let reasoning = [&message["reasoning"], &message["reasoning_content"]];
-        self.string('r', reasoning.into_iter().find(|text| !text.is_null()).unwrap_or(&Value::Null));
+        self.string(
+            'r',
+            reasoning.into_iter().find(|text| !text.is_null()).unwrap_or(&Value::Null),
+        );
         for call in list(&message["tool_calls"]) {
             self.call(&call["function"]["name"], &call["function"]["arguments"], &call["id"]);
         }
@@ -335,17 +343,18 @@ impl Page {
     }
 
     fn content(&mut self, mark: char, content: &Value, billing: bool, nested: bool) {
-        let left_out = |text: &Value| {
-            billing && text.as_str().is_some_and(|text| text.starts_with("x-anthropic-billing-header"))
+        let skipped_events = |text: &Value| {
+            billing
+                && text.as_str().is_some_and(|text| text.starts_with("x-anthropic-billing-header"))
         };
-        if content.is_string() && !left_out(content) {
+        if content.is_string() && !skipped_events(content) {
             self.string(mark, content);
         }
         for part in list(content) {
             match part["type"].as_str().unwrap_or_default() {
                 _ if part.is_string() => self.string(mark, part),
                 "text" | "input_text" | "output_text" | "summary_text" => {
-                    if !left_out(&part["text"]) {
+                    if !skipped_events(&part["text"]) {
                         self.string(mark, &part["text"]);
                     }
                 }
@@ -371,7 +380,8 @@ impl Page {
                     let media = ["image_url", "input_audio", "source"].map(|key| &part[key]);
                     let media = media.into_iter().find(|media| !media.is_null()).expect("media");
                     let inside = ["data", "url", "file_id"].map(|key| &media[key]);
-                    let inside = inside.into_iter().find(|inside| !inside.is_null()).unwrap_or(media);
+                    let inside =
+                        inside.into_iter().find(|inside| !inside.is_null()).unwrap_or(media);
                     self.hash('h', inside.as_str().expect("text"));
                 }
                 _ => {

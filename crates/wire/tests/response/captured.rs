@@ -3,7 +3,8 @@
 use serde_json::Value;
 use slotwise::{Failure, Usage};
 use slotwise_wire::response::{
-    Body, Close, End, FinishReason, Outcome, Progress, ResponseReader, Retry, Settlement,
+    AnswerEnd, Body, CloseReason, Disposition, FinishReason, Outcome, Progress, ResponseReader,
+    Retry,
 };
 
 use crate::{STREAMS, fixture, fixture_json, read_whole};
@@ -22,14 +23,19 @@ fn streams_say_what_they_say() {
         (4, true, usage(100, 96, 4)),
     ];
     for (name, (tokens, exact, usage)) in STREAMS.into_iter().zip(expected) {
-        let (progress, outcome) = read_whole(Body::Stream, &fixture(&format!("default/http/{name}.sse")));
-        assert_eq!((progress.first_token, progress.tokens, progress.ended), (true, tokens, true), "{name}");
-        assert_eq!(outcome.end, End::Complete, "{name}");
+        let (progress, outcome) =
+            read_whole(Body::Stream, &fixture(&format!("default/http/{name}.sse")));
+        assert_eq!(
+            (progress.first_token, progress.tokens, progress.ended),
+            (true, tokens, true),
+            "{name}"
+        );
+        assert_eq!(outcome.end, AnswerEnd::Complete, "{name}");
         assert_eq!(outcome.finish_reason, Some(FinishReason::Length), "{name}");
         assert_eq!((outcome.tokens, outcome.exact), (tokens, exact), "{name}");
         assert_eq!(outcome.usage, usage, "{name}");
         assert_eq!((outcome.unreadable, outcome.problem), (0, None), "{name}");
-        assert_eq!(outcome.settlement(), Settlement::Complete(usage));
+        assert_eq!(outcome.settlement(), Disposition::Complete(usage));
     }
 }
 
@@ -56,7 +62,7 @@ fn exchange(exchange: &Value) -> Outcome {
     let status = exchange["status"].as_u64().expect("a status") as u16;
     let mut reader = ResponseReader::new(status, header("content-type").unwrap_or_default());
     reader.feed(exchange["body"].as_str().expect("a body").as_bytes());
-    reader.finish(Close::Clean)
+    reader.finish(CloseReason::Clean)
 }
 
 #[test]
@@ -74,25 +80,34 @@ fn bodies_say_what_they_say() {
         let elsewhere = if here_alone { Retry::IfNothingSent } else { Retry::Never };
         assert_eq!(outcome.retry, elsewhere, "{name}");
         if status >= 400 {
-            assert_eq!(outcome.end, End::Refused, "{name}");
-            assert_eq!(outcome.settlement(), Settlement::Cancel, "{name}");
+            assert_eq!(outcome.end, AnswerEnd::Refused, "{name}");
+            assert_eq!(outcome.settlement(), Disposition::Cancel, "{name}");
             continue;
         }
         // An empty body is no answer to a request for one.
-        let end = if empty { End::Cut } else { End::Complete };
+        let end = if empty { AnswerEnd::Cut } else { AnswerEnd::Complete };
         assert_eq!(outcome.end, end, "{name}");
-        let body: Value = serde_json::from_str(said["body"].as_str().expect("a body")).unwrap_or_default();
+        let body: Value =
+            serde_json::from_str(said["body"].as_str().expect("a body")).unwrap_or_default();
         if let Some(said) = body.get("usage") {
             let number = |value: &Value| value.as_u64().map(|number| number as u32);
             let cached = number(&said["prompt_tokens_details"]["cached_tokens"]);
             assert_eq!(outcome.usage.prompt_tokens, number(&said["prompt_tokens"]), "{name}");
-            assert_eq!(outcome.usage.completion_tokens, number(&said["completion_tokens"]), "{name}");
+            assert_eq!(
+                outcome.usage.completion_tokens,
+                number(&said["completion_tokens"]),
+                "{name}"
+            );
             assert_eq!(outcome.usage.cached_tokens, cached, "{name}");
             let reason = body["choices"][0]["finish_reason"].as_str();
             assert_eq!(outcome.finish_reason.map(FinishReason::as_str), reason, "{name}");
         }
     }
-    assert_eq!(exchange(&bodies["completion_ok_warm"]).usage, usage(100, 96, 4), "the prompt was cached");
+    assert_eq!(
+        exchange(&bodies["completion_ok_warm"]).usage,
+        usage(100, 96, 4),
+        "the prompt was cached"
+    );
     assert_eq!(exchange(&bodies["get_health"]).usage, Usage::default());
 }
 
@@ -101,34 +116,48 @@ fn a_full_queue_sends_to_another_endpoint() {
     let captured = fixture_json("failures/queue_overflow.json");
     let outcomes: Vec<Outcome> =
         captured["responses"].as_array().expect("an array").iter().map(exchange).collect();
-    let full: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.end == End::Full).collect();
+    let full: Vec<&Outcome> =
+        outcomes.iter().filter(|outcome| outcome.end == AnswerEnd::Full).collect();
     assert_eq!((full.len(), outcomes.len()), (12, 16));
     for outcome in full {
         assert!(outcome.may_retry(false) && !outcome.may_retry(true));
-        assert_eq!(outcome.settlement(), Settlement::Fail(Failure::Engine));
+        assert_eq!(outcome.settlement(), Disposition::Fail(Failure::Engine));
     }
-    assert!(outcomes.iter().all(|outcome| matches!(outcome.end, End::Full | End::Complete)));
+    assert!(
+        outcomes.iter().all(|outcome| matches!(outcome.end, AnswerEnd::Full | AnswerEnd::Complete))
+    );
 }
 
 #[test]
 fn a_killed_engine_fails() {
     let captured = fixture_json("failures/engine_killed.json");
     let stream = exchange(&captured["in_flight_stream"]);
-    assert_eq!((stream.end, stream.status), (End::Failed, 500), "though the status was 200");
+    assert_eq!((stream.end, stream.status), (AnswerEnd::Failed, 500), "though the status was 200");
     assert_eq!(stream.retry, Retry::Never, "a stream that has begun is not told anew");
-    assert_eq!(stream.settlement(), Settlement::Fail(Failure::Engine));
+    assert_eq!(stream.settlement(), Disposition::Fail(Failure::Engine));
     let plain = exchange(&captured["in_flight_plain"]);
-    assert_eq!((plain.end, plain.retry), (End::Failed, Retry::IfNothingSent));
-    assert_eq!(Outcome::unreachable().settlement(), Settlement::Fail(Failure::Unreachable), "and afterwards");
+    assert_eq!((plain.end, plain.retry), (AnswerEnd::Failed, Retry::IfNothingSent));
+    assert_eq!(
+        Outcome::unreachable().settlement(),
+        Disposition::Fail(Failure::Unreachable),
+        "and afterwards"
+    );
 }
 
 #[test]
 fn a_terminated_server_aborts() {
     let captured = fixture_json("failures/api_sigterm.json");
     let stream = exchange(&captured["in_flight_stream"]);
-    assert_eq!((stream.end, stream.status), (End::Aborted, 200));
+    assert_eq!((stream.end, stream.status), (AnswerEnd::Aborted, 200));
     assert_eq!(stream.finish_reason, Some(FinishReason::Abort));
-    assert_eq!((stream.retry, stream.settlement()), (Retry::Never, Settlement::Fail(Failure::Engine)));
+    assert_eq!(
+        (stream.retry, stream.settlement()),
+        (Retry::Never, Disposition::Fail(Failure::Engine))
+    );
     let plain = exchange(&captured["in_flight_plain"]);
-    assert_eq!((plain.end, plain.retry), (End::Aborted, Retry::IfNothingSent), "it is held in one piece");
+    assert_eq!(
+        (plain.end, plain.retry),
+        (AnswerEnd::Aborted, Retry::IfNothingSent),
+        "it is held in one piece"
+    );
 }

@@ -46,7 +46,8 @@ fn captured_bodies_change_by_the_name_alone() {
 
 #[test]
 fn only_the_model_at_the_top() {
-    let same = |body: &str| assert_eq!(filtered(Body::Json, "new", [body.as_bytes()]), body.as_bytes());
+    let same =
+        |body: &str| assert_eq!(filtered(Body::Json, "new", [body.as_bytes()]), body.as_bytes());
     same(r#"{"model":null,"choices":[{"model":"a","message":{"model":"a"}}]}"#);
     same(r#"{"models":"a","xmodel":"a","text":"\"model\":\"a\"","model":{"model":"a"}}"#);
     same(r#"{"a":{"message":{"model":"a"}},"x":"model","model" "a"}"#);
@@ -56,16 +57,17 @@ fn only_the_model_at_the_top() {
         assert_eq!(filtered(Body::Json, "new", body.as_bytes().chunks(1)), expected.as_bytes());
     };
     changed(r#" { "mod\u0065l" : "a\"\\" , "b":1}"#, r#" { "mod\u0065l" : "new" , "b":1}"#);
-    changed(r#"{"message":{"model":"a"},"model":""}"#, r#"{"message":{"model":"new"},"model":"new"}"#);
+    changed(
+        r#"{"message":{"model":"a"},"model":""}"#,
+        r#"{"message":{"model":"new"},"model":"new"}"#,
+    );
     changed(
         r#"{"response":{"model":"a","b":[{"model":"c"}]}}"#,
         r#"{"response":{"model":"new","b":[{"model":"c"}]}}"#,
     );
     changed(r#"[{"model":"a"},{"model":"b"}]"#, r#"[{"model":"new"},{"model":"new"}]"#);
-    let stream =
-        "data: {\"model\":\"cut off\n\ndata: {\"model\":\"a\"}\r\n\r\ndata: {\"model\":\ndata: \"a\"}\n\n";
-    let expected =
-        "data: {\"model\":\"new\n\ndata: {\"model\":\"new\"}\r\n\r\ndata: {\"model\":\ndata: \"new\"}\n\n";
+    let stream = "data: {\"model\":\"cut off\n\ndata: {\"model\":\"a\"}\r\n\r\ndata: {\"model\":\ndata: \"a\"}\n\n";
+    let expected = "data: {\"model\":\"new\n\ndata: {\"model\":\"new\"}\r\n\r\ndata: {\"model\":\ndata: \"new\"}\n\n";
     assert_eq!(filtered(Body::Stream, "new", stream.as_bytes().chunks(1)), expected.as_bytes());
     assert_eq!(filtered(Body::Opaque, "new", [stream.as_bytes()]), stream.as_bytes());
 }

@@ -1,7 +1,7 @@
 //! What no engine should say.
 
-use slotwise_wire::Problem;
-use slotwise_wire::response::{Body, Close, End, FinishReason, ResponseReader};
+use slotwise_wire::ErrorKind;
+use slotwise_wire::response::{AnswerEnd, Body, CloseReason, FinishReason, ResponseReader};
 
 use crate::{fixture, read, read_whole};
 
@@ -23,11 +23,11 @@ fn lines_and_bodies_without_end() {
         }
         let rest = "\",\"finish_reason\":\"stop\"}],\"usage\":{\"completion_tokens\":7}}\n\n";
         let progress = reader.feed(rest.as_bytes());
-        let outcome = reader.finish(Close::Clean);
+        let outcome = reader.finish(CloseReason::Clean);
         if start.contains('{') {
-            assert_eq!((outcome.end, outcome.tokens), (End::Complete, 7));
+            assert_eq!((outcome.end, outcome.tokens), (AnswerEnd::Complete, 7));
         } else {
-            assert_eq!((outcome.end, outcome.tokens, progress.tokens), (End::Cut, 0, 0));
+            assert_eq!((outcome.end, outcome.tokens, progress.tokens), (AnswerEnd::Cut, 0, 0));
         }
     }
 }
@@ -37,48 +37,68 @@ fn nesting_without_end() {
     let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
     let body = format!("{{\"logprobs\":{deep},\"usage\":{{\"prompt_tokens\":5}}}}");
     let (_, outcome) = read_whole(Body::Json, body.as_bytes());
-    assert_eq!((outcome.end, outcome.usage.prompt_tokens), (End::Complete, Some(5)), "it is only skipped");
+    assert_eq!(
+        (outcome.end, outcome.usage.prompt_tokens),
+        (AnswerEnd::Complete, Some(5)),
+        "it is only skipped"
+    );
     for open in ["[", "{\"choices\":[", "{\"response\":", "{\"a\":{", "{\"error\":"] {
         let body = open.repeat(100_000);
-        assert_ne!(read_whole(Body::Json, body.as_bytes()).1.end, End::Complete, "{open}");
+        assert_ne!(read_whole(Body::Json, body.as_bytes()).1.end, AnswerEnd::Complete, "{open}");
     }
 }
 
 #[test]
 fn errors_say_where() {
     let problem = |body, text: &str| {
-        let (_, outcome) = read(body, text.as_bytes().chunks(3), Close::Clean);
+        let (_, outcome) = read(body, text.as_bytes().chunks(3), CloseReason::Clean);
         let problem = outcome.problem.expect(text);
         assert_eq!(outcome.unreadable, 1, "{text}");
         (problem.offset, problem.problem)
     };
-    assert_eq!(problem(Body::Json, "{\"a\" 1}"), (5, Problem::Expected("a colon")));
-    assert_eq!(problem(Body::Json, "{\"a\":1}x"), (7, Problem::Expected("the end")));
+    assert_eq!(problem(Body::Json, "{\"a\" 1}"), (5, ErrorKind::Expected("a colon")));
+    assert_eq!(problem(Body::Json, "{\"a\":1}x"), (7, ErrorKind::Expected("the end")));
     assert_eq!(
         problem(Body::Json, "{\"choices\":[1}"),
-        (13, Problem::Expected("a comma or the end of the array"))
+        (13, ErrorKind::Expected("a comma or the end of the array"))
     );
-    assert_eq!(problem(Body::Json, "{a}"), (1, Problem::Expected("a key")));
-    assert_eq!(problem(Body::Stream, ": hello\n\ndata: {\"a\":}\n\n"), (20, Problem::Expected("a value")));
+    assert_eq!(problem(Body::Json, "{a}"), (1, ErrorKind::Expected("a key")));
+    assert_eq!(
+        problem(Body::Stream, ": hello\n\ndata: {\"a\":}\n\n"),
+        (20, ErrorKind::Expected("a value"))
+    );
     assert_eq!(
         problem(Body::Stream, "data: {\"a\":\"b\ndata: c\"}\n\n"),
-        (20, Problem::Expected("the end of the string"))
+        (20, ErrorKind::Expected("the end of the string"))
     );
-    assert_eq!(problem(Body::Stream, "data: [DONx\n\ndata: [DONE]\n\n"), (10, Problem::Expected("a value")));
+    assert_eq!(
+        problem(Body::Stream, "data: [DONx\n\ndata: [DONE]\n\n"),
+        (10, ErrorKind::Expected("a value"))
+    );
     let (_, outcome) = read_whole(Body::Json, b"<html>");
-    assert_eq!((outcome.end, outcome.problem.map(|problem| problem.offset)), (End::Unreadable, Some(0)));
+    assert_eq!(
+        (outcome.end, outcome.problem.map(|problem| problem.offset)),
+        (AnswerEnd::Unreadable, Some(0))
+    );
 }
 
 /// One bad payload costs no other.
 #[test]
 fn a_stream_goes_on_after_nonsense() {
     let good = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
-    for bad in
-        ["data: {]\n\n", "data: {\"choices\":[{\"text\":\"a\"\n\n", "data: \u{0}\n\n", "data: <br>\n\n"]
-    {
+    for bad in [
+        "data: {]\n\n",
+        "data: {\"choices\":[{\"text\":\"a\"\n\n",
+        "data: \u{0}\n\n",
+        "data: <br>\n\n",
+    ] {
         let (progress, outcome) =
             read_whole(Body::Stream, format!("{good}{bad}{good}data: [DONE]\n\n").as_bytes());
-        assert_eq!((progress.tokens, outcome.unreadable, outcome.end), (2, 1, End::Complete), "{bad:?}");
+        assert_eq!(
+            (progress.tokens, outcome.unreadable, outcome.end),
+            (2, 1, AnswerEnd::Complete),
+            "{bad:?}"
+        );
     }
 }
 
@@ -88,11 +108,11 @@ fn bytes_that_are_no_text() {
         Body::Stream,
         b"data: {\"choices\":[{\"index\":0,\"text\":\"\xff\xfe\0\"}],\"\xff\":\"\xff\"}\n\ndata: [DONE]\n\n",
     );
-    assert_eq!((progress.tokens, outcome.end, outcome.unreadable), (1, End::Complete, 0));
+    assert_eq!((progress.tokens, outcome.end, outcome.unreadable), (1, AnswerEnd::Complete, 0));
     let (_, outcome) = read_whole(Body::Stream, &[0; 10_000]);
-    assert_eq!(outcome.end, End::Cut);
+    assert_eq!(outcome.end, AnswerEnd::Cut);
     let (_, outcome) = read_whole(Body::Json, &[0xff; 10_000]);
-    assert_eq!(outcome.end, End::Unreadable);
+    assert_eq!(outcome.end, AnswerEnd::Unreadable);
 }
 
 #[test]
@@ -114,8 +134,12 @@ fn numbers_that_are_none() {
         ("true", None),
     ] {
         let body = format!("{{\"usage\":{{\"prompt_tokens\":{number}}}}}");
-        let (_, outcome) = read(Body::Json, body.as_bytes().chunks(2), Close::Clean);
-        assert_eq!((outcome.usage.prompt_tokens, outcome.end), (tokens, End::Complete), "{number}");
+        let (_, outcome) = read(Body::Json, body.as_bytes().chunks(2), CloseReason::Clean);
+        assert_eq!(
+            (outcome.usage.prompt_tokens, outcome.end),
+            (tokens, AnswerEnd::Complete),
+            "{number}"
+        );
     }
     let digits = format!("{{\"usage\":{{\"prompt_tokens\":{}}}}}", "9".repeat(100_000));
     assert_eq!(read_whole(Body::Json, digits.as_bytes()).1.usage.prompt_tokens, None);
@@ -135,7 +159,7 @@ fn words_without_end() {
         assert_eq!(whole.finish_reason, Some(FinishReason::Other), "{length}");
         assert_eq!(whole.usage.prompt_tokens, Some(7).filter(|_| length + 2 <= 64), "{length}");
         for size in [1, 7, 63] {
-            let (_, outcome) = read(Body::Json, body.as_bytes().chunks(size), Close::Clean);
+            let (_, outcome) = read(Body::Json, body.as_bytes().chunks(size), CloseReason::Clean);
             assert_eq!(outcome, whole, "{length} in chunks of {size}");
         }
     }
@@ -151,6 +175,10 @@ fn bodies_truncated_at_every_byte() {
     assert_eq!(outcome.usage.completion_tokens, Some(6));
     for end in 1..json.len() {
         let (_, outcome) = read_whole(Body::Json, &json[..end]);
-        assert_eq!((outcome.end, outcome.usage.prompt_tokens), (End::Cut, None), "truncated at {end}");
+        assert_eq!(
+            (outcome.end, outcome.usage.prompt_tokens),
+            (AnswerEnd::Cut, None),
+            "truncated at {end}"
+        );
     }
 }

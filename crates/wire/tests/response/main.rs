@@ -8,13 +8,13 @@ mod same;
 mod twin;
 mod usage;
 
-use slotwise_wire::response::{Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
+use slotwise_wire::response::{Body, CloseReason, ModelFilter, Outcome, Progress, ResponseReader};
 
 /// Reads a successful response in these chunks.
 fn read<'a>(
     body: Body,
     chunks: impl IntoIterator<Item = &'a [u8]>,
-    close: Close,
+    close: CloseReason,
 ) -> (Vec<Progress>, Outcome) {
     let mut reader = ResponseReader::with_body(200, body);
     let progress = chunks.into_iter().map(|chunk| reader.feed(chunk)).collect();
@@ -23,7 +23,7 @@ fn read<'a>(
 
 /// Reads it in one chunk: first token, tokens and whether it ended, and the outcome.
 fn read_whole(body: Body, bytes: &[u8]) -> (Progress, Outcome) {
-    let (progress, outcome) = read(body, [bytes], Close::Clean);
+    let (progress, outcome) = read(body, [bytes], CloseReason::Clean);
     (progress[0], outcome)
 }
 

@@ -88,8 +88,9 @@ impl Twin {
         };
         let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
         self.error |= payload["error"].is_object();
-        let later =
-            |number: Option<u32>, earlier: Option<u32>| number.filter(|it| *it > 0).or(earlier).or(number);
+        let later = |number: Option<u32>, earlier: Option<u32>| {
+            number.filter(|it| *it > 0).or(earlier).or(number)
+        };
         let usage = &payload["usage"];
         let reported = number(&usage["completion_tokens"]);
         let mut counted = 0;
@@ -117,7 +118,8 @@ impl Twin {
             self.exact &= !guessed;
         }
         let prompt = number(&usage["prompt_tokens"]);
-        let cached = number(&usage["prompt_tokens_details"]["cached_tokens"]).filter(|_| prompt != Some(0));
+        let cached =
+            number(&usage["prompt_tokens_details"]["cached_tokens"]).filter(|_| prompt != Some(0));
         self.usage.completion_tokens = later(reported, self.usage.completion_tokens);
         self.usage.prompt_tokens = later(prompt.filter(|it| *it > 0), self.usage.prompt_tokens);
         self.usage.cached_tokens = later(cached, self.usage.cached_tokens);
@@ -132,7 +134,8 @@ impl Twin {
     pub(crate) fn told(mut self) -> Self {
         let (seen, prompt) = (core::mem::take(&mut self.seen), self.usage.prompt_tokens);
         let known = Self { seen, ..Self::default() };
-        self.usage.completion_tokens = self.usage.completion_tokens.filter(|it| known.is_plausible(*it));
+        self.usage.completion_tokens =
+            self.usage.completion_tokens.filter(|it| known.is_plausible(*it));
         self.usage.cached_tokens =
             self.usage.cached_tokens.filter(|it| prompt.is_none_or(|prompt| *it <= prompt));
         if self.usage.completion_tokens.is_none() && self.exact && self.tokens > 0 {

@@ -23,7 +23,8 @@ fn a_captured_stream_loses_one_event() {
         let stream = fixture(&format!("default/http/{name}.sse"));
         let text = String::from_utf8(stream.clone()).expect("UTF-8");
         let events: Vec<&str> = text.split_inclusive("\n\n").collect();
-        let kept: String = events.iter().filter(|event| !event.contains("\"choices\":[]")).copied().collect();
+        let kept: String =
+            events.iter().filter(|event| !event.contains("\"choices\":[]")).copied().collect();
         let kept = kept.replace(",\"usage\":null", "");
         assert!(kept.len() < text.len());
         for cut in 0..=stream.len() {
@@ -40,7 +41,10 @@ fn a_captured_stream_loses_one_event() {
 fn only_the_usage_goes() {
     for (stream, kept) in [
         ("data: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n", "data: [DONE]\n\n"),
-        ("data: {\"usage\":{\"a\":[1]},\"choices\": [ ] }\r\n\r\ndata: x\r\n\r\n", "data: x\r\n\r\n"),
+        (
+            "data: {\"usage\":{\"a\":[1]},\"choices\": [ ] }\r\n\r\ndata: x\r\n\r\n",
+            "data: x\r\n\r\n",
+        ),
         ("data:{\"choices\":[],\"usage\":{}}\r\rdata: x\r\r", "data: x\r\r"),
         ("data: {\"usage\":null,\"a\":1}\n\n", "data: {\"a\":1}\n\n"),
         ("data: {\"a\":1 , \"usage\" : null}\n\n", "data: {\"a\":1}\n\n"),
@@ -48,7 +52,10 @@ fn only_the_usage_goes() {
         ("data: {\"usage\":null}\n\n", "data: {}\n\n"),
     ] {
         assert_eq!(String::from_utf8_lossy(&without_usage(None, [stream.as_bytes()])), kept);
-        assert_eq!(String::from_utf8_lossy(&without_usage(None, stream.as_bytes().chunks(1))), kept);
+        assert_eq!(
+            String::from_utf8_lossy(&without_usage(None, stream.as_bytes().chunks(1))),
+            kept
+        );
     }
     for same in [
         "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n",

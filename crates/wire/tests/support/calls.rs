@@ -15,7 +15,9 @@ use slotwise_wire::kv::replay_request;
 use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
 use slotwise_wire::request::{Api, RequestReader, add_usage, rewrite_model};
-use slotwise_wire::response::{AnswerFilter, Body, Close, ModelFilter, Outcome, Progress, ResponseReader};
+use slotwise_wire::response::{
+    AnswerFilter, Body, CloseReason, ModelFilter, Outcome, Progress, ResponseReader,
+};
 
 /// What a call answers; nothing if there is no such call.
 pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
@@ -34,10 +36,9 @@ pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
         "add_usage" => {
             let body = bytes(&args["body"]);
             let api = Api::of_path(text(&args["path"])).expect("an API");
-            said(
-                add_usage(api, &body)
-                    .map(|asking| json!({"added": asking.is_some(), "body": hex(&asking.unwrap_or(body))})),
-            )
+            said(add_usage(api, &body).map(
+                |asking| json!({"added": asking.is_some(), "body": hex(&asking.unwrap_or(body))}),
+            ))
         }
         "read_response" => read_response(args),
         "outcome_of_status" => plain(&Outcome::of_status(small(&args["status"]))),
@@ -82,13 +83,14 @@ fn metrics(report: &MetricsReport) -> Value {
     all["load"] = plain(&report.load());
     all["kv_cache"] = plain(&cache);
     all["block_size"] = plain(&cache.block_size);
-    all["kv_capacity"] = plain(&cache.capacity());
+    all["kv_cache_tokens"] = plain(&cache.capacity());
     all["max_adapters"] = plain(&report.adapters.as_ref().and_then(|adapters| adapters.slots));
     all
 }
 
 fn read_kv_frames(args: &Value) -> Result<Value, WireError> {
-    let frames: Vec<Vec<u8>> = args["frames"].as_array().expect("frames").iter().map(bytes).collect();
+    let frames: Vec<Vec<u8>> =
+        args["frames"].as_array().expect("frames").iter().map(bytes).collect();
     let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     Ok(match Message::read(&frames)? {
         Message::Batch { topic, seq, payload, .. } => {
@@ -105,7 +107,7 @@ fn read_kv_batch(args: &Value) -> Result<Value, WireError> {
     let name = |hash: &slotwise::EngineHash| hash.to_string();
     let tier = |tier: Tier| serde_json::to_value(tier).expect("serializable");
     let event = |event: KvEvent<'_>| match event {
-        KvEvent::Stored(stored) => json!({
+        KvEvent::BlockStored(stored) => json!({
             "type": "stored",
             "blocks": stored.blocks.iter().map(name).collect::<Vec<_>>(),
             "parent": stored.parent.as_ref().map(name),
@@ -117,7 +119,7 @@ fn read_kv_batch(args: &Value) -> Result<Value, WireError> {
             "adapter": stored.adapter,
             "cache_salt": stored.cache_salt,
         }),
-        KvEvent::Removed(removed) => json!({
+        KvEvent::BlockRemoved(removed) => json!({
             "type": "removed",
             "blocks": removed.blocks.iter().map(name).collect::<Vec<_>>(),
             "tier": tier(removed.tier),
@@ -128,12 +130,13 @@ fn read_kv_batch(args: &Value) -> Result<Value, WireError> {
         "sent_at": batch.sent_at(),
         "dp_rank": batch.dp_rank(),
         "events": batch.events().map(event).collect::<Vec<_>>(),
-        "left_out": plain(&batch.left_out()),
+        "skipped_events": plain(&batch.skipped_events()),
     }))
 }
 
 fn block_hashes(args: &Value) -> Value {
-    let algorithm = args["algorithm"].as_str().map_or(Some(Algorithm::Sha256), Algorithm::from_name);
+    let algorithm =
+        args["algorithm"].as_str().map_or(Some(Algorithm::Sha256), Algorithm::from_name);
     let seed = args["seed"].as_str().unwrap_or(slotwise_wire::hashes::DEFAULT_SEED);
     let tagged = args["tagged"].as_bool().unwrap_or(true);
     let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
@@ -184,8 +187,11 @@ fn filter_model(args: &Value) -> Value {
 
 fn filter_answer(args: &Value) -> Value {
     let drop_usage = args["drop_usage"].as_bool().unwrap_or(false);
-    let mut filter =
-        AnswerFilter::new(Body::of(text(&args["content_type"])), args["model"].as_str(), drop_usage);
+    let mut filter = AnswerFilter::new(
+        Body::of(text(&args["content_type"])),
+        args["model"].as_str(),
+        drop_usage,
+    );
     let mut output = Vec::new();
     chunks(args).iter().for_each(|chunk| filter.feed(chunk, &mut output));
     filter.finish(&mut output);
@@ -199,7 +205,8 @@ fn read_headers(args: &Value) -> Value {
 }
 
 fn refusal(args: &Value) -> Value {
-    let reason = Reason::all().find(|reason| reason.code() == text(&args["reason"])).expect("a reason");
+    let reason =
+        Reason::all().find(|reason| reason.code() == text(&args["reason"])).expect("a reason");
     let mut refusal = Refusal::new(reason);
     if let Some(after) = args["retry_after"].as_f64() {
         refusal = refusal.retry_after(Duration::from_secs_f64(after));
@@ -222,12 +229,12 @@ pub(crate) fn chunks(args: &Value) -> Vec<Vec<u8>> {
     body.chunks(size).map(<[u8]>::to_vec).collect()
 }
 
-pub(crate) fn close(args: &Value) -> Close {
+pub(crate) fn close(args: &Value) -> CloseReason {
     match args["close"].as_str() {
-        None | Some("clean") => Close::Clean,
-        Some("broken") => Close::Broken,
-        Some("timed_out") => Close::TimedOut,
-        Some("client_left") => Close::ClientLeft,
+        None | Some("clean") => CloseReason::Clean,
+        Some("broken") => CloseReason::Broken,
+        Some("timed_out") => CloseReason::TimedOut,
+        Some("client_disconnected") => CloseReason::ClientDisconnected,
         Some(other) => panic!("no connection closes like {other}"),
     }
 }
@@ -239,7 +246,8 @@ pub(crate) fn bytes(value: &Value) -> Vec<u8> {
         return std::fs::read(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
     if let Some(hex) = value["hex"].as_str() {
-        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+        let digit =
+            |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
         return (0..hex.len()).step_by(2).map(digit).collect();
     }
     text(value).as_bytes().to_vec()

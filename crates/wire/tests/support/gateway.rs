@@ -7,7 +7,7 @@ use slotwise::{Endpoint, EndpointId, Instant, RequestId, Scheduler};
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::headers::{Allow, RequestHeaders};
 use slotwise_wire::kv::Feed;
-use slotwise_wire::metrics::{OrcaReport, observe, observe_orca};
+use slotwise_wire::metrics::{OrcaReport, handle_orca, observe};
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
 use slotwise_wire::response::ResponseReader;
 
@@ -27,11 +27,11 @@ impl Gateway {
         let now = Instant::from_micros(args["at_us"].as_u64().unwrap_or(0));
         Some(match call {
             "add_endpoint" => self.add_endpoint(now, args),
-            "observe_metrics" => self.observe_metrics(now, args),
-            "observe_orca" => {
+            "handle_metrics_page" => self.handle_metrics_page(now, args),
+            "handle_orca" => {
                 let report = OrcaReport::read(&bytes(&args["header"]));
                 let endpoint = self.endpoint(args);
-                observe_orca(&mut self.scheduler, now, endpoint, &report).expect("known");
+                handle_orca(&mut self.scheduler, now, endpoint, &report).expect("known");
                 said(report.map(|_| Value::Null))
             }
             "endpoint_stats" => {
@@ -40,8 +40,8 @@ impl Gateway {
                 let fields = args["fields"].as_array().expect("fields").iter();
                 fields.map(|field| (text(field).to_owned(), of[text(field)].clone())).collect()
             }
-            "apply_kv_frames" => self.apply_kv_frames(now, args),
-            "give_up_replay" => {
+            "handle_kv_frames" => self.handle_kv_frames(now, args),
+            "abandon_replay" => {
                 let (endpoint, feed) = self.feed(args);
                 let mut feed = std::mem::take(feed);
                 let report = feed.give_up(&mut self.scheduler, now, endpoint);
@@ -50,7 +50,8 @@ impl Gateway {
             }
             "pick" => self.pick(now, args),
             "begin" => {
-                let reader = ResponseReader::new(small(&args["status"]), text(&args["content_type"]));
+                let reader =
+                    ResponseReader::new(small(&args["status"]), text(&args["content_type"]));
                 self.answers.push((request(args), reader));
                 Value::Null
             }
@@ -71,7 +72,8 @@ impl Gateway {
             "metrics_text" => {
                 let mut exposition = Exposition::new();
                 if args["names"] == "reference" {
-                    exposition = exposition.reference_names(args["pool"].as_str().unwrap_or_default());
+                    exposition =
+                        exposition.reference_names(args["pool"].as_str().unwrap_or_default());
                 }
                 let mut lines = String::new();
                 exposition.render(&self.scheduler.stats(), &mut lines);
@@ -93,18 +95,19 @@ impl Gateway {
         let id = self.scheduler.add_endpoint(now, endpoint).expect("a new name");
         self.endpoints.push((id, Feed::new()));
         let endpoint = self.scheduler.endpoint(id).expect("just added");
-        json!({"block_size": endpoint.block_size, "kv_capacity": endpoint.kv_capacity.map(NonZeroU32::get)})
+        json!({"block_size": endpoint.block_size, "kv_cache_tokens": endpoint.kv_cache_tokens.map(NonZeroU32::get)})
     }
 
-    fn observe_metrics(&mut self, now: Instant, args: &Value) -> Value {
+    fn handle_metrics_page(&mut self, now: Instant, args: &Value) -> Value {
         let endpoint = self.endpoint(args);
         let report = reader(args).and_then(|reader| reader.read_load(&bytes(&args["page"])));
         observe(&mut self.scheduler, now, endpoint, &report).expect("known");
         said(report.map(|_| Value::Null))
     }
 
-    fn apply_kv_frames(&mut self, now: Instant, args: &Value) -> Value {
-        let frames: Vec<Vec<u8>> = args["frames"].as_array().expect("frames").iter().map(bytes).collect();
+    fn handle_kv_frames(&mut self, now: Instant, args: &Value) -> Value {
+        let frames: Vec<Vec<u8>> =
+            args["frames"].as_array().expect("frames").iter().map(bytes).collect();
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         let (endpoint, feed) = self.feed(args);
         let mut feed = std::mem::take(feed);
@@ -124,8 +127,9 @@ impl Gateway {
             .as_array()
             .map(|pairs| pairs.iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect())
             .unwrap_or_default();
-        let headers =
-            RequestHeaders::read(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let headers = RequestHeaders::read(
+            pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())),
+        );
         let view = match self.requests.read(api, &body) {
             Ok(view) => view,
             Err(error) => return json!({"error": plain(&error)}),

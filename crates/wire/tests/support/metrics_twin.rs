@@ -20,7 +20,8 @@ pub(crate) fn of_report(report: &MetricsReport) -> Twin {
     let mut twin = Twin::default();
     for rank in &report.ranks {
         let mut values = Values::new();
-        let mut put = |field, value: Option<f64>| _ = value.map(|value| values.insert(field, value));
+        let mut put =
+            |field, value: Option<f64>| _ = value.map(|value| values.insert(field, value));
         put("waiting", rank.load.waiting.map(f64::from));
         put("running", rank.load.running.map(f64::from));
         put("kv_usage", rank.load.kv_usage);
@@ -31,7 +32,11 @@ pub(crate) fn of_report(report: &MetricsReport) -> Twin {
     }
     twin.adapters = report.adapters.as_ref().map(|adapters| {
         let set = |names: &[String]| names.iter().cloned().collect();
-        (adapters.slots.map(|slots| u64::from(slots.get())), set(&adapters.running), set(&adapters.waiting))
+        (
+            adapters.slots.map(|slots| u64::from(slots.get())),
+            set(&adapters.running),
+            set(&adapters.waiting),
+        )
     });
     twin
 }
@@ -113,19 +118,25 @@ pub(crate) fn read(page: &str, engine: Engine) -> Option<Twin> {
         for (field, series) in fields {
             let clamped = |most: f64| series.iter().map(move |value| value.max(0.0).min(most));
             let (field, value) = match field {
-                "waiting" => {
-                    ("waiting", (clamped(u32::MAX.into()).sum::<f64>() + 0.5).floor().min(u32::MAX.into()))
-                }
-                "running" => {
-                    ("running", (clamped(u32::MAX.into()).sum::<f64>() + 0.5).floor().min(u32::MAX.into()))
-                }
+                "waiting" => (
+                    "waiting",
+                    (clamped(u32::MAX.into()).sum::<f64>() + 0.5).floor().min(u32::MAX.into()),
+                ),
+                "running" => (
+                    "running",
+                    (clamped(u32::MAX.into()).sum::<f64>() + 0.5).floor().min(u32::MAX.into()),
+                ),
                 "kv_usage" => ("kv_usage", clamped(1.0).sum::<f64>() / series.len() as f64),
                 "old_kv_usage" => ("old_kv_usage", clamped(1.0).sum::<f64>() / series.len() as f64),
                 "block_size" => (
                     "block_size",
-                    (clamped(u32::MAX.into()).fold(0.0, f64::max) + 0.5).floor().min(u32::MAX.into()),
+                    (clamped(u32::MAX.into()).fold(0.0, f64::max) + 0.5)
+                        .floor()
+                        .min(u32::MAX.into()),
                 ),
-                "blocks" => ("blocks", (clamped(9_007_199_254_740_992.0).sum::<f64>() + 0.5).floor()),
+                "blocks" => {
+                    ("blocks", (clamped(9_007_199_254_740_992.0).sum::<f64>() + 0.5).floor())
+                }
                 _ => ("tokens", (clamped(9_007_199_254_740_992.0).sum::<f64>() + 0.5).floor()),
             };
             values.insert(field, value);
@@ -141,11 +152,15 @@ pub(crate) fn read(page: &str, engine: Engine) -> Option<Twin> {
     share_the_cache(&mut twin);
     for (_, labels) in newest.into_values() {
         let all = twin.adapters.get_or_insert_default();
-        let slots =
-            whole(labels.get("max_lora"))?.map(|slots| slots.min(u32::MAX.into())).filter(|slots| *slots > 0);
+        let slots = whole(labels.get("max_lora"))?
+            .map(|slots| slots.min(u32::MAX.into()))
+            .filter(|slots| *slots > 0);
         all.0 = all.0.max(slots);
-        for (label, set) in [("running_lora_adapters", &mut all.1), ("waiting_lora_adapters", &mut all.2)] {
-            let names = labels.get(label).map(String::as_str).unwrap_or_default().split(',').map(str::trim);
+        for (label, set) in
+            [("running_lora_adapters", &mut all.1), ("waiting_lora_adapters", &mut all.2)]
+        {
+            let names =
+                labels.get(label).map(String::as_str).unwrap_or_default().split(',').map(str::trim);
             set.extend(names.filter(|name| !name.is_empty()).map(str::to_string));
         }
     }
@@ -185,7 +200,9 @@ fn sample(text: &str) -> Option<(BTreeMap<String, String>, f64)> {
         blanks(&mut rest);
         while rest.last() != Some(&'}') {
             let mut name = String::new();
-            while let Some(next) = pop_if(&mut rest, |next| next.is_ascii_alphanumeric() || *next == '_') {
+            while let Some(next) =
+                pop_if(&mut rest, |next| next.is_ascii_alphanumeric() || *next == '_')
+            {
                 name.push(next);
             }
             if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {

@@ -97,7 +97,11 @@ pub struct ConcurrencyDetector {
 
 /// What a [`ConcurrencyDetector`] counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 #[non_exhaustive]
 pub enum ConcurrencyMode {
     /// Requests.
@@ -169,7 +173,11 @@ impl UtilizationDetector {
         let age = !self.metrics_staleness_threshold.is_zero();
         let fields = [
             ("flow.saturation.queue_depth_threshold", POSITIVE, self.queue_depth_threshold > 0),
-            ("flow.saturation.kv_cache_util_threshold", SHARE, is_share(self.kv_cache_util_threshold)),
+            (
+                "flow.saturation.kv_cache_util_threshold",
+                SHARE,
+                is_share(self.kv_cache_util_threshold),
+            ),
             ("flow.saturation.metrics_staleness_threshold", POSITIVE, age),
             ("flow.saturation.headroom", NOT_NEGATIVE, is_headroom(self.headroom)),
         ];
@@ -201,7 +209,9 @@ fn is_headroom(value: f64) -> bool {
 }
 
 /// The first of (field, what it must be, whether it is).
-fn first_invalid(fields: &[(&'static str, &'static str, bool)]) -> Option<(&'static str, &'static str)> {
+fn first_invalid(
+    fields: &[(&'static str, &'static str, bool)],
+) -> Option<(&'static str, &'static str)> {
     fields.iter().find(|(_, _, valid)| !valid).map(|(field, expected, _)| (*field, *expected))
 }
 
@@ -209,8 +219,10 @@ fn first_invalid(fields: &[(&'static str, &'static str, bool)]) -> Option<(&'sta
 mod tests {
     use super::*;
 
-    const UTILIZATION: fn(UtilizationDetector) -> SaturationPolicy = SaturationPolicy::UtilizationDetector;
-    const CONCURRENCY: fn(ConcurrencyDetector) -> SaturationPolicy = SaturationPolicy::ConcurrencyDetector;
+    const UTILIZATION: fn(UtilizationDetector) -> SaturationPolicy =
+        SaturationPolicy::UtilizationDetector;
+    const CONCURRENCY: fn(ConcurrencyDetector) -> SaturationPolicy =
+        SaturationPolicy::ConcurrencyDetector;
 
     #[test]
     fn bad_fields_are_named() {
@@ -218,7 +230,10 @@ mod tests {
         let continuous =
             |kv_limit| SaturationPolicy::Continuous(ContinuousSaturation { kv_limit, ..default });
         assert_eq!(SaturationPolicy::default().invalid(), None);
-        assert_eq!(continuous(f64::NAN).invalid(), Some(("flow.saturation.kv_limit", "must lie in (0, 1]")));
+        assert_eq!(
+            continuous(f64::NAN).invalid(),
+            Some(("flow.saturation.kv_limit", "must lie in (0, 1]"))
+        );
         let detector = UtilizationDetector::default();
         assert_eq!(UTILIZATION(detector).invalid(), None);
         let invalid = UTILIZATION(UtilizationDetector { headroom: -0.1, ..detector }).invalid();
@@ -238,7 +253,10 @@ mod tests {
         assert_eq!(utilization, Some(UTILIZATION(UtilizationDetector::default())));
         let hybrid = read(r#"{"type": "concurrency-detector", "concurrency_mode": "hybrid"}"#);
         let concurrency_mode = ConcurrencyMode::Hybrid;
-        assert_eq!(hybrid, Some(CONCURRENCY(ConcurrencyDetector { concurrency_mode, ..Default::default() })));
+        assert_eq!(
+            hybrid,
+            Some(CONCURRENCY(ConcurrencyDetector { concurrency_mode, ..Default::default() }))
+        );
         assert_eq!(read(r#"{"type": "concurrency-detector", "hold": 1}"#), None);
     }
 }

@@ -17,7 +17,8 @@ use core::time::Duration;
 use crate::time::Seconds;
 
 pub use config::{
-    ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy, UtilizationDetector,
+    ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy,
+    UtilizationDetector,
 };
 
 /// What is known of one endpoint's load.
@@ -32,7 +33,7 @@ pub(crate) struct EndpointLoad {
     /// Tokens of live requests in its KV cache: ours, and others' as its report says, if it is fresh.
     pub(crate) kv_tokens: f64,
     /// Tokens that fit.
-    pub(crate) kv_capacity: f64,
+    pub(crate) kv_cache_tokens: f64,
     /// Requests in its queue: ours before their first token, and others' as its report says, if it is fresh.
     pub(crate) waiting: f64,
 }
@@ -54,7 +55,9 @@ impl SaturationPolicy {
     /// booked is what the hold is for.
     pub(crate) fn has_room(&self, endpoint: &EndpointLoad) -> bool {
         match self {
-            Self::Continuous(policy) => endpoint.kv_tokens < policy.kv_limit * endpoint.kv_capacity,
+            Self::Continuous(policy) => {
+                endpoint.kv_tokens < policy.kv_limit * endpoint.kv_cache_tokens
+            }
             Self::UtilizationDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
             Self::ConcurrencyDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
         }
@@ -83,14 +86,14 @@ impl SaturationPolicy {
 impl ContinuousSaturation {
     fn of(&self, endpoint: &EndpointLoad) -> f64 {
         let queue = fill(endpoint.booked.get(), self.hold.as_secs_f64());
-        let kv = fill(endpoint.kv_tokens, self.kv_limit * endpoint.kv_capacity);
+        let kv = fill(endpoint.kv_tokens, self.kv_limit * endpoint.kv_cache_tokens);
         queue.max(kv).min(1.0)
     }
 }
 
 impl UtilizationDetector {
     fn of(&self, endpoint: &EndpointLoad) -> f64 {
-        let kv = fill(endpoint.kv_tokens, endpoint.kv_capacity);
+        let kv = fill(endpoint.kv_tokens, endpoint.kv_cache_tokens);
         fill(endpoint.waiting, f64::from(self.queue_depth_threshold))
             .max(fill(kv, self.kv_cache_util_threshold))
     }
@@ -140,11 +143,17 @@ mod tests {
 
     fn all() -> [SaturationPolicy; 5] {
         use ConcurrencyMode::{Hybrid, Requests, Tokens};
-        [continuous(), utilization(), concurrency(Requests), concurrency(Tokens), concurrency(Hybrid)]
+        [
+            continuous(),
+            utilization(),
+            concurrency(Requests),
+            concurrency(Tokens),
+            concurrency(Hybrid),
+        ]
     }
 
     fn idle() -> EndpointLoad {
-        EndpointLoad { kv_capacity: 100_000.0, ..EndpointLoad::default() }
+        EndpointLoad { kv_cache_tokens: 100_000.0, ..EndpointLoad::default() }
     }
 
     #[track_caller]
@@ -178,7 +187,8 @@ mod tests {
         let at = |waiting, kv| EndpointLoad { waiting, kv_tokens: kv * 100_000.0, ..idle() };
         assert_is(utilization(), &[at(5.0, 0.1), at(0.0, 0.4)], 0.75);
         assert_is(utilization(), &[at(10.0, 0.0)], 2.0);
-        let sent = |in_flight, tokens_in_flight| EndpointLoad { in_flight, tokens_in_flight, ..idle() };
+        let sent =
+            |in_flight, tokens_in_flight| EndpointLoad { in_flight, tokens_in_flight, ..idle() };
         let pool = [sent(150, 0), sent(0, 500_000)];
         assert_is(concurrency(ConcurrencyMode::Requests), &pool, 0.75);
         assert_is(concurrency(ConcurrencyMode::Tokens), &pool, 0.25);
@@ -201,7 +211,7 @@ mod tests {
             in_flight,
             tokens_in_flight,
             kv_tokens,
-            kv_capacity: 100_000.0,
+            kv_cache_tokens: 100_000.0,
             waiting,
         })
     }
@@ -236,7 +246,7 @@ mod tests {
             let endpoint = EndpointLoad {
                 booked: Seconds::new(used),
                 kv_tokens: used,
-                kv_capacity: room,
+                kv_cache_tokens: room,
                 in_flight: count,
                 waiting: room,
                 ..EndpointLoad::default()

@@ -9,7 +9,7 @@ use core::time::Duration;
 /// Requests that never have a successor would be counted for as long, and wait for each other without need.
 ///
 /// ```
-/// let config = slotwise::GuardConfig::default();
+/// let config = slotwise::SessionAdmissionConfig::default();
 /// assert!((config.share - 0.85).abs() < 1e-9);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,7 @@ use core::time::Duration;
     serde(default, deny_unknown_fields)
 )]
 #[non_exhaustive]
-pub struct GuardConfig {
+pub struct SessionAdmissionConfig {
     /// Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first. Then it is learned
     /// from what endpoints find in their caches. In simulations, 0.70 refused sessions without need and 1.0 let them
     /// evict each other.
@@ -43,7 +43,7 @@ pub struct GuardConfig {
     pub max_sessions: usize,
 }
 
-impl Default for GuardConfig {
+impl Default for SessionAdmissionConfig {
     fn default() -> Self {
         Self {
             share: 0.85,
@@ -57,19 +57,28 @@ impl Default for GuardConfig {
     }
 }
 
-impl GuardConfig {
+impl SessionAdmissionConfig {
     /// The first field that cannot be used, and what it must be.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
-        let shares = self.share_min > 0.0 && self.share_min <= self.share_max && self.share_max <= 1.0;
+        let shares =
+            self.share_min > 0.0 && self.share_min <= self.share_max && self.share_max <= 1.0;
         let times = !self.idle_time_min.is_zero() && self.idle_time_min <= self.idle_time_max;
         let fields = [
-            ("flow.guard.share_min", "must be greater than 0, and share_max between it and 1", shares),
+            (
+                "flow.guard.share_min",
+                "must be greater than 0, and share_max between it and 1",
+                shares,
+            ),
             (
                 "flow.guard.share",
                 "must lie between share_min and share_max",
                 (self.share_min..=self.share_max).contains(&self.share),
             ),
-            ("flow.guard.idle_time_min", "must be greater than 0, and at most idle_time_max", times),
+            (
+                "flow.guard.idle_time_min",
+                "must be greater than 0, and at most idle_time_max",
+                times,
+            ),
             (
                 "flow.guard.idle_time",
                 "must lie between idle_time_min and idle_time_max",
@@ -77,7 +86,10 @@ impl GuardConfig {
             ),
             ("flow.guard.max_sessions", "must not be zero", self.max_sessions > 0),
         ];
-        fields.into_iter().find(|(_, _, valid)| !valid).map(|(field, expected, _)| (field, expected))
+        fields
+            .into_iter()
+            .find(|(_, _, valid)| !valid)
+            .map(|(field, expected, _)| (field, expected))
     }
 }
 
@@ -87,8 +99,8 @@ mod tests {
 
     #[test]
     fn bad_fields_are_named() {
-        let field = |change: fn(&mut GuardConfig)| {
-            let mut config = GuardConfig::default();
+        let field = |change: fn(&mut SessionAdmissionConfig)| {
+            let mut config = SessionAdmissionConfig::default();
             change(&mut config);
             config.invalid().map(|(field, _)| field)
         };

@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use super::GuardConfig;
+use super::SessionAdmissionConfig;
 
 /// The learned idle time.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ const UP: f64 = 1.048_646_201_121_285_1;
 const DOWN: f64 = 0.997_503_122_397_460_1;
 
 impl IdleTime {
-    pub(super) const fn new(config: &GuardConfig) -> Self {
+    pub(super) const fn new(config: &SessionAdmissionConfig) -> Self {
         Self {
             seconds: config.idle_time.as_secs_f64(),
             shortest: config.idle_time_min.as_secs_f64(),
@@ -59,8 +59,9 @@ mod tests {
 
     /// The share of gaps in milliseconds that lie below the learned percentile, on average over the last half of 20,000.
     fn in_time(mut gap: impl FnMut(&mut Rng) -> u64) -> f64 {
-        let (mut rng, mut idle) = (Rng::new(7), IdleTime::new(&GuardConfig::default()));
-        let gaps: Vec<Duration> = (0..20_000).map(|_| Duration::from_millis(gap(&mut rng))).collect();
+        let (mut rng, mut idle) = (Rng::new(7), IdleTime::new(&SessionAdmissionConfig::default()));
+        let gaps: Vec<Duration> =
+            (0..20_000).map(|_| Duration::from_millis(gap(&mut rng))).collect();
         let mut shares = Vec::new();
         for (i, gap) in gaps.iter().enumerate() {
             idle.observe(*gap);
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bounds() {
-        let mut idle = IdleTime::new(&GuardConfig::default());
+        let mut idle = IdleTime::new(&SessionAdmissionConfig::default());
         (0..10_000).for_each(|_| idle.observe(Duration::MAX));
         assert_eq!(idle.get(), Duration::from_secs(900));
         (0..10_000).for_each(|_| idle.observe(Duration::ZERO));

@@ -45,7 +45,7 @@ use crate::prefix::BlockHash;
 use crate::prefix::keyed_state::KeyedState;
 use crate::time::Instant;
 
-pub use config::GuardConfig;
+pub use config::SessionAdmissionConfig;
 
 /// The sessions, their working sets, and what is learned about both.
 ///
@@ -115,7 +115,7 @@ pub(crate) enum SessionMatch {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct GuardStats {
+pub struct SessionAdmissionStats {
     /// Sessions whose contexts count.
     pub active: usize,
     /// Sessions that would be recognised, with those.
@@ -129,7 +129,7 @@ pub struct GuardStats {
 
 impl SessionAdmission {
     /// A guard of no sessions; `keyed` hashes ids and blocks, which clients can choose.
-    pub(crate) fn new(config: &GuardConfig, hash_state: KeyedState) -> Self {
+    pub(crate) fn new(config: &SessionAdmissionConfig, hash_state: KeyedState) -> Self {
         Self {
             sessions: HashMap::with_hasher(hash_state),
             limit: config.max_sessions,
@@ -148,7 +148,9 @@ impl SessionAdmission {
     /// **O(log blocks)** without.
     pub(crate) fn identify(&self, identity: SessionIdentity<'_>) -> SessionMatch {
         let active = |number: &u64| {
-            self.sessions.get(number).is_some_and(|session| !matches!(session.phase, Phase::Lapsed(_)))
+            self.sessions
+                .get(number)
+                .is_some_and(|session| !matches!(session.phase, Phase::Lapsed(_)))
         };
         self.known(identity)
             .filter(active)
@@ -270,8 +272,8 @@ impl SessionAdmission {
         self.sets.tokens(slot)
     }
 
-    pub(crate) fn stats(&self) -> GuardStats {
-        GuardStats {
+    pub(crate) fn stats(&self) -> SessionAdmissionStats {
+        SessionAdmissionStats {
             active: self.sessions.len() - self.lapsed.len(),
             remembered: self.sessions.len(),
             idle_time: self.idle_time.get(),
@@ -292,7 +294,9 @@ impl SessionAdmission {
         let number = self.next;
         self.next += 1;
         if self.sessions.len() >= self.limit {
-            let Some((_, longest_idle)) = self.lapsed.first().or_else(|| self.idle.first()).copied() else {
+            let Some((_, longest_idle)) =
+                self.lapsed.first().or_else(|| self.idle.first()).copied()
+            else {
                 return number;
             };
             self.forget(longest_idle);
@@ -300,7 +304,8 @@ impl SessionAdmission {
         if let Some(id) = id {
             self.ids.insert(id, number);
         }
-        self.sessions.insert(number, Session { phase: Phase::Busy(0), place: None, id, mark: None });
+        self.sessions
+            .insert(number, Session { phase: Phase::Busy(0), place: None, id, mark: None });
         number
     }
 
@@ -339,7 +344,7 @@ mod tests {
     }
 
     fn guard() -> SessionAdmission {
-        SessionAdmission::new(&GuardConfig::default(), KeyedState::new(7))
+        SessionAdmission::new(&SessionAdmissionConfig::default(), KeyedState::new(7))
     }
 
     fn named(id: u64) -> SessionIdentity<'static> {
@@ -375,7 +380,8 @@ mod tests {
     #[test]
     fn an_idle_session_lapses_on_time_and_a_busy_one_never() {
         let mut guard = guard();
-        let (idle, busy) = (guard.begin(at(0), named(1), 0, 10), guard.begin(at(0), named(2), 0, 20));
+        let (idle, busy) =
+            (guard.begin(at(0), named(1), 0, 10), guard.begin(at(0), named(2), 0, 20));
         guard.end(at(5), idle, 10);
         assert_eq!(guard.next_timeout(), Some(at(35)));
         guard.expire(Instant::from_micros(34_999_999));
@@ -429,7 +435,8 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_the_idle_longest_goes_first() {
-        let config = GuardConfig { max_sessions: 2, ..GuardConfig::default() };
+        let config =
+            SessionAdmissionConfig { max_sessions: 2, ..SessionAdmissionConfig::default() };
         let mut guard = SessionAdmission::new(&config, KeyedState::new(7));
         let first = guard.begin(at(0), named(1), 0, 10);
         let second = guard.begin(at(0), named(2), 0, 20);

@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use super::idle::IdleTime;
 use super::lineage::mark_depth;
 use super::lineage::tests::chain;
-use super::{GuardConfig, SessionAdmission, SessionId, SessionIdentity, SessionMatch};
+use super::{SessionAdmission, SessionAdmissionConfig, SessionId, SessionIdentity, SessionMatch};
 use crate::prefix::BlockHash;
 use crate::prefix::keyed_state::KeyedState;
 use crate::time::Instant;
 
 struct Model {
-    config: GuardConfig,
+    config: SessionAdmissionConfig,
     sessions: Vec<Session>,
     next: u64,
     idle_time: IdleTime,
@@ -34,7 +34,7 @@ struct Session {
 }
 
 impl Model {
-    fn new(config: &GuardConfig) -> Self {
+    fn new(config: &SessionAdmissionConfig) -> Self {
         Self { config: *config, sessions: Vec::new(), next: 0, idle_time: IdleTime::new(config) }
     }
 
@@ -61,7 +61,13 @@ impl Model {
         there.map(|s| u64::from(s.tokens)).sum()
     }
 
-    fn begin(&mut self, now: Instant, identity: SessionIdentity<'_>, slot: u32, tokens: u32) -> SessionId {
+    fn begin(
+        &mut self,
+        now: Instant,
+        identity: SessionIdentity<'_>,
+        slot: u32,
+        tokens: u32,
+    ) -> SessionId {
         self.expire(now);
         let Some(at) = self.known(identity).or_else(|| self.enter(identity.id)) else {
             return SessionId(self.next - 1);
@@ -126,7 +132,8 @@ impl Model {
                 session.slot = None;
             }
         }
-        self.sessions.retain(|s| !(s.lapsed && s.idle_since.is_some_and(|since| since + longest <= now)));
+        self.sessions
+            .retain(|s| !(s.lapsed && s.idle_since.is_some_and(|since| since + longest <= now)));
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -162,15 +169,23 @@ fn input() -> impl Strategy<Value = Input> {
 /// Four sessions with ids, and prompts of four without that share their beginnings.
 fn askers() -> Vec<(Option<u64>, Vec<BlockHash>)> {
     let named = (0..4).map(|id| (Some(id), Vec::new()));
-    let unnamed =
-        [(1, 9, 10), (1, 9, 12), (1, 9, 90), (2, 9, 12), (2, 60, 90), (3, 60, 95), (3, 0, 7), (3, 0, 0)];
+    let unnamed = [
+        (1, 9, 10),
+        (1, 9, 12),
+        (1, 9, 90),
+        (2, 9, 12),
+        (2, 60, 90),
+        (3, 60, 95),
+        (3, 0, 7),
+        (3, 0, 0),
+    ];
     named.chain(unnamed.map(|(own, fork, depth)| (None, chain(own, fork, depth)))).collect()
 }
 
 proptest! {
     #[test]
     fn the_guard_equals_its_naive_twin(inputs in prop::collection::vec(input(), 0..200), max_sessions in 1usize..7) {
-        let config = GuardConfig { max_sessions, ..GuardConfig::default() };
+        let config = SessionAdmissionConfig { max_sessions, ..SessionAdmissionConfig::default() };
         let (mut guard, mut model) = (SessionAdmission::new(&config, KeyedState::new(7)), Model::new(&config));
         let askers = askers();
         let ask = |asker: usize| SessionIdentity { id: askers[asker].0, chain: &askers[asker].1 };
@@ -218,7 +233,7 @@ proptest! {
     /// As long as nobody returns, who starts leaves every working set within the share, or is alone there.
     #[test]
     fn new_sessions_fit_or_are_alone(sessions in prop::collection::vec((0u32..4, 0u32..120_000, 0u64..10), 0..100)) {
-        let (config, capacity) = (GuardConfig::default(), 100_000);
+        let (config, capacity) = (SessionAdmissionConfig::default(), 100_000);
         let mut guard = SessionAdmission::new(&config, KeyedState::new(7));
         let mut now = Instant::ORIGIN;
         let mut alone = [true; 4];

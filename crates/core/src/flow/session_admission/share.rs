@@ -3,7 +3,7 @@
 //! Additive increase, multiplicative decrease, as for TCP's congestion window. And as for that (RFC 7661), it grows only
 //! when it was what held somebody back: a quiet night without losses proves nothing about a full cache.
 
-use super::GuardConfig;
+use super::SessionAdmissionConfig;
 
 /// The learned share.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ const DECREASE: f64 = 0.95;
 const INCREASE: f64 = 0.01;
 
 impl Share {
-    pub(super) const fn new(config: &GuardConfig) -> Self {
+    pub(super) const fn new(config: &SessionAdmissionConfig) -> Self {
         Self {
             now: config.share,
             least: config.share_min,
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn after(steps: u32, reported: u32, limiting: bool) -> f64 {
-        let mut share = Share::new(&GuardConfig::default());
+        let mut share = Share::new(&SessionAdmissionConfig::default());
         for _ in 0..20 * steps {
             if limiting {
                 share.record_limiting();
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_was_not_expected_says_nothing() {
-        let mut share = Share::new(&GuardConfig::default());
+        let mut share = Share::new(&SessionAdmissionConfig::default());
         (0..1_000_000).for_each(|_| share.observe(0, 100_000));
         assert!((share.get() - 0.85).abs() < 1e-9);
     }

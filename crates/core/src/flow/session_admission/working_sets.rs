@@ -44,7 +44,8 @@ impl WorkingSets {
 
     /// Takes a context out.
     pub(super) fn take(&mut self, place: Place) {
-        let Some(set) = self.sets.get_mut(&place.slot).filter(|set| set.number == place.number) else {
+        let Some(set) = self.sets.get_mut(&place.slot).filter(|set| set.number == place.number)
+        else {
             return;
         };
         set.sessions -= 1;

@@ -95,8 +95,9 @@ impl Window {
         let mut turned = *self;
         turned.turn(now);
         let at = class as usize;
-        let sum =
-            |of: fn(&OutcomeCounts) -> &[u32; 3]| of(&turned.now)[at].saturating_add(of(&turned.before)[at]);
+        let sum = |of: fn(&OutcomeCounts) -> &[u32; 3]| {
+            of(&turned.now)[at].saturating_add(of(&turned.before)[at])
+        };
         (sum(|tally| &tally.good), sum(|tally| &tally.bad))
     }
 

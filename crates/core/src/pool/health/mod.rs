@@ -30,7 +30,11 @@ use evidence::Evidence;
 
 /// Why an endpoint is backed off.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum BackoffCause {
     /// A request did not reach it: [`Failure::Unreachable`](crate::Failure::Unreachable).
@@ -70,7 +74,11 @@ impl BackoffCause {
 
 /// What requests an endpoint takes.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum HealthState {
     /// All.
@@ -165,7 +173,12 @@ impl Health {
 
     /// Whether it takes no request now, and what it waits for then.
     #[inline]
-    pub(crate) fn excludes(&self, now: Instant, in_flight: u32, dispatches: u64) -> Option<HealthState> {
+    pub(crate) fn excludes(
+        &self,
+        now: Instant,
+        in_flight: u32,
+        dispatches: u64,
+    ) -> Option<HealthState> {
         let excluded = match self.state {
             HealthState::Serving => return None,
             HealthState::BackedOff => !self.may_try(now, dispatches),
@@ -218,7 +231,12 @@ impl Health {
     }
 
     /// A request was dispatched there: a trial, if its time is over.
-    pub(super) fn dispatched(&mut self, now: Instant, dispatches: u64, backoff_periods: BackoffPeriods) {
+    pub(super) fn dispatched(
+        &mut self,
+        now: Instant,
+        dispatches: u64,
+        backoff_periods: BackoffPeriods,
+    ) {
         let tries = match self.state {
             HealthState::BackedOff => self.may_try(now, dispatches),
             HealthState::Trial => now >= self.until,
@@ -234,7 +252,7 @@ impl Health {
 
     /// How long requests are held off, as a price for those that can go nowhere else.
     #[inline]
-    pub(crate) fn held_off(&self, now: Instant) -> Seconds {
+    pub(crate) fn backoff_remaining(&self, now: Instant) -> Seconds {
         match self.state {
             HealthState::Serving | HealthState::Ramping => Seconds::ZERO,
             HealthState::BackedOff => Seconds::from(self.until.saturating_since(now)),
@@ -293,7 +311,8 @@ impl Health {
         if first.is_zero() {
             return;
         }
-        let first = if cause.ends_with_contact() { first.saturating_mul(UNREACHABLE) } else { first };
+        let first =
+            if cause.ends_with_contact() { first.saturating_mul(UNREACHABLE) } else { first };
         self.period = self.period.saturating_mul(2).clamp(first.min(longest), longest);
         self.longest = longest;
         self.failures = self.failures.saturating_add(1);

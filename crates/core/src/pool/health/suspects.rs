@@ -62,7 +62,10 @@ impl SuspectFlows {
         if !known && here.bad > 0 {
             return FlowEvidence::Repeats;
         }
-        FlowEvidence::Counts { rate: rate(elsewhere.good, elsewhere.bad), alone: elsewhere.good > 0 }
+        FlowEvidence::Counts {
+            rate: rate(elsewhere.good, elsewhere.bad),
+            alone: elsewhere.good > 0,
+        }
     }
 
     /// A good outcome of a flow, which counts only if it is suspected.
@@ -86,8 +89,11 @@ impl SuspectFlows {
 impl Flow {
     /// What it met here, and elsewhere.
     fn split(&self, slot: u32) -> (Count, Count) {
-        let here =
-            self.places.iter().find(|(at, _)| *at == slot).map_or_else(Count::default, |(_, count)| *count);
+        let here = self
+            .places
+            .iter()
+            .find(|(at, _)| *at == slot)
+            .map_or_else(Count::default, |(_, count)| *count);
         let good = self.total.good.saturating_sub(here.good);
         (here, Count { good, bad: self.total.bad.saturating_sub(here.bad) })
     }

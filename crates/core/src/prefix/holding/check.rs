@@ -20,13 +20,17 @@ impl Holding {
             if whole != stretches[..] {
                 return Err("stretches are what spans make up");
             }
-            let touching = |pair: &[Span]| pair[0].to == pair[1].from && pair[0].state == pair[1].state;
-            if spans.is_empty() || spans.windows(2).any(|pair| pair[0].to > pair[1].from || touching(pair)) {
+            let touching =
+                |pair: &[Span]| pair[0].to == pair[1].from && pair[0].state == pair[1].state;
+            if spans.is_empty()
+                || spans.windows(2).any(|pair| pair[0].to > pair[1].from || touching(pair))
+            {
                 return Err("spans are in order, and as long as they can be");
             }
             count += spans.len();
             for Span { from, to, state } in spans {
-                let (blocks, tokens) = ((to - from) as usize, u64::from(to - from) * u64::from(state.tokens));
+                let (blocks, tokens) =
+                    ((to - from) as usize, u64::from(to - from) * u64::from(state.tokens));
                 held += blocks;
                 if state.estimated.is_some() {
                     estimated = (estimated.0 + blocks, estimated.1 + tokens);
@@ -41,13 +45,16 @@ impl Holding {
         }
         let totals = &self.totals;
         let sums = [(totals.estimated, estimated), (totals.stored, stored)];
-        if held != totals.held || sums.iter().any(|(count, sum)| (count.blocks, count.tokens) != *sum) {
+        if held != totals.held
+            || sums.iter().any(|(count, sum)| (count.blocks, count.tokens) != *sum)
+        {
             return Err("the sums are the sums");
         }
         let turns = self.runs.iter().flat_map(|(run, held)| {
             held.spans.iter().filter_map(|span| span.state.estimated.map(|number| (number, *run)))
         });
-        let queued = |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);
+        let queued =
+            |(number, run)| self.queue.iter().any(|turn| turn.number == number && turn.run == run);
         if count == self.count && turns.into_iter().all(queued) {
             Ok(())
         } else {

@@ -30,7 +30,7 @@ use span::{Held, Span, splice};
 
 pub(super) use span::State;
 
-use crate::endpoint::EvictionOrder;
+use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
 
 /// What one endpoint holds.
@@ -57,7 +57,7 @@ pub(super) struct Holding {
 struct Turn {
     number: NonZeroU64,
     run: RunId,
-    order: EvictionOrder,
+    order: CacheEvictionOrder,
 }
 
 /// How the stretches of a run that an endpoint holds have changed.
@@ -120,11 +120,16 @@ impl Holding {
     }
 
     /// The use `number` of these runs is the most recent one. `runs` are in the order of the prompt.
-    pub(super) fn end_use(&mut self, number: NonZeroU64, runs: &[RunId], order: EvictionOrder) {
+    pub(super) fn end_use(
+        &mut self,
+        number: NonZeroU64,
+        runs: &[RunId],
+        order: CacheEvictionOrder,
+    ) {
         let turn = |run: &RunId| Turn { number, run: *run, order };
         match order {
-            EvictionOrder::TailFirst => self.queue.extend(runs.iter().rev().map(turn)),
-            EvictionOrder::HeadFirst => self.queue.extend(runs.iter().map(turn)),
+            CacheEvictionOrder::TailFirst => self.queue.extend(runs.iter().rev().map(turn)),
+            CacheEvictionOrder::HeadFirst => self.queue.extend(runs.iter().map(turn)),
         }
         if self.queue.len() > 2 * self.count + SPARE {
             let mut queue = core::mem::take(&mut self.queue);
@@ -137,7 +142,12 @@ impl Holding {
     /// The engine stores a stretch under its names. Blocks may have several where the engine has a dictionary of its own, and then these
     /// are new ones; in the shared dictionary they have one, and those that are stored in this tier by that name already stay as they
     /// are.
-    pub(super) fn store(&mut self, Stretch { run, from, to }: Stretch, tier: Tier, used: Use) -> Change<'_> {
+    pub(super) fn store(
+        &mut self,
+        Stretch { run, from, to }: Stretch,
+        tier: Tier,
+        used: Use,
+    ) -> Change<'_> {
         let bucket = self.totals.warm.bucket(used.now);
         let own = self.names.are_own();
         self.change(run, from, to, false, |state| {
@@ -201,11 +211,12 @@ impl Holding {
         let (turn, span) = self.next_to_go()?;
         let blocks = blocks.min(span.to - span.from);
         let (from, to) = match turn.order {
-            EvictionOrder::TailFirst => (span.to - blocks, span.to),
-            EvictionOrder::HeadFirst => (span.from, span.from + blocks),
+            CacheEvictionOrder::TailFirst => (span.to - blocks, span.to),
+            CacheEvictionOrder::HeadFirst => (span.from, span.from + blocks),
         };
         Some(self.change(turn.run, from, to, lost, |state| {
-            let state = state.map(|state| if lost { State { bucket: None, ..state } } else { state });
+            let state =
+                state.map(|state| if lost { State { bucket: None, ..state } } else { state });
             state.and_then(State::without_estimate)
         }))
     }
@@ -270,19 +281,21 @@ impl Holding {
         let mut blocks = [0; Tier::ALL.len()];
         let spans = self.runs.get(&run).map_or(&[][..], |held| &held.spans);
         for span in &spans[spans.partition_point(|span| span.to <= from)..] {
-            blocks[span.state.tier() as usize] += span.to.min(to).saturating_sub(span.from.max(from));
+            blocks[span.state.tier() as usize] +=
+                span.to.min(to).saturating_sub(span.from.max(from));
         }
         blocks
     }
 
     /// The blocks that the engine stores, stretch by stretch, and the tiers that they are in.
     pub(super) fn stored(&self) -> impl Iterator<Item = (Stretch, Tier)> + '_ {
-        self.runs.iter().flat_map(|(run, held)| held.spans.iter().map(move |span| (*run, span))).flat_map(
-            |(run, Span { from, to, state })| {
+        self.runs
+            .iter()
+            .flat_map(|(run, held)| held.spans.iter().map(move |span| (*run, span)))
+            .flat_map(|(run, Span { from, to, state })| {
                 let there = Tier::ALL.into_iter().filter(|tier| state.copies[*tier as usize] > 0);
                 there.map(move |tier| (Stretch { run, from: *from, to: *to }, tier))
-            },
-        )
+            })
     }
 
     /// Blocks that are held.
@@ -430,8 +443,8 @@ impl Holding {
         let mut spans = self.runs.get(&turn.run)?.spans.iter();
         let mine = |span: &&Span| span.state.estimated == Some(turn.number);
         match turn.order {
-            EvictionOrder::TailFirst => spans.rfind(mine),
-            EvictionOrder::HeadFirst => spans.find(mine),
+            CacheEvictionOrder::TailFirst => spans.rfind(mine),
+            CacheEvictionOrder::HeadFirst => spans.find(mine),
         }
         .copied()
     }

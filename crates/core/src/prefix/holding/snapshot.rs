@@ -69,7 +69,11 @@ impl Holding {
         for _ in 0..reader.count(TURN_BYTES)? {
             let number = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
             let (run, order) = (reader.u32()?, eviction_order(reader.u8()?));
-            holding.queue.push_back(Turn { number, run, order: order.ok_or_else(|| reader.damaged())? });
+            holding.queue.push_back(Turn {
+                number,
+                run,
+                order: order.ok_or_else(|| reader.damaged())?,
+            });
         }
         holding.names = EngineNames::load(reader, hash_state)?;
         let stored = |address| holding.state(address).is_some_and(|state| state.stored());
@@ -94,9 +98,11 @@ impl Holding {
             let (estimated, used) = (NonZeroU64::new(reader.u64()?), reader.u64()?);
             let copies = [reader.u16()?, reader.u16()?, reader.u16()?];
             let (tokens, computed, age) = (reader.u32()?, reader.u8()? != 0, reader.u8()?);
-            let bucket = self.totals.warm.aged(now, u64::from(age)).filter(|_| same_width && age != COLD);
+            let bucket =
+                self.totals.warm.aged(now, u64::from(age)).filter(|_| same_width && age != COLD);
             let state = State { estimated, used, copies, tokens, computed, bucket };
-            reader.require(state.is_held() && estimated.is_none_or(|number| number <= self.uses))?;
+            reader
+                .require(state.is_held() && estimated.is_none_or(|number| number <= self.uses))?;
             reader.require(tokens <= MAX_BLOCK_TOKENS)?;
             self.totals.change(to - from, None, Some(state), false);
             match held.stretches.last_mut() {

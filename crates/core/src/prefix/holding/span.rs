@@ -100,7 +100,8 @@ impl Held {
     }
 
     pub(super) fn allocated(&self) -> usize {
-        let spans = if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
+        let spans =
+            if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
         let spilled = self.stretches.spilled();
         spans + if spilled { self.stretches.capacity() * size_of::<(u32, u32)>() } else { 0 }
     }
@@ -109,7 +110,14 @@ impl Held {
 impl State {
     pub(super) const fn new(used: Use) -> Self {
         let copies = [0; Tier::ALL.len()];
-        Self { estimated: None, used: 0, copies, tokens: used.block_tokens, computed: false, bucket: None }
+        Self {
+            estimated: None,
+            used: 0,
+            copies,
+            tokens: used.block_tokens,
+            computed: false,
+            bucket: None,
+        }
     }
 
     /// Whether the engine says that it is there.

@@ -30,8 +30,11 @@ impl Runs {
     /// Says which invariant is broken, if one is. Computes in **O(everything)**.
     pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
         let live = self.slab.iter().filter(|run| !run.blocks.is_empty()).count();
-        let named = self.slab.iter().flat_map(|run| &run.names).filter(|name| **name != ANONYMOUS).count();
-        if live != self.heads.len() || named != self.names.len() || live + self.free.len() != self.slab.len()
+        let named =
+            self.slab.iter().flat_map(|run| &run.names).filter(|name| **name != ANONYMOUS).count();
+        if live != self.heads.len()
+            || named != self.names.len()
+            || live + self.free.len() != self.slab.len()
         {
             return Err("every run has a head, every name a block, and free runs are free");
         }
@@ -39,7 +42,8 @@ impl Runs {
             return Err("what runs have allocated is counted");
         }
         for (run, id) in self.slab.iter().zip(0..) {
-            let is_head = |hash: &BlockHash| self.head(*hash) == Some(Address { run: id, offset: 0 });
+            let is_head =
+                |hash: &BlockHash| self.head(*hash) == Some(Address { run: id, offset: 0 });
             if !run.blocks.first().is_none_or(|first| *first == run.first && is_head(first))
                 || run.blocks.last().is_some_and(|last| *last != run.last)
             {
@@ -53,14 +57,19 @@ impl Runs {
             {
                 return Err("a block is where its name says");
             }
-            let keys: Vec<_> = run.parts.iter().map(|part| (part.from, u32::MAX - part.to)).collect();
-            if !keys.is_sorted() || run.parts.iter().any(|p| p.from >= p.to || p.endpoints.is_empty()) {
+            let keys: Vec<_> =
+                run.parts.iter().map(|part| (part.from, u32::MAX - part.to)).collect();
+            if !keys.is_sorted()
+                || run.parts.iter().any(|p| p.from >= p.to || p.endpoints.is_empty())
+            {
                 return Err("parts are sorted, and none is empty");
             }
             if run.sets != run.parts.iter().map(|part| part.endpoints.allocated()).sum::<usize>() {
                 return Err("what sets have allocated is counted");
             }
-            if run.end() as usize != run.blocks.len() || run.blocks.is_empty() != self.free.contains(&id) {
+            if run.end() as usize != run.blocks.len()
+                || run.blocks.is_empty() != self.free.contains(&id)
+            {
                 return Err("a run ends where somebody holds it, and is free if nobody does");
             }
         }

@@ -17,20 +17,28 @@ impl Runs {
     /// Visits levels: an endpoint holds as many blocks of `chain`, from the first on, as the deepest level that it is in says. A
     /// level may list endpoints that are in a deeper one too. Computes in **O(runs on the way × their parts)**, and allocates
     /// only where endpoints have holes.
-    pub(in crate::prefix) fn levels(&self, chain: &[BlockHash], mut visit: impl FnMut(u32, &EndpointSet)) {
+    pub(in crate::prefix) fn levels(
+        &self,
+        chain: &[BlockHash],
+        mut visit: impl FnMut(u32, &EndpointSet),
+    ) {
         let mut reach = Reach::Everyone;
         let mut depth = 0;
         while let Some(stretch) = self.stretch(None, chain, depth) {
             let whole = stretch.len();
             let mut next: Option<Reach<'_>> = None;
-            for part in self.slab[stretch.run as usize].parts.iter().take_while(|p| p.from <= stretch.from) {
+            for part in
+                self.slab[stretch.run as usize].parts.iter().take_while(|p| p.from <= stretch.from)
+            {
                 if part.to <= stretch.from {
                     continue;
                 }
                 let here = reach.meet(&part.endpoints);
                 let held = (part.to - stretch.from) as usize;
                 if held < whole {
-                    if let Some(endpoints) = here.endpoints().filter(|endpoints| !endpoints.is_empty()) {
+                    if let Some(endpoints) =
+                        here.endpoints().filter(|endpoints| !endpoints.is_empty())
+                    {
                         visit((depth + held) as u32, endpoints);
                     }
                 } else {
@@ -41,7 +49,9 @@ impl Runs {
                 }
             }
             let next = next.unwrap_or_else(|| Reach::Some(EndpointSet::default()));
-            if let Some(endpoints) = reach.endpoints().filter(|endpoints| next.len() < endpoints.len()) {
+            if let Some(endpoints) =
+                reach.endpoints().filter(|endpoints| next.len() < endpoints.len())
+            {
                 visit(depth as u32, endpoints);
             }
             reach = next;
@@ -65,7 +75,10 @@ impl Runs {
             for part in self.slab[run as usize].parts.iter().take_while(|part| part.from < to) {
                 let (begin, end) = (part.from.max(from), part.to.min(to));
                 if begin < end {
-                    visit(at + (begin - from) as usize..at + (end - from) as usize, &part.endpoints);
+                    visit(
+                        at + (begin - from) as usize..at + (end - from) as usize,
+                        &part.endpoints,
+                    );
                 }
             }
         }
@@ -123,5 +136,10 @@ pub(super) fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
             _ => (looks[2] + 1, unequal),
         };
     }
-    equal + there[equal..unequal].iter().zip(&here[equal..unequal]).take_while(|(a, b)| a == b).count()
+    equal
+        + there[equal..unequal]
+            .iter()
+            .zip(&here[equal..unequal])
+            .take_while(|(a, b)| a == b)
+            .count()
 }

@@ -58,7 +58,12 @@ impl Runs {
 
     /// The blocks of `chain` from `at` on that lie side by side in one run; none if the first is nowhere. The block before may be
     /// inside a run: then its address must be given, or what follows it there is not found.
-    pub(super) fn stretch(&self, before: Option<Address>, chain: &[BlockHash], at: usize) -> Option<Stretch> {
+    pub(super) fn stretch(
+        &self,
+        before: Option<Address>,
+        chain: &[BlockHash],
+        at: usize,
+    ) -> Option<Stretch> {
         let rest = chain.get(at..)?;
         let first = *rest.first()?;
         let Address { run, offset } = before
@@ -75,7 +80,10 @@ impl Runs {
     }
 
     /// The stretches of `chain`, from its first block on, as far as its blocks exist without a gap.
-    pub(super) fn walk<'a>(&'a self, chain: &'a [BlockHash]) -> impl Iterator<Item = (usize, Stretch)> + 'a {
+    pub(super) fn walk<'a>(
+        &'a self,
+        chain: &'a [BlockHash],
+    ) -> impl Iterator<Item = (usize, Stretch)> + 'a {
         let mut at = 0;
         core::iter::from_fn(move || {
             let stretch = self.stretch(None, chain, at)?;
@@ -112,15 +120,21 @@ impl Runs {
 
     /// Makes blocks for `chain` from `at` on, up to the first that exists: in the run of the block `before`, if that ends there.
     /// Somebody must hold them before anything else happens.
-    pub(super) fn create(&mut self, before: Option<Address>, chain: &[BlockHash], at: usize) -> Stretch {
+    pub(super) fn create(
+        &mut self,
+        before: Option<Address>,
+        chain: &[BlockHash],
+        at: usize,
+    ) -> Stretch {
         let behind = before.filter(|before| {
             let next = usize::from(before.offset) + 1;
             self.slab[before.run as usize].blocks.len() == next && next < MAX_RUN
         });
         let run = behind.map_or_else(|| self.begin_run(chain[at]), |before| before.run);
         let (slab, heads) = (&self.slab, &self.heads);
-        let is_head =
-            |hash: &BlockHash| heads.get(hash.0, |at| slab[at.run as usize].begins_with(*hash)).is_some();
+        let is_head = |hash: &BlockHash| {
+            heads.get(hash.0, |at| slab[at.run as usize].begins_with(*hash)).is_some()
+        };
         let from = slab[run as usize].blocks.len();
         // The first is known to be nowhere; others may be, where what came before them was lost.
         let most = (chain.len() - at).min(MAX_RUN - from);
@@ -147,7 +161,9 @@ impl Runs {
             run.names.resize(run.blocks.len(), ANONYMOUS);
             self.allocated += run.allocated();
         }
-        for ((place, name), offset) in (stretch.from as usize..).zip(names).zip(stretch.from as u16..) {
+        for ((place, name), offset) in
+            (stretch.from as usize..).zip(names).zip(stretch.from as u16..)
+        {
             let current = self.slab[stretch.run as usize].names[place];
             if current == *name && *name != ANONYMOUS {
                 continue;
@@ -157,8 +173,10 @@ impl Runs {
                 return done;
             }
             let slab = &self.slab;
-            let is = |at: Address| slab[at.run as usize].names.get(at.offset as usize) == Some(name);
-            if self.names.get_or_insert(name.0, Address { run: stretch.run, offset }, is).is_some() {
+            let is =
+                |at: Address| slab[at.run as usize].names.get(at.offset as usize) == Some(name);
+            if self.names.get_or_insert(name.0, Address { run: stretch.run, offset }, is).is_some()
+            {
                 return done;
             }
             self.slab[stretch.run as usize].names[place] = *name;
@@ -167,7 +185,13 @@ impl Runs {
     }
 
     /// The endpoint held the stretches `before` of a run, and holds `after` from now on.
-    pub(super) fn settle(&mut self, id: RunId, slot: u32, before: &[(u32, u32)], after: &[(u32, u32)]) {
+    pub(super) fn settle(
+        &mut self,
+        id: RunId,
+        slot: u32,
+        before: &[(u32, u32)],
+        after: &[(u32, u32)],
+    ) {
         if before == after {
             return;
         }
@@ -212,7 +236,8 @@ impl Runs {
         heads: &[BlockHash],
         names: &[EngineHash],
     ) -> usize {
-        let column = before.map_or(0, |before| self.slab[before.run as usize].blocks.capacity() / GROWTH);
+        let column =
+            before.map_or(0, |before| self.slab[before.run as usize].blocks.capacity() / GROWTH);
         let blocks = blocks + blocks / GROWTH + column + SPARE_BLOCKS;
         let grows = self.slab.len() + heads.len() > self.slab.capacity() + self.free.len();
         let slab = if grows { self.slab.capacity() + heads.len() } else { 0 };

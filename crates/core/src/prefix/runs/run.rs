@@ -60,8 +60,11 @@ impl Run {
 
     /// What the run has allocated, in bytes.
     pub(super) fn allocated(&self) -> usize {
-        let parts = if self.parts.spilled() { self.parts.capacity() * size_of::<Part>() } else { 0 };
-        (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>() + parts + self.sets
+        let parts =
+            if self.parts.spilled() { self.parts.capacity() * size_of::<Part>() } else { 0 };
+        (self.blocks.capacity() + self.names.capacity()) * size_of::<BlockHash>()
+            + parts
+            + self.sets
     }
 
     fn part(&self, (from, to): (u32, u32)) -> Result<usize, usize> {

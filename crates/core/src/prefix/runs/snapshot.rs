@@ -60,7 +60,8 @@ impl Runs {
     pub(in crate::prefix) fn trim_all(&mut self) {
         for id in 0..self.slab.len() as RunId {
             // The last to go takes the slab along.
-            if self.slab.get(id as usize).is_some_and(|run| (run.end() as usize) < run.blocks.len()) {
+            if self.slab.get(id as usize).is_some_and(|run| (run.end() as usize) < run.blocks.len())
+            {
                 self.trim(id);
             }
         }

@@ -58,8 +58,9 @@ impl Line {
 
     pub(super) fn of_words(words: [u64; 8]) -> Self {
         let half = |at: usize| (words[at / 2] >> (at % 2 * 32)) as u32;
-        let offset =
-            |at: usize| if at < 4 { words[7] >> (16 * at) } else { words[6] >> (32 + 16 * (at - 4)) };
+        let offset = |at: usize| {
+            if at < 4 { words[7] >> (16 * at) } else { words[6] >> (32 + 16 * (at - 4)) }
+        };
         Self {
             tags: array::from_fn(half),
             runs: array::from_fn(|at| half(SLOTS + at)),

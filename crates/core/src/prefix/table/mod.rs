@@ -186,7 +186,8 @@ impl Table {
         let mut new = [0; SEGMENTS];
         keys.for_each(|key| new[self.mix.split(key).0] += 1);
         let grown = |(number, new): (usize, usize)| {
-            let (before, len) = self.segments.get(number).map_or((0, 0), |s| (s.lines.len(), s.len));
+            let (before, len) =
+                self.segments.get(number).map_or((0, 0), |s| (s.lines.len(), s.len));
             let mut lines = before;
             while len + new > most(lines) {
                 lines = more(lines, number);

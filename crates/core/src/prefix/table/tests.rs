@@ -40,7 +40,10 @@ fn check(table: &Table) {
         assert!((least(lines)..=most(lines)).contains(&segment.len), "{} in {lines}", segment.len);
     }
     assert_eq!(table.segments.iter().map(|segment| segment.len).sum::<usize>(), table.len());
-    assert_eq!(table.segments.iter().map(|segment| segment.lines.len()).sum::<usize>(), table.lines);
+    assert_eq!(
+        table.segments.iter().map(|segment| segment.lines.len()).sum::<usize>(),
+        table.lines
+    );
     assert_eq!(table.iter().count(), table.len());
     assert!(table.allocated() <= Table::bytes_at_most(table.len()));
 }
@@ -112,8 +115,12 @@ fn what_is_remembered_alike_is_told_apart_by_the_block() {
 #[test]
 fn lines_are_written_as_they_are_read() {
     let offsets = [1, 2, 3, 4, 5, 6];
-    let line =
-        Line { tags: [7, 8, 9, 10, 11, 12], runs: [13, 14, 15, 16, 17, 18], counts: 19 << 8 | 6, offsets };
+    let line = Line {
+        tags: [7, 8, 9, 10, 11, 12],
+        runs: [13, 14, 15, 16, 17, 18],
+        counts: 19 << 8 | 6,
+        offsets,
+    };
     assert!(Line::of_words(line.words()).entries().eq(line.entries()));
     assert_eq!(Line::of_words(line.words()).counts, line.counts);
 }

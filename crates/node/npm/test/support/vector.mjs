@@ -7,9 +7,9 @@ import { Scheduler, SlotwiseError } from 'slotwise';
 
 const DURATIONS = new Set([
   'report_lifetime',
-  'hold_off',
-  'hold_off_limit',
-  'adapter_load',
+  'backoff',
+  'backoff_limit',
+  'adapter_load_time',
   'shed_above',
   'warm_window',
   'confirm_within',
@@ -276,7 +276,7 @@ function exact(number) {
   return BigInt(number);
 }
 
-/** `hold_off: 1.5` as `holdOffMs: 1500`, at every level. */
+/** `backoff: 1.5` as `backoffMs: 1500`, at every level. */
 function fromCore(value) {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) {
     return value;

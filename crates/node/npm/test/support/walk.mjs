@@ -57,11 +57,11 @@ export class Walk {
     if (this.#endpoints.length === 12) {
       return;
     }
-    const kvCapacity = 20_000 + this.#below(50_000);
+    const kvCacheTokens = 20_000 + this.#below(50_000);
     const maxInFlight = 4 + this.#below(60);
     const name = `e${this.#added}`;
     this.#added += 1;
-    const id = this.#scheduler.addEndpoint({ name, models: ['m'], kvCapacity, maxInFlight, adapterSlots: 3 }, this.#at());
+    const id = this.#scheduler.addEndpoint({ name, models: ['m'], kvCacheTokens, maxInFlight, adapterSlots: 3 }, this.#at());
     this.#endpoints.push(id);
     this.#noteId(id);
   }
@@ -149,10 +149,10 @@ export class Walk {
     const length = 1 + this.#below(2_000);
     const adapter = ADAPTERS[this.#below(18)];
     const priority = this.#below(3) - 1;
-    const expectedOutput = this.#below(500);
+    const expectedOutputTokens = this.#below(500);
     const deadline = (this.#now + this.#below(4_000_000)) / 1_000;
     const patient = this.#below(4) > 0;
-    const options = { model: 'm', priority, expectedOutput, session: 's', adapter, now: this.#at() };
+    const options = { model: 'm', priority, expectedOutputTokens, session: 's', adapter, now: this.#at() };
     if (!patient) {
       options.deadline = deadline;
     }

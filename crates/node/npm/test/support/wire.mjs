@@ -125,17 +125,17 @@ export class WireRunner {
   }
 
   add_endpoint({ name, model, page }) {
-    const { blockSize, kvCapacity } = page === undefined ? {} : wire.readMetrics(bytes(page));
-    const endpoint = { name, ...(model && { models: [model] }), ...(page && { blockSize, kvCapacity }) };
+    const { blockSize, kvCacheTokens } = page === undefined ? {} : wire.readMetrics(bytes(page));
+    const endpoint = { name, ...(model && { models: [model] }), ...(page && { blockSize, kvCacheTokens }) };
     const id = this.#scheduler.addEndpoint(endpoint);
     this.#endpoints.push(id);
     const described = this.#scheduler.endpoint(id);
-    return { blockSize: described.blockSize, kvCapacity: described.kvCapacity ?? null };
+    return { blockSize: described.blockSize, kvCacheTokens: described.kvCacheTokens ?? null };
   }
 
-  observe_metrics({ endpoint, page, engine, fields = {} }) {
+  handle_metrics_page({ endpoint, page, engine, fields = {} }) {
     const named = Object.fromEntries(Object.entries(fields).map(([name, metrics]) => [camel(name), metrics]));
-    this.#scheduler.observeMetrics(this.#endpoints[endpoint], bytes(page), { engine, fields: named });
+    this.#scheduler.handleMetricsPage(this.#endpoints[endpoint], bytes(page), { engine, fields: named });
   }
 
   endpoint_stats({ endpoint, fields }) {
@@ -143,21 +143,21 @@ export class WireRunner {
     return Object.fromEntries(fields.map((field) => [field, stats[camel(field)]]));
   }
 
-  observe_orca({ endpoint, header }) {
-    this.#scheduler.observeOrca(this.#endpoints[endpoint], bytes(header));
+  handle_orca({ endpoint, header }) {
+    this.#scheduler.handleOrca(this.#endpoints[endpoint], bytes(header));
   }
 
-  apply_kv_frames({ endpoint, frames, replay }) {
+  handle_kv_frames({ endpoint, frames, replay }) {
     const id = this.#endpoints[endpoint];
-    const report = this.#scheduler.applyKvFrames(id, frames.map(bytes), { replay });
+    const report = this.#scheduler.handleKvFrames(id, frames.map(bytes), { replay });
     if (report.ask !== null) {
-      assert.equal(this.#scheduler.kvAskedFrom(id), report.ask);
+      assert.equal(this.#scheduler.replayFrom(id), report.ask);
     }
     return report;
   }
 
-  give_up_replay({ endpoint }) {
-    return this.#scheduler.giveUpReplay(this.#endpoints[endpoint]);
+  abandon_replay({ endpoint }) {
+    return this.#scheduler.abandonReplay(this.#endpoints[endpoint]);
   }
 
   async pick({ body, path, headers, model, adapter }) {

@@ -32,7 +32,7 @@ import * as wire from 'slotwise/wire';
 import type { Api, Engine, MetricsReport, Outcome, Progress, RequestView } from 'slotwise/wire';
 
 const flow: FlowConfig = { fairness: 'round_robin', order: 'edf', saturation: { type: 'continuous', holdMs: 100 }, guard: {} };
-const config: Config = { flow, seed: 7n, weights: { kv: 3 }, tiers: { cpu: 0.9 }, holdOffMs: 500 };
+const config: Config = { flow, seed: 7n, weights: { kv: 3 }, tiers: { cpu: 0.9 }, backoffMs: 500 };
 const scorer: Scorer = ({ cost, names }: Candidates) => cost.map((seconds, at) => (names[at] === 'a' ? 0 : seconds));
 const scheduler = new Scheduler(config, { scorer, now: () => performance.now() });
 
@@ -106,7 +106,7 @@ const share: number = scheduler.config.flow.guard?.share ?? scheduler.config.flo
 const policy: string = scheduler.config.flow.saturation.type;
 const expired: number = (stats.evicted.ttl_expired ?? 0) + stats.waiting + stats.waitingBytes;
 const bytes: number = scheduler.config.index.bytes;
-const differs: boolean | undefined = stats.endpoints[0]?.hashesDiffer;
+const differs: boolean | undefined = stats.endpoints[0]?.hashMismatch;
 const snapshot: Uint8Array = scheduler.snapshot();
 const restored: number = scheduler.restore(snapshot, 0) + scheduler.restore(Buffer.from(snapshot));
 const unfit: string = new SnapshotError('', '').code;
@@ -123,21 +123,21 @@ export async function proxy(request: Request, engine: Response, incoming: Record
   // @ts-expect-error a lease is fed through itself
   lease.reader?.feed(body);
   lease.complete(lease.reader?.usage);
-  return begun && weighed > 0 ? lease.finish('client_left') : lease.finish();
+  return begun && weighed > 0 ? lease.finish('client_disconnected') : lease.finish();
 }
 
 export function observe(page: Uint8Array, frames: Buffer[]): bigint | number {
   const report: MetricsReport = wire.readMetrics(page, { engine: 'custom', fields: { kvUsage: ['a', 'b{c=d}'] }, rankLabel: 'r' });
-  const { blockSize, kvCapacity, maxAdapters: adapterSlots } = report;
-  scheduler.addEndpoint({ name: 'described by its page', blockSize, kvCapacity, adapterSlots });
-  scheduler.observeMetrics(0, page, { fields: { waiting: 'queue' }, rankLabel: 'r' });
+  const { blockSize, kvCacheTokens, maxAdapters: adapterSlots } = report;
+  scheduler.addEndpoint({ name: 'described by its page', blockSize, kvCacheTokens, adapterSlots });
+  scheduler.handleMetricsPage(0, page, { fields: { waiting: 'queue' }, rankLabel: 'r' });
   const ofEngine: Engine | null = report.engine;
   scheduler.handleLoad(id, report.load);
-  scheduler.observeMetrics(id, page, ofEngine === null ? {} : { engine: ofEngine, now: 1 });
-  scheduler.observeOrca(id, 'TEXT', 1);
-  const applied: KvReport = scheduler.applyKvFrames(id, frames, { replay: true, rank: 1 });
-  scheduler.applyTrtllmEvents(id, page, { blockSize: 32 });
-  const request: Uint8Array = wire.replayRequest(applied.ask ?? scheduler.kvAskedFrom(id, 1) ?? 0);
+  scheduler.handleMetricsPage(id, page, ofEngine === null ? {} : { engine: ofEngine, now: 1 });
+  scheduler.handleOrca(id, 'TEXT', 1);
+  const applied: KvReport = scheduler.handleKvFrames(id, frames, { replay: true, rank: 1 });
+  scheduler.handleTrtllmEvents(id, page, { blockSize: 32 });
+  const request: Uint8Array = wire.replayRequest(applied.ask ?? scheduler.replayFrom(id, 1) ?? 0);
   for (const event of wire.readKvBatch(request).events) {
     if (event.type === 'stored') {
       return scheduler.pick(event.tokens ?? []).kind === 'dispatch' ? event.blockSize : 0;
@@ -145,7 +145,7 @@ export function observe(page: Uint8Array, frames: Buffer[]): bigint | number {
     // @ts-expect-error only stored events have tokens
     event.tokens;
   }
-  return scheduler.giveUpReplay(id).lost;
+  return scheduler.abandonReplay(id).lost;
 }
 
 export function answer(body: Uint8Array, error: RejectedError | WireError): [number, Record<string, string | number>] {
@@ -165,7 +165,7 @@ scheduler.pick({ body: 'text' });
 // @ts-expect-error misspelt
 scheduler.pick({ body: new Uint8Array(), paht: '/' });
 // @ts-expect-error not an engine
-scheduler.observeMetrics(id, new Uint8Array(), { engine: 'vlm' });
+scheduler.handleMetricsPage(id, new Uint8Array(), { engine: 'vlm' });
 // @ts-expect-error not a way to close
 new wire.ResponseReader(200).finish('dropped');
 // @ts-expect-error one of the two
