@@ -18,7 +18,7 @@ fn room(waiting: usize, flows: &[String]) -> Scheduler {
     let scheduler = Scheduler::builder().with(|config| {
         config.flow.max_requests = None;
         config.flow.band.max_requests = usize::MAX;
-        config.flow.hold = Duration::from_secs(3_600);
+        config.flow.max_queued_prefill = Duration::from_secs(3_600);
     });
     let mut scheduler = scheduler.build().expect("valid");
     for number in 0..waiting {

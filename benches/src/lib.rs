@@ -96,14 +96,14 @@ impl Gateway {
         self.now += self.step;
         let now = Instant::from_micros(self.now);
         let dispatch = self.scheduler.pick(now, request).expect("there is room");
-        self.in_flight.push_back(dispatch.request);
+        self.in_flight.push_back(dispatch.request_id);
         if self.in_flight.len() > self.depth
             && let Some(oldest) = self.in_flight.pop_front()
         {
             self.scheduler.handle_first_token(now, oldest).expect("in flight");
             self.scheduler.complete(now, oldest, Usage::default()).expect("in flight");
         }
-        dispatch.endpoint.as_u64()
+        dispatch.endpoint_id.as_u64()
     }
 
     /// Closes an endpoint to new requests, and opens it again: two changes of what a glance sees of it.

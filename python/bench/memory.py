@@ -38,15 +38,15 @@ def main() -> None:
             answer = scheduler.pick(prompt, model="m", session=str(done % 100))
         assert isinstance(answer, slotwise.Dispatch)
         if done % 3 == 0:
-            scheduler.handle_first_token(answer.request)
+            scheduler.handle_first_token(answer.request_id)
         if done % 11 == 0:
             reader = wire.ResponseReader(200, "text/event-stream")
-            scheduler._feed(answer.request, reader, b'data: {"choices":[{"index":0,"text":"a"}]}\n\n')
-            scheduler._finish(answer.request, reader, "client_disconnected")
+            scheduler._feed(answer.request_id, reader, b'data: {"choices":[{"index":0,"text":"a"}]}\n\n')
+            scheduler._finish(answer.request_id, reader, "client_disconnected")
         elif done % 7 == 0:
-            scheduler.cancel(answer.request)
+            scheduler.cancel(answer.request_id)
         else:
-            scheduler.complete(answer.request, prompt_tokens=90, cached_tokens=0, completion_tokens=9)
+            scheduler.complete(answer.request_id, prompt_tokens=90, cached_tokens=0, completion_tokens=9)
         if (done + 1) % (total // 10) == 0:
             measured.append(resident_mib())
             seconds = time.perf_counter() - begun

@@ -49,10 +49,10 @@ class Gateway:
     def serve(self, prompt: Any) -> int:
         dispatch = self.scheduler.pick(prompt, model="llama-3.1-8b")
         assert isinstance(dispatch, slotwise.Dispatch)
-        self.flying.append(dispatch.request)
+        self.flying.append(dispatch.request_id)
         if len(self.flying) > 64:
             self.scheduler.complete(self.flying.pop(0))
-        return dispatch.endpoint
+        return dispatch.endpoint_id
 
 
 class HashTrie:

@@ -5,10 +5,10 @@
 >>> a = scheduler.add_endpoint("http://10.0.0.1:8000")
 >>> b = scheduler.add_endpoint(slotwise.Endpoint("http://10.0.0.2:8000", kv_cache_tokens=422_000))
 >>> dispatch = scheduler.pick("You are a helpful assistant. What is a prefix cache?", model="llama-3.1-8b")
->>> dispatch.endpoint in (a, b)
+>>> dispatch.endpoint_id in (a, b)
 True
->>> scheduler.handle_first_token(dispatch.request)
->>> scheduler.complete(dispatch.request, prompt_tokens=12, cached_tokens=0, completion_tokens=90)
+>>> scheduler.handle_first_token(dispatch.request_id)
+>>> scheduler.complete(dispatch.request_id, prompt_tokens=12, cached_tokens=0, completion_tokens=90)
 
 A scheduler opens no socket and starts no thread. ``slotwise.aio`` has leases for asyncio, and ``slotwise.wire`` reads what engines and
 clients send. Times are seconds; ``now`` is
@@ -78,7 +78,7 @@ from .values import (
     RejectReason,
     RemovedEndpoint,
     Stats,
-    Terms,
+    CostTerms,
     Tier,
     Usage,
 )
@@ -137,7 +137,7 @@ __all__ = [
     "SoftReflective",
     "StaticUsageLimit",
     "Stats",
-    "Terms",
+    "CostTerms",
     "Tier",
     "TierFactors",
     "UnknownEndpointError",

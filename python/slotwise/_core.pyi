@@ -81,16 +81,16 @@ def default_options() -> str:
 class Dispatch:
     """The request goes now, and to this endpoint. Its load is already counted there."""
 
-    __match_args__: ClassVar[tuple[str, str, str]] = ("request", "endpoint", "name")
+    __match_args__: ClassVar[tuple[str, str, str]] = ("request_id", "endpoint_id", "endpoint_name")
 
     @property
-    def request(self) -> int:
+    def request_id(self) -> int:
         """The name of the request from now on."""
     @property
-    def endpoint(self) -> int:
+    def endpoint_id(self) -> int:
         """Where it goes."""
     @property
-    def name(self) -> str:
+    def endpoint_name(self) -> str:
         """That endpoint's name."""
     @property
     def alternatives(self) -> tuple[int, ...]:
@@ -116,7 +116,7 @@ class Dispatch:
         Until the first token, 30 s or ten times ``first_token_in``, whichever is longer; then 60 s.
         """
     @property
-    def queued(self) -> float:
+    def queue_time(self) -> float:
         """How many seconds the request waited for the decision."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -151,10 +151,10 @@ class Rejected:
 class Evicted:
     """A request that waited does not go. Nothing is reserved."""
 
-    __match_args__: ClassVar[tuple[str, str, str]] = ("request", "reason", "retry_after")
+    __match_args__: ClassVar[tuple[str, str, str]] = ("request_id", "reason", "retry_after")
 
     @property
-    def request(self) -> int:
+    def request_id(self) -> int:
         """The request."""
     @property
     def reason(self) -> EvictReason:
@@ -166,7 +166,7 @@ class Evicted:
     def retry_after(self) -> float | None:
         """Seconds after which another try may be worth it, if that can be told."""
     @property
-    def queued(self) -> float:
+    def queue_time(self) -> float:
         """How many seconds it waited."""
     @property
     def message(self) -> str:
@@ -190,7 +190,7 @@ class Scheduler:
         cls,
         config: Config | Mapping[str, Any] | None = None,
         *,
-        scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        cost: Callable[[Candidates], Iterable[float]] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Self:
         """A scheduler with no endpoints.
@@ -198,7 +198,7 @@ class Scheduler:
         ``clock`` returns seconds and never goes back: ``time.monotonic`` unless given. It is called by each method that
         takes ``now`` and is not given it. What the clock raises, that method raises, and nothing has changed.
 
-        ``scorer`` is called once for each decision with the endpoints that could have the request, and returns what each
+        ``cost`` is called once for each decision with the endpoints that could have the request, and returns what each
         costs in seconds. If it raises, or returns something else, the built-in cost decides and the error goes to
         ``sys.unraisablehook``.
 
@@ -421,7 +421,7 @@ class Scheduler:
         What becomes of it says ``poll_decision``: call it until it returns ``None``, now, after each input, and at
         ``next_timeout``. ``flow`` is who asks, the unit of fairness, and ``weight`` what that flow may have, compared with others
         of the same priority. ``ttl`` is how long the request may wait: ``FlowConfig.ttl`` unless given, infinity without a
-        limit. A ``scorer`` is not asked. The other arguments are those of ``pick``.
+        limit. A ``cost`` function is not called. The other arguments are those of ``pick``.
         """
     def poll_decision(self, *, now: float | None = None) -> Dispatch | Evicted | None:
         """The next decision about a request that was submitted: it goes, and is reserved, or it waits no longer.

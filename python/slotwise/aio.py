@@ -5,7 +5,7 @@
     scheduler = slotwise.aio.Scheduler()
     ...
     lease = await scheduler.acquire(body=body, path=path, headers=request.headers.raw)
-    upstream = await client.send(request_to(lease.name), stream=True)
+    upstream = await client.send(request_to(lease.endpoint_name), stream=True)
     lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
     return StreamingResponse(lease.stream(upstream.aiter_bytes()))
 
@@ -55,7 +55,7 @@ class Scheduler(_core.Scheduler):
         cls,
         config: Config | Mapping[str, Any] | None = None,
         *,
-        scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        cost: Callable[[Candidates], Iterable[float]] | None = None,
         clock: Callable[[], float] | None = None,
         max_queued: int = 65_536,
     ) -> Self:
@@ -64,16 +64,16 @@ class Scheduler(_core.Scheduler):
         ``clock`` returns seconds: ``time.monotonic`` unless given. A clock of another speed than the event loop's makes
         :meth:`acquire` look for decisions too early or too late.
 
-        A ``scorer`` is asked by ``pick``, also in ``acquire`` where a request does not wait. Those that may wait go where the
+        A ``cost`` function is called by ``pick``, also in ``acquire`` where a request does not wait. Those that may wait go where the
         built-in cost says.
         """
-        return super().__new__(cls, config, scorer=scorer, clock=clock)
+        return super().__new__(cls, config, cost=cost, clock=clock)
 
     def __init__(
         self,
         config: Config | Mapping[str, Any] | None = None,
         *,
-        scorer: Callable[[Candidates], Iterable[float]] | None = None,
+        cost: Callable[[Candidates], Iterable[float]] | None = None,
         clock: Callable[[], float] | None = None,
         max_queued: int = 65_536,
     ) -> None:
@@ -91,7 +91,7 @@ class Scheduler(_core.Scheduler):
         self._draining: dict[int, list[asyncio.Future[None]]] = {}
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         """Requests that wait in :meth:`acquire`."""
         return len(self._waiting)
 
@@ -114,7 +114,7 @@ class Scheduler(_core.Scheduler):
         decision: Dispatch | Evicted | Rejected
         # An empty pool is most often a mistake, and a silent wait would hide it.
         nowhere = not wait_for_endpoints and self.accepting_endpoints == 0
-        if timeout == 0 or nowhere or self.waiting >= self._max_queued:
+        if timeout == 0 or nowhere or self.queued >= self._max_queued:
             for of_submit in ("ttl", "weight"):
                 options.pop(of_submit, None)
             decision = self.pick(prompt, **options)
@@ -243,7 +243,7 @@ class Scheduler(_core.Scheduler):
         loop.woken = False
         with self._lock:
             while (decision := self.poll_decision()) is not None:
-                request = decision.request
+                request = decision.request_id
                 there, future = self._waiting.pop(request, (None, None))
                 if there is None or future is None:
                     given = False

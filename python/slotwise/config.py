@@ -51,23 +51,23 @@ class PrefillCost:
 class CostPrices:
     """The prices of the default profile: what a second of one thing is worth in seconds of another."""
 
-    queue: float = _DEFAULTS["weights"]["queue"]
+    queue: float = _DEFAULTS["prices"]["queue"]
     """Price of a second of waiting for its turn."""
-    room: float = _DEFAULTS["weights"]["room"]
+    kv_admission_wait: float = _DEFAULTS["prices"]["kv_admission_wait"]
     """Price of a second of waiting for room in a full KV cache."""
-    prefill: float = _DEFAULTS["weights"]["prefill"]
+    prefill: float = _DEFAULTS["prices"]["prefill"]
     """Price of a second of its own prefill."""
-    eviction: float = _DEFAULTS["weights"]["eviction"]
+    cache_eviction: float = _DEFAULTS["prices"]["cache_eviction"]
     """Price of a second that others must spend on recomputing what it evicts."""
-    eviction_onset: float = _DEFAULTS["weights"]["eviction_onset"]
+    cache_eviction_onset: float = _DEFAULTS["prices"]["cache_eviction_onset"]
     """Share of the cache that the warm working set may fill before an eviction is thought to hit it."""
-    kv: float = _DEFAULTS["weights"]["kv"]
+    kv: float = _DEFAULTS["prices"]["kv"]
     """Price of the whole KV cache; a request pays for the share that is in use with it."""
-    decode: float = _DEFAULTS["weights"]["decode"]
+    decode: float = _DEFAULTS["prices"]["decode"]
     """Price of delaying one running answer by a second."""
-    decode_cap: float = _DEFAULTS["weights"]["decode_cap"]
+    decode_cap: float = _DEFAULTS["prices"]["decode_cap"]
     """Longest prefill that the decode term counts."""
-    adapter: float = _DEFAULTS["weights"]["adapter"]
+    adapter: float = _DEFAULTS["prices"]["adapter"]
     """Price of a second of loading adapters."""
 
 
@@ -108,7 +108,7 @@ class ContinuousSaturation:
     """Saturation from predicted seconds of queued work, and projected use of the KV caches."""
 
     type: Literal["continuous"] = field(default="continuous", init=False, repr=False)
-    hold: float = _DEFAULTS["flow"]["saturation"]["hold"]
+    max_queued_prefill: float = _DEFAULTS["flow"]["saturation"]["max_queued_prefill"]
     """Predicted seconds of prefill with which an endpoint is full."""
     kv_limit: float = _DEFAULTS["flow"]["saturation"]["kv_limit"]
     """Share of the KV cache with which it is."""
@@ -149,7 +149,7 @@ class StaticUsageLimit:
     """One ceiling for all bands: only their order sets them apart."""
 
     type: Literal["static"] = field(default="static", init=False, repr=False)
-    ceiling: float = _DEFAULTS["flow"]["ceiling"]["ceiling"]
+    limit: float = _DEFAULTS["flow"]["usage_limit"]["limit"]
     """The saturation with which bands close."""
 
 
@@ -225,7 +225,7 @@ class FlowConfig:
     """Bands of different priority. A request whose band would be one more joins the next lower one, on its side of zero."""
     max_idle_flows: int = _DEFAULTS["flow"]["max_idle_flows"]
     """Flows that are remembered though nothing of them waits."""
-    hold: float = _DEFAULTS["flow"]["hold"]
+    max_queued_prefill: float = _DEFAULTS["flow"]["max_queued_prefill"]
     """A request waits while its best endpoint has more than this booked before it."""
     ttl: float = _DEFAULTS["flow"]["ttl"]
     """How long a request waits that does not say."""
@@ -233,9 +233,9 @@ class FlowConfig:
     """How long a request waits for an endpoint, where there is none."""
     saturation: SaturationPolicy = ContinuousSaturation()
     """How it is told how busy the pool is."""
-    ceiling: UsageLimitPolicy = StaticUsageLimit()
+    usage_limit: UsageLimitPolicy = StaticUsageLimit()
     """How busy it may be for each band."""
-    guard: SessionAdmissionConfig | None = None
+    session_admission: SessionAdmissionConfig | None = None
     """Holds back new sessions while no cache has room for their contexts."""
 
 
@@ -280,7 +280,7 @@ class Config:
     """How long they are held off at most: each failed trial doubles the time."""
     flow: FlowConfig = FlowConfig()
     """Who waits, and who goes next."""
-    weights: CostPrices = CostPrices()
+    prices: CostPrices = CostPrices()
     """The prices of the default profile."""
     tiers: TierFactors = TierFactors()
     """What cached blocks are worth that are not in the accelerator's memory."""
@@ -314,7 +314,7 @@ class Endpoint:
     """Seconds that it takes to load an adapter; ``None`` leaves it to the configuration."""
     prefill: PrefillCost | None = field(default=None, kw_only=True)
     """What a prompt costs its hardware; ``None`` leaves it to the configuration."""
-    eviction: CacheEvictionOrder | None = field(default="tail_first", kw_only=True)
+    cache_eviction: CacheEvictionOrder | None = field(default="tail_first", kw_only=True)
     """In which order its cache gives up the blocks of a prompt."""
     notices_disconnect: bool | None = field(default=True, kw_only=True)
     """Whether its engine stops working on a request whose client has left: ``False`` for llama.cpp. There, a cancelled request
@@ -359,7 +359,7 @@ def decode_config(text: str) -> Config:
     fields["index"] = IndexLimits(**fields["index"])
     fields["prefill"] = PrefillCost(**fields["prefill"])
     fields["flow"] = _flow(fields["flow"])
-    fields["weights"] = CostPrices(**fields["weights"])
+    fields["prices"] = CostPrices(**fields["prices"])
     fields["tiers"] = TierFactors(**fields["tiers"])
     return Config(**fields)
 
@@ -367,8 +367,8 @@ def decode_config(text: str) -> Config:
 def _flow(fields: dict[str, Any]) -> FlowConfig:
     fields["band"] = BandLimits(**fields["band"])
     fields["saturation"] = _one_of(fields["saturation"], ContinuousSaturation, UtilizationDetector, ConcurrencyDetector)
-    fields["ceiling"] = _one_of(fields["ceiling"], StaticUsageLimit, PriorityHoldback, SoftReflective)
-    fields["guard"] = fields["guard"] and SessionAdmissionConfig(**fields["guard"])
+    fields["usage_limit"] = _one_of(fields["usage_limit"], StaticUsageLimit, PriorityHoldback, SoftReflective)
+    fields["session_admission"] = fields["session_admission"] and SessionAdmissionConfig(**fields["session_admission"])
     return FlowConfig(**fields)
 
 

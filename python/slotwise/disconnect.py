@@ -32,7 +32,7 @@ async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any]
         body = await request.body()
         async with aio.watch_disconnect(request):
             lease = await scheduler.acquire(body=body, path=request.url.path)
-            upstream = await client.send(request_to(lease.name), stream=True)
+            upstream = await client.send(request_to(lease.endpoint_name), stream=True)
             lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
         return StreamingResponse(lease.stream(upstream.aiter_bytes()))  # the framework watches from here on
 

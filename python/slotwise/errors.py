@@ -45,7 +45,7 @@ class NotBegunError(SlotwiseError, RuntimeError):
 
 
 class CostFunctionError(SlotwiseError, RuntimeError):
-    """A scorer called what asks the scorer: ``pick``, or ``acquire`` where the request does not wait."""
+    """A cost function called what calls it: ``pick``, or ``acquire`` where the request does not wait."""
 
 
 class ForkError(SlotwiseError, RuntimeError):
@@ -108,12 +108,12 @@ class RejectedError(SlotwiseError):
 class EvictedError(RejectedError):
     """A request that was awaited has waited, and does not go."""
 
-    queued: float
+    queue_time: float
     """How many seconds it waited."""
 
     def __init__(self, evicted: Evicted) -> None:
         super().__init__(evicted)
-        self.queued = evicted.queued
+        self.queue_time = evicted.queue_time
 
 
 class IdleTimeoutError(SlotwiseError, TimeoutError):

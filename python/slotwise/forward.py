@@ -75,7 +75,7 @@ class Reply:
         await self._body.aclose()
 
     def __repr__(self) -> str:
-        return f"<Reply {self.status} from {'the gateway' if self.lease is None else self.lease.name!r}>"
+        return f"<Reply {self.status} from {'the gateway' if self.lease is None else self.lease.endpoint_name!r}>"
 
 
 class Body:
@@ -125,7 +125,7 @@ async def forward(scheduler: Scheduler, send: Send, *, attempts: int, options: d
         except RejectedError as error:
             return refused or _refusal(wire.refusal(error, shape=shape))
         # The lease forgets its endpoint when it ends.
-        endpoint = lease.dispatch.endpoint
+        endpoint = lease.dispatch.endpoint_id
         reply, final = await _attempt(lease, send)
         if final and reply is not None:
             return reply
@@ -140,12 +140,12 @@ async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
     held: list[bytes] = []
     try:
         async with asyncio.timeout(lease.dispatch.idle_limit()):
-            response = await send(lease.name)
+            response = await send(lease.endpoint_name)
             lease.begin(response.status_code, response.headers.get("content-type", ""))
             chunks = aiter(response.aiter_bytes())
             close = await _look_ahead(lease, chunks, held)
     except Exception as error:
-        _log.warning("%s cannot be reached: %r", lease.name, error)
+        _log.warning("%s cannot be reached: %r", lease.endpoint_name, error)
         lease.fail("timeout" if isinstance(error, TimeoutError) else "unreachable")
         await _close(response)
         return None, False
@@ -160,7 +160,7 @@ async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
     await response.aclose()
     if not outcome.may_retry(sent=False):
         return Reply(response.status_code, headers, Body(held), lease), True
-    _log.warning("%s did not answer: %s, status %d", lease.name, outcome.end, response.status_code)
+    _log.warning("%s did not answer: %s, status %d", lease.endpoint_name, outcome.end, response.status_code)
     # What began as an answer and is none must not reach the client as one.
     whole = close == "clean" and not 200 <= response.status_code < 300
     return (Reply(response.status_code, headers, Body(held), lease) if whole else None), False

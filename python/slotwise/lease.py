@@ -35,7 +35,7 @@ class Lease:
         self._streaming = False
         self._reader: ResponseReader | None = None
         self._outcome: Outcome | None = None
-        self._endpoint, self._name = dispatch.endpoint, dispatch.name
+        self._endpoint, self._name = dispatch.endpoint_id, dispatch.endpoint_name
         self.dispatch: Dispatch = dispatch
         """The decision."""
         self.usage: Usage = Usage()
@@ -44,18 +44,18 @@ class Lease:
         """Whether it has ended."""
 
     @property
-    def request(self) -> int:
+    def request_id(self) -> int:
         """The number of the request."""
-        return self.dispatch.request
+        return self.dispatch.request_id
 
     @property
-    def endpoint(self) -> int:
+    def endpoint_id(self) -> int:
         """The endpoint that has the request, or had it last. A redirect changes it."""
         self._locate()
         return self._endpoint
 
     @property
-    def name(self) -> str:
+    def endpoint_name(self) -> str:
         """The name of that endpoint."""
         self._locate()
         return self._name
@@ -85,7 +85,7 @@ class Lease:
         if self.ended:
             return Progress()
         reader = self._begun()
-        return self._tell(lambda: self._scheduler._feed(self.request, reader, chunk)) or Progress()
+        return self._tell(lambda: self._scheduler._feed(self.request_id, reader, chunk)) or Progress()
 
     def finish(self, close: CloseReason = "clean") -> Outcome:
         """Nothing more comes of the answer: ends the lease as the answer ended, unless it has ended, and returns how the answer
@@ -98,7 +98,7 @@ class Lease:
         if self._outcome is None:
 
             def settle() -> None:
-                self._outcome = self._scheduler._finish(self.request, reader, close)
+                self._outcome = self._scheduler._finish(self.request_id, reader, close)
 
             self._end(settle)
             self._outcome = self._outcome or reader.finish(close)
@@ -112,12 +112,12 @@ class Lease:
     def first_token(self) -> None:
         """The first token arrived. Called again, or after the end, it does nothing."""
         if not self.ended:
-            self._tell(lambda: self._scheduler.handle_first_token(self.request))
+            self._tell(lambda: self._scheduler.handle_first_token(self.request_id))
 
     def tokens(self, tokens: int) -> None:
         """The answer grew by ``tokens``. After the end it does nothing."""
         if not self.ended:
-            self._tell(lambda: self._scheduler.handle_tokens(self.request, tokens))
+            self._tell(lambda: self._scheduler.handle_tokens(self.request_id, tokens))
 
     def redirect(self, endpoint: int, failure: Failure = "unreachable") -> None:
         """The request went to another endpoint, say the first of ``dispatch.alternatives``: a failure of the first one.
@@ -125,7 +125,7 @@ class Lease:
         Raises :class:`slotwise.RedirectError` after the first token and after the end.
         """
         try:
-            self._scheduler.redirect(self.request, endpoint, failure)
+            self._scheduler.redirect(self.request_id, endpoint, failure)
         except RedirectError as error:
             self.ended = self.ended or error.code == "unknown_request"
             raise
@@ -139,18 +139,18 @@ class Lease:
         if self.ended:
             return False
         used, impossible = _possible(self.usage if usage is None else usage)
-        ended = self._end(lambda: self._scheduler.complete(self.request, **used))
+        ended = self._end(lambda: self._scheduler.complete(self.request_id, **used))
         for name, value in impossible:
             warn_once(f"usage.{name}", f"usage.{name} must be a number of tokens, not {value!r}: it is left out")
         return ended
 
     def fail(self, failure: Failure = "engine") -> bool:
         """The request failed, through no fault of the client's."""
-        return self._end(lambda: self._scheduler.fail(self.request, failure))
+        return self._end(lambda: self._scheduler.fail(self.request_id, failure))
 
     def cancel(self) -> bool:
         """The client went away."""
-        return self._end(lambda: self._scheduler.cancel(self.request))
+        return self._end(lambda: self._scheduler.cancel(self.request_id))
 
     def stream(
         self, chunks: AsyncIterable[_Chunk], *, idle_timeout: float | None | EllipsisType = ...
@@ -173,7 +173,7 @@ class Lease:
 
     def _locate(self) -> None:
         """Where the request is now; where it was, once it is over."""
-        endpoint = None if self.ended else self._scheduler.endpoint_of(self.request)
+        endpoint = None if self.ended else self._scheduler.endpoint_of(self.request_id)
         if endpoint is not None and endpoint != self._endpoint:
             described = self._scheduler.endpoint(endpoint)
             self._endpoint, self._name = endpoint, "" if described is None else described.name
@@ -246,7 +246,7 @@ class Lease:
 
     def __repr__(self) -> str:
         state = "ended" if self.ended else "in flight"
-        return f"<Lease of request {self.request} on {self.name!r}, {state}>"
+        return f"<Lease of request {self.request_id} on {self.endpoint_name!r}, {state}>"
 
 
 def _possible(usage: Usage) -> tuple[dict[str, int], list[tuple[str, Any]]]:

@@ -156,16 +156,16 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class CostTerms:
     """A cost, term by term, in seconds."""
 
     queue: float
     """Booked prefill before its turn."""
-    room: float
+    kv_admission_wait: float
     """Waiting for room in the KV cache."""
     prefill: float
     """Its own prefill."""
-    eviction: float
+    cache_eviction: float
     """What others must compute again because of it."""
     kv: float
     """Room in the KV cache."""
@@ -173,7 +173,7 @@ class Terms:
     """Running answers that stand still meanwhile."""
     adapter: float
     """Loading its LoRA adapter."""
-    recovery: float
+    failure_backoff: float
     """What is left of the time that requests are held off after failures."""
 
 
@@ -181,7 +181,7 @@ class Terms:
 class Candidate:
     """One endpoint, as a request sees it."""
 
-    endpoint: int
+    endpoint_id: int
     """The endpoint."""
     name: str
     """Its name."""
@@ -191,7 +191,7 @@ class Candidate:
     """Prompt tokens that it is expected to find in its cache."""
     first_token_in: float
     """Predicted seconds to the first token."""
-    terms: Terms
+    terms: CostTerms
     """The cost, term by term."""
     cost: float
     """Their sum, in seconds."""
@@ -207,7 +207,7 @@ class Candidate:
 class Explanation:
     """What ``pick`` would decide, and what every endpoint would cost. ``str()`` is a table."""
 
-    endpoint: int | None
+    endpoint_id: int | None
     """Where the request would go, if it would."""
     reason: RejectReason | None
     """Why it would not go, if so."""
@@ -250,7 +250,7 @@ class EndpointStats:
     """Its name."""
     draining: bool
     """Whether it gets no new requests."""
-    precise: bool
+    kv_events: bool
     """Whether its engine publishes KV events, and they are used."""
     kv_stored_events: int
     """Stored events of its engine that were applied."""
@@ -271,11 +271,11 @@ class EndpointStats:
     """Requests that failed there."""
     cancelled: int
     """Requests that were cancelled there."""
-    pending: int
+    prefilling: int
     """Our requests before their first token."""
     running: int
     """Our requests past their first token."""
-    booked: float
+    queued_prefill: float
     """Predicted seconds of prefill of the pending ones."""
     kv_tokens: int
     """Tokens of our prompts and answers in flight."""
@@ -347,9 +347,9 @@ class BandStats:
 
     priority: int
     """Its priority."""
-    waiting: int
+    queued: int
     """Requests of it that wait."""
-    waiting_bytes: int
+    queued_bytes: int
     """Their bytes."""
 
 
@@ -373,21 +373,21 @@ class Stats:
     """Requests that were rejected, by reason."""
     evicted: Mapping[EvictReason, int]
     """Requests that waited and were evicted, by reason."""
-    waiting: int
+    queued: int
     """Requests that wait for a decision."""
-    waiting_bytes: int
+    queued_bytes: int
     """Their bytes."""
     undelivered: int
     """Evictions that ``poll_decision`` has not returned yet. They take up room in the queue."""
     bands: tuple[BandStats, ...]
     """What waits by priority, highest first: the bands of which something waits."""
-    queued: float
+    queue_time_total: float
     """How many seconds dispatched requests had waited for their decisions, all together."""
     queue_time: Histogram
     """The same by length: 0 for what was picked and never waited."""
     time_to_first_token: Histogram
     """From a request's dispatch to its first token, as the gateway sees it."""
-    guard: SessionAdmissionStats | None
+    session_admission: SessionAdmissionStats | None
     """The session guard, if there is one."""
     in_flight: int
     """Requests in flight."""
@@ -401,7 +401,7 @@ class Stats:
     """Of the same requests: what the engine found."""
     corrections: int
     """Times that what an endpoint is assumed to hold was corrected."""
-    reuse: float
+    reuse_probability: float
     """The measured probability that a cached token is wanted again."""
     index_entries: int
     """Pairs of an endpoint and a block that it holds in the prefix index."""
@@ -413,7 +413,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The endpoints that could have a request, best first, as columns for a scorer.
+    """The endpoints that could have a request, best first, as columns for a cost function.
 
     Columns are read-only buffers: ``numpy.frombuffer(candidates.cost)`` copies nothing.
     """
@@ -429,14 +429,14 @@ class Candidates:
     first_token_in: memoryview
     """Predicted seconds to the first token."""
     queue: memoryview
-    """The terms of the cost, in seconds: see :class:`Terms`."""
-    room: memoryview
+    """The terms of the cost, in seconds: see :class:`CostTerms`."""
+    kv_admission_wait: memoryview
     prefill: memoryview
-    eviction: memoryview
+    cache_eviction: memoryview
     kv: memoryview
     decode: memoryview
     adapter: memoryview
-    recovery: memoryview
+    failure_backoff: memoryview
     cost: memoryview
     """Their sum."""
 
@@ -460,7 +460,7 @@ def decode_explanation(text: str) -> Explanation:
         endpoint=verdict.get("Ok"),
         reason=rejected["reason"],
         retry_after=rejected["retry_after"],
-        candidates=tuple(Candidate(**{**one, "terms": Terms(**one["terms"])}) for one in candidates),
+        candidates=tuple(Candidate(**{**one, "terms": CostTerms(**one["terms"])}) for one in candidates),
         table=table,
         **fields,
     )
@@ -477,6 +477,6 @@ def decode_stats(text: str) -> Stats:
     for one in endpoints:
         one["adapters"] = tuple(one["adapters"])
     fields["bands"] = tuple(BandStats(**one) for one in fields["bands"])
-    guard = fields.pop("guard")
-    fields["guard"] = None if guard is None else SessionAdmissionStats(**guard)
+    guard = fields.pop("session_admission")
+    fields["session_admission"] = None if guard is None else SessionAdmissionStats(**guard)
     return Stats(endpoints=tuple(EndpointStats(**one) for one in endpoints), **fields)

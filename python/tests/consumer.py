@@ -8,7 +8,7 @@ from slotwise import aio, wire
 
 
 def sync() -> None:
-    scheduler = slotwise.Scheduler(slotwise.Config(seed=1), scorer=lambda candidates: candidates.cost)
+    scheduler = slotwise.Scheduler(slotwise.Config(seed=1), cost=lambda candidates: candidates.cost)
     endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", role="unified"))
     assert_type(endpoint, int)
     answer = scheduler.pick(array("I", [1, 2]), model="m", labels={"zone": "a"}, role="prefill")
@@ -16,7 +16,7 @@ def sync() -> None:
         assert_type(answer.reason, slotwise.RejectReason)
         return
     assert_type(answer, slotwise.Dispatch)
-    scheduler.fail(answer.request, "timeout")
+    scheduler.fail(answer.request_id, "timeout")
     request = scheduler.submit("x", flow="tenant", weight=2.0, ttl=0.5)
     if isinstance(request, slotwise.Rejected):
         return
@@ -27,15 +27,15 @@ def sync() -> None:
             assert_type(evicted.reason, slotwise.EvictReason)
             assert_type(evicted.retry_after, float | None)
         case slotwise.Dispatch() as dispatch:
-            assert_type(dispatch.queued, float)
+            assert_type(dispatch.queue_time, float)
     flow = slotwise.FlowConfig(fairness="round_robin", saturation=slotwise.ConcurrencyDetector(max_concurrency=8))
-    assert_type(slotwise.Config(flow=flow).flow.guard, slotwise.SessionAdmissionConfig | None)
+    assert_type(slotwise.Config(flow=flow).flow.session_admission, slotwise.SessionAdmissionConfig | None)
     scheduler.handle_kv_event(endpoint, slotwise.BlockStored([1], 16, tier="cpu"))
     scheduler.handle_kv_event(endpoint, slotwise.BlockRemoved([1], tier="disk"))
     assert_type(slotwise.BlockRemoved([1]).tier, slotwise.Tier)
     assert_type(scheduler.config.tiers.cpu, float)
     assert_type(scheduler.stats().endpoints[0].hash_mismatch, bool)
-    assert_type(scheduler.stats().endpoints[0].booked, float)
+    assert_type(scheduler.stats().endpoints[0].queued_prefill, float)
     assert_type(scheduler.snapshot(), bytes)
     assert_type(aio.Scheduler().restore(memoryview(scheduler.snapshot()), now=0.0), int)
     assert_type(scheduler.explain(b"x").candidates[0].terms.queue, float)
@@ -76,4 +76,4 @@ async def awaited() -> None:
 
 
 def bytes_of(lease: aio.Lease) -> aio.Stream[bytes]:
-    raise NotImplementedError(lease.name)
+    raise NotImplementedError(lease.endpoint_name)

@@ -32,7 +32,7 @@ def test_a_lease_ends_with_its_block(time: Time) -> None:
     async def main() -> None:
         s = scheduler(time)
         async with await s.acquire("hello", model="m") as lease:
-            assert lease.name == "e0" and s.stats().in_flight == 1
+            assert lease.endpoint_name == "e0" and s.stats().in_flight == 1
             lease.first_token()
             lease.usage = slotwise.Usage(completion_tokens=4)
         assert (s.stats().completed, s.stats().in_flight) == (1, 0)
@@ -115,11 +115,11 @@ def test_the_most_important_goes_first_when_there_is_room(time: Time) -> None:
 
         tasks = [asyncio.create_task(ask(f"{priority}/{n}", priority)) for n in range(3) for priority in (0, 5)]
         await asyncio.sleep(0)
-        assert s.waiting == 6
+        assert s.queued == 6
         first.complete()
         await asyncio.gather(*tasks)
         assert order == ["5/0", "5/1", "5/2", "0/0", "0/1", "0/2"]
-        assert (s.waiting, s.stats().in_flight) == (0, 0)
+        assert (s.queued, s.stats().in_flight) == (0, 0)
 
     time.run(main())
 
@@ -135,7 +135,7 @@ def test_a_blocked_kind_blocks_no_other(time: Time) -> None:
         await asyncio.sleep(0)
         held[1].complete()
         granted = await other
-        assert granted.name == "n"
+        assert granted.endpoint_name == "n"
         assert not blocked.done()
         held[0].complete()
         assert (await blocked).name == "m"
@@ -154,8 +154,8 @@ def test_waiting_has_a_limit_and_a_refusal_is_raised(time: Time) -> None:
         with pytest.raises(slotwise.EvictedError, match="ttl_expired") as evicted:
             await s.acquire("x", timeout=0.01, flow="somebody", weight=2.0)
         assert (evicted.value.code, evicted.value.http_status) == ("ttl_expired", 429)
-        assert evicted.value.queued == 0.01 and evicted.value.retry_after is not None
-        assert (s.waiting, s.stats().waiting) == (0, 0)
+        assert evicted.value.queue_time == 0.01 and evicted.value.retry_after is not None
+        assert (s.queued, s.stats().queued) == (0, 0)
         lease.complete()
         with pytest.raises(slotwise.RejectedError) as unserved:
             await s.acquire("x", role="decode", labels={"zone": "none"})
@@ -179,7 +179,7 @@ def test_a_timeout_is_the_time_to_live(time: Time) -> None:
         for_ever = asyncio.create_task(s.acquire("x", timeout=None))
         with pytest.raises(slotwise.EvictedError, match="ttl_expired"):
             await s.acquire("x")
-        assert s.waiting == 1 and not for_ever.done()
+        assert s.queued == 1 and not for_ever.done()
         lease.complete()
         (await for_ever).complete()
 
@@ -198,9 +198,9 @@ def test_not_more_wait_than_may(time: Time) -> None:
             await s.acquire("x")
         lease.complete()
         async with await waiters[0]:
-            assert s.waiting == 1
+            assert s.queued == 1
         await (await waiters[1]).__aexit__(None, None, None)
-        assert s.waiting == 0
+        assert s.queued == 0
 
     time.run(main())
 
@@ -220,9 +220,9 @@ def test_the_important_displace_others_where_no_more_may_wait(time: Time) -> Non
             await waiters[1]
         lease.complete()
         async with await important:
-            assert s.waiting == 1
+            assert s.queued == 1
         await (await waiters[0]).__aexit__(None, None, None)
-        assert s.waiting == 0
+        assert s.queued == 0
 
     time.run(main())
 
@@ -233,19 +233,19 @@ def test_five_thousand_wait_with_one_timer(time: Time) -> None:
         lease = await s.acquire("x")
         waiters = [asyncio.create_task(s.acquire("x", timeout=30 + n)) for n in range(4_990)]
         await asyncio.sleep(0)
-        assert (s.waiting, time.timers) == (4_990, 1)
+        assert (s.queued, time.timers) == (4_990, 1)
         hasty = [asyncio.create_task(s.acquire("x", timeout=0.02)) for _ in range(10)]
         await asyncio.sleep(0)
-        assert (s.waiting, s.stats().waiting, time.timers) == (5_000, 5_000, 2)
+        assert (s.queued, s.stats().queued, time.timers) == (5_000, 5_000, 2)
         evicted = await asyncio.gather(*hasty, return_exceptions=True)
         assert {type(error) for error in evicted} == {slotwise.EvictedError}
-        assert (s.waiting, time.timers) == (4_990, 3), "one timer more for all that still wait"
+        assert (s.queued, time.timers) == (4_990, 3), "one timer more for all that still wait"
         for task in waiters[:4_000]:
             task.cancel()
         lease.complete()
         for task in waiters[4_000:]:
             (await task).complete()
-        assert (s.waiting, s.stats().waiting, s.stats().in_flight) == (0, 0, 0)
+        assert (s.queued, s.stats().queued, s.stats().in_flight) == (0, 0, 0)
 
     time.run(main())
 
@@ -260,7 +260,7 @@ def test_a_first_token_lets_the_next_one_go(time: Time) -> None:
         assert not second.done(), "seconds of prefill are booked there"
         first.first_token()
         lease = await second
-        assert lease.dispatch.queued == 0.01
+        assert lease.dispatch.queue_time == 0.01
         lease.complete()
         first.complete()
 
@@ -308,8 +308,8 @@ def test_ten_thousand_tasks_cancelled_at_random_leave_nothing(time: Time) -> Non
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
         stats = s.stats()
-        assert (stats.in_flight, s.waiting) == (0, 0)
-        assert all(endpoint.pending + endpoint.running == 0 for endpoint in stats.endpoints)
+        assert (stats.in_flight, s.queued) == (0, 0)
+        assert all(endpoint.prefilling + endpoint.running == 0 for endpoint in stats.endpoints)
         assert stats.completed >= 4_000 and stats.cancelled > 0
 
     time.run(main())
@@ -322,7 +322,7 @@ def test_a_second_loop_takes_over(time: Time) -> None:
         lease = await s.acquire("x")
         waiter = asyncio.create_task(s.acquire("x"))
         await asyncio.sleep(0)
-        assert s.waiting == 1 and not waiter.done()
+        assert s.queued == 1 and not waiter.done()
         return lease
 
     async def wait_again() -> None:
@@ -336,7 +336,7 @@ def test_a_second_loop_takes_over(time: Time) -> None:
     first.complete()  # nobody's loop runs now
     second = time.run(s.acquire("x"))
     time.run(wait_again())
-    assert (s.waiting, s.stats().in_flight) == (0, 0)
+    assert (s.queued, s.stats().in_flight) == (0, 0)
 
 
 def test_what_waited_on_a_loop_that_was_dropped_is_withdrawn(time: Time) -> None:
@@ -345,12 +345,12 @@ def test_what_waited_on_a_loop_that_was_dropped_is_withdrawn(time: Time) -> None
     lease = dropped.run_until_complete(s.acquire("x"))
     waiter = dropped.create_task(s.acquire("x"))
     dropped.run_until_complete(asyncio.sleep(0))
-    assert (s.waiting, s.stats().waiting) == (1, 1)
+    assert (s.queued, s.stats().queued) == (1, 1)
     dropped.close()  # and nobody cancels what waits there
     lease.complete()
-    assert (s.waiting, s.stats().waiting) == (0, 0)
+    assert (s.queued, s.stats().queued) == (0, 0)
     second = time.run(s.acquire("x"))
-    assert (s.waiting, s.stats().waiting, s.stats().in_flight) == (0, 0, 1)
+    assert (s.queued, s.stats().queued, s.stats().in_flight) == (0, 0, 1)
     second.complete()
     waiter._log_destroy_pending = False  # type: ignore[attr-defined]
 

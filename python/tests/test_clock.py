@@ -28,12 +28,12 @@ def test_it_says_what_no_call_says(make: Callable[..., slotwise.Scheduler], time
     assert isinstance(waiting, int) and scheduler.poll_decision() is None
     assert scheduler.next_timeout() == time.now + 3.0
     time.now += 1.0
-    scheduler.complete(first.request)
+    scheduler.complete(first.request_id)
     granted = scheduler.poll_decision()
-    assert isinstance(granted, slotwise.Dispatch) and granted.queued == 1.0
+    assert isinstance(granted, slotwise.Dispatch) and granted.queue_time == 1.0
     scheduler.handle_load(0, waiting=0)
     time.now += 60.0
-    scheduler.complete(granted.request)
+    scheduler.complete(granted.request_id)
     assert scheduler.stats().endpoints[0].report_age == 60.0
 
 
@@ -65,7 +65,7 @@ def test_what_never_happens_has_no_time() -> None:
     picked(scheduler, "x")
     scheduler.submit("x", ttl=math.inf)
     assert scheduler.poll_decision() is None
-    assert scheduler.stats().waiting == 1 and scheduler.next_timeout() is None
+    assert scheduler.stats().queued == 1 and scheduler.next_timeout() is None
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,9 @@ class Walk:
         prompt, options = self.ask()
         match self.scheduler.pick(prompt, **options, now=self.now):
             case slotwise.Dispatch() as dispatch:
-                self.requests.append(dispatch.request)
-                self.note_id(dispatch.request)
-                self.note_id(dispatch.endpoint)
+                self.requests.append(dispatch.request_id)
+                self.note_id(dispatch.request_id)
+                self.note_id(dispatch.endpoint_id)
                 self.note(len(dispatch.alternatives))
                 self.note(dispatch.prompt_tokens)
                 self.note(dispatch.cached_tokens)
@@ -140,9 +140,9 @@ class Walk:
         explanation = self.scheduler.explain(prompt, **options, now=self.now)
         self.note(explanation.prompt_tokens)
         for candidate in explanation.candidates:
-            self.note_id(candidate.endpoint)
+            self.note_id(candidate.endpoint_id)
             self.note_float(candidate.terms.queue)
-            self.note_float(candidate.terms.eviction)
+            self.note_float(candidate.terms.cache_eviction)
             self.note_float(candidate.cost)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:

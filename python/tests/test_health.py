@@ -40,9 +40,9 @@ def test_an_endpoint_that_fails_at_once_gets_few_requests(clients: int, endpoint
             s.fail(request, now=now)
         asked += 1
         dispatch = pick(s, f"{asked} " * 50, model="m", now=now)
-        bad = dispatch.endpoint == ids[-1]
+        bad = dispatch.endpoint_id == ids[-1]
         failed += bad
-        heapq.heappush(events, (now + (0.002 if bad else 0.03), client, "failed" if bad else "first", dispatch.request))
+        heapq.heappush(events, (now + (0.002 if bad else 0.03), client, "failed" if bad else "first", dispatch.request_id))
     assert 100 * failed < asked
 
 
@@ -58,20 +58,20 @@ def test_an_endpoint_that_refuses_everything_gets_few_requests(end: str, flow: s
             at, what, request = heapq.heappop(due)
             getattr(s, what)(request, now=at)
         dispatch = pick(s, f"{number} " * 2_000, model="m", flow=flow, now=now)
-        if dispatch.endpoint == ids[0]:
+        if dispatch.endpoint_id == ids[0]:
             refused += 1
-            getattr(s, end)(dispatch.request, now=now)
+            getattr(s, end)(dispatch.request_id, now=now)
         else:
-            heapq.heappush(due, (now + 0.3, "handle_first_token", dispatch.request))
-            heapq.heappush(due, (now + 1.3, "complete", dispatch.request))
+            heapq.heappush(due, (now + 0.3, "handle_first_token", dispatch.request_id))
+            heapq.heappush(due, (now + 1.3, "complete", dispatch.request_id))
     assert refused <= 12
 
 
 def test_a_retry_excludes_what_it_has_tried() -> None:
     s, ids = scheduler("a", "b")
     first = pick(s)
-    second = pick(s, exclude=[first.endpoint])
-    assert {first.endpoint, second.endpoint} == set(ids)
+    second = pick(s, exclude=[first.endpoint_id])
+    assert {first.endpoint_id, second.endpoint_id} == set(ids)
     none = s.pick("x", exclude=ids)
     assert isinstance(none, slotwise.Rejected)
     assert none.reason == "no_endpoints"
@@ -87,7 +87,7 @@ def test_acquire_excludes() -> None:
         a, b = s.add_endpoint("a"), s.add_endpoint("b")
         for tried, left in ((a, b), (b, a)):
             lease = await s.acquire("x", exclude=[tried])
-            assert lease.endpoint == left
+            assert lease.endpoint_id == left
             lease.cancel()
 
     asyncio.run(run())
@@ -99,13 +99,13 @@ def test_probes_and_redirects_are_told() -> None:
     stats = {endpoint.name: endpoint for endpoint in s.stats().endpoints}
     assert (stats["a"].health, stats["a"].backoff) == ("backed_off", "probe")
     assert stats["a"].backoff_remaining > 0
-    assert {pick(s, str(n)).endpoint for n in range(9)} == {b}
+    assert {pick(s, str(n)).endpoint_id for n in range(9)} == {b}
     s.handle_probe(a, passed=True, now=1.0)
     moved = pick(s, exclude=[b], now=1.0)
-    s.redirect(moved.request, b, "engine", now=1.0)
+    s.redirect(moved.request_id, b, "engine", now=1.0)
     assert {endpoint.name: endpoint.backoff for endpoint in s.stats().endpoints} == {"a": "failed", "b": None}
     with pytest.raises(ValueError, match="failure"):
-        s.redirect(moved.request, a, "tired")  # type: ignore[arg-type]
+        s.redirect(moved.request_id, a, "tired")  # type: ignore[arg-type]
     with pytest.raises(slotwise.UnknownEndpointError):
         s.handle_probe(99, passed=True)
 
@@ -113,5 +113,5 @@ def test_probes_and_redirects_are_told() -> None:
 def test_a_cancelled_request_stays_booked_where_the_engine_does_not_notice() -> None:
     for notices, pending in ((True, 0), (False, 1)):
         s, _ = scheduler("a", notices_disconnect=notices)
-        assert s.cancel(pick(s, "x" * 80_000).request)
-        assert s.stats().endpoints[0].pending == pending
+        assert s.cancel(pick(s, "x" * 80_000).request_id)
+        assert s.stats().endpoints[0].prefilling == pending

@@ -36,7 +36,7 @@ def test_the_first_end_counts_and_says_so(time: Time) -> None:
             lease.first_token()
             lease.tokens(3)
             with pytest.raises(slotwise.RedirectError, match="not in flight"):
-                lease.redirect(lease.endpoint)
+                lease.redirect(lease.endpoint_id)
             assert counts(s) == expected
 
     time.run(main())
@@ -91,18 +91,18 @@ def test_a_request_that_was_ended_elsewhere_ends_its_lease(time: Time) -> None:
         for name, (call, answer) in calls.items():
             s, lease = await leased(time)
             lease.begin(200, "text/event-stream")
-            s.cancel(lease.request)
+            s.cancel(lease.request_id)
             assert not lease.ended, "it has not noticed yet"
             assert call(lease) == answer, name
             assert lease.ended and not lease.complete(), name
             assert counts(s) == (0, 0, 1, 0)
         s, lease = await leased(time)
-        s.complete(lease.request)
+        s.complete(lease.request_id)
         with pytest.raises(slotwise.RedirectError):
             lease.redirect(lease.dispatch.alternatives[0])
         assert lease.ended
         s, lease = await leased(time)
-        s.complete(lease.request)
+        s.complete(lease.request_id)
         assert [chunk async for chunk in lease.stream(chunks(b"a", b"b"))] == [b"a", b"b"]
         async with lease:
             pass
@@ -118,14 +118,14 @@ async def chunks(*parts: Any) -> AsyncIterator[Any]:
 def test_a_lease_says_where_its_request_is(time: Time) -> None:
     async def main() -> None:
         s, lease = await leased(time)
-        assert (lease.endpoint, lease.name) == (lease.dispatch.endpoint, lease.dispatch.name)
+        assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
         (other,) = lease.dispatch.alternatives
         lease.redirect(other)
-        assert (lease.endpoint, lease.name) == (other, s.endpoint(other).name)  # type: ignore[union-attr]
-        s.redirect(lease.request, lease.dispatch.endpoint)
-        assert (lease.endpoint, lease.name) == (lease.dispatch.endpoint, lease.dispatch.name)
+        assert (lease.endpoint_id, lease.endpoint_name) == (other, s.endpoint(other).name)  # type: ignore[union-attr]
+        s.redirect(lease.request_id, lease.dispatch.endpoint_id)
+        assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
         lease.complete()
-        assert (lease.endpoint, lease.name) == (lease.dispatch.endpoint, lease.dispatch.name)
+        assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
 
     time.run(main())
 
@@ -223,12 +223,12 @@ def test_an_endpoint_is_drained_when_its_last_request_ends(time: Time) -> None:
         for end in (
             lambda s, lease, other: lease.complete(),
             lambda s, lease, other: lease.fail(),
-            lambda s, lease, other: s.cancel(lease.request),
+            lambda s, lease, other: s.cancel(lease.request_id),
             lambda s, lease, other: lease.redirect(other),
             lambda s, lease, other: (lease.begin(200, "application/json"), lease.finish()),
         ):
             s, first = await leased(time, 1)
-            (endpoint, second), other = (first.endpoint, await s.acquire("x")), s.add_endpoint("other")
+            (endpoint, second), other = (first.endpoint_id, await s.acquire("x")), s.add_endpoint("other")
             s.drain_endpoint(endpoint)
             waits = [asyncio.create_task(s.drained(endpoint)) for _ in range(2)]
             end(s, first, other)
@@ -241,11 +241,11 @@ def test_an_endpoint_is_drained_when_its_last_request_ends(time: Time) -> None:
             first.cancel()
             second.cancel()
         s, lease = await leased(time, 1)
-        gone = asyncio.create_task(s.drained(lease.endpoint))
-        left = asyncio.create_task(s.drained(lease.endpoint))
+        gone = asyncio.create_task(s.drained(lease.endpoint_id))
+        left = asyncio.create_task(s.drained(lease.endpoint_id))
         await asyncio.sleep(0)
         left.cancel()
-        s.remove_endpoint(lease.endpoint)
+        s.remove_endpoint(lease.endpoint_id)
         for task, error in ((gone, slotwise.UnknownEndpointError), (left, asyncio.CancelledError)):
             with pytest.raises(error):
                 await task

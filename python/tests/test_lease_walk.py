@@ -97,7 +97,7 @@ class Walk:
         return self.lease.redirect(endpoint)
 
     async def elsewhere(self, name: str, *arguments: Any) -> Any:
-        return getattr(self.scheduler, name)(self.lease.request, *arguments)
+        return getattr(self.scheduler, name)(self.lease.request_id, *arguments)
 
     async def stream(self, chunks: list[Any], how: str) -> Any:
         async def source() -> AsyncIterator[Any]:
@@ -119,7 +119,7 @@ class Walk:
         stats, lease = self.scheduler.stats(), self.lease
         counts = [stats.in_flight, stats.completed, stats.failed, stats.cancelled]
         outcome = None if lease.outcome is None else lease.outcome.end
-        return [lease.ended, lease.endpoint, lease.name, lease.answer.tokens, outcome, *counts]
+        return [lease.ended, lease.endpoint_id, lease.endpoint_name, lease.answer.tokens, outcome, *counts]
 
 
 def encoded(chunk: Any) -> Any:

@@ -54,12 +54,12 @@ def test_two_loops_are_both_served() -> None:
     for thread in threads:
         thread.start()
     waiting.wait()
-    assert s.waiting == 2
-    s.complete(held.request)
+    assert s.queued == 2
+    s.complete(held.request_id)
     for thread in threads:
         thread.join(HANG)
         assert not thread.is_alive()
-    assert sorted(served) == ["a", "b"] and (s.waiting, s.stats().in_flight) == (0, 0)
+    assert sorted(served) == ["a", "b"] and (s.queued, s.stats().in_flight) == (0, 0)
 
 
 def test_each_loop_has_its_own_timer() -> None:
@@ -74,10 +74,10 @@ def test_each_loop_has_its_own_timer() -> None:
     hasty = second.create_task(s.acquire("x", timeout=1))
     with pytest.raises(slotwise.EvictedError) as evicted:
         second.run_until_complete(hasty)
-    assert evicted.value.queued == 1 and s.waiting == 1
+    assert evicted.value.queue_time == 1 and s.queued == 1
     with pytest.raises(slotwise.EvictedError) as evicted:
         first.run_until_complete(patient)
-    assert evicted.value.queued == 50 and s.waiting == 0
+    assert evicted.value.queue_time == 50 and s.queued == 0
     for loop in (first, second):
         loop.close()
 
@@ -91,7 +91,7 @@ def test_what_is_granted_to_a_loop_that_is_closed_is_taken_back() -> None:
     dropped, other = time.loop(), time.loop()
     waiter = dropped.create_task(s.acquire("x", timeout=None))
     dropped.run_until_complete(asyncio.sleep(0))
-    s.complete(held.request)
+    s.complete(held.request_id)
     rejected = other.create_task(s.acquire("x", timeout=None))
     other.run_until_complete(asyncio.sleep(0))
     assert s.stats().in_flight == 1, "granted to the first loop, which does not run"
@@ -125,7 +125,7 @@ def test_a_client_that_leaves_ends_the_block(time: Time, of: str) -> None:
         s = aio.Scheduler(clock=time)
         s.add_endpoint(slotwise.Endpoint("a", max_in_flight=1))
         held = await s.acquire("x")
-        request = Request("http.request")
+        request = Request("http.request_id")
         client: Any = {"request": request, "receive": request.receive}.get(of) or request.left.wait()
 
         async def handler() -> None:
@@ -134,13 +134,13 @@ def test_a_client_that_leaves_ends_the_block(time: Time, of: str) -> None:
 
         task = asyncio.create_task(handler())
         await asyncio.sleep(1)
-        assert s.waiting == 1
+        assert s.queued == 1
         request.left.set()
         with pytest.raises(aio.ClientDisconnectedError) as left:
             await task
         assert (left.value.code, task.cancelling()) == ("client_disconnected", 0)
         held.complete()
-        assert (s.waiting, s.stats().in_flight, s.stats().cancelled) == (0, 0, 1)
+        assert (s.queued, s.stats().in_flight, s.stats().cancelled) == (0, 0, 1)
 
     time.run(main())
 

@@ -32,10 +32,10 @@ def test_a_scorer_that_always_picks_comes_to_an_end(monkeypatch: pytest.MonkeyPa
         picked(s, "x")
         return candidates.cost
 
-    s = Scheduler(scorer=scorer)
+    s = Scheduler(cost=scorer)
     s.add_endpoint("a")
     picked(s, "x")
-    assert [(type(error), getattr(error, "code", "")) for error in told] == [(slotwise.CostFunctionError, "scorer_reentered")]
+    assert [(type(error), getattr(error, "code", "")) for error in told] == [(slotwise.CostFunctionError, "cost_function_reentered")]
     assert s.stats().in_flight == 16
 
 
@@ -74,8 +74,8 @@ def test_a_seed_is_drawn_unless_told() -> None:
 
 
 def test_none_leaves_a_field_to_its_default() -> None:
-    s = Scheduler({"flow": {"hold": None, "band": {"max_requests": 3}}, "kv_cache_tokens": None})
-    assert (s.config.flow.hold, s.config.flow.band.max_requests) == (0.25, 3)
+    s = Scheduler({"flow": {"max_queued_prefill": None, "band": {"max_requests": 3}}, "kv_cache_tokens": None})
+    assert (s.config.flow.max_queued_prefill, s.config.flow.band.max_requests) == (0.25, 3)
     endpoint = s.add_endpoint(Endpoint("a", block_size=None, kv_cache_tokens=None))
     described = s.endpoint(endpoint)
     assert described is not None and described.block_size == 16
@@ -91,8 +91,8 @@ def test_none_leaves_a_field_to_its_default() -> None:
         (lambda s: s.remove_endpoint("a"), r"endpoint_named\('a'\)"),
         (lambda s: s.handle_metrics_page("a", b""), r"endpoint_named\('a'\)"),
         (lambda s: s.endpoint_named(0), r"expected the name of an endpoint, not .*endpoint\(id\).name"),
-        (lambda s: s.complete("a"), r"the id of a request, say dispatch.request.*X-Request-ID"),
-        (lambda s: s.complete(s.pick("x")), r"the id of a request, say dispatch.request, not .*Dispatch"),
+        (lambda s: s.complete("a"), r"the id of a request, say dispatch.request_id.*X-Request-ID"),
+        (lambda s: s.complete(s.pick("x")), r"the id of a request, say dispatch.request_id, not .*Dispatch"),
         (lambda s: s.pick("x", flow=7), "flow"),
     ],
 )
@@ -112,9 +112,9 @@ def test_a_refusal_that_is_taken_for_a_dispatch_says_what_to_do() -> None:
     s = Scheduler(clock=Time())
     s.submit("x", ttl=0.0)
     evicted = s.poll_decision(now=2_000.0)
-    assert isinstance(evicted, slotwise.Evicted) and evicted.request == 1
+    assert isinstance(evicted, slotwise.Evicted) and evicted.request_id == 1
     with pytest.raises(AttributeError, match="so it has no endpoint"):
-        evicted.endpoint  # type: ignore[attr-defined]
+        evicted.endpoint_id  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_refusal_that_is_taken_for_a_dispatch_says_what_to_do() -> None:
     [
         (lambda s: s.submit("x", ttl=5_000), "ttl is 5000 seconds, where 0.01 to 3600 is plausible: times are seconds, not milliseconds"),
         (lambda s: s.submit("x", ttl=0.005), "ttl is 0.005 seconds"),
-        (lambda s: Scheduler({"flow": {"hold": 250}}), "flow.hold is 250 seconds, where 0.001 to 30 is plausible"),
+        (lambda s: Scheduler({"flow": {"max_queued_prefill": 250}}), "flow.max_queued_prefill is 250 seconds, where 0.001 to 30 is plausible"),
         (lambda s: Scheduler(slotwise.Config(adapter_load_time=300)), "adapter_load_time is 300 seconds"),
         (lambda s: Scheduler({"backoff": 1_000}), "backoff is 1000 seconds"),
     ],

@@ -126,9 +126,9 @@ def test_any_answer_has_one_end(content_type: str, chunks: list[bytes], close: A
     assert isinstance(dispatch, slotwise.Dispatch)
     reader, passing = wire.ResponseReader(200, content_type), wire.ModelFilter(content_type, "m")
     for chunk in chunks:
-        scheduler._feed(dispatch.request, reader, chunk)
+        scheduler._feed(dispatch.request_id, reader, chunk)
         passing.feed(chunk)
-    scheduler._finish(dispatch.request, reader, close)
+    scheduler._finish(dispatch.request_id, reader, close)
     stats = scheduler.stats()
     assert (stats.completed + stats.failed + stats.cancelled, stats.in_flight) == (1, 0)
 

@@ -43,7 +43,7 @@ TEXT = "You are a helpful assistant. " * 40
 def test_all_forms_of_text_are_one_prompt(scheduler: Scheduler, same: Any) -> None:
     first = picked(scheduler, TEXT)
     second = picked(scheduler, same)
-    assert second.endpoint == first.endpoint
+    assert second.endpoint_id == first.endpoint_id
     assert second.cached_tokens > 250
     assert second.prompt_tokens == len(TEXT) // 4
 
@@ -54,13 +54,13 @@ IDS = list(range(2_000))
 @pytest.mark.parametrize("kind", [np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64])
 def test_token_ids_of_any_integer_kind_are_one_prompt(scheduler: Scheduler, kind: Any) -> None:
     first = picked(scheduler, IDS)
-    scheduler.complete(first.request)
+    scheduler.complete(first.request_id)
     assert first.prompt_tokens == 2_000
     # The last block is never taken from the cache: an engine computes the last token again.
     for same in (np.array(IDS, dtype=kind), np.array(IDS + IDS, dtype=kind)[:2_000], tuple(IDS)):
         again = picked(scheduler, same)
-        assert (again.endpoint, again.cached_tokens) == (first.endpoint, 1_984)
-        scheduler.complete(again.request)
+        assert (again.endpoint_id, again.cached_tokens) == (first.endpoint_id, 1_984)
+        scheduler.complete(again.request_id)
     strided = np.repeat(np.array(IDS, dtype=kind), 2)[::2]
     assert picked(scheduler, strided).cached_tokens == 1_984
 
@@ -68,7 +68,7 @@ def test_token_ids_of_any_integer_kind_are_one_prompt(scheduler: Scheduler, kind
 def test_block_hashes_are_compared_as_they_are(scheduler: Scheduler) -> None:
     first = picked(scheduler, Blocks(array("Q", [1, 2**64 - 1]), 16, 40))
     second = picked(scheduler, Blocks([1, 2**64 - 1], 16, 40))
-    assert (second.endpoint, second.cached_tokens, second.prompt_tokens) == (first.endpoint, 32, 40)
+    assert (second.endpoint_id, second.cached_tokens, second.prompt_tokens) == (first.endpoint_id, 32, 40)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_time_that_is_no_time_is_refused(scheduler: Scheduler, now: float) -> No
 
 
 def test_a_request_lives_and_ends_once(scheduler: Scheduler) -> None:
-    request = picked(scheduler, TEXT).request
+    request = picked(scheduler, TEXT).request_id
     scheduler.handle_first_token(request)
     scheduler.handle_tokens(request, 10)
     assert scheduler.stats().endpoints[scheduler.endpoint_of(request) or 0].running == 1
@@ -132,7 +132,7 @@ def test_errors_have_their_kind_and_survive_pickling(scheduler: Scheduler) -> No
     with pytest.raises(slotwise.KvEventError, match="replay") as lost:
         scheduler.handle_kv_event(0, BlockStored([5], 16, parent=4))
     assert lost.value.code == "unknown_parent"
-    request = picked(scheduler, TEXT).request
+    request = picked(scheduler, TEXT).request_id
     with pytest.raises(slotwise.RedirectError):
         scheduler.redirect(request, 9)
     with pytest.raises(ValueError, match="failure must be 'unreachable', 'engine' or 'timeout'"):
@@ -155,14 +155,14 @@ def test_a_refusal_is_a_value() -> None:
     assert "retry after" in full.message
     match dispatch:
         case slotwise.Dispatch(request, endpoint, name):
-            assert (request, endpoint, name) == (dispatch.request, 0, "a")
+            assert (request, endpoint, name) == (dispatch.request_id, 0, "a")
 
 
 @pytest.mark.parametrize(
     ("config", "error", "message"),
     [
         ({"kv_limit": 2.0}, slotwise.ConfigError, r"kv_limit must lie in \(0, 1\]"),
-        ({"weights": {"kv": -1.0}}, slotwise.ConfigError, "weights.kv must be finite"),
+        ({"prices": {"kv": -1.0}}, slotwise.ConfigError, "weights.kv must be finite"),
         ({"tiers": {"cpu": 1.5}}, slotwise.ConfigError, r"tiers.cpu must lie in \[0, 1\]"),
         (Config(tiers=TierFactors(disk=-0.1)), slotwise.ConfigError, r"tiers.disk must lie in \[0, 1\]"),
         ({"tiers": {"cpu": float("nan")}}, ValueError, "not JSON compliant"),
@@ -170,7 +170,7 @@ def test_a_refusal_is_a_value() -> None:
         ({"tiers": {"gpu": 1.0}}, ValueError, "unknown field `gpu`"),
         (Config(index=IndexLimits(bytes=0)), slotwise.ConfigError, "index.bytes must not be zero"),
         ({"index": {"entries": 99}}, ValueError, "unknown field `entries`"),
-        ({"weights": {"kvv": 1.0}}, ValueError, "unknown field `kvv`"),
+        ({"prices": {"kvv": 1.0}}, ValueError, "unknown field `kvv`"),
         ({"seed": "x"}, TypeError, "seed: invalid type: string"),
         ({"max_endpoints": -1}, (TypeError, ValueError), "max_endpoints: invalid value: integer `-1`"),
         ({"kv_cache_tokens": 0}, (TypeError, ValueError), "kv_cache_tokens"),
@@ -186,7 +186,7 @@ def test_a_wrong_configuration_names_the_field(config: Any, error: Any, message:
 
 
 def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
-    config = Config(seed=7, weights=CostPrices(kv=1.0), index=IndexLimits(bytes=99), tiers=TierFactors(cpu=0.0))
+    config = Config(seed=7, prices=CostPrices(kv=1.0), index=IndexLimits(bytes=99), tiers=TierFactors(cpu=0.0))
     assert Scheduler(config).config == config
     assert replace(Scheduler().config, seed=None) == Config()
     endpoint = Endpoint(
@@ -204,11 +204,11 @@ def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
 @pytest.mark.parametrize(
     "flow",
     [
-        slotwise.FlowConfig(guard=slotwise.SessionAdmissionConfig(share=0.7), max_bytes=None, fairness="round_robin", order="edf"),
-        slotwise.FlowConfig(saturation=slotwise.UtilizationDetector(), ceiling=slotwise.SoftReflective()),
+        slotwise.FlowConfig(session_admission=slotwise.SessionAdmissionConfig(share=0.7), max_bytes=None, fairness="round_robin", order="edf"),
+        slotwise.FlowConfig(saturation=slotwise.UtilizationDetector(), usage_limit=slotwise.SoftReflective()),
         slotwise.FlowConfig(
             saturation=slotwise.ConcurrencyDetector(concurrency_mode="hybrid"),
-            ceiling=slotwise.PriorityHoldback(min_usage_limit=0.6, domain="value"),
+            usage_limit=slotwise.PriorityHoldback(min_usage_limit=0.6, domain="value"),
             band=slotwise.BandLimits(max_requests=7),
         ),
     ],
@@ -235,14 +235,14 @@ def test_requests_wait_for_their_turn() -> None:
     assert scheduler.poll_decision(now=1.5) is None and scheduler.next_timeout() == 1.75
     evicted = scheduler.poll_decision(now=1.75)
     assert isinstance(evicted, slotwise.Evicted) and hash(evicted) == brief and evicted != refused
-    assert (evicted.request, evicted.reason, evicted.http_status, evicted.queued) == (brief, "ttl_expired", 429, 0.25)
+    assert (evicted.request_id, evicted.reason, evicted.http_status, evicted.queue_time) == (brief, "ttl_expired", 429, 0.25)
     assert repr(evicted).startswith(f"Evicted(request={brief}, reason='ttl_expired', http_status=429, retry_after=")
     stats = scheduler.stats()
-    assert (stats.waiting, stats.waiting_bytes, stats.evicted) == (2, 720, {"ttl_expired": 1})
+    assert (stats.queued, stats.queued_bytes, stats.evicted) == (2, 720, {"ttl_expired": 1})
     scheduler.handle_first_token(int(str(first)), now=2.0)
     gone = [scheduler.poll_decision(now=2.0) for _ in range(3)]
-    assert [decision and decision.request for decision in gone] == [urgent, batch, None]
-    assert isinstance(gone[0], slotwise.Dispatch) and gone[0].queued == 1.0
+    assert [decision and decision.request_id for decision in gone] == [urgent, batch, None]
+    assert isinstance(gone[0], slotwise.Dispatch) and gone[0].queue_time == 1.0
     for ttl in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="ttl"):
             scheduler.submit("x", ttl=ttl)
@@ -266,14 +266,14 @@ def test_every_field_of_the_core_has_a_field_here() -> None:
     options = json.loads(slotwise._core.default_options())
     for fields_here, fields_there in [
         (Config, defaults),
-        (CostPrices, defaults["weights"]),
+        (CostPrices, defaults["prices"]),
         (PrefillCost, defaults["prefill"]),
         (IndexLimits, defaults["index"]),
         (TierFactors, defaults["tiers"]),
         (slotwise.FlowConfig, defaults["flow"]),
         (slotwise.BandLimits, defaults["flow"]["band"]),
         (slotwise.ContinuousSaturation, defaults["flow"]["saturation"]),
-        (slotwise.StaticUsageLimit, defaults["flow"]["ceiling"]),
+        (slotwise.StaticUsageLimit, defaults["flow"]["usage_limit"]),
         (slotwise.SessionAdmissionConfig, options[0]),
         (slotwise.UtilizationDetector, {"type": None, **options[1]}),
         (slotwise.ConcurrencyDetector, {"type": None, **options[2]}),
@@ -361,9 +361,9 @@ def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(schedul
 
 def test_an_endpoint_that_leaves_says_what_is_on_it(scheduler: Scheduler) -> None:
     dispatch = picked(scheduler, TEXT)
-    removed = scheduler.remove_endpoint(dispatch.endpoint)
-    assert (removed.endpoint.name, removed.in_flight) == (dispatch.name, (dispatch.request,))
-    scheduler.complete(dispatch.request)
+    removed = scheduler.remove_endpoint(dispatch.endpoint_id)
+    assert (removed.endpoint_id.name, removed.in_flight) == (dispatch.endpoint_name, (dispatch.request_id,))
+    scheduler.complete(dispatch.request_id)
     for no_event in (None, 3, TEXT):
         with pytest.raises(TypeError, match="event must be BlockStored, BlockRemoved or AllBlocksCleared"):
             scheduler.handle_kv_event(0, no_event)  # type: ignore[arg-type]
@@ -376,7 +376,7 @@ def test_a_live_scheduler_says_why_it_is_not_pickled(scheduler: Scheduler) -> No
 
 def test_an_explanation_is_a_table(scheduler: Scheduler) -> None:
     explanation = scheduler.explain(TEXT)
-    assert explanation.endpoint == explanation.candidates[0].endpoint
+    assert explanation.endpoint_id == explanation.candidates[0].endpoint_id
     assert str(explanation).splitlines()[1].split()[:3] == ["endpoint", "cached", "queue"]
     assert Scheduler().explain("x").reason == "no_endpoints"
 
@@ -388,7 +388,7 @@ def test_a_scorer_decides() -> None:
         seen.append(candidates)
         return -np.frombuffer(candidates.cost) + 10.0
 
-    scheduler = Scheduler(scorer=dearest_first, clock=Time())
+    scheduler = Scheduler(cost=dearest_first, clock=Time())
     for name, capacity in (("small", 20_000), ("large", 400_000)):
         scheduler.add_endpoint(Endpoint(name, kv_cache_tokens=capacity))
     scheduler.drain_endpoint(scheduler.add_endpoint("draining"))
@@ -417,7 +417,7 @@ def test_a_broken_scorer_is_reported_and_the_built_in_cost_decides(
 ) -> None:
     reported: list[str] = []
     monkeypatch.setattr("sys.unraisablehook", lambda report: reported.append(str(report.exc_value)))
-    plain, scored = Scheduler({"seed": 0}, clock=Time()), Scheduler({"seed": 0}, scorer=answer, clock=Time())
+    plain, scored = Scheduler({"seed": 0}, clock=Time()), Scheduler({"seed": 0}, cost=answer, clock=Time())
     for scheduler in (plain, scored):
         for name in ("a", "b"):
             scheduler.add_endpoint(name)
@@ -432,11 +432,11 @@ def test_a_scorer_may_call_the_scheduler() -> None:
         assert scheduler.stats().in_flight == 0
         return candidates.cost
 
-    scheduler = Scheduler(scorer=scorer, clock=Time())
+    scheduler = Scheduler(cost=scorer, clock=Time())
     scheduler.add_endpoint("a")
     picked(scheduler, TEXT)
     with pytest.raises(TypeError, match="scorer must be callable"):
-        Scheduler(scorer=3)  # type: ignore[arg-type]
+        Scheduler(cost=3)  # type: ignore[arg-type]
 
 
 def test_threads_share_a_scheduler() -> None:
@@ -448,8 +448,8 @@ def test_threads_share_a_scheduler() -> None:
         try:
             for turn in range(300):
                 dispatch = picked(scheduler, f"{seed} says " * (turn % 50))
-                scheduler.handle_first_token(dispatch.request)
-                scheduler.complete(dispatch.request, completion_tokens=5)
+                scheduler.handle_first_token(dispatch.request_id)
+                scheduler.complete(dispatch.request_id, completion_tokens=5)
         except BaseException as error:
             failures.append(error)
 

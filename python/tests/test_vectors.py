@@ -130,8 +130,8 @@ class Runner:
 
     def picked(self, dispatch: slotwise.Dispatch) -> dict[str, Any]:
         return {
-            "request": dispatch.request,
-            "endpoint": dispatch.name,
+            "request": dispatch.request_id,
+            "endpoint": dispatch.endpoint_name,
             "alternatives": [self.name(endpoint) for endpoint in dispatch.alternatives],
             "prompt_tokens": dispatch.prompt_tokens,
             "cached_tokens": dispatch.cached_tokens,
@@ -141,13 +141,13 @@ class Runner:
 
     def decided(self, decision: slotwise.Dispatch | slotwise.Evicted) -> Any:
         if isinstance(decision, slotwise.Dispatch):
-            return {"dispatch": {**self.picked(decision), "queued_s": decision.queued}}
+            return {"dispatch": {**self.picked(decision), "queued_s": decision.queue_time}}
         return {
             "evict": {
-                "request": decision.request,
+                "request": decision.request_id,
                 "reason": decision.reason,
                 "retry_after_s": decision.retry_after,
-                "queued_s": decision.queued,
+                "queued_s": decision.queue_time,
             }
         }
 
@@ -210,7 +210,7 @@ class Runner:
     def restart(self, changed: dict[str, Any], now: float) -> Any:
         """Goes on with a scheduler that was only told of the endpoints, in the same order: their numbers there."""
         anew = {endpoint["name"]: endpoint for endpoint in changed.pop("endpoints", [])}
-        there = [known for known in map(self.scheduler.endpoint, self.added) if known is not None]
+        there = [known for known in map(self.scheduler.endpoint_id, self.added) if known is not None]
         self.scheduler = slotwise.Scheduler({**self.config, **changed})
         self.added = [self.scheduler.add_endpoint(anew.get(known.name, known), now=now) for known in there]
         restarted = dict(zip((known.name for known in there), self.added, strict=True))

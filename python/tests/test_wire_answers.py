@@ -84,9 +84,9 @@ def test_a_first_token_is_told_and_lets_the_next_one_go() -> None:
     async def job(scheduler: aio.Scheduler, lease: aio.Lease) -> None:
         lease.begin(200, "text/event-stream")
         assert lease.feed(ANSWER[0][:20]) == wire.Progress()
-        assert scheduler.stats().endpoints[0].pending == 1
+        assert scheduler.stats().endpoints[0].prefilling == 1
         assert lease.feed(ANSWER[0][20:]) == wire.Progress(first_token=True, tokens=1)
-        assert (scheduler.stats().endpoints[0].pending, scheduler.stats().endpoints[0].running) == (0, 1)
+        assert (scheduler.stats().endpoints[0].prefilling, scheduler.stats().endpoints[0].running) == (0, 1)
         next_one = asyncio.create_task(scheduler.acquire(body=CHAT, timeout=5.0))
         await asyncio.sleep(0)
         assert not next_one.done()
@@ -219,7 +219,7 @@ def test_a_refusal_that_is_an_exception_is_told_as_well(time: Time) -> None:
 def test_a_span_has_its_attributes(scheduler: Scheduler) -> None:
     dispatch = picked(scheduler, [1, 2, 3], model="m")
     told = wire.attributes(dispatch, model="m", session="s", priority=-1)
-    assert told["gen_ai.request.model"] == "m" and told["gen_ai.conversation.id"] == "s"
+    assert told["gen_ai.request_id.model"] == "m" and told["gen_ai.conversation.id"] == "s"
     assert (told["slotwise.prompt_tokens"], told["slotwise.priority"]) == (3, -1)
     assert wire.attributes(slotwise.Usage(cached_tokens=4)) == {"gen_ai.usage.cache_read.input_tokens": 4}
 

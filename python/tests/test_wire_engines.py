@@ -162,7 +162,7 @@ def test_frames_are_what_a_cache_holds(scheduler: Scheduler) -> None:
     report = scheduler.handle_kv_frames(0, frames(0, stored(1, 2, 3, 4)))
     assert (report.batches, report.stored_blocks, report.ask, report.error) == (1, 1, None, None)
     assert picked(scheduler, [1, 2, 3, 4, 5], model="m").cached_tokens == 4
-    assert scheduler.stats().endpoints[0].precise
+    assert scheduler.stats().endpoints[0].kv_events
 
     # One is lost: what comes after it waits for a replay.
     report = scheduler.handle_kv_frames(0, tuple(memoryview(frame) for frame in frames(2, stored(9, 9, 9, 9, block=2))))
@@ -229,7 +229,7 @@ def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(sched
 
     def ask() -> None:
         for _ in range(20):
-            scheduler.cancel(picked(scheduler, body=body, path="/v1/completions").request)
+            scheduler.cancel(picked(scheduler, body=body, path="/v1/completions").request_id)
 
     def guarded(job: Any, *arguments: Any) -> None:
         try:
@@ -308,14 +308,14 @@ def test_events_count_where_an_endpoint_is_described_as_in_the_manual(block_size
     ids = list(range(80))
     scheduler.handle_kv_event(endpoint, slotwise.BlockStored([1, 2], 32, tokens=ids[:64]))
     stats = scheduler.stats().endpoints[0]
-    assert (stats.precise, stats.block_size, stats.kv_refused_events) == (True, 32, 0)
+    assert (stats.kv_events, stats.block_size, stats.kv_refused_events) == (True, 32, 0)
     for model in ("tiny", "whatever/it-is-called"):
         assert picked(scheduler, ids, model=model).cached_tokens == 64
 
 
 def test_what_is_not_said_may_be_none() -> None:
     nothing: dict[str, None] = dict.fromkeys(
-        ("models", "labels", "role", "kv_cache_tokens", "block_size", "max_in_flight", "adapter_slots", "adapter_load_time", "prefill", "eviction")
+        ("models", "labels", "role", "kv_cache_tokens", "block_size", "max_in_flight", "adapter_slots", "adapter_load_time", "prefill", "cache_eviction")
     )
     scheduler = Scheduler()
     endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", **nothing))
@@ -326,7 +326,7 @@ def test_a_refused_feed_is_loud(scheduler: Scheduler) -> None:
     with pytest.raises(slotwise.KvEventError):
         scheduler.handle_kv_event(0, slotwise.BlockStored([1], 16, tokens=[1, 2, 3]))
     stats = scheduler.stats().endpoints[0]
-    assert (stats.precise, stats.kv_refused_events, stats.kv_refusal) == (False, 1, "token_count")
+    assert (stats.kv_events, stats.kv_refused_events, stats.kv_refusal) == (False, 1, "token_count")
     explanation = scheduler.explain("x", model="m")
     assert explanation.candidates[0].kv_refusal == "token_count"
     assert "KV events refused: token_count" in str(explanation)

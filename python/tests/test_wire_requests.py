@@ -24,11 +24,11 @@ COMPLETION = json.dumps({"model": "m", "prompt": IDS}).encode()
 def test_a_body_is_the_prompt_in_it(scheduler: Scheduler) -> None:
     first = picked(scheduler, IDS, model="m", expected_output_tokens=16)
     assert first.prompt_tokens == 100
-    scheduler.complete(first.request)
+    scheduler.complete(first.request_id)
     for body in (COMPLETION, bytearray(COMPLETION), memoryview(COMPLETION)):
         again = picked(scheduler, body=body, path="/v1/completions")
         assert (again.prompt_tokens, again.cached_tokens) == (100, 96)
-        scheduler.complete(again.request)
+        scheduler.complete(again.request_id)
     chat = scheduler.explain(body=CHAT)
     view = wire.read_request(CHAT, api="chat_completions")
     assert isinstance(view.prompt, bytes)
@@ -107,7 +107,7 @@ def test_a_scorer_may_ask_with_a_body_itself() -> None:
             picked(s, body=CHAT)
         return list(candidates.cost)
 
-    s = Scheduler(scorer=score, clock=Time())
+    s = Scheduler(cost=score, clock=Time())
     s.add_endpoint("a")
     picked(s, body=CHAT)
     assert seen == [1] * 5
@@ -160,7 +160,7 @@ def test_an_answer_is_no_evidence_if_the_cache_was_not_read(extra: dict[str, Any
             body = {"model": "m", "prompt": [*range(1_600), turn], "max_tokens": 1, **(extra if turn else {})}
             dispatch = scheduler.pick(body=json.dumps(body).encode(), path="/v1/completions")
             assert isinstance(dispatch, slotwise.Dispatch)
-            scheduler.complete(dispatch.request, prompt_tokens=1_601, cached_tokens=0)
+            scheduler.complete(dispatch.request_id, prompt_tokens=1_601, cached_tokens=0)
         stats = scheduler.stats()
         assert stats.endpoints[0].estimated_tokens == 1_600
         return stats.checked_cached_tokens

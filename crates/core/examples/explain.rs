@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A first turn, which is being answered.
     let history: Vec<u32> = (0..1_500).collect();
     let first = scheduler.pick(now, &Request::new("llama").tokens(&history))?;
-    scheduler.handle_first_token(Instant::from_micros(60_000), first.request)?;
+    scheduler.handle_first_token(Instant::from_micros(60_000), first.request_id)?;
 
     // The next turn brings the history along.
     let turn: Vec<u32> = (0..3_000).collect();

@@ -17,9 +17,9 @@ use crate::time::Seconds;
 #[non_exhaustive]
 pub struct Dispatch {
     /// The request's id.
-    pub request: RequestId,
+    pub request_id: RequestId,
     /// Where it goes.
-    pub endpoint: EndpointId,
+    pub endpoint_id: EndpointId,
     /// Where it could go instead, best first. See [`Scheduler::redirect`](crate::Scheduler::redirect).
     pub alternatives: Vec<EndpointId>,
     /// Tokens of the prompt: counted, or estimated from text.
@@ -36,7 +36,7 @@ pub struct Dispatch {
     pub first_token_in: Seconds,
     /// How long the request waited for the decision.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub queued: Duration,
+    pub queue_time: Duration,
 }
 
 impl Dispatch {
@@ -50,15 +50,15 @@ impl Dispatch {
     /// ```
     pub const fn new(request: RequestId, endpoint: EndpointId) -> Self {
         Self {
-            request,
-            endpoint,
+            request_id: request,
+            endpoint_id: endpoint,
             alternatives: Vec::new(),
             prompt_tokens: 0,
             cached_tokens: 0,
             best_cached_tokens: 0,
             cost: Seconds::ZERO,
             first_token_in: Seconds::ZERO,
-            queued: Duration::ZERO,
+            queue_time: Duration::ZERO,
         }
     }
 }
@@ -203,8 +203,8 @@ impl Decision {
     /// The request that it is about.
     pub const fn request(&self) -> RequestId {
         match self {
-            Self::Dispatch(dispatch) => dispatch.request,
-            Self::Evict(evicted) => evicted.request,
+            Self::Dispatch(dispatch) => dispatch.request_id,
+            Self::Evict(evicted) => evicted.request_id,
         }
     }
 }
@@ -215,7 +215,7 @@ impl Decision {
 #[non_exhaustive]
 pub struct Evicted {
     /// The request.
-    pub request: RequestId,
+    pub request_id: RequestId,
     /// Why.
     pub reason: EvictReason,
     /// When to retry, if that is known: see [`Rejected::retry_after`].
@@ -223,7 +223,7 @@ pub struct Evicted {
     pub retry_after: Option<Duration>,
     /// How long it waited.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub queued: Duration,
+    pub queue_time: Duration,
 }
 
 /// Why a request that waited does not go.
@@ -290,7 +290,7 @@ impl fmt::Display for EvictReason {
 
 impl fmt::Display for Evicted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (queued, reason) = (self.queued.as_secs_f64(), self.reason);
+        let (queued, reason) = (self.queue_time.as_secs_f64(), self.reason);
         write!(f, "evicted after {queued:.3} s ({}): {reason}", reason.code())
     }
 }

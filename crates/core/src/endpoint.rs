@@ -63,7 +63,7 @@ pub struct Endpoint {
     pub prefill: Option<PrefillCost>,
     /// In which order its cache gives up the blocks of a prompt.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
-    pub eviction: CacheEvictionOrder,
+    pub cache_eviction: CacheEvictionOrder,
     /// Whether its engine stops working on a request whose client has left. Where it does not, as in llama.cpp, a
     /// cancelled request stays booked for as long as its engine is expected to go on with it.
     #[cfg_attr(feature = "serde", serde(default = "Endpoint::default_notices_disconnect"))]
@@ -84,7 +84,7 @@ impl Endpoint {
             adapter_slots: None,
             adapter_load_time: None,
             prefill: None,
-            eviction: CacheEvictionOrder::default(),
+            cache_eviction: CacheEvictionOrder::default(),
             notices_disconnect: true,
         }
     }
@@ -144,8 +144,8 @@ impl Endpoint {
     }
 
     /// In which order its cache gives up the blocks of a prompt.
-    pub fn eviction(mut self, order: CacheEvictionOrder) -> Self {
-        self.eviction = order;
+    pub fn cache_eviction(mut self, order: CacheEvictionOrder) -> Self {
+        self.cache_eviction = order;
         self
     }
 

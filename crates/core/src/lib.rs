@@ -117,7 +117,7 @@ pub use prefill::PrefillCost;
 pub use prefix::{
     BlockHash, BlockRemoved, BlockStored, EngineHash, KvEvent, KvEventError, SnapshotError, Tier,
 };
-pub use profile::{CostPrices, Terms, TierFactors};
+pub use profile::{CostPrices, CostTerms, TierFactors};
 pub use request::{
     AnswerId, Batch, CacheUse, Failure, Priority, Prompt, Request, RequestId, Usage,
 };

@@ -22,7 +22,7 @@ fn equal_work_is_spread_evenly() {
             .expect("there is room");
     }
     for endpoint in scheduler.stats().endpoints {
-        assert_eq!(endpoint.pending, 50, "{}", endpoint.name);
+        assert_eq!(endpoint.prefilling, 50, "{}", endpoint.name);
     }
 }
 
@@ -37,7 +37,7 @@ fn one_hot_prompt_stays_together_until_the_queue_costs_more_than_the_prompt() {
         let picked = scheduler
             .pick(Instant::ORIGIN, &Request::new("m").tokens(&prompt))
             .expect("there is room");
-        *sent.entry(picked.endpoint).or_insert(0u32) += 1;
+        *sent.entry(picked.endpoint_id).or_insert(0u32) += 1;
     }
     let busiest = sent.values().max().copied().unwrap_or(0);
     assert!(
@@ -58,8 +58,8 @@ fn equal_prompts_on_an_idle_pool_meet_again_and_different_ones_spread() {
             scheduler.pick(Instant::ORIGIN, &Request::new("m").tokens(&ids))
         };
         let (one, two) = (home(pool(8)).expect("idle"), home(pool(8)).expect("idle"));
-        assert_eq!(one.endpoint, two.endpoint);
-        homes.insert(one.endpoint);
+        assert_eq!(one.endpoint_id, two.endpoint_id);
+        homes.insert(one.endpoint_id);
     }
     assert_eq!(homes.len(), 8);
 }

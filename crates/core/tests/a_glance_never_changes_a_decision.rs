@@ -96,7 +96,7 @@ impl Twins {
         let glanced = self.glancing.pick(self.now, &request);
         let weighed = self.thorough.pick_by(self.now, &request, |_, terms| terms.total());
         prop_assert_eq!(&glanced, &weighed);
-        self.flying.extend(glanced.map(|dispatch| dispatch.request));
+        self.flying.extend(glanced.map(|dispatch| dispatch.request_id));
         Ok(())
     }
 }

@@ -72,16 +72,16 @@ fn run(endpoints: u64, rate: u64, status: Status, named: bool) -> Found {
             Step::Ask => {
                 let request = Request::new("m").tokens(&prompt).flow(flow(false));
                 let dispatch = scheduler.pick(now, &request).expect("endpoints");
-                let free = &mut free[dispatch.endpoint.as_u64() as usize];
+                let free = &mut free[dispatch.endpoint_id.as_u64() as usize];
                 *free = ms.max(*free) + PREFILL;
                 waits.push(*free - ms);
                 sent += 1;
-                events.push(Reverse((*free, Step::First(dispatch.request.as_u64()))));
+                events.push(Reverse((*free, Step::First(dispatch.request_id.as_u64()))));
             }
             Step::Poison => {
                 let request = Request::new("m").tokens(&prompt).flow(flow(true));
                 let dispatch = scheduler.pick(now, &request).expect("endpoints");
-                events.push(Reverse((ms + 3, Step::Bad(dispatch.request.as_u64()))));
+                events.push(Reverse((ms + 3, Step::Bad(dispatch.request_id.as_u64()))));
             }
             Step::First(id) => {
                 scheduler.handle_first_token(now, RequestId::from_u64(id)).expect("in flight");

@@ -99,7 +99,7 @@ impl World {
                 .scheduler
                 .pick(now, &Request::new("m").text(&prompt).flow(self.flow))
                 .expect("endpoints");
-            let place = dispatch.endpoint.as_u64() as usize;
+            let place = dispatch.endpoint_id.as_u64() as usize;
             self.went[place] += 1;
             let (after, step) = match self.ways[place] {
                 Way::FailsHalf if self.went[place] % 2 == 0 => (2, Step::Failed),
@@ -109,7 +109,13 @@ impl World {
                 Way::Refuses => (2, Step::Refused),
                 Way::Hangs => (5_000, Step::Failed),
             };
-            self.events.push(Reverse((ms + after, client, step, dispatch.request.as_u64(), place)));
+            self.events.push(Reverse((
+                ms + after,
+                client,
+                step,
+                dispatch.request_id.as_u64(),
+                place,
+            )));
         }
         self
     }
@@ -209,7 +215,7 @@ fn a_retry_never_goes_where_it_was() {
     let request = Request::new("m").text("Hello");
     for tried in [&ids[..1], &ids[1..], &ids[..2]] {
         let dispatch = scheduler.pick(at(1), &request.clone().exclude(tried)).expect("one is left");
-        assert!(!tried.contains(&dispatch.endpoint));
+        assert!(!tried.contains(&dispatch.endpoint_id));
         assert!(dispatch.alternatives.iter().all(|id| !tried.contains(id)));
     }
     let none = scheduler.pick(at(2), &request.clone().exclude(&ids)).expect_err("all are excluded");
@@ -243,23 +249,23 @@ fn one_dead_endpoint_costs_no_request_and_gets_two_at_most() {
                 let request = Request::new("m").text(&prompt);
                 let mut tried = Vec::new();
                 let mut dispatch: Dispatch = scheduler.pick(now, &request).expect("endpoints");
-                while dispatch.endpoint == dead {
+                while dispatch.endpoint_id == dead {
                     to_dead += 1;
                     tried.push(dead);
                     if redirects {
                         let to = dispatch.alternatives[0];
-                        scheduler.redirect(now, dispatch.request, to).expect("in flight");
-                        dispatch.endpoint = to;
+                        scheduler.redirect(now, dispatch.request_id, to).expect("in flight");
+                        dispatch.endpoint_id = to;
                     } else {
                         scheduler
-                            .fail(now, dispatch.request, Failure::Unreachable)
+                            .fail(now, dispatch.request_id, Failure::Unreachable)
                             .expect("in flight");
                         dispatch =
                             scheduler.pick(now, &request.clone().exclude(&tried)).expect("another");
                     }
                 }
-                scheduler.handle_first_token(now, dispatch.request).expect("in flight");
-                scheduler.complete(now, dispatch.request, Usage::default()).expect("in flight");
+                scheduler.handle_first_token(now, dispatch.request_id).expect("in flight");
+                scheduler.complete(now, dispatch.request_id, Usage::default()).expect("in flight");
             }
             assert!(to_dead <= 2, "{pool} endpoints, redirects {redirects}: {to_dead}");
         }
@@ -274,29 +280,29 @@ fn probes_take_endpoints_out_and_bring_them_back() {
     let request = Request::new("m").text("Hello");
     let picked = |scheduler: &mut Scheduler, ms| {
         let dispatch = scheduler.pick(at(ms), &request).expect("endpoints");
-        assert!(scheduler.cancel(at(ms), dispatch.request));
-        dispatch.endpoint
+        assert!(scheduler.cancel(at(ms), dispatch.request_id));
+        dispatch.endpoint_id
     };
     scheduler.handle_probe(at(1), a, false).expect("known");
     assert_eq!(scheduler.stats().endpoints[0].backoff, Some(BackoffCause::Probe));
     let explanation = scheduler.explain(at(1), &request);
     let out =
-        explanation.candidates.iter().find(|candidate| candidate.endpoint == a).expect("listed");
+        explanation.candidates.iter().find(|candidate| candidate.endpoint_id == a).expect("listed");
     assert_eq!(out.excluded.map(|why| why.code()), Some("backed_off"));
     assert!(out.backoff_remaining.get() > 5.0);
     assert_eq!(picked(&mut scheduler, 2), b);
     scheduler.handle_probe(at(3), a, true).expect("known");
     let trial = scheduler.pick(at(4), &request.clone().exclude(&[b])).expect("half-open");
-    assert_eq!(trial.endpoint, a);
+    assert_eq!(trial.endpoint_id, a);
     assert_eq!(scheduler.stats().endpoints[0].health, HealthState::Trial);
     assert_eq!(picked(&mut scheduler, 5), b, "one trial at a time");
-    scheduler.handle_first_token(at(6), trial.request).expect("in flight");
+    scheduler.handle_first_token(at(6), trial.request_id).expect("in flight");
     assert_eq!(scheduler.stats().endpoints[0].health, HealthState::Ramping);
     // All are out: availability comes first.
     scheduler.handle_probe(at(7), a, false).expect("known");
     scheduler.handle_probe(at(7), b, false).expect("known");
     let dispatch = scheduler.pick(at(8), &request).expect("availability first");
-    assert!([a, b].contains(&dispatch.endpoint));
+    assert!([a, b].contains(&dispatch.endpoint_id));
     assert!(scheduler.explain(at(8), &request).verdict.is_ok());
 }
 
@@ -311,8 +317,8 @@ fn an_endpoint_that_joins_a_pool_at_work_begins_slowly() {
         (0..40).for_each(|_| {
             let dispatch =
                 scheduler.pick(at(1_002), &Request::new("m").text(&prompt)).expect("endpoints");
-            if dispatch.endpoint == new {
-                on_new.push(dispatch.request);
+            if dispatch.endpoint_id == new {
+                on_new.push(dispatch.request_id);
             }
         });
         on_new.len()

@@ -307,8 +307,8 @@ impl World {
                 let stats = self.scheduler.stats();
                 let of = stats.endpoints.iter().find(|of| of.id == id);
                 // One that holds nothing goes back to assumptions.
-                let empty =
-                    of.is_some_and(|of| of.precise && of.stored_tokens + of.estimated_tokens == 0);
+                let empty = of
+                    .is_some_and(|of| of.kv_events && of.stored_tokens + of.estimated_tokens == 0);
                 let done = self.scheduler.handle_kv_event(now, id, KvEvent::BlockStored(stored));
                 if done.is_err() && !empty {
                     let after = format!("{:?}", self.scheduler);
@@ -397,9 +397,9 @@ impl World {
         let picked = self.scheduler.pick(now, request);
         match &picked {
             Ok(dispatch) => {
-                assert_eq!(explanation.verdict, Ok(dispatch.endpoint));
+                assert_eq!(explanation.verdict, Ok(dispatch.endpoint_id));
                 let best = &explanation.candidates[0];
-                assert_eq!((best.endpoint, best.cost), (dispatch.endpoint, dispatch.cost));
+                assert_eq!((best.endpoint_id, best.cost), (dispatch.endpoint_id, dispatch.cost));
                 assert_eq!(best.cached_tokens, dispatch.cached_tokens);
                 assert_eq!(explanation.prompt_tokens, dispatch.prompt_tokens);
                 assert!(
@@ -414,12 +414,12 @@ impl World {
                 assert!(ranked().zip(ranked().skip(1)).all(|(a, b)| a <= b + Seconds::new(1e-9)));
                 assert!(costs().all(|cost| cost.get().is_finite() && cost >= Seconds::ZERO));
                 let ranked: Vec<_> =
-                    explanation.candidates.iter().map(|c| c.endpoint).skip(1).take(2).collect();
+                    explanation.candidates.iter().map(|c| c.endpoint_id).skip(1).take(2).collect();
                 assert!(ranked.starts_with(&dispatch.alternatives));
                 let tokens = u64::from(dispatch.prompt_tokens);
-                let known = Known { endpoint: dispatch.endpoint, tokens, running: false };
-                self.known.insert(dispatch.request, known);
-                self.requests.push(dispatch.request);
+                let known = Known { endpoint: dispatch.endpoint_id, tokens, running: false };
+                self.known.insert(dispatch.request_id, known);
+                self.requests.push(dispatch.request_id);
             }
             Err(rejected) => {
                 // A refusal hands out a time to come back; an explanation hands out none.
@@ -444,11 +444,11 @@ impl World {
         assert!(stats.index_bytes <= 60_000 && stats.endpoints.len() <= 5);
         for endpoint in &stats.endpoints {
             let here = || self.known.values().filter(|known| known.endpoint == endpoint.id);
-            assert_eq!(endpoint.pending as usize, here().filter(|known| !known.running).count());
+            assert_eq!(endpoint.prefilling as usize, here().filter(|known| !known.running).count());
             assert_eq!(endpoint.running as usize, here().filter(|known| known.running).count());
             assert_eq!(endpoint.kv_tokens, here().map(|known| known.tokens).sum::<u64>());
             assert!(
-                endpoint.pending > 0 || endpoint.booked.is_zero(),
+                endpoint.prefilling > 0 || endpoint.queued_prefill.is_zero(),
                 "what nobody waits for is not booked"
             );
             assert!(endpoint.estimated_tokens <= u64::from(endpoint.kv_cache_tokens));

@@ -48,7 +48,7 @@ fn honest_share(cheat: Cheat) -> f64 {
         let Some(Decision::Dispatch(dispatch)) = scheduler.poll_decision(now) else {
             panic!("it has room")
         };
-        let id = dispatch.request;
+        let id = dispatch.request_id;
         let is_honest = honest.contains(&id);
         let cheat = if is_honest { Cheat::No } else { cheat };
         now = now + Duration::from_secs_f64(prefill);

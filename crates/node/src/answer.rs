@@ -16,13 +16,13 @@ const ALTERNATIVES: usize = 9;
 pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
     let fit = dispatch.alternatives.len().min(numbers.len().saturating_sub(ALTERNATIVES));
     let head = [
-        dispatch.request.as_u64() as f64,
-        dispatch.endpoint.as_u64() as f64,
+        dispatch.request_id.as_u64() as f64,
+        dispatch.endpoint_id.as_u64() as f64,
         dispatch.prompt_tokens.into(),
         dispatch.cached_tokens.into(),
         dispatch.best_cached_tokens.into(),
         dispatch.cost.get(),
-        millis(dispatch.queued),
+        millis(dispatch.queue_time),
         dispatch.first_token_in.get(),
         fit as f64,
     ];
@@ -62,7 +62,7 @@ pub struct Evicted {
     #[napi(ts_type = "'evicted'")]
     pub kind: &'static str,
     /// The number of the request.
-    pub request: f64,
+    pub request_id: f64,
     /// Why.
     #[napi(
         ts_type = "'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found'"
@@ -73,7 +73,7 @@ pub struct Evicted {
     /// Milliseconds after which another try may be worth it, if that can be told.
     pub retry_after_ms: Option<f64>,
     /// How long it waited, in milliseconds.
-    pub queued_ms: f64,
+    pub queue_time_ms: f64,
 }
 
 /// What a pick would decide, and what every endpoint would cost, term by term.
@@ -81,7 +81,7 @@ pub struct Evicted {
 #[derive(Debug)]
 pub struct Explanation {
     /// Where the request would go; null if it would not.
-    pub endpoint: Option<f64>,
+    pub endpoint_id: Option<f64>,
     /// Why it would not go; null if it would.
     pub rejected: Option<Rejected>,
     /// Tokens of the prompt: counted, or estimated from text.
@@ -99,7 +99,7 @@ pub struct Explanation {
 #[derive(Debug)]
 pub struct Candidate {
     /// The endpoint.
-    pub endpoint: f64,
+    pub endpoint_id: f64,
     /// Its name.
     pub name: String,
     /// Why it cannot have the request, if so.
@@ -112,7 +112,7 @@ pub struct Candidate {
     /// Predicted seconds to the first token.
     pub first_token_in: f64,
     /// The cost, term by term.
-    pub terms: Terms,
+    pub terms: CostTerms,
     /// Their sum, in seconds.
     pub cost: f64,
     /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
@@ -127,15 +127,15 @@ pub struct Candidate {
 /// The cost of one endpoint for one request, term by term, in seconds, with the prices already on.
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
-pub struct Terms {
+pub struct CostTerms {
     /// Booked prefill before my turn.
     pub queue: f64,
     /// Waiting for room in the KV cache.
-    pub room: f64,
+    pub kv_admission_wait: f64,
     /// My own prefill.
     pub prefill: f64,
     /// What others must compute again because of me.
-    pub eviction: f64,
+    pub cache_eviction: f64,
     /// The share of the KV cache that is in use with me.
     pub kv: f64,
     /// Running answers that stand still while I prefill.
@@ -143,7 +143,7 @@ pub struct Terms {
     /// Loading adapters.
     pub adapter: f64,
     /// Time until an endpoint that failed is trusted again.
-    pub recovery: f64,
+    pub failure_backoff: f64,
 }
 
 /// The endpoints that could have a request, column by column.
@@ -189,11 +189,11 @@ impl From<slotwise::Evicted> for Evicted {
     fn from(evicted: slotwise::Evicted) -> Self {
         Self {
             kind: "evicted",
-            request: evicted.request.as_u64() as f64,
+            request_id: evicted.request_id.as_u64() as f64,
             reason: evicted.reason.code(),
             http_status: evicted.reason.http_status(),
             retry_after_ms: evicted.retry_after.map(millis),
-            queued_ms: millis(evicted.queued),
+            queue_time_ms: millis(evicted.queue_time),
         }
     }
 }
@@ -201,12 +201,12 @@ impl From<slotwise::Evicted> for Evicted {
 impl From<slotwise::Explanation> for Explanation {
     fn from(explanation: slotwise::Explanation) -> Self {
         let table = explanation.to_string();
-        let (endpoint, rejected) = match explanation.verdict {
+        let (endpoint_id, rejected) = match explanation.verdict {
             Ok(endpoint) => (Some(endpoint.as_u64() as f64), None),
             Err(rejected) => (None, Some(rejected.into())),
         };
         Self {
-            endpoint,
+            endpoint_id,
             rejected,
             prompt_tokens: explanation.prompt_tokens,
             best_cached_tokens: explanation.best_cached_tokens,
@@ -219,7 +219,7 @@ impl From<slotwise::Explanation> for Explanation {
 impl From<slotwise::Candidate> for Candidate {
     fn from(candidate: slotwise::Candidate) -> Self {
         Self {
-            endpoint: candidate.endpoint.as_u64() as f64,
+            endpoint_id: candidate.endpoint_id.as_u64() as f64,
             name: candidate.name,
             excluded: candidate.excluded.map(Exclusion::code),
             cached_tokens: candidate.cached_tokens,
@@ -233,17 +233,17 @@ impl From<slotwise::Candidate> for Candidate {
     }
 }
 
-impl From<slotwise::Terms> for Terms {
-    fn from(terms: slotwise::Terms) -> Self {
+impl From<slotwise::CostTerms> for CostTerms {
+    fn from(terms: slotwise::CostTerms) -> Self {
         Self {
             queue: terms.queue.get(),
-            room: terms.room.get(),
+            kv_admission_wait: terms.kv_admission_wait.get(),
             prefill: terms.prefill.get(),
-            eviction: terms.eviction.get(),
+            cache_eviction: terms.cache_eviction.get(),
             kv: terms.kv.get(),
             decode: terms.decode.get(),
             adapter: terms.adapter.get(),
-            recovery: terms.recovery.get(),
+            failure_backoff: terms.failure_backoff.get(),
         }
     }
 }
@@ -256,17 +256,17 @@ impl From<slotwise::Explanation> for Columns {
             .filter(|candidate| candidate.excluded.is_none())
             .collect();
         let columns: [fn(&slotwise::Candidate) -> f64; 12] = [
-            |row| row.endpoint.as_u64() as f64,
+            |row| row.endpoint_id.as_u64() as f64,
             |row| row.cached_tokens.into(),
             |row| row.first_token_in.get(),
             |row| row.terms.queue.get(),
-            |row| row.terms.room.get(),
+            |row| row.terms.kv_admission_wait.get(),
             |row| row.terms.prefill.get(),
-            |row| row.terms.eviction.get(),
+            |row| row.terms.cache_eviction.get(),
             |row| row.terms.kv.get(),
             |row| row.terms.decode.get(),
             |row| row.terms.adapter.get(),
-            |row| row.terms.recovery.get(),
+            |row| row.terms.failure_backoff.get(),
             |row| row.cost.get(),
         ];
         let numbers: Vec<f64> = columns.iter().flat_map(|column| rows.iter().map(column)).collect();

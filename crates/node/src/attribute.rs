@@ -52,7 +52,7 @@ pub fn dispatch_of_span(
     dispatch.cached_tokens = count("cachedTokens", cached_tokens)?;
     dispatch.best_cached_tokens = count("bestCachedTokens", best_cached_tokens)?;
     dispatch.cost = Seconds::new(finite("cost", cost)?);
-    dispatch.queued = duration("queuedMs", queued)?;
+    dispatch.queue_time = duration("queuedMs", queued)?;
     Ok(dispatch_attributes(&asked, &dispatch, &name).into_iter().collect())
 }
 

@@ -50,7 +50,7 @@ pub struct Config {
     /// Milliseconds for which they are held off at most: each failed trial doubles the time. 60,000 unless told.
     pub backoff_limit_ms: Option<f64>,
     /// The prices of the default profile.
-    pub weights: Option<CostPrices>,
+    pub prices: Option<CostPrices>,
     /// What cached blocks are worth that are not in the accelerator's memory.
     pub tiers: Option<TierFactors>,
     /// Fallbacks that a dispatch names besides the endpoint. 2 unless told.
@@ -99,14 +99,14 @@ pub struct CostPrices {
     /// Price of a second of waiting for my turn. 1 unless told.
     pub queue: Option<f64>,
     /// Price of a second of waiting for room in a full KV cache. 1 unless told.
-    pub room: Option<f64>,
+    pub kv_admission_wait: Option<f64>,
     /// Price of a second of my own prefill. 2 unless told.
     pub prefill: Option<f64>,
     /// Price of a second that others must spend on recomputing what I evict. 4 unless told.
-    pub eviction: Option<f64>,
+    pub cache_eviction: Option<f64>,
     /// Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
     /// 0.7 unless told.
-    pub eviction_onset: Option<f64>,
+    pub cache_eviction_onset: Option<f64>,
     /// Price of the whole KV cache, in seconds; a request pays for the share that is in use with it. 4 unless told.
     pub kv: Option<f64>,
     /// Price of delaying one running answer by a second. 0.03 unless told.
@@ -173,17 +173,17 @@ impl TryFrom<Config> for slotwise::Config {
             index.warm_window => limits.warm_window_ms, duration, "index.warmWindowMs";
             index.confirm_within => limits.confirm_within_ms, duration, "index.confirmWithinMs";
         }
-        let (weights, prices) = (&mut config.weights, given.weights.unwrap_or_default());
+        let (set, prices) = (&mut config.prices, given.prices.unwrap_or_default());
         set! {
-            weights.queue => prices.queue, finite, "weights.queue";
-            weights.room => prices.room, finite, "weights.room";
-            weights.prefill => prices.prefill, finite, "weights.prefill";
-            weights.eviction => prices.eviction, finite, "weights.eviction";
-            weights.eviction_onset => prices.eviction_onset, finite, "weights.evictionOnset";
-            weights.kv => prices.kv, finite, "weights.kv";
-            weights.decode => prices.decode, finite, "weights.decode";
-            weights.decode_cap => prices.decode_cap, finite, "weights.decodeCap";
-            weights.adapter => prices.adapter, finite, "weights.adapter";
+            set.queue => prices.queue, finite, "prices.queue";
+            set.kv_admission_wait => prices.kv_admission_wait, finite, "prices.kvAdmissionWait";
+            set.prefill => prices.prefill, finite, "prices.prefill";
+            set.cache_eviction => prices.cache_eviction, finite, "prices.cacheEviction";
+            set.cache_eviction_onset => prices.cache_eviction_onset, finite, "prices.cacheEvictionOnset";
+            set.kv => prices.kv, finite, "prices.kv";
+            set.decode => prices.decode, finite, "prices.decode";
+            set.decode_cap => prices.decode_cap, finite, "prices.decodeCap";
+            set.adapter => prices.adapter, finite, "prices.adapter";
         }
         if let Some(flow) = given.flow {
             config.flow = flow.over(config.flow)?;
@@ -226,7 +226,7 @@ impl From<slotwise::PrefillCost> for PrefillCost {
 
 impl From<&slotwise::Config> for Config {
     fn from(config: &slotwise::Config) -> Self {
-        let (index, weights) = (&config.index, &config.weights);
+        let (index, prices) = (&config.index, &config.prices);
         let seed = match config.seed as f64 {
             small if small <= MAX_SAFE => Either::A(small),
             _ => Either::B(config.seed.into()),
@@ -253,16 +253,16 @@ impl From<&slotwise::Config> for Config {
             report_lifetime_ms: Some(millis(config.report_lifetime)),
             backoff_ms: Some(millis(config.backoff)),
             backoff_limit_ms: Some(millis(config.backoff_limit)),
-            weights: Some(CostPrices {
-                queue: Some(weights.queue),
-                room: Some(weights.room),
-                prefill: Some(weights.prefill),
-                eviction: Some(weights.eviction),
-                eviction_onset: Some(weights.eviction_onset),
-                kv: Some(weights.kv.get()),
-                decode: Some(weights.decode),
-                decode_cap: Some(weights.decode_cap.get()),
-                adapter: Some(weights.adapter),
+            prices: Some(CostPrices {
+                queue: Some(prices.queue),
+                kv_admission_wait: Some(prices.kv_admission_wait),
+                prefill: Some(prices.prefill),
+                cache_eviction: Some(prices.cache_eviction),
+                cache_eviction_onset: Some(prices.cache_eviction_onset),
+                kv: Some(prices.kv.get()),
+                decode: Some(prices.decode),
+                decode_cap: Some(prices.decode_cap.get()),
+                adapter: Some(prices.adapter),
             }),
             tiers: Some(TierFactors { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
             alternatives: Some(config.alternatives as f64),

@@ -44,7 +44,7 @@ pub struct Endpoint {
     pub prefill: Option<PrefillCost>,
     /// In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told.
     #[napi(ts_type = "'tail_first' | 'head_first' | null")]
-    pub eviction: Option<String>,
+    pub cache_eviction: Option<String>,
     /// Whether its engine stops working on a request whose client has left. True unless told; false for llama.cpp.
     #[napi(ts_type = "boolean | null")]
     pub notices_disconnect: Option<bool>,
@@ -137,8 +137,8 @@ impl Endpoint {
             endpoint.block_size = positive("blockSize", tokens)?;
         }
         endpoint.notices_disconnect = self.notices_disconnect.unwrap_or(true);
-        if let Some(word) = self.eviction {
-            endpoint.eviction = named("eviction", &word, &EVICTION_ORDERS)?;
+        if let Some(word) = self.cache_eviction {
+            endpoint.cache_eviction = named("cacheEviction", &word, &EVICTION_ORDERS)?;
         }
         let given =
             |field, value: Option<f64>| value.map(|value| positive(field, value)).transpose();
@@ -166,7 +166,7 @@ impl From<&slotwise::Endpoint> for Endpoint {
             adapter_slots: endpoint.adapter_slots.map(|slots| slots.get().into()),
             adapter_load_time_ms: endpoint.adapter_load_time.map(millis),
             prefill: endpoint.prefill.map(PrefillCost::from),
-            eviction: word_for(&endpoint.eviction, &EVICTION_ORDERS),
+            cache_eviction: word_for(&endpoint.cache_eviction, &EVICTION_ORDERS),
             notices_disconnect: Some(endpoint.notices_disconnect),
         }
     }

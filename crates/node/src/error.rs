@@ -126,10 +126,10 @@ impl From<Unfit> for napi::Error<Kind> {
 
 /// The fields with which the core may find fault that carry their unit in JavaScript.
 const LENGTHS_OF_TIME: [&str; 4] = [
-    "flow.saturation.hold",
+    "flow.saturation.max_queued_prefill",
     "flow.saturation.metrics_staleness_threshold",
-    "flow.guard.idle_time",
-    "flow.guard.idle_time_min",
+    "flow.session_admission.idle_time",
+    "flow.session_admission.idle_time_min",
 ];
 
 /// `weights.decode_cap` as `weights.decodeCap`.

@@ -37,7 +37,7 @@ pub struct FlowConfig {
     /// Flows that are remembered though nothing of them waits. 10,000 unless told.
     pub max_idle_flows: Option<f64>,
     /// A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told.
-    pub hold_ms: Option<f64>,
+    pub max_queued_prefill_ms: Option<f64>,
     /// Milliseconds that a request waits that does not say. 60,000 unless told.
     pub ttl_ms: Option<f64>,
     /// Milliseconds that a request waits for an endpoint, where there is none. 60,000 unless told.
@@ -45,9 +45,9 @@ pub struct FlowConfig {
     /// How busy the pool is.
     pub saturation: Option<SaturationPolicy>,
     /// How busy it may be for each band.
-    pub ceiling: Option<UsageLimitPolicy>,
+    pub usage_limit: Option<UsageLimitPolicy>,
     /// Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told.
-    pub guard: Option<SessionAdmissionConfig>,
+    pub session_admission: Option<SessionAdmissionConfig>,
 }
 
 /// What a band may hold.
@@ -69,7 +69,7 @@ pub struct SaturationPolicy {
     #[napi(ts_type = "'continuous' | 'utilization-detector' | 'concurrency-detector'")]
     pub r#type: Option<String>,
     /// Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told.
-    pub hold_ms: Option<f64>,
+    pub max_queued_prefill_ms: Option<f64>,
     /// Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.8 unless told.
     pub kv_limit: Option<f64>,
     /// Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told.
@@ -98,7 +98,7 @@ pub struct UsageLimitPolicy {
     #[napi(ts_type = "'static' | 'priority-holdback' | 'soft-reflective'")]
     pub r#type: Option<String>,
     /// Of `'static'`: the saturation with which bands close. 1 unless told.
-    pub ceiling: Option<f64>,
+    pub limit: Option<f64>,
     /// Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes.
     pub min_usage_limit: Option<f64>,
     /// Of `'priority-holdback'`: the one with which the highest closes. 1 unless told.
@@ -157,18 +157,18 @@ impl FlowConfig {
             flow.look_ahead => self.look_ahead_ms, duration, "flow.lookAheadMs";
             flow.max_bands => self.max_bands, size, "flow.maxBands";
             flow.max_idle_flows => self.max_idle_flows, size, "flow.maxIdleFlows";
-            flow.hold => self.hold_ms, duration, "flow.holdMs";
+            flow.max_queued_prefill => self.max_queued_prefill_ms, duration, "flow.maxQueuedPrefillMs";
             flow.ttl => self.ttl_ms, duration, "flow.ttlMs";
             flow.no_endpoint_ttl => self.no_endpoint_ttl_ms, duration, "flow.noEndpointTtlMs";
         }
         if let Some(policy) = self.saturation {
             flow.saturation = policy.try_into()?;
         }
-        if let Some(policy) = self.ceiling {
-            flow.ceiling = policy.try_into()?;
+        if let Some(policy) = self.usage_limit {
+            flow.usage_limit = policy.try_into()?;
         }
-        if let Some(guard) = self.guard {
-            flow.guard = Some(guard.try_into()?);
+        if let Some(admission) = self.session_admission {
+            flow.session_admission = Some(admission.try_into()?);
         }
         Ok(flow)
     }
@@ -188,7 +188,11 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
         fields_of(
             kind,
             &[
-                ("flow.saturation.holdMs", given.hold_ms.is_some(), kind == CONTINUOUS),
+                (
+                    "flow.saturation.maxQueuedPrefillMs",
+                    given.max_queued_prefill_ms.is_some(),
+                    kind == CONTINUOUS,
+                ),
                 ("flow.saturation.kvLimit", given.kv_limit.is_some(), kind == CONTINUOUS),
                 (
                     "flow.saturation.queueDepthThreshold",
@@ -227,7 +231,7 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
             CONTINUOUS => {
                 let mut policy = slotwise::ContinuousSaturation::default();
                 set! {
-                    policy.hold => given.hold_ms, duration, "flow.saturation.holdMs";
+                    policy.max_queued_prefill => given.max_queued_prefill_ms, duration, "flow.saturation.maxQueuedPrefillMs";
                     policy.kv_limit => given.kv_limit, finite, "flow.saturation.kvLimit";
                 }
                 Ok(Self::Continuous(policy))
@@ -268,30 +272,40 @@ impl TryFrom<UsageLimitPolicy> for slotwise::UsageLimitPolicy {
 
     fn try_from(given: UsageLimitPolicy) -> Result<Self, Unfit> {
         let kind = given.r#type.as_deref().unwrap_or(STATIC);
-        named("flow.ceiling.type", kind, &[(STATIC, ()), (HOLDBACK, ()), (REFLECTIVE, ())])?;
+        named("flow.usageLimit.type", kind, &[(STATIC, ()), (HOLDBACK, ()), (REFLECTIVE, ())])?;
         fields_of(
             kind,
             &[
-                ("flow.ceiling.ceiling", given.ceiling.is_some(), kind == STATIC),
-                ("flow.ceiling.minUsageLimit", given.min_usage_limit.is_some(), kind == HOLDBACK),
-                ("flow.ceiling.maxUsageLimit", given.max_usage_limit.is_some(), kind == HOLDBACK),
-                ("flow.ceiling.domain", given.domain.is_some(), kind == HOLDBACK),
+                ("flow.usageLimit.limit", given.limit.is_some(), kind == STATIC),
+                (
+                    "flow.usageLimit.minUsageLimit",
+                    given.min_usage_limit.is_some(),
+                    kind == HOLDBACK,
+                ),
+                (
+                    "flow.usageLimit.maxUsageLimit",
+                    given.max_usage_limit.is_some(),
+                    kind == HOLDBACK,
+                ),
+                ("flow.usageLimit.domain", given.domain.is_some(), kind == HOLDBACK),
             ],
         )?;
         match kind {
             STATIC => {
                 let mut policy = slotwise::StaticUsageLimit::default();
-                set! { policy.ceiling => given.ceiling, finite, "flow.ceiling.ceiling"; }
+                set! { policy.limit => given.limit, finite, "flow.usageLimit.limit"; }
                 Ok(Self::Static(policy))
             }
             HOLDBACK => {
                 let least = given.min_usage_limit.unwrap_or(f64::NAN);
-                let mut policy =
-                    slotwise::PriorityHoldback::new(finite("flow.ceiling.minUsageLimit", least)?);
+                let mut policy = slotwise::PriorityHoldback::new(finite(
+                    "flow.usageLimit.minUsageLimit",
+                    least,
+                )?);
                 if let Some(word) = given.domain {
-                    policy.domain = named("flow.ceiling.domain", &word, &DOMAIN)?;
+                    policy.domain = named("flow.usageLimit.domain", &word, &DOMAIN)?;
                 }
-                set! { policy.max_usage_limit => given.max_usage_limit, finite, "flow.ceiling.maxUsageLimit"; }
+                set! { policy.max_usage_limit => given.max_usage_limit, finite, "flow.usageLimit.maxUsageLimit"; }
                 Ok(Self::PriorityHoldback(policy))
             }
             _ => Ok(Self::SoftReflective(slotwise::SoftReflective::default())),
@@ -303,17 +317,17 @@ impl TryFrom<SessionAdmissionConfig> for slotwise::SessionAdmissionConfig {
     type Error = Unfit;
 
     fn try_from(given: SessionAdmissionConfig) -> Result<Self, Unfit> {
-        let mut guard = Self::default();
+        let mut admission = Self::default();
         set! {
-            guard.share => given.share, finite, "flow.guard.share";
-            guard.share_min => given.share_min, finite, "flow.guard.shareMin";
-            guard.share_max => given.share_max, finite, "flow.guard.shareMax";
-            guard.idle_time => given.idle_time_ms, duration, "flow.guard.idleTimeMs";
-            guard.idle_time_min => given.idle_time_min_ms, duration, "flow.guard.idleTimeMinMs";
-            guard.idle_time_max => given.idle_time_max_ms, duration, "flow.guard.idleTimeMaxMs";
-            guard.max_sessions => given.max_sessions, size, "flow.guard.maxSessions";
+            admission.share => given.share, finite, "flow.sessionAdmission.share";
+            admission.share_min => given.share_min, finite, "flow.sessionAdmission.shareMin";
+            admission.share_max => given.share_max, finite, "flow.sessionAdmission.shareMax";
+            admission.idle_time => given.idle_time_ms, duration, "flow.sessionAdmission.idleTimeMs";
+            admission.idle_time_min => given.idle_time_min_ms, duration, "flow.sessionAdmission.idleTimeMinMs";
+            admission.idle_time_max => given.idle_time_max_ms, duration, "flow.sessionAdmission.idleTimeMaxMs";
+            admission.max_sessions => given.max_sessions, size, "flow.sessionAdmission.maxSessions";
         }
-        Ok(guard)
+        Ok(admission)
     }
 }
 
@@ -332,12 +346,12 @@ impl From<&slotwise::FlowConfig> for FlowConfig {
             look_ahead_ms: Some(millis(flow.look_ahead)),
             max_bands: Some(flow.max_bands as f64),
             max_idle_flows: Some(flow.max_idle_flows as f64),
-            hold_ms: Some(millis(flow.hold)),
+            max_queued_prefill_ms: Some(millis(flow.max_queued_prefill)),
             ttl_ms: Some(millis(flow.ttl)),
             no_endpoint_ttl_ms: Some(millis(flow.no_endpoint_ttl)),
             saturation: Some(flow.saturation.into()),
-            ceiling: Some(flow.ceiling.into()),
-            guard: flow.guard.map(SessionAdmissionConfig::from),
+            usage_limit: Some(flow.usage_limit.into()),
+            session_admission: flow.session_admission.map(SessionAdmissionConfig::from),
         }
     }
 }
@@ -347,7 +361,7 @@ impl From<slotwise::SaturationPolicy> for SaturationPolicy {
         match policy {
             slotwise::SaturationPolicy::Continuous(policy) => Self {
                 r#type: Some(CONTINUOUS.into()),
-                hold_ms: Some(millis(policy.hold)),
+                max_queued_prefill_ms: Some(millis(policy.max_queued_prefill)),
                 kv_limit: Some(policy.kv_limit),
                 ..Self::default()
             },
@@ -375,11 +389,9 @@ impl From<slotwise::SaturationPolicy> for SaturationPolicy {
 impl From<slotwise::UsageLimitPolicy> for UsageLimitPolicy {
     fn from(policy: slotwise::UsageLimitPolicy) -> Self {
         match policy {
-            slotwise::UsageLimitPolicy::Static(policy) => Self {
-                r#type: Some(STATIC.into()),
-                ceiling: Some(policy.ceiling),
-                ..Self::default()
-            },
+            slotwise::UsageLimitPolicy::Static(policy) => {
+                Self { r#type: Some(STATIC.into()), limit: Some(policy.limit), ..Self::default() }
+            }
             slotwise::UsageLimitPolicy::PriorityHoldback(policy) => Self {
                 r#type: Some(HOLDBACK.into()),
                 min_usage_limit: Some(policy.min_usage_limit),
@@ -396,15 +408,15 @@ impl From<slotwise::UsageLimitPolicy> for UsageLimitPolicy {
 }
 
 impl From<slotwise::SessionAdmissionConfig> for SessionAdmissionConfig {
-    fn from(guard: slotwise::SessionAdmissionConfig) -> Self {
+    fn from(admission: slotwise::SessionAdmissionConfig) -> Self {
         Self {
-            share: Some(guard.share),
-            share_min: Some(guard.share_min),
-            share_max: Some(guard.share_max),
-            idle_time_ms: Some(millis(guard.idle_time)),
-            idle_time_min_ms: Some(millis(guard.idle_time_min)),
-            idle_time_max_ms: Some(millis(guard.idle_time_max)),
-            max_sessions: Some(guard.max_sessions as f64),
+            share: Some(admission.share),
+            share_min: Some(admission.share_min),
+            share_max: Some(admission.share_max),
+            idle_time_ms: Some(millis(admission.idle_time)),
+            idle_time_min_ms: Some(millis(admission.idle_time_min)),
+            idle_time_max_ms: Some(millis(admission.idle_time_max)),
+            max_sessions: Some(admission.max_sessions as f64),
         }
     }
 }

@@ -354,7 +354,7 @@ impl NativeScheduler {
             .zip(costs.iter())
             .map(|(endpoint, cost)| (*endpoint as u64, Seconds::new(*cost)))
             .collect();
-        let cost = |endpoint: slotwise::EndpointId, terms: &slotwise::Terms| {
+        let cost = |endpoint: slotwise::EndpointId, terms: &slotwise::CostTerms| {
             costs.get(&endpoint.as_u64()).copied().unwrap_or_else(|| terms.total())
         };
         self.with_all(|State { core, requests, .. }| {

@@ -29,21 +29,21 @@ pub struct Stats {
     #[napi(ts_type = "Partial<Record<Evicted['reason'], number>>")]
     pub evicted: HashMap<String, f64>,
     /// Requests that wait for a decision.
-    pub waiting: f64,
+    pub queued: f64,
     /// Their bytes.
-    pub waiting_bytes: f64,
+    pub queued_bytes: f64,
     /// Evictions that `pollDecision` has not returned yet. They take up room in the queue.
     pub undelivered: f64,
     /// What waits by priority, highest first: the bands of which something waits.
     pub bands: Vec<BandStats>,
     /// How many milliseconds dispatched requests had waited for their decisions, all together.
-    pub queued_ms: f64,
+    pub queue_time_total_ms: f64,
     /// The same by length: 0 for what was picked and never waited.
     pub queue_time: Histogram,
     /// From a request's dispatch to its first token, as the gateway sees it.
     pub time_to_first_token: Histogram,
     /// The session guard, if there is one.
-    pub guard: Option<SessionAdmissionStats>,
+    pub session_admission: Option<SessionAdmissionStats>,
     /// Requests in flight.
     pub in_flight: f64,
     /// Prompt tokens of dispatched requests.
@@ -57,7 +57,7 @@ pub struct Stats {
     /// Times that an engine found so much less that what it is assumed to hold was corrected.
     pub corrections: f64,
     /// The measured probability that a cached token is wanted again.
-    pub reuse: f64,
+    pub reuse_probability: f64,
     /// Pairs of an endpoint and a block that it holds in the index of caches.
     pub index_entries: f64,
     /// Bytes that the index of caches has allocated for them.
@@ -87,9 +87,9 @@ pub struct BandStats {
     /// Its priority.
     pub priority: i32,
     /// Requests of it that wait.
-    pub waiting: f64,
+    pub queued: f64,
     /// Their bytes.
-    pub waiting_bytes: f64,
+    pub queued_bytes: f64,
 }
 
 /// One endpoint.
@@ -103,7 +103,7 @@ pub struct EndpointStats {
     /// Whether it gets no new requests.
     pub draining: bool,
     /// Whether its engine publishes KV events, and they are used.
-    pub precise: bool,
+    pub kv_events: bool,
     /// Stored events of its engine that were applied.
     pub kv_stored_events: f64,
     /// Stored events of its engine that were refused.
@@ -124,11 +124,11 @@ pub struct EndpointStats {
     /// Requests that were cancelled there.
     pub cancelled: f64,
     /// Our requests before their first token.
-    pub pending: u32,
+    pub prefilling: u32,
     /// Our requests past their first token.
     pub running: u32,
     /// Predicted prefill of the pending ones, in milliseconds.
-    pub booked_ms: f64,
+    pub queued_prefill_ms: f64,
     /// Tokens of our prompts and answers in flight.
     pub kv_tokens: f64,
     /// Tokens that fit.
@@ -238,21 +238,21 @@ impl From<slotwise::Stats> for Stats {
             redirected: stats.redirected as f64,
             rejected,
             evicted,
-            waiting: stats.waiting as f64,
-            waiting_bytes: stats.waiting_bytes as f64,
+            queued: stats.queued as f64,
+            queued_bytes: stats.queued_bytes as f64,
             undelivered: stats.undelivered as f64,
             bands: stats.bands.iter().map(BandStats::from).collect(),
-            queued_ms: millis(stats.queued),
+            queue_time_total_ms: millis(stats.queue_time_total),
             queue_time: stats.queue_time.into(),
             time_to_first_token: stats.time_to_first_token.into(),
-            guard: stats.guard.map(SessionAdmissionStats::from),
+            session_admission: stats.session_admission.map(SessionAdmissionStats::from),
             in_flight: stats.in_flight as f64,
             prompt_tokens: stats.prompt_tokens as f64,
             predicted_cached_tokens: stats.predicted_cached_tokens as f64,
             checked_cached_tokens: stats.checked_cached_tokens as f64,
             reported_cached_tokens: stats.reported_cached_tokens as f64,
             corrections: stats.corrections as f64,
-            reuse: stats.reuse,
+            reuse_probability: stats.reuse_probability,
             index_entries: stats.index_entries as f64,
             index_bytes: stats.index_bytes as f64,
             endpoints: stats.endpoints.into_iter().map(EndpointStats::from).collect(),
@@ -264,8 +264,8 @@ impl From<&slotwise::BandStats> for BandStats {
     fn from(band: &slotwise::BandStats) -> Self {
         Self {
             priority: band.priority,
-            waiting: band.waiting as f64,
-            waiting_bytes: band.waiting_bytes as f64,
+            queued: band.queued as f64,
+            queued_bytes: band.queued_bytes as f64,
         }
     }
 }
@@ -276,7 +276,7 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             id: stats.id.as_u64() as f64,
             name: stats.name,
             draining: stats.draining,
-            precise: stats.precise,
+            kv_events: stats.kv_events,
             kv_stored_events: stats.kv_stored_events as f64,
             kv_refused_events: stats.kv_refused_events as f64,
             kv_refusal: stats.kv_refusal,
@@ -286,9 +286,9 @@ impl From<slotwise::EndpointStats> for EndpointStats {
             completed: stats.completed as f64,
             failed: stats.failed as f64,
             cancelled: stats.cancelled as f64,
-            pending: stats.pending,
+            prefilling: stats.prefilling,
             running: stats.running,
-            booked_ms: millis(stats.booked),
+            queued_prefill_ms: millis(stats.queued_prefill),
             kv_tokens: stats.kv_tokens as f64,
             kv_cache_tokens: stats.kv_cache_tokens,
             external_waiting: stats.external_waiting,

@@ -18,7 +18,7 @@ use crate::serde_bridge::to_json;
 pub(crate) struct Readers(Mutex<Vec<RequestReader>>);
 
 impl Readers {
-    /// Reads a body and hands it on. No lock is held meanwhile: a scorer may call the scheduler itself.
+    /// Reads a body and hands it on. No lock is held meanwhile: a cost function may call the scheduler itself.
     pub(crate) fn with<T>(
         &self,
         py: Python<'_>,

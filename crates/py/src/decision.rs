@@ -11,14 +11,14 @@ use slotwise_wire::outcome;
 pub(crate) struct Dispatch {
     pub(crate) answer: slotwise::Dispatch,
     #[pyo3(get)]
-    pub(crate) name: String,
+    pub(crate) endpoint_name: String,
 }
 
 impl Dispatch {
     /// The answer with the name that its endpoint has now.
     pub(crate) fn new(core: &slotwise::Scheduler, answer: slotwise::Dispatch) -> Self {
-        let name = core.endpoint(answer.endpoint).map(|endpoint| endpoint.name.clone());
-        Self { answer, name: name.unwrap_or_default() }
+        let name = core.endpoint(answer.endpoint_id).map(|endpoint| endpoint.name.clone());
+        Self { answer, endpoint_name: name.unwrap_or_default() }
     }
 }
 
@@ -27,16 +27,16 @@ impl Dispatch {
     #[classattr]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]
     const __match_args__: (&'static str, &'static str, &'static str) =
-        ("request", "endpoint", "name");
+        ("request_id", "endpoint_id", "endpoint_name");
 
     #[getter]
-    fn request(&self) -> u64 {
-        self.answer.request.as_u64()
+    fn request_id(&self) -> u64 {
+        self.answer.request_id.as_u64()
     }
 
     #[getter]
-    fn endpoint(&self) -> u64 {
-        self.answer.endpoint.as_u64()
+    fn endpoint_id(&self) -> u64 {
+        self.answer.endpoint_id.as_u64()
     }
 
     #[getter]
@@ -70,8 +70,8 @@ impl Dispatch {
     }
 
     #[getter]
-    fn queued(&self) -> f64 {
-        self.answer.queued.as_secs_f64()
+    fn queue_time(&self) -> f64 {
+        self.answer.queue_time.as_secs_f64()
     }
 
     #[pyo3(signature = (started = false))]
@@ -80,15 +80,15 @@ impl Dispatch {
     }
 
     fn __hash__(&self) -> u64 {
-        self.request()
+        self.request_id()
     }
 
     fn __repr__(&self) -> String {
         format!(
-            "Dispatch(request={}, endpoint={}, name={:?}, prompt_tokens={}, cached_tokens={}, cost={})",
-            self.request(),
-            self.endpoint(),
-            self.name,
+            "Dispatch(request_id={}, endpoint_id={}, endpoint_name={:?}, prompt_tokens={}, cached_tokens={}, cost={})",
+            self.request_id(),
+            self.endpoint_id(),
+            self.endpoint_name,
             self.prompt_tokens(),
             self.cached_tokens(),
             self.cost(),
@@ -174,9 +174,9 @@ impl Rejected {
 /// What a refusal says to code that takes it for a dispatch: none of these is there.
 fn no_dispatch(what: &str, reason: &str, name: &str) -> PyErr {
     const OF_DISPATCH: [&str; 9] = [
-        "request",
-        "endpoint",
-        "name",
+        "request_id",
+        "endpoint_id",
+        "endpoint_name",
         "alternatives",
         "prompt_tokens",
         "cached_tokens",
@@ -204,11 +204,11 @@ impl Evicted {
     #[classattr]
     #[expect(non_upper_case_globals, reason = "the name that Python expects")]
     const __match_args__: (&'static str, &'static str, &'static str) =
-        ("request", "reason", "retry_after");
+        ("request_id", "reason", "retry_after");
 
     #[getter]
-    fn request(&self) -> u64 {
-        self.0.request.as_u64()
+    fn request_id(&self) -> u64 {
+        self.0.request_id.as_u64()
     }
 
     fn __getattr__(&self, name: &str) -> PyResult<Py<PyAny>> {
@@ -231,8 +231,8 @@ impl Evicted {
     }
 
     #[getter]
-    fn queued(&self) -> f64 {
-        self.0.queued.as_secs_f64()
+    fn queue_time(&self) -> f64 {
+        self.0.queue_time.as_secs_f64()
     }
 
     #[getter]
@@ -246,18 +246,18 @@ impl Evicted {
     }
 
     fn __hash__(&self) -> u64 {
-        self.request()
+        self.request_id()
     }
 
     fn __repr__(&self) -> String {
         let after =
             self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
         format!(
-            "Evicted(request={}, reason='{}', http_status={}, retry_after={after}, queued={})",
-            self.request(),
+            "Evicted(request_id={}, reason='{}', http_status={}, retry_after={after}, queue_time={})",
+            self.request_id(),
             self.reason(),
             self.http_status(),
-            self.queued(),
+            self.queue_time(),
         )
     }
 }

@@ -11,12 +11,13 @@
 //! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
 //! | `metrics` | metrics pages and ORCA headers |
 //! | `response` | an engine's response, and its outcome |
-//! | `scorer` | candidates to columns for the host's cost function, and its costs back |
+//! | `cost_function` | candidates to columns for the host's cost function, and its costs back |
 //! | `serde_bridge` | configuration, endpoints, explanations and statistics, as JSON |
 //! | `error` | errors to the exception of their kind |
 
 mod allow;
 mod body;
+mod cost_function;
 mod decision;
 mod error;
 mod ids;
@@ -28,7 +29,6 @@ mod refusal;
 mod request;
 mod response;
 mod scheduler;
-mod scorer;
 mod serde_bridge;
 mod shared;
 

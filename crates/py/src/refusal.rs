@@ -72,7 +72,7 @@ pub(crate) fn attributes_of_dispatch(
 ) -> PyResult<String> {
     let mut request = Request::new(model).flow(flow).priority(Priority(priority));
     (request.adapter, request.session) = (adapter, session);
-    to_json(&dispatch_attributes(&request, &dispatch.answer, &dispatch.name))
+    to_json(&dispatch_attributes(&request, &dispatch.answer, &dispatch.endpoint_name))
 }
 
 /// The attributes of what an engine said that a request used, as JSON.
@@ -92,6 +92,7 @@ pub(crate) fn attributes_of_usage(
 /// The attributes of a refusal, as JSON.
 #[pyfunction]
 pub(crate) fn attributes_of_refusal(reason: &Bound<'_, PyAny>) -> PyResult<String> {
-    let queued = reason.cast::<Evicted>().map_or(Duration::ZERO, |evicted| evicted.get().0.queued);
+    let queued =
+        reason.cast::<Evicted>().map_or(Duration::ZERO, |evicted| evicted.get().0.queue_time);
     to_json(&refusal_attributes(&refusal_of(reason)?, queued))
 }

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let request = Request::new("llama-3.1-8b").text(prompt).exclude(&tried);
         let dispatch = scheduler.pick(now(), &request)?; // an error when no endpoint is left
-        let url = &scheduler.endpoint(dispatch.endpoint).expect("just picked").name;
+        let url = &scheduler.endpoint(dispatch.endpoint_id).expect("just picked").name;
         let (mut held, mut shown) = (Vec::new(), false);
         let outcome = match client.post(format!("{url}/v1/completions")).send_json(&body) {
             Err(_) => Outcome::unreachable(),
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         Ok(size) => &buffer[..size],
                         Err(_) => break CloseReason::Broken,
                     };
-                    reader.feed(chunk).tell(&mut scheduler, now(), dispatch.request)?;
+                    reader.feed(chunk).tell(&mut scheduler, now(), dispatch.request_id)?;
                     held.extend_from_slice(chunk);
                     if reader.has_begun() {
                         std::io::stdout().write_all(&std::mem::take(&mut held))?;
@@ -43,11 +43,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 reader.finish(close)
             }
         };
-        outcome.settle(&mut scheduler, now(), dispatch.request)?;
+        outcome.settle(&mut scheduler, now(), dispatch.request_id)?;
         if !outcome.may_retry(shown) {
             std::io::stdout().write_all(&held)?;
             return if outcome.is_complete() { Ok(()) } else { Err(outcome.end.as_str().into()) };
         }
-        tried.push(dispatch.endpoint);
+        tried.push(dispatch.endpoint_id);
     }
 }

@@ -20,7 +20,7 @@ const BOOK: &str = include_str!("../../../docs/src/observability.md");
 fn stats() -> Stats {
     let mut scheduler = Scheduler::builder()
         .with(|config| {
-            config.flow.guard = Some(SessionAdmissionConfig::default());
+            config.flow.session_admission = Some(SessionAdmissionConfig::default());
         })
         .build()
         .expect("a good configuration");
@@ -37,7 +37,7 @@ fn stats() -> Stats {
     for _ in 0..3 {
         let dispatch = scheduler.pick(now, &Request::new("llama").tokens(&[7; 64])).expect("room");
         assert!(dispatch.prompt_tokens == 64);
-        last = Some(dispatch.request);
+        last = Some(dispatch.request_id);
     }
     let last = last.expect("dispatched");
     scheduler.handle_first_token(now + Duration::from_millis(300), last).expect("in flight");
@@ -111,9 +111,9 @@ fn the_text_has_the_families_that_are_listed() {
 #[test]
 fn the_reference_names_say_what_the_reference_would() {
     let mut stats = stats();
-    stats.waiting = 4;
-    stats.endpoints[0].pending = 3;
-    stats.endpoints[1].pending = 1;
+    stats.queued = 4;
+    stats.endpoints[0].prefilling = 3;
+    stats.endpoints[1].prefilling = 1;
     stats.endpoints[0].external_waiting = 0.0;
     stats.endpoints[1].external_waiting = 0.0;
     stats.endpoints[1].draining = true;
@@ -326,7 +326,7 @@ impl AnyEndpoint {
         endpoint.name.clone_from(&self.name);
         [endpoint.dispatched, endpoint.failed, endpoint.kv_tokens, endpoint.warm_tokens] =
             self.whole;
-        [endpoint.pending, endpoint.running, endpoint.kv_cache_tokens] = self.small;
+        [endpoint.prefilling, endpoint.running, endpoint.kv_cache_tokens] = self.small;
         [endpoint.external_waiting, endpoint.external_running, endpoint.slowdown, _] = self.real;
         endpoint.wait = self.real[3].into();
         endpoint.report_age = self.age.map(Duration::from_nanos);
@@ -352,7 +352,7 @@ proptest! {
     ) {
         let mut stats = stats();
         let template = stats.endpoints[0].clone();
-        stats.reuse = reuse;
+        stats.reuse_probability = reuse;
         stats.endpoints.clear();
         let mut names = BTreeSet::new();
         for any in endpoints {

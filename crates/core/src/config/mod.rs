@@ -74,7 +74,7 @@ pub struct Config {
     /// Who waits, and who goes next.
     pub flow: FlowConfig,
     /// The prices of the default profile.
-    pub weights: CostPrices,
+    pub prices: CostPrices,
     /// What cached blocks are worth that are not in the accelerator's memory.
     pub tiers: TierFactors,
     /// Fallbacks that a [`Dispatch`](crate::Dispatch) names besides the endpoint.
@@ -105,7 +105,7 @@ impl Default for Config {
             backoff: Duration::from_secs(1),
             backoff_limit: Duration::from_secs(60),
             flow: FlowConfig::default(),
-            weights: CostPrices::default(),
+            prices: CostPrices::default(),
             tiers: TierFactors::default(),
             alternatives: 2,
             shed_above: Duration::from_secs(1),
@@ -115,7 +115,7 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if let Some(field) = self.weights.invalid() {
+        if let Some(field) = self.prices.invalid() {
             return Err(ConfigError::new(
                 field,
                 "must be finite and not negative, the onset below 1",

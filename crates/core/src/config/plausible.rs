@@ -28,7 +28,7 @@ const PLAUSIBLE: [(&str, u64, u64); 9] = [
     ("ttl", 10, 3_600_000),
     ("flow.ttl", 10, 3_600_000),
     ("flow.no_endpoint_ttl", 10, 3_600_000),
-    ("flow.hold", 1, 30_000),
+    ("flow.max_queued_prefill", 1, 30_000),
     ("adapter_load_time", 1, 60_000),
     ("report_lifetime", 10, 600_000),
     ("backoff", 10, 600_000),
@@ -67,13 +67,13 @@ impl Config {
     /// let mut config = Config::default();
     /// assert!(config.implausible().is_empty());
     /// config.flow.hold = Duration::from_secs(250); // milliseconds were meant
-    /// assert_eq!(config.implausible()[0].field, "flow.hold");
+    /// assert_eq!(config.implausible()[0].field, "flow.max_queued_prefill");
     /// ```
     pub fn implausible(&self) -> Vec<Implausible> {
         let fields = [
             ("flow.ttl", self.flow.ttl),
             ("flow.no_endpoint_ttl", self.flow.no_endpoint_ttl),
-            ("flow.hold", self.flow.hold),
+            ("flow.max_queued_prefill", self.flow.max_queued_prefill),
             ("adapter_load_time", self.adapter_load_time),
             ("report_lifetime", self.report_lifetime),
             ("backoff", self.backoff),

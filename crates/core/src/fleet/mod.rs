@@ -84,7 +84,7 @@ impl Fleet {
 
     /// How endpoints are weighed, unless the caller brings a cost of its own.
     pub(crate) fn profile(&self) -> PredictedCost<'_> {
-        PredictedCost(&self.config.weights)
+        PredictedCost(&self.config.prices)
     }
 
     /// What an answer costs besides its prompt, in seconds: a token of it counts as two of the prompt.
@@ -114,5 +114,5 @@ impl Fleet {
 
 /// How the endpoint's cache behaves.
 pub(crate) fn cache(slot: &Slot) -> Cache {
-    Cache { capacity: slot.kv_cache_tokens, order: slot.endpoint.eviction }
+    Cache { capacity: slot.kv_cache_tokens, order: slot.endpoint.cache_eviction }
 }

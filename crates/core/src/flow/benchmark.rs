@@ -74,7 +74,7 @@ fn a_million_wait() {
         let clock = Clock::now();
         (0..STEPS).for_each(|_| bench.enqueue());
         report("  enqueue", &clock, STEPS);
-        // Bands take turns, as ceilings make them.
+        // Bands take turns, as usage limits make them.
         let clock = Clock::now();
         for step in 0..STEPS {
             let ticket = bench.room.best(bench.now, |priority| priority == (step % 8) as i32);

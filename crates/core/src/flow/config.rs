@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::ceiling::UsageLimitPolicy;
 use super::saturation::SaturationPolicy;
 use super::session_admission::SessionAdmissionConfig;
+use super::usage_limit::UsageLimitPolicy;
 
 /// The waiting room: how much may wait in it, and who goes first.
 ///
@@ -42,7 +42,7 @@ pub struct FlowConfig {
     /// A request waits while its best endpoint has more than this booked before it. In simulations, 0.1 to 0.5 s were as good; it must
     /// exceed two round trips and one step of the engine.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub hold: Duration,
+    pub max_queued_prefill: Duration,
     /// How long a request waits that does not say.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub ttl: Duration,
@@ -53,9 +53,9 @@ pub struct FlowConfig {
     /// How busy the pool is.
     pub saturation: SaturationPolicy,
     /// How busy it may be for each band.
-    pub ceiling: UsageLimitPolicy,
+    pub usage_limit: UsageLimitPolicy,
     /// Holds back new sessions while no cache has room for their contexts.
-    pub guard: Option<SessionAdmissionConfig>,
+    pub session_admission: Option<SessionAdmissionConfig>,
 }
 
 /// What a band may hold.
@@ -126,12 +126,12 @@ impl Default for FlowConfig {
             lower_share: 0.0,
             look_ahead: Duration::ZERO,
             max_idle_flows: 10_000,
-            hold: Duration::from_millis(250),
+            max_queued_prefill: Duration::from_millis(250),
             ttl: Duration::from_secs(60),
             no_endpoint_ttl: Duration::from_secs(60),
             saturation: SaturationPolicy::default(),
-            ceiling: UsageLimitPolicy::default(),
-            guard: None,
+            usage_limit: UsageLimitPolicy::default(),
+            session_admission: None,
         }
     }
 }
@@ -147,14 +147,14 @@ impl FlowConfig {
     /// nobody in any case.
     pub(crate) fn never_closes(&self) -> bool {
         self.saturation == SaturationPolicy::default()
-            && self.ceiling == UsageLimitPolicy::default()
+            && self.usage_limit == UsageLimitPolicy::default()
     }
 
     /// The first field that cannot be used, and what it must be.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
-        let guard = self.guard.as_ref().and_then(SessionAdmissionConfig::invalid);
+        let guard = self.session_admission.as_ref().and_then(SessionAdmissionConfig::invalid);
         if let Some(invalid) =
-            self.saturation.invalid().or_else(|| self.ceiling.invalid()).or(guard)
+            self.saturation.invalid().or_else(|| self.usage_limit.invalid()).or(guard)
         {
             return Some(invalid);
         }

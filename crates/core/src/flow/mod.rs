@@ -9,7 +9,7 @@
 //! | `lanes` | who is a candidate, and who of them goes first |
 //! | `share` | when a band stands aside for those below |
 //! | `overload` | who gives way when the room is full |
-//! | `saturation`, `ceiling` | how busy the pool is, and how busy it may be for each band |
+//! | `saturation`, `usage limit` | how busy the pool is, and how busy it may be for each band |
 //! | `presence` | for which bands room is held back |
 //! | `guard` | whether an endpoint's cache has room for another session's context |
 //! | `forest`, `slab` | nothing: all the queues above are woven into them |
@@ -21,7 +21,6 @@ mod active_bands;
 mod band_share;
 #[cfg(test)]
 mod benchmark;
-mod ceiling;
 mod config;
 mod displacement;
 mod fairness;
@@ -38,16 +37,13 @@ mod saturation;
 mod scenarios;
 mod session_admission;
 mod slab;
+mod usage_limit;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-pub(crate) use ceiling::Position;
-pub use ceiling::{
-    HoldbackDomain, PriorityHoldback, SoftReflective, StaticUsageLimit, UsageLimitPolicy,
-};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub(crate) use ledger::QueueTotals;
 pub(crate) use saturation::EndpointLoad;
@@ -57,6 +53,10 @@ pub use saturation::{
 };
 pub(crate) use session_admission::{SessionAdmission, SessionId, SessionIdentity, SessionMatch};
 pub use session_admission::{SessionAdmissionConfig, SessionAdmissionStats};
+pub(crate) use usage_limit::Position;
+pub use usage_limit::{
+    HoldbackDomain, PriorityHoldback, SoftReflective, StaticUsageLimit, UsageLimitPolicy,
+};
 
 use active_bands::ActiveBands;
 use band_share::BandShare;
@@ -86,7 +86,7 @@ pub(crate) struct RequestQueue<T> {
     ledger: Ledger,
     queues: Queues,
     band_share: BandShare,
-    /// Where ceilings depend on which bands there are.
+    /// Where usage limits depend on which bands there are.
     active_bands: Option<ActiveBands>,
     evicted: VecDeque<Evicted<T>>,
     /// What is in `evicted`: it takes up room until it is fetched.
@@ -176,7 +176,7 @@ impl<T> RequestQueue<T> {
             ledger: Ledger::new(config.fairness, hash_state, config.max_idle_flows),
             queues: Queues::new(hash_state),
             band_share: BandShare::default(),
-            active_bands: config.ceiling.ranks_bands().then(ActiveBands::default),
+            active_bands: config.usage_limit.ranks_bands().then(ActiveBands::default),
             evicted: VecDeque::new(),
             undelivered: QueueTotals::default(),
             config: config.clone(),
@@ -365,8 +365,8 @@ impl<T> RequestQueue<T> {
         }
     }
 
-    /// The bands that count for ceilings, highest first: those of which something waits, and those that are present without. None
-    /// where ceilings do not depend on them.
+    /// The bands that count for usage limits, highest first: those of which something waits, and those that are present without. None
+    /// where usage limits do not depend on them.
     pub(crate) fn active_bands(&self, now: Instant) -> Vec<i32> {
         let Some(active_bands) = &self.active_bands else { return Vec::new() };
         let waiting =

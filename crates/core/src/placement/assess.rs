@@ -8,14 +8,14 @@ use super::span::CachedPrefix;
 use super::tie_break::TieBreaker;
 use crate::fleet::Fleet;
 use crate::pool::{HealthState, Slot};
-use crate::profile::{Facts, Profile, Terms};
+use crate::profile::{CostInputs, CostTerms, Profile};
 use crate::time::Seconds;
 
 /// What one endpoint is worth to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assessment {
     pub(crate) cached: CachedPrefix,
-    pub(crate) terms: Terms,
+    pub(crate) terms: CostTerms,
     /// What decides: their sum, or what the caller makes of them.
     pub(crate) cost: Seconds,
     pub(crate) wait: Seconds,
@@ -44,7 +44,7 @@ pub(super) fn assess<P: Profile>(
     });
     let (adapter_delay, displacement) = adapter.unwrap_or_default();
     let wait = slot.wait(now, external, fleet.mean_work.get());
-    let facts = Facts {
+    let facts = CostInputs {
         // A price, and no more: an engine that notices that its client has left has nothing to do for it.
         wait: wait + Seconds::from(slot.in_flight.residue(now)),
         room: slot.wait_for_room(external, lookup.tokens, fleet.config.kv_limit),

@@ -52,11 +52,11 @@ impl Tier {
 #[non_exhaustive]
 pub enum KvEvent<'a> {
     /// Blocks were computed, each the child of the one before it.
-    Stored(BlockStored<'a>),
+    BlockStored(BlockStored<'a>),
     /// Blocks are gone.
-    Removed(BlockRemoved<'a>),
+    BlockRemoved(BlockRemoved<'a>),
     /// Everything is gone.
-    Cleared,
+    AllBlocksCleared,
 }
 
 /// A stretch of new blocks.

@@ -4,7 +4,7 @@ use crate::time::Seconds;
 
 /// What is known about sending one request to one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct CostInputs {
     /// Booked prefill before its turn.
     pub(crate) wait: Seconds,
     /// Waiting for room in the KV cache.
@@ -33,7 +33,7 @@ pub(crate) struct Facts {
     pub(crate) backoff_remaining: Seconds,
 }
 
-/// Lower bounds of [`Facts`], for one endpoint or a group of endpoints.
+/// Lower bounds of [`CostInputs`], for one endpoint or a group of endpoints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeastFacts {
     /// Seconds of booked prefill before the request's turn.

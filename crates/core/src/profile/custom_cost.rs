@@ -1,7 +1,7 @@
 //! A cost of the caller's own, from the terms of the default profile.
 
-use super::cost_inputs::Facts;
-use super::cost_terms::Terms;
+use super::cost_inputs::CostInputs;
+use super::cost_terms::CostTerms;
 use super::prices::CostPrices;
 use super::{NoBound, Profile};
 use crate::endpoint::EndpointId;
@@ -14,14 +14,14 @@ pub(crate) struct CustomCost<'a, F> {
     pub(crate) cost: F,
 }
 
-impl<F: Fn(EndpointId, &Terms) -> Seconds> Profile for CustomCost<'_, F> {
+impl<F: Fn(EndpointId, &CostTerms) -> Seconds> Profile for CustomCost<'_, F> {
     type Bound = NoBound;
 
-    fn terms(&self, facts: &Facts) -> Terms {
+    fn terms(&self, facts: &CostInputs) -> CostTerms {
         self.prices.terms(facts)
     }
 
-    fn cost(&self, endpoint: EndpointId, terms: &Terms) -> Seconds {
+    fn cost(&self, endpoint: EndpointId, terms: &CostTerms) -> Seconds {
         (self.cost)(endpoint, terms)
     }
 

@@ -18,8 +18,8 @@ mod predicted_cost;
 mod prices;
 mod tiers;
 
-pub(crate) use cost_inputs::{Facts, LeastFacts};
-pub use cost_terms::Terms;
+pub(crate) use cost_inputs::{CostInputs, LeastFacts};
+pub use cost_terms::CostTerms;
 pub(crate) use custom_cost::CustomCost;
 pub(crate) use predicted_cost::PredictedCost;
 pub use prices::CostPrices;
@@ -36,11 +36,11 @@ pub(crate) trait Profile {
     type Bound: CostBound;
 
     /// The parts of the cost, which `explain` returns.
-    fn terms(&self, facts: &Facts) -> Terms;
+    fn terms(&self, facts: &CostInputs) -> CostTerms;
 
     /// The cost by which endpoints are ranked. NaN and negative costs count as zero, and an infinite
     /// cost ranks last.
-    fn cost(&self, endpoint: EndpointId, terms: &Terms) -> Seconds;
+    fn cost(&self, endpoint: EndpointId, terms: &CostTerms) -> Seconds;
 
     /// The lower bound of [`cost`](Self::cost), by which the search passes over whole groups of
     /// endpoints. Without one, the search weighs every endpoint.

@@ -16,8 +16,8 @@
 //! One unit means no weights to tune to a workload: the factors are prices, not votes. Each is explained at its field in
 //! [`CostPrices`].
 
-use super::cost_inputs::{Facts, LeastFacts};
-use super::cost_terms::Terms;
+use super::cost_inputs::{CostInputs, LeastFacts};
+use super::cost_terms::CostTerms;
 use super::prices::CostPrices;
 use super::{CostBound, Profile};
 use crate::endpoint::EndpointId;
@@ -31,12 +31,12 @@ impl Profile for PredictedCost<'_> {
     type Bound = CostPrices;
 
     #[inline]
-    fn terms(&self, facts: &Facts) -> Terms {
+    fn terms(&self, facts: &CostInputs) -> CostTerms {
         self.0.terms(facts)
     }
 
     #[inline]
-    fn cost(&self, _: EndpointId, terms: &Terms) -> Seconds {
+    fn cost(&self, _: EndpointId, terms: &CostTerms) -> Seconds {
         terms.total()
     }
 
@@ -60,23 +60,24 @@ impl CostBound for CostPrices {
 
 impl CostPrices {
     /// Prices the facts.
-    pub(crate) fn terms(&self, facts: &Facts) -> Terms {
-        Terms {
+    pub(crate) fn terms(&self, facts: &CostInputs) -> CostTerms {
+        CostTerms {
             queue: facts.wait * self.queue,
-            room: facts.room * self.room,
+            kv_admission_wait: facts.room * self.kv_admission_wait,
             prefill: facts.work * self.prefill,
-            eviction: facts.recompute * (self.eviction * facts.reuse * self.eviction_risk(facts)),
+            cache_eviction: facts.recompute
+                * (self.cache_eviction * facts.reuse * self.eviction_risk(facts)),
             kv: self.kv * ((facts.kv_tokens + facts.tokens) / facts.capacity),
             decode: facts.work.min(self.decode_cap) * (self.decode * facts.running),
             adapter: facts.adapter * self.adapter,
-            recovery: facts.backoff_remaining,
+            failure_backoff: facts.backoff_remaining,
         }
     }
 
     /// How likely a block that the request pushes out is still warm: 0 while the warm working set and the new tokens stay
     /// below the onset, 1 once they fill the cache.
-    fn eviction_risk(&self, facts: &Facts) -> f64 {
-        let onset = self.eviction_onset * facts.capacity;
+    fn eviction_risk(&self, facts: &CostInputs) -> f64 {
+        let onset = self.cache_eviction_onset * facts.capacity;
         ((facts.warm + facts.miss - onset) / (facts.capacity - onset)).clamp(0.0, 1.0)
     }
 }
@@ -85,16 +86,16 @@ impl CostPrices {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts { capacity: 100_000.0, tokens: 1_000.0, miss: 1_000.0, ..Facts::default() }
+    fn facts() -> CostInputs {
+        CostInputs { capacity: 100_000.0, tokens: 1_000.0, miss: 1_000.0, ..CostInputs::default() }
     }
 
     #[test]
     fn an_eviction_costs_nothing_until_the_warm_set_nears_the_capacity() {
         let weights = CostPrices::default();
         let eviction = |warm: f64, reuse: f64| {
-            let facts = Facts { warm, reuse, recompute: Seconds::new(1.0), ..facts() };
-            weights.terms(&facts).eviction.get()
+            let facts = CostInputs { warm, reuse, recompute: Seconds::new(1.0), ..facts() };
+            weights.terms(&facts).cache_eviction.get()
         };
         assert!(eviction(69_000.0, 1.0).abs() < 1e-9);
         assert!((eviction(84_000.0, 0.5) - 4.0 * 0.5 * 0.5).abs() < 1e-9);
@@ -106,7 +107,7 @@ mod tests {
     fn long_prompts_do_not_flee_from_running_answers() {
         let weights = CostPrices::default();
         let decode = |work: f64| {
-            let facts = Facts { work: Seconds::new(work), running: 10.0, ..facts() };
+            let facts = CostInputs { work: Seconds::new(work), running: 10.0, ..facts() };
             weights.terms(&facts).decode.get()
         };
         assert!((decode(1.0) - 0.3).abs() < 1e-9);

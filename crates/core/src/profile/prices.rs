@@ -16,14 +16,14 @@ pub struct CostPrices {
     /// Price of a second of waiting for my turn.
     pub queue: f64,
     /// Price of a second of waiting for room in a full KV cache.
-    pub room: f64,
+    pub kv_admission_wait: f64,
     /// Price of a second of my own prefill. Above 1, because that second is taken from the fleet too: at half load,
     /// `1 / (1 - 0.5)`. 2 to 3 do equally well.
     pub prefill: f64,
     /// Price of a second that others must spend on recomputing what I evict. 3 to 5 do equally well.
-    pub eviction: f64,
+    pub cache_eviction: f64,
     /// Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
-    pub eviction_onset: f64,
+    pub cache_eviction_onset: f64,
     /// Price of the whole KV cache; a request pays for the share that is in use with it.
     pub kv: Seconds,
     /// Price of delaying one running answer by a second.
@@ -39,10 +39,10 @@ impl Default for CostPrices {
     fn default() -> Self {
         Self {
             queue: 1.0,
-            room: 1.0,
+            kv_admission_wait: 1.0,
             prefill: 2.0,
-            eviction: 4.0,
-            eviction_onset: 0.7,
+            cache_eviction: 4.0,
+            cache_eviction_onset: 0.7,
             kv: Seconds::new(4.0),
             decode: 0.03,
             decode_cap: Seconds::new(2.0),
@@ -55,18 +55,18 @@ impl CostPrices {
     /// The name of the first price that is not one, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let prices = [
-            ("weights.queue", self.queue),
-            ("weights.room", self.room),
-            ("weights.prefill", self.prefill),
-            ("weights.eviction", self.eviction),
-            ("weights.kv", self.kv.get()),
-            ("weights.decode", self.decode),
-            ("weights.decode_cap", self.decode_cap.get()),
-            ("weights.adapter", self.adapter),
+            ("prices.queue", self.queue),
+            ("prices.kv_admission_wait", self.kv_admission_wait),
+            ("prices.prefill", self.prefill),
+            ("prices.cache_eviction", self.cache_eviction),
+            ("prices.kv", self.kv.get()),
+            ("prices.decode", self.decode),
+            ("prices.decode_cap", self.decode_cap.get()),
+            ("prices.adapter", self.adapter),
         ];
         let bad = prices.into_iter().find(|(_, price)| !(price.is_finite() && *price >= 0.0));
-        let onset = (0.0..1.0).contains(&self.eviction_onset);
-        bad.map(|(name, _)| name).or_else(|| (!onset).then_some("weights.eviction_onset"))
+        let onset = (0.0..1.0).contains(&self.cache_eviction_onset);
+        bad.map(|(name, _)| name).or_else(|| (!onset).then_some("prices.cache_eviction_onset"))
     }
 }
 
@@ -82,8 +82,8 @@ mod tests {
             weights.invalid()
         };
         assert_eq!(bad(|_| {}), None);
-        assert_eq!(bad(|w| w.eviction = f64::NAN), Some("weights.eviction"));
-        assert_eq!(bad(|w| w.kv = Seconds::new(-1.0)), Some("weights.kv"));
-        assert_eq!(bad(|w| w.eviction_onset = 1.0), Some("weights.eviction_onset"));
+        assert_eq!(bad(|w| w.cache_eviction = f64::NAN), Some("prices.cache_eviction"));
+        assert_eq!(bad(|w| w.kv = Seconds::new(-1.0)), Some("prices.kv"));
+        assert_eq!(bad(|w| w.cache_eviction_onset = 1.0), Some("prices.cache_eviction_onset"));
     }
 }

@@ -20,10 +20,12 @@ impl Queueing {
             return self.waiting.best_by(now, |_| true, |queued| uncached(queued));
         }
         self.rounds += 1;
-        let (saturation, ceiling) = (capacity::saturation(fleet, now), &fleet.config.flow.ceiling);
+        let (saturation, usage_limit) =
+            (capacity::saturation(fleet, now), &fleet.config.flow.usage_limit);
         let bands = self.waiting.active_bands(now);
-        let open =
-            |priority| ceiling.is_open(saturation, Position::among(&bands, priority), self.rounds);
+        let open = |priority| {
+            usage_limit.is_open(saturation, Position::among(&bands, priority), self.rounds)
+        };
         self.waiting.best_by(now, open, |queued| uncached(queued))
     }
 

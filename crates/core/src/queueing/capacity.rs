@@ -11,7 +11,7 @@ use crate::time::Instant;
 pub(super) fn has_room(fleet: &Fleet, slot: &Slot) -> bool {
     let now = fleet.now;
     let flow = &fleet.config.flow;
-    let booked = slot.in_flight.falls_to(flow.hold, now) > now;
+    let booked = slot.in_flight.falls_to(flow.max_queued_prefill, now) > now;
     let is_full = || !flow.saturation.has_room(&endpoint_load(fleet, now, slot));
     !(booked || slot.in_flight.requests() > 0 && is_full())
 }

@@ -43,10 +43,10 @@ impl Queueing {
             EvictReason::NoEndpoints | EvictReason::DeadlineUnreachable => Some(wait()),
         };
         Evicted {
-            request: queued.id,
+            request_id: queued.id,
             reason,
             retry_after,
-            queued: now.saturating_since(queued.since),
+            queue_time: now.saturating_since(queued.since),
         }
     }
 

@@ -88,7 +88,11 @@ impl Queueing {
             waiting: RequestQueue::new(&config.flow, hash_state),
             tickets: BTreeMap::new(),
             empty_since: Some(Instant::ORIGIN),
-            guard: config.flow.guard.as_ref().map(|guard| SessionAdmission::new(guard, hash_state)),
+            guard: config
+                .flow
+                .session_admission
+                .as_ref()
+                .map(|guard| SessionAdmission::new(guard, hash_state)),
             retry_slots: RetrySlots::default(),
             classes: BTreeSet::new(),
             wakeups: BTreeSet::new(),

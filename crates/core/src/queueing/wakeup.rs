@@ -76,7 +76,7 @@ impl Queueing {
     /// none, if nothing is heard of it before.
     pub(super) fn wake_later(&mut self, fleet: &Fleet, number: u32) {
         let Some(slot) = fleet.pool.at(number) else { return };
-        let falls = slot.in_flight.falls_to(fleet.config.flow.hold, fleet.now);
+        let falls = slot.in_flight.falls_to(fleet.config.flow.max_queued_prefill, fleet.now);
         let wakes = [Some(falls), capacity::stale_at(fleet, slot)]
             .into_iter()
             .flatten()
@@ -104,7 +104,7 @@ impl Queueing {
         let bands = self.waiting.active_bands(fleet.now);
         // As if in the first round: whoever only takes turns counts as closed.
         let open = |saturation, band| {
-            fleet.config.flow.ceiling.is_open(saturation, Position::among(&bands, band), 1)
+            fleet.config.flow.usage_limit.is_open(saturation, Position::among(&bands, band), 1)
         };
         let open_at = |at| {
             let (saturation, waiting) = (capacity::saturation(fleet, at), self.waiting.bands());

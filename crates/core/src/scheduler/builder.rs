@@ -51,7 +51,7 @@ impl Builder {
 
     /// The prices of the default profile.
     pub fn weights(mut self, weights: CostPrices) -> Self {
-        self.0.weights = weights;
+        self.0.prices = weights;
         self
     }
 

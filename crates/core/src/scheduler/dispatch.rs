@@ -46,15 +46,15 @@ impl Scheduler {
         self.fleet.reuse.observe(best_hit, tokens);
         self.counters.dispatch(tokens, best.cached.tokens);
         Ok(Dispatch {
-            request: id,
-            endpoint: *endpoint,
+            request_id: id,
+            endpoint_id: *endpoint,
             alternatives: alternatives.collect(),
             prompt_tokens: tokens,
             cached_tokens: best.cached.tokens,
             best_cached_tokens: best_hit,
             cost: best.cost,
             first_token_in: best.first_token_in,
-            queued: Duration::ZERO,
+            queue_time: Duration::ZERO,
         })
     }
 

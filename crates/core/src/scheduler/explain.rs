@@ -9,7 +9,7 @@ use crate::decision::Rejected;
 use crate::endpoint::EndpointId;
 use crate::placement::{self, Exclusion, Lookup, Query, Ranking, RankingKey, SearchFrontier};
 use crate::pool::BackoffCause;
-use crate::profile::Terms;
+use crate::profile::CostTerms;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
@@ -36,7 +36,7 @@ pub struct Explanation {
 #[non_exhaustive]
 pub struct Candidate {
     /// The endpoint.
-    pub endpoint: EndpointId,
+    pub endpoint_id: EndpointId,
     /// Its name.
     pub name: String,
     /// Why it cannot have the request, if so.
@@ -47,7 +47,7 @@ pub struct Candidate {
     /// and loading the adapter.
     pub first_token_in: Seconds,
     /// The cost, term by term.
-    pub terms: Terms,
+    pub terms: CostTerms,
     /// Their sum.
     pub cost: Seconds,
     /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
@@ -91,7 +91,7 @@ impl Scheduler {
         let refusal =
             placement::weigh_all(&self.fleet, query, &profile, &mut ranking, |slot, assessment| {
                 let candidate = Candidate {
-                    endpoint: slot.id,
+                    endpoint_id: slot.id,
                     name: slot.endpoint.name.clone(),
                     excluded: assessment.excluded,
                     cached_tokens: assessment.cached.tokens,
@@ -107,7 +107,7 @@ impl Scheduler {
         let chosen = self.admit(request, &ranking, refusal);
         candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
             None => (false, Some(*key), None),
-            Some(_) => (true, None, Some(candidate.endpoint)),
+            Some(_) => (true, None, Some(candidate.endpoint_id)),
         });
         let gone = Rejected::NO_ENDPOINTS;
         let best = || ranking.split().map(|((endpoint, _), _)| *endpoint).ok_or(gone);
@@ -156,13 +156,13 @@ impl fmt::Display for Explanation {
             write!(f, "{name:<24} {cached_tokens:>8}")?;
             let parts = [
                 terms.queue,
-                terms.room,
+                terms.kv_admission_wait,
                 terms.prefill,
-                terms.eviction,
+                terms.cache_eviction,
                 terms.kv,
                 terms.decode,
                 terms.adapter,
-                terms.recovery,
+                terms.failure_backoff,
                 *cost,
             ];
             for part in parts {

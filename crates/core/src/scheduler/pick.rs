@@ -7,7 +7,7 @@ use crate::decision::{Dispatch, RejectReason, Rejected};
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::placement::{self, Placement, Query, Ranking, Refusal, SearchFrontier};
-use crate::profile::{CustomCost, Terms};
+use crate::profile::{CostTerms, CustomCost};
 use crate::request::{Request, RequestId};
 use crate::time::{Instant, Seconds};
 
@@ -81,10 +81,10 @@ impl Scheduler {
         &mut self,
         now: Instant,
         request: &Request<'_>,
-        cost: impl Fn(EndpointId, &Terms) -> Seconds,
+        cost: impl Fn(EndpointId, &CostTerms) -> Seconds,
     ) -> Result<Dispatch, Rejected> {
         self.choose(now, request, |fleet, query, frontier| {
-            let profile = CustomCost { prices: &fleet.config.weights, cost: &cost };
+            let profile = CustomCost { prices: &fleet.config.prices, cost: &cost };
             placement::place(fleet, query, &profile, frontier)
         })
     }

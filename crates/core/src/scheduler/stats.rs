@@ -36,22 +36,22 @@ pub struct Stats {
     /// Requests that waited and were evicted, by reason.
     pub evicted: BTreeMap<EvictReason, u64>,
     /// Requests that wait for a decision.
-    pub waiting: usize,
+    pub queued: usize,
     /// Their bytes.
-    pub waiting_bytes: u64,
+    pub queued_bytes: u64,
     /// Evictions that [`poll_decision`](Scheduler::poll_decision) has not returned yet. They take up room in the queue.
     pub undelivered: usize,
     /// What waits by priority, highest first: the bands of which something waits.
     pub bands: Vec<BandStats>,
     /// How long dispatched requests had waited for their decisions, all together.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub queued: Duration,
+    pub queue_time_total: Duration,
     /// The same by length: 0 for what was picked and never waited.
     pub queue_time: Histogram,
     /// From a request's dispatch to its first token, as the gateway sees it.
     pub time_to_first_token: Histogram,
     /// The session guard, if there is one.
-    pub guard: Option<SessionAdmissionStats>,
+    pub session_admission: Option<SessionAdmissionStats>,
     /// Requests in flight.
     pub in_flight: u64,
     /// Prompt tokens of dispatched requests.
@@ -65,7 +65,7 @@ pub struct Stats {
     /// Times that an engine found so much less that what it is assumed to hold was corrected.
     pub corrections: u64,
     /// The measured probability that a cached token is wanted again.
-    pub reuse: f64,
+    pub reuse_probability: f64,
     /// Pairs of an endpoint and a block that it holds in the prefix index.
     pub index_entries: usize,
     /// What the prefix index has allocated for them: see [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
@@ -82,9 +82,9 @@ pub struct BandStats {
     /// Its priority.
     pub priority: i32,
     /// Requests of it that wait.
-    pub waiting: usize,
+    pub queued: usize,
     /// Their bytes.
-    pub waiting_bytes: u64,
+    pub queued_bytes: u64,
 }
 
 /// One endpoint.
@@ -99,7 +99,7 @@ pub struct EndpointStats {
     /// Whether it gets no new requests.
     pub draining: bool,
     /// Whether its engine publishes KV events, and they are used.
-    pub precise: bool,
+    pub kv_events: bool,
     /// Stored events of its engine that were applied.
     pub kv_stored_events: u64,
     /// Stored events of its engine that were refused.
@@ -120,12 +120,12 @@ pub struct EndpointStats {
     /// Requests that were cancelled there.
     pub cancelled: u64,
     /// Our requests before their first token.
-    pub pending: u32,
+    pub prefilling: u32,
     /// Our requests past their first token.
     pub running: u32,
     /// Predicted prefill of the pending ones.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub booked: Duration,
+    pub queued_prefill: Duration,
     /// Tokens of our prompts and answers in flight.
     pub kv_tokens: u64,
     /// Tokens that fit.
@@ -185,7 +185,7 @@ pub(super) struct Counters {
     pub(super) cancelled: u64,
     pub(super) redirected: u64,
     pub(super) corrections: u64,
-    pub(super) queued: Duration,
+    pub(super) queue_time_total: Duration,
     pub(super) queue_time: Buckets,
     pub(super) first_token: Buckets,
     dispatched: u64,
@@ -233,8 +233,8 @@ impl Scheduler {
         let bands = self.queueing.waiting().bands().filter(|(_, sum, _)| sum.requests > 0);
         let bands = bands.map(|(priority, sum, _)| BandStats {
             priority,
-            waiting: sum.requests,
-            waiting_bytes: bytes(sum),
+            queued: sum.requests,
+            queued_bytes: bytes(sum),
         });
         Stats {
             dispatched: counters.dispatched,
@@ -245,21 +245,21 @@ impl Scheduler {
             redirected: counters.redirected,
             rejected: counters.rejected.clone(),
             evicted: counters.evicted.clone(),
-            waiting: self.queueing.waiting().sum().requests,
-            waiting_bytes: bytes(self.queueing.waiting().sum()),
+            queued: self.queueing.waiting().sum().requests,
+            queued_bytes: bytes(self.queueing.waiting().sum()),
             undelivered: self.queueing.waiting().undelivered().requests,
             bands: bands.collect(),
-            queued: counters.queued,
+            queue_time_total: counters.queue_time_total,
             queue_time: counters.queue_time.read(),
             time_to_first_token: counters.first_token.read(),
-            guard: self.queueing.guard().map(SessionAdmission::stats),
+            session_admission: self.queueing.guard().map(SessionAdmission::stats),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,
             checked_cached_tokens: counters.checked,
             reported_cached_tokens: counters.reported,
             corrections: counters.corrections,
-            reuse: self.fleet.reuse.probability(),
+            reuse_probability: self.fleet.reuse.probability(),
             index_entries: self.fleet.prefixes.len(),
             index_bytes: self.fleet.prefixes.allocated(),
             endpoints: self
@@ -280,7 +280,7 @@ impl Scheduler {
             id: slot.id,
             name: slot.endpoint.name.clone(),
             draining: slot.draining,
-            precise: self.fleet.prefixes.is_precise(slot.id.slot),
+            kv_events: self.fleet.prefixes.is_precise(slot.id.slot),
             kv_stored_events: slot.kv_feed.stored,
             kv_refused_events: slot.kv_feed.refused,
             kv_refusal: slot.kv_feed.refusal.map(|refusal| refusal.code()),
@@ -290,9 +290,9 @@ impl Scheduler {
             completed: slot.counters.completed,
             failed: slot.counters.failed,
             cancelled: slot.counters.cancelled,
-            pending: slot.in_flight.pending(),
+            prefilling: slot.in_flight.pending(),
             running: slot.in_flight.running(),
-            booked: slot.in_flight.booked(),
+            queued_prefill: slot.in_flight.booked(),
             kv_tokens: slot.in_flight.kv_tokens(),
             kv_cache_tokens: slot.kv_cache_tokens,
             external_waiting: external.waiting,

@@ -123,9 +123,10 @@ impl Scheduler {
         let adapter = queued.adapter.as_deref();
         match self.dispatch(now, queued.id, adapter, queued.suspect, &ranking) {
             Ok(mut dispatch) => {
-                dispatch.queued = now.saturating_since(queued.since);
-                self.counters.queue_time.observe(dispatch.queued);
-                self.counters.queued = self.counters.queued.saturating_add(dispatch.queued);
+                dispatch.queue_time = now.saturating_since(queued.since);
+                self.counters.queue_time.observe(dispatch.queue_time);
+                self.counters.queue_time_total =
+                    self.counters.queue_time_total.saturating_add(dispatch.queue_time);
                 let tokens = dispatch.prompt_tokens;
                 let session = self.queueing.dispatched(
                     &self.fleet,

@@ -417,8 +417,8 @@ fn name(scheduler: &Scheduler, id: EndpointId) -> String {
 
 fn picked(scheduler: &Scheduler, dispatch: &Dispatch) -> Value {
     json!({
-        "request": dispatch.request.as_u64(),
-        "endpoint": name(scheduler, dispatch.endpoint),
+        "request": dispatch.request_id.as_u64(),
+        "endpoint": name(scheduler, dispatch.endpoint_id),
         "alternatives": dispatch.alternatives.iter().map(|id| name(scheduler, *id)).collect::<Vec<_>>(),
         "prompt_tokens": dispatch.prompt_tokens,
         "cached_tokens": dispatch.cached_tokens,
@@ -439,14 +439,14 @@ fn decided(scheduler: &Scheduler, decision: &Decision) -> Value {
     match decision {
         Decision::Dispatch(dispatch) => {
             let mut shown = picked(scheduler, dispatch);
-            shown["queued_s"] = json!(dispatch.queued.as_secs_f64());
+            shown["queued_s"] = json!(dispatch.queue_time.as_secs_f64());
             json!({"dispatch": shown})
         }
         Decision::Evict(evicted) => json!({"evict": {
-            "request": evicted.request.as_u64(),
+            "request": evicted.request_id.as_u64(),
             "reason": evicted.reason,
             "retry_after_s": evicted.retry_after.map(|after| after.as_secs_f64()),
-            "queued_s": evicted.queued.as_secs_f64(),
+            "queued_s": evicted.queue_time.as_secs_f64(),
         }}),
         _ => panic!("there is nothing else"),
     }

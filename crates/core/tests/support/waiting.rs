@@ -42,7 +42,7 @@ pub(crate) struct Setup {
     pub(crate) guard: bool,
     pub(crate) few: bool,
     pub(crate) saturation: SaturationPolicy,
-    pub(crate) ceiling: UsageLimitPolicy,
+    pub(crate) usage_limit: UsageLimitPolicy,
 }
 
 pub(crate) struct World {
@@ -62,8 +62,9 @@ impl World {
             config.flow.fairness = setup.fairness;
             config.flow.order = setup.order;
             config.flow.lower_share = setup.lower_share;
-            (config.flow.saturation, config.flow.ceiling) = (setup.saturation, setup.ceiling);
-            config.flow.guard = setup.guard.then(SessionAdmissionConfig::default);
+            (config.flow.saturation, config.flow.usage_limit) =
+                (setup.saturation, setup.usage_limit);
+            config.flow.session_admission = setup.guard.then(SessionAdmissionConfig::default);
             if setup.few {
                 config.flow.max_requests = Some(6);
                 config.flow.band.max_requests = 4;
@@ -194,7 +195,7 @@ impl World {
             prop_assert!(self.waiting.remove(&id), "{id} has an outcome, and waits no longer");
             match decision {
                 Decision::Dispatch(dispatch) => {
-                    let there = self.endpoints.iter().find(|(id, _)| *id == dispatch.endpoint);
+                    let there = self.endpoints.iter().find(|(id, _)| *id == dispatch.endpoint_id);
                     prop_assert!(
                         there.is_some_and(|(_, draining)| !draining),
                         "sent where nobody is sent"
@@ -210,7 +211,7 @@ impl World {
         }
         let stats = self.scheduler.stats();
         prop_assert_eq!(
-            (stats.waiting, stats.in_flight as usize),
+            (stats.queued, stats.in_flight as usize),
             (self.waiting.len(), self.flying.len())
         );
         prop_assert!(
@@ -218,7 +219,7 @@ impl World {
             "nothing is due after a drain"
         );
         for endpoint in &stats.endpoints {
-            prop_assert!(endpoint.pending + endpoint.running <= 3, "no more than fit");
+            prop_assert!(endpoint.prefilling + endpoint.running <= 3, "no more than fit");
         }
         Ok(())
     }
@@ -268,22 +269,22 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     ];
     let mut by_value = PriorityHoldback::new(0.4);
     by_value.domain = HoldbackDomain::Value;
-    let ceiling = prop_oneof![
+    let usage_limit = prop_oneof![
         2 => Just(UsageLimitPolicy::default()),
         1 => Just(UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(0.4))),
         1 => Just(UsageLimitPolicy::PriorityHoldback(by_value)),
         1 => Just(UsageLimitPolicy::SoftReflective(SoftReflective::default())),
     ];
-    let policies = (fairness, order, saturation, ceiling);
+    let policies = (fairness, order, saturation, usage_limit);
     (policies, prop_oneof![Just(0.0), Just(0.2)], any::<bool>(), any::<bool>()).prop_map(
-        |((fairness, order, saturation, ceiling), lower_share, guard, few)| Setup {
+        |((fairness, order, saturation, usage_limit), lower_share, guard, few)| Setup {
             fairness,
             order,
             lower_share,
             guard,
             few,
             saturation,
-            ceiling,
+            usage_limit,
         },
     )
 }

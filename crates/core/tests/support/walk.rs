@@ -146,8 +146,8 @@ impl Walk {
         let answer = self.ask(|scheduler, now, request| scheduler.pick(now, request));
         match answer {
             Ok(Dispatch {
-                request,
-                endpoint,
+                request_id: request,
+                endpoint_id: endpoint,
                 alternatives,
                 prompt_tokens,
                 cached_tokens,
@@ -175,9 +175,9 @@ impl Walk {
         let explanation = self.ask(|scheduler, now, request| scheduler.explain(now, request));
         self.note(explanation.prompt_tokens);
         for candidate in explanation.candidates {
-            self.note_id(candidate.endpoint.as_u64());
+            self.note_id(candidate.endpoint_id.as_u64());
             self.note_f64(candidate.terms.queue.get());
-            self.note_f64(candidate.terms.eviction.get());
+            self.note_f64(candidate.terms.cache_eviction.get());
             self.note_f64(candidate.cost.get());
         }
     }

@@ -27,7 +27,7 @@ for (const [form, name] of [['buffer', '8 KB text, Buffer'], ['string', '8 KB te
   }
 }
 
-const scored = new Gateway(8, { scorer: ({ cost }) => cost });
+const scored = new Gateway(8, { cost: ({ cost }) => cost });
 let next = 0;
 measure('pick, 2,000 tokens, 8 endpoints, own scorer', () => scored.serve(all[next++ % all.length].tokens));
 

@@ -53,13 +53,13 @@ export class Gateway {
       throw new Error(dispatch.message);
     }
     const oldest = this.#inFlight[this.#oldest];
-    this.#inFlight[this.#oldest] = dispatch.request;
+    this.#inFlight[this.#oldest] = dispatch.requestId;
     this.#oldest = (this.#oldest + 1) % this.#depth;
     if (oldest > 0) {
       this.scheduler.handleFirstToken(oldest);
       this.scheduler.complete(oldest);
     }
-    return dispatch.endpoint;
+    return dispatch.endpointId;
   }
 }
 

@@ -12,7 +12,7 @@ export type {
   Rejected,
   RemovedEndpoint,
   Stats,
-  Terms,
+  CostTerms,
 } from '../native/index.js';
 
 /** The request goes now, and to this endpoint. Its load is already counted there. */
@@ -20,11 +20,11 @@ export interface Dispatch {
   /** Tells it from a rejection. */
   readonly kind: 'dispatch';
   /** The number of the request from now on. */
-  readonly request: number;
+  readonly requestId: number;
   /** Where it goes. */
-  readonly endpoint: number;
+  readonly endpointId: number;
   /** The name of that endpoint. */
-  readonly name: string;
+  readonly endpointName: string;
   /** Where it could go instead, best first. */
   readonly alternatives: readonly number[];
   /** Tokens of the prompt: counted, or estimated from text. */
@@ -36,7 +36,7 @@ export interface Dispatch {
   /** What the endpoint costs this request, in seconds. */
   readonly cost: number;
   /** How long the request waited for the decision, in milliseconds. */
-  readonly queuedMs: number;
+  readonly queueTimeMs: number;
   /** Predicted seconds to the first token. Response headers may come long before it. */
   readonly firstTokenIn: number;
 }
@@ -46,10 +46,10 @@ export type Decision = Dispatch | Rejected;
 
 /** A configuration with every field; those of policies are what their types have. */
 export type ResolvedConfig = Complete<Omit<Config, 'flow'>> & {
-  readonly flow: Complete<Omit<FlowConfig, 'saturation' | 'ceiling' | 'guard'>> & {
+  readonly flow: Complete<Omit<FlowConfig, 'saturation' | 'usageLimit' | 'sessionAdmission'>> & {
     readonly saturation: Resolved<NonNullable<FlowConfig['saturation']>>;
-    readonly ceiling: Resolved<NonNullable<FlowConfig['ceiling']>>;
-    readonly guard?: Complete<SessionAdmissionConfig>;
+    readonly usageLimit: Resolved<NonNullable<FlowConfig['usageLimit']>>;
+    readonly sessionAdmission?: Complete<SessionAdmissionConfig>;
   };
 };
 

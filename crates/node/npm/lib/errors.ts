@@ -40,7 +40,7 @@ export class UnknownRequestError extends SlotwiseError {}
 /** A lease was asked for an answer that has not begun. */
 export class NotBegunError extends SlotwiseError {}
 
-/** A scorer called what asks the scorer: `pick`, or `acquire` where the request does not wait. */
+/** A cost function called what asks the cost function: `pick`, or `acquire` where the request does not wait. */
 export class CostFunctionError extends SlotwiseError {}
 
 /** The request stays where it is. */
@@ -74,7 +74,7 @@ export class RejectedError extends SlotwiseError {
   /** Milliseconds after which another try may be worth it; null if that cannot be told. */
   readonly retryAfterMs: number | null;
   /** How long it had waited, in milliseconds; 0 for one that never did. */
-  readonly queuedMs: number;
+  readonly queueTimeMs: number;
   /** Why, in one sentence for the client. */
   readonly sentence: string;
 
@@ -86,12 +86,12 @@ export class RejectedError extends SlotwiseError {
     this.reason = answer.reason;
     this.httpStatus = answer.httpStatus;
     this.retryAfterMs = answer.retryAfterMs;
-    this.queuedMs = answer.kind === 'rejected' ? 0 : answer.queuedMs;
+    this.queueTimeMs = answer.kind === 'rejected' ? 0 : answer.queueTimeMs;
   }
 }
 
 function evicted(answer: Evicted, sentence: string): string {
-  return `evicted after ${(answer.queuedMs / 1_000).toFixed(3)} s (${answer.reason}): ${sentence}`;
+  return `evicted after ${(answer.queueTimeMs / 1_000).toFixed(3)} s (${answer.reason}): ${sentence}`;
 }
 
 /** An endpoint sent nothing of an answer for too long. The request has failed with `'timeout'`. */

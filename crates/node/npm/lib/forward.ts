@@ -69,7 +69,7 @@ export async function forward(
       return response;
     }
     refused = response ?? refused;
-    tried.push(lease.endpoint);
+    tried.push(lease.endpointId);
   }
   return refused ?? fromRefusal(refusal('no_endpoints', { shape, retryAfterMs: 1_000 }));
 }
@@ -81,7 +81,7 @@ async function ask(lease: Lease, send: Send, signal: AbortSignal | undefined): P
   let answer: Response | undefined;
   let beginning: Beginning;
   try {
-    answer = await send(lease.name, ended);
+    answer = await send(lease.endpointName, ended);
     lease.begin(answer.status, answer.headers.get('content-type'));
     beginning = await lookAhead(lease, answer.body, ended);
   } catch (error) {

@@ -19,7 +19,7 @@ export type {
   KvReport,
   ResolvedConfig,
   Stats,
-  Terms,
+  CostTerms,
 } from './answers.js';
 export {
   ConfigError,
@@ -76,4 +76,4 @@ export type { Answer, CloseReason, Outcome, Progress } from './response.js';
 export type { Blocks, Prompt, TokenIds } from './prompt.js';
 export { Scheduler } from './scheduler.js';
 export type { ObserveMetricsOptions } from './metrics.js';
-export type { Candidates, Scorer } from './scorer.js';
+export type { Candidates, CostFunction } from './cost-function.js';

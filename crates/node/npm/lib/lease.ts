@@ -41,9 +41,9 @@ export class Lease {
   private constructor(scheduler: Scheduler, dispatch: Dispatch) {
     this.#scheduler = scheduler;
     this.dispatch = dispatch;
-    this.#endpoint = dispatch.endpoint;
-    this.#name = dispatch.name;
-    this.#account = { scheduler, request: dispatch.request, ended: false, tracked: false };
+    this.#endpoint = dispatch.endpointId;
+    this.#name = dispatch.endpointName;
+    this.#account = { scheduler, request: dispatch.requestId, ended: false, tracked: false };
     forgotten.register(this, this.#account, this.#account);
   }
 
@@ -53,18 +53,18 @@ export class Lease {
   }
 
   /** The number of the request. */
-  get request(): number {
-    return this.dispatch.request;
+  get requestId(): number {
+    return this.dispatch.requestId;
   }
 
   /** The endpoint that has the request, or had it last. A redirect changes it. */
-  get endpoint(): number {
+  get endpointId(): number {
     this.#locate();
     return this.#endpoint;
   }
 
   /** The name of that endpoint. */
-  get name(): string {
+  get endpointName(): string {
     this.#locate();
     return this.#name;
   }
@@ -82,14 +82,14 @@ export class Lease {
   /** The first token arrived. Saying so again changes nothing, nor does it after the end. */
   firstToken(): void {
     if (this.#live()) {
-      this.#tell(() => this.#scheduler.handleFirstToken(this.request));
+      this.#tell(() => this.#scheduler.handleFirstToken(this.requestId));
     }
   }
 
   /** The answer grew by so many tokens. Optional: it makes the account of long answers more exact. */
   tokens(count: number): void {
     if (this.#live()) {
-      this.#tell(() => this.#scheduler.handleTokens(this.request, count));
+      this.#tell(() => this.#scheduler.handleTokens(this.requestId, count));
     }
   }
 
@@ -98,18 +98,18 @@ export class Lease {
    * warning.
    */
   complete(usage: Usage | null = this.usage): boolean {
-    return this.#end(() => this.#scheduler.complete(this.request, possibleUsage(readUsage(usage ?? this.usage))));
+    return this.#end(() => this.#scheduler.complete(this.requestId, possibleUsage(readUsage(usage ?? this.usage))));
   }
 
   /** It failed, through no fault of the client's. `'engine'` unless told. */
   fail(failure: Failure = 'engine'): boolean {
-    return this.#end(() => this.#scheduler.fail(this.request, failure));
+    return this.#end(() => this.#scheduler.fail(this.requestId, failure));
   }
 
   /** The client went away. */
   cancel(): boolean {
     let was = false;
-    return this.#end(() => (was = this.#scheduler.cancel(this.request))) && was;
+    return this.#end(() => (was = this.#scheduler.cancel(this.requestId))) && was;
   }
 
   /**
@@ -132,7 +132,7 @@ export class Lease {
       return NO_PROGRESS;
     }
     const reader = this.#begun();
-    return this.#tell(() => this.#scheduler.readAnswer(this.request, reader, chunk)) ?? NO_PROGRESS;
+    return this.#tell(() => this.#scheduler.readAnswer(this.requestId, reader, chunk)) ?? NO_PROGRESS;
   }
 
   /**
@@ -144,7 +144,7 @@ export class Lease {
     if (this.#outcome === null) {
       let outcome: Outcome | undefined;
       this.#end(() => {
-        outcome = this.#scheduler.settle(this.request, reader, close);
+        outcome = this.#scheduler.settle(this.requestId, reader, close);
       });
       this.#outcome = outcome ?? reader.finish(close);
     }
@@ -169,7 +169,7 @@ export class Lease {
   /** It goes to another endpoint, say the first of the alternatives after a refused connection. Not after a first token. */
   redirect(endpoint: number, failure: Failure = 'unreachable'): void {
     try {
-      this.#scheduler.redirect(this.request, endpoint, undefined, failure);
+      this.#scheduler.redirect(this.requestId, endpoint, undefined, failure);
     } catch (error) {
       if (error instanceof RedirectError && error.code === 'unknown_request') {
         this.#over();
@@ -255,7 +255,7 @@ export class Lease {
 
   /** Where the request is now; where it was, once it is over. */
   #locate(): void {
-    const endpoint = this.#live() ? this.#scheduler.endpointOf(this.request) : null;
+    const endpoint = this.#live() ? this.#scheduler.endpointOf(this.requestId) : null;
     if (endpoint !== null && endpoint !== this.#endpoint) {
       this.#endpoint = endpoint;
       this.#name = this.#scheduler.nameOf(endpoint);

@@ -18,7 +18,7 @@ import { ConfigError, rangeError, typeError } from './errors.js';
 import { warnImplausible, warnOnce } from './warnings.js';
 import type { HeaderSource } from './headers.js';
 import type { TokenIds } from './prompt.js';
-import type { Scorer } from './scorer.js';
+import type { CostFunction } from './cost-function.js';
 import { describe, known, labels, number, read, string, strings, type Known, type Shape, type ShapeOf } from './shape.js';
 
 export type {
@@ -48,7 +48,7 @@ export type Failure = 'unreachable' | 'engine' | 'timeout';
 /** What a scheduler has of its host. */
 export interface SchedulerOptions {
   /** A cost of the host's own in place of the built-in one. */
-  scorer?: Scorer;
+  cost?: CostFunction;
   /** The clock, in milliseconds; must not go back. `performance.now()` unless told. */
   now?: () => number;
   /**
@@ -211,7 +211,7 @@ export type Tier = 'gpu' | 'cpu' | 'disk';
 export type KvEvent =
   | {
       /** Blocks were computed, each the child of the one before it. */
-      kind: 'stored';
+      kind: 'BlockStored';
       /** The engine's names for the blocks, in order. */
       blocks: BigUint64Array | readonly bigint[];
       /** The engine's name for the block before the first; none at the beginning of a prompt. */
@@ -233,7 +233,7 @@ export type KvEvent =
     }
   | {
       /** Blocks are gone. Names that mean nothing are ignored. */
-      kind: 'removed';
+      kind: 'BlockRemoved';
       /** The engine's names for the blocks. */
       blocks: BigUint64Array | readonly bigint[];
       /** Where they are gone from; they may still be in another tier. `'gpu'` unless told. */
@@ -241,7 +241,7 @@ export type KvEvent =
     }
   | {
       /** Everything is gone. */
-      kind: 'cleared';
+      kind: 'AllBlocksCleared';
     };
 
 const PREFILL = {
@@ -258,12 +258,12 @@ const INDEX = {
   confirmWithinMs: 'number',
 } satisfies ShapeOf<IndexLimits>;
 
-const WEIGHTS = {
+const PRICES = {
   queue: 'number',
-  room: 'number',
+  kvAdmissionWait: 'number',
   prefill: 'number',
-  eviction: 'number',
-  evictionOnset: 'number',
+  cacheEviction: 'number',
+  cacheEvictionOnset: 'number',
   kv: 'number',
   decode: 'number',
   decodeCap: 'number',
@@ -282,7 +282,7 @@ const BAND = {
 
 const SATURATION = {
   type: 'string',
-  holdMs: 'number',
+  maxQueuedPrefillMs: 'number',
   kvLimit: 'number',
   queueDepthThreshold: 'number',
   kvCacheUtilThreshold: 'number',
@@ -293,15 +293,15 @@ const SATURATION = {
   headroom: 'number',
 } satisfies Record<keyof Required<SaturationPolicy>, Shape[string]>;
 
-const CEILING = {
+const USAGE_LIMIT = {
   type: 'string',
-  ceiling: 'number',
+  limit: 'number',
   minUsageLimit: 'number',
   maxUsageLimit: 'number',
   domain: 'string',
 } satisfies Record<keyof Required<UsageLimitPolicy>, Shape[string]>;
 
-const GUARD = {
+const SESSION_ADMISSION = {
   share: 'number',
   shareMin: 'number',
   shareMax: 'number',
@@ -321,12 +321,12 @@ const FLOW = {
   lookAheadMs: 'number',
   maxBands: 'number',
   maxIdleFlows: 'number',
-  holdMs: 'number',
+  maxQueuedPrefillMs: 'number',
   ttlMs: 'number',
   noEndpointTtlMs: 'number',
   saturation: SATURATION,
-  ceiling: CEILING,
-  guard: GUARD,
+  usageLimit: USAGE_LIMIT,
+  sessionAdmission: SESSION_ADMISSION,
 } satisfies Record<keyof Required<FlowConfig>, Shape[string]>;
 
 const CONFIG = {
@@ -347,7 +347,7 @@ const CONFIG = {
   reportLifetimeMs: 'number',
   backoffMs: 'number',
   backoffLimitMs: 'number',
-  weights: WEIGHTS,
+  prices: PRICES,
   tiers: TIERS,
   alternatives: 'number',
   shedAboveMs: 'number',
@@ -365,7 +365,7 @@ const ENDPOINT = {
   adapterSlots: 'number',
   adapterLoadTimeMs: 'number',
   prefill: PREFILL,
-  eviction: 'string',
+  cacheEviction: 'string',
   noticesDisconnect: 'boolean',
 } satisfies Record<keyof Required<Endpoint>, Shape[string]>;
 
@@ -400,7 +400,7 @@ const SUBMIT: Record<keyof Required<SubmitOptions>, true> = {
   weight: true,
 };
 
-const EVENT: Record<keyof Required<Extract<KvEvent, { kind: 'stored' }>>, true> = {
+const EVENT: Record<keyof Required<Extract<KvEvent, { kind: 'BlockStored' }>>, true> = {
   kind: true,
   blocks: true,
   parent: true,
@@ -419,7 +419,7 @@ const ADAPTERS = {
 } satisfies ShapeOf<Adapters>;
 
 const OPTIONS: Record<keyof Required<SchedulerOptions>, true> = {
-  scorer: true,
+  cost: true,
   now: true,
   maxQueued: true,
 };
@@ -461,7 +461,7 @@ export function warnOfConfig(config: Config): void {
   const { flow = {} } = config;
   warnImplausible('flow.ttl', 'flow.ttlMs', flow.ttlMs);
   warnImplausible('flow.no_endpoint_ttl', 'flow.noEndpointTtlMs', flow.noEndpointTtlMs);
-  warnImplausible('flow.hold', 'flow.holdMs', flow.holdMs);
+  warnImplausible('flow.max_queued_prefill', 'flow.maxQueuedPrefillMs', flow.maxQueuedPrefillMs);
   warnImplausible('adapter_load_time', 'adapterLoadTimeMs', config.adapterLoadTimeMs);
   warnImplausible('report_lifetime', 'reportLifetimeMs', config.reportLifetimeMs);
   warnImplausible('backoff', 'backoffMs', config.backoffMs);

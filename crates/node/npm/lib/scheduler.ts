@@ -60,7 +60,7 @@ import {
   type Prompt,
 } from './prompt.js';
 import { unpacked, type CloseReason, type Progress, type ResponseReader } from './response.js';
-import { CostFunctionFaults, score, type Costs, type Scorer } from './scorer.js';
+import { CostFunctionFaults, score, type Costs, type CostFunction } from './cost-function.js';
 import { describe, endpointId, endpointName, known, number, requestId, string } from './shape.js';
 import { Waiting } from './waiting.js';
 import { warnImplausible } from './warnings.js';
@@ -76,9 +76,9 @@ export class Scheduler {
   readonly #clock: () => number;
   /** Whether the clock is the host's, and not one that was given. */
   readonly #ownsClock: boolean;
-  /** How often the scorer runs within itself. */
+  /** How often the cost function runs within itself. */
   #asking = 0;
-  readonly #scorer: Scorer | undefined;
+  readonly #costFunction: CostFunction | undefined;
   readonly #faults = new CostFunctionFaults();
   readonly #waiting: Waiting;
   readonly #draining = new Draining((endpoint) => this.inFlightOn(endpoint));
@@ -96,8 +96,8 @@ export class Scheduler {
     const settings = readConfig(config);
     settings.seed ??= randomSeed();
     checkOptions(options);
-    const { scorer, now, maxQueued } = options;
-    this.#scorer = optionalFunction('options.scorer', scorer);
+    const { cost, now, maxQueued } = options;
+    this.#costFunction = optionalFunction('options.cost', cost);
     this.#clock = optionalFunction('options.now', now) ?? hostClock;
     this.#ownsClock = now === undefined;
     this.#maxQueued = optionalNumber('options.maxQueued', maxQueued) ?? 65_536;
@@ -126,7 +126,7 @@ export class Scheduler {
   pick(prompt: Prompt | HttpRequest, options: PickOptions = {}): Decision {
     checkPick(options);
     const a = this.#read(prompt, options);
-    const scored = this.#scorer === undefined ? null : this.#score(this.#scorer, a);
+    const scored = this.#costFunction === undefined ? null : this.#score(this.#costFunction, a);
     const rejected = guarded(() =>
       scored === null
         ? this.#native.pick(a.now, a.view, a.bytes, a.model, a.adapter, a.cacheSalt, a.session, a.flow, a.priority,
@@ -138,7 +138,7 @@ export class Scheduler {
 
   /**
    * Hands a request to flow control and returns its number, or says why it need not wait at all. What becomes of it says
-   * `pollDecision`. `cancel` withdraws it while it waits. A scorer is not asked.
+   * `pollDecision`. `cancel` withdraws it while it waits. A cost function is not asked.
    */
   submit(prompt: Prompt | HttpRequest, options: SubmitOptions = {}): number | Rejected {
     checkSubmit(options);
@@ -173,7 +173,7 @@ export class Scheduler {
   /**
    * Submits, and waits until the request is dispatched, for `timeoutMs` at most. Rejects with a `RejectedError`,
    * or with the reason of `signal`, and has reserved nothing then. While no endpoint takes requests, it rejects at once
-   * (`no_endpoints`), unless `waitForEndpoints` is true. A scorer is asked while no request waits; one that waited goes at
+   * (`no_endpoints`), unless `waitForEndpoints` is true. A cost function is asked while no request waits; one that waited goes at
    * the built-in cost.
    */
   async acquire(prompt: Prompt | HttpRequest, options: AcquireOptions = {}): Promise<Lease> {
@@ -195,7 +195,7 @@ export class Scheduler {
     // An empty pool is most often a mistake, and a silent wait would hide it.
     const nowhere = !later && guarded(() => this.#native.acceptingEndpoints) === 0;
     const waits = patience > 0 && !nowhere && this.#waiting.size < this.#maxQueued;
-    if (!waits || (this.#scorer !== undefined && this.#waiting.size === 0)) {
+    if (!waits || (this.#costFunction !== undefined && this.#waiting.size === 0)) {
       const answer = this.pick(prompt, wishes);
       if (answer.kind === 'dispatch') {
         return Lease.of(this, answer);
@@ -212,7 +212,7 @@ export class Scheduler {
       throw new RejectedError(request);
     }
     const dispatch = await new Promise<Dispatch>((grant, refuse) => {
-      this.#waiting.enter({ request, signal, grant, refuse }, asked.now);
+      this.#waiting.enter({ requestId: request, signal, grant, refuse }, asked.now);
     });
     try {
       if (signal?.aborted) {
@@ -221,7 +221,7 @@ export class Scheduler {
       return Lease.of(this, dispatch);
     } catch (error) {
       // Granted and aborted in one go: nobody is there to end it.
-      this.cancel(dispatch.request);
+      this.cancel(dispatch.requestId);
       throw error;
     }
   }
@@ -415,7 +415,7 @@ export class Scheduler {
     const [at, which] = [this.#time(now), endpointId('id', id)];
     checkEvent(event);
     switch (event.kind) {
-      case 'stored': {
+      case 'BlockStored': {
         const { blocks, parent, tokens, lookahead, blockSize, tier, model, adapter, cacheSalt } = event;
         if (parent !== undefined && parent !== null && typeof parent !== 'bigint') {
           throw typeError(`event.parent must be a bigint, got ${describe(parent)}`);
@@ -429,15 +429,15 @@ export class Scheduler {
         const salt = optionalString('event.cacheSalt', cacheSalt);
         return guarded(() => this.#native.handleStored(at, which, names, size, parent, ids, ahead, where, base, lora, salt));
       }
-      case 'removed': {
+      case 'BlockRemoved': {
         const names = readHashes('event.blocks', event.blocks);
         const where = optionalString('event.tier', event.tier);
         return guarded(() => this.#native.handleRemoved(at, which, names, where));
       }
-      case 'cleared':
+      case 'AllBlocksCleared':
         return guarded(() => this.#native.handleCleared(at, which));
       default:
-        throw typeError(`event.kind must be 'stored', 'removed' or 'cleared', got ${describe((event as KvEvent).kind)}`);
+        throw typeError(`event.kind must be 'BlockStored', 'BlockRemoved' or 'AllBlocksCleared', got ${describe((event as KvEvent).kind)}`);
     }
   }
 
@@ -644,7 +644,7 @@ export class Scheduler {
         + 'Pass performance.now() + 5_000, say, and not Date.now() + 5_000',
       );
     }
-    if (typeof prompt === 'string' && this.#scorer === undefined) {
+    if (typeof prompt === 'string' && this.#costFunction === undefined) {
       asked.view = scratch.write(prompt);
       asked.bytes = scratch.written;
       return asked;
@@ -671,12 +671,12 @@ export class Scheduler {
     return asked;
   }
 
-  /** What the scorer says; null if there is nobody to ask about, or if it fails. */
-  #score(scorer: Scorer, a: Asked): Costs | null {
+  /** What the cost function says; null if there is nobody to ask about, or if it fails. */
+  #score(scorer: CostFunction, a: Asked): Costs | null {
     if (this.#asking >= DEEPEST) {
       throw new CostFunctionError(
-        `a scorer runs within itself ${DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()`,
-        'scorer_reentered',
+        `a cost function runs within itself ${DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()`,
+        'cost_function_reentered',
       );
     }
     const columns = guarded(() =>
@@ -723,15 +723,15 @@ export class Scheduler {
     const endpoint = numbers[1] as number;
     return {
       kind: 'dispatch',
-      request: numbers[0] as number,
-      endpoint,
-      name: this.nameOf(endpoint),
+      requestId: numbers[0] as number,
+      endpointId: endpoint,
+      endpointName: this.nameOf(endpoint),
       alternatives,
       promptTokens: numbers[2] as number,
       cachedTokens: numbers[3] as number,
       bestCachedTokens: numbers[4] as number,
       cost: numbers[5] as number,
-      queuedMs: numbers[6] as number,
+      queueTimeMs: numbers[6] as number,
       firstTokenIn: numbers[7] as number,
     };
   }
@@ -781,7 +781,7 @@ const FURTHEST_AHEAD = 3_600_000;
 /** A deadline that is further ahead, in milliseconds, is on another clock and would never be missed. */
 const A_DAY = 86_400_000;
 
-/** How often a scorer may run within itself: one that always picks would go on until the stack ends. */
+/** How often a cost function may run within itself: one that always picks would go on until the stack ends. */
 const DEEPEST = 16;
 
 /** 53 bits: a number, in every language and in JSON. */

@@ -96,7 +96,7 @@ export function requestId(value: unknown): number {
     throw typeError(`request must be a number, got ${describe(value)}: pass its .request`);
   }
   if (typeof value === 'string') {
-    throw typeError(`request must be a number, got ${describe(value)}: pass dispatch.request, which is no X-Request-ID`);
+    throw typeError(`request must be a number, got ${describe(value)}: pass dispatch.requestId, which is no X-Request-ID`);
   }
   return number('request', value);
 }

@@ -25,7 +25,7 @@ export interface Flow {
 
 /** Whom to tell what has become of a request. */
 export interface Waiter {
-  readonly request: number;
+  readonly requestId: number;
   readonly signal: AbortSignal | undefined;
   readonly grant: (dispatch: Dispatch) => void;
   readonly refuse: (error: unknown) => void;
@@ -58,17 +58,17 @@ export class Waiting {
 
   /** Lets a request wait that was submitted, and tells it at once if it need not. */
   enter(waiter: Waiter, now: number): void {
-    this.#waiters.set(waiter.request, waiter);
+    this.#waiters.set(waiter.requestId, waiter);
     try {
       this.deliver(now);
-      if (this.#waiters.has(waiter.request)) {
+      if (this.#waiters.has(waiter.requestId)) {
         this.#listen(waiter);
       }
     } catch (error) {
       // A signal of the host's own making may throw. Nothing of the request stays behind.
-      if (this.#waiters.has(waiter.request)) {
+      if (this.#waiters.has(waiter.requestId)) {
         this.#leave(waiter);
-        this.#flow.withdraw([waiter.request]);
+        this.#flow.withdraw([waiter.requestId]);
       }
       waiter.refuse(error);
     }
@@ -96,7 +96,7 @@ export class Waiting {
 
   /** A request is over before anybody has asked what was decided about it. */
   forget(request: number): void {
-    const at = this.#foreign.findIndex((decision) => decision.request === request);
+    const at = this.#foreign.findIndex((decision) => decision.requestId === request);
     if (at >= 0) {
       this.#foreign.splice(at, 1);
     }
@@ -117,7 +117,7 @@ export class Waiting {
   }
 
   #tell(decision: Dispatch | Evicted): boolean {
-    const waiter = this.#waiters.get(decision.request);
+    const waiter = this.#waiters.get(decision.requestId);
     if (waiter === undefined) {
       return false;
     }
@@ -131,7 +131,7 @@ export class Waiting {
   }
 
   #leave(waiter: Waiter): void {
-    this.#waiters.delete(waiter.request);
+    this.#waiters.delete(waiter.requestId);
     this.#stopListening(waiter);
     if (this.#waiters.size === 0) {
       this.#disarm();
@@ -153,7 +153,7 @@ export class Waiting {
           this.#leave(one);
           one.refuse(reason);
         }
-        this.#flow.withdraw(gone.map(({ request }) => request));
+        this.#flow.withdraw(gone.map(({ requestId: request }) => request));
       };
       signal.addEventListener('abort', onAbort);
       audience = { waiters, onAbort };

@@ -239,7 +239,7 @@ export function attributes(
   }
   if (kind === 'rejected' || kind === 'evicted') {
     const { code, evicted, retryAfterMs } = refused(of as Rejected | Evicted | RejectedError);
-    const queued = number('queuedMs', 'queuedMs' in of ? of.queuedMs : 0);
+    const queued = number('queueTimeMs', 'queueTimeMs' in of ? of.queueTimeMs : 0);
     return pairs(guarded(() => native.refusalOfSpan(code, evicted, retryAfterMs, queued)));
   }
   const { promptTokens, cachedTokens, completionTokens } = readUsage(of as Usage);
@@ -253,14 +253,14 @@ function ofDispatch(dispatch: Dispatch, asked: SpanRequest): native.Attributes {
   const session = optionalString('session', asked.session);
   const flow = optionalString('flow', asked.flow) ?? '';
   const priority = optionalNumber('priority', asked.priority) ?? 0;
-  const request = number('request', dispatch.request);
-  const endpoint = number('endpoint', dispatch.endpoint);
-  const name = string('name', dispatch.name);
+  const request = number('request', dispatch.requestId);
+  const endpoint = number('endpoint', dispatch.endpointId);
+  const name = string('name', dispatch.endpointName);
   const others = Array.from(dispatch.alternatives, (other, at) => number(`alternatives[${at}]`, other));
   const tokens = number('promptTokens', dispatch.promptTokens);
   const cached = number('cachedTokens', dispatch.cachedTokens);
   const best = number('bestCachedTokens', dispatch.bestCachedTokens);
-  const [cost, queued] = [number('cost', dispatch.cost), number('queuedMs', dispatch.queuedMs)];
+  const [cost, queued] = [number('cost', dispatch.cost), number('queueTimeMs', dispatch.queueTimeMs)];
   return guarded(() =>
     native.dispatchOfSpan(model, adapter, session, flow, priority, request, endpoint, name, others, tokens, cached, best, cost,
       queued));

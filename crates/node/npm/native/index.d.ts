@@ -199,9 +199,9 @@ export interface BandStats {
   /** Its priority. */
   priority: number
   /** Requests of it that wait. */
-  waiting: number
+  queued: number
   /** Their bytes. */
-  waitingBytes: number
+  queuedBytes: number
 }
 
 /** The names of a prompt's full blocks, 32 bytes each. */
@@ -218,7 +218,7 @@ export interface ByteRange {
 /** One endpoint, as the request sees it. Times are seconds. */
 export interface Candidate {
   /** The endpoint. */
-  endpoint: number
+  endpointId: number
   /** Its name. */
   name: string
   /** Why it cannot have the request, if so. */
@@ -228,7 +228,7 @@ export interface Candidate {
   /** Predicted seconds to the first token. */
   firstTokenIn: number
   /** The cost, term by term. */
-  terms: Terms
+  terms: CostTerms
   /** Their sum, in seconds. */
   cost: number
   /** Why its KV events are not used: the code of the last refusal, while the endpoint is not precise. */
@@ -237,26 +237,6 @@ export interface Candidate {
   backoff: 'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null | null
   /** For how many seconds from now on, before a trial. */
   backoffRemaining: number
-}
-
-/** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
-export interface UsageLimitPolicy {
-  /**
-   * One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
-   * `'static'` unless told.
-   */
-  type?: 'static' | 'priority-holdback' | 'soft-reflective'
-  /** Of `'static'`: the saturation with which bands close. 1 unless told. */
-  ceiling?: number
-  /** Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes. */
-  minUsageLimit?: number
-  /** Of `'priority-holdback'`: the one with which the highest closes. 1 unless told. */
-  maxUsageLimit?: number
-  /**
-   * Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
-   * `'rank'` unless told.
-   */
-  domain?: 'rank' | 'value'
 }
 
 /** The endpoints that could have a request, column by column. */
@@ -321,7 +301,7 @@ export interface Config {
   /** Milliseconds for which they are held off at most: each failed trial doubles the time. 60,000 unless told. */
   backoffLimitMs?: number
   /** The prices of the default profile. */
-  weights?: CostPrices
+  prices?: CostPrices
   /** What cached blocks are worth that are not in the accelerator's memory. */
   tiers?: TierFactors
   /** Fallbacks that a dispatch names besides the endpoint. 2 unless told. */
@@ -340,16 +320,16 @@ export interface CostPrices {
   /** Price of a second of waiting for my turn. 1 unless told. */
   queue?: number
   /** Price of a second of waiting for room in a full KV cache. 1 unless told. */
-  room?: number
+  kvAdmissionWait?: number
   /** Price of a second of my own prefill. 2 unless told. */
   prefill?: number
   /** Price of a second that others must spend on recomputing what I evict. 4 unless told. */
-  eviction?: number
+  cacheEviction?: number
   /**
    * Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
    * 0.7 unless told.
    */
-  evictionOnset?: number
+  cacheEvictionOnset?: number
   /** Price of the whole KV cache, in seconds; a request pays for the share that is in use with it. 4 unless told. */
   kv?: number
   /** Price of delaying one running answer by a second. 0.03 unless told. */
@@ -358,6 +338,26 @@ export interface CostPrices {
   decodeCap?: number
   /** Price of a second of loading adapters. 1 unless told. */
   adapter?: number
+}
+
+/** The cost of one endpoint for one request, term by term, in seconds, with the prices already on. */
+export interface CostTerms {
+  /** Booked prefill before my turn. */
+  queue: number
+  /** Waiting for room in the KV cache. */
+  kvAdmissionWait: number
+  /** My own prefill. */
+  prefill: number
+  /** What others must compute again because of me. */
+  cacheEviction: number
+  /** The share of the KV cache that is in use with me. */
+  kv: number
+  /** Running answers that stand still while I prefill. */
+  decode: number
+  /** Loading adapters. */
+  adapter: number
+  /** Time until an endpoint that failed is trusted again. */
+  failureBackoff: number
 }
 
 /** What the span of a dispatched request says: the request, then its dispatch. */
@@ -386,7 +386,7 @@ export interface Endpoint {
   /** What a prompt costs its hardware; the configuration's unless told. */
   prefill?: PrefillCost | null
   /** In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told. */
-  eviction?: 'tail_first' | 'head_first' | null
+  cacheEviction?: 'tail_first' | 'head_first' | null
   /** Whether its engine stops working on a request whose client has left. True unless told; false for llama.cpp. */
   noticesDisconnect?: boolean | null
 }
@@ -400,7 +400,7 @@ export interface EndpointStats {
   /** Whether it gets no new requests. */
   draining: boolean
   /** Whether its engine publishes KV events, and they are used. */
-  precise: boolean
+  kvEvents: boolean
   /** Stored events of its engine that were applied. */
   kvStoredEvents: number
   /** Stored events of its engine that were refused. */
@@ -423,11 +423,11 @@ export interface EndpointStats {
   /** Requests that were cancelled there. */
   cancelled: number
   /** Our requests before their first token. */
-  pending: number
+  prefilling: number
   /** Our requests past their first token. */
   running: number
   /** Predicted prefill of the pending ones, in milliseconds. */
-  bookedMs: number
+  queuedPrefillMs: number
   /** Tokens of our prompts and answers in flight. */
   kvTokens: number
   /** Tokens that fit. */
@@ -483,7 +483,7 @@ export interface Evicted {
   /** Tells it from a dispatch. */
   kind: 'evicted'
   /** The number of the request. */
-  request: number
+  requestId: number
   /** Why. */
   reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found'
   /** The HTTP status that says it best. */
@@ -491,13 +491,13 @@ export interface Evicted {
   /** Milliseconds after which another try may be worth it, if that can be told. */
   retryAfterMs: number | null
   /** How long it waited, in milliseconds. */
-  queuedMs: number
+  queueTimeMs: number
 }
 
 /** What a pick would decide, and what every endpoint would cost, term by term. */
 export interface Explanation {
   /** Where the request would go; null if it would not. */
-  endpoint: number | null
+  endpointId: number | null
   /** Why it would not go; null if it would. */
   rejected: Rejected | null
   /** Tokens of the prompt: counted, or estimated from text. */
@@ -543,7 +543,7 @@ export interface FlowConfig {
   /** Flows that are remembered though nothing of them waits. 10,000 unless told. */
   maxIdleFlows?: number
   /** A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told. */
-  holdMs?: number
+  maxQueuedPrefillMs?: number
   /** Milliseconds that a request waits that does not say. 60,000 unless told. */
   ttlMs?: number
   /** Milliseconds that a request waits for an endpoint, where there is none. 60,000 unless told. */
@@ -551,42 +551,9 @@ export interface FlowConfig {
   /** How busy the pool is. */
   saturation?: SaturationPolicy
   /** How busy it may be for each band. */
-  ceiling?: UsageLimitPolicy
+  usageLimit?: UsageLimitPolicy
   /** Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told. */
-  guard?: SessionAdmissionConfig
-}
-
-/** The working-set guard, which holds back new sessions while no endpoint's cache has room for another context. */
-export interface SessionAdmissionConfig {
-  /**
-   * Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
-   * 0.85 unless told.
-   */
-  share?: number
-  /** The share never becomes smaller. 0.6 unless told. */
-  shareMin?: number
-  /** The share never becomes larger. 0.95 unless told. */
-  shareMax?: number
-  /** Milliseconds that a session stays active with nothing in flight, at first; then it is learned. 30,000 unless told. */
-  idleTimeMs?: number
-  /** The idle time never becomes shorter. 5,000 unless told. */
-  idleTimeMinMs?: number
-  /** The idle time never becomes longer. 900,000 unless told. */
-  idleTimeMaxMs?: number
-  /** Sessions that are remembered, about 250 bytes each. 65,536 unless told. */
-  maxSessions?: number
-}
-
-/** The session guard at a glance. */
-export interface SessionAdmissionStats {
-  /** Sessions whose contexts count. */
-  active: number
-  /** Sessions that would be recognised, with those. */
-  remembered: number
-  /** How long a session stays active with nothing in flight, in milliseconds. */
-  idleTimeMs: number
-  /** Share of a cache that active contexts may fill. */
-  share: number
+  sessionAdmission?: SessionAdmissionConfig
 }
 
 /** The names of all headers that mean something, in lower case. */
@@ -732,28 +699,6 @@ export interface KvStored {
   adapter: string | null
   /** The cache salt. */
   cacheSalt: string | null
-}
-
-/** What was read but is not among the events, counted. None of it is an error. */
-export interface SkippedEvents {
-  /** Fields that are not known. */
-  unknownFields: number
-  /** Events of kinds that are not known. */
-  unknownKinds: number
-  /** Events of other groups of layers than the one that stands for the model. */
-  otherGroups: number
-  /** Events of other data parallel ranks than the one asked for (TensorRT-LLM). */
-  otherRanks: number
-  /** Events about storage that is not known. */
-  unknownMedia: number
-  /** Stored events of an adapter that is only numbered, not named. */
-  unnamedAdapters: number
-  /** Stored events without token ids. */
-  withoutTokens: number
-  /** Blocks whose content is more than their token ids, and blocks behind them in the same event. */
-  multimodalBlocks: number
-  /** Blocks that are not full yet (TensorRT-LLM). */
-  partialBlocks: number
 }
 
 /** What an endpoint says about its load, scraped or pushed. Leave out what it does not say. */
@@ -1025,7 +970,7 @@ export interface SaturationPolicy {
    */
   type?: 'continuous' | 'utilization-detector' | 'concurrency-detector'
   /** Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told. */
-  holdMs?: number
+  maxQueuedPrefillMs?: number
   /** Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.8 unless told. */
   kvLimit?: number
   /** Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told. */
@@ -1042,6 +987,61 @@ export interface SaturationPolicy {
   maxTokenConcurrency?: number
   /** Of both detectors: how far a single endpoint may go beyond full, as a share. 0 unless told. */
   headroom?: number
+}
+
+/** The working-set guard, which holds back new sessions while no endpoint's cache has room for another context. */
+export interface SessionAdmissionConfig {
+  /**
+   * Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
+   * 0.85 unless told.
+   */
+  share?: number
+  /** The share never becomes smaller. 0.6 unless told. */
+  shareMin?: number
+  /** The share never becomes larger. 0.95 unless told. */
+  shareMax?: number
+  /** Milliseconds that a session stays active with nothing in flight, at first; then it is learned. 30,000 unless told. */
+  idleTimeMs?: number
+  /** The idle time never becomes shorter. 5,000 unless told. */
+  idleTimeMinMs?: number
+  /** The idle time never becomes longer. 900,000 unless told. */
+  idleTimeMaxMs?: number
+  /** Sessions that are remembered, about 250 bytes each. 65,536 unless told. */
+  maxSessions?: number
+}
+
+/** The session guard at a glance. */
+export interface SessionAdmissionStats {
+  /** Sessions whose contexts count. */
+  active: number
+  /** Sessions that would be recognised, with those. */
+  remembered: number
+  /** How long a session stays active with nothing in flight, in milliseconds. */
+  idleTimeMs: number
+  /** Share of a cache that active contexts may fill. */
+  share: number
+}
+
+/** What was read but is not among the events, counted. None of it is an error. */
+export interface SkippedEvents {
+  /** Fields that are not known. */
+  unknownFields: number
+  /** Events of kinds that are not known. */
+  unknownKinds: number
+  /** Events of other groups of layers than the one that stands for the model. */
+  otherGroups: number
+  /** Events of other data parallel ranks than the one asked for (TensorRT-LLM). */
+  otherRanks: number
+  /** Events about storage that is not known. */
+  unknownMedia: number
+  /** Stored events of an adapter that is only numbered, not named. */
+  unnamedAdapters: number
+  /** Stored events without token ids. */
+  withoutTokens: number
+  /** Blocks whose content is more than their token ids, and blocks behind them in the same event. */
+  multimodalBlocks: number
+  /** Blocks that are not full yet (TensorRT-LLM). */
+  partialBlocks: number
 }
 
 /** What a scheduler has done since it began, and what it holds now. */
@@ -1063,21 +1063,21 @@ export interface Stats {
   /** Requests that waited and were evicted, by reason; a reason that never applied is missing. */
   evicted: Partial<Record<Evicted['reason'], number>>
   /** Requests that wait for a decision. */
-  waiting: number
+  queued: number
   /** Their bytes. */
-  waitingBytes: number
+  queuedBytes: number
   /** Evictions that `pollDecision` has not returned yet. They take up room in the queue. */
   undelivered: number
   /** What waits by priority, highest first: the bands of which something waits. */
   bands: Array<BandStats>
   /** How many milliseconds dispatched requests had waited for their decisions, all together. */
-  queuedMs: number
+  queueTimeTotalMs: number
   /** The same by length: 0 for what was picked and never waited. */
   queueTime: Histogram
   /** From a request's dispatch to its first token, as the gateway sees it. */
   timeToFirstToken: Histogram
   /** The session guard, if there is one. */
-  guard?: SessionAdmissionStats
+  sessionAdmission?: SessionAdmissionStats
   /** Requests in flight. */
   inFlight: number
   /** Prompt tokens of dispatched requests. */
@@ -1091,33 +1091,13 @@ export interface Stats {
   /** Times that an engine found so much less that what it is assumed to hold was corrected. */
   corrections: number
   /** The measured probability that a cached token is wanted again. */
-  reuse: number
+  reuseProbability: number
   /** Pairs of an endpoint and a block that it holds in the index of caches. */
   indexEntries: number
   /** Bytes that the index of caches has allocated for them. */
   indexBytes: number
   /** Every endpoint, in the order in which they took their places in the pool. */
   endpoints: Array<EndpointStats>
-}
-
-/** The cost of one endpoint for one request, term by term, in seconds, with the prices already on. */
-export interface Terms {
-  /** Booked prefill before my turn. */
-  queue: number
-  /** Waiting for room in the KV cache. */
-  room: number
-  /** My own prefill. */
-  prefill: number
-  /** What others must compute again because of me. */
-  eviction: number
-  /** The share of the KV cache that is in use with me. */
-  kv: number
-  /** Running answers that stand still while I prefill. */
-  decode: number
-  /** Loading adapters. */
-  adapter: number
-  /** Time until an endpoint that failed is trusted again. */
-  recovery: number
 }
 
 /**
@@ -1137,6 +1117,26 @@ export interface UnusableHeader {
   name: string
   /** What is wrong with its value. */
   error: WireProblem
+}
+
+/** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
+export interface UsageLimitPolicy {
+  /**
+   * One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
+   * `'static'` unless told.
+   */
+  type?: 'static' | 'priority-holdback' | 'soft-reflective'
+  /** Of `'static'`: the saturation with which bands close. 1 unless told. */
+  limit?: number
+  /** Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes. */
+  minUsageLimit?: number
+  /** Of `'priority-holdback'`: the one with which the highest closes. 1 unless told. */
+  maxUsageLimit?: number
+  /**
+   * Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
+   * `'rank'` unless told.
+   */
+  domain?: 'rank' | 'value'
 }
 
 /** What the span of a request says that completed. */

@@ -59,8 +59,8 @@ const EVENT = ['kind', 'blocks', 'parent', 'tokens', 'blockSize', 'tier', 'model
 const some = (...fields) => fc.oneof(any, record(fields));
 const event = fc.oneof(
   some(...EVENT),
-  record(EVENT.slice(1)).map((rest) => ({ ...rest, kind: 'stored' })),
-  record(['blocks', 'tier']).map((rest) => ({ ...rest, kind: 'removed' })),
+  record(EVENT.slice(1)).map((rest) => ({ ...rest, kind: 'BlockStored' })),
+  record(['blocks', 'tier']).map((rest) => ({ ...rest, kind: 'BlockRemoved' })),
 );
 
 const request = fc.oneof(
@@ -113,7 +113,7 @@ const functions = {
   readHeaders: [fc.oneof(any, record(['x-request-id', 'x-vllm-priority']), fc.array(any))],
   refusal: [fc.oneof(any, record(['kind', 'reason', 'retryAfterMs']), fc.constant('shed')), some('retryAfterMs', 'message', 'shape')],
   attributes: [
-    fc.oneof(any, record(['kind', 'reason', 'retryAfterMs', 'queuedMs']), record(['request', 'alternatives', 'cost']).map((rest) => ({ kind: 'dispatch', ...rest }))),
+    fc.oneof(any, record(['kind', 'reason', 'retryAfterMs', 'queueTimeMs']), record(['request', 'alternatives', 'cost']).map((rest) => ({ kind: 'dispatch', ...rest }))),
     some('model', 'adapter', 'session', 'flow', 'priority'),
   ],
 };
@@ -207,7 +207,7 @@ test('bytes are read or refused with their offset', () => {
 
 test('a constructor takes a configuration or throws an Error', () => {
   fc.assert(
-    fc.property(some(...CONFIG), some('scorer', 'now', 'maxQueued'), (config, options) => {
+    fc.property(some(...CONFIG), some('cost', 'now', 'maxQueued'), (config, options) => {
       answers(() => new Scheduler(config, options));
     }),
     { numRuns: RUNS },
@@ -228,7 +228,7 @@ test('acquire gives a lease or rejects with an Error', async () => {
     }),
     { numRuns: RUNS },
   );
-  assert.deepEqual([scheduler.stats().inFlight, scheduler.waiting], [0, 0]);
+  assert.deepEqual([scheduler.stats().inFlight, scheduler.queued], [0, 0]);
 });
 
 test('numbers that do not fit are refused by name and never wrap', () => {
@@ -275,7 +275,7 @@ test('numbers that do not fit are refused by name and never wrap', () => {
     assert.throws(() => scheduler.pick('x', { priority: value }), /^RangeError: priority must be an integer/);
   }
   for (const value of [-1n, 2n ** 64n]) {
-    const stored = { kind: 'stored', blocks: [], blockSize: 16 };
+    const stored = { kind: 'BlockStored', blocks: [], blockSize: 16 };
     assert.throws(() => scheduler.handleKvEvent(ids[0], { ...stored, blocks: [value] }), /^RangeError: event.blocks\[0\] must/);
     assert.throws(() => scheduler.handleKvEvent(ids[0], { ...stored, parent: value }), /^RangeError: parent must/);
     assert.throws(() => scheduler.pick({ blocks: [value], blockSize: 16, tokens: 16 }), /^RangeError: prompt.blocks\[0\] must/);
@@ -297,8 +297,8 @@ test('a configuration that cannot be is refused by field', () => {
     [{ seed: 2n ** 64n }, 'seed'],
     [{ backoffMs: NaN }, 'backoffMs'],
     [{ index: { warmWindowMs: -1 } }, 'index.warmWindowMs'],
-    [{ weights: { kv: Infinity } }, 'weights.kv'],
-    [{ weights: { evictionOnset: 1 } }, 'weights.evictionOnset'],
+    [{ prices: { kv: Infinity } }, 'prices.kv'],
+    [{ prices: { cacheEvictionOnset: 1 } }, 'prices.cacheEvictionOnset'],
     [{ tiers: { cpu: 1.5 } }, 'tiers.cpu'],
     [{ tiers: { disk: -0.1 } }, 'tiers.disk'],
     [{ tiers: { cpu: NaN } }, 'tiers.cpu'],
@@ -307,7 +307,7 @@ test('a configuration that cannot be is refused by field', () => {
     [{ index: { entries: 9 } }, 'index.entries'],
     [{ prefill: { perToken: -1 } }, 'prefill'],
     [{ kvCapcity: 1 }, 'kvCapcity'],
-    [{ weights: { kvv: 1 } }, 'weights.kvv'],
+    [{ prices: { kvv: 1 } }, 'prices.kvv'],
   ]) {
     assert.throws(() => new Scheduler(config), (error) => {
       assert.ok(error instanceof ConfigError, String(error));
@@ -324,7 +324,7 @@ test('misspelt options and values of the wrong type are refused by name', () => 
     [() => new Scheduler({ kvCacheTokens: '1' }), 'config.kvCacheTokens must be a number, got "1"'],
     [() => new Scheduler({ learnSpeed: 1 }), 'config.learnSpeed must be a boolean, got 1'],
     [() => new Scheduler({}, { scorrer: () => [] }), 'options.scorrer is not a known field'],
-    [() => new Scheduler({}, { scorer: 1 }), 'options.scorer must be a function, got 1'],
+    [() => new Scheduler({}, { cost: 1 }), 'options.cost must be a function, got 1'],
     [() => scheduler.addEndpoint({}), 'endpoint.name must be a string, got undefined'],
     [() => scheduler.addEndpoint({ name: 'b', model: 'm' }), 'endpoint.model is not a known field'],
     [() => scheduler.addEndpoint({ name: 'b', models: ['m', 1] }), 'endpoint.models[1] must be a string, got 1'],
@@ -345,19 +345,19 @@ test('misspelt options and values of the wrong type are refused by name', () => 
     [() => scheduler.pick(detached(Uint8Array)), 'prompt lies in a buffer that was transferred'],
     [() => scheduler.complete(request, { prompt_tokens: 1 }), 'usage.prompt_tokens is not a known field'],
     [() => scheduler.fail(request, 'broken'), `failure must be 'unreachable' or 'engine' or 'timeout', got "broken"`],
-    [() => scheduler.handleKvEvent(ids[0], {}), `event.kind must be 'stored', 'removed' or 'cleared', got undefined`],
-    [() => scheduler.handleKvEvent(ids[0], { kind: 'cleared', block_size: 16 }), 'event.block_size is not a known field'],
+    [() => scheduler.handleKvEvent(ids[0], {}), `event.kind must be 'BlockStored', 'BlockRemoved' or 'AllBlocksCleared', got undefined`],
+    [() => scheduler.handleKvEvent(ids[0], { kind: 'AllBlocksCleared', block_size: 16 }), 'event.block_size is not a known field'],
     [() => scheduler.handleAdapters(ids[0], { slots: 4 }), 'adapters.active must be an array of strings, got undefined'],
     [
-      () => scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [1n], blockSize: 16, tier: 'tape' }),
+      () => scheduler.handleKvEvent(ids[0], { kind: 'BlockStored', blocks: [1n], blockSize: 16, tier: 'tape' }),
       `event.tier must be 'gpu' or 'cpu' or 'disk', got "tape"`,
     ],
     [
-      () => scheduler.handleKvEvent(ids[0], { kind: 'removed', blocks: [1n], tier: 'GPU' }),
+      () => scheduler.handleKvEvent(ids[0], { kind: 'BlockRemoved', blocks: [1n], tier: 'GPU' }),
       `event.tier must be 'gpu' or 'cpu' or 'disk', got "GPU"`,
     ],
-    [() => scheduler.handleKvEvent(ids[0], { kind: 'removed', blocks: [1n], tier: 1 }), 'event.tier must be a string, got 1'],
-    [() => scheduler.handleKvEvent(ids[0], { kind: 'removed', blocks: [1] }), 'event.blocks[0] must be a bigint, got 1'],
+    [() => scheduler.handleKvEvent(ids[0], { kind: 'BlockRemoved', blocks: [1n], tier: 1 }), 'event.tier must be a string, got 1'],
+    [() => scheduler.handleKvEvent(ids[0], { kind: 'BlockRemoved', blocks: [1] }), 'event.blocks[0] must be a bigint, got 1'],
   ]) {
     assert.throws(call, { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE', message });
   }

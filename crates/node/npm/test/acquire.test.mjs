@@ -55,7 +55,7 @@ test('whoever waits goes when somebody leaves, by priority and then by arrival',
     note(ends, name, scheduler.acquire('x', { priority, timeoutMs: 1e6 }));
   }
   await settle();
-  assert.equal(scheduler.waiting, 5);
+  assert.equal(scheduler.queued, 5);
   const order = [];
   for (const end of ['complete', 'fail', 'cancel', Symbol.dispose, 'complete']) {
     lease[end]();
@@ -102,19 +102,19 @@ test('of equal priority, who came first goes first, whatever it waits for', asyn
   }
 });
 
-test('a scorer is asked while nobody waits, and who waited goes at the built-in cost', async () => {
+test('a cost function is asked while nobody waits, and who waited goes at the built-in cost', async () => {
   const asked = [];
   const scorer = ({ names }) => {
     asked.push([...names]);
     return names.map((name) => (name === 'b' ? 0 : 1));
   };
-  const { scheduler } = full(['a', 'b'], { scorer });
+  const { scheduler } = full(['a', 'b'], { cost: scorer });
   const first = await scheduler.acquire('x');
   const second = await scheduler.acquire('x');
-  assert.deepEqual([first.name, second.name], ['b', 'a']);
+  assert.deepEqual([first.endpointName, second.endpointName], ['b', 'a']);
   const waits = scheduler.acquire('x');
   await settle();
-  assert.equal(scheduler.waiting, 1);
+  assert.equal(scheduler.queued, 1);
   const before = asked.length;
   second.complete();
   assert.equal((await waits).name, 'a');
@@ -134,10 +134,10 @@ test('ends that do not come from a lease, new endpoints and redirects count too'
     const { request } = await scheduler.acquire('x');
     const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
     await settle();
-    assert.equal(scheduler.waiting, 1);
+    assert.equal(scheduler.queued, 1);
     change({ scheduler, request, ids });
     assert.equal((await waits).over, false, String(change));
-    assert.equal(scheduler.waiting, 0);
+    assert.equal(scheduler.queued, 0);
   }
   const endpoints = ['a', 'b'].map((name) => ({ name, maxInFlight: 1 }));
   const { scheduler, ids } = pool(endpoints, { backoffMs: 0 });
@@ -145,7 +145,7 @@ test('ends that do not come from a lease, new endpoints and redirects count too'
   await scheduler.acquire('x');
   const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
   await settle();
-  first.redirect(first.dispatch.alternatives[0] ?? ids.find((id) => id !== first.endpoint));
+  first.redirect(first.dispatch.alternatives[0] ?? ids.find((id) => id !== first.endpointId));
   assert.equal((await waits).over, false);
 });
 
@@ -154,7 +154,7 @@ test('first tokens count too: who waits for an endpoint goes there when it has l
   const first = await scheduler.acquire(new Uint32Array(20_000));
   const waits = scheduler.acquire(new Uint32Array(100));
   await settle();
-  assert.equal(scheduler.waiting, 1);
+  assert.equal(scheduler.queued, 1);
   first.firstToken();
   (await waits).complete();
   first.complete();
@@ -165,15 +165,15 @@ test('who waits in a pool that is gone waits for an endpoint, for as long as it 
   const { scheduler, clock, ids } = full();
   await scheduler.acquire('x');
   const [patient, hasty] = [1e6, 100].map((timeoutMs) => scheduler.acquire('x', { timeoutMs }));
-  const refused = assert.rejects(hasty, { name: 'RejectedError', reason: 'no_endpoints', httpStatus: 503, queuedMs: 100 });
+  const refused = assert.rejects(hasty, { name: 'RejectedError', reason: 'no_endpoints', httpStatus: 503, queueTimeMs: 100 });
   await settle();
   scheduler.removeEndpoint(ids[0]);
   pass(clock, 100);
   await refused;
-  assert.equal(scheduler.waiting, 1);
+  assert.equal(scheduler.queued, 1);
   const id = scheduler.addEndpoint('b');
   assert.equal((await patient).endpoint, id);
-  assert.equal(scheduler.waiting, 0);
+  assert.equal(scheduler.queued, 0);
 });
 
 test('a timeout evicts', async () => {
@@ -198,7 +198,7 @@ test('a timeout evicts', async () => {
   }
   pass(clock, 1e9);
   await settle();
-  assert.equal(scheduler.waiting, 1);
+  assert.equal(scheduler.queued, 1);
   lease.complete();
   await settle();
   assert.equal(ends.length, 4);
@@ -236,12 +236,12 @@ test('everybody gives up at their own time', async () => {
 test('the configuration may say how long a request waits that does not', async () => {
   const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }], { flow: { ttlMs: 50 } });
   await scheduler.acquire('x');
-  const refused = assert.rejects(scheduler.acquire('x'), { reason: 'ttl_expired', queuedMs: 50 });
+  const refused = assert.rejects(scheduler.acquire('x'), { reason: 'ttl_expired', queueTimeMs: 50 });
   const waits = scheduler.acquire('x', { timeoutMs: Infinity, weight: 2 });
   await settle();
   pass(clock, 50);
   await refused;
-  assert.equal(scheduler.waiting, 1);
+  assert.equal(scheduler.queued, 1);
   scheduler.close();
   await assert.rejects(waits, { code: 'closed' });
 });
@@ -254,7 +254,7 @@ test('an abort withdraws at once, with its reason', async () => {
   await settle();
   const reason = new Error('the client went away');
   controller.abort(reason);
-  assert.equal(scheduler.waiting, 0);
+  assert.equal(scheduler.queued, 0);
   await assert.rejects(waits, (error) => error === reason);
   await assert.rejects(scheduler.acquire('x', { signal: controller.signal }), (error) => error === reason);
   await assert.rejects(scheduler.acquire('x', { signal: AbortSignal.abort() }), { name: 'AbortError' });
@@ -303,9 +303,9 @@ test('one signal may withdraw many, and nobody warns of it', async () => {
     return scheduler.acquire('x', { timeoutMs: 1e6, signal: controller.signal });
   });
   await settle();
-  assert.equal(scheduler.waiting, 100);
+  assert.equal(scheduler.queued, 100);
   controller.abort();
-  assert.equal(scheduler.waiting, 0);
+  assert.equal(scheduler.queued, 0);
   for (const wait of waits) {
     await assert.rejects(wait, { name: 'AbortError' });
   }
@@ -321,7 +321,7 @@ test('closing refuses who waits', async () => {
   for (const wait of waits) {
     await assert.rejects(wait, (error) => error instanceof SlotwiseError && error.code === 'closed');
   }
-  assert.equal(scheduler.waiting, 0);
+  assert.equal(scheduler.queued, 0);
   await assert.rejects(scheduler.acquire('x'), { code: 'closed' });
 });
 
@@ -407,14 +407,14 @@ test('an empty pool refuses at once, unless it is told to wait', async () => {
   }
   const waits = scheduler.acquire('x', { waitForEndpoints: true, timeoutMs: 1e6 });
   await settle();
-  assert.equal(scheduler.waiting, 1);
+  assert.equal(scheduler.queued, 1);
   const id = scheduler.addEndpoint('a');
   (await waits).complete();
   scheduler.drainEndpoint(id);
   assert.equal(scheduler.acceptingEndpoints, 0);
   await assert.rejects(scheduler.acquire('x'), { reason: 'no_endpoints' });
   const patient = scheduler.acquire('x', { waitForEndpoints: true, timeoutMs: 1_000 });
-  const refused = assert.rejects(patient, { kind: 'evicted', queuedMs: 1_000 });
+  const refused = assert.rejects(patient, { kind: 'evicted', queueTimeMs: 1_000 });
   await settle();
   pass(clock, 1_000);
   await refused;

@@ -19,8 +19,8 @@ test('it says what no call says', () => {
   assert.equal(scheduler.pollDecision(), undefined);
   assert.equal(scheduler.nextTimeout(), now + 3_000);
   now += 1_000;
-  scheduler.complete(first.request);
-  assert.equal(scheduler.pollDecision().queuedMs, 1_000);
+  scheduler.complete(first.requestId);
+  assert.equal(scheduler.pollDecision().queueTimeMs, 1_000);
 });
 
 test('a call that is told the time does not ask', () => {

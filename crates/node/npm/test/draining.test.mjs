@@ -24,7 +24,7 @@ test('an endpoint is drained when its last request ends, however it does', async
     (lease) => lease.cancel(),
     (lease, { b }) => lease.redirect(b),
     (lease) => (lease.begin(200, 'application/json'), lease.finish()),
-    (lease, { scheduler }) => scheduler.cancel(lease.request),
+    (lease, { scheduler }) => scheduler.cancel(lease.requestId),
   ]) {
     const all = await busy();
     end(all.leases[0], all);

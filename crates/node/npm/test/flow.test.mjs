@@ -27,19 +27,19 @@ test('a request that was submitted is dispatched, or waits for whoever is before
   const [dispatch, ...none] = poll(scheduler);
   assert.deepEqual(none, []);
   assert.deepEqual(
-    [dispatch.kind, dispatch.request, dispatch.endpoint, dispatch.name, dispatch.queuedMs],
+    [dispatch.kind, dispatch.requestId, dispatch.endpointId, dispatch.endpointName, dispatch.queueTimeMs],
     ['dispatch', first, ids[0], 'a', 0],
   );
   const low = scheduler.submit('x');
   const high = scheduler.submit('x', { priority: 1, weight: 2, ttlMs: 5_000 });
   assert.equal(scheduler.pollDecision(), undefined);
-  assert.deepEqual([scheduler.stats().waiting, scheduler.stats().waitingBytes], [2, 2]);
-  assert.deepEqual(scheduler.stats().bands, [1, 0].map((priority) => ({ priority, waiting: 1, waitingBytes: 1 })));
+  assert.deepEqual([scheduler.stats().queued, scheduler.stats().queuedBytes], [2, 2]);
+  assert.deepEqual(scheduler.stats().bands, [1, 0].map((priority) => ({ priority, waiting: 1, queuedBytes: 1 })));
   clock.now = 1_500;
   scheduler.complete(first);
   const [next] = poll(scheduler);
-  assert.deepEqual([next.request, next.queuedMs], [high, 1_500]);
-  assert.equal(scheduler.stats().queuedMs, 1_500);
+  assert.deepEqual([next.request, next.queueTimeMs], [high, 1_500]);
+  assert.equal(scheduler.stats().queueTimeMs, 1_500);
   scheduler.complete(high);
   assert.deepEqual(poll(scheduler).map(({ request }) => request), [low]);
   assert.equal(scheduler.cancel(low), true);
@@ -62,12 +62,12 @@ test('who has waited for too long is evicted, and the time of that is known', ()
   const [evicted, ...none] = poll(scheduler, 10.5);
   assert.deepEqual(none, []);
   const { retryAfterMs, ...rest } = evicted;
-  assert.deepEqual(rest, { kind: 'evicted', request: second, reason: 'ttl_expired', httpStatus: 429, queuedMs: 0.5 });
+  assert.deepEqual(rest, { kind: 'evicted', request: second, reason: 'ttl_expired', httpStatus: 429, queueTimeMs: 0.5 });
   assert.equal(typeof retryAfterMs, 'number');
   assert.deepEqual(scheduler.stats().evicted, { ttl_expired: 1 });
   assert.equal(poll(scheduler, 60_010).length, 1);
   assert.equal(scheduler.cancel(patient), true);
-  assert.equal(scheduler.stats().waiting, 0);
+  assert.equal(scheduler.stats().queued, 0);
 });
 
 test('without endpoints a request waits for one, for as long as is said', () => {
@@ -75,11 +75,11 @@ test('without endpoints a request waits for one, for as long as is said', () => 
   const first = scheduler.submit('x');
   assert.deepEqual(poll(scheduler), []);
   const [evicted] = poll(scheduler, 100);
-  assert.deepEqual([evicted.request, evicted.reason, evicted.httpStatus, evicted.retryAfterMs], [first, 'no_endpoints', 503, 5_000]);
+  assert.deepEqual([evicted.requestId, evicted.reason, evicted.httpStatus, evicted.retryAfterMs], [first, 'no_endpoints', 503, 5_000]);
   const second = scheduler.submit('x', { now: 100 });
   scheduler.addEndpoint('a', 150);
   const [dispatch] = poll(scheduler, 150);
-  assert.deepEqual([dispatch.request, dispatch.queuedMs], [second, 50]);
+  assert.deepEqual([dispatch.requestId, dispatch.queueTimeMs], [second, 50]);
 });
 
 test('what need not wait is rejected at once', () => {
@@ -94,7 +94,7 @@ test('what need not wait is rejected at once', () => {
   assert.deepEqual(poll(scheduler), []);
 });
 
-test('flows share by their weights', () => {
+test('flows share by their prices', () => {
   const { scheduler } = full();
   scheduler.submit('x');
   let [{ request }] = poll(scheduler);
@@ -125,11 +125,11 @@ test('the configuration of flow control goes in and comes out', () => {
     lookAheadMs: 0,
     maxBands: 64,
     maxIdleFlows: 10_000,
-    holdMs: 250,
+    maxQueuedPrefillMs: 250,
     ttlMs: 60_000,
     noEndpointTtlMs: 60_000,
-    saturation: { type: 'continuous', holdMs: 250, kvLimit: 0.8 },
-    ceiling: { type: 'static', ceiling: 1 },
+    saturation: { type: 'continuous', maxQueuedPrefillMs: 250, kvLimit: 0.8 },
+    usageLimit: { type: 'static', limit: 1 },
   });
   const whole = {
     maxRequests: Infinity,
@@ -141,7 +141,7 @@ test('the configuration of flow control goes in and comes out', () => {
     lookAheadMs: 20,
     maxBands: 8,
     maxIdleFlows: 30,
-    holdMs: 40,
+    maxQueuedPrefillMs: 40,
     ttlMs: 50,
     noEndpointTtlMs: 60,
     saturation: {
@@ -151,8 +151,8 @@ test('the configuration of flow control goes in and comes out', () => {
       metricsStalenessThresholdMs: 80,
       headroom: 0.2,
     },
-    ceiling: { type: 'priority-holdback', minUsageLimit: 0.5, maxUsageLimit: 0.9, domain: 'value' },
-    guard: {
+    usageLimit: { type: 'priority-holdback', minUsageLimit: 0.5, maxUsageLimit: 0.9, domain: 'value' },
+    sessionAdmission: {
       share: 0.8,
       shareMin: 0.5,
       shareMax: 0.9,
@@ -166,10 +166,10 @@ test('the configuration of flow control goes in and comes out', () => {
   assert.deepEqual(config.flow, whole);
   assert.deepEqual(new Scheduler(config).config, config);
   const concurrency = { type: 'concurrency-detector', concurrencyMode: 'hybrid', maxConcurrency: 7, maxTokenConcurrency: 8, headroom: 0 };
-  const more = { saturation: concurrency, ceiling: { type: 'soft-reflective' } };
-  const got = new Scheduler({ flow: { ...more, guard: {} } }).config.flow;
+  const more = { saturation: concurrency, usageLimit: { type: 'soft-reflective' } };
+  const got = new Scheduler({ flow: { ...more, sessionAdmission: {} } }).config.flow;
   assert.deepEqual([got.saturation, got.ceiling], [more.saturation, more.ceiling]);
-  assert.equal(got.guard.share, 0.85);
+  assert.equal(got.sessionAdmission.share, 0.85);
 });
 
 test('mistakes in it are named as they are written', () => {
@@ -181,12 +181,12 @@ test('mistakes in it are named as they are written', () => {
     [{ band: { maxRequests: 0 } }, 'flow.band.maxRequests'],
     [{ saturation: { type: 'guess' } }, 'flow.saturation.type'],
     [{ saturation: { type: 'concurrency-detector', kvLimit: 0.5 } }, 'flow.saturation.kvLimit'],
-    [{ saturation: { holdMs: 0 } }, 'flow.saturation.holdMs'],
-    [{ ceiling: { type: 'priority-holdback' } }, 'flow.ceiling.minUsageLimit'],
-    [{ ceiling: { type: 'priority-holdback', minUsageLimit: 0.5, domain: 'slope' } }, 'flow.ceiling.domain'],
-    [{ ceiling: { domain: 'value' } }, 'flow.ceiling.domain'],
-    [{ ceiling: { ceiling: 2 } }, 'flow.ceiling.ceiling'],
-    [{ guard: { idleTimeMs: 1 } }, 'flow.guard.idleTimeMs'],
+    [{ saturation: { maxQueuedPrefillMs: 0 } }, 'flow.saturation.maxQueuedPrefillMs'],
+    [{ usageLimit: { type: 'priority-holdback' } }, 'flow.usageLimit.minUsageLimit'],
+    [{ usageLimit: { type: 'priority-holdback', minUsageLimit: 0.5, domain: 'slope' } }, 'flow.usageLimit.domain'],
+    [{ usageLimit: { domain: 'value' } }, 'flow.usageLimit.domain'],
+    [{ usageLimit: { limit: 2 } }, 'flow.usageLimit.ceiling'],
+    [{ sessionAdmission: { idleTimeMs: 1 } }, 'flow.sessionAdmission.idleTimeMs'],
     [{ patience: 1 }, 'flow.patience'],
   ];
   for (const [flow, field] of mistakes) {
@@ -244,7 +244,7 @@ test('five thousand wait on one timer', async () => {
     );
   });
   await settle();
-  assert.equal(scheduler.waiting, 5_000);
+  assert.equal(scheduler.queued, 5_000);
   // The first would give up before all others.
   assert.equal(timers, 1);
   clock.now = 999;
@@ -253,7 +253,7 @@ test('five thousand wait on one timer', async () => {
   await settle();
   const [[, granted]] = ends;
   assert.equal(ends.size, 1);
-  assert.equal(granted.dispatch.queuedMs, 999);
+  assert.equal(granted.dispatch.queueTimeMs, 999);
   for (const at of [3_500, 6_000]) {
     const passed = at - clock.now;
     clock.now = at;

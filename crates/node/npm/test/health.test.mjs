@@ -31,14 +31,14 @@ for (const end of ['cancel', 'fail']) {
 test('a retry excludes what it has tried', async () => {
   const { scheduler, ids } = pool(['a', 'b']);
   const first = scheduler.pick('x');
-  const second = scheduler.pick('x', { exclude: [first.endpoint] });
-  assert.deepEqual(new Set([first.endpoint, second.endpoint]), new Set(ids));
+  const second = scheduler.pick('x', { exclude: [first.endpointId] });
+  assert.deepEqual(new Set([first.endpointId, second.endpointId]), new Set(ids));
   assert.equal(scheduler.pick('x', { exclude: ids }).reason, 'no_endpoints');
   assert.equal(scheduler.submit('x', { exclude: ids }).reason, 'no_endpoints');
   const excluded = scheduler.explain('x', { exclude: ids }).candidates.map((candidate) => candidate.excluded);
   assert.deepEqual(excluded, ['excluded', 'excluded']);
   const lease = await scheduler.acquire('x', { exclude: [ids[0]] });
-  assert.equal(lease.endpoint, ids[1]);
+  assert.equal(lease.endpointId, ids[1]);
   lease.cancel();
   for (const exclude of ['a', 7, [null], ['a'], [-1], [0.5]]) {
     assert.throws(() => scheduler.pick('x', { exclude }), (error) => error instanceof Error && /exclude/.test(error.message));
@@ -68,6 +68,6 @@ test('a cancelled request stays booked where the engine does not notice', () => 
   for (const [noticesDisconnect, pending] of [[true, 0], [false, 1]]) {
     const { scheduler } = pool([{ name: 'a', noticesDisconnect }]);
     assert.equal(scheduler.cancel(scheduler.pick('x'.repeat(80_000)).request), true);
-    assert.equal(scheduler.stats().endpoints[0].pending, pending);
+    assert.equal(scheduler.stats().endpoints[0].prefilling, pending);
   }
 });

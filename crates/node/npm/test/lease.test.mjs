@@ -20,8 +20,8 @@ test('a lease says where its request goes', async () => {
   const { scheduler, lease: it } = await lease();
   assert.ok(it instanceof Lease);
   assert.equal(it.dispatch.kind, 'dispatch');
-  assert.deepEqual([it.request, it.endpoint, it.name], [it.dispatch.request, it.dispatch.endpoint, it.dispatch.name]);
-  assert.equal(scheduler.endpointOf(it.request), it.endpoint);
+  assert.deepEqual([it.requestId, it.endpoint, it.name], [it.dispatch.requestId, it.dispatch.endpointId, it.dispatch.endpointName]);
+  assert.equal(scheduler.endpointOf(it.requestId), it.endpoint);
   assert.equal(it.over, false);
 });
 
@@ -103,7 +103,7 @@ test('a lease whose request was ended elsewhere has ended, and nothing that it i
   for (const [name, [call, answer]] of Object.entries(calls)) {
     const { scheduler, lease: it } = await lease();
     it.begin(200, 'text/event-stream');
-    scheduler.cancel(it.request);
+    scheduler.cancel(it.requestId);
     assert.equal(it.ended, false, 'it has not noticed yet');
     assert.equal(call(it), answer, name);
     assert.equal(it.ended, true, name);
@@ -111,7 +111,7 @@ test('a lease whose request was ended elsewhere has ended, and nothing that it i
     assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, cancelled: 1, inFlight: 0 });
   }
   const { scheduler, lease: it } = await lease();
-  scheduler.complete(it.request);
+  scheduler.complete(it.requestId);
   assert.throws(() => it.redirect(it.dispatch.alternatives[0]), { name: 'RedirectError', code: 'unknown_request' });
   assert.equal(it.ended, true);
   const { scheduler: other, lease: streamed } = await lease();
@@ -126,7 +126,7 @@ test('a lease whose request was ended elsewhere has ended, and nothing that it i
 test('a lease says where its request is, also when others move it', async () => {
   const { scheduler, lease: it } = await lease();
   const [other] = it.dispatch.alternatives;
-  scheduler.redirect(it.request, other);
+  scheduler.redirect(it.requestId, other);
   assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
   it.cancel();
   assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
@@ -244,9 +244,9 @@ test('a lease follows its request to another endpoint', async () => {
   const [other] = it.dispatch.alternatives;
   it.redirect(other);
   assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
-  assert.equal(scheduler.endpointOf(it.request), other);
+  assert.equal(scheduler.endpointOf(it.requestId), other);
   it.firstToken();
-  assert.throws(() => it.redirect(it.dispatch.endpoint), RedirectError);
+  assert.throws(() => it.redirect(it.dispatch.endpointId), RedirectError);
   assert.equal(it.endpoint, other);
   it.complete();
 });

@@ -32,7 +32,7 @@ const calls = {
   fail: ({ lease }, failure) => lease.fail(failure),
   cancel: ({ lease }) => lease.cancel(),
   redirect: ({ lease }, endpoint) => lease.redirect(endpoint),
-  elsewhere: ({ scheduler, lease }, name, ...rest) => scheduler[name](lease.request, ...rest),
+  elsewhere: ({ scheduler, lease }, name, ...rest) => scheduler[name](lease.requestId, ...rest),
   async stream({ lease }, chunks, how) {
     async function* source() {
       for (const chunk of chunks) {

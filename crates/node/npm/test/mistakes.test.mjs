@@ -17,14 +17,14 @@ test('a now on another clock is an error', () => {
   assert.equal(own.pick('x', { now: Date.now() }).kind, 'dispatch');
 });
 
-test('a scorer that always picks comes to an end', () => {
+test('a cost function that always picks comes to an end', () => {
   const told = mock.method(process, 'emitWarning', () => {});
-  const scheduler = new Scheduler({}, { scorer: ({ cost }) => (scheduler.pick('x'), cost) });
+  const scheduler = new Scheduler({}, { cost: ({ cost }) => (scheduler.pick('x'), cost) });
   scheduler.addEndpoint('a');
   assert.equal(scheduler.pick('x').kind, 'dispatch');
   assert.equal(scheduler.stats().inFlight, 16);
   assert.equal(told.mock.callCount(), 1);
-  assert.match(told.mock.calls[0].arguments[0], /a scorer runs within itself 16 times/);
+  assert.match(told.mock.calls[0].arguments[0], /a cost function runs within itself 16 times/);
 });
 
 test('a seed is drawn unless told', () => {
@@ -40,7 +40,7 @@ test('what is no id or no name says what to pass', () => {
     [() => scheduler.drainEndpoint('a'), 'id must be a number, got "a": pass what addEndpoint returned, or endpointNamed("a")'],
     [() => scheduler.endpointNamed(0), 'name must be a string, got 0: endpoint(0)?.name is the name of an id'],
     [() => scheduler.complete(scheduler.pick('x')), 'request must be a number, got an object: pass its .request'],
-    [() => scheduler.cancel('abc'), 'request must be a number, got "abc": pass dispatch.request, which is no X-Request-ID'],
+    [() => scheduler.cancel('abc'), 'request must be a number, got "abc": pass dispatch.requestId, which is no X-Request-ID'],
     [() => scheduler.pick('x', { flow: 7 }), 'flow must be a string, got 7: pass String(7)'],
     [() => scheduler.pick('x', { session: 7n }), 'session must be a string, got 7: pass String(7)'],
   ]) {
@@ -58,7 +58,7 @@ test('a refusal that is taken for a dispatch says what to do', () => {
   assert.equal({ ...rejected }.endpoint, undefined);
   const request = scheduler.submit('x', { ttlMs: 0 });
   const evicted = scheduler.pollDecision(1);
-  assert.deepEqual([evicted.kind, evicted.request], ['evicted', request]);
+  assert.deepEqual([evicted.kind, evicted.requestId], ['evicted', request]);
   assert.throws(() => evicted.endpoint, /so it has no endpoint/);
 });
 
@@ -67,7 +67,7 @@ test('lengths of time that are hardly meant warn once', () => {
   const { scheduler } = pool(['a']);
   for (const make of [
     () => scheduler.submit('x', { ttlMs: 5 }),
-    () => new Scheduler({ flow: { holdMs: 0.25 } }),
+    () => new Scheduler({ flow: { maxQueuedPrefillMs: 0.25 } }),
     () => new Scheduler({ backoffMs: 1 }),
   ]) {
     make();
@@ -75,7 +75,7 @@ test('lengths of time that are hardly meant warn once', () => {
   }
   assert.deepEqual(told.mock.calls.map(({ arguments: [message] }) => message), [
     'ttlMs is 5 milliseconds, where 10 to 3600000 is plausible: times are milliseconds, not seconds',
-    'flow.holdMs is 0.25 milliseconds, where 1 to 30000 is plausible: times are milliseconds, not seconds',
+    'flow.maxQueuedPrefillMs is 0.25 milliseconds, where 1 to 30000 is plausible: times are milliseconds, not seconds',
     'backoffMs is 1 milliseconds, where 10 to 600000 is plausible: times are milliseconds, not seconds',
   ]);
 });

@@ -47,8 +47,8 @@ const PROGRAM = `
 const scheduler = new Scheduler();
 scheduler.addEndpoint('a');
 const dispatch = scheduler.pick('hello', { model: 'm' });
-scheduler.complete(dispatch.request);
-console.log(dispatch.name, scheduler.stats().completed);`;
+scheduler.complete(dispatch.requestId);
+console.log(dispatch.endpointName, scheduler.stats().completed);`;
 
 test('the package holds what is needed and nothing else', () => {
   const [main, platform] = tarballs;

@@ -19,15 +19,15 @@ test('a dispatch says where a request goes and what it costs', () => {
   const { scheduler, ids } = pool();
   const first = scheduler.pick(new Uint32Array(1_000), { model: 'm', session: 's' });
   assert.equal(first.kind, 'dispatch');
-  assert.equal(first.request, 1);
-  assert.ok(ids.includes(first.endpoint));
-  assert.equal(first.name, scheduler.endpoint(first.endpoint).name);
-  assert.deepEqual(first.alternatives, ids.filter((id) => id !== first.endpoint));
+  assert.equal(first.requestId, 1);
+  assert.ok(ids.includes(first.endpointId));
+  assert.equal(first.endpointName, scheduler.endpoint(first.endpointId).name);
+  assert.deepEqual(first.alternatives, ids.filter((id) => id !== first.endpointId));
   assert.equal(first.promptTokens, 1_000);
-  assert.equal(first.queuedMs, 0);
+  assert.equal(first.queueTimeMs, 0);
   assert.ok(first.cost > 0);
   const again = scheduler.pick(new Uint32Array(1_000), { model: 'm', session: 's' });
-  assert.deepEqual([again.endpoint, again.cachedTokens, again.bestCachedTokens], [first.endpoint, 992, 992]);
+  assert.deepEqual([again.endpoint, again.cachedTokens, again.bestCachedTokens], [first.endpointId, 992, 992]);
 });
 
 test('a rejection is a value that says why and when to come back', () => {
@@ -83,25 +83,25 @@ test('ready hashes are used as they are, up to the last of their 64 bits', () =>
   scheduler.pick({ blocks, blockSize: 16, tokens: 50 });
   assert.equal(scheduler.explain({ blocks: [...blocks], blockSize: 16, tokens: 50 }).bestCachedTokens, 48);
   assert.equal(scheduler.explain({ blocks: [1n], blockSize: 16, tokens: 50 }).bestCachedTokens, 0);
-  scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [7n, 8n], blockSize: 16 });
-  scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [0n], parent: 8n, blockSize: 16 });
+  scheduler.handleKvEvent(ids[0], { kind: 'BlockStored', blocks: [7n, 8n], blockSize: 16 });
+  scheduler.handleKvEvent(ids[0], { kind: 'BlockStored', blocks: [0n], parent: 8n, blockSize: 16 });
   assert.equal(scheduler.explain({ blocks: [7n, 8n, 0n], blockSize: 16, tokens: 50 }).bestCachedTokens, 48);
 });
 
 test('blocks live in tiers, and leave one at a time', () => {
   const { scheduler, ids } = pool();
   const blocks = [1n, 2n, 3n];
-  scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks, blockSize: 16 });
+  scheduler.handleKvEvent(ids[0], { kind: 'BlockStored', blocks, blockSize: 16 });
   assert.ok(scheduler.stats().indexBytes > 0);
-  scheduler.handleKvEvent(ids[1], { kind: 'stored', blocks, blockSize: 16, tier: 'cpu' });
-  scheduler.handleKvEvent(ids[1], { kind: 'removed', blocks });
+  scheduler.handleKvEvent(ids[1], { kind: 'BlockStored', blocks, blockSize: 16, tier: 'cpu' });
+  scheduler.handleKvEvent(ids[1], { kind: 'BlockRemoved', blocks });
   const [near, host] = scheduler.explain({ blocks, blockSize: 16, tokens: 49 }).candidates;
   assert.deepEqual([near.name, near.cachedTokens, host.name, host.cachedTokens], ['a', 48, 'b', 48]);
   // A fifth of 48 tokens at 23 us, for which a second of prefill is two.
   assert.ok(Math.abs(host.cost - near.cost - 2 * 48 * (1 - scheduler.config.tiers.cpu) * 23e-6) < 1e-12);
-  scheduler.handleKvEvent(ids[1], { kind: 'removed', blocks, tier: 'cpu' });
+  scheduler.handleKvEvent(ids[1], { kind: 'BlockRemoved', blocks, tier: 'cpu' });
   assert.deepEqual(scheduler.stats().endpoints.map(({ storedTokens }) => storedTokens), [48, 0]);
-  scheduler.handleKvEvent(ids[1], { kind: 'stored', blocks: [7n], blockSize: 16, tier: 'disk' });
+  scheduler.handleKvEvent(ids[1], { kind: 'BlockStored', blocks: [7n], blockSize: 16, tier: 'disk' });
   assert.ok(scheduler.stats().endpoints.every(({ hashMismatch }) => hashMismatch === false));
 });
 
@@ -127,7 +127,7 @@ test('the configuration and the endpoints come back as they were given', () => {
     seed,
     backoffMs: 12.5,
     index: { warmWindowMs: 1 },
-    weights: { kv: 3, decodeCap: 1.5 },
+    prices: { kv: 3, decodeCap: 1.5 },
     tiers: { cpu: 0 },
     prefill: { perToken: 1e-5 },
     learnSpeed: false,
@@ -137,7 +137,7 @@ test('the configuration and the endpoints come back as they were given', () => {
   assert.equal(config.index.warmWindowMs, 1);
   assert.equal(config.index.bytes, 2 ** 30);
   assert.deepEqual(config.tiers, { cpu: 0, disk: 0.5 });
-  assert.deepEqual([config.weights.kv, config.weights.decodeCap, config.weights.queue], [3, 1.5, 1]);
+  assert.deepEqual([config.prices.kv, config.prices.decodeCap, config.prices.queue], [3, 1.5, 1]);
   assert.deepEqual([config.prefill.perToken, config.prefill.perPair], [1e-5, 1.33e-9]);
   assert.equal(config.learnSpeed, false);
   assert.deepEqual(new Scheduler(config).config, config);
@@ -168,13 +168,13 @@ test('the defaults that the types promise are the defaults', () => {
   const types = readFileSync(new URL('../native/index.d.ts', import.meta.url), 'utf8');
   const { config } = new Scheduler();
   // The price of a second of prefill is a number; what a prompt costs is an object of the same name.
-  const { flow } = new Scheduler({ flow: { guard: {} } }).config;
+  const { flow } = new Scheduler({ flow: { sessionAdmission: {} } }).config;
   const detectors = ['utilization-detector', 'concurrency-detector'].map((type) => {
     return new Scheduler({ flow: { saturation: { type } } }).config.flow.saturation;
   });
-  const holdback = new Scheduler({ flow: { ceiling: { type: 'priority-holdback', minUsageLimit: 0 } } }).config.flow.ceiling;
-  const policies = [flow, flow.band, flow.saturation, flow.ceiling, flow.guard, ...detectors, holdback];
-  const groups = [config.index, config.prefill, config.weights, config.tiers, config, ...policies, { blockSize: 16, weight: 1 }];
+  const holdback = new Scheduler({ flow: { usageLimit: { type: 'priority-holdback', minUsageLimit: 0 } } }).config.flow.usageLimit;
+  const policies = [flow, flow.band, flow.saturation, flow.usageLimit, flow.sessionAdmission, ...detectors, holdback];
+  const groups = [config.index, config.prefill, config.prices, config.tiers, config, ...policies, { blockSize: 16, weight: 1 }];
   const said = [...types.matchAll(/([\d.,]*\d(?:e-\d+)?)(?:, an 8B model on one H100,)?\sunless\stold\.[\s*/]*(\w+)\?:/g)];
   for (const [, value, name] of said) {
     const number = Number(value.replaceAll(',', ''));
@@ -218,7 +218,7 @@ test('an explanation is what a pick then does, and a table for people', () => {
   assert.ok(Math.abs(total - explanation.candidates[0].cost) < 1e-12);
   assert.match(explanation.table, /prefill .*\nb /);
   const dispatch = scheduler.pick('hello', { model: 'm' });
-  assert.deepEqual([dispatch.endpoint, dispatch.cost], [explanation.endpoint, explanation.candidates[0].cost]);
+  assert.deepEqual([dispatch.endpointId, dispatch.cost], [explanation.endpoint, explanation.candidates[0].cost]);
   const none = new Scheduler().explain('hello');
   assert.deepEqual([none.endpoint, none.rejected.reason, none.candidates], [null, 'no_endpoints', []]);
 });
@@ -235,7 +235,7 @@ test('errors keep their kind, their code and their message', () => {
     [() => scheduler.complete(9), UnknownRequestError, 'unknown_request', 'request 9 is not in flight'],
     [() => scheduler.redirect(request, ids[0]), RedirectError, 'request_started', 'request 1 has had its first token'],
     [
-      () => scheduler.handleKvEvent(ids[0], { kind: 'stored', blocks: [1n], parent: 5n, blockSize: 16 }),
+      () => scheduler.handleKvEvent(ids[0], { kind: 'BlockStored', blocks: [1n], parent: 5n, blockSize: 16 }),
       KvEventError,
       'unknown_parent',
       'unknown parent block 0000000000000005: events were lost, replay them',
@@ -251,7 +251,7 @@ test('errors keep their kind, their code and their message', () => {
       return true;
     });
   }
-  assert.throws(() => new Scheduler({ weights: { decodeCap: -1 } }), { field: 'weights.decodeCap' });
+  assert.throws(() => new Scheduler({ prices: { decodeCap: -1 } }), { field: 'prices.decodeCap' });
 });
 
 test('what is known of caches outlives a scheduler', () => {
@@ -268,7 +268,7 @@ test('what is known of caches outlives a scheduler', () => {
     const { scheduler } = pool(['b', 'c', 'a'], { seed: 7 });
     assert.equal(scheduler.restore(same), 2);
     const second = scheduler.pick(ids);
-    assert.deepEqual([second.name, second.cachedTokens], [first.name, 1_984]);
+    assert.deepEqual([second.endpointName, second.cachedTokens], [first.endpointName, 1_984]);
   }
   // Both are bytes of their own.
   const { scheduler, clock } = pool(['a', 'b'], { seed: 7 });
@@ -334,7 +334,7 @@ test('a closed scheduler answers nothing', () => {
     () => scheduler.resumeEndpoint(ids[0]),
     () => scheduler.handleLoad(ids[0], {}),
     () => scheduler.handleAdapters(ids[0], { active: [] }),
-    () => scheduler.handleKvEvent(ids[0], { kind: 'cleared' }),
+    () => scheduler.handleKvEvent(ids[0], { kind: 'AllBlocksCleared' }),
     () => scheduler.handleFirstToken(request),
     () => scheduler.handleTokens(request, 1),
     () => scheduler.complete(request),

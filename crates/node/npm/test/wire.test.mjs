@@ -107,7 +107,7 @@ test('frames are applied in order, and a gap asks for a replay', () => {
   const { tokens } = events.find(({ type }) => type === 'stored');
   assert.ok(tokens instanceof Uint32Array);
   assert.equal(scheduler.pick(tokens, { model: 'tiny' }).cachedTokens > 0, true);
-  assert.equal(endpoint(scheduler, id).precise, true);
+  assert.equal(endpoint(scheduler, id).kvEvents, true);
 });
 
 test('each rank is followed by itself, and all are gone with their endpoint', () => {
@@ -192,8 +192,8 @@ test('headers win over the body, and options over both', () => {
     scheduler.complete(busy === 0 ? 1 : busy);
     const decision = scheduler.pollDecision();
     assert.equal(decision.kind, 'dispatch');
-    gone.push(order.indexOf(decision.request));
-    busy = decision.request;
+    gone.push(order.indexOf(decision.requestId));
+    busy = decision.requestId;
     clock.now += 1;
   }
   assert.deepEqual(gone, [2, 3, 4, 1, 0]);
@@ -236,8 +236,8 @@ test('acquire waits as long as the headers say', async () => {
   assert.deepEqual(left(scheduler), { inFlight: 1, waiting: 0 });
 });
 
-test('a scorer sees who could have the request of a body', () => {
-  const { scheduler } = pool(['a', 'b'], {}, { scorer: ({ names, cost }) => cost.map((_, at) => (names[at] === 'b' ? 0 : 1)) });
+test('a cost function sees who could have the request of a body', () => {
+  const { scheduler } = pool(['a', 'b'], {}, { cost: ({ names, cost }) => cost.map((_, at) => (names[at] === 'b' ? 0 : 1)) });
   assert.equal(scheduler.pick({ body: json(CHAT) }).name, 'b');
 });
 
@@ -443,7 +443,7 @@ test('fed leases let those go who wait', async () => {
   const second = scheduler.acquire('y');
   first.begin(200, 'text/event-stream');
   first.feed(token('x', { finish_reason: 'stop' }));
-  assert.equal(scheduler.waiting, 1);
+  assert.equal(scheduler.queued, 1);
   first.finish();
   (await second).complete();
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
@@ -492,7 +492,7 @@ test('spans say what was decided, used and refused', async () => {
     [said['gen_ai.request.model'], said['gen_ai.conversation.id'], said['server.address'], said['server.port']],
     ['m', 's', '10.0.0.1', 8000],
   );
-  assert.deepEqual([said['slotwise.prompt_tokens'], said['slotwise.request_id'], said['slotwise.priority']], [100, dispatch.request, 2]);
+  assert.deepEqual([said['slotwise.prompt_tokens'], said['slotwise.request_id'], said['slotwise.priority']], [100, dispatch.requestId, 2]);
   assert.equal(said['slotwise.cost_seconds'], dispatch.cost);
   assert.deepEqual(wire.attributes({ promptTokens: 12, cachedTokens: 8 }), {
     'gen_ai.usage.input_tokens': 12,

@@ -6,7 +6,7 @@
 //! | `engines` | what engines say: load, adapters, KV events |
 //! | `requests` | a request's life |
 //!
-//! No lock is ever held while Python runs: a scorer may call the scheduler itself, and so may whatever the garbage collector finalizes
+//! No lock is ever held while Python runs: a cost function may call the scheduler itself, and so may whatever the garbage collector finalizes
 //! while an exception is made. Calls that take long release the GIL, so a thread that finds a lock taken releases the GIL too while it
 //! waits. Whoever needs both locks takes that of the feeds first.
 
@@ -40,7 +40,7 @@ pub(crate) struct Scheduler {
     feeds: Shared<Feeds>,
     readers: Readers,
     clock: Clock,
-    scorer: Option<Py<PyAny>>,
+    cost: Option<Py<PyAny>>,
 }
 
 /// What the time is where a call does not say it.
@@ -156,11 +156,11 @@ pub(crate) fn lock<'a, T>(behind: &'a Mutex<T>, py: Python<'_>) -> MutexGuard<'a
 #[pymethods]
 impl Scheduler {
     #[new]
-    #[pyo3(signature = (config = None, *, scorer = None, clock = None))]
+    #[pyo3(signature = (config = None, *, cost = None, clock = None))]
     fn new(
         py: Python<'_>,
         config: Option<&Bound<'_, PyAny>>,
-        scorer: Option<Py<PyAny>>,
+        cost: Option<Py<PyAny>>,
         clock: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let seed_is_given = config.map(gives_seed).transpose()?.unwrap_or_default();
@@ -170,8 +170,8 @@ impl Scheduler {
             config.seed =
                 py.import("secrets")?.call_method1("randbits", (SEED_BITS,))?.extract()?;
         }
-        if let Some(scorer) = scorer.as_ref().filter(|scorer| !scorer.bind(py).is_callable()) {
-            let message = format!("scorer must be callable, not {}", scorer.bind(py).get_type());
+        if let Some(cost) = cost.as_ref().filter(|cost| !cost.bind(py).is_callable()) {
+            let message = format!("cost must be callable, not {}", cost.bind(py).get_type());
             return Err(PyTypeError::new_err(message));
         }
         let core = slotwise::Scheduler::new(config).map_err(raise)?;
@@ -180,7 +180,7 @@ impl Scheduler {
             .into_iter()
             .try_for_each(|found| warn_implausible(py, Some(found)))?;
         let (core, feeds) = (Shared::new(core), Shared::new(Feeds::default()));
-        Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::new(py, clock)?, scorer })
+        Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::new(py, clock)?, cost })
     }
 
     #[getter]

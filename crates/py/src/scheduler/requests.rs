@@ -6,13 +6,13 @@ use pyo3::types::PyDict;
 use slotwise::{AnswerId, Decision, Instant, Request, RequestId, Usage};
 
 use super::Scheduler;
+use crate::cost_function;
 use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::error::raise;
 use crate::ids::{EndpointArg, RequestArg};
 use crate::prompt::bytes;
 use crate::request::{Wishes, seconds};
 use crate::response::{Outcome, Progress, ResponseReader, close, failure};
-use crate::scorer;
 use crate::serde_bridge::to_python;
 
 #[pymethods]
@@ -371,19 +371,19 @@ impl Scheduler {
 }
 
 impl Scheduler {
-    /// What the scorer says, where there is one. A broken scorer is reported, and the built-in cost decides.
+    /// What the cost function returns, where there is one. A broken one is reported, and the built-in cost decides.
     fn costs(
         &self,
         py: Python<'_>,
         now: Instant,
         request: &Request<'_>,
-    ) -> PyResult<Option<scorer::Costs>> {
-        let Some(scorer) = &self.scorer else { return Ok(None) };
-        let _asking = scorer::Asking::begin(self).map_err(raise)?;
+    ) -> PyResult<Option<cost_function::Costs>> {
+        let Some(cost) = &self.cost else { return Ok(None) };
+        let _asking = cost_function::Asking::begin(self).map_err(raise)?;
         let explanation = self.lock(py)?.explain(now, request);
-        Ok(Some(scorer::score(py, scorer, &explanation).unwrap_or_else(|error| {
-            error.write_unraisable(py, Some(scorer.bind(py)));
-            scorer::Costs::new()
+        Ok(Some(cost_function::score(py, cost, &explanation).unwrap_or_else(|error| {
+            error.write_unraisable(py, Some(cost.bind(py)));
+            cost_function::Costs::new()
         })))
     }
 }

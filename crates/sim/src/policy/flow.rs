@@ -47,8 +47,8 @@ impl Policy for Flow {
             .expect("a decision is about a request that waits");
         let verdict = match decision {
             Decision::Dispatch(dispatch) => {
-                self.gateway.requests.insert(id, dispatch.request);
-                Verdict::Goes(self.gateway.replica(dispatch.endpoint).expect("known"))
+                self.gateway.requests.insert(id, dispatch.request_id);
+                Verdict::Goes(self.gateway.replica(dispatch.endpoint_id).expect("known"))
             }
             Decision::Evict(evicted) => Verdict::Refused(match evicted.reason {
                 EvictReason::TooLarge => Refusal::Unplaced,

@@ -1,7 +1,7 @@
 //! The reference's flow control before its default scorer.
 //!
 //! One loop has all to itself: an arrival or a tick of 1 ms is a *cycle*, and a cycle dispatches one request at most. Bands go
-//! strictly by priority, and a gated band stops those below it; with its one ceiling for all bands, all are gated together. By
+//! strictly by priority, and a gated band stops those below it; with its one usage limit for all bands, all are gated together. By
 //! default fairness ids do not count (`global-strict`), so that a band is one queue, first come, first served. The gate is the
 //! mean over replicas of max(waiting / 5, KV usage / 0.8) from scraped metrics, and stale ones count as full. What has
 //! waited too long is found by a sweep once a second.

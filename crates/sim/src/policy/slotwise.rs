@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use ::slotwise::{
-    AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, Endpoint, EndpointId, EngineHash,
-    Instant, KvEvent, Load, Priority, Request, RequestId, Scheduler, Seconds,
-    SessionAdmissionConfig, Terms, Usage,
+    AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, CostTerms, Endpoint, EndpointId,
+    EngineHash, Instant, KvEvent, Load, Priority, Request, RequestId, Scheduler, Seconds,
+    SessionAdmissionConfig, Usage,
 };
 
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
@@ -70,11 +70,11 @@ pub(super) struct Slotwise {
 impl Slotwise {
     pub(super) fn new(variant: Variant, fleet: &Fleet) -> Self {
         let scheduler = Scheduler::builder().seed(fleet.seed).with(|config| {
-            let weights = &mut config.weights;
+            let weights = &mut config.prices;
             match variant {
                 Variant::NoQueue => weights.queue = 0.0,
-                Variant::NoRoom => weights.room = 0.0,
-                Variant::NoEviction => weights.eviction = 0.0,
+                Variant::NoRoom => weights.kv_admission_wait = 0.0,
+                Variant::NoEviction => weights.cache_eviction = 0.0,
                 Variant::NoKv => weights.kv = Seconds::ZERO,
                 Variant::NoDecode => weights.decode = 0.0,
                 Variant::NoDecodeCap => weights.decode_cap = Seconds::new(f64::MAX),
@@ -84,7 +84,8 @@ impl Slotwise {
                 Variant::Unlearned | Variant::ScrapedOnly => config.learn_speed = false,
                 Variant::Flow => {
                     config.flow.ttl = fleet.ttl;
-                    config.flow.guard = fleet.guard.then(SessionAdmissionConfig::default);
+                    config.flow.session_admission =
+                        fleet.guard.then(SessionAdmissionConfig::default);
                 }
                 _ => {}
             }
@@ -102,7 +103,7 @@ impl Slotwise {
                 endpoint = endpoint.prefill(fleet.class.prefill_cost(chunk));
             }
             if variant == Variant::HeadFirst {
-                endpoint = endpoint.eviction(CacheEvictionOrder::HeadFirst);
+                endpoint = endpoint.cache_eviction(CacheEvictionOrder::HeadFirst);
             }
             scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ")
         });
@@ -132,13 +133,13 @@ impl Slotwise {
             Request::new("model").blocks(request.blocks, self.block_size, request.input);
         asked.adapter = request.adapter;
         let endpoints = &self.endpoints;
-        let cost = |endpoint, terms: &Terms| {
+        let cost = |endpoint, terms: &CostTerms| {
             let open = endpoints.iter().position(|known| *known == endpoint).is_some_and(&is_open);
             if open { terms.total() } else { Seconds::new(f64::INFINITY) }
         };
         let dispatch = self.scheduler.pick_by(now, &asked, cost).ok()?;
-        self.requests.insert(request.id, dispatch.request);
-        self.replica(dispatch.endpoint)
+        self.requests.insert(request.id, dispatch.request_id);
+        self.replica(dispatch.endpoint_id)
     }
 
     /// The replica behind an endpoint.
@@ -156,11 +157,13 @@ impl Policy for Slotwise {
         }
         let dispatch = self.scheduler.pick(now, &asked).ok()?;
         if self.variant == Variant::ScrapedOnly {
-            self.scheduler.complete(now, dispatch.request, Usage::default()).expect("just picked");
+            self.scheduler
+                .complete(now, dispatch.request_id, Usage::default())
+                .expect("just picked");
         } else {
-            self.requests.insert(request.id, dispatch.request);
+            self.requests.insert(request.id, dispatch.request_id);
         }
-        self.replica(dispatch.endpoint)
+        self.replica(dispatch.endpoint_id)
     }
 
     fn first_token(&mut self, now: Instant, id: u32) {

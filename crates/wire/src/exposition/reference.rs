@@ -154,12 +154,12 @@ pub(super) fn write(
     out.sample(&[("status", "failure"), ("endpoint_name", ""), ("port", "")], all_refused)?;
 
     let in_flight = Row { family: IN_FLIGHT, before: None, label: "endpoint_name" };
-    in_flight.write(named, |it| (u64::from(it.pending) + u64::from(it.running)).into(), out)?;
+    in_flight.write(named, |it| (u64::from(it.prefilling) + u64::from(it.running)).into(), out)?;
     let tokens = Row { family: IN_FLIGHT_TOKENS, ..in_flight };
     tokens.write(named, |it| it.kv_tokens.into(), out)?;
 
     let queued: [BandRow; 2] =
-        [(QUEUED, |it| it.waiting.into()), (QUEUED_BYTES, |it| it.waiting_bytes.into())];
+        [(QUEUED, |it| it.queued.into()), (QUEUED_BYTES, |it| it.queued_bytes.into())];
     for (family, read) in queued {
         out.family(family)?;
         bands(stats, read, |priority, value| {
@@ -220,7 +220,7 @@ fn write_attempts(endpoint: &EndpointStats, out: &mut Writer<'_, impl fmt::Write
 }
 
 fn queue_size(endpoint: &EndpointStats) -> f64 {
-    f64::from(endpoint.pending) + endpoint.external_waiting
+    f64::from(endpoint.prefilling) + endpoint.external_waiting
 }
 
 /// Mean and standard deviation, both zero where there are no endpoints.

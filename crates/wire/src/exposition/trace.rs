@@ -86,11 +86,11 @@ pub fn dispatch_attributes<'a>(
     }
     attributes.extend([
         Attribute::text("slotwise.endpoint", endpoint),
-        Attribute::whole("slotwise.request_id", dispatch.request.as_u64()),
+        Attribute::whole("slotwise.request_id", dispatch.request_id.as_u64()),
         Attribute::text("slotwise.flow", request.flow),
         Attribute::whole("slotwise.priority", request.priority.0),
         Attribute::real("slotwise.cost_seconds", dispatch.cost.get()),
-        Attribute::seconds("slotwise.queued_seconds", dispatch.queued),
+        Attribute::seconds("slotwise.queued_seconds", dispatch.queue_time),
         Attribute::whole("slotwise.prompt_tokens", dispatch.prompt_tokens),
         Attribute::whole("slotwise.cached_tokens", dispatch.cached_tokens),
         Attribute::whole("slotwise.best_cached_tokens", dispatch.best_cached_tokens),

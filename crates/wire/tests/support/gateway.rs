@@ -147,8 +147,8 @@ impl Gateway {
         request.adapter = args["adapter"].as_str().or(request.adapter);
         match self.scheduler.pick(now, &request) {
             Ok(dispatch) => json!({
-                "request": plain(&dispatch.request),
-                "endpoint": self.scheduler.endpoint(dispatch.endpoint).map(|endpoint| &endpoint.name),
+                "request": plain(&dispatch.request_id),
+                "endpoint": self.scheduler.endpoint(dispatch.endpoint_id).map(|endpoint| &endpoint.name),
                 "prompt_tokens": dispatch.prompt_tokens,
                 "cached_tokens": dispatch.cached_tokens,
             }),

@@ -51,7 +51,7 @@ pub struct ContinuousSaturation {
     /// Predicted prefill with which an endpoint is full: what waits beyond it waits better where its place can still
     /// change. 0.1 to 0.5 s do equally well; below two round trips and a step, accelerators would idle.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
-    pub hold: Duration,
+    pub max_queued_prefill: Duration,
     /// Share of the KV cache with which an endpoint is full: beyond it, engines preempt.
     pub kv_limit: f64,
 }
@@ -121,7 +121,7 @@ impl Default for SaturationPolicy {
 
 impl Default for ContinuousSaturation {
     fn default() -> Self {
-        Self { hold: Duration::from_millis(250), kv_limit: 0.8 }
+        Self { max_queued_prefill: Duration::from_millis(250), kv_limit: 0.8 }
     }
 }
 
@@ -161,7 +161,7 @@ impl SaturationPolicy {
 impl ContinuousSaturation {
     fn invalid(&self) -> Option<(&'static str, &'static str)> {
         let fields = [
-            ("flow.saturation.hold", POSITIVE, !self.hold.is_zero()),
+            ("flow.saturation.max_queued_prefill", POSITIVE, !self.max_queued_prefill.is_zero()),
             ("flow.saturation.kv_limit", SHARE, is_share(self.kv_limit)),
         ];
         first_invalid(&fields)
@@ -257,6 +257,6 @@ mod tests {
             hybrid,
             Some(CONCURRENCY(ConcurrencyDetector { concurrency_mode, ..Default::default() }))
         );
-        assert_eq!(read(r#"{"type": "concurrency-detector", "hold": 1}"#), None);
+        assert_eq!(read(r#"{"type": "concurrency-detector", "max_queued_prefill": 1}"#), None);
     }
 }

@@ -8,7 +8,7 @@
 //! concurrency-detector  requests / 100, tokens / 1e6, or the larger of the two
 //! ```
 //!
-//! Waiting requests go while the number is below their band's ceiling.
+//! Waiting requests go while the number is below their band's usage limit.
 
 mod config;
 
@@ -85,7 +85,7 @@ impl SaturationPolicy {
 
 impl ContinuousSaturation {
     fn of(&self, endpoint: &EndpointLoad) -> f64 {
-        let queue = fill(endpoint.booked.get(), self.hold.as_secs_f64());
+        let queue = fill(endpoint.booked.get(), self.max_queued_prefill.as_secs_f64());
         let kv = fill(endpoint.kv_tokens, self.kv_limit * endpoint.kv_cache_tokens);
         queue.max(kv).min(1.0)
     }

@@ -65,26 +65,26 @@ impl SessionAdmissionConfig {
         let times = !self.idle_time_min.is_zero() && self.idle_time_min <= self.idle_time_max;
         let fields = [
             (
-                "flow.guard.share_min",
+                "flow.session_admission.share_min",
                 "must be greater than 0, and share_max between it and 1",
                 shares,
             ),
             (
-                "flow.guard.share",
+                "flow.session_admission.share",
                 "must lie between share_min and share_max",
                 (self.share_min..=self.share_max).contains(&self.share),
             ),
             (
-                "flow.guard.idle_time_min",
+                "flow.session_admission.idle_time_min",
                 "must be greater than 0, and at most idle_time_max",
                 times,
             ),
             (
-                "flow.guard.idle_time",
+                "flow.session_admission.idle_time",
                 "must lie between idle_time_min and idle_time_max",
                 (self.idle_time_min..=self.idle_time_max).contains(&self.idle_time),
             ),
-            ("flow.guard.max_sessions", "must not be zero", self.max_sessions > 0),
+            ("flow.session_admission.max_sessions", "must not be zero", self.max_sessions > 0),
         ];
         fields
             .into_iter()
@@ -105,10 +105,16 @@ mod tests {
             config.invalid().map(|(field, _)| field)
         };
         assert_eq!(field(|_| {}), None);
-        assert_eq!(field(|c| c.share = f64::NAN), Some("flow.guard.share"));
-        assert_eq!(field(|c| c.share_max = 1.1), Some("flow.guard.share_min"));
-        assert_eq!(field(|c| c.idle_time_min = Duration::ZERO), Some("flow.guard.idle_time_min"));
-        assert_eq!(field(|c| c.idle_time = Duration::from_secs(1)), Some("flow.guard.idle_time"));
-        assert_eq!(field(|c| c.max_sessions = 0), Some("flow.guard.max_sessions"));
+        assert_eq!(field(|c| c.share = f64::NAN), Some("flow.session_admission.share"));
+        assert_eq!(field(|c| c.share_max = 1.1), Some("flow.session_admission.share_min"));
+        assert_eq!(
+            field(|c| c.idle_time_min = Duration::ZERO),
+            Some("flow.session_admission.idle_time_min")
+        );
+        assert_eq!(
+            field(|c| c.idle_time = Duration::from_secs(1)),
+            Some("flow.session_admission.idle_time")
+        );
+        assert_eq!(field(|c| c.max_sessions = 0), Some("flow.session_admission.max_sessions"));
     }
 }

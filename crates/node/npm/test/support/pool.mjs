@@ -11,7 +11,7 @@ export function pool(endpoints = ['a', 'b'], config = {}, options = {}) {
 
 /** What is in flight and who waits, which is nothing when everything has ended. */
 export function left(scheduler) {
-  return { inFlight: scheduler.stats().inFlight, waiting: scheduler.waiting };
+  return { inFlight: scheduler.stats().inFlight, waiting: scheduler.queued };
 }
 
 /** Lets what was settled be heard. */

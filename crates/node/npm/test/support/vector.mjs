@@ -162,7 +162,7 @@ export class Runner {
   *#decisions(now) {
     const scheduler = this.#scheduler;
     for (let decision = scheduler.pollDecision(now); decision !== undefined; decision = scheduler.pollDecision(now)) {
-      const queued_s = seconds(decision.queuedMs);
+      const queued_s = seconds(decision.queueTimeMs);
       if (decision.kind === 'dispatch') {
         yield { dispatch: { ...this.#picked(decision), queued_s } };
       } else {
@@ -174,9 +174,9 @@ export class Runner {
 
   #picked(answer) {
     const name = (id) => this.#scheduler.endpoint(id).name;
-    assert.equal(answer.name, name(answer.endpoint));
+    assert.equal(answer.name, name(answer.endpointId));
     return {
-      request: answer.request,
+      request: answer.requestId,
       endpoint: answer.name,
       alternatives: answer.alternatives.map(name),
       prompt_tokens: answer.promptTokens,
@@ -242,10 +242,10 @@ function request({ prompt = { text: [] }, deadline_us, ttl_us, ...rest }, now) {
 
 function event(said) {
   if (said === 'cleared') {
-    return { kind: 'cleared' };
+    return { kind: 'AllBlocksCleared' };
   }
   const [[kind, inner]] = Object.entries(said);
-  if (kind === 'removed') {
+  if (kind === 'BlockRemoved') {
     return { kind, blocks: inner.blocks.map(exact), tier: inner.tier };
   }
   const { blocks, parent, tokens, lookahead, block_size, tier, model, adapter, cache_salt } = inner;

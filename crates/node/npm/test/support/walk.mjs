@@ -105,11 +105,11 @@ export class Walk {
     const kind = this.#below(40);
     const blocks = BigUint64Array.from({ length: count }, (_, block) => BigInt(family * 1_000 + block));
     if (kind === 0) {
-      this.#scheduler.handleKvEvent(id, { kind: 'cleared' }, this.#at());
+      this.#scheduler.handleKvEvent(id, { kind: 'AllBlocksCleared' }, this.#at());
     } else if (kind < 10) {
-      this.#scheduler.handleKvEvent(id, { kind: 'removed', blocks: blocks.subarray(-1) }, this.#at());
+      this.#scheduler.handleKvEvent(id, { kind: 'BlockRemoved', blocks: blocks.subarray(-1) }, this.#at());
     } else {
-      const event = { kind: 'stored', blocks, blockSize: BLOCK, tokens: tokens(family, count * 16) };
+      const event = { kind: 'BlockStored', blocks, blockSize: BLOCK, tokens: tokens(family, count * 16) };
       this.#scheduler.handleKvEvent(id, event, this.#at());
     }
   }
@@ -117,9 +117,9 @@ export class Walk {
   #pick() {
     const answer = this.#ask((prompt, options) => this.#scheduler.pick(prompt, options));
     if (answer.kind === 'dispatch') {
-      this.#requests.push(answer.request);
-      this.#noteId(answer.request);
-      this.#noteId(answer.endpoint);
+      this.#requests.push(answer.requestId);
+      this.#noteId(answer.requestId);
+      this.#noteId(answer.endpointId);
       this.#note(answer.alternatives.length);
       this.#note(answer.promptTokens);
       this.#note(answer.cachedTokens);
@@ -138,7 +138,7 @@ export class Walk {
     for (const { endpoint, terms, cost } of explanation.candidates) {
       this.#noteId(endpoint);
       this.#noteF64(terms.queue);
-      this.#noteF64(terms.eviction);
+      this.#noteF64(terms.cacheEviction);
       this.#noteF64(cost);
     }
   }

@@ -22,7 +22,7 @@ import {
   type Prompt,
   type Rejected,
   type Role,
-  type Scorer,
+  type CostFunction,
   type Stats,
   type SubmitOptions,
   type Tier,
@@ -31,12 +31,12 @@ import {
 import * as wire from 'slotwise/wire';
 import type { Api, Engine, MetricsReport, Outcome, Progress, RequestView } from 'slotwise/wire';
 
-const flow: FlowConfig = { fairness: 'round_robin', order: 'edf', saturation: { type: 'continuous', holdMs: 100 }, guard: {} };
-const config: Config = { flow, seed: 7n, weights: { kv: 3 }, tiers: { cpu: 0.9 }, backoffMs: 500 };
-const scorer: Scorer = ({ cost, names }: Candidates) => cost.map((seconds, at) => (names[at] === 'a' ? 0 : seconds));
-const scheduler = new Scheduler(config, { scorer, now: () => performance.now() });
+const flow: FlowConfig = { fairness: 'round_robin', order: 'edf', saturation: { type: 'continuous', maxQueuedPrefillMs: 100 }, sessionAdmission: {} };
+const config: Config = { flow, seed: 7n, prices: { kv: 3 }, tiers: { cpu: 0.9 }, backoffMs: 500 };
+const scorer: CostFunction = ({ cost, names }: Candidates) => cost.map((seconds, at) => (names[at] === 'a' ? 0 : seconds));
+const scheduler = new Scheduler(config, { cost: scorer, now: () => performance.now() });
 
-const endpoint: Endpoint = { name: 'a', role: 'unified', eviction: 'tail_first', labels: { zone: 'x' } };
+const endpoint: Endpoint = { name: 'a', role: 'unified', cacheEviction: 'tail_first', labels: { zone: 'x' } };
 const id: number = scheduler.addEndpoint(endpoint, 0);
 scheduler.addEndpoint('b');
 
@@ -46,12 +46,12 @@ export function route(prompt: Prompt): number {
     const rejected: Rejected = decision;
     const after: number | null = rejected.retryAfterMs;
     // @ts-expect-error a rejection has no endpoint
-    decision.endpoint;
+    decision.endpointId;
     return after ?? rejected.httpStatus;
   }
   const dispatch: Dispatch = decision;
   const others: readonly number[] = dispatch.alternatives;
-  return others[0] ?? dispatch.endpoint;
+  return others[0] ?? dispatch.endpointId;
 }
 
 export async function stream(source: ReadableStream<Uint8Array>, options: AcquireOptions): Promise<ReadableStream<Uint8Array>> {
@@ -80,8 +80,8 @@ export function wait(prompt: Prompt, options: SubmitOptions): number | undefined
     const reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found' =
       decision.reason;
     // @ts-expect-error an eviction has no endpoint
-    decision.endpoint;
-    return decision.retryAfterMs ?? reason.length + decision.queuedMs + decision.httpStatus;
+    decision.endpointId;
+    return decision.retryAfterMs ?? reason.length + decision.queueTimeMs + decision.httpStatus;
   }
   return scheduler.nextTimeout() ?? decision?.endpoint;
 }
@@ -92,19 +92,19 @@ export async function* chunks(lease: Lease, source: AsyncIterable<string>): Asyn
   }
 }
 
-const event: KvEvent = { kind: 'stored', blocks: BigUint64Array.of(1n), tokens: Uint32Array.of(1), blockSize: 1 };
+const event: KvEvent = { kind: 'BlockStored', blocks: BigUint64Array.of(1n), tokens: Uint32Array.of(1), blockSize: 1 };
 scheduler.handleKvEvent(id, event);
-scheduler.handleKvEvent(id, { kind: 'removed', blocks: [1n] });
+scheduler.handleKvEvent(id, { kind: 'BlockRemoved', blocks: [1n] });
 const tier: Tier = 'cpu';
-scheduler.handleKvEvent(id, { kind: 'removed', blocks: [1n], tier });
+scheduler.handleKvEvent(id, { kind: 'BlockRemoved', blocks: [1n], tier });
 const explanation: Explanation = scheduler.explain('x');
 const stats: Stats = scheduler.stats();
 const saturated: number = stats.rejected.saturated ?? 0;
 const failure: Failure = 'timeout';
 const role: Role = 'prefill';
-const share: number = scheduler.config.flow.guard?.share ?? scheduler.config.flow.lowerShare;
+const share: number = scheduler.config.flow.sessionAdmission?.share ?? scheduler.config.flow.lowerShare;
 const policy: string = scheduler.config.flow.saturation.type;
-const expired: number = (stats.evicted.ttl_expired ?? 0) + stats.waiting + stats.waitingBytes;
+const expired: number = (stats.evicted.ttl_expired ?? 0) + stats.queued + stats.queuedBytes;
 const bytes: number = scheduler.config.index.bytes;
 const differs: boolean | undefined = stats.endpoints[0]?.hashMismatch;
 const snapshot: Uint8Array = scheduler.snapshot();
@@ -191,8 +191,8 @@ scheduler.handleLoad(id, 'busy');
 // @ts-expect-error floats are not token ids
 scheduler.pick(new Float64Array(2));
 // @ts-expect-error a stored event has a block size
-scheduler.handleKvEvent(id, { kind: 'stored', blocks: [1n] });
+scheduler.handleKvEvent(id, { kind: 'BlockStored', blocks: [1n] });
 // @ts-expect-error not a tier
-scheduler.handleKvEvent(id, { kind: 'removed', blocks: [1n], tier: 'tape' });
+scheduler.handleKvEvent(id, { kind: 'BlockRemoved', blocks: [1n], tier: 'tape' });
 // @ts-expect-error nobody constructs a lease
 new Lease();

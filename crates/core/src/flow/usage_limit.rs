@@ -15,7 +15,7 @@
 //!
 //! A band that `soft-reflective` closes still has every `round(s / (1 - s))`-th round for itself until the pool is full, so
 //! that it slows down and does not stand still. The policies, their formulas and their defaults are those of the Gateway
-//! API's inference extension. There a closed band also stops those below it; ceilings fall with the rank, so it makes
+//! API's inference extension. There a closed band also stops those below it; usage limits fall with the rank, so it makes
 //! no difference except in the rounds that closed bands share.
 
 /// How full the pool may be for each band.
@@ -35,7 +35,7 @@
 )]
 #[non_exhaustive]
 pub enum UsageLimitPolicy {
-    /// One ceiling for all bands.
+    /// One usage limit for all bands.
     Static(StaticUsageLimit),
     /// Steps from the highest band to the lowest, by their ranks or by their priorities.
     PriorityHoldback(PriorityHoldback),
@@ -43,7 +43,7 @@ pub enum UsageLimitPolicy {
     SoftReflective(SoftReflective),
 }
 
-/// One ceiling for all bands: only their order sets them apart.
+/// One usage limit for all bands: only their order sets them apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -53,10 +53,10 @@ pub enum UsageLimitPolicy {
 #[non_exhaustive]
 pub struct StaticUsageLimit {
     /// The saturation with which bands close.
-    pub ceiling: f64,
+    pub limit: f64,
 }
 
-/// A ceiling for the highest band and one for the lowest; those between them have theirs between these.
+/// A usage limit for the highest band and one for the lowest; those between them have theirs between these.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -75,7 +75,7 @@ pub struct PriorityHoldback {
     pub domain: HoldbackDomain,
 }
 
-/// What the ceilings of [`PriorityHoldback`] fall with, from the highest band that is present to the lowest.
+/// What the usage limits of [`PriorityHoldback`] fall with, from the highest band that is present to the lowest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -142,7 +142,7 @@ impl UsageLimitPolicy {
     /// Whether a band may send a request in this round, at this saturation of the pool. Computes in **O(1)**.
     pub(crate) fn is_open(&self, saturation: f64, band: Position, round: u64) -> bool {
         match self {
-            Self::Static(policy) => saturation < policy.ceiling,
+            Self::Static(policy) => saturation < policy.limit,
             Self::PriorityHoldback(policy) => {
                 let (below, all) = match policy.domain {
                     HoldbackDomain::Rank => band.by_rank(),
@@ -158,25 +158,25 @@ impl UsageLimitPolicy {
         }
     }
 
-    /// Whether ceilings depend on which bands are present.
+    /// Whether usage limits depend on which bands are present.
     pub(crate) const fn ranks_bands(&self) -> bool {
         !matches!(self, Self::Static(_))
     }
 
     /// The first field that cannot be used, and what it must be.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
-        let is_share = |ceiling: f64| ceiling > 0.0 && ceiling <= 1.0;
+        let is_share = |limit: f64| limit > 0.0 && limit <= 1.0;
         match self {
-            Self::Static(policy) if !is_share(policy.ceiling) => {
-                Some(("flow.ceiling.ceiling", "must lie in (0, 1]"))
+            Self::Static(policy) if !is_share(policy.limit) => {
+                Some(("flow.usage_limit.limit", "must lie in (0, 1]"))
             }
             Self::PriorityHoldback(policy) if !is_share(policy.max_usage_limit) => {
-                Some(("flow.ceiling.max_usage_limit", "must lie in (0, 1]"))
+                Some(("flow.usage_limit.max_usage_limit", "must lie in (0, 1]"))
             }
             Self::PriorityHoldback(policy)
                 if !(0.0..=policy.max_usage_limit).contains(&policy.min_usage_limit) =>
             {
-                Some(("flow.ceiling.min_usage_limit", "must lie between 0 and max_usage_limit"))
+                Some(("flow.usage_limit.min_usage_limit", "must lie between 0 and max_usage_limit"))
             }
             _ => None,
         }
@@ -205,11 +205,11 @@ impl Default for UsageLimitPolicy {
 
 impl Default for StaticUsageLimit {
     fn default() -> Self {
-        Self { ceiling: 1.0 }
+        Self { limit: 1.0 }
     }
 }
 
-/// The highest band's ceiling, unless it is said.
+/// The highest band's usage limit, unless it is said.
 #[cfg(feature = "serde")]
 const fn full() -> f64 {
     1.0
@@ -241,43 +241,47 @@ mod tests {
     }
 
     /// The saturation in hundredths at which each of these bands closes.
-    fn ceilings(policy: UsageLimitPolicy, bands: &[i32]) -> Vec<u32> {
-        let ceiling = |priority: &i32| {
+    fn usage_limits(policy: UsageLimitPolicy, bands: &[i32]) -> Vec<u32> {
+        let usage_limit = |priority: &i32| {
             let position = Position::among(bands, *priority);
             let open = |s: &u32| policy.is_open(f64::from(*s) / 100.0, position, 1);
             (0..=200).take_while(open).count() as u32
         };
-        bands.iter().map(ceiling).collect()
+        bands.iter().map(usage_limit).collect()
     }
 
     #[test]
     fn by_default_all_bands_close_when_the_pool_is_full() {
-        assert_eq!(ceilings(UsageLimitPolicy::default(), &bands(5)), [100; 5]);
+        assert_eq!(usage_limits(UsageLimitPolicy::default(), &bands(5)), [100; 5]);
     }
 
     #[test]
     fn holding_back_takes_equal_steps() {
-        assert_eq!(ceilings(holdback(0.25), &bands(1)), [100]);
-        assert_eq!(ceilings(holdback(0.25), &bands(2)), [100, 25]);
-        assert_eq!(ceilings(holdback(0.25), &bands(4)), [100, 75, 50, 25]);
-        assert_eq!(ceilings(holdback(0.25), &[i32::MAX, 7, 6, i32::MIN]), [100, 75, 50, 25]);
+        assert_eq!(usage_limits(holdback(0.25), &bands(1)), [100]);
+        assert_eq!(usage_limits(holdback(0.25), &bands(2)), [100, 25]);
+        assert_eq!(usage_limits(holdback(0.25), &bands(4)), [100, 75, 50, 25]);
+        assert_eq!(usage_limits(holdback(0.25), &[i32::MAX, 7, 6, i32::MIN]), [100, 75, 50, 25]);
     }
 
     #[test]
     fn by_value_near_priorities_close_together() {
         let policy = holdback_by_value(0.25);
-        assert_eq!(ceilings(policy, &[3]), [100]);
-        assert_eq!(ceilings(policy, &bands(4)), [100, 75, 50, 25], "equal steps of the priorities");
-        assert_eq!(ceilings(policy, &[15, 13, 3, 0]), [100, 90, 40, 25]);
+        assert_eq!(usage_limits(policy, &[3]), [100]);
         assert_eq!(
-            ceilings(policy, &[i32::MAX, 0, i32::MIN]),
+            usage_limits(policy, &bands(4)),
+            [100, 75, 50, 25],
+            "equal steps of the priorities"
+        );
+        assert_eq!(usage_limits(policy, &[15, 13, 3, 0]), [100, 90, 40, 25]);
+        assert_eq!(
+            usage_limits(policy, &[i32::MAX, 0, i32::MIN]),
             [100, 63, 25],
             "no difference overflows"
         );
     }
 
     #[test]
-    fn a_band_that_is_not_present_has_a_ceiling_too() {
+    fn a_band_that_is_not_present_has_a_usage_limit_too() {
         let is_open = |policy: UsageLimitPolicy, bands: &[i32], priority| {
             policy.is_open(0.5, Position::among(bands, priority), 1)
         };
@@ -310,20 +314,20 @@ mod tests {
         assert_eq!(field(UsageLimitPolicy::default()), None);
         assert_eq!(field(SOFT), None);
         assert_eq!(field(holdback(0.0)), None);
-        assert_eq!(field(holdback(1.1)), Some("flow.ceiling.min_usage_limit"));
-        assert_eq!(field(holdback(f64::NAN)), Some("flow.ceiling.min_usage_limit"));
+        assert_eq!(field(holdback(1.1)), Some("flow.usage_limit.min_usage_limit"));
+        assert_eq!(field(holdback(f64::NAN)), Some("flow.usage_limit.min_usage_limit"));
         let over = PriorityHoldback { max_usage_limit: 1.5, ..PriorityHoldback::new(0.5) };
         assert_eq!(
             field(UsageLimitPolicy::PriorityHoldback(over)),
-            Some("flow.ceiling.max_usage_limit")
+            Some("flow.usage_limit.max_usage_limit")
         );
-        let closed = StaticUsageLimit { ceiling: 0.0 };
-        assert_eq!(field(UsageLimitPolicy::Static(closed)), Some("flow.ceiling.ceiling"));
+        let closed = StaticUsageLimit { limit: 0.0 };
+        assert_eq!(field(UsageLimitPolicy::Static(closed)), Some("flow.usage_limit.limit"));
     }
 
     #[cfg(feature = "serde")]
     #[test]
-    fn the_lowest_ceiling_must_be_said() {
+    fn the_lowest_usage_limit_must_be_said() {
         let read = |text| serde_json::from_str::<UsageLimitPolicy>(text).ok();
         assert_eq!(read(r#"{"type": "static"}"#), Some(UsageLimitPolicy::default()));
         assert_eq!(
@@ -339,7 +343,7 @@ mod tests {
         );
         assert_eq!(read(r#"{"type": "priority-holdback"}"#), None);
         assert_eq!(read(r#"{"type": "soft-reflective"}"#), Some(SOFT));
-        assert_eq!(read(r#"{"type": "soft-reflective", "ceiling": 1}"#), None);
+        assert_eq!(read(r#"{"type": "soft-reflective", "limit": 1}"#), None);
     }
 
     proptest! {

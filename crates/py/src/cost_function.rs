@@ -12,10 +12,10 @@ use slotwise::{Candidate, EndpointId, Explanation, Seconds};
 
 use crate::error::Kind;
 
-/// What the host's scorer says that each candidate costs.
+/// What the host's cost function says that each candidate costs.
 pub(crate) type Costs = HashMap<EndpointId, Seconds>;
 
-/// A scheduler whose scorer runs on this thread. A scorer that asks the same scheduler for a pick is asked again for that, and one that always
+/// A scheduler whose cost function runs on this thread. A cost function that asks the same scheduler for a pick is asked again for that, and one that always
 /// does would go on until the stack ends.
 pub(crate) struct Asking(usize);
 
@@ -47,10 +47,10 @@ impl Drop for Asking {
     }
 }
 
-/// How often a scorer may run within itself.
+/// How often a cost function may run within itself.
 const DEEPEST: usize = 16;
 
-/// A scorer asked for a pick within itself, too often.
+/// A cost function asked for a pick within itself, too often.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reentered;
 
@@ -58,7 +58,7 @@ impl fmt::Display for Reentered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a scorer runs within itself {DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()"
+            "a cost function runs within itself {DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()"
         )
     }
 }
@@ -67,14 +67,14 @@ impl Kind for Reentered {
     const CLASS: &'static str = "CostFunctionError";
 
     fn code(&self) -> &'static str {
-        "scorer_reentered"
+        "cost_function_reentered"
     }
 }
 
-/// Calls the scorer with the endpoints that could have the request, best first.
+/// Calls the cost function with the endpoints that could have the request, best first.
 pub(crate) fn score(
     py: Python<'_>,
-    scorer: &Py<PyAny>,
+    cost: &Py<PyAny>,
     explanation: &Explanation,
 ) -> PyResult<Costs> {
     let candidates: Vec<&Candidate> =
@@ -83,20 +83,24 @@ pub(crate) fn score(
         return Ok(Costs::new());
     }
     let columns = columns(py, &candidates, explanation.prompt_tokens)?;
-    let answer = scorer.bind(py).call1((columns,))?;
+    let answer = cost.bind(py).call1((columns,))?;
     let costs = floats(&answer)?;
     if costs.len() != candidates.len() {
         let (got, expected) = (costs.len(), candidates.len());
-        let message = format!("the scorer returned {got} costs for {expected} candidates");
+        let message = format!("the cost function returned {got} costs for {expected} candidates");
         return Err(PyValueError::new_err(message));
     }
     if let Some(at) = costs.iter().position(|cost| cost.is_nan()) {
         let name = &candidates[at].name;
         return Err(PyValueError::new_err(format!(
-            "the scorer's cost of {name:?} is not a number"
+            "the cost function's cost of {name:?} is not a number"
         )));
     }
-    Ok(candidates.iter().zip(costs).map(|(one, cost)| (one.endpoint, Seconds::new(cost))).collect())
+    Ok(candidates
+        .iter()
+        .zip(costs)
+        .map(|(one, cost)| (one.endpoint_id, Seconds::new(cost)))
+        .collect())
 }
 
 /// `slotwise.Candidates` with read-only buffers for columns.
@@ -129,17 +133,17 @@ fn columns<'py>(
     columns.set_item("prompt_tokens", prompt_tokens)?;
     columns
         .set_item("names", PyTuple::new(py, candidates.iter().map(|candidate| &candidate.name))?)?;
-    integers("endpoints", |c| c.endpoint.as_u64())?;
+    integers("endpoints", |c| c.endpoint_id.as_u64())?;
     integers("cached_tokens", |c| c.cached_tokens.into())?;
     seconds("first_token_in", |c| c.first_token_in)?;
     seconds("queue", |c| c.terms.queue)?;
-    seconds("room", |c| c.terms.room)?;
+    seconds("kv_admission_wait", |c| c.terms.kv_admission_wait)?;
     seconds("prefill", |c| c.terms.prefill)?;
-    seconds("eviction", |c| c.terms.eviction)?;
+    seconds("cache_eviction", |c| c.terms.cache_eviction)?;
     seconds("kv", |c| c.terms.kv)?;
     seconds("decode", |c| c.terms.decode)?;
     seconds("adapter", |c| c.terms.adapter)?;
-    seconds("recovery", |c| c.terms.recovery)?;
+    seconds("failure_backoff", |c| c.terms.failure_backoff)?;
     seconds("cost", |c| c.cost)?;
     py.import("slotwise.values")?.getattr("Candidates")?.call((), Some(&columns))
 }

@@ -17,11 +17,11 @@ export interface Candidates {
   /** Booked prefill before this request's turn. */
   readonly queue: Float64Array;
   /** Waiting for room in the KV cache. */
-  readonly room: Float64Array;
+  readonly kvAdmissionWait: Float64Array;
   /** This request's own prefill. */
   readonly prefill: Float64Array;
   /** What others must compute again because of it. */
-  readonly eviction: Float64Array;
+  readonly cacheEviction: Float64Array;
   /** The share of the KV cache that is in use with it. */
   readonly kv: Float64Array;
   /** Running answers that stand still while it prefills. */
@@ -29,7 +29,7 @@ export interface Candidates {
   /** Loading adapters. */
   readonly adapter: Float64Array;
   /** Time until an endpoint that failed is trusted again. */
-  readonly recovery: Float64Array;
+  readonly failureBackoff: Float64Array;
   /** The sum of the terms: the built-in cost. */
   readonly cost: Float64Array;
   /** Tokens of the prompt. */
@@ -37,7 +37,7 @@ export interface Candidates {
 }
 
 /** Says what each candidate costs, in seconds. An infinite cost is a last resort; what is below zero counts as zero. */
-export type Scorer = (candidates: Candidates) => Float64Array | readonly number[];
+export type CostFunction = (candidates: Candidates) => Float64Array | readonly number[];
 
 /** Endpoints and what they cost. */
 export interface Costs {
@@ -45,14 +45,14 @@ export interface Costs {
   readonly costs: Float64Array;
 }
 
-/** Asks the scorer. A faulty answer is an error; no candidates are no question. */
-export function score(scorer: Scorer, columns: Columns, nameOf: (endpoint: number) => string): Costs | null {
+/** Asks the cost function. A faulty answer is an error; no candidates are no question. */
+export function score(scorer: CostFunction, columns: Columns, nameOf: (endpoint: number) => string): Costs | null {
   const { rows, numbers, promptTokens } = columns;
   if (rows === 0) {
     return null;
   }
   const column = (at: number) => numbers.subarray(at * rows, (at + 1) * rows);
-  // A copy, which the scorer never sees.
+  // A copy, which the cost function never sees.
   const endpoints = column(0).slice();
   const answer: unknown = scorer({
     endpoints: column(0),
@@ -60,34 +60,34 @@ export function score(scorer: Scorer, columns: Columns, nameOf: (endpoint: numbe
     cachedTokens: Uint32Array.from(column(1)),
     firstTokenIn: column(2),
     queue: column(3),
-    room: column(4),
+    kvAdmissionWait: column(4),
     prefill: column(5),
-    eviction: column(6),
+    cacheEviction: column(6),
     kv: column(7),
     decode: column(8),
     adapter: column(9),
-    recovery: column(10),
+    failureBackoff: column(10),
     cost: column(11),
     promptTokens,
   });
   if (!types.isFloat64Array(answer) && !Array.isArray(answer)) {
-    throw typeError(`the scorer must return a Float64Array or an array of numbers, got ${describe(answer)}`);
+    throw typeError(`the cost function must return a Float64Array or an array of numbers, got ${describe(answer)}`);
   }
   if (answer.length !== rows) {
-    throw rangeError(`the scorer returned ${answer.length} costs for ${rows} candidates`);
+    throw rangeError(`the cost function returned ${answer.length} costs for ${rows} candidates`);
   }
   const costs = new Float64Array(rows);
   for (let at = 0; at < rows; at += 1) {
     const cost: unknown = answer[at];
     if (typeof cost !== 'number' || Number.isNaN(cost)) {
-      throw typeError(`the scorer's cost of ${nameOf(endpoints[at] as number)} is not a number: ${describe(cost)}`);
+      throw typeError(`the cost function's cost of ${nameOf(endpoints[at] as number)} is not a number: ${describe(cost)}`);
     }
     costs[at] = cost;
   }
   return { endpoints, costs };
 }
 
-/** Tells the host of a scorer's faults, once a minute at most: a broken one would fill its log. */
+/** Tells the host of a cost function's faults, once a minute at most: a broken one would fill its log. */
 export class CostFunctionFaults {
   #quietUntil = -Infinity;
 
@@ -97,7 +97,7 @@ export class CostFunctionFaults {
       this.#quietUntil = now + 60_000;
       const message = fault instanceof Error ? fault.message : describe(fault);
       const detail = fault instanceof Error ? fault.stack : undefined;
-      process.emitWarning(`the built-in cost decides, because the scorer failed: ${message}`, {
+      process.emitWarning(`the built-in cost decides, because the cost function failed: ${message}`, {
         type: 'SlotwiseWarning',
         code: 'SLOTWISE_SCORER',
         ...(detail === undefined ? {} : { detail }),

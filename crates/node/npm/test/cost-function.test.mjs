@@ -12,10 +12,10 @@ afterEach(() => mock.restoreAll());
 
 const COLUMNS = ['queue', 'room', 'prefill', 'eviction', 'kv', 'decode', 'adapter', 'recovery'];
 
-test('a scorer sees the candidates that could have the request, as they are explained', () => {
+test('a cost function sees the candidates that could have the request, as they are explained', () => {
   let seen;
   const { scheduler, ids } = pool(['a', 'b', 'c', { name: 'd', role: 'prefill' }], {}, {
-    scorer: (candidates) => {
+    cost: (candidates) => {
       seen = candidates;
       return candidates.cost;
     },
@@ -36,28 +36,28 @@ test('a scorer sees the candidates that could have the request, as they are expl
   }
   assert.deepEqual([...seen.cost], open.map(({ cost }) => cost));
   assert.equal(seen.promptTokens, 600);
-  assert.deepEqual([dispatch.endpoint, dispatch.cost], [open[0].endpoint, open[0].cost]);
+  assert.deepEqual([dispatch.endpointId, dispatch.cost], [open[0].endpoint, open[0].cost]);
   assert.deepEqual(warnings, []);
 });
 
-test('a scorer decides', () => {
+test('a cost function decides', () => {
   const prices = { a: 3, b: 1, c: Infinity };
-  const { scheduler } = pool(['a', 'b', 'c'], {}, { scorer: ({ names }) => names.map((name) => prices[name]) });
+  const { scheduler } = pool(['a', 'b', 'c'], {}, { cost: ({ names }) => names.map((name) => prices[name]) });
   const name = (id) => scheduler.endpoint(id).name;
   for (const prompt of ['hello', new Uint32Array(100), [1, 2, 3], { blocks: [1n], blockSize: 16, tokens: 20 }]) {
     const dispatch = scheduler.pick(prompt);
-    assert.deepEqual([dispatch.name, ...dispatch.alternatives.map(name)], ['b', 'a', 'c']);
+    assert.deepEqual([dispatch.endpointName, ...dispatch.alternatives.map(name)], ['b', 'a', 'c']);
     assert.equal(dispatch.cost, 1);
   }
 });
 
-test('with nobody to choose from, a scorer is not asked', () => {
-  const { scheduler } = pool([], {}, { scorer: () => assert.fail('asked') });
+test('with nobody to choose from, a cost function is not asked', () => {
+  const { scheduler } = pool([], {}, { cost: () => assert.fail('asked') });
   assert.equal(scheduler.pick('x').reason, 'no_endpoints');
   assert.deepEqual(warnings, []);
 });
 
-test('a scorer that fails is reported, and the built-in cost decides', () => {
+test('a cost function that fails is reported, and the built-in cost decides', () => {
   const faults = [
     [() => { throw new Error('no idea'); }, /no idea/],
     [() => { throw 'a string'; }, /"a string"/],
@@ -71,7 +71,7 @@ test('a scorer that fails is reported, and the built-in cost decides', () => {
   ];
   for (const [scorer, message] of faults) {
     warnings = [];
-    const { scheduler } = pool(['a', 'b'], {}, { scorer });
+    const { scheduler } = pool(['a', 'b'], {}, { cost: scorer });
     const { scheduler: plain } = pool(['a', 'b']);
     for (let times = 0; times < 3; times += 1) {
       assert.deepEqual(scheduler.pick('hello'), plain.pick('hello'));
@@ -82,11 +82,11 @@ test('a scorer that fails is reported, and the built-in cost decides', () => {
   }
 });
 
-test('a scorer may use the scheduler that asks it', () => {
+test('a cost function may use the scheduler that asks it', () => {
   let depth = 0;
   const picked = [];
   const { scheduler, ids } = pool(['a', 'b'], {}, {
-    scorer: ({ cost }) => {
+    cost: ({ cost }) => {
       if (depth < 3) {
         depth += 1;
         picked.push(scheduler.pick('another prompt, which must not take the place of the first'));
@@ -110,9 +110,9 @@ test('a scorer may use the scheduler that asks it', () => {
   assert.deepEqual(warnings, []);
 });
 
-test('a scorer may close the scheduler that asks it', () => {
+test('a cost function may close the scheduler that asks it', () => {
   const { scheduler } = pool(['a'], {}, {
-    scorer: ({ cost }) => {
+    cost: ({ cost }) => {
       scheduler.close();
       return cost;
     },
@@ -121,9 +121,9 @@ test('a scorer may close the scheduler that asks it', () => {
   assert.deepEqual(warnings, []);
 });
 
-test('what a scorer does to its columns changes nothing but its answer', () => {
+test('what a cost function does to its columns changes nothing but its answer', () => {
   const { scheduler, ids } = pool(['a', 'b'], {}, {
-    scorer: (candidates) => {
+    cost: (candidates) => {
       candidates.endpoints.fill(77);
       structuredClone(candidates.endpoints.buffer, { transfer: [candidates.endpoints.buffer] });
       return candidates.names.map((name) => (name === 'b' ? 0 : 1));
@@ -136,7 +136,7 @@ test('what a scorer does to its columns changes nothing but its answer', () => {
 test('requests that had to wait are not scored again', async () => {
   let asked = 0;
   const { scheduler } = pool([{ name: 'a', maxInFlight: 1 }], {}, {
-    scorer: ({ cost }) => {
+    cost: ({ cost }) => {
       asked += 1;
       return cost;
     },
