@@ -156,6 +156,42 @@ def broken_links() -> Iterator[str]:
                 yield f"{page}: {link} has no such heading"
 
 
+# What looks like a name: words joined by underscores, or by capitals.
+NAME = re.compile(r"\b(?:[a-z][a-z0-9]*(?:_[a-z0-9]+)+|[A-Za-z]+[a-z0-9][A-Z][A-Za-z0-9]*)\b")
+SOURCES = (".rs", ".py", ".pyi", ".ts", ".mjs", ".toml", ".yml", ".json", ".sh", ".txt")
+
+# Names of other programs, traces and conventions.
+FOREIGN = set(
+    "no_run camelCase preStop seqN replay_address write_bytes per_request"
+    " conversation_trace mooncake_fast25_conversation_trace claude_code_sessions"
+    " capacity_utilization flow_control_pool_saturation flow_control_stale_endpoints"
+    " AzurePublicDataset bailian_trace burst_gpt_trace mooncake_trace"
+    " producer_name target_model_name ContextWindowExceededError".split()
+)
+
+
+def unknown_names() -> Iterator[str]:
+    """Each name that the manual and the READMEs print as code stands in the code, too."""
+    known: set[str] = set()
+    pages = []
+    for path in tracked():
+        if path.endswith(SOURCES) or path.endswith("Makefile"):
+            known.update(NAME.findall((ROOT / path).read_text(encoding="utf-8", errors="ignore")))
+            known.add(Path(path).stem)
+        elif path.endswith(".md") and path != "CHANGELOG.md" and "/record/" not in path:
+            pages.append(path)
+    endings = {name.partition("endpoint_")[2] for name in known}
+    for page in pages:
+        text = read(page)
+        code = re.findall(r"^```\w.*?^```", text, flags=re.M | re.S)
+        code += re.findall(r"`[^`\n]+`", without_code(text))
+        for name in sorted({name for part in code for name in NAME.findall(part)}):
+            # Names of metrics are compared by the exposition's test.
+            counted = name.startswith(("slotwise_", "llm_d_"))
+            if not counted and name not in known | FOREIGN | endings:
+                yield f"{page}: the code has no `{name}`"
+
+
 def unlisted_pages() -> Iterator[str]:
     """Each page of the manual is in its table of contents, and names each page once."""
     listed = LINK.findall(read("docs/src/SUMMARY.md"))
@@ -265,6 +301,7 @@ def main() -> int:
         broken_links,
         unlisted_pages,
         repeated_terms,
+        unknown_names,
         wrong_addresses,
     ]
     broken = [problem for check in checks for problem in check()]
