@@ -4,9 +4,9 @@
     tests/docs/check.py           # prints each mismatch; exits with 1 if there is one
     tests/docs/check.py --write   # first copies the project's address into every package
 
-The maps are README's "What is here", docs/src/map.md, docs/src/prefix.md, CONTRIBUTING.md and the
-first comment of the modules in MODULES. Every path that they name exists, and every folder of the
-repository and module of the pure crates is on one of them.
+The maps are README's "What is here", docs/src/map.md, docs/src/prefix.md, CONTRIBUTING.md, the
+layers in the core's lib.rs, and the tables of files in first comments of modules. Every path that
+they name exists, and every folder of the repository and module of the pure crates is on one.
 """
 
 import json
@@ -23,15 +23,10 @@ MAP = "docs/src/map.md"
 # Folders whose modules are all on the map, one by one.
 MAPPED = ["crates/core/src", "crates/wire/src", "crates/gateway/src"]
 
-# Modules whose first comment is a map, with the folder that its names stand in.
-MODULES = {
-    "crates/core/src/lib.rs": "crates/core/src",
-    "crates/core/src/scheduler/mod.rs": "crates/core/src/scheduler",
-    "crates/core/src/prefix/mod.rs": "crates/core/src/prefix",
-}
-
 SPAN = re.compile(r"`([^`\s]+)`")
 FILE = re.compile(r"[\w./{},*-]+\.(rs|py|pyi|ts|mts|mjs|toml|md|sh|json|yml)$")
+TABLE = re.compile(r"^\| (?:file|module) \|.*\n\|[-|: ]+\n((?:\|.*\n?)+)", flags=re.M)
+TESTS = re.compile(r"#\[cfg\([^\n]*test[^\n]*\)\]\s*(?:#\[[^\n]*\]\s*)*(?:pub[()\w]* )?mod (\w+)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 INCLUDE = re.compile(r"\{\{#include ([^:}]+)")
 
@@ -93,13 +88,6 @@ def wrong_paths() -> Iterator[str]:
             for path in expanded(span):
                 if (strict or rooted or FILE.fullmatch(path)) and not exists(path, folders):
                     yield f"{page}: `{path}` does not exist"
-    for module, folder in MODULES.items():
-        comment = "\n".join(re.findall(r"^//! ?(.*)$", read(module), flags=re.M))
-        for span in SPAN.findall(without_code(comment)):
-            for path in expanded(span):
-                if FILE.fullmatch(path) or path.endswith("/"):
-                    if not exists(path, [folder, "", "crates/core/src"]):
-                        yield f"{module}: `{path}` does not exist"
 
 
 def missing_paths() -> Iterator[str]:
@@ -123,6 +111,33 @@ def missing_paths() -> Iterator[str]:
         for module in sorted(modules - {"lib.rs"}):
             if f"{folder}/{module}" not in named:
                 yield f"{MAP}: lacks `{folder}/{module}`"
+
+
+def modules(folder: str) -> set[str]:
+    """The modules in a folder, by name."""
+    files = [path.removeprefix(f"{folder}/") for path in tracked() if path.startswith(f"{folder}/")]
+    return {path.split("/")[0].removesuffix(".rs") for path in files if path.endswith(".rs")}
+
+
+def wrong_module_maps() -> Iterator[str]:
+    """A table of files in the first comment of a module names each file beside it."""
+    for path in tracked():
+        if not re.match(r"crates/\w+/src/.*(mod|lib)\.rs$", path):
+            continue
+        comment = "\n".join(re.findall(r"^//! ?(.*)$", read(path), flags=re.M))
+        table = TABLE.search(comment)
+        if not table:
+            continue
+        rows = re.findall(r"^\|([^|]*)\|", table[1], flags=re.M)
+        named = {name.strip("/").removesuffix(".rs") for row in rows for name in SPAN.findall(row)}
+        there = modules(str(Path(path).parent))
+        for name in sorted(named - there):
+            yield f"{path}: its table names `{name}`, which does not exist"
+        for name in sorted(there - named - set(TESTS.findall(read(path))) - {"mod", "lib"}):
+            yield f"{path}: its table lacks `{name}`"
+    layers = read("crates/core/src/lib.rs").partition("# The layers")[2].partition("//! #")[0]
+    for name in sorted(modules("crates/core/src") - {"lib"} - set(re.findall(r"\w+", layers))):
+        yield f"crates/core/src/lib.rs: the layers lack `{name}`"
 
 
 def anchors(text: str) -> set[str]:
@@ -298,6 +313,7 @@ def main() -> int:
     checks = [
         wrong_paths,
         missing_paths,
+        wrong_module_maps,
         broken_links,
         unlisted_pages,
         repeated_terms,
