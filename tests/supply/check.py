@@ -2,7 +2,7 @@
 """Checks what the repository promises about its supply chain. `make lint` runs it.
 
     tests/supply/check.py             # prints each broken promise; exits with 1 if there is one
-    tests/supply/check.py --release   # also rejects a placeholder as the security contact
+    tests/supply/check.py --release   # also rejects placeholders of contact and owner
 
 Every action is pinned by commit, publishing waits for the whole of CI, every package carries its
 LICENSE and third-party notices, and every lockfile is watched for updates.
@@ -126,6 +126,12 @@ def placeholder_contact() -> Iterator[str]:
         yield "SECURITY.md: the contact is still the placeholder"
 
 
+def placeholder_owner() -> Iterator[str]:
+    """A release needs the project's address, which packages and registries link to."""
+    if "/OWNER/" in read("Cargo.toml"):
+        yield "Cargo.toml: `repository` and `homepage` still have the placeholder OWNER"
+
+
 def main() -> int:
     checks = [
         unpinned_actions,
@@ -135,7 +141,7 @@ def main() -> int:
         unwatched_locks,
     ]
     if sys.argv[1:] == ["--release"]:
-        checks.append(placeholder_contact)
+        checks += [placeholder_contact, placeholder_owner]
     elif sys.argv[1:]:
         print(__doc__)
         return 2
