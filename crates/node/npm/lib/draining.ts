@@ -43,7 +43,7 @@ export class Draining {
   }
 
   /** A request may have ended, or an endpoint left. */
-  look(): void {
+  deliver(): void {
     for (const [endpoint, waiters] of [...this.#waiters]) {
       try {
         if (this.#inFlightOn(endpoint) === 0) {

@@ -4,7 +4,7 @@
  */
 import { types } from 'node:util';
 import { reasonMessage } from '../native/index.js';
-import type { Evicted, Rejected } from './answers.js';
+import type { Evicted, Rejected } from './values.js';
 
 /** What all of slotwise's errors have in common. */
 export class SlotwiseError extends Error {

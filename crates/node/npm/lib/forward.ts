@@ -10,7 +10,7 @@
 import { idleLimit } from '../native/index.js';
 import { guarded, RejectedError } from './errors.js';
 import type { Lease } from './lease.js';
-import type { AcquireOptions, HttpRequest } from './options.js';
+import type { AcquireOptions, HttpRequest } from './request.js';
 import type { Outcome } from './response.js';
 import type { Scheduler } from './scheduler.js';
 import { refusal } from './wire.js';

@@ -2,7 +2,7 @@
 import { headerNames } from '../native/index.js';
 import { typeError } from './errors.js';
 import { readBytes } from './prompt.js';
-import { describe, string } from './shape.js';
+import { describe, string } from './validate.js';
 
 /**
  * Headers: an object as `IncomingMessage` has it, a `Headers`, or pairs of a name and a value. As in both, each character of a value
@@ -13,10 +13,10 @@ export type HeaderSource =
   | Readonly<Record<string, string | readonly string[] | Uint8Array | undefined>>;
 
 /** As many headers as one request may have. */
-const MOST = 65_536;
+const MAX_HEADERS = 65_536;
 
 /** The names that mean something. Others are not handed on. */
-const known: ReadonlySet<string> = new Set(headerNames());
+const MEANINGFUL: ReadonlySet<string> = new Set(headerNames());
 
 /** Names and values in turn, of the headers that mean something. */
 export function readHeaderList(what: string, source: unknown): string[] {
@@ -30,8 +30,8 @@ export function readHeaderList(what: string, source: unknown): string[] {
       if (!Array.isArray(pair) || pair.length !== 2) {
         throw typeError(`${what}[${count}] must be a pair of a name and a value, got ${describe(pair)}`);
       }
-      if (++count > MOST) {
-        throw typeError(`${what} lists more than ${MOST} entries`);
+      if (++count > MAX_HEADERS) {
+        throw typeError(`${what} lists more than ${MAX_HEADERS} entries`);
       }
       add(list, what, string(`${what}[${count - 1}][0]`, pair[0]), pair[1]);
     }
@@ -46,7 +46,7 @@ export function readHeaderList(what: string, source: unknown): string[] {
       add(list, what, name, value);
       continue;
     }
-    for (let at = 0; at < value.length && at < MOST; at += 1) {
+    for (let at = 0; at < value.length && at < MAX_HEADERS; at += 1) {
       add(list, what, name, value[at]);
     }
   }
@@ -55,13 +55,13 @@ export function readHeaderList(what: string, source: unknown): string[] {
 
 function add(list: string[], what: string, name: string, value: unknown): void {
   // None is longer than this, and whoever sends long names would have them copied.
-  if (name.length > LONGEST_NAME || !known.has(name.toLowerCase())) {
+  if (name.length > LONGEST_NAME || !MEANINGFUL.has(name.toLowerCase())) {
     return;
   }
   list.push(name, octets(`${what}.${name}`, value));
 }
 
-const LONGEST_NAME = Math.max(...Array.from(known, (name) => name.length));
+const LONGEST_NAME = Math.max(...Array.from(MEANINGFUL, (name) => name.length));
 
 /** The value of a header as bytes. */
 export function readHeaderValue(what: string, value: unknown): Uint8Array {

@@ -20,7 +20,7 @@ export type {
   ResolvedConfig,
   Stats,
   CostTerms,
-} from './answers.js';
+} from './values.js';
 export {
   ConfigError,
   EndpointError,
@@ -38,42 +38,43 @@ export {
 } from './errors.js';
 export type { ForwardOptions, Send } from './forward.js';
 export { Lease } from './lease.js';
-export type { TrackOptions } from './track.js';
+export type { TrackOptions } from './stream.js';
 export type {
-  AcquireOptions,
-  Adapters,
   BandLimits,
   UsageLimitPolicy,
   Config,
   CostPrices,
   Endpoint,
-  Failure,
   FlowConfig,
   SessionAdmissionConfig,
-  Allow,
-  AllowName,
-  AllowRanges,
-  HttpRequest,
   IndexLimits,
-  KvEvent,
-  KvFramesOptions,
-  Load,
-  MetricsTextOptions,
-  PickOptions,
   PrefillCost,
-  PublisherOptions,
   Role,
   SaturationPolicy,
   SchedulerOptions,
-  SubmitOptions,
-  Tier,
   TierFactors,
+} from './config.js';
+export type {
+  AcquireOptions,
+  Allow,
+  AllowName,
+  AllowRanges,
+  Failure,
+  HttpRequest,
+  PickOptions,
+  SubmitOptions,
+} from './request.js';
+export type { Adapters, Load, Usage } from './reports.js';
+export type {
+  KvEvent,
+  KvFramesOptions,
+  PublisherOptions,
+  Tier,
   TrtllmOptions,
-  Usage,
-} from './options.js';
+} from './kv_event.js';
 export type { HeaderSource } from './headers.js';
 export type { Answer, CloseReason, Outcome, Progress } from './response.js';
 export type { Blocks, Prompt, TokenIds } from './prompt.js';
 export { Scheduler } from './scheduler.js';
-export type { ObserveMetricsOptions } from './metrics.js';
-export type { Candidates, CostFunction } from './cost-function.js';
+export type { MetricsTextOptions, ObserveMetricsOptions } from './metrics.js';
+export type { Candidates, CostFunction } from './cost_function.js';

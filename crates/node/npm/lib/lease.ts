@@ -11,13 +11,14 @@
  *
  * The chapter "Leases" of the manual has the table of what each call does in each state. Python's leases are the same.
  */
-import type { Dispatch } from './answers.js';
+import type { Dispatch } from './values.js';
 import { NotBegunError, RedirectError, UnknownRequestError } from './errors.js';
-import { forgotten, type Forgotten } from './forgotten.js';
-import { possibleUsage, readUsage, type Failure, type Usage } from './options.js';
+import { forgotten, type Forgotten } from './finalization.js';
+import { possibleUsage, readUsage, type Usage } from './reports.js';
+import type { Failure } from './request.js';
 import { ResponseReader, type Answer, type CloseReason, type Outcome, type Progress } from './response.js';
 import type { Scheduler } from './scheduler.js';
-import { readIdle, track, type TrackOptions } from './track.js';
+import { readIdle, track, type TrackOptions } from './stream.js';
 
 const NO_PROGRESS: Progress = Object.freeze({ firstToken: false, tokens: 0, ended: false });
 

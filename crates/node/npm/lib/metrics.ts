@@ -1,29 +1,26 @@
-/**
- * How metrics pages are read: the same for those that are looked into and those that are observed.
- */
+/** How metrics pages are read, for `wire.readMetrics` and for `Scheduler.handleMetricsPage`. */
 import type { MetricsReport } from '../native/index.js';
-import { optionalString } from './options.js';
-import { known, string, strings, type Known } from './shape.js';
+import { checkFields, optionalString, string, strings, type FieldsOf } from './validate.js';
 
-/** An engine whose metrics are known. */
+/** An engine whose metrics are supported. */
 export type Engine = NonNullable<MetricsReport['engine']>;
 
-/** What a gauge can say. */
+/** What a gauge measures. */
 export type Field = keyof typeof FIELDS;
 
-/** How a metrics page is read. A metric is written `name` or `name{label=value, label="value"}`. */
+/** How a page is read. A metric is written `name` or `name{label=value, label="value"}`. */
 export interface MetricsOptions {
-  /** Whose page it is; told from the page unless given. With `'custom'`, nothing is looked for but `fields` and `adapters`. */
+  /** The engine. Default: detected. With `'custom'`, only `fields` and `adapters` are read. */
   engine?: Engine | 'custom' | null | undefined;
-  /** Metrics to look for in place of what engines call a field; of several, the first that a rank has counts. */
+  /** Metrics that replace the engine's for a field; of several, the first that a rank has counts. */
   fields?: Readonly<Partial<Record<Field, string | readonly string[]>>> | null | undefined;
-  /** A metric with the labels of vLLM's `vllm:lora_requests_info`, in place of what else tells of adapters. */
+  /** A metric with the labels of vLLM's `vllm:lora_requests_info`, for adapters. */
   adapters?: string | readonly string[] | null | undefined;
-  /** The label by which ranks are told apart in these metrics. */
+  /** The label that distinguishes the ranks in these metrics. */
   rankLabel?: string | null | undefined;
 }
 
-/** Fields, and their names in configurations. */
+/** Fields, and their names in the native module. */
 const FIELDS = {
   waiting: 'waiting',
   running: 'running',
@@ -34,18 +31,39 @@ const FIELDS = {
   blocks: 'blocks',
 } as const;
 
-const METRICS = { engine: true, fields: true, adapters: true, rankLabel: true } satisfies Known<MetricsOptions>;
+const METRICS = {
+  engine: true,
+  fields: true,
+  adapters: true,
+  rankLabel: true,
+} satisfies FieldsOf<MetricsOptions>;
 
-/** How a metrics page is observed: read as `wire.readMetrics` reads it. */
+/** How a scraped page is read and applied. */
 export interface ObserveMetricsOptions extends MetricsOptions {
-  /** The time, in milliseconds; the scheduler's clock unless told. */
+  /** The time, in milliseconds. Default: the scheduler's clock. */
   now?: number | undefined;
 }
 
-const OBSERVE_METRICS = { ...METRICS, now: true } satisfies Known<ObserveMetricsOptions>;
+const OBSERVE_METRICS = { ...METRICS, now: true } satisfies FieldsOf<ObserveMetricsOptions>;
 
-/** What the native part is told of how a page is read. */
-export interface Specification {
+/** How `metricsText` renders statistics. */
+export interface MetricsTextOptions {
+  /** slotwise's names (the default), or with the names of the GIE endpoint picker beside them. */
+  names?: 'slotwise' | 'reference' | null | undefined;
+  /** The pool's name in the metrics of the endpoint picker. Default: `''`. */
+  pool?: string | null | undefined;
+  /** Endpoints with a label of their own; the others share one. Default: 1,000. */
+  maxEndpoints?: number | null | undefined;
+}
+
+const METRICS_TEXT = {
+  names: true,
+  pool: true,
+  maxEndpoints: true,
+} satisfies FieldsOf<MetricsTextOptions>;
+
+/** How a page is read, as the native module takes it. */
+export interface MetricsSpec {
   engine: string | null | undefined;
   /** Names of fields and metrics in turn. */
   fields: string[];
@@ -53,33 +71,40 @@ export interface Specification {
   rankLabel: string | null | undefined;
 }
 
-export function readMetricsOptions(options: MetricsOptions): Specification {
-  known('options', METRICS, options);
-  return specification(options);
+/** Validates options of `readMetrics`. */
+export function readMetricsOptions(options: MetricsOptions): MetricsSpec {
+  checkFields('options', METRICS, options);
+  return specOf(options);
 }
 
-export function readObserveOptions(options: ObserveMetricsOptions): Specification {
-  known('options', OBSERVE_METRICS, options);
-  return specification(options);
+/** Validates options of `handleMetricsPage`. */
+export function readObserveOptions(options: ObserveMetricsOptions): MetricsSpec {
+  checkFields('options', OBSERVE_METRICS, options);
+  return specOf(options);
 }
 
-function specification(options: MetricsOptions): Specification {
+/** Rejects unknown options. */
+export function checkMetricsText(options: MetricsTextOptions): void {
+  checkFields('options', METRICS_TEXT, options);
+}
+
+function specOf(options: MetricsOptions): MetricsSpec {
   return {
     engine: optionalString('engine', options.engine),
     fields: flatFields(options.fields ?? {}),
-    adapters: several('adapters', options.adapters ?? []),
+    adapters: oneOrMore('adapters', options.adapters ?? []),
     rankLabel: optionalString('rankLabel', options.rankLabel),
   };
 }
 
 function flatFields(fields: object): string[] {
-  known('fields', FIELDS, fields);
+  checkFields('fields', FIELDS, fields);
   return Object.entries(fields).flatMap(([name, metrics]: [string, unknown]) =>
     metrics === undefined || metrics === null
       ? []
-      : several(`fields.${name}`, metrics).flatMap((metric) => [FIELDS[name as Field], metric]));
+      : oneOrMore(`fields.${name}`, metrics).flatMap((metric) => [FIELDS[name as Field], metric]));
 }
 
-function several(what: string, value: unknown): string[] {
+function oneOrMore(what: string, value: unknown): string[] {
   return Array.isArray(value) ? strings(what, value) : [string(what, value)];
 }

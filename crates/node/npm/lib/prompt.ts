@@ -1,7 +1,7 @@
 /** Prompts in whatever form a gateway has them. */
 import { types } from 'node:util';
 import { rangeError, typeError } from './errors.js';
-import { describe, number } from './shape.js';
+import { describe, number } from './validate.js';
 
 /**
  * What the engine will read: text (a string, or its bytes, read in place), token ids (a `Uint32Array` is read in place,

@@ -1,9 +1,9 @@
 /** What engines answer, fed in chunks of any size. */
 import { NativeAnswerFilter, NativeModelFilter, NativeResponseReader, type Outcome } from '../native/index.js';
 import { guarded } from './errors.js';
-import { optionalBoolean, optionalString, type Usage } from './options.js';
+import type { Usage } from './reports.js';
 import { readWire, type OwnBytes } from './prompt.js';
-import { known, number, string, type Known } from './shape.js';
+import { checkFields, number, optionalBoolean, optionalString, string, type FieldsOf } from './validate.js';
 
 export type { Outcome, WireProblem } from '../native/index.js';
 
@@ -114,7 +114,7 @@ export interface AnswerFilterOptions {
   dropUsage?: boolean | null | undefined;
 }
 
-const FILTER = { model: true, dropUsage: true } satisfies Known<AnswerFilterOptions>;
+const FILTER = { model: true, dropUsage: true } satisfies FieldsOf<AnswerFilterOptions>;
 
 /**
  * Passes a response through as if the client's own request had been sent: with its name for the model, and with `dropUsage` without
@@ -126,7 +126,7 @@ export class AnswerFilter {
 
   /** Before a body of this `Content-Type`. */
   constructor(contentType: string, options: AnswerFilterOptions = {}) {
-    known('options', FILTER, options);
+    checkFields('options', FILTER, options);
     const [type, model] = [string('contentType', contentType), optionalString('model', options.model)];
     const dropUsage = optionalBoolean('dropUsage', options.dropUsage) ?? false;
     this.#native = guarded(() => new NativeAnswerFilter(type, model, dropUsage));

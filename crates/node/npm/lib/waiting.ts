@@ -9,7 +9,7 @@
  *
  * Whatever may change a decision delivers, and so does one timer for all.
  */
-import type { Dispatch, Evicted } from './answers.js';
+import type { Dispatch, Evicted } from './values.js';
 import { RejectedError } from './errors.js';
 
 /** What flow control does for those who wait. */
@@ -153,7 +153,7 @@ export class Waiting {
           this.#leave(one);
           one.refuse(reason);
         }
-        this.#flow.withdraw(gone.map(({ requestId: request }) => request));
+        this.#flow.withdraw(gone.map(({ requestId }) => requestId));
       };
       signal.addEventListener('abort', onAbort);
       audience = { waiters, onAbort };

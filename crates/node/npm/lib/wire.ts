@@ -4,13 +4,22 @@
  * @packageDocumentation
  */
 import * as native from '../native/index.js';
-import type { Dispatch, Evicted, Rejected } from './answers.js';
+import type { Dispatch, Evicted, Rejected } from './values.js';
 import { RejectedError, guarded, typeError } from './errors.js';
 import { readHeaderList, readHeaderValue, type HeaderSource } from './headers.js';
 import { readMetricsOptions, type MetricsOptions } from './metrics.js';
-import { optionalBoolean, optionalNumber, optionalString, readUsage, type Usage } from './options.js';
+import { readUsage, type Usage } from './reports.js';
 import { readFrames, readTokenIds, readWire, type OwnBytes, type TokenIds } from './prompt.js';
-import { describe, known, number, string, type Known } from './shape.js';
+import {
+  checkFields,
+  describe,
+  number,
+  optionalBoolean,
+  optionalNumber,
+  optionalString,
+  string,
+  type FieldsOf,
+} from './validate.js';
 
 export { WireError } from './errors.js';
 export type { Engine, Field, MetricsOptions } from './metrics.js';
@@ -104,11 +113,11 @@ const HASHES = {
   adapter: true,
   adapterPath: true,
   cacheSalt: true,
-} satisfies Known<HashOptions>;
+} satisfies FieldsOf<HashOptions>;
 
 /** The names of a prompt's full blocks, 32 bytes each, as a vLLM server computes them. In events, it says the last 8. */
 export function blockHashes(tokens: TokenIds, options: HashOptions): Uint8Array[] {
-  known('options', HASHES, options);
+  checkFields('options', HASHES, options);
   const size = number('blockSize', options.blockSize);
   const algorithm = optionalString('algorithm', options.algorithm);
   const seed = optionalString('seed', options.seed);
@@ -161,7 +170,7 @@ export function addUsage(body: Uint8Array, options: RequestOptions): UsageAdded 
 }
 
 function readApi(options: RequestOptions): [string | undefined, string | undefined] {
-  known('options', { api: true, path: true }, options);
+  checkFields('options', { api: true, path: true }, options);
   const [api, path] = [optionalString('api', options.api), optionalString('path', options.path)];
   if ((api === undefined) === (path === undefined)) {
     throw typeError('options must have one of api and path');
@@ -194,14 +203,14 @@ export interface RefusalOptions {
   shape?: 'openai' | 'anthropic' | null | undefined;
 }
 
-const REFUSAL = { retryAfterMs: true, message: true, shape: true } satisfies Known<RefusalOptions>;
+const REFUSAL = { retryAfterMs: true, message: true, shape: true } satisfies FieldsOf<RefusalOptions>;
 
 /** The response to a request that does not go: status, headers and a body. */
 export function refusal(
   reason: RefusalReason | Rejected | Evicted | RejectedError,
   options: RefusalOptions = {},
 ): native.RefusalResponse {
-  known('options', REFUSAL, options);
+  checkFields('options', REFUSAL, options);
   const after = optionalNumber('retryAfterMs', options.retryAfterMs);
   const message = optionalString('message', options.message);
   const shape = optionalString('shape', options.shape);
@@ -223,7 +232,7 @@ export interface SpanRequest {
   priority?: number | null | undefined;
 }
 
-const SPAN = { model: true, adapter: true, session: true, flow: true, priority: true } satisfies Known<SpanRequest>;
+const SPAN = { model: true, adapter: true, session: true, flow: true, priority: true } satisfies FieldsOf<SpanRequest>;
 
 /** Attributes for a span, in the words of OpenTelemetry: of a dispatch and its request, of usage, or of a request that does not go. */
 export function attributes(
@@ -247,7 +256,7 @@ export function attributes(
 }
 
 function ofDispatch(dispatch: Dispatch, asked: SpanRequest): native.Attributes {
-  known('request', SPAN, asked);
+  checkFields('request', SPAN, asked);
   const model = optionalString('model', asked.model) ?? '';
   const adapter = optionalString('adapter', asked.adapter);
   const session = optionalString('session', asked.session);

@@ -1,10 +1,10 @@
 /** Follows the stream of an answer on its way to the client. */
 import { idleLimit } from '../native/index.js';
-import type { Dispatch } from './answers.js';
+import type { Dispatch } from './values.js';
 import { IdleTimeoutError, guarded, rangeError, typeError } from './errors.js';
-import { dropped } from './forgotten.js';
+import { dropped } from './finalization.js';
 import type { Lease } from './lease.js';
-import { describe, known, number, type Known } from './shape.js';
+import { describe, checkFields, number, type FieldsOf } from './validate.js';
 
 /** How a stream is followed. */
 export interface TrackOptions {
@@ -15,11 +15,11 @@ export interface TrackOptions {
   idleTimeoutMs?: number | null | undefined;
 }
 
-const OPTIONS = { idleTimeoutMs: true } satisfies Known<TrackOptions>;
+const OPTIONS = { idleTimeoutMs: true } satisfies FieldsOf<TrackOptions>;
 
 /** Reads options of `track`. */
 export function readIdle(dispatch: Dispatch, clock: () => number, options: TrackOptions): Idle {
-  known('options', OPTIONS, options);
+  checkFields('options', OPTIONS, options);
   const { idleTimeoutMs } = options;
   if (idleTimeoutMs === undefined) {
     return new Idle(clock, (started) => guarded(() => idleLimit(dispatch.firstTokenIn, started)));

@@ -1,8 +1,7 @@
 /**
- * Reads the objects of callers: every field has a known name and the right type. Whether numbers fit is for the native
- * part to say.
+ * Validates the objects of callers: field names and types. The native module checks ranges.
  *
- * What is read here is copied, so that nothing of the caller's runs during a native call.
+ * Objects are copied here, so no getter of a caller runs during a native call.
  */
 import { typeError } from './errors.js';
 
@@ -10,20 +9,20 @@ import { typeError } from './errors.js';
 export type Kind = 'number' | 'integer' | 'string' | 'boolean' | 'strings' | 'labels';
 
 /** The fields of an object, by name. */
-export interface Shape {
-  readonly [field: string]: Kind | Shape;
+export interface Schema {
+  readonly [field: string]: Kind | Schema;
 }
 
 /** The shape of `T`: a field that is missing here, or one too many, does not compile. */
-export type ShapeOf<T> = { readonly [K in keyof Required<T>]: Kind | ShapeOf<NonNullable<T[K]>> };
+export type SchemaOf<T> = { readonly [K in keyof Required<T>]: Kind | SchemaOf<NonNullable<T[K]>> };
 
 /** As many models, labels or adapters as one object may list. */
-const MOST = 65_536;
+const MAX_ENTRIES = 65_536;
 
 /** A copy of `value` with the fields of `shape`, without those that are null or undefined. */
-export function read<T>(
+export function readObject<T>(
   what: string,
-  shape: Shape,
+  shape: Schema,
   value: unknown,
   unknownField: (path: string) => Error = (path) => typeError(`${path} is not a known field`),
   path = what,
@@ -43,7 +42,7 @@ export function read<T>(
       continue;
     }
     const place = `${path}.${name}`;
-    copy[name] = typeof kind === 'string' ? one(place, kind, field) : read(what, kind, field, unknownField, place);
+    copy[name] = typeof kind === 'string' ? one(place, kind, field) : readObject(what, kind, field, unknownField, place);
   }
   return copy as T;
 }
@@ -92,8 +91,8 @@ export function endpointId(path: string, value: unknown): number {
 
 /** The id of a request. */
 export function requestId(value: unknown): number {
-  if (typeof value === 'object' && value !== null && 'request' in value) {
-    throw typeError(`request must be a number, got ${describe(value)}: pass its .request`);
+  if (typeof value === 'object' && value !== null && 'requestId' in value) {
+    throw typeError(`request must be a number, got ${describe(value)}: pass its .requestId`);
   }
   if (typeof value === 'string') {
     throw typeError(`request must be a number, got ${describe(value)}: pass dispatch.requestId, which is no X-Request-ID`);
@@ -114,9 +113,9 @@ export function strings(path: string, value: unknown): string[] {
   if (!Array.isArray(value)) {
     throw typeError(`${path} must be an array of strings, got ${describe(value)}`);
   }
-  few(path, value.length);
+  checkCount(path, value.length);
   const copy: string[] = [];
-  for (let at = 0; at < value.length && at < MOST; at += 1) {
+  for (let at = 0; at < value.length && at < MAX_ENTRIES; at += 1) {
     copy.push(string(`${path}[${at}]`, value[at]));
   }
   return copy;
@@ -128,15 +127,67 @@ export function labels(path: string, value: unknown): [string, string][] {
     throw typeError(`${path} must be an object of strings, got ${describe(value)}`);
   }
   const entries = Object.entries(value);
-  few(path, entries.length);
+  checkCount(path, entries.length);
   return entries.map(([key, label]) => [key, string(`${path}.${key}`, label)]);
 }
 
+/** A copy of an array of numbers. */
+export function numbers(name: string, given: unknown): number[] {
+  if (!Array.isArray(given)) {
+    throw typeError(`${name} must be an array of numbers, got ${describe(given)}`);
+  }
+  return given.map((value: unknown, at) => number(`${name}[${at}]`, value));
+}
+
+/** `value`, which must be a string unless it is null or undefined. */
+export function optionalString(name: string, value: unknown): string | undefined {
+  return value === undefined || value === null ? undefined : string(name, value);
+}
+
+/** The host's name of a tenant or a session. */
+export function optionalName(what: string, value: unknown): string | undefined {
+  if (typeof value === 'number' || typeof value === 'bigint') {
+    throw typeError(`${what} must be a string, got ${value}: pass String(${value})`);
+  }
+  return optionalString(what, value);
+}
+
+/** `value`, which must be a number unless it is null or undefined. */
+export function optionalNumber(name: string, value: unknown): number | undefined {
+  return value === undefined || value === null ? undefined : number(name, value);
+}
+
+/** `value`, which must be a boolean unless it is null or undefined. */
+export function optionalBoolean(name: string, value: unknown): boolean | undefined {
+  if (value === undefined || value === null) {
+    return undefined;
+  }
+  if (typeof value !== 'boolean') {
+    throw typeError(`${name} must be a boolean, got ${describe(value)}`);
+  }
+  return value;
+}
+
+/** `value`, which must be a function unless it is undefined. */
+export function optionalFunction<T>(name: string, value: T | undefined): T | undefined {
+  if (value !== undefined && typeof value !== 'function') {
+    throw typeError(`${name} must be a function, got ${describe(value)}`);
+  }
+  return value;
+}
+
+/** Rejects a signal that is no `AbortSignal`. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    throw typeError(`signal must be an AbortSignal, got ${describe(signal)}`);
+  }
+}
+
 /** The fields that an object of this type may have. */
-export type Known<T> = { readonly [K in keyof Required<T>]: true };
+export type FieldsOf<T> = { readonly [K in keyof Required<T>]: true };
 
 /** Refuses names that mean nothing, without a copy: every pick asks. */
-export function known(what: string, names: object, value: unknown): void {
+export function checkFields(what: string, names: object, value: unknown): void {
   if (typeof value !== 'object' || value === null) {
     throw typeError(`${what} must be an object, got ${describe(value)}`);
   }
@@ -162,8 +213,8 @@ export function describe(value: unknown): string {
   }
 }
 
-function few(path: string, length: number): void {
-  if (length > MOST) {
-    throw typeError(`${path} lists ${length} entries; ${MOST} is the most`);
+function checkCount(path: string, length: number): void {
+  if (length > MAX_ENTRIES) {
+    throw typeError(`${path} lists ${length} entries; ${MAX_ENTRIES} is the most`);
   }
 }

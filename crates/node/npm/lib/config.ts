@@ -1,0 +1,222 @@
+/** The configuration of a scheduler and of an endpoint: types, schemas and warnings. */
+import type {
+  BandLimits,
+  UsageLimitPolicy,
+  Config,
+  CostPrices,
+  Endpoint,
+  FlowConfig,
+  SessionAdmissionConfig,
+  IndexLimits,
+  PrefillCost,
+  SaturationPolicy,
+  TierFactors,
+} from '../native/index.js';
+import { ConfigError } from './errors.js';
+import type { CostFunction } from './cost_function.js';
+import {
+  checkFields,
+  readObject,
+  string,
+  type FieldsOf,
+  type Schema,
+  type SchemaOf,
+} from './validate.js';
+import { warnImplausible } from './warn_once.js';
+
+export type {
+  BandLimits,
+  UsageLimitPolicy,
+  Config,
+  CostPrices,
+  Endpoint,
+  FlowConfig,
+  SessionAdmissionConfig,
+  IndexLimits,
+  PrefillCost,
+  SaturationPolicy,
+  TierFactors,
+} from '../native/index.js';
+
+/** Which stages of a request an endpoint runs, or a request needs. */
+export type Role = NonNullable<Endpoint['role']>;
+
+/** What a scheduler takes from its host. */
+export interface SchedulerOptions {
+  /** The host's cost function, in place of the built-in cost. */
+  cost?: CostFunction;
+  /** The clock, in milliseconds. Must not go back. Default: `performance.now()`. */
+  now?: () => number;
+  /**
+   * Calls of `acquire` that may wait at once. Further calls are decided immediately, as by `pick`.
+   * Default: 65,536. `config.flow` limits each band and the whole queue.
+   */
+  maxQueued?: number;
+}
+
+const PREFILL = {
+  perToken: 'number',
+  perPair: 'number',
+  perStep: 'number',
+  minStep: 'number',
+  chunk: 'number',
+} satisfies SchemaOf<PrefillCost>;
+
+const INDEX = {
+  bytes: 'number',
+  warmWindowMs: 'number',
+  confirmWithinMs: 'number',
+} satisfies SchemaOf<IndexLimits>;
+
+const PRICES = {
+  queue: 'number',
+  kvAdmissionWait: 'number',
+  prefill: 'number',
+  cacheEviction: 'number',
+  cacheEvictionOnset: 'number',
+  kv: 'number',
+  decode: 'number',
+  decodeCap: 'number',
+  adapter: 'number',
+} satisfies SchemaOf<CostPrices>;
+
+const TIERS = {
+  cpu: 'number',
+  disk: 'number',
+} satisfies SchemaOf<TierFactors>;
+
+const BAND = {
+  maxRequests: 'number',
+  maxBytes: 'number',
+} satisfies SchemaOf<BandLimits>;
+
+const SATURATION = {
+  type: 'string',
+  maxQueuedPrefillMs: 'number',
+  kvLimit: 'number',
+  queueDepthThreshold: 'number',
+  kvCacheUtilThreshold: 'number',
+  metricsStalenessThresholdMs: 'number',
+  concurrencyMode: 'string',
+  maxConcurrency: 'number',
+  maxTokenConcurrency: 'number',
+  headroom: 'number',
+} satisfies Record<keyof Required<SaturationPolicy>, Schema[string]>;
+
+const USAGE_LIMIT = {
+  type: 'string',
+  limit: 'number',
+  minUsageLimit: 'number',
+  maxUsageLimit: 'number',
+  domain: 'string',
+} satisfies Record<keyof Required<UsageLimitPolicy>, Schema[string]>;
+
+const SESSION_ADMISSION = {
+  share: 'number',
+  shareMin: 'number',
+  shareMax: 'number',
+  idleTimeMs: 'number',
+  idleTimeMinMs: 'number',
+  idleTimeMaxMs: 'number',
+  maxSessions: 'number',
+} satisfies SchemaOf<SessionAdmissionConfig>;
+
+const FLOW = {
+  maxRequests: 'number',
+  maxBytes: 'number',
+  band: BAND,
+  fairness: 'string',
+  order: 'string',
+  lowerShare: 'number',
+  lookAheadMs: 'number',
+  maxBands: 'number',
+  maxIdleFlows: 'number',
+  maxQueuedPrefillMs: 'number',
+  ttlMs: 'number',
+  noEndpointTtlMs: 'number',
+  saturation: SATURATION,
+  usageLimit: USAGE_LIMIT,
+  sessionAdmission: SESSION_ADMISSION,
+} satisfies Record<keyof Required<FlowConfig>, Schema[string]>;
+
+const CONFIG = {
+  seed: 'integer',
+  maxEndpoints: 'number',
+  maxInFlight: 'number',
+  maxInFlightBlocks: 'number',
+  maxPromptBlocks: 'number',
+  maxModels: 'number',
+  maxThreads: 'number',
+  index: INDEX,
+  kvCacheTokens: 'number',
+  kvLimit: 'number',
+  adapterSlots: 'number',
+  adapterLoadTimeMs: 'number',
+  prefill: PREFILL,
+  learnSpeed: 'boolean',
+  reportLifetimeMs: 'number',
+  backoffMs: 'number',
+  backoffLimitMs: 'number',
+  prices: PRICES,
+  tiers: TIERS,
+  alternatives: 'number',
+  shedAboveMs: 'number',
+  flow: FLOW,
+} satisfies Record<keyof Required<Config>, Schema[string]>;
+
+const ENDPOINT = {
+  name: 'string',
+  models: 'strings',
+  labels: 'labels',
+  role: 'string',
+  kvCacheTokens: 'number',
+  blockSize: 'number',
+  maxInFlight: 'number',
+  adapterSlots: 'number',
+  adapterLoadTimeMs: 'number',
+  prefill: PREFILL,
+  cacheEviction: 'string',
+  noticesDisconnect: 'boolean',
+} satisfies Record<keyof Required<Endpoint>, Schema[string]>;
+
+const OPTIONS = {
+  cost: true,
+  now: true,
+  maxQueued: true,
+} satisfies FieldsOf<SchedulerOptions>;
+
+/** A validated copy of a configuration. */
+export function readConfig(config: Config): Config {
+  return readObject('config', CONFIG, config, (path) => {
+    const field = path.slice('config.'.length);
+    return new ConfigError(`${field} is not a known field`, 'config', field);
+  });
+}
+
+/** Warns of implausible durations: most are seconds where milliseconds were expected. */
+export function warnOfConfig(config: Config): void {
+  const { flow = {} } = config;
+  warnImplausible('flow.ttl', 'flow.ttlMs', flow.ttlMs);
+  warnImplausible('flow.no_endpoint_ttl', 'flow.noEndpointTtlMs', flow.noEndpointTtlMs);
+  warnImplausible('flow.max_queued_prefill', 'flow.maxQueuedPrefillMs', flow.maxQueuedPrefillMs);
+  warnImplausible('adapter_load_time', 'adapterLoadTimeMs', config.adapterLoadTimeMs);
+  warnImplausible('report_lifetime', 'reportLifetimeMs', config.reportLifetimeMs);
+  warnImplausible('backoff', 'backoffMs', config.backoffMs);
+  warnImplausible('backoff_limit', 'backoffLimitMs', config.backoffLimitMs);
+  warnImplausible('shed_above', 'shedAboveMs', config.shedAboveMs);
+}
+
+/** A validated copy of an endpoint. */
+export function readEndpoint(endpoint: Endpoint | string): Endpoint {
+  const description =
+    typeof endpoint === 'string'
+      ? { name: endpoint }
+      : readObject<Endpoint>('endpoint', ENDPOINT, endpoint);
+  string('endpoint.name', description.name);
+  return description;
+}
+
+/** Rejects unknown options. */
+export function checkOptions(options: SchedulerOptions): void {
+  checkFields('options', OPTIONS, options);
+}

@@ -1,0 +1,50 @@
+/** The array into which the native module writes a dispatch. */
+import type { Dispatch } from './values.js';
+
+/** Nine numbers, then the alternatives: an array costs less than an object for each decision. */
+export class DispatchBuffer {
+  #numbers = new Float64Array(HEADER);
+  readonly #maxAlternatives: number;
+
+  constructor(maxAlternatives: number) {
+    this.#maxAlternatives = maxAlternatives;
+  }
+
+  /** Where the next native call writes. */
+  get numbers(): Float64Array {
+    return this.#numbers;
+  }
+
+  /** Makes room for the alternatives of a pool of this size. */
+  reserve(endpoints: number): void {
+    const needed = HEADER + Math.min(this.#maxAlternatives, endpoints);
+    if (needed > this.#numbers.length) {
+      this.#numbers = new Float64Array(Math.min(HEADER + this.#maxAlternatives, 2 * needed));
+    }
+  }
+
+  /** The dispatch that the latest native call wrote. */
+  read(nameOf: (endpoint: number) => string): Dispatch {
+    const numbers = this.#numbers;
+    const alternatives: number[] = [];
+    for (let at = HEADER; at < HEADER + (numbers[8] as number); at += 1) {
+      alternatives.push(numbers[at] as number);
+    }
+    const endpointId = numbers[1] as number;
+    return {
+      kind: 'dispatch',
+      requestId: numbers[0] as number,
+      endpointId,
+      endpointName: nameOf(endpointId),
+      alternatives,
+      promptTokens: numbers[2] as number,
+      cachedTokens: numbers[3] as number,
+      bestCachedTokens: numbers[4] as number,
+      cost: numbers[5] as number,
+      queueTimeMs: numbers[6] as number,
+      firstTokenIn: numbers[7] as number,
+    };
+  }
+}
+
+const HEADER = 9;

@@ -1,0 +1,307 @@
+/** A request as callers pass it, and as the native module takes it. */
+import type { Allow as NativeAllow, Wishes } from '../native/index.js';
+import type { Role } from './config.js';
+import { rangeError, typeError } from './errors.js';
+import { readHeaderList, type HeaderSource } from './headers.js';
+import { Scratch, readPrompt, readWire, type NativePrompt, type Prompt } from './prompt.js';
+import {
+  checkFields,
+  describe,
+  labels,
+  number,
+  numbers,
+  optionalName,
+  optionalNumber,
+  optionalString,
+  strings,
+  type FieldsOf,
+} from './validate.js';
+
+/**
+ * How a request failed: the endpoint was unreachable, the engine returned an error or broke the
+ * stream, or the gateway's timeout passed.
+ */
+export type Failure = 'unreachable' | 'engine' | 'timeout';
+
+/** The attributes of a request besides its prompt. */
+export interface PickOptions {
+  /** The base model. Default: `''`. */
+  model?: string | undefined;
+  /** The LoRA adapter on top of it. */
+  adapter?: string | undefined;
+  /** Requests with different salts share no cache, even for equal prompts. */
+  cacheSalt?: string | undefined;
+  /** Higher goes first; a negative one may be shed under load. Default: 0. */
+  priority?: number | undefined;
+  /** The flow, which is the unit of fairness: a tenant, for example. */
+  flow?: string | undefined;
+  /** The id of the answer that it continues: it goes to the same endpoint. Default: the body's. */
+  continues?: string | undefined;
+  /** The id that all requests of one conversation share. */
+  session?: string | undefined;
+  /** The latest useful time of the first token, in milliseconds on the scheduler's clock. */
+  deadline?: number | undefined;
+  /** Expected tokens of the answer; `max_tokens` is a fair estimate. */
+  expectedOutputTokens?: number | undefined;
+  /** How the engine uses its cache for it. Default: as the body requests it, or `'read'`. */
+  cacheUse?: 'read' | 'unreported' | 'unread' | undefined;
+  /** Which stages the endpoint must run. Default: `'unified'`. */
+  role?: Role | undefined;
+  /** Labels that the endpoint must carry. */
+  labels?: Readonly<Record<string, string>> | undefined;
+  /** Ids of endpoints that must not get it: those that a retry has tried. */
+  exclude?: readonly number[] | undefined;
+  /** The time, in milliseconds. Default: the scheduler's clock. */
+  now?: number | undefined;
+}
+
+/** The attributes of a request that goes through flow control. */
+export interface SubmitOptions extends PickOptions {
+  /** Milliseconds that it may wait; Infinity for no limit. Default: `config.flow.ttlMs`. */
+  ttlMs?: number | undefined;
+  /** The share of its flow relative to flows of the same priority. Default: 1. */
+  weight?: number | undefined;
+}
+
+/** The attributes of a request that `acquire` waits for. */
+export interface AcquireOptions extends PickOptions {
+  /** The share of its flow relative to flows of the same priority. Default: 1. */
+  weight?: number | undefined;
+  /** Withdraws the request; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds that it may wait; Infinity for no limit. Default: `config.flow.ttlMs`. With 0 it
+   * is decided immediately, as by `pick`.
+   */
+  timeoutMs?: number | undefined;
+  /** Whether it also waits while no endpoint accepts requests. Default: false. */
+  waitForEndpoints?: boolean | undefined;
+}
+
+/**
+ * A request as it came over HTTP, read in place: `pick`, `submit`, `acquire` and `explain` take it
+ * instead of a prompt. Its headers override its body, and options override both. The subset header
+ * is parsed (`readHeaders`) but not enforced.
+ */
+export interface HttpRequest {
+  /** The body, as it came. */
+  body: Uint8Array;
+  /** Its path, which selects the API. Default: `'/v1/chat/completions'`. */
+  path?: string | null | undefined;
+  /** Its headers. They are the client's claims: see `allow`. */
+  headers?: HeaderSource | null | undefined;
+  /** The order of priorities in bodies: as in vLLM (`'low_first'`, the default) or SGLang. */
+  priorityOrder?: 'low_first' | 'high_first' | null | undefined;
+  /** Which claims of its client count, in body and headers. Default: none. */
+  allow?: Allow | null | undefined;
+}
+
+/**
+ * Which claims of clients about their own requests count: names, or an object from names to `true`
+ * or a range. Values outside a range are clamped. Without a range, a priority is clamped to -100 to
+ * 100, and a TTL or a deadline to one hour.
+ */
+export type Allow = readonly AllowName[] | AllowRanges;
+
+/** The claims that a host can allow. */
+export type AllowName = 'priority' | 'flow' | 'session' | 'ttl' | 'deadline';
+
+/** Which claims count, and within which ranges. */
+export interface AllowRanges {
+  /** The lowest and the highest priority; higher goes first. */
+  priority?: boolean | readonly [number, number] | null | undefined;
+  /** The flow. */
+  flow?: boolean | null | undefined;
+  /** The session, from the body and from known headers. */
+  session?: boolean | null | undefined;
+  /** Further headers that carry a session id, in order of precedence. */
+  sessionHeaders?: readonly string[] | null | undefined;
+  /** The shortest and the longest TTL, in milliseconds. */
+  ttlMs?: boolean | readonly [number, number] | null | undefined;
+  /** The nearest and the furthest deadline, in milliseconds. */
+  deadlineMs?: boolean | readonly [number, number] | null | undefined;
+}
+
+const PICK = {
+  model: true,
+  adapter: true,
+  cacheSalt: true,
+  priority: true,
+  flow: true,
+  session: true,
+  deadline: true,
+  expectedOutputTokens: true,
+  cacheUse: true,
+  continues: true,
+  role: true,
+  labels: true,
+  exclude: true,
+  now: true,
+} satisfies FieldsOf<PickOptions>;
+
+const SUBMIT = { ...PICK, ttlMs: true, weight: true } satisfies FieldsOf<SubmitOptions>;
+
+const REQUEST = {
+  body: true,
+  path: true,
+  headers: true,
+  priorityOrder: true,
+  allow: true,
+} satisfies FieldsOf<HttpRequest>;
+
+const ALLOW = {
+  priority: true,
+  flow: true,
+  session: true,
+  sessionHeaders: true,
+  ttlMs: true,
+  deadlineMs: true,
+} satisfies FieldsOf<AllowRanges>;
+
+/** Rejects unknown options. */
+export function checkPick(options: PickOptions): void {
+  checkFields('options', PICK, options);
+}
+
+/** Rejects unknown options. */
+export function checkSubmit(options: SubmitOptions): void {
+  checkFields('options', SUBMIT, options);
+}
+
+/** A request as the native module takes it: one argument for each field. */
+export interface NativeRequest {
+  readonly now: number;
+  view: NativePrompt['view'];
+  bytes: number;
+  readonly model: string | undefined;
+  readonly adapter: string | undefined;
+  readonly cacheSalt: string | undefined;
+  readonly session: string | undefined;
+  readonly flow: string | undefined;
+  readonly priority: number | undefined;
+  readonly deadline: number | undefined;
+  readonly expectedOutputTokens: number | undefined;
+  wishes: Wishes | undefined;
+}
+
+/**
+ * Converts a request. Nothing of the caller's runs between this and the native call. With
+ * `overwritable`, text lies where the next call overwrites it.
+ */
+export function readRequest(
+  prompt: Prompt | HttpRequest,
+  options: PickOptions,
+  now: number,
+  overwritable: boolean,
+): NativeRequest {
+  const request: NativeRequest = {
+    now,
+    view: EMPTY,
+    bytes: 0,
+    model: optionalString('model', options.model),
+    adapter: optionalString('adapter', options.adapter),
+    cacheSalt: optionalString('cacheSalt', options.cacheSalt),
+    session: optionalName('session', options.session),
+    flow: optionalName('flow', options.flow),
+    priority: optionalNumber('priority', options.priority),
+    deadline: optionalNumber('deadline', options.deadline),
+    expectedOutputTokens: optionalNumber('expectedOutputTokens', options.expectedOutputTokens),
+    wishes: readRareOptions(options),
+  };
+  if (request.deadline !== undefined && request.deadline > now + ONE_DAY_MS) {
+    throw rangeError(
+      `deadline must be milliseconds on the scheduler's clock, as now is: ${request.deadline} is `
+      + 'more than a day ahead. Pass performance.now() + 5_000, say, and not Date.now() + 5_000',
+    );
+  }
+  if (typeof prompt === 'string' && overwritable) {
+    request.view = scratch.write(prompt);
+    request.bytes = scratch.written;
+    return request;
+  }
+  if (isHttpRequest(prompt)) {
+    checkFields('request', REQUEST, prompt);
+    const { path, headers, priorityOrder, allow, body } = prompt;
+    request.wishes = {
+      ...request.wishes,
+      path: optionalString('request.path', path) ?? '/v1/chat/completions',
+      headers:
+        headers === undefined || headers === null
+          ? undefined
+          : readHeaderList('request.headers', headers),
+      priorityOrder: optionalString('request.priorityOrder', priorityOrder),
+      allow: allow === undefined || allow === null ? undefined : readAllow(allow),
+    };
+    request.view = readWire('request.body', body);
+    return request;
+  }
+  const { view, bytes, blockSize, tokens } = readPrompt(prompt);
+  request.view = view;
+  request.bytes = bytes;
+  if (blockSize !== undefined) {
+    request.wishes = { ...request.wishes, blockSize, tokens };
+  }
+  return request;
+}
+
+/** The options of few requests, in an object of their own: arguments cost less, but not unused. */
+function readRareOptions(options: PickOptions): Wishes | undefined {
+  const { role, labels: required, exclude, cacheUse, continues } = options;
+  if (
+    role === undefined && required === undefined && exclude === undefined
+    && cacheUse === undefined && continues === undefined
+  ) {
+    return undefined;
+  }
+  return {
+    continues: optionalString('continues', continues),
+    cacheUse: optionalString('cacheUse', cacheUse),
+    role: optionalString('role', role),
+    labels:
+      required === undefined || required === null ? undefined : labels('labels', required).flat(),
+    exclude: exclude === undefined || exclude === null ? undefined : numbers('exclude', exclude),
+  };
+}
+
+/** The allowed claims, as the native module takes them. */
+function readAllow(allow: Allow): NativeAllow {
+  if (Array.isArray(allow)) {
+    return { names: strings('request.allow', allow) };
+  }
+  checkFields('request.allow', ALLOW, allow);
+  const { sessionHeaders, ...ranges } = allow as AllowRanges;
+  const native: NativeAllow = { names: [] };
+  if (sessionHeaders !== undefined && sessionHeaders !== null) {
+    native.sessionHeaders = strings('request.allow.sessionHeaders', sessionHeaders);
+  }
+  for (const [key, value] of Object.entries(ranges) as [keyof typeof ranges, unknown][]) {
+    const path = `request.allow.${key}`;
+    if (value === true) {
+      native.names.push(key.replace(/Ms$/, ''));
+    } else if (value !== undefined && value !== null && value !== false) {
+      const hasRange = key !== 'flow' && key !== 'session';
+      if (!Array.isArray(value) || value.length !== 2 || !hasRange) {
+        const expected = `a boolean${hasRange ? ' or a range of two numbers' : ''}`;
+        throw typeError(`${path} must be ${expected}, got ${describe(value)}`);
+      }
+      const [low, high] = [number(`${path}[0]`, value[0]), number(`${path}[1]`, value[1])];
+      if (!(low <= high)) {
+        throw rangeError(`${path} must be a range, got ${low} above ${high}`);
+      }
+      native[key as 'priority' | 'ttlMs' | 'deadlineMs'] = [low, high];
+    }
+  }
+  return native;
+}
+
+function isHttpRequest(prompt: Prompt | HttpRequest): prompt is HttpRequest {
+  return (
+    typeof prompt === 'object' && prompt !== null && !ArrayBuffer.isView(prompt) && 'body' in prompt
+  );
+}
+
+const EMPTY = new Uint8Array(0);
+const scratch = new Scratch();
+
+/** A deadline further ahead than this is on another clock: it would never be missed. */
+const ONE_DAY_MS = 86_400_000;
