@@ -53,9 +53,9 @@ test-examples: ## The example gateways of all languages on one scenario. After `
 	target/python/bin/python tests/examples/run.py python node rust
 
 test-slow: ## Property tests with ten times as many cases; ten million comparisons and events; all orders of threads; a million decisions in Python and Node leave memory flat
-	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_naive_twin \
+	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_reference_model \
 		--test every_reservation_is_released_once
-	cargo test --release -p slotwise --all-features --test prefix_index_equals_its_naive_twin \
+	cargo test --release -p slotwise --all-features --test prefix_index_equals_its_reference_model \
 		--test the_prefix_index_keeps_to_its_memory -- --ignored --nocapture
 	PROPTEST_CASES=2000 cargo test -p slotwise-sim --test nothing_is_lost_or_served_twice one_engine
 	PROPTEST_CASES=2000 cargo test -p slotwise --test a_glance_never_changes_a_decision

@@ -13,13 +13,14 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use model::{ENDPOINTS, Op, Pair, Path};
 use slotwise::CacheEvictionOrder;
-use slotwise::prefix::{Cache, Tier};
+use slotwise::prefix::internals::IndexInternals as _;
+use slotwise::prefix::{CacheSpec, Tier};
 
 fuzz_target!(|data: &[u8]| {
     let mut data = Unstructured::new(data);
     let mut pair = Pair::new(data.arbitrary().unwrap_or_default());
     for slot in 0..ENDPOINTS {
-        pair.apply(&Op::Join(slot, Cache { capacity: 200, ..Cache::default() }));
+        pair.apply(&Op::Join(slot, CacheSpec { capacity: 200, ..CacheSpec::default() }));
     }
     while !data.is_empty() {
         let Ok((op, asked)) = op(&mut data).and_then(|op| Ok((op, path(&mut data)?))) else {
@@ -62,13 +63,13 @@ fn op(data: &mut Unstructured<'_>) -> Result<Op> {
     })
 }
 
-fn cache(data: &mut Unstructured<'_>) -> Result<Cache> {
+fn cache(data: &mut Unstructured<'_>) -> Result<CacheSpec> {
     let order = if data.arbitrary()? {
         CacheEvictionOrder::TailFirst
     } else {
         CacheEvictionOrder::HeadFirst
     };
-    Ok(Cache { capacity: data.int_in_range(0..=299)?, order })
+    Ok(CacheSpec { capacity: data.int_in_range(0..=299)?, order })
 }
 
 fn tier(data: &mut Unstructured<'_>) -> Result<Tier> {

@@ -5,8 +5,9 @@ use std::alloc::System;
 use std::sync::{Mutex, MutexGuard};
 
 use cap::Cap;
+use slotwise::prefix::internals::IndexInternals as _;
 use slotwise::prefix::{
-    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use,
+    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier,
 };
 use slotwise::{Instant, Rng};
 
@@ -22,8 +23,8 @@ fn alone() -> MutexGuard<'static, ()> {
 
 const BLOCK_TOKENS: u32 = 16;
 
-fn used(stamp: u64) -> Use {
-    Use {
+fn used(stamp: u64) -> BlockUse {
+    BlockUse {
         stamp,
         block_tokens: BLOCK_TOKENS,
         now: Instant::from_micros(stamp * 1_000),
@@ -36,7 +37,7 @@ fn index(endpoints: u32, bytes: usize, capacity: u32) -> PrefixIndex {
     limits.bytes = bytes;
     let mut index = PrefixIndex::new(7, limits);
     for slot in 0..endpoints {
-        index.join(slot, Cache { capacity, ..Cache::default() }).expect("few");
+        index.join(slot, CacheSpec { capacity, ..CacheSpec::default() }).expect("few");
     }
     index
 }
@@ -74,7 +75,7 @@ fn every_byte_is_accounted_for() {
                 index.remove(slot, &odd[(stamp % 64) as usize..], Tier::Gpu);
                 index.remove(slot, &names[..names.len() / 2], tier);
             }
-            _ => index.assume(
+            _ => index.record_use(
                 slot,
                 &[&shared.1[..(stamp % 64) as usize], &chain].concat(),
                 used(stamp),
@@ -137,7 +138,7 @@ fn prompts_that_nobody_repeats_fill_it_to_the_limit_and_no_further() {
     let mut index = index(3, limit, u32::MAX);
     let mut rng = Rng::new(3);
     for stamp in 1..3_000 {
-        index.assume((stamp % 3) as u32, &fresh(&mut rng, 50).1, used(stamp));
+        index.record_use((stamp % 3) as u32, &fresh(&mut rng, 50).1, used(stamp));
         assert!(index.allocated() <= limit);
     }
     assert!(index.allocated() > limit / 2, "{} of {limit} bytes", index.allocated());

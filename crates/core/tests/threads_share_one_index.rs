@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use slotwise::prefix::internals::IndexInternals as _;
 use slotwise::prefix::{
-    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SharedPrefixIndex, StoreError, Tier,
-    Use,
+    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, SharedPrefixIndex,
+    StoreError, Tier,
 };
 use slotwise::{Instant, Rng};
 
@@ -34,10 +35,10 @@ macro_rules! apply {
                 let gone: Vec<_> = names(&chain(prompt)[from..]).into_iter().rev().collect();
                 $index.remove(slot, &gone, Tier::Gpu);
             }
-            Op::Assume(slot, prompt, stamp) => $index.assume(slot, &chain(prompt), used(stamp)),
+            Op::Assume(slot, prompt, stamp) => $index.record_use(slot, &chain(prompt), used(stamp)),
             Op::Forget(slot, prompt, stamp) => $index.forget_use(slot, &chain(prompt), stamp),
             Op::Resize(slot, capacity) => {
-                $index.resize(slot, Cache { capacity, ..Cache::default() })
+                $index.resize(slot, CacheSpec { capacity, ..CacheSpec::default() })
             }
             Op::Clear(slot) => $index.clear(slot),
             Op::Leave(slot) => {
@@ -90,7 +91,7 @@ fn what_two_writers_did_is_there_in_the_end_and_makes_sense_on_the_way() {
     assert_eq!(shared.len(), alone.len());
     for slot in 0..SLOTS {
         assert_eq!(shared.tokens(slot), alone.tokens(slot));
-        assert_eq!(shared.is_precise(slot), alone.is_precise(slot));
+        assert_eq!(shared.has_kv_events(slot), alone.has_kv_events(slot));
     }
     for chain in (0..PROMPTS).map(chain) {
         assert_eq!(held(&shared, &chain), held(&alone, &chain));
@@ -132,8 +133,8 @@ fn assumptions_give_way_as_they_do_for_one_thread() {
     }
     for stamp in 0..2_000 {
         let chain: Vec<_> = (0..30).map(|_| BlockHash(rng.next_u64())).collect();
-        shared.assume(stamp as u32 % 4, &chain, used(stamp));
-        alone.assume(stamp as u32 % 4, &chain, used(stamp));
+        shared.record_use(stamp as u32 % 4, &chain, used(stamp));
+        alone.record_use(stamp as u32 % 4, &chain, used(stamp));
         assert_eq!(shared.read(PrefixIndex::len), alone.len());
         assert_eq!(shared.read(PrefixIndex::allocated), alone.allocated());
     }
@@ -193,11 +194,12 @@ fn names(chain: &[BlockHash]) -> Vec<EngineHash> {
     chain.iter().map(|hash| EngineHash(hash.0 + 1)).collect()
 }
 
-const fn used(stamp: u64) -> Use {
-    Use { stamp, block_tokens: 16, now: Instant::ORIGIN, computed: true }
+const fn used(stamp: u64) -> BlockUse {
+    BlockUse { stamp, block_tokens: 16, now: Instant::ORIGIN, computed: true }
 }
 
-const CACHE: Cache = Cache { capacity: 20_000, order: slotwise::CacheEvictionOrder::TailFirst };
+const CACHE: CacheSpec =
+    CacheSpec { capacity: 20_000, order: slotwise::CacheEvictionOrder::TailFirst };
 const SLOTS: u32 = 6;
 const PROMPTS: usize = 12;
 const BLOCKS: usize = 300;

@@ -3,8 +3,9 @@
 use std::hint::black_box;
 use std::num::NonZeroU32;
 
+use slotwise::prefix::internals::IndexInternals as _;
 use slotwise::prefix::{
-    BlockHash, Cache, EngineHash, IndexLimits, Namespace, PrefixIndex, PromptHasher, Tier, Use,
+    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, Namespace, PrefixIndex, PromptHasher, Tier,
 };
 
 use crate::index::{Applied, Index};
@@ -31,14 +32,14 @@ pub enum Prepared {
 
 impl Slotwise {
     /// A use of blocks after all that were before it.
-    fn use_now(&mut self) -> Use {
+    fn use_now(&mut self) -> BlockUse {
         self.stamp += 1;
         self.last_use()
     }
 
-    fn last_use(&self) -> Use {
+    fn last_use(&self) -> BlockUse {
         let now = slotwise::Instant::from_micros(self.stamp);
-        Use { stamp: self.stamp, block_tokens: BLOCK as u32, now, computed: true }
+        BlockUse { stamp: self.stamp, block_tokens: BLOCK as u32, now, computed: true }
     }
 
     /// The blocks of a text, 64 bytes each.
@@ -51,7 +52,7 @@ impl Slotwise {
     /// A request leaves these blocks on the endpoint.
     pub fn assume(&mut self, slot: u32, chain: &[BlockHash]) {
         let used = self.use_now();
-        self.index.assume(slot, chain, used);
+        self.index.record_use(slot, chain, used);
     }
 }
 
@@ -66,7 +67,9 @@ impl Index for Slotwise {
         limits.bytes = usize::MAX / 2;
         let mut index = PrefixIndex::new(SEED, limits);
         for slot in 0..endpoints {
-            index.join(slot, Cache { capacity: u32::MAX, ..Cache::default() }).expect("the limit is 65,536");
+            index
+                .join(slot, CacheSpec { capacity: u32::MAX, ..CacheSpec::default() })
+                .expect("the limit is 65,536");
         }
         Self { index, hasher: PromptHasher::new(SEED), stamp: 0 }
     }

@@ -3,7 +3,8 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use slotwise::prefix::{BlockHash, Cache, IndexLimits, SharedPrefixIndex, Tier, Use};
+use slotwise::prefix::internals::IndexInternals as _;
+use slotwise::prefix::{BlockHash, BlockUse, CacheSpec, IndexLimits, SharedPrefixIndex, Tier};
 
 use super::slotwise_index::{Prepared, Slotwise};
 use crate::index::{Applied, Index, Reader};
@@ -29,7 +30,9 @@ impl Index for SlotwiseShared {
         limits.bytes = usize::MAX / 2;
         let index = SharedPrefixIndex::new(7, limits);
         for slot in 0..endpoints {
-            index.join(slot, Cache { capacity: u32::MAX, ..Cache::default() }).expect("the limit is 65,536");
+            index
+                .join(slot, CacheSpec { capacity: u32::MAX, ..CacheSpec::default() })
+                .expect("the limit is 65,536");
         }
         Self { index: Arc::new(index), prepares: Slotwise::new(0), stamp: 0 }
     }
@@ -64,7 +67,7 @@ impl Index for SlotwiseShared {
                 black_box(parent.and_then(|parent| self.index.read(|index| index.named(*slot, parent))));
                 self.stamp += 1;
                 let now = slotwise::Instant::from_micros(self.stamp);
-                let used = Use { stamp: self.stamp, block_tokens: BLOCK as u32, now, computed: true };
+                let used = BlockUse { stamp: self.stamp, block_tokens: BLOCK as u32, now, computed: true };
                 self.index.store(*slot, *parent, names, chain, Tier::Gpu, used).is_ok()
             }
             Prepared::Remove { slot, names } => {

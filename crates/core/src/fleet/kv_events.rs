@@ -7,7 +7,9 @@ use core::num::NonZeroU32;
 use super::Fleet;
 use crate::endpoint::EndpointId;
 use crate::pool::{BlockLayout, Slot};
-use crate::prefix::{BlockHash, BlockStored, KvEvent, KvEventError, Namespace, StoreError, Use};
+use crate::prefix::{
+    BlockHash, BlockStored, BlockUse, KvEvent, KvEventError, Namespace, StoreError,
+};
 use crate::time::Instant;
 
 impl Fleet {
@@ -52,8 +54,8 @@ impl Fleet {
         }
         let chain = self.chain_of(slot, layout, stored)?;
         let (before, block_tokens) = (slot.layout, stored.block_size.get());
-        let used = Use { stamp: slot.uses, block_tokens, now, computed: true };
-        if layout != before && stored.parent.is_none() && self.prefixes.is_precise(id.slot) {
+        let used = BlockUse { stamp: slot.uses, block_tokens, now, computed: true };
+        if layout != before && stored.parent.is_none() && self.prefixes.has_kv_events(id.slot) {
             // What came before was hashed otherwise.
             self.prefixes.clear(id.slot);
         }
@@ -81,7 +83,7 @@ impl Fleet {
             Ok(()) => slot.kv_feed.stored += 1,
             Err(_) => {
                 slot.kv_feed.refused += 1;
-                if self.prefixes.is_precise(id.slot) && self.prefixes.tokens(id.slot) == (0, 0) {
+                if self.prefixes.has_kv_events(id.slot) && self.prefixes.tokens(id.slot) == (0, 0) {
                     self.prefixes.become_estimated(id.slot);
                 }
             }
@@ -90,7 +92,8 @@ impl Fleet {
 
     /// Why the endpoint's KV events are not used, if all that came lately were refused.
     pub(crate) fn kv_refusal(&self, slot: &Slot) -> Option<&'static str> {
-        let refusal = slot.kv_feed.refusal.filter(|_| !self.prefixes.is_precise(slot.id.slot))?;
+        let refusal =
+            slot.kv_feed.refusal.filter(|_| !self.prefixes.has_kv_events(slot.id.slot))?;
         Some(refusal.code())
     }
 

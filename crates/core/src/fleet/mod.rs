@@ -16,7 +16,7 @@ use crate::cost::{BytesPerToken, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
 use crate::pool::{BackoffPeriods, Pool, Slot};
 use crate::prefix::keyed_state::KeyedState;
-use crate::prefix::{Cache, PrefixIndex, PromptHasher};
+use crate::prefix::{CacheSpec, PrefixIndex, PromptHasher};
 use crate::profile::PredictedCost;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
@@ -113,6 +113,6 @@ impl Fleet {
 }
 
 /// How the endpoint's cache behaves.
-pub(crate) fn cache(slot: &Slot) -> Cache {
-    Cache { capacity: slot.kv_cache_tokens, order: slot.endpoint.cache_eviction }
+pub(crate) fn cache(slot: &Slot) -> CacheSpec {
+    CacheSpec { capacity: slot.kv_cache_tokens, order: slot.endpoint.cache_eviction }
 }

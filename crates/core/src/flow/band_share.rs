@@ -6,7 +6,7 @@
 //!
 //! A debt belongs to a place in that row, not to a band: a band that runs dry for a moment would be forgotten with its debts.
 
-use super::Ticket;
+use super::admission::Ticket;
 use crate::time::Seconds;
 
 /// Places that can have debts. From there on down, priority is strict.

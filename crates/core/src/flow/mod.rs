@@ -18,6 +18,7 @@
 //! more if it waits for an endpoint. Vectors double as they grow, and keep what they had at the most.
 
 mod active_bands;
+mod admission;
 mod band_share;
 #[cfg(test)]
 mod benchmark;
@@ -44,6 +45,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
+pub(crate) use admission::{Admission, Ticket};
 pub use config::{BandLimits, Fairness, FlowConfig, QueueOrder};
 pub(crate) use ledger::QueueTotals;
 pub(crate) use saturation::EndpointLoad;
@@ -107,31 +109,6 @@ struct Request<T> {
     older: u32,
     newer: u32,
     expires: bool,
-}
-
-/// What is known of a request that comes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Admission {
-    /// Higher goes first.
-    pub(crate) priority: i32,
-    /// The key of its fairness id.
-    pub(crate) flow: u64,
-    /// What its flow may have, compared with others; 1 if it is no positive number.
-    pub(crate) weight: f64,
-    pub(crate) bytes: u64,
-    /// Predicted work.
-    pub(crate) cost: Seconds,
-    /// When its first token is due.
-    pub(crate) slo: Option<Instant>,
-    /// From then on it no longer waits.
-    pub(crate) expires: Option<Instant>,
-}
-
-/// One request that waits, or has waited: never used again for another.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Ticket {
-    index: u32,
-    number: u64,
 }
 
 /// A request that waits no longer, though nobody asked for it.

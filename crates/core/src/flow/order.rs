@@ -1,6 +1,6 @@
 //! The place of a request in its flow's queue: fixed when it comes, so that nothing is sorted again as time goes by.
 
-use super::Admission;
+use super::admission::Admission;
 use super::config::QueueOrder;
 use crate::time::Instant;
 

@@ -30,8 +30,7 @@ pub use error::{EndpointError, UnknownEndpoint};
 pub(crate) use evictions::Shortfall;
 pub(crate) use external_load::{ExternalLoad, PoolReports};
 pub use health::{BackoffCause, HealthState};
-pub(crate) use health::{BackoffPeriods, Outcome};
-pub(crate) use outcome::OutcomeContext;
+pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
 pub(crate) use slot::Slot;
 
 use multiset::Multiset;

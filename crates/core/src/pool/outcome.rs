@@ -1,23 +1,12 @@
 //! What the outcome of a request says about its endpoint, compared with the others.
 
 use super::health::{
-    BAD_RATE, BackoffCause, BackoffPeriods, Class, FlowEvidence, HealthState, Mark, Outcome, rate,
+    BAD_RATE, BackoffCause, BackoffPeriods, Class, FlowEvidence, HealthState, Mark, Outcome,
+    OutcomeContext, rate,
 };
 use super::{Pool, Slot, UnknownEndpoint};
 use crate::endpoint::EndpointId;
 use crate::time::Instant;
-
-/// Whose outcome it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OutcomeContext {
-    pub(crate) endpoint: EndpointId,
-    /// The number of its dispatch there.
-    pub(crate) order: u64,
-    /// The key of its flow or session, if it has one.
-    pub(crate) flow: Option<u64>,
-    /// When it was dispatched.
-    pub(crate) since: Instant,
-}
 
 impl Pool {
     /// A request had this outcome. Computes in **O(1)**, but for the few that back an endpoint off for a soft cause:

@@ -13,6 +13,7 @@ use core::fmt;
 use core::hash::BuildHasher;
 
 use super::keyed_state::KeyedState;
+use crate::endpoint::CacheEvictionOrder;
 
 /// Why a snapshot was not restored. Nothing has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -208,6 +209,14 @@ impl<'a> Reader<'a> {
     pub(crate) fn text(&mut self) -> Result<&'a str, SnapshotError> {
         let length = self.count(1)?;
         core::str::from_utf8(self.take(length)?).map_err(|_| self.damaged())
+    }
+
+    pub(crate) fn eviction_order(&mut self) -> Result<CacheEvictionOrder, SnapshotError> {
+        match self.u8()? {
+            0 => Ok(CacheEvictionOrder::TailFirst),
+            1 => Ok(CacheEvictionOrder::HeadFirst),
+            _ => Err(self.damaged()),
+        }
     }
 
     /// Many items of the same size at once.

@@ -12,11 +12,11 @@ use core::hash::Hash;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+use super::address::Address;
 use super::codec::{Reader, SnapshotError, Writer};
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
-use super::table::Address;
 
 /// One engine's names.
 #[derive(Debug, Default)]

@@ -2,29 +2,26 @@
 
 use alloc::vec::Vec;
 
+use super::address::Address;
+use super::block_state::State;
 use super::event::EngineHash;
 use super::hash::BlockHash;
-use super::holding::State;
 use super::index::{Member, PrefixIndex};
-use super::limits::Use;
-use super::table::Address;
+use super::limits::{BlockUse, CacheSpec};
+use super::unconfirmed::Unconfirmed;
 use crate::time::Instant;
 
-/// Blocks that an engine should have told us of by now.
-#[derive(Debug)]
-pub(super) struct Unconfirmed {
-    pub(super) due: Instant,
-    pub(super) slot: u32,
-    pub(super) joined: u64,
-    pub(super) stamp: u64,
-    pub(super) chain: Vec<BlockHash>,
-}
-
 impl PrefixIndex {
+    /// The endpoint's cache is other than was thought. What no longer fits is given up.
+    pub(crate) fn resize(&mut self, slot: u32, cache: CacheSpec) {
+        self.take_to_have(slot, cache);
+        self.fit(slot);
+    }
+
     /// A request leaves `chain` in the endpoint's cache: its blocks are the most recently used ones now, and what no
     /// longer fits is given up. If the index has no room for it, it is as if the request had not been. Computes in **O(runs on the way)**,
     /// and **O(blocks)** for those that nobody holds yet.
-    pub fn assume(&mut self, slot: u32, chain: &[BlockHash], used: Use) {
+    pub(crate) fn record_use(&mut self, slot: u32, chain: &[BlockHash], used: BlockUse) {
         if !self.make_room(slot, None, chain, &[]) {
             return;
         }
@@ -35,7 +32,7 @@ impl PrefixIndex {
         while at < chain.len() {
             let stretch = self.runs.stretch(None, chain, at);
             let stretch = stretch.unwrap_or_else(|| self.runs.create(before, chain, at));
-            self.alter(slot, |holding| Some(holding.assume(stretch, number, used)));
+            self.alter(slot, |holding| Some(holding.record_use(stretch, number, used)));
             way.push(stretch.run);
             at += stretch.len();
             before = Some(stretch.last());
@@ -52,13 +49,13 @@ impl PrefixIndex {
 
     /// The use `stamp` came to nothing: blocks of `chain` that nobody has used since, and that never were there, are not
     /// there now.
-    pub fn forget_use(&mut self, slot: u32, chain: &[BlockHash], stamp: u64) {
+    pub(crate) fn forget_use(&mut self, slot: u32, chain: &[BlockHash], stamp: u64) {
         self.forget(slot, chain, |state| state.used == stamp && !state.computed);
     }
 
     /// The engine of this endpoint publishes events and has computed the blocks of the use `stamp`: those that it does
     /// not confirm within [`IndexLimits::confirm_within`](crate::prefix::IndexLimits::confirm_within) are forgotten, unless they were used since.
-    pub fn expect_confirmation(
+    pub(crate) fn expect_confirmation(
         &mut self,
         slot: u32,
         chain: Vec<BlockHash>,
@@ -80,7 +77,7 @@ impl PrefixIndex {
     }
 
     /// Forgets what should have been confirmed before `now` and was not, and the oldest of it when there is too much.
-    pub fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         while self.expire_first(now) {}
     }
 
@@ -100,7 +97,7 @@ impl PrefixIndex {
 
     /// A block whose last use was `stamp` has turned out to be gone. The cache gives up blocks in order, so
     /// all that it was assumed to hold and that was not used since is gone too. It still counts as warm: it was wanted.
-    pub fn forget_unused_since(&mut self, slot: u32, stamp: u64) {
+    pub(crate) fn forget_unused_since(&mut self, slot: u32, stamp: u64) {
         while self.forget_some_unused_since(slot, stamp, u32::MAX) {}
     }
 

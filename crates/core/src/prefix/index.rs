@@ -7,35 +7,35 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::ops::Range;
 
+use super::address::{Address, RunId, Stretch};
 use super::engine_names::EngineNames;
-use super::estimated::Unconfirmed;
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::holding::{Change, Holding};
 use super::keyed_state::KeyedState;
-use super::limits::{Cache, IndexFull, IndexLimits};
-use super::runs::{RunId, Runs, Stretch};
+use super::limits::{CacheSpec, IndexFull, IndexLimits};
+use super::runs::Runs;
 use super::set::EndpointSet;
-use super::table::Address;
+use super::unconfirmed::Unconfirmed;
 use super::warm::WarmWindow;
 use crate::time::Instant;
 
 /// What every endpoint of a pool holds in its KV cache. Endpoints are slots: small numbers, given by the caller.
 ///
 /// ```
-/// use slotwise::prefix::{BlockHash, Cache, IndexLimits, PrefixIndex, Use};
 /// use slotwise::Instant;
+/// use slotwise::prefix::{BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, Tier};
 ///
 /// let mut index = PrefixIndex::new(0, IndexLimits::default());
-/// let chain = [1, 2, 3, 4].map(BlockHash);
-/// for slot in [0, 1] {
-///     index.join(slot, Cache { capacity: 1_000, ..Cache::default() }).expect("two are few");
+/// let chain = [1, 2, 3, 4].map(BlockHash); // our hashes, from a `PromptHasher`
+/// let names = [11, 12, 13, 14].map(EngineHash); // the engines' hashes, from their KV events
+/// let used = BlockUse { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
+/// for (slot, blocks) in [(0, 4), (1, 2)] {
+///     index.join(slot, CacheSpec { capacity: 1_000, ..CacheSpec::default() }).expect("a free slot");
+///     let stored = index.store(slot, None, &names[..blocks], &chain[..blocks], Tier::Gpu, used);
+///     assert_eq!(stored, Ok(()));
 /// }
-/// let used = Use { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: false };
-/// index.assume(0, &chain, used);
-/// index.assume(1, &chain[..2], used);
 ///
 /// let mut levels = Vec::new();
 /// index.levels(&chain, |depth, endpoints| levels.push((depth, endpoints.iter().collect())));
@@ -46,9 +46,9 @@ pub struct PrefixIndex {
     pub(super) runs: Runs,
     pub(super) endpoints: Vec<Option<Box<Member>>>,
     /// Pairs of an endpoint and a block that it holds.
-    pairs: usize,
+    pub(super) pairs: usize,
     /// What the holdings have allocated.
-    allocated: usize,
+    pub(super) allocated: usize,
     pub(super) unconfirmed: VecDeque<Unconfirmed>,
     /// What their chains have allocated.
     pub(super) unconfirmed_bytes: usize,
@@ -64,7 +64,7 @@ pub(super) struct Member {
     pub(super) holding: Holding,
     /// What the holding had allocated when it was last counted.
     counted: usize,
-    pub(super) cache: Cache,
+    pub(super) cache: CacheSpec,
     /// Tells members apart that had the same slot.
     pub(super) joined: u64,
 }
@@ -95,7 +95,7 @@ impl PrefixIndex {
     /// # Errors
     ///
     /// [`IndexFull`] if there are not so many [slots](IndexLimits::slots).
-    pub fn join(&mut self, slot: u32, cache: Cache) -> Result<(), IndexFull> {
+    pub fn join(&mut self, slot: u32, cache: CacheSpec) -> Result<(), IndexFull> {
         if slot as usize >= self.limits.slots {
             return Err(IndexFull);
         }
@@ -103,14 +103,8 @@ impl PrefixIndex {
         Ok(())
     }
 
-    /// The endpoint's cache is other than was thought. What no longer fits is given up.
-    pub fn resize(&mut self, slot: u32, cache: Cache) {
-        self.take_to_have(slot, cache);
-        self.fit(slot);
-    }
-
     /// The endpoint's cache is another one, and empty; whether its engine publishes events stays as it was.
-    pub fn restart(&mut self, slot: u32, cache: Cache) {
+    pub(crate) fn restart(&mut self, slot: u32, cache: CacheSpec) {
         if let Some(precise) = self.member(slot).map(|member| member.holding.is_precise()) {
             self.begin(slot, cache, precise);
         }
@@ -144,12 +138,6 @@ impl PrefixIndex {
         self.runs.levels(chain, visit);
     }
 
-    /// Who holds which blocks of `chain`, as ranges of places in it: also those behind a hole, as far as anybody holds anything. Computes
-    /// in **O(runs on the way × their parts)**.
-    pub fn holders(&self, chain: &[BlockHash], visit: impl FnMut(Range<usize>, &EndpointSet)) {
-        self.runs.holders(chain, visit);
-    }
-
     /// How many blocks of `chain`, from the first on, the endpoint holds. Computes in **O(runs on the way)**.
     pub fn depth(&self, slot: u32, chain: &[BlockHash]) -> u32 {
         let Some(member) = self.member(slot) else { return 0 };
@@ -167,7 +155,12 @@ impl PrefixIndex {
 
     /// How many of the first `depth` blocks of `chain`, all of which the endpoint holds, it has in each tier, the nearest first. A block
     /// counts where it is nearest. Computes in **O(runs on the way)**, and in O(1) if everything is in the first tier.
-    pub fn tiers(&self, slot: u32, chain: &[BlockHash], depth: u32) -> [u32; Tier::ALL.len()] {
+    pub(crate) fn tiers(
+        &self,
+        slot: u32,
+        chain: &[BlockHash],
+        depth: u32,
+    ) -> [u32; Tier::ALL.len()] {
         let Some(member) = self.member(slot).filter(|member| member.holding.below() > 0) else {
             return [depth, 0, 0];
         };
@@ -180,14 +173,9 @@ impl PrefixIndex {
         tiers
     }
 
-    /// The block that the endpoint's engine calls `name`, or called so until lately.
-    pub fn named(&self, slot: u32, name: EngineHash) -> Option<BlockHash> {
-        self.known(slot, name).map(|known| known.hash)
-    }
-
     /// The last use of the block at a place in `chain` on this endpoint, if the block is certain to have been there: one that is still
     /// on its way says nothing about what a cache has given up.
-    pub fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
+    pub(crate) fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
         let (begin, stretch) =
             self.runs.walk(chain).find(|(begin, stretch)| at < begin + stretch.len())?;
         let address = stretch.first(at - begin + 1).last();
@@ -198,12 +186,12 @@ impl PrefixIndex {
     /// Whether the engine calls its blocks by names that contradict those of other engines, so that the index must keep a dictionary
     /// for it alone. That costs memory, and says that the engines hash differently: for vLLM, set `PYTHONHASHSEED` to the same
     /// number everywhere.
-    pub fn disagrees(&self, slot: u32) -> bool {
+    pub fn hash_mismatch(&self, slot: u32) -> bool {
         self.member(slot).is_some_and(|member| member.holding.names.are_own())
     }
 
     /// Whether the endpoint's engine publishes events.
-    pub fn is_precise(&self, slot: u32) -> bool {
+    pub fn has_kv_events(&self, slot: u32) -> bool {
         self.member(slot).is_some_and(|member| member.holding.is_precise())
     }
 
@@ -234,47 +222,6 @@ impl PrefixIndex {
             + self.way.capacity() * size_of::<RunId>()
     }
 
-    /// Says which invariant is broken, if one is: for tests. Computes in **O(everything)**.
-    #[doc(hidden)]
-    pub fn check(&self) -> Result<(), &'static str> {
-        self.runs.check()?;
-        for (slot, member) in (0..).zip(&self.endpoints) {
-            let Some(member) = member else { continue };
-            let mut here: Vec<_> = member.holding.runs().collect();
-            here.sort_unstable();
-            let there: Vec<_> = self.runs.held_by(slot).collect();
-            if !here.into_iter().eq(there.iter().map(|(run, stretches)| (*run, &stretches[..]))) {
-                return Err("runs and holdings agree on who holds what");
-            }
-            member.holding.check()?;
-            let shared = |(stretch, _): (Stretch, Tier)| {
-                (0..stretch.len()).all(|at| self.runs.name(stretch.first(at + 1).last()).is_some())
-            };
-            if !member.holding.names.are_own() && !member.holding.stored().all(shared) {
-                return Err("what an engine stores has a name");
-            }
-            let stored = |(_, address, tier): (EngineHash, Address, Tier)| {
-                member.holding.state(address).is_some_and(|state| state.copies(tier) > 0)
-            };
-            if !member.holding.names.iter().all(stored) {
-                return Err("what an engine has a name for is stored");
-            }
-        }
-        let members = self.endpoints.iter().flatten();
-        let allocated = members.clone().map(|member| member.holding.allocated()).sum::<usize>();
-        let pairs: usize = members.map(|member| member.holding.held()).sum();
-        if pairs != self.pairs || allocated != self.allocated {
-            return Err("pairs and bytes add up");
-        }
-        if self.allocated() > self.limits.bytes { Err("the limit is a limit") } else { Ok(()) }
-    }
-
-    /// Runs, blocks in them, and names that engines share: for tests.
-    #[doc(hidden)]
-    pub fn census(&self) -> (usize, usize, usize) {
-        self.runs.census()
-    }
-
     /// Whether nobody holds anything.
     pub const fn is_empty(&self) -> bool {
         self.pairs == 0
@@ -296,7 +243,12 @@ impl PrefixIndex {
     }
 
     /// An endpoint is at `slot` from now on, with nothing in its cache: the one that was there before.
-    pub(super) fn begin(&mut self, slot: u32, cache: Cache, precise: bool) -> Option<Box<Member>> {
+    pub(super) fn begin(
+        &mut self,
+        slot: u32,
+        cache: CacheSpec,
+        precise: bool,
+    ) -> Option<Box<Member>> {
         let before = self.dismiss(slot);
         self.joined += 1;
         let holding =
@@ -306,7 +258,7 @@ impl PrefixIndex {
     }
 
     /// The endpoint at an empty slot holds this; the runs know already.
-    pub(super) fn enter(&mut self, slot: u32, holding: Holding, cache: Cache, joined: u64) {
+    pub(super) fn enter(&mut self, slot: u32, holding: Holding, cache: CacheSpec, joined: u64) {
         let at = slot as usize;
         if at >= self.endpoints.len() {
             self.endpoints.resize_with(at + 1, || None);
@@ -317,7 +269,7 @@ impl PrefixIndex {
         self.endpoints[at] = Some(Box::new(Member { holding, counted, cache, joined }));
     }
 
-    pub(super) fn take_to_have(&mut self, slot: u32, cache: Cache) {
+    pub(super) fn take_to_have(&mut self, slot: u32, cache: CacheSpec) {
         if let Some(member) = self.member_mut(slot) {
             member.cache = cache;
         }

@@ -43,7 +43,7 @@ impl Default for IndexLimits {
 /// How one endpoint's cache behaves.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "the two things that an LRU cache can be asked")]
-pub struct Cache {
+pub struct CacheSpec {
     /// Tokens that fit. What it is assumed to hold never exceeds this.
     pub capacity: u32,
     /// Which of the blocks that were last used together goes first.
@@ -56,7 +56,7 @@ pub struct Cache {
     clippy::exhaustive_structs,
     reason = "when, by which dispatch, in which unit: there is nothing else to say"
 )]
-pub struct Use {
+pub struct BlockUse {
     /// Which use of this endpoint's cache it is; rises from use to use.
     pub stamp: u64,
     /// Tokens in a block.

@@ -6,12 +6,13 @@
 
 use alloc::vec::Vec;
 
+use super::address::RunId;
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::index::PrefixIndex;
-use super::limits::{Cache, IndexFull, IndexLimits, StoreError, Use};
-use super::runs::RunId;
+use super::limits::{BlockUse, CacheSpec, IndexFull, IndexLimits, StoreError};
 use super::stepped_lock::{SteppedLock, WriteSession};
+#[cfg(feature = "internals")]
 use crate::time::Instant;
 
 /// A [`PrefixIndex`] that threads share: any number of them look prompts up while others apply what engines say.
@@ -26,13 +27,13 @@ use crate::time::Instant;
 ///
 /// ```
 /// use slotwise::Instant;
-/// use slotwise::prefix::{BlockHash, Cache, EngineHash, IndexLimits, SharedPrefixIndex, Tier, Use};
+/// use slotwise::prefix::{BlockHash, CacheSpec, EngineHash, IndexLimits, SharedPrefixIndex, Tier, BlockUse};
 ///
 /// let index = SharedPrefixIndex::new(0, IndexLimits::default());
-/// index.join(0, Cache::default()).expect("one is few");
+/// index.join(0, CacheSpec::default()).expect("one is few");
 /// let chain: Vec<_> = (0..2_048).map(BlockHash).collect();
 /// let names: Vec<_> = (0..2_048).map(|name| EngineHash(name + 7)).collect();
-/// let used = Use { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
+/// let used = BlockUse { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
 ///
 /// std::thread::scope(|threads| {
 ///     threads.spawn(|| index.store(0, None, &names, &chain, Tier::Gpu, used));
@@ -81,7 +82,7 @@ impl SharedPrefixIndex {
     /// # Errors
     ///
     /// [`IndexFull`] if there are not so many [slots](IndexLimits::slots).
-    pub fn join(&self, slot: u32, cache: Cache) -> Result<(), IndexFull> {
+    pub fn join(&self, slot: u32, cache: CacheSpec) -> Result<(), IndexFull> {
         let mut event = self.lock.begin_write();
         event.empty(slot);
         let joined = event.step(|index| {
@@ -89,23 +90,6 @@ impl SharedPrefixIndex {
             index.join(slot, cache).map(|()| before)
         });
         joined.map(drop)
-    }
-
-    /// As [`PrefixIndex::resize`], in pieces: for a moment, more than fits may be assumed.
-    pub fn resize(&self, slot: u32, cache: Cache) {
-        let mut event = self.lock.begin_write();
-        event.step(|index| index.take_to_have(slot, cache));
-        while event.step(|index| index.fit_some(slot, PIECE as u32)) {}
-    }
-
-    /// As [`PrefixIndex::restart`], in pieces.
-    pub fn restart(&self, slot: u32, cache: Cache) {
-        let mut event = self.lock.begin_write();
-        let precise =
-            event.read(|index| index.member(slot).map(|member| member.holding.is_precise()));
-        if let Some(precise) = precise {
-            event.begin(slot, cache, precise);
-        }
     }
 
     /// As [`PrefixIndex::leave`], in pieces: the endpoint holds less and less.
@@ -133,7 +117,7 @@ impl SharedPrefixIndex {
         names: &[EngineHash],
         chain: &[BlockHash],
         tier: Tier,
-        used: Use,
+        used: BlockUse,
     ) -> Result<(), StoreError> {
         let mut event = self.lock.begin_write();
         // An engine that has said nothing yet has named no parent.
@@ -164,12 +148,33 @@ impl SharedPrefixIndex {
             event.step(|index| index.remove(slot, names, tier));
         }
     }
+}
 
-    /// As [`PrefixIndex::assume`], in one piece: a thousand blocks that nobody holds yet take some 10 us.
-    pub fn assume(&self, slot: u32, chain: &[BlockHash], used: Use) {
+/// Estimates from requests, for this repository only: outside semantic versioning.
+#[cfg(feature = "internals")]
+impl SharedPrefixIndex {
+    /// As [`PrefixIndex::resize`], in pieces: for a moment, more than fits may be assumed.
+    pub fn resize(&self, slot: u32, cache: CacheSpec) {
+        let mut event = self.lock.begin_write();
+        event.step(|index| index.take_to_have(slot, cache));
+        while event.step(|index| index.fit_some(slot, PIECE as u32)) {}
+    }
+
+    /// As [`PrefixIndex::restart`], in pieces.
+    pub fn restart(&self, slot: u32, cache: CacheSpec) {
+        let mut event = self.lock.begin_write();
+        let precise =
+            event.read(|index| index.member(slot).map(|member| member.holding.is_precise()));
+        if let Some(precise) = precise {
+            event.begin(slot, cache, precise);
+        }
+    }
+
+    /// As [`PrefixIndex::record_use`], in one piece: a thousand blocks that nobody holds yet take some 10 us.
+    pub fn record_use(&self, slot: u32, chain: &[BlockHash], used: BlockUse) {
         let mut event = self.lock.begin_write();
         event.give_way(|index| index.lacks_room(slot, None, chain, &[]));
-        event.step(|index| index.assume(slot, chain, used));
+        event.step(|index| index.record_use(slot, chain, used));
     }
 
     /// As [`PrefixIndex::forget_use`].
@@ -223,7 +228,7 @@ impl WriteSession<'_, PrefixIndex> {
         }
     }
 
-    fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
+    fn begin(&mut self, slot: u32, cache: CacheSpec, precise: bool) {
         self.empty(slot);
         drop(self.step(|index| index.begin(slot, cache, precise)));
     }
@@ -291,7 +296,7 @@ mod tests {
     fn index(blocks: [usize; 2]) -> Arc<SharedPrefixIndex> {
         let mut index = PrefixIndex::new(0, IndexLimits::default());
         for (slot, blocks) in (0..).zip(blocks) {
-            index.join(slot, Cache::default()).expect("two are few");
+            index.join(slot, CacheSpec::default()).expect("two are few");
             index.clear(slot);
             let stored = index.store(slot, None, &NAMES[..blocks], &CHAIN, Tier::Gpu, USED);
             assert_eq!(stored, Ok(()));
@@ -380,5 +385,6 @@ mod tests {
         explore([3, 0], [again, |index| index.leave(1)], explain, [2, 0]);
     }
 
-    const USED: Use = Use { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
+    const USED: BlockUse =
+        BlockUse { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
 }

@@ -9,14 +9,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::codec::{Kind, Reader, SnapshotError, Writer};
-use super::estimated::Unconfirmed;
 use super::hash::BlockHash;
 use super::holding::Holding;
 use super::index::{Member, PrefixIndex};
-use super::limits::{Cache, IndexLimits};
+use super::limits::{CacheSpec, IndexLimits};
 use super::runs::Runs;
+use super::unconfirmed::Unconfirmed;
 use super::warm::WarmWindow;
-use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
 
 impl PrefixIndex {
@@ -32,13 +31,17 @@ impl PrefixIndex {
     ///
     /// ```
     /// use slotwise::Instant;
-    /// use slotwise::prefix::{BlockHash, Cache, IndexLimits, PrefixIndex, SnapshotError, Use};
+    /// use slotwise::prefix::{
+    ///     BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, SnapshotError, Tier,
+    /// };
     ///
     /// let (seed, limits, now) = (7, IndexLimits::default(), Instant::ORIGIN);
     /// let mut index = PrefixIndex::new(seed, limits.clone());
-    /// index.join(0, Cache { capacity: 1_000, ..Cache::default() }).expect("one is few");
+    /// index.join(0, CacheSpec { capacity: 1_000, ..CacheSpec::default() }).expect("a free slot");
     /// let chain = [1, 2, 3].map(BlockHash);
-    /// index.assume(0, &chain, Use { stamp: 1, block_tokens: 16, now, computed: true });
+    /// let names = [11, 12, 13].map(EngineHash);
+    /// let used = BlockUse { stamp: 1, block_tokens: 16, now, computed: true };
+    /// index.store(0, None, &names, &chain, Tier::Gpu, used).expect("room");
     ///
     /// let mut snapshot = index.snapshot(now);
     /// let restored = PrefixIndex::restore(seed, limits.clone(), now, &snapshot)?;
@@ -108,13 +111,13 @@ impl PrefixIndex {
         let mut places = BTreeMap::new();
         for _ in 0..reader.count(MEMBER_BYTES)? {
             let (slot, joined, capacity) = (reader.u32()?, reader.u64()?, reader.u32()?);
-            let order = eviction_order(reader.u8()?).ok_or_else(|| reader.damaged())?;
+            let order = reader.eviction_order()?;
             let warm = WarmWindow::new(self.limits.warm_window);
             let holding = Holding::load(reader, self.hash_state, warm, now, &self.runs)?;
             let Some(place) = place(slot) else { continue };
             reader.require((place as usize) < self.limits.slots && self.member(place).is_none())?;
-            self.runs.settle_all(place, &holding);
-            self.enter(place, holding, Cache { capacity, order }, joined);
+            self.runs.settle_all(place, holding.runs());
+            self.enter(place, holding, CacheSpec { capacity, order }, joined);
             places.insert(slot, place);
         }
         self.unconfirmed = self.load_unconfirmed(reader, now, &places)?;
@@ -143,14 +146,6 @@ impl PrefixIndex {
     }
 }
 
-pub(super) const fn eviction_order(number: u8) -> Option<CacheEvictionOrder> {
-    match number {
-        0 => Some(CacheEvictionOrder::TailFirst),
-        1 => Some(CacheEvictionOrder::HeadFirst),
-        _ => None,
-    }
-}
-
 /// The fewest bytes that an endpoint takes.
 const MEMBER_BYTES: usize = 4 + 8 + 4 + 1;
 /// The fewest bytes that an unconfirmed prompt takes.
@@ -161,14 +156,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::event::{EngineHash, Tier};
-    use super::super::limits::Use;
+    use super::super::limits::BlockUse;
     use super::*;
 
     const SEED: u64 = 7;
     const ENDPOINTS: u32 = 4;
 
-    fn used(stamp: u64) -> Use {
-        Use { stamp, block_tokens: 16, now: Instant::from_micros(stamp), computed: true }
+    fn used(stamp: u64) -> BlockUse {
+        BlockUse { stamp, block_tokens: 16, now: Instant::from_micros(stamp), computed: true }
     }
 
     fn chain(number: u64, length: u64) -> Vec<BlockHash> {
@@ -186,12 +181,12 @@ mod tests {
     fn index() -> PrefixIndex {
         let mut index = PrefixIndex::new(SEED, IndexLimits::default());
         for slot in 0..ENDPOINTS {
-            index.join(slot, Cache { capacity: 400, ..Cache::default() }).expect("few");
+            index.join(slot, CacheSpec { capacity: 400, ..CacheSpec::default() }).expect("few");
         }
         act(&mut index, 1);
         index.remove(0, &names(&chain(0, 12), 0)[4..6], Tier::Gpu);
         index.expect_confirmation(2, chain(3, 8), 3, Instant::ORIGIN);
-        assert!(index.disagrees(1) && !index.disagrees(0));
+        assert!(index.hash_mismatch(1) && !index.hash_mismatch(0));
         index
     }
 
@@ -211,8 +206,8 @@ mod tests {
                 );
                 index.remove(slot, &names[10..], Tier::Cpu);
             }
-            index.assume(2, &chain, used(stamp + number));
-            index.assume(3, &chain[..7], used(stamp + number));
+            index.record_use(2, &chain, used(stamp + number));
+            index.record_use(3, &chain[..7], used(stamp + number));
             index.levels(&chain, |_, endpoints| assert!(!endpoints.is_empty()));
         }
     }
@@ -227,7 +222,7 @@ mod tests {
         assert_eq!((restored.check(), restored.len()), (Ok(()), index.len()));
         for slot in 0..ENDPOINTS {
             let about = |index: &PrefixIndex| {
-                (index.tokens(slot), index.warm_tokens(slot, now), index.disagrees(slot))
+                (index.tokens(slot), index.warm_tokens(slot, now), index.hash_mismatch(slot))
             };
             assert_eq!(about(&index), about(&restored));
             for number in 0..6 {

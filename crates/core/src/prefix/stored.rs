@@ -1,12 +1,11 @@
 //! What engines say that their caches hold.
 
+use super::address::{Address, Stretch};
 use super::engine_names::{EngineNames, REMOVED, Removed, Renamed};
 use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::index::PrefixIndex;
-use super::limits::{StoreError, Use};
-use super::runs::Stretch;
-use super::table::Address;
+use super::limits::{BlockUse, StoreError};
 
 /// A block that an engine has a name for, or had until lately.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +41,7 @@ impl PrefixIndex {
         names: &[EngineHash],
         chain: &[BlockHash],
         tier: Tier,
-        used: Use,
+        used: BlockUse,
     ) -> Result<(), StoreError> {
         if self.member(slot).is_none() {
             return Ok(());
@@ -75,10 +74,15 @@ impl PrefixIndex {
         Ok(())
     }
 
+    /// The block that the endpoint's engine calls `name`, or called so until lately.
+    pub(crate) fn named(&self, slot: u32, name: EngineHash) -> Option<BlockHash> {
+        self.known(slot, name).map(|known| known.hash)
+    }
+
     /// The engine no longer has the blocks that it calls `names` in this tier; unknown names are ignored.
     pub fn remove(&mut self, slot: u32, names: &[EngineHash], tier: Tier) {
         // Before its first store, an engine has no names. A feed of removals alone says nothing of what is held.
-        if !self.is_precise(slot) {
+        if !self.has_kv_events(slot) {
             return;
         }
         self.runs.touch(names);
@@ -155,7 +159,7 @@ impl PrefixIndex {
         chain: &[BlockHash],
         names: &[EngineHash],
         tier: Tier,
-        used: Use,
+        used: BlockUse,
     ) -> Address {
         let mut at = 0;
         loop {
@@ -185,10 +189,10 @@ impl PrefixIndex {
         stretch: Stretch,
         names: &[EngineHash],
         tier: Tier,
-        used: Use,
+        used: BlockUse,
     ) -> usize {
         debug_assert_eq!(names.len(), stretch.len(), "in parallel");
-        if !self.disagrees(slot) {
+        if !self.hash_mismatch(slot) {
             let agreed = self.runs.call(stretch, names);
             if agreed > 0 {
                 self.alter(slot, |holding| Some(holding.store(stretch.first(agreed), tier, used)));
@@ -227,7 +231,7 @@ impl PrefixIndex {
         stretch.len()
     }
 
-    fn store_own(&mut self, slot: u32, stretch: Stretch, tier: Tier, used: Use) {
+    fn store_own(&mut self, slot: u32, stretch: Stretch, tier: Tier, used: BlockUse) {
         if stretch.len() > 0 {
             self.alter(slot, |holding| Some(holding.store(stretch, tier, used)));
         }
@@ -253,7 +257,7 @@ impl PrefixIndex {
         tier: Tier,
         span: &mut Option<Stretch>,
     ) -> Option<Address> {
-        if self.disagrees(slot) {
+        if self.hash_mismatch(slot) {
             return self.rename(slot, |names| names.remove(name, tier))?;
         }
         let address = self.runs.named(name)?;

@@ -1,7 +1,7 @@
 //! What an endpoint's spans add up to.
 
+use super::block_state::State;
 use super::event::Tier;
-use super::holding::State;
 use super::warm::WarmWindow;
 
 /// The sums.

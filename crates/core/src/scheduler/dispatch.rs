@@ -9,7 +9,7 @@ use crate::decision::{Dispatch, Rejected};
 use crate::endpoint::EndpointId;
 use crate::placement::{CachedPrefix, Form, Ranking, described_work};
 use crate::pool::{Claim, Slot};
-use crate::prefix::{BlockHash, Use};
+use crate::prefix::{BlockHash, BlockUse};
 use crate::request::{CacheUse, RequestId};
 use crate::time::{Instant, Seconds};
 
@@ -80,8 +80,8 @@ impl Scheduler {
             self.fleet.pool.reserve(now, endpoint, claim, output, backoff_periods).ok()?;
         self.fleet.mean_work.observe(described.get());
         let block_tokens = prompt.span.block_tokens();
-        let used = Use { stamp: reservation.order(), block_tokens, now, computed: false };
-        self.fleet.prefixes.assume(endpoint.slot, &prompt.chain, used);
+        let used = BlockUse { stamp: reservation.order(), block_tokens, now, computed: false };
+        self.fleet.prefixes.record_use(endpoint.slot, &prompt.chain, used);
         if self.requests.blocks().saturating_add(prompt.chain.len())
             > self.fleet.config.max_in_flight_blocks
         {

@@ -7,7 +7,7 @@ use super::Scheduler;
 use super::in_flight::{InFlight, PlacedPrompt};
 use crate::endpoint::EndpointId;
 use crate::pool::{Outcome, OutcomeContext, Reservation, Shortfall, UnknownEndpoint};
-use crate::prefix::Use;
+use crate::prefix::BlockUse;
 use crate::request::{AnswerId, CacheUse, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
@@ -326,8 +326,8 @@ impl Scheduler {
             // The endpoint may have another layout by now: described anew, or shown by KV events.
             if request.prompt.is_for(slot.layout) {
                 let block_tokens = request.prompt.span.block_tokens();
-                let used = Use { stamp: slot.next_use(), block_tokens, now, computed: true };
-                self.fleet.prefixes.assume(slot.id.slot, &request.prompt.chain, used);
+                let used = BlockUse { stamp: slot.next_use(), block_tokens, now, computed: true };
+                self.fleet.prefixes.record_use(slot.id.slot, &request.prompt.chain, used);
             }
         }
         self.fleet.pool.release(now, request.reservation, true);
@@ -342,7 +342,7 @@ impl Scheduler {
         let endpoint = request.reservation.endpoint();
         let here =
             self.fleet.pool.get(endpoint).is_ok_and(|slot| request.prompt.is_for(slot.layout));
-        if here && self.fleet.prefixes.is_precise(endpoint.slot) {
+        if here && self.fleet.prefixes.has_kv_events(endpoint.slot) {
             let chain = core::mem::take(&mut request.prompt.chain);
             self.fleet.prefixes.expect_confirmation(
                 endpoint.slot,

@@ -109,7 +109,7 @@ pub struct EndpointStats {
     /// Tokens in one of its cache blocks: as described, until KV events show another length.
     pub block_size: u32,
     /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory: see
-    /// [`PrefixIndex::disagrees`](crate::prefix::PrefixIndex::disagrees).
+    /// [`PrefixIndex::hash_mismatch`](crate::prefix::PrefixIndex::hash_mismatch).
     pub hash_mismatch: bool,
     /// Requests dispatched to it.
     pub dispatched: u64,
@@ -280,12 +280,12 @@ impl Scheduler {
             id: slot.id,
             name: slot.endpoint.name.clone(),
             draining: slot.draining,
-            kv_events: self.fleet.prefixes.is_precise(slot.id.slot),
+            kv_events: self.fleet.prefixes.has_kv_events(slot.id.slot),
             kv_stored_events: slot.kv_feed.stored,
             kv_refused_events: slot.kv_feed.refused,
             kv_refusal: slot.kv_feed.refusal.map(|refusal| refusal.code()),
             block_size: slot.layout.block_size.get(),
-            hash_mismatch: self.fleet.prefixes.disagrees(slot.id.slot),
+            hash_mismatch: self.fleet.prefixes.hash_mismatch(slot.id.slot),
             dispatched: slot.counters.dispatched,
             completed: slot.counters.completed,
             failed: slot.counters.failed,

@@ -6,19 +6,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use slotwise::prefix::internals::IndexInternals as _;
 use slotwise::prefix::{
-    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, SnapshotError, Tier, Use,
+    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, SnapshotError, Tier,
 };
 use slotwise::{CacheEvictionOrder, Instant};
 
 /// One change of the index.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Join(u32, Cache),
-    Resize(u32, Cache),
+    Join(u32, CacheSpec),
+    Resize(u32, CacheSpec),
     Leave(u32),
     Clear(u32),
-    Restart(u32, Cache),
+    Restart(u32, CacheSpec),
     /// A request goes there, or, if `true`, is over and has left its blocks.
     Assume(u32, Path, bool),
     ForgetUse(u32, Path, u64),
@@ -60,7 +61,7 @@ fn names(dialect: u64, chain: &[BlockHash]) -> Vec<EngineHash> {
 /// What one endpoint holds.
 #[derive(Debug)]
 struct Endpoint {
-    cache: Cache,
+    cache: CacheSpec,
     /// Assumed blocks, least recently used first.
     assumed: Vec<BlockHash>,
     names: BTreeMap<EngineHash, (BlockHash, BTreeSet<Tier>)>,
@@ -126,7 +127,7 @@ impl Model {
         self.endpoints.values().map(|endpoint| endpoint.blocks.len()).sum()
     }
 
-    fn begin(&mut self, slot: u32, cache: Cache, precise: bool) {
+    fn begin(&mut self, slot: u32, cache: CacheSpec, precise: bool) {
         self.joined += 1;
         let (assumed, names, removed) = (Vec::new(), BTreeMap::new(), VecDeque::new());
         let (blocks, lost) = (BTreeMap::new(), Vec::new());
@@ -181,7 +182,7 @@ impl Endpoint {
         }
     }
 
-    fn touch(&mut self, hash: BlockHash, used: Use) {
+    fn touch(&mut self, hash: BlockHash, used: BlockUse) {
         let warm = (!self.precise || self.stored(hash)).then_some(used.now);
         let held = self.blocks.entry(hash).or_insert(Held { used: 0, computed: false, warm: None });
         held.used = used.stamp;
@@ -189,7 +190,7 @@ impl Endpoint {
         held.warm = warm;
     }
 
-    fn assume(&mut self, chain: &[BlockHash], used: Use) {
+    fn record_use(&mut self, chain: &[BlockHash], used: BlockUse) {
         let mut blocks = chain.to_vec();
         if self.cache.order == CacheEvictionOrder::TailFirst {
             blocks.reverse();
@@ -261,7 +262,7 @@ impl Endpoint {
         self.unname(name, tier);
     }
 
-    fn store(&mut self, name: EngineHash, hash: BlockHash, tier: Tier, used: Use) {
+    fn store(&mut self, name: EngineHash, hash: BlockHash, tier: Tier, used: BlockUse) {
         match self.names.get_mut(&name) {
             Some((named, tiers)) if *named == hash => {
                 if !tiers.insert(tier) {
@@ -320,7 +321,7 @@ impl Pair {
         let limited = model.limits.bytes != usize::MAX;
         let mut stamp = |slot: u32| {
             self.stamps[slot as usize] += 1;
-            Use {
+            BlockUse {
                 stamp: self.stamps[slot as usize],
                 block_tokens: BLOCK_TOKENS,
                 now,
@@ -359,10 +360,10 @@ impl Pair {
                 }
             }
             Op::Assume(slot, path, computed) => {
-                let used = Use { computed: *computed, ..stamp(*slot) };
-                index.assume(*slot, &chain(path), used);
+                let used = BlockUse { computed: *computed, ..stamp(*slot) };
+                index.record_use(*slot, &chain(path), used);
                 if let Some(endpoint) = model.endpoints.get_mut(slot) {
-                    endpoint.assume(&chain(path), used);
+                    endpoint.record_use(&chain(path), used);
                 }
             }
             Op::ForgetUse(slot, path, back) => {
@@ -391,7 +392,7 @@ impl Pair {
                 let chain = chain(path);
                 let from = (*from).min(chain.len());
                 let part = &chain[from..];
-                let used = Use { computed: true, ..stamp(*slot) };
+                let used = BlockUse { computed: true, ..stamp(*slot) };
                 let parent =
                     from.checked_sub(1).map(|at| (names(*dialect, &chain[at..from])[0], chain[at]));
                 // What follows a block follows no other: where the name means another, there is no such event.
@@ -511,7 +512,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     let order =
         prop_oneof![Just(CacheEvictionOrder::TailFirst), Just(CacheEvictionOrder::HeadFirst)];
     let cache =
-        || (0u32..300, order.clone()).prop_map(|(capacity, order)| Cache { capacity, order });
+        || (0u32..300, order.clone()).prop_map(|(capacity, order)| CacheSpec { capacity, order });
     let dialect = || prop_oneof![1 => 0u64..3, 2 => Just(1u64)];
     let tier = || prop_oneof![5 => Just(Tier::Gpu), 1 => Just(Tier::Cpu), 1 => Just(Tier::Disk)];
     prop_oneof![

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use ::slotwise::prefix::{Cache, EngineHash, IndexLimits, PrefixIndex, Tier, Use};
+use ::slotwise::prefix::internals::IndexInternals as _;
+use ::slotwise::prefix::{BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, Tier};
 use ::slotwise::{BlockHash, CacheEvictionOrder, Instant};
 use hashbrown::HashMap;
 
@@ -33,7 +34,9 @@ impl CacheView {
         let mut index = PrefixIndex::new(0, limits);
         for slot in 0..fleet.replicas as u32 {
             let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
-            index.join(slot, Cache { capacity, order }).expect("fleets are smaller than the index");
+            index
+                .join(slot, CacheSpec { capacity, order })
+                .expect("fleets are smaller than the index");
         }
         let (replicas, block_tokens) = (fleet.replicas, fleet.block_tokens);
         Self { index, replicas, block_tokens, stamp: 0, in_flight: None }
@@ -93,8 +96,9 @@ impl CacheView {
 
     fn use_blocks(&mut self, now: Instant, replica: usize, blocks: &[BlockHash]) {
         self.stamp += 1;
-        let used = Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
-        self.index.assume(replica as u32, blocks, used);
+        let used =
+            BlockUse { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
+        self.index.record_use(replica as u32, blocks, used);
     }
 
     /// The replica's engine said what changed.
@@ -104,8 +108,12 @@ impl CacheView {
             |blocks: &[BlockHash]| blocks.iter().map(|hash| EngineHash(hash.0)).collect::<Vec<_>>();
         match change {
             KvChange::Stored { parent, blocks } => {
-                let used =
-                    Use { stamp: self.stamp, block_tokens: self.block_tokens, now, computed: true };
+                let used = BlockUse {
+                    stamp: self.stamp,
+                    block_tokens: self.block_tokens,
+                    now,
+                    computed: true,
+                };
                 let parent = parent.map(|hash| EngineHash(hash.0));
                 let stored =
                     self.index.store(slot, parent, &names(blocks), blocks, Tier::Gpu, used);

@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use super::SessionAdmissionConfig;
+use super::config::SessionAdmissionConfig;
 
 /// The learned idle time.
 #[derive(Clone, Copy, Debug)]

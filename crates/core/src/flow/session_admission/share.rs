@@ -3,7 +3,7 @@
 //! Additive increase, multiplicative decrease, as for TCP's congestion window. And as for that (RFC 7661), it grows only
 //! when it was what held somebody back: a quiet night without losses proves nothing about a full cache.
 
-use super::SessionAdmissionConfig;
+use super::config::SessionAdmissionConfig;
 
 /// The learned share.
 #[derive(Clone, Copy, Debug)]

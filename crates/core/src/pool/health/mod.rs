@@ -21,6 +21,7 @@ mod suspects;
 
 use core::time::Duration;
 
+use crate::endpoint::EndpointId;
 use crate::time::{Instant, Seconds};
 
 pub(crate) use evidence::{BAD_RATE, Class, Window, rate};
@@ -120,6 +121,18 @@ pub(crate) enum Outcome {
     Failed { reached: bool },
     /// It ended before its first token, and was no failure.
     Unanswered,
+}
+
+/// Whose outcome it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutcomeContext {
+    pub(crate) endpoint: EndpointId,
+    /// The number of its dispatch there.
+    pub(crate) order: u64,
+    /// The key of its flow or session, if it has one.
+    pub(crate) flow: Option<u64>,
+    /// When it was dispatched.
+    pub(crate) since: Instant,
 }
 
 /// The state of one endpoint.

@@ -7,6 +7,7 @@
 //! Assumed spans leave in the order of their last use, and those of one use tail first: the order in which vLLM frees blocks. Stored
 //! blocks leave when the engine says so.
 
+#[cfg(any(test, feature = "internals"))]
 mod check;
 mod snapshot;
 mod span;
@@ -18,20 +19,17 @@ use core::num::NonZeroU64;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+use super::address::{Address, RunId, Stretch};
+use super::block_state::State;
 use super::engine_names::{EngineNames, map_bytes, map_growth};
 use super::event::Tier;
 use super::keyed_state::KeyedState;
-use super::limits::Use;
-use super::runs::{RunId, Stretch};
-use super::table::Address;
+use super::limits::BlockUse;
 use super::totals::{BlockCount, HoldingTotals};
 use super::warm::WarmWindow;
-use span::{Held, Span, splice};
-
-pub(super) use span::State;
-
 use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
+use span::{Held, Span, splice};
 
 /// What one endpoint holds.
 #[derive(Debug)]
@@ -98,11 +96,11 @@ impl Holding {
     }
 
     /// Takes a stretch to be held from now on.
-    pub(super) fn assume(
+    pub(super) fn record_use(
         &mut self,
         Stretch { run, from, to }: Stretch,
         number: NonZeroU64,
-        used: Use,
+        used: BlockUse,
     ) -> Change<'_> {
         let precise = self.totals.precise;
         let bucket = self.totals.warm.bucket(used.now);
@@ -146,7 +144,7 @@ impl Holding {
         &mut self,
         Stretch { run, from, to }: Stretch,
         tier: Tier,
-        used: Use,
+        used: BlockUse,
     ) -> Change<'_> {
         let bucket = self.totals.warm.bucket(used.now);
         let own = self.names.are_own();

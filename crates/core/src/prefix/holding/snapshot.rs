@@ -3,13 +3,13 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-use super::span::{Held, Span, State};
+use super::span::{Held, Span};
 use super::{Holding, Turn};
+use crate::prefix::block_state::State;
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::engine_names::EngineNames;
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::runs::Runs;
-use crate::prefix::snapshot::eviction_order;
 use crate::prefix::warm::WarmWindow;
 use crate::time::Instant;
 
@@ -68,12 +68,8 @@ impl Holding {
         }
         for _ in 0..reader.count(TURN_BYTES)? {
             let number = NonZeroU64::new(reader.u64()?).ok_or_else(|| reader.damaged())?;
-            let (run, order) = (reader.u32()?, eviction_order(reader.u8()?));
-            holding.queue.push_back(Turn {
-                number,
-                run,
-                order: order.ok_or_else(|| reader.damaged())?,
-            });
+            let (run, order) = (reader.u32()?, reader.eviction_order()?);
+            holding.queue.push_back(Turn { number, run, order });
         }
         holding.names = EngineNames::load(reader, hash_state)?;
         let stored = |address| holding.state(address).is_some_and(|state| state.stored());

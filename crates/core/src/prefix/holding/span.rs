@@ -1,14 +1,11 @@
 //! The spans of one run that an endpoint holds, and how one change of state makes others of them.
 
 use alloc::vec::Vec;
-use core::num::NonZeroU64;
 use core::ops::Range;
 
 use smallvec::{Array, SmallVec};
 
-use crate::prefix::event::Tier;
-use crate::prefix::limits::Use;
-use crate::prefix::warm::Bucket;
+use crate::prefix::block_state::State;
 
 /// What is held of one run.
 #[derive(Debug, Default)]
@@ -25,23 +22,6 @@ pub(super) struct Span {
     pub(super) from: u32,
     pub(super) to: u32,
     pub(super) state: State,
-}
-
-/// What is known of a block that is held.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::prefix) struct State {
-    /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
-    pub(in crate::prefix) estimated: Option<NonZeroU64>,
-    /// The last use.
-    pub(in crate::prefix) used: u64,
-    /// Names under which the engine stores it, for each tier. Usually one; several where the engine tells blocks apart that we do
-    /// not.
-    pub(super) copies: [u16; Tier::ALL.len()],
-    pub(in crate::prefix) tokens: u32,
-    /// Whether it has been there, and not only on its way.
-    pub(in crate::prefix) computed: bool,
-    /// The time of its last use, if it counts as warm.
-    pub(in crate::prefix) bucket: Option<Bucket>,
 }
 
 impl Held {
@@ -104,44 +84,6 @@ impl Held {
             if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
         let spilled = self.stretches.spilled();
         spans + if spilled { self.stretches.capacity() * size_of::<(u32, u32)>() } else { 0 }
-    }
-}
-
-impl State {
-    pub(super) const fn new(used: Use) -> Self {
-        let copies = [0; Tier::ALL.len()];
-        Self {
-            estimated: None,
-            used: 0,
-            copies,
-            tokens: used.block_tokens,
-            computed: false,
-            bucket: None,
-        }
-    }
-
-    /// Whether the engine says that it is there.
-    pub(in crate::prefix) fn stored(&self) -> bool {
-        self.copies != [0; Tier::ALL.len()]
-    }
-
-    /// The nearest tier that it is in: what is assumed is in the first.
-    pub(in crate::prefix) fn tier(&self) -> Tier {
-        let stored = Tier::ALL.into_iter().find(|tier| self.copies[*tier as usize] > 0);
-        stored.filter(|_| self.estimated.is_none()).unwrap_or_default()
-    }
-
-    /// Names under which it is stored in a tier.
-    pub(in crate::prefix) const fn copies(&self, tier: Tier) -> u16 {
-        self.copies[tier as usize]
-    }
-
-    pub(super) fn is_held(&self) -> bool {
-        self.estimated.is_some() || self.stored()
-    }
-
-    pub(super) fn without_estimate(self) -> Option<Self> {
-        self.stored().then_some(Self { estimated: None, ..self })
     }
 }
 

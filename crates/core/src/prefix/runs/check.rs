@@ -1,14 +1,41 @@
 //! What always holds of runs: for tests.
 
 use alloc::vec::Vec;
+#[cfg(feature = "internals")]
+use core::ops::Range;
 
 use super::run::Run;
-use super::{ANONYMOUS, RunId, Runs};
+use super::{ANONYMOUS, Runs};
+#[cfg(feature = "internals")]
+use crate::prefix::address::Stretch;
+use crate::prefix::address::{Address, RunId};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
-use crate::prefix::table::Address;
+#[cfg(feature = "internals")]
+use crate::prefix::set::EndpointSet;
 
 impl Runs {
+    #[cfg(feature = "internals")]
+    /// Visits who holds which blocks of `chain`, as far as its blocks exist without a gap.
+    pub(in crate::prefix) fn holders(
+        &self,
+        chain: &[BlockHash],
+        mut visit: impl FnMut(Range<usize>, &EndpointSet),
+    ) {
+        for (at, Stretch { run, from, to }) in self.walk(chain) {
+            for part in self.slab[run as usize].parts.iter().take_while(|part| part.from < to) {
+                let (begin, end) = (part.from.max(from), part.to.min(to));
+                if begin < end {
+                    visit(
+                        at + (begin - from) as usize..at + (end - from) as usize,
+                        &part.endpoints,
+                    );
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "internals")]
     /// Runs and blocks that exist, and names: for tests.
     pub(in crate::prefix) fn census(&self) -> (usize, usize, usize) {
         (self.heads.len(), self.slab.iter().map(|run| run.blocks.len()).sum(), self.names.len())

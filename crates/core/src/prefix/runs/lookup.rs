@@ -1,8 +1,6 @@
 //! Who holds how much of a prompt.
 
-use core::ops::Range;
-
-use super::{Runs, Stretch};
+use super::Runs;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
 
@@ -64,25 +62,6 @@ impl Runs {
             visit(depth as u32, endpoints);
         }
     }
-
-    /// Visits who holds which blocks of `chain`, as far as its blocks exist without a gap.
-    pub(in crate::prefix) fn holders(
-        &self,
-        chain: &[BlockHash],
-        mut visit: impl FnMut(Range<usize>, &EndpointSet),
-    ) {
-        for (at, Stretch { run, from, to }) in self.walk(chain) {
-            for part in self.slab[run as usize].parts.iter().take_while(|part| part.from < to) {
-                let (begin, end) = (part.from.max(from), part.to.min(to));
-                if begin < end {
-                    visit(
-                        at + (begin - from) as usize..at + (end - from) as usize,
-                        &part.endpoints,
-                    );
-                }
-            }
-        }
-    }
 }
 
 impl<'a> Reach<'a> {
@@ -113,33 +92,4 @@ impl<'a> Reach<'a> {
             _ => Self::Everyone,
         }
     }
-}
-
-/// How many blocks two chains have in common, from the first on. Equal blocks mean equal blocks before them, so one look at the
-/// last decides most cases, and a search the others.
-pub(super) fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
-    let most = there.len().min(here.len());
-    let (there, here) = (&there[..most], &here[..most]);
-    if there.last() == here.last() {
-        return most;
-    }
-    let (mut equal, mut unequal) = (0, most);
-    // Three looks at a time: none waits for the memory that another waits for.
-    while unequal - equal > 3 {
-        let quarter = (unequal - equal) / 4;
-        let looks = [1, 2, 3].map(|at| equal + at * quarter);
-        let [first, second, third] = looks.map(|at| there[at] == here[at]);
-        (equal, unequal) = match (first, second, third) {
-            (false, ..) => (equal, looks[0]),
-            (_, false, _) => (looks[0] + 1, looks[1]),
-            (.., false) => (looks[1] + 1, looks[2]),
-            _ => (looks[2] + 1, unequal),
-        };
-    }
-    equal
-        + there[equal..unequal]
-            .iter()
-            .zip(&here[equal..unequal])
-            .take_while(|(a, b)| a == b)
-            .count()
 }

@@ -18,24 +18,22 @@
 //! A block's address never changes while it exists. Blocks that nobody holds are cut from a run's end at once; inside a run they
 //! stay as long as somebody holds what comes behind them.
 
+#[cfg(any(test, feature = "internals"))]
 mod check;
+mod common_prefix;
 mod lookup;
 mod run;
 mod snapshot;
 
 use alloc::vec::Vec;
 
+use super::address::{Address, RunId, Stretch};
 use super::event::EngineHash;
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
-use super::table::{Address, Table};
-use lookup::common;
+use super::table::Table;
+use common_prefix::common;
 use run::{GROWTH, Part, Run, SPARE_BLOCKS, extend, grow};
-
-pub(super) use run::Stretch;
-
-/// The number of a run.
-pub(super) type RunId = u32;
 
 /// All runs.
 #[derive(Debug)]

@@ -4,11 +4,9 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::RunId;
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
-use crate::prefix::table::Address;
 
 /// What a lookup reads is in here, in two cache lines side by side: both ends, and the first part.
 #[derive(Debug)]
@@ -33,14 +31,6 @@ pub(super) struct Part {
     pub(super) from: u32,
     pub(super) to: u32,
     pub(super) endpoints: EndpointSet,
-}
-
-/// Blocks of a chain that lie side by side in a run.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::prefix) struct Stretch {
-    pub(in crate::prefix) run: RunId,
-    pub(in crate::prefix) from: u32,
-    pub(in crate::prefix) to: u32,
 }
 
 impl Run {
@@ -109,31 +99,6 @@ impl Run {
         } else {
             self.sets += endpoints.allocated();
         }
-    }
-}
-
-impl Stretch {
-    pub(in crate::prefix) const fn of_one(Address { run, offset }: Address) -> Self {
-        let from = offset as u32;
-        Self { run, from, to: from + 1 }
-    }
-
-    pub(in crate::prefix) const fn len(self) -> usize {
-        (self.to - self.from) as usize
-    }
-
-    pub(in crate::prefix) const fn contains(self, Address { run, offset }: Address) -> bool {
-        self.run == run && self.from <= offset as u32 && (offset as u32) < self.to
-    }
-
-    /// The first so many of its blocks.
-    pub(in crate::prefix) const fn first(self, blocks: usize) -> Self {
-        Self { to: self.from + blocks as u32, ..self }
-    }
-
-    /// The address of its last block.
-    pub(in crate::prefix) const fn last(self) -> Address {
-        Address { run: self.run, offset: (self.to - 1) as u16 }
     }
 }
 

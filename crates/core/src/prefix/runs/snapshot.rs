@@ -1,11 +1,11 @@
 //! Runs as they stand in a snapshot.
 
 use super::run::Run;
-use super::{MAX_RUN, RunId, Runs};
+use super::{MAX_RUN, Runs};
+use crate::prefix::address::RunId;
 use crate::prefix::codec::{Reader, SnapshotError, Writer};
 use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
-use crate::prefix::holding::Holding;
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::table::Table;
 
@@ -51,9 +51,13 @@ impl Runs {
         Ok(runs)
     }
 
-    /// The endpoint holds this, and held nothing before.
-    pub(in crate::prefix) fn settle_all(&mut self, slot: u32, holding: &Holding) {
-        holding.runs().for_each(|(run, stretches)| self.settle(run, slot, &[], stretches));
+    /// Records what an endpoint holds that held nothing before: the stretches of each run.
+    pub(in crate::prefix) fn settle_all<'a>(
+        &mut self,
+        slot: u32,
+        held: impl Iterator<Item = (RunId, &'a [(u32, u32)])>,
+    ) {
+        held.for_each(|(run, stretches)| self.settle(run, slot, &[], stretches));
     }
 
     /// Cuts from all runs what nobody holds.

@@ -2,8 +2,10 @@
 
 use core::array;
 
-use super::{Address, Tag};
-use crate::prefix::runs::RunId;
+use crate::prefix::address::{Address, RunId};
+
+/// What a segment remembers of a key.
+pub(super) type Tag = u32;
 
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]

@@ -22,11 +22,11 @@ use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::{hint, mem};
 
+use super::address::Address;
 use super::codec::{Reader, SnapshotError, Writer};
 use super::keyed_state::KeyedState;
-use super::runs::RunId;
 use crate::rng::Rng;
-use line::{Line, SLOTS};
+use line::{Line, SLOTS, Tag};
 
 /// From keys of 64 bits to addresses.
 ///
@@ -42,13 +42,6 @@ pub(super) struct Table {
     lines: usize,
 }
 
-/// Where a block is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Address {
-    pub(super) run: RunId,
-    pub(super) offset: u16,
-}
-
 /// A random linear function, of which the upper half counts.
 ///
 /// It makes the hashes of any two keys independent: of keys that somebody chooses without the secret, no more pairs are expected
@@ -58,9 +51,6 @@ struct Mix {
     factor: u128,
     term: u128,
 }
-
-/// What a segment remembers of a key.
-type Tag = u32;
 
 #[derive(Debug, Default)]
 struct Segment {
@@ -138,6 +128,7 @@ impl Table {
         }
     }
 
+    #[cfg(any(test, feature = "internals"))]
     pub(super) const fn len(&self) -> usize {
         self.len
     }

@@ -7,8 +7,9 @@ use model::{ENDPOINTS, Op, Pair, chain, op, path};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use slotwise::prefix::internals::IndexInternals as _;
 use slotwise::prefix::{
-    BlockHash, Cache, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier, Use,
+    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, StoreError, Tier,
 };
 use slotwise::{CacheEvictionOrder, Instant};
 
@@ -22,7 +23,7 @@ proptest! {
     ) {
         let mut pair = Pair::new(seed);
         for slot in 0..ENDPOINTS {
-            pair.apply(&Op::Join(slot, Cache { capacity: 200, ..Cache::default() }));
+            pair.apply(&Op::Join(slot, CacheSpec { capacity: 200, ..CacheSpec::default() }));
         }
         for (op, asked) in &ops {
             pair.apply(op);
@@ -45,7 +46,7 @@ fn ten_million_depths_are_the_models() {
     while compared < 10_000_000 {
         let mut pair = Pair::new(sequences);
         for slot in 0..ENDPOINTS {
-            pair.apply(&Op::Join(slot, Cache { capacity: 200, ..Cache::default() }));
+            pair.apply(&Op::Join(slot, CacheSpec { capacity: 200, ..CacheSpec::default() }));
         }
         let steps = prop::collection::vec((op(), path()), 2_000);
         let steps = steps.new_tree(&mut runner).expect("a strategy without filters").current();
@@ -64,13 +65,13 @@ fn ten_million_depths_are_the_models() {
 
 const NOW: Instant = Instant::ORIGIN;
 
-fn used(stamp: u64) -> Use {
-    Use { stamp, block_tokens: 10, now: NOW, computed: true }
+fn used(stamp: u64) -> BlockUse {
+    BlockUse { stamp, block_tokens: 10, now: NOW, computed: true }
 }
 
 fn index(capacity: u32, order: CacheEvictionOrder) -> PrefixIndex {
     let mut index = PrefixIndex::new(1, IndexLimits::default());
-    index.join(0, Cache { capacity, order }).expect("one is few");
+    index.join(0, CacheSpec { capacity, order }).expect("one is few");
     index
 }
 
@@ -78,8 +79,8 @@ fn index(capacity: u32, order: CacheEvictionOrder) -> PrefixIndex {
 fn a_full_cache_gives_up_tails_and_can_still_be_found() {
     let mut index = index(100, CacheEvictionOrder::TailFirst);
     let (old, new) = (chain(&[0; 8]), chain(&[1; 6]));
-    index.assume(0, &old, used(1));
-    index.assume(0, &new, used(2));
+    index.record_use(0, &old, used(1));
+    index.record_use(0, &new, used(2));
     assert_eq!(index.depth(0, &old), 4);
     assert_eq!(index.depth(0, &new), 6);
 }
@@ -88,8 +89,8 @@ fn a_full_cache_gives_up_tails_and_can_still_be_found() {
 fn a_cache_that_gives_up_heads_cannot() {
     let mut index = index(100, CacheEvictionOrder::HeadFirst);
     let (old, new) = (chain(&[0; 8]), chain(&[1; 6]));
-    index.assume(0, &old, used(1));
-    index.assume(0, &new, used(2));
+    index.record_use(0, &old, used(1));
+    index.record_use(0, &new, used(2));
     assert_eq!(index.depth(0, &old), 0);
 }
 
@@ -148,7 +149,7 @@ fn a_child_brings_its_parent_back() {
 fn engines_that_hash_alike_share_a_dictionary_and_others_are_found_out() {
     let mut index = index(1_000, CacheEvictionOrder::TailFirst);
     for slot in 1..4 {
-        index.join(slot, Cache { capacity: 1_000, ..Cache::default() }).expect("few");
+        index.join(slot, CacheSpec { capacity: 1_000, ..CacheSpec::default() }).expect("few");
     }
     let chain = chain(&[1; 6]);
     let names: Vec<_> = (1..7).map(EngineHash).collect();
@@ -157,7 +158,7 @@ fn engines_that_hash_alike_share_a_dictionary_and_others_are_found_out() {
         index.store(slot, None, &names, &chain, Tier::Gpu, used(1)).expect("room");
     }
     index.store(3, None, &others, &chain, Tier::Gpu, used(1)).expect("room");
-    assert_eq!([0, 1, 2, 3].map(|slot| index.disagrees(slot)), [false, false, false, true]);
+    assert_eq!([0, 1, 2, 3].map(|slot| index.hash_mismatch(slot)), [false, false, false, true]);
     assert_eq!(index.census(), (1, 6, 6), "one run, its blocks, and their names");
     index.remove(3, &others[5..], Tier::Gpu);
     index.remove(2, &names[4..], Tier::Gpu);
@@ -174,7 +175,7 @@ fn a_block_counts_in_the_nearest_tier_that_it_is_in() {
     assert_eq!(index.tiers(0, &chain, 6), [6, 0, 0]);
     index.remove(0, &names[2..], Tier::Gpu);
     assert_eq!((index.depth(0, &chain), index.tiers(0, &chain, 4)), (4, [2, 2, 0]));
-    assert!(!index.disagrees(0), "the same name in two tiers is no contradiction");
+    assert!(!index.hash_mismatch(0), "the same name in two tiers is no contradiction");
 }
 
 /// An index with no room for anything more: three endpoints, every block assumed.
@@ -183,11 +184,13 @@ fn full_index() -> PrefixIndex {
     limits.bytes = LIMIT;
     let mut index = PrefixIndex::new(1, limits);
     for slot in 0..3 {
-        index.join(slot, Cache { capacity: u32::MAX, ..Cache::default() }).expect("three are few");
+        index
+            .join(slot, CacheSpec { capacity: u32::MAX, ..CacheSpec::default() })
+            .expect("three are few");
     }
     for stamp in 0..1_000u64 {
         let prompt: Vec<_> = (0..20).map(|block| BlockHash(stamp * 20 + block + 1)).collect();
-        index.assume((stamp % 3) as u32, &prompt, used(stamp));
+        index.record_use((stamp % 3) as u32, &prompt, used(stamp));
         assert_eq!(index.check(), Ok(()));
     }
     index
@@ -212,7 +215,7 @@ fn an_index_at_its_limit_shares_it_among_endpoints() {
     assert_eq!((index.depth(0, &chain), index.check()), (20, Ok(())));
     // Blocks that were stored are not given up, however often they are used.
     for stamp in 3_000..3_010 {
-        index.assume(0, &chain, used(stamp));
+        index.record_use(0, &chain, used(stamp));
         assert_eq!((index.depth(0, &chain), index.check()), (20, Ok(())));
     }
 }
@@ -223,7 +226,7 @@ fn an_event_for_which_there_is_no_room_is_refused_whole() {
     let (names, chain) = named_blocks(1 << 40, 10_000);
     let refused = index.store(0, None, &names, &chain, Tier::Gpu, used(2_000));
     assert_eq!(
-        (refused, index.depth(0, &chain), index.is_precise(0)),
+        (refused, index.depth(0, &chain), index.has_kv_events(0)),
         (Err(StoreError::Full), 0, false)
     );
     let mut stored = 0;
@@ -242,8 +245,8 @@ fn an_event_for_which_there_is_no_room_is_refused_whole() {
 #[test]
 fn slots_are_small_numbers() {
     let mut index = PrefixIndex::new(1, IndexLimits::default());
-    assert!(index.join(u32::MAX, Cache::default()).is_err());
-    index.assume(u32::MAX, &[BlockHash(1)], used(1));
+    assert!(index.join(u32::MAX, CacheSpec::default()).is_err());
+    index.record_use(u32::MAX, &[BlockHash(1)], used(1));
     index.leave(u32::MAX);
     assert!(index.is_empty());
 }
@@ -253,7 +256,7 @@ fn blocks_that_nobody_holds_count_against_the_limit() {
     let mut limits = IndexLimits::default();
     limits.bytes = 256 << 10;
     let mut index = PrefixIndex::new(1, limits);
-    index.join(0, Cache { capacity: u32::MAX, ..Cache::default() }).expect("one is few");
+    index.join(0, CacheSpec { capacity: u32::MAX, ..CacheSpec::default() }).expect("one is few");
     let mut refused = 0;
     for prompt in 0..200u64 {
         let (names, chain) = named_blocks(prompt * 100 + 1, 100);
@@ -277,7 +280,7 @@ proptest! {
     ) {
         let mut pair = Pair::with_bytes(7, bytes);
         for slot in 0..ENDPOINTS {
-            pair.apply(&Op::Join(slot, Cache { capacity: 10_000, ..Cache::default() }));
+            pair.apply(&Op::Join(slot, CacheSpec { capacity: 10_000, ..CacheSpec::default() }));
         }
         for (op, _) in &ops {
             pair.apply(op);
@@ -291,7 +294,7 @@ fn uses_that_are_stale_are_not_kept_for_ever() {
     let mut index = index(100_000, CacheEvictionOrder::TailFirst);
     let chain = chain(&[1; 10]);
     for stamp in 1..10_000 {
-        index.assume(0, &chain, used(stamp));
+        index.record_use(0, &chain, used(stamp));
     }
     assert!(format!("{index:?}").len() < 100_000);
 }

@@ -1,0 +1,62 @@
+//! What is known of a block that an endpoint holds.
+
+use core::num::NonZeroU64;
+
+use super::event::Tier;
+use super::limits::BlockUse;
+use super::warm::Bucket;
+
+/// What is known of a block that is held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct State {
+    /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
+    pub(super) estimated: Option<NonZeroU64>,
+    /// The last use.
+    pub(super) used: u64,
+    /// Names under which the engine stores it, for each tier. Usually one; several where the engine tells blocks apart that we do
+    /// not.
+    pub(super) copies: [u16; Tier::ALL.len()],
+    pub(super) tokens: u32,
+    /// Whether it has been there, and not only on its way.
+    pub(super) computed: bool,
+    /// The time of its last use, if it counts as warm.
+    pub(super) bucket: Option<Bucket>,
+}
+
+impl State {
+    pub(super) const fn new(used: BlockUse) -> Self {
+        let copies = [0; Tier::ALL.len()];
+        Self {
+            estimated: None,
+            used: 0,
+            copies,
+            tokens: used.block_tokens,
+            computed: false,
+            bucket: None,
+        }
+    }
+
+    /// Whether the engine says that it is there.
+    pub(super) fn stored(&self) -> bool {
+        self.copies != [0; Tier::ALL.len()]
+    }
+
+    /// The nearest tier that it is in: what is assumed is in the first.
+    pub(super) fn tier(&self) -> Tier {
+        let stored = Tier::ALL.into_iter().find(|tier| self.copies[*tier as usize] > 0);
+        stored.filter(|_| self.estimated.is_none()).unwrap_or_default()
+    }
+
+    /// Names under which it is stored in a tier.
+    pub(super) const fn copies(&self, tier: Tier) -> u16 {
+        self.copies[tier as usize]
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.estimated.is_some() || self.stored()
+    }
+
+    pub(super) fn without_estimate(self) -> Option<Self> {
+        self.stored().then_some(Self { estimated: None, ..self })
+    }
+}

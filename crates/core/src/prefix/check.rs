@@ -1,0 +1,66 @@
+//! The invariants of the index, for tests.
+
+use alloc::vec::Vec;
+#[cfg(feature = "internals")]
+use core::ops::Range;
+
+use super::address::{Address, Stretch};
+use super::event::{EngineHash, Tier};
+#[cfg(feature = "internals")]
+use super::hash::BlockHash;
+use super::index::PrefixIndex;
+#[cfg(feature = "internals")]
+use super::set::EndpointSet;
+
+impl PrefixIndex {
+    /// Says which invariant is broken, if one is: for tests. Computes in **O(everything)**.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        self.runs.check()?;
+        for (slot, member) in (0..).zip(&self.endpoints) {
+            let Some(member) = member else { continue };
+            let mut here: Vec<_> = member.holding.runs().collect();
+            here.sort_unstable();
+            let there: Vec<_> = self.runs.held_by(slot).collect();
+            if !here.into_iter().eq(there.iter().map(|(run, stretches)| (*run, &stretches[..]))) {
+                return Err("runs and holdings agree on who holds what");
+            }
+            member.holding.check()?;
+            let shared = |(stretch, _): (Stretch, Tier)| {
+                (0..stretch.len()).all(|at| self.runs.name(stretch.first(at + 1).last()).is_some())
+            };
+            if !member.holding.names.are_own() && !member.holding.stored().all(shared) {
+                return Err("what an engine stores has a name");
+            }
+            let stored = |(_, address, tier): (EngineHash, Address, Tier)| {
+                member.holding.state(address).is_some_and(|state| state.copies(tier) > 0)
+            };
+            if !member.holding.names.iter().all(stored) {
+                return Err("what an engine has a name for is stored");
+            }
+        }
+        let members = self.endpoints.iter().flatten();
+        let allocated = members.clone().map(|member| member.holding.allocated()).sum::<usize>();
+        let pairs: usize = members.map(|member| member.holding.held()).sum();
+        if pairs != self.pairs || allocated != self.allocated {
+            return Err("pairs and bytes add up");
+        }
+        if self.allocated() > self.limits.bytes { Err("the limit is a limit") } else { Ok(()) }
+    }
+
+    #[cfg(feature = "internals")]
+    /// Runs, blocks in them, and names that engines share: for tests.
+    pub(crate) fn census(&self) -> (usize, usize, usize) {
+        self.runs.census()
+    }
+
+    #[cfg(feature = "internals")]
+    /// Who holds which blocks of `chain`, as ranges of places in it: also those behind a hole, as far as anybody holds anything. Computes
+    /// in **O(runs on the way × their parts)**.
+    pub(crate) fn holders(
+        &self,
+        chain: &[BlockHash],
+        visit: impl FnMut(Range<usize>, &EndpointSet),
+    ) {
+        self.runs.holders(chain, visit);
+    }
+}
