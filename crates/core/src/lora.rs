@@ -1,8 +1,8 @@
-//! Which LoRA adapters one endpoint has loaded, as far as can be known.
+//! The LoRA adapters that one endpoint has loaded, from reports and own dispatches.
 //!
-//! Engines list the adapters of requests in flight and forget idle ones that are still loaded. What we dispatched
-//! ourselves fills the gap: an engine evicts the least recently used adapter when a new one needs its slot, so we keep
-//! the same list.
+//! Engines list the adapters of requests in flight, and omit idle ones that are still loaded. Own
+//! dispatches fill the gap. An engine evicts the least recently used adapter for a new one, so the
+//! same order is kept here.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -18,35 +18,35 @@ use crate::time::{Instant, Seconds, decay};
 pub(crate) struct Residency {
     slots: usize,
     adapters: BTreeMap<u64, Resident>,
-    /// Keys of those that none of our requests uses, by their last uses.
+    /// Keys of adapters without requests of this gateway, by last use.
     idle: BTreeMap<u64, u64>,
-    /// Uses so far.
+    /// Number of uses so far.
     uses: u64,
 }
 
 #[derive(Debug)]
 struct Resident {
     name: Box<str>,
-    /// Our own requests that use it.
+    /// This gateway's requests that use it.
     in_flight: u32,
-    /// The endpoint's last report listed it.
+    /// Whether the endpoint's last report listed it.
     listed: bool,
-    /// It is known to have been loaded, and not only asked for.
+    /// Whether it was loaded at some time, and not only requested.
     confirmed: bool,
     last_use: Instant,
     /// The number of its last use.
     used: u64,
 }
 
-/// An idle adapter is wanted back with a probability that falls off over this time.
+/// Time constant of the probability that an idle adapter is requested again.
 const RETURN_TIME: f64 = 10.0;
-/// A report says nothing about the present after this time.
+/// Age after which a report no longer counts.
 const REPORT_LIFE: Duration = Duration::from_secs(10);
-/// Adapters of one report that are looked at, and slots that are believed in: engines have far fewer.
+/// Limit of adapters read from a report, and of believed slots; engines have far fewer.
 const MAX_SLOTS: usize = 1_024;
 
 impl Residency {
-    /// Nothing is loaded, and `slots` adapters fit.
+    /// No adapter is loaded, and `slots` adapters fit.
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots: slots.min(MAX_SLOTS),
@@ -56,8 +56,8 @@ impl Residency {
         }
     }
 
-    /// How long a request waits for its adapter here: not at all, for loading it, or for a slot and loading it. A slot comes
-    /// free after a fraction of the time that requests stay.
+    /// How long a request waits for its adapter: zero, its load time, or a free slot and its load
+    /// time. A slot becomes free after a fraction of the requests' residence time.
     pub(crate) fn delay(
         &self,
         key: u64,
@@ -74,8 +74,8 @@ impl Residency {
         }
     }
 
-    /// What it costs others that the adapter is loaded here: an adapter that must go, and is loaded again as likely as it
-    /// was used lately.
+    /// The cost to other requests of loading the adapter: the load time of the evicted adapter,
+    /// times the probability of its reuse.
     pub(crate) fn displacement(&self, key: u64, now: Instant, load: Seconds) -> Seconds {
         if self.is_resident(key) || self.adapters.len() < self.slots {
             return Seconds::ZERO;
@@ -85,12 +85,12 @@ impl Residency {
         load * idle.map_or(1.0, |idle| decay(idle / RETURN_TIME))
     }
 
-    /// Whether the adapter is thought to be loaded.
+    /// Whether the adapter is presumed loaded.
     pub(crate) fn is_resident(&self, key: u64) -> bool {
         self.adapters.contains_key(&key)
     }
 
-    /// A request that uses the adapter was sent there. Returns whether that loads it.
+    /// Records a dispatched request with the adapter. Returns whether it loads the adapter.
     pub(crate) fn begin(&mut self, key: u64, name: &str, now: Instant) -> bool {
         let loads = !self.is_resident(key);
         let adapter = self.used(key, name, now);
@@ -101,14 +101,15 @@ impl Residency {
         loads
     }
 
-    /// A request with the adapter was answered: it is loaded.
+    /// Records an answer, which proves that the adapter is loaded.
     pub(crate) fn confirm(&mut self, key: u64) {
         if let Some(adapter) = self.adapters.get_mut(&key) {
             adapter.confirmed = true;
         }
     }
 
-    /// A request with the adapter is over. If none that would have loaded it was ever answered, it was not loaded.
+    /// Records the end of a request with the adapter. If no request for a load was ever answered,
+    /// the adapter is not loaded.
     pub(crate) fn end(&mut self, key: u64, now: Instant) {
         self.uses += 1;
         let used = self.uses;
@@ -126,7 +127,7 @@ impl Residency {
         self.make_room(now);
     }
 
-    /// The endpoint reported; `key` gives each name its key.
+    /// Records a report of the endpoint; `key` maps each name to its key.
     pub(crate) fn report(
         &mut self,
         state: &AdapterState<'_>,
@@ -139,7 +140,7 @@ impl Residency {
         for adapter in self.adapters.values_mut() {
             adapter.listed = false;
         }
-        // An engine takes no longer names than requests have.
+        // Engines accept no longer names than requests do.
         let names = state.active.iter().filter(|name| name.len() <= Request::MAX_NAME_BYTES);
         for name in names.take(MAX_SLOTS) {
             let adapter = self.used(key(name), name, now);
@@ -149,20 +150,21 @@ impl Residency {
         self.make_room(now);
     }
 
-    /// How many adapters fit.
+    /// Number of adapters that fit.
     pub(crate) fn set_slots(&mut self, slots: usize, now: Instant) {
         self.slots = slots.min(MAX_SLOTS);
         self.make_room(now);
     }
 
-    /// Names of the adapters that are thought to be loaded, least recently used first. Computes in **O(n log n)**.
+    /// Names of the adapters presumed loaded, least recently used first. Computes in **O(n log
+    /// n)**.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let mut by_use: Vec<&Resident> = self.adapters.values().collect();
         by_use.sort_unstable_by_key(|adapter| adapter.used);
         by_use.into_iter().map(|adapter| &*adapter.name)
     }
 
-    /// Makes the adapter the most recently used one.
+    /// Makes the adapter the most recently used.
     fn used(&mut self, key: u64, name: &str, now: Instant) -> &mut Resident {
         self.uses += 1;
         let adapter = self.adapters.entry(key).or_insert_with(|| Resident {
@@ -181,7 +183,7 @@ impl Residency {
         adapter
     }
 
-    /// Evicts the least recently used adapters that no request uses, until the rest fits.
+    /// Evicts the least recently used adapters without requests, until the rest fits.
     fn make_room(&mut self, now: Instant) {
         while self.adapters.len() > self.slots {
             let Some(key) = self.next_out(now) else { return };
@@ -191,8 +193,9 @@ impl Residency {
         }
     }
 
-    /// The adapter that the engine evicts next: the least recently used one that no request uses. Computes in **O(listed)**, and
-    /// reports list at most [`MAX_SLOTS`]: adapters in flight, of which clients choose how many there are, are not looked at.
+    /// The adapter that the engine evicts next: the least recently used without requests. Computes
+    /// in **O(listed)**, where reports list at most [`MAX_SLOTS`]. Adapters in flight, whose number
+    /// clients choose, are not scanned.
     fn next_out(&self, now: Instant) -> Option<u64> {
         self.idle
             .values()

@@ -1,4 +1,4 @@
-//! A mean that forgets.
+//! An exponentially weighted moving mean.
 
 /// The exponentially weighted mean of a series, starting at a guess.
 #[derive(Clone, Copy, Debug)]
@@ -9,7 +9,7 @@ pub(crate) struct MovingMean {
 }
 
 impl MovingMean {
-    /// Starts at `guess` and remembers about `memory` values.
+    /// Starts at `guess`; about the last `memory` values count.
     pub(crate) const fn new(guess: f64, memory: u32) -> Self {
         Self { mean: guess, weight: 1.0 / memory as f64 }
     }

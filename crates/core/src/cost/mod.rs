@@ -1,5 +1,5 @@
-//! What the scheduler has learned about cost: how fast each endpoint is, how likely a cached prefix is to be wanted
-//! again, and how many bytes of text make a token.
+//! Learned parameters of cost: the speed of each endpoint, the probability that a cached prefix is
+//! reused, and the bytes per token of text.
 
 mod mean;
 mod reuse;

@@ -1,13 +1,14 @@
-//! How likely a cached token is to be wanted again: the price of evicting it.
+//! The probability that a cached token is reused, which prices its eviction.
 
-/// The measured return probability, about the pool's hit ratio: near 0 for traffic without shared prefixes, which
-/// switches the eviction term off, and above 0.9 for agents that send their whole history each turn.
+/// The measured reuse probability is about the pool's hit ratio. It is near 0 for traffic without
+/// shared prefixes, which disables the eviction term, and above 0.9 for agents that resend their
+/// history.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reuse(f64);
 
 /// Prompt tokens over which it is measured.
 const MEMORY_TOKENS: f64 = 2e6;
-/// The most that one request may move it.
+/// Limit of the change by one request.
 const MAX_STEP: f64 = 0.05;
 
 impl Default for Reuse {
@@ -17,7 +18,7 @@ impl Default for Reuse {
 }
 
 impl Reuse {
-    /// A prompt of `tokens` tokens came, and the endpoint that holds most of it holds `best`.
+    /// Records a prompt of `tokens` tokens, of which the best endpoint holds `best`.
     pub(crate) fn observe(&mut self, best: u32, tokens: u32) {
         if tokens > 0 {
             let (best, tokens) = (f64::from(best.min(tokens)), f64::from(tokens));

@@ -1,8 +1,9 @@
-//! How fast one endpoint is, learned from the times of its first tokens.
+//! The speed of one endpoint, learned from its first tokens.
 //!
-//! An engine serves first come, first served, so a first token ends a stretch of service that began with the endpoint's
-//! previous first token, or with the dispatch if nothing was pending. The endpoint's factor is the decayed sum of such
-//! stretches over the decayed sum of the work that was predicted for them: 2 means half as fast as described.
+//! An engine serves first come, first served. A first token therefore ends a period of service that
+//! started with the endpoint's previous first token, or with the dispatch if nothing was pending.
+//! The endpoint's factor is the decayed sum of such periods over the decayed sum of their predicted
+//! work; 2 means half as fast as described.
 //!
 //! A mean of ratios would be noisier, and would feed the noise of the queue back into itself.
 
@@ -10,41 +11,44 @@ use alloc::vec::Vec;
 
 use crate::time::{Instant, Seconds, decay};
 
-/// What has been observed of one endpoint.
+/// The observations of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Speed {
     service: f64,
     work: f64,
-    /// When the sums were last brought up to date.
+    /// When the sums were last decayed.
     at: Instant,
-    /// The factor to calculate with: the endpoint's own, or the pool's if there is no clear difference.
+    /// The factor in use: the endpoint's own, or the pool's if they do not differ clearly.
     factor: f64,
 }
 
 /// Seconds of work after which a sample has lost most of its weight.
 const MEMORY_WORK: f64 = 20.0;
-/// Seconds after which it has, however little there was to do: recovers from throttling.
+/// Seconds after which a sample has lost most of its weight regardless of work, to recover from
+/// throttling.
 const MEMORY_TIME: f64 = 120.0;
-/// Seconds of both service and work that are taken as observed from the beginning.
+/// Prior: seconds of service and of work.
 const PRIOR: f64 = 1.0;
-/// Silence after which an endpoint drifts back to the description, so that one that seemed slow is tried again.
+/// Time without samples after which an endpoint returns to its description, so that a slow one is
+/// tried again.
 const SILENCE: f64 = 5.0;
-/// Factors that differ from the median by less than this share count as equal: equal endpoints must not be told
-/// apart by noise.
+/// Factors within this share of the median count as equal, so that noise does not separate equal
+/// endpoints.
 const DEAD_BAND: f64 = 0.2;
-/// A sample counts for at most this many times what was expected, and at least for the inverse: a mispredicted cache
-/// hit is not a matter of speed.
+/// A sample counts at most this many times its expectation, and at least its inverse. A
+/// mispredicted cache hit is not evidence about speed.
 const CLAMP: f64 = 4.0;
-/// Slack for the smallest requests.
+/// Tolerance for the smallest requests.
 const CLAMP_SLACK: f64 = 0.02;
 
 impl Speed {
-    /// An endpoint of which nothing is known.
+    /// An endpoint without observations.
     pub(crate) const fn new(now: Instant) -> Self {
         Self { service: 0.0, work: 0.0, at: now, factor: 1.0 }
     }
 
-    /// A first token ended `service` seconds of work for which `predicted` were expected of an average endpoint.
+    /// Records a first token after `service` seconds of work, of which `predicted` were expected on
+    /// an endpoint of average speed.
     pub(crate) fn observe(&mut self, now: Instant, service: Seconds, predicted: Seconds) {
         let (service, predicted) = (service.get(), predicted.get());
         if !(predicted > 0.0 && predicted.is_finite()) {
@@ -61,7 +65,7 @@ impl Speed {
         self.at = now;
     }
 
-    /// Seconds that this endpoint takes for a second of described work.
+    /// Seconds that this endpoint takes for one second of described work.
     pub(crate) const fn factor(&self) -> f64 {
         self.factor
     }
@@ -84,8 +88,9 @@ impl Speed {
     }
 }
 
-/// Lets the endpoints of a pool compare notes: silent ones drift back to the description, and the factors of all that
-/// lie within the dead band around the median become the median. Computes in **O(endpoints)**.
+/// Updates the factors of a pool's endpoints. Endpoints without samples return to their
+/// description; factors within the dead band around the median become the median. Computes in
+/// **O(endpoints)**.
 pub(crate) fn settle_speeds<'a>(now: Instant, speeds: impl Iterator<Item = &'a mut Speed>) {
     let mut speeds: Vec<&mut Speed> = speeds.collect();
     speeds.iter_mut().for_each(|speed| speed.rest(now));

@@ -1,28 +1,28 @@
-//! How many bytes of text make a token, for each model.
+//! The bytes of text per token, for each model.
 //!
-//! Each flow learns its own ratio, from the lengths of its text prompts and what engines count for them. A flow of which nothing is
-//! known gets the median of the flows that are, among which four bytes a token have two votes: one flow, whatever its text is, cannot
-//! move the estimate of the others.
+//! Each flow learns its own ratio, from the lengths of its text prompts and the engines' token
+//! counts. An unknown flow gets the median of the known ones, among which the prior of four bytes
+//! has two votes. No single flow can move the estimate of the others.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-/// Learned ratios of the models that were seen last.
+/// Learned ratios of the most recently observed models.
 #[derive(Debug)]
 pub(crate) struct BytesPerToken {
     models: BTreeMap<u64, Model>,
-    /// Models by their last observations: the first is forgotten first.
+    /// Models by their last observations, oldest first.
     order: BTreeSet<(u64, u64)>,
-    /// Observations so far.
+    /// Number of observations so far.
     observed: u64,
     limit: usize,
 }
 
-/// The flows of a model that were seen last, each with what was observed of it.
+/// The most recently observed flows of a model, each with its observations.
 #[derive(Debug, Default)]
 struct Model {
-    /// Its last observation.
+    /// The number of its last observation.
     last: u64,
     flows: SmallVec<[Flow; 1]>,
 }
@@ -40,22 +40,23 @@ struct Sums {
     tokens: u64,
 }
 
-/// What is taken as observed from the beginning: a thousand tokens of four bytes.
+/// Prior: a thousand tokens of four bytes.
 const PRIOR: Sums = Sums { bytes: 4_000, tokens: 1_000 };
-/// Both sums are halved beyond this many tokens, so that new text counts.
+/// Both sums are halved above this number of tokens, so that recent text dominates.
 const MEMORY: u64 = 1 << 20;
-/// Bytes a token that are believed; outside lie prompts with images, or engines that count otherwise.
+/// Plausible bytes per token; prompts with images, and engines with other counts, lie outside.
 const BELIEVED: core::ops::RangeInclusive<u64> = 1..=64;
-/// Flows of a model that are remembered: 32 bytes each.
+/// Limit of remembered flows of a model, of 32 bytes each.
 const MAX_FLOWS: usize = 16;
 
 impl BytesPerToken {
-    /// Remembers at most `limit` models, those that were observed last; the others keep the prior.
+    /// Remembers the last `limit` observed models; the others use the prior.
     pub(crate) const fn new(limit: usize) -> Self {
         Self { models: BTreeMap::new(), order: BTreeSet::new(), observed: 0, limit }
     }
 
-    /// The engine counted `tokens` for a prompt of `bytes` bytes of this flow. Computes in **O(log models)**.
+    /// Records that the engine counted `tokens` for a prompt of `bytes` bytes of this flow.
+    /// Computes in **O(log models)**.
     pub(crate) fn observe(&mut self, model: u64, flow: u64, bytes: u64, tokens: u32) {
         let tokens = u64::from(tokens);
         if tokens == 0 || !BELIEVED.contains(&(bytes / tokens)) || self.limit == 0 {
@@ -83,7 +84,7 @@ impl BytesPerToken {
 }
 
 impl Model {
-    /// What is known of a flow, to add to; the one that was observed longest ago gives way to a new one.
+    /// The entry of a flow; a new one replaces the least recently observed.
     fn flow(&mut self, key: u64, now: u64) -> &mut Sums {
         let new = Flow { key, last: now, sums: PRIOR };
         let known = self.flows.iter().position(|flow| flow.key == key);
@@ -106,7 +107,7 @@ impl Model {
         }
         let votes = [PRIOR, PRIOR].into_iter().chain(self.flows.iter().map(|flow| flow.sums));
         let mut votes: SmallVec<[Sums; MAX_FLOWS + 2]> = votes.collect();
-        // bytes / tokens, compared without a division.
+        // Compares bytes / tokens without a division.
         votes.sort_by_key(|sums| (u128::from(sums.bytes) << 64) / u128::from(sums.tokens.max(1)));
         votes[(votes.len() - 1) / 2]
     }

@@ -1,29 +1,29 @@
-//! What can be told of an endpoint's cost without looking closely: never more than it is.
+//! The values from which a lower bound of an endpoint's cost is computed.
 //!
-//! Weighing an endpoint takes dozens of figures from all over its state. Most endpoints of a large pool are out of the question
-//! at a glance: their queues are long, their caches full. So the few figures that a lower bound needs lie together, and are
-//! brought up to date whenever the endpoint's account changes.
+//! The cost of an endpoint depends on dozens of values of its state. In a large pool most endpoints
+//! cannot win: their queues are long or their caches full. The few values that a lower bound needs
+//! are stored together and updated whenever the endpoint's load changes.
 //!
-//! Rounded sums and products of positive numbers never fall when one of them rises. So a bound that is made of the same
-//! operations in the same order as the cost, with smaller numbers, is no larger than the cost to the last bit; and where the bound
-//! *is* the cost, as on idle endpoints, ties are still ties. The same holds of a group's outline, which is in every figure as good
-//! as the best of its members: what it bounds, it bounds for each of them.
+//! Rounded sums and products of positive numbers are monotonic. A bound that performs the
+//! operations of the cost in the same order on smaller numbers is therefore no larger, to the last
+//! bit. Where the bound equals the cost, as on idle endpoints, ties remain ties. A group's best
+//! case is as good in every value as the best of its members, so its bound holds for each of them.
 
 use super::slot::Slot;
 use crate::prefill::PrefillCost;
 use crate::time::Seconds;
 
-/// The figures of one endpoint, or the best ones of a group.
+/// The values of one endpoint, or the best values of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct BestCase {
-    /// The least that a new request waits for its turn, whenever that is asked; infinite where no request is taken.
+    /// Lower bound of a new request's wait at any time; infinite if the endpoint takes no requests.
     pub(crate) least_wait: f64,
     /// Tokens of our requests in the KV cache.
     pub(crate) kv_tokens: f64,
     pub(crate) capacity: f64,
-    /// Our answers that are being written.
+    /// Running answers of this gateway.
     pub(crate) running: f64,
-    /// What prefill costs, as described and by how much slower it is.
+    /// The cost of prefill as described, and the factor by which the endpoint is slower.
     pub(super) per_token: f64,
     pub(super) per_pair: f64,
     pub(super) slowdown: f64,
@@ -31,7 +31,7 @@ pub(crate) struct BestCase {
 }
 
 impl BestCase {
-    /// Of an endpoint that takes no request, or of none at all.
+    /// The best case of an endpoint that takes no requests, and of an empty group.
     pub(crate) const CLOSED: Self = Self {
         least_wait: f64::INFINITY,
         kv_tokens: f64::INFINITY,
@@ -43,7 +43,7 @@ impl BestCase {
         in_flight: u32::MAX,
     };
 
-    /// Of an endpoint as it is.
+    /// The best case of an endpoint.
     pub(super) fn of(slot: &Slot) -> Self {
         let closed = slot.health.is_closed(slot.in_flight.requests());
         if slot.draining || slot.is_full() || slot.reports.asleep() || closed {
@@ -61,10 +61,10 @@ impl BestCase {
         }
     }
 
-    /// Of the two as a group.
+    /// The best case of a group of both.
     #[inline]
     pub(super) fn or(self, other: Self) -> Self {
-        // Without the care that `f64::min` takes of NaNs, of which there are none here.
+        // Unlike `f64::min` it does not handle NaN; no value here is one.
         let less = |a: f64, b: f64| if b < a { b } else { a };
         Self {
             least_wait: less(self.least_wait, other.least_wait),
@@ -78,8 +78,8 @@ impl BestCase {
         }
     }
 
-    /// Whether a group with this outline may have another one once a member is `after` that was `before`: one of its best figures was
-    /// that member's, and is no longer.
+    /// Whether a group's best case may change when a member changes from `before` to `after`: the
+    /// member had one of the group's best values and lost it.
     pub(super) fn loses(&self, before: &Self, after: &Self) -> bool {
         let lost = |best: f64, before: f64, after: f64| before <= best && after > best;
         lost(self.least_wait, before.least_wait, after.least_wait)
@@ -92,12 +92,12 @@ impl BestCase {
             || (before.in_flight <= self.in_flight && after.in_flight > self.in_flight)
     }
 
-    /// Whether requests are taken.
+    /// Whether the endpoint takes requests.
     pub(crate) fn is_open(&self) -> bool {
         self.least_wait < f64::INFINITY
     }
 
-    /// Seconds to compute `miss` tokens after `hit` tokens that are cached.
+    /// Seconds to compute `miss` tokens after `hit` cached tokens.
     #[inline]
     pub(crate) fn work(&self, miss: u32, hit: u32) -> Seconds {
         let cost = PrefillCost::new(Seconds::new(self.per_token), Seconds::new(self.per_pair));

@@ -1,32 +1,33 @@
-//! How an endpoint's prompts are cut into blocks and whose they are: [`BlockLayout`].
+//! How prompts are divided into blocks for an endpoint: [`BlockLayout`].
 
 use core::num::NonZeroU32;
 
 use crate::endpoint::Endpoint;
 
-/// What the prompts of an endpoint's requests are hashed for: the length of its blocks, and whether the model counts.
+/// The parameters for which prompts of an endpoint's requests are hashed.
 ///
-/// KV events that name no model come from engines of one base model, whatever it is called by. So once such an
-/// event comes from an endpoint that was not described with exactly one model, prompts are looked up there under no
-/// model's name: requests match by any name that the endpoint serves. Adapters and cache salts count as ever.
+/// KV events without a model name come from engines with one base model of unknown name. After such
+/// an event from an endpoint that does not list exactly one model, prompts are looked up there
+/// without a model name. Requests then match under any name that the endpoint serves; adapters and
+/// cache salts still count.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct BlockLayout {
-    /// Tokens in a block: as described, until KV events show another length.
+    /// Tokens in a block: the described number until KV events show another.
     pub(crate) block_size: NonZeroU32,
-    /// Whether all requests there are for one base model, whatever they call it.
+    /// Whether all requests there use one base model under any name.
     pub(crate) any_model: bool,
-    /// Tokens behind a block that its hash covers too, as KV events show: engines that draft ahead of the prompt compute
-    /// a block from the tokens that follow it.
+    /// Tokens after a block that its hash also covers, as KV events show. Engines that draft ahead
+    /// of the prompt compute a block from the tokens that follow it.
     pub(crate) lookahead: u32,
 }
 
 impl BlockLayout {
-    /// The one of an endpoint that has published nothing.
+    /// The layout of an endpoint that has published no events.
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
         Self { block_size: endpoint.block_size, any_model: false, lookahead: 0 }
     }
 
-    /// What stands for the model in prompts that are hashed for this.
+    /// The model name under which prompts are hashed for this layout.
     pub(crate) const fn model<'a>(&self, asked: &'a str) -> &'a str {
         if self.any_model { "" } else { asked }
     }

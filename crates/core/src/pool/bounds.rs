@@ -1,7 +1,9 @@
-//! The best of every group of endpoints, so that whole groups can be ruled out at a glance.
+//! The best cases of all endpoints and of groups of them, so that a search can rule out whole
+//! groups.
 //!
-//! Three levels: a *slot*, a *word* of 64 slots, and a *chunk* of 64 words. A word has the outline that is in every figure as good as
-//! the best of its slots, a chunk that of its words. A group is named by its first slot.
+//! Three levels: a *slot*, a *word* of 64 slots, and a *chunk* of 64 words. The best case of a word
+//! is as good in every value as the best of its slots; a chunk's, as the best of its words. A group
+//! is addressed by its first slot.
 
 use alloc::vec::Vec;
 
@@ -12,7 +14,7 @@ pub(crate) const WORD: u32 = 64;
 /// Slots of a chunk.
 pub(crate) const CHUNK: u32 = 64 * WORD;
 
-/// The outlines of all slots, words and chunks.
+/// The best cases of all slots, words and chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     slots: Vec<BestCase>,
@@ -21,7 +23,7 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Room for one slot more, closed.
+    /// Adds a closed slot.
     pub(super) fn push(&mut self) {
         let slot = self.len();
         self.slots.push(BestCase::CLOSED);
@@ -33,8 +35,8 @@ impl Bounds {
         }
     }
 
-    /// A slot has another outline. Computes in **O(1)**, the 64 members of a word or chunk being looked through only if the best
-    /// of them is no longer as good, until another one is.
+    /// Sets the best case of a slot. Computes in **O(1)**; it scans the 64 members of a word or
+    /// chunk only if the member that set the group's best value became worse.
     pub(super) fn set(&mut self, slot: u32, best_case: BestCase) {
         let at = slot as usize;
         let before = core::mem::replace(&mut self.slots[at], best_case);
@@ -43,7 +45,7 @@ impl Bounds {
         }
     }
 
-    /// Many slots have other outlines. Computes in **O(slots)**.
+    /// Sets the best cases of many slots. Computes in **O(slots)**.
     pub(super) fn set_all(&mut self, best_cases: impl Iterator<Item = (u32, BestCase)>) {
         for (slot, best_case) in best_cases {
             self.slots[slot as usize] = best_case;
@@ -56,33 +58,34 @@ impl Bounds {
         }
     }
 
-    /// The number of slots, used or not.
+    /// The number of slots, occupied or not.
     pub(crate) fn len(&self) -> u32 {
         self.slots.len() as u32
     }
 
-    /// Of one slot.
+    /// The best case of one slot.
     pub(crate) fn slot(&self, slot: u32) -> &BestCase {
         &self.slots[slot as usize]
     }
 
-    /// Of the slots of a word.
+    /// The best cases of a word's slots.
     pub(crate) fn slots_of(&self, word: u32) -> &[BestCase] {
         members(&self.slots, word as usize)
     }
 
-    /// Of the words of a chunk.
+    /// The best cases of a chunk's words.
     pub(crate) fn words_of(&self, chunk: u32) -> &[BestCase] {
         members(&self.words, (chunk / WORD) as usize)
     }
 
-    /// Of all chunks.
+    /// The best cases of all chunks.
     pub(crate) fn chunks(&self) -> &[BestCase] {
         &self.chunks
     }
 }
 
-/// Brings the group of the member at `at` up to date, which was `before`: what the group was, if it changes.
+/// Updates the group of member `at`, which was `before`. Returns the group's previous best case if
+/// it changed.
 fn settle(
     all: &[BestCase],
     groups: &mut [BestCase],
@@ -106,7 +109,7 @@ fn settle(
     (now != group).then_some(group)
 }
 
-/// The up to 64 from `first` on.
+/// Up to 64 members from `first` on.
 fn members(all: &[BestCase], first: usize) -> &[BestCase] {
     &all[first.min(all.len())..all.len().min(first + 64)]
 }
@@ -146,7 +149,7 @@ mod tests {
             let mut bounds = Bounds::default();
             (0..slots).for_each(|_| bounds.push());
             for (at, figures) in changes {
-                // Half of them meet in few words.
+                // Half of the changes fall into few words.
                 let slot = if at % 2 == 0 { at % slots } else { at % slots.min(near) };
                 bounds.set(slot, best_case(figures));
             }

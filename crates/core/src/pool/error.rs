@@ -1,16 +1,16 @@
-//! Why an endpoint cannot be added, changed or found.
+//! Errors of adding, changing and finding endpoints.
 
 use core::fmt;
 
 use crate::endpoint::EndpointId;
 
-/// There is no such endpoint, or no longer.
+/// No endpoint has this id, or it was removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
 pub struct UnknownEndpoint(pub EndpointId);
 
 impl UnknownEndpoint {
-    /// Its name in other languages and in logs.
+    /// A stable code for logs and other languages.
     pub const fn code(&self) -> &'static str {
         "unknown_endpoint"
     }
@@ -28,22 +28,22 @@ impl core::error::Error for UnknownEndpoint {}
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// There is no such endpoint, or no longer.
+    /// No endpoint has this id, or it was removed.
     UnknownEndpoint(EndpointId),
-    /// Another endpoint has that name.
+    /// Another endpoint has this name.
     DuplicateName(EndpointId),
-    /// The pool has as many endpoints as the configuration allows.
+    /// The pool has [`Config::max_endpoints`](crate::Config::max_endpoints) endpoints.
     #[non_exhaustive]
     PoolFull {
         /// [`Config::max_endpoints`](crate::Config::max_endpoints).
         limit: usize,
     },
-    /// A coefficient of its prefill cost does not lie between 0 and 1 s, or a token costs nothing.
+    /// A coefficient of the prefill cost is outside 0 to 1 s, or the cost per token is zero.
     InvalidPrefillCost,
 }
 
 impl EndpointError {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// A stable code for logs and other languages; it does not change with the message.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UnknownEndpoint(_) => "unknown_endpoint",

@@ -1,25 +1,28 @@
-//! When answers show that an endpoint's cache has lost blocks: two of them must agree.
+//! Detects evictions in an endpoint's cache from answers; two answers must agree.
 //!
 //! ```text
-//!            shortfall                 second shortfall, of what was used before the first
-//! trusted ─────────────► suspected ───────────────────────────────────────────────────► forget ──► suspected
+//!            shortfall          second shortfall, of blocks used before the first
+//! trusted ─────────────► suspected ──────────────────────► forget ──► suspected
 //!    ▲                       │
-//!    └───────────────────────┘ what should be gone was found, or what the first answer left behind is said to be gone
+//!    └───────────────────────┘ presumed evicted blocks were found, or the second
+//!                              shortfall is of blocks used after the first
 //! ```
 //!
-//! Engines evict what has not been used for the longest time. An answer with fewer cached tokens than expected says that all
-//! blocks that were last used as long ago are gone. One such answer may also come from an engine that did not look into its
-//! cache, so nothing is forgotten before a second one. What both say is what the older of the two times says.
+//! Engines evict the least recently used blocks. An answer with fewer cached tokens than expected
+//! implies that all blocks with an equal or older last use are gone. A single such answer can come
+//! from an engine that skipped its cache, so two are required. Both together imply the older of
+//! their times.
 //!
-//! An engine that loses blocks right after it computed them does not evict the least recently used: such an answer is
-//! no evidence.
+//! An engine that loses blocks right after it computed them does not evict the least recently used;
+//! such an answer is no evidence.
 
-/// An answer with fewer cached tokens than expected. Times are numbers of uses of the endpoint's cache.
+/// An answer with fewer cached tokens than expected. Times are numbers of uses of the endpoint's
+/// cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shortfall {
-    /// What was last used at this time or earlier is said to be gone.
+    /// Blocks last used at this time or earlier are presumed evicted.
     pub(crate) unused_since: u64,
-    /// When its request was placed: blocks that were used later were there after it.
+    /// When its request was placed; blocks used later existed after the answer's lookup.
     pub(crate) placed: u64,
 }
 
@@ -30,7 +33,8 @@ pub(crate) struct Evictions {
 }
 
 impl Evictions {
-    /// An answer fell short. Returns until when the blocks to forget were last used, if a second answer agrees.
+    /// Records a shortfall. If a second answer agrees, returns the last use up to which blocks are
+    /// evicted.
     pub(crate) fn observe(&mut self, now: Shortfall) -> Option<u64> {
         let before = self.suspected.replace(now)?;
         if now.unused_since >= before.placed {
@@ -43,7 +47,7 @@ impl Evictions {
         Some(agreed)
     }
 
-    /// An answer found all that was expected, the oldest of it last used at this time.
+    /// Records an answer that found all expected tokens, the oldest block last used at this time.
     pub(crate) fn found(&mut self, last_used: u64) {
         if self.suspected.is_some_and(|suspected| last_used <= suspected.unused_since) {
             self.suspected = None;

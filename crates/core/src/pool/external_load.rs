@@ -1,7 +1,7 @@
-//! What others have running on an endpoint: its own reports, less what we know to be ours.
+//! Load on an endpoint that other clients cause: its reports, less this gateway's own load.
 //!
-//! A report is old when it arrives and older until the next one. Meanwhile, confidence moves from it to the pool's mean:
-//! an endpoint that stops reporting looks like its peers, never idle.
+//! A report is stale on arrival and ages until the next. Its weight decays towards the pool's mean,
+//! so an endpoint that stops reporting counts as average, never as idle.
 
 use core::time::Duration;
 
@@ -9,35 +9,36 @@ use super::in_flight::InFlightLoad;
 use crate::load::Load;
 use crate::time::{Instant, decay};
 
-/// The last report of one endpoint, and the most that we had there lately.
+/// The last report of one endpoint, and this gateway's recent peak load there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reports {
     sample: Sample,
-    /// When each figure of the sample was taken: reports that leave one out say nothing new of it.
+    /// When each value of the sample was measured; a report that omits a value leaves it and its
+    /// age.
     taken: Taken,
     sampled_at: Option<Instant>,
-    /// The engine sleeps, as far as it was said.
+    /// Whether the engine sleeps, by its last report on that.
     asleep: bool,
-    /// Reports that could not be read.
+    /// Number of reports that could not be parsed.
     errors: u64,
-    /// Why, if the last one could not.
+    /// The error, if the last report could not be parsed.
     error: Option<&'static str>,
-    /// Our peak since the last report arrived.
+    /// This gateway's peak load since the last report.
     peak: Own,
-    /// Our peaks before that, each with the time when it was closed: reports may be several intervals old on arrival.
+    /// Earlier peaks, each with the end of its interval: reports can arrive several intervals late.
     peaks: [(Instant, Own); 4],
 }
 
-/// Load that is not ours, as a report has it. In whole requests and tokens, so that sums over a pool stay exact.
+/// External load in one report, in whole requests and tokens, so that sums over a pool stay exact.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Sample {
     waiting: Option<u32>,
     running: Option<u32>,
-    /// Share of the KV cache in millionths: pools may have caches of several sizes.
+    /// Share of the KV cache in millionths, since caches of a pool differ in size.
     kv_usage: Option<u32>,
 }
 
-/// When the figures of a [`Sample`] were taken.
+/// When the values of a [`Sample`] were measured.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
     waiting: Option<Instant>,
@@ -45,18 +46,18 @@ struct Taken {
     kv_usage: Option<Instant>,
 }
 
-/// Load that is not ours, as far as it can be told by now.
+/// The current estimate of external load.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct ExternalLoad {
     /// Requests in the endpoint's queue.
     pub(crate) waiting: f64,
-    /// Requests that it works on.
+    /// Running requests.
     pub(crate) running: f64,
     /// Tokens in its KV cache.
     pub(crate) kv_tokens: f64,
 }
 
-/// The sums of the last reports of a pool's endpoints.
+/// Sums of the last reports of a pool's endpoints.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolReports {
     waiting: Total,
@@ -70,7 +71,7 @@ struct Total {
     sum: u64,
 }
 
-/// Our own load, as the endpoint would report it.
+/// This gateway's load, as the endpoint would report it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Own {
     pending: u32,
@@ -79,16 +80,17 @@ struct Own {
 }
 
 impl Reports {
-    /// Keeps up with our own load: call it whenever that may have risen.
+    /// Updates the peak of this gateway's load; called whenever that load may have risen.
     ///
-    /// A report cannot show more of ours than there was at some time since it was taken, so less than the peak is never
-    /// taken for external.
+    /// A report shows at most the peak of this gateway's load since its measurement. Load up to
+    /// that peak is therefore never counted as external.
     pub(crate) fn watch(&mut self, in_flight: &InFlightLoad, expected_output_tokens: f64) {
         self.peak = self.peak.max(Own::of(in_flight, expected_output_tokens));
     }
 
-    /// The endpoint, whose cache has room for `capacity` tokens, reported. A report that is older than the last one says
-    /// nothing new, and one that says nothing is none. What a report leaves out is as the last one had it, and older.
+    /// Records a report of the endpoint, whose cache holds `capacity` tokens. Reports older than
+    /// the last one, and reports without values, are ignored. Values that a report omits keep their
+    /// last state and age.
     pub(crate) fn report(
         &mut self,
         now: Instant,
@@ -134,8 +136,8 @@ impl Reports {
         self.peak = Own::of(in_flight, expected_output_tokens);
     }
 
-    /// The external load by now, on an endpoint whose cache has room for `capacity` tokens: the last report while it is
-    /// fresh, the pool's mean once it is stale or when there is none.
+    /// Estimates the external load at `now` on an endpoint whose cache holds `capacity` tokens. The
+    /// estimate moves from the last report to the pool's mean as the report ages.
     pub(crate) fn estimate(
         &self,
         now: Instant,
@@ -143,7 +145,7 @@ impl Reports {
         capacity: u32,
         lifetime: Duration,
     ) -> ExternalLoad {
-        if pool.are_silent() {
+        if pool.are_empty() {
             return ExternalLoad::default();
         }
         let confidence = |at: Instant| {
@@ -152,7 +154,7 @@ impl Reports {
         let all = self.sampled_at.map(|at| (at, confidence(at)));
         let blend = |sample: Option<u32>, taken: Option<Instant>, mean: f64| match (sample, taken) {
             (Some(sample), Some(taken)) => {
-                // As a rule, all were taken at once.
+                // Usually all values were measured at once.
                 let confidence = match all {
                     Some((at, confidence)) if at == taken => confidence,
                     _ => confidence(taken),
@@ -170,9 +172,9 @@ impl Reports {
         }
     }
 
-    /// The part of an [`estimate`](Self::estimate) that the last report speaks of. The rest comes from other endpoints, whose reports may
-    /// be of any age.
-    pub(crate) fn spoken_of(&self, estimate: ExternalLoad) -> ExternalLoad {
+    /// The part of an [`estimate`](Self::estimate) for which this endpoint reported a value. The
+    /// rest comes from other endpoints, whose reports can be of any age.
+    pub(crate) fn reported_part(&self, estimate: ExternalLoad) -> ExternalLoad {
         let said = |sample: Option<u32>, load| if sample.is_some() { load } else { 0.0 };
         ExternalLoad {
             waiting: said(self.sample.waiting, estimate.waiting),
@@ -181,43 +183,43 @@ impl Reports {
         }
     }
 
-    /// What the last report said that was not ours.
+    /// The external load in the last report.
     pub(crate) const fn sample(&self) -> Sample {
         self.sample
     }
 
-    /// A report could not be read: it says nothing, and what the last one said grows old.
+    /// Records a report that could not be parsed. The last readable report continues to age.
     pub(crate) fn fail(&mut self, why: &'static str) {
         self.errors += 1;
         self.error = Some(why);
     }
 
-    /// How many reports could not be read, and why, if the last one could not.
+    /// Number of reports that could not be parsed, and the error, if the last one could not.
     pub(crate) const fn errors(&self) -> (u64, Option<&'static str>) {
         (self.errors, self.error)
     }
 
-    /// Whether the engine sleeps, as far as it was said.
+    /// Whether the engine sleeps, by its last report on that.
     pub(crate) const fn asleep(&self) -> bool {
         self.asleep
     }
 
-    /// When the last report was taken.
+    /// When the last report was measured.
     pub(crate) const fn sampled_at(&self) -> Option<Instant> {
         self.sampled_at
     }
 }
 
 impl PoolReports {
-    /// An endpoint's report takes the place of the one before.
+    /// Replaces the sample of one endpoint in the sums.
     pub(crate) fn replace(&mut self, before: Sample, after: Sample) {
         self.waiting.replace(before.waiting, after.waiting);
         self.running.replace(before.running, after.running);
         self.kv_usage.replace(before.kv_usage, after.kv_usage);
     }
 
-    /// Whether no endpoint ever reported.
-    const fn are_silent(&self) -> bool {
+    /// Whether no endpoint has ever reported.
+    const fn are_empty(&self) -> bool {
         self.waiting.count == 0 && self.running.count == 0 && self.kv_usage.count == 0
     }
 }
@@ -335,8 +337,8 @@ mod tests {
         let expected = |kv_tokens| ExternalLoad { waiting: 4.0, running: 3.0, kv_tokens };
         assert_eq!(estimate(CAPACITY), expected(50_000.0));
         assert_eq!(estimate(CAPACITY / 10), expected(5_000.0), "half of a smaller cache");
-        let spoken_of = ExternalLoad { waiting: 0.0, running: 3.0, kv_tokens: 0.0 };
-        assert_eq!(reports.spoken_of(estimate(CAPACITY)), spoken_of);
+        let reported_part = ExternalLoad { waiting: 0.0, running: 3.0, kv_tokens: 0.0 };
+        assert_eq!(reports.reported_part(estimate(CAPACITY)), reported_part);
     }
 
     #[test]

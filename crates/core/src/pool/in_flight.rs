@@ -1,13 +1,14 @@
-//! What this gateway has in flight on one endpoint, to the request and to the nanosecond.
+//! The load that this gateway has in flight on one endpoint, exact to the request and the
+//! nanosecond.
 //!
-//! Everything is an integer, so a book whose requests have all been released is exactly empty again.
+//! All sums are integers, so the load is exactly zero again once every request is released.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::time::{Instant, Seconds};
 
-/// The account of one endpoint.
+/// This gateway's load on one endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlightLoad {
     /// Predicted prefill of requests before their first token, in the order of dispatch.
@@ -16,26 +17,27 @@ pub(crate) struct InFlightLoad {
     booked: Duration,
     /// The first of `pending`.
     head: Duration,
-    /// Since when the head of `pending` can have been worked on.
+    /// The earliest time at which the engine can have started on the head of `pending`.
     head_since: Instant,
-    /// When a request was last dispatched.
+    /// The time of the last dispatch.
     reserved_at: Instant,
-    /// When a first token last came.
+    /// The time of the last first token.
     first_token_at: Option<Instant>,
     running: u32,
     prompt_tokens: u64,
     answer_tokens: u64,
-    /// Until when the endpoint counts as busy with requests that ended before their first token.
+    /// The endpoint counts as busy until then, because of requests that ended before their first
+    /// token.
     busy_until: Instant,
 }
 
-/// No more than this is left behind.
+/// Upper limit of the residue.
 const LONGEST_RESIDUE: Duration = Duration::from_secs(10);
-/// The share of the head's time since its turn that counts as done: its true progress cannot be seen.
+/// The share of the time since the head's turn that counts as done; its true progress is unknown.
 const HEAD_CREDIT: f64 = 0.5;
 
 impl InFlightLoad {
-    /// A request was dispatched as number `order`, with this much predicted prefill.
+    /// Records the dispatch of request number `order` with this predicted prefill.
     pub(crate) fn reserve(&mut self, now: Instant, order: u64, work: Duration, tokens: u32) {
         if self.pending.is_empty() {
             self.head_since = now;
@@ -47,7 +49,7 @@ impl InFlightLoad {
         self.prompt_tokens += u64::from(tokens);
     }
 
-    /// The prefill of number `order` is over. If it was the head, the next one's turn begins.
+    /// Ends the prefill of number `order`. If it was the head, the turn of the next one starts.
     pub(crate) fn finish_prefill(&mut self, now: Instant, order: u64) {
         if self.first_pending() == Some(order) {
             self.head_since = now;
@@ -58,38 +60,38 @@ impl InFlightLoad {
         }
     }
 
-    /// A first token came; its request runs from now on.
+    /// Records a first token; its request runs from now on.
     pub(crate) fn first_token(&mut self, now: Instant) {
-        // Whatever the engine works on next, it began no earlier.
+        // The engine cannot have started on its next request before this time.
         self.head_since = now;
         self.first_token_at = Some(now);
         self.running += 1;
     }
 
-    /// An answer grew.
+    /// Records new tokens of an answer.
     pub(crate) fn grow(&mut self, tokens: u32) {
         self.answer_tokens += u64::from(tokens);
     }
 
-    /// A request that ran is over.
+    /// Ends a running request.
     pub(crate) fn finish_running(&mut self) {
         self.running -= 1;
     }
 
-    /// A prompt and its answer left the KV cache.
+    /// Removes a prompt and its answer from the KV cache.
     pub(crate) fn shrink(&mut self, prompt: u64, answer: u64) {
         self.prompt_tokens -= prompt;
         self.answer_tokens -= answer;
     }
 
-    /// A request ended before its first token and leaves so much of its predicted prefill behind: an endpoint that
-    /// refuses at once is as busy as if it had served, and draws no more than its share.
+    /// Adds the predicted prefill of a request that ended before its first token. An endpoint that
+    /// refuses at once then counts as busy as if it had served, and attracts only its share.
     pub(crate) fn leave_residue(&mut self, now: Instant, work: Duration) {
         let until = self.busy_until.max(now) + work;
         self.busy_until = until.min(now + LONGEST_RESIDUE);
     }
 
-    /// How long the endpoint counts as busy with requests that are over.
+    /// How long the endpoint still counts as busy because of requests that ended.
     pub(crate) fn residue(&self, now: Instant) -> Duration {
         self.busy_until.saturating_since(now)
     }
@@ -99,18 +101,20 @@ impl InFlightLoad {
         self.pending.get(&order).copied().unwrap_or_default()
     }
 
-    /// How long a new request waits for its turn: booked prefill, with the head half done at most.
+    /// The wait of a new request for its turn: queued prefill, with at most half of the head's
+    /// done.
     pub(crate) fn wait(&self, now: Instant) -> Seconds {
         self.wait_after(now.saturating_since(self.head_since).min(self.head))
     }
 
-    /// The least that [`wait`](Self::wait) can be before the account changes.
+    /// The lower bound of [`wait`](Self::wait) until the load changes.
     pub(crate) fn least_wait(&self) -> Seconds {
         self.wait_after(self.head)
     }
 
-    /// From when on a newcomer waits no longer than `hold`, if nothing is heard until then: when as much of the head counts as done,
-    /// or when its first token is overdue. Where first tokens are not reported, the latter sets the pace.
+    /// The time from which a new request waits at most `limit`, if no report arrives before. It is
+    /// the earlier of two times: enough of the head counts as done, or its first token is overdue.
+    /// Where first tokens are not reported, the latter paces dispatch.
     pub(crate) fn falls_to(&self, hold: Duration, now: Instant) -> Instant {
         let wait = self.wait(now);
         if self.pending.is_empty() || wait <= Seconds::from(hold) {
@@ -126,12 +130,12 @@ impl InFlightLoad {
         }
     }
 
-    /// From when on the wait falls no further, if nothing is heard until then.
+    /// The time from which the wait no longer falls, if no report arrives before.
     pub(crate) fn runs_down_at(&self) -> Instant {
         self.head_since + self.head
     }
 
-    /// The wait when the head's turn began so long ago.
+    /// The wait if the head's turn started `elapsed` ago.
     fn wait_after(&self, elapsed: Duration) -> Seconds {
         if self.booked.is_zero() {
             return Seconds::ZERO;
@@ -139,17 +143,17 @@ impl InFlightLoad {
         Seconds::from(self.booked) - Seconds::from(elapsed) * HEAD_CREDIT
     }
 
-    /// Requests before their first token.
+    /// Number of requests before their first token.
     pub(crate) fn pending(&self) -> u32 {
         u32::try_from(self.pending.len()).unwrap_or(u32::MAX)
     }
 
-    /// Requests past their first token.
+    /// Number of requests past their first token.
     pub(crate) const fn running(&self) -> u32 {
         self.running
     }
 
-    /// All requests.
+    /// Number of all requests.
     pub(crate) fn requests(&self) -> u32 {
         self.pending().saturating_add(self.running)
     }
@@ -159,18 +163,18 @@ impl InFlightLoad {
         self.booked
     }
 
-    /// Tokens of prompts in flight, and of their answers as far as these were told.
+    /// Tokens of prompts in flight, and of their answers as far as reported.
     pub(crate) const fn kv_tokens(&self) -> u64 {
         self.prompt_tokens + self.answer_tokens
     }
 
-    /// The same, with answers that were not told taken to be of the expected length.
+    /// As [`kv_tokens`](Self::kv_tokens), with unreported answers at the expected length.
     pub(crate) fn expected_kv_tokens(&self, expected_output_tokens: f64) -> u64 {
         let expected = (f64::from(self.running) * expected_output_tokens) as u64;
         self.prompt_tokens.saturating_add(self.answer_tokens.max(expected))
     }
 
-    /// When a first token last came.
+    /// The time of the last first token.
     pub(crate) const fn first_token_at(&self) -> Option<Instant> {
         self.first_token_at
     }

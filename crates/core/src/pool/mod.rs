@@ -1,4 +1,4 @@
-//! The endpoints, and what is in flight on each.
+//! The endpoints of a pool, and this gateway's load on each.
 
 mod best_case;
 mod block_layout;
@@ -47,37 +47,38 @@ pub(crate) struct Pool {
     generations: Vec<u32>,
     free: Vec<u32>,
     names: BTreeMap<String, EndpointId>,
-    /// How many endpoints have each layout.
+    /// The number of endpoints with each block layout.
     layouts: Multiset<BlockLayout>,
-    /// How many endpoints name each model among those that they serve.
+    /// The number of endpoints that list each model.
     models: Multiset<String>,
     reports: PoolReports,
     /// Outcomes of all endpoints in rotation.
     outcomes: health::Window,
     suspects: health::SuspectFlows,
-    /// Requests dispatched so far.
+    /// Number of requests dispatched so far.
     dispatches: u64,
-    /// When endpoints that are closed by the clock must be looked at again.
+    /// Times at which endpoints closed by a timeout must be checked again.
     opens: BTreeSet<(Instant, u32)>,
-    /// An endpoint has given a first token, so those that join have peers that are warm.
+    /// At least one endpoint has produced a first token, so endpoints that join have warm peers.
     at_work: bool,
-    /// How many endpoints get no new requests.
+    /// Number of endpoints that get no new requests.
     draining: usize,
     limit: usize,
 }
 
-/// What tells the endpoint in a slot from its equals.
+/// What distinguishes the endpoint in a slot from endpoints of equal cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tie {
-    /// Stands for its name.
+    /// The hash of its name.
     pub(crate) key: u64,
     pub(crate) layout: BlockLayout,
 }
 
-/// A request's claim on an endpoint: its place in the queue, its prefill, its KV tokens, its adapter.
+/// A request's claim on an endpoint: its place in the queue, its prefill, its KV tokens, its
+/// adapter.
 ///
-/// It can be neither copied nor made elsewhere, and [`Pool::release`] consumes it: so what was reserved is given back
-/// exactly once.
+/// A reservation can be neither copied nor created elsewhere, and [`Pool::release`] consumes it, so
+/// each is released exactly once.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     endpoint: EndpointId,
@@ -88,7 +89,7 @@ pub(crate) struct Reservation {
     adapter: Option<u64>,
 }
 
-/// What a reservation claims.
+/// The resources that a reservation claims.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
     /// Predicted prefill.
@@ -100,7 +101,7 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Pool {
-    /// A pool of at most `limit` endpoints.
+    /// Creates a pool of at most `limit` endpoints.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             slots: Vec::new(),
@@ -122,7 +123,7 @@ impl Pool {
         }
     }
 
-    /// Adds an endpoint; `slot` makes its state once its id is known.
+    /// Adds an endpoint; `slot` creates its state from its id.
     pub(crate) fn add(
         &mut self,
         name: &str,
@@ -156,7 +157,7 @@ impl Pool {
         Ok(id)
     }
 
-    /// Takes an endpoint out. Its reservations stay valid and release nothing.
+    /// Removes an endpoint. Its reservations stay valid and release nothing.
     pub(crate) fn remove(&mut self, id: EndpointId) -> Result<Slot, UnknownEndpoint> {
         self.get(id)?;
         let at = id.slot as usize;
@@ -174,7 +175,7 @@ impl Pool {
         Ok(slot)
     }
 
-    /// Describes an endpoint anew; `change` does the rest.
+    /// Replaces an endpoint's description; `change` updates the rest of its state.
     pub(crate) fn update(
         &mut self,
         id: EndpointId,
@@ -204,7 +205,7 @@ impl Pool {
         Ok(())
     }
 
-    /// The endpoint's prompts are hashed for another layout from now on.
+    /// Sets the block layout for which prompts of the endpoint's requests are hashed.
     pub(crate) fn set_layout(
         &mut self,
         id: EndpointId,
@@ -217,7 +218,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether the endpoint gets no new requests.
+    /// Sets whether the endpoint gets no new requests.
     pub(crate) fn drain(&mut self, id: EndpointId, draining: bool) -> Result<(), UnknownEndpoint> {
         let at_work = self.at_work;
         let slot = self.get_mut(id)?;
@@ -230,7 +231,7 @@ impl Pool {
         Ok(())
     }
 
-    /// How many endpoints get new requests.
+    /// Number of endpoints that get new requests.
     pub(crate) fn accepting(&self) -> usize {
         self.names.len() - self.draining
     }
@@ -261,12 +262,12 @@ impl Pool {
         self.slots.iter().flatten()
     }
 
-    /// What can be told of endpoints at a glance.
+    /// The best cases of all endpoints, for the search's lower bounds.
     pub(crate) const fn bounds(&self) -> &Bounds {
         &self.bounds
     }
 
-    /// What tells the endpoint in a slot from its equals; the slot must be there.
+    /// What distinguishes the endpoint in a slot from its equals; the slot must be occupied.
     pub(crate) fn tie(&self, slot: u32) -> Tie {
         self.ties[slot as usize]
     }
@@ -275,22 +276,22 @@ impl Pool {
         self.names.len()
     }
 
-    /// The layouts of the endpoints, each once.
+    /// The block layouts of the endpoints, each once.
     pub(crate) fn layouts(&self) -> impl Iterator<Item = BlockLayout> + '_ {
         self.layouts.keys().copied()
     }
 
-    /// Whether an endpoint names this model among those that it serves.
+    /// Whether an endpoint lists this model.
     pub(crate) fn names_model(&self, model: &str) -> bool {
         self.models.contains(model)
     }
 
-    /// Sums of what the endpoints last reported.
+    /// Sums of the endpoints' last reports.
     pub(crate) const fn reports(&self) -> &PoolReports {
         &self.reports
     }
 
-    /// Takes in an endpoint's report.
+    /// Records an endpoint's load report.
     pub(crate) fn report(
         &mut self,
         now: Instant,
@@ -309,19 +310,19 @@ impl Pool {
         );
         let after = slot.reports.sample();
         self.reports.replace(before, after);
-        // Whether it sleeps is part of it.
+        // The best case depends on whether the engine sleeps.
         self.refresh_bounds(id);
         Ok(())
     }
 
-    /// Lets the endpoints' learned speeds settle. Computes in **O(endpoints)**.
+    /// Updates the endpoints' learned speeds. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant) {
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
         self.bounds
             .set_all(self.slots.iter().flatten().map(|slot| (slot.id.slot, BestCase::of(slot))));
     }
 
-    /// Reserves on the endpoint in `slot`; it must be there.
+    /// Reserves capacity on the endpoint `id`.
     pub(crate) fn reserve(
         &mut self,
         now: Instant,
@@ -354,7 +355,8 @@ impl Pool {
         })
     }
 
-    /// The first token came: the request leaves the prefill queue and runs. Does nothing if that was said before.
+    /// Records the first token: the request leaves the prefill queue and runs. A second call has no
+    /// effect.
     pub(crate) fn start(
         &mut self,
         now: Instant,
@@ -374,7 +376,7 @@ impl Pool {
         self.refresh_bounds(reservation.endpoint);
     }
 
-    /// The answer grew by `tokens`.
+    /// Records that the answer grew by `tokens`.
     pub(crate) fn grow(
         &mut self,
         reservation: &mut Reservation,
@@ -389,8 +391,8 @@ impl Pool {
         self.refresh_bounds(reservation.endpoint);
     }
 
-    /// Gives back what was reserved, also when the endpoint has left meanwhile. `served` says whether the endpoint
-    /// computed anything for it.
+    /// Releases a reservation, also after its endpoint was removed. `served` is whether the
+    /// endpoint computed anything for the request.
     pub(crate) fn release(&mut self, now: Instant, reservation: Reservation, served: bool) {
         let Ok(slot) = self.get_mut(reservation.endpoint) else { return };
         if reservation.started {
@@ -408,7 +410,7 @@ impl Pool {
         self.refresh_bounds(reservation.endpoint);
     }
 
-    /// Brings an endpoint's outline up to date, after its account or its description has changed.
+    /// Recomputes an endpoint's best case after a change of its load or description.
     fn refresh_bounds(&mut self, id: EndpointId) {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             self.bounds.set(id.slot, BestCase::of(slot));
@@ -422,17 +424,17 @@ impl Reservation {
         self.endpoint
     }
 
-    /// Its number among the uses of its endpoint's cache: later dispatches have higher ones.
+    /// Its number among the uses of the endpoint's cache; it rises from dispatch to dispatch.
     pub(crate) const fn order(&self) -> u64 {
         self.order
     }
 
-    /// Tokens of the answer, as far as they were reported.
+    /// Tokens of the answer that were reported.
     pub(crate) const fn answer_tokens(&self) -> u64 {
         self.answer_tokens
     }
 
-    /// Whether the first token has come.
+    /// Whether the first token was reported.
     pub(crate) const fn started(&self) -> bool {
         self.started
     }

@@ -1,9 +1,9 @@
-//! How many endpoints have something in common.
+//! A multiset: how many endpoints share a property.
 
 use alloc::borrow::Borrow;
 use alloc::collections::BTreeMap;
 
-/// Counts by key; what is there no more has no entry.
+/// Counts by key; a count of zero has no entry.
 #[derive(Debug)]
 pub(super) struct Multiset<K>(BTreeMap<K, usize>);
 

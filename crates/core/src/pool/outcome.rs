@@ -1,4 +1,4 @@
-//! What the outcome of a request says about its endpoint, compared with the others.
+//! Updates an endpoint's health from the outcome of a request, compared with other endpoints.
 
 use super::health::{
     BAD_RATE, BackoffCause, BackoffPeriods, Class, FlowEvidence, HealthState, Mark, Outcome,
@@ -9,8 +9,8 @@ use crate::endpoint::EndpointId;
 use crate::time::Instant;
 
 impl Pool {
-    /// A request had this outcome. Computes in **O(1)**, but for the few that back an endpoint off for a soft cause:
-    /// **O(endpoints)**.
+    /// Records the outcome of a request. Computes in **O(1)**, or in **O(endpoints)** when a soft
+    /// cause backs an endpoint off.
     pub(crate) fn record_outcome(
         &mut self,
         now: Instant,
@@ -42,14 +42,14 @@ impl Pool {
         let own = self.suspects.bad(flow, endpoint.slot);
         self.note(now, endpoint, in_rotation && counts, outcome);
         let (rate, alone) = match own {
-            // A connection that is refused has nothing to do with what was to be sent over it.
+            // A refused connection does not depend on the request.
             _ if cause == BackoffCause::Unreachable => (Some(elsewhere), alone),
             FlowEvidence::Repeats => (None, false),
             FlowEvidence::Counts { rate, alone: seen } => {
                 (Some(rate.max(elsewhere)), alone && seen)
             }
         };
-        // A client that fails everywhere says nothing about what the endpoint would do with others.
+        // A client that fails everywhere is no evidence about the endpoint's other clients.
         if class != Class::Late && rate.is_none_or(|rate| rate < BAD_RATE) {
             self.leave_residue(now, endpoint, order, since);
         }
@@ -69,7 +69,7 @@ impl Pool {
                 enough
             }
             (true, None) => false,
-            // A late answer is one, unless it was for being late.
+            // A late answer counts as an answer, unless the backoff was for lateness.
             (false, _) if late && slot.health.cause() != Some(BackoffCause::Late) => {
                 slot.health.answered(rates.map(|(rate, _)| rate), true);
                 false
@@ -80,7 +80,8 @@ impl Pool {
                 false
             }
         };
-        // To count those that are out takes a look at every endpoint: only where it decides.
+        // Counting the endpoints out of rotation scans all of them, so it happens only where it
+        // matters.
         let may = !back_off || !in_rotation || !cause.is_soft() || self.may_lose_another(endpoint);
         if let Some(slot) = self.slot_mut(endpoint).filter(|_| back_off && may) {
             slot.health.back_off(now, cause, mark, backoff_periods);
@@ -90,7 +91,7 @@ impl Pool {
         self.refresh_bounds(endpoint);
     }
 
-    /// A request ended before its first token: what is left of its predicted prefill since its dispatch stays behind.
+    /// Keeps what remains of the predicted prefill of a request that ended before its first token.
     fn leave_residue(&mut self, now: Instant, id: EndpointId, order: u64, since: Instant) {
         if let Some(slot) = self.slot_mut(id) {
             let work = slot.in_flight.work_of(order);
@@ -98,7 +99,7 @@ impl Pool {
         }
     }
 
-    /// A probe of the endpoint passed or failed.
+    /// Records the result of a probe.
     pub(crate) fn probe(
         &mut self,
         now: Instant,
@@ -125,7 +126,7 @@ impl Pool {
         Ok(())
     }
 
-    /// A page of the endpoint's was read.
+    /// Records that a metrics page of the endpoint was read.
     pub(crate) fn record_contact(&mut self, now: Instant, id: EndpointId) {
         if let Some(slot) = self.slot_mut(id) {
             slot.health.contact(now, false);
@@ -133,17 +134,17 @@ impl Pool {
         self.refresh_bounds(id);
     }
 
-    /// Requests dispatched so far: the pool's pace, by which trials are spaced.
+    /// Number of requests dispatched so far, by which trials are spaced.
     pub(crate) const fn dispatches(&self) -> u64 {
         self.dispatches
     }
 
-    /// When the next endpoint should be looked at again that is closed by the clock.
+    /// When the next endpoint that is closed by a timeout must be checked.
     pub(crate) fn next_opening(&self) -> Option<Instant> {
         self.opens.first().map(|(at, _)| *at)
     }
 
-    /// Looks again at the endpoints whose time is over; the next of them.
+    /// Checks one endpoint whose timeout has expired, and returns its slot.
     pub(crate) fn open_due(&mut self, now: Instant) -> Option<u32> {
         let (at, number) = self.opens.first().copied().filter(|(at, _)| *at <= now)?;
         self.opens.remove(&(at, number));
@@ -156,7 +157,7 @@ impl Pool {
         Some(number)
     }
 
-    /// Notes when the endpoint's time is over.
+    /// Schedules the check at the end of the endpoint's timeout.
     pub(super) fn reschedule_opening(&mut self, id: EndpointId) {
         let Ok(slot) = self.get_mut(id) else { return };
         let at = slot.health.opens_at();
@@ -167,7 +168,7 @@ impl Pool {
         }
     }
 
-    /// The rate of a class on the other endpoints, and whether they have had none of it.
+    /// The rate of a class on the other endpoints, and whether they had no such outcome.
     fn elsewhere(&self, now: Instant, slot: &Slot, class: Class) -> (f64, bool) {
         let (good, bad) = self.outcomes.sums(now, class);
         let (own_good, own_bad) = slot.health.window_of_outcomes.sums(now, class);
@@ -175,7 +176,7 @@ impl Pool {
         (rate(good, bad), bad == 0)
     }
 
-    /// Takes an outcome into the endpoint's window and the pool's.
+    /// Records an outcome in the windows of the endpoint and of the pool.
     fn note(&mut self, now: Instant, id: EndpointId, counts: bool, outcome: Outcome) {
         let noted: &[(Class, bool)] = match outcome {
             Outcome::Answered { late } => {
@@ -195,7 +196,8 @@ impl Pool {
         }
     }
 
-    /// Whether another endpoint may be taken out for what clients can cause as well: half of them stay.
+    /// Whether another endpoint may be backed off for a cause that clients can produce: half of the
+    /// pool stays in rotation.
     fn may_lose_another(&self, id: EndpointId) -> bool {
         let lost = self
             .iter()

@@ -40,7 +40,12 @@ fn external_while_fresh(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoa
         return ExternalLoad::default();
     }
     let (reports, lifetime) = (&slot.reports, fleet.config.report_lifetime);
-    reports.spoken_of(reports.estimate(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime))
+    reports.reported_part(reports.estimate(
+        now,
+        fleet.pool.reports(),
+        slot.kv_cache_tokens,
+        lifetime,
+    ))
 }
 
 /// From when on an endpoint's last load report says nothing about whether it is full.

@@ -1,16 +1,17 @@
-//! A sequential test: does an endpoint fail more than the others?
+//! A sequential test of whether an endpoint fails more than the others.
 //!
-//! Two hypotheses are compared after each outcome (Wald, 1945): the endpoint is like the others, which give a bad outcome
-//! with probability `p`; or it is bad, and gives one with `q = 1/2`. The likelihood ratio `L` begins at 1. A bad outcome
-//! multiplies it by `p / q`, a good one by `(1 - p) / (1 - q)`; it never rises above 1, so that a long good past does
-//! not hide a change (Page's CUSUM, 1954). Once `L` is as low as the threshold, the endpoint is bad.
+//! Each outcome updates the likelihood ratio of two hypotheses (Wald, 1945). Either the endpoint is
+//! like the others, whose outcomes are bad with probability `p`; or it is bad, with `q = 1/2`. The
+//! ratio `L` starts at 1. A bad outcome multiplies it by `p / q`, a good one by `(1 - p) / (1 -
+//! q)`. It is capped at 1, so a long good history does not hide a change (Page's CUSUM, 1954). At
+//! or below the threshold, the endpoint is bad.
 //!
-//! Where all fail alike, `p` is as high as `q`, and nothing is evidence: a client's poisonous requests, or the gateway's own
-//! broken network, take no endpoint out.
+//! Where all endpoints fail alike, `p` reaches `q` and no outcome is evidence. Malformed requests
+//! of one client, or a broken network of the gateway, therefore back off no endpoint.
 
 use crate::time::Instant;
 
-/// What kind of bad outcome.
+/// The kind of a bad outcome.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Class {
     Failed = 0,
@@ -24,13 +25,13 @@ pub(super) struct Evidence([f64; 3]);
 
 /// The rate of a bad endpoint.
 pub(crate) const BAD_RATE: f64 = 0.5;
-/// No pool is believed to be better than this: a single soft outcome never decides.
+/// Lower limit of the pool's assumed rate, so that a single soft outcome never decides.
 const BEST_RATE: f64 = 0.01;
-/// What is thought of a pool before it has shown anything: as if it had had so many outcomes, and so many bad ones.
+/// The prior of a pool without outcomes: the number of outcomes, and of bad ones.
 const PRIOR: (f64, f64) = (5.0, 0.05);
-/// How low `L` must fall. A false alarm comes at most once in as many outcomes as its inverse.
+/// The threshold of `L`. Its inverse bounds the rate of false alarms.
 const THRESHOLD: f64 = 0.001;
-/// The same for a failure where no other endpoint has had one lately: the first decides.
+/// The threshold for a failure where no other endpoint has had one lately: the first decides.
 const THRESHOLD_ALONE: f64 = 0.021;
 
 impl Default for Evidence {
@@ -40,7 +41,7 @@ impl Default for Evidence {
 }
 
 impl Evidence {
-    /// A bad outcome: whether it is enough.
+    /// Records a bad outcome. Returns whether the threshold is reached.
     pub(super) fn weigh(&mut self, class: Class, rate: f64, alone: bool) -> bool {
         if rate >= BAD_RATE {
             return false;
@@ -51,14 +52,14 @@ impl Evidence {
         *ratio <= if alone { THRESHOLD_ALONE } else { THRESHOLD }
     }
 
-    /// A good outcome.
+    /// Records a good outcome.
     pub(super) fn clear_by(&mut self, class: Class, rate: f64) {
         let ratio = &mut self.0[class as usize];
         *ratio = (*ratio * ((1.0 - rate) / (1.0 - BAD_RATE)).max(1.0)).min(1.0);
     }
 }
 
-/// The rate behind so many outcomes, never as good as certain.
+/// The estimated rate behind these counts, at least [`BEST_RATE`].
 pub(crate) fn rate(good: u32, bad: u32) -> f64 {
     let (good, bad) = (f64::from(good), f64::from(bad));
     ((bad + PRIOR.1) / (good + bad + PRIOR.0)).max(BEST_RATE)
@@ -82,7 +83,7 @@ struct OutcomeCounts {
 const BUCKET: u64 = 30_000_000;
 
 impl Window {
-    /// Takes in an outcome.
+    /// Records an outcome.
     pub(crate) fn note(&mut self, now: Instant, class: Class, bad: bool) {
         self.turn(now);
         let counts = if bad { &mut self.now.bad } else { &mut self.now.good };

@@ -1,4 +1,4 @@
-//! Whether an endpoint can be trusted to answer.
+//! The health of an endpoint: which requests it may take after failures.
 //!
 //! ```text
 //!             evidence                    T over, and its turn              dispatched
@@ -10,11 +10,12 @@
 //!                     └─────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! An endpoint that fails at once is always idle, and would draw all requests to itself. So it is excluded until a trial
-//! succeeds: one request at a time. Half-open is `BackedOff` once its time is over. An endpoint that joins a pool at work
-//! begins as ramping.
+//! An endpoint that fails at once is always idle and would attract all requests. It is therefore
+//! excluded until a trial succeeds, one request at a time. Half-open is `BackedOff` after its
+//! period. An endpoint that joins a working pool starts as ramping.
 //!
-//! A request that was dispatched before a backoff began proves nothing about what came after, so its outcome is ignored.
+//! Outcomes of requests dispatched before a backoff are ignored: they are no evidence about later
+//! state.
 
 mod evidence;
 mod suspects;
@@ -38,20 +39,21 @@ use evidence::Evidence;
 )]
 #[non_exhaustive]
 pub enum BackoffCause {
-    /// A request did not reach it: [`Failure::Unreachable`](crate::Failure::Unreachable).
+    /// A request did not reach the endpoint: [`Failure::Unreachable`](crate::Failure::Unreachable).
     Unreachable,
-    /// Requests failed there, and not elsewhere.
+    /// Requests failed on this endpoint but not on others.
     Failed,
-    /// Requests ended there before their first token, and not elsewhere: answers like 404, or clients that left.
+    /// Requests ended before their first token on this endpoint but not on others: answers like
+    /// 404, or clients that disconnected.
     Unanswered,
-    /// First tokens came much later than predicted, and not elsewhere.
+    /// First tokens were much later than predicted on this endpoint but not on others.
     Late,
     /// A probe failed: [`Scheduler::handle_probe`](crate::Scheduler::handle_probe).
     Probe,
 }
 
 impl BackoffCause {
-    /// Its name in other languages and in logs.
+    /// A stable code for logs and other languages.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
@@ -62,18 +64,18 @@ impl BackoffCause {
         }
     }
 
-    /// Whether a page or a probe can show that it is over: the endpoint could not be reached at all.
+    /// Whether a metrics page or a probe can end the backoff, because the endpoint was unreachable.
     const fn ends_with_contact(self) -> bool {
         matches!(self, Self::Unreachable | Self::Probe)
     }
 
-    /// Whether one endpoint alone may be told from clients that leave or pools that are slow.
+    /// Whether clients that disconnect, or a slow pool, can also produce this cause.
     pub(crate) const fn is_soft(self) -> bool {
         matches!(self, Self::Unanswered | Self::Late)
     }
 }
 
-/// What requests an endpoint takes.
+/// Which requests an endpoint takes.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -82,19 +84,19 @@ impl BackoffCause {
 )]
 #[non_exhaustive]
 pub enum HealthState {
-    /// All.
+    /// All requests.
     #[default]
     Serving,
-    /// None until its time is over, then one trial.
+    /// None until its period is over, then one trial.
     BackedOff,
     /// None until the trial in flight has ended.
     Trial,
-    /// As many at once as its window allows, which doubles with each generation of answers.
+    /// As many at once as its window allows; the window doubles with each generation of answers.
     Ramping,
 }
 
 impl HealthState {
-    /// Its name in other languages and in logs.
+    /// A stable code for logs and other languages.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Serving => "serving",
@@ -105,49 +107,49 @@ impl HealthState {
     }
 }
 
-/// How long requests are held off, at first and at most.
+/// The first and the longest backoff period.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BackoffPeriods {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
 }
 
-/// How a request ended, or that its first token came.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// Its first token came, or it completed without one that was reported.
+    /// The first token was reported, or the request completed without a reported one.
     Answered { late: bool },
-    /// It failed; `reached` says whether the endpoint got it.
+    /// The request failed; `reached` is whether the endpoint received it.
     Failed { reached: bool },
-    /// It ended before its first token, and was no failure.
+    /// The request ended before its first token without a failure.
     Unanswered,
 }
 
-/// Whose outcome it is.
+/// The request and endpoint of an outcome.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutcomeContext {
     pub(crate) endpoint: EndpointId,
-    /// The number of its dispatch there.
+    /// The number of its dispatch on the endpoint.
     pub(crate) order: u64,
     /// The key of its flow or session, if it has one.
     pub(crate) flow: Option<u64>,
-    /// When it was dispatched.
+    /// The time of its dispatch.
     pub(crate) since: Instant,
 }
 
-/// The state of one endpoint.
+/// The health of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Health {
     state: HealthState,
-    /// Its time is over as far as the pool's outlines know.
+    /// Its period is over, as the pool's best cases reflect it.
     due: bool,
-    /// A page or a probe has shown that it is there, so a trial need not wait.
+    /// A page or a probe has shown contact, so a trial need not wait.
     contacted: bool,
-    /// A trial that a page had opened failed: pages prove nothing here.
+    /// A trial that a page had opened failed; pages no longer count as contact.
     pages_mislead: bool,
-    /// Requests at once while it is ramping.
+    /// Limit of concurrent requests while ramping.
     window: u32,
-    /// Answers of this generation while it is ramping.
+    /// Answers of this generation while ramping.
     answers: u32,
     /// Backoffs since it last served.
     failures: u32,
@@ -155,36 +157,36 @@ pub(crate) struct Health {
     until: Instant,
     failed_at: Instant,
     period: Duration,
-    /// What the period may become.
+    /// Upper limit of the period.
     longest: Duration,
-    /// Requests with no higher number were dispatched before the latest backoff.
+    /// Requests up to this number were dispatched before the latest backoff.
     mark: u64,
     /// The pool's dispatches at the latest failure.
     dispatches: u64,
-    /// What the pool has noted as the time to look again.
+    /// The next check that the pool has scheduled.
     pub(super) noted: Option<Instant>,
     evidence: Evidence,
     pub(super) window_of_outcomes: Window,
 }
 
-/// A trial may fail, so there is one for so many requests at most, unless it has waited for long.
+/// A trial can fail, so at most one in this many requests is a trial, unless it has waited long.
 const TRIAL_EVERY: u64 = 200;
-/// So many periods are long.
+/// Number of periods that count as long.
 const LONG: u32 = 10;
-/// What could not be reached is seldom back at once: so many times the first period.
+/// Multiple of the first period for unreachable endpoints, which rarely recover at once.
 const UNREACHABLE: u32 = 10;
-/// From this window on, an endpoint has no limit.
+/// From this window on, the endpoint has no limit.
 const WHOLE: u32 = 16;
 
 impl Health {
-    /// Of an endpoint that joins a pool at work.
+    /// Starts the ramp of an endpoint that joins a working pool.
     pub(crate) fn ramp(&mut self) {
         if self.state == HealthState::Serving {
             self.begin_ramp();
         }
     }
 
-    /// Whether it takes no request now, and what it waits for then.
+    /// The state because of which it takes no request now, if any.
     #[inline]
     pub(crate) fn excludes(
         &self,
@@ -201,7 +203,8 @@ impl Health {
         excluded.then_some(self.state)
     }
 
-    /// Whether [`excludes`](Self::excludes) says so for every request before [`opens_at`](Self::opens_at).
+    /// Whether [`excludes`](Self::excludes) holds for every request before
+    /// [`opens_at`](Self::opens_at).
     pub(crate) fn is_closed(&self, in_flight: u32) -> bool {
         match self.state {
             HealthState::Serving => false,
@@ -210,12 +213,13 @@ impl Health {
         }
     }
 
-    /// When to look again, if it is closed by the clock.
+    /// When to check again, if a timeout closes it.
     pub(super) fn opens_at(&self) -> Option<Instant> {
         matches!(self.state, HealthState::BackedOff | HealthState::Trial).then_some(self.until)
     }
 
-    /// The clock has come to [`opens_at`](Self::opens_at): when to look again, if a trial must still wait for its turn.
+    /// Handles the time [`opens_at`](Self::opens_at). Returns the next check if a trial must still
+    /// wait.
     pub(super) fn come_due(&mut self, now: Instant) -> Option<Instant> {
         let next = self.turn_at();
         match self.opens_at() {
@@ -234,7 +238,7 @@ impl Health {
         now >= self.until && its_turn()
     }
 
-    /// From when on a trial is due however few requests there are.
+    /// The time from which a trial is due regardless of the number of requests.
     fn turn_at(&self) -> Instant {
         self.until.max(self.failed_at + self.longest_turn())
     }
@@ -243,7 +247,7 @@ impl Health {
         self.period.saturating_mul(LONG).min(self.longest)
     }
 
-    /// A request was dispatched there: a trial, if its time is over.
+    /// Records a dispatch, which is a trial if the period is over.
     pub(super) fn dispatched(
         &mut self,
         now: Instant,
@@ -257,13 +261,13 @@ impl Health {
         };
         if tries {
             self.state = HealthState::Trial;
-            // A host that loses its request keeps the endpoint out no longer than this.
+            // Limits the exclusion if the host never ends the trial request.
             self.until = now + backoff_periods.longest.max(backoff_periods.first);
             self.due = false;
         }
     }
 
-    /// How long requests are held off, as a price for those that can go nowhere else.
+    /// The remaining backoff, as a cost for requests that have no other endpoint.
     #[inline]
     pub(crate) fn backoff_remaining(&self, now: Instant) -> Seconds {
         match self.state {
@@ -273,17 +277,17 @@ impl Health {
         }
     }
 
-    /// Whether what is known of request number `order` counts.
+    /// Whether the outcome of request number `order` counts.
     pub(super) const fn counts(&self, order: u64) -> bool {
         order > self.mark
     }
 
-    /// Whether it takes requests at all, so that its outcomes are part of the pool's rate.
+    /// Whether it takes requests regularly, so that its outcomes count for the pool's rate.
     pub(super) const fn is_in_rotation(&self) -> bool {
         matches!(self.state, HealthState::Serving | HealthState::Ramping)
     }
 
-    /// An answer came. `rates` are those of the classes elsewhere.
+    /// Records an answer. `rates` are the classes' rates on other endpoints.
     pub(super) fn answered(&mut self, rates: [f64; 3], late: bool) {
         self.evidence.clear_by(Class::Failed, rates[Class::Failed as usize]);
         self.evidence.clear_by(Class::Unanswered, rates[Class::Unanswered as usize]);
@@ -307,12 +311,13 @@ impl Health {
         }
     }
 
-    /// A bad outcome while it is in rotation, at this rate elsewhere: whether it is enough.
+    /// Records a bad outcome while in rotation, given its rate elsewhere. Returns whether the
+    /// threshold is reached.
     pub(super) fn suspect(&mut self, class: Class, rate: f64, alone: bool) -> bool {
         self.evidence.weigh(class, rate, alone)
     }
 
-    /// Takes it out of rotation, for twice as long as the last time since it served.
+    /// Backs the endpoint off, for twice the last period since it served.
     pub(super) fn back_off(
         &mut self,
         now: Instant,
@@ -333,7 +338,7 @@ impl Health {
         self.begin_backoff(now, cause, at);
     }
 
-    /// A trial proved nothing: another one, after as long.
+    /// Restarts the current period after an inconclusive trial.
     pub(super) fn renew(&mut self, now: Instant, at: Mark) {
         if let Some(cause) = self.cause {
             self.begin_backoff(now, cause, at);
@@ -349,7 +354,8 @@ impl Health {
         self.evidence = Evidence::default();
     }
 
-    /// The endpoint gave a page that could be read, or a probe passed: what could not be reached can be tried.
+    /// Records contact by a readable page or a passed probe, after which an unreachable endpoint
+    /// may be tried.
     pub(super) fn contact(&mut self, now: Instant, is_probe: bool) {
         let ends = self.cause.is_some_and(BackoffCause::ends_with_contact);
         let waits = self.state == HealthState::BackedOff && now > self.failed_at;
@@ -377,7 +383,7 @@ impl Health {
     }
 }
 
-/// Where the pool and the endpoint are when a backoff begins.
+/// The dispatch numbers at the start of a backoff.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     /// The endpoint's latest dispatch.

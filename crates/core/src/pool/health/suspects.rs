@@ -1,26 +1,27 @@
-//! Flows with bad outcomes: is it the endpoint, or the client?
+//! Distinguishes bad clients from bad endpoints by the outcomes of flows.
 //!
-//! A client whose requests are bad has bad outcomes on every endpoint. So for each of some flows it is counted where their
-//! outcomes were good and bad; what a flow meets on one endpoint is held against its rate on the others.
+//! A client with bad requests has bad outcomes on every endpoint. For a bounded number of flows,
+//! good and bad outcomes are counted by endpoint. A flow's outcome on one endpoint is compared with
+//! its rate on the others.
 
 use alloc::vec::Vec;
 
 use super::evidence::rate;
 
-/// The flows that have had bad outcomes, the latest `ROOM` of them.
+/// The last `ROOM` flows with bad outcomes.
 #[derive(Debug, Default)]
 pub(crate) struct SuspectFlows {
-    /// Most recently bad last.
+    /// In the order of their last bad outcomes.
     flows: Vec<Flow>,
 }
 
-/// What a bad outcome of a flow says about the endpoint.
+/// The evidence of a flow's bad outcome against the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum FlowEvidence {
-    /// Nothing new: the flow has been on no other endpoint.
+    /// No new evidence: the flow has been on no other endpoint.
     Repeats,
-    /// That the flow fares better elsewhere, if this rate is low; `alone` says whether that has been seen, so that it needs
-    /// no other flow to confirm it.
+    /// Evidence of this weight: `rate` is the flow's rate elsewhere. `alone` is whether the flow
+    /// had good outcomes elsewhere, so that it needs no other flow to confirm it.
     Counts { rate: f64, alone: bool },
 }
 
@@ -28,7 +29,7 @@ pub(crate) enum FlowEvidence {
 struct Flow {
     key: u64,
     total: Count,
-    /// The endpoints where it has had its outcomes; what has no place here is only in `total`.
+    /// The endpoints of its outcomes; outcomes without a place count only in `total`.
     places: [(u32, Count); PLACES],
 }
 
@@ -38,14 +39,14 @@ struct Count {
     bad: u32,
 }
 
-/// 88 bytes each.
+/// Each takes 88 bytes.
 const ROOM: usize = 256;
 const PLACES: usize = 4;
-/// Counts are halved here, so that a client that mends its ways is believed.
+/// Counts are halved at this sum, so that recent behaviour dominates.
 const MANY: u32 = 128;
 
 impl SuspectFlows {
-    /// A bad outcome of the flow with this key, if it has one, in `slot`: what it says.
+    /// Records a bad outcome of a flow in `slot`, and returns its evidence.
     pub(crate) fn bad(&mut self, key: Option<u64>, slot: u32) -> FlowEvidence {
         let Some(key) = key else { return FlowEvidence::Counts { rate: 0.0, alone: true } };
         let mut flow = match self.flows.iter().position(|flow| flow.key == key) {
@@ -68,7 +69,7 @@ impl SuspectFlows {
         }
     }
 
-    /// A good outcome of a flow, which counts only if it is suspected.
+    /// Records a good outcome of a flow; only suspected flows are counted.
     pub(crate) fn good(&mut self, key: Option<u64>, slot: u32) {
         let Some(key) = key.filter(|_| !self.flows.is_empty()) else { return };
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.key == key) {
@@ -76,7 +77,7 @@ impl SuspectFlows {
         }
     }
 
-    /// The endpoint in this slot has left.
+    /// Removes the endpoint in this slot.
     pub(crate) fn leave(&mut self, slot: u32) {
         for place in self.flows.iter_mut().flat_map(|flow| &mut flow.places) {
             if place.0 == slot {
@@ -87,7 +88,7 @@ impl SuspectFlows {
 }
 
 impl Flow {
-    /// What it met here, and elsewhere.
+    /// Its counts on this endpoint, and on the others.
     fn split(&self, slot: u32) -> (Count, Count) {
         let here = self
             .places
@@ -113,7 +114,7 @@ impl Flow {
         }
     }
 
-    /// The place that says least.
+    /// The place with the fewest bad outcomes.
     fn least(&self) -> usize {
         (0..PLACES).min_by_key(|at| self.places[*at].1.bad).unwrap_or(0)
     }
