@@ -1,0 +1,97 @@
+//! A pool under traffic.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+
+use slotwise::{
+    BlockStored, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Request, RequestId, Scheduler,
+    Usage,
+};
+
+use crate::{MODEL, Prompt};
+
+/// A scheduler whose prefix index holds the prompts served so far, with a few requests in flight on every
+/// endpoint.
+#[derive(Debug)]
+pub struct LoadedPool {
+    scheduler: Scheduler,
+    now_micros: u64,
+    /// Microseconds between two requests: one request a second for each endpoint, at most a thousand.
+    step_micros: u64,
+    in_flight: VecDeque<RequestId>,
+    /// Requests that stay in flight after [`serve`](Self::serve).
+    depth: usize,
+}
+
+impl LoadedPool {
+    /// `endpoints` endpoints that have served `prompts`, each as the request that `to_request` makes.
+    pub fn new(
+        endpoints: usize,
+        prompts: &[Prompt],
+        to_request: fn(&Prompt) -> Request<'_>,
+    ) -> Self {
+        let mut pool = Self::idle(endpoints);
+        pool.depth = 4 * endpoints;
+        for prompt in prompts {
+            pool.serve(&to_request(prompt));
+        }
+        pool
+    }
+
+    /// `endpoints` endpoints on which no request stays in flight.
+    pub fn idle(endpoints: usize) -> Self {
+        let mut scheduler = Scheduler::default();
+        for number in 0..endpoints {
+            let endpoint =
+                Endpoint::new(format!("http://10.0.{}.{}:8000", number / 256, number % 256));
+            scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ");
+        }
+        let step_micros = (1_000_000 / endpoints as u64).clamp(1, 1_000);
+        Self { scheduler, now_micros: 0, step_micros, in_flight: VecDeque::new(), depth: 0 }
+    }
+
+    /// Idle endpoints whose engines have all reported these tokens in their caches.
+    pub fn sharing(endpoints: usize, tokens: &[u32]) -> Self {
+        let mut pool = Self::idle(endpoints);
+        let names: Vec<EngineHash> = (0..tokens.len() as u64 / 16).map(EngineHash).collect();
+        let sixteen = NonZeroU32::new(16).expect("not zero");
+        let stored =
+            BlockStored::new(&names, sixteen).tokens(&tokens[..16 * names.len()]).model(MODEL);
+        for number in 0..endpoints as u64 {
+            let (endpoint, event) = (EndpointId::from_u64(number), KvEvent::BlockStored(stored));
+            pool.scheduler
+                .handle_kv_event(Instant::ORIGIN, endpoint, event)
+                .expect("there is room");
+        }
+        pool
+    }
+
+    /// Picks an endpoint for one request and ends the oldest request in flight. Returns the endpoint.
+    pub fn serve(&mut self, request: &Request<'_>) -> u64 {
+        self.now_micros += self.step_micros;
+        let now = Instant::from_micros(self.now_micros);
+        let dispatch = self.scheduler.pick(now, request).expect("there is room");
+        self.in_flight.push_back(dispatch.request_id);
+        if self.in_flight.len() > self.depth
+            && let Some(oldest) = self.in_flight.pop_front()
+        {
+            self.scheduler.handle_first_token(now, oldest).expect("in flight");
+            self.scheduler.complete(now, oldest, Usage::default()).expect("in flight");
+        }
+        dispatch.endpoint_id.as_u64()
+    }
+
+    /// Drains an endpoint and resumes it: two updates of what the search reads of it.
+    pub fn drain_and_resume(&mut self, endpoint: u64) {
+        let (now, endpoint) =
+            (Instant::from_micros(self.now_micros), EndpointId::from_u64(endpoint));
+        self.scheduler.drain_endpoint(now, endpoint).expect("in the pool");
+        self.scheduler.resume_endpoint(now, endpoint).expect("in the pool");
+    }
+
+    /// Explains a decision, which changes nothing: the pick without its reservation. Returns the
+    /// number of candidates.
+    pub fn explain(&self, request: &Request<'_>) -> usize {
+        self.scheduler.explain(Instant::from_micros(self.now_micros), request).candidates.len()
+    }
+}
