@@ -42,10 +42,12 @@ test-python: ## The Python package: built and tested in a fresh environment, wit
 	cd python && ../target/python/bin/python -P -m mypy.stubtest slotwise._core
 	cd target/python && PATH="$$PWD/bin:$$PATH" bin/pyright --verifytypes slotwise --ignoreexternal
 	cd python && ../target/python/bin/pyright --pythonpath ../target/python/bin/python tests/consumer.py
+	target/python/bin/pip install --quiet --disable-pip-version-check 'pyzmq~=27.3'
 	target/python/bin/python tests/examples/run.py python
 
 test-node: ## The Node package: built and tested from its lockfile
 	cd crates/node/npm && npm ci --no-audit --no-fund && npm run build && npm test
+	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
 	$(PYTHON) tests/examples/run.py node
 
 test-examples: ## The example gateways of all languages on one scenario. After `make test-python` and `make test-node`

@@ -5,12 +5,17 @@ import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 import { Scheduler, WireError } from 'slotwise';
 import { METRICS_CONTENT_TYPE, readMetrics } from 'slotwise/wire';
+import { follow as followEvents } from './kv_events.mjs';
 
 // Flow and priority come from the owner of the API key, never from the client. A priority below 0
 // may be shed under load. Replace the table with your own.
-const KEYS = { 'key-chat': { flow: 'chat', priority: 1 }, 'key-batch': { flow: 'batch', priority: -1 } };
+const KEYS = {
+  'key-chat': { flow: 'chat', priority: 1 },
+  'key-batch': { flow: 'batch', priority: -1 },
+};
 const ADMIN_KEY = 'key-admin';
-// What counts of a client's own body and headers. Priority, flow, TTL and deadline do not.
+const JSON_TYPE = { 'content-type': 'application/json' }; // without it, engines answer 415
+// What a client may set itself. Priority, flow, TTL and deadline are not among them.
 const ALLOW = ['session'];
 
 const { values: options } = parseArgs({
@@ -18,10 +23,12 @@ const { values: options } = parseArgs({
     engines: { type: 'string' },
     port: { type: 'string', default: '8080' },
     'scrape-every': { type: 'string', default: '1' },
+    'kv-events': { type: 'string', multiple: true, default: [] }, // URL=EVENTS[,REPLAY]
   },
 });
+const publishers = new Map(options['kv-events'].map((publisher) => publisher.split(/=(.*)/s)));
 const scheduler = new Scheduler();
-/** Whoever reads the page of an engine, by its URL: aborting ends it. @type {Map<string, AbortController>} */
+/** Ends the scraping of each engine, by URL. @type {Map<string, AbortController>} */
 const engines = new Map();
 
 /** One request, from its body to its response. */
@@ -29,46 +36,46 @@ async function serve(request, response, path) {
   const caller = KEYS[keyOf(request)];
   if (caller === undefined) return error(response, 401, 'invalid_api_key');
   const body = Buffer.concat(await request.toArray());
-  // A client that leaves before the first byte cancels the request; after it, `pipeline` does.
-  const left = new AbortController();
-  response.on('close', () => left.abort());
+  // A client that disconnects cancels the request: here before the first byte, later in `pipeline`.
+  const disconnected = new AbortController();
+  response.on('close', () => disconnected.abort());
 
   // Resolves with the headers. They come before prefill, so they are not the first token.
-  // Without a content type engines answer 415. A redirect is an answer: do not follow it.
+  // A redirect is an answer for the client: do not follow it.
   const send = (url, signal) =>
-    fetch(url + path, {
-      method: 'POST', body, signal, redirect: 'manual', headers: { 'content-type': 'application/json' },
-    });
+    fetch(url + path, { method: 'POST', body, signal, redirect: 'manual', headers: JSON_TYPE });
   try {
     const asked = { body, path, headers: request.headers, allow: ALLOW };
-    const answer = await scheduler.forward(send, asked, { ...caller, signal: left.signal });
+    const answer = await scheduler.forward(send, asked, { ...caller, signal: disconnected.signal });
     response.writeHead(answer.status, Object.fromEntries(answer.headers));
     if (answer.body === null) return response.end();
     await pipeline(Readable.fromWeb(answer.body), response);
   } catch (fault) {
     if (fault instanceof WireError) return error(response, 400, fault.code);
-    // The client left, or the stream broke: it ends as it stands, and the request is settled.
+    // The client disconnected or the stream broke, and the request is settled: end the response.
     response.destroy();
   }
 }
 
-/** Reads the page of an engine while it is in the pool. The first page puts it there. */
+/** Scrapes an engine while it is in the pool. Its first page adds it. */
 async function follow(url, { signal }) {
   let endpoint = null;
   while (!signal.aborted) {
     try {
-      const answer = await fetch(`${url}/metrics`, { signal: AbortSignal.any([signal, AbortSignal.timeout(5_000)]) });
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(5_000)]);
+      const answer = await fetch(`${url}/metrics`, { signal: limit });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const page = new Uint8Array(await answer.arrayBuffer());
       if (endpoint === null) {
         const { blockSize, kvCacheTokens } = readMetrics(page);
-        endpoint = scheduler.addEndpoint({
-          name: url, blockSize: blockSize ?? 16, kvCacheTokens: kvCacheTokens ?? undefined,
-        });
+        const known = { blockSize: blockSize ?? 16, kvCacheTokens: kvCacheTokens ?? undefined };
+        endpoint = scheduler.addEndpoint({ name: url, ...known });
+        const sockets = publishers.get(url)?.split(',');
+        if (sockets) followEvents(scheduler, endpoint, sockets, signal).catch(console.error);
       }
       scheduler.handleMetricsPage(endpoint, page);
     } catch {
-      // Out, until a page or a trial says otherwise.
+      // No requests until a page or a trial succeeds.
       if (endpoint !== null && !signal.aborted) scheduler.handleProbe(endpoint, false);
     }
     await sleep(1_000 * Number(options['scrape-every']), signal);
@@ -83,11 +90,11 @@ function add(url) {
 }
 
 /**
- * POST /admin/VERB?engine=URL. An engine that dies needs none of this: it comes back by itself.
+ * POST /admin/VERB?engine=URL. An engine that dies returns to the pool without it.
  *
- * drain: before work on an engine. What is in flight goes on; stop it when `in_flight` is 0.
- * resume: afterwards, if the process is the same and so has its cache.
- * remove, then add: if it was restarted, with an empty cache. remove alone: it is gone for good.
+ * drain: before maintenance. Requests in flight go on; stop the engine when `in_flight` is 0.
+ * resume: after maintenance, if the process and its cache are the same.
+ * remove, then add: after a restart with an empty cache. remove alone: for good.
  */
 function admin(request, response, verb, url) {
   if (!url) return error(response, 400, 'engine_missing');
@@ -107,10 +114,12 @@ function admin(request, response, verb, url) {
 const server = createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://gateway');
   const [, first, verb] = pathname.split('/');
+  const engine = searchParams.get('engine');
   if (request.method === 'POST' && first === 'v1') return serve(request, response, pathname);
-  if (request.method === 'POST' && first === 'admin') return admin(request, response, verb, searchParams.get('engine'));
+  if (request.method === 'POST' && first === 'admin') return admin(request, response, verb, engine);
   if (pathname === '/metrics') {
-    return response.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE }).end(scheduler.metricsText());
+    response.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE });
+    return response.end(scheduler.metricsText());
   }
   if (pathname !== '/health') return error(response, 404, 'not_found');
   const up = scheduler.stats().endpoints.some(({ draining }) => !draining);
@@ -120,10 +129,8 @@ const server = createServer((request, response) => {
 const keyOf = (request) => (request.headers.authorization ?? '').replace(/^Bearer /, '');
 const error = (response, status, code) =>
   json(response, status, { error: { message: code.replaceAll('_', ' '), code } });
-
-function json(response, status, value) {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
-}
+const json = (response, status, value) =>
+  response.writeHead(status, JSON_TYPE).end(JSON.stringify(value));
 
 function sleep(ms, signal) {
   return new Promise((wake) => {
@@ -136,7 +143,7 @@ function sleep(ms, signal) {
 server.listen(Number(options.port), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}`);
 });
-// Stops accepting, and ends when what is in flight has.
+// Stops accepting connections, and exits when the last request in flight has ended.
 process.on('SIGTERM', () => {
   server.close(() => engines.forEach((ends) => ends.abort()));
   server.closeIdleConnections();

@@ -1,7 +1,7 @@
-"""Follows the KV events of one engine over ZMQ, with replay. Needs pyzmq.
+"""Follows the KV events of one engine over ZeroMQ, with replay. Needs pyzmq.
 
-An engine that publishes events (vLLM: ``--kv-events-config``) is known exactly: what it stores and evicts
-is what the scheduler predicts. Without events the scheduler assumes what answers leave in caches.
+With events (vLLM: ``--kv-events-config``), the scheduler's record of a cache is exact: it holds
+what the engine stored and has not evicted. Without events, the record is estimated from answers.
 """
 
 import asyncio
@@ -13,58 +13,66 @@ from slotwise import WireError, aio, wire
 log = logging.getLogger(__name__)
 
 REPLAY_LIMIT_MS = 5_000
-"""After so long without another message, a replay is given up."""
+"""A replay is abandoned after this time without another message."""
 
 
-def start(scheduler: aio.Scheduler, endpoint: int, publishers: Iterable[str], url: str) -> "asyncio.Task[None]":
-    """Follows the engine at ``url`` until cancelled, if ``publishers`` has its sockets: ``URL=EVENTS[,REPLAY]``."""
+def start(
+    scheduler: aio.Scheduler, endpoint: int, publishers: Iterable[str], url: str
+) -> "asyncio.Task[None]":
+    """Follows the engine at ``url`` until cancelled, if it is one of ``publishers``.
+
+    A publisher is ``URL=EVENTS[,REPLAY]``: an engine and the addresses of its sockets.
+    """
     sockets = dict(publisher.split("=", 1) for publisher in publishers).get(url, "").split(",")
     return asyncio.create_task(follow(scheduler, endpoint, *sockets))
 
 
-async def follow(scheduler: aio.Scheduler, endpoint: int, events: str, replay: str | None = None) -> None:
-    """Applies what the socket ``events`` publishes, and asks at ``replay`` for what is missing."""
+async def follow(
+    scheduler: aio.Scheduler, endpoint: int, events: str, replay: str | None = None
+) -> None:
+    """Applies what the socket ``events`` publishes, and requests what is missing at ``replay``."""
     if not events:
         return
     import zmq
     import zmq.asyncio
 
-    context = zmq.asyncio.Context.instance()
     replaying: asyncio.Task[None] | None = None
-    with context.socket(zmq.SUB) as subscriber:
-        # No limit: a message that ZMQ drops would cost a replay.
+    with zmq.asyncio.Context.instance().socket(zmq.SUB) as subscriber:
+        # No limit on queued messages: a message that ZeroMQ drops costs a replay.
         subscriber.setsockopt(zmq.RCVHWM, 0)
         subscriber.subscribe(b"")
         subscriber.connect(events)
         try:
             while True:
                 try:
-                    report = scheduler.handle_kv_frames(endpoint, await subscriber.recv_multipart())
-                except WireError as malformed:  # the frames hold no batch; a batch that cannot be read is only counted
+                    frames = await subscriber.recv_multipart()
+                    first = scheduler.handle_kv_frames(endpoint, frames).ask
+                except WireError as malformed:  # the frames hold no batch
                     log.warning("%s: %s", events, malformed)
                     continue
-                # A subscriber that comes late has missed the beginning, and asks for it.
-                if report.ask is not None:
+                # A subscriber that connects late has missed the first batches, and requests them.
+                if first is not None:
                     if replaying is not None:
                         replaying.cancel()
-                    replaying = asyncio.create_task(_replay(context, scheduler, endpoint, replay, report.ask))
+                    replaying = asyncio.create_task(_replay(scheduler, endpoint, replay, first))
         finally:
             if replaying is not None:
                 replaying.cancel()
 
 
 async def _replay(
-    context: "zmq.asyncio.Context", scheduler: aio.Scheduler, endpoint: int, replay: str | None, ask: int | None
+    scheduler: aio.Scheduler, endpoint: int, replay: str | None, ask: int | None
 ) -> None:
-    """Asks for the batches from ``ask`` on. The live ones go on meanwhile: the scheduler puts them in order."""
+    """Requests the batches from ``ask`` on. The scheduler puts them in order with live ones."""
     import zmq
+    import zmq.asyncio
 
     if replay is None:
         scheduler.abandon_replay(endpoint)
         return
     while ask is not None:
-        # A socket of its own for each question: an answer to an earlier one must not be taken for this one's.
-        with context.socket(zmq.DEALER) as dealer:
+        # A new socket for each request: it must not receive the answer to an earlier one.
+        with zmq.asyncio.Context.instance().socket(zmq.DEALER) as dealer:
             dealer.setsockopt(zmq.LINGER, 0)
             dealer.connect(replay)
             await dealer.send_multipart([b"", wire.replay_request(ask)])

@@ -27,10 +27,6 @@ def command(language: str) -> list[str]:
     if language == "python":
         return [sys.executable, str(EXAMPLES / "python/gateway.py")]
     if language == "node":
-        modules = EXAMPLES / "node/node_modules"
-        modules.mkdir(exist_ok=True)
-        if not (modules / "slotwise").exists():
-            (modules / "slotwise").symlink_to(ROOT / "crates/node/npm", target_is_directory=True)
         return [shutil.which("node") or "node", str(EXAMPLES / "node/gateway.mjs")]
     target = Path(os.environ.get("SLOTWISE_EXAMPLES_TARGET", EXAMPLES / "rust/target"))
     return [str(target / "debug/slotwise-gateway")]
@@ -46,8 +42,10 @@ class Gateway:
         self._process: asyncio.subprocess.Process | None = None
         self._sent = 0
 
-    async def start(self, engines: list[str]) -> None:
+    async def start(self, engines: list[str], kv_events: str) -> None:
+        """Starts it with these engines. ``kv_events`` names the sockets of one: URL=EVENTS,REPLAY."""
         arguments = ["--engines", ",".join(engines), "--port", "0", "--scrape-every", SCRAPE_EVERY]
+        arguments += ["--kv-events", kv_events]
         # Its log is shown if the run goes wrong.
         self._process = await asyncio.create_subprocess_exec(
             *command(self.language), *arguments, stdout=asyncio.subprocess.PIPE, stderr=self.log
@@ -96,6 +94,10 @@ class Gateway:
     async def dispatched(self, engine: str) -> int:
         """Requests that were sent to an engine, as the gateway counts them."""
         return int(await self.metric(f'slotwise_endpoint_dispatched_requests_total{{endpoint_name="{engine}"}}'))
+
+    async def stored_tokens(self, engine: str) -> int:
+        """Tokens in an engine's cache, as the gateway has them from KV events."""
+        return int(await self.metric(f'slotwise_endpoint_stored_tokens{{endpoint_name="{engine}"}}'))
 
     async def in_flight(self) -> int:
         return int(await self.metric("slotwise_in_flight_requests"))

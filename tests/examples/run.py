@@ -19,6 +19,7 @@ from engines import DONE, ERROR_EVENT, EVENT, REFUSED_EVENT, Engine  # noqa: E40
 
 import client  # noqa: E402
 from gateways import Gateway, until  # noqa: E402
+from publisher import BLOCK_SIZE, Publisher, removed, stored  # noqa: E402
 
 LIMIT = 300.0
 """Seconds after which a run hangs. No outcome depends on it."""
@@ -32,16 +33,22 @@ class Run:
     def __init__(self, language: str, pool: list[str]) -> None:
         self.gateway = Gateway(language)
         self.engines = [Engine(manner) for manner in pool]
+        self.publishing = Engine()
+        """An engine with KV events, in the pool for the step ``events`` alone."""
+        self.publisher = Publisher()
 
     async def start(self) -> None:
-        for engine in self.engines:
+        for engine in [*self.engines, self.publishing]:
             await engine.start()
-        await self.gateway.start([engine.url for engine in self.engines])
+        await self.publisher.start()
+        sockets = f"{self.publishing.url}={self.publisher.events},{self.publisher.replay}"
+        await self.gateway.start([engine.url for engine in self.engines], sockets)
         await self.until_pool(len(self.engines))
 
     async def stop(self) -> None:
         await self.gateway.kill()
-        for engine in self.engines:
+        await self.publisher.stop()
+        for engine in [*self.engines, self.publishing]:
             await engine.stop()
 
     async def until_pool(self, size: int) -> None:
@@ -197,6 +204,29 @@ class Run:
         for engine in self.engines:
             engine.gate.set()
         return f"{int(cancelled)} cancelled, {idle}"
+
+    async def events(self, _: Step) -> str:
+        """KV events: the gateway has missed two batches, requests them, and follows what comes."""
+        engine, publisher = self.publishing, self.publisher
+
+        async def until_stored(blocks: int) -> None:
+            async def is_so() -> bool:
+                return await self.gateway.stored_tokens(engine.url) == blocks * BLOCK_SIZE
+
+            await until(is_so)
+
+        publisher.publish(stored(1, 4))
+        publisher.publish(stored(11, 2))
+        await self.gateway.admin("add", engine.url)
+        await self.until_pool(len(self.engines) + 1)
+        await publisher.subscribed()
+        publisher.publish(removed(4))
+        await until_stored(5)
+        publisher.publish(removed(11, 12), stored(21, 1))
+        await until_stored(4)
+        await self.gateway.admin("remove", engine.url)
+        await self.until_pool(len(self.engines))
+        return f"blocks followed, {publisher.replays} replay"
 
     async def keys(self, _: Step) -> str:
         """Who asks is known by the key, whatever the client writes into headers and body."""

@@ -1,152 +1,174 @@
-"""The scheduler in front of real servers, with the parts of ``examples/python``: what becomes of each request is recorded."""
+"""The gateway of ``examples/python`` in front of real servers, with a record of each request."""
 
+import argparse
 import asyncio
+import importlib.util
 import json
 import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from replicas import Replica
-from slotwise import Endpoint, aio, wire
+from slotwise import aio
+from starlette.applications import Starlette
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
-
-import kv_events  # noqa: E402
+# Both folders have a module `gateway`: this one is imported under another name.
+EXAMPLE = Path(__file__).parents[2] / "examples/python"
+sys.path.append(str(EXAMPLE))  # it imports `kv_events` from its folder
+spec = importlib.util.spec_from_file_location("example_gateway", EXAMPLE / "gateway.py")
+assert spec is not None and spec.loader is not None, "the file is there"
+example = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(example)
 
 MODEL = "tiny"
 PATH = "/v1/completions"
-JSON = {"content-type": "application/json"}
 SCRAPE_EVERY = 0.1
 
 
 @dataclass
 class Answer:
-    """What became of a request."""
+    """The answer to one request."""
 
     replica: int
     predicted: int
-    """Prompt tokens that the scheduler expected to be cached."""
+    """Prompt tokens that the scheduler expected in the cache."""
     cached: int
-    """Those that the engine says were."""
+    """Prompt tokens that the engine found in its cache."""
     prompt: int
     ttft: float
     retries: int
     complete: bool
 
 
+@dataclass
+class Record:
+    """One request as the gateway forwards it."""
+
+    asked: list[str]
+    ttft: float
+    lease: aio.Lease | None
+
+
+class RecordingScheduler(aio.Scheduler):
+    """Keeps a record of each request, by the number that its client sends in a header."""
+
+    HEADER = "x-request-number"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.records: dict[int, Record] = {}
+        self.exclude: Callable[[], list[int]] = list
+        """Endpoints that the next request must not use."""
+
+    async def forward(self, send: aio.Send, **options: Any) -> aio.Reply:
+        asked: list[str] = []
+
+        async def recorded(url: str) -> aio.Response:
+            asked.append(url)
+            return await send(url)
+
+        start = time.perf_counter()
+        model = json.loads(options["body"])["model"]
+        adapter = None if model == MODEL else model
+        options |= {"model": MODEL, "adapter": adapter, "exclude": self.exclude()}
+        reply = await super().forward(recorded, **options)
+        begun = reply.lease is not None and reply.lease.answer.begun
+        ttft = time.perf_counter() - start if begun else math.inf
+        number = int(dict(options["headers"])[self.HEADER.encode()])
+        self.records[number] = Record(asked, ttft, reply.lease)
+        return reply
+
+
 class Gateway:
-    """Sends requests where the scheduler says; or, to compare, to one replica after the other."""
+    """The example gateway in this process. To compare, ``round_robin`` leaves it no choice."""
 
     def __init__(self, replicas: list[Replica], round_robin: bool = False) -> None:
-        self.scheduler = aio.Scheduler({"flow": {"ttl": 120.0}})
         self.replicas = replicas
         self.round_robin = round_robin
-        self.endpoints: list[int] = []
+        sockets = [f"{replica.url}={replica.events},{replica.replay}" for replica in replicas]
+        urls = ",".join(replica.url for replica in replicas)
+        options = argparse.Namespace(engines=urls, kv_events=sockets, scrape_every=SCRAPE_EVERY)
+        self.example = example.Gateway(options)
+        self.scheduler = RecordingScheduler({"flow": {"ttl": 120.0}})
+        self.example.scheduler = self.scheduler
         self._turn = 0
+        self._requests = 0
         self._answers = 0
         self._answered = asyncio.Condition()
-        # A server that dies resets its connections, and one that is slow is waited for.
-        self._http = httpx.AsyncClient(timeout=None)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._running = AsyncExitStack()
 
     async def __aenter__(self) -> "Gateway":
-        for replica in self.replicas:
-            page = (await self._http.get(f"{replica.url}/metrics")).content
-            told = wire.read_metrics(page)
-            # What the page says is enough: the length of a block, and how many tokens the cache has room for.
-            endpoint = Endpoint(
-                replica.url,
-                models=[MODEL],
-                block_size=told.block_size,
-                kv_cache_tokens=told.kv_cache_tokens,
-                adapter_slots=told.max_adapters or 2,
-            )
-            self.endpoints.append(self.scheduler.add_endpoint(endpoint))
-        for endpoint, replica in zip(self.endpoints, self.replicas, strict=True):
-            follow = kv_events.follow(self.scheduler, endpoint, replica.events, replica.replay)
-            self._tasks.append(asyncio.create_task(follow))
-            self._tasks.append(asyncio.create_task(self._scrape(endpoint, replica)))
+        app = Starlette()
+        app.add_route("/v1/{api:path}", self.example.serve, ["POST"])
+        await self._running.enter_async_context(self.example.run(app))
+        while any(self.scheduler.endpoint_named(replica.url) is None for replica in self.replicas):
+            await asyncio.sleep(SCRAPE_EVERY)
+        if self.round_robin:
+            self.scheduler.exclude = self._all_but_the_next
+        # A stream that breaks off raises in the application. The record shows it.
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        client = httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)
+        self._client = await self._running.enter_async_context(client)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._http.aclose()
+        await self._running.aclose()
 
     @property
-    def stored(self) -> int:
-        """Tokens that engines say they hold."""
+    def stored_tokens(self) -> int:
+        """Tokens in the caches of all engines, from their KV events."""
         return sum(endpoint.stored_tokens for endpoint in self.scheduler.stats().endpoints)
 
-    async def _scrape(self, endpoint: int, replica: Replica) -> None:
-        while True:
-            await asyncio.sleep(SCRAPE_EVERY)
-            try:
-                page = (await self._http.get(f"{replica.url}/metrics")).content
-            except httpx.HTTPError:
-                self.scheduler.handle_probe(endpoint, passed=False)
-                continue
-            self.scheduler.handle_metrics_page(endpoint, page)
+    def failed(self, replica: Replica) -> int:
+        """Requests that failed on a replica."""
+        endpoints = self.scheduler.stats().endpoints
+        return sum(endpoint.failed for endpoint in endpoints if endpoint.name == replica.url)
 
     async def answered(self, requests: int) -> None:
         """Waits until so many requests have been answered."""
         async with self._answered:
             await self._answered.wait_for(lambda: self._answers >= requests)
 
-    async def send(self, body: bytes, adapter: str | None) -> Answer:
-        """Sends a request, and again to another replica while nothing of an answer has come."""
-        answer = await self._send(body, adapter)
+    async def send(self, body: bytes) -> Answer:
+        """Sends a request to the gateway as a client does, and returns its record."""
+        number, self._requests = self._requests, self._requests + 1
+        headers = {"authorization": "Bearer key-chat", RecordingScheduler.HEADER: str(number)}
+        response = await self._client.post(PATH, content=body, headers=headers)
+        record = self.scheduler.records.pop(number)
+        if record.lease is None:
+            raise RuntimeError(f"no replica took the request: {response.text}")
+        outcome = record.lease.answer.outcome
+        assert outcome is not None, "a reply that was read has an outcome"
         async with self._answered:
             self._answers += 1
             self._answered.notify_all()
-        return answer
-
-    async def _send(self, body: bytes, adapter: str | None) -> Answer:
-        start = time.perf_counter()
-        asked: list[str] = []
-
-        async def send(url: str) -> httpx.Response:
-            asked.append(url)
-            request = self._http.build_request("POST", url + PATH, content=body, headers=JSON)
-            return await self._http.send(request, stream=True)
-
-        reply = await self.scheduler.forward(
-            send, body=body, path=PATH, model=MODEL, adapter=adapter, exclude=self._out_of_turn()
-        )
-        if reply.lease is None:
-            raise RuntimeError(f"no replica took the request: {await reply.read()!r}")
-        first = time.perf_counter() - start if reply.lease.answer.begun else math.inf
-        try:
-            await reply.read()
-        except httpx.HTTPError:
-            pass  # the stream broke off, which the outcome says, too
-        outcome = reply.lease.answer.outcome
-        assert outcome is not None, "a reply that was read has an outcome"
         return Answer(
-            replica=[replica.url for replica in self.replicas].index(asked[-1]),
-            predicted=reply.lease.dispatch.cached_tokens,
+            replica=[replica.url for replica in self.replicas].index(record.asked[-1]),
+            predicted=record.lease.dispatch.cached_tokens,
             cached=outcome.usage.cached_tokens or 0,
             prompt=outcome.usage.prompt_tokens or 0,
-            ttft=first,
-            retries=len(asked) - 1,
+            ttft=record.ttft,
+            retries=len(record.asked) - 1,
             complete=outcome.complete,
         )
 
-    def _out_of_turn(self) -> list[int]:
-        """Where a request must not go: nowhere, or in turns, to none but one."""
-        if not self.round_robin:
-            return []
+    def _all_but_the_next(self) -> list[int]:
+        endpoints = [self.scheduler.endpoint_named(replica.url) for replica in self.replicas]
         self._turn += 1
-        return [endpoint for endpoint in self.endpoints if endpoint != self.endpoints[self._turn % len(self.endpoints)]]
+        chosen = endpoints[self._turn % len(endpoints)]
+        return [endpoint for endpoint in endpoints if endpoint not in (None, chosen)]
 
 
-async def in_turns(count: int, at_once: int, job: Callable[[int], "asyncio.Future[Answer]"]) -> list[Answer]:
-    """Does so many jobs, so many at once, in their order."""
+async def in_turns(
+    count: int, at_once: int, job: Callable[[int], "asyncio.Future[Answer]"]
+) -> list[Answer]:
+    """Runs ``count`` jobs in their order, ``at_once`` at a time."""
     answers: list[Answer | None] = [None] * count
     numbers = iter(range(count))
 

@@ -1,4 +1,4 @@
-"""The scheduler in front of two real vLLM servers: what it predicts is what they report, and what it decides pays."""
+"""The example gateway in front of two real vLLM servers: predictions equal what they report."""
 
 import asyncio
 import os
@@ -37,13 +37,13 @@ def replicas() -> Iterator[list[Replica]]:
 
 
 def tokens(seed: str, count: int) -> list[int]:
-    """Ordinary ones: below 7 they are special, and there are more than 400."""
+    """Ordinary tokens: ids below 7 are special, and the vocabulary has more than 400."""
     rng = random.Random(seed)
     return [rng.randrange(7, 400) for _ in range(count)]
 
 
 async def run(gateway: Gateway, salt: str, requests: int = REQUESTS) -> list[Answer]:
-    """Requests in groups that share long prefixes, each group with one model or adapter."""
+    """Sends requests in groups that share long prefixes, each group with one model or adapter."""
     rng = random.Random(7)
     groups = [rng.randrange(GROUPS) for _ in range(requests)]
 
@@ -51,8 +51,7 @@ async def run(gateway: Gateway, salt: str, requests: int = REQUESTS) -> list[Ans
         group = groups[number]
         model = MODELS[group % len(MODELS)]
         prompt = tokens(f"{salt} {group}", PREFIX) + tokens(f"{salt} own {number}", OWN)
-        adapter = None if model == "tiny" else model
-        return asyncio.ensure_future(gateway.send(completion(model, prompt, 4), adapter))
+        return asyncio.ensure_future(gateway.send(completion(model, prompt, 4)))
 
     return await in_turns(requests, AT_ONCE, job)
 
@@ -65,36 +64,38 @@ def figures(answers: list[Answer]) -> dict[str, float]:
     }
 
 
-def test_what_is_predicted_is_reported_and_pays(replicas: list[Replica], capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_equal_reports_and_save_prefill(
+    replicas: list[Replica], capsys: pytest.CaptureFixture[str]
+) -> None:
     async def both() -> tuple[list[Answer], list[Answer], int]:
         async with Gateway(replicas, round_robin=True) as gateway:
             turns = await run(gateway, "in turns")
         async with Gateway(replicas) as gateway:
             ours = await run(gateway, "ours")
-            return turns, ours, gateway.stored
+            return turns, ours, gateway.stored_tokens
 
     turns, ours, stored = asyncio.run(both())
     with capsys.disabled():
         print(f"\nround robin {figures(turns)}\nslotwise    {figures(ours)}, {stored} tokens stored")
     assert all(answer.complete for answer in turns + ours)
-    assert stored > 0, "the engines' KV events say what they hold"
+    assert stored > 0, "the engines' KV events report their caches"
     assert figures(ours)["predicted right"] >= 0.95
     assert figures(ours)["cached share"] > figures(turns)["cached share"]
 
 
-def test_nothing_is_lost_that_had_not_begun(replicas: list[Replica]) -> None:
+def test_no_request_is_lost_before_its_first_byte(replicas: list[Replica]) -> None:
     async def dying() -> tuple[list[Answer], int]:
         async with Gateway(replicas) as gateway:
             work = asyncio.create_task(run(gateway, "dying", 60))
             await gateway.answered(20)
             replicas[0].kill()
-            return await work, gateway.scheduler.stats().endpoints[0].failed
+            return await work, gateway.failed(replicas[0])
 
     answers, failed = asyncio.run(dying())
     assert len(answers) == 60
-    # Streams are never sent again: at most those that had begun on the dead server are cut off.
+    # Streams are never sent again: at most those that had begun on the dead server are cut.
     cut = [answer for answer in answers if not answer.complete]
     assert len(cut) <= AT_ONCE
     assert all(answer.replica == 0 and answer.ttft < float("inf") for answer in cut)
-    assert failed > 0, "requests were there, or were sent there before it was known to be dead"
+    assert failed > 0, "requests were in flight on the server, or were sent before it was held off"
     assert {answer.replica for answer in answers[-20:]} == {1}
