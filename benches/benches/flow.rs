@@ -1,4 +1,5 @@
-//! Flow control: the cost of queueing a request, and of dispatching it, beside many that are queued.
+//! Flow control: the cost of queueing a request, and of dispatching it, beside many that are
+//! queued.
 
 use std::hint::black_box;
 

@@ -1,8 +1,8 @@
-//! A whole decision: hash, look up, find the best endpoint, reserve, note what its cache will hold; and
-//! the end of an older request. The first half of each prompt is one of eight shared prefixes.
+//! A whole decision: hash, look up, find the best endpoint, reserve, note what its cache will hold;
+//! and the end of an older request. The first half of each prompt is one of eight shared prefixes.
 //!
-//! Idle pools show what the search alone costs: all endpoints tie, and prompts of a few tokens end at
-//! once.
+//! Idle pools show what the search alone costs: all endpoints tie, and prompts of a few tokens end
+//! at once.
 
 use std::hint::black_box;
 

@@ -1,7 +1,8 @@
-//! KV events: from the bytes of a batch to events, in both shapes, with integer and with 32-byte hashes.
+//! KV events: from the bytes of a batch to events, in both shapes, with integer and with 32-byte
+//! hashes.
 //!
-//! The throughput is in blocks of 16 tokens, with ids as large as a vocabulary of 128,000 makes them. `hashes` is what vLLM's names of the
-//! blocks cost.
+//! The throughput is in blocks of 16 tokens, with ids as large as a vocabulary of 128,000 makes
+//! them. `hashes` is what vLLM's names of the blocks cost.
 
 use std::hint::black_box;
 

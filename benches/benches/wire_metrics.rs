@@ -1,7 +1,7 @@
 //! Metrics pages: what a scrape of one endpoint costs.
 //!
-//! The pages are made from one that vLLM 0.32 gave under load: brought to 64 KiB with more of its other lines, and with
-//! eight data-parallel ranks, each of which has all the lines of the first.
+//! The pages are made from one that vLLM 0.32 gave under load: brought to 64 KiB with more of its
+//! other lines, and with eight data-parallel ranks, each of which has all the lines of the first.
 
 use std::fmt::Write;
 use std::hint::black_box;

@@ -22,8 +22,8 @@ fn prose(sentence: &str, newline: &str, bytes: usize) -> String {
     text
 }
 
-/// An agent: tools, a long system prompt, and turns with calls and their results. Tools stand after the messages, as clients
-/// write them.
+/// An agent: tools, a long system prompt, and turns with calls and their results. Tools stand after
+/// the messages, as clients write them.
 fn agent(bytes: usize) -> String {
     let tool = |number: usize| {
         format!(

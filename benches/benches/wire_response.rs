@@ -1,4 +1,5 @@
-//! Responses: what it costs to read along with a stream, and to put the client's name for the model back.
+//! Responses: what it costs to read along with a stream, and to put the client's name for the model
+//! back.
 
 use std::hint::black_box;
 

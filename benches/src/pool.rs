@@ -10,13 +10,14 @@ use slotwise::{
 
 use crate::{MODEL, Prompt};
 
-/// A scheduler whose prefix index holds the prompts served so far, with a few requests in flight on every
-/// endpoint.
+/// A scheduler whose prefix index holds the prompts served so far, with a few requests in flight on
+/// every endpoint.
 #[derive(Debug)]
 pub struct LoadedPool {
     scheduler: Scheduler,
     now_micros: u64,
-    /// Microseconds between two requests: one request a second for each endpoint, at most a thousand.
+    /// Microseconds between two requests: one request a second for each endpoint, at most a
+    /// thousand.
     step_micros: u64,
     in_flight: VecDeque<RequestId>,
     /// Requests that stay in flight after [`serve`](Self::serve).
@@ -24,7 +25,8 @@ pub struct LoadedPool {
 }
 
 impl LoadedPool {
-    /// `endpoints` endpoints that have served `prompts`, each as the request that `to_request` makes.
+    /// `endpoints` endpoints that have served `prompts`, each as the request that `to_request`
+    /// makes.
     pub fn new(
         endpoints: usize,
         prompts: &[Prompt],
@@ -66,7 +68,8 @@ impl LoadedPool {
         pool
     }
 
-    /// Picks an endpoint for one request and ends the oldest request in flight. Returns the endpoint.
+    /// Picks an endpoint for one request and ends the oldest request in flight. Returns the
+    /// endpoint.
     pub fn serve(&mut self, request: &Request<'_>) -> u64 {
         self.now_micros += self.step_micros;
         let now = Instant::from_micros(self.now_micros);

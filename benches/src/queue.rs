@@ -11,7 +11,8 @@ const BANDS: i32 = 8;
 
 /// A scheduler without endpoints whose queue has 10,000 flows in 8 bands.
 ///
-/// Prompts have 32 tokens, so that hashing and lookups, which the `pick` workloads show, cost little.
+/// Prompts have 32 tokens, so that hashing and lookups, which the `pick` workloads show, cost
+/// little.
 #[derive(Debug)]
 pub struct FullQueue {
     scheduler: Scheduler,
@@ -52,7 +53,8 @@ impl FullQueue {
         assert!(self.scheduler.cancel(Instant::ORIGIN, id), "queued");
     }
 
-    /// Adds an endpoint and polls until every queued request is dispatched to it. Returns their number.
+    /// Adds an endpoint and polls until every queued request is dispatched to it. Returns their
+    /// number.
     pub fn dispatch_all(&mut self) -> usize {
         self.scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("one")).expect("the first");
         std::iter::from_fn(|| self.poll()).count()

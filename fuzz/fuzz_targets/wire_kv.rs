@@ -1,4 +1,5 @@
-//! Frames, payloads, TensorRT-LLM's JSON and sequences: nothing panics, what is refused leaves no trace, and what is decoded holds together.
+//! Frames, payloads, TensorRT-LLM's JSON and sequences: nothing panics, what is refused leaves no
+//! trace, and what is decoded holds together.
 //!
 //! `cargo +nightly fuzz run wire_kv`
 #![no_main]
@@ -59,7 +60,8 @@ fn holds_together(batch: &Batch<'_>, bytes: usize) {
     assert!(hashes <= bytes);
 }
 
-/// Whatever comes in whatever order, what is applied goes up by one, unless it is said that something is lost or cleared.
+/// Whatever comes in whatever order, what is applied goes up by one, unless it is said that
+/// something is lost or cleared.
 fn sequence(data: &mut Unstructured<'_>) -> Result<()> {
     let mut sequence = Sequence::new();
     while !data.is_empty() {

@@ -1,4 +1,5 @@
-//! Metrics pages of every engine and ORCA headers, and where it knows the engine, the naive twin beside the reader.
+//! Metrics pages of every engine and ORCA headers, and where it knows the engine, the naive twin
+//! beside the reader.
 //!
 //! `cargo +nightly fuzz run wire_metrics`
 #![no_main]

@@ -1,4 +1,5 @@
-//! Bodies of requests: any bytes, read as any API. What can be read can be read again with another model, and says the same.
+//! Bodies of requests: any bytes, read as any API. What can be read can be read again with another
+//! model, and says the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -7,8 +7,8 @@ use crate::workload::{Event, Prompt};
 
 /// An index that is fed by events. One file in `rivals` for each.
 ///
-/// Preparing an input is apart from using it: `query` and `event` turn tokens into what the index's interface takes,
-/// `find`, `expand` and `apply` take it.
+/// Preparing an input is apart from using it: `query` and `event` turn tokens into what the index's
+/// interface takes, `find`, `expand` and `apply` take it.
 pub trait Index: Sized {
     /// What the tables call it.
     const NAME: &'static str;
@@ -59,8 +59,8 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Times `apply` on each event; it says whether the index accepted it. An index that takes events by reference is
-    /// not charged for dropping them.
+    /// Times `apply` on each event; it says whether the index accepted it. An index that takes
+    /// events by reference is not charged for dropping them.
     pub fn each<E>(events: impl IntoIterator<Item = E>, mut apply: impl FnMut(E) -> bool) -> Self {
         let mut refused = 0;
         let start = Instant::now();
@@ -85,7 +85,8 @@ pub trait Contestant {
     /// Looks up prompts by their places, one after the other: how long that took.
     fn find(&mut self, places: &[usize]) -> Duration;
 
-    /// Looks up the prompt at `at` and writes each endpoint's depth into `depths`: how long that took.
+    /// Looks up the prompt at `at` and writes each endpoint's depth into `depths`: how long that
+    /// took.
     fn expand(&mut self, at: usize, depths: &mut [u32]) -> Duration;
 
     /// Prepares a prompt and looks it up: how long both took.
@@ -155,7 +156,8 @@ impl Entrant {
         Self { name: I::NAME, index: Ok(Box::new(seat)) }
     }
 
-    /// Applies all of these events, in portions, and gives up after `limit`. The events that it refused.
+    /// Applies all of these events, in portions, and gives up after `limit`. The events that it
+    /// refused.
     pub fn fill<'a>(&mut self, events: impl Iterator<Item = Event<'a>>, limit: Duration) -> usize {
         let Ok(index) = &mut self.index else { return 0 };
         let (start, mut refused, mut events) = (Instant::now(), 0, events.peekable());

@@ -1,4 +1,5 @@
-//! slotwise's prefix index and the published ones on one seeded workload. What is measured, and how, is in the README.
+//! slotwise's prefix index and the published ones on one seeded workload. What is measured, and
+//! how, is in the README.
 
 pub mod groups;
 pub mod index;

@@ -1,4 +1,5 @@
-//! Measures what one contestant's index takes, in a process of its own, with an allocator that counts. `rivals` runs it.
+//! Measures what one contestant's index takes, in a process of its own, with an allocator that
+//! counts. `rivals` runs it.
 
 use std::alloc::System;
 use std::process::ExitCode;

@@ -30,8 +30,9 @@ impl Effort {
         if self.quick { quick } else { full }
     }
 
-    /// Lets the contestants take turns until each has its samples or the row's time is over. `turn` gets the contestant's
-    /// place, the round, and a list for samples in nanoseconds per operation; a contestant without an index adds none.
+    /// Lets the contestants take turns until each has its samples or the row's time is over. `turn`
+    /// gets the contestant's place, the round, and a list for samples in nanoseconds per operation;
+    /// a contestant without an index adds none.
     pub fn race(
         &self,
         contestants: usize,
@@ -76,7 +77,8 @@ pub fn per(took: Duration, operations: usize) -> f64 {
     took.as_nanos() as f64 / operations.max(1) as f64
 }
 
-/// Takes samples for a turn: at most `count`, and after the first one not longer than the turn lasts.
+/// Takes samples for a turn: at most `count`, and after the first one not longer than the turn
+/// lasts.
 pub fn turn(count: usize, mut sample: impl FnMut(usize)) {
     let start = Instant::now();
     for at in 0..count {
@@ -87,7 +89,8 @@ pub fn turn(count: usize, mut sample: impl FnMut(usize)) {
     }
 }
 
-/// Data that has nothing to do with anything: reading it leaves little of an index in the processor's nearer caches.
+/// Data that has nothing to do with anything: reading it leaves little of an index in the
+/// processor's nearer caches.
 #[derive(Debug)]
 pub struct Other(Vec<u64>);
 

@@ -100,7 +100,8 @@ impl Table {
         }
     }
 
-    /// The table as text. A cell is `median/p99 ratio`, the ratio being to ours; the best of a row has a star.
+    /// The table as text. A cell is `median/p99 ratio`, the ratio being to ours; the best of a row
+    /// has a star.
     pub fn text(&self) -> String {
         let mut notes = self.notes.clone();
         let mut lines =

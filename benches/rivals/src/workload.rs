@@ -1,8 +1,10 @@
-//! The seeded workload: prompts, who holds them, and what engines say about it. All contestants get the same.
+//! The seeded workload: prompts, who holds them, and what engines say about it. All contestants get
+//! the same.
 //!
-//! A block is 16 tokens, which follow from the block's id. An engine's name for a block stands for everything before it
-//! too, and engines agree on names, as vLLM's do when they are given a hash seed. The names are Dynamo's own sequence
-//! hashes, because one of its indexes finds nothing under other names; to all others they are opaque.
+//! A block is 16 tokens, which follow from the block's id. An engine's name for a block stands for
+//! everything before it too, and engines agree on names, as vLLM's do when they are given a hash
+//! seed. The names are Dynamo's own sequence hashes, because one of its indexes finds nothing under
+//! other names; to all others they are opaque.
 
 use dynamo_kv_router::protocols::{BlockHashOptions, compute_block_hash_for_seq, compute_next_seq_hash};
 use slotwise::Rng;
@@ -121,8 +123,9 @@ pub struct Population {
 }
 
 impl Population {
-    /// About `blocks` blocks in prompts of each of these lengths, in equal parts. With `shared`, those of 16 blocks begin
-    /// with a system prompt of 8 blocks and the longer ones with one of 64, and all endpoints hold these.
+    /// About `blocks` blocks in prompts of each of these lengths, in equal parts. With `shared`,
+    /// those of 16 blocks begin with a system prompt of 8 blocks and the longer ones with one of
+    /// 64, and all endpoints hold these.
     pub fn new(endpoints: u32, lengths: &[usize], blocks: usize, shared: bool, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let systems =
@@ -146,8 +149,8 @@ impl Population {
         Self { prompts: prompts.collect(), systems, endpoints }
     }
 
-    /// What the engines said until now: a system prompt as one event, the rest of a prompt in events of at most
-    /// 512 blocks.
+    /// What the engines said until now: a system prompt as one event, the rest of a prompt in
+    /// events of at most 512 blocks.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         let systems = self
             .systems

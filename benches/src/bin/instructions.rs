@@ -1,7 +1,8 @@
 //! Fixed amounts of the benchmarks' work, for `benches/instructions.sh`, which counts instructions.
 //!
-//! `instructions WORKLOAD` prepares one workload, runs it in [`measured`], the only function in which
-//! callgrind collects, and prints the number of operations. Without an argument it lists the workloads.
+//! `instructions WORKLOAD` prepares one workload, runs it in [`measured`], the only function in
+//! which callgrind collects, and prints the number of operations. Without an argument it lists the
+//! workloads.
 
 use std::hint::black_box;
 

@@ -1,8 +1,9 @@
-//! From measured kernel times to a class's coefficients.
+//! The coefficients of a class, from measured kernel times.
 //!
-//! Vidur's profiles have, for each number of tokens and degree of tensor parallelism, the time of every matrix operation of
-//! one layer. Their medians, summed up and multiplied by the layers, are the matrix work of a step. `floor` is its smallest
-//! value, and `lin` the mean time a token of batches of 2,048 to 4,096.
+//! Vidur's profiles have, for each number of tokens and degree of tensor parallelism, the time of
+//! every matrix operation of one layer. The matrix work of a step is the sum of their medians times
+//! the number of layers. `floor` is its smallest value. `lin` is the mean time per token of batches
+//! of 2,048 to 4,096 tokens.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Who sends which session: its class, its tenant, and how long its clients wait.
+//! The clients of each session: its class, its tenant, and how long they wait.
 
 use std::time::Duration;
 

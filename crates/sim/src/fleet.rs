@@ -37,7 +37,8 @@ pub struct Setup {
 /// What became of the requests, and what the replicas looked like meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Every request, in order of arrival; those that were never sent since their session was refused, when it was.
+    /// Every request, in order of arrival; those that were never sent since their session was
+    /// refused, when it was.
     pub requests: Vec<Outcome>,
     /// Requests in flight on each replica, once a second while there are any.
     pub loads: Vec<(Instant, Vec<u32>)>,
@@ -264,7 +265,8 @@ impl<'a> Simulation<'a> {
         id
     }
 
-    /// Takes the verdicts that are due, and sees to it that the policy is asked when it wants to be.
+    /// Takes the verdicts that are due, and sees to it that the policy is asked when it wants to
+    /// be.
     fn ask(&mut self) {
         if self.wake.is_some_and(|wake| wake <= self.now) {
             self.wake = None;

@@ -1,4 +1,4 @@
-//! The figures by class and by tenant: who waits, who is refused, and who gets how much.
+//! The figures by class and by tenant: waiting times, refusals, and shares of service.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,10 +16,11 @@ use crate::policy::Refusal;
 pub struct Groups {
     /// Everybody first, then those that the workload has.
     pub groups: Vec<Group>,
-    /// Jain's index over what each tenant was served before the last arrival: 1 if all had as much, 1 / tenants if one had all. 1 if
-    /// there is only one tenant.
+    /// Jain's index over what each tenant was served before the last arrival: 1 if all had as much,
+    /// 1 / tenants if one had all. 1 if there is only one tenant.
     pub jain: f64,
-    /// What was served before the last arrival, in millions of tokens: an answer's tokens count twice.
+    /// What was served before the last arrival, in millions of tokens: an answer's tokens count
+    /// twice.
     pub work_mtokens: f64,
 }
 

@@ -1,10 +1,12 @@
-//! A fleet of simulated model servers, to see what a routing policy is worth.
+//! A fleet of simulated model servers, which measures routing policies.
 //!
-//! A discrete-event simulation, the same for the same seed to the last bit. A gateway with a [`policy`] sits in front of
-//! [`replica`]s that batch, prefill in chunks, cache prefixes and run out of KV memory as vLLM does. The workload is a
-//! [`trace`] or comes from a seeded generator. What the gateway hears of the replicas is as old as it is in life.
+//! A discrete-event simulation: the same seed gives the same result to the last bit. A gateway with
+//! a [`policy`] sits in front of [`replica`]s. They batch, prefill in chunks, cache prefixes and
+//! run out of KV memory as vLLM does. The workload is a [`trace`] or comes from a seeded generator.
+//! Metrics and KV events reach the gateway with the delays of a real deployment.
 //!
-//! The policy called `slotwise` is the shipped scheduler behind its public interface. All results are simulated.
+//! The policy called `slotwise` is the shipped scheduler behind its public interface. All results
+//! are simulated.
 
 pub mod calibrate;
 pub mod clients;

@@ -26,8 +26,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a workload under several policies and prints their figures side by side. The first tenth of the requests only
-    /// warms the caches and is not counted.
+    /// Runs a workload under several policies and prints their figures side by side. The first
+    /// tenth of the requests only warms the caches and is not counted.
     Compare(Compare),
     /// Finds the largest speed at which each policy keeps p95 TTFT <= 5 s and p90 TPOT <= 100 ms.
     Sweep(SweepArgs),
@@ -42,9 +42,10 @@ struct Workload {
     /// A trace file, plain or .gz, or a folder of JSON files; without one, a built-in workload.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// mooncake (also as aiperf and guidellm extend it), azure, burstgpt, claude-code, bailian, weka, otel, aiperf
-    /// (profile_export.jsonl), guidellm (benchmarks.json), inference-perf (per_request_lifecycle_metrics.json); told from the
-    /// file's content unless given. Built in: mixed, chat, agents, no-reuse.
+    /// mooncake (also as aiperf and guidellm extend it), azure, burstgpt, claude-code, bailian,
+    /// weka, otel, aiperf (profile_export.jsonl), guidellm (benchmarks.json), inference-perf
+    /// (per_request_lifecycle_metrics.json); told from the file's content unless given. Built in:
+    /// mixed, chat, agents, no-reuse.
     #[arg(long, value_name = "F")]
     format: Option<Format>,
     /// Replicas in the fleet.
@@ -53,16 +54,19 @@ struct Workload {
     /// What they are; `slotwise-sim list` names the classes.
     #[arg(long, value_name = "C", default_value = Class::default().name)]
     class: Class,
-    /// Policies, separated by commas; all baselines and slotwise unless given. `slotwise-sim list` names them.
+    /// Policies, separated by commas; all baselines and slotwise unless given. `slotwise-sim list`
+    /// names them.
     #[arg(long, value_name = "A,B,C", value_delimiter = ',', value_parser = PolicyKind::named)]
     policies: Vec<PolicyKind>,
     /// How many seeds: the figures are medians.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// How often metrics are scraped, in milliseconds; 50 unless given. For policies that read metrics.
+    /// How often metrics are scraped, in milliseconds; 50 unless given. For policies that read
+    /// metrics.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     scrape_ms: Option<u64>,
-    /// How long metrics and KV events are on their way, in milliseconds; 5 unless given. For policies that read either.
+    /// How long metrics and KV events are on their way, in milliseconds; 5 unless given. For
+    /// policies that read either.
     #[arg(long, value_name = "MS")]
     delay_ms: Option<u64>,
     /// Only the first N requests.
@@ -83,7 +87,8 @@ struct Workload {
     /// LoRA adapters side by side on a replica (max_loras); 4 unless given. With --adapters.
     #[arg(long, value_name = "N", requires = "adapters", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     adapter_slots: Option<u32>,
-    /// How long loading an adapter stops an engine, in milliseconds; 300 unless given. With --adapters.
+    /// How long loading an adapter stops an engine, in milliseconds; 300 unless given. With
+    /// --adapters.
     #[arg(long, value_name = "MS", requires = "adapters")]
     adapter_load_time_ms: Option<u64>,
     /// Prints one JSON object instead of a table.
@@ -105,21 +110,25 @@ struct Compare {
     report: Option<PathBuf>,
 }
 
-/// Who sends; for policies with flow control, how they are treated. An option that changes nothing is an error.
+/// Who sends; for policies with flow control, how they are treated. An option that changes nothing
+/// is an error.
 #[derive(Args)]
 struct Senders {
-    /// This share of the sessions (of the requests, where each is alone) is batch of priority B, the others are interactive of
-    /// priority I; 1 and 0 unless given. For slotwise-flow and gie-flow, or with --only.
+    /// This share of the sessions (of the requests, where each is alone) is batch of priority B,
+    /// the others are interactive of priority I; 1 and 0 unless given. For slotwise-flow and
+    /// gie-flow, or with --only.
     #[arg(long, value_name = "SHARE[:I:B]", value_parser = classes)]
     priorities: Option<Classes>,
-    /// Tenants, by Zipf's law; the first sends ten times its share. For slotwise-flow, or with --only.
+    /// Tenants, by Zipf's law; the first sends ten times its share. For slotwise-flow, or with
+    /// --only.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     tenants: Option<u32>,
-    /// Only these send, each when it would; to see what they have alone: interactive (with --priorities) or quiet (with
-    /// --tenants).
+    /// Only these send, each when it would; to see what they have alone: interactive (with
+    /// --priorities) or quiet (with --tenants).
     #[arg(long, value_name = "GROUP", value_parser = group)]
     only: Option<Group>,
-    /// How long a request may wait at the gateway, in seconds; 60 unless given. For policies that hold requests.
+    /// How long a request may wait at the gateway, in seconds; 60 unless given. For policies that
+    /// hold requests.
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<f64>,
     /// Holds back new sessions while no cache has room for them. For slotwise-flow.
@@ -321,7 +330,8 @@ fn check(options: &[(&str, Setting, bool)], policies: &[PolicyKind]) -> Result<(
 }
 
 impl Senders {
-    /// Refuses options that change nothing. Classes and tenants also decide who sends where only some do.
+    /// Refuses options that change nothing. Classes and tenants also decide who sends where only
+    /// some do.
     fn check(&self, policies: &[PolicyKind]) -> Result<()> {
         let (only_interactive, only_quiet) =
             (self.only == Some(Group::Interactive), self.only == Some(Group::Quiet));

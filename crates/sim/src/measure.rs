@@ -1,4 +1,4 @@
-//! From what happened to the figures that are compared.
+//! The figures that are compared, from the events of a run.
 
 use serde::Serialize;
 use slotwise::Instant;
@@ -31,7 +31,8 @@ pub struct Summary {
     pub tpot_p90_s: f64,
     /// Time to the last token, median.
     pub e2e_p50_s: f64,
-    /// Share of the requests whose first token came within 2 s, and whose other tokens took 100 ms at most on average.
+    /// Share of the requests whose first token came within 2 s, and whose other tokens took 100 ms
+    /// at most on average.
     pub goodput: f64,
     /// Share of prompt tokens that were found in the cache.
     pub hit_ratio: f64,
@@ -44,7 +45,8 @@ pub struct Summary {
     pub ttft_p95_s: f64,
 }
 
-/// One of the figures that are means, shares or percentiles: the list that medians and ranges go through.
+/// One of the figures that are means, shares or percentiles: the list that medians and ranges go
+/// through.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figure {
     /// Its name, as in JSON.
@@ -174,7 +176,8 @@ pub(crate) fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// Sum of the busiest replica's requests over the sum of the mean: seconds in which little happens count little.
+/// Sum of the busiest replica's requests over the sum of the mean: seconds in which little happens
+/// count little.
 fn imbalance<'a>(loads: impl Iterator<Item = &'a [u32]>) -> f64 {
     let (mut busiest, mut mean) = (0.0, 0.0);
     for replicas in loads {

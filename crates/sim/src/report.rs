@@ -1,4 +1,4 @@
-//! One self-contained HTML page: the table, and drawings of what is behind it.
+//! One self-contained HTML page: the table, and charts of the figures behind it.
 
 use std::fmt::Write as _;
 

@@ -36,8 +36,8 @@ pub struct Sweep {
 pub struct Limit {
     /// Its name.
     pub policy: &'static str,
-    /// The largest speed within the service level: the median over the seeds. Zero if none was found, and the highest speed
-    /// that was tried if that is still within it.
+    /// The largest speed within the service level: the median over the seeds. Zero if none was
+    /// found, and the highest speed that was tried if that is still within it.
     pub max_speed: f64,
     /// The largest speed for each seed.
     pub max_speeds: Vec<f64>,

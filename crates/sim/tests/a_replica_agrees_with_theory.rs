@@ -10,8 +10,8 @@ use slotwise_sim::policy::PolicyKind;
 use slotwise_sim::replica::{Class, EngineConfig, PER_SEQUENCE};
 use support::{one_by_one, poisson, setup};
 
-/// Prompts that fill exactly one step, with an answer of one token: deterministic service, one at a time. The mean wait
-/// in such a queue (M/D/1) is `load * service / (2 * (1 - load))`.
+/// Prompts that fill exactly one step, with an answer of one token: deterministic service, one at a
+/// time. The mean wait in such a queue (M/D/1) is `load * service / (2 * (1 - load))`.
 #[test]
 fn the_mean_wait_is_that_of_m_d_1() {
     let setup = setup(1);
@@ -50,7 +50,8 @@ fn prompts(count: usize, seed: u64) -> Vec<Arc<[BlockHash]>> {
         .collect()
 }
 
-/// Mattson's stack: all blocks, most recently used first. A cache of `capacity` blocks has exactly the top of it.
+/// Mattson's stack: all blocks, most recently used first. A cache of `capacity` blocks has exactly
+/// the top of it.
 fn stack_distance_hits(prompts: &[Arc<[BlockHash]>], capacity: usize) -> Vec<u32> {
     let mut stack: Vec<BlockHash> = Vec::new();
     prompts

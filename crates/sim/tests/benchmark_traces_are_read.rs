@@ -1,4 +1,5 @@
-//! What aiperf, guidellm and inference-perf replay and write is read: sessions, pauses, lengths and shared prefixes.
+//! What aiperf, guidellm and inference-perf replay and write is read: sessions, pauses, lengths and
+//! shared prefixes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

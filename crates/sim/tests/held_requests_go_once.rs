@@ -1,4 +1,5 @@
-//! Policies that hold requests back: every request has one end, quiet tenants do not feel greedy ones, and sessions end as a whole.
+//! Policies that hold requests back: every request has one end, quiet tenants do not feel greedy
+//! ones, and sessions end as a whole.
 
 mod support;
 
@@ -23,7 +24,8 @@ fn policy(name: &str) -> PolicyKind {
     PolicyKind::named(name).expect("known")
 }
 
-/// Each request of the workload was answered once or refused for one reason, and none went before it came.
+/// Each request of the workload was answered once or refused for one reason, and none went before
+/// it came.
 fn check(record: &Record, requests: usize, name: &str) {
     assert_eq!(record.requests.len(), requests, "{name}");
     for r in &record.requests {
@@ -54,8 +56,8 @@ fn nothing_is_lost_or_served_twice() {
             check(&record, trace.requests(), kind.name);
             let refused =
                 record.requests.iter().any(|request| request.refused == Some(Refusal::Expired));
-            // The others look at sessions, not at queues: a window can be full before the replicas are, and KV memory that live
-            // requests use may never be.
+            // The others look at sessions, not at queues: a window can be full before the replicas
+            // are, and KV memory that live requests use may never be.
             if kind.name.ends_with("-flow") {
                 assert_eq!(refused, speed > 1.0, "{} at {speed}", kind.name);
             }

@@ -1,5 +1,5 @@
-//! Whether the answers are right: random stores and removals on every index and on a naive twin, which keeps a set of
-//! block names for each endpoint and counts from the first block on.
+//! Whether the answers are right: random stores and removals on every index and on a naive twin,
+//! which keeps a set of block names for each endpoint and counts from the first block on.
 
 use std::collections::HashSet;
 
@@ -104,7 +104,8 @@ fn walk(effort: &Effort, endpoints: u32, operations: usize, removal: Removal) ->
                 Event::Store { slot, prompt, from: depth, to: depth + 1 }
             }
             _ if removal == Removal::Tail => {
-                // Only what nothing held follows, in any prompt: the last block of a branch, and so on towards the root.
+                // Only what nothing held follows, in any prompt: the last block of a branch, and so
+                // on towards the root.
                 let end = prompts.iter().filter(|other| shares(other, prompt, depth, held)).count();
                 if depth == 0 || end > 0 {
                     continue;

@@ -1,5 +1,6 @@
-//! Lookups of prepared prompts: 16 to 8,192 blocks; known as a whole, to the half, and not at all; private or after a
-//! system prompt that every endpoint holds; in a large index, and in a small one that is in the processor's cache.
+//! Lookups of prepared prompts: 16 to 8,192 blocks; known as a whole, to the half, and not at all;
+//! private or after a system prompt that every endpoint holds; in a large index, and in a small one
+//! that is in the processor's cache.
 
 use slotwise::Rng;
 
@@ -93,7 +94,8 @@ fn table(effort: &Effort, endpoints: u32, shared: bool, cold: bool) -> Table {
     table
 }
 
-/// Prompts of which the first `known` blocks are held, and none beyond them but the system prompt, if there is one.
+/// Prompts of which the first `known` blocks are held, and none beyond them but the system prompt,
+/// if there is one.
 fn questions(rng: &mut Rng, held: &[Held], known: usize) -> Vec<Question> {
     // Each prompt once, from a random one on.
     let first = rng.below(held.len() as u64) as usize;
@@ -134,7 +136,8 @@ fn check(field: &mut [Entrant], questions: &[Question], endpoints: u32, table: &
     }
 }
 
-/// Races lookups. Where the index is meant to be in the cache, prompts are looked up before that is timed.
+/// Races lookups. Where the index is meant to be in the cache, prompts are looked up before that is
+/// timed.
 fn find(effort: &Effort, field: &mut [Entrant], questions: usize, cold: bool) -> Vec<Cell> {
     let other = Other::default();
     let samples = effort.race(field.len(), |at, round, samples| {

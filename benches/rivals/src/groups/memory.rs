@@ -118,7 +118,8 @@ const CASES: &[Case] = &[
     Case { name: "after churn, swept", length: 128, holders: 1, event: 128, rounds: 20, sweep: true },
 ];
 
-/// Runs one case with one contestant, in this process; a case that is a number is one without events, of prompts so long. `heap` says how much is allocated now.
+/// Runs one case with one contestant, in this process; a case that is a number is one without
+/// events, of prompts so long. `heap` says how much is allocated now.
 pub fn hold(case: &str, contestant: &str, entries: usize, heap: fn() -> usize) -> Option<Held> {
     if let Ok(length) = case.parse() {
         let [heap, resident] = trees::hold(contestant, length, entries, heap)?;

@@ -1,10 +1,10 @@
 //! Two threads: one applies events without pause, the other looks prompts up.
 //!
-//! An index that has no lookup for a second thread stands behind a lock of the standard library, taken for each event
-//! and for each lookup.
+//! An index that has no lookup for a second thread stands behind a lock of the standard library,
+//! taken for each event and for each lookup.
 //!
-//! A reader that asks again at once rarely finds the lock taken: after its first lookup it is the writer who waits. So there is another one,
-//! which asks every 15 us, as requests come.
+//! A reader that asks again at once rarely finds the lock taken: after its first lookup it is the
+//! writer who waits. So there is another one, which asks every 15 us, as requests come.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -73,7 +73,8 @@ pub(super) fn run(effort: &Effort, out: &mut dyn FnMut(Table)) {
     out(table);
 }
 
-/// Races the pairs, the writers with prompts of so many blocks, and adds what came of it to the table.
+/// Races the pairs, the writers with prompts of so many blocks, and adds what came of it to the
+/// table.
 fn rows<const N: usize>(
     table: &mut Table,
     what: &str,
@@ -132,7 +133,8 @@ fn population(effort: &Effort, length: usize, shared: bool) -> Population {
 
 /// Looks a prompt up by its place.
 type Read = Box<dyn FnMut(usize) -> usize + Send>;
-/// Prepares to store prompts and to remove them again. The result does that once; the time that it took.
+/// Prepares to store prompts and to remove them again. The result does that once; the time that it
+/// took.
 type Prepare = Box<dyn FnMut(&[Prompt]) -> Box<dyn FnMut() -> Duration + Send>>;
 
 /// What a writer does with prompts.

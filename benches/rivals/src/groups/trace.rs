@@ -1,8 +1,9 @@
-//! A replay of a Mooncake trace: every request is looked up, stored on the endpoint it goes to, and pushes out what no
-//! longer fits there.
+//! A replay of a Mooncake trace: every request is looked up, stored on the endpoint it goes to, and
+//! pushes out what no longer fits there.
 //!
-//! Where requests go, and what caches give up, is decided once and without any contestant: by a model with an LRU cache
-//! for each of 64 endpoints, which knows by a bit mask who holds what. So all contestants see the same events.
+//! Where requests go, and what caches give up, is decided once and without any contestant: by a
+//! model with an LRU cache for each of 64 endpoints, which knows by a bit mask who holds what. So
+//! all contestants see the same events.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
@@ -91,7 +92,8 @@ impl Model {
         Self { capacity, holders: HashMap::new(), caches, sent: 0 }
     }
 
-    /// Sends a request to the endpoint that holds most of it, unless that one has had a quarter more than its share.
+    /// Sends a request to the endpoint that holds most of it, unless that one has had a quarter
+    /// more than its share.
     fn send(&mut self, prompt: Prompt, stamp: u64) -> Step {
         let mut levels = vec![u64::MAX];
         for name in &prompt.names {

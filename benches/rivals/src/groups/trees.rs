@@ -1,5 +1,6 @@
-//! Without events: an index that learns from the requests it routes. `kv-index` has a tree of tokens and one of text for
-//! that; ours assumes what requests leave behind. All begin with the raw prompt, so hashing is in our numbers.
+//! Without events: an index that learns from the requests it routes. `kv-index` has a tree of
+//! tokens and one of text for that; ours assumes what requests leave behind. All begin with the raw
+//! prompt, so hashing is in our numbers.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -43,7 +44,8 @@ impl Asked {
     }
 }
 
-/// What one of them takes for as many blocks, in prompts of `length` of which half is shared; in a process of its own.
+/// What one of them takes for as many blocks, in prompts of `length` of which half is shared; in a
+/// process of its own.
 pub(super) fn hold(router: &str, length: usize, blocks: usize, heap: fn() -> usize) -> Option<[usize; 2]> {
     let mut router = routers().into_iter().zip(NAMES).find(|(_, name)| *name == router)?.0;
     let before = [heap(), resident()];

@@ -1,4 +1,5 @@
-//! SMG's `ChainIndex` of the crate `kv-index`, in shards of 1,024 endpoints, which is as many as one of them takes.
+//! SMG's `ChainIndex` of the crate `kv-index`, in shards of 1,024 endpoints, which is as many as
+//! one of them takes.
 
 use std::sync::Arc;
 

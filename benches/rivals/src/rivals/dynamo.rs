@@ -1,4 +1,5 @@
-//! Dynamo's `RadixTree`: single-threaded, exact for what it keeps. Also the events that all of Dynamo's indexes take.
+//! Dynamo's `RadixTree`: single-threaded, exact for what it keeps. Also the events that all of
+//! Dynamo's indexes take.
 
 use dynamo_kv_router::RadixTree;
 use dynamo_kv_router::protocols::{

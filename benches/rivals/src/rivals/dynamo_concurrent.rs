@@ -1,7 +1,8 @@
 //! Dynamo's `ConcurrentRadixTreeCompressed`, the index that its router uses by default.
 //!
-//! It takes events only from a channel, on a thread that keeps its reverse map. So that neither waking that thread nor
-//! filling the channel counts for it, a portion of events is timed on that very thread:
+//! It takes events only from a channel, on a thread that keeps its reverse map. So that neither
+//! waking that thread nor filling the channel counts for it, a portion of events is timed on that
+//! very thread:
 //!
 //! ```text
 //!   Flush ──► wakes the gate: waits until the portion is in the channel, takes the time
@@ -9,8 +10,9 @@
 //!   Flush ──► wakes the clock: takes the time again
 //! ```
 //!
-//! A waker runs where the answer is sent, which is how this needs no change in Dynamo. What a portion pays beside its
-//! events is one receipt from the channel for each and one for the last flush.
+//! A waker runs where the answer is sent, which is how this needs no change in Dynamo. What a
+//! portion pays beside its events is one receipt from the channel for each and one for the last
+//! flush.
 
 use std::future::Future;
 use std::pin::pin;

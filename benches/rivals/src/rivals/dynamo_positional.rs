@@ -1,4 +1,5 @@
-//! Dynamo's `PositionalIndexer`, the "flash indexer": a map from position and block to holders, searched in jumps.
+//! Dynamo's `PositionalIndexer`, the "flash indexer": a map from position and block to holders,
+//! searched in jumps.
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use super::dynamo::local_hashes;
 use crate::index::{Applied, Index};
 use crate::workload::{BLOCK, Event};
 
-/// SMG's tree of chains and interned sets of holders. It leaves hashing to the caller, who has Dynamo's here: it gives
-/// what SMG's other crate gives, and sooner.
+/// SMG's tree of chains and interned sets of holders. It leaves hashing to the caller, who has
+/// Dynamo's here: it gives what SMG's other crate gives, and sooner.
 pub struct SmgRadix {
     tree: RadixTree,
     holders: Vec<HolderId>,
@@ -58,7 +58,8 @@ impl Index for SmgRadix {
     fn expand(&self, query: &mut Self::Query, (scratch, out): &mut Self::Scratch, depths: &mut [u32]) {
         self.tree.overlap(query, scratch, out);
         for overlap in out {
-            // Holders are numbered in the order in which they were created, which is that of the slots.
+            // Holders are numbered in the order in which they were created, which is that of the
+            // slots.
             depths[overlap.holder.parts().0 as usize] = overlap.depth;
         }
     }

@@ -1,8 +1,9 @@
 //! SGLang's `cache_aware`, with the defaults of its command line.
 //!
-//! Out of balance (`max - min > 64` and `max > 1.5 min` requests in flight): the shortest queue. Otherwise, if more than
-//! 0.3 of the prompt matches, the replica that was last sent the longest match; else the one with the smallest tree. Each
-//! replica's tree holds 67,108,864 characters (here: 4 a token).
+//! If load is out of balance (`max - min > 64` and `max > 1.5 min` requests in flight), the
+//! shortest queue wins. Otherwise, if more than 0.3 of the prompt matches, the replica that was
+//! last sent the longest match wins; else the one with the smallest tree. Each replica's tree holds
+//! 67,108,864 characters (here: 4 a token).
 
 use ::slotwise::{CacheEvictionOrder, Instant, Rng};
 

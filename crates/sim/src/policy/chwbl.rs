@@ -1,7 +1,8 @@
-//! Consistent hashing with bounded loads, as KubeAI has it (`PrefixHash`).
+//! Consistent hashing with bounded loads, as in KubeAI (`PrefixHash`).
 //!
-//! The beginning of the prompt (100 characters there, the first block here), with the adapter, is hashed onto a ring of
-//! 256 points a replica. From there on, the first replica that would have at most 1.25 times the mean load gets it.
+//! The start of the prompt (100 characters there, the first block here) and the adapter are hashed
+//! onto a ring with 256 points for each replica. The first replica from there on whose load would
+//! be at most 1.25 times the mean wins.
 
 use ::slotwise::{Instant, Rng};
 

@@ -1,5 +1,5 @@
-//! A window of active sessions over the whole fleet, by additive increase and multiplicative decrease, after CONCUR
-//! (arXiv 2601.22705).
+//! A window of active sessions over the whole fleet, by additive increase and multiplicative
+//! decrease, after CONCUR (arXiv 2601.22705).
 //!
 //! ```text
 //! every 5 s    if hit ratio < 0.8 and KV usage > 0.2:  window · 0.8    else:  window + 1
@@ -8,11 +8,13 @@
 //! KV usage     the mean of what replicas report
 //! ```
 //!
-//! The paper has a batch of agents, and knows when each ends. What a gateway lacks, or the paper does not say, is in its favour
-//! here: a session is active until 60 s after its last answer, which is the longest that any is idle in our workloads, and the
-//! window begins with 8 sessions a replica. It grows whether or not it is full, as the rule has it. Other choices, growing only
-//! when full among them, were tried on the coding agents; none was better at all rates. Sessions that are active stay so when
-//! the window shrinks below their number: who returns is never held back.
+//! The paper has a batch of agents and observes the end of each. Where a gateway lacks that
+//! information, or the paper is silent, the choice here favors the policy. A session is active
+//! until 60 s after its last answer, the longest idle time of our workloads. The window begins with
+//! 8 sessions for each replica, and grows whether or not it is full, as the rule has it. Other
+//! choices, such as growing only when full, were tried on the coding agents; none was better at all
+//! rates. When the window shrinks below the number of active sessions, these stay active: a
+//! returning session never waits.
 
 use std::time::Duration;
 
@@ -34,7 +36,8 @@ pub(super) struct Concur {
     window: f64,
     /// What each replica reported last.
     usage: Vec<f64>,
-    /// Tokens of the prompts that were answered since the last step, and those of them that were cached.
+    /// Tokens of the prompts that were answered since the last step, and those of them that were
+    /// cached.
     prompt: u64,
     cached: u64,
     /// The last that is known: nothing may have been answered.
@@ -97,7 +100,8 @@ mod tests {
     use super::super::new_sessions::tests::{at, request};
     use super::*;
 
-    /// The window after one period from 10 with this share of a prompt cached and this KV usage on both replicas.
+    /// The window after one period from 10 with this share of a prompt cached and this KV usage on
+    /// both replicas.
     fn after(cached: u32, usage: f64) -> f64 {
         let mut concur = Concur { window: 10.0, ..Concur::new(2) };
         let sessions = Sessions::default();

@@ -1,7 +1,9 @@
-//! NVIDIA Dynamo's KV router with its defaults: overlap credit 1, prefill load scale 1, temperature 0, KV events.
+//! NVIDIA Dynamo's KV router with its defaults: overlap credit 1, prefill load scale 1, temperature
+//! 0, KV events.
 //!
-//! `logit = max(0, (prefill tokens in flight + prompt) / 16 - overlap blocks) + decode blocks`, the least wins, ties at
-//! random. Decode blocks are the distinct blocks of the sequences that would then be active.
+//! `logit = max(0, (prefill tokens in flight + prompt) / 16 - overlap blocks) + decode blocks`. The
+//! least wins, with ties broken at random. Decode blocks are the distinct blocks of the sequences
+//! that would then be active.
 
 use hashbrown::HashMap;
 

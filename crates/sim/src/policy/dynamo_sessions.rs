@@ -1,21 +1,26 @@
-//! Replicas that close for new sessions when their KV memory is full, after NVIDIA Dynamo's session-aware admission.
+//! Replicas that close for new sessions when their KV memory is full, after NVIDIA Dynamo's
+//! session-aware admission.
 //!
 //! ```text
-//! usage_i  = max(reported KV usage, Σ prompts in flight / capacity) + Σ contexts of idle sessions · weight / capacity
+//! usage_i  = max(reported KV usage, Σ prompts in flight / capacity)
+//!            + Σ contexts of idle sessions · weight / capacity
 //! closes   when usage_i > 0.95        opens   when usage_i < 0.80
 //! ```
 //!
-//! A new session goes to a replica that is open, the best of them by our cost, and waits while there is none.
-//! What an idle session weighs makes two policies of it:
+//! A new session goes to the open replica of least cost by our cost model. It waits while all are
+//! closed. The weight of an idle session makes two policies of it:
 //!
-//! - [`Idle::Decays`]: e^(-idle / 1 s). So a context is forgotten within seconds, though its cache is still to be protected.
-//! - [`Idle::Counts`]: 1, for as long as any session is idle in our workloads, 60 s. A gateway in life knows less.
+//! - [`Idle::Decays`]: e^(-idle / 1 s). A context loses its weight within seconds, although its
+//!   cache should stay protected.
+//! - [`Idle::Counts`]: 1 for 60 s, as long as any session is idle in our workloads. A real gateway
+//!   has no such bound.
 //!
-//! The original has both: in its ordinary account idle sessions weigh 1 by default, for half an hour, and it lets them decay only to
-//! find a place for a session that has waited for half an hour. It goes further than this does: every 5 s it *pauses* the
-//! smallest idle sessions of a full replica down to 80 %, and who returns to a paused session waits as well. That is for
-//! batches of agents, which do not mind. Here whoever returns passes; replicas open and close at once; prompts in flight count before
-//! metrics show them, so that those who wait do not start all at once.
+//! The original has both. In its ordinary account, idle sessions weigh 1 by default for half an
+//! hour. They decay only to find a place for a session that has waited for half an hour. The
+//! original also *pauses* the smallest idle sessions of a full replica every 5 s, down to 80 %, and
+//! requests of a paused session wait. That suits batches of agents. Here, three things differ:
+//! requests of sessions that have begun always pass; replicas open and close at once; and prompts
+//! in flight count before metrics show them, so that queued sessions do not start all at once.
 
 use std::time::Duration;
 

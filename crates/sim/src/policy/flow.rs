@@ -1,4 +1,4 @@
-//! Ours behind flow control: the shipped scheduler, asked by `submit` and `poll_decision`.
+//! The shipped scheduler behind its flow control: `submit` and `poll_decision`.
 
 use std::collections::HashMap;
 

@@ -1,10 +1,15 @@
-//! The Endpoint Picker of the Gateway API Inference Extension, now `llm-d-router`: its default scorers, and the newer
-//! "sticky until saturated".
+//! The Endpoint Picker of the Gateway API Inference Extension, now `llm-d-router`: its default
+//! scorers, and the newer "sticky until saturated".
 //!
-//! Its approximate prefix index is reproduced with what is known of it: blocks of 64 tokens enter in prompt order, so the head
-//! of a prompt is evicted first; capacity counts engine blocks of 16 tokens, so it believes in four times the real cache; a
-//! match goes on over a block that an endpoint lacks as long as another endpoint has it; and at most 131,072 tokens are
-//! matched. The policies called `-exact` are the same scores over an index that knows the caches' size and order.
+//! Its approximate prefix index is reproduced with its known properties:
+//!
+//! - Blocks of 64 tokens enter in prompt order, so the head of a prompt is evicted first.
+//! - Capacity counts engine blocks of 16 tokens, so the index assumes four times the real cache.
+//! - A match continues over a block that an endpoint lacks as long as another endpoint has it.
+//! - At most 131,072 tokens are matched.
+//!
+//! The policies called `-exact` have the same scores over an index with the caches' true size and
+//! order.
 
 use ::slotwise::{CacheEvictionOrder, Instant, Rng};
 
@@ -94,7 +99,8 @@ impl Sticky {
         }
     }
 
-    /// The replicas with nearly the whole prompt, unless these are so far behind that it does not pay.
+    /// The replicas with nearly the whole prompt, unless these are so far behind that it does not
+    /// pay.
     fn affine(&self, ratios: &[f64]) -> Vec<usize> {
         let (sticky, others): (Vec<usize>, Vec<usize>) =
             (0..self.replicas).partition(|replica| ratios[*replica] >= AFFINITY_THRESHOLD);

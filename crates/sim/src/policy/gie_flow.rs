@@ -1,10 +1,11 @@
-//! The reference's flow control before its default scorer.
+//! The reference's flow control in front of its default scorer.
 //!
-//! One loop has all to itself: an arrival or a tick of 1 ms is a *cycle*, and a cycle dispatches one request at most. Bands go
-//! strictly by priority, and a gated band stops those below it; with its one usage limit for all bands, all are gated together. By
-//! default fairness ids do not count (`global-strict`), so that a band is one queue, first come, first served. The gate is the
-//! mean over replicas of max(waiting / 5, KV usage / 0.8) from scraped metrics, and stale ones count as full. What has
-//! waited too long is found by a sweep once a second.
+//! One loop does all the work. An arrival or a tick of 1 ms is a *cycle*, and a cycle dispatches
+//! one request at most. Bands go strictly by priority, and a gated band stops those below it. One
+//! usage limit serves all bands, so all are gated together. By default fairness ids do not count
+//! (`global-strict`): a band is one queue, first come, first served. The gate is the mean over
+//! replicas of max(waiting / 5, KV usage / 0.8) from scraped metrics; stale metrics count as full.
+//! A sweep once a second removes requests whose TTL has expired.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,7 +32,8 @@ pub(super) struct Flow {
     /// Each replica's saturation, and when it was reported.
     saturation: Vec<(f64, Instant)>,
     in_flight: u32,
-    /// Since when something has been in flight. Nobody scrapes an idle fleet here, and its last metrics hold.
+    /// Since when something has been in flight. Nobody scrapes an idle fleet here, and its last
+    /// metrics hold.
     busy_since: Instant,
     /// Dispatches that the cycles up to now still allow.
     cycles: u32,
@@ -127,7 +129,8 @@ impl Policy for Flow {
         None
     }
 
-    /// The next tick or sweep that can change anything: while the gate is closed, only a report opens it.
+    /// The next tick or sweep that can change anything: while the gate is closed, only a report
+    /// opens it.
     fn next_timeout(&self) -> Option<Instant> {
         let after =
             |at: Instant, period: u64| Instant::from_micros((at.as_micros() / period + 1) * period);

@@ -1,7 +1,8 @@
 //! LMetric (arXiv 2603.15202): prefill tokens times batch size, the least wins.
 //!
-//! The paper counts the request's tokens, but takes the batch as it is; then an idle replica costs nothing whatever the prompt
-//! misses there. Here the batch, too, is counted with the request, which does better on all traces that were tried.
+//! The paper adds the request's tokens to the prefill, but not the request to the batch. An idle
+//! replica then costs nothing, whatever the prompt misses there. Here the batch also includes the
+//! request, which does better on all traces that were tried.
 
 use ::slotwise::{Instant, Rng};
 

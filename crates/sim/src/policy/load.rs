@@ -1,4 +1,5 @@
-//! What a gateway knows of its own requests: which replica has how many, and how much prefill is still to come.
+//! A gateway's record of its own requests: how many each replica has, and the prefill still to
+//! come.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Routing policies: ours, as shipped, and the ones that gateways use today, each as its source has it.
+//! Routing policies: ours, as shipped, and those of current gateways, each after its source.
 
 mod affinity;
 mod chwbl;
@@ -30,12 +30,14 @@ use crate::replica::{Class, KvChange, Snapshot};
 pub use self::registry::{ABLATIONS, FLOW, POLICIES, PolicyKind};
 pub use self::settings::Setting;
 
-/// A policy at a gateway: it sees requests, and what comes back of them, and reports that are as old as they are.
+/// A policy at a gateway: it sees requests, and what comes back of them, and reports that are as
+/// old as they are.
 pub trait Policy {
     /// Chooses a replica for a request, or none to reject it.
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize>;
 
-    /// Takes a request that may have to wait: then there is no verdict yet, and [`poll`](Self::poll) will have it.
+    /// Takes a request that may have to wait: then there is no verdict yet, and
+    /// [`poll`](Self::poll) will have it.
     fn submit(&mut self, now: Instant, request: &Incoming<'_>) -> Option<Verdict> {
         Some(self.pick(now, request).map_or(Verdict::Refused(Refusal::Unplaced), Verdict::Goes))
     }
@@ -54,7 +56,8 @@ pub trait Policy {
     /// The first token of a request came.
     fn first_token(&mut self, now: Instant, id: u32);
 
-    /// A request was answered in full; `cached` prompt tokens had been found in the cache, of `completion` tokens.
+    /// A request was answered in full; `cached` prompt tokens had been found in the cache, of
+    /// `completion` tokens.
     fn complete(&mut self, now: Instant, id: u32, usage: Finished);
 
     /// A replica's metrics arrived.

@@ -1,5 +1,6 @@
-//! Mooncake's Conductor without KV transfer: the least predicted time to the first token, which is the time of the
-//! prefills before it and of its own. The Conductor knows what each instance has in its cache: here, from KV events.
+//! Mooncake's Conductor without KV transfer: the least predicted time to the first token. That is
+//! the time of the prefills ahead and of the request's own. The Conductor has the cache contents of
+//! each instance: here, from KV events.
 
 use std::collections::VecDeque;
 

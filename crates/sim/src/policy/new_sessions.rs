@@ -1,9 +1,10 @@
-//! A gateway that holds back new sessions and nobody else.
+//! A gateway that queues new sessions only.
 //!
-//! A request whose session has begun goes at once, and so does one without a session: the gateway could not tell that it
-//! comes back. The first request of a session waits, first come, first served, until an [`Admission`] lets it in or its TTL
-//! ends. Where a request goes is for our scheduler's `pick` to say, among the replicas that the admission leaves to new sessions;
-//! so two of these gateways differ in whom they admit, and in nothing else.
+//! A request whose session has begun goes at once. So does a request without a session, since the
+//! gateway cannot detect that it returns. The first request of a session waits, first come, first
+//! served, until an [`Admission`] admits it or its TTL expires. Our scheduler's `pick` chooses
+//! among the replicas that the admission leaves to new sessions. Two of these gateways therefore
+//! differ in their admission alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,7 +32,8 @@ pub(super) trait Admission {
         let _ = usage;
     }
 
-    /// A replica says how much of its KV memory live requests use. Every 50 ms, while anything waits or runs.
+    /// A replica says how much of its KV memory live requests use. Every 50 ms, while anything
+    /// waits or runs.
     fn report(&mut self, now: Instant, replica: usize, kv_usage: f64, sessions: &Sessions);
 }
 
@@ -64,7 +66,8 @@ impl<A: Admission> NewSessions<A> {
         is_due.then(|| self.held.pop_front().expect("there is one"))
     }
 
-    /// The first of those who wait, if it may begin. Its session may have begun by another request of it.
+    /// The first of those who wait, if it may begin. Its session may have begun by another request
+    /// of it.
     fn admitted(&mut self, now: Instant) -> Option<Held> {
         let may =
             !self.is_new(&self.held.front()?.asked()) || self.admission.admits(now, &self.sessions);

@@ -1,7 +1,8 @@
 //! Preble's E2 (arXiv 2407.00023), without its rebalancing of hot prefixes.
 //!
-//! If more of the prompt is cached somewhere than not: exploit, on the best match with the least load. Otherwise explore:
-//! the least of the load over the last three minutes, the cost of what would be evicted, and the own prefill, in seconds.
+//! If most of the prompt is cached on some replica: exploit, on the best match with the least load.
+//! Otherwise: explore. The cost is the sum of the load over the last three minutes, the cost of
+//! what would be evicted, and the request's own prefill, in seconds; the least wins.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::replica::Class;
 const WINDOW: Duration = Duration::from_secs(180);
 /// Tokens of an answer, until some were seen.
 const EXPECTED_OUTPUT: f64 = 45.0;
-/// Sequences that are taken to share a decode step. The original measures its decode times; this stands for them.
+/// Sequences that are taken to share a decode step. The original measures its decode times; this
+/// stands for them.
 const BATCH: f64 = 16.0;
 
 pub(super) struct Preble {
@@ -59,7 +61,8 @@ impl Preble {
         }
     }
 
-    /// Seconds of a decode step that one sequence of this context accounts for, over a whole answer.
+    /// Seconds of a decode step that one sequence of this context accounts for, over a whole
+    /// answer.
     fn decode_seconds(&self, context: u32) -> f64 {
         let step =
             (self.class.base + self.class.floor) / BATCH + self.class.kvr * f64::from(context);

@@ -135,7 +135,8 @@ pub const FLOW: [PolicyKind; 5] = [
     },
 ];
 
-/// Ours with one part taken away or replaced, to see what the part is worth; and the reference with an index that knows more.
+/// Ours with one part taken away or replaced, to see what the part is worth; and the reference with
+/// an index that knows more.
 pub const ABLATIONS: [PolicyKind; 17] = [
     PolicyKind {
         name: "gie-default-exact",

@@ -1,4 +1,5 @@
-//! What a gateway knows of sessions: which have begun, where they are, and how large their contexts are.
+//! A gateway's record of sessions: which have begun, their replicas, and the size of their
+//! contexts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use super::{Finished, Incoming};
 #[derive(Default)]
 pub(super) struct Sessions {
     numbers: HashMap<String, usize>,
-    /// Those that have something in flight, or had a little while ago. In order, so that sums repeat.
+    /// Those that have something in flight, or had a little while ago. In order, so that sums
+    /// repeat.
     recent: BTreeMap<usize, Session>,
     /// The session of each request in flight.
     requests: HashMap<u32, usize>,
@@ -28,8 +30,8 @@ pub(super) struct Session {
     since: Instant,
 }
 
-/// Nobody thinks longer in the workloads of coding agents, so a session that is idle for longer is over. That is more than a
-/// gateway in life can know.
+/// Nobody thinks longer in the workloads of coding agents, so a session that is idle for longer is
+/// over. That is more than a gateway in life can know.
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
 
 impl Sessions {

@@ -1,4 +1,4 @@
-//! Which settings each policy reads, so that a setting that changes nothing is refused.
+//! The settings that each policy reads, so that a setting without effect is refused.
 
 use std::time::Duration;
 

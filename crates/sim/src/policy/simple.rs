@@ -1,4 +1,4 @@
-//! Policies that look at no prompt.
+//! Policies that ignore the prompt.
 
 use ::slotwise::{Instant, Rng};
 

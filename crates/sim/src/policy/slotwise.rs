@@ -1,4 +1,4 @@
-//! Ours: the scheduler as shipped, and variants that lack one part.
+//! The scheduler as shipped, and variants that lack one part.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;

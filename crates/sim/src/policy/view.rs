@@ -1,8 +1,8 @@
-//! What a gateway believes that the replicas' caches hold.
+//! A gateway's estimate of the replicas' caches.
 //!
-//! Baselines whose source says how they know (an approximate index of their own, KV events) know it that way. The others get
-//! the best that a gateway can know without events: caches of the right size that evict tails first, in which a prompt was last
-//! used when its request ended.
+//! A baseline whose source names its evidence (an approximate index of its own, or KV events) has
+//! that evidence. The others get the best estimate that is possible without events: caches of the
+//! right size that evict tails first, in which a prompt was last used when its request ended.
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ pub(super) struct CacheView {
 }
 
 impl CacheView {
-    /// Caches of `capacity` tokens that evict in this order, and in which a prompt is used when it is sent.
+    /// Caches of `capacity` tokens that evict in this order, and in which a prompt is used when it
+    /// is sent.
     pub(super) fn new(fleet: &Fleet, capacity: u64, order: CacheEvictionOrder) -> Self {
         let mut limits = IndexLimits::default();
         limits.warm_window = Duration::from_secs(180);
@@ -42,14 +43,16 @@ impl CacheView {
         Self { index, replicas, block_tokens, stamp: 0, in_flight: None }
     }
 
-    /// Caches as the engines have them: as large as they are, tails first, and holding on to live requests' prompts.
+    /// Caches as the engines have them: as large as they are, tails first, and holding on to live
+    /// requests' prompts.
     pub(super) fn exact(fleet: &Fleet) -> Self {
         let view =
             Self::new(fleet, u64::from(fleet.class.kv_tokens), CacheEvictionOrder::TailFirst);
         Self { in_flight: Some(HashMap::new()), ..view }
     }
 
-    /// Prompt tokens that each replica has cached: whole blocks from the first on, and never the last token.
+    /// Prompt tokens that each replica has cached: whole blocks from the first on, and never the
+    /// last token.
     pub(super) fn hits(&self, request: &Incoming<'_>) -> Vec<u32> {
         let mut hits = vec![0; self.replicas];
         let most = (request.input - 1) / self.block_tokens;

@@ -1,4 +1,5 @@
-//! LoRA adapters of one replica: a fixed number of slots, loaded on demand, the least recently used idle one evicted.
+//! LoRA adapters of one replica: a fixed number of slots, loaded on demand. The least recently used
+//! idle adapter is evicted.
 
 /// The adapter slots of one replica.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
-//! What a replica's hardware and model cost: the time of one engine step, and the room for KV.
+//! The cost model of a replica's hardware and model: the time of one engine step, and the KV
+//! capacity.
 //!
 //! ```text
-//! step = base + max(floor, lin · tokens) + attn · Σ chunk · (ctx + chunk / 2) + kvr · Σ decode ctx + 10 µs · sequences
+//! step = base + max(floor, lin · tokens) + attn · Σ chunk · (ctx + chunk / 2)
+//!        + kvr · Σ decode ctx + 10 µs · sequences
 //! ```
 
 use std::fmt;
@@ -36,7 +38,8 @@ pub struct Class {
 /// How far a class's numbers can be trusted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
-    /// The matrix work comes from kernels that were measured on this hardware; the rest is computed.
+    /// The matrix work comes from kernels that were measured on this hardware; the rest is
+    /// computed.
     Measured,
     /// From data sheets, or scaled from other hardware.
     Estimated,
@@ -47,10 +50,11 @@ pub const PER_SEQUENCE: f64 = 10e-6;
 
 /// The classes, the default first.
 ///
-/// Measured classes begin with the matrix work in Vidur's kernel profiles (`slotwise-sim calibrate` derives it again) and add
-/// estimates of what the profiles lack: 10 to 14 us of all-reduce a token and 2 to 3 ms of it a step where GPUs share a model, and
-/// 14 % for an 8B model's wider layers over the 7B model that was profiled. Attention and KV reads follow from data sheets at
-/// 60 to 70 % of the hardware's best. KV room: 90 % of memory, less weights and activations.
+/// Measured classes begin with the matrix work in Vidur's kernel profiles (`slotwise-sim calibrate`
+/// derives it again) and add estimates of what the profiles lack: 10 to 14 us of all-reduce a token
+/// and 2 to 3 ms of it a step where GPUs share a model, and 14 % for an 8B model's wider layers
+/// over the 7B model that was profiled. Attention and KV reads follow from data sheets at 60 to 70
+/// % of the hardware's best. KV room: 90 % of memory, less weights and activations.
 pub const CLASSES: [Class; 7] = [
     Class {
         name: "llama-70b-4xh100",
@@ -132,7 +136,8 @@ pub const CLASSES: [Class; 7] = [
 ];
 
 impl Class {
-    /// What the class's operator would tell the scheduler about its prefill, with `chunk` tokens a step.
+    /// What the class's operator would tell the scheduler about its prefill, with `chunk` tokens a
+    /// step.
     pub fn prefill_cost(&self, chunk: NonZeroU32) -> PrefillCost {
         PrefillCost::new(Seconds::new(self.lin), Seconds::new(self.attn)).steps(
             Seconds::new(self.base),
@@ -141,7 +146,8 @@ impl Class {
         )
     }
 
-    /// Seconds to prefill `miss` tokens after `hit` cached ones, alone on the replica, without the steps' overheads.
+    /// Seconds to prefill `miss` tokens after `hit` cached ones, alone on the replica, without the
+    /// steps' overheads.
     pub fn prefill_seconds(&self, miss: u32, hit: u32) -> f64 {
         let (miss, hit) = (f64::from(miss), f64::from(hit));
         self.lin * miss + self.attn * miss * (hit + miss / 2.0)

@@ -59,7 +59,8 @@ pub struct Job {
     pub adapter: Option<u32>,
 }
 
-/// One replica's engine. Between steps it does nothing; [`start_step`](Self::start_step) says how long the next one takes.
+/// One replica's engine. Between steps it does nothing; [`start_step`](Self::start_step) says how
+/// long the next one takes.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
@@ -138,7 +139,8 @@ impl Sequence {
         self.job.input + self.generated
     }
 
-    /// Whether this step computes one token of the answer, and not a stretch of the prompt or of a preempted answer.
+    /// Whether this step computes one token of the answer, and not a stretch of the prompt or of a
+    /// preempted answer.
     fn is_decoding(&self) -> bool {
         self.chunk == 1 && self.computed >= self.job.input
     }
@@ -292,7 +294,8 @@ impl Engine {
         (self.config.watermark * self.memory.capacity() as f64) as u64
     }
 
-    /// Takes the pages that the chunk of sequence `at` needs, preempting from the newest on. Whether it had to.
+    /// Takes the pages that the chunk of sequence `at` needs, preempting from the newest on.
+    /// Whether it had to.
     fn make_room(&mut self, at: usize) -> bool {
         let mut preempted = false;
         while let Some(sequence) = self.running.get_mut(at) {
@@ -317,8 +320,8 @@ impl Engine {
         self.waiting.push_front(Sequence { computed: 0, chunk: 0, ..victim });
     }
 
-    /// Admits waiting requests, first come, first served; one whose adapter has no slot lets others pass. Returns how
-    /// many adapters have to be loaded.
+    /// Admits waiting requests, first come, first served; one whose adapter has no slot lets others
+    /// pass. Returns how many adapters have to be loaded.
     fn admit(&mut self, budget: &mut u32) -> u32 {
         let (mut loads, mut next, reserve) = (0, 0, self.watermark());
         while *budget > 0 && self.running.len() < self.config.max_seqs {

@@ -1,8 +1,9 @@
-//! A replica's KV memory: cached prompt blocks that live requests share, and private tokens that nobody shares.
+//! A replica's KV memory: cached prompt blocks that live requests share, and private tokens.
 //!
-//! Blocks are those of the workload (64 or 512 tokens); private memory is counted in vLLM's 16-token pages. A block that
-//! nobody uses stays cached until its room is needed: least recently used first, and the tail of a prompt before its
-//! head, because a request frees its blocks in reverse.
+//! Blocks are those of the workload (64 or 512 tokens); private memory is counted in vLLM's pages
+//! of 16 tokens. A block without users stays cached until its memory is needed. Blocks are evicted
+//! least recently used first, and the tail of a prompt before its head, because a request frees its
+//! blocks in reverse.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,8 @@ impl KvMemory {
         blocks.iter().take_while(|hash| self.cached.contains_key(*hash)).count()
     }
 
-    /// Uses the cached `blocks`, and takes `pages` private pages beside them, if at least `reserve` tokens stay free.
+    /// Uses the cached `blocks`, and takes `pages` private pages beside them, if at least `reserve`
+    /// tokens stay free.
     pub(super) fn admit(&mut self, blocks: &[BlockHash], pages: u32, reserve: u64) -> bool {
         let revived = blocks
             .iter()
@@ -85,9 +87,11 @@ impl KvMemory {
         self.used -= u64::from(pages) * u64::from(PAGE);
     }
 
-    /// Makes a block that was just computed in private pages shareable, and uses it; the caller gives the pages back.
+    /// Makes a block that was just computed in private pages shareable, and uses it; the caller
+    /// gives the pages back.
     ///
-    /// If another request has cached the same block meanwhile, that one is shared. (vLLM would keep both copies.)
+    /// If another request has cached the same block meanwhile, that one is shared. (vLLM would keep
+    /// both copies.)
     pub(super) fn publish(&mut self, hash: BlockHash) {
         self.cached.entry(hash).or_insert_with(|| {
             self.used += self.block_tokens;

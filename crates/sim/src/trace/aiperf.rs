@@ -1,6 +1,6 @@
 //! aiperf's `profile_export.jsonl`: a line for each request that was measured.
 //!
-//! A conversation is replayed closed loop, with the pauses that its client made. Nothing is known of the prompts' content.
+//! A conversation is replayed closed loop, with the pauses of its client. The file has no prompts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Qwen-Bailian's JSONL: requests of chats with the ids of their 16-token blocks.
 //!
-//! Whether an id stands for its block alone or for everything before it too, the chain that is made of the ids does the latter.
-//! A chat's turns are linked by `parent_chat_id`, but their times are the recorded ones, so they are replayed open loop.
+//! An id may identify its block alone, or the block and all before it. The chain that is made of
+//! the ids identifies the latter. A chat's turns are linked by `parent_chat_id`, but their times
+//! are the recorded ones, so they are replayed open loop.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use super::{Arrivals, Session, Trace, Turn, block};
 
 /// Tokens in a block of `hash_ids`.
 const BLOCK_TOKENS: u32 = 16;
-/// Blocks of the file that make one of the simulation: a cache in 64-token blocks is a quarter of the work.
+/// Blocks of the file that make one of the simulation: a cache in 64-token blocks is a quarter of
+/// the work.
 const STRIDE: usize = 4;
 
 pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {

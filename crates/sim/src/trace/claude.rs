@@ -1,8 +1,9 @@
 //! Sessions of a coding agent: closed loop, with think times and sub-agents.
 //!
-//! Block ids are local to a session. Sessions whose tool and system prompts have equal lengths are taken to share them, as
-//! runs of one agent's version do. Requests that no context window of 120 K tokens would hold end their session (with the
-//! sub-agents that would have begun later), and think times over a minute are cut to one.
+//! Block ids are local to a session. Sessions whose tool and system prompts have equal lengths are
+//! taken to share them, as runs of one agent's version do. A request above every context window of
+//! 120 K tokens ends its session, with the sub-agents that would have begun later. Think times over
+//! a minute are cut to one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
         for sub in subs {
             let started = sub.seconds("t", sub.number("t")?)?;
             let turns = turns(path, number, &Agent::read(&sub)?, block_tokens, local)?;
-            // It begins as long after the parent's latest request as it did in the recording, if that request is sent.
+            // It begins as long after the parent's latest request as it did in the recording, if
+            // that request is sent.
             let latest =
                 agent.r.iter().enumerate().take_while(|(_, request)| request.t <= started).last();
             let sent = latest.filter(|(turn, _)| *turn < sessions[parent].turns.len());

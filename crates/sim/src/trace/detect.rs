@@ -1,4 +1,4 @@
-//! Which format a file has, by what is in it.
+//! The format of a file, by its content.
 
 use serde_json::Value;
 

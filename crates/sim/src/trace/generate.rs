@@ -1,8 +1,8 @@
-//! Seeded workloads for whoever has no trace at hand.
+//! Seeded workloads, for use without a recorded trace.
 //!
-//! Lengths are log-normal and gaps exponential, with means near those of published traces: chats that begin with one of a
-//! few shared system prompts, coding agents that send a growing history each turn and spawn sub-agents, and single
-//! requests that share nothing.
+//! Lengths are log-normal and gaps exponential, with means near those of published traces. The
+//! kinds are chats that begin with one of a few shared system prompts, coding agents that send a
+//! growing history each turn and spawn sub-agents, and single requests that share nothing.
 
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
-//! guidellm's report, `benchmarks.json`: every request that was answered, with its times and lengths.
+//! guidellm's report, `benchmarks.json`: every request that was answered, with its times and
+//! lengths.
 //!
-//! A conversation is replayed closed loop. Prompts whose text is in the report share the prefixes that the texts share.
+//! A conversation is replayed closed loop. Prompts whose text is in the report share the prefixes
+//! that the texts share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

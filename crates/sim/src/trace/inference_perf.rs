@@ -1,6 +1,8 @@
-//! inference-perf's `per_request_lifecycle_metrics.json`: every request with its times, lengths and body.
+//! inference-perf's `per_request_lifecycle_metrics.json`: every request with its times, lengths and
+//! body.
 //!
-//! The file names no session, so it is replayed open loop. Prompts share the prefixes that their texts share.
+//! The file names no session, so it is replayed open loop. Prompts share the prefixes that their
+//! texts share.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Workloads: recorded traces and seeded generators, in one form.
 //!
-//! A workload is a set of sessions. A session is a list of turns; a turn is sent when the one before it has been answered
-//! and its think time is over, so that a slow fleet gets its requests later (a closed loop). A request of an open-loop
-//! trace is a session of one turn.
+//! A workload is a set of sessions. A session is a list of turns; a turn is sent when the one
+//! before it has been answered and its think time is over, so that a slow fleet gets its requests
+//! later (a closed loop). A request of an open-loop trace is a session of one turn.
 
 mod aiperf;
 mod azure;
@@ -56,8 +56,9 @@ pub struct Session {
     pub spawns: Vec<Spawn>,
     /// Whether another session spawns it, so that it has no arrival of its own.
     pub spawned: bool,
-    /// How long after the session's first request each turn is sent at the earliest, on the trace's clock: a turn waits for
-    /// this and for the one before it. Turns beyond the list wait only for the one before.
+    /// How long after the session's first request each turn is sent at the earliest, on the trace's
+    /// clock: a turn waits for this and for the one before it. Turns beyond the list wait only for
+    /// the one before.
     pub due: Vec<Duration>,
 }
 
@@ -90,26 +91,29 @@ pub struct Turn {
 /// When sessions begin.
 #[derive(Clone, Debug)]
 pub enum Arrivals {
-    /// At recorded times, in seconds, one for each session. They were rounded down to multiples of `quantum` seconds: each
-    /// seed spreads them anew.
+    /// At recorded times, in seconds, one for each session. They were rounded down to multiples of
+    /// `quantum` seconds: each seed spreads them anew.
     Recorded {
         /// The times.
         seconds: Vec<f64>,
         /// The rounding.
         quantum: f64,
     },
-    /// At random, in an order and with gaps that each seed draws anew: this many sessions a second at speed 1.
+    /// At random, in an order and with gaps that each seed draws anew: this many sessions a second
+    /// at speed 1.
     Poisson(f64),
     /// The same, of a trace that has no pace of its own: the speed is in sessions a second.
     Sessions,
 }
 
 impl Trace {
-    /// Reads a trace file, plain or gzipped, or a folder of JSON files. Without a format, the file's content tells.
+    /// Reads a trace file, plain or gzipped, or a folder of JSON files. Without a format, the
+    /// file's content tells.
     ///
     /// # Errors
     ///
-    /// With the file, the line and the reason, when the file cannot be read or a line makes no sense.
+    /// With the file, the line and the reason, when the file cannot be read or a line makes no
+    /// sense.
     pub fn read(path: &Path, format: Option<Format>) -> Result<Self, TraceError> {
         if let Some(format @ Format::Builtin(_)) = format {
             return Err(TraceError::whole(path, format!("{format} is built in: it reads no file")));
@@ -181,7 +185,8 @@ impl Trace {
         self.sessions.iter().map(|session| session.turns.len()).sum()
     }
 
-    /// When each session begins, at `speed` times the trace's own pace: (time, session), in order of time.
+    /// When each session begins, at `speed` times the trace's own pace: (time, session), in order
+    /// of time.
     pub fn schedule(&self, speed: f64, seed: u64) -> Vec<(Instant, usize)> {
         let mut rng = Rng::new(seed ^ 0x5eed_0fa2);
         let mut sessions: Vec<usize> =
@@ -210,7 +215,8 @@ impl Trace {
         }
     }
 
-    /// Gives each session one of `count` LoRA adapters, the first the most popular (Zipf with exponent 1).
+    /// Gives each session one of `count` LoRA adapters, the first the most popular (Zipf with
+    /// exponent 1).
     pub fn assign_adapters(&mut self, count: u32) {
         let mut rng = Rng::new(0x10a5);
         for session in &mut self.sessions {
@@ -233,8 +239,9 @@ impl Trace {
 /// A trace format, or one of the built-in workloads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
-    /// Mooncake's JSONL: `timestamp` in ms, `input_length`, `output_length`, `hash_ids` of 512-token blocks; and what aiperf
-    /// adds: `session_id` with `delay` in ms, `text_input`, `messages`, `payload`.
+    /// Mooncake's JSONL: `timestamp` in ms, `input_length`, `output_length`, `hash_ids` of
+    /// 512-token blocks; and what aiperf adds: `session_id` with `delay` in ms, `text_input`,
+    /// `messages`, `payload`.
     Mooncake,
     /// Azure's CSV: `TIMESTAMP`, `ContextTokens`, `GeneratedTokens`; no prefixes.
     Azure,
@@ -242,7 +249,8 @@ pub enum Format {
     BurstGpt,
     /// Sessions of a coding agent as JSONL, with think times and sub-agents.
     ClaudeCode,
-    /// Qwen-Bailian's JSONL: `chat_id`, `parent_chat_id`, `timestamp` in s, lengths, `hash_ids` of 16-token blocks.
+    /// Qwen-Bailian's JSONL: `chat_id`, `parent_chat_id`, `timestamp` in s, lengths, `hash_ids` of
+    /// 16-token blocks.
     Bailian,
     /// Weka's sessions of coding agents as JSON, with pauses, sub-agents and `hash_ids`.
     Weka,

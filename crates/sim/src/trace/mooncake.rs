@@ -1,7 +1,8 @@
 //! Mooncake's JSONL, as published and as aiperf and guidellm extend it.
 //!
-//! The published lines are open-loop requests with chained 512-token prefix blocks. A line may also belong to a session,
-//! wait after its session's previous answer, and give its prompt as a text, as messages or as the body of a request.
+//! The published lines are open-loop requests with chained 512-token prefix blocks. A line may also
+//! belong to a session and wait after its session's previous answer. It may give its prompt as a
+//! text, as messages or as the body of a request.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -40,7 +41,8 @@ struct Line {
 
 pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
     let lines: Vec<Line> = documents.iter().map(line).collect::<Result<_, _>>()?;
-    // Texts are compared more finely than ids: then an id stands for as many blocks as it has tokens for.
+    // Texts are compared more finely than ids: then an id stands for as many blocks as it has
+    // tokens for.
     let has_text = lines.iter().any(|line| matches!(line.content, Content::Text(_)));
     let block_tokens = if has_text { text::BLOCK_TOKENS } else { BLOCK_TOKENS };
     let arrivals = arrivals(documents, &lines)?;
@@ -104,7 +106,8 @@ fn arrivals(documents: &[Document], lines: &[Line]) -> Result<Arrivals, TraceErr
     if !timed {
         return Ok(Arrivals::Sessions);
     }
-    // Only the published file's times were rounded; those of a finer grain, or of sessions, are as they are.
+    // Only the published file's times were rounded; those of a finer grain, or of sessions, are as
+    // they are.
     let rounded = lines.iter().all(|line| {
         let off = line.timestamp.unwrap_or(1.0) % QUANTUM_MS;
         let published = matches!(line.content, Content::Ids(_)) && line.session.is_none();
@@ -129,7 +132,8 @@ fn line(document: &Document) -> Result<Line, TraceError> {
         _ => return Err(record.error(format!("`{}` exclude each other", prompts.join("`, `")))),
     };
     if let Some(at) = record.number_if_any("timestamp")? {
-        // An epoch in milliseconds is more seconds than a trace is long; times count from the first one.
+        // An epoch in milliseconds is more seconds than a trace is long; times count from the first
+        // one.
         read::seconds(record.file(), record.line(), "timestamp", at / 1e6)
             .map_err(|_| record.error(format!("timestamp is {}, not a time", at / 1e3)))?;
     }

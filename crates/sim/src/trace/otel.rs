@@ -1,7 +1,7 @@
 //! Traces of OpenTelemetry with GenAI spans: OTLP's JSON, or spans in a list or one a line.
 //!
-//! A span of a chat or a completion is a request; a conversation, or else a trace, is a session. Where spans have messages,
-//! prompts share the prefixes that the messages share.
+//! A span of a chat or a completion is a request; a conversation, or else a trace, is a session.
+//! Where spans have messages, prompts share the prefixes that the messages share.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -25,7 +25,8 @@ const OUTPUT_TOKENS: [&str; 4] = [
     "llm.usage.completion_tokens",
     "llm.token_count.completion",
 ];
-/// Operations that are requests to a language model; a span with tokens and no operation is one too.
+/// Operations that are requests to a language model; a span with tokens and no operation is one
+/// too.
 const OPERATIONS: [&str; 4] = ["chat", "text_completion", "generate_content", "generate"];
 
 /// A span with its attributes by name.
@@ -53,7 +54,8 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
         collect(document, &mut spans)?;
     }
     let requests = requests(&spans)?;
-    // A block's bytes: what its tokens take in this trace, the same for all prompts so that equal texts have equal blocks.
+    // A block's bytes: what its tokens take in this trace, the same for all prompts so that equal
+    // texts have equal blocks.
     let with_text = || requests.iter().filter(|request| !request.prompt.is_empty());
     let bytes: usize = with_text().map(|request| request.prompt.len()).sum();
     let tokens: usize = with_text().map(|request| request.input as usize).sum();

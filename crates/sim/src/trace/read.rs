@@ -1,4 +1,4 @@
-//! Files into text, lines and JSON documents, and errors that say where they are.
+//! Files as text, lines and JSON documents, with errors that name the file and the line.
 
 use std::fmt;
 use std::fs::File;
@@ -103,7 +103,8 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 
 /// The source's JSON values: one a line, or values that go over several lines.
 ///
-/// A file whose first line is a whole value has one a line, so that an unfinished line is named itself and not the next.
+/// A file whose first line is a whole value has one a line, so that an unfinished line is named
+/// itself and not the next.
 pub(super) fn documents(source: &Source) -> Result<Vec<Document>, TraceError> {
     let file = &source.file;
     let mut lines =

@@ -1,4 +1,4 @@
-//! Fields of a JSON object, and errors that name the field and what it should have been.
+//! Fields of a JSON object, with errors that name the field and the value that it needs.
 
 use std::path::Path;
 

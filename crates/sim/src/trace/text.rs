@@ -1,4 +1,4 @@
-//! Prompts whose text is known: how many tokens they have, and which blocks.
+//! Prompts with text: their number of tokens, and their blocks.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -33,7 +33,8 @@ pub(super) fn blocks(text: &str, block_bytes: usize, most: usize) -> Arc<[BlockH
     text.as_bytes().chunks_exact(block_bytes.max(1)).take(most).scan(SPACE, hash).collect()
 }
 
-/// The prompt of a request's body, in the order in which a chat template writes it: tools, system prompt, messages.
+/// The prompt of a request's body, in the order in which a chat template writes it: tools, system
+/// prompt, messages.
 pub(super) fn of_body(body: &Map<String, Value>) -> String {
     let mut text = String::new();
     if let Some(tools) = body.get("tools").filter(|tools| !tools.is_null()) {

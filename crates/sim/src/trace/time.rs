@@ -1,6 +1,7 @@
 //! Times as texts.
 
-/// Nanoseconds since 1970, of a time like `2023-11-16 18:15:46.68` or `2023-11-16T18:15:46.68+01:00`; UTC without an offset.
+/// Nanoseconds since 1970, of a time like `2023-11-16 18:15:46.68` or
+/// `2023-11-16T18:15:46.68+01:00`; UTC without an offset.
 pub(super) fn nanoseconds(text: &str) -> Option<i64> {
     let (date, time) = text.trim().split_once([' ', 'T'])?;
     let (time, offset) = match time.find(['Z', 'z', '+', '-']) {
@@ -52,7 +53,8 @@ fn offset(text: &str) -> Option<i64> {
 
 /// Days since 1970, in the calendar that goes on for ever.
 ///
-/// Years that begin in March have their leap day last, and then the months are 153 days in every five.
+/// Years that begin in March have their leap day last, and then the months are 153 days in every
+/// five.
 fn days(year: u32, month: u32, day: u32) -> u32 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469

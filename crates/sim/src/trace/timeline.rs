@@ -1,4 +1,4 @@
-//! Recorded calls into sessions: what overlaps runs side by side, what follows waits for what it followed.
+//! Sessions from recorded calls: calls that overlap run side by side, others follow each other.
 
 use std::time::Duration;
 
@@ -39,8 +39,9 @@ pub(super) fn between(from: i64, to: i64) -> Duration {
     Duration::from_nanos(to.saturating_sub(from).max(0).cast_unsigned())
 }
 
-/// Adds one client's calls as a session. A call that was sent while all earlier chains were busy begins a chain of its own
-/// beside the first one, as a sub-agent does; any other goes on with the free chain whose prompt it shares most of.
+/// Adds one client's calls as a session. A call that was sent while all earlier chains were busy
+/// begins a chain of its own beside the first one, as a sub-agent does; any other goes on with the
+/// free chain whose prompt it shares most of.
 pub(super) fn add(mut calls: Vec<Call>, sessions: &mut Vec<Session>) -> Option<Made> {
     calls.sort_by_key(|call| (call.start, call.end));
     let mut first: Option<Made> = None;

@@ -1,7 +1,9 @@
-//! Weka's traces of coding agents, which aiperf, guidellm and inference-perf replay: a JSON object for each session.
+//! Weka's traces of coding agents, which aiperf, guidellm and inference-perf replay: a JSON object
+//! for each session.
 //!
-//! A file has one object, or one a line; a folder has a file for each session. Sessions are replayed closed loop, with
-//! sub-agents beside their parent. Block ids are local to a session unless `hash_id_scope` is `global`.
+//! A file has one object, or one a line; a folder has a file for each session. Sessions are
+//! replayed closed loop, with sub-agents beside their parent. Block ids are local to a session
+//! unless `hash_id_scope` is `global`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +64,8 @@ fn session(
     for agent in agents {
         let begins = time(&agent)?;
         let requests = agent.objects("requests")?;
-        // The format's times of a sub-agent count from its own begin, those of published captures from the session's.
+        // The format's times of a sub-agent count from its own begin, those of published captures
+        // from the session's.
         let first = requests.first().map(time).transpose()?.unwrap_or(begins);
         let offset = if first + 1e-6 < begins { begins } else { 0.0 };
         let sub = timeline::add(calls(&requests, offset, blocks)?, sessions);
