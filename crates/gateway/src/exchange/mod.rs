@@ -1,0 +1,395 @@
+//! One client request over several attempts, from its body to its reply.
+//!
+//! ```text
+//!  dispatch ──► send ──► look ahead to the first token ──► reply: the client gets the rest as it comes
+//!     ▲          │ unreachable, refuses, fails, breaks off or stays silent
+//!     └──────────┘ another endpoint, while nothing has been sent to the client
+//! ```
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | here | the attempts: inputs, and the outputs that the host polls |
+//! | `reply` | what the client gets: a status, headers, and a body that may be held back |
+
+mod reply;
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use slotwise::{
+    Decision, Dispatch, EndpointId, Failure, Instant, RejectReason, Rejected, RequestId,
+};
+use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+use slotwise_wire::response::{CloseReason, Outcome};
+
+use reply::HeldReply;
+pub use reply::Reply;
+
+use crate::gateway::Gateway;
+use crate::lease::Lease;
+
+/// One request of a client: chooses an endpoint, asks it, and asks another one while nothing has been sent
+/// to the client.
+///
+/// A host calls [`poll`](Self::poll) until it returns `None`, does what each output names, and reports what
+/// came of it:
+///
+/// | output | the host | then |
+/// |---|---|---|
+/// | [`Dispatch`](Output::Dispatch) | picks or submits the request, without [`excluded`](Self::excluded) | `handle_pick`, or `handle_submit` and `handle_decision` |
+/// | [`Send`](Output::Send) | sends the request to the endpoint | `handle_head`, or `handle_unreachable` |
+/// | | reads the answer's body | `handle_chunk` for each chunk, `handle_close` at its end |
+/// | [`Abort`](Output::Abort) | closes the connection to the endpoint | |
+/// | [`Reply`](Output::Reply) | sends status and headers to the client | |
+/// | [`Body`](Output::Body) | sends bytes to the client | |
+/// | [`End`](Output::AnswerEnd), [`Break`](Output::Break) | ends the client's response, or breaks it off | |
+///
+/// **A client that leaves is an input, too**: [`handle_client_disconnected`](Self::handle_client_disconnected), from
+/// destructors as well. Otherwise the reservation leaks.
+///
+/// Before the first token at most [`LOOK_AHEAD`](Self::LOOK_AHEAD) bytes are kept, with as many of an
+/// earlier refusal. An example stands in the [crate's documentation](crate).
+#[derive(Debug)]
+#[must_use = "an exchange ends by its outputs, or by handle_client_disconnected"]
+pub struct Exchange {
+    shape: BodyShape,
+    attempts: usize,
+    excluded: Vec<EndpointId>,
+    state: State,
+    /// What the client gets if no endpoint answers: the latest whole refusal of an engine.
+    refused: Option<HeldReply>,
+    outputs: VecDeque<Output>,
+}
+
+/// What the host does next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Pick or submit the request, without the [excluded](Exchange::excluded) endpoints.
+    Dispatch,
+    /// Send the request to this endpoint.
+    Send {
+        /// The request's id.
+        request: RequestId,
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Its name: in most pools its base URL.
+        url: String,
+    },
+    /// Close the connection to the endpoint. Nothing more of its answer is read.
+    Abort,
+    /// Send status and headers to the client. Comes once.
+    Reply(Reply),
+    /// Send these bytes to the client.
+    Body(Vec<u8>),
+    /// The client has all of its response: end it as HTTP does. The last output.
+    AnswerEnd,
+    /// The answer broke off after part of it was sent: break the client's connection, too. The last output.
+    Break,
+}
+
+/// What becomes of a chunk of the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Passing {
+    /// It is held back: it comes out as [`Output::Body`], or is dropped when another endpoint is asked.
+    Held,
+    /// After the outputs that [`Exchange::poll`] returns now, the host sends the chunk itself, uncopied.
+    PassedOn,
+    /// Nothing: the exchange has ended.
+    Dropped,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The host picks or submits.
+    Dispatching,
+    /// The scheduler decides.
+    Queued(RequestId),
+    /// The endpoint is asked. No header has come.
+    Sent(Lease),
+    /// The answer has begun to come, and nothing of it has been sent to the client.
+    Looking(Lease, HeldReply),
+    /// The client gets the answer as it comes.
+    Replying(Lease),
+    /// It is over.
+    Ended,
+}
+
+impl Exchange {
+    /// Bytes of an answer that are held back at most until it is known whether another endpoint is asked.
+    pub const LOOK_AHEAD: usize = 65_536;
+
+    /// A request whose client reads errors of this shape. At most three endpoints are asked.
+    pub fn new(shape: BodyShape) -> Self {
+        Self {
+            shape,
+            attempts: 3,
+            excluded: Vec::new(),
+            state: State::Dispatching,
+            refused: None,
+            outputs: VecDeque::from([Output::Dispatch]),
+        }
+    }
+
+    /// Endpoints that are asked at most: at least one.
+    pub fn attempts(self, attempts: usize) -> Self {
+        Self { attempts: attempts.max(1), ..self }
+    }
+
+    /// Endpoints that are never asked.
+    pub fn exclude(mut self, endpoints: &[EndpointId]) -> Self {
+        self.excluded.extend_from_slice(endpoints);
+        self
+    }
+
+    /// The next output. `None` until the next input.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The request was picked, or was rejected.
+    pub fn handle_pick(&mut self, gateway: &Gateway, picked: Result<Dispatch, Rejected>) {
+        match picked {
+            Ok(dispatch) => self.send(gateway, dispatch),
+            Err(rejected) => self.handle_refusal(&Refusal::from(&rejected)),
+        }
+    }
+
+    /// The request was submitted, or was rejected.
+    pub fn handle_submit(&mut self, submitted: Result<RequestId, Rejected>) {
+        match submitted {
+            Ok(request) if matches!(self.state, State::Dispatching) => {
+                self.state = State::Queued(request)
+            }
+            // It belongs to another exchange.
+            Ok(_) => {}
+            Err(rejected) => self.handle_refusal(&Refusal::from(&rejected)),
+        }
+    }
+
+    /// The scheduler decided about the submitted request.
+    pub fn handle_decision(&mut self, gateway: &Gateway, decision: Decision) {
+        match decision {
+            Decision::Dispatch(dispatch) => self.send(gateway, dispatch),
+            Decision::Evict(evicted) => self.handle_refusal(&Refusal::from(&evicted)),
+            _ => {}
+        }
+    }
+
+    /// The request is refused, by the scheduler or by the host, and no endpoint is asked. The client gets
+    /// this refusal, unless an endpoint has refused it before.
+    pub fn handle_refusal(&mut self, refusal: &Refusal<'_>) {
+        if matches!(self.state, State::Dispatching | State::Queued(_)) {
+            self.give_up(refusal);
+        }
+    }
+
+    /// The endpoint could not be reached, or its connection ended before the headers came: `failure` says
+    /// how.
+    pub fn handle_unreachable(&mut self, gateway: &mut Gateway, now: Instant, failure: Failure) {
+        match core::mem::replace(&mut self.state, State::Ended) {
+            State::Sent(mut lease) => {
+                lease.fail(gateway, now, failure);
+                self.ask_another(lease.dispatch().endpoint);
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// The endpoint responds with this status and these headers. Of the headers, only those of
+    /// [`Reply::PASSED_ON`] reach the client.
+    pub fn handle_head<N: AsRef<str>, V: AsRef<[u8]>>(
+        &mut self,
+        status: u16,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) {
+        match core::mem::replace(&mut self.state, State::Ended) {
+            State::Sent(mut lease) => {
+                let reply = Reply::of_engine(status, headers);
+                lease.begin(status, reply.content_type());
+                self.state = State::Looking(lease, HeldReply::new(reply));
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// A chunk of the answer's body came, decoded and unchanged. Computes in **O(bytes)**.
+    pub fn handle_chunk(&mut self, gateway: &mut Gateway, now: Instant, chunk: &[u8]) -> Passing {
+        match core::mem::replace(&mut self.state, State::Ended) {
+            State::Looking(mut lease, mut held) => {
+                lease.pass(gateway, now, chunk);
+                if lease.has_begun() || held.len() + chunk.len() >= Self::LOOK_AHEAD {
+                    self.reply(held);
+                    self.state = State::Replying(lease);
+                    return Passing::PassedOn;
+                }
+                held.push(chunk);
+                self.state = State::Looking(lease, held);
+                Passing::Held
+            }
+            State::Replying(mut lease) => {
+                lease.pass(gateway, now, chunk);
+                self.state = State::Replying(lease);
+                Passing::PassedOn
+            }
+            other => {
+                self.state = other;
+                Passing::Dropped
+            }
+        }
+    }
+
+    /// The connection to the endpoint ended, or the host gave up waiting for it ([`CloseReason::TimedOut`]): see
+    /// [`wait`](Self::wait).
+    pub fn handle_close(&mut self, gateway: &mut Gateway, now: Instant, close: CloseReason) {
+        if close == CloseReason::ClientDisconnected {
+            return self.handle_client_disconnected(gateway, now);
+        }
+        match core::mem::replace(&mut self.state, State::Ended) {
+            State::Sent(mut lease) => {
+                let failure = if close == CloseReason::TimedOut {
+                    Failure::Timeout
+                } else {
+                    Failure::Unreachable
+                };
+                lease.fail(gateway, now, failure);
+                self.abort_unless(close == CloseReason::Clean);
+                self.ask_another(lease.dispatch().endpoint);
+            }
+            State::Looking(mut lease, held) => {
+                lease.close(gateway, now, close);
+                self.abort_unless(close == CloseReason::Clean);
+                self.judge(&lease, held, close);
+            }
+            State::Replying(mut lease) => {
+                lease.close(gateway, now, close);
+                self.abort_unless(close == CloseReason::Clean);
+                let whole = close == CloseReason::Clean
+                    || lease.outcome().is_some_and(Outcome::is_complete);
+                self.outputs.push_back(if whole { Output::AnswerEnd } else { Output::Break });
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// The client left: cancels the request wherever it is. No output but [`Output::Abort`] follows.
+    pub fn handle_client_disconnected(&mut self, gateway: &mut Gateway, now: Instant) {
+        let state = core::mem::replace(&mut self.state, State::Ended);
+        if matches!(state, State::Ended) {
+            return;
+        }
+        self.outputs.clear();
+        match state {
+            State::Queued(request) => _ = gateway.scheduler_mut().cancel(now, request),
+            State::Sent(mut lease) | State::Looking(mut lease, _) | State::Replying(mut lease) => {
+                lease.close(gateway, now, CloseReason::ClientDisconnected);
+                self.outputs.push_back(Output::Abort);
+            }
+            State::Dispatching | State::Ended => {}
+        }
+    }
+
+    /// The host waits for the endpoint from `now` on. Returns when to call
+    /// [`handle_close`](Self::handle_close) with [`CloseReason::TimedOut`] if nothing comes.
+    pub fn wait(&mut self, now: Instant) -> Option<Instant> {
+        self.lease_mut()?.silence().wait(now)
+    }
+
+    /// Endpoints that must not be asked: those that the host excluded, and those that were asked in vain.
+    pub fn excluded(&self) -> &[EndpointId] {
+        &self.excluded
+    }
+
+    /// The request in flight, while there is one.
+    pub const fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            State::Sent(lease) | State::Looking(lease, _) | State::Replying(lease) => Some(lease),
+            State::Dispatching | State::Queued(_) | State::Ended => None,
+        }
+    }
+
+    /// The same, for idle limits that differ from the default: see [`Lease::silence`].
+    pub const fn lease_mut(&mut self) -> Option<&mut Lease> {
+        match &mut self.state {
+            State::Sent(lease) | State::Looking(lease, _) | State::Replying(lease) => Some(lease),
+            State::Dispatching | State::Queued(_) | State::Ended => None,
+        }
+    }
+
+    /// Whether no input changes anything any more.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    fn send(&mut self, gateway: &Gateway, dispatch: Dispatch) {
+        if !matches!(self.state, State::Dispatching | State::Queued(_)) {
+            return;
+        }
+        let lease = Lease::new(gateway, dispatch);
+        let (request, endpoint, url) =
+            (lease.request(), lease.endpoint(), lease.name().to_string());
+        self.outputs.push_back(Output::Send { request, endpoint, url });
+        self.state = State::Sent(lease);
+    }
+
+    /// The answer ended before anything of it was sent: the client gets it, or another endpoint is asked.
+    fn judge(&mut self, lease: &Lease, held: HeldReply, close: CloseReason) {
+        if !lease.outcome().is_some_and(|outcome| outcome.may_retry(false)) {
+            self.reply(held);
+            return self.outputs.push_back(Output::AnswerEnd);
+        }
+        // What began as an answer and is none must not reach the client as one.
+        if close == CloseReason::Clean && !held.is_success() {
+            self.refused = Some(held);
+        }
+        self.ask_another(lease.dispatch().endpoint);
+    }
+
+    fn ask_another(&mut self, instead_of: EndpointId) {
+        self.excluded.push(instead_of);
+        self.attempts = self.attempts.saturating_sub(1);
+        if self.attempts > 0 {
+            self.state = State::Dispatching;
+            self.outputs.push_back(Output::Dispatch);
+        } else {
+            let reason = Reason::Rejected(RejectReason::NoEndpoints);
+            self.give_up(&Refusal::new(reason).retry_after(NO_ENDPOINT_RETRY));
+        }
+    }
+
+    /// No further endpoint is asked.
+    fn give_up(&mut self, refusal: &Refusal<'_>) {
+        let reply =
+            self.refused.take().unwrap_or_else(|| HeldReply::of_refusal(refusal, self.shape));
+        self.reply(reply);
+        self.outputs.push_back(Output::AnswerEnd);
+        self.state = State::Ended;
+    }
+
+    fn reply(&mut self, held: HeldReply) {
+        let (reply, body) = held.into_parts();
+        self.outputs.push_back(Output::Reply(reply));
+        if !body.is_empty() {
+            self.outputs.push_back(Output::Body(body));
+        }
+    }
+
+    fn abort_unless(&mut self, is_closed: bool) {
+        if !is_closed {
+            self.outputs.push_back(Output::Abort);
+        }
+    }
+}
+
+impl Passing {
+    /// Whether the host sends the chunk to its client now.
+    pub const fn is_passed_on(self) -> bool {
+        matches!(self, Self::PassedOn)
+    }
+}
+
+/// When a client comes back after all endpoints that were asked have failed.
+const NO_ENDPOINT_RETRY: Duration = Duration::from_secs(1);

@@ -1,0 +1,417 @@
+//! One dispatched request, from its reservation to its one end.
+//!
+//! ```text
+//!  dispatched ──first token──► running ──complete / fail / cancel / finish──► ended
+//!     │ ▲                                                                       ▲
+//!     │ └ redirect                                                              │
+//!     └──────────────complete / fail / cancel / finish──────────────────────────┘
+//! ```
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | here | the states, and what each call does in each of them |
+//! | `silence` | how long an endpoint may send nothing |
+//! | `usage` | token counts as engines report them, and which of them are plausible |
+
+mod silence;
+mod usage;
+
+use alloc::string::String;
+
+use slotwise::{
+    Dispatch, EndpointId, Failure, Instant, RedirectError, RequestId, Scheduler, UnknownRequest,
+    Usage,
+};
+use slotwise_wire::response::{
+    AnswerEnd, Body, CloseReason, Disposition, FinishReason, Outcome, Progress, ResponseReader,
+};
+
+pub use silence::{IdleLimit, Silence};
+pub use usage::{ImplausibleUsage, ReportedUsage};
+
+use crate::gateway::Gateway;
+
+/// A request in flight. It ends once: only the first call to [`complete`](Self::complete),
+/// [`fail`](Self::fail), [`cancel`](Self::cancel) or [`finish`](Self::finish) takes effect.
+///
+/// Every call that takes `now` is an input: [`Gateway::take_wakeup`] follows it. A lease that is never
+/// ended leaks its reservation, so a host ends it in the destructor of what owns it, by
+/// [`close`](Self::close) with [`CloseReason::ClientDisconnected`].
+///
+/// A request that was ended by its id, with [`Scheduler::cancel`] say, ends its lease at the next call.
+/// That call then does nothing.
+///
+/// A lease has the size of a [`ResponseReader`], about 1.5 KB, and allocates only the endpoint's name.
+/// Calls compute in **O(1)** apart from those of the scheduler; [`feed`](Self::feed) in **O(bytes)**.
+///
+/// | call | in flight | ended |
+/// |---|---|---|
+/// | `handle_first_token`, `handle_tokens` | reported to the scheduler | nothing |
+/// | `begin` | starts to read an answer, also another one | nothing |
+/// | `feed` | reads on; [`NotBegun`] before `begin` | empty progress |
+/// | `finish` | ends as the answer did; [`NotBegun`] before `begin` | the first outcome |
+/// | `complete`, `fail`, `cancel` | ends; true | false |
+/// | `redirect` | moves; an error after the first token | an error |
+/// | `locate`, `endpoint`, `name` | where the request is, also after redirects | where it was last |
+///
+/// # Example
+///
+/// ```
+/// use slotwise::{Endpoint, Instant, Request, Scheduler};
+/// use slotwise_gateway::{Gateway, Lease};
+/// use slotwise_wire::response::{CloseReason, AnswerEnd};
+///
+/// let now = Instant::ORIGIN;
+/// let mut gateway = Gateway::new(Scheduler::default());
+/// gateway.scheduler_mut().add_endpoint(now, Endpoint::new("http://10.0.0.1:8000"))?;
+/// let dispatch = gateway.scheduler_mut().pick(now, &Request::new("llama").text("Hi"))?;
+///
+/// let mut lease = Lease::new(&gateway, dispatch);
+/// assert_eq!(lease.name(), "http://10.0.0.1:8000"); // the host sends the request there
+/// lease.begin(200, "text/event-stream");
+/// let progress = lease.feed(&mut gateway, now, b"data: {\"choices\":[{\"text\":\"Hello\"}]}\n\n")?;
+/// assert!(progress.first_token);
+/// lease.feed(&mut gateway, now, b"data: [DONE]\n\n")?;
+/// assert_eq!(lease.finish(&mut gateway, now, CloseReason::Clean)?.end, AnswerEnd::Complete);
+///
+/// assert!(!lease.cancel(&mut gateway, now), "it has ended");
+/// assert_eq!(gateway.scheduler().stats().completed, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "the request is reserved: complete, fail, cancel or finish it"]
+pub struct Lease {
+    dispatch: Dispatch,
+    /// Where the request is, or was last.
+    endpoint: EndpointId,
+    name: String,
+    reader: Option<ResponseReader>,
+    outcome: Option<Outcome>,
+    ended: bool,
+    silence: Silence,
+    /// What the host knows of the request's usage, for a [`complete`](Self::complete) without one.
+    pub usage: ReportedUsage,
+}
+
+/// The answer has not begun: [`begin`](Lease::begin) comes first. Without any answer, a lease ends by
+/// [`fail`](Lease::fail) or [`cancel`](Lease::cancel).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct NotBegun;
+
+impl Lease {
+    /// The lease of a dispatched request. Its endpoint is the one of the dispatch, also if that has left the
+    /// pool meanwhile; its name is empty then.
+    pub fn new(gateway: &Gateway, dispatch: Dispatch) -> Self {
+        let endpoint = dispatch.endpoint;
+        let name = gateway.scheduler().endpoint(endpoint).map(|endpoint| endpoint.name.clone());
+        let silence = Silence::new(dispatch.first_token_in);
+        Self {
+            dispatch,
+            endpoint,
+            name: name.unwrap_or_default(),
+            reader: None,
+            outcome: None,
+            ended: false,
+            silence,
+            usage: ReportedUsage::default(),
+        }
+    }
+
+    /// The endpoint responds with this status and `Content-Type`, which is empty if there is none. A second
+    /// call starts anew, with the answer of the next endpoint.
+    pub fn begin(&mut self, status: u16, content_type: &str) {
+        if !self.ended {
+            self.reader = Some(ResponseReader::new(status, content_type));
+        }
+    }
+
+    /// Reads a chunk of the answer's body, decoded and unchanged, and reports its tokens to the scheduler.
+    ///
+    /// # Errors
+    ///
+    /// Before [`begin`](Self::begin).
+    pub fn feed(
+        &mut self,
+        gateway: &mut Gateway,
+        now: Instant,
+        chunk: &[u8],
+    ) -> Result<Progress, NotBegun> {
+        let progress = self.read(chunk)?;
+        self.report(gateway, now, progress);
+        Ok(progress)
+    }
+
+    /// The first half of [`feed`](Self::feed), without the gateway: a host whose gateway is behind a lock
+    /// reads long chunks before it takes the lock.
+    ///
+    /// # Errors
+    ///
+    /// Before [`begin`](Self::begin).
+    pub fn read(&mut self, chunk: &[u8]) -> Result<Progress, NotBegun> {
+        if self.ended {
+            return Ok(Progress::default());
+        }
+        let reader = self.reader.as_mut().ok_or(NotBegun)?;
+        let progress = reader.feed(chunk);
+        // Comments and empty events keep a connection open, but they are no tokens.
+        if progress.first_token || progress.tokens > 0 || reader.body() != Body::Stream {
+            self.silence.token();
+        }
+        Ok(progress)
+    }
+
+    /// The second half of [`feed`](Self::feed): reports what was read. Progress without content is no input.
+    pub fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) {
+        self.silence.end_wait(now);
+        if progress != Progress::default() && !self.ended {
+            let id = self.request();
+            self.check(report_progress(gateway.scheduler_mut(), now, id, progress));
+        }
+    }
+
+    /// A chunk passes on its way to the client: [`feed`](Self::feed) after [`begin`](Self::begin). Without
+    /// it, nothing is read, and the first chunk is the first token.
+    pub fn pass(&mut self, gateway: &mut Gateway, now: Instant, chunk: &[u8]) -> Progress {
+        if let Ok(progress) = self.feed(gateway, now, chunk) {
+            return progress;
+        }
+        self.silence.end_wait(now);
+        self.silence.token();
+        self.handle_first_token(gateway, now);
+        Progress::default()
+    }
+
+    /// The first token arrived. A second call changes nothing.
+    pub fn handle_first_token(&mut self, gateway: &mut Gateway, now: Instant) {
+        if !self.ended {
+            let id = self.request();
+            self.check(gateway.scheduler_mut().handle_first_token(now, id));
+        }
+    }
+
+    /// The answer grew by `tokens`. Implies the first token.
+    pub fn handle_tokens(&mut self, gateway: &mut Gateway, now: Instant, tokens: u32) {
+        if !self.ended {
+            let id = self.request();
+            self.check(gateway.scheduler_mut().handle_tokens(now, id, tokens));
+        }
+    }
+
+    /// The answer's body has ended: ends the request as the answer did, unless it has ended, and returns how
+    /// the answer ended.
+    ///
+    /// # Errors
+    ///
+    /// Before [`begin`](Self::begin).
+    pub fn finish(
+        &mut self,
+        gateway: &mut Gateway,
+        now: Instant,
+        close: CloseReason,
+    ) -> Result<Outcome, NotBegun> {
+        let reader = self.reader.as_ref().ok_or(NotBegun)?;
+        if let Some(outcome) = self.outcome {
+            return Ok(outcome);
+        }
+        let outcome = reader.clone().finish(close);
+        self.outcome = Some(outcome);
+        self.end(|id| settle(gateway.scheduler_mut(), now, id, &outcome).is_ok());
+        Ok(outcome)
+    }
+
+    /// The answer is complete. Without a `usage`, [`self.usage`](Self::usage) counts. Returns whether this
+    /// call ended the request, and which numbers of the usage were dropped as implausible: they come from
+    /// engines, so they never prevent the end of a request.
+    pub fn complete(
+        &mut self,
+        gateway: &mut Gateway,
+        now: Instant,
+        usage: Option<ReportedUsage>,
+    ) -> (bool, ImplausibleUsage) {
+        if self.ended {
+            return (false, ImplausibleUsage::default());
+        }
+        let (usage, implausible) = usage.unwrap_or(self.usage).split();
+        let ended = self.end(|id| gateway.scheduler_mut().complete(now, id, usage).is_ok());
+        (ended, implausible)
+    }
+
+    /// The request failed, through no fault of the client's. Returns whether this call ended it.
+    pub fn fail(&mut self, gateway: &mut Gateway, now: Instant, failure: Failure) -> bool {
+        self.end(|id| gateway.scheduler_mut().fail(now, id, failure).is_ok())
+    }
+
+    /// The client went away. Returns whether this call ended the request.
+    pub fn cancel(&mut self, gateway: &mut Gateway, now: Instant) -> bool {
+        self.end(|id| gateway.scheduler_mut().cancel(now, id))
+    }
+
+    /// The connection came to its end: [`finish`](Self::finish) after [`begin`](Self::begin). Without it, a
+    /// clean end completes the request, a broken one or a timeout fails it, and a client that left cancels
+    /// it. Does nothing after the end. For streams that are passed on, and for destructors.
+    pub fn close(&mut self, gateway: &mut Gateway, now: Instant, close: CloseReason) {
+        if self.ended || self.finish(gateway, now, close).is_ok() {
+            return;
+        }
+        match close {
+            CloseReason::Clean => _ = self.complete(gateway, now, None),
+            CloseReason::Broken => _ = self.fail(gateway, now, Failure::Engine),
+            CloseReason::TimedOut => _ = self.fail(gateway, now, Failure::Timeout),
+            _ => _ = self.cancel(gateway, now),
+        }
+    }
+
+    /// The request went to another endpoint, say to the first of [`Dispatch::alternatives`]. Counts as a
+    /// failure of the first one.
+    ///
+    /// # Errors
+    ///
+    /// After the first token, after the end, and when there is no such endpoint.
+    pub fn redirect(
+        &mut self,
+        gateway: &mut Gateway,
+        now: Instant,
+        endpoint: EndpointId,
+        failure: Failure,
+    ) -> Result<(), RedirectError> {
+        let moved = gateway.scheduler_mut().redirect_after(now, self.request(), endpoint, failure);
+        if let Err(error) = moved {
+            self.ended |= matches!(error, RedirectError::UnknownRequest(_));
+            return Err(error);
+        }
+        self.locate(gateway);
+        Ok(())
+    }
+
+    /// Looks up where the request is, also after a [`Scheduler::redirect`] by its id. Returns the endpoint.
+    pub fn locate(&mut self, gateway: &Gateway) -> EndpointId {
+        let scheduler = gateway.scheduler();
+        let found = if self.ended { None } else { scheduler.endpoint_of(self.request()) };
+        if let Some(endpoint) = found.filter(|endpoint| *endpoint != self.endpoint) {
+            self.endpoint = endpoint;
+            let name = scheduler.endpoint(endpoint).map(|endpoint| endpoint.name.clone());
+            self.name = name.unwrap_or_default();
+        }
+        self.endpoint
+    }
+
+    /// How long the endpoint may send nothing.
+    pub const fn silence(&mut self) -> &mut Silence {
+        &mut self.silence
+    }
+
+    /// The decision that the lease comes from.
+    pub const fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
+    /// The request's id.
+    pub const fn request(&self) -> RequestId {
+        self.dispatch.request
+    }
+
+    /// The endpoint as of the last [`locate`](Self::locate).
+    pub const fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// The name of that endpoint.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the request has ended, as far as the lease knows.
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How the answer ended, after [`finish`](Self::finish).
+    pub const fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// Whether a stream has brought any payload but an error: from there on, the request is never retried.
+    /// See [`ResponseReader::has_begun`].
+    pub fn has_begun(&self) -> bool {
+        self.reader.as_ref().is_some_and(ResponseReader::has_begun)
+    }
+
+    /// Whether the answer is read as a stream of events.
+    pub fn is_stream(&self) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.body() == Body::Stream)
+    }
+
+    /// Tokens of the answer so far, and whether their number is exact.
+    pub fn answer_tokens(&self) -> (u32, bool) {
+        self.reader.as_ref().map_or((0, false), ResponseReader::tokens)
+    }
+
+    /// What the engine has reported so far that the request used.
+    pub fn answer_usage(&self) -> Usage {
+        self.reader.as_ref().map(ResponseReader::usage).unwrap_or_default()
+    }
+
+    /// Why the engine stopped, as far as it has reported that.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.reader.as_ref().and_then(ResponseReader::finish_reason)
+    }
+
+    /// The reader of the answer, after [`begin`](Self::begin).
+    pub const fn reader(&self) -> Option<&ResponseReader> {
+        self.reader.as_ref()
+    }
+
+    /// Ends the request unless it has ended. Returns whether this call did, which `end` returns.
+    fn end(&mut self, end: impl FnOnce(RequestId) -> bool) -> bool {
+        !core::mem::replace(&mut self.ended, true) && end(self.request())
+    }
+
+    /// Records that the request was ended by its id.
+    fn check(&mut self, reported: Result<(), UnknownRequest>) {
+        self.ended |= reported.is_err();
+    }
+}
+
+/// Reports what chunks brought.
+fn report_progress(
+    scheduler: &mut Scheduler,
+    now: Instant,
+    id: RequestId,
+    progress: Progress,
+) -> Result<(), UnknownRequest> {
+    if let Some(answer) = progress.answer {
+        scheduler.handle_answer(now, id, answer)?;
+    }
+    match progress.tokens {
+        0 if progress.first_token => scheduler.handle_first_token(now, id),
+        0 => Ok(()),
+        tokens => scheduler.handle_tokens(now, id, tokens),
+    }
+}
+
+/// Ends a request as its answer ended.
+fn settle(
+    scheduler: &mut Scheduler,
+    now: Instant,
+    id: RequestId,
+    outcome: &Outcome,
+) -> Result<(), UnknownRequest> {
+    if let (AnswerEnd::Complete, Some(answer)) = (outcome.end, outcome.answer) {
+        scheduler.handle_answer(now, id, answer)?;
+    }
+    match outcome.settlement() {
+        Disposition::Complete(usage) => scheduler.complete(now, id, usage),
+        Disposition::Fail(failure) => scheduler.fail(now, id, failure),
+        _ if scheduler.cancel(now, id) => Ok(()),
+        _ => Err(UnknownRequest(id)),
+    }
+}
+
+impl core::fmt::Display for NotBegun {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the answer has not begun: call begin first")
+    }
+}
+
+impl core::error::Error for NotBegun {}

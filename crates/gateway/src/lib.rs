@@ -1,0 +1,88 @@
+//! What every LLM gateway does around [`slotwise`], without I/O: one implementation for all languages.
+//!
+//! A host owns sockets, timers and tasks. This crate owns the rest: which endpoint is asked, what the
+//! scheduler is told of an answer's bytes, when another endpoint is asked, what the client gets, and
+//! how engines' pages and events become inputs.
+//!
+//! # The map
+//!
+//! ```text
+//!  gateway    Gateway: the scheduler, its engines, and one wake-up signal for the host
+//!  wakeup     Wakeup: what the host has to poll after its inputs
+//!  engines    metrics pages, ORCA headers, KV events and probes to inputs; replay requests
+//!  lease      Lease: one dispatched request, from its reservation to its one end
+//!  exchange   Exchange: one client request over several attempts, from its body to its reply
+//! ```
+//!
+//! `exchange` uses `lease`, and both use `gateway`. Nothing here imports upwards.
+//!
+//! # The contract
+//!
+//! **After each input, call [`Gateway::take_wakeup`] once and poll what it names.** Inputs are all
+//! calls that take `now`. A host that does this in one place never misses a decision.
+//!
+//! As in the core: no socket, no clock, no thread, no panic on any bytes. Time is an argument, and
+//! memory is bounded: a [`Lease`] allocates nothing but its usage of [`slotwise_wire`], and an
+//! [`Exchange`] keeps at most [`Exchange::LOOK_AHEAD`] bytes of an answer.
+//!
+//! # Example: a whole request over bytes
+//!
+//! ```
+//! use slotwise::{Endpoint, Instant, Request, Scheduler};
+//! use slotwise_gateway::{Exchange, Gateway, Output};
+//! use slotwise_wire::outcome::BodyShape;
+//! use slotwise_wire::response::CloseReason;
+//!
+//! let now = Instant::ORIGIN;
+//! let mut gateway = Gateway::new(Scheduler::default());
+//! gateway.scheduler_mut().add_endpoint(now, Endpoint::new("http://10.0.0.1:8000"))?;
+//!
+//! let mut exchange = Exchange::new(BodyShape::OpenAi);
+//! let (mut sent_to, mut status, mut body) = (String::new(), 0, Vec::new());
+//! while let Some(output) = exchange.poll() {
+//!     match output {
+//!         Output::Dispatch => {
+//!             let request = Request::new("llama").text("Hi").exclude(exchange.excluded());
+//!             let request = request.clone();
+//!             let picked = gateway.scheduler_mut().pick(now, &request);
+//!             exchange.handle_pick(&gateway, picked);
+//!         }
+//!         Output::Send { url, .. } => {
+//!             sent_to = url; // here a host sends the request, and reads the answer
+//!             exchange.handle_head(200, [("content-type", "text/event-stream")]);
+//!             let event = b"data: {\"choices\":[{\"index\":0,\"text\":\"Hello\"}]}\n\ndata: [DONE]\n\n";
+//!             let passing = exchange.handle_chunk(&mut gateway, now, event);
+//!             assert!(passing.is_passed_on()); // the first token: from now on the client gets all
+//!             exchange.handle_close(&mut gateway, now, CloseReason::Clean);
+//!         }
+//!         Output::Reply(reply) => status = reply.status,
+//!         Output::Body(bytes) => body.extend(bytes),
+//!         Output::AnswerEnd | Output::Break | Output::Abort => {}
+//!     }
+//! }
+//! assert_eq!((sent_to.as_str(), status), ("http://10.0.0.1:8000", 200));
+//! assert_eq!(gateway.scheduler().stats().completed, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with `alloc`.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod engines;
+pub mod exchange;
+mod gateway;
+pub mod lease;
+mod wakeup;
+
+pub use exchange::{Exchange, Output};
+pub use gateway::Gateway;
+pub use lease::Lease;
+pub use wakeup::Wakeup;
