@@ -31,8 +31,8 @@ test-busy: ## `make test` five times, each beside processes that take every core
 	@MAKE="$(MAKE)" tests/busy.sh
 
 test-rust: ## The core, the wire formats and the simulator: all tests, doctests and the proof that the first two are no_std
-	cargo build -p slotwise -p slotwise-wire --no-default-features
-	cargo test -p slotwise -p slotwise-wire -p slotwise-sim -p slotwise-benches --all-features
+	cargo build -p slotwise -p slotwise-wire -p slotwise-gateway --no-default-features
+	cargo test -p slotwise -p slotwise-wire -p slotwise-gateway -p slotwise-sim -p slotwise-benches --all-features
 
 test-python: ## The Python package: built and tested in a fresh environment, with its types
 	rm -rf target/python && $(PYTHON) -m venv target/python

@@ -117,10 +117,11 @@ fn feed(data: &mut Unstructured<'_>) -> Result<()> {
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         let _ = Message::read(&frames);
         let now = Instant::ORIGIN;
+        let mut sink = |event: KvEvent<'_>| scheduler.handle_kv_event(now, id, event);
         let report = match data.int_in_range(0..=4)? {
-            0 | 1 => feed.handle_live(&mut scheduler, now, id, &frames),
-            2 | 3 => feed.handle_replay(&mut scheduler, now, id, &frames),
-            _ => Ok(feed.give_up(&mut scheduler, now, id)),
+            0 | 1 => feed.handle_live(&frames, &mut sink),
+            2 | 3 => feed.handle_replay(&frames, &mut sink),
+            _ => Ok(feed.give_up(&mut sink)),
         };
         if let Ok(report) = report {
             assert!(report.ask.is_none() || report.ask == feed.asked_from());

@@ -17,6 +17,7 @@ HANG = 600
 
 CORE_TESTS = Path(__file__).parents[2] / "crates" / "core" / "tests"
 WIRE_TESTS = CORE_TESTS.parents[1] / "wire" / "tests"
+GATEWAY_TESTS = CORE_TESTS.parents[1] / "gateway" / "tests"
 
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}], "priority": 3, "max_tokens": 9}'
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import slotwise
+from conftest import GATEWAY_TESTS
 from fake_time import Time
 from slotwise import aio
 
-FILE = Path(__file__).parent / "lease_walk.json"
+FILE = GATEWAY_TESTS / "lease_walk.json"
 TOKEN = 'data: {"choices":[{"text":"a"}]}\n\n'
 LAST = 'data: {"choices":[{"text":"","finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 CHUNKS = [TOKEN, TOKEN + TOKEN, TOKEN[:9], "", LAST, 7]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import slotwise
-from conftest import WIRE_TESTS
+from conftest import GATEWAY_TESTS, WIRE_TESTS
 from slotwise import wire
 
-VECTORS = sorted((WIRE_TESTS / "vectors").glob("*.json"))
+VECTORS = [path for tests in (WIRE_TESTS, GATEWAY_TESTS) for path in sorted((tests / "vectors").glob("*.json"))]
 
 
 def test_there_are_vectors() -> None:

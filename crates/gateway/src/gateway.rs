@@ -29,7 +29,7 @@ use crate::wakeup::{Drained, Drains, Wakeup};
 /// let wakeup = gateway.take_wakeup();
 /// assert!(wakeup.decisions);
 /// let decision = gateway.poll_decision(now).expect("the endpoint is idle");
-/// assert!(matches!(decision, Decision::Dispatch(dispatch) if dispatch.request == request));
+/// assert!(matches!(decision, Decision::Dispatch(dispatch) if dispatch.request_id == request));
 /// assert!(!gateway.take_wakeup().decisions, "nothing has happened since");
 ///
 /// // The end of the last request resolves what waits for the endpoint to be drained.
@@ -37,7 +37,7 @@ use crate::wakeup::{Drained, Drains, Wakeup};
 /// assert!(!gateway.take_wakeup().drained);
 /// gateway.scheduler_mut().cancel(now, request);
 /// assert!(gateway.take_wakeup().drained);
-/// assert_eq!(gateway.poll_drained().map(|drained| drained.endpoint), Some(endpoint));
+/// assert_eq!(gateway.poll_drained().map(|drained| drained.endpoint_id), Some(endpoint));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

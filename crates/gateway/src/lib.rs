@@ -29,6 +29,7 @@
 //!
 //! ```
 //! use slotwise::{Endpoint, Instant, Request, Scheduler};
+//! use slotwise_gateway::exchange::Passing;
 //! use slotwise_gateway::{Exchange, Gateway, Output};
 //! use slotwise_wire::outcome::BodyShape;
 //! use slotwise_wire::response::CloseReason;
@@ -43,7 +44,6 @@
 //!     match output {
 //!         Output::Dispatch => {
 //!             let request = Request::new("llama").text("Hi").exclude(exchange.excluded());
-//!             let request = request.clone();
 //!             let picked = gateway.scheduler_mut().pick(now, &request);
 //!             exchange.handle_pick(&gateway, picked);
 //!         }
@@ -52,7 +52,7 @@
 //!             exchange.handle_head(200, [("content-type", "text/event-stream")]);
 //!             let event = b"data: {\"choices\":[{\"index\":0,\"text\":\"Hello\"}]}\n\ndata: [DONE]\n\n";
 //!             let passing = exchange.handle_chunk(&mut gateway, now, event);
-//!             assert!(passing.is_passed_on()); // the first token: from now on the client gets all
+//!             assert_eq!(passing, Passing::Held); // the first chunk comes out of `poll`
 //!             exchange.handle_close(&mut gateway, now, CloseReason::Clean);
 //!         }
 //!         Output::Reply(reply) => status = reply.status,
@@ -61,6 +61,7 @@
 //!     }
 //! }
 //! assert_eq!((sent_to.as_str(), status), ("http://10.0.0.1:8000", 200));
+//! assert!(body.ends_with(b"[DONE]\n\n"));
 //! assert_eq!(gateway.scheduler().stats().completed, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -85,4 +86,4 @@ mod wakeup;
 pub use exchange::{Exchange, Output};
 pub use gateway::Gateway;
 pub use lease::Lease;
-pub use wakeup::Wakeup;
+pub use wakeup::{Drained, Wakeup};

@@ -26,7 +26,7 @@ pub struct Wakeup {
 #[non_exhaustive]
 pub struct Drained {
     /// The endpoint.
-    pub endpoint: EndpointId,
+    pub endpoint_id: EndpointId,
     /// Whether it is still in the pool. An endpoint that was removed has nothing in flight either.
     pub in_pool: bool,
 }
@@ -60,6 +60,6 @@ impl Drains {
         let in_flight = |endpoint: &EndpointId| scheduler.in_flight_on(*endpoint);
         let endpoint = *self.0.iter().find(|endpoint| in_flight(endpoint).unwrap_or(0) == 0)?;
         self.0.remove(&endpoint);
-        Some(Drained { endpoint, in_pool: in_flight(&endpoint).is_ok() })
+        Some(Drained { endpoint_id: endpoint, in_pool: in_flight(&endpoint).is_ok() })
     }
 }

@@ -3,9 +3,11 @@
 
 use napi_derive::napi;
 use slotwise::EndpointId;
+use slotwise_gateway::engines::{report_metrics, report_orca};
+use slotwise_gateway::lease::{report_progress, settle};
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::kv::{Feed, Feeds};
-use slotwise_wire::metrics::{OrcaReport, handle_orca, observe};
+use slotwise_wire::metrics::OrcaReport;
 
 use crate::endpoint::named;
 use crate::error::{Result, thrown, unreadable};
@@ -38,7 +40,7 @@ impl NativeScheduler {
             } else {
                 specified(engine.as_deref(), &fields, &adapters, rank_label)?.read_load(page)
             };
-            observe(core, now, id, &report).map_err(thrown)?;
+            report_metrics(core, now, id, &report).map_err(thrown)?;
             report.map(drop).map_err(unreadable)
         })
     }
@@ -54,7 +56,7 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         self.with(|core| {
             let report = OrcaReport::read(header);
-            handle_orca(core, now, id, &report).map_err(thrown)?;
+            report_orca(core, now, id, &report).map_err(thrown)?;
             report.map(drop).map_err(unreadable)
         })
     }
@@ -74,9 +76,9 @@ impl NativeScheduler {
         self.with_all(|State { core, feeds, .. }| {
             let feed = feed_of(feeds, core, id, rank)?;
             let report = if replay {
-                feed.handle_replay(core, now, id, &frames)
+                feed.handle_replay(&frames, &mut |event| core.handle_kv_event(now, id, event))
             } else {
-                feed.handle_live(core, now, id, &frames)
+                feed.handle_live(&frames, &mut |event| core.handle_kv_event(now, id, event))
             };
             Ok(report.map_err(unreadable)?.into())
         })
@@ -100,7 +102,10 @@ impl NativeScheduler {
                 return Err(thrown(slotwise::UnknownEndpoint(id)));
             };
             let size = self::block_size(block_size, described)?;
-            Ok(feed.handle_trtllm(core, now, id, body, size, rank).map_err(unreadable)?.into())
+            Ok(feed
+                .handle_trtllm(body, size, rank, &mut |event| core.handle_kv_event(now, id, event))
+                .map_err(unreadable)?
+                .into())
         })
     }
 
@@ -111,7 +116,7 @@ impl NativeScheduler {
             (instant("now", now)?, endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
         self.with_all(|State { core, feeds, .. }| {
             let feed = feed_of(feeds, core, id, rank)?;
-            Ok(feed.give_up(core, now, id).into())
+            Ok(feed.give_up(&mut |event| core.handle_kv_event(now, id, event)).into())
         })
     }
 
@@ -139,7 +144,7 @@ impl NativeScheduler {
         let (now, id) = (instant("now", now)?, request_id(request)?);
         self.with(|core| {
             let progress = reader.read(chunk);
-            progress.tell(core, now, id).map_err(thrown)?;
+            report_progress(core, now, id, progress).map_err(thrown)?;
             Ok(packed(progress))
         })
     }
@@ -156,7 +161,7 @@ impl NativeScheduler {
         let (now, id, close) = (instant("now", now)?, request_id(request)?, self::close(&close)?);
         self.with(|core| {
             let outcome = reader.outcome(close);
-            outcome.settle(core, now, id).map_err(thrown)?;
+            settle(core, now, id, &outcome).map_err(thrown)?;
             Ok(outcome.into())
         })
     }

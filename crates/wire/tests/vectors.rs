@@ -6,8 +6,6 @@
 
 #[path = "support/calls.rs"]
 mod calls;
-#[path = "support/gateway.rs"]
-mod gateway;
 
 use std::path::Path;
 use std::{env, fs};
@@ -41,13 +39,10 @@ fn every_call_has_the_expected_answer() {
         let text = fs::read_to_string(path).expect("readable");
         let mut vector: Vector = serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut gateway = gateway::Gateway::default();
         for (number, step) in (1..).zip(&mut vector.steps) {
-            let answer = calls::answer(&step.call, &step.args)
-                .or_else(|| gateway.answer(&step.call, &step.args))
-                .unwrap_or_else(|| {
-                    panic!("step {number} of {}: there is no {}", path.display(), step.call)
-                });
+            let answer = calls::answer(&step.call, &step.args).unwrap_or_else(|| {
+                panic!("step {number} of {}: there is no {}", path.display(), step.call)
+            });
             if env::var_os("BLESS").is_some() {
                 step.expect = answer;
             } else {

@@ -4,7 +4,11 @@ use slotwise::{AdapterState, EndpointId, Instant, Scheduler, UnknownEndpoint};
 use slotwise_wire::metrics::{MetricsReport, OrcaReport, Result};
 
 /// Reports what a metrics page contains, or that it could not be read.
-pub(crate) fn report_metrics(
+///
+/// # Errors
+///
+/// When there is no such endpoint.
+pub fn report_metrics(
     scheduler: &mut Scheduler,
     now: Instant,
     endpoint: EndpointId,
@@ -22,7 +26,11 @@ pub(crate) fn report_metrics(
 }
 
 /// The same for an ORCA header.
-pub(crate) fn report_orca(
+///
+/// # Errors
+///
+/// When there is no such endpoint.
+pub fn report_orca(
     scheduler: &mut Scheduler,
     now: Instant,
     endpoint: EndpointId,

@@ -15,10 +15,10 @@ use core::num::NonZeroU32;
 
 use slotwise::{EndpointId, Instant, Scheduler, UnknownEndpoint};
 use slotwise_wire::WireError;
-use slotwise_wire::kv::{Apply, Feed, Feeds, Report};
+use slotwise_wire::kv::{EventSink, Feed, Feeds, Report};
 
 pub use error::FeedError;
-pub(crate) use load::{report_metrics, report_orca};
+pub use load::{report_metrics, report_orca};
 pub use pages::{PageFormat, PageFormatError, PageReaders};
 
 /// A publisher of KV events has to be asked to send batches again.
@@ -26,7 +26,7 @@ pub use pages::{PageFormat, PageFormatError, PageReaders};
 #[non_exhaustive]
 pub struct ReplayRequest {
     /// The endpoint.
-    pub endpoint: EndpointId,
+    pub endpoint_id: EndpointId,
     /// Its data-parallel rank.
     pub rank: u32,
     /// The first batch that is asked for.
@@ -96,7 +96,7 @@ impl Engines {
 
     pub(crate) fn poll_replay(&mut self) -> Option<ReplayRequest> {
         let ((endpoint, rank), from) = self.replays.pop_first()?;
-        Some(ReplayRequest { endpoint, rank, from })
+        Some(ReplayRequest { endpoint_id: endpoint, rank, from })
     }
 
     /// The endpoint has left the pool.
@@ -120,7 +120,7 @@ impl Engines {
         now: Instant,
         endpoint: EndpointId,
         rank: u32,
-        handle: impl FnOnce(&mut Feed, Apply<'_>) -> Result<Report, WireError>,
+        handle: impl FnOnce(&mut Feed, EventSink<'_>) -> Result<Report, WireError>,
     ) -> Result<Report, FeedError> {
         scheduler.endpoint(endpoint).ok_or(UnknownEndpoint(endpoint))?;
         let feed = self.feeds.of(endpoint, rank)?;

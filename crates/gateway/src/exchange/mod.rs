@@ -49,8 +49,8 @@ use crate::lease::Lease;
 /// **A client that leaves is an input, too**: [`handle_client_disconnected`](Self::handle_client_disconnected), from
 /// destructors as well. Otherwise the reservation leaks.
 ///
-/// Before the first token at most [`LOOK_AHEAD`](Self::LOOK_AHEAD) bytes are kept, with as many of an
-/// earlier refusal. An example stands in the [crate's documentation](crate).
+/// Before the first token at most [`LOOK_AHEAD`](Self::LOOK_AHEAD) bytes and one chunk are kept, with as
+/// many of an earlier refusal. An example stands in the [crate's documentation](crate).
 #[derive(Debug)]
 #[must_use = "an exchange ends by its outputs, or by handle_client_disconnected"]
 pub struct Exchange {
@@ -60,6 +60,8 @@ pub struct Exchange {
     state: State,
     /// What the client gets if no endpoint answers: the latest whole refusal of an engine.
     refused: Option<HeldReply>,
+    /// How the latest answer ended.
+    outcome: Option<Outcome>,
     outputs: VecDeque<Output>,
 }
 
@@ -72,9 +74,9 @@ pub enum Output {
     /// Send the request to this endpoint.
     Send {
         /// The request's id.
-        request: RequestId,
+        request_id: RequestId,
         /// The endpoint.
-        endpoint: EndpointId,
+        endpoint_id: EndpointId,
         /// Its name: in most pools its base URL.
         url: String,
     },
@@ -94,9 +96,10 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Passing {
-    /// It is held back: it comes out as [`Output::Body`], or is dropped when another endpoint is asked.
+    /// It was copied: it comes out as [`Output::Body`], at once or when the answer has begun, or is dropped
+    /// when another endpoint is asked.
     Held,
-    /// After the outputs that [`Exchange::poll`] returns now, the host sends the chunk itself, uncopied.
+    /// The host sends the chunk itself, uncopied. No output is pending then.
     PassedOn,
     /// Nothing: the exchange has ended.
     Dropped,
@@ -130,6 +133,7 @@ impl Exchange {
             excluded: Vec::new(),
             state: State::Dispatching,
             refused: None,
+            outcome: None,
             outputs: VecDeque::from([Output::Dispatch]),
         }
     }
@@ -193,7 +197,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Ended) {
             State::Sent(mut lease) => {
                 lease.fail(gateway, now, failure);
-                self.ask_another(lease.dispatch().endpoint);
+                self.ask_another(lease.dispatch().endpoint_id);
             }
             other => self.state = other,
         }
@@ -221,13 +225,13 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Ended) {
             State::Looking(mut lease, mut held) => {
                 lease.pass(gateway, now, chunk);
-                if lease.has_begun() || held.len() + chunk.len() >= Self::LOOK_AHEAD {
+                held.push(chunk);
+                if lease.has_begun() || held.len() >= Self::LOOK_AHEAD {
                     self.reply(held);
                     self.state = State::Replying(lease);
-                    return Passing::PassedOn;
+                } else {
+                    self.state = State::Looking(lease, held);
                 }
-                held.push(chunk);
-                self.state = State::Looking(lease, held);
                 Passing::Held
             }
             State::Replying(mut lease) => {
@@ -257,15 +261,17 @@ impl Exchange {
                 };
                 lease.fail(gateway, now, failure);
                 self.abort_unless(close == CloseReason::Clean);
-                self.ask_another(lease.dispatch().endpoint);
+                self.ask_another(lease.dispatch().endpoint_id);
             }
             State::Looking(mut lease, held) => {
                 lease.close(gateway, now, close);
+                self.outcome = lease.outcome().copied();
                 self.abort_unless(close == CloseReason::Clean);
                 self.judge(&lease, held, close);
             }
             State::Replying(mut lease) => {
                 lease.close(gateway, now, close);
+                self.outcome = lease.outcome().copied();
                 self.abort_unless(close == CloseReason::Clean);
                 let whole = close == CloseReason::Clean
                     || lease.outcome().is_some_and(Outcome::is_complete);
@@ -319,6 +325,12 @@ impl Exchange {
         }
     }
 
+    /// How the answer of the endpoint that was asked last ended; `None` before its end, and if no endpoint
+    /// answered.
+    pub const fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
     /// Whether no input changes anything any more.
     pub const fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
@@ -329,9 +341,9 @@ impl Exchange {
             return;
         }
         let lease = Lease::new(gateway, dispatch);
-        let (request, endpoint, url) =
-            (lease.request(), lease.endpoint(), lease.name().to_string());
-        self.outputs.push_back(Output::Send { request, endpoint, url });
+        let (request_id, endpoint_id, url) =
+            (lease.request_id(), lease.endpoint_id(), lease.endpoint_name().to_string());
+        self.outputs.push_back(Output::Send { request_id, endpoint_id, url });
         self.state = State::Sent(lease);
     }
 
@@ -345,7 +357,7 @@ impl Exchange {
         if close == CloseReason::Clean && !held.is_success() {
             self.refused = Some(held);
         }
-        self.ask_another(lease.dispatch().endpoint);
+        self.ask_another(lease.dispatch().endpoint_id);
     }
 
     fn ask_another(&mut self, instead_of: EndpointId) {

@@ -52,7 +52,7 @@ use crate::gateway::Gateway;
 /// | `finish` | ends as the answer did; [`NotBegun`] before `begin` | the first outcome |
 /// | `complete`, `fail`, `cancel` | ends; true | false |
 /// | `redirect` | moves; an error after the first token | an error |
-/// | `locate`, `endpoint`, `name` | where the request is, also after redirects | where it was last |
+/// | `locate`, `endpoint_id`, `endpoint_name` | where the request is, also after redirects | where it was last |
 ///
 /// # Example
 ///
@@ -67,7 +67,7 @@ use crate::gateway::Gateway;
 /// let dispatch = gateway.scheduler_mut().pick(now, &Request::new("llama").text("Hi"))?;
 ///
 /// let mut lease = Lease::new(&gateway, dispatch);
-/// assert_eq!(lease.name(), "http://10.0.0.1:8000"); // the host sends the request there
+/// assert_eq!(lease.endpoint_name(), "http://10.0.0.1:8000"); // the host sends the request there
 /// lease.begin(200, "text/event-stream");
 /// let progress = lease.feed(&mut gateway, now, b"data: {\"choices\":[{\"text\":\"Hello\"}]}\n\n")?;
 /// assert!(progress.first_token);
@@ -83,8 +83,8 @@ use crate::gateway::Gateway;
 pub struct Lease {
     dispatch: Dispatch,
     /// Where the request is, or was last.
-    endpoint: EndpointId,
-    name: String,
+    endpoint_id: EndpointId,
+    endpoint_name: String,
     reader: Option<ResponseReader>,
     outcome: Option<Outcome>,
     ended: bool,
@@ -103,13 +103,13 @@ impl Lease {
     /// The lease of a dispatched request. Its endpoint is the one of the dispatch, also if that has left the
     /// pool meanwhile; its name is empty then.
     pub fn new(gateway: &Gateway, dispatch: Dispatch) -> Self {
-        let endpoint = dispatch.endpoint;
+        let endpoint = dispatch.endpoint_id;
         let name = gateway.scheduler().endpoint(endpoint).map(|endpoint| endpoint.name.clone());
         let silence = Silence::new(dispatch.first_token_in);
         Self {
             dispatch,
-            endpoint,
-            name: name.unwrap_or_default(),
+            endpoint_id: endpoint,
+            endpoint_name: name.unwrap_or_default(),
             reader: None,
             outcome: None,
             ended: false,
@@ -165,7 +165,7 @@ impl Lease {
     pub fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) {
         self.silence.end_wait(now);
         if progress != Progress::default() && !self.ended {
-            let id = self.request();
+            let id = self.request_id();
             self.check(report_progress(gateway.scheduler_mut(), now, id, progress));
         }
     }
@@ -185,7 +185,7 @@ impl Lease {
     /// The first token arrived. A second call changes nothing.
     pub fn handle_first_token(&mut self, gateway: &mut Gateway, now: Instant) {
         if !self.ended {
-            let id = self.request();
+            let id = self.request_id();
             self.check(gateway.scheduler_mut().handle_first_token(now, id));
         }
     }
@@ -193,7 +193,7 @@ impl Lease {
     /// The answer grew by `tokens`. Implies the first token.
     pub fn handle_tokens(&mut self, gateway: &mut Gateway, now: Instant, tokens: u32) {
         if !self.ended {
-            let id = self.request();
+            let id = self.request_id();
             self.check(gateway.scheduler_mut().handle_tokens(now, id, tokens));
         }
     }
@@ -275,7 +275,8 @@ impl Lease {
         endpoint: EndpointId,
         failure: Failure,
     ) -> Result<(), RedirectError> {
-        let moved = gateway.scheduler_mut().redirect_after(now, self.request(), endpoint, failure);
+        let moved =
+            gateway.scheduler_mut().redirect_after(now, self.request_id(), endpoint, failure);
         if let Err(error) = moved {
             self.ended |= matches!(error, RedirectError::UnknownRequest(_));
             return Err(error);
@@ -287,13 +288,13 @@ impl Lease {
     /// Looks up where the request is, also after a [`Scheduler::redirect`] by its id. Returns the endpoint.
     pub fn locate(&mut self, gateway: &Gateway) -> EndpointId {
         let scheduler = gateway.scheduler();
-        let found = if self.ended { None } else { scheduler.endpoint_of(self.request()) };
-        if let Some(endpoint) = found.filter(|endpoint| *endpoint != self.endpoint) {
-            self.endpoint = endpoint;
+        let found = if self.ended { None } else { scheduler.endpoint_of(self.request_id()) };
+        if let Some(endpoint) = found.filter(|endpoint| *endpoint != self.endpoint_id) {
+            self.endpoint_id = endpoint;
             let name = scheduler.endpoint(endpoint).map(|endpoint| endpoint.name.clone());
-            self.name = name.unwrap_or_default();
+            self.endpoint_name = name.unwrap_or_default();
         }
-        self.endpoint
+        self.endpoint_id
     }
 
     /// How long the endpoint may send nothing.
@@ -307,18 +308,18 @@ impl Lease {
     }
 
     /// The request's id.
-    pub const fn request(&self) -> RequestId {
-        self.dispatch.request
+    pub const fn request_id(&self) -> RequestId {
+        self.dispatch.request_id
     }
 
     /// The endpoint as of the last [`locate`](Self::locate).
-    pub const fn endpoint(&self) -> EndpointId {
-        self.endpoint
+    pub const fn endpoint_id(&self) -> EndpointId {
+        self.endpoint_id
     }
 
     /// The name of that endpoint.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn endpoint_name(&self) -> &str {
+        &self.endpoint_name
     }
 
     /// Whether the request has ended, as far as the lease knows.
@@ -364,7 +365,7 @@ impl Lease {
 
     /// Ends the request unless it has ended. Returns whether this call did, which `end` returns.
     fn end(&mut self, end: impl FnOnce(RequestId) -> bool) -> bool {
-        !core::mem::replace(&mut self.ended, true) && end(self.request())
+        !core::mem::replace(&mut self.ended, true) && end(self.request_id())
     }
 
     /// Records that the request was ended by its id.
@@ -373,8 +374,12 @@ impl Lease {
     }
 }
 
-/// Reports what chunks brought.
-fn report_progress(
+/// Reports what chunks brought, for hosts without a [`Lease`].
+///
+/// # Errors
+///
+/// When the request is not in flight.
+pub fn report_progress(
     scheduler: &mut Scheduler,
     now: Instant,
     id: RequestId,
@@ -390,8 +395,12 @@ fn report_progress(
     }
 }
 
-/// Ends a request as its answer ended.
-fn settle(
+/// Ends a request as its answer ended, for hosts without a [`Lease`].
+///
+/// # Errors
+///
+/// When the request is not in flight.
+pub fn settle(
     scheduler: &mut Scheduler,
     now: Instant,
     id: RequestId,

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, mock, test } from 'node:test';
 import { SlotwiseError } from 'slotwise';
 import { pool } from './support/pool.mjs';
 
-const walks = JSON.parse(readFileSync(new URL('../../../../python/tests/lease_walk.json', import.meta.url), 'utf8'));
+const walks = JSON.parse(readFileSync(new URL('../../../gateway/tests/lease_walk.json', import.meta.url), 'utf8'));
 
 beforeEach(() => mock.method(process, 'emitWarning', () => {}));
 afterEach(() => mock.restoreAll());

@@ -4,9 +4,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use slotwise::{AdapterState, EndpointId, UnknownEndpoint};
+use slotwise_gateway::engines::{report_metrics, report_orca};
 use slotwise_wire::WireError;
 use slotwise_wire::kv::{self, Feed, Feeds};
-use slotwise_wire::metrics::{OrcaReport, handle_orca, observe};
+use slotwise_wire::metrics::OrcaReport;
 
 use super::Scheduler;
 use crate::error::{raise, raise_wire};
@@ -115,7 +116,7 @@ impl Scheduler {
         let reader = Specification { engine, fields, adapters, rank_label }.reader()?;
         let read = || reader.read_load(&page);
         let report = if page.len() < LONG_PAGE { read() } else { py.detach(read) };
-        self.tell(py, |core| observe(core, now, endpoint, &report))?;
+        self.tell(py, |core| report_metrics(core, now, endpoint, &report))?;
         report.map(drop).map_err(raise_wire)
     }
 
@@ -129,7 +130,7 @@ impl Scheduler {
     ) -> PyResult<()> {
         let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
         let report = OrcaReport::read(metrics::header(header)?.as_ref());
-        self.tell(py, |core| handle_orca(core, now, endpoint, &report))?;
+        self.tell(py, |core| report_orca(core, now, endpoint, &report))?;
         report.map(drop).map_err(raise_wire)
     }
 
@@ -150,8 +151,12 @@ impl Scheduler {
         // The end of a replay releases what was held meanwhile, and that may be much.
         let short = !replay && frames.iter().map(|frame| frame.len()).sum::<usize>() < LONG_BATCH;
         self.feed(py, endpoint, rank, short, |feed, core| match replay {
-            false => feed.handle_live(core, now, endpoint, &frames),
-            true => feed.handle_replay(core, now, endpoint, &frames),
+            false => {
+                feed.handle_live(&frames, &mut |event| core.handle_kv_event(now, endpoint, event))
+            }
+            true => {
+                feed.handle_replay(&frames, &mut |event| core.handle_kv_event(now, endpoint, event))
+            }
         })
     }
 
@@ -164,7 +169,9 @@ impl Scheduler {
         now: Option<f64>,
     ) -> PyResult<KvReport> {
         let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
-        self.feed(py, endpoint, rank, false, |feed, core| Ok(feed.give_up(core, now, endpoint)))
+        self.feed(py, endpoint, rank, false, |feed, core| {
+            Ok(feed.give_up(&mut |event| core.handle_kv_event(now, endpoint, event)))
+        })
     }
 
     #[pyo3(signature = (endpoint, *, rank = 0))]
@@ -195,7 +202,9 @@ impl Scheduler {
         };
         let body = bytes(body, "body")?;
         self.feed(py, endpoint, rank, body.len() < LONG_BATCH, |feed, core| {
-            feed.handle_trtllm(core, now, endpoint, &body, block_size, rank)
+            feed.handle_trtllm(&body, block_size, rank, &mut |event| {
+                core.handle_kv_event(now, endpoint, event)
+            })
         })
     }
 }

@@ -4,6 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use slotwise::{AnswerId, Decision, Instant, Request, RequestId, Usage};
+use slotwise_gateway::lease::{report_progress, settle};
 
 use super::Scheduler;
 use crate::cost_function;
@@ -348,7 +349,7 @@ impl Scheduler {
         let (now, chunk) = (self.clock.read(py, now)?, bytes(chunk, "chunk")?);
         let progress = reader.read(py, &chunk);
         if progress != slotwise_wire::response::Progress::default() {
-            self.tell(py, |core| progress.tell(core, now, request.0))?;
+            self.tell(py, |core| report_progress(core, now, request.0, progress))?;
         }
         Ok(Progress(progress))
     }
@@ -365,7 +366,7 @@ impl Scheduler {
     ) -> PyResult<Outcome> {
         let (now, close) = (self.clock.read(py, now)?, self::close(close)?);
         let outcome = reader.end(py, close);
-        self.tell(py, |core| outcome.settle(core, now, request.0))?;
+        self.tell(py, |core| settle(core, now, request.0, &outcome))?;
         Ok(Outcome(outcome))
     }
 }

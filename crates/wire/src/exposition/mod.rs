@@ -31,18 +31,14 @@ use text::Writer;
 /// settings, in one order, and computes in **O(endpoints)**.
 ///
 /// ```
-/// use slotwise::{Endpoint, Instant, Scheduler};
+/// use slotwise::Stats;
 /// use slotwise_wire::exposition::Exposition;
-///
-/// let mut scheduler = Scheduler::default();
-/// scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("http://10.0.0.1:8000"))?;
 ///
 /// let exposition = Exposition::new().endpoint_limit(500);
 /// let mut text = String::new(); // kept between scrapes
-/// exposition.render(&scheduler.stats(), &mut text);
-/// assert!(text.contains("slotwise_endpoint_pending_requests{endpoint_name=\"http://10.0.0.1:8000\"} 0\n"));
+/// exposition.render(&Stats::default(), &mut text);
+/// assert!(text.contains("slotwise_requests_in_flight 0\n"));
 /// assert!(text.ends_with("# EOF\n"));
-/// # Ok::<(), slotwise::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exposition {

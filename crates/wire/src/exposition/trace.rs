@@ -58,19 +58,17 @@ impl<'a> Attribute<'a> {
 /// `server.address` and `server.port` are there if the name holds an [`Address`], `gen_ai.conversation.id` if the request has a session.
 ///
 /// ```
-/// use slotwise::{Endpoint, Instant, Request, Scheduler};
+/// use slotwise::{Dispatch, EndpointId, Request, RequestId};
 /// use slotwise_wire::exposition::{AttributeValue, dispatch_attributes};
 ///
-/// let mut scheduler = Scheduler::default();
-/// scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("http://10.0.0.1:8000"))?;
 /// let request = Request::new("llama").tokens(&[1; 100]);
-/// let dispatch = scheduler.pick(Instant::ORIGIN, &request)?;
+/// let mut dispatch = Dispatch::new(RequestId::from_u64(0), EndpointId::from_u64(0));
+/// dispatch.prompt_tokens = 100;
 /// let attributes = dispatch_attributes(&request, &dispatch, "http://10.0.0.1:8000");
 /// let of = |key| attributes.iter().find(|it| it.key == key).map(|it| it.value);
 /// assert_eq!(of("gen_ai.request.model"), Some(AttributeValue::Text("llama")));
 /// assert_eq!(of("server.port"), Some(AttributeValue::Whole(8000)));
 /// assert_eq!(of("slotwise.prompt_tokens"), Some(AttributeValue::Whole(100)));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn dispatch_attributes<'a>(
     request: &Request<'a>,

@@ -182,7 +182,7 @@ impl<'a> Batch<'a> {
         self.buffers.records.is_empty()
     }
 
-    /// The events, in order, for [`Scheduler::handle_kv_event`](slotwise::Scheduler::handle_kv_event).
+    /// The events, in order, for the core's cache view.
     pub fn events(&self) -> Events<'a> {
         Events { buffers: self.buffers, records: self.buffers.records.iter() }
     }

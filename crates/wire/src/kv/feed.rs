@@ -1,10 +1,10 @@
-//! One publisher's events, from frames to the scheduler.
+//! One publisher's events: frames in, the core's events out.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-use slotwise::{EndpointId, Instant, KvEvent, KvEventError, Scheduler};
+use slotwise::{KvEvent, KvEventError};
 
 use super::batch::{Decoder, SkippedEvents};
 use super::frames::{Message, payload_at};
@@ -97,7 +97,7 @@ impl Feed {
         Self { replays: false, ..self }
     }
 
-    /// A feed that continues where another ended, for a [restored](slotwise::Scheduler::restore) cache view.
+    /// A feed that continues where another ended, for a restored view of the engine's cache.
     ///
     /// `next` is the number that [`next`](Self::next) returned then. The feed does not know the identities of
     /// earlier batches. An engine that restarted in between and is past `next` is taken for the old process; use
@@ -118,12 +118,10 @@ impl Feed {
     /// If the frames are not those of a batch; nothing changes then. A payload that cannot be read is in the report.
     pub fn handle_live(
         &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
         frames: &[&[u8]],
+        sink: EventSink<'_>,
     ) -> Result<Report, WireError> {
-        self.live(frames, &mut |event| scheduler.handle_kv_event(now, endpoint, event))
+        self.live(frames, sink)
     }
 
     /// A message came from the replay's socket, in answer to the last request. Computes in **O(bytes)**, and at its end of those that were
@@ -134,24 +132,17 @@ impl Feed {
     /// As for [`handle_live`](Self::handle_live).
     pub fn handle_replay(
         &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
         frames: &[&[u8]],
+        sink: EventSink<'_>,
     ) -> Result<Report, WireError> {
-        self.replayed(frames, &mut |event| scheduler.handle_kv_event(now, endpoint, event))
+        self.replayed(frames, sink)
     }
 
     /// The replay does not come, or does not end: what is missing is lost, and what was held is applied. Computes in **O(bytes)** of that.
-    pub fn give_up(
-        &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
-    ) -> Report {
+    pub fn give_up(&mut self, sink: EventSink<'_>) -> Report {
         let mut report = Report::default();
         self.sequence.give_up();
-        self.release(&mut report, &mut |event| scheduler.handle_kv_event(now, endpoint, event));
+        self.release(&mut report, sink);
         report
     }
 
@@ -163,24 +154,21 @@ impl Feed {
     /// If the body is malformed anywhere; nothing of it is applied.
     pub fn handle_trtllm(
         &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
         body: &[u8],
         block_size: NonZeroU32,
         rank: u32,
+        sink: EventSink<'_>,
     ) -> Result<Report, WireError> {
         let mut report = Report::default();
-        let mut apply = |event: KvEvent<'_>| scheduler.handle_kv_event(now, endpoint, event);
         let ids = self.decoder.decode_trtllm(body, block_size, rank)?.event_ids();
         let Some((first, last)) = ids else {
             // There may still be something that was left out.
-            self.visit(&mut report, &mut apply);
+            self.visit(&mut report, sink);
             return Ok(report);
         };
         let awaited = self.sequence.next();
         if first < awaited {
-            self.begin_anew(&mut report, &mut apply);
+            self.begin_anew(&mut report, sink);
             // The layers that stand for the model may be others now.
             self.decoder.decode_trtllm(body, block_size, rank)?;
         } else if awaited > 0 {
@@ -188,7 +176,7 @@ impl Feed {
         }
         report.batches = 1;
         self.sequence = Sequence::resume(last.saturating_add(1));
-        self.visit(&mut report, &mut apply);
+        self.visit(&mut report, sink);
         Ok(report)
     }
 
@@ -202,7 +190,7 @@ impl Feed {
         self.sequence.next()
     }
 
-    fn live(&mut self, frames: &[&[u8]], apply: Apply<'_>) -> Result<Report, WireError> {
+    fn live(&mut self, frames: &[&[u8]], sink: EventSink<'_>) -> Result<Report, WireError> {
         let Message::Batch { seq, payload, .. } = Message::read(frames)? else {
             return Err(WireError::expected(
                 payload_at(frames),
@@ -214,35 +202,35 @@ impl Feed {
         match self.sequence.live(seq, identity.unwrap_or_else(|| unreadable(payload))) {
             Answer::AskFrom(from) => {
                 self.hold(&mut report, seq, payload);
-                self.ask(&mut report, from, apply);
+                self.ask(&mut report, from, sink);
             }
             Answer::ClearAndAskFrom(from) => {
-                self.begin_anew(&mut report, apply);
+                self.begin_anew(&mut report, sink);
                 self.hold(&mut report, seq, payload);
-                self.ask(&mut report, from, apply);
+                self.ask(&mut report, from, sink);
             }
             Answer::Hold => self.hold(&mut report, seq, payload),
-            answer => self.follow(answer, &mut report, payload, identity.is_some(), apply),
+            answer => self.follow(answer, &mut report, payload, identity.is_some(), sink),
         }
         Ok(report)
     }
 
-    fn replayed(&mut self, frames: &[&[u8]], apply: Apply<'_>) -> Result<Report, WireError> {
+    fn replayed(&mut self, frames: &[&[u8]], sink: EventSink<'_>) -> Result<Report, WireError> {
         let mut report = Report::default();
         let Message::Batch { seq, payload, .. } = Message::read(frames)? else {
             if self.sequence.asked_from().is_some() {
                 self.sequence.end_of_replay();
-                self.release(&mut report, apply);
+                self.release(&mut report, sink);
             }
             return Ok(report);
         };
         let identity = self.decode(&mut report, payload);
         match self.sequence.replayed(seq, identity.unwrap_or_else(|| unreadable(payload))) {
             Answer::ClearAndAskFrom(from) => {
-                self.begin_anew(&mut report, apply);
-                self.ask(&mut report, from, apply);
+                self.begin_anew(&mut report, sink);
+                self.ask(&mut report, from, sink);
             }
-            answer => self.follow(answer, &mut report, payload, identity.is_some(), apply),
+            answer => self.follow(answer, &mut report, payload, identity.is_some(), sink),
         }
         Ok(report)
     }
@@ -266,13 +254,13 @@ impl Feed {
         report: &mut Report,
         payload: &[u8],
         readable: bool,
-        apply: Apply<'_>,
+        sink: EventSink<'_>,
     ) {
         match answer {
             Answer::Apply => {}
             Answer::ApplyAfterLoss(lost) => report.lost += lost,
             Answer::ClearAndApply => {
-                self.begin_anew(report, apply);
+                self.begin_anew(report, sink);
                 // The layers of the new process may be grouped otherwise.
                 if readable && self.decoder.decode(payload).is_err() {
                     return;
@@ -285,15 +273,15 @@ impl Feed {
         }
         if readable {
             report.batches += 1;
-            self.visit(report, apply);
+            self.visit(report, sink);
         }
     }
 
-    fn visit(&self, report: &mut Report, apply: Apply<'_>) {
+    fn visit(&self, report: &mut Report, sink: EventSink<'_>) {
         let batch = self.decoder.batch();
         report.skipped_events += batch.skipped_events();
         for event in batch {
-            match (apply(event), event) {
+            match (sink(event), event) {
                 (Ok(()), KvEvent::BlockStored(stored)) => {
                     report.stored_blocks += stored.blocks.len() as u64
                 }
@@ -310,19 +298,19 @@ impl Feed {
         }
     }
 
-    fn begin_anew(&mut self, report: &mut Report, apply: Apply<'_>) {
+    fn begin_anew(&mut self, report: &mut Report, sink: EventSink<'_>) {
         self.held.clear();
         self.held_bytes = 0;
         self.decoder.forget();
-        clear(report, apply);
+        clear(report, sink);
     }
 
-    fn ask(&mut self, report: &mut Report, from: u64, apply: Apply<'_>) {
+    fn ask(&mut self, report: &mut Report, from: u64, sink: EventSink<'_>) {
         if self.replays {
             report.ask = Some(from);
         } else {
             self.sequence.give_up();
-            self.release(report, apply);
+            self.release(report, sink);
         }
     }
 
@@ -336,7 +324,7 @@ impl Feed {
         }
     }
 
-    fn release(&mut self, report: &mut Report, apply: Apply<'_>) {
+    fn release(&mut self, report: &mut Report, sink: EventSink<'_>) {
         while let Some((seq, payload)) = self.held.pop_front() {
             match self.sequence.release(seq) {
                 Answer::Hold => {
@@ -356,7 +344,7 @@ impl Feed {
                     self.held_bytes -= held_size(&payload);
                     // What was wrong with it was reported when it came.
                     let readable = self.decoder.decode(&payload).is_ok();
-                    self.follow(answer, report, &payload, readable, apply);
+                    self.follow(answer, report, &payload, readable, sink);
                 }
             }
         }
@@ -366,12 +354,12 @@ impl Feed {
     }
 }
 
-/// What takes events.
-type Apply<'a> = &'a mut dyn FnMut(KvEvent<'_>) -> Result<(), KvEventError>;
+/// What takes a feed's events in order: most often `Scheduler::handle_kv_event` of the core.
+pub type EventSink<'a> = &'a mut dyn FnMut(KvEvent<'_>) -> Result<(), KvEventError>;
 
-fn clear(report: &mut Report, apply: Apply<'_>) {
+fn clear(report: &mut Report, sink: EventSink<'_>) {
     report.cleared = true;
-    if let Err(refusal) = apply(KvEvent::AllBlocksCleared) {
+    if let Err(refusal) = sink(KvEvent::AllBlocksCleared) {
         report.refused += 1;
         report.refusal = Some(refusal);
     }

@@ -13,11 +13,10 @@ use crate::error::{ErrorKind, WireError};
 /// Finding one computes in **O(log feeds)**.
 ///
 /// ```
-/// use slotwise::{Endpoint, Instant, Scheduler};
+/// use slotwise::EndpointId;
 /// use slotwise_wire::kv::Feeds;
 ///
-/// let mut scheduler = Scheduler::default();
-/// let id = scheduler.add_endpoint(Instant::ORIGIN, Endpoint::new("a")).unwrap();
+/// let id = EndpointId::from_u64(0);
 /// let mut feeds = Feeds::new();
 /// for rank in 0..Feeds::MOST_RANKS as u32 {
 ///     feeds.of(id, rank).unwrap();

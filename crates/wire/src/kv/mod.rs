@@ -4,7 +4,7 @@
 //!   frames     what a ZMQ message holds:          a batch and its number, or the end of a replay
 //!   batch      what a batch holds:                events of the core, decoded into buffers that are used again
 //!   sequence   what to do with the next batch:    apply, drop, hold, ask for a replay, clear
-//!   feed       all of it for one publisher:       frames in, the scheduler told, a report out
+//!   feed       all of it for one publisher:       frames in, events and a report out
 //!   feeds      the publishers of a pool:          a feed for each rank of each endpoint
 //! ```
 //!
@@ -12,21 +12,23 @@
 //! engine; each has a [`Feed`] of its own.
 //!
 //! ```
-//! use slotwise::{Endpoint, Instant, Request, Scheduler};
+//! use slotwise::KvEvent;
 //! use slotwise_wire::kv::Feed;
 //!
-//! let mut scheduler = Scheduler::default();
-//! let endpoint = Endpoint::new("a").model("tiny").block_size(4.try_into().unwrap());
-//! let id = scheduler.add_endpoint(Instant::ORIGIN, endpoint).unwrap();
-//!
 //! // [1.5, [["BlockStored", [7], nil, [0, 1, 2, 3], 4, nil, "GPU"]]], as vLLM 0.23 sends it.
-//! let payload = b"\x92\xcb\x3f\xf8\0\0\0\0\0\0\x91\x97\xabBlockStored\x91\x07\xc0\x94\x00\x01\x02\x03\x04\xc0\xa3GPU";
+//! let payload = b"\x92\xcb\x3f\xf8\0\0\0\0\0\0\x91\x97\xabBlockStored\
+//!     \x91\x07\xc0\x94\x00\x01\x02\x03\x04\xc0\xa3GPU";
+//! let mut stored = Vec::new();
 //! let mut feed = Feed::new();
-//! let report = feed.handle_live(&mut scheduler, Instant::ORIGIN, id, &[b"", &0_u64.to_be_bytes(), payload]).unwrap();
+//! let report = feed.handle_live(&[b"", &0_u64.to_be_bytes(), payload], &mut |event| {
+//!     if let KvEvent::BlockStored(event) = event {
+//!         stored.extend(event.tokens.unwrap_or_default().iter().copied());
+//!     }
+//!     Ok(())
+//! })?;
 //! assert_eq!((report.batches, report.stored_blocks, report.ask), (1, 1, None));
-//!
-//! let dispatch = scheduler.pick(Instant::ORIGIN, &Request::new("tiny").tokens(&[0, 1, 2, 3, 9])).unwrap();
-//! assert_eq!(dispatch.cached_tokens, 4);
+//! assert_eq!(stored, [0, 1, 2, 3]);
+//! # Ok::<(), slotwise_wire::WireError>(())
 //! ```
 
 #[cfg_attr(
@@ -51,7 +53,7 @@ mod trtllm;
 mod vllm;
 
 pub use batch::SkippedEvents;
-pub use feed::{Feed, Report};
+pub use feed::{EventSink, Feed, Report};
 pub use feeds::Feeds;
 pub use frames::replay_request;
 

@@ -87,7 +87,7 @@ impl Sequence {
         }
     }
 
-    /// One that goes on where another ended, when the cache view was [restored](slotwise::Scheduler::restore): `next` is what
+    /// One that goes on where another ended, when the cache view was restored: `next` is what
     /// [`next`](Self::next) said then.
     ///
     /// It does not know the identities of what came before: an engine that began anew in between, and has come further than `next`

@@ -6,10 +6,10 @@
 //! `endpoint-load-metrics`.
 //!
 //! ```text
-//!  page ── MetricsReader::read ──> MetricsReport ── load()       ──> Scheduler::handle_load
+//!  page ── MetricsReader::read ──> MetricsReport ── load()       ──> the core's load
 //!                                                ── adapters     ──> AdapterState
 //!                                                ── configure(e) ──> Endpoint: block size, capacity, slots
-//!  header ── OrcaReport::read ───> OrcaReport    ── load         ──> Scheduler::handle_load
+//!  header ── OrcaReport::read ───> OrcaReport    ── load         ──> the core's load
 //! ```
 //!
 //! What holds for both:
@@ -20,14 +20,13 @@
 //!   is not wanted is skipped, and counted where it is seen to be none.
 //! - What is no report at all (HTML, an empty page, a header of something else) is an error, `not_metrics`; metrics of
 //!   which none is known are a warning of the report, `nothing_known`, and an error where a load is wanted. Neither is
-//!   a report of an idle engine: see [`Scheduler::handle_unreadable_load`](slotwise::Scheduler::handle_unreadable_load).
+//!   a report of an idle engine.
 //! - Timestamps and exemplars are read over. An engine that stops to update its gauges has to be found out by other
 //!   means.
 
 mod aggregate;
 mod engine;
 mod metric_index;
-mod observe;
 mod orca;
 mod reader;
 mod report;
@@ -35,7 +34,6 @@ mod sample;
 mod spec;
 
 pub use engine::Engine;
-pub use observe::{handle_orca, observe};
 pub use orca::{ORCA_FORMAT_HEADER, ORCA_HEADER, OrcaReport};
 pub use reader::MetricsReader;
 pub use report::{Adapters, KvCache, MetricsReport, RankReport, Warning};
@@ -43,4 +41,5 @@ pub use spec::{Field, MetricSpec};
 
 use crate::error::WireError;
 
-type Result<T> = core::result::Result<T, WireError>;
+/// A report, or why the bytes are none.
+pub type Result<T> = core::result::Result<T, WireError>;

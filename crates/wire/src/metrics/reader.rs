@@ -154,7 +154,8 @@ impl MetricsReader {
     /// # Errors
     ///
     /// As [`read`](Self::read), and [`ErrorKind::NothingKnown`] if nothing on the page is known: it is no report then, and
-    /// least of all one of an idle engine. Tell [`Scheduler::handle_unreadable_load`](slotwise::Scheduler) of either.
+    /// least of all one of an idle engine. The gateway crate
+    /// records either as a failed report.
     ///
     /// ```
     /// use slotwise_wire::metrics::MetricsReader;

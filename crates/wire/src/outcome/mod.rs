@@ -25,12 +25,10 @@ use crate::headers::answer::DROPPED_REASON;
 /// A request that is not answered, as its client is told.
 ///
 /// ```
-/// use slotwise::{Request, Scheduler, Instant};
-/// use slotwise_wire::outcome::{BodyShape, Refusal};
+/// use slotwise::RejectReason;
+/// use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
 ///
-/// let mut scheduler = Scheduler::default();
-/// let rejected = scheduler.pick(Instant::ORIGIN, &Request::new("llama")).expect_err("no endpoints");
-/// let refusal = Refusal::from(&rejected);
+/// let refusal = Refusal::new(Reason::Rejected(RejectReason::NoEndpoints));
 /// assert_eq!(refusal.status(), 503);
 /// assert!(refusal.headers().any(|(name, value)| name == "x-llm-d-request-dropped-reason" && value == "rejected-no-endpoints"));
 /// assert_eq!(

@@ -10,7 +10,7 @@ pub enum Reason {
     Rejected(RejectReason),
     /// It waited.
     Evicted(EvictReason),
-    /// It was aborted while it ran, since the core named it a [victim](slotwise::Scheduler::preemption_candidates).
+    /// It was aborted while it ran, since the core named it a preemption candidate.
     Victim,
     /// Its client left.
     Cancelled,

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use slotwise::{AnswerId, Failure, Instant, RequestId, Scheduler, UnknownRequest, Usage};
+use slotwise::{AnswerId, Failure, Usage};
 
 use super::finish_reason::FinishReason;
 use crate::error::WireError;
@@ -91,11 +91,11 @@ pub enum Retry {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Disposition {
-    /// [`Scheduler::complete`].
+    /// The request is complete, and used this much.
     Complete(Usage),
-    /// [`Scheduler::fail`].
+    /// The request failed in this way.
     Fail(Failure),
-    /// [`Scheduler::cancel`].
+    /// The request is cancelled: the endpoint is not to blame.
     Cancel,
 }
 
@@ -174,28 +174,6 @@ impl Outcome {
             AnswerEnd::TimedOut => Disposition::Fail(Failure::Timeout),
             AnswerEnd::Unreachable => Disposition::Fail(Failure::Unreachable),
             AnswerEnd::Refused | AnswerEnd::ClientDisconnected => Disposition::Cancel,
-        }
-    }
-
-    /// Tells it.
-    ///
-    /// # Errors
-    ///
-    /// When the request is not in flight.
-    pub fn settle(
-        &self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        id: RequestId,
-    ) -> Result<(), UnknownRequest> {
-        if let (AnswerEnd::Complete, Some(answer)) = (self.end, self.answer) {
-            scheduler.handle_answer(now, id, answer)?;
-        }
-        match self.settlement() {
-            Disposition::Complete(usage) => scheduler.complete(now, id, usage),
-            Disposition::Fail(failure) => scheduler.fail(now, id, failure),
-            Disposition::Cancel if scheduler.cancel(now, id) => Ok(()),
-            Disposition::Cancel => Err(UnknownRequest(id)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A response, read as it comes.
 
-use slotwise::{AnswerId, Instant, RequestId, Scheduler, UnknownRequest, Usage};
+use slotwise::{AnswerId, Usage};
 
 use super::finish_reason::FinishReason;
 use super::outcome::{AnswerEnd, CloseReason, Outcome, Retry};
@@ -237,28 +237,6 @@ impl ResponseReader {
 }
 
 impl Progress {
-    /// Tells the scheduler: [`handle_answer`](Scheduler::handle_answer), and [`handle_first_token`](Scheduler::handle_first_token), or
-    /// [`handle_tokens`](Scheduler::handle_tokens) if any came.
-    ///
-    /// # Errors
-    ///
-    /// When the request is not in flight.
-    pub fn tell(
-        self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        id: RequestId,
-    ) -> Result<(), UnknownRequest> {
-        if let Some(answer) = self.answer {
-            scheduler.handle_answer(now, id, answer)?;
-        }
-        match self.tokens {
-            0 if self.first_token => scheduler.handle_first_token(now, id),
-            0 => Ok(()),
-            tokens => scheduler.handle_tokens(now, id, tokens),
-        }
-    }
-
     /// What came with both.
     pub const fn and(self, later: Self) -> Self {
         Self {

@@ -195,12 +195,12 @@ fn what_is_matched_is_what_the_engine_reports() {
             let mut apply = |until: f64, now: Instant, scheduler: &mut Scheduler| {
                 // The server sends an answer just before its batch arrives: what comes a moment after a request began was of one before.
                 while let Some(batch) = batches.next_if(|batch| batch.received < until + 0.003) {
-                    let report = feed
-                        .handle_live(scheduler, now, id, &batch.frames())
-                        .expect("frames of vLLM");
+                    let mut sink = |event: KvEvent<'_>| scheduler.handle_kv_event(now, id, event);
+                    let report =
+                        feed.handle_live(&batch.frames(), &mut sink).expect("frames of vLLM");
                     // seed42 was captured with holes in its numbers, and no replay.
                     if report.ask.is_some() {
-                        let given_up = feed.give_up(scheduler, now, id);
+                        let given_up = feed.give_up(&mut sink);
                         assert_eq!(
                             (given_up.batches, given_up.unknown_parents, given_up.refused),
                             (1, 0, 0)

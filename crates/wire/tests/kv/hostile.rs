@@ -1,7 +1,7 @@
 //! What nobody should send: refused whole, with the offset, and nothing applied.
 
 use proptest::prelude::*;
-use slotwise::{Endpoint, Instant, Scheduler};
+use slotwise::{Endpoint, Instant, KvEvent, Scheduler};
 use slotwise_wire::kv::Feed;
 use slotwise_wire::kv::internals::{Decoder, Message};
 
@@ -108,8 +108,8 @@ fn a_bad_event_takes_its_batch_along_and_no_more() {
         ])
     };
     let mut take = |seq: u64, payload: &[u8]| {
-        feed.handle_live(&mut scheduler, Instant::ORIGIN, id, &[b"", &seq.to_be_bytes(), payload])
-            .expect("frames")
+        let mut sink = |event: KvEvent<'_>| scheduler.handle_kv_event(Instant::ORIGIN, id, event);
+        feed.handle_live(&[b"", &seq.to_be_bytes(), payload], &mut sink).expect("frames")
     };
     let report = take(0, &batch(vec![good(1), Value::Int(3)]));
     assert_eq!((report.batches, report.unreadable, report.stored_blocks), (0, 1, 0));

@@ -273,14 +273,18 @@ impl Subscriber {
         let seq_frame = u64::from(seq).to_be_bytes();
         let frames: [&[u8]; 3] = [b"t", &seq_frame, &payload(seq)];
         self.feed
-            .handle_live(&mut self.scheduler, Instant::ORIGIN, self.id, &frames)
+            .handle_live(&frames, &mut |event| {
+                self.scheduler.handle_kv_event(Instant::ORIGIN, self.id, event)
+            })
             .expect("frames")
     }
 
     fn replay(&mut self, seq: u64, payload: &[u8]) -> Report {
         let frames: [&[u8]; 4] = [b"", b"t", &replay_request(seq), payload];
         self.feed
-            .handle_replay(&mut self.scheduler, Instant::ORIGIN, self.id, &frames)
+            .handle_replay(&frames, &mut |event| {
+                self.scheduler.handle_kv_event(Instant::ORIGIN, self.id, event)
+            })
             .expect("frames")
     }
 
@@ -354,7 +358,9 @@ fn a_feed_begins_anew_with_its_publisher() {
     let frames: [&[u8]; 2] = [&[0; 8], &other];
     let report = subscriber
         .feed
-        .handle_live(&mut subscriber.scheduler, Instant::ORIGIN, subscriber.id, &frames)
+        .handle_live(&frames, &mut |event| {
+            subscriber.scheduler.handle_kv_event(Instant::ORIGIN, subscriber.id, event)
+        })
         .expect("frames");
     assert!(report.cleared);
     assert_eq!((report.batches, subscriber.blocks(), subscriber.feed.next()), (1, 1, 1));

@@ -142,7 +142,9 @@ fn a_feed_counts_what_was_lost_and_begins_anew() {
     let id = scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("the first");
     let mut feed = Feed::new();
     let report = feed
-        .handle_trtllm(&mut scheduler, Instant::ORIGIN, id, BODY.as_bytes(), two(), 0)
+        .handle_trtllm(BODY.as_bytes(), two(), 0, &mut |event| {
+            scheduler.handle_kv_event(Instant::ORIGIN, id, event)
+        })
         .expect("JSON");
     assert_eq!((report.batches, report.stored_blocks, report.clears, report.lost), (1, 2, 1, 0));
     let cached = |scheduler: &Scheduler| {
@@ -154,20 +156,28 @@ fn a_feed_counts_what_was_lost_and_begins_anew() {
     assert_eq!(cached(&scheduler), 2);
     let later =
         br#"[{"event_id": 9, "data": {"type": "removed", "block_hashes": [1]}, "window_size": 1024}]"#;
-    let report =
-        feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, later, two(), 0).expect("JSON");
+    let report = feed
+        .handle_trtllm(later, two(), 0, &mut |event| {
+            scheduler.handle_kv_event(Instant::ORIGIN, id, event)
+        })
+        .expect("JSON");
     assert_eq!((report.lost, report.cleared), (2, false));
     let again =
         br#"[{"event_id": 1, "data": {"type": "removed", "block_hashes": [1]}, "window_size": 1024}]"#;
-    let report =
-        feed.handle_trtllm(&mut scheduler, Instant::ORIGIN, id, again, two(), 0).expect("JSON");
+    let report = feed
+        .handle_trtllm(again, two(), 0, &mut |event| {
+            scheduler.handle_kv_event(Instant::ORIGIN, id, event)
+        })
+        .expect("JSON");
     assert_eq!((report.lost, report.cleared), (0, true));
     assert_eq!(cached(&scheduler), 0);
 
     // Other layers may stand for the model then, of a smaller window too.
     let smaller = BODY.replace("1024", "512");
     let report = feed
-        .handle_trtllm(&mut scheduler, Instant::ORIGIN, id, smaller.as_bytes(), two(), 0)
+        .handle_trtllm(smaller.as_bytes(), two(), 0, &mut |event| {
+            scheduler.handle_kv_event(Instant::ORIGIN, id, event)
+        })
         .expect("JSON");
     assert_eq!((report.cleared, report.stored_blocks), (true, 2));
     assert_eq!(cached(&scheduler), 2);

@@ -242,7 +242,7 @@ pub(crate) fn close(args: &Value) -> CloseReason {
 /// The bytes that a vector names.
 pub(crate) fn bytes(value: &Value) -> Vec<u8> {
     if let Some(path) = value["file"].as_str() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/tests/fixtures");
         return std::fs::read(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
     if let Some(hex) = value["hex"].as_str() {

@@ -1,28 +1,28 @@
-//! The calls of vectors that a scheduler answers, which takes bytes.
+//! The calls of vectors that a gateway answers.
 
 use std::num::NonZeroU32;
 
 use serde_json::{Value, json};
 use slotwise::{Endpoint, EndpointId, Instant, RequestId, Scheduler};
+use slotwise_gateway::engines::FeedError;
+use slotwise_gateway::{Gateway, Lease};
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::headers::{Allow, RequestHeaders};
-use slotwise_wire::kv::Feed;
-use slotwise_wire::metrics::{OrcaReport, handle_orca, observe};
+use slotwise_wire::kv::Report;
+use slotwise_wire::metrics::OrcaReport;
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
-use slotwise_wire::response::ResponseReader;
 
 use crate::calls::{bytes, close, plain, read_metrics, reader, said, small, text};
 
 /// A gateway, as a host would write it.
-#[derive(Default)]
-pub(crate) struct Gateway {
-    scheduler: Scheduler,
-    endpoints: Vec<(EndpointId, Feed)>,
-    answers: Vec<(RequestId, ResponseReader)>,
+pub(crate) struct Host {
+    gateway: Gateway,
+    endpoints: Vec<EndpointId>,
+    leases: Vec<Lease>,
     requests: RequestReader,
 }
 
-impl Gateway {
+impl Host {
     pub(crate) fn answer(&mut self, call: &str, args: &Value) -> Option<Value> {
         let now = Instant::from_micros(args["at_us"].as_u64().unwrap_or(0));
         Some(match call {
@@ -31,43 +31,41 @@ impl Gateway {
             "handle_orca" => {
                 let report = OrcaReport::read(&bytes(&args["header"]));
                 let endpoint = self.endpoint(args);
-                handle_orca(&mut self.scheduler, now, endpoint, &report).expect("known");
+                self.gateway.handle_orca(now, endpoint, &report).expect("known");
                 said(report.map(|_| Value::Null))
             }
             "endpoint_stats" => {
-                let all = plain(&self.scheduler.stats())["endpoints"].take();
+                let all = plain(&self.gateway.scheduler().stats())["endpoints"].take();
                 let of = &all[args["endpoint"].as_u64().expect("a number") as usize];
                 let fields = args["fields"].as_array().expect("fields").iter();
                 fields.map(|field| (text(field).to_owned(), of[text(field)].clone())).collect()
             }
             "handle_kv_frames" => self.handle_kv_frames(now, args),
             "abandon_replay" => {
-                let (endpoint, feed) = self.feed(args);
-                let mut feed = std::mem::take(feed);
-                let report = feed.give_up(&mut self.scheduler, now, endpoint);
-                *self.feed(args).1 = feed;
-                plain(&report)
+                let endpoint = self.endpoint(args);
+                kv_report(self.gateway.abandon_replay(now, endpoint, 0))
             }
             "pick" => self.pick(now, args),
             "begin" => {
-                let reader =
-                    ResponseReader::new(small(&args["status"]), text(&args["content_type"]));
-                self.answers.push((request(args), reader));
+                let lease =
+                    self.leases.iter_mut().find(|lease| lease.request_id() == request(args));
+                let lease = lease.expect("picked");
+                lease.begin(small(&args["status"]), text(&args["content_type"]));
                 Value::Null
             }
             "feed" => {
-                let id = request(args);
-                let (_, reader) = self.answers.iter_mut().find(|(of, _)| *of == id).expect("begun");
-                let progress = reader.feed(&bytes(&args["chunk"]));
-                progress.tell(&mut self.scheduler, now, id).expect("in flight");
-                plain(&progress)
+                let lease =
+                    self.leases.iter_mut().find(|lease| lease.request_id() == request(args));
+                let lease = lease.expect("picked");
+                let progress = lease.feed(&mut self.gateway, now, &bytes(&args["chunk"]));
+                assert!(!lease.has_ended(), "in flight");
+                plain(&progress.expect("begun"))
             }
             "finish" => {
-                let id = request(args);
-                let at = self.answers.iter().position(|(of, _)| *of == id).expect("begun");
-                let outcome = self.answers.remove(at).1.finish(close(args));
-                outcome.settle(&mut self.scheduler, now, id).expect("in flight");
-                plain(&outcome)
+                let lease =
+                    self.leases.iter_mut().find(|lease| lease.request_id() == request(args));
+                let lease = lease.expect("picked");
+                plain(&lease.finish(&mut self.gateway, now, close(args)).expect("begun"))
             }
             "metrics_text" => {
                 let mut exposition = Exposition::new();
@@ -76,7 +74,7 @@ impl Gateway {
                         exposition.reference_names(args["pool"].as_str().unwrap_or_default());
                 }
                 let mut lines = String::new();
-                exposition.render(&self.scheduler.stats(), &mut lines);
+                exposition.render(&self.gateway.scheduler().stats(), &mut lines);
                 lines.into()
             }
             _ => return None,
@@ -92,16 +90,16 @@ impl Gateway {
         if let Some(model) = args["model"].as_str() {
             endpoint = endpoint.model(model);
         }
-        let id = self.scheduler.add_endpoint(now, endpoint).expect("a new name");
-        self.endpoints.push((id, Feed::new()));
-        let endpoint = self.scheduler.endpoint(id).expect("just added");
+        let id = self.gateway.scheduler_mut().add_endpoint(now, endpoint).expect("a new name");
+        self.endpoints.push(id);
+        let endpoint = self.gateway.scheduler().endpoint(id).expect("just added");
         json!({"block_size": endpoint.block_size, "kv_cache_tokens": endpoint.kv_cache_tokens.map(NonZeroU32::get)})
     }
 
     fn handle_metrics_page(&mut self, now: Instant, args: &Value) -> Value {
         let endpoint = self.endpoint(args);
         let report = reader(args).and_then(|reader| reader.read_load(&bytes(&args["page"])));
-        observe(&mut self.scheduler, now, endpoint, &report).expect("known");
+        self.gateway.handle_metrics(now, endpoint, &report).expect("known");
         said(report.map(|_| Value::Null))
     }
 
@@ -109,15 +107,12 @@ impl Gateway {
         let frames: Vec<Vec<u8>> =
             args["frames"].as_array().expect("frames").iter().map(bytes).collect();
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        let (endpoint, feed) = self.feed(args);
-        let mut feed = std::mem::take(feed);
-        let report = if args["replay"] == true {
-            feed.handle_replay(&mut self.scheduler, now, endpoint, &frames)
+        let endpoint = self.endpoint(args);
+        kv_report(if args["replay"] == true {
+            self.gateway.handle_kv_replay(now, endpoint, 0, &frames)
         } else {
-            feed.handle_live(&mut self.scheduler, now, endpoint, &frames)
-        };
-        *self.feed(args).1 = feed;
-        said(report)
+            self.gateway.handle_kv_frames(now, endpoint, 0, &frames)
+        })
     }
 
     fn pick(&mut self, now: Instant, args: &Value) -> Value {
@@ -145,27 +140,41 @@ impl Gateway {
             request.model = model;
         }
         request.adapter = args["adapter"].as_str().or(request.adapter);
-        match self.scheduler.pick(now, &request) {
-            Ok(dispatch) => json!({
-                "request": plain(&dispatch.request_id),
-                "endpoint": self.scheduler.endpoint(dispatch.endpoint_id).map(|endpoint| &endpoint.name),
-                "prompt_tokens": dispatch.prompt_tokens,
-                "cached_tokens": dispatch.cached_tokens,
-            }),
+        match self.gateway.scheduler_mut().pick(now, &request) {
+            Ok(dispatch) => {
+                let answer = json!({
+                    "request": plain(&dispatch.request_id),
+                    "endpoint": self.gateway.scheduler().endpoint(dispatch.endpoint_id).map(|endpoint| &endpoint.name),
+                    "prompt_tokens": dispatch.prompt_tokens,
+                    "cached_tokens": dispatch.cached_tokens,
+                });
+                self.leases.push(Lease::new(&self.gateway, dispatch));
+                answer
+            }
             Err(rejected) => json!({"rejected": rejected.reason.code()}),
         }
     }
 
     fn endpoint(&self, args: &Value) -> EndpointId {
-        self.endpoints[small::<usize>(&args["endpoint"])].0
-    }
-
-    fn feed(&mut self, args: &Value) -> (EndpointId, &mut Feed) {
-        let (endpoint, feed) = &mut self.endpoints[small::<usize>(&args["endpoint"])];
-        (*endpoint, feed)
+        self.endpoints[small::<usize>(&args["endpoint"])]
     }
 }
 
 fn request(args: &Value) -> RequestId {
     serde_json::from_value(args["request"].clone()).expect("the number of a request")
+}
+
+/// What came of a message, as the wire's vectors have it.
+fn kv_report(report: Result<Report, FeedError>) -> Value {
+    said(report.map_err(|error| match error {
+        FeedError::Wire(error) => error,
+        other => panic!("{other}"),
+    }))
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        let gateway = Gateway::new(Scheduler::default());
+        Self { gateway, endpoints: Vec::new(), leases: Vec::new(), requests: RequestReader::new() }
+    }
 }

@@ -73,7 +73,7 @@ fn what_no_other_engine_can_answer_is_shown() {
 fn run(manners: &[&'static str]) -> (Output, Vec<usize>) {
     let engines: Vec<_> = manners.iter().map(|manner| engine(manner)).collect();
     let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--package", "slotwise-wire", "--example", "quickstart", "--"])
+        .args(["run", "--quiet", "--package", "slotwise-gateway", "--example", "quickstart", "--"])
         .args(engines.iter().map(|(url, _)| url))
         .output()
         .expect("cargo runs");
