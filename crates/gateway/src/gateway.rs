@@ -12,8 +12,9 @@ use crate::wakeup::{Drained, Drains, Wakeup};
 /// A [`Scheduler`] with what its engines send, and one wake-up signal.
 ///
 /// A host keeps one of it behind one lock. All inputs go through it: the scheduler's own through
-/// [`scheduler_mut`](Self::scheduler_mut), the engines' through the methods here, and those of requests
-/// through a [`Lease`](crate::Lease) or an [`Exchange`](crate::Exchange), which take it as an argument.
+/// [`scheduler_mut`](Self::scheduler_mut), the engines' through the methods here, and those of
+/// requests through a [`Lease`](crate::Lease) or an [`Exchange`](crate::Exchange), which take it as
+/// an argument.
 ///
 /// # Example
 ///
@@ -23,7 +24,8 @@ use crate::wakeup::{Drained, Drains, Wakeup};
 ///
 /// let now = Instant::ORIGIN;
 /// let mut gateway = Gateway::new(Scheduler::default());
-/// let endpoint = gateway.scheduler_mut().add_endpoint(now, Endpoint::new("http://10.0.0.1:8000"))?;
+/// let endpoint = Endpoint::new("http://10.0.0.1:8000");
+/// let endpoint = gateway.scheduler_mut().add_endpoint(now, endpoint)?;
 /// let request = gateway.scheduler_mut().submit(now, &Request::new("llama").text("Hi"))?;
 ///
 /// let wakeup = gateway.take_wakeup();
@@ -58,7 +60,8 @@ impl Gateway {
     /// The scheduler, for an input: every `handle_*` and lifecycle call of the core. The next
     /// [`take_wakeup`](Self::take_wakeup) asks for decisions, whatever the input was.
     ///
-    /// Remove endpoints by [`remove_endpoint`](Self::remove_endpoint) instead: their feeds go with them.
+    /// Remove endpoints by [`remove_endpoint`](Self::remove_endpoint) instead: their feeds go with
+    /// them.
     pub fn scheduler_mut(&mut self) -> &mut Scheduler {
         self.has_input = true;
         &mut self.scheduler
@@ -91,8 +94,9 @@ impl Gateway {
         self.engines.poll_replay()
     }
 
-    /// Reports the endpoint by [`poll_drained`](Self::poll_drained) once it has nothing in flight, or has
-    /// left the pool. It still receives requests unless it [drains](Scheduler::drain_endpoint).
+    /// Reports the endpoint by [`poll_drained`](Self::poll_drained) once it has nothing in flight,
+    /// or has left the pool. It still receives requests unless it
+    /// [drains](Scheduler::drain_endpoint).
     ///
     /// # Errors
     ///
@@ -122,10 +126,12 @@ impl Gateway {
     }
 
     /// A metrics page was scraped: what
-    /// [`MetricsReader::read_load`](slotwise_wire::metrics::MetricsReader::read_load) returned. A page that
-    /// could not be read is recorded as a failed report. Computes in **O(ranks + adapters)**.
+    /// [`MetricsReader::read_load`](slotwise_wire::metrics::MetricsReader::read_load) returned. A
+    /// page that could not be read is recorded as a failed report. Computes in **O(ranks +
+    /// adapters)**.
     ///
-    /// Pages are read outside of the gateway, since that takes longer than all else and needs no lock.
+    /// Pages are read outside of the gateway, since that takes longer than all else and needs no
+    /// lock.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Scheduler};
@@ -174,8 +180,8 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint, when it has too many ranks, or when the frames are not those of a
-    /// batch. Nothing changes then. A payload that cannot be read is in the report.
+    /// When there is no such endpoint, when it has too many ranks, or when the frames are not those
+    /// of a batch. Nothing changes then. A payload that cannot be read is in the report.
     pub fn handle_kv_frames(
         &mut self,
         now: Instant,
@@ -187,8 +193,8 @@ impl Gateway {
         self.engines.handle_kv_frames(&mut self.scheduler, now, endpoint, rank, frames)
     }
 
-    /// A message came from the replay socket of a rank's publisher. Computes in **O(bytes)**, and at the
-    /// end of the replay also of what was held meanwhile.
+    /// A message came from the replay socket of a rank's publisher. Computes in **O(bytes)**, and
+    /// at the end of the replay also of what was held meanwhile.
     ///
     /// # Errors
     ///
@@ -204,7 +210,8 @@ impl Gateway {
         self.engines.handle_kv_replay(&mut self.scheduler, now, endpoint, rank, frames)
     }
 
-    /// The replay does not come, or does not end: what is missing is lost, and what was held is applied.
+    /// The replay does not come, or does not end: what is missing is lost, and what was held is
+    /// applied.
     ///
     /// # Errors
     ///
@@ -219,13 +226,13 @@ impl Gateway {
         self.engines.abandon_replay(&mut self.scheduler, now, endpoint, rank)
     }
 
-    /// TensorRT-LLM answered at `/kv_cache_events`. Without a `block_size`, the endpoint's own counts.
-    /// Computes in **O(bytes)**.
+    /// TensorRT-LLM answered at `/kv_cache_events`. Without a `block_size`, the endpoint's own
+    /// counts. Computes in **O(bytes)**.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint, when it has too many ranks, or when the body is malformed anywhere;
-    /// nothing of it is applied.
+    /// When there is no such endpoint, when it has too many ranks, or when the body is malformed
+    /// anywhere; nothing of it is applied.
     pub fn handle_trtllm_events(
         &mut self,
         now: Instant,

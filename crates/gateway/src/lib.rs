@@ -1,8 +1,9 @@
-//! What every LLM gateway does around [`slotwise`], without I/O: one implementation for all languages.
+//! What every LLM gateway does around [`slotwise`], without I/O: one implementation for all
+//! languages.
 //!
-//! A host owns sockets, timers and tasks. This crate owns the rest: which endpoint is asked, what the
-//! scheduler is told of an answer's bytes, when another endpoint is asked, what the client gets, and
-//! how engines' pages and events become inputs.
+//! A host owns sockets, timers and tasks. This crate owns the rest: which endpoint is asked, what
+//! the scheduler is told of an answer's bytes, when another endpoint is asked, what the client
+//! gets, and how engines' pages and events become inputs.
 //!
 //! # The map
 //!
@@ -50,14 +51,14 @@
 //!         Output::Send { url, .. } => {
 //!             sent_to = url; // here a host sends the request, and reads the answer
 //!             exchange.handle_head(200, [("content-type", "text/event-stream")]);
-//!             let event = b"data: {\"choices\":[{\"index\":0,\"text\":\"Hello\"}]}\n\ndata: [DONE]\n\n";
+//!             let event = b"data: {\"choices\":[{\"text\":\"Hello\"}]}\n\ndata: [DONE]\n\n";
 //!             let passing = exchange.handle_chunk(&mut gateway, now, event);
 //!             assert_eq!(passing, Passing::Held); // the first chunk comes out of `poll`
 //!             exchange.handle_close(&mut gateway, now, CloseReason::Clean);
 //!         }
 //!         Output::Reply(reply) => status = reply.status,
 //!         Output::Body(bytes) => body.extend(bytes),
-//!         Output::AnswerEnd | Output::Break | Output::Abort => {}
+//!         Output::End | Output::Break | Output::Abort => {}
 //!     }
 //! }
 //! assert_eq!((sent_to.as_str(), status), ("http://10.0.0.1:8000", 200));
@@ -68,7 +69,8 @@
 //!
 //! # Features
 //!
-//! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with `alloc`.
+//! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with
+//!   `alloc`.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]

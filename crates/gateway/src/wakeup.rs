@@ -4,7 +4,8 @@ use alloc::collections::BTreeSet;
 
 use slotwise::{EndpointId, Instant, Scheduler, UnknownEndpoint};
 
-/// What the host has to do after its inputs. See [`Gateway::take_wakeup`](crate::Gateway::take_wakeup).
+/// What the host has to do after its inputs. See
+/// [`Gateway::take_wakeup`](crate::Gateway::take_wakeup).
 ///
 /// A [default](Self::default) one asks for nothing.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -16,8 +17,8 @@ pub struct Wakeup {
     pub drained: bool,
     /// Call [`Gateway::poll_replay`](crate::Gateway::poll_replay) until it returns `None`.
     pub replays: bool,
-    /// When to call [`Gateway::poll_decision`](crate::Gateway::poll_decision) even without an input. It
-    /// replaces every earlier time.
+    /// When to call [`Gateway::poll_decision`](crate::Gateway::poll_decision) even without an
+    /// input. It replaces every earlier time.
     pub timeout: Option<Instant>,
 }
 

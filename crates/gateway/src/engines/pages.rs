@@ -11,14 +11,15 @@ use core::fmt;
 use slotwise_wire::WireError;
 use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader};
 
-/// How a metrics page is read, in the words of a host's configuration. The default detects the engine.
+/// How a metrics page is read, in the words of a host's configuration. The default detects the
+/// engine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PageFormat<'a> {
-    /// An engine's [name](Engine::as_str), or `"custom"` for a page of which only `fields` count. `None`
-    /// detects the engine.
+    /// An engine's [name](Engine::as_str), or `"custom"` for a page of which only `fields` count.
+    /// `None` detects the engine.
     pub engine: Option<&'a str>,
-    /// Names of [fields](Field::as_str), and the metric to look for: several metrics of one field are
-    /// several entries.
+    /// Names of [fields](Field::as_str), and the metric to look for: several metrics of one field
+    /// are several entries.
     pub fields: &'a [(&'a str, &'a str)],
     /// Metrics that list LoRA adapters.
     pub adapters: &'a [&'a str],
@@ -61,12 +62,13 @@ impl PageReaders {
         Self::default()
     }
 
-    /// The reader of pages of this format: a kept one, unless the format names fields, adapters or a rank
-    /// label. At most one reader for each engine is kept.
+    /// The reader of pages of this format: a kept one, unless the format names fields, adapters or
+    /// a rank label. At most one reader for each engine is kept.
     ///
     /// # Errors
     ///
-    /// When the format names an engine or a field that is not known, or a metric that cannot be read.
+    /// When the format names an engine or a field that is not known, or a metric that cannot be
+    /// read.
     pub fn reader(
         &mut self,
         format: &PageFormat<'_>,

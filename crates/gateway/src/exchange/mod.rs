@@ -1,7 +1,7 @@
 //! One client request over several attempts, from its body to its reply.
 //!
 //! ```text
-//!  dispatch ──► send ──► look ahead to the first token ──► reply: the client gets the rest as it comes
+//!  dispatch ──► send ──► look ahead to the first token ──► reply: the client gets the rest
 //!     ▲          │ unreachable, refuses, fails, breaks off or stays silent
 //!     └──────────┘ another endpoint, while nothing has been sent to the client
 //! ```
@@ -30,27 +30,29 @@ pub use reply::Reply;
 use crate::gateway::Gateway;
 use crate::lease::Lease;
 
-/// One request of a client: chooses an endpoint, asks it, and asks another one while nothing has been sent
-/// to the client.
+/// One request of a client: chooses an endpoint, asks it, and asks another one while nothing has
+/// been sent to the client.
 ///
-/// A host calls [`poll`](Self::poll) until it returns `None`, does what each output names, and reports what
-/// came of it:
+/// A host calls [`poll`](Self::poll) until it returns `None`, does what each output names, and
+/// reports what came of it:
 ///
 /// | output | the host | then |
 /// |---|---|---|
-/// | [`Dispatch`](Output::Dispatch) | picks or submits the request, without [`excluded`](Self::excluded) | `handle_pick`, or `handle_submit` and `handle_decision` |
-/// | [`Send`](Output::Send) | sends the request to the endpoint | `handle_head`, or `handle_unreachable` |
-/// | | reads the answer's body | `handle_chunk` for each chunk, `handle_close` at its end |
-/// | [`Abort`](Output::Abort) | closes the connection to the endpoint | |
-/// | [`Reply`](Output::Reply) | sends status and headers to the client | |
-/// | [`Body`](Output::Body) | sends bytes to the client | |
-/// | [`End`](Output::AnswerEnd), [`Break`](Output::Break) | ends the client's response, or breaks it off | |
+/// | `Dispatch` | picks the request, without [`excluded`](Self::excluded) | `handle_pick` |
+/// | | or submits it | `handle_submit`, `handle_decision` |
+/// | `Send` | sends the request to the endpoint | `handle_head`, or `handle_unreachable` |
+/// | | reads the answer's body | `handle_chunk`, and `handle_close` at its end |
+/// | `Abort` | closes the connection to the endpoint | |
+/// | `Reply` | sends status and headers to the client | |
+/// | `Body` | sends bytes to the client | |
+/// | `End`, `Break` | ends the client's response, or breaks it off | |
 ///
-/// **A client that leaves is an input, too**: [`handle_client_disconnected`](Self::handle_client_disconnected), from
-/// destructors as well. Otherwise the reservation leaks.
+/// **A client that leaves is an input, too**:
+/// [`handle_client_disconnected`](Self::handle_client_disconnected), from destructors as well.
+/// Otherwise the reservation leaks.
 ///
-/// Before the first token at most [`LOOK_AHEAD`](Self::LOOK_AHEAD) bytes and one chunk are kept, with as
-/// many of an earlier refusal. An example stands in the [crate's documentation](crate).
+/// Before the first token at most [`LOOK_AHEAD`](Self::LOOK_AHEAD) bytes and one chunk are kept,
+/// with as many of an earlier refusal. An example stands in the [crate's documentation](crate).
 #[derive(Debug)]
 #[must_use = "an exchange ends by its outputs, or by handle_client_disconnected"]
 pub struct Exchange {
@@ -87,8 +89,9 @@ pub enum Output {
     /// Send these bytes to the client.
     Body(Vec<u8>),
     /// The client has all of its response: end it as HTTP does. The last output.
-    AnswerEnd,
-    /// The answer broke off after part of it was sent: break the client's connection, too. The last output.
+    End,
+    /// The answer broke off after part of it was sent: break the client's connection, too. The last
+    /// output.
     Break,
 }
 
@@ -96,8 +99,8 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Passing {
-    /// It was copied: it comes out as [`Output::Body`], at once or when the answer has begun, or is dropped
-    /// when another endpoint is asked.
+    /// It was copied: it comes out as [`Output::Body`], at once or when the answer has begun, or is
+    /// dropped when another endpoint is asked.
     Held,
     /// The host sends the chunk itself, uncopied. No output is pending then.
     PassedOn,
@@ -122,7 +125,8 @@ enum State {
 }
 
 impl Exchange {
-    /// Bytes of an answer that are held back at most until it is known whether another endpoint is asked.
+    /// Bytes of an answer that are held back at most until it is known whether another endpoint is
+    /// asked.
     pub const LOOK_AHEAD: usize = 65_536;
 
     /// A request whose client reads errors of this shape. At most three endpoints are asked.
@@ -183,16 +187,16 @@ impl Exchange {
         }
     }
 
-    /// The request is refused, by the scheduler or by the host, and no endpoint is asked. The client gets
-    /// this refusal, unless an endpoint has refused it before.
+    /// The request is refused, by the scheduler or by the host, and no endpoint is asked. The
+    /// client gets this refusal, unless an endpoint has refused it before.
     pub fn handle_refusal(&mut self, refusal: &Refusal<'_>) {
         if matches!(self.state, State::Dispatching | State::Queued(_)) {
             self.give_up(refusal);
         }
     }
 
-    /// The endpoint could not be reached, or its connection ended before the headers came: `failure` says
-    /// how.
+    /// The endpoint could not be reached, or its connection ended before the headers came:
+    /// `failure` says how.
     pub fn handle_unreachable(&mut self, gateway: &mut Gateway, now: Instant, failure: Failure) {
         match core::mem::replace(&mut self.state, State::Ended) {
             State::Sent(mut lease) => {
@@ -246,8 +250,8 @@ impl Exchange {
         }
     }
 
-    /// The connection to the endpoint ended, or the host gave up waiting for it ([`CloseReason::TimedOut`]): see
-    /// [`wait`](Self::wait).
+    /// The connection to the endpoint ended, or the host gave up waiting for it
+    /// ([`CloseReason::TimedOut`]): see [`wait`](Self::wait).
     pub fn handle_close(&mut self, gateway: &mut Gateway, now: Instant, close: CloseReason) {
         if close == CloseReason::ClientDisconnected {
             return self.handle_client_disconnected(gateway, now);
@@ -275,13 +279,14 @@ impl Exchange {
                 self.abort_unless(close == CloseReason::Clean);
                 let whole = close == CloseReason::Clean
                     || lease.outcome().is_some_and(Outcome::is_complete);
-                self.outputs.push_back(if whole { Output::AnswerEnd } else { Output::Break });
+                self.outputs.push_back(if whole { Output::End } else { Output::Break });
             }
             other => self.state = other,
         }
     }
 
-    /// The client left: cancels the request wherever it is. No output but [`Output::Abort`] follows.
+    /// The client left: cancels the request wherever it is. No output but [`Output::Abort`]
+    /// follows.
     pub fn handle_client_disconnected(&mut self, gateway: &mut Gateway, now: Instant) {
         let state = core::mem::replace(&mut self.state, State::Ended);
         if matches!(state, State::Ended) {
@@ -304,7 +309,8 @@ impl Exchange {
         self.lease_mut()?.silence().wait(now)
     }
 
-    /// Endpoints that must not be asked: those that the host excluded, and those that were asked in vain.
+    /// Endpoints that must not be asked: those that the host excluded, and those that were asked in
+    /// vain.
     pub fn excluded(&self) -> &[EndpointId] {
         &self.excluded
     }
@@ -325,8 +331,8 @@ impl Exchange {
         }
     }
 
-    /// How the answer of the endpoint that was asked last ended; `None` before its end, and if no endpoint
-    /// answered.
+    /// How the answer of the endpoint that was asked last ended; `None` before its end, and if no
+    /// endpoint answered.
     pub const fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
     }
@@ -347,11 +353,12 @@ impl Exchange {
         self.state = State::Sent(lease);
     }
 
-    /// The answer ended before anything of it was sent: the client gets it, or another endpoint is asked.
+    /// The answer ended before anything of it was sent: the client gets it, or another endpoint is
+    /// asked.
     fn judge(&mut self, lease: &Lease, held: HeldReply, close: CloseReason) {
         if !lease.outcome().is_some_and(|outcome| outcome.may_retry(false)) {
             self.reply(held);
-            return self.outputs.push_back(Output::AnswerEnd);
+            return self.outputs.push_back(Output::End);
         }
         // What began as an answer and is none must not reach the client as one.
         if close == CloseReason::Clean && !held.is_success() {
@@ -377,7 +384,7 @@ impl Exchange {
         let reply =
             self.refused.take().unwrap_or_else(|| HeldReply::of_refusal(refusal, self.shape));
         self.reply(reply);
-        self.outputs.push_back(Output::AnswerEnd);
+        self.outputs.push_back(Output::End);
         self.state = State::Ended;
     }
 

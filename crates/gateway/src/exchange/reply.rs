@@ -23,8 +23,8 @@ pub(super) struct HeldReply {
 }
 
 impl Reply {
-    /// Headers of an engine's answer that the client gets. The others belong to the connection between
-    /// gateway and engine.
+    /// Headers of an engine's answer that the client gets. The others belong to the connection
+    /// between gateway and engine.
     pub const PASSED_ON: [&'static str; 3] = ["content-type", "retry-after", "retry-after-ms"];
 
     /// The head of an engine's answer. Of headers that come twice, the first counts.

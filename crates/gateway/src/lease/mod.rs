@@ -34,15 +34,16 @@ use crate::gateway::Gateway;
 /// A request in flight. It ends once: only the first call to [`complete`](Self::complete),
 /// [`fail`](Self::fail), [`cancel`](Self::cancel) or [`finish`](Self::finish) takes effect.
 ///
-/// Every call that takes `now` is an input: [`Gateway::take_wakeup`] follows it. A lease that is never
-/// ended leaks its reservation, so a host ends it in the destructor of what owns it, by
+/// Every call that takes `now` is an input: [`Gateway::take_wakeup`] follows it. A lease that is
+/// never ended leaks its reservation, so a host ends it in the destructor of what owns it, by
 /// [`close`](Self::close) with [`CloseReason::ClientDisconnected`].
 ///
-/// A request that was ended by its id, with [`Scheduler::cancel`] say, ends its lease at the next call.
-/// That call then does nothing.
+/// A request that was ended by its id, with [`Scheduler::cancel`] say, ends its lease at the next
+/// call. That call then does nothing.
 ///
-/// A lease has the size of a [`ResponseReader`], about 1.5 KB, and allocates only the endpoint's name.
-/// Calls compute in **O(1)** apart from those of the scheduler; [`feed`](Self::feed) in **O(bytes)**.
+/// A lease has the size of a [`ResponseReader`], about 1.5 KB, and allocates only the endpoint's
+/// name. Calls compute in **O(1)** apart from those of the scheduler; [`feed`](Self::feed) in
+/// **O(bytes)**.
 ///
 /// | call | in flight | ended |
 /// |---|---|---|
@@ -52,7 +53,7 @@ use crate::gateway::Gateway;
 /// | `finish` | ends as the answer did; [`NotBegun`] before `begin` | the first outcome |
 /// | `complete`, `fail`, `cancel` | ends; true | false |
 /// | `redirect` | moves; an error after the first token | an error |
-/// | `locate`, `endpoint_id`, `endpoint_name` | where the request is, also after redirects | where it was last |
+/// | `locate`, `endpoint_id`, `endpoint_name` | where it is, also after redirects | where it was |
 ///
 /// # Example
 ///
@@ -69,7 +70,8 @@ use crate::gateway::Gateway;
 /// let mut lease = Lease::new(&gateway, dispatch);
 /// assert_eq!(lease.endpoint_name(), "http://10.0.0.1:8000"); // the host sends the request there
 /// lease.begin(200, "text/event-stream");
-/// let progress = lease.feed(&mut gateway, now, b"data: {\"choices\":[{\"text\":\"Hello\"}]}\n\n")?;
+/// let event = b"data: {\"choices\":[{\"text\":\"Hello\"}]}\n\n";
+/// let progress = lease.feed(&mut gateway, now, event)?;
 /// assert!(progress.first_token);
 /// lease.feed(&mut gateway, now, b"data: [DONE]\n\n")?;
 /// assert_eq!(lease.finish(&mut gateway, now, CloseReason::Clean)?.end, AnswerEnd::Complete);
@@ -93,15 +95,15 @@ pub struct Lease {
     pub usage: ReportedUsage,
 }
 
-/// The answer has not begun: [`begin`](Lease::begin) comes first. Without any answer, a lease ends by
-/// [`fail`](Lease::fail) or [`cancel`](Lease::cancel).
+/// The answer has not begun: [`begin`](Lease::begin) comes first. Without any answer, a lease ends
+/// by [`fail`](Lease::fail) or [`cancel`](Lease::cancel).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct NotBegun;
 
 impl Lease {
-    /// The lease of a dispatched request. Its endpoint is the one of the dispatch, also if that has left the
-    /// pool meanwhile; its name is empty then.
+    /// The lease of a dispatched request. Its endpoint is the one of the dispatch, also if that has
+    /// left the pool meanwhile; its name is empty then.
     pub fn new(gateway: &Gateway, dispatch: Dispatch) -> Self {
         let endpoint = dispatch.endpoint_id;
         let name = gateway.scheduler().endpoint(endpoint).map(|endpoint| endpoint.name.clone());
@@ -118,15 +120,16 @@ impl Lease {
         }
     }
 
-    /// The endpoint responds with this status and `Content-Type`, which is empty if there is none. A second
-    /// call starts anew, with the answer of the next endpoint.
+    /// The endpoint responds with this status and `Content-Type`, which is empty if there is none.
+    /// A second call starts anew, with the answer of the next endpoint.
     pub fn begin(&mut self, status: u16, content_type: &str) {
         if !self.ended {
             self.reader = Some(ResponseReader::new(status, content_type));
         }
     }
 
-    /// Reads a chunk of the answer's body, decoded and unchanged, and reports its tokens to the scheduler.
+    /// Reads a chunk of the answer's body, decoded and unchanged, and reports its tokens to the
+    /// scheduler.
     ///
     /// # Errors
     ///
@@ -138,12 +141,11 @@ impl Lease {
         chunk: &[u8],
     ) -> Result<Progress, NotBegun> {
         let progress = self.read(chunk)?;
-        self.report(gateway, now, progress);
-        Ok(progress)
+        Ok(self.report(gateway, now, progress))
     }
 
-    /// The first half of [`feed`](Self::feed), without the gateway: a host whose gateway is behind a lock
-    /// reads long chunks before it takes the lock.
+    /// The first half of [`feed`](Self::feed), without the gateway: a host whose gateway is behind
+    /// a lock reads long chunks before it takes the lock.
     ///
     /// # Errors
     ///
@@ -161,17 +163,19 @@ impl Lease {
         Ok(progress)
     }
 
-    /// The second half of [`feed`](Self::feed): reports what was read. Progress without content is no input.
-    pub fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) {
+    /// The second half of [`feed`](Self::feed): reports what was read. Progress without content is no
+    /// input. Returns the progress; it is empty if the request turns out to have ended.
+    pub fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) -> Progress {
         self.silence.end_wait(now);
         if progress != Progress::default() && !self.ended {
             let id = self.request_id();
             self.check(report_progress(gateway.scheduler_mut(), now, id, progress));
         }
+        if self.ended { Progress::default() } else { progress }
     }
 
-    /// A chunk passes on its way to the client: [`feed`](Self::feed) after [`begin`](Self::begin). Without
-    /// it, nothing is read, and the first chunk is the first token.
+    /// A chunk passes on its way to the client: [`feed`](Self::feed) after [`begin`](Self::begin).
+    /// Without it, nothing is read, and the first chunk is the first token.
     pub fn pass(&mut self, gateway: &mut Gateway, now: Instant, chunk: &[u8]) -> Progress {
         if let Ok(progress) = self.feed(gateway, now, chunk) {
             return progress;
@@ -198,8 +202,8 @@ impl Lease {
         }
     }
 
-    /// The answer's body has ended: ends the request as the answer did, unless it has ended, and returns how
-    /// the answer ended.
+    /// The answer's body has ended: ends the request as the answer did, unless it has ended, and
+    /// returns how the answer ended.
     ///
     /// # Errors
     ///
@@ -220,9 +224,9 @@ impl Lease {
         Ok(outcome)
     }
 
-    /// The answer is complete. Without a `usage`, [`self.usage`](Self::usage) counts. Returns whether this
-    /// call ended the request, and which numbers of the usage were dropped as implausible: they come from
-    /// engines, so they never prevent the end of a request.
+    /// The answer is complete. Without a `usage`, [`self.usage`](Self::usage) counts. Returns
+    /// whether this call ended the request, and which numbers of the usage were dropped as
+    /// implausible: they come from engines, so they never prevent the end of a request.
     pub fn complete(
         &mut self,
         gateway: &mut Gateway,
@@ -247,9 +251,10 @@ impl Lease {
         self.end(|id| gateway.scheduler_mut().cancel(now, id))
     }
 
-    /// The connection came to its end: [`finish`](Self::finish) after [`begin`](Self::begin). Without it, a
-    /// clean end completes the request, a broken one or a timeout fails it, and a client that left cancels
-    /// it. Does nothing after the end. For streams that are passed on, and for destructors.
+    /// The connection came to its end: [`finish`](Self::finish) after [`begin`](Self::begin).
+    /// Without it, a clean end completes the request, a broken one or a timeout fails it, and a
+    /// client that left cancels it. Does nothing after the end. For streams that are passed on, and
+    /// for destructors.
     pub fn close(&mut self, gateway: &mut Gateway, now: Instant, close: CloseReason) {
         if self.ended || self.finish(gateway, now, close).is_ok() {
             return;
@@ -262,8 +267,8 @@ impl Lease {
         }
     }
 
-    /// The request went to another endpoint, say to the first of [`Dispatch::alternatives`]. Counts as a
-    /// failure of the first one.
+    /// The request went to another endpoint, say to the first of [`Dispatch::alternatives`]. Counts
+    /// as a failure of the first one.
     ///
     /// # Errors
     ///
@@ -285,7 +290,8 @@ impl Lease {
         Ok(())
     }
 
-    /// Looks up where the request is, also after a [`Scheduler::redirect`] by its id. Returns the endpoint.
+    /// Looks up where the request is, also after a [`Scheduler::redirect`] by its id. Returns the
+    /// endpoint.
     pub fn locate(&mut self, gateway: &Gateway) -> EndpointId {
         let scheduler = gateway.scheduler();
         let found = if self.ended { None } else { scheduler.endpoint_of(self.request_id()) };
@@ -332,8 +338,8 @@ impl Lease {
         self.outcome.as_ref()
     }
 
-    /// Whether a stream has brought any payload but an error: from there on, the request is never retried.
-    /// See [`ResponseReader::has_begun`].
+    /// Whether a stream has brought any payload but an error: from there on, the request is never
+    /// retried. See [`ResponseReader::has_begun`].
     pub fn has_begun(&self) -> bool {
         self.reader.as_ref().is_some_and(ResponseReader::has_begun)
     }

@@ -19,10 +19,10 @@ pub enum IdleLimit {
 
 /// How long an endpoint may still send nothing. Some engines stop without closing their streams.
 ///
-/// Only the time counts in which the host waits for the endpoint: a slow client costs the endpoint nothing.
-/// So a host calls [`wait`](Self::wait) before it reads, and the lease's next
-/// [`feed`](super::Lease::feed) ends the wait. A host whose timers run on another clock than the scheduler's
-/// ends the wait itself, by [`end_wait`](Self::end_wait) with the same clock.
+/// Only the time counts in which the host waits for the endpoint: a slow client costs the endpoint
+/// nothing. So a host calls [`wait`](Self::wait) before it reads, and the lease's next
+/// [`feed`](super::Lease::feed) ends the wait. A host whose timers run on another clock than the
+/// scheduler's ends the wait itself, by [`end_wait`](Self::end_wait) with the same clock.
 ///
 /// ```
 /// use core::time::Duration;
@@ -64,8 +64,9 @@ impl Silence {
         self.left = self.allowed();
     }
 
-    /// The host waits for the endpoint from `now` on. Returns when to close the lease as
-    /// [timed out](slotwise_wire::response::CloseReason::TimedOut) if nothing comes; `None` without a limit.
+    /// The host waits for the endpoint from `now` on. Returns when to close the lease as [timed
+    /// out](slotwise_wire::response::CloseReason::TimedOut) if nothing comes; `None` without a
+    /// limit.
     pub fn wait(&mut self, now: Instant) -> Option<Instant> {
         let since = *self.waits_since.get_or_insert(now);
         Some(since + self.left?)

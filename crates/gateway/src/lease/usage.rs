@@ -73,7 +73,8 @@ impl ImplausibleUsage {
 /// A number of tokens, or else the number that is none.
 fn tokens(reported: Option<f64>) -> (Option<u32>, Option<f64>) {
     let Some(number) = reported else { return (None, None) };
-    // Of a number out of range, the cast gives the nearest bound, and of NaN 0: neither is the same number.
+    // Of a number out of range, the cast gives the nearest bound, and of NaN 0: neither is the same
+    // number.
     let tokens = number as u32;
     // Adding 0 turns -0.0 into 0.0.
     if f64::from(tokens).total_cmp(&(number + 0.0)).is_eq() {

@@ -93,7 +93,8 @@ impl Host {
         let id = self.gateway.scheduler_mut().add_endpoint(now, endpoint).expect("a new name");
         self.endpoints.push(id);
         let endpoint = self.gateway.scheduler().endpoint(id).expect("just added");
-        json!({"block_size": endpoint.block_size, "kv_cache_tokens": endpoint.kv_cache_tokens.map(NonZeroU32::get)})
+        let tokens = endpoint.kv_cache_tokens.map(NonZeroU32::get);
+        json!({"block_size": endpoint.block_size, "kv_cache_tokens": tokens})
     }
 
     fn handle_metrics_page(&mut self, now: Instant, args: &Value) -> Value {
@@ -142,9 +143,10 @@ impl Host {
         request.adapter = args["adapter"].as_str().or(request.adapter);
         match self.gateway.scheduler_mut().pick(now, &request) {
             Ok(dispatch) => {
+                let endpoint = self.gateway.scheduler().endpoint(dispatch.endpoint_id);
                 let answer = json!({
                     "request": plain(&dispatch.request_id),
-                    "endpoint": self.gateway.scheduler().endpoint(dispatch.endpoint_id).map(|endpoint| &endpoint.name),
+                    "endpoint": endpoint.map(|endpoint| &endpoint.name),
                     "prompt_tokens": dispatch.prompt_tokens,
                     "cached_tokens": dispatch.cached_tokens,
                 });
