@@ -89,3 +89,8 @@ pub use exchange::{Exchange, Output};
 pub use gateway::Gateway;
 pub use lease::Lease;
 pub use wakeup::{Drained, Wakeup};
+
+/// The example of the whole project's readme is tested, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ProjectReadme;

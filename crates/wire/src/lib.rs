@@ -45,8 +45,3 @@ pub use error::{ErrorKind, WireError};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// So is that of the whole project, which reads answers.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct ProjectReadme;

@@ -14,6 +14,7 @@ use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader};
 /// How a metrics page is read, in the words of a host's configuration. The default detects the
 /// engine.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "hosts fill it in by name")]
 pub struct PageFormat<'a> {
     /// An engine's [name](Engine::as_str), or `"custom"` for a page of which only `fields` count.
     /// `None` detects the engine.

@@ -73,7 +73,7 @@ impl HeldReply {
         (self.reply, self.body)
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.body.len()
     }
 
