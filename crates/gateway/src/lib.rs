@@ -58,7 +58,7 @@
 //!         }
 //!         Output::Reply(reply) => status = reply.status,
 //!         Output::Body(bytes) => body.extend(bytes),
-//!         Output::End | Output::Break | Output::Abort => {}
+//!         _ => {} // a host ends its response, or breaks it off
 //!     }
 //! }
 //! assert_eq!((sent_to.as_str(), status), ("http://10.0.0.1:8000", 200));
