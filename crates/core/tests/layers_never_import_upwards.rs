@@ -1,11 +1,16 @@
-//! The layers of the crate's front page, held against its imports.
+//! The layers of the crate's front page, checked against the imports of every source file.
 
-use std::collections::BTreeMap;
-use std::fs;
+#[path = "support/imports.rs"]
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A module may import from its own layer and from those before it.
-const LAYERS: [&[&str]; 11] = [
+use imports::Imports;
+
+/// Modules of a layer import from it and from the layers before it. The longest name that matches a file's module
+/// decides: `prefix::hash` lies below `prefix`.
+const LAYERS: [&[&str]; 10] = [
     &["time", "rng"],
     &[
         "prefill",
@@ -18,9 +23,8 @@ const LAYERS: [&[&str]; 11] = [
         "decision",
     ],
     &["prefix", "lora", "cost"],
-    &["flow"],
     &["pool"],
-    &["profile"],
+    &["profile", "flow"],
     &["config"],
     &["fleet"],
     &["placement"],
@@ -28,51 +32,71 @@ const LAYERS: [&[&str]; 11] = [
     &["scheduler"],
 ];
 
-fn layer(module: &str) -> Option<usize> {
-    // The longest name wins: `prefix::hash` lies below `prefix`.
-    let mut named: BTreeMap<usize, usize> = BTreeMap::new();
-    for (number, modules) in LAYERS.iter().enumerate() {
-        for name in *modules {
-            let rest = module.strip_prefix(name);
-            if rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
-            {
-                named.insert(name.len(), number);
-            }
-        }
-    }
-    named.last_key_value().map(|(_, number)| *number)
-}
-
-fn sources(folder: &Path, module: &str, found: &mut Vec<(String, String)>) {
-    for file in fs::read_dir(folder).expect("a folder") {
-        let path = file.expect("a file").path();
-        let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let name = match (module, stem.as_str()) {
-            (module, "mod" | "lib") => module.to_owned(),
-            ("", stem) => stem.to_owned(),
-            (module, stem) => format!("{module}::{stem}"),
-        };
-        if path.is_dir() {
-            sources(&path, &name, found);
-        } else {
-            found.push((name, fs::read_to_string(&path).expect("text")));
-        }
-    }
-}
+/// Modules of one layer that do not know each other.
+const APART: [(&str, &str); 1] = [("profile", "flow")];
 
 #[test]
 fn layers_never_import_upwards() {
-    let mut found = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut found);
-    let mut imports = 0;
-    for (module, source) in found.iter().filter(|(module, _)| !module.is_empty()) {
+    let imports = sources();
+    let mut count = 0;
+    for module in imports.modules().filter(|module| !module.is_empty()) {
         let own = layer(module).unwrap_or_else(|| panic!("{module} is in no layer"));
-        for line in source.lines().filter_map(|line| line.trim().strip_prefix("use crate::")) {
-            let imported = layer(line.trim_end_matches(';'))
-                .unwrap_or_else(|| panic!("{line} is in no layer"));
-            assert!(imported <= own, "{module} imports {line} from a layer above it");
-            imports += 1;
+        for used in imports.used_by(module) {
+            let other = layer(used)
+                .unwrap_or_else(|| panic!("{module} imports {used:?}, which is in no layer"));
+            assert!(other <= own, "{module} imports {used} from a layer above it");
+            let apart = |a, b| lies_in(module, a) && lies_in(used, b);
+            let apart = APART.into_iter().any(|(a, b)| apart(a, b) || apart(b, a));
+            assert!(!apart, "{module} imports {used}, which it should not know");
+            count += 1;
         }
     }
-    assert!(imports > 30, "only {imports} imports were found");
+    assert!(count > 300, "only {count} imports were found");
+}
+
+/// So the files have an order too, in which each one needs only those before it.
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let imports = sources();
+    let mut left: BTreeMap<&str, BTreeSet<&str>> =
+        imports.modules().map(|module| (module, imports.used_by(module))).collect();
+    loop {
+        let free: Vec<&str> =
+            left.iter().filter(|(_, used)| used.is_empty()).map(|(module, _)| *module).collect();
+        if free.is_empty() {
+            break;
+        }
+        free.iter().for_each(|module| _ = left.remove(module));
+        left.values_mut().for_each(|used| free.iter().for_each(|module| _ = used.remove(module)));
+    }
+    // What only imports a circle is not a part of it.
+    loop {
+        let used: BTreeSet<&str> = left.values().flatten().copied().collect();
+        let before = left.len();
+        left.retain(|module, _| used.contains(module));
+        if left.len() == before {
+            break;
+        }
+    }
+    left.retain(|module, _| !lies_in(module, "flow") && !lies_in(module, "prefix"));
+    assert!(left.is_empty(), "a circle of imports: {left:#?}");
+}
+
+fn sources() -> Imports {
+    Imports::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+fn layer(module: &str) -> Option<usize> {
+    let names = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(number, names)| names.iter().map(move |name| (number, *name)));
+    names
+        .filter(|(_, name)| lies_in(module, name))
+        .max_by_key(|(_, name)| name.len())
+        .map(|(number, _)| number)
+}
+
+fn lies_in(module: &str, name: &str) -> bool {
+    module.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }

@@ -70,3 +70,10 @@ impl Builder {
         Scheduler::new(self.0)
     }
 }
+
+impl Scheduler {
+    /// Builds one step by step.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}

@@ -97,11 +97,6 @@ impl Scheduler {
         })
     }
 
-    /// Builds one step by step.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// The configuration.
     pub const fn config(&self) -> &Config {
         &self.fleet.config

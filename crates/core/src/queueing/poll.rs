@@ -1,0 +1,125 @@
+//! What the queue returns next, and when to poll it again.
+
+use alloc::boxed::Box;
+
+use super::attempt::Attempt;
+use super::queued_request::QueuedRequest;
+use super::{Queueing, capacity};
+use crate::decision::Evicted;
+use crate::endpoint::EndpointId;
+use crate::fleet::Fleet;
+use crate::flow::{self, SessionId};
+use crate::placement::{Ranking, Workspace};
+use crate::prefix::BlockHash;
+use crate::time::Instant;
+
+/// What the scheduler carries out next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Dispatch(ReadyRequest),
+    Evict(Evicted),
+}
+
+/// A request that has left the queue for an endpoint.
+#[derive(Debug)]
+pub(crate) struct ReadyRequest {
+    pub(crate) queued: Box<QueuedRequest>,
+    pub(crate) ranking: Ranking,
+    pub(crate) endpoint: EndpointId,
+    /// Its prompt's blocks, for the session guard if there is one.
+    pub(crate) chain: Option<Box<[BlockHash]>>,
+}
+
+impl Queueing {
+    /// The next request to dispatch or to evict; `None` if there is none before the next input or
+    /// [`next_timeout`](Self::next_timeout).
+    pub(crate) fn poll(
+        &mut self,
+        fleet: &Fleet,
+        in_flight: usize,
+        workspace: &mut Workspace,
+    ) -> Option<Next> {
+        if self.guard.as_mut().is_some_and(|guard| guard.expire(fleet.now)) {
+            self.open_classes();
+        }
+        self.wake(fleet);
+        self.waiting.expire(fleet.now);
+        loop {
+            let evicted = self.next_evicted(fleet, in_flight);
+            if let Some(evicted) = evicted.or_else(|| self.next_stranded(fleet, in_flight)) {
+                return Some(Next::Evict(evicted));
+            }
+            let Some(ticket) = self.next_to_try(fleet) else {
+                // The search for one may have expired others.
+                return self.next_evicted(fleet, in_flight).map(Next::Evict);
+            };
+            match self.attempt(fleet, in_flight, ticket, workspace) {
+                Attempt::Dispatch(ranking, endpoint) => {
+                    if let Some(queued) = self.waiting.take(fleet.now, ticket) {
+                        self.tickets.remove(&queued.id.0);
+                        let chain =
+                            self.guard.is_some().then(|| workspace.lookup.first_chain().into());
+                        return Some(Next::Dispatch(ReadyRequest {
+                            queued,
+                            ranking,
+                            endpoint,
+                            chain,
+                        }));
+                    }
+                }
+                Attempt::ParkFor(slot) => {
+                    self.waiting.park(ticket, slot);
+                    self.wake_later(fleet, slot);
+                }
+                Attempt::ParkForAny(class) => {
+                    self.waiting.park(ticket, class);
+                    self.classes.insert(class);
+                }
+                Attempt::Evict(reason) => {
+                    if let Some(queued) = self.waiting.remove(fleet.now, ticket) {
+                        return Some(Next::Evict(self.evict(fleet, in_flight, &queued, reason)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`poll`](Self::poll) may have something to return by the clock alone. `lingering` is when
+    /// the next booking of a cancelled request ends.
+    pub(crate) fn next_timeout(
+        &self,
+        fleet: &Fleet,
+        lingering: Option<Instant>,
+    ) -> Option<Instant> {
+        let guard = self.guard.as_ref().filter(|_| self.waiting.sum().requests > 0);
+        let sessions = guard.and_then(|guard| guard.next_timeout());
+        let wakeup = self.wakeups.first().map(|(at, _)| *at);
+        let stranded = self.stranded(fleet).map(|(at, _)| at);
+        let leave = self.waiting.next_inactive(fleet.now);
+        let recovery = fleet.pool.next_opening().into_iter().chain(lingering).min();
+        let recovery = recovery.filter(|_| self.waiting.sum().requests > 0);
+        let saturation = [self.next_stale(fleet), leave, self.next_opening(fleet), recovery];
+        let all = [self.waiting.next_timeout(), stranded, sessions, wakeup];
+        all.into_iter().chain(saturation).flatten().min()
+    }
+
+    /// A request that [`poll`](Self::poll) returned was dispatched. Returns its session, if there is a
+    /// session guard.
+    pub(crate) fn dispatched(
+        &mut self,
+        fleet: &Fleet,
+        queued: &QueuedRequest,
+        endpoint: EndpointId,
+        chain: Option<&[BlockHash]>,
+        tokens: u32,
+    ) -> Option<SessionId> {
+        let session = self.guard.as_mut().zip(chain).map(|(guard, chain)| {
+            let identity = flow::SessionIdentity { id: queued.session, chain };
+            guard.begin(fleet.now, identity, endpoint.slot, tokens)
+        });
+        if fleet.pool.get(endpoint).is_ok_and(|slot| !capacity::has_room(fleet, slot)) {
+            self.waiting.close(endpoint.slot);
+        }
+        session
+    }
+}
