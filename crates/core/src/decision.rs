@@ -1,4 +1,4 @@
-//! The answers to a request: [`Dispatch`] or [`Rejected`].
+//! The decisions about a request: [`Dispatch`], [`Rejected`] and [`Evicted`].
 
 use alloc::format;
 use alloc::string::String;
@@ -10,7 +10,7 @@ use crate::endpoint::EndpointId;
 use crate::request::RequestId;
 use crate::time::Seconds;
 
-/// The request goes now, and to this endpoint. Its load is already counted there.
+/// The request is dispatched to an endpoint, whose account already includes it.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[must_use = "the request is reserved: complete, fail or cancel it"]
@@ -18,23 +18,23 @@ use crate::time::Seconds;
 pub struct Dispatch {
     /// The request's id.
     pub request_id: RequestId,
-    /// Where it goes.
+    /// The chosen endpoint.
     pub endpoint_id: EndpointId,
-    /// Where it could go instead, best first. See [`Scheduler::redirect`](crate::Scheduler::redirect).
+    /// Fallbacks, best first. See [`Scheduler::redirect`](crate::Scheduler::redirect).
     pub alternatives: Vec<EndpointId>,
     /// Tokens of the prompt: counted, or estimated from text.
     pub prompt_tokens: u32,
     /// Prompt tokens that the endpoint is expected to find in its cache.
     pub cached_tokens: u32,
-    /// The most that any endpoint of the pool is expected to find.
+    /// The most prompt tokens that any endpoint of the pool is expected to find.
     pub best_cached_tokens: u32,
-    /// What the endpoint costs this request.
+    /// The cost of the endpoint for this request.
     pub cost: Seconds,
-    /// Predicted time to the first token: waiting, loading an adapter and the prompt's own prefill. An
-    /// engine's response headers may come long before it. See [`idle_limit`](crate::idle_limit).
+    /// Predicted time to the first token: waiting, loading an adapter and the prompt's own prefill.
+    /// An engine's response headers may come long before it. See [`idle_limit`](crate::idle_limit).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub first_token_in: Seconds,
-    /// How long the request waited for the decision.
+    /// The time that the request spent in the queue.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queue_time: Duration,
 }
@@ -63,21 +63,21 @@ impl Dispatch {
     }
 }
 
-/// The request does not go. Nothing was reserved.
+/// The request was rejected, and nothing was reserved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Rejected {
     /// Why.
     pub reason: RejectReason,
-    /// When to retry, if that is known. Refusals for lack of room get successive times, so that a wave of
-    /// refused requests does not come back as one.
+    /// When to retry, if a time is known. Rejections for lack of capacity get successive times, so
+    /// that rejected requests do not return as one wave.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub retry_after: Option<Duration>,
 }
 
 impl Rejected {
-    /// When the pool has no endpoint that takes requests, and nothing says when it will have one.
+    /// The pool has no endpoint that accepts requests, for an unknown time.
     pub(crate) const NO_ENDPOINTS: Self =
         Self { reason: RejectReason::NoEndpoints, retry_after: Some(NO_ENDPOINTS_RETRY) };
 
@@ -86,7 +86,7 @@ impl Rejected {
         self.reason.http_status()
     }
 
-    /// Its message with another sentence in the place of the reason's own, such as that of
+    /// The message with another sentence in place of the reason, such as the one of
     /// [`Scheduler::rejection_message`](crate::Scheduler::rejection_message).
     ///
     /// ```
@@ -111,7 +111,7 @@ impl fmt::Display for Rejected {
 
 impl core::error::Error for Rejected {}
 
-/// Why a request does not go.
+/// Why a request was rejected.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(
     feature = "serde",
@@ -120,11 +120,11 @@ impl core::error::Error for Rejected {}
 )]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// The pool has no endpoint that takes requests.
+    /// No endpoint of the pool accepts requests.
     NoEndpoints,
     /// No endpoint serves the model, the role and the labels that the request asks for.
     NotServed,
-    /// The prompt and the expected answer fit into no endpoint's KV cache.
+    /// The prompt and the expected answer exceed every endpoint's KV cache.
     TooLarge,
     /// No endpoint could send the first token before the deadline.
     DeadlineUnreachable,
@@ -132,18 +132,19 @@ pub enum RejectReason {
     Saturated,
     /// The request is sheddable and the pool is busy.
     Shed,
-    /// The queue is full, and holds nothing that matters less.
+    /// The queue is full, and holds nothing of lower priority.
     QueueFull,
-    /// The request goes on from an answer whose endpoint has left the pool, or drains: the client sends the whole
-    /// conversation.
+    /// The request continues an answer whose endpoint has left the pool or is draining. The client
+    /// must send the whole conversation.
     ThreadNotFound,
-    /// The model or the adapter has a name of more than [`Request::MAX_NAME_BYTES`](crate::Request::MAX_NAME_BYTES).
+    /// The name of the model or the adapter is longer than
+    /// [`Request::MAX_NAME_BYTES`](crate::Request::MAX_NAME_BYTES).
     NameTooLong,
 }
 
 impl RejectReason {
-    /// The recommended HTTP status: 503 without endpoints, 404 for what is not served, 413 for what never fits, 400 for a name that is too long, and
-    /// 429 for what may fit later.
+    /// The recommended HTTP status: 503 without endpoints, 404 if not served, 413 if too large, 400
+    /// for a name that is too long, and 429 if a retry may succeed.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::NoEndpoints => 503,
@@ -154,7 +155,7 @@ impl RejectReason {
         }
     }
 
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// The stable code, for logs and other languages; messages may change.
     pub const fn code(self) -> &'static str {
         match self {
             Self::NoEndpoints => "no_endpoints",
@@ -188,7 +189,7 @@ impl fmt::Display for RejectReason {
     }
 }
 
-/// What became of a request that was [submitted](crate::Scheduler::submit).
+/// The outcome of a request that was [submitted](crate::Scheduler::submit).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -200,7 +201,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// The request that it is about.
+    /// The id of the request.
     pub const fn request(&self) -> RequestId {
         match self {
             Self::Dispatch(dispatch) => dispatch.request_id,
@@ -209,7 +210,7 @@ impl Decision {
     }
 }
 
-/// A request that waited does not go. Nothing is reserved.
+/// A queued request was evicted, and nothing is reserved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -218,15 +219,15 @@ pub struct Evicted {
     pub request_id: RequestId,
     /// Why.
     pub reason: EvictReason,
-    /// When to retry, if that is known: see [`Rejected::retry_after`].
+    /// When to retry, if a time is known: see [`Rejected::retry_after`].
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub retry_after: Option<Duration>,
-    /// How long it waited.
+    /// The time that the request spent in the queue.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queue_time: Duration,
 }
 
-/// Why a request that waited does not go.
+/// Why a queued request was evicted.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(
     feature = "serde",
@@ -237,15 +238,16 @@ pub struct Evicted {
 pub enum EvictReason {
     /// Its TTL expired in the queue.
     TtlExpired,
-    /// Its TTL expired in the queue, and the pool is empty.
+    /// Its time in an empty pool ran out: see `FlowConfig::no_endpoint_ttl`.
     NoEndpoints,
-    /// No endpoint could send the first token before the deadline any more.
+    /// No endpoint can return the first token before the deadline any more.
     DeadlineUnreachable,
-    /// Something more important, or of a flow that has had less, has its place.
+    /// A request of higher priority, or of a flow that has received less, took its place.
     Displaced,
-    /// The prompt and the expected answer fit into no endpoint's KV cache.
+    /// The prompt and the expected answer exceed every endpoint's KV cache.
     TooLarge,
-    /// The endpoint that holds the answer that it goes on from has left the pool, or drains.
+    /// The endpoint that gave the answer which the request continues has left the pool or is
+    /// draining.
     ThreadNotFound,
 }
 
@@ -260,7 +262,7 @@ impl EvictReason {
         }
     }
 
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// The stable code, for logs and other languages; messages may change.
     pub const fn code(self) -> &'static str {
         match self {
             Self::TtlExpired => "ttl_expired",
@@ -295,16 +297,17 @@ impl fmt::Display for Evicted {
     }
 }
 
-/// How long a client stays away while the pool has no endpoint, if nothing says when it will have one.
+/// The retry time while the pool has no endpoint, if no better one is known.
 pub(crate) const NO_ENDPOINTS_RETRY: Duration = Duration::from_secs(5);
 
-/// The longest time in which an endpoint may send nothing of an answer before the gateway gives it up:
-/// until its first token, 30 s or ten times the [prediction](Dispatch::first_token_in), whichever is
-/// longer; from then on, 60 s between tokens.
+/// The longest pause in an answer before a gateway should abandon it. Until the first token: 30 s
+/// or ten times the [prediction](Dispatch::first_token_in), whichever is longer. Between tokens: 60
+/// s.
 ///
-/// Some engines stop without closing their streams, and response headers may come before the prefill: so
-/// neither the headers nor an open connection say that an answer comes. Settle such a request with
-/// [`Failure::Timeout`](crate::Failure::Timeout), and send it elsewhere if its client has got nothing.
+/// Some engines hang without closing their streams, and response headers may precede the prefill.
+/// So neither headers nor an open connection prove progress. End such a request with
+/// [`Failure::Timeout`](crate::Failure::Timeout), and retry it on another endpoint if its client
+/// has received nothing.
 ///
 /// ```
 /// use slotwise::{Seconds, idle_limit};

@@ -1,4 +1,4 @@
-//! A model server: its name, and what it can do.
+//! The description of a model server: its name and capabilities.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::prefill::PrefillCost;
 
-/// A model server that requests can be sent to: its name, and what it can do.
+/// The description of a model server: its name and capabilities.
 ///
 /// ```
 /// use slotwise::Endpoint;
@@ -29,49 +29,52 @@ use crate::prefill::PrefillCost;
 )]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// Its name, unique in the pool. A URL is a good one.
+    /// The name, unique in the pool; usually a URL.
     pub name: String,
-    /// Base models that it serves; none means: whatever is asked for.
+    /// Base models that the endpoint serves; empty means any model.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub models: Vec<String>,
-    /// Labels that requests can ask for.
+    /// Labels that requests can require.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub labels: BTreeMap<String, String>,
-    /// Which stages it runs.
+    /// The stages that the endpoint runs.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub role: Role,
-    /// Tokens that fit into its KV cache; none means [`Config::kv_cache_tokens`](crate::Config::kv_cache_tokens).
+    /// KV cache size in tokens; `None` means
+    /// [`Config::kv_cache_tokens`](crate::Config::kv_cache_tokens).
     #[cfg_attr(feature = "serde", serde(default))]
     pub kv_cache_tokens: Option<NonZeroU32>,
-    /// Tokens in one of its cache blocks. 16 unless told.
+    /// Tokens in a cache block; 16 by default.
     #[cfg_attr(
         feature = "serde",
         serde(default = "Endpoint::default_block_size", deserialize_with = "or_sixteen")
     )]
     pub block_size: NonZeroU32,
-    /// Requests that it may have at once; none means no limit.
+    /// Most requests in flight; `None` means no limit.
     #[cfg_attr(feature = "serde", serde(default))]
     pub max_in_flight: Option<NonZeroU32>,
-    /// LoRA adapters that fit side by side; none means [`Config::adapter_slots`](crate::Config::adapter_slots).
+    /// LoRA adapters loaded side by side; `None` means
+    /// [`Config::adapter_slots`](crate::Config::adapter_slots).
     #[cfg_attr(feature = "serde", serde(default))]
     pub adapter_slots: Option<NonZeroU32>,
-    /// How long it takes to load an adapter; none means [`Config::adapter_load_time`](crate::Config::adapter_load_time).
+    /// Time to load an adapter; `None` means
+    /// [`Config::adapter_load_time`](crate::Config::adapter_load_time).
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option", default))]
     pub adapter_load_time: Option<Duration>,
-    /// What a prompt costs its hardware; none means [`Config::prefill`](crate::Config::prefill).
+    /// The prefill cost of the hardware; `None` means [`Config::prefill`](crate::Config::prefill).
     #[cfg_attr(feature = "serde", serde(default))]
     pub prefill: Option<PrefillCost>,
-    /// In which order its cache gives up the blocks of a prompt.
+    /// The order in which the cache evicts the blocks of a prompt.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub cache_eviction: CacheEvictionOrder,
-    /// Whether its engine stops working on a request whose client has left. Where it does not, as in llama.cpp, a
-    /// cancelled request stays booked for as long as its engine is expected to go on with it.
+    /// Whether the engine stops a request whose client has disconnected. If it does not, as in
+    /// llama.cpp, a cancelled request stays booked until its predicted end.
     #[cfg_attr(feature = "serde", serde(default = "Endpoint::default_notices_disconnect"))]
     pub notices_disconnect: bool,
 }
 
 impl Endpoint {
-    /// An endpoint with 16-token blocks and everything else left to the configuration.
+    /// An endpoint with 16-token blocks and the configuration's defaults.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -89,7 +92,7 @@ impl Endpoint {
         }
     }
 
-    /// Adds a base model that it serves.
+    /// Adds a base model that the endpoint serves.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.models.push(model.into());
         self
@@ -101,61 +104,61 @@ impl Endpoint {
         self
     }
 
-    /// The stages that it runs.
+    /// The stages that the endpoint runs.
     pub fn role(mut self, role: Role) -> Self {
         self.role = role;
         self
     }
 
-    /// Tokens that fit into its KV cache; zero leaves it to the configuration.
+    /// KV cache size in tokens; zero means the configuration's default.
     pub fn kv_cache_tokens(mut self, tokens: u32) -> Self {
         self.kv_cache_tokens = NonZeroU32::new(tokens);
         self
     }
 
-    /// Tokens in one of its cache blocks.
+    /// Tokens in a cache block.
     pub fn block_size(mut self, tokens: NonZeroU32) -> Self {
         self.block_size = tokens;
         self
     }
 
-    /// Requests that it may have at once; zero means no limit.
+    /// Most requests in flight; zero means no limit.
     pub fn max_in_flight(mut self, requests: u32) -> Self {
         self.max_in_flight = NonZeroU32::new(requests);
         self
     }
 
-    /// LoRA adapters that fit side by side; zero leaves it to the configuration.
+    /// LoRA adapters loaded side by side; zero means the configuration's default.
     pub fn adapter_slots(mut self, slots: u32) -> Self {
         self.adapter_slots = NonZeroU32::new(slots);
         self
     }
 
-    /// How long it takes to load an adapter.
+    /// Time to load an adapter.
     pub fn adapter_load_time(mut self, length: Duration) -> Self {
         self.adapter_load_time = Some(length);
         self
     }
 
-    /// What a prompt costs its hardware.
+    /// The prefill cost of the hardware.
     pub fn prefill(mut self, cost: PrefillCost) -> Self {
         self.prefill = Some(cost);
         self
     }
 
-    /// In which order its cache gives up the blocks of a prompt.
+    /// The order in which the cache evicts the blocks of a prompt.
     pub fn cache_eviction(mut self, order: CacheEvictionOrder) -> Self {
         self.cache_eviction = order;
         self
     }
 
-    /// Whether its engine stops working on a request whose client has left.
+    /// Whether the engine stops a request whose client has disconnected.
     pub fn notices_disconnect(mut self, notices: bool) -> Self {
         self.notices_disconnect = notices;
         self
     }
 
-    /// Whether it serves `model` in `role` and carries all of `labels`.
+    /// Whether the endpoint serves `model` in `role` and carries all of `labels`.
     pub(crate) fn suits(&self, model: &str, role: Role, labels: &[(&str, &str)]) -> bool {
         (self.role == Role::Unified || self.role == role)
             && (self.models.is_empty() || self.models.iter().any(|m| m == model))
@@ -172,7 +175,7 @@ impl Endpoint {
     }
 }
 
-/// A field that is null is as if it were not there: what was not said.
+/// Null counts as a missing field.
 #[cfg(feature = "serde")]
 fn or_default<'de, T, D>(from: D) -> Result<T, D::Error>
 where
@@ -182,15 +185,15 @@ where
     <Option<T> as serde::Deserialize>::deserialize(from).map(Option::unwrap_or_default)
 }
 
-/// The same, for tokens in a block.
+/// Null and zero count as a missing block size.
 #[cfg(feature = "serde")]
 fn or_sixteen<'de, D: serde::Deserializer<'de>>(from: D) -> Result<NonZeroU32, D::Error> {
     let said = <Option<NonZeroU32> as serde::Deserialize>::deserialize(from)?;
     Ok(said.unwrap_or(Endpoint::default_block_size()))
 }
 
-/// Names one endpoint of one scheduler. When the endpoint has left, the id stays unknown, even after its place in the
-/// pool is taken by another (for 2^21 such changes of one place).
+/// The id of an endpoint in one scheduler. After the endpoint has left, its id stays unknown, until
+/// its slot has been reused 2^21 times.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(
     feature = "serde",
@@ -203,15 +206,15 @@ pub struct EndpointId {
 }
 
 impl EndpointId {
-    /// How many generations there are before a number below 2^53 runs out.
+    /// Number of generations whose ids fit below 2^53.
     pub(crate) const GENERATIONS: u32 = 1 << 21;
 
-    /// The id with this number, as [`as_u64`](Self::as_u64) gave it out.
+    /// The id with this number, which [`as_u64`](Self::as_u64) returned.
     pub const fn from_u64(number: u64) -> Self {
         Self { generation: (number >> 32) as u32, slot: number as u32 }
     }
 
-    /// A number that stands for this id in logs and other languages; below 2^53.
+    /// The id as a number below 2^53, for logs and other languages.
     pub const fn as_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.slot as u64
     }
@@ -244,16 +247,17 @@ impl fmt::Display for EndpointId {
 )]
 #[non_exhaustive]
 pub enum Role {
-    /// Prefill and decode: an endpoint that suits every request; a request that needs both in one place.
+    /// Prefill and decode. Such an endpoint suits every request; such a request needs both stages
+    /// on one endpoint.
     #[default]
     Unified,
-    /// Only reading the prompt.
+    /// Prefill only.
     Prefill,
-    /// Only writing the answer.
+    /// Decode only.
     Decode,
 }
 
-/// In which order a cache gives up the blocks of one prompt, when several were last used together.
+/// The order in which a cache evicts the blocks of one prompt that were last used together.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -262,9 +266,9 @@ pub enum Role {
 )]
 #[non_exhaustive]
 pub enum CacheEvictionOrder {
-    /// The last block first, as vLLM and SGLang do: what is left can still be found.
+    /// The last block first, as in vLLM and SGLang: the remaining prefix can still be used.
     #[default]
     TailFirst,
-    /// The first block first: the rest of the prompt can no longer be found.
+    /// The first block first: the rest of the prompt can no longer be used.
     HeadFirst,
 }

@@ -1,10 +1,10 @@
-//! How often durations of each length came: [`Histogram`].
+//! A histogram of durations with fixed buckets: [`Histogram`].
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Upper bounds of the buckets, in microseconds: those of vLLM's time to first token, of which the conventions of
-/// OpenTelemetry have the first 16.
+/// Upper bounds of the buckets, in microseconds: those of vLLM's time to first token. The first 16
+/// are also those of the OpenTelemetry conventions.
 const BOUNDS: [u64; 22] = [
     1_000,
     5_000,
@@ -30,24 +30,24 @@ const BOUNDS: [u64; 22] = [
     2_560_000_000,
 ];
 
-/// Durations that were observed, in buckets with fixed bounds.
+/// Observed durations, in buckets with fixed bounds.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Histogram {
-    /// The upper bound of each bucket but the last, in seconds, rising: a duration is in the first bucket whose bound
-    /// is no less.
+    /// The upper bounds of all buckets but the last, in seconds, ascending. A duration is in the
+    /// first bucket whose bound is not below it.
     pub bounds: Vec<f64>,
-    /// Durations in each bucket; the last one has what is above all bounds.
+    /// Number of durations in each bucket; the last bucket has those above all bounds.
     pub counts: Vec<u64>,
-    /// All durations together.
+    /// The sum of all durations.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub sum: Duration,
     /// The number of durations.
     pub count: u64,
 }
 
-/// The buckets of a [`Histogram`] while it grows. Observing computes in **O(log buckets)** and allocates nothing.
+/// A histogram that grows. An observation computes in **O(log buckets)** and allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buckets {
     counts: [u64; BOUNDS.len() + 1],

@@ -1,8 +1,9 @@
 //! Decides, in microseconds, **whether** an LLM request goes now and **to which** model server.
 //!
-//! A gateway tells slotwise which endpoints there are, how busy they say they are and what their caches hold, and asks it
-//! for each request. The answer weighs the queue, the prompt's cached prefix, the KV cache, running answers and LoRA
-//! adapters in one unit, predicted seconds, and the endpoint's account includes the request when the call returns.
+//! A gateway registers its endpoints, reports their load and what their caches hold, and calls
+//! [`Scheduler::pick`] or [`Scheduler::submit`] for each request. A decision weighs the queue, the
+//! cached prefix of the prompt, the KV cache, running answers and LoRA adapters in one unit:
+//! predicted seconds. When the call returns, the endpoint's account includes the request.
 //!
 //! ```
 //! use slotwise::{Endpoint, Instant, Request, Scheduler, Usage};
@@ -24,18 +25,28 @@
 //!
 //! # The contract
 //!
-//! The crate is *sans-IO*: it opens no socket, reads no clock, starts no thread and draws from no global source of
-//! randomness. [`Scheduler`] is a plain value with `&mut self` methods. Time is the first argument of every input, in
-//! microseconds of the caller's clock; chance comes from [`Config::seed`]. Equal inputs in equal order give equal answers,
-//! bit for bit, on every platform: costs use `+ - * /` only, and no answer depends on the order of a hash map.
+//! The crate is *sans-IO*: it opens no socket, reads no clock, starts no thread and uses no global
+//! randomness. [`Scheduler`] is a plain value with `&mut self` methods of four kinds: inputs about
+//! endpoints, the life of a request, decisions to poll, and queries.
 //!
-//! - *Nothing panics* on any input, and all memory is bounded by the [`Config`].
-//! - *Errors are values* of small types, one for each operation, and leave everything as it was.
-//! - *Reserved means released once*: [`pick`](Scheduler::pick) reserves, and exactly one of
-//!   [`complete`](Scheduler::complete), [`fail`](Scheduler::fail) and [`cancel`](Scheduler::cancel) releases, also when the
-//!   endpoint has left meanwhile. Saying it twice is an [`UnknownRequest`], and no harm.
+//! **After each input, call [`poll_decision(now)`](Scheduler::poll_decision) until it returns
+//! `None`; then wait for the next input or for [`next_timeout()`](Scheduler::next_timeout).** A
+//! gateway that only calls [`pick`](Scheduler::pick) has nothing to poll.
 //!
-//! # A request's life
+//! - *Time is an argument.* Every input takes `now`, in microseconds of the caller's monotonic
+//!   clock. An earlier time than the latest one counts as the latest.
+//! - *Decisions are deterministic.* Equal inputs in equal order, with an equal [`Config::seed`],
+//!   give equal outputs, bit for bit, on every platform. Costs use `+ - * /` only, and no decision
+//!   depends on the order of a hash map.
+//! - *Nothing panics* on any input, and the [`Config`] bounds all memory.
+//! - *Errors are values* of small types, one for each operation. A call that returns an error
+//!   changes nothing else.
+//! - *A reservation is released once.* `pick` and every dispatch reserve. Exactly one of
+//!   [`complete`](Scheduler::complete), [`fail`](Scheduler::fail) and
+//!   [`cancel`](Scheduler::cancel) releases, even if the endpoint has left the pool. A second call
+//!   returns [`UnknownRequest`] or `false` and changes nothing.
+//!
+//! # The life of a request
 //!
 //! ```text
 //!  pick ──► pending ──handle_first_token──► running ──complete / fail / cancel──► gone
@@ -44,35 +55,42 @@
 //!             └──────complete / fail / cancel──┴─────────────────────────────────► gone
 //! ```
 //!
-//! While it is *pending*, its predicted prefill stands in the endpoint's queue; while it is *running*, its tokens stand in
-//! the KV cache and every new prefill delays it.
+//! While a request is *pending*, its predicted prefill is part of the endpoint's queue. While it is
+//! *running*, its tokens occupy the KV cache, and every new prefill delays it.
 //!
 //! # What is learned
 //!
-//! From first tokens: how fast each endpoint is. From [`Usage`]: how many bytes of text make a token of a model, how long
-//! answers are, and whether an endpoint still holds what it is assumed to. From prompts: how likely a cached prefix is to
-//! be wanted again, which is the price of evicting one.
+//! - From first tokens: the speed of each endpoint.
+//! - From [`Usage`]: the bytes per token of each model, the length of answers, and whether an
+//!   endpoint still has the blocks that it is assumed to have.
+//! - From prompts: the probability that a cached prefix is read again, which is the price of
+//!   evicting it.
 //!
 //! # The layers
 //!
-//! A lower layer never imports an upper one; each is usable on its own.
+//! A file imports only from its own layer and the layers above it in this diagram; `profile` and
+//! `flow` do not know each other. `tests/layers_never_import_upwards.rs` checks every file.
 //!
 //! ```text
-//!  time  rng                                     values: no clock, no global randomness
-//!  request  endpoint  load  prefill  hash        what the world looks like
-//!  prefix  lora  cost                            what is believed about it
-//!  flow                                          who waits, who goes next, and whether it may
-//!  pool                                          the same, endpoint by endpoint, and what is in flight
-//!  profile                                       how to choose
-//!  scheduler                                     the state machine that gateways talk to
+//!  time  rng                                values: no clock, no global randomness
+//!  request  endpoint  load  decision        inputs and outputs
+//!  prefill  histogram  prefix/hash
+//!  prefix/  lora  cost/                     state: caches, adapters, learned means
+//!  pool/                                    state: endpoints, what is in flight on each, health
+//!  profile/          flow/                  how to weigh   |   bands, flows and their order
+//!  config/                                  the configuration of all of these
+//!  fleet/                                   what is known, tied together
+//!  placement/                               where a request fits: pure
+//!  queueing/                                when it is dispatched
+//!  scheduler/                               the face: delegates
 //! ```
 //!
 //! # Features
 //!
-//! - `std` (default): [`Instant::from_std`], and [`prefix::SharedPrefixIndex`] for threads. Everything else is the same without it, in
-//!   `no_std` with `alloc`.
-//! - `serde`: `Serialize` and `Deserialize` for the configuration, endpoints, loads, usages and ids; `Serialize` for answers.
-//!   Durations are seconds.
+//! - `std` (default): [`Instant::from_std`], and [`prefix::SharedPrefixIndex`] for threads. Without
+//!   it, the crate is `no_std` with `alloc` and otherwise the same.
+//! - `serde`: `Serialize` and `Deserialize` for the configuration, endpoints, loads, usages and
+//!   ids; `Serialize` for outputs. Durations are in seconds.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]

@@ -1,12 +1,12 @@
-//! What an endpoint says about its load: [`Load`] and [`AdapterState`].
+//! Reports of an endpoint: its load ([`Load`]) and its adapters ([`AdapterState`]).
 
 use core::num::NonZeroU32;
 
 use crate::time::Instant;
 
-/// What an endpoint says about its load, scraped or pushed. Leave out what it does not say.
+/// A load report of an endpoint, scraped or pushed. Omit what the endpoint does not report.
 ///
-/// The scheduler knows exactly what it sent itself; from a report it learns what *others* have running there.
+/// The scheduler's own requests are counted exactly. A report adds the requests of *others*.
 ///
 /// ```
 /// use slotwise::Load;
@@ -19,30 +19,30 @@ use crate::time::Instant;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Load {
-    /// Requests in its queue.
+    /// Requests in the engine's queue.
     pub waiting: Option<u32>,
-    /// Requests that it works on.
+    /// Requests that the engine runs.
     pub running: Option<u32>,
-    /// Share of its KV cache that live requests use, in `[0, 1]`.
+    /// Share of the KV cache in use by live requests, in `[0, 1]`.
     pub kv_usage: Option<f64>,
-    /// Whether the engine sleeps: it gets no requests until a report says that it is awake.
+    /// Whether the engine sleeps. A sleeping endpoint gets no requests until a report clears this.
     pub sleeping: Option<bool>,
-    /// When the engine took the sample; none means now.
+    /// The time of the sample; `None` means now.
     pub sampled_at: Option<Instant>,
 }
 
 impl Load {
-    /// Requests in the endpoint's queue.
+    /// Requests in the engine's queue.
     pub const fn waiting(self, requests: u32) -> Self {
         Self { waiting: Some(requests), ..self }
     }
 
-    /// Requests that the endpoint works on.
+    /// Requests that the engine runs.
     pub const fn running(self, requests: u32) -> Self {
         Self { running: Some(requests), ..self }
     }
 
-    /// Share of the KV cache in use, cut to `[0, 1]`. A NaN is no report.
+    /// Share of the KV cache in use, clamped to `[0, 1]`. NaN counts as not reported.
     pub const fn kv_usage(self, share: f64) -> Self {
         let kv_usage = if share.is_nan() { None } else { Some(share.clamp(0.0, 1.0)) };
         Self { kv_usage, ..self }
@@ -53,20 +53,20 @@ impl Load {
         Self { sleeping: Some(sleeps), ..self }
     }
 
-    /// When the engine took the sample.
+    /// The time of the sample.
     pub const fn sampled_at(self, at: Instant) -> Self {
         Self { sampled_at: Some(at), ..self }
     }
 }
 
-/// Which LoRA adapters an endpoint says it has.
+/// A report of the LoRA adapters on an endpoint.
 ///
-/// Engines list the adapters of requests in flight and forget idle ones, although these stay loaded. So a name that is
-/// listed is resident; one that is missing may be.
+/// Engines list the adapters of requests in flight and omit idle ones, which stay loaded. So a
+/// listed adapter is resident, and a missing one may be.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct AdapterState<'a> {
-    /// Adapters that fit side by side, if the engine says so.
+    /// Adapters loaded side by side, if the engine reports the limit.
     pub slots: Option<NonZeroU32>,
     /// Adapters of requests that run or wait.
     pub active: &'a [&'a str],
@@ -78,7 +78,7 @@ impl<'a> AdapterState<'a> {
         Self { slots: None, active: adapters }
     }
 
-    /// Adapters that fit side by side; zero says nothing.
+    /// Adapters loaded side by side; zero counts as not reported.
     pub const fn slots(self, slots: u32) -> Self {
         Self { slots: NonZeroU32::new(slots), ..self }
     }

@@ -1,15 +1,15 @@
-//! What reading a prompt costs a piece of hardware, in seconds.
+//! The cost of a prefill on given hardware, in seconds.
 
 use core::num::NonZeroU32;
 
 use crate::time::Seconds;
 
-/// The time that an idle, otherwise average server needs to read a prompt: a straight line in the tokens that it must
-/// compute, plus attention, which grows with every token before them.
+/// The prefill time of an idle server: linear in the tokens to compute, plus attention, which grows
+/// with every token before them.
 ///
-/// `work = per_token * miss + per_pair * miss * (hit + miss / 2)`, with `hit` tokens found in the cache and `miss` left
-/// to compute. Each endpoint's own speed, relative to this, is learned from its first tokens, so that the *shape* matters
-/// here and the scale only until a few seconds of work have been seen.
+/// `work = per_token * miss + per_pair * miss * (hit + miss / 2)`, with `hit` cached tokens and
+/// `miss` tokens to compute. The speed of each endpoint relative to this is learned from its first
+/// tokens. So the *shape* matters here, and the scale only for the first seconds of work.
 ///
 /// ```
 /// use slotwise::{PrefillCost, Seconds};
@@ -28,15 +28,15 @@ use crate::time::Seconds;
 )]
 #[non_exhaustive]
 pub struct PrefillCost {
-    /// Seconds for each token computed.
+    /// Seconds for each computed token.
     pub per_token: Seconds,
-    /// Seconds for each pair of a token computed and a token that it attends to.
+    /// Seconds for each pair of a computed token and a token that it attends to.
     pub per_pair: Seconds,
-    /// Seconds that a step of the engine takes whatever is in it.
+    /// Constant seconds for each step of the engine.
     pub per_step: Seconds,
-    /// The least that a step's matrix work takes: reading the weights once.
+    /// The least seconds of matrix work in a step: reading the weights once.
     pub min_step: Seconds,
-    /// Tokens that the engine computes in a step (`max_num_batched_tokens`).
+    /// Tokens computed in a step (`max_num_batched_tokens`).
     pub chunk: NonZeroU32,
 }
 
@@ -48,7 +48,7 @@ impl Default for PrefillCost {
 }
 
 impl PrefillCost {
-    /// The two coefficients that matter; the small print of an engine's steps as on an H100.
+    /// The two main coefficients; the overheads of steps are those of an H100.
     pub const fn new(per_token: Seconds, per_pair: Seconds) -> Self {
         Self {
             per_token,
@@ -59,7 +59,8 @@ impl PrefillCost {
         }
     }
 
-    /// The overheads of the engine's steps: time a step, least matrix time a step, and tokens a step.
+    /// Sets the overheads of the engine's steps: constant time, least matrix time, and tokens for
+    /// each step.
     pub const fn steps(self, per_step: Seconds, min_step: Seconds, chunk: NonZeroU32) -> Self {
         Self { per_step, min_step, chunk, ..self }
     }
@@ -70,16 +71,17 @@ impl PrefillCost {
         self.per_token * miss + self.per_pair * (miss * (hit + miss / 2.0))
     }
 
-    /// [`work`](Self::work) with the overheads of the steps: what a first token should take on an idle server.
+    /// [`work`](Self::work) with the overheads of the steps: the time to the first token on an idle
+    /// server.
     ///
-    /// Without these a short prompt would look like a slow server.
+    /// Without the overheads, a short prompt would suggest a slow server.
     pub(crate) fn service(&self, miss: u32, hit: u32) -> Seconds {
         let steps = 1.0 + f64::from(miss / self.chunk);
         let idle = (self.min_step - self.per_token * f64::from(miss)).get().max(0.0);
         self.work(miss, hit) + self.per_step * steps + Seconds::new(idle)
     }
 
-    /// Seconds to compute one token of a prompt of `tokens` tokens, on average over the prompt.
+    /// Mean seconds to compute one token of a prompt of `tokens` tokens.
     pub(crate) fn per_token_of(&self, tokens: u32) -> Seconds {
         self.per_token + self.per_pair * (f64::from(tokens) / 2.0)
     }

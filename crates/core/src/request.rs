@@ -1,4 +1,4 @@
-//! What a client asks for, and how it ended.
+//! A request: its prompt, its requirements, and the outcomes that a gateway reports.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -8,7 +8,7 @@ use crate::endpoint::{EndpointId, Role};
 use crate::prefix::hash::BlockHash;
 use crate::time::Instant;
 
-/// One request for a decision. It borrows everything: nothing is copied to ask.
+/// A request for a decision. It borrows all its parts, so a decision copies nothing.
 ///
 /// ```
 /// use slotwise::{Priority, Request};
@@ -22,45 +22,47 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// The base model. Goes to endpoints that serve it, or that do not say what they serve.
+    /// The base model. Eligible endpoints serve it, or name no models.
     pub model: &'a str,
     /// The LoRA adapter on top of it.
     pub adapter: Option<&'a str>,
     /// Requests with different salts share no cache, even for equal prompts.
     pub cache_salt: Option<&'a str>,
-    /// What the engine will read.
+    /// The prompt.
     pub prompt: Prompt<'a>,
-    /// What is in the request beside that prompt: the other prompts of a batch.
+    /// The other prompts of a batch.
     pub batch: Batch,
-    /// Whether the engine looks into its cache for this request, and reports what it found.
+    /// How the engine uses its prefix cache for the request.
     pub cache_use: CacheUse,
-    /// Higher goes first; below zero may be shed under load.
+    /// Higher priorities go first; negative ones may be shed under load.
     pub priority: Priority,
-    /// Who asks: the unit of fairness in flow control. [`pick`](crate::Scheduler::pick) never queues, so it is fair to nobody.
+    /// The fairness id, usually a tenant: flows of one priority share its capacity. Only queued
+    /// requests are ordered by flow; [`pick`](crate::Scheduler::pick) never queues.
     pub flow: &'a str,
-    /// The answer that the request goes on from, without which its prompt is not whole: it goes to the endpoint that gave it.
-    /// One that is not known goes anywhere.
+    /// The answer that the request continues, if its prompt is incomplete without it. The request
+    /// goes to the endpoint that gave the answer; an unknown answer is ignored.
     pub continues: Option<AnswerId>,
-    /// Requests of one conversation share this. Equal costs fall to the endpoint that the session hashes to.
+    /// The id of the conversation. Among endpoints of equal cost, its hash decides.
     pub session: Option<&'a str>,
-    /// The first token is worthless after this point.
+    /// The latest useful time of the first token.
     pub deadline: Option<Instant>,
-    /// How long it may wait for a decision, if it is submitted; none means [`FlowConfig::ttl`](crate::FlowConfig::ttl).
+    /// The longest time in the queue, for submitted requests; `None` means
+    /// [`FlowConfig::ttl`](crate::FlowConfig::ttl).
     pub ttl: Option<Duration>,
-    /// What its flow may have, compared with others of the same priority; 1 unless told.
+    /// The share of the request's flow relative to other flows of the same priority; 1 by default.
     pub weight: f64,
-    /// Tokens that the answer is expected to have; `max_tokens` is a fair guess.
+    /// The expected length of the answer in tokens; `max_tokens` is an upper bound.
     pub expected_output_tokens: u32,
     /// Which stages the endpoint must run.
     pub role: Role,
     /// Labels that the endpoint must carry.
     pub labels: &'a [(&'a str, &'a str)],
-    /// Endpoints that must not have it, since they have been tried.
+    /// Endpoints that must not get the request, such as those that a retry has tried.
     pub exclude: &'a [EndpointId],
 }
 
 impl<'a> Request<'a> {
-    /// A request for `model` with an empty prompt, priority 0 and no wishes.
+    /// A request for `model` with an empty prompt, priority 0 and defaults for the rest.
     pub const fn new(model: &'a str) -> Self {
         Self {
             model,
@@ -83,20 +85,21 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The prompt as text, when there is no tokenizer at hand.
+    /// The prompt as text, for gateways without a tokenizer.
     ///
-    /// A token counts as 4 bytes until the model's own ratio has been learned from the
-    /// [`Usage`] of completed requests.
+    /// A token counts as 4 bytes until the ratio of the model has been learned from the [`Usage`]
+    /// of completed requests.
     pub fn text(self, text: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self { prompt: Prompt::Text(text.as_ref()), ..self }
     }
 
-    /// The prompt as token ids: exact lengths, and comparable with an engine's KV events.
+    /// The prompt as token ids. Lengths are exact, and the blocks match those of KV events.
     pub const fn tokens(self, ids: &'a [u32]) -> Self {
         Self { prompt: Prompt::Tokens(ids), ..self }
     }
 
-    /// The prompt as ready hashes of its full blocks, `block_size` tokens each, and its length in tokens.
+    /// The prompt as the hashes of its full blocks of `block_size` tokens, and its length in
+    /// tokens.
     pub const fn blocks(
         self,
         hashes: &'a [BlockHash],
@@ -106,12 +109,12 @@ impl<'a> Request<'a> {
         Self { prompt: Prompt::Blocks { hashes, block_size, tokens }, ..self }
     }
 
-    /// The other prompts of a batch, and the sequences that the engine makes of all of them.
+    /// The other prompts of a batch, and the number of sequences.
     pub const fn batch(self, batch: Batch) -> Self {
         Self { batch, ..self }
     }
 
-    /// What the engine does with its cache for this request.
+    /// How the engine uses its prefix cache for the request.
     pub const fn cache_use(self, cache_use: CacheUse) -> Self {
         Self { cache_use, ..self }
     }
@@ -121,7 +124,7 @@ impl<'a> Request<'a> {
         Self { adapter: Some(adapter), ..self }
     }
 
-    /// The salt that keeps this request's cache apart.
+    /// The cache salt.
     pub const fn cache_salt(self, salt: &'a str) -> Self {
         Self { cache_salt: Some(salt), ..self }
     }
@@ -136,7 +139,7 @@ impl<'a> Request<'a> {
         Self { flow, ..self }
     }
 
-    /// The answer that it goes on from.
+    /// The answer that the request continues.
     pub const fn continues(self, answer: AnswerId) -> Self {
         Self { continues: Some(answer), ..self }
     }
@@ -151,12 +154,12 @@ impl<'a> Request<'a> {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// How long it may wait.
+    /// The longest time in the queue.
     pub const fn ttl(self, ttl: Duration) -> Self {
         Self { ttl: Some(ttl), ..self }
     }
 
-    /// What its flow may have, compared with others.
+    /// The relative share of the flow.
     pub const fn weight(self, weight: f64) -> Self {
         Self { weight, ..self }
     }
@@ -176,8 +179,8 @@ impl<'a> Request<'a> {
         Self { labels, ..self }
     }
 
-    /// Endpoints that must not have it, even if no other can: those that a retry has tried. What has left the pool
-    /// excludes nothing.
+    /// Endpoints that must not get the request, even if no other can. Ids that have left the pool
+    /// are ignored.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, RejectReason, Request, Scheduler};
@@ -196,11 +199,11 @@ impl<'a> Request<'a> {
 }
 
 impl Request<'_> {
-    /// The longest name of a model or an adapter, in bytes. A request with a longer one is rejected: it would be kept for as long as
-    /// the request waits or is in flight, and clients choose it.
+    /// The longest name of a model or an adapter, in bytes. Requests with longer names are
+    /// rejected, because clients choose names and the scheduler stores them with the request.
     pub const MAX_NAME_BYTES: usize = 1_024;
 
-    /// Whether the model or the adapter has a name that is too long.
+    /// Whether the name of the model or the adapter is too long.
     pub(crate) fn has_long_name(&self) -> bool {
         [Some(self.model), self.adapter]
             .into_iter()
@@ -208,7 +211,8 @@ impl Request<'_> {
             .any(|name| name.len() > Self::MAX_NAME_BYTES)
     }
 
-    /// What counts of it against the limits of the queue: its prompt, and the names that are kept with it.
+    /// The bytes that count against the limits of the queue: the prompt, and the names stored with
+    /// it.
     pub(crate) fn bytes(&self) -> u64 {
         let prompt = match self.prompt {
             Prompt::Text(text) => text.len(),
@@ -220,19 +224,19 @@ impl Request<'_> {
     }
 }
 
-/// What the engine will read, in the form that the gateway has it.
+/// A prompt, in the form that the gateway has.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Prompt<'a> {
-    /// Bytes of text, in the order in which the engine sees them. Need not be UTF-8.
+    /// Bytes of text in the order of the engine's prompt. They need not be UTF-8.
     Text(&'a [u8]),
     /// Token ids.
     Tokens(&'a [u32]),
-    /// Chained hashes of the prompt's full blocks, used as they are: whoever made them has told models, adapters and
-    /// salts apart. No hashes and a length is a prompt of which only the length is known.
+    /// Chained hashes of the prompt's full blocks, used as given: their source must separate
+    /// models, adapters and salts. Without hashes, only the length is known.
     #[non_exhaustive]
     Blocks {
-        /// One hash a full block, each standing for the block and everything before it.
+        /// One hash for each full block, which covers the block and all before it.
         hashes: &'a [BlockHash],
         /// Tokens in a block.
         block_size: NonZeroU32,
@@ -241,22 +245,23 @@ pub enum Prompt<'a> {
     },
 }
 
-/// What a request carries beside its first prompt.
+/// The prompts of a request besides the first.
 ///
-/// Each prompt is a sequence of its own in the engine. The sum of all prompts is booked, the first one is looked up in
-/// caches, and the longest one has to fit into an endpoint.
+/// Each prompt is a sequence of its own in the engine. The sum of all prompts is booked, the first
+/// one is looked up in caches, and the longest one must fit into an endpoint.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Batch {
-    /// Bytes of the other prompts that are text.
+    /// Bytes of the other text prompts.
     pub text_bytes: u64,
-    /// Bytes of the longest of these.
+    /// Bytes of the longest other text prompt.
     pub longest_text: u64,
-    /// Tokens of the other prompts that are token ids, or whose length is known in tokens.
+    /// Tokens of the other prompts whose length is known in tokens.
     pub tokens: u64,
-    /// Tokens of the longest of these.
+    /// Tokens of the longest prompt among these.
     pub longest_tokens: u64,
-    /// Sequences that share [`Request::expected_output_tokens`]: prompts times answers to each. 0 is as good as 1.
+    /// Sequences that share [`Request::expected_output_tokens`]: prompts times answers for each. 0
+    /// counts as 1.
     pub sequences: u32,
 }
 
@@ -273,23 +278,23 @@ impl Batch {
         self.longest_tokens = self.longest_tokens.max(other.longest_tokens);
     }
 
-    /// Adds a prompt of so many bytes of text.
+    /// Adds a text prompt of `bytes` bytes.
     pub fn add_text(&mut self, bytes: u64) {
         self.text_bytes = self.text_bytes.saturating_add(bytes);
         self.longest_text = self.longest_text.max(bytes);
     }
 
-    /// Adds a prompt of so many tokens.
+    /// Adds a prompt of `tokens` tokens.
     pub fn add_tokens(&mut self, tokens: u64) {
         self.tokens = self.tokens.saturating_add(tokens);
         self.longest_tokens = self.longest_tokens.max(tokens);
     }
 }
 
-/// What an engine does with its cache for a request, as far as the answer's [`Usage::cached_tokens`] can tell.
+/// How an engine uses its prefix cache for a request, and what [`Usage::cached_tokens`] means.
 ///
-/// Fewer cached tokens than predicted are evidence that the engine has evicted blocks only if the engine looked for them and
-/// reports what it found.
+/// Fewer cached tokens than predicted are evidence of evictions only if the engine looks prompts up
+/// and reports the tokens that it found.
 ///
 /// ```
 /// use slotwise::CacheUse;
@@ -305,21 +310,22 @@ impl Batch {
 )]
 #[non_exhaustive]
 pub enum CacheUse {
-    /// It looks for the prompt's blocks and reports how many tokens it found.
+    /// The engine looks the prompt up and reports the tokens that it found.
     #[default]
     Read,
-    /// It looks for them, and what it reports is about something else: one prompt of a batch, or several answers together.
+    /// The engine looks the prompt up, but its report covers something else: one prompt of a batch,
+    /// or several answers together.
     Unreported,
-    /// It does not look for them, or reads another prompt than this: nothing is expected in the cache, and nothing is
-    /// assumed to be there afterwards.
+    /// The engine does not look the prompt up, or computes another prompt. No cached blocks are
+    /// expected, and none are assumed afterwards.
     Unread,
 }
 
 impl CacheUse {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::Read, Self::Unreported, Self::Unread];
 
-    /// Its name in other languages.
+    /// The name in other languages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -328,14 +334,13 @@ impl CacheUse {
         }
     }
 
-    /// The one of this name.
+    /// The variant of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cache_use| cache_use.as_str() == name)
     }
 }
 
-/// The id that an engine gave to its answer, as a hash of 64 bits. Another id of the same hash gains nothing: the
-/// ids that a client may name are its own to name.
+/// The id that an engine gave to its answer, as a 64-bit hash.
 ///
 /// ```
 /// use slotwise::AnswerId;
@@ -353,7 +358,7 @@ impl Default for AnswerId {
 }
 
 impl AnswerId {
-    /// Of no bytes.
+    /// The hash of no bytes.
     pub const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
 
     /// The hash of an id.
@@ -361,7 +366,7 @@ impl AnswerId {
         Self::EMPTY.extend(id.as_bytes())
     }
 
-    /// The hash of an id that goes on with these bytes (FNV-1a).
+    /// The hash of the id with these bytes appended (FNV-1a).
     pub const fn extend(self, bytes: &[u8]) -> Self {
         let (mut hash, mut rest) = (self.0, bytes);
         while let [byte, after @ ..] = rest {
@@ -376,18 +381,18 @@ impl AnswerId {
     }
 }
 
-/// Names one accepted request for as long as the scheduler lives; never used again for another.
+/// The id of an accepted request, unique for the lifetime of the scheduler.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct RequestId(pub(crate) u64);
 
 impl RequestId {
-    /// The id with this number, as [`as_u64`](Self::as_u64) gave it out.
+    /// The id with this number, which [`as_u64`](Self::as_u64) returned.
     pub const fn from_u64(number: u64) -> Self {
         Self(number)
     }
 
-    /// A number that stands for this id in logs and other languages; below 2^53.
+    /// The id as a number below 2^53, for logs and other languages.
     pub const fn as_u64(self) -> u64 {
         self.0
     }
@@ -399,20 +404,21 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Higher is more important; 0 is usual; below 0 may be shed when the pool is busy.
+/// The importance of a request: higher goes first. 0 is the default; negative priorities may be
+/// shed under load.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 #[expect(clippy::exhaustive_structs, reason = "a number with a meaning, and it will never be more")]
 pub struct Priority(pub i32);
 
 impl Priority {
-    /// Whether work of this priority may be refused only because the pool is busy.
+    /// Whether requests of this priority may be rejected only because the pool is busy.
     pub const fn is_sheddable(self) -> bool {
         self.0 < 0
     }
 }
 
-/// What the engine said that a request used; leave out what it did not say.
+/// The usage that an engine reported for a request. Omit what the engine did not report.
 ///
 /// ```
 /// use slotwise::Usage;
@@ -424,11 +430,11 @@ impl Priority {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Usage {
-    /// Tokens in the prompt. Teaches the model's bytes per token.
+    /// Tokens in the prompt. The model's bytes per token are learned from it.
     pub prompt_tokens: Option<u32>,
-    /// Prompt tokens that were found in the cache. Corrects what the endpoint is assumed to hold.
+    /// Prompt tokens found in the cache. They correct the estimate of the endpoint's cache.
     pub cached_tokens: Option<u32>,
-    /// Tokens in the answer. Teaches how long answers are.
+    /// Tokens in the answer. The mean length of answers is learned from it.
     pub completion_tokens: Option<u32>,
 }
 
@@ -458,10 +464,10 @@ impl Usage {
 )]
 #[non_exhaustive]
 pub enum Failure {
-    /// The endpoint never got it: connection refused, name not resolved.
+    /// The endpoint never received the request: connection refused, name not resolved.
     Unreachable,
     /// The endpoint answered with an error, or its stream broke.
     Engine,
-    /// The gateway gave up waiting.
+    /// The gateway timed out.
     Timeout,
 }

@@ -1,8 +1,9 @@
-//! Chance as a value: a small generator whose stream is fixed by its seed, on every platform and for ever.
+//! A small random generator. Its seed fixes the stream, on every platform and in every version.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): 64 bits of state, period 2^64, one multiply-xor cascade a draw.
+/// SplitMix64 (Steele, Lea and Flood, 2014): 64 bits of state, period 2^64, one multiply-xor
+/// cascade a draw.
 ///
-/// Good for spreading choices and deriving keys; not for secrets.
+/// Suitable for spreading choices and deriving keys, not for secrets.
 ///
 /// ```
 /// use slotwise::Rng;
@@ -15,7 +16,7 @@
 pub struct Rng(u64);
 
 impl Rng {
-    /// A stream that is the same for the same seed.
+    /// A generator; equal seeds give equal streams.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -31,7 +32,8 @@ impl Rng {
 
     /// A uniform integer below `bound`, or zero if `bound` is zero.
     ///
-    /// By multiplication (Lemire, 2019) without the rejection step: the bias is below `bound / 2^64`.
+    /// By multiplication (Lemire, 2019) without the rejection step: the bias is below `bound /
+    /// 2^64`.
     pub const fn below(&mut self, bound: u64) -> u64 {
         ((self.next_u64() as u128 * bound as u128) >> 64) as u64
     }
@@ -41,7 +43,7 @@ impl Rng {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
-    /// An independent generator, for a part that must not disturb this stream.
+    /// An independent generator, whose use leaves this stream unchanged.
     pub const fn fork(&mut self) -> Self {
         Self(self.next_u64())
     }

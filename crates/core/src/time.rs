@@ -1,16 +1,18 @@
-//! Time as a value: points ([`Instant`]) on the caller's clock, and lengths of predicted time ([`Seconds`]).
+//! Time as a value: points on the caller's clock ([`Instant`]), and predicted durations
+//! ([`Seconds`]).
 //!
-//! The core never reads a clock. Whoever embeds it says what time it is, in every call that could change
-//! something. That makes each decision repeatable, and a test needs no sleeping.
+//! The core never reads a clock: every input carries the time. So every decision can be repeated,
+//! and tests need no sleeps.
 
 use core::fmt;
 use core::iter::Sum;
 use core::ops::{Add, AddAssign, Mul, Sub};
 use core::time::Duration;
 
-/// A point on the caller's monotonic clock, in whole microseconds since an origin that the caller chose.
+/// A point on the caller's monotonic clock, in whole microseconds since an origin of the caller's
+/// choice.
 ///
-/// The integer fits a JavaScript number exactly for the first 285 years.
+/// The value fits a JavaScript number exactly for 285 years.
 ///
 /// ```
 /// use core::time::Duration;
@@ -35,7 +37,7 @@ impl Instant {
         Self(micros)
     }
 
-    /// The point that lies as far after the origin as `now` lies after `origin`.
+    /// The point as far after the clock's origin as `now` is after `origin`.
     #[cfg(feature = "std")]
     pub fn from_std(origin: std::time::Instant, now: std::time::Instant) -> Self {
         Self::ORIGIN + now.saturating_duration_since(origin)
@@ -46,7 +48,7 @@ impl Instant {
         self.0
     }
 
-    /// How long before `self` the point `earlier` lies; zero if it lies after.
+    /// The duration from `earlier` to `self`; zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -55,7 +57,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// Stops at the end of time instead of wrapping.
+    /// Saturates instead of wrapping.
     fn add(self, length: Duration) -> Self {
         let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(micros))
@@ -68,9 +70,9 @@ impl fmt::Display for Instant {
     }
 }
 
-/// A length of predicted time in seconds: the one unit in which all costs are weighed against each other.
+/// A predicted duration in seconds: the unit of all costs.
 ///
-/// Always a number: a NaN becomes zero on the way in.
+/// Never NaN: a NaN becomes zero.
 ///
 /// ```
 /// use slotwise::Seconds;
@@ -88,10 +90,10 @@ impl fmt::Display for Instant {
 pub struct Seconds(f64);
 
 impl Seconds {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0.0);
 
-    /// `seconds` seconds; a NaN counts as zero.
+    /// `seconds` seconds; NaN counts as zero.
     pub const fn new(seconds: f64) -> Self {
         if seconds.is_nan() { Self(0.0) } else { Self(seconds) }
     }
@@ -101,21 +103,22 @@ impl Seconds {
         self.0
     }
 
-    /// The nearest [`Duration`]; negative lengths become zero, and lengths past `u64` nanoseconds (584 years) stop there.
+    /// The nearest [`Duration`]. Negative values become zero, and values above `u64::MAX`
+    /// nanoseconds (584 years) are clamped.
     pub fn to_duration(self) -> Duration {
         Duration::from_nanos(self.to_nanos())
     }
 
     /// Whole nanoseconds, between zero and `u64::MAX`.
     ///
-    /// Costs are compared in this form: an integer has one order, and two costs that differ by less than
+    /// Costs are compared in this form: integers have a total order, and costs that differ by
     /// rounding noise are equal.
     pub(crate) fn to_nanos(self) -> u64 {
         // A float-to-integer `as` saturates at both ends.
         Self::in_nanos(self.0) as u64
     }
 
-    /// Seconds in nanoseconds, and a half: what is cut off behind the point rounds them.
+    /// Nanoseconds plus a half, so that truncation rounds.
     pub(crate) fn in_nanos(seconds: f64) -> f64 {
         seconds * 1e9 + 0.5
     }
@@ -183,7 +186,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Durations as seconds, for people who read and write configuration and answers.
+/// Serializes durations as seconds.
 #[cfg(feature = "serde")]
 pub(crate) mod as_seconds {
     use core::time::Duration;
@@ -199,7 +202,7 @@ pub(crate) mod as_seconds {
         Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
     }
 
-    /// The same for durations that may be missing.
+    /// Serializes optional durations as seconds.
     pub(crate) mod option {
         use super::{Deserialize, Deserializer, Duration, Error, Serializer};
 
@@ -222,10 +225,10 @@ pub(crate) mod as_seconds {
     }
 }
 
-/// What is left of a quantity after `x` mean lifetimes: `exp(-x)` to within 1.2 % of the start value.
+/// The rest of a quantity after `x` mean lifetimes: `exp(-x)` to within 1.2 % of the initial value.
 ///
-/// `1 / (1 + x + x²/2 + x³/6 + x⁴/24)`, because libraries round `exp` differently from platform to platform, while
-/// `+ * /` are exact everywhere. It falls from 1 towards 0 and never rises; a negative `x` counts as zero.
+/// `1 / (1 + x + x²/2 + x³/6 + x⁴/24)`, because platforms round `exp` differently, while `+ * /`
+/// are exact everywhere. The result falls monotonically from 1 to 0; a negative `x` counts as zero.
 pub(crate) fn decay(x: f64) -> f64 {
     let x = x.max(0.0);
     1.0 / (1.0 + x * (1.0 + x * (0.5 + x * (1.0 / 6.0 + x / 24.0))))

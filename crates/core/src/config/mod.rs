@@ -1,4 +1,4 @@
-//! The configuration: what a scheduler may use, assume and charge.
+//! The configuration of a scheduler: limits, assumptions and prices.
 
 mod plausible;
 
@@ -13,7 +13,8 @@ use crate::profile::{CostPrices, TierFactors};
 
 pub use plausible::{Implausible, implausible};
 
-/// The configuration of a [`Scheduler`](crate::Scheduler). Everything has a default; everything that grows has a limit here.
+/// The configuration of a [`Scheduler`](crate::Scheduler). Every field has a default, and
+/// everything that grows has a limit here.
 ///
 /// ```
 /// use slotwise::{Config, Scheduler};
@@ -32,54 +33,59 @@ pub use plausible::{Implausible, implausible};
 )]
 #[non_exhaustive]
 pub struct Config {
-    /// Keys all hashes. Keep it secret where clients could gain from collisions, and equal where gateways compare.
+    /// Keys all hashes. Keep it secret where clients could exploit collisions, and equal in
+    /// gateways that share hashes.
     pub seed: u64,
-    /// Endpoints in the pool.
+    /// Most endpoints in the pool.
     pub max_endpoints: usize,
-    /// Requests in flight, over the whole pool.
+    /// Most requests in flight, over the whole pool.
     pub max_in_flight: usize,
-    /// Blocks of prompts in flight that are remembered until their requests end; beyond them, requests go on, and what
-    /// they leave in caches is noted less exactly. 8 bytes each.
+    /// Most prompt blocks remembered for requests in flight, at 8 bytes each. Beyond this limit
+    /// requests are still dispatched, but their cache contents are tracked approximately.
     pub max_in_flight_blocks: usize,
-    /// Blocks of a prompt that are tracked; what comes after them counts as not cached.
+    /// Most blocks of a prompt that are tracked; tokens after them count as not cached.
     pub max_prompt_blocks: usize,
-    /// Models whose bytes per token are learned.
+    /// Most models whose bytes per token are learned.
     pub max_models: usize,
-    /// Answers whose endpoints are remembered, for requests that go on from them. About 40 bytes each.
+    /// Most answers whose endpoints are remembered for requests that continue them, at about 40
+    /// bytes each.
     pub max_threads: usize,
-    /// What is remembered of the endpoints' caches.
+    /// The limits of the prefix index.
     pub index: IndexLimits,
-    /// Tokens that fit into the KV cache of an endpoint that does not say.
+    /// KV cache size in tokens, for endpoints whose description omits it.
     pub kv_cache_tokens: NonZeroU32,
-    /// Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
+    /// Share of an endpoint's KV cache that one request may need at the end of its answer. Larger
+    /// requests are excluded from the endpoint.
     pub kv_limit: f64,
-    /// LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in.
+    /// LoRA adapters that an endpoint loads side by side, if its description omits it. Values above
+    /// 1,024 are clamped.
     pub adapter_slots: NonZeroU32,
-    /// How long an endpoint that does not say takes to load an adapter.
+    /// Time to load an adapter, for endpoints whose description omits it.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub adapter_load_time: Duration,
-    /// What a prompt costs an endpoint that does not say.
+    /// The prefill cost of an endpoint whose description omits it.
     pub prefill: PrefillCost,
     /// Whether each endpoint's speed is learned from its first tokens.
     pub learn_speed: bool,
-    /// After this time, little is left of the confidence in a load report.
+    /// Time after which a load report has lost most of its weight.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub report_lifetime: Duration,
-    /// How long requests are held off from an endpoint that failed, at first; zero never holds any off.
+    /// The first backoff of an endpoint that failed; zero disables backoff.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub backoff: Duration,
-    /// How long they are held off at most: each failed trial doubles the time.
+    /// The longest backoff: each failed trial doubles the backoff.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub backoff_limit: Duration,
-    /// Who waits, and who goes next.
+    /// Flow control: limits and order of the queue.
     pub flow: FlowConfig,
     /// The prices of the default profile.
     pub prices: CostPrices,
-    /// What cached blocks are worth that are not in the accelerator's memory.
+    /// The value of cached blocks outside the accelerator's memory.
     pub tiers: TierFactors,
-    /// Fallbacks that a [`Dispatch`](crate::Dispatch) names besides the endpoint.
+    /// Number of alternatives in a [`Dispatch`](crate::Dispatch).
     pub alternatives: usize,
-    /// Requests of negative priority are refused while even the best endpoint has more than this booked before them.
+    /// Requests of negative priority are rejected while the predicted wait on their best endpoint
+    /// exceeds this.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub shed_above: Duration,
 }
@@ -151,13 +157,13 @@ impl Config {
     }
 }
 
-/// A field of the configuration that cannot be used.
+/// A field of the configuration is invalid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigError {
     /// The path of the field.
     pub field: &'static str,
-    /// What it must be.
+    /// The values that the field accepts.
     pub expected: &'static str,
 }
 
@@ -168,7 +174,7 @@ impl ConfigError {
 }
 
 impl ConfigError {
-    /// Its name in other languages and in logs.
+    /// The stable code, for logs and other languages.
     pub const fn code(&self) -> &'static str {
         "config"
     }

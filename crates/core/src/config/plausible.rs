@@ -1,7 +1,7 @@
-//! Lengths of time that are hardly meant: milliseconds where seconds belong, and the other way round.
+//! Detects implausible durations, such as milliseconds in place of seconds.
 //!
-//! Nothing here refuses anything. A wrapper that takes times as plain numbers asks, and warns with the unit that it takes; all of them
-//! share this table. Zero and what never ends are meant as they are.
+//! Nothing is rejected here. Wrappers that take durations as plain numbers share this table, and
+//! warn with the unit that they expect. Zero and infinite durations are always plausible.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,21 +9,21 @@ use core::time::Duration;
 
 use super::Config;
 
-/// A length of time out of the range that is plausible for its field.
+/// A duration outside the plausible range of its field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Implausible {
-    /// The path of the field: `flow.hold`, or `ttl` of a request.
+    /// The path of the field, such as `flow.ttl`, or `ttl` of a request.
     pub field: &'static str,
-    /// What it is.
+    /// The value.
     pub is: Duration,
-    /// The least that is plausible.
+    /// The least plausible value.
     pub least: Duration,
-    /// The most that is.
+    /// The greatest plausible value.
     pub most: Duration,
 }
 
-/// Each field with the least and the most that is plausible, in milliseconds.
+/// Each field with its least and greatest plausible value, in milliseconds.
 const PLAUSIBLE: [(&str, u64, u64); 9] = [
     ("ttl", 10, 3_600_000),
     ("flow.ttl", 10, 3_600_000),
@@ -36,17 +36,18 @@ const PLAUSIBLE: [(&str, u64, u64); 9] = [
     ("shed_above", 1, 600_000),
 ];
 
-/// From this length on, a time is meant as "for ever": 30 years.
+/// From this value on, a duration counts as infinite: 30 years.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000_000);
 
-/// Whether a length of time is implausible for the field of that path; a field that is not in the table never is. In **O(1)**.
+/// Checks a duration of the field with this path; fields outside the table are always plausible.
+/// Computes in **O(1)**.
 ///
 /// ```
 /// use core::time::Duration;
 /// use slotwise::implausible;
 ///
-/// let meant_as_milliseconds = implausible("ttl", Duration::from_secs(5_000)).expect("more than an hour");
-/// assert_eq!(meant_as_milliseconds.most, Duration::from_secs(3_600));
+/// let too_long = implausible("ttl", Duration::from_secs(5_000)).expect("more than an hour");
+/// assert_eq!(too_long.most, Duration::from_secs(3_600));
 /// assert_eq!(implausible("ttl", Duration::from_secs(5)), None);
 /// assert_eq!(implausible("ttl", Duration::MAX), None);
 /// ```
@@ -58,7 +59,7 @@ pub fn implausible(field: &str, is: Duration) -> Option<Implausible> {
 }
 
 impl Config {
-    /// Its fields whose lengths of time are implausible, in the order of the table in the manual.
+    /// The fields with implausible durations, in the order of the manual's table.
     ///
     /// ```
     /// use core::time::Duration;

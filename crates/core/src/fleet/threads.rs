@@ -1,7 +1,7 @@
-//! Which endpoint holds the answers that later requests go on from.
+//! Remembers which endpoint gave which answer, for requests that continue one.
 //!
-//! Some APIs let a client send the new message alone, with the id of the answer before it: the engine that gave that answer
-//! has the rest. Such a request goes there or nowhere.
+//! Some APIs let a client send only the new message and the id of the previous answer. The engine
+//! that gave that answer stores the conversation, so only its endpoint can serve the request.
 
 use alloc::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::request::AnswerId;
 #[derive(Debug)]
 pub(crate) struct Threads {
     places: HashMap<u64, EndpointId, KeyedState>,
-    /// In the order in which they came.
+    /// In the order of arrival.
     order: VecDeque<u64>,
     limit: usize,
 }
@@ -26,7 +26,7 @@ impl Threads {
         Self { places: HashMap::with_hasher(hash_state), order: VecDeque::new(), limit }
     }
 
-    /// The endpoint that gave this answer, as far as that is remembered.
+    /// The endpoint that gave this answer, if it is remembered.
     pub(crate) fn place_of(&self, answer: AnswerId) -> Option<EndpointId> {
         self.places.get(&answer.as_u64()).copied()
     }

@@ -11,12 +11,12 @@ use crate::pool::{HealthState, Slot};
 use crate::profile::{CostInputs, CostTerms, Profile};
 use crate::time::Seconds;
 
-/// What one endpoint is worth to a request.
+/// The result of weighing one endpoint for a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assessment {
     pub(crate) cached: CachedPrefix,
     pub(crate) terms: CostTerms,
-    /// What decides: their sum, or what the caller makes of them.
+    /// The cost that decides: the sum of the terms, or the caller's own function of them.
     pub(crate) cost: Seconds,
     pub(crate) wait: Seconds,
     pub(crate) first_token_in: Seconds,
@@ -24,7 +24,7 @@ pub(crate) struct Assessment {
     pub(crate) excluded: Option<Exclusion>,
 }
 
-/// What one endpoint costs the request that has `found` so much of it, or why it cannot have it.
+/// Weighs one endpoint that has `cached` of the prompt: its cost, and whether it is excluded.
 pub(super) fn assess<P: Profile>(
     fleet: &Fleet,
     query: Query<'_>,
@@ -44,8 +44,8 @@ pub(super) fn assess<P: Profile>(
     });
     let (adapter_delay, displacement) = adapter.unwrap_or_default();
     let wait = slot.wait(now, external, fleet.mean_work.get());
-    let facts = CostInputs {
-        // A price, and no more: an engine that notices that its client has left has nothing to do for it.
+    let inputs = CostInputs {
+        // The residue counts as cost only: an engine that notices a disconnect does no work for it.
         wait: wait + Seconds::from(slot.in_flight.residue(now)),
         room: slot.wait_for_room(external, lookup.tokens, fleet.config.kv_limit),
         work: described_work(slot, miss, cached) * slot.speed.factor(),
@@ -60,14 +60,14 @@ pub(super) fn assess<P: Profile>(
         adapter: adapter_delay + displacement,
         backoff_remaining: slot.health.backoff_remaining(now),
     };
-    let first_token_in = wait + facts.room + facts.work + adapter_delay;
-    let terms = profile.terms(&facts);
+    let first_token_in = wait + inputs.room + inputs.work + adapter_delay;
+    let terms = profile.terms(&inputs);
     let cost = profile.cost(slot.id, &terms);
     Assessment {
         cached,
         terms,
         cost,
-        wait: wait + facts.room,
+        wait: wait + inputs.room,
         first_token_in,
         key: RankingKey {
             cost: cost.to_nanos(),
@@ -120,7 +120,7 @@ fn exclusion(
     }
 }
 
-/// How long until an excluded endpoint could have a request like this one, if waiting helps.
+/// Time until an excluded endpoint may accept a request like this one, if waiting helps.
 pub(super) fn until_change(
     fleet: &Fleet,
     query: Query<'_>,
@@ -141,7 +141,7 @@ pub(super) fn until_change(
         Exclusion::Full => Some(Seconds::new(
             fleet.mean_residence.get() / f64::from(slot.in_flight.requests().max(1)),
         )),
-        // As long as the first token would be late, unless its own prefill is what takes too long.
+        // The time by which the first token would be late, unless the prefill alone takes too long.
         Exclusion::TooLate => {
             let slack = Seconds::from(query.request.deadline?.saturating_since(query.now));
             let late = assessment.first_token_in - slack;
@@ -150,7 +150,8 @@ pub(super) fn until_change(
     }
 }
 
-/// Seconds of described work to make a prompt ready: what misses is computed, what is in lower tiers is loaded.
+/// Seconds of prefill at the described speed: missing tokens are computed, and tokens in lower
+/// tiers are loaded.
 pub(crate) fn described_work(slot: &Slot, miss: u32, cached: CachedPrefix) -> Seconds {
     slot.prefill.work(miss, cached.tokens) + slot.prefill.per_token * cached.reload
 }

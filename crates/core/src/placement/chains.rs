@@ -1,4 +1,5 @@
-//! A prompt in blocks, once for each layout in the pool, and which endpoints have how many of them cached.
+//! A prompt's blocks, once for each layout in the pool, and how many of them each endpoint has
+//! cached.
 
 use alloc::vec::Vec;
 
@@ -6,7 +7,7 @@ use super::span::{CachedPrefix, Span};
 use crate::pool::{BlockLayout, Slot};
 use crate::prefix::{BlockHash, EndpointSet, PrefixIndex};
 
-/// The prompt in blocks of each layout that the pool has.
+/// The prompt's blocks, one chain for each layout in the pool.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
     list: Vec<Chain>,
@@ -23,19 +24,19 @@ pub(super) struct Chain {
     pub(super) levels: Levels,
 }
 
-/// Who holds how many of a chain's blocks, deepest first: an endpoint's level is the first one that it is in. The last one is
-/// everybody's.
+/// Endpoints by the number of a chain's blocks that they have cached, deepest first. An endpoint's
+/// level is the first that contains it; the last level contains all endpoints.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
     list: Vec<Level>,
     used: usize,
 }
 
-/// Endpoints that hold as much.
+/// Endpoints that have equally many blocks cached.
 #[derive(Debug, Default)]
 pub(super) struct Level {
     depth: u32,
-    /// What they can use of it.
+    /// The cached prefix that they can use.
     pub(super) cached: CachedPrefix,
     holders: EndpointSet,
 }
@@ -48,12 +49,12 @@ pub(super) struct LevelId {
 }
 
 impl Level {
-    /// Who is in it, if that is not everybody.
+    /// The endpoints in the level; `None` if it contains all.
     pub(super) fn holders(&self) -> Option<&EndpointSet> {
         (self.depth > 0).then_some(&self.holders)
     }
 
-    /// Which of 64 slots from `64 * at` on are in it, a bit each.
+    /// The 64 slots from `64 * at` on: a bit is set where the slot is in the level.
     pub(super) fn word(&self, at: u32) -> u64 {
         self.holders().map_or(u64::MAX, |holders| holders.word(at))
     }
@@ -64,7 +65,7 @@ impl Level {
 }
 
 impl Chain {
-    /// Sets the levels to what the index says.
+    /// Reads the levels from the index.
     pub(super) fn look_up(&mut self, prefixes: &PrefixIndex) {
         self.levels.used = 0;
         self.levels.next();
@@ -80,7 +81,7 @@ impl Chain {
         levels.iter_mut().for_each(|level| level.cached = self.span.cached(level.depth));
     }
 
-    /// Leaves only the level of all endpoints: a request that does not look into a cache finds nothing.
+    /// Keeps only the level of all endpoints, for a request that does not read the cache.
     pub(super) fn look_at_nothing(&mut self) {
         self.levels.used = 0;
         self.levels.next();
@@ -92,7 +93,7 @@ impl Chain {
 }
 
 impl Levels {
-    /// One more, at first everybody's.
+    /// Appends a level that contains all endpoints.
     pub(super) fn next(&mut self) -> &mut Level {
         if self.used == self.list.len() {
             self.list.push(Level::default());
@@ -151,8 +152,8 @@ impl Chains {
     pub(super) fn place_of(&self, layout: BlockLayout) -> Option<usize> {
         let chains = &self.list[..self.used];
         let exactly = chains.iter().position(|chain| self.any_layout || chain.layout == layout);
-        // A request that waits was hashed before the endpoint showed that it needs no model's name. Nothing of it
-        // is found there, but it can still go there.
+        // A queued request may have been hashed before the endpoint's layout changed. Its prompt is
+        // not found there, but the endpoint can still serve it.
         exactly.or_else(|| {
             chains.iter().position(|chain| chain.layout.block_size == layout.block_size)
         })

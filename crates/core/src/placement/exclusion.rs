@@ -4,7 +4,8 @@ use core::fmt;
 
 use crate::decision::RejectReason;
 
-/// Why an endpoint cannot have a request, from the least hopeful to the most.
+/// Why an endpoint cannot have a request, ordered from the reason least likely to clear to the most
+/// likely.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(
     feature = "serde",
@@ -13,34 +14,34 @@ use crate::decision::RejectReason;
 )]
 #[non_exhaustive]
 pub enum Exclusion {
-    /// The request goes on from an answer that another endpoint gave, or this one drains.
+    /// The request continues an answer of another endpoint, or of this one while it drains.
     Elsewhere,
-    /// It serves another model or role, or lacks a label.
+    /// The endpoint serves another model or role, or lacks a label.
     NotServed,
-    /// The request excludes it: [`Request::exclude`](crate::Request::exclude).
+    /// The request excludes the endpoint: [`Request::exclude`](crate::Request::exclude).
     Excluded,
-    /// It is about to leave.
+    /// The endpoint is draining.
     Draining,
-    /// Its engine sleeps, as its last report says.
+    /// The engine sleeps, according to the last load report.
     Sleeping,
-    /// Prompt and answer do not fit into its KV cache.
+    /// The prompt and the expected answer exceed the endpoint's KV cache.
     TooLarge,
-    /// Its first token would come after the deadline.
+    /// The first token is predicted after the deadline.
     TooLate,
-    /// It is backed off after failures, or has a trial in flight. Considered after all if no other endpoint can
-    /// have the request.
+    /// The endpoint is backed off after failures, or has a trial in flight. Waived if no other
+    /// endpoint can have the request.
     BackedOff,
-    /// It begins slowly and has as many requests as it may by now. Considered after all if no other endpoint can
-    /// have the request.
+    /// The endpoint ramps up and is at its current limit. Waived if no other endpoint can have the
+    /// request.
     Ramping,
-    /// Its cache has no room for the context of another session.
+    /// The KV cache has no room for the context of another session.
     SessionLimit,
-    /// It has as many requests as it may.
+    /// The endpoint is at its limit of requests in flight.
     Full,
 }
 
 impl Exclusion {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// The stable code, for logs and other languages; messages may change.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Elsewhere => "elsewhere",

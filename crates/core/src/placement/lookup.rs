@@ -1,4 +1,4 @@
-//! A request's prompt, hashed for each layout in the pool and looked up.
+//! Hashes a prompt for each layout in the pool, and looks up which endpoints have it cached.
 
 use alloc::vec::Vec;
 
@@ -13,56 +13,59 @@ use crate::profile::TierFactors;
 use crate::request::{Batch, CacheUse, Prompt, Request};
 use crate::time::Seconds;
 
-/// What a prompt is, and who holds how much of it. Its buffers are used again for the next request.
+/// A prompt's properties, and how much of it each endpoint has cached. The buffers are reused for
+/// the next request.
 #[derive(Debug, Default)]
 pub(crate) struct Lookup {
     /// Tokens of the prompt: counted, or estimated from text.
     pub(crate) tokens: u32,
-    /// Tokens of the longest prompt with its answer: one sequence, which has to fit.
+    /// Tokens of the longest sequence of the batch, prompt and answer: it must fit into the KV
+    /// cache.
     pub(crate) longest: u32,
-    /// The endpoint that holds what it goes on from.
+    /// The endpoint that gave the answer which the request continues.
     pub(crate) home: Option<EndpointId>,
-    /// What the engine does with its cache for it.
+    /// How the engine uses its cache for the request.
     pub(crate) cache_use: CacheUse,
-    /// The most tokens that any endpoint holds.
+    /// The most tokens that any endpoint has cached.
     pub(crate) best_hit: u32,
     /// The model's key.
     pub(crate) model: u64,
     /// The adapter's key.
     pub(crate) adapter: Option<u64>,
-    /// What equal prompts, or the requests of a session, have in common: for ties.
+    /// A key that equal prompts, or the requests of a session, share: it breaks ties.
     pub(crate) identity: u64,
-    /// What it came as.
+    /// The form of the prompt.
     pub(crate) form: Form,
     chains: Chains,
 }
 
-/// What a prompt comes as.
+/// The form of a prompt.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Form {
-    /// So many bytes of text of this flow.
+    /// Text.
     Text {
-        /// The key of the flow.
+        /// The key of the request's flow.
         flow: u64,
-        /// The length.
+        /// The length in bytes.
         bytes: u64,
     },
     #[default]
     Tokens,
-    /// Hashes that serve any endpoint.
+    /// Block hashes, which are valid for every endpoint.
     Blocks,
 }
 
 impl Lookup {
-    /// Hashes the prompt for each layout in the pool, and looks up who holds how much of it.
+    /// Hashes the prompt for each layout in the pool, and looks up how much of it each endpoint has
+    /// cached.
     ///
-    /// `fallback` is the identity of a prompt that has nothing to be told by.
+    /// `fallback` becomes the identity of an empty prompt without a session.
     pub(crate) fn read(&mut self, fleet: &Fleet, request: &Request<'_>, fallback: u64) {
         self.hash(fleet, request, fallback);
         self.refresh(fleet);
     }
 
-    /// Looks up who holds how much of a prompt that has been hashed.
+    /// Looks up how much of the hashed prompt each endpoint has cached.
     pub(crate) fn refresh(&mut self, fleet: &Fleet) {
         self.best_hit = 0;
         for chain in self.chains.iter_mut() {
@@ -131,15 +134,16 @@ impl Lookup {
             (None, None, Prompt::Tokens(ids)) if !ids.is_empty() => {
                 fleet.hasher.whole_tokens(namespace, ids)
             }
-            // Nothing tells this prompt from another: its number does, so that such prompts spread.
+            // Empty prompts get distinct identities, so that they spread over the endpoints.
             (None, None, _) => fallback,
         };
         self.add_batch(fleet, request);
     }
 
-    /// Counts the other prompts of a batch, and how long its longest sequence is.
+    /// Adds the other prompts of a batch, and computes its longest sequence.
     ///
-    /// Text counts there no more than at 4 bytes a token: a learned ratio alone never makes a prompt too large.
+    /// In the longest sequence, text counts at most one token per 4 bytes: a learned ratio alone
+    /// never makes a prompt too large.
     fn add_batch(&mut self, fleet: &Fleet, request: &Request<'_>) {
         let Batch { text_bytes, longest_text, tokens, longest_tokens, sequences } = request.batch;
         let flow = fleet.hasher.name(request.flow);
@@ -165,14 +169,14 @@ impl Lookup {
 }
 
 impl Lookup {
-    /// What must be kept of it to look it up again later.
+    /// A copy for a later lookup.
     pub(crate) fn kept(&self) -> Self {
         let mut kept = Self::default();
         kept.copy_from(self);
         kept
     }
 
-    /// Makes this a copy of another, except for who holds how much of it.
+    /// Copies everything but the levels, which a new lookup fills.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         let Self {
             tokens,
@@ -205,17 +209,17 @@ impl Lookup {
         prefill.work(self.tokens.saturating_sub(self.best_hit), self.best_hit)
     }
 
-    /// The prompt in blocks of the first layout that the pool has.
+    /// The prompt's blocks in the first layout of the pool.
     pub(crate) fn first_chain(&self) -> &[BlockHash] {
         self.chains.as_slice().first().map_or(&[], |chain| &chain.hashes)
     }
 
-    /// How many of the prompt's blocks the endpoint can use, and how many tokens these are.
+    /// The cached prefix that the endpoint can use.
     pub(super) fn cached(&self, slot: &Slot) -> CachedPrefix {
         self.level_of(slot).map_or_else(CachedPrefix::default, |id| self.level(id).cached)
     }
 
-    /// The same, with what it takes to bring near what is in lower tiers there.
+    /// Adds the cost of loading the blocks that the endpoint has in lower tiers.
     pub(super) fn located(
         &self,
         slot: &Slot,
@@ -230,7 +234,7 @@ impl Lookup {
         CachedPrefix { reload: lacking * f64::from(chain.span.block_tokens()), ..cached }
     }
 
-    /// The level that the endpoint is in. Computes in **O(levels)**.
+    /// The endpoint's level. Computes in **O(levels)**.
     pub(super) fn level_of(&self, slot: &Slot) -> Option<LevelId> {
         let chain = self.chains.place_of(slot.layout)?;
         let mut levels = self.chains.get(chain).levels.iter();
@@ -253,12 +257,12 @@ impl Lookup {
         self.chains.get(id.chain as usize).levels.get(id.level as usize)
     }
 
-    /// Whether the level's chain is that of endpoints with this layout.
+    /// Whether endpoints with this layout use the level's chain.
     pub(super) fn serves(&self, id: LevelId, layout: BlockLayout) -> bool {
         self.chains.place_of(layout) == Some(id.chain as usize)
     }
 
-    /// The blocks for this endpoint, and how long they are.
+    /// Moves the blocks for this endpoint out, with the prompt's length.
     pub(crate) fn take(&mut self, slot: &Slot) -> (Vec<BlockHash>, Span) {
         let tokens = self.tokens;
         match self.chains.of_mut(slot) {

@@ -1,10 +1,11 @@
-//! A look at endpoints that goes no closer than it must.
+//! The search for the cheapest endpoints, pruned by lower bounds of their costs.
 //!
-//! Weighing one endpoint takes as long as bounding the costs of a dozen. So the search goes down from chunks to words to slots, the most
-//! promising first, and passes over whatever has a lower bound that is no better than what was found: the endpoints that it
-//! never came to cannot be among the best.
+//! Weighing one endpoint takes as long as bounding the costs of a dozen. The search descends from
+//! chunks to words to slots, in order of their lower bounds. It skips every group whose bound is
+//! not below the worst cost of the ranking, so no skipped endpoint can be among the best.
 //!
-//! Whoever holds more of the prompt pays less, so there is one search for each level of holders, and one for everybody.
+//! Endpoints that have more of the prompt cached cost less. So each level is searched with its own
+//! bound, and last the level of all endpoints.
 
 use alloc::vec::Vec;
 
@@ -16,11 +17,11 @@ use super::tie_break::{TieBreaker, TieRank};
 use crate::fleet::Fleet;
 use crate::pool::{BestCase, CHUNK, Slot, WORD};
 use crate::prefix::EndpointSet;
-use crate::profile::{CostBound, LeastFacts};
+use crate::profile::{CostBound, LeastInputs};
 use crate::time::Seconds;
 
-/// Looks for the endpoints that may be best for a request. `L` weighs one that has found so much, and says below which key others
-/// must be, once that is known.
+/// One search. `look` weighs an endpoint, and returns the key below which others must be to enter
+/// the ranking, once the ranking is full.
 #[derive(Debug)]
 pub(super) struct PrunedSearch<'a, B, L> {
     fleet: &'a Fleet,
@@ -31,8 +32,8 @@ pub(super) struct PrunedSearch<'a, B, L> {
     bar: Option<RankingKey>,
 }
 
-/// What a search has come to and not looked into, by lower bounds of its members' keys: a bound's slot is the first of its group.
-/// Used again for the next search.
+/// Groups and endpoints that the search has bounded but not yet visited. A bound's slot is the
+/// first of its group. The buffers are reused for the next search.
 #[derive(Debug, Default)]
 pub(crate) struct SearchFrontier {
     chunks: Vec<RankingKey>,
@@ -40,7 +41,7 @@ pub(crate) struct SearchFrontier {
     slots: Vec<RankingKey>,
 }
 
-/// So few holders are looked at one by one.
+/// Up to this many holders are bounded one by one.
 const FEW: usize = 32;
 
 impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> PrunedSearch<'a, B, L> {
@@ -49,9 +50,9 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         Self { fleet, lookup, bound, ties, look, bar: None }
     }
 
-    /// Has `look` weigh all endpoints that may be below the bar, and few others.
+    /// Weighs every endpoint that may be below the bar, and few others.
     pub(super) fn search(&mut self, frontier: &mut SearchFrontier) {
-        // Who holds something first: if it is the best, it rules out the rest.
+        // Holders first: a cheap holder rules out most of the other endpoints.
         for everybody in [false, true] {
             let levels =
                 self.lookup.levels().filter(|(_, level)| level.holders().is_none() == everybody);
@@ -146,12 +147,12 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         self.look_at(slots, id, level.cached);
     }
 
-    /// Looks at endpoints from the most promising on, as long as they may be below the bar.
+    /// Weighs endpoints in the order of their bounds while these are below the bar.
     fn look_at(&mut self, slots: &mut Vec<RankingKey>, id: LevelId, cached: CachedPrefix) {
         while let Some(at) = least(slots) {
             let key = slots.swap_remove(at);
             let Some(slot) = self.fleet.pool.at(key.slot) else { continue };
-            // Those in several levels come up several times: once as what they are.
+            // An endpoint in several levels comes up several times, once in its own.
             if self.lookup.level_of(slot) == Some(id) {
                 self.bar = (self.look)(slot, cached);
                 if let Some(bar) = self.bar {
@@ -165,14 +166,15 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         self.bar.is_none_or(|bar| *key < bar)
     }
 
-    /// What the endpoint in this slot draws, if the level can be its own.
+    /// The tie rank of the endpoint in this slot, if the level may be its own.
     #[inline]
     fn draw(&self, id: LevelId, slot: u32, lot: impl FnOnce(u64) -> TieRank) -> Option<TieRank> {
         let tie = self.fleet.pool.tie(slot);
         self.lookup.serves(id, tie.layout).then(|| lot(tie.key))
     }
 
-    /// The least key of an endpoint with this outline in `slot`, or of a group that begins there, if it is below the bar.
+    /// The lower bound of the key of an endpoint or of a group that begins at `slot`, if it is
+    /// below the bar.
     #[inline(always)]
     fn key(
         &self,
@@ -193,11 +195,11 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
         self.is_below(&key).then_some(key)
     }
 
-    /// The least that the request costs, in nanoseconds, where so much is cached.
+    /// The lower bound of the request's cost in nanoseconds, with this prefix cached.
     #[inline(always)]
     fn cost(&self, best_case: &BestCase, cached: CachedPrefix) -> u64 {
         let tokens = self.lookup.tokens;
-        let least = LeastFacts {
+        let least = LeastInputs {
             wait: best_case.least_wait,
             work: best_case.work(tokens.saturating_sub(cached.tokens), cached.tokens),
             tokens: f64::from(tokens),
@@ -205,12 +207,12 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
             capacity: best_case.capacity,
             running: best_case.running,
         };
-        // What is no number rules nobody out: it counts as zero.
+        // NaN counts as zero, which excludes no endpoint.
         Seconds::new(self.bound.at_least(&least)).to_nanos()
     }
 }
 
-/// Puts the most promising group first: it sets the bar for the others.
+/// Moves the group with the least bound to the front: it sets the bar for the others.
 fn lead(groups: &mut [RankingKey]) {
     if let Some(at) = least(groups) {
         groups.swap(0, at);

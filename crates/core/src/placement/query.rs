@@ -1,4 +1,4 @@
-//! A request as it is placed.
+//! The input of a placement: a request and the conditions of the search.
 
 use super::lookup::Lookup;
 use super::refusal::Relaxation;
@@ -12,7 +12,7 @@ pub(crate) struct Query<'a> {
     pub(crate) now: Instant,
     pub(crate) request: &'a Request<'a>,
     pub(crate) lookup: &'a Lookup,
-    /// The session guard, if the request begins a session: the guard must admit it too.
+    /// Session admission, if the request begins a session.
     pub(crate) guard: Option<&'a SessionAdmission>,
     /// The request can wait, so a full endpoint is better than one that is backed off.
     pub(crate) can_wait: bool,

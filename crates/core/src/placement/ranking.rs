@@ -28,7 +28,7 @@ impl Ranking {
         }
     }
 
-    /// The key that an endpoint must be below to be worth a look, if that is known by now.
+    /// The key below which an endpoint enters the ranking; `None` while the ranking has room.
     pub(crate) fn bar(&self) -> Option<RankingKey> {
         self.best.get(self.room - 1).map(|(_, assessment)| assessment.key)
     }
@@ -37,7 +37,7 @@ impl Ranking {
         self.best.is_empty()
     }
 
-    /// The best endpoint, and the others that were kept.
+    /// The best endpoint and the alternatives.
     pub(crate) fn split(
         &self,
     ) -> Option<(&(EndpointId, Assessment), impl Iterator<Item = EndpointId> + '_)> {

@@ -4,19 +4,19 @@ use core::cmp::Ordering;
 
 use super::tie_break::TieRank;
 
-/// The order of endpoints: cost, then requests in flight, then chance that is the same for equal prompts.
+/// The order of endpoints: cost, then requests in flight, then a rendezvous hash.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RankingKey {
-    /// In nanoseconds: an integer has one order, and no rounding noise.
+    /// In nanoseconds: integers have a total order and no rounding noise.
     pub(crate) cost: u64,
     pub(crate) in_flight: u32,
     pub(crate) rendezvous: TieRank,
-    /// Only to have an order in any case.
+    /// Makes the order total.
     pub(crate) slot: u32,
 }
 
 impl Ord for RankingKey {
-    /// Field by field. The derived one takes twice as long where most are equal, as on an idle pool.
+    /// Compares field by field: the derived order takes twice as long where most fields are equal.
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         if self.cost != other.cost {

@@ -4,20 +4,21 @@ use super::exclusion::Exclusion;
 use crate::decision::{NO_ENDPOINTS_RETRY, RejectReason, Rejected};
 use crate::time::Seconds;
 
-/// Why no endpoint can have the request: the most hopeful reason, and the soonest that it may be different.
+/// Why no endpoint can have the request: the reason most likely to clear, and the earliest time at
+/// which it may.
 #[derive(Debug, Default)]
 pub(crate) struct Refusal {
     best: Option<(Exclusion, Option<Seconds>)>,
     lifts: [Option<Relaxation>; 2],
 }
 
-/// Endpoints that are held off and considered all the same, as no other can have the request.
+/// Exclusions for health that are waived because no other endpoint can have the request.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Relaxation {
     None,
-    /// Those that ramp up and have as many requests as they may.
+    /// Endpoints at their limit while they ramp up.
     Ramping,
-    /// And those that are backed off.
+    /// Also endpoints that are backed off.
     BackedOff,
 }
 
@@ -40,12 +41,12 @@ impl Refusal {
         }
     }
 
-    /// Which endpoints should be considered after all, since no other can have the request.
+    /// The next step of waivers after `relaxation`, if it would add endpoints.
     pub(crate) fn next_relaxation(&self, relaxation: Relaxation) -> Option<Relaxation> {
         self.lifts.into_iter().flatten().filter(|next| *next > relaxation).min()
     }
 
-    /// Whether one that is full, or has no room for a session, will have it sooner or later.
+    /// Whether a full endpoint will have room for the request later.
     pub(crate) fn will_have_room(&self) -> bool {
         matches!(self.best, Some((Exclusion::Full | Exclusion::SessionLimit, _)))
     }

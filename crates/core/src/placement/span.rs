@@ -1,8 +1,8 @@
-//! How long a prompt is, and how much of it a cache serves.
+//! The length of a prompt, and the part of it that a cache serves.
 
 use core::num::NonZeroU32;
 
-/// A prompt's length in three units: tokens, blocks, and what it came in (bytes or tokens).
+/// A prompt's length in tokens, in blocks, and in the unit of its form: bytes or tokens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     /// Bytes or tokens of the prompt.
@@ -20,7 +20,7 @@ pub(crate) struct CachedPrefix {
     pub(crate) blocks: u32,
     /// Tokens.
     pub(crate) tokens: u32,
-    /// What it takes to bring those near that are in lower tiers, in tokens that could be computed in that time.
+    /// The cost of loading blocks from lower tiers, in tokens that could be computed in that time.
     pub(crate) reload: f64,
 }
 
@@ -29,8 +29,8 @@ impl Span {
         Self { length: u64::from(tokens), block: u64::from(block_size.get()), tokens }
     }
 
-    /// What an endpoint that holds `depth` blocks can use of them: never the prompt's last token, which is computed in
-    /// any case, nor the block that it is in.
+    /// The part of `depth` cached blocks that a request can use. The last token of the prompt is
+    /// always computed, so its block is never used.
     pub(crate) fn cached(self, depth: u32) -> CachedPrefix {
         if depth == 0 {
             return CachedPrefix::default();

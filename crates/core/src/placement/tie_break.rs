@@ -1,16 +1,16 @@
-//! Chance that is the same for equal prompts: the last word between equals.
+//! Breaks ties by rendezvous hashing, so that equal prompts meet on the same endpoint.
 //!
-//! Each prompt draws a number for each endpoint, and the least wins: equal prompts meet again, and when an endpoint drops out of a
-//! tie, only the prompts that had met there go elsewhere. So that a tie of thousands needs no thousands of draws, chunks of endpoints
-//! draw first, then the words of the chunk that won, then the endpoints of that word. A pool of 64 is one word, and only the endpoints
-//! decide.
+//! Each prompt has a hash for each endpoint, and the least wins. When an endpoint drops out of a
+//! tie, only its own prompts move. A tie of thousands must not take thousands of hashes: chunks of
+//! endpoints are compared first, then the words of the winning chunk, then the endpoints of that
+//! word. A pool of up to 64 endpoints is one word.
 
 use super::lookup::Lookup;
 use crate::fleet::Fleet;
 use crate::pool::{CHUNK, WORD};
 use crate::prefix::PromptHasher;
 
-/// What an endpoint drew, and its groups before it.
+/// The rank of an endpoint among equals: of its chunk, of its word, then its own.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct TieRank {
     chunk: u64,
@@ -18,7 +18,7 @@ pub(crate) struct TieRank {
     endpoint: u64,
 }
 
-/// The draws of one prompt.
+/// The tie ranks for one prompt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TieBreaker<'a> {
     hasher: &'a PromptHasher,
@@ -27,7 +27,7 @@ pub(crate) struct TieBreaker<'a> {
 }
 
 impl<'a> TieBreaker<'a> {
-    /// For prompts that have this in common, in a pool with so many slots.
+    /// For prompts of this identity, in a pool with `slots` slots.
     pub(crate) const fn new(hasher: &'a PromptHasher, identity: u64, slots: u32) -> Self {
         Self { hasher, identity, slots }
     }
@@ -37,28 +37,29 @@ impl<'a> TieBreaker<'a> {
         Self::new(&fleet.hasher, lookup.identity, fleet.pool.bounds().len())
     }
 
-    /// The draw of the chunk that begins at this slot: the least that its members can draw.
+    /// The rank of the chunk that begins at this slot: the least rank of its members.
     pub(crate) fn chunk_rank(&self, slot: u32) -> TieRank {
         TieRank { chunk: self.draw(slot, CHUNK), ..TieRank::default() }
     }
 
-    /// The draw of the word that begins at this slot, in this chunk: the least that its members can draw.
+    /// The rank of the word that begins at this slot, in this chunk: the least rank of its members.
     pub(crate) fn word_rank(&self, chunk: TieRank, slot: u32) -> TieRank {
         TieRank { word: self.draw(slot, WORD), ..chunk }
     }
 
-    /// The draw of the endpoint with this key, in this word.
+    /// The rank of the endpoint with this key, in this word.
     pub(crate) fn endpoint_rank(&self, word: TieRank, key: u64) -> TieRank {
         TieRank { endpoint: self.hasher.mix(self.identity, key), ..word }
     }
 
-    /// The draw of the endpoint in this slot with this key.
+    /// The rank of the endpoint in this slot with this key.
     pub(crate) fn rank(&self, slot: u32, key: u64) -> TieRank {
         let chunk = self.chunk_rank(slot - slot % CHUNK);
         self.endpoint_rank(self.word_rank(chunk, slot - slot % WORD), key)
     }
 
-    /// A group wins as often as it has slots: only the last one of a pool has fewer than the others. One alone need not draw.
+    /// A group wins in proportion to its slots: only the last group of a pool has fewer than the
+    /// others. A single group needs no hash.
     fn draw(&self, first: u32, size: u32) -> u64 {
         if self.slots <= size {
             return 0;
@@ -69,7 +70,8 @@ impl<'a> TieBreaker<'a> {
     }
 }
 
-/// `-log2(hash / 2^64)`, times 2^52: of several that are divided by weights, each is the least as often as its weight says.
+/// `-log2(hash / 2^64)`, times 2^52: of several such values divided by weights, each is the least
+/// in proportion to its weight.
 ///
 /// Between powers of two, the logarithm is a parabola: 1 % off at most.
 const fn exponential(hash: u64) -> u64 {
@@ -84,7 +86,8 @@ const fn exponential(hash: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// How many of 20,000 prompts meet in each group of `size` slots, of a pool with so many endpoints that tie.
+    /// How many of 20,000 prompts meet in each group of `size` slots, of a pool with so many
+    /// endpoints that tie.
     fn meetings(endpoints: u32, size: u32) -> alloc::vec::Vec<u32> {
         let hasher = PromptHasher::new(1);
         let mut met = alloc::vec![0; endpoints.div_ceil(size) as usize];

@@ -1,41 +1,41 @@
-//! What a profile weighs: the state of one endpoint, as one request meets it.
+//! What a profile weighs: the state of one endpoint for one request.
 
 use crate::time::Seconds;
 
-/// What is known about sending one request to one endpoint.
+/// The predicted effects of sending one request to one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CostInputs {
-    /// Booked prefill before its turn.
+    /// Booked prefill before the request's turn.
     pub(crate) wait: Seconds,
     /// Waiting for room in the KV cache.
     pub(crate) room: Seconds,
-    /// Its own prefill there.
+    /// The request's own prefill on the endpoint.
     pub(crate) work: Seconds,
-    /// What as many tokens as it brings cost to compute elsewhere, on an average endpoint.
+    /// Prefill time of as many tokens as the request adds to the cache, on an average endpoint.
     pub(crate) recompute: Seconds,
-    /// Probability that a cached token is wanted again.
+    /// Probability that a cached token is read again.
     pub(crate) reuse: f64,
-    /// Tokens that it brings into the cache.
+    /// Tokens that the request adds to the cache.
     pub(crate) miss: f64,
-    /// Tokens of its prompt.
+    /// Tokens of the prompt.
     pub(crate) tokens: f64,
-    /// Tokens in the cache that were used lately.
+    /// Tokens in the cache that were used recently.
     pub(crate) warm: f64,
     /// Tokens of requests in flight.
     pub(crate) kv_tokens: f64,
     /// Tokens that fit into the cache.
     pub(crate) capacity: f64,
-    /// Answers that are being written.
+    /// Running answers.
     pub(crate) running: f64,
-    /// Loading its adapter, and loading back what that displaces.
+    /// Time to load the adapter, and to load back the one that it displaces.
     pub(crate) adapter: Seconds,
-    /// Until it is trusted again.
+    /// Time until the endpoint's backoff ends.
     pub(crate) backoff_remaining: Seconds,
 }
 
 /// Lower bounds of [`CostInputs`], for one endpoint or a group of endpoints.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LeastFacts {
+pub(crate) struct LeastInputs {
     /// Seconds of booked prefill before the request's turn.
     pub(crate) wait: f64,
     /// The request's own prefill.

@@ -2,24 +2,24 @@
 
 use crate::time::Seconds;
 
-/// The cost of one endpoint for one request, term by term, with the prices already on.
+/// The cost of one endpoint for one request, term by term, in seconds. Prices are included.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CostTerms {
-    /// Booked prefill before my turn.
+    /// Booked prefill before the request's turn.
     pub queue: Seconds,
     /// Waiting for room in the KV cache.
     pub kv_admission_wait: Seconds,
-    /// My own prefill.
+    /// The request's own prefill.
     pub prefill: Seconds,
-    /// What others must compute again because of me.
+    /// Recomputation by other sessions whose blocks the request evicts.
     pub cache_eviction: Seconds,
-    /// The share of the KV cache that is in use with me.
+    /// The share of the KV cache in use with the request.
     pub kv: Seconds,
-    /// Running answers that stand still while I prefill.
+    /// Delay of running answers during the prefill.
     pub decode: Seconds,
-    /// Loading adapters.
+    /// Time to load adapters.
     pub adapter: Seconds,
     /// Time until an endpoint that failed is trusted again.
     pub failure_backoff: Seconds,
@@ -38,7 +38,7 @@ impl CostTerms {
             adapter,
             failure_backoff,
         } = self;
-        // One look for a NaN at the end, not one a term.
+        // One check for NaN at the end instead of one per term.
         let terms = [
             queue,
             kv_admission_wait,

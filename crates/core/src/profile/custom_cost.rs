@@ -1,4 +1,4 @@
-//! A cost of the caller's own, from the terms of the default profile.
+//! A profile whose cost is the caller's own function of the default terms.
 
 use super::cost_inputs::CostInputs;
 use super::cost_terms::CostTerms;
@@ -7,7 +7,7 @@ use super::{NoBound, Profile};
 use crate::endpoint::EndpointId;
 use crate::time::Seconds;
 
-/// Prices the terms as [`PredictedCost`](super::PredictedCost) does, and has `cost` combine them.
+/// Prices the terms as [`PredictedCost`](super::PredictedCost) does, and combines them by `cost`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CustomCost<'a, F> {
     pub(crate) prices: &'a CostPrices,
@@ -17,8 +17,8 @@ pub(crate) struct CustomCost<'a, F> {
 impl<F: Fn(EndpointId, &CostTerms) -> Seconds> Profile for CustomCost<'_, F> {
     type Bound = NoBound;
 
-    fn terms(&self, facts: &CostInputs) -> CostTerms {
-        self.prices.terms(facts)
+    fn terms(&self, inputs: &CostInputs) -> CostTerms {
+        self.prices.terms(inputs)
     }
 
     fn cost(&self, endpoint: EndpointId, terms: &CostTerms) -> Seconds {

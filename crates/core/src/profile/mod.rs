@@ -6,7 +6,7 @@
 //! | `custom_cost` | a cost function of the caller's own, without a bound |
 //! | `cost_inputs` | what a profile weighs |
 //! | `cost_terms` | the cost, term by term |
-//! | `prices`, `tiers` | configuration: what a second of each term costs, and what lower tiers save |
+//! | `prices`, `tiers` | configuration: the price of each term, and the value of lower tiers |
 //!
 //! A new profile is a file here that implements [`Profile`]; the search in `placement` is generic
 //! over it, so no call on the way to a decision is dynamic.
@@ -18,7 +18,7 @@ mod predicted_cost;
 mod prices;
 mod tiers;
 
-pub(crate) use cost_inputs::{CostInputs, LeastFacts};
+pub(crate) use cost_inputs::{CostInputs, LeastInputs};
 pub use cost_terms::CostTerms;
 pub(crate) use custom_cost::CustomCost;
 pub(crate) use predicted_cost::PredictedCost;
@@ -36,10 +36,10 @@ pub(crate) trait Profile {
     type Bound: CostBound;
 
     /// The parts of the cost, which `explain` returns.
-    fn terms(&self, facts: &CostInputs) -> CostTerms;
+    fn terms(&self, inputs: &CostInputs) -> CostTerms;
 
-    /// The cost by which endpoints are ranked. NaN and negative costs count as zero, and an infinite
-    /// cost ranks last.
+    /// The cost by which endpoints are ranked. NaN and negative costs count as zero, and an
+    /// infinite cost ranks last.
     fn cost(&self, endpoint: EndpointId, terms: &CostTerms) -> Seconds;
 
     /// The lower bound of [`cost`](Self::cost), by which the search passes over whole groups of
@@ -49,8 +49,8 @@ pub(crate) trait Profile {
 
 /// A lower bound of a [`Profile`]'s cost.
 pub(crate) trait CostBound {
-    /// A cost in seconds that is at most the cost of any endpoint whose facts are at least these.
-    fn at_least(&self, least: &LeastFacts) -> f64;
+    /// A cost in seconds that is at most the cost of any endpoint whose inputs are at least these.
+    fn at_least(&self, least: &LeastInputs) -> f64;
 }
 
 /// The bound of a profile that has none: no value of it exists.
@@ -58,7 +58,7 @@ pub(crate) trait CostBound {
 pub(crate) enum NoBound {}
 
 impl CostBound for NoBound {
-    fn at_least(&self, _: &LeastFacts) -> f64 {
+    fn at_least(&self, _: &LeastInputs) -> f64 {
         match *self {}
     }
 }

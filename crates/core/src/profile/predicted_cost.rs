@@ -1,22 +1,23 @@
-//! The default profile: which endpoint costs the least, all in seconds.
+//! The default profile: the predicted marginal cost of each endpoint, in seconds.
 //!
 //! ```text
-//! cost = queue + room + prefill + eviction + kv + decode + adapter + recovery
+//! cost = queue + kv_admission_wait + prefill + cache_eviction + kv + decode + adapter
+//!      + failure_backoff
 //!
-//! queue     Q                       booked prefill before my turn
-//! room      M / V                   waiting for room in the KV cache: what is missing, over what leaves a second
-//! prefill   2 · w                   my own prefill here, at a price that counts what it takes from everyone
-//! eviction  4 · H · φ · recompute   what other sessions must compute again because I push them out
-//! kv        4 s · (K + in) / cap    a full cache decodes slowly and makes me wait for blocks
-//! decode    0.03 · B · min(w, 2 s)  each running answer stands still while I prefill
-//! adapter   1 · L                   loading my adapter, and loading back the one that it displaces
-//! recovery  R                       time until an endpoint that failed is trusted again
+//! queue              Q                       booked prefill before the request's turn
+//! kv_admission_wait  M / V                   wait for KV cache: missing tokens over drain rate
+//! prefill            2 · w                   the request's own prefill, priced for the fleet
+//! cache_eviction     4 · H · φ · recompute   recomputation of other sessions' evicted blocks
+//! kv                 4 s · (K + in) / cap    slower decoding, and waits, in a full cache
+//! decode             0.03 · B · min(w, 2 s)  delay of each running answer during the prefill
+//! adapter            1 · L                   loading the adapter, reloading the displaced one
+//! failure_backoff    R                       time until the backoff after failures ends
 //! ```
 //!
-//! One unit means no weights to tune to a workload: the factors are prices, not votes. Each is explained at its field in
-//! [`CostPrices`].
+//! All terms have one unit, so the factors are prices that need no tuning per workload. Each is
+//! documented at its field in [`CostPrices`].
 
-use super::cost_inputs::{CostInputs, LeastFacts};
+use super::cost_inputs::{CostInputs, LeastInputs};
 use super::cost_terms::CostTerms;
 use super::prices::CostPrices;
 use super::{CostBound, Profile};
@@ -31,8 +32,8 @@ impl Profile for PredictedCost<'_> {
     type Bound = CostPrices;
 
     #[inline]
-    fn terms(&self, facts: &CostInputs) -> CostTerms {
-        self.0.terms(facts)
+    fn terms(&self, inputs: &CostInputs) -> CostTerms {
+        self.0.terms(inputs)
     }
 
     #[inline]
@@ -50,8 +51,8 @@ impl CostBound for CostPrices {
     /// The terms that are never below zero are left out, and the others are no larger than in
     /// [`terms`](Self::terms).
     #[inline(always)]
-    fn at_least(&self, least: &LeastFacts) -> f64 {
-        let LeastFacts { wait, work, tokens, kv_tokens, capacity, running } = *least;
+    fn at_least(&self, least: &LeastInputs) -> f64 {
+        let LeastInputs { wait, work, tokens, kv_tokens, capacity, running } = *least;
         let prefill = (work * self.prefill).get();
         let decode = (work.min(self.decode_cap) * (self.decode * running)).get();
         wait * self.queue + prefill + self.kv.get() * ((kv_tokens + tokens) / capacity) + decode
@@ -59,26 +60,26 @@ impl CostBound for CostPrices {
 }
 
 impl CostPrices {
-    /// Prices the facts.
-    pub(crate) fn terms(&self, facts: &CostInputs) -> CostTerms {
+    /// Prices the inputs.
+    pub(crate) fn terms(&self, inputs: &CostInputs) -> CostTerms {
         CostTerms {
-            queue: facts.wait * self.queue,
-            kv_admission_wait: facts.room * self.kv_admission_wait,
-            prefill: facts.work * self.prefill,
-            cache_eviction: facts.recompute
-                * (self.cache_eviction * facts.reuse * self.eviction_risk(facts)),
-            kv: self.kv * ((facts.kv_tokens + facts.tokens) / facts.capacity),
-            decode: facts.work.min(self.decode_cap) * (self.decode * facts.running),
-            adapter: facts.adapter * self.adapter,
-            failure_backoff: facts.backoff_remaining,
+            queue: inputs.wait * self.queue,
+            kv_admission_wait: inputs.room * self.kv_admission_wait,
+            prefill: inputs.work * self.prefill,
+            cache_eviction: inputs.recompute
+                * (self.cache_eviction * inputs.reuse * self.eviction_risk(inputs)),
+            kv: self.kv * ((inputs.kv_tokens + inputs.tokens) / inputs.capacity),
+            decode: inputs.work.min(self.decode_cap) * (self.decode * inputs.running),
+            adapter: inputs.adapter * self.adapter,
+            failure_backoff: inputs.backoff_remaining,
         }
     }
 
-    /// How likely a block that the request pushes out is still warm: 0 while the warm working set and the new tokens stay
-    /// below the onset, 1 once they fill the cache.
-    fn eviction_risk(&self, facts: &CostInputs) -> f64 {
-        let onset = self.cache_eviction_onset * facts.capacity;
-        ((facts.warm + facts.miss - onset) / (facts.capacity - onset)).clamp(0.0, 1.0)
+    /// Probability that an evicted block is warm: 0 while the warm working set and the new tokens
+    /// stay below the onset, 1 once they fill the cache.
+    fn eviction_risk(&self, inputs: &CostInputs) -> f64 {
+        let onset = self.cache_eviction_onset * inputs.capacity;
+        ((inputs.warm + inputs.miss - onset) / (inputs.capacity - onset)).clamp(0.0, 1.0)
     }
 }
 
@@ -86,7 +87,7 @@ impl CostPrices {
 mod tests {
     use super::*;
 
-    fn facts() -> CostInputs {
+    fn inputs() -> CostInputs {
         CostInputs { capacity: 100_000.0, tokens: 1_000.0, miss: 1_000.0, ..CostInputs::default() }
     }
 
@@ -94,8 +95,8 @@ mod tests {
     fn an_eviction_costs_nothing_until_the_warm_set_nears_the_capacity() {
         let weights = CostPrices::default();
         let eviction = |warm: f64, reuse: f64| {
-            let facts = CostInputs { warm, reuse, recompute: Seconds::new(1.0), ..facts() };
-            weights.terms(&facts).cache_eviction.get()
+            let inputs = CostInputs { warm, reuse, recompute: Seconds::new(1.0), ..inputs() };
+            weights.terms(&inputs).cache_eviction.get()
         };
         assert!(eviction(69_000.0, 1.0).abs() < 1e-9);
         assert!((eviction(84_000.0, 0.5) - 4.0 * 0.5 * 0.5).abs() < 1e-9);
@@ -107,8 +108,8 @@ mod tests {
     fn long_prompts_do_not_flee_from_running_answers() {
         let weights = CostPrices::default();
         let decode = |work: f64| {
-            let facts = CostInputs { work: Seconds::new(work), running: 10.0, ..facts() };
-            weights.terms(&facts).decode.get()
+            let inputs = CostInputs { work: Seconds::new(work), running: 10.0, ..inputs() };
+            weights.terms(&inputs).decode.get()
         };
         assert!((decode(1.0) - 0.3).abs() < 1e-9);
         assert!((decode(2.0) - decode(60.0)).abs() < 1e-9);

@@ -4,7 +4,8 @@ use crate::time::Seconds;
 
 /// The prices of the default profile.
 ///
-/// The defaults were chosen on halves of recorded traces and confirmed on the other halves; `docs/` has the ablations.
+/// The defaults were chosen on halves of recorded traces and confirmed on the other halves; `docs/`
+/// has the ablations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -13,23 +14,24 @@ use crate::time::Seconds;
 )]
 #[non_exhaustive]
 pub struct CostPrices {
-    /// Price of a second of waiting for my turn.
+    /// Price of a second of queue time.
     pub queue: f64,
     /// Price of a second of waiting for room in a full KV cache.
     pub kv_admission_wait: f64,
-    /// Price of a second of my own prefill. Above 1, because that second is taken from the fleet too: at half load,
-    /// `1 / (1 - 0.5)`. 2 to 3 do equally well.
+    /// Price of a second of the request's own prefill. Above 1, because the fleet loses that second
+    /// too: at half load, `1 / (1 - 0.5)`. 2 to 3 perform equally well.
     pub prefill: f64,
-    /// Price of a second that others must spend on recomputing what I evict. 3 to 5 do equally well.
+    /// Price of a second of recomputing evicted blocks. 3 to 5 perform equally well.
     pub cache_eviction: f64,
-    /// Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
+    /// Share of the cache that the warm working set may fill before evictions are expected to hit
+    /// it; below 1.
     pub cache_eviction_onset: f64,
-    /// Price of the whole KV cache; a request pays for the share that is in use with it.
+    /// Price of the whole KV cache; a request pays for the share in use, its own tokens included.
     pub kv: Seconds,
     /// Price of delaying one running answer by a second.
     pub decode: f64,
-    /// Longest prefill that the decode term counts: without a cap, long prompts would flee from running answers into
-    /// long queues.
+    /// Longest prefill that the decode term counts. Without a cap, long prompts would prefer long
+    /// queues to running answers.
     pub decode_cap: Seconds,
     /// Price of a second of loading adapters.
     pub adapter: f64,
@@ -52,7 +54,7 @@ impl Default for CostPrices {
 }
 
 impl CostPrices {
-    /// The name of the first price that is not one, if any.
+    /// The name of the first invalid price, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let prices = [
             ("prices.queue", self.queue),

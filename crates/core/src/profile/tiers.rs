@@ -1,10 +1,11 @@
-//! What cached blocks outside the accelerator's memory are worth.
+//! The value of cached blocks outside the accelerator's memory.
 
-/// What a cached block is worth that is not in the accelerator's memory: the share of its prefill that need not be spent, 1 if loading it
-/// costs nothing, 0 if it might as well be computed.
+/// The value of a cached block in a lower tier: the share of its prefill that is saved. 1 if
+/// loading it is free, 0 if computing it is as fast.
 ///
-/// The defaults are those of llm-d's tier-aware scorer for the host's memory, and a guess for disks. They depend on the bus and on the model:
-/// loading costs its KV bytes, computing its FLOPs.
+/// The defaults are those of llm-d's tier-aware scorer for the host's memory, and an estimate for
+/// disks. The right values depend on the bus and the model: loading moves KV bytes, computing takes
+/// FLOPs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -26,7 +27,7 @@ impl Default for TierFactors {
 }
 
 impl TierFactors {
-    /// The name of the first weight that is not one, if any.
+    /// The name of the first invalid factor, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
         let weights = [("tiers.cpu", self.cpu), ("tiers.disk", self.disk)];
         weights.into_iter().find(|(_, weight)| !(0.0..=1.0).contains(weight)).map(|(name, _)| name)

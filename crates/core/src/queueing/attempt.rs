@@ -1,4 +1,4 @@
-//! Weighs a request that waits, when its turn has come: it goes, it can never go, or it is parked.
+//! One dispatch attempt for a queued request: dispatch, park or evict.
 
 use super::queued_request::QueuedRequest;
 use super::{Queueing, capacity};
@@ -11,7 +11,7 @@ use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
 impl Queueing {
-    /// Who should be tried next, of the bands that may dispatch.
+    /// The next request to attempt, from the bands that may dispatch.
     pub(super) fn next_to_try(&mut self, fleet: &Fleet) -> Option<Ticket> {
         let now = fleet.now;
         let prefill = fleet.config.prefill;
@@ -95,12 +95,12 @@ impl Queueing {
         }
     }
 
-    /// The best of the endpoints that have room, for a request that waits for a better one and has had enough of that; and since when
-    /// it could have had such a one.
+    /// Decides whether a request that waits for its best endpoint takes the best one that has room.
+    /// Returns that ranking, if so, and since when such an endpoint was available.
     ///
-    /// It waits for as long as the other one costs more, in seconds, and takes it then: as one rents skis until the rent comes to their
-    /// price, which is never worse than twice the best (Karlin et al., 1988). Only while less important requests wait, who would have
-    /// taken it meanwhile; among equals, whoever waits for its cache is right to.
+    /// The request waits as many seconds as the other endpoint costs more, and then takes it. This
+    /// is the ski-rental rule (Karlin et al., 1988): at most twice the optimal cost. It applies
+    /// only while requests of lower priority wait, which could use that endpoint meanwhile.
     fn settle_for_less(
         &self,
         fleet: &Fleet,
@@ -127,8 +127,8 @@ impl Queueing {
     }
 }
 
-/// A number that is the same for requests that the same endpoints can have. A model that no endpoint names is served by those
-/// that serve any: clients invent names, and as many kinds as names would all be tried at each event.
+/// A key that is equal for requests with the same eligible endpoints. All models that no endpoint
+/// names share one key: clients choose names, and each class is attempted at every event.
 fn eligibility_class(fleet: &Fleet, request: &Request<'_>, home: Option<EndpointId>) -> u64 {
     let model = if fleet.pool.names_model(request.model) { request.model } else { "" };
     let mut class = fleet.hasher.mix(fleet.hasher.name(model), request.role as u64);
@@ -147,11 +147,11 @@ fn eligibility_class(fleet: &Fleet, request: &Request<'_>, home: Option<Endpoint
 pub(super) enum Attempt {
     Dispatch(Ranking, EndpointId),
     ParkFor(u32),
-    /// Any change may help requests of its kind.
+    /// Any change of the pool may help requests of this class.
     ParkForAny(u32),
     Evict(EvictReason),
 }
 
-/// From this number on, what requests are parked for is no endpoint: it is any that takes their kind of request, the same model, role
-/// and labels. Kinds may share a number.
+/// From this number on, a parking place is no slot but an eligibility class: requests with the same
+/// model, role and labels. Classes may share a number.
 const CLASSES: u32 = u32::MAX - 1_024;

@@ -6,8 +6,8 @@ use crate::flow::EndpointLoad;
 use crate::pool::{ExternalLoad, Slot};
 use crate::time::Instant;
 
-/// Whether an endpoint has so much to do that whoever is not there yet had better wait here. What we have there will say when that
-/// is over: its next first token, or its next end.
+/// Whether queued requests may be dispatched to the endpoint now. Without room, a later first token
+/// or end of a request on the endpoint reopens it.
 pub(super) fn has_room(fleet: &Fleet, slot: &Slot) -> bool {
     let now = fleet.now;
     let flow = &fleet.config.flow;
@@ -33,8 +33,9 @@ fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {
     }
 }
 
-/// What may keep an endpoint closed that is not ours: only what it has said itself, and not long ago. Costs rank endpoints, so that
-/// those that are silent can be taken to be like their peers; but for a wait there must be something that ends it.
+/// The external load that may keep an endpoint closed: only its own recent report. For costs, an
+/// endpoint without reports is assumed to resemble its peers. A closed endpoint needs an event that
+/// reopens it, so that assumption must not close one.
 fn external_while_fresh(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoad {
     if stale_at(fleet, slot).is_none_or(|at| at <= now) {
         return ExternalLoad::default();
@@ -48,7 +49,7 @@ fn external_while_fresh(fleet: &Fleet, now: Instant, slot: &Slot) -> ExternalLoa
     ))
 }
 
-/// From when on an endpoint's last load report says nothing about whether it is full.
+/// When an endpoint's last load report becomes too old to keep it closed.
 pub(super) fn stale_at(fleet: &Fleet, slot: &Slot) -> Option<Instant> {
     let staleness = fleet.config.flow.saturation.staleness(fleet.config.report_lifetime)?;
     Some(slot.reports.sampled_at()? + staleness + TICK)

@@ -8,7 +8,7 @@ use crate::flow::{Eviction, Ticket};
 use crate::time::Instant;
 
 impl Queueing {
-    /// What the waiting room has let go of, if anything.
+    /// The next request that was displaced or has expired.
     pub(super) fn next_evicted(&mut self, fleet: &Fleet, in_flight: usize) -> Option<Evicted> {
         let evicted = self.waiting.next_evicted()?;
         Some(self.evict(fleet, in_flight, &evicted.what, evicted.reason.into()))
@@ -50,7 +50,7 @@ impl Queueing {
         }
     }
 
-    /// While there is no endpoint: who has waited longest, and until when it waits for one.
+    /// While the pool is empty: the oldest queued request, and when it is evicted.
     pub(super) fn stranded(&self, fleet: &Fleet) -> Option<(Instant, Ticket)> {
         let empty_since = self.empty_since?;
         let (_, ticket) = self.tickets.first_key_value()?;
@@ -58,7 +58,7 @@ impl Queueing {
         Some((since + fleet.config.flow.no_endpoint_ttl, *ticket))
     }
 
-    /// Whoever has waited in vain for an endpoint, where there is none.
+    /// Evicts the oldest request whose time in an empty pool has run out.
     pub(super) fn next_stranded(&mut self, fleet: &Fleet, in_flight: usize) -> Option<Evicted> {
         let (_, ticket) = self.stranded(fleet).filter(|(at, _)| *at <= fleet.now)?;
         let queued = self.waiting.remove(fleet.now, ticket)?;

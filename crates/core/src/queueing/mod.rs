@@ -1,4 +1,4 @@
-//! When a request goes: the queue and its dispatch attempts.
+//! When a request is dispatched: the queue and its dispatch attempts.
 //!
 //! | file | content |
 //! |---|---|
@@ -88,23 +88,23 @@ impl Queueing {
         self.waiting.remove(now, ticket).is_some()
     }
 
-    /// A dispatched request has ended: its flow pays what it has cost.
+    /// Charges a request's flow the actual cost, once the request has ended.
     pub(crate) fn settle(&mut self, charge: FlowCharge, actual: Seconds) {
         self.waiting.settle(charge.priority.0, charge.flow, charge.charged, actual);
     }
 
-    /// An endpoint has joined the pool.
+    /// Handles an endpoint that has joined the pool.
     pub(crate) fn endpoint_added(&mut self, fleet: &Fleet) {
         self.empty_since = None;
         self.pool_changed(fleet);
     }
 
-    /// An endpoint takes no new requests: those parked for it look elsewhere.
+    /// Handles an endpoint that accepts no new requests: those parked for it are attempted again.
     pub(crate) fn endpoint_drained(&mut self, id: EndpointId) {
         self.waiting.release(id.slot);
     }
 
-    /// An endpoint has left the pool.
+    /// Handles an endpoint that has left the pool.
     pub(crate) fn endpoint_removed(&mut self, fleet: &Fleet, id: EndpointId) {
         self.empty_since = (fleet.pool.len() == 0).then_some(fleet.now);
         self.waiting.release(id.slot);
@@ -113,7 +113,7 @@ impl Queueing {
         }
     }
 
-    /// The highest priority of which requests are queued.
+    /// The highest priority with queued requests.
     pub(crate) fn highest_band(&self) -> Option<i32> {
         self.waiting.bands().find(|(_, sum, _)| sum.requests > 0).map(|(priority, ..)| priority)
     }

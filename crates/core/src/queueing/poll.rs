@@ -26,7 +26,7 @@ pub(crate) struct ReadyRequest {
     pub(crate) queued: Box<QueuedRequest>,
     pub(crate) ranking: Ranking,
     pub(crate) endpoint: EndpointId,
-    /// Its prompt's blocks, for the session guard if there is one.
+    /// The prompt's blocks, if sessions are admitted.
     pub(crate) chain: Option<Box<[BlockHash]>>,
 }
 
@@ -50,7 +50,7 @@ impl Queueing {
                 return Some(Next::Evict(evicted));
             }
             let Some(ticket) = self.next_to_try(fleet) else {
-                // The search for one may have expired others.
+                // The search for a ticket may have expired others.
                 return self.next_evicted(fleet, in_flight).map(Next::Evict);
             };
             match self.attempt(fleet, in_flight, ticket, workspace) {
@@ -84,8 +84,8 @@ impl Queueing {
         }
     }
 
-    /// When [`poll`](Self::poll) may have something to return by the clock alone. `lingering` is when
-    /// the next booking of a cancelled request ends.
+    /// When [`poll`](Self::poll) may have something to return by the clock alone. `lingering` is
+    /// when the next booking of a cancelled request ends.
     pub(crate) fn next_timeout(
         &self,
         fleet: &Fleet,
@@ -103,8 +103,8 @@ impl Queueing {
         all.into_iter().chain(saturation).flatten().min()
     }
 
-    /// A request that [`poll`](Self::poll) returned was dispatched. Returns its session, if there is a
-    /// session guard.
+    /// Records that a request that [`poll`](Self::poll) returned was dispatched. Returns its
+    /// session, if sessions are admitted.
     pub(crate) fn dispatched(
         &mut self,
         fleet: &Fleet,

@@ -1,4 +1,4 @@
-//! A request that waits, with all that it takes to weigh it again.
+//! A queued request, with everything that a dispatch attempt needs.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -8,17 +8,17 @@ use crate::placement::Lookup;
 use crate::request::{Priority, Request, RequestId};
 use crate::time::{Instant, Seconds};
 
-/// What is remembered of a request while it waits: its prompt in blocks, and what it asks of an endpoint.
+/// A request in the queue: its prompt's blocks, and its requirements.
 #[derive(Debug)]
 pub(crate) struct QueuedRequest {
     pub(crate) id: RequestId,
     pub(crate) since: Instant,
-    /// Since when it has waited for a better endpoint than one that it could have had.
+    /// Since when the request waits for its best endpoint although another has room.
     pub(crate) holding_out_since: Option<Instant>,
     pub(crate) charge: FlowCharge,
-    /// The key of its flow or session, if it has one.
+    /// The key of the flow or session, if the request has one.
     pub(crate) suspect: Option<u64>,
-    /// The key of its session, if the client named one.
+    /// The key of the session, if the client named one.
     pub(crate) session: Option<u64>,
     pub(crate) lookup: Lookup,
     pub(crate) adapter: Option<Box<str>>,
@@ -30,7 +30,7 @@ pub(crate) struct QueuedRequest {
     expected_output_tokens: u32,
 }
 
-/// What a flow pays for a request.
+/// The charge of a request to its flow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlowCharge {
     pub(crate) priority: Priority,
@@ -66,17 +66,17 @@ impl QueuedRequest {
         }
     }
 
-    /// Whether its deadline has passed.
+    /// Whether the deadline has passed.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Its labels, as a request has them.
+    /// The labels in the form of a [`Request`].
     pub(crate) fn labels(&self) -> Vec<(&str, &str)> {
         self.labels.iter().map(|(key, value)| (&**key, &**value)).collect()
     }
 
-    /// The request as it was, without its prompt: that has been read.
+    /// The request without its prompt, which has been hashed.
     pub(crate) fn request<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> Request<'a> {
         let mut request = Request::new(&self.model).priority(self.charge.priority).role(self.role);
         request.adapter = self.adapter.as_deref();

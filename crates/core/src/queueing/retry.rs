@@ -9,7 +9,7 @@ use crate::request::Priority;
 use crate::time::Seconds;
 
 impl Queueing {
-    /// Gives a refusal for lack of room its own time to come back: see `slots`.
+    /// Gives a rejection for lack of capacity a retry time of its own: see `retry_slots`.
     pub(crate) fn spread(
         &mut self,
         fleet: &Fleet,
@@ -43,8 +43,9 @@ impl Queueing {
         self.retry_slots.next(fleet.now, priority, wait, share)
     }
 
-    /// How long a newcomer of this priority waits, if those who go before it are spread over all endpoints, behind what the least busy of
-    /// these has booked. Computes in **O(endpoints)**.
+    /// The predicted queue time of a new request of this priority: the queued work ahead of it
+    /// divided by the number of endpoints, plus the shortest booked prefill of an endpoint.
+    /// Computes in **O(endpoints)**.
     pub(super) fn expected_wait(&self, fleet: &Fleet, priority: Priority) -> Seconds {
         let before = self.waiting.bands().take_while(|(band, ..)| *band >= priority.0);
         let work: f64 = before.map(|(_, sum, _)| sum.work as f64 / 1e9).sum();

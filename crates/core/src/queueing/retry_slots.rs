@@ -1,9 +1,9 @@
-//! When refused clients are told to come back: one after the other, not all at once.
+//! Spreads the retry times of rejected requests, so that they do not return all at once.
 //!
-//! A wave of refusals whose `Retry-After` is the same comes back as the same wave. So refused work is a
-//! fluid queue behind the waiting room: each refusal gets the end of the slots that were handed out
-//! before it, and moves that end by its own share of what the pool drains. The end is a time, so the
-//! queue runs down by the clock.
+//! Rejections with the same `Retry-After` would return as one wave. So rejected work forms a fluid
+//! queue behind the request queue. Each rejection gets the end of the slots before it, and moves
+//! that end by its own share of the pool's capacity. The end is a time, so the fluid queue drains
+//! by the clock.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -11,7 +11,7 @@ use core::time::Duration;
 use crate::request::Priority;
 use crate::time::{Instant, Seconds};
 
-/// The ends of the slots that were handed out, by priority, and how long requests stay in the pool.
+/// The end of the assigned slots by priority, and the mean residence of requests in the pool.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetrySlots {
     ends: BTreeMap<i32, Instant>,
@@ -20,20 +20,19 @@ pub(crate) struct RetrySlots {
 }
 
 impl RetrySlots {
-    /// A request was completed, so long after its dispatch.
+    /// Records the time from a request's dispatch to its completion.
     pub(crate) fn observe(&mut self, residence: Duration) {
         self.completed = (self.completed + 1).min(MEMORY);
         self.residence += (residence.as_secs_f64() - self.residence) / f64::from(self.completed);
     }
 
-    /// How long a pool takes to finish one of the requests that are in flight, by Little's law; nothing
-    /// before the first completion.
+    /// The mean time between two completions by Little's law; zero before the first completion.
     pub(crate) fn interval(&self, in_flight: usize) -> Seconds {
         Seconds::new(self.residence / in_flight.max(1) as f64)
     }
 
-    /// How long a refused request of this priority stays away, if it would wait for `wait` and takes
-    /// `share` of the pool's time. RetrySlots of lower priority do not count. At most [`LONGEST`].
+    /// The retry time of a rejected request of this priority, which would wait for `wait` and takes
+    /// `share` of the pool's time. Slots of lower priority do not count. At most [`LONGEST`].
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -54,11 +53,11 @@ impl RetrySlots {
     }
 }
 
-/// No client is told to stay away for longer.
+/// The longest retry time.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Completions that the mean residence is over.
+/// Number of completions in the mean residence.
 const MEMORY: u32 = 64;
-/// Priorities whose slots are remembered; the lowest is forgotten first.
+/// Most priorities with slots; the lowest is dropped first.
 const MOST_BANDS: usize = 64;
 
 #[cfg(test)]

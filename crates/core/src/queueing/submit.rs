@@ -18,7 +18,8 @@ impl Queueing {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] without a trace but in the bands that are present.
+    /// [`Rejected`] if the request cannot be queued. Only the activity of its band is recorded
+    /// then.
     pub(crate) fn submit(
         &mut self,
         fleet: &Fleet,
@@ -71,7 +72,7 @@ impl Queueing {
         let key = fleet.hasher.name(request.flow);
         let charge = FlowCharge { priority: band, flow: key, charged };
         let session = request.session.map(|session| fleet.hasher.name(session));
-        // Whoever may not wait at all is tried once.
+        // A request with a TTL of zero is attempted once.
         let expires = request.deadline.into_iter().chain([now + ttl.max(TICK)]).min();
         let admission = Admission {
             priority: band.0,

@@ -1,4 +1,4 @@
-//! When those who wait may try: what closes endpoints and bands, and what opens them again.
+//! When parked requests are attempted again: changes of endpoints and of the pool, and the clock.
 
 use super::{Queueing, TICK, capacity};
 use crate::endpoint::EndpointId;
@@ -7,8 +7,9 @@ use crate::flow::Position;
 use crate::time::Instant;
 
 impl Queueing {
-    /// Something has changed on an endpoint: whoever waits for it, or for any, may try again; and so may the first of those who wait
-    /// for others, since it may be the best for them now, and they more important.
+    /// Handles a change on an endpoint. Requests parked for it or for any endpoint are attempted
+    /// again. So are the first requests parked for some other endpoints: this one may suit them
+    /// now, and they may have a higher priority.
     pub(crate) fn endpoint_changed(&mut self, fleet: &Fleet, endpoint: EndpointId) {
         if self.waiting.sum().requests == 0 {
             return;
@@ -21,7 +22,8 @@ impl Queueing {
         }
     }
 
-    /// The backoff of the endpoint in a slot has ended: queued requests may try it.
+    /// Handles the end of a backoff: queued requests may be dispatched to the endpoint in this
+    /// slot.
     pub(crate) fn endpoint_recovered(&mut self, fleet: &Fleet, slot: u32) {
         if self.waiting.sum().requests > 0 {
             self.open_classes();
@@ -30,8 +32,8 @@ impl Queueing {
         }
     }
 
-    /// Opens some of the endpoints that requests may be parked for, others each time. Each lets its first one try, and closes again if
-    /// that one still waits for it.
+    /// Opens the next few slots for which requests may be parked, in turn. The first request of
+    /// each is attempted; the slot closes again if the request is parked for it again.
     fn open_others(&mut self, fleet: &Fleet) {
         let slots = fleet.pool.bounds().len();
         for _ in 0..slots.min(OTHERS) {
@@ -44,7 +46,7 @@ impl Queueing {
         self.classes.iter().for_each(|class| self.waiting.open(*class));
     }
 
-    /// The pool has changed: whoever waits may find something better than what it waits for.
+    /// Handles a change of the pool: every parked request may have a better endpoint now.
     pub(crate) fn pool_changed(&mut self, fleet: &Fleet) {
         if self.waiting.sum().requests > 0 {
             (0..fleet.pool.bounds().len()).for_each(|slot| self.waiting.release(slot));
@@ -52,7 +54,7 @@ impl Queueing {
         }
     }
 
-    /// Opens the endpoints that have room by now although nothing was heard of them.
+    /// Opens the endpoints that have gained room by the clock alone.
     pub(super) fn wake(&mut self, fleet: &Fleet) {
         if self.waiting.sum().requests == 0 {
             self.wakeups.clear();
@@ -72,8 +74,8 @@ impl Queueing {
         }
     }
 
-    /// Somebody waits for an endpoint: looks again when it should have room, or when its load report is too old to say that it has
-    /// none, if nothing is heard of it before.
+    /// Schedules a check of an endpoint for which a request is parked: when its booked prefill has
+    /// run down, and when its load report has become stale.
     pub(super) fn wake_later(&mut self, fleet: &Fleet, number: u32) {
         let Some(slot) = fleet.pool.at(number) else { return };
         let falls = slot.in_flight.falls_to(fleet.config.flow.max_queued_prefill, fleet.now);
@@ -84,7 +86,7 @@ impl Queueing {
         self.wakeups.extend(wakes.map(|at| (at, number)));
     }
 
-    /// When the next load report is too old to keep the pool closed.
+    /// When the next load report becomes too old to keep the pool closed.
     pub(super) fn next_stale(&self, fleet: &Fleet) -> Option<Instant> {
         if self.waiting.sum().requests == 0 || fleet.config.flow.never_closes() {
             return None;
@@ -93,8 +95,8 @@ impl Queueing {
         stale.filter(|at| *at > fleet.now).min()
     }
 
-    /// When a closed band opens by the clock alone, as booked prefill runs down. Computes in
-    /// **O(endpoints · log microseconds)** where saturation counts, by halving the time until nothing runs down any more.
+    /// When a closed band opens by the clock alone, because booked prefill runs down. A bisection
+    /// of the time until all of it has run down, in **O(endpoints · log microseconds)**.
     pub(super) fn next_opening(&self, fleet: &Fleet) -> Option<Instant> {
         if self.waiting.sum().requests == 0 || fleet.config.flow.never_closes() {
             return None;
@@ -102,7 +104,7 @@ impl Queueing {
         let runs_down = fleet.pool.iter().map(|slot| slot.in_flight.runs_down_at());
         let (mut closed, mut opened) = (fleet.now, runs_down.max().filter(|at| *at > fleet.now)?);
         let bands = self.waiting.active_bands(fleet.now);
-        // As if in the first round: whoever only takes turns counts as closed.
+        // Computed for the first round: a band that only takes turns counts as closed.
         let open = |saturation, band| {
             fleet.config.flow.usage_limit.is_open(saturation, Position::among(&bands, band), 1)
         };
@@ -122,5 +124,5 @@ impl Queueing {
     }
 }
 
-/// Endpoints that are opened beside one that has nothing to do.
+/// Number of other slots opened beside a changed endpoint.
 const OTHERS: u32 = 64;

@@ -25,7 +25,7 @@ use crate::profile::CostPrices;
 pub struct Builder(Config);
 
 impl Builder {
-    /// Begins from a whole configuration.
+    /// Starts from a whole configuration.
     pub const fn config(self, config: Config) -> Self {
         let _ = self;
         Self(config)
@@ -37,13 +37,14 @@ impl Builder {
         self
     }
 
-    /// Tokens that fit into the KV cache of an endpoint that does not say; zero keeps the default.
+    /// Tokens that fit into the KV cache of an endpoint whose description omits it; zero keeps the
+    /// default.
     pub fn kv_cache_tokens(mut self, tokens: u32) -> Self {
         self.0.kv_cache_tokens = NonZeroU32::new(tokens).unwrap_or(self.0.kv_cache_tokens);
         self
     }
 
-    /// What a prompt costs an endpoint that does not say.
+    /// The prefill cost of an endpoint whose description omits it.
     pub fn prefill(mut self, cost: PrefillCost) -> Self {
         self.0.prefill = cost;
         self
@@ -65,14 +66,14 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the first field that cannot be used, and what would.
+    /// [`ConfigError`] names the first invalid field, and the values that it accepts.
     pub fn build(self) -> Result<Scheduler, ConfigError> {
         Scheduler::new(self.0)
     }
 }
 
 impl Scheduler {
-    /// Builds one step by step.
+    /// Builds a scheduler step by step.
     pub fn builder() -> Builder {
         Builder::default()
     }

@@ -103,8 +103,8 @@ impl Scheduler {
         })
     }
 
-    /// When the blocks that are expected in the cache were last used. What is still on its way says nothing about
-    /// evictions.
+    /// When the blocks that are expected in the cache were last used. What is still on its way says
+    /// nothing about evictions.
     fn evidence(&self, slot: &Slot, chain: &[BlockHash], cached: CachedPrefix) -> Option<Evidence> {
         let last = (cached.blocks as usize).checked_sub(1)?;
         let used = |at: usize| self.fleet.prefixes.last_use(slot.id.slot, chain, at);

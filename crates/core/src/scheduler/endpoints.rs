@@ -1,4 +1,5 @@
-//! News from the world: endpoints come, change and go, and say what they hold and how busy they are.
+//! News from the world: endpoints come, change and go, and say what they hold and how busy they
+//! are.
 
 use alloc::vec::Vec;
 
@@ -28,7 +29,8 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// When another endpoint has that name, when the pool is full, or when its prefill cost is not a cost.
+    /// When another endpoint has that name, when the pool is full, or when its prefill cost is not
+    /// a cost.
     pub fn add_endpoint(
         &mut self,
         now: Instant,
@@ -73,12 +75,13 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Describes an endpoint anew. What is in flight there stays; what it is assumed to hold does too, unless its blocks
-    /// have another length now, or are of another model.
+    /// Describes an endpoint anew. What is in flight there stays; what it is assumed to hold does
+    /// too, unless its blocks have another length now, or are of another model.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint, when another has that name, or when its prefill cost is not a cost.
+    /// When there is no such endpoint, when another has that name, or when its prefill cost is not
+    /// a cost.
     pub fn update_endpoint(
         &mut self,
         now: Instant,
@@ -139,8 +142,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Takes an endpoint out of the pool, with all that it held, and says which requests are still on it.
-    /// Computes in **O(requests in flight + blocks that it held)**.
+    /// Takes an endpoint out of the pool, with all that it held, and says which requests are still
+    /// on it. Computes in **O(requests in flight + blocks that it held)**.
     ///
     /// # Errors
     ///
@@ -163,8 +166,9 @@ impl Scheduler {
 
     /// An endpoint reported its load.
     ///
-    /// What this gateway sent there is known already and better; the report shows what *others* sent. Without reports,
-    /// or with old ones, endpoints are taken to carry what their peers carry.
+    /// What this gateway sent there is known already and better; the report shows what *others*
+    /// sent. Without reports, or with old ones, endpoints are taken to carry what their peers
+    /// carry.
     ///
     /// # Errors
     ///
@@ -188,10 +192,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A probe of the endpoint passed or failed: its page of metrics could be read, its health check answered.
+    /// A probe of the endpoint passed or failed: its page of metrics could be read, its health
+    /// check answered.
     ///
-    /// A failed one backs the endpoint off. One that passed ends the backoff of an endpoint that could not be reached:
-    /// the next request may be its trial. It ends none for failed requests, which only a trial can.
+    /// A failed one backs the endpoint off. One that passed ends the backoff of an endpoint that
+    /// could not be reached: the next request may be its trial. It ends none for failed requests,
+    /// which only a trial can.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Request, Scheduler};
@@ -222,9 +228,9 @@ impl Scheduler {
         Ok(())
     }
 
-    /// An endpoint's report could not be read, or says nothing that is known: `why` is the code of the error. It
-    /// counts as no report, so the last one grows old as if nothing had come. The count and the code are in
-    /// [`EndpointStats`](crate::EndpointStats).
+    /// An endpoint's report could not be read, or says nothing that is known: `why` is the code of
+    /// the error. It counts as no report, so the last one grows old as if nothing had come. The
+    /// count and the code are in [`EndpointStats`](crate::EndpointStats).
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Load, Scheduler};
@@ -272,21 +278,23 @@ impl Scheduler {
 
     /// An endpoint's engine published a change of its KV cache.
     ///
-    /// With the first stored event that is applied the endpoint becomes *precise*: what it was assumed to hold is
-    /// forgotten, and what requests with token ids or block hashes leave there is believed only until the engine
-    /// should have confirmed it. Removals and clears alone, or stored events that are all refused, make no endpoint
-    /// precise; one that is precise, holds nothing and has a stored event refused goes back to assumptions.
+    /// With the first stored event that is applied the endpoint becomes *precise*: what it was
+    /// assumed to hold is forgotten, and what requests with token ids or block hashes leave there
+    /// is believed only until the engine should have confirmed it. Removals and clears alone, or
+    /// stored events that are all refused, make no endpoint precise; one that is precise, holds
+    /// nothing and has a stored event refused goes back to assumptions.
     ///
-    /// An event without a model belongs to the endpoint's model. If the endpoint was not described with exactly one,
-    /// its engine still has one base model, and requests match whatever they call it. Blocks of another length than
-    /// described are taken for what they are while the endpoint holds none.
+    /// An event without a model belongs to the endpoint's model. If the endpoint was not described
+    /// with exactly one, its engine still has one base model, and requests match whatever they call
+    /// it. Blocks of another length than described are taken for what they are while the endpoint
+    /// holds none.
     ///
     /// Computes in **O(blocks)** of the event.
     ///
     /// # Errors
     ///
-    /// [`KvEventError`] says what was wrong, and nothing of the event was applied. Stored events that were refused are
-    /// counted in [`EndpointStats`](crate::EndpointStats).
+    /// [`KvEventError`] says what was wrong, and nothing of the event was applied. Stored events
+    /// that were refused are counted in [`EndpointStats`](crate::EndpointStats).
     ///
     /// ```
     /// use slotwise::{EngineHash, Endpoint, Instant, KvEvent, Request, Scheduler, BlockStored};

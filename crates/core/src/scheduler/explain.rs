@@ -26,7 +26,8 @@ pub struct Explanation {
     pub prompt_tokens: u32,
     /// The most that any endpoint of the pool is expected to find in its cache.
     pub best_cached_tokens: u32,
-    /// Every endpoint: first those that could have the request, best first, then the others by their ids.
+    /// Every endpoint: first those that could have the request, best first, then the others by
+    /// their ids.
     pub candidates: Vec<Candidate>,
 }
 
@@ -43,14 +44,15 @@ pub struct Candidate {
     pub excluded: Option<Exclusion>,
     /// Prompt tokens that it is expected to find in its cache.
     pub cached_tokens: u32,
-    /// Predicted time to the first token: its booked prefill, room in its KV cache, this request's prefill,
-    /// and loading the adapter.
+    /// Predicted time to the first token: its booked prefill, room in its KV cache, this request's
+    /// prefill, and loading the adapter.
     pub first_token_in: Seconds,
     /// The cost, term by term.
     pub terms: CostTerms,
     /// Their sum.
     pub cost: Seconds,
-    /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
+    /// Why its KV events are not used: the code of the last refusal, while the endpoint is not
+    /// precise.
     pub kv_refusal: Option<&'static str>,
     /// Why it is backed off, if it is.
     pub backoff: Option<BackoffCause>,
@@ -59,8 +61,8 @@ pub struct Candidate {
 }
 
 impl Scheduler {
-    /// Says what [`pick`](Self::pick) would decide and why, without doing it: what only comes due at `now`, such as
-    /// an assumption that was not confirmed, is still as it was.
+    /// Says what [`pick`](Self::pick) would decide and why, without doing it: what only comes due
+    /// at `now`, such as an assumption that was not confirmed, is still as it was.
     ///
     /// # Example: the terms of a decision
     ///

@@ -42,7 +42,8 @@ pub(super) struct InFlight {
     pub(super) session: Option<SessionId>,
 }
 
-/// When the blocks that a request was expected to find had last been used, counted in uses of the endpoint's cache.
+/// When the blocks that a request was expected to find had last been used, counted in uses of the
+/// endpoint's cache.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
     pub(super) first_block: u64,

@@ -12,8 +12,9 @@ use crate::request::{AnswerId, CacheUse, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// The first token of a request arrived. Its prefill no longer waits in the endpoint's account, and the endpoint's
-    /// speed is learned from the time that it took. Saying so again changes nothing.
+    /// The first token of a request arrived. Its prefill no longer waits in the endpoint's account,
+    /// and the endpoint's speed is learned from the time that it took. Saying so again changes
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -42,8 +43,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The answer of a request grew by `tokens`, which fill the endpoint's KV cache. Optional: it makes the account of
-    /// long answers more exact. Implies the first token.
+    /// The answer of a request grew by `tokens`, which fill the endpoint's KV cache. Optional: it
+    /// makes the account of long answers more exact. Implies the first token.
     ///
     /// # Errors
     ///
@@ -60,9 +61,10 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The answer to a request has this id. A request that [goes on from it](crate::Request::continues) goes to the same
-    /// endpoint, or is rejected as [`ThreadNotFound`](crate::RejectReason::ThreadNotFound) if that has left the pool or
-    /// drains. The last [`Config::max_threads`](crate::Config::max_threads) answers are remembered.
+    /// The answer to a request has this id. A request that [goes on from
+    /// it](crate::Request::continues) goes to the same endpoint, or is rejected as
+    /// [`ThreadNotFound`](crate::RejectReason::ThreadNotFound) if that has left the pool or drains.
+    /// The last [`Config::max_threads`](crate::Config::max_threads) answers are remembered.
     ///
     /// # Errors
     ///
@@ -97,8 +99,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A request is done. Releases what it reserved, and learns from what it used. Computes in **O(blocks)** of its
-    /// prompt, as do [`fail`](Self::fail) and [`cancel`](Self::cancel).
+    /// A request is done. Releases what it reserved, and learns from what it used. Computes in
+    /// **O(blocks)** of its prompt, as do [`fail`](Self::fail) and [`cancel`](Self::cancel).
     ///
     /// # Errors
     ///
@@ -126,12 +128,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A request failed, through no fault of the client's: after an answer like `400 Bad Request`, [`cancel`](Self::cancel) it. Releases what
-    /// it reserved; blocks that it alone would have brought are forgotten if it never had a first token.
+    /// A request failed, through no fault of the client's: after an answer like `400 Bad Request`,
+    /// [`cancel`](Self::cancel) it. Releases what it reserved; blocks that it alone would have
+    /// brought are forgotten if it never had a first token.
     ///
-    /// An endpoint that fails more than the others is backed off for [`Config::backoff`](crate::Config::backoff), and
-    /// twice as long each time that a trial fails: it would otherwise look idle and draw all requests to itself. A trial
-    /// that succeeds ends that.
+    /// An endpoint that fails more than the others is backed off for
+    /// [`Config::backoff`](crate::Config::backoff), and twice as long each time that a trial fails:
+    /// it would otherwise look idle and draw all requests to itself. A trial that succeeds ends
+    /// that.
     ///
     /// # Errors
     ///
@@ -161,8 +165,9 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The client went away, or query for what it cannot have. Like [`fail`](Self::fail), but weaker evidence against
-    /// the endpoint, and none after the first token. Returns whether the request was in flight, or waited.
+    /// The client went away, or query for what it cannot have. Like [`fail`](Self::fail), but
+    /// weaker evidence against the endpoint, and none after the first token. Returns whether the
+    /// request was in flight, or waited.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
         if self.queueing.cancel(now, id) {
@@ -184,15 +189,16 @@ impl Scheduler {
         true
     }
 
-    /// A request that has no first token yet went to another endpoint than was decided, say to the first of
-    /// [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused connection. Moves its reservation, wherever
-    /// it went: also to an endpoint that drains, is full or serves another model. Counts as a failure of the first
-    /// endpoint, which was [unreachable](Failure::Unreachable): see [`redirect_after`](Self::redirect_after).
+    /// A request that has no first token yet went to another endpoint than was decided, say to the
+    /// first of [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused
+    /// connection. Moves its reservation, wherever it went: also to an endpoint that drains, is
+    /// full or serves another model. Counts as a failure of the first endpoint, which was
+    /// [unreachable](Failure::Unreachable): see [`redirect_after`](Self::redirect_after).
     ///
     /// # Errors
     ///
-    /// When the request is not in flight or has had its first token, or when there is no such endpoint; the reservation
-    /// is where it was then.
+    /// When the request is not in flight or has had its first token, or when there is no such
+    /// endpoint; the reservation is where it was then.
     pub fn redirect(
         &mut self,
         now: Instant,
@@ -202,7 +208,8 @@ impl Scheduler {
         self.redirect_after(now, id, to, Failure::Unreachable)
     }
 
-    /// [`redirect`](Self::redirect), where the first endpoint failed in another way than that it could not be reached.
+    /// [`redirect`](Self::redirect), where the first endpoint failed in another way than that it
+    /// could not be reached.
     ///
     /// # Errors
     ///
@@ -253,9 +260,10 @@ impl Scheduler {
 
     /// The request is over: its flow pays what it has cost, and its session is idle.
     ///
-    /// What was reported as the answer came never counts for less because of how the request ended. A prefill that may be unfinished
-    /// counts for the time since the dispatch, since the engine has spent no more on it; one that the endpoint never got, for nothing.
-    /// So a client gains nothing by leaving before it is told a token.
+    /// What was reported as the answer came never counts for less because of how the request ended.
+    /// A prefill that may be unfinished counts for the time since the dispatch, since the engine
+    /// has spent no more on it; one that the endpoint never got, for nothing. So a client gains
+    /// nothing by leaving before it is told a token.
     fn settle(&mut self, now: Instant, request: &InFlight, end: End) {
         let usage = end.usage();
         let tokens = request.prompt.tokens;
@@ -317,9 +325,11 @@ impl Scheduler {
         self.fleet.pool.release(now, reservation, false);
     }
 
-    /// The request is over and has left its blocks in the endpoint's cache: releases what it reserved.
+    /// The request is over and has left its blocks in the endpoint's cache: releases what it
+    /// reserved.
     ///
-    /// An engine holds on to the blocks of a live request, so for the order of eviction they were used until now.
+    /// An engine holds on to the blocks of a live request, so for the order of eviction they were
+    /// used until now.
     pub(super) fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
         self.expect_confirmation(now, &mut request);
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
@@ -333,7 +343,8 @@ impl Scheduler {
         self.fleet.pool.release(now, request.reservation, true);
     }
 
-    /// The endpoint has computed the prompt's blocks: if its engine publishes events, they must show by now.
+    /// The endpoint has computed the prompt's blocks: if its engine publishes events, they must
+    /// show by now.
     fn expect_confirmation(&mut self, now: Instant, request: &mut InFlight) {
         // Events name token ids, so they say nothing about text.
         if request.prompt.text.is_some() || request.prompt.chain.is_empty() {
@@ -389,8 +400,8 @@ impl Scheduler {
         }
     }
 
-    /// The engine found fewer cached tokens than expected: once a second answer agrees, it has evicted what had not been used
-    /// for as long.
+    /// The engine found fewer cached tokens than expected: once a second answer agrees, it has
+    /// evicted what had not been used for as long.
     fn correct(&mut self, request: &InFlight, cached: u32) {
         let block = request.prompt.span.block_tokens();
         let slack = block.saturating_add(request.prompt.span.tokens() / SLACK_SHARE);
@@ -427,8 +438,8 @@ impl End {
 }
 
 impl InFlight {
-    /// The cached tokens that the engine reported, in tokens as they were predicted: the length of a text was an
-    /// estimate, so that only the *share* that was cached can be compared.
+    /// The cached tokens that the engine reported, in tokens as they were predicted: the length of
+    /// a text was an estimate, so that only the *share* that was cached can be compared.
     fn cached_as_predicted(&self, usage: Usage) -> Option<u32> {
         let cached = usage.cached_tokens.filter(|_| self.prompt.cache_use == CacheUse::Read)?;
         if self.prompt.text.is_none() {
@@ -440,8 +451,9 @@ impl InFlight {
     }
 }
 
-/// A first token is late that takes this many times as long as was predicted. Less is usual in a pool near its limit, and an endpoint
-/// that is only busy must not be backed off: its requests would make the others late.
+/// A first token is late that takes this many times as long as was predicted. Less is usual in a
+/// pool near its limit, and an endpoint that is only busy must not be backed off: its requests
+/// would make the others late.
 const LATE_FACTOR: f64 = 20.0;
 /// And longer than this.
 const LATE: Seconds = Seconds::new(10.0);

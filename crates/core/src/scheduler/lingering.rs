@@ -1,4 +1,5 @@
-//! Requests whose clients have left, on engines that do not notice: they are worked on until they would have ended.
+//! Requests whose clients have left, on engines that do not notice: they are worked on until they
+//! would have ended.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -24,8 +25,8 @@ impl Lingering {
 }
 
 impl Scheduler {
-    /// Keeps the booking of a cancelled request for as long as its engine goes on with it; gives the request back if
-    /// it does not.
+    /// Keeps the booking of a cancelled request for as long as its engine goes on with it; gives
+    /// the request back if it does not.
     pub(super) fn linger(&mut self, now: Instant, request: InFlight) -> Option<InFlight> {
         let Ok(slot) = self.fleet.pool.get(request.reservation.endpoint()) else {
             return Some(request);

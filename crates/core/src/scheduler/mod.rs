@@ -1,20 +1,18 @@
-//! The state machine that gateways talk to.
+//! The face of the crate: the methods of [`Scheduler`], which delegate to the layers below.
 //!
-//! | file | what it decides |
+//! | file | content |
 //! |---|---|
-//! | `lookup` | what a prompt is, and who holds how much of it |
-//! | `pick`, `ranking` | where a request goes, and what is reserved for it |
-//! | `glance` | which endpoints need not be looked at closely |
-//! | `rendezvous` | where equal prompts meet among equal endpoints |
-//! | `life` | what its first token, its end and its failure change |
-//! | `threads` | where answers are that requests go on from |
-//! | `lingering` | what cancelled requests still cost |
-//! | `news` | what endpoints, their loads, adapters and KV events change |
-//! | `snapshot` | what a gateway that starts again remembers of caches |
-//! | `submit`, `asker` | when a request goes that may wait |
-//! | `slots`, `served` | when refused clients come back, and what they are told |
-//! | `plausible` | nothing: which lengths of time are hardly meant |
-//! | `explain`, `stats` | nothing: they look |
+//! | `builder` | construction step by step |
+//! | `endpoints` | inputs about endpoints: membership, load, adapters, KV events |
+//! | `pick` | an immediate decision |
+//! | `submit` | the queue: submission, polling, timeouts |
+//! | `dispatch` | the reservation that carries out a decision |
+//! | `in_flight` | what is kept of a request from its dispatch to its end |
+//! | `lifecycle` | first token, tokens, end and redirection of a request |
+//! | `lingering` | bookings of cancelled requests on engines that ignore disconnects |
+//! | `explain`, `stats` | queries: the cost of every candidate, counters and gauges |
+//! | `rejection_message` | the sentence of a rejection |
+//! | `snapshot` | the caches' contents as bytes, for a restart |
 
 mod builder;
 mod dispatch;
@@ -49,21 +47,48 @@ pub use explain::{Candidate, Explanation};
 pub use lifecycle::{RedirectError, UnknownRequest};
 pub use stats::{BandStats, EndpointStats, Stats};
 
-/// Decides where requests go, and keeps account of all that follows from it.
+/// Decides whether a request goes now and to which endpoint, and keeps account of the requests in
+/// flight.
 ///
-/// Its methods are of four kinds:
+/// **After each input, call [`poll_decision(now)`](Self::poll_decision) until it returns `None`;
+/// then wait for the next input or for [`next_timeout()`](Self::next_timeout).**
 ///
-/// - *News from the world*: [`add_endpoint`](Self::add_endpoint) and its relatives, [`handle_load`](Self::handle_load),
-///   [`handle_adapters`](Self::handle_adapters), [`handle_kv_event`](Self::handle_kv_event).
-/// - *A request's life*: [`pick`](Self::pick), then [`handle_first_token`](Self::handle_first_token) and
-///   [`handle_tokens`](Self::handle_tokens), and exactly one of [`complete`](Self::complete), [`fail`](Self::fail) and
-///   [`cancel`](Self::cancel).
-/// - *Looking in*: [`explain`](Self::explain), [`stats`](Self::stats), [`endpoint`](Self::endpoint).
+/// The methods are of four kinds:
 ///
-/// The first two take `now`, which never goes back: an earlier time than the latest one counts as the latest. Equal
-/// inputs in equal order give equal answers, on every platform. What is refused leaves everything as it was.
+/// - *Inputs about endpoints*: [`add_endpoint`](Self::add_endpoint),
+///   [`update_endpoint`](Self::update_endpoint), [`drain_endpoint`](Self::drain_endpoint),
+///   [`resume_endpoint`](Self::resume_endpoint), [`remove_endpoint`](Self::remove_endpoint);
+///   [`handle_load`](Self::handle_load), [`handle_adapters`](Self::handle_adapters),
+///   [`handle_kv_event`](Self::handle_kv_event), [`handle_probe`](Self::handle_probe).
+/// - *The life of a request*: [`pick`](Self::pick) or [`submit`](Self::submit); then
+///   [`handle_first_token`](Self::handle_first_token), [`handle_tokens`](Self::handle_tokens),
+///   [`handle_answer`](Self::handle_answer) and [`redirect`](Self::redirect); then exactly one of
+///   [`complete`](Self::complete), [`fail`](Self::fail) and [`cancel`](Self::cancel).
+/// - *Decisions*: [`poll_decision`](Self::poll_decision) and [`next_timeout`](Self::next_timeout).
+/// - *Queries*, which change nothing: [`explain`](Self::explain), [`stats`](Self::stats),
+///   [`endpoint`](Self::endpoint), [`snapshot`](Self::snapshot).
 ///
-/// One scheduler serves one pool from one thread or behind one lock; it holds no lock itself.
+/// Every input takes `now`. Time never goes back: an earlier time than the latest one counts as the
+/// latest. Equal inputs in equal order give equal decisions, on every platform. A call that returns
+/// an error changes nothing else.
+///
+/// One scheduler serves one pool. It is `Send` and holds no lock: use it from one thread, or behind
+/// one lock.
+///
+/// ```
+/// use slotwise::{Decision, Endpoint, Instant, Request, Scheduler, Usage};
+///
+/// let now = Instant::ORIGIN;
+/// let mut scheduler = Scheduler::default();
+/// scheduler.add_endpoint(now, Endpoint::new("http://10.0.0.1:8000"))?;
+/// let id = scheduler.submit(now, &Request::new("llama").text("Hello"))?;
+/// while let Some(decision) = scheduler.poll_decision(now) {
+///     assert!(matches!(&decision, Decision::Dispatch(_)) && decision.request() == id);
+/// }
+/// scheduler.complete(now, id, Usage::default())?;
+/// assert_eq!(scheduler.stats().completed, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Scheduler {
     fleet: Fleet,
@@ -71,7 +96,7 @@ pub struct Scheduler {
     next_request: u64,
     counters: stats::Counters,
     queueing: Queueing,
-    /// Of clients that left, where engines do not notice.
+    /// Cancelled requests on engines that ignore disconnects.
     lingering: lingering::Lingering,
     workspace: Workspace,
 }
@@ -102,7 +127,7 @@ impl Scheduler {
         &self.fleet.config
     }
 
-    /// How the endpoint was described, if it is in the pool.
+    /// The description of an endpoint in the pool.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
         self.fleet.pool.get(id).ok().map(|slot| &slot.endpoint)
     }
@@ -112,12 +137,13 @@ impl Scheduler {
         self.fleet.pool.named(name)
     }
 
-    /// The endpoint that a request in flight is on. It may have left the pool.
+    /// The endpoint of a request in flight. The endpoint may have left the pool.
     pub fn endpoint_of(&self, request: RequestId) -> Option<EndpointId> {
         self.requests.get(request).map(|in_flight| in_flight.reservation.endpoint())
     }
 
-    /// How many requests are in flight on an endpoint, in **O(1)**: zero means that it is drained, and may be removed without loss.
+    /// The number of requests in flight on an endpoint, in **O(1)**. At zero, a draining endpoint
+    /// can be removed without loss.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Request, Scheduler};
@@ -140,7 +166,7 @@ impl Scheduler {
         self.fleet.pool.get(endpoint).map(|slot| slot.in_flight.requests())
     }
 
-    /// How many endpoints take new requests: all of the pool but those that drain. In **O(1)**.
+    /// The number of endpoints that accept new requests: all that are not draining. In **O(1)**.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Scheduler};
@@ -158,7 +184,7 @@ impl Scheduler {
         self.fleet.pool.accepting()
     }
 
-    /// Moves time on, never back, and does what has come due.
+    /// Moves the clock forward, never back, and applies what has come due.
     fn advance(&mut self, now: Instant) -> Instant {
         let now = self.fleet.advance(now);
         while let Some(slot) = self.fleet.pool.open_due(now) {
@@ -168,7 +194,7 @@ impl Scheduler {
         now
     }
 
-    /// Counts a rejection of the request in the workspace, and gives it its time to come back.
+    /// Counts a rejection of the request in the workspace, and sets its retry time.
     fn reject(&mut self, priority: Priority, rejected: Rejected) -> Rejected {
         let own = self.workspace.lookup.least_work(self.fleet.config.prefill);
         self.counters.reject(rejected.reason);

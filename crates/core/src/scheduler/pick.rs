@@ -12,19 +12,22 @@ use crate::request::{Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// Chooses the endpoint that costs this request the least, and reserves it there: when the call returns, the
-    /// endpoint's account already includes the request. There is no queue: it goes now, or it is rejected.
+    /// Chooses the endpoint that costs this request the least, and reserves it there: when the call
+    /// returns, the endpoint's account already includes the request. There is no queue: it goes
+    /// now, or it is rejected.
     ///
-    /// Ties go to the endpoint with fewer requests in flight, then by rendezvous hash of the session or prompt, so that
-    /// equal prompts meet again.
+    /// Ties go to the endpoint with fewer requests in flight, then by rendezvous hash of the
+    /// session or prompt, so that equal prompts meet again.
     ///
-    /// Computes in **O(prompt + levels × endpoints / 64)** and a look at the endpoints whose lower bounds are below the best cost,
-    /// few as a rule. The prompt is hashed once for each block size in the pool, and twice where only some engines name their
-    /// model. A level is a length of its prefix that some endpoints hold and others do not. A rejection computes in **O(endpoints)**.
+    /// Computes in **O(prompt + levels × endpoints / 64)** and a look at the endpoints whose lower
+    /// bounds are below the best cost, few as a rule. The prompt is hashed once for each block size
+    /// in the pool, and twice where only some engines name their model. A level is a length of its
+    /// prefix that some endpoints hold and others do not. A rejection computes in **O(endpoints)**.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says why, and when another try may be worth it. Nothing has changed then but the count of rejections.
+    /// [`Rejected`] says why, and when another try may be worth it. Nothing has changed then but
+    /// the count of rejections.
     ///
     /// # Example: a prompt goes where its prefix is
     ///
@@ -50,8 +53,9 @@ impl Scheduler {
         })
     }
 
-    /// [`pick`](Self::pick) with a cost of the caller's own: what `cost` says of an endpoint takes the place of the sum of
-    /// its terms. Everything else is the same: who is left out, how ties fall, what is reserved.
+    /// [`pick`](Self::pick) with a cost of the caller's own: what `cost` says of an endpoint takes
+    /// the place of the sum of its terms. Everything else is the same: who is left out, how ties
+    /// fall, what is reserved.
     ///
     /// An infinite cost is a last resort, a NaN is nothing, and so is what is below zero.
     ///

@@ -11,8 +11,9 @@ use crate::request::Request;
 
 impl Scheduler {
     /// One sentence on why a request was rejected, without a full stop: that of its
-    /// [reason](RejectReason), and for [`NotServed`](RejectReason::NotServed) also the model that was
-    /// query for and those that are served. Names at most eight models, each of at most 64 characters.
+    /// [reason](RejectReason), and for [`NotServed`](RejectReason::NotServed) also the model that
+    /// was query for and those that are served. Names at most eight models, each of at most 64
+    /// characters.
     ///
     /// Computes in **O(endpoints · log models)** for that reason, and in **O(1)** for the others.
     ///

@@ -13,8 +13,9 @@ use crate::prefix::codec::{Kind, Reader, Writer};
 use crate::time::Instant;
 
 impl Scheduler {
-    /// What endpoints hold in their caches, as bytes. Loads, speeds and requests in flight are not in it: they are measured anew. Equal
-    /// schedulers give equal bytes, in every language and on every platform. Computes in **O(blocks held)**, near the speed of a copy.
+    /// What endpoints hold in their caches, as bytes. Loads, speeds and requests in flight are not
+    /// in it: they are measured anew. Equal schedulers give equal bytes, in every language and on
+    /// every platform. Computes in **O(blocks held)**, near the speed of a copy.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.count(self.fleet.pool.iter().count());
@@ -31,11 +32,12 @@ impl Scheduler {
         writer.seal(Kind::Scheduler, self.fleet.prefixes.hash_state())
     }
 
-    /// Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks are as long as they were. How many
-    /// these are. Add the endpoints first; where an engine has started again as well, take it out and add it afterwards.
+    /// Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks
+    /// are as long as they were. How many these are. Add the endpoints first; where an engine has
+    /// started again as well, take it out and add it afterwards.
     ///
-    /// What has changed in the meantime corrects itself as ever: engines that publish events say so, others report fewer
-    /// cached tokens than expected. Computes in **O(blocks held)**.
+    /// What has changed in the meantime corrects itself as ever: engines that publish events say
+    /// so, others report fewer cached tokens than expected. Computes in **O(blocks held)**.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Request, Scheduler, SnapshotError};
@@ -62,8 +64,9 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// When these are not the bytes of a snapshot, when it was taken under another seed, when there is no room for it, or when this
-    /// scheduler has dispatched requests already. Nothing has changed then.
+    /// When these are not the bytes of a snapshot, when it was taken under another seed, when there
+    /// is no room for it, or when this scheduler has dispatched requests already. Nothing has
+    /// changed then.
     pub fn restore(&mut self, now: Instant, snapshot: &[u8]) -> Result<usize, SnapshotError> {
         let now = self.advance(now);
         if self.next_request > 1 {

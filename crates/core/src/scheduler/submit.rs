@@ -9,9 +9,10 @@
 //! rejected
 //! ```
 //!
-//! What is in the gateway can still be overtaken, withdrawn and refused; what is in an engine's queue cannot. So a request is bound late:
-//! while its best endpoint has more than [`FlowConfig::hold`](crate::FlowConfig::hold) booked, it is parked for that endpoint, where
-//! it blocks nobody else.
+//! What is in the gateway can still be overtaken, withdrawn and refused; what is in an engine's
+//! queue cannot. So a request is bound late: while its best endpoint has more than
+//! [`FlowConfig::hold`](crate::FlowConfig::hold) booked, it is parked for that endpoint, where it
+//! blocks nobody else.
 
 use alloc::vec::Vec;
 
@@ -22,15 +23,16 @@ use crate::request::{Request, RequestId};
 use crate::time::Instant;
 
 impl Scheduler {
-    /// Hands a request to flow control. [`poll_decision`](Self::poll_decision) returns the outcome: call it until it returns `None`,
-    /// now and after each input, and at [`next_timeout`](Self::next_timeout).
+    /// Hands a request to flow control. [`poll_decision`](Self::poll_decision) returns the outcome:
+    /// call it until it returns `None`, now and after each input, and at
+    /// [`next_timeout`](Self::next_timeout).
     ///
     /// Computes in **O(prompt + runs on the way + log waiting)**.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] if it need not wait at all: nobody serves it, its deadline cannot be met, or the waiting room is full of what is as
-    /// important. It is forgotten then.
+    /// [`Rejected`] if it need not wait at all: nobody serves it, its deadline cannot be met, or
+    /// the waiting room is full of what is as important. It is forgotten then.
     ///
     /// # Example: who matters more goes first
     ///
@@ -69,8 +71,9 @@ impl Scheduler {
         }
     }
 
-    /// The next decision about a request that was submitted: it goes, and is reserved, or it waits no longer. `None` when there is
-    /// nothing to decide before the next input or [`next_timeout`](Self::next_timeout).
+    /// The next decision about a request that was submitted: it goes, and is reserved, or it waits
+    /// no longer. `None` when there is nothing to decide before the next input or
+    /// [`next_timeout`](Self::next_timeout).
     pub fn poll_decision(&mut self, now: Instant) -> Option<Decision> {
         let now = self.advance(now);
         let next = self.queueing.poll(&self.fleet, self.requests.len(), &mut self.workspace)?;
@@ -80,14 +83,16 @@ impl Scheduler {
         })
     }
 
-    /// When [`poll_decision`](Self::poll_decision) has something to decide although nothing has happened.
+    /// When [`poll_decision`](Self::poll_decision) has something to decide although nothing has
+    /// happened.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.queueing.next_timeout(&self.fleet, self.lingering.next_end())
     }
 
-    /// Requests of negative priority that are in flight while others of higher priority wait: at most so many, the least important
-    /// first, and of those the newest. Whoever wants to make room aborts them and says so with [`cancel`](Self::cancel). Only those
-    /// that were submitted are named. Computes in **O(requests in flight)**.
+    /// Requests of negative priority that are in flight while others of higher priority wait: at
+    /// most so many, the least important first, and of those the newest. Whoever wants to make room
+    /// aborts them and says so with [`cancel`](Self::cancel). Only those that were submitted are
+    /// named. Computes in **O(requests in flight)**.
     ///
     /// ```
     /// use slotwise::{Decision, Endpoint, Instant, Priority, Request, Scheduler};
@@ -177,7 +182,8 @@ mod tests {
         assert_eq!(scheduler.queueing.eligibility_classes(), 1);
         (0..2).for_each(|_| submit(&mut scheduler, "m"));
         assert_eq!(scheduler.queueing.eligibility_classes(), 2);
-        // The class is computed at each attempt: the pool may have changed since the request was queued.
+        // The class is computed at each attempt: the pool may have changed since the request was
+        // queued.
         scheduler.remove_endpoint(now, named.expect("room")).expect("there");
         while scheduler.poll_decision(now).is_some() {}
         assert_eq!(scheduler.queueing.waiting().sum().requests, 2_000);

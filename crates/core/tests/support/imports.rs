@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The files of a crate by their modules. Test code is left out.
 #[derive(Default)]
-pub struct Imports {
+pub(crate) struct Imports {
     files: BTreeMap<String, Source>,
     tests: BTreeSet<String>,
 }
@@ -27,19 +27,19 @@ struct Use {
 
 impl Imports {
     /// Reads all files below the folder of `lib.rs`.
-    pub fn of(folder: &Path) -> Self {
+    pub(crate) fn of(folder: &Path) -> Self {
         let mut imports = Self::default();
         imports.read(folder, "");
         imports
     }
 
     /// Every module that is more than test code; the crate's root has the empty name.
-    pub fn modules(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str).filter(|module| !self.is_test(module))
     }
 
     /// The modules whose files define what a module uses. A re-export counts where its name is used in the same file.
-    pub fn used_by(&self, module: &str) -> BTreeSet<&str> {
+    pub(crate) fn used_by(&self, module: &str) -> BTreeSet<&str> {
         let source = &self.files[module];
         let named = |path: &str| words(&source.body).any(|word| word == last(path));
         let used = source.uses.iter().filter(|it| !it.exported || named(&it.path));
