@@ -93,8 +93,9 @@ impl Rejected {
     /// use slotwise::{Instant, Request, Scheduler};
     ///
     /// let mut scheduler = Scheduler::default();
-    /// let rejected = scheduler.pick(Instant::ORIGIN, &Request::new("m")).expect_err("no endpoints");
-    /// assert_eq!(rejected.message("the pool is empty"), "rejected: the pool is empty; retry after 5.000 s");
+    /// let rejected = scheduler.pick(Instant::ORIGIN, &Request::new("m")).unwrap_err();
+    /// let message = rejected.message("the pool is empty");
+    /// assert_eq!(message, "rejected: the pool is empty; retry after 5.000 s");
     /// ```
     pub fn message(&self, sentence: impl fmt::Display) -> String {
         let retry =

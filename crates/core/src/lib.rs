@@ -15,11 +15,11 @@
 //!
 //! let prompt = "You are a helpful assistant. What is a prefix cache?";
 //! let decision = scheduler.pick(now, &Request::new("llama-3.1-8b").text(prompt))?;
-//! let url = &scheduler.endpoint(decision.endpoint).expect("just picked").name;
+//! let url = &scheduler.endpoint(decision.endpoint_id).expect("just picked").name;
 //! println!("send it to {url}; {} of its tokens are cached there", decision.cached_tokens);
 //!
-//! scheduler.handle_first_token(Instant::from_micros(80_000), decision.request)?;
-//! scheduler.complete(Instant::from_micros(900_000), decision.request, Usage::default())?;
+//! scheduler.handle_first_token(Instant::from_micros(80_000), decision.request_id)?;
+//! scheduler.complete(Instant::from_micros(900_000), decision.request_id, Usage::default())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

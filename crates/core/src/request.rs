@@ -189,8 +189,9 @@ impl<'a> Request<'a> {
     /// let mut scheduler = Scheduler::default();
     /// scheduler.add_endpoint(now, Endpoint::new("a"))?;
     /// let first = scheduler.pick(now, &Request::new("llama").text("Hello"))?;
-    /// let retry = scheduler.pick(now, &Request::new("llama").text("Hello").exclude(&[first.endpoint]));
-    /// assert_eq!(retry.unwrap_err().reason, RejectReason::NoEndpoints);
+    /// let tried = [first.endpoint_id];
+    /// let retry = Request::new("llama").text("Hello").exclude(&tried);
+    /// assert_eq!(scheduler.pick(now, &retry).unwrap_err().reason, RejectReason::NoEndpoints);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn exclude(self, endpoints: &'a [EndpointId]) -> Self {

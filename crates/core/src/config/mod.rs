@@ -21,7 +21,7 @@ pub use plausible::{Implausible, implausible};
 ///
 /// let mut config = Config::default();
 /// config.seed = 7;
-/// config.weights.kv = 1.0.into();
+/// config.prices.kv = 1.0.into();
 /// let scheduler = Scheduler::new(config)?;
 /// # Ok::<(), slotwise::ConfigError>(())
 /// ```

@@ -67,7 +67,7 @@ impl Config {
     ///
     /// let mut config = Config::default();
     /// assert!(config.implausible().is_empty());
-    /// config.flow.hold = Duration::from_secs(250); // milliseconds were meant
+    /// config.flow.max_queued_prefill = Duration::from_secs(250); // milliseconds were meant
     /// assert_eq!(config.implausible()[0].field, "flow.max_queued_prefill");
     /// ```
     pub fn implausible(&self) -> Vec<Implausible> {

@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `query` | a request, as it is placed |
-//! | `lookup`, `chains`, `span` | the prompt in blocks, and how much of it each endpoint has cached |
+//! | `lookup`, `chains`, `span` | the prompt in blocks, and its cached prefix on each endpoint |
 //! | `assess` | the cost of one endpoint, or why it is excluded |
 //! | `exclusion`, `refusal` | why one endpoint, and why all of them, cannot have the request |
 //! | `prune` | the search that passes over endpoints by a lower bound of their cost |

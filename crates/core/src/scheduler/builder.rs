@@ -12,10 +12,11 @@ use crate::profile::CostPrices;
 /// ```
 /// use slotwise::{PrefillCost, Scheduler, Seconds};
 ///
+/// // A 70B model on four H100.
 /// let scheduler = Scheduler::builder()
 ///     .seed(7)
 ///     .kv_cache_tokens(440_000)
-///     .prefill(PrefillCost::new(Seconds::new(68e-6), Seconds::new(1.66e-9))) // a 70B model on four H100
+///     .prefill(PrefillCost::new(Seconds::new(68e-6), Seconds::new(1.66e-9)))
 ///     .build()?;
 /// assert_eq!(scheduler.config().seed, 7);
 /// # Ok::<(), slotwise::ConfigError>(())
@@ -56,7 +57,7 @@ impl Builder {
         self
     }
 
-    /// Any other change of the configuration.
+    /// Changes any field of the configuration.
     pub fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.0);
         self

@@ -1,4 +1,5 @@
-//! Carries out a decision: reserves the endpoint, and records what the request leaves in its cache.
+//! Carries out a decision: reserves the endpoint, and records the blocks that the request leaves in
+//! its cache.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,7 +15,7 @@ use crate::request::{CacheUse, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// Reserves the best endpoint, and notes what the request will leave in its cache.
+    /// Reserves the best endpoint of the ranking for the prompt in the workspace.
     pub(super) fn dispatch(
         &mut self,
         now: Instant,
@@ -58,7 +59,7 @@ impl Scheduler {
         })
     }
 
-    /// Books a prompt on an endpoint that has `cached` of it.
+    /// Books a prompt on an endpoint that has `cached` of it in its cache.
     pub(super) fn book(
         &mut self,
         now: Instant,
@@ -103,8 +104,8 @@ impl Scheduler {
         })
     }
 
-    /// When the blocks that are expected in the cache were last used. What is still on its way says
-    /// nothing about evictions.
+    /// When the expected blocks were last used. Blocks of requests in flight are no evidence of
+    /// evictions.
     fn evidence(&self, slot: &Slot, chain: &[BlockHash], cached: CachedPrefix) -> Option<Evidence> {
         let last = (cached.blocks as usize).checked_sub(1)?;
         let used = |at: usize| self.fleet.prefixes.last_use(slot.id.slot, chain, at);

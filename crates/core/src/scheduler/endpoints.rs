@@ -1,5 +1,4 @@
-//! News from the world: endpoints come, change and go, and say what they hold and how busy they
-//! are.
+//! Inputs about endpoints: membership, load reports, probes, adapters and KV events.
 
 use alloc::vec::Vec;
 
@@ -14,23 +13,22 @@ use crate::prefix::{KvEvent, KvEventError};
 use crate::request::RequestId;
 use crate::time::{Instant, Seconds};
 
-/// An endpoint that has left the pool.
+/// An endpoint that was removed from the pool.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RemovedEndpoint {
-    /// How it was described.
+    /// Its description.
     pub endpoint: Endpoint,
-    /// The requests that are still on it. Complete, fail or cancel them as ever.
+    /// The requests still in flight on it. Complete, fail or cancel each as usual.
     pub in_flight: Vec<RequestId>,
 }
 
 impl Scheduler {
-    /// Adds an endpoint to the pool. It gets requests at once.
+    /// Adds an endpoint to the pool, which accepts requests at once.
     ///
     /// # Errors
     ///
-    /// When another endpoint has that name, when the pool is full, or when its prefill cost is not
-    /// a cost.
+    /// If another endpoint has the name, if the pool is full, or if the prefill cost is invalid.
     pub fn add_endpoint(
         &mut self,
         now: Instant,
@@ -75,13 +73,12 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Describes an endpoint anew. What is in flight there stays; what it is assumed to hold does
-    /// too, unless its blocks have another length now, or are of another model.
+    /// Replaces the description of an endpoint. Requests in flight stay. Its cached blocks stay
+    /// too, unless the block size or the model has changed.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint, when another has that name, or when its prefill cost is not
-    /// a cost.
+    /// If the endpoint is unknown, if another has the name, or if the prefill cost is invalid.
     pub fn update_endpoint(
         &mut self,
         now: Instant,
@@ -102,7 +99,7 @@ impl Scheduler {
             slot.prefill = slot.endpoint.prefill.unwrap_or(config.prefill);
             slot.adapter_load_time =
                 Seconds::from(slot.endpoint.adapter_load_time.unwrap_or(config.adapter_load_time));
-            // An endpoint that does not say may have reported.
+            // Without a described limit, the reported one stays.
             if let Some(adapters) = slot.endpoint.adapter_slots {
                 slot.adapters.set_slots(adapters.get() as usize, now);
             }
@@ -118,11 +115,11 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Sends no new requests to the endpoint; those in flight go on.
+    /// Stops new requests to the endpoint; those in flight continue.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint.
+    /// If the endpoint is unknown.
     pub fn drain_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
         self.fleet.pool.drain(id, true)?;
@@ -130,11 +127,11 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Takes a draining endpoint back into service.
+    /// Returns a draining endpoint to service.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint.
+    /// If the endpoint is unknown.
     pub fn resume_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), UnknownEndpoint> {
         self.advance(now);
         self.fleet.pool.drain(id, false)?;
@@ -142,12 +139,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Takes an endpoint out of the pool, with all that it held, and says which requests are still
-    /// on it. Computes in **O(requests in flight + blocks that it held)**.
+    /// Removes an endpoint and its cached blocks, and returns the requests still in flight on it.
+    /// Computes in **O(requests in flight + cached blocks)**.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint.
+    /// If the endpoint is unknown.
     pub fn remove_endpoint(
         &mut self,
         now: Instant,
@@ -164,15 +161,14 @@ impl Scheduler {
         Ok(RemovedEndpoint { endpoint: slot.endpoint, in_flight })
     }
 
-    /// An endpoint reported its load.
+    /// Handles a load report of an endpoint.
     ///
-    /// What this gateway sent there is known already and better; the report shows what *others*
-    /// sent. Without reports, or with old ones, endpoints are taken to carry what their peers
-    /// carry.
+    /// This gateway's own requests are counted exactly; the report adds the requests of *others*.
+    /// Without a recent report, an endpoint is assumed to carry as much as its peers.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint.
+    /// If the endpoint is unknown.
     pub fn handle_load(
         &mut self,
         now: Instant,
@@ -192,12 +188,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A probe of the endpoint passed or failed: its page of metrics could be read, its health
-    /// check answered.
+    /// Handles the result of a probe of the endpoint, such as a health check or a scrape of its
+    /// metrics page.
     ///
-    /// A failed one backs the endpoint off. One that passed ends the backoff of an endpoint that
-    /// could not be reached: the next request may be its trial. It ends none for failed requests,
-    /// which only a trial can.
+    /// A failed probe backs the endpoint off. A passed probe ends the backoff of an endpoint that
+    /// was unreachable: the next request may be its trial. A backoff after failed requests ends
+    /// only with a successful trial.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Request, Scheduler};
@@ -207,15 +203,16 @@ impl Scheduler {
     /// let dead = scheduler.add_endpoint(now, Endpoint::new("dead"))?;
     /// let alive = scheduler.add_endpoint(now, Endpoint::new("alive"))?;
     /// scheduler.handle_probe(now, dead, false)?;
+    /// let request = Request::new("llama").text("Hello");
     /// for _ in 0..9 {
-    ///     assert_eq!(scheduler.pick(now, &Request::new("llama").text("Hello"))?.endpoint, alive);
+    ///     assert_eq!(scheduler.pick(now, &request)?.endpoint_id, alive);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint.
+    /// If the endpoint is unknown.
     pub fn handle_probe(
         &mut self,
         now: Instant,
@@ -228,9 +225,9 @@ impl Scheduler {
         Ok(())
     }
 
-    /// An endpoint's report could not be read, or says nothing that is known: `why` is the code of
-    /// the error. It counts as no report, so the last one grows old as if nothing had come. The
-    /// count and the code are in [`EndpointStats`](crate::EndpointStats).
+    /// Handles a report that could not be parsed or contained no known metric; `why` is the code of
+    /// the error. The previous report stays in effect and grows old. The count and the code are in
+    /// [`EndpointStats`](crate::EndpointStats).
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Load, Scheduler};
@@ -247,7 +244,7 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint.
+    /// If the endpoint is unknown.
     pub fn handle_unreadable_load(
         &mut self,
         now: Instant,
@@ -259,11 +256,11 @@ impl Scheduler {
         Ok(())
     }
 
-    /// An endpoint reported its LoRA adapters.
+    /// Handles a report of the LoRA adapters on an endpoint.
     ///
     /// # Errors
     ///
-    /// When there is no such endpoint.
+    /// If the endpoint is unknown.
     pub fn handle_adapters(
         &mut self,
         now: Instant,
@@ -276,25 +273,24 @@ impl Scheduler {
         Ok(())
     }
 
-    /// An endpoint's engine published a change of its KV cache.
+    /// Handles a KV event: the endpoint's engine stored or removed blocks of its cache.
     ///
-    /// With the first stored event that is applied the endpoint becomes *precise*: what it was
-    /// assumed to hold is forgotten, and what requests with token ids or block hashes leave there
-    /// is believed only until the engine should have confirmed it. Removals and clears alone, or
-    /// stored events that are all refused, make no endpoint precise; one that is precise, holds
-    /// nothing and has a stored event refused goes back to assumptions.
+    /// The first stored event that is applied makes the endpoint *precise*. Its estimated blocks
+    /// are dropped. Blocks of dispatched requests with token ids or hashes then count only until
+    /// the engine should have confirmed them. Removals, clears and refused events make no endpoint
+    /// precise. A precise endpoint without blocks goes back to estimates when a stored event is
+    /// refused.
     ///
-    /// An event without a model belongs to the endpoint's model. If the endpoint was not described
-    /// with exactly one, its engine still has one base model, and requests match whatever they call
-    /// it. Blocks of another length than described are taken for what they are while the endpoint
-    /// holds none.
+    /// An event without a model belongs to the endpoint's model. If the description does not name
+    /// exactly one model, requests match the event's blocks under any model name. While the
+    /// endpoint has no blocks, the block size of the event replaces the described one.
     ///
     /// Computes in **O(blocks)** of the event.
     ///
     /// # Errors
     ///
-    /// [`KvEventError`] says what was wrong, and nothing of the event was applied. Stored events
-    /// that were refused are counted in [`EndpointStats`](crate::EndpointStats).
+    /// [`KvEventError`] if the event was refused as a whole. Refused stored events are counted in
+    /// [`EndpointStats`](crate::EndpointStats).
     ///
     /// ```
     /// use slotwise::{EngineHash, Endpoint, Instant, KvEvent, Request, Scheduler, BlockStored};
@@ -305,7 +301,7 @@ impl Scheduler {
     /// let ids: Vec<u32> = (0..40).collect();
     /// let names = [EngineHash(1), EngineHash(2)];
     /// let stored = BlockStored::new(&names, 16.try_into()?).tokens(&ids[..32]);
-    /// scheduler.handle_kv_event(now, engine, KvEvent::Stored(stored))?;
+    /// scheduler.handle_kv_event(now, engine, KvEvent::BlockStored(stored))?;
     /// let dispatch = scheduler.pick(now, &Request::new("whatever it serves").tokens(&ids))?;
     /// assert_eq!(dispatch.cached_tokens, 32);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,4 +1,4 @@
-//! Why a decision is what it is.
+//! Explains a decision: the cost of every candidate, term by term.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,56 +13,55 @@ use crate::profile::CostTerms;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
-/// What [`pick`](Scheduler::pick) would decide, and what every endpoint would cost, term by term.
+/// The decision of [`pick`](Scheduler::pick), and the cost of every endpoint, term by term.
 ///
-/// Its [`Display`](fmt::Display) is a table.
+/// [`Display`](fmt::Display) writes a table.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Explanation {
-    /// Where the request would go, or why it would not.
+    /// The chosen endpoint, or the rejection.
     pub verdict: Result<EndpointId, Rejected>,
     /// Tokens of the prompt: counted, or estimated from text.
     pub prompt_tokens: u32,
-    /// The most that any endpoint of the pool is expected to find in its cache.
+    /// The most prompt tokens that any endpoint is expected to find in its cache.
     pub best_cached_tokens: u32,
-    /// Every endpoint: first those that could have the request, best first, then the others by
-    /// their ids.
+    /// Every endpoint: first the eligible ones, best first, then the excluded ones by id.
     pub candidates: Vec<Candidate>,
 }
 
-/// One endpoint, as the request sees it.
+/// One endpoint, weighed for the request.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Candidate {
     /// The endpoint.
     pub endpoint_id: EndpointId,
-    /// Its name.
+    /// The name of the endpoint.
     pub name: String,
-    /// Why it cannot have the request, if so.
+    /// Why the endpoint is excluded, if it is.
     pub excluded: Option<Exclusion>,
-    /// Prompt tokens that it is expected to find in its cache.
+    /// Prompt tokens that the endpoint is expected to find in its cache.
     pub cached_tokens: u32,
-    /// Predicted time to the first token: its booked prefill, room in its KV cache, this request's
+    /// Predicted time to the first token: booked prefill, waiting for KV cache, the request's own
     /// prefill, and loading the adapter.
     pub first_token_in: Seconds,
     /// The cost, term by term.
     pub terms: CostTerms,
-    /// Their sum.
+    /// The sum of the terms.
     pub cost: Seconds,
-    /// Why its KV events are not used: the code of the last refusal, while the endpoint is not
-    /// precise.
+    /// Why the endpoint's KV events are not used: the code of the last refusal.
     pub kv_refusal: Option<&'static str>,
-    /// Why it is backed off, if it is.
+    /// Why the endpoint is backed off, if it is.
     pub backoff: Option<BackoffCause>,
-    /// For how long from now on, before a trial.
+    /// The rest of the backoff, before a trial.
     pub backoff_remaining: Seconds,
 }
 
 impl Scheduler {
-    /// Says what [`pick`](Self::pick) would decide and why, without doing it: what only comes due
-    /// at `now`, such as an assumption that was not confirmed, is still as it was.
+    /// Returns what [`pick`](Self::pick) would decide and why, without effects. Changes that come
+    /// due at `now`, such as the expiry of unconfirmed blocks, are not applied. Computes in
+    /// **O(prompt + endpoints)**.
     ///
     /// # Example: the terms of a decision
     ///
@@ -75,7 +74,7 @@ impl Scheduler {
     /// let request = Request::new("llama").tokens(&[1; 1_000]);
     /// let explanation = scheduler.explain(now, &request);
     /// let best = &explanation.candidates[0];
-    /// assert_eq!(explanation.verdict, Ok(best.endpoint));
+    /// assert_eq!(explanation.verdict, Ok(best.endpoint_id));
     /// assert_eq!(best.cost, best.terms.total());
     /// assert_eq!(best.terms.queue, Seconds::ZERO);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,4 +1,4 @@
-//! The requests in flight: what is kept of each from its dispatch to its end.
+//! The requests in flight, from dispatch to end.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ use crate::time::{Instant, Seconds};
 #[derive(Debug)]
 pub(super) struct InFlightTable {
     requests: HashMap<u64, InFlight, KeyedState>,
-    /// Blocks of all their prompts.
+    /// The number of blocks of all prompts.
     blocks: usize,
 }
 
@@ -27,22 +27,22 @@ pub(super) struct InFlightTable {
 pub(super) struct InFlight {
     pub(super) reservation: Reservation,
     pub(super) dispatched: Instant,
-    /// When its first token came.
+    /// When the first token arrived.
     pub(super) started: Option<Instant>,
-    /// Tokens that the endpoint was expected to find in its cache.
+    /// Predicted cached tokens.
     pub(super) hit: u32,
-    /// When its first token was predicted to come.
+    /// Predicted time to the first token.
     pub(super) predicted: Seconds,
-    /// The key of its flow or session, if it has one.
+    /// The key of the flow or session, if the request has one.
     pub(super) suspect: Option<u64>,
     pub(super) evidence: Option<Evidence>,
     pub(super) prompt: PlacedPrompt,
-    /// What its flow has paid, if it has waited.
+    /// The charge to the flow, if the request was queued.
     pub(super) charge: Option<FlowCharge>,
     pub(super) session: Option<SessionId>,
 }
 
-/// When the blocks that a request was expected to find had last been used, counted in uses of the
+/// The last uses of the blocks that a request was expected to find, counted in uses of the
 /// endpoint's cache.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
@@ -50,26 +50,26 @@ pub(super) struct Evidence {
     pub(super) last_block: u64,
 }
 
-/// A prompt on its way to an endpoint.
+/// The prompt of a dispatched request.
 #[derive(Debug)]
 pub(super) struct PlacedPrompt {
-    /// Its full blocks.
+    /// The full blocks.
     pub(super) chain: Vec<BlockHash>,
-    /// How long it is.
+    /// The length.
     pub(super) span: Span,
-    /// Tokens of all prompts, if it is the first of a batch.
+    /// Tokens of all prompts of the batch.
     pub(super) tokens: u32,
-    /// What the engine does with its cache for it.
+    /// How the engine uses its cache for the request.
     pub(super) cache_use: CacheUse,
-    /// The endpoints' layout that the blocks are made for; none if they serve any.
+    /// The layout for which the blocks were hashed; `None` if they are valid for any.
     pub(super) layout: Option<BlockLayout>,
-    /// Of a prompt that came as text.
+    /// Set if the prompt is text.
     pub(super) text: Option<TextPrompt>,
-    /// Its adapter's key and name.
+    /// The key and the name of the adapter.
     pub(super) adapter: Option<(u64, Box<str>)>,
 }
 
-/// What the token count of a text prompt teaches.
+/// A text prompt, from whose token count the bytes per token are learned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TextPrompt {
     /// The model's key.
@@ -81,7 +81,7 @@ pub(super) struct TextPrompt {
 }
 
 impl PlacedPrompt {
-    /// Whether its blocks mean anything on an endpoint with this layout.
+    /// Whether the blocks are valid for an endpoint with this layout.
     pub(super) fn is_for(&self, layout: BlockLayout) -> bool {
         self.layout.is_none_or(|own| own == layout)
     }
@@ -111,7 +111,7 @@ impl InFlightTable {
         self.requests.get_mut(&id.0)
     }
 
-    /// All of them, in no particular order: sort before anything depends on it.
+    /// All requests in flight, in no defined order: sort before a decision depends on it.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &InFlight)> {
         self.requests.iter().map(|(id, request)| (RequestId(*id), request))
     }
@@ -120,7 +120,7 @@ impl InFlightTable {
         self.requests.len()
     }
 
-    /// Blocks of all their prompts.
+    /// The number of blocks of all prompts.
     pub(super) const fn blocks(&self) -> usize {
         self.blocks
     }

@@ -1,4 +1,4 @@
-//! A request's life after its dispatch: first token, answer, and exactly one end.
+//! The life of a request after its dispatch: first token, answer, redirection, and exactly one end.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,13 +12,12 @@ use crate::request::{AnswerId, CacheUse, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// The first token of a request arrived. Its prefill no longer waits in the endpoint's account,
-    /// and the endpoint's speed is learned from the time that it took. Saying so again changes
-    /// nothing.
+    /// Handles the first token of a request. Its prefill leaves the endpoint's queue, and the
+    /// endpoint's speed is learned from the time to the first token. A second call changes nothing.
     ///
     /// # Errors
     ///
-    /// When the request is not in flight.
+    /// If the request is not in flight.
     pub fn handle_first_token(
         &mut self,
         now: Instant,
@@ -43,12 +42,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The answer of a request grew by `tokens`, which fill the endpoint's KV cache. Optional: it
-    /// makes the account of long answers more exact. Implies the first token.
+    /// Handles the growth of an answer by `tokens`, which occupy the endpoint's KV cache. Optional:
+    /// it makes the account of long answers exact. Implies the first token.
     ///
     /// # Errors
     ///
-    /// When the request is not in flight.
+    /// If the request is not in flight.
     pub fn handle_tokens(
         &mut self,
         now: Instant,
@@ -61,14 +60,15 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The answer to a request has this id. A request that [goes on from
-    /// it](crate::Request::continues) goes to the same endpoint, or is rejected as
-    /// [`ThreadNotFound`](crate::RejectReason::ThreadNotFound) if that has left the pool or drains.
-    /// The last [`Config::max_threads`](crate::Config::max_threads) answers are remembered.
+    /// Records the id of a request's answer. A request that [continues
+    /// it](crate::Request::continues) goes to the same endpoint. If the endpoint has left the pool
+    /// or is draining, that request is rejected as
+    /// [`ThreadNotFound`](crate::RejectReason::ThreadNotFound). The last
+    /// [`Config::max_threads`](crate::Config::max_threads) answers are remembered.
     ///
     /// # Errors
     ///
-    /// When the request is not in flight.
+    /// If the request is not in flight.
     ///
     /// ```
     /// use slotwise::{AnswerId, Endpoint, Instant, RejectReason, Request, Scheduler};
@@ -79,12 +79,13 @@ impl Scheduler {
     ///     scheduler.add_endpoint(now, Endpoint::new(name))?;
     /// }
     /// let first = scheduler.pick(now, &Request::new("claude").text("Hi, I am Ann."))?;
-    /// scheduler.handle_answer(now, first.request, AnswerId::of("msg_1"))?;
+    /// scheduler.handle_answer(now, first.request_id, AnswerId::of("msg_1"))?;
     ///
     /// let next = Request::new("claude").text("Who am I?").continues(AnswerId::of("msg_1"));
-    /// assert_eq!(scheduler.pick(now, &next)?.endpoint, first.endpoint);
-    /// scheduler.drain_endpoint(now, first.endpoint)?;
-    /// assert_eq!(scheduler.pick(now, &next).map_err(|it| it.reason), Err(RejectReason::ThreadNotFound));
+    /// assert_eq!(scheduler.pick(now, &next)?.endpoint_id, first.endpoint_id);
+    /// scheduler.drain_endpoint(now, first.endpoint_id)?;
+    /// let rejected = scheduler.pick(now, &next).unwrap_err();
+    /// assert_eq!(rejected.reason, RejectReason::ThreadNotFound);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn handle_answer(
@@ -99,12 +100,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A request is done. Releases what it reserved, and learns from what it used. Computes in
+    /// Completes a request: releases its reservation, and learns from its usage. Computes in
     /// **O(blocks)** of its prompt, as do [`fail`](Self::fail) and [`cancel`](Self::cancel).
     ///
     /// # Errors
     ///
-    /// When the request is not in flight: completing twice changes nothing.
+    /// If the request is not in flight. A second call changes nothing.
     pub fn complete(
         &mut self,
         now: Instant,
@@ -128,18 +129,18 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A request failed, through no fault of the client's: after an answer like `400 Bad Request`,
-    /// [`cancel`](Self::cancel) it. Releases what it reserved; blocks that it alone would have
-    /// brought are forgotten if it never had a first token.
+    /// Ends a request that its endpoint failed: unreachable, engine error or timeout. After a
+    /// client error such as `400 Bad Request`, use [`cancel`](Self::cancel). Releases the
+    /// reservation. Without a first token, blocks that only this request would have stored are
+    /// dropped.
     ///
-    /// An endpoint that fails more than the others is backed off for
-    /// [`Config::backoff`](crate::Config::backoff), and twice as long each time that a trial fails:
-    /// it would otherwise look idle and draw all requests to itself. A trial that succeeds ends
-    /// that.
+    /// An endpoint that fails more than its peers is backed off for
+    /// [`Config::backoff`](crate::Config::backoff), and twice as long after each failed trial.
+    /// Otherwise it would look idle and attract all requests. A successful trial ends the backoff.
     ///
     /// # Errors
     ///
-    /// When the request is not in flight.
+    /// If the request is not in flight.
     pub fn fail(
         &mut self,
         now: Instant,
@@ -165,9 +166,9 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The client went away, or query for what it cannot have. Like [`fail`](Self::fail), but
-    /// weaker evidence against the endpoint, and none after the first token. Returns whether the
-    /// request was in flight, or waited.
+    /// Ends a request whose client has disconnected or has made an error. The evidence against the
+    /// endpoint is weaker than for [`fail`](Self::fail), and there is none after the first token.
+    /// Returns whether the request was queued or in flight.
     pub fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let now = self.advance(now);
         if self.queueing.cancel(now, id) {
@@ -189,16 +190,16 @@ impl Scheduler {
         true
     }
 
-    /// A request that has no first token yet went to another endpoint than was decided, say to the
-    /// first of [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused
-    /// connection. Moves its reservation, wherever it went: also to an endpoint that drains, is
-    /// full or serves another model. Counts as a failure of the first endpoint, which was
-    /// [unreachable](Failure::Unreachable): see [`redirect_after`](Self::redirect_after).
+    /// Moves a request without a first token to another endpoint, such as the first of
+    /// [`Dispatch::alternatives`](crate::Dispatch::alternatives) after a refused connection. The
+    /// new endpoint may be draining, full, or serve another model. Counts as a failure of the old
+    /// endpoint, which was [unreachable](Failure::Unreachable): see
+    /// [`redirect_after`](Self::redirect_after).
     ///
     /// # Errors
     ///
-    /// When the request is not in flight or has had its first token, or when there is no such
-    /// endpoint; the reservation is where it was then.
+    /// If the request is not in flight or has had its first token, or if the endpoint is unknown.
+    /// The reservation is unchanged then.
     pub fn redirect(
         &mut self,
         now: Instant,
@@ -208,12 +209,11 @@ impl Scheduler {
         self.redirect_after(now, id, to, Failure::Unreachable)
     }
 
-    /// [`redirect`](Self::redirect), where the first endpoint failed in another way than that it
-    /// could not be reached.
+    /// [`redirect`](Self::redirect) after another failure than an unreachable endpoint.
     ///
     /// # Errors
     ///
-    /// As for `redirect`.
+    /// As for [`redirect`](Self::redirect).
     pub fn redirect_after(
         &mut self,
         now: Instant,
@@ -258,12 +258,11 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The request is over: its flow pays what it has cost, and its session is idle.
+    /// Charges a request's flow the actual cost, and marks its session idle.
     ///
-    /// What was reported as the answer came never counts for less because of how the request ended.
-    /// A prefill that may be unfinished counts for the time since the dispatch, since the engine
-    /// has spent no more on it; one that the endpoint never got, for nothing. So a client gains
-    /// nothing by leaving before it is told a token.
+    /// Reported answer tokens count in full, however the request ended. A prefill that may be
+    /// unfinished is charged at most the time since the dispatch. A prefill that never reached the
+    /// endpoint is free. So a client gains nothing by disconnecting early.
     fn settle(&mut self, now: Instant, request: &InFlight, end: End) {
         let usage = end.usage();
         let tokens = request.prompt.tokens;
@@ -291,13 +290,13 @@ impl Scheduler {
         }
     }
 
-    /// The request is over without its answer: releases what it reserved.
+    /// Ends a request without an answer: settles its charge and releases its reservation.
     fn abandon(&mut self, now: Instant, request: InFlight, end: End) {
         self.settle(now, &request, end);
         self.withdraw_or_leave(now, request);
     }
 
-    /// Releases what a request reserved; its blocks are there if it had a first token.
+    /// Releases a reservation. The blocks stay in the cache if the request had a first token.
     fn withdraw_or_leave(&mut self, now: Instant, request: InFlight) {
         let endpoint = request.reservation.endpoint();
         if request.reservation.started() {
@@ -308,7 +307,7 @@ impl Scheduler {
         self.queueing.endpoint_changed(&self.fleet, endpoint);
     }
 
-    /// What the outcome says about the endpoint.
+    /// Records the outcome as evidence of the endpoint's health.
     fn record_outcome(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
         let (endpoint, order) = (request.reservation.endpoint(), request.reservation.order());
         let context =
@@ -316,7 +315,7 @@ impl Scheduler {
         self.fleet.pool.record_outcome(now, context, outcome, self.fleet.backoff_periods());
     }
 
-    /// The request never had a first token there: what it would have brought is not there.
+    /// Releases a reservation without a first token: its blocks are not in the cache.
     fn withdraw(&mut self, now: Instant, reservation: Reservation, prompt: &PlacedPrompt) {
         let endpoint = reservation.endpoint();
         if self.fleet.pool.get(endpoint).is_ok() {
@@ -325,15 +324,14 @@ impl Scheduler {
         self.fleet.pool.release(now, reservation, false);
     }
 
-    /// The request is over and has left its blocks in the endpoint's cache: releases what it
-    /// reserved.
+    /// Releases a reservation whose blocks are in the endpoint's cache.
     ///
-    /// An engine holds on to the blocks of a live request, so for the order of eviction they were
-    /// used until now.
+    /// Engines keep the blocks of live requests, so for the eviction order they were used until
+    /// now.
     pub(super) fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
         self.expect_confirmation(now, &mut request);
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
-            // The endpoint may have another layout by now: described anew, or shown by KV events.
+            // The endpoint's layout may have changed by an update or a KV event.
             if request.prompt.is_for(slot.layout) {
                 let block_tokens = request.prompt.span.block_tokens();
                 let used = BlockUse { stamp: slot.next_use(), block_tokens, now, computed: true };
@@ -343,10 +341,9 @@ impl Scheduler {
         self.fleet.pool.release(now, request.reservation, true);
     }
 
-    /// The endpoint has computed the prompt's blocks: if its engine publishes events, they must
-    /// show by now.
+    /// Starts the time in which KV events must confirm the prompt's computed blocks.
     fn expect_confirmation(&mut self, now: Instant, request: &mut InFlight) {
-        // Events name token ids, so they say nothing about text.
+        // Events carry token ids, so they cannot confirm text.
         if request.prompt.text.is_some() || request.prompt.chain.is_empty() {
             return;
         }
@@ -366,7 +363,7 @@ impl Scheduler {
 
     fn learn_speed(&mut self, now: Instant, request: &InFlight) {
         let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) else { return };
-        // A request that waited for KV blocks says nothing about speed.
+        // The latency of a request that waited for KV blocks is no evidence of speed.
         let roomy =
             (slot.in_flight.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_cache_tokens);
         if self.fleet.config.learn_speed && roomy {
@@ -400,8 +397,8 @@ impl Scheduler {
         }
     }
 
-    /// The engine found fewer cached tokens than expected: once a second answer agrees, it has
-    /// evicted what had not been used for as long.
+    /// Corrects the estimate of a cache after an engine found fewer cached tokens than predicted.
+    /// Once a second answer agrees, blocks unused for as long are dropped.
     fn correct(&mut self, request: &InFlight, cached: u32) {
         let block = request.prompt.span.block_tokens();
         let slack = block.saturating_add(request.prompt.span.tokens() / SLACK_SHARE);
@@ -419,12 +416,12 @@ impl Scheduler {
     }
 }
 
-/// How a request ended, as far as its flow pays for it.
+/// The end of a request, for the charge to its flow.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Completed(Usage),
     Abandoned,
-    /// The endpoint never got it.
+    /// The request never reached the endpoint.
     NeverBegun,
 }
 
@@ -438,8 +435,8 @@ impl End {
 }
 
 impl InFlight {
-    /// The cached tokens that the engine reported, in tokens as they were predicted: the length of
-    /// a text was an estimate, so that only the *share* that was cached can be compared.
+    /// The reported cached tokens in units of the prediction. The length of a text prompt is an
+    /// estimate, so only the cached *share* can be compared.
     fn cached_as_predicted(&self, usage: Usage) -> Option<u32> {
         let cached = usage.cached_tokens.filter(|_| self.prompt.cache_use == CacheUse::Read)?;
         if self.prompt.text.is_none() {
@@ -451,24 +448,24 @@ impl InFlight {
     }
 }
 
-/// A first token is late that takes this many times as long as was predicted. Less is usual in a
-/// pool near its limit, and an endpoint that is only busy must not be backed off: its requests
-/// would make the others late.
+/// A first token is late if it takes this many times the predicted time. Smaller factors are usual
+/// in a pool near its limit. A merely busy endpoint must not be backed off, because its requests
+/// would delay the other endpoints.
 const LATE_FACTOR: f64 = 20.0;
-/// And longer than this.
+/// A first token is never late before this time.
 const LATE: Seconds = Seconds::new(10.0);
 /// Share of the KV cache above which requests wait for blocks.
 const KV_BLOCKED: f64 = 0.9;
-/// A text prompt's length in tokens is an estimate: a 16th of it more or less is no evidence.
+/// The length of a text prompt is an estimate: a deviation of 1/16 is no evidence.
 const SLACK_SHARE: u32 = 16;
 
-/// There is no such request in flight: it is over, or never was.
+/// The request is not in flight: it has ended, or never existed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
 pub struct UnknownRequest(pub RequestId);
 
 impl UnknownRequest {
-    /// Its name in other languages and in logs.
+    /// The stable code, for logs and other languages.
     pub const fn code(&self) -> &'static str {
         "unknown_request"
     }
@@ -482,20 +479,20 @@ impl fmt::Display for UnknownRequest {
 
 impl core::error::Error for UnknownRequest {}
 
-/// Why a request stays where it is.
+/// Why a request could not be redirected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// It is not in flight.
+    /// The request is not in flight.
     UnknownRequest(RequestId),
-    /// There is no such endpoint, or no longer.
+    /// The endpoint is not in the pool.
     UnknownEndpoint(EndpointId),
-    /// It has had its first token: streams are not moved.
+    /// The request has had its first token, and streams cannot move.
     Started(RequestId),
 }
 
 impl RedirectError {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// The stable code, for logs and other languages; messages may change.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UnknownRequest(_) => "unknown_request",

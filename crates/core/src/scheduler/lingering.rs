@@ -1,5 +1,5 @@
-//! Requests whose clients have left, on engines that do not notice: they are worked on until they
-//! would have ended.
+//! Cancelled requests on engines that ignore disconnects. They stay booked until their predicted
+//! end.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -8,14 +8,14 @@ use super::Scheduler;
 use super::in_flight::InFlight;
 use crate::time::{Instant, Seconds};
 
-/// Cancelled requests that are still worked on, by when that ends.
+/// Cancelled requests that are still booked, by the end of the booking.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
     requests: BTreeMap<(Instant, u64), InFlight>,
     next: u64,
 }
 
-/// No booking outlasts its request by more than this.
+/// The longest booking after a cancellation.
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Lingering {
@@ -25,8 +25,8 @@ impl Lingering {
 }
 
 impl Scheduler {
-    /// Keeps the booking of a cancelled request for as long as its engine goes on with it; gives
-    /// the request back if it does not.
+    /// Keeps the booking of a cancelled request until its predicted end. Returns the request if the
+    /// engine stops it at once.
     pub(super) fn linger(&mut self, now: Instant, request: InFlight) -> Option<InFlight> {
         let Ok(slot) = self.fleet.pool.get(request.reservation.endpoint()) else {
             return Some(request);
@@ -35,7 +35,8 @@ impl Scheduler {
         let answer = Seconds::new(slot.answer_time.get()).to_duration();
         let end = match request.started {
             Some(started) => started + answer,
-            // Without reports of first tokens, an answer may be on its way by then.
+            // Without a reported first token, the answer may have begun after the predicted
+            // prefill.
             None if now > dispatched + predicted => dispatched + predicted + answer,
             None => dispatched + predicted,
         };
@@ -49,7 +50,7 @@ impl Scheduler {
         None
     }
 
-    /// Releases what has ended by now.
+    /// Releases the bookings that have ended by now.
     pub(super) fn end_lingering(&mut self, now: Instant) {
         while let Some(at) = self.lingering.requests.first_key_value().map(|(at, _)| *at) {
             if at.0 > now {

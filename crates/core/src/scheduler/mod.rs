@@ -154,7 +154,7 @@ impl Scheduler {
     /// let dispatch = scheduler.pick(now, &Request::new("m").text("hello"))?;
     /// scheduler.drain_endpoint(now, endpoint)?;
     /// assert_eq!(scheduler.in_flight_on(endpoint), Ok(1));
-    /// scheduler.cancel(now, dispatch.request);
+    /// scheduler.cancel(now, dispatch.request_id);
     /// assert_eq!(scheduler.in_flight_on(endpoint), Ok(0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -1,4 +1,4 @@
-//! Where a request goes, and what is reserved for it.
+//! An immediate decision: the best endpoint is reserved, or the request is rejected.
 
 use core::time::Duration;
 
@@ -12,24 +12,24 @@ use crate::request::{Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// Chooses the endpoint that costs this request the least, and reserves it there: when the call
-    /// returns, the endpoint's account already includes the request. There is no queue: it goes
-    /// now, or it is rejected.
+    /// Chooses the endpoint with the least cost for this request, and reserves it. When the call
+    /// returns, the endpoint's account includes the request. There is no queue: the request is
+    /// dispatched now or rejected.
     ///
     /// Ties go to the endpoint with fewer requests in flight, then by rendezvous hash of the
     /// session or prompt, so that equal prompts meet again.
     ///
-    /// Computes in **O(prompt + levels × endpoints / 64)** and a look at the endpoints whose lower
-    /// bounds are below the best cost, few as a rule. The prompt is hashed once for each block size
-    /// in the pool, and twice where only some engines name their model. A level is a length of its
-    /// prefix that some endpoints hold and others do not. A rejection computes in **O(endpoints)**.
+    /// Computes in **O(prompt + levels × endpoints / 64)**, plus an assessment of each endpoint
+    /// whose lower bound is below the best cost, usually a few. The prompt is hashed once for each
+    /// block layout in the pool. A level is a length of its prefix that some endpoints have cached
+    /// and others do not. A rejection computes in **O(endpoints)**.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says why, and when another try may be worth it. Nothing has changed then but
-    /// the count of rejections.
+    /// [`Rejected`], with the reason and the time of a retry. Only the count of rejections changes
+    /// then.
     ///
-    /// # Example: a prompt goes where its prefix is
+    /// # Example: a prompt follows its prefix
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Request, Scheduler, Usage};
@@ -43,7 +43,7 @@ impl Scheduler {
     /// let first = scheduler.pick(now, &Request::new("llama").text(&history))?;
     /// let next_turn = history + "And what about Rust?";
     /// let second = scheduler.pick(now, &Request::new("llama").text(&next_turn))?;
-    /// assert_eq!(second.endpoint, first.endpoint);
+    /// assert_eq!(second.endpoint_id, first.endpoint_id);
     /// assert!(second.cached_tokens > 700);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -53,15 +53,15 @@ impl Scheduler {
         })
     }
 
-    /// [`pick`](Self::pick) with a cost of the caller's own: what `cost` says of an endpoint takes
-    /// the place of the sum of its terms. Everything else is the same: who is left out, how ties
-    /// fall, what is reserved.
+    /// [`pick`](Self::pick) with a cost function of the caller: `cost` replaces the sum of the
+    /// terms. Exclusions, ties and reservations are the same. Computes in **O(prompt +
+    /// endpoints)**.
     ///
-    /// An infinite cost is a last resort, a NaN is nothing, and so is what is below zero.
+    /// An infinite cost ranks last; NaN and negative costs count as zero.
     ///
     /// # Errors
     ///
-    /// As for `pick`.
+    /// As for [`pick`](Self::pick).
     ///
     /// # Example: a zone that costs extra
     ///
@@ -77,7 +77,7 @@ impl Scheduler {
     ///     let dispatch = scheduler.pick_by(now, &request, |endpoint, terms| {
     ///         terms.total() + if endpoint == far { Seconds::new(0.5) } else { Seconds::ZERO }
     ///     })?;
-    ///     assert_eq!(dispatch.endpoint, near);
+    ///     assert_eq!(dispatch.endpoint_id, near);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -119,7 +119,8 @@ impl Scheduler {
         }
     }
 
-    /// Whether the best endpoint gets the request.
+    /// Whether the best endpoint of the ranking may have the request, or why the request is
+    /// rejected.
     pub(super) fn admit(
         &self,
         request: &Request<'_>,

@@ -1,4 +1,4 @@
-//! What a refused client is told in words: which model it query for, and which ones there are.
+//! The sentence of a rejection: the requested model, and the models that are served.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -10,10 +10,9 @@ use crate::decision::{RejectReason, Rejected};
 use crate::request::Request;
 
 impl Scheduler {
-    /// One sentence on why a request was rejected, without a full stop: that of its
-    /// [reason](RejectReason), and for [`NotServed`](RejectReason::NotServed) also the model that
-    /// was query for and those that are served. Names at most eight models, each of at most 64
-    /// characters.
+    /// The reason of a rejection as one sentence without a full stop. For
+    /// [`NotServed`](RejectReason::NotServed) it names the requested model and the served ones: at
+    /// most eight, each with at most 64 characters.
     ///
     /// Computes in **O(endpoints · log models)** for that reason, and in **O(1)** for the others.
     ///
@@ -27,7 +26,8 @@ impl Scheduler {
     /// let rejected = scheduler.pick(now, &request).expect_err("no endpoint serves it");
     /// assert_eq!(
     ///     scheduler.rejection_message(&request, &rejected),
-    ///     "no endpoint serves the model \"lama\" with this role and labels; served: \"llama\", \"qwen\"",
+    ///     "no endpoint serves the model \"lama\" with this role and labels; \
+    ///      served: \"llama\", \"qwen\"",
     /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -51,7 +51,7 @@ impl Scheduler {
         let mut message =
             format!("no endpoint serves the model {query} with this role and labels; served:");
         for (at, model) in served.iter().take(NAMES).enumerate() {
-            // A String takes what it is given.
+            // Writing to a String cannot fail.
             _ = write!(message, "{} {}", if at == 0 { "" } else { "," }, quoted(model));
         }
         match served.len().saturating_sub(NAMES) {
@@ -62,7 +62,7 @@ impl Scheduler {
     }
 }
 
-/// The beginning of a name, with its control characters escaped.
+/// The first characters of a name, quoted, with control characters escaped.
 fn quoted(name: &str) -> String {
     match name.char_indices().nth(LONGEST) {
         None => format!("{name:?}"),
@@ -70,9 +70,9 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// Models that are named.
+/// Most models in the message.
 const NAMES: usize = 8;
-/// Characters of a name.
+/// Most characters of a name.
 const LONGEST: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is remembered of the endpoints' caches, for a gateway that starts again.
+//! Saves and restores the contents of the endpoints' caches, for a restart of the gateway.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -13,9 +13,9 @@ use crate::prefix::codec::{Kind, Reader, Writer};
 use crate::time::Instant;
 
 impl Scheduler {
-    /// What endpoints hold in their caches, as bytes. Loads, speeds and requests in flight are not
-    /// in it: they are measured anew. Equal schedulers give equal bytes, in every language and on
-    /// every platform. Computes in **O(blocks held)**, near the speed of a copy.
+    /// The cached blocks of all endpoints, as bytes. Loads, speeds and requests in flight are not
+    /// included. Equal schedulers give equal bytes, in every language and on every platform.
+    /// Computes in **O(cached blocks)**, near the speed of a copy.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.count(self.fleet.pool.iter().count());
@@ -32,12 +32,12 @@ impl Scheduler {
         writer.seal(Kind::Scheduler, self.fleet.prefixes.hash_state())
     }
 
-    /// Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks
-    /// are as long as they were. How many these are. Add the endpoints first; where an engine has
-    /// started again as well, take it out and add it afterwards.
+    /// Restores the cached blocks of endpoints whose name and block size are those of the snapshot,
+    /// and returns their number. Add the endpoints first. If an engine has restarted too, remove
+    /// its endpoint and add it again afterwards.
     ///
-    /// What has changed in the meantime corrects itself as ever: engines that publish events say
-    /// so, others report fewer cached tokens than expected. Computes in **O(blocks held)**.
+    /// Later changes are corrected as usual: by KV events, or by reports of fewer cached tokens
+    /// than predicted. Computes in **O(cached blocks)**.
     ///
     /// ```
     /// use slotwise::{Endpoint, Instant, Request, Scheduler, SnapshotError};
@@ -57,16 +57,15 @@ impl Scheduler {
     /// let mut after = pool();
     /// assert_eq!(after.restore(Instant::ORIGIN, &before.snapshot())?, 2);
     /// let second = after.pick(Instant::ORIGIN, &request).expect("idle");
-    /// assert_eq!(second.endpoint, first.endpoint);
+    /// assert_eq!(second.endpoint_id, first.endpoint_id);
     /// assert!(second.cached_tokens > 600);
     /// # Ok::<(), SnapshotError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// When these are not the bytes of a snapshot, when it was taken under another seed, when there
-    /// is no room for it, or when this scheduler has dispatched requests already. Nothing has
-    /// changed then.
+    /// If the bytes are no snapshot, if it was taken with another seed, if it exceeds the limits of
+    /// the index, or if this scheduler has dispatched requests. Nothing changes then.
     pub fn restore(&mut self, now: Instant, snapshot: &[u8]) -> Result<usize, SnapshotError> {
         let now = self.advance(now);
         if self.next_request > 1 {
@@ -119,5 +118,5 @@ impl Scheduler {
     }
 }
 
-/// The fewest bytes that an endpoint takes.
+/// The least bytes of an endpoint.
 const ENDPOINT_BYTES: usize = 4 + 8 + 4 + 4 + 1 + 4 + 8;

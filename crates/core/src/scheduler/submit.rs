@@ -1,4 +1,4 @@
-//! Through flow control: a request waits until it is its turn and its best endpoint has room.
+//! The queued path: a request waits until its turn comes and its best endpoint has room.
 //!
 //! ```text
 //! submit ──► waiting ──► tried ──► dispatched
@@ -9,10 +9,10 @@
 //! rejected
 //! ```
 //!
-//! What is in the gateway can still be overtaken, withdrawn and refused; what is in an engine's
-//! queue cannot. So a request is bound late: while its best endpoint has more than
-//! [`FlowConfig::hold`](crate::FlowConfig::hold) booked, it is parked for that endpoint, where it
-//! blocks nobody else.
+//! A request in this queue can still be overtaken, cancelled and evicted; one in an engine's queue
+//! cannot. So a request is bound late: while its best endpoint has more than
+//! [`FlowConfig::hold`](crate::FlowConfig::hold) booked, it is parked for that endpoint and blocks
+//! no other request.
 
 use alloc::vec::Vec;
 
@@ -23,38 +23,40 @@ use crate::request::{Request, RequestId};
 use crate::time::Instant;
 
 impl Scheduler {
-    /// Hands a request to flow control. [`poll_decision`](Self::poll_decision) returns the outcome:
-    /// call it until it returns `None`, now and after each input, and at
+    /// Adds a request to the queue. [`poll_decision`](Self::poll_decision) returns the outcome:
+    /// call it until it returns `None`, now, after each input, and at
     /// [`next_timeout`](Self::next_timeout).
     ///
-    /// Computes in **O(prompt + runs on the way + log waiting)**.
+    /// Computes in **O(prompt + endpoints + log queued)**.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] if it need not wait at all: nobody serves it, its deadline cannot be met, or
-    /// the waiting room is full of what is as important. It is forgotten then.
+    /// [`Rejected`] if waiting cannot help: no endpoint serves the model, the deadline cannot be
+    /// met, or the queue is full and holds nothing of lower priority.
     ///
-    /// # Example: who matters more goes first
+    /// # Example: higher priorities go first
     ///
     /// ```
-    /// use slotwise::{Decision, Endpoint, Instant, Priority, Request, Scheduler};
+    /// use slotwise::{Endpoint, Instant, Priority, Request, Scheduler};
     ///
     /// let now = Instant::ORIGIN;
     /// let mut scheduler = Scheduler::default();
     /// scheduler.add_endpoint(now, Endpoint::new("only"))?;
     /// let long = [7; 20_000];
     /// let first = scheduler.submit(now, &Request::new("llama").tokens(&long))?;
-    /// assert!(matches!(scheduler.poll_decision(now), Some(Decision::Dispatch(d)) if d.request == first));
+    /// assert_eq!(scheduler.poll_decision(now).map(|it| it.request()), Some(first));
     ///
-    /// // The endpoint has seconds of prefill booked: the next ones wait here, not there.
+    /// // The endpoint has seconds of prefill booked, so further requests stay in this queue.
     /// let batch = scheduler.submit(now, &Request::new("llama").tokens(&[1; 900]))?;
-    /// let urgent = scheduler.submit(now, &Request::new("llama").tokens(&[2; 900]).priority(Priority(1)))?;
+    /// let urgent = Request::new("llama").tokens(&[2; 900]).priority(Priority(1));
+    /// let urgent = scheduler.submit(now, &urgent)?;
     /// assert_eq!(scheduler.poll_decision(now), None);
     ///
     /// let later = Instant::from_micros(1_500_000);
     /// scheduler.handle_first_token(later, first)?;
-    /// let order: Vec<_> = std::iter::from_fn(|| scheduler.poll_decision(later)).map(|d| d.request()).collect();
-    /// assert_eq!(order, [urgent, batch]);
+    /// let mut decisions = std::iter::from_fn(|| scheduler.poll_decision(later));
+    /// assert_eq!(decisions.next().map(|it| it.request()), Some(urgent));
+    /// assert_eq!(decisions.next().map(|it| it.request()), Some(batch));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit(&mut self, now: Instant, request: &Request<'_>) -> Result<RequestId, Rejected> {
@@ -71,9 +73,13 @@ impl Scheduler {
         }
     }
 
-    /// The next decision about a request that was submitted: it goes, and is reserved, or it waits
-    /// no longer. `None` when there is nothing to decide before the next input or
-    /// [`next_timeout`](Self::next_timeout).
+    ///
+    /// The next decision about a submitted request: it was dispatched, and its endpoint is
+    /// reserved, or it was evicted from the queue. `None` if nothing can be decided before the next
+    /// input or [`next_timeout`](Self::next_timeout).
+    ///
+    /// Call it in a loop after each input: other calls only change state, and never dispatch a
+    /// queued request.
     pub fn poll_decision(&mut self, now: Instant) -> Option<Decision> {
         let now = self.advance(now);
         let next = self.queueing.poll(&self.fleet, self.requests.len(), &mut self.workspace)?;
@@ -83,32 +89,33 @@ impl Scheduler {
         })
     }
 
-    /// When [`poll_decision`](Self::poll_decision) has something to decide although nothing has
-    /// happened.
+    /// The earliest time at which [`poll_decision`](Self::poll_decision) may return a decision
+    /// without another input.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.queueing.next_timeout(&self.fleet, self.lingering.next_end())
     }
 
-    /// Requests of negative priority that are in flight while others of higher priority wait: at
-    /// most so many, the least important first, and of those the newest. Whoever wants to make room
-    /// aborts them and says so with [`cancel`](Self::cancel). Only those that were submitted are
-    /// named. Computes in **O(requests in flight)**.
+    /// Requests in flight that may be preempted: those of negative priority, while requests of
+    /// higher priority are queued. Returns at most this many, the lowest priority first, and the
+    /// newest first within a priority. To preempt one, abort it and call [`cancel`](Self::cancel).
+    /// Only submitted requests are candidates. Computes in **O(requests in flight)**.
     ///
     /// ```
-    /// use slotwise::{Decision, Endpoint, Instant, Priority, Request, Scheduler};
+    /// use slotwise::{Endpoint, Instant, Priority, Request, Scheduler};
     ///
     /// let now = Instant::ORIGIN;
     /// let mut scheduler = Scheduler::default();
     /// scheduler.add_endpoint(now, Endpoint::new("only").max_in_flight(1))?;
-    /// let batch = scheduler.submit(now, &Request::new("llama").tokens(&[1; 900]).priority(Priority(-1)))?;
+    /// let batch = Request::new("llama").tokens(&[1; 900]).priority(Priority(-1));
+    /// let batch = scheduler.submit(now, &batch)?;
     /// assert!(scheduler.poll_decision(now).is_some());
-    /// assert!(scheduler.preemption_candidates(9).is_empty(), "nobody waits");
+    /// assert!(scheduler.preemption_candidates(9).is_empty(), "the queue is empty");
     ///
     /// let urgent = scheduler.submit(now, &Request::new("llama").tokens(&[2; 900]))?;
     /// assert_eq!(scheduler.poll_decision(now), None);
     /// assert_eq!(scheduler.preemption_candidates(9), [batch]);
     /// scheduler.cancel(now, batch);
-    /// assert!(matches!(scheduler.poll_decision(now), Some(Decision::Dispatch(d)) if d.request == urgent));
+    /// assert_eq!(scheduler.poll_decision(now).map(|it| it.request()), Some(urgent));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn preemption_candidates(&self, most: usize) -> Vec<RequestId> {
