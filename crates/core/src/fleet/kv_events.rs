@@ -1,4 +1,5 @@
-//! KV events: an engine publishes what its cache stores and removes, and the prefix index follows.
+//! Applies KV events, by which engines publish what their caches store and remove, to the prefix
+//! index.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -46,7 +47,7 @@ impl Fleet {
         let mut layout = slot.layout;
         if stored.tokens.is_some() {
             layout.any_model |= stored.model.is_none() && slot.endpoint.models.len() != 1;
-            // What an engine publishes is more exact than what its page or its host says of it.
+            // Events are more exact than the metrics page or the host's description.
             if holds == 0 {
                 layout.block_size = stored.block_size;
                 layout.lookahead = u32::try_from(stored.lookahead.len()).unwrap_or(u32::MAX);
@@ -56,7 +57,7 @@ impl Fleet {
         let (before, block_tokens) = (slot.layout, stored.block_size.get());
         let used = BlockUse { stamp: slot.uses, block_tokens, now, computed: true };
         if layout != before && stored.parent.is_none() && self.prefixes.has_kv_events(id.slot) {
-            // What came before was hashed otherwise.
+            // Earlier blocks were hashed for another layout.
             self.prefixes.clear(id.slot);
         }
         let BlockStored { parent, blocks, tier, .. } = *stored;
@@ -74,8 +75,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Counts what came of a stored event. An endpoint that is precise, and holds nothing since all is refused, would
-    /// look empty for good.
+    /// Counts the result of a stored event. An endpoint with KV events that holds nothing because
+    /// all are refused goes back to estimates: otherwise it would look empty for good.
     fn note_store(&mut self, id: EndpointId, done: Result<(), KvEventError>) {
         let Ok(slot) = self.pool.get_mut(id) else { return };
         slot.kv_feed.refusal = done.err();
@@ -90,7 +91,7 @@ impl Fleet {
         }
     }
 
-    /// Why the endpoint's KV events are not used, if all that came lately were refused.
+    /// Why the endpoint's KV events are not used, if the latest were refused.
     pub(crate) fn kv_refusal(&self, slot: &Slot) -> Option<&'static str> {
         let refusal =
             slot.kv_feed.refusal.filter(|_| !self.prefixes.has_kv_events(slot.id.slot))?;
@@ -128,7 +129,7 @@ impl Fleet {
         let namespace = Namespace::new(layout.model(stored.model.unwrap_or(only)))
             .adapter(stored.adapter)
             .salt(stored.cache_salt);
-        // What a hash covers behind its block is where the next one goes on.
+        // The tokens that a hash covers beyond its block are the start of the next block.
         let (first, rest) = ids.split_at(ahead);
         let begin = || self.hasher.root_ahead(self.hasher.token_root(namespace), first);
         let root = parent.unwrap_or_else(begin);

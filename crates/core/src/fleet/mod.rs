@@ -1,8 +1,8 @@
-//! What is known of the fleet, tied together: the configuration and the clock, the endpoints and
-//! what their caches hold, and what was learned from requests.
+//! The state that decisions depend on: configuration and clock, endpoints and their caches, and
+//! what was learned from requests.
 //!
-//! Every decision is a function of this and of the request, so that `placement` takes it by
-//! reference and returns a ranking.
+//! A placement is a function of the fleet and a request: `placement` takes the fleet by reference
+//! and returns a ranking.
 
 mod kv_events;
 mod threads;
@@ -21,7 +21,7 @@ use crate::profile::PredictedCost;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
-/// The state that decisions depend on, without the requests.
+/// Everything known about the endpoints; requests are elsewhere.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) config: Config,
@@ -70,8 +70,8 @@ impl Fleet {
         }
     }
 
-    /// Moves the clock forward, never back, and applies what has come due: unconfirmed blocks expire
-    /// and learned speeds settle.
+    /// Moves the clock forward, never back, and applies what has come due: unconfirmed blocks
+    /// expire and learned speeds settle.
     pub(crate) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.prefixes.expire(self.now);
@@ -87,18 +87,18 @@ impl Fleet {
         PredictedCost(&self.config.prices)
     }
 
-    /// What an answer costs besides its prompt, in seconds: a token of it counts as two of the prompt.
+    /// The cost of an answer in seconds of prefill: one token counts as two prompt tokens.
     pub(crate) fn output_cost(&self, tokens: u32) -> Seconds {
         self.config.prefill.per_token * (2.0 * f64::from(tokens))
     }
 
-    /// How long endpoints are backed off.
+    /// The first and the longest backoff of a failed endpoint.
     pub(crate) fn backoff_periods(&self) -> BackoffPeriods {
         BackoffPeriods { first: self.config.backoff, longest: self.config.backoff_limit }
     }
 
-    /// The key of the client behind a request, for weighing its outcomes: its flow, or else its
-    /// session.
+    /// The key of the client behind a request: the flow, or else the session. Failures of one
+    /// client count less against an endpoint.
     pub(crate) fn suspect(&self, request: &Request<'_>) -> Option<u64> {
         match request.session {
             _ if !request.flow.is_empty() => Some(self.hasher.name(request.flow)),
@@ -106,13 +106,13 @@ impl Fleet {
         }
     }
 
-    /// Whether an endpoint still takes requests.
+    /// Whether an endpoint accepts new requests.
     pub(super) fn takes_requests(&self, endpoint: EndpointId) -> bool {
         self.pool.get(endpoint).is_ok_and(|slot| !slot.draining)
     }
 }
 
-/// How the endpoint's cache behaves.
+/// The endpoint's cache, as the prefix index models it.
 pub(crate) fn cache(slot: &Slot) -> CacheSpec {
     CacheSpec { capacity: slot.kv_cache_tokens, order: slot.endpoint.cache_eviction }
 }

@@ -14,171 +14,174 @@ use crate::pool::{BackoffCause, HealthState, Slot};
 use crate::request::Failure;
 use crate::time::{Instant, Seconds};
 
-/// What a scheduler has done since it began, and what it holds now.
+/// Counters since the scheduler was created, and its gauges.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests sent to an endpoint.
+    /// Requests dispatched to an endpoint.
     pub dispatched: u64,
     /// Requests that completed.
     pub completed: u64,
     /// Requests that failed.
     pub failed: u64,
-    /// Those of them that never reached the endpoint.
+    /// Failed requests that never reached the endpoint.
     pub unreachable: u64,
     /// Requests that were cancelled.
     pub cancelled: u64,
-    /// Requests that went to another endpoint than was decided.
+    /// Requests that were redirected to another endpoint.
     pub redirected: u64,
     /// Requests that were rejected, by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
-    /// Requests that waited and were evicted, by reason.
+    /// Queued requests that were evicted, by reason.
     pub evicted: BTreeMap<EvictReason, u64>,
-    /// Requests that wait for a decision.
+    /// Requests in the queue.
     pub queued: usize,
-    /// Their bytes.
+    /// Bytes of the queued requests.
     pub queued_bytes: u64,
-    /// Evictions that [`poll_decision`](Scheduler::poll_decision) has not returned yet. They take up room in the queue.
+    /// Evictions that [`poll_decision`](Scheduler::poll_decision) has not returned yet. They count
+    /// against the limits of the queue.
     pub undelivered: usize,
-    /// What waits by priority, highest first: the bands of which something waits.
+    /// The bands with queued requests, highest priority first.
     pub bands: Vec<BandStats>,
-    /// How long dispatched requests had waited for their decisions, all together.
+    /// Total queue time of dispatched requests.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queue_time_total: Duration,
-    /// The same by length: 0 for what was picked and never waited.
+    /// Histogram of queue times; 0 for picked requests.
     pub queue_time: Histogram,
-    /// From a request's dispatch to its first token, as the gateway sees it.
+    /// Histogram of the time from dispatch to first token, as seen by the gateway.
     pub time_to_first_token: Histogram,
-    /// The session guard, if there is one.
+    /// Session admission, if it is configured.
     pub session_admission: Option<SessionAdmissionStats>,
     /// Requests in flight.
     pub in_flight: u64,
     /// Prompt tokens of dispatched requests.
     pub prompt_tokens: u64,
-    /// Prompt tokens that were expected in the cache of the chosen endpoint.
+    /// Prompt tokens that were predicted in the cache of the chosen endpoint.
     pub predicted_cached_tokens: u64,
-    /// Of completed requests whose engine said how many cached tokens it found: what had been expected.
+    /// Predicted cached tokens of completed requests whose engine reported cached tokens.
     pub checked_cached_tokens: u64,
-    /// Of the same requests: what the engine found.
+    /// Reported cached tokens of the same requests.
     pub reported_cached_tokens: u64,
-    /// Times that an engine found so much less that what it is assumed to hold was corrected.
+    /// Corrections of an estimated cache after an engine reported far fewer cached tokens.
     pub corrections: u64,
-    /// The measured probability that a cached token is wanted again.
+    /// The measured probability that a cached token is read again.
     pub reuse_probability: f64,
-    /// Pairs of an endpoint and a block that it holds in the prefix index.
+    /// Pairs of an endpoint and a cached block in the prefix index.
     pub index_entries: usize,
-    /// What the prefix index has allocated for them: see [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
+    /// Bytes that the prefix index has allocated: see
+    /// [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
     pub index_bytes: usize,
     /// Every endpoint, by slot.
     pub endpoints: Vec<EndpointStats>,
 }
 
-/// One band of the waiting room.
+/// One band of the queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BandStats {
-    /// Its priority.
+    /// The priority.
     pub priority: i32,
-    /// Requests of it that wait.
+    /// Queued requests of the band.
     pub queued: usize,
-    /// Their bytes.
+    /// Bytes of the queued requests.
     pub queued_bytes: u64,
 }
 
-/// One endpoint.
+/// Counters and gauges of one endpoint.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EndpointStats {
-    /// Its id.
+    /// The id.
     pub id: EndpointId,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Whether it gets no new requests.
+    /// Whether the endpoint accepts no new requests.
     pub draining: bool,
-    /// Whether its engine publishes KV events, and they are used.
+    /// Whether the engine publishes KV events that are in use.
     pub kv_events: bool,
-    /// Stored events of its engine that were applied.
+    /// Stored events that were applied.
     pub kv_stored_events: u64,
-    /// Stored events of its engine that were refused.
+    /// Stored events that were refused.
     pub kv_refused_events: u64,
-    /// Why the last one was refused, unless a later one was applied: [`KvEventError::code`](crate::KvEventError::code).
+    /// Why the last stored event was refused, unless a later one was applied:
+    /// [`KvEventError::code`](crate::KvEventError::code).
     pub kv_refusal: Option<&'static str>,
-    /// Tokens in one of its cache blocks: as described, until KV events show another length.
+    /// Tokens in a cache block, from the description or from KV events.
     pub block_size: u32,
-    /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory: see
-    /// [`PrefixIndex::hash_mismatch`](crate::prefix::PrefixIndex::hash_mismatch).
+    /// Whether the engine's block hashes differ from those of the rest of the pool, which costs
+    /// memory: see [`PrefixIndex::hash_mismatch`](crate::prefix::PrefixIndex::hash_mismatch).
     pub hash_mismatch: bool,
-    /// Requests dispatched to it.
+    /// Requests dispatched to the endpoint.
     pub dispatched: u64,
-    /// Requests that completed there.
+    /// Requests that completed on the endpoint.
     pub completed: u64,
-    /// Requests that failed there.
+    /// Requests that failed on the endpoint.
     pub failed: u64,
-    /// Requests that were cancelled there.
+    /// Requests that were cancelled on the endpoint.
     pub cancelled: u64,
-    /// Our requests before their first token.
+    /// This gateway's requests before their first token.
     pub prefilling: u32,
-    /// Our requests past their first token.
+    /// This gateway's requests past their first token.
     pub running: u32,
-    /// Predicted prefill of the pending ones.
+    /// Predicted prefill of the requests before their first token.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queued_prefill: Duration,
-    /// Tokens of our prompts and answers in flight.
+    /// Tokens of this gateway's prompts and answers in flight.
     pub kv_tokens: u64,
-    /// Tokens that fit.
+    /// KV cache size in tokens.
     pub kv_cache_tokens: u32,
-    /// Requests of others that wait there, as far as reports tell.
+    /// Estimated queued requests of other clients of the endpoint.
     pub external_waiting: f64,
-    /// Requests of others that run there, as far as reports tell.
+    /// Estimated running requests of other clients of the endpoint.
     pub external_running: f64,
-    /// How old the last load report is; none if there was none.
+    /// Age of the last load report; `None` without a report.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds::option"))]
     pub report_age: Option<Duration>,
-    /// Reports that could not be read, or said nothing that is known.
+    /// Reports that could not be parsed or contained no known metric.
     pub report_errors: u64,
-    /// Why, if the last report could not be read: the code of the error.
+    /// The code of the error, if the last report could not be parsed.
     pub report_error: Option<&'static str>,
-    /// Whether its engine sleeps, as its reports say: it gets no requests.
+    /// Whether the engine sleeps, according to its reports. A sleeping endpoint gets no requests.
     pub sleeping: bool,
-    /// Seconds that it takes for a second of described work.
+    /// Seconds that the endpoint takes for one second of described work.
     pub slowdown: f64,
-    /// What requests it takes.
+    /// The health state, which limits the requests that the endpoint gets.
     pub health: HealthState,
-    /// Why it is backed off, if it is.
+    /// Why the endpoint is backed off, if it is.
     pub backoff: Option<BackoffCause>,
-    /// How long requests are held off after failures.
+    /// The rest of the backoff.
     pub backoff_remaining: Seconds,
-    /// Backoffs in a row since it last served.
+    /// Consecutive backoffs since the last success.
     pub failures: u32,
-    /// Times that it was backed off.
+    /// Number of backoffs.
     pub backoffs: u64,
-    /// Of the cancelled requests: before their first token.
+    /// Requests that were cancelled before their first token.
     pub unanswered: u64,
-    /// First tokens that came much later than predicted.
+    /// First tokens that arrived much later than predicted.
     pub late: u64,
-    /// How long it counts as busy with requests that ended before their first token.
+    /// Remaining prefill of requests that ended before their first token.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub residual: Duration,
-    /// Tokens that it is assumed to hold in its cache.
+    /// Tokens that the endpoint is estimated to have cached.
     pub estimated_tokens: u64,
-    /// Tokens that its engine says it holds.
+    /// Tokens that the engine has published as cached.
     pub stored_tokens: u64,
-    /// Tokens of either that were used lately.
+    /// Cached tokens that were used recently.
     pub warm_tokens: u64,
-    /// Tokens of the contexts of its active sessions, if there is a session guard.
+    /// Tokens of the contexts of active sessions, if session admission is configured.
     pub session_tokens: u64,
-    /// Adapters that are thought to be loaded, least recently used first.
+    /// Adapters that are presumably loaded, least recently used first.
     pub adapters: Vec<String>,
-    /// Adapters that our requests made it load.
+    /// Adapter loads that this gateway's requests have caused.
     pub adapter_loads: u64,
-    /// What a new request would wait for its turn.
+    /// The predicted wait of a new request.
     pub wait: Seconds,
 }
 
-/// Counts since the beginning.
+/// Counters since the scheduler was created.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counters {
     pub(super) completed: u64,
@@ -226,7 +229,7 @@ impl Counters {
 }
 
 impl Scheduler {
-    /// Counters and gauges as of the latest time that the scheduler was told. Computes in **O(endpoints)**.
+    /// Counters and gauges as of the latest input. Computes in **O(endpoints)**.
     pub fn stats(&self) -> Stats {
         let counters = &self.counters;
         let bytes = |sum: QueueTotals| u64::try_from(sum.bytes).unwrap_or(u64::MAX);
