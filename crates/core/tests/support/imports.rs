@@ -1,5 +1,5 @@
-//! Which source file of a crate uses which other: the imports and inline paths of each, resolved through re-exports to
-//! the file that defines the item.
+//! Which source file of a crate uses which other: the imports and inline paths of each, resolved
+//! through re-exports to the file that defines the item.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,7 +38,8 @@ impl Imports {
         self.files.keys().map(String::as_str).filter(|module| !self.is_test(module))
     }
 
-    /// The modules whose files define what a module uses. A re-export counts where its name is used in the same file.
+    /// The modules whose files define what a module uses. A re-export counts where its name is used
+    /// in the same file.
     pub(crate) fn used_by(&self, module: &str) -> BTreeSet<&str> {
         let source = &self.files[module];
         let named = |path: &str| words(&source.body).any(|word| word == last(path));
@@ -73,9 +74,12 @@ impl Imports {
                     pair[1].trim().strip_prefix("mod ").and_then(|line| line.strip_suffix(';'));
                 self.tests.extend(test.map(|test| join(&name, test)));
             }
-            let code = lines.join("\n");
-            let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            self.files.insert(name, Source::parse(code));
+            // Modules of tests end a file.
+            let tests = lines.windows(2).position(|pair| {
+                pair[0] == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].ends_with('{')
+            });
+            let code = lines[..tests.unwrap_or(lines.len())].join("\n");
+            self.files.insert(name, Source::parse(&code));
         }
     }
 
