@@ -1,5 +1,4 @@
-//! Routes one streaming request: `cargo run --example quickstart -- http://10.0.0.1:8000
-//! http://10.0.0.2:8000`
+//! Routes one streaming request: `cargo run --example quickstart -- http://10.0.0.1:8000 ...`
 use slotwise::{Endpoint, Failure, Instant, Request, Scheduler};
 use slotwise_gateway::{Exchange, Gateway, Output};
 use slotwise_wire::outcome::BodyShape;

@@ -10,6 +10,7 @@
 //! | `stats` | counters and gauges |
 //! | `observe` | what engines say, in bytes, to the scheduler |
 //! | `metrics`, `kv` | what engines say, as reports |
+//! | `allow` | which values of clients count |
 //! | `body`, `headers` | what clients ask |
 //! | `response` | what engines answer |
 //! | `refusal`, `attribute` | what clients and traces are told of it |

@@ -1,10 +1,11 @@
 //! What engines send, to the scheduler's inputs.
 //!
-//! | file | what it knows |
+//! | file | content |
 //! |---|---|
 //! | here | the feeds of KV events of all ranks, and the replays that they ask for |
 //! | `load` | metrics pages and ORCA headers |
 //! | `pages` | readers of metrics pages, by the names that hosts give engines and fields |
+//! | `error` | why a feed's frames are an error |
 
 mod error;
 mod load;
