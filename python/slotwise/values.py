@@ -457,7 +457,7 @@ def decode_explanation(text: str) -> Explanation:
     rejected = verdict.get("Err") or {"reason": None, "retry_after": None}
     candidates = fields.pop("candidates")
     return Explanation(
-        endpoint=verdict.get("Ok"),
+        endpoint_id=verdict.get("Ok"),
         reason=rejected["reason"],
         retry_after=rejected["retry_after"],
         candidates=tuple(Candidate(**{**one, "terms": CostTerms(**one["terms"])}) for one in candidates),

@@ -138,7 +138,7 @@ def test_a_blocked_kind_blocks_no_other(time: Time) -> None:
         assert granted.endpoint_name == "n"
         assert not blocked.done()
         held[0].complete()
-        assert (await blocked).name == "m"
+        assert (await blocked).endpoint_name == "m"
 
     time.run(main())
 

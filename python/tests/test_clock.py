@@ -56,7 +56,7 @@ def test_it_may_call_the_scheduler() -> None:
     scheduler = slotwise.Scheduler()
     scheduler = slotwise.Scheduler(clock=clock)
     scheduler.add_endpoint("a")
-    assert picked(scheduler, "x").name == picked(scheduler, "x").name == "a"
+    assert picked(scheduler, "x").endpoint_name == picked(scheduler, "x").endpoint_name == "a"
 
 
 def test_what_never_happens_has_no_time() -> None:

@@ -24,15 +24,15 @@ def test_a_now_on_another_clock_is_an_error() -> None:
     picked(own, "x", now=host.time() + 1e6)
 
 
-def test_a_scorer_that_always_picks_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cost_function_that_always_picks_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[BaseException] = []
     monkeypatch.setattr("sys.unraisablehook", lambda report: told.append(report.exc_value))
 
-    def scorer(candidates: slotwise.Candidates) -> Any:
+    def cost_function(candidates: slotwise.Candidates) -> Any:
         picked(s, "x")
         return candidates.cost
 
-    s = Scheduler(cost=scorer)
+    s = Scheduler(cost=cost_function)
     s.add_endpoint("a")
     picked(s, "x")
     assert [(type(error), getattr(error, "code", "")) for error in told] == [(slotwise.CostFunctionError, "cost_function_reentered")]
@@ -63,7 +63,7 @@ def test_a_fork_in_the_middle_of_a_call_is_an_error_in_the_child() -> None:
     stop.set()
     thread.join()
     assert codes <= {1, 2}, "used where it was free, refused where it was not, and never waited for"
-    assert picked(s, "x").name == "a", "the parent goes on"
+    assert picked(s, "x").endpoint_name == "a", "the parent goes on"
 
 
 def test_a_seed_is_drawn_unless_told() -> None:
@@ -105,7 +105,7 @@ def test_what_is_no_id_or_no_name_says_what_to_pass(call: Any, message: str) -> 
 
 def test_a_refusal_that_is_taken_for_a_dispatch_says_what_to_do() -> None:
     rejected = Scheduler().pick("x")
-    for field in ("endpoint", "name", "request", "cost", "alternatives"):
+    for field in ("endpoint_id", "endpoint_name", "request_id", "cost", "alternatives"):
         with pytest.raises(AttributeError, match=r"not dispatched \(no_endpoints\).*isinstance\(decision, slotwise.Dispatch\)"):
             getattr(rejected, field)
     assert not hasattr(rejected, "nonsense")

@@ -162,7 +162,7 @@ def test_a_refusal_is_a_value() -> None:
     ("config", "error", "message"),
     [
         ({"kv_limit": 2.0}, slotwise.ConfigError, r"kv_limit must lie in \(0, 1\]"),
-        ({"prices": {"kv": -1.0}}, slotwise.ConfigError, "weights.kv must be finite"),
+        ({"prices": {"kv": -1.0}}, slotwise.ConfigError, "prices.kv must be finite"),
         ({"tiers": {"cpu": 1.5}}, slotwise.ConfigError, r"tiers.cpu must lie in \[0, 1\]"),
         (Config(tiers=TierFactors(disk=-0.1)), slotwise.ConfigError, r"tiers.disk must lie in \[0, 1\]"),
         ({"tiers": {"cpu": float("nan")}}, ValueError, "not JSON compliant"),
@@ -236,7 +236,7 @@ def test_requests_wait_for_their_turn() -> None:
     evicted = scheduler.poll_decision(now=1.75)
     assert isinstance(evicted, slotwise.Evicted) and hash(evicted) == brief and evicted != refused
     assert (evicted.request_id, evicted.reason, evicted.http_status, evicted.queue_time) == (brief, "ttl_expired", 429, 0.25)
-    assert repr(evicted).startswith(f"Evicted(request={brief}, reason='ttl_expired', http_status=429, retry_after=")
+    assert repr(evicted).startswith(f"Evicted(request_id={brief}, reason='ttl_expired', http_status=429, retry_after=")
     stats = scheduler.stats()
     assert (stats.queued, stats.queued_bytes, stats.evicted) == (2, 720, {"ttl_expired": 1})
     scheduler.handle_first_token(int(str(first)), now=2.0)
@@ -320,7 +320,7 @@ def test_what_is_known_of_caches_outlives_a_scheduler(kind: Any, again: Any) -> 
     assert type(taken) is bytes
     assert after.restore(kind(taken), now=1.0) == 2
     second = picked(after, IDS)
-    assert (second.name, second.cached_tokens) == (first.name, 1_984)
+    assert (second.endpoint_name, second.cached_tokens) == (first.endpoint_name, 1_984)
 
 
 def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(scheduler: Scheduler) -> None:
@@ -362,7 +362,7 @@ def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(schedul
 def test_an_endpoint_that_leaves_says_what_is_on_it(scheduler: Scheduler) -> None:
     dispatch = picked(scheduler, TEXT)
     removed = scheduler.remove_endpoint(dispatch.endpoint_id)
-    assert (removed.endpoint_id.name, removed.in_flight) == (dispatch.endpoint_name, (dispatch.request_id,))
+    assert (removed.endpoint.name, removed.in_flight) == (dispatch.endpoint_name, (dispatch.request_id,))
     scheduler.complete(dispatch.request_id)
     for no_event in (None, 3, TEXT):
         with pytest.raises(TypeError, match="event must be BlockStored, BlockRemoved or AllBlocksCleared"):
@@ -381,7 +381,7 @@ def test_an_explanation_is_a_table(scheduler: Scheduler) -> None:
     assert Scheduler().explain("x").reason == "no_endpoints"
 
 
-def test_a_scorer_decides() -> None:
+def test_a_cost_function_decides() -> None:
     seen: list[slotwise.Candidates] = []
 
     def dearest_first(candidates: slotwise.Candidates) -> Any:
@@ -392,7 +392,7 @@ def test_a_scorer_decides() -> None:
     for name, capacity in (("small", 20_000), ("large", 400_000)):
         scheduler.add_endpoint(Endpoint(name, kv_cache_tokens=capacity))
     scheduler.drain_endpoint(scheduler.add_endpoint("draining"))
-    assert picked(scheduler, TEXT).name == "small"
+    assert picked(scheduler, TEXT).endpoint_name == "small"
     (columns,) = seen
     assert columns.names == ("large", "small")
     assert list(columns.endpoints) == [1, 0]
@@ -412,7 +412,7 @@ def test_a_scorer_decides() -> None:
         (lambda _: ["a", "b"], "real number"),
     ],
 )
-def test_a_broken_scorer_is_reported_and_the_built_in_cost_decides(
+def test_a_broken_cost_function_is_reported_and_the_built_in_cost_decides(
     monkeypatch: pytest.MonkeyPatch, answer: Any, message: str
 ) -> None:
     reported: list[str] = []
@@ -425,17 +425,17 @@ def test_a_broken_scorer_is_reported_and_the_built_in_cost_decides(
     assert len(reported) == 1 and message in reported[0]
 
 
-def test_a_scorer_may_call_the_scheduler() -> None:
+def test_a_cost_function_may_call_the_scheduler() -> None:
     scheduler: Scheduler
 
-    def scorer(candidates: slotwise.Candidates) -> Any:
+    def cost_function(candidates: slotwise.Candidates) -> Any:
         assert scheduler.stats().in_flight == 0
         return candidates.cost
 
-    scheduler = Scheduler(cost=scorer, clock=Time())
+    scheduler = Scheduler(cost=cost_function, clock=Time())
     scheduler.add_endpoint("a")
     picked(scheduler, TEXT)
-    with pytest.raises(TypeError, match="scorer must be callable"):
+    with pytest.raises(TypeError, match="cost must be callable"):
         Scheduler(cost=3)  # type: ignore[arg-type]
 
 

@@ -210,7 +210,7 @@ class Runner:
     def restart(self, changed: dict[str, Any], now: float) -> Any:
         """Goes on with a scheduler that was only told of the endpoints, in the same order: their numbers there."""
         anew = {endpoint["name"]: endpoint for endpoint in changed.pop("endpoints", [])}
-        there = [known for known in map(self.scheduler.endpoint_id, self.added) if known is not None]
+        there = [known for known in map(self.scheduler.endpoint, self.added) if known is not None]
         self.scheduler = slotwise.Scheduler({**self.config, **changed})
         self.added = [self.scheduler.add_endpoint(anew.get(known.name, known), now=now) for known in there]
         restarted = dict(zip((known.name for known in there), self.added, strict=True))

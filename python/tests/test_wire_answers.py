@@ -219,14 +219,14 @@ def test_a_refusal_that_is_an_exception_is_told_as_well(time: Time) -> None:
 def test_a_span_has_its_attributes(scheduler: Scheduler) -> None:
     dispatch = picked(scheduler, [1, 2, 3], model="m")
     told = wire.attributes(dispatch, model="m", session="s", priority=-1)
-    assert told["gen_ai.request_id.model"] == "m" and told["gen_ai.conversation.id"] == "s"
+    assert told["gen_ai.request.model"] == "m" and told["gen_ai.conversation.id"] == "s"
     assert (told["slotwise.prompt_tokens"], told["slotwise.priority"]) == (3, -1)
     assert wire.attributes(slotwise.Usage(cached_tokens=4)) == {"gen_ai.usage.cache_read.input_tokens": 4}
 
 
 def test_statistics_are_text(scheduler: Scheduler) -> None:
     text = scheduler.metrics_text()
-    assert 'slotwise_endpoint_pending_requests{endpoint_name="a"} 0\n' in text and text.endswith("# EOF\n")
+    assert 'slotwise_endpoint_prefilling_requests{endpoint_name="a"} 0\n' in text and text.endswith("# EOF\n")
     scheduler.add_endpoint("b")
     assert 'endpoint_name="b"' not in scheduler.metrics_text(max_endpoints=1)
     assert "llm_d_epp" in scheduler.metrics_text(names="reference", pool="p")

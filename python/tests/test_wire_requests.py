@@ -98,7 +98,7 @@ def test_a_request_that_cannot_be_read_reserves_nothing(
     assert scheduler.stats() == before
 
 
-def test_a_scorer_may_ask_with_a_body_itself() -> None:
+def test_a_cost_function_may_ask_with_a_body_itself() -> None:
     seen: list[int] = []
 
     def score(candidates: slotwise.Candidates) -> list[float]:

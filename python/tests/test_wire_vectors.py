@@ -193,8 +193,8 @@ class Gateway(Calls):
         answer = self.scheduler.pick(body=data(body), path=path, now=at_us / 1e6, **asked)
         if isinstance(answer, slotwise.Rejected):
             return {"rejected": answer.reason}
-        said = {name: getattr(answer, name) for name in ("request", "prompt_tokens", "cached_tokens")}
-        return said | {"endpoint": answer.name}
+        said = {name: getattr(answer, name) for name in ("prompt_tokens", "cached_tokens")}
+        return said | {"request": answer.request_id, "endpoint": answer.endpoint_name}
 
     def begin(self, request: int, status: int, content_type: str) -> None:
         self.answers[request] = wire.ResponseReader(status, content_type)

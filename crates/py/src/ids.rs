@@ -34,7 +34,7 @@ impl<'py> FromPyObject<'_, 'py> for RequestArg {
         match value.cast::<PyInt>() {
             Ok(id) => Ok(Self(RequestId::from_u64(id.extract()?))),
             Err(_) => {
-                Err(wrong(&value, "expected the id of a request, say dispatch.request", |_| {
+                Err(wrong(&value, "expected the id of a request, say dispatch.request_id", |_| {
                     String::from("an X-Request-ID of a client is another thing")
                 }))
             }

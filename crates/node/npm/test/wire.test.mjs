@@ -452,7 +452,7 @@ test('fed leases let those go who wait', async () => {
 test('numbers become text for dashboards', () => {
   const { scheduler } = pool(['http://10.0.0.1:8000', 'b', 'c']);
   const text = scheduler.metricsText({ maxEndpoints: 1 });
-  assert.match(text, /slotwise_endpoint_pending_requests\{endpoint_name="http:\/\/10.0.0.1:8000"\} 0\n/);
+  assert.match(text, /slotwise_endpoint_prefilling_requests\{endpoint_name="http:\/\/10.0.0.1:8000"\} 0\n/);
   assert.match(text, /endpoint_name="other"/);
   assert.doesNotMatch(text, /endpoint_name="b"|llm_d_epp/);
   assert.match(scheduler.metricsText({ names: 'reference', pool: 'p' }), /llm_d_epp_.*"p"/);

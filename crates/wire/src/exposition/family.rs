@@ -118,9 +118,9 @@ const TOTALS: [Row; 19] = [
     (Family::counter("slotwise_unreachable_requests", REQUESTS, &[], "Failed requests that never reached the endpoint."), |it| it.unreachable.into()),
     (Family::counter("slotwise_cancelled_requests", REQUESTS, &[], "Requests that were cancelled."), |it| it.cancelled.into()),
     (Family::counter("slotwise_redirected_requests", REQUESTS, &[], "Requests that were redirected to another endpoint."), |it| it.redirected.into()),
-    (Family::gauge("slotwise_waiting_requests", REQUESTS, &[], "Queued requests."), |it| it.queued.into()),
+    (Family::gauge("slotwise_queued_requests", REQUESTS, &[], "Queued requests."), |it| it.queued.into()),
     (Family::gauge("slotwise_undelivered_requests", REQUESTS, &[], "Evicted requests whose decisions have not been polled yet."), |it| it.undelivered.into()),
-    (Family::gauge("slotwise_waiting_bytes", BYTES, &[], "Bytes of the queued requests."), |it| it.queued_bytes.into()),
+    (Family::gauge("slotwise_queued_bytes", BYTES, &[], "Bytes of the queued requests."), |it| it.queued_bytes.into()),
     (Family::counter("slotwise_queued_seconds", SECONDS, &[], "Queue time of all dispatched requests, summed."), |it| it.queue_time_total.as_secs_f64().into()),
     (Family::gauge("slotwise_in_flight_requests", REQUESTS, &[], "Requests in flight."), |it| it.in_flight.into()),
     (Family::counter("slotwise_prompt_tokens", TOKENS, &[], "Prompt tokens of dispatched requests."), |it| it.prompt_tokens.into()),
@@ -128,7 +128,7 @@ const TOTALS: [Row; 19] = [
     (Family::counter("slotwise_checked_cached_tokens", TOKENS, &[], "Predicted cached tokens of completed requests with reported usage."), |it| it.checked_cached_tokens.into()),
     (Family::counter("slotwise_reported_cached_tokens", TOKENS, &[], "Cached tokens that engines reported for the same requests."), |it| it.reported_cached_tokens.into()),
     (Family::counter("slotwise_cache_corrections", None, &[], "Corrections of estimated cache contents after reported usage."), |it| it.corrections.into()),
-    (Family::gauge("slotwise_reuse_ratio", RATIO, &[], "Measured probability that a cached token is reused."), |it| it.reuse_probability.into()),
+    (Family::gauge("slotwise_reuse_probability_ratio", RATIO, &[], "Measured probability that a cached token is reused."), |it| it.reuse_probability.into()),
     (Family::gauge("slotwise_index_entries", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index."), |it| it.index_entries.into()),
     (Family::gauge("slotwise_index_bytes", BYTES, &[], "Bytes that the prefix index has allocated."), |it| it.index_bytes.into()),
 ];
@@ -147,10 +147,10 @@ type GuardRow = (Family, fn(&SessionAdmissionStats) -> Value);
 
 #[rustfmt::skip]
 const GUARD: [GuardRow; 4] = [
-    (Family::gauge("slotwise_guard_active_sessions", Some("sessions"), &[], "Active sessions, whose contexts count."), |it| it.active.into()),
-    (Family::gauge("slotwise_guard_remembered_sessions", Some("sessions"), &[], "Sessions that are recognised when they return, active ones included."), |it| it.remembered.into()),
-    (Family::gauge("slotwise_guard_idle_seconds", SECONDS, &[], "Time that a session stays active without requests in flight."), |it| it.idle_time.as_secs_f64().into()),
-    (Family::gauge("slotwise_guard_share_ratio", RATIO, &[], "Share of a cache that the contexts of active sessions may fill."), |it| it.share.into()),
+    (Family::gauge("slotwise_session_admission_active_sessions", Some("sessions"), &[], "Active sessions, whose contexts count."), |it| it.active.into()),
+    (Family::gauge("slotwise_session_admission_remembered_sessions", Some("sessions"), &[], "Sessions that are recognised when they return, active ones included."), |it| it.remembered.into()),
+    (Family::gauge("slotwise_session_admission_idle_seconds", SECONDS, &[], "Time that a session stays active without requests in flight."), |it| it.idle_time.as_secs_f64().into()),
+    (Family::gauge("slotwise_session_admission_share_ratio", RATIO, &[], "Share of a cache that the contexts of active sessions may fill."), |it| it.share.into()),
 ];
 
 /// A family with one sample for each priority of which something waits.
@@ -158,8 +158,8 @@ pub(super) type BandRow = (Family, fn(&BandStats) -> Value);
 
 #[rustfmt::skip]
 const OF_BANDS: [BandRow; 2] = [
-    (Family::gauge("slotwise_band_waiting_requests", REQUESTS, &["priority"], "Queued requests, by priority."), |it| it.queued.into()),
-    (Family::gauge("slotwise_band_waiting_bytes", BYTES, &["priority"], "Bytes of the queued requests, by priority."), |it| it.queued_bytes.into()),
+    (Family::gauge("slotwise_band_queued_requests", REQUESTS, &["priority"], "Queued requests, by priority."), |it| it.queued.into()),
+    (Family::gauge("slotwise_band_queued_bytes", BYTES, &["priority"], "Bytes of the queued requests, by priority."), |it| it.queued_bytes.into()),
 ];
 
 /// Priorities with samples of their own, the highest; the others are one.
@@ -185,11 +185,11 @@ const OF_ENDPOINTS: [EndpointRow; 33] = [
     (Family::counter("slotwise_endpoint_failed_requests", REQUESTS, ENDPOINT, "Requests that failed there."), Merge::Sum, |it| Some(it.failed.into())),
     (Family::counter("slotwise_endpoint_cancelled_requests", REQUESTS, ENDPOINT, "Requests that were cancelled there."), Merge::Sum, |it| Some(it.cancelled.into())),
     (Family::counter("slotwise_endpoint_adapter_loads", None, ENDPOINT, "Adapter loads that our requests caused."), Merge::Sum, |it| Some(it.adapter_loads.into())),
-    (Family::gauge("slotwise_endpoint_pending_requests", REQUESTS, ENDPOINT, "Our requests before their first token."), Merge::Sum, |it| Some(it.prefilling.into())),
+    (Family::gauge("slotwise_endpoint_prefilling_requests", REQUESTS, ENDPOINT, "Our requests before their first token."), Merge::Sum, |it| Some(it.prefilling.into())),
     (Family::gauge("slotwise_endpoint_running_requests", REQUESTS, ENDPOINT, "Our requests past their first token."), Merge::Sum, |it| Some(it.running.into())),
     (Family::gauge("slotwise_endpoint_external_waiting_requests", REQUESTS, ENDPOINT, "External requests queued there, from load reports."), Merge::Sum, |it| Some(it.external_waiting.into())),
     (Family::gauge("slotwise_endpoint_external_running_requests", REQUESTS, ENDPOINT, "External requests running there, from load reports."), Merge::Sum, |it| Some(it.external_running.into())),
-    (Family::gauge("slotwise_endpoint_booked_seconds", SECONDS, ENDPOINT, "Predicted prefill of the pending requests."), Merge::Sum, |it| Some(it.queued_prefill.as_secs_f64().into())),
+    (Family::gauge("slotwise_endpoint_queued_prefill_seconds", SECONDS, ENDPOINT, "Predicted prefill of the pending requests."), Merge::Sum, |it| Some(it.queued_prefill.as_secs_f64().into())),
     (Family::gauge("slotwise_endpoint_wait_seconds", SECONDS, ENDPOINT, "Predicted queue time of a new request."), Merge::Largest, |it| Some(it.wait.get().into())),
     (Family::gauge("slotwise_endpoint_kv_tokens", TOKENS, ENDPOINT, "Tokens of our prompts and answers in flight."), Merge::Sum, |it| Some(it.kv_tokens.into())),
     (Family::gauge("slotwise_endpoint_kv_cache_tokens", TOKENS, ENDPOINT, "Tokens that fit into its KV cache."), Merge::Sum, |it| Some(it.kv_cache_tokens.into())),
@@ -211,7 +211,7 @@ const OF_ENDPOINTS: [EndpointRow; 33] = [
     (Family::gauge("slotwise_endpoint_sleeping", None, ENDPOINT, "Whether its engine sleeps, from load reports."), Merge::Sum, |it| Some(it.sleeping.into())),
     (Family::counter("slotwise_endpoint_kv_stored_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were applied."), Merge::Sum, |it| Some(it.kv_stored_events.into())),
     (Family::counter("slotwise_endpoint_kv_refused_events", Some("events"), ENDPOINT, "Stored KV events of its engine that were rejected."), Merge::Sum, |it| Some(it.kv_refused_events.into())),
-    (Family::gauge("slotwise_endpoint_precise", None, ENDPOINT, "Whether its engine publishes KV events, and they are used."), Merge::Sum, |it| Some(it.kv_events.into())),
+    (Family::gauge("slotwise_endpoint_kv_events", None, ENDPOINT, "Whether its engine publishes KV events, and they are used."), Merge::Sum, |it| Some(it.kv_events.into())),
     (Family::gauge("slotwise_endpoint_hash_mismatch", None, ENDPOINT, "Whether its engine names blocks differently from the rest of the pool."), Merge::Sum, |it| Some(it.hash_mismatch.into())),
 ];
 
