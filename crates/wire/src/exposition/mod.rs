@@ -37,7 +37,7 @@ use text::Writer;
 /// let exposition = Exposition::new().endpoint_limit(500);
 /// let mut text = String::new(); // kept between scrapes
 /// exposition.render(&Stats::default(), &mut text);
-/// assert!(text.contains("slotwise_requests_in_flight 0\n"));
+/// assert!(text.contains("slotwise_in_flight_requests 0\n"));
 /// assert!(text.ends_with("# EOF\n"));
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
