@@ -304,6 +304,27 @@ def wrong_addresses() -> Iterator[str]:
                 yield f"{page}: repeats the project's address; use a relative link"
 
 
+def unexplained_dependencies() -> Iterator[str]:
+    """CONTRIBUTING has a reason for each dependency of a crate, and lists no other."""
+    table = section(read("CONTRIBUTING.md"), "Dependencies").partition("| reason |")[2]
+    rows = re.findall(r"^\| (`[^|]*) \|", table, flags=re.M)
+    listed = {name for row in rows for name in SPAN.findall(row)}
+    used: set[str] = set()
+    for path in tracked():
+        if not re.fullmatch(r"crates/\w+/Cargo\.toml|benches/Cargo\.toml", path):
+            continue
+        manifest = tomllib.loads(read(path))
+        tables = [manifest, *manifest.get("target", {}).values()]
+        for kind in ("dependencies", "dev-dependencies", "build-dependencies"):
+            names = {name for table in tables for name in table.get(kind, {})}
+            used |= names
+            for name in sorted(names - listed):
+                if not name.startswith("slotwise"):
+                    yield f"CONTRIBUTING.md: no reason for {name}, which {path} depends on"
+    for name in sorted(listed - used - {"maturin", "httpx", "starlette"}):
+        yield f"CONTRIBUTING.md: {name} is no dependency"
+
+
 def main() -> int:
     if sys.argv[1:] == ["--write"]:
         write_addresses()
@@ -319,6 +340,7 @@ def main() -> int:
         repeated_terms,
         unknown_names,
         wrong_addresses,
+        unexplained_dependencies,
     ]
     broken = [problem for check in checks for problem in check()]
     print("\n".join(broken) or "documentation: maps, links and addresses match the tree")
