@@ -105,7 +105,7 @@ class Run:
         """An engine dies with streams of which some have begun and some have not."""
         dead = self.engines[step["engine"]]
         before = await self.ask(step["before"], step["at_once"])
-        held = [*await self.max_queued_prefill("slow", step["at_once"]), *await self.max_queued_prefill("late", step["at_once"])]
+        held = [*await self.hold("slow", step["at_once"]), *await self.hold("late", step["at_once"])]
         slow = sum(request.begun.is_set() for request in held)
         assert slow == step["at_once"], "the streams that have begun have not reached their clients"
         for engine in self.engines:
@@ -164,7 +164,7 @@ class Run:
         """Holds more and more requests before their first tokens, until the others are so busy that this engine gets one."""
         asked, held = engine.asked, []
         while engine.asked == asked:
-            held += await self.max_queued_prefill("late", len(self.engines))
+            held += await self.hold("late", len(self.engines))
         for one in self.engines:
             one.manner = "good"
             one.gate.set()
@@ -174,7 +174,7 @@ class Run:
         """Out of service and back, by the operator."""
         engine = self.engines[step["engine"]]
         refused = await self.gateway.admin("drain", engine.url, {"authorization": "Bearer key-chat"})
-        held = await self.max_queued_prefill("slow", 2 * len(self.engines))
+        held = await self.hold("slow", 2 * len(self.engines))
         for one in self.engines:
             one.manner = "good"
         there = engine.held
@@ -193,7 +193,7 @@ class Run:
 
     async def leave(self, step: Step) -> str:
         """Clients leave, before and after the first token: the engines' streams are closed."""
-        held = [*await self.max_queued_prefill("slow", step["count"]), *await self.max_queued_prefill("late", step["count"])]
+        held = [*await self.hold("slow", step["count"]), *await self.hold("late", step["count"])]
         for engine in self.engines:
             engine.manner = "good"
         cancelled = await self.gateway.metric("slotwise_cancelled_requests_total")
@@ -253,7 +253,7 @@ class Run:
 
     async def terminate(self, step: Step) -> str:
         """SIGTERM: nothing new, and what is in flight comes to its end."""
-        held = [*await self.max_queued_prefill("slow", step["count"]), *await self.max_queued_prefill("late", step["count"])]
+        held = [*await self.hold("slow", step["count"]), *await self.hold("late", step["count"])]
         self.gateway.terminate()
 
         async def refuses() -> bool:
