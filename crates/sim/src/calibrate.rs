@@ -97,7 +97,7 @@ pub fn calibrate(path: &Path, layers: u32, parallel: u32) -> Result<Calibration>
 }
 
 impl Calibration {
-    /// A table for people: measured times beside those of the fitted coefficients.
+    /// A table for the terminal: measured times beside those of the fitted coefficients.
     pub fn table(&self) -> String {
         let mut table = format!(
             "floor {:.1} ms, lin {:.1} us/token\n{:>8} {:>12} {:>12} {:>8}\n",

@@ -6,18 +6,18 @@ use slotwise::Rng;
 
 use crate::trace::Trace;
 
-/// What is known of the clients besides the workload itself.
+/// The clients, beyond the workload itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clients {
     /// The classes, if there are two.
     pub classes: Option<Classes>,
-    /// Tenants, by Zipf's law; the first sends ten times its share. One is everybody.
+    /// Tenants, by Zipf's law; the first sends ten times its share. 1 means no division.
     pub tenants: u32,
-    /// Only these send; everything else stays as it would be.
+    /// Only these clients send; the rest of the workload is unchanged.
     pub only: Option<Group>,
     /// How long a request may wait at a gateway that holds requests.
     pub ttl: Duration,
-    /// Whether ours holds back sessions that no cache has room for.
+    /// Whether our scheduler queues new sessions while no cache has room for them.
     pub guard: bool,
 }
 
@@ -28,7 +28,7 @@ pub struct Classes {
     pub batch: f64,
     /// The priority of interactive requests.
     pub interactive_priority: i32,
-    /// That of batch.
+    /// The priority of batch requests.
     pub batch_priority: i32,
 }
 
@@ -41,7 +41,7 @@ pub enum Group {
     Quiet,
 }
 
-/// Who sends a session.
+/// The client of a session.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Client {
     /// Whether it is batch.
@@ -73,7 +73,7 @@ impl Clients {
                 left -= weight(*rank);
                 left <= 0.0
             });
-            // Rounding may leave a little.
+            // Rounding may leave a remainder.
             clients.push(Client { batch, tenant: tenant.unwrap_or_default() });
         }
         // Parents stand before their sub-agents.
@@ -85,7 +85,7 @@ impl Clients {
         clients
     }
 
-    /// Whether a client sends at all.
+    /// Whether a client sends requests.
     pub fn sends(&self, client: Client) -> bool {
         match self.only {
             None => true,

@@ -25,7 +25,7 @@ pub struct Comparison {
     pub class: String,
     /// A factor on the workload's own pace.
     pub speed: f64,
-    /// The policies, as they were asked for.
+    /// The policies, in the order of the command line.
     pub policies: Vec<Row>,
 }
 
@@ -40,7 +40,7 @@ pub struct Row {
     /// Least and greatest of each figure, if there were several seeds.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     pub range: Vec<(&'static str, [f64; 2])>,
-    /// The figures by class and tenant, if the setup says who sends.
+    /// The figures by class and tenant, if the setup divides clients.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub groups: Option<Groups>,
     /// The first seed's run; for drawings.
@@ -110,7 +110,7 @@ fn as_map<S: serde::Serializer>(
 }
 
 impl Comparison {
-    /// A table for people, with ratios against the two policies that everybody has.
+    /// A table for the terminal, with ratios against the two common baselines.
     pub fn table(&self) -> String {
         let against = |name: &str| self.policies.iter().find(|row| row.policy == name);
         let (round_robin, least_request) = (against("round-robin"), against("least-request"));
@@ -160,7 +160,7 @@ impl Comparison {
         table
     }
 
-    /// The figures by class and tenant, for a second table; empty if nobody said who sends.
+    /// The figures by class and tenant, for a second table; empty if clients are not divided.
     pub fn groups(&self) -> String {
         let width = self.policies.iter().map(|row| row.policy.len()).max().unwrap_or(0).max(6);
         let [group, requests, p50, p99, refused, good, jain, work] = HEADING;

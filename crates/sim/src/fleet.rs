@@ -13,32 +13,32 @@ use crate::policy::{
 use crate::replica::{Engine, EngineConfig, Job, KvChange};
 use crate::trace::{Session, Trace, Turn, adapter_name};
 
-/// A fleet, and how its gateway hears of it.
+/// A fleet, and the delays of its metrics and events.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Replicas.
     pub replicas: usize,
     /// How each of them was started.
     pub engine: EngineConfig,
-    /// How many of them are how many times slower: the first ones.
+    /// The number of slower replicas, which come first, and how many times slower they are.
     pub slow: Option<(usize, f64)>,
     /// How often metrics are scraped.
     pub scrape: Duration,
-    /// How long metrics and KV events are on their way.
+    /// The delay of metrics and KV events.
     pub delay: Duration,
     /// A factor on the workload's own pace.
     pub speed: f64,
-    /// Who sends it.
+    /// The clients.
     pub clients: Clients,
-    /// For arrivals, clients, and for what policies leave to chance.
+    /// The seed of arrivals, of clients, and of the policies' random choices.
     pub seed: u64,
 }
 
-/// What became of the requests, and what the replicas looked like meanwhile.
+/// The outcome of each request, and the load of the replicas over time.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Every request, in order of arrival; those that were never sent since their session was
-    /// refused, when it was.
+    /// Every request, in order of arrival. A request that was never sent, because its session was
+    /// refused, has the time of that refusal.
     pub requests: Vec<Outcome>,
     /// Requests in flight on each replica, once a second while there are any.
     pub loads: Vec<(Instant, Vec<u32>)>,
@@ -48,26 +48,26 @@ pub struct Record {
     pub adapter_loads: u64,
 }
 
-/// What became of one request.
+/// The outcome of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// When it came.
+    /// When it arrived.
     pub arrived: Instant,
-    /// Whose it is.
+    /// Its client.
     pub client: Client,
-    /// Where it went; nowhere if it was rejected.
+    /// Its replica; none if it was rejected.
     pub replica: Option<usize>,
-    /// When it went there.
+    /// When it was dispatched.
     pub dispatched: Option<Instant>,
-    /// Why it did not.
+    /// Why it was rejected.
     pub refused: Option<Refusal>,
-    /// When its first token came.
+    /// When its first token arrived.
     pub first_token: Option<Instant>,
     /// When its answer was complete.
     pub finished: Option<Instant>,
     /// Tokens of the prompt.
     pub input: u32,
-    /// Those of them that were found in the cache.
+    /// Prompt tokens that were found in the cache.
     pub cached: u32,
     /// Tokens of the answer.
     pub output: u32,
@@ -99,9 +99,9 @@ struct Simulation<'a> {
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     /// Numbers events, so that simultaneous ones keep their order.
     sequence: u64,
-    /// Metrics and events on their way, in order of arrival since all take as long.
+    /// Metrics and events in transit, in order of arrival: all have the same delay.
     mail: std::collections::VecDeque<Mail>,
-    /// Who sends each session, and which one spawned it.
+    /// The client of each session, and the session that spawned it.
     clients: Vec<Client>,
     parents: Vec<Option<usize>>,
     /// Whether sessions have more than one request, so that clients name them.
@@ -110,7 +110,7 @@ struct Simulation<'a> {
     refused: Vec<bool>,
     /// When each session's first request was sent.
     begun: Vec<Instant>,
-    /// Which session and turn each request is.
+    /// The session and the turn of each request.
     turns: Vec<(usize, usize)>,
     record: Record,
     /// Requests that are not over, and sessions that have not begun.
@@ -119,9 +119,9 @@ struct Simulation<'a> {
     in_flight: usize,
     /// Requests that wait at the gateway.
     waiting: usize,
-    /// When the policy is asked again, whatever happens.
+    /// The next time at which the policy is polled.
     wake: Option<Instant>,
-    /// Whether a scrape is due, and a sample. Nobody watches an idle fleet.
+    /// Whether a scrape and a sample are due. An idle fleet has neither.
     scraping: bool,
     sampling: bool,
 }
@@ -132,13 +132,13 @@ enum Event {
     Send { session: usize, turn: usize },
     /// A replica's step ends.
     StepEnds { replica: usize },
-    /// The gateway asks all replicas for their metrics.
+    /// The gateway scrapes all replicas.
     Scrape,
-    /// The oldest mail arrives.
+    /// The oldest metrics or event in transit arrives.
     Deliver,
     /// The loads are recorded.
     Sample,
-    /// The policy asked to be asked.
+    /// The policy requested a poll.
     Wake,
 }
 
@@ -148,7 +148,7 @@ enum Mail {
 }
 
 const SAMPLE: Duration = Duration::from_secs(1);
-/// The shortest time after which a policy is asked again.
+/// The shortest time between two polls of a policy.
 const TICK: Duration = Duration::from_micros(1);
 
 impl<'a> Simulation<'a> {
@@ -265,8 +265,7 @@ impl<'a> Simulation<'a> {
         id
     }
 
-    /// Takes the verdicts that are due, and sees to it that the policy is asked when it wants to
-    /// be.
+    /// Takes the verdicts that are due, and schedules the policy's next poll.
     fn ask(&mut self) {
         if self.wake.is_some_and(|wake| wake <= self.now) {
             self.wake = None;
@@ -277,7 +276,7 @@ impl<'a> Simulation<'a> {
         while let Some((id, verdict)) = self.policy.poll(self.now) {
             self.settle(id, verdict);
         }
-        // A time that has passed is as good as the next one.
+        // A time in the past means the next possible time.
         let next = self.policy.next_timeout().map(|at| at.max(self.now + TICK));
         if let Some(at) =
             next.filter(|at| self.waiting > 0 && self.wake.is_none_or(|wake| *at < wake))

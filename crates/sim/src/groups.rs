@@ -14,7 +14,7 @@ use crate::policy::Refusal;
 /// One run, group by group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Groups {
-    /// Everybody first, then those that the workload has.
+    /// All requests first, then the classes and tenants of the workload.
     pub groups: Vec<Group>,
     /// Jain's index over what each tenant was served before the last arrival: 1 if all had as much,
     /// 1 / tenants if one had all. 1 if there is only one tenant.
@@ -45,7 +45,7 @@ pub struct Group {
 type Membership = (&'static str, fn(Client) -> bool);
 
 impl Groups {
-    /// Sums up a run, without its warm-up.
+    /// The figures of a run, without its warm-up.
     pub fn of(record: &Record, clients: &Clients) -> Self {
         let requests = measured(record);
         let group =

@@ -110,8 +110,8 @@ struct Compare {
     report: Option<PathBuf>,
 }
 
-/// Who sends; for policies with flow control, how they are treated. An option that changes nothing
-/// is an error.
+/// The clients; for policies with flow control, also their treatment. An option without effect is
+/// an error.
 #[derive(Args)]
 struct Senders {
     /// This share of the sessions (of the requests, where each is alone) is batch of priority B,
@@ -123,15 +123,15 @@ struct Senders {
     /// --only.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     tenants: Option<u32>,
-    /// Only these send, each when it would; to see what they have alone: interactive (with
-    /// --priorities) or quiet (with --tenants).
+    /// Only these clients send, at unchanged times, which gives their figures without the others:
+    /// interactive (with --priorities) or quiet (with --tenants).
     #[arg(long, value_name = "GROUP", value_parser = group)]
     only: Option<Group>,
     /// How long a request may wait at the gateway, in seconds; 60 unless given. For policies that
     /// hold requests.
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<f64>,
-    /// Holds back new sessions while no cache has room for them. For slotwise-flow.
+    /// Queues new sessions while no cache has room for them. For slotwise-flow.
     #[arg(long)]
     guard: bool,
 }
@@ -143,7 +143,7 @@ struct SweepArgs {
     /// The lowest speed to try.
     #[arg(long, value_name = "X")]
     low: Option<f64>,
-    /// The highest.
+    /// The highest speed to try.
     #[arg(long, value_name = "X")]
     high: Option<f64>,
     /// How often the interval is halved.
@@ -250,7 +250,7 @@ fn list() {
 }
 
 impl Workload {
-    /// Refuses options that change nothing.
+    /// Refuses options without effect.
     fn check(&self) -> Result<()> {
         let given = [
             ("--scrape-ms", Setting::ScrapeInterval, self.scrape_ms.is_some()),
@@ -330,8 +330,8 @@ fn check(options: &[(&str, Setting, bool)], policies: &[PolicyKind]) -> Result<(
 }
 
 impl Senders {
-    /// Refuses options that change nothing. Classes and tenants also decide who sends where only
-    /// some do.
+    /// Refuses options without effect. Classes and tenants also select clients where only some
+    /// send.
     fn check(&self, policies: &[PolicyKind]) -> Result<()> {
         let (only_interactive, only_quiet) =
             (self.only == Some(Group::Interactive), self.only == Some(Group::Quiet));

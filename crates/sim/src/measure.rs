@@ -15,11 +15,11 @@ const WARM_UP: f64 = 0.1;
 /// The figures of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// Requests that came after the warm-up.
+    /// Requests that arrived after the warm-up.
     pub requests: u64,
-    /// Those of them that were answered.
+    /// Requests after the warm-up that were answered.
     pub completed: u64,
-    /// Those of them that were rejected.
+    /// Requests after the warm-up that were rejected.
     pub rejected: u64,
     /// Time to first token, median, in seconds.
     pub ttft_p50_s: f64,
@@ -54,7 +54,7 @@ pub(crate) struct Figure {
     place: fn(&mut Summary) -> &mut f64,
 }
 
-/// All of them.
+/// All figures.
 pub(crate) const FIGURES: [Figure; 10] = [
     Figure { name: "ttft_p50_s", place: |s| &mut s.ttft_p50_s },
     Figure { name: "ttft_p90_s", place: |s| &mut s.ttft_p90_s },
@@ -76,7 +76,7 @@ impl Figure {
 }
 
 impl Summary {
-    /// Sums up a run, without its warm-up.
+    /// The figures of a run, without its warm-up.
     pub fn of(record: &Record) -> Self {
         let requests = measured(record);
         let completed: Vec<&Outcome> = requests.iter().filter(|r| r.finished.is_some()).collect();
@@ -176,8 +176,8 @@ pub(crate) fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// Sum of the busiest replica's requests over the sum of the mean: seconds in which little happens
-/// count little.
+/// The sum of the busiest replica's requests over the sum of the mean, so that quiet seconds weigh
+/// little.
 fn imbalance<'a>(loads: impl Iterator<Item = &'a [u32]>) -> f64 {
     let (mut busiest, mut mean) = (0.0, 0.0);
     for replicas in loads {

@@ -17,7 +17,7 @@ const POINTS: usize = 240;
 ///
 /// # Errors
 ///
-/// When a drawing fails, which would be a mistake of ours.
+/// When a drawing fails, which is a bug.
 pub fn page(comparison: &Comparison, setup: &Setup) -> Result<String> {
     let mut page = String::from(HEAD);
     let slow = setup

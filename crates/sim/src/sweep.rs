@@ -27,7 +27,7 @@ pub struct Sweep {
     pub class: String,
     /// The highest speed that was tried.
     pub highest: f64,
-    /// The policies, as they were asked for.
+    /// The policies, in the order of the command line.
     pub policies: Vec<Limit>,
 }
 
@@ -43,7 +43,7 @@ pub struct Limit {
     pub max_speeds: Vec<f64>,
 }
 
-/// Between which speeds to look, and how closely.
+/// The interval of speeds, and the precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
     /// A speed that is low enough, if any is.
@@ -69,7 +69,7 @@ pub fn sweep(
                 let setup = Setup { seed: setup.seed + seed, speed, ..setup.clone() };
                 let summary = Summary::of(&simulate(trace, &setup, kind));
                 bar.inc(1);
-                // Whoever refuses requests does not carry them.
+                // A policy that refuses requests does not carry them.
                 let carried = summary.completed == summary.requests;
                 carried && summary.ttft_p95_s <= TTFT_P95_S && summary.tpot_p90_s <= TPOT_P90_S
             };
@@ -89,7 +89,8 @@ pub fn sweep(
     }
 }
 
-/// The largest speed for which `holds`, which is taken to hold below it and not above.
+/// The largest speed for which `holds` is true. `holds` must be monotonic: true below that speed,
+/// false above.
 fn bisect(bounds: Bounds, holds: impl Fn(f64) -> bool) -> f64 {
     if holds(bounds.high) {
         return bounds.high;
@@ -110,7 +111,7 @@ fn bisect(bounds: Bounds, holds: impl Fn(f64) -> bool) -> f64 {
 }
 
 impl Sweep {
-    /// A table for people.
+    /// A table for the terminal.
     pub fn table(&self) -> String {
         let best = self.policies.iter().map(|limit| limit.max_speed).fold(0.0, f64::max);
         let mut table =

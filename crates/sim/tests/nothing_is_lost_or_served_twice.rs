@@ -63,7 +63,7 @@ fn with_more_adapters_than_slots() {
 
 proptest! {
     /// An engine by itself: everything that enters leaves once, each of its tokens was computed or
-    /// cached, its memory is empty in the end, and its events tell what its cache holds.
+    /// cached, its memory is empty in the end, and its events describe its cache.
     #[test]
     fn one_engine_serves_each_job_once(
         seed in any::<u64>(),

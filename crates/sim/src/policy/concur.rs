@@ -31,7 +31,7 @@ const DECREASE: f64 = 0.8;
 const INCREASE: f64 = 1.0;
 const FIRST_PER_REPLICA: f64 = 8.0;
 
-/// The window, and what moves it.
+/// The window, and the measurements that move it.
 pub(super) struct Concur {
     window: f64,
     /// What each replica reported last.
@@ -40,7 +40,7 @@ pub(super) struct Concur {
     /// cached.
     prompt: u64,
     cached: u64,
-    /// The last that is known: nothing may have been answered.
+    /// The last hit ratio, for a period without answers.
     hit_ratio: f64,
     due: Instant,
 }
@@ -68,7 +68,7 @@ impl Concur {
         (self.prompt, self.cached) = (0, 0);
         let usage = self.usage.iter().sum::<f64>() / self.usage.len() as f64;
         self.window = if self.hit_ratio < HIT_RATIO_LOW && usage > USAGE_LOW {
-            // A window below 1 would never let anybody in again.
+            // A window below 1 would admit no session again.
             (self.window * DECREASE).max(1.0)
         } else {
             self.window + INCREASE

@@ -30,12 +30,12 @@ use super::new_sessions::{Admission, NewSessions};
 use super::sessions::Sessions;
 use super::{Fleet, Policy};
 
-/// What the context of an idle session counts for.
+/// The weight of an idle session's context.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Idle {
-    /// Less and less.
+    /// It decays over time.
     Decays,
-    /// As much as one in flight.
+    /// The same as a context in flight.
     Counts,
 }
 
@@ -43,7 +43,7 @@ const PAUSE: f64 = 0.95;
 const RESUME: f64 = 0.80;
 const DECAY_S: f64 = 1.0;
 
-/// Which replicas are open.
+/// The replicas that are open for new sessions.
 pub(super) struct DynamoSessions {
     idle: Idle,
     /// Tokens in a replica's KV memory.
@@ -74,7 +74,7 @@ impl DynamoSessions {
     fn update(&mut self, now: Instant, sessions: &Sessions) {
         let usages = self.usages(now, sessions);
         for (replica, usage) in self.replicas.iter_mut().zip(usages) {
-            // In between it stays as it is.
+            // Between the two limits, the state is unchanged.
             replica.is_open = usage < RESUME || replica.is_open && usage <= PAUSE;
         }
     }
@@ -164,7 +164,7 @@ mod tests {
         assert!(!admission.is_open(0));
     }
 
-    /// What 1,000 tokens of idle contexts on the first replica are worth after a while.
+    /// The weight of 1,000 tokens of idle contexts on the first replica after a time.
     fn worth(idle: Idle, seconds: f64) -> f64 {
         let (admission, mut sessions) = (admission(idle), Sessions::default());
         for id in 0..10 {

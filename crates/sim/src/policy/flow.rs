@@ -8,7 +8,7 @@ use super::slotwise::{Slotwise, Variant};
 use super::{Finished, Fleet, Incoming, Needs, Policy, Refusal, Report, Verdict};
 use crate::replica::KvChange;
 
-/// A gateway that lets requests wait in the scheduler.
+/// A gateway whose requests wait in the scheduler.
 pub(super) struct Flow {
     gateway: Slotwise,
     waiting: HashMap<RequestId, u32>,

@@ -99,8 +99,7 @@ impl Sticky {
         }
     }
 
-    /// The replicas with nearly the whole prompt, unless these are so far behind that it does not
-    /// pay.
+    /// The replicas with nearly the whole prompt, unless their load outweighs the match.
     fn affine(&self, ratios: &[f64]) -> Vec<usize> {
         let (sticky, others): (Vec<usize>, Vec<usize>) =
             (0..self.replicas).partition(|replica| ratios[*replica] >= AFFINITY_THRESHOLD);
@@ -144,12 +143,12 @@ impl Policy for Sticky {
     }
 }
 
-/// What the prefix index knows of the replicas' caches.
+/// The prefix index's model of the replicas' caches.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Index {
-    /// What the reference's own index knows.
+    /// The model of the reference's own index.
     Reference,
-    /// Their size and their order of eviction.
+    /// The true size and order of eviction.
     Exact,
 }
 

@@ -32,14 +32,14 @@ pub(super) struct Flow {
     /// Each replica's saturation, and when it was reported.
     saturation: Vec<(f64, Instant)>,
     in_flight: u32,
-    /// Since when something has been in flight. Nobody scrapes an idle fleet here, and its last
-    /// metrics hold.
+    /// Since when the fleet has been busy. An idle fleet is not scraped here, and its last metrics
+    /// stay valid.
     busy_since: Instant,
     /// Dispatches that the cycles up to now still allow.
     cycles: u32,
     ticked: Instant,
     swept: Instant,
-    /// What the last sweep found.
+    /// The requests that the last sweep removed.
     expired: VecDeque<u32>,
 }
 

@@ -4,7 +4,7 @@ use ::slotwise::{BlockHash, Instant};
 
 use super::Incoming;
 
-/// What was asked, and when.
+/// The request, and its arrival.
 pub(super) struct Held {
     pub(super) id: u32,
     pub(super) since: Instant,
@@ -30,7 +30,7 @@ impl Held {
         }
     }
 
-    /// The request, as it came.
+    /// The request as it arrived.
     pub(super) fn asked(&self) -> Incoming<'_> {
         Incoming {
             id: self.id,

@@ -13,7 +13,7 @@ pub(super) struct OwnLoad {
 /// A request in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Assigned {
-    /// Where it is.
+    /// Its replica.
     pub(super) replica: usize,
     /// Prompt tokens that it computes.
     pub(super) miss: u32,
@@ -40,7 +40,7 @@ impl OwnLoad {
         self.replicas[replica].pending_tokens += u64::from(miss);
     }
 
-    /// The first token came; where from, unless that is known already.
+    /// Records the first token. Returns the replica, unless the token was recorded before.
     pub(super) fn first_token(&mut self, id: u32) -> Option<Assigned> {
         let assigned = self.requests.get_mut(&id).filter(|assigned| assigned.pending)?;
         assigned.pending = false;

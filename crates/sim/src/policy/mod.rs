@@ -30,8 +30,7 @@ use crate::replica::{Class, KvChange, Snapshot};
 pub use self::registry::{ABLATIONS, FLOW, POLICIES, PolicyKind};
 pub use self::settings::Setting;
 
-/// A policy at a gateway: it sees requests, and what comes back of them, and reports that are as
-/// old as they are.
+/// A policy at a gateway. Its inputs are requests, their answers, and delayed metrics and events.
 pub trait Policy {
     /// Chooses a replica for a request, or none to reject it.
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize>;
@@ -42,18 +41,18 @@ pub trait Policy {
         Some(self.pick(now, request).map_or(Verdict::Refused(Refusal::Unplaced), Verdict::Goes))
     }
 
-    /// The next verdict on a request that waits. It is asked after every event until there is none.
+    /// The next verdict on a queued request. The fleet polls after every event until there is none.
     fn poll(&mut self, now: Instant) -> Option<(u32, Verdict)> {
         let _ = now;
         None
     }
 
-    /// When there may be a verdict although nothing has happened.
+    /// The time of the next verdict that needs no event.
     fn next_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// The first token of a request came.
+    /// The first token of a request arrived.
     fn first_token(&mut self, now: Instant, id: u32);
 
     /// A request was answered in full; `cached` prompt tokens had been found in the cache, of
@@ -70,7 +69,7 @@ pub trait Policy {
         let _ = (now, replica, change);
     }
 
-    /// What it needs to be told.
+    /// The news that the policy needs.
     fn needs(&self) -> Needs {
         Needs::default()
     }
@@ -89,31 +88,31 @@ pub struct Incoming<'a> {
     pub adapter: Option<&'a str>,
     /// Its priority: higher goes first.
     pub priority: i32,
-    /// Who asks.
+    /// The tenant.
     pub tenant: &'a str,
     /// Its session, if the workload has sessions.
     pub session: Option<&'a str>,
 }
 
-/// What becomes of a request.
+/// The verdict on a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// It goes to this replica.
+    /// Dispatched to this replica.
     Goes(usize),
-    /// It does not go.
+    /// Refused.
     Refused(Refusal),
 }
 
-/// Why a request does not go.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// No replica could ever serve it, or the policy knows none.
+    /// No replica can ever serve it, or the policy has none.
     Unplaced,
-    /// As much waits as may.
+    /// The queue is full.
     Full,
-    /// It has waited for as long as it may.
+    /// Its TTL has expired.
     Expired,
-    /// Something else has its place.
+    /// A request of higher priority has displaced it.
     Displaced,
     /// An earlier request of its session was refused, so its client never sends it.
     Abandoned,
@@ -126,27 +125,27 @@ impl Refusal {
     }
 }
 
-/// What an engine says at the end of an answer.
+/// The usage that an engine reports at the end of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished {
     /// Tokens of the prompt.
     pub prompt: u32,
-    /// Those of them that it found in its cache.
+    /// Prompt tokens that it found in its cache.
     pub cached: u32,
     /// Tokens of the answer.
     pub completion: u32,
 }
 
-/// A metrics page on its way.
+/// A metrics page in transit.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// When the replica took it.
     pub sampled_at: Instant,
-    /// What it says.
+    /// Its contents.
     pub snapshot: Snapshot,
 }
 
-/// What a policy needs to be told.
+/// The news that a policy needs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Needs {
     /// Metrics.
@@ -155,7 +154,7 @@ pub struct Needs {
     pub kv_events: bool,
 }
 
-/// What a gateway's operator knows about the fleet.
+/// What a gateway's operator configures about the fleet.
 #[derive(Clone, Copy, Debug)]
 pub struct Fleet {
     /// Replicas.
@@ -172,8 +171,9 @@ pub struct Fleet {
     pub adapter_load_time: Duration,
     /// How long a request may wait at the gateway, where it can.
     pub ttl: Duration,
-    /// Whether ours holds back sessions that no cache has room for, where it can.
+    /// Whether our scheduler queues new sessions while no cache has room for them, if it supports
+    /// that.
     pub guard: bool,
-    /// For what the policy leaves to chance.
+    /// The seed of the policy's random choices.
     pub seed: u64,
 }

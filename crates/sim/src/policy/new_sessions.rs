@@ -32,8 +32,8 @@ pub(super) trait Admission {
         let _ = usage;
     }
 
-    /// A replica says how much of its KV memory live requests use. Every 50 ms, while anything
-    /// waits or runs.
+    /// A replica reports the share of its KV memory that live requests use: every 50 ms while
+    /// requests wait or run.
     fn report(&mut self, now: Instant, replica: usize, kv_usage: f64, sessions: &Sessions);
 }
 
@@ -66,8 +66,7 @@ impl<A: Admission> NewSessions<A> {
         is_due.then(|| self.held.pop_front().expect("there is one"))
     }
 
-    /// The first of those who wait, if it may begin. Its session may have begun by another request
-    /// of it.
+    /// The first queued request, if it may begin. Another request may have begun its session.
     fn admitted(&mut self, now: Instant) -> Option<Held> {
         let may =
             !self.is_new(&self.held.front()?.asked()) || self.admission.admits(now, &self.sessions);
@@ -102,7 +101,7 @@ impl<A: Admission> Policy for NewSessions<A> {
         Some((held.id, picked.map_or(Verdict::Refused(Refusal::Unplaced), Verdict::Goes)))
     }
 
-    /// Only the TTL: whether somebody may begin is asked again at every report.
+    /// Only the TTL: each report polls the admission again.
     fn next_timeout(&self) -> Option<Instant> {
         self.held.front().map(|held| held.since + self.ttl)
     }
@@ -132,7 +131,7 @@ pub(super) mod tests {
     use super::*;
     use crate::replica::Class;
 
-    /// Lets sessions in while it is told to, and leaves them the second replica only.
+    /// Admits sessions while its flag is set, on the second replica only.
     struct Gate(bool);
 
     impl Admission for Gate {

@@ -17,8 +17,8 @@ use crate::replica::Class;
 const WINDOW: Duration = Duration::from_secs(180);
 /// Tokens of an answer, until some were seen.
 const EXPECTED_OUTPUT: f64 = 45.0;
-/// Sequences that are taken to share a decode step. The original measures its decode times; this
-/// stands for them.
+/// The assumed number of sequences in a decode step, in place of the original's measured decode
+/// times.
 const BATCH: f64 = 16.0;
 
 pub(super) struct Preble {

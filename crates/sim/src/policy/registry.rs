@@ -27,7 +27,7 @@ impl PolicyKind {
     ///
     /// # Errors
     ///
-    /// Says which names there are.
+    /// Lists the names of all policies.
     pub fn named(name: &str) -> Result<Self, String> {
         let all = || POLICIES.iter().chain(&FLOW).chain(&ABLATIONS);
         all().find(|kind| kind.name == name).copied().ok_or_else(|| {
@@ -37,7 +37,7 @@ impl PolicyKind {
     }
 }
 
-/// The policies that are compared unless told otherwise.
+/// The policies that are compared by default.
 pub const POLICIES: [PolicyKind; 13] = [
     PolicyKind {
         name: "round-robin",
@@ -106,7 +106,7 @@ pub const POLICIES: [PolicyKind; 13] = [
     },
 ];
 
-/// Those that hold requests back at the gateway.
+/// The policies that queue requests at the gateway.
 pub const FLOW: [PolicyKind; 5] = [
     PolicyKind {
         name: "slotwise-flow",
@@ -135,8 +135,8 @@ pub const FLOW: [PolicyKind; 5] = [
     },
 ];
 
-/// Ours with one part taken away or replaced, to see what the part is worth; and the reference with
-/// an index that knows more.
+/// Our scheduler with one part removed or replaced, which measures the part; and the reference with
+/// an exact index.
 pub const ABLATIONS: [PolicyKind; 17] = [
     PolicyKind {
         name: "gie-default-exact",

@@ -12,7 +12,7 @@ use super::{Finished, Incoming};
 #[derive(Default)]
 pub(super) struct Sessions {
     numbers: HashMap<String, usize>,
-    /// Those that have something in flight, or had a little while ago. In order, so that sums
+    /// Sessions with requests in flight, now or within [`LONGEST_IDLE`]. In order, so that sums
     /// repeat.
     recent: BTreeMap<usize, Session>,
     /// The session of each request in flight.
@@ -21,7 +21,7 @@ pub(super) struct Sessions {
 
 /// A session that runs, or is idle.
 pub(super) struct Session {
-    /// Where its last request went.
+    /// The replica of its last request.
     pub(super) replica: usize,
     /// Tokens of its last prompt, and of the answer once that is complete.
     pub(super) context: u32,
@@ -30,12 +30,12 @@ pub(super) struct Session {
     since: Instant,
 }
 
-/// Nobody thinks longer in the workloads of coding agents, so a session that is idle for longer is
-/// over. That is more than a gateway in life can know.
+/// The longest think time in the workloads of coding agents: a session that is idle for longer is
+/// over. A real gateway has no such bound.
 const LONGEST_IDLE: Duration = Duration::from_secs(60);
 
 impl Sessions {
-    /// Those that run, or are not idle for longer than any session is that comes back.
+    /// Sessions that run, or may still return.
     pub(super) fn active(&self, now: Instant) -> impl Iterator<Item = &Session> {
         self.recent.values().filter(move |session| session.idle(now) <= LONGEST_IDLE)
     }
@@ -67,12 +67,12 @@ impl Sessions {
 }
 
 impl Session {
-    /// For how long it has had nothing in flight.
+    /// The time since its last request in flight ended.
     pub(super) fn idle(&self, now: Instant) -> Duration {
         if self.in_flight > 0 { Duration::ZERO } else { now.saturating_since(self.since) }
     }
 
-    /// Whether it has something in flight.
+    /// Whether it has requests in flight.
     pub(super) fn is_running(&self) -> bool {
         self.in_flight > 0
     }

@@ -10,7 +10,7 @@ use crate::replica::Class;
 pub enum Setting {
     /// How often metrics are scraped.
     ScrapeInterval,
-    /// How long metrics and KV events are on their way.
+    /// The delay of metrics and KV events.
     NewsDelay,
     /// How long a request may wait at the gateway.
     Ttl,

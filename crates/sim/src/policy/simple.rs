@@ -5,7 +5,7 @@ use ::slotwise::{Instant, Rng};
 use super::load::OwnLoad;
 use super::{Finished, Fleet, Incoming, Policy};
 
-/// One after the other.
+/// Each replica in turn.
 pub(super) struct RoundRobin {
     next: usize,
     replicas: usize,
@@ -28,7 +28,7 @@ impl Policy for RoundRobin {
     fn complete(&mut self, _: Instant, _: u32, _: Finished) {}
 }
 
-/// Anyone.
+/// A random replica.
 pub(super) struct Random {
     rng: Rng,
     replicas: usize,

@@ -13,10 +13,10 @@ use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
 use crate::replica::KvChange;
 use crate::trace::adapter_name;
 
-/// What is taken away or replaced.
+/// The part that is removed or replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Variant {
-    /// Nothing: the shipped defaults, told what the operator knows of the hardware.
+    /// Nothing: the shipped defaults, with the operator's description of the hardware.
     Shipped,
     /// The queue term.
     NoQueue,
@@ -38,13 +38,13 @@ pub(super) enum Variant {
     NoAdapter,
     /// Learned speeds.
     Unlearned,
-    /// What the operator knows of the hardware, but for its KV capacity.
+    /// The operator's description of the hardware, except its KV capacity.
     Undescribed,
     /// Its own accounting: each request is released at once, and loads come from metrics alone.
     ScrapedOnly,
     /// The order in which caches evict.
     HeadFirst,
-    /// Assumptions: KV events take their place.
+    /// Estimated contents: KV events replace them.
     Precise,
     /// Corrections from `cached_tokens`.
     NoCorrection,
@@ -111,7 +111,7 @@ impl Slotwise {
         Self { variant, scheduler, endpoints, requests: HashMap::new(), block_size }
     }
 
-    /// The request, as the scheduler is asked.
+    /// The request in the scheduler's form.
     pub(super) fn ask<'a>(&self, request: &Incoming<'a>) -> Request<'a> {
         let mut asked = Request::new("model")
             .blocks(request.blocks, self.block_size, request.input)

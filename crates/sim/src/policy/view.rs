@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use super::{Fleet, Incoming};
 use crate::replica::KvChange;
 
-/// The believed contents of every replica's cache.
+/// The estimated contents of every replica's cache.
 #[derive(Debug)]
 pub(super) struct CacheView {
     index: PrefixIndex,
@@ -43,8 +43,8 @@ impl CacheView {
         Self { index, replicas, block_tokens, stamp: 0, in_flight: None }
     }
 
-    /// Caches as the engines have them: as large as they are, tails first, and holding on to live
-    /// requests' prompts.
+    /// Caches as the engines have them: of the true size, evicting tails first, and keeping the
+    /// prompts of live requests.
     pub(super) fn exact(fleet: &Fleet) -> Self {
         let view =
             Self::new(fleet, u64::from(fleet.class.kv_tokens), CacheEvictionOrder::TailFirst);
@@ -104,7 +104,7 @@ impl CacheView {
         self.index.record_use(replica as u32, blocks, used);
     }
 
-    /// The replica's engine said what changed.
+    /// Applies a KV event of the replica's engine.
     pub(super) fn apply(&mut self, now: Instant, replica: usize, change: &KvChange) {
         let slot = replica as u32;
         let names =
@@ -131,7 +131,7 @@ impl CacheView {
         self.index.last_use(replica as u32, blocks, at).unwrap_or(0)
     }
 
-    /// Tokens that the replica's cache is believed to hold.
+    /// Tokens in the estimate of the replica's cache.
     pub(super) fn tokens(&self, replica: usize) -> u64 {
         self.index.tokens(replica as u32).0
     }

@@ -40,7 +40,7 @@ impl AdapterSlots {
         loads
     }
 
-    /// The least recently used adapter that nobody uses.
+    /// The least recently used idle adapter.
     fn victim(&self, in_use: &[u32]) -> Option<usize> {
         self.loaded.iter().position(|loaded| !in_use.contains(loaded))
     }

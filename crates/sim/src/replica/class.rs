@@ -21,7 +21,7 @@ pub struct Class {
     pub title: &'static str,
     /// Where the numbers come from.
     pub source: Source,
-    /// Seconds that a step takes whatever is in it: scheduling, sampling, launching kernels.
+    /// Fixed seconds of a step: scheduling, sampling, launching kernels.
     pub base: f64,
     /// Seconds that the matrix work of a step takes at least: reading the weights once.
     pub floor: f64,
@@ -35,7 +35,7 @@ pub struct Class {
     pub kv_tokens: u32,
 }
 
-/// How far a class's numbers can be trusted.
+/// The evidence behind a class's numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
     /// The matrix work comes from kernels that were measured on this hardware; the rest is
@@ -136,8 +136,7 @@ pub const CLASSES: [Class; 7] = [
 ];
 
 impl Class {
-    /// What the class's operator would tell the scheduler about its prefill, with `chunk` tokens a
-    /// step.
+    /// The operator's description of the class's prefill, with `chunk` tokens a step.
     pub fn prefill_cost(&self, chunk: NonZeroU32) -> PrefillCost {
         PrefillCost::new(Seconds::new(self.lin), Seconds::new(self.attn)).steps(
             Seconds::new(self.base),

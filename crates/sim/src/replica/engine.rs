@@ -59,8 +59,8 @@ pub struct Job {
     pub adapter: Option<u32>,
 }
 
-/// One replica's engine. Between steps it does nothing; [`start_step`](Self::start_step) says how
-/// long the next one takes.
+/// One replica's engine. Between steps it does nothing; [`start_step`](Self::start_step) returns
+/// the duration of the next one.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
@@ -76,7 +76,7 @@ pub struct Engine {
     events: Vec<KvChange>,
 }
 
-/// What a step brought.
+/// The results of a step.
 #[derive(Debug, Default)]
 pub struct StepOutcome {
     /// Requests whose first token came, with the prompt tokens that they found cached.
@@ -85,7 +85,7 @@ pub struct StepOutcome {
     pub finished: Vec<u32>,
 }
 
-/// What an engine's metrics page says.
+/// The contents of an engine's metrics page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Requests in the queue.
@@ -134,7 +134,7 @@ impl Sequence {
         Self { job, computed: 0, generated: 0, hit: None, shared: 0, pages: 0, chunk: 0 }
     }
 
-    /// Tokens known so far.
+    /// Tokens of the prompt and of the answer so far.
     fn tokens(&self) -> u32 {
         self.job.input + self.generated
     }
@@ -241,7 +241,7 @@ impl Engine {
         outcome
     }
 
-    /// What the metrics page says now.
+    /// The current metrics page.
     pub fn snapshot(&self) -> Snapshot {
         let mut adapters: Vec<u32> =
             self.running.iter().filter_map(|sequence| sequence.job.adapter).collect();

@@ -20,7 +20,7 @@ pub(super) struct KvMemory {
     capacity: u64,
     block_tokens: u64,
     cached: HashMap<BlockHash, Cached>,
-    /// Cached blocks that nobody uses, by the time they were freed.
+    /// Cached blocks without users, by the time they were freed.
     evictable: BTreeMap<u64, BlockHash>,
     /// Tokens of blocks in use, and of private pages.
     used: u64,

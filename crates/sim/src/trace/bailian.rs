@@ -27,7 +27,7 @@ pub(super) fn parse(documents: &[Document]) -> Result<Trace, TraceError> {
         let input = read::input(record.file(), record.line(), record.tokens("input_length")?)?;
         let output = record.tokens("output_length")?.max(1);
         let ids = record.ids_if_any("hash_ids")?;
-        // Without ids nothing is known of the prompt.
+        // Without ids, the content of the prompt is unknown.
         let full = if ids.is_some() { (input / BLOCK_TOKENS) as usize } else { 0 };
         let ids = ids.unwrap_or_default();
         read::enough_blocks(record.file(), record.line(), input, full, ids.len())?;

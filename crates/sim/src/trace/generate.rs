@@ -10,7 +10,7 @@ use slotwise::Rng;
 
 use super::{Arrivals, Session, Spawn, Trace, Turn, block, zipf};
 
-/// Which kinds of session a workload has.
+/// The kinds of session in a workload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Mix {
     /// All of the below: by requests, about half chats, a third agents, the rest without reuse.
@@ -149,7 +149,7 @@ fn add_session(
     }
 }
 
-/// Which of the shared prompts, and how long it is.
+/// The chosen shared prompt, and its length.
 fn pick_prompt(rng: &mut Rng, prompts: &[u32]) -> Option<(u64, u32)> {
     if prompts.is_empty() {
         return None;

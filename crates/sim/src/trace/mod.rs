@@ -37,13 +37,13 @@ pub(crate) use read::{csv_error, read};
 /// A workload.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// What to call it.
+    /// Its name.
     pub name: String,
     /// Tokens in a prefix block.
     pub block_tokens: u32,
     /// Sessions; sub-agents are sessions that another one spawns.
     pub sessions: Vec<Session>,
-    /// When sessions begin.
+    /// The times at which sessions begin.
     pub arrivals: Arrivals,
 }
 
@@ -88,7 +88,7 @@ pub struct Turn {
     pub adapter: Option<u32>,
 }
 
-/// When sessions begin.
+/// The times at which sessions begin.
 #[derive(Clone, Debug)]
 pub enum Arrivals {
     /// At recorded times, in seconds, one for each session. They were rounded down to multiples of
@@ -107,8 +107,8 @@ pub enum Arrivals {
 }
 
 impl Trace {
-    /// Reads a trace file, plain or gzipped, or a folder of JSON files. Without a format, the
-    /// file's content tells.
+    /// Reads a trace file, plain or gzipped, or a folder of JSON files. Without a format, it is
+    /// detected from the content.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ const SLOP_MS: f64 = 20.0;
 /// What gives a prompt; exactly one does.
 const PROMPTS: [&str; 4] = ["input_length", "text_input", "messages", "payload"];
 
-/// What is known of a prompt's content.
+/// The content of a prompt, as far as the file has it.
 enum Content {
     Ids(Vec<u64>),
     Text(String),

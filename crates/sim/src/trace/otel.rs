@@ -280,7 +280,7 @@ fn at(record: &Record<'_>, names: [&str; 4]) -> Result<i64, TraceError> {
     time.filter(|time| *time >= 0).ok_or_else(|| record.wrong(name, value, expected))
 }
 
-/// What the span says of its prompt, in the order in which a chat template writes it.
+/// The span's prompt, in the order of a chat template.
 fn prompt(attributes: &Map<String, Value>) -> String {
     let mut prompt = String::new();
     for name in ["gen_ai.tool.definitions", "gen_ai.system_instructions", "gen_ai.input.messages"] {

@@ -9,24 +9,24 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
-/// What is wrong with a trace file, and where.
+/// An error in a trace file, with its place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TraceError {
     /// The file.
     pub file: PathBuf,
     /// The line, from 1; none when the file as a whole is wrong.
     pub line: Option<usize>,
-    /// What is wrong. It names no line of its own.
+    /// What is wrong. The text contains no line number.
     pub reason: String,
 }
 
 impl TraceError {
-    /// A line makes no sense.
+    /// The error of a line.
     pub(super) fn at(file: &Path, line: usize, reason: impl fmt::Display) -> Self {
         Self { file: file.into(), line: Some(line), reason: reason.to_string() }
     }
 
-    /// The file makes no sense.
+    /// The error of the whole file.
     pub(super) fn whole(file: &Path, reason: impl fmt::Display) -> Self {
         Self { file: file.into(), line: None, reason: reason.to_string() }
     }
@@ -205,7 +205,7 @@ pub(super) fn seconds(path: &Path, line: usize, name: &str, value: f64) -> Resul
     }
 }
 
-/// Says that a prompt has fewer block ids than it has full blocks.
+/// The error for a prompt with fewer block ids than full blocks.
 pub(super) fn enough_blocks(
     path: &Path,
     line: usize,

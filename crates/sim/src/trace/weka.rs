@@ -92,7 +92,7 @@ fn calls(requests: &[Record<'_>], offset: f64, blocks: &Blocks) -> Result<Vec<Ca
             Some(took) => request.seconds("api_time", took.max(0.0))?,
             None => 0.0,
         };
-        // Without the time of the answer, the pause after it says when it was complete.
+        // Without the time of the answer, the pause after it gives the time of its end.
         if let (Some(before), Some(think)) =
             (calls.last_mut(), request.number_if_any("think_time")?)
         {
