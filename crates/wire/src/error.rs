@@ -1,46 +1,47 @@
-//! Why bytes could not be read, and where.
+//! Why input could not be parsed, and where.
 
 use core::fmt;
 
-/// Bytes that could not be read. Nothing of them has been applied.
+/// Input that could not be parsed. None of it was applied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct WireError {
-    /// Of the first byte that is not as it should be, counted from the beginning of what was given.
+    /// Offset in bytes of the first wrong byte, counted from the start of the input.
     pub offset: usize,
-    /// What is wrong with it.
+    /// What is wrong at this offset.
     pub problem: ErrorKind,
 }
 
-/// What is wrong with some bytes.
+/// The kinds of parse errors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// They end too soon.
+    /// The input ends in the middle of a value.
     Truncated,
-    /// Something else should stand there.
+    /// The input differs from the grammar at this offset. The text names what the parser expected.
     Expected(&'static str),
-    /// They are no UTF-8.
+    /// The input is not valid UTF-8.
     NotUtf8,
-    /// Arrays and objects lie more than so many levels deep in each other.
+    /// Arrays and objects are nested deeper than this limit.
     TooDeep(usize),
-    /// They are longer than the limit that was set.
+    /// The input is longer than this limit in bytes.
     TooLong(usize),
-    /// A number that this field cannot have.
+    /// A number or a count is outside the range of its field.
     OutOfRange(&'static str),
-    /// They are of a kind that is not known, or that nobody sends.
+    /// A valid format or value that this crate does not support.
     Unsupported(&'static str),
-    /// They are no metrics page: an empty answer, HTML, JSON. No line is a sample or a comment.
+    /// The input is not a metrics page: it is empty, HTML or JSON. No line is a sample or a
+    /// comment.
     NotMetrics,
-    /// They are metrics, and none of them says anything that is looked for.
+    /// The input has metrics, but none of the metrics that the reader looks for.
     NothingKnown,
-    /// A body of a request has nothing that its API takes for a prompt.
+    /// A request body lacks every field that its API accepts as a prompt.
     NoPrompt {
-        /// The API's name.
+        /// The name of the API.
         api: &'static str,
-        /// The fields of which one should be there.
+        /// The fields of which the body needs one.
         expected: &'static str,
-        /// The name of the API that has such bodies, if that can be told.
+        /// The name of the API whose bodies have these fields, if it can be recognized.
         looks_like: Option<&'static str>,
     },
 }
@@ -54,14 +55,15 @@ impl WireError {
         Self::new(offset, ErrorKind::Expected(what))
     }
 
-    /// The same, for bytes that begin `by` bytes later than those in which it was found.
+    /// Moves the offset by `by` bytes, for a parser that started inside the input.
     pub(crate) const fn shifted(self, by: usize) -> Self {
         Self { offset: self.offset + by, ..self }
     }
 }
 
 impl ErrorKind {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// A stable identifier for logs and other languages. It does not change when the message
+    /// changes.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Truncated => "truncated",

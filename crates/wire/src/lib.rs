@@ -1,23 +1,33 @@
-//! Bytes in, decisions out: what engines and clients send, as inputs of [`slotwise`].
+//! Converts between wire formats and the types of [`slotwise`].
+//!
+//! Model servers send metrics pages and KV events, clients send requests, and servers answer with
+//! bodies or streams. This crate parses them into inputs of the scheduler. In the other direction
+//! it renders statistics and refusals.
 //!
 //! # The layers
 //!
+//! A module uses only modules of the lines above its own.
+//!
 //! ```text
-//!  error  json                        how bytes are read: in one pass, with the offset of what is wrong
-//!  metrics  kv  hashes                what engines say:  load, caches, and the names of their blocks
-//!  request  response  headers         what clients ask, and what they are answered
-//!  outcome  exposition                what clients and dashboards are told of it
+//!  error  json                   reading bytes in one pass, with the offset of an error
+//!  metrics  kv  hashes           from model servers: load, cache contents, block names
+//!  request  response  headers    from clients: requests; to clients: answers
+//!  outcome  exposition           refusals for clients, metrics for dashboards
 //! ```
 //!
 //! # The contract
 //!
-//! As the core's: no socket, no clock, no thread, no panic on any bytes. Memory is a small multiple of what is read, or has a limit that
-//! is said. Bytes that cannot be read are a [`WireError`] that says where and why, and nothing of them is applied.
+//! The contract of the core holds here too: no socket, no clock, no thread, and no panic on any
+//! input. Memory is a small multiple of the input, or has a documented limit. Malformed input
+//! returns a [`WireError`] with its offset and reason, and has no effect.
 //!
 //! # Features
 //!
-//! - `std` (default): searches that use all that the processor has. Everything else is the same without it, in `no_std` with `alloc`.
-//! - `serde`: `Serialize` for what bytes are read into.
+//! - `std` (default): searches with the processor's vector instructions. Results are the same
+//!   without it, in `no_std` with `alloc`.
+//! - `serde`: `Serialize` for reports.
+//! - `internals`: the parts of a [`Feed`](kv::Feed), for this repository's bindings, fuzz targets
+//!   and benches. Outside semantic versioning.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
@@ -41,7 +51,11 @@ mod serde_impls;
 
 pub use error::{ErrorKind, WireError};
 
-/// The readme's example is tested, too.
+/// Tests the example in this crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+/// Tests the example in this crate's README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

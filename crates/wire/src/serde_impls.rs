@@ -1,4 +1,6 @@
-//! How reports are written as data: enums by the names that they have in other languages, errors with their offsets.
+//! `Serialize` for reports: enums by their names in other languages, errors with their offsets.
+//!
+//! Enums are implemented by a macro over `as_str`; a derive would need a second copy of each name.
 
 use alloc::string::{String, ToString};
 use core::time::Duration;
@@ -50,7 +52,7 @@ impl Serialize for WireError {
     }
 }
 
-/// An error of the core, by its code.
+/// Serializes an error of the core as its code.
 pub(crate) fn refusal<S: Serializer>(
     refusal: &Option<slotwise::KvEventError>,
     serializer: S,
@@ -58,7 +60,7 @@ pub(crate) fn refusal<S: Serializer>(
     refusal.as_ref().map(slotwise::KvEventError::code).serialize(serializer)
 }
 
-/// A duration, in seconds.
+/// Serializes a duration in seconds.
 pub(crate) fn seconds<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,
@@ -66,7 +68,7 @@ pub(crate) fn seconds<S: Serializer>(
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
-/// The headers that cannot be used, and no places for others.
+/// Serializes the unusable headers without the empty entries.
 pub(crate) fn present_only<S: Serializer>(
     unusable: &[Option<UnusableHeader>],
     serializer: S,
@@ -74,7 +76,7 @@ pub(crate) fn present_only<S: Serializer>(
     serializer.collect_seq(unusable.iter().flatten())
 }
 
-/// A pair of a key and a value.
+/// Serializes as a pair of a key and a value.
 impl Serialize for Attribute<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.key, &self.value).serialize(serializer)

@@ -1,4 +1,7 @@
-//! Canonical CBOR (RFC 8949, 4.2) of arrays of bytes, integers and strings.
+//! Canonical CBOR (RFC 8949, section 4.2) for arrays of bytes, integers and strings.
+//!
+//! Written by hand: `ciborium` allocates a tree, and three kinds of values take less code than its
+//! use.
 
 use alloc::vec::Vec;
 
@@ -46,7 +49,7 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A kind and its number, in as few bytes as hold it.
+/// Writes a major type and its argument in the fewest bytes.
 fn head(out: &mut Vec<u8>, kind: u8, number: u64) {
     let kind = kind << 5;
     match number {

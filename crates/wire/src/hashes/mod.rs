@@ -1,8 +1,11 @@
-//! The hashes by which engines name their blocks, computed anew.
+//! Recomputes the hashes by which vLLM names its blocks.
 //!
-//! vLLM names a block by SHA-256 over its parent's name, its token ids and what else is in its cache key, written down with Python's pickle or in
-//! canonical CBOR. A router needs none of this: events bring token ids, and its own index is keyed by its own hash. It is for those who verify
-//! what an engine says, or share an index keyed by the engine's hashes.
+//! Routing does not need them: KV events carry token ids, and the scheduler's index has its own
+//! hash. Use them to verify an engine's events, or to share an index that is keyed by engine
+//! hashes.
+//!
+//! vLLM hashes the parent's name, the token ids and the extra keys of a block with SHA-256.
+//! Python's pickle or canonical CBOR serializes these first.
 
 mod cbor;
 mod pickle;
@@ -14,10 +17,10 @@ use core::num::NonZeroU32;
 use sha2::{Digest as _, Sha256};
 use slotwise::EngineHash;
 
-/// What vLLM is seeded with, from 0.30 on, unless `PYTHONHASHSEED` is set.
+/// vLLM's seed from version 0.30 on, unless `PYTHONHASHSEED` is set.
 pub const DEFAULT_SEED: &str = "vllm-none-hash";
 
-/// How vLLM hashes: `--prefix-caching-hash-algo`.
+/// The hash algorithm of a vLLM server: `--prefix-caching-hash-algo`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -28,14 +31,14 @@ pub enum Algorithm {
     Sha256Cbor,
 }
 
-/// How what else is in a block's cache key is written down.
+/// How the extra keys of a block are serialized.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Tagging {
-    /// vLLM 0.31 and later: each key says what it is, and an adapter has its path.
+    /// vLLM 0.31 and later: each key carries its kind, and an adapter its path.
     #[default]
     Tagged,
-    /// Before: bare strings, and no path.
+    /// Before vLLM 0.31: bare strings without paths.
     Untagged,
 }
 
@@ -44,29 +47,30 @@ pub enum Tagging {
 #[expect(clippy::exhaustive_structs, reason = "SHA-256 will always be 32 bytes")]
 pub struct BlockDigest(pub [u8; 32]);
 
-/// An adapter, as it enters the hash.
+/// A LoRA adapter, as it enters the hash.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "all that vLLM hashes of it")]
 pub struct Adapter<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Where it was loaded from: `root` in `/v1/models`. Not hashed if keys are [untagged](Tagging::Untagged).
+    /// The path of the adapter: `root` in `/v1/models`. [Untagged](Tagging::Untagged) keys do not
+    /// hash it.
     pub path: &'a str,
 }
 
-/// What is in a block's cache key beside its parent and its token ids.
+/// The parts of a block's cache key besides its parent and token ids.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "the keys of blocks of text")]
 pub struct ExtraKeys<'a> {
     /// The request's adapter.
     pub adapter: Option<Adapter<'a>>,
-    /// The request's cache salt; on the first block of a prompt only.
+    /// The request's cache salt. It enters the first block of a prompt only.
     pub cache_salt: Option<&'a str>,
 }
 
-/// Names blocks as a vLLM server does.
+/// Computes block names as a vLLM server does.
 ///
-/// # Example: what a server called the first block of a prompt
+/// # Example: the names of a prompt's blocks
 ///
 /// ```
 /// use slotwise_wire::hashes::{Algorithm, BlockHasher, DEFAULT_SEED, ExtraKeys};
@@ -89,8 +93,10 @@ pub struct BlockHasher {
 }
 
 impl BlockHasher {
-    /// One for servers with this algorithm and seed: the value of `PYTHONHASHSEED`, as it stands there, or else [`DEFAULT_SEED`]. Before
-    /// vLLM 0.30 the seed is random if that is not set.
+    /// Creates a hasher for servers with this algorithm and seed.
+    ///
+    /// The seed is the value of `PYTHONHASHSEED` as a string, or [`DEFAULT_SEED`]. Before vLLM
+    /// 0.30, an unset seed is random.
     pub fn new(algorithm: Algorithm, seed: &str) -> Self {
         let mut scratch = Vec::new();
         match algorithm {
@@ -101,19 +107,20 @@ impl BlockHasher {
         Self { algorithm, tagging: Tagging::Tagged, root, scratch }
     }
 
-    /// How keys are written down: [`Tagged`](Tagging::Tagged) unless told.
+    /// Sets how keys are serialized; the default is [`Tagged`](Tagging::Tagged).
     pub fn tagging(self, tagging: Tagging) -> Self {
         Self { tagging, ..self }
     }
 
-    /// What stands for the parent of a prompt's first block: vLLM's `NONE_HASH`.
+    /// The parent of a prompt's first block: vLLM's `NONE_HASH`.
     pub const fn root(&self) -> BlockDigest {
         self.root
     }
 
-    /// The name of a block. Computes in **O(tokens)**.
+    /// Returns the name of a block. Computes in **O(tokens)**.
     ///
-    /// Equal to vLLM's for blocks of up to 8,192 tokens: Python cuts longer pickles into frames.
+    /// The name equals vLLM's for blocks of up to 8,192 tokens. Python splits longer pickles into
+    /// frames.
     pub fn block(
         &mut self,
         parent: BlockDigest,
@@ -132,7 +139,7 @@ impl BlockHasher {
         BlockDigest::of(&self.scratch)
     }
 
-    /// The names of a prompt's full blocks. Computes in **O(tokens)**.
+    /// Returns the names of a prompt's full blocks. Computes in **O(tokens)**.
     pub fn prompt(
         &mut self,
         tokens: &[u32],
@@ -169,7 +176,7 @@ impl fmt::Display for BlockDigest {
 }
 
 impl Algorithm {
-    /// Its name in vLLM's options.
+    /// The algorithm's name in vLLM's options.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -177,20 +184,21 @@ impl Algorithm {
         }
     }
 
-    /// The one of this name, as vLLM's options and the label `prefix_caching_hash_algo` of `vllm:cache_config_info` have it.
+    /// Finds an algorithm by its name in vLLM's options. The label `prefix_caching_hash_algo` of
+    /// `vllm:cache_config_info` has the same names.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Sha256, Self::Sha256Cbor].into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 }
 
-/// A key of a block: one text, or a tuple of them.
+/// An extra key of a block: a string, or a tuple of strings.
 enum Key<'a> {
     Bare(&'a str),
     Tuple(&'a [&'a str]),
 }
 
 impl ExtraKeys<'_> {
-    /// Hands on the keys in vLLM's order; how many there are.
+    /// Passes the keys to `key` in vLLM's order and returns their count.
     fn each(self, tagging: Tagging, mut key: impl FnMut(Key<'_>)) -> usize {
         let mut count = 0;
         if let Some(Adapter { name, path }) = self.adapter {

@@ -1,4 +1,7 @@
-//! Python's pickle, protocol 5, as CPython's own pickler writes tuples of bytes, integers and strings.
+//! Python's pickle, protocol 5, for tuples of bytes, integers and strings.
+//!
+//! The bytes equal those of CPython's pickler. Written by hand: `serde-pickle` writes protocol 3
+//! without frames and memo entries, so its hashes differ.
 
 use alloc::vec::Vec;
 
@@ -7,16 +10,16 @@ use super::{ExtraKeys, Key, Tagging};
 const MEMOIZE: u8 = 0x94;
 const STOP: u8 = b'.';
 
-/// A whole pickle, with its header and its one frame.
+/// Writes a whole pickle with its header and its single frame.
 pub(super) fn document(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    // The frame's length, of what comes after it, is filled in at the end.
+    // The frame starts with its length, which is filled in at the end.
     let start = out.len();
     out.extend_from_slice(&[0x80, 5, 0x95, 0, 0, 0, 0, 0, 0, 0, 0]);
     let body = out.len();
     write(out);
     out.push(STOP);
     let length = (out.len() - body) as u64;
-    // A frame is at least four bytes long: shorter ones stand by themselves.
+    // A frame has at least four bytes; shorter content is written without one.
     if length < 4 {
         out.drain(start + 2..body);
     } else if let Some(place) = out.get_mut(start + 3..body) {
@@ -76,7 +79,7 @@ fn tuple(out: &mut Vec<u8>, length: usize, write: impl FnOnce(&mut Vec<u8>)) {
     }
     write(out);
     let end = match length {
-        // The empty tuple is not remembered: there is only one.
+        // The empty tuple is not memoized: it is a singleton.
         0 => return out.push(b')'),
         1 => 0x85,
         2 => 0x86,
@@ -92,7 +95,7 @@ fn integer(out: &mut Vec<u8>, number: u32) {
         0..=0xff => out.extend_from_slice(&[b'K', a]),
         0x100..=0xffff => out.extend_from_slice(&[b'M', a, b]),
         0x1_0000..=0x7fff_ffff => out.extend_from_slice(&[b'J', a, b, c, d]),
-        // Beyond 31 bits, with the sign in a byte of its own.
+        // Integers beyond 31 bits have a fifth byte for the sign.
         _ => out.extend_from_slice(&[0x8a, 5, a, b, c, d, 0]),
     }
 }

@@ -1,4 +1,4 @@
-//! Arrays of small numbers, of which prompts have thousands.
+//! Arrays of token ids, of which prompts have thousands.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use super::{Kind, Reader, Result};
 use crate::error::WireError;
 
 impl Reader<'_> {
-    /// Appends the numbers of an array, all whole and below 2^32.
+    /// Appends the numbers of an array. All must be integers below 2^32.
     pub(crate) fn ids(&mut self, what: &'static str, ids: &mut Vec<u32>) -> Result<()> {
         self.open_array()?;
         let mut more = self.next_item()?;
@@ -31,7 +31,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A number of a few digits behind a space at most, and where it ends: nearly all are such.
+    /// Reads a number of a few digits after at most one space, with its end. Nearly all ids have
+    /// this form.
     fn plain_id(&self) -> Option<(u32, usize)> {
         let bytes = self.text.as_bytes();
         let start = self.at + usize::from(bytes.get(self.at) == Some(&b' '));
@@ -51,5 +52,5 @@ impl Reader<'_> {
     }
 }
 
-/// Whatever has no more is below 2^32.
+/// A number of at most this many digits is below 2^32.
 const MOST_DIGITS: usize = 9;

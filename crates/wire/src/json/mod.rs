@@ -1,7 +1,11 @@
-//! JSON, read in one pass and without a tree: whoever reads asks for what should come next, and skips what it does not want.
+//! A JSON pull parser: one pass, no tree, no recursion, no allocation.
 //!
-//! RFC 8259, to the letter but for two things that clients send and engines take: control characters in strings, and half a surrogate
-//! pair, which is read as U+FFFD. What is skipped is checked as closely as what is read. Nothing recurses, and nothing is allocated.
+//! The caller asks for the next value by its type, or skips it. Skipped values are validated like
+//! others. The grammar is RFC 8259 with two extensions that clients use and engines accept: control
+//! characters in strings, and a lone surrogate, which is read as U+FFFD.
+//!
+//! Written by hand: `serde_json` needs `std` or builds values, reports no byte offset, and does not
+//! return the raw text of a value in place.
 
 mod ids;
 mod number;
@@ -14,22 +18,22 @@ pub(crate) use text::Text;
 
 use crate::error::{ErrorKind, WireError};
 
-/// Arrays and objects in each other, at the most.
+/// The maximum nesting of arrays and objects.
 const DEEPEST: usize = 128;
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    /// Whether an array or object has just been opened, so that no comma comes.
+    /// An array or object was just opened, so the next value has no comma before it.
     fresh: bool,
 }
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Object,
@@ -41,19 +45,19 @@ pub(crate) enum Kind {
 }
 
 impl<'a> Reader<'a> {
-    /// Before the first value of a text, which must be UTF-8 from end to end.
+    /// Creates a reader at the first value. The whole input must be UTF-8.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes);
         let text = text.map_err(|error| WireError::new(error.valid_up_to(), ErrorKind::NotUtf8))?;
         Ok(Self { text, at: 0, depth: 0, fresh: false })
     }
 
-    /// Where the next byte is read.
+    /// The offset of the next byte.
     pub(crate) const fn at(&self) -> usize {
         self.at
     }
 
-    /// What comes next.
+    /// The type of the next value.
     pub(crate) fn kind(&mut self) -> Result<Kind> {
         match self.peek()? {
             b'{' => Ok(Kind::Object),
@@ -66,12 +70,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Enters an object: its keys come next.
+    /// Enters an object; [`next_key`](Self::next_key) follows.
     pub(crate) fn open_object(&mut self) -> Result<()> {
         self.open(b'{', "an object")
     }
 
-    /// The next key of the object, whose value must be read then, or `None` at its end.
+    /// Returns the next key of the object, or `None` at its end. The caller must then read its
+    /// value.
     pub(crate) fn next_key(&mut self) -> Result<Option<Text<'a>>> {
         if !self.goes_on(b'}', "a comma or the end of the object")? {
             return Ok(None);
@@ -87,17 +92,17 @@ impl<'a> Reader<'a> {
         Ok(Some(key))
     }
 
-    /// Enters an array: its values come next.
+    /// Enters an array; [`next_item`](Self::next_item) follows.
     pub(crate) fn open_array(&mut self) -> Result<()> {
         self.open(b'[', "an array")
     }
 
-    /// Whether another value of the array comes, which must be read then, or its end has come.
+    /// Returns whether the array has another value, which the caller must then read.
     pub(crate) fn next_item(&mut self) -> Result<bool> {
         self.goes_on(b']', "a comma or the end of the array")
     }
 
-    /// A string.
+    /// Reads a string.
     pub(crate) fn text(&mut self) -> Result<Text<'a>> {
         if self.peek()? != b'"' {
             return Err(self.expected("a string"));
@@ -126,7 +131,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number.
+    /// Reads a number.
     pub(crate) fn number(&mut self) -> Result<Number<'a>> {
         self.peek()?;
         let start = self.at;
@@ -134,14 +139,14 @@ impl<'a> Reader<'a> {
         Ok(Number::new(&self.text[start..self.at], start))
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(crate) fn boolean(&mut self) -> Result<bool> {
         let yes = self.peek()? == b't';
         self.word(if yes { "true" } else { "false" }, "true or false")?;
         Ok(yes)
     }
 
-    /// Whether the value is `null`, which is read then; any other is not.
+    /// Reads `null` if it is the next value, and returns whether it was.
     pub(crate) fn null(&mut self) -> Result<bool> {
         let is_null = self.peek()? == b'n';
         if is_null {
@@ -150,11 +155,11 @@ impl<'a> Reader<'a> {
         Ok(is_null)
     }
 
-    /// Reads over any value: what it is, byte for byte.
+    /// Skips the next value of any type and returns its text.
     pub(crate) fn skip(&mut self) -> Result<&'a str> {
         self.peek()?;
         let start = self.at;
-        // A bit for each level, from the outermost: whether it is an object.
+        // One bit per nesting level, outermost first: set for an object.
         let mut objects = 0_u128;
         let outside = self.depth;
         loop {
@@ -172,7 +177,7 @@ impl<'a> Reader<'a> {
                 Kind::Boolean => _ = self.boolean()?,
                 Kind::Null => _ = self.null()?,
             }
-            // Out of all that ends here.
+            // Leaves every container that ends here.
             while self.depth > outside {
                 let more =
                     if objects & 1 == 1 { self.next_key()?.is_some() } else { self.next_item()? };
@@ -187,7 +192,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Nothing may follow.
+    /// Checks that only white space follows.
     pub(crate) fn end(&mut self) -> Result<()> {
         match self.peek() {
             Ok(_) => Err(self.expected("the end")),
@@ -233,7 +238,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The next byte that is no space.
+    /// Returns the next byte that is not white space, without consuming it.
     #[inline]
     fn peek(&mut self) -> Result<u8> {
         let bytes = self.text.as_bytes();
@@ -251,7 +256,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Text beyond ASCII is validated ten times as fast with the processor's vectors; where it is wrong, the slow way says.
+/// Validates UTF-8. `simdutf8` is ten times as fast for text beyond ASCII; the standard library
+/// finds the offset of an error.
 #[cfg(feature = "std")]
 fn utf8(bytes: &[u8]) -> core::result::Result<&str, core::str::Utf8Error> {
     simdutf8::basic::from_utf8(bytes).or_else(|_| core::str::from_utf8(bytes))

@@ -1,8 +1,8 @@
-//! A number as it stands in JSON.
+//! A JSON number.
 
 use crate::error::{ErrorKind, WireError};
 
-/// A number, digit for digit: integers beyond 2^53 keep all of theirs.
+/// A number as its digits, so that integers beyond 2^53 stay exact.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number<'a> {
     digits: &'a str,
@@ -14,30 +14,31 @@ impl<'a> Number<'a> {
         Self { digits, at }
     }
 
-    /// As it stands there.
+    /// The digits as written.
     pub(crate) const fn digits(self) -> &'a str {
         self.digits
     }
 
-    /// A whole number that is not negative; 1e3 is one, 1.5 and 2^64 are none.
+    /// The number as a non-negative integer. `1e3` is one; `1.5` and 2^64 are not.
     pub(crate) fn whole(self, what: &'static str) -> Result<u64, WireError> {
         if let Ok(number) = self.digits.parse() {
             return Ok(number);
         }
         let number = self.float();
-        // A float-to-integer `as` saturates, so what is no such number is not the same afterwards.
+        // A float-to-integer `as` saturates, so a number out of range does not survive the round
+        // trip.
         #[expect(clippy::float_cmp, reason = "whether it is whole is a matter of all its bits")]
         let whole =
             (0.0..18_446_744_073_709_551_616.0).contains(&number) && number as u64 as f64 == number;
         if whole { Ok(number as u64) } else { Err(self.out_of_range(what)) }
     }
 
-    /// The same, below 2^32.
+    /// The number as an integer below 2^32.
     pub(crate) fn small(self, what: &'static str) -> Result<u32, WireError> {
         u32::try_from(self.whole(what)?).map_err(|_| self.out_of_range(what))
     }
 
-    /// A whole number of either sign, below 2^31.
+    /// The number as a signed integer of 32 bits.
     pub(crate) fn signed(self, what: &'static str) -> Result<i32, WireError> {
         if let Ok(number) = self.digits.parse() {
             return Ok(number);
@@ -48,9 +49,9 @@ impl<'a> Number<'a> {
         if whole { Ok(number as i32) } else { Err(self.out_of_range(what)) }
     }
 
-    /// The nearest float.
+    /// The nearest `f64`.
     pub(crate) fn float(self) -> f64 {
-        // What a number in JSON may look like, Rust reads.
+        // Rust parses every number of JSON's grammar.
         self.digits.parse().unwrap_or(f64::NAN)
     }
 
@@ -59,7 +60,7 @@ impl<'a> Number<'a> {
     }
 }
 
-/// Where the number that begins at `start` ends.
+/// Returns the end of the number that starts at `start`.
 pub(super) fn end(bytes: &[u8], start: usize) -> Result<usize, WireError> {
     let digits = |from: usize| {
         let count = bytes

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Reads any value into a tree, by everything but `skip`.
+/// Reads any value into a tree without `skip`.
 fn read(reader: &mut Reader<'_>) -> Result<Value> {
     Ok(match reader.kind()? {
         Kind::Object => {
@@ -152,7 +152,7 @@ proptest! {
         prop_assert_eq!(whole(text.as_bytes()).expect("valid"), value);
     }
 
-    /// What is read is what `serde_json` reads, and nobody panics.
+    /// The parser accepts what `serde_json` accepts, and does not panic.
     #[test]
     fn nonsense_is_refused(value in any_json(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut text = serde_json::to_vec(&value).expect("serializable");
@@ -164,7 +164,7 @@ proptest! {
                 prop_assert!(error.offset <= text.len());
                 prop_assert_eq!(skipped(&text).expect_err("skipping is as strict"), error);
             }
-            // Control characters in strings, and numbers out of the range of floats.
+            // The extensions: control characters in strings, and numbers beyond the range of `f64`.
             (Ok(_), Err(error)) => {
                 prop_assert!(error.to_string().contains("control character") || error.to_string().contains("out of range"), "{error}");
             }

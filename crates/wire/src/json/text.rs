@@ -1,4 +1,4 @@
-//! A string as it stands in JSON.
+//! A JSON string.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -20,22 +20,23 @@ impl<'a> Text<'a> {
         Self { raw, at, escaped }
     }
 
-    /// As it stands there, escapes and all.
+    /// The text as written, with its escapes.
     pub(crate) const fn raw(self) -> &'a str {
         self.raw
     }
 
-    /// Where its first byte stands.
+    /// The offset of its first byte.
     pub(crate) const fn at(self) -> usize {
         self.at
     }
 
-    /// How many bytes it has once its escapes are read: clients choose how they write a character.
+    /// The length in bytes after unescaping. It does not depend on how the client escapes
+    /// characters.
     pub(crate) fn decoded_len(self) -> usize {
         if self.escaped { self.read().len() } else { self.raw.len() }
     }
 
-    /// What it says. Borrows what has no escapes.
+    /// The unescaped text. Borrows from the input if there are no escapes.
     pub(crate) fn read(self) -> Cow<'a, str> {
         if !self.escaped {
             return Cow::Borrowed(self.raw);
@@ -45,12 +46,12 @@ impl<'a> Text<'a> {
         Cow::Owned(text)
     }
 
-    /// Appends what it says.
+    /// Appends the unescaped text to `text`.
     pub(crate) fn append_to(self, text: &mut String) {
         self.pieces(|piece| text.push_str(piece));
     }
 
-    /// Hands on what it says, piece by piece.
+    /// Passes the unescaped text to `take`, piece by piece.
     pub(crate) fn pieces(self, mut take: impl FnMut(&str)) {
         let mut rest = self.raw;
         if self.escaped {
@@ -66,18 +67,20 @@ impl<'a> Text<'a> {
         take(rest);
     }
 
-    /// Whether it has escapes, so that it does not say what stands there.
+    /// Whether the text has escapes.
     pub(crate) const fn is_escaped(self) -> bool {
         self.escaped
     }
 
-    /// Whether it says that. Keys have no escapes as a rule.
+    /// Whether the unescaped text equals `other`.
     pub(crate) fn is(self, other: &str) -> bool {
         if self.escaped { self.read() == other } else { self.raw == other }
     }
 }
 
-/// Where a string of a few bytes and no escapes ends, as nearly all keys are: one look at two words, where a search takes longer to begin.
+/// Finds the end of a short string without escapes by comparing two words.
+///
+/// Nearly all keys are such strings, and a search costs more to start than this.
 #[inline]
 pub(super) fn short(bytes: &[u8], start: usize) -> Option<usize> {
     let word = |from: usize| {
@@ -94,15 +97,15 @@ pub(super) fn short(bytes: &[u8], start: usize) -> Option<usize> {
     (found != 0 && bytes[at] == b'"').then_some(at)
 }
 
-/// The highest bit of each byte that is zero; above the first one, perhaps of others too.
+/// The highest bit of each zero byte. Bits above the lowest one may be false positives.
 const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(EACH) & !word & EACH << 7
 }
 
-/// A one in each byte.
+/// The value 1 in each byte.
 const EACH: u64 = 0x0101_0101_0101_0101;
 
-/// Where a string goes on after the backslash at `at`.
+/// Returns the position after the escape that starts at `at`.
 pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> {
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
@@ -120,7 +123,7 @@ pub(super) fn after_escape(bytes: &[u8], at: usize) -> Result<usize, WireError> 
     }
 }
 
-/// What an escape means, and how long it is. It was checked when it was read over.
+/// The character of a validated escape, and the escape's length.
 fn meaning(escape: &str) -> (char, usize) {
     match escape.as_bytes().get(1) {
         Some(b'b') => ('\u{8}', 2),
@@ -143,7 +146,7 @@ fn meaning(escape: &str) -> (char, usize) {
     }
 }
 
-/// The number in `\uXXXX`.
+/// The code unit of `\uXXXX`.
 fn unit(escape: &str) -> u32 {
     escape.get(2..6).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0xfffd)
 }

@@ -1,4 +1,4 @@
-//! A batch of events, decoded whole before anybody sees the first of them.
+//! A batch of KV events, decoded completely before the first event is returned.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,11 +11,13 @@ use slotwise::{BlockRemoved, BlockStored, EngineHash, KvEvent, Tier};
 use super::{trtllm, vllm};
 use crate::error::WireError;
 
-/// Decodes the batches of one publisher into buffers that it uses again, so that nothing is allocated once they are large enough: they
-/// grow to a small multiple of the largest batch, and stay.
+/// Decodes the batches of one publisher into reused buffers.
 ///
-/// It remembers one thing between batches: which group of layers (`group_idx`, or TensorRT-LLM's `window_size`) stands for the whole
-/// model. Removals say their group only, not what kind of attention it has.
+/// The buffers grow to a small multiple of the largest batch and stay, so a warm decoder does not
+/// allocate.
+///
+/// Between batches, the decoder keeps the group of layers that represents the model (`group_idx`,
+/// or TensorRT-LLM's `window_size`). Removals carry a group without its kind of attention.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     pub(super) buffers: Buffers,
@@ -23,7 +25,7 @@ pub struct Decoder {
     pub(super) layers: Option<trtllm::Layers>,
 }
 
-/// One batch: the events that count, in order. Borrows the buffers of its [`Decoder`].
+/// The counted events of one batch, in order. Borrows the buffers of its [`Decoder`].
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     buffers: &'a Buffers,
@@ -36,51 +38,53 @@ pub struct Events<'a> {
     records: core::slice::Iter<'a, Record>,
 }
 
-/// What was read but is not among the events, counted.
+/// Counts of events and fields that were parsed and then skipped.
 ///
-/// None of it is an error: the rest of the batch is as good without.
+/// None of them is an error: the other events of the batch are complete.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SkippedEvents {
-    /// Fields that are not known.
+    /// Unknown fields.
     pub unknown_fields: u64,
-    /// Events of kinds that are not known.
+    /// Events of unknown kinds.
     pub unknown_kinds: u64,
-    /// Events of other groups of layers than the one that stands for the model: sliding windows, Mamba states, and further groups of full
-    /// attention, which say the same again.
+    /// Events of layer groups that do not represent the model: sliding windows, Mamba states, and
+    /// further groups of full attention, which repeat the first.
     pub other_groups: u64,
-    /// Events of other data parallel ranks than the one asked for (TensorRT-LLM).
+    /// Events of data parallel ranks other than the requested one (TensorRT-LLM).
     pub other_ranks: u64,
-    /// Events about storage that is not known.
+    /// Events about unknown storage media.
     pub unknown_media: u64,
-    /// Stored events of an adapter that is only numbered, not named: numbers differ between replicas.
+    /// Stored events of adapters that have a number but no name. Numbers differ between replicas.
     pub unnamed_adapters: u64,
-    /// Stored events without token ids: copies into another tier (vLLM's offloading, TensorRT-LLM's `updated`).
+    /// Stored events without token ids: copies into another tier (vLLM's offloading, TensorRT-LLM's
+    /// `updated`).
     pub without_tokens: u64,
-    /// Blocks, not events, whose content is more than their token ids (images, embeddings), and blocks behind them in the same event.
+    /// Blocks, not events, with content besides token ids (images, embeddings), and the blocks
+    /// after them in the same event.
     pub multimodal_blocks: u64,
     /// Blocks, not events, that are not full yet (TensorRT-LLM).
     pub partial_blocks: u64,
 }
 
-/// What one batch is decoded into.
+/// The buffers of one batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Buffers {
     pub(super) sent_at: f64,
     pub(super) dp_rank: Option<u32>,
-    /// The first and the last number among TensorRT-LLM's events.
+    /// The first and the last event id (TensorRT-LLM).
     pub(super) ids: Option<(u64, u64)>,
     pub(super) records: Vec<Record>,
     pub(super) hashes: Vec<EngineHash>,
     pub(super) tokens: Vec<u32>,
-    /// Tokens behind blocks that their hashes cover.
+    /// Tokens after a block that its hash covers.
     pub(super) lookahead: Vec<u32>,
     pub(super) text: String,
     pub(super) skipped_events: SkippedEvents,
 }
 
-/// An event, with places in the buffers.
+/// An event as ranges of the buffers.
 #[derive(Clone, Debug)]
 pub(super) enum Record {
     Stored(Stored),
@@ -101,31 +105,39 @@ pub(super) struct Stored {
 }
 
 impl Decoder {
-    /// One that has seen nothing yet.
+    /// Creates a decoder without state.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Decodes the payload of a message of vLLM or SGLang: events as maps (vLLM from 0.24) and as arrays. Computes in **O(bytes)**.
+    /// Decodes a payload of vLLM or SGLang. Computes in **O(bytes)**.
     ///
-    /// - A hash of more than 8 bytes becomes its last 8, as vLLM does for integers; a negative one keeps its bits.
-    /// - `lookahead_token_ids` (vLLM with EAGLE or MTP, from 0.33) are the tokens behind each block that its hash covers.
-    /// - `medium` becomes the [`Tier`]: none and `GPU` the GPU's, `CPU*` the host's, `DISK`, `STORAGE`, `EXTERNAL` and all that is `REMOTE`
-    ///   the disk's.
-    /// - The cache salt is SGLang's field, or what `extra_keys` have on a prompt's first block beside the adapter's name.
+    /// Events may be maps (vLLM from 0.24) or arrays.
+    ///
+    /// - A hash of more than 8 bytes is truncated to its last 8, as in vLLM's integer hashes. A
+    ///   negative hash keeps its bits.
+    /// - `lookahead_token_ids` (vLLM with EAGLE or MTP, from 0.33) are the tokens after each block
+    ///   that its hash covers.
+    /// - `medium` maps to a [`Tier`]. A missing medium and `GPU` are the GPU tier, and `CPU*` the
+    ///   host tier. `DISK`, `STORAGE`, `EXTERNAL` and remote blocks are the disk tier.
+    /// - The cache salt is SGLang's field, or the text besides the adapter's name in the
+    ///   `extra_keys` of a prompt's first block.
     ///
     /// # Errors
     ///
-    /// If it is malformed anywhere, with the offset: there is no batch then, and nothing is remembered of it.
+    /// Returns the offset if the payload is malformed anywhere. The decoder's state does not change
+    /// then.
     pub fn decode(&mut self, payload: &[u8]) -> Result<Batch<'_>, WireError> {
         vllm::decode(self, payload)?;
         Ok(Batch { buffers: &self.buffers })
     }
 
-    /// Decodes what TensorRT-LLM answers at `/kv_cache_events`: a JSON array of events, of which those of data parallel rank `rank` are
-    /// taken (0 also where none is said). Their blocks are `block_size` tokens long, which the events do not say. Computes in **O(bytes)**.
+    /// Decodes TensorRT-LLM's answer at `/kv_cache_events`, a JSON array of events. Computes in
+    /// **O(bytes)**.
     ///
-    /// Removals do not say the level of the cache, so all levels count as the GPU's tier.
+    /// Only events of data parallel rank `rank` are taken; an event without a rank belongs to rank
+    /// 0. Events do not carry the block size, so `block_size` gives it, in tokens. Removals do not
+    /// carry a cache level, so all levels count as the GPU tier.
     ///
     /// # Errors
     ///
@@ -140,49 +152,51 @@ impl Decoder {
         Ok(Batch { buffers: &self.buffers })
     }
 
-    /// What was decoded last.
+    /// The batch that was decoded last.
     pub(super) const fn batch(&self) -> Batch<'_> {
         Batch { buffers: &self.buffers }
     }
 
-    /// The engine began anew: its layers may be grouped otherwise now.
+    /// Clears the layer group: a restarted engine may group its layers differently.
     pub(super) fn forget(&mut self) {
         (self.group, self.layers) = (None, None);
     }
 }
 
 impl<'a> Batch<'a> {
-    /// When it was sent, in seconds since 1970 by the engine's clock; 0 for TensorRT-LLM, which does not say.
+    /// When the engine sent the batch, in seconds since 1970 by its clock. TensorRT-LLM sends no
+    /// time: 0.
     pub const fn sent_at(&self) -> f64 {
         self.buffers.sent_at
     }
 
-    /// The data parallel rank that sent it.
+    /// The data parallel rank of the publisher.
     pub const fn dp_rank(&self) -> Option<u32> {
         self.buffers.dp_rank
     }
 
-    /// The numbers of TensorRT-LLM's first and last event in it.
+    /// The ids of the first and the last event (TensorRT-LLM).
     pub const fn event_ids(&self) -> Option<(u64, u64)> {
         self.buffers.ids
     }
 
-    /// What is not among the events.
+    /// Counts of skipped events and fields.
     pub const fn skipped_events(&self) -> SkippedEvents {
         self.buffers.skipped_events
     }
 
-    /// How many events count.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.buffers.records.len()
     }
 
-    /// Whether no event counts.
+    /// Whether the batch has no events.
     pub fn is_empty(&self) -> bool {
         self.buffers.records.is_empty()
     }
 
-    /// The events, in order, for the core's cache view.
+    /// The events in order, for
+    /// [`Scheduler::handle_kv_event`](slotwise::Scheduler::handle_kv_event).
     pub fn events(&self) -> Events<'a> {
         Events { buffers: self.buffers, records: self.buffers.records.iter() }
     }
@@ -232,7 +246,7 @@ impl ExactSizeIterator for Events<'_> {}
 impl FusedIterator for Events<'_> {}
 
 impl SkippedEvents {
-    /// All counts, with their names in other languages.
+    /// All counts with their names in other languages.
     pub const fn counts(&self) -> [(&'static str, u64); 9] {
         [
             ("unknown_fields", self.unknown_fields),
@@ -275,7 +289,7 @@ impl Buffers {
         self.skipped_events = SkippedEvents::default();
     }
 
-    /// Where such a text is kept.
+    /// Stores a text and returns its range.
     pub(super) fn keep(&mut self, text: &str) -> Range<usize> {
         let start = self.text.len();
         self.text.push_str(text);
@@ -283,7 +297,7 @@ impl Buffers {
     }
 }
 
-/// What engines call a tier of their caches.
+/// The tier of an engine's storage medium.
 pub(super) fn tier(medium: &[u8]) -> Option<Tier> {
     let is = |name: &[u8]| medium.eq_ignore_ascii_case(name);
     if is(b"GPU") {
@@ -297,7 +311,7 @@ pub(super) fn tier(medium: &[u8]) -> Option<Tier> {
     }
 }
 
-/// A hash of any length: as vLLM does for integers, its last 8 bytes.
+/// Truncates a hash to its last 8 bytes, as vLLM does for integer hashes.
 pub(super) fn short(digest: &[u8]) -> EngineHash {
     let from = digest.len().saturating_sub(8);
     EngineHash(digest[from..].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))

@@ -1,4 +1,4 @@
-//! What a ZMQ message of a publisher holds.
+//! The frames of a publisher's ZMQ message.
 
 use crate::error::{ErrorKind, WireError};
 
@@ -9,25 +9,28 @@ pub enum Message<'a> {
     /// A batch of events.
     #[non_exhaustive]
     Batch {
-        /// The topic; empty if there is none.
+        /// The topic; empty if the message has none.
         topic: &'a [u8],
-        /// Its number, from 0 in every process.
+        /// The sequence number, which starts at 0 in every process.
         seq: u64,
-        /// The batch, for a [`Decoder`](super::Decoder).
+        /// The encoded batch, for a [`Decoder`](super::batch::Decoder).
         payload: &'a [u8],
     },
-    /// All that was asked for has been replayed.
+    /// The end of a replay.
     ReplayEnd,
 }
 
 impl<'a> Message<'a> {
-    /// Reads the frames of a message: `[topic, seq, payload]` or `[seq, payload]` from a SUB socket; `["", topic, seq, payload]` or
-    /// `["", seq, payload]` from the DEALER socket of a replay, where a number of -1 is the end. Computes in **O(1)**.
+    /// Reads the frames of a message. Computes in **O(1)**.
+    ///
+    /// A SUB socket receives `[topic, seq, payload]` or `[seq, payload]`. The DEALER socket of a
+    /// replay receives `["", topic, seq, payload]` or `["", seq, payload]`; a sequence number of -1
+    /// ends the replay.
     ///
     /// # Errors
     ///
-    /// If there are fewer than two frames or more than four, or if the one before the last is not of 8 bytes. The offset counts from
-    /// the beginning of the first frame.
+    /// Returns an error for fewer than two or more than four frames, and for a sequence number that
+    /// is not 8 bytes long. The offset counts from the start of the first frame.
     pub fn read(frames: &[&'a [u8]]) -> Result<Self, WireError> {
         let (topic, seq, payload) = match *frames {
             [seq, payload] => (&b""[..], seq, payload),
@@ -47,8 +50,10 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The second frame of a request for a replay from batch `from` on; the first is empty: `["", replay_request(from)]`, from a DEALER
-/// socket, as REQ would read one reply only.
+/// Returns the second frame of a replay request for batch `from` and later ones.
+///
+/// The request is `["", replay_request(from)]`, sent from a DEALER socket. A REQ socket would
+/// receive only one reply.
 ///
 /// ```
 /// assert_eq!(slotwise_wire::kv::replay_request(258), [0, 0, 0, 0, 0, 0, 1, 2]);
@@ -57,7 +62,7 @@ pub const fn replay_request(from: u64) -> [u8; 8] {
     from.to_be_bytes()
 }
 
-/// Where the payload begins, counted from the beginning of the first frame.
+/// The offset of the payload, counted from the start of the first frame.
 pub(super) fn payload_at(frames: &[&[u8]]) -> usize {
     frames.split_last().map_or(0, |(_, before)| before.iter().map(|frame| frame.len()).sum())
 }

@@ -1,17 +1,21 @@
-//! msgpack, read in one pass. Nothing recurses and nothing is allocated; every length is checked against what is there.
+//! A msgpack pull parser: one pass, no recursion, no allocation. Every length is checked against
+//! the remaining input.
+//!
+//! Written by hand: `rmp` needs `std` and reports no byte offset, and `rmp-serde` recurses and
+//! cannot skip fields in place.
 
 use crate::error::{ErrorKind, WireError};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// A place in msgpack.
+/// A position in msgpack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// What a value is, as far as readers of events tell them apart.
+/// The types of values that KV events distinguish.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Nil,
@@ -28,12 +32,12 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// Where the next byte is read.
+    /// The offset of the next byte.
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 
-    /// What comes next.
+    /// The type of the next value.
     pub(super) fn kind(&self) -> Result<Kind> {
         Ok(match self.peek()? {
             0xc0 => Kind::Nil,
@@ -46,14 +50,14 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Whether the value is nil, which is read then; any other is not.
+    /// Reads nil if it is the next value, and returns whether it was.
     pub(super) fn nil(&mut self) -> Result<bool> {
         let is_nil = self.peek()? == 0xc0;
         self.at += usize::from(is_nil);
         Ok(is_nil)
     }
 
-    /// Enters an array: how many values come.
+    /// Enters an array and returns its length.
     pub(super) fn array(&mut self) -> Result<usize> {
         let start = self.at;
         let length = match self.byte()? {
@@ -65,7 +69,7 @@ impl<'a> Reader<'a> {
         self.room_for(length)
     }
 
-    /// Enters a map: how many pairs come.
+    /// Enters a map and returns its number of pairs.
     pub(super) fn map(&mut self) -> Result<usize> {
         let start = self.at;
         let length = match self.byte()? {
@@ -78,7 +82,7 @@ impl<'a> Reader<'a> {
         Ok(length)
     }
 
-    /// A whole number of either sign, as 64 bits: negative ones in two's complement.
+    /// Reads an integer as 64 bits; negative ones in two's complement.
     pub(super) fn bits(&mut self, what: &'static str) -> Result<u64> {
         let start = self.at;
         Ok(match self.byte()? {
@@ -96,10 +100,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A whole number below 2^32.
+    /// Reads an integer below 2^32.
     #[inline]
     pub(super) fn small(&mut self, what: &'static str) -> Result<u32> {
-        // Most token ids are written in these two ways.
+        // The two most frequent encodings of token ids.
         match *self.bytes.get(self.at..).unwrap_or_default() {
             [0xcd, high, low, ..] => {
                 self.at += 3;
@@ -119,7 +123,7 @@ impl<'a> Reader<'a> {
         u32::try_from(bits).map_err(|_| WireError::new(start, ErrorKind::OutOfRange(what)))
     }
 
-    /// A number.
+    /// Reads a number.
     pub(super) fn float(&mut self, what: &'static str) -> Result<f64> {
         Ok(match self.peek()? {
             0xca => {
@@ -135,7 +139,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A string.
+    /// Reads a string.
     pub(super) fn text(&mut self) -> Result<&'a str> {
         let bytes = self.name()?;
         let from = self.at - bytes.len();
@@ -143,7 +147,7 @@ impl<'a> Reader<'a> {
             .map_err(|error| WireError::new(from + error.valid_up_to(), ErrorKind::NotUtf8))
     }
 
-    /// A string that is only compared with known ones, so that it does not matter whether it is UTF-8.
+    /// Reads a string that is only compared with ASCII names, without validating its UTF-8.
     #[inline]
     pub(super) fn name(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
@@ -157,7 +161,7 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// Bytes.
+    /// Reads a byte string.
     pub(super) fn binary(&mut self) -> Result<&'a [u8]> {
         let start = self.at;
         let length = match self.byte()? {
@@ -169,28 +173,28 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// Reads over any value, however deep. What it holds is checked for its shape, but not for UTF-8.
+    /// Skips the next value at any depth. Checks its structure, but not its UTF-8.
     pub(super) fn skip(&mut self) -> Result<()> {
         let mut left = 1_usize;
         while left > 0 {
             left -= 1;
             let inside = match self.kind()? {
                 Kind::Array => self.array()?,
-                // Twice what fits in 32 bits does not fit in a `usize` everywhere; what does not fit has been refused.
+                // A map whose pairs exceed the input was rejected, so this does not overflow.
                 Kind::Map => self.map()? * 2,
                 _ => {
                     self.skip_scalar()?;
                     0
                 }
             };
-            // All that are still to come are at least one byte each.
+            // Each remaining value takes at least one byte.
             left = left.saturating_add(inside);
             self.room_for(left)?;
         }
         Ok(())
     }
 
-    /// Nothing may follow.
+    /// Checks that the input ends here.
     pub(super) const fn end(&self) -> Result<()> {
         if self.at < self.bytes.len() {
             return Err(WireError::expected(self.at, "the end"));
@@ -210,7 +214,7 @@ impl<'a> Reader<'a> {
             0xcd | 0xd1 => 2,
             0xca | 0xce | 0xd2 => 4,
             0xcb | 0xcf | 0xd3 => 8,
-            // Extensions have a byte for their type.
+            // Extensions have one byte for their type.
             marker @ 0xd4..=0xd8 => (1 << (marker - 0xd4)) + 1,
             0xc7 => self.length(1)?.saturating_add(1),
             0xc8 => self.length(2)?.saturating_add(1),
@@ -237,7 +241,7 @@ impl<'a> Reader<'a> {
         Ok(chunk)
     }
 
-    /// A length of so many bytes.
+    /// Reads a big-endian length of `width` bytes.
     fn length(&mut self, width: usize) -> Result<usize> {
         let bytes = self.take(width)?;
         Ok(bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
@@ -250,7 +254,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// So many values cannot lie in fewer bytes.
+    /// Checks that `values` fit into the remaining bytes, at one byte each.
     fn room_for(&self, values: usize) -> Result<usize> {
         if values > self.bytes.len() - self.at { Err(self.truncated()) } else { Ok(values) }
     }

@@ -1,4 +1,4 @@
-//! Which batches of a publisher to apply, and when to ask for a replay.
+//! Decides which batches of a publisher to apply, and when to request a replay.
 //!
 //! ```text
 //!               in order: Apply                          the next one missing: Hold
@@ -6,38 +6,42 @@
 //!              v               |   a gap: AskFrom       v               |
 //!   (new) -> following --------'-----------------> replaying -----------'
 //!              ^                                        |  replayed, in order: Apply
-//!              '----------------------------------------'  replayed, begins too late: ClearAndApply
-//!                 the end marker, or `give_up`: what was held is released
+//!              '----------------------------------------'  replayed, starts too late: ClearAndApply
+//!                 the end marker, or `give_up`: held batches are released
 //!
-//!   A publisher that began anew is found out in either state: ClearAndApply, or ClearAndAskFrom(0).
+//!   A restarted publisher is detected in either state: ClearAndApply, or ClearAndAskFrom(0).
 //! ```
 //!
-//! While a replay is under way, live batches are held, not applied: a removal and a store of the same block do not commute. They are not
-//! dropped either: a busy publisher goes on, and each replay would end behind it again.
+//! Live batches are held during a replay: removing and storing the same block do not commute.
+//! Dropping them would make each replay end behind a busy publisher again.
 
-/// How many batches are remembered by their identity.
+/// The number of batches whose identities are kept.
 const RECENT: usize = 64;
 
 /// The sequence numbers of one publisher.
 ///
-/// ZMQ loses batches silently when a subscriber is slow or late, and publishers have no epoch: a process that began anew counts from 0
-/// again. Numbers alone do not tell a batch that comes twice from one of a new process, so each batch has an *identity* as well, which is
-/// anything that differs between processes and stays the same in a replay: the bits of the time in the payload are
-/// ([`Batch::sent_at`](super::batch::Batch::sent_at)). A replay is asked for from one batch *before* the first that is missing: if that one has another
-/// identity than before, the publisher began anew meanwhile.
+/// ZMQ drops batches silently when a subscriber is slow or late. Publishers have no epoch: a
+/// restarted process counts from 0 again. A repeated batch and a batch of a new process can have
+/// the same number. So each batch also has an *identity*, a value that differs between processes
+/// and is equal in a replay. The bits of [`Batch::sent_at`](super::batch::Batch::sent_at) are such
+/// a value.
 ///
-/// What cannot be found out: a new process whose first batches were lost and whose next one carries just the number that was awaited;
-/// and one that began while nobody listened, for a sequence that was [resumed](Self::resume).
+/// A replay is requested from one batch *before* the first missing one. If that batch has a
+/// different identity, the publisher restarted in the meantime.
+///
+/// Two restarts are not detected. In the first, the early batches of the new process are lost, and
+/// its next batch has the expected number. In the second, the process restarts before a sequence is
+/// [resumed](Self::resume).
 #[derive(Clone, Debug)]
 pub struct Sequence {
-    /// The batch that comes next.
+    /// The next sequence number to apply.
     next: u64,
-    /// Behind the last live batch that was seen.
+    /// One past the last live batch received.
     live_end: u64,
-    /// Whether any batch was seen, or said to have been.
+    /// Whether a batch was received, or the sequence was resumed.
     begun: bool,
     replay: Option<Replay>,
-    /// The last replay brought nothing new, or was given up: what is missing stays missing.
+    /// The last replay brought no missing batch, or was abandoned. Missing batches are lost.
     in_vain: bool,
     /// Numbers and identities, each at its number modulo the length.
     recent: [Option<(u64, u64)>; RECENT],
@@ -46,36 +50,39 @@ pub struct Sequence {
 #[derive(Clone, Copy, Debug)]
 struct Replay {
     from: u64,
-    /// Whether anything came at all: if so, the buffer goes back far enough, and what is missing then was lost on the way.
+    /// Whether a replayed batch was received. If so, the publisher's buffer reaches back far
+    /// enough, and a gap within the replay was lost in transit.
     begun: bool,
-    /// Whether anything that is missing came.
+    /// Whether a missing batch was received.
     progress: bool,
 }
 
-/// What to do with a batch, and what to ask for.
+/// The action for a batch, and the replay to request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// It is the next one: apply it.
+    /// The next batch in order: apply it.
     Apply,
-    /// It was seen, or comes with a replay that nobody waits for: drop it.
+    /// A batch that was seen before, or a replayed one outside a replay: drop it.
     Drop,
-    /// A replay is under way: hold it until that ends. If there is no room for it, drop it: it will be asked for.
+    /// A replay is under way: hold the batch until its end, or drop it if there is no space. A
+    /// dropped batch is requested again later.
     Hold,
-    /// Some before it are missing: hold it, and ask for a replay from this batch on.
+    /// Earlier batches are missing: hold this one, and request a replay from the given number.
     AskFrom(u64),
-    /// So many before it are lost for good: apply it.
+    /// This many earlier batches are lost: apply this one.
     ApplyAfterLoss(u64),
-    /// The publisher began anew, or its buffer does not go back as far as was asked: drop what is held, clear the cache view of the
-    /// endpoint, and apply it.
+    /// The publisher restarted, or its buffer starts after the requested batch. Drop held batches,
+    /// clear the endpoint's cache view, and apply this batch.
     ClearAndApply,
-    /// The publisher began anew: drop what is held, clear the cache view of the endpoint, hold the batch if it is a live one, and ask for a replay
-    /// from this batch on.
+    /// The publisher restarted. Drop held batches, clear the endpoint's cache view, hold this batch
+    /// if it is live, and request a replay from the given number.
     ClearAndAskFrom(u64),
 }
 
 impl Sequence {
-    /// One that has seen nothing: unless the first batch is number 0, it asks for a replay of all.
+    /// Creates a sequence without state. It requests a full replay unless the first batch has
+    /// number 0.
     pub const fn new() -> Self {
         Self {
             next: 0,
@@ -87,21 +94,23 @@ impl Sequence {
         }
     }
 
-    /// One that goes on where another ended, when the cache view was restored: `next` is what
-    /// [`next`](Self::next) said then.
+    /// Continues an earlier sequence, for a [restored](slotwise::Scheduler::restore) cache view.
+    /// `next` is the value that [`next`](Self::next) returned.
     ///
-    /// It does not know the identities of what came before: an engine that began anew in between, and has come further than `next`
-    /// since, is taken for the old one. Where engines may have, begin with [`new`](Self::new).
+    /// The sequence does not have the identities of earlier batches. An engine that restarted in
+    /// between and is past `next` is taken for the old process. Use [`new`](Self::new) where
+    /// engines may have restarted.
     pub const fn resume(next: u64) -> Self {
         Self { next, live_end: next, begun: true, ..Self::new() }
     }
 
-    /// A batch came from the SUB socket. Computes in **O(1)**.
+    /// Handles a batch from the SUB socket. Computes in **O(1)**.
     pub fn live(&mut self, seq: u64, identity: u64) -> Answer {
         let seen = self.recent(seq);
         if self.begun && (seq < self.live_end || seq < self.next) {
-            // Behind what came live before, it is a copy or of another process: ZMQ keeps the order of what it delivers. Behind what was
-            // replayed only, it is a copy unless it is known to be none.
+            // ZMQ preserves order. A number below the last live one is a repeated batch or one of a
+            // new process. A number that only a replay reached is a repeated batch unless its
+            // identity differs.
             let copy = seen.map_or(seq >= self.live_end, |known| known == identity);
             if !copy {
                 return self.began_anew(seq, identity);
@@ -118,8 +127,11 @@ impl Sequence {
         if seq == self.next { self.apply(seq) } else { Answer::AskFrom(self.ask()) }
     }
 
-    /// A batch came from the replay's socket, as an answer to the **last** request: before asking anew, close the DEALER socket and open
-    /// another, so that no reply to an earlier request comes. Computes in **O(1)**.
+    /// Handles a batch from the replay socket, in answer to the **last** request. Computes in
+    /// **O(1)**.
+    ///
+    /// Before another request, close the DEALER socket and open a new one, so that replies to the
+    /// earlier request cannot arrive.
     pub fn replayed(&mut self, seq: u64, identity: u64) -> Answer {
         let Some(replay) = &mut self.replay else {
             return Answer::Drop;
@@ -134,7 +146,7 @@ impl Sequence {
         }
         let too_late = seq > self.next;
         if too_late && !is_first {
-            // Lost on the way: the next replay will bring it.
+            // Lost in transit: the next replay brings it.
             return Answer::Drop;
         }
         replay.progress = true;
@@ -143,23 +155,26 @@ impl Sequence {
         if too_late { Answer::ClearAndApply } else { Answer::Apply }
     }
 
-    /// The end marker of the replay came: [release](Self::release) what is held, in order, then see whether it has
-    /// [caught up](Self::caught_up).
+    /// Handles the end marker of a replay. The caller then [releases](Self::release) held batches
+    /// in order and checks whether the sequence has [caught up](Self::caught_up).
     pub fn end_of_replay(&mut self) {
         if let Some(replay) = self.replay.take() {
             self.in_vain = !replay.progress;
         }
     }
 
-    /// There is no replay (the publisher has no such socket, or does not answer): what is missing stays missing, and what comes next is
-    /// applied. The cache view keeps what it knows, as most of it is still right: lost stores cost a hit, and what is wrong because of
-    /// lost removals is corrected by what requests report as cached. [Release](Self::release) what is held.
+    /// Abandons the replay: the publisher has no replay socket, or does not answer. Missing batches
+    /// are lost, and the next ones are applied.
+    ///
+    /// The cache view stays, as most of it is still right. Lost stores cost hits. Entries that are
+    /// wrong because of lost removals are corrected by the cached tokens that answers report. The
+    /// caller then [releases](Self::release) held batches.
     pub fn give_up(&mut self) {
         self.replay = None;
         self.in_vain = true;
     }
 
-    /// A batch that was held may be applied now. Computes in **O(1)**.
+    /// Handles a held batch after the replay. Computes in **O(1)**.
     pub fn release(&mut self, seq: u64) -> Answer {
         if self.replay.is_some() {
             return Answer::Hold;
@@ -170,18 +185,19 @@ impl Sequence {
         if seq == self.next || self.in_vain { self.apply(seq) } else { Answer::AskFrom(self.ask()) }
     }
 
-    /// After all that was held is released: from where to ask again, if live batches were dropped for want of room, and none came since.
+    /// Returns the start of another replay if live batches were dropped for lack of space. Called
+    /// after all held batches are released.
     pub fn caught_up(&mut self) -> Option<u64> {
         let missing = self.replay.is_none() && self.next < self.live_end && !self.in_vain;
         missing.then(|| self.ask())
     }
 
-    /// The number of the batch that comes next.
+    /// The next sequence number to apply.
     pub const fn next(&self) -> u64 {
         self.next
     }
 
-    /// The batch from which on a replay is under way.
+    /// The first batch of the replay under way.
     pub fn asked_from(&self) -> Option<u64> {
         self.replay.map(|replay| replay.from)
     }
@@ -194,7 +210,7 @@ impl Sequence {
     }
 
     fn ask(&mut self) -> u64 {
-        // One that is known, if any is, to see whether the publisher is the same.
+        // A batch with a recorded identity shows whether the process is the same.
         let from = self.next.saturating_sub(1);
         self.replay = Some(Replay { from, begun: false, progress: false });
         self.in_vain = false;

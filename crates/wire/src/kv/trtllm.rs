@@ -1,4 +1,4 @@
-//! What TensorRT-LLM answers at `/kv_cache_events`: a JSON array of
+//! TensorRT-LLM's answer at `/kv_cache_events`, a JSON array of events:
 //!
 //! ```text
 //! {"event_id": 7, "window_size": 4096, "attention_dp_rank": 0, "data":
@@ -19,14 +19,15 @@ use crate::json::{Kind, Reader};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// Which layers an event is about. Those with the largest window attend to all tokens; if several groups do, the first stands for them.
+/// The layers of an event. Those with the largest window attend to all tokens. Among several such
+/// groups, the first represents the model.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Layers {
     window: u64,
     group: u64,
 }
 
-/// What an event says besides its data.
+/// The fields of an event besides its data.
 #[derive(Clone, Copy, Debug)]
 struct Envelope {
     id: Option<u64>,
@@ -35,7 +36,7 @@ struct Envelope {
 }
 
 impl Layers {
-    /// Whether these stand for the model rather than others.
+    /// Whether these layers represent the model rather than `others`.
     const fn come_before(self, others: Self) -> bool {
         self.window > others.window || (self.window == others.window && self.group < others.group)
     }
@@ -50,7 +51,7 @@ pub(super) fn decode(
 ) -> Result<()> {
     let Decoder { buffers, layers, .. } = decoder;
     buffers.clear();
-    // First over all of it: which layers count is known before events do.
+    // A first pass finds the layers that represent the model.
     let mut chosen = *layers;
     let start = Reader::new(body)?;
     let mut reader = start.clone();
@@ -87,7 +88,7 @@ pub(super) fn decode(
     Ok(())
 }
 
-/// Enters the events; there are none in `null`.
+/// Enters the array of events; `null` is an empty one.
 fn open(reader: &mut Reader<'_>) -> Result<bool> {
     let some = !reader.null()?;
     if some {
@@ -96,7 +97,7 @@ fn open(reader: &mut Reader<'_>) -> Result<bool> {
     Ok(some)
 }
 
-/// Reads over an event, but for what it is about.
+/// Reads the envelope of an event and skips its data.
 fn envelope(reader: &mut Reader<'_>) -> Result<Envelope> {
     let mut envelope =
         Envelope { id: None, layers: Layers { window: u64::MAX, group: 0 }, rank: 0 };
@@ -147,11 +148,11 @@ fn event(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32)
     if has_data { Ok(()) } else { Err(WireError::expected(at, "an event with data")) }
 }
 
-/// What an event's data say, whatever their order.
+/// The data of an event, in any order of its fields.
 #[derive(Debug, Default)]
 struct Data {
     parent: Option<EngineHash>,
-    /// Blocks were listed, of which the full ones made of tokens are in the buffers.
+    /// Blocks were listed; the full ones without other content are in the buffers.
     stored: bool,
     blocks_done: bool,
     numbered_adapter: bool,
@@ -204,7 +205,7 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
     let kind = kind.ok_or_else(|| WireError::expected(at, "data with a type"))?.read();
     let blocks = hashes..buffers.hashes.len();
     let record = match &*kind {
-        // The cache is new, so nothing is in it.
+        // A new cache is empty.
         "created" => Some(Record::Cleared),
         "stored" if !data.stored => return Err(WireError::expected(at, "data with blocks")),
         "stored" => {
@@ -225,7 +226,7 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
             })
         }
         "removed" => Some(Record::Removed { blocks, tier: Tier::Gpu }),
-        // A block moved between levels, and is still there.
+        // The block moved between levels and is still cached.
         "updated" => {
             buffers.skipped_events.without_tokens += 1;
             None
@@ -245,7 +246,8 @@ fn data(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32) 
     Ok(())
 }
 
-/// One block of a stored event: kept, if it is full, made of tokens only, and all before it are.
+/// Reads a block of a stored event. It is kept if it and all blocks before it are full and consist
+/// of tokens only.
 fn block(
     buffers: &mut Buffers,
     data: &mut Data,
@@ -316,7 +318,7 @@ fn block(
     Ok(())
 }
 
-/// A token id, as an object or by itself.
+/// Reads a token id: an object, or a bare number.
 fn token(reader: &mut Reader<'_>) -> Result<u32> {
     if reader.kind()? != Kind::Object {
         return reader.number()?.small("a token id");
@@ -333,7 +335,8 @@ fn token(reader: &mut Reader<'_>) -> Result<u32> {
     id.ok_or_else(|| WireError::expected(at, "a token_id"))
 }
 
-/// A hash: 64 bits as a number of either sign, or more of them as hexadecimal digits, of which the last 64 count.
+/// Reads a hash: a signed or unsigned integer of 64 bits, or hexadecimal digits, of which the last
+/// 64 bits count.
 fn hash(reader: &mut Reader<'_>) -> Result<EngineHash> {
     if reader.kind()? == Kind::Text {
         let text = reader.text()?;
@@ -342,7 +345,7 @@ fn hash(reader: &mut Reader<'_>) -> Result<EngineHash> {
             .len()
             .checked_sub(16)
             .map_or(digits, |from| digits.get(from..).unwrap_or_default());
-        // `from_str_radix` would take a sign.
+        // `from_str_radix` would accept a sign.
         let all_digits =
             !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         return match u64::from_str_radix(last, 16) {

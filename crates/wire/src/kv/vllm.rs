@@ -1,4 +1,5 @@
-//! What vLLM and SGLang publish: `[time, [event...], rank]` in msgpack, events as maps or as arrays.
+//! Batches of vLLM and SGLang: `[time, [event...], rank]` in msgpack, with events as maps or
+//! arrays.
 
 use core::num::NonZeroU32;
 use core::ops::Range;
@@ -37,10 +38,10 @@ pub(super) fn decode(decoder: &mut Decoder, payload: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// What an event says, whatever its shape.
+/// The fields of an event in either form.
 #[derive(Debug)]
 struct Fields<'a> {
-    /// Where it begins.
+    /// The offset of the event.
     at: usize,
     blocks: Option<Range<usize>>,
     parent: Option<EngineHash>,
@@ -52,22 +53,23 @@ struct Fields<'a> {
     cache_salt: Option<&'a str>,
     medium: Option<&'a [u8]>,
     remote: bool,
-    /// The list of extra keys, if there are any.
+    /// The list of extra keys, if a block has any.
     extra_keys: Option<Reader<'a>>,
     group: Option<u64>,
     attention: Option<&'a [u8]>,
 }
 
-/// The tokens behind each block that its hash covers, one after the other.
+/// The tokens after each block that its hash covers, concatenated.
 #[derive(Clone, Copy, Debug)]
 struct Ahead {
     start: usize,
-    /// Tokens behind each block.
+    /// Tokens per block.
     width: usize,
     blocks: usize,
 }
 
-/// The fields of stored events by their place in an array, and of removed ones; from 0.24 on only their names count.
+/// The fields of stored and removed events by their positions in an array. Events are maps from
+/// vLLM 0.24 on.
 const STORED: [&[u8]; 11] = [
     b"block_hashes",
     b"parent_block_hash",
@@ -130,7 +132,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a map, and gives the event's name.
+    /// Reads a map and returns the event's name.
     fn read_map(&mut self, buffers: &mut Buffers, reader: &mut Reader<'a>) -> Result<&'a str> {
         let mut name = None;
         for _ in 0..reader.map()? {
@@ -148,7 +150,7 @@ impl<'a> Fields<'a> {
         name.ok_or_else(|| WireError::expected(self.at, "an event with a type"))
     }
 
-    /// Reads an array, and gives the event's name.
+    /// Reads an array and returns the event's name.
     fn read_array(&mut self, buffers: &mut Buffers, reader: &mut Reader<'a>) -> Result<&'a str> {
         let length = reader.array()?;
         if length == 0 {
@@ -191,7 +193,7 @@ impl<'a> Fields<'a> {
                     size.ok_or_else(|| WireError::new(at, ErrorKind::OutOfRange("a block size")))?;
                 self.block_size = Some(size);
             }
-            // vLLM numbers adapters from 1; others say 0 for the base model.
+            // vLLM numbers adapters from 1; other engines send 0 for the base model.
             b"lora_id" => {
                 self.numbered_adapter = match reader.kind()? {
                     Kind::Integer => reader.bits("the number of an adapter")? != 0,
@@ -224,7 +226,7 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// The event as one of the core's, unless it does not count.
+    /// Converts the event into a record, unless it is skipped.
     fn stored(
         self,
         buffers: &mut Buffers,
@@ -294,7 +296,7 @@ impl<'a> Fields<'a> {
             .blocks
             .clone()
             .ok_or_else(|| WireError::expected(self.at, "an event with block_hashes"))?;
-        // Before anything was stored, the first group is the likeliest to stand for the model.
+        // Before the first stored event, group 0 most likely represents the model.
         if self.group.is_some_and(|this| this != group.unwrap_or(0)) {
             buffers.skipped_events.other_groups += 1;
             return Ok(None);
@@ -306,8 +308,11 @@ impl<'a> Fields<'a> {
         Ok(Some(Record::Removed { blocks, tier }))
     }
 
-    /// Whether the event is of the group that stands for the model: the first whose layers attend to all tokens. A prefix is there when its
-    /// blocks are there in every such group, and they come and go together; a sliding window's blocks go while the prefix still serves.
+    /// Whether the event belongs to the group that represents the model.
+    ///
+    /// That is the first group whose layers attend to all tokens. A prefix is cached when its
+    /// blocks are in every such group, and these change together. A sliding window's blocks can be
+    /// evicted while the prefix still serves.
     fn is_of_the_group(&self, group: &mut Option<u64>) -> bool {
         let attends_to_all = matches!(
             self.attention,
@@ -328,9 +333,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Leaves only the first blocks of an event.
+/// Truncates an event to its first blocks.
 fn cut(buffers: &mut Buffers, stored: &mut Stored, blocks: usize, start: (usize, usize)) {
-    // With another number of token ids the core refuses the event, as it should.
+    // With any other number of token ids, the core rejects the event.
     if stored.tokens.len() == stored.blocks.len().saturating_mul(stored.block_size.get() as usize) {
         stored.tokens.end = stored.tokens.start + blocks * stored.block_size.get() as usize;
         buffers.tokens.truncate(stored.tokens.end.max(start.1));
@@ -373,7 +378,7 @@ fn read_tokens(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Option<
     Ok(Some(start..buffers.tokens.len()))
 }
 
-/// Lists of token ids, all of one length.
+/// Reads lists of token ids of equal length.
 fn read_lookahead(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Option<Ahead>> {
     if reader.nil()? {
         return Ok(None);
@@ -401,7 +406,7 @@ fn name_or_nil<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>> {
     if reader.nil()? { Ok(None) } else { reader.name().map(Some) }
 }
 
-/// Reads over extra keys: where they stand, if any block has some.
+/// Skips extra keys and returns their position if a block has any.
 fn read_extra_keys<'a>(reader: &mut Reader<'a>) -> Result<Option<Reader<'a>>> {
     if reader.nil()? {
         return Ok(None);
@@ -411,7 +416,8 @@ fn read_extra_keys<'a>(reader: &mut Reader<'a>) -> Result<Option<Reader<'a>>> {
     for _ in 0..reader.array()? {
         if !reader.nil()? {
             any = true;
-            // What they hold is read later, when the adapter's name is known, but must be well formed even if nobody needs it.
+            // The keys are parsed later, when the adapter's name is available. They must be well
+            // formed in any case.
             for _ in 0..reader.array()? {
                 match reader.kind()? {
                     Kind::Text => _ = reader.text()?,
@@ -423,10 +429,12 @@ fn read_extra_keys<'a>(reader: &mut Reader<'a>) -> Result<Option<Reader<'a>>> {
     Ok(any.then_some(keys))
 }
 
-/// The cache salt among extra keys, and how many blocks, from the first, are nothing but their token ids.
+/// Returns the cache salt among the extra keys, and the number of leading blocks without other
+/// content.
 ///
-/// The keys of a block are not tagged. First comes the adapter's name; then, on a prompt's first block, the salt, if it is the only text
-/// left. All else stands for images and embeddings, of which token ids say nothing.
+/// Keys are not tagged. The adapter's name is first. On a prompt's first block, a single remaining
+/// text is the salt. All other keys are hashes of images and embeddings, which token ids do not
+/// cover.
 fn extra_keys<'a>(
     mut keys: Reader<'a>,
     adapter: Option<&str>,

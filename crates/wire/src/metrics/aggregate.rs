@@ -1,4 +1,4 @@
-//! What the lines of a page have said so far, of each rank.
+//! Sums the samples of a page into one report for each rank.
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
@@ -18,33 +18,33 @@ use super::sample::{Label, Value, find};
 use super::spec::Field;
 use crate::error::{ErrorKind, WireError};
 
-/// Ranks on one page. A page with more is no page of an engine.
+/// The maximum number of ranks on a page. An engine has fewer.
 const MOST_RANKS: usize = 1024;
 
-/// Readings of a page, by whose they are and by rank.
+/// The samples of a page, by engine and rank.
 #[derive(Default)]
 pub(super) struct PageAggregate<'a> {
-    /// Sorted by their keys.
+    /// Sorted by key.
     ranks: Vec<Rank<'a>>,
-    /// Where the last reading went: the lines of a rank often stand together.
+    /// The rank of the last sample: the lines of a rank are often adjacent.
     last: usize,
-    /// A bit for each engine of which a line was seen.
+    /// One bit for each engine with a sample on the page.
     engines: u8,
 }
 
-/// Readings of one rank.
+/// The samples of one rank.
 struct Rank<'a> {
     engine: Option<Engine>,
-    /// The label that names it, with its escapes.
+    /// The value of the rank label, with its escapes.
     name: Value<'a>,
     gauges: [Gauge; Field::ALL.len()],
-    /// What is added to a gauge, each in its own place.
+    /// Summands of a gauge, each at its own index.
     parts: [Option<(Field, Gauge)>; MOST_PARTS],
     sleeps: Option<bool>,
     adapters: Option<AdaptersInUse<'a>>,
 }
 
-/// What the series of one field add up to.
+/// The combined samples of one field.
 #[derive(Clone, Copy, Default)]
 struct Gauge {
     value: f64,
@@ -52,10 +52,10 @@ struct Gauge {
     precedence: u8,
 }
 
-/// What a series says about adapters.
+/// The adapters in one sample.
 #[derive(Clone, Copy)]
 struct AdaptersInUse<'a> {
-    /// When the engine said it, in seconds.
+    /// When the engine wrote the sample, in seconds.
     said_at: f64,
     slots: Option<u64>,
     running: Option<Value<'a>>,
@@ -63,7 +63,7 @@ struct AdaptersInUse<'a> {
 }
 
 impl Gauge {
-    /// Takes in a series: of copies the largest counts, others are added.
+    /// Adds a sample. Of copies, the largest value counts; other samples are summed.
     fn add(&mut self, value: f64, precedence: u8, copies: bool) {
         if self.series == 0 || precedence < self.precedence {
             *self = Self { value, series: 1, precedence };
@@ -79,7 +79,7 @@ impl Gauge {
 }
 
 impl<'a> PageAggregate<'a> {
-    /// Takes in a line of a metric that is wanted, if its labels are.
+    /// Adds a sample of a wanted metric if its labels match.
     pub(super) fn take(
         &mut self,
         wanted: &Wanted,
@@ -110,7 +110,7 @@ impl<'a> PageAggregate<'a> {
             Meaning::SleepState => {
                 let state = find(labels, SLEEP_STATE)?;
                 let is_awake = state.is_some_and(|state| state.is(AWAKE));
-                // One state is 1 and the others 0; `awake` alone may be 0, as it is in a pause.
+                // One state is 1 and the others are 0. During a pause, only `awake` is 0.
                 let sleeps = if is_awake { value <= 0.0 } else { value > 0.0 };
                 if is_awake || sleeps {
                     rank.sleeps = Some(sleeps || rank.sleeps.unwrap_or(false));
@@ -136,7 +136,7 @@ impl<'a> PageAggregate<'a> {
                     running: find(labels, RUNNING_ADAPTERS)?,
                     waiting: find(labels, WAITING_ADAPTERS)?,
                 };
-                // Series are never taken back: only the newest still holds.
+                // Old series stay on the page: only the newest is valid.
                 if rank.adapters.is_none_or(|known| known.said_at <= said.said_at) {
                     rank.adapters = Some(said);
                 }
@@ -145,13 +145,13 @@ impl<'a> PageAggregate<'a> {
         Ok(())
     }
 
-    /// What the page says, all in all.
+    /// Builds the report.
     pub(super) fn finish(self, skipped_lines: usize) -> Result<MetricsReport> {
         let engine = Engine::ALL.into_iter().find(|engine| self.engines & bit(*engine) != 0);
         let mut ranks = self.ranks;
         ranks.retain(|rank| rank.engine.is_none() || rank.engine == engine);
         ranks.sort_by(|one, other| one.name.key().cmp(&other.name.key()));
-        // What was asked for by name, beside what the engine says of the same rank.
+        // Joins metrics that were requested by name with those of the engine for the same rank.
         ranks.dedup_by(|second, first| {
             let same = first.name.raw == second.name.raw;
             if same {
@@ -201,13 +201,13 @@ impl<'a> PageAggregate<'a> {
                 }
             }
         }
-        // It is there: found, or put there.
+        // The rank exists: it was found or inserted above.
         self.ranks.get_mut(self.last).ok_or_else(|| WireError::expected(name.at, "a rank"))
     }
 }
 
 impl<'a> Value<'a> {
-    /// In this order ranks stand: numbers by what they are worth.
+    /// The order of ranks: numeric for decimal labels.
     const fn key(self) -> (usize, &'a [u8]) {
         (self.raw.len(), self.raw)
     }
@@ -222,7 +222,7 @@ impl Rank<'_> {
             Field::Waiting | Field::Running | Field::BlockSize => {
                 value.clamp(0.0, f64::from(u32::MAX))
             }
-            // 2^53: what a float can count to.
+            // 2^53, the largest exact count in an `f64`.
             Field::KvTokens | Field::KvCapacity | Field::Blocks => {
                 value.clamp(0.0, 9_007_199_254_740_992.0)
             }
@@ -242,7 +242,7 @@ impl Rank<'_> {
         gauges || self.parts.iter().any(Option::is_some) || self.sleeps.is_some()
     }
 
-    /// Takes from the other what it does not say itself.
+    /// Fills missing values from `other`.
     fn join(&mut self, other: &Self) {
         for (gauge, from) in self.gauges.iter_mut().zip(&other.gauges) {
             if gauge.series == 0 {
@@ -265,7 +265,7 @@ impl Rank<'_> {
         if let Some(parts) = parts {
             return Some(gauge.value + parts);
         }
-        // Several models in one server share its cache, as far as it can be told.
+        // Several models of one server are assumed to share its cache.
         Some(if field == Field::KvUsage {
             gauge.value / f64::from(gauge.series)
         } else {
@@ -273,7 +273,7 @@ impl Rank<'_> {
         })
     }
 
-    /// A whole number, rounded. A float-to-integer `as` saturates.
+    /// The value rounded to an integer. A float-to-integer `as` saturates.
     fn count(&self, field: Field) -> Option<u64> {
         self.value(field).map(|value| (value + 0.5) as u64)
     }
@@ -308,7 +308,7 @@ impl Rank<'_> {
     }
 }
 
-/// What has no rank's name, on a page where others have: a cache that each of them has.
+/// Copies the cache layout of a sample without a rank label to every rank without its own.
 fn share_unnamed(ranks: &mut Vec<RankReport>) {
     let Some((unnamed, named)) = ranks.split_first_mut() else { return };
     if !unnamed.rank.is_empty() {
@@ -325,7 +325,7 @@ fn share_unnamed(ranks: &mut Vec<RankReport>) {
     }
 }
 
-/// The adapters of all ranks, if any of them says something about them.
+/// The adapters of all ranks, if a rank reports any.
 fn adapters(ranks: &[Rank<'_>]) -> Result<Option<Adapters>> {
     let mut all = None;
     let (mut running, mut waiting) = (BTreeSet::new(), BTreeSet::new());
@@ -343,7 +343,7 @@ fn adapters(ranks: &[Rank<'_>]) -> Result<Option<Adapters>> {
     }))
 }
 
-/// Adds the names of a list with commas.
+/// Adds the names of a comma-separated list.
 fn list(value: Option<Value<'_>>, names: &mut BTreeSet<String>) -> Result<()> {
     if let Some(value) = value {
         let text = value.text()?;

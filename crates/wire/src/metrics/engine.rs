@@ -1,10 +1,10 @@
-//! Engines, and what their metrics are called.
+//! The supported engines and the names of their metrics.
 
 use core::fmt;
 
 use super::spec::Field;
 
-/// An engine whose metrics are known.
+/// An engine with built-in metric names.
 ///
 /// ```
 /// use slotwise_wire::metrics::Engine;
@@ -15,7 +15,7 @@ use super::spec::Field;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Engine {
-    /// vLLM, with the names of today and those before 0.10.
+    /// vLLM, with current metric names and those before 0.10.
     Vllm,
     /// SGLang.
     Sglang,
@@ -25,16 +25,17 @@ pub enum Engine {
     TritonTensorRtLlm,
     /// The server of llama.cpp.
     LlamaCpp,
-    /// Triton with any other backend. It tells who waits, and no more: `nv_inference_exec_count` counts what has been
-    /// executed since the start, not what is.
+    /// Triton with any other backend. It reports queued requests only: `nv_inference_exec_count`
+    /// counts executions since the start.
     Triton,
-    /// NVIDIA Dynamo: its frontend, and its workers, which have what their engines say only after a first request.
+    /// NVIDIA Dynamo: its frontend, and its workers. A worker exposes its engine's metrics after a
+    /// first request only.
     Dynamo,
 }
 
 impl Engine {
-    /// All of them. On a page with the metrics of several, the first is meant: Triton shows its own beside those of
-    /// its backend.
+    /// All engines. If a page has metrics of several, the first in this order counts: Triton
+    /// exposes its own metrics besides those of its backend.
     pub const ALL: [Self; 7] = [
         Self::Vllm,
         Self::Sglang,
@@ -45,7 +46,7 @@ impl Engine {
         Self::Dynamo,
     ];
 
-    /// Its name in configurations.
+    /// The engine's name in configurations.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Vllm => "vllm",
@@ -58,12 +59,12 @@ impl Engine {
         }
     }
 
-    /// The engine of this name, as [`as_str`](Self::as_str) gives it.
+    /// Finds an engine by the name that [`as_str`](Self::as_str) returns.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|engine| engine.as_str() == name)
     }
 
-    /// The label that tells the readings of one page apart: data-parallel ranks, or Triton's models.
+    /// The label that separates the samples of one page: data-parallel ranks, or Triton's models.
     pub const fn rank_label(self) -> Option<&'static str> {
         match self {
             Self::Vllm => Some("engine"),
@@ -73,18 +74,20 @@ impl Engine {
         }
     }
 
-    /// Whether several series of one rank say the same thing: SGLang's tensor-parallel ranks when all of them report,
-    /// and its queue by priority beside the whole. Of copies the largest counts; other series are added.
+    /// Whether several series of one rank are copies. Examples are SGLang's tensor-parallel ranks,
+    /// and its queue by priority besides the total. Of copies the largest counts; other series are
+    /// summed.
     pub(super) const fn repeats_itself(self) -> bool {
         matches!(self, Self::Sglang)
     }
 
-    /// Whether what it calls running has those in it that wait for their first token.
+    /// Whether its count of running requests includes requests that wait for their first token.
     pub(super) const fn runs_what_waits(self) -> bool {
         matches!(self, Self::Dynamo)
     }
 
-    /// What else the names of its metrics begin with, instead of the first part of each. Ray Serve renames vLLM's.
+    /// A prefix of its metric names, and the prefixes that can replace it. Ray Serve renames vLLM's
+    /// metrics.
     pub(super) const fn aliases(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Vllm => ("vllm:", &["ray_vllm:", "ray_vllm_"]),
@@ -92,7 +95,7 @@ impl Engine {
         }
     }
 
-    /// Its metrics. Of several for one field, the first counts that a rank has.
+    /// Its metrics. Of several metrics for one field, the first that a rank has counts.
     pub(super) const fn metrics(self) -> &'static [(&'static str, Meaning)] {
         match self {
             Self::Vllm => VLLM,
@@ -112,38 +115,39 @@ impl fmt::Display for Engine {
     }
 }
 
-/// What a metric says.
+/// How to interpret a metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Meaning {
-    /// With its value.
+    /// The value of a field.
     Gauge(Field),
-    /// With its value, which is added to that of the field: one of several queues.
+    /// A summand of a field, with its index: one of several queues.
     Part(Field, u8),
-    /// With its labels and its value: whether the engine sleeps.
+    /// The sleep state of the engine, in labels and value.
     SleepState,
-    /// With its labels: how the KV cache is laid out.
+    /// The layout of the KV cache, in labels.
     KvCache(KvCacheLabels),
-    /// With its labels, which adapters are in use; with its value, since when.
+    /// The adapters in use, in labels, and the time of the sample as the value.
     Adapters,
 }
 
-/// The labels that say how a KV cache is laid out.
+/// The labels that describe the KV cache.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct KvCacheLabels {
     pub(super) block_size: &'static str,
     pub(super) blocks: &'static str,
-    /// Tokens that fit. Where blocks hold several kinds of layers, it is not the product of the others.
+    /// The capacity in tokens. With several kinds of layers, it differs from blocks times block
+    /// size.
     pub(super) tokens: Option<&'static str>,
 }
 
-/// The most queues that an engine counts beside its own.
+/// The maximum number of additional queues of an engine.
 pub(super) const MOST_PARTS: usize = 5;
 
-/// The label of the metric that says whether the engine sleeps, and its value when it does not.
+/// The label of the sleep-state metric, and its value for an engine that is awake.
 pub(super) const SLEEP_STATE: &str = "sleep_state";
 pub(super) const AWAKE: &str = "awake";
 
-/// Labels of the metric that says which adapters are in use.
+/// The labels of the adapter metric.
 pub(super) const MAX_LORA: &str = "max_lora";
 pub(super) const RUNNING_ADAPTERS: &str = "running_lora_adapters";
 pub(super) const WAITING_ADAPTERS: &str = "waiting_lora_adapters";
@@ -152,7 +156,7 @@ const VLLM: &[(&str, Meaning)] = &[
     ("vllm:num_requests_waiting", Meaning::Gauge(Field::Waiting)),
     ("vllm:num_requests_running", Meaning::Gauge(Field::Running)),
     ("vllm:kv_cache_usage_perc", Meaning::Gauge(Field::KvUsage)),
-    // Before 0.10. It is a share as well, whatever it is called.
+    // Before 0.10. Despite its name, it is a share in `[0, 1]`.
     ("vllm:gpu_cache_usage_perc", Meaning::Gauge(Field::KvUsage)),
     (
         "vllm:cache_config_info",
@@ -169,12 +173,13 @@ const VLLM: &[(&str, Meaning)] = &[
 const SGLANG: &[(&str, Meaning)] = &[
     ("sglang:num_queue_reqs", Meaning::Gauge(Field::Waiting)),
     ("sglang:num_running_reqs", Meaning::Gauge(Field::Running)),
-    // With prefill and decode apart, requests wait in queues of their own: for their other half, for room, for blocks
-    // on their way. SGLang's own load report has them among those that wait.
+    // With disaggregated prefill and decode, requests wait in separate queues: for their other
+    // half, for space, and for blocks in transfer. SGLang's own load report counts them as queued.
     ("sglang:num_prefill_prealloc_queue_reqs", Meaning::Part(Field::Waiting, 0)),
     ("sglang:num_decode_prealloc_queue_reqs", Meaning::Part(Field::Waiting, 1)),
     ("sglang:num_decode_transfer_queue_reqs", Meaning::Part(Field::Waiting, 2)),
-    // Prefilled, with their blocks on their way to the decoder. The second is how older versions spell it.
+    // Prefilled requests whose blocks are in transfer to the decoder. Older versions have the
+    // second spelling.
     ("sglang:num_prefill_inflight_queue_reqs", Meaning::Part(Field::Running, 3)),
     ("sglang:num_prefill_infight_queue_reqs", Meaning::Part(Field::Running, 4)),
     ("sglang:token_usage", Meaning::Gauge(Field::KvUsage)),
@@ -218,8 +223,7 @@ const TRITON_TENSORRT_LLM: &[(&str, Meaning)] = &[
 const LLAMA_CPP: &[(&str, Meaning)] = &[
     ("llamacpp:requests_deferred", Meaning::Gauge(Field::Waiting)),
     ("llamacpp:requests_processing", Meaning::Gauge(Field::Running)),
-    // Builds since the middle of 2025 have neither: what is left are counters of what was cached and drafted, of which
-    // none is a load.
+    // Builds since mid-2025 expose neither. Their remaining metrics are counters, not loads.
     ("llamacpp:kv_cache_usage_ratio", Meaning::Gauge(Field::KvUsage)),
     ("llamacpp:kv_cache_tokens", Meaning::Gauge(Field::KvTokens)),
 ];
@@ -231,7 +235,7 @@ const DYNAMO: &[(&str, Meaning)] = &[
         "dynamo_component_inflight_requests{dynamo_endpoint=generate}",
         Meaning::Gauge(Field::Running),
     ),
-    // A share, whatever it is called.
+    // Despite its name, a share in `[0, 1]`.
     ("dynamo_component_kvstats_gpu_cache_usage_percent", Meaning::Gauge(Field::KvUsage)),
 ];
 

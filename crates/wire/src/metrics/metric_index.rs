@@ -1,27 +1,28 @@
-//! The metrics that are looked for, found by name: most lines of a page are none of them, and are let go at once.
+//! The wanted metrics by name. Most lines of a page are not wanted and are rejected with one bit
+//! test.
 
 use alloc::vec::Vec;
 
 use super::engine::{Engine, Meaning};
 use super::spec::MetricSpec;
 
-/// A metric that is looked for.
+/// A wanted metric.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) spec: MetricSpec,
     pub(super) meaning: Meaning,
-    /// Of metrics for the same field, that with the lowest counts.
+    /// Among metrics for the same field, the lowest precedence counts.
     pub(super) precedence: u8,
-    /// Whose it is; none if it was asked for by name.
+    /// The engine of a built-in metric; `None` for one that was requested by name.
     pub(super) engine: Option<Engine>,
 }
 
 /// Metrics by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MetricIndex {
-    /// By the length of the name, then by the name, then as they were added.
+    /// Sorted by length of the name, then by name, then by insertion.
     wanted: Vec<Wanted>,
-    /// A bit for each [`trait_of`] a name: what sets it apart before it is compared.
+    /// One bit for each [`trait_of`] a name, tested before names are compared.
     traits: u128,
 }
 
@@ -35,12 +36,12 @@ impl MetricIndex {
         self.wanted.insert(at, wanted);
     }
 
-    /// Forgets what engines say of this.
+    /// Removes the built-in metrics with this meaning.
     pub(super) fn forget(&mut self, meaning: Meaning) {
         self.wanted.retain(|wanted| wanted.meaning != meaning || wanted.engine.is_none());
     }
 
-    /// How many have been asked for that say this.
+    /// The number of requested metrics with this meaning.
     pub(super) fn asked(&self, meaning: Meaning) -> u8 {
         let asked = self
             .wanted
@@ -49,7 +50,7 @@ impl MetricIndex {
         u8::try_from(asked.count()).unwrap_or(u8::MAX)
     }
 
-    /// All metrics of this name, with the labels that tell them apart.
+    /// All metrics of this name; their labels differ.
     pub(super) fn find(&self, name: &[u8]) -> &[Wanted] {
         if self.traits >> (trait_of(name) & 127) & 1 == 0 {
             return &[];
@@ -66,8 +67,11 @@ fn key(name: &[u8]) -> (usize, &[u8]) {
     (name.len(), name)
 }
 
-/// A number, of which the lowest seven bits count, from the length of a name, its last letter, in which `_bucket`, `_sum`, `_count`, `_total` and
-/// `_created` differ from gauges, and one in its middle, in which gauges differ from each other.
+/// A hash of a name, of which the lowest seven bits count.
+///
+/// It covers the length, the last letter and the middle letter. The last letter separates
+/// `_bucket`, `_sum`, `_count`, `_total` and `_created` from gauges; the middle letter separates
+/// gauges from each other.
 fn trait_of(name: &[u8]) -> u32 {
     let letter = |at: usize| name.get(at).copied().map_or(0, u32::from);
     let length = name.len();

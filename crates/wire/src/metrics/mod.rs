@@ -1,28 +1,30 @@
-//! What engines say about their load: metrics pages and ORCA headers.
+//! The load of model servers: metrics pages and ORCA headers.
 //!
-//! [`MetricsReader`] reads a page in the text format of Prometheus or OpenMetrics in one pass, and gives a
-//! [`MetricsReport`]: the [`Load`](slotwise::Load) of each data-parallel rank and of all together, the LoRA adapters in
-//! use, and what the engine says of its KV cache. [`OrcaReport`] comes with each answer, in the header
-//! `endpoint-load-metrics`.
+//! [`MetricsReader`] parses a page in the text format of Prometheus or OpenMetrics in one pass into
+//! a [`MetricsReport`]. The report has the [`Load`](slotwise::Load) of each data-parallel rank and
+//! of the endpoint, the LoRA adapters in use, and the layout of the KV cache. [`OrcaReport`] parses
+//! the header `endpoint-load-metrics` of a response.
 //!
 //! ```text
-//!  page ── MetricsReader::read ──> MetricsReport ── load()       ──> the core's load
+//!  page ── MetricsReader::read ──> MetricsReport ── load()       ──> Scheduler::handle_load
 //!                                                ── adapters     ──> AdapterState
 //!                                                ── configure(e) ──> Endpoint: block size, capacity, slots
-//!  header ── OrcaReport::read ───> OrcaReport    ── load         ──> the core's load
+//!  header ── OrcaReport::read ───> OrcaReport    ── load         ──> Scheduler::handle_load
 //! ```
 //!
-//! What holds for both:
-//! - A NaN or an infinity is as if the line were not there: engines say so before they know.
-//! - Numbers are cut to the range of their field: a negative count is 0, a count beyond 2^32 is the largest, a share
-//!   stays in `[0, 1]`. Counts with a fraction are rounded.
-//! - A line that is wanted and malformed is an error with its offset, and nothing of the page is given back. One that
-//!   is not wanted is skipped, and counted where it is seen to be none.
-//! - What is no report at all (HTML, an empty page, a header of something else) is an error, `not_metrics`; metrics of
-//!   which none is known are a warning of the report, `nothing_known`, and an error where a load is wanted. Neither is
-//!   a report of an idle engine.
-//! - Timestamps and exemplars are read over. An engine that stops to update its gauges has to be found out by other
-//!   means.
+//! Rules for both:
+//!
+//! - NaN and infinity count as missing: engines report them before their first value.
+//! - Numbers are clamped to the range of their field: counts to `0..2^32`, shares to `[0, 1]`.
+//!   Fractions of counts are rounded.
+//! - A malformed wanted line is an error with its offset, and the page has no report. An unwanted
+//!   line is skipped; it is counted if it cannot be a sample.
+//! - Input that is not a report (HTML, an empty page, another header) is the error `not_metrics`. A
+//!   page without known metrics has the warning `nothing_known`, which is an error where a load is
+//!   required. Neither is the report of an idle engine: see
+//!   [`Scheduler::handle_unreadable_load`](slotwise::Scheduler::handle_unreadable_load).
+//! - Timestamps and exemplars are ignored. An engine that stops updating its gauges must be
+//!   detected by other means.
 
 mod aggregate;
 mod engine;
@@ -41,5 +43,5 @@ pub use spec::{Field, MetricSpec};
 
 use crate::error::WireError;
 
-/// A report, or why the bytes are none.
+/// A report, or why the input is not one.
 pub type Result<T> = core::result::Result<T, WireError>;

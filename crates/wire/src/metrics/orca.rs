@@ -1,4 +1,4 @@
-//! What an answer says about the load of who gave it: ORCA, in a response header.
+//! ORCA load reports: the load of a server in a header of its response.
 
 use core::num::NonZeroU32;
 
@@ -8,13 +8,13 @@ use super::Result;
 use crate::error::{ErrorKind, WireError};
 use crate::json::{Kind, Reader};
 
-/// The response header that [`OrcaReport::read`] reads.
+/// The response header that [`OrcaReport::read`] parses.
 pub const ORCA_HEADER: &str = "endpoint-load-metrics";
 
-/// The request header that asks vLLM and Triton for it: its value is `TEXT` or `JSON`.
+/// The request header that enables the report in vLLM and Triton, with the value `TEXT` or `JSON`.
 pub const ORCA_FORMAT_HEADER: &str = "endpoint-load-metrics-format";
 
-/// What the header `endpoint-load-metrics` says.
+/// The contents of the header `endpoint-load-metrics`.
 ///
 /// ```
 /// use slotwise_wire::metrics::OrcaReport;
@@ -31,23 +31,25 @@ pub const ORCA_FORMAT_HEADER: &str = "endpoint-load-metrics-format";
 pub struct OrcaReport {
     /// The load of the endpoint.
     pub load: Load,
-    /// Tokens that fit into its KV cache, which Triton says.
+    /// The capacity of the KV cache in tokens, as reported by Triton.
     pub kv_cache_tokens: Option<NonZeroU32>,
-    /// Metrics in it that are not looked for, or have no number.
+    /// The number of unknown metrics, and of metrics without a number.
     pub skipped: usize,
 }
 
 impl OrcaReport {
-    /// Reads the value of the header: text or JSON, with the word `TEXT` or `JSON` before it or without. Computes in
-    /// **O(bytes)** and allocates nothing, but for keys with escapes.
+    /// Parses the value of the header: text or JSON, with or without a leading `TEXT` or `JSON`.
     ///
-    /// Looked for are the named metrics `num_requests_waiting`, `num_requests_running`, `kv_cache_usage_perc` (in other
-    /// versions and engines `kv_cache_utilization` and `gpu_cache_usage_perc`) and `max_token_capacity`.
+    /// Computes in **O(bytes)** and allocates only for keys with escapes. The known named metrics
+    /// are `num_requests_waiting`, `num_requests_running`, `max_token_capacity` and
+    /// `kv_cache_usage_perc`. Other versions and engines name the last one `kv_cache_utilization`
+    /// or `gpu_cache_usage_perc`.
     ///
     /// # Errors
     ///
-    /// If one of these has no number or is there twice, if the JSON is none, and for the binary format. If none of them
-    /// is there, with a number: [`ErrorKind::NothingKnown`] where other metrics are, [`ErrorKind::NotMetrics`] where nothing is.
+    /// Returns an error if a known metric has no number or occurs twice, for malformed JSON, and
+    /// for the binary format. Without any known metric, the error is [`ErrorKind::NothingKnown`] if
+    /// there are other metrics, and [`ErrorKind::NotMetrics`] otherwise.
     pub fn read(header: &[u8]) -> Result<Self> {
         let blanks = header.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         let (word, start) = word(header, blanks);
@@ -67,7 +69,7 @@ impl OrcaReport {
         if report.load != Load::default() || report.kv_cache_tokens.is_some() {
             return Ok(report);
         }
-        // Metrics have names and values; what has neither is no ORCA.
+        // ORCA metrics have names and values; other text is not ORCA.
         let has_metrics =
             body.first() != Some(&b'<') && body.iter().any(|byte| matches!(byte, b'=' | b':'));
         let problem = if has_metrics { ErrorKind::NothingKnown } else { ErrorKind::NotMetrics };
@@ -75,7 +77,7 @@ impl OrcaReport {
     }
 }
 
-/// A metric that is looked for.
+/// A known metric.
 #[derive(Clone, Copy)]
 enum Named {
     Waiting,
@@ -85,7 +87,7 @@ enum Named {
 }
 
 impl Named {
-    /// The metric of this name, and which of its names that is: the lowest counts.
+    /// Finds a metric by name, with the precedence of that name; the lowest counts.
     const fn of(name: &[u8]) -> Option<(Self, u8)> {
         match name {
             b"num_requests_waiting" => Some((Self::Waiting, 0)),
@@ -99,7 +101,7 @@ impl Named {
     }
 }
 
-/// A report, and by which of its names each metric has come.
+/// A partial report, with the precedence by which each metric was set.
 #[derive(Default)]
 struct Taken {
     report: OrcaReport,
@@ -133,7 +135,7 @@ impl Taken {
     }
 }
 
-/// The word for the format, which may be missing, and where the rest begins.
+/// Splits off the leading format name, if there is one, and returns it with the offset of the rest.
 fn word(header: &[u8], blanks: usize) -> (&[u8], usize) {
     let rest = header.get(blanks..).unwrap_or_default();
     let word = rest
@@ -185,7 +187,7 @@ fn json(body: &[u8]) -> Result<OrcaReport> {
     let mut seen = false;
     reader.open_object()?;
     while let Some(key) = reader.next_key()? {
-        // The second is how protobuf spells it in JSON.
+        // The second spelling is protobuf's JSON mapping.
         if !key.is("named_metrics") && !key.is("namedMetrics") {
             reader.skip()?;
             taken.report.skipped += 1;
@@ -209,7 +211,7 @@ fn json(body: &[u8]) -> Result<OrcaReport> {
                     reader.null()?;
                     f64::NAN
                 }
-                // Protobuf writes "NaN" and "Infinity" so.
+                // Protobuf writes NaN and infinity as strings.
                 Kind::Text => {
                     let text = reader.text()?;
                     number(text.raw().as_bytes(), text.at())?

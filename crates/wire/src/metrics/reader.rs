@@ -1,4 +1,7 @@
-//! A metrics page, read in one pass.
+//! Parses a metrics page in one pass.
+//!
+//! Written by hand: `prometheus-parse` needs `std` and copies every sample, and
+//! `openmetrics-parser` builds a tree. A scrape has thousands of lines, of which a dozen count.
 
 use alloc::format;
 use alloc::string::String;
@@ -15,9 +18,9 @@ use super::sample;
 use super::spec::{Field, MetricSpec};
 use crate::error::{ErrorKind, WireError};
 
-/// Reads metrics pages, in the text format of Prometheus or OpenMetrics.
+/// Parses metrics pages in the text format of Prometheus or OpenMetrics.
 ///
-/// It keeps nothing of a page: one serves all endpoints of an engine.
+/// The reader keeps no state of a page: one reader serves all endpoints of an engine.
 ///
 /// ```
 /// use slotwise_wire::metrics::{Engine, MetricsReader};
@@ -39,32 +42,34 @@ use crate::error::{ErrorKind, WireError};
 #[derive(Clone, Debug)]
 pub struct MetricsReader {
     names: MetricIndex,
-    /// The label that names the ranks of metrics which were asked for by name.
+    /// The rank label of metrics that were requested by name.
     rank_label: Option<String>,
 }
 
 impl MetricsReader {
-    /// For pages of any engine: whose they are is told from the page. See [`Engine::ALL`] for pages of two.
+    /// Creates a reader for pages of any engine; the engine is detected from the page.
+    /// [`Engine::ALL`] gives the precedence for pages with metrics of several engines.
     pub fn detect() -> Self {
         Self::knowing(&Engine::ALL)
     }
 
-    /// For pages of this engine.
+    /// Creates a reader for pages of this engine.
     pub fn of(engine: Engine) -> Self {
         let reader = Self::knowing(&[engine]);
         Self { rank_label: engine.rank_label().map(Into::into), ..reader }
     }
 
-    /// For pages of an engine that is not known: nothing is looked for but what is [asked for](Self::field).
+    /// Creates a reader without built-in metrics. It looks only for metrics that
+    /// [`field`](Self::field) adds.
     pub fn custom() -> Self {
         Self::knowing(&[])
     }
 
-    /// Looks for this metric, and no longer for what engines call the field. Asked again, the metric that was asked
-    /// for first counts, where a rank has it.
+    /// Looks for this metric instead of the engine's built-in metrics for the field.
     ///
-    /// Several series of the metric for one rank are added; the mean is taken of [`Field::KvUsage`], and of
-    /// [`Field::BlockSize`] the largest.
+    /// If the method is called several times for a field, the first metric that a rank has counts.
+    /// Several series of the metric for one rank are summed. For [`Field::KvUsage`] the mean is
+    /// taken, and for [`Field::BlockSize`] the maximum.
     ///
     /// ```
     /// use slotwise_wire::metrics::{Field, MetricsReader};
@@ -80,30 +85,34 @@ impl MetricsReader {
         self.ask(Meaning::Gauge(field), metric)
     }
 
-    /// Looks for this metric with the labels of vLLM's `vllm:lora_requests_info`, `max_lora`, `running_lora_adapters`
-    /// and `waiting_lora_adapters`, and for no other that tells of adapters.
+    /// Looks for this metric instead of the engine's adapter metric. It has the labels of
+    /// `vllm:lora_requests_info`: `max_lora`, `running_lora_adapters` and `waiting_lora_adapters`.
     pub fn adapters(self, metric: MetricSpec) -> Self {
         self.ask(Meaning::Adapters, metric)
     }
 
-    /// The label by which ranks are told apart in metrics that are [asked for](Self::field). That of the engine, for a
-    /// reader [of](Self::of) one, unless told.
+    /// Sets the rank label of metrics that [`field`](Self::field) adds. The default is the label of
+    /// the engine, for a reader [of](Self::of) one.
     pub fn rank_label(self, label: impl Into<String>) -> Self {
         Self { rank_label: Some(label.into()), ..self }
     }
 
-    /// Reads a page. Computes in **O(bytes)**, and takes memory for the lines that are looked for: no more than a small
-    /// multiple of their bytes.
+    /// Parses a page. Computes in **O(bytes)**; memory is a small multiple of the wanted lines.
     ///
-    /// Every line ends in a line feed, as the formats ask: so a page that was cut off is known from a smaller number.
-    /// `# EOF` is a comment like any other, as in pages that were put together from several.
+    /// Every line must end in a line feed, as the formats require, so a truncated number is
+    /// detected. `# EOF` is an ordinary comment, as in concatenated pages.
     ///
     /// # Errors
     ///
-    /// If a line that is looked for is malformed, or without its end; if a label that is needed is there twice, not
-    /// UTF-8, or not the number it should be; or if there are more than 1024 ranks. The offset is that of the first
-    /// byte at fault. [`ErrorKind::NotMetrics`] if no line of the page is a sample or a comment: an empty answer, HTML
-    /// or JSON. A page of metrics of which none is known is read, with a [warning](MetricsReport::warnings).
+    /// Returns the offset of the first wrong byte in these cases:
+    ///
+    /// - A wanted line is malformed or has no line feed.
+    /// - A needed label occurs twice, is not UTF-8, or is not the expected number.
+    /// - The page has more than 1024 ranks.
+    ///
+    /// The error is [`ErrorKind::NotMetrics`] if no line is a sample or a comment: an empty answer,
+    /// HTML or JSON. A page without any known metric is not an error; its report has a
+    /// [warning](MetricsReport::warnings).
     pub fn read(&self, page: &[u8]) -> Result<MetricsReport> {
         let mut aggregate = PageAggregate::default();
         let mut labels = Vec::new();
@@ -149,13 +158,13 @@ impl MetricsReader {
         Ok(report)
     }
 
-    /// Reads a page for the load of an endpoint.
+    /// Parses a page for the load of an endpoint.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and [`ErrorKind::NothingKnown`] if nothing on the page is known: it is no report then, and
-    /// least of all one of an idle engine. The gateway crate
-    /// records either as a failed report.
+    /// As for [`read`](Self::read), and [`ErrorKind::NothingKnown`] if the page has no known metric:
+    /// it is not the report of an idle engine. Pass either error to
+    /// [`Scheduler::handle_unreadable_load`](slotwise::Scheduler::handle_unreadable_load).
     ///
     /// ```
     /// use slotwise_wire::metrics::MetricsReader;
@@ -214,7 +223,8 @@ const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Whether any line is a sample, to the letter, or a comment of the format. Asked only of pages on which nothing was found.
+/// Whether a line is a sample or a comment of the format. Called only for pages without any known
+/// metric.
 fn is_metrics(page: &[u8]) -> bool {
     let mut labels = Vec::new();
     page.split(|byte| *byte == b'\n').any(|line| {
@@ -232,8 +242,8 @@ fn is_metrics(page: &[u8]) -> bool {
     })
 }
 
-/// Whether a line that is not looked for may be a sample or a comment: it begins with a name, goes on after it, and ends
-/// as numbers do.
+/// Whether an unwanted line may be a sample or a comment, judged by its name, the byte after the
+/// name, and its end.
 fn may_be_sample(text: &[u8], name: &[u8]) -> bool {
     let Some(first) = text.first() else { return true };
     if *first == b'#' {

@@ -1,4 +1,4 @@
-//! What a page says.
+//! The report of a metrics page.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,36 +8,36 @@ use slotwise::{Endpoint, Load};
 
 use super::engine::Engine;
 
-/// What a metrics page says: of each rank, and all in all.
+/// The contents of a metrics page, for each rank and in total.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MetricsReport {
-    /// Whose metrics are on the page; none if they are nobody's that is looked for.
+    /// The engine whose metrics are on the page; `None` if it is unknown.
     pub engine: Option<Engine>,
-    /// One reading for each data-parallel rank, ordered by rank; a page without ranks has one, without a name. None if
-    /// the page says nothing of the fields.
+    /// One report for each data-parallel rank, ordered by rank. A page without ranks has one report
+    /// without a name; a page without known fields has none.
     pub ranks: Vec<RankReport>,
-    /// The LoRA adapters in use; none if the page says nothing of them.
+    /// The LoRA adapters in use; `None` if the page does not report them.
     pub adapters: Option<Adapters>,
-    /// Lines that are no samples and no comments, as far as their two ends tell: what is not looked for is not read.
+    /// Lines that are neither samples nor comments, judged by their start and end only.
     pub skipped_lines: usize,
-    /// What should be looked into, by name.
+    /// Findings that need attention, by name.
     pub warnings: Vec<Warning>,
 }
 
-/// What should be looked into on a page that could be read.
+/// A finding on a page that was parsed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Warning {
-    /// No metric on the page is known, or none has a value yet: it is the page of another program, its metrics have
-    /// other names, or the engine has had no request so far.
+    /// No metric on the page is known, or none has a value yet. The page belongs to another
+    /// program, its metrics have other names, or the engine has served no request.
     NothingKnown,
 }
 
 impl Warning {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// A stable identifier for logs and other languages.
     pub const fn code(self) -> &'static str {
         match self {
             Self::NothingKnown => "nothing_known",
@@ -45,36 +45,38 @@ impl Warning {
     }
 }
 
-/// What one data-parallel rank says.
+/// The report of one data-parallel rank.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RankReport {
-    /// Its name, most often a number; empty if the page names none.
+    /// The name of the rank, usually a number; empty if the page has none.
     pub rank: String,
-    /// Its load. A share of the KV cache that it does not say is that of the tokens in it, if both are known.
+    /// The load. A missing share of the KV cache is computed from tokens and capacity, if both are
+    /// reported.
     pub load: Load,
-    /// Tokens that live requests have in its KV cache.
+    /// Tokens of live requests in the KV cache.
     pub kv_tokens: Option<u64>,
-    /// Its KV cache.
+    /// The layout of the KV cache.
     pub kv_cache: KvCache,
 }
 
-/// How a KV cache is laid out, as far as the page says.
+/// The layout of a KV cache, as far as it is reported.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct KvCache {
     /// Tokens in a block.
     pub block_size: Option<NonZeroU32>,
-    /// Blocks.
+    /// The number of blocks.
     pub blocks: Option<u64>,
-    /// Tokens that fit, if the engine says that itself: see [`capacity`](Self::capacity).
+    /// The capacity in tokens, if the engine reports it: see [`capacity`](Self::capacity).
     pub tokens: Option<u64>,
 }
 
-/// The LoRA adapters of requests that are there now. Engines forget those of which no request is, although they stay
-/// loaded.
+/// The LoRA adapters of current requests.
+///
+/// Engines do not report adapters without requests, although these stay loaded.
 ///
 /// ```
 /// use slotwise::AdapterState;
@@ -91,25 +93,25 @@ pub struct KvCache {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Adapters {
-    /// Adapters that fit side by side, if the engine says so: the most that a rank has.
+    /// The number of adapters that can be loaded at once: the maximum over all ranks.
     pub slots: Option<NonZeroU32>,
-    /// Adapters of requests that run, by name, each once.
+    /// Names of the adapters of running requests, without duplicates.
     pub running: Vec<String>,
-    /// Adapters of requests that wait, by name, each once.
+    /// Names of the adapters of queued requests, without duplicates.
     pub waiting: Vec<String>,
 }
 
 impl MetricsReport {
-    /// Whether nothing of the page is known.
+    /// Whether the page has no known metric.
     pub(super) fn says_nothing(&self) -> bool {
         self.ranks.is_empty() && self.adapters.is_none()
     }
 
-    /// The load of the endpoint, all ranks together. Computes in **O(ranks)**.
+    /// The load of the endpoint over all ranks. Computes in **O(ranks)**.
     ///
-    /// Requests are added; the endpoint sleeps if a rank does. The share of the KV cache is the mean of the ranks that say theirs, weighted by the tokens
-    /// that fit into each, so that it is the share of all their blocks; where not all of these capacities are known,
-    /// the plain mean, which is the same for ranks of one size.
+    /// Requests are summed. The endpoint sleeps if a rank sleeps. The share of the KV cache is the
+    /// mean over the ranks that report one, weighted by their capacities in tokens. If a capacity
+    /// is missing, it is the plain mean.
     pub fn load(&self) -> Load {
         if let [rank] = self.ranks.as_slice() {
             return rank.load;
@@ -132,12 +134,12 @@ impl MetricsReport {
         let (used, all) = shares().fold((0.0, 0.0), |(used, all), (share, capacity)| {
             (used + share * weight(capacity), all + weight(capacity))
         });
-        // Nothing divided by nothing is a NaN, and no share.
+        // A total capacity of zero gives NaN, which is not set.
         load.kv_usage(used / all)
     }
 
-    /// The KV cache of the endpoint, all ranks together: blocks and tokens are added, as far as each rank says them. A
-    /// block size in which ranks differ is none.
+    /// The KV cache of the endpoint over all ranks. Blocks and tokens are summed. The block size is
+    /// `None` if ranks differ.
     pub fn kv_cache(&self) -> KvCache {
         let caches = || {
             self.ranks.iter().map(|rank| rank.kv_cache).filter(|cache| *cache != KvCache::default())
@@ -153,7 +155,7 @@ impl MetricsReport {
         }
     }
 
-    /// The endpoint, with the block size, KV capacity and adapter slots that the page says; the rest is as it was.
+    /// Sets the block size, KV capacity and adapter slots of the endpoint from the page.
     ///
     /// ```
     /// use slotwise::Endpoint;
@@ -181,7 +183,7 @@ impl MetricsReport {
 }
 
 impl KvCache {
-    /// Tokens that fit: what the engine says, or else its blocks times their size.
+    /// The capacity in tokens: as reported, or else blocks times block size.
     pub fn capacity(self) -> Option<u64> {
         let product = || Some(self.blocks?.saturating_mul(u64::from(self.block_size?.get())));
         self.tokens.or_else(product)
@@ -189,7 +191,7 @@ impl KvCache {
 }
 
 impl Adapters {
-    /// Adapters of requests that run or wait, by name, each once.
+    /// Names of the adapters of running and queued requests, without duplicates.
     pub fn active(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
             self.running.iter().chain(&self.waiting).map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! A line of a page that is wanted: its labels and its value.
+//! The labels and the value of a wanted line.
 //!
 //! ```text
 //!  name {label="value",...} value timestamp # {exemplar} value
@@ -14,23 +14,23 @@ use memchr::{memchr, memchr2};
 use super::Result;
 use crate::error::{ErrorKind, WireError};
 
-/// A label of a sample. Its escapes have been checked, and are still there.
+/// A label of a sample. Its escapes are validated but not decoded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Label<'a> {
     name: &'a [u8],
     value: Value<'a>,
 }
 
-/// The value of a label, escapes and all.
+/// The value of a label, with its escapes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value<'a> {
     pub(super) raw: &'a [u8],
     pub(super) at: usize,
 }
 
-/// Reads what follows the name, from `at` to the end of `line`, which is counted from the beginning of the page.
+/// Parses `line` from `at`, the end of the name. Offsets count from the start of the page.
 ///
-/// The labels are put into `labels`, which is emptied before.
+/// Clears `labels` and fills it.
 pub(super) fn read<'a>(line: &'a [u8], at: usize, labels: &mut Vec<Label<'a>>) -> Result<f64> {
     labels.clear();
     let mut cursor = Cursor { line, at };
@@ -59,11 +59,11 @@ pub(super) fn read<'a>(line: &'a [u8], at: usize, labels: &mut Vec<Label<'a>>) -
     Ok(value)
 }
 
-/// The value of a label, if the sample has it.
+/// Finds the value of a label.
 ///
 /// # Errors
 ///
-/// If it has it twice.
+/// Returns an error if the label occurs twice.
 pub(super) fn find<'a>(labels: &[Label<'a>], name: &str) -> Result<Option<Value<'a>>> {
     let mut found = labels.iter().filter(|label| label.name == name.as_bytes());
     let value = found.next().map(|label| label.value);
@@ -74,7 +74,7 @@ pub(super) fn find<'a>(labels: &[Label<'a>], name: &str) -> Result<Option<Value<
 }
 
 impl<'a> Value<'a> {
-    /// Whether it says that.
+    /// Whether the decoded value equals `other`.
     pub(super) fn is(self, other: &str) -> bool {
         if !self.has_escapes() {
             return self.raw == other.as_bytes();
@@ -82,7 +82,7 @@ impl<'a> Value<'a> {
         self.text().is_ok_and(|text| text == other)
     }
 
-    /// What it says.
+    /// The decoded value.
     pub(super) fn text(self) -> Result<Cow<'a, str>> {
         let raw = core::str::from_utf8(self.raw)
             .map_err(|error| WireError::new(self.at + error.valid_up_to(), ErrorKind::NotUtf8))?;
@@ -104,7 +104,7 @@ impl<'a> Value<'a> {
         Ok(Cow::Owned(text))
     }
 
-    /// A whole number below 2^64; `None` and nothing at all are what Python writes of what it does not know.
+    /// The value as an integer below 2^64. `None` and the empty string are Python's missing values.
     pub(super) fn whole(self) -> Result<Option<u64>> {
         match self.raw {
             b"" | b"None" => Ok(None),

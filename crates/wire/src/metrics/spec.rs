@@ -1,4 +1,4 @@
-//! A metric that is looked for, written as `name{label=value, ...}`.
+//! A metric to look for, written as `name{label=value, ...}`.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,22 +8,22 @@ use core::str::FromStr;
 use super::Result;
 use crate::error::{ErrorKind, WireError};
 
-/// Labels that a spec may ask for.
+/// The maximum number of labels in a spec.
 const MOST_LABELS: usize = 16;
 
-/// What a gauge can say.
+/// The fields of a load report.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Field {
-    /// Requests in the queue.
+    /// Queued requests.
     Waiting,
-    /// Requests that are worked on.
+    /// Running requests.
     Running,
-    /// Share of the KV cache that live requests use, in `[0, 1]`.
+    /// The share of the KV cache in use by live requests, in `[0, 1]`.
     KvUsage,
-    /// Tokens that live requests have in the KV cache.
+    /// Tokens of live requests in the KV cache.
     KvTokens,
-    /// Tokens that fit into the KV cache.
+    /// The capacity of the KV cache in tokens.
     KvCapacity,
     /// Tokens in a block of the KV cache.
     BlockSize,
@@ -32,7 +32,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// All of them.
+    /// All fields.
     pub const ALL: [Self; 7] = [
         Self::Waiting,
         Self::Running,
@@ -43,7 +43,7 @@ impl Field {
         Self::Blocks,
     ];
 
-    /// Its name in configurations.
+    /// The field's name in configurations.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -56,13 +56,13 @@ impl Field {
         }
     }
 
-    /// The field of this name, as [`as_str`](Self::as_str) gives it.
+    /// Finds a field by the name that [`as_str`](Self::as_str) returns.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.as_str() == name)
     }
 }
 
-/// A metric by its name, and the values that labels of it must have.
+/// The name of a metric, and the label values that it must have.
 ///
 /// ```
 /// use slotwise_wire::metrics::MetricSpec;
@@ -82,12 +82,13 @@ pub struct MetricSpec {
 }
 
 impl MetricSpec {
-    /// Reads `name` or `name{label=value, label="value"}`. What stands in quotation marks may have the escapes `\\`,
-    /// `\"` and `\n`; what does not goes up to the next comma or brace, without the blanks around it.
+    /// Parses `name` or `name{label=value, label="value"}`. A quoted value may have the escapes
+    /// `\\`, `\"` and `\n`. An unquoted value ends before the next comma or brace and is trimmed.
     ///
     /// # Errors
     ///
-    /// If it is written in any other way, asks twice for a label, or for more than 16; with the offset.
+    /// Returns the offset of a syntax error, of a repeated label, or of a label beyond the limit of
+    /// 16.
     pub fn parse(text: &str) -> Result<Self> {
         let mut cursor = Cursor { text, at: 0 };
         cursor.blanks();
@@ -117,7 +118,7 @@ impl MetricSpec {
         &self.name
     }
 
-    /// Labels, and the values that they must have.
+    /// The labels with their required values.
     pub fn labels(&self) -> &[(String, String)] {
         &self.labels
     }
@@ -150,12 +151,12 @@ impl fmt::Display for MetricSpec {
     }
 }
 
-/// Whether a name of a metric can have this byte.
+/// Whether a metric name may contain this byte.
 const fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':')
 }
 
-/// Whether a name of a label can have this byte.
+/// Whether a label name may contain this byte.
 const fn is_label(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
@@ -215,7 +216,7 @@ impl<'a> Cursor<'a> {
         value.trim_end().into()
     }
 
-    /// A name: bytes that it may have, the first of them no digit.
+    /// Parses a name that does not start with a digit.
     fn word(&mut self, what: &'static str, may_have: impl Fn(u8) -> bool) -> Result<&'a str> {
         let rest = self.rest();
         let length = rest.bytes().take_while(|byte| may_have(*byte)).count();
@@ -244,7 +245,7 @@ impl<'a> Cursor<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// An error, of the end if that is where it stands.
+    /// Returns an error for this position: `Truncated` at the end of the text.
     const fn expected(&self, what: &'static str) -> WireError {
         if self.at == self.text.len() {
             WireError::new(self.at, ErrorKind::Truncated)

@@ -1,8 +1,8 @@
-//! Which API a request speaks.
+//! The API of a request.
 
 use core::fmt;
 
-/// An API that model servers speak, by the body of its requests.
+/// An API of model servers, identified by its request body.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Api {
@@ -20,13 +20,13 @@ pub enum Api {
     InferenceGenerate,
     /// SGLang's `/generate`, and vLLM's of the same name.
     Generate,
-    /// Scores of pairs: vLLM's `/v1/score`.
+    /// Scores for pairs of texts: vLLM's `/v1/score`.
     Score,
-    /// Documents in the order of their relevance: `/v1/rerank`.
+    /// Documents ordered by relevance: `/v1/rerank`.
     Rerank,
     /// vLLM's `/pooling`.
     Pooling,
-    /// Classes of texts: `/classify`.
+    /// Classification of texts: `/classify`.
     Classify,
     /// Token ids of a text: `/tokenize`.
     Tokenize,
@@ -40,19 +40,19 @@ pub enum Api {
     Speech,
 }
 
-/// How bodies of an API are read.
+/// How the body of an API is parsed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Form {
     /// JSON with a prompt.
     Prompt,
-    /// JSON, of which only the size counts.
+    /// JSON without a prompt; only its size is used.
     Sized,
-    /// A form with a file, or JSON; only the size counts.
+    /// A form with a file, or JSON; only the size is used.
     File,
 }
 
 impl Api {
-    /// All of them.
+    /// All APIs.
     pub const ALL: [Self; 16] = [
         Self::ChatCompletions,
         Self::Completions,
@@ -72,8 +72,10 @@ impl Api {
         Self::Speech,
     ];
 
-    /// The API whose path this is, or ends with: gateways mount APIs under prefixes of their own. A query, a fragment and
-    /// a slash at the end do not count. `None` for any other path, also for what lies below one of these.
+    /// Returns the API of a path.
+    ///
+    /// The path may have a prefix, as gateways mount APIs under their own. A query, a fragment and
+    /// a trailing slash are ignored. Other paths return `None`, including subpaths of an API.
     ///
     /// ```
     /// use slotwise_wire::request::Api;
@@ -87,7 +89,7 @@ impl Api {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let path = path.strip_suffix('/').unwrap_or(path);
         let ends_with = |api: &Self| {
-            // Only these names say enough without a version before them.
+            // Only these names are unambiguous without a version.
             let (tail, whole): (&str, &[&str]) = match api {
                 Self::ChatCompletions => ("/chat/completions", &[]),
                 Self::Completions => ("/v1/completions", &["/completions", "/completion"]),
@@ -108,7 +110,7 @@ impl Api {
         Self::ALL.iter().find(|api| ends_with(api)).copied()
     }
 
-    /// The path that it is served under.
+    /// The path of the API.
     pub const fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "/v1/chat/completions",
@@ -130,7 +132,7 @@ impl Api {
         }
     }
 
-    /// Its name in other languages and in logs.
+    /// The API's name in other languages and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat_completions",
@@ -152,7 +154,7 @@ impl Api {
         }
     }
 
-    /// The API of this name.
+    /// Finds an API by the name that [`as_str`](Self::as_str) returns.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|api| api.as_str() == name)
     }

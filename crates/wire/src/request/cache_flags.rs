@@ -1,14 +1,16 @@
-//! What the engine does with its cache for a request.
+//! How the engine uses its prefix cache for a request.
 //!
-//! | the body says | the engine | source |
+//! | field of the body | effect in the engine | source |
 //! |---|---|---|
-//! | `prompt_logprobs`, or `echo` with `logprobs` (chat: `top_logprobs`), or `skip_reading_prefix_cache` | does not look | vLLM `SamplingParams` |
-//! | `truncate_prompt_tokens` | reads another prompt | vLLM |
-//! | `return_logprob` with `logprob_start_len` from 0 on | looks no further than there | SGLang |
-//! | `cache_prompt: false`, `use_cache: false` | does not look | llama.cpp and others |
-//! | many prompts, `n`, `best_of`, `use_beam_search` | looks, and reports one of them or all together | vLLM, SGLang |
-//! | images, sounds, files, embeddings | looks, and counts tokens that are not in the text | all |
-//! | `previous_response_id`, `thread` | reads more than is in the body | Responses, Messages |
+//! | `prompt_logprobs` | no lookup | vLLM |
+//! | `echo` with `logprobs` (chat: `top_logprobs`) | no lookup | vLLM |
+//! | `skip_reading_prefix_cache` | no lookup | vLLM `SamplingParams` |
+//! | `truncate_prompt_tokens` | a different prompt | vLLM |
+//! | `return_logprob` with `logprob_start_len` from 0 on | lookup up to there | SGLang |
+//! | `cache_prompt: false`, `use_cache: false` | no lookup | llama.cpp and others |
+//! | many prompts, `n`, `best_of`, `use_beam_search` | reports one prompt, or a sum | vLLM, SGLang |
+//! | images, sounds, files, embeddings | counts tokens beyond the text | all |
+//! | `previous_response_id`, `thread` | a prompt beyond the body | Responses, Messages |
 
 use slotwise::CacheUse;
 
@@ -19,14 +21,14 @@ use crate::json::{Kind, Reader};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// What a body says that matters to the engine's cache.
+/// The fields that affect the engine's cache.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CacheFlags {
     prompt_logprobs: bool,
     echo: bool,
     logprobs: bool,
     top_logprobs: bool,
-    /// The tokens that are left of the prompt.
+    /// The number of tokens to which the prompt is truncated.
     truncate: Option<i64>,
     return_logprob: bool,
     logprob_start: bool,
@@ -38,7 +40,7 @@ pub(super) struct CacheFlags {
 }
 
 impl CacheFlags {
-    /// Reads the value of a key, if it is one of these.
+    /// Reads the value if `key` is one of these fields, and returns whether it is.
     pub(super) fn read(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<bool> {
         match key {
             "prompt_logprobs" => self.prompt_logprobs = given(reader)?,
@@ -58,7 +60,7 @@ impl CacheFlags {
         Ok(true)
     }
 
-    /// What the engine does for a prompt of so many tokens, if that is known.
+    /// How the engine uses its cache for a prompt of `tokens`, if the number is known.
     pub(super) fn cache_use(&self, api: Api, tokens: Option<usize>, elsewhere: bool) -> CacheUse {
         let kept = |most: i64| most > 0 && tokens.is_none_or(|tokens| tokens as u64 > most as u64);
         let echoes = match api {
@@ -82,19 +84,19 @@ impl CacheFlags {
         }
     }
 
-    /// How many tokens of the prompt the engine reads at the most.
+    /// The maximum number of prompt tokens that the engine keeps.
     pub(super) fn kept_tokens(&self) -> Option<usize> {
         self.truncate.filter(|most| *most > 0).and_then(|most| usize::try_from(most).ok())
     }
 }
 
-/// Whether there is a value other than `null` and `false`.
+/// Whether the value is neither `null` nor `false`.
 fn given(reader: &mut Reader<'_>) -> Result<bool> {
     reader.kind()?;
     Ok(!matches!(reader.skip()?, "null" | "false"))
 }
 
-/// Whether the value is a flag that says so.
+/// Whether the value is this flag.
 fn says(reader: &mut Reader<'_>, word: &str) -> Result<bool> {
     reader.kind()?;
     let json = reader.skip()?.trim_matches('"');
@@ -102,7 +104,7 @@ fn says(reader: &mut Reader<'_>, word: &str) -> Result<bool> {
     Ok(json.eq_ignore_ascii_case(word) || json == digit)
 }
 
-/// A whole number, if it is one.
+/// Reads a number as an integer; `None` for other types.
 fn number(reader: &mut Reader<'_>) -> Result<Option<i64>> {
     if reader.kind()? == Kind::Number {
         let number = reader.number()?.float();
@@ -120,7 +122,7 @@ fn any_from_0(reader: &mut Reader<'_>) -> Result<bool> {
     any(reader, |reader| Ok(number(reader)?.is_some_and(|number| number >= 0)))
 }
 
-/// Whether a value says so, or any of an array.
+/// Whether the value, or any item of an array, satisfies `says`.
 fn any(
     reader: &mut Reader<'_>,
     mut says: impl FnMut(&mut Reader<'_>) -> Result<bool>,

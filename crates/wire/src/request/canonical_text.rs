@@ -1,8 +1,8 @@
-//! The text that stands for a conversation: strings between marks that no string can contain.
+//! The canonical text of a conversation: strings between marks that no string can contain.
 //!
-//! A mark is the byte 0xFF, which UTF-8 never has, and a letter that says what the string behind it is. So the text can be
-//! taken apart in one way only, whatever the strings say, and a mark needs no length in front, which would differ where two
-//! strings begin alike.
+//! A mark is the byte 0xFF, which UTF-8 never contains, and a letter for the kind of the next
+//! string. So the text parses in one way only. A mark carries no length, because lengths would
+//! differ between strings with a common prefix.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -13,68 +13,68 @@ use slotwise::prefix::{BlockHash, Namespace, PromptHasher};
 use super::reasoning::Reasoning;
 use crate::json::Text;
 
-/// What the string behind a mark is.
+/// The kind of the string after a mark.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum Mark {
-    /// A tool begins: its name.
+    /// A tool starts: its name.
     Tool = b'T',
-    /// What kind of tool it is, if it is no function.
+    /// The type of a tool that is not a function.
     ToolKind = b'k',
-    /// What it does.
+    /// A tool's description.
     Description = b'd',
-    /// Its parameters, as JSON.
+    /// A tool's parameters as JSON.
     Parameters = b'p',
-    /// A message begins: its role, or for an item of the Responses API that has none, its type.
+    /// A message starts: its role, or the type of a Responses item without a role.
     Message = b'M',
     /// Text.
     Text = b't',
-    /// What a model thought.
+    /// Reasoning of the model.
     Reasoning = b'r',
-    /// An image, a sound, a file: the type of the part.
+    /// An image, sound or file: the type of the part.
     Media = b'm',
-    /// The hash of what it shows.
+    /// The hash of its content.
     Hash = b'h',
     /// The hash of the name that the client gave it.
     MediaName = b'u',
-    /// A call of a tool begins: its name.
+    /// A tool call starts: the tool's name.
     Call = b'c',
-    /// What the tool is called with.
+    /// The arguments of a tool call.
     Arguments = b'a',
-    /// The id of a call, beside the call and beside its result.
+    /// The id of a tool call, with the call and with its result.
     CallId = b'i',
-    /// The result of a call begins, among other parts.
+    /// A tool result among other parts starts.
     Result = b'R',
-    /// It is an error.
+    /// The tool result is an error.
     Failed = b'!',
-    /// It ends.
+    /// The tool result ends.
     End = b'.',
-    /// The name of who speaks.
+    /// The name of a participant.
     Name = b'n',
-    /// Something else: its type.
+    /// A part of another type.
     Other = b'o',
-    /// An argument of the template: its name.
+    /// A template argument: its name.
     Argument = b'A',
-    /// As it stands in the body.
+    /// JSON as written in the body.
     Json = b'j',
 }
 
-/// The text, as it is written.
+/// The canonical text under construction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CanonicalText {
     bytes: Vec<u8>,
-    /// Where pieces are put in order.
+    /// The buffer for reordering.
     spare: Vec<u8>,
     hash: Vec<BlockHash>,
     reasoning: Reasoning,
-    /// Calls of tools, and images and their like, that have been written.
+    /// Numbers of tool calls and of media so far.
     calls: usize,
     media: usize,
-    /// Bytes of results of tools that have been written.
+    /// Bytes of tool results so far.
     results: usize,
 }
 
-/// The core's hash, with a seed that never changes: the same image has the same hash in every gateway.
+/// The core's hash with a fixed seed: an image has the same hash in every gateway.
 const HASHER: PromptHasher = PromptHasher::new(0);
 
 impl CanonicalText {
@@ -100,7 +100,7 @@ impl CanonicalText {
         &self.bytes
     }
 
-    /// Takes back what was written from here on.
+    /// Truncates the text to `length` bytes.
     pub(super) fn cut(&mut self, length: usize) {
         self.bytes.truncate(length);
         self.reasoning.cut(length);
@@ -110,27 +110,27 @@ impl CanonicalText {
         &self.reasoning
     }
 
-    /// Whether it shows something that is no text.
+    /// Whether the text refers to media.
     pub(super) const fn has_media(&self) -> bool {
         self.media > 0
     }
 
-    /// Calls of tools so far.
+    /// The number of tool calls so far.
     pub(super) const fn calls(&self) -> usize {
         self.calls
     }
 
-    /// What was written from here on is no longer known as thought.
+    /// Unmarks reasoning from `start` on.
     pub(super) fn forget_reasoning(&mut self, start: usize) {
         self.reasoning.cut(start);
     }
 
-    /// What was written from here on is what the model thought.
+    /// Marks the text from `start` on as reasoning.
     pub(super) fn mark_reasoning(&mut self, start: usize) {
         self.reasoning.add(start..self.bytes.len());
     }
 
-    /// What was written from here on is content of the model: it may begin with what it thought, between tags.
+    /// Marks reasoning between `<think>` tags at the start of an answer's content.
     pub(super) fn mark_inline_reasoning(&mut self, start: usize) {
         const MARKED: &[u8] = &[0xff, Mark::Text as u8];
         let content = self.bytes.get(start..).and_then(|content| content.strip_prefix(MARKED));
@@ -148,7 +148,8 @@ impl CanonicalText {
         self.reasoning.add(start..start + tag + 8 + blanks);
     }
 
-    /// A message is complete: where it and its content began, and how much of its content are results of tools.
+    /// Ends a message that started at `start`, with its content at `content`. `results` is the
+    /// number of its bytes in tool results.
     pub(super) fn message(
         &mut self,
         role: &str,
@@ -165,17 +166,17 @@ impl CanonicalText {
         }
     }
 
-    /// What was written from here on is the result of a tool.
+    /// Counts the text from `start` on as a tool result.
     pub(super) fn result(&mut self, start: usize) {
         self.results += self.bytes.len() - start;
     }
 
-    /// Bytes of results so far.
+    /// Bytes of tool results so far.
     pub(super) const fn results(&self) -> usize {
         self.results
     }
 
-    /// Writes a mark and a string as it stands.
+    /// Appends a mark and a raw string.
     pub(super) fn raw(&mut self, mark: Mark, string: &str) {
         self.calls += usize::from(matches!(mark, Mark::Call));
         self.media += usize::from(matches!(mark, Mark::Media));
@@ -183,27 +184,27 @@ impl CanonicalText {
         self.bytes.extend_from_slice(string.as_bytes());
     }
 
-    /// Writes a mark and what a string says.
+    /// Appends a mark and the unescaped text.
     pub(super) fn text(&mut self, mark: Mark, text: Text<'_>) {
         self.bytes.extend_from_slice(&[0xff, mark as u8]);
         self.plain(text);
     }
 
-    /// The same, unless it says nothing.
+    /// Appends a mark and the text unless it is empty or missing.
     pub(super) fn text_if_any(&mut self, mark: Mark, text: Option<Text<'_>>) {
         if let Some(text) = text.filter(|text| !text.raw().is_empty()) {
             self.text(mark, text);
         }
     }
 
-    /// Writes what a string says, with no mark.
+    /// Appends the unescaped text without a mark.
     pub(super) fn plain(&mut self, text: Text<'_>) {
         text.pieces(|piece| self.bytes.extend_from_slice(piece.as_bytes()));
     }
 
-    /// Writes a mark and the hash of a string, in 16 hexadecimal digits.
+    /// Appends a mark and the hash of a string as 16 hexadecimal digits.
     pub(super) fn hashed(&mut self, mark: Mark, string: &str) {
-        // The hash of any one block, of those for whom this string is what must be equal.
+        // The hash of a fixed block in a namespace named by the string.
         self.hash.clear();
         HASHER.text(Namespace::new(string), &[0; 4], NonZeroU32::MIN, 1, &mut self.hash);
         let hash = self.hash.first().map_or(0, |hash| hash.0);
@@ -213,7 +214,7 @@ impl CanonicalText {
         );
     }
 
-    /// Puts pieces of what was written in this order, and leaves out the rest.
+    /// Reorders the text into these pieces and drops the rest.
     pub(super) fn arrange(&mut self, pieces: &[Range<usize>]) {
         let mut end = 0;
         let in_place = pieces.iter().all(|piece| {

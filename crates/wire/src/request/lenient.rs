@@ -1,4 +1,4 @@
-//! Single values, read as leniently as engines read them.
+//! Readers of single values that are as lenient as engines.
 
 use core::ops::Range;
 
@@ -7,25 +7,25 @@ use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// A value that is kept until it is known where it belongs.
+/// A value that is interpreted once its context is known.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Deferred<'a> {
-    /// It is missing, or `null`.
+    /// Missing, or `null`.
     #[default]
     Nothing,
     Text(Text<'a>),
-    /// Something else; the reader stands before it.
+    /// Another type; the reader is positioned before it.
     At(Reader<'a>),
 }
 
-/// An argument: text, or JSON as it stands in the body.
+/// A string, or JSON as written in the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Text(Text<'a>),
     Json(&'a str),
 }
 
-/// Keeps a value.
+/// Reads a value for later.
 pub(super) fn keep<'a>(reader: &mut Reader<'a>) -> Result<Deferred<'a>> {
     Ok(match reader.kind()? {
         Kind::Text => Deferred::Text(reader.text()?),
@@ -41,7 +41,7 @@ pub(super) fn keep<'a>(reader: &mut Reader<'a>) -> Result<Deferred<'a>> {
     })
 }
 
-/// A string, or JSON as it stands; nothing for `null`.
+/// Reads a string, or any JSON as written; `None` for `null`.
 pub(super) fn value<'a>(reader: &mut Reader<'a>) -> Result<Option<Value<'a>>> {
     Ok(match reader.kind()? {
         Kind::Text => Some(Value::Text(reader.text()?)),
@@ -50,7 +50,7 @@ pub(super) fn value<'a>(reader: &mut Reader<'a>) -> Result<Option<Value<'a>>> {
     })
 }
 
-/// A string or `null`.
+/// Reads a string or `null`.
 pub(super) fn string<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<Option<Text<'a>>> {
     match reader.kind()? {
         Kind::Text => Ok(Some(reader.text()?)),
@@ -59,7 +59,7 @@ pub(super) fn string<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<
     }
 }
 
-/// A string; anything else counts as none.
+/// Reads a string; `None` for other types.
 pub(super) fn any_string<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>> {
     if reader.kind()? == Kind::Text {
         return Ok(Some(reader.text()?));
@@ -68,7 +68,7 @@ pub(super) fn any_string<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>
     Ok(None)
 }
 
-/// A string, or the first of an array of strings, which may be `null`.
+/// Reads a string, or the first item of an array of strings; either may be `null`.
 pub(super) fn first_string<'a>(
     reader: &mut Reader<'a>,
     what: &'static str,
@@ -85,7 +85,7 @@ pub(super) fn first_string<'a>(
     Ok(first)
 }
 
-/// Reads over what is left of an array: how many items.
+/// Skips the rest of an array and returns the number of items.
 pub(super) fn rest_of_array(reader: &mut Reader<'_>) -> Result<usize> {
     let mut count = 0;
     while reader.next_item()? {
@@ -95,7 +95,7 @@ pub(super) fn rest_of_array(reader: &mut Reader<'_>) -> Result<usize> {
     Ok(count)
 }
 
-/// Yes or no, in any of the ways in which engines take it.
+/// Reads a flag in every form that engines accept.
 pub(super) fn flag(reader: &mut Reader<'_>, what: &'static str) -> Result<bool> {
     let kind = reader.kind()?;
     let at = reader.at();
@@ -123,7 +123,7 @@ pub(super) fn flag(reader: &mut Reader<'_>, what: &'static str) -> Result<bool> 
     }
 }
 
-/// A whole number that is not negative, also between quotation marks, or `null`. What is too large is the largest.
+/// Reads a non-negative integer, also as a string, or `null`. Larger numbers are clamped.
 pub(super) fn count(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<u32>> {
     let clamp = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     match reader.kind()? {
@@ -139,8 +139,7 @@ pub(super) fn count(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
     }
 }
 
-/// A whole number, also between quotation marks, or `null`. What is negative says that there is no limit, which is as good
-/// as nothing.
+/// Reads an integer, also as a string, or `null`. A negative number means no limit: `None`.
 pub(super) fn limit(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<u32>> {
     let number = whole(reader, what)?;
     Ok(number
@@ -148,13 +147,13 @@ pub(super) fn limit(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
         .map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
 }
 
-/// A whole number of either sign, also between quotation marks, or `null`.
+/// Reads a signed integer, also as a string, or `null`.
 pub(super) fn whole(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<i64>> {
     match reader.kind()? {
         Kind::Null => none(reader),
         Kind::Number => {
             let number = reader.number()?;
-            // What is no 64-bit integer as it stands may still be one, as 1e3 is, but not a large one.
+            // `1e3` is an integer as well, but only small numbers are written so.
             let exact = number.digits().parse().ok();
             exact.map_or_else(|| number.signed(what).map(i64::from), Ok).map(Some)
         }
@@ -167,7 +166,7 @@ pub(super) fn whole(reader: &mut Reader<'_>, what: &'static str) -> Result<Optio
     }
 }
 
-/// Appends an array of token ids: where they are then.
+/// Appends an array of token ids and returns their range.
 pub(super) fn ids(
     reader: &mut Reader<'_>,
     tokens: &mut alloc::vec::Vec<u32>,
@@ -177,7 +176,7 @@ pub(super) fn ids(
     Ok(start..tokens.len())
 }
 
-/// Enters an object, or nothing if it is `null`.
+/// Enters an object; returns `false` for `null`.
 pub(super) fn object(reader: &mut Reader<'_>, what: &'static str) -> Result<bool> {
     match reader.kind()? {
         Kind::Object => reader.open_object().map(|()| true),
@@ -186,7 +185,7 @@ pub(super) fn object(reader: &mut Reader<'_>, what: &'static str) -> Result<bool
     }
 }
 
-/// Enters an array, or nothing if it is `null`.
+/// Enters an array; returns `false` for `null`.
 pub(super) fn array(reader: &mut Reader<'_>, what: &'static str) -> Result<bool> {
     match reader.kind()? {
         Kind::Array => reader.open_array().map(|()| true),

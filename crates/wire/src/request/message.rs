@@ -9,7 +9,7 @@ use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// Reads and writes an array of messages.
+/// Converts an array of messages.
 pub(super) fn messages(
     reader: &mut Reader<'_>,
     canonical: &mut CanonicalText,
@@ -27,7 +27,7 @@ pub(super) fn messages(
     Ok(())
 }
 
-/// Reads and writes the input of the Responses API: a string is what the user says.
+/// Converts the input of the Responses API. A string is a user message.
 pub(super) fn input(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
     match reader.kind()? {
         Kind::Array | Kind::Null => messages(reader, canonical, Omit::default()),
@@ -43,7 +43,7 @@ pub(super) fn input(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> R
     }
 }
 
-/// Reads and writes what is said before all messages, as a message of the system.
+/// Converts the system prompt into a system message.
 pub(super) fn system(
     reader: &mut Reader<'_>,
     canonical: &mut CanonicalText,
@@ -53,7 +53,7 @@ pub(super) fn system(
     canonical.raw(Mark::Message, "system");
     let header = canonical.len();
     match lenient::keep(reader)? {
-        // As vLLM does: only parts are left out here.
+        // As in vLLM, only parts are filtered here.
         content @ Deferred::Text(_) => part::kept(content, canonical, Mark::Text, Omit::default())?,
         content => part::kept(content, canonical, Mark::Text, omit)?,
     }
@@ -63,14 +63,14 @@ pub(super) fn system(
     Ok(())
 }
 
-/// What few messages have besides a role and content, so that the others need not have room for it.
+/// Rare fields of a message, apart so that ordinary messages need no space for them.
 #[derive(Default)]
 struct Rest<'a> {
     reasoning: [Option<Text<'a>>; 2],
     calls: [Option<Reader<'a>>; 2],
     name: Option<Text<'a>>,
     tool_call_id: Option<Text<'a>>,
-    /// What items have that are no messages.
+    /// Fields of items that are not messages.
     kind: Option<Text<'a>>,
     call_id: Option<Text<'a>>,
     arguments: Option<Value<'a>>,
@@ -84,7 +84,7 @@ fn message(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -
     let mut role = None;
     let mut content = Deferred::Nothing;
     let mut rest: Option<Rest<'_>> = None;
-    // Content that comes after the role, as it does, is written when it is read, and not read over first.
+    // Content that follows the role, as it usually does, is converted in the first pass.
     let mut written = false;
     let mut begun = start;
     let (calls, results) = (canonical.calls(), canonical.results());
@@ -148,7 +148,7 @@ fn message(reader: &mut Reader<'_>, canonical: &mut CanonicalText, omit: Omit) -
 }
 
 impl<'a> Rest<'a> {
-    /// Reads the value of a key, if it is one of these.
+    /// Reads the value if `key` is one of these fields, and returns whether it is.
     fn read(rest: &mut Option<Self>, key: &str, reader: &mut Reader<'a>) -> Result<bool> {
         let known = [
             "reasoning",
@@ -197,7 +197,7 @@ impl<'a> Rest<'a> {
         Ok(())
     }
 
-    /// An item that is no message, as the message that engines make of it.
+    /// Converts an item that is not a message as engines do.
     fn write_item(
         &self,
         kind: Text<'a>,
@@ -225,7 +225,7 @@ impl<'a> Rest<'a> {
                     content
                 };
                 part::kept(thought, canonical, Mark::Reasoning, Omit::default())?;
-                // Its parts are in there, too.
+                // Its parts are included.
                 canonical.forget_reasoning(start);
                 canonical.mark_reasoning(start);
             }
@@ -239,13 +239,13 @@ impl<'a> Rest<'a> {
 }
 
 impl Omit {
-    /// What is left out of what only the system says.
+    /// Restricts the filter for system messages to that role.
     fn of(self, role: Text<'_>) -> Self {
         Self { billing: self.billing && role.is("system"), ..self }
     }
 }
 
-/// Reads over a value, to come back to it.
+/// Skips a value and returns a reader positioned before it.
 fn later<'a>(reader: &mut Reader<'a>) -> Result<Option<Reader<'a>>> {
     Ok(match lenient::keep(reader)? {
         Deferred::Nothing | Deferred::Text(_) => None,

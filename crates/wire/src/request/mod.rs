@@ -1,29 +1,35 @@
-//! Request bodies: what a router needs to know of them, in one pass and without a tree.
+//! Request bodies: the fields that routing needs, in one pass and without a tree.
 //!
-//! A [`RequestReader`] reads the body of any [`Api`] into a [`RequestView`], from which
-//! [`to_request`](RequestView::to_request) makes the core's request. [`ModelSplice`] puts another model into a body.
+//! A [`RequestReader`] parses the body of any [`Api`] into a [`RequestView`]. Its method
+//! [`to_request`](RequestView::to_request) creates the core's request. [`ModelSplice`] replaces the
+//! model in a body.
 //!
 //! # The prompt
 //!
-//! Token ids are the prompt where the engine reads them: a `prompt` or `input` of numbers, `input_ids` of SGLang's generate,
-//! `token_ids` of vLLM's. A prompt that is one string is that string. Of a batch, the first prompt is looked up in caches;
-//! [`RequestView::batch`] counts the others, and [`RequestView::prompts`] says how many there are.
+//! Token ids are the prompt where the engine reads them: a `prompt` or `input` of numbers,
+//! `input_ids` of SGLang's generate, and `token_ids` of vLLM's. A prompt that is one string is used
+//! as it is. Of a batch, the first prompt is looked up in caches. [`RequestView::batch`] counts the
+//! other prompts, and [`RequestView::prompts`] all of them.
 //!
-//! A conversation becomes a text of its own, since templates differ: *arguments of the template, tools, system, messages*, in
-//! this order whatever the order in the body. Each string in it (a role, a text, the arguments of a call) follows a mark of two bytes, 0xFF and a
-//! letter; as UTF-8 has no 0xFF, what a message says can never look like the beginning of another. So
+//! Templates differ between models, so a conversation becomes a canonical text: *template
+//! arguments, tools, system, messages*. This order does not depend on the body. Each string (a
+//! role, a text, the arguments of a call) follows a mark of two bytes, 0xFF and a letter. UTF-8 has
+//! no 0xFF, so a string cannot imitate a mark.
 //!
-//! - equal texts are equal conversations, and other conversations have other texts;
-//! - the text of a turn begins with the text of the turn before, all of it, as long as arguments, tools and system stay and the
-//!   template leaves nothing out that it had put in;
-//! - what the model thought in earlier turns is left out, as templates do: see `reasoning`;
-//! - a string, and an array of one part with that text, are the same; no content, `null`, `""` and `[]` too;
-//! - images, sounds and files are there by a hash of their URL or content, or of the `uuid` that the client gave them;
-//! - where caches should end (`cache_control`), signatures, detail levels and other keys that no template reads are left
-//!   out, and so is the text by which Claude Code marks single requests, as in vLLM;
-//! - JSON in it, as the parameters of tools, is as it stands in the body, spaces and all.
+//! - Two conversations have equal texts exactly if they are equal.
+//! - The text of a turn starts with the whole text of the turn before. This holds while arguments,
+//!   tools and system stay the same and the template drops nothing that it included before.
+//! - Reasoning of earlier turns is left out, as templates do: see `reasoning`.
+//! - A string and an array of one part with that text are equal. Missing content, `null`, `""` and
+//!   `[]` are equal too.
+//! - Images, sounds and files are represented by a hash of their URL or content, or of the client's
+//!   `uuid`.
+//! - Fields that templates do not read are left out: cache breakpoints (`cache_control`),
+//!   signatures, detail levels and others. So is the text by which Claude Code tags single
+//!   requests, as in vLLM.
+//! - JSON such as tool parameters is kept as written, with its white space.
 //!
-//! Bodies of scores, classes, token ids and audio have no prefix: only their size counts.
+//! Bodies of scores, classes, token ids and audio have no prefix: only their size is used.
 
 mod api;
 mod cache_flags;

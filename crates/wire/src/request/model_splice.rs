@@ -1,4 +1,4 @@
-//! Another model in the same body.
+//! Replaces the model of a request body.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use core::ops::Range;
 use crate::error::WireError;
 use crate::json::Reader;
 
-/// What to replace in a body, so that it asks for another model and is the same otherwise, byte for byte.
+/// A replacement of the model's name in a body. All other bytes stay the same.
 ///
 /// ```
 /// use slotwise_wire::request::ModelSplice;
@@ -22,9 +22,9 @@ use crate::json::Reader;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ModelSplice {
-    /// The bytes that go: the model with its quotation marks.
+    /// The bytes to replace: the model with its quotation marks.
     pub range: Range<usize>,
-    /// What comes instead: a string of JSON.
+    /// The replacement: a JSON string.
     pub replacement: String,
 }
 
@@ -33,12 +33,14 @@ impl ModelSplice {
         Self { range, replacement: quoted(model) }
     }
 
-    /// What to replace in this body, of which only the outermost keys are looked at. If there are several models, the last
-    /// is replaced, which is the one that engines read. Computes in **O(bytes)**.
+    /// Finds the model in the top level of a body. Computes in **O(bytes)**.
+    ///
+    /// If the key occurs several times, the last one is replaced, which is the one that engines
+    /// read.
     ///
     /// # Errors
     ///
-    /// If the body is no JSON object, or names no model.
+    /// Returns an error if the body is not a JSON object or has no model.
     pub fn find(body: &[u8], model: &str) -> Result<Self, WireError> {
         let mut reader = Reader::new(body)?;
         let mut found = None;
@@ -55,7 +57,8 @@ impl ModelSplice {
         found.map(|range| Self::new(range, model)).ok_or_else(|| missing(end))
     }
 
-    /// The body with the other model. A body other than the one that it was made for is cut where it ends.
+    /// Returns the body with the replacement. For a body other than the one given to
+    /// [`find`](Self::find), the range is clamped to its length.
     pub fn apply(&self, body: &[u8]) -> Vec<u8> {
         let before = body.get(..self.range.start).unwrap_or(body);
         let after = body.get(self.range.end..).unwrap_or_default();
@@ -67,16 +70,16 @@ impl ModelSplice {
     }
 }
 
-/// The body of a request with another model, as [`ModelSplice`] makes it.
+/// Replaces the model of a body with a [`ModelSplice`].
 ///
 /// # Errors
 ///
-/// If the body is no JSON object, or names no model.
+/// Returns an error if the body is not a JSON object or has no model.
 pub fn rewrite_model(body: &[u8], model: &str) -> Result<Vec<u8>, WireError> {
     ModelSplice::find(body, model).map(|splice| splice.apply(body))
 }
 
-/// Reads a model, and where it stands with its quotation marks.
+/// Reads a model and its range including the quotation marks.
 pub(super) fn model<'a>(
     reader: &mut Reader<'a>,
 ) -> Result<Option<(crate::json::Text<'a>, Range<usize>)>, WireError> {
@@ -94,7 +97,7 @@ fn quoted(text: &str) -> String {
     for char in text.chars() {
         match char {
             '"' | '\\' => quoted.extend(['\\', char]),
-            // A `String` takes whatever is written.
+            // Writing to a `String` cannot fail.
             '\0'..' ' => _ = write!(quoted, "\\u{:04x}", u32::from(char)),
             _ => quoted.push(char),
         }

@@ -1,4 +1,4 @@
-//! Content: a string, or parts.
+//! Content: a string, or an array of parts.
 
 use super::canonical_text::{CanonicalText, Mark};
 use super::lenient::{self, Deferred, Value};
@@ -8,18 +8,20 @@ use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// What engines leave out of what they are told, and how deep.
+/// The texts that engines drop, and the current nesting.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Omit {
-    /// A system text of Claude Code that names the single request: vLLM takes it out, so that prompts still begin alike.
+    /// A system text by which Claude Code tags a single request. vLLM drops it so that prompts
+    /// share a prefix.
     pub(super) billing: bool,
-    /// Whether this is the content of a part already. Deeper parts are written as they stand, which keeps the work linear.
+    /// The content of a part is being read. Deeper parts are copied as written, which keeps the
+    /// work linear.
     pub(super) nested: bool,
 }
 
 const BILLING: &str = "x-anthropic-billing-header";
 
-/// Where parts keep what they show, the first that is there counts.
+/// The keys with a part's media; the first one counts.
 const MEDIA: [&str; 14] = [
     "image_url",
     "video_url",
@@ -37,10 +39,10 @@ const MEDIA: [&str; 14] = [
     "audio_embeds",
 ];
 
-/// And where in there, if that is an object.
+/// The keys within the media object.
 const INSIDE: [&str; 6] = ["data", "url", "file_data", "file_url", "file_id", "image_url"];
 
-/// Writes content that was kept.
+/// Converts deferred content.
 pub(super) fn kept(
     content: Deferred<'_>,
     canonical: &mut CanonicalText,
@@ -57,7 +59,7 @@ pub(super) fn kept(
     }
 }
 
-/// Reads and writes an array of parts.
+/// Converts an array of parts.
 pub(super) fn parts(
     reader: &mut Reader<'_>,
     canonical: &mut CanonicalText,
@@ -86,7 +88,7 @@ impl Omit {
         self.billing
             && match differs.next() {
                 None => text.raw().len() >= BILLING.len(),
-                // Only an escape may look different and say the same.
+                // Only an escape can make an equal text look different.
                 Some((is, _)) => is == b'\\' && text.read().starts_with(BILLING),
             }
     }
@@ -151,7 +153,7 @@ fn part(
             canonical.text_if_any(Mark::Reasoning, part.thinking.or(part.text));
             canonical.mark_reasoning(start);
         }
-        // Nobody but who wrote it can read it.
+        // Encrypted by the provider that wrote it.
         "redacted_thinking" => {}
         "refusal" => canonical.text_if_any(mark, part.refusal),
         "tool_use" | "server_tool_use" | "mcp_tool_use" => {
@@ -175,7 +177,7 @@ fn part(
         }
         _ if part.uuid.is_some() || part.media.is_some() => {
             canonical.raw(Mark::Media, &kind);
-            // A name that the client gives it stands for it: engines then do not look at what it shows.
+            // The client's name for the media replaces it: engines then do not read the content.
             match (part.uuid, part.media) {
                 (Some(uuid), _) => canonical.hashed(Mark::MediaName, &uuid.read()),
                 (None, Some((_, Value::Text(text)))) => canonical.hashed(Mark::Hash, &text.read()),
@@ -188,7 +190,7 @@ fn part(
     Ok(())
 }
 
-/// A part of a kind that is not known, as it stands but for where caches should end.
+/// Copies a part of unknown type without its cache breakpoints.
 fn unknown(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
     canonical.raw(Mark::Other, "");
     reader.open_object()?;
@@ -203,7 +205,7 @@ fn unknown(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()>
     Ok(())
 }
 
-/// What a part shows: a URL, or the content itself.
+/// Finds the media of a part: a URL, or the content itself.
 fn media<'a>(reader: &mut Reader<'a>) -> Result<Option<Value<'a>>> {
     if reader.kind()? != Kind::Object {
         return lenient::value(reader);

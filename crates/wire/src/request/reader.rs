@@ -1,4 +1,4 @@
-//! From a body to a view.
+//! Parses a request body into a view.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -23,7 +23,7 @@ use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// Reads bodies of requests. It keeps its buffers from one body to the next: one reader for each thread is enough.
+/// Parses request bodies. Its buffers are reused, so one reader per thread is enough.
 ///
 /// ```
 /// use slotwise::Prompt;
@@ -46,20 +46,21 @@ pub struct RequestReader {
     limit: usize,
     canonical: CanonicalText,
     tokens: Vec<u32>,
-    /// The page in the order in which it is read.
+    /// The pieces of the canonical text in their final order.
     pieces: Vec<Range<usize>>,
 }
 
 impl RequestReader {
-    /// Bytes in a body at the most, unless told.
+    /// The default limit of a body in bytes: 100 MiB.
     pub const DEFAULT_LIMIT: usize = 100 << 20;
 
-    /// A reader for bodies of up to [100 MiB](Self::DEFAULT_LIMIT).
+    /// Creates a reader for bodies of up to [100 MiB](Self::DEFAULT_LIMIT).
     pub fn new() -> Self {
         Self::with_limit(Self::DEFAULT_LIMIT)
     }
 
-    /// A reader for bodies of up to so many bytes. Its buffers grow to a small multiple of the largest body.
+    /// Creates a reader for bodies of up to `bytes`. Its buffers grow to a small multiple of the
+    /// largest body.
     pub fn with_limit(bytes: usize) -> Self {
         Self {
             limit: bytes,
@@ -69,7 +70,7 @@ impl RequestReader {
         }
     }
 
-    /// Lets go of what its buffers hold beyond so many bytes each.
+    /// Shrinks each buffer to at most `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         self.canonical.shrink_to(bytes);
         self.tokens.clear();
@@ -78,15 +79,21 @@ impl RequestReader {
         self.pieces.shrink_to(bytes / size_of::<Range<usize>>());
     }
 
-    /// Reads a body. Keys that are not known are read over, and of keys that come twice, the last counts. Strings without
-    /// escapes are borrowed from the body. Computes in **O(bytes)**.
+    /// Parses a body. Computes in **O(bytes)**.
+    ///
+    /// Unknown keys are skipped. If a key occurs several times, the last value counts. Strings
+    /// without escapes are borrowed from the body.
     ///
     /// # Errors
     ///
-    /// If the body is longer than the limit, no UTF-8, no JSON or no object; if arrays and objects lie more than 128 levels
-    /// deep; if something that this view reads is of a type that engines refuse, as a model that is no string or a token
-    /// id beyond 32 bits; or if nothing is there that the API takes for a prompt ([`ErrorKind::NoPrompt`]), as in a body of
-    /// another API.
+    /// Returns an error in these cases:
+    ///
+    /// - The body is longer than the limit, not UTF-8, not JSON, or not an object.
+    /// - Arrays and objects are nested more than 128 levels deep.
+    /// - A field has a type that engines reject, such as a number as the model or a token id beyond
+    ///   32 bits.
+    /// - The body has nothing that its API accepts as a prompt ([`ErrorKind::NoPrompt`]), as a body
+    ///   of another API.
     pub fn read<'r>(&'r mut self, api: Api, body: &'r [u8]) -> Result<RequestView<'r>> {
         if body.len() > self.limit {
             return Err(WireError::new(self.limit, ErrorKind::TooLong(self.limit)));
@@ -114,7 +121,7 @@ impl RequestReader {
         Ok(view)
     }
 
-    /// The parts of a conversation, whichever come first in the body.
+    /// Converts a section of the conversation and returns its range.
     fn section(
         &mut self,
         write: impl FnOnce(&mut CanonicalText) -> Result<()>,
@@ -131,20 +138,20 @@ impl Default for RequestReader {
     }
 }
 
-/// What has been read so far. Whatever may come again is replaced then.
+/// The fields so far. A repeated key replaces its earlier value.
 #[derive(Default)]
 struct Fields<'a> {
     model: Option<(Text<'a>, Range<usize>)>,
     stream: bool,
     include_usage: bool,
-    /// The first that is there counts.
+    /// The first one that is set counts.
     max_tokens: [Option<u32>; 2],
     n: Option<u32>,
     sampling: Sampling,
     priority: Option<i64>,
     sessions: [Option<Text<'a>>; SessionField::ALL.len()],
     cache_salt: Option<Text<'a>>,
-    /// SGLang's other name for it.
+    /// SGLang's alias.
     extra_key: Option<Text<'a>>,
     adapter: Option<Text<'a>>,
     kv_transfer_params: bool,
@@ -152,29 +159,29 @@ struct Fields<'a> {
     seen: KeysSeen,
     arguments: TemplateArgs<'a>,
     cache: CacheFlags,
-    /// What the request goes on from, by `thread` and by `previous_response_id`.
+    /// The answer that the request continues, from `thread`.
     thread: Option<Text<'a>>,
     request_id: Option<Text<'a>>,
     rid: Option<Text<'a>>,
-    /// Token ids, where the engine reads them.
+    /// Token ids, by the key that the engine reads.
     ids: [Option<Batch<'a>>; 3],
     plain: Option<Batch<'a>>,
-    /// What is shown with a plain prompt.
+    /// Media beside a plain prompt.
     media: [Option<&'a str>; 3],
-    /// Tools, system and messages, where they stand on the page.
+    /// The ranges of tools, system and messages in the canonical text.
     sections: [Range<usize>; 3],
-    /// The messages of embeddings, if they stand where a prompt could stand.
+    /// The messages in the `input` of embeddings.
     input_messages: Option<Range<usize>>,
 }
 
-/// What `sampling_params` says.
+/// The fields of `sampling_params`.
 #[derive(Default)]
 struct Sampling {
     max_tokens: [Option<u32>; 2],
     n: Option<u32>,
 }
 
-/// A prompt or many.
+/// One prompt or several.
 struct Batch<'a> {
     first: First<'a>,
     count: usize,
@@ -184,7 +191,7 @@ struct Batch<'a> {
 enum First<'a> {
     None,
     Text(Text<'a>),
-    /// Where they are among the tokens.
+    /// Their range among the token ids.
     Tokens(Range<usize>),
 }
 
@@ -213,7 +220,7 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// What a prompt consists of.
+    /// Reads a field of the prompt.
     fn read_prompt(
         &mut self,
         api: Api,
@@ -222,7 +229,7 @@ impl<'a> Fields<'a> {
         to: &mut RequestReader,
     ) -> Result<()> {
         match (key, api) {
-            // Messages in `input` come before these.
+            // Messages in `input` have precedence.
             ("messages", Api::Embeddings) if self.input_messages.is_some() => _ = reader.skip()?,
             ("messages", Api::ChatCompletions | Api::Messages | Api::Embeddings) => {
                 let omit = Omit { billing: api == Api::Messages, nested: false };
@@ -273,7 +280,8 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// What has nothing to do with the prompt. Returns whether the key is one of these, and its value has been read.
+    /// Reads a field outside the prompt. Returns whether `key` is such a field and its value was
+    /// read.
     fn read_common(&mut self, api: Api, key: &str, reader: &mut Reader<'a>) -> Result<bool> {
         match (key, api) {
             ("stream", _) => self.stream = lenient::flag(reader, "true or false")?,
@@ -342,7 +350,7 @@ impl<'a> Fields<'a> {
         Ok(true)
     }
 
-    /// Embeddings in the place of a prompt, of which only the size is known.
+    /// Handles embeddings in place of a prompt, of which only the size is known.
     fn embeddings(&mut self, place: usize, shown: Option<&'a str>) {
         self.media[place] = shown;
         self.cache.embeds = shown.is_some();
@@ -352,7 +360,7 @@ impl<'a> Fields<'a> {
         self.sessions[field as usize] = not_empty(id);
     }
 
-    /// The input of embeddings: a prompt, many, or a conversation, or many.
+    /// Reads the input of embeddings: one prompt or several, as text or conversations.
     fn embedded(&mut self, reader: &mut Reader<'a>, to: &mut RequestReader) -> Result<()> {
         self.plain = None;
         self.input_messages = None;
@@ -380,7 +388,7 @@ impl<'a> Fields<'a> {
         if let Some(messages) = self.input_messages {
             self.sections[MESSAGES] = messages;
         }
-        // Engines refuse two prompts, or read one of them: the longer one never counts too little.
+        // Engines reject two prompts or read one of them. The longer one never underestimates.
         let longest =
             self.ids.into_iter().flatten().chain(self.plain).filter(|batch| batch.count > 0);
         let longest =
@@ -478,7 +486,7 @@ impl<'a> Fields<'a> {
 }
 
 impl Sampling {
-    /// Those of the first prompt, if there are some for each.
+    /// Reads the parameters of the first prompt, if there are parameters for each.
     fn of_first(reader: &mut Reader<'_>, cache: &mut CacheFlags) -> Result<Self> {
         if reader.kind()? != Kind::Array {
             return Self::of(reader, cache);
@@ -515,12 +523,12 @@ impl Sampling {
 }
 
 impl Batch<'_> {
-    /// A prompt alone.
+    /// A batch of one prompt.
     fn one(first: First<'_>) -> Batch<'_> {
         Batch { first, count: 1, rest: OtherPrompts::default() }
     }
 
-    /// Tokens of all prompts: an estimate for text.
+    /// Tokens of all prompts, estimated for text.
     fn tokens(&self) -> u64 {
         let first = match &self.first {
             First::None => 0,
@@ -530,7 +538,7 @@ impl Batch<'_> {
         first.saturating_add(self.rest.tokens).saturating_add(self.rest.text_bytes / 4)
     }
 
-    /// Counts the prompts behind the first one.
+    /// Counts the prompts after the first.
     fn read_rest(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         while reader.next_item()? {
             self.count += 1;
@@ -547,7 +555,7 @@ impl Batch<'_> {
     }
 }
 
-/// A prompt or many, as text or token ids.
+/// Reads one prompt or several, as text or token ids.
 fn batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option<Batch<'a>>> {
     const WHAT: &str = "a prompt: a string, token ids, or an array of either";
     match reader.kind()? {
@@ -568,7 +576,7 @@ fn batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option<Ba
     }
 }
 
-/// Token ids of a prompt or of many.
+/// Reads the token ids of one prompt or several.
 fn id_batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option<Batch<'a>>> {
     match reader.kind()? {
         Kind::Array => {}
@@ -590,10 +598,10 @@ fn id_batch<'a>(reader: &mut Reader<'a>, tokens: &mut Vec<u32>) -> Result<Option
     Ok(Some(batch))
 }
 
-/// Bytes of base64 that an embedding of one token takes: 4,096 numbers of two bytes each, roughly.
+/// Base64 bytes of the embedding of one token: about 4,096 numbers of two bytes.
 const EMBEDDING_BYTES: u64 = 10_923;
 
-/// What is shown with a prompt, as it stands.
+/// Reads the media beside a prompt, as written.
 fn shown<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
     reader.kind()?;
     let json = reader.skip()?;
@@ -614,7 +622,7 @@ fn include_usage(reader: &mut Reader<'_>) -> Result<bool> {
     Ok(include)
 }
 
-/// A string, or the string of this name in an object; anything else counts as none.
+/// Reads a string, or the string of this name in an object; `None` for other types.
 fn member<'a>(reader: &mut Reader<'a>, name: &str) -> Result<Option<Text<'a>>> {
     if reader.kind()? != Kind::Object {
         return lenient::any_string(reader);

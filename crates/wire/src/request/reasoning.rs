@@ -1,39 +1,44 @@
-//! What a model thought in earlier turns: templates leave most of it out of the next prompt.
+//! Reasoning of earlier turns, most of which templates leave out of the next prompt.
 //!
-//! | model's name contains | reasoning that its template keeps | source |
+//! | name of the model | reasoning that the template keeps | source |
 //! |---|---|---|
-//! | `gpt-oss`, `kimi` | behind the last answer without tool calls | `chat_template.jinja` of `openai/gpt-oss-120b`, of `moonshotai/Kimi-K2-Thinking` |
-//! | anything else | behind the last message of the user | `chat_template` of `Qwen/Qwen3-32B`, `zai-org/GLM-4.6`, `MiniMaxAI/MiniMax-M2`; DeepSeek-R1 keeps none |
+//! | has `gpt-oss` or `kimi` | after the last answer without tool calls | [1], [2] |
+//! | any other | after the last user message | [3], [4], [5]; DeepSeek-R1 keeps none |
 //!
-//! A user message that holds nothing but results of tools is no message of the user here. `chat_template_kwargs` with
-//! `preserve_thinking: true`, `clear_thinking: false` or `drop_thinking: false` keeps everything.
+//! The sources are `chat_template.jinja` of [1] `openai/gpt-oss-120b` and [2]
+//! `moonshotai/Kimi-K2-Thinking`, and `chat_template` of [3] `Qwen/Qwen3-32B`, [4]
+//! `zai-org/GLM-4.6` and [5] `MiniMaxAI/MiniMax-M2`.
+//!
+//! A user message that consists of tool results does not count as one here. `chat_template_kwargs`
+//! with `preserve_thinking: true`, `clear_thinking: false` or `drop_thinking: false` keeps all
+//! reasoning.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Where reasoning stands on a page, and which messages decide how much of it stays.
+/// The ranges of reasoning in the canonical text, and the messages that decide which of them stay.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reasoning {
-    /// In the order of the page.
+    /// In the order of the text.
     places: Vec<Range<usize>>,
-    /// Where the last message of the user begins.
+    /// The start of the last user message.
     query: usize,
-    /// Where the last answer without a tool call ends.
+    /// The end of the last answer without a tool call.
     answer: usize,
 }
 
-/// Which reasoning a template keeps.
+/// The reasoning that a template keeps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum KeptReasoning {
     All,
-    /// What stands behind the last message of the user.
+    /// Reasoning after the last user message.
     AfterLastQuery,
-    /// What stands behind the last answer without tool calls.
+    /// Reasoning after the last answer without tool calls.
     AfterLastAnswer,
 }
 
 impl KeptReasoning {
-    /// What the templates of this model keep.
+    /// The rule of this model's template.
     pub(super) fn by(model: &str) -> Self {
         let has = |name: &str| {
             model
@@ -56,31 +61,31 @@ impl Reasoning {
         self.places.shrink_to(bytes / size_of::<Range<usize>>());
     }
 
-    /// Reasoning stands here.
+    /// Adds a range of reasoning.
     pub(super) fn add(&mut self, place: Range<usize>) {
         if !place.is_empty() {
             self.places.push(place);
         }
     }
 
-    /// What was written from here on is taken back.
+    /// Drops ranges beyond `length`.
     pub(super) fn cut(&mut self, length: usize) {
         while self.places.last().is_some_and(|place| place.end > length || place.start >= length) {
             self.places.pop();
         }
     }
 
-    /// A message of the user begins here.
+    /// Records the start of a user message.
     pub(super) const fn query(&mut self, start: usize) {
         self.query = start;
     }
 
-    /// An answer without tool calls ends here.
+    /// Records the end of an answer without tool calls.
     pub(super) const fn answer(&mut self, end: usize) {
         self.answer = end;
     }
 
-    /// The section without the reasoning that the template leaves out, in pieces.
+    /// Splits a section into pieces without the reasoning that the template leaves out.
     pub(super) fn split(
         &self,
         section: Range<usize>,

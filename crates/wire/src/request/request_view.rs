@@ -1,4 +1,4 @@
-//! What a request says that matters to who routes it.
+//! The fields of a request that routing needs.
 
 use alloc::borrow::Cow;
 use core::ops::Range;
@@ -10,61 +10,64 @@ use super::model_splice::{ModelSplice, missing};
 use crate::error::WireError;
 use crate::headers::Allow;
 
-/// What a request says. It borrows from the body, and from the reader that read it.
+/// The fields of a request. Borrows from the body and from its reader.
 ///
-/// What the body does not say, or says as `null`, is `None`, `false` or 0; nothing is filled in for it.
+/// A field that is missing or `null` is `None`, `false` or 0. There are no other defaults.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RequestView<'r> {
-    /// The API that it speaks.
+    /// The API of the body.
     pub api: Api,
-    /// The model, or the adapter if that is served under a name of its own.
+    /// The model, or an adapter that is served under its own name.
     pub model: Option<Cow<'r, str>>,
-    /// Where the model stands in the body, with its quotation marks: what [`model_splice`](Self::model_splice) replaces.
+    /// The range of the model in the body with its quotation marks, which
+    /// [`model_splice`](Self::model_splice) replaces.
     pub model_range: Option<Range<usize>>,
-    /// What the engine will read, for hashing and counting. See [the module](super) for what stands in the text.
+    /// The prompt for hashing and counting. [The module](super) describes its text.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub prompt: Prompt<'r>,
-    /// Prompts in the request, of which [`prompt`](Self::prompt) is the first: 0 if there is none, more than 1 in a batch.
+    /// The number of prompts, of which [`prompt`](Self::prompt) is the first; more than 1 in a
+    /// batch.
     pub prompts: usize,
-    /// The prompts behind the first one, and how many sequences the engine makes of all.
+    /// The prompts after the first one, and the number of sequences that the engine creates.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub batch: Batch,
-    /// What the engine does with its cache for the request: whether the answer's cached tokens are evidence.
+    /// How the engine uses its cache: whether the cached tokens of the answer are evidence.
     pub cache_use: CacheUse,
-    /// The id of the answer that the request goes on from, which its engine holds: `previous_response_id`, or
-    /// `previous_message_id` of Anthropic's `thread`.
+    /// The id of the answer that the request continues, which its engine stores. It is
+    /// `previous_response_id`, or `previous_message_id` of Anthropic's `thread`.
     pub continues: Option<Cow<'r, str>>,
-    /// Whether the answer is to come as a stream.
+    /// Whether the client asks for a stream.
     pub stream: bool,
-    /// Whether the stream is to end with the usage: `stream_options.include_usage`.
+    /// Whether the client asks for usage at the end of the stream: `stream_options.include_usage`.
     pub include_usage: bool,
-    /// Tokens that each answer may have at the most.
+    /// The maximum number of tokens of each answer.
     pub max_tokens: Option<u32>,
-    /// Answers to each prompt: `n`.
+    /// The number of answers for each prompt.
     pub n: Option<u32>,
-    /// As the body has it. Which way it goes is the engine's matter: see [`PriorityOrder`].
+    /// The priority as written. Its direction depends on the engine: see [`PriorityOrder`].
     pub priority: Option<i64>,
-    /// What requests of one conversation share.
+    /// The session that the requests of one conversation share.
     pub session: Option<Cow<'r, str>>,
-    /// Where the session stands in the body.
+    /// The field of the session.
     pub session_field: Option<SessionField>,
-    /// Requests with different salts share no cache. An empty salt is none.
+    /// Requests with different salts share no cache. An empty salt is `None`.
     pub cache_salt: Option<Cow<'r, str>>,
     /// The adapter of SGLang's `lora_path`; of a batch, that of the first prompt.
     pub adapter: Option<Cow<'r, str>>,
-    /// Whether blocks are to be fetched from another engine, or left for one: `kv_transfer_params`, or SGLang's `bootstrap_room`.
+    /// Whether blocks are transferred from or to another engine: `kv_transfer_params`, or SGLang's
+    /// `bootstrap_room`.
     pub kv_transfer: bool,
-    /// The id that the client gave to the request: `request_id`, or SGLang's `rid`.
+    /// The client's id for the request: `request_id`, or SGLang's `rid`.
     pub request_id: Option<Cow<'r, str>>,
 }
 
-/// Where a session stands in a body, from the most to the least exact; the first that is there counts.
+/// The field of a session, from the most to the least specific. The first that is present counts.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum SessionField {
-    /// vLLM's and others' `session_id`.
+    /// `session_id` of vLLM and others.
     SessionId,
     /// `session_id` in vLLM's `vllm_xargs`.
     VllmXargs,
@@ -72,18 +75,18 @@ pub enum SessionField {
     SessionParams,
     /// OpenAI's `prompt_cache_key`.
     PromptCacheKey,
-    /// The `conversation` of the Responses API, by its id.
+    /// The id of the `conversation` in the Responses API.
     Conversation,
-    /// `previous_message_id` in Anthropic's `thread`: another one in every turn.
+    /// `previous_message_id` in Anthropic's `thread`. It changes with every turn.
     Thread,
     /// `user_id` in Anthropic's `metadata`.
     MetadataUserId,
-    /// OpenAI's `user`, who may have several conversations.
+    /// OpenAI's `user`, which may have several conversations.
     User,
-    /// `previous_message_id` in Anthropic's `diagnostics`, beside the whole conversation.
+    /// `previous_message_id` in Anthropic's `diagnostics`, sent with the whole conversation.
     Diagnostics,
-    /// The `previous_response_id` of the Responses API. It is another one in every turn: whoever keeps a session by it must
-    /// remember which turn belongs to which.
+    /// `previous_response_id` of the Responses API. It changes with every turn, so a session store
+    /// must map each turn to its session.
     PreviousResponseId,
 }
 
@@ -101,7 +104,7 @@ impl SessionField {
         Self::PreviousResponseId,
     ];
 
-    /// Its name in other languages and in logs: the path to the field.
+    /// The path of the field, which is its name in other languages and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SessionId => "session_id",
@@ -118,7 +121,7 @@ impl SessionField {
     }
 }
 
-/// Which way priorities in bodies go. In the core, higher goes first.
+/// The direction of priorities in request bodies. In the core, higher goes first.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum PriorityOrder {
@@ -129,7 +132,7 @@ pub enum PriorityOrder {
 }
 
 impl PriorityOrder {
-    /// Its name in other languages.
+    /// The order's name in other languages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LowFirst => "low_first",
@@ -137,7 +140,7 @@ impl PriorityOrder {
         }
     }
 
-    /// The core's priority for one of a body. What does not fit counts as the nearest that does.
+    /// Converts the priority of a body into the core's. Values out of range are clamped.
     pub fn priority(self, of_body: i64) -> Priority {
         let higher_first = match self {
             Self::LowFirst => of_body.saturating_neg(),
@@ -148,8 +151,10 @@ impl PriorityOrder {
 }
 
 impl RequestView<'_> {
-    /// Tokens that all answers together are expected to have: as many as they may have. 0 if the body does not say, but 16
-    /// each for [completions](Api::Completions), where all engines take that for granted.
+    /// The expected number of output tokens of all answers: the maximum that they may have.
+    ///
+    /// It is 0 if the body has no maximum, except for [completions](Api::Completions), where all
+    /// engines default to 16 per answer.
     pub fn expected_output_tokens(&self) -> u32 {
         let each = match self.api {
             Api::Embeddings => 0,
@@ -161,9 +166,10 @@ impl RequestView<'_> {
         each.saturating_mul(self.n.unwrap_or(1).max(1)).saturating_mul(prompts)
     }
 
-    /// The request for the core: model, adapter, salt, prompt and expected answer. A request without a model is one for the
-    /// model `""`. Priority and session of a body count only where the host allows them: see
-    /// [`to_request_allowed`](Self::to_request_allowed).
+    /// Creates the core's request: model, adapter, salt, prompt and expected answer.
+    ///
+    /// A request without a model has the model `""`. Priority and session of a body count only if
+    /// the host permits them: see [`to_request_allowed`](Self::to_request_allowed).
     ///
     /// ```
     /// use slotwise::Priority;
@@ -183,7 +189,7 @@ impl RequestView<'_> {
         self.to_request_allowed(order, &Allow::default())
     }
 
-    /// The same, with what the host lets clients say of their requests: priority and session.
+    /// Creates the core's request, with the priority and session that `allow` permits.
     pub fn to_request_allowed(&self, order: PriorityOrder, allow: &Allow) -> Request<'_> {
         let mut request = Request::new(self.model.as_deref().unwrap_or_default());
         request.adapter = self.adapter.as_deref();
@@ -200,11 +206,11 @@ impl RequestView<'_> {
         request
     }
 
-    /// What to replace in the body so that it asks for another model.
+    /// Creates the replacement that sets another model.
     ///
     /// # Errors
     ///
-    /// If the body names no model.
+    /// Returns an error if the body has no model.
     pub fn model_splice(&self, model: &str) -> Result<ModelSplice, WireError> {
         self.model_range
             .clone()

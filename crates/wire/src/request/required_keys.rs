@@ -1,9 +1,9 @@
-//! What a body must have to be one of its API, and which API it is of if it has not.
+//! Checks that a body has a prompt of its API, and recognizes bodies of another API.
 
 use super::api::Api;
 use crate::error::{ErrorKind, WireError};
 
-/// Which keys a body has, of those that tell APIs apart.
+/// The keys of a body that distinguish APIs, one bit each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeysSeen(u32);
 
@@ -32,14 +32,14 @@ const KEYS: [&str; 21] = [
 ];
 
 impl KeysSeen {
-    /// Notes a key of the body.
+    /// Records a key of the body.
     pub(super) fn key(&mut self, key: &str) {
         if let Some(place) = KEYS.iter().position(|known| *known == key) {
             self.0 |= 1 << place;
         }
     }
 
-    /// Whether the body has what its API takes for a prompt.
+    /// Checks that the body has what its API accepts as a prompt.
     pub(super) fn check(self, api: Api) -> Result<(), WireError> {
         let (accepted, expected): (&[&str], &'static str) = match api {
             Api::ChatCompletions => (&["messages"], "\"messages\""),

@@ -1,7 +1,7 @@
-//! Bodies of which only the size counts: scores, classes, token ids, audio.
+//! Bodies of which only the size is used: scores, classes, token ids, audio.
 //!
-//! They have no prefix to look for. Their work is estimated from their size, and they are no longest sequence of anything:
-//! engines take them apart.
+//! They have no prefix. Their work is estimated from their size. They do not count as one long
+//! sequence, because engines split them.
 
 use alloc::borrow::Cow;
 use core::ops::Range;
@@ -11,13 +11,14 @@ use slotwise::{Batch, CacheUse, Prompt};
 use super::api::Api;
 use super::request_view::RequestView;
 
-/// Bytes of text that count as a token.
+/// Bytes of text per token.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// Bytes of audio that count as a token. Encoders make 50 of a second, which takes 16 kB compressed and 32 kB as samples.
+/// Bytes of audio per token. Encoders produce 50 tokens per second of audio, which takes 16 kB
+/// compressed and 32 kB as samples.
 const AUDIO_BYTES_PER_TOKEN: u64 = 512;
 
-/// What a part's name is looked for in: headers of a part are short.
+/// The maximum length of a part's header.
 const HEADER_BYTES: usize = 1 << 10;
 
 /// Estimates the work of a body from its size.
@@ -32,7 +33,7 @@ pub(super) fn measure(view: &mut RequestView<'_>, body: &[u8]) {
     view.cache_use = CacheUse::Unread;
 }
 
-/// A form, of which only the model is read; or anything else that is no JSON.
+/// Reads the model of a form; other bodies have no fields.
 pub(super) fn of_form(api: Api, body: &[u8]) -> RequestView<'_> {
     let model = field(body, b"name=\"model\"").or_else(|| field(body, b"name=model"));
     let text = model.clone().and_then(|range| core::str::from_utf8(body.get(range)?).ok());
@@ -62,7 +63,7 @@ pub(super) fn of_form(api: Api, body: &[u8]) -> RequestView<'_> {
     view
 }
 
-/// Where the value of a field stands in `multipart/form-data`. Computes in **O(bytes)**.
+/// Finds the value of a field in `multipart/form-data`. Computes in **O(bytes)**.
 fn field(body: &[u8], name: &[u8]) -> Option<Range<usize>> {
     let line = memchr::memchr(b'\n', body)?;
     let boundary = body.get(..line)?.trim_ascii_end();

@@ -1,11 +1,12 @@
-//! What changes a prompt beside its messages: arguments of the template.
+//! Template arguments: fields besides the messages that change a prompt.
 //!
-//! Templates put most of them into the system message or in front of it, so they come first in the text, in an order of their
-//! own whatever the order in the body. `null`, `""`, `{}` and `[]` are as good as nothing. Other values stand there as they
-//! stand in the body.
+//! Most templates put them into the system message or before it. So they come first in the
+//! canonical text, in an order that does not depend on the body. `null`, `""`, `{}` and `[]` count
+//! as missing. Other values are kept as written.
 //!
-//! Not among them: what only shapes the answer (`response_format`, `structured_outputs`, `guided_json`, sampling), and what
-//! only changes a prompt's end (`add_generation_prompt`, `continue_final_message`).
+//! Fields that affect only the answer are not included (`response_format`, `structured_outputs`,
+//! `guided_json`, sampling). Nor are those that affect only a prompt's end
+//! (`add_generation_prompt`, `continue_final_message`).
 
 use super::api::Api;
 use super::canonical_text::{CanonicalText, Mark};
@@ -15,7 +16,7 @@ use crate::json::{Kind, Reader};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// Their names, in the order in which they are written.
+/// Their names in canonical order.
 const NAMES: [&str; 11] = [
     "reasoning_effort",
     "thinking",
@@ -33,12 +34,12 @@ const EFFORT: usize = 0;
 const TEMPLATE_ARGUMENTS: usize = 5;
 const TOOL_CHOICE: usize = 9;
 
-/// What a body says of them, as it stands.
+/// Their values as written in the body.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TemplateArgs<'a>([Option<&'a str>; NAMES.len()]);
 
 impl<'a> TemplateArgs<'a> {
-    /// Reads the value of a key, if it is one of them in this API.
+    /// Reads the value if `key` is an argument in this API, and returns whether it is.
     pub(super) fn read(&mut self, api: Api, key: &str, reader: &mut Reader<'a>) -> Result<bool> {
         let conversation =
             matches!(api, Api::ChatCompletions | Api::Responses | Api::Messages | Api::Embeddings);
@@ -61,14 +62,14 @@ impl<'a> TemplateArgs<'a> {
         reader.kind()?;
         let json = reader.skip()?;
         let nothing = matches!(json, "null" | "\"\"" | "{}" | "[]");
-        // Only these choices take tools out of a prompt, and only in some engines.
+        // Only these choices remove tools from a prompt, and only in some engines.
         let usual = place == TOOL_CHOICE
             && (matches!(json, "\"auto\"" | "\"required\"" | "\"any\"") || usual_choice(json));
         self.0[place] = Some(json).filter(|_| !nothing && !usual);
         Ok(true)
     }
 
-    /// Writes what there is; a choice among tools only if there are tools.
+    /// Appends the arguments; the choice among tools only if there are tools.
     pub(super) fn write(&self, tools: bool, canonical: &mut CanonicalText) {
         for (place, (name, json)) in NAMES.iter().zip(self.0).enumerate() {
             if let Some(json) = json.filter(|_| tools || place != TOOL_CHOICE) {
@@ -78,7 +79,7 @@ impl<'a> TemplateArgs<'a> {
         }
     }
 
-    /// Whether the template is told to keep all reasoning.
+    /// Whether an argument keeps all reasoning.
     pub(super) fn keeps_thoughts(&self) -> bool {
         let Some(json) = self.0[TEMPLATE_ARGUMENTS] else { return false };
         keeps_thoughts(json).unwrap_or(false)
@@ -103,7 +104,7 @@ fn effort<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a str>> {
     Ok(effort)
 }
 
-/// Whether an object only says that the model may choose among all tools, as Anthropic's do.
+/// Whether an object only permits a choice among all tools, as Anthropic's do.
 fn usual_choice(json: &str) -> bool {
     let read = || -> Result<bool> {
         let mut reader = Reader::new(json.as_bytes())?;

@@ -1,4 +1,4 @@
-//! Tools, and calls of them.
+//! Tools and tool calls.
 
 use super::canonical_text::{CanonicalText, Mark};
 use super::lenient::{self, Value};
@@ -7,7 +7,7 @@ use crate::json::{Kind, Reader, Text};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// Reads and writes what a model is told of its tools: names, descriptions, parameters, and kinds other than functions.
+/// Converts tool definitions: names, descriptions, parameters, and types other than functions.
 pub(super) fn tools(reader: &mut Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
     if !lenient::array(reader, "an array of tools")? {
         return Ok(());
@@ -56,7 +56,7 @@ impl<'a> Tool<'a> {
         Ok(())
     }
 
-    /// Chat completions have all but the kind one level deeper.
+    /// Chat completions nest all fields but the type in `function`.
     fn or(self, function: Self) -> Self {
         Self {
             kind: self.kind,
@@ -77,7 +77,7 @@ impl<'a> Tool<'a> {
     }
 }
 
-/// A call of a tool.
+/// A tool call.
 #[derive(Default)]
 pub(super) struct Call<'a> {
     pub(super) name: Option<Text<'a>>,
@@ -86,7 +86,7 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Reads one, the name and the arguments of which may lie one level deeper.
+    /// Reads a call. Its name and arguments may be nested in `function`.
     fn read(reader: &mut Reader<'a>) -> Result<Self> {
         let mut call = Self::default();
         let mut inner = Self::default();
@@ -127,7 +127,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Reads and writes the calls of a message, or its only call, as it was before there were more.
+/// Converts the calls of a message, or its single `function_call`.
 pub(super) fn calls(mut reader: Reader<'_>, canonical: &mut CanonicalText) -> Result<()> {
     if reader.kind()? == Kind::Object {
         Call::read(&mut reader)?.write(canonical);

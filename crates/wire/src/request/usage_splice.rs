@@ -1,4 +1,4 @@
-//! The same body, asking for usage.
+//! Requests usage in a body's stream.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -8,10 +8,11 @@ use super::lenient;
 use crate::error::WireError;
 use crate::json::{Kind, Reader};
 
-/// What to replace in a body so that its stream ends with the usage, and is the same otherwise, byte for byte.
+/// A change of a body that requests usage at the end of its stream. All other bytes stay the same.
 ///
-/// Streams of chat completions and completions bring usage only if `stream_options.include_usage` says so. Other answers have
-/// it anyway. A client that did not ask gets one chunk more: take it out of the answer again.
+/// Streams of chat completions and completions have usage only if `stream_options.include_usage` is
+/// set. Other answers always have it. A client that did not ask for usage receives one more chunk,
+/// which [`AnswerFilter`](crate::response::AnswerFilter) removes.
 ///
 /// ```
 /// use slotwise_wire::request::{Api, UsageSplice};
@@ -28,19 +29,22 @@ use crate::json::{Kind, Reader};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UsageSplice {
-    /// The bytes that go.
+    /// The bytes to replace.
     pub range: Range<usize>,
-    /// What comes instead.
+    /// The replacement.
     pub replacement: &'static str,
 }
 
 impl UsageSplice {
-    /// What to replace in this body: nothing if the client asks for usage itself, or if the answer brings it anyway. Of
-    /// keys that come twice, the last counts, as for engines. Computes in **O(bytes)**.
+    /// Finds the change for a body. Computes in **O(bytes)**.
+    ///
+    /// Returns `None` if the client asks for usage itself, or if the answer always has it. If a key
+    /// occurs several times, the last value counts, as in engines.
     ///
     /// # Errors
     ///
-    /// If the body is no JSON object, or if `stream` or `stream_options` are of a type that engines refuse.
+    /// Returns an error if the body is not a JSON object, or if `stream` or `stream_options` has a
+    /// type that engines reject.
     pub fn find(api: Api, body: &[u8]) -> Result<Option<Self>, WireError> {
         if !matches!(api, Api::ChatCompletions | Api::Completions) {
             return Ok(None);
@@ -68,7 +72,7 @@ impl UsageSplice {
         })
     }
 
-    /// The same within `stream_options`.
+    /// Finds the change within `stream_options`.
     fn options(reader: &mut Reader<'_>) -> Result<Option<Self>, WireError> {
         let kind = reader.kind()?;
         let start = reader.at();
@@ -101,7 +105,8 @@ impl UsageSplice {
         })
     }
 
-    /// The body that asks. A body other than the one that it was made for is cut where it ends.
+    /// Returns the changed body. For a body other than the one given to [`find`](Self::find), the
+    /// range is clamped to its length.
     pub fn apply(&self, body: &[u8]) -> Vec<u8> {
         let before = body.get(..self.range.start).unwrap_or(body);
         let after = body.get(self.range.end..).unwrap_or_default();
@@ -109,11 +114,11 @@ impl UsageSplice {
     }
 }
 
-/// The body of a request that asks for usage, as [`UsageSplice`] makes it; `None` if there is nothing to do.
+/// Requests usage in a body with a [`UsageSplice`]; `None` if no change is needed.
 ///
 /// # Errors
 ///
-/// As [`UsageSplice::find`].
+/// As for [`UsageSplice::find`].
 pub fn add_usage(api: Api, body: &[u8]) -> Result<Option<Vec<u8>>, WireError> {
     Ok(UsageSplice::find(api, body)?.map(|splice| splice.apply(body)))
 }

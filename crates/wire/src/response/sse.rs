@@ -42,7 +42,7 @@ pub(super) struct EventStream {
 #[derive(Clone, Copy, Debug)]
 enum Line {
     /// So many bytes of the byte order mark have been read.
-    SharedPrefix(usize),
+    ByteOrderMark(usize),
     Start,
     /// So many bytes of the field's name have been read.
     Name(Field, usize),
@@ -59,7 +59,7 @@ enum Field {
 
 impl EventStream {
     pub(super) const fn new() -> Self {
-        Self { line: Line::SharedPrefix(0), after_cr: false }
+        Self { line: Line::ByteOrderMark(0), after_cr: false }
     }
 
     /// Reads on.
@@ -71,10 +71,10 @@ impl EventStream {
                 continue;
             }
             match self.line {
-                Line::SharedPrefix(read) => match MARK.get(read) {
+                Line::ByteOrderMark(read) => match MARK.get(read) {
                     Some(mark) if mark == byte => {
                         at += 1;
-                        self.line = Line::SharedPrefix(read + 1);
+                        self.line = Line::ByteOrderMark(read + 1);
                     }
                     // Half a mark is the name of a field that nobody knows.
                     Some(_) if read > 0 => self.line = Line::Skip,
