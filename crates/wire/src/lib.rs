@@ -6,13 +6,14 @@
 //!
 //! # The layers
 //!
-//! A module uses only modules of the lines above its own.
+//! A module uses only modules of its own line and of the lines above it.
 //!
 //! ```text
 //!  error  json                   reading bytes in one pass, with the offset of an error
 //!  metrics  kv  hashes           from model servers: load, cache contents, block names
-//!  request  response  headers    from clients: requests; to clients: answers
-//!  outcome  exposition           refusals for clients, metrics for dashboards
+//!  headers  request  response    from clients: requests; to clients: answers
+//!  outcome                       to clients: refusals
+//!  exposition                    to dashboards and traces: metrics and attributes
 //! ```
 //!
 //! # The contract

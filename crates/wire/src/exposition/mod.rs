@@ -1,14 +1,17 @@
-//! What dashboards and traces read: OpenMetrics text of a scheduler's [`Stats`], and attributes for spans.
+//! Output for dashboards and traces: a scheduler's [`Stats`] as OpenMetrics text, and attributes of
+//! spans.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | here | which endpoints have a name of their own, and in which order families come |
-//! | `text` | how OpenMetrics is written |
-//! | `family` | our families, one row each |
-//! | `reference` | the reference's families that can be told from `Stats` |
-//! | `trace` | attributes of a decision in OpenTelemetry's words |
+//! | `mod` | the endpoints with their own samples, and the order of families |
+//! | `text` | the OpenMetrics writer |
+//! | `definition` | the name, type, unit, labels and help of a family |
+//! | `catalog` | the families of slotwise, one row each |
+//! | `reference` | families of the reference that `Stats` can provide |
+//! | `trace` | attributes of a decision, in OpenTelemetry's terms |
 
-mod family;
+mod catalog;
+mod definition;
 mod reference;
 mod text;
 mod trace;
@@ -18,17 +21,17 @@ use core::fmt;
 
 use slotwise::{EndpointStats, Stats};
 
-pub use family::{Family, Kind};
+pub use definition::{Family, Kind};
 pub use trace::{
     Attribute, AttributeValue, dispatch_attributes, refusal_attributes, usage_attributes,
 };
 
 use text::Writer;
 
-/// How a scheduler's [`Stats`] become OpenMetrics text.
+/// Renders a scheduler's [`Stats`] as OpenMetrics text.
 ///
-/// The names begin with `slotwise_`; [`families`](Self::families) lists them. The text is a function of `Stats` and these
-/// settings, in one order, and computes in **O(endpoints)**.
+/// The names start with `slotwise_`; [`families`](Self::families) lists them. The text depends only
+/// on `Stats` and these settings. Computes in **O(endpoints)**.
 ///
 /// ```
 /// use slotwise::Stats;
@@ -56,54 +59,56 @@ impl Exposition {
     /// The `Content-Type` of the text.
     pub const CONTENT_TYPE: &'static str =
         "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    /// What the endpoints past the limit are called together.
+    /// The name that all endpoints beyond the limit share.
     pub const OTHER: &'static str = "other";
 
-    /// Our names only, and up to 1,000 endpoints by name.
+    /// Creates an exposition of slotwise's own families, with up to 1,000 endpoints by name.
     pub const fn new() -> Self {
         Self { endpoint_limit: 1_000, reference_pool: None }
     }
 
-    /// How many endpoints have a name of their own. The others are one, called [`OTHER`](Self::OTHER): what is counted there is their sum, a
-    /// length of time or a factor is the largest of theirs.
+    /// Sets how many endpoints have their own samples.
     ///
-    /// Those with a name are the first in `Stats`. When an endpoint leaves, another one may take its place, and the counters of `other`
-    /// go down; so the limit had better be above what the pool usually has.
+    /// All others share the name [`OTHER`](Self::OTHER). Their counts are summed; of durations and
+    /// factors, the maximum counts. Endpoints with their own samples are the first in `Stats`. When
+    /// one leaves, another takes its place and leaves `other`, whose counters decrease. So set the
+    /// limit above the usual size of the pool.
     pub fn endpoint_limit(self, endpoints: usize) -> Self {
         Self { endpoint_limit: endpoints, ..self }
     }
 
-    /// Adds the reference's names (`llm_d_epp_...`), for a pool of this name, as far as `Stats` tells them.
+    /// Adds the reference's names (`llm_d_epp_...`) for a pool of this name, as far as `Stats`
+    /// provides them.
     pub fn reference_names(self, pool: impl Into<String>) -> Self {
         Self { reference_pool: Some(pool.into()), ..self }
     }
 
-    /// All of our families, in the order of the text.
+    /// All families of slotwise, in the order of the text.
     pub fn families() -> impl Iterator<Item = Family> {
-        family::all()
+        catalog::all()
     }
 
-    /// All of the reference's families that are written with [`reference_names`](Self::reference_names).
+    /// All families that [`reference_names`](Self::reference_names) adds.
     pub fn reference_families() -> impl Iterator<Item = Family> {
         reference::all()
     }
 
-    /// Puts the text into `text`, in the place of what it holds.
+    /// Replaces the contents of `text` with the rendered text.
     pub fn render(&self, stats: &Stats, text: &mut String) {
         text.clear();
-        // A String takes whatever it is given.
+        // Writing to a `String` cannot fail.
         let _ = self.write(stats, text);
     }
 
-    /// Writes the text to `out`, a little at a time.
+    /// Writes the text to `out` in small pieces.
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn write(&self, stats: &Stats, out: &mut impl fmt::Write) -> fmt::Result {
         let mut out = Writer::new(out);
         let named = Named::new(stats, self.endpoint_limit);
-        family::write(stats, named, &mut out)?;
+        catalog::write(stats, named, &mut out)?;
         if let Some(pool) = &self.reference_pool {
             reference::write(stats, named, pool, &mut out)?;
         }
@@ -111,7 +116,7 @@ impl Exposition {
     }
 }
 
-/// The endpoints, and which of them have a name of their own.
+/// The endpoints, with the limit of those that have their own samples.
 #[derive(Clone, Copy)]
 struct Named<'a> {
     endpoints: &'a [EndpointStats],
@@ -123,12 +128,12 @@ impl<'a> Named<'a> {
         Self { endpoints: &stats.endpoints, limit }
     }
 
-    /// Those with a name of their own.
+    /// The endpoints with their own samples.
     fn named(self) -> impl Iterator<Item = &'a EndpointStats> {
         self.split(true)
     }
 
-    /// Those that are one.
+    /// The endpoints without.
     fn rest(self) -> impl Iterator<Item = &'a EndpointStats> {
         self.split(false)
     }
@@ -136,14 +141,14 @@ impl<'a> Named<'a> {
     fn split(self, named: bool) -> impl Iterator<Item = &'a EndpointStats> {
         let crowded = self.endpoints.len() > self.limit;
         self.endpoints.iter().enumerate().filter_map(move |(at, endpoint)| {
-            // One that is called like the rest would be the rest twice.
+            // An endpoint named `other` would collide with the merged samples.
             let own = at < self.limit && !(crowded && endpoint.name == Exposition::OTHER);
             (own == named).then_some(endpoint)
         })
     }
 }
 
-/// The page of the book, for its example.
+/// Tests the example of the manual's page.
 #[cfg(doctest)]
 #[doc = include_str!("../../../../docs/src/observability.md")]
 mod book {}

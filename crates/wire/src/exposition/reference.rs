@@ -1,12 +1,16 @@
-//! The names of the reference, llm-d-router, for dashboards that exist. Only what `Stats` tells is here, and labels that it cannot
-//! tell (models, fairness ids, priorities but for what waits) are left out: a query that sums over them works, one that selects by them finds nothing.
+//! Metric names of the reference, llm-d-router, for existing dashboards.
+//!
+//! Only families that `Stats` can provide are included. Labels that it cannot provide are left out:
+//! models, fairness ids, and priorities of dispatched requests. Queries that sum over them work;
+//! queries that select by them find nothing.
 
 use alloc::string::ToString;
 use core::fmt;
 
 use slotwise::{EndpointStats, Stats};
 
-use super::family::{BandRow, Family, bands, evicted, rejected};
+use super::catalog::{BandRow, bands, evicted, rejected};
+use super::definition::Family;
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
 use crate::headers::Address;
@@ -45,7 +49,7 @@ const QUEUE_TIME: Family = Family::histogram("llm_d_epp_flow_control_request_que
 const POOL: &[&str] = &["name"];
 const BAND: &[&str] = &["priority", "inference_pool"];
 
-/// What the reference gives the mean and the standard deviation of, over the endpoints.
+/// Families with the mean and the standard deviation over the endpoints.
 type Spread = (Family, Family, fn(&EndpointStats) -> f64);
 
 #[rustfmt::skip]
@@ -67,7 +71,7 @@ const SPREADS: [Spread; 3] = [
     ),
 ];
 
-/// The outcomes of flow control that the reference counts and `Stats` tells.
+/// The outcomes of the reference's flow control that `Stats` provides.
 const OUTCOME_NAMES: [&str; 7] = [
     "Dispatched",
     "RejectedCapacity",
@@ -78,7 +82,7 @@ const OUTCOME_NAMES: [&str; 7] = [
     "EvictedOther",
 ];
 
-/// The codes of the reference's errors that `Stats` tells, with what failed at a model server.
+/// The reference's error codes that `Stats` provides, including failures of a model server.
 const ERROR_CODES: [&str; 6] = [
     "BadRequest",
     "NotFound",
@@ -210,7 +214,8 @@ impl Row<'_> {
     }
 }
 
-/// The reference knows endpoints by host and port; one whose name says neither goes by its name.
+/// The reference identifies endpoints by host and port; an endpoint without an address is
+/// identified by its name.
 fn write_attempts(endpoint: &EndpointStats, out: &mut Writer<'_, impl fmt::Write>) -> fmt::Result {
     let port = Address::of(&endpoint.name).and_then(|address| address.port);
     let port = port.map(|port| port.to_string()).unwrap_or_default();
@@ -223,7 +228,7 @@ fn queue_size(endpoint: &EndpointStats) -> f64 {
     f64::from(endpoint.prefilling) + endpoint.external_waiting
 }
 
-/// Mean and standard deviation, both zero where there are no endpoints.
+/// Mean and standard deviation; both are zero without endpoints.
 fn spread(endpoints: &[EndpointStats], read: fn(&EndpointStats) -> f64) -> (f64, f64) {
     let count = endpoints.len().max(1) as f64;
     let mean = endpoints.iter().map(read).sum::<f64>() / count;
@@ -232,12 +237,12 @@ fn spread(endpoints: &[EndpointStats], read: fn(&EndpointStats) -> f64) -> (f64,
     (mean, root(variance))
 }
 
-/// The square root, which `core` does not have: Newton's steps from above, until they no longer go down.
+/// The square root, which `core` lacks: Newton's method from above, until it stops decreasing.
 fn root(square: f64) -> f64 {
     if !(square > 0.0 && square.is_finite()) {
         return if square > 0.0 { square } else { 0.0 };
     }
-    // Half the exponent is near enough for a few steps.
+    // Halving the exponent is close enough for a few steps.
     let mut root = f64::from_bits((square.to_bits() >> 1) + (1023_u64 << 51));
     root = (root + square / root) / 2.0;
     loop {

@@ -1,13 +1,16 @@
-//! How OpenMetrics 1.0 is written.
+//! The OpenMetrics 1.0 writer.
+//!
+//! Written by hand: `prometheus-client` and `metrics-exporter-prometheus` own the counters in
+//! registries with locks and need `std`. Here `Stats` owns the counters.
 
 use alloc::format;
 use core::fmt;
 
 use slotwise::Histogram;
 
-use super::family::{Family, Kind};
+use super::definition::{Family, Kind};
 
-/// One number of a metric.
+/// A value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value {
     Whole(u64),
@@ -64,7 +67,7 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
         Self { out, family: None }
     }
 
-    /// Begins a family. Its samples follow.
+    /// Starts a family; its samples follow.
     pub(super) fn family(&mut self, family: Family) -> fmt::Result {
         self.family = Some(family);
         let name = family.name;
@@ -92,7 +95,8 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
         self.rest(labels, value.into())
     }
 
-    /// Writes the samples of a histogram: how many were at most so long, for each bound, their sum and their number.
+    /// Writes the samples of a histogram: the cumulative count of each bound, the sum and the
+    /// count.
     pub(super) fn histogram(
         &mut self,
         labels: &[(&str, &str)],
@@ -122,7 +126,7 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
         self.out.write_str("# EOF\n")
     }
 
-    /// What follows the name of a sample.
+    /// Writes a sample after its name.
     fn rest(&mut self, labels: &[(&str, &str)], value: Value) -> fmt::Result {
         for (at, (name, value)) in labels.iter().enumerate() {
             self.out.write_str(if at == 0 { "{" } else { "," })?;
@@ -138,7 +142,7 @@ impl<'w, W: fmt::Write> Writer<'w, W> {
             Value::Real(value) if value.is_infinite() => {
                 writeln!(self.out, "{}Inf", if value > 0.0 { '+' } else { '-' })
             }
-            // The shortest number that reads back the same, with an exponent where that is shorter.
+            // The shortest form that parses to the same value.
             Value::Real(value) => writeln!(self.out, "{value:?}"),
         }
     }

@@ -1,8 +1,9 @@
-//! Attributes for spans, in the words of OpenTelemetry's semantic conventions for generative AI (in development, as of version 1.44
-//! of the general ones), and in our own namespace for what they have no word for.
+//! Span attributes in OpenTelemetry's semantic conventions for generative AI (in development, as of
+//! version 1.44 of the general ones). Attributes that the conventions lack have our own namespace.
 //!
-//! What a request has used is known when it has completed, so a decision's token counts are ours (`slotwise.prompt_tokens`), and
-//! `gen_ai.usage.*` comes from the engine's [`Usage`] alone.
+//! The usage of a request is final only on completion. So token counts of a decision are our own
+//! attributes (`slotwise.prompt_tokens`), and `gen_ai.usage.*` is set from the engine's [`Usage`]
+//! only.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,7 +13,7 @@ use slotwise::{Dispatch, Request, Usage};
 use crate::headers::Address;
 use crate::outcome::Refusal;
 
-/// A name and a value for a span.
+/// A span attribute.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Attribute<'a> {
@@ -53,9 +54,10 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// What a span of a dispatched request says: `endpoint` is the name of the endpoint that it goes to.
+/// The attributes of a dispatched request's span. `endpoint` is the name of its endpoint.
 ///
-/// `server.address` and `server.port` are there if the name holds an [`Address`], `gen_ai.conversation.id` if the request has a session.
+/// `server.address` and `server.port` are set if the name has an [`Address`], and
+/// `gen_ai.conversation.id` if the request has a session.
 ///
 /// ```
 /// use slotwise::{Dispatch, EndpointId, Request, RequestId};
@@ -98,7 +100,7 @@ pub fn dispatch_attributes<'a>(
     attributes
 }
 
-/// What the span says when the request has completed: only what the engine said.
+/// The attributes of a completed request's span, from the usage that the engine reported.
 ///
 /// ```
 /// use slotwise::Usage;
@@ -118,7 +120,8 @@ pub fn usage_attributes(usage: &Usage) -> Vec<Attribute<'static>> {
     tokens.into_iter().filter_map(|(key, value)| Some(Attribute::whole(key, value?))).collect()
 }
 
-/// What the span says of a request that does not go. `queued` is how long it waited, zero for one that was rejected.
+/// The attributes of a refused request's span. `queued` is its time in the queue, zero for a
+/// rejection.
 ///
 /// ```
 /// use core::time::Duration;

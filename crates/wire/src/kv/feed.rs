@@ -1,4 +1,4 @@
-//! One publisher's events: frames in, the core's events out.
+//! The KV events of one publisher: frames in, events of the core out.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -6,30 +6,37 @@ use core::num::NonZeroU32;
 
 use slotwise::{KvEvent, KvEventError};
 
-use super::batch::{Decoder, SkippedEvents};
+use super::batch::SkippedEvents;
+use super::decoder::Decoder;
 use super::frames::{Message, payload_at};
 use super::sequence::{Answer, Sequence};
 use crate::error::WireError;
 
-/// What live batches may take up, in bytes, while a replay is under way, unless told otherwise.
+/// The default limit of held live batches, in bytes.
 const HELD_BYTES: usize = 16 << 20;
 
-/// The events of one publisher: a data parallel rank of an engine.
+/// The KV events of one publisher: a data parallel rank of an engine.
 ///
-/// The gateway owns the sockets. It hands in what comes from the SUB socket and from the replay's, and when [`Report::ask`] says so, opens a
-/// **fresh** DEALER socket, sends `["", replay_request(from)]` and hands in what comes until [`asked_from`](Self::asked_from) is `None`. If nothing comes,
-/// it calls [`give_up`](Self::give_up). Where there is no replay socket it does so at once ([`without_replay`](Self::without_replay)).
+/// The gateway owns the sockets and passes on the messages of the SUB and the replay socket. If
+/// [`Report::ask`] is set, it opens a **fresh** DEALER socket and sends `["",
+/// replay_request(from)]`. It passes on the replies until [`asked_from`](Self::asked_from) is
+/// `None`. If no reply arrives, it calls [`give_up`](Self::give_up). Without a replay socket, use
+/// [`without_replay`](Self::without_replay).
 ///
-/// # What is applied, and what that means
+/// # Copies of a block
 ///
-/// Events go to the core as they are said. An engine that keeps two copies of a block says it stored it twice, and that it removed it when *one* of
-/// them goes; vLLM also announces stored blocks again when asked to (`kv_cache_report_mode`). Stores are **not counted**: a count would be
-/// right for copies, but each repeated announcement would leave a block that never goes, and the router would send requests to a
-/// cache that is not there, for ever. Without, a block may look gone while its other copy serves: it costs one block of a match, at a
-/// prompt's end, until the block is stored again, or a child of it is (the core then takes it as there).
+/// Events are applied as received, without counting stores. An engine with two copies of a block
+/// sends two stored events, and one removed event for *one* of the copies. vLLM also repeats stored
+/// events on request (`kv_cache_report_mode`). A count would be right for copies. But after a
+/// repeated event, a counted block would stay forever, and requests would go to a cache without it.
 ///
-/// Unknown parents are counted but ask for nothing: sequence numbers show every loss, so a parent is unknown because it was left out (see
-/// [`SkippedEvents`]), because the index forgot it, or because the batch that has it cannot be had any more.
+/// Without counts, a block can appear removed while its other copy serves. This costs one block at
+/// the end of a prompt's match, until the block or a child of it is stored again.
+///
+/// # Unknown parents
+///
+/// Unknown parents are counted but not requested: sequence numbers show every loss. The parent was
+/// skipped (see [`SkippedEvents`]), evicted from the index, or lost with its batch.
 #[derive(Clone, Debug)]
 pub struct Feed {
     decoder: Decoder,
@@ -40,47 +47,48 @@ pub struct Feed {
     replays: bool,
 }
 
-/// What a message led to.
+/// The result of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// Ask for a replay from this batch on.
+    /// Request a replay from this batch on.
     pub ask: Option<u64>,
-    /// The view of the endpoint's cache was cleared, as the publisher began anew or its replay does not go back far enough.
+    /// The endpoint's cache view was cleared: the publisher restarted, or its replay does not reach
+    /// back far enough.
     pub cleared: bool,
-    /// Batches applied.
+    /// Batches that were applied.
     pub batches: u64,
-    /// Batches dropped, as they were seen before.
+    /// Batches that were dropped because they were seen before.
     pub dropped: u64,
-    /// Batches held, until the replay ends.
+    /// Batches that are held until the replay ends.
     pub held: u64,
-    /// Batches that are lost for good.
+    /// Batches that are lost.
     pub lost: u64,
-    /// Batches that could not be read, counted each time that they come. Nothing of them was applied, and nobody asks for them again: the
-    /// answer would be the same bytes.
+    /// Malformed batches, counted at each arrival. They have no effect and are not requested again:
+    /// a replay would have the same bytes.
     pub unreadable: u64,
-    /// Why the last of them could not be read, with the offset from the beginning of its payload.
+    /// The error of the last malformed batch. Its offset counts from the start of the payload.
     pub error: Option<WireError>,
-    /// Blocks that the core took as stored.
+    /// Blocks that the core accepted as stored.
     pub stored_blocks: u64,
-    /// Blocks said to be removed.
+    /// Blocks that were removed.
     pub removed_blocks: u64,
     /// Events that cleared the cache.
     pub clears: u64,
-    /// Stored events whose parent block is not known.
+    /// Stored events with an unknown parent block.
     pub unknown_parents: u64,
-    /// Events that the core refused for other reasons.
+    /// Events that the core rejected for other reasons.
     pub refused: u64,
     /// The last of these reasons.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::refusal"))]
     pub refusal: Option<KvEventError>,
-    /// What was not among the events.
+    /// Counts of skipped events and fields.
     pub skipped_events: SkippedEvents,
 }
 
 impl Feed {
-    /// One that has seen nothing, of a publisher with a replay socket.
+    /// Creates a feed without state, for a publisher with a replay socket.
     pub fn new() -> Self {
         Self {
             decoder: Decoder::new(),
@@ -92,30 +100,32 @@ impl Feed {
         }
     }
 
-    /// The publisher has no replay socket: what is lost stays lost.
+    /// Declares that the publisher has no replay socket: lost batches stay lost.
     pub fn without_replay(self) -> Self {
         Self { replays: false, ..self }
     }
 
-    /// A feed that continues where another ended, for a restored view of the engine's cache.
+    /// Continues an earlier feed, for a restored cache view.
     ///
-    /// `next` is the number that [`next`](Self::next) returned then. The feed does not know the identities of
-    /// earlier batches. An engine that restarted in between and is past `next` is taken for the old process; use
-    /// [`new`](Self::new) where engines may have restarted.
+    /// `next` is the number that [`next`](Self::next) returned. The feed does not have the
+    /// identities of earlier batches. An engine that restarted in between and is past `next` is
+    /// taken for the old process. Use [`new`](Self::new) where engines may have restarted.
     pub fn resume(self, next: u64) -> Self {
         Self { sequence: Sequence::resume(next), ..self }
     }
 
-    /// What live batches may take up, in bytes, while a replay is under way; 16 MiB unless told. What finds no room is asked for again.
+    /// Sets the limit of held live batches during a replay, in bytes; 16 MiB by default. Batches
+    /// beyond it are dropped and requested again.
     pub fn max_held_bytes(self, bytes: usize) -> Self {
         Self { max_held_bytes: bytes, ..self }
     }
 
-    /// A message came from the SUB socket. Computes in **O(bytes)**.
+    /// Handles a message of the SUB socket. Computes in **O(bytes)**.
     ///
     /// # Errors
     ///
-    /// If the frames are not those of a batch; nothing changes then. A payload that cannot be read is in the report.
+    /// Returns an error if the frames are not those of a batch; there is no effect. A malformed
+    /// payload is reported in [`Report::error`].
     pub fn handle_live(
         &mut self,
         frames: &[&[u8]],
@@ -124,8 +134,8 @@ impl Feed {
         self.live(frames, sink)
     }
 
-    /// A message came from the replay's socket, in answer to the last request. Computes in **O(bytes)**, and at its end of those that were
-    /// held.
+    /// Handles a message of the replay socket, in answer to the last request. Computes in
+    /// **O(bytes)**; the last message also takes the time of the held batches.
     ///
     /// # Errors
     ///
@@ -138,7 +148,8 @@ impl Feed {
         self.replayed(frames, sink)
     }
 
-    /// The replay does not come, or does not end: what is missing is lost, and what was held is applied. Computes in **O(bytes)** of that.
+    /// Abandons a replay that does not arrive or does not end. Missing batches are lost, and held
+    /// ones are applied. Computes in **O(bytes)** of the held batches.
     pub fn give_up(&mut self, sink: EventSink<'_>) -> Report {
         let mut report = Report::default();
         self.sequence.give_up();
@@ -146,12 +157,15 @@ impl Feed {
         report
     }
 
-    /// TensorRT-LLM answered at `/kv_cache_events`: a JSON array of events. Their blocks are `block_size` tokens long. Its events are numbered one by one, and there is no
-    /// replay; numbers that go back mean that it began anew. Computes in **O(bytes)**.
+    /// Handles TensorRT-LLM's answer at `/kv_cache_events`, a JSON array of events. Computes in
+    /// **O(bytes)**.
+    ///
+    /// `block_size` is in tokens. Events have numbers of their own, and there is no replay.
+    /// Decreasing numbers mean that the engine restarted.
     ///
     /// # Errors
     ///
-    /// If the body is malformed anywhere; nothing of it is applied.
+    /// Returns an error if the body is malformed anywhere; there is no effect.
     pub fn handle_trtllm(
         &mut self,
         body: &[u8],
@@ -162,14 +176,14 @@ impl Feed {
         let mut report = Report::default();
         let ids = self.decoder.decode_trtllm(body, block_size, rank)?.event_ids();
         let Some((first, last)) = ids else {
-            // There may still be something that was left out.
+            // There may still be skipped events.
             self.visit(&mut report, sink);
             return Ok(report);
         };
         let awaited = self.sequence.next();
         if first < awaited {
             self.begin_anew(&mut report, sink);
-            // The layers that stand for the model may be others now.
+            // After a restart, other layers may represent the model.
             self.decoder.decode_trtllm(body, block_size, rank)?;
         } else if awaited > 0 {
             report.lost = first - awaited;
@@ -180,12 +194,12 @@ impl Feed {
         Ok(report)
     }
 
-    /// The batch from which on a replay is awaited.
+    /// The first batch of the replay under way.
     pub fn asked_from(&self) -> Option<u64> {
         self.sequence.asked_from()
     }
 
-    /// The number of the batch that comes next: for [`resume`](Self::resume).
+    /// The next sequence number, for [`resume`](Self::resume).
     pub const fn next(&self) -> u64 {
         self.sequence.next()
     }
@@ -235,7 +249,7 @@ impl Feed {
         Ok(report)
     }
 
-    /// Decodes a batch: its identity, if it can be read.
+    /// Decodes a batch and returns its identity, unless it is malformed.
     fn decode(&mut self, report: &mut Report, payload: &[u8]) -> Option<u64> {
         match self.decoder.decode(payload) {
             Ok(batch) => Some(batch.sent_at().to_bits()),
@@ -261,7 +275,7 @@ impl Feed {
             Answer::ApplyAfterLoss(lost) => report.lost += lost,
             Answer::ClearAndApply => {
                 self.begin_anew(report, sink);
-                // The layers of the new process may be grouped otherwise.
+                // The new process may group its layers differently.
                 if readable && self.decoder.decode(payload).is_err() {
                     return;
                 }
@@ -315,7 +329,7 @@ impl Feed {
     }
 
     fn hold(&mut self, report: &mut Report, seq: u64, payload: &[u8]) {
-        // At least one, so that there is always something to go on with.
+        // At least one batch is held, so that the replay makes progress.
         let room = self.max_held_bytes.saturating_sub(self.held_bytes);
         if held_size(payload) <= room || self.held.is_empty() {
             self.held_bytes += held_size(payload);
@@ -342,7 +356,7 @@ impl Feed {
                 }
                 answer => {
                     self.held_bytes -= held_size(&payload);
-                    // What was wrong with it was reported when it came.
+                    // Its error was reported on arrival.
                     let readable = self.decoder.decode(&payload).is_ok();
                     self.follow(answer, report, &payload, readable, sink);
                 }
@@ -354,7 +368,7 @@ impl Feed {
     }
 }
 
-/// What takes a feed's events in order: most often `Scheduler::handle_kv_event` of the core.
+/// Receives the events of a feed in order, and applies them: usually the core's `handle_kv_event`.
 pub type EventSink<'a> = &'a mut dyn FnMut(KvEvent<'_>) -> Result<(), KvEventError>;
 
 fn clear(report: &mut Report, sink: EventSink<'_>) {
@@ -365,12 +379,14 @@ fn clear(report: &mut Report, sink: EventSink<'_>) {
     }
 }
 
-/// What a held batch takes up, with its place among the others.
+/// The memory of a held batch, with its queue entry.
 const fn held_size(payload: &[u8]) -> usize {
     payload.len() + size_of::<(u64, Vec<u8>)>()
 }
 
-/// The identity of a batch that cannot be read: FNV-1a of its bytes, which a replay repeats.
+/// The identity of a malformed batch: FNV-1a over its bytes, which a replay repeats.
+///
+/// Written by hand: these hashes stay in the process, and two lines do not justify a crate.
 fn unreadable(payload: &[u8]) -> u64 {
     payload.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)

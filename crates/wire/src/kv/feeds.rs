@@ -9,8 +9,8 @@ use crate::error::{ErrorKind, WireError};
 
 /// The [`Feed`] of each publisher: a data-parallel rank of an endpoint.
 ///
-/// Ranks are numbers that come with messages, so an endpoint has no more than [`MOST_RANKS`](Self::MOST_RANKS) feeds.
-/// Finding one computes in **O(log feeds)**.
+/// Messages carry their rank, so the number of feeds per endpoint is limited to
+/// [`MOST_RANKS`](Self::MOST_RANKS). Computes in **O(log feeds)** per lookup.
 ///
 /// ```
 /// use slotwise::EndpointId;
@@ -28,34 +28,35 @@ use crate::error::{ErrorKind, WireError};
 pub struct Feeds(BTreeMap<(EndpointId, u32), Feed>);
 
 impl Feeds {
-    /// The most feeds of one endpoint.
+    /// The maximum number of feeds of one endpoint.
     pub const MOST_RANKS: usize = 256;
 
-    /// No feeds.
+    /// Creates an empty set of feeds.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The feed of a rank of an endpoint; one that has seen nothing if it is new.
+    /// Returns the feed of a rank of an endpoint, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// If it is new and the endpoint has [as many](Self::MOST_RANKS) as it may.
+    /// Returns an error for a new rank if the endpoint already has [`MOST_RANKS`](Self::MOST_RANKS)
+    /// feeds.
     pub fn of(&mut self, endpoint: EndpointId, rank: u32) -> Result<&mut Feed, WireError> {
         let key = (endpoint, rank);
         if !self.0.contains_key(&key) && self.ranks(endpoint) >= Self::MOST_RANKS {
-            let problem = ErrorKind::OutOfRange("no more than 256 ranks of an endpoint have feeds");
+            let problem = ErrorKind::OutOfRange("more than 256 ranks of an endpoint");
             return Err(WireError::new(0, problem));
         }
         Ok(self.0.entry(key).or_default())
     }
 
-    /// The feed of a rank of an endpoint, if there is one.
+    /// Returns the feed of a rank of an endpoint, if it exists.
     pub fn get(&self, endpoint: EndpointId, rank: u32) -> Option<&Feed> {
         self.0.get(&(endpoint, rank))
     }
 
-    /// The endpoint has left the pool.
+    /// Removes the feeds of an endpoint that left the pool.
     pub fn forget(&mut self, endpoint: EndpointId) {
         self.0.retain(|(of, _), _| *of != endpoint);
     }

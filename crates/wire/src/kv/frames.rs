@@ -13,7 +13,7 @@ pub enum Message<'a> {
         topic: &'a [u8],
         /// The sequence number, which starts at 0 in every process.
         seq: u64,
-        /// The encoded batch, for a [`Decoder`](super::batch::Decoder).
+        /// The encoded batch, for a [`Decoder`](super::decoder::Decoder).
         payload: &'a [u8],
     },
     /// The end of a replay.

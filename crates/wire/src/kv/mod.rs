@@ -1,15 +1,16 @@
-//! What engines say about their KV caches: ZMQ frames, batches of events, and gaps between them.
+//! KV cache events of model servers, and the recovery of lost ones.
+//!
+//! vLLM and SGLang publish msgpack over ZMQ; TensorRT-LLM answers with JSON at `/kv_cache_events`.
+//! A *publisher* is one data parallel rank of one engine. Each publisher has a [`Feed`].
 //!
 //! ```text
-//!   frames     what a ZMQ message holds:          a batch and its number, or the end of a replay
-//!   batch      what a batch holds:                events of the core, decoded into buffers that are used again
-//!   sequence   what to do with the next batch:    apply, drop, hold, ask for a replay, clear
-//!   feed       all of it for one publisher:       frames in, events and a report out
-//!   feeds      the publishers of a pool:          a feed for each rank of each endpoint
+//!   frames          a ZMQ message: a batch with its number, or the end of a replay
+//!   msgpack         the encoding of vLLM and SGLang
+//!   vllm  trtllm    the events of an engine, into buffers
+//!   batch  decoder  events of the core, in buffers that are reused
+//!   sequence        the action for a batch: apply, drop, hold, request a replay, clear
+//!   feed  feeds     one publisher, and all publishers of a pool
 //! ```
-//!
-//! vLLM and SGLang publish msgpack over ZMQ; TensorRT-LLM is asked for JSON at `/kv_cache_events`. A *publisher* is one data parallel rank of one
-//! engine; each has a [`Feed`] of its own.
 //!
 //! ```
 //! use slotwise::KvEvent;
@@ -18,16 +19,17 @@
 //! // [1.5, [["BlockStored", [7], nil, [0, 1, 2, 3], 4, nil, "GPU"]]], as vLLM 0.23 sends it.
 //! let payload = b"\x92\xcb\x3f\xf8\0\0\0\0\0\0\x91\x97\xabBlockStored\
 //!     \x91\x07\xc0\x94\x00\x01\x02\x03\x04\xc0\xa3GPU";
-//! let mut stored = Vec::new();
+//! let frames: [&[u8]; 3] = [b"", &0_u64.to_be_bytes(), payload];
+//! let mut tokens = Vec::new();
 //! let mut feed = Feed::new();
-//! let report = feed.handle_live(&[b"", &0_u64.to_be_bytes(), payload], &mut |event| {
-//!     if let KvEvent::BlockStored(event) = event {
-//!         stored.extend(event.tokens.unwrap_or_default().iter().copied());
+//! let report = feed.handle_live(&frames, &mut |event| {
+//!     if let KvEvent::BlockStored(stored) = event {
+//!         tokens.extend_from_slice(stored.tokens.unwrap_or_default());
 //!     }
 //!     Ok(())
 //! })?;
 //! assert_eq!((report.batches, report.stored_blocks, report.ask), (1, 1, None));
-//! assert_eq!(stored, [0, 1, 2, 3]);
+//! assert_eq!(tokens, [0, 1, 2, 3]);
 //! # Ok::<(), slotwise_wire::WireError>(())
 //! ```
 
@@ -36,6 +38,11 @@
     expect(dead_code, unreachable_pub, reason = "public with the feature `internals`")
 )]
 mod batch;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "public with the feature `internals`")
+)]
+mod decoder;
 mod feed;
 mod feeds;
 #[cfg_attr(
@@ -64,7 +71,8 @@ pub use frames::replay_request;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
-    pub use super::batch::{Batch, Decoder, Events};
+    pub use super::batch::{Batch, Events};
+    pub use super::decoder::Decoder;
     pub use super::frames::Message;
     pub use super::sequence::{Answer, Sequence};
 }

@@ -3,17 +3,20 @@
 //! ```text
 //! {"event_id": 7, "window_size": 4096, "attention_dp_rank": 0, "data":
 //!    {"type": "created", "num_blocks_per_cache_level": [512, 0]}
-//!    {"type": "stored",  "parent_hash": null, "blocks": [{"type": "stored_block", "block_hash": 1, "cache_level": 0, "priority": 35,
-//!                          "tokens": [{"type": "unique_token", "token_id": 5, "token_extra_id": 0}], "mm_keys": []}]}
+//!    {"type": "stored", "parent_hash": null, "blocks": [
+//!        {"type": "stored_block", "block_hash": 1, "cache_level": 0, "priority": 35,
+//!         "mm_keys": [],
+//!         "tokens": [{"type": "unique_token", "token_id": 5, "token_extra_id": 0}]}]}
 //!    {"type": "removed", "block_hashes": [1]}
-//!    {"type": "updated", "block_hash": 1, "cache_level": {"type": "event_diff", "new_value": 1, "old_value": 0}, "priority": null}}
+//!    {"type": "updated", "block_hash": 1, "priority": null,
+//!     "cache_level": {"type": "event_diff", "new_value": 1, "old_value": 0}}}
 //! ```
 
 use core::num::NonZeroU32;
 
 use slotwise::{EngineHash, Tier};
 
-use super::batch::{Buffers, Decoder, Record, Stored};
+use super::batch::{Buffers, Record, Stored};
 use crate::error::{ErrorKind, WireError};
 use crate::json::{Kind, Reader};
 
@@ -42,17 +45,18 @@ impl Layers {
     }
 }
 
-/// Decodes a body into the decoder's buffers.
+/// Decodes a body into buffers. `represents` are the layers that represent the model, kept between
+/// bodies.
 pub(super) fn decode(
-    decoder: &mut Decoder,
+    buffers: &mut Buffers,
+    represents: &mut Option<Layers>,
     body: &[u8],
     block_size: NonZeroU32,
     rank: u32,
 ) -> Result<()> {
-    let Decoder { buffers, layers, .. } = decoder;
     buffers.clear();
     // A first pass finds the layers that represent the model.
-    let mut chosen = *layers;
+    let mut chosen = *represents;
     let start = Reader::new(body)?;
     let mut reader = start.clone();
     let mut events = open(&mut reader)?;
@@ -84,7 +88,7 @@ pub(super) fn decode(
         }
     }
     buffers.dp_rank = Some(rank);
-    *layers = chosen;
+    *represents = chosen;
     Ok(())
 }
 
@@ -138,14 +142,16 @@ fn event(buffers: &mut Buffers, reader: &mut Reader<'_>, block_size: NonZeroU32)
             | "type" => {
                 _ = reader.skip()?;
             }
-            "data" => return Err(WireError::expected(reader.at(), "an event with one data")),
+            "data" => {
+                return Err(WireError::expected(reader.at(), "an event with a single data field"));
+            }
             _ => {
                 reader.skip()?;
                 buffers.skipped_events.unknown_fields += 1;
             }
         }
     }
-    if has_data { Ok(()) } else { Err(WireError::expected(at, "an event with data")) }
+    if has_data { Ok(()) } else { Err(WireError::expected(at, "an event with a data field")) }
 }
 
 /// The data of an event, in any order of its fields.

@@ -6,15 +6,15 @@ use core::ops::Range;
 
 use slotwise::{EngineHash, Tier};
 
-use super::batch::{Buffers, Decoder, Record, Stored, short, tier};
+use super::batch::{Buffers, Record, Stored, short, tier};
 use super::msgpack::{Kind, Reader};
 use crate::error::{ErrorKind, WireError};
 
 type Result<T> = core::result::Result<T, WireError>;
 
-/// Decodes a batch into the decoder's buffers.
-pub(super) fn decode(decoder: &mut Decoder, payload: &[u8]) -> Result<()> {
-    let Decoder { buffers, group, .. } = decoder;
+/// Decodes a batch into buffers. `group` is the layer group that represents the model, kept between
+/// batches.
+pub(super) fn decode(buffers: &mut Buffers, group: &mut Option<u64>, payload: &[u8]) -> Result<()> {
     buffers.clear();
     let mut next_group = *group;
     let mut reader = Reader::new(payload);
@@ -281,7 +281,7 @@ impl<'a> Fields<'a> {
         }
         if let Some(ahead) = self.lookahead {
             if ahead.blocks < stored.blocks.len() {
-                return Err(WireError::expected(self.at, "lookahead_token_ids of each block"));
+                return Err(WireError::expected(self.at, "lookahead_token_ids for each block"));
             }
             let last = ahead.start + ahead.width * stored.blocks.len().saturating_sub(1);
             stored.lookahead = last..last + ahead.width;
@@ -389,7 +389,7 @@ fn read_lookahead(buffers: &mut Buffers, reader: &mut Reader<'_>) -> Result<Opti
         let at = reader.at();
         let length = reader.array()?;
         if *width.get_or_insert(length) != length {
-            return Err(WireError::expected(at, "as many tokens behind each block"));
+            return Err(WireError::expected(at, "equally many tokens after each block"));
         }
         for _ in 0..length {
             buffers.lookahead.push(reader.small("a token id")?);

@@ -1,86 +1,14 @@
-//! Our families: one row each, and nowhere else.
+//! The metric families of slotwise, one row each.
 
 use alloc::string::ToString;
 use core::fmt;
 
 use slotwise::{BandStats, EndpointStats, HealthState, Histogram, SessionAdmissionStats, Stats};
 
+use super::definition::Family;
 use super::text::{Value, Writer};
 use super::{Exposition, Named};
 use crate::outcome::Reason;
-
-/// The name and the kind of some metrics.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Family {
-    /// Its name, without the `_total` of a counter.
-    pub name: &'static str,
-    /// Whether it only grows.
-    pub kind: Kind,
-    /// Its unit, with which the name ends; none for a number of something else.
-    pub unit: Option<&'static str>,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// One sentence.
-    pub help: &'static str,
-}
-
-/// Whether a metric only grows.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// It only grows, from zero. Its samples end in `_total`.
-    Counter,
-    /// It is what it is now.
-    Gauge,
-    /// How many were at most so much, for rising bounds: samples `_bucket`, `_sum` and `_count`.
-    Histogram,
-}
-
-impl Kind {
-    /// Its name in OpenMetrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-impl Family {
-    /// The name of its samples: with the `_total` of a counter.
-    pub fn sample_name(&self) -> alloc::string::String {
-        alloc::format!("{}{}", self.name, if self.kind == Kind::Counter { "_total" } else { "" })
-    }
-
-    pub(super) const fn counter(
-        name: &'static str,
-        unit: Option<&'static str>,
-        labels: &'static [&'static str],
-        help: &'static str,
-    ) -> Self {
-        Self { name, kind: Kind::Counter, unit, labels, help }
-    }
-
-    pub(super) const fn histogram(
-        name: &'static str,
-        unit: Option<&'static str>,
-        labels: &'static [&'static str],
-        help: &'static str,
-    ) -> Self {
-        Self { name, kind: Kind::Histogram, unit, labels, help }
-    }
-
-    pub(super) const fn gauge(
-        name: &'static str,
-        unit: Option<&'static str>,
-        labels: &'static [&'static str],
-        help: &'static str,
-    ) -> Self {
-        Self { name, kind: Kind::Gauge, unit, labels, help }
-    }
-}
 
 const REQUESTS: Option<&str> = Some("requests");
 const TOKENS: Option<&str> = Some("tokens");
@@ -107,7 +35,7 @@ const ENDPOINTS: Family = Family::gauge(
     "Endpoints of the pool: active or draining.",
 );
 
-/// A family with one sample, and how it is read.
+/// A family with one sample, and its value.
 type Row = (Family, fn(&Stats) -> Value);
 
 #[rustfmt::skip]
@@ -142,7 +70,7 @@ const HISTOGRAMS: [HistogramRow; 2] = [
     (Family::histogram("slotwise_queue_time_seconds", SECONDS, &[], "Queue time of dispatched requests."), |it| &it.queue_time),
 ];
 
-/// Families of the session guard. They have no samples where there is none.
+/// Families of session admission, which have samples only if it is configured.
 type GuardRow = (Family, fn(&SessionAdmissionStats) -> Value);
 
 #[rustfmt::skip]
@@ -153,7 +81,7 @@ const GUARD: [GuardRow; 4] = [
     (Family::gauge("slotwise_session_admission_share_ratio", RATIO, &[], "Share of a cache that the contexts of active sessions may fill."), |it| it.share.into()),
 ];
 
-/// A family with one sample for each priority of which something waits.
+/// A family with one sample for each priority that has queued requests.
 pub(super) type BandRow = (Family, fn(&BandStats) -> Value);
 
 #[rustfmt::skip]
@@ -162,20 +90,20 @@ const OF_BANDS: [BandRow; 2] = [
     (Family::gauge("slotwise_band_queued_bytes", BYTES, &["priority"], "Bytes of the queued requests, by priority."), |it| it.queued_bytes.into()),
 ];
 
-/// Priorities with samples of their own, the highest; the others are one.
+/// The number of priorities with their own samples, highest first. The others are merged.
 const MOST_BANDS: usize = 32;
 
-/// How the values of several endpoints become one.
+/// How to merge the values of several endpoints.
 #[derive(Clone, Copy)]
 enum Merge {
     Sum,
     Largest,
 }
 
-/// A family with one sample for each endpoint; none where an endpoint has no value.
+/// A family with one sample for each endpoint that has a value.
 type EndpointRow = (Family, Merge, fn(&EndpointStats) -> Option<Value>);
 
-/// Not `endpoint`: that is a label of the target where the Prometheus operator scrapes.
+/// The Prometheus operator already sets a target label `endpoint`.
 const ENDPOINT: &[&str] = &["endpoint_name"];
 
 #[rustfmt::skip]
@@ -215,7 +143,7 @@ const OF_ENDPOINTS: [EndpointRow; 33] = [
     (Family::gauge("slotwise_endpoint_hash_mismatch", None, ENDPOINT, "Whether its engine names blocks differently from the rest of the pool."), Merge::Sum, |it| Some(it.hash_mismatch.into())),
 ];
 
-/// All families, as they are written.
+/// All families in the order of the text.
 pub(super) fn all() -> impl Iterator<Item = Family> {
     let totals = TOTALS.iter().map(|(family, _)| *family);
     let guard = GUARD.iter().map(|(family, _)| *family);
@@ -244,7 +172,7 @@ pub(super) fn write(
         out.family(family)?;
         out.histogram(&[], read(stats))?;
     }
-    // A reason that has not happened yet is a zero: its first time would be no increase otherwise.
+    // Reasons start at zero, so that their first occurrence counts as an increase.
     out.family(REJECTED)?;
     for (reason, count) in rejected(stats) {
         out.sample(&[("reason", reason.code())], count)?;
@@ -281,7 +209,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// What waits of each priority, highest first.
+/// Queued requests by priority, highest first.
 pub(super) fn bands(
     stats: &Stats,
     read: fn(&BandStats) -> Value,
@@ -297,7 +225,7 @@ pub(super) fn bands(
     }
 }
 
-/// How often each reason rejected: those of the table, then those that are new to it.
+/// Rejections by reason: those of the table, then others.
 pub(super) fn rejected(stats: &Stats) -> impl Iterator<Item = (Reason, u64)> {
     let known = Reason::all().filter_map(|reason| match reason {
         Reason::Rejected(core) => Some((reason, stats.rejected.get(&core).copied().unwrap_or(0))),
@@ -307,7 +235,7 @@ pub(super) fn rejected(stats: &Stats) -> impl Iterator<Item = (Reason, u64)> {
     known.chain(counted.filter(|(reason, _)| Reason::all().all(|known| known != *reason)))
 }
 
-/// How often each reason evicted.
+/// Evictions by reason.
 pub(super) fn evicted(stats: &Stats) -> impl Iterator<Item = (Reason, u64)> {
     let known = Reason::all().filter_map(|reason| match reason {
         Reason::Evicted(core) => Some((reason, stats.evicted.get(&core).copied().unwrap_or(0))),
