@@ -1,4 +1,4 @@
-//! Any bytes in any chunks: nothing panics, and every chunking brings the same as one chunk.
+//! Any bytes in any chunks: no panic, and every chunking gives the same result as one chunk.
 
 #![no_main]
 
@@ -22,7 +22,7 @@ fn filter<'a>(body: Body, name: &str, chunks: impl Iterator<Item = &'a [u8]>) ->
     output
 }
 
-/// Chunks of lengths that repeat.
+/// Chunks with repeating lengths.
 fn cut<'a>(mut rest: &'a [u8], lengths: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut lengths = lengths.iter().cycle();
     std::iter::from_fn(move || {
@@ -52,9 +52,9 @@ fuzz_target!(|input: (u8, [u8; 5], &[u8])| {
 
     let output = filter(body, "new \"name\"", std::iter::once(bytes));
     assert_eq!(filter(body, "new \"name\"", cut(bytes, &lengths)), output);
-    // Each name is in an object of its own, of ten bytes at the least.
+    // Each name is in an object of at least ten bytes.
     assert!(output.len() <= 3 * bytes.len());
-    // What was filtered says the same, as long as it can be read.
+    // The filtered answer has the same outcome, as long as it can be parsed.
     let (progress, outcome) = read(body, std::iter::once(&*output), close);
     if whole.1.unreadable == 0 && whole.1.problem.is_none() {
         assert_eq!(progress, whole.0);

@@ -84,7 +84,7 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
         ({"body": CHAT[:-1]}, WireError, "too soon"),
         ({"body": b"\xff" + CHAT}, WireError, "at byte 0"),
         ({"body": b"[" * 10_000}, WireError, "an object"),
-        ({"body": b'{"messages":' + b"[" * 10_000}, WireError, "levels deep|expected"),
+        ({"body": b'{"messages":' + b"[" * 10_000}, WireError, "nested deeper|expected"),
         ({"body": b'{"model": 1}'}, WireError, "at byte 10"),
     ],
 )

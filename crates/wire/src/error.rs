@@ -84,21 +84,21 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at byte {}: ", self.offset)?;
         match self.problem {
-            ErrorKind::Truncated => f.write_str("the end comes too soon"),
+            ErrorKind::Truncated => f.write_str("unexpected end of input"),
             ErrorKind::Expected(what) => write!(f, "expected {what}"),
             ErrorKind::NotUtf8 => f.write_str("expected UTF-8"),
-            ErrorKind::TooDeep(levels) => write!(f, "nested more than {levels} levels deep"),
+            ErrorKind::TooDeep(levels) => write!(f, "nested deeper than {levels} levels"),
             ErrorKind::TooLong(limit) => write!(f, "longer than the limit of {limit} bytes"),
             ErrorKind::OutOfRange(what) => write!(f, "out of range: {what}"),
             ErrorKind::Unsupported(what) => write!(f, "not supported: {what}"),
             ErrorKind::NotMetrics => f.write_str("expected a metrics page, found no sample"),
-            ErrorKind::NothingKnown => f.write_str("no metric in it is known"),
+            ErrorKind::NothingKnown => f.write_str("found none of the known metrics"),
             ErrorKind::NoPrompt { api, expected, looks_like: None } => {
                 write!(f, "expected {expected} in a body of {api}")
             }
             ErrorKind::NoPrompt { api, expected, looks_like: Some(other) } => write!(
                 f,
-                "expected {expected} in a body of {api}, but this is a body of {other}: say which path it came to"
+                "expected {expected} in a body of {api}, but found a body of {other}: check its path"
             ),
         }
     }

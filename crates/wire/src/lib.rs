@@ -56,7 +56,3 @@ pub use error::{ErrorKind, WireError};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-/// Tests the example in this crate's README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -1,4 +1,4 @@
-//! The text that dashboards read, held against a strict reader, a naive twin, the book and the dashboard.
+//! The OpenMetrics text against a strict reader, a naive twin, the manual and the dashboard.
 
 mod openmetrics;
 
@@ -16,7 +16,8 @@ use slotwise_wire::outcome::Reason;
 const DASHBOARD: &str = include_str!("../../../docs/grafana/slotwise.json");
 const BOOK: &str = include_str!("../../../docs/src/observability.md");
 
-/// A scheduler with two endpoints, a session guard, and something in every counter that it is easy to move.
+/// Statistics of a scheduler with two endpoints and session admission, with most counters above
+/// zero.
 fn stats() -> Stats {
     let mut scheduler = Scheduler::builder()
         .with(|config| {
@@ -220,7 +221,7 @@ fn words(query: &str) -> Vec<String> {
 fn expressions(value: &serde_json::Value, found: &mut Vec<String>) {
     match value {
         serde_json::Value::Array(values) => {
-            values.iter().for_each(|value| expressions(value, found))
+            values.iter().for_each(|value| expressions(value, found));
         }
         serde_json::Value::Object(fields) => {
             for (key, value) in fields {
@@ -268,7 +269,7 @@ fn the_dashboard_asks_for_what_is_written() {
     assert!(asked > 30 && by > 20, "the dashboard asks for {asked} names by {by} labels");
 }
 
-/// The entry of a family in the book, on one line.
+/// The entry of a family in the manual, on one line.
 fn entry(family: &Family) -> String {
     let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
     let by = if labels.is_empty() { String::new() } else { format!(", by {}", labels.join(", ")) };
@@ -290,7 +291,7 @@ fn the_book_lists_every_family() {
     assert_eq!(listed.count(), counted, "the book lists families that are not written");
 }
 
-/// Any endpoint: any name, any numbers.
+/// An endpoint with any name and any numbers.
 #[derive(Clone, Debug)]
 struct AnyEndpoint {
     name: String,
@@ -334,7 +335,7 @@ impl AnyEndpoint {
     }
 }
 
-/// Numbers of one family by endpoint.
+/// The values of one family by endpoint.
 fn by_endpoint(families: &[openmetrics::Family], name: &str) -> BTreeMap<String, f64> {
     let family = families.iter().find(|family| family.name == name).expect("a family");
     let label =

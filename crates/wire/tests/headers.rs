@@ -1,4 +1,4 @@
-//! Headers of the inference extension: what counts, what is reported, and what goes out.
+//! Headers of the inference extension: precedence, unusable values, and outgoing headers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn read<'a>(pairs: &[(&'a str, &'a str)]) -> RequestHeaders<'a> {
     RequestHeaders::read(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
 }
 
-/// What was reported: the name, the offset and the problem's code.
+/// The unusable headers: name, offset and code.
 fn reports(headers: &RequestHeaders<'_>) -> Vec<(&'static str, usize, &'static str)> {
     headers.unusable().map(|it| (it.name, it.error.offset, it.error.problem.code())).collect()
 }
@@ -56,7 +56,7 @@ fn the_new_name_counts_before_the_old_one() {
         assert_eq!(read(&pairs).slo_ttft, Some(Duration::from_millis(100)));
         assert_eq!(reports(&read(&pairs)), []);
     }
-    // Also where it cannot be used: the old one is not a second chance.
+    // An unusable new header is not replaced by the former one.
     let headers = read(&[(new, "soon"), (old, "200")]);
     assert_eq!((headers.slo_ttft, reports(&headers)), (None, vec![(new, 0, "unexpected")]));
     assert_eq!(reports(&read(&[(old, "1 0")])), [(old, 1, "unexpected")]);
@@ -150,7 +150,7 @@ fn a_subset_names_hosts_and_ports() {
     }
     assert!(read(&[]).allows("no address"));
     assert_eq!(reports(&hosts), []);
-    // Whoever restricts is never heard as saying nothing.
+    // An invalid restriction never counts as none.
     for (value, report) in
         [("", None), (" , ", None), ("10.0.0.9,http://10.0.0.1", Some(9)), ("a:b", Some(0))]
     {
@@ -225,7 +225,7 @@ proptest! {
             let sent = pairs.iter().find(|(name, _)| *name == report.name.as_bytes()).map(|(_, value)| value.len());
             prop_assert!(sent.is_some_and(|length| report.error.offset <= length), "{report}");
         }
-        // Each header that is there is used, or empty, or reported.
+        // Each present header is used, empty, or reported.
         let said = |header: Header| match header {
             Header::SloTtft => read.slo_ttft.is_some(),
             Header::SloTpot => read.slo_tpot.is_some(),
@@ -233,7 +233,7 @@ proptest! {
             Header::Subset => read.subset.is_some(),
             Header::Priority => read.priority.is_some(),
             Header::LoadFormat => read.load_format.is_some(),
-            // Nothing but blanks is as good as nothing.
+            // A blank value counts as missing.
             _ => true,
         };
         for header in Header::ALL {

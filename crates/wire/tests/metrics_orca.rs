@@ -1,4 +1,4 @@
-//! ORCA headers: as vLLM and Triton write them, and as nobody should.
+//! ORCA headers: the formats of vLLM and Triton, and malformed ones.
 
 use proptest::prelude::*;
 use slotwise::Load;
@@ -51,7 +51,7 @@ fn triton_and_what_else_is_in_a_report() {
         r#"{"cpu_utilization":0.3,"utilization":{"a":[1]},"named_metrics":{"foo":{},"num_requests_running":2}}"#,
     );
     assert_eq!((json.load, json.skipped), (Load::default().running(2), 3));
-    // Of two names for one thing, that of today.
+    // Of two names for one metric, the current one counts.
     for both in [
         "kv_cache_usage_perc=0.5,named_metrics.kv_cache_utilization=0.7",
         "kv_cache_utilization=0.7,named_metrics.kv_cache_usage_perc=0.5",
@@ -90,7 +90,7 @@ fn malformed_headers_are_errors_where_they_are_wrong() {
             38,
             ErrorKind::Expected("each metric once"),
         ),
-        ("BIN CZqZmZmZmbk=", 0, ErrorKind::Unsupported("ORCA in its binary format")),
+        ("BIN CZqZmZmZmbk=", 0, ErrorKind::Unsupported("the binary format of ORCA")),
         ("JSON", 4, ErrorKind::Truncated),
         ("JSON []", 5, ErrorKind::Expected("an object")),
         (r#"JSON {"named_metrics":3}"#, 22, ErrorKind::Expected("an object")),

@@ -1,4 +1,4 @@
-//! Metrics pages: what real servers said, what others would, and what nobody should.
+//! Metrics pages: captured ones, other engines, and malformed ones.
 
 #[path = "support/metrics_twin.rs"]
 mod twin;
@@ -27,7 +27,7 @@ fn detect(page: &str) -> MetricsReport {
     MetricsReader::detect().read(page.as_bytes()).expect("well-formed")
 }
 
-/// Whether nothing of a page is known, and it says so.
+/// Whether the page has no known metric, and its report has the warning.
 fn says_nothing(page: &str) -> bool {
     let report = detect(page);
     let only_that = MetricsReport::default();
@@ -35,7 +35,7 @@ fn says_nothing(page: &str) -> bool {
         && (report.ranks, report.adapters) == (only_that.ranks, None)
 }
 
-/// What the twin should say: to it, what is no page says nothing.
+/// The expected result of the twin, for which input without metrics is an empty page.
 fn to_the_twin(result: &Result<MetricsReport, WireError>) -> Option<twin::Twin> {
     match result {
         Ok(report) => Some(twin::of_report(report)),
@@ -123,14 +123,14 @@ fn a_page_every_tenth_of_a_second() {
 fn old_vllm_says_the_same_in_other_words() {
     let old = "vllm:num_requests_running{model_name=\"m\"} 2.0\nvllm:gpu_cache_usage_perc{model_name=\"m\"} 0.35\n";
     assert_eq!(detect(old).load(), Load::default().running(2).kv_usage(0.35));
-    // For a while it said both: the new name counts, wherever it stands.
+    // Some versions expose both: the new name counts, in any order.
     for both in [
         "vllm:gpu_cache_usage_perc 0.25\nvllm:kv_cache_usage_perc 0.5\n",
         "vllm:kv_cache_usage_perc 0.5\nvllm:gpu_cache_usage_perc 0.25\n",
     ] {
         assert_eq!(detect(both).load().kv_usage, Some(0.5));
     }
-    // The parts of the queue are not the queue.
+    // The parts of the queue are not its total.
     assert!(says_nothing("vllm:num_requests_waiting_by_reason{reason=\"capacity\"} 2.0\n"));
 }
 
@@ -165,7 +165,7 @@ vllm:cache_config_info{engine=\"0\",block_size=\"16\",num_gpu_blocks=\"300\"} 1
         .map(|line| format!("{line}\n"))
         .collect();
     assert!((detect(&plain).load().kv_usage.expect("said") - 0.7).abs() < 1e-12);
-    // A cache without a rank is that of each.
+    // A cache without a rank counts for each rank.
     let shared =
         format!("{plain}vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"100\"}} 1\n");
     let report = detect(&shared);
@@ -198,7 +198,7 @@ fn the_newest_word_on_adapters_counts() {
     let none =
         "# HELP vllm:lora_requests_info Running stats.\n# TYPE vllm:lora_requests_info gauge\n";
     assert!(says_nothing(none));
-    // With ranks, the newest of each.
+    // With ranks, the newest series of each counts.
     let ranked = page.replace("max_lora", "engine=\"1\",max_lora") + &series(&[("z", "", "1.0e9")]);
     assert_eq!(detect(&ranked).adapters.expect("said").running, ["a", "b", "c", "z"]);
 }
@@ -328,7 +328,7 @@ kv_tokens_max{engine=\"1\"} 4096
     assert_eq!((report.engine, report.ranks[0].rank.as_str()), (None, "a\"\\\n"));
     assert_eq!(report.load().kv_usage, Some(0.75));
     assert_eq!(report.adapters.expect("said").running, ["x"]);
-    // Beside an engine that was found, in whatever order.
+    // Together with a detected engine, in any order.
     let both = MetricsReader::detect()
         .field(Field::Waiting, "q".parse().expect("a metric"))
         .rank_label("engine");
@@ -357,7 +357,7 @@ fn numbers_are_cut_to_their_range() {
     assert_eq!(detect("vllm:num_requests_waiting NaN\n").engine, Some(Engine::Vllm));
     let two = "vllm:num_requests_running{engine=\"0\"} 4e9\nvllm:num_requests_running{engine=\"1\"} 4e9\n";
     assert_eq!(detect(two).load().running, Some(u32::MAX));
-    // What is not known yet.
+    // Values that are not known yet.
     let early = "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"None\"} 1\n";
     assert_eq!(detect(early).kv_cache().capacity(), None);
     assert_eq!(detect(early).kv_cache().block_size.expect("said").get(), 16);
@@ -432,7 +432,7 @@ fn malformed_lines_are_errors_where_they_are_wrong() {
         assert_eq!(fails(&later).0, 28 + at + offset, "{page}");
     }
     let block = "vllm:cache_config_info{block_size=\"x\"} 1\n";
-    assert_eq!(fails(block), (35, ErrorKind::Expected("a whole number")));
+    assert_eq!(fails(block), (35, ErrorKind::Expected("an integer")));
     let adapters = b"vllm:lora_requests_info{running_lora_adapters=\"ab\xff\"} 1\n";
     assert_eq!(fails(adapters), (49, ErrorKind::NotUtf8));
     let rank = b"vllm:num_requests_waiting{engine=\"\xff\"} 1\n";
@@ -474,7 +474,7 @@ fn a_page_cut_off_anywhere_says_nothing_false() {
                     );
                 }
             }
-            // So short that no line of it is whole, nor of a metric that is looked for.
+            // A truncation without any complete line, or before the first known metric.
             Err(WireError { problem: ErrorKind::NotMetrics, .. }) => {}
             Err(error) => {
                 assert_eq!((error.offset, error.problem), (end, ErrorKind::Truncated));

@@ -1,4 +1,4 @@
-//! What a refused client is told: golden bodies, headers, and JSON whatever the message.
+//! Refusals: golden bodies, headers, and valid JSON for any message.
 
 use std::time::Duration;
 

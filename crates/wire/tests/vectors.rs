@@ -1,8 +1,10 @@
-//! The JSON vectors: what bytes mean, in every language.
+//! The JSON vectors: the results of parsing in every language.
 //!
-//! A vector is a list of calls with their arguments and answers, one a line. Bytes are a string (as UTF-8), `{"hex": ...}`, or
-//! `{"file": ...}` below `tests/fixtures`. `BLESS=1 cargo test -p slotwise-wire --all-features --test vectors` writes the answers anew; reading
-//! the difference is the review.
+//! A vector is a list of calls with their arguments and results, one per line. Bytes are a string
+//! (as UTF-8), `{"hex": ...}`, or `{"file": ...}` below `tests/fixtures`.
+//!
+//! `BLESS=1 cargo test -p slotwise-wire --all-features --test vectors` rewrites the results; review
+//! the difference.
 
 #[path = "support/calls.rs"]
 mod calls;

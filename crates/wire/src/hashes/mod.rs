@@ -130,10 +130,10 @@ impl BlockHasher {
         self.scratch.clear();
         match self.algorithm {
             Algorithm::Sha256 => {
-                pickle::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging)
+                pickle::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging);
             }
             Algorithm::Sha256Cbor => {
-                cbor::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging)
+                cbor::block(&mut self.scratch, &parent.0, tokens, keys, self.tagging);
             }
         }
         BlockDigest::of(&self.scratch)

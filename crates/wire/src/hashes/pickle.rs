@@ -50,7 +50,7 @@ pub(super) fn block(
                     Key::Bare(bare) => text(out, bare),
                     Key::Tuple(parts) => {
                         tuple(out, parts.len(), |out| {
-                            parts.iter().for_each(|part| text(out, part))
+                            parts.iter().for_each(|part| text(out, part));
                         });
                     }
                 });

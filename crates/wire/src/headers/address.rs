@@ -1,9 +1,10 @@
-//! Where an endpoint listens, as far as its name says.
+//! The network address in an endpoint's name.
 
 use core::fmt;
 use core::net::IpAddr;
 
-/// Host and port out of an endpoint's name: `http://10.0.0.1:8000/v1`, `10.0.0.1:8000`, `[::1]:8000`, `engine-3`.
+/// Host and port of an endpoint's name: `http://10.0.0.1:8000/v1`, `10.0.0.1:8000`, `[::1]:8000`,
+/// `engine-3`.
 ///
 /// ```
 /// use slotwise_wire::headers::Address;
@@ -16,16 +17,16 @@ use core::net::IpAddr;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Address<'a> {
-    /// A host's name or IP address, without brackets.
+    /// A host name or IP address, without brackets.
     pub host: &'a str,
-    /// The port that is named, or that the scheme is known by.
+    /// The port, or the default port of the scheme.
     pub port: Option<u16>,
-    /// Host and port as they are written, if both are.
+    /// Host and port as written, if both are.
     pub(super) written: Option<&'a str>,
 }
 
 impl<'a> Address<'a> {
-    /// The address in a name; none if it holds anything that no address has.
+    /// Parses the address of a name; `None` if a character cannot be part of one.
     pub fn of(name: &'a str) -> Option<Self> {
         let (scheme, rest) = name.split_once("://").unwrap_or(("", name));
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -35,7 +36,7 @@ impl<'a> Address<'a> {
                 let (host, after) = rest.split_once(']')?;
                 (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
             }
-            // More than one colon and no brackets: an IPv6 address, and no port.
+            // Several colons without brackets: an IPv6 address without a port.
             None if authority.matches(':').count() > 1 => (authority, None),
             None => authority
                 .split_once(':')
@@ -60,7 +61,8 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// Whether both are the same host: the same IP address, however it is written, or the same name in any case.
+    /// Whether both are the same host: equal IP addresses in any notation, or equal names in any
+    /// case.
     pub fn is_host(&self, other: &Address<'_>) -> bool {
         match (self.host.parse::<IpAddr>(), other.host.parse::<IpAddr>()) {
             (Ok(own), Ok(other)) => own == other,
@@ -70,7 +72,7 @@ impl<'a> Address<'a> {
 }
 
 impl fmt::Display for Address<'_> {
-    /// As the authority of a URL: with brackets around an IPv6 address.
+    /// Formats as the authority of a URL, with brackets around an IPv6 address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let brackets = self.host.contains(':');
         f.write_str(if brackets { "[" } else { "" })?;

@@ -1,4 +1,4 @@
-//! What a client may say of its own request.
+//! Claims of a client about its own request.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,10 +9,11 @@ use slotwise::{Instant, Priority, Request};
 
 use super::RequestHeaders;
 
-/// What counts of that by which a client could put itself before others: nothing, unless the host names it.
+/// The claims that the host accepts from clients. By default none: each of them could put a client
+/// before others.
 ///
-/// It applies to bodies and headers alike. What is beyond a range counts as its nearest end. No body and no header has a
-/// weight, so there is nothing to allow.
+/// Applies to bodies and headers alike. Values outside a range are clamped. Neither bodies nor
+/// headers carry a weight.
 ///
 /// ```
 /// use slotwise::{Priority, Request};
@@ -20,38 +21,40 @@ use super::RequestHeaders;
 /// use slotwise_wire::headers::{Allow, RequestHeaders};
 ///
 /// let headers = RequestHeaders::read([(b"x-vllm-priority".as_slice(), b"-7".as_slice())]);
-/// let request = |allow: &Allow| headers.apply_allowed(allow, Instant::ORIGIN, Request::new("llama")).priority;
-/// assert_eq!(request(&Allow::default()), Priority(0));
-/// assert_eq!(request(&Allow::default().priority(-10..=5)), Priority(5));
+/// let priority = |allow: &Allow| {
+///     headers.apply_allowed(allow, Instant::ORIGIN, Request::new("llama")).priority
+/// };
+/// assert_eq!(priority(&Allow::default()), Priority(0));
+/// assert_eq!(priority(&Allow::default().priority(-10..=5)), Priority(5));
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Allow {
-    /// Priorities as the core has them: higher goes first.
+    /// The accepted priorities, in the core's order: higher goes first.
     pub priority: Option<RangeInclusive<i32>>,
-    /// Who asks.
+    /// Whether flows are accepted.
     pub flow: bool,
-    /// The conversation, from the body and from the headers that are known.
+    /// Whether sessions are accepted, from bodies and from known headers.
     pub session: bool,
-    /// Other headers that name a conversation, in the order in which they count.
+    /// Further headers that name a session, by precedence.
     pub session_headers: Vec<String>,
-    /// How long a request may wait.
+    /// The accepted TTLs.
     pub ttl: Option<RangeInclusive<Duration>>,
-    /// How far away its deadline may be.
+    /// The accepted deadlines, relative to now.
     pub deadline: Option<RangeInclusive<Duration>>,
 }
 
 impl Allow {
-    /// What can be allowed, by name.
+    /// The names of all claims.
     pub const NAMES: [&'static str; 5] = ["priority", "flow", "session", "ttl", "deadline"];
 
-    /// The range of a priority that is allowed without one.
+    /// The default range of priorities.
     pub const PRIORITIES: RangeInclusive<i32> = -100..=100;
 
-    /// The range of a TTL or a deadline that is allowed without one: an hour.
+    /// The default range of TTLs and deadlines: up to an hour.
     pub const TIMES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
 
-    /// Everything, within the ranges above.
+    /// Accepts all claims within the default ranges.
     pub fn everything() -> Self {
         let mut allow = Self::default();
         for name in Self::NAMES {
@@ -60,7 +63,7 @@ impl Allow {
         allow
     }
 
-    /// Allows what has this name, within the range above. Returns whether there is such a name.
+    /// Accepts a claim by name, within its default range. Returns whether the name is known.
     pub fn add(&mut self, name: &str) -> bool {
         match name {
             "priority" => self.priority = Some(Self::PRIORITIES),
@@ -73,38 +76,39 @@ impl Allow {
         true
     }
 
-    /// Allows priorities of this range.
+    /// Accepts priorities within this range.
     pub fn priority(self, range: RangeInclusive<i32>) -> Self {
         Self { priority: Some(range), ..self }
     }
 
-    /// Allows flows.
+    /// Accepts flows.
     pub fn flow(self) -> Self {
         Self { flow: true, ..self }
     }
 
-    /// Allows sessions.
+    /// Accepts sessions.
     pub fn session(self) -> Self {
         Self { session: true, ..self }
     }
 
-    /// Allows sessions by a header of this name, in any case: `x-claude-code-session-id`, `X-Correlation-ID`.
+    /// Accepts sessions from a header of this name, in any case: `x-claude-code-session-id`,
+    /// `X-Correlation-ID`.
     pub fn session_header(mut self, name: &str) -> Self {
         self.session_headers.push(name.into());
         self
     }
 
-    /// Allows TTLs of this range.
+    /// Accepts TTLs within this range.
     pub fn ttl(self, range: RangeInclusive<Duration>) -> Self {
         Self { ttl: Some(range), ..self }
     }
 
-    /// Allows deadlines as far away as this.
+    /// Accepts deadlines within this range.
     pub fn deadline(self, range: RangeInclusive<Duration>) -> Self {
         Self { deadline: Some(range), ..self }
     }
 
-    /// A priority as far as it counts.
+    /// Clamps a priority; `None` if priorities are not accepted.
     pub(crate) fn clamp_priority(&self, priority: Priority) -> Option<Priority> {
         let range = self.priority.as_ref()?;
         Some(Priority(priority.0.max(*range.start()).min(*range.end())))
@@ -112,7 +116,7 @@ impl Allow {
 }
 
 impl<'a> RequestHeaders<'a> {
-    /// Reads headers as [`read`](Self::read) does, and sessions from those that the host has listed.
+    /// Reads headers as [`read`](Self::read) does, and also the host's session headers.
     pub fn read_allowed<I>(allow: &Allow, pairs: I) -> Self
     where
         I: IntoIterator<Item = (&'a [u8], &'a [u8])>,
@@ -128,10 +132,11 @@ impl<'a> RequestHeaders<'a> {
         headers
     }
 
-    /// The request with what the headers say of it and the host allows: flow, priority, session, TTL, and a deadline as far
-    /// from `now` as the first token's SLO. What they do not say stays as it is.
+    /// Applies the accepted claims to a request: flow, priority, session, TTL, and the first
+    /// token's SLO as a deadline after `now`. Other fields stay.
     ///
-    /// The model stays, too: a host that rewrites its name in the body knows by which one endpoints are chosen.
+    /// The model stays, too: a host that rewrites the model in the body decides which name selects
+    /// endpoints.
     pub fn apply_allowed<'r>(
         &self,
         allow: &Allow,

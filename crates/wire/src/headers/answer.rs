@@ -1,13 +1,15 @@
-//! The headers that go out with a dispatched request, and with its answer. Those of a refusal are its own:
+//! Headers for a dispatched request and for its answer. Refusals have their own:
 //! [`Refusal::headers`](crate::outcome::Refusal::headers).
 //!
-//! Each function gives a name and a value. A value is borrowed from the endpoint's name where the address stands in it as it
-//! is. An endpoint whose name holds no [`Address`] has no header: nothing that is not an address can come out as one.
+//! Each function returns a name and a value. The value is borrowed from the endpoint's name if it
+//! contains the address as written. An endpoint without an [`Address`] has no header, so a value is
+//! always an address.
 //!
 //! ```
 //! use slotwise_wire::headers::answer;
 //!
-//! let (name, value) = answer::destination(["http://10.0.0.1:8000", "http://10.0.0.2:8000"]).expect("addresses");
+//! let endpoints = ["http://10.0.0.1:8000", "http://10.0.0.2:8000"];
+//! let (name, value) = answer::destination(endpoints).expect("addresses");
 //! assert_eq!(name, "x-gateway-destination-endpoint");
 //! assert_eq!(value, "10.0.0.1:8000,10.0.0.2:8000");
 //! ```
@@ -22,26 +24,28 @@ use slotwise::Seconds;
 
 use super::Address;
 
-/// Where the request goes, then where it could go instead, best first.
+/// On a request: the chosen endpoint, then fallbacks, best first.
 pub const DESTINATION: &str = "x-gateway-destination-endpoint";
-/// Which endpoint answered, in the response.
+/// On a response: the endpoint that answered.
 pub const SERVED: &str = "x-gateway-destination-endpoint-served";
-/// What each endpoint of the destination scored. The reference sends it as metadata of Envoy under this name.
+/// The score of each endpoint of the destination. The reference sends it as Envoy metadata under
+/// this name.
 pub const SCORES: &str = "x-gateway-destination-endpoint-scores";
-/// Who reads the prompt, where that is somebody else.
+/// On a request: the endpoint that prefills, if another one does.
 pub const PREFILLER: &str = "x-prefiller-host-port";
-/// Who encode images, sound and video.
+/// On a request: the endpoints that encode images, sound and video.
 pub const ENCODERS: &str = "x-encoder-hosts-ports";
-/// Which rank of a data-parallel engine has the request.
+/// On a request: the rank of a data-parallel engine.
 pub const DATA_PARALLEL: &str = "x-data-parallel-host-port";
-/// From whom the engine can fetch cached blocks.
+/// On a request: the endpoint from which the engine can fetch cached blocks.
 pub const KV_SOURCE: &str = "x-kv-cache-source-host-port";
-/// How many milliseconds the request waited for its decision, in the response.
+/// On a response: the queue time of the request in milliseconds.
 pub const QUEUE_DURATION: &str = "x-llm-d-flow-queue-duration-ms";
-/// Why a request was refused, in the response: see [`Reason::dropped_reason`](crate::outcome::Reason::dropped_reason).
+/// On a response: the reason of a refusal. See
+/// [`Reason::dropped_reason`](crate::outcome::Reason::dropped_reason).
 pub const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
-/// [`DESTINATION`]: the chosen endpoint, and those that the gateway may fall back on.
+/// [`DESTINATION`]: the chosen endpoint and the fallbacks.
 pub fn destination<'a>(
     endpoints: impl IntoIterator<Item = &'a str>,
 ) -> Option<(&'static str, Cow<'a, str>)> {
@@ -53,7 +57,7 @@ pub fn served(endpoint: &str) -> Option<(&'static str, Cow<'_, str>)> {
     written(endpoint).map(|value| (SERVED, value))
 }
 
-/// [`PREFILLER`]: the endpoint that reads the prompt.
+/// [`PREFILLER`]: the endpoint that prefills.
 pub fn prefiller(endpoint: &str) -> Option<(&'static str, Cow<'_, str>)> {
     written(endpoint).map(|value| (PREFILLER, value))
 }
@@ -75,14 +79,16 @@ pub fn kv_source(endpoint: &str) -> Option<(&'static str, Cow<'_, str>)> {
     written(endpoint).map(|value| (KV_SOURCE, value))
 }
 
-/// [`SCORES`]: a JSON object from addresses to scores, between 1 for no cost and 0. What a score is of, the reference leaves
-/// open; here, higher is better, as it is there.
+/// [`SCORES`]: a JSON object from addresses to scores in `[0, 1]`, where 1 is no cost.
+///
+/// Higher is better, as in the reference, which does not define the unit.
 ///
 /// ```
 /// use slotwise::Seconds;
 /// use slotwise_wire::headers::answer;
 ///
-/// let costs = [("http://10.0.0.1:8000", Seconds::ZERO), ("http://10.0.0.2:8000", Seconds::new(1.0))];
+/// let costs =
+///     [("http://10.0.0.1:8000", Seconds::ZERO), ("http://10.0.0.2:8000", Seconds::new(1.0))];
 /// let (_, value) = answer::scores(costs).expect("addresses");
 /// assert_eq!(value, r#"{"10.0.0.1:8000":1.0,"10.0.0.2:8000":0.5}"#);
 /// ```
@@ -94,7 +100,7 @@ pub fn scores<'a>(
         let Some(address) = written(endpoint) else { continue };
         let score = 1.0 / (1.0 + cost.get().max(0.0));
         value.push(if value.is_empty() { '{' } else { ',' });
-        // No address holds a character that JSON escapes, and no score is infinite.
+        // Addresses need no JSON escapes, and scores are finite.
         let _ = write!(value, "\"{address}\":{score:?}");
     }
     if value.is_empty() {
@@ -104,7 +110,7 @@ pub fn scores<'a>(
     Some((SCORES, value))
 }
 
-/// [`QUEUE_DURATION`]: whole milliseconds, cut off.
+/// [`QUEUE_DURATION`]: whole milliseconds, rounded down.
 pub fn queue_duration(queued: Duration) -> (&'static str, String) {
     (QUEUE_DURATION, format!("{}", queued.as_millis()))
 }

@@ -1,14 +1,15 @@
-//! Headers of the Gateway API's inference extension, both ways.
+//! Headers of the Gateway API's inference extension, in both directions.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | here | which headers a request may carry, and which of them counts |
-//! | `allow` | what a client may say of its own request |
-//! | `value` | what their values mean |
+//! | `mod` | the headers of a request, and their precedence |
+//! | `allow` | the claims that a host accepts |
+//! | `value` | the values of headers |
 //! | `subset`, `address` | hosts and ports |
-//! | `answer` | which headers go out |
+//! | `answer` | the headers of dispatched requests and answers |
 //!
-//! Headers are claims. A flow, a priority, a session, a TTL and a deadline count only where the host says so: see [`Allow`].
+//! Headers are claims. A flow, a priority, a session, a TTL and a deadline count only if the host
+//! accepts them: see [`Allow`].
 
 mod address;
 mod allow;
@@ -28,38 +29,38 @@ pub use value::LoadFormat;
 
 use crate::error::{ErrorKind, WireError};
 
-/// A header of a request that means something to a scheduler.
+/// A request header that affects scheduling.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Header {
-    /// Who asks: the unit of fairness.
+    /// The client: the unit of fairness.
     FairnessId,
     /// The name of an `InferenceObjective`, which has a priority.
     Objective,
-    /// The model's name when the request is passed on.
+    /// The model's name in the forwarded request.
     ModelRewrite,
-    /// Milliseconds to the first token that are still of use.
+    /// The SLO for the time to the first token, in milliseconds.
     SloTtft,
-    /// Milliseconds for each token after it.
+    /// The SLO for the time per further token, in milliseconds.
     SloTpot,
-    /// How long the request may wait for a decision, as Go writes lengths of time: `2s`, `1m30s`, `250ms`.
+    /// How long the request may wait in the queue, as a Go duration: `2s`, `1m30s`, `250ms`.
     Ttl,
-    /// The name of a conversation.
+    /// The id of a session.
     SessionId,
-    /// What an earlier answer gave the client for its conversation.
+    /// A session token from an earlier answer.
     SessionToken,
-    /// The client's own name for the request.
+    /// The client's id for the request.
     RequestId,
-    /// The endpoints that may have the request.
+    /// The endpoints that may serve the request.
     Subset,
-    /// vLLM's priority, where lower is earlier.
+    /// vLLM's priority; lower goes first.
     Priority,
-    /// In which form the client wants the engine's load (ORCA).
+    /// The format in which the client wants the engine's load (ORCA).
     LoadFormat,
 }
 
 impl Header {
-    /// All of them.
+    /// All headers.
     pub const ALL: [Self; 12] = [
         Self::FairnessId,
         Self::Objective,
@@ -75,7 +76,7 @@ impl Header {
         Self::LoadFormat,
     ];
 
-    /// Its name, in lower case.
+    /// The header's name in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FairnessId => "x-llm-d-inference-fairness-id",
@@ -93,7 +94,7 @@ impl Header {
         }
     }
 
-    /// The name that it had before, if it had one. It still counts where the new one is missing.
+    /// The header's former name, if it has one. It counts if the new name is missing.
     pub const fn old_name(self) -> Option<&'static str> {
         match self {
             Self::FairnessId => Some("x-gateway-inference-fairness-id"),
@@ -105,7 +106,7 @@ impl Header {
         }
     }
 
-    /// The header of this name, in any case, and whether it is the old name.
+    /// Finds a header by name in any case; the flag is whether this is its former name.
     fn named(name: &[u8]) -> Option<(Self, bool)> {
         Self::ALL.into_iter().find_map(|header| {
             let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
@@ -124,17 +125,17 @@ impl fmt::Display for Header {
     }
 }
 
-/// A header that was there and says nothing that can be used.
+/// A header whose value cannot be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct UnusableHeader {
-    /// Which.
+    /// The header.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub header: Header,
-    /// The name that the request called it by, in lower case.
+    /// The name that the request used, in lower case.
     pub name: &'static str,
-    /// What is wrong with its value, and where in it.
+    /// The parse error of its value.
     pub error: WireError,
 }
 
@@ -146,9 +147,10 @@ impl fmt::Display for UnusableHeader {
 
 impl core::error::Error for UnusableHeader {}
 
-/// What the headers of a request say to a scheduler. It borrows everything.
+/// The headers of a request that affect scheduling. Borrows from the input.
 ///
-/// What cannot be used is left out, and [named](Self::unusable). An empty name, such as that of a flow, is as good as none.
+/// Unusable headers are skipped and [listed](Self::unusable). An empty name, such as that of a
+/// flow, counts as missing.
 ///
 /// ```
 /// use core::time::Duration;
@@ -177,45 +179,47 @@ impl core::error::Error for UnusableHeader {}
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RequestHeaders<'a> {
-    /// Who asks.
+    /// The client: the unit of fairness.
     pub fairness_id: Option<&'a str>,
-    /// The objective's name. Which priority it has is for the gateway to know.
+    /// The name of the objective. The gateway maps it to a priority.
     pub objective: Option<&'a str>,
-    /// The model's name when the request is passed on.
+    /// The model's name in the forwarded request.
     pub model_rewrite: Option<&'a str>,
-    /// The time to the first token that is still of use.
+    /// The SLO for the time to the first token.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub slo_ttft: Option<Duration>,
-    /// The time for each token after it.
+    /// The SLO for the time per further token.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub slo_tpot: Option<Duration>,
-    /// How long the request may wait for a decision.
+    /// How long the request may wait in the queue.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub ttl: Option<Duration>,
-    /// The conversation's name.
+    /// The id of the session.
     pub session_id: Option<&'a str>,
-    /// The conversation's token.
+    /// The token of the session.
     pub session_token: Option<&'a str>,
-    /// The conversation's name in a header that the host has listed: see [`Allow::session_headers`].
+    /// The session in one of the host's headers: see [`Allow::session_headers`].
     #[cfg_attr(feature = "serde", serde(skip))]
     pub listed_session: Option<&'a str>,
-    /// The client's name for the request.
+    /// The client's id for the request.
     pub request_id: Option<&'a str>,
-    /// The endpoints that may have it; none means all, and one that is empty or cannot be read means nobody.
+    /// The endpoints that may serve the request. `None` permits all; an empty or invalid list
+    /// permits none.
     pub subset: Option<Subset<'a>>,
-    /// The priority as the core has it: higher goes first.
+    /// The priority in the core's order: higher goes first.
     pub priority: Option<Priority>,
-    /// The form in which the client wants the engine's load.
+    /// The format in which the client wants the engine's load.
     pub load_format: Option<LoadFormat>,
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::present_only"))]
     unusable: [Option<UnusableHeader>; Header::ALL.len()],
 }
 
 impl<'a> RequestHeaders<'a> {
-    /// Reads pairs of a name, in any case, and a value. Computes in **O(bytes)**, and allocates nothing.
+    /// Reads pairs of a name, in any case, and a value. Computes in **O(bytes)** and does not
+    /// allocate.
     ///
-    /// Headers of other names are passed over. The new name of a header counts before the old one, and the first value of a name
-    /// before others: a second one that differs is unusable, and named.
+    /// Unknown headers are ignored. A new name has precedence over the former one, and the first
+    /// value of a name over others. A second value that differs is listed as unusable.
     pub fn read(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
         let mut found = [Found::default(); Header::ALL.len()];
         for (name, value) in pairs {
@@ -233,7 +237,7 @@ impl<'a> RequestHeaders<'a> {
             if found.new.is_none() && found.old.is_none() {
                 continue;
             }
-            let again = WireError::new(0, ErrorKind::Unsupported("a second value"));
+            let again = WireError::new(0, ErrorKind::Unsupported("a second, different value"));
             let said = headers.take(header, value).and(if second { Err(again) } else { Ok(()) });
             if let (Err(error), Some(place)) = (said, headers.unusable.get_mut(header as usize)) {
                 *place = Some(UnusableHeader { header, name, error });
@@ -254,7 +258,7 @@ impl<'a> RequestHeaders<'a> {
             Header::SessionToken => self.session_token = value::text(value)?,
             Header::RequestId => self.request_id = value::text(value)?,
             Header::Subset => {
-                // Whoever restricts must not be heard as saying nothing.
+                // An invalid restriction must not count as none.
                 self.subset = Some(Subset::default());
                 let subset = Subset::new(value::text(value)?.unwrap_or_default());
                 self.subset = Some(subset);
@@ -266,8 +270,8 @@ impl<'a> RequestHeaders<'a> {
         Ok(())
     }
 
-    /// The request with what the headers say of it and every client may say: nothing so far. A host that lets clients say
-    /// more calls [`apply_allowed`](Self::apply_allowed).
+    /// Applies the claims that every client may make; there are none today. Use
+    /// [`apply_allowed`](Self::apply_allowed) to accept more.
     pub fn apply<'r>(&self, now: Instant, request: Request<'r>) -> Request<'r>
     where
         'a: 'r,
@@ -275,23 +279,23 @@ impl<'a> RequestHeaders<'a> {
         self.apply_allowed(&Allow::default(), now, request)
     }
 
-    /// What the conversation is known by: its id, or else its token.
+    /// The id of the session, or else its token.
     pub fn session(&self) -> Option<&'a str> {
         self.session_id.or(self.session_token)
     }
 
-    /// Whether the endpoint of this name may have the request: see [`Subset::allows`].
+    /// Whether the endpoint of this name may serve the request: see [`Subset::allows`].
     pub fn allows(&self, endpoint: &str) -> bool {
         self.subset.is_none_or(|subset| subset.allows(endpoint))
     }
 
-    /// The headers that were there and cannot be used, or not wholly, in the order of [`Header::ALL`].
+    /// The headers that cannot be used in full, in the order of [`Header::ALL`].
     pub fn unusable(&self) -> impl Iterator<Item = UnusableHeader> + '_ {
         self.unusable.iter().flatten().copied()
     }
 }
 
-/// The values of one header, by both of its names.
+/// The values of one header under both of its names.
 #[derive(Clone, Copy, Default)]
 struct Found<'a> {
     new: Option<&'a [u8]>,

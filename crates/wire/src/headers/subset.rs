@@ -1,9 +1,9 @@
-//! Which endpoints may have a request, as the gateway in front of us says.
+//! The endpoints that may serve a request, as restricted by an upstream gateway.
 
 use super::Address;
 use crate::error::WireError;
 
-/// A list of `ip` or `ip:port`, with commas between them. One that is empty allows nobody.
+/// A comma-separated list of `ip` or `ip:port`. An empty list permits no endpoint.
 ///
 /// ```
 /// use slotwise_wire::headers::Subset;
@@ -19,34 +19,35 @@ pub struct Subset<'a> {
 }
 
 impl<'a> Subset<'a> {
-    /// The subset that `text` says. What is no address in it stands for nobody.
+    /// Creates a subset. An entry that is not an address permits no endpoint.
     pub const fn new(text: &'a str) -> Self {
         Self { text }
     }
 
-    /// Whether the endpoint of this name is one of them; one whose name holds no [`Address`] is not. Computes in **O(bytes)**.
+    /// Whether the subset contains the endpoint of this name. An endpoint without an [`Address`] is
+    /// not contained. Computes in **O(bytes)**.
     pub fn allows(&self, endpoint: &str) -> bool {
         let Some(endpoint) = Address::of(endpoint) else { return false };
         self.addresses()
             .any(|it| it.is_host(&endpoint) && (it.port.is_none() || it.port == endpoint.port))
     }
 
-    /// The addresses in it. Those without a port stand for all ports.
+    /// The addresses in the subset. One without a port permits all ports.
     pub fn addresses(&self) -> impl Iterator<Item = Address<'a>> + use<'a> {
         entries(self.text).filter_map(|(_, entry)| address(entry))
     }
 
-    /// Whether it allows nobody.
+    /// Whether the subset permits no endpoint.
     pub fn is_empty(&self) -> bool {
         self.addresses().next().is_none()
     }
 
-    /// The text that it was made of.
+    /// The text of the subset.
     pub const fn as_str(&self) -> &'a str {
         self.text
     }
 
-    /// An error at the first entry that is no address.
+    /// Returns an error at the first entry that is not an address.
     pub(super) fn check(&self) -> Result<(), WireError> {
         match entries(self.text).find(|(_, entry)| address(entry).is_none()) {
             Some((at, _)) => Err(WireError::expected(at, "an address: ip or ip:port")),
@@ -55,12 +56,12 @@ impl<'a> Subset<'a> {
     }
 }
 
-/// An entry is an address and no URL.
+/// Parses an entry: an address, but not a URL.
 fn address(entry: &str) -> Option<Address<'_>> {
     Address::of(entry).filter(|_| !entry.contains(['/', '@', '?', '#']))
 }
 
-/// What stands between commas, without blanks, and where. Nothing is no entry.
+/// The trimmed entries with their offsets, without empty ones.
 fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut offset = 0;
     text.split(',').filter_map(move |part| {

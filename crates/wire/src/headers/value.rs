@@ -1,4 +1,4 @@
-//! What the values of request headers mean.
+//! The values of request headers.
 
 use core::time::Duration;
 
@@ -6,7 +6,8 @@ use slotwise::Priority;
 
 use crate::error::{ErrorKind, WireError};
 
-/// In which form the client wants the engine's load in the response header `endpoint-load-metrics`.
+/// The format in which the client wants the engine's load in the response header
+/// `endpoint-load-metrics`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum LoadFormat {
@@ -29,12 +30,12 @@ impl LoadFormat {
     }
 }
 
-/// A name, without the blanks around it; none if nothing is left.
+/// A trimmed name; `None` if it is empty.
 pub(super) fn text(value: &[u8]) -> Result<Option<&str>, WireError> {
     let (start, value) = trimmed(value);
-    // What cannot stand in a header cannot do harm in a log or in the header of another message.
+    // Control characters could forge log lines or headers of another message.
     if let Some(at) = value.iter().position(|byte| byte.is_ascii_control() && *byte != b'\t') {
-        return Err(WireError::expected(start + at, "a character that a header may have"));
+        return Err(WireError::expected(start + at, "a character permitted in headers"));
     }
     match core::str::from_utf8(value) {
         Ok(text) => Ok((!text.is_empty()).then_some(text)),
@@ -42,7 +43,7 @@ pub(super) fn text(value: &[u8]) -> Result<Option<&str>, WireError> {
     }
 }
 
-/// Milliseconds: `400` or `12.5`, and more than none.
+/// Positive milliseconds: `400` or `12.5`.
 pub(super) fn milliseconds(value: &[u8]) -> Result<Duration, WireError> {
     let (start, value) = trimmed(value);
     let (nanos, read) = decimal(value, 1_000_000).map_err(|error| error.shifted(start))?;
@@ -52,7 +53,7 @@ pub(super) fn milliseconds(value: &[u8]) -> Result<Duration, WireError> {
     more_than_none(start, nanos)
 }
 
-/// A length of time as Go writes it: numbers, each with its unit.
+/// A Go duration: numbers with units.
 pub(super) fn go_duration(value: &[u8]) -> Result<Duration, WireError> {
     const UNITS: [(&[u8], u64); 8] = [
         (b"ns", 1),
@@ -81,7 +82,7 @@ pub(super) fn go_duration(value: &[u8]) -> Result<Duration, WireError> {
     more_than_none(start, nanos)
 }
 
-/// vLLM's priority, where lower is earlier, as the core's, where higher goes first. It stops at the ends of its range.
+/// Converts vLLM's priority, where lower goes first, into the core's. Values are clamped.
 pub(super) fn vllm_priority(value: &[u8]) -> Result<Priority, WireError> {
     let (start, value) = trimmed(value);
     let (negative, digits) = match value {
@@ -99,13 +100,13 @@ pub(super) fn vllm_priority(value: &[u8]) -> Result<Priority, WireError> {
             return Err(WireError::expected(start + signs + at, "a digit"));
         }
         let digit = i32::from(byte - b'0');
-        // Counted downwards, where there is one number more.
+        // Counts downwards, because the negative range is larger by one.
         size = size.saturating_mul(10).saturating_sub(digit);
     }
     Ok(Priority(if negative { size.saturating_neg() } else { size }))
 }
 
-/// The form of a load report.
+/// The format of a load report.
 pub(super) fn load_format(value: &[u8]) -> Result<LoadFormat, WireError> {
     let (start, value) = trimmed(value);
     [LoadFormat::Text, LoadFormat::Json, LoadFormat::Binary]
@@ -119,7 +120,7 @@ pub(super) fn load_format(value: &[u8]) -> Result<LoadFormat, WireError> {
         })
 }
 
-/// The value without blanks around it, and how many stood before it.
+/// The trimmed value, and the number of trimmed leading bytes.
 fn trimmed(value: &[u8]) -> (usize, &[u8]) {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
@@ -127,7 +128,8 @@ fn trimmed(value: &[u8]) -> (usize, &[u8]) {
     (start, value.get(start..end).unwrap_or_default())
 }
 
-/// A number without a sign at the beginning of `value`, in units of `one`, cut off below it; and how long it is written.
+/// Parses an unsigned decimal at the start of `value`, in units of `one`, rounded down. Returns it
+/// with its length.
 fn decimal(value: &[u8], one: u64) -> Result<(u64, usize), WireError> {
     let (mut units, mut place, mut digits, mut point) = (0_u64, one, 0, false);
     let mut end = value.len();
@@ -138,7 +140,7 @@ fn decimal(value: &[u8], one: u64) -> Result<(u64, usize), WireError> {
                 digits += 1;
                 units = if point {
                     place /= 10;
-                    // Of the place after the last one, too little is left to count.
+                    // Further digits are below the unit.
                     units.saturating_add(digit.saturating_mul(place))
                 } else {
                     units.saturating_mul(10).saturating_add(digit.saturating_mul(one))
@@ -160,7 +162,10 @@ fn decimal(value: &[u8], one: u64) -> Result<(u64, usize), WireError> {
 
 fn more_than_none(offset: usize, nanos: u64) -> Result<Duration, WireError> {
     if nanos == 0 {
-        return Err(WireError::new(offset, ErrorKind::OutOfRange("a length of time above zero")));
+        return Err(WireError::new(
+            offset,
+            ErrorKind::OutOfRange("a duration that is not positive"),
+        ));
     }
     Ok(Duration::from_nanos(nanos))
 }

@@ -120,8 +120,7 @@ impl<'a> Batch<'a> {
         self.buffers.records.is_empty()
     }
 
-    /// The events in order, for
-    /// [`Scheduler::handle_kv_event`](slotwise::Scheduler::handle_kv_event).
+    /// The events in order.
     pub fn events(&self) -> Events<'a> {
         Events { buffers: self.buffers, records: self.buffers.records.iter() }
     }

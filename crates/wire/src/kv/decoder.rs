@@ -34,8 +34,9 @@ impl Decoder {
     ///   negative hash keeps its bits.
     /// - `lookahead_token_ids` (vLLM with EAGLE or MTP, from 0.33) are the tokens after each block
     ///   that its hash covers.
-    /// - `medium` maps to a [`Tier`]. A missing medium and `GPU` are the GPU tier, and `CPU*` the
-    ///   host tier. `DISK`, `STORAGE`, `EXTERNAL` and remote blocks are the disk tier.
+    /// - `medium` maps to a [`Tier`](slotwise::Tier). A missing medium and `GPU` are the GPU tier,
+    ///   and `CPU*` the host tier. `DISK`, `STORAGE`, `EXTERNAL` and remote blocks are the disk
+    ///   tier.
     /// - The cache salt is SGLang's field, or the text besides the adapter's name in the
     ///   `extra_keys` of a prompt's first block.
     ///

@@ -297,10 +297,10 @@ impl Feed {
         for event in batch {
             match (sink(event), event) {
                 (Ok(()), KvEvent::BlockStored(stored)) => {
-                    report.stored_blocks += stored.blocks.len() as u64
+                    report.stored_blocks += stored.blocks.len() as u64;
                 }
                 (Ok(()), KvEvent::BlockRemoved(removed)) => {
-                    report.removed_blocks += removed.blocks.len() as u64
+                    report.removed_blocks += removed.blocks.len() as u64;
                 }
                 (Ok(()), _) => report.clears += 1,
                 (Err(KvEventError::UnknownParent(_)), _) => report.unknown_parents += 1,

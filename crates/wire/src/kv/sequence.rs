@@ -6,7 +6,7 @@
 //!              v               |   a gap: AskFrom       v               |
 //!   (new) -> following --------'-----------------> replaying -----------'
 //!              ^                                        |  replayed, in order: Apply
-//!              '----------------------------------------'  replayed, starts too late: ClearAndApply
+//!              '----------------------------------------'  starts too late: ClearAndApply
 //!                 the end marker, or `give_up`: held batches are released
 //!
 //!   A restarted publisher is detected in either state: ClearAndApply, or ClearAndAskFrom(0).
@@ -94,7 +94,7 @@ impl Sequence {
         }
     }
 
-    /// Continues an earlier sequence, for a [restored](slotwise::Scheduler::restore) cache view.
+    /// Continues an earlier sequence, for a restored cache view.
     /// `next` is the value that [`next`](Self::next) returned.
     ///
     /// The sequence does not have the identities of earlier batches. An engine that restarted in

@@ -113,7 +113,7 @@ fn envelope(reader: &mut Reader<'_>) -> Result<Envelope> {
                 envelope.layers.window = whole(reader, "a window")?.unwrap_or(u64::MAX);
             }
             "layer_group_id" => {
-                envelope.layers.group = whole(reader, "the number of a group")?.unwrap_or(0)
+                envelope.layers.group = whole(reader, "the number of a group")?.unwrap_or(0);
             }
             "attention_dp_rank" => {
                 let at = reader.at();

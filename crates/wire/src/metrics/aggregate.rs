@@ -184,7 +184,7 @@ impl<'a> PageAggregate<'a> {
                 Err(_) if self.ranks.len() == MOST_RANKS => {
                     return Err(WireError::new(
                         name.at,
-                        ErrorKind::OutOfRange("no more than 1024 ranks on a page"),
+                        ErrorKind::OutOfRange("more than 1024 ranks on a page"),
                     ));
                 }
                 Err(at) => {

@@ -6,10 +6,10 @@
 //! the header `endpoint-load-metrics` of a response.
 //!
 //! ```text
-//!  page ── MetricsReader::read ──> MetricsReport ── load()       ──> Scheduler::handle_load
-//!                                                ── adapters     ──> AdapterState
-//!                                                ── configure(e) ──> Endpoint: block size, capacity, slots
-//!  header ── OrcaReport::read ───> OrcaReport    ── load         ──> Scheduler::handle_load
+//!  page -> MetricsReader::read -> MetricsReport: load()        the load of the endpoint
+//!                                                adapters      the LoRA adapters in use
+//!                                                configure(e)  block size, capacity, slots
+//!  header -> OrcaReport::read -> OrcaReport:     load
 //! ```
 //!
 //! Rules for both:
@@ -21,8 +21,7 @@
 //!   line is skipped; it is counted if it cannot be a sample.
 //! - Input that is not a report (HTML, an empty page, another header) is the error `not_metrics`. A
 //!   page without known metrics has the warning `nothing_known`, which is an error where a load is
-//!   required. Neither is the report of an idle engine: see
-//!   [`Scheduler::handle_unreadable_load`](slotwise::Scheduler::handle_unreadable_load).
+//!   required. Neither is the report of an idle engine.
 //! - Timestamps and exemplars are ignored. An engine that stops updating its gauges must be
 //!   detected by other means.
 

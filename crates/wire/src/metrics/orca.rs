@@ -56,7 +56,7 @@ impl OrcaReport {
         if word.eq_ignore_ascii_case(b"BIN") {
             return Err(WireError::new(
                 blanks,
-                ErrorKind::Unsupported("ORCA in its binary format"),
+                ErrorKind::Unsupported("the binary format of ORCA"),
             ));
         }
         let body = header.get(start..).unwrap_or_default();

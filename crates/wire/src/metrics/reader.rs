@@ -77,7 +77,8 @@ impl MetricsReader {
     /// let reader = MetricsReader::custom()
     ///     .field(Field::Waiting, "queue{state=held}".parse()?)
     ///     .field(Field::KvUsage, "cache_share".parse()?);
-    /// let load = reader.read(b"queue{state=\"held\"} 3\nqueue{state=\"done\"} 9\ncache_share 0.5\n")?.load();
+    /// let page = b"queue{state=\"held\"} 3\nqueue{state=\"done\"} 9\ncache_share 0.5\n";
+    /// let load = reader.read(page)?.load();
     /// assert_eq!((load.waiting, load.kv_usage), (Some(3), Some(0.5)));
     /// # Ok::<(), slotwise_wire::WireError>(())
     /// ```
@@ -162,9 +163,9 @@ impl MetricsReader {
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read), and [`ErrorKind::NothingKnown`] if the page has no known metric:
-    /// it is not the report of an idle engine. Pass either error to
-    /// [`Scheduler::handle_unreadable_load`](slotwise::Scheduler::handle_unreadable_load).
+    /// As for [`read`](Self::read), and [`ErrorKind::NothingKnown`] if the page has no known
+    /// metric: it is not the report of an idle engine. Report either to the
+    /// scheduler as an unreadable load.
     ///
     /// ```
     /// use slotwise_wire::metrics::MetricsReader;

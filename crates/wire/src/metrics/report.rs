@@ -82,7 +82,8 @@ pub struct KvCache {
 /// use slotwise::AdapterState;
 /// use slotwise_wire::metrics::MetricsReader;
 ///
-/// let page = "vllm:lora_requests_info{max_lora=\"2\",running_lora_adapters=\"b,a\",waiting_lora_adapters=\"c\"} 1.7e9\n";
+/// let page = "vllm:lora_requests_info{max_lora=\"2\",running_lora_adapters=\"b,a\",\
+///     waiting_lora_adapters=\"c\"} 1.7e9\n";
 /// let adapters = MetricsReader::detect().read(page.as_bytes())?.adapters.unwrap();
 /// let active = adapters.active();
 /// let state = AdapterState::active(&active).slots(adapters.slots.map_or(0, |slots| slots.get()));
@@ -161,8 +162,9 @@ impl MetricsReport {
     /// use slotwise::Endpoint;
     /// use slotwise_wire::metrics::MetricsReader;
     ///
-    /// let page = b"vllm:cache_config_info{engine=\"0\",block_size=\"32\",num_gpu_blocks=\"512\"} 1.0\n";
-    /// let endpoint = MetricsReader::detect().read(page)?.configure(Endpoint::new("http://10.0.0.1:8000"));
+    /// let page = b"vllm:cache_config_info{block_size=\"32\",num_gpu_blocks=\"512\"} 1.0\n";
+    /// let report = MetricsReader::detect().read(page)?;
+    /// let endpoint = report.configure(Endpoint::new("http://10.0.0.1:8000"));
     /// assert_eq!(endpoint.block_size.get(), 32);
     /// assert_eq!(endpoint.kv_cache_tokens.unwrap().get(), 16_384);
     /// # Ok::<(), slotwise_wire::WireError>(())

@@ -111,7 +111,7 @@ impl<'a> Value<'a> {
             digits => {
                 match core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()) {
                     Some(number) => Ok(Some(number)),
-                    None => Err(WireError::expected(self.at, "a whole number")),
+                    None => Err(WireError::expected(self.at, "an integer")),
                 }
             }
         }

@@ -171,10 +171,10 @@ impl<'a> Cursor<'a> {
         let at = self.at;
         let label = self.word("the name of a label", is_label)?;
         if labels.iter().any(|(known, _)| known == label) {
-            return Err(WireError::expected(at, "a label that has not come yet"));
+            return Err(WireError::expected(at, "a label that is not repeated"));
         }
         if labels.len() == MOST_LABELS {
-            return Err(WireError::new(at, ErrorKind::OutOfRange("no more than 16 labels")));
+            return Err(WireError::new(at, ErrorKind::OutOfRange("more than 16 labels")));
         }
         self.blanks();
         if !self.eat(b'=') {

@@ -1,21 +1,21 @@
-//! Error bodies in the shapes that clients' libraries read.
+//! Error bodies in the formats that client libraries parse.
 
 use core::fmt;
 
 use super::Reason;
 
-/// Whose library reads the body.
+/// The API whose client library parses the body.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum BodyShape {
-    /// OpenAI's, and of all who speak its API: `{"error":{"message":..,"type":..,"param":null,"code":..}}`.
+    /// OpenAI and compatible APIs: `{"error":{"message":..,"type":..,"param":null,"code":..}}`.
     OpenAi,
     /// Anthropic's: `{"type":"error","error":{"type":..,"message":..}}`.
     Anthropic,
 }
 
 impl BodyShape {
-    /// The `Content-Type` of either.
+    /// The `Content-Type` of both.
     pub const CONTENT_TYPE: &'static str = "application/json";
 
     /// Its name in other languages and in logs.
@@ -61,7 +61,7 @@ fn write_text(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
     out.write_char('"')?;
     let mut done = 0;
     for (at, byte) in text.bytes().enumerate() {
-        // All of these are ASCII, so both sides of one are whole characters.
+        // Escaped bytes are ASCII, so the pieces between them are whole characters.
         if byte >= b' ' && !matches!(byte, b'"' | b'\\') {
             continue;
         }

@@ -1,10 +1,10 @@
-//! What a client is told when its request does not go: status, headers and a body in the shape that its library reads.
+//! Refusals: the status, headers and body for a client whose request is not served.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | here | a refusal, and its headers |
-//! | `reason` | the table: what each reason is called by whom |
-//! | `body` | the shapes of error bodies |
+//! | `mod` | a refusal and its headers |
+//! | `reason` | the names of each reason in every API |
+//! | `body` | the formats of error bodies |
 
 mod body;
 mod reason;
@@ -22,7 +22,7 @@ pub use reason::Reason;
 
 use crate::headers::answer::DROPPED_REASON;
 
-/// A request that is not answered, as its client is told.
+/// The response to a request that is not served.
 ///
 /// ```
 /// use slotwise::RejectReason;
@@ -30,35 +30,39 @@ use crate::headers::answer::DROPPED_REASON;
 ///
 /// let refusal = Refusal::new(Reason::Rejected(RejectReason::NoEndpoints));
 /// assert_eq!(refusal.status(), 503);
-/// assert!(refusal.headers().any(|(name, value)| name == "x-llm-d-request-dropped-reason" && value == "rejected-no-endpoints"));
+/// let dropped = refusal.headers().find(|(name, _)| *name == "x-llm-d-request-dropped-reason");
+/// assert_eq!(dropped.expect("a header").1, "rejected-no-endpoints");
 /// assert_eq!(
 ///     refusal.body(BodyShape::OpenAi),
-///     r#"{"error":{"message":"no endpoint accepts requests","type":"server_error","param":null,"code":"no_endpoints"}}"#,
+///     concat!(
+///         r#"{"error":{"message":"no endpoint accepts requests","type":"server_error","#,
+///         r#""param":null,"code":"no_endpoints"}}"#,
+///     ),
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal<'a> {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// When to retry, if that is known.
+    /// When to retry, if known.
     pub retry_after: Option<Duration>,
-    /// What the body says instead of the reason's own message.
+    /// Replaces the reason's message in the body.
     pub message: Option<&'a str>,
 }
 
 impl<'a> Refusal<'a> {
-    /// A refusal for this reason. When it may be worth another try is not known.
+    /// Creates a refusal without a time to retry.
     pub const fn new(reason: Reason) -> Self {
         Self { reason, retry_after: None, message: None }
     }
 
-    /// When it may be worth another try.
+    /// Sets the time after which a retry may succeed.
     pub const fn retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
     }
 
-    /// What the body says instead of the reason's own message. Any text will do.
+    /// Replaces the reason's message in the body. Any text is valid.
     pub const fn message(self, message: &'a str) -> Self {
         Self { message: Some(message), ..self }
     }
@@ -68,27 +72,29 @@ impl<'a> Refusal<'a> {
         self.reason.http_status()
     }
 
-    /// Whole seconds for `Retry-After`, rounded up, if a time is known: from 1 to 59. Libraries of clients
-    /// do not wait for longer: OpenAI's and Vercel's ignore 60 s and more and come back at once, or do not
-    /// come back at all. The [body](Self::body) has the whole time.
+    /// Whole seconds for `Retry-After`, rounded up and clamped to `1..=59`, if a time is known.
+    ///
+    /// Client libraries do not wait longer. Those of OpenAI and Vercel ignore 60 s and more, and
+    /// either retry at once or not at all. The [body](Self::body) has the exact time.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         Some(self.retry_after_millis()?.div_ceil(1_000).min(LONGEST_SECONDS))
     }
 
-    /// Milliseconds for `retry-after-ms`, rounded up, if a time is known: from 1 to 59,000.
+    /// Milliseconds for `retry-after-ms`, rounded up and clamped to `1..=59_000`, if a time is
+    /// known.
     pub fn retry_after_ms(&self) -> Option<u64> {
         Some(self.retry_after_millis()?.min(LONGEST_SECONDS * 1_000))
     }
 
-    /// The whole time in milliseconds, rounded up.
+    /// The exact time in milliseconds, rounded up.
     fn retry_after_millis(&self) -> Option<u64> {
         let after = self.retry_after?;
         let millis = after.as_nanos().div_ceil(1_000_000).max(1);
         Some(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// The headers: `content-type`; `retry-after` and `retry-after-ms` if a time is known, never above 59 s;
-    /// and the reference's reason if it has one.
+    /// The headers: `content-type`, the reference's reason if there is one, and `retry-after` and
+    /// `retry-after-ms` if a time is known.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> + use<> {
         let number = |number: u64| Cow::Owned(format!("{number}"));
         let seconds = self.retry_after_seconds().map(|seconds| ("retry-after", number(seconds)));
@@ -99,11 +105,11 @@ impl<'a> Refusal<'a> {
         [kind, seconds, millis, dropped].into_iter().flatten()
     }
 
-    /// The body. It is valid JSON, whatever the message is. Where the headers cannot say the whole time, the
-    /// error has it as `retry_after_ms`.
+    /// Returns the body. It is valid JSON for any message. If a header's limit truncates the time,
+    /// the error has it as `retry_after_ms`.
     pub fn body(&self, shape: BodyShape) -> String {
         let mut body = String::new();
-        // A String takes whatever it is given.
+        // Writing to a `String` cannot fail.
         let _ = self.write_body(shape, &mut body);
         body
     }
@@ -112,7 +118,7 @@ impl<'a> Refusal<'a> {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn write_body(&self, shape: BodyShape, out: &mut impl fmt::Write) -> fmt::Result {
         let message = self.message.unwrap_or_else(|| self.reason.message());
         let whole = self.retry_after_millis().filter(|millis| *millis > LONGEST_SECONDS * 1_000);
@@ -132,5 +138,5 @@ impl From<&Evicted> for Refusal<'_> {
     }
 }
 
-/// No header asks for a longer wait.
+/// The maximum time in a header.
 const LONGEST_SECONDS: u64 = 59;

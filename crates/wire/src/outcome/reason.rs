@@ -2,19 +2,19 @@
 
 use slotwise::{EvictReason, RejectReason};
 
-/// Why a request is not answered: one of the core's reasons, or one of the gateway's own.
+/// Why a request is not served: a reason of the core or of the gateway.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It never waited.
+    /// The request was never queued.
     Rejected(RejectReason),
-    /// It waited.
+    /// The request was queued.
     Evicted(EvictReason),
-    /// It was aborted while it ran, since the core named it a preemption candidate.
+    /// The running request was aborted as a preemption candidate.
     Victim,
-    /// Its client left.
+    /// The client cancelled the request.
     Cancelled,
-    /// The gateway is about to stop.
+    /// The gateway is shutting down.
     ShuttingDown,
 }
 
@@ -23,7 +23,7 @@ pub enum Reason {
 pub(crate) struct Row {
     pub(crate) reason: Reason,
     status: u16,
-    /// In `x-llm-d-request-dropped-reason`. What no other time or place would help has none.
+    /// In `x-llm-d-request-dropped-reason`; `None` if a retry cannot succeed.
     dropped: Option<&'static str>,
     /// As an outcome of the reference's flow control.
     pub(crate) outcome: &'static str,
@@ -38,7 +38,8 @@ const SATURATED: Option<&str> = Some("rejected-saturated");
 const EXPIRED: Option<&str> = Some("rejected-ttl-expired");
 const NO_ENDPOINTS: Option<&str> = Some("rejected-no-endpoints");
 
-/// Every reason. What the client did wrong is an invalid request, what it did too often a rate limit, and the rest is ours.
+/// All reasons. Invalid requests are client errors, excess requests are rate limits, and all others
+/// are server errors.
 #[rustfmt::skip]
 pub(crate) const ROWS: [Row; 18] = {
     use EvictReason as E;
@@ -79,7 +80,7 @@ const fn row(
         Reason::Victim => 429,
         Reason::Cancelled | Reason::ShuttingDown => 503,
     };
-    // A client's account has no limit here, so what Anthropic calls a rate limit is never meant.
+    // Accounts have no limits here, so Anthropic's rate limit does not apply.
     let (openai, anthropic) = match status {
         400 => ("invalid_request_error", "invalid_request_error"),
         404 => ("invalid_request_error", "not_found_error"),
@@ -90,7 +91,7 @@ const fn row(
     Row { reason, status, dropped, outcome, error_code, openai, anthropic, message }
 }
 
-/// A reason that the core has and this table has not yet.
+/// A reason of the core that this table lacks.
 const fn unknown(reason: Reason) -> Row {
     let (outcome, message) = match reason {
         Reason::Rejected(_) => ("RejectedOther", "the request was rejected"),
@@ -100,12 +101,13 @@ const fn unknown(reason: Reason) -> Row {
 }
 
 impl Reason {
-    /// Every reason that this crate knows, first those of rejection, then those of eviction, then the gateway's own.
+    /// All known reasons: rejections, evictions, then those of the gateway.
     pub fn all() -> impl Iterator<Item = Self> {
         ROWS.iter().map(|row| row.reason)
     }
 
-    /// The recommended HTTP status: what the core says of its own reasons, 429 for a victim, 503 for the rest.
+    /// The recommended HTTP status: the core's for its own reasons, 429 for a preempted request,
+    /// 503 for others.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::Rejected(reason) => reason.http_status(),
@@ -115,7 +117,7 @@ impl Reason {
         }
     }
 
-    /// Its name in bodies, metrics, other languages and logs; it stays the same when the message changes.
+    /// A stable name in bodies, metrics, other languages and logs.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Rejected(reason) => reason.code(),
@@ -126,7 +128,7 @@ impl Reason {
         }
     }
 
-    /// What the reference says in `x-llm-d-request-dropped-reason`; none where it says nothing, since no other time would help.
+    /// The reference's value of `x-llm-d-request-dropped-reason`; `None` if a retry cannot succeed.
     pub fn dropped_reason(self) -> Option<&'static str> {
         self.row().dropped
     }
@@ -162,7 +164,7 @@ mod tests {
 
     use super::{ROWS, Reason, unknown};
 
-    /// All variants of an enum of the core, by what serde says when it meets one that is not among them.
+    /// All variants of a core enum, from serde's error for an unknown one.
     fn variants<T: DeserializeOwned>() -> Vec<T> {
         let Err(error) = serde_json::from_str::<T>("\"?\"") else { panic!("? is a variant") };
         let names: Vec<String> =
@@ -190,7 +192,7 @@ mod tests {
         for row in ROWS {
             let reason = row.reason;
             assert_eq!(row.status, reason.http_status(), "{reason:?}");
-            // The reference has no reason for what is wrong at any time.
+            // The reference has no reason for errors that persist.
             assert_eq!(row.dropped.is_none(), matches!(row.status, 400 | 404 | 413), "{reason:?}");
             assert_eq!(
                 row.dropped == super::NO_ENDPOINTS,

@@ -8,7 +8,7 @@
 //! | `truncate_prompt_tokens` | a different prompt | vLLM |
 //! | `return_logprob` with `logprob_start_len` from 0 on | lookup up to there | SGLang |
 //! | `cache_prompt: false`, `use_cache: false` | no lookup | llama.cpp and others |
-//! | many prompts, `n`, `best_of`, `use_beam_search` | reports one prompt, or a sum | vLLM, SGLang |
+//! | many prompts, `n`, `best_of`, `use_beam_search` | reports one, or a sum | vLLM, SGLang |
 //! | images, sounds, files, embeddings | counts tokens beyond the text | all |
 //! | `previous_response_id`, `thread` | a prompt beyond the body | Responses, Messages |
 

@@ -35,7 +35,8 @@ type Result<T> = core::result::Result<T, WireError>;
 ///     let Prompt::Text(text) = view.prompt else { panic!("no token ids in there") };
 ///     text.to_vec()
 /// };
-/// let first = turn(&mut reader, r#"{"model": "m", "messages": [{"role": "user", "content": "Hi"}]}"#);
+/// let first = turn(&mut reader, r#"{"model": "m", "messages": [
+///     {"role": "user", "content": "Hi"}]}"#);
 /// let second = turn(&mut reader, r#"{"model": "m", "messages": [
 ///     {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
 ///     {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"}]}"#);
@@ -89,7 +90,7 @@ impl RequestReader {
     /// Returns an error in these cases:
     ///
     /// - The body is longer than the limit, not UTF-8, not JSON, or not an object.
-    /// - Arrays and objects are nested more than 128 levels deep.
+    /// - Arrays and objects are nested deeper than 128 levels.
     /// - A field has a type that engines reject, such as a number as the model or a token id beyond
     ///   32 bits.
     /// - The body has nothing that its API accepts as a prompt ([`ErrorKind::NoPrompt`]), as a body
@@ -261,7 +262,7 @@ impl<'a> Fields<'a> {
             }
             ("input_ids", Api::Generate) => self.ids[1] = id_batch(reader, &mut to.tokens)?,
             ("token_ids", Api::InferenceGenerate) => {
-                self.ids[2] = id_batch(reader, &mut to.tokens)?
+                self.ids[2] = id_batch(reader, &mut to.tokens)?;
             }
             ("image_data", Api::Generate) => self.media[0] = shown(reader)?,
             ("video_data", Api::Generate) => self.media[1] = shown(reader)?,
@@ -506,7 +507,7 @@ impl Sampling {
             while let Some(key) = reader.next_key()? {
                 match &*key.read() {
                     "max_new_tokens" => {
-                        sampling.max_tokens[0] = lenient::limit(reader, "max tokens")?
+                        sampling.max_tokens[0] = lenient::limit(reader, "max tokens")?;
                     }
                     "max_tokens" => sampling.max_tokens[1] = lenient::limit(reader, "max tokens")?,
                     "n" => sampling.n = lenient::count(reader, "the number of answers")?,

@@ -2,12 +2,12 @@
 //!
 //! | name of the model | reasoning that the template keeps | source |
 //! |---|---|---|
-//! | has `gpt-oss` or `kimi` | after the last answer without tool calls | [1], [2] |
-//! | any other | after the last user message | [3], [4], [5]; DeepSeek-R1 keeps none |
+//! | has `gpt-oss` or `kimi` | after the last answer without tool calls | (1), (2) |
+//! | any other | after the last user message | (3), (4), (5); DeepSeek-R1 keeps none |
 //!
-//! The sources are `chat_template.jinja` of [1] `openai/gpt-oss-120b` and [2]
-//! `moonshotai/Kimi-K2-Thinking`, and `chat_template` of [3] `Qwen/Qwen3-32B`, [4]
-//! `zai-org/GLM-4.6` and [5] `MiniMaxAI/MiniMax-M2`.
+//! The sources are `chat_template.jinja` of (1) `openai/gpt-oss-120b` and (2)
+//! `moonshotai/Kimi-K2-Thinking`, and `chat_template` of (3) `Qwen/Qwen3-32B`, (4)
+//! `zai-org/GLM-4.6` and (5) `MiniMaxAI/MiniMax-M2`.
 //!
 //! A user message that consists of tool results does not count as one here. `chat_template_kwargs`
 //! with `preserve_thinking: true`, `clear_thinking: false` or `drop_thinking: false` keeps all

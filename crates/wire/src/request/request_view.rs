@@ -180,8 +180,10 @@ impl RequestView<'_> {
     /// let mut reader = RequestReader::new();
     /// let view = reader.read(Api::Completions, body)?;
     /// let request = view.to_request(PriorityOrder::LowFirst).flow("tenant a");
-    /// assert_eq!((request.model, request.priority, request.expected_output_tokens), ("llama", Priority(0), 8));
-    /// let request = view.to_request_allowed(PriorityOrder::LowFirst, &Allow::default().priority(-1..=1));
+    /// assert_eq!((request.model, request.expected_output_tokens), ("llama", 8));
+    /// assert_eq!(request.priority, Priority(0));
+    /// let allow = Allow::default().priority(-1..=1);
+    /// let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);
     /// assert_eq!(request.priority, Priority(1));
     /// # Ok::<(), slotwise_wire::WireError>(())
     /// ```

@@ -1,4 +1,4 @@
-//! What a client gets of an answer that its gateway asked for in another way than the client did.
+//! Converts an answer to the one that the client's own request would have received.
 
 use alloc::vec::Vec;
 
@@ -6,39 +6,45 @@ use super::model_filter::ModelFilter;
 use super::reader::Body;
 use super::usage_remover::UsageRemover;
 
-/// Passes a response through as if the client's own request had been sent: with the client's name for the
-/// model, and without the usage that the gateway asked for.
+/// Passes a response through as if the client's own request had been sent. It restores the client's
+/// name for the model and removes usage that only the gateway requested.
 ///
-/// With `drop_usage`, a stream loses what `stream_options.include_usage` adds to it: the chunk that has no
-/// choices but a usage, and `"usage":null` in the others. Every other byte stays as it is, and any chunking
-/// gives the same bytes. One event is held back until it is whole, of at most 64 KiB; a longer one is
-/// passed on as it comes. Bodies, and APIs that always report usage (Anthropic's messages, OpenAI's
-/// responses), lose nothing. Feed a [`ResponseReader`](super::ResponseReader) with the chunks before they
-/// are filtered.
+/// With `drop_usage`, the filter removes what `stream_options.include_usage` adds to a stream. That
+/// is the chunk with a usage but no choices, and `"usage":null` in the others. Every other byte
+/// stays the same, and the result does not depend on the chunking. The filter holds back one event
+/// until it is complete, up to 64 KiB; a longer event passes unchanged. Bodies do not change, nor
+/// do APIs that always report usage (Anthropic's messages, OpenAI's responses). Feed a
+/// [`ResponseReader`](super::ResponseReader) with the chunks before they are filtered.
 ///
-/// The length of the body changes: `Content-Length` must not be passed on. Feeding computes in **O(bytes)**.
+/// The length of the body changes, so `Content-Length` must be removed. Computes in **O(bytes)**.
 ///
 /// ```
 /// use slotwise_wire::response::{AnswerFilter, Body};
 ///
 /// let mut filter = AnswerFilter::new(Body::Stream, Some("gpt-4o"), true);
 /// let mut answer = Vec::new();
-/// filter.feed(b"data: {\"model\":\"m\",\"choices\":[{\"text\":\"Hi\"}],\"usage\":null}\n\n", &mut answer);
-/// filter.feed(b"data: {\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":9}}\n\n", &mut answer);
-/// filter.feed(b"data: [DONE]\n\n", &mut answer);
+/// for event in [
+///     r#"{"model":"m","choices":[{"text":"Hi"}],"usage":null}"#,
+///     r#"{"model":"m","choices":[],"usage":{"prompt_tokens":9}}"#,
+///     "[DONE]",
+/// ] {
+///     filter.feed(format!("data: {event}\n\n").as_bytes(), &mut answer);
+/// }
 /// filter.finish(&mut answer);
-/// assert_eq!(answer, b"data: {\"model\":\"gpt-4o\",\"choices\":[{\"text\":\"Hi\"}]}\n\ndata: [DONE]\n\n");
+/// let event = r#"{"model":"gpt-4o","choices":[{"text":"Hi"}]}"#;
+/// assert_eq!(answer, format!("data: {event}\n\ndata: [DONE]\n\n").as_bytes());
 /// ```
 #[derive(Clone, Debug)]
 pub struct AnswerFilter {
     model: Option<ModelFilter>,
     usage: Option<UsageRemover>,
-    /// What is left of a chunk without the usage.
+    /// A chunk without its usage.
     between: Vec<u8>,
 }
 
 impl AnswerFilter {
-    /// Before a body of this kind. Without a model's name and with `drop_usage` false, nothing changes.
+    /// Creates a filter for a body of this kind. Without a name and with `drop_usage` false,
+    /// nothing changes.
     pub fn new(body: Body, model: Option<&str>, drop_usage: bool) -> Self {
         Self {
             model: model.map(|name| ModelFilter::new(body, name)),
@@ -47,7 +53,7 @@ impl AnswerFilter {
         }
     }
 
-    /// Appends what the client is to get by now.
+    /// Filters a chunk and appends the result to `output`.
     pub fn feed(&mut self, chunk: &[u8], output: &mut Vec<u8>) {
         self.between.clear();
         let left = match &mut self.usage {
@@ -63,7 +69,7 @@ impl AnswerFilter {
         }
     }
 
-    /// Nothing more comes: appends what was held back.
+    /// Ends the body: appends what was held back.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         self.between.clear();
         if let Some(usage) = &mut self.usage {

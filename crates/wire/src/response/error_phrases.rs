@@ -1,24 +1,25 @@
-//! Phrases in errors that say more than their status: a prompt that is too long, a worker that is gone.
+//! Phrases in errors that are more specific than the status: a prompt that is too long, or a lost
+//! worker.
 //!
-//! Some servers answer a prompt that exceeds the model's context with status 500, or a dead worker with 503. The first
-//! is the client's error and must not count against the engine; the second is a failure, and not a full queue. The
-//! manual's chapter on bytes names the source of each phrase.
+//! Some servers answer 500 to a prompt that exceeds the model's context, or 503 for a dead worker.
+//! The first is a client error and does not count against the engine. The second is a failure, not
+//! a full queue. The manual's chapter on wire formats names the source of each phrase.
 
-/// Searches an error's text, in pieces of any size, for known phrases. ASCII case does not matter.
+/// Searches an error's text for known phrases, in pieces of any size. ASCII case does not matter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ErrorPhrases {
-    /// The last bytes, in lower case.
+    /// The last bytes in lower case.
     tail: [u8; LONGEST],
-    /// Bytes that were searched.
+    /// The number of bytes searched.
     searched: u16,
     /// The prompt exceeds the context.
     pub(super) too_long: bool,
-    /// The server lost the worker that had the request, or has none.
+    /// The server lost the worker of the request, or has none.
     pub(super) worker_gone: bool,
 }
 
 impl ErrorPhrases {
-    /// Reads on. Only the first 4 KiB are searched, so that a long error costs no more than a short one.
+    /// Searches a piece. Only the first 4 KiB of an error are searched, which bounds the cost.
     pub(super) fn feed(&mut self, piece: &[u8]) {
         let left = usize::from(MOST.saturating_sub(self.searched));
         for byte in piece.iter().take(left) {
@@ -40,9 +41,9 @@ impl Default for ErrorPhrases {
     }
 }
 
-/// Parts of codes, types and messages of errors about a prompt that exceeds the context, in lower case.
+/// Parts of codes, types and messages for a prompt that exceeds the context, in lower case.
 const TOO_LONG: [&str; 22] = [
-    // Codes and types: OpenAI, llama.cpp, LiteLLM and OpenAI's limit of a field.
+    // Codes and types: OpenAI, llama.cpp, LiteLLM, and OpenAI's limit of a field.
     "context_length_exceeded",
     "exceed_context_size",
     "contextwindowexceeded",
@@ -72,7 +73,7 @@ const TOO_LONG: [&str; 22] = [
     "exceeds session_len",
 ];
 
-/// Parts of messages of Dynamo's frontend about a worker that died or that is not there.
+/// Parts of messages of Dynamo's frontend for a dead or missing worker.
 const WORKER_GONE: [&str; 5] = [
     "ended before generation",
     "no responders",
@@ -81,9 +82,9 @@ const WORKER_GONE: [&str; 5] = [
     "worker disconnected",
 ];
 
-/// No phrase is longer.
+/// The length of the longest phrase.
 const LONGEST: usize = 24;
-/// Bytes of an error that are searched.
+/// The maximum number of bytes searched.
 const MOST: u16 = 4_096;
 
 #[cfg(test)]

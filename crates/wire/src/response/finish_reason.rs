@@ -1,11 +1,12 @@
-//! Why an engine stopped.
+//! Finish reasons.
 
 use core::fmt;
 
-/// Why an engine stopped, in OpenAI's words; those of Anthropic, engines and hosted APIs are translated.
+/// Why an engine stopped, in OpenAI's terms. Terms of Anthropic, engines and hosted APIs are
+/// translated.
 ///
-/// A word of failure is `Error` or `Abort`: both are settled as a failure. An unknown word is `Other`,
-/// which is settled as a completion. ASCII case does not matter.
+/// Terms for failures become `Error` or `Abort`; both are settled as a failure. An unknown term
+/// becomes `Other`, which is settled as a completion. ASCII case does not matter.
 ///
 /// ```
 /// use slotwise_wire::response::FinishReason;
@@ -18,29 +19,29 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// The answer is at its end, or at a word that the client said to stop at.
+    /// The answer ended, or reached a stop word of the client.
     Stop,
-    /// The answer is as long as it may be.
+    /// The answer reached its maximum length.
     Length,
-    /// The client is to call tools.
+    /// The client should call tools.
     ToolCalls,
-    /// The rest may not be said.
+    /// The rest was withheld by a content filter.
     ContentFilter,
-    /// One that is not known here.
+    /// An unknown reason.
     Other,
-    /// The engine stopped early, though its status is 200: it was told to stop, or ran out of time.
+    /// The engine stopped early with status 200: the request was aborted or ran out of time.
     Abort,
     /// The engine failed.
     Error,
 }
 
 impl FinishReason {
-    /// What an engine's word means.
+    /// Translates an engine's term.
     pub fn from_word(word: &str) -> Self {
         Self::from_bytes(word.as_bytes())
     }
 
-    /// Its name in other languages and in logs.
+    /// The reason's name in other languages and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -76,7 +77,7 @@ impl FinishReason {
         }
     }
 
-    /// Of several choices' reasons, the one that their answer is judged by: a failure, or else the later one.
+    /// Joins the reasons of several choices: a failure, or else the later one.
     pub(super) fn join(earlier: Option<Self>, later: Self) -> Self {
         let rank = |reason| match reason {
             Self::Error => 2,
@@ -132,7 +133,7 @@ const ABORT: [&str; 13] = [
     "connection_lost",
     "deadline_exceeded",
 ];
-/// Besides all words that begin with `error`.
+/// Every term that starts with `error` is one as well.
 const ERROR: [&str; 21] = [
     "insufficient_system_resource",
     "insufficient_system_resources",

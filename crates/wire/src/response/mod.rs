@@ -1,17 +1,21 @@
-//! What engines answer: streams and bodies, fed in chunks of any size.
+//! Answers of model servers: streams and bodies, in chunks of any size.
 //!
-//! A [`ResponseReader`] reads along with what a gateway passes on, and tells how the answer grows and how it ended; an [`Outcome`] says
-//! which call the scheduler wants for that, and whether another endpoint may be asked. An [`AnswerFilter`] puts the client's name for
-//! the model back, and takes out the usage that its client did not ask for; [`ModelFilter`] does the first alone.
+//! A [`ResponseReader`] reads the chunks that a gateway forwards. It reports the progress of the
+//! answer and how it ended. An [`Outcome`] names the call that settles the request, and whether
+//! another endpoint may be tried. An [`AnswerFilter`] restores the client's name for the model and
+//! removes usage that only the gateway requested. [`ModelFilter`] does the first alone.
 //!
 //! ```text
-//!  sse              lines of events, split anywhere          sse -> payload -> scan -> said -> reader -> outcome
-//!  scan  tree       JSON in pieces, and what matters in it     \
-//!  payload  said    one payload, and what it says               +-> scan -> model
-//!  phrases          what an error's text says beyond its status
-//!  beginning        what a payload has in common with the last
-//!  reader  outcome  the answer, and how it ended
-//!  filter           model -> usage: what the client gets of it
+//!  sse                      event framing, split anywhere
+//!  scan  schema             JSON in pieces, and its wanted values
+//!  payload  payload_facts   one payload, and its contents
+//!  error_phrases            phrases more specific than a status
+//!  shared_prefix            reuse of the scan that payloads share
+//!  reader  outcome          the answer, and how it ended
+//!  answer_filter            model_filter and usage_remover in one
+//!
+//!  reading:    sse -> payload -> scan -> payload_facts -> reader -> outcome
+//!  filtering:  sse -> scan -> model_filter -> usage_remover -> answer_filter
 //! ```
 //!
 //! # Example
@@ -20,10 +24,10 @@
 //! use slotwise_wire::response::{CloseReason, Disposition, ResponseReader};
 //!
 //! let mut reader = ResponseReader::new(200, "text/event-stream");
-//! let event = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n";
-//! assert!(reader.feed(event).first_token);
-//! reader.feed(b"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
-//! reader.feed(b"data: [DONE]\n\n");
+//! let event = r#"{"choices":[{"index":0,"delta":{"content":"Hi"}}]}"#;
+//! assert!(reader.feed(format!("data: {event}\n\n").as_bytes()).first_token);
+//! let event = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+//! reader.feed(format!("data: {event}\n\ndata: [DONE]\n\n").as_bytes());
 //! let outcome = reader.finish(CloseReason::Clean);
 //! assert!(matches!(outcome.settlement(), Disposition::Complete(_)));
 //! ```

@@ -1,4 +1,4 @@
-//! The client's name for the model, put back into what an engine answers.
+//! Restores the client's name for the model in an answer.
 
 use alloc::vec::Vec;
 
@@ -7,14 +7,15 @@ use super::scan::{Scanner, Visitor};
 use super::schema::{Place, Slot};
 use super::sse::{EventStream, Events};
 
-/// Passes a response through and puts the name by which the client asked for the model in the place of the engine's.
+/// Passes a response through and replaces the engine's name for the model with the client's.
 ///
-/// It replaces the value of `model` at the top of each JSON payload, and in the `message` and `response` there, where Anthropic's
-/// messages and OpenAI's responses have it; a value that is no string stays. Every other byte stays as it is, and any chunking
-/// of a response gives the same bytes. A line and a body may be of any length: nothing is held back, and nothing is kept but the name.
-/// A payload that is no JSON is left alone from there on.
+/// The filter replaces the string `model` at the top level of each JSON payload. It also does so in
+/// `message` and `response`, where Anthropic's messages and OpenAI's responses have it. Every other
+/// byte stays the same, and the result does not depend on the chunking. Lines and bodies may have
+/// any length: the filter holds nothing back and stores only the name. A payload that is not JSON
+/// passes unchanged from its first error on.
 ///
-/// The length of the body changes: `Content-Length` must not be passed on.
+/// The length of the body changes, so `Content-Length` must be removed.
 ///
 /// ```
 /// use slotwise_wire::response::{Body, ModelFilter};
@@ -23,7 +24,8 @@ use super::sse::{EventStream, Events};
 /// let mut answer = Vec::new();
 /// filter.feed(b"data: {\"id\":\"1\",\"model\":\"meta-ll", &mut answer);
 /// filter.feed(b"ama/8b\",\"choices\":[]}\n\ndata: [DONE]\n\n", &mut answer);
-/// assert_eq!(answer, b"data: {\"id\":\"1\",\"model\":\"gpt-4o\",\"choices\":[]}\n\ndata: [DONE]\n\n");
+/// let event = r#"{"id":"1","model":"gpt-4o","choices":[]}"#;
+/// assert_eq!(answer, format!("data: {event}\n\ndata: [DONE]\n\n").as_bytes());
 /// ```
 #[derive(Clone, Debug)]
 pub struct ModelFilter {
@@ -32,18 +34,18 @@ pub struct ModelFilter {
     scanner: Scanner,
     /// The event has a line of data.
     lines: bool,
-    /// As it stands in JSON.
+    /// The name as a JSON string.
     name: Vec<u8>,
 }
 
-/// One chunk on its way through.
+/// A chunk being filtered.
 struct Passage<'a> {
     scanner: &'a mut Scanner,
     lines: &'a mut bool,
     splice: Splice<'a>,
 }
 
-/// What has been copied of a chunk.
+/// The part of a chunk that was copied.
 struct Splice<'a> {
     chunk: &'a [u8],
     name: &'a [u8],
@@ -52,7 +54,7 @@ struct Splice<'a> {
 }
 
 impl ModelFilter {
-    /// Before a body of this kind, for a client that asked for the model by this name.
+    /// Creates a filter for a body of this kind with the client's name for the model.
     pub fn new(body: Body, name: &str) -> Self {
         Self {
             body,
@@ -63,7 +65,8 @@ impl ModelFilter {
         }
     }
 
-    /// Appends what the client is to get of this chunk. Computes in **O(bytes)**; allocates only to make room in `output`.
+    /// Filters a chunk and appends the result to `output`. Computes in **O(bytes)**; allocates only
+    /// to grow `output`.
     pub fn feed(&mut self, chunk: &[u8], output: &mut Vec<u8>) {
         output.reserve(chunk.len());
         let splice = Splice { chunk, name: &self.name, copied: 0, output };
@@ -88,7 +91,7 @@ impl Events for Passage<'_> {
     }
 
     fn data(&mut self, piece: &[u8], at: usize) {
-        // Of what is no JSON, nothing is changed.
+        // Invalid JSON passes unchanged.
         _ = self.scanner.feed(piece, at, &mut self.splice);
     }
 
@@ -136,7 +139,7 @@ impl Visitor for Splice<'_> {
     }
 }
 
-/// A text as it stands in JSON, between the quotation marks.
+/// Escapes a text for a JSON string.
 fn escape(text: &str) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! How an answer ended, and what the scheduler is to be told of it.
+//! How an answer ended, and which call settles its request in the scheduler.
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use slotwise::{AnswerId, Failure, Usage};
 use super::finish_reason::FinishReason;
 use crate::error::WireError;
 
-/// How an answer ended, as [`ResponseReader::finish`](super::ResponseReader::finish) tells it.
+/// How an answer ended, as returned by [`ResponseReader::finish`](super::ResponseReader::finish).
 ///
 /// ```
 /// use slotwise_wire::response::{AnswerEnd, Outcome, Retry, Disposition};
@@ -27,26 +27,28 @@ use crate::error::WireError;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Outcome {
-    /// How it ended.
+    /// How the answer ended.
     pub end: AnswerEnd,
-    /// Whether another endpoint may be asked.
+    /// Whether the request may be sent to another endpoint.
     pub retry: Retry,
-    /// Why the engine stopped, if it said so. Of several choices a failure, or else the last that was said.
+    /// Why the engine stopped, if it reported a reason. Of several choices a failure, or else the
+    /// last one.
     pub finish_reason: Option<FinishReason>,
-    /// What the engine said that the request used.
+    /// The usage that the engine reported.
     pub usage: Usage,
-    /// Tokens of the answer: exact if the engine said so, or else one for each chunk and choice with content. Of a body that is
-    /// no stream, what its usage says, or 0.
+    /// Tokens of the answer. The number is exact if the engine reported it; otherwise each chunk
+    /// counts one token per choice with content. For a body other than a stream, it is from the
+    /// usage, or 0.
     pub tokens: u32,
-    /// Whether they are exact.
+    /// Whether `tokens` is exact.
     pub exact: bool,
-    /// The status of HTTP that says how it ended: that of the response, or of the error in it. 0 if nothing came.
+    /// The HTTP status of the response, or of the error in it. 0 without a response.
     pub status: u16,
-    /// Payloads that could not be read, and so count for nothing.
+    /// The number of payloads that could not be parsed. They have no effect.
     pub unreadable: u32,
-    /// What was wrong with the first of them; its offset is counted from the beginning of the response's body.
+    /// The first parse error. Its offset counts from the start of the body.
     pub problem: Option<WireError>,
-    /// The id of the answer, if later requests can go on from it.
+    /// The id of the answer, if later requests can continue from it.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub answer: Option<AnswerId>,
 }
@@ -57,23 +59,23 @@ pub struct Outcome {
 pub enum AnswerEnd {
     /// The client has its answer.
     Complete,
-    /// The engine gave up, though it answered as if all were well: what was said is cut off.
+    /// The engine aborted the request with a status of success: the answer is incomplete.
     Aborted,
-    /// The engine failed, and said so.
+    /// The engine reported a failure.
     Failed,
-    /// The client asked for what it cannot have, at least not from this endpoint.
+    /// The endpoint rejected the request itself.
     Refused,
-    /// The endpoint takes no more requests now.
+    /// The endpoint accepts no more requests now.
     Full,
-    /// It took too long.
+    /// A timeout expired.
     TimedOut,
-    /// The client went away.
+    /// The client disconnected.
     ClientDisconnected,
-    /// The response ended before the answer did, or had no answer in it: an empty body with status 200.
+    /// The response ended before the answer, or has none: an empty body with status 200.
     Cut,
-    /// What came is no answer: not the JSON that it claims to be, JSON with nothing in it, or an HTML page.
+    /// The response is not an answer: invalid or empty JSON, or an HTML page.
     Unreadable,
-    /// There was no connection.
+    /// No connection was established.
     Unreachable,
 }
 
@@ -81,13 +83,14 @@ pub enum AnswerEnd {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Retry {
-    /// It has its answer, or part of it has gone to the client, or any endpoint would answer the same.
+    /// No: the answer is complete, part of it was sent to the client, or all endpoints would answer
+    /// the same.
     Never,
-    /// It may, as long as not a byte of this answer has been sent to the client.
+    /// Yes, unless a byte of this answer was sent to the client.
     IfNothingSent,
 }
 
-/// The one call that ends a request in the scheduler.
+/// The call that ends a request in the scheduler.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Disposition {
@@ -99,35 +102,36 @@ pub enum Disposition {
     Cancel,
 }
 
-/// How a connection came to its end.
+/// How a connection ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// As HTTP says that it should.
+    /// As HTTP requires.
     Clean,
-    /// It broke.
+    /// The connection broke.
     Broken,
-    /// The gateway gave up waiting for more.
+    /// The gateway's timeout expired.
     TimedOut,
-    /// The client went away, so that the gateway closed it.
+    /// The client disconnected, so the gateway closed the connection.
     ClientDisconnected,
 }
 
 impl Outcome {
-    /// That of a response with this status, whatever its body says. A 2xx counts as a complete answer,
-    /// but for 204 and 205, which have none. A [`ResponseReader`](super::ResponseReader) also reads the body.
+    /// Returns the outcome of a response with this status, without its body. A 2xx is a complete
+    /// answer, except 204 and 205, which have none. A [`ResponseReader`](super::ResponseReader)
+    /// also reads the body.
     pub fn of_status(status: u16) -> Self {
         Self::new(AnswerEnd::of_status(status), status)
     }
 
-    /// That of a request that no endpoint got: refused connection, unknown name.
+    /// Returns the outcome of a request without a connection: connection refused, unknown host.
     pub fn unreachable() -> Self {
         Self::new(AnswerEnd::Unreachable, 0)
     }
 
     pub(super) fn new(end: AnswerEnd, status: u16) -> Self {
-        // Which models it has, which paths, whom it lets in and where it sends requests is a matter of
-        // the single endpoint. What is wrong with the request itself is not.
+        // Models, paths, access and redirects differ between endpoints. Errors in the request
+        // itself do not.
         let of_this_one =
             end == AnswerEnd::Refused && matches!(status, 300..=399 | 401..=404 | 407 | 410 | 421);
         Self {
@@ -144,7 +148,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the client has all that it will ever get for this request, be it an answer or a refusal.
+    /// Whether the request is finished for the client, with an answer or a refusal.
     pub const fn is_complete(&self) -> bool {
         match self.end {
             AnswerEnd::Complete => true,
@@ -153,16 +157,17 @@ impl Outcome {
         }
     }
 
-    /// Whether another endpoint may be asked, when something or nothing of this answer has been `sent` to the client.
+    /// Whether the request may be sent to another endpoint; `sent` is whether the client received
+    /// any of this answer.
     pub const fn may_retry(&self, sent: bool) -> bool {
         !sent && matches!(self.retry, Retry::IfNothingSent)
     }
 
-    /// What to tell the scheduler of this request, if it is not sent to another endpoint.
+    /// Returns the call that settles the request, if it is not sent to another endpoint.
     ///
-    /// A refusal is cancelled: nothing was computed, so that nothing of the prompt is assumed to be cached
-    /// there. An endpoint that is full fails, so that it is held off. What is no answer fails as well: an
-    /// endpoint that returned it at once would otherwise look idle and draw every request.
+    /// A refusal is cancelled: the engine computed nothing, so it has not cached the prompt. A full
+    /// endpoint fails and backs off. A response that is not an answer fails as well. An endpoint
+    /// that returned it at once would otherwise look idle and attract every request.
     pub fn settlement(&self) -> Disposition {
         match self.end {
             AnswerEnd::Complete => Disposition::Complete(self.usage),
@@ -179,9 +184,12 @@ impl Outcome {
 }
 
 impl AnswerEnd {
-    /// What a status of HTTP says. 429 and 529 are an engine's, as 503 is: the gateway's own never come from an endpoint.
-    /// 501 says that the engine cannot do what the client wants, 499 that the client went away. A redirection is a
-    /// refusal: an engine's answer is not elsewhere. 0 says that there was no response.
+    /// Classifies an HTTP status.
+    ///
+    /// 429 and 529 come from the engine, as 503 does: the gateway's own never come from an
+    /// endpoint. 501 means that the engine does not support the request, and 499 that the client
+    /// disconnected. A redirect is a refusal, because engines do not redirect. 0 means that there
+    /// was no response.
     pub const fn of_status(status: u16) -> Self {
         match status {
             0 => Self::Unreachable,
@@ -213,7 +221,7 @@ impl AnswerEnd {
         }
     }
 
-    /// Whether another endpoint may do better.
+    /// Whether another endpoint may succeed.
     const fn retry(self) -> Retry {
         match self {
             Self::Complete | Self::Refused | Self::ClientDisconnected => Retry::Never,
@@ -268,7 +276,7 @@ impl fmt::Display for AnswerEnd {
 }
 
 impl Default for Outcome {
-    /// Nothing came: the request was not even sent.
+    /// No response: the request was not sent.
     fn default() -> Self {
         Self::unreachable()
     }

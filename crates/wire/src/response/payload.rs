@@ -1,10 +1,10 @@
-//! One payload at a time: where it ends its stream, and what it says if it does not.
+//! One payload at a time: the end mark of a stream, or JSON.
 
 use super::payload_facts::PayloadFacts;
 use super::scan::{Scanner, Unexpected};
 use super::shared_prefix::{PrefixMatch, SharedPrefix};
 
-/// A payload, as far as it has been read.
+/// A payload that is being read.
 #[derive(Clone, Debug)]
 pub(super) struct Payload {
     scanner: Scanner,
@@ -17,25 +17,25 @@ pub(super) struct Payload {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    /// Only spaces so far.
+    /// Only white space so far.
     Empty,
-    /// So many bytes of the mark that ends a stream.
+    /// Bytes of the end mark that have matched.
     Mark(usize),
     Json,
 }
 
-/// What a payload turned out to be.
+/// The kind of a complete payload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Whole {
-    /// Nothing.
+    /// Empty.
     Empty,
     /// `[DONE]`.
     Mark,
-    /// JSON, of which [`Payload::said`] tells.
+    /// JSON; its contents are in [`Payload::facts`].
     Json,
-    /// JSON whose end is missing.
+    /// JSON that ends too early.
     Part,
-    /// No JSON.
+    /// Not JSON.
     Broken,
 }
 
@@ -50,7 +50,7 @@ impl Payload {
         }
     }
 
-    /// Before another one.
+    /// Prepares for the next payload.
     pub(super) fn restart(&mut self) {
         self.scanner.restart();
         self.facts = PayloadFacts::default();
@@ -58,7 +58,7 @@ impl Payload {
         self.lines = false;
     }
 
-    /// A line of data begins.
+    /// Handles the start of a data line.
     pub(super) fn line(&mut self, at: usize) -> Result<(), Unexpected> {
         if core::mem::replace(&mut self.lines, true) && self.kind != Kind::Empty {
             if let Kind::Mark(read) = self.kind {
@@ -72,7 +72,7 @@ impl Payload {
         Ok(())
     }
 
-    /// Reads on.
+    /// Reads a piece.
     pub(super) fn feed(&mut self, piece: &[u8], at: usize) -> Result<(), Unexpected> {
         if self.kind == Kind::Json {
             return self.scanner.feed(piece, at, &mut self.facts);
@@ -102,7 +102,7 @@ impl Payload {
         Ok(())
     }
 
-    /// What it is, if nothing more comes.
+    /// The kind of the payload if it ends here.
     pub(super) fn whole(&self) -> Whole {
         match self.kind {
             Kind::Empty => Whole::Empty,
@@ -114,7 +114,7 @@ impl Payload {
         }
     }
 
-    /// Reads the first piece of JSON, from where an earlier payload that began with the same bytes had come to.
+    /// Reads the first piece of JSON, resuming the scan of an earlier payload with the same prefix.
     fn begin(&mut self, piece: &[u8], at: usize) -> Result<(), Unexpected> {
         let begins = self.beginning.compare(piece);
         let read = match begins {
@@ -132,7 +132,7 @@ impl Payload {
         self.scanner.feed(piece.get(read..).unwrap_or_default(), at + read, &mut self.facts)
     }
 
-    /// What looked like the mark is JSON, or should be.
+    /// The piece only looked like the end mark: it must be JSON.
     fn no_mark(&mut self, matched: usize, at: usize) -> Result<(), Unexpected> {
         self.kind = Kind::Json;
         let read = MARK.get(..matched).unwrap_or_default();
@@ -141,5 +141,5 @@ impl Payload {
     }
 }
 
-/// With what OpenAI and most engines end a stream.
+/// The end mark of streams of OpenAI and most engines.
 const MARK: &[u8] = b"[DONE]";

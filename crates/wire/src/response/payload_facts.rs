@@ -1,4 +1,4 @@
-//! What one payload of an answer says.
+//! The contents of one payload of an answer.
 
 use slotwise::AnswerId;
 
@@ -7,19 +7,19 @@ use super::finish_reason::FinishReason;
 use super::scan::Visitor;
 use super::schema::{Place, Slot};
 
-/// What one payload says, as far as it has been read. Of a key that comes twice, the last value counts.
+/// The contents of one payload so far. If a key occurs several times, the last value counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PayloadFacts {
     pub(super) event: Event,
-    /// Tokens that were counted: by their ids, or else one for each choice with content.
+    /// Counted tokens: by their ids, or else one for each choice with content.
     pub(super) tokens: u32,
-    /// Some of them were not counted by their ids.
+    /// Some tokens were not counted by their ids.
     pub(super) guessed: bool,
     pub(super) usage: Counts,
     pub(super) finish: Option<FinishReason>,
-    /// A bit for each choice of which something is said.
+    /// One bit for each choice in the payload.
     pub(super) started: u64,
-    /// A bit for each that finished.
+    /// One bit for each choice that finished.
     pub(super) finished: u64,
     content: bool,
     ids: u32,
@@ -33,25 +33,25 @@ pub(super) struct PayloadFacts {
     own_kind: Option<u16>,
     object: Object,
     status: Status,
-    /// There is something in it: a key, or an item.
+    /// The payload has a key or an item.
     pub(super) filled: bool,
     /// llama.cpp's own `stop`.
     stop: Option<bool>,
     pub(super) phrases: ErrorPhrases,
-    /// The id of the answer that the payload describes, or else its own.
+    /// The id of the described answer, or else of the payload.
     id: AnswerId,
     id_of: IdOf,
     /// The payload is one of Anthropic's messages.
     own_message: bool,
-    /// The sums of several payloads in one.
+    /// The sums over several payloads in one body.
     batch: Option<Counts>,
 }
 
-/// The numbers of a usage, as they stand there.
+/// The numbers of a usage as written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Counts {
     pub(super) prompt: Option<u32>,
-    /// The prompt, but for what was cached, if the cached tokens stand beside it.
+    /// The prompt without its cached tokens, which are reported separately.
     pub(super) input: Option<u32>,
     pub(super) completion: Option<u32>,
     pub(super) cached: Option<u32>,
@@ -59,24 +59,24 @@ pub(super) struct Counts {
     pub(super) cache_created: Option<u32>,
 }
 
-/// What a payload is, by its `type` or the name of its event.
+/// The kind of a payload, from its `type` or the event's name.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Event {
     #[default]
     Unnamed,
-    /// One that says nothing of how the answer ends.
+    /// An event that does not affect the end of the answer.
     Other,
-    /// The last one of Anthropic's.
+    /// Anthropic's last event.
     MessageStop,
     Completed,
     Incomplete,
     Failed,
     Error,
-    /// The end of a part of an answer, with all that it says.
+    /// The end of a part of an answer, repeating its whole content.
     Done,
 }
 
-/// Whose id has been read.
+/// The object whose id was read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum IdOf {
     #[default]
@@ -104,9 +104,9 @@ enum Status {
 }
 
 impl PayloadFacts {
-    /// The payload is whole: what follows from all of it.
+    /// Ends the payload and derives what depends on all of it.
     pub(super) fn conclude(&mut self, name: Event) {
-        // An error is called so by its event at the latest, whatever kind of error its type says that it is.
+        // An event named as an error is one, whatever type of error its payload has.
         if self.event == Event::Unnamed || name == Event::Error {
             self.event = name;
         }
@@ -129,7 +129,7 @@ impl PayloadFacts {
         }
     }
 
-    /// The status of HTTP that says the same as the error in it, if there is one.
+    /// The HTTP status that matches the error in the payload, if there is one.
     pub(super) fn error(&self) -> Option<u16> {
         let own = self.event == Event::Error || self.object == Object::Error;
         if self.error || own {
@@ -148,7 +148,7 @@ impl PayloadFacts {
         }
     }
 
-    /// llama.cpp's own answers are no choices: `stop` says that one is at its end.
+    /// llama.cpp's own answers have no choices; `stop` marks their end.
     fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let bit = 1 << self.choice.min(63);
@@ -162,12 +162,12 @@ impl PayloadFacts {
         }
     }
 
-    /// Adds up what was said of a choice, or beside all choices.
+    /// Counts the content of a choice, or content outside of choices.
     fn count(&mut self) {
         if self.ids > 0 {
             self.tokens = self.tokens.saturating_add(self.ids);
         } else if self.content && self.event != Event::Done {
-            // What was said in pieces is not counted again as a whole.
+            // Content that was streamed in pieces is not counted again as a whole.
             self.tokens = self.tokens.saturating_add(1);
             self.guessed = true;
         }
@@ -341,7 +341,7 @@ impl Visitor for PayloadFacts {
 }
 
 impl PayloadFacts {
-    /// The id of the answer, if it is one that a later request may go on from.
+    /// The id of the answer, if later requests can continue from it.
     pub(super) fn answer_id(&self) -> Option<AnswerId> {
         let is_answer = match self.id_of {
             IdOf::Nothing => false,
@@ -351,7 +351,7 @@ impl PayloadFacts {
         is_answer.then_some(self.id)
     }
 
-    /// The text of an error.
+    /// Searches the text of an error.
     fn phrase(&mut self, slot: Slot, piece: &[u8]) {
         self.error |= slot == Slot::Error;
         self.phrases.feed(piece);
@@ -391,7 +391,7 @@ impl Counts {
         });
     }
 
-    /// Without what a usage of zeros says: no prompt is empty, so the engine did not count.
+    /// Drops a usage of zeros: no prompt is empty, so the engine did not count.
     pub(super) fn counted(self) -> Self {
         let zero = |number: Option<u32>| number.unwrap_or(0) == 0;
         let beside = zero(self.input) && zero(self.cache_read) && zero(self.cache_created);
@@ -402,7 +402,7 @@ impl Counts {
         }
     }
 
-    /// What was said later counts, but for a zero: an engine that fills in zeros says nothing.
+    /// Takes over later numbers except zeros, by which engines fill missing values.
     pub(super) fn update(&mut self, later: Self) {
         self.each(later, |earlier, later| {
             later.filter(|number| *number > 0).or(*earlier).or(later)
@@ -434,27 +434,27 @@ impl Event {
     }
 }
 
-/// A status of HTTP for an error.
+/// An HTTP status of an error.
 fn status(digits: &[u8]) -> Option<u16> {
     number(digits)
         .and_then(|number| u16::try_from(number).ok())
         .filter(|status| (400..600).contains(status))
 }
 
-/// A whole number below 2^32.
+/// An integer below 2^32.
 fn number(digits: &[u8]) -> Option<u32> {
     let digits = core::str::from_utf8(digits).ok()?;
     if let Ok(number) = digits.parse() {
         return Some(number);
     }
-    // Some write 12.0.
+    // Some engines write 12.0.
     let number: f64 = digits.parse().ok()?;
     #[expect(clippy::float_cmp, reason = "whether it is whole is a matter of all its bits")]
     let whole = f64::from(number as u32) == number;
     whole.then_some(number as u32)
 }
 
-/// The status of HTTP that says the same as the type of an error, in the words of Anthropic, OpenAI and engines.
+/// The HTTP status that matches an error type of Anthropic, OpenAI or an engine.
 fn status_of(kind: &[u8]) -> Option<u16> {
     Some(match kind {
         b"invalid_request_error"

@@ -1,4 +1,4 @@
-//! A response, read as it comes.
+//! Reads a response as it arrives.
 
 use slotwise::{AnswerId, Usage};
 
@@ -10,14 +10,19 @@ use super::scan::Unexpected;
 use super::sse::{EventStream, Events};
 use crate::error::{ErrorKind, WireError};
 
-/// Reads a response as it comes, in chunks of any size, and tells how it ended.
+/// Reads a response in chunks of any size and determines how it ended.
 ///
-/// It reads the streams and bodies of OpenAI's completions, chat completions and responses, of Anthropic's
-/// messages, of SGLang's `generate` and of llama.cpp's `/completion` and `/infill`, and tells them apart by itself. It looks at decoded bytes: chunked
-/// transfer and compression are the HTTP client's.
+/// It supports streams and bodies of these APIs and detects which one it reads:
 ///
-/// Nothing of the answer is kept: a reader is little more than a kilobyte, however long lines and bodies are, and never allocates. Feeding
-/// computes in **O(bytes)**.
+/// - OpenAI's completions, chat completions and responses
+/// - Anthropic's messages
+/// - SGLang's `generate`
+/// - llama.cpp's `/completion` and `/infill`
+///
+/// Chunks are decoded bytes: the HTTP client handles transfer encoding and compression.
+///
+/// The reader stores none of the answer. It takes little more than a kilobyte, whatever the length
+/// of lines and bodies, and never allocates. Feeding computes in **O(bytes)**.
 ///
 /// # Example: a stream
 ///
@@ -27,17 +32,19 @@ use crate::error::{ErrorKind, WireError};
 /// let mut reader = ResponseReader::new(200, "text/event-stream; charset=utf-8");
 /// let progress = reader.feed(b"data: {\"choices\":[{\"index\":0,\"text\":\"Hel\"}]}\n\nda");
 /// assert!(progress.first_token);
-/// reader.feed(b"ta: {\"choices\":[{\"index\":0,\"text\":\"lo\",\"finish_reason\":\"length\"}],\"usage\":");
-/// reader.feed(b"{\"prompt_tokens\":9,\"completion_tokens\":2,\"prompt_tokens_details\":{\"cached_tokens\":8}}}\n\n");
+/// reader.feed(br#"ta: {"choices":[{"index":0,"text":"lo","finish_reason":"length"}],"usage":"#);
+/// reader.feed(br#"{"prompt_tokens":9,"completion_tokens":2,"#);
+/// reader.feed(b"\"prompt_tokens_details\":{\"cached_tokens\":8}}}\n\n");
 /// let progress = reader.feed(b"data: [DONE]\n\n");
 /// assert!(progress.ended);
 ///
 /// let outcome = reader.finish(CloseReason::Clean);
-/// assert_eq!((outcome.end, outcome.finish_reason), (AnswerEnd::Complete, Some(FinishReason::Length)));
+/// assert_eq!(outcome.end, AnswerEnd::Complete);
+/// assert_eq!(outcome.finish_reason, Some(FinishReason::Length));
 /// assert_eq!(outcome.usage.cached_tokens, Some(8));
 /// ```
 ///
-/// # Example: an engine that was told to stop
+/// # Example: an aborted request
 ///
 /// ```
 /// use slotwise_wire::response::{CloseReason, AnswerEnd, ResponseReader, Disposition};
@@ -56,11 +63,11 @@ pub struct ResponseReader {
     page: bool,
     stream: EventStream,
     answer: Answer,
-    /// Bytes before the chunk.
+    /// The number of bytes before the chunk.
     offset: usize,
 }
 
-/// What kind of body a response has.
+/// The kind of a response's body.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Body {
@@ -68,22 +75,24 @@ pub enum Body {
     Stream,
     /// One JSON text.
     Json,
-    /// Something else, which is not looked at.
+    /// Another format, which is not parsed.
     Opaque,
 }
 
-/// What one or more chunks brought. Those of several chunks add up: any chunking of a response brings the same in the end.
+/// What one or more chunks contained. The sum over all chunks does not depend on the chunking.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Progress {
-    /// The first token came, with these chunks. Never said of a body that is no stream: when it comes, its last token has come too.
+    /// The first token arrived. Never set for a body other than a stream, whose first and last
+    /// tokens arrive together.
     pub first_token: bool,
-    /// Tokens that came with them.
+    /// The number of tokens that arrived.
     pub tokens: u32,
-    /// The answer is at its end: nothing that comes after it counts.
+    /// The answer ended; later bytes are ignored.
     pub ended: bool,
-    /// The id of the answer, if later requests can go on from it: of Anthropic's messages and OpenAI's responses.
+    /// The id of the answer, if later requests can continue from it: of Anthropic's messages and
+    /// OpenAI's responses.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub answer: Option<AnswerId>,
 }
@@ -96,15 +105,15 @@ struct Answer {
     name_length: usize,
     tokens: u32,
     exact: bool,
-    /// Tokens that were seen: by their ids, or else at least one for each choice with content.
+    /// Counted tokens: by their ids, or else at least one for each choice with content.
     seen: u32,
     usage: Counts,
     finish: Option<FinishReason>,
     started: u64,
     finished: u64,
-    /// Something came that is no error.
+    /// A payload other than an error arrived.
     begun: bool,
-    /// There is something in the JSON.
+    /// The JSON has contents.
     filled: bool,
     first_token: bool,
     ended: bool,
@@ -117,8 +126,10 @@ struct Answer {
 }
 
 impl ResponseReader {
-    /// Before the body of a response with this status and `Content-Type`. Of the body of a 5xx, only phrases
-    /// count that name another cause than its status: a prompt that is too long, a worker that is gone.
+    /// Creates a reader for the body of a response with this status and `Content-Type`.
+    ///
+    /// For a 5xx status, only phrases that name another cause count: a prompt that is too long, or
+    /// a lost worker.
     pub fn new(status: u16, content_type: &str) -> Self {
         let media = content_type.split(';').next().unwrap_or_default().trim();
         let page = ["text/html", "application/xhtml+xml"]
@@ -127,16 +138,16 @@ impl ResponseReader {
         Self { page, ..Self::with_body(status, Body::of(content_type)) }
     }
 
-    /// The same, where the kind of body is known.
+    /// Creates a reader for a known kind of body.
     pub fn with_body(status: u16, body: Body) -> Self {
         let body = if matches!(status, 200..300) { body } else { Body::Opaque };
         let (stream, answer) = (EventStream::new(), Answer::new());
         Self { status, body, page: false, stream, answer, offset: 0 }
     }
 
-    /// Reads on: what this chunk brought.
+    /// Reads a chunk and returns its contents.
     ///
-    /// Events count when they are whole. After the end of the answer nothing counts.
+    /// An event counts once it is complete. After the end of the answer, chunks are ignored.
     pub fn feed(&mut self, chunk: &[u8]) -> Progress {
         self.answer.progress = Progress::default();
         self.answer.offset = self.offset;
@@ -151,11 +162,12 @@ impl ResponseReader {
         self.answer.progress
     }
 
-    /// Nothing more comes: how the answer ended.
+    /// Ends the body and returns how the answer ended.
     ///
-    /// A stream is complete when it said so in its last event, or gave a reason to finish for each choice; a body when its JSON is whole.
-    /// The last event of a stream counts without its empty line, if its JSON is whole. What the `close` means, only an answer that is
-    /// not at its end yet depends on. An empty body with a status of success is no answer: it is cut off.
+    /// A stream is complete after its last event, or after a finish reason for each choice. A body
+    /// is complete when its JSON is. The last event of a stream counts without its empty line if
+    /// its JSON is complete. `close` matters only for an answer that has not ended. An empty body
+    /// with a status of success is not an answer: it is cut.
     pub fn finish(mut self, close: CloseReason) -> Outcome {
         let answer = &mut self.answer;
         let last = answer.payload.whole();
@@ -177,34 +189,37 @@ impl ResponseReader {
         self.outcome(end)
     }
 
-    /// What the body is read as.
+    /// The kind of the body.
     pub const fn body(&self) -> Body {
         self.body
     }
 
-    /// Tokens of the answer so far, and whether they are exact.
+    /// Tokens of the answer so far, and whether the number is exact.
     pub const fn tokens(&self) -> (u32, bool) {
         (self.answer.tokens, self.answer.exact)
     }
 
-    /// Whether a stream has brought any payload but an error: from there on it is never retried. A gateway that sends nothing to its
-    /// client before this is true can still ask another endpoint when the first thing that comes is an error. Never true of a body
-    /// that is no stream: there it matters only whether the gateway has sent any of it.
+    /// Whether a stream has delivered a payload other than an error, after which it is never
+    /// retried.
+    ///
+    /// A gateway that forwards nothing until then can still try another endpoint after a leading
+    /// error. Never set for a body other than a stream, where it matters only whether any byte was
+    /// forwarded.
     pub const fn has_begun(&self) -> bool {
         self.answer.begun
     }
 
-    /// Why the engine stopped, as far as it has said so.
+    /// The finish reason so far.
     pub const fn finish_reason(&self) -> Option<FinishReason> {
         self.answer.finish
     }
 
-    /// What the engine has said so far that the request used.
+    /// The reported usage so far.
     pub fn usage(&self) -> Usage {
         self.answer.usage()
     }
 
-    /// The status of an error, or the one that its body names as the cause.
+    /// The status of an error, or the one that its body identifies as the cause.
     const fn error_status(&self) -> u16 {
         let phrases = &self.answer.payload.facts.phrases;
         match self.status {
@@ -237,7 +252,7 @@ impl ResponseReader {
 }
 
 impl Progress {
-    /// What came with both.
+    /// Adds the contents of later chunks.
     pub const fn and(self, later: Self) -> Self {
         Self {
             first_token: self.first_token || later.first_token,
@@ -249,7 +264,7 @@ impl Progress {
 }
 
 impl Body {
-    /// What a `Content-Type` says.
+    /// The kind of body of a `Content-Type`.
     pub fn of(content_type: &str) -> Self {
         let media = content_type.split(';').next().unwrap_or_default().trim();
         let ends_with = |suffix: &str| {
@@ -265,7 +280,7 @@ impl Body {
         }
     }
 
-    /// Its name in other languages.
+    /// The kind's name in other languages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stream => "stream",
@@ -276,7 +291,7 @@ impl Body {
 }
 
 impl CloseReason {
-    /// How an answer ends that is not at its end.
+    /// How an incomplete answer ended.
     const fn end(self) -> AnswerEnd {
         match self {
             Self::Clean | Self::Broken => AnswerEnd::Cut,
@@ -312,14 +327,14 @@ impl Answer {
         }
     }
 
-    /// How it ended, if it has.
+    /// How the answer ended, if it has.
     fn end(&self) -> Option<AnswerEnd> {
         match (self.error, self.finish) {
             (Some(status), _) => Some(AnswerEnd::of_status(status)),
             (None, Some(FinishReason::Abort)) => Some(AnswerEnd::Aborted),
             (None, Some(FinishReason::Error)) => Some(AnswerEnd::Failed),
             (None, Some(_)) if self.started & !self.finished == 0 => Some(AnswerEnd::Complete),
-            // The mark alone is no answer.
+            // The end mark alone is not an answer.
             (None, _) => {
                 self.ended.then_some(if self.begun { AnswerEnd::Complete } else { AnswerEnd::Cut })
             }
@@ -329,7 +344,7 @@ impl Answer {
     fn usage(&self) -> Usage {
         let counts = self.usage;
         let mut usage = Usage::default();
-        // Where cached tokens stand beside the input, they are no part of it.
+        // Cached tokens beside the input are not part of it.
         usage.prompt_tokens = counts.prompt.or_else(|| {
             let beside =
                 counts.cache_read.unwrap_or(0).saturating_add(counts.cache_created.unwrap_or(0));
@@ -344,13 +359,14 @@ impl Answer {
         usage
     }
 
-    /// Whether the answer can have so many tokens: not fewer than were seen, and no more than any model writes.
+    /// Whether a reported number of tokens is possible: at least the counted ones, and at most what
+    /// a model can generate.
     fn is_plausible(&self, reported: u32) -> bool {
         let most = MOST_TOKENS.saturating_mul(self.started.count_ones().max(1));
         (self.seen..=most.max(self.seen)).contains(&reported)
     }
 
-    /// The payload is whole: takes over what it says.
+    /// Ends a payload and takes over its contents.
     fn conclude(&mut self, body: Body) {
         let name = self.name.get(..self.name_length).unwrap_or_default();
         let name = Event::from_name(name);
@@ -358,7 +374,7 @@ impl Answer {
             Whole::Empty => {}
             Whole::Mark => self.end_here(),
             Whole::Json => self.take_over(name, body),
-            // Plain text, as some say errors.
+            // Some errors are plain text.
             Whole::Part | Whole::Broken if name == Event::Error => {
                 self.error = self.error.or(Some(500));
                 self.end_here();
@@ -460,7 +476,7 @@ impl Events for Answer {
     }
 
     fn name(&mut self, piece: &[u8]) {
-        // What is too long fills the name to its end, and is not known.
+        // A longer name fills the buffer and matches nothing.
         for byte in piece {
             if let Some(room) = self.name.get_mut(self.name_length) {
                 *room = *byte;
@@ -476,7 +492,7 @@ impl Events for Answer {
     }
 }
 
-/// No model writes more in one choice.
+/// The maximum number of tokens in one choice.
 const MOST_TOKENS: u32 = 1 << 20;
-/// Names of events that mean something are shorter.
+/// Longer than every known event name.
 const LONGEST_NAME: usize = 24;

@@ -1,54 +1,59 @@
-//! JSON in pieces of any size: a resumable scan that keeps nothing but its place and the one short word that it is in.
+//! A resumable JSON scanner for pieces of any size. It stores only its position and the current
+//! short word.
 //!
-//! It follows only the containers that a [`Visitor`] wants, and there takes JSON's grammar to the letter but for what a number or word
-//! may look like. Of everything else it looks at strings and brackets only, at any depth. Bytes need not be UTF-8.
+//! The scanner enters only containers that a [`Visitor`] wants. There it validates JSON's grammar,
+//! except the form of numbers and literals. In other containers it follows only strings and
+//! brackets, at any depth. The input need not be UTF-8.
+//!
+//! Written by hand: `struson` and `serde_json` need a reader or a complete text, and a stream's
+//! payload arrives in any number of chunks.
 
 use memchr::memchr2;
 
 use super::schema::{Place, Slot, TextUse};
 
-/// Who is told what was read.
+/// Receives the values of a scan.
 pub(super) trait Visitor {
-    /// What the value of a key is.
+    /// The slot of a key's value.
     fn slot(place: Place, key: &[u8]) -> Slot;
-    /// A key begins.
+    /// A key starts.
     fn key(&mut self, _place: Place) {}
-    /// A value begins in an array.
+    /// A value of an array starts.
     fn item(&mut self, _place: Place) {}
-    /// A container of interest begins.
+    /// A wanted container starts.
     fn opened(&mut self, _place: Place) {}
-    /// It ends.
+    /// A wanted container ends.
     fn closed(&mut self, _place: Place) {}
-    /// A string, of [`TextUse::Word`], with its escapes read; of one that is longer than [`LONGEST_WORD`], its beginning.
+    /// An unescaped string of kind [`TextUse::Word`], truncated to [`LONGEST_WORD`].
     fn word(&mut self, _slot: Slot, _word: &[u8]) {}
-    /// A string of [`TextUse::Content`] that is not empty. May be said more than once.
+    /// A non-empty string of kind [`TextUse::Content`]. May be called several times for one string.
     fn content(&mut self, _slot: Slot) {}
-    /// A piece of a string of [`TextUse::Message`], as it stands in JSON.
+    /// A piece of a string of kind [`TextUse::Message`], with its escapes.
     fn message(&mut self, _slot: Slot, _piece: &[u8]) {}
-    /// A number, or another word without quotation marks.
+    /// A number or a literal.
     fn scalar(&mut self, _slot: Slot, _digits: &[u8]) {}
-    /// The text of a string of [`TextUse::Model`] begins there.
+    /// The offset at which a string of kind [`TextUse::Model`] starts.
     fn model_starts(&mut self, _at: usize) {}
-    /// It ends there.
+    /// The offset at which it ends.
     fn model_ends(&mut self, _at: usize) {}
 }
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scanner {
     state: State,
     slot: Slot,
     text: TextUse,
-    /// A backslash was the last byte of the piece before.
+    /// The last byte of the previous piece was a backslash.
     escape: bool,
     level: u8,
     places: [Place; LEVELS],
-    /// Containers that are open inside of one that nobody wants, and that one.
+    /// The nesting within an unwanted container, including that container.
     skipped: u64,
     held: Held,
 }
 
-/// What must come, and where it is not so.
+/// A syntax error: its offset, and what was expected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unexpected {
     pub(super) at: usize,
@@ -57,7 +62,7 @@ pub(super) struct Unexpected {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
-    /// A value.
+    /// A value is expected.
     Value,
     /// The first value of an array, or its end.
     First,
@@ -69,14 +74,14 @@ enum State {
     After,
     Text,
     Scalar,
-    /// Inside of a container that nobody wants.
+    /// Inside an unwanted container.
     Skip,
-    /// Only spaces.
-    AnswerEnd,
+    /// Only white space.
+    End,
     Broken,
 }
 
-/// The beginning of a word whose end is in a later piece.
+/// The start of a word that ends in a later piece.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     bytes: [u8; LONGEST_WORD],
@@ -99,7 +104,7 @@ impl Scanner {
         }
     }
 
-    /// Before the first value, again.
+    /// Returns to the state before the first value.
     pub(super) const fn restart(&mut self) {
         self.state = State::Value;
         self.slot = Slot::Root;
@@ -109,27 +114,27 @@ impl Scanner {
         self.held.clear();
     }
 
-    /// Whether a whole value has been read, and nothing else.
+    /// Whether exactly one complete value was read.
     pub(super) fn is_whole(&self) -> bool {
-        self.state == State::AnswerEnd || self.state == State::Scalar && self.level == 0
+        self.state == State::End || self.state == State::Scalar && self.level == 0
     }
 
-    /// Whether what was read can be no JSON.
+    /// Whether a syntax error was found.
     pub(super) fn is_broken(&self) -> bool {
         self.state == State::Broken
     }
 
-    /// Whether the text of a string of [`TextUse::Model`] goes on in the next piece.
+    /// Whether a string of kind [`TextUse::Model`] continues in the next piece.
     pub(super) fn in_model(&self) -> bool {
         self.state == State::Text && self.text == TextUse::Model
     }
 
-    /// Takes no more, until it is restarted.
+    /// Ignores all input until the next restart.
     pub(super) const fn give_up(&mut self) {
         self.state = State::Broken;
     }
 
-    /// The line of data has ended, and another belongs to the same payload. No string goes over lines.
+    /// Ends a data line within a payload. A string cannot continue on the next line.
     pub(super) fn end_line<T: Visitor>(
         &mut self,
         at: usize,
@@ -142,7 +147,7 @@ impl Scanner {
         self.feed(b"\n", at, visitor)
     }
 
-    /// Reads on, in a piece that begins at `start` of the chunk.
+    /// Reads a piece that starts at offset `start` of the chunk.
     pub(super) fn feed<T: Visitor>(
         &mut self,
         piece: &[u8],
@@ -181,13 +186,13 @@ impl Scanner {
                     Ok(())
                 }
                 State::After => self.close(byte, visitor),
-                State::AnswerEnd => Err("the end"),
+                State::End => Err("the end"),
             };
             if let Err(expected) = fine {
                 self.state = State::Broken;
                 return Err(Unexpected { at: start + at, expected });
             }
-            // The first byte of a scalar is read with the others.
+            // The first byte of a scalar is read together with the others.
             if self.state != State::Scalar {
                 at += 1;
                 if self.in_model() {
@@ -273,10 +278,10 @@ impl Scanner {
     }
 
     fn after(&mut self) {
-        self.state = if self.level == 0 { State::AnswerEnd } else { State::After };
+        self.state = if self.level == 0 { State::End } else { State::After };
     }
 
-    /// Reads a string to its end, or that of the piece.
+    /// Reads to the end of the string or of the piece.
     fn text<T: Visitor>(
         &mut self,
         piece: &[u8],
@@ -332,7 +337,7 @@ impl Scanner {
         end + 1
     }
 
-    /// Reads a number, or another word, to its end or that of the piece.
+    /// Reads to the end of the number or literal, or of the piece.
     fn scalar(&mut self, piece: &[u8], begin: usize, visitor: &mut impl Visitor) -> usize {
         let rest = piece.get(begin..).unwrap_or_default();
         let length = rest.iter().position(|byte| !is_scalar(*byte));
@@ -352,7 +357,7 @@ impl Scanner {
         begin + digits.len()
     }
 
-    /// Reads over what nobody wants.
+    /// Skips an unwanted container.
     fn skip(&mut self, piece: &[u8], begin: usize) -> usize {
         for (at, byte) in piece.iter().enumerate().skip(begin) {
             match byte {
@@ -403,10 +408,11 @@ impl Held {
         }
     }
 
-    /// What is held and this after it, with escapes read. What is too long is cut off, or else unknown.
+    /// Passes the held bytes and `last` to `read`, unescaped. A word that is too long is truncated
+    /// if `cut` is set, and unknown otherwise.
     fn with<R>(&mut self, last: &[u8], cut: bool, read: impl FnOnce(&[u8]) -> R) -> R {
         if self.length == 0 && !self.escaped && !self.too_long {
-            // The same as if it had come in pieces.
+            // As if the word had arrived in pieces.
             let beginning = last.get(..LONGEST_WORD).filter(|_| last.len() > LONGEST_WORD);
             return read(beginning.map_or(last, |beginning| if cut { beginning } else { UNKNOWN }));
         }
@@ -424,7 +430,8 @@ impl Held {
     }
 }
 
-/// Writes what an escaped word means, if it is in ASCII; there is no other word that anybody wants. How long it is.
+/// Unescapes a word and returns its length. Only ASCII is decoded, because all known words are
+/// ASCII.
 fn unescape(word: &[u8], meant: &mut [u8; LONGEST_WORD]) -> usize {
     let mut length = 0;
     let mut at = 0;
@@ -455,10 +462,10 @@ fn unescape(word: &[u8], meant: &mut [u8; LONGEST_WORD]) -> usize {
     length
 }
 
-/// The next byte that a string ends with or escapes by.
+/// Finds the next quotation mark or backslash.
 fn quote_or_backslash(piece: &[u8], from: usize) -> Option<(usize, u8)> {
     let rest = piece.get(from..)?;
-    // Most strings are short, and a call costs more than they do.
+    // Most strings are shorter than the cost of a call.
     for (at, byte) in rest.iter().take(SHORT).enumerate() {
         if matches!(byte, b'"' | b'\\') {
             return Some((from + at, *byte));
@@ -473,11 +480,11 @@ fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
 }
 
-/// Containers of interest in each other, at the most.
+/// The maximum nesting of wanted containers.
 const LEVELS: usize = 8;
-/// Of longer words, no more is read: none that is known is as long.
+/// The maximum length of a word. All known words are shorter.
 pub(super) const LONGEST_WORD: usize = 64;
-/// Not a number.
+/// A word that matches nothing.
 const UNKNOWN: &[u8] = b"?";
-/// Strings up to this length are looked through byte by byte.
+/// Strings up to this length are searched byte by byte.
 const SHORT: usize = 16;

@@ -1,30 +1,30 @@
-//! The containers of an answer that are looked into, and what their values are.
+//! The wanted containers of an answer, and the slots of their values.
 
 /// A container.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Place {
-    /// Nobody wants to know what is in it.
+    /// An unwanted container.
     Ignored,
-    /// The payload itself.
+    /// The top level of a payload.
     Root,
-    /// Several payloads, as SGLang answers several prompts.
+    /// Several payloads: SGLang's answer to several prompts.
     Batch,
     Choices,
     Choice,
     /// `delta` or `message` of a choice.
     Delta,
-    /// An array that is content as soon as anything is in it.
+    /// An array that is content if it is not empty.
     Filled,
     /// An object that is content.
     Call,
     TokenIds,
     Usage,
-    /// The usage at the start of a stream, which does not know the answer.
+    /// The usage at the start of a stream, before the answer is counted.
     StartUsage,
     CachedDetails,
     /// SGLang's `meta_info`.
     MetaInfo,
-    /// A finish reason with details, as SGLang says it.
+    /// SGLang's finish reason with details.
     Finish,
     Error,
     /// Anthropic's `delta`.
@@ -38,12 +38,12 @@ pub(super) enum Place {
     Timings,
 }
 
-/// What a value is. One that is of another type than it should be is ignored.
+/// The meaning of a value. A value of an unexpected type is ignored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Slot {
     Ignored,
     Root,
-    /// One payload of several.
+    /// One of several payloads.
     Answer,
     Choices,
     Choice,
@@ -54,7 +54,7 @@ pub(super) enum Slot {
     Call,
     TokenIds,
     FinishReason,
-    /// The status of HTTP that an aborted request would have had.
+    /// The HTTP status of an aborted request.
     FinishStatus,
     Usage,
     StartUsage,
@@ -72,27 +72,27 @@ pub(super) enum Slot {
     EventDelta,
     /// The text of an error.
     Message,
-    /// Whether llama.cpp's own answer is at its end.
+    /// Whether llama.cpp's own answer ends here.
     Stop,
     Timings,
-    /// `type` of a payload, which is that of an event, of a body or of an error.
+    /// The `type` of an event, a body or an error.
     Type,
-    /// `object` of a payload.
+    /// The `object` of a payload.
     Object,
-    /// `code` of a payload, if it is an error.
+    /// The `code` of a payload that is an error.
     Code,
     Status,
     StartMessage,
     Response,
     Incomplete,
     Model,
-    /// The id of an answer, in the object that it describes.
+    /// The id of an answer, in the object that describes it.
     Id,
     /// The id of a payload, which may be an answer.
     RootId,
 }
 
-/// What a string is good for.
+/// How a string is used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum TextUse {
     Skip,
@@ -108,7 +108,7 @@ impl Place {
         !matches!(self, Self::Batch | Self::Choices | Self::Filled | Self::TokenIds)
     }
 
-    /// What is in an array.
+    /// The slot of an array's items.
     pub(super) const fn item(self) -> Slot {
         match self {
             Self::Batch => Slot::Answer,
@@ -168,7 +168,7 @@ impl Slot {
         }
     }
 
-    /// Whether numbers are wanted.
+    /// Whether numbers and literals are wanted.
     pub(super) const fn scalar(self) -> bool {
         matches!(
             self,

@@ -1,33 +1,35 @@
-//! What payloads of a stream begin with: the same bytes as a rule, up to the token that is new.
+//! Reuses the scan of the prefix that payloads of a stream share.
 //!
-//! A scan depends on nothing but the bytes that it has read. So where a payload begins as an earlier one did, the scan goes on from what
-//! that one had come to, and only the rest of it is read.
+//! Payloads usually start with the same bytes, up to the new token. The state of a scan depends
+//! only on the bytes it has read. So the scan of a payload resumes from the state after the shared
+//! prefix.
 
 use super::payload_facts::PayloadFacts;
 use super::scan::Scanner;
 
-/// The beginning of an earlier payload, and what a scan of it comes to.
+/// The prefix of an earlier payload, and the state of its scan.
 #[derive(Clone, Debug)]
 pub(super) struct SharedPrefix {
     bytes: [u8; LONGEST],
-    /// Bytes of it that are there.
+    /// The number of stored bytes.
     length: usize,
-    /// Bytes of it that have been scanned; none at first.
+    /// The number of scanned bytes; 0 at first.
     scanned: usize,
     scanner: Scanner,
     facts: PayloadFacts,
-    /// How often it was scanned further than before. What changes from one payload to the next is not worth it for ever.
+    /// How often the scanned prefix grew. Growth is limited because a changing prefix does not pay
+    /// off.
     grown: u8,
 }
 
-/// How a payload begins.
+/// How the start of a payload compares.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum PrefixMatch {
-    /// As that one: the scan of so many bytes is known.
+    /// It matches, and the scan of this many bytes is available.
     Known(usize),
-    /// As that one, for so many bytes: worth remembering when they have been scanned.
+    /// This many bytes match; their scan should be stored.
     Common(usize),
-    /// In another way, or it is too short to say.
+    /// It differs, or is too short to compare.
     New,
 }
 
@@ -43,7 +45,7 @@ impl SharedPrefix {
         }
     }
 
-    /// Compares the first piece of a payload with it.
+    /// Compares the first piece of a payload with the stored prefix.
     pub(super) fn compare(&mut self, piece: &[u8]) -> PrefixMatch {
         let alike = common(self.bytes.get(..self.length).unwrap_or_default(), piece);
         if self.scanned > 0 && alike >= self.scanned {
@@ -56,7 +58,7 @@ impl SharedPrefix {
             self.grown += 1;
             return PrefixMatch::Common(alike);
         }
-        // A piece that the chunk cuts off says nothing about what payloads have in common.
+        // A piece that a chunk truncates does not show what payloads share.
         if alike == piece.len() || piece.len() < SHORTEST {
             return PrefixMatch::New;
         }
@@ -68,7 +70,7 @@ impl SharedPrefix {
         PrefixMatch::New
     }
 
-    /// Takes this for the earlier payload.
+    /// Stores the start of this payload.
     fn keep(&mut self, piece: &[u8]) {
         let length = piece.len().min(LONGEST);
         if let (Some(room), Some(bytes)) = (self.bytes.get_mut(..length), piece.get(..length)) {
@@ -77,18 +79,18 @@ impl SharedPrefix {
         }
     }
 
-    /// What the scan of its first bytes came to.
+    /// The state of the scan after the shared prefix.
     pub(super) const fn recall(&self) -> (Scanner, PayloadFacts) {
         (self.scanner, self.facts)
     }
 
-    /// So many of its bytes have been scanned, to this effect.
+    /// Stores the state after `scanned` bytes.
     pub(super) const fn remember(&mut self, scanned: usize, scanner: Scanner, facts: PayloadFacts) {
         (self.scanned, self.scanner, self.facts) = (scanned, scanner, facts);
     }
 }
 
-/// How many bytes both begin with.
+/// The length of the common prefix.
 fn common(one: &[u8], other: &[u8]) -> usize {
     let words = |bytes: &[u8], at: usize| -> Option<u64> {
         Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
@@ -104,13 +106,13 @@ fn common(one: &[u8], other: &[u8]) -> usize {
     at + rest.take_while(|(one, other)| one == other).count()
 }
 
-/// Of no payload more is compared.
+/// The maximum number of bytes compared.
 const LONGEST: usize = 224;
-/// What is shorter is scanned as fast as it is compared.
+/// Shorter prefixes are scanned as fast as they are compared.
 const SHORTEST: usize = 32;
-/// So many bytes more are worth being remembered.
+/// A prefix must grow by this many bytes to be stored again.
 const WORTH: usize = 8;
-/// So often.
+/// The maximum number of times that it grows.
 const PATIENCE: u8 = 16;
 
 #[cfg(test)]
@@ -123,7 +125,7 @@ mod tests {
         )
     }
 
-    /// Compares, and remembers as a payload does.
+    /// Compares and stores as a payload does.
     fn begin(beginning: &mut SharedPrefix, piece: &str) -> PrefixMatch {
         let begins = beginning.compare(piece.as_bytes());
         if let PrefixMatch::Common(alike) = begins {

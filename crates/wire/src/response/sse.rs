@@ -1,10 +1,11 @@
-//! The framing of server-sent events, as WHATWG's standard of HTML has it: where data, names and events lie in chunks of any size.
+//! The framing of server-sent events (WHATWG HTML, section 9.2) in chunks of any size.
 //!
-//! Nothing is kept of a line but how far it has been read, so a line may be of any length.
+//! The parser stores only its state, so a line may have any length. Written by hand:
+//! `eventsource-stream` and `sse-codec` copy each line into memory, without a bound or up to one.
 //!
 //! ```text
 //!             BOM            ":" or another field
-//!  Beginning -----> Start ----------------------> Skip
+//!   (start) -------> Start ----------------------> Skip
 //!                   |  ^ ^                         |
 //!      "data" or    |  | +---------- LF, CR -------+
 //!      "event"      v  | an empty line ends the event
@@ -15,36 +16,36 @@
 
 use memchr::memchr2;
 
-/// Who is told what was read.
+/// Receives the fields of events.
 pub(super) trait Events {
-    /// A line of data begins `at` bytes into the chunk: its pieces come next, if it is not empty.
+    /// A data line starts `at` bytes into the chunk. Its pieces follow unless it is empty.
     fn data_line(&mut self, at: usize);
-    /// A piece of it, which begins `at` bytes into the chunk.
+    /// A piece of the data line, `at` bytes into the chunk.
     fn data(&mut self, piece: &[u8], at: usize);
-    /// The line of data ends `at` bytes into the chunk.
+    /// The data line ends `at` bytes into the chunk.
     fn data_ends(&mut self, at: usize);
-    /// A line with the event's name begins: its pieces come next, if it is not empty.
+    /// A line with the event's name starts. Its pieces follow unless it is empty.
     fn name_line(&mut self);
-    /// A piece of it.
+    /// A piece of the name.
     fn name(&mut self, piece: &[u8]);
-    /// An empty line: the event is whole.
+    /// An empty line: the event is complete.
     fn dispatch(&mut self);
 }
 
-/// A place in a stream.
+/// A position in a stream.
 #[derive(Clone, Debug)]
 pub(super) struct EventStream {
     line: Line,
-    /// The last byte was a CR: a LF after it belongs to it.
+    /// The last byte was a CR: a following LF belongs to it.
     after_cr: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Line {
-    /// So many bytes of the byte order mark have been read.
+    /// The number of bytes of the byte order mark read.
     ByteOrderMark(usize),
     Start,
-    /// So many bytes of the field's name have been read.
+    /// The number of bytes of the field's name read.
     Name(Field, usize),
     Colon(Field),
     Value(Field),
@@ -62,7 +63,7 @@ impl EventStream {
         Self { line: Line::ByteOrderMark(0), after_cr: false }
     }
 
-    /// Reads on.
+    /// Reads a chunk.
     pub(super) fn feed(&mut self, chunk: &[u8], events: &mut impl Events) {
         let mut at = 0;
         while let Some(byte) = chunk.get(at) {
@@ -76,7 +77,7 @@ impl EventStream {
                         at += 1;
                         self.line = Line::ByteOrderMark(read + 1);
                     }
-                    // Half a mark is the name of a field that nobody knows.
+                    // An incomplete byte order mark is an unknown field.
                     Some(_) if read > 0 => self.line = Line::Skip,
                     _ => self.line = Line::Start,
                 },
@@ -129,7 +130,7 @@ impl EventStream {
         }
     }
 
-    /// At the start of a line: reads its first byte, or all up to its data. How many bytes that was.
+    /// Reads the start of a line up to its data and returns the number of bytes.
     fn start(&mut self, rest: &[u8], at: usize, events: &mut impl Events) -> usize {
         if rest.starts_with(b"data: ") {
             self.value(Field::Data, at + 6, events);
@@ -155,7 +156,7 @@ impl EventStream {
         self.line = Line::Value(field);
     }
 
-    /// Over the byte that ends a line.
+    /// Ends a line and returns the number of bytes consumed.
     fn end_line(&mut self, byte: Option<&u8>) -> usize {
         self.after_cr = byte == Some(&b'\r');
         self.line = Line::Start;

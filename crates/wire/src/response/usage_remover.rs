@@ -1,4 +1,4 @@
-//! The usage that a gateway asked for and its client did not, taken out of a stream.
+//! Removes usage that only the gateway requested from a stream.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -8,24 +8,26 @@ use memchr::memchr2;
 use crate::error::WireError;
 use crate::json::{Kind, Reader};
 
-/// Takes what `stream_options.include_usage` adds to a stream out of it again: the last chunk, which has no
-/// choices but a usage, and `"usage":null` in the chunks before it. Every other byte stays as it is.
+/// Removes what `stream_options.include_usage` adds to a stream: the last chunk, which has a usage
+/// but no choices, and `"usage":null` in earlier chunks. Every other byte stays the same.
 ///
-/// It holds back one event until that is whole, and of an event that is longer than [`MOST_HELD`] nothing.
+/// It holds back one event until it is complete. An event longer than [`MOST_HELD`] passes
+/// unchanged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UsageRemover {
-    /// The beginning of an event.
+    /// The start of an event.
     held: Vec<u8>,
-    /// The event is too long to be held: it is passed on as it comes.
+    /// The event is too long to be held: it passes unchanged.
     passing: bool,
-    /// The line has begun in an earlier chunk.
+    /// The line started in an earlier chunk.
     in_line: bool,
-    /// The last byte was a CR, and the event that it ended was dropped or not: a LF after it belongs to it.
+    /// The last byte was a CR; the value is whether its event was dropped. A following LF belongs
+    /// to it.
     after_cr: Option<bool>,
 }
 
 impl UsageRemover {
-    /// Appends what the client is to get of this chunk.
+    /// Filters a chunk and appends the result to `output`.
     pub(super) fn feed(&mut self, chunk: &[u8], output: &mut Vec<u8>) {
         let mut rest = chunk;
         while let Some(first) = rest.first() {
@@ -54,7 +56,7 @@ impl UsageRemover {
         }
     }
 
-    /// Nothing more comes: appends what was held back.
+    /// Ends the body: appends what was held back.
     pub(super) fn finish(&mut self, output: &mut Vec<u8>) {
         output.append(&mut self.held);
     }
@@ -67,12 +69,12 @@ impl UsageRemover {
         (if self.passing { output } else { &mut self.held }).extend_from_slice(bytes);
     }
 
-    /// The event is whole. Whether it was dropped.
+    /// Ends an event and returns whether it was dropped.
     fn dispatch(&mut self, output: &mut Vec<u8>) -> bool {
         if core::mem::take(&mut self.passing) {
             return false;
         }
-        // A mark of ends alone, or comments, are no payload.
+        // The end mark and comments are not payloads.
         let data = data(&self.held).unwrap_or(0..0);
         match self.held.get(data.clone()).map(verdict) {
             Some(Ok(Verdict::Drop)) => {
@@ -91,20 +93,20 @@ impl UsageRemover {
     }
 }
 
-/// What is to be done with an event.
+/// What to do with an event.
 enum Verdict {
     Keep,
     Drop,
-    /// These bytes of its data go.
+    /// Remove this range of its data.
     Cut(Range<usize>),
 }
 
-/// Where the data of an event stands, if it is one line.
+/// The range of the event's data, if it is one line.
 fn data(event: &[u8]) -> Option<Range<usize>> {
     let mut found = None;
     let mut at = 0;
     for line in event.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
-        // A byte order mark may stand before the first line.
+        // A byte order mark may precede the first line.
         let mark = if at == 0 && line.starts_with(MARK) { MARK.len() } else { 0 };
         if line.get(mark..).is_some_and(|line| line.starts_with(b"data:")) {
             if found.is_some() {
@@ -141,7 +143,7 @@ fn verdict(payload: &[u8]) -> Result<Verdict, WireError> {
     Ok(match null {
         _ if no_choices && usage => Verdict::Drop,
         Some((true, span)) => {
-            // The comma after the first member goes with it.
+            // The comma after a first member is removed with it.
             let rest = payload.get(span.end..).unwrap_or_default();
             let spaces = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             let comma = usize::from(rest.get(spaces) == Some(&b','));
@@ -152,11 +154,11 @@ fn verdict(payload: &[u8]) -> Result<Verdict, WireError> {
     })
 }
 
-/// Whether nothing is in an array.
+/// Whether an array is empty.
 fn is_empty(array: &str) -> bool {
     array.bytes().all(|byte| matches!(byte, b'[' | b']') || byte.is_ascii_whitespace())
 }
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
-/// Bytes of an event that are held back.
+/// The maximum number of bytes held back.
 const MOST_HELD: usize = 1 << 16;

@@ -1,4 +1,4 @@
-//! What vLLM 0.32 published.
+//! KV events of vLLM 0.32, as captured.
 
 use std::fs;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn compare(event: KvEvent<'_>, twin: &Value) -> usize {
             assert_eq!(twin["block_size"], stored.block_size.get());
             assert_eq!(stored.tier, Tier::Gpu);
             assert_eq!(stored.adapter, twin["lora_name"].as_str());
-            // The JSON's keys of the first block, but for the adapter's name.
+            // The first block's keys in JSON, without the adapter's name.
             let mut keys =
                 twin["extra_keys"][0].as_array().into_iter().flatten().filter_map(Value::as_str);
             assert_eq!(stored.cache_salt, keys.find(|key| Some(*key) != stored.adapter));
@@ -95,7 +95,7 @@ fn raw_payloads_are_those_of_the_frames() {
                     assert_eq!(payload, batch.payload());
                     same += 1;
                 }
-                // Four are left from a run of which the JSON was not kept.
+                // Four are from a run whose JSON was not kept.
                 None => {
                     let mut decoder = Decoder::new();
                     let batch = decoder.decode(&payload).expect("as vLLM writes it");
@@ -133,7 +133,7 @@ fn replays_are_read() {
                 if frames.len() == 3 && frames[2] == (-1_i64).to_be_bytes() {
                     continue;
                 }
-                // Long payloads are left out of the capture.
+                // The capture omits long payloads.
                 let payload = reply[3].as_str().expect("text");
                 frames.push(if payload.contains(' ') { Vec::new() } else { bytes_of(payload) });
                 let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
@@ -177,7 +177,7 @@ fn asked(scenario: &Scenario) -> Vec<Asked> {
     requests.collect()
 }
 
-/// Requests and batches in the order in which they happened: what the index says a request finds is what the engine then reported.
+/// Replays requests and batches in their order. The index must find what the engine then reported.
 #[test]
 fn what_is_matched_is_what_the_engine_reports() {
     let mut different = Vec::new();
@@ -193,12 +193,13 @@ fn what_is_matched_is_what_the_engine_reports() {
             let requests = asked(&scenario);
             let mut batches = scenario.batches.iter().peekable();
             let mut apply = |until: f64, now: Instant, scheduler: &mut Scheduler| {
-                // The server sends an answer just before its batch arrives: what comes a moment after a request began was of one before.
+                // The server sends an answer just before its batch arrives. A batch within 3 ms of
+                // a request's start belongs to an earlier one.
                 while let Some(batch) = batches.next_if(|batch| batch.received < until + 0.003) {
                     let mut sink = |event: KvEvent<'_>| scheduler.handle_kv_event(now, id, event);
                     let report =
                         feed.handle_live(&batch.frames(), &mut sink).expect("frames of vLLM");
-                    // seed42 was captured with holes in its numbers, and no replay.
+                    // The numbers of seed42 have gaps, and there is no replay.
                     if report.ask.is_some() {
                         let given_up = feed.give_up(&mut sink);
                         assert_eq!(
@@ -225,7 +226,8 @@ fn what_is_matched_is_what_the_engine_reports() {
                 }
                 let explained = scheduler.explain(now, &ask);
                 let matched = u64::from(explained.candidates[0].cached_tokens);
-                // The engine computes at least one token, so of whole blocks that are all there it uses all but the last.
+                // The engine computes at least one token. So of a fully cached prompt it uses all
+                // but the last block.
                 let usable = matched.min((request.tokens.len() as u64 - 1) / 32 * 32);
                 compared += 1;
                 if usable != request.cached {
@@ -236,12 +238,14 @@ fn what_is_matched_is_what_the_engine_reports() {
         }
     }
     let expected = [
-        // Two at once, or two answers to one request: the second finds what the first computed a moment before.
+        // Two concurrent requests, or two answers to one request: the second finds the blocks of
+        // the first.
         ("s10_concurrent_same: par#0", 0, 64),
         ("s15_n2_and_batch: n2", 0, 32),
-        // The cache was cleared before, but that is published with the next step only: in front of this request's own blocks.
+        // The cache was cleared earlier, but published with the next step: before this request's
+        // own blocks.
         ("s18_reset_idle: next request", 96, 0),
-        // One of two copies of the last block was evicted, and the engine says no more than that the block is gone.
+        // One of two copies of the last block was evicted, and the event only names the block.
         ("o07b_duplicate_block_removed: dup#37", 64, 96),
     ];
     let different: Vec<(&str, u64, u64)> =

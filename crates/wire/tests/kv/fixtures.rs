@@ -1,18 +1,18 @@
-//! The captured scenarios, in the order in which they ran.
+//! The captured scenarios in their order.
 
 use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// What happened to one server, step by step.
+/// The steps of one server.
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) requests: Vec<Value>,
     pub(crate) batches: Vec<Captured>,
 }
 
-/// A batch with what it is known to hold.
+/// A batch with its expected contents.
 pub(crate) struct Captured {
     pub(crate) seq: u64,
     pub(crate) received: f64,
@@ -76,7 +76,7 @@ pub(crate) fn bytes_of(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// A hash as the JSON has it: a number, or `{"__bytes_hex__": ...}`.
+/// A hash in JSON: a number, or `{"__bytes_hex__": ...}`.
 pub(crate) fn hash(value: &Value) -> Option<u64> {
     if value.is_null() {
         return None;

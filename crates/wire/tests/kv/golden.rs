@@ -1,11 +1,11 @@
-//! Payloads whose meaning is known to the byte, in the shapes of all versions.
+//! Payloads with known contents, in the formats of all versions.
 
 use slotwise::{KvEvent, Tier};
 use slotwise_wire::kv::internals::{Batch, Decoder};
 
 use super::fixtures::bytes_of;
 
-/// A value to be written in msgpack, as short as it can be.
+/// A value for the shortest msgpack encoding.
 pub(crate) enum Value<'a> {
     Nil,
     Int(u64),
@@ -76,7 +76,7 @@ fn ints(numbers: std::ops::Range<u64>) -> Value<'static> {
     List(numbers.map(Int).collect())
 }
 
-/// A stored event of two blocks of two tokens, at the beginning of a prompt, with more fields.
+/// A stored event of two blocks of two tokens at the start of a prompt, with more fields.
 fn stored<'a>(more: Vec<(&'a str, Value<'a>)>) -> Value<'a> {
     let mut fields = vec![
         ("type", Text("BlockStored")),
@@ -92,7 +92,7 @@ fn stored<'a>(more: Vec<(&'a str, Value<'a>)>) -> Value<'a> {
     Map(fields)
 }
 
-/// What events say, short enough to compare.
+/// The events in a short form for comparison.
 pub(crate) fn told(batch: &Batch<'_>) -> Vec<String> {
     let events = batch.events().map(|event| match event {
         KvEvent::BlockStored(event) => {
@@ -256,10 +256,10 @@ fn adapters_salts_and_images() {
     assert_eq!(told(salt), (vec![format!("{TWO} salted t")], vec![]));
     // SGLang's field.
     assert_eq!(told(vec![("cache_salt", Text("t"))]), (vec![format!("{TWO} salted t")], vec![]));
-    // An adapter that is only numbered is another one on another replica.
+    // An adapter without a name may be another one on another replica.
     assert_eq!(told(vec![("lora_id", Int(1))]), (vec![], vec![("unnamed_adapters", 1)]));
     assert_eq!(told(vec![("lora_id", Int(0))]), (vec![TWO.into()], vec![]));
-    // An image in the second block: what comes before it is kept.
+    // An image in the second block: the first block is kept.
     let image = || vec![List(vec![Text("image"), Int(3)])];
     let second = vec![("extra_keys", keys(vec![None, Some(image())]))];
     assert_eq!(
@@ -268,7 +268,7 @@ fn adapters_salts_and_images() {
     );
     let first = vec![("extra_keys", keys(vec![Some(image()), None]))];
     assert_eq!(told(first), (vec![], vec![("multimodal_blocks", 2)]));
-    // A text that is no salt, as no prompt begins here.
+    // A text that is not a salt, because no prompt starts here.
     let later = vec![
         ("parent_block_hash", Int(9)),
         ("extra_keys", keys(vec![None, Some(vec![Text("image")])])),
@@ -303,10 +303,10 @@ fn one_group_of_layers_stands_for_the_model() {
     let decoded = decoder.decode(&first).expect("well formed");
     assert_eq!(told(&decoded), [TWO, "no [10] in Gpu"]);
     assert_eq!(decoded.skipped_events().other_groups, 5);
-    // It remembers which.
+    // The decoder keeps the group.
     let second = batch(vec![gone(0), gone(1)]);
     assert_eq!(told(&decoder.decode(&second).expect("well formed")), ["no [10] in Gpu"]);
-    // Unless the batch is refused.
+    // Unless the batch is rejected.
     let mut fresh = Decoder::new();
     fresh.decode(&first[..first.len() - 1]).expect_err("cut off");
     assert_eq!(

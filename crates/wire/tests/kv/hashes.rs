@@ -1,4 +1,4 @@
-//! vLLM's block hashes against those that vLLM 0.32 published.
+//! Block hashes against those that vLLM 0.32 published.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use slotwise_wire::hashes::{
 
 use super::fixtures::{hash, scenarios, unhex};
 
-/// How many blocks were named as the server did, and how many were not.
+/// The number of blocks with equal names, and with different ones.
 fn verify(set: &str, algorithm: Algorithm, seed: &str, tagging: Tagging) -> (usize, usize) {
     let mut hasher = BlockHasher::new(algorithm, seed).tagging(tagging);
-    // Integers in events are short; what continues a block needs all of its name.
+    // Integer hashes in events are truncated; the next block needs the full name.
     let mut whole = BTreeMap::new();
     let (mut same, mut different) = (0, 0);
     for batch in scenarios(set).iter().flat_map(|scenario| &scenario.batches) {

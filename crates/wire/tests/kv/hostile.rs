@@ -1,4 +1,4 @@
-//! What nobody should send: refused whole, with the offset, and nothing applied.
+//! Malformed KV events: rejected as a whole, with the offset and without effect.
 
 use proptest::prelude::*;
 use slotwise::{Endpoint, Instant, KvEvent, Scheduler};
@@ -34,7 +34,7 @@ fn lengths_are_not_believed() {
         let payload = [head, rest].concat();
         decoder.decode(&payload).expect_err("too long").problem.code()
     };
-    // Events, then an event's fields, hashes, token ids and a name.
+    // Events, then the fields, hashes, token ids and name of an event.
     assert_eq!(refuse(&mut decoder, b"\xdd\xff\xff\xff\xff"), "truncated");
     assert_eq!(refuse(&mut decoder, b"\x91\xdf\xff\xff\xff\xff"), "truncated");
     assert_eq!(refuse(&mut decoder, b"\x91\xdd\xff\xff\xff\xff"), "truncated");
@@ -129,8 +129,8 @@ proptest! {
         let _ = Decoder::new().decode_trtllm(&bytes, 4.try_into().expect("not zero"), 0);
     }
 
-    /// A byte of a real payload is changed: it is read otherwise (and may then speak of another group of layers, which is remembered), or it
-    /// is refused, and the decoder is as it was.
+    /// Changes one byte of a real payload. Either the payload decodes, perhaps for another group,
+    /// or it is rejected and the decoder is unchanged.
     #[test]
     fn one_wrong_byte_never_panics(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let all = scenarios("seed42_tcp_fcfs");

@@ -1,4 +1,5 @@
-//! Publishers that lose batches, send them twice and begin anew: in the end, what was applied is what was published, in order.
+//! Publishers that lose, repeat and restart: finally, the applied batches are the published ones in
+//! order.
 
 use proptest::prelude::*;
 use slotwise::{Endpoint, EndpointId, Instant, Scheduler};
@@ -14,7 +15,7 @@ enum Step {
     Lose,
     /// A batch is published, and arrives twice.
     Twice,
-    /// The last replies of a replay arrive, this many; the rest is lost if it says so.
+    /// This many replies of a replay arrive; the flag is whether the rest is lost.
     Replay(usize, bool),
     /// Another process takes over.
     Restart,
@@ -30,24 +31,24 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A publisher, and the naive twin of its subscriber: what a subscriber should have in the end.
+/// A publisher, and the naive twin of its subscriber.
 #[derive(Debug, Default)]
 struct World {
-    /// Identities of all batches of this process.
+    /// The identities of all batches of this process.
     published: Vec<u64>,
     buffer: usize,
     time: u64,
-    /// What of the replay under way is still to come: numbers and identities.
+    /// The pending replies of the replay: numbers and identities.
     replies: Option<std::collections::VecDeque<(u64, u64)>>,
-    /// Nothing of this process has arrived.
+    /// No batch of this process has arrived.
     is_new: bool,
-    /// How many have come.
+    /// The number of replies that arrived.
     replied: usize,
     sequence: Sequence,
     held: Vec<(u64, u64)>,
-    /// What was applied since the last clear.
+    /// The batches applied since the last clear.
     applied: Vec<u64>,
-    /// How many of the batches since then were lost for good before it.
+    /// The number of lost batches before each of them.
     lost: u64,
 }
 
@@ -59,7 +60,8 @@ impl World {
     }
 
     fn arrive(&mut self, (seq, identity): (u64, u64)) {
-        // A new process cannot be told from the old one if the first that arrives of it has just the awaited number: it is lost, too.
+        // A new process is not detected if its first arriving batch has the expected number. That
+        // batch is lost, too.
         if core::mem::take(&mut self.is_new) && seq == self.sequence.next() && seq > 0 {
             self.is_new = true;
             return;
@@ -141,7 +143,7 @@ impl World {
                 for _ in 0..count {
                     self.reply();
                 }
-                // What finds a full queue is lost; the first always find room.
+                // Batches beyond a full queue are lost; the first ones always fit.
                 if let Some(replies) = self.replies.as_mut().filter(|_| lost && self.replied > 1) {
                     replies.pop_front();
                 }
@@ -149,7 +151,7 @@ impl World {
             Step::Restart => {
                 self.published.clear();
                 self.is_new = true;
-                // The request is lost with the process, and so is the socket: nobody answers.
+                // The request is lost with the process and its socket: there is no reply.
                 if self.replies.take().is_some() {
                     self.sequence.give_up();
                     for batch in core::mem::take(&mut self.held) {
@@ -161,7 +163,8 @@ impl World {
         }
     }
 
-    /// Nothing is lost any more: the replay ends, batches go on, and what they show to be missing is replayed.
+    /// From here on no batch is lost: the replay ends, batches continue, and missing ones are
+    /// replayed.
     fn settle(&mut self) {
         for _ in 0..3 {
             for _ in 0..self.sequence.next().saturating_sub(self.published.len() as u64) + 1 {
@@ -190,7 +193,8 @@ proptest! {
         prop_assert_eq!(world.sequence.asked_from(), None);
     }
 
-    /// With a short buffer, what was applied since the last clear is the end of what was published, in order and without holes.
+    /// With a short buffer, the batches applied since the last clear are the last published ones,
+    /// without gaps.
     #[test]
     fn what_a_short_buffer_forgot_clears_the_view(steps in proptest::collection::vec(step(), 0..60), buffer in 1..6_usize) {
         let mut world = World { buffer, ..World::default() };
@@ -223,7 +227,7 @@ fn a_replay_finds_out_another_process() {
     for seq in 0..4 {
         assert_eq!(sequence.live(seq, seq), Answer::Apply);
     }
-    // The new process is further than the old one was.
+    // The new process has published more than the old one.
     assert_eq!(sequence.live(9, 109), Answer::AskFrom(3));
     assert_eq!(sequence.replayed(3, 103), Answer::ClearAndAskFrom(0));
     for seq in 0..=9 {

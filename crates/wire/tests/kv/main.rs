@@ -1,4 +1,4 @@
-//! KV events: what real servers published, what others would, and what nobody should.
+//! KV events: captured ones, other formats, and malformed ones.
 
 mod captured;
 mod fixtures;

@@ -52,10 +52,10 @@ fn every_kind_is_read() {
         (1, 1, 0)
     );
     assert_eq!((batch.event_ids(), batch.dp_rank()), (Some((0, 6)), Some(0)));
-    // Which window is the largest is remembered.
+    // The decoder keeps the largest window.
     let small = br#"[{"event_id": 7, "data": {"type": "removed", "block_hashes": [5]}, "window_size": 128}]"#;
     assert!(decoder.decode_trtllm(small, two(), 0).expect("well formed").is_empty());
-    // Another rank's.
+    // Of another rank.
     assert_eq!(
         told(&decoder.decode_trtllm(BODY.as_bytes(), two(), 1).expect("well formed")),
         ["no [5] in Gpu"]
@@ -172,7 +172,7 @@ fn a_feed_counts_what_was_lost_and_begins_anew() {
     assert_eq!((report.lost, report.cleared), (0, true));
     assert_eq!(cached(&scheduler), 0);
 
-    // Other layers may stand for the model then, of a smaller window too.
+    // After a restart, other layers may represent the model, also with a smaller window.
     let smaller = BODY.replace("1024", "512");
     let report = feed
         .handle_trtllm(smaller.as_bytes(), two(), 0, &mut |event| {

@@ -1,4 +1,4 @@
-//! A strict reader of OpenMetrics 1.0 text: what it accepts, every reader does. Counters, gauges and histograms.
+//! A strict parser of OpenMetrics 1.0 text with counters, gauges and histograms.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ pub(crate) struct Family {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// One number, with its labels.
+/// One value with its labels.
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) name: String,
@@ -26,7 +26,7 @@ impl Sample {
     }
 }
 
-/// Reads a whole text, or says which rule it breaks.
+/// Parses a text, or returns the rule that it violates.
 pub(crate) fn read(text: &str) -> Result<Vec<Family>, String> {
     let body = text.strip_suffix("# EOF\n").ok_or("no # EOF at the end")?;
     if !body.is_empty() && !body.ends_with('\n') {
@@ -127,7 +127,8 @@ fn add(sample: Sample, family: &mut Family) -> Result<(), String> {
             return Err(format!("{} has two sets of labels", sample.name));
         }
     }
-    // An empty label is as good as none, but the names are the same: equal values are equal sets.
+    // An empty label equals a missing one, but all samples have the same names: equal values are
+    // equal sets.
     if family.samples.iter().any(|other| other.labels == sample.labels) {
         return Err(format!("{} twice with the labels {:?}", sample.name, sample.labels));
     }
@@ -135,7 +136,8 @@ fn add(sample: Sample, family: &mut Family) -> Result<(), String> {
     Ok(())
 }
 
-/// A sample of a histogram: buckets with rising bounds and counts that do not fall, then the sum and the count.
+/// Adds a sample of a histogram: buckets with increasing bounds and cumulative counts, then the sum
+/// and the count.
 fn add_part(sample: Sample, family: &mut Family) -> Result<(), String> {
     let part = sample.name.strip_prefix(family.name.as_str()).unwrap_or_default().to_owned();
     let before = family.samples.last().filter(|last| last.name.ends_with("_bucket"));

@@ -1,4 +1,4 @@
-//! Bodies of each API, by hand.
+//! Hand-written bodies of each API.
 
 use slotwise::{Priority, Prompt};
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader, SessionField, rewrite_model};
@@ -37,7 +37,7 @@ fn token_ids_come_before_text() {
         ids(&[1, u32::MAX])
     );
     assert_eq!(prompt(Api::Completions, r#"{"prompt_token_ids": [9], "prompt": [1]}"#), ids(&[1]));
-    // Engines do not read them there.
+    // Engines do not read token ids there.
     let chat = r#"{"prompt_token_ids": [9], "input_ids": [9], "messages": []}"#;
     assert_eq!(prompt(Api::ChatCompletions, chat), Read::Text(vec![]));
     assert_eq!(
@@ -148,7 +148,7 @@ fn a_model_is_replaced_where_it_stands() {
             .as_deref(),
         Ok(r#"{"messages":[{"model":"x"}], "model" : "q\"\\\u000a\u0001é" ,"n":1}"#)
     );
-    // Engines take the last.
+    // Engines use the last one.
     assert_eq!(
         rewritten(r#"{"model":"a","model":"b"}"#, "c").as_deref(),
         Ok(r#"{"model":"a","model":"c"}"#)

@@ -1,4 +1,4 @@
-//! Requests that a real vLLM 0.32 was sent, and whether it took them.
+//! Requests to a real vLLM 0.32, and whether it accepted them.
 
 use serde_json::Value;
 use slotwise::{Priority, Prompt};
@@ -14,7 +14,8 @@ fn captured() -> serde_json::Map<String, Value> {
     bodies
 }
 
-/// What cannot be read was refused by the server too; what is read, is read as from a tree.
+/// The server rejected every body that the reader rejects. Other bodies have the contents of their
+/// trees.
 #[test]
 fn what_the_server_took_is_read() {
     let (mut read, mut refused) = (0, vec![]);

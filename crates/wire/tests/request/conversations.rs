@@ -1,4 +1,4 @@
-//! What stands for a conversation: one text for each, and longer ones begin like the shorter.
+//! The canonical text of conversations: one for each, and a later turn starts with the earlier one.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ proptest! {
         prop_assert!(after.starts_with(&before), "{} / {}", shown(&before), shown(&after));
     }
 
-    /// The text can be taken apart again, so no two conversations have the same, whatever they say.
+    /// The text can be parsed back, so different conversations have different texts.
     #[test]
     fn nothing_said_looks_like_a_message(
         (api, key) in apis(),
@@ -147,7 +147,7 @@ fn images_are_there_by_what_they_show() {
         )
     );
     assert_ne!(image, chat(r#"{"type": "image_url", "image_url": {"url": "https://a/c.png"}}"#));
-    // Engines know it by its name, and the content may be left out then.
+    // Engines identify the media by its name; the content may be missing.
     assert_eq!(
         chat(r#"{"type": "image_url", "image_url": {"url": "https://a/b.png"}, "uuid": "x"}"#),
         chat(r#"{"type": "image_url", "image_url": null, "uuid": "x"}"#)

@@ -1,4 +1,4 @@
-//! Bodies that nobody should send.
+//! Malformed and extreme bodies.
 
 use proptest::prelude::*;
 use slotwise::Prompt;
@@ -75,7 +75,7 @@ fn a_body_has_a_limit() {
     assert_eq!((error.offset, error.problem), (body.len() - 1, ErrorKind::TooLong(body.len() - 1)));
 }
 
-/// A hundred megabytes are read in place; one byte more than the limit is not read at all.
+/// A body of 100 MiB is read in place; a body of one byte more is rejected.
 #[test]
 fn the_largest_bodies() {
     let (head, tail) = (r#"{"model":"m","prompt":""#, r#""}"#);
@@ -108,7 +108,7 @@ fn nesting_ends_somewhere() {
     let part = r#"{"type":"tool_result","tool_use_id":"a","content":["#;
     let body = format!(r#"{{"messages":[{{"role":"user","content":[{}"#, deep(part, 10_000));
     assert_eq!(error(Api::Messages, body).problem, ErrorKind::TooDeep(128));
-    // As deep as it may be: the innermost is taken as it stands.
+    // The maximum nesting: the innermost part is copied as written.
     let levels = 61;
     let body = format!(
         r#"{{"messages":[{{"role":"user","content":[{}{}]}}]}}"#,
@@ -118,7 +118,7 @@ fn nesting_ends_somewhere() {
     assert!(RequestReader::new().read(Api::Messages, body.as_bytes()).is_ok());
 }
 
-/// Whatever stands in a body, its text is a small multiple of it.
+/// The text of any body is a small multiple of its size.
 #[test]
 fn memory_is_linear() {
     let part = r#"{"type":"tool_result","tool_use_id":"","content":[{"uuid":"","file":1}]}"#;
@@ -157,7 +157,7 @@ proptest! {
         let cut = reader.read(api, &body[..at]).map(|_| ()).expect_err("cut");
         prop_assert!(cut.offset <= at);
         prop_assert!(ModelSplice::find(&body[..at], "m").is_err());
-        // Read as another API, it may be valid or not.
+        // As another API, the body may be valid or not.
         let _ = reader.read(other, &body);
         body[at] = byte;
         if let Err(error) = reader.read(api, &body) {

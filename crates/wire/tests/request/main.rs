@@ -1,4 +1,4 @@
-//! Bodies of requests, and what is read from them.
+//! Request bodies and their views.
 
 mod bodies;
 mod captured;
@@ -12,7 +12,7 @@ use slotwise::Prompt;
 use slotwise_wire::WireError;
 use slotwise_wire::request::{Api, RequestReader};
 
-/// The text or the token ids that stand for a body's prompt.
+/// The text or the token ids of a body's prompt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Read {
     Text(Vec<u8>),
@@ -49,7 +49,7 @@ fn error(api: Api, body: impl AsRef<[u8]>) -> WireError {
     }
 }
 
-/// A text with its marks as `<letter>`, to be read by people.
+/// A text with its marks as `<letter>`, for readable assertions.
 fn shown(text: &[u8]) -> String {
     let mut shown = String::new();
     for (index, piece) in text.split(|byte| *byte == 0xff).enumerate() {

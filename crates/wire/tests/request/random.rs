@@ -1,4 +1,4 @@
-//! Random bodies of all APIs, with their keys in any order, against the same from a tree.
+//! Random bodies of all APIs with keys in any order, compared with their trees.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -10,7 +10,7 @@ use slotwise_wire::request::{Api, ModelSplice, RequestReader, rewrite_model};
 
 use super::twin::Twin;
 
-/// Strings with what could go wrong in them.
+/// Strings with special characters.
 pub(super) fn words() -> impl Strategy<Value = String> {
     let word = select(vec![
         "",
@@ -46,7 +46,7 @@ fn object(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Va
     object.boxed()
 }
 
-/// An object that has all these fields.
+/// An object with all these fields.
 fn whole(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let (keys, values): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
     let object = values.prop_map(move |values| {
@@ -82,7 +82,7 @@ fn array(of: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     vec(of, 0..4).prop_map(Value::from).boxed()
 }
 
-/// JSON that is not looked into.
+/// JSON that the reader copies.
 fn opaque() -> BoxedStrategy<Value> {
     let leaf = prop_oneof![string(), just(Value::Null), just(1.5), just(true), just(-3)];
     let nested = leaf.prop_recursive(3, 12, 3, |inner| {
@@ -323,7 +323,7 @@ pub(super) fn body(api: Api) -> BoxedStrategy<Value> {
     }
     let rare = prop_oneof![3 => just(json!({})), 1 => object(rare)].boxed();
     let all = with(with(object(fields), rare), object(vec![("model", text())]));
-    // What the API takes for a prompt may be null, but is there.
+    // The prompt may be null, but its key is present.
     let prompt = match api {
         Api::ChatCompletions | Api::Messages => "messages",
         Api::Completions => "prompt",
@@ -340,8 +340,8 @@ pub(super) fn body(api: Api) -> BoxedStrategy<Value> {
     has_prompt.boxed()
 }
 
-/// Writes a body with its keys in any order, some strings with more escapes than they need, and spaces anywhere; but JSON
-/// that is taken as it stands, as it stands.
+/// Writes a body with keys in any order, redundant escapes and white space. JSON that the reader
+/// copies stays as it is.
 pub(super) fn write(value: &Value, rng: &mut Rng) -> String {
     let mut written = String::new();
     write_to(value, rng, &mut written);
@@ -415,7 +415,7 @@ proptest! {
         let view = reader.read(api, written.as_bytes());
         let view = view.map_err(|error| TestCaseError::fail(format!("{error}: {written}")))?;
         prop_assert_eq!(Twin::of_view(&view), Twin::of_tree(api, &body), "{}", written);
-        // It borrows what stands there as it is.
+        // The view borrows text without escapes.
         if let Some(model) = &view.model {
             let range = view.model_range.clone().expect("beside the model");
             let quoted = written.get(range).expect("in the body");

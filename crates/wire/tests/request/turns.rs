@@ -1,11 +1,11 @@
-//! Conversations as agents have them, turn by turn.
+//! Conversations of agents, turn by turn.
 
 use serde_json::{Value, json};
 use slotwise_wire::request::Api;
 
 use super::{shown, text};
 
-/// All turns of a conversation: each request has the messages up to one that is no assistant's.
+/// All turns of a conversation: each request ends before a message of the assistant.
 fn turns(api: Api, key: &str, base: &Value, messages: &Value) -> Vec<Vec<u8>> {
     let messages = messages.as_array().expect("messages");
     let ends = (1..=messages.len()).filter(|end| messages[end - 1]["role"] != "assistant");
@@ -59,7 +59,7 @@ fn an_agent_of_chat_completions() {
     );
 }
 
-/// Leaves out the digits of a hash.
+/// Masks the digits of a hash.
 fn mask(shown: &str) -> String {
     let Some(at) = shown.find("<h>") else { return shown.into() };
     format!("{}{}", &shown[..at], &shown[at + 3 + 16..])
@@ -96,7 +96,7 @@ fn an_agent_of_messages_who_moves_its_cache_marks() {
                 {"type": "text", "text": "You are an agent.", "cache_control": {"type": "ephemeral"}}]})
     };
     let first = turns(Api::Messages, "messages", &base(1), &messages);
-    // The next has its marks elsewhere: only on the last message.
+    // The next turn has its cache breakpoints elsewhere: on the last message only.
     let mut moved = messages;
     moved[0]["content"] = json!("List files");
     moved[2]["content"][1] = json!({"type": "text", "text": "Go on"});
@@ -139,9 +139,9 @@ fn an_agent_of_responses() {
     assert_eq!(text(Api::Responses, &short.to_string()), turns[0]);
 }
 
-/// What templates leave out of the next prompt is left out of the text, too.
+/// The canonical text leaves out the reasoning that templates leave out.
 #[test]
-fn reasoning_of_earlier_turns_is_skipped_events() {
+fn reasoning_of_earlier_turns_is_left_out() {
     let of = |model: &str, upto: usize| {
         let messages = json!([
             {"role": "user", "content": "Weather?"},
@@ -168,7 +168,7 @@ fn reasoning_of_earlier_turns_is_skipped_events() {
         "<M>user<t>Weather?<M>assistant<c>f<a>{}<i>c1<M>tool<t>12<i>c1<M>user<t>Quick!\
          <M>assistant<t>12.<M>user<t>Thanks"
     );
-    // There, it stays until the model has answered.
+    // There, reasoning stays until the model has answered.
     assert_eq!(
         of("openai/gpt-oss-120b", 4),
         "<M>user<t>Weather?<M>assistant<r>R1<c>f<a>{}<i>c1<M>tool<t>12<i>c1<M>user<t>Quick!"
@@ -176,7 +176,7 @@ fn reasoning_of_earlier_turns_is_skipped_events() {
     assert_eq!(of("openai/gpt-oss-120b", 6), of("qwen3", 6));
 }
 
-/// Arguments of the template come first, in any order.
+/// Template arguments come first, in any order of the body.
 #[test]
 fn arguments_of_the_template_come_first() {
     let of = |fields: Value| {

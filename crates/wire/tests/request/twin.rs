@@ -1,4 +1,4 @@
-//! The same, from a tree.
+//! The naive twin of the request reader, which builds a tree.
 
 use std::num::NonZeroU32;
 
@@ -8,7 +8,7 @@ use slotwise_wire::request::{Api, RequestView, SessionField};
 
 use super::Read;
 
-/// What a view says, owned.
+/// The contents of a view, owned.
 #[derive(Debug, PartialEq)]
 pub(super) struct Twin {
     model: Option<String>,
@@ -131,7 +131,7 @@ fn prompt(api: Api, body: &Value) -> (Read, usize) {
         Api::InferenceGenerate => vec!["prompt_token_ids", "token_ids"],
         _ => vec![],
     };
-    // The longest, and of equals the first.
+    // The longest; of equal ones, the first.
     let given = given.into_iter().filter_map(|key| Some((length(&body[key]), batch(&body[key])?)));
     let longest = given.reduce(|best, next| if next.0 > best.0 { next } else { best });
     if let Some((_, found)) = longest {
@@ -143,7 +143,7 @@ fn prompt(api: Api, body: &Value) -> (Read, usize) {
         Api::Generate | Api::InferenceGenerate => {}
         Api::Embeddings => match &body["input"] {
             Value::Array(items) if items.first().is_some_and(Value::is_object) => {
-                page.messages(items, false)
+                page.messages(items, false);
             }
             plain => match batch(plain) {
                 Some(found) => return found,
@@ -176,7 +176,7 @@ fn prompt(api: Api, body: &Value) -> (Read, usize) {
     (Read::Text(page.0), prompts)
 }
 
-/// Whether the user says something else than results of tools.
+/// Whether a user message has content besides tool results.
 fn is_query(message: &Value, anthropic: bool) -> bool {
     if message["role"] != "user" {
         return false;
@@ -195,7 +195,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Tokens of all prompts, four bytes each where they are text.
+/// Tokens of all prompts, with four bytes of text per token.
 fn length(value: &Value) -> usize {
     let bytes = str::len;
     match value {
@@ -212,7 +212,7 @@ fn length(value: &Value) -> usize {
     }
 }
 
-/// A text, and whether what a model thought is left out.
+/// A text, and whether reasoning is left out.
 #[derive(Default)]
 struct Page(Vec<u8>, bool);
 
@@ -343,18 +343,18 @@ impl Page {
     }
 
     fn content(&mut self, mark: char, content: &Value, billing: bool, nested: bool) {
-        let skipped_events = |text: &Value| {
+        let is_left_out = |text: &Value| {
             billing
                 && text.as_str().is_some_and(|text| text.starts_with("x-anthropic-billing-header"))
         };
-        if content.is_string() && !skipped_events(content) {
+        if content.is_string() && !is_left_out(content) {
             self.string(mark, content);
         }
         for part in list(content) {
             match part["type"].as_str().unwrap_or_default() {
                 _ if part.is_string() => self.string(mark, part),
                 "text" | "input_text" | "output_text" | "summary_text" => {
-                    if !skipped_events(&part["text"]) {
+                    if !is_left_out(&part["text"]) {
                         self.string(mark, &part["text"]);
                     }
                 }

@@ -1,4 +1,4 @@
-//! What a real vLLM said.
+//! Answers of a real vLLM.
 
 use serde_json::Value;
 use slotwise::{Failure, Usage};
@@ -53,7 +53,7 @@ fn each_token_counts_when_it_comes() {
     assert_eq!(events.iter().position(|progress| progress.ended), Some(8));
 }
 
-/// An exchange of the fixtures, read as it was captured.
+/// Reads a captured exchange.
 fn exchange(exchange: &Value) -> Outcome {
     let header = |name| {
         let headers = exchange["headers"].as_array().into_iter().flatten();
@@ -84,7 +84,7 @@ fn bodies_say_what_they_say() {
             assert_eq!(outcome.settlement(), Disposition::Cancel, "{name}");
             continue;
         }
-        // An empty body is no answer to a request for one.
+        // An empty body is not an answer.
         let end = if empty { AnswerEnd::Cut } else { AnswerEnd::Complete };
         assert_eq!(outcome.end, end, "{name}");
         let body: Value =

@@ -1,4 +1,4 @@
-//! How answers end, in the words of each API.
+//! The ends of answers in each API.
 
 use slotwise::{Failure, Usage};
 use slotwise_wire::response::{
@@ -15,7 +15,7 @@ fn json(body: &str) -> Outcome {
     read_whole(Body::Json, body.as_bytes()).1
 }
 
-/// Streams of Anthropic's messages, whose input does not count what was cached.
+/// Streams of Anthropic's messages, whose input excludes cached tokens.
 #[test]
 fn messages() {
     const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":100,\"cache_creation_input_tokens\":5,\"output_tokens\":1}}}\n\n\
@@ -59,7 +59,7 @@ fn messages() {
     assert_eq!(body.usage, Usage::default().prompt_tokens(9).completion_tokens(3));
 }
 
-/// Streams of OpenAI's responses, whose input counts what was cached.
+/// Streams of OpenAI's responses, whose input includes cached tokens.
 #[test]
 fn responses() {
     const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"object\":\"response\",\"status\":\"in_progress\",\"error\":null,\"incomplete_details\":null,\"usage\":null}}\n\n\
@@ -125,7 +125,7 @@ fn responses() {
     );
 }
 
-/// SGLang's own `generate`: texts grow, and reasons are objects.
+/// SGLang's own `generate`: growing texts, and finish reasons as objects.
 #[test]
 fn generate() {
     let meta = |finish: &str, tokens: u32| {
@@ -325,7 +325,7 @@ fn errors_in_all_shapes() {
     }
 }
 
-/// A response with a status of success that has no answer in it: it failed, and nothing was sent of it.
+/// A response with a status of success but without an answer: a failure that may be retried.
 #[test]
 fn answers_that_are_none() {
     let settled = |status, kind: &str, body: &str| {
@@ -367,7 +367,7 @@ fn answers_that_are_none() {
     for body in [r#"{"data":[{"embedding":[0.1]}]}"#, "[[0.1]]", r#"{"results":[]}"#] {
         assert_eq!(settled(200, "application/json", body).end, AnswerEnd::Complete, "{body}");
     }
-    // The first event of a stream refuses: the endpoint alone, or the request.
+    // The first event of a stream is an error, of the endpoint or of the request.
     for (status, elsewhere) in [(400, false), (401, true), (403, true), (404, true), (422, false)] {
         let outcome =
             stream(&format!("data: {{\"error\":{{\"message\":\"no\",\"code\":{status}}}}}\n\n"));
@@ -379,7 +379,7 @@ fn answers_that_are_none() {
     }
 }
 
-/// A prompt that is too long is the client's error, whatever the status says.
+/// A prompt that is too long is a client error, whatever the status.
 #[test]
 fn prompts_that_are_too_long() {
     let settled = |status, body: &str| {
@@ -416,7 +416,7 @@ fn prompts_that_are_too_long() {
         (settled(500, failed).end, settled(200, failed).end),
         (AnswerEnd::Failed, AnswerEnd::Failed)
     );
-    // Dynamo says 503 of a worker that died: that is no full queue.
+    // Dynamo answers 503 for a dead worker, which is not a full queue.
     let gone = r#"{"error":{"message":"Stream ended before generation completed","code":503}}"#;
     assert_eq!(
         (settled(503, gone).end, settled(200, gone).end),
@@ -428,7 +428,7 @@ fn prompts_that_are_too_long() {
     );
 }
 
-/// Words by which hosted APIs and engines say that they failed, with status 200.
+/// Finish reasons by which hosted APIs and engines report failures with status 200.
 #[test]
 fn words_of_failure() {
     let settled = |word: &str| {
@@ -476,7 +476,7 @@ fn words_of_failure() {
     }
 }
 
-/// A number that an engine reports never replaces what was seen.
+/// An implausible number never replaces the counted one.
 #[test]
 fn usage_that_cannot_be() {
     let event = |text: &str, usage: &str| {
@@ -510,7 +510,7 @@ fn usage_that_cannot_be() {
         stream(&event("one", cached)).usage,
         Usage::default().prompt_tokens(9).completion_tokens(1)
     );
-    // What was said once is not taken back by zeros.
+    // Zeros do not replace an earlier usage.
     let back = stream(&format!(
         "{}{}",
         event("one", r#"{"prompt_tokens":9,"completion_tokens":1}"#),
@@ -539,7 +539,7 @@ fn usage_that_cannot_be() {
     );
 }
 
-/// llama.cpp's own `/completion` and `/infill`: no choices and no mark, but `stop`.
+/// llama.cpp's own `/completion` and `/infill`: `stop` instead of choices and an end mark.
 #[test]
 fn native_completions_of_llama_cpp() {
     const PART: &str = "data: {\"index\":0,\"content\":\" s\",\"tokens\":[376],\"stop\":false,\"tokens_predicted\":1,\"tokens_evaluated\":153}\n\n";

@@ -99,7 +99,7 @@ proptest! {
         prop_assert_eq!(&output["model"], &Value::from(new));
     }
 
-    /// What is no answer at all comes through in the same way, whatever the chunks.
+    /// Input that is not an answer passes in the same way for any chunking.
     #[test]
     fn nonsense_in_any_chunks(
         pieces in proptest::collection::vec(proptest::sample::select(vec![

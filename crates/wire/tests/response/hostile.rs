@@ -1,11 +1,12 @@
-//! What no engine should say.
+//! Malformed and extreme answers.
 
 use slotwise_wire::ErrorKind;
 use slotwise_wire::response::{AnswerEnd, Body, CloseReason, FinishReason, ResponseReader};
 
 use crate::{fixture, read, read_whole};
 
-/// A line of 64 MB and a body as long need no more memory than others: a reader cannot even allocate, and says how large it is.
+/// A line of 64 MB and a body of that size need no more memory than others. A reader cannot
+/// allocate, and its size is fixed.
 #[test]
 fn lines_and_bodies_without_end() {
     assert!(size_of::<ResponseReader>() <= 1_152, "{}", size_of::<ResponseReader>());
@@ -82,7 +83,7 @@ fn errors_say_where() {
     );
 }
 
-/// One bad payload costs no other.
+/// A malformed payload does not affect others.
 #[test]
 fn a_stream_goes_on_after_nonsense() {
     let good = "data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\n";
@@ -147,7 +148,8 @@ fn numbers_that_are_none() {
     assert_eq!(read_whole(Body::Json, twice).1.usage.prompt_tokens, Some(3), "the last one counts");
 }
 
-/// A word is kept only as long as one that is known, and what does not fit is unknown in one piece too.
+/// A word is stored up to the length of the longest known one. A longer word is unknown, also in
+/// one piece.
 #[test]
 fn words_without_end() {
     for length in [40, 63, 64, 65, 1_000] {
@@ -165,7 +167,7 @@ fn words_without_end() {
     }
 }
 
-/// What was truncated is never taken for whole.
+/// A truncated body is never complete.
 #[test]
 fn bodies_truncated_at_every_byte() {
     let body = fixture("default/http/chat_sse_usage.sse");

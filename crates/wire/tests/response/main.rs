@@ -1,4 +1,4 @@
-//! What engines answer: what real ones said, what a naive reader makes of it, and what no engine should say.
+//! Answers: captured ones, a naive reader for comparison, and malformed ones.
 
 mod captured;
 mod ends;
@@ -21,13 +21,13 @@ fn read<'a>(
     (progress, reader.finish(close))
 }
 
-/// Reads it in one chunk: first token, tokens and whether it ended, and the outcome.
+/// Reads a body in one chunk and returns the progress and the outcome.
 fn read_whole(body: Body, bytes: &[u8]) -> (Progress, Outcome) {
     let (progress, outcome) = read(body, [bytes], CloseReason::Clean);
     (progress[0], outcome)
 }
 
-/// Cuts bytes at these places.
+/// Splits bytes at these positions.
 fn chunks<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
@@ -35,7 +35,7 @@ fn chunks<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-/// What the client gets of a response.
+/// The filtered response.
 fn filtered<'a>(body: Body, name: &str, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut filter = ModelFilter::new(body, name);
     let mut output = Vec::new();
@@ -55,7 +55,7 @@ fn fixture_json(path: &str) -> serde_json::Value {
     serde_json::from_slice(&fixture(path)).expect("JSON")
 }
 
-/// The streams that were captured.
+/// The captured streams.
 const STREAMS: [&str; 5] = [
     "chat_sse_continuous_usage",
     "chat_sse_nousage",

@@ -1,4 +1,4 @@
-//! Any chunking brings the same, and the same as the naive reader.
+//! Every chunking gives the same result as one chunk and as the naive reader.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -66,14 +66,14 @@ fn truncated_streams_are_what_the_twin_says() {
             let (progress, outcome) =
                 read(Body::Stream, stream[..end].chunks(7), CloseReason::Broken);
             let mut twin = twin::stream(&stream[..end]).told();
-            // The mark without its empty line is known only when nothing more comes.
+            // Without its empty line, the end mark counts only at the end of the body.
             twin.ended = total(&progress).ended;
             assert_eq!(as_twin(total(&progress), outcome), twin, "{name} truncated at {end}");
         }
     }
 }
 
-/// A payload, and whether it is one of a sort that the twin reads.
+/// A payload that the twin can read, or any other.
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     let text = prop_oneof![Just(String::new()), any::<String>()];
     let reason = prop_oneof![
@@ -100,7 +100,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
             if let Some((prompt, completion, cached)) = usage {
                 payload["usage"] = json!({"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": {"cached_tokens": cached}});
             }
-            // Pretty JSON has several lines.
+            // Pretty-printed JSON has several lines.
             if pretty { serde_json::to_vec_pretty(&payload) } else { serde_json::to_vec(&payload) }.expect("JSON")
         },
     );
@@ -124,7 +124,7 @@ prop_compose! {
     fn line_end()(which in 0..3_usize) -> &'static str { ["\n", "\r\n", "\r"][which] }
 }
 
-/// A stream in all the ways that the standard allows.
+/// A stream in every form that the standard allows.
 fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     let event = (payload(), line_end(), any::<bool>(), 0..8_u8);
     (proptest::collection::vec(event, 0..12), any::<bool>(), line_end()).prop_map(
@@ -147,7 +147,7 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
                 for text in payload.split(|byte| *byte == b'\n') {
                     line(&[if space { b"data: ".as_slice() } else { b"data:" }, text].concat());
                 }
-                // Two line ends, that the first is not taken for half of one.
+                // Two line ends, so that the first is not half of one.
                 stream.extend(if end == "\r" && empty == "\n" { "\r" } else { empty }.as_bytes());
             }
             stream
@@ -187,7 +187,7 @@ proptest! {
         prop_assert!(outcome.problem.is_none_or(|problem| problem.offset <= stream.len()));
     }
 
-    /// A value that is JSON is read as such, whatever is in it.
+    /// Any JSON value is read to its end.
     #[test]
     fn bodies_are_whole_or_cut(body in payload(), end in any::<usize>()) {
         let json = serde_json::from_slice::<serde_json::Value>(&body).is_ok();

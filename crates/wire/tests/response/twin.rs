@@ -1,10 +1,10 @@
-//! The reader once more, slow and plain: the whole stream at once, a tree for each payload.
+//! A naive reader: the whole stream at once, with a tree for each payload.
 
 use serde_json::Value;
 use slotwise::Usage;
 use slotwise_wire::response::FinishReason;
 
-/// What is in a response.
+/// The contents of a response.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Twin {
     pub(crate) tokens: u32,
@@ -14,11 +14,11 @@ pub(crate) struct Twin {
     pub(crate) ended: bool,
     pub(crate) error: bool,
     pub(crate) unreadable: u32,
-    /// Tokens that were seen, and a bit for each choice.
+    /// Counted tokens, and one bit for each choice.
     pub(crate) seen: (u32, u64),
 }
 
-/// The data of the events of a stream, as the standard has it, and one that lacks its empty line.
+/// The data of a stream's events as in the standard, and of an event without its empty line.
 pub(crate) fn payloads(stream: &[u8]) -> (Vec<Vec<u8>>, Option<Vec<u8>>) {
     let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     let mut text = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn stream(bytes: &[u8]) -> Twin {
     for event in events {
         twin.payload(&event, true);
     }
-    // The last one counts only if it is whole.
+    // The last event counts only if it is complete.
     if let Some(event) = last {
         twin.payload(&event, false);
     }
@@ -130,7 +130,7 @@ impl Twin {
         reported >= self.seen.0 && u64::from(reported) <= most.max(self.seen.0.into())
     }
 
-    /// As the reader reports it: without a plausible report, what was counted exactly counts.
+    /// The tokens as the reader reports them: exactly counted ones replace an implausible report.
     pub(crate) fn told(mut self) -> Self {
         let (seen, prompt) = (core::mem::take(&mut self.seen), self.usage.prompt_tokens);
         let known = Self { seen, ..Self::default() };

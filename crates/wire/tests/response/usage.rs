@@ -1,11 +1,11 @@
-//! The usage that the client did not ask for.
+//! Usage that the client did not request.
 
 use proptest::prelude::*;
 use slotwise_wire::response::{AnswerFilter, Body};
 
 use crate::{chunks, filtered, fixture};
 
-/// What the client gets of a stream.
+/// The filtered stream.
 fn without_usage<'a>(model: Option<&str>, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut filter = AnswerFilter::new(Body::Stream, model, true);
     let mut output = Vec::new();
@@ -16,7 +16,7 @@ fn without_usage<'a>(model: Option<&str>, chunks: impl IntoIterator<Item = &'a [
     output
 }
 
-/// The stream that vLLM sends to a client that asks for usage, without what that adds.
+/// The stream that vLLM sends to a client that requests usage, without that usage.
 #[test]
 fn a_captured_stream_loses_one_event() {
     for name in ["chat_sse_usage", "completion_sse_usage"] {

@@ -1,4 +1,4 @@
-//! The calls of vectors that need nothing but their arguments.
+//! Vector calls that depend only on their arguments.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -19,7 +19,7 @@ use slotwise_wire::response::{
     AnswerFilter, Body, CloseReason, ModelFilter, Outcome, Progress, ResponseReader,
 };
 
-/// What a call answers; nothing if there is no such call.
+/// The result of a call; `None` for an unknown call.
 pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
     Some(match call {
         "read_metrics" => said(read_metrics(args).map(|report| metrics(&report))),
@@ -54,7 +54,7 @@ pub(crate) fn read_metrics(args: &Value) -> Result<MetricsReport, WireError> {
     reader(args)?.read(&bytes(&args["page"]))
 }
 
-/// How a page is read.
+/// The configured metrics reader.
 pub(crate) fn reader(args: &Value) -> Result<MetricsReader, WireError> {
     let mut reader = match args["engine"].as_str() {
         None => MetricsReader::detect(),
@@ -76,7 +76,7 @@ pub(crate) fn reader(args: &Value) -> Result<MetricsReader, WireError> {
     Ok(reader)
 }
 
-/// The report, and what hosts ask it for.
+/// The report, with the values that hosts derive from it.
 fn metrics(report: &MetricsReport) -> Value {
     let mut all = plain(report);
     let cache = report.kv_cache();
@@ -222,7 +222,7 @@ fn refusal(args: &Value) -> Value {
     json!({"status": refusal.status(), "headers": headers, "body": refusal.body(shape)})
 }
 
-/// The body, in pieces of so many bytes.
+/// The body in chunks of the given size.
 pub(crate) fn chunks(args: &Value) -> Vec<Vec<u8>> {
     let body = bytes(&args["body"]);
     let size = args["chunk"].as_u64().map_or(body.len(), |size| size as usize).max(1);
@@ -239,7 +239,7 @@ pub(crate) fn close(args: &Value) -> CloseReason {
     }
 }
 
-/// The bytes that a vector names.
+/// The bytes of a vector.
 pub(crate) fn bytes(value: &Value) -> Vec<u8> {
     if let Some(path) = value["file"].as_str() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/tests/fixtures");
@@ -268,7 +268,7 @@ pub(crate) fn plain(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("serializable")
 }
 
-/// The answer, or the error.
+/// The result, or the error.
 pub(crate) fn said(answer: Result<impl Serialize, WireError>) -> Value {
     answer.map_or_else(|error| json!({"error": plain(&error)}), |answer| plain(&answer))
 }

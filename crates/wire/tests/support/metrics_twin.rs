@@ -1,21 +1,22 @@
-//! A slow reader of metrics pages, line by line and character by character, with a `String` for everything.
+//! A naive reader of metrics pages: line by line and character by character, with a `String` for
+//! every value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use slotwise_wire::metrics::{Engine, MetricsReport};
 
-/// What a rank says: a name of the field, and its value.
+/// The values of a rank by the name of the field.
 pub(crate) type Values = BTreeMap<&'static str, f64>;
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Twin {
-    /// By the length of its name, then by its name.
+    /// By the length of the name, then by name.
     pub ranks: BTreeMap<(usize, String), Values>,
-    /// Slots, and the adapters that run and wait.
+    /// Slots, and the adapters of running and queued requests.
     pub adapters: Option<(Option<u64>, BTreeSet<String>, BTreeSet<String>)>,
 }
 
-/// The same, of what the reader says.
+/// The same from the reader's report.
 pub(crate) fn of_report(report: &MetricsReport) -> Twin {
     let mut twin = Twin::default();
     for rank in &report.ranks {
@@ -41,7 +42,7 @@ pub(crate) fn of_report(report: &MetricsReport) -> Twin {
     twin
 }
 
-/// What the page says, or nothing if a line that counts is malformed. For engines whose series are added.
+/// Reads a page; `None` if a relevant line is malformed. For engines whose series are summed.
 pub(crate) fn read(page: &str, engine: Engine) -> Option<Twin> {
     let fields: &[(&str, &str, &str)] = match engine {
         Engine::Vllm => &[
@@ -167,7 +168,7 @@ pub(crate) fn read(page: &str, engine: Engine) -> Option<Twin> {
     Some(twin)
 }
 
-/// A cache without a rank is that of every rank that says nothing of its own.
+/// A cache without a rank counts for every rank without its own.
 fn share_the_cache(twin: &mut Twin) {
     const CACHE: [&str; 3] = ["block_size", "blocks", "tokens"];
     let key = (0, String::new());
@@ -185,7 +186,7 @@ fn share_the_cache(twin: &mut Twin) {
     }
 }
 
-/// The labels and the value of a sample, from behind its name.
+/// The labels and the value of a sample, after its name.
 fn sample(text: &str) -> Option<(BTreeMap<String, String>, f64)> {
     let mut rest: Vec<char> = text.chars().rev().collect();
     let blanks = |rest: &mut Vec<char>| {
@@ -263,7 +264,8 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Whether a label comes twice in a line, which the reader notices where it needs the label, and the twin nowhere.
+/// Whether a line repeats a label. The reader rejects only repeated labels that it needs; the twin
+/// rejects none.
 #[allow(dead_code, reason = "the fuzz target asks")]
 pub(crate) fn repeats_a_label(page: &str) -> bool {
     let labels = [
