@@ -1,7 +1,8 @@
-# Two commands do everything: `make demo` shows it, `make test` proves it. The demo needs Rust and nothing else; the tests also
-# Python >= 3.11 and Node >= 20, for the packages. `make test-rust`, `make test-python` and `make test-node` do with one each.
+# `make demo` runs a demonstration and `make test` the test suite. The demo needs Rust only. The
+# tests also need Python >= 3.11 and Node >= 20, for the packages. `make test-rust`,
+# `make test-python` and `make test-node` need one of them each.
 
-# What `make demo` replays: nothing means the built-in workload.
+# The trace of `make demo`; empty for the built-in workload.
 TRACE ?=
 SPEED ?= 1
 CLASS ?= llama-70b-4xh100
@@ -13,7 +14,7 @@ PYTHON ?= python3
 
 SIM = cargo run --quiet --release -p slotwise-sim --
 
-.PHONY: help demo test test-rust test-python test-node test-examples test-busy test-slow test-vllm lint doc bench bench-python bench-node bench-rivals clean
+.PHONY: help demo test test-rust test-python test-node test-examples test-busy test-slow test-vllm lint doc bench instructions bench-python bench-node bench-rivals clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,17 +25,17 @@ demo: ## Replays a workload under all policies. TRACE=file SPEED=1.5 CLASS=... R
 	@$(SIM) compare $(if $(TRACE),--trace "$(TRACE)") --speed $(SPEED) --class $(CLASS) \
 		--replicas $(REPLICAS) --seeds $(SEEDS) --report "$(REPORT)"
 
-test: ## Runs all tests of all three languages, also after some have failed, and ends with a line for each
+test: ## Runs all tests of all languages, also after a failure; ends with a line for each
 	@MAKE="$(MAKE)" tests/every_language.sh
 
-test-busy: ## `make test` five times, each beside processes that take every core: nothing may depend on speed
+test-busy: ## Runs `make test` five times beside busy processes: no test depends on speed
 	@MAKE="$(MAKE)" tests/busy.sh
 
-test-rust: ## The core, the wire formats and the simulator: all tests, doctests and the proof that the first two are no_std
+test-rust: ## Tests the Rust crates, and builds core and wire without std
 	cargo build -p slotwise -p slotwise-wire -p slotwise-gateway --no-default-features
 	cargo test -p slotwise -p slotwise-wire -p slotwise-gateway -p slotwise-sim -p slotwise-benches --all-features
 
-test-python: ## The Python package: built and tested in a fresh environment, with its types
+test-python: ## Builds and tests the Python package in a fresh environment, with its types
 	rm -rf target/python && $(PYTHON) -m venv target/python
 	target/python/bin/pip install --quiet --disable-pip-version-check './python[test]'
 	cd python && ../target/python/bin/python -P -m pytest
@@ -45,16 +46,16 @@ test-python: ## The Python package: built and tested in a fresh environment, wit
 	target/python/bin/pip install --quiet --disable-pip-version-check 'pyzmq~=27.3'
 	target/python/bin/python tests/examples/run.py python
 
-test-node: ## The Node package: built and tested from its lockfile
+test-node: ## Builds and tests the Node package from its lockfile
 	cd crates/node/npm && npm ci --no-audit --no-fund && npm run build && npm test
 	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
 	$(PYTHON) tests/examples/run.py node
 
-test-examples: ## The example gateways of all languages on one scenario. After `make test-python` and `make test-node`
+test-examples: ## Tests all example gateways on one scenario. After test-python and test-node
 	cargo build --quiet --manifest-path examples/rust/Cargo.toml --target-dir examples/rust/target
 	target/python/bin/python tests/examples/run.py python node rust
 
-test-slow: ## Property tests with ten times as many cases; ten million comparisons and events; all orders of threads; a million decisions in Python and Node leave memory flat
+test-slow: ## More cases of property tests; all orders of threads; flat memory
 	PROPTEST_CASES=4000 cargo test -p slotwise --all-features --test prefix_index_equals_its_reference_model \
 		--test every_reservation_is_released_once
 	cargo test --release -p slotwise --all-features --test prefix_index_equals_its_reference_model \
@@ -65,10 +66,10 @@ test-slow: ## Property tests with ten times as many cases; ten million compariso
 	target/python/bin/python python/bench/memory.py 1
 	cd crates/node/npm && npm run --silent bench:memory -- 1
 
-test-vllm: ## Two real vLLM servers on this machine's CPUs, kept outside the tree (6 GB of disk); skipped where they cannot be had
+test-vllm: ## Tests against two vLLM servers on CPUs (6 GB of disk); skipped if not installable
 	tests/vllm/run.sh
 
-lint: ## Formatting, clippy, documentation and the supply chain, with warnings as errors
+lint: ## Checks formatting, clippy, documentation, prose and the supply chain
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy -p slotwise --no-default-features -- -D warnings
@@ -81,18 +82,21 @@ doc: ## Builds the manual: target/doc/slotwise/index.html
 bench: ## Times decisions and hashing with criterion
 	cargo bench -p slotwise-benches
 
-bench-python: ## Times decisions from Python, beside an empty call and rivals. After `make test-python`
+instructions: ## Counts instructions of decisions with callgrind. BEFORE=file compares
+	benches/instructions.sh $(BEFORE)
+
+bench-python: ## Times decisions from Python, an empty call and rivals. After test-python
 	target/python/bin/python python/bench/pick.py
 
-bench-node: ## Times decisions from Node, beside an empty call. After `make test-node`
+bench-node: ## Times decisions from Node and an empty call. After test-node
 	cd crates/node/npm && npm run bench
 
-# Where `make bench-rivals` writes what it measured.
+# The output of `make bench-rivals`.
 RECORD ?= benches/record/rivals.json
 
-bench-rivals: ## The prefix index beside the published ones: 10 minutes. TRACE=file DATE=2026-11-21 RECORD=file
+bench-rivals: ## Times published prefix indexes, 10 minutes. TRACE=file DATE=2026-11-21 RECORD=file
 	cd benches/rivals && cargo build --release
 	benches/rivals/target/release/rivals $(if $(TRACE),--trace "$(TRACE)") $(if $(DATE),--date $(DATE)) --json "$(RECORD)"
 
-clean: ## Removes everything that was built
+clean: ## Removes all build output
 	cargo clean

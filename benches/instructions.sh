@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Counts the instructions of fixed amounts of the benchmarks' work with callgrind, so that two versions
-# compare to a fraction of a percent on a busy machine. Needs valgrind.
+# Counts the instructions of fixed amounts of the benchmarks' work with callgrind. The counts of two
+# versions are comparable to a fraction of a percent, also on a busy machine. Needs valgrind.
 #
-#   benches/instructions.sh                  prints: workload, instructions, instructions an operation
-#   benches/instructions.sh BEFORE.tsv       also the change against an earlier output, in percent
+#   benches/instructions.sh             prints: workload, instructions, instructions per operation
+#   benches/instructions.sh BEFORE.tsv  also prints the change against an earlier output
 #
-# PROFILE=dev builds without optimization: quick, to see that it runs. The counts are then no measure.
+# PROFILE=dev builds without optimization, to test the script. Its counts are not a measure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 before=${1:-/dev/null}

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # How clients' SDKs treat `Retry-After` and `retry-after-ms` of a 429, by its length.
 #
-# For authors of gateways: a wait that an SDK does not accept is not a longer wait but none. A local
-# server answers 429 once, then 200, and counts requests. Sleeping is replaced by a note of its length.
-# Installs pinned public packages in a temporary folder. Needs bash, Python >= 3.11 with pip, Node >= 20
-# with npm, and a network for the installation only. Fails if the behaviour changes.
+# For authors of gateways: an SDK that rejects a wait does not wait longer but not at all. A local
+# server answers 429 once, then 200, and counts requests. Sleeping is replaced by a note of its
+# length. Installs pinned public packages in a temporary folder. Needs bash, Python >= 3.11 with
+# pip, Node >= 20 with npm, and a network for the installation only. Fails if the behaviour changes.
 #
-# The end of this file has the output of 2026-11-29: the seconds that each SDK sleeps before it comes back.
-# `-` is an SDK that does not come back, `backoff` one that ignores the header and comes back by its own
-# rule, at once as a rule. Up to 59 s, all of them wait for as long as they are asked to.
+# The end of this file has the output of 2026-11-29: the seconds that each SDK sleeps before it
+# retries. `-` is an SDK that does not retry. `backoff` is one that ignores the header and retries
+# by its own rule, usually at once. Up to 59 s, all of them wait as long as the header requests.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Whether the tests depend on the speed of the machine: busy.sh [RUNS] runs `make test` so many times in a row (5 unless told),
-# each beside processes that take every core. Prints a table, and ends with 1 if any run failed.
-# What the runs printed stays in target/busy/RUN.log.
+# Detects tests that depend on the speed of the machine: busy.sh [RUNS] runs `make test` RUNS times
+# in a row (default 5), each beside processes that take every core. Prints a table, and exits with 1
+# if any run failed. The output of each run is in target/busy/RUN.log.
 set -u
 cd "$(dirname "$0")/.."
 runs=${1:-5}

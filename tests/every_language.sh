@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What `make test` does: all tests of all languages, also after some have failed. Ends with a line for each, and with 1 if any
-# failed. What each printed stays in target/test/LANGUAGE.log.
+# All tests of all languages, also after some have failed: `make test`. Ends with a line for each,
+# and exits with 1 if any failed. The output of each is in target/test/LANGUAGE.log.
 set -u
 cd "$(dirname "$0")/.."
 logs=target/test

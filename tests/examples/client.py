@@ -1,4 +1,4 @@
-"""An HTTP client for tests: one request a connection, and every way in which a response can end is an answer."""
+"""An HTTP client for tests: one request for each connection. A broken response is a result."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Response:
-    """What came back."""
+    """A response, complete or not."""
 
     status: int = 0
     """0 if there was no response."""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     whole: bool = False
-    """Whether the body came to its end."""
+    """Whether the body is complete."""
 
 
 @dataclass
 class Request:
-    """A request that is under way. ``begun`` is set with the first byte of the body."""
+    """A request in flight. ``begun`` is set with the first byte of the body."""
 
     task: asyncio.Task[Response]
     begun: asyncio.Event
 
     async def leave(self) -> None:
-        """Closes the connection, wherever the response is."""
+        """Closes the connection, at any point of the response."""
         self.task.cancel()
         await asyncio.wait((self.task,))
 

@@ -1,4 +1,4 @@
-"""The example gateways as processes, each on a free port that it names on its first line."""
+"""The example gateways as processes, each on a free port that it prints on its first line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCRAPE_EVERY = "0.05"
 
 
 def command(language: str) -> list[str]:
-    """How a gateway is started. What it needs is built: see ``make test-examples``."""
+    """The command that starts a gateway. ``make test-examples`` builds what it needs."""
     if language == "python":
         return [sys.executable, str(EXAMPLES / "python/gateway.py")]
     if language == "node":
@@ -33,7 +33,7 @@ def command(language: str) -> list[str]:
 
 
 class Gateway:
-    """One process, and what can be asked of it."""
+    """A gateway process, and requests to it."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -43,7 +43,7 @@ class Gateway:
         self._sent = 0
 
     async def start(self, engines: list[str], kv_events: str) -> None:
-        """Starts it with these engines. ``kv_events`` names the sockets of one: URL=EVENTS,REPLAY."""
+        """Starts it with these engines. ``kv_events`` has the sockets of one: URL=EVENTS,REPLAY."""
         arguments = ["--engines", ",".join(engines), "--port", "0", "--scrape-every", SCRAPE_EVERY]
         arguments += ["--kv-events", kv_events]
         # Its log is shown if the run goes wrong.
@@ -67,7 +67,7 @@ class Gateway:
         return self.log.read().decode(errors="replace")[-4_000:]
 
     def terminate(self) -> None:
-        """SIGTERM: as who deploys a new version does it."""
+        """Sends SIGTERM, as a deployment of a new version does."""
         assert self._process is not None
         self._process.terminate()
 
@@ -77,7 +77,7 @@ class Gateway:
             await self._process.wait()
 
     def chat(self, headers: dict[str, str] | None = None, body: bytes | None = None) -> client.Request:
-        """Sends a chat request whose prompt no other one has, so that no cache draws it anywhere."""
+        """Sends a chat request with a new prompt, which is in no cache."""
         self._sent += 1
         asked = {"model": "m", "messages": [{"role": "user", "content": f"{self._sent} bottles"}], "stream": True}
         return client.start(self.url + PATH, "POST", body or json.dumps(asked).encode(), {**CHAT, **(headers or {})})
@@ -92,11 +92,11 @@ class Gateway:
         return float(found[1]) if found else 0.0
 
     async def dispatched(self, engine: str) -> int:
-        """Requests that were sent to an engine, as the gateway counts them."""
+        """Requests that were dispatched to an engine, by the gateway's count."""
         return int(await self.metric(f'slotwise_endpoint_dispatched_requests_total{{endpoint_name="{engine}"}}'))
 
     async def stored_tokens(self, engine: str) -> int:
-        """Tokens in an engine's cache, as the gateway has them from KV events."""
+        """Tokens in an engine's cache, from its KV events."""
         return int(await self.metric(f'slotwise_endpoint_stored_tokens{{endpoint_name="{engine}"}}'))
 
     async def in_flight(self) -> int:
@@ -107,7 +107,7 @@ class Gateway:
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
-    """Waits for something that has to come. What never comes ends with the time limit of the whole run."""
+    """Waits until the condition holds. Its only time limit is that of the whole run."""
     while True:
         held = condition()
         if held if isinstance(held, bool) else await held:

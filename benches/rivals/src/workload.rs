@@ -1,5 +1,5 @@
-//! The seeded workload: prompts, who holds them, and what engines say about it. All contestants get
-//! the same.
+//! The seeded workload: prompts, their holders, and the events of engines. It is the same for all
+//! contestants.
 //!
 //! A block is 16 tokens, which follow from the block's id. An engine's name for a block stands for
 //! everything before it too, and engines agree on names, as vLLM's do when they are given a hash
@@ -29,12 +29,12 @@ impl Prompt {
         prompt
     }
 
-    /// A prompt that nobody has seen before.
+    /// A new prompt.
     pub fn fresh(rng: &mut Rng, blocks: usize) -> Self {
         Self::new((0..blocks).map(|_| rng.next_u64()))
     }
 
-    /// The first `blocks` of this prompt, and then others that nobody has seen before, up to `len`.
+    /// The first `blocks` of this prompt, and then new ones up to `len`.
     pub fn branch(&self, rng: &mut Rng, blocks: usize, len: usize) -> Self {
         let mut prompt =
             Self { tokens: self.tokens[..blocks * BLOCK].to_vec(), names: self.names[..blocks].to_vec() };
@@ -62,7 +62,7 @@ impl Prompt {
     }
 }
 
-/// What an engine says about its cache.
+/// An event of an engine about its cache.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// It holds the blocks `from..to` of a prompt now; those before it held already.
@@ -149,7 +149,7 @@ impl Population {
         Self { prompts: prompts.collect(), systems, endpoints }
     }
 
-    /// What the engines said until now: a system prompt as one event, the rest of a prompt in
+    /// The engines' events so far: a system prompt as one event, the rest of a prompt in
     /// events of at most 512 blocks.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         let systems = self

@@ -337,7 +337,7 @@ impl Senders {
             (self.only == Some(Group::Interactive), self.only == Some(Group::Quiet));
         ensure!(
             !only_interactive || self.priorities.is_some(),
-            "--only interactive has no effect without --priorities, which says who is batch"
+            "--only interactive has no effect without --priorities, which defines the batch share"
         );
         ensure!(
             !only_quiet || self.tenants.is_some_and(|tenants| tenants > 1),

@@ -1,6 +1,6 @@
-//! What engines say: blocks stored and removed, by 128 and by one.
+//! Events of engines: blocks stored and removed, 128 at a time and one at a time.
 //!
-//! A round stores what it removes, so that what is held stays the same from round to round.
+//! A round stores the blocks that it removes, so that the contents are equal in all rounds.
 
 use slotwise::Rng;
 

@@ -63,7 +63,7 @@ impl Index for Concurrent {
         let (tasks, received) = flume::unbounded();
         let worker = Arc::clone(&tree);
         let thread =
-            std::thread::spawn(move || worker.worker(received, None).expect("it ends when it is told to"));
+            std::thread::spawn(move || worker.worker(received, None).expect("it ends on request"));
         Self { tree, tasks, thread: Some(thread) }
     }
 
@@ -92,7 +92,7 @@ impl Index for Concurrent {
         }
         let closed = self.flush(&Waker::from(Arc::clone(&clock)));
         gate.open();
-        // Until then this thread sleeps, and the other one has nobody to wake.
+        // Until then this thread sleeps, and the other one has no thread to wake.
         let end = clock.0.wait();
         let start = *gate.passed.get().expect("invariant: the gate comes before the clock");
         drop((opened, closed));
@@ -130,16 +130,16 @@ impl<T> Default for Slot<T> {
 
 impl<T: Copy> Slot<T> {
     fn set(&self, value: T) {
-        *self.0.lock().expect("nobody panics while holding it") = Some(value);
+        *self.0.lock().expect("no thread panics while holding it") = Some(value);
         self.1.notify_all();
     }
 
     fn wait(&self) -> T {
-        let mut value = self.0.lock().expect("nobody panics while holding it");
+        let mut value = self.0.lock().expect("no thread panics while holding it");
         loop {
             match *value {
                 Some(value) => return value,
-                None => value = self.1.wait(value).expect("nobody panics while holding it"),
+                None => value = self.1.wait(value).expect("no thread panics while holding it"),
             }
         }
     }
