@@ -29,7 +29,7 @@ impl Fleet {
                 done?;
             }
             KvEvent::BlockRemoved(removed) => {
-                self.prefixes.remove(id.slot, removed.blocks, removed.tier)
+                self.prefixes.remove(id.slot, removed.blocks, removed.tier);
             }
             KvEvent::AllBlocksCleared => self.prefixes.clear(id.slot),
         }

@@ -85,7 +85,7 @@ fn exclusion(
     slot: &Slot,
     first_token_in: Seconds,
 ) -> Option<Exclusion> {
-    let Query { now, request, lookup, guard, relaxation, .. } = query;
+    let Query { now, request, lookup, session_admission, relaxation, .. } = query;
     let needed = f64::from(lookup.longest);
     let room = fleet.config.kv_limit * f64::from(slot.kv_cache_tokens);
     let late = |deadline| now + first_token_in.to_duration() > deadline;
@@ -102,9 +102,9 @@ fn exclusion(
         Some(Exclusion::Sleeping)
     } else if needed > room {
         Some(Exclusion::TooLarge)
-    } else if guard
-        .is_some_and(|guard| !guard.may_start(slot.id.slot, lookup.tokens, slot.kv_cache_tokens))
-    {
+    } else if session_admission.is_some_and(|admission| {
+        !admission.may_start(slot.id.slot, lookup.tokens, slot.kv_cache_tokens)
+    }) {
         Some(Exclusion::SessionLimit)
     } else if slot.is_full() {
         Some(Exclusion::Full)

@@ -13,7 +13,7 @@ pub(crate) struct Query<'a> {
     pub(crate) request: &'a Request<'a>,
     pub(crate) lookup: &'a Lookup,
     /// Session admission, if the request begins a session.
-    pub(crate) guard: Option<&'a SessionAdmission>,
+    pub(crate) session_admission: Option<&'a SessionAdmission>,
     /// The request can wait, so a full endpoint is better than one that is backed off.
     pub(crate) can_wait: bool,
     /// Which exclusions for health are waived.
@@ -27,6 +27,13 @@ impl<'a> Query<'a> {
         request: &'a Request<'a>,
         lookup: &'a Lookup,
     ) -> Self {
-        Self { now, request, lookup, guard: None, can_wait: false, relaxation: Relaxation::None }
+        Self {
+            now,
+            request,
+            lookup,
+            session_admission: None,
+            can_wait: false,
+            relaxation: Relaxation::None,
+        }
     }
 }

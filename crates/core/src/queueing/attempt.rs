@@ -41,10 +41,10 @@ impl Queueing {
         workspace.lookup.refresh(fleet);
         let labels = queued.labels();
         let request = queued.request(&labels);
-        let starts = self.guard.as_ref().is_some_and(|guard| {
+        let starts = self.session_admission.as_ref().is_some_and(|admission| {
             let chain = workspace.lookup.first_chain();
             matches!(
-                guard.identify(flow::SessionIdentity { id: queued.session, chain }),
+                admission.identify(flow::SessionIdentity { id: queued.session, chain }),
                 flow::SessionMatch::New
             )
         });
@@ -52,9 +52,9 @@ impl Queueing {
             + (eligibility_class(fleet, &request, workspace.lookup.home) ^ u64::from(starts))
                 as u32
                 % (u32::MAX - CLASSES);
-        let guard = self.guard.as_ref().filter(|_| starts);
+        let session_admission = self.session_admission.as_ref().filter(|_| starts);
         let query = Query {
-            guard,
+            session_admission,
             can_wait: true,
             ..Query::immediate(fleet.now, &request, &workspace.lookup)
         };
@@ -63,8 +63,8 @@ impl Queueing {
         let query = Query { relaxation, ..query };
         let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
             let reason = refusal.into_rejected().reason;
-            if let Some(guard) = self.guard.as_mut().filter(|_| starts) {
-                guard.record_limited();
+            if let Some(admission) = self.session_admission.as_mut().filter(|_| starts) {
+                admission.record_limited();
             }
             return match reason {
                 RejectReason::ThreadNotFound => Attempt::Evict(EvictReason::ThreadNotFound),

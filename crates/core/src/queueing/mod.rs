@@ -48,7 +48,7 @@ pub(crate) struct Queueing {
     tickets: BTreeMap<u64, Ticket>,
     /// When the last endpoint left, while the pool is empty.
     empty_since: Option<Instant>,
-    guard: Option<SessionAdmission>,
+    session_admission: Option<SessionAdmission>,
     retry_slots: RetrySlots,
     /// Eligibility classes for which requests are parked: see [`attempt`].
     classes: BTreeSet<u32>,
@@ -69,11 +69,11 @@ impl Queueing {
             waiting: RequestQueue::new(&config.flow, hash_state),
             tickets: BTreeMap::new(),
             empty_since: Some(Instant::ORIGIN),
-            guard: config
+            session_admission: config
                 .flow
                 .session_admission
                 .as_ref()
-                .map(|guard| SessionAdmission::new(guard, hash_state)),
+                .map(|admission| SessionAdmission::new(admission, hash_state)),
             retry_slots: RetrySlots::default(),
             classes: BTreeSet::new(),
             wakeups: BTreeSet::new(),
@@ -108,8 +108,8 @@ impl Queueing {
     pub(crate) fn endpoint_removed(&mut self, fleet: &Fleet, id: EndpointId) {
         self.empty_since = (fleet.pool.len() == 0).then_some(fleet.now);
         self.waiting.release(id.slot);
-        if let Some(guard) = &mut self.guard {
-            guard.leave(id.slot);
+        if let Some(admission) = &mut self.session_admission {
+            admission.leave(id.slot);
         }
     }
 
@@ -128,12 +128,12 @@ impl Queueing {
         &self.waiting
     }
 
-    pub(crate) const fn guard(&self) -> Option<&SessionAdmission> {
-        self.guard.as_ref()
+    pub(crate) const fn session_admission(&self) -> Option<&SessionAdmission> {
+        self.session_admission.as_ref()
     }
 
-    pub(crate) const fn guard_mut(&mut self) -> Option<&mut SessionAdmission> {
-        self.guard.as_mut()
+    pub(crate) const fn session_admission_mut(&mut self) -> Option<&mut SessionAdmission> {
+        self.session_admission.as_mut()
     }
 
     pub(crate) const fn retry_slots(&self) -> &RetrySlots {

@@ -39,7 +39,7 @@ impl Queueing {
         in_flight: usize,
         workspace: &mut Workspace,
     ) -> Option<Next> {
-        if self.guard.as_mut().is_some_and(|guard| guard.expire(fleet.now)) {
+        if self.session_admission.as_mut().is_some_and(|admission| admission.expire(fleet.now)) {
             self.open_classes();
         }
         self.wake(fleet);
@@ -57,8 +57,10 @@ impl Queueing {
                 Attempt::Dispatch(ranking, endpoint) => {
                     if let Some(queued) = self.waiting.take(fleet.now, ticket) {
                         self.tickets.remove(&queued.id.0);
-                        let chain =
-                            self.guard.is_some().then(|| workspace.lookup.first_chain().into());
+                        let chain = self
+                            .session_admission
+                            .is_some()
+                            .then(|| workspace.lookup.first_chain().into());
                         return Some(Next::Dispatch(ReadyRequest {
                             queued,
                             ranking,
@@ -91,8 +93,9 @@ impl Queueing {
         fleet: &Fleet,
         lingering: Option<Instant>,
     ) -> Option<Instant> {
-        let guard = self.guard.as_ref().filter(|_| self.waiting.sum().requests > 0);
-        let sessions = guard.and_then(|guard| guard.next_timeout());
+        let session_admission =
+            self.session_admission.as_ref().filter(|_| self.waiting.sum().requests > 0);
+        let sessions = session_admission.and_then(|admission| admission.next_timeout());
         let wakeup = self.wakeups.first().map(|(at, _)| *at);
         let stranded = self.stranded(fleet).map(|(at, _)| at);
         let leave = self.waiting.next_inactive(fleet.now);
@@ -113,9 +116,9 @@ impl Queueing {
         chain: Option<&[BlockHash]>,
         tokens: u32,
     ) -> Option<SessionId> {
-        let session = self.guard.as_mut().zip(chain).map(|(guard, chain)| {
+        let session = self.session_admission.as_mut().zip(chain).map(|(admission, chain)| {
             let identity = flow::SessionIdentity { id: queued.session, chain };
-            guard.begin(fleet.now, identity, endpoint.slot, tokens)
+            admission.begin(fleet.now, identity, endpoint.slot, tokens)
         });
         if fleet.pool.get(endpoint).is_ok_and(|slot| !capacity::has_room(fleet, slot)) {
             self.waiting.close(endpoint.slot);

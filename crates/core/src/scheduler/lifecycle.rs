@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::Scheduler;
-use super::in_flight::{InFlight, PlacedPrompt};
+use super::in_flight::InFlight;
+use super::settlement::End;
 use crate::endpoint::EndpointId;
-use crate::pool::{Outcome, OutcomeContext, Reservation, Shortfall, UnknownEndpoint};
-use crate::prefix::BlockUse;
-use crate::request::{AnswerId, CacheUse, Failure, RequestId, Usage};
+use crate::pool::{Outcome, UnknownEndpoint};
+use crate::request::{AnswerId, Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
@@ -250,201 +250,12 @@ impl Scheduler {
             (request.charge, request.session, request.suspect) = (charge, session, suspect);
             self.requests.insert(id, request);
         }
-        if let (Some(session), Some(guard)) = (session, self.queueing.guard_mut()) {
-            guard.redirect(session, to.slot);
+        if let (Some(session), Some(admission)) = (session, self.queueing.session_admission_mut()) {
+            admission.redirect(session, to.slot);
         }
         self.queueing.endpoint_changed(&self.fleet, from);
         self.counters.redirected += 1;
         Ok(())
-    }
-
-    /// Charges a request's flow the actual cost, and marks its session idle.
-    ///
-    /// Reported answer tokens count in full, however the request ended. A prefill that may be
-    /// unfinished is charged at most the time since the dispatch. A prefill that never reached the
-    /// endpoint is free. So a client gains nothing by disconnecting early.
-    fn settle(&mut self, now: Instant, request: &InFlight, end: End) {
-        let usage = end.usage();
-        let tokens = request.prompt.tokens;
-        let told = u32::try_from(request.reservation.answer_tokens()).unwrap_or(u32::MAX);
-        let answer = usage.and_then(|usage| usage.completion_tokens).unwrap_or(0).max(told);
-        if let Some(charge) = request.charge {
-            let cached =
-                usage.and_then(|usage| request.cached_as_predicted(usage)).unwrap_or(request.hit);
-            let whole =
-                self.fleet.config.prefill.work(tokens.saturating_sub(cached), cached.min(tokens));
-            let prefill = match end {
-                End::Completed(_) => whole,
-                End::Abandoned if request.started.is_some() => whole,
-                End::Abandoned => whole.min(now.saturating_since(request.dispatched).into()),
-                End::NeverBegun => Seconds::ZERO,
-            };
-            let actual = prefill + self.fleet.output_cost(answer);
-            self.queueing.settle(charge, actual);
-        }
-        if let (Some(session), Some(guard)) = (request.session, self.queueing.guard_mut()) {
-            guard.end(now, session, tokens.saturating_add(answer));
-            if let Some(cached) = usage.and_then(|usage| request.cached_as_predicted(usage)) {
-                guard.observe(request.hit, cached);
-            }
-        }
-    }
-
-    /// Ends a request without an answer: settles its charge and releases its reservation.
-    fn abandon(&mut self, now: Instant, request: InFlight, end: End) {
-        self.settle(now, &request, end);
-        self.withdraw_or_leave(now, request);
-    }
-
-    /// Releases a reservation. The blocks stay in the cache if the request had a first token.
-    fn withdraw_or_leave(&mut self, now: Instant, request: InFlight) {
-        let endpoint = request.reservation.endpoint();
-        if request.reservation.started() {
-            self.leave_blocks(now, request);
-        } else {
-            self.withdraw(now, request.reservation, &request.prompt);
-        }
-        self.queueing.endpoint_changed(&self.fleet, endpoint);
-    }
-
-    /// Records the outcome as evidence of the endpoint's health.
-    fn record_outcome(&mut self, now: Instant, request: &InFlight, outcome: Outcome) {
-        let (endpoint, order) = (request.reservation.endpoint(), request.reservation.order());
-        let context =
-            OutcomeContext { endpoint, order, flow: request.suspect, since: request.dispatched };
-        self.fleet.pool.record_outcome(now, context, outcome, self.fleet.backoff_periods());
-    }
-
-    /// Releases a reservation without a first token: its blocks are not in the cache.
-    fn withdraw(&mut self, now: Instant, reservation: Reservation, prompt: &PlacedPrompt) {
-        let endpoint = reservation.endpoint();
-        if self.fleet.pool.get(endpoint).is_ok() {
-            self.fleet.prefixes.forget_use(endpoint.slot, &prompt.chain, reservation.order());
-        }
-        self.fleet.pool.release(now, reservation, false);
-    }
-
-    /// Releases a reservation whose blocks are in the endpoint's cache.
-    ///
-    /// Engines keep the blocks of live requests, so for the eviction order they were used until
-    /// now.
-    pub(super) fn leave_blocks(&mut self, now: Instant, mut request: InFlight) {
-        self.expect_confirmation(now, &mut request);
-        if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
-            // The endpoint's layout may have changed by an update or a KV event.
-            if request.prompt.is_for(slot.layout) {
-                let block_tokens = request.prompt.span.block_tokens();
-                let used = BlockUse { stamp: slot.next_use(), block_tokens, now, computed: true };
-                self.fleet.prefixes.record_use(slot.id.slot, &request.prompt.chain, used);
-            }
-        }
-        self.fleet.pool.release(now, request.reservation, true);
-    }
-
-    /// Starts the time in which KV events must confirm the prompt's computed blocks.
-    fn expect_confirmation(&mut self, now: Instant, request: &mut InFlight) {
-        // Events carry token ids, so they cannot confirm text.
-        if request.prompt.text.is_some() || request.prompt.chain.is_empty() {
-            return;
-        }
-        let endpoint = request.reservation.endpoint();
-        let here =
-            self.fleet.pool.get(endpoint).is_ok_and(|slot| request.prompt.is_for(slot.layout));
-        if here && self.fleet.prefixes.has_kv_events(endpoint.slot) {
-            let chain = core::mem::take(&mut request.prompt.chain);
-            self.fleet.prefixes.expect_confirmation(
-                endpoint.slot,
-                chain,
-                request.reservation.order(),
-                now,
-            );
-        }
-    }
-
-    fn learn_speed(&mut self, now: Instant, request: &InFlight) {
-        let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) else { return };
-        // The latency of a request that waited for KV blocks is no evidence of speed.
-        let roomy =
-            (slot.in_flight.kv_tokens() as f64) < KV_BLOCKED * f64::from(slot.kv_cache_tokens);
-        if self.fleet.config.learn_speed && roomy {
-            let begun = slot
-                .in_flight
-                .first_token_at()
-                .map_or(request.dispatched, |at| at.max(request.dispatched));
-            let service = Seconds::from(now.saturating_since(begun));
-            let miss = request.prompt.tokens.saturating_sub(request.hit);
-            slot.speed.observe(now, service, slot.prefill.service(miss, request.hit));
-        }
-    }
-
-    fn learn(&mut self, now: Instant, request: &InFlight, usage: Usage) {
-        self.fleet.mean_residence.observe(now.saturating_since(request.dispatched).as_secs_f64());
-        self.queueing.retry_slots_mut().observe(now.saturating_since(request.dispatched));
-        if let (Some(started), Ok(slot)) =
-            (request.started, self.fleet.pool.get_mut(request.reservation.endpoint()))
-        {
-            slot.answer_time.observe(now.saturating_since(started).as_secs_f64());
-        }
-        if let Some(tokens) = usage.completion_tokens {
-            self.fleet.mean_output.observe(f64::from(tokens));
-        }
-        if let (Some(text), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
-            self.fleet.bytes_per_token.observe(text.model, text.flow, text.bytes, tokens);
-        }
-        if let Some(cached) = request.cached_as_predicted(usage) {
-            self.counters.report_cached(request.hit, cached);
-            self.correct(request, cached);
-        }
-    }
-
-    /// Corrects the estimate of a cache after an engine found fewer cached tokens than predicted.
-    /// Once a second answer agrees, blocks unused for as long are dropped.
-    fn correct(&mut self, request: &InFlight, cached: u32) {
-        let block = request.prompt.span.block_tokens();
-        let slack = block.saturating_add(request.prompt.span.tokens() / SLACK_SHARE);
-        let Some(evidence) = request.evidence else { return };
-        let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) else { return };
-        if cached.saturating_add(slack) >= request.hit {
-            slot.evictions.found(evidence.last_block);
-            return;
-        }
-        let unused_since = if cached < block { evidence.first_block } else { evidence.last_block };
-        let observed = Shortfall { unused_since, placed: request.reservation.order() };
-        let Some(agreed) = slot.evictions.observe(observed) else { return };
-        self.fleet.prefixes.forget_unused_since(slot.id.slot, agreed);
-        self.counters.corrections += 1;
-    }
-}
-
-/// The end of a request, for the charge to its flow.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Completed(Usage),
-    Abandoned,
-    /// The request never reached the endpoint.
-    NeverBegun,
-}
-
-impl End {
-    const fn usage(self) -> Option<Usage> {
-        match self {
-            Self::Completed(usage) => Some(usage),
-            Self::Abandoned | Self::NeverBegun => None,
-        }
-    }
-}
-
-impl InFlight {
-    /// The reported cached tokens in units of the prediction. The length of a text prompt is an
-    /// estimate, so only the cached *share* can be compared.
-    fn cached_as_predicted(&self, usage: Usage) -> Option<u32> {
-        let cached = usage.cached_tokens.filter(|_| self.prompt.cache_use == CacheUse::Read)?;
-        if self.prompt.text.is_none() {
-            return Some(cached);
-        }
-        let counted = usage.prompt_tokens.filter(|tokens| *tokens > 0)?;
-        let scaled = u64::from(cached) * u64::from(self.prompt.span.tokens()) / u64::from(counted);
-        Some(u32::try_from(scaled).unwrap_or(u32::MAX))
     }
 }
 
@@ -454,10 +265,6 @@ impl InFlight {
 const LATE_FACTOR: f64 = 20.0;
 /// A first token is never late before this time.
 const LATE: Seconds = Seconds::new(10.0);
-/// Share of the KV cache above which requests wait for blocks.
-const KV_BLOCKED: f64 = 0.9;
-/// The length of a text prompt is an estimate: a deviation of 1/16 is no evidence.
-const SLACK_SHARE: u32 = 16;
 
 /// The request is not in flight: it has ended, or never existed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

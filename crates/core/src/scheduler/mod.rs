@@ -9,6 +9,7 @@
 //! | `dispatch` | the reservation that carries out a decision |
 //! | `in_flight` | what is kept of a request from its dispatch to its end |
 //! | `lifecycle` | first token, tokens, end and redirection of a request |
+//! | `settlement` | the end of a request: its charge, its release, and what is learned |
 //! | `lingering` | bookings of cancelled requests on engines that ignore disconnects |
 //! | `explain`, `stats` | queries: the cost of every candidate, counters and gauges |
 //! | `rejection_message` | the sentence of a rejection |
@@ -23,6 +24,7 @@ mod lifecycle;
 mod lingering;
 mod pick;
 mod rejection_message;
+mod settlement;
 mod snapshot;
 mod stats;
 mod submit;

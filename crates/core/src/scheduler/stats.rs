@@ -255,7 +255,7 @@ impl Scheduler {
             queue_time_total: counters.queue_time_total,
             queue_time: counters.queue_time.read(),
             time_to_first_token: counters.first_token.read(),
-            session_admission: self.queueing.guard().map(SessionAdmission::stats),
+            session_admission: self.queueing.session_admission().map(SessionAdmission::stats),
             in_flight: self.requests.len() as u64,
             prompt_tokens: counters.prompt_tokens,
             predicted_cached_tokens: counters.predicted,
@@ -318,8 +318,8 @@ impl Scheduler {
             warm_tokens: self.fleet.prefixes.warm_tokens(slot.id.slot, now),
             session_tokens: self
                 .queueing
-                .guard()
-                .map_or(0, |guard| guard.working_set(slot.id.slot)),
+                .session_admission()
+                .map_or(0, |admission| admission.working_set(slot.id.slot)),
             adapters: slot.adapters.names().map(String::from).collect(),
             adapter_loads: slot.counters.adapter_loads,
             wait: slot.wait(now, external, self.fleet.mean_work.get()),
