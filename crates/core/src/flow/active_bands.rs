@@ -1,7 +1,8 @@
-//! The bands for which room is held back.
+//! The active bands, for which capacity is reserved.
 //!
-//! Present is a band of which something came or waited in the last ten minutes, and that of priority 0 always, as in the Gateway
-//! API's inference extension: whoever is important and has not come yet, but probably will, finds the room that was kept for it.
+//! A band is active if it had a request in the last ten minutes; the band of priority 0 always is.
+//! This is the rule of the Gateway API inference extension: important requests that are likely to
+//! arrive find reserved capacity.
 
 use alloc::collections::BTreeMap;
 use core::cmp::Reverse;
@@ -9,15 +10,16 @@ use core::time::Duration;
 
 use crate::time::Instant;
 
-/// When something of each band was last seen. Time never goes back.
+/// When each band was last seen. Time never goes backwards.
 #[derive(Debug, Default)]
 pub(super) struct ActiveBands {
     last: BTreeMap<Reverse<i32>, Instant>,
 }
 
 impl ActiveBands {
-    /// Something of this band comes, or waits no longer. Computes in **O(log bands)**, and in **O(bands)** for a new one when there
-    /// are as many as are remembered: the one unseen longest is forgotten for it, of several the lowest.
+    /// Records a request of this band that arrives or leaves the queue. Computes in **O(log
+    /// bands)**. A new band replaces, in **O(bands)**, the band unseen longest (the lowest of
+    /// several) if [`MOST_BANDS`] are remembered.
     pub(super) fn record(&mut self, now: Instant, priority: i32) {
         if self.last.len() >= MOST_BANDS && !self.last.contains_key(&Reverse(priority)) {
             let unseen = self.last.iter().min_by_key(|(band, at)| (**at, Reverse(**band)));
@@ -29,14 +31,14 @@ impl ActiveBands {
         *last = now.max(*last);
     }
 
-    /// The bands that are present though nothing of them need wait, in no order and some of them twice.
+    /// The bands that are active without waiting requests, unordered and with duplicates.
     pub(super) fn bands(&self, now: Instant) -> impl Iterator<Item = i32> {
         let lately = self.last.iter().filter(move |(_, last)| **last + MEMORY > now);
         lately.map(|(band, _)| band.0).chain([ALWAYS])
     }
 
-    /// When the next of them is present no longer, if nothing is seen of it and nothing of it waits: from then on, those below it may
-    /// have more room.
+    /// When the next of them becomes inactive, if none of its requests arrives or waits. Lower
+    /// bands may have more capacity from then on.
     pub(super) fn next_inactive(
         &self,
         now: Instant,
@@ -47,11 +49,11 @@ impl ActiveBands {
     }
 }
 
-/// How long a band is present after something of it was seen.
+/// How long a band stays active after a request.
 const MEMORY: Duration = Duration::from_secs(600);
-/// The band that is present in any case: that of requests which say nothing of their priority.
+/// The band that is always active: that of requests without a priority.
 const ALWAYS: i32 = 0;
-/// Bands that are remembered: priorities come from outside.
+/// Limit of remembered bands, since clients choose priorities.
 const MOST_BANDS: usize = 256;
 
 #[cfg(test)]

@@ -2,25 +2,25 @@
 
 use crate::time::{Instant, Seconds};
 
-/// What is known of a request that comes.
+/// The properties of a new request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Admission {
-    /// Higher goes first.
+    /// Higher priorities are dispatched first.
     pub(crate) priority: i32,
-    /// The key of its fairness id.
+    /// The hash of its fairness id.
     pub(crate) flow: u64,
-    /// What its flow may have, compared with others; 1 if it is no positive number.
+    /// The flow's share relative to others; 1 if not a positive number.
     pub(crate) weight: f64,
     pub(crate) bytes: u64,
     /// Predicted work.
     pub(crate) cost: Seconds,
     /// When its first token is due.
     pub(crate) slo: Option<Instant>,
-    /// From then on it no longer waits.
+    /// When it expires.
     pub(crate) expires: Option<Instant>,
 }
 
-/// One request that waits, or has waited: never used again for another.
+/// The handle of a request that waits or has waited; handles are never reused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Ticket {
     pub(super) index: u32,

@@ -1,31 +1,33 @@
-//! The share of lower bands: none by default.
+//! The share of dispatched work that lower bands receive; zero by default.
 //!
-//! While a lower band wants to go too, the highest one that wants to go owes a share of what it dispatches to those below, and stands
-//! aside for whatever it owes. Then the choice is the next one's, which has debts of its own: of three bands that never run dry,
-//! the shares are `1 - s`, `s (1 - s)` and `s²`.
+//! While lower bands also have candidates, the highest band with candidates owes them a share of
+//! what it dispatches. Once it owes, the next band is chosen, which has debts of its own. Three
+//! bands that are never empty receive `1 - s`, `s (1 - s)` and `s²`.
 //!
-//! A debt belongs to a place in that row, not to a band: a band that runs dry for a moment would be forgotten with its debts.
+//! A debt belongs to a rank among the bands with candidates, not to a band: the debt of a band that
+//! is briefly empty would be lost with it.
 
 use super::admission::Ticket;
 use crate::time::Seconds;
 
-/// Places that can have debts. From there on down, priority is strict.
+/// Ranks with debts. Below them, priority is strict.
 const PLACES: usize = 8;
 
-/// Who owes how much, and what the latest offer would change.
+/// The debts, and the change that the latest offer would cause.
 #[derive(Debug, Default)]
 pub(super) struct BandShare {
-    /// Nanoseconds that the bands below each place have not had, of their share; less than nothing if they had more.
+    /// Nanoseconds of their share that the bands below each rank have not received; negative if
+    /// they received more.
     owed: [f64; PLACES],
     offered: Option<Ticket>,
-    /// Places of bands that stood aside for it: those before this one.
+    /// Number of bands that were passed over for the offer.
     place: usize,
-    /// Whether a lower band wanted to go too.
+    /// Whether a lower band also had a candidate.
     contested: bool,
 }
 
 impl BandShare {
-    /// Whose turn it is, of the bands that want to go, highest first.
+    /// Chooses among the bands with candidates, highest first.
     pub(super) fn choose(
         &mut self,
         share: f64,
@@ -51,7 +53,7 @@ impl BandShare {
         self.offered = Some(ticket);
     }
 
-    /// A request of that work goes. What was not offered by turn changes no debt.
+    /// Records the dispatch of a request. A request that was not offered by turn changes no debt.
     pub(super) fn charge(&mut self, share: f64, ticket: Ticket, cost: Seconds) {
         if self.offered.take() != Some(ticket) {
             return;
@@ -65,7 +67,7 @@ impl BandShare {
         }
     }
 
-    /// When nobody waits, nobody is owed anything.
+    /// Clears all debts when no request waits.
     pub(super) fn reset(&mut self) {
         self.owed = [0.0; PLACES];
     }

@@ -1,4 +1,4 @@
-//! How much may wait, and in which order it goes.
+//! Limits of the request queue, and its policies.
 
 use core::time::Duration;
 
@@ -6,9 +6,9 @@ use super::saturation::SaturationPolicy;
 use super::session_admission::SessionAdmissionConfig;
 use super::usage_limit::UsageLimitPolicy;
 
-/// The waiting room: how much may wait in it, and who goes first.
+/// The request queue: how many requests may wait, and which are dispatched first.
 ///
-/// Requests wait in *bands* of equal priority, and in a band in *flows*, one for each fairness id.
+/// Requests wait in *bands* of equal priority. A band has *flows*, one for each fairness id.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -17,48 +17,50 @@ use super::usage_limit::UsageLimitPolicy;
 )]
 #[non_exhaustive]
 pub struct FlowConfig {
-    /// Requests that may wait, over all bands; without a limit, those of the bands are the only ones.
+    /// Limit of waiting requests over all bands; `None` leaves only the limits of the bands.
     pub max_requests: Option<usize>,
-    /// Bytes of requests that may wait, over all bands.
+    /// Limit of waiting requests' bytes over all bands.
     pub max_bytes: Option<u64>,
-    /// What each band may hold.
+    /// Limits of each band.
     pub band: BandLimits,
-    /// Bands of different priority. A request whose band would be one more joins the next lower one, above zero or below it as
-    /// it was: a decision looks at every band. Those of priority 0 and -1 are there in any case.
+    /// Limit of bands. A request whose band would exceed it joins the next lower band on the same
+    /// side of zero. Each decision examines every band. Bands 0 and -1 are always available.
     pub max_bands: usize,
-    /// Which flow of a band goes first.
+    /// The order of flows in a band.
     pub fairness: Fairness,
-    /// Which request of a flow goes first.
+    /// The order of requests in a flow.
     pub order: QueueOrder,
-    /// Share of the dispatched seconds that goes to the bands below the highest that has candidates, in [0, 0.5]; of it, the same
-    /// share to those below the second, and so on. Zero is strict priority: lower bands may starve.
+    /// Share of dispatched seconds for the bands below the highest band with candidates, in [0,
+    /// 0.5]. Of that share, the same share goes to the bands below the second, and so on. Zero is
+    /// strict priority, under which lower bands can starve.
     pub lower_share: f64,
-    /// Flows whose virtual times differ by no more than this are equally near to their turns, so that another reason, such as a
-    /// warm cache, may choose among them. Zero never lets it. For [`Fairness::StartTime`] only.
+    /// Flows whose virtual times differ by at most this are equal in turn, so that a criterion such
+    /// as a warm cache may choose among them. Zero disables it. For [`Fairness::StartTime`] only.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub look_ahead: Duration,
-    /// Flows that are remembered though nothing of them waits, because they have had more than their turn.
+    /// Limit of remembered flows without waiting requests; they are ahead of their turn.
     pub max_idle_flows: usize,
-    /// A request waits while its best endpoint has more than this booked before it. In simulations, 0.1 to 0.5 s were as good; it must
-    /// exceed two round trips and one step of the engine.
+    /// A request waits while its best endpoint has more than this much prefill queued. In
+    /// simulations 0.1 to 0.5 s performed equally. It must exceed two round trips and one engine
+    /// step.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub max_queued_prefill: Duration,
-    /// How long a request waits that does not say.
+    /// The TTL of requests that set none.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub ttl: Duration,
-    /// How long a request waits for an endpoint, from when the last one left or, if it comes later, from its own coming; and no
-    /// longer than it waits in any case.
+    /// How long a request may wait while the pool is empty, counted from the later of its arrival
+    /// and the last endpoint's removal; capped by its TTL.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub no_endpoint_ttl: Duration,
-    /// How busy the pool is.
+    /// How the pool's saturation is measured.
     pub saturation: SaturationPolicy,
-    /// How busy it may be for each band.
+    /// The usage limit of each band.
     pub usage_limit: UsageLimitPolicy,
-    /// Holds back new sessions while no cache has room for their contexts.
+    /// Delays new sessions while no cache has space for their contexts.
     pub session_admission: Option<SessionAdmissionConfig>,
 }
 
-/// What a band may hold.
+/// Limits of a band.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -67,13 +69,13 @@ pub struct FlowConfig {
 )]
 #[non_exhaustive]
 pub struct BandLimits {
-    /// Requests that may wait.
+    /// Limit of waiting requests.
     pub max_requests: usize,
-    /// Bytes of requests that may wait.
+    /// Limit of waiting requests' bytes.
     pub max_bytes: u64,
 }
 
-/// Which flow of a band goes first.
+/// The order of flows in a band.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -82,19 +84,20 @@ pub struct BandLimits {
 )]
 #[non_exhaustive]
 pub enum Fairness {
-    /// Start-time fair queueing (Goyal, Vin and Cheng, 1996): the flow that has had the fewest predicted seconds for its weight. The
-    /// prediction is put right when a request completes.
+    /// Start-time fair queueing (Goyal, Vin and Cheng, 1996): the flow with the fewest predicted
+    /// seconds for its weight is first. The prediction is corrected when a request completes.
     #[default]
     StartTime,
-    /// Flows take turns, as many as their weights say, however long their requests are.
+    /// Weighted round robin over flows, independent of the size of requests.
     RoundRobin,
-    /// Fairness ids do not count: all requests of a band are one queue.
+    /// Fairness ids are ignored: all requests of a band form one queue.
     GlobalStrict,
-    /// The flow that has had the fewest predicted seconds for its weight lately: what it has had is halved every minute.
+    /// The flow with the fewest recent predicted seconds for its weight is first; past service
+    /// halves every minute.
     LeastAttainedService,
 }
 
-/// Which request of a flow goes first. Equal ones go as they came.
+/// The order of requests in a flow. Equal requests are first come, first served.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -106,11 +109,12 @@ pub enum QueueOrder {
     /// First come, first served.
     #[default]
     Fcfs,
-    /// Earliest deadline first: the request that would expire first. Those that never expire go last.
+    /// Earliest deadline first: the request that expires first. Requests without a TTL are last.
     Edf,
-    /// The request whose first token is due first. Those without a due time go last.
+    /// The request whose first token is due first. Requests without a due time are last.
     SloDeadline,
-    /// The least predicted work, a second of waiting counting as a tenth of a second less of it, so that nobody waits for ever.
+    /// The least predicted work. Each second of waiting counts as 0.1 s less work, so no request
+    /// starves.
     ShortestWork,
 }
 
@@ -143,14 +147,14 @@ impl Default for BandLimits {
 }
 
 impl FlowConfig {
-    /// Whether every band may always dispatch, as far as saturation goes: a pool in which every endpoint has its hold booked has room for
-    /// nobody in any case.
+    /// Whether saturation never closes a band. A pool in which every endpoint has its limit of
+    /// queued prefill has no capacity for any band.
     pub(crate) fn never_closes(&self) -> bool {
         self.saturation == SaturationPolicy::default()
             && self.usage_limit == UsageLimitPolicy::default()
     }
 
-    /// The first field that cannot be used, and what it must be.
+    /// The first invalid field, and the condition that it violates.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
         let guard = self.session_admission.as_ref().and_then(SessionAdmissionConfig::invalid);
         if let Some(invalid) =

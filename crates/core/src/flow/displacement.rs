@@ -1,13 +1,14 @@
-//! Who gives way when the room is full.
+//! Which requests are displaced when the queue is full.
 //!
-//! - A *band* that is full gives up the newest request of the flow that is farthest ahead: farther than the newcomer's flow would be with
-//!   the newcomer. A flow that floods a band displaces itself, and nobody else.
-//! - A *room* that is full gives up requests of the lowest band, in the same order, but none of the newcomer's priority or above.
+//! - A full *band* displaces the newest request of the flow that is farthest ahead, if that flow is
+//!   ahead of the new request's flow. A flow that floods a band displaces only its own requests.
+//! - A full *queue* displaces requests of the lowest band in the same order, but none of the new
+//!   request's priority or above.
 //!
-//! What gave way or has expired still takes up room until the host fetches that decision: a newcomer that displaces nothing needs room
-//! beside it, and no more may give way than may wait.
+//! Removed requests take up space until the host fetches their decisions. A new request that
+//! displaces none needs space beside them, and no more can be displaced than may wait.
 //!
-//! Whether that makes enough room is known before anybody goes: a newcomer that is refused leaves everything as it was.
+//! A plan is made first: a rejected request changes nothing.
 
 use alloc::vec::Vec;
 
@@ -16,10 +17,11 @@ use super::ledger::QueueTotals;
 use super::slab::NONE;
 use super::{Full, RequestQueue};
 
-/// A newcomer displaces no more than this many: a request of many bytes must not cost more time than others.
+/// Limit of requests that one request displaces, so that a large request costs no more time than
+/// others.
 pub(super) const MOST_DISPLACED: usize = 64;
 
-/// Who would have to go.
+/// The requests to displace.
 #[derive(Debug, Default)]
 struct Plan {
     preemption_candidates: Vec<u32>,
@@ -27,18 +29,18 @@ struct Plan {
     freed: QueueTotals,
 }
 
-/// A flow that would have lost some.
+/// A flow that loses requests by the plan.
 #[derive(Debug)]
 struct LosingFlow {
     flow: u32,
-    /// The newest that it would still have.
+    /// The newest request that it keeps.
     newest: u32,
-    /// The charges of those that it would have lost.
+    /// The charges of the requests that it loses.
     charge: Virtual,
 }
 
 impl<T> RequestQueue<T> {
-    /// Who must go so that a newcomer of that flow, charge and size may wait.
+    /// Plans which requests to displace for a new request of this flow, charge and size.
     pub(super) fn make_room(
         &mut self,
         priority: i32,
@@ -91,14 +93,15 @@ impl<T> RequestQueue<T> {
         Ok(())
     }
 
-    /// How many requests of how many bytes may wait.
+    /// Limits of requests and bytes in the queue.
     fn limits(&self) -> (usize, u64) {
-        // More has no number.
+        // Request numbers have 32 bits.
         let max_requests = self.config.max_requests.unwrap_or(usize::MAX).min(NONE as usize - 1);
         (max_requests, self.config.max_bytes.unwrap_or(u64::MAX))
     }
 
-    /// Lets the flow of a band that is farthest ahead, and ahead of `least`, lose its newest request: whether there was one.
+    /// Adds to the plan the newest request of the band's flow that is farthest ahead, and ahead of
+    /// `least`. Returns whether there was one.
     fn take_newest(&mut self, plan: &mut Plan, band: u32, least: Option<Virtual>) -> bool {
         let flow = self.ledger.bands[band].ahead.first;
         let spared = |(ahead, _): (Virtual, u64)| least.is_some_and(|least| !ahead <= least);
@@ -129,7 +132,7 @@ impl<T> RequestQueue<T> {
     }
 }
 
-/// What is exceeded, if a newcomer joins and those who would go have gone.
+/// The limit that is exceeded with the new request and without the displaced ones.
 fn excess(
     sum: QueueTotals,
     newcomer: QueueTotals,

@@ -1,16 +1,16 @@
-//! Virtual time: what a flow has had, for its weight. The least has the next turn.
+//! Virtual time: the weighted service that a flow has received. The least is served next.
 //!
-//! Whole nanoseconds in 128 bits: sums are exact, a correction takes back exactly what was charged, and there is no end that a
-//! gateway could live to see.
+//! Whole nanoseconds in 128 bits. Sums are exact, a correction reverts exactly what was charged,
+//! and the range exceeds any gateway's lifetime.
 
 use super::config::Fairness;
 use crate::time::{Instant, Seconds};
 
-/// A point on a band's virtual clock, or a length.
+/// A point on a band's virtual clock, or a duration.
 pub(super) type Virtual = u128;
 
 impl Fairness {
-    /// The flow that a fairness id stands for.
+    /// The flow of a fairness id.
     pub(super) const fn flow(self, id: u64) -> u64 {
         match self {
             Self::GlobalStrict => 0,
@@ -18,7 +18,8 @@ impl Fairness {
         }
     }
 
-    /// What a request of that much work costs its flow. Never nothing: who costs nothing would have all turns.
+    /// The charge for a request of this cost. It is never zero, or a flow without cost would always
+    /// be served.
     pub(super) fn charge(self, cost: Seconds, weight: f64) -> u64 {
         let cost = match self {
             Self::RoundRobin => Seconds::new(1.0),
@@ -27,7 +28,7 @@ impl Fairness {
         (cost * weight.recip()).to_nanos().max(1)
     }
 
-    /// The virtual time of a flow that has had so much more, or less.
+    /// The virtual time of a flow after `more` service, which may be negative.
     pub(super) fn after(self, served: Virtual, more: i128, now: Instant) -> Virtual {
         match self {
             Self::LeastAttainedService => Attained::at(now).add(served, more),
@@ -35,8 +36,8 @@ impl Fairness {
         }
     }
 
-    /// Where the band's clock stands after a flow of that virtual time had its turn. Flows that come or come back start there:
-    /// nobody saves up turns by staying away.
+    /// The band's clock after a flow of this virtual time was served. New and returning flows start
+    /// there, so idle flows accumulate no credit.
     pub(super) fn clock(self, clock: Virtual, served: Virtual) -> Virtual {
         match self {
             Self::LeastAttainedService => clock,
@@ -44,11 +45,11 @@ impl Fairness {
         }
     }
 
-    /// An idle flow of no more than this virtual time would be treated as a new one, and can be forgotten.
+    /// The virtual time up to which an idle flow equals a new one and can be forgotten.
     pub(super) fn forgettable(self, clock: Virtual, busy: bool, now: Instant) -> Virtual {
         match self {
             Self::LeastAttainedService => Attained::at(now).add(0, FORGOTTEN_SERVICE),
-            // When nobody waits, there is nothing to be fair about.
+            // An empty band has no flows to be fair to.
             _ => {
                 if busy {
                     clock
@@ -59,7 +60,8 @@ impl Fairness {
         }
     }
 
-    /// How far ahead of the others a flow will be after all that waits of it: whoever is farthest is the first to give way.
+    /// How far ahead a flow will be after all its waiting requests; the flow that is farthest ahead
+    /// is displaced first.
     pub(super) const fn lead(self, served: Virtual, waiting: Virtual) -> Virtual {
         match self {
             Self::LeastAttainedService => waiting,
@@ -68,16 +70,16 @@ impl Fairness {
     }
 }
 
-/// Attained service is halved this often.
+/// Half-life of attained service.
 const HALF_LIFE_MICROS: u64 = 60_000_000;
-/// Attained service that no longer counts: a millisecond.
+/// Attained service below this counts as zero: a millisecond.
 const FORGOTTEN_SERVICE: i128 = 1_000_000;
 
-/// Service that is halved in every period, as a number whose order never changes though nothing is ever rewritten.
+/// Service that halves in every period, in a representation whose order never changes.
 ///
-/// Halving all flows is the same as doubling the worth of whatever comes later. The number is the service in nanoseconds, in the
-/// bits of an `f64`, with the period added to its exponent, for which 128 bits have room; positive floats are ordered as their
-/// bits are.
+/// Halving all flows equals doubling the weight of later service. The value is the service in
+/// nanoseconds, as the bits of an `f64`, with the period added to its exponent. Positive floats are
+/// ordered as their bits are.
 struct Attained {
     period: u128,
 }
@@ -91,7 +93,7 @@ impl Attained {
         self.write(self.read(served) + more as f64)
     }
 
-    /// What is left of it in this period. Less than the least normal `f64` is nothing.
+    /// The service that remains in this period. Values below the least normal `f64` are zero.
     fn read(&self, served: Virtual) -> f64 {
         let exponent = (served >> MANTISSA).saturating_sub(self.period) as u64;
         let mantissa = served as u64 & ((1 << MANTISSA) - 1);

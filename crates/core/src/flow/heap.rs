@@ -1,16 +1,17 @@
-//! Many small priority queues over the same things: leftist heaps (Crane, 1972), woven through one vector.
+//! Many small priority queues over shared nodes: leftist heaps (Crane, 1972) in one vector.
 //!
-//! A thing is in one heap of a forest at most. Inserting, and removing from anywhere, cost **O(log n)** at worst, not only on
-//! average, and nothing is allocated but the things' knots.
+//! An item is in at most one heap. Inserting, and removing any item, cost **O(log n)** in the worst
+//! case. Only the items' nodes are allocated.
 //!
-//! What comes in rising order hangs on one side, each thing below the one before: a list, to which and from which things come and go
-//! in **O(1)**. Most queues are such lists.
+//! Items that arrive in rising order form a chain of left children, with **O(1)** insertion and
+//! removal. Most queues are such chains. No crate was found with worst-case removal by index over
+//! shared nodes: `priority-queue` and `keyed_priority_queue` allocate and hash for each heap.
 
 use alloc::vec::Vec;
 
 use super::slab::NONE;
 
-/// Knots of all things, by their numbers.
+/// The nodes of all items, by item number.
 #[derive(Debug)]
 pub(super) struct HeapArena<K> {
     nodes: Vec<Node<K>>,
@@ -19,9 +20,9 @@ pub(super) struct HeapArena<K> {
 /// One priority queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heap {
-    /// The thing with the least key.
+    /// The item with the least key.
     pub(super) first: u32,
-    /// The thing that came last, if it is still there, or one that is above where it was.
+    /// The most recent item, or an ancestor of its former place.
     last: u32,
 }
 
@@ -35,13 +36,13 @@ impl Heap {
 
 #[derive(Clone, Copy, Debug)]
 struct Node<K> {
-    /// Not below the parent's.
+    /// Not below the parent's key.
     key: K,
     parent: u32,
-    /// The child whose next gap is farther down.
+    /// The child whose nearest gap is farther down.
     left: u32,
     right: u32,
-    /// Knots on the way to the next gap below: to the right all the way, and hence few.
+    /// Nodes on the path to the nearest gap, which is the right spine and hence short.
     rank: u32,
 }
 
@@ -54,7 +55,7 @@ impl<K: Copy + Ord> HeapArena<K> {
         self.nodes[at as usize].key
     }
 
-    /// Puts a thing, which must be in no heap, into this one.
+    /// Inserts an item that is in no heap.
     pub(super) fn insert(&mut self, heap: &mut Heap, at: u32, key: K) {
         let alone = Node { key, parent: NONE, left: NONE, right: NONE, rank: 1 };
         if at as usize >= self.nodes.len() {
@@ -71,7 +72,7 @@ impl<K: Copy + Ord> HeapArena<K> {
         }
     }
 
-    /// Takes a thing, which must be in it, out of a heap.
+    /// Removes an item from the heap that contains it.
     pub(super) fn remove(&mut self, heap: &mut Heap, at: u32) {
         let Node { parent, left, right, .. } = self.nodes[at as usize];
         if heap.last == at {
@@ -94,7 +95,7 @@ impl<K: Copy + Ord> HeapArena<K> {
         }
     }
 
-    /// Gives a thing another key.
+    /// Changes the key of an item.
     pub(super) fn rekey(&mut self, heap: &mut Heap, at: u32, key: K) {
         if self.key(at) != key {
             self.remove(heap, at);
@@ -102,7 +103,7 @@ impl<K: Copy + Ord> HeapArena<K> {
         }
     }
 
-    /// All things of a heap whose keys are not above `limit`, and none below one that is; in no telling order.
+    /// All items with keys up to `limit`, in no defined order.
     pub(super) fn up_to(&self, heap: Heap, limit: K) -> impl Iterator<Item = u32> {
         let mut rest = Vec::from([heap.first]);
         core::iter::from_fn(move || {
@@ -117,10 +118,10 @@ impl<K: Copy + Ord> HeapArena<K> {
         })
     }
 
-    /// One heap of two.
+    /// Merges two heaps.
     fn meld(&mut self, one: u32, other: u32) -> u32 {
         let (root, mut rest) = self.ordered(one, other);
-        // Down both right spines, which become one, ...
+        // Merges the two right spines downwards, ...
         let mut at = root;
         while rest != NONE {
             let (next, later) = self.ordered(self.nodes[at as usize].right, rest);
@@ -128,7 +129,7 @@ impl<K: Copy + Ord> HeapArena<K> {
             self.adopt(next, at);
             (at, rest) = (next, later);
         }
-        // ... and up again, where the shorter side is put to the right.
+        // ... then moves the shorter side to the right on the way up.
         while at != root {
             at = self.nodes[at as usize].parent;
             self.lean(at);
@@ -136,7 +137,7 @@ impl<K: Copy + Ord> HeapArena<K> {
         root
     }
 
-    /// The root that comes first, and the other one.
+    /// The root with the lesser key, and the other one.
     fn ordered(&self, one: u32, other: u32) -> (u32, u32) {
         let one_first = match (self.nodes.get(one as usize), self.nodes.get(other as usize)) {
             (Some(one), Some(other)) => one.key <= other.key,
@@ -145,7 +146,7 @@ impl<K: Copy + Ord> HeapArena<K> {
         if one_first { (one, other) } else { (other, one) }
     }
 
-    /// Puts the side with the nearer gap to the right: whether that changes what is seen from above.
+    /// Moves the side with the nearer gap to the right. Returns whether the node's rank changed.
     fn lean(&mut self, at: u32) -> bool {
         let Node { left, right, rank, .. } = self.nodes[at as usize];
         let (left_rank, right_rank) = (self.rank(left), self.rank(right));
@@ -177,10 +178,10 @@ mod tests {
     use super::*;
 
     impl<K: Copy + Ord> HeapArena<K> {
-        /// Bytes for each thing.
+        /// Bytes for each item.
         pub(in crate::flow) const NODE_BYTES: usize = size_of::<Node<K>>();
 
-        /// The things of a heap, whose order and lean are checked.
+        /// The items of a heap, after a check of its order and shape.
         pub(in crate::flow) fn members(&self, heap: Heap) -> BTreeSet<u32> {
             let mut found = BTreeSet::new();
             let mut rest = Vec::from([(heap.first, NONE)]);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// Two heaps between which things wander hold what two sorted sets hold.
+        /// Compares two heaps that exchange items with two sorted sets.
         #[test]
         fn a_forest_is_a_few_sorted_sets(steps in prop::collection::vec((0u32..40, 0usize..3, 0u8..20), 1..400)) {
             let mut arena = HeapArena::new();

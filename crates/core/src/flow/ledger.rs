@@ -1,10 +1,10 @@
-//! Who has had how much: the accounts of bands and flows.
+//! The accounts of bands and flows: service received, and requests that wait.
 //!
-//! A flow is forgotten when nothing of it waits and it is no longer ahead of its band's clock, so that it would come back as a new
-//! one; when nothing of its band waits, because then there is nobody to be fair to; and, with
-//! [`max_idle_flows`](super::FlowConfig::max_idle_flows) others remembered, when it is the one of its band that is least ahead. By
-//! [`LeastAttainedService`](Fairness::LeastAttainedService), it is when little is left of what it has had. A band is forgotten with
-//! its last flow.
+//! A flow without waiting requests is forgotten when its virtual time no longer exceeds the band's
+//! clock, since it would return as a new flow. It is also forgotten when its band is empty, and
+//! when it has the least lead of more than [`max_idle_flows`](super::FlowConfig::max_idle_flows)
+//! idle flows. With [`LeastAttainedService`](Fairness::LeastAttainedService), it is forgotten when
+//! its service has decayed. A band is forgotten with its last flow.
 
 use alloc::collections::BTreeMap;
 use core::cmp::Reverse;
@@ -27,7 +27,7 @@ pub(super) struct Ledger {
     pub(super) bands: Slab<Band>,
     pub(super) by_priority: BTreeMap<Reverse<i32>, u32>,
     pub(super) flows: Slab<Flow>,
-    /// Flows of which nothing waits.
+    /// Number of flows without waiting requests.
     pub(super) idle: usize,
     pub(super) standings: HeapArena<Standing>,
 }
@@ -37,12 +37,12 @@ pub(super) struct Ledger {
 pub(super) struct Band {
     pub(super) priority: i32,
     pub(super) sum: QueueTotals,
-    /// The virtual time of the flow that had the last turn, or a later one.
+    /// At least the virtual time of the flow that was served last.
     pub(super) clock: Virtual,
     pub(super) flows: HashMap<u64, u32, KeyedState>,
-    /// Flows of which something waits: first the one whose last request is farthest ahead.
+    /// Flows with waiting requests; the first is the one farthest ahead.
     pub(super) ahead: Heap,
-    /// The others: first the one that will be forgotten next.
+    /// Idle flows; the first is the one to forget next.
     pub(super) idle: Heap,
 }
 
@@ -52,23 +52,24 @@ pub(super) struct Flow {
     id: u64,
     pub(super) band: u32,
     weight: f64,
-    /// Its virtual time. While nothing waits, later than the band's clock: it would have been forgotten.
+    /// Its virtual time. An idle flow's exceeds the band's clock, or it would have been forgotten.
     pub(super) served: Virtual,
-    /// How many wait.
+    /// Number of waiting requests.
     pub(super) len: usize,
-    /// What they will be charged.
+    /// The sum of their charges.
     waiting: Virtual,
-    /// The one that came last.
+    /// The most recent request.
     pub(super) newest: u32,
 }
 
-/// The place of a flow among those of its band: by falling lead while something of it waits, and then by rising virtual time.
+/// The place of a flow in its band: by falling lead with waiting requests, by rising virtual time
+/// without.
 pub(super) type Standing = (Virtual, u64);
 
-/// What waits, in numbers.
+/// Totals of waiting requests.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct QueueTotals {
-    /// Requests.
+    /// Number of requests.
     pub(crate) requests: usize,
     /// Their bytes.
     pub(crate) bytes: u128,
@@ -95,10 +96,11 @@ impl Ledger {
         self.by_priority.values().map(|band| (*band, &self.bands[*band]))
     }
 
-    /// The band of a request of this priority: its own, as long as there are fewer than `most`.
+    /// The band for a priority: its own, while there are fewer than `most` bands.
     ///
-    /// Beyond them it joins the next one below that exists, so that its priority is not raised, and stays on its side of zero:
-    /// only negative ones may be shed. Bands 0 and -1 are always to be had.
+    /// Above that number the request joins the next lower existing band, so its priority is not
+    /// raised. It stays on its side of zero, because only negative bands may be shed. Bands 0 and
+    /// -1 can always be created.
     pub(super) fn band_for(&self, priority: i32, most: usize) -> i32 {
         let has_own = self.by_priority.contains_key(&Reverse(priority));
         if has_own || self.by_priority.len() < most || priority == 0 || priority == -1 {
@@ -112,7 +114,7 @@ impl Ledger {
         below.or_else(lowest).filter(|band| *band < 0).unwrap_or(-1)
     }
 
-    /// Whether something of this priority waits.
+    /// Whether a request of this priority waits.
     pub(super) fn waits(&self, priority: i32) -> bool {
         let band = self.by_priority.get(&Reverse(priority));
         band.is_some_and(|band| self.bands[*band].sum.requests > 0)
@@ -122,7 +124,7 @@ impl Ledger {
         self.bands[self.flows[flow].band].priority
     }
 
-    /// A request that will be charged so much comes to its flow.
+    /// Adds a request with this charge to its flow.
     pub(super) fn enter(
         &mut self,
         priority: i32,
@@ -148,7 +150,7 @@ impl Ledger {
         at
     }
 
-    /// A request has its turn, and its flow is charged. It has still to [`leave`](Self::leave).
+    /// Charges a flow for a request, which must still [`leave`](Self::leave).
     pub(super) fn serve(&mut self, now: Instant, at: u32, charge: u64) {
         let flow = &mut self.flows[at];
         let band = &mut self.bands[flow.band];
@@ -156,7 +158,7 @@ impl Ledger {
         flow.served = self.fairness.after(flow.served, i128::from(charge), now);
     }
 
-    /// A request no longer waits.
+    /// Removes a waiting request.
     pub(super) fn leave(&mut self, now: Instant, at: u32, charge: u64, sum: QueueTotals) {
         let flow = &mut self.flows[at];
         let number = flow.band;
@@ -165,7 +167,7 @@ impl Ledger {
         flow.len -= 1;
         flow.waiting -= Virtual::from(charge);
         if flow.len > 0 {
-            // Whoever is served is as far ahead as before: what was to come has come.
+            // A served flow keeps its lead: its waiting charge became service.
             self.standings.rekey(&mut band.ahead, at, flow.ahead(self.fairness));
         } else {
             self.standings.remove(&mut band.ahead, at);
@@ -174,7 +176,8 @@ impl Ledger {
         self.forget(now, number);
     }
 
-    /// A request that was charged for so much work cost so much in truth. The flow, if its turn comes earlier by that than it did.
+    /// Corrects the charge of a finished request to its actual cost. Returns the flow if its turn
+    /// becomes earlier.
     pub(super) fn settle(
         &mut self,
         now: Instant,
@@ -191,7 +194,7 @@ impl Ledger {
         let more = charge(actual) - charge(charged);
         let at = match known {
             Some(at) => at,
-            // It was forgotten because nothing was known against it. Now there is.
+            // A forgotten flow had no lead; the correction gives it one.
             None if more > 0 => self.flow_of(number, id),
             None => return None,
         };
@@ -208,7 +211,7 @@ impl Ledger {
         None
     }
 
-    /// How far ahead its flow would be with a request that would be charged so much, and the band it would be in.
+    /// The lead of a flow with one more request of this charge, and its band.
     pub(super) fn lead_of(&self, priority: i32, id: u64, charge: u64) -> (Option<u32>, Virtual) {
         let band = self.by_priority.get(&Reverse(priority)).copied();
         let clock = band.map_or(0, |band| self.bands[band].clock);
@@ -217,13 +220,14 @@ impl Ledger {
         (band, self.fairness.lead(served, waiting + Virtual::from(charge)))
     }
 
-    /// How far ahead a flow will be when all but the last of its requests, of that charge, have been served.
+    /// The lead of a flow once all but its last requests, of this total charge, are served.
     pub(super) fn lead_without(&self, at: u32, charge: Virtual) -> Virtual {
         let flow = &self.flows[at];
         self.fairness.lead(flow.served, flow.waiting - charge)
     }
 
-    /// Lets a flow stand, until it is [`restored`](Self::restore), as if its lead were this; without one, as if it had left.
+    /// Sets a flow's lead until it is [restored](Self::restore); `None` removes the flow from the
+    /// order.
     pub(super) fn pretend(&mut self, at: u32, lead: Option<Virtual>) {
         let flow = &self.flows[at];
         let ahead = &mut self.bands[flow.band].ahead;
@@ -233,7 +237,7 @@ impl Ledger {
         }
     }
 
-    /// Ends a pretence.
+    /// Restores a flow's lead.
     pub(super) fn restore(&mut self, at: u32, stands: bool) {
         let flow = &self.flows[at];
         let ahead = &mut self.bands[flow.band].ahead;
@@ -256,7 +260,7 @@ impl Ledger {
         })
     }
 
-    /// The flow of that id; if it is new, an idle one where the band's clock stands.
+    /// The flow of an id; a new one starts idle at the band's clock.
     fn flow_of(&mut self, band: u32, id: u64) -> u32 {
         let number = band;
         let band = &mut self.bands[number];
@@ -271,14 +275,14 @@ impl Ledger {
         at
     }
 
-    /// A flow goes to those that are idle.
+    /// Adds a flow to the idle ones.
     fn rest(&mut self, at: u32) {
         let flow = &self.flows[at];
         self.standings.insert(&mut self.bands[flow.band].idle, at, (flow.served, flow.id));
         self.idle += 1;
     }
 
-    /// Forgets what need not be remembered of a band.
+    /// Forgets idle flows of a band that need not be remembered.
     fn forget(&mut self, now: Instant, number: u32) {
         let band = &mut self.bands[number];
         let limit = self.fairness.forgettable(band.clock, band.sum.requests > 0, now);
@@ -301,7 +305,8 @@ impl Ledger {
 
 impl Flow {
     fn ahead(&self, fairness: Fairness) -> Standing {
-        // Falling, because a forest finds the least. Of those equally far ahead, the one with the larger id gives way.
+        // Inverted, because a heap returns the least. Of equal leads, the flow with the larger id
+        // is displaced.
         (!fairness.lead(self.served, self.waiting), !self.id)
     }
 }
@@ -328,7 +333,7 @@ mod check {
     use super::*;
 
     impl Ledger {
-        /// Holds the accounts against what waits: flow by flow, each request's charge and size.
+        /// Checks the accounts against the waiting requests, flow by flow.
         pub(in crate::flow) fn check(&self, waiting: &BTreeMap<u32, Vec<(u64, QueueTotals)>>) {
             let mut idle = 0;
             for (at, flow) in self.flows.iter() {

@@ -1,21 +1,24 @@
-//! The waiting room: who waits, who goes next, and who gives way.
+//! The request queue: which requests wait, which is dispatched next, and which is displaced.
 //!
-//! | file | what it knows |
+//! | file | content, from low to high: no file imports one below it in this table |
 //! |---|---|
-//! | `config` | how much may wait, and by which policies it goes |
-//! | `order` | the place of a request in its flow's queue |
+//! | `slab`, `heap` | values by number, and the priority queues over them |
+//! | `saturation`, `usage_limit` | how busy the pool is, and how busy it may be for each band |
+//! | `config` | limits of the queue, and its policies |
+//! | `admission` | a request as it enters the queue, and its handle |
+//! | `order` | the rank of a request in its flow's queue |
 //! | `fairness` | the virtual time of a flow |
-//! | `ledger` | what bands and flows have had, and what waits of them |
-//! | `lanes` | who is a candidate, and who of them goes first |
-//! | `share` | when a band stands aside for those below |
-//! | `overload` | who gives way when the room is full |
-//! | `saturation`, `usage limit` | how busy the pool is, and how busy it may be for each band |
-//! | `presence` | for which bands room is held back |
-//! | `guard` | whether an endpoint's cache has room for another session's context |
-//! | `forest`, `slab` | nothing: all the queues above are woven into them |
+//! | `ledger` | the service and the waiting requests of bands and flows |
+//! | `queues` | which requests are candidates, and their order |
+//! | `band_share` | when a band is passed over for lower ones |
+//! | `active_bands` | the bands for which capacity is reserved |
+//! | `session_admission` | whether a cache has space for another session's context |
+//! | `mod` | the queue, from all of these |
+//! | `displacement` | which requests are displaced when the queue is full |
 //!
-//! A request takes 112 bytes besides what it stands for; a flow that waits or is ahead about 150; each of its queues 76, and about 30
-//! more if it waits for an endpoint. Vectors double as they grow, and keep what they had at the most.
+//! A request takes 112 bytes plus its payload. A flow with waiting requests or a lead takes about
+//! 150, each of its queues 76, and a queue for an endpoint about 30 more. Vectors double as they
+//! grow and keep their peak capacity.
 
 mod active_bands;
 mod admission;
@@ -71,66 +74,66 @@ use slab::{NONE, Slab};
 use crate::prefix::keyed_state::KeyedState;
 use crate::time::{Instant, Seconds};
 
-/// Requests that wait, each standing for a `T`.
+/// Waiting requests, each with a payload `T`.
 ///
-/// Time never goes back: an earlier time than the latest one counts as the latest.
+/// Time never goes backwards: an earlier time counts as the latest one.
 #[derive(Debug)]
 pub(crate) struct RequestQueue<T> {
     config: FlowConfig,
     now: Instant,
-    /// Requests that have ever waited.
+    /// Number of requests that were ever enqueued.
     numbered: u64,
     sum: QueueTotals,
     requests: Slab<Request<T>>,
     timeouts: HeapArena<(Instant, u64)>,
-    /// First the request that expires next.
+    /// The first is the request that expires next.
     expiring: Heap,
     ledger: Ledger,
     queues: Queues,
     band_share: BandShare,
-    /// Where usage limits depend on which bands there are.
+    /// Present if usage limits depend on the active bands.
     active_bands: Option<ActiveBands>,
     evicted: VecDeque<Evicted<T>>,
-    /// What is in `evicted`: it takes up room until it is fetched.
+    /// Totals of `evicted`, which take up queue space until they are fetched.
     undelivered: QueueTotals,
 }
 
-/// One request that waits.
+/// One waiting request.
 #[derive(Debug)]
 struct Request<T> {
     what: T,
     enqueued: Instant,
     cost: Seconds,
-    /// What its flow pays for it.
+    /// The virtual time that its flow is charged.
     charge: u64,
     bytes: u64,
     queue: u32,
-    /// Neighbours among those of its flow, in the order in which they came.
+    /// Neighbours in the flow's list, in order of arrival.
     older: u32,
     newer: u32,
     expires: bool,
 }
 
-/// A request that waits no longer, though nobody asked for it.
+/// A request that the queue removed.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Evicted<T> {
     pub(crate) ticket: Ticket,
     pub(crate) what: T,
     pub(crate) reason: Eviction,
     pub(crate) waited: Duration,
-    /// Itself, in numbers.
+    /// Its totals.
     sum: QueueTotals,
 }
 
-/// Why it waits no longer.
+/// Why the queue removed a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Eviction {
-    /// Another one has its place.
+    /// A request of higher priority, or of another flow, took its place.
     Displaced,
     Expired,
 }
 
-/// Which limit leaves no room for a newcomer.
+/// The limit that leaves no room for a new request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Full {
     BandRequests,
@@ -160,7 +163,7 @@ impl<T> RequestQueue<T> {
         }
     }
 
-    /// A request waits from now on. Others may have to go for it: see [`next_evicted`](Self::next_evicted).
+    /// Enqueues a request. It may displace others: see [`next_evicted`](Self::next_evicted).
     pub(crate) fn enqueue(
         &mut self,
         now: Instant,
@@ -203,20 +206,21 @@ impl<T> RequestQueue<T> {
         Ok(Ticket { index, number: rank.number })
     }
 
-    /// A request that was displaced or has expired, first come first. To be called until there is none, whenever
-    /// [`enqueue`](Self::enqueue), [`expire`](Self::expire) or [`best`](Self::best) may have left some.
+    /// The next request that was displaced or expired, in order. Must be called until it returns
+    /// `None`, after every [`enqueue`](Self::enqueue), [`expire`](Self::expire) and
+    /// [`best`](Self::best).
     pub(crate) fn next_evicted(&mut self) -> Option<Evicted<T>> {
         let evicted = self.evicted.pop_front()?;
         self.undelivered.subtract(evicted.sum);
         Some(evicted)
     }
 
-    /// What was displaced or has expired, and was not fetched.
+    /// Totals of removed requests that were not fetched.
     pub(crate) const fn undelivered(&self) -> QueueTotals {
         self.undelivered
     }
 
-    /// Ends the wait of all that expire by now.
+    /// Removes all requests that expire by `now`.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.now = self.now.max(now);
         while self.next_timeout().is_some_and(|at| at <= self.now) {
@@ -224,19 +228,20 @@ impl<T> RequestQueue<T> {
         }
     }
 
-    /// When the next one expires.
+    /// When the next request expires.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         (!self.expiring.is_empty()).then(|| self.timeouts.key(self.expiring.first).0)
     }
 
-    /// Who should be tried next, of the bands that may dispatch.
+    /// The next candidate for dispatch, of the bands that may dispatch.
     #[cfg(test)]
     pub(crate) fn best(&mut self, now: Instant, open: impl Fn(i32) -> bool) -> Option<Ticket> {
         let (_, request) = self.first(now, open)?;
         Some(self.offer(request))
     }
 
-    /// The same; of flows that are equally near to their turns, the one whose request comes cheapest.
+    /// As [`best`](Self::best), but of flows nearly equal in turn, the one with the cheapest
+    /// request.
     pub(crate) fn best_by(
         &mut self,
         now: Instant,
@@ -260,19 +265,20 @@ impl<T> RequestQueue<T> {
         Some(self.offer(request))
     }
 
-    /// What a ticket stands for, while it waits.
+    /// The payload of a waiting request.
     pub(crate) fn get(&self, ticket: Ticket) -> Option<&T> {
         let index = self.find(ticket)?;
         Some(&self.requests[index].what)
     }
 
-    /// The same, to change it.
+    /// The payload of a waiting request, mutable.
     pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
         let index = self.find(ticket)?;
         Some(&mut self.requests[index].what)
     }
 
-    /// A request was tried in vain: it waits for that endpoint, which counts as closed until it is opened.
+    /// Parks a request after a failed attempt: it waits for that endpoint, which counts as closed
+    /// until it is opened.
     pub(crate) fn park(&mut self, ticket: Ticket, slot: u32) {
         let Some(index) = self.find(ticket) else { return };
         let request = &mut self.requests[index];
@@ -281,22 +287,22 @@ impl<T> RequestQueue<T> {
         request.queue = self.queues.park(&self.ledger.flows, flow, slot, index, rank);
     }
 
-    /// An endpoint has room: those who wait for it are candidates.
+    /// Opens an endpoint: requests that wait for it become candidates.
     pub(crate) fn open(&mut self, slot: u32) {
         self.queues.open(slot);
     }
 
-    /// An endpoint has no room.
+    /// Closes an endpoint: requests that wait for it are no candidates.
     pub(crate) fn close(&mut self, slot: u32) {
         self.queues.close(slot);
     }
 
-    /// An endpoint is gone: those who waited for it are candidates, and no longer wait for anything but their turn.
+    /// Removes an endpoint: requests that waited for it become candidates for any endpoint.
     pub(crate) fn release(&mut self, slot: u32) {
         self.queues.release(slot);
     }
 
-    /// A request goes, and its flow pays for it.
+    /// Removes a request for dispatch, and charges its flow.
     pub(crate) fn take(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
         self.now = self.now.max(now);
         let index = self.find(ticket)?;
@@ -306,44 +312,45 @@ impl<T> RequestQueue<T> {
         self.unlink(index).map(|request| request.what)
     }
 
-    /// A request that went has ended: its flow pays what it has cost in truth.
+    /// Corrects a flow's charge by the actual cost of a finished request.
     pub(crate) fn settle(&mut self, priority: i32, flow: u64, charged: Seconds, actual: Seconds) {
         if let Some(flow) = self.ledger.settle(self.now, priority, flow, charged, actual) {
             self.queues.advance_flow(flow);
         }
     }
 
-    /// A request is no longer wanted.
+    /// Removes a cancelled request.
     pub(crate) fn remove(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
         let index = self.find(ticket)?;
         self.now = self.now.max(now);
         self.unlink(index).map(|request| request.what)
     }
 
-    /// All that waits.
+    /// Totals of all waiting requests.
     pub(crate) const fn sum(&self) -> QueueTotals {
         self.sum
     }
 
-    /// What waits in each band, highest priority first, and the number of its flows, idle ones included.
+    /// The totals of each band, highest priority first, and the number of its flows, idle ones
+    /// included.
     pub(crate) fn bands(&self) -> impl Iterator<Item = (i32, QueueTotals, usize)> {
         self.ledger.descending().map(|(_, band)| (band.priority, band.sum, band.flows.len()))
     }
 
-    /// The band that a request of this priority would wait in. Computes in **O(log bands)**.
+    /// The band for a request of this priority. Computes in **O(log bands)**.
     pub(crate) fn band_for(&self, priority: i32) -> i32 {
         self.ledger.band_for(priority, self.config.max_bands)
     }
 
-    /// A request of this priority comes, whatever becomes of it.
+    /// Records the arrival of a request of this priority, whatever its outcome.
     pub(crate) fn record_arrival(&mut self, now: Instant, priority: i32) {
         if let Some(active_bands) = &mut self.active_bands {
             active_bands.record(now, priority);
         }
     }
 
-    /// The bands that count for usage limits, highest first: those of which something waits, and those that are present without. None
-    /// where usage limits do not depend on them.
+    /// The active bands, highest first: bands with waiting requests, and bands seen lately. Empty
+    /// if usage limits do not depend on them.
     pub(crate) fn active_bands(&self, now: Instant) -> Vec<i32> {
         let Some(active_bands) = &self.active_bands else { return Vec::new() };
         let waiting =
@@ -354,7 +361,8 @@ impl<T> RequestQueue<T> {
         bands
     }
 
-    /// While something waits: when a band is present no longer, so that others may have more room.
+    /// While requests wait: when the next band becomes inactive, which can raise the limits of
+    /// others.
     pub(crate) fn next_inactive(&self, now: Instant) -> Option<Instant> {
         let active_bands = self.active_bands.as_ref().filter(|_| self.sum.requests > 0)?;
         active_bands.next_inactive(self.now.max(now), |priority| self.ledger.waits(priority))
@@ -395,7 +403,7 @@ impl<T> RequestQueue<T> {
         }
     }
 
-    /// Takes a request out of everything that knows it.
+    /// Removes a request from all structures.
     fn unlink(&mut self, index: u32) -> Option<Request<T>> {
         let request = self.requests.remove(index)?;
         let flow = self.queues.flow_of(request.queue);
@@ -428,5 +436,5 @@ impl<T> Request<T> {
     }
 }
 
-/// Queues at which a look-ahead looks.
+/// Limit of queues that a look-ahead examines.
 const MOST_PREFERRED: usize = 64;

@@ -1,14 +1,15 @@
-//! The place of a request in its flow's queue: fixed when it comes, so that nothing is sorted again as time goes by.
+//! The rank of a request in its flow's queue. It is fixed on arrival, so queues are never
+//! re-sorted.
 
 use super::admission::Admission;
 use super::config::QueueOrder;
 use crate::time::Instant;
 
-/// The least goes first.
+/// The least is dispatched first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Rank {
     key: u64,
-    /// How many had come when it came; one at least.
+    /// Number of requests that had arrived; at least one.
     pub(super) number: u64,
 }
 
@@ -34,6 +35,6 @@ impl Rank {
     }
 }
 
-/// A tenth of the time that one has waited counts as work that is done. "Work less a tenth of the age" falls for all at the same
-/// speed, so that they keep the order of "work and a tenth of the time of coming", which never changes.
+/// A tenth of the waiting time counts as done work. `work - age / 10` falls at the same rate for
+/// all requests, so their order equals that of `work + arrival / 10`, which never changes.
 const NANOS_PER_MICRO_WAITED: u64 = 100;

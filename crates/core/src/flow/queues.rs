@@ -1,13 +1,14 @@
-//! Who is a candidate, and who of them goes first.
+//! Which requests are candidates for dispatch, and their order.
 //!
-//! A band has *lanes*: one for requests that have not been tried, and one for each endpoint that requests wait for. A lane has
-//! *queues*, one for each flow, and a queue has requests. Each level is a heap of the turns of the one below, so that opening,
-//! closing and releasing an endpoint moves its lanes, one a band, and none of the requests in them.
+//! A band has *groups* of queues: one for requests that were not tried, and one for each endpoint
+//! (or eligibility class) that requests wait for. A group has one *queue* for each flow, and a
+//! queue has requests. Each level is a heap of the turns of the level below. Opening, closing and
+//! releasing an endpoint moves one group in each band, and no requests.
 //!
-//! A turn as a heap has it may be *earlier* than it is in truth, never later. When a flow is charged, the turns of all its queues
-//! become later, and nothing is done: whoever is about to be served is looked at first, and put back to its true place. When a flow is
-//! refunded, those of its queues that had been put in their places go to the front again, each at most once for each time it
-//! was put there.
+//! A turn in a heap may be earlier than the true turn, never later. Charging a flow makes the turns
+//! of its queues later and updates no heap: the first entry is checked and moved before it is
+//! served. Refunding a flow moves its queues that were placed at their true turns back to the
+//! front, at most once for each placement.
 
 use alloc::vec::Vec;
 
@@ -21,33 +22,33 @@ use super::order::Rank;
 use super::slab::{NONE, Slab};
 use crate::prefix::keyed_state::KeyedState;
 
-/// Queues of all bands.
+/// The queues of all bands.
 #[derive(Debug)]
 pub(super) struct Queues {
-    /// By the bands' numbers.
+    /// By band number.
     bands: Vec<BandQueues>,
     groups: Slab<QueueGroup>,
     queues: Slab<Queue>,
-    /// By the flows' numbers.
+    /// By flow number.
     by_flow: Vec<FlowQueues>,
     /// Requests in queues.
     pub(super) ranks: HeapArena<Rank>,
-    /// Queues in lanes.
+    /// Queues in groups.
     queue_turns: HeapArena<Turn>,
-    /// Open lanes in rows.
+    /// Open groups in bands.
     group_turns: HeapArena<Turn>,
     /// Endpoints that requests wait for.
     waiters: HashMap<u64, EndpointWaiters, KeyedState>,
-    /// The queue of a flow in a lane of an endpoint.
+    /// The queue of a flow in an endpoint's group.
     parked: HashMap<u64, u32, KeyedState>,
 }
 
-/// The lanes of a band.
+/// The groups of a band.
 #[derive(Clone, Debug)]
 struct BandQueues {
-    /// The open lanes: first the one whose turn it is.
+    /// The open groups, by turn.
     open: Heap,
-    /// The lane of those that wait for no endpoint.
+    /// The group of requests that wait for no endpoint.
     ready: u32,
 }
 
@@ -56,29 +57,30 @@ struct QueueGroup {
     band: u32,
     kind: GroupKind,
     open: bool,
-    /// First the one whose turn it is.
+    /// Queues by turn.
     queues: Heap,
 }
 
-/// Who waits in a lane.
+/// What the requests of a group wait for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum GroupKind {
-    /// Those who have not been tried.
+    /// Their first attempt.
     Ready,
-    /// Those who wait for an endpoint.
+    /// An endpoint.
     Parked(u32),
-    /// Those who waited for an endpoint that is gone: the lane stays open until it is empty.
+    /// Their next attempt, after their endpoint was removed; the group stays open until it is
+    /// empty.
     Released,
 }
 
-/// The requests of a flow in a lane.
+/// The requests of a flow in a group.
 #[derive(Debug)]
 struct Queue {
     flow: u32,
     group: u32,
-    /// First the one whose turn it is.
+    /// Requests by rank.
     requests: Heap,
-    /// Neighbours among those of its flow that have been put in their places.
+    /// Neighbours in the flow's list of placed queues.
     before: u32,
     after: u32,
     placed: bool,
@@ -88,19 +90,19 @@ struct Queue {
 #[derive(Clone, Debug)]
 struct FlowQueues {
     ready: u32,
-    /// One of those that are not at the front only because they were put in their places.
+    /// The first placed queue: one whose heap entry is not at the front.
     placed: u32,
 }
 
-/// An endpoint that requests wait for.
+/// The groups that wait for an endpoint.
 #[derive(Debug, Default)]
 struct EndpointWaiters {
     open: bool,
-    /// One for each band of which something waits.
+    /// One group for each band with waiting requests.
     groups: SmallVec<[u32; 2]>,
 }
 
-/// The least goes first: of the flow that has had least, the request of the lowest rank.
+/// The order of candidates: the flow with the least service, then the request of the lowest rank.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Turn {
     served: Virtual,
@@ -108,7 +110,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Before all others, until it is looked at.
+    /// Before all others, until it is checked.
     const FRONT: Self = Self { served: 0, rank: Rank::FIRST };
 }
 
@@ -127,7 +129,7 @@ impl Queues {
         }
     }
 
-    /// A request waits for its turn: the number of its queue.
+    /// Adds a request without an endpoint. Returns its queue.
     pub(super) fn join(&mut self, flows: &Slab<Flow>, flow: u32, request: u32, rank: Rank) -> u32 {
         grow(&mut self.bands, flows[flow].band, &BandQueues { open: Heap::EMPTY, ready: NONE });
         grow(&mut self.by_flow, flow, &FlowQueues { ready: NONE, placed: NONE });
@@ -141,7 +143,8 @@ impl Queues {
         queue
     }
 
-    /// A request waits for its turn at an endpoint, which is closed by that: the number of its queue.
+    /// Adds a request that waits for an endpoint, and closes the endpoint. Returns the request's
+    /// queue.
     pub(super) fn park(
         &mut self,
         flows: &Slab<Flow>,
@@ -165,12 +168,13 @@ impl Queues {
         queue
     }
 
-    /// A request waits no longer in that queue.
+    /// Removes a request from its queue.
     pub(super) fn leave(&mut self, queue: u32, request: u32) {
         let number = queue;
         let queue = &mut self.queues[number];
         self.ranks.remove(&mut queue.requests, request);
-        // With another head, the queue's turn comes later than its lane has it: that is seen when it comes.
+        // The queue's true turn is now later than its entry, which is corrected when it comes
+        // first.
         if queue.requests.is_empty() {
             self.remove_queue(number);
         }
@@ -186,7 +190,7 @@ impl Queues {
         self.bands.get(band as usize).is_some_and(|band_queues| !band_queues.open.is_empty())
     }
 
-    /// The candidate of a band whose turn it is.
+    /// The first candidate of a band.
     pub(super) fn first(&mut self, flows: &Slab<Flow>, band: u32) -> Option<u32> {
         loop {
             let group = self.bands.get(band as usize)?.open.first;
@@ -205,7 +209,8 @@ impl Queues {
         }
     }
 
-    /// Candidates of a band whose flows have had no more than `limit`: the first of each queue, and of no more than `most` queues.
+    /// Candidates of a band whose flows have at most `limit` service: the first of each queue, from
+    /// at most `most` queues.
     pub(super) fn near(
         &self,
         flows: &Slab<Flow>,
@@ -225,17 +230,17 @@ impl Queues {
             .filter(move |(turn, _)| *turn <= limit)
     }
 
-    /// Requests that wait for this endpoint are candidates.
+    /// Makes requests that wait for this endpoint candidates.
     pub(super) fn open(&mut self, slot: u32) {
         self.set_open(slot, true);
     }
 
-    /// Requests that wait for this endpoint are none.
+    /// Makes requests that wait for this endpoint no candidates.
     pub(super) fn close(&mut self, slot: u32) {
         self.set_open(slot, false);
     }
 
-    /// Nobody waits for this endpoint any more: those who did are candidates from now on.
+    /// Removes an endpoint: requests that waited for it are candidates from now on.
     pub(super) fn release(&mut self, slot: u32) {
         self.open(slot);
         for group in self.waiters.remove(&u64::from(slot)).unwrap_or_default().groups {
@@ -243,7 +248,7 @@ impl Queues {
         }
     }
 
-    /// The flow's turn comes earlier than it did.
+    /// Handles a turn of a flow that becomes earlier.
     pub(super) fn advance_flow(&mut self, flow: u32) {
         loop {
             let queue = self.by_flow[flow as usize].placed;
@@ -284,7 +289,7 @@ impl Queues {
         Turn { served: flows[queue.flow].served, rank: self.ranks.key(queue.requests.first) }
     }
 
-    /// Puts a queue, which its lane has, in its true place there.
+    /// Moves a queue to its true turn in its group.
     fn place(&mut self, number: u32, turn: Turn) {
         let queue = &mut self.queues[number];
         self.queue_turns.rekey(&mut self.groups[queue.group].queues, number, turn);
@@ -313,7 +318,7 @@ impl Queues {
         }
     }
 
-    /// The first turn of a lane may have come earlier.
+    /// Updates a group whose first turn may have become earlier.
     fn advance(&mut self, at: u32) {
         let group = &self.groups[at];
         let turn = self.queue_turns.key(group.queues.first);
@@ -322,7 +327,7 @@ impl Queues {
         }
     }
 
-    /// A request goes to a queue, which may be new and not yet in its lane.
+    /// Adds a request to a queue, which may be new and not in its group yet.
     fn append(&mut self, flows: &Slab<Flow>, number: u32, request: u32, rank: Rank) {
         let queue = &mut self.queues[number];
         let new = queue.requests.is_empty();
@@ -442,7 +447,7 @@ mod check {
     use super::*;
 
     impl Queues {
-        /// Holds all levels against each other and against the queues of the requests.
+        /// Checks all levels against each other and against the requests.
         pub(in crate::flow) fn check(
             &self,
             flows: &Slab<Flow>,

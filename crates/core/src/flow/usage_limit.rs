@@ -1,7 +1,7 @@
-//! How full the pool may be for each band: while it is fuller, the band's requests wait.
+//! The usage limit of each band: above this saturation of the pool, the band's requests wait.
 //!
-//! Bands are counted by rank among those that are present, from 0 for the highest to `N - 1`; *p* is a band's priority and *s*
-//! the pool's saturation.
+//! Bands are ranked among the active ones, from 0 for the highest to `N - 1`; *p* is a band's
+//! priority and *s* the pool's saturation.
 //!
 //! ```text
 //! static              c
@@ -10,15 +10,15 @@
 //! soft-reflective     1 - rank · s / (N - 1)    the fuller the pool, the more of it
 //! ```
 //!
-//! Present is a band that had a request in the last ten minutes, and that of priority 0 always: so one that waits alone still leaves
-//! room for those above it.
+//! A band is active if it had a request in the last ten minutes; the band of priority 0 always is.
+//! A single waiting band therefore leaves capacity for higher ones.
 //!
-//! A band that `soft-reflective` closes still has every `round(s / (1 - s))`-th round for itself until the pool is full, so
-//! that it slows down and does not stand still. The policies, their formulas and their defaults are those of the Gateway
-//! API's inference extension. There a closed band also stops those below it; usage limits fall with the rank, so it makes
-//! no difference except in the rounds that closed bands share.
+//! A band that `soft-reflective` closes may still dispatch in every `round(s / (1 - s))`-th round
+//! until the pool is full, so it slows down without stopping. The policies, formulas and defaults
+//! are those of the Gateway API inference extension. There, a closed band also stops those below
+//! it. Usage limits fall with the rank, so the difference is limited to the rounds of closed bands.
 
-/// How full the pool may be for each band.
+/// The usage limit of each band.
 ///
 /// ```
 /// use slotwise::{UsageLimitPolicy, PriorityHoldback};
@@ -37,13 +37,13 @@
 pub enum UsageLimitPolicy {
     /// One usage limit for all bands.
     Static(StaticUsageLimit),
-    /// Steps from the highest band to the lowest, by their ranks or by their priorities.
+    /// Steps from the highest band to the lowest, by ranks or by priorities.
     PriorityHoldback(PriorityHoldback),
     /// Steps that grow with the saturation.
     SoftReflective(SoftReflective),
 }
 
-/// One usage limit for all bands: only their order sets them apart.
+/// One usage limit for all bands; only their order distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -52,11 +52,11 @@ pub enum UsageLimitPolicy {
 )]
 #[non_exhaustive]
 pub struct StaticUsageLimit {
-    /// The saturation with which bands close.
+    /// The saturation at which bands close.
     pub limit: f64,
 }
 
-/// A usage limit for the highest band and one for the lowest; those between them have theirs between these.
+/// A usage limit for the highest band and one for the lowest; other bands lie between.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -65,17 +65,18 @@ pub struct StaticUsageLimit {
 )]
 #[non_exhaustive]
 pub struct PriorityHoldback {
-    /// The saturation with which the lowest band closes; there is no default.
+    /// The saturation at which the lowest band closes; there is no default.
     pub min_usage_limit: f64,
-    /// The one with which the highest closes.
+    /// The saturation at which the highest band closes.
     #[cfg_attr(feature = "serde", serde(default = "full"))]
     pub max_usage_limit: f64,
-    /// Where those between them close.
+    /// How the bands between are placed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub domain: HoldbackDomain,
 }
 
-/// What the usage limits of [`PriorityHoldback`] fall with, from the highest band that is present to the lowest.
+/// The measure by which usage limits of [`PriorityHoldback`] fall from the highest active band to
+/// the lowest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -84,14 +85,14 @@ pub struct PriorityHoldback {
 )]
 #[non_exhaustive]
 pub enum HoldbackDomain {
-    /// Its rank: equal steps, however priorities are numbered.
+    /// The rank: equal steps for any numbering of priorities.
     #[default]
     Rank,
-    /// The value of its priority: bands whose priorities are near each other close with nearly the same saturation.
+    /// The value of the priority: bands with similar priorities close at similar saturation.
     Value,
 }
 
-/// The position of a band among those that are present.
+/// The position of a band among the active ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Position {
     rank: usize,
@@ -102,7 +103,8 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The position of a priority among those of all bands, highest first. Computes in **O(log bands)**.
+    /// The position of a priority among those of all bands, highest first. Computes in **O(log
+    /// bands)**.
     pub(crate) fn among(bands: &[i32], priority: i32) -> Self {
         Self {
             rank: bands.partition_point(|band| *band > priority),
@@ -113,14 +115,14 @@ impl Position {
         }
     }
 
-    /// Its distance from the highest band, and that of the lowest from it. The latter is never 0, so that one is a share of
-    /// the other: a band that is alone is the highest.
+    /// The distance of this band, and of the lowest, from the highest band. The latter is at least
+    /// 1, so the first is a share of the second; a single band is the highest.
     fn by_rank(&self) -> (f64, f64) {
         let last = self.bands.saturating_sub(1);
         (self.rank.min(last) as f64, last.max(1) as f64)
     }
 
-    /// The same in priorities.
+    /// The same distances in priorities.
     fn by_value(&self) -> (f64, f64) {
         let below_highest = |priority: i32| f64::from(self.highest) - f64::from(priority);
         let range = below_highest(self.lowest);
@@ -128,7 +130,7 @@ impl Position {
     }
 }
 
-/// Steps that grow with the saturation; there is nothing to set.
+/// Steps that grow with the saturation; there are no parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -139,7 +141,8 @@ impl Position {
 pub struct SoftReflective {}
 
 impl UsageLimitPolicy {
-    /// Whether a band may send a request in this round, at this saturation of the pool. Computes in **O(1)**.
+    /// Whether a band may dispatch in this round at this saturation of the pool. Computes in
+    /// **O(1)**.
     pub(crate) fn is_open(&self, saturation: f64, band: Position, round: u64) -> bool {
         match self {
             Self::Static(policy) => saturation < policy.limit,
@@ -158,12 +161,12 @@ impl UsageLimitPolicy {
         }
     }
 
-    /// Whether usage limits depend on which bands are present.
+    /// Whether usage limits depend on the active bands.
     pub(crate) const fn ranks_bands(&self) -> bool {
         !matches!(self, Self::Static(_))
     }
 
-    /// The first field that cannot be used, and what it must be.
+    /// The first invalid field, and the condition that it violates.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
         let is_share = |limit: f64| limit > 0.0 && limit <= 1.0;
         match self {
@@ -183,15 +186,17 @@ impl UsageLimitPolicy {
     }
 }
 
-/// Whether closed bands go in this round: every `round(s / (1 - s))`-th, and none in a full pool.
+/// Whether closed bands may dispatch in this round: every `round(s / (1 - s))`-th, and none in a
+/// full pool.
 fn has_its_turn(saturation: f64, round: u64) -> bool {
     let period = saturation / (1.0 - saturation) + 0.5;
-    // A float-to-integer `as` cuts off the fraction, and saturates.
+    // A float-to-integer `as` truncates and saturates.
     saturation < 1.0 && round % (period as u64).max(1) == 0
 }
 
 impl PriorityHoldback {
-    /// The lowest band closes at `min_usage_limit`, the highest when the pool is full, those between them in equal steps.
+    /// The lowest band closes at `min_usage_limit`, the highest in a full pool, the others in equal
+    /// steps.
     pub const fn new(min_usage_limit: f64) -> Self {
         Self { min_usage_limit, max_usage_limit: 1.0, domain: HoldbackDomain::Rank }
     }
@@ -209,7 +214,7 @@ impl Default for StaticUsageLimit {
     }
 }
 
-/// The highest band's usage limit, unless it is said.
+/// The default usage limit of the highest band.
 #[cfg(feature = "serde")]
 const fn full() -> f64 {
     1.0
@@ -235,7 +240,7 @@ mod tests {
         UsageLimitPolicy::PriorityHoldback(policy)
     }
 
-    /// Bands whose priorities are their ranks, turned around.
+    /// Bands whose priorities are their inverted ranks.
     fn bands(count: i32) -> Vec<i32> {
         (0..count).rev().collect()
     }

@@ -1,13 +1,13 @@
-//! How saturation is told, and when an endpoint is full.
+//! Policies of saturation: how it is measured, and when an endpoint is full.
 
 use core::time::Duration;
 
-/// How the pool's saturation is told from what is known of its endpoints.
+/// How the pool's saturation is measured.
 ///
-/// The two detectors are those of the Gateway API's inference extension, by name, parameters and defaults, for whoever
-/// comes from there with limits that are tuned. They differ from theirs in one thing: an endpoint whose report is
-/// missing or late counts with what the scheduler itself has sent there, where theirs counts it as full, so that one
-/// missed scrape of the whole pool stops all traffic.
+/// The two detectors are those of the Gateway API inference extension, with its names, parameters
+/// and defaults. One behaviour differs: an endpoint with a missing or stale report counts with the
+/// load that this scheduler sent. The reference counts it as full, so one missed scrape of the
+/// whole pool stops all traffic.
 ///
 /// ```
 /// use slotwise::{ConcurrencyDetector, SaturationPolicy};
@@ -27,19 +27,21 @@ use core::time::Duration;
 pub enum SaturationPolicy {
     /// From predicted seconds of queued work, and projected use of the KV caches.
     Continuous(ContinuousSaturation),
-    /// From what endpoints report.
+    /// From the endpoints' reports.
     UtilizationDetector(UtilizationDetector),
-    /// From what was sent to them.
+    /// From the requests sent to the endpoints.
     ConcurrencyDetector(ConcurrencyDetector),
 }
 
-/// Saturation without thresholds: an endpoint with half the work booked that it may hold is half full.
+/// Saturation without thresholds: an endpoint with half of its limit of queued prefill is half
+/// full.
 ///
-/// No endpoint counts as more than full, so that the pool is full when all of its endpoints are. Otherwise one prompt of
-/// eight seconds, 32 times what may be held, would close a pool in which thirty endpoints are idle.
+/// No endpoint counts as more than full, so the pool is full when all endpoints are. Otherwise one
+/// prompt of eight seconds, 32 times the limit, would close a pool with thirty idle endpoints.
 ///
-/// What others have on an endpoint counts while its load report is no older than three
-/// [`report_lifetime`](crate::Config::report_lifetime)s: an old report keeps nobody waiting.
+/// External load counts while its report is at most three
+/// [`report_lifetime`](crate::Config::report_lifetime)s old, so a stale report cannot block
+/// dispatch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -48,15 +50,16 @@ pub enum SaturationPolicy {
 )]
 #[non_exhaustive]
 pub struct ContinuousSaturation {
-    /// Predicted prefill with which an endpoint is full: what waits beyond it waits better where its place can still
-    /// change. 0.1 to 0.5 s do equally well; below two round trips and a step, accelerators would idle.
+    /// Queued prefill at which an endpoint is full. Work beyond it waits in the queue, where its
+    /// place can still change. 0.1 to 0.5 s perform equally; below two round trips and one engine
+    /// step, accelerators idle.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub max_queued_prefill: Duration,
-    /// Share of the KV cache with which an endpoint is full: beyond it, engines preempt.
+    /// Share of the KV cache at which an endpoint is full; above it, engines preempt.
     pub kv_limit: f64,
 }
 
-/// `utilization-detector`: whichever an endpoint has less of, room in its queue or in its KV cache.
+/// `utilization-detector`: the larger of an endpoint's queue use and KV cache use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -65,18 +68,19 @@ pub struct ContinuousSaturation {
 )]
 #[non_exhaustive]
 pub struct UtilizationDetector {
-    /// Waiting requests with which an endpoint is full.
+    /// Waiting requests at which an endpoint is full.
     pub queue_depth_threshold: u32,
-    /// Share of the KV cache with which an endpoint is full.
+    /// Share of the KV cache at which an endpoint is full.
     pub kv_cache_util_threshold: f64,
-    /// Reports older than this are not used.
+    /// Maximum age of reports.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub metrics_staleness_threshold: Duration,
-    /// How far a single endpoint may go beyond full, as a share: the pool's saturation does not count it.
+    /// Share by which a single endpoint may exceed its limit; it does not affect the pool's
+    /// saturation.
     pub headroom: f64,
 }
 
-/// `concurrency-detector`: what is in flight, by the gateway's own count.
+/// `concurrency-detector`: load in flight, as the gateway counts it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -85,17 +89,18 @@ pub struct UtilizationDetector {
 )]
 #[non_exhaustive]
 pub struct ConcurrencyDetector {
-    /// What is counted.
+    /// The unit of the count.
     pub concurrency_mode: ConcurrencyMode,
-    /// Requests in flight with which an endpoint is full.
+    /// Requests in flight at which an endpoint is full.
     pub max_concurrency: u32,
-    /// Their tokens with which it is.
+    /// Tokens in flight at which an endpoint is full.
     pub max_token_concurrency: u64,
-    /// How far a single endpoint may go beyond full, as a share: the pool's saturation does not count it.
+    /// Share by which a single endpoint may exceed its limit; it does not affect the pool's
+    /// saturation.
     pub headroom: f64,
 }
 
-/// What a [`ConcurrencyDetector`] counts.
+/// The unit that a [`ConcurrencyDetector`] counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -109,7 +114,7 @@ pub enum ConcurrencyMode {
     Requests,
     /// Their tokens.
     Tokens,
-    /// Both: an endpoint is as full as the fuller of the two says.
+    /// Both: the fuller of the two counts.
     Hybrid,
 }
 
@@ -148,7 +153,7 @@ impl Default for ConcurrencyDetector {
 }
 
 impl SaturationPolicy {
-    /// The first field that cannot be used, and what it must be.
+    /// The first invalid field, and the condition that it violates.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Continuous(policy) => policy.invalid(),
@@ -208,7 +213,7 @@ fn is_headroom(value: f64) -> bool {
     value >= 0.0 && value.is_finite()
 }
 
-/// The first of (field, what it must be, whether it is).
+/// The first invalid one of (field, condition, whether it holds).
 fn first_invalid(
     fields: &[(&'static str, &'static str, bool)],
 ) -> Option<(&'static str, &'static str)> {

@@ -1,4 +1,4 @@
-//! How busy the pool is, as one number: 0 is idle, 1 is full.
+//! The pool's saturation: 0 is idle, 1 is full.
 //!
 //! ```text
 //! pool                  mean of its endpoints; 1 if there are none
@@ -8,7 +8,7 @@
 //! concurrency-detector  requests / 100, tokens / 1e6, or the larger of the two
 //! ```
 //!
-//! Waiting requests go while the number is below their band's usage limit.
+//! A waiting request may be dispatched while saturation is below its band's usage limit.
 
 mod config;
 
@@ -21,29 +21,32 @@ pub use config::{
     UtilizationDetector,
 };
 
-/// What is known of one endpoint's load.
+/// The load of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EndpointLoad {
-    /// Predicted prefill before a new request's turn: ours, and what others have waiting at the mean work of a request.
+    /// Predicted prefill before a new request's turn: this gateway's, and external waiting requests
+    /// at the mean work of a request.
     pub(crate) booked: Seconds,
-    /// Our requests before and after their first token.
+    /// This gateway's requests before and after their first token.
     pub(crate) in_flight: u32,
     /// Tokens of their prompts and answers.
     pub(crate) tokens_in_flight: u64,
-    /// Tokens of live requests in its KV cache: ours, and others' as its report says, if it is fresh.
+    /// Tokens of live requests in its KV cache: this gateway's, and external ones of a fresh
+    /// report.
     pub(crate) kv_tokens: f64,
-    /// Tokens that fit.
+    /// The capacity of its KV cache.
     pub(crate) kv_cache_tokens: f64,
-    /// Requests in its queue: ours before their first token, and others' as its report says, if it is fresh.
+    /// Requests in its queue: this gateway's before their first token, and external ones of a fresh
+    /// report.
     pub(crate) waiting: f64,
 }
 
 impl SaturationPolicy {
-    /// The pool's saturation, from those of its endpoints that take requests. Never a NaN; only the detectors exceed 1.
-    /// Computes in **O(endpoints)**.
+    /// The pool's saturation, from its endpoints that take requests. It is never NaN, and only the
+    /// detectors exceed 1. Computes in **O(endpoints)**.
     ///
-    /// Unweighted: an endpoint's limits are shares and seconds of its own, so a large one that is half full is as half
-    /// full as a small one.
+    /// Endpoints have equal weight. Their limits are shares and seconds of their own, so size is
+    /// accounted for.
     pub(crate) fn of_pool(&self, endpoints: impl IntoIterator<Item = EndpointLoad>) -> f64 {
         let (sum, count) = endpoints
             .into_iter()
@@ -51,8 +54,8 @@ impl SaturationPolicy {
         if count > 0.0 { sum / count } else { 1.0 }
     }
 
-    /// Whether an endpoint may be sent another request, as far as this policy knows: the continuous one looks at its KV cache, since what is
-    /// booked is what the hold is for.
+    /// Whether this policy lets an endpoint take another request. The continuous policy checks only
+    /// the KV cache, because [`FlowConfig::hold`](super::FlowConfig::hold) limits queued prefill.
     pub(crate) fn has_room(&self, endpoint: &EndpointLoad) -> bool {
         match self {
             Self::Continuous(policy) => {
@@ -63,8 +66,8 @@ impl SaturationPolicy {
         }
     }
 
-    /// How old a load report may be before it no longer counts, where little confidence is left in one as old as `lifetime`; `None` if
-    /// none ever counts. An endpoint that has fallen silent may be idle again, and nobody would learn it.
+    /// The maximum age of a load report, given the configured `lifetime`; `None` if reports are not
+    /// used. Without a limit, the last report of a silent endpoint would close it indefinitely.
     pub(crate) fn staleness(&self, lifetime: Duration) -> Option<Duration> {
         match self {
             Self::Continuous(_) => Some(lifetime.saturating_mul(LIFETIMES)),
@@ -73,7 +76,7 @@ impl SaturationPolicy {
         }
     }
 
-    /// One endpoint's saturation.
+    /// The saturation of one endpoint.
     fn of(&self, endpoint: &EndpointLoad) -> f64 {
         match self {
             Self::Continuous(policy) => policy.of(endpoint),
@@ -111,12 +114,13 @@ impl ConcurrencyDetector {
     }
 }
 
-/// Lifetimes of a load report after which the continuous policy no longer counts it: 6 % of the confidence in it is left.
+/// Lifetimes of a load report after which the continuous policy ignores it: its weight is 6 % by
+/// then.
 const LIFETIMES: u32 = 3;
 
-/// How much of the room is used. What has no room, or is no number, says nothing: that is not full.
+/// The used share. Without capacity, and for NaN, it is 0.
 fn fill(used: f64, room: f64) -> f64 {
-    // The larger of a NaN and a number is the number.
+    // `max` of NaN and a number is the number.
     if room > 0.0 { (used / room).max(0.0) } else { 0.0 }
 }
 
@@ -217,7 +221,8 @@ mod tests {
     }
 
     proptest! {
-        /// More load is never less saturation, and with the continuous policy a little more is only a little more.
+        /// More load never lowers saturation; the continuous policy changes little with little
+        /// load.
         #[test]
         fn it_rises_with_load_and_without_cliffs(
             pool in prop::collection::vec(load(), 1..8),
@@ -240,7 +245,7 @@ mod tests {
             prop_assert!(rise <= more / pool.len() as f64 + 1e-12);
         }
 
-        /// Whatever the gateway says, the answer is a number, and the continuous one a share.
+        /// For any input, the result is a number, and a share for the continuous policy.
         #[test]
         fn it_is_always_a_number(used in any::<f64>(), room in any::<f64>(), count in any::<u32>()) {
             let endpoint = EndpointLoad {

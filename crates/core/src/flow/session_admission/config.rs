@@ -1,12 +1,12 @@
-//! What the guard may assume and remember.
+//! Configuration of session admission.
 
 use core::time::Duration;
 
-/// The configuration of the working-set guard, which holds back new sessions while no endpoint's cache has room for
-/// another context.
+/// Configuration of session admission, which delays new sessions while no endpoint's cache has
+/// space for another context.
 ///
-/// It is for traffic that comes back, conversations and agents: a context counts for as long as its session might return.
-/// Requests that never have a successor would be counted for as long, and wait for each other without need.
+/// It is for returning traffic, conversations and agents: a context counts while its session may
+/// return. Single requests would count as long and wait for each other unnecessarily.
 ///
 /// ```
 /// let config = slotwise::SessionAdmissionConfig::default();
@@ -20,26 +20,26 @@ use core::time::Duration;
 )]
 #[non_exhaustive]
 pub struct SessionAdmissionConfig {
-    /// Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first. Then it is learned
-    /// from what endpoints find in their caches. In simulations, 0.70 refused sessions without need and 1.0 let them
-    /// evict each other.
+    /// Initial share of an endpoint's KV cache for the contexts of active sessions; later it is
+    /// learned from the endpoints' cached tokens. In simulations, 0.70 refused sessions
+    /// unnecessarily, and 1.0 let them evict each other.
     pub share: f64,
-    /// The share never becomes smaller.
+    /// Lower limit of the share.
     pub share_min: f64,
-    /// The share never becomes larger.
+    /// Upper limit of the share.
     pub share_max: f64,
-    /// How long a session stays active with nothing in flight, at first. Then it is learned from how long sessions take
-    /// to return.
+    /// Initial time for which a session stays active with nothing in flight; later it is learned
+    /// from return times.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub idle_time: Duration,
-    /// The idle time never becomes shorter.
+    /// Lower limit of the idle time.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub idle_time_min: Duration,
-    /// The idle time never becomes longer. A session that returns later is as good as new.
+    /// Upper limit of the idle time. A session that returns later counts as new.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub idle_time_max: Duration,
-    /// Sessions that are remembered, about 250 bytes each; beyond them, the one that has been idle longest is forgotten
-    /// early, and those that start while all are in flight are not counted.
+    /// Limit of remembered sessions, of about 250 bytes each. Above it, the session idle longest is
+    /// forgotten early. Sessions that start while all others are in flight are not counted.
     pub max_sessions: usize,
 }
 
@@ -58,7 +58,7 @@ impl Default for SessionAdmissionConfig {
 }
 
 impl SessionAdmissionConfig {
-    /// The first field that cannot be used, and what it must be.
+    /// The first invalid field, and the condition that it violates.
     pub(crate) fn invalid(&self) -> Option<(&'static str, &'static str)> {
         let shares =
             self.share_min > 0.0 && self.share_min <= self.share_max && self.share_max <= 1.0;

@@ -1,9 +1,10 @@
-//! How long a session stays active with nothing in flight: half as long again as the 95th percentile of the times that
-//! sessions take to return.
+//! How long a session stays active with nothing in flight: 1.5 times the 95th percentile of return
+//! times.
 //!
-//! The percentile is found by stochastic approximation (Robbins and Monro, 1951), in steps of its logarithm: each return
-//! that took longer raises it by 0.05 · 0.95, each other lowers it by 0.05 · 0.05. The steps cancel out where 5 % take
-//! longer. So nothing is stored, a step is at most 5 %, and one absurd gap counts like any other that is too long.
+//! The percentile is found by stochastic approximation (Robbins and Monro, 1951) in steps of its
+//! logarithm. A longer return raises it by 0.05 · 0.95, a shorter one lowers it by 0.05 · 0.05; the
+//! steps balance where 5 % are longer. Nothing is stored, a step is at most 5 %, and outliers count
+//! as any other long return.
 
 use core::time::Duration;
 
@@ -17,7 +18,7 @@ pub(super) struct IdleTime {
     longest: f64,
 }
 
-/// The idle time over the percentile: what a session takes that is late is not much more than what 95 % take.
+/// The idle time over the percentile; late sessions return not much later than 95 % do.
 const SLACK: f64 = 1.5;
 /// exp(0.05 · 0.95)
 const UP: f64 = 1.048_646_201_121_285_1;
@@ -33,10 +34,10 @@ impl IdleTime {
         }
     }
 
-    /// A session returned after it had nothing in flight for so long.
+    /// Records a session's return after this idle time.
     pub(super) fn observe(&mut self, gap: Duration) {
         let step = if gap.as_secs_f64() > self.seconds / SLACK { UP } else { DOWN };
-        // Not `clamp`, which panics if the bounds are the wrong way round.
+        // `clamp` panics if the bounds are reversed.
         self.seconds = (self.seconds * step).min(self.longest).max(self.shortest);
     }
 
@@ -45,7 +46,7 @@ impl IdleTime {
         Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::MAX)
     }
 
-    /// The longest that this can become.
+    /// The upper limit of the idle time.
     pub(super) fn longest(&self) -> Duration {
         Duration::try_from_secs_f64(self.longest).unwrap_or(Duration::MAX)
     }
@@ -57,7 +58,8 @@ mod tests {
     use crate::rng::Rng;
     use alloc::vec::Vec;
 
-    /// The share of gaps in milliseconds that lie below the learned percentile, on average over the last half of 20,000.
+    /// The share of gaps in milliseconds below the learned percentile, over the last half of
+    /// 20,000.
     fn in_time(mut gap: impl FnMut(&mut Rng) -> u64) -> f64 {
         let (mut rng, mut idle) = (Rng::new(7), IdleTime::new(&SessionAdmissionConfig::default()));
         let gaps: Vec<Duration> =

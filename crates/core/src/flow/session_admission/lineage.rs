@@ -1,17 +1,17 @@
-//! Which session a prompt continues, told from the prompt alone.
+//! Finds the session that a prompt continues, from the prompt alone.
 //!
-//! A turn's prompt is the last turn's prompt and more. So a request belongs to the session whose last prompt it has in
-//! common with it, up to four fifths of that prompt at least: clients rewrite its end, and many sessions share its
-//! beginning, the system prompt and the tools.
+//! A turn's prompt extends the prompt of the turn before. A request belongs to the session whose
+//! last prompt it shares up to four fifths at least. Clients rewrite the end, and many sessions
+//! share the beginning: the system prompt and the tools.
 //!
-//! A block's hash stands for everything before it, so to remember a prompt up to some depth is to remember one hash. Each
-//! session leaves one **mark**, where its last prompt is four fifths through; whoever has that block continues the
-//! session. To find marks without looking at every block, they stand at *round* depths only, those of five binary
-//! digits: 1 … 32, 34 … 64, 68 … 128, and so on. That puts them 80 to 85 % deep, and a prompt of *n* blocks is looked up in
-//! **O(log n)**, 16 times an octave.
+//! A block's hash covers all blocks before it, so one hash identifies a prompt up to a depth. Each
+//! session leaves one **mark**, at four fifths of its last prompt; a prompt with that block
+//! continues the session. Marks are only at *round* depths, of five binary digits: 1 … 32, 34 … 64,
+//! 68 … 128, and so on. They lie at 80 to 85 % of the prompt, and a lookup of *n* blocks takes
+//! **O(log n)**, 16 steps an octave.
 //!
-//! Sessions that agree in more than that cannot be told apart, first turns under a long system prompt above all. Nor need
-//! they be: what the second adds to a cache is no more than the last fifth.
+//! Sessions that share more than that cannot be distinguished, such as first turns under a long
+//! system prompt. The second of them adds at most the last fifth to a cache.
 
 use hashbrown::HashMap;
 
@@ -32,42 +32,42 @@ impl Lineage {
         Self { sessions: HashMap::with_hasher(hash_state) }
     }
 
-    /// The session that a prompt of these blocks continues: the one with the deepest mark in it.
+    /// The session that a prompt continues: the one with the deepest mark in it.
     pub(super) fn find(&self, chain: &[BlockHash]) -> Option<u64> {
         let mut marks = round_depths(chain.len()).filter_map(|depth| chain.get(depth - 1));
         marks.find_map(|mark| self.sessions.get(&mark.0)).copied()
     }
 
-    /// Puts the mark of a session whose prompt has these blocks. Where two sessions would leave the same mark, they are one
-    /// for all that can be told, and the later one has it.
+    /// Sets the mark of a session with this prompt. Sessions with equal marks count as one; the
+    /// mark belongs to the later.
     pub(super) fn put(&mut self, session: u64, chain: &[BlockHash]) -> Option<BlockHash> {
         let mark = *chain.get(mark_depth(chain.len()).checked_sub(1)?)?;
         self.sessions.insert(mark.0, session);
         Some(mark)
     }
 
-    /// Takes a session's mark away, unless it is another's by now.
+    /// Removes a session's mark, unless it belongs to another session now.
     pub(super) fn take(&mut self, session: u64, mark: BlockHash) {
         if self.sessions.get(&mark.0) == Some(&session) {
             self.sessions.remove(&mark.0);
         }
     }
 
-    /// How many marks there are.
+    /// Number of marks.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
 }
 
-/// The first round depth four fifths through a prompt of so many blocks; 0 if it has none.
+/// The first round depth at four fifths of a prompt of this many blocks; 0 if there is none.
 pub(super) fn mark_depth(blocks: usize) -> usize {
     let least = blocks - blocks / 5;
     let below = round_down(least);
     if below < least { below + step(below) } else { below }
 }
 
-/// The round depths up to `depth`, the deepest first.
+/// The round depths up to `depth`, deepest first.
 fn round_depths(depth: usize) -> impl Iterator<Item = usize> {
     let next = |depth: usize| depth.checked_sub(1).map(round_down).filter(|depth| *depth > 0);
     core::iter::successors(next(depth + 1), move |depth| next(*depth))
@@ -77,7 +77,7 @@ const fn round_down(depth: usize) -> usize {
     depth & !(step(depth) - 1)
 }
 
-/// From a round depth to the next.
+/// The distance from a round depth to the next.
 const fn step(depth: usize) -> usize {
     let digits = usize::BITS - depth.leading_zeros();
     1 << digits.saturating_sub(DIGITS)
@@ -89,7 +89,8 @@ pub(super) mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
-    /// The chain of a prompt of `depth` blocks whose blocks from `fork` on are its own, and the others everybody's.
+    /// The chain of a prompt of `depth` blocks; blocks from `fork` on are its own, the others
+    /// shared.
     pub(in super::super) fn chain(own: u64, fork: usize, depth: usize) -> Vec<BlockHash> {
         let mut hash = 0xcbf2_9ce4_8422_2325;
         let mut next = |at| {
@@ -155,7 +156,7 @@ pub(super) mod tests {
             prop_assert_eq!(round_depths(blocks).find(|round| *round <= depth), Some(depth));
         }
 
-        /// Against all prompts, compared block by block with the rule itself.
+        /// Compared with all prompts, block by block, by the rule itself.
         #[test]
         fn agrees_with_comparing_prompts(
             turns in prop::collection::vec((0u64..4, 0usize..80, 0usize..120), 0..20),

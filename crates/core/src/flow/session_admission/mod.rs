@@ -1,8 +1,9 @@
-//! Lets a new session start only where its context still fits beside those of the sessions that will come back.
+//! Session admission: a new session starts only where its context fits beside those of active
+//! sessions.
 //!
-//! A cache that is asked for more than it holds loses what the next request needs, recomputes it and thereby loses more:
-//! past a certain number of sessions, agents spend their time on prompts that they have paid for already. So what must
-//! be limited is not requests but sessions, and by the size of their contexts:
+//! A cache with more contexts than it holds evicts what the next request needs, and recomputing it
+//! evicts more. Above a certain number of sessions, agents wait for prompts that were already
+//! computed. The limit therefore applies to sessions, by the size of their contexts:
 //!
 //! ```text
 //! S_i    tokens of the last contexts of the sessions that endpoint i served last and that are active
@@ -10,15 +11,18 @@
 //! start  where  S_i + context ≤ share · capacity_i  or  S_i = 0;  share is 0.85 and learned
 //! ```
 //!
-//! Whoever returns always goes, so a context may outgrow the share: what is held back is the next session.
+//! Returning sessions are always admitted, so contexts may outgrow the share; only the next new
+//! session is delayed.
 //!
-//! Others limit something else. CONCUR limits the *number* of active agents over the fleet by additive increase and
-//! multiplicative decrease on hit ratio and KV usage; it learns of too many after the damage, and counts a context of 200,000
-//! tokens like one of 2,000. Dynamo's session-aware admission pauses an endpoint above 95 % KV usage until it is below
-//! 80 %; KV usage leaves out idle sessions, whose caches are in danger, unless all of them are counted in full. On Claude-Code sessions
-//! at 0.05 a second, 35 % above what the pool can do, the share of offered requests within 2 s to the first token and 100 ms a
-//! token, where all requests of a refused session count as failed (simulated, with our own versions of the others, for a TTL
-//! of 60 s; the table for other rates and TTLs, in some rows of which others win, is in the book's results):
+//! Other systems limit other quantities. CONCUR limits the *number* of active agents over the fleet
+//! by additive increase and multiplicative decrease on hit ratio and KV usage. It reacts after the
+//! damage, and counts a context of 200,000 tokens as one of 2,000. Dynamo's session-aware admission
+//! pauses an endpoint above 95 % KV usage until it is below 80 %. KV usage omits idle sessions,
+//! whose caches are at risk, unless all of them count in full. The table is for Claude-Code
+//! sessions at 0.05 a second, 35 % above the pool's capacity. It gives the share of offered
+//! requests within 2 s to the first token and 100 ms a token; all requests of a refused session
+//! count as failed. All systems are simulated, with a TTL of 60 s. The results page has other rates
+//! and TTLs, in some of which others are better.
 //!
 //! | none | as Dynamo, by usage | as Dynamo, idle sessions in full | as CONCUR | guard |
 //! |---|---|---|---|---|
@@ -47,24 +51,24 @@ use crate::time::Instant;
 
 pub use config::SessionAdmissionConfig;
 
-/// The sessions, their working sets, and what is learned about both.
+/// The sessions, their working sets, and the learned parameters.
 ///
-/// Each input computes in **O(log sessions)**, besides sessions that expire, once each.
+/// Each input computes in **O(log sessions)**, plus the sessions that expire, once each.
 #[derive(Debug)]
 pub(crate) struct SessionAdmission {
     sessions: HashMap<u64, Session, KeyedState>,
     limit: usize,
     /// The number of the next session.
     next: u64,
-    /// Sessions by the ids that their clients gave them.
+    /// Sessions by their clients' ids.
     ids: HashMap<u64, u64, KeyedState>,
-    /// Sessions without one by their prompts.
+    /// Sessions without an id, by their prompts.
     lineage: Lineage,
     sets: WorkingSets,
-    /// Active sessions with nothing in flight, by when that began. It lasts equally long for all, so that the first is
-    /// the next to lapse.
+    /// Active sessions with nothing in flight, by the start of that. The idle time is equal for
+    /// all, so the first lapses next.
     idle: BTreeSet<(Instant, u64)>,
-    /// Sessions that no longer count, by when they became idle: whether they return after all must still be learned.
+    /// Lapsed sessions, by the start of their idle time: their return is still recorded to learn.
     lapsed: BTreeSet<(Instant, u64)>,
     idle_time: IdleTime,
     share: Share,
@@ -73,7 +77,7 @@ pub(crate) struct SessionAdmission {
 #[derive(Debug)]
 struct Session {
     phase: Phase,
-    /// Its context, where it was served last, as long as it is active.
+    /// Its context on the endpoint that served it last, while it is active.
     place: Option<Place>,
     id: Option<u64>,
     mark: Option<BlockHash>,
@@ -81,54 +85,54 @@ struct Session {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// So many requests are in flight.
+    /// Number of requests in flight.
     Busy(u32),
-    /// None has been since then.
+    /// Idle since this time.
     Idle(Instant),
-    /// The same, for so long that its context is given up.
+    /// Idle since this time, for so long that its context no longer counts.
     Lapsed(Instant),
 }
 
-/// What tells whose request it is.
+/// What identifies the session of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionIdentity<'a> {
-    /// The session's id, if the client says it.
+    /// The session's id, if the client sent one.
     pub(crate) id: Option<u64>,
-    /// Otherwise the prompt's blocks, always of the same size.
+    /// The prompt's blocks otherwise, always of one size.
     pub(crate) chain: &'a [BlockHash],
 }
 
-/// A session of one guard. The number of one that is forgotten is not used again.
+/// A session's number, which is never reused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SessionId(u64);
 
-/// Whose request it is.
+/// The session of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SessionMatch {
-    /// That of an active session: it goes, wherever.
+    /// An active session, which is admitted anywhere.
     Returning(SessionId),
-    /// That of no session that is known to be active.
+    /// No known active session.
     New,
 }
 
-/// The guard at a glance.
+/// Statistics of session admission.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SessionAdmissionStats {
-    /// Sessions whose contexts count.
+    /// Number of sessions whose contexts count.
     pub active: usize,
-    /// Sessions that would be recognised, with those.
+    /// Number of known sessions, including those.
     pub remembered: usize,
     /// How long a session stays active with nothing in flight.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub idle_time: Duration,
-    /// Share of a cache that active contexts may fill.
+    /// Share of a cache for active contexts.
     pub share: f64,
 }
 
 impl SessionAdmission {
-    /// A guard of no sessions; `keyed` hashes ids and blocks, which clients can choose.
+    /// No sessions; `hash_state` hashes ids and blocks, which clients choose.
     pub(crate) fn new(config: &SessionAdmissionConfig, hash_state: KeyedState) -> Self {
         Self {
             sessions: HashMap::with_hasher(hash_state),
@@ -144,8 +148,8 @@ impl SessionAdmission {
         }
     }
 
-    /// Whose request it is, as of the last input: [`expire`](Self::expire) first. Computes in **O(1)** with an id, in
-    /// **O(log blocks)** without.
+    /// The session of a request, as of the last input; call [`expire`](Self::expire) before.
+    /// Computes in **O(1)** with an id, in **O(log blocks)** without.
     pub(crate) fn identify(&self, identity: SessionIdentity<'_>) -> SessionMatch {
         let active = |number: &u64| {
             self.sessions
@@ -157,21 +161,23 @@ impl SessionAdmission {
             .map_or(SessionMatch::New, |number| SessionMatch::Returning(SessionId(number)))
     }
 
-    /// Whether a new session with a context of `tokens` tokens may start on an endpoint whose cache has room for `capacity`.
+    /// Whether a new session with a context of `tokens` tokens may start on an endpoint whose cache
+    /// holds `capacity`.
     pub(crate) fn may_start(&self, slot: u32, tokens: u32, capacity: u32) -> bool {
         let active = self.sets.tokens(slot);
         active == 0 || (active + u64::from(tokens)) as f64 <= self.share.get() * f64::from(capacity)
     }
 
-    /// A new session was held back: it might start nowhere.
+    /// Records that a new session was delayed, because it may start on no endpoint.
     pub(crate) fn record_limited(&mut self) {
         self.share.record_limiting();
     }
 
-    /// A request with a prompt of `tokens` tokens goes to an endpoint: its session is active, and there.
+    /// Records a dispatched request with a prompt of `tokens` tokens: its session is active on that
+    /// endpoint.
     ///
-    /// Whose it is, is asked again: it may have waited since [`identify`](Self::identify), and its session may have come
-    /// or gone meanwhile.
+    /// The session is identified again, since it may have changed while the request waited after
+    /// [`identify`](Self::identify).
     pub(crate) fn begin(
         &mut self,
         now: Instant,
@@ -205,7 +211,7 @@ impl SessionAdmission {
         SessionId(number)
     }
 
-    /// A request of the session goes to another endpoint instead.
+    /// Moves a request of the session to another endpoint.
     pub(crate) fn redirect(&mut self, session: SessionId, slot: u32) {
         let Some(session) = self.sessions.get_mut(&session.0) else { return };
         if let Some(place) = session.place.take() {
@@ -215,7 +221,7 @@ impl SessionAdmission {
         }
     }
 
-    /// A request of the session is over, and leaves a context of `tokens` tokens.
+    /// Ends a request of the session; its context has `tokens` tokens.
     pub(crate) fn end(&mut self, now: Instant, session: SessionId, tokens: u32) {
         let SessionId(number) = session;
         let Some(session) = self.sessions.get_mut(&number) else { return };
@@ -231,12 +237,12 @@ impl SessionAdmission {
         };
     }
 
-    /// An endpoint was expected to find `predicted` tokens of a prompt in its cache, and says that it found `reported`.
+    /// Records the `predicted` and the `reported` cached tokens of a prompt.
     pub(crate) fn observe(&mut self, predicted: u32, reported: u32) {
         self.share.observe(predicted, reported);
     }
 
-    /// Gives up the contexts of sessions that are no longer active.
+    /// Removes the contexts of sessions that are no longer active. Returns whether there were any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let active = self.idle_time.get();
         let before = self.idle.len();
@@ -257,12 +263,12 @@ impl SessionAdmission {
         gone
     }
 
-    /// When the next session ceases to be active, which may make room for another, unless one returns before.
+    /// When the next session becomes inactive unless it returns, which may admit another.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.idle.first().map(|(since, _)| *since + self.idle_time.get())
     }
 
-    /// The endpoint is gone. Its sessions stay active: they count where they are served next.
+    /// Removes an endpoint. Its sessions stay active and count where they are served next.
     pub(crate) fn leave(&mut self, slot: u32) {
         self.sets.leave(slot);
     }
@@ -281,7 +287,7 @@ impl SessionAdmission {
         }
     }
 
-    /// The session that a request belongs to, active or lapsed.
+    /// The session of a request, active or lapsed.
     fn known(&self, identity: SessionIdentity<'_>) -> Option<u64> {
         match identity.id {
             Some(id) => self.ids.get(&id).copied(),
@@ -289,7 +295,7 @@ impl SessionAdmission {
         }
     }
 
-    /// A session that is new. Where all that are remembered have something in flight, it is not counted.
+    /// Creates a session. If all remembered sessions have requests in flight, it is not counted.
     fn enter(&mut self, id: Option<u64>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -327,7 +333,7 @@ impl SessionAdmission {
     }
 }
 
-/// The first of a list by time, if that was so long ago.
+/// The first of a list by time, if it is at least `length` old.
 fn due(list: &BTreeSet<(Instant, u64)>, length: Duration, now: Instant) -> Option<(Instant, u64)> {
     list.first().filter(|(since, _)| *since + length <= now).copied()
 }

@@ -1,4 +1,4 @@
-//! The guard again, with lists that are searched from end to end, and the two held against each other.
+//! Compares session admission with a reference model that scans lists.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -23,12 +23,12 @@ struct Model {
 struct Session {
     number: u64,
     id: Option<u64>,
-    /// As much of its last prompt as another must have in common with it.
+    /// The part of its last prompt that another prompt must share.
     prompt: Vec<BlockHash>,
     slot: Option<u32>,
     tokens: u32,
     in_flight: u32,
-    /// Unless something is in flight.
+    /// `None` while requests are in flight.
     idle_since: Option<Instant>,
     lapsed: bool,
 }
@@ -230,7 +230,8 @@ proptest! {
         }
     }
 
-    /// As long as nobody returns, who starts leaves every working set within the share, or is alone there.
+    /// Until a session returns, each start leaves every working set within the share, or is alone
+    /// there.
     #[test]
     fn new_sessions_fit_or_are_alone(sessions in prop::collection::vec((0u32..4, 0u32..120_000, 0u64..10), 0..100)) {
         let (config, capacity) = (SessionAdmissionConfig::default(), 100_000);

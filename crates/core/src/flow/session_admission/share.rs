@@ -1,7 +1,8 @@
-//! Which share of a cache active contexts may fill: learned from the tokens that were thought to be cached and were not.
+//! The share of a cache for active contexts, learned from mispredicted cached tokens.
 //!
-//! Additive increase, multiplicative decrease, as for TCP's congestion window. And as for that (RFC 7661), it grows only
-//! when it was what held somebody back: a quiet night without losses proves nothing about a full cache.
+//! Additive increase, multiplicative decrease, as in TCP congestion control. It grows only while it
+//! limits admission (RFC 7661): a period without losses and without load proves nothing about a
+//! full cache.
 
 use super::config::SessionAdmissionConfig;
 
@@ -11,19 +12,20 @@ pub(super) struct Share {
     now: f64,
     least: f64,
     most: f64,
-    /// Tokens that were thought to be cached, since the last step.
+    /// Tokens expected in caches since the last step.
     expected: u64,
-    /// Those of them that were not.
+    /// Of those, the tokens that were missing.
     lost: u64,
-    /// Whether somebody was held back since then.
+    /// Whether a session was delayed since then.
     limiting: bool,
 }
 
-/// Expected tokens from step to step: half a minute of one request of 60,000 tokens a second.
+/// Expected tokens between steps: half a minute of one request of 60,000 tokens a second.
 const WINDOW: u64 = 2_000_000;
-/// The share of losses up to which caches are thought to be large enough: some are mispredicted however large they are.
+/// The share of losses up to which caches count as large enough; some mispredictions do not depend
+/// on size.
 const TOLERATED: f64 = 0.1;
-/// Seven steps from the default down to the least.
+/// Seven steps from the default to the minimum.
 const DECREASE: f64 = 0.95;
 /// 25 steps back.
 const INCREASE: f64 = 0.01;
@@ -40,7 +42,7 @@ impl Share {
         }
     }
 
-    /// An endpoint was expected to find `predicted` tokens of a prompt in its cache, and found `reported`.
+    /// Records the `predicted` and the `reported` cached tokens of a prompt.
     pub(super) fn observe(&mut self, predicted: u32, reported: u32) {
         self.expected += u64::from(predicted);
         self.lost += u64::from(predicted.saturating_sub(reported));
@@ -56,7 +58,7 @@ impl Share {
         *self = Self { now, expected: 0, lost: 0, limiting: false, ..*self };
     }
 
-    /// Somebody waits because of it.
+    /// Records that the share delayed a session.
     pub(super) fn record_limiting(&mut self) {
         self.limiting = true;
     }

@@ -1,4 +1,4 @@
-//! The contexts of active sessions, endpoint by endpoint.
+//! The contexts of active sessions, by endpoint.
 
 use alloc::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct WorkingSets {
 
 #[derive(Clone, Copy, Debug)]
 struct WorkingSet {
-    /// Tells it from the sets of endpoints that had this slot before.
+    /// Distinguishes it from sets of earlier endpoints in this slot.
     number: u64,
     sessions: u32,
     tokens: u64,
@@ -20,8 +20,8 @@ struct WorkingSet {
 
 /// One context in one working set.
 ///
-/// It can be neither copied nor made elsewhere, so it is taken out once. If the endpoint has left meanwhile, there is
-/// nothing to take out.
+/// It can be neither copied nor created elsewhere, so it is removed once. If the endpoint was
+/// removed, there is nothing to remove.
 #[derive(Debug)]
 pub(super) struct Place {
     slot: u32,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 }
 
 impl WorkingSets {
-    /// Puts a context of `tokens` tokens into an endpoint's set.
+    /// Adds a context of `tokens` tokens to an endpoint's set.
     pub(super) fn put(&mut self, slot: u32, tokens: u32) -> Place {
         let next = self.next;
         let set = self.sets.entry(slot).or_insert_with(|| {
@@ -42,7 +42,7 @@ impl WorkingSets {
         Place { slot, number: set.number, tokens }
     }
 
-    /// Takes a context out.
+    /// Removes a context.
     pub(super) fn take(&mut self, place: Place) {
         let Some(set) = self.sets.get_mut(&place.slot).filter(|set| set.number == place.number)
         else {
@@ -55,7 +55,7 @@ impl WorkingSets {
         }
     }
 
-    /// A context has `tokens` tokens now.
+    /// Sets the size of a context.
     pub(super) fn resize(&mut self, place: &mut Place, tokens: u32) {
         if let Some(set) = self.sets.get_mut(&place.slot).filter(|set| set.number == place.number) {
             set.tokens = set.tokens - u64::from(place.tokens) + u64::from(tokens);
@@ -63,7 +63,7 @@ impl WorkingSets {
         place.tokens = tokens;
     }
 
-    /// The endpoint is gone, and all contexts with it.
+    /// Removes an endpoint with all its contexts.
     pub(super) fn leave(&mut self, slot: u32) {
         self.sets.remove(&slot);
     }
