@@ -116,7 +116,7 @@ fn a_million_wait() {
     }
 }
 
-/// Time that this thread has had on a processor, where that can be told.
+/// Processor time of this thread, where the platform reports it.
 struct Clock(u128);
 
 impl Clock {
@@ -134,7 +134,7 @@ fn report(what: &str, clock: &Clock, times: usize) {
     println!("{what:<40} {:>8} ns", clock.elapsed() / times as u128);
 }
 
-/// Bytes of memory that this process has, where that can be told.
+/// Resident bytes of this process, where the platform reports them.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * 4_096

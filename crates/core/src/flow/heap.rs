@@ -202,7 +202,9 @@ mod tests {
     proptest! {
         /// Compares two heaps that exchange items with two sorted sets.
         #[test]
-        fn a_forest_is_a_few_sorted_sets(steps in prop::collection::vec((0u32..40, 0usize..3, 0u8..20), 1..400)) {
+        fn heaps_equal_sorted_sets(
+            steps in prop::collection::vec((0u32..40, 0usize..3, 0u8..20), 1..400),
+        ) {
             let mut arena = HeapArena::new();
             let mut heaps = [Heap::EMPTY; 2];
             let mut twins: [BTreeSet<(u8, u32)>; 2] = Default::default();

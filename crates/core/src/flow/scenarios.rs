@@ -222,7 +222,11 @@ fn expiry_is_exact() {
     {
         room.enqueue(NOW, Admission { expires, ..ADMISSION }, what).expect("room");
     }
-    assert_eq!(room.next_timeout(), at(2_000_000), "whoever came too late has gone by then");
+    assert_eq!(
+        room.next_timeout(),
+        at(2_000_000),
+        "a request that arrives expired is removed at once"
+    );
     assert_eq!(
         room.next_evicted().map(|evicted| (evicted.what, evicted.waited)),
         Some(("past", Duration::ZERO))

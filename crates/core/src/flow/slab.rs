@@ -14,7 +14,7 @@ impl<T> Slab<T> {
         Self(slab::Slab::new())
     }
 
-    /// Adds a value and returns its number. The configuration keeps the queue below [`NONE`] requests.
+    /// Adds a value and returns its number. The queue is limited to fewer than [`NONE`] requests.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         self.0.insert(value) as u32
     }

@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! static              c
-//! priority-holdback   max - d · (max - min)     room is held back for higher bands: d is rank / (N - 1),
-//!                                               or by value (p highest - p) / (p highest - p lowest)
+//! priority-holdback   max - d · (max - min)     reserves capacity for higher bands;
+//!                                               d is rank / (N - 1), or by value
+//!                                               (p highest - p) / (p highest - p lowest)
 //! soft-reflective     1 - rank · s / (N - 1)    the fuller the pool, the more of it
 //! ```
 //!
@@ -23,7 +24,7 @@
 /// ```
 /// use slotwise::{UsageLimitPolicy, PriorityHoldback};
 ///
-/// // The lowest band waits once the pool is 60 % full, those between it and the highest in equal steps from there.
+/// // The lowest band waits above 60 % saturation, the others in equal steps above that.
 /// let policy = UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(0.6));
 /// assert_ne!(policy, UsageLimitPolicy::default());
 /// ```
@@ -359,8 +360,10 @@ mod tests {
             round in any::<u64>(),
         ) {
             let bands: Vec<i32> = priorities.into_iter().rev().collect();
-            for policy in [UsageLimitPolicy::default(), holdback(0.3), holdback_by_value(0.3), SOFT] {
-                let open = bands.iter().map(|band| policy.is_open(saturation, Position::among(&bands, *band), round));
+            let policies = [UsageLimitPolicy::default(), holdback(0.3), holdback_by_value(0.3), SOFT];
+            for policy in policies {
+                let position = |band: &i32| Position::among(&bands, *band);
+                let open = bands.iter().map(|band| policy.is_open(saturation, position(band), round));
                 let open: Vec<bool> = open.collect();
                 prop_assert!(open.is_sorted_by(|above, below| above >= below));
                 prop_assert!(!open[0] || saturation < 1.0);

@@ -28,7 +28,7 @@ impl BlockLayout {
     }
 
     /// The model name under which prompts are hashed for this layout.
-    pub(crate) const fn model<'a>(&self, asked: &'a str) -> &'a str {
-        if self.any_model { "" } else { asked }
+    pub(crate) const fn model<'a>(&self, requested: &'a str) -> &'a str {
+        if self.any_model { "" } else { requested }
     }
 }

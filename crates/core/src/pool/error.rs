@@ -6,7 +6,7 @@ use crate::endpoint::EndpointId;
 
 /// No endpoint has this id, or it was removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "an id is all there is to say")]
+#[expect(clippy::exhaustive_structs, reason = "the id is the whole error")]
 pub struct UnknownEndpoint(pub EndpointId);
 
 impl UnknownEndpoint {

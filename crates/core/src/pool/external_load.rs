@@ -175,11 +175,11 @@ impl Reports {
     /// The part of an [`estimate`](Self::estimate) for which this endpoint reported a value. The
     /// rest comes from other endpoints, whose reports can be of any age.
     pub(crate) fn reported_part(&self, estimate: ExternalLoad) -> ExternalLoad {
-        let said = |sample: Option<u32>, load| if sample.is_some() { load } else { 0.0 };
+        let reported = |sample: Option<u32>, load| if sample.is_some() { load } else { 0.0 };
         ExternalLoad {
-            waiting: said(self.sample.waiting, estimate.waiting),
-            running: said(self.sample.running, estimate.running),
-            kv_tokens: said(self.sample.kv_usage, estimate.kv_tokens),
+            waiting: reported(self.sample.waiting, estimate.waiting),
+            running: reported(self.sample.running, estimate.running),
+            kv_tokens: reported(self.sample.kv_usage, estimate.kv_tokens),
         }
     }
 
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(
             report(&mut reports, at(3), load, &in_flight),
             external,
-            "now it must be somebody else's"
+            "now it must be external"
         );
     }
 
@@ -348,7 +348,7 @@ mod tests {
         report(&mut reports, at(1), Load::default().kv_usage(0.5), &InFlightLoad::default());
         let sample = report(&mut reports, at(2), Load::default(), &InFlightLoad::default());
         assert_eq!(sample, Sample { waiting: Some(50), running: None, kv_usage: Some(500_000) });
-        assert_eq!(reports.sampled_at(), Some(at(1)), "what says nothing is no report");
+        assert_eq!(reports.sampled_at(), Some(at(1)), "a report without values is ignored");
         let mut alone = PoolReports::default();
         alone.replace(Sample::default(), sample);
         let old = reports.estimate(at(1), &alone, CAPACITY, LIFETIME).waiting;
@@ -372,14 +372,14 @@ mod tests {
     #[test]
     fn an_engine_sleeps_until_a_report_says_that_it_is_awake() {
         let mut reports = Reports::default();
-        let mut say = |second, load| {
+        let mut report = |second, load| {
             report(&mut reports, at(second), load, &InFlightLoad::default());
             reports.asleep()
         };
-        assert!(say(1, Load::default().waiting(0).sleeping(true)));
-        assert!(say(2, Load::default().waiting(0)), "a page that does not say");
-        assert!(!say(3, Load::default().sleeping(false)));
-        assert!(!say(3, Load::default().sleeping(true).sampled_at(at(2))), "an older page");
+        assert!(report(1, Load::default().waiting(0).sleeping(true)));
+        assert!(report(2, Load::default().waiting(0)), "a page without the state");
+        assert!(!report(3, Load::default().sleeping(false)));
+        assert!(!report(3, Load::default().sleeping(true).sampled_at(at(2))), "an older page");
     }
 
     #[test]

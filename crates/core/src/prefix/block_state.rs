@@ -1,4 +1,4 @@
-//! What is known of a block that an endpoint holds.
+//! The state of a block that an endpoint holds.
 
 use core::num::NonZeroU64;
 
@@ -6,18 +6,18 @@ use super::event::Tier;
 use super::limits::BlockUse;
 use super::warm::Bucket;
 
-/// What is known of a block that is held.
+/// The state of a held block.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct State {
-    /// The use of the cache that it was last assumed by, counted here; none if it is not assumed.
+    /// The number of the use by which it was last estimated; `None` if it is not estimated.
     pub(super) estimated: Option<NonZeroU64>,
-    /// The last use.
+    /// The stamp of its last use.
     pub(super) used: u64,
-    /// Names under which the engine stores it, for each tier. Usually one; several where the engine tells blocks apart that we do
-    /// not.
+    /// Number of engine hashes under which it is stored in each tier. Usually one; more where the
+    /// engine distinguishes blocks that have one hash here.
     pub(super) copies: [u16; Tier::ALL.len()],
     pub(super) tokens: u32,
-    /// Whether it has been there, and not only on its way.
+    /// Whether it was computed, and is not only expected.
     pub(super) computed: bool,
     /// The time of its last use, if it counts as warm.
     pub(super) bucket: Option<Bucket>,
@@ -36,18 +36,18 @@ impl State {
         }
     }
 
-    /// Whether the engine says that it is there.
+    /// Whether the engine reports it as stored.
     pub(super) fn stored(&self) -> bool {
         self.copies != [0; Tier::ALL.len()]
     }
 
-    /// The nearest tier that it is in: what is assumed is in the first.
+    /// The nearest tier that holds it; an estimated block is in the first.
     pub(super) fn tier(&self) -> Tier {
         let stored = Tier::ALL.into_iter().find(|tier| self.copies[*tier as usize] > 0);
         stored.filter(|_| self.estimated.is_none()).unwrap_or_default()
     }
 
-    /// Names under which it is stored in a tier.
+    /// Number of engine hashes under which it is stored in a tier.
     pub(super) const fn copies(&self, tier: Tier) -> u16 {
         self.copies[tier as usize]
     }

@@ -13,7 +13,7 @@ use super::index::PrefixIndex;
 use super::set::EndpointSet;
 
 impl PrefixIndex {
-    /// Says which invariant is broken, if one is: for tests. Computes in **O(everything)**.
+    /// Returns the first broken invariant. Computes in **O(size of the index)**.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         self.runs.check()?;
         for (slot, member) in (0..).zip(&self.endpoints) {
@@ -48,14 +48,14 @@ impl PrefixIndex {
     }
 
     #[cfg(feature = "internals")]
-    /// Runs, blocks in them, and names that engines share: for tests.
+    /// The numbers of runs, of blocks in them, and of shared engine hashes.
     pub(crate) fn census(&self) -> (usize, usize, usize) {
         self.runs.census()
     }
 
     #[cfg(feature = "internals")]
-    /// Who holds which blocks of `chain`, as ranges of places in it: also those behind a hole, as far as anybody holds anything. Computes
-    /// in **O(runs on the way × their parts)**.
+    /// Visits the holders of each range of `chain`, including ranges behind a hole, up to the first
+    /// unknown block. Computes in **O(runs of the chain × their parts)**.
     pub(crate) fn holders(
         &self,
         chain: &[BlockHash],

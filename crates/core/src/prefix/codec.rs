@@ -1,11 +1,13 @@
-//! How a snapshot is written: little-endian numbers one after the other, behind a header that says whether they can be trusted.
+//! The format of snapshots: little-endian numbers behind a header that is validated first. The byte
+//! order and columns are fixed for equal bytes in all languages; serde formats such as `postcard`
+//! were weighed and do not copy columns at memory speed.
 //!
 //! ```text
 //! magic (8)   version (4)   kind (4)   key (8)   length (8)   checksum (8)   body ...
 //! ```
 //!
-//! The key stands for the seed without telling it: under another seed, the same prompts have other hashes. The checksum finds
-//! damage, not malice; so whoever reads trusts no number before looking at it.
+//! The key is derived from the seed and does not reveal it: under another seed, equal prompts have
+//! other hashes. The checksum detects damage, not malice, so the reader validates every number.
 
 use alloc::vec::Vec;
 use core::array;
@@ -15,26 +17,26 @@ use core::hash::BuildHasher;
 use super::keyed_state::KeyedState;
 use crate::endpoint::CacheEvictionOrder;
 
-/// Why a snapshot was not restored. Nothing has changed.
+/// Why a snapshot was not restored. Nothing was changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// These bytes are no snapshot of this kind.
+    /// The bytes are not a snapshot of this kind.
     Foreign,
-    /// It was written by another version, in another format.
+    /// It has another format version.
     Version(u32),
-    /// It was taken under another seed, where all prompts have other hashes.
+    /// It was taken under another seed, under which all prompts have other hashes.
     Seed,
-    /// It is not what was written: something is missing or changed at this byte, or before it.
+    /// Bytes are missing or changed at this offset or before.
     Damaged(usize),
-    /// What it holds takes more than [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
+    /// Its contents need more than [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
     TooLarge,
-    /// The scheduler has dispatched requests already: restore before the first.
+    /// The scheduler has already dispatched requests; restore must come first.
     Busy,
 }
 
 impl SnapshotError {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// A stable code for logs and other languages; it does not change with the message.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Foreign => "snapshot_foreign",
@@ -54,7 +56,8 @@ impl fmt::Display for SnapshotError {
             Self::Version(version) => {
                 write!(
                     f,
-                    "the snapshot has format {version}, this version reads {VERSION}: begin without it"
+                    "the snapshot has format {version}, this version reads {VERSION}: \
+                     begin without it"
                 )
             }
             Self::Seed => f.write_str(
@@ -75,14 +78,14 @@ impl fmt::Display for SnapshotError {
 
 impl core::error::Error for SnapshotError {}
 
-/// What a snapshot is of.
+/// The kind of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Index = 1,
     Scheduler = 2,
 }
 
-/// The body of a snapshot in the making, with room for its header.
+/// The body of an unfinished snapshot, with space for its header.
 #[derive(Debug)]
 pub(crate) struct Writer(Vec<u8>);
 
@@ -107,7 +110,7 @@ impl Writer {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    /// How many of something follow.
+    /// The number of items that follow.
     pub(crate) fn count(&mut self, count: usize) {
         self.u64(count as u64);
     }
@@ -117,7 +120,7 @@ impl Writer {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    /// Many items of the same size at once.
+    /// Many items of equal size at once.
     pub(crate) fn column<T, const N: usize>(
         &mut self,
         column: &[T],
@@ -132,7 +135,7 @@ impl Writer {
         }
     }
 
-    /// The whole snapshot.
+    /// Completes the header and returns the snapshot.
     pub(crate) fn seal(mut self, kind: Kind, hash_state: KeyedState) -> Vec<u8> {
         let (length, sum) = ((self.0.len() - HEADER) as u64, checksum(&self.0[HEADER..]));
         let mut header = Vec::with_capacity(HEADER);
@@ -147,7 +150,7 @@ impl Writer {
     }
 }
 
-/// What is left of a snapshot's body.
+/// The unread part of a snapshot's body.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -155,7 +158,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Opens a snapshot that is whole, of this kind, and from under this seed.
+    /// Opens a snapshot after validating its header: magic, version, kind, key and checksum.
     pub(crate) fn open(
         bytes: &'a [u8],
         kind: Kind,
@@ -199,7 +202,8 @@ impl<'a> Reader<'a> {
         self.take(8).map(word)
     }
 
-    /// How many of something follow, each of which takes at least so many bytes: never more than there can be.
+    /// The number of items that follow, each of at least `size` bytes; a number beyond the input is
+    /// an error.
     pub(crate) fn count(&mut self, size: usize) -> Result<usize, SnapshotError> {
         let count = self.u64()?;
         let most = (self.bytes.len() - self.at) / size.max(1);
@@ -219,7 +223,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Many items of the same size at once.
+    /// Many items of equal size at once.
     pub(crate) fn column<T, const N: usize>(
         &mut self,
         length: usize,
@@ -230,7 +234,7 @@ impl<'a> Reader<'a> {
         Ok(items.map(|bytes| item(array::from_fn(|at| word(&bytes[8 * at..8 * at + 8])))).collect())
     }
 
-    /// There is nothing left.
+    /// Requires the end of the input.
     pub(crate) fn end(&self) -> Result<(), SnapshotError> {
         self.require(self.at == self.bytes.len())
     }
@@ -253,7 +257,7 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 impl Writer {
-    /// A snapshot whose body has been changed, with a checksum that fits.
+    /// Seals a changed body with a valid checksum.
     pub(crate) fn sealed_again(snapshot: Vec<u8>, kind: Kind, hash_state: KeyedState) -> Vec<u8> {
         Self(snapshot).seal(kind, hash_state)
     }
@@ -274,7 +278,7 @@ fn fingerprint(hash_state: KeyedState) -> u64 {
     hash_state.hash_one(u64::from_le_bytes(MAGIC))
 }
 
-/// Four sums side by side, so that none waits for another's multiplication.
+/// Four independent sums, so that their multiplications overlap.
 fn checksum(bytes: &[u8]) -> u64 {
     let mut sums = [1_u64, 2, 3, 4];
     let fold = |sum: &mut u64, word: u64| {

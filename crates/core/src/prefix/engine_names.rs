@@ -1,8 +1,8 @@
-//! What one engine calls its blocks, where that is not in the dictionary that engines share.
+//! The engine hashes of one engine, where they are not in the shared dictionary.
 //!
-//! Engines that hash alike call a block alike, so one dictionary serves them all: [`Runs`](super::runs::Runs) has it. An engine that
-//! calls a block by another name than it already has, or another block by that name, keeps a dictionary of its own from then on,
-//! and neither reads nor writes the shared one.
+//! Engines with equal hash functions share one dictionary, in [`Runs`](super::runs::Runs). An
+//! engine that gives a block another hash, or a hash to another block, gets a dictionary of its own
+//! and no longer uses the shared one.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -18,19 +18,19 @@ use super::event::{EngineHash, Tier};
 use super::hash::BlockHash;
 use super::keyed_state::KeyedState;
 
-/// One engine's names.
+/// The engine hashes of one engine. A *name* is an engine hash.
 #[derive(Debug, Default)]
 pub(super) struct EngineNames {
     own: Option<Box<Dictionary>>,
-    /// Names that were removed lately. Engines keep several copies of a block and announce the end of one of them, so
-    /// what they call gone may go on to have children.
+    /// Names that were removed lately. Engines keep copies of a block and report the removal of
+    /// one, so a removed block can still be a parent.
     removed: VecDeque<Removed>,
 }
 
-/// What names of an engine's own mean.
+/// The engine's own names.
 pub(super) type Dictionary = HashMap<EngineHash, Named, KeyedState>;
 
-/// What one of them means.
+/// The meaning of an own name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named {
     address: Address,
@@ -41,7 +41,7 @@ pub(super) struct Named {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tiers(u8);
 
-/// A block that an engine said it removed.
+/// A block that an engine reported as removed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Removed {
     pub(super) name: EngineHash,
@@ -51,21 +51,21 @@ pub(super) struct Removed {
     pub(super) before: Option<BlockHash>,
 }
 
-/// What a name meant before.
+/// The previous meaning of a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Renamed {
-    /// What it means now.
+    /// The same block, in the same tier.
     Same,
     /// Another block, in these tiers.
     From(Address, Tiers),
-    /// Nothing, in this tier.
+    /// No block in this tier.
     New,
 }
 
-/// How many removed names are remembered.
+/// Limit of remembered removed names.
 pub(super) const REMOVED: usize = 64;
 
-/// Room that is not worth giving back.
+/// Entries of capacity that are not worth releasing.
 const SPARE: usize = 64;
 
 impl EngineNames {
@@ -74,7 +74,7 @@ impl EngineNames {
         self.own.is_some()
     }
 
-    /// A dictionary with these blocks in it.
+    /// A dictionary of these blocks.
     pub(super) fn dictionary(
         hash_state: KeyedState,
         names: impl Iterator<Item = (EngineHash, Address, Tier)>,
@@ -87,13 +87,13 @@ impl EngineNames {
         own
     }
 
-    /// The engine has a dictionary of its own from now on.
+    /// Gives the engine a dictionary of its own.
     pub(super) fn begin_own(&mut self, own: Dictionary) {
         self.own = Some(Box::new(own));
     }
 
-    /// The engine calls the block at `address` by `name` from now on, in its own dictionary. If that was another block's name, it is
-    /// nobody's now, and the call must be repeated.
+    /// Gives a block a name in the engine's own dictionary. If the name belonged to another block,
+    /// it is removed there and the call must be repeated.
     pub(super) fn rename(&mut self, name: EngineHash, address: Address, tier: Tier) -> Renamed {
         let Some(own) = &mut self.own else { return Renamed::Same };
         match own.entry(name) {
@@ -114,7 +114,7 @@ impl EngineNames {
         }
     }
 
-    /// The engine no longer calls any block in this tier by `name`; the block that it called so in its own dictionary.
+    /// Removes a name in a tier from the engine's own dictionary. Returns its block.
     pub(super) fn remove(&mut self, name: EngineHash, tier: Tier) -> Option<Address> {
         let own = self.own.as_mut()?;
         let Entry::Occupied(mut entry) = own.entry(name) else { return None };
@@ -132,12 +132,12 @@ impl EngineNames {
         Some(address)
     }
 
-    /// The block that the engine calls `name` in its own dictionary.
+    /// The block with this name in the engine's own dictionary.
     pub(super) fn get(&self, name: EngineHash) -> Option<Address> {
         self.own.as_ref()?.get(&name).map(|named| named.address)
     }
 
-    /// Remembers what was removed.
+    /// Remembers a removed block.
     pub(super) fn remember(&mut self, removed: Removed) {
         if self.removed.len() == REMOVED {
             self.removed.pop_front();
@@ -147,19 +147,19 @@ impl EngineNames {
         self.removed.push_back(removed);
     }
 
-    /// What was removed lately under that name.
+    /// The removed block with this name, if it is remembered.
     pub(super) fn removed(&self, name: EngineHash) -> Option<Removed> {
         self.removed.iter().rev().find(|removed| removed.name == name).copied()
     }
 
-    /// Names in the engine's own dictionary, and what they mean.
+    /// The engine's own names and their blocks.
     pub(super) fn iter(&self) -> impl Iterator<Item = (EngineHash, Address, Tier)> + '_ {
         self.own.iter().flat_map(|own| own.iter()).flat_map(|(name, Named { address, tiers })| {
             tiers.iter().map(|tier| (*name, *address, tier))
         })
     }
 
-    /// Writes its own names in their order, and what was removed lately.
+    /// Writes the engine's own names in order, and the removed ones.
     pub(super) fn save(&self, writer: &mut Writer) {
         writer.u8(u8::from(self.are_own()));
         let mut own: Vec<_> = self.own.iter().flat_map(|own| own.iter()).collect();
@@ -182,7 +182,7 @@ impl EngineNames {
         }
     }
 
-    /// Reads names. Whether they mean anything is for the caller to see.
+    /// Reads names. The caller validates their addresses.
     pub(super) fn load(
         reader: &mut Reader<'_>,
         hash_state: KeyedState,
@@ -210,13 +210,13 @@ impl EngineNames {
         Ok(names)
     }
 
-    /// What is allocated, in bytes.
+    /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         let own = self.own.as_ref().map_or(0, |own| size_of::<Dictionary>() + map_bytes(own));
         own + self.removed.capacity() * size_of::<Removed>()
     }
 
-    /// How much more might be, at most, with so many names more.
+    /// Upper limit of additional bytes for `more` names.
     pub(super) fn growth(&self, more: usize) -> usize {
         let own = self.own.as_ref().map_or(0, |own| map_growth(own, more));
         own + REMOVED * size_of::<Removed>()
@@ -227,7 +227,7 @@ fn load_address(reader: &mut Reader<'_>) -> Result<Address, SnapshotError> {
     Ok(Address { run: reader.u32()?, offset: reader.u16()? })
 }
 
-/// What an address takes in a snapshot.
+/// Bytes of an address in a snapshot.
 const ADDRESS_BYTES: usize = 4 + 2;
 
 impl Tiers {
@@ -252,8 +252,8 @@ impl Tiers {
     }
 }
 
-/// What a map has allocated: for each bucket an entry and a byte, and a group of bytes at the end, whose size depends on the
-/// processor. 16 is the largest, and counts everywhere.
+/// Allocated bytes of a map: an entry and a byte for each bucket, and a final group of bytes. The
+/// group's size depends on the processor; the largest, 16, counts everywhere.
 pub(super) fn map_bytes<K: Eq + Hash, V>(map: &HashMap<K, V, KeyedState>) -> usize {
     let bucket = size_of::<(K, V)>() + 1;
     match map.allocation_size() / bucket {
@@ -262,7 +262,7 @@ pub(super) fn map_bytes<K: Eq + Hash, V>(map: &HashMap<K, V, KeyedState>) -> usi
     }
 }
 
-/// How much more a map takes, at most, once it has `more` entries.
+/// Upper limit of a map's additional bytes with `more` entries.
 pub(super) fn map_growth<K: Eq + Hash, V>(map: &HashMap<K, V, KeyedState>, more: usize) -> usize {
     let needed = map.len() + more;
     if needed <= map.capacity() {

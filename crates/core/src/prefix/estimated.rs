@@ -1,4 +1,4 @@
-//! What caches are assumed to hold: what requests leave there, and when it is no longer believed.
+//! Estimated cache contents: blocks that requests leave, and when the estimate ends.
 
 use alloc::vec::Vec;
 
@@ -12,15 +12,16 @@ use super::unconfirmed::Unconfirmed;
 use crate::time::Instant;
 
 impl PrefixIndex {
-    /// The endpoint's cache is other than was thought. What no longer fits is given up.
+    /// Changes the description of an endpoint's cache, and evicts estimated blocks beyond its
+    /// capacity.
     pub(crate) fn resize(&mut self, slot: u32, cache: CacheSpec) {
         self.take_to_have(slot, cache);
         self.fit(slot);
     }
 
-    /// A request leaves `chain` in the endpoint's cache: its blocks are the most recently used ones now, and what no
-    /// longer fits is given up. If the index has no room for it, it is as if the request had not been. Computes in **O(runs on the way)**,
-    /// and **O(blocks)** for those that nobody holds yet.
+    /// Records that a request used `chain`: its blocks are the most recently used, and blocks
+    /// beyond the capacity are evicted. If the index has no space for it, nothing changes. Computes
+    /// in **O(runs of the chain)**, and **O(blocks)** for new ones.
     pub(crate) fn record_use(&mut self, slot: u32, chain: &[BlockHash], used: BlockUse) {
         if !self.make_room(slot, None, chain, &[]) {
             return;
@@ -47,14 +48,16 @@ impl PrefixIndex {
         self.keep_within_limit(slot);
     }
 
-    /// The use `stamp` came to nothing: blocks of `chain` that nobody has used since, and that never were there, are not
-    /// there now.
+    /// Reverts the use `stamp`: removes blocks of `chain` that were never computed and not used
+    /// since.
     pub(crate) fn forget_use(&mut self, slot: u32, chain: &[BlockHash], stamp: u64) {
         self.forget(slot, chain, |state| state.used == stamp && !state.computed);
     }
 
-    /// The engine of this endpoint publishes events and has computed the blocks of the use `stamp`: those that it does
-    /// not confirm within [`IndexLimits::confirm_within`](crate::prefix::IndexLimits::confirm_within) are forgotten, unless they were used since.
+    /// Starts the time within which KV events must confirm the blocks of the use `stamp`. Blocks
+    /// that are neither confirmed within
+    /// [`IndexLimits::confirm_within`](crate::prefix::IndexLimits::confirm_within) nor used again
+    /// are removed.
     pub(crate) fn expect_confirmation(
         &mut self,
         slot: u32,
@@ -76,12 +79,13 @@ impl PrefixIndex {
         }
     }
 
-    /// Forgets what should have been confirmed before `now` and was not, and the oldest of it when there is too much.
+    /// Removes blocks whose confirmation is overdue at `now`, and the oldest unconfirmed ones above
+    /// their limit.
     pub(crate) fn expire(&mut self, now: Instant) {
         while self.expire_first(now) {}
     }
 
-    /// Forgets the first that should have been: whether there was one.
+    /// Expires the oldest unconfirmed prompt. Returns whether one was due.
     pub(super) fn expire_first(&mut self, now: Instant) -> bool {
         let full = self.unconfirmed_bytes > self.limits.bytes / UNCONFIRMED_SHARE;
         let late = self.unconfirmed.front().is_some_and(|first| first.due <= now || full);
@@ -95,13 +99,13 @@ impl PrefixIndex {
         true
     }
 
-    /// A block whose last use was `stamp` has turned out to be gone. The cache gives up blocks in order, so
-    /// all that it was assumed to hold and that was not used since is gone too. It still counts as warm: it was wanted.
+    /// Removes all estimated blocks last used at `stamp` or before, since a cache evicts in order.
+    /// They still count as warm: they were in demand.
     pub(crate) fn forget_unused_since(&mut self, slot: u32, stamp: u64) {
         while self.forget_some_unused_since(slot, stamp, u32::MAX) {}
     }
 
-    /// Forgets at most so many of those blocks: whether there were any.
+    /// Removes at most `blocks` of those blocks. Returns whether there were any.
     pub(super) fn forget_some_unused_since(&mut self, slot: u32, stamp: u64, blocks: u32) -> bool {
         let oldest = self.member_mut(slot).and_then(|member| member.holding.oldest());
         oldest.is_some_and(|used| used <= stamp) && self.give_up(slot, blocks, true) > 0
@@ -120,12 +124,12 @@ impl PrefixIndex {
         self.keep_within_limit(slot);
     }
 
-    /// Gives up blocks, in the cache's order, until what is assumed fits.
+    /// Evicts blocks in the cache's order until the estimate fits.
     pub(super) fn fit(&mut self, slot: u32) {
         while self.fit_some(slot, u32::MAX) {}
     }
 
-    /// Gives up at most so many of those blocks: whether there were any.
+    /// Evicts at most `blocks` of those blocks. Returns whether there were any.
     pub(super) fn fit_some(&mut self, slot: u32, blocks: u32) -> bool {
         let Some(member) = self.member_mut(slot) else { return false };
         let over =
@@ -137,7 +141,7 @@ impl PrefixIndex {
         self.give_up(slot, blocks, false) > 0
     }
 
-    /// Gives up at most `blocks` blocks that the endpoint used least recently.
+    /// Evicts at most `blocks` of the endpoint's least recently used blocks.
     pub(super) fn give_up(&mut self, slot: u32, blocks: u32, lost: bool) -> u32 {
         let estimated =
             |index: &Self| index.member(slot).map_or(0, |member| member.holding.estimated_blocks());
@@ -146,7 +150,8 @@ impl PrefixIndex {
         (before - estimated(self)) as u32
     }
 
-    /// Makes room for an endpoint to hold `chain` behind `before`, under these names: whether there is.
+    /// Frees memory for an endpoint to hold `chain` behind `before` under these names. Returns
+    /// whether there is enough.
     pub(super) fn make_room(
         &mut self,
         slot: u32,
@@ -157,7 +162,7 @@ impl PrefixIndex {
         self.give_way(|index| index.lacks_room(slot, before, chain, names))
     }
 
-    /// Whether there may be no room for that.
+    /// Whether the memory for that may be insufficient.
     pub(super) fn lacks_room(
         &self,
         slot: u32,
@@ -168,18 +173,19 @@ impl PrefixIndex {
         !self.has_ample_room(chain.len()) && self.exceeds(self.growth(slot, before, chain, names))
     }
 
-    /// Whether so many blocks find room in any case: nothing more than doubles.
+    /// Whether this number of blocks fits in any case, even if all tables double.
     pub(super) fn has_ample_room(&self, blocks: usize) -> bool {
         2 * self.allocated() + AMPLE * (blocks + AMPLE) <= self.limits.bytes
     }
 
-    /// Whether so many bytes more would be too many.
+    /// Whether this number of additional bytes exceeds the limit.
     fn exceeds(&self, more: usize) -> bool {
         self.allocated() + more > self.limits.bytes
     }
 
-    /// Makes room as long as it is lacking: the endpoint that is assumed to hold most gives up some of its oldest blocks. Whether there is
-    /// room then. Computes in **O(endpoints)** for each sixteenth of an endpoint that is given up.
+    /// Evicts the oldest blocks of the endpoint with the largest estimate while memory is
+    /// insufficient. Returns whether there is enough. Computes in **O(endpoints)** for each
+    /// sixteenth of an endpoint.
     pub(super) fn give_way(&mut self, lacks_room: impl Fn(&Self) -> bool) -> bool {
         while lacks_room(self) {
             let Some((slot, mut left)) = self.giver() else { return false };
@@ -193,7 +199,7 @@ impl PrefixIndex {
         true
     }
 
-    /// Who is assumed to hold most, if anybody is, and a sixteenth of it in blocks.
+    /// The endpoint with the largest estimate, and a sixteenth of it in blocks.
     pub(super) fn giver(&self) -> Option<(u32, u32)> {
         let estimated = |member: &Member| member.holding.estimated_blocks();
         let held = self.endpoints.iter().map(|member| member.as_deref().map_or(0, estimated));
@@ -202,8 +208,8 @@ impl PrefixIndex {
         Some((slot, u32::try_from(most.div_ceil(16)).unwrap_or(u32::MAX)))
     }
 
-    /// What is taken out of the middle of something leaves two pieces, which take more room. If there is none, the endpoint is taken
-    /// to hold nothing.
+    /// A removal in the middle of a span needs memory for two spans. Without it, the endpoint's
+    /// contents are cleared.
     pub(super) fn keep_within_limit(&mut self, slot: u32) {
         if !self.give_way(|index| index.exceeds(0)) {
             if let Some(member) = self.member(slot) {
@@ -213,7 +219,7 @@ impl PrefixIndex {
     }
 }
 
-/// Bytes that a block takes at most, and blocks that are not worth counting.
+/// Upper limit of a block's bytes; also the number of blocks that is negligible.
 const AMPLE: usize = 1_024;
-/// The share of the index that unconfirmed blocks may take, as a divisor.
+/// Divisor of the index's limit for unconfirmed blocks.
 const UNCONFIRMED_SHARE: usize = 8;

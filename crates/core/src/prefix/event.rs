@@ -1,11 +1,11 @@
-//! What an engine publishes about its KV cache.
+//! KV events: the changes of an engine's KV cache that it publishes.
 
 use core::fmt;
 use core::num::NonZeroU32;
 
 use crate::endpoint::EndpointId;
 
-/// The hash by which an engine names one of its blocks. Opaque: engines need not agree with each other, nor with us.
+/// The hash by which an engine identifies a block. Opaque: engines need not agree on it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 #[expect(
@@ -20,7 +20,7 @@ impl fmt::Display for EngineHash {
     }
 }
 
-/// Where an engine keeps a block: the nearer, the sooner it can be used.
+/// Where an engine keeps a block; nearer tiers are faster.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(
     feature = "serde",
@@ -29,7 +29,7 @@ impl fmt::Display for EngineHash {
 )]
 #[expect(clippy::exhaustive_enums, reason = "every index counts copies in each of them")]
 pub enum Tier {
-    /// The accelerator's own memory.
+    /// The accelerator's memory.
     #[default]
     Gpu,
     /// The host's memory.
@@ -39,7 +39,7 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// All of them, the nearest first.
+    /// All tiers, nearest first.
     pub const ALL: [Self; 3] = [Self::Gpu, Self::Cpu, Self::Disk];
 
     pub(super) const fn bit(self) -> u8 {
@@ -53,32 +53,32 @@ impl Tier {
 pub enum KvEvent<'a> {
     /// Blocks were computed, each the child of the one before it.
     BlockStored(BlockStored<'a>),
-    /// Blocks are gone.
+    /// Blocks were removed.
     BlockRemoved(BlockRemoved<'a>),
-    /// Everything is gone.
+    /// All blocks were removed.
     AllBlocksCleared,
 }
 
-/// A stretch of new blocks.
+/// New consecutive blocks.
 ///
-/// With token ids, the blocks match the prompts of requests that bring token ids. Without, the engine's hashes are taken
-/// for the chain itself, and match [`Prompt::Blocks`](crate::Prompt::Blocks) of the same hashes.
+/// With token ids, the blocks match prompts of token ids. Without, the engine's hashes are the
+/// chain itself, and match [`Prompt::Blocks`](crate::Prompt::Blocks) with equal hashes.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BlockStored<'a> {
-    /// The engine's names for the blocks, in order.
+    /// The engine's hashes of the blocks, in order.
     pub blocks: &'a [EngineHash],
-    /// The engine's name for the block before the first; none at the beginning of a prompt.
+    /// The engine's hash of the block before the first; `None` at the beginning of a prompt.
     pub parent: Option<EngineHash>,
     /// Token ids of all the blocks.
     pub tokens: Option<&'a [u32]>,
-    /// Token ids behind the last block that its hash covers as well; of as many tokens are the blocks before it.
+    /// Token ids after the last block that its hash also covers; each block's hash covers as many.
     pub lookahead: &'a [u32],
     /// Tokens in a block.
     pub block_size: NonZeroU32,
-    /// Where they are kept.
+    /// The tier that holds them.
     pub tier: Tier,
-    /// The base model; none means the endpoint's, whatever requests call it.
+    /// The base model; `None` is the endpoint's model under any name.
     pub model: Option<&'a str>,
     /// The LoRA adapter.
     pub adapter: Option<&'a str>,
@@ -87,7 +87,7 @@ pub struct BlockStored<'a> {
 }
 
 impl<'a> BlockStored<'a> {
-    /// Blocks at the beginning of a prompt, with their names only.
+    /// Blocks at the beginning of a prompt, by their hashes only.
     pub const fn new(blocks: &'a [EngineHash], block_size: NonZeroU32) -> Self {
         Self {
             blocks,
@@ -112,12 +112,12 @@ impl<'a> BlockStored<'a> {
         Self { tokens: Some(ids), ..self }
     }
 
-    /// Token ids behind the last block that its hash covers as well.
+    /// Token ids after the last block that its hash also covers.
     pub const fn lookahead(self, ids: &'a [u32]) -> Self {
         Self { lookahead: ids, ..self }
     }
 
-    /// Where they are kept.
+    /// The tier that holds them.
     pub const fn tier(self, tier: Tier) -> Self {
         Self { tier, ..self }
     }
@@ -138,37 +138,38 @@ impl<'a> BlockStored<'a> {
     }
 }
 
-/// Blocks that are gone. Names that mean nothing are ignored: engines announce removals twice.
+/// Removed blocks. Unknown hashes are ignored, because engines announce some removals twice.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BlockRemoved<'a> {
-    /// The engine's names for the blocks.
+    /// The engine's hashes of the blocks.
     pub blocks: &'a [EngineHash],
-    /// Where they are gone from. They may still be in another tier.
+    /// The tier that they were removed from; another tier may still hold them.
     pub tier: Tier,
 }
 
 impl<'a> BlockRemoved<'a> {
-    /// Blocks that are gone from the first tier.
+    /// Blocks that were removed from the first tier.
     pub const fn new(blocks: &'a [EngineHash]) -> Self {
         Self { blocks, tier: Tier::Gpu }
     }
 
-    /// Where they are gone from.
+    /// The tier that they were removed from.
     pub const fn tier(self, tier: Tier) -> Self {
         Self { tier, ..self }
     }
 }
 
-/// Why an event was not applied. Nothing of it was.
+/// Why an event was rejected. None of it was applied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum KvEventError {
-    /// There is no such endpoint (any more).
+    /// No endpoint has this id, or it was removed.
     UnknownEndpoint(EndpointId),
-    /// The parent block is not known: events were lost. Ask the engine to replay them.
+    /// The parent block is unknown because events were lost. Ask the engine to replay them.
     UnknownParent(EngineHash),
-    /// The number of token ids is not the number of blocks times the block size, with as many behind them as before.
+    /// The number of token ids is not blocks times block size, or the lookahead's length has
+    /// changed.
     #[non_exhaustive]
     TokenCount {
         /// Blocks times block size.
@@ -176,7 +177,7 @@ pub enum KvEventError {
         /// Token ids in the event.
         got: usize,
     },
-    /// The engine's blocks are not as long as those that the endpoint holds: clear it, or update the endpoint.
+    /// The block size differs from that of the endpoint's blocks. Clear or update the endpoint.
     #[non_exhaustive]
     BlockSize {
         /// The endpoint's block size.
@@ -184,12 +185,13 @@ pub enum KvEventError {
         /// The event's.
         got: NonZeroU32,
     },
-    /// The index is at its limit in bytes: removals were lost, or the limit is too low for the pool.
+    /// The index has reached its limit of bytes. Removals were lost, or the limit is too low for
+    /// the pool.
     Full,
 }
 
 impl KvEventError {
-    /// Its name in other languages and in logs; it stays the same when the message changes.
+    /// A stable code for logs and other languages; it does not change with the message.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UnknownEndpoint(_) => "unknown_endpoint",
@@ -214,7 +216,8 @@ impl fmt::Display for KvEventError {
             Self::BlockSize { expected, got } => {
                 write!(
                     f,
-                    "the event's blocks have {got} tokens, the endpoint's {expected}: update the endpoint"
+                    "the event's blocks have {got} tokens, the endpoint's {expected}: \
+                     update the endpoint"
                 )
             }
             Self::Full => {

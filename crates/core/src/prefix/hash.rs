@@ -1,19 +1,22 @@
-//! From a prompt to chained block hashes, in one pass.
+//! From a prompt to chained block hashes, in one pass. `xxhash-rust` was weighed: one keyed pass
+//! that yields every block's hash takes a third of its time, and is equal on every platform.
 //!
-//! A prompt is cut into *stripes* of 64 bytes (16 token ids, or 64 bytes of text). A stripe is folded to 64 bits, and
-//! the fold is chained onto the hash of everything before it:
+//! A prompt is divided into *stripes* of 64 bytes (16 token ids, or 64 bytes of text). A stripe is
+//! folded to 64 bits, and the fold is chained to the hash of all stripes before it:
 //!
 //! ```text
 //!   root ──► chain(root, stripe 0) ──► chain(·, stripe 1) ──► chain(·, stripe 2) ──► …
 //! ```
 //!
-//! A block's hash is the chain's value at the block's end. So equal hashes mean equal prefixes, not only equal blocks;
-//! and as long as block sizes are multiples of 16 tokens, one prompt has the same hash at the same place whatever the
-//! block size. The root holds what must never share a cache: kind of prompt, model, adapter and salt.
+//! A block's hash is the chain's value at the block's end. Equal hashes therefore mean equal
+//! prefixes. As long as block sizes are multiples of 16 tokens, a prompt has equal hashes at equal
+//! positions for any block size. The root covers what must never share a cache: kind of prompt,
+//! model, adapter and salt.
 //!
-//! `fold(a, b)` is the two halves of the 128-bit product `a * b`, xored: the step of wyhash and of the short inputs of
-//! XXH3. Five multiplications for 64 bytes, of which only one waits for the stripe before. Every operand is xored with
-//! a key that comes from the seed, so whoever does not know the seed cannot make two prompts collide.
+//! `fold(a, b)` is the exclusive or of the halves of the 128-bit product `a * b`, as in wyhash and
+//! in XXH3's short inputs. A stripe takes five multiplications, of which one depends on the stripe
+//! before. Every operand is combined with a key from the seed, so collisions cannot be constructed
+//! without it.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -21,7 +24,7 @@ use core::num::NonZeroU32;
 
 use crate::rng::Rng;
 
-/// One KV-cache block *and everything before it*.
+/// One KV-cache block and all blocks before it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 #[expect(
@@ -36,7 +39,7 @@ impl fmt::Display for BlockHash {
     }
 }
 
-/// What prompts must have in common before they can share a cache.
+/// The properties that prompts must share to share a cache.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Namespace<'a> {
@@ -54,20 +57,21 @@ impl<'a> Namespace<'a> {
         Self { model, adapter: None, salt: None }
     }
 
-    /// The same under an adapter, if there is one.
+    /// The namespace with an adapter, if there is one.
     pub const fn adapter(self, adapter: Option<&'a str>) -> Self {
         Self { adapter, ..self }
     }
 
-    /// The same under a salt, if there is one.
+    /// The namespace with a salt, if there is one.
     pub const fn salt(self, salt: Option<&'a str>) -> Self {
         Self { salt, ..self }
     }
 }
 
-/// Hashes prompts and names under keys that come from one seed.
+/// Hashes prompts and names under keys from one seed.
 ///
-/// The output is part of the contract: it is fixed by test vectors, equal on every platform and in every language.
+/// The output is part of the contract: it is fixed by test vectors, and equal on every platform and
+/// in every language.
 ///
 /// ```
 /// use core::num::NonZeroU32;
@@ -89,7 +93,8 @@ pub struct PromptHasher {
 }
 
 impl PromptHasher {
-    /// A hasher whose keys follow from `seed`. Keep the seed secret where clients could gain from collisions.
+    /// A hasher with keys from `seed`. Keep the seed secret where clients could benefit from
+    /// collisions.
     pub const fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut lanes = [0; 8];
@@ -102,8 +107,8 @@ impl PromptHasher {
         Self { lanes, chain: [rng.next_u64(), rng.next_u64() | 1] }
     }
 
-    /// Appends the hashes of the full blocks of a text prompt, at most `limit`, a block being `block_size` tokens of
-    /// 4 bytes. Computes in **O(bytes)**, about 3 ns a stripe.
+    /// Appends the hashes of a text prompt's full blocks, at most `limit`. A block is `block_size`
+    /// tokens of 4 bytes. Computes in **O(bytes)**, about 3 ns a stripe.
     pub fn text(
         &self,
         namespace: Namespace<'_>,
@@ -116,8 +121,8 @@ impl PromptHasher {
         self.blocks(root, text, block_size, limit, hashes);
     }
 
-    /// Appends the hashes of the full blocks of a token prompt, at most `limit`. Computes in **O(tokens)**, about 3 ns
-    /// for 16 tokens.
+    /// Appends the hashes of a token prompt's full blocks, at most `limit`. Computes in
+    /// **O(tokens)**, about 3 ns for 16 tokens.
     pub fn tokens(
         &self,
         namespace: Namespace<'_>,
@@ -130,8 +135,9 @@ impl PromptHasher {
         self.blocks(root, ids, block_size, limit, hashes);
     }
 
-    /// The same of blocks whose hashes cover so many tokens behind them as well. The first such tokens of the prompt are
-    /// in the root, and all else is cut that much later: a block's hash then covers all up to the last token that counts.
+    /// As [`tokens`](Self::tokens) for blocks whose hashes also cover `lookahead` tokens after
+    /// them. The first `lookahead` tokens of the prompt are in the root, and blocks are shifted by
+    /// as many. A block's hash then covers exactly the tokens that its engine's hash covers.
     pub(crate) fn tokens_ahead(
         &self,
         namespace: Namespace<'_>,
@@ -145,7 +151,7 @@ impl PromptHasher {
         self.blocks(root, rest, block_size, limit, hashes);
     }
 
-    /// The hash before the first block of a prompt that begins with these tokens, where hashes cover so many tokens more.
+    /// The root of a prompt that starts with these tokens, where hashes cover a lookahead.
     pub(crate) fn root_ahead(&self, root: BlockHash, first: &[u32]) -> BlockHash {
         if first.is_empty() { root } else { BlockHash(self.absorb(root.0, first)) }
     }
@@ -161,22 +167,22 @@ impl PromptHasher {
         self.blocks(parent, ids, block_size, usize::MAX, hashes);
     }
 
-    /// The hash before the first block of a token prompt.
+    /// The root of a token prompt.
     pub(crate) fn token_root(&self, namespace: Namespace<'_>) -> BlockHash {
         self.root(Kind::Tokens, namespace)
     }
 
-    /// 64 bits that stand for a whole text prompt.
+    /// A 64-bit hash of a whole text prompt.
     pub(crate) fn whole_text(&self, namespace: Namespace<'_>, text: &[u8]) -> u64 {
         self.absorb(self.root(Kind::Text, namespace).0, text)
     }
 
-    /// 64 bits that stand for a whole token prompt.
+    /// A 64-bit hash of a whole token prompt.
     pub(crate) fn whole_tokens(&self, namespace: Namespace<'_>, ids: &[u32]) -> u64 {
         self.absorb(self.root(Kind::Tokens, namespace).0, ids)
     }
 
-    /// 64 bits that stand for a name: an adapter, a session, an endpoint.
+    /// A 64-bit hash of a name: an adapter, a session, an endpoint.
     pub(crate) fn name(&self, name: &str) -> u64 {
         self.absorb(self.chain[0], name.as_bytes())
     }
@@ -221,7 +227,7 @@ impl PromptHasher {
         BlockHash(chain)
     }
 
-    /// Chains any number of bytes or tokens, told apart by their length.
+    /// Chains any number of bytes or tokens, including their length.
     fn absorb<T: Word>(&self, mut chain: u64, words: &[T]) -> u64 {
         chain = self.step(chain, words.len() as u64);
         for stripe in words.chunks(T::PER_STRIPE) {
@@ -234,7 +240,7 @@ impl PromptHasher {
         fold(chain ^ stripe ^ self.chain[0], self.chain[1])
     }
 
-    /// Four independent folds of 16 bytes each, under keys of their own.
+    /// Four independent folds of 16 bytes, each under its own keys.
     fn stripe(&self, words: [u64; 8]) -> u64 {
         let lane = |i: usize| {
             fold(words[2 * i] ^ self.lanes[2 * i], words[2 * i + 1] ^ self.lanes[2 * i + 1])
@@ -242,7 +248,7 @@ impl PromptHasher {
         lane(0) ^ lane(1) ^ lane(2) ^ lane(3)
     }
 
-    /// A stripe that is not full: padded with zeros, its length folded in.
+    /// A partial stripe, padded with zeros, with its length folded in.
     fn short_stripe<T: Word>(&self, rest: &[T]) -> u64 {
         let mut padded = [T::default(); 64];
         padded[..rest.len()].copy_from_slice(rest);
@@ -257,7 +263,7 @@ enum Kind {
     Tokens = 2,
 }
 
-/// A unit of a prompt: a byte of text or a token id. A token hashes as its four bytes, little-endian.
+/// A unit of a prompt: a byte of text or a token id. A token hashes as four bytes, little-endian.
 trait Word: Copy + Default {
     const PER_TOKEN: usize;
     const PER_STRIPE: usize;

@@ -1,8 +1,8 @@
 //! The prefix index: for every endpoint, the exact length of the longest prefix that it holds.
 //!
-//! [`Runs`] say what there is to hold and who holds it; each endpoint has a [`Holding`] that says why it does and what it
-//! gives up next. Whatever changes a holding is settled with the runs at once. A hole ends an endpoint's match, also where it
-//! still holds deeper blocks.
+//! [`Runs`] store blocks and their holders. Each endpoint has a [`Holding`] with the evidence and
+//! the eviction order of its blocks. Every change of a holding updates the runs at once. A hole
+//! ends an endpoint's match even if it holds deeper blocks.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -21,18 +21,22 @@ use super::unconfirmed::Unconfirmed;
 use super::warm::WarmWindow;
 use crate::time::Instant;
 
-/// What every endpoint of a pool holds in its KV cache. Endpoints are slots: small numbers, given by the caller.
+/// The blocks that every endpoint of a pool holds in its KV cache. Endpoints are slots: small
+/// numbers that the caller assigns.
 ///
 /// ```
 /// use slotwise::Instant;
-/// use slotwise::prefix::{BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, Tier};
+/// use slotwise::prefix::{
+///     BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, Tier,
+/// };
 ///
 /// let mut index = PrefixIndex::new(0, IndexLimits::default());
 /// let chain = [1, 2, 3, 4].map(BlockHash); // our hashes, from a `PromptHasher`
 /// let names = [11, 12, 13, 14].map(EngineHash); // the engines' hashes, from their KV events
 /// let used = BlockUse { stamp: 1, block_tokens: 16, now: Instant::ORIGIN, computed: true };
 /// for (slot, blocks) in [(0, 4), (1, 2)] {
-///     index.join(slot, CacheSpec { capacity: 1_000, ..CacheSpec::default() }).expect("a free slot");
+///     let cache = CacheSpec { capacity: 1_000, ..CacheSpec::default() };
+///     index.join(slot, cache).expect("a free slot");
 ///     let stored = index.store(slot, None, &names[..blocks], &chain[..blocks], Tier::Gpu, used);
 ///     assert_eq!(stored, Ok(()));
 /// }
@@ -45,32 +49,32 @@ use crate::time::Instant;
 pub struct PrefixIndex {
     pub(super) runs: Runs,
     pub(super) endpoints: Vec<Option<Box<Member>>>,
-    /// Pairs of an endpoint and a block that it holds.
+    /// Number of pairs of an endpoint and a held block.
     pub(super) pairs: usize,
-    /// What the holdings have allocated.
+    /// Bytes allocated by the holdings.
     pub(super) allocated: usize,
     pub(super) unconfirmed: VecDeque<Unconfirmed>,
-    /// What their chains have allocated.
+    /// Bytes allocated by their chains.
     pub(super) unconfirmed_bytes: usize,
     pub(super) joined: u64,
     pub(super) hash_state: KeyedState,
     pub(super) limits: IndexLimits,
-    /// Runs on the way of one prompt: kept to be used again.
+    /// The runs of one prompt, kept for reuse.
     pub(super) way: Vec<RunId>,
 }
 
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) holding: Holding,
-    /// What the holding had allocated when it was last counted.
+    /// Bytes allocated by the holding when last counted.
     counted: usize,
     pub(super) cache: CacheSpec,
-    /// Tells members apart that had the same slot.
+    /// Distinguishes members that had the same slot.
     pub(super) joined: u64,
 }
 
 impl PrefixIndex {
-    /// An empty index. The seed keys its table against chosen collisions.
+    /// An empty index. The seed keys its tables against chosen collisions.
     pub fn new(seed: u64, limits: IndexLimits) -> Self {
         Self::with_key(KeyedState::new(seed), limits)
     }
@@ -90,11 +94,11 @@ impl PrefixIndex {
         }
     }
 
-    /// The endpoint at `slot` begins, with nothing in its cache. What an earlier one there held is forgotten.
+    /// Adds an endpoint with an empty cache at `slot`, and removes an earlier one there.
     ///
     /// # Errors
     ///
-    /// [`IndexFull`] if there are not so many [slots](IndexLimits::slots).
+    /// [`IndexFull`] if `slot` is not below [`IndexLimits::slots`].
     pub fn join(&mut self, slot: u32, cache: CacheSpec) -> Result<(), IndexFull> {
         if slot as usize >= self.limits.slots {
             return Err(IndexFull);
@@ -103,19 +107,20 @@ impl PrefixIndex {
         Ok(())
     }
 
-    /// The endpoint's cache is another one, and empty; whether its engine publishes events stays as it was.
+    /// Replaces the endpoint's cache by an empty one; the endpoint keeps its mode, with or without
+    /// events.
     pub(crate) fn restart(&mut self, slot: u32, cache: CacheSpec) {
         if let Some(precise) = self.member(slot).map(|member| member.holding.is_precise()) {
             self.begin(slot, cache, precise);
         }
     }
 
-    /// The endpoint is gone, with all it held. Computes in **O(blocks that it held)**.
+    /// Removes the endpoint. Computes in **O(blocks that it held)**.
     pub fn leave(&mut self, slot: u32) {
         drop(self.dismiss(slot));
     }
 
-    /// The engine said that its cache is empty; whether the endpoint is precise stays as it was. Computes in
+    /// Removes all blocks of the endpoint; it keeps its mode, with or without events. Computes in
     /// **O(blocks that it held)**.
     pub fn clear(&mut self, slot: u32) {
         if let Some(member) = self.member(slot) {
@@ -124,21 +129,22 @@ impl PrefixIndex {
         }
     }
 
-    /// The endpoint goes back to assumptions, with an empty cache: what its engine publishes cannot be used.
+    /// Returns the endpoint to estimates, with an empty cache: its engine's events are unusable.
     pub(crate) fn become_estimated(&mut self, slot: u32) {
         if let Some(cache) = self.member(slot).map(|member| member.cache) {
             self.begin(slot, cache, false);
         }
     }
 
-    /// Who holds how much of `chain`, as levels: an endpoint holds as many blocks, from the first on, as the *deepest* level
-    /// says that it is in. An endpoint that is in none holds nothing. Computes in **O(runs on the way)**, and in as many
-    /// levels as there are different depths.
+    /// Visits the holders of `chain` by depth. An endpoint holds as many blocks, from the first on,
+    /// as the *deepest* level that contains it; an endpoint in no level holds none. Computes in
+    /// **O(runs of the chain)**, with one level for each distinct depth.
     pub fn levels(&self, chain: &[BlockHash], visit: impl FnMut(u32, &EndpointSet)) {
         self.runs.levels(chain, visit);
     }
 
-    /// How many blocks of `chain`, from the first on, the endpoint holds. Computes in **O(runs on the way)**.
+    /// Number of blocks of `chain`, from the first on, that the endpoint holds. Computes in
+    /// **O(runs of the chain)**.
     pub fn depth(&self, slot: u32, chain: &[BlockHash]) -> u32 {
         let Some(member) = self.member(slot) else { return 0 };
         let mut depth = 0;
@@ -153,8 +159,9 @@ impl PrefixIndex {
         u32::try_from(depth).unwrap_or(u32::MAX)
     }
 
-    /// How many of the first `depth` blocks of `chain`, all of which the endpoint holds, it has in each tier, the nearest first. A block
-    /// counts where it is nearest. Computes in **O(runs on the way)**, and in O(1) if everything is in the first tier.
+    /// Number of blocks in each tier, nearest first, among the first `depth` blocks of `chain`, all
+    /// of which the endpoint holds. A block counts in its nearest tier. Computes in **O(runs of the
+    /// chain)**, and in O(1) if all blocks are in the first tier.
     pub(crate) fn tiers(
         &self,
         slot: u32,
@@ -173,8 +180,8 @@ impl PrefixIndex {
         tiers
     }
 
-    /// The last use of the block at a place in `chain` on this endpoint, if the block is certain to have been there: one that is still
-    /// on its way says nothing about what a cache has given up.
+    /// The stamp of the last use of block `at` of `chain` on this endpoint, if the block was
+    /// computed. An expected block is no evidence about evictions.
     pub(crate) fn last_use(&self, slot: u32, chain: &[BlockHash], at: usize) -> Option<u64> {
         let (begin, stretch) =
             self.runs.walk(chain).find(|(begin, stretch)| at < begin + stretch.len())?;
@@ -183,37 +190,37 @@ impl PrefixIndex {
         state.filter(|state| state.computed).map(|state| state.used)
     }
 
-    /// Whether the engine calls its blocks by names that contradict those of other engines, so that the index must keep a dictionary
-    /// for it alone. That costs memory, and says that the engines hash differently: for vLLM, set `PYTHONHASHSEED` to the same
-    /// number everywhere.
+    /// Whether the engine's hashes contradict those of other engines, so that it has a dictionary
+    /// of its own. This costs memory and means that the engines hash differently. For vLLM, set
+    /// `PYTHONHASHSEED` to the same number everywhere.
     pub fn hash_mismatch(&self, slot: u32) -> bool {
         self.member(slot).is_some_and(|member| member.holding.names.are_own())
     }
 
-    /// Whether the endpoint's engine publishes events.
+    /// Whether the endpoint's engine publishes KV events.
     pub fn has_kv_events(&self, slot: u32) -> bool {
         self.member(slot).is_some_and(|member| member.holding.is_precise())
     }
 
-    /// Tokens of the blocks that the endpoint holds: those that it is assumed to, and those that it says.
+    /// Tokens of the blocks that the endpoint holds: (estimated, stored).
     pub fn tokens(&self, slot: u32) -> (u64, u64) {
         self.member(slot).map_or((0, 0), |member| {
             (member.holding.estimated_tokens(), member.holding.stored_tokens())
         })
     }
 
-    /// Tokens of the blocks that were used within the warm window, and that the endpoint holds or has lost against
+    /// Tokens of blocks used within the warm window that the endpoint holds, or lost against
     /// expectation. Computes in **O(1)**.
     pub fn warm_tokens(&self, slot: u32, now: Instant) -> u64 {
         self.member(slot).map_or(0, |member| member.holding.warm_tokens(now))
     }
 
-    /// Pairs of an endpoint and a block that it holds.
+    /// Number of pairs of an endpoint and a held block.
     pub const fn len(&self) -> usize {
         self.pairs
     }
 
-    /// What the index has allocated for what endpoints hold, in bytes: never more than [`IndexLimits::bytes`]. Computes in **O(1)**.
+    /// Bytes allocated for held blocks, at most [`IndexLimits::bytes`]. Computes in **O(1)**.
     pub fn allocated(&self) -> usize {
         self.runs.allocated()
             + self.allocated
@@ -222,27 +229,27 @@ impl PrefixIndex {
             + self.way.capacity() * size_of::<RunId>()
     }
 
-    /// Whether nobody holds anything.
+    /// Whether no endpoint holds any block.
     pub const fn is_empty(&self) -> bool {
         self.pairs == 0
     }
 
-    /// Whether there is an endpoint at this slot.
+    /// Whether an endpoint is at this slot.
     pub(crate) fn is_member(&self, slot: u32) -> bool {
         self.member(slot).is_some()
     }
 
-    /// An index like this one in which nobody is.
+    /// An empty index with the same key and limits.
     pub(crate) fn emptied(&self) -> Self {
         Self::with_key(self.hash_state, self.limits.clone())
     }
 
-    /// The key of its tables, which stands for the seed.
+    /// The key of its tables, which is derived from the seed.
     pub(crate) const fn hash_state(&self) -> KeyedState {
         self.hash_state
     }
 
-    /// An endpoint is at `slot` from now on, with nothing in its cache: the one that was there before.
+    /// Adds an endpoint with an empty cache at `slot`. Returns the one that was there.
     pub(super) fn begin(
         &mut self,
         slot: u32,
@@ -257,7 +264,7 @@ impl PrefixIndex {
         before
     }
 
-    /// The endpoint at an empty slot holds this; the runs know already.
+    /// Adds an endpoint with this holding at an empty slot; the runs are updated already.
     pub(super) fn enter(&mut self, slot: u32, holding: Holding, cache: CacheSpec, joined: u64) {
         let at = slot as usize;
         if at >= self.endpoints.len() {
@@ -275,7 +282,7 @@ impl PrefixIndex {
         }
     }
 
-    /// Nobody is at `slot` any more: the endpoint that was.
+    /// Removes and returns the endpoint at `slot`.
     pub(super) fn dismiss(&mut self, slot: u32) -> Option<Box<Member>> {
         let member = self.endpoints.get_mut(slot as usize)?.take()?;
         self.pairs -= member.holding.held();
@@ -293,7 +300,7 @@ impl PrefixIndex {
         }
     }
 
-    /// Changes what an endpoint holds, and settles it with the runs.
+    /// Changes a holding and updates the runs.
     pub(super) fn alter(
         &mut self,
         slot: u32,
@@ -313,7 +320,7 @@ impl PrefixIndex {
             self.allocated + allocated - core::mem::replace(&mut member.counted, allocated);
     }
 
-    /// Changes what an endpoint's engine calls its blocks.
+    /// Changes an endpoint's names.
     pub(super) fn rename<R>(
         &mut self,
         slot: u32,
@@ -324,7 +331,8 @@ impl PrefixIndex {
         Some(answer)
     }
 
-    /// How much more might be allocated, at most, when the endpoint comes to hold `chain` behind `before`, under these names.
+    /// Upper limit of additional bytes if the endpoint comes to hold `chain` behind `before` under
+    /// these names.
     pub(super) fn growth(
         &self,
         slot: u32,

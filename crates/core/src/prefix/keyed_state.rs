@@ -1,8 +1,9 @@
-//! A hash function for tables whose keys are 64-bit hashes already, or small numbers.
+//! A keyed hasher for tables whose keys are 64-bit hashes or small numbers. `ahash` was weighed:
+//! its output differs between platforms, and this one needs no second mixing.
 
 use core::hash::{BuildHasher, Hasher};
 
-/// One keyed multiplication: whoever does not know the key cannot choose prompts that fall into one bucket.
+/// One keyed multiplication. Without the key, clients cannot choose prompts that share a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyedState(u64);
 

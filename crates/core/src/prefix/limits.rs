@@ -1,11 +1,11 @@
-//! How much the index may hold, and how the caches behave that it is about.
+//! Limits of the index, and descriptions of the endpoints' caches.
 
 use core::time::Duration;
 
 use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
 
-/// What the index may grow to, and how long it remembers.
+/// Limits of the index's memory and retention.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -14,17 +14,19 @@ use crate::time::Instant;
 )]
 #[non_exhaustive]
 pub struct IndexLimits {
-    /// Slots that endpoints may have.
+    /// Limit of slots.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub slots: usize,
-    /// Bytes that the index may allocate for what endpoints hold; the account of an endpoint that holds nothing, less than a kilobyte, is
-    /// not in it. When they are used up, the endpoint that is assumed to hold most gives up its oldest assumed
-    /// blocks; what engines say that they hold is given up by nobody, so that an event for which there is no room then is refused.
+    /// Limit of bytes allocated for held blocks; an endpoint without blocks takes less than a
+    /// kilobyte outside it. At the limit, the endpoint with the largest estimate loses its oldest
+    /// estimated blocks. Blocks that engines report are never evicted; an event that does not fit
+    /// is rejected.
     pub bytes: usize,
     /// Blocks used within this time belong to an endpoint's warm working set.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub warm_window: Duration,
-    /// An engine that publishes events has this long after a first token to confirm the prompt's blocks.
+    /// Time after a first token within which an engine with events must confirm the prompt's
+    /// blocks.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub confirm_within: Duration,
 }
@@ -40,13 +42,13 @@ impl Default for IndexLimits {
     }
 }
 
-/// How one endpoint's cache behaves.
+/// The description of one endpoint's cache.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the two things that an LRU cache can be asked")]
+#[expect(clippy::exhaustive_structs, reason = "an LRU cache has a capacity and an order")]
 pub struct CacheSpec {
-    /// Tokens that fit. What it is assumed to hold never exceeds this.
+    /// Capacity in tokens; the estimate of its contents never exceeds it.
     pub capacity: u32,
-    /// Which of the blocks that were last used together goes first.
+    /// The eviction order among blocks that were last used together.
     pub order: CacheEvictionOrder,
 }
 
@@ -54,16 +56,16 @@ pub struct CacheSpec {
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "when, by which dispatch, in which unit: there is nothing else to say"
+    reason = "the number, unit, time and kind of a use are complete"
 )]
 pub struct BlockUse {
-    /// Which use of this endpoint's cache it is; rises from use to use.
+    /// The number of the use, which rises for each endpoint.
     pub stamp: u64,
     /// Tokens in a block.
     pub block_tokens: u32,
-    /// When.
+    /// The time of the use.
     pub now: Instant,
-    /// Whether the blocks are there by now, and not only on their way.
+    /// Whether the blocks are computed already.
     pub computed: bool,
 }
 
@@ -71,13 +73,13 @@ pub struct BlockUse {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The endpoint's engine has no block that it calls as the event calls the parent: events were lost.
+    /// The parent is unknown to the index, because events were lost.
     UnknownParent,
-    /// There may not be enough room, also without any assumption.
+    /// The limit of bytes could be exceeded, even without any estimates.
     Full,
 }
 
-/// The index holds as much as it may.
+/// The slot is not below [`IndexLimits::slots`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "there is nothing to say about it")]
+#[expect(clippy::exhaustive_structs, reason = "the condition has no details")]
 pub struct IndexFull;

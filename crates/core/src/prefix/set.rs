@@ -1,4 +1,5 @@
-//! A set of endpoint slots: a short sorted list while it is small, a bitmap when that takes less room.
+//! A set of endpoint slots: a short sorted list, or a bitmap where that is smaller. `fixedbitset`
+//! and `roaring` were weighed: neither is inline for few members and counts its bytes exactly.
 
 use alloc::vec::Vec;
 
@@ -6,20 +7,20 @@ use smallvec::SmallVec;
 
 /// Endpoint slots, in ascending order.
 ///
-/// Membership is **O(log n)** as a list and **O(1)** as a bitmap. A list takes 4 bytes a member, and none beside the set itself for up
-/// to four; a bitmap takes `highest slot / 8` bytes and begins where it is the smaller of the two.
+/// Membership is **O(log n)** as a list and **O(1)** as a bitmap. A list takes 4 bytes a member,
+/// inline for up to four. A bitmap takes `highest slot / 8` bytes, and is used where it is smaller.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointSet(Form);
 
 #[derive(Clone, Debug)]
 enum Form {
-    /// Sorted, no doubles.
+    /// Sorted, without duplicates.
     List(SmallVec<[u32; 4]>),
-    /// One bit a slot; the last word is not zero; the number of bits set.
+    /// One bit a slot, with the last word not zero; and the number of set bits.
     Bits(Vec<u64>, u32),
 }
 
-/// Sets are equal if their members are, whatever their form.
+/// Sets are equal if their members are, in any form.
 impl PartialEq for EndpointSet {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.iter().eq(other.iter())
@@ -35,7 +36,7 @@ impl Default for Form {
 }
 
 impl EndpointSet {
-    /// Adds a slot; whether it was new.
+    /// Adds a slot. Returns whether it was new.
     pub(crate) fn insert(&mut self, slot: u32) -> bool {
         match &mut self.0 {
             Form::List(slots) => {
@@ -57,7 +58,7 @@ impl EndpointSet {
         }
     }
 
-    /// Takes a slot out; whether it was there.
+    /// Removes a slot. Returns whether it was a member.
     pub(crate) fn remove(&mut self, slot: u32) -> bool {
         match &mut self.0 {
             Form::List(slots) => {
@@ -84,7 +85,7 @@ impl EndpointSet {
         }
     }
 
-    /// What is in both.
+    /// The intersection.
     pub(crate) fn intersection(&self, other: &Self) -> Self {
         if let (Form::Bits(a, _), Form::Bits(b, _)) = (&self.0, &other.0) {
             return Self::of_words(a.iter().zip(b).map(|(a, b)| a & b).collect());
@@ -95,7 +96,7 @@ impl EndpointSet {
         both
     }
 
-    /// What is in either.
+    /// The union.
     pub(crate) fn union(&self, other: &Self) -> Self {
         let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
         if let (Form::Bits(a, _), Form::Bits(b, _)) = (&few.0, &many.0) {
@@ -121,7 +122,7 @@ impl EndpointSet {
         set
     }
 
-    /// Whether the slot is in it.
+    /// Whether the slot is a member.
     pub fn contains(&self, slot: u32) -> bool {
         match &self.0 {
             Form::List(slots) => slots.binary_search(&slot).is_ok(),
@@ -132,7 +133,7 @@ impl EndpointSet {
         }
     }
 
-    /// How many slots are in it. Computes in **O(1)**.
+    /// Number of members. Computes in **O(1)**.
     pub fn len(&self) -> usize {
         match &self.0 {
             Form::List(slots) => slots.len(),
@@ -140,12 +141,12 @@ impl EndpointSet {
         }
     }
 
-    /// Whether nothing is in it.
+    /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether all of it is in `other` too.
+    /// Whether all its members are in `other`.
     pub fn is_subset(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Form::List(a), Form::List(b)) if a == b => true,
@@ -156,7 +157,7 @@ impl EndpointSet {
         }
     }
 
-    /// The slots, lowest first.
+    /// The members in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let (list, words): (&[u32], &[u64]) = match &self.0 {
             Form::List(slots) => (slots, &[]),
@@ -171,7 +172,7 @@ impl EndpointSet {
         }))
     }
 
-    /// What it has allocated, in bytes.
+    /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         match &self.0 {
             Form::List(slots) if slots.spilled() => slots.capacity() * size_of::<u32>(),
@@ -180,7 +181,7 @@ impl EndpointSet {
         }
     }
 
-    /// Changes the form once the other takes clearly less room.
+    /// Changes the form once the other is clearly smaller.
     fn settle(&mut self) {
         match &self.0 {
             Form::List(slots) => {
@@ -215,7 +216,7 @@ impl EndpointSet {
         }
     }
 
-    /// Becomes equal to `other`, in the memory that it has where that does.
+    /// Becomes equal to `other`, within its own memory if that suffices.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
             (Form::List(slots), Form::List(others)) => slots.clone_from(others),
@@ -228,7 +229,7 @@ impl EndpointSet {
     }
 }
 
-/// A list this short is never worth a bitmap.
+/// Up to this length, a list is always kept.
 const LIST_MIN: usize = 8;
 
 const fn place(slot: u32) -> (usize, u64) {
@@ -251,8 +252,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_sorted_set(ops in prop::collection::vec((any::<bool>(), 0u32..400), 0..600)) {
-            let (mut set, mut model, mut copy) = (EndpointSet::default(), BTreeSet::new(), EndpointSet::default());
+        fn behaves_like_a_sorted_set(
+            ops in prop::collection::vec((any::<bool>(), 0u32..400), 0..600),
+        ) {
+            let (mut set, mut model) = (EndpointSet::default(), BTreeSet::new());
+            let mut copy = EndpointSet::default();
             for (insert, slot) in ops {
                 if insert {
                     prop_assert_eq!(set.insert(slot), model.insert(slot));
@@ -265,7 +269,8 @@ mod tests {
                 prop_assert_eq!(&set, &built(&model));
                 copy.copy_from(&set);
                 prop_assert_eq!(&copy, &set);
-                let word = model.range(slot / 64 * 64..slot / 64 * 64 + 64).fold(0, |word, s| word | 1 << (s % 64));
+                let members = model.range(slot / 64 * 64..slot / 64 * 64 + 64);
+                let word = members.fold(0, |word, s| word | 1 << (s % 64));
                 prop_assert_eq!(set.word(slot / 64), word);
             }
         }

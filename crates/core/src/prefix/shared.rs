@@ -1,8 +1,9 @@
-//! The prefix index between threads: readers look prompts up while writers tell it what has changed.
+//! The prefix index between threads: readers look up prompts while writers apply events.
 //!
-//! What is long is done in pieces, each between two states that an engine could have been in: an event stores its first 32
-//! blocks, then the next; an endpoint that leaves holds less and less. [`SteppedLock`] lets readers in between, and no other writer.
-//! What is to be done is found out before, beside readers, and what was done is freed after, when nobody waits.
+//! Long changes are divided into *steps*, each between two states that an engine could have been
+//! in. An event stores 32 blocks a step; an endpoint that leaves holds less and less.
+//! [`SteppedLock`] admits readers between steps, and no other writer. Plans are made beside
+//! readers, and memory is released outside the lock.
 
 use alloc::vec::Vec;
 
@@ -15,19 +16,22 @@ use super::stepped_lock::{SteppedLock, WriteSession};
 #[cfg(feature = "internals")]
 use crate::time::Instant;
 
-/// A [`PrefixIndex`] that threads share: any number of them look prompts up while others apply what engines say.
+/// A [`PrefixIndex`] that threads share: many look up prompts while others apply events.
 ///
-/// Its methods are those of [`PrefixIndex`] with `&self`, and [`read`](Self::read) for those that only look. A reader waits for one *piece*
-/// at most, 32 blocks or a few microseconds, never for an event. It sees what was between two pieces: the blocks of an event come and go in
-/// order, no event begins before the one before it is over, and what a method did is there for everyone when it returns. The events of
-/// one endpoint have an order, so they should come from one thread.
+/// Its methods are those of [`PrefixIndex`] with `&self`, and [`read`](Self::read) for lookups. A
+/// reader waits for at most one *step*, 32 blocks or a few microseconds, never for a whole event.
+/// It sees a state between two steps: blocks of an event appear and disappear in order, events do
+/// not overlap, and a change is visible once its method returns. Events of one endpoint are
+/// ordered, so one thread should apply them.
 ///
-/// As long as there is room, it gives the answers of a [`PrefixIndex`] that was told the same in the same order; which order that was, threads
-/// decide.
+/// While memory suffices, its results equal those of a [`PrefixIndex`] with the same changes in the
+/// same order; the threads determine the order.
 ///
 /// ```
 /// use slotwise::Instant;
-/// use slotwise::prefix::{BlockHash, CacheSpec, EngineHash, IndexLimits, SharedPrefixIndex, Tier, BlockUse};
+/// use slotwise::prefix::{
+///     BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, SharedPrefixIndex, Tier,
+/// };
 ///
 /// let index = SharedPrefixIndex::new(0, IndexLimits::default());
 /// index.join(0, CacheSpec::default()).expect("one is few");
@@ -57,13 +61,13 @@ impl SharedPrefixIndex {
         PrefixIndex::new(seed, limits).into()
     }
 
-    /// The index, for one thread.
+    /// Converts into an index for one thread.
     pub fn into_inner(self) -> PrefixIndex {
         self.lock.into_inner()
     }
 
-    /// Looks at the index, beside other readers. `look` should be short, since writers wait for it, and other readers behind them. It must
-    /// not call this index, or it may wait for itself.
+    /// Reads the index, beside other readers. `look` should be short, because writers and later
+    /// readers wait for it. It must not call this index: it could deadlock.
     ///
     /// ```
     /// use slotwise::prefix::{BlockHash, IndexLimits, SharedPrefixIndex};
@@ -81,7 +85,7 @@ impl SharedPrefixIndex {
     ///
     /// # Errors
     ///
-    /// [`IndexFull`] if there are not so many [slots](IndexLimits::slots).
+    /// [`IndexFull`] if `slot` is not below [`IndexLimits::slots`].
     pub fn join(&self, slot: u32, cache: CacheSpec) -> Result<(), IndexFull> {
         let mut event = self.lock.begin_write();
         event.empty(slot);
@@ -92,24 +96,25 @@ impl SharedPrefixIndex {
         joined.map(drop)
     }
 
-    /// As [`PrefixIndex::leave`], in pieces: the endpoint holds less and less.
+    /// As [`PrefixIndex::leave`], in steps: the endpoint holds less and less.
     pub fn leave(&self, slot: u32) {
         let mut event = self.lock.begin_write();
         event.empty(slot);
         drop(event.step(|index| index.dismiss(slot)));
     }
 
-    /// As [`PrefixIndex::clear`], in pieces: the endpoint holds less and less.
+    /// As [`PrefixIndex::clear`], in steps: the endpoint holds less and less.
     pub fn clear(&self, slot: u32) {
         self.lock.begin_write().clear(slot);
     }
 
-    /// As [`PrefixIndex::store`], in pieces.
+    /// As [`PrefixIndex::store`], in steps.
     ///
     /// # Errors
     ///
-    /// Nothing changes if the parent is unknown. If there is no room, the blocks of those pieces that came before stay: the engine does have them.
-    /// The assumptions about an engine end with its first store, even if there is no room for that.
+    /// Nothing changes if the parent is unknown. If memory is insufficient, the blocks of earlier
+    /// steps remain, because the engine has them. An engine's first store ends its estimates even
+    /// if it fails.
     pub fn store(
         &self,
         slot: u32,
@@ -120,7 +125,7 @@ impl SharedPrefixIndex {
         used: BlockUse,
     ) -> Result<(), StoreError> {
         let mut event = self.lock.begin_write();
-        // An engine that has said nothing yet has named no parent.
+        // An engine without events so far has no names, and hence no parents.
         if parent.is_none() {
             event.become_precise(slot);
         }
@@ -141,7 +146,7 @@ impl SharedPrefixIndex {
         }
     }
 
-    /// As [`PrefixIndex::remove`], in pieces.
+    /// As [`PrefixIndex::remove`], in steps.
     pub fn remove(&self, slot: u32, names: &[EngineHash], tier: Tier) {
         let mut event = self.lock.begin_write();
         for names in names.chunks(PIECE) {
@@ -150,17 +155,17 @@ impl SharedPrefixIndex {
     }
 }
 
-/// Estimates from requests, for this repository only: outside semantic versioning.
+/// Estimates from requests, for this repository only and outside semantic versioning.
 #[cfg(feature = "internals")]
 impl SharedPrefixIndex {
-    /// As [`PrefixIndex::resize`], in pieces: for a moment, more than fits may be assumed.
+    /// As `PrefixIndex::resize`, in steps: the estimate may exceed the capacity for a moment.
     pub fn resize(&self, slot: u32, cache: CacheSpec) {
         let mut event = self.lock.begin_write();
         event.step(|index| index.take_to_have(slot, cache));
         while event.step(|index| index.fit_some(slot, PIECE as u32)) {}
     }
 
-    /// As [`PrefixIndex::restart`], in pieces.
+    /// As `PrefixIndex::restart`, in steps.
     pub fn restart(&self, slot: u32, cache: CacheSpec) {
         let mut event = self.lock.begin_write();
         let precise =
@@ -170,30 +175,30 @@ impl SharedPrefixIndex {
         }
     }
 
-    /// As [`PrefixIndex::record_use`], in one piece: a thousand blocks that nobody holds yet take some 10 us.
+    /// As `PrefixIndex::record_use`, in one step: a thousand new blocks take about 10 us.
     pub fn record_use(&self, slot: u32, chain: &[BlockHash], used: BlockUse) {
         let mut event = self.lock.begin_write();
         event.give_way(|index| index.lacks_room(slot, None, chain, &[]));
         event.step(|index| index.record_use(slot, chain, used));
     }
 
-    /// As [`PrefixIndex::forget_use`].
+    /// As `PrefixIndex::forget_use`.
     pub fn forget_use(&self, slot: u32, chain: &[BlockHash], stamp: u64) {
         self.lock.begin_write().step(|index| index.forget_use(slot, chain, stamp));
     }
 
-    /// As [`PrefixIndex::forget_unused_since`], in pieces.
+    /// As `PrefixIndex::forget_unused_since`, in steps.
     pub fn forget_unused_since(&self, slot: u32, stamp: u64) {
         let mut event = self.lock.begin_write();
         while event.step(|index| index.forget_some_unused_since(slot, stamp, PIECE as u32)) {}
     }
 
-    /// As [`PrefixIndex::expect_confirmation`].
+    /// As `PrefixIndex::expect_confirmation`.
     pub fn expect_confirmation(&self, slot: u32, chain: Vec<BlockHash>, stamp: u64, now: Instant) {
         self.lock.begin_write().step(|index| index.expect_confirmation(slot, chain, stamp, now));
     }
 
-    /// As [`PrefixIndex::expire`], one prompt a piece.
+    /// As `PrefixIndex::expire`, one prompt a step.
     pub fn expire(&self, now: Instant) {
         let mut event = self.lock.begin_write();
         while event.step(|index| index.expire_first(now)) {}
@@ -233,7 +238,7 @@ impl WriteSession<'_, PrefixIndex> {
         drop(self.step(|index| index.begin(slot, cache, precise)));
     }
 
-    /// Makes room, where there is any, as [`PrefixIndex::store`] would if it had to.
+    /// Frees memory in steps, as [`PrefixIndex::store`] does.
     fn give_way(&mut self, lacks_room: impl Fn(&PrefixIndex) -> bool) {
         while self.read(&lacks_room) {
             let Some((slot, mut left)) = self.read(PrefixIndex::giver) else { return };
@@ -246,7 +251,7 @@ impl WriteSession<'_, PrefixIndex> {
         }
     }
 
-    /// The endpoint gives up all that it holds, run by run.
+    /// Removes all blocks of the endpoint, run by run.
     fn empty(&mut self, slot: u32) {
         let held = |index: &PrefixIndex| {
             index
@@ -260,7 +265,7 @@ impl WriteSession<'_, PrefixIndex> {
     }
 }
 
-/// The endpoint gives up the last blocks of the last of these runs, as many as are a piece.
+/// Removes the last blocks of the last of these runs, up to one step.
 fn lose(index: &mut PrefixIndex, slot: u32, runs: &mut Vec<RunId>) {
     let mut left = PIECE;
     while let Some(run) = runs.last().copied().filter(|_| left > 0) {
@@ -270,14 +275,14 @@ fn lose(index: &mut PrefixIndex, slot: u32, runs: &mut Vec<RunId>) {
         if index.member(slot).is_none_or(|member| !member.holding.holds(run)) {
             runs.pop();
         }
-        // What was held together with others, and is not any more, takes more room.
+        // A removal can split a part, which takes more memory.
         index.keep_within_limit(slot);
     }
 }
 
-/// Blocks that are stored, or given up, while readers wait: a few microseconds.
+/// Blocks that are stored or removed in one step: a few microseconds.
 const PIECE: usize = if cfg!(loom) { 1 } else { 32 };
-/// To give up a run takes as long as so many blocks of it.
+/// The cost of a run's removal, in blocks.
 const RUN: usize = 8;
 
 /// All orders in which three threads can take the locks: `make test-slow`.
@@ -292,7 +297,7 @@ mod tests {
     const CHAIN: [BlockHash; 3] = [BlockHash(1), BlockHash(2), BlockHash(3)];
     const NAMES: [EngineHash; 3] = [EngineHash(7), EngineHash(8), EngineHash(9)];
 
-    /// Two endpoints that publish events, and hold the first so many blocks.
+    /// Two endpoints that publish events and hold the first blocks.
     fn index(blocks: [usize; 2]) -> Arc<SharedPrefixIndex> {
         let mut index = PrefixIndex::new(0, IndexLimits::default());
         for (slot, blocks) in (0..).zip(blocks) {
@@ -304,7 +309,7 @@ mod tests {
         Arc::new(index.into())
     }
 
-    /// Both depths at one moment. Whoever asks gets the same answer.
+    /// Both depths at one moment; two readings are equal.
     fn depths(index: &SharedPrefixIndex) -> [u32; 2] {
         index.read(|index| {
             let depths = [0, 1].map(|slot| index.depth(slot, &CHAIN));
@@ -324,7 +329,7 @@ mod tests {
         assert_eq!(index.store(slot, None, &NAMES[..blocks], &CHAIN, Tier::Gpu, USED), Ok(()));
     }
 
-    /// Tries all orders of two writers and of a reader who looks twice; what it saw, in the end.
+    /// Tries all orders of two writers and of a reader that reads twice; returns what it read.
     fn explore(
         blocks: [usize; 2],
         write: [fn(&SharedPrefixIndex); 2],

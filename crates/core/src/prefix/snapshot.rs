@@ -1,8 +1,8 @@
-//! What an index knows, as bytes: for a gateway that starts again and need not learn everything anew.
+//! The index as bytes, for a gateway that restarts with its knowledge of caches.
 //!
-//! Written are the runs' columns, the tables that find them, and for each endpoint its spans, its turns to be given up and its names.
-//! What follows from them at little cost is not: who holds which part, and all sums. A snapshot is read into an index of its own that takes the old one's place at the end, so what goes
-//! wrong on the way changes nothing.
+//! A snapshot contains the runs' columns and tables, and each endpoint's spans, eviction order and
+//! names. Parts and sums are derived while reading. A snapshot is read into a new index that
+//! replaces the old one at the end, so an error changes nothing.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -19,15 +19,15 @@ use super::warm::WarmWindow;
 use crate::time::Instant;
 
 impl PrefixIndex {
-    /// All that the index knows, as bytes. Times are written as how long ago they were: `now` is the time of the snapshot. Equal
-    /// indexes give equal bytes, on every platform. Computes in **O(everything)**, near the speed of a copy.
+    /// The contents of the index as bytes. Times are relative to `now`. Equal indexes yield equal
+    /// bytes on every platform. Computes in **O(size of the index)**, near the speed of a copy.
     pub fn snapshot(&self, now: Instant) -> Vec<u8> {
         let mut writer = Writer::new();
         self.save(&mut writer, now);
         writer.seal(Kind::Index, self.hash_state)
     }
 
-    /// The index that a snapshot was taken of. Computes in **O(everything)**.
+    /// Restores an index from a snapshot. Computes in **O(size of the index)**.
     ///
     /// ```
     /// use slotwise::Instant;
@@ -55,7 +55,7 @@ impl PrefixIndex {
     ///
     /// # Errors
     ///
-    /// When these are not the bytes of a snapshot, when it was taken under another seed, or when there is no room for it.
+    /// Not a snapshot, another version, another seed, damaged, or too large for `limits`.
     pub fn restore(
         seed: u64,
         limits: IndexLimits,
@@ -98,8 +98,8 @@ impl PrefixIndex {
         }
     }
 
-    /// Reads everything into an index in which nobody is yet. The endpoint of each slot comes into the slot that `place` says, or is
-    /// left out.
+    /// Reads into an index without endpoints. `place` maps each endpoint's slot to a new one, or
+    /// drops it.
     pub(crate) fn load(
         &mut self,
         reader: &mut Reader<'_>,
@@ -146,9 +146,9 @@ impl PrefixIndex {
     }
 }
 
-/// The fewest bytes that an endpoint takes.
+/// The least bytes of an endpoint.
 const MEMBER_BYTES: usize = 4 + 8 + 4 + 1;
-/// The fewest bytes that an unconfirmed prompt takes.
+/// The least bytes of an unconfirmed prompt.
 const UNCONFIRMED_BYTES: usize = 8 + 4 + 8 + 8 + 8;
 
 #[cfg(test)]
@@ -177,7 +177,8 @@ mod tests {
         chain.iter().map(|hash| EngineHash(hash.0 ^ dialect << 60)).collect()
     }
 
-    /// Assumed and stored, shared and private, whole and with holes, in one dialect and another.
+    /// Estimated and stored, shared and private, whole and with holes, with shared names and own
+    /// ones.
     fn index() -> PrefixIndex {
         let mut index = PrefixIndex::new(SEED, IndexLimits::default());
         for slot in 0..ENDPOINTS {
@@ -190,7 +191,7 @@ mod tests {
         index
     }
 
-    /// Everything that can be done to an index.
+    /// Every operation of an index.
     fn act(index: &mut PrefixIndex, stamp: u64) {
         for number in 0..6 {
             let chain = chain(number, 12);
@@ -243,7 +244,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever can write a checksum can write nonsense: it is refused, or it is an index with nonsense in it.
+        /// Invalid contents under a valid checksum are rejected, or restore a consistent index of
+        /// them.
         #[test]
         fn nonsense_with_a_good_checksum_does_no_harm(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
             let mut body = index().snapshot(Instant::ORIGIN);

@@ -1,4 +1,5 @@
-//! A value that many threads read while one of them changes it, a piece at a time.
+//! A value that many threads read while one of them changes it in steps. `parking_lot` provides the
+//! locks; copies as in `arc-swap` and `left-right` were weighed, and double the memory.
 //!
 //! ```text
 //! writer A   event ├─piece─┤ ├─piece─┤ ├─piece─┤ over
@@ -6,8 +7,9 @@
 //! writer B         waits ............................. event ├─piece─┤ over
 //! ```
 //!
-//! A lock around the value is held for one piece, and handed to whoever waits for it then: a reader waits for the rest of a
-//! piece, never for an event. A second lock is held for a whole event, so that nobody writes between its pieces.
+//! One lock is held for a step, and is handed to a waiting reader after it: readers wait for a
+//! step, never for a whole write. A second lock is held for all steps of a write, so that no other
+//! writer intervenes.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -16,16 +18,16 @@ use model::*;
 #[cfg(not(all(loom, test)))]
 use real::*;
 
-/// The value, and whose turn it is.
+/// The value and its locks.
 #[derive(Debug)]
 pub(super) struct SteppedLock<T> {
     value: RwLock<T>,
-    /// Readers who found it locked and have not had it yet. It is only a hint.
+    /// Number of waiting readers; only a hint.
     waiting: AtomicUsize,
     writers: Mutex<()>,
 }
 
-/// A change that is made piece by piece. Other writers wait until it is dropped.
+/// A change in steps. Other writers wait until it is dropped.
 #[derive(Debug)]
 pub(super) struct WriteSession<'a, T> {
     lock: &'a SteppedLock<T>,
@@ -41,13 +43,13 @@ impl<T> SteppedLock<T> {
         self.value.into_inner()
     }
 
-    /// Looks at the value, beside other readers.
+    /// Reads the value, beside other readers.
     #[inline]
     pub(super) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         look(&self.value.try_read().unwrap_or_else(|| self.wait()))
     }
 
-    /// Begins an event, once those of other writers are over.
+    /// Starts a write, after those of other writers.
     pub(super) fn begin_write(&self) -> WriteSession<'_, T> {
         WriteSession { _alone: self.writers.lock(), lock: self }
     }
@@ -62,16 +64,16 @@ impl<T> SteppedLock<T> {
 }
 
 impl<T> WriteSession<'_, T> {
-    /// Looks at the value, beside readers: what it is, it stays until the next piece.
+    /// Reads the value, which stays the same until the next step, beside readers.
     pub(super) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         self.lock.read(look)
     }
 
-    /// Changes the value while nobody looks, after those have looked who wait by now. What takes long to drop belongs into the
-    /// answer: then nobody waits for that.
+    /// Changes the value under the lock, after waiting readers. Return what is slow to drop, so
+    /// that it is dropped outside the lock.
     pub(super) fn step<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
         let SteppedLock { value, waiting, .. } = self.lock;
-        // Those who wait are quick, unless the processor does something else meanwhile.
+        // Waiting readers are fast, unless their processor is busy.
         spin(COURTESY, || (waiting.load(Relaxed) == 0).then_some(()));
         let mut value = spin(PATIENCE, || value.try_write()).unwrap_or_else(|| value.write());
         let answer = change(&mut value);
@@ -80,7 +82,7 @@ impl<T> WriteSession<'_, T> {
     }
 }
 
-/// Tries again and again: to fall asleep and to be woken takes longer than a piece.
+/// Retries: falling asleep and waking takes longer than a step.
 fn spin<T>(times: usize, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..times {
         let done = attempt();
@@ -99,9 +101,9 @@ mod real {
 
     pub(super) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-    /// Some 50 us: as long as it takes to be woken.
+    /// About 50 us, the time to wake a thread.
     pub(super) const PATIENCE: usize = 2_000;
-    /// Some 2 us.
+    /// About 2 us.
     pub(super) const COURTESY: usize = 100;
 
     pub(super) fn unlock_fair<T>(value: parking_lot::RwLockWriteGuard<'_, T>) {
@@ -109,7 +111,7 @@ mod real {
     }
 }
 
-/// The same, in a world where every order of taking locks is tried.
+/// The same under loom, which tries all orders of locking.
 #[cfg(all(loom, test))]
 mod model {
     pub(super) use loom::hint::spin_loop;

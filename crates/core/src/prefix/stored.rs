@@ -1,4 +1,4 @@
-//! What engines say that their caches hold.
+//! Stored cache contents: blocks that engines report in KV events.
 
 use super::address::{Address, Stretch};
 use super::engine_names::{EngineNames, REMOVED, Removed, Renamed};
@@ -12,28 +12,30 @@ use super::limits::{BlockUse, StoreError};
 pub(super) struct Known {
     pub(super) hash: BlockHash,
     place: Place,
-    /// The engine stores it now, as far as was said.
+    /// Whether the engine stores it now, by its reports.
     stored: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
     At(Address),
-    /// Nobody holds it any more; it was behind this block.
+    /// No endpoint holds it; it was behind this block.
     Behind(Address),
 }
 
 impl PrefixIndex {
-    /// The engine stored `chain` under `names`, in parallel, in a tier of its cache, behind the block that it calls `parent`. The first
-    /// store of an engine ends all assumptions about its cache. Computes in **O(blocks)**.
+    /// Stores the blocks of `chain` under the parallel `names` in a tier, behind the block named
+    /// `parent`. An engine's first store ends all estimates of its cache. Computes in
+    /// **O(blocks)**.
     ///
-    /// An engine cannot have a block without the one before it. If it said lately that the parent is gone, it spoke of one copy
-    /// of several: the parent is there again.
+    /// An engine cannot hold a block without the one before it. A parent that was removed lately is
+    /// restored: the removal was of one of several copies.
     ///
     /// # Errors
     ///
-    /// Nothing changes if the parent is unknown, or if there is no room: if [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes)
-    /// might be exceeded even without any assumption.
+    /// Nothing changes if the parent is unknown, or if
+    /// [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes) could be exceeded even without any
+    /// estimates.
     pub fn store(
         &mut self,
         slot: u32,
@@ -55,7 +57,7 @@ impl PrefixIndex {
             if !self.make_room(slot, before, chain, names) {
                 return Err(StoreError::Full);
             }
-            // What gave way may have been the parent, if it was only said to be gone.
+            // The eviction may have removed the parent, if it was only remembered.
             behind = self.behind(slot, parent)?;
         }
         self.become_precise(slot);
@@ -74,19 +76,21 @@ impl PrefixIndex {
         Ok(())
     }
 
-    /// The block that the endpoint's engine calls `name`, or called so until lately.
+    /// The block with this name on the endpoint's engine, or with this name until lately.
     pub(crate) fn named(&self, slot: u32, name: EngineHash) -> Option<BlockHash> {
         self.known(slot, name).map(|known| known.hash)
     }
 
-    /// The engine no longer has the blocks that it calls `names` in this tier; unknown names are ignored.
+    /// Removes the blocks with these names from this tier; unknown names are ignored.
     pub fn remove(&mut self, slot: u32, names: &[EngineHash], tier: Tier) {
-        // Before its first store, an engine has no names. A feed of removals alone says nothing of what is held.
+        // Before its first store, an engine has no names. A feed of removals alone is no evidence
+        // of contents.
         if !self.has_kv_events(slot) {
             return;
         }
         self.runs.touch(names);
-        // Engines give up the blocks of a prompt together, tail first: neighbours go in one step.
+        // Engines evict the blocks of a prompt together, tail first, so neighbours are removed in
+        // one step.
         let mut gone: Option<Stretch> = None;
         let mut span = None;
         for (name, left) in names.iter().zip((0..names.len()).rev()) {
@@ -109,7 +113,7 @@ impl PrefixIndex {
         self.keep_within_limit(slot);
     }
 
-    /// The block that the endpoint's engine calls `name`, or called so until lately.
+    /// The block with this name on the endpoint's engine, or with this name until lately.
     pub(super) fn known(&self, slot: u32, name: EngineHash) -> Option<Known> {
         let holding = &self.member(slot)?.holding;
         let shared = || self.runs.named(name).filter(|_| !holding.names.are_own());
@@ -125,14 +129,14 @@ impl PrefixIndex {
         } else if let Some(head) = self.runs.head(hash) {
             Place::At(head)
         } else {
-            // If the block before it is where it was, it can be nowhere else than behind it.
+            // If the block before it has not moved, this block can only be behind it.
             let before_it = Address { offset: address.offset.checked_sub(1)?, ..address };
             (self.runs.hash(before_it) == before).then_some(Place::Behind(before_it))?
         };
         Some(Known { hash, place, stored: false })
     }
 
-    /// Where that block is, or what was before it.
+    /// The address of that block, or of the block before it.
     pub(super) fn address_behind(
         &self,
         slot: u32,
@@ -141,7 +145,7 @@ impl PrefixIndex {
         Ok(self.behind(slot, parent)?.map(|(_, known)| known.place.address()))
     }
 
-    /// The block of that name, if there is one to be.
+    /// The block of that name, if a parent is given.
     fn behind(
         &self,
         slot: u32,
@@ -151,7 +155,7 @@ impl PrefixIndex {
         self.known(slot, name).map(|known| Some((name, known))).ok_or(StoreError::UnknownParent)
     }
 
-    /// Stores `chain` behind `before`: the address of its last block.
+    /// Stores `chain` behind `before`. Returns the address of its last block.
     fn put(
         &mut self,
         slot: u32,
@@ -163,7 +167,7 @@ impl PrefixIndex {
     ) -> Address {
         let mut at = 0;
         loop {
-            // What an engine renames can be the block before.
+            // A rename can affect the block before.
             before =
                 before.filter(|before| at == 0 || self.runs.hash(*before) == Some(chain[at - 1]));
             let stretch = self
@@ -182,7 +186,7 @@ impl PrefixIndex {
         }
     }
 
-    /// Stores blocks that lie side by side: how many of them. The rest may be elsewhere by then.
+    /// Stores consecutive blocks. Returns how many; the others may have moved.
     fn put_stretch(
         &mut self,
         slot: u32,
@@ -237,7 +241,7 @@ impl PrefixIndex {
         }
     }
 
-    /// The engine's names contradict those of others: from now on it has a dictionary of its own.
+    /// Gives an engine with contradicting names a dictionary of its own.
     fn disagree(&mut self, slot: u32) {
         let Some(member) = self.member(slot) else { return };
         let blocks = member.holding.stored().flat_map(|(stretch, tier)| {
@@ -249,7 +253,8 @@ impl PrefixIndex {
         self.rename(slot, |names| names.begin_own(own));
     }
 
-    /// Takes away a name; the block that had it. `span` is the stretch in which it was found the last time: the next is often in it too.
+    /// Removes a name. Returns its block. `span` caches the stretch of the previous one, which
+    /// often contains the next.
     fn unname(
         &mut self,
         slot: u32,
@@ -275,7 +280,7 @@ impl PrefixIndex {
         }
     }
 
-    /// The engine has one name less for each block of a stretch.
+    /// Removes one name from each block of a stretch.
     fn unstore(&mut self, slot: u32, stretch: Option<Stretch>, tier: Tier) {
         if let Some(stretch) = stretch {
             self.alter(slot, |holding| Some(holding.unstore(stretch, tier)));

@@ -1,24 +1,25 @@
-//! What an endpoint's spans add up to.
+//! Totals of an endpoint's spans.
 
 use super::block_state::State;
 use super::event::Tier;
 use super::warm::WarmWindow;
 
-/// The sums.
+/// The totals.
 #[derive(Debug)]
 pub(super) struct HoldingTotals {
     pub(super) estimated: BlockCount,
     pub(super) stored: BlockCount,
-    /// Blocks that are held for either reason.
+    /// Number of blocks that are held in any state.
     pub(super) held: usize,
-    /// Those of them that are only in tiers below the first.
+    /// Of those, the blocks only in tiers below the first.
     pub(super) below: usize,
     pub(super) warm: WarmWindow,
-    /// The engine publishes events: only blocks that it has named are sure to be warm. Others may be the same text twice.
+    /// The engine publishes events, so only blocks that it named are warm; others may be duplicates
+    /// of the same text.
     pub(super) precise: bool,
 }
 
-/// Blocks, and their tokens.
+/// Numbers of blocks and of their tokens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BlockCount {
     pub(super) blocks: usize,
@@ -26,7 +27,8 @@ pub(super) struct BlockCount {
 }
 
 impl HoldingTotals {
-    /// Blocks changed their state. Those that are `lost` against expectation go on to count as warm.
+    /// Records a change of blocks' states. Blocks `lost` against expectation continue to count as
+    /// warm.
     pub(super) fn change(
         &mut self,
         blocks: u32,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::hash::BlockHash;
 use crate::time::Instant;
 
-/// Blocks that an engine should have told us of by now.
+/// A prompt whose blocks the engine must confirm by `due`.
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
     pub(super) due: Instant,

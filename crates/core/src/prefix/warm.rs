@@ -1,7 +1,8 @@
-//! The warm working set of one endpoint: tokens of cached blocks that were used within the last window.
+//! The warm working set of one endpoint: tokens of cached blocks that were used within the last
+//! window.
 //!
-//! A ring of buckets in time. A block remembers the bucket of its last use, so using it again moves its tokens from one
-//! bucket to another; time moves on by emptying buckets. Both are O(1), and the sum is always at hand.
+//! A ring of buckets in time. A block stores the bucket of its last use, so another use moves its
+//! tokens between buckets; time advances by emptying buckets. Both are O(1), and the sum is kept.
 
 use core::num::NonZeroU64;
 use core::time::Duration;
@@ -38,7 +39,7 @@ impl WarmWindow {
         }
     }
 
-    /// The bucket of what is used now.
+    /// The bucket of a use at `now`.
     pub(super) fn bucket(&mut self, now: Instant) -> Bucket {
         if now >= self.newest_ends {
             self.advance(now);
@@ -48,7 +49,7 @@ impl WarmWindow {
         Bucket(NonZeroU64::new(self.newest).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// Counts `tokens` as last used in `bucket`. Nothing happens if that has left the window.
+    /// Counts `tokens` as last used in `bucket`, unless that has left the window.
     pub(super) fn add(&mut self, bucket: Option<Bucket>, tokens: u64) {
         if let Some(bucket) = bucket.filter(|bucket| bucket.0.get() + BUCKETS > self.newest) {
             self.ring[index(bucket.0.get())] += tokens;
@@ -56,7 +57,7 @@ impl WarmWindow {
         }
     }
 
-    /// No longer counts `tokens` that were last used in `bucket`. Nothing happens if that has left the window.
+    /// Removes `tokens` that were last used in `bucket`, unless that has left the window.
     pub(super) fn remove(&mut self, bucket: Option<Bucket>, tokens: u64) {
         if let Some(bucket) = bucket.filter(|bucket| bucket.0.get() + BUCKETS > self.newest) {
             self.ring[index(bucket.0.get())] -= tokens;
@@ -74,18 +75,18 @@ impl WarmWindow {
         self.total - left
     }
 
-    /// How many buckets ago a bucket was the newest, of those that still count.
+    /// The age of a bucket in buckets, if it still counts.
     pub(super) fn age(&self, bucket: Bucket, now: Instant) -> Option<u64> {
         Some(self.number(now).max(self.newest) - bucket.0.get()).filter(|age| *age < BUCKETS)
     }
 
-    /// The bucket that was the newest so many buckets ago.
+    /// The bucket of this age.
     pub(super) fn aged(&mut self, now: Instant, age: u64) -> Option<Bucket> {
         self.advance(now);
         NonZeroU64::new(self.newest.checked_sub(age)?).filter(|_| age < BUCKETS).map(Bucket)
     }
 
-    /// How long a bucket is, in microseconds.
+    /// The length of a bucket, in microseconds.
     pub(super) const fn width(&self) -> u64 {
         self.width
     }
@@ -117,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Against a list of (last use, tokens), swept at each question.
+        /// Compared with a list of (last use, tokens) that is scanned for each question.
         #[test]
         fn agrees_with_a_list(uses in prop::collection::vec((0u64..4_000_000, 0usize..20, 1u32..50), 0..200)) {
             let mut window = WarmWindow::new(Duration::from_secs(90));

@@ -247,7 +247,11 @@ mod tests {
 
         /// For any input, the result is a number, and a share for the continuous policy.
         #[test]
-        fn it_is_always_a_number(used in any::<f64>(), room in any::<f64>(), count in any::<u32>()) {
+        fn it_is_always_a_number(
+            used in any::<f64>(),
+            room in any::<f64>(),
+            count in any::<u32>(),
+        ) {
             let endpoint = EndpointLoad {
                 booked: Seconds::new(used),
                 kv_tokens: used,

@@ -160,7 +160,7 @@ pub(super) mod tests {
         #[test]
         fn agrees_with_comparing_prompts(
             turns in prop::collection::vec((0u64..4, 0usize..80, 0usize..120), 0..20),
-            asked in (0u64..4, 0usize..80, 0usize..120),
+            query in (0u64..4, 0usize..80, 0usize..120),
         ) {
             let (mut lineage, mut prompts) = (lineage(), Vec::<(u64, Vec<BlockHash>)>::new());
             for (session, (own, fork, depth)) in turns.into_iter().enumerate() {
@@ -170,7 +170,7 @@ pub(super) mod tests {
                 prompts.retain(|(_, other)| *other != prompt);
                 prompts.push((session as u64, prompt));
             }
-            let prompt = chain(asked.0, asked.1, asked.2);
+            let prompt = chain(query.0, query.1, query.2);
             let continued = prompts.iter().filter(|(_, old)| !old.is_empty() && prompt.starts_with(old));
             let expected = continued.max_by_key(|(_, old)| old.len()).map(|(session, _)| *session);
             prop_assert_eq!(lineage.find(&prompt), expected);

@@ -6,8 +6,8 @@
 //! computed. The limit therefore applies to sessions, by the size of their contexts:
 //!
 //! ```text
-//! S_i    tokens of the last contexts of the sessions that endpoint i served last and that are active
-//! active something in flight, or idle for less than T;  T = 1.5 · p95 of the times that sessions take to return
+//! S_i    tokens of the contexts of active sessions that endpoint i served last
+//! active requests in flight, or idle for less than T = 1.5 · p95 of return times
 //! start  where  S_i + context ≤ share · capacity_i  or  S_i = 0;  share is 0.85 and learned
 //! ```
 //!
@@ -24,7 +24,7 @@
 //! count as failed. All systems are simulated, with a TTL of 60 s. The results page has other rates
 //! and TTLs, in some of which others are better.
 //!
-//! | none | as Dynamo, by usage | as Dynamo, idle sessions in full | as CONCUR | guard |
+//! | none | as Dynamo, by usage | as Dynamo, idle sessions in full | as CONCUR | ours |
 //! |---|---|---|---|---|
 //! | 44 % | 44 % | 68 % | 70 % | 74 % |
 

@@ -184,7 +184,7 @@ fn askers() -> Vec<(Option<u64>, Vec<BlockHash>)> {
 
 proptest! {
     #[test]
-    fn the_guard_equals_its_naive_twin(inputs in prop::collection::vec(input(), 0..200), max_sessions in 1usize..7) {
+    fn it_equals_its_reference_model(inputs in prop::collection::vec(input(), 0..200), max_sessions in 1usize..7) {
         let config = SessionAdmissionConfig { max_sessions, ..SessionAdmissionConfig::default() };
         let (mut guard, mut model) = (SessionAdmission::new(&config, KeyedState::new(7)), Model::new(&config));
         let askers = askers();

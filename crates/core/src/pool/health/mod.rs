@@ -1,7 +1,7 @@
 //! The health of an endpoint: which requests it may take after failures.
 //!
 //! ```text
-//!             evidence                    T over, and its turn              dispatched
+//!             evidence                    T is over, and its turn           dispatched
 //! serving ───────────────► backed off ─────────────────────► half-open ─────────────────► trial
 //!    ▲                      ▲   ▲  ▲                                                    │   │
 //!    │ 15 answers           │   │  └──────────────── failure: T is twice as long ───────┘   │

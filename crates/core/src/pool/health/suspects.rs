@@ -135,7 +135,7 @@ mod tests {
     use super::super::evidence::BAD_RATE;
     use super::*;
 
-    fn said(evidence: FlowEvidence) -> (f64, bool) {
+    fn parts(evidence: FlowEvidence) -> (f64, bool) {
         match evidence {
             FlowEvidence::Repeats => (1.0, false),
             FlowEvidence::Counts { rate, alone } => (rate, alone),
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_flow_that_fails_everywhere_is_evidence_against_no_endpoint() {
         let mut suspects = SuspectFlows::default();
-        let all: Vec<_> = (0..12).map(|n| said(suspects.bad(Some(1), n % 4))).collect();
+        let all: Vec<_> = (0..12).map(|n| parts(suspects.bad(Some(1), n % 4))).collect();
         assert!(all[0].0 < BAD_RATE && all[11].0 >= BAD_RATE);
         assert!(all.iter().all(|(_, alone)| !alone));
     }
@@ -156,7 +156,7 @@ mod tests {
         suspects.bad(Some(1), 0);
         for _ in 0..100 {
             (1..4).for_each(|slot| suspects.good(Some(1), slot));
-            let (rate, alone) = said(suspects.bad(Some(1), 0));
+            let (rate, alone) = parts(suspects.bad(Some(1), 0));
             assert!(rate < 0.02 && alone);
         }
     }
@@ -164,10 +164,10 @@ mod tests {
     #[test]
     fn what_is_known_of_one_endpoint_only_counts_once() {
         let mut suspects = SuspectFlows::default();
-        assert_eq!(said(suspects.bad(Some(1), 0)), (0.01, false));
+        assert_eq!(parts(suspects.bad(Some(1), 0)), (0.01, false));
         assert_eq!(suspects.bad(Some(1), 0), FlowEvidence::Repeats);
         suspects.good(Some(1), 2);
-        assert!(said(suspects.bad(Some(1), 0)).1);
+        assert!(parts(suspects.bad(Some(1), 0)).1);
     }
 
     #[test]

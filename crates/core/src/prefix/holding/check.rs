@@ -1,4 +1,4 @@
-//! What always holds of a holding: for tests.
+//! The invariants of a holding, for tests.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use super::Holding;
 use super::span::{Held, Span};
 
 impl Holding {
-    /// Says which invariant is broken, if one is.
+    /// Returns the first broken invariant.
     pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
         let (mut estimated, mut stored, mut held, mut count) = ((0, 0), (0, 0), 0, 0);
         for Held { spans, stretches } in self.runs.values() {

@@ -1,11 +1,12 @@
-//! What one endpoint holds, span by span: why we believe it, and what its cache gives up next.
+//! The blocks that one endpoint holds, in spans: on what evidence, and which are evicted next.
 //!
-//! A *span* is a stretch of a run in one state. Blocks are held because requests that we sent there must have left them
-//! (*assumed*), because the engine said so (*stored*), or both. What a request uses changes state together, so a span is usually
-//! a whole prompt, or a turn of it, and its thousand blocks cost as much as one.
+//! A *span* is a stretch of a run in one state. Blocks are *estimated*, because requests sent to
+//! the endpoint must have left them, or *stored*, because the engine reported them, or both. The
+//! blocks of a request change state together. A span is usually a whole prompt or turn, and costs
+//! the same for a thousand blocks as for one.
 //!
-//! Assumed spans leave in the order of their last use, and those of one use tail first: the order in which vLLM frees blocks. Stored
-//! blocks leave when the engine says so.
+//! Estimated spans are evicted in the order of their last use, and those of one use tail first, as
+//! vLLM frees blocks. Stored blocks are removed by the engine's events.
 
 #[cfg(any(test, feature = "internals"))]
 mod check;
@@ -31,26 +32,26 @@ use crate::endpoint::CacheEvictionOrder;
 use crate::time::Instant;
 use span::{Held, Span, splice};
 
-/// What one endpoint holds.
+/// The blocks that one endpoint holds.
 #[derive(Debug)]
 pub(super) struct Holding {
     runs: HashMap<RunId, Held, KeyedState>,
-    /// Spans in all of them.
+    /// Number of spans in all runs.
     count: usize,
-    /// Uses of runs, in the order in which the cache gives them up. Those that have been used again since are stale.
+    /// Uses of runs in eviction order. Entries of runs that were used again are stale.
     queue: VecDeque<Turn>,
     uses: NonZeroU64,
     pub(super) names: EngineNames,
     totals: HoldingTotals,
-    /// What the spans and stretches have allocated.
+    /// Bytes allocated by spans and stretches.
     allocated: usize,
-    /// What `change` found and left: kept to be used again.
+    /// Buffers of `change`, kept for reuse.
     before: Vec<(u32, u32)>,
     after: Vec<(u32, u32)>,
     spare: Vec<Span>,
 }
 
-/// One use of one run, waiting to be given up.
+/// One use of one run in eviction order.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     number: NonZeroU64,
@@ -58,7 +59,7 @@ struct Turn {
     order: CacheEvictionOrder,
 }
 
-/// How the stretches of a run that an endpoint holds have changed.
+/// The change of an endpoint's stretches of a run.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     pub(super) run: RunId,
@@ -89,13 +90,13 @@ impl Holding {
         }
     }
 
-    /// Begins a use of the cache: its number.
+    /// Starts a use of the cache and returns its number.
     pub(super) fn begin_use(&mut self) -> NonZeroU64 {
         self.uses = self.uses.saturating_add(1);
         self.uses
     }
 
-    /// Takes a stretch to be held from now on.
+    /// Records that a stretch is estimated to be held.
     pub(super) fn record_use(
         &mut self,
         Stretch { run, from, to }: Stretch,
@@ -117,7 +118,7 @@ impl Holding {
         })
     }
 
-    /// The use `number` of these runs is the most recent one. `runs` are in the order of the prompt.
+    /// Makes the use `number` of these runs the most recent. `runs` are in the order of the prompt.
     pub(super) fn end_use(
         &mut self,
         number: NonZeroU64,
@@ -137,9 +138,9 @@ impl Holding {
         }
     }
 
-    /// The engine stores a stretch under its names. Blocks may have several where the engine has a dictionary of its own, and then these
-    /// are new ones; in the shared dictionary they have one, and those that are stored in this tier by that name already stay as they
-    /// are.
+    /// Records that the engine stores a stretch under its names. With a dictionary of its own, an
+    /// engine may give a block several names, and these are new. In the shared dictionary a block
+    /// has one, and blocks already stored in this tier stay as they are.
     pub(super) fn store(
         &mut self,
         Stretch { run, from, to }: Stretch,
@@ -159,8 +160,9 @@ impl Holding {
         })
     }
 
-    /// The engine has one name less in this tier for each block of a stretch. With the last one in any tier a block goes. What was in
-    /// the first tier and is not there any more is not assumed to be either: the engine knows better.
+    /// Removes one name in this tier from each block of a stretch. A block without names in any
+    /// tier is removed. A block that leaves the first tier is no longer estimated either: the
+    /// engine's report is better evidence.
     pub(super) fn unstore(&mut self, Stretch { run, from, to }: Stretch, tier: Tier) -> Change<'_> {
         self.change(run, from, to, false, |state| {
             let mut state = state?;
@@ -176,7 +178,7 @@ impl Holding {
         })
     }
 
-    /// Forgets the assumed blocks of a stretch for which `when` holds.
+    /// Removes estimated blocks of a stretch for which `when` holds.
     pub(super) fn forget(
         &mut self,
         Stretch { run, from, to }: Stretch,
@@ -188,12 +190,12 @@ impl Holding {
         })
     }
 
-    /// The last use of what the cache gives up next.
+    /// The last use of the span that is evicted next.
     pub(super) fn oldest(&mut self) -> Option<u64> {
         self.next_to_go().map(|(_, span)| span.state.used)
     }
 
-    /// How many of the blocks that the cache gives up next make up `tokens`.
+    /// Number of blocks of the next evicted span that make up `tokens`.
     pub(super) fn blocks_to_give_up(&mut self, tokens: u64) -> u32 {
         self.next_to_go().map_or(0, |(_, span)| {
             let blocks = tokens.div_ceil(u64::from(span.state.tokens.max(1)));
@@ -201,10 +203,10 @@ impl Holding {
         })
     }
 
-    /// Gives up at most `blocks` of what was used least recently: they are no longer assumed.
+    /// Evicts at most `blocks` of the least recently used estimated blocks.
     ///
-    /// If they are `lost` against expectation, they still count as warm for as long as they would have: they were wanted lately, and
-    /// an endpoint that loses what is wanted has no room to spare.
+    /// Blocks `lost` against expectation still count as warm for the rest of their window. They
+    /// were in demand, and an endpoint that loses such blocks has no spare capacity.
     pub(super) fn give_up(&mut self, blocks: u32, lost: bool) -> Option<Change<'_>> {
         let (turn, span) = self.next_to_go()?;
         let blocks = blocks.min(span.to - span.from);
@@ -219,8 +221,8 @@ impl Holding {
         }))
     }
 
-    /// Gives up the last blocks of what is held of a run, all that are left or at most `most`, whatever the reason was. Nothing is moved
-    /// to give room back: what remains goes too, as soon as others have had their turn.
+    /// Removes the last `most` blocks of a run for any state, or all that remain. Memory is not
+    /// compacted, because the rest follows after other threads had their turn.
     #[cfg(feature = "std")]
     pub(super) fn lose(&mut self, run: RunId, most: u32) -> Option<Change<'_>> {
         let stretches = &self.runs.get(&run)?.stretches;
@@ -240,7 +242,7 @@ impl Holding {
         Some(Change { run, before: &self.before, after: &self.after })
     }
 
-    /// The state of a block, if it is held.
+    /// The state of a held block.
     pub(super) fn state(&self, Address { run, offset }: Address) -> Option<State> {
         let (spans, offset) = (&self.runs.get(&run)?.spans, u32::from(offset));
         let at = spans.partition_point(|span| span.to <= offset);
@@ -256,7 +258,7 @@ impl Holding {
         stored.then_some(Stretch { run, from: span.from, to: span.to })
     }
 
-    /// How far the blocks of a run are held without a hole, from `from` on.
+    /// The end of the blocks held without a hole from `from` on.
     pub(super) fn held_until(&self, run: RunId, from: u32) -> u32 {
         let stretches = self.runs.get(&run).map_or(&[][..], |held| &held.stretches);
         let at = stretches.partition_point(|(_, to)| *to <= from);
@@ -269,12 +271,12 @@ impl Holding {
         self.runs.contains_key(&run)
     }
 
-    /// The runs of which any block is held, and the stretches.
+    /// The runs with held blocks, and their stretches.
     pub(super) fn runs(&self) -> impl Iterator<Item = (RunId, &[(u32, u32)])> {
         self.runs.iter().map(|(run, held)| (*run, &held.stretches[..]))
     }
 
-    /// How many of a stretch's blocks, which are all held, are in each tier, by the nearest that they are in.
+    /// Number of blocks of a fully held stretch in each tier, by their nearest tiers.
     pub(super) fn tiers(&self, Stretch { run, from, to }: Stretch) -> [u32; Tier::ALL.len()] {
         let mut blocks = [0; Tier::ALL.len()];
         let spans = self.runs.get(&run).map_or(&[][..], |held| &held.spans);
@@ -285,7 +287,7 @@ impl Holding {
         blocks
     }
 
-    /// The blocks that the engine stores, stretch by stretch, and the tiers that they are in.
+    /// The stretches that the engine stores, and their tiers.
     pub(super) fn stored(&self) -> impl Iterator<Item = (Stretch, Tier)> + '_ {
         self.runs
             .iter()
@@ -296,17 +298,17 @@ impl Holding {
             })
     }
 
-    /// Blocks that are held.
+    /// Number of held blocks.
     pub(super) const fn held(&self) -> usize {
         self.totals.held
     }
 
-    /// Those of them that are only in tiers below the first.
+    /// Of those, the blocks only in tiers below the first.
     pub(super) const fn below(&self) -> usize {
         self.totals.below
     }
 
-    /// What is allocated, in bytes.
+    /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         self.allocated
             + map_bytes(&self.runs)
@@ -316,11 +318,11 @@ impl Holding {
             + self.spare.capacity() * size_of::<Span>()
     }
 
-    /// How much more might be, at most, once it holds so many blocks more, in so many stretches.
+    /// Upper limit of additional bytes for this number of blocks in this number of stretches.
     pub(super) fn growth(&self, blocks: usize, stretches: usize) -> usize {
         let queued = self.queue.len() + stretches > self.queue.capacity();
         let turns = if queued { self.queue.capacity() + stretches } else { 0 };
-        // In a dictionary of its own, each block may be alone in a span.
+        // With a dictionary of its own, each block may need its own span.
         let spans = if self.names.are_own() { blocks } else { stretches };
         map_growth(&self.runs, stretches)
             + self.names.growth(blocks)
@@ -351,8 +353,8 @@ impl Holding {
 }
 
 impl Holding {
-    /// Gives every block of a stretch another state, piece by piece: what is in one state before is in one state after.
-    /// Computes in **O(spans of the stretch)**, and O(log spans) for the others.
+    /// Changes the state of every block of a stretch, span by span. Computes in **O(spans of the
+    /// stretch)**, and O(log spans) for the others.
     fn change(
         &mut self,
         run: RunId,
@@ -392,7 +394,7 @@ impl Holding {
             totals.change(to - from, old, new, lost);
             new
         };
-        // The spans that overlap the stretch, and its neighbours: they may grow together.
+        // The spans that overlap the stretch, and its neighbours, which may merge with it.
         let first = held.spans.partition_point(|span| span.to < from);
         let last = first + held.spans[first..].partition_point(|span| span.from <= to);
         let mut at = from;
@@ -425,7 +427,7 @@ impl Holding {
         Change { run, before, after }
     }
 
-    /// What the cache gives up next, and the use that it was last a part of.
+    /// The span that is evicted next, and its last use.
     fn next_to_go(&mut self) -> Option<(Turn, Span)> {
         loop {
             let turn = *self.queue.front()?;
@@ -436,7 +438,7 @@ impl Holding {
         }
     }
 
-    /// What is left of a use of a run, and goes first.
+    /// The part of a use of a run that is evicted first.
     fn span_of(&self, turn: Turn) -> Option<Span> {
         let mut spans = self.runs.get(&turn.run)?.spans.iter();
         let mine = |span: &&Span| span.state.estimated == Some(turn.number);
@@ -448,5 +450,5 @@ impl Holding {
     }
 }
 
-/// Room that is not worth giving back.
+/// Entries of capacity that are not worth releasing.
 const SPARE: usize = 64;

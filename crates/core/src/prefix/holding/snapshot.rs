@@ -1,4 +1,4 @@
-//! What an endpoint holds, as it stands in a snapshot.
+//! A holding in a snapshot.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -14,7 +14,7 @@ use crate::prefix::warm::WarmWindow;
 use crate::time::Instant;
 
 impl Holding {
-    /// Writes everything but the sums, in the order of the runs.
+    /// Writes everything except derived sums, in the order of runs.
     pub(in crate::prefix) fn save(&self, writer: &mut Writer, now: Instant) {
         writer.u8(u8::from(self.is_precise()));
         writer.u64(self.uses.get());
@@ -47,7 +47,7 @@ impl Holding {
         self.names.save(writer);
     }
 
-    /// Reads what an endpoint holds of `runs`.
+    /// Reads the holding of an endpoint in `runs`.
     pub(in crate::prefix) fn load(
         reader: &mut Reader<'_>,
         hash_state: KeyedState,
@@ -116,11 +116,11 @@ impl Holding {
     }
 }
 
-/// What a span takes in a snapshot.
+/// Bytes of a span in a snapshot.
 const SPAN_BYTES: usize = 4 + 4 + 8 + 8 + 6 + 4 + 1 + 1;
-/// What a turn takes in a snapshot.
+/// Bytes of a turn in a snapshot.
 const TURN_BYTES: usize = 8 + 4 + 1;
-/// No engine has blocks as long as this; of shorter ones, no sum of tokens overflows.
+/// Upper limit of tokens in a block, which keeps sums of tokens in range.
 const MAX_BLOCK_TOKENS: u32 = 1 << 24;
-/// The age of what is not warm.
+/// The age of blocks that are not warm.
 const COLD: u8 = u8::MAX;

@@ -1,4 +1,4 @@
-//! The spans of one run that an endpoint holds, and how one change of state makes others of them.
+//! The spans of one run that an endpoint holds, and their changes.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -7,12 +7,12 @@ use smallvec::{Array, SmallVec};
 
 use crate::prefix::block_state::State;
 
-/// What is held of one run.
+/// The held blocks of one run.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// In order, none empty, and no two that touch in the same state.
+    /// Sorted and not empty; adjacent spans differ in state.
     pub(super) spans: SmallVec<[Span; 1]>,
-    /// The stretches that the spans make up without a gap.
+    /// The stretches that the spans cover without a gap.
     pub(super) stretches: SmallVec<[(u32, u32); 2]>,
 }
 
@@ -25,8 +25,8 @@ pub(super) struct Span {
 }
 
 impl Held {
-    /// What most changes are: the last span grows at its end, or loses it. Says what state the blocks were in and are in; nothing, with
-    /// nothing changed, if it is another change than these.
+    /// Handles the most frequent changes: the last span grows or shrinks at its end. Returns the
+    /// states before and after. Any other change returns `None` without effect.
     pub(super) fn change_end(
         &mut self,
         from: u32,
@@ -50,8 +50,8 @@ impl Held {
         Some(states)
     }
 
-    /// Between `from` and `to`, the spans are about to be `spans` (which may begin before and end after). Says which stretches
-    /// were there `before` and are there `after`.
+    /// Updates the stretches before `spans` replace the spans between `from` and `to`, which may
+    /// extend beyond both. Appends the replaced stretches to `before`, and the new ones to `after`.
     pub(super) fn stretches_after(
         &mut self,
         from: u32,
@@ -87,7 +87,7 @@ impl Held {
     }
 }
 
-/// Puts `new` in the place of some items, and gives room back that is not needed any more.
+/// Replaces items by `new`, and releases unneeded capacity.
 pub(super) fn splice<A: Array>(items: &mut SmallVec<A>, range: Range<usize>, new: &[A::Item])
 where
     A::Item: Copy,

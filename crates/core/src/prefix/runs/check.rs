@@ -1,4 +1,4 @@
-//! What always holds of runs: for tests.
+//! The invariants of runs, for tests.
 
 use alloc::vec::Vec;
 #[cfg(feature = "internals")]
@@ -16,7 +16,7 @@ use crate::prefix::set::EndpointSet;
 
 impl Runs {
     #[cfg(feature = "internals")]
-    /// Visits who holds which blocks of `chain`, as far as its blocks exist without a gap.
+    /// Visits the holders of ranges of `chain`, up to the first unknown block.
     pub(in crate::prefix) fn holders(
         &self,
         chain: &[BlockHash],
@@ -36,12 +36,12 @@ impl Runs {
     }
 
     #[cfg(feature = "internals")]
-    /// Runs and blocks that exist, and names: for tests.
+    /// The numbers of runs, of blocks in them, and of shared engine hashes.
     pub(in crate::prefix) fn census(&self) -> (usize, usize, usize) {
         (self.heads.len(), self.slab.iter().map(|run| run.blocks.len()).sum(), self.names.len())
     }
 
-    /// The stretches of each run that the endpoint holds, for tests.
+    /// The stretches of each run that the endpoint holds.
     pub(in crate::prefix) fn held_by(
         &self,
         slot: u32,
@@ -54,7 +54,7 @@ impl Runs {
         })
     }
 
-    /// Says which invariant is broken, if one is. Computes in **O(everything)**.
+    /// Returns the first broken invariant. Computes in **O(size of the runs)**.
     pub(in crate::prefix) fn check(&self) -> Result<(), &'static str> {
         let live = self.slab.iter().filter(|run| !run.blocks.is_empty()).count();
         let named =
@@ -82,7 +82,7 @@ impl Runs {
             if !(run.names.is_empty() || run.names.len() == run.blocks.len())
                 || !run.names.iter().zip(0..).all(at)
             {
-                return Err("a block is where its name says");
+                return Err("a name leads to its block");
             }
             let keys: Vec<_> =
                 run.parts.iter().map(|part| (part.from, u32::MAX - part.to)).collect();
@@ -97,7 +97,7 @@ impl Runs {
             if run.end() as usize != run.blocks.len()
                 || run.blocks.is_empty() != self.free.contains(&id)
             {
-                return Err("a run ends where somebody holds it, and is free if nobody does");
+                return Err("a run ends at its last held block, and is free without one");
             }
         }
         let mut blocks: Vec<_> = self.slab.iter().flat_map(|run| &run.blocks).collect();

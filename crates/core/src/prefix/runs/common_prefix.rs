@@ -1,9 +1,9 @@
-//! How far two chains of block hashes agree.
+//! The common prefix of two chains of block hashes.
 
 use crate::prefix::hash::BlockHash;
 
-/// How many blocks two chains have in common, from the first on. Equal blocks mean equal blocks before them, so one look at the
-/// last decides most cases, and a search the others.
+/// Number of equal blocks of two chains, from the first on. Equal hashes mean equal blocks before
+/// them, so comparing the last decides most cases; others take a search.
 pub(super) fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
     let most = there.len().min(here.len());
     let (there, here) = (&there[..most], &here[..most]);
@@ -11,7 +11,7 @@ pub(super) fn common(there: &[BlockHash], here: &[BlockHash]) -> usize {
         return most;
     }
     let (mut equal, mut unequal) = (0, most);
-    // Three looks at a time: none waits for the memory that another waits for.
+    // Three independent comparisons at a time, whose cache misses overlap.
     while unequal - equal > 3 {
         let quarter = (unequal - equal) / 4;
         let looks = [1, 2, 3].map(|at| equal + at * quarter);

@@ -1,10 +1,10 @@
-//! Who holds how much of a prompt.
+//! Lookup: how much of a prompt each endpoint holds.
 
 use super::Runs;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
 
-/// Who can still hold all of a prompt.
+/// The endpoints that hold the whole prompt so far.
 enum Reach<'a> {
     Everyone,
     These(&'a EndpointSet),
@@ -12,9 +12,9 @@ enum Reach<'a> {
 }
 
 impl Runs {
-    /// Visits levels: an endpoint holds as many blocks of `chain`, from the first on, as the deepest level that it is in says. A
-    /// level may list endpoints that are in a deeper one too. Computes in **O(runs on the way × their parts)**, and allocates
-    /// only where endpoints have holes.
+    /// Visits levels: an endpoint holds as many blocks of `chain`, from the first on, as the
+    /// deepest level that contains it. A level may include endpoints of deeper ones. Computes in
+    /// **O(runs of the chain × their parts)**, and allocates only for endpoints with holes.
     pub(in crate::prefix) fn levels(
         &self,
         chain: &[BlockHash],
@@ -77,7 +77,7 @@ impl<'a> Reach<'a> {
         self.endpoints().map_or(usize::MAX, EndpointSet::len)
     }
 
-    /// Those of `endpoints` that are within reach; borrowed if all are.
+    /// The members of `endpoints` in reach; borrowed if all are.
     fn meet(&self, endpoints: &'a EndpointSet) -> Self {
         match self.endpoints() {
             None => Self::These(endpoints),

@@ -1,22 +1,26 @@
-//! What there is to hold: runs of blocks, and who holds which stretch of each.
+//! Runs: consecutive blocks, and which endpoints hold which stretch of them.
 //!
-//! A *run* is a stretch of consecutive blocks, stored once however many endpoints hold it. A block's hash stands for everything
-//! before it, so a table from the first block of each run to the run is all that a walk along a prompt needs: where a run ends, or
-//! the prompt leaves it, the next block begins a run or is nowhere.
+//! A *run* is a sequence of consecutive blocks, stored once for all its holders. A block's hash
+//! covers all blocks before it, so a table of the runs' first blocks is sufficient to follow a
+//! prompt. Where a run ends, or the prompt differs, the next block begins another run or is
+//! unknown.
 //!
 //! ```text
 //! run 0   s0 s1 s2 s3 a4 a5 a6 a7 a8       parts   [0,9) {2}   [0,4) {0, 1, 3}
 //! run 1               b4 b5 b6             parts   [0,3) {0}
 //! ```
 //!
-//! Endpoint 2 holds the prompt `s0..a8`; 0 holds `s0..s3` and `b4..b6`; 1 and 3 only the beginning that all share. A *part* names
-//! the endpoints that hold exactly one stretch of a run: a stretch is maximal, so an endpoint with a hole is in two parts, and
-//! any number of endpoints that hold the same stretch are one.
+//! Endpoint 2 holds the prompt `s0..a8`; 0 holds `s0..s3` and `b4..b6`; 1 and 3 hold the shared
+//! beginning. A *part* is a stretch with the set of endpoints that hold exactly it. Stretches are
+//! maximal: an endpoint with a hole is in two parts, and all endpoints with an equal stretch are in
+//! one.
 //!
-//! Beside its hash, a block may have a *name*: what engines call it. Engines that agree share one dictionary, from name to address.
+//! A block may have a *name*, its engine hash. Engines that agree share one dictionary, from name
+//! to address.
 //!
-//! A block's address never changes while it exists. Blocks that nobody holds are cut from a run's end at once; inside a run they
-//! stay as long as somebody holds what comes behind them.
+//! A block's address never changes. Blocks without holders are removed at a run's end at once;
+//! inside a run they remain while later blocks have holders. The list of free runs is part of
+//! snapshots, so it is kept here rather than in the `slab` crate.
 
 #[cfg(any(test, feature = "internals"))]
 mod check;
@@ -44,7 +48,7 @@ pub(super) struct Runs {
     heads: Table,
     /// Named blocks, by name.
     names: Table,
-    /// What the runs in the slab have allocated.
+    /// Bytes allocated by the runs.
     allocated: usize,
 }
 
@@ -54,8 +58,9 @@ impl Runs {
         Self { slab: Vec::new(), free: Vec::new(), heads: table(), names: table(), allocated: 0 }
     }
 
-    /// The blocks of `chain` from `at` on that lie side by side in one run; none if the first is nowhere. The block before may be
-    /// inside a run: then its address must be given, or what follows it there is not found.
+    /// The blocks of `chain` from `at` on that are consecutive in one run; `None` if the first is
+    /// unknown. If the block before is inside a run, its address is required to find the blocks
+    /// after it there.
     pub(super) fn stretch(
         &self,
         before: Option<Address>,
@@ -77,7 +82,7 @@ impl Runs {
         Some(Stretch { run, from: from as u32, to: (from + length) as u32 })
     }
 
-    /// The stretches of `chain`, from its first block on, as far as its blocks exist without a gap.
+    /// The stretches of `chain` from its first block on, up to the first unknown block.
     pub(super) fn walk<'a>(
         &'a self,
         chain: &'a [BlockHash],
@@ -90,7 +95,7 @@ impl Runs {
         })
     }
 
-    /// The block at an address, if there is one.
+    /// The block at an address.
     pub(super) fn hash(&self, Address { run, offset }: Address) -> Option<BlockHash> {
         self.slab.get(run as usize)?.blocks.get(offset as usize).copied()
     }
@@ -100,24 +105,24 @@ impl Runs {
         self.heads.get(hash.0, |at| at.offset == 0 && self.slab[at.run as usize].begins_with(hash))
     }
 
-    /// The block that the engines that agree call so.
+    /// The block with this name in the shared dictionary.
     pub(super) fn named(&self, name: EngineHash) -> Option<Address> {
         self.names.get(name.0, |at| self.name(at) == Some(name))
     }
 
-    /// What those engines call a block.
+    /// The shared name of a block.
     pub(super) fn name(&self, Address { run, offset }: Address) -> Option<EngineHash> {
         let name = self.slab[run as usize].names.get(offset as usize).copied();
         name.filter(|name| *name != ANONYMOUS)
     }
 
-    /// Brings near what is looked at when blocks are called by these names.
+    /// Prefetches the entries of these names.
     pub(super) fn touch(&self, names: &[EngineHash]) {
         names.iter().for_each(|name| self.names.touch(name.0));
     }
 
-    /// Makes blocks for `chain` from `at` on, up to the first that exists: in the run of the block `before`, if that ends there.
-    /// Somebody must hold them before anything else happens.
+    /// Creates blocks for `chain` from `at` up to the first known one, in the run of `before` if it
+    /// ends there. The caller must add a holder before any other operation.
     pub(super) fn create(
         &mut self,
         before: Option<Address>,
@@ -134,7 +139,7 @@ impl Runs {
             heads.get(hash.0, |at| slab[at.run as usize].begins_with(*hash)).is_some()
         };
         let from = slab[run as usize].blocks.len();
-        // The first is known to be nowhere; others may be, where what came before them was lost.
+        // The first is unknown; others may be known, where the blocks before them were lost.
         let most = (chain.len() - at).min(MAX_RUN - from);
         let new = 1 + chain[at + 1..at + most].iter().take_while(|hash| !is_head(hash)).count();
         let run_ = &mut self.slab[run as usize];
@@ -149,8 +154,8 @@ impl Runs {
         Stretch { run, from: from as u32, to: (from + new) as u32 }
     }
 
-    /// The engines that agree call the blocks of a stretch by these names: how many of them, from the first on, can be called so. The
-    /// next has another name by now, or the name another block.
+    /// Gives the blocks of a stretch these shared names. Returns how many, from the first on,
+    /// succeeded. The next block has another name, or the name another block.
     pub(super) fn call(&mut self, stretch: Stretch, names: &[EngineHash]) -> usize {
         let run = &mut self.slab[stretch.run as usize];
         if run.names.is_empty() {
@@ -182,7 +187,7 @@ impl Runs {
         stretch.len()
     }
 
-    /// The endpoint held the stretches `before` of a run, and holds `after` from now on.
+    /// Replaces the stretches of a run that the endpoint holds.
     pub(super) fn settle(
         &mut self,
         id: RunId,
@@ -216,7 +221,7 @@ impl Runs {
         self.slab.get(run as usize).map_or(0, |run| run.blocks.len() as u32)
     }
 
-    /// What is allocated, in bytes.
+    /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         self.allocated
             + self.slab.capacity() * size_of::<Run>()
@@ -225,8 +230,8 @@ impl Runs {
             + self.names.allocated()
     }
 
-    /// How much more might be allocated, at most, when so many blocks are made behind `before`, some of which begin runs, and blocks
-    /// are called by these names.
+    /// Upper limit of additional bytes for this number of new blocks behind `before`, for the runs
+    /// that begin among them, and for these names.
     pub(super) fn growth(
         &self,
         before: Option<Address>,
@@ -246,7 +251,7 @@ impl Runs {
             + self.names.growth(new.map(|name| name.0))
     }
 
-    /// How much more the parts of a run may take, at most, when an endpoint holds another stretch of it.
+    /// Upper limit of additional bytes of a run's parts when an endpoint holds another stretch.
     pub(super) fn unrest(&self, run: RunId, slot: u32) -> usize {
         let run = &self.slab[run as usize];
         let parts = 2 * (run.parts.capacity() + 4) * size_of::<Part>();
@@ -263,7 +268,7 @@ impl Runs {
         run
     }
 
-    /// Cuts blocks from the end that nobody holds, and frees the run if nobody holds any.
+    /// Removes blocks without holders from the end of a run, and frees an empty run.
     fn trim(&mut self, id: RunId) {
         let run = &mut self.slab[id as usize];
         self.allocated -= run.allocated();
@@ -292,7 +297,7 @@ impl Runs {
     }
 }
 
-/// Blocks in a run.
+/// Limit of blocks in a run.
 const MAX_RUN: usize = u16::MAX as usize;
-/// The name of blocks that have none. An engine that calls a block so keeps a dictionary of its own.
+/// The name of unnamed blocks. An engine that uses it gets a dictionary of its own.
 const ANONYMOUS: EngineHash = EngineHash(0);

@@ -1,4 +1,4 @@
-//! One run: its blocks, what engines call them, and who holds which stretch.
+//! One run: its blocks, their names, and the holders of each stretch.
 
 use alloc::vec::Vec;
 
@@ -8,20 +8,20 @@ use crate::prefix::event::EngineHash;
 use crate::prefix::hash::BlockHash;
 use crate::prefix::set::EndpointSet;
 
-/// What a lookup reads is in here, in two cache lines side by side: both ends, and the first part.
+/// A lookup reads two adjacent cache lines: both ends of the run, and its first part.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Run {
-    /// The first block: the table of heads does not know it whole.
+    /// The first block, to confirm a match: the table stores only a part of its hash.
     pub(super) first: BlockHash,
-    /// The last block: if a prompt has it at this place, it has all before it.
+    /// The last block; a prompt with it at this place contains the whole run.
     pub(super) last: BlockHash,
-    /// By beginning, the longer first.
+    /// By begin, longer ones first.
     pub(super) parts: SmallVec<[Part; 1]>,
     pub(super) blocks: Vec<BlockHash>,
-    /// What engines call the blocks; empty if they call none of them anything.
+    /// The names of the blocks; empty if none has one.
     pub(super) names: Vec<EngineHash>,
-    /// What the parts' sets have allocated.
+    /// Bytes allocated by the parts' sets.
     pub(super) sets: usize,
 }
 
@@ -43,12 +43,12 @@ impl Run {
         self.first == hash && !self.blocks.is_empty()
     }
 
-    /// The end of what anybody holds.
+    /// The end of the last held block.
     pub(super) fn end(&self) -> u32 {
         self.parts.iter().map(|part| part.to).max().unwrap_or(0)
     }
 
-    /// What the run has allocated, in bytes.
+    /// Allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         let parts =
             if self.parts.spilled() { self.parts.capacity() * size_of::<Part>() } else { 0 };
@@ -61,7 +61,7 @@ impl Run {
         self.parts.binary_search_by(|part| part.from.cmp(&from).then(to.cmp(&part.to)))
     }
 
-    /// The endpoint held one stretch, and holds another now. If it was alone there, it takes its part along.
+    /// Moves the endpoint to another stretch, with its part if it is the only member.
     pub(super) fn shift(&mut self, before: (u32, u32), after: (u32, u32), slot: u32) {
         match &mut self.parts[..] {
             [part] if part.endpoints.len() == 1 && (part.from, part.to) == before => {
@@ -102,7 +102,7 @@ impl Run {
     }
 }
 
-/// Appends to a column, which grows by a quarter: twice its length would be wasted on most.
+/// Appends to a column, which grows by a quarter: doubling would waste memory on most.
 pub(super) fn extend(column: &mut Vec<BlockHash>, blocks: &[BlockHash]) {
     grow(column, blocks.len());
     column.extend_from_slice(blocks);
@@ -115,8 +115,8 @@ pub(super) fn grow<T>(column: &mut Vec<T>, more: usize) {
     }
 }
 
-/// Room that is not worth giving back.
+/// Blocks of capacity that are not worth releasing.
 pub(super) const SPARE_BLOCKS: usize = 16;
 
-/// A column grows by one part in so many.
+/// A column grows by one part in this many.
 pub(super) const GROWTH: usize = 4;

@@ -1,4 +1,4 @@
-//! Runs as they stand in a snapshot.
+//! Runs in a snapshot.
 
 use super::run::Run;
 use super::{MAX_RUN, Runs};
@@ -10,7 +10,7 @@ use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::table::Table;
 
 impl Runs {
-    /// Writes the blocks and their names; who holds them follows from the holdings.
+    /// Writes the blocks and their names; the holders follow from the holdings.
     pub(in crate::prefix) fn save(&self, writer: &mut Writer) {
         self.heads.save(writer);
         self.names.save(writer);
@@ -23,7 +23,8 @@ impl Runs {
         }
     }
 
-    /// Reads runs that nobody holds yet: whoever does must be settled next, and then the rest [trimmed](Self::trim_all).
+    /// Reads runs without holders. The caller adds the holders, and then [trims](Self::trim_all)
+    /// the rest.
     pub(in crate::prefix) fn load(
         reader: &mut Reader<'_>,
         hash_state: KeyedState,
@@ -60,10 +61,10 @@ impl Runs {
         held.for_each(|(run, stretches)| self.settle(run, slot, &[], stretches));
     }
 
-    /// Cuts from all runs what nobody holds.
+    /// Removes blocks without holders from all runs.
     pub(in crate::prefix) fn trim_all(&mut self) {
         for id in 0..self.slab.len() as RunId {
-            // The last to go takes the slab along.
+            // Freeing the last run also frees the slab.
             if self.slab.get(id as usize).is_some_and(|run| (run.end() as usize) < run.blocks.len())
             {
                 self.trim(id);
@@ -72,5 +73,5 @@ impl Runs {
     }
 }
 
-/// The fewest bytes that a run takes in a snapshot.
+/// The least bytes of a run in a snapshot.
 const RUN_BYTES: usize = 5;

@@ -1,10 +1,10 @@
-//! One cache line of the table: six entries.
+//! One cache line of the table, with six entries.
 
 use core::array;
 
 use crate::prefix::address::{Address, RunId};
 
-/// What a segment remembers of a key.
+/// The part of a key that a segment stores.
 pub(super) type Tag = u32;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,7 +12,8 @@ pub(super) type Tag = u32;
 pub(super) struct Line {
     pub(super) tags: [Tag; SLOTS],
     pub(super) runs: [RunId; SLOTS],
-    /// Entries that found no room here, in the upper 24 bits; entries that are here, in the lower 8.
+    /// Entries that were passed on from here, in the upper 24 bits; entries that are here, in the
+    /// lower 8.
     pub(super) counts: u32,
     pub(super) offsets: [u16; SLOTS],
 }
@@ -28,7 +29,7 @@ impl Line {
         self.counts > 0xff
     }
 
-    /// A counter that is full stays so: searches may go too far then, but never stop too early.
+    /// A saturated counter stays so: searches may go too far, but never stop too early.
     #[inline]
     pub(super) const fn pass(&mut self) {
         if self.counts >> 8 != MAX_PASSED {
@@ -71,7 +72,7 @@ impl Line {
         }
     }
 
-    /// A bit for each slot with this tag. Without a branch: which slot it is cannot be predicted.
+    /// A bit for each slot with this tag, without unpredictable branches.
     #[inline]
     pub(super) fn matching(&self, tag: Tag) -> u32 {
         let mut matching = 0;

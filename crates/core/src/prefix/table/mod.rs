@@ -1,7 +1,10 @@
-//! Where blocks are: a hash table of 10 bytes an entry that grows without a stall, and whose misses overlap.
+//! A hash table from 64-bit keys to addresses: 10 bytes an entry, growth without long stalls, and
+//! overlapping cache misses. `hashbrown::HashTable` was weighed: it moves all entries at once, and
+//! takes 9 to 18 bytes.
 //!
-//! 256 *segments* grow and shrink each for itself, out of phase, so the longest stall moves 1/256 of the entries. A segment is a
-//! ring of *lines*, each the size of a cache line: six entries, and how many more found no room there.
+//! 256 *segments* grow and shrink independently and out of phase, so the longest stall moves 1/256
+//! of the entries. A segment is a ring of *lines* of one cache line each: six entries, and a count
+//! of entries that were passed on.
 //!
 //! ```text
 //! line   tag ×6   run ×6   offset ×6   passed, len          64 bytes
@@ -10,9 +13,10 @@
 //!                                  └─► home line: tag * lines / 2^32
 //! ```
 //!
-//! An entry is in the first line that had room, from its home on. A search ends at the first line that none has passed, so most
-//! read one line; a removal takes back that the entry had passed some, so there are no tombstones. Homes are in the order of the
-//! tags, so any number of lines will do, and a segment grows in one sequential pass that needs no keys.
+//! An entry is in the first line with space from its home on. A search ends at the first line that
+//! passed none on, so most read one line. A removal decrements the counts, so there are no
+//! tombstones. Homes are ordered by tag: any number of lines is possible, and a segment grows in
+//! one sequential pass without keys.
 
 mod line;
 
@@ -28,24 +32,25 @@ use super::keyed_state::KeyedState;
 use crate::rng::Rng;
 use line::{Line, SLOTS, Tag};
 
-/// From keys of 64 bits to addresses.
+/// A map from 64-bit keys to addresses.
 ///
-/// It remembers 40 bits of a key, and whoever asks confirms through the block itself: in a table of a million entries, one search
-/// of a million is asked about another key's block.
+/// It stores 40 bits of a key; the caller confirms the match through the block. In a table of a
+/// million entries, one search in a million meets another key's block.
 #[derive(Debug)]
 pub(super) struct Table {
     mix: Mix,
-    /// All or, in an empty table, none.
+    /// All segments, or none in an empty table.
     segments: Box<[Segment]>,
     len: usize,
-    /// In all segments.
+    /// Number of lines in all segments.
     lines: usize,
 }
 
-/// A random linear function, of which the upper half counts.
+/// A random linear function; its upper half is used.
 ///
-/// It makes the hashes of any two keys independent: of keys that somebody chooses without the secret, no more pairs are expected
-/// to meet than of random ones. Keys in sequence stay one, which may come in lumps; its lower bits break those up.
+/// The hashes of any two keys are independent: without the secret, chosen keys collide no more
+/// often than random ones. Sequential keys remain a sequence, which can cluster; its lower bits
+/// spread them.
 #[derive(Debug)]
 struct Mix {
     factor: u128,
@@ -59,12 +64,12 @@ struct Segment {
 }
 
 impl Table {
-    /// An empty table, which owns no memory.
+    /// An empty table, without allocation.
     pub(super) fn new(hash_state: KeyedState) -> Self {
         Self { mix: Mix::new(hash_state), segments: Box::default(), len: 0, lines: 0 }
     }
 
-    /// The address under `key` of which `is` says that the block there is the one. Computes in **O(1)**.
+    /// The address under `key` for which `is` confirms the block. Computes in **O(1)**.
     #[inline]
     pub(super) fn get(&self, key: u64, is: impl FnMut(Address) -> bool) -> Option<Address> {
         let (segment, tag) = self.mix.split(key);
@@ -73,14 +78,15 @@ impl Table {
         Some(segment.lines[line].address(slot))
     }
 
-    /// Adds an entry, even if there are others under the key. Computes in **O(1)** on the average; now and then it moves a segment.
+    /// Adds an entry, even if the key has others. Computes in amortized **O(1)**; some insertions
+    /// move a segment.
     #[inline]
     pub(super) fn insert(&mut self, key: u64, address: Address) {
         self.get_or_insert(key, address, |_| false);
     }
 
-    /// The address under `key` of which `is` says that the block there is the one; if there is none, adds this one. Computes as an
-    /// insertion does.
+    /// The address under `key` for which `is` confirms the block; without one, adds this address.
+    /// Computes as an insertion.
     #[inline]
     pub(super) fn get_or_insert(
         &mut self,
@@ -103,8 +109,8 @@ impl Table {
         None
     }
 
-    /// Removes exactly this entry, and gives room back that is no longer needed; whether the entry was there. Computes in **O(1)**,
-    /// as an insertion does.
+    /// Removes exactly this entry, and releases unneeded memory. Returns whether it was there.
+    /// Computes in amortized **O(1)**.
     #[inline]
     pub(super) fn remove(&mut self, key: u64, address: Address) -> bool {
         let (segment, tag) = self.mix.split(key);
@@ -119,7 +125,7 @@ impl Table {
         removed
     }
 
-    /// Brings the key's home line into the cache. Of many keys that are touched before the first is used, the misses overlap.
+    /// Prefetches the key's home line. The misses of many touched keys overlap.
     #[inline]
     pub(super) fn touch(&self, key: u64) {
         let (segment, tag) = self.mix.split(key);
@@ -133,7 +139,7 @@ impl Table {
         self.len
     }
 
-    /// Writes it as it is: another table under the same secret finds everything where it was.
+    /// Writes the table as it is; another one under the same secret finds every entry.
     pub(super) fn save(&self, writer: &mut Writer) {
         writer.count(self.segments.len());
         for segment in &self.segments {
@@ -142,7 +148,7 @@ impl Table {
         }
     }
 
-    /// Reads what was written into an empty table. Whether the addresses mean anything is for the caller to see.
+    /// Reads into an empty table. The caller validates the addresses.
     pub(super) fn load(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
         let segments = reader.count(8)?;
         reader.require(segments == 0 || segments == SEGMENTS)?;
@@ -161,18 +167,18 @@ impl Table {
         Ok(())
     }
 
-    /// The addresses, in no order that means anything.
+    /// The addresses, in no defined order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Address> + '_ {
         let lines = self.segments.iter().flat_map(|segment| &segment.lines);
         lines.flat_map(|line| line.entries().map(|(_, address)| address))
     }
 
-    /// The bytes it has allocated. Computes in **O(1)**.
+    /// Allocated bytes. Computes in **O(1)**.
     pub(super) fn allocated(&self) -> usize {
         self.lines * size_of::<Line>() + self.segments.len() * size_of::<Segment>()
     }
 
-    /// How many bytes more are allocated, at most, once it has these keys too. Computes in **O(keys)**.
+    /// Upper limit of additional bytes with these keys. Computes in **O(keys)**.
     pub(super) fn growth(&self, keys: impl Iterator<Item = u64>) -> usize {
         let mut new = [0; SEGMENTS];
         keys.for_each(|key| new[self.mix.split(key).0] += 1);
@@ -189,8 +195,8 @@ impl Table {
         lines * size_of::<Line>() + (SEGMENTS - self.segments.len()) * size_of::<Segment>()
     }
 
-    /// No more bytes than this are allocated for `len` entries, whatever they are and whatever was before: 32 for an entry and
-    /// another 16 KiB. In a table that has only grown it is about half.
+    /// Upper limit of bytes for `len` entries in any history: 32 an entry and 16 KiB. A table that
+    /// has only grown takes about half.
     #[cfg(test)]
     const fn bytes_at_most(len: usize) -> usize {
         if len == 0 {
@@ -241,7 +247,7 @@ impl Segment {
         true
     }
 
-    /// The line and the slot of the entry under `tag` that is the one.
+    /// The line and the slot of the entry under `tag` that `is` confirms.
     #[inline]
     fn find(&self, tag: Tag, mut is: impl FnMut(Address) -> bool) -> Option<(usize, usize)> {
         for at in self.way(tag) {
@@ -261,7 +267,7 @@ impl Segment {
         None
     }
 
-    /// Puts an entry into the first line with room; there is one.
+    /// Adds an entry to the first line with space, which exists.
     #[inline]
     fn place(&mut self, tag: Tag, address: Address) {
         for at in self.way(tag) {
@@ -295,23 +301,24 @@ impl Segment {
     }
 }
 
-/// How many entries so many lines take: 4/5 of their slots, so some line always has room.
+/// Entries for this number of lines: 4/5 of their slots, so some line always has space.
 const fn most(lines: usize) -> usize {
     lines * SLOTS * 4 / 5
 }
 
-/// With fewer entries, a third of the slots, fewer lines do. [`more`] and [`less`] make no segment as empty as that.
+/// Below this number of entries, a third of the slots, the segment shrinks. [`more`] and [`less`]
+/// create no segment as empty as that.
 const fn least(lines: usize) -> usize {
     (lines * 2).saturating_sub(1)
 }
 
-/// Half as much again, on one of three ladders whose rungs alternate.
+/// Half as many again, on one of three interleaved sequences.
 const fn more(lines: usize, segment: usize) -> usize {
     let phase = if lines == 4 { segment % 3 } else { 0 };
     lines + lines / 2 + 1 + phase
 }
 
-/// No line, where no entry is left.
+/// No line for no entries.
 const fn less(lines: usize) -> usize {
     lines * 5 / 8
 }

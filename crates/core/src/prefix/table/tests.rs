@@ -6,12 +6,12 @@ use super::line::MAX_PASSED;
 use super::*;
 use crate::rng::Rng;
 
-/// A table whose secret leaves the key as it is, so that tests can choose the hash.
+/// A table whose secret keeps keys unchanged, so that tests choose the hash.
 fn open() -> Table {
     Table { mix: Mix { factor: 1 << 64, term: 0 }, ..Table::new(KeyedState::new(0)) }
 }
 
-/// The key that has this hash in an open table.
+/// The key with this hash in an open table.
 fn key(segment: u8, tag: u32, rest: u32) -> u64 {
     let lower = rest << 8 | u32::from(segment);
     u64::from(tag ^ lower) << 32 | u64::from(lower)
@@ -21,7 +21,7 @@ fn at(run: usize, offset: u16) -> Address {
     Address { run: run as u32, offset }
 }
 
-/// How many entries passed each line.
+/// Number of entries passed on from each line.
 fn passed(segment: &Segment) -> Vec<u32> {
     let mut passed = vec![0; segment.lines.len()];
     for (here, line) in segment.lines.iter().enumerate() {
@@ -49,7 +49,8 @@ fn check(table: &Table) {
 }
 
 proptest! {
-    /// Few keys under fewer tags, at the ends of the ring and in its middle, and many entries under each.
+    /// Few keys under fewer tags, at the ends and in the middle of the ring, with many entries
+    /// each.
     #[test]
     fn behaves_like_a_set_of_entries(ops in prop::collection::vec((0..5, 0usize..32, 0u16..9), 0..600)) {
         let tags = [0, 1, 1 << 31, u32::MAX];
