@@ -37,10 +37,12 @@ from .values import (
 )
 
 __all__ = [
+    "Answer",
     "AnswerFilter",
     "Dispatch",
     "Evicted",
     "KvReport",
+    "Lease",
     "ModelFilter",
     "Outcome",
     "Progress",
@@ -504,14 +506,104 @@ class Scheduler:
         With ``names="reference"``, those of the Gateway API's inference extension are there too, for a pool of this name. Endpoints past
         ``max_endpoints`` are one, called ``other``.
         """
-    def _feed(
-        self, request: int, reader: ResponseReader, chunk: Buffer, *, now: float | None = None
-    ) -> Progress: ...
-    def _finish(
-        self, request: int, reader: ResponseReader, close: CloseReason = "clean", *, now: float | None = None
-    ) -> Outcome: ...
+    # What ``slotwise.aio`` calls.
+    def _on_wakeup(self, wakeup: Callable[[bool], None]) -> None: ...
+    def _watch_drained(self, endpoint: int) -> None: ...
+    def _unwatch_drained(self, endpoint: int) -> None: ...
+    def _poll_drained(self) -> int | None: ...
     def __reduce__(self) -> Any:
         """Raises ``TypeError``: a live scheduler stands for requests in flight."""
+
+@disjoint_base
+class Lease:
+    """The native part of ``slotwise.aio.Lease``."""
+
+    def __new__(cls, scheduler: Scheduler, dispatch: Dispatch) -> Self: ...
+    @property
+    def dispatch(self) -> Dispatch:
+        """The decision."""
+    @property
+    def request_id(self) -> int:
+        """The request's id."""
+    @property
+    def endpoint_id(self) -> int:
+        """The endpoint that the request is on, or was on last. A redirect changes it."""
+    @property
+    def endpoint_name(self) -> str:
+        """The name of that endpoint."""
+    @property
+    def ended(self) -> bool:
+        """Whether the lease has ended."""
+    @property
+    def answer(self) -> Answer:
+        """A live view of the answer read so far."""
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the answer ended; ``None`` before ``finish``."""
+    def begin(self, status: int, content_type: str) -> None:
+        """Starts to read a response with this status and ``Content-Type``.
+
+        A second call starts anew, with the next endpoint's response. After the end it does nothing.
+        """
+    def feed(self, chunk: Buffer) -> Progress:
+        """Reads a chunk of the response's body, decoded and unchanged, and reports its tokens to the scheduler.
+
+        A lease that has ended reads nothing. Raises ``NotBegunError``, which is also a
+        ``RuntimeError``, before ``begin``.
+        """
+    def finish(self, close: CloseReason = "clean") -> Outcome:
+        """Ends the lease as the answer ended, unless it has ended, and returns how the answer ended.
+
+        Raises ``NotBegunError`` before ``begin``: without a response, use ``fail`` or ``cancel``.
+        """
+    def first_token(self) -> None:
+        """Reports the first token. A second call, or one after the end, does nothing."""
+    def tokens(self, tokens: int) -> None:
+        """Reports that the answer grew by ``tokens``. After the end it does nothing."""
+    def redirect(self, endpoint: int, failure: Failure = "unreachable") -> None:
+        """Moves the request to another endpoint, usually the first of ``dispatch.alternatives``.
+
+        Counts as a failure of the first endpoint. Raises ``RedirectError`` after the first token and
+        after the end.
+        """
+    def fail(self, failure: Failure = "engine") -> bool:
+        """Ends the request as failed, through no fault of the client's. Returns whether this call ended it."""
+    def cancel(self) -> bool:
+        """Ends the request because its client disconnected. Returns whether this call ended it."""
+    # What ``slotwise.aio`` calls.
+    def _complete(self, reported: Usage) -> tuple[bool, list[str]]: ...
+    def _close(self, close: CloseReason) -> None: ...
+    def _pass(self, chunk: Any) -> None: ...
+    def _set_idle_limit(self, limit: float | None = None) -> None: ...
+    def _wait(self, now: float) -> float | None: ...
+    def _end_wait(self, now: float) -> None: ...
+    def _idle_limit(self) -> tuple[float, bool]: ...
+
+@final
+class Answer:
+    """A live view of what has been read of an answer."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a stream has brought any payload but an error. The request is never retried after that."""
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer so far."""
+    @property
+    def exact(self) -> bool:
+        """Whether ``tokens`` is exact."""
+    @property
+    def usage(self) -> Usage:
+        """The usage that the engine has reported so far."""
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the engine stopped, if it has reported that."""
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the answer ended; ``None`` before ``Lease.finish``."""
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has ended and the client has all of it, be it an answer or a refusal."""
 
 @final
 class Progress:

@@ -29,85 +29,64 @@ class Stream(Generic[_Chunk]):
             raise TypeError(f"chunks must be an async iterable, not {type(chunks)}: {hint}")
         self._chunks = aiter(chunks)
         self._lease = lease
-        self._begun = False
-        self._reads = lease._reader is not None
-        self._idle_timeout = idle_timeout
-        self._left = self._limit(False)
+        limit = math.inf if idle_timeout is None else idle_timeout
+        lease._set_idle_limit(None if isinstance(limit, EllipsisType) else limit)
 
     def __aiter__(self) -> AsyncIterator[_Chunk]:
         return self
 
     async def __anext__(self) -> _Chunk:
+        chunk = await self._next()
         try:
-            chunk = await self._next()
-        except IdleTimeoutError:
-            raise
-        except StopAsyncIteration:
-            self._lease._close("clean")
-            raise
-        except Exception:
-            self._lease._close("broken")
-            raise
-        except BaseException:
-            self._lease._close("client_disconnected")
-            raise
-        try:
-            came = True
-            if self._reads:
-                progress = self._lease.feed(chunk)  # type: ignore[arg-type]
-                # Comments and empty events keep a connection open, but they are no tokens.
-                came = progress.first_token or progress.tokens > 0 or not self._is_stream()
-            elif not self._begun:
-                self._lease.first_token()
+            self._lease._pass(chunk)
         except BaseException:
             # The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
             await self.aclose()
             raise
-        if came:
-            self._begun = True
-            self._left = self._limit(True)
         return chunk
 
     async def aclose(self) -> None:
-        """Abandons the stream, and what it reads from."""
+        """Abandons the stream, and closes its source."""
         self._lease._close("client_disconnected")
         await self._close_chunks()
 
     async def _next(self) -> _Chunk:
-        """The next chunk. Raises ``IdleTimeoutError`` when the endpoint has been waited for too long."""
-        if math.isinf(self._left) or self._lease.ended:
-            return await anext(self._chunks)
+        """The next chunk. Raises ``IdleTimeoutError`` when the endpoint has sent nothing for too long."""
         loop = asyncio.get_running_loop()
-        asked = loop.time()
-        limit = asyncio.timeout(self._left)
+        left = self._lease._wait(loop.time())
+        limit = None if left is None else asyncio.timeout(left)
         try:
+            if limit is None:
+                return await anext(self._chunks)
             async with limit:
-                chunk = await anext(self._chunks)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise  # the source has a time limit of its own
-            self._lease._close("timed_out")
-            await self._close_chunks()
-            if self._lease.answer.complete:
-                raise StopAsyncIteration from None  # only the connection did not end
-            raise IdleTimeoutError(self._limit(self._begun), self._begun) from error
-        self._left = max(self._left - (loop.time() - asked), 0.0)
-        return chunk
+                return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._lease._close("clean")
+            raise
+        except Exception as error:
+            if limit is None or not limit.expired() or not isinstance(error, TimeoutError):
+                self._lease._close("broken")
+                raise
+            await self._time_out(error)
+        except BaseException:
+            self._lease._close("client_disconnected")
+            raise
+        finally:
+            self._lease._end_wait(loop.time())
+        raise StopAsyncIteration
+
+    async def _time_out(self, error: TimeoutError) -> None:
+        """Ends the lease, and raises unless the answer is complete and only its connection stayed open."""
+        limit, begun = self._lease._idle_limit()
+        self._lease._close("timed_out")
+        await self._close_chunks()
+        if not self._lease.answer.complete:
+            raise IdleTimeoutError(limit, begun) from error
 
     async def _close_chunks(self) -> None:
         close = getattr(self._chunks, "aclose", None)
         if close is not None:
             await close()
-
-    def _limit(self, started: bool) -> float:
-        if self._idle_timeout is None:
-            return math.inf
-        if isinstance(self._idle_timeout, EllipsisType):
-            return self._lease.dispatch.idle_limit(started)
-        return self._idle_timeout
-
-    def _is_stream(self) -> bool:
-        return self._lease._reader is not None and self._lease._reader.is_stream
 
     def __del__(self) -> None:
         # Where the chunks were none, there is no lease to end.

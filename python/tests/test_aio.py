@@ -70,9 +70,9 @@ def test_a_lease_ends_with_its_stream(time: Time, how: str) -> None:
             await anext(stream)
             await stream.aclose()
         else:
-            task = asyncio.create_task(anext(aio.Stream(lease, forever())))  # type: ignore[arg-type]
             del stream
-            lease.ended = False
+            lease = await s.acquire("another")
+            task = asyncio.create_task(anext(aio.Stream(lease, forever())))  # type: ignore[arg-type]
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

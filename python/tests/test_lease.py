@@ -236,7 +236,7 @@ def test_an_endpoint_is_drained_when_its_last_request_ends(time: Time) -> None:
             assert not any(task.done() for task in waits) and s.in_flight_on(endpoint) == 1
             end(s, second, other)
             await asyncio.gather(*waits)
-            assert s.in_flight_on(endpoint) == 0 and not s._draining
+            assert s.in_flight_on(endpoint) == 0 and not s._drains
             await s.drained(endpoint)
             first.cancel()
             second.cancel()
@@ -251,7 +251,7 @@ def test_an_endpoint_is_drained_when_its_last_request_ends(time: Time) -> None:
                 await task
         with pytest.raises(slotwise.UnknownEndpointError):
             await s.drained(7)
-        assert not s._draining
+        assert not s._drains
         lease.cancel()
 
     time.run(main())

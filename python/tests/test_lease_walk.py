@@ -8,7 +8,6 @@ import os
 import random
 import warnings
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest

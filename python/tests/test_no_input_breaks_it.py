@@ -5,7 +5,7 @@ from typing import Any
 import slotwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slotwise import wire
+from slotwise import _core, wire
 
 TIERS: Any = st.sampled_from(["gpu", "cpu", "disk", "tape", None, 1])
 JUNK = st.one_of(
@@ -124,11 +124,12 @@ def test_any_answer_has_one_end(content_type: str, chunks: list[bytes], close: A
     scheduler.add_endpoint("a")
     dispatch = scheduler.pick("x")
     assert isinstance(dispatch, slotwise.Dispatch)
-    reader, passing = wire.ResponseReader(200, content_type), wire.ModelFilter(content_type, "m")
+    lease, passing = _core.Lease(scheduler, dispatch), wire.ModelFilter(content_type, "m")
+    lease.begin(200, content_type)
     for chunk in chunks:
-        scheduler._feed(dispatch.request_id, reader, chunk)
+        lease.feed(chunk)
         passing.feed(chunk)
-    scheduler._finish(dispatch.request_id, reader, close)
+    lease.finish(close)
     stats = scheduler.stats()
     assert (stats.completed + stats.failed + stats.cancelled, stats.in_flight) == (1, 0)
 

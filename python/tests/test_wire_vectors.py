@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import slotwise
 from conftest import GATEWAY_TESTS, WIRE_TESTS
-from slotwise import wire
+from slotwise import _core, wire
 
-VECTORS = [path for tests in (WIRE_TESTS, GATEWAY_TESTS) for path in sorted((tests / "vectors").glob("*.json"))]
+VECTORS = sorted(path for tests in (WIRE_TESTS, GATEWAY_TESTS) for path in (tests / "vectors").glob("*.json"))
 
 
 def test_there_are_vectors() -> None:
@@ -158,9 +158,10 @@ class Gateway(Calls):
     """Those that a scheduler answers, which takes bytes."""
 
     def __init__(self) -> None:
-        self.scheduler = slotwise.Scheduler({"seed": 0})
+        self.now = 0.0
+        self.scheduler = slotwise.Scheduler({"seed": 0}, clock=lambda: self.now)
         self.endpoints: list[int] = []
-        self.answers: dict[int, wire.ResponseReader] = {}
+        self.leases: dict[int, _core.Lease] = {}
 
     def add_endpoint(self, at_us: int, name: str, page: Any, model: str | None = None) -> Any:
         told = wire.read_metrics(data(page))
@@ -193,17 +194,20 @@ class Gateway(Calls):
         answer = self.scheduler.pick(body=data(body), path=path, now=at_us / 1e6, **asked)
         if isinstance(answer, slotwise.Rejected):
             return {"rejected": answer.reason}
+        self.leases[answer.request_id] = _core.Lease(self.scheduler, answer)
         said = {name: getattr(answer, name) for name in ("prompt_tokens", "cached_tokens")}
         return said | {"request": answer.request_id, "endpoint": answer.endpoint_name}
 
     def begin(self, request: int, status: int, content_type: str) -> None:
-        self.answers[request] = wire.ResponseReader(status, content_type)
+        self.leases[request].begin(status, content_type)
 
     def feed(self, at_us: int, request: int, chunk: Any) -> Any:
-        return progress(self.scheduler._feed(request, self.answers[request], data(chunk), now=at_us / 1e6))
+        self.now = at_us / 1e6
+        return progress(self.leases[request].feed(data(chunk)))
 
     def finish(self, at_us: int, request: int, close: Any = "clean") -> Any:
-        return outcome(self.scheduler._finish(request, self.answers.pop(request), close, now=at_us / 1e6))
+        self.now = at_us / 1e6
+        return outcome(self.leases.pop(request).finish(close))
 
     def metrics_text(self, **how: Any) -> Any:
         return self.scheduler.metrics_text(**how)

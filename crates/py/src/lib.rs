@@ -10,6 +10,7 @@
 //! | `shared` | nothing: locks that stay safe across `fork` |
 //! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
 //! | `metrics` | metrics pages and ORCA headers |
+//! | `lease` | a request in flight, and what was read of its answer |
 //! | `response` | an engine's response, and its outcome |
 //! | `cost_function` | candidates to columns for the host's cost function, and its costs back |
 //! | `serde_bridge` | configuration, endpoints, explanations and statistics, as JSON |
@@ -23,6 +24,7 @@ mod error;
 mod ids;
 mod kv;
 mod kv_event;
+mod lease;
 mod metrics;
 mod prompt;
 mod refusal;
@@ -45,6 +47,8 @@ mod _core {
     use super::decision::{Dispatch, Evicted, Rejected};
     #[pymodule_export]
     use super::kv::{KvReport, block_hashes, read_kv_batch, read_kv_frames, replay_request};
+    #[pymodule_export]
+    use super::lease::{Answer, Lease};
     #[pymodule_export]
     use super::metrics::{read_metrics, read_orca};
     #[pymodule_export]

@@ -6,27 +6,15 @@ use std::sync::LazyLock;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
-use slotwise_wire::metrics::{Engine, Field, MetricsReader, OrcaReport};
+use slotwise_gateway::engines::{PageFormat, PageFormatError, PageReaders};
+use slotwise_wire::metrics::{MetricsReader, OrcaReport};
 
 use crate::error::raise_wire;
 use crate::prompt::bytes;
 use crate::serde_bridge::to_json;
 
-/// A reader for each engine, and one for pages of any: making one takes longer than reading a page.
-static READERS: LazyLock<(MetricsReader, Vec<(&'static str, MetricsReader)>)> =
-    LazyLock::new(|| {
-        let of = |engine: Engine| (engine.as_str(), MetricsReader::of(engine));
-        (MetricsReader::detect(), Engine::ALL.map(of).into())
-    });
-
-/// The reader for pages of this engine, or of any.
-fn reader(engine: Option<&str>) -> PyResult<&'static MetricsReader> {
-    let Some(name) = engine else { return Ok(&READERS.0) };
-    READERS.1.iter().find(|(known, _)| *known == name).map(|(_, reader)| reader).ok_or_else(|| {
-        let known = Engine::ALL.map(Engine::as_str).join(", ");
-        PyValueError::new_err(format!("engine must be one of {known}, not {name:?}"))
-    })
-}
+/// The readers of all engines' pages.
+static READERS: LazyLock<PageReaders> = LazyLock::new(PageReaders::new);
 
 /// A header's value: `str`, as most HTTP libraries have it, or bytes.
 pub(crate) fn header<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
@@ -36,62 +24,51 @@ pub(crate) fn header<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>>
     }
 }
 
-/// How a page is read, as Python says it.
-pub(crate) struct Specification<'py> {
+/// How a page is read: the keywords of `handle_metrics_page` and `read_metrics`.
+pub(crate) struct Format<'py> {
     pub(crate) engine: Option<String>,
     pub(crate) fields: Option<Bound<'py, PyAny>>,
     pub(crate) adapters: Option<String>,
     pub(crate) rank_label: Option<String>,
 }
 
-impl Specification<'_> {
-    /// The reader for it: one that is there already, if nothing but an engine is said.
-    pub(crate) fn reader(self) -> PyResult<Cow<'static, MetricsReader>> {
-        let mut reader = match self.engine.as_deref() {
-            Some("custom") => Cow::Owned(MetricsReader::custom()),
-            engine => Cow::Borrowed(reader(engine)?),
+impl Format<'_> {
+    pub(crate) fn reader(&self) -> PyResult<Cow<'static, MetricsReader>> {
+        let fields = metrics_of_fields(self.fields.as_ref())?;
+        let fields: Vec<(&str, &str)> =
+            fields.iter().map(|(field, metric)| (field.as_str(), metric.as_str())).collect();
+        let adapters: Vec<&str> = self.adapters.as_deref().into_iter().collect();
+        let format = PageFormat {
+            engine: self.engine.as_deref(),
+            fields: &fields,
+            adapters: &adapters,
+            rank_label: self.rank_label.as_deref(),
         };
-        for (name, metrics) in asked(self.fields.as_ref())? {
-            let field = Field::from_name(&name).ok_or_else(|| {
-                let known = Field::ALL.map(Field::as_str).join(", ");
-                PyValueError::new_err(format!("fields must be among {known}, and {name:?} is not"))
-            })?;
-            for metric in metrics {
-                let spec = metric.parse().map_err(raise_wire)?;
-                reader = Cow::Owned(reader.into_owned().field(field, spec));
-            }
-        }
-        if let Some(metric) = self.adapters {
-            let spec = metric.parse().map_err(raise_wire)?;
-            reader = Cow::Owned(reader.into_owned().adapters(spec));
-        }
-        if let Some(label) = self.rank_label {
-            reader = Cow::Owned(reader.into_owned().rank_label(label));
-        }
-        Ok(reader)
+        READERS.reader(&format).map_err(|error| match error {
+            PageFormatError::Metric(_, error) => raise_wire(error),
+            error => PyValueError::new_err(error.to_string()),
+        })
     }
 }
 
-/// Fields, and the metrics to look for: a mapping of names to one metric or several.
-fn asked(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, Vec<String>)>> {
+/// Pairs of a field and a metric, out of a mapping from fields to one metric or several.
+fn metrics_of_fields(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {
     let Some(fields) = fields else { return Ok(Vec::new()) };
     let items = fields.cast::<PyMapping>().map_err(|_| {
         let message =
             format!("fields must be a mapping of fields to metrics, not {}", fields.get_type());
         PyTypeError::new_err(message)
     })?;
-    let metrics = |of: Bound<'_, PyAny>| match of.cast::<PyString>() {
-        Ok(one) => Ok(vec![one.to_str()?.to_owned()]),
-        Err(_) => of.extract(),
-    };
-    items
-        .items()?
-        .iter()
-        .map(|item| {
-            let (name, of): (String, Bound<'_, PyAny>) = item.extract()?;
-            Ok((name, metrics(of)?))
-        })
-        .collect()
+    let mut pairs = Vec::new();
+    for item in items.items()? {
+        let (field, metrics): (String, Bound<'_, PyAny>) = item.extract()?;
+        let metrics = match metrics.cast::<PyString>() {
+            Ok(one) => vec![one.to_str()?.to_owned()],
+            Err(_) => metrics.extract()?,
+        };
+        pairs.extend(metrics.into_iter().map(|metric| (field.clone(), metric)));
+    }
+    Ok(pairs)
 }
 
 /// What a page says as JSON: the report, the load and the KV cache of all ranks, its capacity and the adapters in use.
@@ -105,7 +82,7 @@ pub(crate) fn read_metrics(
     rank_label: Option<String>,
 ) -> PyResult<String> {
     let page = bytes(page, "page")?;
-    let reader = Specification { engine, fields, adapters, rank_label }.reader()?;
+    let reader = Format { engine, fields, adapters, rank_label }.reader()?;
     let report = reader.read(&page).map_err(raise_wire)?;
     let (cache, active) =
         (report.kv_cache(), report.adapters.as_ref().map(|adapters| adapters.active()));

@@ -9,8 +9,8 @@ use slotwise::{Failure, Usage};
 use slotwise_wire::response::{self, Body, CloseReason, Disposition, FinishReason};
 
 use crate::prompt::bytes;
-use crate::scheduler::lock;
 use crate::serde_bridge::to_python;
+use crate::shared::lock;
 
 /// Reads a response as it comes.
 #[pyclass(frozen, module = "slotwise.wire")]
@@ -102,7 +102,7 @@ impl ResponseReader {
 }
 
 /// What a chunk brought.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
 #[pyclass(frozen, eq, module = "slotwise.wire")]
 pub(crate) struct Progress(pub(crate) response::Progress);
 
@@ -284,7 +284,7 @@ impl AnswerFilter {
 }
 
 /// `slotwise.Usage` of what an engine said.
-fn usage<'py>(py: Python<'py>, usage: Usage) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn usage<'py>(py: Python<'py>, usage: Usage) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
     fields.set_item("prompt_tokens", usage.prompt_tokens)?;
     fields.set_item("cached_tokens", usage.cached_tokens)?;

@@ -101,3 +101,11 @@ impl Kind for Forked {
         "forked"
     }
 }
+
+/// The value of a lock that is held for an instant only, and never while Python runs.
+pub(crate) fn lock<'a, T>(value: &'a Mutex<T>, py: Python<'_>) -> MutexGuard<'a, T> {
+    match value.try_lock() {
+        Ok(free) => free,
+        Err(_) => value.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner),
+    }
+}

@@ -1,7 +1,6 @@
 //! Readers of metrics pages, by the names that hosts give engines and fields.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -33,7 +32,7 @@ pub struct PageFormat<'a> {
 /// ```
 /// use slotwise_gateway::engines::{PageFormat, PageReaders};
 ///
-/// let mut readers = PageReaders::new();
+/// let readers = PageReaders::new();
 /// let format = PageFormat { fields: &[("waiting", "my_queue")], ..PageFormat::default() };
 /// let report = readers.reader(&format)?.read_load(b"my_queue 3\n")?;
 /// assert_eq!(report.load().waiting, Some(3));
@@ -42,8 +41,11 @@ pub struct PageFormat<'a> {
 /// assert!(readers.reader(&unknown).unwrap_err().to_string().contains("not \"vlm\""));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct PageReaders(BTreeMap<&'static str, MetricsReader>);
+#[derive(Clone, Debug)]
+pub struct PageReaders {
+    detect: MetricsReader,
+    by_engine: Vec<(&'static str, MetricsReader)>,
+}
 
 /// A [`PageFormat`] that names something unknown.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,32 +60,31 @@ pub enum PageFormatError {
 }
 
 impl PageReaders {
-    /// No reader yet.
+    /// Makes a reader for each engine, and one that detects the engine.
     pub fn new() -> Self {
-        Self::default()
+        let of = |engine: Engine| (engine.as_str(), MetricsReader::of(engine));
+        Self { detect: MetricsReader::detect(), by_engine: Engine::ALL.map(of).into() }
     }
 
-    /// The reader of pages of this format: a kept one, unless the format names fields, adapters or
-    /// a rank label. At most one reader for each engine is kept.
+    /// The reader of pages of this format: a kept one, unless the format names fields, adapters or a
+    /// rank label.
     ///
     /// # Errors
     ///
     /// When the format names an engine or a field that is not known, or a metric that cannot be
     /// read.
     pub fn reader(
-        &mut self,
+        &self,
         format: &PageFormat<'_>,
     ) -> Result<Cow<'_, MetricsReader>, PageFormatError> {
         let mut reader = match format.engine {
             Some("custom") => Cow::Owned(MetricsReader::custom()),
             Some(name) => {
-                let engine =
-                    Engine::from_name(name).ok_or_else(|| PageFormatError::Engine(name.into()))?;
-                let kept =
-                    self.0.entry(engine.as_str()).or_insert_with(|| MetricsReader::of(engine));
-                Cow::Borrowed(&*kept)
+                let kept = self.by_engine.iter().find(|(engine, _)| *engine == name);
+                let (_, kept) = kept.ok_or_else(|| PageFormatError::Engine(name.into()))?;
+                Cow::Borrowed(kept)
             }
-            None => Cow::Borrowed(&*self.0.entry("").or_insert_with(MetricsReader::detect)),
+            None => Cow::Borrowed(&self.detect),
         };
         for (name, metric) in format.fields {
             let field =
@@ -97,6 +98,12 @@ impl PageReaders {
             reader = Cow::Owned(reader.into_owned().rank_label(label));
         }
         Ok(reader)
+    }
+}
+
+impl Default for PageReaders {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

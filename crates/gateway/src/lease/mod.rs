@@ -364,6 +364,15 @@ impl Lease {
         self.reader.as_ref().and_then(ResponseReader::finish_reason)
     }
 
+    /// Whether [`feed`](Self::feed) and [`finish`](Self::finish) may follow.
+    ///
+    /// # Errors
+    ///
+    /// Before [`begin`](Self::begin).
+    pub fn require_begun(&self) -> Result<(), NotBegun> {
+        self.reader.as_ref().map(drop).ok_or(NotBegun)
+    }
+
     /// The reader of the answer, after [`begin`](Self::begin).
     pub const fn reader(&self) -> Option<&ResponseReader> {
         self.reader.as_ref()

@@ -1,12 +1,12 @@
-//! What engines say of themselves.
+//! What engines report: load, adapters, KV events.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use slotwise::{AdapterState, EndpointId, UnknownEndpoint};
-use slotwise_gateway::engines::{report_metrics, report_orca};
-use slotwise_wire::WireError;
-use slotwise_wire::kv::{self, Feed, Feeds};
+use slotwise::AdapterState;
+use slotwise_gateway::Gateway;
+use slotwise_gateway::engines::FeedError;
+use slotwise_wire::kv::Report;
 use slotwise_wire::metrics::OrcaReport;
 
 use super::Scheduler;
@@ -14,10 +14,9 @@ use crate::error::{raise, raise_wire};
 use crate::ids::EndpointArg;
 use crate::kv::{Frames, KvReport, block_size};
 use crate::kv_event::Event;
-use crate::metrics::{self, Specification};
+use crate::metrics::{self, Format};
 use crate::prompt::bytes;
 use crate::request::instant;
-use crate::shared::Forked;
 
 #[pymethods]
 impl Scheduler {
@@ -45,8 +44,8 @@ impl Scheduler {
             return Err(PyValueError::new_err(message));
         }
         let load = kv_usage.map_or(load, |share| load.kv_usage(share));
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_load(now, endpoint.0, load))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| gateway.scheduler_mut().handle_load(now, endpoint.0, load))
     }
 
     #[pyo3(signature = (endpoint, passed, *, now = None))]
@@ -57,8 +56,8 @@ impl Scheduler {
         passed: bool,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_probe(now, endpoint.0, passed))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| gateway.scheduler_mut().handle_probe(now, endpoint.0, passed))
     }
 
     #[pyo3(signature = (endpoint, active, *, slots = 0, now = None))]
@@ -71,9 +70,9 @@ impl Scheduler {
         now: Option<f64>,
     ) -> PyResult<()> {
         let active = active.iter().map(|name| name.to_str()).collect::<PyResult<Vec<_>>>()?;
-        let now = self.clock.read(py, now)?;
+        let now = self.now(py, now)?;
         let state = AdapterState::active(&active).slots(slots);
-        self.tell(py, |core| core.handle_adapters(now, endpoint.0, state))
+        self.input(py, |gateway| gateway.scheduler_mut().handle_adapters(now, endpoint.0, state))
     }
 
     #[pyo3(signature = (endpoint, event, *, now = None))]
@@ -84,17 +83,12 @@ impl Scheduler {
         event: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
         let event = Event::read(event)?;
-        let handled = if event.blocks() < LONG {
-            let mut core = self.lock(py)?;
-            event.with(|event| core.handle_kv_event(now, endpoint, event))
-        } else {
-            self.tell_meanwhile(py, |core| {
-                event.with(|event| core.handle_kv_event(now, endpoint, event))
-            })?
+        let apply = |gateway: &mut Gateway| {
+            event.with(|event| gateway.scheduler_mut().handle_kv_event(now, endpoint, event))
         };
-        handled.map_err(raise)
+        if event.blocks() < LONG { self.input(py, apply) } else { self.long_input(py, apply) }
     }
 
     #[pyo3(signature = (endpoint, page, *, engine = None, fields = None, adapters = None, rank_label = None,
@@ -111,12 +105,12 @@ impl Scheduler {
         rank_label: Option<String>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
         let page = bytes(page, "page")?;
-        let reader = Specification { engine, fields, adapters, rank_label }.reader()?;
+        let reader = Format { engine, fields, adapters, rank_label }.reader()?;
         let read = || reader.read_load(&page);
         let report = if page.len() < LONG_PAGE { read() } else { py.detach(read) };
-        self.tell(py, |core| report_metrics(core, now, endpoint, &report))?;
+        self.input(py, |gateway| gateway.handle_metrics(now, endpoint, &report))?;
         report.map(drop).map_err(raise_wire)
     }
 
@@ -128,9 +122,9 @@ impl Scheduler {
         header: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
         let report = OrcaReport::read(metrics::header(header)?.as_ref());
-        self.tell(py, |core| report_orca(core, now, endpoint, &report))?;
+        self.input(py, |gateway| gateway.handle_orca(now, endpoint, &report))?;
         report.map(drop).map_err(raise_wire)
     }
 
@@ -144,19 +138,15 @@ impl Scheduler {
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
         let frames = Frames::read(frames)?;
         let frames = frames.bytes()?;
         let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
         // The end of a replay releases what was held meanwhile, and that may be much.
         let short = !replay && frames.iter().map(|frame| frame.len()).sum::<usize>() < LONG_BATCH;
-        self.feed(py, endpoint, rank, short, |feed, core| match replay {
-            false => {
-                feed.handle_live(&frames, &mut |event| core.handle_kv_event(now, endpoint, event))
-            }
-            true => {
-                feed.handle_replay(&frames, &mut |event| core.handle_kv_event(now, endpoint, event))
-            }
+        self.feed(py, short, |gateway| match replay {
+            false => gateway.handle_kv_frames(now, endpoint, rank, &frames),
+            true => gateway.handle_kv_replay(now, endpoint, rank, &frames),
         })
     }
 
@@ -168,10 +158,8 @@ impl Scheduler {
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
-        self.feed(py, endpoint, rank, false, |feed, core| {
-            Ok(feed.give_up(&mut |event| core.handle_kv_event(now, endpoint, event)))
-        })
+        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        self.feed(py, false, |gateway| gateway.abandon_replay(now, endpoint, rank))
     }
 
     #[pyo3(signature = (endpoint, *, rank = 0))]
@@ -181,7 +169,7 @@ impl Scheduler {
         endpoint: EndpointArg,
         rank: u32,
     ) -> PyResult<Option<u64>> {
-        Ok(self.lock_feeds(py)?.get(endpoint.0, rank).and_then(Feed::asked_from))
+        Ok(self.lock(py)?.replay_from(endpoint.0, rank))
     }
 
     #[pyo3(signature = (endpoint, body, *, block_size = None, rank = 0, now = None))]
@@ -194,48 +182,30 @@ impl Scheduler {
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.clock.read(py, now)?, endpoint.0);
-        let described = self.lock(py)?.endpoint(endpoint).map(|endpoint| endpoint.block_size);
-        let block_size = match block_size {
-            Some(tokens) => self::block_size(tokens)?,
-            None => described.ok_or(UnknownEndpoint(endpoint)).map_err(raise)?,
-        };
+        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        let block_size = block_size.map(self::block_size).transpose()?;
         let body = bytes(body, "body")?;
-        self.feed(py, endpoint, rank, body.len() < LONG_BATCH, |feed, core| {
-            feed.handle_trtllm(&body, block_size, rank, &mut |event| {
-                core.handle_kv_event(now, endpoint, event)
-            })
+        self.feed(py, body.len() < LONG_BATCH, |gateway| {
+            gateway.handle_trtllm_events(now, endpoint, rank, &body, block_size)
         })
     }
 }
 
 impl Scheduler {
-    /// Hands the endpoint's feed to `apply`, with the core that takes its events. Unless that is `short`, other Python threads run
-    /// meanwhile.
+    /// Applies what an engine's publisher sent. Unless that is `short`, other Python threads run meanwhile.
     fn feed(
         &self,
         py: Python<'_>,
-        endpoint: EndpointId,
-        rank: u32,
         short: bool,
-        apply: impl FnOnce(&mut Feed, &mut slotwise::Scheduler) -> Result<kv::Report, WireError> + Send,
+        apply: impl FnOnce(&mut Gateway) -> Result<Report, FeedError> + Send,
     ) -> PyResult<KvReport> {
-        let apply = |feeds: &mut Feeds, core: &mut slotwise::Scheduler| {
-            core.endpoint(endpoint).ok_or(UnknownEndpoint(endpoint))?;
-            Ok(feeds.of(endpoint, rank).and_then(|feed| apply(feed, core)))
-        };
-        let applied: Result<_, UnknownEndpoint> = if short {
-            let (mut feeds, mut core) = (self.lock_feeds(py)?, self.lock(py)?);
-            apply(&mut feeds, &mut core)
-        } else {
-            py.detach(|| {
-                let mut feeds = self.feeds.lock_detached()?;
-                let mut core = self.core.lock_detached()?;
-                Ok(apply(&mut feeds, &mut core))
-            })
-            .map_err(raise::<Forked>)?
-        };
-        applied.map_err(raise)?.map(KvReport).map_err(raise_wire)
+        let applied = if short { apply(&mut *self.lock(py)?) } else { self.detached(py, apply)? };
+        self.wake(py)?;
+        applied.map(KvReport).map_err(|error| match error {
+            FeedError::UnknownEndpoint(error) => raise(error),
+            FeedError::Wire(error) => raise_wire(error),
+            other => PyValueError::new_err(other.to_string()),
+        })
     }
 }
 

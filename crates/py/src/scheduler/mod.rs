@@ -1,131 +1,100 @@
-//! The scheduler behind a lock, and the clock that it is told of.
+//! The scheduler behind a lock, its clock, and the signal that something has to be polled.
 //!
 //! | file | which calls |
 //! |---|---|
-//! | here | the pool, a gateway that starts again, statistics |
-//! | `engines` | what engines say: load, adapters, KV events |
-//! | `requests` | a request's life |
+//! | here | the pool, snapshots, statistics |
+//! | `clock` | the time where a call has no `now` |
+//! | `engines` | load, adapters and KV events |
+//! | `requests` | a request from `pick` or `submit` to its end |
 //!
-//! No lock is ever held while Python runs: a cost function may call the scheduler itself, and so may whatever the garbage collector finalizes
-//! while an exception is made. Calls that take long release the GIL, so a thread that finds a lock taken releases the GIL too while it
-//! waits. Whoever needs both locks takes that of the feeds first.
+//! No lock is held while Python runs: a cost function may call the scheduler, and so may a finalizer
+//! that the garbage collector runs while an exception is made. Long calls release the GIL. A thread
+//! that waits for a lock releases the GIL as well.
 
+mod clock;
 mod engines;
 mod requests;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant as HostInstant;
+use std::sync::{MutexGuard, OnceLock};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyMapping, PyString};
 use slotwise::{EndpointId, Instant, RequestId};
+use slotwise_gateway::Gateway;
 use slotwise_wire::exposition::Exposition;
-use slotwise_wire::kv::Feeds;
+
+use clock::Clock;
 
 use crate::body::Readers;
 use crate::error::{Kind, raise};
 use crate::ids::{EndpointArg, NameArg, RequestArg};
 use crate::prompt::bytes;
-use crate::request::{instant, warn_implausible};
+use crate::request::warn_implausible;
 use crate::serde_bridge::{from_python, to_python};
 use crate::shared::{Forked, Shared};
 
-/// Decides where requests go, and keeps account of all that follows from it.
+/// Decides where requests go, and accounts for what follows from it.
 #[pyclass(frozen, subclass, module = "slotwise")]
 pub(crate) struct Scheduler {
-    core: Shared<slotwise::Scheduler>,
-    /// Where each publisher's events stand.
-    feeds: Shared<Feeds>,
+    gateway: Shared<Gateway>,
     readers: Readers,
     clock: Clock,
     cost: Option<Py<PyAny>>,
-}
-
-/// What the time is where a call does not say it.
-enum Clock {
-    /// `time.monotonic()` without calling it: its reading when the scheduler was made, and what has passed since.
-    Host { reading: f64, taken: HostInstant },
-    /// A callable that returns seconds.
-    Given(Py<PyAny>),
-}
-
-/// Seconds that a `now` may be ahead of the host's clock. One that is further ahead is on another clock, and would stop all timeouts for
-/// good: the scheduler's time never goes back.
-const FURTHEST_AHEAD: f64 = 3_600.0;
-
-impl Clock {
-    fn new(py: Python<'_>, given: Option<Py<PyAny>>) -> PyResult<Self> {
-        let Some(clock) = given else {
-            let reading = py.import("time")?.call_method0("monotonic")?.extract()?;
-            return Ok(Self::Host { reading, taken: HostInstant::now() });
-        };
-        if !clock.bind(py).is_callable() {
-            let message = format!("clock must be callable, not {}", clock.bind(py).get_type());
-            return Err(PyTypeError::new_err(message));
-        }
-        Ok(Self::Given(clock))
-    }
-
-    /// `now`, or else the time of the clock. A clock that was given runs Python, so no lock may be held.
-    fn read(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Instant> {
-        match (now, self) {
-            (Some(now), Self::Host { reading, taken }) => {
-                let clock = reading + taken.elapsed().as_secs_f64();
-                if now > clock + FURTHEST_AHEAD {
-                    return Err(PyValueError::new_err(format!(
-                        "now must be seconds on the clock of time.monotonic(), which shows {clock:.3}: {now} is more than an hour ahead, and \
-                         time never goes back. Pass time.monotonic() and not time.time(), or make the scheduler with a clock of your own \
-                         (clock=)"
-                    )));
-                }
-                instant("now", now)
-            }
-            (Some(now), Self::Given(_)) => instant("now", now),
-            (None, Self::Host { reading, taken }) => {
-                instant("now", reading + taken.elapsed().as_secs_f64())
-            }
-            (None, Self::Given(clock)) => {
-                let reading = clock.bind(py).call0()?;
-                let seconds = reading.extract().map_err(|_| {
-                    PyTypeError::new_err(format!(
-                        "clock() must return seconds, not {}",
-                        reading.get_type()
-                    ))
-                })?;
-                instant("clock()", seconds)
-            }
-        }
-    }
+    /// Called after an input that may have decided something, with whether an endpoint is drained.
+    wakeup: OnceLock<Py<PyAny>>,
 }
 
 impl Scheduler {
-    fn lock<'a>(&'a self, py: Python<'_>) -> PyResult<MutexGuard<'a, slotwise::Scheduler>> {
-        self.core.lock(py)
+    pub(crate) fn lock<'a>(&'a self, py: Python<'_>) -> PyResult<MutexGuard<'a, Gateway>> {
+        self.gateway.lock(py)
     }
 
-    fn lock_feeds<'a>(&'a self, py: Python<'_>) -> PyResult<MutexGuard<'a, Feeds>> {
-        self.feeds.lock(py)
+    /// The time of a call. A clock of the host's runs Python, so no lock may be held.
+    pub(crate) fn now(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Instant> {
+        self.clock.read(py, now)
     }
 
-    /// Calls the core. The lock is free again before an exception is made.
-    fn tell<T, E: Kind>(
+    /// Applies an input, and wakes the host. The lock is free again before an exception is made.
+    fn input<T, E: Kind>(
         &self,
         py: Python<'_>,
-        ask: impl FnOnce(&mut slotwise::Scheduler) -> Result<T, E>,
+        apply: impl FnOnce(&mut Gateway) -> Result<T, E>,
     ) -> PyResult<T> {
-        let answer = ask(&mut *self.lock(py)?);
-        answer.map_err(raise)
+        let applied = apply(&mut *self.lock(py)?);
+        self.wake(py)?;
+        applied.map_err(raise)
     }
 
-    /// Calls the core while other Python threads run.
-    fn tell_meanwhile<T: Send>(
+    /// Applies a long input while other Python threads run, and wakes the host.
+    fn long_input<T: Send, E: Kind + Send>(
         &self,
         py: Python<'_>,
-        ask: impl FnOnce(&mut slotwise::Scheduler) -> T + Send,
+        apply: impl FnOnce(&mut Gateway) -> Result<T, E> + Send,
     ) -> PyResult<T> {
-        py.detach(|| Ok(ask(&mut *self.core.lock_detached()?))).map_err(raise::<Forked>)
+        let applied = self.detached(py, apply)?;
+        self.wake(py)?;
+        applied.map_err(raise)
+    }
+
+    /// Calls the gateway while other Python threads run.
+    fn detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&mut Gateway) -> T + Send,
+    ) -> PyResult<T> {
+        py.detach(|| Ok(call(&mut *self.gateway.lock_detached()?))).map_err(raise::<Forked>)
+    }
+
+    /// Calls the host if its inputs have left something to poll. Follows every input.
+    pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(host) = self.wakeup.get() else { return Ok(()) };
+        let wakeup = self.lock(py)?.take_wakeup();
+        if wakeup.decisions || wakeup.drained {
+            host.call1(py, (wakeup.drained,))?;
+        }
+        Ok(())
     }
 }
 
@@ -144,14 +113,6 @@ fn gives_seed(config: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// As many as a number holds exactly in JavaScript and JSON, so that a seed may be written down anywhere.
 const SEED_BITS: u32 = 53;
-
-/// What is behind a lock that is held for an instant only, and never while Python runs.
-pub(crate) fn lock<'a, T>(behind: &'a Mutex<T>, py: Python<'_>) -> MutexGuard<'a, T> {
-    match behind.try_lock() {
-        Ok(free) => free,
-        Err(_) => behind.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner),
-    }
-}
 
 #[pymethods]
 impl Scheduler {
@@ -179,13 +140,14 @@ impl Scheduler {
             .implausible()
             .into_iter()
             .try_for_each(|found| warn_implausible(py, Some(found)))?;
-        let (core, feeds) = (Shared::new(core), Shared::new(Feeds::default()));
-        Ok(Self { core, feeds, readers: Readers::default(), clock: Clock::new(py, clock)?, cost })
+        let gateway = Shared::new(Gateway::new(core));
+        let clock = Clock::new(py, clock)?;
+        Ok(Self { gateway, readers: Readers::default(), clock, cost, wakeup: OnceLock::new() })
     }
 
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let config = self.lock(py)?.config().clone();
+        let config = self.lock(py)?.scheduler().config().clone();
         to_python(py, ("slotwise.config", "decode_config"), &config)
     }
 
@@ -194,27 +156,28 @@ impl Scheduler {
         py: Python<'py>,
         endpoint: EndpointArg,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let found = self.lock(py)?.endpoint(endpoint.0).cloned();
+        let found = self.lock(py)?.scheduler().endpoint(endpoint.0).cloned();
         found
             .map(|endpoint| to_python(py, ("slotwise.config", "decode_endpoint"), &endpoint))
             .transpose()
     }
 
     fn endpoint_named(&self, py: Python<'_>, name: NameArg) -> PyResult<Option<u64>> {
-        Ok(self.lock(py)?.endpoint_named(&name.0).map(EndpointId::as_u64))
+        Ok(self.lock(py)?.scheduler().endpoint_named(&name.0).map(EndpointId::as_u64))
     }
 
     fn endpoint_of(&self, py: Python<'_>, request: RequestArg) -> PyResult<Option<u64>> {
-        Ok(self.lock(py)?.endpoint_of(request.0).map(EndpointId::as_u64))
+        Ok(self.lock(py)?.scheduler().endpoint_of(request.0).map(EndpointId::as_u64))
     }
 
     fn in_flight_on(&self, py: Python<'_>, endpoint: EndpointArg) -> PyResult<u32> {
-        self.tell(py, |core| core.in_flight_on(endpoint.0))
+        let in_flight = self.lock(py)?.scheduler().in_flight_on(endpoint.0);
+        in_flight.map_err(raise)
     }
 
     #[getter]
     fn accepting_endpoints(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lock(py)?.accepting_endpoints())
+        Ok(self.lock(py)?.scheduler().accepting_endpoints())
     }
 
     // The pool.
@@ -226,8 +189,9 @@ impl Scheduler {
         endpoint: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<u64> {
-        let (now, endpoint) = (self.clock.read(py, now)?, from_python(endpoint)?);
-        self.tell(py, |core| core.add_endpoint(now, endpoint)).map(EndpointId::as_u64)
+        let (now, endpoint) = (self.now(py, now)?, from_python(endpoint)?);
+        self.input(py, |gateway| gateway.scheduler_mut().add_endpoint(now, endpoint))
+            .map(EndpointId::as_u64)
     }
 
     #[pyo3(signature = (endpoint, description, *, now = None))]
@@ -238,8 +202,10 @@ impl Scheduler {
         description: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, description) = (self.clock.read(py, now)?, from_python(description)?);
-        self.tell(py, |core| core.update_endpoint(now, endpoint.0, description))
+        let (now, description) = (self.now(py, now)?, from_python(description)?);
+        self.input(py, |gateway| {
+            gateway.scheduler_mut().update_endpoint(now, endpoint.0, description)
+        })
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
@@ -249,10 +215,9 @@ impl Scheduler {
         endpoint: EndpointArg,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let now = self.clock.read(py, now)?;
+        let now = self.now(py, now)?;
         let endpoint = endpoint.0;
-        let removed = self.tell(py, |core| core.remove_endpoint(now, endpoint))?;
-        self.lock_feeds(py)?.forget(endpoint);
+        let removed = self.input(py, |gateway| gateway.remove_endpoint(now, endpoint))?;
         let in_flight: Vec<u64> = removed.in_flight.into_iter().map(RequestId::as_u64).collect();
         to_python(py, ("slotwise.values", "decode_removed"), &(removed.endpoint, in_flight))
     }
@@ -264,8 +229,8 @@ impl Scheduler {
         endpoint: EndpointArg,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.drain_endpoint(now, endpoint.0))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| gateway.scheduler_mut().drain_endpoint(now, endpoint.0))
     }
 
     #[pyo3(signature = (endpoint, *, now = None))]
@@ -275,14 +240,14 @@ impl Scheduler {
         endpoint: EndpointArg,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.resume_endpoint(now, endpoint.0))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| gateway.scheduler_mut().resume_endpoint(now, endpoint.0))
     }
 
     // A gateway that starts again.
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let snapshot = self.tell_meanwhile(py, |core| core.snapshot())?;
+        let snapshot = self.detached(py, |gateway| gateway.scheduler().snapshot())?;
         Ok(PyBytes::new(py, &snapshot))
     }
 
@@ -293,12 +258,39 @@ impl Scheduler {
         snapshot: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<usize> {
-        let (now, snapshot) = (self.clock.read(py, now)?, bytes(snapshot, "snapshot")?);
-        self.tell_meanwhile(py, |core| core.restore(now, &snapshot))?.map_err(raise)
+        let (now, snapshot) = (self.now(py, now)?, bytes(snapshot, "snapshot")?);
+        self.long_input(py, |gateway| gateway.scheduler_mut().restore(now, &snapshot))
+    }
+
+    /// Has `wakeup(drained: bool)` called after each input that may have decided something.
+    fn _on_wakeup(&self, wakeup: Py<PyAny>) {
+        // A second one has no meaning: the host is one.
+        let _ = self.wakeup.set(wakeup);
+    }
+
+    /// Reports the endpoint by `_poll_drained` once it has nothing in flight, or has left the pool.
+    fn _watch_drained(&self, py: Python<'_>, endpoint: EndpointArg) -> PyResult<()> {
+        self.input(py, |gateway| gateway.watch_drained(endpoint.0))
+    }
+
+    fn _unwatch_drained(&self, py: Python<'_>, endpoint: EndpointArg) -> PyResult<()> {
+        self.lock(py)?.unwatch_drained(endpoint.0);
+        Ok(())
+    }
+
+    /// The next endpoint that was watched, and is drained or has left the pool.
+    fn _poll_drained(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        Ok(self.lock(py)?.poll_drained().map(|drained| drained.endpoint_id.as_u64()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cost)?;
+        visit.call(self.wakeup.get())?;
+        visit.call(self.clock.callable())
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let stats = self.lock(py)?.stats();
+        let stats = self.lock(py)?.scheduler().stats();
         to_python(py, ("slotwise.values", "decode_stats"), &stats)
     }
 
@@ -320,7 +312,7 @@ impl Scheduler {
             }
         };
         let mut text = String::new();
-        let stats = self.tell_meanwhile(py, |core| core.stats())?;
+        let stats = self.detached(py, |gateway| gateway.scheduler().stats())?;
         py.detach(|| exposition.render(&stats, &mut text));
         Ok(PyString::new(py, &text))
     }
@@ -333,7 +325,7 @@ impl Scheduler {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let stats = self.lock(py)?.stats();
+        let stats = self.lock(py)?.scheduler().stats();
         let (endpoints, in_flight) = (stats.endpoints.len(), stats.in_flight);
         Ok(format!("Scheduler({endpoints} endpoints, {in_flight} requests in flight)"))
     }

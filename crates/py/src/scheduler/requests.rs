@@ -4,16 +4,14 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use slotwise::{AnswerId, Decision, Instant, Request, RequestId, Usage};
-use slotwise_gateway::lease::{report_progress, settle};
 
 use super::Scheduler;
 use crate::cost_function;
 use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::error::raise;
 use crate::ids::{EndpointArg, RequestArg};
-use crate::prompt::bytes;
 use crate::request::{Wishes, seconds};
-use crate::response::{Outcome, Progress, ResponseReader, close, failure};
+use crate::response::failure;
 use crate::serde_bridge::to_python;
 
 #[pymethods]
@@ -70,10 +68,11 @@ impl Scheduler {
             ttl: None,
             weight: None,
         };
-        let now = self.clock.read(py, now)?;
+        let now = self.now(py, now)?;
         let picked = options.with(py, now, &self.readers, |request| {
             let costs = self.costs(py, now, request)?;
-            let mut core = self.lock(py)?;
+            let mut gateway = self.lock(py)?;
+            let core = gateway.scheduler_mut();
             let picked = match costs {
                 None => core.pick(now, request),
                 Some(costs) => core.pick_by(now, request, |endpoint, terms| {
@@ -81,8 +80,8 @@ impl Scheduler {
                 }),
             };
             Ok(match picked {
-                Ok(answer) => Ok(Dispatch::new(&core, answer)),
-                Err(rejected) => Err(Rejected::new(&core, request, rejected)),
+                Ok(answer) => Ok(Dispatch::new(core, answer)),
+                Err(rejected) => Err(Rejected::new(core, request, rejected)),
             })
         })?;
         match picked {
@@ -146,11 +145,12 @@ impl Scheduler {
             ttl,
             weight,
         };
-        let now = self.clock.read(py, now)?;
+        let now = self.now(py, now)?;
         let submitted = options.with(py, now, &self.readers, |request| {
-            let mut core = self.lock(py)?;
+            let mut gateway = self.lock(py)?;
+            let core = gateway.scheduler_mut();
             let submitted = core.submit(now, request);
-            Ok(submitted.map_err(|rejected| Rejected::new(&core, request, rejected)))
+            Ok(submitted.map_err(|rejected| Rejected::new(core, request, rejected)))
         })?;
         match submitted {
             Ok(request) => Ok(request.as_u64().into_pyobject(py)?.into_any()),
@@ -210,9 +210,10 @@ impl Scheduler {
             ttl: None,
             weight: None,
         };
-        let now = self.clock.read(py, now)?;
-        let explanation = options
-            .with(py, now, &self.readers, |request| Ok(self.lock(py)?.explain(now, request)))?;
+        let now = self.now(py, now)?;
+        let explanation = options.with(py, now, &self.readers, |request| {
+            Ok(self.lock(py)?.scheduler().explain(now, request))
+        })?;
         to_python(
             py,
             ("slotwise.values", "decode_explanation"),
@@ -226,17 +227,18 @@ impl Scheduler {
         py: Python<'py>,
         now: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let now = self.clock.read(py, now)?;
-        let mut core = self.lock(py)?;
-        let Some(decision) = core.poll_decision(now) else { return Ok(None) };
+        let now = self.now(py, now)?;
+        let mut gateway = self.lock(py)?;
+        let Some(decision) = gateway.poll_decision(now) else { return Ok(None) };
+        let core = gateway.scheduler();
         let dispatched = match decision {
-            Decision::Dispatch(answer) => Ok(Dispatch::new(&core, answer)),
+            Decision::Dispatch(answer) => Ok(Dispatch::new(core, answer)),
             Decision::Evict(evicted) => Err(Evicted(evicted)),
             _ => {
                 return Err(PyValueError::new_err("the core decided what this version cannot say"));
             }
         };
-        drop(core);
+        drop(gateway);
         Ok(Some(match dispatched {
             Ok(dispatch) => Bound::new(py, dispatch)?.into_any(),
             Err(evicted) => Bound::new(py, evicted)?.into_any(),
@@ -244,12 +246,18 @@ impl Scheduler {
     }
 
     fn next_timeout(&self, py: Python<'_>) -> PyResult<Option<f64>> {
-        Ok(self.lock(py)?.next_timeout().and_then(seconds))
+        Ok(self.lock(py)?.scheduler().next_timeout().and_then(seconds))
     }
 
     #[pyo3(signature = (most = 64))]
     fn preemption_candidates(&self, py: Python<'_>, most: usize) -> PyResult<Vec<u64>> {
-        Ok(self.lock(py)?.preemption_candidates(most).into_iter().map(RequestId::as_u64).collect())
+        Ok(self
+            .lock(py)?
+            .scheduler()
+            .preemption_candidates(most)
+            .into_iter()
+            .map(RequestId::as_u64)
+            .collect())
     }
 
     #[pyo3(signature = (request, *, now = None))]
@@ -259,8 +267,8 @@ impl Scheduler {
         request: RequestArg,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_first_token(now, request.0))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| gateway.scheduler_mut().handle_first_token(now, request.0))
     }
 
     #[pyo3(signature = (request, tokens, *, now = None))]
@@ -271,8 +279,8 @@ impl Scheduler {
         tokens: u32,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_tokens(now, request.0, tokens))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| gateway.scheduler_mut().handle_tokens(now, request.0, tokens))
     }
 
     #[pyo3(signature = (request, answer, *, now = None))]
@@ -283,8 +291,10 @@ impl Scheduler {
         answer: &str,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.handle_answer(now, request.0, AnswerId::of(answer)))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| {
+            gateway.scheduler_mut().handle_answer(now, request.0, AnswerId::of(answer))
+        })
     }
 
     #[pyo3(signature = (request, *, prompt_tokens = None, cached_tokens = None, completion_tokens = None, now = None))]
@@ -301,8 +311,8 @@ impl Scheduler {
         usage.prompt_tokens = prompt_tokens;
         usage.cached_tokens = cached_tokens;
         usage.completion_tokens = completion_tokens;
-        let now = self.clock.read(py, now)?;
-        self.tell(py, |core| core.complete(now, request.0, usage))
+        let now = self.now(py, now)?;
+        self.input(py, |gateway| gateway.scheduler_mut().complete(now, request.0, usage))
     }
 
     #[pyo3(signature = (request, failure = "engine", *, now = None))]
@@ -313,14 +323,16 @@ impl Scheduler {
         failure: &str,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, failure) = (self.clock.read(py, now)?, self::failure(failure)?);
-        self.tell(py, |core| core.fail(now, request.0, failure))
+        let (now, failure) = (self.now(py, now)?, self::failure(failure)?);
+        self.input(py, |gateway| gateway.scheduler_mut().fail(now, request.0, failure))
     }
 
     #[pyo3(signature = (request, *, now = None))]
     fn cancel(&self, py: Python<'_>, request: RequestArg, now: Option<f64>) -> PyResult<bool> {
-        let now = self.clock.read(py, now)?;
-        Ok(self.lock(py)?.cancel(now, request.0))
+        let now = self.now(py, now)?;
+        let cancelled = self.lock(py)?.scheduler_mut().cancel(now, request.0);
+        self.wake(py)?;
+        Ok(cancelled)
     }
 
     #[pyo3(signature = (request, endpoint, failure = "unreachable", *, now = None))]
@@ -332,42 +344,10 @@ impl Scheduler {
         failure: &str,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, failure) = (self.clock.read(py, now)?, self::failure(failure)?);
-        self.tell(py, |core| core.redirect_after(now, request.0, endpoint.0, failure))
-    }
-
-    /// Reads on in a request's answer, and tells the core what came. Returns it, too.
-    #[pyo3(signature = (request, reader, chunk, *, now = None))]
-    fn _feed(
-        &self,
-        py: Python<'_>,
-        request: RequestArg,
-        reader: &ResponseReader,
-        chunk: &Bound<'_, PyAny>,
-        now: Option<f64>,
-    ) -> PyResult<Progress> {
-        let (now, chunk) = (self.clock.read(py, now)?, bytes(chunk, "chunk")?);
-        let progress = reader.read(py, &chunk);
-        if progress != slotwise_wire::response::Progress::default() {
-            self.tell(py, |core| report_progress(core, now, request.0, progress))?;
-        }
-        Ok(Progress(progress))
-    }
-
-    /// Nothing more comes of a request's answer: settles the request.
-    #[pyo3(signature = (request, reader, close = "clean", *, now = None))]
-    fn _finish(
-        &self,
-        py: Python<'_>,
-        request: RequestArg,
-        reader: &ResponseReader,
-        close: &str,
-        now: Option<f64>,
-    ) -> PyResult<Outcome> {
-        let (now, close) = (self.clock.read(py, now)?, self::close(close)?);
-        let outcome = reader.end(py, close);
-        self.tell(py, |core| settle(core, now, request.0, &outcome))?;
-        Ok(Outcome(outcome))
+        let (now, failure) = (self.now(py, now)?, self::failure(failure)?);
+        self.input(py, |gateway| {
+            gateway.scheduler_mut().redirect_after(now, request.0, endpoint.0, failure)
+        })
     }
 }
 
@@ -381,7 +361,7 @@ impl Scheduler {
     ) -> PyResult<Option<cost_function::Costs>> {
         let Some(cost) = &self.cost else { return Ok(None) };
         let _asking = cost_function::Asking::begin(self).map_err(raise)?;
-        let explanation = self.lock(py)?.explain(now, request);
+        let explanation = self.lock(py)?.scheduler().explain(now, request);
         Ok(Some(cost_function::score(py, cost, &explanation).unwrap_or_else(|error| {
             error.write_unraisable(py, Some(cost.bind(py)));
             cost_function::Costs::new()

@@ -1,0 +1,326 @@
+//! A dispatched request: the gateway crate's lease behind a lock, with the scheduler that it belongs to.
+//!
+//! The lock of a lease is taken before that of its scheduler. Both are free again while Python runs.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyInt};
+use slotwise::{EndpointId, Instant};
+use slotwise_gateway::Gateway;
+use slotwise_gateway::lease::{self, IdleLimit, NotBegun, ReportedUsage};
+use slotwise_wire::response::FinishReason;
+
+use crate::decision::Dispatch;
+use crate::error::{Kind, raise};
+use crate::ids::EndpointArg;
+use crate::prompt::bytes;
+use crate::request::instant;
+use crate::response::{Outcome, Progress, close, failure, usage};
+use crate::scheduler::Scheduler;
+use crate::shared::Shared;
+
+/// A request in flight.
+#[pyclass(frozen, subclass, weakref, module = "slotwise.aio")]
+pub(crate) struct Lease {
+    state: Shared<lease::Lease>,
+    scheduler: Py<Scheduler>,
+    #[pyo3(get)]
+    dispatch: Py<Dispatch>,
+}
+
+impl Lease {
+    /// Applies an input at the time of the scheduler's clock, and wakes the host.
+    fn input<T>(
+        &self,
+        py: Python<'_>,
+        apply: impl FnOnce(&mut lease::Lease, &mut Gateway, Instant) -> T,
+    ) -> PyResult<T> {
+        let scheduler = self.scheduler.get();
+        let now = scheduler.now(py, None)?;
+        let applied = {
+            let mut state = self.state.lock(py)?;
+            apply(&mut state, &mut *scheduler.lock(py)?, now)
+        };
+        scheduler.wake(py)?;
+        Ok(applied)
+    }
+
+    /// Reads the state.
+    fn read<T>(&self, py: Python<'_>, read: impl FnOnce(&lease::Lease) -> T) -> PyResult<T> {
+        Ok(read(&*self.state.lock(py)?))
+    }
+
+    fn has_ended(&self, py: Python<'_>) -> PyResult<bool> {
+        self.read(py, lease::Lease::has_ended)
+    }
+
+    fn require_begun(&self, py: Python<'_>) -> PyResult<()> {
+        self.read(py, lease::Lease::require_begun)?.map_err(raise)
+    }
+
+    /// Where the request is now; where it was last, once it has ended.
+    fn locate<T>(&self, py: Python<'_>, read: impl FnOnce(&lease::Lease) -> T) -> PyResult<T> {
+        let mut state = self.state.lock(py)?;
+        state.locate(&*self.scheduler.get().lock(py)?);
+        Ok(read(&state))
+    }
+}
+
+#[pymethods]
+impl Lease {
+    #[new]
+    fn new(py: Python<'_>, scheduler: Py<Scheduler>, dispatch: Py<Dispatch>) -> PyResult<Self> {
+        let state = lease::Lease::new(&*scheduler.get().lock(py)?, dispatch.get().answer.clone());
+        Ok(Self { state: Shared::new(state), scheduler, dispatch })
+    }
+
+    #[getter]
+    fn request_id(&self) -> u64 {
+        self.dispatch.get().answer.request_id.as_u64()
+    }
+
+    #[getter]
+    fn endpoint_id(&self, py: Python<'_>) -> PyResult<u64> {
+        self.locate(py, |state| state.endpoint_id()).map(EndpointId::as_u64)
+    }
+
+    #[getter]
+    fn endpoint_name(&self, py: Python<'_>) -> PyResult<String> {
+        self.locate(py, |state| state.endpoint_name().to_owned())
+    }
+
+    #[getter]
+    fn ended(&self, py: Python<'_>) -> PyResult<bool> {
+        self.has_ended(py)
+    }
+
+    #[getter]
+    fn outcome(&self, py: Python<'_>) -> PyResult<Option<Outcome>> {
+        self.read(py, |state| state.outcome().copied().map(Outcome))
+    }
+
+    #[getter]
+    fn answer(slf: Py<Self>) -> Answer {
+        Answer(slf)
+    }
+
+    fn begin(&self, py: Python<'_>, status: u16, content_type: &str) -> PyResult<()> {
+        self.state.lock(py)?.begin(status, content_type);
+        Ok(())
+    }
+
+    fn feed(&self, chunk: &Bound<'_, PyAny>) -> PyResult<Progress> {
+        let py = chunk.py();
+        if self.has_ended(py)? {
+            return Ok(Progress::default());
+        }
+        self.require_begun(py)?;
+        let chunk = bytes(chunk, "chunk")?;
+        let progress = self.input(py, |state, gateway, now| state.feed(gateway, now, &chunk))?;
+        progress.map(Progress).map_err(raise)
+    }
+
+    #[pyo3(signature = (close = "clean"))]
+    fn finish(&self, py: Python<'_>, close: &str) -> PyResult<Outcome> {
+        self.require_begun(py)?;
+        if let Some(outcome) = self.outcome(py)? {
+            return Ok(outcome);
+        }
+        let close = self::close(close)?;
+        let outcome = self.input(py, |state, gateway, now| state.finish(gateway, now, close))?;
+        outcome.map(Outcome).map_err(raise)
+    }
+
+    fn first_token(&self, py: Python<'_>) -> PyResult<()> {
+        self.input(py, |state, gateway, now| state.handle_first_token(gateway, now))
+    }
+
+    fn tokens(&self, tokens: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = tokens.py();
+        if self.has_ended(py)? {
+            return Ok(());
+        }
+        let tokens = tokens.extract()?;
+        self.input(py, |state, gateway, now| state.handle_tokens(gateway, now, tokens))
+    }
+
+    #[pyo3(signature = (endpoint, failure = "unreachable"))]
+    fn redirect(&self, py: Python<'_>, endpoint: EndpointArg, failure: &str) -> PyResult<()> {
+        let failure = self::failure(failure)?;
+        self.input(py, |state, gateway, now| state.redirect(gateway, now, endpoint.0, failure))?
+            .map_err(raise)
+    }
+
+    #[pyo3(signature = (failure = "engine"))]
+    fn fail(&self, py: Python<'_>, failure: &str) -> PyResult<bool> {
+        if self.has_ended(py)? {
+            return Ok(false);
+        }
+        let failure = self::failure(failure)?;
+        self.input(py, |state, gateway, now| state.fail(gateway, now, failure))
+    }
+
+    fn cancel(&self, py: Python<'_>) -> PyResult<bool> {
+        self.input(py, |state, gateway, now| state.cancel(gateway, now))
+    }
+
+    /// Completes the request: whether this call ended it, and the names of the numbers that were dropped.
+    fn _complete(&self, reported: &Bound<'_, PyAny>) -> PyResult<(bool, Vec<&'static str>)> {
+        let py = reported.py();
+        if self.has_ended(py)? {
+            return Ok((false, Vec::new()));
+        }
+        let reported = reported_usage(reported)?;
+        let (ended, implausible) =
+            self.input(py, |state, gateway, now| state.complete(gateway, now, Some(reported)))?;
+        Ok((ended, implausible.iter().map(|(name, _)| name).collect()))
+    }
+
+    /// The connection came to this end: ends the request unless it has ended.
+    fn _close(&self, py: Python<'_>, close: &str) -> PyResult<()> {
+        let close = self::close(close)?;
+        if self.has_ended(py)? {
+            return Ok(());
+        }
+        self.input(py, |state, gateway, now| state.close(gateway, now, close))
+    }
+
+    /// A chunk passes on its way to the client. Before `begin`, it may be anything.
+    fn _pass(&self, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = chunk.py();
+        let reads = self.read(py, |state| state.reader().is_some() && !state.has_ended())?;
+        let chunk = if reads { bytes(chunk, "chunk")? } else { Default::default() };
+        self.input(py, |state, gateway, now| state.pass(gateway, now, &chunk)).map(drop)
+    }
+
+    /// Sets how long the endpoint may send nothing: as predicted, or seconds, or without a limit.
+    #[pyo3(signature = (limit = None))]
+    fn _set_idle_limit(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<()> {
+        let limit = match limit.map(std::time::Duration::try_from_secs_f64) {
+            None => IdleLimit::Predicted,
+            Some(Ok(limit)) => IdleLimit::Fixed(limit),
+            Some(Err(_)) => IdleLimit::Unlimited,
+        };
+        self.state.lock(py)?.silence().set_limit(limit);
+        Ok(())
+    }
+
+    /// The host waits for the endpoint from `now` on, a time of its own clock. How long it may wait.
+    fn _wait(&self, py: Python<'_>, now: f64) -> PyResult<Option<f64>> {
+        let now = instant("now", now)?;
+        let mut state = self.state.lock(py)?;
+        if state.has_ended() {
+            return Ok(None);
+        }
+        let until = state.silence().wait(now);
+        Ok(until.map(|until| until.saturating_since(now).as_secs_f64()))
+    }
+
+    /// The host no longer waits.
+    fn _end_wait(&self, py: Python<'_>, now: f64) -> PyResult<()> {
+        let now = instant("now", now)?;
+        self.state.lock(py)?.silence().end_wait(now);
+        Ok(())
+    }
+
+    /// The time that is allowed now, and whether the first token has come.
+    fn _idle_limit(&self, py: Python<'_>) -> PyResult<(f64, bool)> {
+        let mut state = self.state.lock(py)?;
+        let silence = state.silence();
+        let limit = silence.allowed().map_or(f64::INFINITY, |limit| limit.as_secs_f64());
+        Ok((limit, silence.has_started()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.scheduler)?;
+        visit.call(&self.dispatch)
+    }
+}
+
+/// What has been read of an answer.
+#[pyclass(frozen, module = "slotwise.aio")]
+pub(crate) struct Answer(Py<Lease>);
+
+impl Answer {
+    fn read<T>(&self, py: Python<'_>, read: impl FnOnce(&lease::Lease) -> T) -> PyResult<T> {
+        self.0.get().read(py, read)
+    }
+}
+
+#[pymethods]
+impl Answer {
+    #[getter]
+    fn begun(&self, py: Python<'_>) -> PyResult<bool> {
+        self.read(py, lease::Lease::has_begun)
+    }
+
+    #[getter]
+    fn tokens(&self, py: Python<'_>) -> PyResult<u32> {
+        self.read(py, |state| state.answer_tokens().0)
+    }
+
+    #[getter]
+    fn exact(&self, py: Python<'_>) -> PyResult<bool> {
+        self.read(py, |state| state.answer_tokens().1)
+    }
+
+    #[getter]
+    fn usage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let usage = self.read(py, lease::Lease::answer_usage)?;
+        self::usage(py, usage)
+    }
+
+    #[getter]
+    fn finish_reason(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
+        self.read(py, |state| state.finish_reason().map(FinishReason::as_str))
+    }
+
+    #[getter]
+    fn outcome(&self, py: Python<'_>) -> PyResult<Option<Outcome>> {
+        self.0.get().outcome(py)
+    }
+
+    #[getter]
+    fn complete(&self, py: Python<'_>) -> PyResult<bool> {
+        self.read(py, |state| state.outcome().is_some_and(|outcome| outcome.is_complete()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+}
+
+/// The numbers of a `slotwise.Usage`, as they are.
+fn reported_usage(usage: &Bound<'_, PyAny>) -> PyResult<ReportedUsage> {
+    let class = usage.py().import("slotwise.values")?.getattr("Usage")?;
+    if !usage.is_instance(&class)? {
+        let message = format!("usage must be a slotwise.Usage, not {}", usage.get_type());
+        return Err(PyTypeError::new_err(message));
+    }
+    let mut reported = ReportedUsage::default();
+    reported.prompt_tokens = number(usage, "prompt_tokens")?;
+    reported.cached_tokens = number(usage, "cached_tokens")?;
+    reported.completion_tokens = number(usage, "completion_tokens")?;
+    Ok(reported)
+}
+
+fn number(usage: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<f64>> {
+    let value = usage.getattr(name)?;
+    if value.is_none() {
+        return Ok(None);
+    }
+    if value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>() {
+        // An integer beyond every float counts no tokens either.
+        return Ok(Some(value.extract().unwrap_or(f64::INFINITY)));
+    }
+    Err(PyTypeError::new_err(format!("usage.{name} must be an int, not {}", value.get_type())))
+}
+
+impl Kind for NotBegun {
+    const CLASS: &'static str = "NotBegunError";
+
+    fn code(&self) -> &'static str {
+        "not_begun"
+    }
+}
