@@ -1,4 +1,4 @@
-//! Two flows that always want to go share one engine. Whatever one of them does with its requests, the other keeps its half.
+//! Two flows with permanent load share one engine. Neither gains by how it ends its requests.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use slotwise::{
     Config, Decision, Endpoint, Failure, Instant, Request, RequestId, Scheduler, Usage,
 };
 
-/// What the other flow does when its requests run.
+/// How the other flow ends its requests.
 #[derive(Clone, Copy, Debug)]
 enum Cheat {
-    /// Nothing: it is honest too.
+    /// It completes them.
     No,
-    /// It leaves when its prompt has been read, before its first token is reported.
+    /// It cancels after the prompt is computed, before the first token is reported.
     BeforeTheFirstToken,
-    /// It leaves one token before the end of its answer.
+    /// It cancels one token before the end of the answer.
     BeforeTheLastToken,
-    /// The same, and the gateway takes it for a failure of the engine.
+    /// It cancels there too, and the gateway reports a failure of the engine.
     FailsBeforeTheLastToken,
 }
 
@@ -23,8 +23,8 @@ enum Cheat {
 const PROMPT: u32 = 20_000;
 const ANSWER: u32 = 2_000;
 
-/// Serves 400 requests one after the other. Returns the share of the engine's work that was done for the honest flow, where a token of
-/// an answer is twice the work of a token of a prompt.
+/// Serves 400 requests in sequence. Returns the honest flow's share of the engine's work; a token
+/// of an answer is twice the work of a token of a prompt.
 fn honest_share(cheat: Cheat) -> f64 {
     let mut config = Config::default();
     config.learn_speed = false;
@@ -74,7 +74,7 @@ fn honest_share(cheat: Cheat) -> f64 {
         }
         let next = submit(&mut scheduler, now, if is_honest { "honest" } else { "cheat" });
         honest.extend(is_honest.then_some(next));
-        // A failure holds requests off; the other flow is not to gain by that either.
+        // A failure backs the endpoint off, from which the other flow must not gain either.
         now = now + Duration::from_secs(61);
     }
     work[1] / (work[0] + work[1])

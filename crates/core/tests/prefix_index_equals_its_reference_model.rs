@@ -1,4 +1,5 @@
-//! Every endpoint's match length equals the model's after any sequence of stores, removals, holes, clears and leaves.
+//! Every endpoint's match length equals the reference model's after any sequence of stores,
+//! removals, holes, clears and leaves.
 
 #[path = "support/model.rs"]
 mod model;
@@ -37,7 +38,7 @@ proptest! {
     }
 }
 
-/// The same at length: holes, engines that disagree, tiers, snapshots and all.
+/// Longer sequences with holes, contradicting engines, tiers and snapshots.
 #[test]
 #[ignore = "half a minute"]
 fn ten_million_depths_are_the_models() {
@@ -136,7 +137,7 @@ fn a_child_brings_its_parent_back() {
     let chain = chain(&[2; 4]);
     let names = [1, 2, 3, 4].map(EngineHash);
     index.store(0, None, &names[..3], &chain[..3], Tier::Gpu, used(1)).expect("room");
-    // The engine has a second copy of the last block: one of them goes, and the other has a child.
+    // The engine has a second copy of the last block: one copy is removed, the other has a child.
     index.remove(0, &names[2..3], Tier::Gpu);
     assert_eq!(index.depth(0, &chain), 2);
     index.store(0, Some(names[2]), &names[3..], &chain[3..], Tier::Gpu, used(2)).expect("room");
@@ -178,7 +179,7 @@ fn a_block_counts_in_the_nearest_tier_that_it_is_in() {
     assert!(!index.hash_mismatch(0), "the same name in two tiers is no contradiction");
 }
 
-/// An index with no room for anything more: three endpoints, every block assumed.
+/// An index at its limit: three endpoints with only estimated blocks.
 fn full_index() -> PrefixIndex {
     let mut limits = IndexLimits::default();
     limits.bytes = LIMIT;
@@ -213,7 +214,7 @@ fn an_index_at_its_limit_shares_it_among_endpoints() {
         .store(0, None, &names, &chain, Tier::Gpu, used(2_000))
         .expect("facts take the place of guesses");
     assert_eq!((index.depth(0, &chain), index.check()), (20, Ok(())));
-    // Blocks that were stored are not given up, however often they are used.
+    // Stored blocks are not evicted, regardless of use.
     for stamp in 3_000..3_010 {
         index.record_use(0, &chain, used(stamp));
         assert_eq!((index.depth(0, &chain), index.check()), (20, Ok(())));
@@ -262,7 +263,7 @@ fn blocks_that_nobody_holds_count_against_the_limit() {
         let (names, chain) = named_blocks(prompt * 100 + 1, 100);
         refused +=
             u32::from(index.store(0, None, &names, &chain, Tier::Gpu, used(prompt + 1)).is_err());
-        // Only the last block of each prompt stays, and keeps those before it.
+        // Only the last block of each prompt stays, and keeps the blocks before it.
         index.remove(0, &names[..99], Tier::Gpu);
         assert_eq!(index.check(), Ok(()));
     }
@@ -272,7 +273,8 @@ fn blocks_that_nobody_holds_count_against_the_limit() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// Whatever happens, an index with little room stays within it, and never believes in more than its twin, which has no limit.
+    /// An index with little memory stays within its limit, and never holds more than its reference
+    /// model, which has no limit.
     #[test]
     fn the_limit_in_bytes_is_hard(
         bytes in 3_000usize..60_000,

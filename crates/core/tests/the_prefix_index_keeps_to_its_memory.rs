@@ -1,5 +1,5 @@
-//! What the index says that it has allocated is what the allocator has given it, and neither grows for ever: not under steady churn, not
-//! by fragmentation, not by prompts that nobody asks for again.
+//! The index's count of allocated bytes equals the allocator's, and both are bounded under steady
+//! churn, under fragmentation, and with prompts that are never requested again.
 
 use std::alloc::System;
 use std::sync::{Mutex, MutexGuard};
@@ -14,7 +14,7 @@ use slotwise::{Instant, Rng};
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
-/// One test at a time, since they all count the same heap.
+/// Tests run one at a time, since they count the same heap.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -42,12 +42,12 @@ fn index(endpoints: u32, bytes: usize, capacity: u32) -> PrefixIndex {
     index
 }
 
-/// A prompt that has never been before.
+/// A new prompt.
 fn fresh(rng: &mut Rng, blocks: usize) -> (Vec<EngineHash>, Vec<BlockHash>) {
     (0..blocks).map(|_| rng.next_u64()).map(|hash| (EngineHash(hash ^ 1), BlockHash(hash))).unzip()
 }
 
-/// What the heap holds beside what the index says it has, and what was there before.
+/// The heap's growth since `before`, less the index's own count.
 fn unaccounted(index: &PrefixIndex, before: usize) -> isize {
     HEAP.allocated() as isize - before as isize - index.allocated() as isize
 }
@@ -65,7 +65,7 @@ fn every_byte_is_accounted_for() {
         let slot = (stamp % 8) as u32;
         let (names, chain) = fresh(&mut rng, 1 + (stamp % 40) as usize);
         match slot {
-            // Precise, and one of them in a dialect of its own.
+            // With KV events; one engine has a dictionary of its own.
             0..=3 => {
                 let tier = Tier::ALL[stamp as usize % 3];
                 index.store(slot, None, &names, &chain, tier, used(stamp)).expect("room");
@@ -89,12 +89,12 @@ fn every_byte_is_accounted_for() {
     assert!(index.allocated() < 100_000, "{} bytes for nothing", index.allocated());
 }
 
-/// What the test harness may allocate beside us.
+/// Limit of the test harness's own allocations.
 const HARNESS_BYTES: isize = 2_048;
-/// What the prompt that all share takes in the test itself.
+/// Bytes of the shared prompt in the test itself.
 const SHARED_BYTES: usize = 2 * 64 * size_of::<u64>();
 
-/// Ten million events of an engine that stores and evicts: one block in, one block out.
+/// Ten million events of an engine that stores and evicts one block at a time.
 #[test]
 #[ignore = "ten seconds"]
 fn ten_million_events_leave_it_as_large_as_it_was() {
@@ -115,7 +115,7 @@ fn ten_million_events_leave_it_as_large_as_it_was() {
         parent = Some(name);
         held.push_back((slot, name));
         if held.len() > 65_536 {
-            // The oldest prompt goes, its tail first.
+            // Removes the oldest prompt, tail first.
             let gone: Vec<_> = held.drain(..64).rev().collect();
             for (slot, name) in gone {
                 index.remove(slot, &[name], Tier::Gpu);
@@ -126,7 +126,7 @@ fn ten_million_events_leave_it_as_large_as_it_was() {
         }
     }
     assert_eq!(index.check(), Ok(()));
-    // The tables keep some room while they are neither too full nor too empty.
+    // The tables keep some capacity while they are neither too full nor too empty.
     assert!(index.allocated() <= peak + peak / 20, "{} bytes, and {peak} once", index.allocated());
 }
 
@@ -148,7 +148,7 @@ fn prompts_that_nobody_repeats_fill_it_to_the_limit_and_no_further() {
     assert!((0..3).all(|slot| depths(slot) > 0), "who holds most gives way first");
 }
 
-/// An engine that gives up every second block leaves as many pieces as there can be.
+/// An engine that removes every second block leaves the maximum of spans.
 #[test]
 fn fragments_find_room_or_the_endpoint_starts_anew() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! Threads that share an index see what one thread would: some prefix of what the writers did, and in the end all of it.
+//! Threads that share an index see a prefix of the writers' changes, and all of them in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
@@ -141,7 +141,7 @@ fn assumptions_give_way_as_they_do_for_one_thread() {
     assert!(alone.len() < 30 * 2_000 && shared.read(PrefixIndex::check).is_ok());
 }
 
-/// Whatever the moment: the levels say what the depths say.
+/// At any moment, levels and depths agree.
 fn makes_sense(index: &PrefixIndex, chain: &[BlockHash]) {
     let mut deepest = BTreeMap::new();
     index.levels(chain, |depth, endpoints| {
@@ -159,7 +159,7 @@ fn makes_sense(index: &PrefixIndex, chain: &[BlockHash]) {
     }
 }
 
-/// Who holds which blocks of a chain.
+/// The holders of each block of a chain.
 fn held(index: &PrefixIndex, chain: &[BlockHash]) -> BTreeSet<(usize, u32)> {
     let mut held = BTreeSet::new();
     index.holders(chain, |range, slots| {
@@ -168,7 +168,7 @@ fn held(index: &PrefixIndex, chain: &[BlockHash]) -> BTreeSet<(usize, u32)> {
     held
 }
 
-/// Writers have endpoints of their own, so that an endpoint's events have one order.
+/// Each writer has its own endpoints, so that an endpoint's events are ordered.
 fn draw(rng: &mut Rng, writer: u32, stamp: u64) -> Op {
     let mut any = |below: usize| rng.next_u64() as usize % below;
     let slot = 2 * any(SLOTS as usize / 2) as u32 + writer;
@@ -184,7 +184,7 @@ fn draw(rng: &mut Rng, writer: u32, stamp: u64) -> Op {
     }
 }
 
-/// Prompts in families of four, which have the first third in common.
+/// Prompts in families of four, which share the first third.
 fn chain(prompt: usize) -> Vec<BlockHash> {
     let family = |at: usize| if at < BLOCKS / 3 { prompt / 4 * 4 } else { prompt };
     (0..BLOCKS).map(|at| BlockHash(((family(at) + 1) * 10_000 + at) as u64)).collect()
@@ -203,5 +203,5 @@ const CACHE: CacheSpec =
 const SLOTS: u32 = 6;
 const PROMPTS: usize = 12;
 const BLOCKS: usize = 300;
-/// What each writer does: thousands of changes for readers to see halfway.
+/// Changes of each writer: thousands, so that readers see intermediate states.
 const OPERATIONS: usize = 2_000;

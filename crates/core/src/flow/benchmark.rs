@@ -1,5 +1,5 @@
-//! How fast a million requests wait, over 10,000 flows in 8 bands:
-//! `cargo test --release -p slotwise --lib flow::benchmark -- --ignored --nocapture`.
+//! The speed of the queue with a million requests in 10,000 flows and 8 bands: `cargo test
+//! --release -p slotwise --lib flow::benchmark -- --ignored --nocapture`.
 
 use alloc::vec::Vec;
 use core::hint::black_box;
@@ -12,7 +12,7 @@ use crate::rng::Rng;
 const WAITING: usize = 1_000_000;
 const STEPS: usize = 200_000;
 
-/// A full room, and what has the next numbers.
+/// A full queue, and the generator of further requests.
 struct Bench {
     room: RequestQueue<u64>,
     rng: Rng,
@@ -74,7 +74,7 @@ fn a_million_wait() {
         let clock = Clock::now();
         (0..STEPS).for_each(|_| bench.enqueue());
         report("  enqueue", &clock, STEPS);
-        // Bands take turns, as usage limits make them.
+        // Bands in rotation, as usage limits open them.
         let clock = Clock::now();
         for step in 0..STEPS {
             let ticket = bench.room.best(bench.now, |priority| priority == (step % 8) as i32);

@@ -1,6 +1,6 @@
-//! The naive twin of the waiting room: one list of requests, searched from end to end.
+//! The reference model of the request queue: one list of requests, scanned from end to end.
 //!
-//! It is the definition of what the room must answer. Whatever structure the room has, it has to agree with this.
+//! It defines the results of the queue, whatever the queue's structure.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -16,15 +16,15 @@ pub(super) struct Model {
     minutes: u64,
     pub(super) waiting: Vec<Entry>,
     pub(super) bands: BTreeMap<i32, Band>,
-    /// Endpoints that somebody waits for.
+    /// Endpoints that requests wait for.
     open: BTreeMap<u32, bool>,
     numbered: u64,
     releases: u32,
-    /// What each place in the row of bands owes to those below.
+    /// The debt of each rank of bands to those below.
     owed: [f64; 7],
-    /// The latest offer, how many bands stood aside for it, and whether others did not get their turns.
+    /// The latest offer, the number of bands passed over, and whether lower bands had candidates.
     offer: (u64, usize, bool),
-    /// Numbers of requests that had to go.
+    /// Numbers of removed requests.
     pub(super) evicted: Vec<(u64, Eviction, u64)>,
     /// Bytes of each of them.
     pub(super) undelivered: Vec<u64>,
@@ -55,7 +55,7 @@ pub(super) struct Band {
     clock: f64,
 }
 
-/// Nanoseconds: whole ones below 2^53 in this test, so that all sums are exact, unless they have been halved.
+/// Nanoseconds: whole ones below 2^53 in this test, so that sums are exact until they are halved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     pub(super) served: f64,
@@ -114,7 +114,7 @@ impl Model {
         Ok(self.numbered)
     }
 
-    /// Moves time on, and halves what flows have attained. Nothing expires by it.
+    /// Advances time, and halves attained service. No request expires by it.
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         while self.minutes < self.now.as_micros() / 60_000_000 {
@@ -140,7 +140,7 @@ impl Model {
         self.waiting.iter().filter_map(|entry| Some((entry.admission.expires?, entry.number)))
     }
 
-    /// Whose turn it is; with costs, the cheapest of those whose turn is near.
+    /// The next candidate; with costs, the cheapest of those near their turns.
     pub(super) fn best(
         &mut self,
         now: Instant,
@@ -386,7 +386,8 @@ impl Model {
         Ok(preemption_candidates)
     }
 
-    /// The newest of those in `left` of the flow of that band that is farthest ahead with them, and how far that is.
+    /// The newest request in `left` of the band's flow that is farthest ahead with them, and its
+    /// lead.
     fn farthest(&self, left: &[Entry], priority: i32) -> Option<(f64, u64)> {
         let band = left.iter().filter(|entry| entry.admission.priority == priority);
         let entry = band.max_by(|one, other| {
@@ -396,7 +397,7 @@ impl Model {
         Some((self.lead(left, entry), entry.number))
     }
 
-    /// How far ahead the flow of an entry will be after all that it has in `left`.
+    /// The lead of an entry's flow after all its requests in `left`.
     fn lead(&self, left: &[Entry], entry: &Entry) -> f64 {
         let of = |other: &&Entry| other.is_of(entry.admission.priority, entry.flow);
         let waiting: f64 = left.iter().filter(of).map(|entry| entry.charge as f64).sum();

@@ -1,4 +1,4 @@
-//! The waiting room agrees with its naive twin after any sequence of steps.
+//! The request queue agrees with its reference model after any sequence of steps.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -14,7 +14,7 @@ use super::*;
 use crate::rng::Rng;
 
 impl<T> RequestQueue<T> {
-    /// Holds everything against everything else.
+    /// Checks all structures against each other.
     pub(super) fn check(&self) {
         let mut queues: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let mut flows: BTreeMap<u32, Vec<(u64, QueueTotals)>> = BTreeMap::new();
@@ -47,17 +47,17 @@ impl<T> RequestQueue<T> {
     }
 }
 
-/// A room and its twin, to which the same happens.
+/// A queue and its reference model, with equal inputs.
 struct Pair {
     room: RequestQueue<u64>,
     model: Model,
     now: Instant,
     rng: Rng,
-    /// Accepted requests that have not come out yet, and those that have.
+    /// Accepted requests that are still inside, and those that left.
     tickets: BTreeMap<u64, Ticket>,
     gone: Vec<Ticket>,
     closed_band: Option<i32>,
-    /// What came out, in order.
+    /// The requests that left, in order.
     log: String,
 }
 
@@ -167,7 +167,7 @@ impl Pair {
             assert_eq!(ticket.map(|ticket| ticket.number), best);
             ticket
         } else {
-            // In whole numbers, many are equally cheap.
+            // Whole numbers, so that many costs are equal.
             let cost = |number: u64| (number % 7) as f64;
             let best = self.model.best(self.now, open, Some(&cost));
             let ticket = self.room.best_by(self.now, open, |number| Seconds::new(cost(*number)));
@@ -270,7 +270,7 @@ impl Pair {
             self.take(ticket);
             self.compare();
         }
-        // The last offer may have found nothing but what had expired.
+        // The last offer may have found only expired requests.
         self.compare();
         assert_eq!((self.room.sum(), self.tickets.len()), (QueueTotals::default(), 0));
         self.log
@@ -331,7 +331,8 @@ proptest! {
         prop_assert_eq!(&logs[0], &logs[1]);
     }
 
-    /// What two flows have had for their weights, as long as both wait, is apart by no more than the largest request of each.
+    /// While both wait, the weighted service of two flows differs by at most the largest request of
+    /// each.
     #[test]
     fn flows_that_always_wait_have_equal_shares(
         flows in prop::collection::vec((0.25f64..4.0, 0.0f64..10.0), 2..12),

@@ -1,4 +1,4 @@
-//! What the waiting room does, case by case.
+//! The behaviour of the request queue, case by case.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -37,7 +37,7 @@ fn come(
     room.enqueue(NOW, Admission { priority, flow, ..ADMISSION }, what).expect("room")
 }
 
-/// What goes, one after the other, while all bands may dispatch.
+/// Dispatches all requests, with all bands open.
 fn order(room: &mut RequestQueue<&'static str>) -> Vec<&'static str> {
     core::iter::from_fn(|| {
         let ticket = room.best(NOW, |_| true)?;
@@ -96,7 +96,7 @@ fn a_refund_counts_at_once_wherever_the_flow_waits() {
     room.open(3);
     let cheap = room.best(NOW, |_| true).expect("five are left");
     assert_eq!(room.take(NOW, cheap), Some("cheap"));
-    // The last second of the first flow was none.
+    // The last second of the first flow is refunded.
     room.settle(0, 1, Seconds::new(1.0), Seconds::ZERO);
     room.open(4);
     assert_eq!(order(&mut room), ["dear at 3", "cheaper", "dear at 4"]);

@@ -1,8 +1,8 @@
-//! What the simulator, benches, fuzz targets and tests of this repository need of the index.
+//! Methods of the index for this repository's simulator, benches, fuzz targets and tests.
 //!
-//! With the feature `internals` only, and **outside semantic versioning**: any release may change or
-//! remove what is here. A host needs none of it: [`Scheduler`](crate::Scheduler) calls these methods
-//! itself, and an index that is fed by KV events has its whole surface on [`PrefixIndex`].
+//! Available with the feature `internals` only, and **outside semantic versioning**: any release
+//! may change or remove them. A host needs none: [`Scheduler`](crate::Scheduler) calls these
+//! methods itself, and an index fed by KV events has its whole surface on [`PrefixIndex`].
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -29,16 +29,17 @@ use crate::time::Instant;
 /// assert_eq!(index.depth(0, &chain), 3);
 /// ```
 pub trait IndexInternals {
-    /// Changes the description of an endpoint's cache, and evicts estimated blocks beyond its capacity.
+    /// Changes the description of an endpoint's cache, and evicts estimated blocks above its
+    /// capacity.
     fn resize(&mut self, slot: u32, cache: CacheSpec);
 
-    /// Replaces an endpoint's cache by an empty one; the endpoint keeps its mode, with or without events.
+    /// Replaces an endpoint's cache by an empty one; the endpoint keeps its mode.
     fn restart(&mut self, slot: u32, cache: CacheSpec);
 
     /// Records that a request used `chain`: the endpoint is estimated to hold its blocks.
     fn record_use(&mut self, slot: u32, chain: &[BlockHash], used: BlockUse);
 
-    /// Reverts the use `stamp`: removes blocks of `chain` that were never computed and not used since.
+    /// Reverts the use `stamp`: removes blocks that were never computed and not used since.
     fn forget_use(&mut self, slot: u32, chain: &[BlockHash], stamp: u64);
 
     /// Removes all estimated blocks that were last used at `stamp` or before.

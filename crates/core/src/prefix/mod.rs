@@ -1,8 +1,8 @@
 //! The prefix index: how many tokens of a prompt each endpoint has cached.
 //!
-//! [`PromptHasher`] turns a prompt into a chain of block hashes. [`PrefixIndex`] stores which endpoint
-//! holds which blocks, and applies what engines report in a [`KvEvent`]. `SharedPrefixIndex` (feature
-//! `std`) is the same index for several threads.
+//! [`PromptHasher`] turns a prompt into a chain of block hashes. [`PrefixIndex`] stores which
+//! endpoint holds which blocks, and applies what engines report in a [`KvEvent`].
+//! `SharedPrefixIndex` (feature `std`) is the same index for several threads.
 //!
 //! | file | content, from low to high: no file imports one below it in this table |
 //! |---|---|
@@ -10,13 +10,13 @@
 //! | `event`, `limits` | KV events, limits, descriptions of caches and uses |
 //! | `address`, `set`, `warm` | places of blocks, sets of endpoints, the warm window |
 //! | `stepped_lock` | a value that is changed in steps while others read it |
-//! | `block_state`, `codec`, `unconfirmed` | block states, the format of snapshots, unconfirmed prompts |
-//! | `engine_names`, `table`, `totals` | engine hashes, the table of addresses, the totals of an endpoint |
+//! | `block_state`, `codec`, `unconfirmed` | block states, snapshot format, unconfirmed prompts |
+//! | `engine_names`, `table`, `totals` | engine hashes, addresses by hash, totals of an endpoint |
 //! | `runs` | blocks, each stored once, and their holders |
 //! | `holding` | the blocks of one endpoint, their evidence and eviction order |
 //! | `index` | the index, from runs and holdings |
 //! | `estimated`, `stored`, `snapshot` | changes by requests, by events, and by snapshots |
-//! | `shared`, `internals`, `check` | the index between threads, and what only this repository uses |
+//! | `shared`, `internals`, `check` | the index between threads, and internal access to it |
 
 mod address;
 mod block_state;

@@ -32,7 +32,8 @@ impl PrefixIndex {
     /// ```
     /// use slotwise::Instant;
     /// use slotwise::prefix::{
-    ///     BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, SnapshotError, Tier,
+    ///     BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, SnapshotError,
+    ///     Tier,
     /// };
     ///
     /// let (seed, limits, now) = (7, IndexLimits::default(), Instant::ORIGIN);

@@ -1,6 +1,7 @@
-//! The naive twin of the prefix index: a few vectors per endpoint, searched from end to end.
+//! The reference model of the prefix index: a few vectors for each endpoint, scanned from end to
+//! end.
 //!
-//! It is the definition of what the index must answer. Whatever structure the index has, it has to agree with this.
+//! It defines the results of the index, whatever the index's structure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,26 +21,26 @@ pub(crate) enum Op {
     Leave(u32),
     Clear(u32),
     Restart(u32, CacheSpec),
-    /// A request goes there, or, if `true`, is over and has left its blocks.
+    /// A request uses a path; `true` if it has ended and its blocks are computed.
     Assume(u32, Path, bool),
     ForgetUse(u32, Path, u64),
     ForgetUnusedSince(u32, u64),
     ExpectConfirmation(u32, Path, u64),
-    /// The engine stores the blocks of a path from a place on, under its own dialect of names.
+    /// The engine stores the blocks of a path from a position on, under the names of its dialect.
     Store(u32, Path, usize, u64, Tier),
     Remove(u32, Path, usize, u64, Tier),
     Wait(Duration),
-    /// The index is written down, and read again in its place.
+    /// A snapshot replaces the index by its restored copy.
     Revive,
 }
 
-/// A prompt: each step chooses one of a few possible next blocks, so that prompts share prefixes.
+/// A prompt: each step chooses one of a few next blocks, so that prompts share prefixes.
 pub(crate) type Path = Vec<u8>;
 
 pub(crate) const ENDPOINTS: u32 = 6;
 pub(crate) const BLOCK_TOKENS: u32 = 10;
 
-/// The hash of every block on a path: equal for equal prefixes.
+/// The hash of every block on a path; equal for equal prefixes.
 pub(crate) fn chain(path: &[u8]) -> Vec<BlockHash> {
     let step = |hash: &mut u64, next: &u8| {
         *hash = (*hash ^ u64::from(*next + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
@@ -48,8 +49,8 @@ pub(crate) fn chain(path: &[u8]) -> Vec<BlockHash> {
     path.iter().scan(0x243f_6a88_85a3_08d3, step).collect()
 }
 
-/// How an engine with this dialect names our blocks. Dialects 1 and 2 differ; dialect 0 gives several of our blocks the
-/// same name, as engines with short hashes do.
+/// The names that an engine of this dialect gives to blocks. Dialects 1 and 2 differ; dialect 0
+/// gives several blocks one name, as engines with short hashes do.
 fn names(dialect: u64, chain: &[BlockHash]) -> Vec<EngineHash> {
     let name = |hash: &BlockHash| match dialect {
         0 => EngineHash(hash.0 % 40),
@@ -58,28 +59,28 @@ fn names(dialect: u64, chain: &[BlockHash]) -> Vec<EngineHash> {
     chain.iter().map(name).collect()
 }
 
-/// What one endpoint holds.
+/// The blocks of one endpoint.
 #[derive(Debug)]
 struct Endpoint {
     cache: CacheSpec,
-    /// Assumed blocks, least recently used first.
+    /// Estimated blocks, least recently used first.
     assumed: Vec<BlockHash>,
     names: BTreeMap<EngineHash, (BlockHash, BTreeSet<Tier>)>,
     /// Names that were removed lately.
     removed: VecDeque<(EngineHash, BlockHash)>,
     blocks: BTreeMap<BlockHash, Held>,
-    /// Last uses of blocks that turned out to be gone.
+    /// Last uses of blocks that were lost against expectation.
     lost: Vec<Instant>,
     precise: bool,
     joined: u64,
 }
 
-/// A block that is held.
+/// A held block.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     used: u64,
     computed: bool,
-    /// When it was last used, if that makes it warm.
+    /// The time of its last use, if it counts as warm.
     warm: Option<Instant>,
 }
 
@@ -96,7 +97,7 @@ impl Model {
         Self { endpoints: BTreeMap::new(), unconfirmed: Vec::new(), joined: 0, limits }
     }
 
-    /// The longest prefix of `chain` of which the endpoint holds every block.
+    /// The longest prefix of `chain` whose blocks the endpoint holds.
     pub(crate) fn depth(&self, slot: u32, chain: &[BlockHash]) -> u32 {
         let Some(endpoint) = self.endpoints.get(&slot) else { return 0 };
         chain.iter().take_while(|hash| endpoint.holds(**hash)).count() as u32
@@ -137,7 +138,7 @@ impl Model {
         );
     }
 
-    /// The first store of an engine ends all assumptions.
+    /// An engine's first store ends all estimates.
     fn event(&mut self, slot: u32) -> Option<&mut Endpoint> {
         let endpoint = self.endpoints.get(&slot)?;
         if !endpoint.precise {
@@ -172,7 +173,7 @@ impl Endpoint {
         self.names.values().any(|(named, tiers)| *named == hash && tiers.contains(&tier))
     }
 
-    /// The nearest tier that a block is in.
+    /// The nearest tier of a block.
     fn tier(&self, hash: BlockHash) -> Tier {
         let near = |tier: &Tier| self.stored_in(hash, *tier);
         if self.assumed.contains(&hash) {
@@ -285,7 +286,7 @@ impl Endpoint {
     }
 }
 
-/// The index and its twin, side by side.
+/// The index and its reference model.
 #[derive(Debug)]
 pub(crate) struct Pair {
     seed: u64,
@@ -301,7 +302,7 @@ impl Pair {
         Self::with_bytes(seed, usize::MAX)
     }
 
-    /// An index with little room can only be asked whether it keeps its own rules.
+    /// An index with little memory is only checked against its own invariants.
     pub(crate) fn with_bytes(seed: u64, bytes: usize) -> Self {
         let mut limits = IndexLimits::default();
         limits.warm_window = Duration::from_secs(90);
@@ -395,7 +396,8 @@ impl Pair {
                 let used = BlockUse { computed: true, ..stamp(*slot) };
                 let parent =
                     from.checked_sub(1).map(|at| (names(*dialect, &chain[at..from])[0], chain[at]));
-                // What follows a block follows no other: where the name means another, there is no such event.
+                // A block has one predecessor: where the name means another block, there is no such
+                // event.
                 if parent
                     .is_some_and(|(name, hash)| index.named(*slot, name).is_some_and(|h| h != hash))
                 {
@@ -442,7 +444,8 @@ impl Pair {
                     PrefixIndex::restore(self.seed, model.limits.clone(), now, &snapshot);
                 match restored {
                     Ok(restored) => {
-                        // What has left the warm window is no longer told apart, so only the second is as the first.
+                        // Ages beyond the warm window are not stored, so a restored snapshot is
+                        // compared with a second one.
                         let second = restored.snapshot(now);
                         let again =
                             PrefixIndex::restore(self.seed, model.limits.clone(), now, &second);
@@ -464,10 +467,10 @@ impl Pair {
         }
     }
 
-    /// Compares everything that the index can be asked about one prompt.
+    /// Compares all results for one prompt.
     pub(crate) fn compare(&mut self, path: &[u8]) -> Result<(), TestCaseError> {
         let chain = chain(path);
-        // The deepest level that lists an endpoint is its own.
+        // The deepest level that contains an endpoint is its own.
         let mut levels = [0; ENDPOINTS as usize];
         self.index.levels(&chain, |depth, endpoints| {
             for slot in endpoints.iter() {
