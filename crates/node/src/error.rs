@@ -9,6 +9,7 @@ use slotwise::{
     ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint,
     UnknownRequest,
 };
+use slotwise_gateway::lease::NotBegun;
 use slotwise_wire::WireError;
 
 /// What every call gives.
@@ -32,6 +33,11 @@ pub(crate) fn closed() -> napi::Error<Kind> {
 /// An error of the core as the exception that stands for it.
 pub(crate) fn thrown<E: Named>(error: E) -> napi::Error<Kind> {
     napi::Error::new(Kind(format!("{}:{}", E::KIND, error.code())), error.to_string())
+}
+
+/// An error of a kind that has no class yet.
+pub(crate) fn unclassified(error: &dyn fmt::Display) -> napi::Error<Kind> {
+    napi::Error::new(Kind("SlotwiseError:unclassified".into()), error.to_string())
 }
 
 /// Bytes that could not be read.
@@ -81,6 +87,14 @@ named! {
     RedirectError => "RedirectError",
     KvEventError => "KvEventError",
     SnapshotError => "SnapshotError",
+}
+
+impl Named for NotBegun {
+    const KIND: &'static str = "NotBegunError";
+
+    fn code(&self) -> &'static str {
+        "not_begun"
+    }
 }
 
 /// A value that cannot be used: the field, and what it must be.
@@ -133,7 +147,7 @@ const LENGTHS_OF_TIME: [&str; 4] = [
 ];
 
 /// `weights.decode_cap` as `weights.decodeCap`.
-fn camel_case(path: &str) -> String {
+pub(crate) fn camel_case(path: &str) -> String {
     let mut camel = String::with_capacity(path.len());
     let mut upper = false;
     for letter in path.chars() {

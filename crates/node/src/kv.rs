@@ -1,8 +1,6 @@
 //! What engines say about their KV caches.
 #![expect(clippy::too_many_arguments, reason = "as for the calls of a scheduler")]
 
-use std::num::NonZeroU32;
-
 use napi::bindgen_prelude::{Either3, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use slotwise::{EngineHash, KvEvent, KvEventError};
@@ -249,14 +247,6 @@ fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
         }),
         _ => Either3::C(KvCleared { r#type: "cleared" }),
     }
-}
-
-/// The tokens in a block that the caller names, or else those of the endpoint.
-pub(crate) fn block_size(given: Option<f64>, endpoint: &slotwise::Endpoint) -> Result<NonZeroU32> {
-    Ok(match given {
-        Some(tokens) => positive("blockSize", tokens)?,
-        None => endpoint.block_size,
-    })
 }
 
 /// The number of a batch. Those past 2^53 are the last before it: no publisher has come so far.

@@ -1,12 +1,11 @@
 //! What metrics pages and ORCA headers say.
 
-use std::collections::HashMap;
-
 use napi_derive::napi;
-use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader};
+use slotwise_gateway::engines::{PageFormat, PageFormatError, PageReaders};
+use slotwise_wire::metrics::{Engine, Field};
 
 use crate::endpoint::Load;
-use crate::error::{Result, Unfit, unreadable, unreadable_part};
+use crate::error::{Kind, Result, Unfit, unclassified, unreadable, unreadable_part};
 use crate::request::Bytes;
 
 /// What a metrics page says: of each rank, and all in all.
@@ -99,32 +98,55 @@ pub fn read_metrics(
     adapters: Vec<String>,
     rank_label: Option<String>,
 ) -> Result<MetricsReport> {
-    let reader = specified(engine.as_deref(), &fields, &adapters, rank_label)?;
-    reader.read(page).map(MetricsReport::from).map_err(unreadable)
+    let options = PageOptions { engine, fields, adapters, rank_label };
+    options.with(|format| {
+        let mut readers = PageReaders::new();
+        let reader = readers.reader(format).map_err(unfit_format)?;
+        reader.read(page).map(MetricsReport::from).map_err(unreadable)
+    })
 }
 
-/// A reader that looks for these metrics. `fields` are names of fields and metrics in turn.
-pub(crate) fn specified(
-    engine: Option<&str>,
-    fields: &[String],
-    adapters: &[String],
-    rank_label: Option<String>,
-) -> Result<MetricsReader> {
-    let mut reader = match engine {
-        Some("custom") => MetricsReader::custom(),
-        word => reader_of(engine_of(word)?),
+/// How a page is read, as it arrives.
+pub(crate) struct PageOptions {
+    pub(crate) engine: Option<String>,
+    /// Names of fields and metrics in turn.
+    pub(crate) fields: Vec<String>,
+    pub(crate) adapters: Vec<String>,
+    pub(crate) rank_label: Option<String>,
+}
+
+impl PageOptions {
+    /// The same as the gateway crate takes it.
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&PageFormat<'_>) -> T) -> T {
+        let fields: Vec<_> =
+            self.fields.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect();
+        let adapters: Vec<_> = self.adapters.iter().map(String::as_str).collect();
+        call(&PageFormat {
+            engine: self.engine.as_deref(),
+            fields: &fields,
+            adapters: &adapters,
+            rank_label: self.rank_label.as_deref(),
+        })
+    }
+}
+
+/// The exception for a format that names something unknown.
+pub(crate) fn unfit_format(error: PageFormatError) -> napi::Error<Kind> {
+    let words = |words: &[&str]| {
+        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" or ")
     };
-    for pair in fields.chunks_exact(2) {
-        let field = Field::from_name(&pair[0]).ok_or_else(|| unknown_field(&pair[0]))?;
-        reader = reader.field(field, spec(&pair[1])?);
+    match error {
+        PageFormatError::Engine(name) => {
+            Unfit::word("engine", words(&Engine::ALL.map(|engine| engine.as_str())), &name).into()
+        }
+        PageFormatError::Field(name) => {
+            Unfit::word("fields", words(&Field::ALL.map(|field| field.as_str())), &name).into()
+        }
+        PageFormatError::Metric(metric, error) => {
+            unreadable_part(&format!("the metric {metric:?}"), error)
+        }
+        other => unclassified(&other),
     }
-    for metric in adapters {
-        reader = reader.adapters(spec(metric)?);
-    }
-    if let Some(label) = rank_label {
-        reader = reader.rank_label(label);
-    }
-    Ok(reader)
 }
 
 /// Reads the header `endpoint-load-metrics`.
@@ -136,40 +158,6 @@ pub fn read_orca(#[napi(ts_arg_type = "Uint8Array")] header: Bytes<'_>) -> Resul
         kv_cache_tokens: report.kv_cache_tokens.map(|tokens| tokens.get().into()),
         skipped: report.skipped as f64,
     })
-}
-
-/// The readers of metrics pages that were asked for, by the engine.
-#[derive(Debug, Default)]
-pub(crate) struct Readers(HashMap<Option<Engine>, MetricsReader>);
-
-impl Readers {
-    /// For pages of this engine, or of any.
-    pub(crate) fn of(&mut self, engine: Option<Engine>) -> &MetricsReader {
-        self.0.entry(engine).or_insert_with(|| reader_of(engine))
-    }
-}
-
-fn spec(text: &str) -> Result<MetricSpec> {
-    MetricSpec::parse(text).map_err(|error| unreadable_part(&format!("the metric {text:?}"), error))
-}
-
-fn reader_of(engine: Option<Engine>) -> MetricsReader {
-    engine.map_or_else(MetricsReader::detect, MetricsReader::of)
-}
-
-/// The engine that `word` names; none means any.
-pub(crate) fn engine_of(word: Option<&str>) -> std::result::Result<Option<Engine>, Unfit> {
-    let Some(word) = word else { return Ok(None) };
-    let known = || Engine::ALL.map(|engine| format!("'{}'", engine.as_str())).join(" or ");
-    Engine::from_name(word).map(Some).ok_or_else(|| Unfit::word("engine", known(), word))
-}
-
-fn unknown_field(name: &str) -> Unfit {
-    Unfit::word(
-        "fields",
-        Field::ALL.map(|field| format!("'{}'", field.as_str())).join(" or "),
-        name,
-    )
 }
 
 impl From<slotwise_wire::metrics::MetricsReport> for MetricsReport {

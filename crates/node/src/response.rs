@@ -85,13 +85,14 @@ impl NativeResponseReader {
     /// Reads on: what this chunk brought, as one number: four times its tokens, 2 for the end, 1 for the first token.
     #[napi]
     pub fn feed(&self, #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>) -> f64 {
-        packed(self.read(chunk))
+        packed(self.reader.borrow_mut().feed(chunk))
     }
 
     /// Nothing more comes: how the answer ended. Changes nothing.
     #[napi]
     pub fn finish(&self, close: String) -> Result<Outcome> {
-        Ok(self.outcome(self::close(&close)?).into())
+        let close = self::close(&close)?;
+        Ok(self.reader.borrow().clone().finish(close).into())
     }
 
     /// Whether the body is read as a stream of events.
@@ -128,16 +129,6 @@ impl NativeResponseReader {
     #[napi(getter, ts_return_type = "Outcome['finishReason']")]
     pub fn finish_reason(&self) -> Option<&'static str> {
         self.reader.borrow().finish_reason().map(FinishReason::as_str)
-    }
-}
-
-impl NativeResponseReader {
-    pub(crate) fn read(&self, chunk: &[u8]) -> Progress {
-        self.reader.borrow_mut().feed(chunk)
-    }
-
-    pub(crate) fn outcome(&self, close: CloseReason) -> slotwise_wire::response::Outcome {
-        self.reader.borrow().clone().finish(close)
     }
 }
 

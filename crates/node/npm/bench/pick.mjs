@@ -9,7 +9,7 @@ import { table } from './measure.mjs';
 const measure = table(44);
 const bare = new Gateway(8).scheduler;
 measure('a native method: cancel of an unknown id', () => bare.cancel(999_999));
-measure('pick + cancel, no prompt, 8 endpoints', () => bare.cancel(bare.pick('').request));
+measure('pick + cancel, no prompt, 8 endpoints', () => bare.cancel(bare.pick('').requestId));
 
 const all = prompts(2_000, 8 << 10, 2_000, 1);
 for (const [form, name] of [['buffer', '8 KB text, Buffer'], ['string', '8 KB text, string'], ['tokens', '2,000 tokens']]) {

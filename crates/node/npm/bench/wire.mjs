@@ -34,12 +34,12 @@ const headers = {
   host: 'gateway', 'user-agent': 'x', accept: '*/*', 'content-type': 'application/json', 'content-length': '8192', authorization: 'Bearer x',
   'x-request-id': 'r', 'x-llm-d-inference-fairness-id': 'team',
 };
-measure('pick + cancel, 8 KB prompt', () => scheduler.cancel(scheduler.pick(prompt, { model: 'm' }).request));
-measure('pick + cancel, 8 KB body', () => scheduler.cancel(scheduler.pick({ body }).request));
-measure('pick + cancel, 8 KB body, 8 headers', () => scheduler.cancel(scheduler.pick({ body, headers }).request));
+measure('pick + cancel, 8 KB prompt', () => scheduler.cancel(scheduler.pick(prompt, { model: 'm' }).requestId));
+measure('pick + cancel, 8 KB body', () => scheduler.cancel(scheduler.pick({ body }).requestId));
+measure('pick + cancel, 8 KB body, 8 headers', () => scheduler.cancel(scheduler.pick({ body, headers }).requestId));
 measure('the same with JSON.parse and a prompt', () => {
   const { model, messages } = JSON.parse(body.toString());
-  scheduler.cancel(scheduler.pick(messages[0].content, { model }).request);
+  scheduler.cancel(scheduler.pick(messages[0].content, { model }).requestId);
 });
 
 const chunk = Buffer.from('data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n');

@@ -1,25 +1,42 @@
-/** Promises that resolve when an endpoint has nothing in flight. Ends of requests resolve them, without a timer. */
-import { UnknownEndpointError } from './errors.js';
+/** Promises that resolve when an endpoint has no request in flight. */
 
+/** One call of `drained`. */
 interface Waiter {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** What waits on one scheduler, by endpoint. */
+/** The gateway crate's watch of drained endpoints. */
+export interface DrainWatch {
+  readonly inFlightOn: (endpoint: number) => number;
+  readonly watch: (endpoint: number) => void;
+  readonly unwatch: (endpoint: number) => void;
+  /** The next endpoint that has no request in flight, or has left the pool. */
+  readonly poll: () => number | null;
+}
+
+/** The calls that wait, by endpoint. */
 export class Draining {
-  readonly #inFlightOn: (endpoint: number) => number;
+  readonly #pool: DrainWatch;
   readonly #waiters = new Map<number, Set<Waiter>>();
 
-  constructor(inFlightOn: (endpoint: number) => number) {
-    this.#inFlightOn = inFlightOn;
+  constructor(pool: DrainWatch) {
+    this.#pool = pool;
   }
 
-  /** Resolves when nothing is in flight on the endpoint; rejects if it is not in the pool, leaves it, or `signal` aborts. */
+  /** Endpoints that calls wait for. */
+  get size(): number {
+    return this.#waiters.size;
+  }
+
+  /**
+   * Resolves once the endpoint has no request in flight. Rejects if the endpoint is not in the pool,
+   * or leaves it, or if `signal` aborts.
+   */
   wait(endpoint: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      if (this.#inFlightOn(endpoint) === 0) {
+      if (this.#pool.inFlightOn(endpoint) === 0) {
         resolve();
         return;
       }
@@ -29,6 +46,7 @@ export class Draining {
         waiters?.delete(waiter);
         if (waiters?.size === 0) {
           this.#waiters.delete(endpoint);
+          this.#pool.unwatch(endpoint);
         }
       };
       const waiter: Waiter = {
@@ -39,26 +57,26 @@ export class Draining {
       signal?.addEventListener('abort', onAbort);
       const waiters = this.#waiters.get(endpoint) ?? new Set();
       this.#waiters.set(endpoint, waiters.add(waiter));
+      this.#pool.watch(endpoint);
     });
   }
 
-  /** A request may have ended, or an endpoint left. */
+  /** Settles the calls of all endpoints that the wake-up reports. */
   deliver(): void {
-    for (const [endpoint, waiters] of [...this.#waiters]) {
+    for (let endpoint = this.#pool.poll(); endpoint !== null; endpoint = this.#pool.poll()) {
+      const waiters = [...(this.#waiters.get(endpoint) ?? [])];
       try {
-        if (this.#inFlightOn(endpoint) === 0) {
-          [...waiters].forEach(({ resolve }) => resolve());
-        }
+        this.#pool.inFlightOn(endpoint);
       } catch (error) {
-        if (!(error instanceof UnknownEndpointError)) {
-          throw error;
-        }
-        [...waiters].forEach(({ reject }) => reject(error));
+        // The endpoint has left the pool.
+        waiters.forEach(({ reject }) => reject(error));
+        continue;
       }
+      waiters.forEach(({ resolve }) => resolve());
     }
   }
 
-  /** Refuses all. */
+  /** Rejects all calls. */
   close(error: Error): void {
     for (const waiters of [...this.#waiters.values()]) {
       [...waiters].forEach(({ reject }) => reject(error));

@@ -35,7 +35,7 @@ import type { RemovedEndpoint } from './values.js';
 /** The half of `Scheduler` that concerns endpoints. Requests are the other half. */
 export abstract class Endpoints {
   /** @internal */
-  protected readonly native: NativeScheduler;
+  readonly native: NativeScheduler;
   /** @internal */
   protected readonly time: Clock;
   /** @internal */
@@ -43,7 +43,12 @@ export abstract class Endpoints {
   /** @internal The names of the pool's endpoints, by id. */
   protected readonly names = new Map<number, string>();
   /** @internal */
-  protected readonly draining = new Draining((endpoint) => this.inFlightOn(endpoint));
+  protected readonly draining = new Draining({
+    inFlightOn: (endpoint) => this.inFlightOn(endpoint),
+    watch: (endpoint) => guarded(() => this.native.watchDrained(endpoint)),
+    unwatch: (endpoint) => this.closed || guarded(() => this.native.unwatchDrained(endpoint)),
+    poll: () => guarded(() => this.native.pollDrained()),
+  });
 
   /** @internal */
   protected constructor(native: NativeScheduler, time: Clock, buffer: DispatchBuffer) {
@@ -263,6 +268,9 @@ export abstract class Endpoints {
   get acceptingEndpoints(): number {
     return guarded(() => this.native.acceptingEndpoints);
   }
+
+  /** Whether `close` was called. */
+  abstract get closed(): boolean;
 
   /** @internal */
   nameOf(endpoint: number): string {

@@ -116,10 +116,11 @@ const kinds = {
   RedirectError,
   KvEventError,
   SnapshotError,
+  NotBegunError,
 };
 
 // A property of the prototype, as of the built-in errors: it is not listed with an error's own.
-for (const kind of [ConfigError, WireError, RejectedError, IdleTimeoutError, NotBegunError, CostFunctionError, ...Object.values(kinds)]) {
+for (const kind of [ConfigError, WireError, RejectedError, IdleTimeoutError, CostFunctionError, ...Object.values(kinds)]) {
   Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true });
 }
 

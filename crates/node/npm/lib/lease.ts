@@ -1,51 +1,64 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * A request that goes, from its dispatch to its one end.
+ * A dispatched request, until its one end: I/O around the gateway crate's state machine.
  *
  * ```text
- *  pending ──firstToken──► running ──complete / fail / cancel──► ended
- *     │ ▲                                                          ▲
- *     │ └ redirect                                                 │
- *     └──────────complete / fail / cancel / dispose────────────────┘
+ *  dispatched ──firstToken──► running ──complete / fail / cancel / finish──► ended
+ *     │ ▲                                                                     ▲
+ *     │ └ redirect                                                            │
+ *     └──────────complete / fail / cancel / finish / dispose──────────────────┘
  * ```
  *
- * The chapter "Leases" of the manual has the table of what each call does in each state. Python's leases are the same.
+ * The chapter "Leases" of the manual lists what each call does in each state. Python's leases have
+ * the same states.
  */
-import type { Dispatch } from './values.js';
-import { NotBegunError, RedirectError, UnknownRequestError } from './errors.js';
-import { forgotten, type Forgotten } from './finalization.js';
-import { possibleUsage, readUsage, type Usage } from './reports.js';
+import { NativeLease } from '../native/index.js';
+import { guarded } from './errors.js';
+import { abandonedLeases, type LeaseRecord } from './finalization.js';
+import { readWire } from './prompt.js';
+import { readUsage, type Usage } from './reports.js';
 import type { Failure } from './request.js';
-import { ResponseReader, type Answer, type CloseReason, type Outcome, type Progress } from './response.js';
+import { unpacked, type Answer, type CloseReason, type Outcome, type Progress } from './response.js';
 import type { Scheduler } from './scheduler.js';
 import { readIdle, track, type TrackOptions } from './stream.js';
-
-const NO_PROGRESS: Progress = Object.freeze({ firstToken: false, tokens: 0, ended: false });
+import { endpointId, number, string } from './validate.js';
+import type { Dispatch } from './values.js';
+import { warnOnce } from './warn_once.js';
 
 /**
- * A reservation on an endpoint. It ends once: the first end counts, and later ones do nothing. A lease that is never ended keeps
- * its endpoint busy until it is garbage collected: then it is cancelled, and the process warns once.
+ * A reservation on an endpoint. Only the first call to `complete`, `fail`, `cancel` or `finish` takes
+ * effect. If such a call throws because of its arguments, the lease stays open.
+ *
+ * A lease that is never ended keeps its reservation until it is garbage collected. Then its request
+ * is cancelled, and the process warns once.
+ *
+ * ```ts
+ * using lease = await scheduler.acquire(prompt, { model });
+ * const response = await fetch(lease.endpointName + path, { method: 'POST', body });
+ * lease.begin(response.status, response.headers.get('content-type'));
+ * return lease.track(response.body);
+ * ```
  */
 export class Lease {
   /** The decision that it comes from. */
   readonly dispatch: Dispatch;
-  /** What the engine said that the request used, for a `complete` that is not told. */
+  /** The usage that `complete` reports without an argument. */
   usage: Usage = {};
   readonly #scheduler: Scheduler;
-  /** What is left to do if the lease is forgotten. It does not refer to the lease. */
-  readonly #account: Forgotten;
-  #endpoint: number;
-  #name: string;
-  #reader: ResponseReader | null = null;
+  readonly #native: NativeLease;
+  /** What the finalizer needs. It does not refer to the lease. */
+  readonly #record: LeaseRecord;
+  #reader: Answer | null = null;
   #outcome: Outcome | null = null;
 
   private constructor(scheduler: Scheduler, dispatch: Dispatch) {
+    const { requestId, endpointId, firstTokenIn } = dispatch;
     this.#scheduler = scheduler;
     this.dispatch = dispatch;
-    this.#endpoint = dispatch.endpointId;
-    this.#name = dispatch.endpointName;
-    this.#account = { scheduler, request: dispatch.requestId, ended: false, tracked: false };
-    forgotten.register(this, this.#account, this.#account);
+    this.#native = guarded(() =>
+      new NativeLease(scheduler.native, requestId, endpointId, firstTokenIn));
+    this.#record = { scheduler, native: this.#native, requestId, tracked: false };
+    abandonedLeases.register(this, this.#record, this.#record);
   }
 
   /** @internal */
@@ -53,26 +66,24 @@ export class Lease {
     return new Lease(scheduler, dispatch);
   }
 
-  /** The number of the request. */
+  /** The id of the request. */
   get requestId(): number {
     return this.dispatch.requestId;
   }
 
-  /** The endpoint that has the request, or had it last. A redirect changes it. */
+  /** The id of the endpoint that has the request, or had it last. A redirect changes it. */
   get endpointId(): number {
-    this.#locate();
-    return this.#endpoint;
+    return this.#native.locate(this.#scheduler.native);
   }
 
   /** The name of that endpoint. */
   get endpointName(): string {
-    this.#locate();
-    return this.#name;
+    return this.#native.locateName(this.#scheduler.native);
   }
 
   /** Whether it has ended. */
   get ended(): boolean {
-    return this.#account.ended;
+    return this.#native.ended;
   }
 
   /** The same as `ended`. */
@@ -80,79 +91,88 @@ export class Lease {
     return this.ended;
   }
 
-  /** The first token arrived. Saying so again changes nothing, nor does it after the end. */
+  /** The first token arrived. A second call changes nothing, nor does one after the end. */
   firstToken(): void {
-    if (this.#live()) {
-      this.#tell(() => this.#scheduler.handleFirstToken(this.requestId));
-    }
+    this.#call((native, now) => native.firstToken(this.#scheduler.native, now));
   }
 
-  /** The answer grew by so many tokens. Optional: it makes the account of long answers more exact. */
+  /** The answer grew by `count` tokens. Optional: makes the accounting of long answers more exact. */
   tokens(count: number): void {
-    if (this.#live()) {
-      this.#tell(() => this.#scheduler.handleTokens(this.requestId, count));
-    }
+    const tokens = this.#isOpen() ? number('tokens', count) : 0;
+    this.#call((native, now) => native.tokens(this.#scheduler.native, now, tokens));
   }
 
   /**
-   * It is done. Returns whether this call ended it, as the other ends do. Numbers that no engine can mean are left out, with one
-   * warning.
+   * The answer is complete. Returns whether this call ended the lease, as `fail` and `cancel` do.
+   * Implausible token counts are dropped, with one warning.
    */
   complete(usage: Usage | null = this.usage): boolean {
-    return this.#end(() => this.#scheduler.complete(this.requestId, possibleUsage(readUsage(usage ?? this.usage))));
+    if (!this.#isOpen()) {
+      return false;
+    }
+    const { promptTokens, cachedTokens, completionTokens } = readUsage(usage ?? this.usage);
+    const { ended, implausible, values } = this.#call((native, now) =>
+      native.complete(this.#scheduler.native, now, promptTokens, cachedTokens, completionTokens));
+    implausible.forEach((field, at) =>
+      warnOnce(
+        `usage.${field}`,
+        `usage.${field} must be a number of tokens, got ${values[at]}: it is left out`,
+      ));
+    return ended;
   }
 
-  /** It failed, through no fault of the client's. `'engine'` unless told. */
+  /** The request failed at its endpoint. Default: `'engine'`. */
   fail(failure: Failure = 'engine'): boolean {
-    return this.#end(() => this.#scheduler.fail(this.requestId, failure));
+    if (!this.#isOpen()) {
+      return false;
+    }
+    const why = string('failure', failure);
+    return this.#call((native, now) => native.fail(this.#scheduler.native, now, why));
   }
 
-  /** The client went away. */
+  /** The client disconnected. */
   cancel(): boolean {
-    let was = false;
-    return this.#end(() => (was = this.#scheduler.cancel(this.requestId))) && was;
+    this.#scheduler.forget(this.requestId);
+    return this.#call((native, now) => native.cancel(this.#scheduler.native, now));
   }
 
   /**
-   * The endpoint answers, with this status and `Content-Type`: from now on the lease can be fed. Called again, with the next
-   * endpoint's answer, it begins anew. After the end it does nothing.
+   * The endpoint responds with this status and `Content-Type`: `feed` reads the body from now on. A
+   * second call starts anew, with the answer of the next endpoint. Does nothing after the end.
    */
   begin(status: number, contentType: string | null = null): void {
-    const reader = new ResponseReader(status, contentType);
-    if (this.#live()) {
-      this.#reader = reader;
+    const code = number('status', status);
+    const type = contentType === null ? '' : string('contentType', contentType);
+    guarded(() => this.#native.begin(code, type));
+    if (this.#isOpen()) {
+      this.#reader = new LeaseAnswer(this.#native);
     }
   }
 
   /**
-   * A chunk of the answer's body: its first token and its tokens go to the scheduler. Feeding a lease that has ended does nothing.
-   * Throws a `NotBegunError` before `begin`.
+   * Reads a chunk of the answer's body, and records its first token and its tokens. Does nothing
+   * after the end. Throws a `NotBegunError` before `begin`.
    */
   feed(chunk: Uint8Array): Progress {
-    if (!this.#live()) {
-      return NO_PROGRESS;
-    }
-    const reader = this.#begun();
-    return this.#tell(() => this.#scheduler.readAnswer(this.requestId, reader, chunk)) ?? NO_PROGRESS;
+    return this.#call((native, now) => {
+      const bytes = this.#reads() ? readWire('chunk', chunk) : EMPTY;
+      return unpacked(native.feed(this.#scheduler.native, now, bytes));
+    });
   }
 
   /**
-   * Nothing more comes: ends the lease as the answer did, unless it has ended, and returns how the answer ended. Throws a
-   * `NotBegunError` before `begin`: without any answer, `fail` or `cancel` it.
+   * The answer's body has ended: ends the lease as the answer ended, and returns how. Throws a
+   * `NotBegunError` before `begin`: without any answer, `fail` or `cancel` the lease.
    */
   finish(close: CloseReason = 'clean'): Outcome {
-    const reader = this.#begun();
-    if (this.#outcome === null) {
-      let outcome: Outcome | undefined;
-      this.#end(() => {
-        outcome = this.#scheduler.settle(this.requestId, reader, close);
-      });
-      this.#outcome = outcome ?? reader.finish(close);
-    }
+    this.#outcome ??= this.#call((native, now) => {
+      const how = this.#reader === null ? 'clean' : string('close', close);
+      return native.finish(this.#scheduler.native, now, how);
+    });
     return this.#outcome;
   }
 
-  /** What is known of the answer so far; null before it has begun. */
+  /** The answer so far; null before `begin`. */
   get answer(): Answer | null {
     return this.#reader;
   }
@@ -164,36 +184,32 @@ export class Lease {
 
   /** How the answer ended; null before `finish`. */
   get outcome(): Outcome | null {
-    return this.#outcome;
+    return (this.#outcome ??= this.#native.outcome);
   }
 
-  /** It goes to another endpoint, say the first of the alternatives after a refused connection. Not after a first token. */
+  /**
+   * The request went to another endpoint, say the first of the alternatives after a refused
+   * connection. Throws a `RedirectError` after the first token and after the end.
+   */
   redirect(endpoint: number, failure: Failure = 'unreachable'): void {
-    try {
-      this.#scheduler.redirect(this.requestId, endpoint, undefined, failure);
-    } catch (error) {
-      if (error instanceof RedirectError && error.code === 'unknown_request') {
-        this.#over();
-      }
-      throw error;
-    }
-    this.#locate();
+    const [to, how] = [endpointId('endpoint', endpoint), string('failure', failure)];
+    this.#call((native, now) => native.redirect(this.#scheduler.native, now, to, how));
   }
 
-  /** Cancels it, unless it has ended, or what it was fed is a whole answer: for `using`. A tracked lease ends with its stream. */
+  /** Ends it as `cancel` does, or as its answer did, for `using`. A tracked lease stays open. */
   [Symbol.dispose](): void {
-    if (!this.#account.tracked) {
-      this.left('client_disconnected');
+    if (!this.#record.tracked) {
+      this.close('client_disconnected');
     }
   }
 
   /**
-   * Passes an answer's stream on and follows it. If the answer has begun (`begin`), it is read on its way: `feed` for each chunk and
-   * `finish` at its end, with all that they tell. If not, its first chunk is the first token, its end completes the request, an
-   * error fails it, and a reader that goes away, or drops the stream unread, cancels it. Returns the same kind of stream.
+   * Passes an answer's stream on and follows it. After `begin`, each chunk is fed and the end is
+   * `finish`. Without it, the first chunk is the first token, the end completes the request, an error
+   * fails it, and a reader that stops or drops the stream cancels it. Returns the same kind of stream.
    *
-   * An endpoint that sends no first token, or no further one, within `idleTimeoutMs` is given up: the request fails with
-   * `'timeout'`, the source is closed, and the stream errors with an `IdleTimeoutError`.
+   * If the endpoint sends no token within `idleTimeoutMs`, the request fails with `'timeout'`, the
+   * source is closed, and the stream errors with an `IdleTimeoutError`.
    */
   track<T>(stream: ReadableStream<T>, options?: TrackOptions): ReadableStream<T>;
   track<T>(stream: AsyncIterable<T>, options?: TrackOptions): AsyncIterableIterator<T>;
@@ -201,95 +217,81 @@ export class Lease {
     stream: ReadableStream<T> | AsyncIterable<T>,
     options: TrackOptions = {},
   ): ReadableStream<T> | AsyncIterableIterator<T> {
-    const idle = readIdle(this.dispatch, () => this.#scheduler.clock(), options);
+    const idle = readIdle(this.#native, () => this.#scheduler.clock(), options);
     const tracked = track(this, stream, idle);
-    this.#account.tracked = true;
+    this.#record.tracked = true;
     return tracked;
   }
 
-  /** @internal A chunk went by. Whether it brought a token, as far as that can be told. */
-  passed(chunk: unknown): boolean {
-    if (this.#reader === null) {
-      this.firstToken();
-      return true;
-    }
-    // Text has been decoded, so it is encoded again.
-    const progress = this.feed(typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array));
-    // Comments and empty events keep a connection open, but they are no tokens.
-    return progress.firstToken || progress.tokens > 0 || !this.#reader.isStream;
+  /** @internal A chunk passes on its way to the client. */
+  pass(chunk: unknown): void {
+    this.#call((native, now) => {
+      const bytes = this.#reads() ? bytesOf(chunk) : EMPTY;
+      native.pass(this.#scheduler.native, now, bytes);
+    });
   }
 
-  /** @internal The endpoint was given up. Whether the answer is whole, and only its connection did not end. */
-  timedOut(): boolean {
-    this.left('timed_out');
-    return this.#outcome?.complete ?? false;
+  /** @internal The stream ended, or the host gave it up. */
+  close(close: CloseReason): void {
+    this.#call((native, now) => native.close(this.#scheduler.native, now, close));
   }
 
-  /** @internal The stream that is followed came to its end. */
-  left(close: CloseReason): void {
-    if (!this.#live()) {
-      return;
-    }
-    if (this.#reader !== null) {
-      this.finish(close);
-    } else if (close === 'clean') {
-      this.complete();
-    } else if (close === 'broken') {
-      this.fail('engine');
-    } else if (close === 'timed_out') {
-      this.fail('timeout');
-    } else {
-      this.cancel();
-    }
+  /** Whether arguments count: after the end they are not even validated. */
+  #isOpen(): boolean {
+    return !this.ended && !this.#scheduler.closed;
   }
 
-  #begun(): ResponseReader {
-    if (this.#reader === null) {
-      throw new NotBegunError('the answer has not begun: call begin first', 'not_begun');
-    }
-    return this.#reader;
+  /** Whether a chunk's bytes are read. */
+  #reads(): boolean {
+    return this.#isOpen() && this.#reader !== null;
   }
 
-  #live(): boolean {
-    return !this.#account.ended && !this.#scheduler.closed;
-  }
-
-  /** Where the request is now; where it was, once it is over. */
-  #locate(): void {
-    const endpoint = this.#live() ? this.#scheduler.endpointOf(this.requestId) : null;
-    if (endpoint !== null && endpoint !== this.#endpoint) {
-      this.#endpoint = endpoint;
-      this.#name = this.#scheduler.nameOf(endpoint);
-    }
-  }
-
-  /** Tells the scheduler something of the request; undefined if it was ended behind the lease's back. */
-  #tell<T>(call: () => T): T | undefined {
+  /** Calls the state machine, then delivers what that changed. */
+  #call<T>(call: (native: NativeLease, now: number) => T): T {
+    const now = this.#scheduler.clock();
     try {
-      return call();
-    } catch (error) {
-      if (error instanceof UnknownRequestError) {
-        this.#over();
-        return undefined;
+      return guarded(() => call(this.#native, now));
+    } finally {
+      if (this.ended) {
+        abandonedLeases.unregister(this.#record);
       }
-      throw error;
+      this.#scheduler.wakeAt(now);
     }
-  }
-
-  /** Ends it unless it has ended: whether this call did. An end that throws, because of what it was given, is none. */
-  #end(end: () => unknown): boolean {
-    if (!this.#live()) {
-      return false;
-    }
-    this.#tell(end);
-    // By now it may have been found to be over: then this call ended nothing.
-    const ended = !this.#account.ended;
-    this.#over();
-    return ended;
-  }
-
-  #over(): void {
-    this.#account.ended = true;
-    forgotten.unregister(this.#account);
   }
 }
+
+/** The answer of a lease so far. */
+class LeaseAnswer implements Answer {
+  readonly #native: NativeLease;
+
+  constructor(native: NativeLease) {
+    this.#native = native;
+  }
+
+  get begun(): boolean {
+    return this.#native.begun;
+  }
+
+  get tokens(): number {
+    return this.#native.answerTokens;
+  }
+
+  get exact(): boolean {
+    return this.#native.exact;
+  }
+
+  get usage(): Usage {
+    return this.#native.usage;
+  }
+
+  get finishReason(): Outcome['finishReason'] {
+    return this.#native.finishReason;
+  }
+}
+
+/** The bytes of a chunk. Text has been decoded, so it is encoded again. */
+function bytesOf(chunk: unknown): Uint8Array {
+  return readWire('chunk', typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+}
+
+const EMPTY = new Uint8Array(0);

@@ -1,7 +1,6 @@
 /** What hosts and engines report: loads, adapters and usage. */
 import type { Load } from '../native/index.js';
 import { readObject, strings, type SchemaOf } from './validate.js';
-import { warnOnce } from './warn_once.js';
 
 export type { Load } from '../native/index.js';
 
@@ -56,18 +55,4 @@ export function readUsage(usage: Usage): Usage {
 export function readAdapters(adapters: Adapters): { active: string[]; slots: number } {
   const { active, slots = 0 } = readObject<Adapters>('adapters', ADAPTERS, adapters);
   return { active: strings('adapters.active', active), slots };
-}
-
-/** `usage` without implausible numbers. Engines report them, and no end of a request fails over it. */
-export function possibleUsage(usage: Usage): Usage {
-  for (const [field, value] of Object.entries(usage) as [keyof Usage, number][]) {
-    if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 32)) {
-      delete usage[field];
-      warnOnce(
-        `usage.${field}`,
-        `usage.${field} must be a number of tokens, got ${value}: it is left out`,
-      );
-    }
-  }
-  return usage;
 }

@@ -8,7 +8,7 @@ import { RejectedError, closedError, guarded, rangeError, typeError } from './er
 import { forward, type ForwardOptions, type Send } from './forward.js';
 import { Lease } from './lease.js';
 import { checkMetricsText, type MetricsTextOptions } from './metrics.js';
-import { readWire, type Prompt } from './prompt.js';
+import type { Prompt } from './prompt.js';
 import { readUsage, type Usage } from './reports.js';
 import {
   checkPick,
@@ -21,7 +21,6 @@ import {
   type PickOptions,
   type SubmitOptions,
 } from './request.js';
-import { unpacked, type CloseReason, type Outcome, type Progress, type ResponseReader } from './response.js';
 import { CostFunctionCalls } from './cost_function.js';
 import {
   checkSignal,
@@ -321,7 +320,7 @@ export class Scheduler extends Endpoints {
   }
 
   /** Whether `close` was called. */
-  get closed(): boolean {
+  override get closed(): boolean {
     return this.#closed;
   }
 
@@ -336,27 +335,36 @@ export class Scheduler extends Endpoints {
 
   // For leases.
 
-  /** @internal Reads a chunk of the answer to a request, and records its tokens. */
-  readAnswer(request: number, reader: ResponseReader, chunk: Uint8Array): Progress {
-    const [at, bytes] = [this.clock(), readWire('chunk', chunk)];
-    return unpacked(this.input(at, () => this.native.feed(at, request, reader.native, bytes)));
-  }
-
-  /** @internal Ends a request as its answer ended. */
-  settle(request: number, reader: ResponseReader, close: CloseReason): Outcome {
-    const [at, how] = [this.clock(), string('close', close)];
-    return this.input(at, () => this.native.settle(at, request, reader.native, how));
-  }
-
   /** @internal The time, in milliseconds. */
   clock(): number {
     return this.time.at(undefined);
   }
 
-  /** Delivers decisions and drained endpoints: the one call after every input. */
+  /** @internal Delivers what an input changed, unless the scheduler is closed. */
+  wakeAt(now: number): void {
+    if (!this.#closed) {
+      this.wake(now);
+    }
+  }
+
+  /** @internal Drops a decision that was made but not polled yet. */
+  forget(request: number): void {
+    this.#waiting.forget(request);
+  }
+
+  /** @internal */
   protected override wake(now: number): void {
-    this.#waiting.deliver(now);
-    this.draining.deliver();
+    // Without waiting promises, hosts poll by themselves.
+    if (this.#waiting.size === 0 && this.draining.size === 0) {
+      return;
+    }
+    const wakeup = guarded(() => this.native.takeWakeup());
+    if (wakeup & WAKE_DECISIONS) {
+      this.#waiting.deliver(now);
+    }
+    if (wakeup & WAKE_DRAINED) {
+      this.draining.deliver();
+    }
   }
 
   #read(prompt: Prompt | HttpRequest, options: PickOptions): NativeRequest {
@@ -393,6 +401,9 @@ export class Scheduler extends Endpoints {
     this.wake(now);
   }
 }
+
+/** The bits of `takeWakeup`. */
+const [WAKE_DECISIONS, WAKE_DRAINED] = [1, 2];
 
 /** 53 bits: a number, in every language and in JSON. */
 function randomSeed(): number {

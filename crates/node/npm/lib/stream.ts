@@ -1,79 +1,72 @@
 /** Follows the stream of an answer on its way to the client. */
-import { idleLimit } from '../native/index.js';
-import type { Dispatch } from './values.js';
-import { IdleTimeoutError, guarded, rangeError, typeError } from './errors.js';
-import { dropped } from './finalization.js';
+import type { NativeLease } from '../native/index.js';
+import { IdleTimeoutError, rangeError, typeError } from './errors.js';
+import { abandonedStreams } from './finalization.js';
 import type { Lease } from './lease.js';
-import { describe, checkFields, number, type FieldsOf } from './validate.js';
+import type { CloseReason } from './response.js';
+import { checkFields, describe, number, type FieldsOf } from './validate.js';
 
 /** How a stream is followed. */
 export interface TrackOptions {
   /**
-   * The longest time in milliseconds to wait for the first token, and then for each further one. Unless given, 30 s or ten times the
-   * predicted time to the first token, whichever is longer, and then 60 s. `null` waits without a limit.
+   * The longest time in milliseconds without a token, before the first and between later ones.
+   * Default: 30 s or ten times the predicted time to the first token, whichever is longer, and then
+   * 60 s. `null` for no limit.
    */
   idleTimeoutMs?: number | null | undefined;
 }
 
 const OPTIONS = { idleTimeoutMs: true } satisfies FieldsOf<TrackOptions>;
 
-/** Reads options of `track`. */
-export function readIdle(dispatch: Dispatch, clock: () => number, options: TrackOptions): Idle {
+/** Validates options of `track`. */
+export function readIdle(native: NativeLease, clock: () => number, options: TrackOptions): Idle {
   checkFields('options', OPTIONS, options);
   const { idleTimeoutMs } = options;
-  if (idleTimeoutMs === undefined) {
-    return new Idle(clock, (started) => guarded(() => idleLimit(dispatch.firstTokenIn, started)));
+  if (idleTimeoutMs !== undefined) {
+    const limit = idleTimeoutMs === null ? Infinity : number('idleTimeoutMs', idleTimeoutMs);
+    if (!(limit > 0)) {
+      throw rangeError(`idleTimeoutMs must be milliseconds above 0, or null, got ${limit}`);
+    }
+    native.setIdleLimit(limit);
   }
-  const limit = idleTimeoutMs === null ? Infinity : number('idleTimeoutMs', idleTimeoutMs);
-  if (!(limit > 0)) {
-    throw rangeError(`idleTimeoutMs must be milliseconds above 0, or null, got ${limit}`);
-  }
-  return new Idle(clock, () => limit);
+  return new Idle(native, clock);
 }
 
-/** How long an endpoint may still send nothing. Only the time counts in which it is waited for. */
+/** The timer of an endpoint that sends nothing. Only time spent waiting for the endpoint counts. */
 export class Idle {
+  readonly #native: NativeLease;
   readonly #clock: () => number;
-  readonly #limit: (started: boolean) => number;
-  #started = false;
-  #left: number;
 
-  constructor(clock: () => number, limit: (started: boolean) => number) {
+  constructor(native: NativeLease, clock: () => number) {
+    this.#native = native;
     this.#clock = clock;
-    this.#limit = limit;
-    this.#left = limit(false);
   }
 
-  /** What `step` resolves to, or `undefined` if that takes too long. */
+  /** What `step` resolves to, or undefined if the limit passes first. */
   async wait<T>(step: Promise<T>): Promise<T | undefined> {
-    if (this.#left > LONGEST_TIMER) {
+    const left = this.#native.startWait(this.#clock());
+    if (left === null || left > MAX_TIMER_MS) {
       return step;
     }
-    const asked = this.#clock();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, this.#left, undefined);
+      timer = setTimeout(resolve, left, undefined);
     });
     try {
       return await Promise.race([step, late]);
     } finally {
       clearTimeout(timer);
-      this.#left = Math.max(this.#left - (this.#clock() - asked), 0);
+      this.#native.endWait(this.#clock());
     }
   }
 
-  /** A token came: the time begins anew. */
-  token(): void {
-    this.#started = true;
-    this.#left = this.#limit(true);
-  }
-
+  /** The error of a stream whose limit passed. */
   error(): IdleTimeoutError {
-    return new IdleTimeoutError(this.#limit(this.#started), this.#started);
+    return new IdleTimeoutError(this.#native.idleLimit, this.#native.started);
   }
 }
 
-/** A stream of the same kind that passes on what `source` has, and ends `lease` when it ends. */
+/** A stream of the same kind as `source`, which ends `lease` when it ends. */
 export function track<T>(
   lease: Lease,
   source: ReadableStream<T> | AsyncIterable<T>,
@@ -97,9 +90,9 @@ export function track<T>(
 function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): ReadableStream<T> {
   const reader = source.getReader();
   const token = {};
-  const end = (close: 'clean' | 'broken' | 'client_disconnected') => {
-    dropped.unregister(token);
-    lease.left(close);
+  const end = (close: CloseReason) => {
+    abandonedStreams.unregister(token);
+    lease.close(close);
   };
   const tracked = new ReadableStream<T>(
     {
@@ -112,9 +105,10 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
           throw error;
         }
         if (step === undefined) {
-          dropped.unregister(token);
-          const whole = lease.timedOut();
+          abandonedStreams.unregister(token);
           const error = idle.error();
+          lease.close('timed_out');
+          const whole = lease.outcome?.complete ?? false;
           reader.cancel(error).catch(() => {});
           if (!whole) {
             throw error;
@@ -128,11 +122,9 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
           return;
         }
         try {
-          if (lease.passed(step.value)) {
-            idle.token();
-          }
+          lease.pass(step.value);
         } catch (error) {
-          // The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
+          // A chunk that is not bytes is the host's mistake, so the endpoint has not failed.
           end('client_disconnected');
           reader.cancel(error).catch(() => {});
           throw error;
@@ -144,20 +136,20 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
         return reader.cancel(reason);
       },
     },
-    // Nothing is read before the client asks for it.
+    // Reads on demand only.
     { highWaterMark: 0 },
   );
-  dropped.register(tracked, { lease, close: () => reader.cancel() }, token);
+  abandonedStreams.register(tracked, { lease, close: () => reader.cancel() }, token);
   return tracked;
 }
 
-/** Not a generator: one that was never begun would not notice its end. */
+/** Not a generator: `return` has no effect on a generator that was never started. */
 function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): AsyncIterableIterator<T> {
   const inner = source[Symbol.asyncIterator]();
   const token = {};
-  const end = (close: 'clean' | 'broken' | 'client_disconnected') => {
-    dropped.unregister(token);
-    lease.left(close);
+  const end = (close: CloseReason) => {
+    abandonedStreams.unregister(token);
+    lease.close(close);
   };
   const tracked: AsyncIterableIterator<T> = {
     [Symbol.asyncIterator]() {
@@ -172,12 +164,14 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
         throw error;
       }
       if (step === undefined) {
-        dropped.unregister(token);
-        const whole = lease.timedOut();
-        // A generator that waits ends only when that is over, so its end is not awaited.
+        abandonedStreams.unregister(token);
+        const error = idle.error();
+        lease.close('timed_out');
+        const whole = lease.outcome?.complete ?? false;
+        // A generator handles `return` only after its pending `next`, so it is not awaited.
         inner.return?.().catch(() => {});
         if (!whole) {
-          throw idle.error();
+          throw error;
         }
         return { done: true, value: undefined };
       }
@@ -186,16 +180,14 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
         return step;
       }
       try {
-        if (lease.passed(step.value)) {
-          idle.token();
-        }
+        lease.pass(step.value);
       } catch (error) {
-        // The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
+        // A chunk that is not bytes is the host's mistake, so the endpoint has not failed.
         end('client_disconnected');
         try {
           await inner.return?.();
         } catch {
-          // The first error is the one that the reader gets.
+          // The reader gets the first error.
         }
         throw error;
       }
@@ -212,9 +204,9 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
       throw error;
     },
   };
-  dropped.register(tracked, { lease, close: () => inner.return?.() }, token);
+  abandonedStreams.register(tracked, { lease, close: () => inner.return?.() }, token);
   return tracked;
 }
 
-/** What `setTimeout` can wait for: 24 days. */
-const LONGEST_TIMER = 2 ** 31 - 1;
+/** The longest time that `setTimeout` accepts: 24 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1;

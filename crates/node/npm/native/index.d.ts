@@ -19,6 +19,62 @@ export declare class NativeAnswerFilter {
   finish(): Uint8Array
 }
 
+/** A dispatched request. After the scheduler's `close`, calls have no effect. */
+export declare class NativeLease {
+  /** The lease of a dispatched request. */
+  constructor(scheduler: NativeScheduler, request: number, endpoint: number, firstTokenIn: number)
+  /** Whether the request has ended. */
+  get ended(): boolean
+  /** Looks up the endpoint of the request. */
+  locate(scheduler: NativeScheduler): number
+  /** Looks up the endpoint of the request, and returns its name. */
+  locateName(scheduler: NativeScheduler): string
+  /** The first token arrived. */
+  firstToken(scheduler: NativeScheduler, now: number): void
+  /** The answer grew. */
+  tokens(scheduler: NativeScheduler, now: number, tokens: number): void
+  /** The endpoint responds with this status and `Content-Type`. */
+  begin(status: number, contentType: string): void
+  /** Reads a chunk of the answer's body: its progress, packed. */
+  feed(scheduler: NativeScheduler, now: number, chunk: Uint8Array): number
+  /** A chunk passes on its way to the client. Before `begin`, the first one is the first token. */
+  pass(scheduler: NativeScheduler, now: number, chunk: Uint8Array): void
+  /** The answer's body has ended. */
+  finish(scheduler: NativeScheduler, now: number, close: string): Outcome
+  /** The answer is complete. */
+  complete(scheduler: NativeScheduler, now: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): Completed
+  /** The request failed. */
+  fail(scheduler: NativeScheduler, now: number, failure: string): boolean
+  /** The client disconnected. */
+  cancel(scheduler: NativeScheduler, now: number): boolean
+  /** The connection ended: `finish` after `begin`, and the end that fits before it. */
+  close(scheduler: NativeScheduler, now: number, close: string): void
+  /** The request went to another endpoint. */
+  redirect(scheduler: NativeScheduler, now: number, endpoint: number, failure: string): void
+  /** Whether a stream has brought any payload but an error. */
+  get begun(): boolean
+  /** Tokens of the answer so far. */
+  get answerTokens(): number
+  /** Whether their number is exact. */
+  get exact(): boolean
+  /** What the engine has reported so far that the request used. */
+  get usage(): ReportedUsage
+  /** Why the engine stopped, as far as it has reported that. */
+  get finishReason(): Outcome['finishReason']
+  /** How the answer ended, after `finish`. */
+  get outcome(): Outcome | null
+  /** Sets the limit, in milliseconds; Infinity for none. */
+  setIdleLimit(limit: number): void
+  /** The host waits for the endpoint: the milliseconds that are left. None without a limit. */
+  startWait(now: number): number | null
+  /** The host no longer waits. */
+  endWait(now: number): void
+  /** The whole time that is allowed now, in milliseconds. */
+  get idleLimit(): number
+  /** Whether the first token has come. */
+  get started(): boolean
+}
+
 /** Puts the client's name for the model back into a response. */
 export declare class NativeModelFilter {
   /** Before a body of this `Content-Type`, for a client that asked for the model by this name. */
@@ -51,47 +107,11 @@ export declare class NativeResponseReader {
 
 /** The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers. */
 export declare class NativeScheduler {
-  /** An endpoint's metrics page. `fields` are names of fields and metrics in turn. */
-  handleMetricsPage(now: number, endpoint: number, page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): void
-  /** The header `endpoint-load-metrics` of an endpoint's answer. */
-  handleOrca(now: number, endpoint: number, header: Uint8Array): void
-  /** A message of an endpoint's publisher of KV events. */
-  handleKvFrames(now: number, endpoint: number, frames: Array<Uint8Array>, replay: boolean, rank: number): KvReport
-  /** What TensorRT-LLM answered when it was asked for its KV events. */
-  handleTrtllmEvents(now: number, endpoint: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
-  /** A replay that was asked for does not come. */
-  abandonReplay(now: number, endpoint: number, rank: number): KvReport
-  /** The batch from which on a replay is awaited. */
-  replayFrom(endpoint: number, rank: number): number | null
-  /** A chunk of the answer to a request: what it brought, packed. */
-  feed(now: number, request: number, reader: NativeResponseReader, chunk: Uint8Array): number
-  /** The answer to a request is at its end, which ends the request. */
-  settle(now: number, request: number, reader: NativeResponseReader, close: string): Outcome
-  /** Counters and gauges, as OpenMetrics text. */
-  metricsText(names: string | undefined | null, pool: string, maxEndpoints: number): string
-  /** A scheduler with no endpoints. */
-  constructor(config: Config)
-  /** Gives its memory back. */
-  close(): void
-  /** The whole configuration. */
-  get config(): Config
-  /** How an endpoint was described. */
-  endpoint(endpoint: number): Endpoint | null
-  /** The endpoint of that name. */
-  endpointNamed(name: string): number | null
-  /** The endpoint that a request in flight is on. */
-  endpointOf(request: number): number | null
-  /** How many requests are in flight on an endpoint. */
-  inFlightOn(endpoint: number): number
-  /** How many endpoints take new requests. */
-  get acceptingEndpoints(): number
-  /** Counters and gauges. */
-  stats(): Stats
   /** Adds an endpoint. */
   addEndpoint(now: number, endpoint: Endpoint): number
-  /** Describes an endpoint anew. */
+  /** Replaces an endpoint's description. */
   updateEndpoint(now: number, endpoint: number, description: Endpoint): void
-  /** Takes an endpoint out of the pool. */
+  /** Removes an endpoint. */
   removeEndpoint(now: number, endpoint: number): RemovedEndpoint
   /** Sends no new requests to an endpoint. */
   drainEndpoint(now: number, endpoint: number): void
@@ -109,43 +129,83 @@ export declare class NativeScheduler {
   handleRemoved(now: number, endpoint: number, blocks: BigUint64Array, tier?: string | undefined | null): void
   /** An engine cleared its cache. */
   handleCleared(now: number, endpoint: number): void
-  /** What endpoints hold in their caches. */
-  snapshot(): Uint8Array
-  /** Takes what a snapshot says for what the endpoints hold. */
-  restore(now: number, snapshot: Uint8Array): number
+  /** An endpoint's metrics page was scraped. `fields` are names of fields and metrics in turn. */
+  handleMetricsPage(now: number, endpoint: number, page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): void
+  /** An endpoint's answer had this header `endpoint-load-metrics`. */
+  handleOrca(now: number, endpoint: number, header: Uint8Array): void
+  /** A message came from an endpoint's publisher of KV events. */
+  handleKvFrames(now: number, endpoint: number, frames: Array<Uint8Array>, replay: boolean, rank: number): KvReport
+  /** TensorRT-LLM returned this body at `/kv_cache_events`. */
+  handleTrtllmEvents(now: number, endpoint: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
+  /** Gives up a replay. */
+  abandonReplay(now: number, endpoint: number, rank: number): KvReport
+  /** The first batch of the replay that a rank awaits. */
+  replayFrom(endpoint: number, rank: number): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
   pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
-  /** The same at the costs of the caller's own: `costs[i]` seconds for `endpoints[i]`. */
+  /** `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`. */
   pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
-  /** Hands a request to flow control: its number, or why it need not wait at all. */
+  /** Queues a request: returns its id, or a rejection. */
   submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
   /**
-   * The next decision about a request that was submitted: false if there is none. A dispatch is written into `numbers`,
-   * for which true stands; an eviction is returned.
+   * The next decision about a submitted request: false if there is none. True stands for a dispatch,
+   * which is written into `numbers`; an eviction is returned.
    */
   pollDecision(now: number, numbers: Float64Array): boolean | Evicted
-  /** When there is something to decide although nothing has happened. */
-  nextTimeout(): number | null
-  /** Requests of negative priority that could make room for others. */
+  /** Requests of negative priority whose preemption makes room for others. */
   preemptionCandidates(most: number): Array<number>
-  /** What a pick would decide, and why. */
+  /** What `pick` would decide, with every candidate's cost. */
   explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, wishes?: Wishes | undefined | null): Explanation
-  /** The endpoints that could have the request, column by column. */
+  /** The eligible endpoints of a request, column by column. */
   candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, wishes?: Wishes | undefined | null): Columns
   /** The first token of a request arrived. */
   handleFirstToken(now: number, request: number): void
   /** The answer of a request grew. */
   handleTokens(now: number, request: number, tokens: number): void
-  /** The answer to a request has this id. */
+  /** Records the id of the answer to a request. */
   handleAnswer(now: number, request: number, answer: string): void
-  /** A request is done. */
+  /** A request completed. */
   complete(now: number, request: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): void
   /** A request failed. */
   fail(now: number, request: number, why: string): void
-  /** The client went away. */
+  /** The client disconnected. Returns whether the request was in flight or queued. */
   cancel(now: number, request: number): boolean
   /** A request went to another endpoint than was decided. */
   redirect(now: number, request: number, endpoint: number, failure: string): void
+  /** A scheduler with no endpoints. */
+  constructor(config: Config)
+  /** Frees its memory. */
+  close(): void
+  /** What to poll after inputs: the sum of 1 for decisions and 2 for drained endpoints. */
+  takeWakeup(): number
+  /** When to poll decisions even without an input. */
+  nextTimeout(): number | null
+  /** Reports an endpoint by `pollDrained` once it has no request in flight. */
+  watchDrained(endpoint: number): void
+  /** Ends the watch of an endpoint. */
+  unwatchDrained(endpoint: number): void
+  /** The next watched endpoint that has no request in flight, or has left the pool. */
+  pollDrained(): number | null
+  /** The configuration, with the defaults. */
+  get config(): Config
+  /** The description of an endpoint. */
+  endpoint(endpoint: number): Endpoint | null
+  /** The endpoint with this name. */
+  endpointNamed(name: string): number | null
+  /** The endpoint of a request in flight. */
+  endpointOf(request: number): number | null
+  /** Requests in flight on an endpoint. */
+  inFlightOn(endpoint: number): number
+  /** Endpoints that accept new requests. */
+  get acceptingEndpoints(): number
+  /** Counters and gauges. */
+  stats(): Stats
+  /** Counters and gauges, as OpenMetrics text. */
+  metricsText(names: string | undefined | null, pool: string, maxEndpoints: number): string
+  /** The cache contents of all endpoints. */
+  snapshot(): Uint8Array
+  /** Restores the cache contents of endpoints, and returns their number. */
+  restore(now: number, snapshot: Uint8Array): number
 }
 
 /** The LoRA adapters of requests that are there now. Engines forget those of which no request is, although they stay loaded. */
@@ -250,6 +310,16 @@ export interface Columns {
    * adapter, recovery, cost.
    */
   numbers: Float64Array
+}
+
+/** What `complete` did. */
+export interface Completed {
+  /** Whether this call ended the request. */
+  ended: boolean
+  /** Fields of the usage that count no tokens, and their values in `values`. */
+  implausible: Array<string>
+  /** The values of these fields. */
+  values: Array<number>
 }
 
 /** The configuration of a scheduler. Everything has a default; everything that grows has a limit here. */
@@ -574,7 +644,10 @@ export interface Histogram {
 /** The longest time in milliseconds in which an endpoint may send nothing of an answer. */
 export declare function idleLimit(firstTokenIn: number, started: boolean): number
 
-/** The least and the most milliseconds that are plausible for a field, by its name in the core, if so many are not. */
+/**
+ * The smallest and the largest plausible milliseconds for a field, by its name in the core. None if
+ * `millis` is plausible.
+ */
 export declare function implausible(field: string, millis: number): Array<number> | null
 
 /** What the index of caches may grow to, and how long it remembers. */
@@ -715,7 +788,7 @@ export interface Load {
   sampledAt?: number | null
 }
 
-/** The `Content-Type` of that text. */
+/** The `Content-Type` of `metricsText`. */
 export declare const METRICS_CONTENT_TYPE: string
 
 /** What a metrics page says: of each rank, and all in all. */
@@ -745,7 +818,7 @@ export interface MetricsReport {
   maxAdapters: number | null
 }
 
-/** A call that does nothing: what every call costs at least. */
+/** A call without effect, to measure what every call costs at least. */
 export declare function noop(): void
 
 /** What the header `endpoint-load-metrics` says. */

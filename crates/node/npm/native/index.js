@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.NativeAnswerFilter = nativeBinding.NativeAnswerFilter
+module.exports.NativeLease = nativeBinding.NativeLease
 module.exports.NativeModelFilter = nativeBinding.NativeModelFilter
 module.exports.NativeResponseReader = nativeBinding.NativeResponseReader
 module.exports.NativeScheduler = nativeBinding.NativeScheduler

@@ -113,7 +113,7 @@ const functions = {
   readHeaders: [fc.oneof(any, record(['x-request-id', 'x-vllm-priority']), fc.array(any))],
   refusal: [fc.oneof(any, record(['kind', 'reason', 'retryAfterMs']), fc.constant('shed')), some('retryAfterMs', 'message', 'shape')],
   attributes: [
-    fc.oneof(any, record(['kind', 'reason', 'retryAfterMs', 'queueTimeMs']), record(['request', 'alternatives', 'cost']).map((rest) => ({ kind: 'dispatch', ...rest }))),
+    fc.oneof(any, record(['kind', 'reason', 'retryAfterMs', 'queueTimeMs']), record(['requestId', 'alternatives', 'cost']).map((rest) => ({ kind: 'dispatch', ...rest }))),
     some('model', 'adapter', 'session', 'flow', 'priority'),
   ],
 };
@@ -187,7 +187,7 @@ test('bytes are read or refused with their offset', () => {
     (bytes) => scheduler.handleOrca(0, bytes),
     (bytes) => scheduler.handleTrtllmEvents(0, bytes),
     (bytes) => scheduler.handleKvFrames(0, [Buffer.alloc(8), bytes]),
-    (bytes) => scheduler.cancel(scheduler.pick({ body: bytes }).request),
+    (bytes) => scheduler.cancel(scheduler.pick({ body: bytes }).requestId),
   ];
   fc.assert(
     fc.property(input, (bytes) => {
@@ -233,7 +233,7 @@ test('acquire gives a lease or rejects with an Error', async () => {
 
 test('numbers that do not fit are refused by name and never wrap', () => {
   const { scheduler, ids } = pool(['a']);
-  const { request } = scheduler.pick('x');
+  const { requestId: request } = scheduler.pick('x');
   const wrong = [-1, 0.5, NaN, Infinity, 2 ** 32, 2 ** 53, 1e300];
   const places = {
     kvCacheTokens: (value) => scheduler.addEndpoint({ name: 'b', kvCacheTokens: value }),
@@ -319,7 +319,7 @@ test('a configuration that cannot be is refused by field', () => {
 
 test('misspelt options and values of the wrong type are refused by name', () => {
   const { scheduler, ids } = pool(['a']);
-  const { request } = scheduler.pick('x');
+  const { requestId: request } = scheduler.pick('x');
   for (const [call, message] of [
     [() => new Scheduler({ kvCacheTokens: '1' }), 'config.kvCacheTokens must be a number, got "1"'],
     [() => new Scheduler({ learnSpeed: 1 }), 'config.learnSpeed must be a boolean, got 1'],
@@ -330,7 +330,7 @@ test('misspelt options and values of the wrong type are refused by name', () => 
     [() => scheduler.addEndpoint({ name: 'b', models: ['m', 1] }), 'endpoint.models[1] must be a string, got 1'],
     [() => scheduler.addEndpoint({ name: 'b', labels: { zone: 1 } }), 'endpoint.labels.zone must be a string, got 1'],
     [() => scheduler.addEndpoint({ name: 'b', role: 'both' }), `role must be 'unified' or 'prefill' or 'decode', got "both"`],
-    [() => scheduler.addEndpoint({ name: 'b', eviction: 'x' }), `eviction must be 'tail_first' or 'head_first', got "x"`],
+    [() => scheduler.addEndpoint({ name: 'b', cacheEviction: 'x' }), `cacheEviction must be 'tail_first' or 'head_first', got "x"`],
     [() => scheduler.addEndpoint({ name: 'b', prefill: { perTokens: 1 } }), 'endpoint.prefill.perTokens is not a known field'],
     [() => scheduler.handleLoad(ids[0], { kv_usage: 1 }), 'load.kv_usage is not a known field'],
     [() => scheduler.handleLoad('0', {}), 'id must be a number, got "0"'],

@@ -117,7 +117,7 @@ test('a cost function is asked while nobody waits, and who waited goes at the bu
   assert.equal(scheduler.queued, 1);
   const before = asked.length;
   second.complete();
-  assert.equal((await waits).name, 'a');
+  assert.equal((await waits).endpointName, 'a');
   assert.equal(asked.length, before);
 });
 
@@ -131,7 +131,7 @@ test('ends that do not come from a lease, new endpoints and redirects count too'
   ];
   for (const change of changes) {
     const { scheduler, ids } = full();
-    const { request } = await scheduler.acquire('x');
+    const { requestId: request } = await scheduler.acquire('x');
     const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
     await settle();
     assert.equal(scheduler.queued, 1);
@@ -172,7 +172,7 @@ test('who waits in a pool that is gone waits for an endpoint, for as long as it 
   await refused;
   assert.equal(scheduler.queued, 1);
   const id = scheduler.addEndpoint('b');
-  assert.equal((await patient).endpoint, id);
+  assert.equal((await patient).endpointId, id);
   assert.equal(scheduler.queued, 0);
 });
 

@@ -10,7 +10,7 @@ beforeEach(() => {
 });
 afterEach(() => mock.restoreAll());
 
-const COLUMNS = ['queue', 'room', 'prefill', 'eviction', 'kv', 'decode', 'adapter', 'recovery'];
+const COLUMNS = ['queue', 'kvAdmissionWait', 'prefill', 'cacheEviction', 'kv', 'decode', 'adapter', 'failureBackoff'];
 
 test('a cost function sees the candidates that could have the request, as they are explained', () => {
   let seen;
@@ -27,7 +27,7 @@ test('a cost function sees the candidates that could have the request, as they a
   const open = candidates.filter(({ excluded }) => excluded === null);
   assert.equal(open.length, 2);
   assert.ok(seen.endpoints instanceof Float64Array && seen.cachedTokens instanceof Uint32Array);
-  assert.deepEqual([...seen.endpoints], open.map(({ endpoint }) => endpoint));
+  assert.deepEqual([...seen.endpoints], open.map(({ endpointId }) => endpointId));
   assert.deepEqual(seen.names, open.map(({ name }) => name));
   assert.deepEqual([...seen.cachedTokens], open.map(({ cachedTokens }) => cachedTokens));
   assert.deepEqual([...seen.firstTokenIn], open.map(({ firstTokenIn }) => firstTokenIn));
@@ -36,7 +36,7 @@ test('a cost function sees the candidates that could have the request, as they a
   }
   assert.deepEqual([...seen.cost], open.map(({ cost }) => cost));
   assert.equal(seen.promptTokens, 600);
-  assert.deepEqual([dispatch.endpointId, dispatch.cost], [open[0].endpoint, open[0].cost]);
+  assert.deepEqual([dispatch.endpointId, dispatch.cost], [open[0].endpointId, open[0].cost]);
   assert.deepEqual(warnings, []);
 });
 
@@ -103,7 +103,7 @@ test('a cost function may use the scheduler that asks it', () => {
   // What was sent is what was asked about, to its last block.
   assert.ok(scheduler.explain(prompt).bestCachedTokens >= dispatch.promptTokens - 16);
   assert.deepEqual(picked.map(({ kind }) => kind), ['dispatch', 'dispatch', 'dispatch']);
-  for (const { request } of [dispatch, ...picked]) {
+  for (const { requestId: request } of [dispatch, ...picked]) {
     assert.ok(scheduler.cancel(request));
   }
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
@@ -129,7 +129,7 @@ test('what a cost function does to its columns changes nothing but its answer', 
       return candidates.names.map((name) => (name === 'b' ? 0 : 1));
     },
   });
-  assert.equal(scheduler.pick('x').endpoint, ids[1]);
+  assert.equal(scheduler.pick('x').endpointId, ids[1]);
   assert.deepEqual(warnings, []);
 });
 

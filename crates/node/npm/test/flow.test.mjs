@@ -34,14 +34,14 @@ test('a request that was submitted is dispatched, or waits for whoever is before
   const high = scheduler.submit('x', { priority: 1, weight: 2, ttlMs: 5_000 });
   assert.equal(scheduler.pollDecision(), undefined);
   assert.deepEqual([scheduler.stats().queued, scheduler.stats().queuedBytes], [2, 2]);
-  assert.deepEqual(scheduler.stats().bands, [1, 0].map((priority) => ({ priority, waiting: 1, queuedBytes: 1 })));
+  assert.deepEqual(scheduler.stats().bands, [1, 0].map((priority) => ({ priority, queued: 1, queuedBytes: 1 })));
   clock.now = 1_500;
   scheduler.complete(first);
   const [next] = poll(scheduler);
-  assert.deepEqual([next.request, next.queueTimeMs], [high, 1_500]);
-  assert.equal(scheduler.stats().queueTimeMs, 1_500);
+  assert.deepEqual([next.requestId, next.queueTimeMs], [high, 1_500]);
+  assert.equal(scheduler.stats().queueTimeTotalMs, 1_500);
   scheduler.complete(high);
-  assert.deepEqual(poll(scheduler).map(({ request }) => request), [low]);
+  assert.deepEqual(poll(scheduler).map(({ requestId }) => requestId), [low]);
   assert.equal(scheduler.cancel(low), true);
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
@@ -62,7 +62,7 @@ test('who has waited for too long is evicted, and the time of that is known', ()
   const [evicted, ...none] = poll(scheduler, 10.5);
   assert.deepEqual(none, []);
   const { retryAfterMs, ...rest } = evicted;
-  assert.deepEqual(rest, { kind: 'evicted', request: second, reason: 'ttl_expired', httpStatus: 429, queueTimeMs: 0.5 });
+  assert.deepEqual(rest, { kind: 'evicted', requestId: second, reason: 'ttl_expired', httpStatus: 429, queueTimeMs: 0.5 });
   assert.equal(typeof retryAfterMs, 'number');
   assert.deepEqual(scheduler.stats().evicted, { ttl_expired: 1 });
   assert.equal(poll(scheduler, 60_010).length, 1);
@@ -97,7 +97,7 @@ test('what need not wait is rejected at once', () => {
 test('flows share by their prices', () => {
   const { scheduler } = full();
   scheduler.submit('x');
-  let [{ request }] = poll(scheduler);
+  let [{ requestId: request }] = poll(scheduler);
   const flows = new Map();
   for (let at = 0; at < 12; at += 1) {
     for (const [flow, weight] of [['heavy', 2], ['light', 1]]) {
@@ -107,7 +107,7 @@ test('flows share by their prices', () => {
   const order = [];
   for (let at = 0; at < 9; at += 1) {
     scheduler.complete(request);
-    [{ request }] = poll(scheduler);
+    [{ requestId: request }] = poll(scheduler);
     order.push(flows.get(request));
   }
   assert.equal(order.filter((flow) => flow === 'heavy').length, 6);
@@ -168,7 +168,7 @@ test('the configuration of flow control goes in and comes out', () => {
   const concurrency = { type: 'concurrency-detector', concurrencyMode: 'hybrid', maxConcurrency: 7, maxTokenConcurrency: 8, headroom: 0 };
   const more = { saturation: concurrency, usageLimit: { type: 'soft-reflective' } };
   const got = new Scheduler({ flow: { ...more, sessionAdmission: {} } }).config.flow;
-  assert.deepEqual([got.saturation, got.ceiling], [more.saturation, more.ceiling]);
+  assert.deepEqual([got.saturation, got.usageLimit], [more.saturation, more.usageLimit]);
   assert.equal(got.sessionAdmission.share, 0.85);
 });
 
@@ -185,7 +185,7 @@ test('mistakes in it are named as they are written', () => {
     [{ usageLimit: { type: 'priority-holdback' } }, 'flow.usageLimit.minUsageLimit'],
     [{ usageLimit: { type: 'priority-holdback', minUsageLimit: 0.5, domain: 'slope' } }, 'flow.usageLimit.domain'],
     [{ usageLimit: { domain: 'value' } }, 'flow.usageLimit.domain'],
-    [{ usageLimit: { limit: 2 } }, 'flow.usageLimit.ceiling'],
+    [{ usageLimit: { limit: 2 } }, 'flow.usageLimit.limit'],
     [{ sessionAdmission: { idleTimeMs: 1 } }, 'flow.sessionAdmission.idleTimeMs'],
     [{ patience: 1 }, 'flow.patience'],
   ];
@@ -213,7 +213,7 @@ test('who submits and who awaits do not take each other’s decisions', async ()
   await settle();
   lease.complete();
   assert.ok(scheduler.nextTimeout() <= 0, 'there is a decision to be asked for');
-  assert.deepEqual(poll(scheduler).map(({ request }) => request), [mine]);
+  assert.deepEqual(poll(scheduler).map(({ requestId }) => requestId), [mine]);
   scheduler.complete(mine);
   assert.deepEqual(poll(scheduler), []);
   const other = await theirs;

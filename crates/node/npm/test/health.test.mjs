@@ -15,7 +15,7 @@ for (const end of ['cancel', 'fail']) {
         const { at, tell } = due.shift();
         tell(at);
       }
-      const { endpoint, request } = scheduler.pick(`${number} `.repeat(2_000), { model: 'm', now });
+      const { endpointId: endpoint, requestId: request } = scheduler.pick(`${number} `.repeat(2_000), { model: 'm', now });
       if (endpoint === ids[0]) {
         refused += 1;
         end === 'fail' ? scheduler.fail(request, 'engine', now) : scheduler.cancel(request, now);
@@ -52,22 +52,22 @@ test('probes and redirects are told', () => {
   scheduler.handleProbe(a, false);
   assert.deepEqual(causes(), ['probe', null]);
   for (let number = 0; number < 9; number += 1) {
-    assert.equal(scheduler.pick(String(number)).endpoint, b);
+    assert.equal(scheduler.pick(String(number)).endpointId, b);
   }
   clock.now = 1_000;
   scheduler.handleProbe(a, true);
   const moved = scheduler.pick('x', { exclude: [b] });
   assert.equal(scheduler.stats().endpoints[0].health, 'trial');
-  scheduler.redirect(moved.request, b, undefined, 'engine');
+  scheduler.redirect(moved.requestId, b, undefined, 'engine');
   assert.deepEqual(causes(), ['failed', null]);
-  assert.throws(() => scheduler.redirect(moved.request, a, undefined, 'tired'), /failure/);
+  assert.throws(() => scheduler.redirect(moved.requestId, a, undefined, 'tired'), /failure/);
   assert.throws(() => scheduler.handleProbe(a, 'yes'), { name: 'TypeError' });
 });
 
 test('a cancelled request stays booked where the engine does not notice', () => {
   for (const [noticesDisconnect, pending] of [[true, 0], [false, 1]]) {
     const { scheduler } = pool([{ name: 'a', noticesDisconnect }]);
-    assert.equal(scheduler.cancel(scheduler.pick('x'.repeat(80_000)).request), true);
+    assert.equal(scheduler.cancel(scheduler.pick('x'.repeat(80_000)).requestId), true);
     assert.equal(scheduler.stats().endpoints[0].prefilling, pending);
   }
 });

@@ -20,8 +20,8 @@ test('a lease says where its request goes', async () => {
   const { scheduler, lease: it } = await lease();
   assert.ok(it instanceof Lease);
   assert.equal(it.dispatch.kind, 'dispatch');
-  assert.deepEqual([it.requestId, it.endpoint, it.name], [it.dispatch.requestId, it.dispatch.endpointId, it.dispatch.endpointName]);
-  assert.equal(scheduler.endpointOf(it.requestId), it.endpoint);
+  assert.deepEqual([it.requestId, it.endpointId, it.endpointName], [it.dispatch.requestId, it.dispatch.endpointId, it.dispatch.endpointName]);
+  assert.equal(scheduler.endpointOf(it.requestId), it.endpointId);
   assert.equal(it.over, false);
 });
 
@@ -36,7 +36,7 @@ test('the first end counts, and later ones do nothing', async () => {
     it.firstToken();
     it.firstToken();
     it.tokens(5);
-    assert.equal(scheduler.stats().endpoints.find(({ id }) => id === it.endpoint).running, 1);
+    assert.equal(scheduler.stats().endpoints.find(({ id }) => id === it.endpointId).running, 1);
     assert.equal(it[end](), end === Symbol.dispose ? undefined : true);
     assert.equal(it.over, true);
     for (const later of ['complete', 'fail', 'cancel']) {
@@ -115,7 +115,7 @@ test('a lease whose request was ended elsewhere has ended, and nothing that it i
   assert.throws(() => it.redirect(it.dispatch.alternatives[0]), { name: 'RedirectError', code: 'unknown_request' });
   assert.equal(it.ended, true);
   const { scheduler: other, lease: streamed } = await lease();
-  other.cancel(streamed.request);
+  other.cancel(streamed.requestId);
   const got = [];
   for await (const chunk of streamed.track(new Blob(['a', 'b']).stream())) {
     got.push(String.fromCharCode(...chunk));
@@ -127,9 +127,9 @@ test('a lease says where its request is, also when others move it', async () => 
   const { scheduler, lease: it } = await lease();
   const [other] = it.dispatch.alternatives;
   scheduler.redirect(it.requestId, other);
-  assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
+  assert.deepEqual([it.endpointId, it.endpointName], [other, scheduler.endpoint(other).name]);
   it.cancel();
-  assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
+  assert.deepEqual([it.endpointId, it.endpointName], [other, scheduler.endpoint(other).name]);
 });
 
 test('what is told before complete is what complete says', async () => {
@@ -243,11 +243,11 @@ test('a lease follows its request to another endpoint', async () => {
   const { scheduler, lease: it } = await lease();
   const [other] = it.dispatch.alternatives;
   it.redirect(other);
-  assert.deepEqual([it.endpoint, it.name], [other, scheduler.endpoint(other).name]);
+  assert.deepEqual([it.endpointId, it.endpointName], [other, scheduler.endpoint(other).name]);
   assert.equal(scheduler.endpointOf(it.requestId), other);
   it.firstToken();
   assert.throws(() => it.redirect(it.dispatch.endpointId), RedirectError);
-  assert.equal(it.endpoint, other);
+  assert.equal(it.endpointId, other);
   it.complete();
 });
 

@@ -72,7 +72,7 @@ async function answer(walk, [name, ...rest]) {
 
 function seen({ scheduler, lease }) {
   const { inFlight, completed, failed, cancelled } = scheduler.stats();
-  const { ended, endpoint, name, answer: read, outcome } = lease;
+  const { ended, endpointId: endpoint, endpointName: name, answer: read, outcome } = lease;
   return [ended, endpoint, name, read?.tokens ?? 0, outcome?.end ?? null, inFlight, completed, failed, cancelled];
 }
 

@@ -39,7 +39,7 @@ test('what is no id or no name says what to pass', () => {
   for (const [call, message] of [
     [() => scheduler.drainEndpoint('a'), 'id must be a number, got "a": pass what addEndpoint returned, or endpointNamed("a")'],
     [() => scheduler.endpointNamed(0), 'name must be a string, got 0: endpoint(0)?.name is the name of an id'],
-    [() => scheduler.complete(scheduler.pick('x')), 'request must be a number, got an object: pass its .request'],
+    [() => scheduler.complete(scheduler.pick('x')), 'request must be a number, got an object: pass its .requestId'],
     [() => scheduler.cancel('abc'), 'request must be a number, got "abc": pass dispatch.requestId, which is no X-Request-ID'],
     [() => scheduler.pick('x', { flow: 7 }), 'flow must be a string, got 7: pass String(7)'],
     [() => scheduler.pick('x', { session: 7n }), 'session must be a string, got 7: pass String(7)'],
@@ -51,15 +51,15 @@ test('what is no id or no name says what to pass', () => {
 test('a refusal that is taken for a dispatch says what to do', () => {
   const { scheduler } = pool([]);
   const rejected = scheduler.pick('x');
-  for (const field of ['endpoint', 'name', 'request', 'alternatives']) {
-    assert.throws(() => rejected[field], /not dispatched \(no_endpoints\).* ask decision\.kind === 'dispatch' first/);
+  for (const field of ['endpointId', 'endpointName', 'requestId', 'alternatives']) {
+    assert.throws(() => rejected[field], /not dispatched \(no_endpoints\).* check decision\.kind === 'dispatch' first/);
   }
-  assert.ok(!Object.keys(rejected).includes('endpoint') && Object.keys(rejected).includes('reason'));
-  assert.equal({ ...rejected }.endpoint, undefined);
+  assert.ok(!Object.keys(rejected).includes('endpointId') && Object.keys(rejected).includes('reason'));
+  assert.equal({ ...rejected }.endpointId, undefined);
   const request = scheduler.submit('x', { ttlMs: 0 });
   const evicted = scheduler.pollDecision(1);
   assert.deepEqual([evicted.kind, evicted.requestId], ['evicted', request]);
-  assert.throws(() => evicted.endpoint, /so it has no endpoint/);
+  assert.throws(() => evicted.endpointId, /so it has no endpointId/);
 });
 
 test('lengths of time that are hardly meant warn once', () => {

@@ -27,7 +27,7 @@ test('a dispatch says where a request goes and what it costs', () => {
   assert.equal(first.queueTimeMs, 0);
   assert.ok(first.cost > 0);
   const again = scheduler.pick(new Uint32Array(1_000), { model: 'm', session: 's' });
-  assert.deepEqual([again.endpoint, again.cachedTokens, again.bestCachedTokens], [first.endpointId, 992, 992]);
+  assert.deepEqual([again.endpointId, again.cachedTokens, again.bestCachedTokens], [first.endpointId, 992, 992]);
 });
 
 test('a rejection is a value that says why and when to come back', () => {
@@ -114,8 +114,8 @@ test('labels, roles, models and deadlines keep requests away', () => {
   assert.equal(why({ model: 'other' }), 'not_served');
   assert.equal(why({ model: 'm', labels: { zone: 'y' } }), 'not_served');
   assert.equal(why({ role: 'decode' }), 'not_served');
-  assert.equal(scheduler.pick('hello', { model: 'm', labels: { zone: 'x' } }).endpoint, ids[0]);
-  assert.equal(scheduler.pick('hello', { model: 'other', role: 'prefill' }).endpoint, ids[1]);
+  assert.equal(scheduler.pick('hello', { model: 'm', labels: { zone: 'x' } }).endpointId, ids[0]);
+  assert.equal(scheduler.pick('hello', { model: 'other', role: 'prefill' }).endpointId, ids[1]);
   assert.equal(scheduler.pick(new Uint32Array(9_000), { model: 'm', deadline: 1, now: 1 }).reason, 'deadline_unreachable');
   const { candidates } = scheduler.explain('hello', { model: 'other' });
   assert.deepEqual(candidates.map(({ excluded }) => excluded), ['not_served', 'not_served']);
@@ -153,7 +153,7 @@ test('the configuration and the endpoints come back as they were given', () => {
     adapterSlots: 2,
     adapterLoadTimeMs: 1.5,
     prefill: { perToken: 1e-5, perPair: 0, perStep: 0, minStep: 0, chunk: 512 },
-    eviction: 'head_first',
+    cacheEviction: 'head_first',
     noticesDisconnect: false,
   };
   const { scheduler, ids } = pool([endpoint]);
@@ -191,10 +191,10 @@ test('what changes is seen at once', () => {
   assert.equal(scheduler.endpointNamed('c'), ids[0]);
   assert.equal(scheduler.endpointNamed('a'), null);
   scheduler.drainEndpoint(ids[1]);
-  assert.equal(scheduler.pick('x').name, 'c');
+  assert.equal(scheduler.pick('x').endpointName, 'c');
   scheduler.resumeEndpoint(ids[1]);
   scheduler.drainEndpoint(ids[0]);
-  const { request, endpoint, name } = scheduler.pick('x');
+  const { requestId: request, endpointId: endpoint, endpointName: name } = scheduler.pick('x');
   assert.equal(name, 'b');
   assert.equal(scheduler.endpointOf(request), endpoint);
   assert.deepEqual(scheduler.removeEndpoint(ids[1]).inFlight, [request]);
@@ -206,7 +206,7 @@ test('what changes is seen at once', () => {
 test('more alternatives than the first guess are all told', () => {
   const names = Array.from({ length: 40 }, (_, at) => `e${at}`);
   const { scheduler, ids } = pool(names, { alternatives: 1_000 });
-  const { endpoint, alternatives } = scheduler.pick('x');
+  const { endpointId: endpoint, alternatives } = scheduler.pick('x');
   assert.deepEqual([endpoint, ...alternatives].sort((a, b) => a - b), ids);
 });
 
@@ -218,14 +218,14 @@ test('an explanation is what a pick then does, and a table for people', () => {
   assert.ok(Math.abs(total - explanation.candidates[0].cost) < 1e-12);
   assert.match(explanation.table, /prefill .*\nb /);
   const dispatch = scheduler.pick('hello', { model: 'm' });
-  assert.deepEqual([dispatch.endpointId, dispatch.cost], [explanation.endpoint, explanation.candidates[0].cost]);
+  assert.deepEqual([dispatch.endpointId, dispatch.cost], [explanation.endpointId, explanation.candidates[0].cost]);
   const none = new Scheduler().explain('hello');
-  assert.deepEqual([none.endpoint, none.rejected.reason, none.candidates], [null, 'no_endpoints', []]);
+  assert.deepEqual([none.endpointId, none.rejected.reason, none.candidates], [null, 'no_endpoints', []]);
 });
 
 test('errors keep their kind, their code and their message', () => {
   const { scheduler, ids } = pool(['a', 'b'], { maxEndpoints: 2 });
-  const { request } = scheduler.pick('x');
+  const { requestId: request } = scheduler.pick('x');
   scheduler.handleFirstToken(request);
   const cases = [
     [() => scheduler.addEndpoint('a'), EndpointError, 'duplicate_name', 'endpoint 0 already has that name'],
@@ -315,7 +315,7 @@ test('a snapshot that cannot be restored says why and changes nothing', () => {
 
 test('a closed scheduler answers nothing', () => {
   const { scheduler, ids } = pool();
-  const { request } = scheduler.pick('x');
+  const { requestId: request } = scheduler.pick('x');
   scheduler.close();
   scheduler.close();
   assert.equal(scheduler.closed, true);

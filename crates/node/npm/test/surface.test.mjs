@@ -90,6 +90,7 @@ test('import and require give the same package', () => {
   }
   assert.deepEqual(Object.keys(cjs).sort(), [
     'ConfigError',
+    'CostFunctionError',
     'EndpointError',
     'IdleTimeoutError',
     'KvEventError',
@@ -98,7 +99,6 @@ test('import and require give the same package', () => {
     'RedirectError',
     'RejectedError',
     'Scheduler',
-    'CostFunctionError',
     'SlotwiseError',
     'SnapshotError',
     'UnknownEndpointError',

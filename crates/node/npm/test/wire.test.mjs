@@ -161,7 +161,7 @@ test('a body is weighed as what it says', () => {
   assert.deepEqual(Buffer.from(wire.readRequest(body, { api: 'chat_completions' }).prompt), Buffer.from(prompt));
   const asked = scheduler.explain({ body });
   assert.deepEqual({ ...asked, table: '' }, { ...scheduler.explain(prompt, { model: 'm', expectedOutputTokens: 40, session: 's' }), table: '' });
-  const { name } = scheduler.pick({ body }, { model: 'other' });
+  const { endpointName: name } = scheduler.pick({ body }, { model: 'other' });
   assert.equal(name, 'b', 'what is asked for wins');
   const ids = scheduler.pick({ body: json({ model: 'm', prompt: [1, 2, 3] }), path: '/v1/completions' });
   assert.equal(ids.promptTokens, 3);
@@ -238,7 +238,7 @@ test('acquire waits as long as the headers say', async () => {
 
 test('a cost function sees who could have the request of a body', () => {
   const { scheduler } = pool(['a', 'b'], {}, { cost: ({ names, cost }) => cost.map((_, at) => (names[at] === 'b' ? 0 : 1)) });
-  assert.equal(scheduler.pick({ body: json(CHAT) }).name, 'b');
+  assert.equal(scheduler.pick({ body: json(CHAT) }).endpointName, 'b');
 });
 
 test('a request that cannot be read is refused by name', () => {
@@ -342,7 +342,7 @@ test('an outcome says what the scheduler is to be told', () => {
   ]) {
     const outcome = wire.outcomeOfStatus(status);
     assert.deepEqual([outcome.settlement, outcome.failure, outcome.complete], [settlement, failure, complete]);
-    const { request } = scheduler.pick('x');
+    const { requestId: request } = scheduler.pick('x');
     scheduler[outcome.settlement](request, { complete: outcome.usage, fail: outcome.failure }[outcome.settlement]);
   }
   assert.deepEqual(counts(scheduler), { completed: 1, failed: 2, unreachable: 0, cancelled: 3, inFlight: 0 });
@@ -358,7 +358,7 @@ test('a lease that was ended otherwise stays ended', async () => {
   assert.deepEqual(counts(scheduler), { completed: 0, failed: 0, unreachable: 0, cancelled: 1, inFlight: 0 });
   const other = await scheduler.acquire('x');
   other.begin(200, 'text/event-stream');
-  scheduler.cancel(other.request);
+  scheduler.cancel(other.requestId);
   assert.deepEqual(other.feed(token('x')), { firstToken: false, tokens: 0, ended: false });
   assert.deepEqual([other.over, other.finish().end], [true, 'cut']);
   const last = await scheduler.acquire('x');

@@ -14,7 +14,7 @@ const DURATIONS = new Set([
   'warm_window',
   'confirm_within',
   'look_ahead',
-  'hold',
+  'max_queued_prefill',
   'ttl',
   'no_endpoint_ttl',
   'metrics_staleness_threshold',
@@ -112,7 +112,7 @@ export class Runner {
             endpoint: candidate.name,
             excluded: candidate.excluded,
             cached_tokens: candidate.cachedTokens,
-            terms: candidate.terms,
+            terms: toCore(candidate.terms),
             cost_s: candidate.cost,
           })),
         };
@@ -166,7 +166,7 @@ export class Runner {
       if (decision.kind === 'dispatch') {
         yield { dispatch: { ...this.#picked(decision), queued_s } };
       } else {
-        const { request, reason, retryAfterMs } = decision;
+        const { requestId: request, reason, retryAfterMs } = decision;
         yield { evict: { request, reason, retry_after_s: seconds(retryAfterMs), queued_s } };
       }
     }
@@ -174,10 +174,10 @@ export class Runner {
 
   #picked(answer) {
     const name = (id) => this.#scheduler.endpoint(id).name;
-    assert.equal(answer.name, name(answer.endpointId));
+    assert.equal(answer.endpointName, name(answer.endpointId));
     return {
       request: answer.requestId,
-      endpoint: answer.name,
+      endpoint: answer.endpointName,
       alternatives: answer.alternatives.map(name),
       prompt_tokens: answer.promptTokens,
       cached_tokens: answer.cachedTokens,
@@ -244,7 +244,8 @@ function event(said) {
   if (said === 'cleared') {
     return { kind: 'AllBlocksCleared' };
   }
-  const [[kind, inner]] = Object.entries(said);
+  const [[word, inner]] = Object.entries(said);
+  const kind = word === 'removed' ? 'BlockRemoved' : 'BlockStored';
   if (kind === 'BlockRemoved') {
     return { kind, blocks: inner.blocks.map(exact), tier: inner.tier };
   }
@@ -291,7 +292,7 @@ function fromCore(value) {
   );
 }
 
-/** `bookedMs: 1500` as `booked: 1.5`, at every level. */
+/** `queuedPrefillMs: 1500` as `queued_prefill: 1.5`, at every level. */
 function toCore(value) {
   if (Array.isArray(value)) {
     return value.map(toCore);

@@ -135,7 +135,7 @@ export class Walk {
   #explain() {
     const explanation = this.#ask((prompt, options) => this.#scheduler.explain(prompt, options));
     this.#note(explanation.promptTokens);
-    for (const { endpoint, terms, cost } of explanation.candidates) {
+    for (const { endpointId: endpoint, terms, cost } of explanation.candidates) {
       this.#noteId(endpoint);
       this.#noteF64(terms.queue);
       this.#noteF64(terms.cacheEviction);

@@ -165,8 +165,8 @@ export class WireRunner {
     const options = { model, adapter };
     const foreseen = this.#scheduler.explain(request, options);
     const lease = await this.#scheduler.acquire(request, { ...options, timeoutMs: 0 });
-    const { request: number, endpoint, name, promptTokens, cachedTokens } = lease.dispatch;
-    assert.deepEqual([foreseen.endpoint, foreseen.promptTokens], [endpoint, promptTokens]);
+    const { requestId: number, endpointId: endpoint, endpointName: name, promptTokens, cachedTokens } = lease.dispatch;
+    assert.deepEqual([foreseen.endpointId, foreseen.promptTokens], [endpoint, promptTokens]);
     this.#leases.set(number, lease);
     return { request: number, endpoint: name, promptTokens, cachedTokens };
   }

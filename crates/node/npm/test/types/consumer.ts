@@ -83,7 +83,7 @@ export function wait(prompt: Prompt, options: SubmitOptions): number | undefined
     decision.endpointId;
     return decision.retryAfterMs ?? reason.length + decision.queueTimeMs + decision.httpStatus;
   }
-  return scheduler.nextTimeout() ?? decision?.endpoint;
+  return scheduler.nextTimeout() ?? decision?.endpointId;
 }
 
 export async function* chunks(lease: Lease, source: AsyncIterable<string>): AsyncGenerator<string> {

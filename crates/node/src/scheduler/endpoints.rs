@@ -1,0 +1,146 @@
+//! The pool, and what its endpoints report as values.
+#![expect(clippy::too_many_arguments, reason = "one object for all would cost a microsecond")]
+
+use napi::bindgen_prelude::BigInt;
+use napi_derive::napi;
+use slotwise::{AdapterState, BlockRemoved, BlockStored, EngineHash, KvEvent};
+
+use super::NativeScheduler;
+use crate::endpoint::{Endpoint, Load, RemovedEndpoint, tier};
+use crate::error::{Result, thrown};
+use crate::number::{bits, count, endpoint_id, instant, positive};
+use crate::request::{Hashes, TokenIds};
+
+#[napi]
+impl NativeScheduler {
+    /// Adds an endpoint.
+    #[napi]
+    pub fn add_endpoint(&self, now: f64, endpoint: Endpoint) -> Result<f64> {
+        let now = instant("now", now)?;
+        self.input(|scheduler| {
+            let endpoint = endpoint.described()?;
+            scheduler.add_endpoint(now, endpoint).map(|id| id.as_u64() as f64).map_err(thrown)
+        })
+    }
+
+    /// Replaces an endpoint's description.
+    #[napi]
+    pub fn update_endpoint(&self, now: f64, endpoint: f64, description: Endpoint) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.input(|scheduler| {
+            let description = description.described()?;
+            scheduler.update_endpoint(now, id, description).map_err(thrown)
+        })
+    }
+
+    /// Removes an endpoint.
+    #[napi]
+    pub fn remove_endpoint(&self, now: f64, endpoint: f64) -> Result<RemovedEndpoint> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.with(|state| state.gateway.remove_endpoint(now, id).map(Into::into).map_err(thrown))
+    }
+
+    /// Sends no new requests to an endpoint.
+    #[napi]
+    pub fn drain_endpoint(&self, now: f64, endpoint: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.input(|scheduler| scheduler.drain_endpoint(now, id).map_err(thrown))
+    }
+
+    /// Takes a draining endpoint back into service.
+    #[napi]
+    pub fn resume_endpoint(&self, now: f64, endpoint: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.input(|scheduler| scheduler.resume_endpoint(now, id).map_err(thrown))
+    }
+
+    /// An endpoint reported its load.
+    #[napi]
+    pub fn handle_load(&self, now: f64, endpoint: f64, load: Load) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let load = slotwise::Load::try_from(load)?;
+        self.input(|scheduler| scheduler.handle_load(now, id, load).map_err(thrown))
+    }
+
+    /// A probe of the endpoint passed or failed.
+    #[napi]
+    pub fn handle_probe(&self, now: f64, endpoint: f64, passed: bool) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.input(|scheduler| scheduler.handle_probe(now, id, passed).map_err(thrown))
+    }
+
+    /// An endpoint reported its LoRA adapters.
+    #[napi]
+    pub fn handle_adapters(
+        &self,
+        now: f64,
+        endpoint: f64,
+        active: Vec<String>,
+        slots: f64,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let active: Vec<&str> = active.iter().map(String::as_str).collect();
+        let state = AdapterState::active(&active).slots(count("slots", slots)?);
+        self.input(|scheduler| scheduler.handle_adapters(now, id, state).map_err(thrown))
+    }
+
+    /// An engine stored blocks.
+    #[napi]
+    pub fn handle_stored(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "BigUint64Array")] blocks: Hashes<'_>,
+        block_size: f64,
+        parent: Option<BigInt>,
+        #[napi(ts_arg_type = "Uint32Array | undefined | null")] tokens: Option<TokenIds<'_>>,
+        #[napi(ts_arg_type = "Uint32Array | undefined | null")] lookahead: Option<TokenIds<'_>>,
+        tier: Option<String>,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let blocks = engine_hashes(blocks);
+        let mut stored = BlockStored::new(&blocks, positive("blockSize", block_size)?);
+        stored.parent = parent.map(|name| bits("parent", &name).map(EngineHash)).transpose()?;
+        stored.tokens = tokens;
+        stored.lookahead = lookahead.unwrap_or_default();
+        stored.tier = self::tier(tier.as_deref())?;
+        (stored.model, stored.adapter) = (model.as_deref(), adapter.as_deref());
+        stored.cache_salt = cache_salt.as_deref();
+        self.input(|scheduler| {
+            scheduler.handle_kv_event(now, id, KvEvent::BlockStored(stored)).map_err(thrown)
+        })
+    }
+
+    /// An engine removed blocks.
+    #[napi]
+    pub fn handle_removed(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "BigUint64Array")] blocks: Hashes<'_>,
+        tier: Option<String>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let blocks = engine_hashes(blocks);
+        let removed = BlockRemoved::new(&blocks).tier(self::tier(tier.as_deref())?);
+        self.input(|scheduler| {
+            scheduler.handle_kv_event(now, id, KvEvent::BlockRemoved(removed)).map_err(thrown)
+        })
+    }
+
+    /// An engine cleared its cache.
+    #[napi]
+    pub fn handle_cleared(&self, now: f64, endpoint: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        self.input(|scheduler| {
+            scheduler.handle_kv_event(now, id, KvEvent::AllBlocksCleared).map_err(thrown)
+        })
+    }
+}
+
+fn engine_hashes(blocks: &[u64]) -> Vec<EngineHash> {
+    blocks.iter().map(|hash| EngineHash(*hash)).collect()
+}

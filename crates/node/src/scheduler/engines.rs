@@ -1,0 +1,124 @@
+//! What engines send, as bytes: read and applied in one call.
+#![expect(clippy::too_many_arguments, reason = "as for the calls of requests")]
+
+use napi_derive::napi;
+use slotwise_gateway::engines::FeedError;
+use slotwise_wire::metrics::OrcaReport;
+
+use super::{NativeScheduler, State};
+use crate::error::{Kind, Result, thrown, unclassified, unreadable};
+use crate::kv::{Frames, KvReport, batch_number};
+use crate::metrics::{PageOptions, unfit_format};
+use crate::number::{count, endpoint_id, instant, positive};
+use crate::request::Bytes;
+
+#[napi]
+impl NativeScheduler {
+    /// An endpoint's metrics page was scraped. `fields` are names of fields and metrics in turn.
+    #[napi]
+    pub fn handle_metrics_page(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Uint8Array")] page: Bytes<'_>,
+        engine: Option<String>,
+        fields: Vec<String>,
+        adapters: Vec<String>,
+        rank_label: Option<String>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let options = PageOptions { engine, fields, adapters, rank_label };
+        self.with(|State { gateway, pages, .. }| {
+            let report = options
+                .with(|format| pages.reader(format).map(|reader| reader.read_load(page)))
+                .map_err(unfit_format)?;
+            gateway.handle_metrics(now, id, &report).map_err(thrown)?;
+            report.map(drop).map_err(unreadable)
+        })
+    }
+
+    /// An endpoint's answer had this header `endpoint-load-metrics`.
+    #[napi]
+    pub fn handle_orca(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Uint8Array")] header: Bytes<'_>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let report = OrcaReport::read(header);
+        self.with(|state| {
+            state.gateway.handle_orca(now, id, &report).map_err(thrown)?;
+            report.map(drop).map_err(unreadable)
+        })
+    }
+
+    /// A message came from an endpoint's publisher of KV events.
+    #[napi]
+    pub fn handle_kv_frames(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Array<Uint8Array>")] frames: Frames<'_>,
+        replay: bool,
+        rank: f64,
+    ) -> Result<KvReport> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let rank = count("rank", rank)?;
+        self.with(|State { gateway, .. }| {
+            let report = if replay {
+                gateway.handle_kv_replay(now, id, rank, &frames)
+            } else {
+                gateway.handle_kv_frames(now, id, rank, &frames)
+            };
+            Ok(report.map_err(rejected_feed)?.into())
+        })
+    }
+
+    /// TensorRT-LLM returned this body at `/kv_cache_events`.
+    #[napi]
+    pub fn handle_trtllm_events(
+        &self,
+        now: f64,
+        endpoint: f64,
+        #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+        block_size: Option<f64>,
+        rank: f64,
+    ) -> Result<KvReport> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let rank = count("rank", rank)?;
+        let size = block_size.map(|tokens| positive("blockSize", tokens)).transpose()?;
+        self.with(|State { gateway, .. }| {
+            let report = gateway.handle_trtllm_events(now, id, rank, body, size);
+            Ok(report.map_err(rejected_feed)?.into())
+        })
+    }
+
+    /// Gives up a replay.
+    #[napi]
+    pub fn abandon_replay(&self, now: f64, endpoint: f64, rank: f64) -> Result<KvReport> {
+        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let rank = count("rank", rank)?;
+        self.with(|State { gateway, .. }| {
+            Ok(gateway.abandon_replay(now, id, rank).map_err(rejected_feed)?.into())
+        })
+    }
+
+    /// The first batch of the replay that a rank awaits.
+    #[napi]
+    pub fn replay_from(&self, endpoint: f64, rank: f64) -> Result<Option<f64>> {
+        let (id, rank) = (endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
+        self.with(|State { gateway, .. }| {
+            gateway.scheduler().in_flight_on(id).map_err(thrown)?;
+            Ok(gateway.replay_from(id, rank).map(batch_number))
+        })
+    }
+}
+
+fn rejected_feed(error: FeedError) -> napi::Error<Kind> {
+    match error {
+        FeedError::Wire(error) => unreadable(error),
+        FeedError::UnknownEndpoint(error) => thrown(error),
+        other => unclassified(&other),
+    }
+}

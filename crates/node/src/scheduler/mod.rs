@@ -1,0 +1,231 @@
+//! The package's `Scheduler`. Each call converts, calls the gateway crate and converts back.
+//!
+//! | file | calls |
+//! |---|---|
+//! | here | construction, queries, snapshots, the wake-up signal |
+//! | `endpoints` | the pool, loads, adapters and KV events as values |
+//! | `engines` | what engines send, as bytes |
+//! | `requests` | decisions, and requests by their ids |
+
+mod endpoints;
+mod engines;
+mod requests;
+
+use std::cell::RefCell;
+
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+use slotwise_gateway::Gateway;
+use slotwise_gateway::engines::PageReaders;
+use slotwise_wire::exposition::Exposition;
+use slotwise_wire::request::RequestReader;
+
+use crate::config::Config;
+use crate::endpoint::{Endpoint, named};
+use crate::error::{Result, closed, invalid_config, thrown};
+use crate::number::{endpoint_id, instant, patience, request_id, size, time};
+use crate::request::Bytes;
+
+/// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
+#[napi]
+#[derive(Debug)]
+pub struct NativeScheduler {
+    /// None after `close`. The cell is never borrowed while JavaScript runs.
+    state: RefCell<Option<State>>,
+}
+
+/// The gateway, and the buffers that read bytes for it.
+#[derive(Debug)]
+struct State {
+    gateway: Gateway,
+    requests: RequestReader,
+    pages: PageReaders,
+}
+
+impl NativeScheduler {
+    /// Looks at the scheduler.
+    fn query<T>(&self, call: impl FnOnce(&slotwise::Scheduler) -> Result<T>) -> Result<T> {
+        call(self.state.borrow().as_ref().ok_or_else(closed)?.gateway.scheduler())
+    }
+
+    /// Makes an input.
+    fn input<T>(&self, call: impl FnOnce(&mut slotwise::Scheduler) -> Result<T>) -> Result<T> {
+        self.with(|state| call(state.gateway.scheduler_mut()))
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        call(self.state.borrow_mut().as_mut().ok_or_else(closed)?)
+    }
+
+    /// The gateway, for a lease; none after `close`.
+    pub(crate) fn gateway<T>(&self, call: impl FnOnce(&mut Gateway) -> T) -> Option<T> {
+        self.state.borrow_mut().as_mut().map(|state| call(&mut state.gateway))
+    }
+}
+
+#[napi]
+impl NativeScheduler {
+    /// A scheduler with no endpoints.
+    #[napi(constructor)]
+    pub fn new(config: Config) -> Result<Self> {
+        let config = slotwise::Config::try_from(config).map_err(|unfit| unfit.in_config())?;
+        let scheduler = slotwise::Scheduler::new(config).map_err(invalid_config)?;
+        let (requests, pages) = (RequestReader::new(), PageReaders::new());
+        let state = State { gateway: Gateway::new(scheduler), requests, pages };
+        Ok(Self { state: RefCell::new(Some(state)) })
+    }
+
+    /// Frees its memory.
+    #[napi]
+    pub fn close(&self) {
+        self.state.take();
+    }
+
+    // The wake-up signal.
+
+    /// What to poll after inputs: the sum of 1 for decisions and 2 for drained endpoints.
+    #[napi]
+    pub fn take_wakeup(&self) -> Result<f64> {
+        self.with(|state| {
+            let wakeup = state.gateway.take_wakeup();
+            Ok(f64::from(u8::from(wakeup.decisions) + 2 * u8::from(wakeup.drained)))
+        })
+    }
+
+    /// When to poll decisions even without an input.
+    #[napi]
+    pub fn next_timeout(&self) -> Result<Option<f64>> {
+        self.query(|scheduler| Ok(scheduler.next_timeout().and_then(time)))
+    }
+
+    /// Reports an endpoint by `pollDrained` once it has no request in flight.
+    #[napi]
+    pub fn watch_drained(&self, endpoint: f64) -> Result<()> {
+        let id = endpoint_id("endpoint", endpoint)?;
+        self.with(|state| state.gateway.watch_drained(id).map_err(thrown))
+    }
+
+    /// Ends the watch of an endpoint.
+    #[napi]
+    pub fn unwatch_drained(&self, endpoint: f64) -> Result<()> {
+        let id = endpoint_id("endpoint", endpoint)?;
+        self.with(|state| {
+            state.gateway.unwatch_drained(id);
+            Ok(())
+        })
+    }
+
+    /// The next watched endpoint that has no request in flight, or has left the pool.
+    #[napi]
+    pub fn poll_drained(&self) -> Result<Option<f64>> {
+        self.with(|state| {
+            Ok(state.gateway.poll_drained().map(|drained| drained.endpoint_id.as_u64() as f64))
+        })
+    }
+
+    // Queries.
+
+    /// The configuration, with the defaults.
+    #[napi(getter)]
+    pub fn config(&self) -> Result<Config> {
+        self.query(|scheduler| Ok(scheduler.config().into()))
+    }
+
+    /// The description of an endpoint.
+    #[napi]
+    pub fn endpoint(&self, endpoint: f64) -> Result<Option<Endpoint>> {
+        let id = endpoint_id("endpoint", endpoint)?;
+        self.query(|scheduler| Ok(scheduler.endpoint(id).map(Endpoint::from)))
+    }
+
+    /// The endpoint with this name.
+    #[napi]
+    pub fn endpoint_named(&self, name: String) -> Result<Option<f64>> {
+        self.query(|scheduler| Ok(scheduler.endpoint_named(&name).map(|id| id.as_u64() as f64)))
+    }
+
+    /// The endpoint of a request in flight.
+    #[napi]
+    pub fn endpoint_of(&self, request: f64) -> Result<Option<f64>> {
+        let id = request_id(request)?;
+        self.query(|scheduler| Ok(scheduler.endpoint_of(id).map(|id| id.as_u64() as f64)))
+    }
+
+    /// Requests in flight on an endpoint.
+    #[napi]
+    pub fn in_flight_on(&self, endpoint: f64) -> Result<f64> {
+        let id = endpoint_id("endpoint", endpoint)?;
+        self.query(|scheduler| scheduler.in_flight_on(id).map(f64::from).map_err(thrown))
+    }
+
+    /// Endpoints that accept new requests.
+    #[napi(getter)]
+    pub fn accepting_endpoints(&self) -> Result<f64> {
+        self.query(|scheduler| Ok(scheduler.accepting_endpoints() as f64))
+    }
+
+    /// Counters and gauges.
+    #[napi]
+    pub fn stats(&self) -> Result<crate::stats::Stats> {
+        self.query(|scheduler| Ok(scheduler.stats().into()))
+    }
+
+    /// Counters and gauges, as OpenMetrics text.
+    #[napi]
+    pub fn metrics_text(
+        &self,
+        names: Option<String>,
+        pool: String,
+        max_endpoints: f64,
+    ) -> Result<String> {
+        let reference = match &names {
+            Some(word) => named("names", word, &[("slotwise", false), ("reference", true)])?,
+            None => false,
+        };
+        let exposition = Exposition::new().endpoint_limit(size("maxEndpoints", max_endpoints)?);
+        let exposition = if reference { exposition.reference_names(pool) } else { exposition };
+        self.query(|scheduler| {
+            let mut text = String::new();
+            exposition.render(&scheduler.stats(), &mut text);
+            Ok(text)
+        })
+    }
+
+    // Restarts.
+
+    /// The cache contents of all endpoints.
+    #[napi]
+    pub fn snapshot(&self) -> Result<Uint8Array> {
+        self.query(|scheduler| Ok(scheduler.snapshot().into()))
+    }
+
+    /// Restores the cache contents of endpoints, and returns their number.
+    #[napi]
+    pub fn restore(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array")] snapshot: Bytes<'_>,
+    ) -> Result<f64> {
+        let now = instant("now", now)?;
+        self.input(|scheduler| {
+            scheduler.restore(now, snapshot).map(|endpoints| endpoints as f64).map_err(thrown)
+        })
+    }
+}
+
+/// The `Content-Type` of `metricsText`.
+#[napi]
+pub const METRICS_CONTENT_TYPE: &str = Exposition::CONTENT_TYPE;
+
+/// A call without effect, to measure what every call costs at least.
+#[napi]
+pub fn noop() {}
+
+/// The smallest and the largest plausible milliseconds for a field, by its name in the core. None if
+/// `millis` is plausible.
+#[napi]
+pub fn implausible(field: String, millis: f64) -> Result<Option<Vec<f64>>> {
+    let found = slotwise::implausible(&field, patience(&field, millis)?);
+    let millis = crate::number::millis;
+    Ok(found.map(|found| vec![millis(found.least), millis(found.most)]))
+}

@@ -1,0 +1,346 @@
+//! Decisions, and requests by their ids.
+#![expect(clippy::too_many_arguments, reason = "one object for all would cost a microsecond")]
+
+use std::collections::HashMap;
+
+use napi::Either;
+use napi_derive::napi;
+use slotwise::{Decision, Seconds};
+
+use super::{NativeScheduler, State};
+use crate::answer::{Columns, Evicted, Explanation, Numbers, Rejected, write_dispatch};
+use crate::attribute::usage;
+use crate::endpoint::failure;
+use crate::error::{Result, thrown};
+use crate::number::{count, endpoint_id, instant, patience, request_id, weight};
+use crate::request::{Asked, Prompt, Wishes};
+
+#[napi]
+impl NativeScheduler {
+    /// Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned.
+    #[napi]
+    pub fn pick(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: Option<f64>,
+        deadline: Option<f64>,
+        expected_output_tokens: Option<f64>,
+        wishes: Option<Wishes>,
+        #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
+    ) -> Result<Option<Rejected>> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: model.as_deref(),
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output_tokens,
+            wishes: wishes.as_ref(),
+        };
+        self.with(|State { gateway, requests, .. }| {
+            let scheduler = gateway.scheduler_mut();
+            let picked = asked.with(now, requests, |request| {
+                scheduler
+                    .pick(now, request)
+                    .map_err(|rejected| Rejected::new(scheduler, request, rejected))
+            })?;
+            match picked {
+                Ok(dispatch) => {
+                    write_dispatch(&dispatch, numbers);
+                    Ok(None)
+                }
+                Err(rejected) => Ok(Some(rejected)),
+            }
+        })
+    }
+
+    /// `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`.
+    #[napi]
+    pub fn pick_by(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: Option<f64>,
+        deadline: Option<f64>,
+        expected_output_tokens: Option<f64>,
+        wishes: Option<Wishes>,
+        #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
+        #[napi(ts_arg_type = "Float64Array")] endpoints: Numbers<'_>,
+        #[napi(ts_arg_type = "Float64Array")] costs: Numbers<'_>,
+    ) -> Result<Option<Rejected>> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: model.as_deref(),
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output_tokens,
+            wishes: wishes.as_ref(),
+        };
+        let costs: HashMap<u64, Seconds> = endpoints
+            .iter()
+            .zip(costs.iter())
+            .map(|(endpoint, cost)| (*endpoint as u64, Seconds::new(*cost)))
+            .collect();
+        let cost = |endpoint: slotwise::EndpointId, terms: &slotwise::CostTerms| {
+            costs.get(&endpoint.as_u64()).copied().unwrap_or_else(|| terms.total())
+        };
+        self.with(|State { gateway, requests, .. }| {
+            let scheduler = gateway.scheduler_mut();
+            let picked = asked.with(now, requests, |request| {
+                let picked = scheduler.pick_by(now, request, cost);
+                picked.map_err(|rejected| Rejected::new(scheduler, request, rejected))
+            })?;
+            match picked {
+                Ok(dispatch) => {
+                    write_dispatch(&dispatch, numbers);
+                    Ok(None)
+                }
+                Err(rejected) => Ok(Some(rejected)),
+            }
+        })
+    }
+
+    /// Queues a request: returns its id, or a rejection.
+    #[napi(ts_return_type = "number | Rejected")]
+    pub fn submit(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: Option<f64>,
+        deadline: Option<f64>,
+        expected_output_tokens: Option<f64>,
+        wishes: Option<Wishes>,
+        ttl: Option<f64>,
+        weight: f64,
+    ) -> Result<Either<f64, Rejected>> {
+        let now = instant("now", now)?;
+        let ttl = ttl.map(|ttl| patience("ttlMs", ttl)).transpose()?;
+        let weight = self::weight("weight", weight)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: model.as_deref(),
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output_tokens,
+            wishes: wishes.as_ref(),
+        };
+        let submit = |scheduler: &mut slotwise::Scheduler, request: &slotwise::Request<'_>| {
+            let mut request = request.clone();
+            request.ttl = ttl.or(request.ttl);
+            request.weight = weight;
+            scheduler.submit(now, &request)
+        };
+        self.with(|State { gateway, requests, .. }| {
+            let scheduler = gateway.scheduler_mut();
+            let submitted = asked.with(now, requests, |request| {
+                submit(scheduler, request)
+                    .map_err(|rejected| Rejected::new(scheduler, request, rejected))
+            })?;
+            match submitted {
+                Ok(id) => Ok(Either::A(id.as_u64() as f64)),
+                Err(rejected) => Ok(Either::B(rejected)),
+            }
+        })
+    }
+
+    /// The next decision about a submitted request: false if there is none. True stands for a dispatch,
+    /// which is written into `numbers`; an eviction is returned.
+    #[napi(ts_return_type = "boolean | Evicted")]
+    pub fn poll_decision(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
+    ) -> Result<Either<bool, Evicted>> {
+        let now = instant("now", now)?;
+        self.with(|state| match state.gateway.poll_decision(now) {
+            Some(Decision::Dispatch(dispatch)) => {
+                write_dispatch(&dispatch, numbers);
+                Ok(Either::A(true))
+            }
+            Some(Decision::Evict(evicted)) => Ok(Either::B(evicted.into())),
+            _ => Ok(Either::A(false)),
+        })
+    }
+
+    /// Requests of negative priority whose preemption makes room for others.
+    #[napi]
+    pub fn preemption_candidates(&self, most: f64) -> Result<Vec<f64>> {
+        let most = count("most", most)? as usize;
+        self.query(|scheduler| {
+            Ok(scheduler
+                .preemption_candidates(most)
+                .into_iter()
+                .map(|id| id.as_u64() as f64)
+                .collect())
+        })
+    }
+
+    /// What `pick` would decide, with every candidate's cost.
+    #[napi]
+    pub fn explain(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: Option<f64>,
+        deadline: Option<f64>,
+        expected_output_tokens: Option<f64>,
+        wishes: Option<Wishes>,
+    ) -> Result<Explanation> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: model.as_deref(),
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output_tokens,
+            wishes: wishes.as_ref(),
+        };
+        self.with(|State { gateway, requests, .. }| {
+            asked.with(now, requests, |request| gateway.scheduler().explain(now, request).into())
+        })
+    }
+
+    /// The eligible endpoints of a request, column by column.
+    #[napi]
+    pub fn candidates(
+        &self,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array | Uint32Array | BigUint64Array")] prompt: Prompt<'_>,
+        bytes: f64,
+        model: Option<String>,
+        adapter: Option<String>,
+        cache_salt: Option<String>,
+        session: Option<String>,
+        flow: Option<String>,
+        priority: Option<f64>,
+        deadline: Option<f64>,
+        expected_output_tokens: Option<f64>,
+        wishes: Option<Wishes>,
+    ) -> Result<Columns> {
+        let now = instant("now", now)?;
+        let asked = Asked {
+            prompt,
+            bytes,
+            model: model.as_deref(),
+            adapter: adapter.as_deref(),
+            cache_salt: cache_salt.as_deref(),
+            session: session.as_deref(),
+            flow: flow.as_deref(),
+            priority,
+            deadline,
+            expected_output_tokens,
+            wishes: wishes.as_ref(),
+        };
+        self.with(|State { gateway, requests, .. }| {
+            asked.with(now, requests, |request| gateway.scheduler().explain(now, request).into())
+        })
+    }
+
+    /// The first token of a request arrived.
+    #[napi]
+    pub fn handle_first_token(&self, now: f64, request: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        self.input(|scheduler| scheduler.handle_first_token(now, id).map_err(thrown))
+    }
+
+    /// The answer of a request grew.
+    #[napi]
+    pub fn handle_tokens(&self, now: f64, request: f64, tokens: f64) -> Result<()> {
+        let (now, id, tokens) =
+            (instant("now", now)?, request_id(request)?, count("tokens", tokens)?);
+        self.input(|scheduler| scheduler.handle_tokens(now, id, tokens).map_err(thrown))
+    }
+
+    /// Records the id of the answer to a request.
+    #[napi]
+    pub fn handle_answer(&self, now: f64, request: f64, answer: String) -> Result<()> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        self.input(|scheduler| {
+            scheduler.handle_answer(now, id, slotwise::AnswerId::of(&answer)).map_err(thrown)
+        })
+    }
+
+    /// A request completed.
+    #[napi]
+    pub fn complete(
+        &self,
+        now: f64,
+        request: f64,
+        prompt_tokens: Option<f64>,
+        cached_tokens: Option<f64>,
+        completion_tokens: Option<f64>,
+    ) -> Result<()> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        let usage = usage(prompt_tokens, cached_tokens, completion_tokens)?;
+        self.input(|scheduler| scheduler.complete(now, id, usage).map_err(thrown))
+    }
+
+    /// A request failed.
+    #[napi]
+    pub fn fail(&self, now: f64, request: f64, why: String) -> Result<()> {
+        let (now, id, failure) = (instant("now", now)?, request_id(request)?, failure(&why)?);
+        self.input(|scheduler| scheduler.fail(now, id, failure).map_err(thrown))
+    }
+
+    /// The client disconnected. Returns whether the request was in flight or queued.
+    #[napi]
+    pub fn cancel(&self, now: f64, request: f64) -> Result<bool> {
+        let (now, id) = (instant("now", now)?, request_id(request)?);
+        self.input(|scheduler| Ok(scheduler.cancel(now, id)))
+    }
+
+    /// A request went to another endpoint than was decided.
+    #[napi]
+    pub fn redirect(&self, now: f64, request: f64, endpoint: f64, failure: String) -> Result<()> {
+        let (now, id, to) =
+            (instant("now", now)?, request_id(request)?, endpoint_id("endpoint", endpoint)?);
+        let failure = self::failure(&failure)?;
+        self.input(|scheduler| scheduler.redirect_after(now, id, to, failure).map_err(thrown))
+    }
+}
