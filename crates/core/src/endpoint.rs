@@ -188,8 +188,8 @@ where
 /// Null and zero count as a missing block size.
 #[cfg(feature = "serde")]
 fn or_sixteen<'de, D: serde::Deserializer<'de>>(from: D) -> Result<NonZeroU32, D::Error> {
-    let said = <Option<NonZeroU32> as serde::Deserialize>::deserialize(from)?;
-    Ok(said.unwrap_or(Endpoint::default_block_size()))
+    let given = <Option<NonZeroU32> as serde::Deserialize>::deserialize(from)?;
+    Ok(given.unwrap_or(Endpoint::default_block_size()))
 }
 
 /// The id of an endpoint in one scheduler. After the endpoint has left, its id stays unknown, until

@@ -1,4 +1,5 @@
-//! A burst of requests at one instant spreads as if each had been seen before the next, which it has.
+//! A burst of requests at one instant spreads over the pool: each decision accounts for those
+//! before it.
 
 use slotwise::{Endpoint, Instant, Request, Scheduler};
 

@@ -1,5 +1,5 @@
-//! One tenant sends requests that fail wherever they go, while others send their usual load: the others' answers stay
-//! as they were. The table in `docs/src/health.md` is what this test prints.
+//! One tenant sends requests that fail on every endpoint, while others send their usual load. The
+//! latency of the others stays the same. The test prints the table of `docs/src/health.md`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,9 +9,9 @@ use slotwise::{Endpoint, Failure, Instant, Request, RequestId, Rng, Scheduler, U
 
 const BOOK: &str = include_str!("../../../docs/src/health.md");
 
-/// Requests of the other tenants to one endpoint in a second.
+/// Requests per second of the other tenants to each endpoint.
 const USUAL: u64 = 8;
-/// Predicted prefill of a prompt is 46 ms; it takes as long.
+/// Prefill time of a prompt: 46 ms, as predicted.
 const TOKENS: usize = 1_000;
 const PREFILL: u64 = 46;
 const ANSWER: u64 = 500;
@@ -41,7 +41,7 @@ struct Found {
     backoffs: u64,
 }
 
-/// What a pool does with `rate` bad requests a second: for a minute if it is small.
+/// Simulates a pool with `rate` bad requests per second; small pools for a minute.
 fn run(endpoints: u64, rate: u64, status: Status, named: bool) -> Found {
     let mut scheduler = Scheduler::builder().seed(1).build().expect("valid");
     for number in 0..endpoints {

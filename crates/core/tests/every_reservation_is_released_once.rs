@@ -1,5 +1,5 @@
-//! Any sequence of calls, sensible or not: the accounts add up after each, refusals leave no trace, equal inputs give equal
-//! outputs, and nothing panics.
+//! For any sequence of calls, valid or not: the accounts add up after each call, an error changes
+//! nothing, equal inputs give equal outputs, and nothing panics.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -151,14 +151,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A scheduler as text, without the counts of events that were refused.
+/// A scheduler as text, without the counts of refused events.
 fn without_feeds(scheduler: &str) -> String {
     let mut parts = scheduler.split("kv_feed: ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once(" }, ").map_or(part, |(_, rest)| rest))
 }
 
-/// What the scheduler must know of a request.
+/// The expected state of a request.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     endpoint: EndpointId,
@@ -166,7 +166,7 @@ struct Known {
     running: bool,
 }
 
-/// A scheduler, and the simplest account of it.
+/// A scheduler and a simple model of it.
 struct World {
     scheduler: Scheduler,
     now: u64,
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// The endpoint that an operation means: one that was added at some time, or none that ever was.
+    /// The endpoint of an operation: one that was added earlier, or an unknown one.
     fn endpoint(&self, at: usize) -> EndpointId {
         self.endpoints
             .iter()
@@ -217,7 +217,7 @@ impl World {
 
     fn apply(&mut self, op: &Op) {
         let now = Instant::from_micros(self.now);
-        // Brings time up to date, so that a refusal has nothing left to change.
+        // Advances the clock, so that a refused call has nothing left to change.
         self.scheduler.cancel(now, RequestId::from_u64(u64::MAX));
         let before = format!("{:?}", self.scheduler);
         let untouched =
@@ -306,7 +306,7 @@ impl World {
                 let id = self.endpoint(*endpoint);
                 let stats = self.scheduler.stats();
                 let of = stats.endpoints.iter().find(|of| of.id == id);
-                // One that holds nothing goes back to assumptions.
+                // An endpoint without blocks goes back to estimates.
                 let empty = of
                     .is_some_and(|of| of.kv_events && of.stored_tokens + of.estimated_tokens == 0);
                 let done = self.scheduler.handle_kv_event(now, id, KvEvent::BlockStored(stored));
@@ -409,7 +409,7 @@ impl World {
                 let costs = || {
                     explanation.candidates.iter().filter(|c| c.excluded.is_none()).map(|c| c.cost)
                 };
-                // Costs are ranked in nanoseconds, and end at 584 years.
+                // Costs are ranked in nanoseconds, up to 584 years.
                 let ranked = || costs().map(|cost| cost.min(Seconds::new(1.8e10)));
                 assert!(ranked().zip(ranked().skip(1)).all(|(a, b)| a <= b + Seconds::new(1e-9)));
                 assert!(costs().all(|cost| cost.get().is_finite() && cost >= Seconds::ZERO));
@@ -422,7 +422,7 @@ impl World {
                 self.requests.push(dispatch.request_id);
             }
             Err(rejected) => {
-                // A refusal hands out a time to come back; an explanation hands out none.
+                // A rejection takes a retry slot; an explanation takes none.
                 assert_eq!(explanation.verdict.map_err(|other| other.reason), Err(rejected.reason));
                 let mut after = self.scheduler.stats();
                 after.rejected.clone_from(&before.rejected);

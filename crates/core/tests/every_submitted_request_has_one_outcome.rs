@@ -1,5 +1,6 @@
-//! Whatever happens while requests wait: each one that was accepted is dispatched, evicted or withdrawn, once; after a drain there is
-//! nothing left to decide; nobody is sent where nobody may be sent; and the same inputs give the same outputs.
+//! For any sequence of inputs, each queued request is dispatched, evicted or cancelled exactly
+//! once. After the last poll nothing is left to decide. No request is dispatched to an excluded
+//! endpoint, and equal inputs give equal outputs.
 
 #[path = "support/waiting.rs"]
 mod waiting;
@@ -20,7 +21,7 @@ proptest! {
             prop_assert_eq!(&worlds[0].log, &worlds[1].log, "same inputs, same outputs");
             worlds.iter_mut().for_each(|world| world.log.clear());
         }
-        // In the end nobody waits for ever.
+        // At the end, every queued request has an outcome.
         let world = &mut worlds[0];
         while !world.waiting.is_empty() {
             let due = world.scheduler.next_timeout();

@@ -1,6 +1,7 @@
-//! The JSON vectors: what every language must decide, step by step.
+//! The JSON vectors: the decisions of every language, step by step.
 //!
-//! `BLESS=1 cargo test --all-features --test vectors` writes the answers anew; reading the difference is the review.
+//! `BLESS=1 cargo test --all-features --test vectors` updates the expected decisions; the diff is
+//! the review.
 
 #[path = "support/vector.rs"]
 mod vector;
@@ -69,7 +70,7 @@ fn every_step_has_the_expected_answer() {
     assert!(count > 60, "only {count} steps were found");
 }
 
-/// Whoever adds a reason or a policy of flow control shows in a vector what it does.
+/// Every reason and every policy of flow control must occur in a vector.
 #[test]
 fn every_reason_and_every_policy_occurs() {
     let texts: Vec<String> =
@@ -92,7 +93,7 @@ fn every_reason_and_every_policy_occurs() {
     }
 }
 
-/// The names of an enum's variants: what it is told to be unknown is refused with all that are known.
+/// The names of an enum's variants, from the error for an unknown variant.
 fn names<T: DeserializeOwned>(unknown: Value) -> Vec<String> {
     let refusal = serde_json::from_value::<T>(unknown).err().expect("no variant").to_string();
     let names: Vec<String> = refusal.split('`').skip(3).step_by(2).map(str::to_owned).collect();

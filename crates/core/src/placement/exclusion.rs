@@ -76,17 +76,17 @@ impl From<Exclusion> for RejectReason {
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Elsewhere => "does not hold the earlier turns",
-            Self::NotServed => "does not serve this",
+            Self::Elsewhere => "another endpoint has the conversation",
+            Self::NotServed => "serves another model, role or labels",
             Self::Excluded => "excluded by the request",
             Self::BackedOff => "backed off",
-            Self::Ramping => "ramping up",
+            Self::Ramping => "at the limit while ramping up",
             Self::Draining => "draining",
             Self::Sleeping => "sleeping",
-            Self::TooLarge => "too large for its cache",
-            Self::TooLate => "after the deadline",
-            Self::SessionLimit => "session_limit",
-            Self::Full => "full",
+            Self::TooLarge => "prompt and answer exceed the KV cache",
+            Self::TooLate => "first token after the deadline",
+            Self::SessionLimit => "no room for another session",
+            Self::Full => "at the limit of requests in flight",
         })
     }
 }

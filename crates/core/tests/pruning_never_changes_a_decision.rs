@@ -1,5 +1,6 @@
-//! `pick` passes over endpoints that a lower bound of their cost rules out; `pick_by` weighs them all. With the same cost they
-//! decide the same, alternatives included, in pools of unlike and busy endpoints, small ones and large ones.
+//! `pick` prunes endpoints by a lower bound of their cost, and `pick_by` weighs all of them. With
+//! the same cost function both make the same decisions, alternatives included. The pools are small
+//! and large, with busy endpoints of different kinds.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use slotwise::{
     PrefillCost, Priority, Request, RequestId, Scheduler, Seconds, Usage,
 };
 
-/// Two schedulers that are told the same.
+/// Two schedulers with the same inputs: `pruned` prunes, and `exhaustive` weighs all endpoints.
 struct Twins {
-    glancing: Scheduler,
-    thorough: Scheduler,
+    pruned: Scheduler,
+    exhaustive: Scheduler,
     now: Instant,
     flying: Vec<RequestId>,
 }
@@ -34,14 +35,14 @@ impl Twins {
             scheduler
         };
         Self {
-            glancing: scheduler(),
-            thorough: scheduler(),
+            pruned: scheduler(),
+            exhaustive: scheduler(),
             now: Instant::ORIGIN,
             flying: Vec::new(),
         }
     }
 
-    /// So many endpoints of a few kinds; all hold the beginnings of some families' prompts, by and by at most.
+    /// A pool of a few kinds of endpoints, which have prefixes of some families' prompts cached.
     fn large(pool: usize, kinds: &[(u8, u32, u8)], shared: &[(u8, u16)]) -> Self {
         let endpoints: Vec<_> =
             (0..pool).map(|number| kinds[number * 7 / 3 % kinds.len()]).collect();
@@ -67,8 +68,8 @@ impl Twins {
     }
 
     fn both(&mut self, act: impl Fn(&mut Scheduler, Instant)) {
-        act(&mut self.glancing, self.now);
-        act(&mut self.thorough, self.now);
+        act(&mut self.pruned, self.now);
+        act(&mut self.exhaustive, self.now);
     }
 
     fn pick(
@@ -79,7 +80,7 @@ impl Twins {
         adapter: bool,
     ) -> Result<(), TestCaseError> {
         let ids = prompt(family % 12, length);
-        // Some come as hashes, which endpoints with blocks of any length can have.
+        // Some prompts are hashes, which are valid for every block size.
         let hashes: Vec<_> =
             ids.chunks_exact(16).map(|block| BlockHash(u64::from(block[0]))).collect();
         let sixteen = NonZeroU32::new(16).expect("not zero");
@@ -93,8 +94,8 @@ impl Twins {
         if family % 4 == 0 {
             request = request.exclude(&tried);
         }
-        let glanced = self.glancing.pick(self.now, &request);
-        let weighed = self.thorough.pick_by(self.now, &request, |_, terms| terms.total());
+        let glanced = self.pruned.pick(self.now, &request);
+        let weighed = self.exhaustive.pick_by(self.now, &request, |_, terms| terms.total());
         prop_assert_eq!(&glanced, &weighed);
         self.flying.extend(glanced.map(|dispatch| dispatch.request_id));
         Ok(())
@@ -177,7 +178,7 @@ proptest! {
         }
         for (verb, choice, length, micros) in steps {
             twins.now = twins.now + Duration::from_micros(micros);
-            let endpoint = twins.glancing.endpoint_named(&format!("e{}", usize::from(choice) % pool));
+            let endpoint = twins.pruned.endpoint_named(&format!("e{}", usize::from(choice) % pool));
             let small = choice as u8;
             match (verb, endpoint) {
                 (7, Some(endpoint)) => twins.both(|s, now| {
