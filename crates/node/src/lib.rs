@@ -8,7 +8,7 @@
 //! | `flow` | what may wait, and who goes first |
 //! | `answer` | rejections, evictions and explanations |
 //! | `stats` | counters and gauges |
-//! | `observe` | what engines say, in bytes, to the scheduler |
+//! | `lease` | leases and exchanges of `slotwise-gateway` |
 //! | `metrics`, `kv` | what engines say, as reports |
 //! | `allow` | which values of clients count |
 //! | `body`, `headers` | what clients ask |
