@@ -8,7 +8,7 @@
 //! | `flow` | what may wait, and who goes first |
 //! | `answer` | rejections, evictions and explanations |
 //! | `stats` | counters and gauges |
-//! | `lease` | leases and exchanges of `slotwise-gateway` |
+//! | `lease` | leases: calls of the state machine in `slotwise-gateway` |
 //! | `metrics`, `kv` | what engines say, as reports |
 //! | `allow` | which values of clients count |
 //! | `body`, `headers` | what clients ask |
