@@ -29,7 +29,7 @@ def command(language: str) -> list[str]:
     if language == "node":
         return [shutil.which("node") or "node", str(EXAMPLES / "node/gateway.mjs")]
     target = Path(os.environ.get("SLOTWISE_EXAMPLES_TARGET", EXAMPLES / "rust/target"))
-    return [str(target / "debug/slotwise-gateway")]
+    return [str(target / "debug/example-gateway")]
 
 
 class Gateway:

@@ -1,15 +1,17 @@
-//! The scheduler behind a lock: requests that wait for its decisions, and leases on what it has booked.
+//! The gateway crate behind a lock: exchanges, and requests that wait for decisions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use slotwise::{Decision, EndpointId, Instant, Rejected, Request, RequestId, Scheduler};
-use slotwise_wire::outcome::{Reason, Refusal};
-use slotwise_wire::response::{CloseReason, Outcome, ResponseReader};
+use axum::body::Bytes;
+use slotwise::{Decision, Instant, Request, RequestId, Scheduler};
+use slotwise_gateway::{Exchange, Gateway};
+use slotwise_wire::response::CloseReason;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
-/// Where requests are handed in. The lock is held for microseconds, and never while anything is awaited.
+/// The lock is held for microseconds, and never while anything is awaited.
 pub(crate) struct Desk {
     inner: Mutex<Inner>,
     began: std::time::Instant,
@@ -17,68 +19,55 @@ pub(crate) struct Desk {
 }
 
 struct Inner {
-    scheduler: Scheduler,
+    gateway: Gateway,
     waiting: HashMap<RequestId, oneshot::Sender<Decision>>,
 }
 
 impl Desk {
     /// Call it within a runtime.
     pub(crate) fn new() -> Arc<Self> {
-        // An empty pool is refused at once. With a longer time, requests wait for an engine to come back.
+        // An empty pool is refused at once. With a longer time, requests wait for an engine.
         let scheduler = Scheduler::builder().with(|config| config.flow.no_endpoint_ttl = Duration::ZERO);
-        let scheduler = scheduler.build().expect("a valid configuration");
-        let inner = Mutex::new(Inner { scheduler, waiting: HashMap::new() });
-        let desk = Arc::new(Self { inner, began: std::time::Instant::now(), told: Notify::new() });
+        let gateway = Gateway::new(scheduler.build().expect("a valid configuration"));
+        let inner = Mutex::new(Inner { gateway, waiting: HashMap::new() });
+        let began = std::time::Instant::now();
+        let desk = Arc::new(Self { inner, began, told: Notify::new() });
         tokio::spawn(Arc::clone(&desk).keep_time());
         desk
     }
 
     /// Gives the scheduler an input, then hands out the decisions that follow from it.
     pub(crate) fn tell<T>(&self, input: impl FnOnce(&mut Scheduler, Instant) -> T) -> T {
-        self.update(|inner, now| input(&mut inner.scheduler, now))
+        self.update(|inner, now| input(inner.gateway.scheduler_mut(), now))
     }
 
     fn update<T>(&self, input: impl FnOnce(&mut Inner, Instant) -> T) -> T {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::from_std(self.began, std::time::Instant::now());
+        let now = self.now();
         let answer = input(&mut inner, now);
-        while let Some(decision) = inner.scheduler.poll_decision(now) {
+        while let Some(decision) = inner.gateway.poll_decision(now) {
             let request = decision.request();
             let taken = inner.waiting.remove(&request).map(|waiter| waiter.send(decision));
             if !matches!(taken, Some(Ok(()))) {
-                inner.scheduler.cancel(now, request); // its client has left meanwhile
+                inner.gateway.scheduler_mut().cancel(now, request); // its client has left
             }
         }
         self.told.notify_one();
         answer
     }
 
-    /// Waits until it is the request's turn. A client that leaves meanwhile withdraws it.
-    pub(crate) async fn acquire(
-        self: &Arc<Self>,
-        request: &Request<'_>,
-    ) -> Result<(Lease, EndpointId), Refusal<'static>> {
-        let (sender, decision) = oneshot::channel();
-        let submitted = self.update(|inner, now| {
-            let request = inner.scheduler.submit(now, request)?;
-            inner.waiting.insert(request, sender);
-            Ok(request)
-        });
-        let request = submitted.map_err(|rejected: Rejected| Refusal::from(&rejected))?;
-        let lease = Lease { desk: Arc::clone(self), request, reader: None };
-        match decision.await {
-            Ok(Decision::Dispatch(dispatch)) => Ok((lease, dispatch.endpoint)),
-            Ok(Decision::Evict(evicted)) => Err(Refusal::from(&evicted)),
-            _ => Err(Refusal::new(Reason::ShuttingDown)),
-        }
+    fn now(&self) -> Instant {
+        Instant::from_std(self.began, std::time::Instant::now())
     }
 
-    /// Decides also when nothing happens but that time passes: what waits too long is evicted.
+    /// Polls for decisions that are due without an input: expired requests are evicted.
     async fn keep_time(self: Arc<Self>) {
         loop {
-            let due = self.inner.lock().unwrap_or_else(PoisonError::into_inner).scheduler.next_timeout();
-            let now = Instant::from_std(self.began, std::time::Instant::now());
-            let left = due.map_or(Duration::MAX, |due| due.saturating_since(now));
+            let due = {
+                let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                inner.gateway.scheduler().next_timeout()
+            };
+            let left = due.map_or(Duration::MAX, |due| due.saturating_since(self.now()));
             tokio::select! {
                 () = tokio::time::sleep(left.max(Duration::from_millis(1))) => self.tell(|_, _| ()),
                 () = self.told.notified() => {}
@@ -87,44 +76,71 @@ impl Desk {
     }
 }
 
-/// A request that waits or is in flight. If it is dropped before its end, its client has left.
-pub(crate) struct Lease {
+/// A client's request. If it is dropped before its end, its client has left.
+pub(crate) struct Call {
     desk: Arc<Desk>,
-    request: RequestId,
-    reader: Option<ResponseReader>,
+    pub(crate) exchange: Exchange,
+    /// The request that was submitted last.
+    request: Option<RequestId>,
+    pub(crate) upstream: Option<reqwest::Response>,
 }
 
-impl Lease {
-    /// The engine's headers are there.
-    pub(crate) fn begin(&mut self, status: u16, content_type: &str) {
-        self.reader = Some(ResponseReader::new(status, content_type));
+impl Call {
+    pub(crate) fn new(desk: &Arc<Desk>, exchange: Exchange) -> Self {
+        Self { desk: Arc::clone(desk), exchange, request: None, upstream: None }
     }
 
-    /// A chunk of the answer. Whether it has begun: from then on, no other endpoint is asked.
-    pub(crate) fn feed(&mut self, chunk: &[u8]) -> bool {
-        let Some(reader) = &mut self.reader else { return false };
-        let progress = reader.feed(chunk);
-        // The request is in flight: nothing but this lease ends it.
-        let _ = self.desk.tell(|scheduler, now| progress.tell(scheduler, now, self.request));
-        reader.has_begun()
+    /// Gives the exchange an input.
+    pub(crate) fn input<T>(&mut self, input: impl FnOnce(&mut Exchange, &mut Gateway, Instant) -> T) -> T {
+        self.desk.update(|inner, now| input(&mut self.exchange, &mut inner.gateway, now))
     }
 
-    /// Nothing more comes: the scheduler is told how the answer ended. Without any answer, the endpoint was out of reach.
-    pub(crate) fn finish(&mut self, close: CloseReason) -> Outcome {
-        let outcome = self.reader.take().map_or_else(Outcome::unreachable, |reader| reader.finish(close));
-        let _ = self.desk.tell(|scheduler, now| outcome.settle(scheduler, now, self.request));
-        outcome
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.reader.is_some() {
-            self.finish(CloseReason::ClientDisconnected);
+    /// Submits the request and waits until it is its turn.
+    pub(crate) async fn dispatch(&mut self, request: &Request<'_>) {
+        let (sender, decision) = oneshot::channel();
+        self.request = self.desk.update(|inner, now| {
+            let submitted = inner.gateway.scheduler_mut().submit(now, request);
+            let request = submitted.as_ref().ok().copied();
+            if let Some(request) = request {
+                inner.waiting.insert(request, sender);
+            }
+            self.exchange.handle_submit(submitted);
+            request
+        });
+        if let Ok(decision) = decision.await {
+            self.input(|exchange, gateway, _| exchange.handle_decision(gateway, decision));
         }
+    }
+
+    /// How long the endpoint may still send nothing.
+    pub(crate) fn patience(&mut self) -> Duration {
+        let now = self.desk.now();
+        self.exchange.wait(now).map_or(Duration::MAX, |due| due.saturating_since(now))
+    }
+
+    /// Reads on in the answer. Returns a chunk that the client gets as it is.
+    pub(crate) async fn read(&mut self) -> Option<Bytes> {
+        let patience = self.patience();
+        let close = match timeout(patience, self.upstream.as_mut()?.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
+                let passing =
+                    self.input(|exchange, gateway, now| exchange.handle_chunk(gateway, now, &chunk));
+                return passing.is_passed_on().then_some(chunk);
+            }
+            Ok(Ok(None)) => CloseReason::Clean,
+            Ok(Err(_)) => CloseReason::Broken,
+            Err(_) => CloseReason::TimedOut,
+        };
+        self.input(|exchange, gateway, now| exchange.handle_close(gateway, now, close));
+        None
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
         self.desk.update(|inner, now| {
-            inner.waiting.remove(&self.request);
-            inner.scheduler.cancel(now, self.request) // of a request that has ended, this does nothing
+            self.request.map(|request| inner.waiting.remove(&request));
+            self.exchange.handle_client_disconnected(&mut inner.gateway, now);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! A gateway: slotwise-gateway --engines http://10.0.0.1:8000,http://10.0.0.2:8000 --port 8080
+//! A gateway: example-gateway --engines http://10.0.0.1:8000,http://10.0.0.2:8000 --port 8080
 mod desk;
 mod engines;
 mod reply;
@@ -7,28 +7,26 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header::CONTENT_TYPE};
 use axum::response::Response;
 use axum::routing::{get, post};
-use desk::{Desk, Lease};
+use desk::{Call, Desk};
 use engines::{admin, health, metrics};
-use futures_util::{StreamExt, stream};
-use reply::{error, key_of, refusal, rest};
-use slotwise::{EndpointId, Instant, Priority, RejectReason};
+use reply::{error, key_of, respond_with};
+use slotwise::{Failure, Instant, Priority};
+use slotwise_gateway::{Exchange, Output};
 use slotwise_wire::headers::{Allow, RequestHeaders};
-use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+use slotwise_wire::outcome::BodyShape;
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
-use slotwise_wire::response::CloseReason;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 /// Key, flow and priority. They come from the owner of the key, never from the client. A priority below 0 may be
 /// shed under load. Replace the table with your own.
 const KEYS: [(&str, &str, i32); 2] = [("key-chat", "chat", 1), ("key-batch", "batch", -1)];
 const ATTEMPTS: usize = 3;
-/// Bytes that are held back at most, until it is known whether another endpoint has to be asked.
-const LOOK_AHEAD: usize = 65_536;
 
 struct Gateway {
     desk: Arc<Desk>,
@@ -53,68 +51,40 @@ async fn serve(State(gateway): Shared, uri: Uri, headers: HeaderMap, body: Bytes
     let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);
     let request =
         said.apply_allowed(&allow, Instant::ORIGIN, request).flow(flow).priority(Priority(*priority));
-    let (mut tried, mut refused) = (Vec::new(), None);
-    while tried.len() < ATTEMPTS {
-        let asked = request.clone().exclude(&tried);
-        let (lease, endpoint) = match gateway.desk.acquire(&asked).await {
-            Ok(acquired) => acquired,
-            Err(why) => return refused.unwrap_or_else(|| refusal(&why, shape)),
-        };
-        match gateway.ask(lease, endpoint, uri.path(), body.clone()).await {
-            Ok(response) => return response,
-            Err(response) => refused = response.or(refused),
+    let mut call = Call::new(&gateway.desk, Exchange::new(shape).attempts(ATTEMPTS));
+    loop {
+        while let Some(output) = call.exchange.poll() {
+            match output {
+                Output::Dispatch => {
+                    let excluded = call.exchange.excluded().to_vec();
+                    call.dispatch(&request.clone().exclude(&excluded)).await;
+                }
+                Output::Send { url, .. } => gateway.send(&mut call, url, &uri, body.clone()).await,
+                Output::Abort => call.upstream = None,
+                Output::Reply(reply) => return respond_with(reply, call),
+                _ => {}
+            }
         }
-        tried.push(endpoint);
+        call.read().await;
     }
-    let why = Refusal::new(Reason::Rejected(RejectReason::NoEndpoints)).retry_after(Duration::from_secs(1));
-    refused.unwrap_or_else(|| refusal(&why, shape))
 }
 
 impl Gateway {
-    /// Asks one endpoint. An error is what the client gets if no other endpoint answers.
-    async fn ask(
-        &self,
-        mut lease: Lease,
-        to: EndpointId,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Response, Option<Response>> {
-        let url =
-            self.desk.tell(|scheduler, _| scheduler.endpoint(to).map(|it| format!("{}{path}", it.name)));
-        let request =
-            self.http.post(url.unwrap_or_default()).header(CONTENT_TYPE, "application/json").body(body);
+    /// Sends the request to one endpoint.
+    async fn send(&self, call: &mut Call, url: String, uri: &Uri, body: Bytes) {
+        let request = self.http.post(format!("{url}{}", uri.path())).body(body);
+        let request = request.header(CONTENT_TYPE, "application/json").send();
         // Resolves with the headers. They come before prefill, so they are not the first token.
-        let Ok(mut answer) = request.send().await else {
-            lease.finish(CloseReason::Broken);
-            return Err(None);
+        let failure = match timeout(call.patience(), request).await {
+            Ok(Ok(answer)) => {
+                call.exchange.handle_head(answer.status().as_u16(), answer.headers());
+                call.upstream = Some(answer);
+                return;
+            }
+            Ok(Err(_)) => Failure::Unreachable,
+            Err(_) => Failure::Timeout,
         };
-        let mut response = Response::builder().status(answer.status().as_u16());
-        for name in ["content-type", "retry-after", "retry-after-ms"] {
-            if let Some(value) = answer.headers().get(name) {
-                response = response.header(name, value);
-            }
-        }
-        let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        lease.begin(answer.status().as_u16(), kind.unwrap_or_default());
-        let (mut held, mut size, mut begun) = (Vec::new(), 0, false);
-        let close = loop {
-            if begun || size >= LOOK_AHEAD {
-                let first = stream::iter(held.into_iter().map(Ok));
-                return response.body(Body::from_stream(first.chain(rest(lease, answer)))).map_err(|_| None);
-            }
-            match answer.chunk().await {
-                Ok(Some(chunk)) => {
-                    (begun, size) = (lease.feed(&chunk), size + chunk.len());
-                    held.push(chunk);
-                }
-                Ok(None) => break CloseReason::Clean,
-                Err(_) => break CloseReason::Broken,
-            }
-        };
-        let (outcome, whole) =
-            (lease.finish(close), close == CloseReason::Clean && !answer.status().is_success());
-        let response = response.body(Body::from(held.concat())).ok();
-        if outcome.may_retry(false) { Err(response.filter(|_| whole)) } else { response.ok_or(None) }
+        call.input(|exchange, gateway, now| exchange.handle_unreachable(gateway, now, failure));
     }
 }
 

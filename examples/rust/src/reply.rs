@@ -1,25 +1,44 @@
 //! What clients get: the rest of an answer, or a response of the gateway's own.
 
+use std::io;
+
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::response::Response;
 use futures_util::{Stream, stream};
-use slotwise_wire::outcome::{BodyShape, Refusal};
-use slotwise_wire::response::CloseReason;
+use slotwise_gateway::Output;
+use slotwise_gateway::exchange::Reply;
 
-use crate::desk::Lease;
+use crate::desk::Call;
 
-/// The rest of an answer. The lease ends with it, or with the client.
-pub(crate) fn rest(lease: Lease, answer: reqwest::Response) -> impl Stream<Item = reqwest::Result<Bytes>> {
-    stream::unfold((lease, answer), |(mut lease, mut answer)| async move {
-        let chunk = answer.chunk().await;
-        match &chunk {
-            Ok(Some(chunk)) => _ = lease.feed(chunk),
-            Ok(None) => _ = lease.finish(CloseReason::Clean),
-            Err(_) => _ = lease.finish(CloseReason::Broken),
+/// The client's response. The exchange ends with its body, or with the client.
+pub(crate) fn respond_with(reply: Reply, call: Call) -> Response {
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in reply.headers {
+        response = response.header(name, value);
+    }
+    let response = response.body(Body::from_stream(body(call)));
+    response.unwrap_or_else(|_| error(502, "malformed_answer"))
+}
+
+fn body(call: Call) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(call, |mut call| async move {
+        loop {
+            match call.exchange.poll() {
+                Some(Output::Body(bytes)) => return Some((Ok(bytes.into()), call)),
+                Some(Output::End) => return None,
+                Some(Output::Break) => {
+                    return Some((Err(io::ErrorKind::ConnectionAborted.into()), call));
+                }
+                Some(_) => call.upstream = None,
+                None if call.exchange.has_ended() => return None,
+                None => {}
+            }
+            if let Some(chunk) = call.read().await {
+                return Some((Ok(chunk), call));
+            }
         }
-        chunk.transpose().map(|chunk| (chunk, (lease, answer)))
     })
 }
 
@@ -34,12 +53,6 @@ pub(crate) fn json(status: u16, body: String) -> Response {
 
 pub(crate) fn error(status: u16, code: &str) -> Response {
     json(status, format!(r#"{{"error":{{"message":"{}","code":"{code}"}}}}"#, code.replace('_', " ")))
-}
-
-pub(crate) fn refusal(why: &Refusal<'_>, shape: BodyShape) -> Response {
-    let named = Response::builder().status(why.status());
-    let named = why.headers().fold(named, |named, (name, value)| named.header(name, value.as_ref()));
-    named.body(Body::from(why.body(shape))).expect("its headers are valid")
 }
 
 pub(crate) fn respond(status: u16, content_type: &str, body: String) -> Response {
