@@ -58,14 +58,14 @@ fn retry_after_is_rounded_up_and_never_zero_or_too_long() {
 }
 
 #[test]
-fn each_reason_is_told_as_the_reference_tells_it() {
+fn each_reason_has_the_names_of_the_reference() {
     let told: Vec<(&str, u16, Option<&str>)> =
         Reason::all().map(|it| (it.code(), it.http_status(), it.dropped_reason())).collect();
     let saturated = Some("rejected-saturated");
     let expired = Some("rejected-ttl-expired");
-    let nobody = Some("rejected-no-endpoints");
+    let no_endpoints = Some("rejected-no-endpoints");
     let wanted = [
-        ("no_endpoints", 503, nobody),
+        ("no_endpoints", 503, no_endpoints),
         ("not_served", 404, None),
         ("too_large", 413, None),
         ("deadline_unreachable", 429, saturated),
@@ -75,7 +75,7 @@ fn each_reason_is_told_as_the_reference_tells_it() {
         ("thread_not_found", 404, None),
         ("name_too_long", 400, None),
         ("ttl_expired", 429, expired),
-        ("no_endpoints", 503, nobody),
+        ("no_endpoints", 503, no_endpoints),
         ("deadline_unreachable", 429, expired),
         ("displaced", 429, saturated),
         ("too_large", 413, None),
@@ -92,7 +92,8 @@ fn what_the_core_refuses_becomes_a_refusal() {
     let now = Instant::ORIGIN;
     let mut scheduler = Scheduler::default();
     scheduler.add_endpoint(now, Endpoint::new("a").model("llama")).expect("a new name");
-    let rejected = scheduler.pick(now, &Request::new("mistral")).expect_err("nobody serves it");
+    let rejected =
+        scheduler.pick(now, &Request::new("mistral")).expect_err("no endpoint serves it");
     let refusal = Refusal::from(&rejected);
     assert_eq!((refusal.status(), refusal.reason.code()), (rejected.http_status(), "not_served"));
     assert_eq!(refusal.retry_after, rejected.retry_after);

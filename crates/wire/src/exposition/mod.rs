@@ -34,12 +34,12 @@ use text::Writer;
 /// on `Stats` and these settings. Computes in **O(endpoints)**.
 ///
 /// ```
-/// use slotwise::Stats;
+/// use slotwise::Scheduler;
 /// use slotwise_wire::exposition::Exposition;
 ///
 /// let exposition = Exposition::new().endpoint_limit(500);
 /// let mut text = String::new(); // kept between scrapes
-/// exposition.render(&Stats::default(), &mut text);
+/// exposition.render(&Scheduler::default().stats(), &mut text);
 /// assert!(text.contains("slotwise_in_flight_requests 0\n"));
 /// assert!(text.ends_with("# EOF\n"));
 /// ```

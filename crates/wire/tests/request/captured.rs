@@ -60,7 +60,11 @@ fn a_captured_request_becomes_one_of_the_core() {
     let body = captured["priority_-5"]["request_body"].to_string();
     let mut reader = RequestReader::new();
     let view = reader.read(Api::Completions, body.as_bytes()).expect("it was taken");
-    assert_eq!(view.to_request(PriorityOrder::LowFirst).priority, Priority(0), "nobody allowed it");
+    assert_eq!(
+        view.to_request(PriorityOrder::LowFirst).priority,
+        Priority(0),
+        "the host does not accept it"
+    );
     let allow = Allow::everything();
     let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);
     assert_eq!(

@@ -133,7 +133,7 @@ fn a_killed_engine_fails() {
     let captured = fixture_json("failures/engine_killed.json");
     let stream = exchange(&captured["in_flight_stream"]);
     assert_eq!((stream.end, stream.status), (AnswerEnd::Failed, 500), "though the status was 200");
-    assert_eq!(stream.retry, Retry::Never, "a stream that has begun is not told anew");
+    assert_eq!(stream.retry, Retry::Never, "a started stream is not retried");
     assert_eq!(stream.settlement(), Disposition::Fail(Failure::Engine));
     let plain = exchange(&captured["in_flight_plain"]);
     assert_eq!((plain.end, plain.retry), (AnswerEnd::Failed, Retry::IfNothingSent));
