@@ -145,7 +145,7 @@ fn hashes(case: &Value, seed: u64) -> Vec<slotwise::BlockHash> {
     let (hasher, mut hashes) = (PromptHasher::new(seed), Vec::new());
     match (case.get("text").and_then(Value::as_str), case.get("tokens")) {
         (Some(text), _) => {
-            hasher.text(namespace, text.as_bytes(), block_size, usize::MAX, &mut hashes)
+            hasher.text(namespace, text.as_bytes(), block_size, usize::MAX, &mut hashes);
         }
         (None, Some(range)) => {
             let (from, to): (u32, u32) = serde_json::from_value(range.clone()).expect("a range");
