@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Scheduler, WireError } from 'slotwise';
 import { METRICS_CONTENT_TYPE, readMetrics } from 'slotwise/wire';
@@ -132,12 +133,7 @@ const error = (response, status, code) =>
 const json = (response, status, value) =>
   response.writeHead(status, JSON_TYPE).end(JSON.stringify(value));
 
-function sleep(ms, signal) {
-  return new Promise((wake) => {
-    const timer = setTimeout(wake, ms);
-    signal.addEventListener('abort', () => (clearTimeout(timer), wake()), { once: true });
-  });
-}
+const sleep = (ms, signal) => delay(ms, undefined, { signal }).catch(() => {}); // ends if aborted
 
 (options.engines ?? '').split(',').filter(Boolean).forEach(add);
 server.listen(Number(options.port), '127.0.0.1', () => {

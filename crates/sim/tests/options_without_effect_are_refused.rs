@@ -46,7 +46,7 @@ fn options_that_no_chosen_policy_reads_name_those_that_do() {
         let delay = refused(&format!("{command} --policies round-robin --delay-ms 10"));
         assert!(delay.contains("mooncake"), "{delay}");
         assert!(refused(&format!("{command} --adapter-slots 2")).contains("--adapters"));
-        assert!(refused(&format!("{command} --adapter-load-ms 2")).contains("--adapters"));
+        assert!(refused(&format!("{command} --adapter-load-time-ms 2")).contains("--adapters"));
     }
     for option in ["--guard", "--ttl 5", "--tenants 3", "--priorities 0.5", "--only quiet"] {
         assert!(refused(&format!("sweep {option}")).contains("unexpected argument"), "{option}");
@@ -70,7 +70,7 @@ fn options_that_one_chosen_policy_reads_are_taken() {
         "random --tenants 3 --only quiet",
         "slotwise --scrape-ms 20 --delay-ms 2",
         "mooncake --delay-ms 2",
-        "slotwise --adapters 3 --adapter-slots 2 --adapter-load-ms 10",
+        "slotwise --adapters 3 --adapter-slots 2 --adapter-load-time-ms 10",
     ] {
         let (done, error) = run(&format!("compare {TAKEN} {options}"));
         assert!(done, "{options}: {error}");
