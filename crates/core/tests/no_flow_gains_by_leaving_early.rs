@@ -66,10 +66,10 @@ fn honest_share(cheat: Cheat) -> f64 {
                     .expect("once");
             }
             Cheat::BeforeTheFirstToken | Cheat::BeforeTheLastToken => {
-                assert!(scheduler.cancel(now, id))
+                assert!(scheduler.cancel(now, id));
             }
             Cheat::FailsBeforeTheLastToken => {
-                scheduler.fail(now, id, Failure::Engine).expect("once")
+                scheduler.fail(now, id, Failure::Engine).expect("once");
             }
         }
         let next = submit(&mut scheduler, now, if is_honest { "honest" } else { "cheat" });

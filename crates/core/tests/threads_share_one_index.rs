@@ -163,7 +163,7 @@ fn makes_sense(index: &PrefixIndex, chain: &[BlockHash]) {
 fn held(index: &PrefixIndex, chain: &[BlockHash]) -> BTreeSet<(usize, u32)> {
     let mut held = BTreeSet::new();
     index.holders(chain, |range, slots| {
-        range.for_each(|at| held.extend(slots.iter().map(|slot| (at, slot))))
+        range.for_each(|at| held.extend(slots.iter().map(|slot| (at, slot))));
     });
     held
 }
