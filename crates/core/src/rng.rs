@@ -1,4 +1,5 @@
 //! A small random generator. Its seed fixes the stream, on every platform and in every version.
+//! `rand` and `fastrand` were weighed: their streams may change between versions, and no draw may.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): 64 bits of state, period 2^64, one multiply-xor
 /// cascade a draw.

@@ -87,7 +87,7 @@ impl World {
                     continue;
                 }
                 Step::Done => {
-                    self.scheduler.complete(now, id, Usage::default()).expect("in flight")
+                    self.scheduler.complete(now, id, Usage::default()).expect("in flight");
                 }
                 Step::Failed => self.scheduler.fail(now, id, Failure::Engine).expect("in flight"),
                 Step::Refused => assert!(self.scheduler.cancel(now, id)),

@@ -53,7 +53,7 @@ fn ten_million_depths_are_the_models() {
         let steps = steps.new_tree(&mut runner).expect("a strategy without filters").current();
         for (number, (op, asked)) in steps.iter().enumerate() {
             pair.apply(op);
-            pair.compare(asked).expect("the index agrees with its twin");
+            pair.compare(asked).expect("the index agrees with its model");
             if number % 64 == 0 {
                 assert_eq!(pair.index.check(), Ok(()));
             }

@@ -60,7 +60,7 @@ impl Twins {
                 let stored = BlockStored::new(&names, block_size).tokens(ids).model("m");
                 let endpoint = slotwise::EndpointId::from_u64(number as u64);
                 twins.both(|s, now| {
-                    s.handle_kv_event(now, endpoint, KvEvent::BlockStored(stored)).expect("room")
+                    s.handle_kv_event(now, endpoint, KvEvent::BlockStored(stored)).expect("room");
                 });
             }
         }

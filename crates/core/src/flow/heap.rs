@@ -207,9 +207,9 @@ mod tests {
         ) {
             let mut arena = HeapArena::new();
             let mut heaps = [Heap::EMPTY; 2];
-            let mut twins: [BTreeSet<(u8, u32)>; 2] = Default::default();
+            let mut models: [BTreeSet<(u8, u32)>; 2] = Default::default();
             for (at, number, key) in steps {
-                for (heap, model) in heaps.iter_mut().zip(&mut twins) {
+                for (heap, model) in heaps.iter_mut().zip(&mut models) {
                     let old = model.iter().find(|(_, member)| *member == at).copied();
                     if let Some(old) = old {
                         arena.remove(heap, at);
@@ -218,9 +218,9 @@ mod tests {
                 }
                 if number < 2 {
                     arena.insert(&mut heaps[number], at, (key, at));
-                    twins[number].insert((key, at));
+                    models[number].insert((key, at));
                 }
-                for (heap, model) in heaps.iter().zip(&twins) {
+                for (heap, model) in heaps.iter().zip(&models) {
                     let members: BTreeSet<_> = model.iter().map(|(_, at)| *at).collect();
                     prop_assert_eq!(arena.members(*heap), members);
                     prop_assert_eq!(model.first().map_or(NONE, |(_, at)| *at), heap.first);
