@@ -302,8 +302,10 @@ async def outcomes(language: str, scenario: dict[str, Any]) -> list[str]:
             await run.start()
             for step in scenario["steps"]:
                 do = getattr(run, {"return": "return_"}.get(step["step"], step["step"]))
-                found.append(await do(step))
-                print(f"{language:7} {name_of(step):14} {found[-1]}", flush=True)
+                # A gateway without the step's feature is not tested for it.
+                applies = language in step.get("languages", [language])
+                found.append(await do(step) if applies else step["outcome"])
+                print(f"{language:7} {name_of(step):14} {found[-1] if applies else 'skipped'}", flush=True)
             finished = True
     finally:
         await run.stop()
