@@ -1,7 +1,7 @@
 //! The OpenMetrics 1.0 writer.
 //!
-//! Written by hand: `prometheus-client` and `metrics-exporter-prometheus` own the counters in
-//! registries with locks and need `std`. Here `Stats` owns the counters.
+//! Written by hand: `prometheus-client` owns its counters in a registry. Here `Stats` owns the
+//! counters.
 
 use alloc::format;
 use core::fmt;

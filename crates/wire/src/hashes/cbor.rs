@@ -1,7 +1,7 @@
 //! Canonical CBOR (RFC 8949, section 4.2) for arrays of bytes, integers and strings.
 //!
-//! Written by hand: `ciborium` allocates a tree, and three kinds of values take less code than its
-//! use.
+//! Written by hand: `ciborium` serializes types, and a writer for three kinds of values is shorter
+//! than their types.
 
 use alloc::vec::Vec;
 

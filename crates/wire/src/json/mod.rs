@@ -4,8 +4,8 @@
 //! others. The grammar is RFC 8259 with two extensions that clients use and engines accept: control
 //! characters in strings, and a lone surrogate, which is read as U+FFFD.
 //!
-//! Written by hand: `serde_json` needs `std` or builds values, reports no byte offset, and does not
-//! return the raw text of a value in place.
+//! Written by hand: `serde_json` parses into values or types instead of field by field, and reports
+//! a line and a column instead of a byte offset.
 
 mod ids;
 mod number;

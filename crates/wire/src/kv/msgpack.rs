@@ -1,8 +1,8 @@
 //! A msgpack pull parser: one pass, no recursion, no allocation. Every length is checked against
 //! the remaining input.
 //!
-//! Written by hand: `rmp` needs `std` and reports no byte offset, and `rmp-serde` recurses and
-//! cannot skip fields in place.
+//! Written by hand: `rmp` reports no byte offsets and does not check lengths against the remaining
+//! input, and `rmp-serde` decodes into types.
 
 use crate::error::{ErrorKind, WireError};
 

@@ -1,7 +1,7 @@
 //! Parses a metrics page in one pass.
 //!
-//! Written by hand: `prometheus-parse` needs `std` and copies every sample, and
-//! `openmetrics-parser` builds a tree. A scrape has thousands of lines, of which a dozen count.
+//! Written by hand: `prometheus-parse` copies every sample. A scrape has thousands of lines, of
+//! which a dozen count.
 
 use alloc::format;
 use alloc::string::String;

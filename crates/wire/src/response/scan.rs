@@ -5,8 +5,8 @@
 //! except the form of numbers and literals. In other containers it follows only strings and
 //! brackets, at any depth. The input need not be UTF-8.
 //!
-//! Written by hand: `struson` and `serde_json` need a reader or a complete text, and a stream's
-//! payload arrives in any number of chunks.
+//! Written by hand: `serde_json` needs a complete text or a blocking reader, and a payload arrives
+//! in any number of chunks.
 
 use memchr::memchr2;
 

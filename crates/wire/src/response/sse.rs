@@ -1,7 +1,9 @@
 //! The framing of server-sent events (WHATWG HTML, section 9.2) in chunks of any size.
 //!
-//! The parser stores only its state, so a line may have any length. Written by hand:
-//! `eventsource-stream` and `sse-codec` copy each line into memory, without a bound or up to one.
+//! The parser stores only its state, so a line may have any length.
+//!
+//! Written by hand: `eventsource-stream` collects each event in a string; this parser stores no
+//! line.
 //!
 //! ```text
 //!             BOM            ":" or another field
