@@ -10,8 +10,8 @@ True
 >>> scheduler.handle_first_token(dispatch.request_id)
 >>> scheduler.complete(dispatch.request_id, prompt_tokens=12, cached_tokens=0, completion_tokens=90)
 
-A scheduler opens no socket and starts no thread. ``slotwise.aio`` has leases for asyncio, and ``slotwise.wire`` reads what engines and
-clients send. Times are seconds; ``now`` is
+A scheduler opens no socket and starts no thread. ``slotwise.aio`` has leases for asyncio, and
+``slotwise.wire`` reads what engines and clients send. Times are seconds; ``now`` is
 ``time.monotonic()`` unless it is given.
 """
 

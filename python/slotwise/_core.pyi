@@ -87,7 +87,7 @@ class Dispatch:
 
     @property
     def request_id(self) -> int:
-        """The name of the request from now on."""
+        """The request's id."""
     @property
     def endpoint_id(self) -> int:
         """Where it goes."""
@@ -135,16 +135,17 @@ class Rejected:
         """Why."""
     @property
     def http_status(self) -> int:
-        """The HTTP status that says it best."""
+        """The recommended HTTP status."""
     @property
     def retry_after(self) -> float | None:
-        """Seconds after which another try may be worth it, if that can be told."""
+        """Seconds after which another try may be worth it, if that is known."""
     @property
     def message(self) -> str:
         """Why, and when to retry."""
     @property
     def sentence(self) -> str:
-        """Why, in one sentence for the client. ``not_served`` names the model that was asked for and those served."""
+        """Why, in one sentence for the client. ``not_served`` names the model that was asked for
+        and those served."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
@@ -163,10 +164,10 @@ class Evicted:
         """Why."""
     @property
     def http_status(self) -> int:
-        """The HTTP status that says it best."""
+        """The recommended HTTP status."""
     @property
     def retry_after(self) -> float | None:
-        """Seconds after which another try may be worth it, if that can be told."""
+        """Seconds after which another try may be worth it, if that is known."""
     @property
     def queue_time(self) -> float:
         """How many seconds it waited."""
@@ -182,10 +183,20 @@ class Evicted:
 
 @disjoint_base
 class Scheduler:
-    """Decides where requests go, and keeps account of all that follows from it.
+    """Decides where requests go, and accounts for their load.
 
-    ``now`` is seconds on the scheduler's clock, and what that clock shows unless given; it never goes back. What is refused
-    leaves everything as it was. Methods may be called from any thread.
+    There are four kinds of methods. Inputs (``add_endpoint``, ``handle_*`` and the other calls that
+    take ``now``) report what happened. ``pick`` and ``submit`` ask for a decision. Outputs
+    (``poll_decision``, ``next_timeout``) return what the host does next. Queries (``explain``,
+    ``stats``, ``endpoint`` and the like) change nothing.
+
+    **After each input, call ``poll_decision`` until it returns ``None``; then wait for the next
+    input or until ``next_timeout``.** ``slotwise.aio.Scheduler`` does this for its host. A host
+    that only calls ``pick`` need not poll.
+
+    Each dispatched request ends with exactly one of ``complete``, ``fail`` or ``cancel``. ``now``
+    is seconds on the scheduler's clock, and defaults to that clock; it never goes back. A call that
+    raises changes nothing. Methods may be called from any thread.
     """
 
     def __new__(
@@ -197,12 +208,13 @@ class Scheduler:
     ) -> Self:
         """A scheduler with no endpoints.
 
-        ``clock`` returns seconds and never goes back: ``time.monotonic`` unless given. It is called by each method that
-        takes ``now`` and is not given it. What the clock raises, that method raises, and nothing has changed.
+        ``clock`` returns seconds and never goes back: ``time.monotonic`` unless given. It is called
+        by each method that takes ``now`` and is not given it. What the clock raises, that method
+        raises, and nothing has changed.
 
-        ``cost`` is called once for each decision with the endpoints that could have the request, and returns what each
-        costs in seconds. If it raises, or returns something else, the built-in cost decides and the error goes to
-        ``sys.unraisablehook``.
+        ``cost`` is called once for each decision with the endpoints that could have the request,
+        and returns what each costs in seconds. If it raises, or returns something else, the
+        built-in cost decides and the error goes to ``sys.unraisablehook``.
 
         Raises ``ConfigError``, ``TypeError`` or ``ValueError``, which name the field.
         """
@@ -248,7 +260,8 @@ class Scheduler:
         Raises ``UnknownEndpointError``.
         """
     def drain_endpoint(self, endpoint: int, *, now: float | None = None) -> None:
-        """Sends no new requests to the endpoint; those in flight go on. Raises ``UnknownEndpointError``."""
+        """Sends no new requests to the endpoint; those in flight go on. Raises
+        ``UnknownEndpointError``."""
     def resume_endpoint(self, endpoint: int, *, now: float | None = None) -> None:
         """Takes a draining endpoint back into service. Raises ``UnknownEndpointError``."""
     def handle_load(
@@ -262,21 +275,24 @@ class Scheduler:
         sampled_at: float | None = None,
         now: float | None = None,
     ) -> None:
-        """An endpoint reported its load. Leave out what it does not say: a report of nothing is none. Raises
-        ``UnknownEndpointError``.
+        """An endpoint reported its load. Leave out what it does not say: a report of nothing is
+        none. Raises ``UnknownEndpointError``.
 
-        An endpoint whose engine is ``sleeping`` gets no requests until a report says that it is not.
+        An endpoint whose engine is ``sleeping`` gets no requests until a report shows that it is
+        not.
         """
     def handle_probe(self, endpoint: int, passed: bool, *, now: float | None = None) -> None:
-        """A probe passed or failed: the endpoint's page of metrics could be read, or its health check answered.
+        """A probe passed or failed: the endpoint's page of metrics could be read, or its health
+        check answered.
 
-        A failed one backs the endpoint off. One that passed lets the next request try an endpoint that could not be
-        reached. Raises ``UnknownEndpointError``.
+        A failed one backs the endpoint off. One that passed lets the next request try an endpoint
+        that could not be reached. Raises ``UnknownEndpointError``.
         """
     def handle_adapters(
         self, endpoint: int, active: Sequence[str], *, slots: int = 0, now: float | None = None
     ) -> None:
-        """An endpoint reported the LoRA adapters in use and, unless it is zero, how many fit side by side.
+        """An endpoint reported the LoRA adapters in use and, unless it is zero, how many fit side
+        by side.
 
         Raises ``UnknownEndpointError``.
         """
@@ -291,16 +307,16 @@ class Scheduler:
         rank_label: str | None = None,
         now: float | None = None,
     ) -> None:
-        """An endpoint was scraped: takes load and LoRA adapters out of its metrics page. The keywords are those of
-        ``wire.read_metrics``.
+        """An endpoint was scraped: takes load and LoRA adapters out of its metrics page. The
+        keywords are those of ``wire.read_metrics``.
 
-        Raises ``WireError`` or ``UnknownEndpointError``, and nothing of the page was taken: it is no report, and counts in
-        ``EndpointStats.report_errors``. So is a page that is none (``not_metrics``) or of which nothing is known
-        (``nothing_known``).
+        Raises ``WireError`` or ``UnknownEndpointError``, and nothing of the page was taken: it is
+        no report, and counts in ``EndpointStats.report_errors``. So is a page that is none
+        (``not_metrics``) or of which nothing is known (``nothing_known``).
         """
     def handle_orca(self, endpoint: int, header: str | Buffer, *, now: float | None = None) -> None:
-        """An answer had the header ``endpoint-load-metrics``. Raises ``WireError`` or ``UnknownEndpointError``, as
-        ``handle_metrics_page`` does.
+        """An answer had the header ``endpoint-load-metrics``. Raises ``WireError`` or
+        ``UnknownEndpointError``, as ``handle_metrics_page`` does.
         """
     def handle_kv_frames(
         self,
@@ -311,17 +327,20 @@ class Scheduler:
         rank: int = 0,
         now: float | None = None,
     ) -> KvReport:
-        """A message came from an engine's ZMQ socket for KV events: from SUB, or with ``replay`` from the DEALER of a replay.
+        """A message came from an engine's ZMQ socket for KV events: from SUB, or with ``replay``
+        from the DEALER of a replay.
 
-        Each data parallel ``rank`` is a publisher of its own; what one removes or clears is gone for the endpoint, so make ranks with
-        caches of their own endpoints of their own. Where the report has an ``ask``, open a fresh DEALER, send
-        ``[b"", wire.replay_request(ask)]`` and hand in what comes until ``replay_from`` is ``None``; or call ``abandon_replay``.
+        Each data parallel ``rank`` is a publisher of its own; what one removes or clears is gone
+        for the endpoint, so make ranks with caches of their own endpoints of their own. Where the
+        report has an ``ask``, open a fresh DEALER, send ``[b"", wire.replay_request(ask)]`` and
+        hand in what comes until ``replay_from`` is ``None``; or call ``abandon_replay``.
 
-        Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``. A batch that cannot be read is in the
-        report.
+        Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``. A
+        batch that cannot be read is in the report.
         """
     def abandon_replay(self, endpoint: int, *, rank: int = 0, now: float | None = None) -> KvReport:
-        """A replay does not come, or does not end: what is missing is lost, and what was held is applied.
+        """A replay does not come, or does not end: what is missing is lost, and what was held is
+        applied.
 
         Raises ``UnknownEndpointError``.
         """
@@ -330,20 +349,23 @@ class Scheduler:
     def handle_trtllm_events(
         self, endpoint: int, body: Buffer, *, block_size: int | None = None, rank: int = 0, now: float | None = None
     ) -> KvReport:
-        """TensorRT-LLM answered at ``/kv_cache_events``; blocks have the endpoint's size unless given. Raises ``WireError`` or ``UnknownEndpointError``."""
+        """TensorRT-LLM answered at ``/kv_cache_events``; blocks have the endpoint's size unless
+        given. Raises ``WireError`` or ``UnknownEndpointError``."""
     def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
-        """An engine published a change of its KV cache. With the first stored event that is applied, its
-        endpoint becomes precise.
+        """An engine published a change of its KV cache. With the first stored event that is
+        applied, its endpoint becomes precise.
 
         Raises ``KvEventError``, and nothing of the event was applied.
         """
     def snapshot(self) -> bytes:
-        """What endpoints hold in their caches. Loads, speeds and requests in flight are not in it: they are measured anew.
+        """What endpoints hold in their caches. Loads, speeds and requests in flight are not in it:
+        they are measured anew.
 
         Equal schedulers give equal bytes, in every language.
         """
     def restore(self, snapshot: Buffer, *, now: float | None = None) -> int:
-        """Takes what a snapshot says for what the endpoints hold: those of the same name, whose blocks are as long as they were.
+        """Takes what a snapshot contains for what the endpoints hold: those of the same name, whose
+        blocks are as long as they were.
 
         Returns how many these are. Add the endpoints first, and restore before the first ``pick``.
 
@@ -373,22 +395,28 @@ class Scheduler:
         exclude: Sequence[int] | None = None,
         now: float | None = None,
     ) -> Dispatch | Rejected:
-        """Chooses the endpoint that costs this request the least, and reserves it there in the same call.
+        """Chooses the endpoint that costs this request the least, and reserves it there in the same
+        call.
 
-        The prompt is text (``str``, ``bytes`` or another buffer of bytes), token ids (a buffer of wider integers, a list or
-        a tuple) or ``Blocks``. A higher ``priority`` is more important, and a negative one may be shed. ``deadline`` is the
-        latest useful time of the first token, on the clock of ``now``. ``exclude`` lists endpoints that must not have the
-        request, even if no other can: those that a retry has tried.
+        The prompt is text (``str``, ``bytes`` or another buffer of bytes), token ids (a buffer of
+        wider integers, a list or a tuple) or ``Blocks``. A higher ``priority`` is more important,
+        and a negative one may be shed. ``deadline`` is the latest useful time of the first token,
+        on the clock of ``now``. ``exclude`` lists endpoints that must not have the request, even if
+        no other can: those that a retry has tried.
 
-        Or else the request's ``body`` is given as the client sent it, and the ``path`` that it was sent to: ``/v1/chat/completions``
-        unless given. The ``headers`` are pairs, or a mapping: who asks, priority, session, time to live, and the time to the first
-        token. What is given as a keyword wins over the headers, and these over the body. ``priority_order`` is that of the body.
-        Priority, flow, session, time to live and deadline of a body or its headers count only if ``allow`` names them.
+        Or else the request's ``body`` is given as the client sent it, and the ``path`` that it was
+        sent to: ``/v1/chat/completions`` unless given. The ``headers`` are pairs, or a mapping: who
+        asks, priority, session, time to live, and the time to the first token. What is given as a
+        keyword wins over the headers, and these over the body. ``priority_order`` is that of the
+        body. Priority, flow, session, time to live and deadline of a body or its headers count only
+        if ``allow`` names them.
 
-        ``cache_use`` says what the engine does with its cache for the request: ``"read"`` unless the body says otherwise. With
-        ``"unreported"``, cached tokens of its answer are no evidence of evictions. With ``"unread"``, nothing is expected in
-        the cache either. ``continues`` is the id of the answer that the request goes on from, as the body says unless given: it
-        goes to the endpoint that gave it, and is rejected as ``thread_not_found`` if that takes no more requests.
+        ``cache_use`` says what the engine does with its cache for the request: ``"read"`` unless
+        the body contains otherwise. With ``"unreported"``, cached tokens of its answer are no
+        evidence of evictions. With ``"unread"``, nothing is expected in the cache either.
+        ``continues`` is the id of the answer that the request goes on from, as the body contains
+        unless given: it goes to the endpoint that gave it, and is rejected as ``thread_not_found``
+        if that takes no more requests.
 
         Raises ``WireError``, and nothing was reserved; ``ValueError`` for a path that is not known.
         """
@@ -420,22 +448,27 @@ class Scheduler:
     ) -> int | Rejected:
         """Hands a request to flow control, and returns its name, or why it need not wait at all.
 
-        What becomes of it says ``poll_decision``: call it until it returns ``None``, now, after each input, and at
-        ``next_timeout``. ``flow`` is who asks, the unit of fairness, and ``weight`` what that flow may have, compared with others
-        of the same priority. ``ttl`` is how long the request may wait: ``FlowConfig.ttl`` unless given, infinity without a
-        limit. A ``cost`` function is not called. The other arguments are those of ``pick``.
+        ``poll_decision`` returns the outcome: call it until it returns ``None``, now, after
+        each input, and at ``next_timeout``. ``flow`` is who asks, the unit of fairness, and
+        ``weight`` what that flow may have, compared with others of the same priority. ``ttl`` is
+        how long the request may wait: ``FlowConfig.ttl`` unless given, infinity without a limit. A
+        ``cost`` function is not called. The other arguments are those of ``pick``.
         """
     def poll_decision(self, *, now: float | None = None) -> Dispatch | Evicted | None:
-        """The next decision about a request that was submitted: it goes, and is reserved, or it waits no longer.
+        """The next decision about a request that was submitted: it goes, and is reserved, or it
+        waits no longer.
 
         ``None`` when there is nothing to decide before the next input or ``next_timeout``.
         """
     def next_timeout(self) -> float | None:
-        """When ``poll_decision`` has something to decide although nothing has happened, on the clock of ``now``."""
+        """When ``poll_decision`` has something to decide although nothing has happened, on the
+        clock of ``now``."""
     def preemption_candidates(self, most: int = 64) -> list[int]:
-        """Submitted requests of negative priority that are in flight while others of higher priority wait.
+        """Submitted requests of negative priority that are in flight while others of higher
+        priority wait.
 
-        The least important first, and of those the newest. Whoever wants to make room aborts them, and says so with ``cancel``.
+        The least important first, and of those the newest. Whoever wants to make room aborts them,
+        and says so with ``cancel``.
         """
     def explain(
         self,
@@ -467,7 +500,8 @@ class Scheduler:
     def handle_tokens(self, request: int, tokens: int, *, now: float | None = None) -> None:
         """The answer of a request grew by ``tokens``. Optional. Raises ``UnknownRequestError``."""
     def handle_answer(self, request: int, answer: str, *, now: float | None = None) -> None:
-        """The answer to a request has this id: requests that go on from it go to the same endpoint. Leases say so themselves.
+        """The answer to a request has this id: requests that go on from it go to the same endpoint.
+        Leases report it themselves.
 
         Raises ``UnknownRequestError``.
         """
@@ -480,7 +514,8 @@ class Scheduler:
         completion_tokens: int | None = None,
         now: float | None = None,
     ) -> None:
-        """A request is done: releases what it reserved, and learns from what it used. Raises ``UnknownRequestError``."""
+        """A request is done: releases what it reserved, and learns from what it used. Raises
+        ``UnknownRequestError``."""
     def fail(self, request: int, failure: Failure = "engine", *, now: float | None = None) -> None:
         """A request failed through no fault of the client's. Raises ``UnknownRequestError``."""
     def cancel(self, request: int, *, now: float | None = None) -> bool:
@@ -488,7 +523,8 @@ class Scheduler:
     def redirect(
         self, request: int, endpoint: int, failure: Failure = "unreachable", *, now: float | None = None
     ) -> None:
-        """A request without a first token went to another endpoint than was decided. Counts as a failure of the first one.
+        """A request without a first token went to another endpoint than was decided. Counts as a
+        failure of the first one.
 
         Raises ``RedirectError``.
         """
@@ -503,8 +539,8 @@ class Scheduler:
     ) -> str:
         """The statistics as OpenMetrics text.
 
-        With ``names="reference"``, those of the Gateway API's inference extension are there too, for a pool of this name. Endpoints past
-        ``max_endpoints`` are one, called ``other``.
+        With ``names="reference"``, those of the Gateway API's inference extension are there too,
+        for a pool of this name. Endpoints past ``max_endpoints`` are one, called ``other``.
         """
     # What ``slotwise.aio`` calls.
     def _on_wakeup(self, wakeup: Callable[[bool], None]) -> None: ...
@@ -546,13 +582,15 @@ class Lease:
         A second call starts anew, with the next endpoint's response. After the end it does nothing.
         """
     def feed(self, chunk: Buffer) -> Progress:
-        """Reads a chunk of the response's body, decoded and unchanged, and reports its tokens to the scheduler.
+        """Reads a chunk of the response's body, decoded and unchanged, and reports its tokens to
+        the scheduler.
 
         A lease that has ended reads nothing. Raises ``NotBegunError``, which is also a
         ``RuntimeError``, before ``begin``.
         """
     def finish(self, close: CloseReason = "clean") -> Outcome:
-        """Ends the lease as the answer ended, unless it has ended, and returns how the answer ended.
+        """Ends the lease as the answer ended, unless it has ended, and returns how the answer
+        ended.
 
         Raises ``NotBegunError`` before ``begin``: without a response, use ``fail`` or ``cancel``.
         """
@@ -563,11 +601,12 @@ class Lease:
     def redirect(self, endpoint: int, failure: Failure = "unreachable") -> None:
         """Moves the request to another endpoint, usually the first of ``dispatch.alternatives``.
 
-        Counts as a failure of the first endpoint. Raises ``RedirectError`` after the first token and
-        after the end.
+        Counts as a failure of the first endpoint. Raises ``RedirectError`` after the first token
+        and after the end.
         """
     def fail(self, failure: Failure = "engine") -> bool:
-        """Ends the request as failed, through no fault of the client's. Returns whether this call ended it."""
+        """Ends the request as failed, through no fault of the client's. Returns whether this call
+        ended it."""
     def cancel(self) -> bool:
         """Ends the request because its client disconnected. Returns whether this call ended it."""
     # What ``slotwise.aio`` calls.
@@ -585,7 +624,8 @@ class Answer:
 
     @property
     def begun(self) -> bool:
-        """Whether a stream has brought any payload but an error. The request is never retried after that."""
+        """Whether a stream has brought any payload but an error. The request is never retried after
+        that."""
     @property
     def tokens(self) -> int:
         """Tokens of the answer so far."""
@@ -603,7 +643,8 @@ class Answer:
         """How the answer ended; ``None`` before ``Lease.finish``."""
     @property
     def complete(self) -> bool:
-        """Whether the answer has ended and the client has all of it, be it an answer or a refusal."""
+        """Whether the answer has ended and the client has all of it, be it an answer or a
+        refusal."""
 
 @final
 class Progress:
@@ -641,7 +682,7 @@ class Outcome:
         """Why the engine stopped, if it said so."""
     @property
     def usage(self) -> Usage:
-        """What the engine said that the request used."""
+        """What the engine reported that the request used."""
     @property
     def tokens(self) -> int:
         """Tokens of the answer."""
@@ -650,7 +691,8 @@ class Outcome:
         """Whether they are exact: if not, each chunk with content counts as one."""
     @property
     def status(self) -> int:
-        """The HTTP status that says how it ended: that of the response, or of the error in it. 0 if nothing came."""
+        """The HTTP status that says how it ended: that of the response, or of the error in it. 0 if
+        nothing came."""
     @property
     def unreadable(self) -> int:
         """Payloads that could not be read, and so count for nothing."""
@@ -667,15 +709,18 @@ class Outcome:
     def failure(self) -> Failure | None:
         """How it failed, if the settlement is ``fail``."""
     def may_retry(self, sent: bool) -> bool:
-        """Whether another endpoint may be asked, when something or nothing of this answer was ``sent`` to the client."""
+        """Whether another endpoint may be asked, when something or nothing of this answer was
+        ``sent`` to the client."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class ResponseReader:
-    """Reads a response as it comes, in chunks of any size, and tells how it ended. Nothing of the answer is kept.
+    """Reads a response as it comes, in chunks of any size, and tells how it ended. Nothing of the
+    answer is kept.
 
-    It knows the streams and bodies of OpenAI's and Anthropic's APIs and of SGLang's ``generate``. An ``aio.Lease`` has one inside.
+    It knows the streams and bodies of OpenAI's and Anthropic's APIs and of SGLang's ``generate``.
+    An ``aio.Lease`` has one inside.
     """
 
     def __new__(cls, status: int, content_type: str) -> Self:
@@ -683,13 +728,14 @@ class ResponseReader:
     def feed(self, chunk: Buffer) -> Progress:
         """Reads on. After the end, nothing counts."""
     def finish(self, close: CloseReason = "clean") -> Outcome:
-        """Nothing more comes. The first end counts: later calls say the same."""
+        """Nothing more comes. The first end counts: later calls return the same."""
     @property
     def is_stream(self) -> bool:
         """Whether the body is read as a stream of events."""
     @property
     def begun(self) -> bool:
-        """Whether a stream has brought anything but an error: from there on, the request is never retried."""
+        """Whether a stream has brought anything but an error: from there on, the request is never
+        retried."""
     @property
     def tokens(self) -> int:
         """Tokens of the answer so far."""
@@ -708,7 +754,8 @@ class ResponseReader:
 
 @final
 class ModelFilter:
-    """Puts the name by which the client asked for the model into a response, in the place of the engine's.
+    """Puts the name by which the client asked for the model into a response, in the place of the
+    engine's.
 
     The length of the body changes: ``Content-Length`` must not be passed on.
     """
@@ -722,9 +769,9 @@ class ModelFilter:
 class AnswerFilter:
     """Passes a response through as if the client's own request had been sent to the engine.
 
-    ``model`` is the client's name for the model. With ``drop_usage``, a stream loses the usage that the gateway asked
-    for and its client did not: the chunk without choices, and ``"usage":null`` in the others. One event is held back
-    until it is whole. ``Content-Length`` must not be passed on.
+    ``model`` is the client's name for the model. With ``drop_usage``, a stream loses the usage that
+    the gateway asked for and its client did not: the chunk without choices, and ``"usage":null`` in
+    the others. One event is held back until it is whole. ``Content-Length`` must not be passed on.
     """
 
     def __new__(cls, content_type: str, *, model: str | None = None, drop_usage: bool = False) -> Self:
@@ -743,7 +790,8 @@ class KvReport:
         """Ask for a replay from this batch on."""
     @property
     def cleared(self) -> bool:
-        """The view of the endpoint's cache was cleared: the publisher began anew, or its replay does not go back far enough."""
+        """The view of the endpoint's cache was cleared: the publisher began anew, or its replay
+        does not go back far enough."""
     @property
     def batches(self) -> int:
         """Batches applied."""
@@ -790,7 +838,7 @@ def api_of_path(path: str) -> Api | None:
     """The API that is served under this path, or under one that ends with it."""
 
 def outcome_of_status(status: int) -> Outcome:
-    """How a response with this status ended, whatever its body says."""
+    """How a response with this status ended, whatever its body contains."""
 
 def replay_request(start: int) -> bytes:
     """The frame that asks for a replay from this batch on, behind an empty one."""
@@ -812,10 +860,11 @@ def block_hashes(
     adapter_path: str | None = None,
     cache_salt: str | None = None,
 ) -> list[bytes]:
-    """vLLM's names for the full blocks of a prompt, 32 bytes each; events with integer names have the last 8.
+    """vLLM's names for the full blocks of a prompt, 32 bytes each; events with integer names have
+    the last 8.
 
-    ``seed`` is ``PYTHONHASHSEED``, and vLLM's own unless given. ``tagged`` is how vLLM 0.31 and later write down what else is in a
-    block's key.
+    ``seed`` is ``PYTHONHASHSEED``, and vLLM's own unless given. ``tagged`` is how vLLM 0.31 and
+    later write down what else is in a block's key.
     """
 
 # As ``slotwise.wire`` calls them: reports are JSON.
@@ -827,10 +876,10 @@ def read_metrics(
     adapters: str | None,
     rank_label: str | None,
 ) -> str:
-    """What a page says."""
+    """What a page reports."""
 
 def read_orca(value: str | Buffer) -> str:
-    """What an ORCA header says."""
+    """What an ORCA header contains."""
 
 def read_kv_frames(frames: Sequence[Buffer]) -> tuple[bytes, int, bytes] | None:
     """Topic, number and payload of a message; ``None`` is the end of a replay."""
@@ -841,10 +890,10 @@ def read_kv_batch(payload: Buffer) -> tuple[float, str]:
 def read_request(
     body: Buffer, api: str | None = None, path: str | None = None
 ) -> tuple[str, bytes | list[int]]:
-    """What a body says, and its prompt."""
+    """The contents of a body, and its prompt."""
 
 def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> str:
-    """What headers say."""
+    """The contents of headers."""
 
 def refusal(
     reason: str | Rejected | Evicted,
@@ -868,7 +917,7 @@ def attributes_of_dispatch(
 def attributes_of_usage(
     prompt_tokens: int | None, cached_tokens: int | None, completion_tokens: int | None
 ) -> str:
-    """The attributes of what an engine said that a request used."""
+    """The attributes of what an engine reported that a request used."""
 
 def attributes_of_refusal(reason: str | Rejected | Evicted) -> str:
     """The attributes of a refusal."""

@@ -9,8 +9,9 @@
     lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
     return StreamingResponse(lease.stream(upstream.aiter_bytes()))
 
-A handler ends before its stream does. So a lease that is given to :meth:`Lease.stream` ends with the stream, also when the client
-goes away; one that is not ends with its ``async with`` block or by hand.
+A handler ends before its stream does. So a lease that is given to :meth:`Lease.stream` ends with
+the stream, also when the client goes away; one that is not ends with its ``async with`` block or by
+hand.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from .waiting import Delivery
 
 
 class Scheduler(_core.Scheduler):
-    """A scheduler whose decisions can be awaited. Everything else is as in :class:`slotwise.Scheduler`.
+    """A scheduler whose decisions can be awaited. Everything else is as in
+    :class:`slotwise.Scheduler`.
 
     Any number of event loops await, each in its thread; other threads may call everything that is not a coroutine. :meth:`acquire` submits requests and polls
     for the decisions, so leave ``submit`` and ``poll_decision`` to it. How much may wait, and in which order it goes, says
@@ -58,13 +60,14 @@ class Scheduler(_core.Scheduler):
         clock: Callable[[], float] | None = None,
         max_queued: int = 65_536,
     ) -> Self:
-        """A scheduler with no endpoints. More than ``max_queued`` requests do not wait: they go at once, or are refused.
+        """A scheduler with no endpoints. More than ``max_queued`` requests do not wait: they go at
+        once, or are refused.
 
         ``clock`` returns seconds: ``time.monotonic`` unless given. A clock of another speed than the event loop's makes
         :meth:`acquire` look for decisions too early or too late.
 
-        A ``cost`` function is called by ``pick``, also in ``acquire`` where a request does not wait. Those that may wait go where the
-        built-in cost says.
+        A ``cost`` function is called by ``pick``, also in ``acquire`` where a request does not
+        wait. Those that may wait go where the built-in cost says.
         """
         return super().__new__(cls, config, cost=cost, clock=clock)
 
@@ -100,13 +103,16 @@ class Scheduler(_core.Scheduler):
         wait_for_endpoints: bool = False,
         **options: Any,
     ) -> Lease:
-        """Waits until it is the request's turn and its best endpoint has room: see ``submit``. It has a prompt, or else a ``body``.
+        """Waits until it is the request's turn and its best endpoint has room: see ``submit``. It
+        has a prompt, or else a ``body``.
 
-        ``timeout`` is in seconds: ``FlowConfig.ttl`` unless given. ``None`` waits until there is room, and 0 does not wait: it picks.
-        While no endpoint takes requests, it does not wait either, unless ``wait_for_endpoints`` is true.
-        The other keywords are those of ``submit``. Cancelling the task withdraws the request.
+        ``timeout`` is in seconds: ``FlowConfig.ttl`` unless given. ``None`` waits until there is
+        room, and 0 does not wait: it picks. While no endpoint takes requests, it does not wait
+        either, unless ``wait_for_endpoints`` is true. The other keywords are those of ``submit``.
+        Cancelling the task withdraws the request.
 
-        Raises :class:`slotwise.RejectedError`; after a wait, that is a :class:`slotwise.EvictedError`.
+        Raises :class:`slotwise.RejectedError`; after a wait, that is a
+        :class:`slotwise.EvictedError`.
         """
         decision: Dispatch | Evicted | Rejected
         # An empty pool is most often a mistake, and a silent wait would hide it.
@@ -124,14 +130,17 @@ class Scheduler(_core.Scheduler):
         raise EvictedError(decision) if isinstance(decision, Evicted) else RejectedError(decision)
 
     async def forward(self, send: Send, *, attempts: int = 3, **options: Any) -> Reply:
-        """Serves a request: chooses an endpoint, asks it, and asks another one while nothing has gone to the client.
+        """Serves a request: chooses an endpoint, asks it, and asks another one while nothing has
+        gone to the client.
 
-        ``send`` is given the name of an endpoint, its URL, and returns the engine's answer as soon as its headers are there, or
-        raises if the endpoint cannot be reached. The keywords are those of :meth:`acquire`: at least a ``body`` with its ``path``,
-        or a prompt. At most ``attempts`` endpoints are asked.
+        ``send`` is given the name of an endpoint, its URL, and returns the engine's answer as soon
+        as its headers are there, or raises if the endpoint cannot be reached. The keywords are
+        those of :meth:`acquire`: at least a ``body`` with its ``path``, or a prompt. At most
+        ``attempts`` endpoints are asked.
 
-        The reply is an answer that has begun, or a refusal; in each case the handler passes it on. It ends with its stream: the
-        request is settled as its answer ended, and cancelled if the client goes away.
+        The reply is an answer that has begun, or a refusal; in each case the handler passes it on.
+        It ends with its stream: the request is settled as its answer ended, and cancelled if the
+        client goes away.
 
         .. code-block:: python
 
@@ -145,7 +154,8 @@ class Scheduler(_core.Scheduler):
         return await _forward(self, send, attempts=attempts, options=options)
 
     async def drained(self, endpoint: int) -> None:
-        """Waits until nothing is in flight on the endpoint. It goes on getting requests unless it was told to drain:
+        """Waits until nothing is in flight on the endpoint. It goes on getting requests unless it
+        was told to drain:
 
         .. code-block:: python
 
@@ -159,7 +169,8 @@ class Scheduler(_core.Scheduler):
 
 
 def _wakeup_of(reference: weakref.ref[Scheduler]) -> Callable[[bool], None]:
-    """The one wake-up signal: what the native part calls after each input that may have decided something."""
+    """The one wake-up signal: what the native part calls after each input that may have decided
+    something."""
 
     def wakeup(drained: bool) -> None:
         scheduler = reference()
@@ -175,7 +186,8 @@ _schedulers: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 
 
 def _forget_parent() -> None:
-    """In a child process: another thread may have held a scheduler's lock when it was forked, and would never let it go."""
+    """In a child process: another thread may have held a scheduler's lock when it was forked, and
+    would never let it go."""
     for scheduler in tuple(_schedulers):
         scheduler._start()
 

@@ -1,7 +1,8 @@
-"""What a scheduler is told before it begins: its configuration, and what endpoints are. Durations, waits and costs are seconds.
+"""What a scheduler starts from: its configuration, and what endpoints are. Durations,
+waits and costs are seconds.
 
-They are immutable dataclasses: they compare, print, match, copy and pickle. What they are made of is defined in the core; defaults come
-from there.
+They are immutable dataclasses: they compare, print, match, copy and pickle. What they are made of
+is defined in the core; defaults come from there.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ CacheEvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
 """In which order a cache gives up the blocks of one prompt. vLLM and SGLang: the tail first."""
 
 Fairness: TypeAlias = Literal["start_time", "round_robin", "global_strict", "least_attained_service"]
-"""Which flow of a band goes first: the one that has had the fewest predicted seconds for its weight, each in turn, none (all are
-one queue), or the one that has had the fewest lately."""
+"""Which flow of a band goes first: the one that has had the fewest predicted seconds for its
+weight, each in turn, none (all are one queue), or the one that has had the fewest lately."""
 
 QueueOrder: TypeAlias = Literal["fcfs", "edf", "slo_deadline", "shortest_work"]
-"""Which request of a flow goes first: the first come, the one that would expire first, the one whose first token is due first, or the
-shortest, where waiting counts."""
+"""Which request of a flow goes first: the first come, the one that would expire first, the one
+whose first token is due first, or the shortest, where waiting counts."""
 
 _DEFAULTS: dict[str, Any] = json.loads(_core.default_config())
 _GUARD, _UTILIZATION, _CONCURRENCY = json.loads(_core.default_options())
@@ -49,7 +50,8 @@ class PrefillCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostPrices:
-    """The prices of the default profile: what a second of one thing is worth in seconds of another."""
+    """The prices of the default profile: what a second of one thing is worth in seconds of
+    another."""
 
     queue: float = _DEFAULTS["prices"]["queue"]
     """Price of a second of waiting for its turn."""
@@ -60,7 +62,8 @@ class CostPrices:
     cache_eviction: float = _DEFAULTS["prices"]["cache_eviction"]
     """Price of a second that others must spend on recomputing what it evicts."""
     cache_eviction_onset: float = _DEFAULTS["prices"]["cache_eviction_onset"]
-    """Share of the cache that the warm working set may fill before an eviction is thought to hit it."""
+    """Share of the cache that the warm working set may fill before an eviction is thought to hit
+    it."""
     kv: float = _DEFAULTS["prices"]["kv"]
     """Price of the whole KV cache; a request pays for the share that is in use with it."""
     decode: float = _DEFAULTS["prices"]["decode"]
@@ -73,7 +76,8 @@ class CostPrices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierFactors:
-    """What a cached block is worth that is not in the accelerator's memory: the share of its prefill that is saved."""
+    """What a cached block is worth that is not in the accelerator's memory: the share of its
+    prefill that is saved."""
 
     cpu: float = _DEFAULTS["tiers"]["cpu"]
     """In the host's memory."""
@@ -90,7 +94,8 @@ class IndexLimits:
     warm_window: float = _DEFAULTS["index"]["warm_window"]
     """Blocks used within this time belong to an endpoint's warm working set."""
     confirm_within: float = _DEFAULTS["index"]["confirm_within"]
-    """An engine that publishes events has this long after a first token to confirm the prompt's blocks."""
+    """An engine that publishes events has this long after a first token to confirm the prompt's
+    blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,8 @@ class ContinuousSaturation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtilizationDetector:
-    """Saturation from what endpoints report, with the names of the Gateway API's inference extension."""
+    """Saturation from what endpoints report, with the names of the Gateway API's inference
+    extension."""
 
     type: Literal["utilization-detector"] = field(default="utilization-detector", init=False, repr=False)
     queue_depth_threshold: int = _UTILIZATION["queue_depth_threshold"]
@@ -131,7 +137,8 @@ class UtilizationDetector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConcurrencyDetector:
-    """Saturation from what was sent to endpoints, with the names of the Gateway API's inference extension."""
+    """Saturation from what was sent to endpoints, with the names of the Gateway API's inference
+    extension."""
 
     type: Literal["concurrency-detector"] = field(default="concurrency-detector", init=False, repr=False)
     concurrency_mode: Literal["requests", "tokens", "hybrid"] = _CONCURRENCY["concurrency_mode"]
@@ -163,18 +170,20 @@ class PriorityHoldback:
     max_usage_limit: float = 1.0
     """The one with which the highest closes."""
     domain: Literal["rank", "value"] = "rank"
-    """Where those between them close: in equal steps by rank, or in proportion to their priorities."""
+    """Where those between them close: in equal steps by rank, or in proportion to their
+    priorities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftReflective:
-    """Ceilings in steps that grow with the saturation; a band that is closed still has a share of the rounds."""
+    """Ceilings in steps that grow with the saturation; a band that is closed still has a share of
+    the rounds."""
 
     type: Literal["soft-reflective"] = field(default="soft-reflective", init=False, repr=False)
 
 
 SaturationPolicy: TypeAlias = ContinuousSaturation | UtilizationDetector | ConcurrencyDetector
-"""How it is told how busy the pool is."""
+"""How the saturation of the pool is measured."""
 
 UsageLimitPolicy: TypeAlias = StaticUsageLimit | PriorityHoldback | SoftReflective
 """How busy the pool may be for each band."""
@@ -182,10 +191,12 @@ UsageLimitPolicy: TypeAlias = StaticUsageLimit | PriorityHoldback | SoftReflecti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionAdmissionConfig:
-    """Holds back new sessions while no cache has room for their contexts. For traffic that comes back."""
+    """Holds back new sessions while no cache has room for their contexts. For traffic that comes
+    back."""
 
     share: float = _GUARD["share"]
-    """Share of a KV cache that the contexts of active sessions may fill, at first; then it is learned."""
+    """Share of a KV cache that the contexts of active sessions may fill, at first; then it is
+    learned."""
     share_min: float = _GUARD["share_min"]
     """It never becomes smaller."""
     share_max: float = _GUARD["share_max"]
@@ -210,7 +221,8 @@ class FlowConfig:
     max_requests: int | None = _DEFAULTS["flow"]["max_requests"]
     """Requests that may wait, over all bands; ``None`` leaves it to the limits of the bands."""
     max_bytes: int | None = _DEFAULTS["flow"]["max_bytes"]
-    """Bytes of requests that may wait, over all bands; ``None`` leaves it to the limits of the bands."""
+    """Bytes of requests that may wait, over all bands; ``None`` leaves it to the limits of the
+    bands."""
     band: BandLimits = BandLimits()
     """What each band may hold."""
     fairness: Fairness = _DEFAULTS["flow"]["fairness"]
@@ -218,11 +230,13 @@ class FlowConfig:
     order: QueueOrder = _DEFAULTS["flow"]["order"]
     """Which request of a flow goes first."""
     lower_share: float = _DEFAULTS["flow"]["lower_share"]
-    """Share of the dispatched seconds that each band gives to those below it while they wait too."""
+    """Share of the dispatched seconds that each band gives to those below it while they wait
+    too."""
     look_ahead: float = _DEFAULTS["flow"]["look_ahead"]
     """Flows whose virtual times differ by no more than this are equally near to their turns."""
     max_bands: int = _DEFAULTS["flow"]["max_bands"]
-    """Bands of different priority. A request whose band would be one more joins the next lower one, on its side of zero."""
+    """Bands of different priority. A request whose band would be one more joins the next lower one,
+    on its side of zero."""
     max_idle_flows: int = _DEFAULTS["flow"]["max_idle_flows"]
     """Flows that are remembered though nothing of them waits."""
     max_queued_prefill: float = _DEFAULTS["flow"]["max_queued_prefill"]
@@ -232,7 +246,7 @@ class FlowConfig:
     no_endpoint_ttl: float = _DEFAULTS["flow"]["no_endpoint_ttl"]
     """How long a request waits for an endpoint, where there is none."""
     saturation: SaturationPolicy = ContinuousSaturation()
-    """How it is told how busy the pool is."""
+    """How the saturation of the pool is measured."""
     usage_limit: UsageLimitPolicy = StaticUsageLimit()
     """How busy it may be for each band."""
     session_admission: SessionAdmissionConfig | None = None
@@ -244,8 +258,9 @@ class Config:
     """The configuration of a scheduler. Everything that grows has a limit here."""
 
     seed: int | None = None
-    """Keys all hashes; ``None`` draws one at random, which ``scheduler.config.seed`` then is. Give schedulers the same one where their
-    decisions or snapshots must agree, and keep it secret: clients could gain from collisions."""
+    """Keys all hashes; ``None`` draws one at random, which ``scheduler.config.seed`` then is. Give
+    schedulers the same one where their decisions or snapshots must agree, and keep it secret:
+    clients could gain from collisions."""
     max_endpoints: int = _DEFAULTS["max_endpoints"]
     """Endpoints in the pool."""
     max_in_flight: int = _DEFAULTS["max_in_flight"]
@@ -287,7 +302,8 @@ class Config:
     alternatives: int = _DEFAULTS["alternatives"]
     """Fallbacks that a decision names besides the endpoint."""
     shed_above: float = _DEFAULTS["shed_above"]
-    """Requests of negative priority are refused while even the best endpoint has more than this booked."""
+    """Requests of negative priority are refused while even the best endpoint has more than this
+    booked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +321,8 @@ class Endpoint:
     kv_cache_tokens: int | None = field(default=None, kw_only=True)
     """Tokens that fit into its KV cache; ``None`` leaves it to the configuration."""
     block_size: int | None = field(default=16, kw_only=True)
-    """Tokens in one of its cache blocks; ``None``, where its metrics do not say, means 16 until KV events show another length."""
+    """Tokens in one of its cache blocks; ``None``, where its metrics do not say, means 16 until KV
+    events show another length."""
     max_in_flight: int | None = field(default=None, kw_only=True)
     """Requests that it may have at once; ``None`` means no limit."""
     adapter_slots: int | None = field(default=None, kw_only=True)
@@ -317,8 +334,9 @@ class Endpoint:
     cache_eviction: CacheEvictionOrder | None = field(default="tail_first", kw_only=True)
     """In which order its cache gives up the blocks of a prompt."""
     notices_disconnect: bool | None = field(default=True, kw_only=True)
-    """Whether its engine stops working on a request whose client has left: ``False`` for llama.cpp. There, a cancelled request
-    stays booked for as long as its engine is expected to go on with it."""
+    """Whether its engine stops working on a request whose client has left: ``False`` for llama.cpp.
+    There, a cancelled request stays booked for as long as its engine is expected to go on with
+    it."""
 
 
 # Between the dataclasses above and the core's JSON. Called from the native part.
@@ -335,7 +353,8 @@ def encode(value: Any) -> str:
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are given: ``None`` leaves a field to its default, but for the limits that it takes away."""
+    """The fields that are given: ``None`` leaves a field to its default, but for the limits that it
+    takes away."""
     given: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Mapping):

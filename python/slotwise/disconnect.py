@@ -19,13 +19,15 @@ class ClientDisconnectedError(SlotwiseError):
 
 @asynccontextmanager
 async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any] | Any) -> AsyncIterator[None]:
-    """Cancels what its block awaits when the client goes away, and raises :class:`ClientDisconnectedError` then.
+    """Cancels what its block awaits when the client goes away, and raises
+    :class:`ClientDisconnectedError` then.
 
-    ASGI frameworks such as Starlette and FastAPI do not cancel a handler whose client has left before the first byte of the answer:
-    its request would wait, and compute, in vain.
+    ASGI frameworks such as Starlette and FastAPI do not cancel a handler whose client has left
+    before the first byte of the answer: its request would wait, and compute, in vain.
 
-    ``client`` is an ASGI ``receive``, a request that has one (``request.receive``), or an awaitable that ends when the client is gone.
-    Read the request's body first: what arrives of it in the block is dropped.
+    ``client`` is an ASGI ``receive``, a request that has one (``request.receive``), or an awaitable
+    that ends when the client is gone. Read the request's body first: what arrives of it in the
+    block is dropped.
 
     .. code-block:: python
 
@@ -36,7 +38,8 @@ async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any]
             lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
         return StreamingResponse(lease.stream(upstream.aiter_bytes()))  # the framework watches from here on
 
-    A lease that was acquired in the block ends with it: in an ``async with`` inside, or when it is dropped.
+    A lease that was acquired in the block ends with it: in an ``async with`` inside, or when it is
+    dropped.
     """
     task = asyncio.current_task()
     if task is None:

@@ -38,7 +38,8 @@ class Drains:
                     scheduler._unwatch_drained(endpoint)
 
     def resolve(self, scheduler: _core.Scheduler) -> None:
-        """Resolves the futures of the endpoints that the scheduler reports as drained. Called from any thread."""
+        """Resolves the futures of the endpoints that the scheduler reports as drained. Called from
+        any thread."""
         while (endpoint := scheduler._poll_drained()) is not None:
             error = None
             try:

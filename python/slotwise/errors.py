@@ -45,15 +45,18 @@ class NotBegunError(SlotwiseError, RuntimeError):
 
 
 class CostFunctionError(SlotwiseError, RuntimeError):
-    """A cost function called what calls it: ``pick``, or ``acquire`` where the request does not wait."""
+    """A cost function called what calls it: ``pick``, or ``acquire`` where the request does not
+    wait."""
 
 
 class ForkError(SlotwiseError, RuntimeError):
-    """Another thread was using the scheduler when this process was forked: its state here is not whole."""
+    """Another thread was using the scheduler when this process was forked: its state here is not
+    whole."""
 
 
 class SlotwiseWarning(UserWarning):
-    """A value that cannot be meant, say milliseconds in place of seconds. Each kind is given once."""
+    """A value that cannot be meant, say milliseconds in place of seconds. Each kind is given
+    once."""
 
 
 class RedirectError(SlotwiseError, ValueError):
@@ -72,7 +75,8 @@ class WireError(SlotwiseError, ValueError):
     """Bytes could not be read. Nothing of them was applied."""
 
     offset: int
-    """Of the first byte that is not as it should be, counted from the beginning of what was given."""
+    """Of the first byte that is not as it should be, counted from the beginning of what was
+    given."""
 
     def __init__(self, message: str, code: str, offset: int) -> None:
         super().__init__(message, code)
@@ -86,11 +90,12 @@ class RejectedError(SlotwiseError):
     """A request that was awaited does not go."""
 
     reason: str
-    """Why: one of the reasons of :class:`slotwise.Rejected`, or of :class:`slotwise.Evicted` if it has waited."""
+    """Why: one of the reasons of :class:`slotwise.Rejected`, or of :class:`slotwise.Evicted` if it
+    has waited."""
     http_status: int
-    """The HTTP status that says it best."""
+    """The recommended HTTP status."""
     retry_after: float | None
-    """Seconds after which another try may be worth it, if that can be told."""
+    """Seconds after which another try may be worth it, if that is known."""
     refusal: Rejected | Evicted
     """The decision."""
 
@@ -117,7 +122,8 @@ class EvictedError(RejectedError):
 
 
 class IdleTimeoutError(SlotwiseError, TimeoutError):
-    """An endpoint sent nothing of an answer for too long. The request has failed with ``"timeout"``."""
+    """An endpoint sent nothing of an answer for too long. The request has failed with
+    ``"timeout"``."""
 
     seconds: float
     """How long the lease waited."""

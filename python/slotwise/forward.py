@@ -1,4 +1,5 @@
-"""One request, from its body to the reply that its client gets. See :meth:`slotwise.aio.Scheduler.forward`.
+"""One request, from its body to the reply that its client gets. See
+:meth:`slotwise.aio.Scheduler.forward`.
 
 .. code-block:: text
 
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
     from .aio import Scheduler
 
 LOOK_AHEAD = 65_536
-"""Bytes of an answer that are held back at most, until it is known whether another endpoint has to be asked."""
+"""Bytes of an answer that are held back at most, until it is known whether another endpoint has to
+be asked."""
 
 PASSED_ON = ("content-type", "retry-after", "retry-after-ms")
-"""Headers of an engine's answer that the client gets. The others belong to the connection between gateway and engine."""
+"""Headers of an engine's answer that the client gets. The others belong to the connection between
+gateway and engine."""
 
 _log = logging.getLogger("slotwise")
 
 
 class Response(Protocol):
-    """An engine's answer as an HTTP client has it. ``httpx.Response`` of a request that streams is one."""
+    """An engine's answer as an HTTP client has it. ``httpx.Response`` of a request that streams is
+    one."""
 
     @property
     def status_code(self) -> int: ...
@@ -79,7 +83,8 @@ class Reply:
 
 
 class Body:
-    """The chunks of a reply: first those that were held back. A class, since a generator that nothing began has no end."""
+    """The chunks of a reply: first those that were held back. A class, since a generator that
+    nothing began has no end."""
 
     def __init__(self, held: list[bytes], rest: Stream[bytes] | None = None, response: Response | None = None) -> None:
         self._held = held[::-1]
@@ -167,7 +172,8 @@ async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
 
 
 async def _look_ahead(lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]) -> CloseReason | None:
-    """Holds chunks back until the answer has begun; how the connection ended, if it ended before."""
+    """Holds chunks back until the answer has begun; how the connection ended, if it ended
+    before."""
     size = 0
     while not lease.answer.begun and size < LOOK_AHEAD:
         try:

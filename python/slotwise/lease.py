@@ -20,11 +20,11 @@ _Chunk = TypeVar("_Chunk")
 
 
 class Lease(_core.Lease):
-    """A request in flight. It ends once: only the first call to ``complete``, ``fail``, ``cancel`` or
-    ``finish`` takes effect.
+    """A request in flight. It ends once: only the first call to ``complete``, ``fail``, ``cancel``
+    or ``finish`` takes effect.
 
-    The chapter "Leases" of the manual has a table of what each call does in each state. Leases in Node
-    behave alike. A lease that is never ended is cancelled when it is garbage collected, with a
+    The chapter "Leases" of the manual has a table of what each call does in each state. Leases in
+    Node behave alike. A lease that is never ended is cancelled when it is garbage collected, with a
     ``ResourceWarning``.
     """
 
@@ -50,9 +50,9 @@ class Lease(_core.Lease):
     ) -> Stream[_Chunk]:
         """Passes chunks on. The lease ends when they end, fail or are abandoned.
 
-        After ``begin``, the chunks are read as ``feed`` reads them, and the lease ends as ``finish``
-        ends it. Otherwise the first chunk is the first token, and the end of the chunks completes the
-        request.
+        After ``begin``, the chunks are read as ``feed`` reads them, and the lease ends as
+        ``finish`` ends it. Otherwise the first chunk is the first token, and the end of the chunks
+        completes the request.
 
         ``idle_timeout`` is the longest time in seconds to wait for the first token, and then for each
         further one. It defaults to :meth:`Dispatch.idle_limit`; ``None`` sets no limit. After it, the

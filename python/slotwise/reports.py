@@ -1,6 +1,7 @@
 """What bytes are read into: the immutable reports of :mod:`slotwise.wire`. Durations are seconds.
 
-They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined in the wire's Rust crate.
+They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined
+in the wire's Rust crate.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Api: TypeAlias = Literal[
     "translations",
     "speech",
 ]
-"""An API that model servers speak, by the body of its requests."""
+"""An API that model servers serve, by the body of its requests."""
 
 SessionField: TypeAlias = Literal[
     "session_id",
@@ -53,10 +54,12 @@ SessionField: TypeAlias = Literal[
 """Where a session stands in a body."""
 
 PriorityOrder: TypeAlias = Literal["low_first", "high_first"]
-"""Which way priorities in bodies go: in vLLM lower goes first, in SGLang higher. In slotwise, higher goes first."""
+"""Which way priorities in bodies go: in vLLM lower goes first, in SGLang higher. In slotwise,
+higher goes first."""
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other", "abort", "error"]
-"""Why an engine stopped. With ``abort`` and ``error`` it gave up, though it may have answered as if all were well."""
+"""Why an engine stopped. With ``abort`` and ``error`` it gave up, though it may have answered as if
+all were well."""
 
 CloseReason: TypeAlias = Literal["clean", "broken", "timed_out", "client_disconnected"]
 """How a connection came to its end."""
@@ -73,8 +76,9 @@ End: TypeAlias = Literal[
     "unreadable",
     "unreachable",
 ]
-"""How an answer ended: the client has it; the engine gave up; it failed; any endpoint would refuse the request; the endpoint takes no more
-requests now; it took too long; the client went away; it was cut off; it is not the JSON that it says it is; there was no connection."""
+"""How an answer ended: the client has it; the engine gave up; it failed; any endpoint would refuse
+the request; the endpoint takes no more requests now; it took too long; the client went away; it was
+cut off; it is not the JSON that it says it is; there was no connection."""
 
 Retry: TypeAlias = Literal["never", "if_nothing_sent"]
 """Whether a request may be sent to another endpoint."""
@@ -103,7 +107,7 @@ class ErrorKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What an engine says about its load; ``None`` where it says nothing."""
+    """What an engine reports about its load; ``None`` where it says nothing."""
 
     waiting: int | None
     """Requests in its queue."""
@@ -117,14 +121,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvCache:
-    """How a KV cache is laid out, as far as the page says."""
+    """How a KV cache is laid out, as far as the page reports."""
 
     block_size: int | None
     """Tokens in a block."""
     blocks: int | None
     """Blocks."""
     tokens: int | None
-    """Tokens that fit, if the engine says that itself."""
+    """Tokens that fit, if the engine reports that itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +147,11 @@ class RankReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapters:
-    """The LoRA adapters of requests that are there now. Engines forget those of which no request is, although they stay loaded."""
+    """The LoRA adapters of requests that are there now. Engines forget those of which no request
+    is, although they stay loaded."""
 
     slots: int | None
-    """Adapters that fit side by side, if the engine says so."""
+    """Adapters that fit side by side, if the engine reports so."""
     running: tuple[str, ...]
     """Adapters of requests that run, by name."""
     waiting: tuple[str, ...]
@@ -157,18 +162,20 @@ class Adapters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsReport:
-    """What a metrics page says: of each rank, and all in all."""
+    """What a metrics page reports: of each rank, and all in all."""
 
     engine: Engine | None
-    """Whose metrics are on the page; ``None`` if they are nobody's that is looked for."""
+    """Whose metrics are on the page; ``None`` if no metric of a known engine is on it."""
     ranks: tuple[RankReport, ...]
-    """One for each data parallel rank, ordered by rank; a page without ranks has one, without a name."""
+    """One for each data parallel rank, ordered by rank; a page without ranks has one, without a
+    name."""
     adapters: Adapters | None
-    """The LoRA adapters in use; ``None`` if the page says nothing of them."""
+    """The LoRA adapters in use; ``None`` if the page reports nothing of them."""
     skipped_lines: int
     """Lines that are no samples and no comments."""
     warnings: tuple[Literal["nothing_known"], ...]
-    """What should be looked into, by name: ``nothing_known`` if no metric on the page is known, or none has a value."""
+    """What should be looked into, by name: ``nothing_known`` if no metric on the page is known, or
+    none has a value."""
     load: Load
     """The load of all ranks together."""
     kv_cache: KvCache
@@ -226,7 +233,8 @@ class SkippedEvents:
     without_tokens: int
     """Stored events without token ids: copies into another tier."""
     multimodal_blocks: int
-    """Blocks, not events, whose content is more than their token ids, and blocks behind them in the same event."""
+    """Blocks, not events, whose content is more than their token ids, and blocks behind them in the
+    same event."""
     partial_blocks: int
     """Blocks, not events, that are not full yet (TensorRT-LLM)."""
 
@@ -250,7 +258,7 @@ class KvBatchEvent:
     tier: Tier | None
     """Where they are, or were; ``None`` if everything was cleared."""
     model: str | None
-    """The base model, if the event says it."""
+    """The base model, if the event names it."""
     adapter: str | None
     """The LoRA adapter."""
     cache_salt: str | None
@@ -273,22 +281,26 @@ class KvBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """What a request says that matters to who routes it. What its body does not say is ``None``, ``False`` or 0."""
+    """What a request says that matters to who routes it. What its body does not say is ``None``,
+    ``False`` or 0."""
 
     api: Api
     """The API that it speaks."""
     model: str | None
     """The model, or the adapter if that is served under a name of its own."""
     model_range: tuple[int, int] | None
-    """Where the model stands in the body, with its quotation marks: from the first byte to behind the last."""
+    """Where the model stands in the body, with its quotation marks: from the first byte to behind
+    the last."""
     prompt: bytes | list[int]
     """What the engine will read: token ids, or the text that stands for it."""
     prompts: int
-    """Prompts in the request, of which ``prompt`` is the first: 0 if there is none, more than 1 in a batch."""
+    """Prompts in the request, of which ``prompt`` is the first: 0 if there is none, more than 1 in
+    a batch."""
     cache_use: CacheUse
     """What the engine does with its cache for the request."""
     continues: str | None
-    """The id of the answer that the request goes on from: ``previous_response_id``, or that of a ``thread``."""
+    """The id of the answer that the request goes on from: ``previous_response_id``, or that of a
+    ``thread``."""
     stream: bool
     """Whether the answer is to come as a stream."""
     include_usage: bool
@@ -357,7 +369,7 @@ class RequestHeaders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a client is told when its request does not go."""
+    """What a client gets when its request does not go."""
 
     status: int
     """The HTTP status."""
@@ -381,7 +393,7 @@ def decode_skipped_events(text: str) -> SkippedEvents:
 
 
 def decode_metrics(text: str) -> MetricsReport:
-    """What a metrics page says from JSON."""
+    """What a metrics page reports from JSON."""
     fields, load, cache, capacity, active = json.loads(text)
     ranks = fields.pop("ranks")
     adapters = fields.pop("adapters")
@@ -412,7 +424,7 @@ def _load(fields: Mapping[str, Any]) -> Load:
 
 
 def decode_orca(text: str) -> OrcaReport:
-    """What an ORCA header says from JSON."""
+    """What an ORCA header contains from JSON."""
     fields = json.loads(text)
     fields["load"] = _load(fields["load"])
     return OrcaReport(**fields)
@@ -434,14 +446,14 @@ def decode_batch(sent_at: float, text: str) -> KvBatch:
 
 
 def decode_request(text: str, prompt: bytes | list[int]) -> RequestView:
-    """What a body says from JSON, and its prompt."""
+    """The contents of a body from JSON, and its prompt."""
     fields = json.loads(text)
     place = fields.pop("model_range")
     return RequestView(model_range=place and (place["start"], place["end"]), prompt=prompt, **fields)
 
 
 def decode_headers(text: str) -> RequestHeaders:
-    """What headers say from JSON."""
+    """The contents of headers from JSON."""
     fields = json.loads(text)
     unusable = fields.pop("unusable")
     return RequestHeaders(

@@ -1,4 +1,5 @@
-"""Passes an answer's chunks on, and ends the lease with them. See :meth:`slotwise.aio.Lease.stream`."""
+"""Passes an answer's chunks on, and ends the lease with them. See
+:meth:`slotwise.aio.Lease.stream`."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ _Chunk = TypeVar("_Chunk")
 
 
 class Stream(Generic[_Chunk]):
-    """An asynchronous iterator that ends its lease. A class, since a generator that was never begun has no end either."""
+    """An asynchronous iterator that ends its lease. A class, since a generator that was never begun
+    has no end either."""
 
     def __init__(
         self, lease: Lease, chunks: AsyncIterable[_Chunk], *, idle_timeout: float | None | EllipsisType = ...
@@ -51,7 +53,8 @@ class Stream(Generic[_Chunk]):
         await self._close_chunks()
 
     async def _next(self) -> _Chunk:
-        """The next chunk. Raises ``IdleTimeoutError`` when the endpoint has sent nothing for too long."""
+        """The next chunk. Raises ``IdleTimeoutError`` when the endpoint has sent nothing for too
+        long."""
         loop = asyncio.get_running_loop()
         left = self._lease._wait(loop.time())
         limit = None if left is None else asyncio.timeout(left)
@@ -76,7 +79,8 @@ class Stream(Generic[_Chunk]):
         raise StopAsyncIteration
 
     async def _time_out(self, error: TimeoutError) -> None:
-        """Ends the lease, and raises unless the answer is complete and only its connection stayed open."""
+        """Ends the lease, and raises unless the answer is complete and only its connection stayed
+        open."""
         limit, begun = self._lease._idle_limit()
         self._lease._close("timed_out")
         await self._close_chunks()

@@ -1,7 +1,8 @@
-"""Immutable values that go in and come out while a scheduler runs. Durations, waits and costs are seconds.
+"""Immutable values that go in and come out while a scheduler runs. Durations, waits and costs are
+seconds.
 
-They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined in the core. What a scheduler is told
-before it begins is in :mod:`slotwise.config`.
+They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined
+in the core. What a scheduler starts from is in :mod:`slotwise.config`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from .config import Endpoint, endpoint_of
 
 Tier: TypeAlias = Literal["gpu", "cpu", "disk"]
-"""Where an engine keeps a block: in the accelerator's memory, in the host's, or on disk (or in storage over the network)."""
+"""Where an engine keeps a block: in the accelerator's memory, in the host's, or on disk (or in
+storage over the network)."""
 
 Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 """How a request failed: it never arrived, the engine failed it, or the gateway gave up waiting."""
 
 CacheUse: TypeAlias = Literal["read", "unreported", "unread"]
-"""What an engine does with its cache for a request: it looks for the prompt and reports what it found; it looks, and what it reports is
-about something else; or it does not look."""
+"""What an engine does with its cache for a request: it looks for the prompt and reports what it
+found; it looks, and what it reports is about something else; or it does not look."""
 
 Allow: TypeAlias = (
     Collection[Literal["priority", "flow", "session", "ttl", "deadline"]]
@@ -30,10 +32,12 @@ Allow: TypeAlias = (
         bool | tuple[int, int] | tuple[float, float] | Sequence[str] | None,
     ]
 )
-"""What clients may say of their own requests, in bodies and headers: names, or a mapping from names to ``True`` or a range.
+"""What clients may say of their own requests, in bodies and headers: names, or a mapping from names
+to ``True`` or a range.
 
-``{"priority": (-10, 0), "ttl": (0.0, 30.0), "session_headers": ["x-claude-code-session-id"]}``. What is beyond a range counts as its
-nearest end. Without a range, a priority is within -100 and 100, and a TTL or a deadline is at most an hour."""
+``{"priority": (-10, 0), "ttl": (0.0, 30.0), "session_headers": ["x-claude-code-session-id"]}``.
+What is beyond a range counts as its nearest end. Without a range, a priority is within -100 and
+100, and a TTL or a deadline is at most an hour."""
 
 RejectReason: TypeAlias = Literal[
     "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full", "name_too_long", "thread_not_found"
@@ -43,8 +47,9 @@ RejectReason: TypeAlias = Literal[
 EvictReason: TypeAlias = Literal[
     "ttl_expired", "no_endpoints", "deadline_unreachable", "displaced", "too_large", "thread_not_found"
 ]
-"""Why a request that waited does not go: it has waited for as long as it may, with endpoints or without any; no endpoint could
-answer before its deadline; something more important has its place; or it fits nowhere."""
+"""Why a request that waited does not go: it has waited for as long as it may, with endpoints or
+without any; no endpoint could answer before its deadline; something more important has its place;
+or it fits nowhere."""
 
 Exclusion: TypeAlias = Literal[
     "elsewhere",
@@ -73,7 +78,8 @@ class Blocks:
     """A prompt as ready hashes of its full blocks."""
 
     hashes: Any
-    """A buffer, list or tuple of 64-bit integers. Each stands for its block and everything before it."""
+    """A buffer, list or tuple of 64-bit integers. Each stands for its block and everything before
+    it."""
     block_size: int
     """Tokens in a block."""
     tokens: int
@@ -200,7 +206,8 @@ class Candidate:
     backoff_remaining: float
     """For how many seconds from now on, before a trial."""
     kv_refusal: str | None = None
-    """Why its KV events are not used: the code of the last refusal, while the endpoint is not precise."""
+    """Why its KV events are not used: the code of the last refusal, while the endpoint is not
+    precise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +219,7 @@ class Explanation:
     reason: RejectReason | None
     """Why it would not go, if so."""
     retry_after: float | None
-    """When it may be worth another try, if it would not go and that can be told."""
+    """When it may be worth another try, if it would not go and that is known."""
     prompt_tokens: int
     """Tokens of the prompt: counted, or estimated from text."""
     best_cached_tokens: int
@@ -257,12 +264,13 @@ class EndpointStats:
     kv_refused_events: int
     """Stored events of its engine that were refused."""
     kv_refusal: str | None
-    """Why the last one was refused, unless a later one was applied: a code as that of ``KvEventError``."""
+    """Why the last one was refused, unless a later one was applied: a code as that of
+    ``KvEventError``."""
     block_size: int
     """Tokens in one of its cache blocks: as described, until KV events show another length."""
     hash_mismatch: bool
-    """Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
-    ``PYTHONHASHSEED`` to the same number everywhere."""
+    """Whether its engine calls blocks by other names than the rest of the pool, which costs memory.
+    For vLLM, set ``PYTHONHASHSEED`` to the same number everywhere."""
     dispatched: int
     """Requests dispatched to it."""
     completed: int
@@ -282,9 +290,9 @@ class EndpointStats:
     kv_cache_tokens: int
     """Tokens that fit."""
     external_waiting: float
-    """Requests of others that wait there, as far as reports tell."""
+    """Requests of others that wait there, as far as reports show."""
     external_running: float
-    """Requests of others that run there, as far as reports tell."""
+    """Requests of others that run there, as far as reports show."""
     report_age: float | None
     """How many seconds old the last load report is; ``None`` if there was none."""
     report_errors: int
@@ -292,7 +300,7 @@ class EndpointStats:
     report_error: str | None
     """Why, if the last report could not be read: a code as that of ``WireError``."""
     sleeping: bool
-    """Whether its engine sleeps, as its reports say: it gets no requests."""
+    """Whether its engine sleeps, as its reports show: it gets no requests."""
     slowdown: float
     """Seconds that it takes for a second of described work."""
     health: HealthState
@@ -314,7 +322,7 @@ class EndpointStats:
     estimated_tokens: int
     """Tokens that it is assumed to hold in its cache."""
     stored_tokens: int
-    """Tokens that its engine says it holds."""
+    """Tokens that its engine reports it holds."""
     warm_tokens: int
     """Tokens of either that were used lately."""
     session_tokens: int
@@ -396,7 +404,8 @@ class Stats:
     predicted_cached_tokens: int
     """Prompt tokens that were expected in the cache of the chosen endpoint."""
     checked_cached_tokens: int
-    """Of completed requests whose engine said how many cached tokens it found: what had been expected."""
+    """Of completed requests whose engine reported how many cached tokens it found: what had been
+    expected."""
     reported_cached_tokens: int
     """Of the same requests: what the engine found."""
     corrections: int

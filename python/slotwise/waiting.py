@@ -17,7 +17,8 @@ _Future = asyncio.Future["Dispatch | Evicted"]
 
 
 class Delivery:
-    """The requests of :meth:`slotwise.aio.Scheduler.acquire` that wait, on any number of event loops.
+    """The requests of :meth:`slotwise.aio.Scheduler.acquire` that wait, on any number of event
+    loops.
 
     Each loop runs in its own thread. Any of them may poll a decision for a request of another one.
     """
@@ -35,7 +36,8 @@ class Delivery:
     async def submit(
         self, scheduler: _core.Scheduler, prompt: Any, options: dict[str, Any]
     ) -> Dispatch | Evicted | Rejected:
-        """Submits a request, and waits for the decision. Cancelling the task withdraws the request."""
+        """Submits a request, and waits for the decision. Cancelling the task withdraws the
+        request."""
         running = asyncio.get_running_loop()
         with self._lock:
             loop = self._loop_of(scheduler, running)
@@ -94,7 +96,8 @@ class Delivery:
                     delivered = resolve(future, None, decision)
                     owner.waiting.discard(request)
                 else:
-                    # The request stays in its loop's set until that loop has run the callback, or is closed.
+                    # The request stays in its loop's set until that loop has run the callback, or
+                    # is closed.
                     delivered = owner.call_soon(self._hand_over, scheduler, owner, request, future, decision)
                 if not delivered and isinstance(decision, Dispatch):
                     scheduler.cancel(request)
@@ -114,7 +117,8 @@ class Delivery:
             scheduler.cancel(request)
 
     def _set_timer(self, scheduler: _core.Scheduler, loop: _Loop) -> None:
-        """Keeps one timer for each loop. A timer that is too early stays: it sets the next one when it rings."""
+        """Keeps one timer for each loop. A timer that is too early stays: it sets the next one when
+        it rings."""
         due = scheduler.next_timeout() if loop.waiting else None
         if due is None:
             return

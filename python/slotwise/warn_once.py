@@ -1,4 +1,5 @@
-"""Warnings about values that cannot be meant. Each kind is given once: a gateway that makes a mistake makes it at every request."""
+"""Warnings about values that cannot be meant. Each kind is given once: a gateway that makes a
+mistake makes it at every request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Bytes in, reports out: what engines and clients send, as inputs of a scheduler, and what they are told.
+"""Bytes in, reports out: what engines and clients send, as inputs of a scheduler, and what they are
+told.
 
 >>> from slotwise import wire
 >>> page = b'vllm:num_requests_waiting{engine="0"} 3\\nvllm:cache_config_info{block_size="16",num_gpu_blocks="512"} 1\\n'
@@ -138,21 +139,24 @@ def read_metrics(
     adapters: str | None = None,
     rank_label: str | None = None,
 ) -> MetricsReport:
-    """What a metrics page says, in the text format of Prometheus or OpenMetrics.
+    """What a metrics page reports, in the text format of Prometheus or OpenMetrics.
 
-    Whose page it is, is told from it, unless ``engine`` says so. ``fields`` says by which metrics, ``name`` or
-    ``name{label="value"}``, something is told, in the place of the engine's; of several, the first counts that a rank has. ``adapters``
-    is the one with the labels of vLLM's ``vllm:lora_requests_info``. With ``engine="custom"``, nothing else is looked for.
+    The engine is detected from the page, unless ``engine`` names it. ``fields`` says by which
+    metrics, ``name`` or ``name{label="value"}``, something is read, in the place of the engine's;
+    of several, the first counts that a rank has. ``adapters`` is the one with the labels of vLLM's
+    ``vllm:lora_requests_info``. With ``engine="custom"``, nothing else is looked for.
     ``rank_label`` tells the ranks of these metrics apart.
 
-    Raises :class:`slotwise.WireError`: a line that is looked for is malformed or without its end, a metric here is, or the page is
-    none (``not_metrics``: HTML, JSON, nothing at all). A page of which nothing is known has ``warnings``.
+    Raises :class:`slotwise.WireError`: a line that is looked for is malformed or without its end, a
+    metric here is, or the page is none (``not_metrics``: HTML, JSON, nothing at all). A page of
+    which nothing is known has ``warnings``.
     """
     return decode_metrics(_core.read_metrics(page, engine, fields, adapters, rank_label))
 
 
 def read_orca(header: str | Buffer) -> OrcaReport:
-    """What the response header ``endpoint-load-metrics`` says. Raises :class:`slotwise.WireError`."""
+    """What the response header ``endpoint-load-metrics`` says. Raises
+    :class:`slotwise.WireError`."""
     return decode_orca(_core.read_orca(header))
 
 
@@ -166,20 +170,24 @@ def read_kv_frames(frames: Sequence[Buffer]) -> Message:
 
 
 def read_kv_batch(payload: Buffer) -> KvBatch:
-    """One batch of events of vLLM or SGLang, for tests and tools: a scheduler reads them itself. Raises :class:`slotwise.WireError`."""
+    """One batch of events of vLLM or SGLang, for tests and tools: a scheduler reads them itself.
+    Raises :class:`slotwise.WireError`."""
     return decode_batch(*_core.read_kv_batch(payload))
 
 
 def read_request(body: Buffer, *, api: Api | None = None, path: str | None = None) -> RequestView:
-    """What a body says, to the API of this name or under this path. Raises :class:`slotwise.WireError`."""
+    """The contents of a body, to the API of this name or under this path. Raises
+    :class:`slotwise.WireError`."""
     return decode_request(*_core.read_request(body, api, path))
 
 
 def add_usage(body: Buffer, *, api: Api | None = None, path: str | None = None) -> tuple[bytes, bool]:
-    """The body of a stream that ends with its usage, and the same otherwise, byte for byte; and whether that is new.
+    """The body of a stream that ends with its usage, and the same otherwise, byte for byte; and
+    whether that is new.
 
-    Streams of chat completions and completions bring usage only if the body asks for it. Where this adds the question, the answer has
-    one chunk that the client did not ask for: ``AnswerFilter(content_type, drop_usage=added)`` takes it out again.
+    Streams of chat completions and completions bring usage only if the body asks for it. Where this
+    adds the question, the answer has one chunk that the client did not ask for:
+    ``AnswerFilter(content_type, drop_usage=added)`` takes it out again.
 
     >>> from slotwise import wire
     >>> wire.add_usage(b'{"messages": [], "stream": true}', path="/v1/chat/completions")
@@ -193,7 +201,8 @@ def add_usage(body: Buffer, *, api: Api | None = None, path: str | None = None) 
 
 
 def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> RequestHeaders:
-    """What the headers of a request say. Those that cannot be used are left out, and named in ``unusable``."""
+    """What the headers of a request say. Those that cannot be used are left out, and named in
+    ``unusable``."""
     return decode_headers(_core.read_headers(pairs))
 
 
@@ -209,10 +218,10 @@ def refusal(
     message: str | None = None,
     shape: RefusalShape = "openai",
 ) -> Refusal:
-    """What a client is told when its request does not go.
+    """What a client gets when its request does not go.
 
-    A code that both rejections and evictions have is taken for that of a rejection. ``retry_after`` in seconds and ``message`` replace
-    what the refusal says itself.
+    A code that both rejections and evictions have is taken for that of a rejection. ``retry_after``
+    in seconds and ``message`` replace what the refusal says itself.
     """
     asked = reason.refusal if isinstance(reason, RejectedError) else reason
     status, headers, body = _core.refusal(asked, retry_after=retry_after, message=message, shape=shape)
@@ -228,9 +237,11 @@ def attributes(
     flow: str = "",
     priority: int = 0,
 ) -> dict[str, str | int | float]:
-    """What a span says of a decision, of what an engine said that a request used, or of a refusal, in OpenTelemetry's words.
+    """What a span says of a decision, of what an engine reported that a request used, or of a
+    refusal, in OpenTelemetry's words.
 
-    The keywords say what was asked for, as in ``pick``; they belong to a :class:`slotwise.Dispatch`.
+    The keywords say what was asked for, as in ``pick``; they belong to a
+    :class:`slotwise.Dispatch`.
     """
     match of:
         case Dispatch():

@@ -1,4 +1,5 @@
-"""Model servers for tests: each answers in one way, well or badly, on a free port of the loopback."""
+"""Model servers for tests: each answers in one way, well or badly, on a free port of the
+loopback."""
 
 from __future__ import annotations
 
@@ -24,12 +25,14 @@ PAGE = (
 class Engine:
     """Answers as its ``manner`` says, which may change while it runs.
 
-    ``good``: a stream of two tokens. A number: that status with an error body. ``empty``: 200 and nothing. ``breaks``: closes the
-    connection after the first token; ``dies``: before it. ``error``: an error in the stream after the first token; ``fails``: before it.
-    ``refuses``: a 400 as the first event. ``silent``: headers, then nothing. ``slow``: ``good``, but after its first token it waits
-    for the ``gate``; ``late``: before it.
+    ``good``: a stream of two tokens. A number: that status with an error body. ``empty``: 200 and
+    nothing. ``breaks``: closes the connection after the first token; ``dies``: before it.
+    ``error``: an error in the stream after the first token; ``fails``: before it. ``refuses``: a
+    400 as the first event. ``silent``: headers, then nothing. ``slow``: ``good``, but after its
+    first token it waits for the ``gate``; ``late``: before it.
 
-    ``GET /metrics`` returns a page as vLLM's, which is no request. With ``page = None`` it answers 404.
+    ``GET /metrics`` returns a page as vLLM's, which is no request. With ``page = None`` it answers
+    404.
     """
 
     def __init__(self, manner: str | int = "good") -> None:

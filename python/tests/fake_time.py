@@ -1,4 +1,5 @@
-"""Time that passes only when an event loop has nothing else to do, so no test depends on the machine's speed.
+"""Time that passes only when an event loop has nothing else to do, so no test depends on the
+machine's speed.
 
 .. code-block:: python
 
@@ -9,7 +10,8 @@
 
         time.run(main())
 
-A coroutine that waits for what never comes fails at once: either a timer that should not ring rings, or no timer is left.
+A coroutine that waits for what never comes fails at once: either a timer that should not ring
+rings, or no timer is left.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""A hundred thousand random operations end in the digest that the core reached. ``support/walk.rs`` has the same walk."""
+"""A hundred thousand random operations end in the digest that the core reached. ``support/walk.rs``
+has the same walk."""
 
 import json
 import struct

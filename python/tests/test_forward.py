@@ -1,4 +1,5 @@
-"""One call serves a request, whatever the engine does: nothing is lost that had not begun, nothing leaks, each end is counted once."""
+"""One call serves a request, whatever the engine does: nothing is lost that had not begun, nothing
+leaks, each end is counted once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A lease: what it is told, which of its ends counts, and what is left of it when it is forgotten."""
+"""A lease: what it is told, which of its ends counts, and what is left of it when it is
+forgotten."""
 
 import asyncio
 import copy

@@ -1,6 +1,7 @@
 """Random calls of a lease: what each answers, and where the lease and its scheduler are afterwards.
 
-``lease_walk.json`` has the calls and what is to be seen; Node's suite runs the same file. ``BLESS=1`` draws it anew.
+``lease_walk.json`` has the calls and what is to be seen; Node's suite runs the same file.
+``BLESS=1`` draws it anew.
 """
 
 import json

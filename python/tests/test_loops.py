@@ -35,7 +35,8 @@ def test_an_empty_pool_refuses_at_once_unless_it_is_told_to_wait(time: Time) -> 
 
 
 def test_two_loops_are_both_served() -> None:
-    """Without a timer: the second loop's request goes when the first one's ends, and the other way round."""
+    """Without a timer: the second loop's request goes when the first one's ends, and the other way
+    round."""
     s = aio.Scheduler()
     s.add_endpoint(slotwise.Endpoint("a", max_in_flight=1))
     held = s.pick("x")

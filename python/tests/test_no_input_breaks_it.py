@@ -1,4 +1,5 @@
-"""Whatever a host passes: an answer, or an exception of Python's or slotwise's, and a scheduler that still works."""
+"""Whatever a host passes: an answer, or an exception of Python's or slotwise's, and a scheduler
+that still works."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""The Python quickstart of the READMEs is ``examples/quickstart.py``, and it works with engines of all manners."""
+"""The Python quickstart of the READMEs is ``examples/quickstart.py``, and it works with engines of
+all manners."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def test_the_readmes_show_the_example(readme: str) -> None:
 
 
 def run(*manners: str | int) -> tuple[int, str, list[Engine]]:
-    """The example with engines of these manners: its exit status, what it printed, and the engines."""
+    """The example with engines of these manners: its exit status, what it printed, and the
+    engines."""
 
     async def example() -> tuple[int, str, list[Engine]]:
         async with engines(*("good" if manner == "dead" else manner for manner in manners)) as pool:

@@ -1,4 +1,5 @@
-"""What a Python host meets: forms of prompts, errors of their kind, values that behave like values, threads."""
+"""What a Python host meets: forms of prompts, errors of their kind, values that behave like values,
+threads."""
 
 import copy
 import json

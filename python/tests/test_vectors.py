@@ -1,4 +1,5 @@
-"""The core's JSON vectors: what every language must decide, step by step. ``support/vector.rs`` describes their language."""
+"""The core's JSON vectors: what every language must decide, step by step. ``support/vector.rs``
+describes their language."""
 
 import json
 from dataclasses import asdict
@@ -208,7 +209,8 @@ class Runner:
         return {"bytes": len(self.taken), "fnv1a": fnv1a(self.taken)}
 
     def restart(self, changed: dict[str, Any], now: float) -> Any:
-        """Goes on with a scheduler that was only told of the endpoints, in the same order: their numbers there."""
+        """Goes on with a scheduler that was only told of the endpoints, in the same order: their
+        numbers there."""
         anew = {endpoint["name"]: endpoint for endpoint in changed.pop("endpoints", [])}
         there = [known for known in map(self.scheduler.endpoint, self.added) if known is not None]
         self.scheduler = slotwise.Scheduler({**self.config, **changed})

@@ -1,4 +1,5 @@
-"""Answers are read as they come, and end their leases; what clients, dashboards and traces are told."""
+"""Answers are read as they come, and end their leases; what clients, dashboards and traces are
+told."""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""What engines say goes to the scheduler as it comes: pages, headers, frames. What is wrong changes nothing."""
+"""What engines say goes to the scheduler as it comes: pages, headers, frames. What is wrong changes
+nothing."""
 
 import copy
 import doctest
@@ -75,7 +76,8 @@ def test_a_page_is_an_endpoints_load(scheduler: Scheduler) -> None:
 
 
 def unmoved(scheduler: Scheduler) -> Any:
-    """All that a refused call must leave as it is: the statistics, but for the reports that could not be read."""
+    """All that a refused call must leave as it is: the statistics, but for the reports that could
+    not be read."""
     stats = scheduler.stats()
     endpoints = [replace(one, report_age=None, report_errors=0, report_error=None) for one in stats.endpoints]
     return str(replace(stats, endpoints=tuple(endpoints)))
@@ -140,7 +142,8 @@ def test_an_endpoint_that_is_not_there_takes_nothing(scheduler: Scheduler, call:
 
 
 def stored(*tokens: int, block: int = 1, sent_at: float = 1.5) -> bytes:
-    """``[sent_at, [["BlockStored", [block], nil, tokens, len(tokens), nil, "GPU"]]]`` in msgpack."""
+    """``[sent_at, [["BlockStored", [block], nil, tokens, len(tokens), nil, "GPU"]]]`` in
+    msgpack."""
     ids = b"".join(struct.pack(">BI", 0xCE, token) for token in tokens)
     head = b"\x92\xcb" + struct.pack(">d", sent_at) + b"\x91\x97\xabBlockStored\x91\xcf" + struct.pack(">Q", block)
     return (

@@ -1,4 +1,5 @@
-"""The wire's JSON vectors: what bytes mean, in every language. ``crates/wire/tests/vectors.rs`` describes their language."""
+"""The wire's JSON vectors: what bytes mean, in every language. ``crates/wire/tests/vectors.rs``
+describes their language."""
 
 import json
 from dataclasses import asdict
@@ -51,7 +52,8 @@ def plain(value: Any) -> Any:
 
 
 def metrics(report: wire.MetricsReport) -> dict[str, Any]:
-    """Without what the core's ``Load`` can say and no page does, and with no names but the page's."""
+    """Without what the core's ``Load`` can say and no page does, and with no names but the
+    page's."""
     said = asdict(report)
     for load in (said["load"], *(rank["load"] for rank in said["ranks"])):
         load["sampled_at"] = None

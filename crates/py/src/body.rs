@@ -13,12 +13,13 @@ use crate::error::raise_wire;
 use crate::prompt::bytes;
 use crate::serde_bridge::to_json;
 
-/// Readers that nobody uses at the moment, with their buffers.
+/// Idle readers, with their buffers.
 #[derive(Default)]
 pub(crate) struct Readers(Mutex<Vec<RequestReader>>);
 
 impl Readers {
-    /// Reads a body and hands it on. No lock is held meanwhile: a cost function may call the scheduler itself.
+    /// Reads a body and hands it on. No lock is held meanwhile: a cost function may call the
+    /// scheduler itself.
     pub(crate) fn with<T>(
         &self,
         py: Python<'_>,
@@ -124,7 +125,7 @@ pub(crate) fn api_of_path(path: &str) -> Option<&'static str> {
     Api::of_path(path).map(Api::as_str)
 }
 
-/// What a body says as JSON, and its prompt: text, or a list of token ids.
+/// The contents of a body as JSON, and its prompt: text, or a list of token ids.
 #[pyfunction]
 #[pyo3(signature = (body, api = None, path = None))]
 pub(crate) fn read_request<'py>(
@@ -181,7 +182,7 @@ fn which(api: Option<&str>, path: Option<&str>) -> PyResult<Api> {
     }
 }
 
-/// What headers say, as JSON.
+/// The contents of headers, as JSON.
 #[pyfunction]
 pub(crate) fn read_headers(pairs: &Bound<'_, PyAny>) -> PyResult<String> {
     let pairs = Pairs::read(pairs)?;

@@ -12,11 +12,12 @@ use slotwise::{Candidate, EndpointId, Explanation, Seconds};
 
 use crate::error::Kind;
 
-/// What the host's cost function says that each candidate costs.
+/// What the host's cost function returns that each candidate costs.
 pub(crate) type Costs = HashMap<EndpointId, Seconds>;
 
-/// A scheduler whose cost function runs on this thread. A cost function that asks the same scheduler for a pick is asked again for that, and one that always
-/// does would go on until the stack ends.
+/// A scheduler whose cost function runs on this thread. A cost function that asks the same
+/// scheduler for a pick is asked again for that, and one that always does would go on until the
+/// stack ends.
 pub(crate) struct Asking(usize);
 
 thread_local! {

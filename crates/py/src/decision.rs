@@ -115,7 +115,7 @@ pub(crate) struct Refusal {
 }
 
 impl Rejected {
-    /// The answer to a request, with what its client is told.
+    /// The answer to a request, with what its client gets.
     pub(crate) fn new(
         core: &slotwise::Scheduler,
         request: &slotwise::Request<'_>,
@@ -126,7 +126,7 @@ impl Rejected {
         Self { message: rejected.message(&sentence), sentence, answer }
     }
 
-    /// What its client is told.
+    /// What its client gets.
     pub(crate) fn refusal(&self) -> outcome::Refusal<'_> {
         let refusal = outcome::Refusal::new(outcome::Reason::Rejected(self.answer.reason));
         let refusal = refusal.message(&self.sentence);

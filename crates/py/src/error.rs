@@ -1,4 +1,5 @@
-//! Errors to exceptions of their kind: the classes of `slotwise.errors`, each with the core's `code`.
+//! Errors to exceptions of their kind: the classes of `slotwise.errors`, each with the core's
+//! `code`.
 
 use pyo3::PyErr;
 use pyo3::prelude::*;

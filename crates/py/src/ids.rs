@@ -1,4 +1,5 @@
-//! Ids of endpoints and requests as arguments. What is given in their place is named, with what to pass.
+//! Ids of endpoints and requests as arguments. What is given in their place is named, with what to
+//! pass.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;

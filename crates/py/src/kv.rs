@@ -1,4 +1,4 @@
-//! What engines say about their KV caches, and what came of a message.
+//! What engines report about their KV caches, and what came of a message.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;

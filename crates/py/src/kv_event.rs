@@ -8,7 +8,7 @@ use slotwise::{BlockRemoved, BlockStored, EngineHash, KvEvent, Tier};
 
 use crate::prompt::integers;
 
-/// What an engine said, copied out of Python.
+/// What an engine reported, copied out of Python.
 pub(crate) enum Event {
     Stored(Box<Stored>),
     Removed { blocks: Vec<EngineHash>, tier: Tier },

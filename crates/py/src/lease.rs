@@ -1,6 +1,8 @@
-//! A dispatched request: the gateway crate's lease behind a lock, with the scheduler that it belongs to.
+//! A dispatched request: the gateway crate's lease behind a lock, with the scheduler that it
+//! belongs to.
 //!
-//! The lock of a lease is taken before that of its scheduler. Both are free again while Python runs.
+//! The lock of a lease is taken before that of its scheduler. Both are free again while Python
+//! runs.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -165,7 +167,8 @@ impl Lease {
         self.input(py, |state, gateway, now| state.cancel(gateway, now))
     }
 
-    /// Completes the request: whether this call ended it, and the names of the numbers that were dropped.
+    /// Completes the request: whether this call ended it, and the names of the numbers that were
+    /// dropped.
     fn _complete(&self, reported: &Bound<'_, PyAny>) -> PyResult<(bool, Vec<&'static str>)> {
         let py = reported.py();
         if self.has_ended(py)? {
@@ -206,7 +209,8 @@ impl Lease {
         Ok(())
     }
 
-    /// The host waits for the endpoint from `now` on, a time of its own clock. How long it may wait.
+    /// The host waits for the endpoint from `now` on, a time of its own clock. How long it may
+    /// wait.
     fn _wait(&self, py: Python<'_>, now: f64) -> PyResult<Option<f64>> {
         let now = instant("now", now)?;
         let mut state = self.state.lock(py)?;

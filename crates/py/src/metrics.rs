@@ -1,4 +1,4 @@
-//! What engines say about their load: metrics pages and ORCA headers.
+//! What engines report about their load: metrics pages and ORCA headers.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -71,7 +71,8 @@ fn metrics_of_fields(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String,
     Ok(pairs)
 }
 
-/// What a page says as JSON: the report, the load and the KV cache of all ranks, its capacity and the adapters in use.
+/// What a page reports as JSON: the report, the load and the KV cache of all ranks, its capacity
+/// and the adapters in use.
 #[pyfunction]
 #[pyo3(signature = (page, engine, fields, adapters, rank_label))]
 pub(crate) fn read_metrics(
@@ -89,7 +90,7 @@ pub(crate) fn read_metrics(
     to_json(&(&report, report.load(), cache, cache.capacity(), active))
 }
 
-/// What an ORCA header says as JSON.
+/// What an ORCA header contains as JSON.
 #[pyfunction]
 pub(crate) fn read_orca(value: &Bound<'_, PyAny>) -> PyResult<String> {
     to_json(&OrcaReport::read(&header(value)?).map_err(raise_wire)?)

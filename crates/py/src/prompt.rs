@@ -1,7 +1,7 @@
 //! Prompts, bytes and lists of numbers, in whatever form Python has them.
 //!
-//! Text is borrowed. Numbers are copied once, out of a buffer of any integer type (about 0.1 ns each) or out of a list
-//! (about 10 ns each), and must fit.
+//! Text is borrowed. Numbers are copied once, out of a buffer of any integer type (about 0.1 ns
+//! each) or out of a list (about 10 ns each), and must fit.
 
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -20,8 +20,8 @@ pub(crate) enum Prompt<'a> {
 }
 
 impl<'a> Prompt<'a> {
-    /// Reads `str` and `bytes` in place, other buffers of bytes as text, buffers of wider integers, lists and tuples as
-    /// token ids, and `slotwise.Blocks` as ready hashes.
+    /// Reads `str` and `bytes` in place, other buffers of bytes as text, buffers of wider integers,
+    /// lists and tuples as token ids, and `slotwise.Blocks` as ready hashes.
     pub(crate) fn read(prompt: &'a Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(text) = prompt.cast::<PyString>() {
             return Ok(Self::Text(text.to_str()?.as_bytes()));
@@ -29,7 +29,8 @@ impl<'a> Prompt<'a> {
         if let Ok(text) = prompt.cast::<PyBytes>() {
             return Ok(Self::Text(text.as_bytes()));
         }
-        // Token ids in their own width are what a gateway in a hurry has: nothing is tried before them.
+        // Token ids in their own width are what a gateway in a hurry has: nothing is tried before
+        // them.
         if let Ok(ids) = PyBuffer::<u32>::get(prompt) {
             return Ok(Self::Tokens(ids.to_vec(prompt.py())?));
         }

@@ -1,4 +1,4 @@
-//! What clients and traces are told: refusals and attributes.
+//! What clients and traces get: refusals and attributes.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
         .map_err(|_| PyValueError::new_err(format!("{name} must be seconds, and not {seconds}")))
 }
 
-/// Status, headers and body of what a client is told.
+/// Status, headers and body of what a client gets.
 #[pyfunction]
 #[pyo3(signature = (reason, *, retry_after = None, message = None, shape = "openai"))]
 #[expect(clippy::type_complexity, reason = "a tuple in Python")]
@@ -75,7 +75,7 @@ pub(crate) fn attributes_of_dispatch(
     to_json(&dispatch_attributes(&request, &dispatch.answer, &dispatch.endpoint_name))
 }
 
-/// The attributes of what an engine said that a request used, as JSON.
+/// The attributes of what an engine reported that a request used, as JSON.
 #[pyfunction]
 pub(crate) fn attributes_of_usage(
     prompt_tokens: Option<u32>,

@@ -1,4 +1,5 @@
-//! What a request asks for: its prompt or its body, its headers, and the keywords of `pick`, `submit` and `explain`.
+//! What a request asks for: its prompt or its body, its headers, and the keywords of `pick`,
+//! `submit` and `explain`.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::body::{Pairs, Readers, api_of, priority_order};
 use crate::ids::EndpointArg;
 use crate::prompt::{Prompt, bytes};
 
-/// The keywords of `pick`, `submit` and `explain`. What is given wins over headers, and these over the body.
+/// The keywords of `pick`, `submit` and `explain`. What is given wins over headers, and these over
+/// the body.
 pub(crate) struct Wishes<'a, 'py> {
     pub(crate) prompt: Option<&'a Bound<'py, PyAny>>,
     pub(crate) body: Option<&'a Bound<'py, PyAny>>,
@@ -140,7 +142,8 @@ fn role(name: &str) -> PyResult<Role> {
     }
 }
 
-/// Seconds on the scheduler's clock. One that is more than a day ahead is on another clock, and would never be missed.
+/// Seconds on the scheduler's clock. One that is more than a day ahead is on another clock, and
+/// would never be missed.
 fn deadline(now: Instant, seconds: f64) -> PyResult<Instant> {
     let at = instant("deadline", seconds)?;
     if at.saturating_since(now) > Duration::from_secs(86_400) {

@@ -283,7 +283,7 @@ impl AnswerFilter {
     }
 }
 
-/// `slotwise.Usage` of what an engine said.
+/// `slotwise.Usage` of what an engine reported.
 pub(crate) fn usage<'py>(py: Python<'py>, usage: Usage) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
     fields.set_item("prompt_tokens", usage.prompt_tokens)?;

@@ -1,5 +1,6 @@
-//! Values that are not in a hurry: they travel as JSON between the core's serde types and the dataclasses of `slotwise.config`,
-//! `slotwise.values` and `slotwise.reports`, so that their fields are listed in the core and in Python, and nowhere between.
+//! Values that are not in a hurry: they travel as JSON between the core's serde types and the
+//! dataclasses of `slotwise.config`, `slotwise.values` and `slotwise.reports`, so that their fields
+//! are listed in the core and in Python, and nowhere between.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -14,7 +15,7 @@ pub(crate) fn from_python<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyRe
     let json: String = encode.call1((value,))?.extract()?;
     let mut reader = serde_json::Deserializer::from_str(&json);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        // The place in the JSON means nothing to whoever passed an object.
+        // The place in the JSON means nothing to a caller that passed an object.
         let reason = error.inner().to_string();
         let reason = reason.split(" at line ").next().unwrap_or_default();
         let type_error = reason.starts_with("invalid type");
@@ -23,7 +24,8 @@ pub(crate) fn from_python<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyRe
     })
 }
 
-/// One of the core's types, or of the wire's reports, as what that function of `slotwise` makes of it.
+/// One of the core's types, or of the wire's reports, as what that function of `slotwise` makes of
+/// it.
 pub(crate) fn to_python<'py>(
     py: Python<'py>,
     (module, decode): (&str, &str),

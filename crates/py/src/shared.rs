@@ -1,7 +1,8 @@
 //! What several threads share, also across `fork`.
 //!
-//! A child process has only the thread that forked. A lock that another thread held at that moment is never released there, and what it
-//! guards may be half changed. So the first use in a child asks whether the lock is free, and says so if it is not, in place of waiting.
+//! A child process has only the thread that forked. A lock that another thread held at that moment
+//! is never released there, and what it guards may be half changed. So the first use in a child
+//! asks whether the lock is free, and says so if it is not, in place of waiting.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +23,8 @@ pub(crate) fn after_fork() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Something behind a lock. Nothing there panics; if it did, its state would still be that of some call before.
+/// Something behind a lock. Nothing there panics; if it did, its state would still be that of some
+/// call before.
 #[derive(Debug, Default)]
 pub(crate) struct Shared<T> {
     value: Mutex<T>,
@@ -61,7 +63,8 @@ impl<T> Shared<T> {
         self.generation.load(Ordering::Acquire) != GENERATION.load(Ordering::Relaxed)
     }
 
-    /// The first use in a child process. Its own threads hold the lock for an instant only, until one of them was here.
+    /// The first use in a child process. Its own threads hold the lock for an instant only, until
+    /// one of them was here.
     fn adopt(&self) -> Result<MutexGuard<'_, T>, Forked> {
         for _ in 0..TRIES {
             let free = match self.value.try_lock() {

@@ -17,8 +17,8 @@ pub(super) enum Clock {
     Given(Py<PyAny>),
 }
 
-/// Seconds that a `now` may be ahead of the host's clock. A `now` further ahead is on another clock. It
-/// would stop all timeouts for good, since the scheduler's time never goes back.
+/// Seconds that a `now` may be ahead of the host's clock. A `now` further ahead is on another
+/// clock. It would stop all timeouts for good, since the scheduler's time never goes back.
 const FURTHEST_AHEAD: f64 = 3_600.0;
 
 impl Clock {

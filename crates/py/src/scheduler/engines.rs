@@ -192,7 +192,8 @@ impl Scheduler {
 }
 
 impl Scheduler {
-    /// Applies what an engine's publisher sent. Unless that is `short`, other Python threads run meanwhile.
+    /// Applies what an engine's publisher sent. Unless that is `short`, other Python threads run
+    /// meanwhile.
     fn feed(
         &self,
         py: Python<'_>,

@@ -7,9 +7,9 @@
 //! | `engines` | load, adapters and KV events |
 //! | `requests` | a request from `pick` or `submit` to its end |
 //!
-//! No lock is held while Python runs: a cost function may call the scheduler, and so may a finalizer
-//! that the garbage collector runs while an exception is made. Long calls release the GIL. A thread
-//! that waits for a lock releases the GIL as well.
+//! No lock is held while Python runs: a cost function may call the scheduler, and so may a
+//! finalizer that the garbage collector runs while an exception is made. Long calls release the
+//! GIL. A thread that waits for a lock releases the GIL as well.
 
 mod clock;
 mod engines;
@@ -111,7 +111,8 @@ fn gives_seed(config: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(seed.is_some_and(|seed| !seed.is_none()))
 }
 
-/// As many as a number holds exactly in JavaScript and JSON, so that a seed may be written down anywhere.
+/// As many as a number holds exactly in JavaScript and JSON, so that a seed may be written down
+/// anywhere.
 const SEED_BITS: u32 = 53;
 
 #[pymethods]

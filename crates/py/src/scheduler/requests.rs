@@ -352,7 +352,8 @@ impl Scheduler {
 }
 
 impl Scheduler {
-    /// What the cost function returns, where there is one. A broken one is reported, and the built-in cost decides.
+    /// What the cost function returns, where there is one. A broken one is reported, and the
+    /// built-in cost decides.
     fn costs(
         &self,
         py: Python<'_>,
