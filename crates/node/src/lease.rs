@@ -111,7 +111,7 @@ impl NativeLease {
         let now = instant("now", now)?;
         let mut lease = self.lease.borrow_mut();
         let progress = scheduler.gateway(|gateway| lease.feed(gateway, now, chunk));
-        Ok(packed(progress.unwrap_or(Ok(Progress::default())).map_err(thrown)?))
+        Ok(packed(progress.unwrap_or_else(|| Ok(Progress::default())).map_err(thrown)?))
     }
 
     /// A chunk passes on its way to the client. Before `begin`, the first one is the first token.

@@ -1,24 +1,24 @@
 //! slotwise for Node: convert, call, convert.
 //!
-//! | file | what it converts |
+//! | file | contents |
 //! |---|---|
-//! | `scheduler` | calls |
-//! | `request` | what a request asks for, without copying its text or token ids |
-//! | `config`, `endpoint` | descriptions |
-//! | `flow` | what may wait, and who goes first |
-//! | `answer` | rejections, evictions and explanations |
+//! | `scheduler` | calls of a scheduler: pool, reports, engines' bytes, requests |
+//! | `lease` | calls of a lease |
+//! | `request` | a request, without copies of its text or token ids |
+//! | `allow` | which claims of clients count |
+//! | `config`, `endpoint` | configuration, and descriptions of endpoints |
+//! | `flow` | configuration of flow control |
+//! | `answer` | dispatches, rejections, evictions and explanations |
 //! | `stats` | counters and gauges |
-//! | `lease` | leases: calls of the state machine in `slotwise-gateway` |
-//! | `metrics`, `kv` | what engines say, as reports |
-//! | `allow` | which values of clients count |
-//! | `body`, `headers` | what clients ask |
-//! | `response` | what engines answer |
-//! | `refusal`, `attribute` | what clients and traces are told of it |
+//! | `metrics`, `kv` | reports of engines |
+//! | `body`, `headers` | requests of clients |
+//! | `response` | answers of engines |
+//! | `refusal`, `attribute` | responses and span attributes of requests |
 //! | `number` | JavaScript's numbers to integers and times that must fit |
 //! | `error` | errors to exceptions that keep their kind |
 //!
-//! The package's own layer (`lib/*.ts`) reads the objects of callers, so that what arrives here is plain: no getter of
-//! theirs runs while a prompt is borrowed.
+//! The package (`npm/lib/*.ts`) validates and copies the objects of callers. So no getter of a caller
+//! runs while a prompt is borrowed.
 
 pub mod allow;
 pub mod answer;

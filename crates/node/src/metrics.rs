@@ -100,7 +100,7 @@ pub fn read_metrics(
 ) -> Result<MetricsReport> {
     let options = PageOptions { engine, fields, adapters, rank_label };
     options.with(|format| {
-        let mut readers = PageReaders::new();
+        let readers = PageReaders::new();
         let reader = readers.reader(format).map_err(unfit_format)?;
         reader.read(page).map(MetricsReport::from).map_err(unreadable)
     })

@@ -6,7 +6,7 @@ import { types } from 'node:util';
 import { reasonMessage } from '../native/index.js';
 import type { Evicted, Rejected } from './values.js';
 
-/** What all of slotwise's errors have in common. */
+/** The base class of slotwise's errors. */
 export class SlotwiseError extends Error {
   /** The kind of error, the same in every language. */
   readonly code: string;
@@ -40,10 +40,10 @@ export class UnknownRequestError extends SlotwiseError {}
 /** A lease was asked for an answer that has not begun. */
 export class NotBegunError extends SlotwiseError {}
 
-/** A cost function called what asks the cost function: `pick`, or `acquire` where the request does not wait. */
+/** A cost function called `pick` or `acquire`, which call the cost function. */
 export class CostFunctionError extends SlotwiseError {}
 
-/** The request stays where it is. */
+/** A redirect was rejected: the request stays at its endpoint. */
 export class RedirectError extends SlotwiseError {}
 
 /** A KV event was not applied. Nothing of it was. */
@@ -63,13 +63,13 @@ export class WireError extends SlotwiseError {
   }
 }
 
-/** A request that was awaited does not go. */
+/** A request that `acquire` waited for was rejected or evicted. */
 export class RejectedError extends SlotwiseError {
   /** Whether it was refused at once, or evicted after it had waited. */
   readonly kind: 'rejected' | 'evicted';
   /** Why. */
   readonly reason: Rejected['reason'] | Evicted['reason'];
-  /** The HTTP status that says it best. */
+  /** The recommended HTTP status. */
   readonly httpStatus: number;
   /** Milliseconds after which another try may be worth it; null if that cannot be told. */
   readonly retryAfterMs: number | null;

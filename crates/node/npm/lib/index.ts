@@ -1,7 +1,19 @@
 /**
  * Decides, in microseconds, whether an LLM request goes now and to which model server.
  *
- * `Scheduler` is the way in. Times are milliseconds (names end in `Ms`); costs and predicted times are seconds.
+ * `Scheduler` is the entry point. Its methods are of four kinds:
+ *
+ * | kind | methods | effect |
+ * |---|---|---|
+ * | inputs | `addEndpoint`, `handleLoad`, `handleFirstToken`, `complete`, `cancel` and their like | change the state |
+ * | decisions | `pick`, `submit`, `acquire`, `forward` | reserve an endpoint, or queue the request |
+ * | polling | `pollDecision`, `nextTimeout`, `preemptionCandidates` | return what inputs changed |
+ * | queries | `explain`, `stats`, `config`, `endpoint`, `inFlightOn`, `snapshot` | change nothing |
+ *
+ * **After each `submit` and each other input, call `pollDecision` until it returns undefined; then
+ * wait for the next input or for `nextTimeout`.** `acquire` and `forward` do this by themselves.
+ *
+ * Times are milliseconds (names end in `Ms`); costs and predicted times are seconds.
  *
  * @packageDocumentation
  */

@@ -1,4 +1,4 @@
-/** What engines answer, fed in chunks of any size. */
+/** Readers of engines' answers, fed in chunks of any size. */
 import { NativeAnswerFilter, NativeModelFilter, NativeResponseReader, type Outcome } from '../native/index.js';
 import { guarded } from './errors.js';
 import type { Usage } from './reports.js';
@@ -7,10 +7,10 @@ import { checkFields, number, optionalBoolean, optionalString, string, type Fiel
 
 export type { Outcome, WireProblem } from '../native/index.js';
 
-/** How a connection came to its end: as HTTP says that it should, it broke, the gateway gave up waiting, or the client went away. */
+/** How a connection ended: complete, broken, timed out by the gateway, or closed by the client. */
 export type CloseReason = 'clean' | 'broken' | 'timed_out' | 'client_disconnected';
 
-/** What one chunk brought. What several chunks brought adds up. */
+/** The progress of one chunk. The progress of several chunks adds up. */
 export interface Progress {
   /** The first token came with it. Never said of a body that is no stream: when it comes, its last token has come too. */
   readonly firstToken: boolean;

@@ -1,29 +1,29 @@
 /**
- * The promises of requests that wait. Who waits, and who goes when, is for flow control to say.
+ * The promises of queued requests. Flow control decides about the requests.
  *
  * ```text
  *  enter ──► waiting ──deliver──► granted      flow control dispatched it
  *                    ──deliver──► refused      flow control evicted it
- *                    ──abort────► withdrawn    nobody wants it any more
+ *                    ──abort────► withdrawn    its signal aborted
  * ```
  *
- * Whatever may change a decision delivers, and so does one timer for all.
+ * Each input delivers, and so does one timer for all requests.
  */
 import type { Dispatch, Evicted } from './values.js';
 import { RejectedError } from './errors.js';
 
-/** What flow control does for those who wait. */
+/** The calls of flow control. */
 export interface Flow {
   /** The next decision, if there is one. */
   readonly poll: (now: number) => Dispatch | Evicted | undefined;
-  /** When there is one to be made although nothing happens. */
+  /** When to poll even without an input. */
   readonly nextTimeout: () => number | undefined;
-  /** They are no longer wanted. */
+  /** Cancels requests whose signal aborted. */
   readonly withdraw: (requests: readonly number[]) => void;
   readonly clock: () => number;
 }
 
-/** Whom to tell what has become of a request. */
+/** The promise of one request. */
 export interface Waiter {
   readonly requestId: number;
   readonly signal: AbortSignal | undefined;
@@ -31,18 +31,18 @@ export interface Waiter {
   readonly refuse: (error: unknown) => void;
 }
 
-/** Those who listen to one signal: it warns of more than ten listeners, so they share one. */
+/** The waiters of one signal. They share a listener: signals warn of more than ten. */
 interface Audience {
   readonly waiters: Set<Waiter>;
   readonly onAbort: () => void;
 }
 
-/** The requests that wait on one scheduler. One timer serves them all, and keeps the process alive while one waits. */
+/** The queued requests of one scheduler. One timer serves them all, and keeps the process alive. */
 export class Waiting {
   readonly #flow: Flow;
   readonly #waiters = new Map<number, Waiter>();
   readonly #audiences = new Map<AbortSignal, Audience>();
-  /** Decisions about requests of others, who have not asked for them yet. */
+  /** Decisions about requests of `submit`, until `pollDecision` returns them. */
   readonly #foreign: (Dispatch | Evicted)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
@@ -51,12 +51,12 @@ export class Waiting {
     this.#flow = flow;
   }
 
-  /** How many wait. */
+  /** The number of waiting requests. */
   get size(): number {
     return this.#waiters.size;
   }
 
-  /** Lets a request wait that was submitted, and tells it at once if it need not. */
+  /** Adds a submitted request, and settles it at once if it is already decided. */
   enter(waiter: Waiter, now: number): void {
     this.#waiters.set(waiter.requestId, waiter);
     try {
@@ -74,7 +74,7 @@ export class Waiting {
     }
   }
 
-  /** Something has changed: whoever was decided about is told. */
+  /** Polls all decisions, and settles their promises. */
   deliver(now: number): void {
     if (this.#waiters.size === 0) {
       return;
@@ -88,13 +88,13 @@ export class Waiting {
     this.#arm();
   }
 
-  /** The next decision about a request that nobody here waits for. */
+  /** The next decision about a request of `submit`. */
   next(now: number): Dispatch | Evicted | undefined {
     this.deliver(now);
     return this.#foreign.shift() ?? this.#flow.poll(now);
   }
 
-  /** A request is over before anybody has asked what was decided about it. */
+  /** Drops the decision about a request that ended before `pollDecision` returned it. */
   forget(request: number): void {
     const at = this.#foreign.findIndex((decision) => decision.requestId === request);
     if (at >= 0) {
@@ -102,12 +102,12 @@ export class Waiting {
     }
   }
 
-  /** Whether there is such a decision already. */
+  /** Whether `pollDecision` has a decision ready. */
   get overdue(): boolean {
     return this.#foreign.length > 0;
   }
 
-  /** Refuses all. */
+  /** Rejects all. */
   close(error: Error): void {
     for (const waiter of [...this.#waiters.values()]) {
       this.#leave(waiter);
@@ -179,7 +179,7 @@ export class Waiting {
     }
   }
 
-  /** Sets the timer to what comes first, if it does not ring before that anyway. */
+  /** Sets the timer to the next timeout, unless it fires earlier. */
   #arm(): void {
     if (this.#waiters.size === 0) {
       return;
@@ -207,7 +207,7 @@ export class Waiting {
   }
 }
 
-/** What `setTimeout` can wait for: 24 days. */
+/** The longest time that `setTimeout` accepts: 24 days. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** The reason of a signal, or what its getter throws. */

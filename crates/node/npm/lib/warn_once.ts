@@ -1,4 +1,4 @@
-/** Warnings about values that cannot be meant. Each kind is given once: a gateway that makes a mistake makes it at every request. */
+/** Warnings about implausible values, once for each kind: a wrong value recurs at every request. */
 
 import { implausible } from '../native/index.js';
 
