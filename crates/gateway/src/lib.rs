@@ -2,7 +2,7 @@
 //! languages.
 //!
 //! A host owns sockets, timers and tasks. This crate owns the rest: which endpoint is asked, what
-//! the scheduler is told of an answer's bytes, when another endpoint is asked, what the client
+//! the scheduler receives of an answer's bytes, when another endpoint is asked, what the client
 //! gets, and how engines' pages and events become inputs.
 //!
 //! # The map

@@ -1,4 +1,5 @@
-//! Random engines, clients and clocks: an exchange is what a naive twin of it is, and leaves nothing.
+//! Random engines, clients and clocks: an exchange is what a naive twin of it is, and leaves
+//! nothing.
 //!
 //! The twin keeps a list of the bytes that came. From it, it computes what the client should have
 //! been sent, without any state of its own.

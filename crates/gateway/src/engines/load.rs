@@ -4,11 +4,7 @@ use slotwise::{AdapterState, EndpointId, Instant, Scheduler, UnknownEndpoint};
 use slotwise_wire::metrics::{MetricsReport, OrcaReport, Result};
 
 /// Reports what a metrics page contains, or that it could not be read.
-///
-/// # Errors
-///
-/// When there is no such endpoint.
-pub fn report_metrics(
+pub(crate) fn report_metrics(
     scheduler: &mut Scheduler,
     now: Instant,
     endpoint: EndpointId,
@@ -26,11 +22,7 @@ pub fn report_metrics(
 }
 
 /// The same for an ORCA header.
-///
-/// # Errors
-///
-/// When there is no such endpoint.
-pub fn report_orca(
+pub(crate) fn report_orca(
     scheduler: &mut Scheduler,
     now: Instant,
     endpoint: EndpointId,

@@ -19,7 +19,7 @@ use slotwise_wire::WireError;
 use slotwise_wire::kv::{EventSink, Feed, Feeds, Report};
 
 pub use error::FeedError;
-pub use load::{report_metrics, report_orca};
+pub(crate) use load::{report_metrics, report_orca};
 pub use pages::{PageFormat, PageFormatError, PageReaders};
 
 /// A publisher of KV events has to be asked to send batches again.

@@ -66,8 +66,8 @@ impl PageReaders {
         Self { detect: MetricsReader::detect(), by_engine: Engine::ALL.map(of).into() }
     }
 
-    /// The reader of pages of this format: a kept one, unless the format names fields, adapters or a
-    /// rank label.
+    /// The reader of pages of this format: a kept one, unless the format names fields, adapters or
+    /// a rank label.
     ///
     /// # Errors
     ///

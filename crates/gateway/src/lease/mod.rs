@@ -163,8 +163,8 @@ impl Lease {
         Ok(progress)
     }
 
-    /// The second half of [`feed`](Self::feed): reports what was read. Progress without content is no
-    /// input. Returns the progress; it is empty if the request turns out to have ended.
+    /// The second half of [`feed`](Self::feed): reports what was read. Progress without content is
+    /// no input. Returns the progress; it is empty if the request turns out to have ended.
     pub fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) -> Progress {
         self.silence.end_wait(now);
         if progress != Progress::default() && !self.ended {
@@ -328,7 +328,7 @@ impl Lease {
         &self.endpoint_name
     }
 
-    /// Whether the request has ended, as far as the lease knows.
+    /// Whether the request has ended, as of the lease's latest call.
     pub const fn has_ended(&self) -> bool {
         self.ended
     }
@@ -389,12 +389,8 @@ impl Lease {
     }
 }
 
-/// Reports what chunks brought, for hosts without a [`Lease`].
-///
-/// # Errors
-///
-/// When the request is not in flight.
-pub fn report_progress(
+/// Reports what chunks brought.
+fn report_progress(
     scheduler: &mut Scheduler,
     now: Instant,
     id: RequestId,
@@ -410,12 +406,8 @@ pub fn report_progress(
     }
 }
 
-/// Ends a request as its answer ended, for hosts without a [`Lease`].
-///
-/// # Errors
-///
-/// When the request is not in flight.
-pub fn settle(
+/// Ends a request as its answer ended.
+fn settle(
     scheduler: &mut Scheduler,
     now: Instant,
     id: RequestId,
