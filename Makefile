@@ -75,6 +75,8 @@ lint: ## Checks formatting, clippy, documentation, prose and the supply chain
 	cargo clippy -p slotwise --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 	$(PYTHON) tests/supply/check.py
+	$(PYTHON) tests/docs/check.py
+	$(PYTHON) tests/prose/check.py
 
 doc: ## Builds the manual: target/doc/slotwise/index.html
 	cargo doc --workspace --all-features --no-deps

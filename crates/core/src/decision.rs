@@ -203,7 +203,7 @@ pub enum Decision {
 
 impl Decision {
     /// The id of the request.
-    pub const fn request(&self) -> RequestId {
+    pub const fn request_id(&self) -> RequestId {
         match self {
             Self::Dispatch(dispatch) => dispatch.request_id,
             Self::Evict(evicted) => evicted.request_id,

@@ -338,11 +338,11 @@ fn a_waiting_request_never_waits_for_an_endpoint_that_is_backed_off() {
     let first = scheduler.submit(at(2), &Request::new("m").text("one")).expect("waits");
     let second = scheduler.submit(at(2), &Request::new("m").text("two")).expect("waits");
     let went = scheduler.poll_decision(at(2)).expect("goes");
-    assert_eq!(went.request(), first);
+    assert_eq!(went.request_id(), first);
     assert_eq!(scheduler.endpoint_of(first), Some(b));
     assert_eq!(scheduler.poll_decision(at(2)), None, "b is full, a is out: it waits for b");
     let timeout = scheduler.next_timeout().expect("the end of the backoff");
     assert!(timeout <= at(1) + Duration::from_secs(10));
     let went = scheduler.poll_decision(at(1) + Duration::from_secs(60)).expect("a trial");
-    assert_eq!((went.request(), scheduler.endpoint_of(second)), (second, Some(a)));
+    assert_eq!((went.request_id(), scheduler.endpoint_of(second)), (second, Some(a)));
 }

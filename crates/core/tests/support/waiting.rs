@@ -191,7 +191,7 @@ impl World {
     pub(crate) fn drain(&mut self) -> Result<(), TestCaseError> {
         while let Some(decision) = self.scheduler.poll_decision(self.now) {
             self.log.push(format!("{decision:?}"));
-            let id = decision.request();
+            let id = decision.request_id();
             prop_assert!(self.waiting.remove(&id), "{id} has an outcome, and waits no longer");
             match decision {
                 Decision::Dispatch(dispatch) => {

@@ -170,7 +170,7 @@ impl Exchange {
     pub fn handle_submit(&mut self, submitted: Result<RequestId, Rejected>) {
         match submitted {
             Ok(request) if matches!(self.state, State::Dispatching) => {
-                self.state = State::Queued(request)
+                self.state = State::Queued(request);
             }
             // It belongs to another exchange.
             Ok(_) => {}

@@ -43,7 +43,7 @@ impl Policy for Flow {
         let decision = self.gateway.scheduler.poll_decision(now)?;
         let id = self
             .waiting
-            .remove(&decision.request())
+            .remove(&decision.request_id())
             .expect("a decision is about a request that waits");
         let verdict = match decision {
             Decision::Dispatch(dispatch) => {
