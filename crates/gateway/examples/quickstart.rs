@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Output::Send { url, .. } => {
                     match client.post(format!("{url}/v1/completions")).send_json(&body) {
                         Err(_) => {
-                            exchange.handle_unreachable(&mut gateway, now(), Failure::Unreachable)
+                            exchange.handle_unreachable(&mut gateway, now(), Failure::Unreachable);
                         }
                         Ok(answer) => {
                             exchange.handle_head(answer.status().as_u16(), answer.headers());
