@@ -1,4 +1,6 @@
-"""Shows that memory stays flat: millions of decisions, and the process's resident memory every tenth of the way.
+"""Checks that memory stays flat over millions of decisions.
+
+Prints the resident memory of the process after each tenth of them.
 
     python bench/memory.py [MILLIONS]
 """
@@ -51,7 +53,7 @@ def main() -> None:
             measured.append(resident_mib())
             seconds = time.perf_counter() - begun
             print(f"{done + 1:>12,} picks  {seconds:7.1f} s  {measured[-1]:8.1f} MiB", flush=True)
-    # The first tenth fills what is bounded; after it, nothing may grow.
+    # The first tenth fills the bounded tables; after it, memory must not grow.
     grown = measured[-1] - measured[0]
     print(f"grown by {grown:.1f} MiB after the first tenth")
     sys.exit(1 if grown > 8 else 0)

@@ -1,9 +1,12 @@
-"""Times a decision and its completion from Python, beside an empty call and other ways to find a prefix.
+"""Times a decision and its completion from Python.
+
+Other rows time an empty call and other ways to find a prefix.
 
     python bench/pick.py [--json FILE]
 
-Install ai-dynamo-runtime for its row. All in one process and one run: each round times every row once, so that noise hits all alike; the median over rounds is printed,
-and the 99th percentile of single calls. Half of each prompt is one of eight shared beginnings, as in the core's own benches.
+Install ai-dynamo-runtime for its row. All rows run in one process: each round times every row once,
+so noise affects all rows alike. The output is the median over rounds, and the 99th percentile of
+single calls. Half of each prompt is one of eight shared prefixes, as in the core's benches.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ def token_ids(rng: random.Random) -> list[list[int]]:
 
 
 class Gateway:
-    """slotwise with this many endpoints, each request completed when 64 others have come after it."""
+    """slotwise with this many endpoints. A request completes when 64 others have followed it."""
 
     def __init__(self, endpoints: int) -> None:
         self.scheduler = slotwise.Scheduler()
@@ -56,7 +59,7 @@ class Gateway:
 
 
 class HashTrie:
-    """What many routers in Python do: a dictionary from chained block hashes to the endpoints that have them."""
+    """The method of many Python routers: a dictionary from chained block hashes to endpoints."""
 
     def __init__(self, endpoints: int) -> None:
         self.holders: dict[int, set[int]] = {}
@@ -82,7 +85,7 @@ class HashTrie:
 
 
 class PrefixTree:
-    """A tree of characters with compressed edges, each node naming the endpoints that were sent there."""
+    """A radix tree of characters. Each node names the endpoints that received its text."""
 
     def __init__(self, endpoints: int) -> None:
         self.root: dict[str, Any] = {"edges": {}, "text": "", "tenants": set()}
@@ -114,7 +117,10 @@ class PrefixTree:
 
 
 class Dynamo:
-    """``SelectionService`` of ai-dynamo-runtime, if it is installed: it books and frees, and is told of no KV event here."""
+    """``SelectionService`` of ai-dynamo-runtime, if it is installed.
+
+    The benchmark reserves and frees, and feeds no KV events.
+    """
 
     def __init__(self, service: Any, endpoints: int) -> None:
         self.service, self.loop, self.selections = service, asyncio.new_event_loop(), 0

@@ -4,7 +4,8 @@
 >>> scheduler = slotwise.Scheduler()
 >>> a = scheduler.add_endpoint("http://10.0.0.1:8000")
 >>> b = scheduler.add_endpoint(slotwise.Endpoint("http://10.0.0.2:8000", kv_cache_tokens=422_000))
->>> dispatch = scheduler.pick("You are a helpful assistant. What is a prefix cache?", model="llama-3.1-8b")
+>>> prompt = "You are a helpful assistant. What is a prefix cache?"
+>>> dispatch = scheduler.pick(prompt, model="llama-3.1-8b")
 >>> dispatch.endpoint_id in (a, b)
 True
 >>> scheduler.handle_first_token(dispatch.request_id)

@@ -77,11 +77,11 @@ def default_config() -> str:
     """The default configuration as JSON."""
 
 def default_options() -> str:
-    """The defaults of what the default configuration does without, as JSON."""
+    """The defaults of options that are off in the default configuration, as JSON."""
 
 @final
 class Dispatch:
-    """The request goes now, and to this endpoint. Its load is already counted there."""
+    """The request is dispatched to this endpoint now. Its load is already reserved there."""
 
     __match_args__: ClassVar[tuple[str, str, str]] = ("request_id", "endpoint_id", "endpoint_name")
 
@@ -90,93 +90,93 @@ class Dispatch:
         """The request's id."""
     @property
     def endpoint_id(self) -> int:
-        """Where it goes."""
+        """The id of its endpoint."""
     @property
     def endpoint_name(self) -> str:
-        """That endpoint's name."""
+        """The name of its endpoint."""
     @property
     def alternatives(self) -> tuple[int, ...]:
-        """Where it could go instead, best first. See ``Scheduler.redirect``."""
+        """Ids of other eligible endpoints, best first. See ``Scheduler.redirect``."""
     @property
     def prompt_tokens(self) -> int:
         """Tokens of the prompt: counted, or estimated from text."""
     @property
     def cached_tokens(self) -> int:
-        """Prompt tokens that the endpoint is expected to find in its cache."""
+        """Prompt tokens that are expected in the endpoint's cache."""
     @property
     def best_cached_tokens(self) -> int:
-        """The most that any endpoint of the pool is expected to find."""
+        """The maximum of ``cached_tokens`` over all endpoints of the pool."""
     @property
     def cost(self) -> float:
-        """What the endpoint costs this request, in seconds."""
+        """The cost of the endpoint for this request, in seconds."""
     @property
     def first_token_in(self) -> float:
-        """Predicted seconds to the first token. Response headers may come long before it."""
+        """Predicted seconds to the first token. Response headers may arrive long before it."""
     def idle_limit(self, started: bool = False) -> float:
-        """The longest time in seconds in which the endpoint may send nothing.
+        """The longest time in seconds to wait for data from the endpoint.
 
         Until the first token, 30 s or ten times ``first_token_in``, whichever is longer; then 60 s.
         """
     @property
     def queue_time(self) -> float:
-        """How many seconds the request waited for the decision."""
+        """Seconds that the request waited for the decision."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
 
 @final
 class Rejected:
-    """The request does not go. Nothing was reserved."""
+    """The request is rejected. Nothing was reserved."""
 
     __match_args__: ClassVar[tuple[str, str, str]] = ("reason", "http_status", "retry_after")
 
     @property
     def reason(self) -> RejectReason:
-        """Why."""
+        """The reason."""
     @property
     def http_status(self) -> int:
         """The recommended HTTP status."""
     @property
     def retry_after(self) -> float | None:
-        """Seconds after which another try may be worth it, if that is known."""
+        """Seconds after which a retry may succeed, if known."""
     @property
     def message(self) -> str:
-        """Why, and when to retry."""
+        """The reason, and when to retry."""
     @property
     def sentence(self) -> str:
-        """Why, in one sentence for the client. ``not_served`` names the model that was asked for
-        and those served."""
+        """The reason, in one sentence for the client. ``not_served`` names the requested model and
+        the served ones."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
 
 @final
 class Evicted:
-    """A request that waited does not go. Nothing is reserved."""
+    """A request waited in the queue and is not dispatched. Nothing is reserved."""
 
     __match_args__: ClassVar[tuple[str, str, str]] = ("request_id", "reason", "retry_after")
 
     @property
     def request_id(self) -> int:
-        """The request."""
+        """The request's id."""
     @property
     def reason(self) -> EvictReason:
-        """Why."""
+        """The reason."""
     @property
     def http_status(self) -> int:
         """The recommended HTTP status."""
     @property
     def retry_after(self) -> float | None:
-        """Seconds after which another try may be worth it, if that is known."""
+        """Seconds after which a retry may succeed, if known."""
     @property
     def queue_time(self) -> float:
-        """How many seconds it waited."""
+        """Seconds that the request waited."""
     @property
     def message(self) -> str:
-        """Why, and how long it waited."""
+        """The reason, and how long the request waited."""
     @property
     def sentence(self) -> str:
-        """Why, in one sentence for the client."""
+        """The reason, in one sentence for the client."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
@@ -206,15 +206,15 @@ class Scheduler:
         cost: Callable[[Candidates], Iterable[float]] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Self:
-        """A scheduler with no endpoints.
+        """Creates a scheduler with no endpoints.
 
-        ``clock`` returns seconds and never goes back: ``time.monotonic`` unless given. It is called
-        by each method that takes ``now`` and is not given it. What the clock raises, that method
-        raises, and nothing has changed.
+        ``clock`` returns seconds, never goes back, and defaults to ``time.monotonic``. Each method
+        with a ``now`` parameter calls it if ``now`` is omitted. An exception of the clock
+        propagates, and the scheduler is unchanged.
 
-        ``cost`` is called once for each decision with the endpoints that could have the request,
-        and returns what each costs in seconds. If it raises, or returns something else, the
-        built-in cost decides and the error goes to ``sys.unraisablehook``.
+        ``cost`` is called once for each decision with the eligible endpoints, and returns the cost
+        of each in seconds. If it raises, or returns another shape, the built-in cost decides and
+        the error goes to ``sys.unraisablehook``.
 
         Raises ``ConfigError``, ``TypeError`` or ``ValueError``, which name the field.
         """
@@ -223,25 +223,25 @@ class Scheduler:
     def config(self) -> Config:
         """The configuration."""
     def endpoint(self, endpoint: int) -> Endpoint | None:
-        """How the endpoint was described, if it is in the pool."""
+        """The endpoint's description, or ``None`` if the endpoint is not in the pool."""
     def endpoint_named(self, name: str) -> int | None:
-        """The endpoint of that name."""
+        """The id of the endpoint with that name, or ``None``."""
     def endpoint_of(self, request: int) -> int | None:
-        """The endpoint that a request in flight is on. It may have left the pool."""
+        """The endpoint of a request in flight. That endpoint may have left the pool."""
     def in_flight_on(self, endpoint: int) -> int:
-        """How many requests are in flight on the endpoint: 0 means that it is drained.
+        """The number of requests in flight on the endpoint: 0 means that it is drained.
 
         Raises ``UnknownEndpointError``.
         """
     @property
     def accepting_endpoints(self) -> int:
-        """How many endpoints take new requests: all of the pool but those that drain."""
+        """The number of endpoints in the pool that are not draining."""
     def add_endpoint(
         self, endpoint: Endpoint | Mapping[str, Any] | str, *, now: float | None = None
     ) -> int:
-        """Takes an endpoint into the pool, described or only named, and returns its id.
+        """Adds an endpoint, given by its description or its name, and returns its id.
 
-        Raises ``EndpointError`` when the name is taken or the pool is full.
+        Raises ``EndpointError`` if the name is taken or the pool is full.
         """
     def update_endpoint(
         self,
@@ -250,20 +250,22 @@ class Scheduler:
         *,
         now: float | None = None,
     ) -> None:
-        """Describes an endpoint anew. What is in flight there stays.
+        """Replaces the description of an endpoint. Its requests in flight stay.
 
-        Raises ``EndpointError`` when there is no such endpoint or another has that name.
+        Raises ``EndpointError`` if the endpoint is unknown or another one has that name.
         """
     def remove_endpoint(self, endpoint: int, *, now: float | None = None) -> RemovedEndpoint:
-        """Takes an endpoint out of the pool, and says which requests are still on it.
+        """Removes an endpoint from the pool, and returns its requests in flight.
 
         Raises ``UnknownEndpointError``.
         """
     def drain_endpoint(self, endpoint: int, *, now: float | None = None) -> None:
-        """Sends no new requests to the endpoint; those in flight go on. Raises
-        ``UnknownEndpointError``."""
+        """Stops new requests to the endpoint; requests in flight continue.
+
+        Raises ``UnknownEndpointError``.
+        """
     def resume_endpoint(self, endpoint: int, *, now: float | None = None) -> None:
-        """Takes a draining endpoint back into service. Raises ``UnknownEndpointError``."""
+        """Returns a draining endpoint to service. Raises ``UnknownEndpointError``."""
     def handle_load(
         self,
         endpoint: int,
@@ -275,24 +277,23 @@ class Scheduler:
         sampled_at: float | None = None,
         now: float | None = None,
     ) -> None:
-        """An endpoint reported its load. Leave out what it does not say: a report of nothing is
-        none. Raises ``UnknownEndpointError``.
+        """Handles a load report of an endpoint. Omit fields that the report does not contain.
 
-        An endpoint whose engine is ``sleeping`` gets no requests until a report shows that it is
-        not.
+        A report without any field is ignored. An endpoint whose engine is ``sleeping`` receives no
+        requests until a report shows that the engine is awake. Raises ``UnknownEndpointError``.
         """
     def handle_probe(self, endpoint: int, passed: bool, *, now: float | None = None) -> None:
-        """A probe passed or failed: the endpoint's page of metrics could be read, or its health
-        check answered.
+        """Handles the result of a probe: of a scrape of the metrics page, or of a health check.
 
-        A failed one backs the endpoint off. One that passed lets the next request try an endpoint
-        that could not be reached. Raises ``UnknownEndpointError``.
+        A failed probe backs the endpoint off. After a passed probe, the next request may try an
+        endpoint that was unreachable. Raises ``UnknownEndpointError``.
         """
     def handle_adapters(
         self, endpoint: int, active: Sequence[str], *, slots: int = 0, now: float | None = None
     ) -> None:
-        """An endpoint reported the LoRA adapters in use and, unless it is zero, how many fit side
-        by side.
+        """Handles an endpoint's report of the LoRA adapters in use.
+
+        ``slots`` is the number of adapters that fit at once; 0 leaves it unchanged.
 
         Raises ``UnknownEndpointError``.
         """
@@ -307,16 +308,18 @@ class Scheduler:
         rank_label: str | None = None,
         now: float | None = None,
     ) -> None:
-        """An endpoint was scraped: takes load and LoRA adapters out of its metrics page. The
-        keywords are those of ``wire.read_metrics``.
+        """Handles a metrics page of an endpoint: applies its load and its LoRA adapters.
 
-        Raises ``WireError`` or ``UnknownEndpointError``, and nothing of the page was taken: it is
-        no report, and counts in ``EndpointStats.report_errors``. So is a page that is none
-        (``not_metrics``) or of which nothing is known (``nothing_known``).
+        The keywords are those of ``wire.read_metrics``.
+
+        Raises ``WireError`` or ``UnknownEndpointError``; then no part of the page is applied. A
+        malformed page counts in ``EndpointStats.report_errors``. So does a page that is not a
+        metrics page (``not_metrics``), or has no known metric (``nothing_known``).
         """
     def handle_orca(self, endpoint: int, header: str | Buffer, *, now: float | None = None) -> None:
-        """An answer had the header ``endpoint-load-metrics``. Raises ``WireError`` or
-        ``UnknownEndpointError``, as ``handle_metrics_page`` does.
+        """Handles the response header ``endpoint-load-metrics``.
+
+        Raises ``WireError`` or ``UnknownEndpointError``, as ``handle_metrics_page`` does.
         """
     def handle_kv_frames(
         self,
@@ -327,49 +330,60 @@ class Scheduler:
         rank: int = 0,
         now: float | None = None,
     ) -> KvReport:
-        """A message came from an engine's ZMQ socket for KV events: from SUB, or with ``replay``
-        from the DEALER of a replay.
+        """Handles a message from an engine's ZMQ socket for KV events.
 
-        Each data parallel ``rank`` is a publisher of its own; what one removes or clears is gone
-        for the endpoint, so make ranks with caches of their own endpoints of their own. Where the
-        report has an ``ask``, open a fresh DEALER, send ``[b"", wire.replay_request(ask)]`` and
-        hand in what comes until ``replay_from`` is ``None``; or call ``abandon_replay``.
+        The message comes from the SUB socket or, with ``replay``, from the DEALER of a replay.
 
-        Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``. A
-        batch that cannot be read is in the report.
+        Each data parallel ``rank`` is a separate publisher. A removal or clear by one rank applies
+        to the whole endpoint, so add ranks with separate caches as separate endpoints.
+
+        If the report has an ``ask``, open a new DEALER and send
+        ``[b"", wire.replay_request(ask)]``. Pass on its messages until ``replay_from`` returns
+        ``None``, or call ``abandon_replay``.
+
+        Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``.
+        The report counts batches that are malformed.
         """
     def abandon_replay(self, endpoint: int, *, rank: int = 0, now: float | None = None) -> KvReport:
-        """A replay does not come, or does not end: what is missing is lost, and what was held is
-        applied.
+        """Ends a replay that failed: missing batches are lost, and held batches are applied.
 
         Raises ``UnknownEndpointError``.
         """
     def replay_from(self, endpoint: int, *, rank: int = 0) -> int | None:
-        """The batch from which on a replay is awaited."""
+        """The first batch of the awaited replay, or ``None``."""
     def handle_trtllm_events(
-        self, endpoint: int, body: Buffer, *, block_size: int | None = None, rank: int = 0, now: float | None = None
+        self,
+        endpoint: int,
+        body: Buffer,
+        *,
+        block_size: int | None = None,
+        rank: int = 0,
+        now: float | None = None,
     ) -> KvReport:
-        """TensorRT-LLM answered at ``/kv_cache_events``; blocks have the endpoint's size unless
-        given. Raises ``WireError`` or ``UnknownEndpointError``."""
-    def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
-        """An engine published a change of its KV cache. With the first stored event that is
-        applied, its endpoint becomes precise.
+        """Handles a response of TensorRT-LLM's ``/kv_cache_events``.
 
-        Raises ``KvEventError``, and nothing of the event was applied.
+        ``block_size`` defaults to the endpoint's. Raises ``WireError`` or
+        ``UnknownEndpointError``.
+        """
+    def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
+        """Handles one KV event of an engine.
+
+        From the first stored event that is applied, the endpoint's cache is tracked by events.
+        Raises ``KvEventError``; then no part of the event is applied.
         """
     def snapshot(self) -> bytes:
-        """What endpoints hold in their caches. Loads, speeds and requests in flight are not in it:
-        they are measured anew.
+        """Serializes the contents of the endpoints' caches, as tracked.
 
-        Equal schedulers give equal bytes, in every language.
+        Loads, speeds and requests in flight are not included: they are measured again. Equal
+        schedulers produce equal bytes, in every language.
         """
     def restore(self, snapshot: Buffer, *, now: float | None = None) -> int:
-        """Takes what a snapshot contains for what the endpoints hold: those of the same name, whose
-        blocks are as long as they were.
+        """Restores the caches of endpoints from a snapshot, and returns the number of endpoints.
 
-        Returns how many these are. Add the endpoints first, and restore before the first ``pick``.
+        An endpoint is restored if its name and its block size match. Add the endpoints first, and
+        restore before the first ``pick``.
 
-        Raises ``SnapshotError``, and nothing has changed.
+        Raises ``SnapshotError``; then the scheduler is unchanged.
         """
     def pick(
         self,
@@ -395,30 +409,33 @@ class Scheduler:
         exclude: Sequence[int] | None = None,
         now: float | None = None,
     ) -> Dispatch | Rejected:
-        """Chooses the endpoint that costs this request the least, and reserves it there in the same
-        call.
+        """Chooses the endpoint with the lowest cost for the request, and reserves its load there.
 
-        The prompt is text (``str``, ``bytes`` or another buffer of bytes), token ids (a buffer of
-        wider integers, a list or a tuple) or ``Blocks``. A higher ``priority`` is more important,
-        and a negative one may be shed. ``deadline`` is the latest useful time of the first token,
-        on the clock of ``now``. ``exclude`` lists endpoints that must not have the request, even if
-        no other can: those that a retry has tried.
+        Decides immediately and never queues.
 
-        Or else the request's ``body`` is given as the client sent it, and the ``path`` that it was
-        sent to: ``/v1/chat/completions`` unless given. The ``headers`` are pairs, or a mapping: who
-        asks, priority, session, time to live, and the time to the first token. What is given as a
-        keyword wins over the headers, and these over the body. ``priority_order`` is that of the
-        body. Priority, flow, session, time to live and deadline of a body or its headers count only
-        if ``allow`` names them.
+        The ``prompt`` is text (``str``, ``bytes`` or another buffer of bytes), token ids (a buffer
+        of wider integers, a list or a tuple) or ``Blocks``. A higher ``priority`` is more
+        important, and a request with a negative one may be shed. ``deadline`` is the latest useful
+        time of the first token, on the clock of ``now``. ``exclude`` lists endpoints that must not
+        receive the request, such as those that a retry has tried.
 
-        ``cache_use`` says what the engine does with its cache for the request: ``"read"`` unless
-        the body contains otherwise. With ``"unreported"``, cached tokens of its answer are no
-        evidence of evictions. With ``"unread"``, nothing is expected in the cache either.
-        ``continues`` is the id of the answer that the request goes on from, as the body contains
-        unless given: it goes to the endpoint that gave it, and is rejected as ``thread_not_found``
-        if that takes no more requests.
+        Instead of a prompt, pass the ``body`` as the client sent it, with its ``path``, which
+        defaults to ``/v1/chat/completions``. The ``headers`` are pairs or a mapping. They may carry
+        the flow, priority, session, time to live, and time to the first token. Keywords take
+        precedence over headers, and headers over the body. ``priority_order`` is that of the body.
+        Priority, flow, session, time to live and deadline from a body or headers count only if
+        ``allow`` names them.
 
-        Raises ``WireError``, and nothing was reserved; ``ValueError`` for a path that is not known.
+        ``cache_use`` is the engine's use of its cache for the request, by default that of the body,
+        or ``"read"``. With ``"unreported"``, cached tokens of the answer are no evidence of
+        evictions. With ``"unread"``, no cached tokens are expected either.
+
+        ``continues`` is the id of the answer that the request continues, by default that of the
+        body. The request goes to the endpoint that produced the answer. If that endpoint accepts no
+        requests, the request is rejected as ``thread_not_found``.
+
+        Raises ``WireError`` for a malformed body, and ``ValueError`` for an unknown path; then
+        nothing is reserved.
         """
     def submit(
         self,
@@ -446,29 +463,31 @@ class Scheduler:
         weight: float | None = None,
         now: float | None = None,
     ) -> int | Rejected:
-        """Hands a request to flow control, and returns its name, or why it need not wait at all.
+        """Submits a request to flow control. Returns its id, or the rejection.
 
-        ``poll_decision`` returns the outcome: call it until it returns ``None``, now, after
-        each input, and at ``next_timeout``. ``flow`` is who asks, the unit of fairness, and
-        ``weight`` what that flow may have, compared with others of the same priority. ``ttl`` is
-        how long the request may wait: ``FlowConfig.ttl`` unless given, infinity without a limit. A
+        ``poll_decision`` returns the outcome: call it until it returns ``None``, now, after each
+        input, and at ``next_timeout``.
+
+        ``flow`` names the unit of fairness, such as a tenant. ``weight`` is the flow's share
+        relative to other flows of the same priority. ``ttl`` is the longest time in seconds that
+        the request may wait. It defaults to ``FlowConfig.ttl``; infinity sets no limit. The
         ``cost`` function is not called. The other arguments are those of ``pick``.
         """
     def poll_decision(self, *, now: float | None = None) -> Dispatch | Evicted | None:
-        """The next decision about a request that was submitted: it goes, and is reserved, or it
-        waits no longer.
+        """The next decision about a submitted request: dispatched and reserved, or evicted.
 
-        ``None`` when there is nothing to decide before the next input or ``next_timeout``.
+        ``None`` if no decision is due before the next input or ``next_timeout``.
         """
     def next_timeout(self) -> float | None:
-        """When ``poll_decision`` has something to decide although nothing has happened, on the
-        clock of ``now``."""
-    def preemption_candidates(self, most: int = 64) -> list[int]:
-        """Submitted requests of negative priority that are in flight while others of higher
-        priority wait.
+        """The time at which to call ``poll_decision`` even without an input, or ``None``.
 
-        The least important first, and of those the newest. Whoever wants to make room aborts them,
-        and says so with ``cancel``.
+        The time is on the clock of ``now``.
+        """
+    def preemption_candidates(self, most: int = 64) -> list[int]:
+        """Submitted requests of negative priority in flight while higher priorities wait.
+
+        Ordered by ascending priority, then newest first; at most ``most``. To free capacity, abort
+        them at the engine and call ``cancel`` for each.
         """
     def explain(
         self,
@@ -494,14 +513,15 @@ class Scheduler:
         exclude: Sequence[int] | None = None,
         now: float | None = None,
     ) -> Explanation:
-        """What ``pick`` would decide and why, without doing it. ``print`` shows it as a table."""
+        """The decision that ``pick`` would make, and why, without any change. Prints as a table."""
     def handle_first_token(self, request: int, *, now: float | None = None) -> None:
         """The first token of a request arrived. Raises ``UnknownRequestError``."""
     def handle_tokens(self, request: int, tokens: int, *, now: float | None = None) -> None:
         """The answer of a request grew by ``tokens``. Optional. Raises ``UnknownRequestError``."""
     def handle_answer(self, request: int, answer: str, *, now: float | None = None) -> None:
-        """The answer to a request has this id: requests that go on from it go to the same endpoint.
-        Leases report it themselves.
+        """The answer to a request has this id. Requests that continue it go to the same endpoint.
+
+        Leases report the id themselves.
 
         Raises ``UnknownRequestError``.
         """
@@ -514,19 +534,20 @@ class Scheduler:
         completion_tokens: int | None = None,
         now: float | None = None,
     ) -> None:
-        """A request is done: releases what it reserved, and learns from what it used. Raises
-        ``UnknownRequestError``."""
+        """Completes a request: releases its reservation, and learns from its usage.
+
+        Raises ``UnknownRequestError``.
+        """
     def fail(self, request: int, failure: Failure = "engine", *, now: float | None = None) -> None:
-        """A request failed through no fault of the client's. Raises ``UnknownRequestError``."""
+        """A request failed because of the endpoint. Raises ``UnknownRequestError``."""
     def cancel(self, request: int, *, now: float | None = None) -> bool:
-        """The client went away. Returns whether the request was in flight, or waited."""
+        """The client disconnected. Returns whether the request was in flight or waiting."""
     def redirect(
         self, request: int, endpoint: int, failure: Failure = "unreachable", *, now: float | None = None
     ) -> None:
-        """A request without a first token went to another endpoint than was decided. Counts as a
-        failure of the first one.
+        """A request without a first token was sent to another endpoint than the decided one.
 
-        Raises ``RedirectError``.
+        Counts as a failure of the first endpoint. Raises ``RedirectError``.
         """
     def stats(self) -> Stats:
         """Counters and gauges."""
@@ -539,16 +560,17 @@ class Scheduler:
     ) -> str:
         """The statistics as OpenMetrics text.
 
-        With ``names="reference"``, those of the Gateway API's inference extension are there too,
-        for a pool of this name. Endpoints past ``max_endpoints`` are one, called ``other``.
+        With ``names="reference"``, the text also has the metrics of the Gateway API's inference
+        extension, for a pool of this name. Endpoints past ``max_endpoints`` are aggregated as
+        ``other``.
         """
-    # What ``slotwise.aio`` calls.
+    # For ``slotwise.aio``.
     def _on_wakeup(self, wakeup: Callable[[bool], None]) -> None: ...
     def _watch_drained(self, endpoint: int) -> None: ...
     def _unwatch_drained(self, endpoint: int) -> None: ...
     def _poll_drained(self) -> int | None: ...
     def __reduce__(self) -> Any:
-        """Raises ``TypeError``: a live scheduler stands for requests in flight."""
+        """Raises ``TypeError``: a scheduler represents requests in flight."""
 
 @disjoint_base
 class Lease:
@@ -563,7 +585,7 @@ class Lease:
         """The request's id."""
     @property
     def endpoint_id(self) -> int:
-        """The endpoint that the request is on, or was on last. A redirect changes it."""
+        """The id of the request's current or last endpoint. A redirect changes it."""
     @property
     def endpoint_name(self) -> str:
         """The name of that endpoint."""
@@ -579,25 +601,25 @@ class Lease:
     def begin(self, status: int, content_type: str) -> None:
         """Starts to read a response with this status and ``Content-Type``.
 
-        A second call starts anew, with the next endpoint's response. After the end it does nothing.
+        A second call starts again, with the next endpoint's response. After the end, the call has
+        no effect.
         """
     def feed(self, chunk: Buffer) -> Progress:
         """Reads a chunk of the response's body, decoded and unchanged, and reports its tokens to
         the scheduler.
 
-        A lease that has ended reads nothing. Raises ``NotBegunError``, which is also a
+        A lease that has ended ignores the chunk. Raises ``NotBegunError``, which is also a
         ``RuntimeError``, before ``begin``.
         """
     def finish(self, close: CloseReason = "clean") -> Outcome:
-        """Ends the lease as the answer ended, unless it has ended, and returns how the answer
-        ended.
+        """Ends the lease by the outcome of the answer, unless it has ended. Returns the outcome.
 
         Raises ``NotBegunError`` before ``begin``: without a response, use ``fail`` or ``cancel``.
         """
     def first_token(self) -> None:
-        """Reports the first token. A second call, or one after the end, does nothing."""
+        """Reports the first token. A second call, or one after the end, has no effect."""
     def tokens(self, tokens: int) -> None:
-        """Reports that the answer grew by ``tokens``. After the end it does nothing."""
+        """Reports that the answer grew by ``tokens``. Has no effect after the end."""
     def redirect(self, endpoint: int, failure: Failure = "unreachable") -> None:
         """Moves the request to another endpoint, usually the first of ``dispatch.alternatives``.
 
@@ -605,11 +627,11 @@ class Lease:
         and after the end.
         """
     def fail(self, failure: Failure = "engine") -> bool:
-        """Ends the request as failed, through no fault of the client's. Returns whether this call
-        ended it."""
+        """Ends the request as failed because of the endpoint. Returns whether this call ended
+        it."""
     def cancel(self) -> bool:
         """Ends the request because its client disconnected. Returns whether this call ended it."""
-    # What ``slotwise.aio`` calls.
+    # For ``slotwise.aio``.
     def _complete(self, reported: Usage) -> tuple[bool, list[str]]: ...
     def _close(self, close: CloseReason) -> None: ...
     def _pass(self, chunk: Any) -> None: ...
@@ -620,12 +642,12 @@ class Lease:
 
 @final
 class Answer:
-    """A live view of what has been read of an answer."""
+    """A live view of the part of an answer that has been read."""
 
     @property
     def begun(self) -> bool:
-        """Whether a stream has brought any payload but an error. The request is never retried after
-        that."""
+        """Whether a stream has delivered a payload that is not an error. After that, the request
+        is never retried."""
     @property
     def tokens(self) -> int:
         """Tokens of the answer so far."""
@@ -637,31 +659,30 @@ class Answer:
         """The usage that the engine has reported so far."""
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why the engine stopped, if it has reported that."""
+        """Why the engine stopped, if reported."""
     @property
     def outcome(self) -> Outcome | None:
         """How the answer ended; ``None`` before ``Lease.finish``."""
     @property
     def complete(self) -> bool:
-        """Whether the answer has ended and the client has all of it, be it an answer or a
-        refusal."""
+        """Whether the response has ended and is complete, be it an answer or a refusal."""
 
 @final
 class Progress:
-    """What one or more chunks of an answer brought."""
+    """The content of one or more chunks of an answer."""
 
     __match_args__: ClassVar[tuple[str, str, str]] = ("first_token", "tokens", "ended")
 
     def __new__(cls, *, first_token: bool = False, tokens: int = 0, ended: bool = False) -> Self: ...
     @property
     def first_token(self) -> bool:
-        """The first token came with them. Never said of a body that is no stream."""
+        """Whether they contain the first token. Always false for a body that is not a stream."""
     @property
     def tokens(self) -> int:
-        """Tokens that came with them."""
+        """Tokens in them."""
     @property
     def ended(self) -> bool:
-        """The answer is at its end."""
+        """Whether the answer has ended."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -673,181 +694,180 @@ class Outcome:
 
     @property
     def end(self) -> End:
-        """How it ended."""
+        """The kind of end."""
     @property
     def retry(self) -> Retry:
-        """Whether another endpoint may be asked."""
+        """Whether the request may be retried on another endpoint."""
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why the engine stopped, if it said so."""
+        """Why the engine stopped, if reported."""
     @property
     def usage(self) -> Usage:
-        """What the engine reported that the request used."""
+        """The usage that the engine reported."""
     @property
     def tokens(self) -> int:
         """Tokens of the answer."""
     @property
     def exact(self) -> bool:
-        """Whether they are exact: if not, each chunk with content counts as one."""
+        """Whether ``tokens`` is exact. If not, each chunk with content counts as one token."""
     @property
     def status(self) -> int:
-        """The HTTP status that says how it ended: that of the response, or of the error in it. 0 if
-        nothing came."""
+        """The HTTP status of the response, or of the error in its stream. 0 without a response."""
     @property
     def unreadable(self) -> int:
-        """Payloads that could not be read, and so count for nothing."""
+        """Malformed payloads. They are ignored."""
     @property
     def problem(self) -> ErrorKind | None:
-        """What was wrong with the first of them."""
+        """The error of the first malformed payload."""
     @property
     def complete(self) -> bool:
-        """Whether the client has all that it will ever get, be it an answer or a refusal."""
+        """Whether the response is complete, be it an answer or a refusal."""
     @property
     def settlement(self) -> Disposition:
         """The call of the scheduler that ends the request."""
     @property
     def failure(self) -> Failure | None:
-        """How it failed, if the settlement is ``fail``."""
+        """The kind of failure, if the settlement is ``fail``."""
     def may_retry(self, sent: bool) -> bool:
-        """Whether another endpoint may be asked, when something or nothing of this answer was
-        ``sent`` to the client."""
+        """Whether the request may be retried on another endpoint.
+
+        ``sent`` is whether any byte of this answer was sent to the client.
+        """
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class ResponseReader:
-    """Reads a response as it comes, in chunks of any size, and tells how it ended. Nothing of the
-    answer is kept.
+    """Reads a response in chunks of any size, and reports how it ended. No content is kept.
 
-    It knows the streams and bodies of OpenAI's and Anthropic's APIs and of SGLang's ``generate``.
-    An ``aio.Lease`` has one inside.
+    Supports the streams and bodies of the OpenAI and Anthropic APIs, and of SGLang's ``generate``.
+    Each ``aio.Lease`` contains a reader.
     """
 
     def __new__(cls, status: int, content_type: str) -> Self:
-        """Before the body of a response with this status and ``Content-Type``."""
+        """Creates a reader for a response with this status and ``Content-Type``."""
     def feed(self, chunk: Buffer) -> Progress:
-        """Reads on. After the end, nothing counts."""
+        """Reads the next chunk of the body. Has no effect after the end."""
     def finish(self, close: CloseReason = "clean") -> Outcome:
-        """Nothing more comes. The first end counts: later calls return the same."""
+        """Ends the body. Only the first call counts: later calls return the same outcome."""
     @property
     def is_stream(self) -> bool:
         """Whether the body is read as a stream of events."""
     @property
     def begun(self) -> bool:
-        """Whether a stream has brought anything but an error: from there on, the request is never
-        retried."""
+        """Whether a stream has delivered a payload that is not an error. After that, the request
+        is never retried."""
     @property
     def tokens(self) -> int:
         """Tokens of the answer so far."""
     @property
     def exact(self) -> bool:
-        """Whether they are exact."""
+        """Whether ``tokens`` is exact."""
     @property
     def usage(self) -> Usage:
-        """What the engine has said so far that the request used."""
+        """The usage that the engine has reported so far."""
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why the engine stopped, as far as it has said so."""
+        """Why the engine stopped, if reported."""
     @property
     def outcome(self) -> Outcome | None:
         """How the answer ended, after ``finish``."""
 
 @final
 class ModelFilter:
-    """Puts the name by which the client asked for the model into a response, in the place of the
-    engine's.
+    """Replaces the engine's model name in a response by the name that the client requested.
 
-    The length of the body changes: ``Content-Length`` must not be passed on.
+    The length of the body changes: do not pass ``Content-Length`` on.
     """
 
     def __new__(cls, content_type: str, name: str) -> Self:
-        """Before a body of this ``Content-Type``."""
+        """Creates a filter for a body of this ``Content-Type``."""
     def feed(self, chunk: Buffer) -> bytes:
-        """What the client is to get of this chunk."""
+        """Returns the bytes to send to the client for this chunk."""
 
 @final
 class AnswerFilter:
     """Passes a response through as if the client's own request had been sent to the engine.
 
-    ``model`` is the client's name for the model. With ``drop_usage``, a stream loses the usage that
-    the gateway asked for and its client did not: the chunk without choices, and ``"usage":null`` in
-    the others. One event is held back until it is whole. ``Content-Length`` must not be passed on.
+    ``model`` is the client's name for the model. With ``drop_usage``, usage that only the gateway
+    requested is removed from a stream: the chunk without choices, and ``"usage":null`` in the
+    others. An incomplete event is buffered. Do not pass ``Content-Length`` on.
     """
 
     def __new__(cls, content_type: str, *, model: str | None = None, drop_usage: bool = False) -> Self:
-        """Before a body of this ``Content-Type``."""
+        """Creates a filter for a body of this ``Content-Type``."""
     def feed(self, chunk: Buffer) -> bytes:
-        """What the client is to get by now."""
+        """Returns the bytes to send to the client after this chunk."""
     def finish(self) -> bytes:
-        """Nothing more comes: what was held back."""
+        """Ends the body, and returns the buffered bytes."""
 
 @final
 class KvReport:
-    """What came of a message about an engine's KV cache."""
+    """The result of handling a message about an engine's KV cache."""
 
     @property
     def ask(self) -> int | None:
-        """Ask for a replay from this batch on."""
+        """The first batch of a replay to request, or ``None``."""
     @property
     def cleared(self) -> bool:
-        """The view of the endpoint's cache was cleared: the publisher began anew, or its replay
-        does not go back far enough."""
+        """Whether the tracked cache was cleared: the publisher restarted, or its replay does not
+        reach back far enough."""
     @property
     def batches(self) -> int:
         """Batches applied."""
     @property
     def dropped(self) -> int:
-        """Batches dropped, as they were seen before."""
+        """Duplicate batches, which are dropped."""
     @property
     def held(self) -> int:
-        """Batches held, until the replay ends."""
+        """Batches that are held until the replay ends."""
     @property
     def lost(self) -> int:
         """Batches that are lost for good."""
     @property
     def unreadable(self) -> int:
-        """Batches that could not be read. Nothing of them was applied."""
+        """Malformed batches. No part of them was applied."""
     @property
     def error(self) -> ErrorKind | None:
-        """Why the last of them could not be read; the offset is that in its payload."""
+        """The error of the last malformed batch, with the offset in its payload."""
     @property
     def stored_blocks(self) -> int:
-        """Blocks that were taken as stored."""
+        """Blocks recorded as stored."""
     @property
     def removed_blocks(self) -> int:
-        """Blocks said to be removed."""
+        """Blocks reported as removed."""
     @property
     def clears(self) -> int:
         """Events that cleared the cache."""
     @property
     def unknown_parents(self) -> int:
-        """Stored events whose parent block is not known."""
+        """Stored events whose parent block is unknown."""
     @property
     def refused(self) -> int:
         """Events that were refused for other reasons."""
     @property
     def refusal(self) -> str | None:
-        """The code of the last of these reasons: see ``KvEventError``."""
+        """The code of the last refused event: see ``KvEventError``."""
     @property
     def skipped_events(self) -> SkippedEvents:
-        """What was not among the events."""
+        """Counts of the content that was skipped."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
 def api_of_path(path: str) -> Api | None:
-    """The API that is served under this path, or under one that ends with it."""
+    """The API that is served at this path, which may have a prefix."""
 
 def outcome_of_status(status: int) -> Outcome:
-    """How a response with this status ended, whatever its body contains."""
+    """The outcome of a response with this status, regardless of its body."""
 
 def replay_request(start: int) -> bytes:
-    """The frame that asks for a replay from this batch on, behind an empty one."""
+    """The frame that requests a replay from this batch on. Send it after an empty frame."""
 
 def add_usage(body: Buffer, api: str | None = None, path: str | None = None) -> tuple[bytes, bool]:
     """See ``slotwise.wire.add_usage``."""
 
 def rewrite_model(body: Buffer, model: str) -> bytes:
-    """The body with another model, and otherwise the same, byte for byte. Raises ``WireError``."""
+    """Replaces the model in a body. All other bytes stay the same. Raises ``WireError``."""
 
 def block_hashes(
     tokens: Buffer | Sequence[int],
@@ -863,11 +883,11 @@ def block_hashes(
     """vLLM's names for the full blocks of a prompt, 32 bytes each; events with integer names have
     the last 8.
 
-    ``seed`` is ``PYTHONHASHSEED``, and vLLM's own unless given. ``tagged`` is how vLLM 0.31 and
-    later write down what else is in a block's key.
+    ``seed`` is ``PYTHONHASHSEED``, and defaults to vLLM's own. ``tagged`` selects the block keys of
+    vLLM 0.31 and later, which tag their additional fields.
     """
 
-# As ``slotwise.wire`` calls them: reports are JSON.
+# For ``slotwise.wire``: reports are JSON.
 
 def read_metrics(
     page: Buffer,
@@ -876,16 +896,16 @@ def read_metrics(
     adapters: str | None,
     rank_label: str | None,
 ) -> str:
-    """What a page reports."""
+    """The report of a metrics page."""
 
 def read_orca(value: str | Buffer) -> str:
-    """What an ORCA header contains."""
+    """The report of an ORCA header."""
 
 def read_kv_frames(frames: Sequence[Buffer]) -> tuple[bytes, int, bytes] | None:
     """Topic, number and payload of a message; ``None`` is the end of a replay."""
 
 def read_kv_batch(payload: Buffer) -> tuple[float, str]:
-    """When a batch was sent, and what is in it."""
+    """The time at which a batch was sent, and its events."""
 
 def read_request(
     body: Buffer, api: str | None = None, path: str | None = None
@@ -917,10 +937,10 @@ def attributes_of_dispatch(
 def attributes_of_usage(
     prompt_tokens: int | None, cached_tokens: int | None, completion_tokens: int | None
 ) -> str:
-    """The attributes of what an engine reported that a request used."""
+    """The attributes of a usage."""
 
 def attributes_of_refusal(reason: str | Rejected | Evicted) -> str:
     """The attributes of a refusal."""
 
 def after_fork() -> None:
-    """Called in each child process before anything else runs there."""
+    """Called in each child process, right after the fork."""

@@ -44,12 +44,14 @@ from .waiting import Delivery
 
 
 class Scheduler(_core.Scheduler):
-    """A scheduler whose decisions can be awaited. Everything else is as in
-    :class:`slotwise.Scheduler`.
+    """A scheduler whose decisions can be awaited. Extends :class:`slotwise.Scheduler`.
 
-    Any number of event loops await, each in its thread; other threads may call everything that is not a coroutine. :meth:`acquire` submits requests and polls
-    for the decisions, so leave ``submit`` and ``poll_decision`` to it. How much may wait, and in which order it goes, says
-    :class:`slotwise.FlowConfig`.
+    Any number of event loops may await it, each in its own thread. Other threads may call every
+    method that is not a coroutine.
+
+    :meth:`acquire` submits requests and polls for their decisions: do not call ``submit`` or
+    ``poll_decision`` beside it. :class:`slotwise.FlowConfig` sets the limits and the order of the
+    queue.
     """
 
     def __new__(
@@ -60,14 +62,16 @@ class Scheduler(_core.Scheduler):
         clock: Callable[[], float] | None = None,
         max_queued: int = 65_536,
     ) -> Self:
-        """A scheduler with no endpoints. More than ``max_queued`` requests do not wait: they go at
-        once, or are refused.
+        """Creates a scheduler with no endpoints.
 
-        ``clock`` returns seconds: ``time.monotonic`` unless given. A clock of another speed than the event loop's makes
-        :meth:`acquire` look for decisions too early or too late.
+        At most ``max_queued`` requests wait in :meth:`acquire`. A request beyond that limit is
+        dispatched or rejected at once.
 
-        A ``cost`` function is called by ``pick``, also in ``acquire`` where a request does not
-        wait. Those that may wait go where the built-in cost says.
+        ``clock`` returns seconds, and defaults to ``time.monotonic``. If its speed differs from
+        that of the event loop's clock, :meth:`acquire` polls for decisions too early or too late.
+
+        ``pick`` calls the ``cost`` function, and so does ``acquire`` for a request that cannot
+        wait. Requests that may wait are dispatched by the built-in cost.
         """
         return super().__new__(cls, config, cost=cost, clock=clock)
 
@@ -86,13 +90,13 @@ class Scheduler(_core.Scheduler):
         _schedulers.add(self)
 
     def _start(self) -> None:
-        """Forgets all that waits: at first, and in a child process after a fork."""
+        """Starts with no waiting requests: at creation, and in a child process after a fork."""
         self._delivery = Delivery(self._clock)
         self._drains = Drains()
 
     @property
     def queued(self) -> int:
-        """Requests that wait in :meth:`acquire`."""
+        """The number of requests that wait in :meth:`acquire`."""
         return len(self._delivery)
 
     async def acquire(
@@ -103,19 +107,20 @@ class Scheduler(_core.Scheduler):
         wait_for_endpoints: bool = False,
         **options: Any,
     ) -> Lease:
-        """Waits until it is the request's turn and its best endpoint has room: see ``submit``. It
-        has a prompt, or else a ``body``.
+        """Waits until the request is dispatched, and returns its lease. See ``submit``.
 
-        ``timeout`` is in seconds: ``FlowConfig.ttl`` unless given. ``None`` waits until there is
-        room, and 0 does not wait: it picks. While no endpoint takes requests, it does not wait
-        either, unless ``wait_for_endpoints`` is true. The other keywords are those of ``submit``.
-        Cancelling the task withdraws the request.
+        The request is given by its ``prompt``, or by a ``body``.
 
-        Raises :class:`slotwise.RejectedError`; after a wait, that is a
-        :class:`slotwise.EvictedError`.
+        ``timeout`` is in seconds, and defaults to ``FlowConfig.ttl``. ``None`` sets no limit. With
+        0, the request does not wait: it is decided by ``pick``. The same holds while no endpoint
+        accepts requests, unless ``wait_for_endpoints`` is true. The other keywords are those of
+        ``submit``. Cancelling the task withdraws the request.
+
+        Raises :class:`slotwise.RejectedError` if the request is rejected, and
+        :class:`slotwise.EvictedError` if it waited and was evicted.
         """
         decision: Dispatch | Evicted | Rejected
-        # An empty pool is most often a mistake, and a silent wait would hide it.
+        # An empty pool is usually a mistake, which a silent wait would hide.
         nowhere = not wait_for_endpoints and self.accepting_endpoints == 0
         if timeout == 0 or nowhere or self.queued >= self._max_queued:
             for of_submit in ("ttl", "weight"):
@@ -130,17 +135,18 @@ class Scheduler(_core.Scheduler):
         raise EvictedError(decision) if isinstance(decision, Evicted) else RejectedError(decision)
 
     async def forward(self, send: Send, *, attempts: int = 3, **options: Any) -> Reply:
-        """Serves a request: chooses an endpoint, asks it, and asks another one while nothing has
-        gone to the client.
+        """Serves a request: acquires an endpoint, sends the request, and returns the reply.
 
-        ``send`` is given the name of an endpoint, its URL, and returns the engine's answer as soon
-        as its headers are there, or raises if the endpoint cannot be reached. The keywords are
-        those of :meth:`acquire`: at least a ``body`` with its ``path``, or a prompt. At most
-        ``attempts`` endpoints are asked.
+        If an attempt fails before any byte has reached the client, the next one goes to another
+        endpoint. There are at most ``attempts`` attempts.
 
-        The reply is an answer that has begun, or a refusal; in each case the handler passes it on.
-        It ends with its stream: the request is settled as its answer ended, and cancelled if the
-        client goes away.
+        ``send`` receives the endpoint's name, which is its URL. It returns the engine's response
+        once the headers have arrived, and raises if the endpoint cannot be reached. The other
+        keywords are those of :meth:`acquire`: at least a ``body`` with its ``path``, or a
+        ``prompt``.
+
+        The reply is a response that has begun, or a refusal; the handler passes on either. The end
+        of the reply's body ends the request. If the client disconnects, the request is cancelled.
 
         .. code-block:: python
 
@@ -154,8 +160,9 @@ class Scheduler(_core.Scheduler):
         return await _forward(self, send, attempts=attempts, options=options)
 
     async def drained(self, endpoint: int) -> None:
-        """Waits until nothing is in flight on the endpoint. It goes on getting requests unless it
-        was told to drain:
+        """Waits until no request is in flight on the endpoint.
+
+        The endpoint receives new requests meanwhile, unless it is draining:
 
         .. code-block:: python
 
@@ -163,14 +170,14 @@ class Scheduler(_core.Scheduler):
             await scheduler.drained(endpoint)
             scheduler.remove_endpoint(endpoint)
 
-        Raises :class:`slotwise.UnknownEndpointError`, also when the endpoint is removed meanwhile.
+        Raises :class:`slotwise.UnknownEndpointError` if the endpoint is not in the pool, or is
+        removed meanwhile.
         """
         await self._drains.wait(self, endpoint)
 
 
 def _wakeup_of(reference: weakref.ref[Scheduler]) -> Callable[[bool], None]:
-    """The one wake-up signal: what the native part calls after each input that may have decided
-    something."""
+    """The callback that the native part calls after each input that may lead to a decision."""
 
     def wakeup(drained: bool) -> None:
         scheduler = reference()
@@ -186,8 +193,10 @@ _schedulers: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 
 
 def _forget_parent() -> None:
-    """In a child process: another thread may have held a scheduler's lock when it was forked, and
-    would never let it go."""
+    """Resets all schedulers in a child process.
+
+    A thread of the parent may have held a lock at the fork, and it is never released here.
+    """
     for scheduler in tuple(_schedulers):
         scheduler._start()
 

@@ -1,4 +1,4 @@
-"""Notices that a client went away before its answer began. See :func:`watch_disconnect`."""
+"""Detects that a client disconnected before its answer began. See :func:`watch_disconnect`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import SlotwiseError
 
 
 class ClientDisconnectedError(SlotwiseError):
-    """The client went away: there is nothing left to answer."""
+    """The client disconnected before it received a response."""
 
     def __init__(self, message: str = "the client went away", code: str = "client_disconnected") -> None:
         super().__init__(message, code)
@@ -19,15 +19,14 @@ class ClientDisconnectedError(SlotwiseError):
 
 @asynccontextmanager
 async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any] | Any) -> AsyncIterator[None]:
-    """Cancels what its block awaits when the client goes away, and raises
-    :class:`ClientDisconnectedError` then.
+    """Cancels the block when the client disconnects, and raises :class:`ClientDisconnectedError`.
 
-    ASGI frameworks such as Starlette and FastAPI do not cancel a handler whose client has left
-    before the first byte of the answer: its request would wait, and compute, in vain.
+    ASGI frameworks such as Starlette and FastAPI do not cancel a handler whose client disconnects
+    before the first byte of the answer. The request would wait and compute in vain.
 
     ``client`` is an ASGI ``receive``, a request that has one (``request.receive``), or an awaitable
-    that ends when the client is gone. Read the request's body first: what arrives of it in the
-    block is dropped.
+    that ends when the client disconnects. Read the request's body first: body messages that arrive
+    in the block are dropped.
 
     .. code-block:: python
 
@@ -36,10 +35,11 @@ async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any]
             lease = await scheduler.acquire(body=body, path=request.url.path)
             upstream = await client.send(request_to(lease.endpoint_name), stream=True)
             lease.begin(upstream.status_code, upstream.headers.get("content-type", ""))
-        return StreamingResponse(lease.stream(upstream.aiter_bytes()))  # the framework watches from here on
+        # From here on, the framework watches for the disconnect.
+        return StreamingResponse(lease.stream(upstream.aiter_bytes()))
 
-    A lease that was acquired in the block ends with it: in an ``async with`` inside, or when it is
-    dropped.
+    A cancelled block must end the lease that it acquired: by an ``async with`` inside, or by
+    dropping it.
     """
     task = asyncio.current_task()
     if task is None:
@@ -57,7 +57,7 @@ async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any]
     try:
         yield
     except asyncio.CancelledError:
-        # Someone else may have cancelled the task at the same time: then it stays cancelled.
+        # The task stays cancelled if it was also cancelled for another reason.
         if left and task.uncancel() == 0:
             raise ClientDisconnectedError from None
         raise

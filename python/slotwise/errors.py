@@ -11,7 +11,7 @@ from ._core import Evicted, Rejected
 
 
 class SlotwiseError(Exception):
-    """What all of slotwise's errors have in common."""
+    """The base class of all errors of slotwise."""
 
     code: str
     """The kind of error, the same in every language."""
@@ -25,7 +25,7 @@ class SlotwiseError(Exception):
 
 
 class ConfigError(SlotwiseError, ValueError):
-    """A field of the configuration cannot be used."""
+    """A field of the configuration is invalid."""
 
 
 class EndpointError(SlotwiseError, ValueError):
@@ -33,50 +33,49 @@ class EndpointError(SlotwiseError, ValueError):
 
 
 class UnknownEndpointError(SlotwiseError, LookupError):
-    """There is no such endpoint, or no longer."""
+    """The endpoint is not in the pool."""
 
 
 class UnknownRequestError(SlotwiseError, LookupError):
-    """There is no such request in flight: it is over, or never was."""
+    """The request is not in flight: it has ended, or its id was never assigned."""
 
 
 class NotBegunError(SlotwiseError, RuntimeError):
-    """A lease was asked for an answer that has not begun."""
+    """A lease method that reads the answer was called before ``begin``."""
 
 
 class CostFunctionError(SlotwiseError, RuntimeError):
-    """A cost function called what calls it: ``pick``, or ``acquire`` where the request does not
-    wait."""
+    """A cost function called ``pick``, or an ``acquire`` that does not wait, of its scheduler."""
 
 
 class ForkError(SlotwiseError, RuntimeError):
-    """Another thread was using the scheduler when this process was forked: its state here is not
-    whole."""
+    """Another thread was using the scheduler when this process was forked.
+
+    The state of the scheduler in this process may be inconsistent.
+    """
 
 
 class SlotwiseWarning(UserWarning):
-    """A value that cannot be meant, say milliseconds in place of seconds. Each kind is given
-    once."""
+    """An implausible value, such as milliseconds instead of seconds. Issued once per kind."""
 
 
 class RedirectError(SlotwiseError, ValueError):
-    """The request stays where it is."""
+    """A request cannot be redirected. It stays on its endpoint."""
 
 
 class KvEventError(SlotwiseError, ValueError):
-    """A KV event was not applied. Nothing of it was."""
+    """A KV event was rejected. No part of it was applied."""
 
 
 class SnapshotError(SlotwiseError, ValueError):
-    """A snapshot was not restored. Nothing has changed."""
+    """A snapshot was rejected. The scheduler is unchanged."""
 
 
 class WireError(SlotwiseError, ValueError):
-    """Bytes could not be read. Nothing of them was applied."""
+    """Bytes are malformed. No part of them was applied."""
 
     offset: int
-    """Of the first byte that is not as it should be, counted from the beginning of what was
-    given."""
+    """The position of the first malformed byte, from the start of the input."""
 
     def __init__(self, message: str, code: str, offset: int) -> None:
         super().__init__(message, code)
@@ -87,15 +86,15 @@ class WireError(SlotwiseError, ValueError):
 
 
 class RejectedError(SlotwiseError):
-    """A request that was awaited does not go."""
+    """A request was rejected or evicted."""
 
     reason: str
-    """Why: one of the reasons of :class:`slotwise.Rejected`, or of :class:`slotwise.Evicted` if it
-    has waited."""
+    """The reason of the :class:`slotwise.Rejected`, or of the :class:`slotwise.Evicted` if the
+    request waited."""
     http_status: int
     """The recommended HTTP status."""
     retry_after: float | None
-    """Seconds after which another try may be worth it, if that is known."""
+    """Seconds after which a retry may succeed, if known."""
     refusal: Rejected | Evicted
     """The decision."""
 
@@ -111,10 +110,10 @@ class RejectedError(SlotwiseError):
 
 
 class EvictedError(RejectedError):
-    """A request that was awaited has waited, and does not go."""
+    """A request waited in the queue and was evicted."""
 
     queue_time: float
-    """How many seconds it waited."""
+    """Seconds that the request waited."""
 
     def __init__(self, evicted: Evicted) -> None:
         super().__init__(evicted)
@@ -122,13 +121,13 @@ class EvictedError(RejectedError):
 
 
 class IdleTimeoutError(SlotwiseError, TimeoutError):
-    """An endpoint sent nothing of an answer for too long. The request has failed with
+    """An endpoint sent no data within the idle limit. The request has failed with
     ``"timeout"``."""
 
     seconds: float
-    """How long the lease waited."""
+    """Seconds that the lease waited."""
     begun: bool
-    """Whether anything of the answer had come: if not, another endpoint may be asked."""
+    """Whether the answer had begun. If not, the request may be retried on another endpoint."""
 
     def __init__(self, seconds: float, begun: bool) -> None:
         what = "no further token" if begun else "no first token"

@@ -1,11 +1,10 @@
-"""One request, from its body to the reply that its client gets. See
-:meth:`slotwise.aio.Scheduler.forward`.
+"""Serves one request, from its body to the reply. See :meth:`slotwise.aio.Scheduler.forward`.
 
 .. code-block:: text
 
-    acquire ──► send ──► look ahead to the first token ──► reply: the client gets the rest as it comes
-       ▲         │ cannot be reached, refuses, fails, breaks off or stays silent
-       └─────────┘ another endpoint, as long as nothing has gone to the client
+    acquire ──► send ──► look ahead to the first token ──► reply: the rest is passed on
+       ▲         │ unreachable, refused, failed, cut off or timed out
+       └─────────┘ another endpoint, while no byte has been sent to the client
 """
 
 from __future__ import annotations
@@ -25,19 +24,20 @@ if TYPE_CHECKING:
     from .aio import Scheduler
 
 LOOK_AHEAD = 65_536
-"""Bytes of an answer that are held back at most, until it is known whether another endpoint has to
-be asked."""
+"""Bytes of a response that are buffered at most, until it is known whether to retry."""
 
 PASSED_ON = ("content-type", "retry-after", "retry-after-ms")
-"""Headers of an engine's answer that the client gets. The others belong to the connection between
-gateway and engine."""
+"""Headers of an engine's response that are passed on to the client. The others belong to the
+connection between gateway and engine."""
 
 _log = logging.getLogger("slotwise")
 
 
 class Response(Protocol):
-    """An engine's answer as an HTTP client has it. ``httpx.Response`` of a request that streams is
-    one."""
+    """An engine's response, as HTTP clients return it.
+
+    ``httpx.Response`` of a streamed request implements this protocol.
+    """
 
     @property
     def status_code(self) -> int: ...
@@ -46,25 +46,25 @@ class Response(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """The body, decoded, in chunks as they come."""
+        """The chunks of the decoded body, as they arrive."""
 
     async def aclose(self) -> None:
-        """Gives the connection back, wherever the body is."""
+        """Releases the connection, even if the body has not been read to its end."""
 
 
 Send = Callable[[str], Awaitable[Response]]
 
 
 class Reply:
-    """What a client gets: an engine's answer, or a refusal. Iterate over it for the body."""
+    """The reply to a client: an engine's response, or a refusal. Iterate over it for the body."""
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: Body, lease: Lease | None) -> None:
         self.status: int = status
         """The HTTP status."""
         self.headers: list[tuple[str, str]] = headers
-        """The headers: ``content-type``, and when to come back where that is known."""
+        """The headers: ``content-type``, and when to retry if that is known."""
         self.lease: Lease | None = lease
-        """The request, if an engine answered it."""
+        """The request's lease, if an engine answered it."""
         self._body = body
 
     def __aiter__(self) -> Body:
@@ -75,7 +75,7 @@ class Reply:
         return b"".join([chunk async for chunk in self._body])
 
     async def aclose(self) -> None:
-        """The client is gone: cancels the request, and closes the connection to the engine."""
+        """Cancels the request, and closes the connection to the engine."""
         await self._body.aclose()
 
     def __repr__(self) -> str:
@@ -83,8 +83,10 @@ class Reply:
 
 
 class Body:
-    """The chunks of a reply: first those that were held back. A class, since a generator that
-    nothing began has no end."""
+    """The chunks of a reply, beginning with the buffered ones.
+
+    This is a class because a generator that was never started does not run its ``finally`` block.
+    """
 
     def __init__(self, held: list[bytes], rest: Stream[bytes] | None = None, response: Response | None = None) -> None:
         self._held = held[::-1]
@@ -106,7 +108,7 @@ class Body:
             raise
 
     async def aclose(self) -> None:
-        """Abandons what has not been read."""
+        """Abandons the unread chunks."""
         self._held.clear()
         if self._rest is not None:
             rest, self._rest = self._rest, None
@@ -129,7 +131,7 @@ async def forward(scheduler: Scheduler, send: Send, *, attempts: int, options: d
             lease = await scheduler.acquire(exclude=tried, **options)
         except RejectedError as error:
             return refused or _refusal(wire.refusal(error, shape=shape))
-        # The lease forgets its endpoint when it ends.
+        # The endpoint of this attempt, read before the lease ends.
         endpoint = lease.dispatch.endpoint_id
         reply, final = await _attempt(lease, send)
         if final and reply is not None:
@@ -140,7 +142,7 @@ async def forward(scheduler: Scheduler, send: Send, *, attempts: int, options: d
 
 
 async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
-    """Asks one endpoint: what it answered, if it did, and whether the client is to get that."""
+    """Sends the request to one endpoint. Returns its reply, if any, and whether that is final."""
     response: Response | None = None
     held: list[bytes] = []
     try:
@@ -166,14 +168,16 @@ async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
     if not outcome.may_retry(sent=False):
         return Reply(response.status_code, headers, Body(held), lease), True
     _log.warning("%s did not answer: %s, status %d", lease.endpoint_name, outcome.end, response.status_code)
-    # What began as an answer and is none must not reach the client as one.
+    # A failed response with a success status must not reach the client as an answer.
     whole = close == "clean" and not 200 <= response.status_code < 300
     return (Reply(response.status_code, headers, Body(held), lease) if whole else None), False
 
 
 async def _look_ahead(lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]) -> CloseReason | None:
-    """Holds chunks back until the answer has begun; how the connection ended, if it ended
-    before."""
+    """Buffers chunks until the answer has begun.
+
+    Returns how the connection ended, if it ended before that.
+    """
     size = 0
     while not lease.answer.begun and size < LOOK_AHEAD:
         try:

@@ -20,23 +20,23 @@ _Chunk = TypeVar("_Chunk")
 
 
 class Lease(_core.Lease):
-    """A request in flight. It ends once: only the first call to ``complete``, ``fail``, ``cancel``
-    or ``finish`` takes effect.
+    """A request in flight. A lease ends once: only the first call to ``complete``, ``fail``,
+    ``cancel`` or ``finish`` takes effect.
 
-    The chapter "Leases" of the manual has a table of what each call does in each state. Leases in
-    Node behave alike. A lease that is never ended is cancelled when it is garbage collected, with a
-    ``ResourceWarning``.
+    The chapter "Leases" of the manual has a table of each call's effect in each state. Leases in
+    Node behave the same. A lease that is never ended is cancelled when it is garbage collected,
+    with a ``ResourceWarning``.
     """
 
     def __init__(self, scheduler: Scheduler, dispatch: Dispatch) -> None:
         self._streaming = False
         self.usage: Usage = Usage()
-        """The usage for a :meth:`complete` without one. Set it before the end."""
+        """The usage that :meth:`complete` reports if it is called without one."""
 
     def complete(self, usage: Usage | None = None) -> bool:
-        """Completes the request. Returns whether this call ended the lease, as the other ends do.
+        """Completes the request. Returns whether this call ended the lease.
 
-        Counts that no engine can mean are dropped, with one :class:`slotwise.SlotwiseWarning`.
+        Implausible counts are dropped, with one :class:`slotwise.SlotwiseWarning` per field.
         """
         given = self.usage if usage is None else usage
         ended, implausible = self._complete(given)
@@ -48,17 +48,17 @@ class Lease(_core.Lease):
     def stream(
         self, chunks: AsyncIterable[_Chunk], *, idle_timeout: float | None | EllipsisType = ...
     ) -> Stream[_Chunk]:
-        """Passes chunks on. The lease ends when they end, fail or are abandoned.
+        """Passes chunks on. The lease ends when the chunks end, fail or are abandoned.
 
-        After ``begin``, the chunks are read as ``feed`` reads them, and the lease ends as
-        ``finish`` ends it. Otherwise the first chunk is the first token, and the end of the chunks
-        completes the request.
+        After ``begin``, each chunk is read as by ``feed``, and the lease ends as by ``finish``.
+        Without ``begin``, the first chunk is the first token, and the end of the chunks completes
+        the request.
 
-        ``idle_timeout`` is the longest time in seconds to wait for the first token, and then for each
-        further one. It defaults to :meth:`Dispatch.idle_limit`; ``None`` sets no limit. After it, the
-        request fails with ``"timeout"``, ``chunks`` are closed, and
-        :class:`slotwise.IdleTimeoutError` is raised: some engines stop without closing their streams.
-        Only time spent waiting for the endpoint counts, on the event loop's clock.
+        ``idle_timeout`` is the longest time in seconds to wait for the first token, and then for
+        each further one. It defaults to :meth:`Dispatch.idle_limit`; ``None`` sets no limit. When
+        it expires, the request fails with ``"timeout"``, ``chunks`` are closed, and
+        :class:`slotwise.IdleTimeoutError` is raised: some engines stop without closing their
+        streams. Only time spent waiting for the endpoint counts, on the event loop's clock.
         """
         if isinstance(idle_timeout, (int, float)) and not idle_timeout > 0:
             raise ValueError(f"idle_timeout must be seconds above 0, or None, and not {idle_timeout}")
@@ -92,7 +92,7 @@ class Lease(_core.Lease):
                 warnings.warn(f"{was} was never ended: it is cancelled now", ResourceWarning, source=self)
 
     def __copy__(self) -> Self:
-        """The lease itself: a request in flight has one end, and so one lease."""
+        """Returns the lease itself: each request in flight has exactly one lease."""
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

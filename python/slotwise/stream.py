@@ -1,5 +1,7 @@
-"""Passes an answer's chunks on, and ends the lease with them. See
-:meth:`slotwise.aio.Lease.stream`."""
+"""Passes the chunks of an answer on, and ends the lease when they end.
+
+See :meth:`slotwise.aio.Lease.stream`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ _Chunk = TypeVar("_Chunk")
 
 
 class Stream(Generic[_Chunk]):
-    """An asynchronous iterator that ends its lease. A class, since a generator that was never begun
-    has no end either."""
+    """An asynchronous iterator that ends its lease.
+
+    This is a class because a generator that was never started does not run its ``finally`` block.
+    """
 
     def __init__(
         self, lease: Lease, chunks: AsyncIterable[_Chunk], *, idle_timeout: float | None | EllipsisType = ...
@@ -42,19 +46,18 @@ class Stream(Generic[_Chunk]):
         try:
             self._lease._pass(chunk)
         except BaseException:
-            # The host's mistake, a chunk that is not bytes: no fault of the endpoint's.
+            # The chunk is not bytes: an error of the host, not of the endpoint.
             await self.aclose()
             raise
         return chunk
 
     async def aclose(self) -> None:
-        """Abandons the stream, and closes its source."""
+        """Abandons the stream: cancels the request, and closes the source of the chunks."""
         self._lease._close("client_disconnected")
         await self._close_chunks()
 
     async def _next(self) -> _Chunk:
-        """The next chunk. Raises ``IdleTimeoutError`` when the endpoint has sent nothing for too
-        long."""
+        """The next chunk. Raises ``IdleTimeoutError`` when the idle limit expires."""
         loop = asyncio.get_running_loop()
         left = self._lease._wait(loop.time())
         limit = None if left is None else asyncio.timeout(left)
@@ -79,8 +82,7 @@ class Stream(Generic[_Chunk]):
         raise StopAsyncIteration
 
     async def _time_out(self, error: TimeoutError) -> None:
-        """Ends the lease, and raises unless the answer is complete and only its connection stayed
-        open."""
+        """Ends the lease. Raises unless the answer is complete and only its connection is open."""
         limit, begun = self._lease._idle_limit()
         self._lease._close("timed_out")
         await self._close_chunks()
@@ -93,7 +95,7 @@ class Stream(Generic[_Chunk]):
             await close()
 
     def __del__(self) -> None:
-        # Where the chunks were none, there is no lease to end.
+        # The lease is absent if the constructor rejected the chunks.
         if hasattr(self, "_lease"):
             self._lease._close("client_disconnected")
 

@@ -90,8 +90,8 @@ class Blocks:
 class BlockStored:
     """An engine computed blocks, each the child of the one before it.
 
-    With token ids the blocks match prompts of token ids; without, the engine's names are taken for the hashes of
-    :class:`Blocks`.
+    With token ids, the blocks match prompts of token ids. Without them, the engine's names must be
+    the hashes of :class:`Blocks`.
     """
 
     kind: ClassVar[Literal["stored"]] = "stored"

@@ -25,7 +25,7 @@ class Delivery:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # Guards the two below. Never held while a coroutine waits.
+        # Guards the two fields below. Never held while a coroutine waits.
         self._lock = threading.RLock()
         self._futures: dict[int, tuple[_Loop, _Future]] = {}
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
@@ -59,7 +59,7 @@ class Delivery:
             raise
 
     def wake(self, scheduler: _core.Scheduler) -> None:
-        """Has every loop on which requests wait poll for decisions. Called from any thread."""
+        """Schedules a poll on every loop on which requests wait. Callable from any thread."""
         if not self._futures:
             return
         for loop in tuple(self._loops.values()):
@@ -69,7 +69,7 @@ class Delivery:
                     self._withdraw_all(scheduler, loop)
 
     def _loop_of(self, scheduler: _core.Scheduler, running: asyncio.AbstractEventLoop) -> _Loop:
-        """The entry of this loop. Requests on loops that are closed are withdrawn."""
+        """The entry of this loop. Withdraws requests on closed loops."""
         for closed in [loop for loop in self._loops.values() if loop.loop.is_closed()]:
             self._withdraw_all(scheduler, closed)
         return self._loops.setdefault(running, _Loop(running))
@@ -117,8 +117,7 @@ class Delivery:
             scheduler.cancel(request)
 
     def _set_timer(self, scheduler: _core.Scheduler, loop: _Loop) -> None:
-        """Keeps one timer for each loop. A timer that is too early stays: it sets the next one when
-        it rings."""
+        """Keeps one timer for each loop. A timer that is too early stays, and sets the next one."""
         due = scheduler.next_timeout() if loop.waiting else None
         if due is None:
             return

@@ -1,5 +1,7 @@
-"""Warnings about values that cannot be meant. Each kind is given once: a gateway that makes a
-mistake makes it at every request."""
+"""Warnings about implausible values.
+
+Each kind is issued once, because a mistake in a gateway usually repeats with every request.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ _given: set[str] = set()
 
 
 def warn_once(kind: str, message: str) -> None:
-    """A :class:`slotwise.SlotwiseWarning`, the first time that there is one of this kind."""
+    """Issues a :class:`slotwise.SlotwiseWarning` the first time that it is called for a kind."""
     if kind not in _given:
         _given.add(kind)
         warnings.warn(message, SlotwiseWarning, stacklevel=3)

@@ -1,15 +1,18 @@
-"""Bytes in, reports out: what engines and clients send, as inputs of a scheduler, and what they are
-told.
+"""Parses the bytes that engines and clients send, and builds the responses to clients.
 
 >>> from slotwise import wire
->>> page = b'vllm:num_requests_waiting{engine="0"} 3\\nvllm:cache_config_info{block_size="16",num_gpu_blocks="512"} 1\\n'
+>>> load = b'vllm:num_requests_waiting{engine="0"} 3\\n'
+>>> cache = b'vllm:cache_config_info{block_size="16",num_gpu_blocks="512"} 1\\n'
+>>> page = load + cache
 >>> report = wire.read_metrics(page)
 >>> report.load.waiting, report.block_size, report.kv_cache_tokens
 (3, 16, 8192)
 
-A gateway hardly needs the reports: :class:`slotwise.Scheduler` takes pages, frames, bodies and headers as they come, and a
-:class:`slotwise.aio.Lease` reads the answer. Bytes are ``bytes`` (not copied) or any other buffer of bytes, never ``str``. What cannot be
-read raises :class:`slotwise.WireError`, with the offset.
+A gateway rarely needs these functions. :class:`slotwise.Scheduler` accepts pages, frames, bodies
+and headers as received, and :class:`slotwise.aio.Lease` reads the response.
+
+Bytes are ``bytes`` (not copied) or any other buffer of bytes, never ``str``. Malformed bytes raise
+:class:`slotwise.WireError`, with the offset.
 """
 
 from __future__ import annotations
@@ -139,29 +142,32 @@ def read_metrics(
     adapters: str | None = None,
     rank_label: str | None = None,
 ) -> MetricsReport:
-    """What a metrics page reports, in the text format of Prometheus or OpenMetrics.
+    """Parses a metrics page in the text format of Prometheus or OpenMetrics.
 
-    The engine is detected from the page, unless ``engine`` names it. ``fields`` says by which
-    metrics, ``name`` or ``name{label="value"}``, something is read, in the place of the engine's;
-    of several, the first counts that a rank has. ``adapters`` is the one with the labels of vLLM's
-    ``vllm:lora_requests_info``. With ``engine="custom"``, nothing else is looked for.
-    ``rank_label`` tells the ranks of these metrics apart.
+    The engine is detected from the page, unless ``engine`` names it. ``fields`` maps a field to the
+    metrics that replace the engine's own: ``name`` or ``name{label="value"}``. Of several metrics,
+    the first that a rank has counts. ``adapters`` names the metric with the labels of vLLM's
+    ``vllm:lora_requests_info``. With ``engine="custom"``, only these metrics are read.
+    ``rank_label`` is the label that distinguishes their ranks.
 
-    Raises :class:`slotwise.WireError`: a line that is looked for is malformed or without its end, a
-    metric here is, or the page is none (``not_metrics``: HTML, JSON, nothing at all). A page of
-    which nothing is known has ``warnings``.
+    Raises :class:`slotwise.WireError` in three cases: a line of a wanted metric is malformed or
+    truncated, a metric in the arguments is malformed, or the page is not a metrics page
+    (``not_metrics``: HTML, JSON or empty). If no metric of the page is known, the report has
+    ``warnings``.
     """
     return decode_metrics(_core.read_metrics(page, engine, fields, adapters, rank_label))
 
 
 def read_orca(header: str | Buffer) -> OrcaReport:
-    """What the response header ``endpoint-load-metrics`` says. Raises
-    :class:`slotwise.WireError`."""
+    """Parses the response header ``endpoint-load-metrics``.
+
+    Raises :class:`slotwise.WireError`.
+    """
     return decode_orca(_core.read_orca(header))
 
 
 def read_kv_frames(frames: Sequence[Buffer]) -> Message:
-    """What the frames of a ZMQ message hold. Raises :class:`slotwise.WireError`."""
+    """Parses the frames of a ZMQ message. Raises :class:`slotwise.WireError`."""
     message = _core.read_kv_frames(frames)
     if message is None:
         return Message(replay_end=True)
@@ -170,24 +176,29 @@ def read_kv_frames(frames: Sequence[Buffer]) -> Message:
 
 
 def read_kv_batch(payload: Buffer) -> KvBatch:
-    """One batch of events of vLLM or SGLang, for tests and tools: a scheduler reads them itself.
-    Raises :class:`slotwise.WireError`."""
+    """Parses one batch of KV events of vLLM or SGLang.
+
+    For tests and tools: :meth:`slotwise.Scheduler.handle_kv_frames` takes the frames themselves.
+    Raises :class:`slotwise.WireError`.
+    """
     return decode_batch(*_core.read_kv_batch(payload))
 
 
 def read_request(body: Buffer, *, api: Api | None = None, path: str | None = None) -> RequestView:
-    """The contents of a body, to the API of this name or under this path. Raises
-    :class:`slotwise.WireError`."""
+    """Parses a request body of the API with this name, or of the API at this path.
+
+    Raises :class:`slotwise.WireError`.
+    """
     return decode_request(*_core.read_request(body, api, path))
 
 
 def add_usage(body: Buffer, *, api: Api | None = None, path: str | None = None) -> tuple[bytes, bool]:
-    """The body of a stream that ends with its usage, and the same otherwise, byte for byte; and
-    whether that is new.
+    """Requests usage in the body of a streamed request. Returns the body, and whether it changed.
 
-    Streams of chat completions and completions bring usage only if the body asks for it. Where this
-    adds the question, the answer has one chunk that the client did not ask for:
-    ``AnswerFilter(content_type, drop_usage=added)`` takes it out again.
+    All other bytes of the body stay the same. Streams of chat completions and completions report
+    usage only if the body requests it. Where this function adds the request, the answer has one
+    chunk that the client did not request. ``AnswerFilter(content_type, drop_usage=added)`` removes
+    that chunk.
 
     >>> from slotwise import wire
     >>> wire.add_usage(b'{"messages": [], "stream": true}', path="/v1/chat/completions")
@@ -201,8 +212,7 @@ def add_usage(body: Buffer, *, api: Api | None = None, path: str | None = None) 
 
 
 def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> RequestHeaders:
-    """What the headers of a request say. Those that cannot be used are left out, and named in
-    ``unusable``."""
+    """Parses the headers of a request. Headers with unusable values are listed in ``unusable``."""
     return decode_headers(_core.read_headers(pairs))
 
 
@@ -218,10 +228,10 @@ def refusal(
     message: str | None = None,
     shape: RefusalShape = "openai",
 ) -> Refusal:
-    """What a client gets when its request does not go.
+    """Builds the HTTP response to a request that was rejected or evicted.
 
-    A code that both rejections and evictions have is taken for that of a rejection. ``retry_after``
-    in seconds and ``message`` replace what the refusal says itself.
+    A code that rejections and evictions share counts as a rejection. ``retry_after`` (in seconds)
+    and ``message`` replace the refusal's own.
     """
     asked = reason.refusal if isinstance(reason, RejectedError) else reason
     status, headers, body = _core.refusal(asked, retry_after=retry_after, message=message, shape=shape)
@@ -237,11 +247,10 @@ def attributes(
     flow: str = "",
     priority: int = 0,
 ) -> dict[str, str | int | float]:
-    """What a span says of a decision, of what an engine reported that a request used, or of a
-    refusal, in OpenTelemetry's words.
+    """Span attributes of a decision, a usage or a refusal, by the OpenTelemetry conventions.
 
-    The keywords say what was asked for, as in ``pick``; they belong to a
-    :class:`slotwise.Dispatch`.
+    The keywords describe the request, as in ``pick``. They apply to a :class:`slotwise.Dispatch`
+    only.
     """
     match of:
         case Dispatch():
@@ -252,5 +261,5 @@ def attributes(
             pairs = _core.attributes_of_refusal(of.refusal)
         case _:
             pairs = _core.attributes_of_refusal(of)
-    told: list[tuple[str, Any]] = json.loads(pairs)
-    return dict(told)
+    decoded: list[tuple[str, Any]] = json.loads(pairs)
+    return dict(decoded)

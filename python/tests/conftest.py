@@ -1,4 +1,4 @@
-"""What several test files need."""
+"""Settings and values that several test files share."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ import slotwise
 from fake_time import Time
 from hypothesis import HealthCheck, settings
 
-# Examples are counted, never timed: a busy machine draws them slowly.
+# Examples are limited by count, not by time: a busy machine draws them slowly.
 settings.register_profile("slotwise", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("slotwise")
 
 HANG = 600
-"""Seconds after which threads or programs are taken to hang: only a deadlock takes so long."""
+"""Seconds after which a thread or program counts as hung: only a deadlock takes so long."""
 
 CORE_TESTS = Path(__file__).parents[2] / "crates" / "core" / "tests"
 WIRE_TESTS = CORE_TESTS.parents[1] / "wire" / "tests"

@@ -1,4 +1,4 @@
-"""What a strictly typed host writes. Checked by mypy and pyright, not run."""
+"""The code of a strictly typed host. Checked by mypy and pyright, not run."""
 
 from array import array
 from typing import assert_type

@@ -1,5 +1,4 @@
-"""Model servers for tests: each answers in one way, well or badly, on a free port of the
-loopback."""
+"""Model servers for tests, each with one manner of response, on a free port of the loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ PAGE = (
 
 
 class Engine:
-    """Answers as its ``manner`` says, which may change while it runs.
+    """Responds by its ``manner``, which may change while the engine runs.
 
     ``good``: a stream of two tokens. A number: that status with an error body. ``empty``: 200 and
     nothing. ``breaks``: closes the connection after the first token; ``dies``: before it.
@@ -45,14 +44,14 @@ class Engine:
         self.gate = asyncio.Event()
         self.page: bytes | None = PAGE
         self.scrapes = 0
-        """Pages so far."""
+        """Metrics pages served so far."""
         self.url = ""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def asked(self) -> int:
-        """Requests so far."""
+        """Requests received so far."""
         return len(self.bodies)
 
     async def start(self) -> None:
@@ -61,7 +60,7 @@ class Engine:
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
-        """From now on connections are refused; those that are open break."""
+        """Refuses new connections, and breaks open ones."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -73,7 +72,7 @@ class Engine:
         self.open += 1
         self._writers.add(writer)
         try:
-            # Kept alive, as by real servers, until the client closes or the manner says so.
+            # Kept alive, as by real servers, until the client closes or the manner requires it.
             while await self._answer(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -84,7 +83,7 @@ class Engine:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answers one request. Whether the connection can have another one."""
+        """Answers one request. Returns whether the connection stays open for another."""
         first, *head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         if first.startswith("GET /metrics "):
             await self._show_page(writer)
@@ -147,7 +146,7 @@ class Engine:
 
 @asynccontextmanager
 async def engines(*manners: str | int) -> AsyncIterator[list[Engine]]:
-    """Engines of these manners."""
+    """Runs engines of these manners."""
     started = [Engine(manner) for manner in manners]
     for engine in started:
         await engine.start()

@@ -10,8 +10,8 @@ machine's speed.
 
         time.run(main())
 
-A coroutine that waits for what never comes fails at once: either a timer that should not ring
-rings, or no timer is left.
+A coroutine that waits for an event that never happens fails at once: either an unwanted timer
+fires, or no timer is left.
 """
 
 import asyncio
@@ -21,35 +21,35 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 MOST_PASSES = 100_000
-"""More than a test needs: what rings again and again would go on for ever."""
+"""More passes than any test needs. The limit stops a timer that fires without end."""
 
 
 class Time:
-    """A clock: called, it returns seconds."""
+    """A clock. A call returns seconds."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
         self.timers = 0
-        """How many timers were set on its loops."""
+        """The number of timers set on its loops."""
         self._passes = 0
 
     def __call__(self) -> float:
         return self.now
 
     def passed(self, seconds: float) -> None:
-        """Nothing is left to do for so long."""
+        """Advances the clock: the loop is idle for this time."""
         self._passes += 1
         if self._passes > MOST_PASSES:
             raise RuntimeError(f"timers rang {MOST_PASSES} times, and the test goes on")
         self.now += seconds
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """As ``asyncio.run`` does, on an event loop of this time."""
+        """Runs ``main`` like ``asyncio.run``, on an event loop of this clock."""
         with asyncio.Runner(loop_factory=self.loop) as runner:
             return runner.run(main)
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """An event loop of this time."""
+        """An event loop of this clock."""
         return _Loop(self)
 
 
@@ -67,7 +67,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, unused-ignore]
-    """Never sleeps: where a loop would, its time passes."""
+    """Never sleeps: advances the clock instead."""
 
     def __init__(self, clock: Time) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Leases: waiting, cancelling, streaming; and nothing is left in flight."""
+"""Leases: waiting, cancelling and streaming leave no request in flight."""
 
 import asyncio
 import gc
@@ -72,7 +72,8 @@ def test_a_lease_ends_with_its_stream(time: Time, how: str) -> None:
         else:
             del stream
             lease = await s.acquire("another")
-            task = asyncio.create_task(anext(aio.Stream(lease, forever())))  # type: ignore[arg-type]
+            chunk = anext(aio.Stream(lease, forever()))
+            task = asyncio.create_task(chunk)  # type: ignore[arg-type]
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -333,7 +334,7 @@ def test_a_second_loop_takes_over(time: Time) -> None:
         await waiter
 
     first = time.run(leave_somebody_waiting())
-    first.complete()  # nobody's loop runs now
+    first.complete()  # no loop runs now
     second = time.run(s.acquire("x"))
     time.run(wait_again())
     assert (s.queued, s.stats().in_flight) == (0, 0)
@@ -346,7 +347,7 @@ def test_what_waited_on_a_loop_that_was_dropped_is_withdrawn(time: Time) -> None
     waiter = dropped.create_task(s.acquire("x"))
     dropped.run_until_complete(asyncio.sleep(0))
     assert (s.queued, s.stats().queued) == (1, 1)
-    dropped.close()  # and nobody cancels what waits there
+    dropped.close()  # without cancelling its tasks
     lease.complete()
     assert (s.queued, s.stats().queued) == (0, 0)
     second = time.run(s.acquire("x"))

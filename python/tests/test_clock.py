@@ -1,4 +1,4 @@
-"""A scheduler may be given its clock: what takes ``now`` and is not given it asks that clock."""
+"""A scheduler with its own clock: methods called without ``now`` read that clock."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from slotwise import aio
 
 MANUAL = Path(__file__).parents[2] / "docs" / "src" / "languages.md"
 MICROSECOND = 1e-6
-"""What the core counts in."""
+"""The core's unit of time."""
 
 
 @pytest.mark.parametrize("make", [slotwise.Scheduler, aio.Scheduler])
@@ -48,7 +48,7 @@ def test_a_call_that_says_the_time_does_not_ask() -> None:
 
 
 def test_it_may_call_the_scheduler() -> None:
-    """No lock is held while it runs."""
+    """No lock is held while the clock runs."""
 
     def clock() -> float:
         return 1.0 + scheduler.stats().in_flight

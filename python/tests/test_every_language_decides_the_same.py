@@ -1,5 +1,7 @@
-"""A hundred thousand random operations end in the digest that the core reached. ``support/walk.rs``
-has the same walk."""
+"""A hundred thousand random operations produce the same digest as in the core.
+
+``support/walk.rs`` has the same walk.
+"""
 
 import json
 import struct
@@ -66,7 +68,8 @@ class Walk:
             self.complete()
         elif roll == 96:
             request = self.take_request()
-            failure: slotwise.Failure = ("unreachable", "engine", "timeout")[self.below(3)]  # type: ignore[assignment]
+            failures: tuple[slotwise.Failure, ...] = ("unreachable", "engine", "timeout")
+            failure = failures[self.below(3)]
             self.scheduler.fail(request, failure, now=self.now)
         elif roll == 97:
             assert self.scheduler.cancel(self.take_request(), now=self.now)

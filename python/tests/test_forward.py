@@ -1,5 +1,7 @@
-"""One call serves a request, whatever the engine does: nothing is lost that had not begun, nothing
-leaks, each end is counted once."""
+"""``forward`` serves a request under every behaviour of engines.
+
+A request whose answer has not begun is retried, nothing leaks, and each end is counted once.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ WHOLE = EVENT + EVENT + DONE
 
 
 class Gateway:
-    """A scheduler in front of engines, with the HTTP client that a host has."""
+    """A scheduler in front of engines, with the HTTP client of a host."""
 
     def __init__(self, client: httpx.AsyncClient, pool: list[Engine]) -> None:
         self.scheduler = slotwise.aio.Scheduler({"seed": 1})
@@ -38,7 +40,7 @@ class Gateway:
         return await self.scheduler.forward(self.send, body=BODY, path=PATH, **options)
 
     def only(self, engine: Engine) -> None:
-        """Only this engine is left."""
+        """Removes all engines but this one."""
         for number, other in enumerate(self.pool):
             if other is not engine:
                 self.scheduler.drain_endpoint(self.ids[number])
@@ -71,7 +73,7 @@ def test_a_good_answer_passes_as_it_comes() -> None:
 
 
 ELSEWHERE = ["dies", "empty", "fails", 401, 403, 404, 429, 500, 503, "dead"]
-"""Manners in which an engine does not answer, though another one may."""
+"""Manners of failing engines, after which a request is retried."""
 
 
 @pytest.mark.parametrize("bad", ELSEWHERE)
@@ -215,7 +217,7 @@ def test_an_empty_pool_is_refused() -> None:
 
 
 class Silent:
-    """An answer of which only the headers come."""
+    """A response whose body never arrives."""
 
     status_code = 200
     headers = {"content-type": "text/event-stream"}

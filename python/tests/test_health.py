@@ -1,4 +1,4 @@
-"""Endpoints that fail get few requests, and retries go elsewhere."""
+"""Failing endpoints receive few requests, and retries go to other endpoints."""
 
 from __future__ import annotations
 

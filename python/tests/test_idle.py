@@ -1,4 +1,4 @@
-"""An endpoint that stops sending without closing its stream is given up."""
+"""A request fails if its endpoint stops sending without closing the stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,7 @@ DONE = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\nda
 
 
 class Upstream:
-    """Sends each chunk after its seconds, then nothing more."""
+    """Sends each chunk after its delay in seconds, then hangs."""
 
     def __init__(self, chunks: Sequence[tuple[float, bytes]]) -> None:
         self.chunks = chunks
@@ -32,7 +32,7 @@ class Upstream:
 
 
 def followed(time: Time, chunks: Sequence[tuple[float, bytes]], *, begin: bool = True, **how: Any) -> Any:
-    """How long the stream was followed, the error, and the counts of the scheduler."""
+    """The duration of the stream, the error, and the counts of the scheduler."""
 
     async def main() -> Any:
         scheduler = aio.Scheduler(clock=time)

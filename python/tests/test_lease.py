@@ -1,5 +1,4 @@
-"""A lease: what it is told, which of its ends counts, and what is left of it when it is
-forgotten."""
+"""Leases: reports of progress, the first of several ends, and leases that are never ended."""
 
 import asyncio
 import copy
@@ -55,7 +54,7 @@ def test_impossible_figures_cost_no_request_its_end(time: Time, monkeypatch: pyt
             _, again = await leased(time)
             again.complete(slotwise.Usage(prompt_tokens=number))
         assert counts(s) == (1, 0, 0, 0)
-        # What other tests left behind may be collected meanwhile, with warnings of its own.
+        # Objects of other tests may be collected meanwhile, with their own warnings.
         told = [str(warning.message) for warning in caught if warning.category is slotwise.SlotwiseWarning]
         expected = [f"usage.prompt_tokens must be a number of tokens, not {number!r}: it is left out"]
         assert told == ([] if number is True else expected)
@@ -122,7 +121,9 @@ def test_a_lease_says_where_its_request_is(time: Time) -> None:
         assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
         (other,) = lease.dispatch.alternatives
         lease.redirect(other)
-        assert (lease.endpoint_id, lease.endpoint_name) == (other, s.endpoint(other).name)  # type: ignore[union-attr]
+        described = s.endpoint(other)
+        assert described is not None
+        assert (lease.endpoint_id, lease.endpoint_name) == (other, described.name)
         s.redirect(lease.request_id, lease.dispatch.endpoint_id)
         assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
         lease.complete()

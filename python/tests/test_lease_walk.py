@@ -1,7 +1,7 @@
-"""Random calls of a lease: what each answers, and where the lease and its scheduler are afterwards.
+"""Random calls of a lease: the result of each call, and the state of lease and scheduler after it.
 
-``lease_walk.json`` has the calls and what is to be seen; Node's suite runs the same file.
-``BLESS=1`` draws it anew.
+``lease_walk.json`` has the calls and the expected results; Node's suite runs the same file.
+``BLESS=1`` generates it again.
 """
 
 import json
@@ -26,7 +26,7 @@ FAILURES = ["engine", "unreachable", "timeout", "nonsense"]
 
 
 def draw(rng: random.Random) -> list[Any]:
-    """A call: its name and arguments. Most of them leave a lease alive, so that walks are long."""
+    """A call: its name and arguments. Most calls do not end the lease, so that walks are long."""
     number = rng.choice([0, 1, 5, 300, -1, 1.5, 2**32])
     calls: list[list[Any]] = [
         ["first_token"],
@@ -53,7 +53,7 @@ def draw(rng: random.Random) -> list[Any]:
 
 
 class Walk:
-    """A lease, and what its calls answer."""
+    """A lease, and the results of its calls."""
 
     def __init__(self, time: Time, lease: aio.Lease, scheduler: aio.Scheduler) -> None:
         self.time, self.lease, self.scheduler = time, lease, scheduler

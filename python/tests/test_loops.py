@@ -1,4 +1,4 @@
-"""Who waits where: an empty pool, several event loops, clients that leave."""
+"""Waiting with an empty pool, on several event loops, and for clients that disconnect."""
 
 import asyncio
 import threading
@@ -35,8 +35,7 @@ def test_an_empty_pool_refuses_at_once_unless_it_is_told_to_wait(time: Time) -> 
 
 
 def test_two_loops_are_both_served() -> None:
-    """Without a timer: the second loop's request goes when the first one's ends, and the other way
-    round."""
+    """Without a timer: the end of one loop's request dispatches the other loop's."""
     s = aio.Scheduler()
     s.add_endpoint(slotwise.Endpoint("a", max_in_flight=1))
     held = s.pick("x")
@@ -51,7 +50,10 @@ def test_two_loops_are_both_served() -> None:
         async with await task:
             served.append(name)
 
-    threads = [threading.Thread(target=lambda name=name: asyncio.run(wait(name))) for name in "ab"]  # type: ignore[misc]
+    def run(name: str) -> None:
+        asyncio.run(wait(name))
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
     for thread in threads:
         thread.start()
     waiting.wait()
@@ -64,7 +66,7 @@ def test_two_loops_are_both_served() -> None:
 
 
 def test_each_loop_has_its_own_timer() -> None:
-    """Two loops whose times are a test's own, in turn in one thread."""
+    """Two loops with test clocks, run in turn in one thread."""
     time = Time()
     s = aio.Scheduler(clock=time)
     s.add_endpoint(slotwise.Endpoint("a", max_in_flight=1))
@@ -107,7 +109,7 @@ def test_what_is_granted_to_a_loop_that_is_closed_is_taken_back() -> None:
 
 
 class Request:
-    """As Starlette's: what matters of it is ``receive``."""
+    """A request like Starlette's, reduced to ``receive``."""
 
     def __init__(self, *messages: str) -> None:
         self.left = asyncio.Event()

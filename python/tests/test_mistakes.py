@@ -1,4 +1,4 @@
-"""Mistakes of hosts are errors that say what to do, and leave everything as it was."""
+"""Misuse by a host raises errors that state the fix, and changes no state."""
 
 import os
 import threading

@@ -1,5 +1,4 @@
-"""Whatever a host passes: an answer, or an exception of Python's or slotwise's, and a scheduler
-that still works."""
+"""Every input returns a result or raises an exception, and the scheduler still works after it."""
 
 from typing import Any
 

@@ -1,5 +1,7 @@
-"""The Python quickstart of the READMEs is ``examples/quickstart.py``, and it works with engines of
-all manners."""
+"""The Python quickstart of the READMEs is ``examples/quickstart.py``.
+
+The example works with engines of all manners.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ def test_the_readmes_show_the_example(readme: str) -> None:
 
 
 def run(*manners: str | int) -> tuple[int, str, list[Engine]]:
-    """The example with engines of these manners: its exit status, what it printed, and the
-    engines."""
+    """Runs the example with engines of these manners.
+
+    Returns its exit status, its output, and the engines.
+    """
 
     async def example() -> tuple[int, str, list[Engine]]:
         async with engines(*("good" if manner == "dead" else manner for manner in manners)) as pool:

@@ -1,5 +1,4 @@
-"""What a Python host meets: forms of prompts, errors of their kind, values that behave like values,
-threads."""
+"""The Python interface: forms of prompts, kinds of errors, value semantics, threads."""
 
 import copy
 import json
@@ -57,7 +56,7 @@ def test_token_ids_of_any_integer_kind_are_one_prompt(scheduler: Scheduler, kind
     first = picked(scheduler, IDS)
     scheduler.complete(first.request_id)
     assert first.prompt_tokens == 2_000
-    # The last block is never taken from the cache: an engine computes the last token again.
+    # The last block is never read from the cache: an engine computes the last token again.
     for same in (np.array(IDS, dtype=kind), np.array(IDS + IDS, dtype=kind)[:2_000], tuple(IDS)):
         again = picked(scheduler, same)
         assert (again.endpoint_id, again.cached_tokens) == (first.endpoint_id, 1_984)

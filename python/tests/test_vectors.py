@@ -1,5 +1,7 @@
-"""The core's JSON vectors: what every language must decide, step by step. ``support/vector.rs``
-describes their language."""
+"""The core's JSON vectors: the required decisions of every language, step by step.
+
+``support/vector.rs`` describes the format.
+"""
 
 import json
 from dataclasses import asdict
@@ -52,7 +54,7 @@ class Runner:
     """A scheduler under test: one method for each verb."""
 
     def __init__(self, config: dict[str, Any] | None) -> None:
-        # What a vector does not say has the core's defaults, and so has its seed.
+        # Fields that a vector omits, its seed included, have the core's defaults.
         self.config = {"seed": 0, **(config or {})}
         self.scheduler = slotwise.Scheduler(self.config)
         self.ids: dict[str, int] = {}
@@ -209,8 +211,10 @@ class Runner:
         return {"bytes": len(self.taken), "fnv1a": fnv1a(self.taken)}
 
     def restart(self, changed: dict[str, Any], now: float) -> Any:
-        """Goes on with a scheduler that was only told of the endpoints, in the same order: their
-        numbers there."""
+        """Replaces the scheduler by a new one with the same endpoints, in the same order.
+
+        Returns the ids of the endpoints in the new scheduler.
+        """
         anew = {endpoint["name"]: endpoint for endpoint in changed.pop("endpoints", [])}
         there = [known for known in map(self.scheduler.endpoint, self.added) if known is not None]
         self.scheduler = slotwise.Scheduler({**self.config, **changed})
@@ -248,13 +252,13 @@ def turned_away(rejected: slotwise.Rejected) -> dict[str, Any]:
 
 
 def fnv1a(content: bytes) -> str:
-    """A digest that is a line in every language."""
+    """The FNV-1a hash, which is one line in every language."""
     digest = reduce(lambda digest, byte: (digest ^ byte) * 0x0100_0000_01B3 % 2**64, content, 0xCBF2_9CE4_8422_2325)
     return f"{digest:016x}"
 
 
 def select(value: Any, wanted: Any) -> Any:
-    """The fields that are named in ``wanted``, at every level."""
+    """The fields that ``wanted`` names, at every level."""
     if isinstance(value, (list, tuple)):
         return [select(item, wanted) if isinstance(wanted, dict) else item for item in value]
     if isinstance(value, dict) and isinstance(wanted, dict):

@@ -1,5 +1,4 @@
-"""Answers are read as they come, and end their leases; what clients, dashboards and traces are
-told."""
+"""Answers are read chunk by chunk and end their leases. Refusals, statistics and attributes."""
 
 import asyncio
 import json
@@ -35,7 +34,7 @@ FAILED = sse({"error": {"message": "no", "code": 500}}, b"[DONE]")
 
 
 def leased(job: Any, **config: Any) -> slotwise.Stats:
-    """What a scheduler says after ``job`` had a lease of it."""
+    """The statistics of a scheduler after ``job`` has used one of its leases."""
 
     time = Time()
 
@@ -175,7 +174,7 @@ def test_a_model_keeps_the_clients_name_in_any_pieces() -> None:
         assert passed == body.replace(b"meta/llama", b'gpt \\"4\\"')
 
 
-# What clients, dashboards and traces are told.
+# Refusals for clients, statistics and span attributes.
 
 
 def test_a_refusal_is_told_in_the_words_of_the_clients_library() -> None:

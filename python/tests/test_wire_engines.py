@@ -1,5 +1,7 @@
-"""What engines say goes to the scheduler as it comes: pages, headers, frames. What is wrong changes
-nothing."""
+"""The scheduler takes pages, headers and frames of engines as received.
+
+Malformed input changes nothing.
+"""
 
 import copy
 import doctest
@@ -76,8 +78,7 @@ def test_a_page_is_an_endpoints_load(scheduler: Scheduler) -> None:
 
 
 def unmoved(scheduler: Scheduler) -> Any:
-    """All that a refused call must leave as it is: the statistics, but for the reports that could
-    not be read."""
+    """The state that a rejected call must not change: the statistics without report errors."""
     stats = scheduler.stats()
     endpoints = [replace(one, report_age=None, report_errors=0, report_error=None) for one in stats.endpoints]
     return str(replace(stats, endpoints=tuple(endpoints)))
@@ -167,7 +168,7 @@ def test_frames_are_what_a_cache_holds(scheduler: Scheduler) -> None:
     assert picked(scheduler, [1, 2, 3, 4, 5], model="m").cached_tokens == 4
     assert scheduler.stats().endpoints[0].kv_events
 
-    # One is lost: what comes after it waits for a replay.
+    # One batch is lost: later batches are held for a replay.
     report = scheduler.handle_kv_frames(0, tuple(memoryview(frame) for frame in frames(2, stored(9, 9, 9, 9, block=2))))
     assert (report.ask, report.held, scheduler.replay_from(0)) == (0, 1, 0)
     assert picked(scheduler, [9, 9, 9, 9, 5], model="m").cached_tokens == 0
@@ -221,7 +222,7 @@ def test_trtllm_is_asked_for_json(scheduler: Scheduler) -> None:
 
 
 def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(scheduler: Scheduler) -> None:
-    """Long batches and bodies release the GIL; locks are taken in one order."""
+    """Long batches and bodies release the GIL. Locks are taken in one order."""
     endpoints = [0, *(scheduler.add_endpoint(Endpoint(f"e{n}", block_size=4)) for n in range(3))]
     body = json.dumps({"model": "m", "prompt": "x" * 300_000}).encode()
     failed: list[BaseException] = []
@@ -250,7 +251,7 @@ def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(sched
 
 
 def test_no_lock_is_held_while_an_exception_is_made(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the garbage collector finalizes then may call the scheduler."""
+    """Finalizers that the garbage collector runs during a call may call the scheduler."""
 
     class Calling(slotwise.UnknownEndpointError):
         def __init__(self, message: str, code: str) -> None:

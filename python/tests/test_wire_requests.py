@@ -1,5 +1,4 @@
-"""Requests go to the scheduler as clients send them: bodies and headers. What is wrong reserves
-nothing."""
+"""The scheduler takes bodies and headers as clients send them. Malformed ones reserve nothing."""
 
 import json
 from typing import Any
@@ -39,8 +38,7 @@ def test_a_body_is_the_prompt_in_it(scheduler: Scheduler) -> None:
 
 
 def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
-    """Which priority counts shows in who is shed: all those below zero, where nothing may be
-    booked."""
+    """Shedding shows the effective priority: with ``shed_above`` 0, negative ones are shed."""
     shed = Scheduler({"shed_above": 0.0}, clock=Time())
     endpoint = shed.add_endpoint(Endpoint("a", models=["m"]))
     shed.pick("x" * 4_000, model="m")

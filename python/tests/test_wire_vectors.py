@@ -1,5 +1,7 @@
-"""The wire's JSON vectors: what bytes mean, in every language. ``crates/wire/tests/vectors.rs``
-describes their language."""
+"""The wire's JSON vectors: the required results of parsing, in every language.
+
+``crates/wire/tests/vectors.rs`` describes the format.
+"""
 
 import json
 from dataclasses import asdict
@@ -31,7 +33,7 @@ def test_every_call_has_the_expected_answer(path: Any) -> None:
 
 
 def data(value: Any) -> bytes:
-    """The bytes that a vector names."""
+    """The bytes that a vector describes."""
     match value:
         case {"file": name}:
             return Path(WIRE_TESTS / "fixtures" / name).read_bytes()
@@ -47,13 +49,15 @@ def pieces(body: Any, chunk: int | None) -> list[bytes]:
 
 
 def plain(value: Any) -> Any:
-    """As the wire's own JSON has it: tuples are lists."""
+    """The value as in the wire's JSON: tuples are lists."""
     return json.loads(json.dumps(value))
 
 
 def metrics(report: wire.MetricsReport) -> dict[str, Any]:
-    """Without what the core's ``Load`` can say and no page does, and with no names but the
-    page's."""
+    """The report with the fields of the wire's JSON.
+
+    Adds the fields of the core's ``Load`` that no page reports, and removes Python's shorthands.
+    """
     said = asdict(report)
     for load in (said["load"], *(rank["load"] for rank in said["ranks"])):
         load["sampled_at"] = None
@@ -63,7 +67,7 @@ def metrics(report: wire.MetricsReport) -> dict[str, Any]:
 
 
 def event(said: dict[str, Any]) -> dict[str, Any]:
-    """With the fields of its kind."""
+    """The event with the fields of its kind."""
     kinds = {"stored": said.keys(), "removed": ("type", "blocks", "tier"), "cleared": ("type",)}
     assert all(not said[name] for name in said.keys() - kinds[said["type"]])
     return {name: said[name] for name in kinds[said["type"]]}
@@ -91,7 +95,7 @@ def kv_report(said: wire.KvReport) -> dict[str, Any]:
 
 
 class Calls:
-    """Those that need nothing but their arguments."""
+    """Runs the verbs that are functions."""
 
     replay_request = staticmethod(lambda start: wire.replay_request(start).hex())
     api_of_path = staticmethod(wire.api_of_path)
@@ -157,7 +161,7 @@ class Calls:
 
 
 class Gateway(Calls):
-    """Those that a scheduler answers, which takes bytes."""
+    """Runs the verbs that are methods of a scheduler."""
 
     def __init__(self) -> None:
         self.now = 0.0
