@@ -9,7 +9,7 @@ use slotwise_wire::headers::Allow as Allowed;
 use crate::error::Unfit;
 use crate::number::signed;
 
-/// What clients may say of their own requests: names, and ranges as two numbers.
+/// Which claims of clients about their requests count: names, and ranges as two numbers.
 #[napi(object, object_to_js = false)]
 #[derive(Debug, Default)]
 pub struct Allow {

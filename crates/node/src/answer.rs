@@ -8,8 +8,9 @@ use crate::number::millis;
 /// Numbers that the caller reads when the call has returned: cheaper than an object.
 pub type Numbers<'a> = &'a mut [f64];
 
-/// Where in the numbers of a dispatch the alternatives begin; before them stand request, endpoint, promptTokens,
-/// cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn and how many alternatives there are.
+/// Index of the first alternative in a dispatch's numbers. Before it: request, endpoint,
+/// promptTokens, cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn and the number of
+/// alternatives.
 const ALTERNATIVES: usize = 9;
 
 /// Writes a dispatch into `numbers`: as many alternatives as fit.
@@ -32,7 +33,7 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
     }
 }
 
-/// The request does not go. Nothing was reserved.
+/// The request was rejected. Nothing was reserved.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct Rejected {
@@ -44,17 +45,18 @@ pub struct Rejected {
         ts_type = "'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long' | 'thread_not_found'"
     )]
     pub reason: &'static str,
-    /// The HTTP status that says it best.
+    /// The recommended HTTP status.
     pub http_status: u16,
-    /// Milliseconds after which another try may be worth it, if that can be told.
+    /// Milliseconds after which to retry, if they can be estimated.
     pub retry_after_ms: Option<f64>,
     /// Why, and when to retry.
     pub message: String,
-    /// Why, in one sentence for the client. `not_served` names the model that was asked for and those served.
+    /// Why, in one sentence for the client. `not_served` names the requested model and the served
+    /// ones.
     pub sentence: String,
 }
 
-/// A request that waited does not go. Nothing is reserved.
+/// A queued request was evicted. Nothing is reserved.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct Evicted {
@@ -68,9 +70,9 @@ pub struct Evicted {
         ts_type = "'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found'"
     )]
     pub reason: &'static str,
-    /// The HTTP status that says it best.
+    /// The recommended HTTP status.
     pub http_status: u16,
-    /// Milliseconds after which another try may be worth it, if that can be told.
+    /// Milliseconds after which to retry, if they can be estimated.
     pub retry_after_ms: Option<f64>,
     /// How long it waited, in milliseconds.
     pub queue_time_ms: f64,
@@ -88,7 +90,7 @@ pub struct Explanation {
     pub prompt_tokens: u32,
     /// The most that any endpoint of the pool is expected to find in its cache.
     pub best_cached_tokens: u32,
-    /// Every endpoint: first those that could have the request, best first, then the others by their ids.
+    /// Every endpoint: eligible ones first, the best one leading, then the others by id.
     pub candidates: Vec<Candidate>,
     /// The same as a table, for people.
     pub table: String,
@@ -115,7 +117,8 @@ pub struct Candidate {
     pub terms: CostTerms,
     /// Their sum, in seconds.
     pub cost: f64,
-    /// Why its KV events are not used: the code of the last refusal, while the endpoint is not precise.
+    /// Why its KV events are not used: the code of the last refusal, while the endpoint is not
+    /// precise.
     pub kv_refusal: Option<&'static str>,
     /// Why it is backed off, if it is.
     #[napi(ts_type = "'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null")]
@@ -154,14 +157,14 @@ pub struct Columns {
     pub prompt_tokens: u32,
     /// How many endpoints there are.
     pub rows: u32,
-    /// One column after the other: endpoint, cachedTokens, firstTokenIn, queue, room, prefill, eviction, kv, decode,
-    /// adapter, recovery, cost.
+    /// One column after the other: endpoint, cachedTokens, firstTokenIn, queue, room, prefill,
+    /// eviction, kv, decode, adapter, recovery, cost.
     #[napi(ts_type = "Float64Array")]
     pub numbers: napi::bindgen_prelude::Float64Array,
 }
 
 impl Rejected {
-    /// The answer to a request, with what its client is told.
+    /// The rejection of a request, with the message for its client.
     pub(crate) fn new(
         core: &slotwise::Scheduler,
         request: &slotwise::Request<'_>,

@@ -1,4 +1,4 @@
-//! What spans of traces say.
+//! Attributes of trace spans.
 #![expect(clippy::too_many_arguments, reason = "as for the calls of a scheduler")]
 
 use napi::Either;
@@ -56,7 +56,7 @@ pub fn dispatch_of_span(
     Ok(dispatch_attributes(&asked, &dispatch, &name).into_iter().collect())
 }
 
-/// What the span of a request says that completed.
+/// Span attributes of a completed request.
 #[napi]
 pub fn usage_of_span(
     prompt_tokens: Option<f64>,
@@ -67,7 +67,7 @@ pub fn usage_of_span(
     Ok(usage_attributes(&usage).into_iter().collect())
 }
 
-/// What the span of a request says that does not go.
+/// Span attributes of a refused request.
 #[napi]
 pub fn refusal_of_span(
     reason: String,
@@ -80,7 +80,7 @@ pub fn refusal_of_span(
     Ok(refusal_attributes(&refusal, queued).into_iter().collect())
 }
 
-/// What an engine said that a request used.
+/// Usage that an engine reported.
 pub(crate) fn usage(
     prompt: Option<f64>,
     cached: Option<f64>,

@@ -19,7 +19,7 @@ pub struct ByteRange {
     pub end: f64,
 }
 
-/// What a request says. What its body does not say is null, false or 0.
+/// Contents of a request's body; absent fields are null, false or 0.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[expect(missing_debug_implementations, reason = "a typed array has none")]
 pub struct RequestView {
@@ -32,15 +32,18 @@ pub struct RequestView {
     pub model: Option<String>,
     /// Where the model stands in the body, with its quotation marks.
     pub model_range: Option<ByteRange>,
-    /// What the engine will read, for hashing and counting: text, or token ids. It is a prompt for `pick`.
+    /// The engine's input, for hashing and counting: text or token ids. `pick` takes it as a
+    /// prompt.
     #[napi(ts_type = "Uint8Array | Uint32Array")]
     pub prompt: Either<Uint8Array, Uint32Array>,
-    /// Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a batch.
+    /// Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a
+    /// batch.
     pub prompts: f64,
     /// What the engine does with its cache for the request.
     #[napi(ts_type = "'read' | 'unreported' | 'unread'")]
     pub cache_use: &'static str,
-    /// The id of the answer that the request goes on from: `previous_response_id`, or that of a `thread`.
+    /// The id of the answer that the request continues from: `previous_response_id`, or that of a
+    /// `thread`.
     pub continues: Option<String>,
     /// Whether the answer is to come as a stream.
     pub stream: bool,

@@ -7,58 +7,63 @@ use crate::error::Unfit;
 use crate::flow::FlowConfig;
 use crate::number::{MAX_SAFE, bits, duration, exact, finite, millis, positive, size};
 
-/// The configuration of a scheduler. Everything has a default; everything that grows has a limit here.
+/// The configuration of a scheduler. Every field has a default, and every structure that grows has
+/// a limit here.
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct Config {
-    /// Keys all hashes: a whole number, or a bigint of up to 64 bits. Keep it secret where clients could gain from
-    /// collisions, and equal where gateways compare. Drawn at random where it is not told, and then to be read in `config`.
+    /// Keys all hashes: a whole number, or a bigint of up to 64 bits. Keep it secret if clients
+    /// could profit from collisions, and equal on gateways whose hashes must agree. Default: a
+    /// random number, which `config` returns.
     pub seed: Option<Either<f64, BigInt>>,
-    /// Endpoints in the pool. 65,536 unless told.
+    /// Endpoints in the pool. Default: 65,536.
     pub max_endpoints: Option<f64>,
-    /// Requests in flight, over the whole pool. 1,048,576 unless told.
+    /// Requests in flight, over the whole pool. Default: 1,048,576.
     pub max_in_flight: Option<f64>,
-    /// Blocks of prompts in flight that are remembered until their requests end, 8 bytes each. Beyond them, requests go
-    /// on, and what they leave in caches is noted less exactly. 16,777,216 unless told.
+    /// Blocks of prompts in flight that are remembered until their requests end, 8 bytes each.
+    /// Beyond the limit, requests proceed, and their cache contents are tracked approximately.
+    /// Default: 16,777,216.
     pub max_in_flight_blocks: Option<f64>,
-    /// Blocks of a prompt that are tracked; what comes after them counts as not cached. 65,536 unless told.
+    /// Blocks of a prompt that are tracked; blocks after them count as not cached. Default: 65,536.
     pub max_prompt_blocks: Option<f64>,
-    /// Models whose bytes per token are learned. 1,024 unless told.
+    /// Models whose bytes per token are learned. Default: 1,024.
     pub max_models: Option<f64>,
-    /// Answers whose endpoints are remembered, for requests that go on from them. 65,536 unless told.
+    /// Answers whose endpoints are remembered, for requests that continue from them. Default:
+    /// 65,536.
     pub max_threads: Option<f64>,
     /// What is remembered of the endpoints' caches.
     pub index: Option<IndexLimits>,
-    /// Tokens that fit into the KV cache of an endpoint that does not say. 400,000 unless told.
+    /// Tokens that fit into the KV cache of an endpoint without its own value. Default: 400,000.
     pub kv_cache_tokens: Option<f64>,
-    /// Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
-    /// 0.97 unless told.
+    /// Share of an endpoint's KV cache that one request may need at the end of its answer; above
+    /// it, the request needs another endpoint. Default: 0.97.
     pub kv_limit: Option<f64>,
-    /// LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in. 4 unless told.
+    /// LoRA adapters that fit side by side on an endpoint without its own value; values above 1,024
+    /// are clamped. Default: 4.
     pub adapter_slots: Option<f64>,
-    /// Milliseconds that an endpoint that does not say takes to load an adapter. 300 unless told.
+    /// Milliseconds to load an adapter on an endpoint without its own value. Default: 300.
     pub adapter_load_time_ms: Option<f64>,
-    /// What a prompt costs an endpoint that does not say.
+    /// Prefill cost of an endpoint without its own value.
     pub prefill: Option<PrefillCost>,
-    /// Whether each endpoint's speed is learned from its first tokens. True unless told.
+    /// Whether each endpoint's speed is learned from its first tokens. Default: true.
     pub learn_speed: Option<bool>,
-    /// Milliseconds after which little is left of the confidence in a load report. 5,000 unless told.
+    /// Milliseconds after which a load report carries little weight. Default: 5,000.
     pub report_lifetime_ms: Option<f64>,
-    /// Milliseconds for which requests are held off from an endpoint that failed, at first; zero never holds any off.
-    /// 1,000 unless told.
+    /// Milliseconds of the first backoff of an endpoint that failed; zero disables backoff.
+    /// Default: 1,000.
     pub backoff_ms: Option<f64>,
-    /// Milliseconds for which they are held off at most: each failed trial doubles the time. 60,000 unless told.
+    /// The longest backoff in milliseconds: each failed trial doubles the time. Default: 60,000.
     pub backoff_limit_ms: Option<f64>,
     /// The prices of the default profile.
     pub prices: Option<CostPrices>,
-    /// What cached blocks are worth that are not in the accelerator's memory.
+    /// Value of cached blocks outside the accelerator's memory.
     pub tiers: Option<TierFactors>,
-    /// Fallbacks that a dispatch names besides the endpoint. 2 unless told.
+    /// Fallbacks that a dispatch names besides the endpoint. Default: 2.
     pub alternatives: Option<f64>,
-    /// Requests of negative priority are refused while even the best endpoint has more milliseconds than this booked
-    /// before them. 1,000 unless told.
+    /// Requests of negative priority are refused while even the best endpoint has more milliseconds
+    /// than this booked before them. Default: 1,000.
     pub shed_above_ms: Option<f64>,
-    /// How much may wait, and who goes first.
+    /// Limits and order of the queue.
     pub flow: Option<FlowConfig>,
 }
 
@@ -66,13 +71,15 @@ pub struct Config {
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct IndexLimits {
-    /// Bytes that the index may allocate for what endpoints hold. When they are used up, the oldest assumptions of whoever is
-    /// assumed to hold most go; an event for which there is no room then is refused. 1,073,741,824 unless told.
+    /// Bytes that the index of caches may allocate. At the limit, the endpoint with the most
+    /// assumed blocks loses its oldest ones; an event that still does not fit is refused. Default:
+    /// 1,073,741,824.
     pub bytes: Option<f64>,
-    /// Blocks used within this many milliseconds belong to an endpoint's warm working set. 90,000 unless told.
+    /// Blocks used within this many milliseconds belong to an endpoint's warm working set. Default:
+    /// 90,000.
     pub warm_window_ms: Option<f64>,
-    /// Milliseconds that an engine that publishes events has after a first token to confirm the prompt's blocks.
-    /// 2,000 unless told.
+    /// Milliseconds after a first token within which an engine with KV events must confirm the
+    /// prompt's blocks. Default: 2,000.
     pub confirm_within_ms: Option<f64>,
 }
 
@@ -80,15 +87,15 @@ pub struct IndexLimits {
 #[napi(object)]
 #[derive(Clone, Debug, Default)]
 pub struct PrefillCost {
-    /// Seconds for each token computed. 23e-6, an 8B model on one H100, unless told.
+    /// Seconds for each token computed. Default: 23e-6, an 8B model on one H100.
     pub per_token: Option<f64>,
-    /// Seconds for each pair of a token computed and a token that it attends to. 1.33e-9 unless told.
+    /// Seconds for each pair of a token computed and a token that it attends to. Default: 1.33e-9.
     pub per_pair: Option<f64>,
-    /// Seconds that a step of the engine takes whatever is in it. 0.0025 unless told.
+    /// Seconds that a step of the engine takes whatever is in it. Default: 0.0025.
     pub per_step: Option<f64>,
-    /// Seconds that a step's matrix work takes at least: reading the weights once. 0.0064 unless told.
+    /// Seconds that a step's matrix work takes at least: reading the weights once. Default: 0.0064.
     pub min_step: Option<f64>,
-    /// Tokens that the engine computes in a step (`max_num_batched_tokens`). 2,048 unless told.
+    /// Tokens that the engine computes in a step (`max_num_batched_tokens`). Default: 2,048.
     pub chunk: Option<f64>,
 }
 
@@ -96,35 +103,36 @@ pub struct PrefillCost {
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct CostPrices {
-    /// Price of a second of waiting for my turn. 1 unless told.
+    /// Price of a second in the endpoint's queue. Default: 1.
     pub queue: Option<f64>,
-    /// Price of a second of waiting for room in a full KV cache. 1 unless told.
+    /// Price of a second of waiting for room in a full KV cache. Default: 1.
     pub kv_admission_wait: Option<f64>,
-    /// Price of a second of my own prefill. 2 unless told.
+    /// Price of a second of the request's own prefill. Default: 2.
     pub prefill: Option<f64>,
-    /// Price of a second that others must spend on recomputing what I evict. 4 unless told.
+    /// Price of a second of prefill to recompute the blocks that the request evicts. Default: 4.
     pub cache_eviction: Option<f64>,
-    /// Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
-    /// 0.7 unless told.
+    /// Share of the cache that the warm working set may fill before an eviction is thought to hit
+    /// it, below 1. Default: 0.7.
     pub cache_eviction_onset: Option<f64>,
-    /// Price of the whole KV cache, in seconds; a request pays for the share that is in use with it. 4 unless told.
+    /// Price of the whole KV cache, in seconds; a request pays for the share that is in use with
+    /// it. Default: 4.
     pub kv: Option<f64>,
-    /// Price of delaying one running answer by a second. 0.03 unless told.
+    /// Price of delaying one running answer by a second. Default: 0.03.
     pub decode: Option<f64>,
-    /// Seconds of prefill that the decode term counts at most. 2 unless told.
+    /// Seconds of prefill that the decode term counts at most. Default: 2.
     pub decode_cap: Option<f64>,
-    /// Price of a second of loading adapters. 1 unless told.
+    /// Price of a second of loading adapters. Default: 1.
     pub adapter: Option<f64>,
 }
 
-/// What a cached block is worth that is not in the accelerator's memory: the share of its prefill that need not be spent, 1
-/// if loading it costs nothing, 0 if it might as well be computed.
+/// Value of a cached block outside the accelerator's memory: the share of its prefill that is
+/// saved. 1 if loading is free, 0 if loading costs as much as computing.
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct TierFactors {
-    /// In the host's memory. 0.8 unless told.
+    /// In the host's memory. Default: 0.8.
     pub cpu: Option<f64>,
-    /// On disk, or in storage over the network. 0.5 unless told.
+    /// On disk, or in storage over the network. Default: 0.5.
     pub disk: Option<f64>,
 }
 
@@ -198,7 +206,7 @@ impl TryFrom<Config> for slotwise::Config {
 }
 
 impl PrefillCost {
-    /// What was given, over `base` for the rest. Whether it is a cost at all is for the core to say.
+    /// The given values over `base`. The core validates them as a cost.
     pub(crate) fn over(self, base: slotwise::PrefillCost) -> Result<slotwise::PrefillCost, Unfit> {
         let mut cost = base;
         set! {

@@ -21,31 +21,32 @@ pub struct Endpoint {
     /// Labels that requests can ask for.
     #[napi(ts_type = "Record<string, string> | null")]
     pub labels: Option<HashMap<String, String>>,
-    /// Which stages it runs. `'unified'` unless told.
+    /// Which stages it runs. Default: `'unified'`.
     #[napi(ts_type = "'unified' | 'prefill' | 'decode' | null")]
     pub role: Option<String>,
-    /// Tokens that fit into its KV cache; the configuration's unless told.
+    /// Tokens that fit into its KV cache; default: the configuration's.
     #[napi(ts_type = "number | null")]
     pub kv_cache_tokens: Option<f64>,
-    /// Tokens in one of its cache blocks. 16 unless told.
+    /// Tokens in one of its cache blocks. Default: 16.
     #[napi(ts_type = "number | null")]
     pub block_size: Option<f64>,
-    /// Requests that it may have at once; no limit unless told.
+    /// Requests that it may have at once; default: no limit.
     #[napi(ts_type = "number | null")]
     pub max_in_flight: Option<f64>,
-    /// LoRA adapters that fit side by side; the configuration's unless told.
+    /// LoRA adapters that fit side by side; default: the configuration's.
     #[napi(ts_type = "number | null")]
     pub adapter_slots: Option<f64>,
-    /// Milliseconds that it takes to load an adapter; the configuration's unless told.
+    /// Milliseconds that it takes to load an adapter; default: the configuration's.
     #[napi(ts_type = "number | null")]
     pub adapter_load_time_ms: Option<f64>,
-    /// What a prompt costs its hardware; the configuration's unless told.
+    /// What a prompt costs its hardware; default: the configuration's.
     #[napi(ts_type = "PrefillCost | null")]
     pub prefill: Option<PrefillCost>,
-    /// In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told.
+    /// In which order its cache gives up the blocks of a prompt. Default: `'tail_first'`.
     #[napi(ts_type = "'tail_first' | 'head_first' | null")]
     pub cache_eviction: Option<String>,
-    /// Whether its engine stops working on a request whose client has left. True unless told; false for llama.cpp.
+    /// Whether its engine stops working on a request whose client has left. Default: true; set
+    /// false for llama.cpp.
     #[napi(ts_type = "boolean | null")]
     pub notices_disconnect: Option<bool>,
 }
@@ -60,7 +61,7 @@ pub struct RemovedEndpoint {
     pub in_flight: Vec<f64>,
 }
 
-/// What an endpoint says about its load, scraped or pushed. Leave out what it does not say.
+/// An endpoint's load, scraped or pushed. Omit values that it does not report.
 #[napi(object)]
 #[derive(Debug)]
 pub struct Load {
@@ -73,10 +74,10 @@ pub struct Load {
     /// Share of its KV cache that live requests use, in `[0, 1]`.
     #[napi(ts_type = "number | null")]
     pub kv_usage: Option<f64>,
-    /// Whether the engine sleeps: it gets no requests until a report says that it does not.
+    /// Whether the engine sleeps: it gets no requests until a report shows it awake.
     #[napi(ts_type = "boolean | null")]
     pub sleeping: Option<bool>,
-    /// When the engine took the sample, in milliseconds on the scheduler's clock; now unless told.
+    /// When the engine took the sample, in milliseconds on the scheduler's clock; default: now.
     #[napi(ts_type = "number | null")]
     pub sampled_at: Option<f64>,
 }
@@ -106,7 +107,7 @@ pub(crate) fn failure(word: &str) -> Result<Failure, Unfit> {
     named("failure", word, &FAILURES)
 }
 
-/// The tier of a cache that `word` names; the accelerator's memory unless told.
+/// The tier of a cache that `word` names; default: the accelerator's memory.
 pub(crate) fn tier(word: Option<&str>) -> Result<Tier, Unfit> {
     Ok(word.map(|word| named("event.tier", word, &TIERS)).transpose()?.unwrap_or_default())
 }

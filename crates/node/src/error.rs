@@ -1,7 +1,7 @@
 //! Errors to exceptions that keep their kind.
 //!
-//! An exception's `code` is `Kind:code`, and `Kind:code:field` where a field is to blame, or a byte. The package's own layer turns
-//! it into the class called `Kind`, with the core's `code`.
+//! An exception's `code` is `Kind:code`, and `Kind:code:field` for an error in one field or at one
+//! byte. The package's own layer turns it into the class called `Kind`, with the core's `code`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What may wait, and who goes first.
+//! Configuration of flow control.
 
 use napi_derive::napi;
 use slotwise::{ConcurrencyMode, Fairness, HoldbackDomain, QueueOrder};
@@ -8,45 +8,50 @@ use crate::endpoint::{named, word_for};
 use crate::error::Unfit;
 use crate::number::{count, duration, exact, finite, millis, size};
 
-/// The waiting room: how much may wait in it, and who goes first. Requests wait in bands of equal priority, and in a band in
-/// flows, one for each fairness id.
+/// The queue's limits and order. A band holds the requests of one priority, and a flow those of one
+/// fairness id in the band.
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct FlowConfig {
-    /// Requests that may wait, over all bands; Infinity for no other limit than those of the bands. 100,000 unless told.
+    /// Requests that may wait, over all bands; with Infinity only the bands' limits apply. Default:
+    /// 100,000.
     pub max_requests: Option<f64>,
-    /// Bytes of requests that may wait, over all bands; Infinity as above. 4,000,000,000 unless told.
+    /// Bytes of requests that may wait, over all bands; Infinity as above. Default: 4,000,000,000.
     pub max_bytes: Option<f64>,
     /// What each band may hold.
     pub band: Option<BandLimits>,
-    /// Which flow of a band goes first: the one that has had the fewest predicted seconds for its weight; each in turn; the one
-    /// of the oldest request; or the one that has had the fewest seconds lately. `'start_time'` unless told.
+    /// The flow of a band that is served first: fewest predicted seconds per weight; round robin;
+    /// oldest request; or fewest recent seconds. Default: `'start_time'`.
     #[napi(ts_type = "'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service'")]
     pub fairness: Option<String>,
-    /// Which request of a flow goes first: the first come; the one that expires first; the one whose first token is due first; or
-    /// the one of the least work. `'fcfs'` unless told.
+    /// The request of a flow that is served first: by arrival; by expiry; by the deadline of its
+    /// first token; or by least work. Default: `'fcfs'`.
     #[napi(ts_type = "'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'")]
     pub order: Option<String>,
-    /// Share of the dispatched seconds that goes to lower bands while a higher one waits too, up to 0.5. 0, for which lower
-    /// bands may starve, unless told.
+    /// Share of the dispatched seconds for lower bands while a higher one waits too, up to 0.5.
+    /// Default: 0, with which lower bands can starve.
     pub lower_share: Option<f64>,
-    /// Milliseconds by which the virtual times of flows may differ for another reason to choose among them. 0 unless told.
+    /// Flows whose virtual times differ by at most this many milliseconds count as equal. Default:
+    /// 0.
     pub look_ahead_ms: Option<f64>,
-    /// Bands of different priority; a request whose band would be one more joins the next lower one. 64 unless given.
+    /// Bands of different priority; beyond the limit, a request joins the next lower band. Default:
+    /// 64.
     pub max_bands: Option<f64>,
-    /// Flows that are remembered though nothing of them waits. 10,000 unless told.
+    /// Flows that are remembered though nothing of them waits. Default: 10,000.
     pub max_idle_flows: Option<f64>,
-    /// A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told.
+    /// A request waits while its best endpoint has more milliseconds than this booked before it.
+    /// Default: 250.
     pub max_queued_prefill_ms: Option<f64>,
-    /// Milliseconds that a request waits that does not say. 60,000 unless told.
+    /// TTL in milliseconds of a request without its own. Default: 60,000.
     pub ttl_ms: Option<f64>,
-    /// Milliseconds that a request waits for an endpoint, where there is none. 60,000 unless told.
+    /// Milliseconds that a request waits for an endpoint, where there is none. Default: 60,000.
     pub no_endpoint_ttl_ms: Option<f64>,
     /// How busy the pool is.
     pub saturation: Option<SaturationPolicy>,
     /// How busy it may be for each band.
     pub usage_limit: Option<UsageLimitPolicy>,
-    /// Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told.
+    /// Holds back new sessions while no cache has room for their contexts; `{}` for its defaults.
+    /// Default: absent.
     pub session_admission: Option<SessionAdmissionConfig>,
 }
 
@@ -54,79 +59,86 @@ pub struct FlowConfig {
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct BandLimits {
-    /// Requests that may wait. 5,000 unless told.
+    /// Requests that may wait. Default: 5,000.
     pub max_requests: Option<f64>,
-    /// Bytes of requests that may wait. 1,000,000,000 unless told.
+    /// Bytes of requests that may wait. Default: 1,000,000,000.
     pub max_bytes: Option<f64>,
 }
 
-/// How the pool's saturation is told from what is known of its endpoints. Each type has fields of its own.
+/// How the pool's saturation is computed. Each type has fields of its own.
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct SaturationPolicy {
-    /// From predicted seconds of queued work and use of the KV caches, from what endpoints report, or from what was sent to
-    /// them. `'continuous'` unless told.
+    /// From predicted queued work and KV cache use; from load reports; or from requests in flight.
+    /// Default: `'continuous'`.
     #[napi(ts_type = "'continuous' | 'utilization-detector' | 'concurrency-detector'")]
     pub r#type: Option<String>,
-    /// Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told.
+    /// Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. Default:
+    /// 250.
     pub max_queued_prefill_ms: Option<f64>,
-    /// Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.8 unless told.
+    /// Of `'continuous'`: share of the KV cache with which an endpoint is full. Default: 0.8.
     pub kv_limit: Option<f64>,
-    /// Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told.
+    /// Of `'utilization-detector'`: waiting requests with which an endpoint is full. Default: 5.
     pub queue_depth_threshold: Option<f64>,
-    /// Of `'utilization-detector'`: share of the KV cache with which an endpoint is full. 0.8 unless told.
+    /// Of `'utilization-detector'`: share of the KV cache with which an endpoint is full. Default:
+    /// 0.8.
     pub kv_cache_util_threshold: Option<f64>,
-    /// Of `'utilization-detector'`: reports older than so many milliseconds are not used. 200 unless told.
+    /// Of `'utilization-detector'`: reports older than so many milliseconds are not used. Default:
+    /// 200.
     pub metrics_staleness_threshold_ms: Option<f64>,
-    /// Of `'concurrency-detector'`: what is counted. `'requests'` unless told.
+    /// Of `'concurrency-detector'`: what is counted. Default: `'requests'`.
     #[napi(ts_type = "'requests' | 'tokens' | 'hybrid'")]
     pub concurrency_mode: Option<String>,
-    /// Of `'concurrency-detector'`: requests in flight with which an endpoint is full. 100 unless told.
+    /// Of `'concurrency-detector'`: requests in flight with which an endpoint is full. Default:
+    /// 100.
     pub max_concurrency: Option<f64>,
-    /// Of `'concurrency-detector'`: their tokens with which it is. 1,000,000 unless told.
+    /// Of `'concurrency-detector'`: their tokens with which it is. Default: 1,000,000.
     pub max_token_concurrency: Option<f64>,
-    /// Of both detectors: how far a single endpoint may go beyond full, as a share. 0 unless told.
+    /// Of both detectors: how far a single endpoint may go beyond full, as a share. Default: 0.
     pub headroom: Option<f64>,
 }
 
-/// How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own.
+/// How full the pool may be for each band: while it is fuller, the band's requests wait. Each type
+/// has fields of its own.
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct UsageLimitPolicy {
-    /// One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
-    /// `'static'` unless told.
+    /// One ceiling for all bands; steps from the highest band to the lowest; or steps that grow
+    /// with the saturation. Default: `'static'`.
     #[napi(ts_type = "'static' | 'priority-holdback' | 'soft-reflective'")]
     pub r#type: Option<String>,
-    /// Of `'static'`: the saturation with which bands close. 1 unless told.
+    /// Of `'static'`: the saturation with which bands close. Default: 1.
     pub limit: Option<f64>,
     /// Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes.
     pub min_usage_limit: Option<f64>,
-    /// Of `'priority-holdback'`: the one with which the highest closes. 1 unless told.
+    /// Of `'priority-holdback'`: the one with which the highest closes. Default: 1.
     pub max_usage_limit: Option<f64>,
-    /// Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
-    /// `'rank'` unless told.
+    /// Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion
+    /// to their priorities. Default: `'rank'`.
     #[napi(ts_type = "'rank' | 'value'")]
     pub domain: Option<String>,
 }
 
-/// The working-set guard, which holds back new sessions while no endpoint's cache has room for another context.
+/// The working-set guard, which holds back new sessions while no endpoint's cache has room for
+/// another context.
 #[napi(object)]
 #[derive(Debug, Default)]
 pub struct SessionAdmissionConfig {
-    /// Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
-    /// 0.85 unless told.
+    /// Initial share of an endpoint's KV cache for the contexts of its active sessions; learned
+    /// from then on. Default: 0.85.
     pub share: Option<f64>,
-    /// The share never becomes smaller. 0.6 unless told.
+    /// The share never becomes smaller. Default: 0.6.
     pub share_min: Option<f64>,
-    /// The share never becomes larger. 0.95 unless told.
+    /// The share never becomes larger. Default: 0.95.
     pub share_max: Option<f64>,
-    /// Milliseconds that a session stays active with nothing in flight, at first; then it is learned. 30,000 unless told.
+    /// Initial milliseconds that a session without requests in flight stays active; learned from
+    /// then on. Default: 30,000.
     pub idle_time_ms: Option<f64>,
-    /// The idle time never becomes shorter. 5,000 unless told.
+    /// The idle time never becomes shorter. Default: 5,000.
     pub idle_time_min_ms: Option<f64>,
-    /// The idle time never becomes longer. 900,000 unless told.
+    /// The idle time never becomes longer. Default: 900,000.
     pub idle_time_max_ms: Option<f64>,
-    /// Sessions that are remembered, about 250 bytes each. 65,536 unless told.
+    /// Sessions that are remembered, about 250 bytes each. Default: 65,536.
     pub max_sessions: Option<f64>,
 }
 
@@ -453,7 +465,8 @@ fn limit(most: f64) -> Option<f64> {
     (most != f64::INFINITY).then_some(most)
 }
 
-/// Refuses the first of (field, whether it was given, whether the type has it) that means nothing there.
+/// Refuses the first of (field, whether it was given, whether the type has it) that means nothing
+/// there.
 fn fields_of(kind: &str, fields: &[(&str, bool, bool)]) -> Result<(), Unfit> {
     match fields.iter().find(|(_, given, had)| *given && !had) {
         Some((field, ..)) => Err(Unfit::word(field, "left to another type", kind)),

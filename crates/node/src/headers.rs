@@ -23,7 +23,7 @@ pub struct WireProblem {
     pub message: String,
 }
 
-/// A header that was there and says nothing that can be used, or not wholly.
+/// A header that was present but unusable, in whole or in part.
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
 pub struct UnusableHeader {
@@ -33,7 +33,7 @@ pub struct UnusableHeader {
     pub error: WireProblem,
 }
 
-/// What the headers of a request say to a scheduler; null where they say nothing that can be used.
+/// Scheduling headers of a request; null if absent or unusable.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct RequestHeaders {
@@ -55,7 +55,7 @@ pub struct RequestHeaders {
     pub session_token: Option<String>,
     /// The client's name for the request.
     pub request_id: Option<String>,
-    /// The endpoints that may have it; null means all, and one that is empty or cannot be read means nobody.
+    /// The endpoints that may have it; null means all; an empty or unreadable one means none.
     pub subset: Option<String>,
     /// The priority as the scheduler has it: higher goes first.
     pub priority: Option<f64>,

@@ -1,4 +1,4 @@
-//! What engines say about their KV caches.
+//! KV events of engines.
 #![expect(clippy::too_many_arguments, reason = "as for the calls of a scheduler")]
 
 use napi::bindgen_prelude::{Either3, Uint8Array, Uint32Array};
@@ -125,7 +125,8 @@ pub struct SkippedEvents {
 pub struct KvReport {
     /// Ask for a replay from this batch on; null if there is nothing to ask for.
     pub ask: Option<f64>,
-    /// The view of the endpoint's cache was cleared, as the publisher began anew or its replay does not go back far enough.
+    /// Whether the view of the endpoint's cache was cleared: the publisher restarted, or its replay
+    /// starts too late.
     pub cleared: bool,
     /// Batches applied.
     pub batches: f64,
@@ -135,7 +136,7 @@ pub struct KvReport {
     pub held: f64,
     /// Batches that are lost for good.
     pub lost: f64,
-    /// Batches that could not be read, counted each time that they come. Nothing of them was applied.
+    /// Unreadable batches, counted at each arrival. None of their events was applied.
     pub unreadable: f64,
     /// Why the last of them could not be read.
     pub error: Option<WireProblem>,

@@ -17,8 +17,8 @@
 //! | `number` | JavaScript's numbers to integers and times that must fit |
 //! | `error` | errors to exceptions that keep their kind |
 //!
-//! The package (`npm/lib/*.ts`) validates and copies the objects of callers. So no getter of a caller
-//! runs while a prompt is borrowed.
+//! The package (`npm/lib/*.ts`) validates and copies the objects of callers. So no getter of a
+//! caller runs while a prompt is borrowed.
 
 pub mod allow;
 pub mod answer;

@@ -1,4 +1,4 @@
-//! What metrics pages and ORCA headers say.
+//! Load reports from metrics pages and ORCA headers.
 
 use napi_derive::napi;
 use slotwise_gateway::engines::{PageFormat, PageFormatError, PageReaders};
@@ -8,23 +8,23 @@ use crate::endpoint::Load;
 use crate::error::{Kind, Result, Unfit, unclassified, unreadable, unreadable_part};
 use crate::request::Bytes;
 
-/// What a metrics page says: of each rank, and all in all.
+/// Contents of a metrics page: per rank and combined.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct MetricsReport {
-    /// Whose metrics are on the page; null if they are nobody's that is looked for.
+    /// Engine of the page's metrics; null if none is recognised.
     #[napi(
         ts_type = "'vllm' | 'sglang' | 'trtllm-serve' | 'triton-tensorrt-llm' | 'llama.cpp' | 'triton' | 'dynamo'"
     )]
     pub engine: Option<&'static str>,
-    /// One reading for each data-parallel rank, ordered by rank; a page without ranks has one, without a name. Empty if the page
-    /// says nothing of the fields.
+    /// One reading for each data-parallel rank, ordered by rank; a page without ranks has one,
+    /// without a name. Empty if the page has none of the fields.
     pub ranks: Vec<RankReport>,
-    /// The LoRA adapters of requests that are there now; null if the page says nothing of them.
+    /// LoRA adapters of current requests; null if the page does not list them.
     pub adapters: Option<AdapterReport>,
-    /// Lines that are no samples and no comments, as far as their two ends tell.
+    /// Lines that are no samples and no comments, judged by their first and last characters.
     pub skipped_lines: f64,
-    /// What should be looked into, by name: `nothing_known` if no metric on the page is known, or none has a value.
+    /// Codes of warnings: `nothing_known` if the page has no known metric with a value.
     #[napi(ts_type = "'nothing_known'[]")]
     pub warnings: Vec<&'static str>,
     /// The load of the endpoint, all ranks together: as `handleLoad` takes it.
@@ -39,7 +39,7 @@ pub struct MetricsReport {
     pub max_adapters: Option<f64>,
 }
 
-/// What one data-parallel rank says.
+/// Metrics of one data-parallel rank.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct RankReport {
@@ -53,7 +53,7 @@ pub struct RankReport {
     pub kv_cache: KvCache,
 }
 
-/// How a KV cache is laid out, as far as the page says.
+/// Layout of a KV cache; fields that the page does not report are missing.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct KvCache {
@@ -61,15 +61,15 @@ pub struct KvCache {
     pub block_size: Option<f64>,
     /// Blocks.
     pub blocks: Option<f64>,
-    /// Tokens that fit, if the engine says that itself.
+    /// Tokens that fit, if the engine reports them itself.
     pub tokens: Option<f64>,
 }
 
-/// The LoRA adapters of requests that are there now. Engines forget those of which no request is, although they stay loaded.
+/// LoRA adapters of current requests. Engines do not list loaded adapters without requests.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct AdapterReport {
-    /// Adapters that fit side by side, if the engine says so: the most that a rank has.
+    /// Adapters that fit side by side, if the engine reports them: the maximum over its ranks.
     pub slots: Option<f64>,
     /// Adapters of requests that run, by name, each once.
     pub running: Vec<String>,
@@ -77,13 +77,13 @@ pub struct AdapterReport {
     pub waiting: Vec<String>,
 }
 
-/// What the header `endpoint-load-metrics` says.
+/// Contents of the header `endpoint-load-metrics`.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct OrcaReport {
     /// The load of the endpoint: as `handleLoad` takes it.
     pub load: Load,
-    /// Tokens that fit into its KV cache, which Triton says.
+    /// Tokens that fit into its KV cache, which Triton reports.
     pub kv_cache_tokens: Option<f64>,
     /// Metrics in it that are not looked for, or have no number.
     pub skipped: f64,

@@ -111,7 +111,8 @@ pub(crate) fn weight(field: &str, value: f64) -> Fit<f64> {
     }
 }
 
-/// A point on the caller's clock as milliseconds; none if it is further away than the clock can show.
+/// A point on the caller's clock as milliseconds; none if it is further away than the clock can
+/// show.
 pub(crate) fn time(at: Instant) -> Option<f64> {
     let micros = at.as_micros() as f64;
     (micros <= MAX_SAFE).then_some(micros / 1_000.0)

@@ -1,4 +1,4 @@
-//! What a client is told when its request does not go.
+//! Error responses to requests that were refused.
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
@@ -8,7 +8,7 @@ use crate::endpoint::named;
 use crate::error::{Result, Unfit};
 use crate::number::duration;
 
-/// The response to a request that does not go.
+/// The response to a refused request.
 #[napi(object, object_from_js = false)]
 #[expect(missing_debug_implementations, reason = "a typed array has none")]
 pub struct RefusalResponse {
@@ -22,7 +22,8 @@ pub struct RefusalResponse {
     pub body: Uint8Array,
 }
 
-/// The response to a request that does not go for this reason. `evicted` tells reasons of the same name apart.
+/// The response to a request refused for this reason. `evicted` distinguishes reasons of the same
+/// name.
 #[napi]
 pub fn refusal(
     reason: String,
@@ -70,7 +71,7 @@ pub(crate) fn refused(
     Ok(refusal)
 }
 
-/// What the client of a request is told that was refused for the reason of this code, in one sentence.
+/// The one-sentence message to the client for the reason of this code.
 #[napi]
 pub fn reason_message(code: String, evicted: bool) -> Result<&'static str> {
     Ok(refused(&code, evicted, None)?.reason.message())

@@ -25,7 +25,7 @@ pub type Hashes<'a> = &'a [u64];
 /// A prompt, in place.
 pub type Prompt<'a> = Either3<Bytes<'a>, TokenIds<'a>, Hashes<'a>>;
 
-/// What few requests ask for: an object costs more than arguments, but only those who bring it.
+/// Options that few requests use: an object costs more than arguments, but only when given.
 #[napi(object, object_to_js = false)]
 #[derive(Debug, Default)]
 pub struct Wishes {
@@ -67,7 +67,8 @@ const CACHE_USES: [(&str, CacheUse); 3] = [
     (CacheUse::Unread.as_str(), CacheUse::Unread),
 ];
 
-/// One request for a decision, as it arrives. What is none here is as the body and its headers say, if there are any.
+/// One request for a decision, as it arrives. The body and its headers, if any, supply the absent
+/// fields.
 pub(crate) struct Asked<'a> {
     pub(crate) prompt: Prompt<'a>,
     /// Bytes of the text that count: it may be the beginning of a longer buffer.
@@ -123,7 +124,7 @@ impl Asked<'_> {
         }
     }
 
-    /// The body says most, its headers overrule it, and what was asked for overrules both.
+    /// Explicit options take precedence over headers, and headers over the body.
     fn with_body<T>(
         &self,
         now: Instant,

@@ -15,7 +15,7 @@ use crate::headers::WireProblem;
 use crate::number::status;
 use crate::request::Bytes;
 
-/// What an engine said that a request used; what it did not say is missing.
+/// Usage that an engine reported; values that it did not report are missing.
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
 pub struct ReportedUsage {
@@ -39,26 +39,29 @@ pub struct Outcome {
     /// Whether another endpoint may be asked.
     #[napi(ts_type = "'never' | 'if_nothing_sent'")]
     pub retry: &'static str,
-    /// Why the engine stopped, if it said so.
+    /// Why the engine stopped, if it reported a reason.
     #[napi(
         ts_type = "'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other' | 'abort' | 'error'"
     )]
     pub finish_reason: Option<&'static str>,
-    /// What the engine said that the request used.
+    /// Usage that the engine reported.
     pub usage: ReportedUsage,
-    /// Tokens of the answer: exact if the engine said so, or else one for each chunk and choice with content.
+    /// Tokens of the answer: exact if the engine reported them, else one per chunk and choice with
+    /// content.
     pub tokens: f64,
     /// Whether they are exact.
     pub exact: bool,
-    /// The status of HTTP that says how it ended: that of the response, or of the error in it. 0 if nothing came.
+    /// The HTTP status of the response, or of the error in it. 0 if there was no response.
     pub status: f64,
     /// Payloads that could not be read, and so count for nothing.
     pub unreadable: f64,
-    /// What was wrong with the first of them; its offset is counted from the beginning of the response's body.
+    /// What was wrong with the first of them; its offset counts from the start of the response
+    /// body.
     pub problem: Option<WireProblem>,
-    /// Whether the client has all that it will ever get for this request, be it an answer or a refusal.
+    /// Whether the client has its final response, whether an answer or a refusal.
     pub complete: bool,
-    /// The one call that ends the request, if it is not sent to another endpoint. A lease makes it by itself.
+    /// The one call that ends the request, unless it is sent to another endpoint. A lease makes the
+    /// call itself.
     #[napi(ts_type = "'complete' | 'fail' | 'cancel'")]
     pub settlement: &'static str,
     /// How it failed, if that call is `fail`.
@@ -82,7 +85,8 @@ impl NativeResponseReader {
         Ok(Self { reader: RefCell::new(reader) })
     }
 
-    /// Reads on: what this chunk brought, as one number: four times its tokens, 2 for the end, 1 for the first token.
+    /// Reads a chunk. Returns one number: four times its tokens, plus 2 for the end, plus 1 for the
+    /// first token.
     #[napi]
     pub fn feed(&self, #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>) -> f64 {
         packed(self.reader.borrow_mut().feed(chunk))
@@ -195,7 +199,7 @@ pub fn idle_limit(first_token_in: f64, started: bool) -> f64 {
     crate::number::millis(slotwise::idle_limit(slotwise::Seconds::new(first_token_in), started))
 }
 
-/// That of a response with this status, whatever its body says.
+/// The outcome of a response with this status, independent of its body.
 #[napi]
 pub fn outcome_of_status(status: f64) -> Result<Outcome> {
     Ok(slotwise_wire::response::Outcome::of_status(self::status("status", status)?).into())

@@ -50,7 +50,7 @@ pub struct Stats {
     pub prompt_tokens: f64,
     /// Prompt tokens that were expected in the cache of the chosen endpoint.
     pub predicted_cached_tokens: f64,
-    /// Of completed requests whose engine said how many cached tokens it found: what had been expected.
+    /// Expected cached tokens of the completed requests whose engine reported its cached tokens.
     pub checked_cached_tokens: f64,
     /// Of the same requests: what the engine found.
     pub reported_cached_tokens: f64,
@@ -108,12 +108,13 @@ pub struct EndpointStats {
     pub kv_stored_events: f64,
     /// Stored events of its engine that were refused.
     pub kv_refused_events: f64,
-    /// Why the last one was refused, unless a later one was applied: the `code` of a `KvEventError`.
+    /// Why the last one was refused; reset when a later one is applied: the `code` of a
+    /// `KvEventError`.
     pub kv_refusal: Option<&'static str>,
     /// Tokens in one of its cache blocks: as described, until KV events show another length.
     pub block_size: u32,
-    /// Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
-    /// `PYTHONHASHSEED` to the same number everywhere.
+    /// Whether its engine's block hashes differ from the rest of the pool, which costs memory. For
+    /// vLLM, set `PYTHONHASHSEED` to the same number everywhere.
     pub hash_mismatch: bool,
     /// Requests dispatched to it.
     pub dispatched: f64,
@@ -133,17 +134,17 @@ pub struct EndpointStats {
     pub kv_tokens: f64,
     /// Tokens that fit.
     pub kv_cache_tokens: u32,
-    /// Requests of others that wait there, as far as reports tell.
+    /// Waiting requests from other sources, estimated from load reports.
     pub external_waiting: f64,
-    /// Requests of others that run there, as far as reports tell.
+    /// Running requests from other sources, estimated from load reports.
     pub external_running: f64,
     /// How old the last load report is, in milliseconds; null if there was none.
     pub report_age_ms: Option<f64>,
-    /// Reports that could not be read, or said nothing that is known.
+    /// Reports that were unreadable or had no known field.
     pub report_errors: f64,
     /// Why, if the last report could not be read: the `code` of a `WireError`.
     pub report_error: Option<&'static str>,
-    /// Whether its engine sleeps, as its reports say: it gets no requests.
+    /// Whether its engine reports that it sleeps: it gets no requests.
     pub sleeping: bool,
     /// Seconds that it takes for a second of described work.
     pub slowdown: f64,
@@ -163,11 +164,11 @@ pub struct EndpointStats {
     pub unanswered: f64,
     /// First tokens that came much later than predicted.
     pub late: f64,
-    /// How long it counts as busy with requests that ended before their first token, in milliseconds.
+    /// Milliseconds for which it counts as busy with requests that ended before their first token.
     pub residual_ms: f64,
     /// Tokens that it is assumed to hold in its cache.
     pub estimated_tokens: f64,
-    /// Tokens that its engine says it holds.
+    /// Tokens that its engine reports as cached.
     pub stored_tokens: f64,
     /// Tokens of either that were used lately.
     pub warm_tokens: f64,

@@ -87,7 +87,10 @@ export declare class NativeModelFilter {
 export declare class NativeResponseReader {
   /** Before the body of a response with this status and `Content-Type`. */
   constructor(status: number, contentType: string)
-  /** Reads on: what this chunk brought, as one number: four times its tokens, 2 for the end, 1 for the first token. */
+  /**
+   * Reads a chunk. Returns one number: four times its tokens, plus 2 for the end, plus 1 for the
+   * first token.
+   */
   feed(chunk: Uint8Array): number
   /** Nothing more comes: how the answer ended. Changes nothing. */
   finish(close: string): Outcome
@@ -148,8 +151,8 @@ export declare class NativeScheduler {
   /** Queues a request: returns its id, or a rejection. */
   submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
   /**
-   * The next decision about a submitted request: false if there is none. True stands for a dispatch,
-   * which is written into `numbers`; an eviction is returned.
+   * The next decision about a submitted request: false if there is none. True stands for a
+   * dispatch, which is written into `numbers`; an eviction is returned.
    */
   pollDecision(now: number, numbers: Float64Array): boolean | Evicted
   /** Requests of negative priority whose preemption makes room for others. */
@@ -208,9 +211,9 @@ export declare class NativeScheduler {
   restore(now: number, snapshot: Uint8Array): number
 }
 
-/** The LoRA adapters of requests that are there now. Engines forget those of which no request is, although they stay loaded. */
+/** LoRA adapters of current requests. Engines do not list loaded adapters without requests. */
 export interface AdapterReport {
-  /** Adapters that fit side by side, if the engine says so: the most that a rank has. */
+  /** Adapters that fit side by side, if the engine reports them: the maximum over its ranks. */
   slots: number | null
   /** Adapters of requests that run, by name, each once. */
   running: Array<string>
@@ -221,7 +224,7 @@ export interface AdapterReport {
 /** A body that asks for usage; null if there is nothing to do. */
 export declare function addUsage(body: Uint8Array, api?: string | undefined | null, path?: string | undefined | null): Uint8Array | null
 
-/** What clients may say of their own requests: names, and ranges as two numbers. */
+/** Which claims of clients about their requests count: names, and ranges as two numbers. */
 export interface Allow {
   /** What counts within its default range. */
   names: Array<string>
@@ -248,9 +251,9 @@ export interface Attributes {
 
 /** What a band may hold. */
 export interface BandLimits {
-  /** Requests that may wait. 5,000 unless told. */
+  /** Requests that may wait. Default: 5,000. */
   maxRequests?: number
-  /** Bytes of requests that may wait. 1,000,000,000 unless told. */
+  /** Bytes of requests that may wait. Default: 1,000,000,000. */
   maxBytes?: number
 }
 
@@ -291,7 +294,10 @@ export interface Candidate {
   terms: CostTerms
   /** Their sum, in seconds. */
   cost: number
-  /** Why its KV events are not used: the code of the last refusal, while the endpoint is not precise. */
+  /**
+   * Why its KV events are not used: the code of the last refusal, while the endpoint is not
+   * precise.
+   */
   kvRefusal: string | null
   /** Why it is backed off, if it is. */
   backoff: 'unreachable' | 'failed' | 'unanswered' | 'late' | 'probe' | null | null
@@ -306,8 +312,8 @@ export interface Columns {
   /** How many endpoints there are. */
   rows: number
   /**
-   * One column after the other: endpoint, cachedTokens, firstTokenIn, queue, room, prefill, eviction, kv, decode,
-   * adapter, recovery, cost.
+   * One column after the other: endpoint, cachedTokens, firstTokenIn, queue, room, prefill,
+   * eviction, kv, decode, adapter, recovery, cost.
    */
   numbers: Float64Array
 }
@@ -322,91 +328,105 @@ export interface Completed {
   values: Array<number>
 }
 
-/** The configuration of a scheduler. Everything has a default; everything that grows has a limit here. */
+/**
+ * The configuration of a scheduler. Every field has a default, and every structure that grows has
+ * a limit here.
+ */
 export interface Config {
   /**
-   * Keys all hashes: a whole number, or a bigint of up to 64 bits. Keep it secret where clients could gain from
-   * collisions, and equal where gateways compare. Drawn at random where it is not told, and then to be read in `config`.
+   * Keys all hashes: a whole number, or a bigint of up to 64 bits. Keep it secret if clients
+   * could profit from collisions, and equal on gateways whose hashes must agree. Default: a
+   * random number, which `config` returns.
    */
   seed?: number | bigint
-  /** Endpoints in the pool. 65,536 unless told. */
+  /** Endpoints in the pool. Default: 65,536. */
   maxEndpoints?: number
-  /** Requests in flight, over the whole pool. 1,048,576 unless told. */
+  /** Requests in flight, over the whole pool. Default: 1,048,576. */
   maxInFlight?: number
   /**
-   * Blocks of prompts in flight that are remembered until their requests end, 8 bytes each. Beyond them, requests go
-   * on, and what they leave in caches is noted less exactly. 16,777,216 unless told.
+   * Blocks of prompts in flight that are remembered until their requests end, 8 bytes each.
+   * Beyond the limit, requests proceed, and their cache contents are tracked approximately.
+   * Default: 16,777,216.
    */
   maxInFlightBlocks?: number
-  /** Blocks of a prompt that are tracked; what comes after them counts as not cached. 65,536 unless told. */
+  /** Blocks of a prompt that are tracked; blocks after them count as not cached. Default: 65,536. */
   maxPromptBlocks?: number
-  /** Models whose bytes per token are learned. 1,024 unless told. */
+  /** Models whose bytes per token are learned. Default: 1,024. */
   maxModels?: number
-  /** Answers whose endpoints are remembered, for requests that go on from them. 65,536 unless told. */
+  /**
+   * Answers whose endpoints are remembered, for requests that continue from them. Default:
+   * 65,536.
+   */
   maxThreads?: number
   /** What is remembered of the endpoints' caches. */
   index?: IndexLimits
-  /** Tokens that fit into the KV cache of an endpoint that does not say. 400,000 unless told. */
+  /** Tokens that fit into the KV cache of an endpoint without its own value. Default: 400,000. */
   kvCacheTokens?: number
   /**
-   * Share of an endpoint's KV cache that one request may need at the end of its answer; above, it goes elsewhere.
-   * 0.97 unless told.
+   * Share of an endpoint's KV cache that one request may need at the end of its answer; above
+   * it, the request needs another endpoint. Default: 0.97.
    */
   kvLimit?: number
-  /** LoRA adapters that fit side by side on an endpoint that does not say; at most 1,024 are believed in. 4 unless told. */
+  /**
+   * LoRA adapters that fit side by side on an endpoint without its own value; values above 1,024
+   * are clamped. Default: 4.
+   */
   adapterSlots?: number
-  /** Milliseconds that an endpoint that does not say takes to load an adapter. 300 unless told. */
+  /** Milliseconds to load an adapter on an endpoint without its own value. Default: 300. */
   adapterLoadTimeMs?: number
-  /** What a prompt costs an endpoint that does not say. */
+  /** Prefill cost of an endpoint without its own value. */
   prefill?: PrefillCost
-  /** Whether each endpoint's speed is learned from its first tokens. True unless told. */
+  /** Whether each endpoint's speed is learned from its first tokens. Default: true. */
   learnSpeed?: boolean
-  /** Milliseconds after which little is left of the confidence in a load report. 5,000 unless told. */
+  /** Milliseconds after which a load report carries little weight. Default: 5,000. */
   reportLifetimeMs?: number
   /**
-   * Milliseconds for which requests are held off from an endpoint that failed, at first; zero never holds any off.
-   * 1,000 unless told.
+   * Milliseconds of the first backoff of an endpoint that failed; zero disables backoff.
+   * Default: 1,000.
    */
   backoffMs?: number
-  /** Milliseconds for which they are held off at most: each failed trial doubles the time. 60,000 unless told. */
+  /** The longest backoff in milliseconds: each failed trial doubles the time. Default: 60,000. */
   backoffLimitMs?: number
   /** The prices of the default profile. */
   prices?: CostPrices
-  /** What cached blocks are worth that are not in the accelerator's memory. */
+  /** Value of cached blocks outside the accelerator's memory. */
   tiers?: TierFactors
-  /** Fallbacks that a dispatch names besides the endpoint. 2 unless told. */
+  /** Fallbacks that a dispatch names besides the endpoint. Default: 2. */
   alternatives?: number
   /**
-   * Requests of negative priority are refused while even the best endpoint has more milliseconds than this booked
-   * before them. 1,000 unless told.
+   * Requests of negative priority are refused while even the best endpoint has more milliseconds
+   * than this booked before them. Default: 1,000.
    */
   shedAboveMs?: number
-  /** How much may wait, and who goes first. */
+  /** Limits and order of the queue. */
   flow?: FlowConfig
 }
 
 /** The prices of the default profile. */
 export interface CostPrices {
-  /** Price of a second of waiting for my turn. 1 unless told. */
+  /** Price of a second in the endpoint's queue. Default: 1. */
   queue?: number
-  /** Price of a second of waiting for room in a full KV cache. 1 unless told. */
+  /** Price of a second of waiting for room in a full KV cache. Default: 1. */
   kvAdmissionWait?: number
-  /** Price of a second of my own prefill. 2 unless told. */
+  /** Price of a second of the request's own prefill. Default: 2. */
   prefill?: number
-  /** Price of a second that others must spend on recomputing what I evict. 4 unless told. */
+  /** Price of a second of prefill to recompute the blocks that the request evicts. Default: 4. */
   cacheEviction?: number
   /**
-   * Share of the cache that the warm working set may fill before an eviction is thought to hit it, below 1.
-   * 0.7 unless told.
+   * Share of the cache that the warm working set may fill before an eviction is thought to hit
+   * it, below 1. Default: 0.7.
    */
   cacheEvictionOnset?: number
-  /** Price of the whole KV cache, in seconds; a request pays for the share that is in use with it. 4 unless told. */
+  /**
+   * Price of the whole KV cache, in seconds; a request pays for the share that is in use with
+   * it. Default: 4.
+   */
   kv?: number
-  /** Price of delaying one running answer by a second. 0.03 unless told. */
+  /** Price of delaying one running answer by a second. Default: 0.03. */
   decode?: number
-  /** Seconds of prefill that the decode term counts at most. 2 unless told. */
+  /** Seconds of prefill that the decode term counts at most. Default: 2. */
   decodeCap?: number
-  /** Price of a second of loading adapters. 1 unless told. */
+  /** Price of a second of loading adapters. Default: 1. */
   adapter?: number
 }
 
@@ -441,23 +461,26 @@ export interface Endpoint {
   models?: string[] | null
   /** Labels that requests can ask for. */
   labels?: Record<string, string> | null
-  /** Which stages it runs. `'unified'` unless told. */
+  /** Which stages it runs. Default: `'unified'`. */
   role?: 'unified' | 'prefill' | 'decode' | null
-  /** Tokens that fit into its KV cache; the configuration's unless told. */
+  /** Tokens that fit into its KV cache; default: the configuration's. */
   kvCacheTokens?: number | null
-  /** Tokens in one of its cache blocks. 16 unless told. */
+  /** Tokens in one of its cache blocks. Default: 16. */
   blockSize?: number | null
-  /** Requests that it may have at once; no limit unless told. */
+  /** Requests that it may have at once; default: no limit. */
   maxInFlight?: number | null
-  /** LoRA adapters that fit side by side; the configuration's unless told. */
+  /** LoRA adapters that fit side by side; default: the configuration's. */
   adapterSlots?: number | null
-  /** Milliseconds that it takes to load an adapter; the configuration's unless told. */
+  /** Milliseconds that it takes to load an adapter; default: the configuration's. */
   adapterLoadTimeMs?: number | null
-  /** What a prompt costs its hardware; the configuration's unless told. */
+  /** What a prompt costs its hardware; default: the configuration's. */
   prefill?: PrefillCost | null
-  /** In which order its cache gives up the blocks of a prompt. `'tail_first'` unless told. */
+  /** In which order its cache gives up the blocks of a prompt. Default: `'tail_first'`. */
   cacheEviction?: 'tail_first' | 'head_first' | null
-  /** Whether its engine stops working on a request whose client has left. True unless told; false for llama.cpp. */
+  /**
+   * Whether its engine stops working on a request whose client has left. Default: true; set
+   * false for llama.cpp.
+   */
   noticesDisconnect?: boolean | null
 }
 
@@ -475,13 +498,16 @@ export interface EndpointStats {
   kvStoredEvents: number
   /** Stored events of its engine that were refused. */
   kvRefusedEvents: number
-  /** Why the last one was refused, unless a later one was applied: the `code` of a `KvEventError`. */
+  /**
+   * Why the last one was refused; reset when a later one is applied: the `code` of a
+   * `KvEventError`.
+   */
   kvRefusal: string | null
   /** Tokens in one of its cache blocks: as described, until KV events show another length. */
   blockSize: number
   /**
-   * Whether its engine calls blocks by other names than the rest of the pool, which costs memory. For vLLM, set
-   * `PYTHONHASHSEED` to the same number everywhere.
+   * Whether its engine's block hashes differ from the rest of the pool, which costs memory. For
+   * vLLM, set `PYTHONHASHSEED` to the same number everywhere.
    */
   hashMismatch: boolean
   /** Requests dispatched to it. */
@@ -502,17 +528,17 @@ export interface EndpointStats {
   kvTokens: number
   /** Tokens that fit. */
   kvCacheTokens: number
-  /** Requests of others that wait there, as far as reports tell. */
+  /** Waiting requests from other sources, estimated from load reports. */
   externalWaiting: number
-  /** Requests of others that run there, as far as reports tell. */
+  /** Running requests from other sources, estimated from load reports. */
   externalRunning: number
   /** How old the last load report is, in milliseconds; null if there was none. */
   reportAgeMs: number | null
-  /** Reports that could not be read, or said nothing that is known. */
+  /** Reports that were unreadable or had no known field. */
   reportErrors: number
   /** Why, if the last report could not be read: the `code` of a `WireError`. */
   reportError: string | null
-  /** Whether its engine sleeps, as its reports say: it gets no requests. */
+  /** Whether its engine reports that it sleeps: it gets no requests. */
   sleeping: boolean
   /** Seconds that it takes for a second of described work. */
   slowdown: number
@@ -530,11 +556,11 @@ export interface EndpointStats {
   unanswered: number
   /** First tokens that came much later than predicted. */
   late: number
-  /** How long it counts as busy with requests that ended before their first token, in milliseconds. */
+  /** Milliseconds for which it counts as busy with requests that ended before their first token. */
   residualMs: number
   /** Tokens that it is assumed to hold in its cache. */
   estimatedTokens: number
-  /** Tokens that its engine says it holds. */
+  /** Tokens that its engine reports as cached. */
   storedTokens: number
   /** Tokens of either that were used lately. */
   warmTokens: number
@@ -548,7 +574,7 @@ export interface EndpointStats {
   wait: number
 }
 
-/** A request that waited does not go. Nothing is reserved. */
+/** A queued request was evicted. Nothing is reserved. */
 export interface Evicted {
   /** Tells it from a dispatch. */
   kind: 'evicted'
@@ -556,9 +582,9 @@ export interface Evicted {
   requestId: number
   /** Why. */
   reason: 'ttl_expired' | 'no_endpoints' | 'deadline_unreachable' | 'displaced' | 'too_large' | 'thread_not_found'
-  /** The HTTP status that says it best. */
+  /** The recommended HTTP status. */
   httpStatus: number
-  /** Milliseconds after which another try may be worth it, if that can be told. */
+  /** Milliseconds after which to retry, if they can be estimated. */
   retryAfterMs: number | null
   /** How long it waited, in milliseconds. */
   queueTimeMs: number
@@ -574,55 +600,70 @@ export interface Explanation {
   promptTokens: number
   /** The most that any endpoint of the pool is expected to find in its cache. */
   bestCachedTokens: number
-  /** Every endpoint: first those that could have the request, best first, then the others by their ids. */
+  /** Every endpoint: eligible ones first, the best one leading, then the others by id. */
   candidates: Array<Candidate>
   /** The same as a table, for people. */
   table: string
 }
 
 /**
- * The waiting room: how much may wait in it, and who goes first. Requests wait in bands of equal priority, and in a band in
- * flows, one for each fairness id.
+ * The queue's limits and order. A band holds the requests of one priority, and a flow those of one
+ * fairness id in the band.
  */
 export interface FlowConfig {
-  /** Requests that may wait, over all bands; Infinity for no other limit than those of the bands. 100,000 unless told. */
+  /**
+   * Requests that may wait, over all bands; with Infinity only the bands' limits apply. Default:
+   * 100,000.
+   */
   maxRequests?: number
-  /** Bytes of requests that may wait, over all bands; Infinity as above. 4,000,000,000 unless told. */
+  /** Bytes of requests that may wait, over all bands; Infinity as above. Default: 4,000,000,000. */
   maxBytes?: number
   /** What each band may hold. */
   band?: BandLimits
   /**
-   * Which flow of a band goes first: the one that has had the fewest predicted seconds for its weight; each in turn; the one
-   * of the oldest request; or the one that has had the fewest seconds lately. `'start_time'` unless told.
+   * The flow of a band that is served first: fewest predicted seconds per weight; round robin;
+   * oldest request; or fewest recent seconds. Default: `'start_time'`.
    */
   fairness?: 'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service'
   /**
-   * Which request of a flow goes first: the first come; the one that expires first; the one whose first token is due first; or
-   * the one of the least work. `'fcfs'` unless told.
+   * The request of a flow that is served first: by arrival; by expiry; by the deadline of its
+   * first token; or by least work. Default: `'fcfs'`.
    */
   order?: 'fcfs' | 'edf' | 'slo_deadline' | 'shortest_work'
   /**
-   * Share of the dispatched seconds that goes to lower bands while a higher one waits too, up to 0.5. 0, for which lower
-   * bands may starve, unless told.
+   * Share of the dispatched seconds for lower bands while a higher one waits too, up to 0.5.
+   * Default: 0, with which lower bands can starve.
    */
   lowerShare?: number
-  /** Milliseconds by which the virtual times of flows may differ for another reason to choose among them. 0 unless told. */
+  /**
+   * Flows whose virtual times differ by at most this many milliseconds count as equal. Default:
+   * 0.
+   */
   lookAheadMs?: number
-  /** Bands of different priority; a request whose band would be one more joins the next lower one. 64 unless given. */
+  /**
+   * Bands of different priority; beyond the limit, a request joins the next lower band. Default:
+   * 64.
+   */
   maxBands?: number
-  /** Flows that are remembered though nothing of them waits. 10,000 unless told. */
+  /** Flows that are remembered though nothing of them waits. Default: 10,000. */
   maxIdleFlows?: number
-  /** A request waits while its best endpoint has more milliseconds than this booked before it. 250 unless told. */
+  /**
+   * A request waits while its best endpoint has more milliseconds than this booked before it.
+   * Default: 250.
+   */
   maxQueuedPrefillMs?: number
-  /** Milliseconds that a request waits that does not say. 60,000 unless told. */
+  /** TTL in milliseconds of a request without its own. Default: 60,000. */
   ttlMs?: number
-  /** Milliseconds that a request waits for an endpoint, where there is none. 60,000 unless told. */
+  /** Milliseconds that a request waits for an endpoint, where there is none. Default: 60,000. */
   noEndpointTtlMs?: number
   /** How busy the pool is. */
   saturation?: SaturationPolicy
   /** How busy it may be for each band. */
   usageLimit?: UsageLimitPolicy
-  /** Holds back new sessions while no cache has room for their contexts; `{}` for its defaults. Absent unless told. */
+  /**
+   * Holds back new sessions while no cache has room for their contexts; `{}` for its defaults.
+   * Default: absent.
+   */
   sessionAdmission?: SessionAdmissionConfig
 }
 
@@ -645,23 +686,27 @@ export interface Histogram {
 export declare function idleLimit(firstTokenIn: number, started: boolean): number
 
 /**
- * The smallest and the largest plausible milliseconds for a field, by its name in the core. None if
- * `millis` is plausible.
+ * The smallest and the largest plausible milliseconds for a field, by its name in the core. None
+ * if `millis` is plausible.
  */
 export declare function implausible(field: string, millis: number): Array<number> | null
 
 /** What the index of caches may grow to, and how long it remembers. */
 export interface IndexLimits {
   /**
-   * Bytes that the index may allocate for what endpoints hold. When they are used up, the oldest assumptions of whoever is
-   * assumed to hold most go; an event for which there is no room then is refused. 1,073,741,824 unless told.
+   * Bytes that the index of caches may allocate. At the limit, the endpoint with the most
+   * assumed blocks loses its oldest ones; an event that still does not fit is refused. Default:
+   * 1,073,741,824.
    */
   bytes?: number
-  /** Blocks used within this many milliseconds belong to an endpoint's warm working set. 90,000 unless told. */
+  /**
+   * Blocks used within this many milliseconds belong to an endpoint's warm working set. Default:
+   * 90,000.
+   */
   warmWindowMs?: number
   /**
-   * Milliseconds that an engine that publishes events has after a first token to confirm the prompt's blocks.
-   * 2,000 unless told.
+   * Milliseconds after a first token within which an engine with KV events must confirm the
+   * prompt's blocks. Default: 2,000.
    */
   confirmWithinMs?: number
 }
@@ -678,13 +723,13 @@ export interface KvBatch {
   skippedEvents: SkippedEvents
 }
 
-/** How a KV cache is laid out, as far as the page says. */
+/** Layout of a KV cache; fields that the page does not report are missing. */
 export interface KvCache {
   /** Tokens in a block. */
   blockSize: number | null
   /** Blocks. */
   blocks: number | null
-  /** Tokens that fit, if the engine says that itself. */
+  /** Tokens that fit, if the engine reports them itself. */
   tokens: number | null
 }
 
@@ -720,7 +765,10 @@ export interface KvRemoved {
 export interface KvReport {
   /** Ask for a replay from this batch on; null if there is nothing to ask for. */
   ask: number | null
-  /** The view of the endpoint's cache was cleared, as the publisher began anew or its replay does not go back far enough. */
+  /**
+   * Whether the view of the endpoint's cache was cleared: the publisher restarted, or its replay
+   * starts too late.
+   */
   cleared: boolean
   /** Batches applied. */
   batches: number
@@ -730,7 +778,7 @@ export interface KvReport {
   held: number
   /** Batches that are lost for good. */
   lost: number
-  /** Batches that could not be read, counted each time that they come. Nothing of them was applied. */
+  /** Unreadable batches, counted at each arrival. None of their events was applied. */
   unreadable: number
   /** Why the last of them could not be read. */
   error: WireProblem | null
@@ -774,7 +822,7 @@ export interface KvStored {
   cacheSalt: string | null
 }
 
-/** What an endpoint says about its load, scraped or pushed. Leave out what it does not say. */
+/** An endpoint's load, scraped or pushed. Omit values that it does not report. */
 export interface Load {
   /** Requests in its queue. */
   waiting?: number | null
@@ -782,29 +830,29 @@ export interface Load {
   running?: number | null
   /** Share of its KV cache that live requests use, in `[0, 1]`. */
   kvUsage?: number | null
-  /** Whether the engine sleeps: it gets no requests until a report says that it does not. */
+  /** Whether the engine sleeps: it gets no requests until a report shows it awake. */
   sleeping?: boolean | null
-  /** When the engine took the sample, in milliseconds on the scheduler's clock; now unless told. */
+  /** When the engine took the sample, in milliseconds on the scheduler's clock; default: now. */
   sampledAt?: number | null
 }
 
 /** The `Content-Type` of `metricsText`. */
 export declare const METRICS_CONTENT_TYPE: string
 
-/** What a metrics page says: of each rank, and all in all. */
+/** Contents of a metrics page: per rank and combined. */
 export interface MetricsReport {
-  /** Whose metrics are on the page; null if they are nobody's that is looked for. */
+  /** Engine of the page's metrics; null if none is recognised. */
   engine: 'vllm' | 'sglang' | 'trtllm-serve' | 'triton-tensorrt-llm' | 'llama.cpp' | 'triton' | 'dynamo' | null
   /**
-   * One reading for each data-parallel rank, ordered by rank; a page without ranks has one, without a name. Empty if the page
-   * says nothing of the fields.
+   * One reading for each data-parallel rank, ordered by rank; a page without ranks has one,
+   * without a name. Empty if the page has none of the fields.
    */
   ranks: Array<RankReport>
-  /** The LoRA adapters of requests that are there now; null if the page says nothing of them. */
+  /** LoRA adapters of current requests; null if the page does not list them. */
   adapters: AdapterReport | null
-  /** Lines that are no samples and no comments, as far as their two ends tell. */
+  /** Lines that are no samples and no comments, judged by their first and last characters. */
   skippedLines: number
-  /** What should be looked into, by name: `nothing_known` if no metric on the page is known, or none has a value. */
+  /** Codes of warnings: `nothing_known` if the page has no known metric with a value. */
   warnings: 'nothing_known'[]
   /** The load of the endpoint, all ranks together: as `handleLoad` takes it. */
   load: Load
@@ -821,11 +869,11 @@ export interface MetricsReport {
 /** A call without effect, to measure what every call costs at least. */
 export declare function noop(): void
 
-/** What the header `endpoint-load-metrics` says. */
+/** Contents of the header `endpoint-load-metrics`. */
 export interface OrcaReport {
   /** The load of the endpoint: as `handleLoad` takes it. */
   load: Load
-  /** Tokens that fit into its KV cache, which Triton says. */
+  /** Tokens that fit into its KV cache, which Triton reports. */
   kvCacheTokens: number | null
   /** Metrics in it that are not looked for, or have no number. */
   skipped: number
@@ -837,46 +885,55 @@ export interface Outcome {
   end: 'complete' | 'aborted' | 'failed' | 'refused' | 'full' | 'timed_out' | 'client_disconnected' | 'cut' | 'unreadable' | 'unreachable'
   /** Whether another endpoint may be asked. */
   retry: 'never' | 'if_nothing_sent'
-  /** Why the engine stopped, if it said so. */
+  /** Why the engine stopped, if it reported a reason. */
   finishReason: 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'other' | 'abort' | 'error' | null
-  /** What the engine said that the request used. */
+  /** Usage that the engine reported. */
   usage: ReportedUsage
-  /** Tokens of the answer: exact if the engine said so, or else one for each chunk and choice with content. */
+  /**
+   * Tokens of the answer: exact if the engine reported them, else one per chunk and choice with
+   * content.
+   */
   tokens: number
   /** Whether they are exact. */
   exact: boolean
-  /** The status of HTTP that says how it ended: that of the response, or of the error in it. 0 if nothing came. */
+  /** The HTTP status of the response, or of the error in it. 0 if there was no response. */
   status: number
   /** Payloads that could not be read, and so count for nothing. */
   unreadable: number
-  /** What was wrong with the first of them; its offset is counted from the beginning of the response's body. */
+  /**
+   * What was wrong with the first of them; its offset counts from the start of the response
+   * body.
+   */
   problem: WireProblem | null
-  /** Whether the client has all that it will ever get for this request, be it an answer or a refusal. */
+  /** Whether the client has its final response, whether an answer or a refusal. */
   complete: boolean
-  /** The one call that ends the request, if it is not sent to another endpoint. A lease makes it by itself. */
+  /**
+   * The one call that ends the request, unless it is sent to another endpoint. A lease makes the
+   * call itself.
+   */
   settlement: 'complete' | 'fail' | 'cancel'
   /** How it failed, if that call is `fail`. */
   failure: 'unreachable' | 'engine' | 'timeout' | null
 }
 
-/** That of a response with this status, whatever its body says. */
+/** The outcome of a response with this status, independent of its body. */
 export declare function outcomeOfStatus(status: number): Outcome
 
 /** The time that an idle, otherwise average server needs to read a prompt. All lengths are seconds. */
 export interface PrefillCost {
-  /** Seconds for each token computed. 23e-6, an 8B model on one H100, unless told. */
+  /** Seconds for each token computed. Default: 23e-6, an 8B model on one H100. */
   perToken?: number
-  /** Seconds for each pair of a token computed and a token that it attends to. 1.33e-9 unless told. */
+  /** Seconds for each pair of a token computed and a token that it attends to. Default: 1.33e-9. */
   perPair?: number
-  /** Seconds that a step of the engine takes whatever is in it. 0.0025 unless told. */
+  /** Seconds that a step of the engine takes whatever is in it. Default: 0.0025. */
   perStep?: number
-  /** Seconds that a step's matrix work takes at least: reading the weights once. 0.0064 unless told. */
+  /** Seconds that a step's matrix work takes at least: reading the weights once. Default: 0.0064. */
   minStep?: number
-  /** Tokens that the engine computes in a step (`max_num_batched_tokens`). 2,048 unless told. */
+  /** Tokens that the engine computes in a step (`max_num_batched_tokens`). Default: 2,048. */
   chunk?: number
 }
 
-/** What one data-parallel rank says. */
+/** Metrics of one data-parallel rank. */
 export interface RankReport {
   /** Its name, most often a number; empty if the page names none. */
   rank: string
@@ -906,16 +963,19 @@ export declare function readOrca(header: Uint8Array): OrcaReport
 /** Reads the body of a request to the API of this name, or of this path. */
 export declare function readRequest(body: Uint8Array, api?: string | undefined | null, path?: string | undefined | null): RequestView
 
-/** What the client of a request is told that was refused for the reason of this code, in one sentence. */
+/** The one-sentence message to the client for the reason of this code. */
 export declare function reasonMessage(code: string, evicted: boolean): string
 
-/** The response to a request that does not go for this reason. `evicted` tells reasons of the same name apart. */
+/**
+ * The response to a request refused for this reason. `evicted` distinguishes reasons of the same
+ * name.
+ */
 export declare function refusal(reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null, shape?: string | undefined | null): RefusalResponse
 
-/** What the span of a request says that does not go. */
+/** Span attributes of a refused request. */
 export declare function refusalOfSpan(reason: string, evicted: boolean, retryAfter: number | undefined | null, queued: number): Attributes
 
-/** The response to a request that does not go. */
+/** The response to a refused request. */
 export interface RefusalResponse {
   /** The HTTP status. */
   status: number
@@ -925,19 +985,22 @@ export interface RefusalResponse {
   body: ReturnType<Uint8Array['slice']>
 }
 
-/** The request does not go. Nothing was reserved. */
+/** The request was rejected. Nothing was reserved. */
 export interface Rejected {
   /** Tells it from a dispatch. */
   kind: 'rejected'
   /** Why. */
   reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long' | 'thread_not_found'
-  /** The HTTP status that says it best. */
+  /** The recommended HTTP status. */
   httpStatus: number
-  /** Milliseconds after which another try may be worth it, if that can be told. */
+  /** Milliseconds after which to retry, if they can be estimated. */
   retryAfterMs: number | null
   /** Why, and when to retry. */
   message: string
-  /** Why, in one sentence for the client. `not_served` names the model that was asked for and those served. */
+  /**
+   * Why, in one sentence for the client. `not_served` names the requested model and the served
+   * ones.
+   */
   sentence: string
 }
 
@@ -952,7 +1015,7 @@ export interface RemovedEndpoint {
 /** What asks for a replay from this batch on. */
 export declare function replayRequest(start: number): Uint8Array
 
-/** What an engine said that a request used; what it did not say is missing. */
+/** Usage that an engine reported; values that it did not report are missing. */
 export interface ReportedUsage {
   /** Tokens in the prompt. */
   promptTokens?: number
@@ -962,7 +1025,7 @@ export interface ReportedUsage {
   completionTokens?: number
 }
 
-/** What the headers of a request say to a scheduler; null where they say nothing that can be used. */
+/** Scheduling headers of a request; null if absent or unusable. */
 export interface RequestHeaders {
   /** Who asks: the unit of fairness, `flow` in the package. */
   fairnessId: string | null
@@ -982,7 +1045,7 @@ export interface RequestHeaders {
   sessionToken: string | null
   /** The client's name for the request. */
   requestId: string | null
-  /** The endpoints that may have it; null means all, and one that is empty or cannot be read means nobody. */
+  /** The endpoints that may have it; null means all; an empty or unreadable one means none. */
   subset: string | null
   /** The priority as the scheduler has it: higher goes first. */
   priority: number | null
@@ -992,7 +1055,7 @@ export interface RequestHeaders {
   unusable: Array<UnusableHeader>
 }
 
-/** What a request says. What its body does not say is null, false or 0. */
+/** Contents of a request's body; absent fields are null, false or 0. */
 export interface RequestView {
   /** The API that it speaks. */
   api: 'chat_completions' | 'completions' | 'responses' | 'embeddings' | 'messages' | 'inference_generate' | 'generate' | 'score' | 'rerank' | 'pooling' | 'classify' | 'tokenize' | 'detokenize' | 'transcriptions' | 'translations' | 'speech'
@@ -1000,13 +1063,22 @@ export interface RequestView {
   model: string | null
   /** Where the model stands in the body, with its quotation marks. */
   modelRange: ByteRange | null
-  /** What the engine will read, for hashing and counting: text, or token ids. It is a prompt for `pick`. */
+  /**
+   * The engine's input, for hashing and counting: text or token ids. `pick` takes it as a
+   * prompt.
+   */
   prompt: Uint8Array | Uint32Array
-  /** Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a batch. */
+  /**
+   * Prompts in the request, of which `prompt` is the first: 0 if there is none, more than 1 in a
+   * batch.
+   */
   prompts: number
   /** What the engine does with its cache for the request. */
   cacheUse: 'read' | 'unreported' | 'unread'
-  /** The id of the answer that the request goes on from: `previous_response_id`, or that of a `thread`. */
+  /**
+   * The id of the answer that the request continues from: `previous_response_id`, or that of a
+   * `thread`.
+   */
   continues: string | null
   /** Whether the answer is to come as a stream. */
   stream: boolean
@@ -1035,51 +1107,69 @@ export interface RequestView {
 /** The body with another model. */
 export declare function rewriteModel(body: Uint8Array, model: string): Uint8Array
 
-/** How the pool's saturation is told from what is known of its endpoints. Each type has fields of its own. */
+/** How the pool's saturation is computed. Each type has fields of its own. */
 export interface SaturationPolicy {
   /**
-   * From predicted seconds of queued work and use of the KV caches, from what endpoints report, or from what was sent to
-   * them. `'continuous'` unless told.
+   * From predicted queued work and KV cache use; from load reports; or from requests in flight.
+   * Default: `'continuous'`.
    */
   type?: 'continuous' | 'utilization-detector' | 'concurrency-detector'
-  /** Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. 250 unless told. */
+  /**
+   * Of `'continuous'`: milliseconds of booked prefill with which an endpoint is full. Default:
+   * 250.
+   */
   maxQueuedPrefillMs?: number
-  /** Of `'continuous'`: share of the KV cache with which an endpoint is full. 0.8 unless told. */
+  /** Of `'continuous'`: share of the KV cache with which an endpoint is full. Default: 0.8. */
   kvLimit?: number
-  /** Of `'utilization-detector'`: waiting requests with which an endpoint is full. 5 unless told. */
+  /** Of `'utilization-detector'`: waiting requests with which an endpoint is full. Default: 5. */
   queueDepthThreshold?: number
-  /** Of `'utilization-detector'`: share of the KV cache with which an endpoint is full. 0.8 unless told. */
+  /**
+   * Of `'utilization-detector'`: share of the KV cache with which an endpoint is full. Default:
+   * 0.8.
+   */
   kvCacheUtilThreshold?: number
-  /** Of `'utilization-detector'`: reports older than so many milliseconds are not used. 200 unless told. */
+  /**
+   * Of `'utilization-detector'`: reports older than so many milliseconds are not used. Default:
+   * 200.
+   */
   metricsStalenessThresholdMs?: number
-  /** Of `'concurrency-detector'`: what is counted. `'requests'` unless told. */
+  /** Of `'concurrency-detector'`: what is counted. Default: `'requests'`. */
   concurrencyMode?: 'requests' | 'tokens' | 'hybrid'
-  /** Of `'concurrency-detector'`: requests in flight with which an endpoint is full. 100 unless told. */
+  /**
+   * Of `'concurrency-detector'`: requests in flight with which an endpoint is full. Default:
+   * 100.
+   */
   maxConcurrency?: number
-  /** Of `'concurrency-detector'`: their tokens with which it is. 1,000,000 unless told. */
+  /** Of `'concurrency-detector'`: their tokens with which it is. Default: 1,000,000. */
   maxTokenConcurrency?: number
-  /** Of both detectors: how far a single endpoint may go beyond full, as a share. 0 unless told. */
+  /** Of both detectors: how far a single endpoint may go beyond full, as a share. Default: 0. */
   headroom?: number
 }
 
-/** The working-set guard, which holds back new sessions while no endpoint's cache has room for another context. */
+/**
+ * The working-set guard, which holds back new sessions while no endpoint's cache has room for
+ * another context.
+ */
 export interface SessionAdmissionConfig {
   /**
-   * Share of an endpoint's KV cache that the contexts of its active sessions may fill, at first; then it is learned.
-   * 0.85 unless told.
+   * Initial share of an endpoint's KV cache for the contexts of its active sessions; learned
+   * from then on. Default: 0.85.
    */
   share?: number
-  /** The share never becomes smaller. 0.6 unless told. */
+  /** The share never becomes smaller. Default: 0.6. */
   shareMin?: number
-  /** The share never becomes larger. 0.95 unless told. */
+  /** The share never becomes larger. Default: 0.95. */
   shareMax?: number
-  /** Milliseconds that a session stays active with nothing in flight, at first; then it is learned. 30,000 unless told. */
+  /**
+   * Initial milliseconds that a session without requests in flight stays active; learned from
+   * then on. Default: 30,000.
+   */
   idleTimeMs?: number
-  /** The idle time never becomes shorter. 5,000 unless told. */
+  /** The idle time never becomes shorter. Default: 5,000. */
   idleTimeMinMs?: number
-  /** The idle time never becomes longer. 900,000 unless told. */
+  /** The idle time never becomes longer. Default: 900,000. */
   idleTimeMaxMs?: number
-  /** Sessions that are remembered, about 250 bytes each. 65,536 unless told. */
+  /** Sessions that are remembered, about 250 bytes each. Default: 65,536. */
   maxSessions?: number
 }
 
@@ -1157,7 +1247,7 @@ export interface Stats {
   promptTokens: number
   /** Prompt tokens that were expected in the cache of the chosen endpoint. */
   predictedCachedTokens: number
-  /** Of completed requests whose engine said how many cached tokens it found: what had been expected. */
+  /** Expected cached tokens of the completed requests whose engine reported its cached tokens. */
   checkedCachedTokens: number
   /** Of the same requests: what the engine found. */
   reportedCachedTokens: number
@@ -1174,17 +1264,17 @@ export interface Stats {
 }
 
 /**
- * What a cached block is worth that is not in the accelerator's memory: the share of its prefill that need not be spent, 1
- * if loading it costs nothing, 0 if it might as well be computed.
+ * Value of a cached block outside the accelerator's memory: the share of its prefill that is
+ * saved. 1 if loading is free, 0 if loading costs as much as computing.
  */
 export interface TierFactors {
-  /** In the host's memory. 0.8 unless told. */
+  /** In the host's memory. Default: 0.8. */
   cpu?: number
-  /** On disk, or in storage over the network. 0.5 unless told. */
+  /** On disk, or in storage over the network. Default: 0.5. */
   disk?: number
 }
 
-/** A header that was there and says nothing that can be used, or not wholly. */
+/** A header that was present but unusable, in whole or in part. */
 export interface UnusableHeader {
   /** The name that the request called it by, in lower case. */
   name: string
@@ -1192,27 +1282,30 @@ export interface UnusableHeader {
   error: WireProblem
 }
 
-/** How full the pool may be for each band: while it is fuller, the band's requests wait. Each type has fields of its own. */
+/**
+ * How full the pool may be for each band: while it is fuller, the band's requests wait. Each type
+ * has fields of its own.
+ */
 export interface UsageLimitPolicy {
   /**
-   * One ceiling for all bands, steps from the highest band to the lowest, or steps that grow with the saturation.
-   * `'static'` unless told.
+   * One ceiling for all bands; steps from the highest band to the lowest; or steps that grow
+   * with the saturation. Default: `'static'`.
    */
   type?: 'static' | 'priority-holdback' | 'soft-reflective'
-  /** Of `'static'`: the saturation with which bands close. 1 unless told. */
+  /** Of `'static'`: the saturation with which bands close. Default: 1. */
   limit?: number
   /** Of `'priority-holdback'`, which needs it: the saturation with which the lowest band closes. */
   minUsageLimit?: number
-  /** Of `'priority-holdback'`: the one with which the highest closes. 1 unless told. */
+  /** Of `'priority-holdback'`: the one with which the highest closes. Default: 1. */
   maxUsageLimit?: number
   /**
-   * Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion to their priorities.
-   * `'rank'` unless told.
+   * Of `'priority-holdback'`: those between them close in equal steps by rank, or in proportion
+   * to their priorities. Default: `'rank'`.
    */
   domain?: 'rank' | 'value'
 }
 
-/** What the span of a request says that completed. */
+/** Span attributes of a completed request. */
 export declare function usageOfSpan(promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): Attributes
 
 /** What is wrong with some bytes. */
@@ -1225,7 +1318,7 @@ export interface WireProblem {
   message: string
 }
 
-/** What few requests ask for: an object costs more than arguments, but only those who bring it. */
+/** Options that few requests use: an object costs more than arguments, but only when given. */
 export interface Wishes {
   /** Which stages the endpoint must run. */
   role?: string

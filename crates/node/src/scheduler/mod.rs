@@ -221,8 +221,8 @@ pub const METRICS_CONTENT_TYPE: &str = Exposition::CONTENT_TYPE;
 #[napi]
 pub fn noop() {}
 
-/// The smallest and the largest plausible milliseconds for a field, by its name in the core. None if
-/// `millis` is plausible.
+/// The smallest and the largest plausible milliseconds for a field, by its name in the core. None
+/// if `millis` is plausible.
 #[napi]
 pub fn implausible(field: String, millis: f64) -> Result<Option<Vec<f64>>> {
     let found = slotwise::implausible(&field, patience(&field, millis)?);

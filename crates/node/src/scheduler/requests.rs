@@ -178,8 +178,8 @@ impl NativeScheduler {
         })
     }
 
-    /// The next decision about a submitted request: false if there is none. True stands for a dispatch,
-    /// which is written into `numbers`; an eviction is returned.
+    /// The next decision about a submitted request: false if there is none. True stands for a
+    /// dispatch, which is written into `numbers`; an eviction is returned.
     #[napi(ts_return_type = "boolean | Evicted")]
     pub fn poll_decision(
         &self,
