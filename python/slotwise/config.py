@@ -1,8 +1,7 @@
-"""What a scheduler starts from: its configuration, and what endpoints are. Durations,
-waits and costs are seconds.
+"""The configuration of a scheduler, and the description of endpoints.
 
-They are immutable dataclasses: they compare, print, match, copy and pickle. What they are made of
-is defined in the core; defaults come from there.
+Durations, waits and costs are in seconds. All types are immutable dataclasses: they compare, print,
+match, copy and pickle. The core defines their fields and defaults.
 """
 
 from __future__ import annotations
@@ -15,18 +14,23 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_type_hints
 from . import _core
 
 Role: TypeAlias = Literal["unified", "prefill", "decode"]
-"""Which stages of a request an endpoint runs, or a request needs."""
+"""The stages that an endpoint runs, or that a request needs."""
 
 CacheEvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
-"""In which order a cache gives up the blocks of one prompt. vLLM and SGLang: the tail first."""
+"""The order in which a cache evicts the blocks of one prompt. vLLM and SGLang: the tail first."""
 
 Fairness: TypeAlias = Literal["start_time", "round_robin", "global_strict", "least_attained_service"]
-"""Which flow of a band goes first: the one that has had the fewest predicted seconds for its
-weight, each in turn, none (all are one queue), or the one that has had the fewest lately."""
+"""Which flow of a band is served first.
+
+``start_time``: the flow with the fewest predicted seconds of service by weight. ``round_robin``:
+each flow in turn. ``global_strict``: no flows, one queue. ``least_attained_service``: the flow with
+the least recent service."""
 
 QueueOrder: TypeAlias = Literal["fcfs", "edf", "slo_deadline", "shortest_work"]
-"""Which request of a flow goes first: the first come, the one that would expire first, the one
-whose first token is due first, or the shortest, where waiting counts."""
+"""Which request of a flow is served first.
+
+``fcfs``: the oldest. ``edf``: the one that expires first. ``slo_deadline``: the one whose first
+token is due first. ``shortest_work``: the shortest, with credit for time spent waiting."""
 
 _DEFAULTS: dict[str, Any] = json.loads(_core.default_config())
 _GUARD, _UTILIZATION, _CONCURRENCY = json.loads(_core.default_options())
@@ -34,38 +38,37 @@ _GUARD, _UTILIZATION, _CONCURRENCY = json.loads(_core.default_options())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefillCost:
-    """What a prompt costs an endpoint's hardware."""
+    """The prefill speed of an endpoint's hardware."""
 
     per_token: float = _DEFAULTS["prefill"]["per_token"]
-    """Seconds for each token computed."""
+    """Seconds per computed token."""
     per_pair: float = _DEFAULTS["prefill"]["per_pair"]
-    """Seconds for each pair of a token computed and a token that it attends to."""
+    """Seconds per pair of a computed token and a token that it attends to."""
     per_step: float = _DEFAULTS["prefill"]["per_step"]
-    """Seconds that a step of the engine takes whatever is in it."""
+    """Fixed seconds per step of the engine."""
     min_step: float = _DEFAULTS["prefill"]["min_step"]
-    """The least that a step's matrix work takes: reading the weights once."""
+    """Minimum seconds of a step's matrix work: the time to read the weights once."""
     chunk: int = _DEFAULTS["prefill"]["chunk"]
     """Tokens that the engine computes in a step (``max_num_batched_tokens``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostPrices:
-    """The prices of the default profile: what a second of one thing is worth in seconds of
-    another."""
+    """The prices of the default profile: each converts a term of the cost to seconds."""
 
     queue: float = _DEFAULTS["prices"]["queue"]
-    """Price of a second of waiting for its turn."""
+    """Price of a second of waiting for reserved prefill."""
     kv_admission_wait: float = _DEFAULTS["prices"]["kv_admission_wait"]
     """Price of a second of waiting for room in a full KV cache."""
     prefill: float = _DEFAULTS["prices"]["prefill"]
-    """Price of a second of its own prefill."""
+    """Price of a second of the request's own prefill."""
     cache_eviction: float = _DEFAULTS["prices"]["cache_eviction"]
-    """Price of a second that others must spend on recomputing what it evicts."""
+    """Price of a second that later requests spend on recomputing evicted blocks."""
     cache_eviction_onset: float = _DEFAULTS["prices"]["cache_eviction_onset"]
-    """Share of the cache that the warm working set may fill before an eviction is thought to hit
+    """Share of the cache that the warm working set may fill before evictions count as hitting
     it."""
     kv: float = _DEFAULTS["prices"]["kv"]
-    """Price of the whole KV cache; a request pays for the share that is in use with it."""
+    """Price of the whole KV cache. A request pays for the share in use, its own tokens included."""
     decode: float = _DEFAULTS["prices"]["decode"]
     """Price of delaying one running answer by a second."""
     decode_cap: float = _DEFAULTS["prices"]["decode_cap"]
@@ -76,108 +79,105 @@ class CostPrices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierFactors:
-    """What a cached block is worth that is not in the accelerator's memory: the share of its
-    prefill that is saved."""
+    """The value of cached blocks outside accelerator memory: the share of prefill that they
+    save."""
 
     cpu: float = _DEFAULTS["tiers"]["cpu"]
-    """In the host's memory."""
+    """In host memory."""
     disk: float = _DEFAULTS["tiers"]["disk"]
-    """On disk, or in storage over the network."""
+    """On local or remote disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexLimits:
-    """What is remembered of the endpoints' caches."""
+    """The limits of the prefix index."""
 
     bytes: int = _DEFAULTS["index"]["bytes"]
-    """Bytes that may be allocated for it."""
+    """Bytes that the prefix index may allocate."""
     warm_window: float = _DEFAULTS["index"]["warm_window"]
     """Blocks used within this time belong to an endpoint's warm working set."""
     confirm_within: float = _DEFAULTS["index"]["confirm_within"]
-    """An engine that publishes events has this long after a first token to confirm the prompt's
-    blocks."""
+    """Time after a first token within which KV events must confirm the prompt's blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandLimits:
-    """What a band, the requests of one priority, may hold."""
+    """The limits of a band, which holds the waiting requests of one priority."""
 
     max_requests: int = _DEFAULTS["flow"]["band"]["max_requests"]
-    """Requests that may wait."""
+    """Most requests that may wait."""
     max_bytes: int = _DEFAULTS["flow"]["band"]["max_bytes"]
-    """Bytes of requests that may wait."""
+    """Most bytes of requests that may wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinuousSaturation:
-    """Saturation from predicted seconds of queued work, and projected use of the KV caches."""
+    """Saturation from predicted seconds of queued work and projected use of the KV caches."""
 
     type: Literal["continuous"] = field(default="continuous", init=False, repr=False)
     max_queued_prefill: float = _DEFAULTS["flow"]["saturation"]["max_queued_prefill"]
-    """Predicted seconds of prefill with which an endpoint is full."""
+    """Predicted seconds of prefill at which an endpoint is full."""
     kv_limit: float = _DEFAULTS["flow"]["saturation"]["kv_limit"]
-    """Share of the KV cache with which it is."""
+    """Share of the KV cache at which an endpoint is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtilizationDetector:
-    """Saturation from what endpoints report, with the names of the Gateway API's inference
-    extension."""
+    """Saturation from load reports, with the names of the Gateway API's inference extension."""
 
     type: Literal["utilization-detector"] = field(default="utilization-detector", init=False, repr=False)
     queue_depth_threshold: int = _UTILIZATION["queue_depth_threshold"]
-    """Waiting requests with which an endpoint is full."""
+    """Waiting requests at which an endpoint is full."""
     kv_cache_util_threshold: float = _UTILIZATION["kv_cache_util_threshold"]
-    """Share of the KV cache with which it is."""
+    """Share of the KV cache at which an endpoint is full."""
     metrics_staleness_threshold: float = _UTILIZATION["metrics_staleness_threshold"]
-    """Reports that are older are not used."""
+    """Older reports are not used."""
     headroom: float = _UTILIZATION["headroom"]
-    """How far a single endpoint may go beyond full, as a share."""
+    """Share by which a single endpoint may exceed its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConcurrencyDetector:
-    """Saturation from what was sent to endpoints, with the names of the Gateway API's inference
+    """Saturation from requests in flight, with the names of the Gateway API's inference
     extension."""
 
     type: Literal["concurrency-detector"] = field(default="concurrency-detector", init=False, repr=False)
     concurrency_mode: Literal["requests", "tokens", "hybrid"] = _CONCURRENCY["concurrency_mode"]
-    """What is counted: requests, their tokens, or whichever says that an endpoint is fuller."""
+    """The counted unit: requests, their tokens, or the fuller of the two."""
     max_concurrency: int = _CONCURRENCY["max_concurrency"]
-    """Requests in flight with which an endpoint is full."""
+    """Requests in flight at which an endpoint is full."""
     max_token_concurrency: int = _CONCURRENCY["max_token_concurrency"]
-    """Their tokens with which it is."""
+    """Tokens in flight at which an endpoint is full."""
     headroom: float = _CONCURRENCY["headroom"]
-    """How far a single endpoint may go beyond full, as a share."""
+    """Share by which a single endpoint may exceed its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticUsageLimit:
-    """One ceiling for all bands: only their order sets them apart."""
+    """One usage limit for all bands: priority affects only their order."""
 
     type: Literal["static"] = field(default="static", init=False, repr=False)
     limit: float = _DEFAULTS["flow"]["usage_limit"]["limit"]
-    """The saturation with which bands close."""
+    """The saturation at which bands close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorityHoldback:
-    """Ceilings that fall from the highest band that is present to the lowest."""
+    """Usage limits that fall from the highest active band to the lowest."""
 
     type: Literal["priority-holdback"] = field(default="priority-holdback", init=False, repr=False)
     min_usage_limit: float
-    """The saturation with which the lowest band closes."""
+    """The saturation at which the lowest band closes."""
     max_usage_limit: float = 1.0
-    """The one with which the highest closes."""
+    """The saturation at which the highest band closes."""
     domain: Literal["rank", "value"] = "rank"
-    """Where those between them close: in equal steps by rank, or in proportion to their
-    priorities."""
+    """The spacing of the limits between them: equal steps by rank, or proportional to priority."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftReflective:
-    """Ceilings in steps that grow with the saturation; a band that is closed still has a share of
-    the rounds."""
+    """Usage limits in steps that grow with the saturation. A closed band keeps a share of the
+    rounds."""
 
     type: Literal["soft-reflective"] = field(default="soft-reflective", init=False, repr=False)
 
@@ -186,164 +186,163 @@ SaturationPolicy: TypeAlias = ContinuousSaturation | UtilizationDetector | Concu
 """How the saturation of the pool is measured."""
 
 UsageLimitPolicy: TypeAlias = StaticUsageLimit | PriorityHoldback | SoftReflective
-"""How busy the pool may be for each band."""
+"""The saturation up to which each band may dispatch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionAdmissionConfig:
-    """Holds back new sessions while no cache has room for their contexts. For traffic that comes
-    back."""
+    """Delays new sessions while no cache has room for their contexts.
+
+    For traffic of multi-turn sessions.
+    """
 
     share: float = _GUARD["share"]
-    """Share of a KV cache that the contexts of active sessions may fill, at first; then it is
+    """Initial share of a KV cache that contexts of active sessions may fill. It is then
     learned."""
     share_min: float = _GUARD["share_min"]
-    """It never becomes smaller."""
+    """The minimum of the learned share."""
     share_max: float = _GUARD["share_max"]
-    """It never becomes larger."""
+    """The maximum of the learned share."""
     idle_time: float = _GUARD["idle_time"]
-    """How long a session stays active with nothing in flight, at first; then it is learned."""
+    """Initial time that a session stays active without a request in flight. It is then learned."""
     idle_time_min: float = _GUARD["idle_time_min"]
-    """It never becomes shorter."""
+    """The minimum of the learned idle time."""
     idle_time_max: float = _GUARD["idle_time_max"]
-    """It never becomes longer."""
+    """The maximum of the learned idle time."""
     max_sessions: int = _GUARD["max_sessions"]
-    """Sessions that are remembered, about 250 bytes each."""
+    """Most sessions that are tracked, about 250 bytes each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowConfig:
-    """The waiting room of submitted requests: how much may wait in it, and who goes first.
+    """The queue of submitted requests: its limits and its order.
 
-    Requests wait in bands of equal priority, and in a band in flows, one for each ``flow``.
+    Requests wait in bands of equal priority. Within a band, they wait in flows, one per ``flow``.
     """
 
     max_requests: int | None = _DEFAULTS["flow"]["max_requests"]
-    """Requests that may wait, over all bands; ``None`` leaves it to the limits of the bands."""
+    """Most requests that may wait in all bands; ``None``: only the limits per band apply."""
     max_bytes: int | None = _DEFAULTS["flow"]["max_bytes"]
-    """Bytes of requests that may wait, over all bands; ``None`` leaves it to the limits of the
-    bands."""
+    """Most bytes that may wait in all bands; ``None``: only the limits per band apply."""
     band: BandLimits = BandLimits()
-    """What each band may hold."""
+    """The limits of each band."""
     fairness: Fairness = _DEFAULTS["flow"]["fairness"]
-    """Which flow of a band goes first."""
+    """Which flow of a band is served first."""
     order: QueueOrder = _DEFAULTS["flow"]["order"]
-    """Which request of a flow goes first."""
+    """Which request of a flow is served first."""
     lower_share: float = _DEFAULTS["flow"]["lower_share"]
-    """Share of the dispatched seconds that each band gives to those below it while they wait
-    too."""
+    """Share of the dispatched seconds that each band yields to waiting lower bands."""
     look_ahead: float = _DEFAULTS["flow"]["look_ahead"]
-    """Flows whose virtual times differ by no more than this are equally near to their turns."""
+    """Flows whose virtual times differ by at most this count as tied."""
     max_bands: int = _DEFAULTS["flow"]["max_bands"]
-    """Bands of different priority. A request whose band would be one more joins the next lower one,
-    on its side of zero."""
+    """Most bands. A request that would exceed the limit joins the next lower band on its side of
+    zero."""
     max_idle_flows: int = _DEFAULTS["flow"]["max_idle_flows"]
-    """Flows that are remembered though nothing of them waits."""
+    """Most flows that are tracked without waiting requests."""
     max_queued_prefill: float = _DEFAULTS["flow"]["max_queued_prefill"]
-    """A request waits while its best endpoint has more than this booked before it."""
+    """A request waits while its best endpoint has more prefill queued than this."""
     ttl: float = _DEFAULTS["flow"]["ttl"]
-    """How long a request waits that does not say."""
+    """The default TTL of a waiting request."""
     no_endpoint_ttl: float = _DEFAULTS["flow"]["no_endpoint_ttl"]
-    """How long a request waits for an endpoint, where there is none."""
+    """The TTL of a waiting request while the pool has no endpoint."""
     saturation: SaturationPolicy = ContinuousSaturation()
     """How the saturation of the pool is measured."""
     usage_limit: UsageLimitPolicy = StaticUsageLimit()
-    """How busy it may be for each band."""
+    """The saturation up to which each band may dispatch."""
     session_admission: SessionAdmissionConfig | None = None
-    """Holds back new sessions while no cache has room for their contexts."""
+    """Delays new sessions while no cache has room for their contexts; ``None`` turns it off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The configuration of a scheduler. Everything that grows has a limit here."""
+    """The configuration of a scheduler. It limits every structure that grows."""
 
     seed: int | None = None
-    """Keys all hashes; ``None`` draws one at random, which ``scheduler.config.seed`` then is. Give
-    schedulers the same one where their decisions or snapshots must agree, and keep it secret:
-    clients could gain from collisions."""
+    """The key of all hashes. ``None`` draws a random one, which ``scheduler.config.seed`` returns.
+    Use the same seed where decisions or snapshots must agree. Keep it secret: clients could exploit
+    collisions."""
     max_endpoints: int = _DEFAULTS["max_endpoints"]
-    """Endpoints in the pool."""
+    """Most endpoints in the pool."""
     max_in_flight: int = _DEFAULTS["max_in_flight"]
-    """Requests in flight, over the whole pool."""
+    """Most requests in flight in the whole pool."""
     max_in_flight_blocks: int = _DEFAULTS["max_in_flight_blocks"]
-    """Blocks of prompts in flight that are remembered until their requests end."""
+    """Most prompt blocks that are kept for requests in flight."""
     max_prompt_blocks: int = _DEFAULTS["max_prompt_blocks"]
-    """Blocks of a prompt that are tracked; what comes after them counts as not cached."""
+    """Most blocks of a prompt that are tracked. Later blocks count as not cached."""
     max_models: int = _DEFAULTS["max_models"]
-    """Models whose bytes per token are learned."""
+    """Most models whose bytes per token are learned."""
     max_threads: int = _DEFAULTS["max_threads"]
-    """Answers whose endpoints are remembered, for requests that go on from them."""
+    """Most answers whose endpoints are tracked, for requests that continue them."""
     index: IndexLimits = IndexLimits()
-    """What is remembered of the endpoints' caches."""
+    """The limits of the prefix index."""
     kv_cache_tokens: int = _DEFAULTS["kv_cache_tokens"]
-    """Tokens that fit into the KV cache of an endpoint that does not say."""
+    """Tokens that fit into an endpoint's KV cache, by default."""
     kv_limit: float = _DEFAULTS["kv_limit"]
-    """Share of an endpoint's KV cache that one request may need at the end of its answer."""
+    """Share of an endpoint's KV cache that one request may occupy at the end of its answer."""
     adapter_slots: int = _DEFAULTS["adapter_slots"]
-    """LoRA adapters that fit side by side on an endpoint that does not say."""
+    """LoRA adapters that an endpoint holds at once, by default."""
     adapter_load_time: float = _DEFAULTS["adapter_load_time"]
-    """How long an endpoint that does not say takes to load an adapter."""
+    """Time that an endpoint takes to load an adapter, by default."""
     prefill: PrefillCost = PrefillCost()
-    """What a prompt costs an endpoint that does not say."""
+    """The prefill speed of an endpoint, by default."""
     learn_speed: bool = _DEFAULTS["learn_speed"]
     """Whether each endpoint's speed is learned from its first tokens."""
     report_lifetime: float = _DEFAULTS["report_lifetime"]
-    """After this time, little is left of the confidence in a load report."""
+    """The time after which a load report has little influence left."""
     backoff: float = _DEFAULTS["backoff"]
-    """How long requests are held off from an endpoint that failed, at first."""
+    """The first backoff of an endpoint that failed."""
     backoff_limit: float = _DEFAULTS["backoff_limit"]
-    """How long they are held off at most: each failed trial doubles the time."""
+    """The longest backoff. Each failed trial doubles the backoff up to this limit."""
     flow: FlowConfig = FlowConfig()
-    """Who waits, and who goes next."""
+    """The limits and the order of the queue."""
     prices: CostPrices = CostPrices()
     """The prices of the default profile."""
     tiers: TierFactors = TierFactors()
-    """What cached blocks are worth that are not in the accelerator's memory."""
+    """The value of cached blocks outside accelerator memory."""
     alternatives: int = _DEFAULTS["alternatives"]
-    """Fallbacks that a decision names besides the endpoint."""
+    """Most alternatives that a decision lists."""
     shed_above: float = _DEFAULTS["shed_above"]
-    """Requests of negative priority are refused while even the best endpoint has more than this
-    booked."""
+    """Requests of negative priority are shed while even the best endpoint has more prefill queued
+    than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A model server that requests can be sent to: its name, and what it can do."""
+    """The description of a model server: its name and its capabilities."""
 
     name: str
-    """Its name, unique in the pool. A URL is a good one."""
+    """Its name, unique in the pool; usually its URL."""
     models: Sequence[str] | None = field(default=(), kw_only=True)
-    """Base models that it serves; none means: whatever is asked for."""
+    """Base models that it serves; empty means any model."""
     labels: Mapping[str, str] | None = field(default_factory=dict, kw_only=True)
-    """Labels that requests can ask for."""
+    """Labels that requests can require."""
     role: Role | None = field(default="unified", kw_only=True)
-    """Which stages it runs."""
+    """The stages that it runs."""
     kv_cache_tokens: int | None = field(default=None, kw_only=True)
-    """Tokens that fit into its KV cache; ``None`` leaves it to the configuration."""
+    """Tokens that fit into its KV cache; ``None`` uses the configuration's default."""
     block_size: int | None = field(default=16, kw_only=True)
-    """Tokens in one of its cache blocks; ``None``, where its metrics do not say, means 16 until KV
-    events show another length."""
+    """Tokens per cache block. ``None``, if unknown, means 16 until KV events show another size."""
     max_in_flight: int | None = field(default=None, kw_only=True)
-    """Requests that it may have at once; ``None`` means no limit."""
+    """Most requests in flight on it; ``None`` sets no limit."""
     adapter_slots: int | None = field(default=None, kw_only=True)
-    """LoRA adapters that fit side by side; ``None`` leaves it to the configuration."""
+    """LoRA adapters that it holds at once; ``None`` uses the configuration's default."""
     adapter_load_time: float | None = field(default=None, kw_only=True)
-    """Seconds that it takes to load an adapter; ``None`` leaves it to the configuration."""
+    """Seconds to load an adapter; ``None`` uses the configuration's default."""
     prefill: PrefillCost | None = field(default=None, kw_only=True)
-    """What a prompt costs its hardware; ``None`` leaves it to the configuration."""
+    """The prefill speed of its hardware; ``None`` uses the configuration's default."""
     cache_eviction: CacheEvictionOrder | None = field(default="tail_first", kw_only=True)
-    """In which order its cache gives up the blocks of a prompt."""
+    """The order in which its cache evicts the blocks of a prompt."""
     notices_disconnect: bool | None = field(default=True, kw_only=True)
-    """Whether its engine stops working on a request whose client has left: ``False`` for llama.cpp.
-    There, a cancelled request stays booked for as long as its engine is expected to go on with
-    it."""
+    """Whether its engine aborts a request whose client disconnects: ``False`` for llama.cpp.
+    If ``False``, a cancelled request stays reserved for as long as the engine is expected to
+    continue it."""
 
 
-# Between the dataclasses above and the core's JSON. Called from the native part.
+# Conversion between these dataclasses and the core's JSON. The native part calls it.
 
 
 def encode(value: Any) -> str:
-    """A dataclass, a mapping, or an endpoint's name as JSON."""
+    """Encodes a dataclass, a mapping, or an endpoint's name as JSON."""
     if isinstance(value, str):
         value = {"name": value}
     plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
@@ -353,8 +352,7 @@ def encode(value: Any) -> str:
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are given: ``None`` leaves a field to its default, but for the limits that it
-    takes away."""
+    """Removes fields that are ``None``, except for limits, where ``None`` means no limit."""
     given: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Mapping):
@@ -373,7 +371,7 @@ def _as_list(value: Any) -> Any:
 
 
 def decode_config(text: str) -> Config:
-    """A configuration from JSON."""
+    """Decodes a configuration from JSON."""
     fields = json.loads(text)
     fields["index"] = IndexLimits(**fields["index"])
     fields["prefill"] = PrefillCost(**fields["prefill"])
@@ -398,12 +396,12 @@ def _one_of(tagged: dict[str, Any], *classes: Any) -> Any:
 
 
 def decode_endpoint(text: str) -> Endpoint:
-    """An endpoint's description from JSON."""
+    """Decodes an endpoint's description from JSON."""
     return endpoint_of(json.loads(text))
 
 
 def endpoint_of(fields: dict[str, Any]) -> Endpoint:
-    """The same from its fields."""
+    """Builds an endpoint's description from its decoded fields."""
     fields["models"] = tuple(fields["models"])
     fields["prefill"] = fields["prefill"] and PrefillCost(**fields["prefill"])
     return Endpoint(**fields)

@@ -45,7 +45,7 @@ class NotBegunError(SlotwiseError, RuntimeError):
 
 
 class CostFunctionError(SlotwiseError, RuntimeError):
-    """A cost function called ``pick``, or an ``acquire`` that does not wait, of its scheduler."""
+    """A cost function recursed too deeply: it called ``pick``, or ``acquire`` without a wait."""
 
 
 class ForkError(SlotwiseError, RuntimeError):

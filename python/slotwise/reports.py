@@ -1,7 +1,7 @@
-"""What bytes are read into: the immutable reports of :mod:`slotwise.wire`. Durations are seconds.
+"""The immutable results of :mod:`slotwise.wire`. Durations are in seconds.
 
-They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined
-in the wire's Rust crate.
+All are dataclasses: they compare, print, match, copy and pickle. The Rust crate ``slotwise-wire``
+defines their fields.
 """
 
 from __future__ import annotations
@@ -13,11 +13,27 @@ from typing import Any, Literal, TypeAlias
 
 from .values import CacheUse, Tier
 
-Engine: TypeAlias = Literal["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm", "llama.cpp", "triton", "dynamo"]
-"""An engine whose metrics are known."""
+Engine: TypeAlias = Literal[
+    "vllm",
+    "sglang",
+    "trtllm-serve",
+    "triton-tensorrt-llm",
+    "llama.cpp",
+    "triton",
+    "dynamo",
+]
+"""An engine whose metrics are supported."""
 
-MetricField: TypeAlias = Literal["waiting", "running", "kv_usage", "kv_tokens", "kv_cache_tokens", "block_size", "blocks"]
-"""What a gauge can say."""
+MetricField: TypeAlias = Literal[
+    "waiting",
+    "running",
+    "kv_usage",
+    "kv_tokens",
+    "kv_cache_tokens",
+    "block_size",
+    "blocks",
+]
+"""A field of a report that a gauge can supply."""
 
 Api: TypeAlias = Literal[
     "chat_completions",
@@ -37,7 +53,7 @@ Api: TypeAlias = Literal[
     "translations",
     "speech",
 ]
-"""An API that model servers serve, by the body of its requests."""
+"""An API of model servers, by the body of its requests."""
 
 SessionField: TypeAlias = Literal[
     "session_id",
@@ -51,18 +67,18 @@ SessionField: TypeAlias = Literal[
     "diagnostics.previous_message_id",
     "previous_response_id",
 ]
-"""Where a session stands in a body."""
+"""The field of a body that identifies the session."""
 
 PriorityOrder: TypeAlias = Literal["low_first", "high_first"]
-"""Which way priorities in bodies go: in vLLM lower goes first, in SGLang higher. In slotwise,
-higher goes first."""
+"""The order of priorities in bodies: in vLLM, lower values go first; in SGLang, higher values.
+
+In slotwise, higher values go first."""
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other", "abort", "error"]
-"""Why an engine stopped. With ``abort`` and ``error`` it gave up, though it may have answered as if
-all were well."""
+"""Why an engine stopped. ``abort`` and ``error`` are failures, even with a success status."""
 
 CloseReason: TypeAlias = Literal["clean", "broken", "timed_out", "client_disconnected"]
-"""How a connection came to its end."""
+"""How a connection ended."""
 
 End: TypeAlias = Literal[
     "complete",
@@ -76,9 +92,13 @@ End: TypeAlias = Literal[
     "unreadable",
     "unreachable",
 ]
-"""How an answer ended: the client has it; the engine gave up; it failed; any endpoint would refuse
-the request; the endpoint takes no more requests now; it took too long; the client went away; it was
-cut off; it is not the JSON that it says it is; there was no connection."""
+"""How an answer ended.
+
+``complete``: the client has the whole answer. ``aborted``: the engine aborted it. ``failed``: the
+engine failed. ``refused``: every endpoint would refuse the request. ``full``: the endpoint accepts
+no requests now. ``timed_out``: a timeout expired. ``client_disconnected``: the client disconnected.
+``cut``: the connection broke. ``unreadable``: the body is malformed JSON. ``unreachable``: there
+was no connection."""
 
 Retry: TypeAlias = Literal["never", "if_nothing_sent"]
 """Whether a request may be sent to another endpoint."""
@@ -87,176 +107,175 @@ Disposition: TypeAlias = Literal["complete", "fail", "cancel"]
 """The call of the scheduler that ends a request."""
 
 HashAlgorithm: TypeAlias = Literal["sha256", "sha256_cbor"]
-"""How vLLM names blocks: ``--prefix-caching-hash-algo``."""
+"""The hash by which vLLM names blocks: ``--prefix-caching-hash-algo``."""
 
 RefusalShape: TypeAlias = Literal["openai", "anthropic"]
-"""Whose library reads the body of a refusal."""
+"""The client library whose error format a refusal follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorKind:
-    """What is wrong with some bytes, where that is no reason to refuse the rest."""
+    """An error in one part of the input. The other parts are still read."""
 
     offset: int
-    """Of the first byte that is not as it should be."""
+    """The position of the first malformed byte."""
     code: str
-    """What is wrong with it: see :class:`slotwise.WireError`."""
+    """The code of the error: see :class:`slotwise.WireError`."""
     message: str
-    """Both in a sentence."""
+    """The error and its position, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What an engine reports about its load; ``None`` where it says nothing."""
+    """The load that an engine reports; ``None`` for fields that it does not report."""
 
     waiting: int | None
-    """Requests in its queue."""
+    """Requests in the engine's queue."""
     running: int | None
-    """Requests that it works on."""
+    """Requests that the engine runs."""
     kv_usage: float | None
-    """Share of its KV cache that live requests use, in ``[0, 1]``."""
+    """Share of the KV cache that running requests use, in ``[0, 1]``."""
     sleeping: bool | None = None
     """Whether the engine sleeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvCache:
-    """How a KV cache is laid out, as far as the page reports."""
+    """The layout of a KV cache; ``None`` for fields that the page does not report."""
 
     block_size: int | None
-    """Tokens in a block."""
+    """Tokens per block."""
     blocks: int | None
-    """Blocks."""
+    """The number of blocks."""
     tokens: int | None
-    """Tokens that fit, if the engine reports that itself."""
+    """Tokens that fit, if the engine reports the number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankReport:
-    """What one data parallel rank says."""
+    """The report of one data parallel rank."""
 
     rank: str
-    """Its name, most often a number; empty if the page names none."""
+    """Its name, usually a number; empty if the page names no ranks."""
     load: Load
     """Its load."""
     kv_tokens: int | None
-    """Tokens that live requests have in its KV cache."""
+    """Tokens of running requests in its KV cache."""
     kv_cache: KvCache
     """Its KV cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapters:
-    """The LoRA adapters of requests that are there now. Engines forget those of which no request
-    is, although they stay loaded."""
+    """The LoRA adapters of current requests.
+
+    Engines do not report adapters without requests, although these stay loaded.
+    """
 
     slots: int | None
-    """Adapters that fit side by side, if the engine reports so."""
+    """Adapters that fit at once, if the engine reports the number."""
     running: tuple[str, ...]
-    """Adapters of requests that run, by name."""
+    """Names of the adapters of running requests."""
     waiting: tuple[str, ...]
-    """Adapters of requests that wait, by name."""
+    """Names of the adapters of waiting requests."""
     active: tuple[str, ...]
-    """Both, each once."""
+    """The names in ``running`` or ``waiting``, each once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsReport:
-    """What a metrics page reports: of each rank, and all in all."""
+    """The report of a metrics page: by rank, and in total."""
 
     engine: Engine | None
-    """Whose metrics are on the page; ``None`` if no metric of a known engine is on it."""
+    """The detected engine; ``None`` if the page has no metric of a supported engine."""
     ranks: tuple[RankReport, ...]
-    """One for each data parallel rank, ordered by rank; a page without ranks has one, without a
-    name."""
+    """One report per data parallel rank, in order. A page without ranks has one unnamed report."""
     adapters: Adapters | None
-    """The LoRA adapters in use; ``None`` if the page reports nothing of them."""
+    """The LoRA adapters in use; ``None`` if the page does not report them."""
     skipped_lines: int
-    """Lines that are no samples and no comments."""
+    """Lines that are neither samples nor comments."""
     warnings: tuple[Literal["nothing_known"], ...]
-    """What should be looked into, by name: ``nothing_known`` if no metric on the page is known, or
-    none has a value."""
+    """Warnings by name: ``nothing_known`` if no metric of the page is known and has a value."""
     load: Load
     """The load of all ranks together."""
     kv_cache: KvCache
     """The KV cache of all ranks together."""
     block_size: int | None
-    """Tokens in a block, as ``Endpoint.block_size`` wants it."""
+    """Tokens per block, for ``Endpoint.block_size``."""
     kv_cache_tokens: int | None
-    """Tokens that fit into the KV cache of all ranks, as ``Endpoint.kv_cache_tokens`` wants it."""
+    """Tokens that fit into the KV caches of all ranks, for ``Endpoint.kv_cache_tokens``."""
     max_adapters: int | None
-    """LoRA adapters that fit side by side, as ``Endpoint.adapter_slots`` wants it."""
+    """LoRA adapters that fit at once, for ``Endpoint.adapter_slots``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrcaReport:
-    """What the header ``endpoint-load-metrics`` says."""
+    """The report of a header ``endpoint-load-metrics``."""
 
     load: Load
     """The load of the endpoint."""
     kv_cache_tokens: int | None
-    """Tokens that fit into its KV cache, which Triton says."""
+    """Tokens that fit into the KV cache. Only Triton reports this."""
     skipped: int
-    """Metrics in it that are not looked for, or have no number."""
+    """Metrics that are unknown, or whose value is not a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message of a publisher of KV events."""
+    """A message from a publisher of KV events."""
 
     topic: bytes | None = None
-    """The topic; empty if there is none."""
+    """The topic; empty if the message has none."""
     seq: int | None = None
-    """The number of the batch, from 0 in every process."""
+    """The sequence number of the batch. It starts from 0 in each process of the engine."""
     payload: bytes | None = None
     """The batch, for :func:`slotwise.wire.read_kv_batch`."""
     replay_end: bool = False
-    """All that was asked for has been replayed; then all else is ``None``."""
+    """Whether the message ends a replay. Then all other fields are ``None``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedEvents:
-    """What was read but is not among the events, counted. None of it is an error."""
+    """Counts of content that was read but skipped. None of it is an error."""
 
     unknown_fields: int
-    """Fields that are not known."""
+    """Unknown fields."""
     unknown_kinds: int
-    """Events of kinds that are not known."""
+    """Events of unknown kinds."""
     other_groups: int
-    """Events of other groups of layers than the one that stands for the model."""
+    """Events of layer groups other than the one that represents the model."""
     other_ranks: int
-    """Events of other data parallel ranks than the one asked for (TensorRT-LLM)."""
+    """Events of data parallel ranks other than the requested one (TensorRT-LLM)."""
     unknown_media: int
-    """Events about storage that is not known."""
+    """Events about unknown storage media."""
     unnamed_adapters: int
-    """Stored events of an adapter that is only numbered, not named."""
+    """Stored events whose adapter has a number but no name."""
     without_tokens: int
-    """Stored events without token ids: copies into another tier."""
+    """Stored events without token ids: copies to another tier."""
     multimodal_blocks: int
-    """Blocks, not events, whose content is more than their token ids, and blocks behind them in the
-    same event."""
+    """Blocks with content besides token ids, and later blocks of the same event. Counts blocks."""
     partial_blocks: int
-    """Blocks, not events, that are not full yet (TensorRT-LLM)."""
+    """Blocks that are not full yet (TensorRT-LLM). Counts blocks, not events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvBatchEvent:
-    """One change of an engine's KV cache, as it is published."""
+    """One change of an engine's KV cache, as published."""
 
     type: Literal["stored", "removed", "cleared"]
-    """What has changed."""
+    """The kind of change."""
     blocks: tuple[str, ...]
-    """The engine's names for the blocks: 16 hexadecimal digits each."""
+    """The engine's names of the blocks: 16 hexadecimal digits each."""
     parent: str | None
-    """That of the block before the first; ``None`` at the beginning of a prompt."""
+    """The name of the block before the first; ``None`` at the start of a prompt."""
     tokens: tuple[int, ...] | None
     """Token ids of all the blocks."""
     lookahead: tuple[int, ...]
-    """Token ids behind the last block that its hash covers as well."""
+    """Token ids after the last block that its hash also covers."""
     block_size: int | None
-    """Tokens in a block; of stored blocks only."""
+    """Tokens per block; only for stored blocks."""
     tier: Tier | None
-    """Where they are, or were; ``None`` if everything was cleared."""
+    """The tier of the blocks; ``None`` if the cache was cleared."""
     model: str | None
     """The base model, if the event names it."""
     adapter: str | None
@@ -267,109 +286,110 @@ class KvBatchEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvBatch:
-    """A batch of events: those that count, in order."""
+    """A batch of KV events."""
 
     sent_at: float
-    """When it was sent, in seconds since 1970 by the engine's clock."""
+    """The send time, in seconds since 1970 on the engine's clock."""
     dp_rank: int | None
     """The data parallel rank that sent it."""
     events: tuple[KvBatchEvent, ...]
-    """The events that count."""
+    """The events, in order, without the skipped ones."""
     skipped_events: SkippedEvents
-    """What is not among them."""
+    """Counts of the skipped content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """What a request says that matters to who routes it. What its body does not say is ``None``,
-    ``False`` or 0."""
+    """The fields of a request body that matter for routing.
+
+    Fields that the body lacks are ``None``, ``False`` or 0.
+    """
 
     api: Api
-    """The API that it speaks."""
+    """The API of the request."""
     model: str | None
-    """The model, or the adapter if that is served under a name of its own."""
+    """The model, or the adapter if the engine serves adapters as models."""
     model_range: tuple[int, int] | None
-    """Where the model stands in the body, with its quotation marks: from the first byte to behind
-    the last."""
+    """The byte range of the model in the body, its quotation marks included; the end is
+    exclusive."""
     prompt: bytes | list[int]
-    """What the engine will read: token ids, or the text that stands for it."""
+    """The prompt: token ids, or text that represents the engine's input."""
     prompts: int
-    """Prompts in the request, of which ``prompt`` is the first: 0 if there is none, more than 1 in
-    a batch."""
+    """The number of prompts, of which ``prompt`` is the first; more than 1 in a batch."""
     cache_use: CacheUse
-    """What the engine does with its cache for the request."""
+    """The engine's use of its cache for the request."""
     continues: str | None
-    """The id of the answer that the request goes on from: ``previous_response_id``, or that of a
+    """The id of the answer that the request continues: ``previous_response_id``, or that of a
     ``thread``."""
     stream: bool
-    """Whether the answer is to come as a stream."""
+    """Whether the body requests a stream."""
     include_usage: bool
-    """Whether the stream is to end with the usage."""
+    """Whether the body requests usage at the end of the stream."""
     max_tokens: int | None
-    """Tokens that each answer may have at the most."""
+    """The maximum number of tokens of each answer."""
     n: int | None
-    """Answers to each prompt."""
+    """The number of answers per prompt."""
     priority: int | None
-    """As the body has it: see :data:`PriorityOrder`."""
+    """The priority as in the body: see :data:`PriorityOrder`."""
     session: str | None
-    """What requests of one conversation share."""
+    """The session, which the requests of one conversation share."""
     session_field: SessionField | None
-    """Where the session stands in the body."""
+    """The field of the body that identifies the session."""
     cache_salt: str | None
-    """Requests with different salts share no cache."""
+    """The cache salt. Requests with different salts share no cached blocks."""
     adapter: str | None
     """The adapter of SGLang's ``lora_path``."""
     kv_transfer: bool
-    """Whether blocks are to be fetched from another engine, or left for one."""
+    """Whether KV blocks are transferred from or to another engine."""
     request_id: str | None
-    """The id that the client gave to the request."""
+    """The client's id of the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableHeader:
-    """A header that was there and says nothing that can be used."""
+    """A header with an unusable value."""
 
     name: str
-    """The name that the request called it by, in lower case."""
+    """The name of the header in the request, in lower case."""
     error: ErrorKind
-    """What is wrong with its value."""
+    """The error in its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHeaders:
-    """What the headers of a request say to a scheduler; ``None`` where they say nothing."""
+    """The request headers that matter to a scheduler; ``None`` for absent ones."""
 
     fairness_id: str | None
-    """Who asks."""
+    """The flow, the unit of fairness."""
     objective: str | None
-    """The objective's name. Which priority it has is for the gateway to know."""
+    """The objective's name. The gateway maps the name to a priority."""
     model_rewrite: str | None
-    """The model's name when the request is passed on."""
+    """The model name for the forwarded request."""
     slo_ttft: float | None
-    """The time to the first token that is still of use."""
+    """The longest useful time to the first token."""
     slo_tpot: float | None
-    """The time for each token after it."""
+    """The longest useful time per further token."""
     ttl: float | None
-    """How long the request may wait for a decision."""
+    """The longest time that the request may wait for a decision."""
     session_id: str | None
-    """The conversation's name."""
+    """The id of the conversation."""
     session_token: str | None
-    """The conversation's token."""
+    """The token of the conversation."""
     request_id: str | None
-    """The client's name for the request."""
+    """The client's id of the request."""
     subset: str | None
-    """The endpoints that may have it, with commas between them. A scheduler does not know of it."""
+    """The allowed endpoints, separated by commas. The scheduler does not enforce the list."""
     priority: int | None
-    """The priority as the core has it: higher goes first."""
+    """The priority: higher values go first."""
     load_format: Literal["TEXT", "JSON", "BIN"] | None
-    """The form in which the client wants the engine's load."""
+    """The format in which the client requests the engine's load."""
     unusable: tuple[UnusableHeader, ...]
-    """Headers that were there and cannot be used, or not wholly."""
+    """Headers that are unusable, in whole or in part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a client gets when its request does not go."""
+    """The HTTP response to a request that is rejected or evicted."""
 
     status: int
     """The HTTP status."""
@@ -379,21 +399,21 @@ class Refusal:
     """The body: JSON."""
 
 
-# Out of the wire's JSON. Called from the native part and from ``slotwise.wire``.
+# Decoders of the wire's JSON. The native part and ``slotwise.wire`` call them.
 
 
 def decode_problem(text: str) -> ErrorKind:
-    """A problem from JSON."""
+    """Decodes an error from JSON."""
     return ErrorKind(**json.loads(text))
 
 
 def decode_skipped_events(text: str) -> SkippedEvents:
-    """Counts of what was left out from JSON."""
+    """Decodes counts of skipped content from JSON."""
     return SkippedEvents(**json.loads(text))
 
 
 def decode_metrics(text: str) -> MetricsReport:
-    """What a metrics page reports from JSON."""
+    """Decodes the report of a metrics page from JSON."""
     fields, load, cache, capacity, active = json.loads(text)
     ranks = fields.pop("ranks")
     adapters = fields.pop("adapters")
@@ -424,14 +444,14 @@ def _load(fields: Mapping[str, Any]) -> Load:
 
 
 def decode_orca(text: str) -> OrcaReport:
-    """What an ORCA header contains from JSON."""
+    """Decodes the report of an ORCA header from JSON."""
     fields = json.loads(text)
     fields["load"] = _load(fields["load"])
     return OrcaReport(**fields)
 
 
 def decode_batch(sent_at: float, text: str) -> KvBatch:
-    """A batch of events from JSON."""
+    """Decodes a batch of events from JSON."""
     dp_rank, events, skipped_events = json.loads(text)
     for event in events:
         event["blocks"] = tuple(event["blocks"])
@@ -446,14 +466,14 @@ def decode_batch(sent_at: float, text: str) -> KvBatch:
 
 
 def decode_request(text: str, prompt: bytes | list[int]) -> RequestView:
-    """The contents of a body from JSON, and its prompt."""
+    """Decodes the fields of a body from JSON, and adds its prompt."""
     fields = json.loads(text)
     place = fields.pop("model_range")
     return RequestView(model_range=place and (place["start"], place["end"]), prompt=prompt, **fields)
 
 
 def decode_headers(text: str) -> RequestHeaders:
-    """The contents of headers from JSON."""
+    """Decodes the fields of headers from JSON."""
     fields = json.loads(text)
     unusable = fields.pop("unusable")
     return RequestHeaders(

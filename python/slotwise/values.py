@@ -1,8 +1,7 @@
-"""Immutable values that go in and come out while a scheduler runs. Durations, waits and costs are
-seconds.
+"""Immutable inputs and outputs of a scheduler. Durations, waits and costs are in seconds.
 
-They are dataclasses: they compare, print, match, copy and pickle. What they are made of is defined
-in the core. What a scheduler starts from is in :mod:`slotwise.config`.
+All are dataclasses: they compare, print, match, copy and pickle. The core defines their fields. The
+configuration is in :mod:`slotwise.config`.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from .config import Endpoint, endpoint_of
 
 Tier: TypeAlias = Literal["gpu", "cpu", "disk"]
-"""Where an engine keeps a block: in the accelerator's memory, in the host's, or on disk (or in
-storage over the network)."""
+"""The storage tier of a block: accelerator memory, host memory, or disk (local or remote)."""
 
 Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
-"""How a request failed: it never arrived, the engine failed it, or the gateway gave up waiting."""
+"""How a request failed: the endpoint was unreachable, the engine failed, or a timeout expired."""
 
 CacheUse: TypeAlias = Literal["read", "unreported", "unread"]
-"""What an engine does with its cache for a request: it looks for the prompt and reports what it
-found; it looks, and what it reports is about something else; or it does not look."""
+"""An engine's use of its prefix cache for a request.
+
+``"read"``: the engine looks the prompt up, and reports the cached tokens. ``"unreported"``: the
+engine looks the prompt up, but its report does not cover this prompt. ``"unread"``: no lookup."""
 
 Allow: TypeAlias = (
     Collection[Literal["priority", "flow", "session", "ttl", "deadline"]]
@@ -32,24 +32,34 @@ Allow: TypeAlias = (
         bool | tuple[int, int] | tuple[float, float] | Sequence[str] | None,
     ]
 )
-"""What clients may say of their own requests, in bodies and headers: names, or a mapping from names
-to ``True`` or a range.
+"""The fields that clients may set for their requests, in bodies and headers.
 
+Names, or a mapping from names to ``True`` or a range, such as
 ``{"priority": (-10, 0), "ttl": (0.0, 30.0), "session_headers": ["x-claude-code-session-id"]}``.
-What is beyond a range counts as its nearest end. Without a range, a priority is within -100 and
-100, and a TTL or a deadline is at most an hour."""
+Values are clamped to the range. Without a range, a priority is clamped to -100 through 100, and a
+TTL or a deadline to one hour."""
 
 RejectReason: TypeAlias = Literal[
-    "no_endpoints", "not_served", "too_large", "deadline_unreachable", "saturated", "shed", "queue_full", "name_too_long", "thread_not_found"
+    "no_endpoints",
+    "not_served",
+    "too_large",
+    "deadline_unreachable",
+    "saturated",
+    "shed",
+    "queue_full",
+    "name_too_long",
+    "thread_not_found",
 ]
-"""Why a request does not go."""
+"""Why a request is rejected."""
 
 EvictReason: TypeAlias = Literal[
     "ttl_expired", "no_endpoints", "deadline_unreachable", "displaced", "too_large", "thread_not_found"
 ]
-"""Why a request that waited does not go: it has waited for as long as it may, with endpoints or
-without any; no endpoint could answer before its deadline; something more important has its place;
-or it fits nowhere."""
+"""Why a waiting request is evicted.
+
+Its TTL expired, with or without endpoints in the pool; no endpoint can meet its deadline; a request
+of higher priority displaced it; it fits on no endpoint; or the endpoint of the answer that it
+continues accepts no requests."""
 
 Exclusion: TypeAlias = Literal[
     "elsewhere",
@@ -64,31 +74,30 @@ Exclusion: TypeAlias = Literal[
     "session_limit",
     "full",
 ]
-"""Why one endpoint cannot have a request."""
+"""Why an endpoint is not eligible for a request."""
 
 BackoffCause: TypeAlias = Literal["unreachable", "failed", "unanswered", "late", "probe"]
 """Why an endpoint is backed off."""
 
 HealthState: TypeAlias = Literal["serving", "backed_off", "trial", "ramping"]
-"""What requests an endpoint takes: all, none, one at a time, or as many as its window allows."""
+"""The requests that an endpoint accepts: all, none, one trial at a time, or a growing window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A prompt as ready hashes of its full blocks."""
+    """A prompt as precomputed hashes of its full blocks."""
 
     hashes: Any
-    """A buffer, list or tuple of 64-bit integers. Each stands for its block and everything before
-    it."""
+    """A buffer, list or tuple of 64-bit integers. Each hash covers its block and all before it."""
     block_size: int
-    """Tokens in a block."""
+    """Tokens per block."""
     tokens: int
     """The prompt's length in tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockStored:
-    """An engine computed blocks, each the child of the one before it.
+    """An engine stored blocks, each the child of the previous one.
 
     With token ids, the blocks match prompts of token ids. Without them, the engine's names must be
     the hashes of :class:`Blocks`.
@@ -97,19 +106,19 @@ class BlockStored:
     kind: ClassVar[Literal["stored"]] = "stored"
 
     blocks: Any
-    """The engine's 64-bit names for them: a buffer, list or tuple."""
+    """The engine's 64-bit names of the blocks: a buffer, list or tuple."""
     block_size: int
-    """Tokens in a block."""
+    """Tokens per block."""
     parent: int | None = field(default=None, kw_only=True)
-    """The engine's name for the block before the first; ``None`` at the beginning of a prompt."""
+    """The engine's name of the block before the first; ``None`` at the start of a prompt."""
     tokens: Any = field(default=None, kw_only=True)
     """Token ids of all the blocks."""
     lookahead: Any = field(default=(), kw_only=True)
-    """Token ids behind the last block that its hash covers as well."""
+    """Token ids after the last block that its hash also covers."""
     tier: Tier = field(default="gpu", kw_only=True)
-    """Where they are kept."""
+    """The tier that stores the blocks."""
     model: str | None = field(default=None, kw_only=True)
-    """The base model; ``None`` means the endpoint's, whatever requests call it."""
+    """The base model; ``None`` means the endpoint's own model, under any name."""
     adapter: str | None = field(default=None, kw_only=True)
     """The LoRA adapter."""
     cache_salt: str | None = field(default=None, kw_only=True)
@@ -118,19 +127,19 @@ class BlockStored:
 
 @dataclass(frozen=True, slots=True)
 class BlockRemoved:
-    """Blocks are gone. Names that mean nothing are ignored: engines announce removals twice."""
+    """An engine removed blocks. Unknown names are ignored: engines publish some removals twice."""
 
     kind: ClassVar[Literal["removed"]] = "removed"
 
     blocks: Any
-    """The engine's 64-bit names for them: a buffer, list or tuple."""
+    """The engine's 64-bit names of the blocks: a buffer, list or tuple."""
     tier: Tier = field(default="gpu", kw_only=True)
-    """Where they are gone from. They may still be in another tier."""
+    """The tier that removed the blocks. Another tier may still store them."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllBlocksCleared:
-    """Everything is gone."""
+    """An engine cleared its cache."""
 
     kind: ClassVar[Literal["cleared"]] = "cleared"
 
@@ -141,93 +150,92 @@ KvEvent: TypeAlias = BlockStored | BlockRemoved | AllBlocksCleared
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedEndpoint:
-    """What left the pool."""
+    """An endpoint that was removed from the pool."""
 
     endpoint: Endpoint
-    """How it was described."""
+    """Its description."""
     in_flight: tuple[int, ...]
-    """Requests that are still on it. They end as if it were there."""
+    """Its requests in flight. They end as if the endpoint were still in the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a request used, as the engine counted it."""
+    """The token counts of a request, as the engine reports them."""
 
     prompt_tokens: int | None = None
     """Tokens of the prompt."""
     cached_tokens: int | None = None
-    """Those of them that were found in the cache."""
+    """Prompt tokens that were read from the cache."""
     completion_tokens: int | None = None
     """Tokens of the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostTerms:
-    """A cost, term by term, in seconds."""
+    """The terms of a cost, in seconds."""
 
     queue: float
-    """Booked prefill before its turn."""
+    """Waiting for prefill that is reserved before the request."""
     kv_admission_wait: float
-    """Waiting for room in the KV cache."""
+    """Waiting for admission to the KV cache."""
     prefill: float
-    """Its own prefill."""
+    """The request's own prefill."""
     cache_eviction: float
-    """What others must compute again because of it."""
+    """Recomputation by later requests of the blocks that the request evicts."""
     kv: float
-    """Room in the KV cache."""
+    """Use of the KV cache."""
     decode: float
-    """Running answers that stand still meanwhile."""
+    """Delay of running answers by the request's prefill."""
     adapter: float
-    """Loading its LoRA adapter."""
+    """Loading the request's LoRA adapter."""
     failure_backoff: float
-    """What is left of the time that requests are held off after failures."""
+    """The remaining backoff after failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One endpoint, as a request sees it."""
+    """One endpoint, evaluated for a request."""
 
     endpoint_id: int
-    """The endpoint."""
+    """The endpoint's id."""
     name: str
     """Its name."""
     excluded: Exclusion | None
-    """Why it cannot have the request, if so."""
+    """Why the endpoint is not eligible; ``None`` if it is eligible."""
     cached_tokens: int
-    """Prompt tokens that it is expected to find in its cache."""
+    """Prompt tokens that are expected in its cache."""
     first_token_in: float
     """Predicted seconds to the first token."""
     terms: CostTerms
     """The cost, term by term."""
     cost: float
-    """Their sum, in seconds."""
+    """The sum of the terms, in seconds."""
     backoff: BackoffCause | None
-    """Why it is backed off, if it is."""
+    """Why the endpoint is backed off; ``None`` if it is not."""
     backoff_remaining: float
-    """For how many seconds from now on, before a trial."""
+    """Seconds from now until a trial."""
     kv_refusal: str | None = None
-    """Why its KV events are not used: the code of the last refusal, while the endpoint is not
-    precise."""
+    """The code of its last rejected KV event, while its cache is not tracked by events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What ``pick`` would decide, and what every endpoint would cost. ``str()`` is a table."""
+    """The decision that ``pick`` would make, with every endpoint's cost. ``str()`` is a table."""
 
     endpoint_id: int | None
-    """Where the request would go, if it would."""
+    """The endpoint that would be chosen; ``None`` if the request would be rejected."""
     reason: RejectReason | None
-    """Why it would not go, if so."""
+    """Why the request would be rejected; ``None`` if it would be dispatched."""
     retry_after: float | None
-    """When it may be worth another try, if it would not go and that is known."""
+    """Seconds after which a retry may succeed, if rejected and known."""
     prompt_tokens: int
     """Tokens of the prompt: counted, or estimated from text."""
     best_cached_tokens: int
-    """The most that any endpoint of the pool is expected to find in its cache."""
+    """The maximum of ``cached_tokens`` over all endpoints of the pool."""
     candidates: tuple[Candidate, ...]
-    """Every endpoint: first those that could have the request, best first."""
+    """All endpoints: the eligible ones first, best first."""
     table: str = field(repr=False, compare=False)
-    """All of it as a table."""
+    """The explanation as a table."""
 
     def __str__(self) -> str:
         return self.table
@@ -235,194 +243,193 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionAdmissionStats:
-    """The session guard at a glance."""
+    """The state of session admission."""
 
     active: int
-    """Sessions whose contexts count."""
+    """Active sessions, whose contexts count."""
     remembered: int
-    """Sessions that would be recognised, with those."""
+    """Known sessions, the active ones included."""
     idle_time: float
-    """Seconds that a session stays active with nothing in flight."""
+    """Seconds that a session stays active without a request in flight."""
     share: float
-    """Share of a cache that active contexts may fill."""
+    """Share of a KV cache that active contexts may fill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointStats:
-    """What one endpoint has done and holds now."""
+    """Counters and gauges of one endpoint."""
 
     id: int
     """Its id."""
     name: str
     """Its name."""
     draining: bool
-    """Whether it gets no new requests."""
+    """Whether it is draining, and so receives no new requests."""
     kv_events: bool
-    """Whether its engine publishes KV events, and they are used."""
+    """Whether its cache is tracked by KV events."""
     kv_stored_events: int
-    """Stored events of its engine that were applied."""
+    """Stored events that were applied."""
     kv_refused_events: int
-    """Stored events of its engine that were refused."""
+    """Stored events that were rejected."""
     kv_refusal: str | None
-    """Why the last one was refused, unless a later one was applied: a code as that of
-    ``KvEventError``."""
+    """The code of the last rejected event, as in ``KvEventError``, unless a later one was
+    applied."""
     block_size: int
-    """Tokens in one of its cache blocks: as described, until KV events show another length."""
+    """Tokens per cache block: as described, until KV events show another size."""
     hash_mismatch: bool
-    """Whether its engine calls blocks by other names than the rest of the pool, which costs memory.
+    """Whether its engine hashes blocks differently from the rest of the pool, which costs memory.
     For vLLM, set ``PYTHONHASHSEED`` to the same number everywhere."""
     dispatched: int
     """Requests dispatched to it."""
     completed: int
-    """Requests that completed there."""
+    """Requests that completed on it."""
     failed: int
-    """Requests that failed there."""
+    """Requests that failed on it."""
     cancelled: int
-    """Requests that were cancelled there."""
+    """Requests that were cancelled on it."""
     prefilling: int
-    """Our requests before their first token."""
+    """Requests of this scheduler before their first token."""
     running: int
-    """Our requests past their first token."""
+    """Requests of this scheduler after their first token."""
     queued_prefill: float
-    """Predicted seconds of prefill of the pending ones."""
+    """Predicted seconds of prefill of the requests in ``prefilling``."""
     kv_tokens: int
-    """Tokens of our prompts and answers in flight."""
+    """Tokens of the prompts and answers in flight."""
     kv_cache_tokens: int
-    """Tokens that fit."""
+    """Tokens that fit into its KV cache."""
     external_waiting: float
-    """Requests of others that wait there, as far as reports show."""
+    """Requests from other sources that wait on it, estimated from load reports."""
     external_running: float
-    """Requests of others that run there, as far as reports show."""
+    """Requests from other sources that run on it, estimated from load reports."""
     report_age: float | None
-    """How many seconds old the last load report is; ``None`` if there was none."""
+    """Age of the last load report in seconds; ``None`` without a report."""
     report_errors: int
-    """Reports that could not be read, or said nothing that is known."""
+    """Reports that were malformed, or had no known metric."""
     report_error: str | None
-    """Why, if the last report could not be read: a code as that of ``WireError``."""
+    """The code of the error, as in ``WireError``, if the last report was malformed."""
     sleeping: bool
-    """Whether its engine sleeps, as its reports show: it gets no requests."""
+    """Whether its engine is reported as sleeping, and so receives no requests."""
     slowdown: float
-    """Seconds that it takes for a second of described work."""
+    """Measured seconds per predicted second of work."""
     health: HealthState
-    """What requests it takes."""
+    """The requests that it accepts."""
     backoff: BackoffCause | None
-    """Why it is backed off, if it is."""
+    """Why the endpoint is backed off; ``None`` if it is not."""
     backoff_remaining: float
-    """How many seconds requests are held off after failures."""
+    """Remaining seconds of the backoff."""
     failures: int
-    """Backoffs in a row since it last served."""
+    """Consecutive backoffs since it last served a request."""
     backoffs: int
-    """Times that it was backed off."""
+    """Backoffs in total."""
     unanswered: int
-    """Of the cancelled requests: before their first token."""
+    """Cancelled requests that had no first token."""
     late: int
-    """First tokens that came much later than predicted."""
+    """First tokens that arrived much later than predicted."""
     residual: float
-    """Seconds that it counts as busy with requests that ended before their first token."""
+    """Seconds of reserved work for requests that ended before their first token."""
     estimated_tokens: int
-    """Tokens that it is assumed to hold in its cache."""
+    """Tokens that its cache is estimated to hold."""
     stored_tokens: int
-    """Tokens that its engine reports it holds."""
+    """Tokens that its cache holds, by its KV events."""
     warm_tokens: int
-    """Tokens of either that were used lately."""
+    """Tokens of both kinds that were used within the warm window."""
     session_tokens: int
-    """Tokens of the contexts of its active sessions, if there is a session guard."""
+    """Context tokens of its active sessions, if session admission is configured."""
     adapters: tuple[str, ...]
-    """Adapters that are thought to be loaded, least recently used first."""
+    """Adapters that are estimated to be loaded, least recently used first."""
     adapter_loads: int
-    """Adapters that our requests made it load."""
+    """Adapter loads that requests of this scheduler caused."""
     wait: float
-    """Seconds that a new request would wait for its turn."""
+    """Predicted seconds that a new request would wait before its prefill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Durations that were observed, in buckets with fixed bounds."""
+    """Observed durations, in buckets with fixed bounds."""
 
     bounds: tuple[float, ...]
-    """The upper bound of each bucket but the last, in seconds, rising."""
+    """The ascending upper bounds of all buckets but the last, in seconds."""
     counts: tuple[int, ...]
-    """Durations in each bucket; the last one has what is above all bounds."""
+    """Durations in each bucket. The last bucket counts durations above all bounds."""
     sum: float
-    """All durations together, in seconds."""
+    """The sum of all durations, in seconds."""
     count: int
     """The number of durations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandStats:
-    """One band of the waiting room."""
+    """One priority band of the queue."""
 
     priority: int
     """Its priority."""
     queued: int
-    """Requests of it that wait."""
+    """Waiting requests of the band."""
     queued_bytes: int
-    """Their bytes."""
+    """Bytes of the waiting requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """What a scheduler has done since it began, and what it holds now."""
+    """Counters and gauges of a scheduler."""
 
     dispatched: int
-    """Requests sent to an endpoint."""
+    """Requests dispatched to an endpoint."""
     completed: int
     """Requests that completed."""
     failed: int
     """Requests that failed."""
     unreachable: int
-    """Those of them that never reached the endpoint."""
+    """Failed requests that never reached the endpoint."""
     cancelled: int
     """Requests that were cancelled."""
     redirected: int
-    """Requests that went to another endpoint than was decided."""
+    """Requests that were redirected to another endpoint."""
     rejected: Mapping[RejectReason, int]
-    """Requests that were rejected, by reason."""
+    """Rejected requests, by reason."""
     evicted: Mapping[EvictReason, int]
-    """Requests that waited and were evicted, by reason."""
+    """Evicted requests, by reason."""
     queued: int
     """Requests that wait for a decision."""
     queued_bytes: int
-    """Their bytes."""
+    """Bytes of the waiting requests."""
     undelivered: int
-    """Evictions that ``poll_decision`` has not returned yet. They take up room in the queue."""
+    """Evictions that ``poll_decision`` has not returned yet. They occupy the queue."""
     bands: tuple[BandStats, ...]
-    """What waits by priority, highest first: the bands of which something waits."""
+    """The bands with waiting requests, highest priority first."""
     queue_time_total: float
-    """How many seconds dispatched requests had waited for their decisions, all together."""
+    """Total seconds that dispatched requests waited for their decisions."""
     queue_time: Histogram
-    """The same by length: 0 for what was picked and never waited."""
+    """The waits of dispatched requests. Requests decided by ``pick`` count as 0."""
     time_to_first_token: Histogram
-    """From a request's dispatch to its first token, as the gateway sees it."""
+    """The time from dispatch to first token, as the gateway reports it."""
     session_admission: SessionAdmissionStats | None
-    """The session guard, if there is one."""
+    """The state of session admission, if configured."""
     in_flight: int
     """Requests in flight."""
     prompt_tokens: int
     """Prompt tokens of dispatched requests."""
     predicted_cached_tokens: int
-    """Prompt tokens that were expected in the cache of the chosen endpoint."""
+    """Prompt tokens that were expected in the chosen endpoint's cache."""
     checked_cached_tokens: int
-    """Of completed requests whose engine reported how many cached tokens it found: what had been
-    expected."""
+    """The expected cached tokens of completed requests whose engine reported cached tokens."""
     reported_cached_tokens: int
-    """Of the same requests: what the engine found."""
+    """The reported cached tokens of the same requests."""
     corrections: int
-    """Times that what an endpoint is assumed to hold was corrected."""
+    """Corrections of the estimated contents of a cache."""
     reuse_probability: float
-    """The measured probability that a cached token is wanted again."""
+    """The measured probability that a cached token is reused."""
     index_entries: int
-    """Pairs of an endpoint and a block that it holds in the prefix index."""
+    """Entries of the prefix index: pairs of an endpoint and a cached block."""
     index_bytes: int
-    """Bytes that the prefix index has allocated for them."""
+    """Bytes that the prefix index has allocated."""
     endpoints: tuple[EndpointStats, ...]
-    """Every endpoint."""
+    """All endpoints of the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The endpoints that could have a request, best first, as columns for a cost function.
+    """The eligible endpoints of a request, best first, as columns for a cost function.
 
     Columns are read-only buffers: ``numpy.frombuffer(candidates.cost)`` copies nothing.
     """
@@ -434,7 +441,7 @@ class Candidates:
     endpoints: memoryview
     """Their ids, unsigned 64-bit."""
     cached_tokens: memoryview
-    """Prompt tokens that each is expected to find in its cache, unsigned 64-bit."""
+    """Prompt tokens that are expected in each cache, unsigned 64-bit."""
     first_token_in: memoryview
     """Predicted seconds to the first token."""
     queue: memoryview
@@ -447,20 +454,20 @@ class Candidates:
     adapter: memoryview
     failure_backoff: memoryview
     cost: memoryview
-    """Their sum."""
+    """The sum of the terms."""
 
 
-# From the core's JSON. Called from the native part.
+# Decoders of the core's JSON. The native part calls them.
 
 
 def decode_removed(text: str) -> RemovedEndpoint:
-    """What left the pool from JSON."""
+    """Decodes a removed endpoint from JSON."""
     endpoint, in_flight = json.loads(text)
     return RemovedEndpoint(endpoint=endpoint_of(endpoint), in_flight=tuple(in_flight))
 
 
 def decode_explanation(text: str) -> Explanation:
-    """An explanation and its table from JSON."""
+    """Decodes an explanation and its table from JSON."""
     fields, table = json.loads(text)
     verdict = fields.pop("verdict")
     rejected = verdict.get("Err") or {"reason": None, "retry_after": None}
@@ -476,7 +483,7 @@ def decode_explanation(text: str) -> Explanation:
 
 
 def decode_stats(text: str) -> Stats:
-    """Statistics from JSON."""
+    """Decodes statistics from JSON."""
     fields = json.loads(text)
     for name in ("queue_time", "time_to_first_token"):
         histogram = fields[name]
