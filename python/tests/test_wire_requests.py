@@ -81,7 +81,7 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
         ({"body": CHAT, "headers": 1}, TypeError, "pairs"),
         ({"body": CHAT, "headers": ["ab", "cd"]}, TypeError, "pairs"),
         ({"body": CHAT, "headers": [("a", 1)]}, TypeError, "str or bytes"),
-        ({"body": CHAT[:-1]}, WireError, "too soon"),
+        ({"body": CHAT[:-1]}, WireError, "unexpected end"),
         ({"body": b"\xff" + CHAT}, WireError, "at byte 0"),
         ({"body": b"[" * 10_000}, WireError, "an object"),
         ({"body": b'{"messages":' + b"[" * 10_000}, WireError, "nested deeper|expected"),
