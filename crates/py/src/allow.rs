@@ -1,4 +1,4 @@
-//! What the host lets clients say of their own requests.
+//! The fields that the host lets clients set for their requests.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 use slotwise_wire::headers::Allow;
 
-/// Reads names, or a mapping from names to `True`, `False` or a range; nothing for `None`.
+/// Reads names, or a mapping from names to `True`, `False` or a range. `None` allows nothing.
 pub(crate) fn read(allow: Option<&Bound<'_, PyAny>>) -> PyResult<Allow> {
     let mut allowed = Allow::default();
     let Some(allow) = allow else { return Ok(allowed) };

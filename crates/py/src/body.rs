@@ -1,4 +1,4 @@
-//! Requests as clients send them: bodies and headers.
+//! Requests in the form that clients send: bodies and headers.
 
 use std::sync::Mutex;
 
@@ -18,8 +18,8 @@ use crate::serde_bridge::to_json;
 pub(crate) struct Readers(Mutex<Vec<RequestReader>>);
 
 impl Readers {
-    /// Reads a body and hands it on. No lock is held meanwhile: a cost function may call the
-    /// scheduler itself.
+    /// Reads a body and passes it on. No lock is held meanwhile, because a cost function may call
+    /// the scheduler.
     pub(crate) fn with<T>(
         &self,
         py: Python<'_>,
@@ -27,7 +27,7 @@ impl Readers {
         body: &[u8],
         hand_on: impl FnOnce(&RequestView<'_>) -> PyResult<T>,
     ) -> PyResult<T> {
-        // Never waits: a lock that was held while this process was forked is never released.
+        // Never waits: a lock that was held at the fork is never released.
         let idle = self.0.try_lock().ok().and_then(|mut idle| idle.pop());
         let mut reader = idle.unwrap_or_default();
         let view = if body.len() < LONG_BODY {
@@ -48,7 +48,7 @@ impl Readers {
 /// Bytes of a body above which other Python threads may run while it is read: about 100 us of work.
 const LONG_BODY: usize = 128 << 10;
 
-/// Readers that are kept, and what each of their buffers may keep.
+/// The number of idle readers that are kept, and the capacity that each of their buffers keeps.
 const KEPT_READERS: usize = 8;
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -72,11 +72,11 @@ pub(crate) fn priority_order(name: &str) -> PyResult<PriorityOrder> {
     }
 }
 
-/// The headers of a request, as Python has them.
+/// The headers of a request, as Python objects.
 pub(crate) struct Pairs<'py>(Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>);
 
 impl<'py> Pairs<'py> {
-    /// Takes pairs of `str` or `bytes` out of an iterable, or out of what has `items()`.
+    /// Reads pairs of `str` or `bytes` from an iterable, or from an object with `items()`.
     pub(crate) fn read(headers: &Bound<'py, PyAny>) -> PyResult<Self> {
         let items = headers.getattr_opt("items")?.map(|items| items.call0()).transpose()?;
         let pairs = items.as_ref().unwrap_or(headers).try_iter().map_err(|_| not_pairs(headers))?;
@@ -119,13 +119,13 @@ fn slice<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
 
 // Functions of `slotwise.wire`.
 
-/// The name of the API that is served under a path.
+/// The name of the API at a path.
 #[pyfunction]
 pub(crate) fn api_of_path(path: &str) -> Option<&'static str> {
     Api::of_path(path).map(Api::as_str)
 }
 
-/// The contents of a body as JSON, and its prompt: text, or a list of token ids.
+/// The fields of a body as JSON, and its prompt: text, or a list of token ids.
 #[pyfunction]
 #[pyo3(signature = (body, api = None, path = None))]
 pub(crate) fn read_request<'py>(
@@ -145,7 +145,7 @@ pub(crate) fn read_request<'py>(
     })
 }
 
-/// A body with another model.
+/// Replaces the model in a body.
 #[pyfunction]
 pub(crate) fn rewrite_model<'py>(
     body: &Bound<'py, PyAny>,
@@ -155,7 +155,7 @@ pub(crate) fn rewrite_model<'py>(
     rewritten.map(|rewritten| PyBytes::new(body.py(), &rewritten)).map_err(raise_wire)
 }
 
-/// A body that asks for usage, and whether the client did not.
+/// Requests usage in a body. Returns the body, and whether it changed.
 #[pyfunction]
 #[pyo3(signature = (body, api = None, path = None))]
 pub(crate) fn add_usage<'py>(
@@ -170,7 +170,7 @@ pub(crate) fn add_usage<'py>(
     Ok((PyBytes::new(body.py(), added.as_deref().unwrap_or(&bytes)), asks))
 }
 
-/// The API of this name, or of this path.
+/// The API with this name, or at this path.
 fn which(api: Option<&str>, path: Option<&str>) -> PyResult<Api> {
     match (api, path) {
         (Some(name), None) => Api::from_name(name).ok_or_else(|| {
@@ -182,7 +182,7 @@ fn which(api: Option<&str>, path: Option<&str>) -> PyResult<Api> {
     }
 }
 
-/// The contents of headers, as JSON.
+/// The fields of headers, as JSON.
 #[pyfunction]
 pub(crate) fn read_headers(pairs: &Bound<'_, PyAny>) -> PyResult<String> {
     let pairs = Pairs::read(pairs)?;

@@ -1,4 +1,4 @@
-//! A cost of the host's own: one call per decision, over columns.
+//! The host's cost function: one call per decision, with the candidates as columns.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,12 +12,11 @@ use slotwise::{Candidate, EndpointId, Explanation, Seconds};
 
 use crate::error::Kind;
 
-/// What the host's cost function returns that each candidate costs.
+/// The cost of each candidate, as the host's cost function returns it.
 pub(crate) type Costs = HashMap<EndpointId, Seconds>;
 
-/// A scheduler whose cost function runs on this thread. A cost function that asks the same
-/// scheduler for a pick is asked again for that, and one that always does would go on until the
-/// stack ends.
+/// A scheduler whose cost function runs on this thread. A cost function that calls `pick` of the
+/// same scheduler runs recursively. The depth is limited, since the stack would overflow otherwise.
 pub(crate) struct Asking(usize);
 
 thread_local! {
@@ -40,7 +39,7 @@ impl Asking {
 impl Drop for Asking {
     fn drop(&mut self) {
         ASKING.with_borrow_mut(|asking| {
-            // Those that began later have ended.
+            // Calls that began later have ended.
             if let Some(at) = asking.iter().rposition(|scheduler| *scheduler == self.0) {
                 asking.remove(at);
             }
@@ -48,10 +47,10 @@ impl Drop for Asking {
     }
 }
 
-/// How often a cost function may run within itself.
+/// The limit of recursion of a cost function.
 const DEEPEST: usize = 16;
 
-/// A cost function asked for a pick within itself, too often.
+/// A cost function called `pick` recursively, beyond the limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reentered;
 
@@ -72,7 +71,7 @@ impl Kind for Reentered {
     }
 }
 
-/// Calls the cost function with the endpoints that could have the request, best first.
+/// Calls the cost function with the eligible endpoints, best first.
 pub(crate) fn score(
     py: Python<'_>,
     cost: &Py<PyAny>,
@@ -104,7 +103,7 @@ pub(crate) fn score(
         .collect())
 }
 
-/// `slotwise.Candidates` with read-only buffers for columns.
+/// `slotwise.Candidates` with read-only buffers as columns.
 fn columns<'py>(
     py: Python<'py>,
     candidates: &[&Candidate],

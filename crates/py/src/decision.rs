@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use slotwise_wire::outcome;
 
-/// The request goes now.
+/// The request is dispatched now.
 #[derive(Clone, PartialEq)]
 #[pyclass(frozen, eq, module = "slotwise")]
 pub(crate) struct Dispatch {
@@ -15,7 +15,7 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    /// The answer with the name that its endpoint has now.
+    /// The dispatch with the current name of its endpoint.
     pub(crate) fn new(core: &slotwise::Scheduler, answer: slotwise::Dispatch) -> Self {
         let name = core.endpoint(answer.endpoint_id).map(|endpoint| endpoint.name.clone());
         Self { answer, endpoint_name: name.unwrap_or_default() }
@@ -96,7 +96,7 @@ impl Dispatch {
     }
 }
 
-/// The request does not go.
+/// The request is rejected.
 #[derive(Clone, Eq, Hash, PartialEq)]
 #[pyclass(frozen, eq, hash, module = "slotwise")]
 pub(crate) struct Rejected {
@@ -107,7 +107,7 @@ pub(crate) struct Rejected {
     pub(crate) answer: Refusal,
 }
 
-/// The core's refusal, comparable and hashable.
+/// The core's rejection, comparable and hashable.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub(crate) struct Refusal {
     reason: slotwise::RejectReason,
@@ -115,7 +115,7 @@ pub(crate) struct Refusal {
 }
 
 impl Rejected {
-    /// The answer to a request, with what its client gets.
+    /// The rejection of a request, with the message for its client.
     pub(crate) fn new(
         core: &slotwise::Scheduler,
         request: &slotwise::Request<'_>,
@@ -126,7 +126,7 @@ impl Rejected {
         Self { message: rejected.message(&sentence), sentence, answer }
     }
 
-    /// What its client gets.
+    /// The response to the client.
     pub(crate) fn refusal(&self) -> outcome::Refusal<'_> {
         let refusal = outcome::Refusal::new(outcome::Reason::Rejected(self.answer.reason));
         let refusal = refusal.message(&self.sentence);
@@ -171,7 +171,7 @@ impl Rejected {
     }
 }
 
-/// What a refusal says to code that takes it for a dispatch: none of these is there.
+/// The error for an unknown attribute of a refusal. Attributes of a dispatch get a hint.
 fn no_dispatch(what: &str, reason: &str, name: &str) -> PyErr {
     const OF_DISPATCH: [&str; 9] = [
         "request_id",
@@ -194,7 +194,7 @@ fn no_dispatch(what: &str, reason: &str, name: &str) -> PyErr {
     PyAttributeError::new_err(message)
 }
 
-/// A request that waited does not go.
+/// A waiting request is evicted.
 #[derive(Clone, Eq, PartialEq)]
 #[pyclass(frozen, eq, module = "slotwise")]
 pub(crate) struct Evicted(pub(crate) slotwise::Evicted);

@@ -1,5 +1,4 @@
-//! Errors to exceptions of their kind: the classes of `slotwise.errors`, each with the core's
-//! `code`.
+//! Converts errors to the exception classes of `slotwise.errors`, with the core's `code`.
 
 use pyo3::PyErr;
 use pyo3::prelude::*;
@@ -9,7 +8,7 @@ use slotwise::{
 };
 use slotwise_wire::WireError;
 
-/// An error of the core as the exception that stands for it.
+/// Converts an error of the core to its exception.
 pub(crate) fn raise<E: Kind>(error: E) -> PyErr {
     Python::attach(|py| {
         let class = py.import("slotwise.errors").and_then(|module| module.getattr(E::CLASS));
@@ -20,7 +19,7 @@ pub(crate) fn raise<E: Kind>(error: E) -> PyErr {
     })
 }
 
-/// Bytes that could not be read, as `slotwise.errors.WireError`.
+/// Converts an error of the wire to `slotwise.errors.WireError`.
 pub(crate) fn raise_wire(error: WireError) -> PyErr {
     Python::attach(|py| {
         let class = py.import("slotwise.errors").and_then(|module| module.getattr("WireError"));
@@ -32,7 +31,7 @@ pub(crate) fn raise_wire(error: WireError) -> PyErr {
     })
 }
 
-/// An error that has an exception class.
+/// An error with an exception class.
 pub(crate) trait Kind: std::fmt::Display {
     /// The name of the class in `slotwise.errors`.
     const CLASS: &'static str;

@@ -1,5 +1,5 @@
-//! Ids of endpoints and requests as arguments. What is given in their place is named, with what to
-//! pass.
+//! Ids of endpoints and requests as arguments. The error for another type names that type and the
+//! expected argument.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for NameArg {
     }
 }
 
-/// `expected`, what came instead, and what to do about a string.
+/// The error for a wrong type: the expected and the actual type, with a hint for strings.
 fn wrong(
     value: &Borrowed<'_, '_, PyAny>,
     expected: &str,

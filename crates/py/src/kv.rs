@@ -1,4 +1,4 @@
-//! What engines report about their KV caches, and what came of a message.
+//! Messages of engines about their KV caches, and the reports of handling them.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use crate::serde_bridge::{to_json, to_python};
 pub(crate) struct Frames<'py>(Vec<Bound<'py, PyAny>>);
 
 impl<'py> Frames<'py> {
-    /// Takes the frames out of a list or a tuple.
+    /// Reads the frames from a list or a tuple.
     pub(crate) fn read(frames: &Bound<'py, PyAny>) -> PyResult<Self> {
         if let Ok(list) = frames.cast::<PyList>() {
             return Ok(Self(list.iter().collect()));
@@ -33,13 +33,13 @@ impl<'py> Frames<'py> {
         Err(PyTypeError::new_err(message))
     }
 
-    /// Their bytes: `bytes` in place, other buffers copied.
+    /// The bytes of the frames: `bytes` are borrowed, other buffers are copied.
     pub(crate) fn bytes(&self) -> PyResult<Vec<Cow<'_, [u8]>>> {
         self.0.iter().map(|frame| bytes(frame, "each frame")).collect()
     }
 }
 
-/// What came of a message.
+/// The result of handling a message.
 #[derive(Clone, PartialEq)]
 #[pyclass(frozen, eq, module = "slotwise.wire")]
 pub(crate) struct KvReport(pub(crate) kv::Report);
@@ -138,12 +138,12 @@ impl KvReport {
     }
 }
 
-/// Tokens in a block.
+/// Tokens per block.
 pub(crate) fn block_size(tokens: u32) -> PyResult<NonZeroU32> {
     NonZeroU32::new(tokens).ok_or_else(|| PyValueError::new_err("block_size must not be zero"))
 }
 
-/// An event of a batch, as it is written for other languages.
+/// An event of a batch, in the JSON form for other languages.
 #[derive(Serialize)]
 struct Written<'a> {
     r#type: &'static str,
@@ -199,7 +199,7 @@ impl<'a> Written<'a> {
 
 // Functions of `slotwise.wire`.
 
-/// Topic, number and payload of a message; none is the end of a replay.
+/// Topic, sequence number and payload of a message; `None` for the end of a replay.
 #[pyfunction]
 #[expect(clippy::type_complexity, reason = "a tuple in Python")]
 pub(crate) fn read_kv_frames<'py>(
@@ -216,7 +216,7 @@ pub(crate) fn read_kv_frames<'py>(
     })
 }
 
-/// When a batch was sent, and all else of it as JSON: JSON has no infinity.
+/// The send time of a batch, and its other fields as JSON. JSON has no infinity.
 #[pyfunction]
 pub(crate) fn read_kv_batch(payload: &Bound<'_, PyAny>) -> PyResult<(f64, String)> {
     let payload = bytes(payload, "payload")?;
@@ -226,13 +226,13 @@ pub(crate) fn read_kv_batch(payload: &Bound<'_, PyAny>) -> PyResult<(f64, String
     Ok((batch.sent_at(), to_json(&(batch.dp_rank(), events, batch.skipped_events()))?))
 }
 
-/// What asks for a replay.
+/// The frame that requests a replay.
 #[pyfunction]
 pub(crate) fn replay_request(py: Python<'_>, start: u64) -> Bound<'_, PyBytes> {
     PyBytes::new(py, &kv::replay_request(start))
 }
 
-/// vLLM's names for the full blocks of a prompt.
+/// vLLM's names of the full blocks of a prompt.
 #[pyfunction]
 #[pyo3(signature = (tokens, *, block_size, algorithm = "sha256", seed = None, tagged = true, adapter = None,
     adapter_path = None, cache_salt = None))]

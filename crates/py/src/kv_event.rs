@@ -1,4 +1,4 @@
-//! KV events: `slotwise.BlockStored` and its relatives, told apart by their `kind`.
+//! KV events as Python objects: `slotwise.BlockStored` and the others, distinguished by `kind`.
 
 use std::num::NonZeroU32;
 
@@ -8,7 +8,7 @@ use slotwise::{BlockRemoved, BlockStored, EngineHash, KvEvent, Tier};
 
 use crate::prompt::integers;
 
-/// What an engine reported, copied out of Python.
+/// An event, copied from Python.
 pub(crate) enum Event {
     Stored(Box<Stored>),
     Removed { blocks: Vec<EngineHash>, tier: Tier },
@@ -41,7 +41,7 @@ impl Event {
         }
     }
 
-    /// How many blocks it is about.
+    /// The number of blocks in the event.
     pub(crate) fn blocks(&self) -> usize {
         match self {
             Self::Stored(stored) => stored.blocks.len(),
@@ -50,7 +50,7 @@ impl Event {
         }
     }
 
-    /// Passes it on as the core has it.
+    /// Passes the event on as the core's type.
     pub(crate) fn with<T>(&self, tell: impl FnOnce(KvEvent<'_>) -> T) -> T {
         match self {
             Self::Stored(stored) => {

@@ -1,8 +1,7 @@
 //! A dispatched request: the gateway crate's lease behind a lock, with the scheduler that it
 //! belongs to.
 //!
-//! The lock of a lease is taken before that of its scheduler. Both are free again while Python
-//! runs.
+//! The lock of a lease is taken before that of its scheduler. Neither is held while Python runs.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -61,7 +60,7 @@ impl Lease {
         self.read(py, lease::Lease::require_begun)?.map_err(raise)
     }
 
-    /// Where the request is now; where it was last, once it has ended.
+    /// The current endpoint of the request, or its last one after the end.
     fn locate<T>(&self, py: Python<'_>, read: impl FnOnce(&lease::Lease) -> T) -> PyResult<T> {
         let mut state = self.state.lock(py)?;
         state.locate(&*self.scheduler.get().lock(py)?);
@@ -167,8 +166,8 @@ impl Lease {
         self.input(py, |state, gateway, now| state.cancel(gateway, now))
     }
 
-    /// Completes the request: whether this call ended it, and the names of the numbers that were
-    /// dropped.
+    /// Completes the request. Returns whether this call ended it, and the names of the dropped
+    /// counts.
     fn _complete(&self, reported: &Bound<'_, PyAny>) -> PyResult<(bool, Vec<&'static str>)> {
         let py = reported.py();
         if self.has_ended(py)? {
@@ -180,7 +179,7 @@ impl Lease {
         Ok((ended, implausible.iter().map(|(name, _)| name).collect()))
     }
 
-    /// The connection came to this end: ends the request unless it has ended.
+    /// Ends the request by the end of its connection, unless it has ended.
     fn _close(&self, py: Python<'_>, close: &str) -> PyResult<()> {
         let close = self::close(close)?;
         if self.has_ended(py)? {
@@ -189,7 +188,7 @@ impl Lease {
         self.input(py, |state, gateway, now| state.close(gateway, now, close))
     }
 
-    /// A chunk passes on its way to the client. Before `begin`, it may be anything.
+    /// Handles a chunk on its way to the client. Before `begin`, the chunk may be any object.
     fn _pass(&self, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = chunk.py();
         let reads = self.read(py, |state| state.reader().is_some() && !state.has_ended())?;
@@ -197,7 +196,7 @@ impl Lease {
         self.input(py, |state, gateway, now| state.pass(gateway, now, &chunk)).map(drop)
     }
 
-    /// Sets how long the endpoint may send nothing: as predicted, or seconds, or without a limit.
+    /// Sets the idle limit: the predicted one, a number of seconds, or none.
     #[pyo3(signature = (limit = None))]
     fn _set_idle_limit(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<()> {
         let limit = match limit.map(std::time::Duration::try_from_secs_f64) {
@@ -209,7 +208,7 @@ impl Lease {
         Ok(())
     }
 
-    /// The host waits for the endpoint from `now` on, a time of its own clock. How long it may
+    /// Starts waiting for the endpoint at `now`, on the host's clock. Returns the longest time to
     /// wait.
     fn _wait(&self, py: Python<'_>, now: f64) -> PyResult<Option<f64>> {
         let now = instant("now", now)?;
@@ -221,14 +220,14 @@ impl Lease {
         Ok(until.map(|until| until.saturating_since(now).as_secs_f64()))
     }
 
-    /// The host no longer waits.
+    /// Stops waiting.
     fn _end_wait(&self, py: Python<'_>, now: f64) -> PyResult<()> {
         let now = instant("now", now)?;
         self.state.lock(py)?.silence().end_wait(now);
         Ok(())
     }
 
-    /// The time that is allowed now, and whether the first token has come.
+    /// The current idle limit, and whether the first token has arrived.
     fn _idle_limit(&self, py: Python<'_>) -> PyResult<(f64, bool)> {
         let mut state = self.state.lock(py)?;
         let silence = state.silence();
@@ -242,7 +241,7 @@ impl Lease {
     }
 }
 
-/// What has been read of an answer.
+/// The part of an answer that has been read.
 #[pyclass(frozen, module = "slotwise.aio")]
 pub(crate) struct Answer(Py<Lease>);
 
@@ -295,7 +294,7 @@ impl Answer {
     }
 }
 
-/// The numbers of a `slotwise.Usage`, as they are.
+/// The counts of a `slotwise.Usage`, without validation.
 fn reported_usage(usage: &Bound<'_, PyAny>) -> PyResult<ReportedUsage> {
     let class = usage.py().import("slotwise.values")?.getattr("Usage")?;
     if !usage.is_instance(&class)? {
@@ -315,7 +314,7 @@ fn number(usage: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<f64>> {
         return Ok(None);
     }
     if value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>() {
-        // An integer beyond every float counts no tokens either.
+        // An integer beyond the range of floats is no valid count either.
         return Ok(Some(value.extract().unwrap_or(f64::INFINITY)));
     }
     Err(PyTypeError::new_err(format!("usage.{name} must be an int, not {}", value.get_type())))

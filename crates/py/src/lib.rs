@@ -3,18 +3,18 @@
 //! | file | what it converts |
 //! |---|---|
 //! | `scheduler/` | the calls of a scheduler, its lock and its clock |
-//! | `request`, `prompt`, `body`, `allow` | a request's options, without copying its text |
+//! | `request`, `prompt`, `body`, `allow` | a request's options, without a copy of its text |
 //! | `decision` | decisions to immutable Python objects |
 //! | `refusal` | refusals and span attributes, for clients and traces |
 //! | `ids` | the ids of endpoints and requests |
 //! | `shared` | nothing: locks that stay safe across `fork` |
 //! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
 //! | `metrics` | metrics pages and ORCA headers |
-//! | `lease` | a request in flight, and what was read of its answer |
+//! | `lease` | a request in flight, and the part of its answer that has been read |
 //! | `response` | an engine's response, and its outcome |
 //! | `cost_function` | candidates to columns for the host's cost function, and its costs back |
 //! | `serde_bridge` | configuration, endpoints, explanations and statistics, as JSON |
-//! | `error` | errors to the exception of their kind |
+//! | `error` | errors to exceptions |
 
 mod allow;
 mod body;
@@ -75,7 +75,7 @@ mod _core {
         serde_bridge::to_json(&slotwise::Config::default())
     }
 
-    /// The defaults of what the default configuration does without, as JSON.
+    /// The defaults of options that are off in the default configuration, as JSON.
     #[pyfunction]
     fn default_options() -> PyResult<String> {
         serde_bridge::to_json(&(

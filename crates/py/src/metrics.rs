@@ -1,4 +1,4 @@
-//! What engines report about their load: metrics pages and ORCA headers.
+//! Load reports of engines: metrics pages and ORCA headers.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -13,10 +13,10 @@ use crate::error::raise_wire;
 use crate::prompt::bytes;
 use crate::serde_bridge::to_json;
 
-/// The readers of all engines' pages.
+/// The readers of metrics pages, for all engines.
 static READERS: LazyLock<PageReaders> = LazyLock::new(PageReaders::new);
 
-/// A header's value: `str`, as most HTTP libraries have it, or bytes.
+/// A header's value: `str`, as in most HTTP libraries, or bytes.
 pub(crate) fn header<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
     match value.cast::<PyString>() {
         Ok(text) => Ok(Cow::Borrowed(text.to_str()?.as_bytes())),
@@ -24,7 +24,7 @@ pub(crate) fn header<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>>
     }
 }
 
-/// How a page is read: the keywords of `handle_metrics_page` and `read_metrics`.
+/// The options for reading a page: the keywords of `handle_metrics_page` and `read_metrics`.
 pub(crate) struct Format<'py> {
     pub(crate) engine: Option<String>,
     pub(crate) fields: Option<Bound<'py, PyAny>>,
@@ -51,7 +51,7 @@ impl Format<'_> {
     }
 }
 
-/// Pairs of a field and a metric, out of a mapping from fields to one metric or several.
+/// Pairs of a field and a metric, from a mapping of fields to one or more metrics.
 fn metrics_of_fields(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {
     let Some(fields) = fields else { return Ok(Vec::new()) };
     let items = fields.cast::<PyMapping>().map_err(|_| {
@@ -71,8 +71,8 @@ fn metrics_of_fields(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String,
     Ok(pairs)
 }
 
-/// What a page reports as JSON: the report, the load and the KV cache of all ranks, its capacity
-/// and the adapters in use.
+/// The report of a page as JSON, with the load and the KV cache of all ranks, the capacity of that
+/// cache, and the adapters in use.
 #[pyfunction]
 #[pyo3(signature = (page, engine, fields, adapters, rank_label))]
 pub(crate) fn read_metrics(
@@ -90,7 +90,7 @@ pub(crate) fn read_metrics(
     to_json(&(&report, report.load(), cache, cache.capacity(), active))
 }
 
-/// What an ORCA header contains as JSON.
+/// The report of an ORCA header as JSON.
 #[pyfunction]
 pub(crate) fn read_orca(value: &Bound<'_, PyAny>) -> PyResult<String> {
     to_json(&OrcaReport::read(&header(value)?).map_err(raise_wire)?)

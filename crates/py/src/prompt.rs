@@ -1,7 +1,7 @@
-//! Prompts, bytes and lists of numbers, in whatever form Python has them.
+//! Prompts, bytes and lists of integers, from the Python types that represent them.
 //!
-//! Text is borrowed. Numbers are copied once, out of a buffer of any integer type (about 0.1 ns
-//! each) or out of a list (about 10 ns each), and must fit.
+//! Text is borrowed. Integers are copied once, from a buffer of any integer type (about 0.1 ns
+//! each) or from a list (about 10 ns each). Integers out of range are errors.
 
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -29,8 +29,7 @@ impl<'a> Prompt<'a> {
         if let Ok(text) = prompt.cast::<PyBytes>() {
             return Ok(Self::Text(text.as_bytes()));
         }
-        // Token ids in their own width are what a gateway in a hurry has: nothing is tried before
-        // them.
+        // Buffers of 32-bit token ids are the fast path, so they are tried first.
         if let Ok(ids) = PyBuffer::<u32>::get(prompt) {
             return Ok(Self::Tokens(ids.to_vec(prompt.py())?));
         }
@@ -67,7 +66,7 @@ impl<'a> Prompt<'a> {
     }
 }
 
-/// `bytes` in place, other buffers of bytes copied: they may change while other threads run.
+/// Borrows `bytes`. Copies other buffers of bytes, since other threads may change them.
 pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> PyResult<Cow<'a, [u8]>> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(Cow::Borrowed(bytes.as_bytes()));
@@ -80,7 +79,7 @@ pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> PyResult<Cow
     buffer.to_vec(value.py()).map(Cow::Owned)
 }
 
-/// The integers in a buffer, list or tuple; `what` each of them is.
+/// The integers in a buffer, list or tuple. `what` names one of them in errors.
 pub(crate) fn integers<T>(values: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<T>>
 where
     T: Integer + for<'p> FromPyObject<'p, 'p, Error = PyErr>,
@@ -139,7 +138,7 @@ where
     })
 }
 
-/// An unsigned integer that wider ones may fit into.
+/// An unsigned integer type to which wider integers are converted if they fit.
 pub(crate) trait Integer: Element + Into<i128> + Copy {
     fn narrow(value: i128, at: usize, what: &str) -> PyResult<Self>;
 }

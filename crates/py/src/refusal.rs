@@ -1,4 +1,4 @@
-//! What clients and traces get: refusals and attributes.
+//! Refusals for clients, and span attributes for traces.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
 use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::serde_bridge::to_json;
 
-/// A refusal, out of a decision or of a reason's code.
+/// A refusal, from a decision or from the code of a reason.
 fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'a>> {
     if let Ok(rejected) = reason.cast::<Rejected>() {
         return Ok(rejected.get().refusal());
@@ -37,7 +37,7 @@ fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
         .map_err(|_| PyValueError::new_err(format!("{name} must be seconds, and not {seconds}")))
 }
 
-/// Status, headers and body of what a client gets.
+/// Status, headers and body of the response to a client.
 #[pyfunction]
 #[pyo3(signature = (reason, *, retry_after = None, message = None, shape = "openai"))]
 #[expect(clippy::type_complexity, reason = "a tuple in Python")]
@@ -75,7 +75,7 @@ pub(crate) fn attributes_of_dispatch(
     to_json(&dispatch_attributes(&request, &dispatch.answer, &dispatch.endpoint_name))
 }
 
-/// The attributes of what an engine reported that a request used, as JSON.
+/// The attributes of a usage, as JSON.
 #[pyfunction]
 pub(crate) fn attributes_of_usage(
     prompt_tokens: Option<u32>,

@@ -1,5 +1,5 @@
-//! What a request asks for: its prompt or its body, its headers, and the keywords of `pick`,
-//! `submit` and `explain`.
+//! Requests: the prompt or the body, the headers, and the keywords of `pick`, `submit` and
+//! `explain`.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::body::{Pairs, Readers, api_of, priority_order};
 use crate::ids::EndpointArg;
 use crate::prompt::{Prompt, bytes};
 
-/// The keywords of `pick`, `submit` and `explain`. What is given wins over headers, and these over
-/// the body.
+/// The keywords of `pick`, `submit` and `explain`. Keywords take precedence over headers, and
+/// headers over the body.
 pub(crate) struct Wishes<'a, 'py> {
     pub(crate) prompt: Option<&'a Bound<'py, PyAny>>,
     pub(crate) body: Option<&'a Bound<'py, PyAny>>,
@@ -142,8 +142,8 @@ fn role(name: &str) -> PyResult<Role> {
     }
 }
 
-/// Seconds on the scheduler's clock. One that is more than a day ahead is on another clock, and
-/// would never be missed.
+/// A deadline in seconds on the scheduler's clock. A deadline more than a day ahead is an error: it
+/// is on another clock, and would never expire.
 fn deadline(now: Instant, seconds: f64) -> PyResult<Instant> {
     let at = instant("deadline", seconds)?;
     if at.saturating_since(now) > Duration::from_secs(86_400) {
@@ -156,7 +156,7 @@ fn deadline(now: Instant, seconds: f64) -> PyResult<Instant> {
     Ok(at)
 }
 
-/// Warns, once for each field, of a length of time that is hardly meant.
+/// Warns of an implausible duration, once for each field.
 pub(crate) fn warn_implausible(py: Python<'_>, found: Option<Implausible>) -> PyResult<()> {
     let Some(found) = found else { return Ok(()) };
     let (field, is) = (found.field, found.is.as_secs_f64());
@@ -167,7 +167,7 @@ pub(crate) fn warn_implausible(py: Python<'_>, found: Option<Implausible>) -> Py
     py.import("slotwise.warn_once")?.call_method1("warn_once", (field, message)).map(drop)
 }
 
-/// Infinity, or more than the core can count, means: without a limit.
+/// Infinity, or a value beyond the core's range, sets no limit.
 fn time_to_live(seconds: f64) -> PyResult<Duration> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(PyValueError::new_err(format!(
@@ -177,7 +177,7 @@ fn time_to_live(seconds: f64) -> PyResult<Duration> {
     Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
-/// Seconds on the host's monotonic clock as the core counts them: in microseconds.
+/// Converts seconds on the host's monotonic clock to the core's unit, microseconds.
 pub(crate) fn instant(what: &str, seconds: f64) -> PyResult<Instant> {
     if !(0.0..LAST).contains(&seconds) {
         let message = format!("{what} must be seconds on a monotonic clock, not {seconds}");
@@ -186,7 +186,7 @@ pub(crate) fn instant(what: &str, seconds: f64) -> PyResult<Instant> {
     Ok(Instant::from_micros((seconds * 1e6).round() as u64))
 }
 
-/// A point on the scheduler's clock in seconds; none if it is further away than the clock can show.
+/// A time on the scheduler's clock in seconds; `None` if it is beyond the clock's range.
 pub(crate) fn seconds(at: Instant) -> Option<f64> {
     let seconds = at.as_micros() as f64 / 1e6;
     (seconds < LAST).then_some(seconds)

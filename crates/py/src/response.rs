@@ -1,4 +1,4 @@
-//! What engines answer: readers of responses, and how they ended.
+//! Responses of engines: their readers and outcomes.
 
 use std::sync::Mutex;
 
@@ -12,18 +12,18 @@ use crate::prompt::bytes;
 use crate::serde_bridge::to_python;
 use crate::shared::lock;
 
-/// Reads a response as it comes.
+/// Reads a response chunk by chunk.
 #[pyclass(frozen, module = "slotwise.wire")]
 pub(crate) struct ResponseReader(Mutex<Reading>);
 
 struct Reading {
     reader: response::ResponseReader,
-    /// How it ended, if it has.
+    /// The outcome, after the end.
     outcome: Option<response::Outcome>,
 }
 
 impl ResponseReader {
-    /// Reads on. After the end, nothing counts.
+    /// Reads the next chunk of the body. Has no effect after the end.
     pub(crate) fn read(&self, py: Python<'_>, chunk: &[u8]) -> response::Progress {
         let mut reading = lock(&self.0, py);
         match reading.outcome {
@@ -32,7 +32,7 @@ impl ResponseReader {
         }
     }
 
-    /// Nothing more comes. The first end counts.
+    /// Ends the body. Only the first call counts.
     pub(crate) fn end(&self, py: Python<'_>, close: CloseReason) -> response::Outcome {
         let mut reading = lock(&self.0, py);
         let Reading { reader, outcome } = &mut *reading;
@@ -101,7 +101,7 @@ impl ResponseReader {
     }
 }
 
-/// What a chunk brought.
+/// The content of a chunk.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
 #[pyclass(frozen, eq, module = "slotwise.wire")]
 pub(crate) struct Progress(pub(crate) response::Progress);
@@ -238,7 +238,7 @@ impl Outcome {
     }
 }
 
-/// Puts the client's name for the model back into a response.
+/// Replaces the engine's model name in a response by the client's.
 #[pyclass(frozen, module = "slotwise.wire")]
 pub(crate) struct ModelFilter(Mutex<response::ModelFilter>);
 
@@ -257,7 +257,7 @@ impl ModelFilter {
     }
 }
 
-/// Passes a response through as if the client's own request had been sent.
+/// Passes a response on as if the client's own request had been sent.
 #[pyclass(frozen, module = "slotwise.wire")]
 pub(crate) struct AnswerFilter(Mutex<response::AnswerFilter>);
 
@@ -327,7 +327,7 @@ const fn python(truth: bool) -> &'static str {
     if truth { "True" } else { "False" }
 }
 
-/// That of a response with this status.
+/// The outcome of a response with this status.
 #[pyfunction]
 pub(crate) fn outcome_of_status(status: u16) -> Outcome {
     Outcome(response::Outcome::of_status(status))

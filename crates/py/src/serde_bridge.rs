@@ -1,6 +1,7 @@
-//! Values that are not in a hurry: they travel as JSON between the core's serde types and the
-//! dataclasses of `slotwise.config`, `slotwise.values` and `slotwise.reports`, so that their fields
-//! are listed in the core and in Python, and nowhere between.
+//! Conversion of values off the hot path, as JSON.
+//!
+//! JSON connects the core's serde types with the dataclasses of `slotwise.config`,
+//! `slotwise.values` and `slotwise.reports`. So only the core and Python list their fields.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -8,14 +9,14 @@ use pyo3::sync::PyOnceLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The dataclass `value` (or its name, or a mapping) as one of the core's types.
+/// Converts a dataclass, a mapping or an endpoint's name to one of the core's types.
 pub(crate) fn from_python<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyResult<T> {
     static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let encode = ENCODE.import(value.py(), "slotwise.config", "encode")?;
     let json: String = encode.call1((value,))?.extract()?;
     let mut reader = serde_json::Deserializer::from_str(&json);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        // The place in the JSON means nothing to a caller that passed an object.
+        // A position in the JSON has no meaning for a caller that passed an object.
         let reason = error.inner().to_string();
         let reason = reason.split(" at line ").next().unwrap_or_default();
         let type_error = reason.starts_with("invalid type");
@@ -24,8 +25,7 @@ pub(crate) fn from_python<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyRe
     })
 }
 
-/// One of the core's types, or of the wire's reports, as what that function of `slotwise` makes of
-/// it.
+/// Converts one of the core's types, or of the wire's reports, with this function of `slotwise`.
 pub(crate) fn to_python<'py>(
     py: Python<'py>,
     (module, decode): (&str, &str),

@@ -1,8 +1,8 @@
-//! What several threads share, also across `fork`.
+//! State that several threads share, also across `fork`.
 //!
-//! A child process has only the thread that forked. A lock that another thread held at that moment
-//! is never released there, and what it guards may be half changed. So the first use in a child
-//! asks whether the lock is free, and says so if it is not, in place of waiting.
+//! A child process has only the thread that forked. A lock that another thread held at the fork is
+//! never released there, and its state may be inconsistent. So the first use in a child process
+//! does not wait for the lock, but returns an error if it is taken.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,21 +14,21 @@ use pyo3::sync::MutexExt;
 
 use crate::error::{Kind, raise};
 
-/// How many forks lie between the first process and this one.
+/// The number of forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// Called in each child process before anything else runs there.
+/// Called in each child process, right after the fork.
 #[pyfunction]
 pub(crate) fn after_fork() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Something behind a lock. Nothing there panics; if it did, its state would still be that of some
-/// call before.
+/// A value behind a lock. Poisoning is ignored: calls do not panic, and a panic would leave the
+/// state of an earlier call.
 #[derive(Debug, Default)]
 pub(crate) struct Shared<T> {
     value: Mutex<T>,
-    /// The generation of the process that has used it last.
+    /// The generation of the process that used the value last.
     generation: AtomicU32,
 }
 
@@ -40,7 +40,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// What is behind the lock. A thread that must wait for it lets others run.
+    /// Locks the value. A thread that waits for the lock releases the GIL.
     pub(crate) fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, T>> {
         if self.is_foreign() {
             return self.adopt().map_err(raise);
@@ -51,7 +51,7 @@ impl<T> Shared<T> {
         })
     }
 
-    /// The same for a thread that is detached from Python.
+    /// Locks the value from a thread that is detached from Python.
     pub(crate) fn lock_detached(&self) -> Result<MutexGuard<'_, T>, Forked> {
         if self.is_foreign() {
             return self.adopt();
@@ -63,8 +63,8 @@ impl<T> Shared<T> {
         self.generation.load(Ordering::Acquire) != GENERATION.load(Ordering::Relaxed)
     }
 
-    /// The first use in a child process. Its own threads hold the lock for an instant only, until
-    /// one of them was here.
+    /// Locks the value at its first use in a child process. Until then, the threads of the child
+    /// hold the lock only briefly.
     fn adopt(&self) -> Result<MutexGuard<'_, T>, Forked> {
         for _ in 0..TRIES {
             let free = match self.value.try_lock() {
@@ -84,7 +84,7 @@ impl<T> Shared<T> {
 
 const TRIES: u32 = 1_000;
 
-/// Another thread was using it when this process was forked.
+/// Another thread was using the value when this process was forked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forked;
 
@@ -105,7 +105,7 @@ impl Kind for Forked {
     }
 }
 
-/// The value of a lock that is held for an instant only, and never while Python runs.
+/// Takes a lock that is only held briefly, and never while Python runs.
 pub(crate) fn lock<'a, T>(value: &'a Mutex<T>, py: Python<'_>) -> MutexGuard<'a, T> {
     match value.try_lock() {
         Ok(free) => free,

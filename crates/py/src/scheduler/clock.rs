@@ -1,4 +1,4 @@
-//! The time of a call: its `now`, or else what the scheduler's clock shows.
+//! The time of a call: its `now`, or else the time of the scheduler's clock.
 
 use std::time::Instant as HostInstant;
 
@@ -10,7 +10,7 @@ use crate::request::instant;
 
 /// The clock of a scheduler.
 pub(super) enum Clock {
-    /// `time.monotonic()` without calling it: its reading when the scheduler was made, and the time
+    /// `time.monotonic()` without a call: its value at the scheduler's creation, plus the time
     /// since then.
     Host { reading: f64, taken: HostInstant },
     /// A callable that returns seconds.

@@ -1,4 +1,4 @@
-//! What engines report: load, adapters, KV events.
+//! Reports of engines: load, adapters, KV events.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -142,7 +142,7 @@ impl Scheduler {
         let frames = Frames::read(frames)?;
         let frames = frames.bytes()?;
         let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
-        // The end of a replay releases what was held meanwhile, and that may be much.
+        // The end of a replay applies all held batches, which may be many.
         let short = !replay && frames.iter().map(|frame| frame.len()).sum::<usize>() < LONG_BATCH;
         self.feed(py, short, |gateway| match replay {
             false => gateway.handle_kv_frames(now, endpoint, rank, &frames),
@@ -192,7 +192,7 @@ impl Scheduler {
 }
 
 impl Scheduler {
-    /// Applies what an engine's publisher sent. Unless that is `short`, other Python threads run
+    /// Applies a message of an engine's publisher. Unless it is `short`, other Python threads run
     /// meanwhile.
     fn feed(
         &self,
@@ -213,8 +213,8 @@ impl Scheduler {
 /// Blocks of an event above which other Python threads may run meanwhile: about 100 us of work.
 const LONG: usize = 512;
 
-/// Bytes of a batch above which they may: the same.
+/// Bytes of a batch above which other Python threads may run meanwhile.
 const LONG_BATCH: usize = 32 << 10;
 
-/// Bytes of a metrics page above which they may.
+/// Bytes of a metrics page above which other Python threads may run meanwhile.
 const LONG_PAGE: usize = 256 << 10;

@@ -1,14 +1,14 @@
-//! The scheduler behind a lock, its clock, and the signal that something has to be polled.
+//! The scheduler behind a lock, its clock, and the callback that requests a poll.
 //!
-//! | file | which calls |
+//! | file | calls |
 //! |---|---|
-//! | here | the pool, snapshots, statistics |
-//! | `clock` | the time where a call has no `now` |
+//! | this file | the pool, snapshots, statistics |
+//! | `clock` | the time of calls without `now` |
 //! | `engines` | load, adapters and KV events |
 //! | `requests` | a request from `pick` or `submit` to its end |
 //!
 //! No lock is held while Python runs: a cost function may call the scheduler, and so may a
-//! finalizer that the garbage collector runs while an exception is made. Long calls release the
+//! finalizer that the garbage collector runs while an exception is created. Long calls release the
 //! GIL. A thread that waits for a lock releases the GIL as well.
 
 mod clock;
@@ -35,14 +35,14 @@ use crate::request::warn_implausible;
 use crate::serde_bridge::{from_python, to_python};
 use crate::shared::{Forked, Shared};
 
-/// Decides where requests go, and accounts for what follows from it.
+/// Decides where requests go, and accounts for their load.
 #[pyclass(frozen, subclass, module = "slotwise")]
 pub(crate) struct Scheduler {
     gateway: Shared<Gateway>,
     readers: Readers,
     clock: Clock,
     cost: Option<Py<PyAny>>,
-    /// Called after an input that may have decided something, with whether an endpoint is drained.
+    /// Called after an input that may lead to a decision, with whether an endpoint is drained.
     wakeup: OnceLock<Py<PyAny>>,
 }
 
@@ -56,7 +56,7 @@ impl Scheduler {
         self.clock.read(py, now)
     }
 
-    /// Applies an input, and wakes the host. The lock is free again before an exception is made.
+    /// Applies an input, and wakes the host. The lock is released before an exception is created.
     fn input<T, E: Kind>(
         &self,
         py: Python<'_>,
@@ -87,7 +87,7 @@ impl Scheduler {
         py.detach(|| Ok(call(&mut *self.gateway.lock_detached()?))).map_err(raise::<Forked>)
     }
 
-    /// Calls the host if its inputs have left something to poll. Follows every input.
+    /// Calls the host if a poll is due. Called after every input.
     pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
         let Some(host) = self.wakeup.get() else { return Ok(()) };
         let wakeup = self.lock(py)?.take_wakeup();
@@ -111,8 +111,7 @@ fn gives_seed(config: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(seed.is_some_and(|seed| !seed.is_none()))
 }
 
-/// As many as a number holds exactly in JavaScript and JSON, so that a seed may be written down
-/// anywhere.
+/// Bits of a random seed: as many as a number in JavaScript and JSON holds exactly.
 const SEED_BITS: u32 = 53;
 
 #[pymethods]
@@ -245,7 +244,7 @@ impl Scheduler {
         self.input(py, |gateway| gateway.scheduler_mut().resume_endpoint(now, endpoint.0))
     }
 
-    // A gateway that starts again.
+    // Restarts.
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let snapshot = self.detached(py, |gateway| gateway.scheduler().snapshot())?;
@@ -263,13 +262,13 @@ impl Scheduler {
         self.long_input(py, |gateway| gateway.scheduler_mut().restore(now, &snapshot))
     }
 
-    /// Has `wakeup(drained: bool)` called after each input that may have decided something.
+    /// Sets the callback `wakeup(drained: bool)` for inputs that may lead to a decision.
     fn _on_wakeup(&self, wakeup: Py<PyAny>) {
-        // A second one has no meaning: the host is one.
+        // A second callback is ignored: a scheduler has one host.
         let _ = self.wakeup.set(wakeup);
     }
 
-    /// Reports the endpoint by `_poll_drained` once it has nothing in flight, or has left the pool.
+    /// Makes `_poll_drained` return the endpoint once it is drained or removed.
     fn _watch_drained(&self, py: Python<'_>, endpoint: EndpointArg) -> PyResult<()> {
         self.input(py, |gateway| gateway.watch_drained(endpoint.0))
     }
@@ -279,7 +278,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The next endpoint that was watched, and is drained or has left the pool.
+    /// The next watched endpoint that is drained or removed.
     fn _poll_drained(&self, py: Python<'_>) -> PyResult<Option<u64>> {
         Ok(self.lock(py)?.poll_drained().map(|drained| drained.endpoint_id.as_u64()))
     }

@@ -1,4 +1,4 @@
-//! A request's life.
+//! The lifecycle of a request.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -352,8 +352,8 @@ impl Scheduler {
 }
 
 impl Scheduler {
-    /// What the cost function returns, where there is one. A broken one is reported, and the
-    /// built-in cost decides.
+    /// The result of the cost function, if configured. If the function fails, the error is reported
+    /// and the built-in cost decides.
     fn costs(
         &self,
         py: Python<'_>,
