@@ -6,7 +6,10 @@ const native = createRequire(import.meta.url)('../native/index.js');
 const batches = Number(process.argv[2] ?? 300);
 const BATCH = 100;
 
-/** Prints the heading of a table, and answers with what measures its rows; the first is what a call costs that does nothing. */
+/**
+ * Prints the heading of a table and returns the function that measures a row. The first row is the
+ * cost of an empty call.
+ */
 export function table(width) {
   const measure = (name, call) => {
     for (let warm = 0; warm < 20 * BATCH; warm += 1) {

@@ -1,5 +1,5 @@
-// A seeded workload: a pool that has seen traffic, and prompts that share prefixes as chats do. The same as in the core's
-// own benchmarks, so that the difference is what the binding costs.
+// A seeded workload: a pool that has served traffic, and prompts that share prefixes as chats do.
+// The core's own benchmarks use the same, so the difference is the cost of the binding.
 import { Scheduler } from 'slotwise';
 
 /** Prompts of one length: half of each is one of eight shared beginnings, the rest its own. */
@@ -18,7 +18,7 @@ export function prompts(count, bytes, tokens, seed) {
   return Array.from({ length: count }, () => {
     const beginning = shared[below(8)];
     const own = random(bytes - (bytes >> 1), tokens - (tokens >> 1));
-    // Joined and then copied: a string in two pieces would be put together in the first measurement.
+    // Joined and then copied: otherwise the first measurement would flatten the string.
     const bytesOfText = Buffer.from(beginning.text + own.text);
     return {
       string: bytesOfText.toString(),

@@ -31,7 +31,7 @@ export class Clock {
 }
 
 /**
- * Milliseconds that a `now` may be ahead of the default clock. A larger one is on another clock, and
- * would stop all timeouts for good: the scheduler's time never goes back.
+ * Milliseconds that a `now` may be ahead of the default clock. A larger one is on another clock,
+ * and would stop all timeouts for good: the scheduler's time never goes back.
  */
 const MAX_AHEAD_MS = 3_600_000;

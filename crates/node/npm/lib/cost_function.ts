@@ -37,8 +37,8 @@ export interface Candidates {
 }
 
 /**
- * Returns the cost of each candidate, in seconds; lower is better. An infinite cost ranks last, and a
- * negative one counts as zero.
+ * Returns the cost of each candidate, in seconds; lower is better. An infinite cost ranks last, and
+ * a negative one counts as zero.
  */
 export type CostFunction = (candidates: Candidates) => Float64Array | readonly number[];
 

@@ -30,8 +30,8 @@ export class Draining {
   }
 
   /**
-   * Resolves once the endpoint has no request in flight. Rejects if the endpoint is not in the pool,
-   * or leaves it, or if `signal` aborts.
+   * Resolves once the endpoint has no request in flight. Rejects if the endpoint is not in the
+   * pool, or leaves it, or if `signal` aborts.
    */
   wait(endpoint: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {

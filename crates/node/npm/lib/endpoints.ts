@@ -102,8 +102,8 @@ export abstract class Endpoints {
    * scheduler.removeEndpoint(id);
    * ```
    *
-   * Rejects with an `UnknownEndpointError`, also when the endpoint is removed meanwhile, or with the
-   * reason of `signal`.
+   * Rejects with an `UnknownEndpointError`, also when the endpoint is removed meanwhile, or with
+   * the reason of `signal`.
    */
   async drained(id: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     checkFields('options', { signal: true }, options);
@@ -155,8 +155,9 @@ export abstract class Endpoints {
 
   /**
    * An endpoint's metrics page was scraped: the load of all its ranks, and its LoRA adapters if the
-   * page reports them. A page that cannot be read throws a `WireError` and counts in `reportErrors`;
-   * so does one without metrics (`not_metrics`) or without known metrics (`nothing_known`).
+   * page reports them. A page that cannot be read throws a `WireError` and counts in
+   * `reportErrors`; so does one without metrics (`not_metrics`) or without known metrics
+   * (`nothing_known`).
    */
   handleMetricsPage(id: number, page: Uint8Array, options: ObserveMetricsOptions = {}): void {
     const [at, which] = [this.time.at(options.now), endpointId('id', id)];
@@ -175,8 +176,8 @@ export abstract class Endpoints {
 
   /**
    * A message from an endpoint's publisher of KV events: the frames from its ZMQ socket or, with
-   * `replay`, from its replay socket. Each rank is followed separately; a removal by one rank counts
-   * for the whole endpoint, so add ranks with separate caches as separate endpoints.
+   * `replay`, from its replay socket. Each rank is followed separately; a removal by one rank
+   * counts for the whole endpoint, so add ranks with separate caches as separate endpoints.
    *
    * If `ask` in the report is not null, open a new DEALER socket, send an empty frame and
    * `replayRequest(ask)`, and pass on its messages until `replayFrom` is null. If none arrive, or
@@ -230,8 +231,8 @@ export abstract class Endpoints {
   }
 
   /**
-   * Restores the cache contents of endpoints with the same name and block size. Returns their number.
-   * Add the endpoints first, and restore before the first `pick`.
+   * Restores the cache contents of endpoints with the same name and block size. Returns their
+   * number. Add the endpoints first, and restore before the first `pick`.
    */
   restore(snapshot: Uint8Array, now?: number): number {
     const [at, bytes] = [this.time.at(now), readBytes('snapshot', snapshot)];

@@ -1,6 +1,6 @@
 /**
- * Errors, one class for each kind. `code` stays the same when a message changes: match on it or on the class, never on
- * the text.
+ * Errors, one class for each kind. `code` stays the same when a message changes: match on it or on
+ * the class, never on the text.
  */
 import { types } from 'node:util';
 import { reasonMessage } from '../native/index.js';
@@ -71,9 +71,9 @@ export class RejectedError extends SlotwiseError {
   readonly reason: Rejected['reason'] | Evicted['reason'];
   /** The recommended HTTP status. */
   readonly httpStatus: number;
-  /** Milliseconds after which another try may be worth it; null if that cannot be told. */
+  /** Milliseconds after which to retry; null if they cannot be estimated. */
   readonly retryAfterMs: number | null;
-  /** How long it had waited, in milliseconds; 0 for one that never did. */
+  /** Milliseconds in the queue; 0 for a request that never waited. */
   readonly queueTimeMs: number;
   /** Why, in one sentence for the client. */
   readonly sentence: string;
@@ -148,7 +148,10 @@ export function guarded<T>(call: () => T): T {
   }
 }
 
-/** The error that the native part means, from whichever realm it comes: its `code` is `Kind:code`, or `Kind:code:field`. */
+/**
+ * The public error for an error of the native part, from any realm: its `code` is `Kind:code`, or
+ * `Kind:code:field`.
+ */
 function translated(error: unknown): unknown {
   if (!types.isNativeError(error) || !('code' in error) || typeof error.code !== 'string') {
     return error;

@@ -6,7 +6,9 @@ import type { NativeLease } from '../native/index.js';
 import type { Lease } from './lease.js';
 import type { Scheduler } from './scheduler.js';
 
-/** What remains of an abandoned lease. It must not refer to the lease, which would keep it alive. */
+/**
+ * What remains of an abandoned lease. It must not refer to the lease, which would keep it alive.
+ */
 export interface LeaseRecord {
   readonly scheduler: Scheduler;
   readonly native: NativeLease;

@@ -2,9 +2,9 @@
  * One request, from its body to the response that its client gets.
  *
  * ```text
- * acquire ──► send ──► look ahead to the first token ──► response: the client gets the rest as it comes
- *    ▲         │ cannot be reached, refuses, fails, breaks off or stays silent
- *    └─────────┘ another endpoint, as long as nothing has gone to the client
+ * acquire ──► send ──► look ahead to the first token ──► response: the rest is streamed
+ *    ▲         │ unreachable, refused, failed, broken off or timed out
+ *    └─────────┘ another endpoint, while nothing has been sent to the client
  * ```
  */
 import { idleLimit } from '../native/index.js';
@@ -16,15 +16,16 @@ import type { Scheduler } from './scheduler.js';
 import { refusal } from './wire.js';
 
 /**
- * Asks one endpoint: given its name, a URL, returns the engine's answer as soon as its headers are there, and rejects if the
- * endpoint cannot be reached. A `fetch` with `redirect: 'manual'` does it. The signal ends it when the client leaves, or when no token
- * comes for too long.
+ * Sends the request to one endpoint, given its name, a URL. Resolves with the engine's response
+ * once its headers arrive; rejects if the endpoint is unreachable. `fetch` with `redirect:
+ * 'manual'` is such a function. The signal aborts when the client disconnects, or when no token
+ * arrives in time.
  */
 export type Send = (url: string, signal: AbortSignal) => Promise<Response>;
 
 /** How a request is served. */
 export interface ForwardOptions extends AcquireOptions {
-  /** Endpoints that are asked at most; 3 unless given. */
+  /** Maximum number of endpoints to try. Default: 3. */
   attempts?: number | undefined;
 }
 
@@ -156,7 +157,10 @@ function resumed(held: readonly Uint8Array[], rest: ReadableStream<Uint8Array> |
   );
 }
 
-/** The engine's answer as the client gets it: headers that belong to the connection between gateway and engine are left out. */
+/**
+ * The engine's answer for the client, without the headers of the connection between gateway and
+ * engine.
+ */
 function passedOn(answer: Response, body: ReadableStream<Uint8Array>): Response {
   const headers = new Headers();
   for (const name of PASSED_ON) {
@@ -176,7 +180,7 @@ function fromRefusal({ status, headers, body }: ReturnType<typeof refusal>): Res
 /** How long an endpoint may be silent before its first token. */
 const idleLimitMs = (firstTokenIn: number): number => guarded(() => idleLimit(firstTokenIn, false));
 
-/** Bytes of an answer that are held back at most, until it is known whether another endpoint has to be asked. */
+/** Maximum bytes of an answer that are held back while another endpoint may still be tried. */
 const LOOK_AHEAD = 65_536;
 /** Milliseconds that a timer can count. */
 const LONGEST_TIMER = 2 ** 31 - 1;

@@ -5,8 +5,8 @@ import { readBytes } from './prompt.js';
 import { describe, string } from './validate.js';
 
 /**
- * Headers: an object as `IncomingMessage` has it, a `Headers`, or pairs of a name and a value. As in both, each character of a value
- * is one byte; or the value is bytes.
+ * Headers: an object as in `IncomingMessage`, a `Headers`, or pairs of name and value. Each
+ * character of a value is one byte, or the value is bytes.
  */
 export type HeaderSource =
   | Iterable<readonly [name: string, value: string | Uint8Array]>
@@ -54,7 +54,7 @@ export function readHeaderList(what: string, source: unknown): string[] {
 }
 
 function add(list: string[], what: string, name: string, value: unknown): void {
-  // None is longer than this, and whoever sends long names would have them copied.
+  // No known name is longer; a longer one is not copied.
   if (name.length > LONGEST_NAME || !MEANINGFUL.has(name.toLowerCase())) {
     return;
   }

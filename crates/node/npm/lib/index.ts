@@ -5,8 +5,8 @@
  *
  * | kind | methods | effect |
  * |---|---|---|
- * | inputs | `addEndpoint`, `handleLoad`, `handleFirstToken`, `complete`, `cancel` and their like | change the state |
- * | decisions | `pick`, `submit`, `acquire`, `forward` | reserve an endpoint, or queue the request |
+ * | inputs | `addEndpoint`, `handleLoad`, `handleFirstToken`, `complete`, ... | change the state |
+ * | decisions | `pick`, `submit`, `acquire`, `forward` | reserve an endpoint or queue the request |
  * | polling | `pollDecision`, `nextTimeout`, `preemptionCandidates` | return what inputs changed |
  * | queries | `explain`, `stats`, `config`, `endpoint`, `inFlightOn`, `snapshot` | change nothing |
  *

@@ -26,8 +26,8 @@ import type { Dispatch } from './values.js';
 import { warnOnce } from './warn_once.js';
 
 /**
- * A reservation on an endpoint. Only the first call to `complete`, `fail`, `cancel` or `finish` takes
- * effect. If such a call throws because of its arguments, the lease stays open.
+ * A reservation on an endpoint. Only the first call to `complete`, `fail`, `cancel` or `finish`
+ * takes effect. If such a call throws because of its arguments, the lease stays open.
  *
  * A lease that is never ended keeps its reservation until it is garbage collected. Then its request
  * is cancelled, and the process warns once.
@@ -96,7 +96,9 @@ export class Lease {
     this.#call((native, now) => native.firstToken(this.#scheduler.native, now));
   }
 
-  /** The answer grew by `count` tokens. Optional: makes the accounting of long answers more exact. */
+  /**
+   * The answer grew by `count` tokens. Optional: makes the accounting of long answers more exact.
+   */
   tokens(count: number): void {
     const tokens = this.#isOpen() ? number('tokens', count) : 0;
     this.#call((native, now) => native.tokens(this.#scheduler.native, now, tokens));
@@ -205,8 +207,9 @@ export class Lease {
 
   /**
    * Passes an answer's stream on and follows it. After `begin`, each chunk is fed and the end is
-   * `finish`. Without it, the first chunk is the first token, the end completes the request, an error
-   * fails it, and a reader that stops or drops the stream cancels it. Returns the same kind of stream.
+   * `finish`. Without it, the first chunk is the first token, the end completes the request, an
+   * error fails it, and a reader that stops or drops the stream cancels it. Returns the same kind
+   * of stream.
    *
    * If the endpoint sends no token within `idleTimeoutMs`, the request fails with `'timeout'`, the
    * source is closed, and the stream errors with an `IdleTimeoutError`.

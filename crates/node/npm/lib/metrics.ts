@@ -12,7 +12,9 @@ export type Field = keyof typeof FIELDS;
 export interface MetricsOptions {
   /** The engine. Default: detected. With `'custom'`, only `fields` and `adapters` are read. */
   engine?: Engine | 'custom' | null | undefined;
-  /** Metrics that replace the engine's for a field; of several, the first that a rank has counts. */
+  /**
+   * Metrics that replace the engine's for a field; of several, the first that a rank has counts.
+   */
   fields?: Readonly<Partial<Record<Field, string | readonly string[]>>> | null | undefined;
   /** A metric with the labels of vLLM's `vllm:lora_requests_info`, for adapters. */
   adapters?: string | readonly string[] | null | undefined;

@@ -4,8 +4,8 @@ import { rangeError, typeError } from './errors.js';
 import { describe, number } from './validate.js';
 
 /**
- * What the engine will read: text (a string, or its bytes, read in place), token ids (a `Uint32Array` is read in place,
- * the others are checked and copied), or ready hashes of its full blocks.
+ * The engine's input: text (a string, or its bytes, read in place), token ids (a `Uint32Array` is
+ * read in place, the others are checked and copied), or ready hashes of its full blocks.
  */
 export type Prompt = string | Uint8Array | TokenIds | Blocks;
 
@@ -13,8 +13,8 @@ export type Prompt = string | Uint8Array | TokenIds | Blocks;
 export type TokenIds = Uint32Array | Int32Array | Uint16Array | BigInt64Array | readonly number[];
 
 /**
- * Chained hashes of a prompt's full blocks, used as they are: whoever made them has told models, adapters and salts apart.
- * No hashes and a length is a prompt of which only the length is known.
+ * Chained hashes of a prompt's full blocks, used as they are: they must already differ by model,
+ * adapter and salt. No hashes and a length is a prompt of which only the length is known.
  */
 export interface Blocks {
   /** One hash a full block, each standing for the block and everything before it. */
@@ -161,7 +161,7 @@ export function readFrames(what: string, frames: unknown): Uint8Array[] {
 /** More than any message has, so that it is the wire format that refuses them. */
 const MOST_FRAMES = 64;
 
-/** Writes short text where the next call may overwrite it, which costs a fifth of a copy; longer text is copied. */
+/** Encodes short text into a reused buffer, at a fifth of a copy's cost; longer text is copied. */
 export class Scratch {
   #bytes = new Uint8Array(1 << 16);
   /** How many bytes the latest text has. */

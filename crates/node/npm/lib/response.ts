@@ -12,7 +12,10 @@ export type CloseReason = 'clean' | 'broken' | 'timed_out' | 'client_disconnecte
 
 /** The progress of one chunk. The progress of several chunks adds up. */
 export interface Progress {
-  /** The first token came with it. Never said of a body that is no stream: when it comes, its last token has come too. */
+  /**
+   * Whether it held the first token. Always false for a body that is no stream: its last token
+   * arrives at the same time.
+   */
   readonly firstToken: boolean;
   /** Tokens that came with it. */
   readonly tokens: number;
@@ -20,25 +23,27 @@ export interface Progress {
   readonly ended: boolean;
 }
 
-/** What is known of an answer so far. A body that is no stream says most of it when it ends. */
+/** The state of an answer so far. A body that is no stream yields most of it at its end. */
 export interface Answer {
   /**
-   * Whether a stream has brought any payload but an error: from there on it is never retried. Never true of a body that is no stream.
+   * Whether a stream has had any payload other than an error: then it is never retried. Always
+   * false for a body that is no stream.
    */
   readonly begun: boolean;
   /** Tokens of the answer. */
   readonly tokens: number;
-  /** Whether the engine has said how many. */
+  /** Whether the engine has reported the count. */
   readonly exact: boolean;
-  /** What the engine has said that the request used. */
+  /** Usage that the engine has reported. */
   readonly usage: Usage;
-  /** Why the engine stopped, as far as it has said so. */
+  /** Why the engine stopped, if it has reported a reason. */
   readonly finishReason: Outcome['finishReason'];
 }
 
 /**
- * Reads a response as it comes, and tells how it ended: streams and bodies of OpenAI's completions, chat completions and responses, of
- * Anthropic's messages and of SGLang's `generate`. It looks at decoded bytes: chunked transfer and compression are the HTTP client's.
+ * Reads a response chunk by chunk and reports its outcome. Reads streams and bodies of OpenAI's
+ * completions, chat completions and responses, of Anthropic's messages and of SGLang's `generate`.
+ * It takes decoded bytes: the HTTP client handles chunked transfer and compression.
  */
 export class ResponseReader implements Answer {
   /** @internal */
@@ -50,7 +55,10 @@ export class ResponseReader implements Answer {
     this.native = guarded(() => new NativeResponseReader(code, type));
   }
 
-  /** Reads on: what this chunk brought. Events count when they are whole; after the end of the answer nothing counts. */
+  /**
+   * Reads a chunk and returns its progress. Events count once complete; after the end of the
+   * answer, nothing counts.
+   */
   feed(chunk: Uint8Array): Progress {
     return unpacked(this.native.feed(readWire('chunk', chunk)));
   }
@@ -88,8 +96,8 @@ export class ResponseReader implements Answer {
 }
 
 /**
- * Passes a response through and puts the name by which the client asked for the model in the place of the engine's. Its length
- * changes: `Content-Length` must not be passed on.
+ * Passes a response through and replaces the engine's model name by the client's. The length
+ * changes: do not forward `Content-Length`.
  */
 export class ModelFilter {
   readonly #native: NativeModelFilter;
@@ -108,18 +116,19 @@ export class ModelFilter {
 
 /** What the client's request and the engine's differ in. */
 export interface AnswerFilterOptions {
-  /** The client's name for the model; the engine's stays unless given. */
+  /** The client's name for the model. Default: the engine's name stays. */
   model?: string | null | undefined;
-  /** Whether the gateway asked for usage and its client did not: false unless given. */
+  /** Whether the gateway asked for usage and its client did not. Default: false. */
   dropUsage?: boolean | null | undefined;
 }
 
 const FILTER = { model: true, dropUsage: true } satisfies FieldsOf<AnswerFilterOptions>;
 
 /**
- * Passes a response through as if the client's own request had been sent: with its name for the model, and with `dropUsage` without
- * the usage of a stream that the gateway asked for, which is the chunk without choices and `"usage":null` in the others. One event
- * is held back until it is whole. `Content-Length` must not be passed on.
+ * Passes a response through as if the engine had received the client's own request. It restores the
+ * client's model name. With `dropUsage`, it removes the usage that the gateway added to a stream:
+ * the chunk without choices, and `"usage":null` in the others. One event is held back until it is
+ * complete. Do not forward `Content-Length`.
  */
 export class AnswerFilter {
   readonly #native: NativeAnswerFilter;

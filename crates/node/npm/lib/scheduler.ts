@@ -1,4 +1,6 @@
-/** The scheduler: validates what callers pass, calls the native module, converts what it returns. */
+/**
+ * The scheduler: validates what callers pass, calls the native module, converts what it returns.
+ */
 import { NativeScheduler } from '../native/index.js';
 import { Clock } from './clock.js';
 import { checkOptions, readConfig, warnOfConfig, type Config, type SchedulerOptions } from './config.js';
@@ -60,9 +62,9 @@ import { warnImplausible } from './warn_once.js';
  * **After each `submit` and each other input, call `pollDecision` until it returns undefined; then
  * wait for the next input or for `nextTimeout`.** `acquire` and `forward` do this by themselves.
  *
- * `now` is the last argument of each call that takes time: milliseconds on a monotonic clock, the
- * scheduler's unless given. An older `now` than the latest counts as the latest. A call that throws
- * changes nothing.
+ * `now` is the last argument of each call that takes time: milliseconds on a monotonic clock.
+ * Default: the scheduler's clock. An older `now` than the latest counts as the latest. A call that
+ * throws changes nothing.
  */
 export class Scheduler extends Endpoints {
   readonly #costFunction: CostFunctionCalls | undefined;
@@ -102,8 +104,8 @@ export class Scheduler extends Endpoints {
 
   /**
    * Decides immediately: reserves the endpoint of the lowest cost, or returns why no endpoint can
-   * take the request. It never queues: see `submit` and `acquire`. Exactly one of `complete`, `fail`
-   * and `cancel` releases the reservation.
+   * take the request. It never queues: see `submit` and `acquire`. Exactly one of `complete`,
+   * `fail` and `cancel` releases the reservation.
    */
   pick(prompt: Prompt | HttpRequest, options: PickOptions = {}): Decision {
     checkPick(options);
@@ -133,8 +135,9 @@ export class Scheduler extends Endpoints {
   }
 
   /**
-   * The next decision about a submitted request; undefined if there is none before the next input or
-   * `nextTimeout`. **After each `submit` and each other input, call it until it returns undefined.**
+   * The next decision about a submitted request; undefined if there is none before the next input
+   * or `nextTimeout`. **After each `submit` and each other input, call it until it returns
+   * undefined.**
    */
   pollDecision(now?: number): Dispatch | Evicted | undefined {
     return this.#waiting.next(this.time.at(now));
@@ -148,8 +151,8 @@ export class Scheduler extends Endpoints {
 
   /**
    * Ids of submitted requests of negative priority that are in flight while requests of higher
-   * priority are queued: at most `most`, the lowest priority first, the newest first among equals. To
-   * preempt one, abort it and `cancel` it.
+   * priority are queued: at most `most`, the lowest priority first, the newest first among equals.
+   * To preempt one, abort it and `cancel` it.
    */
   preemptionCandidates(most = 64): number[] {
     return guarded(() => this.native.preemptionCandidates(most));
@@ -279,8 +282,8 @@ export class Scheduler extends Endpoints {
   }
 
   /**
-   * A request without a first token went to another endpoint than was decided. Counts as a failure of
-   * the first endpoint.
+   * A request without a first token went to another endpoint than was decided. Counts as a failure
+   * of the first endpoint.
    */
   redirect(
     request: number,

@@ -191,7 +191,8 @@ export class Waiting {
     this.#disarm();
     this.#timerAt = at;
     const delay = Math.ceil(at - this.#flow.clock());
-    // It keeps the process alive, also for requests that wait for ever: without it, Node would end in the middle of an `await`.
+    // The timer keeps the process alive, also for requests without a TTL: otherwise Node would exit
+    // during an `await`.
     this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(1, delay), LONGEST_TIMER));
   }
 

@@ -12,7 +12,7 @@ export function warnOnce(kind: string, message: string): void {
   }
 }
 
-/** Warns of a length of time that is hardly meant. `field` is its name in the core, `name` the one here. */
+/** Warns of an implausible duration. `field` is its name in the core, `name` the one here. */
 export function warnImplausible(field: string, name: string, ms: number | undefined): void {
   if (ms === undefined || !(ms > 0) || given.has(name)) {
     return;

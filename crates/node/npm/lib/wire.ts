@@ -1,5 +1,6 @@
 /**
- * What engines and clients send, read: the functions that need no scheduler. Malformed bytes throw a `WireError` with the offset.
+ * Reads the wire formats of engines and clients, without a scheduler. Malformed bytes throw a
+ * `WireError` with the offset.
  *
  * @packageDocumentation
  */
@@ -50,7 +51,7 @@ export type {
   WireProblem,
 } from '../native/index.js';
 
-/** An API that model servers speak, by the body of its requests. */
+/** An API of model servers, by the body of its requests. */
 export type Api = native.RequestView['api'];
 
 /** The `Content-Type` of what `metricsText` gives. */
@@ -69,7 +70,10 @@ export function readOrca(header: string | Uint8Array): native.OrcaReport {
   return guarded(() => native.readOrca(bytes));
 }
 
-/** Reads the frames of a message from the ZMQ socket of an engine that publishes KV events, or from that of its replays. */
+/**
+ * Reads the frames of a message from an engine's ZMQ socket of KV events, or from its replay
+ * socket.
+ */
 export function readKvFrames(frames: readonly Uint8Array[]): native.KvMessage {
   const list = readFrames('frames', frames);
   return guarded(() => native.readKvFrames(list));
@@ -81,7 +85,10 @@ export function readKvBatch(payload: Uint8Array): native.KvBatch {
   return guarded(() => native.readKvBatch(bytes));
 }
 
-/** The second frame of a request for a replay from batch `start` on; the first is empty. From a DEALER socket. */
+/**
+ * The second frame of a request for a replay from batch `start` on; the first is empty. Send it
+ * from a DEALER socket.
+ */
 export function replayRequest(start: number): Uint8Array {
   const from = number('start', start);
   return guarded(() => native.replayRequest(from));
@@ -91,11 +98,11 @@ export function replayRequest(start: number): Uint8Array {
 export interface HashOptions {
   /** Tokens in a block. */
   blockSize: number;
-  /** `--prefix-caching-hash-algo`. `'sha256'` unless told. */
+  /** `--prefix-caching-hash-algo`. Default: `'sha256'`. */
   algorithm?: 'sha256' | 'sha256_cbor' | null | undefined;
-  /** `PYTHONHASHSEED`, as it stands there; what vLLM takes from 0.30 on where that is not set, unless told. */
+  /** `PYTHONHASHSEED`, verbatim. Default: the value that vLLM 0.30 and later use if it is unset. */
   seed?: string | null | undefined;
-  /** Whether keys say what they are: vLLM 0.31 and later. True unless told. */
+  /** Whether keys carry type tags: vLLM 0.31 and later. Default: true. */
   tagged?: boolean | null | undefined;
   /** The request's adapter, by its name. */
   adapter?: string | null | undefined;
@@ -115,7 +122,10 @@ const HASHES = {
   cacheSalt: true,
 } satisfies FieldsOf<HashOptions>;
 
-/** The names of a prompt's full blocks, 32 bytes each, as a vLLM server computes them. In events, it says the last 8. */
+/**
+ * The hashes of a prompt's full blocks, 32 bytes each, as vLLM computes them. Its events carry the
+ * last 8 bytes.
+ */
 export function blockHashes(tokens: TokenIds, options: HashOptions): Uint8Array[] {
   checkFields('options', HASHES, options);
   const size = number('blockSize', options.blockSize);
@@ -155,13 +165,18 @@ export function rewriteModel(body: Uint8Array, model: string): OwnBytes {
 
 /** A body that asks for usage. */
 export interface UsageAdded {
-  /** The body, the same otherwise, byte for byte. */
+  /** The body, otherwise unchanged. */
   body: Uint8Array;
-  /** Whether the client did not ask: its answer has one chunk more, for `AnswerFilter` with `dropUsage` to take out. */
+  /**
+   * Whether the usage was added. If so, remove the extra chunk with `AnswerFilter` and `dropUsage`.
+   */
   added: boolean;
 }
 
-/** The body of a stream that ends with its usage. Streams of chat completions and completions bring it only if asked. */
+/**
+ * Returns the body with a request for usage at the end of the stream. Chat completions and
+ * completions need it.
+ */
 export function addUsage(body: Uint8Array, options: RequestOptions): UsageAdded {
   const [api, path] = readApi(options);
   const bytes = readWire('body', body);
@@ -178,13 +193,16 @@ function readApi(options: RequestOptions): [string | undefined, string | undefin
   return [api, path];
 }
 
-/** How a request ended that was answered with this status, whatever the body says. */
+/** The outcome of a request with this response status, independent of the body. */
 export function outcomeOfStatus(status: number): native.Outcome {
   const code = number('status', status);
   return guarded(() => native.outcomeOfStatus(code));
 }
 
-/** Reads the headers of a request. What cannot be used is left out, and named. Headers are claims: see who may send which first. */
+/**
+ * Reads the headers of a request. Unusable ones are omitted and listed. Headers are claims: check
+ * first which clients may send which.
+ */
 export function readHeaders(headers: HeaderSource): native.RequestHeaders {
   const list = readHeaderList('headers', headers);
   return guarded(() => native.readHeaders(list));
@@ -193,13 +211,13 @@ export function readHeaders(headers: HeaderSource): native.RequestHeaders {
 /** Why a request does not go: a reason of the scheduler's, or one of the gateway's own. */
 export type RefusalReason = Rejected['reason'] | Evicted['reason'] | 'victim' | 'cancelled' | 'shutting_down';
 
-/** What a client is told beside the reason. */
+/** Options of a refusal's response. */
 export interface RefusalOptions {
-  /** Milliseconds after which another try may be worth it; those of the refusal unless told. */
+  /** Milliseconds after which to retry. Default: those of the refusal. */
   retryAfterMs?: number | null | undefined;
-  /** What the body says instead of the reason's own message. */
+  /** Message that replaces the reason's own in the body. */
   message?: string | null | undefined;
-  /** Whose library reads the body. `'openai'` unless told. */
+  /** Client library for which the body is shaped. Default: `'openai'`. */
   shape?: 'openai' | 'anthropic' | null | undefined;
 }
 
@@ -234,7 +252,10 @@ export interface SpanRequest {
 
 const SPAN = { model: true, adapter: true, session: true, flow: true, priority: true } satisfies FieldsOf<SpanRequest>;
 
-/** Attributes for a span, in the words of OpenTelemetry: of a dispatch and its request, of usage, or of a request that does not go. */
+/**
+ * Span attributes by OpenTelemetry's conventions: of a dispatch and its request, of usage, or of a
+ * refused request.
+ */
 export function attributes(
   of: Dispatch | Usage | Rejected | Evicted | RejectedError,
   request: SpanRequest = {},

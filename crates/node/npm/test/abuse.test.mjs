@@ -1,4 +1,5 @@
-// Whatever is passed in, a call answers or throws an Error. Nothing crashes, wraps or is taken for something else.
+// Every call with invalid arguments returns or throws an Error: no crash, no wrap-around, no
+// misread value.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runInNewContext } from 'node:vm';

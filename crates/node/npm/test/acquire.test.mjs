@@ -1,4 +1,4 @@
-// Requests wait their turn while all endpoints are at their limit, and nothing of them stays behind.
+// Requests queue while all endpoints are at their limit, and leave no state behind.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -47,7 +47,7 @@ test('without a timeout a request waits for room', async () => {
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('whoever waits goes when somebody leaves, by priority and then by arrival', async () => {
+test('a release dispatches the next waiting request, by priority and then by arrival', async () => {
   const { scheduler } = full();
   const ends = [];
   let lease = await scheduler.acquire('x');
@@ -102,7 +102,7 @@ test('of equal priority, who came first goes first, whatever it waits for', asyn
   }
 });
 
-test('a cost function is asked while nobody waits, and who waited goes at the built-in cost', async () => {
+test('a cost function prices picks while the queue is empty; queued requests use the built-in cost', async () => {
   const asked = [];
   const scorer = ({ names }) => {
     asked.push([...names]);
@@ -206,7 +206,7 @@ test('a timeout evicts', async () => {
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('everybody gives up at their own time', async () => {
+test('each request expires at its own TTL', async () => {
   const { scheduler, clock } = full();
   await scheduler.acquire('x');
   const ends = [];
@@ -233,7 +233,7 @@ test('everybody gives up at their own time', async () => {
   assert.equal(ends.length, 240);
 });
 
-test('the configuration may say how long a request waits that does not', async () => {
+test('the configuration sets the TTL of requests without their own', async () => {
   const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }], { flow: { ttlMs: 50 } });
   await scheduler.acquire('x');
   const refused = assert.rejects(scheduler.acquire('x'), { reason: 'ttl_expired', queueTimeMs: 50 });
@@ -293,7 +293,7 @@ test('who left no longer listens to a signal', async () => {
   assert.deepEqual(listeners, { added: 1, removed: 1 });
 });
 
-test('one signal may withdraw many, and nobody warns of it', async () => {
+test('one signal may withdraw many requests without a warning', async () => {
   const { scheduler } = full();
   await scheduler.acquire('x');
   const warnings = [];
@@ -325,7 +325,7 @@ test('closing refuses who waits', async () => {
   await assert.rejects(scheduler.acquire('x'), { code: 'closed' });
 });
 
-test('no more may wait than was said', async () => {
+test('the queue holds no more than its limit', async () => {
   const { scheduler } = full(['a'], { maxQueued: 1 });
   await scheduler.acquire('x');
   const waits = scheduler.acquire('x', { timeoutMs: 1e6 });
@@ -400,7 +400,7 @@ test('ten thousand requests, aborted, timed out and ended at random, leave nothi
   assert.ok(Math.min(...Object.values(outcomes)) > 500, JSON.stringify(outcomes));
 });
 
-test('an empty pool refuses at once, unless it is told to wait', async () => {
+test('an empty pool rejects immediately, unless configured to queue', async () => {
   const { scheduler, clock } = pool([]);
   for (const options of [{}, { timeoutMs: Infinity }, { waitForEndpoints: false, timeoutMs: 5_000 }]) {
     await assert.rejects(scheduler.acquire('x', options), { name: 'RejectedError', kind: 'rejected', reason: 'no_endpoints', httpStatus: 503 });
@@ -455,7 +455,7 @@ test('a signal that throws leaves nothing behind', async () => {
 });
 
 test('a process stays alive while a request waits, however long it may', () => {
-  // The timer is the only thing that could end the wait: without it the process would end with the code 13.
+  // Only the timer keeps the process alive: without it, the process would exit with code 13.
   const script = `
     import { Scheduler } from 'slotwise';
     const real = setTimeout;

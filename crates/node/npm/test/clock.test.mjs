@@ -9,7 +9,7 @@ const manual = readFileSync(new URL('../../../../docs/src/languages.md', import.
 
 afterEach(() => mock.timers.reset());
 
-test('it says what no call says', () => {
+test('calls without `now` read the scheduler's clock', () => {
   let now = 1_000;
   const scheduler = new Scheduler({}, { now: () => now });
   scheduler.addEndpoint({ name: 'a', maxInFlight: 1 });
@@ -23,7 +23,7 @@ test('it says what no call says', () => {
   assert.equal(scheduler.pollDecision().queueTimeMs, 1_000);
 });
 
-test('a call that is told the time does not ask', () => {
+test('a call with `now` does not read the clock', () => {
   const clock = mock.fn(() => 1);
   const scheduler = new Scheduler({}, { now: clock });
   const before = clock.mock.callCount();

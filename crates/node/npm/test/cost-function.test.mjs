@@ -51,7 +51,7 @@ test('a cost function decides', () => {
   }
 });
 
-test('with nobody to choose from, a cost function is not asked', () => {
+test('without candidates, a cost function is not called', () => {
   const { scheduler } = pool([], {}, { cost: () => assert.fail('asked') });
   assert.equal(scheduler.pick('x').reason, 'no_endpoints');
   assert.deepEqual(warnings, []);
@@ -82,7 +82,7 @@ test('a cost function that fails is reported, and the built-in cost decides', ()
   }
 });
 
-test('a cost function may use the scheduler that asks it', () => {
+test('a cost function may use the scheduler that calls it', () => {
   let depth = 0;
   const picked = [];
   const { scheduler, ids } = pool(['a', 'b'], {}, {
@@ -110,7 +110,7 @@ test('a cost function may use the scheduler that asks it', () => {
   assert.deepEqual(warnings, []);
 });
 
-test('a cost function may close the scheduler that asks it', () => {
+test('a cost function may close the scheduler that calls it', () => {
   const { scheduler } = pool(['a'], {}, {
     cost: ({ cost }) => {
       scheduler.close();

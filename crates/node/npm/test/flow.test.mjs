@@ -1,4 +1,4 @@
-// Requests go through flow control: they wait for their turn and their endpoint, and every one of them is decided about.
+// Requests pass flow control: they wait for their turn and an endpoint, and each gets a decision.
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { ConfigError, Scheduler } from 'slotwise';
@@ -21,7 +21,7 @@ afterEach(() => {
 
 const full = (config = {}) => pool([{ name: 'a', maxInFlight: 1 }], config);
 
-test('a request that was submitted is dispatched, or waits for whoever is before it', () => {
+test('a submitted request is dispatched, or waits for those before it', () => {
   const { scheduler, clock, ids } = full();
   const first = scheduler.submit('x');
   const [dispatch, ...none] = poll(scheduler);
@@ -70,7 +70,7 @@ test('who has waited for too long is evicted, and the time of that is known', ()
   assert.equal(scheduler.stats().queued, 0);
 });
 
-test('without endpoints a request waits for one, for as long as is said', () => {
+test('without endpoints, a request waits up to the configured time', () => {
   const { scheduler } = pool([], { flow: { noEndpointTtlMs: 100 } });
   const first = scheduler.submit('x');
   assert.deepEqual(poll(scheduler), []);
@@ -221,7 +221,7 @@ test('who submits and who awaits do not take each other’s decisions', async ()
   const last = scheduler.acquire('x');
   other.complete();
   assert.equal(scheduler.cancel(late), true);
-  assert.equal(scheduler.pollDecision(), undefined, 'nobody asks about what was cancelled');
+  assert.equal(scheduler.pollDecision(), undefined, 'a cancelled request has no decision');
   (await last).complete();
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });

@@ -45,7 +45,7 @@ test('a retry excludes what it has tried', async () => {
   }
 });
 
-test('probes and redirects are told', () => {
+test('probes and redirects are reported', () => {
   const { scheduler, clock, ids } = pool(['a', 'b']);
   const [a, b] = ids;
   const causes = () => scheduler.stats().endpoints.map(({ backoff }) => backoff);

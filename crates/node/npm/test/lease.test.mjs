@@ -16,7 +16,7 @@ const counts = (scheduler) => {
   return { completed, failed, cancelled, inFlight };
 };
 
-test('a lease says where its request goes', async () => {
+test('a lease returns the endpoint of its request', async () => {
   const { scheduler, lease: it } = await lease();
   assert.ok(it instanceof Lease);
   assert.equal(it.dispatch.kind, 'dispatch');
@@ -50,7 +50,7 @@ test('the first end counts, and later ones do nothing', async () => {
   }
 });
 
-test('what a lease is told reaches the scheduler', async () => {
+test('reports on a lease reach the scheduler', async () => {
   const { scheduler, lease: it } = await lease();
   it.complete({ promptTokens: 3, cachedTokens: 0, completionTokens: 2 });
   const { lease: other, scheduler: another } = await lease();
@@ -72,7 +72,7 @@ test('an end with impossible figures ends all the same, and warns once of what i
   assert.deepEqual(warnings, [['usage.promptTokens must be a number of tokens, got -1: it is left out', 'SLOTWISE_VALUE']]);
 });
 
-test('an end that is told nonsense throws, and is none', async () => {
+test('a settlement with invalid arguments throws and leaves the lease open', async () => {
   for (const [end, message] of [
     [(it) => it.complete({ prompt_tokens: 1 }), /usage\.prompt_tokens is not a known field/],
     [(it) => it.complete({ promptTokens: '1' }), /usage\.promptTokens must be a number/],
@@ -90,7 +90,7 @@ test('an end that is told nonsense throws, and is none', async () => {
   }
 });
 
-test('a lease whose request was ended elsewhere has ended, and nothing that it is told counts', async () => {
+test('a lease whose request was ended elsewhere has ended and ignores reports', async () => {
   const calls = {
     complete: [(it) => it.complete(), false],
     fail: [(it) => it.fail(), false],
@@ -123,7 +123,7 @@ test('a lease whose request was ended elsewhere has ended, and nothing that it i
   assert.deepEqual([got.join(''), streamed.ended], ['ab', true]);
 });
 
-test('a lease says where its request is, also when others move it', async () => {
+test('a lease returns the endpoint of its request, also after a redirect', async () => {
   const { scheduler, lease: it } = await lease();
   const [other] = it.dispatch.alternatives;
   scheduler.redirect(it.requestId, other);
@@ -132,7 +132,7 @@ test('a lease says where its request is, also when others move it', async () => 
   assert.deepEqual([it.endpointId, it.endpointName], [other, scheduler.endpoint(other).name]);
 });
 
-test('what is told before complete is what complete says', async () => {
+test('usage reported before complete is used by complete', async () => {
   const { scheduler, lease: it } = await lease();
   it.usage = { completionTokens: 7 };
   assert.equal(it.complete(), true);

@@ -27,14 +27,14 @@ test('a cost function that always picks comes to an end', () => {
   assert.match(told.mock.calls[0].arguments[0], /a cost function runs within itself 16 times/);
 });
 
-test('a seed is drawn unless told', () => {
+test('the default seed is random', () => {
   const seeds = [undefined, {}, { seed: undefined }, {}].map((config) => new Scheduler(config).config.seed);
   assert.equal(new Set(seeds).size, seeds.length);
   assert.ok(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0));
   assert.equal(new Scheduler({ seed: 0 }).config.seed, 0);
 });
 
-test('what is no id or no name says what to pass', () => {
+test('an error for an invalid id or name states what to pass', () => {
   const { scheduler } = pool(['a']);
   for (const [call, message] of [
     [() => scheduler.drainEndpoint('a'), 'id must be a number, got "a": pass what addEndpoint returned, or endpointNamed("a")'],
@@ -48,7 +48,7 @@ test('what is no id or no name says what to pass', () => {
   }
 });
 
-test('a refusal that is taken for a dispatch says what to do', () => {
+test('a rejection used as a dispatch throws an error with the next step', () => {
   const { scheduler } = pool([]);
   const rejected = scheduler.pick('x');
   for (const field of ['endpointId', 'endpointName', 'requestId', 'alternatives']) {

@@ -1,4 +1,4 @@
-// What is published works where it is installed: the package, and its addon in a package of its own for the platform.
+// The published packages work once installed: the main one, and the platform's own with the addon.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -77,7 +77,7 @@ test('what reads bytes can be required and imported there', () => {
   assert.equal(node(consumer, '--input-type=module', '-e', `import { apiOfPath } from '${name}/wire';${call}`), 'messages\n');
 });
 
-test('without an addon for the platform it says so', () => {
+test('without an addon for the platform, the import error states it', () => {
   rmSync(join(consumer, 'node_modules', tarballs[1].name), { recursive: true });
   assert.throws(() => node(consumer, '-e', `require('${name}')`), /Cannot find native binding|Failed to load native binding/);
 });

@@ -1,4 +1,5 @@
-// The code of the READMEs runs as it stands, against engines that answer well, refuse, fail, break off and are dead.
+// The code of the READMEs runs unchanged, against engines that answer, refuse, fail, break off or
+// are unreachable.
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';

@@ -15,7 +15,7 @@ import {
 } from 'slotwise';
 import { pool } from './support/pool.mjs';
 
-test('a dispatch says where a request goes and what it costs', () => {
+test('a dispatch holds the endpoint and the cost of a request', () => {
   const { scheduler, ids } = pool();
   const first = scheduler.pick(new Uint32Array(1_000), { model: 'm', session: 's' });
   assert.equal(first.kind, 'dispatch');
@@ -30,7 +30,7 @@ test('a dispatch says where a request goes and what it costs', () => {
   assert.deepEqual([again.endpointId, again.cachedTokens, again.bestCachedTokens], [first.endpointId, 992, 992]);
 });
 
-test('a rejection is a value that says why and when to come back', () => {
+test('a rejection is a value with the reason and the time to retry', () => {
   const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }]);
   scheduler.pick('hello');
   clock.now = 100;
@@ -207,7 +207,7 @@ test('what changes is seen at once', () => {
   assert.equal(scheduler.endpointOf(request), null);
 });
 
-test('more alternatives than the first guess are all told', () => {
+test('more alternatives than the first guess are all returned', () => {
   const names = Array.from({ length: 40 }, (_, at) => `e${at}`);
   const { scheduler, ids } = pool(names, { alternatives: 1_000 });
   const { endpointId: endpoint, alternatives } = scheduler.pick('x');
@@ -283,7 +283,7 @@ test('what is known of caches outlives a scheduler', () => {
   assert.deepEqual(Buffer.from(scheduler.snapshot()), bytes);
 });
 
-test('a snapshot that cannot be restored says why and changes nothing', () => {
+test('an unreadable snapshot throws an error and changes nothing', () => {
   const { scheduler: source } = pool(['a', 'b'], { seed: 7 });
   source.pick('You are a helpful assistant. '.repeat(40));
   const snapshot = source.snapshot();

@@ -74,7 +74,7 @@ test('no type is any', () => {
   }
 });
 
-test('every declaration says what it is', () => {
+test('every declaration has documentation', () => {
   const bare = [...types.matchAll(/\n\n(export (?:declare )?(?:class|interface|function) \w+)/g)].map(([, what]) => what);
   assert.deepEqual(bare, []);
   const lines = types.split('\n');

@@ -1,4 +1,4 @@
-// What engines and clients send reaches the scheduler in one call, and what is malformed changes nothing.
+// Bytes of engines and clients reach the scheduler in one call, and malformed ones change nothing.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RejectedError, SlotwiseError, UnknownEndpointError, WireError } from 'slotwise';
@@ -74,7 +74,7 @@ test('a load report in a header counts, as text and as bytes', () => {
   assert.deepEqual(wire.readOrca(header), { load: { running: 7 }, kvCacheTokens: null, skipped: 0 });
 });
 
-test('who reads a page hands on what it says', () => {
+test('a metrics page that was read is passed to the scheduler', () => {
   const { scheduler } = pool([]);
   const report = wire.readMetrics(PAGE);
   const { blockSize, kvCacheTokens } = report;
@@ -140,7 +140,7 @@ test('a batch that ends anywhere is reported, and nothing of it is applied', () 
   assert.throws(() => scheduler.handleKvFrames(ids[0], [BATCH, 'x']), /frames\[1\] must be a Uint8Array, got "x"/);
 });
 
-test("TensorRT-LLM's events have the endpoint's block size unless told", () => {
+test("TensorRT-LLM's events have the endpoint's block size by default", () => {
   const { scheduler, ids } = pool([{ name: 'a', models: ['m'], blockSize: 2 }]);
   const stored = (event_id, hash, ids) => ({
     event_id,
@@ -154,7 +154,7 @@ test("TensorRT-LLM's events have the endpoint's block size unless told", () => {
   assert.throws(() => scheduler.handleTrtllmEvents(ids[0], Buffer.from('[]'), { blockSize: 0 }), /blockSize must be/);
 });
 
-test('a body is weighed as what it says', () => {
+test('a body is weighed by its contents', () => {
   const { scheduler } = pool([{ name: 'a', models: ['m'] }, { name: 'b', models: ['other'] }]);
   const body = json({ ...CHAT, max_tokens: 40, user: 's' });
   const { prompt } = wire.readRequest(body, { path: '/v1/chat/completions' });
@@ -199,7 +199,7 @@ test('headers win over the body, and options over both', () => {
   assert.deepEqual(gone, [2, 3, 4, 1, 0]);
 });
 
-test('nothing that a client says counts unless the host allows it by name', () => {
+test('claims of clients count only if the host allows them by name', () => {
   const { scheduler } = pool([{ name: 'a', maxInFlight: 1 }], { flow: { maxRequests: 50 } });
   scheduler.pick('busy');
   for (let at = 0; at < 50; at += 1) scheduler.submit({ body: json(CHAT) }, { flow: 'honest' });
@@ -224,7 +224,7 @@ test('a deadline and a time to live come from headers', () => {
   assert.equal(scheduler.pick(ask({ 'x-slo-ttft-ms': '0' })).reason, 'saturated');
 });
 
-test('acquire waits as long as the headers say', async () => {
+test('acquire waits up to the TTL in the headers', async () => {
   const { scheduler, clock } = pool([{ name: 'a', maxInFlight: 1 }]);
   scheduler.pick('busy');
   const headers = { 'x-llm-d-inference-ttl': '250ms' };
@@ -310,7 +310,7 @@ test('a lease that is fed tells the scheduler and ends as its answer did', async
   assert.equal(lease.reader.tokens, 2);
 });
 
-test('the end of an answer is what the scheduler is told', async () => {
+test('the end of an answer settles its request', async () => {
   for (const [status, type, chunk, close, end, count] of [
     [200, 'text/event-stream', token('x'), 'broken', 'cut', 'failed'],
     [200, 'text/event-stream', token('x', { finish_reason: 'abort' }), 'clean', 'aborted', 'failed'],
@@ -330,7 +330,7 @@ test('the end of an answer is what the scheduler is told', async () => {
   }
 });
 
-test('an outcome says what the scheduler is to be told', () => {
+test('an outcome names the call that settles the request', () => {
   const { scheduler } = pool(['a']);
   for (const [status, settlement, failure, complete] of [
     [200, 'complete', null, true],
@@ -484,7 +484,7 @@ test('a refusal is a response', async () => {
   assert.throws(() => wire.refusal('shed', { retryAfterMs: -1 }), RangeError);
 });
 
-test('spans say what was decided, used and refused', async () => {
+test('spans record decisions, usage and refusals', async () => {
   const { scheduler } = pool(['http://10.0.0.1:8000']);
   const dispatch = scheduler.pick(new Uint32Array(100), { model: 'm', flow: 'f' });
   const said = wire.attributes(dispatch, { model: 'm', flow: 'f', session: 's', priority: 2 });

@@ -8,7 +8,10 @@ const end = event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })
 const failed = event({ error: { message: 'the engine died', code: 500 } });
 const refused = event({ error: { message: 'bad request', code: 400 } });
 
-/** What each manner sends. A number is a status with an error body. One that `holds` stays open after its first token. */
+/**
+ * Output of each manner. A number is a status with an error body. A manner that `holds` stays open
+ * after its first token.
+ */
 const MANNERS = {
   good: [...words, end],
   empty: [],

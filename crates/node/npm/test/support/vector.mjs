@@ -1,7 +1,8 @@
-// The language of the JSON vectors: steps with times, and the answers that every language must give.
+// The language of the JSON vectors: steps with times, and the answers that every language must
+// give.
 //
-// Endpoints go by their names, requests by their numbers, and an error is its message. Fields are spelt as in the core and
-// lengths of time are seconds there, so everything is translated on the way in and out.
+// Endpoints appear by name, requests by number, and an error is its message. Fields are spelt as in
+// the core, and durations are seconds, so values are converted in both directions.
 import assert from 'node:assert/strict';
 import { Scheduler, SlotwiseError } from 'slotwise';
 
@@ -186,7 +187,10 @@ export class Runner {
     };
   }
 
-  /** Goes on with a scheduler that has only been told of the endpoints, in the same order. What their numbers are there. */
+  /**
+   * Continues with a new scheduler that has only the endpoints, in the same order. Returns their
+   * ids by name.
+   */
   #restart({ seed = this.#config.seed, endpoints = [] }, now) {
     const before = this.#scheduler;
     const there = this.#added.map((id) => before.endpoint(id)).filter((known) => known !== null);
@@ -208,7 +212,7 @@ export class Runner {
   }
 
   #id(name) {
-    assert.ok(this.#endpoints.has(name), `nobody is called ${name}`);
+    assert.ok(this.#endpoints.has(name), `no endpoint is called ${name}`);
     return this.#endpoints.get(name);
   }
 }

@@ -1,6 +1,7 @@
-// A long random walk over a scheduler, the same in every language, and the digest of what was decided on the way.
+// A long random walk over a scheduler, the same in every language, with a digest of its decisions.
 //
-// Chance is mulberry32, the digest is FNV-1a over 32-bit words and includes the bits of every cost.
+// The random numbers are mulberry32; the digest is FNV-1a over 32-bit words and includes the bits
+// of every cost.
 import { Scheduler, SlotwiseError } from 'slotwise';
 
 const BLOCK = 16;
@@ -97,7 +98,10 @@ export class Walk {
     this.#scheduler.handleAdapters(id, { active, slots: 4 }, this.#at());
   }
 
-  /** An engine stores the beginning of a family's prompt, removes what it stored last, or clears its cache. */
+  /**
+   * An engine stores the start of a family's prompt, removes its last stored blocks, or clears its
+   * cache.
+   */
   #publish() {
     const id = this.#endpoint();
     const family = this.#below(20);

@@ -194,5 +194,5 @@ scheduler.pick(new Float64Array(2));
 scheduler.handleKvEvent(id, { kind: 'BlockStored', blocks: [1n] });
 // @ts-expect-error not a tier
 scheduler.handleKvEvent(id, { kind: 'BlockRemoved', blocks: [1n], tier: 'tape' });
-// @ts-expect-error nobody constructs a lease
+// @ts-expect-error the constructor of a lease is private
 new Lease();
