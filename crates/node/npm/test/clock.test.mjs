@@ -9,7 +9,7 @@ const manual = readFileSync(new URL('../../../../docs/src/languages.md', import.
 
 afterEach(() => mock.timers.reset());
 
-test('calls without `now` read the scheduler's clock', () => {
+test('calls without `now` read the configured clock', () => {
   let now = 1_000;
   const scheduler = new Scheduler({}, { now: () => now });
   scheduler.addEndpoint({ name: 'a', maxInFlight: 1 });
