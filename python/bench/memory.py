@@ -35,7 +35,9 @@ def main() -> None:
         prompt = f"{done % 5_000} was asked " * (done % 23)
         if done % 5 == 0:
             body = json.dumps({"model": "m", "prompt": prompt}).encode()
-            answer = scheduler.pick(body=body, path="/v1/completions", headers={"x-session-id": str(done % 100)})
+            answer = scheduler.pick(
+                body=body, path="/v1/completions", headers={"x-session-id": str(done % 100)}
+            )
         else:
             answer = scheduler.pick(prompt, model="m", session=str(done % 100))
         assert isinstance(answer, slotwise.Dispatch)
@@ -43,12 +45,16 @@ def main() -> None:
             scheduler.handle_first_token(answer.request_id)
         if done % 11 == 0:
             reader = wire.ResponseReader(200, "text/event-stream")
-            scheduler._feed(answer.request_id, reader, b'data: {"choices":[{"index":0,"text":"a"}]}\n\n')
+            scheduler._feed(
+                answer.request_id, reader, b'data: {"choices":[{"index":0,"text":"a"}]}\n\n'
+            )
             scheduler._finish(answer.request_id, reader, "client_disconnected")
         elif done % 7 == 0:
             scheduler.cancel(answer.request_id)
         else:
-            scheduler.complete(answer.request_id, prompt_tokens=90, cached_tokens=0, completion_tokens=9)
+            scheduler.complete(
+                answer.request_id, prompt_tokens=90, cached_tokens=0, completion_tokens=9
+            )
         if (done + 1) % (total // 10) == 0:
             measured.append(resident_mib())
             seconds = time.perf_counter() - begun

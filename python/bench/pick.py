@@ -37,7 +37,9 @@ def texts(rng: random.Random) -> list[str]:
 
 def token_ids(rng: random.Random) -> list[list[int]]:
     shared = [[rng.randrange(128_000) for _ in range(1_000)] for _ in range(8)]
-    return [rng.choice(shared) + [rng.randrange(128_000) for _ in range(1_000)] for _ in range(PROMPTS)]
+    return [
+        rng.choice(shared) + [rng.randrange(128_000) for _ in range(1_000)] for _ in range(PROMPTS)
+    ]
 
 
 class Gateway:
@@ -104,11 +106,17 @@ class PrefixTree:
                     break
                 common += 1
             if common < len(child["text"]):
-                rest = {"edges": child["edges"], "text": child["text"][common:], "tenants": set(child["tenants"])}
+                rest = {
+                    "edges": child["edges"],
+                    "text": child["text"][common:],
+                    "tenants": set(child["tenants"]),
+                }
                 child["text"], child["edges"] = child["text"][:common], {rest["text"][0]: rest}
             path.append(child)
             node, at = child, at + common
-        tenants = next((step["tenants"] for step in reversed(path) if step["tenants"]), range(len(self.load)))
+        tenants = next(
+            (step["tenants"] for step in reversed(path) if step["tenants"]), range(len(self.load))
+        )
         best = min(tenants, key=self.load.__getitem__)
         for step in path:
             step["tenants"].add(best)
@@ -128,14 +136,21 @@ class Dynamo:
 
     async def add(self, endpoints: int) -> None:
         for worker in range(1, endpoints + 1):
-            where = {"endpoint": f"http://127.0.0.1:{worker}", "kv_events_endpoint": f"tcp://127.0.0.1:{5_557 + worker}"}
-            await self.service.upsert_worker({"worker_id": worker, "model_name": "m", "block_size": 16, **where})
+            where = {
+                "endpoint": f"http://127.0.0.1:{worker}",
+                "kv_events_endpoint": f"tcp://127.0.0.1:{5_557 + worker}",
+            }
+            await self.service.upsert_worker(
+                {"worker_id": worker, "model_name": "m", "block_size": 16, **where}
+            )
 
     async def serve_all(self, prompts: list[Any]) -> None:
         for prompt in prompts:
             self.selections += 1
             name = str(self.selections)
-            await self.service.select_and_reserve({"model_name": "m", "token_ids": prompt, "selection_id": name})
+            await self.service.select_and_reserve(
+                {"model_name": "m", "token_ids": prompt, "selection_id": name}
+            )
             await self.service.free_reservation(name)
 
     def batch(self, prompts: list[Any]) -> None:
@@ -160,16 +175,25 @@ def rows() -> dict[str, tuple[Callable[[list[Any]], None], list[Any]]]:
     }
     for endpoints in (8, 64, 1_024):
         made[f"8 KB of text, {endpoints} endpoints"] = (each(Gateway(endpoints).serve), text)
-        made[f"2,000 token ids in a buffer, {endpoints} endpoints"] = (each(Gateway(endpoints).serve), buffers)
+        made[f"2,000 token ids in a buffer, {endpoints} endpoints"] = (
+            each(Gateway(endpoints).serve),
+            buffers,
+        )
     made["2,000 token ids in a list, 8 endpoints"] = (each(Gateway(8).serve), ids)
     made["rival: hash trie in Python, 8 KB of text, 8 endpoints"] = (each(HashTrie(8).serve), text)
-    made["rival: character tree in Python, 8 KB of text, 8 endpoints"] = (each(PrefixTree(8).serve), text)
+    made["rival: character tree in Python, 8 KB of text, 8 endpoints"] = (
+        each(PrefixTree(8).serve),
+        text,
+    )
     try:
         from dynamo.llm import SelectionService
     except ImportError:
         print("ai-dynamo-runtime is not installed: its row is left out", file=sys.stderr)
     else:
-        made["rival: Dynamo SelectionService, 2,000 token ids in a list, 8"] = (Dynamo(SelectionService(), 8).batch, ids)
+        made["rival: Dynamo SelectionService, 2,000 token ids in a list, 8"] = (
+            Dynamo(SelectionService(), 8).batch,
+            ids,
+        )
     return made
 
 

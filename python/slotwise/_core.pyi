@@ -543,7 +543,12 @@ class Scheduler:
     def cancel(self, request: int, *, now: float | None = None) -> bool:
         """The client disconnected. Returns whether the request was in flight or waiting."""
     def redirect(
-        self, request: int, endpoint: int, failure: Failure = "unreachable", *, now: float | None = None
+        self,
+        request: int,
+        endpoint: int,
+        failure: Failure = "unreachable",
+        *,
+        now: float | None = None,
     ) -> None:
         """A request without a first token was sent to another endpoint than the decided one.
 
@@ -673,7 +678,9 @@ class Progress:
 
     __match_args__: ClassVar[tuple[str, str, str]] = ("first_token", "tokens", "ended")
 
-    def __new__(cls, *, first_token: bool = False, tokens: int = 0, ended: bool = False) -> Self: ...
+    def __new__(
+        cls, *, first_token: bool = False, tokens: int = 0, ended: bool = False
+    ) -> Self: ...
     @property
     def first_token(self) -> bool:
         """Whether they contain the first token. Always false for a body that is not a stream."""
@@ -794,7 +801,9 @@ class AnswerFilter:
     others. An incomplete event is buffered. Do not pass ``Content-Length`` on.
     """
 
-    def __new__(cls, content_type: str, *, model: str | None = None, drop_usage: bool = False) -> Self:
+    def __new__(
+        cls, content_type: str, *, model: str | None = None, drop_usage: bool = False
+    ) -> Self:
         """Creates a filter for a body of this ``Content-Type``."""
     def feed(self, chunk: Buffer) -> bytes:
         """Returns the bytes to send to the client after this chunk."""

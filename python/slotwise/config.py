@@ -19,7 +19,9 @@ Role: TypeAlias = Literal["unified", "prefill", "decode"]
 CacheEvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
 """The order in which a cache evicts the blocks of one prompt. vLLM and SGLang: the tail first."""
 
-Fairness: TypeAlias = Literal["start_time", "round_robin", "global_strict", "least_attained_service"]
+Fairness: TypeAlias = Literal[
+    "start_time", "round_robin", "global_strict", "least_attained_service"
+]
 """Which flow of a band is served first.
 
 ``start_time``: the flow with the fewest predicted seconds of service by weight. ``round_robin``:
@@ -125,7 +127,9 @@ class ContinuousSaturation:
 class UtilizationDetector:
     """Saturation from load reports, with the names of the Gateway API's inference extension."""
 
-    type: Literal["utilization-detector"] = field(default="utilization-detector", init=False, repr=False)
+    type: Literal["utilization-detector"] = field(
+        default="utilization-detector", init=False, repr=False
+    )
     queue_depth_threshold: int = _UTILIZATION["queue_depth_threshold"]
     """Waiting requests at which an endpoint is full."""
     kv_cache_util_threshold: float = _UTILIZATION["kv_cache_util_threshold"]
@@ -141,7 +145,9 @@ class ConcurrencyDetector:
     """Saturation from requests in flight, with the names of the Gateway API's inference
     extension."""
 
-    type: Literal["concurrency-detector"] = field(default="concurrency-detector", init=False, repr=False)
+    type: Literal["concurrency-detector"] = field(
+        default="concurrency-detector", init=False, repr=False
+    )
     concurrency_mode: Literal["requests", "tokens", "hybrid"] = _CONCURRENCY["concurrency_mode"]
     """The counted unit: requests, their tokens, or the fuller of the two."""
     max_concurrency: int = _CONCURRENCY["max_concurrency"]
@@ -383,9 +389,15 @@ def decode_config(text: str) -> Config:
 
 def _flow(fields: dict[str, Any]) -> FlowConfig:
     fields["band"] = BandLimits(**fields["band"])
-    fields["saturation"] = _one_of(fields["saturation"], ContinuousSaturation, UtilizationDetector, ConcurrencyDetector)
-    fields["usage_limit"] = _one_of(fields["usage_limit"], StaticUsageLimit, PriorityHoldback, SoftReflective)
-    fields["session_admission"] = fields["session_admission"] and SessionAdmissionConfig(**fields["session_admission"])
+    fields["saturation"] = _one_of(
+        fields["saturation"], ContinuousSaturation, UtilizationDetector, ConcurrencyDetector
+    )
+    fields["usage_limit"] = _one_of(
+        fields["usage_limit"], StaticUsageLimit, PriorityHoldback, SoftReflective
+    )
+    fields["session_admission"] = fields["session_admission"] and SessionAdmissionConfig(
+        **fields["session_admission"]
+    )
     return FlowConfig(**fields)
 
 

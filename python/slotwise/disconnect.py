@@ -13,12 +13,16 @@ from .errors import SlotwiseError
 class ClientDisconnectedError(SlotwiseError):
     """The client disconnected before it received a response."""
 
-    def __init__(self, message: str = "the client went away", code: str = "client_disconnected") -> None:
+    def __init__(
+        self, message: str = "the client went away", code: str = "client_disconnected"
+    ) -> None:
         super().__init__(message, code)
 
 
 @asynccontextmanager
-async def watch_disconnect(client: Callable[[], Awaitable[Any]] | Awaitable[Any] | Any) -> AsyncIterator[None]:
+async def watch_disconnect(
+    client: Callable[[], Awaitable[Any]] | Awaitable[Any] | Any,
+) -> AsyncIterator[None]:
     """Cancels the block when the client disconnects, and raises :class:`ClientDisconnectedError`.
 
     ASGI frameworks such as Starlette and FastAPI do not cancel a handler whose client disconnects

@@ -106,7 +106,9 @@ class RejectedError(SlotwiseError):
         self.refusal = refusal
 
     def __reduce__(self) -> Any:
-        raise TypeError("a RejectedError cannot be pickled; pickle its reason, http_status and retry_after")
+        raise TypeError(
+            "a RejectedError cannot be pickled; pickle its reason, http_status and retry_after"
+        )
 
 
 class EvictedError(RejectedError):

@@ -58,7 +58,9 @@ Send = Callable[[str], Awaitable[Response]]
 class Reply:
     """The reply to a client: an engine's response, or a refusal. Iterate over it for the body."""
 
-    def __init__(self, status: int, headers: list[tuple[str, str]], body: Body, lease: Lease | None) -> None:
+    def __init__(
+        self, status: int, headers: list[tuple[str, str]], body: Body, lease: Lease | None
+    ) -> None:
         self.status: int = status
         """The HTTP status."""
         self.headers: list[tuple[str, str]] = headers
@@ -88,7 +90,9 @@ class Body:
     This is a class because a generator that was never started does not run its ``finally`` block.
     """
 
-    def __init__(self, held: list[bytes], rest: Stream[bytes] | None = None, response: Response | None = None) -> None:
+    def __init__(
+        self, held: list[bytes], rest: Stream[bytes] | None = None, response: Response | None = None
+    ) -> None:
         self._held = held[::-1]
         self._rest = rest
         self._response = response
@@ -121,10 +125,14 @@ class Body:
         await _close(response)
 
 
-async def forward(scheduler: Scheduler, send: Send, *, attempts: int, options: dict[str, Any]) -> Reply:
+async def forward(
+    scheduler: Scheduler, send: Send, *, attempts: int, options: dict[str, Any]
+) -> Reply:
     """See :meth:`slotwise.aio.Scheduler.forward`."""
     tried: list[int] = list(options.pop("exclude", ()))
-    shape: RefusalShape = "anthropic" if str(options.get("path")).endswith("/messages") else "openai"
+    shape: RefusalShape = (
+        "anthropic" if str(options.get("path")).endswith("/messages") else "openai"
+    )
     refused: Reply | None = None
     for _ in range(max(attempts, 1)):
         try:
@@ -162,18 +170,24 @@ async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
         raise
     headers = [(name, response.headers[name]) for name in PASSED_ON if name in response.headers]
     if close is None:
-        return Reply(response.status_code, headers, Body(held, lease.stream(chunks), response), lease), True
+        return Reply(
+            response.status_code, headers, Body(held, lease.stream(chunks), response), lease
+        ), True
     outcome = lease.finish(close)
     await response.aclose()
     if not outcome.may_retry(sent=False):
         return Reply(response.status_code, headers, Body(held), lease), True
-    _log.warning("%s did not answer: %s, status %d", lease.endpoint_name, outcome.end, response.status_code)
+    _log.warning(
+        "%s did not answer: %s, status %d", lease.endpoint_name, outcome.end, response.status_code
+    )
     # A failed response with a success status must not reach the client as an answer.
     whole = close == "clean" and not 200 <= response.status_code < 300
     return (Reply(response.status_code, headers, Body(held), lease) if whole else None), False
 
 
-async def _look_ahead(lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]) -> CloseReason | None:
+async def _look_ahead(
+    lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]
+) -> CloseReason | None:
     """Buffers chunks until the answer has begun.
 
     Returns how the connection ended, if it ended before that.

@@ -42,7 +42,10 @@ class Lease(_core.Lease):
         ended, implausible = self._complete(given)
         for name in implausible:
             value = getattr(given, name)
-            warn_once(f"usage.{name}", f"usage.{name} must be a number of tokens, not {value!r}: it is left out")
+            warn_once(
+                f"usage.{name}",
+                f"usage.{name} must be a number of tokens, not {value!r}: it is left out",
+            )
         return ended
 
     def stream(
@@ -61,7 +64,9 @@ class Lease(_core.Lease):
         streams. Only time spent waiting for the endpoint counts, on the event loop's clock.
         """
         if isinstance(idle_timeout, (int, float)) and not idle_timeout > 0:
-            raise ValueError(f"idle_timeout must be seconds above 0, or None, and not {idle_timeout}")
+            raise ValueError(
+                f"idle_timeout must be seconds above 0, or None, and not {idle_timeout}"
+            )
         stream = Stream(self, chunks, idle_timeout=idle_timeout)
         self._streaming = True
         return stream
@@ -89,7 +94,9 @@ class Lease(_core.Lease):
             # First, since the warning may be an error.
             self.cancel()
             if not self._streaming:
-                warnings.warn(f"{was} was never ended: it is cancelled now", ResourceWarning, source=self)
+                warnings.warn(
+                    f"{was} was never ended: it is cancelled now", ResourceWarning, source=self
+                )
 
     def __copy__(self) -> Self:
         """Returns the lease itself: each request in flight has exactly one lease."""
@@ -99,7 +106,9 @@ class Lease(_core.Lease):
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a lease cannot be pickled: its request is in flight on this process's connections")
+        raise TypeError(
+            "a lease cannot be pickled: its request is in flight on this process's connections"
+        )
 
     def __repr__(self) -> str:
         state = "ended" if self.ended else "in flight"

@@ -74,7 +74,9 @@ PriorityOrder: TypeAlias = Literal["low_first", "high_first"]
 
 In slotwise, higher values go first."""
 
-FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "other", "abort", "error"]
+FinishReason: TypeAlias = Literal[
+    "stop", "length", "tool_calls", "content_filter", "other", "abort", "error"
+]
 """Why an engine stopped. ``abort`` and ``error`` are failures, even with a success status."""
 
 CloseReason: TypeAlias = Literal["clean", "broken", "timed_out", "client_disconnected"]
@@ -419,7 +421,10 @@ def decode_metrics(text: str) -> MetricsReport:
     adapters = fields.pop("adapters")
     return MetricsReport(
         ranks=tuple(
-            RankReport(**{**one, "load": _load(one["load"]), "kv_cache": KvCache(**one["kv_cache"])}) for one in ranks
+            RankReport(
+                **{**one, "load": _load(one["load"]), "kv_cache": KvCache(**one["kv_cache"])}
+            )
+            for one in ranks
         ),
         adapters=None
         if adapters is None
@@ -469,7 +474,9 @@ def decode_request(text: str, prompt: bytes | list[int]) -> RequestView:
     """Decodes the fields of a body from JSON, and adds its prompt."""
     fields = json.loads(text)
     place = fields.pop("model_range")
-    return RequestView(model_range=place and (place["start"], place["end"]), prompt=prompt, **fields)
+    return RequestView(
+        model_range=place and (place["start"], place["end"]), prompt=prompt, **fields
+    )
 
 
 def decode_headers(text: str) -> RequestHeaders:
@@ -477,6 +484,8 @@ def decode_headers(text: str) -> RequestHeaders:
     fields = json.loads(text)
     unusable = fields.pop("unusable")
     return RequestHeaders(
-        unusable=tuple(UnusableHeader(name=one["name"], error=ErrorKind(**one["error"])) for one in unusable),
+        unusable=tuple(
+            UnusableHeader(name=one["name"], error=ErrorKind(**one["error"])) for one in unusable
+        ),
         **fields,
     )

@@ -26,7 +26,11 @@ class Stream(Generic[_Chunk]):
     """
 
     def __init__(
-        self, lease: Lease, chunks: AsyncIterable[_Chunk], *, idle_timeout: float | None | EllipsisType = ...
+        self,
+        lease: Lease,
+        chunks: AsyncIterable[_Chunk],
+        *,
+        idle_timeout: float | None | EllipsisType = ...,
     ) -> None:
         if not hasattr(type(chunks), "__aiter__"):
             hint = "an answer without a body is ended by finish() after begin(), or by complete()"

@@ -53,7 +53,12 @@ RejectReason: TypeAlias = Literal[
 """Why a request is rejected."""
 
 EvictReason: TypeAlias = Literal[
-    "ttl_expired", "no_endpoints", "deadline_unreachable", "displaced", "too_large", "thread_not_found"
+    "ttl_expired",
+    "no_endpoints",
+    "deadline_unreachable",
+    "displaced",
+    "too_large",
+    "thread_not_found",
 ]
 """Why a waiting request is evicted.
 
@@ -476,7 +481,9 @@ def decode_explanation(text: str) -> Explanation:
         endpoint_id=verdict.get("Ok"),
         reason=rejected["reason"],
         retry_after=rejected["retry_after"],
-        candidates=tuple(Candidate(**{**one, "terms": CostTerms(**one["terms"])}) for one in candidates),
+        candidates=tuple(
+            Candidate(**{**one, "terms": CostTerms(**one["terms"])}) for one in candidates
+        ),
         table=table,
         **fields,
     )

@@ -98,7 +98,9 @@ class Delivery:
                 else:
                     # The request stays in its loop's set until that loop has run the callback, or
                     # is closed.
-                    delivered = owner.call_soon(self._hand_over, scheduler, owner, request, future, decision)
+                    delivered = owner.call_soon(
+                        self._hand_over, scheduler, owner, request, future, decision
+                    )
                 if not delivered and isinstance(decision, Dispatch):
                     scheduler.cancel(request)
         self._set_timer(scheduler, loop)

@@ -192,7 +192,9 @@ def read_request(body: Buffer, *, api: Api | None = None, path: str | None = Non
     return decode_request(*_core.read_request(body, api, path))
 
 
-def add_usage(body: Buffer, *, api: Api | None = None, path: str | None = None) -> tuple[bytes, bool]:
+def add_usage(
+    body: Buffer, *, api: Api | None = None, path: str | None = None
+) -> tuple[bytes, bool]:
     """Requests usage in the body of a streamed request. Returns the body, and whether it changed.
 
     All other bytes of the body stay the same. Streams of chat completions and completions report
@@ -211,7 +213,9 @@ def add_usage(body: Buffer, *, api: Api | None = None, path: str | None = None) 
     return _core.add_usage(body, api, path)
 
 
-def read_headers(pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]) -> RequestHeaders:
+def read_headers(
+    pairs: Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str],
+) -> RequestHeaders:
     """Parses the headers of a request. Headers with unusable values are listed in ``unusable``."""
     return decode_headers(_core.read_headers(pairs))
 
@@ -234,7 +238,9 @@ def refusal(
     and ``message`` replace the refusal's own.
     """
     asked = reason.refusal if isinstance(reason, RejectedError) else reason
-    status, headers, body = _core.refusal(asked, retry_after=retry_after, message=message, shape=shape)
+    status, headers, body = _core.refusal(
+        asked, retry_after=retry_after, message=message, shape=shape
+    )
     return Refusal(status=status, headers=tuple(headers), body=body)
 
 
@@ -256,7 +262,9 @@ def attributes(
         case Dispatch():
             pairs = _core.attributes_of_dispatch(of, model, adapter, session, flow, priority)
         case Usage():
-            pairs = _core.attributes_of_usage(of.prompt_tokens, of.cached_tokens, of.completion_tokens)
+            pairs = _core.attributes_of_usage(
+                of.prompt_tokens, of.cached_tokens, of.completion_tokens
+            )
         case RejectedError():
             pairs = _core.attributes_of_refusal(of.refusal)
         case _:

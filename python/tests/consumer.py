@@ -28,8 +28,12 @@ def sync() -> None:
             assert_type(evicted.retry_after, float | None)
         case slotwise.Dispatch() as dispatch:
             assert_type(dispatch.queue_time, float)
-    flow = slotwise.FlowConfig(fairness="round_robin", saturation=slotwise.ConcurrencyDetector(max_concurrency=8))
-    assert_type(slotwise.Config(flow=flow).flow.session_admission, slotwise.SessionAdmissionConfig | None)
+    flow = slotwise.FlowConfig(
+        fairness="round_robin", saturation=slotwise.ConcurrencyDetector(max_concurrency=8)
+    )
+    assert_type(
+        slotwise.Config(flow=flow).flow.session_admission, slotwise.SessionAdmissionConfig | None
+    )
     scheduler.handle_kv_event(endpoint, slotwise.BlockStored([1], 16, tier="cpu"))
     scheduler.handle_kv_event(endpoint, slotwise.BlockRemoved([1], tier="disk"))
     assert_type(slotwise.BlockRemoved([1]).tier, slotwise.Tier)
@@ -39,7 +43,10 @@ def sync() -> None:
     assert_type(scheduler.snapshot(), bytes)
     assert_type(aio.Scheduler().restore(memoryview(scheduler.snapshot()), now=0.0), int)
     assert_type(scheduler.explain(b"x").candidates[0].terms.queue, float)
-    assert_type(scheduler.explain(body=b"{}", path="/v1/completions", headers=[(b"a", "b")]), slotwise.Explanation)
+    assert_type(
+        scheduler.explain(body=b"{}", path="/v1/completions", headers=[(b"a", "b")]),
+        slotwise.Explanation,
+    )
 
 
 def bytes_in(page: bytes, frames: list[bytes]) -> None:
@@ -47,7 +54,9 @@ def bytes_in(page: bytes, frames: list[bytes]) -> None:
     assert_type(report.ranks[0].load.kv_usage, float | None)
     scheduler = aio.Scheduler()
     endpoint = scheduler.add_endpoint(
-        slotwise.Endpoint("a", block_size=report.block_size or 16, kv_cache_tokens=report.kv_cache_tokens)
+        slotwise.Endpoint(
+            "a", block_size=report.block_size or 16, kv_cache_tokens=report.kv_cache_tokens
+        )
     )
     scheduler.handle_metrics_page(endpoint, page, engine="sglang")
     assert_type(scheduler.handle_kv_frames(endpoint, frames, replay=True).ask, int | None)

@@ -8,10 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
-DONE = (
-    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    b"data: [DONE]\n\n"
-)
+DONE = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 ERROR_EVENT = b'data: {"error":{"message":"the engine died","code":500}}\n\n'
 REFUSED_EVENT = b'data: {"error":{"message":"bad request","code":400}}\n\n'
 PAGE = (
@@ -88,7 +85,10 @@ class Engine:
         if first.startswith("GET /metrics "):
             await self._show_page(writer)
             return True
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head if line)}
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head if line)
+        }
         self.headers.append(headers)
         self.bodies.append(await reader.readexactly(int(headers.get("content-length", "0"))))
         manner = self.manner
@@ -100,7 +100,9 @@ class Engine:
             writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
             await writer.drain()
             return True
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
+        )
         writer.write(b"\r\n")
         parts = {
             "good": [EVENT, EVENT, DONE],

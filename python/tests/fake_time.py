@@ -77,6 +77,8 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, un
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
         if not ready:
             if timeout is None:
-                raise RuntimeError("the loop would wait for ever: no timer is set, and no callback is due")
+                raise RuntimeError(
+                    "the loop would wait for ever: no timer is set, and no callback is due"
+                )
             self._time.passed(max(timeout, 0.0))
         return ready

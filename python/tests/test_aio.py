@@ -47,7 +47,9 @@ def test_a_lease_ends_with_its_block(time: Time) -> None:
     time.run(main())
 
 
-@pytest.mark.parametrize("how", ["end", "error", "abandoned", "never begun", "closed", "task cancelled"])
+@pytest.mark.parametrize(
+    "how", ["end", "error", "abandoned", "never begun", "closed", "task cancelled"]
+)
 def test_a_lease_ends_with_its_stream(time: Time, how: str) -> None:
     async def main() -> aio.Scheduler:
         s = scheduler(time)
@@ -114,7 +116,11 @@ def test_the_most_important_goes_first_when_there_is_room(time: Time) -> None:
             await asyncio.sleep(0)
             lease.complete()
 
-        tasks = [asyncio.create_task(ask(f"{priority}/{n}", priority)) for n in range(3) for priority in (0, 5)]
+        tasks = [
+            asyncio.create_task(ask(f"{priority}/{n}", priority))
+            for n in range(3)
+            for priority in (0, 5)
+        ]
         await asyncio.sleep(0)
         assert s.queued == 6
         first.complete()
@@ -174,7 +180,11 @@ def test_a_timeout_is_the_time_to_live(time: Time) -> None:
         s = aio.Scheduler({"flow": {"ttl": 0.02, "no_endpoint_ttl": 0.03}}, clock=time)
         with pytest.raises(slotwise.EvictedError) as nobody:
             await s.acquire("x", timeout=9, wait_for_endpoints=True)
-        assert (nobody.value.reason, nobody.value.http_status, nobody.value.retry_after) == ("no_endpoints", 503, 5.0)
+        assert (nobody.value.reason, nobody.value.http_status, nobody.value.retry_after) == (
+            "no_endpoints",
+            503,
+            5.0,
+        )
         s.add_endpoint(slotwise.Endpoint("e", max_in_flight=1))
         lease = await s.acquire("x", timeout=None)
         for_ever = asyncio.create_task(s.acquire("x", timeout=None))
@@ -307,7 +317,9 @@ def test_ten_thousand_tasks_cancelled_at_random_leave_nothing(time: Time) -> Non
             for task in preemption_candidates[batch : batch + 100]:
                 task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+        assert all(
+            outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes
+        )
         stats = s.stats()
         assert (stats.in_flight, s.queued) == (0, 0)
         assert all(endpoint.prefilling + endpoint.running == 0 for endpoint in stats.endpoints)

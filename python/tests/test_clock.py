@@ -78,7 +78,9 @@ def test_what_never_happens_has_no_time() -> None:
         (1e300, ValueError, "clock.. must be seconds"),
     ],
 )
-def test_a_reading_that_is_no_time_changes_nothing(reading: Any, error: type[Exception], message: str) -> None:
+def test_a_reading_that_is_no_time_changes_nothing(
+    reading: Any, error: type[Exception], message: str
+) -> None:
     scheduler = slotwise.Scheduler(clock=lambda: reading)
     with pytest.raises(error, match=message):
         scheduler.add_endpoint("a")
@@ -104,5 +106,7 @@ def test_without_one_it_is_the_hosts() -> None:
 
 
 def test_the_manuals_example_passes() -> None:
-    [example] = re.findall(r"```python\n(import asyncio\nimport selectors\n.*?)```", MANUAL.read_text(), re.DOTALL)
+    [example] = re.findall(
+        r"```python\n(import asyncio\nimport selectors\n.*?)```", MANUAL.read_text(), re.DOTALL
+    )
     exec(compile(example, str(MANUAL), "exec"), {"__name__": "example"})  # noqa: S102

@@ -34,7 +34,13 @@ class Walk:
         for _ in range(operations):
             self.step()
         stats = self.scheduler.stats()
-        for counter in (stats.dispatched, stats.completed, stats.failed, stats.cancelled, stats.corrections):
+        for counter in (
+            stats.dispatched,
+            stats.completed,
+            stats.failed,
+            stats.cancelled,
+            stats.corrections,
+        ):
             self.note(counter)
         return self.digest
 
@@ -82,7 +88,11 @@ class Walk:
         capacity = 20_000 + self.below(50_000)
         most = 4 + self.below(60)
         endpoint = slotwise.Endpoint(
-            f"e{self.added}", models=("m",), kv_cache_tokens=capacity, max_in_flight=most, adapter_slots=3
+            f"e{self.added}",
+            models=("m",),
+            kv_cache_tokens=capacity,
+            max_in_flight=most,
+            adapter_slots=3,
         )
         self.added += 1
         added = self.scheduler.add_endpoint(endpoint, now=self.now)
@@ -104,14 +114,21 @@ class Walk:
     def report_load(self) -> None:
         endpoint = self.endpoint()
         waiting, running, usage = self.below(10), self.below(40), self.below(1_001) / 1_000
-        self.scheduler.handle_load(endpoint, waiting=waiting, running=running, kv_usage=usage, now=self.now)
+        self.scheduler.handle_load(
+            endpoint, waiting=waiting, running=running, kv_usage=usage, now=self.now
+        )
 
     def report_adapters(self) -> None:
         endpoint = self.endpoint()
         self.scheduler.handle_adapters(endpoint, [ADAPTERS[self.below(6)]], slots=4, now=self.now)
 
     def publish(self) -> None:
-        endpoint, family, blocks, kind = self.endpoint(), self.below(20), 1 + self.below(8), self.below(40)
+        endpoint, family, blocks, kind = (
+            self.endpoint(),
+            self.below(20),
+            1 + self.below(8),
+            self.below(40),
+        )
         names = [family * 1_000 + block for block in range(blocks)]
         event: slotwise.KvEvent
         if kind == 0:
@@ -169,7 +186,11 @@ class Walk:
         request = self.take_request()
         prompt, cached, answer = self.below(3_000), self.below(2_000), self.below(800)
         self.scheduler.complete(
-            request, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=answer, now=self.now
+            request,
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            completion_tokens=answer,
+            now=self.now,
         )
 
     def redirect(self) -> None:

@@ -18,7 +18,9 @@ from fake_time import Time
 import slotwise.aio
 
 PATH = "/v1/chat/completions"
-BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Say x."}], "stream": True}).encode()
+BODY = json.dumps(
+    {"model": "m", "messages": [{"role": "user", "content": "Say x."}], "stream": True}
+).encode()
 WHOLE = EVENT + EVENT + DONE
 
 
@@ -114,8 +116,12 @@ def test_a_refusal_as_the_first_event_of_a_stream_is_asked_once() -> None:
     run(test)
 
 
-@pytest.mark.parametrize(("manner", "status"), [(401, 401), (404, 404), (429, 429), (500, 500), ("empty", 503)])
-def test_if_no_engine_answers_the_client_gets_the_last_refusal(manner: str | int, status: int) -> None:
+@pytest.mark.parametrize(
+    ("manner", "status"), [(401, 401), (404, 404), (429, 429), (500, 500), ("empty", 503)]
+)
+def test_if_no_engine_answers_the_client_gets_the_last_refusal(
+    manner: str | int, status: int
+) -> None:
     async def test() -> None:
         async with gateway(manner, manner) as host:
             reply = await host.ask()

@@ -26,7 +26,9 @@ def pick(s: slotwise.Scheduler, prompt: str = "x", **options: Any) -> slotwise.D
 @pytest.mark.parametrize(("clients", "endpoints"), [(1, 2), (4, 2), (32, 2), (256, 8)])
 def test_an_endpoint_that_fails_at_once_gets_few_requests(clients: int, endpoints: int) -> None:
     s, ids = scheduler(*map(str, range(endpoints)))
-    events: list[tuple[float, int, str, int]] = [(0.0, client, "ask", 0) for client in range(clients)]
+    events: list[tuple[float, int, str, int]] = [
+        (0.0, client, "ask", 0) for client in range(clients)
+    ]
     asked = failed = 0
     while events[0][0] <= 10.0 and asked < 10_000:
         now, client, what, request = heapq.heappop(events)
@@ -42,7 +44,15 @@ def test_an_endpoint_that_fails_at_once_gets_few_requests(clients: int, endpoint
         dispatch = pick(s, f"{asked} " * 50, model="m", now=now)
         bad = dispatch.endpoint_id == ids[-1]
         failed += bad
-        heapq.heappush(events, (now + (0.002 if bad else 0.03), client, "failed" if bad else "first", dispatch.request_id))
+        heapq.heappush(
+            events,
+            (
+                now + (0.002 if bad else 0.03),
+                client,
+                "failed" if bad else "first",
+                dispatch.request_id,
+            ),
+        )
     assert 100 * failed < asked
 
 
@@ -103,7 +113,10 @@ def test_probes_and_redirects_are_told() -> None:
     s.handle_probe(a, passed=True, now=1.0)
     moved = pick(s, exclude=[b], now=1.0)
     s.redirect(moved.request_id, b, "engine", now=1.0)
-    assert {endpoint.name: endpoint.backoff for endpoint in s.stats().endpoints} == {"a": "failed", "b": None}
+    assert {endpoint.name: endpoint.backoff for endpoint in s.stats().endpoints} == {
+        "a": "failed",
+        "b": None,
+    }
     with pytest.raises(ValueError, match="failure"):
         s.redirect(moved.request_id, a, "tired")  # type: ignore[arg-type]
     with pytest.raises(slotwise.UnknownEndpointError):

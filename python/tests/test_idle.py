@@ -31,7 +31,9 @@ class Upstream:
             self.closed = True
 
 
-def followed(time: Time, chunks: Sequence[tuple[float, bytes]], *, begin: bool = True, **how: Any) -> Any:
+def followed(
+    time: Time, chunks: Sequence[tuple[float, bytes]], *, begin: bool = True, **how: Any
+) -> Any:
     """The duration of the stream, the error, and the counts of the scheduler."""
 
     async def main() -> Any:

@@ -28,7 +28,11 @@ def counts(scheduler: aio.Scheduler) -> tuple[int, int, int, int]:
 
 def test_the_first_end_counts_and_says_so(time: Time) -> None:
     async def main() -> None:
-        for end, expected in (("complete", (1, 0, 0, 0)), ("fail", (0, 1, 0, 0)), ("cancel", (0, 0, 1, 0))):
+        for end, expected in (
+            ("complete", (1, 0, 0, 0)),
+            ("fail", (0, 1, 0, 0)),
+            ("cancel", (0, 0, 1, 0)),
+        ):
             s, lease = await leased(time)
             assert getattr(lease, end)() is True
             assert lease.ended and counts(s) == expected
@@ -43,7 +47,9 @@ def test_the_first_end_counts_and_says_so(time: Time) -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 2**32, 1.5, float("nan"), True])
-def test_impossible_figures_cost_no_request_its_end(time: Time, monkeypatch: pytest.MonkeyPatch, number: Any) -> None:
+def test_impossible_figures_cost_no_request_its_end(
+    time: Time, monkeypatch: pytest.MonkeyPatch, number: Any
+) -> None:
     async def main() -> None:
         monkeypatch.setattr(warn_once, "_given", set())
         s, lease = await leased(time)
@@ -55,8 +61,14 @@ def test_impossible_figures_cost_no_request_its_end(time: Time, monkeypatch: pyt
             again.complete(slotwise.Usage(prompt_tokens=number))
         assert counts(s) == (1, 0, 0, 0)
         # Objects of other tests may be collected meanwhile, with their own warnings.
-        told = [str(warning.message) for warning in caught if warning.category is slotwise.SlotwiseWarning]
-        expected = [f"usage.prompt_tokens must be a number of tokens, not {number!r}: it is left out"]
+        told = [
+            str(warning.message)
+            for warning in caught
+            if warning.category is slotwise.SlotwiseWarning
+        ]
+        expected = [
+            f"usage.prompt_tokens must be a number of tokens, not {number!r}: it is left out"
+        ]
         assert told == ([] if number is True else expected)
 
     time.run(main())
@@ -118,16 +130,25 @@ async def chunks(*parts: Any) -> AsyncIterator[Any]:
 def test_a_lease_says_where_its_request_is(time: Time) -> None:
     async def main() -> None:
         s, lease = await leased(time)
-        assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
+        assert (lease.endpoint_id, lease.endpoint_name) == (
+            lease.dispatch.endpoint_id,
+            lease.dispatch.endpoint_name,
+        )
         (other,) = lease.dispatch.alternatives
         lease.redirect(other)
         described = s.endpoint(other)
         assert described is not None
         assert (lease.endpoint_id, lease.endpoint_name) == (other, described.name)
         s.redirect(lease.request_id, lease.dispatch.endpoint_id)
-        assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
+        assert (lease.endpoint_id, lease.endpoint_name) == (
+            lease.dispatch.endpoint_id,
+            lease.dispatch.endpoint_name,
+        )
         lease.complete()
-        assert (lease.endpoint_id, lease.endpoint_name) == (lease.dispatch.endpoint_id, lease.dispatch.endpoint_name)
+        assert (lease.endpoint_id, lease.endpoint_name) == (
+            lease.dispatch.endpoint_id,
+            lease.dispatch.endpoint_name,
+        )
 
     time.run(main())
 
@@ -190,7 +211,11 @@ def test_a_chunk_that_is_not_bytes_ends_the_request_and_closes_the_source(time: 
 
 @pytest.mark.parametrize(
     ("stream", "hint"),
-    [(None, "an answer without a body is ended by finish"), ([b"a"], "say response.aiter_bytes"), (7, "async iterable")],
+    [
+        (None, "an answer without a body is ended by finish"),
+        ([b"a"], "say response.aiter_bytes"),
+        (7, "async iterable"),
+    ],
 )
 def test_what_is_no_stream_is_refused_in_words(time: Time, stream: Any, hint: str) -> None:
     async def main() -> None:
@@ -230,7 +255,10 @@ def test_an_endpoint_is_drained_when_its_last_request_ends(time: Time) -> None:
             lambda s, lease, other: (lease.begin(200, "application/json"), lease.finish()),
         ):
             s, first = await leased(time, 1)
-            (endpoint, second), other = (first.endpoint_id, await s.acquire("x")), s.add_endpoint("other")
+            (endpoint, second), other = (
+                (first.endpoint_id, await s.acquire("x")),
+                s.add_endpoint("other"),
+            )
             s.drain_endpoint(endpoint)
             waits = [asyncio.create_task(s.drained(endpoint)) for _ in range(2)]
             end(s, first, other)

@@ -31,7 +31,11 @@ def draw(rng: random.Random) -> list[Any]:
     calls: list[list[Any]] = [
         ["first_token"],
         ["tokens", rng.choice([0, 1, 5, -1])],
-        ["begin", rng.choice([200, 200, 200, 400, 503, -1]), rng.choice(["text/event-stream", "application/json"])],
+        [
+            "begin",
+            rng.choice([200, 200, 200, 400, 503, -1]),
+            rng.choice(["text/event-stream", "application/json"]),
+        ],
         ["begin", 200, "text/event-stream"],
         ["feed", rng.choice(CHUNKS)],
         ["feed", rng.choice(CHUNKS)],
@@ -47,7 +51,11 @@ def draw(rng: random.Random) -> list[Any]:
         ["fail", rng.choice(FAILURES)],
         ["cancel"],
         ["elsewhere", rng.choice(["complete", "fail", "cancel"])],
-        ["stream", [rng.choice([*CHUNKS, "!"]) for _ in range(rng.randrange(4))], rng.choice(["all", "one"])],
+        [
+            "stream",
+            [rng.choice([*CHUNKS, "!"]) for _ in range(rng.randrange(4))],
+            rng.choice(["all", "one"]),
+        ],
     ]
     return rng.choice(ends if rng.random() < 0.15 else calls)
 
@@ -120,7 +128,14 @@ class Walk:
         stats, lease = self.scheduler.stats(), self.lease
         counts = [stats.in_flight, stats.completed, stats.failed, stats.cancelled]
         outcome = None if lease.outcome is None else lease.outcome.end
-        return [lease.ended, lease.endpoint_id, lease.endpoint_name, lease.answer.tokens, outcome, *counts]
+        return [
+            lease.ended,
+            lease.endpoint_id,
+            lease.endpoint_name,
+            lease.answer.tokens,
+            outcome,
+            *counts,
+        ]
 
 
 def encoded(chunk: Any) -> Any:
@@ -155,7 +170,20 @@ def test_random_calls_answer_as_in_every_language(time: Time) -> None:
 def test_the_walks_come_everywhere() -> None:
     steps = [step for walk in json.loads(FILE.read_text()) for step in walk]
     errors = {answer["error"] for _, answer, _ in steps if isinstance(answer, dict)}
-    assert errors >= {"invalid", "not_begun", "unknown_request", "request_started", "unknown_endpoint", "source"}, errors
-    ends = {(call[0], answer) for call, answer, _ in steps if call[0] in ("complete", "fail", "cancel") and answer in (True, False)}
+    assert errors >= {
+        "invalid",
+        "not_begun",
+        "unknown_request",
+        "request_started",
+        "unknown_endpoint",
+        "source",
+    }, errors
+    ends = {
+        (call[0], answer)
+        for call, answer, _ in steps
+        if call[0] in ("complete", "fail", "cancel") and answer in (True, False)
+    }
     assert len(ends) == 6
-    assert {answer for call, answer, _ in steps if call[0] == "stream" and isinstance(answer, str)} == {"closed"}
+    assert {
+        answer for call, answer, _ in steps if call[0] == "stream" and isinstance(answer, str)
+    } == {"closed"}

@@ -18,7 +18,10 @@ def test_an_empty_pool_refuses_at_once_unless_it_is_told_to_wait(time: Time) -> 
         for options in ({}, {"timeout": None}, {"timeout": 5.0, "weight": 2.0}):
             with pytest.raises(slotwise.RejectedError) as caught:
                 await s.acquire("x", **options)  # type: ignore[arg-type]
-            assert type(caught.value) is slotwise.RejectedError and caught.value.reason == "no_endpoints"
+            assert (
+                type(caught.value) is slotwise.RejectedError
+                and caught.value.reason == "no_endpoints"
+            )
         assert time.now == begun
         waits = asyncio.create_task(s.acquire("x", timeout=None, wait_for_endpoints=True))
         await asyncio.sleep(1)
@@ -129,7 +132,9 @@ def test_a_client_that_leaves_ends_the_block(time: Time, of: str) -> None:
         s.add_endpoint(slotwise.Endpoint("a", max_in_flight=1))
         held = await s.acquire("x")
         request = Request("http.request_id")
-        client: Any = {"request": request, "receive": request.receive}.get(of) or request.left.wait()
+        client: Any = {"request": request, "receive": request.receive}.get(
+            of
+        ) or request.left.wait()
 
         async def handler() -> None:
             async with aio.watch_disconnect(client), await s.acquire("x", timeout=None):

@@ -30,7 +30,9 @@ JUNK = st.one_of(
     st.just(slotwise.AllBlocksCleared()),
 )
 FUNCTIONS: list[Any] = [
-    getattr(wire, name) for name in wire.__all__ if callable(getattr(wire, name)) and name[0].islower()
+    getattr(wire, name)
+    for name in wire.__all__
+    if callable(getattr(wire, name)) and name[0].islower()
 ]
 CALLS = [
     "add_endpoint",
@@ -87,7 +89,14 @@ def test_junk_is_answered_or_refused(calls: list[tuple[str, list[Any], dict[str,
     for name, arguments, keywords in calls:
         try:
             getattr(scheduler, name)(*arguments, **keywords)
-        except (TypeError, ValueError, OverflowError, LookupError, BufferError, slotwise.SlotwiseError):
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+            LookupError,
+            BufferError,
+            slotwise.SlotwiseError,
+        ):
             pass
     scheduler.add_endpoint("still here")
     assert isinstance(scheduler.pick("x"), slotwise.Dispatch)
@@ -98,12 +107,16 @@ def test_junk_is_answered_or_refused(calls: list[tuple[str, list[Any], dict[str,
     st.sampled_from([*FUNCTIONS, wire.ResponseReader, wire.ModelFilter]),
     st.lists(JUNK, max_size=2),
     st.dictionaries(
-        st.sampled_from(["api", "path", "engine", "fields", "block_size", "shape", "model", "adapter"]),
+        st.sampled_from(
+            ["api", "path", "engine", "fields", "block_size", "shape", "model", "adapter"]
+        ),
         JUNK,
         max_size=2,
     ),
 )
-def test_junk_is_read_or_refused(function: Any, arguments: list[Any], keywords: dict[str, Any]) -> None:
+def test_junk_is_read_or_refused(
+    function: Any, arguments: list[Any], keywords: dict[str, Any]
+) -> None:
     try:
         function(*arguments, **keywords)
     except (TypeError, ValueError, OverflowError):
@@ -114,7 +127,8 @@ def test_junk_is_read_or_refused(function: Any, arguments: list[Any], keywords: 
 @given(
     st.sampled_from(["text/event-stream", "application/json", ""]),
     st.lists(
-        st.binary(max_size=60) | st.sampled_from([b"data: {", b'"choices":[{', b"}]}", b"\n\n", b"[" * 200]),
+        st.binary(max_size=60)
+        | st.sampled_from([b"data: {", b'"choices":[{', b"}]}", b"\n\n", b"[" * 200]),
         max_size=12,
     ),
     st.sampled_from(["clean", "broken", "timed_out", "client_disconnected"]),
@@ -135,7 +149,9 @@ def test_any_answer_has_one_end(content_type: str, chunks: list[bytes], close: A
 
 
 @settings(max_examples=200)
-@given(st.dictionaries(st.sampled_from(list(slotwise.Config.__dataclass_fields__)), JUNK, max_size=3))
+@given(
+    st.dictionaries(st.sampled_from(list(slotwise.Config.__dataclass_fields__)), JUNK, max_size=3)
+)
 def test_a_junk_configuration_is_accepted_or_refused(config: dict[str, Any]) -> None:
     try:
         slotwise.Scheduler(config)

@@ -84,7 +84,11 @@ def test_what_no_other_engine_can_answer_reaches_the_client(manner: str | int, l
 
 def test_a_stream_that_breaks_off_raises() -> None:
     status, printed, _ = run("breaks")
-    assert status != 0 and printed.startswith("200\n" + EVENT.decode()) and "RemoteProtocolError" in printed
+    assert (
+        status != 0
+        and printed.startswith("200\n" + EVENT.decode())
+        and "RemoteProtocolError" in printed
+    )
 
 
 def test_the_manual_includes_the_gateway_as_it_is() -> None:

@@ -39,7 +39,9 @@ def scheduler() -> Scheduler:
 TEXT = "You are a helpful assistant. " * 40
 
 
-@pytest.mark.parametrize("same", [TEXT.encode(), bytearray(TEXT.encode()), memoryview(TEXT.encode())])
+@pytest.mark.parametrize(
+    "same", [TEXT.encode(), bytearray(TEXT.encode()), memoryview(TEXT.encode())]
+)
 def test_all_forms_of_text_are_one_prompt(scheduler: Scheduler, same: Any) -> None:
     first = picked(scheduler, TEXT)
     second = picked(scheduler, same)
@@ -68,7 +70,11 @@ def test_token_ids_of_any_integer_kind_are_one_prompt(scheduler: Scheduler, kind
 def test_block_hashes_are_compared_as_they_are(scheduler: Scheduler) -> None:
     first = picked(scheduler, Blocks(array("Q", [1, 2**64 - 1]), 16, 40))
     second = picked(scheduler, Blocks([1, 2**64 - 1], 16, 40))
-    assert (second.endpoint_id, second.cached_tokens, second.prompt_tokens) == (first.endpoint_id, 32, 40)
+    assert (second.endpoint_id, second.cached_tokens, second.prompt_tokens) == (
+        first.endpoint_id,
+        32,
+        40,
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,11 @@ def test_a_refusal_is_a_value() -> None:
         ({"kv_limit": 2.0}, slotwise.ConfigError, r"kv_limit must lie in \(0, 1\]"),
         ({"prices": {"kv": -1.0}}, slotwise.ConfigError, "prices.kv must be finite"),
         ({"tiers": {"cpu": 1.5}}, slotwise.ConfigError, r"tiers.cpu must lie in \[0, 1\]"),
-        (Config(tiers=TierFactors(disk=-0.1)), slotwise.ConfigError, r"tiers.disk must lie in \[0, 1\]"),
+        (
+            Config(tiers=TierFactors(disk=-0.1)),
+            slotwise.ConfigError,
+            r"tiers.disk must lie in \[0, 1\]",
+        ),
         ({"tiers": {"cpu": float("nan")}}, ValueError, "not JSON compliant"),
         ({"tiers": {"cpu": "all"}}, TypeError, "tiers.cpu: invalid type: string"),
         ({"tiers": {"gpu": 1.0}}, ValueError, "unknown field `gpu`"),
@@ -172,7 +182,11 @@ def test_a_refusal_is_a_value() -> None:
         ({"index": {"entries": 99}}, ValueError, "unknown field `entries`"),
         ({"prices": {"kvv": 1.0}}, ValueError, "unknown field `kvv`"),
         ({"seed": "x"}, TypeError, "seed: invalid type: string"),
-        ({"max_endpoints": -1}, (TypeError, ValueError), "max_endpoints: invalid value: integer `-1`"),
+        (
+            {"max_endpoints": -1},
+            (TypeError, ValueError),
+            "max_endpoints: invalid value: integer `-1`",
+        ),
         ({"kv_cache_tokens": 0}, (TypeError, ValueError), "kv_cache_tokens"),
         ({"backoff": float("nan")}, ValueError, "not JSON compliant"),
         ({"backoff": -1.0}, ValueError, "backoff"),
@@ -186,11 +200,18 @@ def test_a_wrong_configuration_names_the_field(config: Any, error: Any, message:
 
 
 def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
-    config = Config(seed=7, prices=CostPrices(kv=1.0), index=IndexLimits(bytes=99), tiers=TierFactors(cpu=0.0))
+    config = Config(
+        seed=7, prices=CostPrices(kv=1.0), index=IndexLimits(bytes=99), tiers=TierFactors(cpu=0.0)
+    )
     assert Scheduler(config).config == config
     assert replace(Scheduler().config, seed=None) == Config()
     endpoint = Endpoint(
-        "a", models=("m",), labels={"zone": "x"}, role="prefill", prefill=PrefillCost(chunk=512), adapter_load_time=0.5
+        "a",
+        models=("m",),
+        labels={"zone": "x"},
+        role="prefill",
+        prefill=PrefillCost(chunk=512),
+        adapter_load_time=0.5,
     )
     scheduler = Scheduler(clock=Time())
     added = scheduler.add_endpoint(endpoint)
@@ -204,8 +225,15 @@ def test_configuration_and_endpoints_come_back_as_they_went_in() -> None:
 @pytest.mark.parametrize(
     "flow",
     [
-        slotwise.FlowConfig(session_admission=slotwise.SessionAdmissionConfig(share=0.7), max_bytes=None, fairness="round_robin", order="edf"),
-        slotwise.FlowConfig(saturation=slotwise.UtilizationDetector(), usage_limit=slotwise.SoftReflective()),
+        slotwise.FlowConfig(
+            session_admission=slotwise.SessionAdmissionConfig(share=0.7),
+            max_bytes=None,
+            fairness="round_robin",
+            order="edf",
+        ),
+        slotwise.FlowConfig(
+            saturation=slotwise.UtilizationDetector(), usage_limit=slotwise.SoftReflective()
+        ),
         slotwise.FlowConfig(
             saturation=slotwise.ConcurrencyDetector(concurrency_mode="hybrid"),
             usage_limit=slotwise.PriorityHoldback(min_usage_limit=0.6, domain="value"),
@@ -228,15 +256,24 @@ def test_requests_wait_for_their_turn() -> None:
             assert (request, endpoint, name) == (first, only, "only")
         case other:
             raise AssertionError(other)
-    batch, urgent = (scheduler.submit([5] * 90, priority=priority, flow="f", now=1.0) for priority in (0, 1))
+    batch, urgent = (
+        scheduler.submit([5] * 90, priority=priority, flow="f", now=1.0) for priority in (0, 1)
+    )
     brief = scheduler.submit([5] * 90, ttl=0.25, weight=2.0, now=1.5)
     refused = scheduler.submit([5] * 90, now=1.5)
     assert isinstance(refused, slotwise.Rejected) and refused.reason == "queue_full"
     assert scheduler.poll_decision(now=1.5) is None and scheduler.next_timeout() == 1.75
     evicted = scheduler.poll_decision(now=1.75)
     assert isinstance(evicted, slotwise.Evicted) and hash(evicted) == brief and evicted != refused
-    assert (evicted.request_id, evicted.reason, evicted.http_status, evicted.queue_time) == (brief, "ttl_expired", 429, 0.25)
-    assert repr(evicted).startswith(f"Evicted(request_id={brief}, reason='ttl_expired', http_status=429, retry_after=")
+    assert (evicted.request_id, evicted.reason, evicted.http_status, evicted.queue_time) == (
+        brief,
+        "ttl_expired",
+        429,
+        0.25,
+    )
+    assert repr(evicted).startswith(
+        f"Evicted(request_id={brief}, reason='ttl_expired', http_status=429, retry_after="
+    )
     stats = scheduler.stats()
     assert (stats.queued, stats.queued_bytes, stats.evicted) == (2, 720, {"ttl_expired": 1})
     scheduler.handle_first_token(int(str(first)), now=2.0)
@@ -258,7 +295,10 @@ def test_who_could_make_room_is_named() -> None:
     assert scheduler.preemption_candidates() == []
     scheduler.submit("z")
     assert scheduler.poll_decision() is None
-    assert (scheduler.preemption_candidates(), scheduler.preemption_candidates(1)) == (batch[::-1], batch[1:])
+    assert (scheduler.preemption_candidates(), scheduler.preemption_candidates(1)) == (
+        batch[::-1],
+        batch[1:],
+    )
 
 
 def test_every_field_of_the_core_has_a_field_here() -> None:
@@ -306,7 +346,9 @@ def test_a_tier_that_is_none_is_named(scheduler: Scheduler, tier: Any) -> None:
     assert scheduler.stats() == before
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda taken: np.frombuffer(taken, np.uint8)])
+@pytest.mark.parametrize(
+    "kind", [bytes, bytearray, memoryview, lambda taken: np.frombuffer(taken, np.uint8)]
+)
 @pytest.mark.parametrize("again", [Scheduler, aio.Scheduler])
 def test_what_is_known_of_caches_outlives_a_scheduler(kind: Any, again: Any) -> None:
     before = Scheduler({"seed": 7})
@@ -323,7 +365,9 @@ def test_what_is_known_of_caches_outlives_a_scheduler(kind: Any, again: Any) -> 
     assert (second.endpoint_name, second.cached_tokens) == (first.endpoint_name, 1_984)
 
 
-def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(scheduler: Scheduler) -> None:
+def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(
+    scheduler: Scheduler,
+) -> None:
     def flipped(at: int) -> bytes:
         damaged = bytearray(taken)
         damaged[at] ^= 0xFF
@@ -355,17 +399,24 @@ def test_a_snapshot_that_cannot_be_restored_says_why_and_changes_nothing(schedul
     with pytest.raises(slotwise.SnapshotError, match="restore before the first"):
         scheduler.restore(taken)
     for nothing in (None, 3, "text", [1, 2], np.array([1, 2], dtype=np.uint32)):
-        with pytest.raises(TypeError, match="snapshot must be bytes or another buffer of bytes, not"):
+        with pytest.raises(
+            TypeError, match="snapshot must be bytes or another buffer of bytes, not"
+        ):
             scheduler.restore(nothing)  # type: ignore[arg-type]
 
 
 def test_an_endpoint_that_leaves_says_what_is_on_it(scheduler: Scheduler) -> None:
     dispatch = picked(scheduler, TEXT)
     removed = scheduler.remove_endpoint(dispatch.endpoint_id)
-    assert (removed.endpoint.name, removed.in_flight) == (dispatch.endpoint_name, (dispatch.request_id,))
+    assert (removed.endpoint.name, removed.in_flight) == (
+        dispatch.endpoint_name,
+        (dispatch.request_id,),
+    )
     scheduler.complete(dispatch.request_id)
     for no_event in (None, 3, TEXT):
-        with pytest.raises(TypeError, match="event must be BlockStored, BlockRemoved or AllBlocksCleared"):
+        with pytest.raises(
+            TypeError, match="event must be BlockStored, BlockRemoved or AllBlocksCleared"
+        ):
             scheduler.handle_kv_event(0, no_event)  # type: ignore[arg-type]
 
 
@@ -417,7 +468,10 @@ def test_a_broken_cost_function_is_reported_and_the_built_in_cost_decides(
 ) -> None:
     reported: list[str] = []
     monkeypatch.setattr("sys.unraisablehook", lambda report: reported.append(str(report.exc_value)))
-    plain, scored = Scheduler({"seed": 0}, clock=Time()), Scheduler({"seed": 0}, cost=answer, clock=Time())
+    plain, scored = (
+        Scheduler({"seed": 0}, clock=Time()),
+        Scheduler({"seed": 0}, cost=answer, clock=Time()),
+    )
     for scheduler in (plain, scored):
         for name in ("a", "b"):
             scheduler.add_endpoint(name)
@@ -463,7 +517,9 @@ def test_threads_share_a_scheduler() -> None:
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=serve, args=(n,)) for n in range(6)] + [threading.Thread(target=publish)]
+    threads = [threading.Thread(target=serve, args=(n,)) for n in range(6)] + [
+        threading.Thread(target=publish)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -13,7 +13,9 @@ import pytest
 import slotwise
 from conftest import CORE_TESTS
 
-VECTORS = sorted(path for path in (CORE_TESTS / "vectors").glob("*.json") if path.name != "hashes.json")
+VECTORS = sorted(
+    path for path in (CORE_TESTS / "vectors").glob("*.json") if path.name != "hashes.json"
+)
 
 
 def test_there_are_vectors() -> None:
@@ -72,7 +74,9 @@ class Runner:
         return "ok"
 
     def remove_endpoint(self, name: str, now: float) -> Any:
-        return {"in_flight": list(self.scheduler.remove_endpoint(self.ids[name], now=now).in_flight)}
+        return {
+            "in_flight": list(self.scheduler.remove_endpoint(self.ids[name], now=now).in_flight)
+        }
 
     def drain_endpoint(self, name: str, now: float) -> Any:
         self.scheduler.drain_endpoint(self.ids[name], now=now)
@@ -118,14 +122,19 @@ class Runner:
                 return turned_away(rejected)
 
     def submit(self, asked: dict[str, Any], now: float) -> Any:
-        match self.scheduler.submit(prompt(asked.pop("prompt", {})), **self.options(asked), now=now):
+        match self.scheduler.submit(
+            prompt(asked.pop("prompt", {})), **self.options(asked), now=now
+        ):
             case int(request):
                 return {"request": request}
             case rejected:
                 return turned_away(rejected)
 
     def poll(self, _: Any, now: float) -> Any:
-        return [self.decided(decision) for decision in iter(lambda: self.scheduler.poll_decision(now=now), None)]
+        return [
+            self.decided(decision)
+            for decision in iter(lambda: self.scheduler.poll_decision(now=now), None)
+        ]
 
     def next_timeout(self, _: Any, now: float) -> Any:
         due = self.scheduler.next_timeout()
@@ -155,7 +164,9 @@ class Runner:
         }
 
     def explain(self, asked: dict[str, Any], now: float) -> Any:
-        explanation = self.scheduler.explain(prompt(asked.pop("prompt", {})), **self.options(asked), now=now)
+        explanation = self.scheduler.explain(
+            prompt(asked.pop("prompt", {})), **self.options(asked), now=now
+        )
         return {
             "candidates": [
                 {
@@ -218,7 +229,9 @@ class Runner:
         anew = {endpoint["name"]: endpoint for endpoint in changed.pop("endpoints", [])}
         there = [known for known in map(self.scheduler.endpoint, self.added) if known is not None]
         self.scheduler = slotwise.Scheduler({**self.config, **changed})
-        self.added = [self.scheduler.add_endpoint(anew.get(known.name, known), now=now) for known in there]
+        self.added = [
+            self.scheduler.add_endpoint(anew.get(known.name, known), now=now) for known in there
+        ]
         restarted = dict(zip((known.name for known in there), self.added, strict=True))
         self.ids.update(restarted)
         return {"endpoints": restarted}
@@ -253,7 +266,11 @@ def turned_away(rejected: slotwise.Rejected) -> dict[str, Any]:
 
 def fnv1a(content: bytes) -> str:
     """The FNV-1a hash, which is one line in every language."""
-    digest = reduce(lambda digest, byte: (digest ^ byte) * 0x0100_0000_01B3 % 2**64, content, 0xCBF2_9CE4_8422_2325)
+    digest = reduce(
+        lambda digest, byte: (digest ^ byte) * 0x0100_0000_01B3 % 2**64,
+        content,
+        0xCBF2_9CE4_8422_2325,
+    )
     return f"{digest:016x}"
 
 

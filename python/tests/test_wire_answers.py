@@ -20,7 +20,10 @@ def scheduler() -> Scheduler:
 
 
 def sse(*payloads: Any) -> list[bytes]:
-    return [b"data: " + (one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n\n" for one in payloads]
+    return [
+        b"data: " + (one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n\n"
+        for one in payloads
+    ]
 
 
 def delta(content: str, **more: Any) -> dict[str, Any]:
@@ -28,7 +31,9 @@ def delta(content: str, **more: Any) -> dict[str, Any]:
 
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 8}}
-ANSWER = sse(delta("a"), delta("b", finish_reason="stop"), {"choices": [], "usage": USAGE}, b"[DONE]")
+ANSWER = sse(
+    delta("a"), delta("b", finish_reason="stop"), {"choices": [], "usage": USAGE}, b"[DONE]"
+)
 ABORTED = sse(delta("a"), delta("", finish_reason="abort"), b"[DONE]")
 FAILED = sse({"error": {"message": "no", "code": 500}}, b"[DONE]")
 
@@ -59,9 +64,15 @@ def leased(job: Any, **config: Any) -> slotwise.Stats:
         (FAILED, "clean", "failed", (0, 1, 0)),
     ],
 )
-def test_a_lease_ends_as_its_answer_does(chunks: list[bytes], close: Any, end: str, counts: Any) -> None:
+def test_a_lease_ends_as_its_answer_does(
+    chunks: list[bytes], close: Any, end: str, counts: Any
+) -> None:
     async def job(scheduler: aio.Scheduler, lease: aio.Lease) -> None:
-        assert not lease.answer.begun and lease.answer.usage == slotwise.Usage() and not lease.answer.complete
+        assert (
+            not lease.answer.begun
+            and lease.answer.usage == slotwise.Usage()
+            and not lease.answer.complete
+        )
         lease.begin(200, "text/event-stream")
         for chunk in chunks:
             lease.feed(chunk)
@@ -72,8 +83,14 @@ def test_a_lease_ends_as_its_answer_does(chunks: list[bytes], close: Any, end: s
         assert lease.feed(ANSWER[0]) == wire.Progress()
         assert lease.answer.begun == (chunks is not FAILED)
         if chunks is ANSWER:
-            assert lease.answer.usage == slotwise.Usage(prompt_tokens=9, cached_tokens=8, completion_tokens=2)
-            assert (lease.answer.finish_reason, lease.answer.tokens, lease.answer.complete) == ("stop", 2, True)
+            assert lease.answer.usage == slotwise.Usage(
+                prompt_tokens=9, cached_tokens=8, completion_tokens=2
+            )
+            assert (lease.answer.finish_reason, lease.answer.tokens, lease.answer.complete) == (
+                "stop",
+                2,
+                True,
+            )
         lease.complete()
 
     stats = leased(job)
@@ -86,7 +103,10 @@ def test_a_first_token_is_told_and_lets_the_next_one_go() -> None:
         assert lease.feed(ANSWER[0][:20]) == wire.Progress()
         assert scheduler.stats().endpoints[0].prefilling == 1
         assert lease.feed(ANSWER[0][20:]) == wire.Progress(first_token=True, tokens=1)
-        assert (scheduler.stats().endpoints[0].prefilling, scheduler.stats().endpoints[0].running) == (0, 1)
+        assert (
+            scheduler.stats().endpoints[0].prefilling,
+            scheduler.stats().endpoints[0].running,
+        ) == (0, 1)
         next_one = asyncio.create_task(scheduler.acquire(body=CHAT, timeout=5.0))
         await asyncio.sleep(0)
         assert not next_one.done()
@@ -113,7 +133,8 @@ def test_a_lease_that_has_no_answer_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "counts"), [("end", (1, 0, 0)), ("aborted", (0, 1, 0)), ("error", (0, 1, 0)), ("abandoned", (0, 0, 1))]
+    ("how", "counts"),
+    [("end", (1, 0, 0)), ("aborted", (0, 1, 0)), ("error", (0, 1, 0)), ("abandoned", (0, 0, 1))],
 )
 def test_a_stream_is_read_on_its_way(how: str, counts: Any) -> None:
     async def upstream() -> AsyncIterator[bytes]:
@@ -155,7 +176,11 @@ def test_a_request_may_be_asked_again_while_nothing_has_begun() -> None:
         lease.begin(200, "text/event-stream")
         lease.feed(FAILED[0])
         outcome = lease.finish()
-        assert (outcome.retry, outcome.status, outcome.failure) == ("if_nothing_sent", 500, "engine")
+        assert (outcome.retry, outcome.status, outcome.failure) == (
+            "if_nothing_sent",
+            500,
+            "engine",
+        )
         assert outcome.may_retry(False) and not outcome.may_retry(True)
 
     leased(job)
@@ -221,12 +246,16 @@ def test_a_span_has_its_attributes(scheduler: Scheduler) -> None:
     told = wire.attributes(dispatch, model="m", session="s", priority=-1)
     assert told["gen_ai.request.model"] == "m" and told["gen_ai.conversation.id"] == "s"
     assert (told["slotwise.prompt_tokens"], told["slotwise.priority"]) == (3, -1)
-    assert wire.attributes(slotwise.Usage(cached_tokens=4)) == {"gen_ai.usage.cache_read.input_tokens": 4}
+    assert wire.attributes(slotwise.Usage(cached_tokens=4)) == {
+        "gen_ai.usage.cache_read.input_tokens": 4
+    }
 
 
 def test_statistics_are_text(scheduler: Scheduler) -> None:
     text = scheduler.metrics_text()
-    assert 'slotwise_endpoint_prefilling_requests{endpoint_name="a"} 0\n' in text and text.endswith("# EOF\n")
+    assert 'slotwise_endpoint_prefilling_requests{endpoint_name="a"} 0\n' in text and text.endswith(
+        "# EOF\n"
+    )
     scheduler.add_endpoint("b")
     assert 'endpoint_name="b"' not in scheduler.metrics_text(max_endpoints=1)
     assert "llm_d_epp" in scheduler.metrics_text(names="reference", pool="p")

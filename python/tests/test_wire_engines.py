@@ -42,12 +42,21 @@ def test_the_examples_hold() -> None:
     assert doctest.testmod(wire).failed == 0
 
 
-@pytest.mark.parametrize("page", [PAGE, bytearray(PAGE), memoryview(PAGE), np.frombuffer(PAGE, np.uint8)])
+@pytest.mark.parametrize(
+    "page", [PAGE, bytearray(PAGE), memoryview(PAGE), np.frombuffer(PAGE, np.uint8)]
+)
 def test_a_page_in_any_buffer_describes_an_endpoint(page: Any) -> None:
     report = wire.read_metrics(page)
-    assert (report.engine, report.block_size, report.kv_cache_tokens, report.max_adapters) == ("vllm", 32, 16_384, 2)
+    assert (report.engine, report.block_size, report.kv_cache_tokens, report.max_adapters) == (
+        "vllm",
+        32,
+        16_384,
+        2,
+    )
     assert report.load == wire.Load(waiting=3, running=5, kv_usage=0.5)
-    assert report.adapters == wire.Adapters(slots=2, running=("a", "b"), waiting=("c",), active=("a", "b", "c"))
+    assert report.adapters == wire.Adapters(
+        slots=2, running=("a", "b"), waiting=("c",), active=("a", "b", "c")
+    )
     assert report.ranks[0].rank == "0"
     assert pickle.loads(pickle.dumps(report)) == copy.deepcopy(report) == report
 
@@ -80,14 +89,21 @@ def test_a_page_is_an_endpoints_load(scheduler: Scheduler) -> None:
 def unmoved(scheduler: Scheduler) -> Any:
     """The state that a rejected call must not change: the statistics without report errors."""
     stats = scheduler.stats()
-    endpoints = [replace(one, report_age=None, report_errors=0, report_error=None) for one in stats.endpoints]
+    endpoints = [
+        replace(one, report_age=None, report_errors=0, report_error=None) for one in stats.endpoints
+    ]
     return str(replace(stats, endpoints=tuple(endpoints)))
 
 
 @pytest.mark.parametrize(
     ("call", "arguments", "offset", "code"),
     [
-        ("handle_metrics_page", (0, PAGE + b"vllm:num_requests_waiting many\n"), len(PAGE) + 26, "unexpected"),
+        (
+            "handle_metrics_page",
+            (0, PAGE + b"vllm:num_requests_waiting many\n"),
+            len(PAGE) + 26,
+            "unexpected",
+        ),
         ("handle_metrics_page", (0, PAGE[:-1]), len(PAGE) - 1, "truncated"),
         ("handle_orca", (0, "BIN AAAA"), 0, "unsupported"),
         ("handle_kv_frames", (0, [b"", b"1234567", b"x"]), 0, "unexpected"),
@@ -133,7 +149,9 @@ def test_bytes_are_bytes(scheduler: Scheduler, call: str, arguments: Any) -> Non
         ("abandon_replay", ()),
     ],
 )
-def test_an_endpoint_that_is_not_there_takes_nothing(scheduler: Scheduler, call: str, arguments: Any) -> None:
+def test_an_endpoint_that_is_not_there_takes_nothing(
+    scheduler: Scheduler, call: str, arguments: Any
+) -> None:
     with pytest.raises(slotwise.UnknownEndpointError):
         getattr(scheduler, call)(9, *arguments)
     assert scheduler.replay_from(9) is None
@@ -146,7 +164,12 @@ def stored(*tokens: int, block: int = 1, sent_at: float = 1.5) -> bytes:
     """``[sent_at, [["BlockStored", [block], nil, tokens, len(tokens), nil, "GPU"]]]`` in
     msgpack."""
     ids = b"".join(struct.pack(">BI", 0xCE, token) for token in tokens)
-    head = b"\x92\xcb" + struct.pack(">d", sent_at) + b"\x91\x97\xabBlockStored\x91\xcf" + struct.pack(">Q", block)
+    head = (
+        b"\x92\xcb"
+        + struct.pack(">d", sent_at)
+        + b"\x91\x97\xabBlockStored\x91\xcf"
+        + struct.pack(">Q", block)
+    )
     return (
         head
         + b"\xc0\xdc"
@@ -169,7 +192,9 @@ def test_frames_are_what_a_cache_holds(scheduler: Scheduler) -> None:
     assert scheduler.stats().endpoints[0].kv_events
 
     # One batch is lost: later batches are held for a replay.
-    report = scheduler.handle_kv_frames(0, tuple(memoryview(frame) for frame in frames(2, stored(9, 9, 9, 9, block=2))))
+    report = scheduler.handle_kv_frames(
+        0, tuple(memoryview(frame) for frame in frames(2, stored(9, 9, 9, 9, block=2)))
+    )
     assert (report.ask, report.held, scheduler.replay_from(0)) == (0, 1, 0)
     assert picked(scheduler, [9, 9, 9, 9, 5], model="m").cached_tokens == 0
     scheduler.handle_kv_frames(0, frames(1, stored(7, 7, 7, 7, block=3)), replay=True)
@@ -208,12 +233,19 @@ def test_a_batch_is_data() -> None:
     batch = wire.read_kv_batch(stored(5, 6, block=2**64 - 5, sent_at=float("inf")))
     assert (batch.sent_at, batch.dp_rank) == (float("inf"), None)
     (one,) = batch.events
-    assert (one.type, one.blocks, one.parent, one.tokens) == ("stored", ("fffffffffffffffb",), None, (5, 6))
+    assert (one.type, one.blocks, one.parent, one.tokens) == (
+        "stored",
+        ("fffffffffffffffb",),
+        None,
+        (5, 6),
+    )
     assert batch.skipped_events.unknown_fields == 0
 
 
 def test_trtllm_is_asked_for_json(scheduler: Scheduler) -> None:
-    body = json.dumps([{"event_id": 0, "data": {"type": "created", "num_blocks_per_cache_level": [9, 9]}}]).encode()
+    body = json.dumps(
+        [{"event_id": 0, "data": {"type": "created", "num_blocks_per_cache_level": [9, 9]}}]
+    ).encode()
     assert scheduler.handle_trtllm_events(0, body, block_size=4).batches == 1
     with pytest.raises(WireError):
         scheduler.handle_trtllm_events(0, body[:-1], block_size=4)
@@ -221,7 +253,9 @@ def test_trtllm_is_asked_for_json(scheduler: Scheduler) -> None:
         scheduler.handle_trtllm_events(0, body, block_size=0)
 
 
-def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(scheduler: Scheduler) -> None:
+def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(
+    scheduler: Scheduler,
+) -> None:
     """Long batches and bodies release the GIL. Locks are taken in one order."""
     endpoints = [0, *(scheduler.add_endpoint(Endpoint(f"e{n}", block_size=4)) for n in range(3))]
     body = json.dumps({"model": "m", "prompt": "x" * 300_000}).encode()
@@ -250,7 +284,9 @@ def test_threads_that_tell_and_threads_that_ask_do_not_wait_for_each_other(sched
     assert not failed and not any(thread.is_alive() for thread in threads)
 
 
-def test_no_lock_is_held_while_an_exception_is_made(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_lock_is_held_while_an_exception_is_made(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Finalizers that the garbage collector runs during a call may call the scheduler."""
 
     class Calling(slotwise.UnknownEndpointError):
@@ -263,7 +299,10 @@ def test_no_lock_is_held_while_an_exception_is_made(scheduler: Scheduler, monkey
     raised: list[type] = []
 
     def calls() -> None:
-        calls: list[Any] = [lambda: scheduler.drain_endpoint(9), lambda: scheduler.handle_metrics_page(9, PAGE)]
+        calls: list[Any] = [
+            lambda: scheduler.drain_endpoint(9),
+            lambda: scheduler.handle_metrics_page(9, PAGE),
+        ]
         for call in [
             *calls,
             lambda: scheduler.handle_kv_frames(9, frames(0, stored(1))),
@@ -307,7 +346,9 @@ def test_events_count_where_an_endpoint_is_described_as_in_the_manual(block_size
     # Hybrid models have another length on their page than in their events.
     page = f'vllm:cache_config_info{{block_size="{block_size}",num_gpu_blocks="64"}} 1\nvllm:num_requests_waiting 0\n'.encode()
     told, scheduler = wire.read_metrics(page), Scheduler()
-    endpoint = scheduler.add_endpoint(eval(manual(), {"Endpoint": Endpoint, "told": told, "url": "http://10.0.0.1:8000"}))
+    endpoint = scheduler.add_endpoint(
+        eval(manual(), {"Endpoint": Endpoint, "told": told, "url": "http://10.0.0.1:8000"})
+    )
     scheduler.handle_metrics_page(endpoint, page)
     ids = list(range(80))
     scheduler.handle_kv_event(endpoint, slotwise.BlockStored([1, 2], 32, tokens=ids[:64]))
@@ -319,7 +360,18 @@ def test_events_count_where_an_endpoint_is_described_as_in_the_manual(block_size
 
 def test_what_is_not_said_may_be_none() -> None:
     nothing: dict[str, None] = dict.fromkeys(
-        ("models", "labels", "role", "kv_cache_tokens", "block_size", "max_in_flight", "adapter_slots", "adapter_load_time", "prefill", "cache_eviction")
+        (
+            "models",
+            "labels",
+            "role",
+            "kv_cache_tokens",
+            "block_size",
+            "max_in_flight",
+            "adapter_slots",
+            "adapter_load_time",
+            "prefill",
+            "cache_eviction",
+        )
     )
     scheduler = Scheduler()
     endpoint = scheduler.add_endpoint(slotwise.Endpoint("a", **nothing))

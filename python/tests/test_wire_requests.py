@@ -60,13 +60,23 @@ def test_keywords_win_over_headers_and_headers_over_the_body() -> None:
     assert goes(headers=[("x-vllm-priority", "1")], priority=0)
 
     now = Time()() + 1.0
-    late = shed.explain(body=CHAT, priority=0, headers={"x-llm-d-slo-ttft-ms": "0.001"}, allow=["deadline"], now=now)
+    late = shed.explain(
+        body=CHAT, priority=0, headers={"x-llm-d-slo-ttft-ms": "0.001"}, allow=["deadline"], now=now
+    )
     assert late.reason == "deadline_unreachable"
     assert (
-        shed.explain(body=CHAT, priority=0, deadline=now + 999, headers={"x-slo-ttft-ms": "1"}, now=now).reason is None
+        shed.explain(
+            body=CHAT, priority=0, deadline=now + 999, headers={"x-slo-ttft-ms": "1"}, now=now
+        ).reason
+        is None
     )
     assert shed.explain(body=CHAT, model="other").reason == "not_served"
-    assert shed.explain("Hello", model="m", headers={"x-vllm-priority": "1"}, allow=["priority"]).reason == "shed"
+    assert (
+        shed.explain(
+            "Hello", model="m", headers={"x-vllm-priority": "1"}, allow=["priority"]
+        ).reason
+        == "shed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +126,12 @@ def test_a_cost_function_may_ask_with_a_body_itself() -> None:
 def test_requests_are_data() -> None:
     body = b'{"model": "alias", "input": [[1, 2], [3]], "user": "u"}'
     view = wire.read_request(body, path="/v1/embeddings")
-    assert (view.api, view.prompt, view.prompts, view.session_field) == ("embeddings", [1, 2], 2, "user")
+    assert (view.api, view.prompt, view.prompts, view.session_field) == (
+        "embeddings",
+        [1, 2],
+        2,
+        "user",
+    )
     assert view.model_range and body[slice(*view.model_range)] == b'"alias"'
     assert wire.rewrite_model(body, 'l"') == body.replace(b"alias", b'l\\"')
     with pytest.raises(WireError, match="model"):
@@ -138,7 +153,11 @@ def test_nothing_that_a_client_says_counts_unless_the_host_allows_it_by_name() -
     scheduler.pick("x", model="m")
     for _ in range(50):
         scheduler.submit(body=CHAT, flow="honest")
-    headers = {"x-vllm-priority": "-9", "x-llm-d-inference-fairness-id": "honest", "x-llm-d-inference-ttl": "2562047h"}
+    headers = {
+        "x-vllm-priority": "-9",
+        "x-llm-d-inference-fairness-id": "honest",
+        "x-llm-d-inference-ttl": "2562047h",
+    }
     for _ in range(50):
         refused = scheduler.submit(body=CHAT, headers=headers, flow="attacker")
         assert isinstance(refused, slotwise.Rejected)
@@ -150,14 +169,25 @@ def test_nothing_that_a_client_says_counts_unless_the_host_allows_it_by_name() -
 
 @pytest.mark.parametrize(
     "extra",
-    [{"prompt_logprobs": 0}, {"echo": True, "logprobs": 0}, {"truncate_prompt_tokens": 9}, {"cache_prompt": False}, {"n": 2}],
+    [
+        {"prompt_logprobs": 0},
+        {"echo": True, "logprobs": 0},
+        {"truncate_prompt_tokens": 9},
+        {"cache_prompt": False},
+        {"n": 2},
+    ],
 )
 def test_an_answer_is_no_evidence_if_the_cache_was_not_read(extra: dict[str, Any]) -> None:
     def corrections(extra: dict[str, Any]) -> int:
         scheduler = Scheduler(clock=Time())
         scheduler.add_endpoint("e")
         for turn in range(4):
-            body = {"model": "m", "prompt": [*range(1_600), turn], "max_tokens": 1, **(extra if turn else {})}
+            body = {
+                "model": "m",
+                "prompt": [*range(1_600), turn],
+                "max_tokens": 1,
+                **(extra if turn else {}),
+            }
             dispatch = scheduler.pick(body=json.dumps(body).encode(), path="/v1/completions")
             assert isinstance(dispatch, slotwise.Dispatch)
             scheduler.complete(dispatch.request_id, prompt_tokens=1_601, cached_tokens=0)

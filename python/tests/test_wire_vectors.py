@@ -13,7 +13,9 @@ import slotwise
 from conftest import GATEWAY_TESTS, WIRE_TESTS
 from slotwise import _core, wire
 
-VECTORS = sorted(path for tests in (WIRE_TESTS, GATEWAY_TESTS) for path in (tests / "vectors").glob("*.json"))
+VECTORS = sorted(
+    path for tests in (WIRE_TESTS, GATEWAY_TESTS) for path in (tests / "vectors").glob("*.json")
+)
 
 
 def test_there_are_vectors() -> None:
@@ -62,7 +64,10 @@ def metrics(report: wire.MetricsReport) -> dict[str, Any]:
     for load in (said["load"], *(rank["load"] for rank in said["ranks"])):
         load["sampled_at"] = None
     if said["adapters"]:
-        assert set(said["adapters"].pop("active")) == {*said["adapters"]["running"], *said["adapters"]["waiting"]}
+        assert set(said["adapters"].pop("active")) == {
+            *said["adapters"]["running"],
+            *said["adapters"]["waiting"],
+        }
     return said
 
 
@@ -76,7 +81,10 @@ def event(said: dict[str, Any]) -> dict[str, Any]:
 def outcome(said: wire.Outcome) -> dict[str, Any]:
     fields = ["end", "retry", "finish_reason", "tokens", "exact", "status", "unreadable"]
     problem = said.problem and asdict(said.problem)
-    return {name: getattr(said, name) for name in fields} | {"usage": asdict(said.usage), "problem": problem}
+    return {name: getattr(said, name) for name in fields} | {
+        "usage": asdict(said.usage),
+        "problem": problem,
+    }
 
 
 def progress(*said: wire.Progress) -> dict[str, Any]:
@@ -88,10 +96,23 @@ def progress(*said: wire.Progress) -> dict[str, Any]:
 
 
 def kv_report(said: wire.KvReport) -> dict[str, Any]:
-    fields = ["ask", "cleared", "batches", "dropped", "held", "lost", "unreadable", "stored_blocks", "removed_blocks"]
+    fields = [
+        "ask",
+        "cleared",
+        "batches",
+        "dropped",
+        "held",
+        "lost",
+        "unreadable",
+        "stored_blocks",
+        "removed_blocks",
+    ]
     fields += ["clears", "unknown_parents", "refused", "refusal"]
     error = said.error and asdict(said.error)
-    return {name: getattr(said, name) for name in fields} | {"error": error, "skipped_events": asdict(said.skipped_events)}
+    return {name: getattr(said, name) for name in fields} | {
+        "error": error,
+        "skipped_events": asdict(said.skipped_events),
+    }
 
 
 class Calls:
@@ -110,7 +131,9 @@ class Calls:
 
     def read_kv_frames(self, frames: list[Any]) -> Any:
         said = asdict(wire.read_kv_frames([data(frame) for frame in frames]))
-        return {key: value.hex() if isinstance(value, bytes) else value for key, value in said.items()}
+        return {
+            key: value.hex() if isinstance(value, bytes) else value for key, value in said.items()
+        }
 
     def read_kv_batch(self, payload: Any) -> Any:
         said = asdict(wire.read_kv_batch(data(payload)))
@@ -135,7 +158,12 @@ class Calls:
         return {"added": added, "body": asking.hex()}
 
     def read_response(
-        self, status: int, content_type: str, body: Any, chunk: int | None = None, close: Any = "clean"
+        self,
+        status: int,
+        content_type: str,
+        body: Any,
+        chunk: int | None = None,
+        close: Any = "clean",
     ) -> Any:
         reader = wire.ResponseReader(status, content_type)
         came = [reader.feed(piece) for piece in pieces(body, chunk)]
@@ -144,13 +172,19 @@ class Calls:
     def outcome_of_status(self, status: int) -> Any:
         return outcome(wire.outcome_of_status(status))
 
-    def filter_model(self, content_type: str, name: str, body: Any, chunk: int | None = None) -> Any:
+    def filter_model(
+        self, content_type: str, name: str, body: Any, chunk: int | None = None
+    ) -> Any:
         passing = wire.ModelFilter(content_type, name)
         return b"".join(passing.feed(piece) for piece in pieces(body, chunk)).hex()
 
-    def filter_answer(self, content_type: str, body: Any, chunk: int | None = None, **how: Any) -> Any:
+    def filter_answer(
+        self, content_type: str, body: Any, chunk: int | None = None, **how: Any
+    ) -> Any:
         passing = wire.AnswerFilter(content_type, **how)
-        return (b"".join(passing.feed(piece) for piece in pieces(body, chunk)) + passing.finish()).hex()
+        return (
+            b"".join(passing.feed(piece) for piece in pieces(body, chunk)) + passing.finish()
+        ).hex()
 
     def read_headers(self, headers: list[Any]) -> Any:
         return asdict(wire.read_headers([(data(name), data(value)) for name, value in headers]))
@@ -172,14 +206,18 @@ class Gateway(Calls):
     def add_endpoint(self, at_us: int, name: str, page: Any, model: str | None = None) -> Any:
         told = wire.read_metrics(data(page))
         models = [model] if model else []
-        described = slotwise.Endpoint(name, models=models, block_size=told.block_size, kv_cache_tokens=told.kv_cache_tokens)
+        described = slotwise.Endpoint(
+            name, models=models, block_size=told.block_size, kv_cache_tokens=told.kv_cache_tokens
+        )
         self.endpoints.append(self.scheduler.add_endpoint(described, now=at_us / 1e6))
         added = self.scheduler.endpoint(self.endpoints[-1])
         assert added
         return {"block_size": added.block_size, "kv_cache_tokens": added.kv_cache_tokens}
 
     def handle_metrics_page(self, at_us: int, endpoint: int, page: Any, **how: Any) -> Any:
-        return self.scheduler.handle_metrics_page(self.endpoints[endpoint], data(page), now=at_us / 1e6, **how)
+        return self.scheduler.handle_metrics_page(
+            self.endpoints[endpoint], data(page), now=at_us / 1e6, **how
+        )
 
     def endpoint_stats(self, at_us: int, endpoint: int, fields: list[str]) -> Any:
         stats = self.scheduler.stats().endpoints[endpoint]
@@ -188,7 +226,9 @@ class Gateway(Calls):
     def handle_orca(self, at_us: int, endpoint: int, header: str) -> Any:
         return self.scheduler.handle_orca(self.endpoints[endpoint], header, now=at_us / 1e6)
 
-    def handle_kv_frames(self, at_us: int, endpoint: int, frames: list[Any], replay: bool = False) -> Any:
+    def handle_kv_frames(
+        self, at_us: int, endpoint: int, frames: list[Any], replay: bool = False
+    ) -> Any:
         parts = [data(frame) for frame in frames]
         id = self.endpoints[endpoint]
         return kv_report(self.scheduler.handle_kv_frames(id, parts, replay=replay, now=at_us / 1e6))
