@@ -58,7 +58,8 @@ impl fmt::Display for Reentered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a cost function runs within itself {DEEPEST} times: pick asks it, and it asks pick. Let it use what it is given, or explain()"
+            "a cost function runs within itself {DEEPEST} times: \
+             pick asks it, and it asks pick. Let it use what it is given, or explain()"
         )
     }
 }

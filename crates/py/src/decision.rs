@@ -85,7 +85,8 @@ impl Dispatch {
 
     fn __repr__(&self) -> String {
         format!(
-            "Dispatch(request_id={}, endpoint_id={}, endpoint_name={:?}, prompt_tokens={}, cached_tokens={}, cost={})",
+            "Dispatch(request_id={}, endpoint_id={}, endpoint_name={:?}, \
+             prompt_tokens={}, cached_tokens={}, cost={})",
             self.request_id(),
             self.endpoint_id(),
             self.endpoint_name,
@@ -187,7 +188,8 @@ fn no_dispatch(what: &str, reason: &str, name: &str) -> PyErr {
     let mut message = format!("{what:?} object has no attribute {name:?}");
     if OF_DISPATCH.contains(&name) {
         message = format!(
-            "this request was not dispatched ({reason}), so it has no {name}: ask isinstance(decision, slotwise.Dispatch) first, or use \
+            "this request was not dispatched ({reason}), so it has no {name}: \
+             ask isinstance(decision, slotwise.Dispatch) first, or use \
              slotwise.aio.Scheduler.acquire(), which raises"
         );
     }
@@ -253,7 +255,8 @@ impl Evicted {
         let after =
             self.retry_after().map_or_else(|| String::from("None"), |after| after.to_string());
         format!(
-            "Evicted(request_id={}, reason='{}', http_status={}, retry_after={after}, queue_time={})",
+            "Evicted(request_id={}, reason='{}', http_status={}, \
+             retry_after={after}, queue_time={})",
             self.request_id(),
             self.reason(),
             self.http_status(),

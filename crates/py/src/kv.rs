@@ -128,7 +128,8 @@ impl KvReport {
         let report = &self.0;
         let ask = report.ask.map_or_else(|| String::from("None"), |from| from.to_string());
         format!(
-            "KvReport(ask={ask}, batches={}, stored_blocks={}, removed_blocks={}, lost={}, unreadable={})",
+            "KvReport(ask={ask}, batches={}, stored_blocks={}, \
+             removed_blocks={}, lost={}, unreadable={})",
             report.batches,
             report.stored_blocks,
             report.removed_blocks,
@@ -234,8 +235,8 @@ pub(crate) fn replay_request(py: Python<'_>, start: u64) -> Bound<'_, PyBytes> {
 
 /// vLLM's names of the full blocks of a prompt.
 #[pyfunction]
-#[pyo3(signature = (tokens, *, block_size, algorithm = "sha256", seed = None, tagged = true, adapter = None,
-    adapter_path = None, cache_salt = None))]
+#[pyo3(signature = (tokens, *, block_size, algorithm = "sha256", seed = None, tagged = true,
+    adapter = None, adapter_path = None, cache_salt = None))]
 #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
 pub(crate) fn block_hashes<'py>(
     tokens: &Bound<'py, PyAny>,

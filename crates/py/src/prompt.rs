@@ -104,7 +104,8 @@ where
     }
     let kind = values.get_type();
     Err(PyTypeError::new_err(format!(
-        "expected a buffer of integers, a list or a tuple of {what}s (or str or bytes for a prompt), not {kind}"
+        "expected a buffer of integers, a list or a tuple of {what}s \
+         (or str or bytes for a prompt), not {kind}"
     )))
 }
 

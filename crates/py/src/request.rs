@@ -148,7 +148,8 @@ fn deadline(now: Instant, seconds: f64) -> PyResult<Instant> {
     let at = instant("deadline", seconds)?;
     if at.saturating_since(now) > Duration::from_secs(86_400) {
         let message = format!(
-            "deadline must be seconds on the scheduler's clock, as now is: {seconds} is more than a day ahead. Pass time.monotonic() + 5, \
+            "deadline must be seconds on the scheduler's clock, as now is: {seconds} is more than \
+             a day ahead. Pass time.monotonic() + 5, \
              say, and not time.time() + 5"
         );
         return Err(PyValueError::new_err(message));
@@ -162,7 +163,8 @@ pub(crate) fn warn_implausible(py: Python<'_>, found: Option<Implausible>) -> Py
     let (field, is) = (found.field, found.is.as_secs_f64());
     let (least, most) = (found.least.as_secs_f64(), found.most.as_secs_f64());
     let message = format!(
-        "{field} is {is} seconds, where {least} to {most} is plausible: times are seconds, not milliseconds"
+        "{field} is {is} seconds, where {least} to {most} is plausible: \
+         times are seconds, not milliseconds"
     );
     py.import("slotwise.warn_once")?.call_method1("warn_once", (field, message)).map(drop)
 }

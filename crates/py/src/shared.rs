@@ -91,7 +91,8 @@ pub(crate) struct Forked;
 impl fmt::Display for Forked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "another thread was using the scheduler when this process was forked, so its state is not whole here: make the scheduler \
+            "another thread was using the scheduler when this process was forked, so its state \
+             is not whole here: make the scheduler \
              after the fork, or fork while no other thread uses it",
         )
     }

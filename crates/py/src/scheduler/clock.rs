@@ -41,9 +41,11 @@ impl Clock {
                 let clock = reading + taken.elapsed().as_secs_f64();
                 if now > clock + FURTHEST_AHEAD {
                     return Err(PyValueError::new_err(format!(
-                        "now must be seconds on the clock of time.monotonic(), which shows {clock:.3}: {now} is more than an hour ahead, and \
-                         time never goes back. Pass time.monotonic() and not time.time(), or make the scheduler with a clock of your own \
-                         (clock=)"
+                        "now must be seconds on the clock of time.monotonic(), which shows \
+                         {clock:.3}: \
+                         {now} is more than an hour ahead, and time never goes back. Pass \
+                         time.monotonic() and not time.time(), or make the scheduler with \
+                         a clock of your own (clock=)"
                     )));
                 }
                 instant("now", now)

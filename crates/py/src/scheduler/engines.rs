@@ -20,8 +20,8 @@ use crate::request::instant;
 
 #[pymethods]
 impl Scheduler {
-    #[pyo3(signature = (endpoint, *, waiting = None, running = None, kv_usage = None, sleeping = None,
-        sampled_at = None, now = None))]
+    #[pyo3(signature = (endpoint, *, waiting = None, running = None, kv_usage = None,
+        sleeping = None, sampled_at = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn handle_load(
         &self,
@@ -91,8 +91,8 @@ impl Scheduler {
         if event.blocks() < LONG { self.input(py, apply) } else { self.long_input(py, apply) }
     }
 
-    #[pyo3(signature = (endpoint, page, *, engine = None, fields = None, adapters = None, rank_label = None,
-        now = None))]
+    #[pyo3(signature = (endpoint, page, *, engine = None, fields = None, adapters = None,
+        rank_label = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn handle_metrics_page(
         &self,

@@ -319,7 +319,8 @@ impl Scheduler {
 
     fn __reduce__(&self) -> PyResult<Py<PyAny>> {
         Err(PyTypeError::new_err(
-            "a live scheduler cannot be pickled: it stands for requests in flight on this process's connections. \
+            "a live scheduler cannot be pickled: it stands for requests in flight on this \
+             process's connections. \
              Pickle its `config` and add the endpoints anew",
         ))
     }

@@ -16,10 +16,11 @@ use crate::serde_bridge::to_python;
 
 #[pymethods]
 impl Scheduler {
-    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
-        model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
-        session = None,
-        deadline = None, expected_output_tokens = None, role = "unified", labels = None, exclude = None, now = None))]
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
+        priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
+        cache_use = None, continues = None, priority = None, flow = None, session = None,
+        deadline = None, expected_output_tokens = None, role = "unified", labels = None,
+        exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
         &self,
@@ -90,11 +91,11 @@ impl Scheduler {
         }
     }
 
-    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
-        model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
-        session = None,
-        deadline = None, expected_output_tokens = None, role = "unified", labels = None, exclude = None, ttl = None,
-        weight = None, now = None))]
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
+        priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
+        cache_use = None, continues = None, priority = None, flow = None, session = None,
+        deadline = None, expected_output_tokens = None, role = "unified", labels = None,
+        exclude = None, ttl = None, weight = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn submit<'py>(
         &self,
@@ -158,10 +159,11 @@ impl Scheduler {
         }
     }
 
-    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None, priority_order = "low_first", allow = None,
-        model = None, adapter = None, cache_salt = None, cache_use = None, continues = None, priority = None, flow = None,
-        session = None,
-        deadline = None, expected_output_tokens = None, role = "unified", labels = None, exclude = None, now = None))]
+    #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
+        priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
+        cache_use = None, continues = None, priority = None, flow = None, session = None,
+        deadline = None, expected_output_tokens = None, role = "unified", labels = None,
+        exclude = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
         &self,
@@ -297,7 +299,8 @@ impl Scheduler {
         })
     }
 
-    #[pyo3(signature = (request, *, prompt_tokens = None, cached_tokens = None, completion_tokens = None, now = None))]
+    #[pyo3(signature = (request, *, prompt_tokens = None, cached_tokens = None,
+        completion_tokens = None, now = None))]
     fn complete(
         &self,
         py: Python<'_>,
