@@ -1,4 +1,4 @@
-//! What the host lets clients say of their own requests.
+//! Which claims of clients the host accepts.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -37,7 +37,7 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct Rejected {
-    /// Tells it from a dispatch.
+    /// Discriminates it from a dispatch.
     #[napi(ts_type = "'rejected'")]
     pub kind: &'static str,
     /// Why.
@@ -60,7 +60,7 @@ pub struct Rejected {
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct Evicted {
-    /// Tells it from a dispatch.
+    /// Discriminates it from a dispatch.
     #[napi(ts_type = "'evicted'")]
     pub kind: &'static str,
     /// The number of the request.

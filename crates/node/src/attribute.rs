@@ -22,7 +22,7 @@ pub struct Attributes {
     pub values: Vec<Either<String, f64>>,
 }
 
-/// What the span of a dispatched request says: the request, then its dispatch.
+/// Span attributes of a dispatched request: the request, then its dispatch.
 #[napi]
 pub fn dispatch_of_span(
     model: String,

@@ -1,4 +1,4 @@
-//! What the bodies of requests say.
+//! Bodies of requests.
 
 use napi::Either;
 use napi::bindgen_prelude::{Uint8Array, Uint32Array};

@@ -1,4 +1,4 @@
-//! What endpoints are, and what they say about their load.
+//! Endpoints and their load reports.
 
 use std::collections::{BTreeMap, HashMap};
 

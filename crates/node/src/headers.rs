@@ -1,4 +1,4 @@
-//! What the headers of requests say.
+//! Headers of requests.
 
 use std::borrow::Cow;
 
@@ -37,7 +37,7 @@ pub struct UnusableHeader {
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct RequestHeaders {
-    /// Who asks: the unit of fairness, `flow` in the package.
+    /// The unit of fairness, `flow` in the package.
     pub fairness_id: Option<String>,
     /// The objective's name. Which priority it has is for the gateway to know.
     pub objective: Option<String>,

@@ -48,7 +48,7 @@ pub struct KvBatch {
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[expect(missing_debug_implementations, reason = "a typed array has none")]
 pub struct KvStored {
-    /// Tells it from other events.
+    /// Discriminates it from other events.
     #[napi(ts_type = "'stored'")]
     pub r#type: &'static str,
     /// The engine's names for the blocks, in order, as 16 hexadecimal digits each.
@@ -76,7 +76,7 @@ pub struct KvStored {
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
 pub struct KvRemoved {
-    /// Tells it from other events.
+    /// Discriminates it from other events.
     #[napi(ts_type = "'removed'")]
     pub r#type: &'static str,
     /// The engine's names for the blocks, as 16 hexadecimal digits each.
@@ -90,7 +90,7 @@ pub struct KvRemoved {
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
 pub struct KvCleared {
-    /// Tells it from other events.
+    /// Discriminates it from other events.
     #[napi(ts_type = "'cleared'")]
     pub r#type: &'static str,
 }
@@ -142,7 +142,7 @@ pub struct KvReport {
     pub error: Option<WireProblem>,
     /// Blocks that were taken as stored.
     pub stored_blocks: f64,
-    /// Blocks said to be removed.
+    /// Blocks reported as removed.
     pub removed_blocks: f64,
     /// Events that cleared the cache.
     pub clears: f64,

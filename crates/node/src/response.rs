@@ -123,13 +123,13 @@ impl NativeResponseReader {
         self.reader.borrow().tokens().1
     }
 
-    /// What the engine has said so far that the request used.
+    /// Usage that the engine has reported so far.
     #[napi(getter)]
     pub fn usage(&self) -> ReportedUsage {
         self.reader.borrow().usage().into()
     }
 
-    /// Why the engine stopped, as far as it has said so.
+    /// Why the engine stopped, if it has reported a reason.
     #[napi(getter, ts_return_type = "Outcome['finishReason']")]
     pub fn finish_reason(&self) -> Option<&'static str> {
         self.reader.borrow().finish_reason().map(FinishReason::as_str)

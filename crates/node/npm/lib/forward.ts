@@ -29,7 +29,7 @@ export interface ForwardOptions extends AcquireOptions {
   attempts?: number | undefined;
 }
 
-/** What came of asking one endpoint. */
+/** The result of one attempt at an endpoint. */
 interface Attempt {
   /** What the client gets, if it is to get something of it. */
   readonly response: Response | null;

@@ -208,7 +208,7 @@ export function readHeaders(headers: HeaderSource): native.RequestHeaders {
   return guarded(() => native.readHeaders(list));
 }
 
-/** Why a request does not go: a reason of the scheduler's, or one of the gateway's own. */
+/** Why a request is refused: a reason of the scheduler, or one of the gateway. */
 export type RefusalReason = Rejected['reason'] | Evicted['reason'] | 'victim' | 'cancelled' | 'shutting_down';
 
 /** Options of a refusal's response. */
@@ -223,7 +223,7 @@ export interface RefusalOptions {
 
 const REFUSAL = { retryAfterMs: true, message: true, shape: true } satisfies FieldsOf<RefusalOptions>;
 
-/** The response to a request that does not go: status, headers and a body. */
+/** The response to a refused request: status, headers and body. */
 export function refusal(
   reason: RefusalReason | Rejected | Evicted | RejectedError,
   options: RefusalOptions = {},
@@ -244,7 +244,7 @@ export interface SpanRequest {
   adapter?: string | null | undefined;
   /** The conversation. */
   session?: string | null | undefined;
-  /** Who asks. */
+  /** The flow: the unit of fairness. */
   flow?: string | null | undefined;
   /** Its priority. */
   priority?: number | null | undefined;

@@ -102,9 +102,9 @@ export declare class NativeResponseReader {
   get tokens(): number
   /** Whether they are exact. */
   get exact(): boolean
-  /** What the engine has said so far that the request used. */
+  /** Usage that the engine has reported so far. */
   get usage(): ReportedUsage
-  /** Why the engine stopped, as far as it has said so. */
+  /** Why the engine stopped, if it has reported a reason. */
   get finishReason(): Outcome['finishReason']
 }
 
@@ -450,7 +450,7 @@ export interface CostTerms {
   failureBackoff: number
 }
 
-/** What the span of a dispatched request says: the request, then its dispatch. */
+/** Span attributes of a dispatched request: the request, then its dispatch. */
 export declare function dispatchOfSpan(model: string, adapter: string | undefined | null, session: string | undefined | null, flow: string, priority: number, request: number, endpoint: number, name: string, alternatives: Array<number>, promptTokens: number, cachedTokens: number, bestCachedTokens: number, cost: number, queued: number): Attributes
 
 /** A model server that requests can be sent to: its name, and what it can do. */
@@ -576,7 +576,7 @@ export interface EndpointStats {
 
 /** A queued request was evicted. Nothing is reserved. */
 export interface Evicted {
-  /** Tells it from a dispatch. */
+  /** Discriminates it from a dispatch. */
   kind: 'evicted'
   /** The number of the request. */
   requestId: number
@@ -735,7 +735,7 @@ export interface KvCache {
 
 /** Everything is gone. */
 export interface KvCleared {
-  /** Tells it from other events. */
+  /** Discriminates it from other events. */
   type: 'cleared'
 }
 
@@ -753,7 +753,7 @@ export interface KvMessage {
 
 /** Blocks are gone. */
 export interface KvRemoved {
-  /** Tells it from other events. */
+  /** Discriminates it from other events. */
   type: 'removed'
   /** The engine's names for the blocks, as 16 hexadecimal digits each. */
   blocks: Array<string>
@@ -784,7 +784,7 @@ export interface KvReport {
   error: WireProblem | null
   /** Blocks that were taken as stored. */
   storedBlocks: number
-  /** Blocks said to be removed. */
+  /** Blocks reported as removed. */
   removedBlocks: number
   /** Events that cleared the cache. */
   clears: number
@@ -800,7 +800,7 @@ export interface KvReport {
 
 /** Blocks were computed, each the child of the one before it. */
 export interface KvStored {
-  /** Tells it from other events. */
+  /** Discriminates it from other events. */
   type: 'stored'
   /** The engine's names for the blocks, in order, as 16 hexadecimal digits each. */
   blocks: Array<string>
@@ -987,7 +987,7 @@ export interface RefusalResponse {
 
 /** The request was rejected. Nothing was reserved. */
 export interface Rejected {
-  /** Tells it from a dispatch. */
+  /** Discriminates it from a dispatch. */
   kind: 'rejected'
   /** Why. */
   reason: 'no_endpoints' | 'not_served' | 'too_large' | 'deadline_unreachable' | 'saturated' | 'shed' | 'queue_full' | 'name_too_long' | 'thread_not_found'
@@ -1027,7 +1027,7 @@ export interface ReportedUsage {
 
 /** Scheduling headers of a request; null if absent or unusable. */
 export interface RequestHeaders {
-  /** Who asks: the unit of fairness, `flow` in the package. */
+  /** The unit of fairness, `flow` in the package. */
   fairnessId: string | null
   /** The objective's name. Which priority it has is for the gateway to know. */
   objective: string | null

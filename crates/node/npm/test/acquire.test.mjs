@@ -69,7 +69,7 @@ test('a release dispatches the next waiting request, by priority and then by arr
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('who waits for one model does not hold up who waits for another', async () => {
+test('requests for one model do not block requests for another', async () => {
   const { scheduler } = pool([
     { name: 'a', models: ['m'], maxInFlight: 1 },
     { name: 'b', models: ['n'], maxInFlight: 1 },
@@ -85,7 +85,7 @@ test('who waits for one model does not hold up who waits for another', async () 
   assert.deepEqual(ends.map(([name]) => name), ['n']);
 });
 
-test('of equal priority, who came first goes first, whatever it waits for', async () => {
+test('at equal priority, requests are dispatched by arrival, independent of their model', async () => {
   const { scheduler } = full();
   const ends = [];
   let lease = await scheduler.acquire('x');
@@ -149,7 +149,7 @@ test('ends that do not come from a lease, new endpoints and redirects count too'
   assert.equal((await waits).over, false);
 });
 
-test('first tokens count too: who waits for an endpoint goes there when it has less to do', async () => {
+test('a first token frees prefill capacity and dispatches a waiting request', async () => {
   const { scheduler } = pool(['a']);
   const first = await scheduler.acquire(new Uint32Array(20_000));
   const waits = scheduler.acquire(new Uint32Array(100));
@@ -161,7 +161,7 @@ test('first tokens count too: who waits for an endpoint goes there when it has l
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('who waits in a pool that is gone waits for an endpoint, for as long as it may', async () => {
+test('requests in an emptied pool wait for an endpoint until their TTL', async () => {
   const { scheduler, clock, ids } = full();
   await scheduler.acquire('x');
   const [patient, hasty] = [1e6, 100].map((timeoutMs) => scheduler.acquire('x', { timeoutMs }));
@@ -275,7 +275,7 @@ test('granted and aborted in one go, nothing is left', async () => {
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('who left no longer listens to a signal', async () => {
+test('a finished request no longer listens to its signal', async () => {
   const { scheduler } = full();
   const { signal } = new AbortController();
   const listeners = { added: 0, removed: 0 };
@@ -312,7 +312,7 @@ test('one signal may withdraw many requests without a warning', async () => {
   assert.deepEqual(warnings, []);
 });
 
-test('closing refuses who waits', async () => {
+test('closing rejects waiting requests', async () => {
   const { scheduler } = full();
   await scheduler.acquire('x');
   const waits = [1, 2, 3].map((priority) => scheduler.acquire('x', { priority, timeoutMs: 1e6 }));

@@ -1,4 +1,4 @@
-// A scheduler may be given its clock: what takes `now` and is not told it asks that clock.
+// A scheduler accepts a clock: calls without `now` read it.
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';

@@ -1,4 +1,4 @@
-// Draining can be awaited: it is the ends of requests that tell, and no timer.
+// Draining can be awaited: the ends of requests resolve it, not a timer.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UnknownEndpointError } from 'slotwise';
@@ -41,7 +41,7 @@ test('an idle endpoint is drained at once', async () => {
   await scheduler.drained(a);
 });
 
-test('who waits for an endpoint that leaves is told', async () => {
+test('removing an endpoint rejects the wait for its draining', async () => {
   const { scheduler, a, drained } = await busy();
   const rejected = assert.rejects(drained, UnknownEndpointError);
   scheduler.removeEndpoint(a);

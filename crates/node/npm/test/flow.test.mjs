@@ -46,7 +46,7 @@ test('a submitted request is dispatched, or waits for those before it', () => {
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('who has waited for too long is evicted, and the time of that is known', () => {
+test('a request is evicted at its TTL, which nextTimeout returns', () => {
   const { scheduler, clock } = full();
   assert.equal(scheduler.nextTimeout(), undefined);
   scheduler.submit('x');
@@ -268,7 +268,7 @@ test('five thousand wait on one timer', async () => {
   assert.deepEqual(left(scheduler), { inFlight: 0, waiting: 0 });
 });
 
-test('who could make room is named', () => {
+test('preemption candidates are named', () => {
   const { scheduler } = pool([{ name: 'only', maxInFlight: 2 }]);
   const batch = [scheduler.submit('x', { priority: -1 }), scheduler.submit('y', { priority: -2 })];
   while (scheduler.pollDecision() !== undefined);

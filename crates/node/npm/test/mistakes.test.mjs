@@ -1,4 +1,4 @@
-// Mistakes of hosts are errors that say what to do, and leave everything as it was.
+// Mistakes of hosts throw errors that state the remedy and change nothing.
 import assert from 'node:assert/strict';
 import { afterEach, mock, test } from 'node:test';
 import { Scheduler } from 'slotwise';

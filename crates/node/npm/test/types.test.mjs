@@ -17,7 +17,7 @@ before(() => {
 
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What `tsc --strict` says of files, one complaint a line. */
+/** The errors of `tsc --strict` for files, one per line. */
 function complaints(files, more = { types: ['node'] }) {
   const options = {
     noEmit: true,

@@ -236,7 +236,7 @@ test('acquire waits up to the TTL in the headers', async () => {
   assert.deepEqual(left(scheduler), { inFlight: 1, waiting: 0 });
 });
 
-test('a cost function sees who could have the request of a body', () => {
+test('a cost function receives the candidates for the request of a body', () => {
   const { scheduler } = pool(['a', 'b'], {}, { cost: ({ names, cost }) => cost.map((_, at) => (names[at] === 'b' ? 0 : 1)) });
   assert.equal(scheduler.pick({ body: json(CHAT) }).endpointName, 'b');
 });
@@ -437,7 +437,7 @@ for (const kind of ['web stream', 'async iterable']) {
   });
 }
 
-test('fed leases let those go who wait', async () => {
+test('the end of a fed lease dispatches waiting requests', async () => {
   const { scheduler } = pool([{ name: 'a', maxInFlight: 1 }]);
   const first = await scheduler.acquire('x');
   const second = scheduler.acquire('y');

@@ -23,7 +23,7 @@ const MANNERS = {
   refuses: [refused],
 };
 
-/** Starts an engine and says where it is, and what it was asked. */
+/** Starts an engine; returns its address and the requests that it received. */
 export async function startEngine(manner = 'good') {
   const asked = [];
   const server = createServer((request, response) => {

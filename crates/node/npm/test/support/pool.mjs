@@ -9,7 +9,7 @@ export function pool(endpoints = ['a', 'b'], config = {}, options = {}) {
   return { scheduler, clock, ids };
 }
 
-/** What is in flight and who waits, which is nothing when everything has ended. */
+/** The requests in flight and in the queue; none once all have ended. */
 export function left(scheduler) {
   return { inFlight: scheduler.stats().inFlight, waiting: scheduler.queued };
 }

@@ -39,7 +39,7 @@ export class Runner {
   #snapshot = new Uint8Array(0);
 
   constructor(vector) {
-    // What a vector does not say has the core's defaults, and so has its seed.
+    // Fields absent from a vector have the core's defaults, and so does its seed.
     this.#config = { seed: 0, ...fromCore(vector.config ?? {}) };
     this.#scheduler = new Scheduler(this.#config);
   }

@@ -1,4 +1,4 @@
-// Performs the calls of the vectors that say what bytes mean, and answers in their words.
+// Performs the calls of the wire vectors and returns results in their format.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { RejectedError, Scheduler } from 'slotwise';
@@ -6,7 +6,7 @@ import * as wire from 'slotwise/wire';
 
 const fixtures = new URL('../../../../wire/tests/fixtures/', import.meta.url);
 
-/** What the package leaves out where it has nothing to say. */
+/** Fields that the package omits when they are absent. */
 const LOAD = { waiting: null, running: null, kv_usage: null, sleeping: null, sampled_at: null };
 const USAGE = { prompt_tokens: null, cached_tokens: null, completion_tokens: null };
 
