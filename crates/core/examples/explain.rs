@@ -1,4 +1,4 @@
-//! Asks why a request goes where it goes, and prints the answer: every endpoint, every term, in seconds.
+//! Prints an explanation of a decision: every endpoint and every cost term, in seconds.
 //!
 //! `cargo run -p slotwise --example explain`
 

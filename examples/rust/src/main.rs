@@ -23,8 +23,8 @@ use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-/// Key, flow and priority. They come from the owner of the key, never from the client. A priority below 0 may be
-/// shed under load. Replace the table with your own.
+/// Key, flow and priority, which belong to the key's owner and never come from the client. A
+/// priority below 0 may be shed under load. Replace the table with your own.
 const KEYS: [(&str, &str, i32); 2] = [("key-chat", "chat", 1), ("key-batch", "batch", -1)];
 const ATTEMPTS: usize = 3;
 
@@ -96,7 +96,8 @@ fn argument(name: &str, default: &str) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A redirect is an answer: it is not followed. Reads have no time-out: a stream is silent during a long prefill.
+    // A redirect is not followed: it is an answer. Reads have no timeout, since a stream is silent
+    // during a long prefill.
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
     let gateway = Arc::new(Gateway {
         desk: Desk::new(),

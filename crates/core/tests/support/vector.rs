@@ -1,7 +1,7 @@
-//! The language of the JSON vectors: steps with times, and the answers that every language must give.
+//! The format of the JSON vectors: steps with times, and the answers that every language gives.
 //!
-//! The same files are meant for every binding, so everything here is plain data: endpoints go by their names, requests by
-//! their numbers, prompts of any length are said in a few characters, and an error is its message.
+//! Every binding runs the same files, so everything is plain data. Endpoints are named, requests
+//! are numbered, a prompt of any length has a short notation, and an error is its message.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -310,7 +310,8 @@ impl Runner {
         }
     }
 
-    /// Goes on with a scheduler that has only been told of the endpoints, in the same order. What their numbers are there.
+    /// Continues with a new scheduler that has the same endpoints in the same order. Returns their
+    /// new ids by name.
     fn restart(&mut self, now: Instant, changed: &Changed) -> BTreeMap<String, u64> {
         let mut config = self.config.clone();
         config.seed = changed.seed.unwrap_or(config.seed);

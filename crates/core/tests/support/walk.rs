@@ -1,7 +1,7 @@
-//! A long random walk over a scheduler, the same in every language, and the digest of what was decided on the way.
+//! A long random walk over a scheduler, equal in every language, and the digest of its decisions.
 //!
-//! Every binding walks it too. So its chance comes from 32-bit arithmetic that each of them has (mulberry32), and its
-//! digest (FNV-1a over 32-bit words) includes the bits of every cost.
+//! Every binding has a port of it. Its randomness is 32-bit arithmetic that each language has
+//! (mulberry32), and its digest (FNV-1a over 32-bit words) includes the bits of every cost.
 
 use std::num::NonZeroU32;
 
@@ -125,7 +125,8 @@ impl Walk {
         self.scheduler.handle_adapters(self.at(), id, state).expect("known");
     }
 
-    /// An engine stores the beginning of a family's prompt, removes what it stored last, or clears its cache.
+    /// An engine stores the beginning of a family's prompt, removes its last stored blocks, or
+    /// clears its cache.
     fn publish(&mut self) {
         let id = self.endpoint();
         let family = self.below(20);
