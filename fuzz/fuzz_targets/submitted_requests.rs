@@ -38,7 +38,7 @@ fn setup(data: &mut Unstructured<'_>) -> Result<Setup> {
         guard: data.arbitrary()?,
         few: data.arbitrary()?,
         saturation: SaturationPolicy::default(),
-        ceiling: UsageLimitPolicy::default(),
+        usage_limit: UsageLimitPolicy::default(),
     })
 }
 

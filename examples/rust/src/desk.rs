@@ -46,7 +46,7 @@ impl Desk {
         let now = self.now();
         let answer = input(&mut inner, now);
         while let Some(decision) = inner.gateway.poll_decision(now) {
-            let request = decision.request();
+            let request = decision.request_id();
             let taken = inner.waiting.remove(&request).map(|waiter| waiter.send(decision));
             if !matches!(taken, Some(Ok(()))) {
                 inner.gateway.scheduler_mut().cancel(now, request); // its client has left

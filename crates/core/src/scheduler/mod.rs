@@ -85,7 +85,7 @@ pub use stats::{BandStats, EndpointStats, Stats};
 /// scheduler.add_endpoint(now, Endpoint::new("http://10.0.0.1:8000"))?;
 /// let id = scheduler.submit(now, &Request::new("llama").text("Hello"))?;
 /// while let Some(decision) = scheduler.poll_decision(now) {
-///     assert!(matches!(&decision, Decision::Dispatch(_)) && decision.request() == id);
+///     assert!(matches!(&decision, Decision::Dispatch(_)) && decision.request_id() == id);
 /// }
 /// scheduler.complete(now, id, Usage::default())?;
 /// assert_eq!(scheduler.stats().completed, 1);

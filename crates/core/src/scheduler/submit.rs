@@ -44,7 +44,7 @@ impl Scheduler {
     /// scheduler.add_endpoint(now, Endpoint::new("only"))?;
     /// let long = [7; 20_000];
     /// let first = scheduler.submit(now, &Request::new("llama").tokens(&long))?;
-    /// assert_eq!(scheduler.poll_decision(now).map(|it| it.request()), Some(first));
+    /// assert_eq!(scheduler.poll_decision(now).map(|it| it.request_id()), Some(first));
     ///
     /// // The endpoint has seconds of prefill booked, so further requests stay in this queue.
     /// let batch = scheduler.submit(now, &Request::new("llama").tokens(&[1; 900]))?;
@@ -55,8 +55,8 @@ impl Scheduler {
     /// let later = Instant::from_micros(1_500_000);
     /// scheduler.handle_first_token(later, first)?;
     /// let mut decisions = std::iter::from_fn(|| scheduler.poll_decision(later));
-    /// assert_eq!(decisions.next().map(|it| it.request()), Some(urgent));
-    /// assert_eq!(decisions.next().map(|it| it.request()), Some(batch));
+    /// assert_eq!(decisions.next().map(|it| it.request_id()), Some(urgent));
+    /// assert_eq!(decisions.next().map(|it| it.request_id()), Some(batch));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit(&mut self, now: Instant, request: &Request<'_>) -> Result<RequestId, Rejected> {
@@ -115,7 +115,7 @@ impl Scheduler {
     /// assert_eq!(scheduler.poll_decision(now), None);
     /// assert_eq!(scheduler.preemption_candidates(9), [batch]);
     /// scheduler.cancel(now, batch);
-    /// assert_eq!(scheduler.poll_decision(now).map(|it| it.request()), Some(urgent));
+    /// assert_eq!(scheduler.poll_decision(now).map(|it| it.request_id()), Some(urgent));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn preemption_candidates(&self, most: usize) -> Vec<RequestId> {
