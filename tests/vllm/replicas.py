@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.request_id
+import urllib.request
 from pathlib import Path
 
 BLOCK_SIZE = 32
@@ -74,7 +74,7 @@ class Replica:
         assert self.process is not None, "started"
         while self.process.poll() is None:
             try:
-                with urllib.request_id.urlopen(f"{self.url}/health"):
+                with urllib.request.urlopen(f"{self.url}/health"):
                     return
             except OSError:
                 time.sleep(ASK_EVERY)
