@@ -131,7 +131,7 @@ def test_a_client_that_leaves_ends_the_block(time: Time, of: str) -> None:
         s = aio.Scheduler(clock=time)
         s.add_endpoint(slotwise.Endpoint("a", max_in_flight=1))
         held = await s.acquire("x")
-        request = Request("http.request_id")
+        request = Request("http.request")
         client: Any = {"request": request, "receive": request.receive}.get(
             of
         ) or request.left.wait()
