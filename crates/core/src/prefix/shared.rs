@@ -293,6 +293,7 @@ mod tests {
     use loom::thread;
 
     use super::*;
+    use crate::time::Instant;
 
     const CHAIN: [BlockHash; 3] = [BlockHash(1), BlockHash(2), BlockHash(3)];
     const NAMES: [EngineHash; 3] = [EngineHash(7), EngineHash(8), EngineHash(9)];
