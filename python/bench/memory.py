@@ -13,7 +13,7 @@ import sys
 import time
 
 import slotwise
-from slotwise import wire
+from slotwise import _core
 
 
 def resident_mib() -> float:
@@ -44,11 +44,10 @@ def main() -> None:
         if done % 3 == 0:
             scheduler.handle_first_token(answer.request_id)
         if done % 11 == 0:
-            reader = wire.ResponseReader(200, "text/event-stream")
-            scheduler._feed(
-                answer.request_id, reader, b'data: {"choices":[{"index":0,"text":"a"}]}\n\n'
-            )
-            scheduler._finish(answer.request_id, reader, "client_disconnected")
+            lease = _core.Lease(scheduler, answer)
+            lease.begin(200, "text/event-stream")
+            lease.feed(b'data: {"choices":[{"index":0,"text":"a"}]}\n\n')
+            lease.finish("client_disconnected")
         elif done % 7 == 0:
             scheduler.cancel(answer.request_id)
         else:
