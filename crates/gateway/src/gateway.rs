@@ -3,7 +3,8 @@
 use core::num::NonZeroU32;
 
 use slotwise::{Decision, EndpointId, Instant, RemovedEndpoint, Scheduler, UnknownEndpoint};
-use slotwise_wire::kv::Report;
+use slotwise_wire::WireError;
+use slotwise_wire::kv::{EventSink, Feed, Report};
 use slotwise_wire::metrics::{self, MetricsReport, OrcaReport};
 
 use crate::engines::{Engines, FeedError, ReplayRequest, report_metrics, report_orca};
@@ -189,8 +190,7 @@ impl Gateway {
         rank: u32,
         frames: &[&[u8]],
     ) -> Result<Report, FeedError> {
-        self.has_input = true;
-        self.engines.handle_kv_frames(&mut self.scheduler, now, endpoint, rank, frames)
+        self.feed(now, endpoint, rank, |feed, apply| feed.handle_live(frames, apply))
     }
 
     /// A message came from the replay socket of a rank's publisher. Computes in **O(bytes)**, and
@@ -206,8 +206,7 @@ impl Gateway {
         rank: u32,
         frames: &[&[u8]],
     ) -> Result<Report, FeedError> {
-        self.has_input = true;
-        self.engines.handle_kv_replay(&mut self.scheduler, now, endpoint, rank, frames)
+        self.feed(now, endpoint, rank, |feed, apply| feed.handle_replay(frames, apply))
     }
 
     /// The replay does not come, or does not end: what is missing is lost, and what was held is
@@ -222,8 +221,7 @@ impl Gateway {
         endpoint: EndpointId,
         rank: u32,
     ) -> Result<Report, FeedError> {
-        self.has_input = true;
-        self.engines.abandon_replay(&mut self.scheduler, now, endpoint, rank)
+        self.feed(now, endpoint, rank, |feed, apply| Ok(feed.give_up(apply)))
     }
 
     /// TensorRT-LLM answered at `/kv_cache_events`. Without a `block_size`, the endpoint's own
@@ -241,15 +239,12 @@ impl Gateway {
         body: &[u8],
         block_size: Option<NonZeroU32>,
     ) -> Result<Report, FeedError> {
-        self.has_input = true;
-        self.engines.handle_trtllm_events(
-            &mut self.scheduler,
-            now,
-            endpoint,
-            rank,
-            body,
-            block_size,
-        )
+        let described =
+            self.scheduler_mut().endpoint(endpoint).ok_or(UnknownEndpoint(endpoint))?.block_size;
+        let block_size = block_size.unwrap_or(described);
+        self.feed(now, endpoint, rank, |feed, apply| {
+            feed.handle_trtllm(body, block_size, rank, apply)
+        })
     }
 
     /// The scheduler, to look at.
@@ -260,6 +255,17 @@ impl Gateway {
     /// The batch from which on a replay of this rank is awaited.
     pub fn replay_from(&self, endpoint: EndpointId, rank: u32) -> Option<u64> {
         self.engines.replay_from(endpoint, rank)
+    }
+
+    fn feed(
+        &mut self,
+        now: Instant,
+        endpoint: EndpointId,
+        rank: u32,
+        handle: impl FnOnce(&mut Feed, EventSink<'_>) -> Result<Report, WireError>,
+    ) -> Result<Report, FeedError> {
+        self.has_input = true;
+        self.engines.feed(&mut self.scheduler, now, endpoint, rank, handle)
     }
 }
 

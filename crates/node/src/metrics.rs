@@ -1,8 +1,11 @@
 //! Load reports from metrics pages and ORCA headers.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use napi_derive::napi;
 use slotwise_gateway::engines::{PageFormat, PageFormatError, PageReaders};
-use slotwise_wire::metrics::{Engine, Field};
+use slotwise_wire::metrics::{Engine, Field, MetricsReader};
 
 use crate::endpoint::Load;
 use crate::error::{Kind, Result, Unfit, unclassified, unreadable, unreadable_part};
@@ -99,12 +102,11 @@ pub fn read_metrics(
     rank_label: Option<String>,
 ) -> Result<MetricsReport> {
     let options = PageOptions { engine, fields, adapters, rank_label };
-    options.with(|format| {
-        let readers = PageReaders::new();
-        let reader = readers.reader(format).map_err(unfit_format)?;
-        reader.read(page).map(MetricsReport::from).map_err(unreadable)
-    })
+    options.reader()?.read(page).map(MetricsReport::from).map_err(unreadable)
 }
+
+/// The readers of metrics pages, for all engines and schedulers.
+static READERS: LazyLock<PageReaders> = LazyLock::new(PageReaders::new);
 
 /// How a page is read, as it arrives.
 pub(crate) struct PageOptions {
@@ -116,22 +118,23 @@ pub(crate) struct PageOptions {
 }
 
 impl PageOptions {
-    /// The same as the gateway crate takes it.
-    pub(crate) fn with<T>(&self, call: impl FnOnce(&PageFormat<'_>) -> T) -> T {
+    /// The reader of such pages.
+    pub(crate) fn reader(&self) -> Result<Cow<'static, MetricsReader>> {
         let fields: Vec<_> =
             self.fields.chunks_exact(2).map(|pair| (&*pair[0], &*pair[1])).collect();
         let adapters: Vec<_> = self.adapters.iter().map(String::as_str).collect();
-        call(&PageFormat {
+        let format = PageFormat {
             engine: self.engine.as_deref(),
             fields: &fields,
             adapters: &adapters,
             rank_label: self.rank_label.as_deref(),
-        })
+        };
+        READERS.reader(&format).map_err(unfit_format)
     }
 }
 
 /// The exception for a format that names something unknown.
-pub(crate) fn unfit_format(error: PageFormatError) -> napi::Error<Kind> {
+fn unfit_format(error: PageFormatError) -> napi::Error<Kind> {
     let words = |words: &[&str]| {
         words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" or ")
     };

@@ -12,7 +12,6 @@ mod load;
 mod pages;
 
 use alloc::collections::BTreeMap;
-use core::num::NonZeroU32;
 
 use slotwise::{EndpointId, Instant, Scheduler, UnknownEndpoint};
 use slotwise_wire::WireError;
@@ -47,54 +46,6 @@ impl Engines {
         Self::default()
     }
 
-    pub(crate) fn handle_kv_frames(
-        &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
-        rank: u32,
-        frames: &[&[u8]],
-    ) -> Result<Report, FeedError> {
-        self.feed(scheduler, now, endpoint, rank, |feed, apply| feed.handle_live(frames, apply))
-    }
-
-    pub(crate) fn handle_kv_replay(
-        &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
-        rank: u32,
-        frames: &[&[u8]],
-    ) -> Result<Report, FeedError> {
-        self.feed(scheduler, now, endpoint, rank, |feed, apply| feed.handle_replay(frames, apply))
-    }
-
-    pub(crate) fn abandon_replay(
-        &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
-        rank: u32,
-    ) -> Result<Report, FeedError> {
-        self.feed(scheduler, now, endpoint, rank, |feed, apply| Ok(feed.give_up(apply)))
-    }
-
-    pub(crate) fn handle_trtllm_events(
-        &mut self,
-        scheduler: &mut Scheduler,
-        now: Instant,
-        endpoint: EndpointId,
-        rank: u32,
-        body: &[u8],
-        block_size: Option<NonZeroU32>,
-    ) -> Result<Report, FeedError> {
-        let described = scheduler.endpoint(endpoint).ok_or(UnknownEndpoint(endpoint))?.block_size;
-        let block_size = block_size.unwrap_or(described);
-        self.feed(scheduler, now, endpoint, rank, |feed, apply| {
-            feed.handle_trtllm(body, block_size, rank, apply)
-        })
-    }
-
     pub(crate) fn poll_replay(&mut self) -> Option<ReplayRequest> {
         let ((endpoint, rank), from) = self.replays.pop_first()?;
         Some(ReplayRequest { endpoint_id: endpoint, rank, from })
@@ -115,7 +66,7 @@ impl Engines {
     }
 
     /// Hands a rank's feed to `handle`, with what applies its events.
-    fn feed(
+    pub(crate) fn feed(
         &mut self,
         scheduler: &mut Scheduler,
         now: Instant,

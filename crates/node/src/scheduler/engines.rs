@@ -8,7 +8,7 @@ use slotwise_wire::metrics::OrcaReport;
 use super::{NativeScheduler, State};
 use crate::error::{Kind, Result, thrown, unclassified, unreadable};
 use crate::kv::{Frames, KvReport, batch_number};
-use crate::metrics::{PageOptions, unfit_format};
+use crate::metrics::PageOptions;
 use crate::number::{count, endpoint_id, instant, positive};
 use crate::request::Bytes;
 
@@ -28,11 +28,9 @@ impl NativeScheduler {
     ) -> Result<()> {
         let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
         let options = PageOptions { engine, fields, adapters, rank_label };
-        self.with(|State { gateway, pages, .. }| {
-            let report = options
-                .with(|format| pages.reader(format).map(|reader| reader.read_load(page)))
-                .map_err(unfit_format)?;
-            gateway.handle_metrics(now, id, &report).map_err(thrown)?;
+        self.with(|state| {
+            let report = options.reader()?.read_load(page);
+            state.gateway.handle_metrics(now, id, &report).map_err(thrown)?;
             report.map(drop).map_err(unreadable)
         })
     }

@@ -16,7 +16,6 @@ use std::cell::RefCell;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use slotwise_gateway::Gateway;
-use slotwise_gateway::engines::PageReaders;
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::request::RequestReader;
 
@@ -34,12 +33,11 @@ pub struct NativeScheduler {
     state: RefCell<Option<State>>,
 }
 
-/// The gateway, and the buffers that read bytes for it.
+/// The gateway, and the buffers that read requests for it.
 #[derive(Debug)]
 struct State {
     gateway: Gateway,
     requests: RequestReader,
-    pages: PageReaders,
 }
 
 impl NativeScheduler {
@@ -70,8 +68,7 @@ impl NativeScheduler {
     pub fn new(config: Config) -> Result<Self> {
         let config = slotwise::Config::try_from(config).map_err(|unfit| unfit.in_config())?;
         let scheduler = slotwise::Scheduler::new(config).map_err(invalid_config)?;
-        let (requests, pages) = (RequestReader::new(), PageReaders::new());
-        let state = State { gateway: Gateway::new(scheduler), requests, pages };
+        let state = State { gateway: Gateway::new(scheduler), requests: RequestReader::new() };
         Ok(Self { state: RefCell::new(Some(state)) })
     }
 

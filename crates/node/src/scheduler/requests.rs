@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use napi::Either;
 use napi_derive::napi;
-use slotwise::{Decision, Seconds};
+use slotwise::{Decision, Instant, Request, Seconds};
 
 use super::{NativeScheduler, State};
 use crate::answer::{Columns, Evicted, Explanation, Numbers, Rejected, write_dispatch};
@@ -14,6 +14,37 @@ use crate::endpoint::failure;
 use crate::error::{Result, thrown};
 use crate::number::{count, endpoint_id, instant, patience, request_id, weight};
 use crate::request::{Asked, Prompt, Wishes};
+
+impl NativeScheduler {
+    /// Decides about a request. A rejection carries the message for the client.
+    fn decide<T>(
+        &self,
+        now: Instant,
+        asked: Asked<'_>,
+        decide: impl FnOnce(&mut slotwise::Scheduler, &Request<'_>) -> Decided<T>,
+    ) -> Result<std::result::Result<T, Rejected>> {
+        self.with(|State { gateway, requests }| {
+            let scheduler = gateway.scheduler_mut();
+            asked.with(now, requests, |request| {
+                decide(scheduler, request)
+                    .map_err(|rejected| Rejected::new(scheduler, request, rejected))
+            })
+        })
+    }
+
+    fn explained<T: From<slotwise::Explanation>>(
+        &self,
+        now: Instant,
+        asked: Asked<'_>,
+    ) -> Result<T> {
+        self.with(|State { gateway, requests }| {
+            asked.with(now, requests, |request| gateway.scheduler().explain(now, request).into())
+        })
+    }
+}
+
+/// A decision of the core.
+type Decided<T> = std::result::Result<T, slotwise::Rejected>;
 
 #[napi]
 impl NativeScheduler {
@@ -49,21 +80,8 @@ impl NativeScheduler {
             expected_output_tokens,
             wishes: wishes.as_ref(),
         };
-        self.with(|State { gateway, requests, .. }| {
-            let scheduler = gateway.scheduler_mut();
-            let picked = asked.with(now, requests, |request| {
-                scheduler
-                    .pick(now, request)
-                    .map_err(|rejected| Rejected::new(scheduler, request, rejected))
-            })?;
-            match picked {
-                Ok(dispatch) => {
-                    write_dispatch(&dispatch, numbers);
-                    Ok(None)
-                }
-                Err(rejected) => Ok(Some(rejected)),
-            }
-        })
+        let picked = self.decide(now, asked, |scheduler, request| scheduler.pick(now, request))?;
+        Ok(picked.map(|dispatch| write_dispatch(&dispatch, numbers)).err())
     }
 
     /// `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`.
@@ -108,20 +126,9 @@ impl NativeScheduler {
         let cost = |endpoint: slotwise::EndpointId, terms: &slotwise::CostTerms| {
             costs.get(&endpoint.as_u64()).copied().unwrap_or_else(|| terms.total())
         };
-        self.with(|State { gateway, requests, .. }| {
-            let scheduler = gateway.scheduler_mut();
-            let picked = asked.with(now, requests, |request| {
-                let picked = scheduler.pick_by(now, request, cost);
-                picked.map_err(|rejected| Rejected::new(scheduler, request, rejected))
-            })?;
-            match picked {
-                Ok(dispatch) => {
-                    write_dispatch(&dispatch, numbers);
-                    Ok(None)
-                }
-                Err(rejected) => Ok(Some(rejected)),
-            }
-        })
+        let picked =
+            self.decide(now, asked, |scheduler, request| scheduler.pick_by(now, request, cost))?;
+        Ok(picked.map(|dispatch| write_dispatch(&dispatch, numbers)).err())
     }
 
     /// Queues a request: returns its id, or a rejection.
@@ -159,22 +166,15 @@ impl NativeScheduler {
             expected_output_tokens,
             wishes: wishes.as_ref(),
         };
-        let submit = |scheduler: &mut slotwise::Scheduler, request: &slotwise::Request<'_>| {
+        let submitted = self.decide(now, asked, |scheduler, request| {
             let mut request = request.clone();
             request.ttl = ttl.or(request.ttl);
             request.weight = weight;
             scheduler.submit(now, &request)
-        };
-        self.with(|State { gateway, requests, .. }| {
-            let scheduler = gateway.scheduler_mut();
-            let submitted = asked.with(now, requests, |request| {
-                submit(scheduler, request)
-                    .map_err(|rejected| Rejected::new(scheduler, request, rejected))
-            })?;
-            match submitted {
-                Ok(id) => Ok(Either::A(id.as_u64() as f64)),
-                Err(rejected) => Ok(Either::B(rejected)),
-            }
+        })?;
+        Ok(match submitted {
+            Ok(id) => Either::A(id.as_u64() as f64),
+            Err(rejected) => Either::B(rejected),
         })
     }
 
@@ -241,9 +241,7 @@ impl NativeScheduler {
             expected_output_tokens,
             wishes: wishes.as_ref(),
         };
-        self.with(|State { gateway, requests, .. }| {
-            asked.with(now, requests, |request| gateway.scheduler().explain(now, request).into())
-        })
+        self.explained(now, asked)
     }
 
     /// The eligible endpoints of a request, column by column.
@@ -277,9 +275,7 @@ impl NativeScheduler {
             expected_output_tokens,
             wishes: wishes.as_ref(),
         };
-        self.with(|State { gateway, requests, .. }| {
-            asked.with(now, requests, |request| gateway.scheduler().explain(now, request).into())
-        })
+        self.explained(now, asked)
     }
 
     /// The first token of a request arrived.
