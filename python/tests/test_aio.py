@@ -178,9 +178,9 @@ def test_waiting_has_a_limit_and_a_refusal_is_raised(time: Time) -> None:
 def test_a_timeout_is_the_time_to_live(time: Time) -> None:
     async def main() -> None:
         s = aio.Scheduler({"flow": {"ttl": 0.02, "no_endpoint_ttl": 0.03}}, clock=time)
-        with pytest.raises(slotwise.EvictedError) as nobody:
+        with pytest.raises(slotwise.EvictedError) as evicted:
             await s.acquire("x", timeout=9, wait_for_endpoints=True)
-        assert (nobody.value.reason, nobody.value.http_status, nobody.value.retry_after) == (
+        assert (evicted.value.reason, evicted.value.http_status, evicted.value.retry_after) == (
             "no_endpoints",
             503,
             5.0,

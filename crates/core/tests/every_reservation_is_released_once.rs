@@ -449,7 +449,7 @@ impl World {
             assert_eq!(endpoint.kv_tokens, here().map(|known| known.tokens).sum::<u64>());
             assert!(
                 endpoint.prefilling > 0 || endpoint.queued_prefill.is_zero(),
-                "what nobody waits for is not booked"
+                "prefill is booked only for requests before their first token"
             );
             assert!(endpoint.estimated_tokens <= u64::from(endpoint.kv_cache_tokens));
             assert!(endpoint.slowdown.is_finite() && endpoint.slowdown > 0.0);

@@ -25,7 +25,7 @@ proptest! {
         let world = &mut worlds[0];
         while !world.waiting.is_empty() {
             let due = world.scheduler.next_timeout();
-            prop_assert!(due.is_some(), "whoever waits has a time to live");
+            prop_assert!(due.is_some(), "a queued request has a TTL");
             world.now = due.unwrap_or_default();
             world.drain()?;
         }

@@ -157,8 +157,8 @@ pub struct Columns {
     pub prompt_tokens: u32,
     /// How many endpoints there are.
     pub rows: u32,
-    /// One column after the other: endpoint, cachedTokens, firstTokenIn, queue, room, prefill,
-    /// eviction, kv, decode, adapter, recovery, cost.
+    /// One column after the other: endpoint, cachedTokens, firstTokenIn, queue, kvAdmissionWait,
+    /// prefill, cacheEviction, kv, decode, adapter, failureBackoff, cost.
     #[napi(ts_type = "Float64Array")]
     pub numbers: napi::bindgen_prelude::Float64Array,
 }

@@ -146,7 +146,7 @@ const LENGTHS_OF_TIME: [&str; 4] = [
     "flow.session_admission.idle_time_min",
 ];
 
-/// `weights.decode_cap` as `weights.decodeCap`.
+/// `prices.decode_cap` as `prices.decodeCap`.
 pub(crate) fn camel_case(path: &str) -> String {
     let mut camel = String::with_capacity(path.len());
     let mut upper = false;

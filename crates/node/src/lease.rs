@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use napi_derive::napi;
 use slotwise::{Dispatch, Seconds};
+use slotwise_gateway::Lease;
 use slotwise_gateway::lease::IdleLimit;
-use slotwise_gateway::{Gateway, Lease};
 use slotwise_wire::response::{FinishReason, Progress};
 
 use crate::endpoint::failure;
@@ -134,10 +134,7 @@ impl NativeLease {
         let (now, close) = (instant("now", now)?, self::close(&close)?);
         let mut lease = self.lease.borrow_mut();
         let outcome = scheduler.gateway(|gateway| lease.finish(gateway, now, close));
-        let outcome = outcome.unwrap_or_else(|| {
-            // The scheduler is closed: the answer is judged, and nothing is settled.
-            lease.finish(&mut Gateway::new(slotwise::Scheduler::default()), now, close)
-        });
+        let outcome = outcome.unwrap_or_else(|| lease.finish_without_gateway(close));
         outcome.map(Outcome::from).map_err(thrown)
     }
 

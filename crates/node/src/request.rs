@@ -28,7 +28,7 @@ pub type Prompt<'a> = Either3<Bytes<'a>, TokenIds<'a>, Hashes<'a>>;
 /// Options that few requests use: an object costs more than arguments, but only when given.
 #[napi(object, object_to_js = false)]
 #[derive(Debug, Default)]
-pub struct Wishes {
+pub struct RareOptions {
     /// Which stages the endpoint must run.
     pub role: Option<String>,
     /// Keys and values in turn: labels that the endpoint must carry.
@@ -81,7 +81,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) priority: Option<f64>,
     pub(crate) deadline: Option<f64>,
     pub(crate) expected_output_tokens: Option<f64>,
-    pub(crate) wishes: Option<&'a Wishes>,
+    pub(crate) rare_options: Option<&'a RareOptions>,
 }
 
 impl Asked<'_> {
@@ -92,19 +92,20 @@ impl Asked<'_> {
         reader: &mut RequestReader,
         ask: impl FnOnce(&Request<'_>) -> T,
     ) -> Result<T> {
-        let none = Wishes::default();
-        let wishes = self.wishes.unwrap_or(&none);
-        let labels: Vec<(&str, &str)> = flat(&wishes.labels).collect();
-        let exclude = wishes.exclude.as_deref().unwrap_or_default().iter();
+        let none = RareOptions::default();
+        let rare_options = self.rare_options.unwrap_or(&none);
+        let labels: Vec<(&str, &str)> = flat(&rare_options.labels).collect();
+        let exclude = rare_options.exclude.as_deref().unwrap_or_default().iter();
         let exclude = exclude
             .map(|id| endpoint_id("exclude", *id))
             .collect::<std::result::Result<Vec<_>, Unfit>>()?;
-        let mut request = self.over(Request::new(""), wishes)?;
+        let mut request = self.over(Request::new(""), rare_options)?;
         request.labels = &labels;
         request.exclude = &exclude;
         match self.prompt {
-            Either3::A(body) if wishes.path.is_some() => {
-                let answer = self.with_body(now, reader, body, wishes, (&labels, &exclude), ask);
+            Either3::A(body) if rare_options.path.is_some() => {
+                let answer =
+                    self.with_body(now, reader, body, rare_options, (&labels, &exclude), ask);
                 if body.len() > KEPT {
                     reader.shrink_to(KEPT);
                 }
@@ -116,8 +117,9 @@ impl Asked<'_> {
             }
             Either3::B(ids) => Ok(ask(&request.tokens(ids))),
             Either3::C(hashes) => {
-                let block_size = positive("blockSize", wishes.block_size.unwrap_or_default())?;
-                let tokens = count("tokens", wishes.tokens.unwrap_or_default())?;
+                let block_size =
+                    positive("blockSize", rare_options.block_size.unwrap_or_default())?;
+                let tokens = count("tokens", rare_options.tokens.unwrap_or_default())?;
                 let hashes: Vec<BlockHash> = hashes.iter().map(|hash| BlockHash(*hash)).collect();
                 Ok(ask(&request.blocks(&hashes, block_size, tokens)))
             }
@@ -130,25 +132,25 @@ impl Asked<'_> {
         now: Instant,
         reader: &mut RequestReader,
         body: &[u8],
-        wishes: &Wishes,
+        rare_options: &RareOptions,
         (labels, exclude): (&[(&str, &str)], &[EndpointId]),
         ask: impl FnOnce(&Request<'_>) -> T,
     ) -> Result<T> {
-        let api = api_of(wishes.path.as_deref().unwrap_or_default())?;
-        let order = match &wishes.priority_order {
+        let api = api_of(rare_options.path.as_deref().unwrap_or_default())?;
+        let order = match &rare_options.priority_order {
             Some(word) => named("priorityOrder", word, &PRIORITY_ORDERS)?,
             None => PriorityOrder::LowFirst,
         };
         let values: Vec<Cow<'_, [u8]>> =
-            flat(&wishes.headers).map(|(_, value)| octets(value)).collect();
-        let names = flat(&wishes.headers).map(|(name, _)| name);
-        let allow = allowed(wishes.allow.as_ref())?;
+            flat(&rare_options.headers).map(|(_, value)| octets(value)).collect();
+        let names = flat(&rare_options.headers).map(|(name, _)| name);
+        let allow = allowed(rare_options.allow.as_ref())?;
         let pairs: Vec<_> = pairs(names, &values).collect();
         let headers = RequestHeaders::read_allowed(&allow, pairs);
         let view = reader.read(api, body).map_err(unreadable)?;
         let request = view.to_request_allowed(order, &allow);
         let request = headers.apply_allowed(&allow, now, request);
-        let mut request = self.over(request, wishes)?;
+        let mut request = self.over(request, rare_options)?;
         request.labels = labels;
         request.exclude = exclude;
         Ok(ask(&request))
@@ -158,7 +160,7 @@ impl Asked<'_> {
     fn over<'r>(
         &'r self,
         request: Request<'r>,
-        wishes: &Wishes,
+        rare_options: &RareOptions,
     ) -> std::result::Result<Request<'r>, Unfit> {
         let mut request = request;
         request.model = self.model.unwrap_or(request.model);
@@ -175,13 +177,13 @@ impl Asked<'_> {
         if let Some(tokens) = self.expected_output_tokens {
             request.expected_output_tokens = count("expectedOutputTokens", tokens)?;
         }
-        if let Some(id) = &wishes.continues {
+        if let Some(id) = &rare_options.continues {
             request.continues = Some(AnswerId::of(id));
         }
-        if let Some(word) = &wishes.cache_use {
+        if let Some(word) = &rare_options.cache_use {
             request.cache_use = named("cacheUse", word, &CACHE_USES)?;
         }
-        if let Some(word) = &wishes.role {
+        if let Some(word) = &rare_options.role {
             request.role = role(word)?;
         }
         Ok(request)

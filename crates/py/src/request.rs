@@ -18,7 +18,7 @@ use crate::prompt::{Prompt, bytes};
 
 /// The keywords of `pick`, `submit` and `explain`. Keywords take precedence over headers, and
 /// headers over the body.
-pub(crate) struct Wishes<'a, 'py> {
+pub(crate) struct RequestOptions<'a, 'py> {
     pub(crate) prompt: Option<&'a Bound<'py, PyAny>>,
     pub(crate) body: Option<&'a Bound<'py, PyAny>>,
     pub(crate) path: Option<&'a str>,
@@ -42,7 +42,7 @@ pub(crate) struct Wishes<'a, 'py> {
     pub(crate) weight: Option<f64>,
 }
 
-impl<'a> Wishes<'a, '_> {
+impl<'a> RequestOptions<'a, '_> {
     /// Builds the core's request and passes it on.
     pub(crate) fn with<T>(
         &self,

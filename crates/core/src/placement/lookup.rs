@@ -225,12 +225,12 @@ impl Lookup {
         slot: &Slot,
         cached: CachedPrefix,
         prefixes: &PrefixIndex,
-        weights: &TierFactors,
+        factors: &TierFactors,
     ) -> CachedPrefix {
         let place = self.chains.place_of(slot.layout);
         let Some(chain) = place.map(|place| self.chains.get(place)) else { return cached };
         let [_, cpu, disk] = prefixes.tiers(slot.id.slot, &chain.hashes, cached.blocks);
-        let lacking = f64::from(cpu) * (1.0 - weights.cpu) + f64::from(disk) * (1.0 - weights.disk);
+        let lacking = f64::from(cpu) * (1.0 - factors.cpu) + f64::from(disk) * (1.0 - factors.disk);
         CachedPrefix { reload: lacking * f64::from(chain.span.block_tokens()), ..cached }
     }
 

@@ -53,9 +53,9 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     /// Weighs every endpoint that may be below the bar, and few others.
     pub(super) fn search(&mut self, frontier: &mut SearchFrontier) {
         // Holders first: a cheap holder rules out most of the other endpoints.
-        for everybody in [false, true] {
+        for of_all in [false, true] {
             let levels =
-                self.lookup.levels().filter(|(_, level)| level.holders().is_none() == everybody);
+                self.lookup.levels().filter(|(_, level)| level.holders().is_none() == of_all);
             for (id, level) in levels {
                 match level.holders() {
                     Some(holders) if holders.len() <= FEW => {

@@ -93,23 +93,23 @@ mod tests {
 
     #[test]
     fn an_eviction_costs_nothing_until_the_warm_set_nears_the_capacity() {
-        let weights = CostPrices::default();
+        let prices = CostPrices::default();
         let eviction = |warm: f64, reuse: f64| {
             let inputs = CostInputs { warm, reuse, recompute: Seconds::new(1.0), ..inputs() };
-            weights.terms(&inputs).cache_eviction.get()
+            prices.terms(&inputs).cache_eviction.get()
         };
         assert!(eviction(69_000.0, 1.0).abs() < 1e-9);
         assert!((eviction(84_000.0, 0.5) - 4.0 * 0.5 * 0.5).abs() < 1e-9);
         assert!((eviction(500_000.0, 1.0) - 4.0).abs() < 1e-9);
-        assert!(eviction(500_000.0, 0.0).abs() < 1e-9, "nobody wants it back");
+        assert!(eviction(500_000.0, 0.0).abs() < 1e-9, "no session reads it again");
     }
 
     #[test]
     fn long_prompts_do_not_flee_from_running_answers() {
-        let weights = CostPrices::default();
+        let prices = CostPrices::default();
         let decode = |work: f64| {
             let inputs = CostInputs { work: Seconds::new(work), running: 10.0, ..inputs() };
-            weights.terms(&inputs).decode.get()
+            prices.terms(&inputs).decode.get()
         };
         assert!((decode(1.0) - 0.3).abs() < 1e-9);
         assert!((decode(2.0) - decode(60.0)).abs() < 1e-9);

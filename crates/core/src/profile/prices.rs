@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn bad_prices_are_named() {
         let bad = |change: fn(&mut CostPrices)| {
-            let mut weights = CostPrices::default();
-            change(&mut weights);
-            weights.invalid()
+            let mut prices = CostPrices::default();
+            change(&mut prices);
+            prices.invalid()
         };
         assert_eq!(bad(|_| {}), None);
         assert_eq!(bad(|w| w.cache_eviction = f64::NAN), Some("prices.cache_eviction"));

@@ -29,7 +29,7 @@ impl Default for TierFactors {
 impl TierFactors {
     /// The name of the first invalid factor, if any.
     pub(crate) fn invalid(&self) -> Option<&'static str> {
-        let weights = [("tiers.cpu", self.cpu), ("tiers.disk", self.disk)];
-        weights.into_iter().find(|(_, weight)| !(0.0..=1.0).contains(weight)).map(|(name, _)| name)
+        let factors = [("tiers.cpu", self.cpu), ("tiers.disk", self.disk)];
+        factors.into_iter().find(|(_, factor)| !(0.0..=1.0).contains(factor)).map(|(name, _)| name)
     }
 }

@@ -33,13 +33,8 @@ impl Queueing {
         if request.has_long_name() {
             return reject(RejectReason::NameTooLong, None);
         }
-        let served = |request: &Request<'_>| {
-            fleet
-                .pool
-                .iter()
-                .any(|slot| slot.endpoint.suits(request.model, request.role, request.labels))
-        };
-        if fleet.pool.len() > 0 && !served(request) {
+        let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
+        if fleet.pool.len() > 0 && !fleet.pool.iter().any(suits) {
             return reject(RejectReason::NotServed, None);
         }
         if lookup
@@ -48,7 +43,6 @@ impl Queueing {
         {
             return reject(RejectReason::ThreadNotFound, None);
         }
-        let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
         let excluded = |slot: &Slot| !suits(slot) || request.exclude.contains(&slot.id);
         if !request.exclude.is_empty() && fleet.pool.len() > 0 && fleet.pool.iter().all(excluded) {
             return Err(Rejected::NO_ENDPOINTS);

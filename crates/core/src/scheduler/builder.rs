@@ -52,8 +52,8 @@ impl Builder {
     }
 
     /// The prices of the default profile.
-    pub fn weights(mut self, weights: CostPrices) -> Self {
-        self.0.prices = weights;
+    pub fn prices(mut self, prices: CostPrices) -> Self {
+        self.0.prices = prices;
         self
     }
 

@@ -198,7 +198,7 @@ impl World {
                     let there = self.endpoints.iter().find(|(id, _)| *id == dispatch.endpoint_id);
                     prop_assert!(
                         there.is_some_and(|(_, draining)| !draining),
-                        "sent where nobody is sent"
+                        "dispatched to an endpoint that accepts no requests"
                     );
                     self.flying.push(id);
                     prop_assert!(self.outcomes.insert(id, "dispatched").is_none());

@@ -214,13 +214,22 @@ impl Lease {
         now: Instant,
         close: CloseReason,
     ) -> Result<Outcome, NotBegun> {
-        let reader = self.reader.as_ref().ok_or(NotBegun)?;
-        if let Some(outcome) = self.outcome {
-            return Ok(outcome);
+        let is_first = self.outcome.is_none();
+        let outcome = self.judge(close)?;
+        if is_first {
+            self.end(|id| settle(gateway.scheduler_mut(), now, id, &outcome).is_ok());
         }
-        let outcome = reader.clone().finish(close);
-        self.outcome = Some(outcome);
-        self.end(|id| settle(gateway.scheduler_mut(), now, id, &outcome).is_ok());
+        Ok(outcome)
+    }
+
+    /// [`finish`](Self::finish) after the host has dropped its gateway: nothing is settled.
+    ///
+    /// # Errors
+    ///
+    /// Before [`begin`](Self::begin).
+    pub fn finish_without_gateway(&mut self, close: CloseReason) -> Result<Outcome, NotBegun> {
+        let outcome = self.judge(close)?;
+        self.ended = true;
         Ok(outcome)
     }
 
@@ -376,6 +385,12 @@ impl Lease {
     /// The reader of the answer, after [`begin`](Self::begin).
     pub const fn reader(&self) -> Option<&ResponseReader> {
         self.reader.as_ref()
+    }
+
+    /// The outcome of the first end of the answer.
+    fn judge(&mut self, close: CloseReason) -> Result<Outcome, NotBegun> {
+        let reader = self.reader.as_ref().ok_or(NotBegun)?;
+        Ok(*self.outcome.get_or_insert_with(|| reader.clone().finish(close)))
     }
 
     /// Ends the request unless it has ended. Returns whether this call did, which `end` returns.

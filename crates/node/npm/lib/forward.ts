@@ -51,14 +51,14 @@ export async function forward(
   request: HttpRequest,
   options: ForwardOptions,
 ): Promise<Response> {
-  const { attempts = 3, exclude = [], ...wishes } = options;
+  const { attempts = 3, exclude = [], ...others } = options;
   const tried = [...exclude];
   const shape = request.path?.endsWith('/messages') ? 'anthropic' : 'openai';
   let refused: Response | null = null;
   for (let attempt = 0; attempt < Math.max(attempts, 1); attempt += 1) {
     let lease: Lease;
     try {
-      lease = await scheduler.acquire(request, { ...wishes, exclude: tried });
+      lease = await scheduler.acquire(request, { ...others, exclude: tried });
     } catch (error) {
       if (!(error instanceof RejectedError)) {
         throw error;

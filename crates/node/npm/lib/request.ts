@@ -1,5 +1,5 @@
 /** A request as callers pass it, and as the native module takes it. */
-import type { Allow as NativeAllow, Wishes } from '../native/index.js';
+import type { Allow as NativeAllow, RareOptions } from '../native/index.js';
 import type { Role } from './config.js';
 import { rangeError, typeError } from './errors.js';
 import { readHeaderList, type HeaderSource } from './headers.js';
@@ -181,7 +181,7 @@ export interface NativeRequest {
   readonly priority: number | undefined;
   readonly deadline: number | undefined;
   readonly expectedOutputTokens: number | undefined;
-  wishes: Wishes | undefined;
+  rareOptions: RareOptions | undefined;
 }
 
 /**
@@ -206,7 +206,7 @@ export function readRequest(
     priority: optionalNumber('priority', options.priority),
     deadline: optionalNumber('deadline', options.deadline),
     expectedOutputTokens: optionalNumber('expectedOutputTokens', options.expectedOutputTokens),
-    wishes: readRareOptions(options),
+    rareOptions: readRareOptions(options),
   };
   if (request.deadline !== undefined && request.deadline > now + ONE_DAY_MS) {
     throw rangeError(
@@ -222,8 +222,8 @@ export function readRequest(
   if (isHttpRequest(prompt)) {
     checkFields('request', REQUEST, prompt);
     const { path, headers, priorityOrder, allow, body } = prompt;
-    request.wishes = {
-      ...request.wishes,
+    request.rareOptions = {
+      ...request.rareOptions,
       path: optionalString('request.path', path) ?? '/v1/chat/completions',
       headers:
         headers === undefined || headers === null
@@ -239,13 +239,13 @@ export function readRequest(
   request.view = view;
   request.bytes = bytes;
   if (blockSize !== undefined) {
-    request.wishes = { ...request.wishes, blockSize, tokens };
+    request.rareOptions = { ...request.rareOptions, blockSize, tokens };
   }
   return request;
 }
 
 /** The options of few requests, in an object of their own: arguments cost less, but not unused. */
-function readRareOptions(options: PickOptions): Wishes | undefined {
+function readRareOptions(options: PickOptions): RareOptions | undefined {
   const { role, labels: required, exclude, cacheUse, continues } = options;
   if (
     role === undefined && required === undefined && exclude === undefined

@@ -115,9 +115,9 @@ export class Scheduler extends Endpoints {
     const rejected = guarded(() =>
       scored === null
         ? this.native.pick(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-            r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.wishes, numbers)
+            r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, numbers)
         : this.native.pickBy(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-            r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.wishes, numbers, scored.endpoints,
+            r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, numbers, scored.endpoints,
             scored.costs));
     return rejected ? withoutDispatchFields(rejected) : this.buffer.read((id) => this.nameOf(id));
   }
@@ -236,7 +236,7 @@ export class Scheduler extends Endpoints {
     const r = this.#read(prompt, options);
     return guarded(() =>
       this.native.explain(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.wishes));
+        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions));
   }
 
   /** The first token of a request arrived. A second call changes nothing. */
@@ -379,13 +379,13 @@ export class Scheduler extends Endpoints {
   #candidates(r: NativeRequest) {
     return guarded(() =>
       this.native.candidates(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.wishes));
+        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions));
   }
 
   #submit(r: NativeRequest, ttl: number | undefined, weight: number): number | Rejected {
     const answer = guarded(() =>
       this.native.submit(r.now, r.view, r.bytes, r.model, r.adapter, r.cacheSalt, r.session,
-        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.wishes, ttl, weight));
+        r.flow, r.priority, r.deadline, r.expectedOutputTokens, r.rareOptions, ttl, weight));
     return typeof answer === 'number' ? answer : withoutDispatchFields(answer);
   }
 

@@ -105,9 +105,8 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
           throw error;
         }
         if (step === undefined) {
-          abandonedStreams.unregister(token);
           const error = idle.error();
-          lease.close('timed_out');
+          end('timed_out');
           const whole = lease.outcome?.complete ?? false;
           reader.cancel(error).catch(() => {});
           if (!whole) {
@@ -164,9 +163,8 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
         throw error;
       }
       if (step === undefined) {
-        abandonedStreams.unregister(token);
         const error = idle.error();
-        lease.close('timed_out');
+        end('timed_out');
         const whole = lease.outcome?.complete ?? false;
         // A generator handles `return` only after its pending `next`, so it is not awaited.
         inner.return?.().catch(() => {});

@@ -145,11 +145,11 @@ export declare class NativeScheduler {
   /** The first batch of the replay that a rank awaits. */
   replayFrom(endpoint: number, rank: number): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
-  pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array): Rejected | null
+  pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array): Rejected | null
   /** `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`. */
-  pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
+  pickBy(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array, endpoints: Float64Array, costs: Float64Array): Rejected | null
   /** Queues a request: returns its id, or a rejection. */
-  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, wishes: Wishes | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
+  submit(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, ttl: number | undefined | null, weight: number): number | Rejected
   /**
    * The next decision about a submitted request: false if there is none. True stands for a
    * dispatch, which is written into `numbers`; an eviction is returned.
@@ -158,9 +158,9 @@ export declare class NativeScheduler {
   /** Requests of negative priority whose preemption makes room for others. */
   preemptionCandidates(most: number): Array<number>
   /** What `pick` would decide, with every candidate's cost. */
-  explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, wishes?: Wishes | undefined | null): Explanation
+  explain(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, rareOptions?: RareOptions | undefined | null): Explanation
   /** The eligible endpoints of a request, column by column. */
-  candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, wishes?: Wishes | undefined | null): Columns
+  candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, rareOptions?: RareOptions | undefined | null): Columns
   /** The first token of a request arrived. */
   handleFirstToken(now: number, request: number): void
   /** The answer of a request grew. */
@@ -312,8 +312,8 @@ export interface Columns {
   /** How many endpoints there are. */
   rows: number
   /**
-   * One column after the other: endpoint, cachedTokens, firstTokenIn, queue, room, prefill,
-   * eviction, kv, decode, adapter, recovery, cost.
+   * One column after the other: endpoint, cachedTokens, firstTokenIn, queue, kvAdmissionWait,
+   * prefill, cacheEviction, kv, decode, adapter, failureBackoff, cost.
    */
   numbers: Float64Array
 }
@@ -945,6 +945,32 @@ export interface RankReport {
   kvCache: KvCache
 }
 
+/** Options that few requests use: an object costs more than arguments, but only when given. */
+export interface RareOptions {
+  /** Which stages the endpoint must run. */
+  role?: string
+  /** Keys and values in turn: labels that the endpoint must carry. */
+  labels?: Array<string>
+  /** Endpoints that must not have it. */
+  exclude?: Array<number>
+  /** Tokens in a block of ready hashes. */
+  blockSize?: number
+  /** Tokens in the prompt of ready hashes. */
+  tokens?: number
+  /** The path that the request came to: its bytes are a body, and no prompt. */
+  path?: string
+  /** Names and values in turn: headers that came with the body, one character for each byte. */
+  headers?: Array<string>
+  /** Which way the priorities of bodies go. */
+  priorityOrder?: string
+  /** What of the body and its headers counts. */
+  allow?: Allow
+  /** What the engine does with its cache for the request. */
+  cacheUse?: string
+  /** The id of the answer that it goes on from. */
+  continues?: string
+}
+
 /** Reads headers: names and values in turn, one character for each byte. */
 export declare function readHeaders(headers: Array<string>): RequestHeaders
 
@@ -1316,30 +1342,4 @@ export interface WireProblem {
   code: 'truncated' | 'unexpected' | 'not_utf8' | 'too_deep' | 'too_long' | 'out_of_range' | 'unsupported' | 'no_prompt'
   /** The same in words. */
   message: string
-}
-
-/** Options that few requests use: an object costs more than arguments, but only when given. */
-export interface Wishes {
-  /** Which stages the endpoint must run. */
-  role?: string
-  /** Keys and values in turn: labels that the endpoint must carry. */
-  labels?: Array<string>
-  /** Endpoints that must not have it. */
-  exclude?: Array<number>
-  /** Tokens in a block of ready hashes. */
-  blockSize?: number
-  /** Tokens in the prompt of ready hashes. */
-  tokens?: number
-  /** The path that the request came to: its bytes are a body, and no prompt. */
-  path?: string
-  /** Names and values in turn: headers that came with the body, one character for each byte. */
-  headers?: Array<string>
-  /** Which way the priorities of bodies go. */
-  priorityOrder?: string
-  /** What of the body and its headers counts. */
-  allow?: Allow
-  /** What the engine does with its cache for the request. */
-  cacheUse?: string
-  /** The id of the answer that it goes on from. */
-  continues?: string
 }

@@ -13,7 +13,7 @@ use crate::attribute::usage;
 use crate::endpoint::failure;
 use crate::error::{Result, thrown};
 use crate::number::{count, endpoint_id, instant, patience, request_id, weight};
-use crate::request::{Asked, Prompt, Wishes};
+use crate::request::{Asked, Prompt, RareOptions};
 
 impl NativeScheduler {
     /// Decides about a request. A rejection carries the message for the client.
@@ -63,7 +63,7 @@ impl NativeScheduler {
         priority: Option<f64>,
         deadline: Option<f64>,
         expected_output_tokens: Option<f64>,
-        wishes: Option<Wishes>,
+        rare_options: Option<RareOptions>,
         #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
     ) -> Result<Option<Rejected>> {
         let now = instant("now", now)?;
@@ -78,7 +78,7 @@ impl NativeScheduler {
             priority,
             deadline,
             expected_output_tokens,
-            wishes: wishes.as_ref(),
+            rare_options: rare_options.as_ref(),
         };
         let picked = self.decide(now, asked, |scheduler, request| scheduler.pick(now, request))?;
         Ok(picked.map(|dispatch| write_dispatch(&dispatch, numbers)).err())
@@ -99,7 +99,7 @@ impl NativeScheduler {
         priority: Option<f64>,
         deadline: Option<f64>,
         expected_output_tokens: Option<f64>,
-        wishes: Option<Wishes>,
+        rare_options: Option<RareOptions>,
         #[napi(ts_arg_type = "Float64Array")] numbers: Numbers<'_>,
         #[napi(ts_arg_type = "Float64Array")] endpoints: Numbers<'_>,
         #[napi(ts_arg_type = "Float64Array")] costs: Numbers<'_>,
@@ -116,7 +116,7 @@ impl NativeScheduler {
             priority,
             deadline,
             expected_output_tokens,
-            wishes: wishes.as_ref(),
+            rare_options: rare_options.as_ref(),
         };
         let costs: HashMap<u64, Seconds> = endpoints
             .iter()
@@ -146,7 +146,7 @@ impl NativeScheduler {
         priority: Option<f64>,
         deadline: Option<f64>,
         expected_output_tokens: Option<f64>,
-        wishes: Option<Wishes>,
+        rare_options: Option<RareOptions>,
         ttl: Option<f64>,
         weight: f64,
     ) -> Result<Either<f64, Rejected>> {
@@ -164,7 +164,7 @@ impl NativeScheduler {
             priority,
             deadline,
             expected_output_tokens,
-            wishes: wishes.as_ref(),
+            rare_options: rare_options.as_ref(),
         };
         let submitted = self.decide(now, asked, |scheduler, request| {
             let mut request = request.clone();
@@ -225,7 +225,7 @@ impl NativeScheduler {
         priority: Option<f64>,
         deadline: Option<f64>,
         expected_output_tokens: Option<f64>,
-        wishes: Option<Wishes>,
+        rare_options: Option<RareOptions>,
     ) -> Result<Explanation> {
         let now = instant("now", now)?;
         let asked = Asked {
@@ -239,7 +239,7 @@ impl NativeScheduler {
             priority,
             deadline,
             expected_output_tokens,
-            wishes: wishes.as_ref(),
+            rare_options: rare_options.as_ref(),
         };
         self.explained(now, asked)
     }
@@ -259,7 +259,7 @@ impl NativeScheduler {
         priority: Option<f64>,
         deadline: Option<f64>,
         expected_output_tokens: Option<f64>,
-        wishes: Option<Wishes>,
+        rare_options: Option<RareOptions>,
     ) -> Result<Columns> {
         let now = instant("now", now)?;
         let asked = Asked {
@@ -273,7 +273,7 @@ impl NativeScheduler {
             priority,
             deadline,
             expected_output_tokens,
-            wishes: wishes.as_ref(),
+            rare_options: rare_options.as_ref(),
         };
         self.explained(now, asked)
     }

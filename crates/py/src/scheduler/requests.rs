@@ -10,7 +10,7 @@ use crate::cost_function;
 use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::error::raise;
 use crate::ids::{EndpointArg, RequestArg};
-use crate::request::{Wishes, seconds};
+use crate::request::{RequestOptions, seconds};
 use crate::response::failure;
 use crate::serde_bridge::to_python;
 
@@ -46,7 +46,7 @@ impl Scheduler {
         exclude: Option<Vec<EndpointArg>>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = Wishes {
+        let options = RequestOptions {
             prompt,
             body,
             path,
@@ -123,7 +123,7 @@ impl Scheduler {
         weight: Option<f64>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = Wishes {
+        let options = RequestOptions {
             prompt,
             body,
             path,
@@ -189,7 +189,7 @@ impl Scheduler {
         exclude: Option<Vec<EndpointArg>>,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = Wishes {
+        let options = RequestOptions {
             prompt,
             body,
             path,
