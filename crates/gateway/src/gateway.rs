@@ -268,9 +268,3 @@ impl Gateway {
         self.engines.feed(&mut self.scheduler, now, endpoint, rank, handle)
     }
 }
-
-impl From<Scheduler> for Gateway {
-    fn from(scheduler: Scheduler) -> Self {
-        Self::new(scheduler)
-    }
-}

@@ -144,13 +144,8 @@ impl Lease {
         Ok(self.report(gateway, now, progress))
     }
 
-    /// The first half of [`feed`](Self::feed), without the gateway: a host whose gateway is behind
-    /// a lock reads long chunks before it takes the lock.
-    ///
-    /// # Errors
-    ///
-    /// Before [`begin`](Self::begin).
-    pub fn read(&mut self, chunk: &[u8]) -> Result<Progress, NotBegun> {
+    /// The first half of [`feed`](Self::feed): reads the chunk.
+    fn read(&mut self, chunk: &[u8]) -> Result<Progress, NotBegun> {
         if self.ended {
             return Ok(Progress::default());
         }
@@ -165,7 +160,7 @@ impl Lease {
 
     /// The second half of [`feed`](Self::feed): reports what was read. Progress without content is
     /// no input. Returns the progress; it is empty if the request turns out to have ended.
-    pub fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) -> Progress {
+    fn report(&mut self, gateway: &mut Gateway, now: Instant, progress: Progress) -> Progress {
         self.silence.end_wait(now);
         if progress != Progress::default() && !self.ended {
             let id = self.request_id();

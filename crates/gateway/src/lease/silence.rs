@@ -100,11 +100,6 @@ impl Silence {
         }
     }
 
-    /// What is left of it when the host begins to wait.
-    pub const fn left(&self) -> Option<Duration> {
-        self.left
-    }
-
     /// Whether the first token has come.
     pub const fn has_started(&self) -> bool {
         self.started
