@@ -77,6 +77,7 @@
 //!  prefill  histogram  prefix/hash
 //!  prefix/  lora  cost/                     state: caches, adapters, learned means
 //!  pool/                                    state: endpoints, what is in flight on each, health
+//!  plugins/                                 the Endpoint Picker's filters, scorers and pickers
 //!  profile/          flow/                  how to weigh   |   bands, flows and their order
 //!  config/                                  the configuration of all of these
 //!  fleet/                                   what is known, tied together
@@ -109,6 +110,7 @@ mod histogram;
 mod load;
 mod lora;
 mod placement;
+pub mod plugins;
 mod pool;
 mod prefill;
 pub mod prefix;

@@ -10,7 +10,7 @@ use imports::Imports;
 
 /// Modules of a layer import from it and from the layers before it. The longest name that matches a
 /// file's module decides: `prefix::hash` lies below `prefix`.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["time", "rng"],
     &[
         "prefill",
@@ -24,6 +24,7 @@ const LAYERS: [&[&str]; 10] = [
     ],
     &["prefix", "lora", "cost"],
     &["pool"],
+    &["plugins"],
     &["profile", "flow"],
     &["config"],
     &["fleet"],

@@ -1,0 +1,50 @@
+//! The Endpoint Picker's scheduling plugins by name: filters, weighted scorers and a picker.
+//!
+//! The reference is the Endpoint Picker of the Gateway API inference extension, now
+//! `llm-d-router`. Names, parameters, defaults and formulas are its own, and the documentation of
+//! each plugin states the formula and marks each `DIFFERENCE`. The default profile of this crate
+//! predicts seconds instead; these plugins serve gateways that migrate from the reference.
+//!
+//! | file | content |
+//! |---|---|
+//! | `facts` | what plugins read: plain values about endpoints and the request |
+//! | `cycle` | one scheduling cycle: its candidates, their scores, its random numbers |
+//! | `filter`, `scorer`, `picker` | the three traits |
+//! | `scheduling_profile` | filters, then weighted scorers, then a picker |
+//! | `registry` | the macro that ties a family of plugins to names and parameters |
+//! | `filters/`, `scorers/`, `pickers/` | the plugins, one a file |
+//!
+//! A plugin is a pure function of facts. State between requests, such as bindings of sessions, is
+//! part of the facts.
+//!
+//! ```
+//! use slotwise::plugins::{EndpointFacts, QueueScorer, RequestFacts, score};
+//!
+//! let waiting = |requests| EndpointFacts { waiting: requests, ..EndpointFacts::default() };
+//! let endpoints = [waiting(0), waiting(5), waiting(10)];
+//! let scores = score(&QueueScorer::default(), &RequestFacts::default(), &endpoints);
+//! assert_eq!(scores, [1.0, 0.5, 0.0]);
+//! ```
+
+mod cycle;
+mod facts;
+mod filter;
+mod filters;
+mod picker;
+mod pickers;
+mod registry;
+mod scheduling_profile;
+mod scorer;
+mod scorers;
+
+pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
+pub use facts::{EndpointFacts, Prediction, RequestFacts, Topology};
+pub use filter::{Filter, filter};
+pub use filters::{FilterPlugin, LabelSelectorFilter};
+pub use picker::{Picker, pick};
+pub use pickers::{MaxScorePicker, PickerPlugin};
+pub use scheduling_profile::{
+    ProfileConfig, SchedulingProfile, Selection, WeightedScorer, weighted_sum,
+};
+pub use scorer::{Scorer, score};
+pub use scorers::{KvCacheUtilizationScorer, QueueScorer, ScorerPlugin};
