@@ -34,14 +34,17 @@
 mod api;
 mod cache_flags;
 mod canonical_text;
+mod fields;
 mod lenient;
 mod message;
 mod model_splice;
 mod part;
+mod prompt_batch;
 mod reader;
 mod reasoning;
 mod request_view;
 mod required_keys;
+mod sampling;
 mod size_estimate;
 mod template_args;
 mod tool;
