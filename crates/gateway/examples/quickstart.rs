@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let request = Request::new("llama-3.1-8b").text(prompt);
                     let request = request.exclude(exchange.excluded());
                     let picked = gateway.scheduler_mut().pick(now(), &request);
-                    exchange.handle_pick(&gateway, picked);
+                    exchange.handle_pick(&mut gateway, now(), picked);
                 }
                 Output::Send { url, .. } => {
                     match client.post(format!("{url}/v1/completions")).send_json(&body) {

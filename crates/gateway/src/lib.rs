@@ -46,7 +46,7 @@
 //!         Output::Dispatch => {
 //!             let request = Request::new("llama").text("Hi").exclude(exchange.excluded());
 //!             let picked = gateway.scheduler_mut().pick(now, &request);
-//!             exchange.handle_pick(&gateway, picked);
+//!             exchange.handle_pick(&mut gateway, now, picked);
 //!         }
 //!         Output::Send { url, .. } => {
 //!             sent_to = url; // here a host sends the request, and reads the answer

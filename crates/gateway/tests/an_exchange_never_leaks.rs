@@ -146,14 +146,14 @@ impl Host {
         let request = Request::new("m").text("Hi").exclude(self.exchange.excluded());
         if self.submits {
             let submitted = self.gateway.scheduler_mut().submit(self.now, &request);
-            self.exchange.handle_submit(submitted);
+            self.exchange.handle_submit(&mut self.gateway, self.now, submitted);
             assert!(self.gateway.take_wakeup().decisions, "a submitted request has to be polled");
             while let Some(decision) = self.gateway.poll_decision(self.now) {
-                self.exchange.handle_decision(&self.gateway, decision);
+                self.exchange.handle_decision(&mut self.gateway, self.now, decision);
             }
         } else {
             let picked = self.gateway.scheduler_mut().pick(self.now, &request);
-            self.exchange.handle_pick(&self.gateway, picked);
+            self.exchange.handle_pick(&mut self.gateway, self.now, picked);
         }
     }
 
@@ -223,7 +223,7 @@ proptest! {
                     if exchange.poll() == Some(Output::Dispatch) {
                         let request = Request::new("m").exclude(exchange.excluded());
                         let picked = gateway.scheduler_mut().pick(now, &request);
-                        exchange.handle_pick(&gateway, picked);
+                        exchange.handle_pick(&mut gateway, now, picked);
                     }
                 }
                 (1, Engine::Answers { status, is_stream, .. }) => {

@@ -104,11 +104,11 @@ impl Call {
             if let Some(request) = request {
                 inner.waiting.insert(request, sender);
             }
-            self.exchange.handle_submit(submitted);
+            self.exchange.handle_submit(&mut inner.gateway, now, submitted);
             request
         });
         if let Ok(decision) = decision.await {
-            self.input(|exchange, gateway, _| exchange.handle_decision(gateway, decision));
+            self.input(|exchange, gateway, now| exchange.handle_decision(gateway, now, decision));
         }
     }
 

@@ -51,6 +51,16 @@ use crate::lease::Lease;
 /// [`handle_client_disconnected`](Self::handle_client_disconnected), from destructors as well.
 /// Otherwise the reservation leaks.
 ///
+/// Every dispatch that an exchange receives is either taken or cancelled. A pick that ends after
+/// the client has left therefore leaves no reservation behind.
+///
+/// An answer counts as whole once its last event or its last brace has come:
+///
+/// | after that, the connection | the client gets |
+/// |---|---|
+/// | breaks | the whole answer, and a clean end |
+/// | stays open until the host's time-out | the same, and the connection is aborted |
+///
 /// Before the first token at most [`LOOK_AHEAD`](Self::LOOK_AHEAD) bytes and one chunk are kept,
 /// with as many of an earlier refusal. An example stands in the [crate's documentation](crate).
 #[derive(Debug)]
@@ -61,7 +71,7 @@ pub struct Exchange {
     excluded: Vec<EndpointId>,
     state: State,
     /// What the client gets if no endpoint answers: the latest whole refusal of an engine.
-    refused: Option<HeldReply>,
+    refused: Option<(Lease, HeldReply)>,
     /// How the latest answer ended.
     outcome: Option<Outcome>,
     outputs: VecDeque<Output>,
@@ -120,8 +130,8 @@ enum State {
     Looking(Lease, HeldReply),
     /// The client gets the answer as it comes.
     Replying(Lease),
-    /// It is over.
-    Ended,
+    /// It is over. The lease is that of the client's answer; a refusal of the gateway has none.
+    Ended(Option<Lease>),
 }
 
 impl Exchange {
@@ -158,47 +168,64 @@ impl Exchange {
         self.outputs.pop_front()
     }
 
-    /// The request was picked, or was rejected.
-    pub fn handle_pick(&mut self, gateway: &Gateway, picked: Result<Dispatch, Rejected>) {
+    /// The request was picked, or was rejected. A dispatch that no longer matters is cancelled.
+    pub fn handle_pick(
+        &mut self,
+        gateway: &mut Gateway,
+        now: Instant,
+        picked: Result<Dispatch, Rejected>,
+    ) {
         match picked {
-            Ok(dispatch) => self.send(gateway, dispatch),
-            Err(rejected) => self.handle_refusal(&Refusal::from(&rejected)),
+            Ok(dispatch) => self.handle_dispatch(gateway, now, dispatch),
+            Err(rejected) => self.handle_refusal(gateway, now, &Refusal::from(&rejected)),
         }
     }
 
-    /// The request was submitted, or was rejected.
-    pub fn handle_submit(&mut self, submitted: Result<RequestId, Rejected>) {
+    /// The request was submitted, or was rejected. A submission that no longer matters is
+    /// cancelled.
+    pub fn handle_submit(
+        &mut self,
+        gateway: &mut Gateway,
+        now: Instant,
+        submitted: Result<RequestId, Rejected>,
+    ) {
         match submitted {
             Ok(request) if matches!(self.state, State::Dispatching) => {
                 self.state = State::Queued(request);
             }
-            // It belongs to another exchange.
-            Ok(_) => {}
-            Err(rejected) => self.handle_refusal(&Refusal::from(&rejected)),
+            Ok(request) => self.cancel_other(gateway, now, request),
+            Err(rejected) => self.handle_refusal(gateway, now, &Refusal::from(&rejected)),
         }
     }
 
-    /// The scheduler decided about the submitted request.
-    pub fn handle_decision(&mut self, gateway: &Gateway, decision: Decision) {
+    /// The scheduler decided about the submitted request. Each decision goes to one exchange: a
+    /// dispatch that this one did not wait for is cancelled.
+    pub fn handle_decision(&mut self, gateway: &mut Gateway, now: Instant, decision: Decision) {
         match decision {
-            Decision::Dispatch(dispatch) => self.send(gateway, dispatch),
-            Decision::Evict(evicted) => self.handle_refusal(&Refusal::from(&evicted)),
+            Decision::Dispatch(dispatch) => self.handle_dispatch(gateway, now, dispatch),
+            Decision::Evict(evicted) if self.awaits(evicted.request_id) => {
+                self.give_up(&Refusal::from(&evicted));
+            }
             _ => {}
         }
     }
 
-    /// The request is refused, by the scheduler or by the host, and no endpoint is asked. The
-    /// client gets this refusal, unless an endpoint has refused it before.
-    pub fn handle_refusal(&mut self, refusal: &Refusal<'_>) {
-        if matches!(self.state, State::Dispatching | State::Queued(_)) {
-            self.give_up(refusal);
+    /// The request is refused, by the scheduler or by the host, and no endpoint is asked. A queued
+    /// request is withdrawn. The client gets this refusal, unless an endpoint has refused it
+    /// before.
+    pub fn handle_refusal(&mut self, gateway: &mut Gateway, now: Instant, refusal: &Refusal<'_>) {
+        match self.state {
+            State::Queued(request) => _ = gateway.scheduler_mut().cancel(now, request),
+            State::Dispatching => {}
+            _ => return,
         }
+        self.give_up(refusal);
     }
 
     /// The endpoint could not be reached, or its connection ended before the headers came:
     /// `failure` says how.
     pub fn handle_unreachable(&mut self, gateway: &mut Gateway, now: Instant, failure: Failure) {
-        match core::mem::replace(&mut self.state, State::Ended) {
+        match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Sent(mut lease) => {
                 lease.fail(gateway, now, failure);
                 self.ask_another(lease.dispatch().endpoint_id);
@@ -214,7 +241,7 @@ impl Exchange {
         status: u16,
         headers: impl IntoIterator<Item = (N, V)>,
     ) {
-        match core::mem::replace(&mut self.state, State::Ended) {
+        match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Sent(mut lease) => {
                 let reply = Reply::of_engine(status, headers);
                 lease.begin(status, reply.content_type());
@@ -226,7 +253,7 @@ impl Exchange {
 
     /// A chunk of the answer's body came, decoded and unchanged. Computes in **O(bytes)**.
     pub fn handle_chunk(&mut self, gateway: &mut Gateway, now: Instant, chunk: &[u8]) -> Passing {
-        match core::mem::replace(&mut self.state, State::Ended) {
+        match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Looking(mut lease, mut held) => {
                 lease.pass(gateway, now, chunk);
                 held.push(chunk);
@@ -256,7 +283,7 @@ impl Exchange {
         if close == CloseReason::ClientDisconnected {
             return self.handle_client_disconnected(gateway, now);
         }
-        match core::mem::replace(&mut self.state, State::Ended) {
+        match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Sent(mut lease) => {
                 let failure = if close == CloseReason::TimedOut {
                     Failure::Timeout
@@ -271,7 +298,7 @@ impl Exchange {
                 lease.close(gateway, now, close);
                 self.outcome = lease.outcome().copied();
                 self.abort_unless(close == CloseReason::Clean);
-                self.judge(&lease, held, close);
+                self.judge(lease, held, close);
             }
             State::Replying(mut lease) => {
                 lease.close(gateway, now, close);
@@ -280,6 +307,7 @@ impl Exchange {
                 let whole = close == CloseReason::Clean
                     || lease.outcome().is_some_and(Outcome::is_complete);
                 self.outputs.push_back(if whole { Output::End } else { Output::Break });
+                self.state = State::Ended(Some(lease));
             }
             other => self.state = other,
         }
@@ -288,25 +316,36 @@ impl Exchange {
     /// The client left: cancels the request wherever it is. No output but [`Output::Abort`]
     /// follows.
     pub fn handle_client_disconnected(&mut self, gateway: &mut Gateway, now: Instant) {
-        let state = core::mem::replace(&mut self.state, State::Ended);
-        if matches!(state, State::Ended) {
+        if self.has_ended() {
             return;
         }
         self.outputs.clear();
-        match state {
+        match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Queued(request) => _ = gateway.scheduler_mut().cancel(now, request),
             State::Sent(mut lease) | State::Looking(mut lease, _) | State::Replying(mut lease) => {
                 lease.close(gateway, now, CloseReason::ClientDisconnected);
                 self.outputs.push_back(Output::Abort);
+                self.state = State::Ended(Some(lease));
             }
-            State::Dispatching | State::Ended => {}
+            State::Dispatching | State::Ended(_) => {}
         }
     }
 
     /// The host waits for the endpoint from `now` on. Returns when to call
     /// [`handle_close`](Self::handle_close) with [`CloseReason::TimedOut`] if nothing comes.
     pub fn wait(&mut self, now: Instant) -> Option<Instant> {
+        if self.has_ended() {
+            return None;
+        }
         self.lease_mut()?.silence().wait(now)
+    }
+
+    /// The host no longer waits. Needed only if its timers run on another clock than its inputs:
+    /// [`handle_chunk`](Self::handle_chunk) ends the wait otherwise.
+    pub fn end_wait(&mut self, now: Instant) {
+        if let Some(lease) = self.lease_mut() {
+            lease.silence().end_wait(now);
+        }
     }
 
     /// Endpoints that must not be asked: those that the host excluded, and those that were asked in
@@ -315,19 +354,27 @@ impl Exchange {
         &self.excluded
     }
 
-    /// The request in flight, while there is one.
+    /// The request in flight; after the end, the one whose answer the client gets. From the reply
+    /// on, it is always the same. `None` while no endpoint is asked, and if the gateway itself has
+    /// refused the request.
     pub const fn lease(&self) -> Option<&Lease> {
         match &self.state {
-            State::Sent(lease) | State::Looking(lease, _) | State::Replying(lease) => Some(lease),
-            State::Dispatching | State::Queued(_) | State::Ended => None,
+            State::Sent(lease)
+            | State::Looking(lease, _)
+            | State::Replying(lease)
+            | State::Ended(Some(lease)) => Some(lease),
+            State::Dispatching | State::Queued(_) | State::Ended(None) => None,
         }
     }
 
     /// The same, for idle limits that differ from the default: see [`Lease::silence`].
     pub const fn lease_mut(&mut self) -> Option<&mut Lease> {
         match &mut self.state {
-            State::Sent(lease) | State::Looking(lease, _) | State::Replying(lease) => Some(lease),
-            State::Dispatching | State::Queued(_) | State::Ended => None,
+            State::Sent(lease)
+            | State::Looking(lease, _)
+            | State::Replying(lease)
+            | State::Ended(Some(lease)) => Some(lease),
+            State::Dispatching | State::Queued(_) | State::Ended(None) => None,
         }
     }
 
@@ -339,12 +386,13 @@ impl Exchange {
 
     /// Whether no input changes anything any more.
     pub const fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
+        matches!(self.state, State::Ended(_))
     }
 
-    fn send(&mut self, gateway: &Gateway, dispatch: Dispatch) {
-        if !matches!(self.state, State::Dispatching | State::Queued(_)) {
-            return;
+    /// Takes the dispatch, or gives its reservation back.
+    fn handle_dispatch(&mut self, gateway: &mut Gateway, now: Instant, dispatch: Dispatch) {
+        if !self.awaits(dispatch.request_id) {
+            return self.cancel_other(gateway, now, dispatch.request_id);
         }
         let lease = Lease::new(gateway, dispatch);
         let (request_id, endpoint_id, url) =
@@ -353,18 +401,38 @@ impl Exchange {
         self.state = State::Sent(lease);
     }
 
+    /// Whether the decision about this request is the next input.
+    fn awaits(&self, request: RequestId) -> bool {
+        match self.state {
+            State::Dispatching => true,
+            State::Queued(queued) => queued == request,
+            _ => false,
+        }
+    }
+
+    /// Cancels a request that came too late or twice, unless it is the one in flight.
+    fn cancel_other(&self, gateway: &mut Gateway, now: Instant, request: RequestId) {
+        let own = match &self.state {
+            State::Queued(queued) => Some(*queued),
+            _ => self.lease().map(Lease::request_id),
+        };
+        if own != Some(request) {
+            gateway.scheduler_mut().cancel(now, request);
+        }
+    }
+
     /// The answer ended before anything of it was sent: the client gets it, or another endpoint is
     /// asked.
-    fn judge(&mut self, lease: &Lease, held: HeldReply, close: CloseReason) {
+    fn judge(&mut self, lease: Lease, held: HeldReply, close: CloseReason) {
         if !lease.outcome().is_some_and(|outcome| outcome.may_retry(false)) {
-            self.reply(held);
-            return self.outputs.push_back(Output::End);
+            return self.end_with(held, Some(lease));
         }
-        // What began as an answer and is none must not reach the client as one.
+        let endpoint = lease.dispatch().endpoint_id;
+        // A failed answer with a success status must not reach the client as an answer.
         if close == CloseReason::Clean && !held.is_success() {
-            self.refused = Some(held);
+            self.refused = Some((lease, held));
         }
-        self.ask_another(lease.dispatch().endpoint_id);
+        self.ask_another(endpoint);
     }
 
     fn ask_another(&mut self, instead_of: EndpointId) {
@@ -381,11 +449,17 @@ impl Exchange {
 
     /// No further endpoint is asked.
     fn give_up(&mut self, refusal: &Refusal<'_>) {
-        let reply =
-            self.refused.take().unwrap_or_else(|| HeldReply::of_refusal(refusal, self.shape));
-        self.reply(reply);
+        match self.refused.take() {
+            Some((lease, held)) => self.end_with(held, Some(lease)),
+            None => self.end_with(HeldReply::of_refusal(refusal, self.shape), None),
+        }
+    }
+
+    /// The client gets this response, which is whole.
+    fn end_with(&mut self, held: HeldReply, lease: Option<Lease>) {
+        self.reply(held);
         self.outputs.push_back(Output::End);
-        self.state = State::Ended;
+        self.state = State::Ended(lease);
     }
 
     fn reply(&mut self, held: HeldReply) {

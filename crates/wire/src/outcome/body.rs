@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::Reason;
+use crate::request::Api;
 
 /// The API whose client library parses the body.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -17,6 +18,21 @@ pub enum BodyShape {
 impl BodyShape {
     /// The `Content-Type` of both.
     pub const CONTENT_TYPE: &'static str = "application/json";
+
+    /// The shape for a request to this path: Anthropic's for its Messages API, otherwise OpenAI's.
+    ///
+    /// ```
+    /// use slotwise_wire::outcome::BodyShape;
+    ///
+    /// assert_eq!(BodyShape::of_path("/v1/messages?beta=true"), BodyShape::Anthropic);
+    /// assert_eq!(BodyShape::of_path("/v1/chat/completions"), BodyShape::OpenAi);
+    /// ```
+    pub fn of_path(path: &str) -> Self {
+        match Api::of_path(path) {
+            Some(Api::Messages) => Self::Anthropic,
+            _ => Self::OpenAi,
+        }
+    }
 
     /// Its name in other languages and in logs.
     pub const fn as_str(self) -> &'static str {
