@@ -131,6 +131,11 @@ impl Comparison {
             "p99/RR",
             "p99/LR",
         );
+        let has_adapters = self.policies.iter().any(|row| row.median.adapter_loads > 0);
+        if has_adapters {
+            table.pop();
+            table.push_str("   loads\n");
+        }
         for row in &self.policies {
             let s = &row.median;
             let ratio = |other: Option<&Row>| match other {
@@ -139,7 +144,7 @@ impl Comparison {
                 }
                 _ => "-".into(),
             };
-            let _ = writeln!(
+            let _ = write!(
                 table,
                 "{:<width$} {:>7.2}s {:>7.2}s {:>7.2}s {:>6.0}ms {:>7.1}s {:>5.1}% {:>5.1}% {:>7.2} {:>6.2} {:>6} {:>7} {:>7}",
                 row.policy,
@@ -156,6 +161,10 @@ impl Comparison {
                 ratio(round_robin),
                 ratio(least_request),
             );
+            let _ = match has_adapters {
+                true => writeln!(table, " {:>7}", s.adapter_loads),
+                false => writeln!(table),
+            };
         }
         table
     }

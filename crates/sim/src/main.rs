@@ -14,7 +14,7 @@ use slotwise_sim::policy::{ABLATIONS, FLOW, POLICIES, PolicyKind, Setting};
 use slotwise_sim::replica::{CLASSES, Class, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
-use slotwise_sim::trace::{Arrivals, Format, Mix, Trace};
+use slotwise_sim::trace::{Arrivals, Format, Half, Mix, Trace};
 
 /// A fleet of simulated model servers, to see what a routing policy is worth.
 #[derive(Parser)]
@@ -69,6 +69,9 @@ struct Workload {
     /// policies that read either.
     #[arg(long, value_name = "MS")]
     delay_ms: Option<u64>,
+    /// Only the first or the second half of the sessions.
+    #[arg(long, value_name = "first|second")]
+    half: Option<Half>,
     /// Only the first N requests.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -84,6 +87,9 @@ struct Workload {
     /// Gives each session one of N LoRA adapters (Zipf).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     adapters: Option<u32>,
+    /// Zipf's exponent for --adapters; 1 unless given, and 0 for equal popularity.
+    #[arg(long, value_name = "S", requires = "adapters")]
+    adapter_skew: Option<f64>,
     /// LoRA adapters side by side on a replica (max_loras); 4 unless given. With --adapters.
     #[arg(long, value_name = "N", requires = "adapters", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     adapter_slots: Option<u32>,
@@ -266,11 +272,16 @@ impl Workload {
             (None, None) => Trace::generate(Mix::Mixed, 0),
             (None, Some(format)) => anyhow::bail!("--format {format} needs a --trace FILE"),
         };
+        if let Some(half) = self.half {
+            trace.keep(half);
+        }
         if let Some(limit) = self.limit {
             trace.truncate(limit);
         }
         if let Some(adapters) = self.adapters {
-            trace.assign_adapters(adapters);
+            let skew = self.adapter_skew.unwrap_or(1.0);
+            ensure!((0.0..=10.0).contains(&skew), "--adapter-skew must lie between 0 and 10");
+            trace.assign_adapters(adapters, skew);
         }
         Ok(trace)
     }

@@ -38,6 +38,8 @@ pub struct Summary {
     pub hit_ratio: f64,
     /// Answers a second, from the first request to the last answer.
     pub throughput_rps: f64,
+    /// Adapters that the replicas loaded, over the whole run.
+    pub adapter_loads: u64,
     /// Requests on the busiest replica over the mean of all, over time: 1 is perfect balance.
     pub imbalance: f64,
     /// Time to first token, 95th percentile; for the sweep.
@@ -105,6 +107,7 @@ impl Summary {
                 completed.len() as f64,
                 last.saturating_since(first).as_secs_f64(),
             ),
+            adapter_loads: record.adapter_loads,
             imbalance: imbalance(
                 record.loads.iter().filter(|(at, _)| *at >= first).map(|(_, loads)| &**loads),
             ),
@@ -120,6 +123,7 @@ impl Summary {
             requests: count(|s| s.requests),
             completed: count(|s| s.completed),
             rejected: count(|s| s.rejected),
+            adapter_loads: count(|s| s.adapter_loads),
             ..Self::default()
         };
         for figure in FIGURES {

@@ -18,16 +18,22 @@ use super::simple::min_by;
 use super::view::CacheView;
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
 use crate::replica::Snapshot;
+use crate::trace::adapter_number;
 
 const QUEUE_WEIGHT: f64 = 2.0;
 const KV_WEIGHT: f64 = 2.0;
 const PREFIX_WEIGHT: f64 = 3.0;
+/// `lora-affinity-scorer`: the adapter is in the batch, could be loaded, or waits in the queue.
+const ADAPTER_ACTIVE: f64 = 1.0;
+const ADAPTER_ROOM: f64 = 0.8;
+const ADAPTER_WAITING: f64 = 0.6;
 const MAX_MATCH_TOKENS: u32 = 131_072;
 
 /// `queue-scorer` 2, `kv-cache-utilization-scorer` 2, `prefix-cache-scorer` 3, `max-score-picker`.
 pub(super) struct Weighted {
     prefixes: Prefixes,
     metrics: Vec<Snapshot>,
+    adapter_weight: f64,
     rng: Rng,
 }
 
@@ -36,8 +42,29 @@ impl Weighted {
         Self {
             prefixes: Prefixes::new(fleet, index),
             metrics: vec![Snapshot::default(); fleet.replicas],
+            adapter_weight: 0.0,
             rng: Rng::new(fleet.seed),
         }
+    }
+
+    /// With `lora-affinity-scorer` at this weight.
+    pub(super) fn adapter_weight(self, weight: f64) -> Self {
+        Self { adapter_weight: weight, ..self }
+    }
+}
+
+/// The reference's score for the adapter. Room counts before waiting. A request without an adapter
+/// looks for its model's name, which no endpoint lists.
+fn adapter_score(metrics: &Snapshot, adapter: Option<u32>) -> f64 {
+    let in_any = |adapters: &[u32]| adapter.is_some_and(|adapter| adapters.contains(&adapter));
+    if in_any(&metrics.adapters) {
+        ADAPTER_ACTIVE
+    } else if metrics.adapters.len() + metrics.waiting_adapters.len() < metrics.adapter_slots {
+        ADAPTER_ROOM
+    } else if in_any(&metrics.waiting_adapters) {
+        ADAPTER_WAITING
+    } else {
+        0.0
     }
 }
 
@@ -46,6 +73,7 @@ impl Policy for Weighted {
         let ratios = self.prefixes.ratios(request);
         let queues = || self.metrics.iter().map(|metrics| metrics.waiting);
         let (min, max) = (queues().min()?, queues().max()?);
+        let adapter = request.adapter.and_then(adapter_number);
         let score = |replica: usize| {
             let metrics = &self.metrics[replica];
             let queue = if max == min {
@@ -54,7 +82,11 @@ impl Policy for Weighted {
                 f64::from(max - metrics.waiting) / f64::from(max - min)
             };
             let kv = (1.0 - metrics.kv_usage).clamp(0.0, 1.0);
-            QUEUE_WEIGHT * queue + KV_WEIGHT * kv + PREFIX_WEIGHT * ratios[replica]
+            let affinity = adapter_score(metrics, adapter);
+            QUEUE_WEIGHT * queue
+                + KV_WEIGHT * kv
+                + PREFIX_WEIGHT * ratios[replica]
+                + self.adapter_weight * affinity
         };
         let replica = min_by(self.metrics.len(), &mut self.rng, |replica| -score(replica))?;
         self.prefixes.view.assume(now, replica, request);

@@ -137,11 +137,27 @@ pub const FLOW: [PolicyKind; 5] = [
 
 /// Our scheduler with one part removed or replaced, which measures the part; and the reference with
 /// an exact index.
-pub const ABLATIONS: [PolicyKind; 17] = [
+pub const ABLATIONS: [PolicyKind; 19] = [
     PolicyKind {
         name: "gie-default-exact",
         summary: "gie-default, with the caches' true size and order",
         build: |fleet| Box::new(gie::Weighted::new(fleet, gie::Index::Exact)),
+    },
+    PolicyKind {
+        name: "gie-lora-1",
+        summary: "gie-default, with the adapter scorer at weight 1",
+        build: |fleet| {
+            let policy = gie::Weighted::new(fleet, gie::Index::Reference);
+            Box::new(policy.adapter_weight(1.0))
+        },
+    },
+    PolicyKind {
+        name: "gie-lora-4",
+        summary: "gie-default, with the adapter scorer at weight 4",
+        build: |fleet| {
+            let policy = gie::Weighted::new(fleet, gie::Index::Reference);
+            Box::new(policy.adapter_weight(4.0))
+        },
     },
     PolicyKind {
         name: "gie-sticky-exact",

@@ -94,8 +94,12 @@ pub struct Snapshot {
     pub running: u32,
     /// Share of the KV memory that they use.
     pub kv_usage: f64,
-    /// Adapters of the requests in the batch.
+    /// Adapters of the requests in the batch, each once, in order.
     pub adapters: Vec<u32>,
+    /// Adapters of the requests in the queue, likewise.
+    pub waiting_adapters: Vec<u32>,
+    /// Adapters side by side (`max_loras`).
+    pub adapter_slots: usize,
 }
 
 /// A change of the prefix cache, as KV events have it.
@@ -243,15 +247,13 @@ impl Engine {
 
     /// The current metrics page.
     pub fn snapshot(&self) -> Snapshot {
-        let mut adapters: Vec<u32> =
-            self.running.iter().filter_map(|sequence| sequence.job.adapter).collect();
-        adapters.sort_unstable();
-        adapters.dedup();
         Snapshot {
             waiting: self.waiting.len() as u32,
             running: self.running.len() as u32,
             kv_usage: self.memory.usage(),
-            adapters,
+            adapters: adapters_of(&mut self.running.iter()),
+            waiting_adapters: adapters_of(&mut self.waiting.iter()),
+            adapter_slots: self.config.adapter_slots,
         }
     }
 
@@ -371,6 +373,14 @@ impl Engine {
         (class.base + matrices + class.attn * attention + class.kvr * context + sequences)
             * self.config.slowdown
     }
+}
+
+/// The sequences' adapters, each once, in order.
+fn adapters_of(sequences: &mut dyn Iterator<Item = &Sequence>) -> Vec<u32> {
+    let mut adapters: Vec<u32> = sequences.filter_map(|sequence| sequence.job.adapter).collect();
+    adapters.sort_unstable();
+    adapters.dedup();
+    adapters
 }
 
 /// Shares the prompt blocks that are computed by now.

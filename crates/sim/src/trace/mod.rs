@@ -180,6 +180,25 @@ impl Trace {
         left
     }
 
+    /// Keeps the first or the second half of the sessions, with their sub-agents. Tuning on one half
+    /// and reporting the other shows what a choice is worth on unseen requests.
+    pub fn keep(&mut self, half: Half) {
+        let roots: Vec<usize> =
+            (0..self.sessions.len()).filter(|session| !self.sessions[*session].spawned).collect();
+        let (first, second) = roots.split_at(roots.len() / 2);
+        let (kept, dropped) = match half {
+            Half::First => (first, second),
+            Half::Second => (second, first),
+        };
+        for session in dropped {
+            self.truncate_session(*session, 0);
+        }
+        if let Arrivals::Recorded { seconds, .. } = &mut self.arrivals {
+            let begin = kept.iter().map(|session| seconds[*session]).fold(f64::INFINITY, f64::min);
+            seconds.iter_mut().for_each(|at| *at -= begin);
+        }
+    }
+
     /// The requests of all sessions.
     pub fn requests(&self) -> usize {
         self.sessions.iter().map(|session| session.turns.len()).sum()
@@ -215,12 +234,12 @@ impl Trace {
         }
     }
 
-    /// Gives each session one of `count` LoRA adapters, the first the most popular (Zipf with
-    /// exponent 1).
-    pub fn assign_adapters(&mut self, count: u32) {
-        let mut rng = Rng::new(0x10a5);
+    /// Gives each session one of `count` LoRA adapters, the first the most popular (Zipf with this
+    /// exponent; zero makes them equally popular).
+    pub fn assign_adapters(&mut self, count: u32, exponent: f64) {
+        let (mut rng, ranks) = (Rng::new(0x10a5), Zipf::new(u64::from(count), exponent));
         for session in &mut self.sessions {
-            let adapter = zipf(&mut rng, u64::from(count)) as u32;
+            let adapter = ranks.draw(&mut rng) as u32;
             for turn in &mut session.turns {
                 turn.adapter = Some(adapter);
                 // Equal text under different adapters shares no cache.
@@ -233,6 +252,27 @@ impl Trace {
     fn begins(&self, session: usize) -> bool {
         let session = &self.sessions[session];
         !session.spawned && !session.turns.is_empty()
+    }
+}
+
+/// A half of a workload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Half {
+    /// The sessions that begin first.
+    First,
+    /// The others.
+    Second,
+}
+
+impl FromStr for Half {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "first" => Ok(Self::First),
+            "second" => Ok(Self::Second),
+            _ => Err(format!("{name:?} is neither first nor second")),
+        }
     }
 }
 
@@ -334,15 +374,40 @@ pub(crate) fn adapter_name(adapter: u32) -> String {
     format!("adapter-{adapter}")
 }
 
-/// A rank below `count`, each the less likely the higher (Zipf with exponent 1).
+/// The adapter of that name.
+pub(crate) fn adapter_number(name: &str) -> Option<u32> {
+    name.strip_prefix("adapter-")?.parse().ok()
+}
+
+/// Ranks, each the less likely the higher.
+struct Zipf {
+    weights: Vec<f64>,
+    total: f64,
+}
+
+impl Zipf {
+    fn new(count: u64, exponent: f64) -> Self {
+        let weights: Vec<f64> =
+            (1..=count).map(|rank| 1.0 / (rank as f64).powf(exponent)).collect();
+        let total = weights.iter().sum();
+        Self { weights, total }
+    }
+
+    /// A rank below the count.
+    fn draw(&self, rng: &mut Rng) -> u64 {
+        let mut left = rng.unit() * self.total;
+        let last = self.weights.len().saturating_sub(1);
+        let rank = self.weights[..last].iter().position(|weight| {
+            left -= weight;
+            left <= 0.0
+        });
+        rank.unwrap_or(last) as u64
+    }
+}
+
+/// A rank below `count` (Zipf with exponent 1).
 fn zipf(rng: &mut Rng, count: u64) -> u64 {
-    let total: f64 = (1..=count).map(|rank| 1.0 / rank as f64).sum();
-    let mut left = rng.unit() * total;
-    let rank = (1..count).find(|rank| {
-        left -= 1.0 / *rank as f64;
-        left <= 0.0
-    });
-    rank.unwrap_or(count) - 1
+    Zipf::new(count, 1.0).draw(rng)
 }
 
 /// The hash of a block that a trace calls `id` in the space `space`.
