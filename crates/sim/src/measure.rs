@@ -38,10 +38,10 @@ pub struct Summary {
     pub hit_ratio: f64,
     /// Answers a second, from the first request to the last answer.
     pub throughput_rps: f64,
-    /// Adapters that the replicas loaded, over the whole run.
-    pub adapter_loads: u64,
     /// Requests on the busiest replica over the mean of all, over time: 1 is perfect balance.
     pub imbalance: f64,
+    /// Adapters that the replicas loaded, over the whole run.
+    pub adapter_loads: u64,
     /// Time to first token, 95th percentile; for the sweep.
     #[serde(skip)]
     pub ttft_p95_s: f64,

@@ -88,6 +88,7 @@ fn the_json_object_has_the_promised_fields_in_order() {
         "hit_ratio",
         "throughput_rps",
         "imbalance",
+        "adapter_loads",
     ];
     assert_eq!(fields, expected);
 }

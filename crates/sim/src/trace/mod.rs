@@ -180,8 +180,8 @@ impl Trace {
         left
     }
 
-    /// Keeps the first or the second half of the sessions, with their sub-agents. Tuning on one half
-    /// and reporting the other shows what a choice is worth on unseen requests.
+    /// Keeps the first or the second half of the sessions, with their sub-agents. Tuning on one
+    /// half and reporting the other shows what a choice is worth on unseen requests.
     pub fn keep(&mut self, half: Half) {
         let roots: Vec<usize> =
             (0..self.sessions.len()).filter(|session| !self.sessions[*session].spawned).collect();
