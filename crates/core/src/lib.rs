@@ -128,6 +128,7 @@ pub use flow::{
     BandLimits, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness, FlowConfig,
     HoldbackDomain, PriorityHoldback, QueueOrder, SaturationPolicy, SessionAdmissionConfig,
     SessionAdmissionStats, SoftReflective, StaticUsageLimit, UsageLimitPolicy, UtilizationDetector,
+    ceilings, saturation,
 };
 pub use histogram::Histogram;
 pub use load::{AdapterState, Load};

@@ -22,6 +22,7 @@ fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let mut files: Vec<PathBuf> =
         fs::read_dir(folder).expect("the vectors").map(|f| f.expect("a file").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
     files.sort();
     files
 }
@@ -93,10 +94,12 @@ fn every_reason_and_every_policy_occurs() {
     }
 }
 
-/// The names of an enum's variants, from the error for an unknown variant.
+/// The names of an enum's variants, from the error for an unknown variant. Aliases, which end in
+/// `-policy`, are left out.
 fn names<T: DeserializeOwned>(unknown: Value) -> Vec<String> {
     let refusal = serde_json::from_value::<T>(unknown).err().expect("no variant").to_string();
-    let names: Vec<String> = refusal.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    let names = refusal.split('`').skip(3).step_by(2).filter(|name| !name.ends_with("-policy"));
+    let names: Vec<String> = names.map(str::to_owned).collect();
     assert!(names.len() >= 2, "{refusal}");
     names
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use slotwise::{Endpoint, EvictReason, Instant, RejectReason, Request, Scheduler};
-use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+use slotwise_wire::outcome::{BodyShape, Cause, Outcome, Reason, Refusal, outcome_status};
 
 fn header(refusal: &Refusal<'_>, name: &str) -> Option<String> {
     refusal.headers().find(|(it, _)| *it == name).map(|(_, value)| value.into_owned())
@@ -112,5 +112,22 @@ proptest! {
         let body: Value = serde_json::from_str(&refusal.body(BodyShape::Anthropic))?;
         let error = json!({"type": reason.anthropic_type(), "message": message});
         prop_assert_eq!(body, json!({"type": "error", "error": error}));
+    }
+}
+
+/// The table of the reference's outcomes. Python and Node run the same.
+#[test]
+fn outcomes_of_the_reference_have_its_status() {
+    let table: Value =
+        serde_json::from_str(include_str!("../../core/tests/vectors/plugins/outcome_status.json"))
+            .expect("JSON");
+    for case in table["cases"].as_array().expect("cases") {
+        let inputs = &case["inputs"];
+        let outcome = Outcome::from_name(inputs["outcome"].as_str().expect("a name"));
+        let causes = inputs["causes"].as_array().expect("names").iter();
+        let causes: Vec<Cause> =
+            causes.filter_map(|name| Cause::from_name(name.as_str()?)).collect();
+        let empty = inputs["pool_empty"].as_bool().expect("a flag");
+        assert_eq!(json!(outcome_status(outcome, &causes, empty)), case["expected"], "{case}");
     }
 }

@@ -54,13 +54,13 @@ pub(crate) use ledger::QueueTotals;
 pub(crate) use saturation::EndpointLoad;
 pub use saturation::{
     ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy,
-    UtilizationDetector,
+    UtilizationDetector, saturation,
 };
 pub(crate) use session_admission::{SessionAdmission, SessionId, SessionIdentity, SessionMatch};
 pub use session_admission::{SessionAdmissionConfig, SessionAdmissionStats};
 pub(crate) use usage_limit::Position;
 pub use usage_limit::{
-    HoldbackDomain, PriorityHoldback, SoftReflective, StaticUsageLimit, UsageLimitPolicy,
+    HoldbackDomain, PriorityHoldback, SoftReflective, StaticUsageLimit, UsageLimitPolicy, ceilings,
 };
 
 use active_bands::ActiveBands;

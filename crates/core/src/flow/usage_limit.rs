@@ -19,7 +19,12 @@
 //! are those of the Gateway API inference extension. There, a closed band also stops those below
 //! it. Usage limits fall with the rank, so the difference is limited to the rounds of closed bands.
 
+use alloc::vec::Vec;
+
 /// The usage limit of each band.
+///
+/// The names and parameters of the reference are read too, such as `priority-holdback-policy` with
+/// `minCeiling`.
 ///
 /// ```
 /// use slotwise::{UsageLimitPolicy, PriorityHoldback};
@@ -37,10 +42,13 @@
 #[non_exhaustive]
 pub enum UsageLimitPolicy {
     /// One usage limit for all bands.
+    #[cfg_attr(feature = "serde", serde(alias = "static-usage-limit-policy"))]
     Static(StaticUsageLimit),
     /// Steps from the highest band to the lowest, by ranks or by priorities.
+    #[cfg_attr(feature = "serde", serde(alias = "priority-holdback-policy"))]
     PriorityHoldback(PriorityHoldback),
     /// Steps that grow with the saturation.
+    #[cfg_attr(feature = "serde", serde(alias = "soft-reflective-ceiling-policy"))]
     SoftReflective(SoftReflective),
 }
 
@@ -54,6 +62,7 @@ pub enum UsageLimitPolicy {
 #[non_exhaustive]
 pub struct StaticUsageLimit {
     /// The saturation at which bands close.
+    #[cfg_attr(feature = "serde", serde(alias = "threshold"))]
     pub limit: f64,
 }
 
@@ -67,9 +76,10 @@ pub struct StaticUsageLimit {
 #[non_exhaustive]
 pub struct PriorityHoldback {
     /// The saturation at which the lowest band closes; there is no default.
+    #[cfg_attr(feature = "serde", serde(alias = "minCeiling"))]
     pub min_usage_limit: f64,
     /// The saturation at which the highest band closes.
-    #[cfg_attr(feature = "serde", serde(default = "full"))]
+    #[cfg_attr(feature = "serde", serde(default = "full", alias = "maxCeiling"))]
     pub max_usage_limit: f64,
     /// How the bands between are placed.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -104,31 +114,69 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The position of a priority among those of all bands, highest first. Computes in **O(log
-    /// bands)**.
+    /// The position of a priority among those of all bands, highest first. A band outside their
+    /// range counts as the nearest. Computes in **O(log bands)**.
     pub(crate) fn among(bands: &[i32], priority: i32) -> Self {
+        let (highest, lowest) = range(bands).unwrap_or((priority, priority));
+        let rank = bands.partition_point(|band| *band > priority);
         Self {
-            rank: bands.partition_point(|band| *band > priority),
+            rank: rank.min(bands.len().saturating_sub(1)),
             bands: bands.len(),
-            priority,
-            highest: bands.first().copied().unwrap_or(priority),
-            lowest: bands.last().copied().unwrap_or(priority),
+            priority: priority.clamp(lowest, highest),
+            highest,
+            lowest,
         }
     }
 
-    /// The distance of this band, and of the lowest, from the highest band. The latter is at least
-    /// 1, so the first is a share of the second; a single band is the highest.
+    /// The distance of this band from the highest one, and that of the lowest band. The latter is
+    /// at least 1, so the first is a share of the second; a single band is the highest.
     fn by_rank(&self) -> (f64, f64) {
-        let last = self.bands.saturating_sub(1);
-        (self.rank.min(last) as f64, last.max(1) as f64)
+        (self.rank as f64, self.bands.saturating_sub(1).max(1) as f64)
     }
 
-    /// The same distances in priorities.
-    fn by_value(&self) -> (f64, f64) {
-        let below_highest = |priority: i32| f64::from(self.highest) - f64::from(priority);
-        let range = below_highest(self.lowest);
-        (below_highest(self.priority).max(0.0).min(range), range.max(1.0))
+    /// The share of the range of priorities that lies below this band; 1 without a range.
+    fn by_value(&self) -> f64 {
+        let above_lowest = |priority: i32| f64::from(priority) - f64::from(self.lowest);
+        let range = above_lowest(self.highest);
+        if range == 0.0 { 1.0 } else { above_lowest(self.priority) / range }
     }
+}
+
+/// The highest and the lowest of these priorities.
+fn range(bands: &[i32]) -> Option<(i32, i32)> {
+    Some((*bands.first()?, *bands.last()?))
+}
+
+/// The usage limit of each band at this saturation of the pool: a band may dispatch while the
+/// saturation is below its limit.
+///
+/// `priorities` are those of the active bands, from the highest to the lowest. `round` counts the
+/// rounds of decisions in which a band is closed, from 1: in every `round(s / (1 - s))`-th,
+/// `soft-reflective` opens its closed bands. Formulas and results are those of the reference.
+/// Computes in **O(bands)**.
+///
+/// ```
+/// use slotwise::{PriorityHoldback, UsageLimitPolicy, ceilings};
+///
+/// let holdback = UsageLimitPolicy::PriorityHoldback(PriorityHoldback::new(0.5));
+/// assert_eq!(ceilings(&holdback, &[10, 0, -10], 0.9, 1), [1.0, 0.75, 0.5]);
+/// ```
+pub fn ceilings(
+    policy: &UsageLimitPolicy,
+    priorities: &[i32],
+    saturation: f64,
+    round: u64,
+) -> Vec<f64> {
+    let Some((highest, lowest)) = range(priorities) else { return Vec::new() };
+    let position = |(rank, priority): (usize, &i32)| Position {
+        rank,
+        bands: priorities.len(),
+        priority: *priority,
+        highest,
+        lowest,
+    };
+    let positions = priorities.iter().enumerate().map(position);
+    positions.map(|position| policy.ceiling(saturation, position, round)).collect()
 }
 
 /// Steps that grow with the saturation; there are no parameters.
@@ -145,19 +193,26 @@ impl UsageLimitPolicy {
     /// Whether a band may dispatch in this round at this saturation of the pool. Computes in
     /// **O(1)**.
     pub(crate) fn is_open(&self, saturation: f64, band: Position, round: u64) -> bool {
+        saturation < self.ceiling(saturation, band, round)
+    }
+
+    /// The usage limit of a band in this round at this saturation of the pool.
+    fn ceiling(&self, saturation: f64, band: Position, round: u64) -> f64 {
         match self {
-            Self::Static(policy) => saturation < policy.limit,
+            Self::Static(policy) => policy.limit,
             Self::PriorityHoldback(policy) => {
-                let (below, all) = match policy.domain {
-                    HoldbackDomain::Rank => band.by_rank(),
-                    HoldbackDomain::Value => band.by_value(),
-                };
-                let range = policy.max_usage_limit - policy.min_usage_limit;
-                saturation < policy.max_usage_limit - below * range / all
+                let (min, max) = (policy.min_usage_limit, policy.max_usage_limit);
+                let (below, all) = band.by_rank();
+                match policy.domain {
+                    _ if band.bands <= 1 => max,
+                    HoldbackDomain::Rank => max - below * (max - min) / all,
+                    HoldbackDomain::Value => min + band.by_value() * (max - min),
+                }
             }
             Self::SoftReflective(_) => {
                 let (below, all) = band.by_rank();
-                saturation < 1.0 - below * saturation / all || has_its_turn(saturation, round)
+                let open = saturation < 1.0 - below * saturation / all;
+                if band.rank == 0 || open || has_its_turn(saturation, round) { 1.0 } else { 0.0 }
             }
         }
     }
@@ -188,12 +243,16 @@ impl UsageLimitPolicy {
 }
 
 /// Whether closed bands may dispatch in this round: every `round(s / (1 - s))`-th, and none in a
-/// full pool.
+/// full pool, nor in one so empty that it closes no band.
 fn has_its_turn(saturation: f64, round: u64) -> bool {
-    let period = saturation / (1.0 - saturation) + 0.5;
+    let period = saturation / (1.0 - saturation + ROUND_OFF) + 0.5;
+    let alternates = saturation >= 1.0 - saturation && saturation < 1.0;
     // A float-to-integer `as` truncates and saturates.
-    saturation < 1.0 && round % (period as u64).max(1) == 0
+    alternates && round % (period as u64).max(1) == 0
 }
+
+/// The reference's guard against rounding errors near a full pool.
+const ROUND_OFF: f64 = 1e-9;
 
 impl PriorityHoldback {
     /// The lowest band closes at `min_usage_limit`, the highest in a full pool, the others in equal
@@ -224,7 +283,6 @@ const fn full() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     const SOFT: UsageLimitPolicy = UsageLimitPolicy::SoftReflective(SoftReflective {});

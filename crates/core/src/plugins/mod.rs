@@ -13,6 +13,8 @@
 //! | `scheduling_profile` | filters, then weighted scorers, then a picker |
 //! | `registry` | the macro that ties a family of plugins to names and parameters |
 //! | `filters/`, `scorers/`, `pickers/` | the plugins, one a file |
+//! | `admitters/` | whether a sheddable request is admitted |
+//! | `output_estimate` | the expected length of an answer |
 //!
 //! A plugin is a pure function of facts. State between requests, such as bindings of sessions, is
 //! part of the facts.
@@ -26,10 +28,12 @@
 //! assert_eq!(scores, [1.0, 0.5, 0.0]);
 //! ```
 
+mod admitters;
 mod cycle;
 mod facts;
 mod filter;
 mod filters;
+mod output_estimate;
 mod picker;
 mod pickers;
 mod registry;
@@ -37,10 +41,12 @@ mod scheduling_profile;
 mod scorer;
 mod scorers;
 
+pub use admitters::{LatencySloAdmitter, ProbabilisticAdmitter, shed_probability};
 pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
 pub use facts::{EndpointFacts, Prediction, RequestFacts, Topology};
 pub use filter::{Filter, filter};
 pub use filters::{FilterPlugin, LabelSelectorFilter};
+pub use output_estimate::{OUTPUT_RATIO, estimate_output};
 pub use picker::{Picker, pick};
 pub use pickers::{MaxScorePicker, PickerPlugin};
 pub use scheduling_profile::{

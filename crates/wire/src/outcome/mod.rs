@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `mod` | a refusal and its headers |
 //! | `reason` | the names of each reason in every API |
+//! | `status` | the reference's outcomes, with their HTTP status |
 //! | `body` | the formats of error bodies |
 
 mod body;
 mod reason;
+mod status;
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -19,6 +21,7 @@ use slotwise::{Evicted, Rejected};
 
 pub use body::BodyShape;
 pub use reason::Reason;
+pub use status::{Cause, Outcome, outcome_status};
 
 use crate::headers::answer::DROPPED_REASON;
 

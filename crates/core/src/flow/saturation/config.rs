@@ -5,9 +5,9 @@ use core::time::Duration;
 /// How the pool's saturation is measured.
 ///
 /// The two detectors are those of the Gateway API inference extension, with its names, parameters
-/// and defaults. One behaviour differs: an endpoint with a missing or stale report counts with the
-/// load that this scheduler sent. The reference counts it as full, so one missed scrape of the
-/// whole pool stops all traffic.
+/// and defaults. Parameters in its spelling, such as `maxConcurrency`, are read too. One behaviour
+/// differs: an endpoint with a missing or stale report counts with the load that this scheduler
+/// sent. The reference counts it as full, so one missed scrape of the whole pool stops all traffic.
 ///
 /// ```
 /// use slotwise::{ConcurrencyDetector, SaturationPolicy};
@@ -69,11 +69,16 @@ pub struct ContinuousSaturation {
 #[non_exhaustive]
 pub struct UtilizationDetector {
     /// Waiting requests at which an endpoint is full.
+    #[cfg_attr(feature = "serde", serde(alias = "queueDepthThreshold"))]
     pub queue_depth_threshold: u32,
     /// Share of the KV cache at which an endpoint is full.
+    #[cfg_attr(feature = "serde", serde(alias = "kvCacheUtilThreshold"))]
     pub kv_cache_util_threshold: f64,
     /// Maximum age of reports.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::time::as_seconds", alias = "metricsStalenessThreshold")
+    )]
     pub metrics_staleness_threshold: Duration,
     /// Share by which a single endpoint may exceed its limit; it does not affect the pool's
     /// saturation.
@@ -90,10 +95,13 @@ pub struct UtilizationDetector {
 #[non_exhaustive]
 pub struct ConcurrencyDetector {
     /// The unit of the count.
+    #[cfg_attr(feature = "serde", serde(alias = "concurrencyMode"))]
     pub concurrency_mode: ConcurrencyMode,
     /// Requests in flight at which an endpoint is full.
+    #[cfg_attr(feature = "serde", serde(alias = "maxConcurrency"))]
     pub max_concurrency: u32,
     /// Tokens in flight at which an endpoint is full.
+    #[cfg_attr(feature = "serde", serde(alias = "maxTokenConcurrency"))]
     pub max_token_concurrency: u64,
     /// Share by which a single endpoint may exceed its limit; it does not affect the pool's
     /// saturation.

@@ -11,6 +11,7 @@
 //! A waiting request may be dispatched while saturation is below its band's usage limit.
 
 mod config;
+mod of_facts;
 
 use core::time::Duration;
 
@@ -20,6 +21,7 @@ pub use config::{
     ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, SaturationPolicy,
     UtilizationDetector,
 };
+pub use of_facts::saturation;
 
 /// The load of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
