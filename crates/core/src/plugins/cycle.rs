@@ -89,7 +89,7 @@ impl<'a> Scores<'a> {
     }
 
     /// The candidates, in the order of the scores.
-    pub fn endpoints(&self) -> impl ExactSizeIterator<Item = &'a EndpointFacts> + Clone {
+    pub fn endpoints(&self) -> impl ExactSizeIterator<Item = &'a EndpointFacts> + Clone + use<'a> {
         let endpoints = self.endpoints;
         self.kept.iter().map(move |place| &endpoints[*place])
     }

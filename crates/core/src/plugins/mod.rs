@@ -11,7 +11,9 @@
 //! | `cycle` | one scheduling cycle: its candidates, their scores, its random numbers |
 //! | `filter`, `scorer`, `picker` | the three traits |
 //! | `scheduling_profile` | filters, then weighted scorers, then a picker |
-//! | `registry` | the macro that ties a family of plugins to names and parameters |
+//! | `registry`, `parameters` | how a family of plugins is tied to names and parameters |
+//! | `context_range`, `session_affinity`, `topology_level` | what a filter and a scorer share |
+//! | `attribute_key`, `base64` | names of attributes and of endpoints |
 //! | `filters/`, `scorers/`, `pickers/` | the plugins, one a file |
 //! | `admitters/` | whether a sheddable request is admitted |
 //! | `output_estimate` | the expected length of an answer |
@@ -29,17 +31,24 @@
 //! ```
 
 mod admitters;
+#[cfg(feature = "serde")]
+mod attribute_key;
+mod base64;
+mod context_range;
 mod cycle;
 mod facts;
 mod filter;
 mod filters;
 mod output_estimate;
+mod parameters;
 mod picker;
 mod pickers;
 mod registry;
 mod scheduling_profile;
 mod scorer;
 mod scorers;
+mod session_affinity;
+mod topology_level;
 
 pub use admitters::{LatencySloAdmitter, ProbabilisticAdmitter, shed_probability};
 pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
@@ -53,4 +62,14 @@ pub use scheduling_profile::{
     ProfileConfig, SchedulingProfile, Selection, WeightedScorer, weighted_sum,
 };
 pub use scorer::{Scorer, score};
-pub use scorers::{KvCacheUtilizationScorer, QueueScorer, ScorerPlugin};
+pub use scorers::{
+    ActiveRequestScorer, AttributeAlgorithm, ContextLengthAware, EndpointAttributeScorer,
+    HeaderLabelAffinityScorer, HeadroomStrategy, KvCacheUtilizationScorer, LatencyScorer,
+    LinearAlgorithm, LoadAwareScorer, LoraAffinityScorer, MmEmbeddingsCacheScorer, NoHitLruScorer,
+    Normalization, PrecisePrefixCacheScorer, PrefixCacheScorer, QueueScorer,
+    RunningRequestsSizeScorer, ScorerPlugin, TokenLoadScorer, TopologyAffinityScorer,
+};
+pub use session_affinity::{
+    EncodedEndpointHeaderConfig, SessionAffinity, SessionIdConfig, SessionIdSource, SessionStrategy,
+};
+pub use topology_level::TopologyLevel;

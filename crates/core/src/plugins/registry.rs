@@ -50,19 +50,19 @@ macro_rules! plugin_family {
                 }
             }
 
-            /// Reads the parameters of the plugin of this name; `null` means the defaults.
+            /// Reads the parameters of the plugin of this name; `null` means none.
             ///
             /// # Errors
             ///
-            /// The reader's error: an unknown name, with the known ones; an unknown parameter; or
-            /// an invalid value.
+            /// The reader's error: an unknown name, with the known ones; an unknown or a missing
+            /// parameter; or an invalid value.
             #[cfg(feature = "serde")]
             pub fn from_name<'de, D: serde::Deserializer<'de>>(
                 name: &str,
                 parameters: D,
             ) -> Result<Self, D::Error> {
                 match name {
-                    $($name => crate::plugins::registry::or_default(parameters).map(Self::$variant),)+
+                    $($name => crate::plugins::parameters::read(parameters).map(Self::$variant),)+
                     _ => Err(serde::de::Error::unknown_variant(name, Self::NAMES)),
                 }
             }
@@ -78,7 +78,10 @@ macro_rules! plugin_family {
                     $(#[serde(rename = $name)] $variant(Option<$plugin>),)+
                 }
                 Ok(match Data::deserialize(from)? {
-                    $(Data::$variant(plugin) => Self::$variant(plugin.unwrap_or_default()),)+
+                    $(Data::$variant(plugin) => {
+                        let plugin = plugin.map_or_else(crate::plugins::parameters::absent, Ok);
+                        Self::$variant(plugin?)
+                    })+
                 })
             }
         }
@@ -86,14 +89,3 @@ macro_rules! plugin_family {
 }
 
 pub(super) use plugin_family;
-
-/// Reads parameters; absent ones and `null` mean the defaults.
-#[cfg(feature = "serde")]
-pub(super) fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::Deserialize<'de> + Default,
-{
-    use serde::Deserialize;
-    Option::<T>::deserialize(from).map(Option::unwrap_or_default)
-}

@@ -1,5 +1,6 @@
 //! `queue-scorer`: short queues in engines.
 
+use super::relative::score_fewest;
 use crate::plugins::cycle::{Cycle, Scores};
 use crate::plugins::scorer::Scorer;
 
@@ -21,13 +22,6 @@ pub struct QueueScorer {}
 
 impl Scorer for QueueScorer {
     fn score(&self, _: &mut Cycle<'_>, scores: &mut Scores<'_>) {
-        let waiting = || scores.endpoints().map(|endpoint| endpoint.waiting);
-        let (Some(min), Some(max)) = (waiting().min(), waiting().max()) else { return };
-        let range = (max - min) as f64;
-        scores.set_each(
-            |endpoint| {
-                if max == min { 1.0 } else { (max - endpoint.waiting) as f64 / range }
-            },
-        );
+        score_fewest(scores, |endpoint| endpoint.waiting);
     }
 }
