@@ -37,6 +37,13 @@ pub struct Dispatch {
     /// The time that the request spent in the queue.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queue_time: Duration,
+    /// The endpoint that computes the prompt first, if that pays. See
+    /// [`Config::disaggregation`](crate::Config::disaggregation).
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub prefill: Option<Leg>,
+    /// The endpoint that encodes the media first.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub encode: Option<Leg>,
 }
 
 impl Dispatch {
@@ -59,7 +66,68 @@ impl Dispatch {
             cost: Seconds::ZERO,
             first_token_in: Seconds::ZERO,
             queue_time: Duration::ZERO,
+            prefill: None,
+            encode: None,
         }
+    }
+}
+
+/// A stage of a request on an endpoint of its own, which is reserved for it.
+///
+/// The reservation ends with [`complete_leg`](crate::Scheduler::complete_leg) or
+/// [`fail_leg`](crate::Scheduler::fail_leg), with the first token of the answer, or with the end of
+/// the request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Leg {
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+    /// Prompt tokens that the endpoint is expected to find in its cache.
+    pub cached_tokens: u32,
+    /// The cost of the endpoint for this stage.
+    pub cost: Seconds,
+    /// Predicted time to the end of the stage.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub done_in: Seconds,
+}
+
+/// A stage that can have an endpoint of its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Encoding of images, sound and video.
+    Encode,
+    /// Computation of the prompt.
+    Prefill,
+}
+
+impl Stage {
+    /// All variants.
+    pub const ALL: [Self; 2] = [Self::Encode, Self::Prefill];
+
+    /// The name in other languages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Encode => "encode",
+            Self::Prefill => "prefill",
+        }
+    }
+
+    /// The variant of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == name)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

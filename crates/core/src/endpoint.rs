@@ -7,6 +7,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
+use crate::kv_transfer::KvTransferCost;
 use crate::prefill::PrefillCost;
 
 /// The description of a model server: its name and capabilities.
@@ -64,6 +65,10 @@ pub struct Endpoint {
     /// The prefill cost of the hardware; `None` means [`Config::prefill`](crate::Config::prefill).
     #[cfg_attr(feature = "serde", serde(default))]
     pub prefill: Option<PrefillCost>,
+    /// The cost of moving a prompt's KV cache to the endpoint; `None` means
+    /// [`DisaggregationConfig::kv_transfer`](crate::DisaggregationConfig::kv_transfer).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub kv_transfer: Option<KvTransferCost>,
     /// The order in which the cache evicts the blocks of a prompt.
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "or_default"))]
     pub cache_eviction: CacheEvictionOrder,
@@ -87,6 +92,7 @@ impl Endpoint {
             adapter_slots: None,
             adapter_load_time: None,
             prefill: None,
+            kv_transfer: None,
             cache_eviction: CacheEvictionOrder::default(),
             notices_disconnect: true,
         }
@@ -146,6 +152,12 @@ impl Endpoint {
         self
     }
 
+    /// The cost of moving a prompt's KV cache to the endpoint.
+    pub fn kv_transfer(mut self, cost: KvTransferCost) -> Self {
+        self.kv_transfer = Some(cost);
+        self
+    }
+
     /// The order in which the cache evicts the blocks of a prompt.
     pub fn cache_eviction(mut self, order: CacheEvictionOrder) -> Self {
         self.cache_eviction = order;
@@ -160,7 +172,7 @@ impl Endpoint {
 
     /// Whether the endpoint serves `model` in `role` and carries all of `labels`.
     pub(crate) fn suits(&self, model: &str, role: Role, labels: &[(&str, &str)]) -> bool {
-        (self.role == Role::Unified || self.role == role)
+        self.role.covers(role)
             && (self.models.is_empty() || self.models.iter().any(|m| m == model))
             && labels.iter().all(|(key, value)| self.labels.get(*key).is_some_and(|v| v == value))
     }
@@ -247,14 +259,92 @@ impl fmt::Display for EndpointId {
 )]
 #[non_exhaustive]
 pub enum Role {
-    /// Prefill and decode. Such an endpoint suits every request; such a request needs both stages
-    /// on one endpoint.
+    /// Prefill and decode. Such a request needs both stages on one endpoint, unless
+    /// [`Config::disaggregation`](crate::Config::disaggregation) is set.
     #[default]
     Unified,
     /// Prefill only.
     Prefill,
-    /// Decode only.
+    /// Decode only. With [`Config::disaggregation`](crate::Config::disaggregation), such an
+    /// endpoint also computes the prompts that no other endpoint prefills.
     Decode,
+    /// Encoding of images, sound and video only.
+    Encode,
+    /// Encoding and prefill.
+    EncodePrefill,
+    /// All three stages.
+    EncodePrefillDecode,
+}
+
+impl Role {
+    /// All variants.
+    pub const ALL: [Self; 6] = [
+        Self::Unified,
+        Self::Prefill,
+        Self::Decode,
+        Self::Encode,
+        Self::EncodePrefill,
+        Self::EncodePrefillDecode,
+    ];
+
+    /// The name in other languages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unified => "unified",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+            Self::Encode => "encode",
+            Self::EncodePrefill => "encode_prefill",
+            Self::EncodePrefillDecode => "encode_prefill_decode",
+        }
+    }
+
+    /// The variant of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+
+    /// The role that a value of the reference's label `llm-d.ai/role` names.
+    ///
+    /// DIFFERENCE: in the reference an endpoint without the label only decodes; here an endpoint
+    /// without a role is unified.
+    ///
+    /// ```
+    /// use slotwise::Role;
+    ///
+    /// assert_eq!(Role::from_label("prefill-decode"), Some(Role::Unified));
+    /// assert_eq!(Role::from_label("both"), Some(Role::Unified));
+    /// assert_eq!(Role::from_label("encode-prefill"), Some(Role::EncodePrefill));
+    /// assert_eq!(Role::from_label("unified"), None);
+    /// ```
+    pub fn from_label(value: &str) -> Option<Self> {
+        Some(match value {
+            "decode" => Self::Decode,
+            "prefill" => Self::Prefill,
+            "encode" => Self::Encode,
+            "prefill-decode" | "both" => Self::Unified,
+            "encode-prefill" => Self::EncodePrefill,
+            "encode-prefill-decode" => Self::EncodePrefillDecode,
+            _ => return None,
+        })
+    }
+
+    /// Whether an endpoint of this role runs all stages of `needed`.
+    pub(crate) const fn covers(self, needed: Self) -> bool {
+        needed.stages() & !self.stages() == 0
+    }
+
+    /// The stages as bits: decode, prefill, encode.
+    const fn stages(self) -> u8 {
+        match self {
+            Self::Decode => 0b001,
+            Self::Prefill => 0b010,
+            Self::Unified => 0b011,
+            Self::Encode => 0b100,
+            Self::EncodePrefill => 0b110,
+            Self::EncodePrefillDecode => 0b111,
+        }
+    }
 }
 
 /// The order in which a cache evicts the blocks of one prompt that were last used together.

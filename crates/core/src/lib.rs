@@ -74,14 +74,16 @@
 //! ```text
 //!  time  rng                                values: no clock, no global randomness
 //!  request  endpoint  load  decision        inputs and outputs
-//!  prefill  histogram  prefix/hash
+//!  prefill  histogram  kv_transfer  prefix/hash
 //!  prefix/  lora  cost/                     state: caches, adapters, learned means
 //!  pool/                                    state: endpoints, what is in flight on each, health
 //!  plugins/                                 the Endpoint Picker's filters, scorers and pickers
 //!  profile/          flow/                  how to weigh   |   bands, flows and their order
+//!  disaggregation/                          whether another endpoint prefills
 //!  config/                                  the configuration of all of these
 //!  fleet/                                   what is known, tied together
 //!  placement/                               where a request fits: pure
+//!  plan                                     the endpoints of each stage: pure
 //!  queueing/                                when it is dispatched
 //!  scheduler/                               the face: delegates
 //! ```
@@ -103,13 +105,16 @@ extern crate std;
 mod config;
 mod cost;
 mod decision;
+mod disaggregation;
 mod endpoint;
 mod fleet;
 mod flow;
 mod histogram;
+mod kv_transfer;
 mod load;
 mod lora;
 mod placement;
+mod plan;
 pub mod plugins;
 mod pool;
 mod prefill;
@@ -122,7 +127,12 @@ mod scheduler;
 mod time;
 
 pub use config::{Config, ConfigError, Implausible, implausible};
-pub use decision::{Decision, Dispatch, EvictReason, Evicted, RejectReason, Rejected, idle_limit};
+pub use decision::{
+    Decision, Dispatch, EvictReason, Evicted, Leg, RejectReason, Rejected, Stage, idle_limit,
+};
+pub use disaggregation::{
+    Decider, DeciderFacts, DisaggregationConfig, PrefixBasedPdDecider, pd_decide,
+};
 pub use endpoint::{CacheEvictionOrder, Endpoint, EndpointId, Role};
 pub use flow::{
     BandLimits, ConcurrencyDetector, ConcurrencyMode, ContinuousSaturation, Fairness, FlowConfig,
@@ -131,6 +141,7 @@ pub use flow::{
     ceilings, saturation,
 };
 pub use histogram::Histogram;
+pub use kv_transfer::KvTransferCost;
 pub use load::{AdapterState, Load};
 pub use placement::Exclusion;
 pub use pool::{BackoffCause, EndpointError, HealthState, UnknownEndpoint};
@@ -144,7 +155,7 @@ pub use request::{
 };
 pub use rng::Rng;
 pub use scheduler::{
-    BandStats, Builder, Candidate, EndpointStats, Explanation, RedirectError, RemovedEndpoint,
-    Scheduler, Stats, UnknownRequest,
+    BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, RedirectError,
+    RemovedEndpoint, Scheduler, Stats, UnknownRequest,
 };
 pub use time::{Instant, Seconds};

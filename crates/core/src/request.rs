@@ -55,6 +55,8 @@ pub struct Request<'a> {
     pub expected_output_tokens: u32,
     /// Which stages the endpoint must run.
     pub role: Role,
+    /// Whether the request has media, such as images, which another endpoint may encode.
+    pub multimodal: bool,
     /// Labels that the endpoint must carry.
     pub labels: &'a [(&'a str, &'a str)],
     /// Endpoints that must not get the request, such as those that a retry has tried.
@@ -80,6 +82,7 @@ impl<'a> Request<'a> {
             weight: 1.0,
             expected_output_tokens: 0,
             role: Role::Unified,
+            multimodal: false,
             labels: &[],
             exclude: &[],
         }
@@ -172,6 +175,11 @@ impl<'a> Request<'a> {
     /// The stages that the endpoint must run.
     pub const fn role(self, role: Role) -> Self {
         Self { role, ..self }
+    }
+
+    /// Whether the request has media.
+    pub const fn multimodal(self, multimodal: bool) -> Self {
+        Self { multimodal, ..self }
     }
 
     /// Labels that the endpoint must carry.

@@ -123,6 +123,11 @@ impl Seconds {
         seconds * 1e9 + 0.5
     }
 
+    /// The larger of the two.
+    pub fn max(self, other: Self) -> Self {
+        Self(self.0.max(other.0))
+    }
+
     /// The smaller of the two.
     pub fn min(self, other: Self) -> Self {
         Self(self.0.min(other.0))

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use slotwise::{
-    AdapterState, BlockHash, BlockRemoved, BlockStored, Endpoint, EndpointId, EngineHash, Failure,
-    Instant, KvEvent, Load, Priority, Request, RequestId, Role, Scheduler, Seconds, Usage,
+    AdapterState, BlockHash, BlockRemoved, BlockStored, Decider, DisaggregationConfig, Endpoint,
+    EndpointId, EngineHash, Failure, Instant, KvEvent, Leg, Load, Priority, Request, RequestId,
+    Role, Scheduler, Seconds, Stage, Usage,
 };
 
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ enum Op {
     FirstToken(usize),
     Tokens(usize, u32),
     Complete(usize, Usage),
+    CompleteLeg(usize, Stage, Usage),
+    FailLeg(usize, Stage, Failure),
     Fail(usize, Failure),
     Cancel(usize),
     Redirect(usize, usize),
@@ -107,13 +110,13 @@ fn load() -> impl Strategy<Value = Load> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let role =
-        || prop_oneof![4 => Just(Role::Unified), 1 => Just(Role::Prefill), 1 => Just(Role::Decode)];
+    let role = || prop_oneof![8 => Just(Role::Unified), 2 => Just(Role::Prefill), 2 => Just(Role::Decode), 1 => prop::sample::select(&Role::ALL[3..])];
     let size = || prop_oneof![4 => Just(16u32), 1 => 1u32..70, 1 => any::<u32>()];
     let capacity = || prop_oneof![4 => 1_000u32..50_000, 1 => number()];
     let at = || 0usize..8;
+    let stage = || prop::sample::select(&Stage::ALL[..]);
     let failure =
-        prop_oneof![Just(Failure::Unreachable), Just(Failure::Engine), Just(Failure::Timeout)];
+        || prop_oneof![Just(Failure::Unreachable), Just(Failure::Engine), Just(Failure::Timeout)];
     prop_oneof![
         4 => (0u8..6, number(), capacity(), size(), role(), prop::option::of(0u8..2)).prop_map(
             |(name, max_in_flight, kv_cache_tokens, block_size, role, model)| Op::Add {
@@ -144,7 +147,9 @@ fn op() -> impl Strategy<Value = Op> {
         6 => at().prop_map(Op::FirstToken),
         3 => (at(), number()).prop_map(|(request, tokens)| Op::Tokens(request, tokens)),
         5 => (at(), usage()).prop_map(|(request, usage)| Op::Complete(request, usage)),
-        2 => (at(), failure).prop_map(|(request, failure)| Op::Fail(request, failure)),
+        2 => (at(), failure()).prop_map(|(request, failure)| Op::Fail(request, failure)),
+        3 => (at(), stage(), usage()).prop_map(|(request, stage, usage)| Op::CompleteLeg(request, stage, usage)),
+        2 => (at(), stage(), failure()).prop_map(|(request, stage, failure)| Op::FailLeg(request, stage, failure)),
         2 => at().prop_map(Op::Cancel),
         2 => (at(), at()).prop_map(|(request, endpoint)| Op::Redirect(request, endpoint)),
         4 => prop_oneof![-1_000i64..5_000_000, Just(i64::MAX)].prop_map(Op::Wait),
@@ -164,6 +169,15 @@ struct Known {
     endpoint: EndpointId,
     tokens: u64,
     running: bool,
+    /// The endpoints and the tokens of the stages before the answer, by stage.
+    legs: [Option<(EndpointId, u64)>; 2],
+}
+
+impl Known {
+    /// The first token ends all stages before the answer.
+    fn run(&mut self) {
+        (self.running, self.legs) = (true, [None; 2]);
+    }
 }
 
 /// A scheduler and a simple model of it.
@@ -185,6 +199,14 @@ impl World {
             config.max_prompt_blocks = 100;
             config.index.bytes = 60_000;
             config.max_in_flight_blocks = 500;
+            let decider = match seed % 3 {
+                0 => return,
+                1 => Decider::AlwaysPd,
+                _ => Decider::PredictedPd,
+            };
+            let mut disaggregation = DisaggregationConfig::default();
+            disaggregation.prefill = decider;
+            config.disaggregation = Some(disaggregation);
         });
         Self {
             scheduler: scheduler.build().expect("valid"),
@@ -339,7 +361,8 @@ impl World {
                 let mut request = Request::new("model-0")
                     .priority(Priority(*priority))
                     .expected_output_tokens(*output)
-                    .role(*role);
+                    .role(*role)
+                    .multimodal(output % 2 == 0);
                 request.adapter = adapter.as_deref();
                 request.deadline = deadline_ms.map(|ms| now + Duration::from_millis(ms));
                 with_prompt(request, prompt, |request| self.pick(now, request))
@@ -348,7 +371,7 @@ impl World {
                 let id = self.request(*request);
                 let done = self.scheduler.handle_first_token(now, id);
                 assert_eq!(done.is_ok(), self.known.contains_key(&id));
-                self.known.entry(id).and_modify(|known| known.running = true);
+                self.known.entry(id).and_modify(Known::run);
                 format!("{done:?}")
             }
             Op::Tokens(request, tokens) => {
@@ -356,7 +379,7 @@ impl World {
                 let done = self.scheduler.handle_tokens(now, id, *tokens);
                 assert_eq!(done.is_ok(), self.known.contains_key(&id));
                 self.known.entry(id).and_modify(|known| {
-                    known.running = true;
+                    known.run();
                     known.tokens += u64::from(*tokens);
                 });
                 format!("{done:?}")
@@ -368,6 +391,24 @@ impl World {
             Op::Fail(request, failure) => {
                 let id = self.request(*request);
                 self.end(id, |scheduler| scheduler.fail(now, id, *failure).is_ok())
+            }
+            Op::CompleteLeg(request, stage, usage) => {
+                let id = self.request(*request);
+                let done = self.scheduler.complete_leg(now, id, *stage, *usage);
+                self.end_leg(id, *stage, done.is_ok());
+                if done.is_err() {
+                    untouched(&self.scheduler);
+                }
+                format!("{done:?}")
+            }
+            Op::FailLeg(request, stage, failure) => {
+                let id = self.request(*request);
+                let done = self.scheduler.fail_leg(now, id, *stage, *failure);
+                self.end_leg(id, *stage, done.is_ok());
+                if done.is_err() {
+                    untouched(&self.scheduler);
+                }
+                format!("{done:?}")
             }
             Op::Cancel(request) => {
                 let id = self.request(*request);
@@ -417,7 +458,13 @@ impl World {
                     explanation.candidates.iter().map(|c| c.endpoint_id).skip(1).take(2).collect();
                 assert!(ranked.starts_with(&dispatch.alternatives));
                 let tokens = u64::from(dispatch.prompt_tokens);
-                let known = Known { endpoint: dispatch.endpoint_id, tokens, running: false };
+                let of = |leg: Option<Leg>, tokens| leg.map(|leg| (leg.endpoint_id, tokens));
+                let legs = [of(dispatch.encode, 0), of(dispatch.prefill, tokens)];
+                let endpoint = dispatch.endpoint_id;
+                assert!(dispatch.prefill.is_none_or(|leg| leg.endpoint_id != endpoint));
+                assert_eq!(explanation.prefill, legs[1].map(|(id, _)| id));
+                assert_eq!(explanation.encode, legs[0].map(|(id, _)| id));
+                let known = Known { endpoint, tokens, running: false, legs };
                 self.known.insert(dispatch.request_id, known);
                 self.requests.push(dispatch.request_id);
             }
@@ -438,15 +485,27 @@ impl World {
         format!("{ended}")
     }
 
+    fn end_leg(&mut self, id: RequestId, stage: Stage, ended: bool) {
+        let leg = self.known.get_mut(&id).and_then(|known| known.legs[stage as usize].take());
+        assert_eq!(ended, leg.is_some(), "each leg ends once");
+        assert_eq!(self.scheduler.leg_of(id, stage), None);
+    }
+
     fn check(&self) {
         let stats = self.scheduler.stats();
         assert_eq!(stats.in_flight, self.known.len() as u64);
         assert!(stats.index_bytes <= 60_000 && stats.endpoints.len() <= 5);
         for endpoint in &stats.endpoints {
             let here = || self.known.values().filter(|known| known.endpoint == endpoint.id);
-            assert_eq!(endpoint.prefilling as usize, here().filter(|known| !known.running).count());
+            let legs = || {
+                let all = self.known.values().flat_map(|known| known.legs).flatten();
+                all.filter(|(id, _)| *id == endpoint.id)
+            };
+            let prefilling = here().filter(|known| !known.running).count() + legs().count();
+            assert_eq!(endpoint.prefilling as usize, prefilling);
             assert_eq!(endpoint.running as usize, here().filter(|known| known.running).count());
-            assert_eq!(endpoint.kv_tokens, here().map(|known| known.tokens).sum::<u64>());
+            let tokens = here().map(|known| known.tokens).chain(legs().map(|(_, tokens)| tokens));
+            assert_eq!(endpoint.kv_tokens, tokens.sum::<u64>());
             assert!(
                 endpoint.prefilling > 0 || endpoint.queued_prefill.is_zero(),
                 "prefill is booked only for requests before their first token"

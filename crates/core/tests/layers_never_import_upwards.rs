@@ -10,7 +10,7 @@ use imports::Imports;
 
 /// Modules of a layer import from it and from the layers before it. The longest name that matches a
 /// file's module decides: `prefix::hash` lies below `prefix`.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 13] = [
     &["time", "rng"],
     &[
         "prefill",
@@ -20,15 +20,18 @@ const LAYERS: [&[&str]; 11] = [
         "load",
         "request",
         "histogram",
+        "kv_transfer",
         "decision",
     ],
     &["prefix", "lora", "cost"],
     &["pool"],
     &["plugins"],
     &["profile", "flow"],
+    &["disaggregation"],
     &["config"],
     &["fleet"],
     &["placement"],
+    &["plan"],
     &["queueing"],
     &["scheduler"],
 ];

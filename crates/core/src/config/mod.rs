@@ -6,6 +6,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
+use crate::disaggregation::DisaggregationConfig;
 use crate::flow::FlowConfig;
 use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
@@ -82,6 +83,9 @@ pub struct Config {
     pub prices: CostPrices,
     /// The value of cached blocks outside the accelerator's memory.
     pub tiers: TierFactors,
+    /// How requests are split over endpoints that encode, prefill and decode; `None` means that
+    /// one endpoint serves a request.
+    pub disaggregation: Option<DisaggregationConfig>,
     /// Number of alternatives in a [`Dispatch`](crate::Dispatch).
     pub alternatives: usize,
     /// Requests of negative priority are rejected while the predicted wait on their best endpoint
@@ -113,6 +117,7 @@ impl Default for Config {
             flow: FlowConfig::default(),
             prices: CostPrices::default(),
             tiers: TierFactors::default(),
+            disaggregation: None,
             alternatives: 2,
             shed_above: Duration::from_secs(1),
         }
@@ -137,6 +142,13 @@ impl Config {
             return Err(ConfigError::new(
                 "prefill",
                 "must have coefficients between 0 and 1 s, and a cost per token",
+            ));
+        }
+        let transfer = self.disaggregation.as_ref().map(|config| config.kv_transfer);
+        if transfer.is_some_and(|cost| !cost.is_valid()) {
+            return Err(ConfigError::new(
+                "disaggregation.kv_transfer",
+                "must be finite and not negative, the bandwidth positive",
             ));
         }
         if !(self.kv_limit > 0.0 && self.kv_limit <= 1.0) {

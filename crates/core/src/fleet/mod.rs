@@ -14,6 +14,7 @@ pub(crate) use threads::Threads;
 use crate::config::Config;
 use crate::cost::{BytesPerToken, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
+use crate::kv_transfer::KvTransferCost;
 use crate::pool::{BackoffPeriods, Pool, Slot};
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{CacheSpec, PrefixIndex, PromptHasher};
@@ -90,6 +91,12 @@ impl Fleet {
     /// The cost of an answer in seconds of prefill: one token counts as two prompt tokens.
     pub(crate) fn output_cost(&self, tokens: u32) -> Seconds {
         self.config.prefill.per_token * (2.0 * f64::from(tokens))
+    }
+
+    /// The cost of moving a prompt's KV cache to the endpoint.
+    pub(crate) fn kv_transfer(&self, slot: &Slot) -> KvTransferCost {
+        let general = self.config.disaggregation.as_ref().map(|config| config.kv_transfer);
+        slot.endpoint.kv_transfer.or(general).unwrap_or_default()
     }
 
     /// The first and the longest backoff of a failed endpoint.

@@ -1,7 +1,7 @@
 //! Weighs one endpoint for a request: what it costs, and whether it can have the request.
 
 use super::exclusion::Exclusion;
-use super::query::Query;
+use super::query::{Query, Work};
 use super::ranking_key::RankingKey;
 use super::refusal::Relaxation;
 use super::span::CachedPrefix;
@@ -36,9 +36,15 @@ pub(super) fn assess<P: Profile>(
     let lifetime = fleet.config.report_lifetime;
     let external = slot.reports.estimate(now, fleet.pool.reports(), slot.kv_cache_tokens, lifetime);
     let cached = lookup.located(slot, cached, &fleet.prefixes, &fleet.config.tiers);
-    let miss = lookup.tokens.saturating_sub(cached.tokens);
+    let tokens = if let Work::Encode = query.work { 0 } else { lookup.tokens };
+    let miss = tokens.saturating_sub(cached.tokens);
+    let (work, transfer) = match query.work {
+        Work::Prompt => (described_work(slot, miss, cached) * slot.speed.factor(), Seconds::ZERO),
+        Work::Answer { .. } => (Seconds::ZERO, fleet.kv_transfer(slot).seconds(miss)),
+        Work::Encode => (Seconds::ZERO, Seconds::ZERO),
+    };
     let (load, residence) = (slot.adapter_load_time, Seconds::new(fleet.mean_residence.get()));
-    let adapter = lookup.adapter.map(|key| {
+    let adapter = lookup.adapter.filter(|_| !matches!(query.work, Work::Encode)).map(|key| {
         let delay = slot.adapters.delay(key, now, load, residence);
         (delay, slot.adapters.displacement(key, now, load))
     });
@@ -47,12 +53,12 @@ pub(super) fn assess<P: Profile>(
     let inputs = CostInputs {
         // The residue counts as cost only: an engine that notices a disconnect does no work for it.
         wait: wait + Seconds::from(slot.in_flight.residue(now)),
-        room: slot.wait_for_room(external, lookup.tokens, fleet.config.kv_limit),
-        work: described_work(slot, miss, cached) * slot.speed.factor(),
-        recompute: slot.prefill.per_token_of(lookup.tokens) * f64::from(miss),
+        room: slot.wait_for_room(external, tokens, fleet.config.kv_limit),
+        work,
+        recompute: slot.prefill.per_token_of(tokens) * f64::from(miss),
         reuse: fleet.reuse.probability(),
         miss: f64::from(miss),
-        tokens: f64::from(lookup.tokens),
+        tokens: f64::from(tokens),
         warm: fleet.prefixes.warm_tokens(slot.id.slot, now) as f64,
         kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
         capacity: f64::from(slot.kv_cache_tokens),
@@ -60,8 +66,13 @@ pub(super) fn assess<P: Profile>(
         adapter: adapter_delay + displacement,
         backoff_remaining: slot.health.backoff_remaining(now),
     };
-    let first_token_in = wait + inputs.room + inputs.work + adapter_delay;
-    let terms = profile.terms(&inputs);
+    let mut first_token_in = wait + inputs.room + inputs.work + adapter_delay;
+    let mut terms = profile.terms(&inputs);
+    if let Work::Answer { ready_in } = query.work {
+        // The endpoint's queue advances while the other one computes the prompt.
+        first_token_in = first_token_in.max(ready_in) + transfer;
+        terms.prefill = transfer;
+    }
     let cost = profile.cost(slot.id, &terms);
     Assessment {
         cached,
@@ -86,7 +97,7 @@ fn exclusion(
     first_token_in: Seconds,
 ) -> Option<Exclusion> {
     let Query { now, request, lookup, session_admission, relaxation, .. } = query;
-    let needed = f64::from(lookup.longest);
+    let needed = if let Work::Encode = query.work { 0.0 } else { f64::from(lookup.longest) };
     let room = fleet.config.kv_limit * f64::from(slot.kv_cache_tokens);
     let late = |deadline| now + first_token_in.to_duration() > deadline;
     let leaves = slot.draining || request.exclude.contains(&slot.id);

@@ -262,6 +262,14 @@ impl Lookup {
         self.chains.place_of(layout) == Some(id.chain as usize)
     }
 
+    /// A copy of the blocks for this endpoint, with the prompt's length.
+    pub(crate) fn copy_for(&self, slot: &Slot) -> (Vec<BlockHash>, Span) {
+        match self.chains.place_of(slot.layout).map(|place| self.chains.get(place)) {
+            Some(chain) => (chain.hashes.clone(), chain.span),
+            None => (Vec::new(), Span::of_tokens(self.tokens, slot.layout.block_size)),
+        }
+    }
+
     /// Moves the blocks for this endpoint out, with the prompt's length.
     pub(crate) fn take(&mut self, slot: &Slot) -> (Vec<BlockHash>, Span) {
         let tokens = self.tokens;

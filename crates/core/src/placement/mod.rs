@@ -26,7 +26,7 @@ pub(crate) use assess::{Assessment, described_work};
 pub use exclusion::Exclusion;
 pub(crate) use lookup::{Form, Lookup};
 pub(crate) use prune::SearchFrontier;
-pub(crate) use query::Query;
+pub(crate) use query::{Query, Work};
 pub(crate) use ranking::Ranking;
 pub(crate) use ranking_key::RankingKey;
 pub(crate) use refusal::{Refusal, Relaxation};
@@ -115,7 +115,7 @@ pub(crate) fn search<P: Profile>(
         ranking.bar()
     };
     match profile.bound() {
-        Some(bound) => PrunedSearch::new(fleet, query.lookup, bound, look).search(frontier),
+        Some(bound) => PrunedSearch::new(fleet, query, bound, look).search(frontier),
         None => fleet.pool.iter().for_each(|slot| _ = look(slot, query.lookup.cached(slot))),
     }
 }

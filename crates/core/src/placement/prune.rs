@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use super::chains::{Level, LevelId};
 use super::lookup::Lookup;
+use super::query::{Query, Work};
 use super::ranking_key::RankingKey;
 use super::span::CachedPrefix;
 use super::tie_break::{TieBreaker, TieRank};
@@ -26,6 +27,7 @@ use crate::time::Seconds;
 pub(super) struct PrunedSearch<'a, B, L> {
     fleet: &'a Fleet,
     lookup: &'a Lookup,
+    work: Work,
     bound: &'a B,
     ties: TieBreaker<'a>,
     look: L,
@@ -45,9 +47,10 @@ pub(crate) struct SearchFrontier {
 const FEW: usize = 32;
 
 impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> PrunedSearch<'a, B, L> {
-    pub(super) fn new(fleet: &'a Fleet, lookup: &'a Lookup, bound: &'a B, look: L) -> Self {
+    pub(super) fn new(fleet: &'a Fleet, query: Query<'a>, bound: &'a B, look: L) -> Self {
+        let Query { lookup, work, .. } = query;
         let ties = TieBreaker::for_prompt(fleet, lookup);
-        Self { fleet, lookup, bound, ties, look, bar: None }
+        Self { fleet, lookup, work, bound, ties, look, bar: None }
     }
 
     /// Weighs every endpoint that may be below the bar, and few others.
@@ -198,10 +201,14 @@ impl<'a, B: CostBound, L: FnMut(&Slot, CachedPrefix) -> Option<RankingKey>> Prun
     /// The lower bound of the request's cost in nanoseconds, with this prefix cached.
     #[inline(always)]
     fn cost(&self, best_case: &BestCase, cached: CachedPrefix) -> u64 {
-        let tokens = self.lookup.tokens;
+        let tokens = if let Work::Encode = self.work { 0 } else { self.lookup.tokens };
+        let work = match self.work {
+            Work::Prompt => best_case.work(tokens.saturating_sub(cached.tokens), cached.tokens),
+            Work::Answer { .. } | Work::Encode => Seconds::ZERO,
+        };
         let least = LeastInputs {
             wait: best_case.least_wait,
-            work: best_case.work(tokens.saturating_sub(cached.tokens), cached.tokens),
+            work,
             tokens: f64::from(tokens),
             kv_tokens: best_case.kv_tokens,
             capacity: best_case.capacity,

@@ -4,7 +4,7 @@ use super::lookup::Lookup;
 use super::refusal::Relaxation;
 use crate::flow::SessionAdmission;
 use crate::request::Request;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 /// A request, its prompt's lookup, and the conditions of one search.
 #[derive(Clone, Copy, Debug)]
@@ -12,12 +12,26 @@ pub(crate) struct Query<'a> {
     pub(crate) now: Instant,
     pub(crate) request: &'a Request<'a>,
     pub(crate) lookup: &'a Lookup,
+    /// What the endpoint does for the request.
+    pub(crate) work: Work,
     /// Session admission, if the request begins a session.
     pub(crate) session_admission: Option<&'a SessionAdmission>,
     /// The request can wait, so a full endpoint is better than one that is backed off.
     pub(crate) can_wait: bool,
     /// Which exclusions for health are waived.
     pub(crate) relaxation: Relaxation,
+}
+
+/// What an endpoint does for a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// It computes the prompt.
+    Prompt,
+    /// It answers a prompt that another endpoint computes and whose KV cache can be moved after
+    /// this time.
+    Answer { ready_in: Seconds },
+    /// It encodes the media, and does not hold the prompt.
+    Encode,
 }
 
 impl<'a> Query<'a> {
@@ -31,6 +45,7 @@ impl<'a> Query<'a> {
             now,
             request,
             lookup,
+            work: Work::Prompt,
             session_admission: None,
             can_wait: false,
             relaxation: Relaxation::None,

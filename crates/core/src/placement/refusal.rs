@@ -51,7 +51,7 @@ impl Refusal {
         matches!(self.best, Some((Exclusion::Full | Exclusion::SessionLimit, _)))
     }
 
-    pub(crate) fn into_rejected(self) -> Rejected {
+    pub(crate) fn rejected(&self) -> Rejected {
         match self.best {
             Some((why, after)) => {
                 let reason = RejectReason::from(why);

@@ -25,7 +25,7 @@ pub(crate) struct CachedPrefix {
 }
 
 impl Span {
-    pub(super) fn of_tokens(tokens: u32, block_size: NonZeroU32) -> Self {
+    pub(crate) fn of_tokens(tokens: u32, block_size: NonZeroU32) -> Self {
         Self { length: u64::from(tokens), block: u64::from(block_size.get()), tokens }
     }
 

@@ -40,6 +40,8 @@ pub enum EndpointError {
     },
     /// A coefficient of the prefill cost is outside 0 to 1 s, or the cost per token is zero.
     InvalidPrefillCost,
+    /// A coefficient of the KV transfer cost is negative or not finite, or the bandwidth is zero.
+    InvalidKvTransferCost,
 }
 
 impl EndpointError {
@@ -50,6 +52,7 @@ impl EndpointError {
             Self::DuplicateName(_) => "duplicate_name",
             Self::PoolFull { .. } => "pool_full",
             Self::InvalidPrefillCost => "invalid_prefill_cost",
+            Self::InvalidKvTransferCost => "invalid_kv_transfer_cost",
         }
     }
 }
@@ -68,6 +71,9 @@ impl fmt::Display for EndpointError {
             Self::PoolFull { limit } => write!(f, "the pool is full: max_endpoints is {limit}"),
             Self::InvalidPrefillCost => f.write_str(
                 "prefill cost must have coefficients between 0 and 1 s, and a cost per token",
+            ),
+            Self::InvalidKvTransferCost => f.write_str(
+                "KV transfer cost must be finite and not negative, and its bandwidth positive",
             ),
         }
     }

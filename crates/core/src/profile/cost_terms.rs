@@ -11,7 +11,7 @@ pub struct CostTerms {
     pub queue: Seconds,
     /// Waiting for room in the KV cache.
     pub kv_admission_wait: Seconds,
-    /// The request's own prefill.
+    /// The request's own prefill, or the transfer of its KV cache if another endpoint prefills.
     pub prefill: Seconds,
     /// Recomputation by other sessions whose blocks the request evicts.
     pub cache_eviction: Seconds,

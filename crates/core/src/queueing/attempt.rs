@@ -7,6 +7,7 @@ use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::flow::{self, Position, Ticket};
 use crate::placement::{self, Placement, Query, Ranking, SearchFrontier, Workspace};
+use crate::plan::{Plan, answer_role, plan};
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
 
@@ -58,11 +59,11 @@ impl Queueing {
             can_wait: true,
             ..Query::immediate(fleet.now, &request, &workspace.lookup)
         };
-        let Placement { ranking, refusal, relaxation } =
-            placement::place(fleet, query, &fleet.profile(), &mut workspace.frontier);
-        let query = Query { relaxation, ..query };
+        let plan = plan(fleet, query, &fleet.profile(), &mut workspace.frontier);
+        let Placement { ranking, refusal, relaxation } = &plan.answer;
+        let query = Query { relaxation: *relaxation, ..query };
         let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
-            let reason = refusal.into_rejected().reason;
+            let reason = refusal.rejected().reason;
             if let Some(admission) = self.session_admission.as_mut().filter(|_| starts) {
                 admission.record_limited();
             }
@@ -78,19 +79,30 @@ impl Queueing {
         if in_flight >= fleet.config.max_in_flight {
             return Attempt::ParkForAny(class);
         }
+        let full = |id: &EndpointId| {
+            fleet.pool.get(*id).is_ok_and(|slot| !capacity::has_room(fleet, slot))
+        };
+        if let Some(leg) = plan.legs().find(full) {
+            return Attempt::ParkFor(leg.slot);
+        }
         match fleet.pool.get(best) {
+            // The other endpoint would have to compute the prompt, too.
+            Ok(slot) if !capacity::has_room(fleet, slot) && plan.prefill.is_some() => {
+                Attempt::ParkFor(best.slot)
+            }
             Ok(slot) if !capacity::has_room(fleet, slot) => {
                 let (free, holding_out_since) =
-                    self.settle_for_less(fleet, query, queued, &ranking, &mut workspace.frontier);
+                    self.settle_for_less(fleet, query, queued, ranking, &mut workspace.frontier);
                 if let Some((ranking, best)) = free {
-                    return Attempt::Dispatch(ranking, best);
+                    let answer = Placement { ranking, ..plan.answer };
+                    return Attempt::Dispatch(Plan { answer, ..plan }, best);
                 }
                 if let Some(queued) = self.waiting.get_mut(ticket) {
                     queued.holding_out_since = holding_out_since;
                 }
                 Attempt::ParkFor(best.slot)
             }
-            Ok(_) => Attempt::Dispatch(ranking, best),
+            Ok(_) => Attempt::Dispatch(plan, best),
             Err(_) => Attempt::ParkForAny(class),
         }
     }
@@ -114,6 +126,9 @@ impl Queueing {
             return (None, queued.holding_out_since);
         }
         let mut free = Ranking::new(fleet.config.alternatives.saturating_add(1));
+        let role = answer_role(fleet, query.request);
+        let request = Request { role, ..query.request.clone() };
+        let query = Query { request: &request, ..query };
         placement::search(fleet, query, &fleet.profile(), frontier, &mut free, |slot| {
             capacity::has_room(fleet, slot)
         });
@@ -145,7 +160,7 @@ fn eligibility_class(fleet: &Fleet, request: &Request<'_>, home: Option<Endpoint
 
 /// The outcome of one dispatch attempt.
 pub(super) enum Attempt {
-    Dispatch(Ranking, EndpointId),
+    Dispatch(Plan, EndpointId),
     ParkFor(u32),
     /// Any change of the pool may help requests of this class.
     ParkForAny(u32),

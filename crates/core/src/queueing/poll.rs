@@ -9,7 +9,8 @@ use crate::decision::Evicted;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::flow::{self, SessionId};
-use crate::placement::{Ranking, Workspace};
+use crate::placement::Workspace;
+use crate::plan::Plan;
 use crate::prefix::BlockHash;
 use crate::time::Instant;
 
@@ -24,7 +25,7 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct ReadyRequest {
     pub(crate) queued: Box<QueuedRequest>,
-    pub(crate) ranking: Ranking,
+    pub(crate) plan: Plan,
     pub(crate) endpoint: EndpointId,
     /// The prompt's blocks, if sessions are admitted.
     pub(crate) chain: Option<Box<[BlockHash]>>,
@@ -54,7 +55,7 @@ impl Queueing {
                 return self.next_evicted(fleet, in_flight).map(Next::Evict);
             };
             match self.attempt(fleet, in_flight, ticket, workspace) {
-                Attempt::Dispatch(ranking, endpoint) => {
+                Attempt::Dispatch(plan, endpoint) => {
                     if let Some(queued) = self.waiting.take(fleet.now, ticket) {
                         self.tickets.remove(&queued.id.0);
                         let chain = self
@@ -63,7 +64,7 @@ impl Queueing {
                             .then(|| workspace.lookup.first_chain().into());
                         return Some(Next::Dispatch(ReadyRequest {
                             queued,
-                            ranking,
+                            plan,
                             endpoint,
                             chain,
                         }));

@@ -26,6 +26,7 @@ pub(crate) struct QueuedRequest {
     labels: Box<[(Box<str>, Box<str>)]>,
     exclude: Box<[EndpointId]>,
     role: Role,
+    multimodal: bool,
     deadline: Option<Instant>,
     expected_output_tokens: u32,
 }
@@ -61,6 +62,7 @@ impl QueuedRequest {
             labels: labels.collect(),
             exclude: request.exclude.into(),
             role: request.role,
+            multimodal: request.multimodal,
             deadline: request.deadline,
             expected_output_tokens: request.expected_output_tokens,
         }
@@ -82,6 +84,7 @@ impl QueuedRequest {
         request.adapter = self.adapter.as_deref();
         request.labels = labels;
         request.exclude = &self.exclude;
+        request.multimodal = self.multimodal;
         request.deadline = self.deadline;
         request.expected_output_tokens = self.expected_output_tokens;
         request

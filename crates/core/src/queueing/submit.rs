@@ -9,6 +9,7 @@ use crate::decision::{RejectReason, Rejected};
 use crate::fleet::Fleet;
 use crate::flow::{Admission, Full};
 use crate::placement::Lookup;
+use crate::plan::answer_role;
 use crate::pool::Slot;
 use crate::request::{Priority, Request, RequestId};
 use crate::time::Seconds;
@@ -33,7 +34,8 @@ impl Queueing {
         if request.has_long_name() {
             return reject(RejectReason::NameTooLong, None);
         }
-        let suits = |slot: &Slot| slot.endpoint.suits(request.model, request.role, request.labels);
+        let role = answer_role(fleet, request);
+        let suits = |slot: &Slot| slot.endpoint.suits(request.model, role, request.labels);
         if fleet.pool.len() > 0 && !fleet.pool.iter().any(suits) {
             return reject(RejectReason::NotServed, None);
         }

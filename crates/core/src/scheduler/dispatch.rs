@@ -5,47 +5,54 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Scheduler;
-use super::in_flight::{Evidence, InFlight, PlacedPrompt, TextPrompt};
-use crate::decision::{Dispatch, Rejected};
+use super::in_flight::{Evidence, InFlight, Legs, PlacedPrompt, TextPrompt};
+use crate::decision::{Dispatch, Leg, Rejected, Stage};
 use crate::endpoint::EndpointId;
-use crate::placement::{CachedPrefix, Form, Ranking, described_work};
+use crate::placement::{Assessment, CachedPrefix, Form, Lookup, Span, Work, described_work};
+use crate::plan::Plan;
 use crate::pool::{Claim, Slot};
 use crate::prefix::{BlockHash, BlockUse};
 use crate::request::{CacheUse, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// Reserves the best endpoint of the ranking for the prompt in the workspace.
+    /// Reserves the planned endpoints for the prompt in the workspace.
     pub(super) fn dispatch(
         &mut self,
         now: Instant,
         id: RequestId,
         adapter: Option<&str>,
         suspect: Option<u64>,
-        ranking: &Ranking,
+        plan: &Plan,
     ) -> Result<Dispatch, Rejected> {
         let (gone, lookup) = (Rejected::NO_ENDPOINTS, &mut self.workspace.lookup);
-        let ((endpoint, best), alternatives) = ranking.split().ok_or(gone)?;
-        let (mut chain, span) =
-            self.fleet.pool.get(*endpoint).map(|slot| lookup.take(slot)).map_err(|_| gone)?;
-        if lookup.cache_use == CacheUse::Unread {
-            chain = Vec::new();
-        }
-        let layout = self.fleet.pool.get(*endpoint).ok().map(|slot| slot.layout);
-        let layout = layout.filter(|_| lookup.form != Form::Blocks);
-        let text = match lookup.form {
-            Form::Text { flow, bytes } => Some(TextPrompt { model: lookup.model, flow, bytes }),
-            Form::Tokens | Form::Blocks => None,
-        };
-        let adapter = lookup.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
-        let (tokens, cache_use, best_hit) = (lookup.tokens, lookup.cache_use, lookup.best_hit);
-        let prompt = PlacedPrompt { chain, span, tokens, cache_use, layout, text, adapter };
-        let mut in_flight = self.book(now, *endpoint, best.cached, prompt).ok_or(gone)?;
+        let ((endpoint, best), alternatives) = plan.answer.ranking.split().ok_or(gone)?;
+        let slot = self.fleet.pool.get(*endpoint).map_err(|_| gone)?;
+        let prefiller = plan.prefill.and_then(|(id, _)| self.fleet.pool.get(id).ok());
+        let for_prefill = prefiller
+            .map(|slot| placed_prompt(lookup, slot, adapter, |lookup| lookup.copy_for(slot)));
+        let prompt = placed_prompt(lookup, slot, adapter, |lookup| lookup.take(slot));
+        let (tokens, best_hit) = (lookup.tokens, lookup.best_hit);
+        let mut in_flight =
+            self.book(now, *endpoint, best.cached, prompt, plan.work).ok_or(gone)?;
         (in_flight.predicted, in_flight.suspect) = (best.first_token_in, suspect);
-
+        if let Some(((id, leg), prompt)) = plan.prefill.zip(for_prefill) {
+            in_flight.hit = leg.cached.tokens;
+            self.reserve_leg(now, &mut in_flight, Stage::Prefill, (id, &leg), prompt);
+        }
+        if let Some((id, leg)) = &plan.encode {
+            self.reserve_leg(now, &mut in_flight, Stage::Encode, (*id, leg), PlacedPrompt::none());
+        }
+        let computed_hit = in_flight.hit;
         self.requests.insert(id, in_flight);
         self.fleet.reuse.observe(best_hit, tokens);
-        self.counters.dispatch(tokens, best.cached.tokens);
+        self.counters.dispatch(tokens, computed_hit);
+        let leg = |(endpoint_id, leg): (EndpointId, Assessment)| Leg {
+            endpoint_id,
+            cached_tokens: leg.cached.tokens,
+            cost: leg.cost,
+            done_in: leg.first_token_in,
+        };
         Ok(Dispatch {
             request_id: id,
             endpoint_id: *endpoint,
@@ -56,7 +63,25 @@ impl Scheduler {
             cost: best.cost,
             first_token_in: best.first_token_in,
             queue_time: Duration::ZERO,
+            prefill: plan.prefill.map(leg),
+            encode: plan.encode.map(leg),
         })
+    }
+
+    /// Reserves the endpoint of a stage before the answer.
+    fn reserve_leg(
+        &mut self,
+        now: Instant,
+        request: &mut InFlight,
+        stage: Stage,
+        (endpoint, planned): (EndpointId, &Assessment),
+        prompt: PlacedPrompt,
+    ) {
+        let work = if stage == Stage::Encode { Work::Encode } else { Work::Prompt };
+        if let Some(mut leg) = self.book(now, endpoint, planned.cached, prompt, work) {
+            (leg.predicted, leg.suspect) = (planned.first_token_in, request.suspect);
+            request.legs.set(stage, leg);
+        }
     }
 
     /// Books a prompt on an endpoint that has `cached` of it in its cache.
@@ -66,10 +91,16 @@ impl Scheduler {
         endpoint: EndpointId,
         cached: CachedPrefix,
         mut prompt: PlacedPrompt,
+        stage: Work,
     ) -> Option<InFlight> {
         let slot = self.fleet.pool.get(endpoint).ok()?;
         let (tokens, hit) = (prompt.tokens, cached.tokens);
-        let described = described_work(slot, tokens.saturating_sub(hit), cached);
+        let computes_prompt = matches!(stage, Work::Prompt);
+        let described = if computes_prompt {
+            described_work(slot, tokens.saturating_sub(hit), cached)
+        } else {
+            Seconds::ZERO
+        };
         let work = (described * slot.speed.factor()).to_duration();
         let evidence = self.evidence(slot, &prompt.chain, cached);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
@@ -79,7 +110,9 @@ impl Scheduler {
             (self.fleet.mean_output.get(), self.fleet.backoff_periods());
         let reservation =
             self.fleet.pool.reserve(now, endpoint, claim, output, backoff_periods).ok()?;
-        self.fleet.mean_work.observe(described.get());
+        if computes_prompt {
+            self.fleet.mean_work.observe(described.get());
+        }
         let block_tokens = prompt.span.block_tokens();
         let used = BlockUse { stamp: reservation.order(), block_tokens, now, computed: false };
         self.fleet.prefixes.record_use(endpoint.slot, &prompt.chain, used);
@@ -101,6 +134,8 @@ impl Scheduler {
             prompt,
             charge,
             session,
+            prefilled_elsewhere: matches!(stage, Work::Answer { .. }),
+            legs: Legs::default(),
         })
     }
 
@@ -112,4 +147,25 @@ impl Scheduler {
         let last_block = used(last)?;
         Some(Evidence { first_block: used(0).unwrap_or(last_block), last_block })
     }
+}
+
+/// The prompt in the lookup, for an endpoint; `blocks` copies or takes the blocks.
+fn placed_prompt(
+    lookup: &mut Lookup,
+    slot: &Slot,
+    adapter: Option<&str>,
+    blocks: impl FnOnce(&mut Lookup) -> (Vec<BlockHash>, Span),
+) -> PlacedPrompt {
+    let (mut chain, span) = blocks(lookup);
+    if lookup.cache_use == CacheUse::Unread {
+        chain = Vec::new();
+    }
+    let layout = Some(slot.layout).filter(|_| lookup.form != Form::Blocks);
+    let text = match lookup.form {
+        Form::Text { flow, bytes } => Some(TextPrompt { model: lookup.model, flow, bytes }),
+        Form::Tokens | Form::Blocks => None,
+    };
+    let adapter = lookup.adapter.zip(adapter).map(|(key, name)| (key, name.into()));
+    let (tokens, cache_use) = (lookup.tokens, lookup.cache_use);
+    PlacedPrompt { chain, span, tokens, cache_use, layout, text, adapter }
 }

@@ -38,6 +38,9 @@ impl Scheduler {
         if endpoint.prefill.is_some_and(|cost| !cost.is_valid()) {
             return Err(EndpointError::InvalidPrefillCost);
         }
+        if endpoint.kv_transfer.is_some_and(|cost| !cost.is_valid()) {
+            return Err(EndpointError::InvalidKvTransferCost);
+        }
         let name = endpoint.name.clone();
         let key = self.fleet.hasher.name(&name);
         let config = &self.fleet.config;
@@ -88,6 +91,9 @@ impl Scheduler {
         let now = self.advance(now);
         if endpoint.prefill.is_some_and(|cost| !cost.is_valid()) {
             return Err(EndpointError::InvalidPrefillCost);
+        }
+        if endpoint.kv_transfer.is_some_and(|cost| !cost.is_valid()) {
+            return Err(EndpointError::InvalidKvTransferCost);
         }
         let before = self.fleet.pool.get(id)?.layout;
         let key = self.fleet.hasher.name(&endpoint.name);

@@ -6,8 +6,12 @@ use core::fmt;
 
 use super::Scheduler;
 use crate::decision::Rejected;
+use crate::disaggregation::DeciderFacts;
 use crate::endpoint::EndpointId;
-use crate::placement::{self, Exclusion, Lookup, Query, Ranking, RankingKey, SearchFrontier};
+use crate::placement::{
+    self, Exclusion, Lookup, Placement, Query, Ranking, RankingKey, SearchFrontier,
+};
+use crate::plan::{Plan, answer_role, plan};
 use crate::pool::BackoffCause;
 use crate::profile::CostTerms;
 use crate::request::Request;
@@ -26,6 +30,16 @@ pub struct Explanation {
     pub prompt_tokens: u32,
     /// The most prompt tokens that any endpoint is expected to find in its cache.
     pub best_cached_tokens: u32,
+    /// The endpoint that computes the prompt first, if that pays.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub prefill: Option<EndpointId>,
+    /// The endpoint that encodes the media first.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub encode: Option<EndpointId>,
+    /// What the prefill decider read, if there was a decision. `disaggregated` is zero if the
+    /// decider compares no costs and has disagreed.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub decider_facts: Option<DeciderFacts>,
     /// Every endpoint: first the eligible ones, best first, then the excluded ones by id.
     pub candidates: Vec<Candidate>,
 }
@@ -84,8 +98,14 @@ impl Scheduler {
         let mut lookup = Lookup::default();
         lookup.read(&self.fleet, request, self.next_request);
         let (profile, mut frontier) = (self.fleet.profile(), SearchFrontier::default());
-        let mut query = Query::immediate(now, request, &lookup);
-        query.relaxation = placement::place(&self.fleet, query, &profile, &mut frontier).relaxation;
+        let query = Query::immediate(now, request, &lookup);
+        let plan = plan(&self.fleet, query, &profile, &mut frontier);
+        let role = answer_role(&self.fleet, request);
+        let mut exclude = request.exclude.to_vec();
+        exclude.extend(plan.prefill.map(|(id, _)| id));
+        let answered = Request { role, exclude: &exclude, ..request.clone() };
+        let relaxation = plan.answer.relaxation;
+        let query = Query { request: &answered, work: plan.work, relaxation, ..query };
         let mut candidates: Vec<(RankingKey, Candidate)> =
             Vec::with_capacity(self.fleet.pool.len());
         let mut ranking = Ranking::new(1);
@@ -105,15 +125,20 @@ impl Scheduler {
                 };
                 candidates.push((assessment.key, candidate));
             });
-        let chosen = self.admit(request, &ranking, refusal);
+        let best = plan.answer.ranking.split().map(|((endpoint, _), _)| *endpoint);
+        let answer = Placement { refusal, ..plan.answer };
+        let plan = Plan { answer, ..plan };
+        let chosen = self.admit(request, &plan);
         candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
             None => (false, Some(*key), None),
             Some(_) => (true, None, Some(candidate.endpoint_id)),
         });
-        let gone = Rejected::NO_ENDPOINTS;
-        let best = || ranking.split().map(|((endpoint, _), _)| *endpoint).ok_or(gone);
+        let leg = |leg: Option<(EndpointId, _)>| leg.map(|(id, _)| id).filter(|_| chosen.is_ok());
         Explanation {
-            verdict: chosen.and_then(|()| best()),
+            prefill: leg(plan.prefill),
+            encode: leg(plan.encode),
+            verdict: chosen.and_then(|()| best.ok_or(Rejected::NO_ENDPOINTS)),
+            decider_facts: plan.facts,
             prompt_tokens: lookup.tokens,
             best_cached_tokens: lookup.best_hit,
             candidates: candidates.into_iter().map(|(_, candidate)| candidate).collect(),

@@ -2,9 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use hashbrown::HashMap;
 
+use crate::decision::Stage;
 use crate::flow::SessionId;
 use crate::placement::Span;
 use crate::pool::{BlockLayout, Reservation};
@@ -29,7 +31,7 @@ pub(super) struct InFlight {
     pub(super) dispatched: Instant,
     /// When the first token arrived.
     pub(super) started: Option<Instant>,
-    /// Predicted cached tokens.
+    /// Predicted cached tokens, on the endpoint that computes the prompt.
     pub(super) hit: u32,
     /// Predicted time to the first token.
     pub(super) predicted: Seconds,
@@ -40,6 +42,47 @@ pub(super) struct InFlight {
     /// The charge to the flow, if the request was queued.
     pub(super) charge: Option<FlowCharge>,
     pub(super) session: Option<SessionId>,
+    /// Another endpoint computes the prompt.
+    pub(super) prefilled_elsewhere: bool,
+    /// The stages before the answer that have not ended.
+    pub(super) legs: Legs,
+}
+
+/// The reservations of the stages before the answer, by [`Stage`].
+#[derive(Debug, Default)]
+pub(super) struct Legs([Option<Box<InFlight>>; Stage::ALL.len()]);
+
+impl Legs {
+    pub(super) fn set(&mut self, stage: Stage, leg: InFlight) {
+        self.0[stage as usize] = Some(Box::new(leg));
+    }
+
+    pub(super) fn get(&self, stage: Stage) -> Option<&InFlight> {
+        self.0[stage as usize].as_deref()
+    }
+
+    fn take(&mut self, stage: Stage) -> Option<InFlight> {
+        self.0[stage as usize].take().map(|leg| *leg)
+    }
+
+    /// Takes all out, in the order of the stages.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = InFlight> + use<> {
+        core::mem::take(&mut self.0).into_iter().flatten().map(|leg| *leg)
+    }
+}
+
+impl InFlight {
+    /// Whether a first token, or the end of a leg, is much later than predicted at this time.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        let took = Seconds::from(now.saturating_since(self.dispatched));
+        took > LATE && took > self.predicted * LATE_FACTOR
+    }
+
+    /// The number of remembered blocks.
+    fn blocks(&self) -> usize {
+        let legs = self.legs.0.iter().flatten();
+        self.prompt.chain.len() + legs.map(|leg| leg.prompt.chain.len()).sum::<usize>()
+    }
 }
 
 /// The last uses of the blocks that a request was expected to find, counted in uses of the
@@ -81,6 +124,19 @@ pub(super) struct TextPrompt {
 }
 
 impl PlacedPrompt {
+    /// No prompt, for a stage that does not hold it.
+    pub(super) fn none() -> Self {
+        Self {
+            chain: Vec::new(),
+            span: Span::of_tokens(0, NonZeroU32::MIN),
+            tokens: 0,
+            cache_use: CacheUse::Unread,
+            layout: None,
+            text: None,
+            adapter: None,
+        }
+    }
+
     /// Whether the blocks are valid for an endpoint with this layout.
     pub(super) fn is_for(&self, layout: BlockLayout) -> bool {
         self.layout.is_none_or(|own| own == layout)
@@ -93,14 +149,21 @@ impl InFlightTable {
     }
 
     pub(super) fn insert(&mut self, id: RequestId, request: InFlight) {
-        self.blocks += request.prompt.chain.len();
+        self.blocks += request.blocks();
         self.requests.insert(id.0, request);
     }
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<InFlight> {
         let request = self.requests.remove(&id.0)?;
-        self.blocks -= request.prompt.chain.len();
+        self.blocks -= request.blocks();
         Some(request)
+    }
+
+    /// Takes a leg out of a request; `None` if the request has no such leg.
+    pub(super) fn take_leg(&mut self, id: RequestId, stage: Stage) -> Option<InFlight> {
+        let leg = self.requests.get_mut(&id.0)?.legs.take(stage)?;
+        self.blocks -= leg.blocks();
+        Some(leg)
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&InFlight> {
@@ -125,3 +188,10 @@ impl InFlightTable {
         self.blocks
     }
 }
+
+/// A first token is late if it takes this many times the predicted time. Smaller factors are usual
+/// in a pool near its limit. A merely busy endpoint must not be backed off, because its requests
+/// would delay the other endpoints.
+const LATE_FACTOR: f64 = 20.0;
+/// A first token is never late before this time.
+const LATE: Seconds = Seconds::new(10.0);

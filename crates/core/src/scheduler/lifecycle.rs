@@ -5,11 +5,13 @@ use core::fmt;
 
 use super::Scheduler;
 use super::in_flight::InFlight;
+use super::legs::LegEnd;
 use super::settlement::End;
 use crate::endpoint::EndpointId;
-use crate::pool::{Outcome, UnknownEndpoint};
+use crate::placement::Work;
+use crate::pool::{BlockLayout, Outcome, UnknownEndpoint};
 use crate::request::{AnswerId, Failure, RequestId, Usage};
-use crate::time::{Instant, Seconds};
+use crate::time::Instant;
 
 impl Scheduler {
     /// Handles the first token of a request. Its prefill leaves the endpoint's queue, and the
@@ -28,11 +30,13 @@ impl Scheduler {
             return Ok(());
         }
         let mut request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
-        self.learn_speed(now, &request);
+        if !request.prefilled_elsewhere {
+            self.learn_speed(now, &request);
+        }
+        self.end_legs(now, &mut request, LegEnd::Served);
         self.fleet.pool.start(now, &mut request.reservation, self.fleet.mean_output.get());
         self.counters.first_token.observe(now.saturating_since(request.dispatched));
-        let took = Seconds::from(now.saturating_since(request.dispatched));
-        let late = took > LATE && took > request.predicted * LATE_FACTOR;
+        let late = request.is_late(now);
         self.record_outcome(now, &request, Outcome::Answered { late });
         request.started = Some(now);
         self.expect_confirmation(now, &mut request);
@@ -113,7 +117,8 @@ impl Scheduler {
         usage: Usage,
     ) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
+        let mut request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
+        self.end_legs(now, &mut request, LegEnd::Served);
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.completed += 1;
         }
@@ -148,7 +153,8 @@ impl Scheduler {
         failure: Failure,
     ) -> Result<(), UnknownRequest> {
         let now = self.advance(now);
-        let request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
+        let mut request = self.requests.remove(id).ok_or(UnknownRequest(id))?;
+        self.end_legs(now, &mut request, LegEnd::Aborted);
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.failed += 1;
         }
@@ -175,7 +181,8 @@ impl Scheduler {
             self.counters.cancelled += 1;
             return true;
         }
-        let Some(request) = self.requests.remove(id) else { return false };
+        let Some(mut request) = self.requests.remove(id) else { return false };
+        self.end_legs(now, &mut request, LegEnd::Aborted);
         if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
             slot.counters.cancelled += 1;
         }
@@ -239,15 +246,9 @@ impl Scheduler {
                 slot.counters.failed += 1;
             }
         }
-        let InFlight { reservation, mut prompt, charge, session, suspect, .. } = request;
-        self.withdraw(now, reservation, &prompt);
-        if !prompt.is_for(layout) {
-            prompt.chain = Vec::new();
-            prompt.layout = Some(layout);
-        }
-        let cached = prompt.span.cached(self.fleet.prefixes.depth(to.slot, &prompt.chain));
-        if let Some(mut request) = self.book(now, to, cached, prompt) {
-            (request.charge, request.session, request.suspect) = (charge, session, suspect);
+        let work = request.answer_work();
+        let session = request.session;
+        if let Some(request) = self.rebook(now, request, to, layout, work) {
             self.requests.insert(id, request);
         }
         if let (Some(session), Some(admission)) = (session, self.queueing.session_admission_mut()) {
@@ -257,14 +258,33 @@ impl Scheduler {
         self.counters.redirected += 1;
         Ok(())
     }
-}
 
-/// A first token is late if it takes this many times the predicted time. Smaller factors are usual
-/// in a pool near its limit. A merely busy endpoint must not be backed off, because its requests
-/// would delay the other endpoints.
-const LATE_FACTOR: f64 = 20.0;
-/// A first token is never late before this time.
-const LATE: Seconds = Seconds::new(10.0);
+    /// Releases the reservation of an answer without a first token, and books the endpoint `to`
+    /// instead. Legs stay.
+    pub(super) fn rebook(
+        &mut self,
+        now: Instant,
+        request: InFlight,
+        to: EndpointId,
+        layout: BlockLayout,
+        work: Work,
+    ) -> Option<InFlight> {
+        let InFlight { reservation, mut prompt, charge, session, suspect, legs, hit, .. } = request;
+        self.withdraw(now, reservation, &prompt);
+        if !prompt.is_for(layout) {
+            prompt.chain = Vec::new();
+            prompt.layout = Some(layout);
+        }
+        let cached = prompt.span.cached(self.fleet.prefixes.depth(to.slot, &prompt.chain));
+        let mut request = self.book(now, to, cached, prompt, work)?;
+        (request.charge, request.session, request.suspect) = (charge, session, suspect);
+        request.legs = legs;
+        if request.prefilled_elsewhere {
+            request.hit = hit;
+        }
+        Some(request)
+    }
+}
 
 /// The request is not in flight: it has ended, or never existed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,6 +8,7 @@
 //! | `submit` | the queue: submission, polling, timeouts |
 //! | `dispatch` | the reservation that carries out a decision |
 //! | `in_flight` | what is kept of a request from its dispatch to its end |
+//! | `legs` | the end of a stage that has an endpoint of its own |
 //! | `lifecycle` | first token, tokens, end and redirection of a request |
 //! | `settlement` | the end of a request: its charge, its release, and what is learned |
 //! | `lingering` | bookings of cancelled requests on engines that ignore disconnects |
@@ -20,6 +21,7 @@ mod dispatch;
 mod endpoints;
 mod explain;
 mod in_flight;
+mod legs;
 mod lifecycle;
 mod lingering;
 mod pick;
@@ -46,6 +48,7 @@ use in_flight::InFlightTable;
 pub use builder::Builder;
 pub use endpoints::RemovedEndpoint;
 pub use explain::{Candidate, Explanation};
+pub use legs::LegError;
 pub use lifecycle::{RedirectError, UnknownRequest};
 pub use stats::{BandStats, EndpointStats, Stats};
 
@@ -65,7 +68,9 @@ pub use stats::{BandStats, EndpointStats, Stats};
 /// - *The life of a request*: [`pick`](Self::pick) or [`submit`](Self::submit); then
 ///   [`handle_first_token`](Self::handle_first_token), [`handle_tokens`](Self::handle_tokens),
 ///   [`handle_answer`](Self::handle_answer) and [`redirect`](Self::redirect); then exactly one of
-///   [`complete`](Self::complete), [`fail`](Self::fail) and [`cancel`](Self::cancel).
+///   [`complete`](Self::complete), [`fail`](Self::fail) and [`cancel`](Self::cancel). A stage on
+///   another endpoint ends with [`complete_leg`](Self::complete_leg) or
+///   [`fail_leg`](Self::fail_leg).
 /// - *Decisions*: [`poll_decision`](Self::poll_decision) and [`next_timeout`](Self::next_timeout).
 /// - *Queries*, which change nothing: [`explain`](Self::explain), [`stats`](Self::stats),
 ///   [`endpoint`](Self::endpoint), [`snapshot`](Self::snapshot).

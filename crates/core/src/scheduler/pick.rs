@@ -6,7 +6,8 @@ use super::Scheduler;
 use crate::decision::{Dispatch, RejectReason, Rejected};
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::placement::{self, Placement, Query, Ranking, Refusal, SearchFrontier};
+use crate::placement::{Query, SearchFrontier};
+use crate::plan::{Plan, plan};
 use crate::profile::{CostTerms, CustomCost};
 use crate::request::{Request, RequestId};
 use crate::time::{Instant, Seconds};
@@ -49,7 +50,7 @@ impl Scheduler {
     /// ```
     pub fn pick(&mut self, now: Instant, request: &Request<'_>) -> Result<Dispatch, Rejected> {
         self.choose(now, request, |fleet, query, frontier| {
-            placement::place(fleet, query, &fleet.profile(), frontier)
+            plan(fleet, query, &fleet.profile(), frontier)
         })
     }
 
@@ -89,7 +90,7 @@ impl Scheduler {
     ) -> Result<Dispatch, Rejected> {
         self.choose(now, request, |fleet, query, frontier| {
             let profile = CustomCost { prices: &fleet.config.prices, cost: &cost };
-            placement::place(fleet, query, &profile, frontier)
+            plan(fleet, query, &profile, frontier)
         })
     }
 
@@ -97,17 +98,17 @@ impl Scheduler {
         &mut self,
         now: Instant,
         request: &Request<'_>,
-        place: impl Fn(&Fleet, Query<'_>, &mut SearchFrontier) -> Placement,
+        plan_stages: impl Fn(&Fleet, Query<'_>, &mut SearchFrontier) -> Plan,
     ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
         let (fleet, workspace) = (&self.fleet, &mut self.workspace);
         workspace.lookup.read(fleet, request, self.next_request);
         let query = Query::immediate(now, request, &workspace.lookup);
-        let Placement { ranking, refusal, .. } = place(fleet, query, &mut workspace.frontier);
-        let admitted = self.admit(request, &ranking, refusal).and_then(|()| {
+        let plan = plan_stages(fleet, query, &mut workspace.frontier);
+        let admitted = self.admit(request, &plan).and_then(|()| {
             let id = RequestId(self.next_request);
             let suspect = self.fleet.suspect(request);
-            self.dispatch(now, id, request.adapter, suspect, &ranking)
+            self.dispatch(now, id, request.adapter, suspect, &plan)
         });
         match admitted {
             Ok(dispatch) => {
@@ -119,21 +120,15 @@ impl Scheduler {
         }
     }
 
-    /// Whether the best endpoint of the ranking may have the request, or why the request is
-    /// rejected.
-    pub(super) fn admit(
-        &self,
-        request: &Request<'_>,
-        ranking: &Ranking,
-        refusal: Refusal,
-    ) -> Result<(), Rejected> {
+    /// Whether the planned endpoints may have the request, or why the request is rejected.
+    pub(super) fn admit(&self, request: &Request<'_>, plan: &Plan) -> Result<(), Rejected> {
         if request.has_long_name() {
             return Err(Rejected { reason: RejectReason::NameTooLong, retry_after: None });
         }
-        let Some(((_, best), _)) = ranking.split() else { return Err(refusal.into_rejected()) };
+        let Some(wait) = plan.wait() else { return Err(plan.answer.refusal.rejected()) };
         let shed_above = Seconds::from(self.fleet.config.shed_above);
-        if request.priority.is_sheddable() && best.wait > shed_above {
-            let after = Some((best.wait - shed_above).to_duration());
+        if request.priority.is_sheddable() && wait > shed_above {
+            let after = Some((wait - shed_above).to_duration());
             return Err(Rejected { reason: RejectReason::Shed, retry_after: after });
         }
         if self.requests.len() >= self.fleet.config.max_in_flight {

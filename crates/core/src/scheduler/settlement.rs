@@ -145,6 +145,11 @@ impl Scheduler {
         if let Some(tokens) = usage.completion_tokens {
             self.fleet.mean_output.observe(f64::from(tokens));
         }
+        self.learn_prompt(request, usage);
+    }
+
+    /// Learns from what the engine reported about a prompt.
+    pub(super) fn learn_prompt(&mut self, request: &InFlight, usage: Usage) {
         if let (Some(text), Some(tokens)) = (request.prompt.text, usage.prompt_tokens) {
             self.fleet.bytes_per_token.observe(text.model, text.flow, text.bytes, tokens);
         }
@@ -195,7 +200,9 @@ impl InFlight {
     /// The reported cached tokens in units of the prediction. The length of a text prompt is an
     /// estimate, so only the cached *share* can be compared.
     fn cached_as_predicted(&self, usage: Usage) -> Option<u32> {
-        let cached = usage.cached_tokens.filter(|_| self.prompt.cache_use == CacheUse::Read)?;
+        // Engines count blocks that came from another endpoint as cached.
+        let read = self.prompt.cache_use == CacheUse::Read && !self.prefilled_elsewhere;
+        let cached = usage.cached_tokens.filter(|_| read)?;
         if self.prompt.text.is_none() {
             return Some(cached);
         }

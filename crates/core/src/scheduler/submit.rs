@@ -131,9 +131,9 @@ impl Scheduler {
     }
 
     fn dispatch_queued(&mut self, now: Instant, ready: ReadyRequest) -> Decision {
-        let ReadyRequest { queued, ranking, endpoint, chain } = ready;
+        let ReadyRequest { queued, plan, endpoint, chain } = ready;
         let adapter = queued.adapter.as_deref();
-        match self.dispatch(now, queued.id, adapter, queued.suspect, &ranking) {
+        match self.dispatch(now, queued.id, adapter, queued.suspect, &plan) {
             Ok(mut dispatch) => {
                 dispatch.queue_time = now.saturating_since(queued.since);
                 self.counters.queue_time.observe(dispatch.queue_time);

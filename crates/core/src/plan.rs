@@ -1,0 +1,143 @@
+//! The endpoints of each stage of a request: one for all, or several if the pool is disaggregated.
+
+use smallvec::SmallVec;
+
+use crate::disaggregation::{DeciderFacts, DisaggregationConfig, pd_decide};
+use crate::endpoint::{EndpointId, Role};
+use crate::fleet::Fleet;
+use crate::placement::{Assessment, Placement, Query, SearchFrontier, Work, place};
+use crate::profile::Profile;
+use crate::request::Request;
+use crate::time::Seconds;
+
+/// Where each stage of a request fits.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The endpoints for the answer. Without a prefill leg, they also compute the prompt.
+    pub(crate) answer: Placement,
+    /// What the endpoint of the answer does.
+    pub(crate) work: Work,
+    pub(crate) prefill: Option<(EndpointId, Assessment)>,
+    pub(crate) encode: Option<(EndpointId, Assessment)>,
+    /// The facts of the prefill decision, if there was one.
+    pub(crate) facts: Option<DeciderFacts>,
+}
+
+impl Plan {
+    /// One endpoint for all stages.
+    pub(crate) const fn of_one(answer: Placement) -> Self {
+        Self { answer, work: Work::Prompt, prefill: None, encode: None, facts: None }
+    }
+
+    /// The longest wait of its stages for their turns.
+    pub(crate) fn wait(&self) -> Option<Seconds> {
+        let ((_, best), _) = self.answer.ranking.split()?;
+        let prefill = self.prefill.as_ref().map_or(Seconds::ZERO, |(_, leg)| leg.wait);
+        Some(prefill.max(best.wait))
+    }
+
+    /// The endpoints of the stages before the answer.
+    pub(crate) fn legs(&self) -> impl Iterator<Item = EndpointId> + use<> {
+        [self.prefill, self.encode].into_iter().flatten().map(|(id, _)| id)
+    }
+}
+
+/// The role of the endpoint that answers a request.
+pub(crate) fn answer_role(fleet: &Fleet, request: &Request<'_>) -> Role {
+    disaggregation(fleet, request).map_or(request.role, |_| Role::Decode)
+}
+
+/// The configuration for this request, if its stages may have endpoints of their own.
+fn disaggregation<'a>(fleet: &'a Fleet, request: &Request<'_>) -> Option<&'a DisaggregationConfig> {
+    fleet.config.disaggregation.as_ref().filter(|_| request.role == Role::Unified)
+}
+
+/// Plans all stages of a request. Without
+/// [`Config::disaggregation`](crate::Config::disaggregation) this is [`place`].
+///
+/// The endpoint that would serve the request alone is found first. The decider reads what that one
+/// has cached, and if it compares costs, also the cost of two endpoints.
+pub(crate) fn plan<P: Profile>(
+    fleet: &Fleet,
+    query: Query<'_>,
+    profile: &P,
+    frontier: &mut SearchFrontier,
+) -> Plan {
+    let Some(config) = disaggregation(fleet, query.request) else {
+        return Plan::of_one(place(fleet, query, profile, frontier));
+    };
+    let request = Request { role: Role::Decode, ..query.request.clone() };
+    let alone = Query { request: &request, ..query };
+    let mut plan = Plan::of_one(place(fleet, alone, profile, frontier));
+    // The prompt of a request that continues an answer is incomplete elsewhere.
+    if query.lookup.home.is_some() {
+        return plan;
+    }
+    plan_prefill(fleet, alone, profile, frontier, config, &mut plan);
+    if pd_decide(&config.encode, &DeciderFacts { multimodal: request.multimodal, ..facts(&plan) }) {
+        let encode = Request { role: Role::Encode, ..request };
+        let query = Query { request: &encode, work: Work::Encode, ..leg(query) };
+        let computes_prompt = plan.prefill.as_ref().map(|(id, _)| *id).or_else(|| best_id(&plan));
+        // An endpoint that computes the prompt encodes its media, too.
+        plan.encode = best(&place(fleet, query, profile, frontier))
+            .filter(|(id, _)| computes_prompt.is_some_and(|other| other != *id));
+    }
+    plan
+}
+
+/// Adds the prefill leg if the decider agrees.
+fn plan_prefill<P: Profile>(
+    fleet: &Fleet,
+    alone: Query<'_>,
+    profile: &P,
+    frontier: &mut SearchFrontier,
+    config: &DisaggregationConfig,
+    plan: &mut Plan,
+) {
+    let mut facts = DeciderFacts {
+        prompt_tokens: alone.lookup.tokens,
+        multimodal: alone.request.multimodal,
+        ..facts(plan)
+    };
+    let decider = &config.prefill;
+    let agrees = |facts: &DeciderFacts| decider.compares_costs() || pd_decide(decider, facts);
+    if agrees(&facts) {
+        let request = Request { role: Role::Prefill, ..alone.request.clone() };
+        let query = Query { request: &request, ..leg(alone) };
+        let prefill = best(&place(fleet, query, profile, frontier));
+        let Some((id, assessment)) = prefill else { return };
+        let mut exclude: SmallVec<[EndpointId; 4]> = alone.request.exclude.into();
+        exclude.push(id);
+        let request = Request { exclude: &exclude, ..alone.request.clone() };
+        let work = Work::Answer { ready_in: assessment.first_token_in };
+        let query = Query { request: &request, work, ..alone };
+        let answer = place(fleet, query, profile, frontier);
+        let Some(((_, decode), _)) = answer.ranking.split() else { return };
+        facts.disaggregated = assessment.cost + decode.cost;
+        if pd_decide(decider, &facts) {
+            (plan.answer, plan.work, plan.prefill) = (answer, work, Some((id, assessment)));
+        }
+    }
+    plan.facts = Some(facts);
+}
+
+/// What the endpoint that serves the request alone has cached, and its cost.
+fn facts(plan: &Plan) -> DeciderFacts {
+    let none = (0, Seconds::new(f64::INFINITY));
+    let (cached_tokens, decode_only) =
+        best(&plan.answer).map_or(none, |(_, best)| (best.cached.tokens, best.cost));
+    DeciderFacts { cached_tokens, decode_only, ..DeciderFacts::default() }
+}
+
+/// The search for a stage before the answer: sessions stay where the answer is.
+fn leg(query: Query<'_>) -> Query<'_> {
+    Query { session_admission: None, ..query }
+}
+
+fn best(placement: &Placement) -> Option<(EndpointId, Assessment)> {
+    placement.ranking.split().map(|(best, _)| *best)
+}
+
+fn best_id(plan: &Plan) -> Option<EndpointId> {
+    best(&plan.answer).map(|(id, _)| id)
+}
