@@ -41,6 +41,7 @@ __all__ = [
     "AnswerFilter",
     "Dispatch",
     "Evicted",
+    "Exchange",
     "KvReport",
     "Lease",
     "ModelFilter",
@@ -581,7 +582,11 @@ class Scheduler:
 class Lease:
     """The native part of ``slotwise.aio.Lease``."""
 
-    def __new__(cls, scheduler: Scheduler, dispatch: Dispatch) -> Self: ...
+    def __new__(cls, scheduler: Scheduler, origin: Dispatch | Exchange) -> Self:
+        """The lease of a dispatch, or that of an exchange, which shares its state.
+
+        Raises ``RuntimeError`` if no endpoint has the exchange's request.
+        """
     @property
     def dispatch(self) -> Dispatch:
         """The decision."""
@@ -644,6 +649,65 @@ class Lease:
     def _wait(self, now: float) -> float | None: ...
     def _end_wait(self, now: float) -> None: ...
     def _idle_limit(self) -> tuple[float, bool]: ...
+
+@final
+class Exchange:
+    """The native part of ``slotwise.aio.Scheduler.forward``: a client's request, over several
+    attempts.
+
+    Poll the outputs until ``None``, act on each, and report the result by a ``handle_*`` method.
+    The manual's page "A gateway" has the table of outputs.
+    """
+
+    def __new__(
+        cls, scheduler: Scheduler, path: str = "", *, attempts: int = 3, exclude: Sequence[int] = ()
+    ) -> Self:
+        """An exchange that asks at most ``attempts`` endpoints, and none of ``exclude``.
+
+        ``path`` selects the format of refusals.
+        """
+    def poll(
+        self,
+    ) -> (
+        tuple[Literal["dispatch", "abort", "end", "break"]]
+        | tuple[Literal["send"], str]
+        | tuple[Literal["reply"], int, list[tuple[str, str]]]
+        | tuple[Literal["body"], bytes]
+        | None
+    ):
+        """The next output: its name and its values. ``None`` until the next input."""
+    def handle_decision(self, decision: Dispatch | Rejected | Evicted) -> None:
+        """The request was dispatched or refused. A dispatch that comes too late is cancelled."""
+    def handle_unreachable(self, failure: Failure = "unreachable") -> None:
+        """The endpoint returned no headers."""
+    def handle_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        """The endpoint responds with this status and these headers."""
+    def handle_chunk(self, chunk: Buffer) -> bool:
+        """A chunk of the response's body. Returns whether the host sends it to the client; if not,
+        it is held back, or comes as an output."""
+    def handle_close(self, close: CloseReason = "clean") -> None:
+        """The connection to the endpoint ended."""
+    def handle_client_disconnected(self) -> None:
+        """The client disconnected. Cancels the request if it is in flight."""
+    def wait(self, now: float) -> float | None:
+        """Starts to wait for the endpoint at ``now``, on the host's clock. Returns the longest time
+        to wait in seconds; ``None`` for no limit."""
+    def end_wait(self, now: float) -> None:
+        """Stops waiting, at ``now`` on the same clock."""
+    def idle_limit(self) -> tuple[float, bool]:
+        """The current idle limit in seconds, and whether the first token has arrived."""
+    @property
+    def excluded(self) -> list[int]:
+        """Endpoints to exclude from the next decision."""
+    @property
+    def has_lease(self) -> bool:
+        """Whether an endpoint has the request, or answered it."""
+    @property
+    def ended(self) -> bool:
+        """Whether no input has an effect any more."""
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the latest answer ended; ``None`` before its end."""
 
 @final
 class Answer:

@@ -119,20 +119,31 @@ class Scheduler(_core.Scheduler):
         Raises :class:`slotwise.RejectedError` if the request is rejected, and
         :class:`slotwise.EvictedError` if it waited and was evicted.
         """
-        decision: Dispatch | Evicted | Rejected
+        decision = await self._decide(
+            prompt, timeout=timeout, wait_for_endpoints=wait_for_endpoints, **options
+        )
+        if isinstance(decision, Dispatch):
+            return Lease(self, decision)
+        raise EvictedError(decision) if isinstance(decision, Evicted) else RejectedError(decision)
+
+    async def _decide(
+        self,
+        prompt: Any = None,
+        *,
+        timeout: float | None | EllipsisType = ...,
+        wait_for_endpoints: bool = False,
+        **options: Any,
+    ) -> Dispatch | Evicted | Rejected:
+        """The decision that :meth:`acquire` waits for."""
         # An empty pool is usually a mistake, which a silent wait would hide.
         nowhere = not wait_for_endpoints and self.accepting_endpoints == 0
         if timeout == 0 or nowhere or self.queued >= self._max_queued:
             for of_submit in ("ttl", "weight"):
                 options.pop(of_submit, None)
-            decision = self.pick(prompt, **options)
-        else:
-            if timeout is not ...:
-                options["ttl"] = math.inf if timeout is None else timeout
-            decision = await self._delivery.submit(self, prompt, options)
-        if isinstance(decision, Dispatch):
-            return Lease(self, decision)
-        raise EvictedError(decision) if isinstance(decision, Evicted) else RejectedError(decision)
+            return self.pick(prompt, **options)
+        if timeout is not ...:
+            options["ttl"] = math.inf if timeout is None else timeout
+        return await self._delivery.submit(self, prompt, options)
 
     async def forward(self, send: Send, *, attempts: int = 3, **options: Any) -> Reply:
         """Serves a request: acquires an endpoint, sends the request, and returns the reply.
@@ -147,6 +158,10 @@ class Scheduler(_core.Scheduler):
 
         The reply is a response that has begun, or a refusal; the handler passes on either. The end
         of the reply's body ends the request. If the client disconnects, the request is cancelled.
+
+        An endpoint that sends no token within :meth:`Dispatch.idle_limit` times out; after the
+        first token, the limit is 60 s. A complete answer counts, whether its connection then
+        breaks or stays open.
 
         .. code-block:: python
 

@@ -1,10 +1,13 @@
 """Serves one request, from its body to the reply. See :meth:`slotwise.aio.Scheduler.forward`.
 
+This module is I/O around the native exchange, which Node and Rust share. The exchange decides which
+endpoint is asked, when another one is asked, and what the client gets:
+
 .. code-block:: text
 
-    acquire ──► send ──► look ahead to the first token ──► reply: the rest is passed on
-       ▲         │ unreachable, refused, failed, cut off or timed out
-       └─────────┘ another endpoint, while no byte has been sent to the client
+    dispatch ──► send ──► look ahead to the first token ──► reply: the rest is passed on
+       ▲          │ unreachable, refused, failed, broken off or timed out
+       └──────────┘ another endpoint, while no byte has been sent to the client
 """
 
 from __future__ import annotations
@@ -12,24 +15,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from . import wire
-from .errors import RejectedError
+from . import _core
+from .errors import IdleTimeoutError
 from .lease import Lease
-from .reports import CloseReason, Refusal, RefusalShape
-from .stream import Stream
+from .reports import CloseReason
 
 if TYPE_CHECKING:
     from .aio import Scheduler
 
-LOOK_AHEAD = 65_536
-"""Bytes of a response that are buffered at most, until it is known whether to retry."""
-
-PASSED_ON = ("content-type", "retry-after", "retry-after-ms")
-"""Headers of an engine's response that are passed on to the client. The others belong to the
-connection between gateway and engine."""
-
+_T = TypeVar("_T")
 _log = logging.getLogger("slotwise")
 
 
@@ -84,132 +80,143 @@ class Reply:
         return f"<Reply {self.status} from {'the gateway' if self.lease is None else self.lease.endpoint_name!r}>"
 
 
+async def forward(
+    scheduler: Scheduler, send: Send, *, attempts: int, options: dict[str, Any]
+) -> Reply:
+    """See :meth:`slotwise.aio.Scheduler.forward`."""
+    exclude = list(options.pop("exclude", None) or ())
+    path = str(options.get("path") or "")
+    exchange = _core.Exchange(scheduler, path, attempts=attempts, exclude=exclude)
+    body = Body(exchange)
+    try:
+        while True:
+            match exchange.poll():
+                case ("dispatch",):
+                    decision = await scheduler._decide(exclude=exchange.excluded, **options)
+                    exchange.handle_decision(decision)
+                case ("send", url):
+                    await body._send(send, url)
+                case ("reply", status, headers):
+                    if exchange.has_lease:
+                        body._lease = Lease(scheduler, exchange)
+                    return Reply(status, headers, body, body._lease)
+                case ("abort",):
+                    await body._close()
+                case _:
+                    await body._read()
+    except BaseException:
+        await body.aclose()
+        raise
+
+
 class Body:
     """The chunks of a reply, beginning with the buffered ones.
+
+    The end of the chunks ends the request. If the connection to the engine breaks within the
+    answer, the error of the HTTP client is raised. If the engine sends no token within the idle
+    limit, :class:`slotwise.IdleTimeoutError` is raised.
 
     This is a class because a generator that was never started does not run its ``finally`` block.
     """
 
-    def __init__(
-        self, held: list[bytes], rest: Stream[bytes] | None = None, response: Response | None = None
-    ) -> None:
-        self._held = held[::-1]
-        self._rest = rest
-        self._response = response
+    def __init__(self, exchange: _core.Exchange) -> None:
+        self._exchange = exchange
+        # Ends no earlier than the body.
+        self._lease: Lease | None = None
+        self._url = ""
+        self._response: Response | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._error: Exception | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._held:
-            return self._held.pop()
-        if self._rest is None:
-            raise StopAsyncIteration
         try:
-            return await anext(self._rest)
+            return await self._next()
         except BaseException:
-            await self._close()
+            await self.aclose()
             raise
 
     async def aclose(self) -> None:
-        """Abandons the unread chunks."""
-        self._held.clear()
-        if self._rest is not None:
-            rest, self._rest = self._rest, None
-            await rest.aclose()
+        """Cancels the request if it is in flight, and drops the unread chunks."""
+        self._exchange.handle_client_disconnected()
         await self._close()
 
-    async def _close(self) -> None:
-        self._rest = None
-        response, self._response = self._response, None
-        await _close(response)
+    def __del__(self) -> None:
+        self._exchange.handle_client_disconnected()
 
+    async def _next(self) -> bytes:
+        while True:
+            match self._exchange.poll():
+                case ("body", chunk):
+                    return chunk
+                case ("break",):
+                    error, self._error = self._error, None
+                    raise error or ConnectionError(f"{self._url} broke off")
+                case ("abort",):
+                    await self._close()
+                case ("end",):
+                    raise StopAsyncIteration
+                case _ if self._exchange.ended:
+                    raise StopAsyncIteration
+                case _:
+                    passed_on = await self._read()
+                    if passed_on is not None:
+                        return passed_on
 
-async def forward(
-    scheduler: Scheduler, send: Send, *, attempts: int, options: dict[str, Any]
-) -> Reply:
-    """See :meth:`slotwise.aio.Scheduler.forward`."""
-    tried: list[int] = list(options.pop("exclude", ()))
-    shape: RefusalShape = (
-        "anthropic" if str(options.get("path")).endswith("/messages") else "openai"
-    )
-    refused: Reply | None = None
-    for _ in range(max(attempts, 1)):
+    async def _send(self, send: Send, url: str) -> None:
+        """Sends the request to the endpoint. Returns with the headers of its response."""
+        await self._close()
+        self._url, self._error = url, None
         try:
-            lease = await scheduler.acquire(exclude=tried, **options)
-        except RejectedError as error:
-            return refused or _refusal(wire.refusal(error, shape=shape))
-        # The endpoint of this attempt, read before the lease ends.
-        endpoint = lease.dispatch.endpoint_id
-        reply, final = await _attempt(lease, send)
-        if final and reply is not None:
-            return reply
-        refused = reply or refused
-        tried.append(endpoint)
-    return refused or _refusal(wire.refusal("no_endpoints", shape=shape, retry_after=1.0))
+            response = await self._wait(send(url))
+        except Exception as error:
+            _log.warning("%s cannot be reached: %r", url, error)
+            timed_out = isinstance(error, TimeoutError)
+            self._exchange.handle_unreachable("timeout" if timed_out else "unreachable")
+            return
+        self._response = response
+        self._chunks = aiter(response.aiter_bytes())
+        self._exchange.handle_head(response.status_code, list(response.headers.items()))
 
-
-async def _attempt(lease: Lease, send: Send) -> tuple[Reply | None, bool]:
-    """Sends the request to one endpoint. Returns its reply, if any, and whether that is final."""
-    response: Response | None = None
-    held: list[bytes] = []
-    try:
-        async with asyncio.timeout(lease.dispatch.idle_limit()):
-            response = await send(lease.endpoint_name)
-            lease.begin(response.status_code, response.headers.get("content-type", ""))
-            chunks = aiter(response.aiter_bytes())
-            close = await _look_ahead(lease, chunks, held)
-    except Exception as error:
-        _log.warning("%s cannot be reached: %r", lease.endpoint_name, error)
-        lease.fail("timeout" if isinstance(error, TimeoutError) else "unreachable")
-        await _close(response)
-        return None, False
-    except BaseException:
-        lease.cancel()
-        await _close(response)
-        raise
-    headers = [(name, response.headers[name]) for name in PASSED_ON if name in response.headers]
-    if close is None:
-        return Reply(
-            response.status_code, headers, Body(held, lease.stream(chunks), response), lease
-        ), True
-    outcome = lease.finish(close)
-    await response.aclose()
-    if not outcome.may_retry(sent=False):
-        return Reply(response.status_code, headers, Body(held), lease), True
-    _log.warning(
-        "%s did not answer: %s, status %d", lease.endpoint_name, outcome.end, response.status_code
-    )
-    # A failed response with a success status must not reach the client as an answer.
-    whole = close == "clean" and not 200 <= response.status_code < 300
-    return (Reply(response.status_code, headers, Body(held), lease) if whole else None), False
-
-
-async def _look_ahead(
-    lease: Lease, chunks: AsyncIterator[bytes], held: list[bytes]
-) -> CloseReason | None:
-    """Buffers chunks until the answer has begun.
-
-    Returns how the connection ended, if it ended before that.
-    """
-    size = 0
-    while not lease.answer.begun and size < LOOK_AHEAD:
+    async def _read(self) -> bytes | None:
+        """Reads on in the response. Returns a chunk that the client gets as it is."""
+        close: CloseReason = "clean"
         try:
-            chunk = await anext(chunks)
+            assert self._chunks is not None, "the exchange reads only what it has sent for"
+            chunk = await self._wait(anext(self._chunks))
         except StopAsyncIteration:
-            return "clean"
-        except Exception:
-            return "broken"
-        lease.feed(chunk)
-        held.append(chunk)
-        size += len(chunk)
-    return None
+            pass
+        except IdleTimeoutError as error:
+            close, self._error = "timed_out", error
+        except Exception as error:
+            close, self._error = "broken", error
+        else:
+            return chunk if self._exchange.handle_chunk(chunk) else None
+        self._exchange.handle_close(close)
+        outcome = self._exchange.outcome
+        if outcome is not None and outcome.may_retry(sent=False):
+            reason = self._error or f"status {outcome.status}"
+            _log.warning("%s did not answer: %s, %s", self._url, outcome.end, reason)
+        return None
 
+    async def _wait(self, step: Awaitable[_T]) -> _T:
+        """Awaits the endpoint. Raises :class:`slotwise.IdleTimeoutError` after the idle limit."""
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(self._exchange.wait(loop.time()))
+        try:
+            async with limit:
+                return await step
+        except TimeoutError as error:
+            if limit.expired():
+                raise IdleTimeoutError(*self._exchange.idle_limit()) from error
+            raise
+        finally:
+            self._exchange.end_wait(loop.time())
 
-async def _close(response: Response | None) -> None:
-    if response is not None:
-        await response.aclose()
-
-
-def _refusal(refusal: Refusal) -> Reply:
-    return Reply(refusal.status, list(refusal.headers), Body([refusal.body]), None)
+    async def _close(self) -> None:
+        """Closes the connection to the endpoint."""
+        response, self._response, self._chunks = self._response, None, None
+        if response is not None:
+            await response.aclose()

@@ -8,7 +8,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from . import _core
-from ._core import Dispatch
+from ._core import Dispatch, Exchange
 from .stream import Stream
 from .values import Usage
 from .warn_once import warn_once
@@ -28,8 +28,9 @@ class Lease(_core.Lease):
     with a ``ResourceWarning``.
     """
 
-    def __init__(self, scheduler: Scheduler, dispatch: Dispatch) -> None:
-        self._streaming = False
+    def __init__(self, scheduler: Scheduler, origin: Dispatch | Exchange) -> None:
+        # The lease of an exchange ends with the reply's body.
+        self._streaming = isinstance(origin, Exchange)
         self.usage: Usage = Usage()
         """The usage that :meth:`complete` reports if it is called without one."""
 

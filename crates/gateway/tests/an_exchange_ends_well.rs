@@ -114,6 +114,23 @@ fn the_decision_about_another_request_is_cancelled() {
 }
 
 #[test]
+fn a_client_that_leaves_gets_nothing_more_and_every_connection_is_closed() {
+    let mut gateway = gateway();
+    let mut exchange = sent(&mut gateway);
+    exchange.handle_head(200, STREAM);
+    exchange.handle_close(&mut gateway, NOW, CloseReason::Broken);
+    exchange.handle_client_disconnected(&mut gateway, NOW); // between two attempts
+    assert_eq!(outputs(&mut exchange), [Output::Abort]);
+
+    let mut exchange = sent(&mut gateway);
+    exchange.handle_head(200, OBJECT);
+    exchange.handle_chunk(&mut gateway, NOW, JSON);
+    exchange.handle_close(&mut gateway, NOW, CloseReason::TimedOut);
+    exchange.handle_client_disconnected(&mut gateway, NOW); // before the reply is sent
+    assert_eq!(outputs(&mut exchange), [Output::Abort]);
+}
+
+#[test]
 fn the_lease_of_the_answer_outlives_the_exchange() {
     let mut gateway = gateway();
     let mut exchange = sent(&mut gateway);

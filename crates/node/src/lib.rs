@@ -3,7 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `scheduler` | calls of a scheduler: pool, reports, engines' bytes, requests |
-//! | `lease` | calls of a lease |
+//! | `lease`, `exchange` | calls of a lease, and of a request over several attempts |
 //! | `request` | a request, without copies of its text or token ids |
 //! | `allow` | which claims of clients count |
 //! | `config`, `endpoint` | configuration, and descriptions of endpoints |
@@ -27,6 +27,7 @@ pub mod body;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+pub mod exchange;
 pub mod flow;
 pub mod headers;
 pub mod kv;

@@ -1,9 +1,9 @@
 //! A dispatched request: the gateway crate's lease behind a lock, with the scheduler that it
-//! belongs to.
+//! belongs to. The lease of a `forward` is in its exchange.
 //!
 //! The lock of a lease is taken before that of its scheduler. Neither is held while Python runs.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt};
@@ -14,6 +14,7 @@ use slotwise_wire::response::FinishReason;
 
 use crate::decision::Dispatch;
 use crate::error::{Kind, raise};
+use crate::exchange::{Exchange, idle_limit};
 use crate::ids::EndpointArg;
 use crate::prompt::bytes;
 use crate::request::instant;
@@ -24,10 +25,23 @@ use crate::shared::Shared;
 /// A request in flight.
 #[pyclass(frozen, subclass, weakref, module = "slotwise.aio")]
 pub(crate) struct Lease {
-    state: Shared<lease::Lease>,
+    state: Source,
     scheduler: Py<Scheduler>,
     #[pyo3(get)]
     dispatch: Py<Dispatch>,
+}
+
+/// Where the state of a lease is.
+enum Source {
+    Own(Shared<lease::Lease>),
+    Exchange(Py<Exchange>),
+}
+
+/// What a lease is made of: a decision, or an exchange whose request is in flight or answered.
+#[derive(FromPyObject)]
+enum Origin {
+    Dispatch(Py<Dispatch>),
+    Exchange(Py<Exchange>),
 }
 
 impl Lease {
@@ -38,18 +52,29 @@ impl Lease {
         apply: impl FnOnce(&mut lease::Lease, &mut Gateway, Instant) -> T,
     ) -> PyResult<T> {
         let scheduler = self.scheduler.get();
-        let now = scheduler.now(py, None)?;
-        let applied = {
-            let mut state = self.state.lock(py)?;
-            apply(&mut state, &mut *scheduler.lock(py)?, now)
-        };
-        scheduler.wake(py)?;
-        Ok(applied)
+        match &self.state {
+            Source::Own(state) => scheduler.apply(py, state, apply),
+            Source::Exchange(exchange) => scheduler
+                .apply(py, &exchange.get().state, |exchange, gateway, now| {
+                    exchange.lease_mut().map(|lease| apply(lease, gateway, now))
+                })?
+                .ok_or_else(no_lease),
+        }
+    }
+
+    /// Reads or changes the state.
+    fn with<T>(&self, py: Python<'_>, with: impl FnOnce(&mut lease::Lease) -> T) -> PyResult<T> {
+        match &self.state {
+            Source::Own(state) => Ok(with(&mut *state.lock(py)?)),
+            Source::Exchange(exchange) => {
+                exchange.get().state.lock(py)?.lease_mut().map(with).ok_or_else(no_lease)
+            }
+        }
     }
 
     /// Reads the state.
     fn read<T>(&self, py: Python<'_>, read: impl FnOnce(&lease::Lease) -> T) -> PyResult<T> {
-        Ok(read(&*self.state.lock(py)?))
+        self.with(py, |lease| read(lease))
     }
 
     fn has_ended(&self, py: Python<'_>) -> PyResult<bool> {
@@ -62,18 +87,34 @@ impl Lease {
 
     /// The current endpoint of the request, or its last one after the end.
     fn locate<T>(&self, py: Python<'_>, read: impl FnOnce(&lease::Lease) -> T) -> PyResult<T> {
-        let mut state = self.state.lock(py)?;
-        state.locate(&*self.scheduler.get().lock(py)?);
-        Ok(read(&state))
+        let scheduler = self.scheduler.get();
+        self.with(py, |lease| {
+            lease.locate(&*scheduler.lock(py)?);
+            Ok(read(lease))
+        })?
     }
 }
 
 #[pymethods]
 impl Lease {
     #[new]
-    fn new(py: Python<'_>, scheduler: Py<Scheduler>, dispatch: Py<Dispatch>) -> PyResult<Self> {
-        let state = lease::Lease::new(&*scheduler.get().lock(py)?, dispatch.get().answer.clone());
-        Ok(Self { state: Shared::new(state), scheduler, dispatch })
+    fn new(py: Python<'_>, scheduler: Py<Scheduler>, origin: Origin) -> PyResult<Self> {
+        let (state, dispatch) = match origin {
+            Origin::Dispatch(dispatch) => {
+                let gateway = scheduler.get().lock(py)?;
+                let state = lease::Lease::new(&gateway, dispatch.get().answer.clone());
+                (Source::Own(Shared::new(state)), dispatch)
+            }
+            Origin::Exchange(exchange) => {
+                let state = exchange.get().state.lock(py)?;
+                let dispatch = state.lease().map(|lease| lease.dispatch().clone());
+                drop(state);
+                let dispatch = dispatch.ok_or_else(no_lease)?;
+                let dispatch = Dispatch::new(scheduler.get().lock(py)?.scheduler(), dispatch);
+                (Source::Exchange(exchange), Py::new(py, dispatch)?)
+            }
+        };
+        Ok(Self { state, scheduler, dispatch })
     }
 
     #[getter]
@@ -107,8 +148,7 @@ impl Lease {
     }
 
     fn begin(&self, py: Python<'_>, status: u16, content_type: &str) -> PyResult<()> {
-        self.state.lock(py)?.begin(status, content_type);
-        Ok(())
+        self.with(py, |lease| lease.begin(status, content_type))
     }
 
     fn feed(&self, chunk: &Bound<'_, PyAny>) -> PyResult<Progress> {
@@ -204,41 +244,43 @@ impl Lease {
             Some(Ok(limit)) => IdleLimit::Fixed(limit),
             Some(Err(_)) => IdleLimit::Unlimited,
         };
-        self.state.lock(py)?.silence().set_limit(limit);
-        Ok(())
+        self.with(py, |lease| lease.silence().set_limit(limit))
     }
 
     /// Starts waiting for the endpoint at `now`, on the host's clock. Returns the longest time to
     /// wait.
     fn _wait(&self, py: Python<'_>, now: f64) -> PyResult<Option<f64>> {
         let now = instant("now", now)?;
-        let mut state = self.state.lock(py)?;
-        if state.has_ended() {
-            return Ok(None);
-        }
-        let until = state.silence().wait(now);
+        let until = self.with(py, |lease| match lease.has_ended() {
+            true => None,
+            false => lease.silence().wait(now),
+        })?;
         Ok(until.map(|until| until.saturating_since(now).as_secs_f64()))
     }
 
     /// Stops waiting.
     fn _end_wait(&self, py: Python<'_>, now: f64) -> PyResult<()> {
         let now = instant("now", now)?;
-        self.state.lock(py)?.silence().end_wait(now);
-        Ok(())
+        self.with(py, |lease| lease.silence().end_wait(now))
     }
 
     /// The current idle limit, and whether the first token has arrived.
     fn _idle_limit(&self, py: Python<'_>) -> PyResult<(f64, bool)> {
-        let mut state = self.state.lock(py)?;
-        let silence = state.silence();
-        let limit = silence.allowed().map_or(f64::INFINITY, |limit| limit.as_secs_f64());
-        Ok((limit, silence.has_started()))
+        self.with(py, idle_limit)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Source::Exchange(exchange) = &self.state {
+            visit.call(exchange)?;
+        }
         visit.call(&self.scheduler)?;
         visit.call(&self.dispatch)
     }
+}
+
+/// The exchange's request is not in flight yet, or was refused by the gateway.
+fn no_lease() -> PyErr {
+    PyRuntimeError::new_err("no endpoint has the request of this exchange")
 }
 
 /// The part of an answer that has been read.

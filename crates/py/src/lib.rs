@@ -21,6 +21,7 @@ mod body;
 mod cost_function;
 mod decision;
 mod error;
+mod exchange;
 mod ids;
 mod kv;
 mod kv_event;
@@ -45,6 +46,8 @@ mod _core {
     use super::body::{add_usage, api_of_path, read_headers, read_request, rewrite_model};
     #[pymodule_export]
     use super::decision::{Dispatch, Evicted, Rejected};
+    #[pymodule_export]
+    use super::exchange::Exchange;
     #[pymodule_export]
     use super::kv::{KvReport, block_hashes, read_kv_batch, read_kv_frames, replay_request};
     #[pymodule_export]

@@ -316,10 +316,10 @@ impl Exchange {
     /// The client left: cancels the request wherever it is. No output but [`Output::Abort`]
     /// follows.
     pub fn handle_client_disconnected(&mut self, gateway: &mut Gateway, now: Instant) {
+        self.outputs.retain(|output| matches!(output, Output::Abort));
         if self.has_ended() {
             return;
         }
-        self.outputs.clear();
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Queued(request) => _ = gateway.scheduler_mut().cancel(now, request),
             State::Sent(mut lease) | State::Looking(mut lease, _) | State::Replying(mut lease) => {
@@ -394,6 +394,7 @@ impl Exchange {
         if !self.awaits(dispatch.request_id) {
             return self.cancel_other(gateway, now, dispatch.request_id);
         }
+        self.outcome = None;
         let lease = Lease::new(gateway, dispatch);
         let (request_id, endpoint_id, url) =
             (lease.request_id(), lease.endpoint_id(), lease.endpoint_name().to_string());

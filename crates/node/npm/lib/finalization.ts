@@ -3,7 +3,6 @@
  * when that happens, so this is a safety net, and no way to end a request.
  */
 import type { NativeLease } from '../native/index.js';
-import type { Lease } from './lease.js';
 import type { Scheduler } from './scheduler.js';
 
 /**
@@ -40,15 +39,15 @@ export const abandonedLeases = new FinalizationRegistry<LeaseRecord>((record) =>
   }
 });
 
-/** What remains of an abandoned stream: its lease, and how to close its source. */
+/** What remains of an abandoned stream: how to end its request, and to close its source. */
 export interface StreamRecord {
-  readonly lease: Lease;
+  readonly end: () => void;
   readonly close: () => unknown;
 }
 
-/** Ends the leases of abandoned streams, and closes their sources. */
-export const abandonedStreams = new FinalizationRegistry<StreamRecord>(({ lease, close }) => {
-  ignoringErrors(() => lease.close('client_disconnected'));
+/** Ends the requests of abandoned streams, and closes their sources. */
+export const abandonedStreams = new FinalizationRegistry<StreamRecord>(({ end, close }) => {
+  ignoringErrors(end);
   // The source has no reader any more, so its errors are ignored.
   Promise.resolve().then(close).catch(() => {});
 });

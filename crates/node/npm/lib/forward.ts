@@ -1,19 +1,24 @@
 /**
- * One request, from its body to the response that its client gets.
+ * One request, from its body to the response that its client gets: I/O around the native exchange,
+ * which Python and Rust share. The exchange decides which endpoint is asked, when another one is
+ * asked, and what the client gets.
  *
  * ```text
- * acquire ──► send ──► look ahead to the first token ──► response: the rest is streamed
- *    ▲         │ unreachable, refused, failed, broken off or timed out
- *    └─────────┘ another endpoint, while nothing has been sent to the client
+ * dispatch ──► send ──► look ahead to the first token ──► response: the rest is streamed
+ *    ▲          │ unreachable, refused, failed, broken off or timed out
+ *    └──────────┘ another endpoint, while nothing has been sent to the client
  * ```
  */
-import { idleLimit } from '../native/index.js';
+import { NativeExchange, type ExchangeOutput } from '../native/index.js';
 import { guarded, RejectedError } from './errors.js';
-import type { Lease } from './lease.js';
-import type { AcquireOptions, HttpRequest } from './request.js';
-import type { Outcome } from './response.js';
+import { abandonedStreams } from './finalization.js';
+import { readWire } from './prompt.js';
+import { refused } from './refused.js';
+import type { AcquireOptions, Failure, HttpRequest } from './request.js';
+import type { CloseReason } from './response.js';
 import type { Scheduler } from './scheduler.js';
-import { refusal } from './wire.js';
+import { Idle } from './stream.js';
+import { checkSignal, number, numbers } from './validate.js';
 
 /**
  * Sends the request to one endpoint, given its name, a URL. Resolves with the engine's response
@@ -29,21 +34,6 @@ export interface ForwardOptions extends AcquireOptions {
   attempts?: number | undefined;
 }
 
-/** The result of one attempt at an endpoint. */
-interface Attempt {
-  /** What the client gets, if it is to get something of it. */
-  readonly response: Response | null;
-  /** Whether no other endpoint is asked. */
-  readonly final: boolean;
-}
-
-/** The beginning of an answer. */
-interface Beginning {
-  readonly held: Uint8Array[];
-  /** How it ended, if it has not begun before its end. */
-  readonly outcome: Outcome | null;
-}
-
 /** See `Scheduler.forward`. */
 export async function forward(
   scheduler: Scheduler,
@@ -51,139 +41,246 @@ export async function forward(
   request: HttpRequest,
   options: ForwardOptions,
 ): Promise<Response> {
-  const { attempts = 3, exclude = [], ...others } = options;
-  const tried = [...exclude];
-  const shape = request.path?.endsWith('/messages') ? 'anthropic' : 'openai';
-  let refused: Response | null = null;
-  for (let attempt = 0; attempt < Math.max(attempts, 1); attempt += 1) {
-    let lease: Lease;
+  const { attempts = 3, exclude, ...others } = options;
+  const exclusions = numbers('exclude', exclude ?? []);
+  checkSignal(options.signal);
+  const native = guarded(() =>
+    new NativeExchange(String(request.path ?? ''), number('attempts', attempts), exclusions));
+  return new Forwarding(scheduler, native, options.signal).run(send, request, others);
+}
+
+/** The request on its way. It refers to the response's stream nowhere. */
+class Forwarding {
+  readonly #scheduler: Scheduler;
+  readonly #native: NativeExchange;
+  readonly #signal: AbortSignal | undefined;
+  readonly #idle: Idle;
+  readonly #leave = (): void => this.#disconnect();
+  /** Aborts the attempt. */
+  #attempt = new AbortController();
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  /** Why the latest answer broke. */
+  #error: unknown;
+
+  constructor(scheduler: Scheduler, native: NativeExchange, signal: AbortSignal | undefined) {
+    this.#scheduler = scheduler;
+    this.#native = native;
+    this.#signal = signal;
+    this.#idle = new Idle(native, () => scheduler.clock());
+    signal?.addEventListener('abort', this.#leave);
+  }
+
+  /** Polls until there is a response for the client. */
+  async run(send: Send, request: HttpRequest, options: AcquireOptions): Promise<Response> {
     try {
-      lease = await scheduler.acquire(request, { ...others, exclude: tried });
+      for (;;) {
+        const output = this.#native.poll();
+        switch (output?.kind) {
+          case 'dispatch':
+            await this.#dispatch(request, options);
+            break;
+          case 'send':
+            await this.#send(send, output.url as string);
+            break;
+          case 'abort':
+            this.#abort();
+            break;
+          case 'reply':
+            return this.#respond(output);
+          default:
+            await this.#read();
+        }
+        this.#signal?.throwIfAborted();
+      }
+    } catch (error) {
+      this.#disconnect();
+      throw error;
+    }
+  }
+
+  async #dispatch(request: HttpRequest, options: AcquireOptions): Promise<void> {
+    const { native } = this.#scheduler;
+    try {
+      const exclude = this.#native.excluded;
+      const dispatch = await this.#scheduler.decide(request, { ...options, exclude });
+      const { requestId, endpointId, firstTokenIn } = dispatch;
+      this.#input((now) =>
+        this.#native.handleDispatch(native, now, requestId, endpointId, firstTokenIn));
     } catch (error) {
       if (!(error instanceof RejectedError)) {
         throw error;
       }
-      return refused ?? fromRefusal(refusal(error, { shape }));
+      const { code, evicted, retryAfterMs, sentence } = refused(error);
+      this.#input((now) =>
+        this.#native.handleRefusal(native, now, code, evicted, retryAfterMs, sentence));
     }
-    const { response, final } = await ask(lease, send, options.signal);
-    if (final && response !== null) {
-      return response;
-    }
-    refused = response ?? refused;
-    tried.push(lease.endpointId);
   }
-  return refused ?? fromRefusal(refusal('no_endpoints', { shape, retryAfterMs: 1_000 }));
-}
 
-async function ask(lease: Lease, send: Send, signal: AbortSignal | undefined): Promise<Attempt> {
-  const idle = new AbortController();
-  const timer = setTimeout(() => idle.abort(), Math.min(idleLimitMs(lease.dispatch.firstTokenIn), LONGEST_TIMER));
-  const ended = signal === undefined ? idle.signal : AbortSignal.any([signal, idle.signal]);
-  let answer: Response | undefined;
-  let beginning: Beginning;
-  try {
-    answer = await send(lease.endpointName, ended);
-    lease.begin(answer.status, answer.headers.get('content-type'));
-    beginning = await lookAhead(lease, answer.body, ended);
-  } catch (error) {
-    // Of an answer that a failed attempt leaves behind, nothing is read any more.
-    void answer?.body?.cancel().catch(() => undefined);
-    if (signal?.aborted) {
-      lease.cancel();
-      throw error;
-    }
-    lease.fail(idle.signal.aborted ? 'timeout' : 'unreachable');
-    return { response: null, final: false };
-  } finally {
-    clearTimeout(timer);
-  }
-  const { held, outcome } = beginning;
-  if (outcome === null) {
-    const rest = lease.track(answer.body as ReadableStream<Uint8Array>);
-    return { response: passedOn(answer, resumed(held, rest)), final: true };
-  }
-  const final = outcome.retry !== 'if_nothing_sent';
-  // What began as an answer and is none must not reach the client as one.
-  const whole = final || (!answer.ok && outcome.end !== 'cut');
-  return { response: whole ? passedOn(answer, resumed(held, null)) : null, final };
-}
-
-/** Holds chunks back until the answer has begun, or is at its end, which settles the lease. */
-async function lookAhead(
-  lease: Lease,
-  body: ReadableStream<Uint8Array> | null,
-  signal: AbortSignal,
-): Promise<Beginning> {
-  const held: Uint8Array[] = [];
-  const reader = body?.getReader();
-  for (let size = 0; size < LOOK_AHEAD && !lease.reader?.begun; ) {
-    let step: { done: boolean; value?: Uint8Array | undefined };
+  async #send(send: Send, url: string): Promise<void> {
+    this.#abort();
+    const attempt = (this.#attempt = new AbortController());
+    const signals = this.#signal === undefined ? [attempt.signal] : [attempt.signal, this.#signal];
+    const ends = AbortSignal.any(signals);
+    const left = new Promise<never>((_, reject) => {
+      ends.addEventListener('abort', () => reject(ends.reason), { once: true });
+    });
+    let sent: Promise<Response> | undefined;
+    let arrived: { answer: Response } | undefined;
     try {
-      step = (await reader?.read()) ?? { done: true };
+      sent = send(url, ends);
+      const head = Promise.race([sent, left]).then((answer) => ({ answer }));
+      arrived = await this.#idle.wait(head);
+    } catch {
+      discard(sent);
+      this.#signal?.throwIfAborted();
+      this.#unreachable('unreachable');
+      return;
+    }
+    if (arrived === undefined) {
+      discard(sent);
+      attempt.abort();
+      this.#unreachable('timeout');
+      return;
+    }
+    const { status, headers, body } = arrived.answer;
+    this.#reader = body?.getReader();
+    guarded(() => this.#native.handleHead(status, [...headers]));
+  }
+
+  /** Reads on in the answer. Resolves to a chunk that the client gets as it is. */
+  async #read(): Promise<Uint8Array | undefined> {
+    let step: { done: boolean; value?: Uint8Array | undefined } | undefined;
+    try {
+      step = this.#reader === undefined ? { done: true } : await this.#idle.wait(this.#reader.read());
     } catch (error) {
-      if (signal.aborted) {
-        throw error;
-      }
-      return { held, outcome: lease.finish('broken') };
+      this.#close('broken', error);
+      return undefined;
     }
-    if (step.done || step.value === undefined) {
-      return { held, outcome: lease.finish('clean') };
+    if (step === undefined) {
+      this.#close('timed_out', this.#idle.error());
+      return undefined;
     }
-    lease.feed(step.value);
-    held.push(step.value);
-    size += step.value.byteLength;
+    if (step.done) {
+      this.#close('clean', undefined);
+      return undefined;
+    }
+    const chunk = readWire('chunk', step.value);
+    const { native } = this.#scheduler;
+    const isPassedOn = this.#input((now) => this.#native.handleChunk(native, now, chunk));
+    return isPassedOn ? chunk : undefined;
   }
-  reader?.releaseLock();
-  return { held, outcome: null };
-}
 
-/** What was held back, then the rest as it is asked for. */
-function resumed(held: readonly Uint8Array[], rest: ReadableStream<Uint8Array> | null): ReadableStream<Uint8Array> {
-  const source = rest?.getReader();
-  let next = 0;
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const chunk = held[next++] ?? (await source?.read())?.value;
-        if (chunk === undefined) {
+  #respond({ status = 0, headers = [] }: ExchangeOutput): Response {
+    if (BODILESS.includes(status)) {
+      this.#disconnect();
+      return new Response(null, { status, headers });
+    }
+    const body = this.#body();
+    return new Response(body, { status, headers });
+  }
+
+  /** The rest of the answer, as it is asked for. The end of the stream ends the request. */
+  #body(): ReadableStream<Uint8Array> {
+    const token = {};
+    const end = () => {
+      abandonedStreams.unregister(token);
+      this.#disconnect();
+    };
+    const stream = new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          try {
+            const chunk = await this.#next();
+            if (chunk !== undefined) {
+              controller.enqueue(chunk);
+              return;
+            }
+          } catch (error) {
+            end();
+            throw error;
+          }
+          end();
           controller.close();
-        } else {
-          controller.enqueue(chunk);
-        }
+        },
+        cancel: end,
       },
-      cancel: (reason) => source?.cancel(reason),
-    },
-    { highWaterMark: 0 },
-  );
-}
+      { highWaterMark: 0 },
+    );
+    abandonedStreams.register(stream, { end: this.#leave, close: () => undefined }, token);
+    return stream;
+  }
 
-/**
- * The engine's answer for the client, without the headers of the connection between gateway and
- * engine.
- */
-function passedOn(answer: Response, body: ReadableStream<Uint8Array>): Response {
-  const headers = new Headers();
-  for (const name of PASSED_ON) {
-    const value = answer.headers.get(name);
-    if (value !== null) {
-      headers.set(name, value);
+  /** The next chunk for the client; undefined at the end. */
+  async #next(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const output = this.#native.poll();
+      switch (output?.kind) {
+        case 'body':
+          return output.body;
+        case 'end':
+          return undefined;
+        case 'break':
+          throw this.#error;
+        case 'abort':
+          this.#abort();
+          break;
+        default: {
+          if (this.#native.ended) {
+            this.#signal?.throwIfAborted();
+            return undefined;
+          }
+          const chunk = await this.#read();
+          if (chunk !== undefined) {
+            return chunk;
+          }
+        }
+      }
     }
   }
-  const { status } = answer;
-  return new Response(BODILESS.includes(status) ? null : body, { status, headers });
+
+  #unreachable(failure: Failure): void {
+    const { native } = this.#scheduler;
+    this.#input((now) => this.#native.handleUnreachable(native, now, failure));
+  }
+
+  #close(close: CloseReason, error: unknown): void {
+    this.#error = error;
+    const { native } = this.#scheduler;
+    this.#input((now) => this.#native.handleClose(native, now, close));
+  }
+
+  /** The client has its response, or has disconnected: nothing more is read. */
+  #disconnect(): void {
+    this.#signal?.removeEventListener('abort', this.#leave);
+    const { closed, native } = this.#scheduler;
+    if (!closed && !this.#native.ended) {
+      this.#input((now) => this.#native.handleClientDisconnected(native, now));
+    }
+    this.#abort();
+  }
+
+  /** Closes the connection to the endpoint. */
+  #abort(): void {
+    this.#reader?.cancel().catch(() => undefined);
+    this.#reader = undefined;
+    this.#attempt.abort();
+  }
+
+  /** Calls the state machine, then delivers what that changed. */
+  #input<T>(call: (now: number) => T): T {
+    const now = this.#scheduler.clock();
+    try {
+      return guarded(() => call(now));
+    } finally {
+      this.#scheduler.wakeAt(now);
+    }
+  }
 }
 
-function fromRefusal({ status, headers, body }: ReturnType<typeof refusal>): Response {
-  return new Response(body, { status, headers });
+/** Of a response that comes too late, nothing is read. */
+function discard(sent: Promise<Response> | undefined): void {
+  Promise.resolve(sent).then((late) => late?.body?.cancel()).catch(() => undefined);
 }
 
-/** How long an endpoint may be silent before its first token. */
-const idleLimitMs = (firstTokenIn: number): number => guarded(() => idleLimit(firstTokenIn, false));
-
-/** Maximum bytes of an answer that are held back while another endpoint may still be tried. */
-const LOOK_AHEAD = 65_536;
-/** Milliseconds that a timer can count. */
-const LONGEST_TIMER = 2 ** 31 - 1;
-const PASSED_ON = ['content-type', 'retry-after', 'retry-after-ms'];
 /** Statuses whose responses have no body. */
 const BODILESS = [204, 205, 304];

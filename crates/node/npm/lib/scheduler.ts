@@ -165,6 +165,11 @@ export class Scheduler extends Endpoints {
    * scorer is called while the queue is empty; queued requests are dispatched at the built-in cost.
    */
   async acquire(prompt: Prompt | HttpRequest, options: AcquireOptions = {}): Promise<Lease> {
+    return Lease.of(this, await this.decide(prompt, options));
+  }
+
+  /** @internal The dispatch that `acquire` waits for. */
+  async decide(prompt: Prompt | HttpRequest, options: AcquireOptions): Promise<Dispatch> {
     if (typeof options !== 'object' || options === null) {
       throw typeError(`options must be an object, got ${describe(options)}`);
     }
@@ -184,7 +189,7 @@ export class Scheduler extends Endpoints {
     if (!waits || (this.#costFunction !== undefined && this.#waiting.size === 0)) {
       const decision = this.pick(prompt, pickOptions);
       if (decision.kind === 'dispatch') {
-        return Lease.of(this, decision);
+        return decision;
       }
       if (!waits || !['saturated', 'no_endpoints'].includes(decision.reason)) {
         throw new RejectedError(decision);
@@ -204,12 +209,12 @@ export class Scheduler extends Endpoints {
       if (signal?.aborted) {
         throw signal.reason;
       }
-      return Lease.of(this, dispatch);
     } catch (error) {
       // Dispatched and aborted in one turn: the caller never gets a lease to end.
       this.cancel(dispatch.requestId);
       throw error;
     }
+    return dispatch;
   }
 
   /**
@@ -217,7 +222,12 @@ export class Scheduler extends Endpoints {
    * until the first byte has gone to the client.
    *
    * Resolves to the response for the client: an answer, or a refusal. The request is settled when
-   * its answer ends, and cancelled if the client disconnects.
+   * its answer ends, and cancelled if the client disconnects: if `signal` aborts, or if the body is
+   * cancelled or dropped.
+   *
+   * An endpoint that sends no token within 30 s or ten times the prediction times out; after the
+   * first token, the limit is 60 s. A complete answer counts, whether its connection then breaks or
+   * stays open.
    *
    * ```ts
    * const headers = { 'content-type': 'application/json' };

@@ -32,12 +32,15 @@ export function readIdle(native: NativeLease, clock: () => number, options: Trac
   return new Idle(native, clock);
 }
 
+/** A lease or an exchange, as the timer uses it. */
+type Waiter = Pick<NativeLease, 'startWait' | 'endWait' | 'idleLimit' | 'started'>;
+
 /** The timer of an endpoint that sends nothing. Only time spent waiting for the endpoint counts. */
 export class Idle {
-  readonly #native: NativeLease;
+  readonly #native: Waiter;
   readonly #clock: () => number;
 
-  constructor(native: NativeLease, clock: () => number) {
+  constructor(native: Waiter, clock: () => number) {
     this.#native = native;
     this.#clock = clock;
   }
@@ -94,6 +97,7 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
     abandonedStreams.unregister(token);
     lease.close(close);
   };
+  const abandon = () => lease.close('client_disconnected');
   const tracked = new ReadableStream<T>(
     {
       async pull(controller) {
@@ -138,7 +142,7 @@ function trackStream<T>(lease: Lease, source: ReadableStream<T>, idle: Idle): Re
     // Reads on demand only.
     { highWaterMark: 0 },
   );
-  abandonedStreams.register(tracked, { lease, close: () => reader.cancel() }, token);
+  abandonedStreams.register(tracked, { end: abandon, close: () => reader.cancel() }, token);
   return tracked;
 }
 
@@ -150,6 +154,7 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
     abandonedStreams.unregister(token);
     lease.close(close);
   };
+  const abandon = () => lease.close('client_disconnected');
   const tracked: AsyncIterableIterator<T> = {
     [Symbol.asyncIterator]() {
       return this;
@@ -202,7 +207,7 @@ function trackIterable<T>(lease: Lease, source: AsyncIterable<T>, idle: Idle): A
       throw error;
     },
   };
-  abandonedStreams.register(tracked, { lease, close: () => inner.return?.() }, token);
+  abandonedStreams.register(tracked, { end: abandon, close: () => inner.return?.() }, token);
   return tracked;
 }
 

@@ -6,9 +6,10 @@
  */
 import * as native from '../native/index.js';
 import type { Dispatch, Evicted, Rejected } from './values.js';
-import { RejectedError, guarded, typeError } from './errors.js';
+import { guarded, typeError, type RejectedError } from './errors.js';
 import { readHeaderList, readHeaderValue, type HeaderSource } from './headers.js';
 import { readMetricsOptions, type MetricsOptions } from './metrics.js';
+import { refused } from './refused.js';
 import { readUsage, type Usage } from './reports.js';
 import { readFrames, readTokenIds, readWire, type OwnBytes, type TokenIds } from './prompt.js';
 import {
@@ -294,27 +295,6 @@ function ofDispatch(dispatch: Dispatch, asked: SpanRequest): native.Attributes {
   return guarded(() =>
     native.dispatchOfSpan(model, adapter, session, flow, priority, request, endpoint, name, others, tokens, cached, best, cost,
       queued));
-}
-
-interface Refused {
-  readonly code: string;
-  readonly evicted: boolean;
-  readonly retryAfterMs: number | undefined;
-  readonly sentence: string | undefined;
-}
-
-function refused(reason: unknown): Refused {
-  if (typeof reason === 'string') {
-    return { code: reason, evicted: false, retryAfterMs: undefined, sentence: undefined };
-  }
-  if (typeof reason !== 'object' || reason === null || !('reason' in reason) || !('kind' in reason)) {
-    throw typeError(`reason must be a code, a Rejected, an Evicted or a RejectedError, got ${describe(reason)}`);
-  }
-  const after = optionalNumber('retryAfterMs', 'retryAfterMs' in reason ? reason.retryAfterMs : undefined);
-  // That of another reason is the reason's own message.
-  const named = reason.reason === 'not_served' && 'sentence' in reason ? reason.sentence : undefined;
-  const sentence = optionalString('sentence', named);
-  return { code: string('reason', reason.reason), evicted: reason.kind === 'evicted', retryAfterMs: after, sentence };
 }
 
 function pairs({ keys, values }: native.Attributes): Record<string, string | number> {

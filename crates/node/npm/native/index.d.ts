@@ -19,6 +19,42 @@ export declare class NativeAnswerFilter {
   finish(): Uint8Array
 }
 
+/** A request of a client. */
+export declare class NativeExchange {
+  /** Before the first decision. Negative numbers of attempts count as one. */
+  constructor(path: string, attempts: number, exclude: Array<number>)
+  /** The next output. */
+  poll(): ExchangeOutput | null
+  /** The request was dispatched. */
+  handleDispatch(scheduler: NativeScheduler, now: number, request: number, endpoint: number, firstTokenIn: number): void
+  /** The request is refused for the reason of this code. */
+  handleRefusal(scheduler: NativeScheduler, now: number, reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null): void
+  /** The endpoint returned no headers. */
+  handleUnreachable(scheduler: NativeScheduler, now: number, failure: string): void
+  /** The endpoint responds with this status and these headers. */
+  handleHead(status: number, headers: Array<[string, string]>): void
+  /** A chunk of the response's body. Returns whether the host sends it to the client itself. */
+  handleChunk(scheduler: NativeScheduler, now: number, chunk: Uint8Array): boolean
+  /** The connection to the endpoint ended. */
+  handleClose(scheduler: NativeScheduler, now: number, close: string): void
+  /** The client disconnected. */
+  handleClientDisconnected(scheduler: NativeScheduler, now: number): void
+  /** Waits for the endpoint from now on: the longest time in milliseconds. */
+  startWait(now: number): number | null
+  /** Waits no longer. */
+  endWait(now: number): void
+  /** The current idle limit in milliseconds. */
+  get idleLimit(): number
+  /** Whether the first token has come. */
+  get started(): boolean
+  /** Endpoints to exclude from the next decision. */
+  get excluded(): Array<number>
+  /** Whether no input has an effect any more. */
+  get ended(): boolean
+  /** How the latest answer ended. */
+  get outcome(): Outcome | null
+}
+
 /** A dispatched request. After the scheduler's `close`, calls have no effect. */
 export declare class NativeLease {
   /** The lease of a dispatched request. */
@@ -588,6 +624,20 @@ export interface Evicted {
   retryAfterMs: number | null
   /** How long it waited, in milliseconds. */
   queueTimeMs: number
+}
+
+/** What the host does next. The fields are those of its kind. */
+export interface ExchangeOutput {
+  /** The kind. */
+  kind: 'dispatch' | 'send' | 'abort' | 'reply' | 'body' | 'end' | 'break'
+  /** Of `send`: the endpoint's name. */
+  url?: string
+  /** Of `reply`: the HTTP status. */
+  status?: number
+  /** Of `reply`: names and values. */
+  headers?: Array<[string, string]>
+  /** Of `body`: bytes for the client. */
+  body?: ReturnType<Uint8Array['slice']>
 }
 
 /** What a pick would decide, and what every endpoint would cost, term by term. */

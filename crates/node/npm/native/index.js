@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.NativeAnswerFilter = nativeBinding.NativeAnswerFilter
+module.exports.NativeExchange = nativeBinding.NativeExchange
 module.exports.NativeLease = nativeBinding.NativeLease
 module.exports.NativeModelFilter = nativeBinding.NativeModelFilter
 module.exports.NativeResponseReader = nativeBinding.NativeResponseReader

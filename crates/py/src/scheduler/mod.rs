@@ -56,6 +56,23 @@ impl Scheduler {
         self.clock.read(py, now)
     }
 
+    /// Applies an input of a lease or an exchange, behind a lock of its own, at the time of the
+    /// clock. Then wakes the host.
+    pub(crate) fn apply<S, T>(
+        &self,
+        py: Python<'_>,
+        state: &Shared<S>,
+        apply: impl FnOnce(&mut S, &mut Gateway, Instant) -> T,
+    ) -> PyResult<T> {
+        let now = self.now(py, None)?;
+        let applied = {
+            let mut state = state.lock(py)?;
+            apply(&mut state, &mut *self.lock(py)?, now)
+        };
+        self.wake(py)?;
+        Ok(applied)
+    }
+
     /// Applies an input, and wakes the host. The lock is released before an exception is created.
     fn input<T, E: Kind>(
         &self,

@@ -1,0 +1,163 @@
+// `forward` under every behaviour of engines and clients: nothing leaks, and each end is counted
+// once.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { Scheduler } from 'slotwise';
+
+const EVENT = 'data: {"choices":[{"text":"a"}]}\n\n';
+const DONE = 'data: [DONE]\n\n';
+const STREAM = { 'content-type': 'text/event-stream', server: 'an engine' };
+const JSON_TYPE = { 'content-type': 'application/json' };
+const request = { body: Buffer.from('{"model":"m","prompt":"Hi"}'), path: '/v1/completions' };
+
+function pool(...names) {
+  const scheduler = new Scheduler({ seed: 1 });
+  names.forEach((name) => scheduler.addEndpoint(name));
+  return scheduler;
+}
+
+/** A response whose body has these chunks, and then ends, fails or stays open. */
+function answer(chunks, { status = 200, headers = STREAM, end = 'clean', onCancel = () => {} } = {}) {
+  const left = chunks.map((chunk) => Buffer.from(chunk));
+  const body = new ReadableStream({
+    async pull(controller) {
+      const chunk = left.shift();
+      if (chunk !== undefined) controller.enqueue(chunk);
+      else if (end === 'clean') controller.close();
+      else if (end === 'broken') controller.error(new Error('reset'));
+      else await new Promise(() => {});
+    },
+    cancel: onCancel,
+  });
+  return new Response(body, { status, headers });
+}
+
+function counts(scheduler) {
+  const { completed, failed, cancelled, inFlight, queued } = scheduler.stats();
+  return [completed, failed, cancelled, inFlight + queued];
+}
+
+test('an answer passes as it comes, without the headers of the connection', async () => {
+  const scheduler = pool('a');
+  const response = await scheduler.forward(async () => answer([EVENT, DONE]), request);
+  assert.deepEqual([...response.headers], [['content-type', 'text/event-stream']]);
+  assert.deepEqual(counts(scheduler), [0, 0, 0, 1]);
+  assert.equal(await response.text(), EVENT + DONE);
+  assert.deepEqual(counts(scheduler), [1, 0, 0, 0]);
+});
+
+test('a stream that breaks after its end ends cleanly', async () => {
+  const scheduler = pool('a');
+  const response = await scheduler.forward(async () => answer([EVENT, DONE], { end: 'broken' }), request);
+  assert.equal(await response.text(), EVENT + DONE);
+  assert.deepEqual(counts(scheduler), [1, 0, 0, 0]);
+});
+
+test('a stream that breaks before its end breaks for the client with the same error', async () => {
+  const scheduler = pool('a');
+  const response = await scheduler.forward(async () => answer([EVENT], { end: 'broken' }), request);
+  await assert.rejects(response.text(), /reset/);
+  assert.deepEqual(counts(scheduler), [0, 1, 0, 0]);
+});
+
+test('if no other engine answers, the client gets the last whole refusal', async () => {
+  const scheduler = pool('a', 'b');
+  const asked = [];
+  const send = async (url) => {
+    asked.push(url);
+    if (asked.length === 2) throw new Error('connection refused');
+    return answer(['{"error":"busy"}'], { status: 429, headers: { ...JSON_TYPE, 'retry-after': '7' } });
+  };
+  const response = await scheduler.forward(send, request);
+  assert.deepEqual([response.status, await response.text()], [429, '{"error":"busy"}']);
+  assert.equal(response.headers.get('retry-after'), '7');
+  assert.deepEqual(asked.sort(), ['a', 'b']);
+  assert.equal(counts(scheduler)[3], 0);
+});
+
+test('a pool without endpoints is refused in the format of the client', async () => {
+  const path = '/v1/messages';
+  const body = Buffer.from('{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hi"}]}');
+  const send = () => assert.fail('there is no endpoint');
+  const response = await pool().forward(send, { body, path }, { timeoutMs: 0 });
+  assert.equal(response.status, 503);
+  assert.equal((await response.json()).type, 'error');
+});
+
+test('excluded endpoints are not asked, and attempts are limited', async () => {
+  const scheduler = pool('a', 'b', 'c');
+  const asked = [];
+  const send = async (url) => {
+    asked.push(url);
+    throw new Error('connection refused');
+  };
+  const exclude = [scheduler.endpointNamed('b')];
+  assert.equal((await scheduler.forward(send, request, { exclude })).status, 503);
+  assert.deepEqual(asked.sort(), ['a', 'c']);
+  asked.length = 0;
+  await scheduler.forward(send, request, { attempts: -1 });
+  assert.equal(asked.length, 1);
+});
+
+test('a client that leaves closes the stream of the engine', async () => {
+  const scheduler = pool('a');
+  let closed = false;
+  const onCancel = () => (closed = true);
+  const response = await scheduler.forward(async () => answer([EVENT], { end: 'open', onCancel }), request);
+  await response.body.cancel();
+  assert.ok(closed);
+  assert.deepEqual(counts(scheduler), [0, 0, 1, 0]);
+});
+
+for (const stage of ['send', 'head', 'body']) {
+  test(`an abort cancels the request, also if the client's send ignores it: ${stage}`, async () => {
+    const scheduler = pool('a');
+    const client = new AbortController();
+    const send = async () =>
+      stage === 'send' ? new Promise(() => {}) : answer(stage === 'head' ? [] : [EVENT], { end: 'open' });
+    const forwarded = scheduler.forward(send, request, { signal: client.signal });
+    const read = stage === 'body' ? (await forwarded).text() : forwarded;
+    for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+    client.abort(new Error('left'));
+    await assert.rejects(read, /left/);
+    assert.deepEqual(counts(scheduler), [0, 0, 1, 0]);
+  });
+}
+
+test('a silent engine times out, and another one is asked', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const scheduler = pool('a', 'b');
+  const signals = [];
+  const send = async (_, signal) => {
+    signals.push(signal);
+    return signals.length === 1 ? answer([], { end: 'open' }) : answer([EVENT, DONE]);
+  };
+  const forwarded = scheduler.forward(send, request);
+  for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+  t.mock.timers.tick(30_000);
+  assert.equal(await (await forwarded).text(), EVENT + DONE);
+  assert.ok(signals[0].aborted);
+  assert.deepEqual(counts(scheduler), [1, 1, 0, 0]);
+});
+
+test('a whole JSON answer counts although its connection stays open', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const scheduler = pool('a');
+  const whole = '{"choices":[{"text":"a"}],"usage":{"completion_tokens":1}}';
+  const send = async () => answer([whole], { headers: JSON_TYPE, end: 'open' });
+  const forwarded = scheduler.forward(send, request);
+  for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+  t.mock.timers.tick(60_000);
+  const response = await forwarded;
+  assert.equal(await response.text(), whole);
+  assert.deepEqual(counts(scheduler), [1, 0, 0, 0]);
+});
+
+test('mistakes of the host reject, and leave nothing behind', async () => {
+  const scheduler = pool('a');
+  const malformed = { ...request, body: Buffer.from('{') };
+  await assert.rejects(scheduler.forward(async () => answer([EVENT]), malformed), { name: 'WireError' });
+  await assert.rejects(scheduler.forward(async () => undefined, request), { name: 'TypeError' });
+  assert.deepEqual(counts(scheduler), [0, 0, 1, 0]);
+});

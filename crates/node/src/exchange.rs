@@ -1,0 +1,242 @@
+//! One client request over several attempts: the gateway crate's exchange, one call each.
+
+use std::cell::RefCell;
+
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+use slotwise::{Dispatch, EndpointId, Instant, Seconds};
+use slotwise_gateway::exchange::Output;
+use slotwise_gateway::{Exchange, Gateway};
+use slotwise_wire::outcome::BodyShape;
+
+use crate::endpoint::failure;
+use crate::error::{Result, closed};
+use crate::number::{endpoint_id, instant, millis, request_id, status};
+use crate::refusal::refused;
+use crate::request::Bytes;
+use crate::response::{Outcome, close};
+use crate::scheduler::NativeScheduler;
+
+/// A request of a client.
+#[napi]
+#[derive(Debug)]
+pub struct NativeExchange {
+    exchange: RefCell<Exchange>,
+}
+
+/// What the host does next. The fields are those of its kind.
+#[napi(object, object_from_js = false)]
+#[expect(missing_debug_implementations, reason = "a typed array has none")]
+pub struct ExchangeOutput {
+    /// The kind.
+    #[napi(ts_type = "'dispatch' | 'send' | 'abort' | 'reply' | 'body' | 'end' | 'break'")]
+    pub kind: &'static str,
+    /// Of `send`: the endpoint's name.
+    pub url: Option<String>,
+    /// Of `reply`: the HTTP status.
+    pub status: Option<u16>,
+    /// Of `reply`: names and values.
+    #[napi(ts_type = "Array<[string, string]>")]
+    pub headers: Option<Vec<Vec<String>>>,
+    /// Of `body`: bytes for the client.
+    #[napi(ts_type = "ReturnType<Uint8Array['slice']>")]
+    pub body: Option<Uint8Array>,
+}
+
+#[napi]
+impl NativeExchange {
+    /// Before the first decision. Negative numbers of attempts count as one.
+    #[napi(constructor)]
+    pub fn new(path: String, attempts: f64, exclude: Vec<f64>) -> Result<Self> {
+        let exclude: std::result::Result<Vec<_>, _> =
+            exclude.into_iter().map(|endpoint| endpoint_id("exclude", endpoint)).collect();
+        let exchange = Exchange::new(BodyShape::of_path(&path));
+        // Beyond its range, the cast returns the nearest bound.
+        let exchange = exchange.attempts(attempts as usize).exclude(&exclude?);
+        Ok(Self { exchange: RefCell::new(exchange) })
+    }
+
+    /// The next output.
+    #[napi]
+    pub fn poll(&self) -> Option<ExchangeOutput> {
+        self.exchange.borrow_mut().poll().map(ExchangeOutput::from)
+    }
+
+    /// The request was dispatched.
+    #[napi]
+    pub fn handle_dispatch(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        request: f64,
+        endpoint: f64,
+        first_token_in: f64,
+    ) -> Result<()> {
+        let (id, endpoint) = (request_id(request)?, endpoint_id("endpoint", endpoint)?);
+        let mut dispatch = Dispatch::new(id, endpoint);
+        dispatch.first_token_in = Seconds::new(first_token_in);
+        self.input(scheduler, now, |exchange, gateway, now| {
+            exchange.handle_pick(gateway, now, Ok(dispatch));
+        })
+    }
+
+    /// The request is refused for the reason of this code.
+    #[napi]
+    pub fn handle_refusal(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        reason: String,
+        evicted: bool,
+        retry_after: Option<f64>,
+        message: Option<String>,
+    ) -> Result<()> {
+        let mut refusal = refused(&reason, evicted, retry_after)?;
+        refusal.message = message.as_deref();
+        self.input(scheduler, now, |exchange, gateway, now| {
+            exchange.handle_refusal(gateway, now, &refusal);
+        })
+    }
+
+    /// The endpoint returned no headers.
+    #[napi]
+    pub fn handle_unreachable(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        failure: String,
+    ) -> Result<()> {
+        let failure = self::failure(&failure)?;
+        self.input(scheduler, now, |exchange, gateway, now| {
+            exchange.handle_unreachable(gateway, now, failure);
+        })
+    }
+
+    /// The endpoint responds with this status and these headers.
+    #[napi]
+    pub fn handle_head(
+        &self,
+        status: f64,
+        #[napi(ts_arg_type = "Array<[string, string]>")] headers: Vec<Vec<String>>,
+    ) -> Result<()> {
+        let status = self::status("status", status)?;
+        let headers = headers.iter().filter_map(|pair| Some((pair.first()?, pair.get(1)?)));
+        self.exchange.borrow_mut().handle_head(status, headers);
+        Ok(())
+    }
+
+    /// A chunk of the response's body. Returns whether the host sends it to the client itself.
+    #[napi]
+    pub fn handle_chunk(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        #[napi(ts_arg_type = "Uint8Array")] chunk: Bytes<'_>,
+    ) -> Result<bool> {
+        self.input(scheduler, now, |exchange, gateway, now| {
+            exchange.handle_chunk(gateway, now, chunk).is_passed_on()
+        })
+    }
+
+    /// The connection to the endpoint ended.
+    #[napi]
+    pub fn handle_close(&self, scheduler: &NativeScheduler, now: f64, close: String) -> Result<()> {
+        let close = self::close(&close)?;
+        self.input(scheduler, now, |exchange, gateway, now| {
+            exchange.handle_close(gateway, now, close);
+        })
+    }
+
+    /// The client disconnected.
+    #[napi]
+    pub fn handle_client_disconnected(&self, scheduler: &NativeScheduler, now: f64) -> Result<()> {
+        self.input(scheduler, now, Exchange::handle_client_disconnected)
+    }
+
+    /// Waits for the endpoint from now on: the longest time in milliseconds.
+    #[napi]
+    pub fn start_wait(&self, now: f64) -> Result<Option<f64>> {
+        let now = instant("now", now)?;
+        let until = self.exchange.borrow_mut().wait(now);
+        Ok(until.map(|until| millis(until.saturating_since(now))))
+    }
+
+    /// Waits no longer.
+    #[napi]
+    pub fn end_wait(&self, now: f64) -> Result<()> {
+        self.exchange.borrow_mut().end_wait(instant("now", now)?);
+        Ok(())
+    }
+
+    /// The current idle limit in milliseconds.
+    #[napi(getter)]
+    pub fn idle_limit(&self) -> f64 {
+        let mut exchange = self.exchange.borrow_mut();
+        let limit = exchange.lease_mut().and_then(|lease| lease.silence().allowed());
+        limit.map_or(f64::INFINITY, millis)
+    }
+
+    /// Whether the first token has come.
+    #[napi(getter)]
+    pub fn started(&self) -> bool {
+        let mut exchange = self.exchange.borrow_mut();
+        exchange.lease_mut().is_some_and(|lease| lease.silence().has_started())
+    }
+
+    /// Endpoints to exclude from the next decision.
+    #[napi(getter)]
+    pub fn excluded(&self) -> Vec<f64> {
+        let exchange = self.exchange.borrow();
+        exchange.excluded().iter().copied().map(EndpointId::as_u64).map(|id| id as f64).collect()
+    }
+
+    /// Whether no input has an effect any more.
+    #[napi(getter)]
+    pub fn ended(&self) -> bool {
+        self.exchange.borrow().has_ended()
+    }
+
+    /// How the latest answer ended.
+    #[napi(getter)]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.exchange.borrow().outcome().copied().map(Outcome::from)
+    }
+}
+
+impl NativeExchange {
+    fn input<T>(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        apply: impl FnOnce(&mut Exchange, &mut Gateway, Instant) -> T,
+    ) -> Result<T> {
+        let now = instant("now", now)?;
+        let mut exchange = self.exchange.borrow_mut();
+        scheduler.gateway(|gateway| apply(&mut exchange, gateway, now)).ok_or_else(closed)
+    }
+}
+
+impl From<Output> for ExchangeOutput {
+    fn from(output: Output) -> Self {
+        let plain = |kind| Self { kind, url: None, status: None, headers: None, body: None };
+        match output {
+            Output::Dispatch => plain("dispatch"),
+            Output::Send { url, .. } => Self { url: Some(url), ..plain("send") },
+            Output::Abort => plain("abort"),
+            Output::Reply(reply) => Self {
+                status: Some(reply.status),
+                headers: Some(
+                    reply
+                        .headers
+                        .into_iter()
+                        .map(|(name, value)| vec![name.into(), value])
+                        .collect(),
+                ),
+                ..plain("reply")
+            },
+            Output::Body(body) => Self { body: Some(body.into()), ..plain("body") },
+            Output::End => plain("end"),
+            _ => plain("break"),
+        }
+    }
+}

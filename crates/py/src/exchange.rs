@@ -1,0 +1,175 @@
+//! One client request over several attempts: the gateway crate's exchange behind a lock.
+//!
+//! The lock of an exchange is taken before that of its scheduler. Neither is held while Python
+//! runs.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use slotwise::{EndpointId, Instant};
+use slotwise_gateway::exchange::{self, Output};
+use slotwise_gateway::{Gateway, lease};
+use slotwise_wire::outcome::{BodyShape, Refusal};
+
+use crate::decision::{Dispatch, Evicted, Rejected};
+use crate::ids::EndpointArg;
+use crate::prompt::bytes;
+use crate::request::instant;
+use crate::response::{Outcome, close, failure};
+use crate::scheduler::Scheduler;
+use crate::shared::Shared;
+
+/// A request of a client.
+#[pyclass(frozen, module = "slotwise.aio")]
+pub(crate) struct Exchange {
+    pub(crate) state: Shared<exchange::Exchange>,
+    pub(crate) scheduler: Py<Scheduler>,
+}
+
+impl Exchange {
+    fn input<T>(
+        &self,
+        py: Python<'_>,
+        apply: impl FnOnce(&mut exchange::Exchange, &mut Gateway, Instant) -> T,
+    ) -> PyResult<T> {
+        self.scheduler.get().apply(py, &self.state, apply)
+    }
+
+    fn refuse(&self, py: Python<'_>, refusal: &Refusal<'_>) -> PyResult<()> {
+        self.input(py, |state, gateway, now| state.handle_refusal(gateway, now, refusal))
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    #[new]
+    #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = Vec::new()))]
+    fn new(scheduler: Py<Scheduler>, path: &str, attempts: i64, exclude: Vec<EndpointArg>) -> Self {
+        let exclude: Vec<_> = exclude.iter().map(|endpoint| endpoint.0).collect();
+        let state = exchange::Exchange::new(BodyShape::of_path(path))
+            .attempts(usize::try_from(attempts).unwrap_or_default())
+            .exclude(&exclude);
+        Self { state: Shared::new(state), scheduler }
+    }
+
+    /// The next output: its name and its values.
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let output = self.state.lock(py)?.poll();
+        let Some(output) = output else { return Ok(None) };
+        let tuple = match output {
+            Output::Dispatch => ("dispatch",).into_pyobject(py)?,
+            Output::Send { url, .. } => ("send", url).into_pyobject(py)?,
+            Output::Abort => ("abort",).into_pyobject(py)?,
+            Output::Reply(reply) => ("reply", reply.status, reply.headers).into_pyobject(py)?,
+            Output::Body(body) => ("body", PyBytes::new(py, &body)).into_pyobject(py)?,
+            Output::End => ("end",).into_pyobject(py)?,
+            _ => ("break",).into_pyobject(py)?,
+        };
+        Ok(Some(tuple.into_any()))
+    }
+
+    fn handle_decision(&self, decision: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = decision.py();
+        if let Ok(dispatch) = decision.cast::<Dispatch>() {
+            let dispatch = dispatch.get().answer.clone();
+            return self.input(py, |state, gateway, now| {
+                state.handle_pick(gateway, now, Ok(dispatch));
+            });
+        }
+        if let Ok(rejected) = decision.cast::<Rejected>() {
+            return self.refuse(py, &rejected.get().refusal());
+        }
+        if let Ok(evicted) = decision.cast::<Evicted>() {
+            return self.refuse(py, &Refusal::from(&evicted.get().0));
+        }
+        let message = format!("expected a decision, not {}", decision.get_type());
+        Err(PyTypeError::new_err(message))
+    }
+
+    #[pyo3(signature = (failure = "unreachable"))]
+    fn handle_unreachable(&self, py: Python<'_>, failure: &str) -> PyResult<()> {
+        let failure = self::failure(failure)?;
+        self.input(py, |state, gateway, now| state.handle_unreachable(gateway, now, failure))
+    }
+
+    fn handle_head(
+        &self,
+        py: Python<'_>,
+        status: u16,
+        headers: Vec<(String, String)>,
+    ) -> PyResult<()> {
+        self.state.lock(py)?.handle_head(status, headers);
+        Ok(())
+    }
+
+    /// Returns whether the host sends the chunk to the client itself.
+    fn handle_chunk(&self, chunk: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let bytes = bytes(chunk, "chunk")?;
+        let passing =
+            self.input(chunk.py(), |state, gateway, now| state.handle_chunk(gateway, now, &bytes))?;
+        Ok(passing.is_passed_on())
+    }
+
+    #[pyo3(signature = (close = "clean"))]
+    fn handle_close(&self, py: Python<'_>, close: &str) -> PyResult<()> {
+        let close = self::close(close)?;
+        self.input(py, |state, gateway, now| state.handle_close(gateway, now, close))
+    }
+
+    fn handle_client_disconnected(&self, py: Python<'_>) -> PyResult<()> {
+        self.input(py, |state, gateway, now| state.handle_client_disconnected(gateway, now))
+    }
+
+    /// Starts waiting for the endpoint at `now`, on the host's clock. Returns the longest time to
+    /// wait.
+    fn wait(&self, py: Python<'_>, now: f64) -> PyResult<Option<f64>> {
+        let now = instant("now", now)?;
+        let until = self.state.lock(py)?.wait(now);
+        Ok(until.map(|until| until.saturating_since(now).as_secs_f64()))
+    }
+
+    /// Stops waiting.
+    fn end_wait(&self, py: Python<'_>, now: f64) -> PyResult<()> {
+        let now = instant("now", now)?;
+        self.state.lock(py)?.end_wait(now);
+        Ok(())
+    }
+
+    /// The current idle limit, and whether the first token has arrived.
+    fn idle_limit(&self, py: Python<'_>) -> PyResult<(f64, bool)> {
+        let mut state = self.state.lock(py)?;
+        Ok(state.lease_mut().map_or((f64::INFINITY, false), idle_limit))
+    }
+
+    #[getter]
+    fn excluded(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
+        Ok(self.state.lock(py)?.excluded().iter().copied().map(EndpointId::as_u64).collect())
+    }
+
+    #[getter]
+    fn has_lease(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state.lock(py)?.lease().is_some())
+    }
+
+    #[getter]
+    fn ended(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.state.lock(py)?.has_ended())
+    }
+
+    #[getter]
+    fn outcome(&self, py: Python<'_>) -> PyResult<Option<Outcome>> {
+        Ok(self.state.lock(py)?.outcome().copied().map(Outcome))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.scheduler)
+    }
+}
+
+/// The current idle limit of a lease, and whether the first token has arrived.
+pub(crate) fn idle_limit(lease: &mut lease::Lease) -> (f64, bool) {
+    let silence = lease.silence();
+    let limit = silence.allowed().map_or(f64::INFINITY, |limit| limit.as_secs_f64());
+    (limit, silence.has_started())
+}
