@@ -11,6 +11,7 @@
 //! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
 //! | `metrics` | metrics pages and ORCA headers |
 //! | `lease` | a request in flight, and the part of its answer that has been read |
+//! | `exchange` | a client's request, over several attempts |
 //! | `response` | an engine's response, and its outcome |
 //! | `cost_function` | candidates to columns for the host's cost function, and its costs back |
 //! | `serde_bridge` | configuration, endpoints, explanations and statistics, as JSON |
