@@ -66,6 +66,15 @@ impl<'a> Candidates<'a> {
             self.retain(keep);
         }
     }
+
+    /// [`retain_if_any`](Self::retain_if_any) with `falls_back`, or else [`retain`](Self::retain).
+    pub fn retain_or_fall_back(
+        &mut self,
+        falls_back: bool,
+        keep: impl FnMut(&EndpointFacts) -> bool,
+    ) {
+        if falls_back { self.retain_if_any(keep) } else { self.retain(keep) }
+    }
 }
 
 /// The scores of one scorer, one for each candidate; zero until set.

@@ -13,7 +13,8 @@
 //! | `scheduling_profile` | filters, then weighted scorers, then a picker |
 //! | `registry`, `parameters` | how a family of plugins is tied to names and parameters |
 //! | `context_range`, `session_affinity`, `topology_level` | what a filter and a scorer share |
-//! | `attribute_key`, `base64` | names of attributes and of endpoints |
+//! | `address`, `attribute_key`, `base64` | addresses, names of attributes and of endpoints |
+//! | `go_duration` | durations in parameters |
 //! | `filters/`, `scorers/`, `pickers/` | the plugins, one a file |
 //! | `admitters/` | whether a sheddable request is admitted |
 //! | `output_estimate` | the expected length of an answer |
@@ -30,6 +31,7 @@
 //! assert_eq!(scores, [1.0, 0.5, 0.0]);
 //! ```
 
+mod address;
 mod admitters;
 #[cfg(feature = "serde")]
 mod attribute_key;
@@ -39,6 +41,8 @@ mod cycle;
 mod facts;
 mod filter;
 mod filters;
+#[cfg(feature = "serde")]
+mod go_duration;
 mod output_estimate;
 mod parameters;
 mod picker;
@@ -54,10 +58,17 @@ pub use admitters::{LatencySloAdmitter, ProbabilisticAdmitter, shed_probability}
 pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
 pub use facts::{EndpointFacts, Prediction, RequestFacts, Topology};
 pub use filter::{Filter, filter};
-pub use filters::{FilterPlugin, LabelSelectorFilter};
+pub use filters::{
+    ByLabelFilter, CandidateSubsetFilter, ConcurrencyDetectorFilter, DecodeFilter, EncodeFilter,
+    EndpointAttributeFilter, FilterAlgorithm, FilterConcurrencyMode, FilterPlugin,
+    HeaderBasedTestingFilter, LabelOperator, LabelRequirement, LabelSelectorFilter, OnMissing,
+    PrefillFilter, PrefixCacheAffinityFilter, SloHeadroomTierFilter, SubsetPorts, Threshold,
+    ThresholdOperator, TopologyAffinityFilter, TtftSource, UtilizationCondition,
+    UtilizationDetectorFilter, UtilizationFilter, UtilizationMetric,
+};
 pub use output_estimate::{OUTPUT_RATIO, estimate_output};
 pub use picker::{Picker, pick};
-pub use pickers::{MaxScorePicker, PickerPlugin};
+pub use pickers::{MaxScorePicker, PickerPlugin, RandomPicker, WeightedRandomPicker};
 pub use scheduling_profile::{
     ProfileConfig, SchedulingProfile, Selection, WeightedScorer, weighted_sum,
 };

@@ -1,11 +1,12 @@
 //! `max-score-picker`: the highest score.
 
+use super::random_order::{number, shuffle};
 use crate::plugins::cycle::ScoredEndpoint;
 use crate::plugins::picker::Picker;
 use crate::rng::Rng;
 
 /// `max-score-picker`: selects the endpoints with the highest scores; equal scores are in random
-/// order.
+/// order. NaN is below every number.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -26,10 +27,14 @@ impl Default for MaxScorePicker {
 
 impl Picker for MaxScorePicker {
     fn pick(&self, candidates: &mut [ScoredEndpoint], rng: &mut Rng) -> usize {
-        for left in (1..candidates.len()).rev() {
-            candidates.swap(left, rng.below(left as u64 + 1) as usize);
+        /// Positive and negative zero are equal, and the order is total.
+        fn rank(candidate: &ScoredEndpoint) -> f64 {
+            let score = candidate.score();
+            if score.is_nan() { f64::NEG_INFINITY } else { score + 0.0 }
         }
-        candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
-        usize::try_from(self.max_num_of_endpoints).unwrap_or(0).max(1)
+
+        shuffle(candidates, rng);
+        candidates.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+        number(self.max_num_of_endpoints)
     }
 }
