@@ -678,6 +678,15 @@ class Exchange:
         """The next output: its name and its values. ``None`` until the next input."""
     def handle_decision(self, decision: Dispatch | Rejected | Evicted) -> None:
         """The request was dispatched or refused. A dispatch that comes too late is cancelled."""
+    def handle_refusal(
+        self,
+        reason: RejectReason
+        | EvictReason
+        | Literal["victim", "cancelled", "shutting_down"]
+        | Rejected
+        | Evicted,
+    ) -> None:
+        """The request is refused, and no further endpoint is asked."""
     def handle_unreachable(self, failure: Failure = "unreachable") -> None:
         """The endpoint returned no headers."""
     def handle_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:

@@ -4,7 +4,7 @@
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ def data(value: Any) -> bytes:
         case {"hex": digits}:
             return bytes.fromhex(digits)
     return str(value).encode()
+
+
+def texts(value: Any) -> Any:
+    """Bytes as text, and any other value as it is."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def pieces(body: Any, chunk: int | None) -> list[bytes]:
@@ -202,13 +207,17 @@ class Gateway(Calls):
         self.scheduler = slotwise.Scheduler({"seed": 0}, clock=lambda: self.now)
         self.endpoints: list[int] = []
         self.leases: dict[int, _core.Lease] = {}
+        self.exchanged = _core.Exchange(self.scheduler)
 
-    def add_endpoint(self, at_us: int, name: str, page: Any, model: str | None = None) -> Any:
-        told = wire.read_metrics(data(page))
-        models = [model] if model else []
-        described = slotwise.Endpoint(
-            name, models=models, block_size=told.block_size, kv_cache_tokens=told.kv_cache_tokens
-        )
+    def add_endpoint(
+        self, at_us: int, name: str, page: Any = None, model: str | None = None
+    ) -> Any:
+        described = slotwise.Endpoint(name, models=[model] if model else [])
+        if page is not None:
+            told = wire.read_metrics(data(page))
+            described = replace(
+                described, block_size=told.block_size, kv_cache_tokens=told.kv_cache_tokens
+            )
         self.endpoints.append(self.scheduler.add_endpoint(described, now=at_us / 1e6))
         added = self.scheduler.endpoint(self.endpoints[-1])
         assert added
@@ -254,6 +263,48 @@ class Gateway(Calls):
     def finish(self, at_us: int, request: int, close: Any = "clean") -> Any:
         self.now = at_us / 1e6
         return outcome(self.leases.pop(request).finish(close))
+
+    def exchange(self, at_us: int, input: str, **how: Any) -> Any:
+        self.now = at_us / 1e6
+        passed_on = left = None
+        match input:
+            case "new":
+                self.exchanged = _core.Exchange(self.scheduler, **how)
+            case "pick":
+                exclude = self.exchanged.excluded
+                self.exchanged.handle_decision(
+                    self.scheduler.pick("Hi", model="m", exclude=exclude)
+                )
+            case "refuse":
+                self.exchanged.handle_refusal(how["reason"])
+            case "unreachable":
+                self.exchanged.handle_unreachable(how["failure"])
+            case "head":
+                headers = [(name, value) for name, value in how["headers"]]
+                self.exchanged.handle_head(how["status"], headers)
+            case "chunk":
+                passed_on = self.exchanged.handle_chunk(data(how["chunk"]))
+            case "close":
+                self.exchanged.handle_close(how["close"])
+            case "disconnect":
+                self.exchanged.handle_client_disconnected()
+            case "wait":
+                seconds = self.exchanged.wait(self.now)
+                left = None if seconds is None else round(seconds * 1e6)
+            case "end_wait":
+                self.exchanged.end_wait(self.now)
+        stats, outcome = self.scheduler.stats(), self.exchanged.outcome
+        return {
+            "outputs": [
+                (output[0], *map(texts, output[1:])) for output in iter(self.exchanged.poll, None)
+            ],
+            "passed_on": passed_on,
+            "left_us": left,
+            "excluded": self.exchanged.excluded,
+            "ended": self.exchanged.ended,
+            "outcome": outcome and outcome.end,
+            "counts": [stats.in_flight, stats.completed, stats.failed, stats.cancelled],
+        }
 
     def metrics_text(self, **how: Any) -> Any:
         return self.scheduler.metrics_text(**how)

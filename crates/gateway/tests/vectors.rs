@@ -6,6 +6,8 @@
 #[path = "../../wire/tests/support/calls.rs"]
 #[expect(dead_code, reason = "the calls of the wire's own vectors are not used here")]
 mod calls;
+#[path = "support/exchanges.rs"]
+mod exchanges;
 #[path = "support/gateway.rs"]
 mod gateway;
 #[path = "../../wire/tests/support/vectors.rs"]

@@ -3,18 +3,18 @@
 //! The lock of an exchange is taken before that of its scheduler. Neither is held while Python
 //! runs.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use slotwise::{EndpointId, Instant};
 use slotwise_gateway::exchange::{self, Output};
 use slotwise_gateway::{Gateway, lease};
-use slotwise_wire::outcome::{BodyShape, Refusal};
+use slotwise_wire::outcome::BodyShape;
 
-use crate::decision::{Dispatch, Evicted, Rejected};
+use crate::decision::Dispatch;
 use crate::ids::EndpointArg;
 use crate::prompt::bytes;
+use crate::refusal::refusal_of;
 use crate::request::instant;
 use crate::response::{Outcome, close, failure};
 use crate::scheduler::Scheduler;
@@ -34,10 +34,6 @@ impl Exchange {
         apply: impl FnOnce(&mut exchange::Exchange, &mut Gateway, Instant) -> T,
     ) -> PyResult<T> {
         self.scheduler.get().apply(py, &self.state, apply)
-    }
-
-    fn refuse(&self, py: Python<'_>, refusal: &Refusal<'_>) -> PyResult<()> {
-        self.input(py, |state, gateway, now| state.handle_refusal(gateway, now, refusal))
     }
 }
 
@@ -77,14 +73,14 @@ impl Exchange {
                 state.handle_pick(gateway, now, Ok(dispatch));
             });
         }
-        if let Ok(rejected) = decision.cast::<Rejected>() {
-            return self.refuse(py, &rejected.get().refusal());
-        }
-        if let Ok(evicted) = decision.cast::<Evicted>() {
-            return self.refuse(py, &Refusal::from(&evicted.get().0));
-        }
-        let message = format!("expected a decision, not {}", decision.get_type());
-        Err(PyTypeError::new_err(message))
+        self.handle_refusal(decision)
+    }
+
+    fn handle_refusal(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let refusal = refusal_of(reason)?;
+        self.input(reason.py(), |state, gateway, now| {
+            state.handle_refusal(gateway, now, &refusal);
+        })
     }
 
     #[pyo3(signature = (failure = "unreachable"))]

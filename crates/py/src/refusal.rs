@@ -13,7 +13,7 @@ use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::serde_bridge::to_json;
 
 /// A refusal, from a decision or from the code of a reason.
-fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'a>> {
+pub(crate) fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'a>> {
     if let Ok(rejected) = reason.cast::<Rejected>() {
         return Ok(rejected.get().refusal());
     }

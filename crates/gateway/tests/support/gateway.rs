@@ -5,20 +5,23 @@ use std::num::NonZeroU32;
 use serde_json::{Value, json};
 use slotwise::{Endpoint, EndpointId, Instant, RequestId, Scheduler};
 use slotwise_gateway::engines::FeedError;
-use slotwise_gateway::{Gateway, Lease};
+use slotwise_gateway::{Exchange, Gateway, Lease};
 use slotwise_wire::exposition::Exposition;
 use slotwise_wire::headers::{Allow, RequestHeaders};
 use slotwise_wire::kv::Report;
 use slotwise_wire::metrics::OrcaReport;
+use slotwise_wire::outcome::BodyShape;
 use slotwise_wire::request::{Api, PriorityOrder, RequestReader};
 
 use crate::calls::{bytes, close, plain, read_metrics, reader, said, small, text};
+use crate::exchanges;
 
 /// A gateway, as a host would write it.
 pub(crate) struct Host {
     gateway: Gateway,
     endpoints: Vec<EndpointId>,
     leases: Vec<Lease>,
+    exchange: Exchange,
     requests: RequestReader,
 }
 
@@ -67,6 +70,7 @@ impl Host {
                 let lease = lease.expect("picked");
                 plain(&lease.finish(&mut self.gateway, now, close(args)).expect("begun"))
             }
+            "exchange" => exchanges::input(&mut self.exchange, &mut self.gateway, now, args),
             "metrics_text" => {
                 let mut exposition = Exposition::new();
                 if args["names"] == "reference" {
@@ -176,7 +180,12 @@ fn kv_report(report: Result<Report, FeedError>) -> Value {
 
 impl Default for Host {
     fn default() -> Self {
-        let gateway = Gateway::new(Scheduler::default());
-        Self { gateway, endpoints: Vec::new(), leases: Vec::new(), requests: RequestReader::new() }
+        Self {
+            gateway: Gateway::new(Scheduler::default()),
+            endpoints: Vec::new(),
+            leases: Vec::new(),
+            exchange: Exchange::new(BodyShape::OpenAi),
+            requests: RequestReader::new(),
+        }
     }
 }

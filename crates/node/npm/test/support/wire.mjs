@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { RejectedError, Scheduler } from 'slotwise';
 import * as wire from 'slotwise/wire';
+import { NativeExchange } from '../../native/index.js';
 
 const fixtures = new URL('../../../../wire/tests/fixtures/', import.meta.url);
 
@@ -23,6 +24,7 @@ export class WireRunner {
   #scheduler = new Scheduler({ seed: 0 }, { now: () => this.#clock });
   #endpoints = [];
   #leases = new Map();
+  #exchange = new NativeExchange('', 3, []);
 
   async answer({ call, args }) {
     this.#clock = Math.max(this.#clock, (args.at_us ?? 0) / 1_000);
@@ -183,8 +185,75 @@ export class WireRunner {
     return this.#leases.get(request).finish(close);
   }
 
+  exchange({ input, ...how }) {
+    const now = this.#clock;
+    const [exchange, native] = [this.#exchange, this.#scheduler.native];
+    let [passedOn, left] = [null, null];
+    switch (input) {
+      case 'new':
+        this.#exchange = new NativeExchange(how.path, how.attempts, []);
+        break;
+      case 'pick': {
+        const decision = this.#scheduler.pick('Hi', { model: 'm', exclude: exchange.excluded });
+        const { requestId, endpointId, firstTokenIn, reason, retryAfterMs } = decision;
+        if (decision.kind === 'dispatch') {
+          exchange.handleDispatch(native, now, requestId, endpointId, firstTokenIn);
+        } else {
+          exchange.handleRefusal(native, now, reason, false, retryAfterMs);
+        }
+        break;
+      }
+      case 'refuse':
+        exchange.handleRefusal(native, now, how.reason, false);
+        break;
+      case 'unreachable':
+        exchange.handleUnreachable(native, now, how.failure);
+        break;
+      case 'head':
+        exchange.handleHead(how.status, how.headers);
+        break;
+      case 'chunk':
+        passedOn = exchange.handleChunk(native, now, bytes(how.chunk));
+        break;
+      case 'close':
+        exchange.handleClose(native, now, how.close);
+        break;
+      case 'disconnect':
+        exchange.handleClientDisconnected(native, now);
+        break;
+      case 'wait':
+        left = exchange.startWait(now);
+        break;
+      case 'end_wait':
+        exchange.endWait(now);
+        break;
+      default:
+        assert.fail(`there is no input ${input}`);
+    }
+    const { excluded, ended, outcome } = this.#exchange;
+    const { inFlight, completed, failed, cancelled } = this.#scheduler.stats();
+    return {
+      outputs: [...outputsOf(this.#exchange)],
+      passedOn,
+      leftUs: left === null ? null : Math.round(left * 1_000),
+      excluded,
+      ended,
+      outcome: outcome?.end ?? null,
+      counts: [inFlight, completed, failed, cancelled],
+    };
+  }
+
   metrics_text({ names, pool }) {
     return this.#scheduler.metricsText({ names, pool });
+  }
+}
+
+/** The outputs of an exchange: their kinds and their values. */
+function* outputsOf(exchange) {
+  for (let output; (output = exchange.poll()); ) {
+    const { kind, url, status, headers, body } = output;
+    const text = body && Buffer.from(body).toString();
+    yield [kind, url, status, headers, text].filter((value) => value !== undefined);
   }
 }
 
