@@ -30,6 +30,9 @@ pub struct Dispatch {
     pub best_cached_tokens: u32,
     /// The cost of the endpoint for this request.
     pub cost: Seconds,
+    /// The weighted sum of the endpoint's scores, if a scheduling profile chose it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub score: Option<f64>,
     /// Predicted time to the first token: waiting, loading an adapter and the prompt's own prefill.
     /// An engine's response headers may come long before it. See [`idle_limit`](crate::idle_limit).
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -64,6 +67,7 @@ impl Dispatch {
             cached_tokens: 0,
             best_cached_tokens: 0,
             cost: Seconds::ZERO,
+            score: None,
             first_token_in: Seconds::ZERO,
             queue_time: Duration::ZERO,
             prefill: None,

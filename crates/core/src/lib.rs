@@ -74,6 +74,7 @@
 //! ```text
 //!  time  rng                                values: no clock, no global randomness
 //!  request  endpoint  load  decision        inputs and outputs
+//!  subset  address
 //!  prefill  histogram  kv_transfer  prefix/hash
 //!  prefix/  lora  cost/                     state: caches, adapters, learned means
 //!  pool/                                    state: endpoints, what is in flight on each, health
@@ -102,6 +103,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod address;
 mod config;
 mod cost;
 mod decision;
@@ -124,9 +126,11 @@ mod queueing;
 mod request;
 mod rng;
 mod scheduler;
+mod subset;
 mod time;
 
-pub use config::{Config, ConfigError, Implausible, implausible};
+pub use address::Address;
+pub use config::{Config, ConfigError, Implausible, ProducerConfig, implausible};
 pub use decision::{
     Decision, Dispatch, EvictReason, Evicted, Leg, RejectReason, Rejected, Stage, idle_limit,
 };
@@ -158,4 +162,5 @@ pub use scheduler::{
     BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, RedirectError,
     RemovedEndpoint, Scheduler, Stats, UnknownRequest,
 };
+pub use subset::{PortMatch, Subset};
 pub use time::{Instant, Seconds};

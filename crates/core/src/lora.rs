@@ -22,6 +22,8 @@ pub(crate) struct Residency {
     idle: BTreeMap<u64, u64>,
     /// Number of uses so far.
     uses: u64,
+    /// Number of changes of the loaded adapters or of the slots.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Residency {
             adapters: BTreeMap::new(),
             idle: BTreeMap::new(),
             uses: 0,
+            changes: 0,
         }
     }
 
@@ -122,6 +125,7 @@ impl Residency {
                 self.idle.insert(used, key);
             } else if adapter.in_flight == 0 {
                 self.adapters.remove(&key);
+                self.changes += 1;
             }
         }
         self.make_room(now);
@@ -136,6 +140,7 @@ impl Residency {
     ) {
         if let Some(slots) = state.slots {
             self.slots = (slots.get() as usize).min(MAX_SLOTS);
+            self.changes += 1;
         }
         for adapter in self.adapters.values_mut() {
             adapter.listed = false;
@@ -153,7 +158,23 @@ impl Residency {
     /// Number of adapters that fit.
     pub(crate) fn set_slots(&mut self, slots: usize, now: Instant) {
         self.slots = slots.min(MAX_SLOTS);
+        self.changes += 1;
         self.make_room(now);
+    }
+
+    /// Number of adapters that fit.
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// A number that changes with the loaded adapters and with the slots.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Names of the adapters presumed loaded, in the order of their keys.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = &str> {
+        self.adapters.values().map(|adapter| &*adapter.name)
     }
 
     /// Names of the adapters presumed loaded, least recently used first. Computes in **O(n log
@@ -167,13 +188,16 @@ impl Residency {
     /// Makes the adapter the most recently used.
     fn used(&mut self, key: u64, name: &str, now: Instant) -> &mut Resident {
         self.uses += 1;
-        let adapter = self.adapters.entry(key).or_insert_with(|| Resident {
-            name: name.into(),
-            in_flight: 0,
-            listed: false,
-            confirmed: false,
-            last_use: now,
-            used: self.uses,
+        let adapter = self.adapters.entry(key).or_insert_with(|| {
+            self.changes += 1;
+            Resident {
+                name: name.into(),
+                in_flight: 0,
+                listed: false,
+                confirmed: false,
+                last_use: now,
+                used: self.uses,
+            }
         });
         self.idle.remove(&adapter.used);
         (adapter.used, adapter.last_use) = (self.uses, now);
@@ -188,6 +212,7 @@ impl Residency {
         while self.adapters.len() > self.slots {
             let Some(key) = self.next_out(now) else { return };
             if let Some(adapter) = self.adapters.remove(&key) {
+                self.changes += 1;
                 self.idle.remove(&adapter.used);
             }
         }

@@ -5,8 +5,7 @@ use smallvec::SmallVec;
 use crate::disaggregation::{DeciderFacts, DisaggregationConfig, pd_decide};
 use crate::endpoint::{EndpointId, Role};
 use crate::fleet::Fleet;
-use crate::placement::{Assessment, Placement, Query, SearchFrontier, Work, place};
-use crate::profile::Profile;
+use crate::placement::{Assessment, Placement, Query, Work};
 use crate::request::Request;
 use crate::time::Seconds;
 
@@ -52,45 +51,42 @@ fn disaggregation<'a>(fleet: &'a Fleet, request: &Request<'_>) -> Option<&'a Dis
     fleet.config.disaggregation.as_ref().filter(|_| request.role == Role::Unified)
 }
 
-/// Plans all stages of a request. Without
-/// [`Config::disaggregation`](crate::Config::disaggregation) this is [`place`].
+/// Plans all stages of a request; `place` ranks the endpoints of one stage. Without
+/// [`Config::disaggregation`](crate::Config::disaggregation) there is one stage.
 ///
 /// The endpoint that would serve the request alone is found first. The decider reads what that one
 /// has cached, and if it compares costs, also the cost of two endpoints.
-pub(crate) fn plan<P: Profile>(
+pub(crate) fn plan(
     fleet: &Fleet,
     query: Query<'_>,
-    profile: &P,
-    frontier: &mut SearchFrontier,
+    place: &mut impl FnMut(Query<'_>) -> Placement,
 ) -> Plan {
     let Some(config) = disaggregation(fleet, query.request) else {
-        return Plan::of_one(place(fleet, query, profile, frontier));
+        return Plan::of_one(place(query));
     };
     let request = Request { role: Role::Decode, ..query.request.clone() };
     let alone = Query { request: &request, ..query };
-    let mut plan = Plan::of_one(place(fleet, alone, profile, frontier));
+    let mut plan = Plan::of_one(place(alone));
     // The prompt of a request that continues an answer is incomplete elsewhere.
     if query.lookup.home.is_some() {
         return plan;
     }
-    plan_prefill(fleet, alone, profile, frontier, config, &mut plan);
+    plan_prefill(alone, place, config, &mut plan);
     if pd_decide(&config.encode, &DeciderFacts { multimodal: request.multimodal, ..facts(&plan) }) {
         let encode = Request { role: Role::Encode, ..request };
         let query = Query { request: &encode, work: Work::Encode, ..leg(query) };
         let computes_prompt = plan.prefill.as_ref().map(|(id, _)| *id).or_else(|| best_id(&plan));
         // An endpoint that computes the prompt encodes its media, too.
-        plan.encode = best(&place(fleet, query, profile, frontier))
-            .filter(|(id, _)| computes_prompt.is_some_and(|other| other != *id));
+        plan.encode =
+            best(&place(query)).filter(|(id, _)| computes_prompt.is_some_and(|other| other != *id));
     }
     plan
 }
 
 /// Adds the prefill leg if the decider agrees.
-fn plan_prefill<P: Profile>(
-    fleet: &Fleet,
+fn plan_prefill(
     alone: Query<'_>,
-    profile: &P,
-    frontier: &mut SearchFrontier,
+    place: &mut impl FnMut(Query<'_>) -> Placement,
     config: &DisaggregationConfig,
     plan: &mut Plan,
 ) {
@@ -104,14 +100,14 @@ fn plan_prefill<P: Profile>(
     if agrees(&facts) {
         let request = Request { role: Role::Prefill, ..alone.request.clone() };
         let query = Query { request: &request, ..leg(alone) };
-        let prefill = best(&place(fleet, query, profile, frontier));
+        let prefill = best(&place(query));
         let Some((id, assessment)) = prefill else { return };
         let mut exclude: SmallVec<[EndpointId; 4]> = alone.request.exclude.into();
         exclude.push(id);
         let request = Request { exclude: &exclude, ..alone.request.clone() };
         let work = Work::Answer { ready_in: assessment.first_token_in };
         let query = Query { request: &request, work, ..alone };
-        let answer = place(fleet, query, profile, frontier);
+        let answer = place(query);
         let Some(((_, decode), _)) = answer.ranking.split() else { return };
         facts.disaggregated = assessment.cost + decode.cost;
         if pd_decide(decider, &facts) {

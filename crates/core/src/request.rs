@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use crate::endpoint::{EndpointId, Role};
 use crate::prefix::hash::BlockHash;
+use crate::subset::Subset;
 use crate::time::Instant;
 
 /// A request for a decision. It borrows all its parts, so a decision copies nothing.
@@ -61,6 +62,10 @@ pub struct Request<'a> {
     pub labels: &'a [(&'a str, &'a str)],
     /// Endpoints that must not get the request, such as those that a retry has tried.
     pub exclude: &'a [EndpointId],
+    /// The only endpoints that may get the request; `None` allows all.
+    pub subset: Option<Subset<'a>>,
+    /// Headers that the plugins of a scheduling profile may read, with names in lower case.
+    pub headers: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> Request<'a> {
@@ -85,6 +90,8 @@ impl<'a> Request<'a> {
             multimodal: false,
             labels: &[],
             exclude: &[],
+            subset: None,
+            headers: &[],
         }
     }
 
@@ -205,6 +212,17 @@ impl<'a> Request<'a> {
     pub const fn exclude(self, endpoints: &'a [EndpointId]) -> Self {
         Self { exclude: endpoints, ..self }
     }
+
+    /// The only endpoints that may get the request. Unlike [`exclude`](Self::exclude), it also
+    /// covers endpoints that join later.
+    pub const fn subset(self, subset: Subset<'a>) -> Self {
+        Self { subset: Some(subset), ..self }
+    }
+
+    /// Headers that the plugins of a scheduling profile may read, with names in lower case.
+    pub const fn headers(self, headers: &'a [(&'a str, &'a str)]) -> Self {
+        Self { headers, ..self }
+    }
 }
 
 impl Request<'_> {
@@ -228,8 +246,10 @@ impl Request<'_> {
             Prompt::Tokens(ids) => size_of_val(ids),
             Prompt::Blocks { hashes, .. } => size_of_val(hashes),
         };
-        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-        (prompt + self.model.len() + self.adapter.map_or(0, str::len) + labels) as u64
+        let pairs = self.labels.iter().chain(self.headers);
+        let pairs: usize = pairs.map(|(key, value)| key.len() + value.len()).sum();
+        let subset = self.subset.as_ref().map_or(0, Subset::bytes);
+        (prompt + self.model.len() + self.adapter.map_or(0, str::len) + pairs + subset) as u64
     }
 }
 

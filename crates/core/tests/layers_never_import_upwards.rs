@@ -13,6 +13,8 @@ use imports::Imports;
 const LAYERS: [&[&str]; 13] = [
     &["time", "rng"],
     &[
+        "address",
+        "subset",
         "prefill",
         "prefix::hash",
         "prefix::keyed_state",

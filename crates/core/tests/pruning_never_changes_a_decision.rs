@@ -1,6 +1,6 @@
 //! `pick` prunes endpoints by a lower bound of their cost, and `pick_by` weighs all of them. With
 //! the same cost function both make the same decisions, alternatives included. The pools are small
-//! and large, with busy endpoints of different kinds.
+//! and large, with busy endpoints of different kinds. Some requests are restricted to a subset.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use slotwise::{
     AdapterState, BlockHash, BlockStored, Endpoint, EngineHash, Failure, Instant, KvEvent, Load,
-    PrefillCost, Priority, Request, RequestId, Scheduler, Seconds, Usage,
+    PrefillCost, Priority, Request, RequestId, Scheduler, Seconds, Subset, Usage,
 };
 
 /// Two schedulers with the same inputs: `pruned` prunes, and `exhaustive` weighs all endpoints.
@@ -93,6 +93,14 @@ impl Twins {
         let tried = [slotwise::EndpointId::from_u64(u64::from(family % 5))];
         if family % 4 == 0 {
             request = request.exclude(&tried);
+        }
+        let allowed: Vec<_> = (0..u64::from(length) % 40)
+            .map(|place| slotwise::EndpointId::from_u64(place * u64::from(1 + family % 3)))
+            .collect();
+        match family % 7 {
+            1 => request = request.subset(Subset::Ids(&allowed)),
+            2 => request = request.subset(Subset::addresses("e1, e3:80, e7, e60, e900")),
+            _ => {}
         }
         let glanced = self.pruned.pick(self.now, &request);
         let weighed = self.exhaustive.pick_by(self.now, &request, |_, terms| terms.total());

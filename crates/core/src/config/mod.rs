@@ -1,6 +1,7 @@
 //! The configuration of a scheduler: limits, assumptions and prices.
 
 mod plausible;
+mod producers;
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -8,11 +9,13 @@ use core::time::Duration;
 
 use crate::disaggregation::DisaggregationConfig;
 use crate::flow::FlowConfig;
+use crate::plugins::ProfileConfig;
 use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
 use crate::profile::{CostPrices, TierFactors};
 
 pub use plausible::{Implausible, implausible};
+pub use producers::ProducerConfig;
 
 /// The configuration of a [`Scheduler`](crate::Scheduler). Every field has a default, and
 /// everything that grows has a limit here.
@@ -86,6 +89,11 @@ pub struct Config {
     /// How requests are split over endpoints that encode, prefill and decode; `None` means that
     /// one endpoint serves a request.
     pub disaggregation: Option<DisaggregationConfig>,
+    /// The scheduling profile that chooses endpoints: filters, weighted scorers and a picker of the
+    /// Endpoint Picker, by name. `None` chooses by predicted seconds.
+    pub profile: Option<ProfileConfig>,
+    /// State between requests that the plugins of a scheduling profile read.
+    pub producers: ProducerConfig,
     /// Number of alternatives in a [`Dispatch`](crate::Dispatch).
     pub alternatives: usize,
     /// Requests of negative priority are rejected while the predicted wait on their best endpoint
@@ -118,6 +126,8 @@ impl Default for Config {
             prices: CostPrices::default(),
             tiers: TierFactors::default(),
             disaggregation: None,
+            profile: None,
+            producers: ProducerConfig::default(),
             alternatives: 2,
             shed_above: Duration::from_secs(1),
         }

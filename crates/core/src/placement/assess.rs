@@ -9,6 +9,7 @@ use super::tie_break::TieBreaker;
 use crate::fleet::Fleet;
 use crate::pool::{HealthState, Slot};
 use crate::profile::{CostInputs, CostTerms, Profile};
+use crate::subset::Subset;
 use crate::time::Seconds;
 
 /// The result of weighing one endpoint for a request.
@@ -86,25 +87,30 @@ pub(super) fn assess<P: Profile>(
             rendezvous: TieBreaker::for_prompt(fleet, lookup).rank(slot.id.slot, slot.key),
             slot: slot.id.slot,
         },
-        excluded: exclusion(fleet, query, slot, first_token_in),
+        excluded: exclusion(fleet, query, slot, || first_token_in),
     }
 }
 
-fn exclusion(
+/// Why the endpoint cannot have the request. `first_token_in` is the predicted time to the first
+/// token, which only requests with a deadline need.
+pub(super) fn exclusion(
     fleet: &Fleet,
     query: Query<'_>,
     slot: &Slot,
-    first_token_in: Seconds,
+    first_token_in: impl Fn() -> Seconds,
 ) -> Option<Exclusion> {
     let Query { now, request, lookup, session_admission, relaxation, .. } = query;
     let needed = if let Work::Encode = query.work { 0.0 } else { f64::from(lookup.longest) };
     let room = fleet.config.kv_limit * f64::from(slot.kv_cache_tokens);
-    let late = |deadline| now + first_token_in.to_duration() > deadline;
+    let late = |deadline| now + first_token_in().to_duration() > deadline;
+    let outside = |subset: Subset<'_>| !subset.allows(slot.id, &slot.endpoint.name);
     let leaves = slot.draining || request.exclude.contains(&slot.id);
     if lookup.home.is_some_and(|home| home != slot.id || leaves) {
         Some(Exclusion::Elsewhere)
     } else if !slot.endpoint.suits(request.model, request.role, request.labels) {
         Some(Exclusion::NotServed)
+    } else if request.subset.is_some_and(outside) {
+        Some(Exclusion::NotInSubset)
     } else if request.exclude.contains(&slot.id) {
         Some(Exclusion::Excluded)
     } else if slot.draining {
@@ -142,7 +148,9 @@ pub(super) fn until_change(
     match why {
         Exclusion::Elsewhere
         | Exclusion::NotServed
+        | Exclusion::NotInSubset
         | Exclusion::Excluded
+        | Exclusion::Filtered
         | Exclusion::Draining
         | Exclusion::Sleeping
         | Exclusion::TooLarge

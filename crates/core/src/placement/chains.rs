@@ -49,6 +49,11 @@ pub(super) struct LevelId {
 }
 
 impl Level {
+    /// Blocks that its endpoints have cached.
+    pub(super) const fn depth(&self) -> u32 {
+        self.depth
+    }
+
     /// The endpoints in the level; `None` if it contains all.
     pub(super) fn holders(&self) -> Option<&EndpointSet> {
         (self.depth > 0).then_some(&self.holders)

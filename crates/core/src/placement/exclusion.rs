@@ -18,6 +18,8 @@ pub enum Exclusion {
     Elsewhere,
     /// The endpoint serves another model or role, or lacks a label.
     NotServed,
+    /// The request's [subset](crate::Request::subset) does not contain the endpoint.
+    NotInSubset,
     /// The request excludes the endpoint: [`Request::exclude`](crate::Request::exclude).
     Excluded,
     /// The endpoint is draining.
@@ -36,6 +38,8 @@ pub enum Exclusion {
     Ramping,
     /// The KV cache has no room for the context of another session.
     SessionLimit,
+    /// A filter of the [scheduling profile](crate::Config::profile) removed the endpoint.
+    Filtered,
     /// The endpoint is at its limit of requests in flight.
     Full,
 }
@@ -46,6 +50,7 @@ impl Exclusion {
         match self {
             Self::Elsewhere => "elsewhere",
             Self::NotServed => "not_served",
+            Self::NotInSubset => "not_in_subset",
             Self::Excluded => "excluded",
             Self::BackedOff => "backed_off",
             Self::Ramping => "ramping",
@@ -54,6 +59,7 @@ impl Exclusion {
             Self::TooLarge => "too_large",
             Self::TooLate => "too_late",
             Self::SessionLimit => "session_limit",
+            Self::Filtered => "filtered",
             Self::Full => "full",
         }
     }
@@ -64,11 +70,12 @@ impl From<Exclusion> for RejectReason {
         match why {
             Exclusion::Elsewhere => Self::ThreadNotFound,
             Exclusion::NotServed => Self::NotServed,
-            Exclusion::Excluded | Exclusion::Draining | Exclusion::Sleeping => Self::NoEndpoints,
+            Exclusion::NotInSubset | Exclusion::Excluded => Self::NoEndpoints,
+            Exclusion::Draining | Exclusion::Sleeping => Self::NoEndpoints,
             Exclusion::BackedOff | Exclusion::Ramping => Self::NoEndpoints,
             Exclusion::TooLarge => Self::TooLarge,
             Exclusion::TooLate => Self::DeadlineUnreachable,
-            Exclusion::SessionLimit | Exclusion::Full => Self::Saturated,
+            Exclusion::SessionLimit | Exclusion::Filtered | Exclusion::Full => Self::Saturated,
         }
     }
 }
@@ -78,6 +85,7 @@ impl fmt::Display for Exclusion {
         f.write_str(match self {
             Self::Elsewhere => "another endpoint has the conversation",
             Self::NotServed => "serves another model, role or labels",
+            Self::NotInSubset => "not in the subset of the request",
             Self::Excluded => "excluded by the request",
             Self::BackedOff => "backed off",
             Self::Ramping => "at the limit while ramping up",
@@ -86,6 +94,7 @@ impl fmt::Display for Exclusion {
             Self::TooLarge => "prompt and answer exceed the KV cache",
             Self::TooLate => "first token after the deadline",
             Self::SessionLimit => "no room for another session",
+            Self::Filtered => "removed by a filter",
             Self::Full => "at the limit of requests in flight",
         })
     }

@@ -219,6 +219,14 @@ impl Lookup {
         self.level_of(slot).map_or_else(CachedPrefix::default, |id| self.level(id).cached)
     }
 
+    /// The prompt's blocks that the endpoint has cached, all blocks of the prompt, and the cached
+    /// prefix that it can use.
+    pub(super) fn matched(&self, slot: &Slot) -> (u32, usize, CachedPrefix) {
+        let Some(id) = self.level_of(slot) else { return Default::default() };
+        let (chain, level) = (self.chains.get(id.chain as usize), self.level(id));
+        (level.depth(), chain.hashes.len(), level.cached)
+    }
+
     /// Adds the cost of loading the blocks that the endpoint has in lower tiers.
     pub(super) fn located(
         &self,

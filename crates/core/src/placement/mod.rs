@@ -6,12 +6,15 @@
 //! | `lookup`, `chains`, `span` | the prompt in blocks, and its cached prefix on each endpoint |
 //! | `assess` | the cost of one endpoint, or why it is excluded |
 //! | `exclusion`, `refusal` | why one endpoint, and why all of them, cannot have the request |
+//! | `cycle` | the choice of a scheduling profile: filters, weighted scorers, a picker |
+//! | `search` | the best endpoints, with waivers and reasons |
 //! | `prune` | the search that passes over endpoints by a lower bound of their cost |
 //! | `ranking`, `ranking_key` | the best endpoints, and their order |
 //! | `tie_break` | rendezvous hashing between endpoints of equal cost |
 
 mod assess;
 mod chains;
+mod cycle;
 mod exclusion;
 mod lookup;
 mod prune;
@@ -19,123 +22,26 @@ mod query;
 mod ranking;
 mod ranking_key;
 mod refusal;
+mod search;
 mod span;
 mod tie_break;
 
 pub(crate) use assess::{Assessment, described_work};
+pub(crate) use cycle::{SchedulingCycle, Scored};
 pub use exclusion::Exclusion;
 pub(crate) use lookup::{Form, Lookup};
 pub(crate) use prune::SearchFrontier;
-pub(crate) use query::{Query, Work};
+pub(crate) use query::{CycleKeys, Query, Work};
 pub(crate) use ranking::Ranking;
 pub(crate) use ranking_key::RankingKey;
-pub(crate) use refusal::{Refusal, Relaxation};
+pub(crate) use search::{Placement, place, search, weigh_all};
 pub(crate) use span::{CachedPrefix, Span};
-
-use assess::{assess, until_change};
-use prune::PrunedSearch;
-
-use crate::fleet::Fleet;
-use crate::pool::Slot;
-use crate::profile::Profile;
 
 /// Buffers that each placement uses again.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
     pub(crate) lookup: Lookup,
     pub(crate) frontier: SearchFrontier,
-}
-
-/// The best endpoints for a request; if there are none, the reason.
-#[derive(Debug)]
-pub(crate) struct Placement {
-    pub(crate) ranking: Ranking,
-    pub(crate) refusal: Refusal,
-    /// The exclusions for health that had to be waived.
-    pub(crate) relaxation: Relaxation,
-}
-
-/// Ranks the endpoints that can have the request: the best one and the configured alternatives.
-///
-/// If no endpoint can have it, exclusions for health are waived step by step.
-pub(crate) fn place<P: Profile>(
-    fleet: &Fleet,
-    mut query: Query<'_>,
-    profile: &P,
-    frontier: &mut SearchFrontier,
-) -> Placement {
-    let mut ranking = Ranking::new(fleet.config.alternatives.saturating_add(1));
-    let mut refusal = weigh(fleet, query, profile, frontier, &mut ranking);
-    while ranking.is_empty() {
-        let next = refusal.next_relaxation(query.relaxation);
-        let waits =
-            |next| query.can_wait && next != Relaxation::Ramping && refusal.will_have_room();
-        let Some(next) = next.filter(|next| !waits(*next)) else { break };
-        query.relaxation = next;
-        refusal = weigh(fleet, query, profile, frontier, &mut ranking);
-    }
-    Placement { ranking, refusal, relaxation: query.relaxation }
-}
-
-/// Weighs endpoints while they may be among the best; all of them if none of these can have the
-/// request, to find the reason, or if the profile has no bound.
-fn weigh<P: Profile>(
-    fleet: &Fleet,
-    query: Query<'_>,
-    profile: &P,
-    frontier: &mut SearchFrontier,
-    ranking: &mut Ranking,
-) -> Refusal {
-    if query.relaxation == Relaxation::None && profile.bound().is_some() {
-        search(fleet, query, profile, frontier, ranking, |_| true);
-    }
-    if ranking.is_empty() {
-        weigh_all(fleet, query, profile, ranking, |_, _| {})
-    } else {
-        Refusal::default()
-    }
-}
-
-/// Ranks the endpoints of a subset that can have the request; perhaps none can.
-pub(crate) fn search<P: Profile>(
-    fleet: &Fleet,
-    query: Query<'_>,
-    profile: &P,
-    frontier: &mut SearchFrontier,
-    ranking: &mut Ranking,
-    subset: impl Fn(&Slot) -> bool,
-) {
-    let mut look = |slot: &Slot, cached| {
-        if subset(slot) {
-            let assessment = assess(fleet, query, slot, cached, profile);
-            if assessment.excluded.is_none() {
-                ranking.offer(slot.id, assessment);
-            }
-        }
-        ranking.bar()
-    };
-    match profile.bound() {
-        Some(bound) => PrunedSearch::new(fleet, query, bound, look).search(frontier),
-        None => fleet.pool.iter().for_each(|slot| _ = look(slot, query.lookup.cached(slot))),
-    }
-}
-
-/// Weighs all endpoints and ranks those that can have the request. `each` sees every one.
-pub(crate) fn weigh_all<P: Profile>(
-    fleet: &Fleet,
-    query: Query<'_>,
-    profile: &P,
-    ranking: &mut Ranking,
-    mut each: impl FnMut(&Slot, &Assessment),
-) -> Refusal {
-    let mut refusal = Refusal::default();
-    for slot in fleet.pool.iter() {
-        let assessment = assess(fleet, query, slot, query.lookup.cached(slot), profile);
-        each(slot, &assessment);
-        match assessment.excluded {
-            None => ranking.offer(slot.id, assessment),
-            Some(why) => refusal.note(why, until_change(fleet, query, why, slot, &assessment)),
-        }
-    }
-    refusal
+    /// The scheduling profile, if one chooses instead of the predicted cost.
+    pub(crate) cycle: Option<SchedulingCycle>,
 }

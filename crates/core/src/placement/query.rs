@@ -2,6 +2,7 @@
 
 use super::lookup::Lookup;
 use super::refusal::Relaxation;
+use crate::fleet::Fleet;
 use crate::flow::SessionAdmission;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
@@ -20,6 +21,23 @@ pub(crate) struct Query<'a> {
     pub(crate) can_wait: bool,
     /// Which exclusions for health are waived.
     pub(crate) relaxation: Relaxation,
+    /// What a scheduling profile needs besides.
+    pub(crate) cycle: CycleKeys,
+}
+
+/// The keys of one cycle of a scheduling profile.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CycleKeys {
+    /// The request's id: its random choices follow from it.
+    pub(crate) request: u64,
+    /// The key of the session, if the request names one.
+    pub(crate) session: Option<u64>,
+}
+
+impl CycleKeys {
+    pub(crate) fn of(fleet: &Fleet, request: &Request<'_>, id: u64) -> Self {
+        Self { request: id, session: request.session.map(|session| fleet.hasher.name(session)) }
+    }
 }
 
 /// What an endpoint does for a request.
@@ -49,6 +67,7 @@ impl<'a> Query<'a> {
             session_admission: None,
             can_wait: false,
             relaxation: Relaxation::None,
+            cycle: CycleKeys { request: 0, session: None },
         }
     }
 }

@@ -11,12 +11,28 @@ use crate::endpoint::EndpointId;
 pub(crate) struct Ranking {
     best: Vec<(EndpointId, Assessment)>,
     room: usize,
+    /// Set if a scheduling profile chose.
+    pub(crate) chosen: Option<ProfileChoice>,
+}
+
+/// What a scheduling profile adds to a ranking, whose only assessed endpoint is the selected one.
+#[derive(Debug)]
+pub(crate) struct ProfileChoice {
+    /// The weighted sum of the endpoint's scores.
+    pub(crate) score: f64,
+    /// The alternatives.
+    pub(crate) alternatives: Vec<EndpointId>,
 }
 
 impl Ranking {
     /// Keeps the best `room` endpoints, at least one.
     pub(crate) fn new(room: usize) -> Self {
-        Self { best: Vec::new(), room: room.max(1) }
+        Self { best: Vec::new(), room: room.max(1), chosen: None }
+    }
+
+    /// The choice of a scheduling profile.
+    pub(crate) fn of_profile(id: EndpointId, best: Assessment, choice: ProfileChoice) -> Self {
+        Self { best: alloc::vec![(id, best)], room: 1, chosen: Some(choice) }
     }
 
     pub(crate) fn offer(&mut self, id: EndpointId, assessment: Assessment) {
@@ -42,6 +58,7 @@ impl Ranking {
         &self,
     ) -> Option<(&(EndpointId, Assessment), impl Iterator<Item = EndpointId> + '_)> {
         let (first, rest) = self.best.split_first()?;
-        Some((first, rest.iter().map(|(id, _)| *id)))
+        let chosen = self.chosen.iter().flat_map(|choice| &choice.alternatives);
+        Some((first, rest.iter().map(|(id, _)| id).chain(chosen).copied()))
     }
 }

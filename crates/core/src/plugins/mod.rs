@@ -69,6 +69,7 @@ pub use filters::{
 pub use output_estimate::{OUTPUT_RATIO, estimate_output};
 pub use picker::{Picker, pick};
 pub use pickers::{MaxScorePicker, PickerPlugin, RandomPicker, WeightedRandomPicker};
+pub(crate) use scheduling_profile::CycleBuffers;
 pub use scheduling_profile::{
     ProfileConfig, SchedulingProfile, Selection, WeightedScorer, weighted_sum,
 };

@@ -74,15 +74,17 @@ pub struct SchedulingProfile {
     filters: Vec<Box<dyn Filter>>,
     scorers: Vec<(Box<dyn Scorer>, f64)>,
     picker: Box<dyn Picker>,
-    buffers: Buffers,
+    buffers: CycleBuffers,
 }
 
 /// Buffers that each cycle uses again.
 #[derive(Debug, Default)]
-struct Buffers {
-    kept: Vec<usize>,
+pub(crate) struct CycleBuffers {
+    /// The places of the candidates.
+    pub(crate) kept: Vec<usize>,
     raw: Vec<f64>,
-    scored: Vec<ScoredEndpoint>,
+    /// The scored candidates: first the selected ones.
+    pub(crate) scored: Vec<ScoredEndpoint>,
 }
 
 /// The outcome of one cycle. Places are positions in the slice of endpoints.
@@ -100,7 +102,7 @@ impl SchedulingProfile {
             filters: Vec::new(),
             scorers: Vec::new(),
             picker: Box::new(picker),
-            buffers: Buffers::default(),
+            buffers: CycleBuffers::default(),
         }
     }
 
@@ -129,10 +131,25 @@ impl SchedulingProfile {
         endpoints: &[EndpointFacts],
         seed: u64,
     ) -> Selection {
+        let mut buffers = core::mem::take(&mut self.buffers);
+        buffers.kept.clear();
+        buffers.kept.extend(0..endpoints.len());
+        let picked = self.select_in(&mut buffers, request, endpoints, seed);
+        let picked = buffers.scored[..picked].iter().map(ScoredEndpoint::place).collect();
+        self.buffers = buffers;
+        Selection { picked }
+    }
+
+    /// Selects among the candidates in the buffers, and returns the number of selected endpoints.
+    pub(crate) fn select_in(
+        &self,
+        buffers: &mut CycleBuffers,
+        request: &RequestFacts,
+        endpoints: &[EndpointFacts],
+        seed: u64,
+    ) -> usize {
         let mut cycle = Cycle::new(request, seed);
-        let Buffers { kept, raw, scored } = &mut self.buffers;
-        kept.clear();
-        kept.extend(0..endpoints.len());
+        let CycleBuffers { kept, raw, scored } = buffers;
         for filter in &self.filters {
             if kept.is_empty() {
                 break;
@@ -147,8 +164,7 @@ impl SchedulingProfile {
                 total.score += score.clamp(0.0, 1.0) * weight;
             }
         }
-        let picked = self.picker.pick(scored, &mut cycle.rng).min(scored.len());
-        Selection { picked: scored[..picked].iter().map(ScoredEndpoint::place).collect() }
+        self.picker.pick(scored, &mut cycle.rng).min(scored.len())
     }
 }
 
@@ -159,7 +175,7 @@ impl From<ProfileConfig> for SchedulingProfile {
             filters: config.filters.into_iter().map(FilterPlugin::into_plugin).collect(),
             scorers: scorers.map(|each| (each.scorer.into_plugin(), each.weight)).collect(),
             picker: config.picker.into_plugin(),
-            buffers: Buffers::default(),
+            buffers: CycleBuffers::default(),
         }
     }
 }

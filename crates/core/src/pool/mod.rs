@@ -3,6 +3,7 @@
 mod best_case;
 mod block_layout;
 mod bounds;
+mod engine_view;
 mod error;
 mod evictions;
 mod external_load;
@@ -87,6 +88,8 @@ pub(crate) struct Reservation {
     prompt_tokens: u64,
     answer_tokens: u64,
     adapter: Option<u64>,
+    /// Tokens that count as in flight until the first token.
+    uncached_tokens: u32,
 }
 
 /// The resources that a reservation claims.
@@ -96,6 +99,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) work: Duration,
     /// Tokens of the prompt.
     pub(crate) tokens: u32,
+    /// Of these, the tokens that the endpoint is expected to compute.
+    pub(crate) uncached_tokens: u32,
     /// The adapter's key and name.
     pub(crate) adapter: Option<(u64, &'a str)>,
 }
@@ -199,6 +204,7 @@ impl Pool {
         }
         layout.any_model &= endpoint.models.len() != 1;
         let before = core::mem::replace(&mut slot.endpoint, endpoint);
+        slot.revision = slot.revision.wrapping_add(1);
         change(slot);
         before.models.iter().for_each(|model| self.models.remove(model));
         self.set_layout(id, layout)?;
@@ -309,6 +315,9 @@ impl Pool {
             expected_output_tokens,
         );
         let after = slot.reports.sample();
+        if let Some(view) = &mut slot.engine_view {
+            view.report(now, load);
+        }
         self.reports.replace(before, after);
         // The best case depends on whether the engine sleeps.
         self.refresh_bounds(id);
@@ -338,6 +347,9 @@ impl Pool {
         let order = slot.next_use();
         slot.in_flight.reserve(now, order, claim.work, claim.tokens);
         slot.reports.watch(&slot.in_flight, expected_output_tokens);
+        if let Some(view) = &mut slot.engine_view {
+            view.dispatched(now, order, claim.uncached_tokens);
+        }
         let adapter = claim.adapter.map(|(key, name)| {
             slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
             key
@@ -352,6 +364,7 @@ impl Pool {
             prompt_tokens: u64::from(claim.tokens),
             answer_tokens: 0,
             adapter,
+            uncached_tokens: claim.uncached_tokens,
         })
     }
 
@@ -369,6 +382,9 @@ impl Pool {
         if let Ok(slot) = self.get_mut(reservation.endpoint) {
             slot.in_flight.finish_prefill(now, reservation.order);
             slot.in_flight.first_token(now);
+            if let Some(view) = &mut slot.engine_view {
+                view.started(reservation.order, reservation.uncached_tokens);
+            }
             slot.reports.watch(&slot.in_flight, expected_output_tokens);
             slot.answered(reservation.adapter);
         }
@@ -399,6 +415,10 @@ impl Pool {
             slot.in_flight.finish_running();
         } else {
             slot.in_flight.finish_prefill(now, reservation.order);
+        }
+        if let Some(view) = &mut slot.engine_view {
+            let waiting = u32::from(!reservation.started) * reservation.uncached_tokens;
+            view.ended(reservation.order, waiting);
         }
         slot.in_flight.shrink(reservation.prompt_tokens, reservation.answer_tokens);
         if served {

@@ -1,6 +1,9 @@
 //! The state of one endpoint.
 
+use alloc::boxed::Box;
+
 use super::block_layout::BlockLayout;
+use super::engine_view::EngineView;
 use super::evictions::Evictions;
 use super::external_load::{ExternalLoad, Reports};
 use super::health::Health;
@@ -17,6 +20,8 @@ use crate::time::{Instant, Seconds};
 pub(crate) struct Slot {
     pub(crate) id: EndpointId,
     pub(crate) endpoint: Endpoint,
+    /// The number of updates of the description.
+    pub(crate) revision: u32,
     /// The hash of its name for tie-breaks; equal in every gateway with the same seed.
     pub(crate) key: u64,
     pub(crate) kv_cache_tokens: u32,
@@ -30,6 +35,8 @@ pub(crate) struct Slot {
     pub(crate) draining: bool,
     pub(crate) in_flight: InFlightLoad,
     pub(crate) reports: Reports,
+    /// Kept only for a scheduling profile.
+    pub(crate) engine_view: Option<Box<EngineView>>,
     pub(crate) health: Health,
     /// Evidence from answers about evictions in its cache.
     pub(crate) evictions: Evictions,

@@ -6,9 +6,10 @@ use crate::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::flow::{self, Position, Ticket};
-use crate::placement::{self, Placement, Query, Ranking, SearchFrontier, Workspace};
+use crate::placement::{self, CycleKeys, Placement, Query, Ranking, SearchFrontier, Workspace};
 use crate::plan::{Plan, answer_role, plan};
 use crate::request::Request;
+use crate::subset::Subset;
 use crate::time::{Instant, Seconds};
 
 impl Queueing {
@@ -40,8 +41,8 @@ impl Queueing {
         let Some(queued) = self.waiting.get(ticket) else { return Attempt::ParkForAny(CLASSES) };
         workspace.lookup.copy_from(&queued.lookup);
         workspace.lookup.refresh(fleet);
-        let labels = queued.labels();
-        let request = queued.request(&labels);
+        let (labels, headers) = (queued.labels(), queued.headers());
+        let request = queued.request(&labels, &headers);
         let starts = self.session_admission.as_ref().is_some_and(|admission| {
             let chain = workspace.lookup.first_chain();
             matches!(
@@ -54,12 +55,22 @@ impl Queueing {
                 as u32
                 % (u32::MAX - CLASSES);
         let session_admission = self.session_admission.as_ref().filter(|_| starts);
+        let Workspace { lookup, frontier, cycle } = workspace;
         let query = Query {
             session_admission,
             can_wait: true,
-            ..Query::immediate(fleet.now, &request, &workspace.lookup)
+            cycle: CycleKeys { request: queued.id.0, session: queued.session },
+            ..Query::immediate(fleet.now, &request, lookup)
         };
-        let plan = plan(fleet, query, &fleet.profile(), &mut workspace.frontier);
+        let plan = match cycle {
+            // Endpoints with room first, as in the reference: its saturation detector also filters.
+            Some(cycle) => plan(fleet, query, &mut |query| {
+                cycle.place(fleet, query, |slot| capacity::has_room(fleet, slot))
+            }),
+            None => plan(fleet, query, &mut |query| {
+                placement::place(fleet, query, &fleet.profile(), frontier)
+            }),
+        };
         let Placement { ranking, refusal, relaxation } = &plan.answer;
         let query = Query { relaxation: *relaxation, ..query };
         let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
@@ -86,13 +97,17 @@ impl Queueing {
             return Attempt::ParkFor(leg.slot);
         }
         match fleet.pool.get(best) {
-            // The other endpoint would have to compute the prompt, too.
-            Ok(slot) if !capacity::has_room(fleet, slot) && plan.prefill.is_some() => {
+            // The other endpoint would have to compute the prompt, too; and a scheduling profile
+            // has no costs to compare.
+            Ok(slot)
+                if !capacity::has_room(fleet, slot)
+                    && (plan.prefill.is_some() || ranking.chosen.is_some()) =>
+            {
                 Attempt::ParkFor(best.slot)
             }
             Ok(slot) if !capacity::has_room(fleet, slot) => {
                 let (free, holding_out_since) =
-                    self.settle_for_less(fleet, query, queued, ranking, &mut workspace.frontier);
+                    self.settle_for_less(fleet, query, queued, ranking, frontier);
                 if let Some((ranking, best)) = free {
                     let answer = Placement { ranking, ..plan.answer };
                     return Attempt::Dispatch(Plan { answer, ..plan }, best);
@@ -150,12 +165,22 @@ fn eligibility_class(fleet: &Fleet, request: &Request<'_>, home: Option<Endpoint
     if let Some(home) = home {
         class = fleet.hasher.mix(class, home.as_u64());
     }
-    for (key, value) in request.labels {
+    // Filters of a scheduling profile may read the headers.
+    for (key, value) in request.labels.iter().chain(request.headers) {
         class = fleet
             .hasher
             .mix(class, fleet.hasher.mix(fleet.hasher.name(key), fleet.hasher.name(value)));
     }
-    class
+    match request.subset {
+        None => class,
+        Some(Subset::Ids(ids)) => {
+            let ids = ids.iter().map(|id| id.as_u64());
+            ids.fold(fleet.hasher.mix(class, 1), |class, id| fleet.hasher.mix(class, id))
+        }
+        Some(Subset::Addresses { list, ports }) => {
+            fleet.hasher.mix(class, fleet.hasher.mix(fleet.hasher.name(list), 2 + ports as u64))
+        }
+    }
 }
 
 /// The outcome of one dispatch attempt.

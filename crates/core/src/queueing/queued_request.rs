@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::endpoint::{EndpointId, Role};
 use crate::placement::Lookup;
 use crate::request::{Priority, Request, RequestId};
+use crate::subset::OwnedSubset;
 use crate::time::{Instant, Seconds};
 
 /// A request in the queue: its prompt's blocks, and its requirements.
@@ -25,6 +26,8 @@ pub(crate) struct QueuedRequest {
     model: Box<str>,
     labels: Box<[(Box<str>, Box<str>)]>,
     exclude: Box<[EndpointId]>,
+    subset: Option<OwnedSubset>,
+    headers: Box<[(Box<str>, Box<str>)]>,
     role: Role,
     multimodal: bool,
     deadline: Option<Instant>,
@@ -48,7 +51,6 @@ impl QueuedRequest {
         request: &Request<'_>,
         lookup: &Lookup,
     ) -> Self {
-        let labels = request.labels.iter().map(|(key, value)| ((*key).into(), (*value).into()));
         Self {
             id,
             since,
@@ -59,8 +61,10 @@ impl QueuedRequest {
             lookup: lookup.kept(),
             adapter: request.adapter.map(Into::into),
             model: request.model.into(),
-            labels: labels.collect(),
+            labels: owned(request.labels),
             exclude: request.exclude.into(),
+            subset: request.subset.map(OwnedSubset::from),
+            headers: owned(request.headers),
             role: request.role,
             multimodal: request.multimodal,
             deadline: request.deadline,
@@ -75,18 +79,37 @@ impl QueuedRequest {
 
     /// The labels in the form of a [`Request`].
     pub(crate) fn labels(&self) -> Vec<(&str, &str)> {
-        self.labels.iter().map(|(key, value)| (&**key, &**value)).collect()
+        borrowed(&self.labels)
+    }
+
+    /// The headers in the form of a [`Request`].
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
+        borrowed(&self.headers)
     }
 
     /// The request without its prompt, which has been hashed.
-    pub(crate) fn request<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> Request<'a> {
+    pub(crate) fn request<'a>(
+        &'a self,
+        labels: &'a [(&'a str, &'a str)],
+        headers: &'a [(&'a str, &'a str)],
+    ) -> Request<'a> {
         let mut request = Request::new(&self.model).priority(self.charge.priority).role(self.role);
         request.adapter = self.adapter.as_deref();
         request.labels = labels;
         request.exclude = &self.exclude;
         request.multimodal = self.multimodal;
+        request.subset = self.subset.as_ref().map(OwnedSubset::as_subset);
+        request.headers = headers;
         request.deadline = self.deadline;
         request.expected_output_tokens = self.expected_output_tokens;
         request
     }
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Box<[(Box<str>, Box<str>)]> {
+    pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+}
+
+fn borrowed(pairs: &[(Box<str>, Box<str>)]) -> Vec<(&str, &str)> {
+    pairs.iter().map(|(key, value)| (&**key, &**value)).collect()
 }

@@ -45,8 +45,13 @@ impl Queueing {
         {
             return reject(RejectReason::ThreadNotFound, None);
         }
-        let excluded = |slot: &Slot| !suits(slot) || request.exclude.contains(&slot.id);
-        if !request.exclude.is_empty() && fleet.pool.len() > 0 && fleet.pool.iter().all(excluded) {
+        let outside = |slot: &Slot| {
+            request.subset.is_some_and(|subset| !subset.allows(slot.id, &slot.endpoint.name))
+        };
+        let excluded =
+            |slot: &Slot| !suits(slot) || outside(slot) || request.exclude.contains(&slot.id);
+        let restricted = !request.exclude.is_empty() || request.subset.is_some();
+        if restricted && fleet.pool.len() > 0 && fleet.pool.iter().all(excluded) {
             return Err(Rejected::NO_ENDPOINTS);
         }
         let band = Priority(self.waiting.band_for(request.priority.0));

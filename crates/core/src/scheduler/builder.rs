@@ -4,6 +4,7 @@ use core::num::NonZeroU32;
 
 use super::Scheduler;
 use crate::config::{Config, ConfigError};
+use crate::plugins::ProfileConfig;
 use crate::prefill::PrefillCost;
 use crate::profile::CostPrices;
 
@@ -27,7 +28,7 @@ pub struct Builder(Config);
 
 impl Builder {
     /// Starts from a whole configuration.
-    pub const fn config(self, config: Config) -> Self {
+    pub fn config(self, config: Config) -> Self {
         let _ = self;
         Self(config)
     }
@@ -54,6 +55,12 @@ impl Builder {
     /// The prices of the default profile.
     pub fn prices(mut self, prices: CostPrices) -> Self {
         self.0.prices = prices;
+        self
+    }
+
+    /// The scheduling profile that chooses endpoints in place of predicted seconds.
+    pub fn profile(mut self, profile: ProfileConfig) -> Self {
+        self.0.profile = Some(profile);
         self
     }
 

@@ -27,6 +27,7 @@ impl Scheduler {
     ) -> Result<Dispatch, Rejected> {
         let (gone, lookup) = (Rejected::NO_ENDPOINTS, &mut self.workspace.lookup);
         let ((endpoint, best), alternatives) = plan.answer.ranking.split().ok_or(gone)?;
+        let chosen = &plan.answer.ranking.chosen;
         let slot = self.fleet.pool.get(*endpoint).map_err(|_| gone)?;
         let prefiller = plan.prefill.and_then(|(id, _)| self.fleet.pool.get(id).ok());
         let for_prefill = prefiller
@@ -45,6 +46,9 @@ impl Scheduler {
         }
         let computed_hit = in_flight.hit;
         self.requests.insert(id, in_flight);
+        if let Some(cycle) = self.workspace.cycle.as_mut().filter(|_| chosen.is_some()) {
+            cycle.dispatched(&self.fleet, *endpoint);
+        }
         self.fleet.reuse.observe(best_hit, tokens);
         self.counters.dispatch(tokens, computed_hit);
         let leg = |(endpoint_id, leg): (EndpointId, Assessment)| Leg {
@@ -61,6 +65,7 @@ impl Scheduler {
             cached_tokens: best.cached.tokens,
             best_cached_tokens: best_hit,
             cost: best.cost,
+            score: chosen.as_ref().map(|choice| choice.score),
             first_token_in: best.first_token_in,
             queue_time: Duration::ZERO,
             prefill: plan.prefill.map(leg),
@@ -104,7 +109,8 @@ impl Scheduler {
         let work = (described * slot.speed.factor()).to_duration();
         let evidence = self.evidence(slot, &prompt.chain, cached);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
-        let claim = Claim { work, tokens, adapter };
+        let uncached_tokens = if computes_prompt { tokens.saturating_sub(hit) } else { 0 };
+        let claim = Claim { work, tokens, uncached_tokens, adapter };
         let predicted = slot.in_flight.wait(now) + Seconds::from(work);
         let (output, backoff_periods) =
             (self.fleet.mean_output.get(), self.fleet.backoff_periods());

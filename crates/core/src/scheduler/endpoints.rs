@@ -44,6 +44,7 @@ impl Scheduler {
         let name = endpoint.name.clone();
         let key = self.fleet.hasher.name(&name);
         let config = &self.fleet.config;
+        let views = self.workspace.cycle.is_some();
         let id = self.fleet.pool.add(&name, |id| {
             let adapters = endpoint.adapter_slots.unwrap_or(config.adapter_slots);
             Slot {
@@ -64,8 +65,10 @@ impl Scheduler {
                 health: Default::default(),
                 in_flight: Default::default(),
                 reports: Default::default(),
+                engine_view: views.then(Default::default),
                 uses: 0,
                 counters: Default::default(),
+                revision: 0,
                 endpoint,
             }
         })?;

@@ -1,5 +1,6 @@
 //! Explains a decision: the cost of every candidate, term by term.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,7 +10,8 @@ use crate::decision::Rejected;
 use crate::disaggregation::DeciderFacts;
 use crate::endpoint::EndpointId;
 use crate::placement::{
-    self, Exclusion, Lookup, Placement, Query, Ranking, RankingKey, SearchFrontier,
+    self, CycleKeys, Exclusion, Lookup, Placement, Query, Ranking, RankingKey, Scored,
+    SearchFrontier,
 };
 use crate::plan::{Plan, answer_role, plan};
 use crate::pool::BackoffCause;
@@ -64,6 +66,8 @@ pub struct Candidate {
     pub terms: CostTerms,
     /// The sum of the terms.
     pub cost: Seconds,
+    /// The weighted sum of the scores, if a scheduling profile chooses.
+    pub score: Option<f64>,
     /// Why the endpoint's KV events are not used: the code of the last refusal.
     pub kv_refusal: Option<&'static str>,
     /// Why the endpoint is backed off, if it is.
@@ -98,8 +102,19 @@ impl Scheduler {
         let mut lookup = Lookup::default();
         lookup.read(&self.fleet, request, self.next_request);
         let (profile, mut frontier) = (self.fleet.profile(), SearchFrontier::default());
-        let query = Query::immediate(now, request, &lookup);
-        let plan = plan(&self.fleet, query, &profile, &mut frontier);
+        let mut query = Query::immediate(now, request, &lookup);
+        let mut scored = None;
+        let plan = match &self.workspace.cycle {
+            Some(cycle) => {
+                query.cycle = CycleKeys::of(&self.fleet, request, self.next_request);
+                let (answer, scores) = cycle.preview(&self.fleet, query);
+                scored = Some(scores);
+                Plan::of_one(answer)
+            }
+            None => plan(&self.fleet, query, &mut |query| {
+                placement::place(&self.fleet, query, &profile, &mut frontier)
+            }),
+        };
         let role = answer_role(&self.fleet, request);
         let mut exclude = request.exclude.to_vec();
         exclude.extend(plan.prefill.map(|(id, _)| id));
@@ -119,12 +134,16 @@ impl Scheduler {
                     first_token_in: assessment.first_token_in,
                     terms: assessment.terms,
                     cost: assessment.cost,
+                    score: None,
                     kv_refusal: self.fleet.kv_refusal(slot),
                     backoff: slot.health.cause(),
                     backoff_remaining: slot.health.backoff_remaining(now),
                 };
                 candidates.push((assessment.key, candidate));
             });
+        if let Some(scored) = scored {
+            rank_by_score(&mut candidates, &scored);
+        }
         let best = plan.answer.ranking.split().map(|((endpoint, _), _)| *endpoint);
         let answer = Placement { refusal, ..plan.answer };
         let plan = Plan { answer, ..plan };
@@ -142,6 +161,19 @@ impl Scheduler {
             prompt_tokens: lookup.tokens,
             best_cached_tokens: lookup.best_hit,
             candidates: candidates.into_iter().map(|(_, candidate)| candidate).collect(),
+        }
+    }
+}
+
+/// Sets the scores of a scheduling profile, in whose order the candidates are sorted. Endpoints
+/// without a score were removed by a filter.
+fn rank_by_score(candidates: &mut [(RankingKey, Candidate)], scored: &[Scored]) {
+    let ranks: BTreeMap<EndpointId, (u64, f64)> =
+        (0..).zip(scored).map(|(rank, it)| (it.endpoint, (rank, it.score))).collect();
+    for (key, candidate) in candidates.iter_mut().filter(|(_, it)| it.excluded.is_none()) {
+        match ranks.get(&candidate.endpoint_id) {
+            Some((rank, score)) => (key.cost, candidate.score) = (*rank, Some(*score)),
+            None => candidate.excluded = Some(Exclusion::Filtered),
         }
     }
 }

@@ -35,7 +35,8 @@ use crate::config::{Config, ConfigError};
 use crate::decision::Rejected;
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::Fleet;
-use crate::placement::Workspace;
+use crate::placement::{SchedulingCycle, Workspace};
+use crate::plugins::SchedulingProfile;
 use crate::pool::UnknownEndpoint;
 use crate::prefix::PromptHasher;
 use crate::prefix::keyed_state::KeyedState;
@@ -115,6 +116,37 @@ impl Scheduler {
     ///
     /// [`ConfigError`] names the first field that cannot be used, and what would.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let profile = config.profile.clone().map(SchedulingProfile::from);
+        Self::build(config, profile)
+    }
+
+    /// A scheduler that chooses by a scheduling profile of the host's own plugins, in place of
+    /// [`Config::profile`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    ///
+    /// ```
+    /// use slotwise::plugins::{MaxScorePicker, QueueScorer, SchedulingProfile};
+    /// use slotwise::{Config, Endpoint, Instant, Load, Request, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let profile =
+    ///     SchedulingProfile::new(MaxScorePicker::default()).scorer(QueueScorer::default(), 2.0);
+    /// let mut scheduler = Scheduler::with_profile(Config::default(), profile)?;
+    /// let busy = scheduler.add_endpoint(now, Endpoint::new("busy"))?;
+    /// let idle = scheduler.add_endpoint(now, Endpoint::new("idle"))?;
+    /// scheduler.handle_load(now, busy, Load::default().waiting(4))?;
+    /// let dispatch = scheduler.pick(now, &Request::new("llama").text("Hello"))?;
+    /// assert_eq!((dispatch.endpoint_id, dispatch.score), (idle, Some(2.0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_profile(config: Config, profile: SchedulingProfile) -> Result<Self, ConfigError> {
+        Self::build(config, Some(profile))
+    }
+
+    fn build(config: Config, profile: Option<SchedulingProfile>) -> Result<Self, ConfigError> {
         config.validate()?;
         let hasher = PromptHasher::new(config.seed);
         let hash_state = KeyedState::new(hasher.name("tables"));
@@ -124,7 +156,11 @@ impl Scheduler {
             counters: stats::Counters::default(),
             queueing: Queueing::new(&config, hash_state),
             lingering: lingering::Lingering::default(),
-            workspace: Workspace::default(),
+            workspace: Workspace {
+                cycle: profile
+                    .map(|profile| SchedulingCycle::new(profile, &config.producers, hash_state)),
+                ..Workspace::default()
+            },
             fleet: Fleet::new(config, hasher, hash_state),
         })
     }

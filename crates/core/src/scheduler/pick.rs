@@ -6,14 +6,17 @@ use super::Scheduler;
 use crate::decision::{Dispatch, RejectReason, Rejected};
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::placement::{Query, SearchFrontier};
+use crate::placement::{
+    CycleKeys, Placement, Query, SchedulingCycle, SearchFrontier, Workspace, place,
+};
 use crate::plan::{Plan, plan};
 use crate::profile::{CostTerms, CustomCost};
 use crate::request::{Request, RequestId};
 use crate::time::{Instant, Seconds};
 
 impl Scheduler {
-    /// Chooses the endpoint with the least cost for this request, and reserves it. When the call
+    /// Chooses the endpoint with the least cost for this request, or by
+    /// [`Config::profile`](crate::Config::profile), and reserves it. When the call
     /// returns, the endpoint's account includes the request. There is no queue: the request is
     /// dispatched now or rejected.
     ///
@@ -49,8 +52,9 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pick(&mut self, now: Instant, request: &Request<'_>) -> Result<Dispatch, Rejected> {
-        self.choose(now, request, |fleet, query, frontier| {
-            plan(fleet, query, &fleet.profile(), frontier)
+        self.choose(now, request, |fleet, query, frontier, cycle| match cycle {
+            Some(cycle) => cycle.place(fleet, query, |_| true),
+            None => place(fleet, query, &fleet.profile(), frontier),
         })
     }
 
@@ -88,9 +92,9 @@ impl Scheduler {
         request: &Request<'_>,
         cost: impl Fn(EndpointId, &CostTerms) -> Seconds,
     ) -> Result<Dispatch, Rejected> {
-        self.choose(now, request, |fleet, query, frontier| {
+        self.choose(now, request, |fleet, query, frontier, _| {
             let profile = CustomCost { prices: &fleet.config.prices, cost: &cost };
-            plan(fleet, query, &profile, frontier)
+            place(fleet, query, &profile, frontier)
         })
     }
 
@@ -98,13 +102,22 @@ impl Scheduler {
         &mut self,
         now: Instant,
         request: &Request<'_>,
-        plan_stages: impl Fn(&Fleet, Query<'_>, &mut SearchFrontier) -> Plan,
+        choose: impl Fn(
+            &Fleet,
+            Query<'_>,
+            &mut SearchFrontier,
+            Option<&mut SchedulingCycle>,
+        ) -> Placement,
     ) -> Result<Dispatch, Rejected> {
         let now = self.advance(now);
         let (fleet, workspace) = (&self.fleet, &mut self.workspace);
         workspace.lookup.read(fleet, request, self.next_request);
-        let query = Query::immediate(now, request, &workspace.lookup);
-        let plan = plan_stages(fleet, query, &mut workspace.frontier);
+        let Workspace { lookup, frontier, cycle } = workspace;
+        let mut query = Query::immediate(now, request, lookup);
+        if cycle.is_some() {
+            query.cycle = CycleKeys::of(fleet, request, self.next_request);
+        }
+        let plan = plan(fleet, query, &mut |query| choose(fleet, query, frontier, cycle.as_mut()));
         let admitted = self.admit(request, &plan).and_then(|()| {
             let id = RequestId(self.next_request);
             let suspect = self.fleet.suspect(request);

@@ -133,7 +133,8 @@ impl<'a> RequestHeaders<'a> {
     }
 
     /// Applies the accepted claims to a request: flow, priority, session, TTL, and the first
-    /// token's SLO as a deadline after `now`. Other fields stay.
+    /// token's SLO as a deadline after `now`. A subset of endpoints always applies: it restricts
+    /// the request and no other. Other fields stay.
     ///
     /// The model stays, too: a host that rewrites the model in the body decides which name selects
     /// endpoints.
@@ -159,6 +160,8 @@ impl<'a> RequestHeaders<'a> {
         request.deadline =
             clamp(&allow.deadline, self.slo_ttft).map(|slo| now + slo).or(request.deadline);
         request.ttl = clamp(&allow.ttl, self.ttl).or(request.ttl);
+        let subset = self.subset.map(|subset| slotwise::Subset::addresses(subset.as_str()));
+        request.subset = subset.or(request.subset);
         request
     }
 }

@@ -5,13 +5,12 @@
 //! | `mod` | the headers of a request, and their precedence |
 //! | `allow` | the claims that a host accepts |
 //! | `value` | the values of headers |
-//! | `subset`, `address` | hosts and ports |
+//! | `subset` | hosts and ports |
 //! | `answer` | the headers of dispatched requests and answers |
 //!
 //! Headers are claims. A flow, a priority, a session, a TTL and a deadline count only if the host
 //! accepts them: see [`Allow`].
 
-mod address;
 mod allow;
 pub mod answer;
 mod subset;
@@ -20,9 +19,9 @@ mod value;
 use core::fmt;
 use core::time::Duration;
 
+pub use slotwise::Address;
 use slotwise::{Instant, Priority, Request};
 
-pub use address::Address;
 pub use allow::Allow;
 pub use subset::Subset;
 pub use value::LoadFormat;
@@ -270,7 +269,7 @@ impl<'a> RequestHeaders<'a> {
         Ok(())
     }
 
-    /// Applies the claims that every client may make; there are none today. Use
+    /// Applies the claims that every client may make: the subset of endpoints. Use
     /// [`apply_allowed`](Self::apply_allowed) to accept more.
     pub fn apply<'r>(&self, now: Instant, request: Request<'r>) -> Request<'r>
     where

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 /// `engine-3`.
 ///
 /// ```
-/// use slotwise_wire::headers::Address;
+/// use slotwise::Address;
 ///
 /// let address = Address::of("http://10.0.0.1:8000/v1").expect("a URL");
 /// assert_eq!((address.host, address.port), ("10.0.0.1", Some(8000)));
@@ -22,7 +22,7 @@ pub struct Address<'a> {
     /// The port, or the default port of the scheme.
     pub port: Option<u16>,
     /// Host and port as written, if both are.
-    pub(super) written: Option<&'a str>,
+    pub written: Option<&'a str>,
 }
 
 impl<'a> Address<'a> {

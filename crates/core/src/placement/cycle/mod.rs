@@ -1,0 +1,256 @@
+//! Chooses by a scheduling profile: filters, weighted scorers and a picker.
+//!
+//! Exclusions come first, as for the default profile. The profile then selects among the other
+//! endpoints in one batch; it has no lower bound, so none is passed over.
+//!
+//! | file | content |
+//! |---|---|
+//! | `endpoint_facts` | what plugins read of each endpoint, kept up to date |
+//! | `producers` | state between requests |
+//! | `session_bindings` | which endpoint has which session |
+//! | `cold_endpoints` | which endpoints received requests without a cached prefix |
+
+mod cold_endpoints;
+mod endpoint_facts;
+mod producers;
+mod session_bindings;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::assess::{assess, exclusion};
+use super::exclusion::Exclusion;
+use super::query::{Query, Work};
+use super::ranking::{ProfileChoice, Ranking};
+use super::refusal::Refusal;
+use super::search::{Placement, next_relaxation, weigh_all};
+use crate::config::ProducerConfig;
+use crate::endpoint::EndpointId;
+use crate::fleet::Fleet;
+use crate::plugins::{CycleBuffers, RequestFacts, SchedulingProfile};
+use crate::pool::Slot;
+use crate::prefix::keyed_state::KeyedState;
+
+use endpoint_facts::EndpointFactsTable;
+use producers::Producers;
+
+/// A scheduling profile, and the facts that its plugins read.
+#[derive(Debug)]
+pub(crate) struct SchedulingCycle {
+    profile: SchedulingProfile,
+    state: CycleState,
+}
+
+/// The facts that plugins read, and buffers.
+#[derive(Debug)]
+pub(crate) struct CycleState {
+    producers: Producers,
+    table: EndpointFactsTable,
+    request: RequestFacts,
+    buffers: CycleBuffers,
+    /// The number of endpoints that the picker selected last.
+    picked: usize,
+    /// What a dispatch of the last placed request records.
+    outcome: Outcome,
+}
+
+/// What a dispatch records.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcome {
+    session: Option<u64>,
+    /// No endpoint had a block of the prompt cached.
+    cold: bool,
+}
+
+impl SchedulingCycle {
+    pub(crate) fn new(
+        profile: SchedulingProfile,
+        config: &ProducerConfig,
+        hash_state: KeyedState,
+    ) -> Self {
+        Self { profile, state: CycleState::new(Producers::new(config, hash_state)) }
+    }
+
+    /// Selects an endpoint for the request among those that are not excluded, and if possible among
+    /// those that `prefers` accepts. Exclusions for health are waived as for the default profile.
+    ///
+    /// Computes in **O(endpoints × plugins)**.
+    pub(crate) fn place(
+        &mut self,
+        fleet: &Fleet,
+        query: Query<'_>,
+        prefers: impl Fn(&Slot) -> bool,
+    ) -> Placement {
+        self.state.place(&self.profile, fleet, query, prefers)
+    }
+
+    /// [`place`](Self::place) without effects, and every scored endpoint: the selected ones first,
+    /// then by score.
+    pub(crate) fn preview(&self, fleet: &Fleet, query: Query<'_>) -> (Placement, Vec<Scored>) {
+        let mut state = CycleState::new(self.state.producers.clone());
+        let placement = state.place(&self.profile, fleet, query, |_| true);
+        (placement, state.scored(fleet))
+    }
+
+    /// Records that the request placed last was dispatched to this endpoint.
+    pub(crate) fn dispatched(&mut self, fleet: &Fleet, endpoint: EndpointId) {
+        let Outcome { session, cold } = core::mem::take(&mut self.state.outcome);
+        if let Some(session) = session {
+            self.state.producers.sessions.bind(fleet.now, session, endpoint);
+        }
+        if cold {
+            self.state.producers.cold.record(endpoint);
+        }
+    }
+}
+
+/// An endpoint with its total score.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scored {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) score: f64,
+}
+
+impl CycleState {
+    fn new(producers: Producers) -> Self {
+        Self {
+            producers,
+            table: EndpointFactsTable::default(),
+            request: RequestFacts::default(),
+            buffers: CycleBuffers::default(),
+            picked: 0,
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn place(
+        &mut self,
+        profile: &SchedulingProfile,
+        fleet: &Fleet,
+        mut query: Query<'_>,
+        prefers: impl Fn(&Slot) -> bool,
+    ) -> Placement {
+        self.collect(fleet, query);
+        let mut refusal = Refusal::default();
+        while self.buffers.kept.is_empty() {
+            let mut none = Ranking::new(1);
+            refusal = weigh_all(fleet, query, &fleet.profile(), &mut none, |_, _| {});
+            let Some(next) = next_relaxation(&query, &refusal) else {
+                return Placement { ranking: none, refusal, relaxation: query.relaxation };
+            };
+            query.relaxation = next;
+            self.collect(fleet, query);
+        }
+        let preferred = |place: &usize| fleet.pool.at(*place as u32).is_some_and(&prefers);
+        let some = self.buffers.kept.iter().any(&preferred);
+        let fewer = some && !self.buffers.kept.iter().all(&preferred);
+        if fewer {
+            self.buffers.kept.retain(&preferred);
+        }
+        let mut ranking = self.select(profile, fleet, query);
+        if ranking.is_none() && fewer {
+            self.collect(fleet, query);
+            ranking = self.select(profile, fleet, query);
+        }
+        let ranking = ranking.unwrap_or_else(|| {
+            refusal = Refusal::default();
+            refusal.note(Exclusion::Filtered, None);
+            Ranking::new(1)
+        });
+        Placement { ranking, refusal, relaxation: query.relaxation }
+    }
+
+    /// Every scored endpoint: the selected ones first, then by score.
+    fn scored(&self, fleet: &Fleet) -> Vec<Scored> {
+        let mut order: Vec<usize> = (0..self.buffers.scored.len()).collect();
+        let score = |at: usize| self.buffers.scored[at].score();
+        order[self.picked..].sort_by(|a, b| score(*b).total_cmp(&score(*a)));
+        let scored = order.into_iter().map(|at| &self.buffers.scored[at]);
+        scored
+            .filter_map(|it| {
+                let endpoint = fleet.pool.at(it.place() as u32)?.id;
+                Some(Scored { endpoint, score: it.score() })
+            })
+            .collect()
+    }
+
+    /// Collects the places of the eligible endpoints.
+    fn collect(&mut self, fleet: &Fleet, query: Query<'_>) {
+        let excluded = |slot: &Slot| {
+            exclusion(fleet, query, slot, || {
+                let cached = query.lookup.cached(slot);
+                assess(fleet, query, slot, cached, &fleet.profile()).first_token_in
+            })
+        };
+        let eligible = fleet.pool.iter().filter(|slot| excluded(slot).is_none());
+        self.picked = 0;
+        self.buffers.scored.clear();
+        self.buffers.kept.clear();
+        self.buffers.kept.extend(eligible.map(|slot| slot.id.slot as usize));
+    }
+
+    /// Runs the plugins on the collected endpoints; `None` if the filters leave none.
+    fn select(
+        &mut self,
+        profile: &SchedulingProfile,
+        fleet: &Fleet,
+        query: Query<'_>,
+    ) -> Option<Ranking> {
+        let Self { producers, table, request, buffers, outcome, .. } = self;
+        describe(request, query);
+        table.refresh(fleet, query, &buffers.kept, producers);
+        if !matches!(query.work, Work::Encode) {
+            *outcome = Outcome { session: query.cycle.session, cold: table.is_cold(&buffers.kept) };
+        }
+        let seed = fleet.hasher.mix(fleet.config.seed, query.cycle.request);
+        let picked = profile.select_in(buffers, request, table.facts(), seed);
+        self.picked = picked;
+        let id = |place: usize| fleet.pool.at(place as u32).map(|slot| slot.id);
+        let (best, others) = buffers.scored.split_first_mut().filter(|_| picked > 0)?;
+        let further = if picked > 1 {
+            picked - 1
+        } else {
+            let most = fleet.config.alternatives.min(others.len());
+            // The picker's order decides between equal scores.
+            (0..most).for_each(|at| lead_with_best(&mut others[at..]));
+            most
+        };
+        let alternatives: Vec<EndpointId> =
+            others[..further].iter().filter_map(|it| id(it.place())).collect();
+        let slot = fleet.pool.at(best.place() as u32)?;
+        let cached = query.lookup.cached(slot);
+        let assessment = assess(fleet, query, slot, cached, &fleet.profile());
+        let choice = ProfileChoice { score: best.score(), alternatives };
+        Some(Ranking::of_profile(slot.id, assessment, choice))
+    }
+}
+
+/// Moves the first of the highest scores to the front, and keeps the order of the others.
+fn lead_with_best(scored: &mut [crate::plugins::ScoredEndpoint]) {
+    let best =
+        (0..scored.len()).rev().max_by(|a, b| scored[*a].score().total_cmp(&scored[*b].score()));
+    if let Some(best) = best {
+        scored[..=best].rotate_right(1);
+    }
+}
+
+/// Writes the facts about the request into buffers that the next request uses again.
+fn describe(facts: &mut RequestFacts, query: Query<'_>) {
+    let request = query.request;
+    overwrite(&mut facts.model, request.model);
+    match request.adapter {
+        Some(name) => overwrite(facts.adapter.get_or_insert_default(), name),
+        None => facts.adapter = None,
+    }
+    facts.prompt_tokens = u64::from(query.lookup.tokens);
+    facts.priority = request.priority.0;
+    if !facts.headers.is_empty() || !request.headers.is_empty() {
+        let headers = request.headers.iter();
+        facts.headers = headers.map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    }
+}
+
+fn overwrite(text: &mut String, with: &str) {
+    text.clear();
+    text.push_str(with);
+}
