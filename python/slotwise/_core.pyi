@@ -962,11 +962,11 @@ def block_hashes(
     adapter_path: str | None = None,
     cache_salt: str | None = None,
 ) -> list[bytes]:
-    """vLLM's names for the full blocks of a prompt, 32 bytes each; events with integer names have
-    the last 8.
+    """vLLM's names for the full blocks of a prompt, 32 bytes each, or 16 with XXH3; events with
+    integer names have the last 8.
 
-    ``seed`` is ``PYTHONHASHSEED``, and defaults to vLLM's own. ``tagged`` selects the block keys of
-    vLLM 0.31 and later, which tag their additional fields.
+    ``seed`` is ``PYTHONHASHSEED``, and defaults to vLLM's own; with XXH3, an unset one is random.
+    ``tagged`` selects the block keys of vLLM 0.31 and later, which tag their additional fields.
     """
 
 # For ``slotwise.wire``: reports are JSON.

@@ -108,7 +108,7 @@ Retry: TypeAlias = Literal["never", "if_nothing_sent"]
 Disposition: TypeAlias = Literal["complete", "fail", "cancel"]
 """The call of the scheduler that ends a request."""
 
-HashAlgorithm: TypeAlias = Literal["sha256", "sha256_cbor"]
+HashAlgorithm: TypeAlias = Literal["sha256", "sha256_cbor", "xxhash", "xxhash_cbor"]
 """The hash by which vLLM names blocks: ``--prefix-caching-hash-algo``."""
 
 RefusalShape: TypeAlias = Literal["openai", "anthropic"]

@@ -4,7 +4,9 @@
 use napi::bindgen_prelude::{Either3, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use slotwise::{EngineHash, KvEvent, KvEventError};
-use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, DEFAULT_SEED, ExtraKeys, Tagging};
+use slotwise_wire::hashes::{
+    Adapter, Algorithm, BlockDigest, BlockHasher, DEFAULT_SEED, ExtraKeys, Tagging,
+};
 use slotwise_wire::kv::internals::{Decoder, Message};
 
 use crate::endpoint::{TIERS, named, word_for};
@@ -191,7 +193,7 @@ pub fn replay_request(start: f64) -> Result<Uint8Array> {
     Ok(slotwise_wire::kv::replay_request(exact("start", start)?).into())
 }
 
-/// The names of a prompt's full blocks, 32 bytes each.
+/// The names of a prompt's full blocks, 32 bytes each, or 16 with XXH3.
 #[napi]
 pub fn block_hashes(
     #[napi(ts_arg_type = "Uint32Array")] tokens: TokenIds<'_>,
@@ -215,14 +217,15 @@ pub fn block_hashes(
     let block_size = positive("blockSize", block_size)?;
     let mut hasher =
         BlockHasher::new(algorithm, seed.as_deref().unwrap_or(DEFAULT_SEED)).tagging(tagging);
-    let digests: Vec<u8> =
-        hasher.prompt(tokens, block_size, keys).iter().flat_map(|digest| digest.0).collect();
-    Ok(digests.into())
+    let digests = hasher.prompt(tokens, block_size, keys);
+    Ok(digests.iter().flat_map(BlockDigest::as_bytes).copied().collect::<Vec<_>>().into())
 }
 
-const ALGORITHMS: [(&str, Algorithm); 2] = [
+const ALGORITHMS: [(&str, Algorithm); 4] = [
     (Algorithm::Sha256.as_str(), Algorithm::Sha256),
     (Algorithm::Sha256Cbor.as_str(), Algorithm::Sha256Cbor),
+    (Algorithm::Xxhash.as_str(), Algorithm::Xxhash),
+    (Algorithm::XxhashCbor.as_str(), Algorithm::XxhashCbor),
 ];
 
 fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {

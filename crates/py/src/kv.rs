@@ -253,7 +253,8 @@ pub(crate) fn block_hashes<'py>(
     let block_size = self::block_size(block_size)?;
     let algorithm = Algorithm::from_name(algorithm).ok_or_else(|| {
         PyValueError::new_err(format!(
-            "algorithm must be 'sha256' or 'sha256_cbor', not {algorithm:?}"
+            "algorithm must be one of {}, not {algorithm:?}",
+            Algorithm::ALL.map(|each| format!("'{}'", each.as_str())).join(", ")
         ))
     })?;
     let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
@@ -266,5 +267,5 @@ pub(crate) fn block_hashes<'py>(
     let digests = py.detach(|| {
         BlockHasher::new(algorithm, seed).tagging(tagging).prompt(&tokens, block_size, keys)
     });
-    Ok(digests.iter().map(|digest| PyBytes::new(py, &digest.0)).collect())
+    Ok(digests.iter().map(|digest| PyBytes::new(py, digest.as_bytes())).collect())
 }

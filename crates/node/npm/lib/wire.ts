@@ -100,7 +100,7 @@ export interface HashOptions {
   /** Tokens in a block. */
   blockSize: number;
   /** `--prefix-caching-hash-algo`. Default: `'sha256'`. */
-  algorithm?: 'sha256' | 'sha256_cbor' | null | undefined;
+  algorithm?: 'sha256' | 'sha256_cbor' | 'xxhash' | 'xxhash_cbor' | null | undefined;
   /** `PYTHONHASHSEED`, verbatim. Default: the value that vLLM 0.30 and later use if it is unset. */
   seed?: string | null | undefined;
   /** Whether keys carry type tags: vLLM 0.31 and later. Default: true. */
@@ -124,8 +124,8 @@ const HASHES = {
 } satisfies FieldsOf<HashOptions>;
 
 /**
- * The hashes of a prompt's full blocks, 32 bytes each, as vLLM computes them. Its events carry the
- * last 8 bytes.
+ * The hashes of a prompt's full blocks as vLLM computes them: 32 bytes each, or 16 with XXH3. Its
+ * events carry all of them, or the last 8 bytes.
  */
 export function blockHashes(tokens: TokenIds, options: HashOptions): Uint8Array[] {
   checkFields('options', HASHES, options);
@@ -138,7 +138,8 @@ export function blockHashes(tokens: TokenIds, options: HashOptions): Uint8Array[
   const salt = optionalString('cacheSalt', options.cacheSalt);
   const ids = readTokenIds('tokens', tokens);
   const digests = guarded(() => native.blockHashes(ids, size, algorithm, seed, tagged, adapter, path, salt));
-  return Array.from({ length: digests.length / 32 }, (_, at) => digests.subarray(at * 32, (at + 1) * 32));
+  const length = algorithm?.startsWith('xxhash') ? 16 : 32;
+  return Array.from({ length: digests.length / length }, (_, at) => digests.subarray(at * length, (at + 1) * length));
 }
 
 /** The API whose path this is, or ends with; null for any other path. */

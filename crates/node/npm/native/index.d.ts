@@ -303,7 +303,7 @@ export interface BandStats {
   queuedBytes: number
 }
 
-/** The names of a prompt's full blocks, 32 bytes each. */
+/** The names of a prompt's full blocks, 32 bytes each, or 16 with XXH3. */
 export declare function blockHashes(tokens: Uint32Array, blockSize: number, algorithm: string | undefined | null, seed: string | undefined | null, tagged: boolean, adapter?: string | undefined | null, adapterPath?: string | undefined | null, cacheSalt?: string | undefined | null): Uint8Array
 
 /** Bytes of a body. */

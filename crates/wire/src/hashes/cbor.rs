@@ -5,29 +5,27 @@
 
 use alloc::vec::Vec;
 
-use super::{ExtraKeys, Key, Tagging};
+use super::extra_keys::{ExtraKeys, Key, Tagging};
 
 const INTEGER: u8 = 0;
 const BYTES: u8 = 2;
 const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
+const MAP: u8 = 5;
 const NULL: u8 = 0xf6;
 
-/// `[parent, [token, ...], keys or null]`.
+/// vLLM's `[parent, [token, ...], keys or null]`.
 pub(super) fn block(
     out: &mut Vec<u8>,
-    parent: &[u8; 32],
+    parent: &[u8],
     tokens: &[u32],
     keys: ExtraKeys<'_>,
     tagging: Tagging,
 ) {
     head(out, ARRAY, 3);
-    head(out, BYTES, 32);
+    head(out, BYTES, parent.len() as u64);
     out.extend_from_slice(parent);
-    head(out, ARRAY, tokens.len() as u64);
-    for token in tokens {
-        head(out, INTEGER, u64::from(*token));
-    }
+    integers(out, tokens);
     if keys == ExtraKeys::default() {
         out.push(NULL);
         return;
@@ -41,6 +39,38 @@ pub(super) fn block(
             parts.iter().for_each(|part| text(out, part));
         }
     });
+}
+
+/// The reference's `[parent, [token, ...], [{"Hash": key}, ...] or null]`.
+pub(super) fn request_block(out: &mut Vec<u8>, parent: u64, tokens: &[u32], extra: &[&str]) {
+    head(out, ARRAY, 3);
+    head(out, INTEGER, parent);
+    integers(out, tokens);
+    if extra.is_empty() {
+        out.push(NULL);
+        return;
+    }
+    head(out, ARRAY, extra.len() as u64);
+    for each in extra {
+        head(out, MAP, 1);
+        text(out, "Hash");
+        text(out, each);
+    }
+}
+
+/// The reference's root of a model: `[seed, null, model]`.
+pub(super) fn model_root(out: &mut Vec<u8>, seed: u64, model: &str) {
+    head(out, ARRAY, 3);
+    head(out, INTEGER, seed);
+    out.push(NULL);
+    text(out, model);
+}
+
+fn integers(out: &mut Vec<u8>, integers: &[u32]) {
+    head(out, ARRAY, integers.len() as u64);
+    for integer in integers {
+        head(out, INTEGER, u64::from(*integer));
+    }
 }
 
 /// A string.

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use super::{ExtraKeys, Key, Tagging};
+use super::extra_keys::{ExtraKeys, Key, Tagging};
 
 const MEMOIZE: u8 = 0x94;
 const STOP: u8 = b'.';
@@ -30,13 +30,13 @@ pub(super) fn document(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 /// `(parent, (token, ...), keys or None)`.
 pub(super) fn block(
     out: &mut Vec<u8>,
-    parent: &[u8; 32],
+    parent: &[u8],
     tokens: &[u32],
     keys: ExtraKeys<'_>,
     tagging: Tagging,
 ) {
     document(out, |out| {
-        out.extend_from_slice(&[b'C', 32]);
+        out.extend_from_slice(&[b'C', parent.len() as u8]);
         out.extend_from_slice(parent);
         out.push(MEMOIZE);
         tuple(out, tokens.len(), |out| tokens.iter().for_each(|token| integer(out, *token)));

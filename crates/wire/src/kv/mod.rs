@@ -9,6 +9,7 @@
 //!   vllm  trtllm    the events of an engine, into buffers
 //!   batch  decoder  events of the core, in buffers that are reused
 //!   sequence        the action for a batch: apply, drop, hold, request a replay, clear
+//!   topic           the pod and the model in a message's topic
 //!   feed  feeds     one publisher, and all publishers of a pool
 //! ```
 //!
@@ -56,6 +57,7 @@ mod msgpack;
     expect(unreachable_pub, reason = "public with the feature `internals`")
 )]
 mod sequence;
+mod topic;
 mod trtllm;
 mod vllm;
 
@@ -63,6 +65,7 @@ pub use batch::SkippedEvents;
 pub use feed::{EventSink, Feed, Report};
 pub use feeds::Feeds;
 pub use frames::replay_request;
+pub use topic::Topic;
 
 /// The parts of a [`Feed`], with the feature `internals` only.
 ///

@@ -149,7 +149,7 @@ fn block_hashes(args: &Value) -> Value {
         cache_salt: args["cache_salt"].as_str(),
     };
     let size = NonZeroU32::new(small(&args["block_size"])).expect("a block size");
-    hasher.prompt(&tokens, size, keys).iter().map(|digest| hex(&digest.0)).collect()
+    hasher.prompt(&tokens, size, keys).iter().map(|digest| hex(digest.as_bytes())).collect()
 }
 
 fn read_request(args: &Value) -> Result<Value, WireError> {
