@@ -28,6 +28,7 @@ fn setup(data: &mut Unstructured<'_>) -> Result<Setup> {
         Fairness::RoundRobin,
         Fairness::GlobalStrict,
         Fairness::LeastAttainedService,
+        Fairness::LeastAttainedTokens,
     ];
     let order =
         [QueueOrder::Fcfs, QueueOrder::Edf, QueueOrder::SloDeadline, QueueOrder::ShortestWork];

@@ -20,13 +20,18 @@ CacheEvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
 """The order in which a cache evicts the blocks of one prompt. vLLM and SGLang: the tail first."""
 
 Fairness: TypeAlias = Literal[
-    "start_time", "round_robin", "global_strict", "least_attained_service"
+    "start_time",
+    "round_robin",
+    "global_strict",
+    "least_attained_service",
+    "least_attained_tokens",
 ]
 """Which flow of a band is served first.
 
 ``start_time``: the flow with the fewest predicted seconds of service by weight. ``round_robin``:
 each flow in turn. ``global_strict``: no flows, one queue. ``least_attained_service``: the flow with
-the least recent service."""
+the least recent service. ``least_attained_tokens``: the same in tokens; those of answers count
+twice."""
 
 QueueOrder: TypeAlias = Literal["fcfs", "edf", "slo_deadline", "shortest_work"]
 """Which request of a flow is served first.

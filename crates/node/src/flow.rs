@@ -21,8 +21,10 @@ pub struct FlowConfig {
     /// What each band may hold.
     pub band: Option<BandLimits>,
     /// The flow of a band that is served first: fewest predicted seconds per weight; round robin;
-    /// oldest request; or fewest recent seconds. Default: `'start_time'`.
-    #[napi(ts_type = "'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service'")]
+    /// oldest request; or fewest recent seconds or tokens. Default: `'start_time'`.
+    #[napi(
+        ts_type = "'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service' | 'least_attained_tokens'"
+    )]
     pub fairness: Option<String>,
     /// The request of a flow that is served first: by arrival; by expiry; by the deadline of its
     /// first token; or by least work. Default: `'fcfs'`.
@@ -433,11 +435,12 @@ impl From<slotwise::SessionAdmissionConfig> for SessionAdmissionConfig {
     }
 }
 
-const FAIRNESS: [(&str, Fairness); 4] = [
+const FAIRNESS: [(&str, Fairness); 5] = [
     ("start_time", Fairness::StartTime),
     ("round_robin", Fairness::RoundRobin),
     ("global_strict", Fairness::GlobalStrict),
     ("least_attained_service", Fairness::LeastAttainedService),
+    ("least_attained_tokens", Fairness::LeastAttainedTokens),
 ];
 const ORDER: [(&str, QueueOrder); 4] = [
     ("fcfs", QueueOrder::Fcfs),

@@ -14,6 +14,8 @@ pub(crate) struct Admission {
     pub(crate) bytes: u64,
     /// Predicted work.
     pub(crate) cost: Seconds,
+    /// The service that its flow is charged, if that is not the work.
+    pub(crate) service: Option<Seconds>,
     /// When its first token is due.
     pub(crate) slo: Option<Instant>,
     /// When it expires.

@@ -56,6 +56,7 @@ impl Bench {
             weight: 1.0,
             bytes: 2_000,
             cost,
+            service: None,
             slo: None,
             expires: Some(self.now + Duration::from_secs(600)),
         };

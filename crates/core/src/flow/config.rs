@@ -95,6 +95,9 @@ pub enum Fairness {
     /// The flow with the fewest recent predicted seconds for its weight is first; past service
     /// halves every minute.
     LeastAttainedService,
+    /// The flow with the fewest recent tokens for its weight is first: the prompt's, and twice
+    /// those of the answer. Past service halves every minute.
+    LeastAttainedTokens,
 }
 
 /// The order of requests in a flow. Equal requests are first come, first served.

@@ -18,8 +18,24 @@ impl Fairness {
         }
     }
 
-    /// The charge for a request of this cost. It is never zero, or a flow without cost would always
-    /// be served.
+    /// Whether past service counts less and less.
+    pub(super) const fn decays(self) -> bool {
+        matches!(self, Self::LeastAttainedService | Self::LeastAttainedTokens)
+    }
+
+    /// The service to a request of this work: seconds, or tokens as milliseconds.
+    pub(crate) fn service(self, work: Seconds, prompt_tokens: u32, answer_tokens: u32) -> Seconds {
+        match self {
+            Self::LeastAttainedTokens => {
+                let tokens = f64::from(prompt_tokens) + ANSWER_WEIGHT * f64::from(answer_tokens);
+                Seconds::new(tokens * SECONDS_OF_A_TOKEN)
+            }
+            _ => work,
+        }
+    }
+
+    /// The charge for a request of this service. It is never zero, or a flow without charges would
+    /// always be served.
     pub(super) fn charge(self, cost: Seconds, weight: f64) -> u64 {
         let cost = match self {
             Self::RoundRobin => Seconds::new(1.0),
@@ -31,7 +47,7 @@ impl Fairness {
     /// The virtual time of a flow after `more` service, which may be negative.
     pub(super) fn after(self, served: Virtual, more: i128, now: Instant) -> Virtual {
         match self {
-            Self::LeastAttainedService => Attained::at(now).add(served, more),
+            _ if self.decays() => Attained::at(now).add(served, more),
             _ => served.saturating_add_signed(more),
         }
     }
@@ -40,7 +56,7 @@ impl Fairness {
     /// there, so idle flows accumulate no credit.
     pub(super) fn clock(self, clock: Virtual, served: Virtual) -> Virtual {
         match self {
-            Self::LeastAttainedService => clock,
+            _ if self.decays() => clock,
             _ => clock.max(served),
         }
     }
@@ -48,7 +64,7 @@ impl Fairness {
     /// The virtual time up to which an idle flow equals a new one and can be forgotten.
     pub(super) fn forgettable(self, clock: Virtual, busy: bool, now: Instant) -> Virtual {
         match self {
-            Self::LeastAttainedService => Attained::at(now).add(0, FORGOTTEN_SERVICE),
+            _ if self.decays() => Attained::at(now).add(0, FORGOTTEN_SERVICE),
             // An empty band has no flows to be fair to.
             _ => {
                 if busy {
@@ -64,7 +80,7 @@ impl Fairness {
     /// is displaced first.
     pub(super) const fn lead(self, served: Virtual, waiting: Virtual) -> Virtual {
         match self {
-            Self::LeastAttainedService => waiting,
+            _ if self.decays() => waiting,
             _ => served.saturating_add(waiting),
         }
     }
@@ -72,7 +88,11 @@ impl Fairness {
 
 /// Half-life of attained service.
 const HALF_LIFE_MICROS: u64 = 60_000_000;
-/// Attained service below this counts as zero: a millisecond.
+/// The reference's weight of an answer's token, relative to one of the prompt.
+const ANSWER_WEIGHT: f64 = 2.0;
+/// The unit in which tokens are charged.
+const SECONDS_OF_A_TOKEN: f64 = 0.001;
+/// Attained service below this counts as zero: a millisecond, or a token.
 const FORGOTTEN_SERVICE: i128 = 1_000_000;
 
 /// Service that halves in every period, in a representation whose order never changes.
@@ -147,6 +167,14 @@ mod tests {
         assert!(policy.after(0, 1, year) > old);
         assert!(policy.after(0, 1, end) > policy.after(0, i128::MAX, year));
         assert!(old < policy.forgettable(0, true, year));
+    }
+
+    #[test]
+    fn an_answer_costs_two_tokens_a_token() {
+        let work = Seconds::new(7.0);
+        let service = Fairness::LeastAttainedTokens.service(work, 1_000, 250);
+        assert_eq!(service, Seconds::new(1.5));
+        assert_eq!(Fairness::LeastAttainedService.service(work, 1_000, 250), work);
     }
 
     #[test]

@@ -171,10 +171,10 @@ impl<T> RequestQueue<T> {
         what: T,
     ) -> Result<Ticket, (T, Full)> {
         self.expire(now);
-        let Admission { priority, weight, bytes, cost, .. } = admission;
+        let Admission { priority, weight, bytes, cost, service, .. } = admission;
         let weight = if weight.is_finite() && weight > 0.0 { weight } else { 1.0 };
         let id = self.config.fairness.flow(admission.flow);
-        let charge = self.config.fairness.charge(cost, weight);
+        let charge = self.config.fairness.charge(service.unwrap_or(cost), weight);
         let (older, newer) = (NONE, NONE);
         let expires = admission.expires.is_some();
         let enqueued = self.now;

@@ -119,7 +119,7 @@ impl Model {
         self.now = self.now.max(now);
         while self.minutes < self.now.as_micros() / 60_000_000 {
             self.minutes += 1;
-            if self.config.fairness == Fairness::LeastAttainedService {
+            if self.config.fairness.decays() {
                 let flows = self.bands.values_mut().flat_map(|band| band.flows.values_mut());
                 flows.for_each(|flow| flow.served /= 2.0);
             }
@@ -234,7 +234,7 @@ impl Model {
         }
         let band = self.bands.get_mut(&entry.admission.priority).expect("it waits there");
         let flow = band.flows.get_mut(&entry.flow).expect("it waits there");
-        if self.config.fairness != Fairness::LeastAttainedService {
+        if !self.config.fairness.decays() {
             band.clock = band.clock.max(flow.served);
         }
         flow.served += entry.charge as f64;
@@ -298,7 +298,7 @@ impl Model {
     }
 
     fn forget(&mut self, priority: i32) {
-        let attained = self.config.fairness == Fairness::LeastAttainedService;
+        let attained = self.config.fairness.decays();
         let is_idle =
             |priority: i32, id: u64| !self.waiting.iter().any(|entry| entry.is_of(priority, id));
         let busy = self.waiting.iter().any(|entry| entry.admission.priority == priority);
@@ -401,7 +401,7 @@ impl Model {
     fn lead(&self, left: &[Entry], entry: &Entry) -> f64 {
         let of = |other: &&Entry| other.is_of(entry.admission.priority, entry.flow);
         let waiting: f64 = left.iter().filter(of).map(|entry| entry.charge as f64).sum();
-        if self.config.fairness == Fairness::LeastAttainedService {
+        if self.config.fairness.decays() {
             return waiting;
         }
         let Some(band) = self.bands.get(&entry.admission.priority) else { return waiting };

@@ -144,6 +144,7 @@ impl Pair {
             weight: [0.5, 1.0, 1.0, 3.0][rng.below(4) as usize],
             bytes: [0, 10, rng.below(500), rng.below(2_000)][rng.below(4) as usize],
             cost: Seconds::new([0.0, 0.1, rng.unit(), rng.unit() * 5.0][rng.below(4) as usize]),
+            service: None,
             slo: in_a_while(rng),
             expires: in_a_while(rng),
         };
@@ -284,6 +285,7 @@ fn config() -> impl Strategy<Value = FlowConfig> {
         Fairness::RoundRobin,
         Fairness::GlobalStrict,
         Fairness::LeastAttainedService,
+        Fairness::LeastAttainedTokens,
     ]));
     let order = prop::sample::select(Vec::from([
         QueueOrder::Fcfs,

@@ -15,6 +15,7 @@ pub(super) const ADMISSION: Admission = Admission {
     weight: 1.0,
     bytes: 1,
     cost: Seconds::new(1.0),
+    service: None,
     slo: None,
     expires: None,
 };

@@ -17,6 +17,8 @@ pub(crate) struct Reports {
     /// age.
     taken: Taken,
     sampled_at: Option<Instant>,
+    /// The last values as reported, with this gateway's own load.
+    whole: Whole,
     /// Whether the engine sleeps, by its last report on that.
     asleep: bool,
     /// Number of reports that could not be parsed.
@@ -36,6 +38,15 @@ pub(crate) struct Sample {
     running: Option<u32>,
     /// Share of the KV cache in millionths, since caches of a pool differ in size.
     kv_usage: Option<u32>,
+}
+
+/// An endpoint's whole load by its last report, of this gateway and of others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Whole {
+    /// Requests in its queue.
+    pub(crate) waiting: u32,
+    /// Share of its KV cache, in `[0, 1]`.
+    pub(crate) kv_usage: f64,
 }
 
 /// When the values of a [`Sample`] were measured.
@@ -129,6 +140,9 @@ impl Reports {
         keep(waiting, &mut self.sample.waiting, &mut self.taken.waiting);
         keep(running, &mut self.sample.running, &mut self.taken.running);
         keep(kv_usage, &mut self.sample.kv_usage, &mut self.taken.kv_usage);
+        self.whole.waiting = load.waiting.unwrap_or(self.whole.waiting);
+        let usage = load.kv_usage.filter(|usage| !usage.is_nan());
+        self.whole.kv_usage = usage.map_or(self.whole.kv_usage, |usage| usage.clamp(0.0, 1.0));
         self.asleep = load.sleeping.unwrap_or(self.asleep);
         self.sampled_at = Some(sampled_at);
         self.peaks.rotate_right(1);
@@ -181,6 +195,11 @@ impl Reports {
             running: reported(self.sample.running, estimate.running),
             kv_tokens: reported(self.sample.kv_usage, estimate.kv_tokens),
         }
+    }
+
+    /// The endpoint's whole load by its last report.
+    pub(crate) const fn whole(&self) -> Whole {
+        self.whole
     }
 
     /// The external load in the last report.

@@ -8,6 +8,7 @@ use crate::fleet::Fleet;
 use crate::flow::{self, Position, Ticket};
 use crate::placement::{self, CycleKeys, Placement, Query, Ranking, SearchFrontier, Workspace};
 use crate::plan::{Plan, answer_role, plan};
+use crate::pool::Slot;
 use crate::request::Request;
 use crate::subset::Subset;
 use crate::time::{Instant, Seconds};
@@ -62,7 +63,7 @@ impl Queueing {
             cycle: CycleKeys { request: queued.id.0, session: queued.session },
             ..Query::immediate(fleet.now, &request, lookup)
         };
-        let plan = match cycle {
+        let mut plan = match cycle {
             // Endpoints with room first, as in the reference: its saturation detector also filters.
             Some(cycle) => plan(fleet, query, &mut |query| {
                 cycle.place(fleet, query, |slot| capacity::has_room(fleet, slot))
@@ -71,8 +72,11 @@ impl Queueing {
                 placement::place(fleet, query, &fleet.profile(), frontier)
             }),
         };
-        let Placement { ranking, refusal, relaxation } = &plan.answer;
-        let query = Query { relaxation: *relaxation, ..query };
+        let query = Query { relaxation: plan.answer.relaxation, ..query };
+        if plan.prefill.is_none() && cycle.is_none() {
+            pass_over_full(fleet, query, &mut plan.answer.ranking, frontier);
+        }
+        let Placement { ranking, refusal, .. } = &plan.answer;
         let Some(best) = ranking.split().map(|((id, _), _)| *id) else {
             let reason = refusal.rejected().reason;
             if let Some(admission) = self.session_admission.as_mut().filter(|_| starts) {
@@ -140,13 +144,7 @@ impl Queueing {
         if !self.waiting.bands().any(|(band, sum, _)| band < mine && sum.requests > 0) {
             return (None, queued.holding_out_since);
         }
-        let mut free = Ranking::new(fleet.config.alternatives.saturating_add(1));
-        let role = answer_role(fleet, query.request);
-        let request = Request { role, ..query.request.clone() };
-        let query = Query { request: &request, ..query };
-        placement::search(fleet, query, &fleet.profile(), frontier, &mut free, |slot| {
-            capacity::has_room(fleet, slot)
-        });
+        let free = search_answer(fleet, query, frontier, |slot| capacity::has_room(fleet, slot));
         let (Some(((_, best), _)), Some(((id, other), _))) = (ranking.split(), free.split()) else {
             return (None, queued.holding_out_since);
         };
@@ -155,6 +153,40 @@ impl Queueing {
         let id = *id;
         ((other.cost - best.cost <= waited).then_some((free, id)), Some(since))
     }
+}
+
+/// Removes endpoints that `utilization-detector` filters, those above their headroom, from the
+/// ranking. If it filters all, the ranking stays.
+fn pass_over_full(
+    fleet: &Fleet,
+    query: Query<'_>,
+    ranking: &mut Ranking,
+    frontier: &mut SearchFrontier,
+) {
+    let full = |slot: &Slot| capacity::is_full(fleet, slot);
+    let best = ranking.split().and_then(|((id, _), _)| fleet.pool.get(*id).ok());
+    if !fleet.config.flow.saturation.reads_reports() || !best.is_some_and(full) {
+        return;
+    }
+    let kept = search_answer(fleet, query, frontier, |slot| !full(slot));
+    if kept.split().is_some() {
+        *ranking = kept;
+    }
+}
+
+/// The ranking of the endpoints for the answer that pass a filter.
+fn search_answer(
+    fleet: &Fleet,
+    query: Query<'_>,
+    frontier: &mut SearchFrontier,
+    filter: impl Fn(&Slot) -> bool,
+) -> Ranking {
+    let mut kept = Ranking::new(fleet.config.alternatives.saturating_add(1));
+    let role = answer_role(fleet, query.request);
+    let request = Request { role, ..query.request.clone() };
+    let query = Query { request: &request, ..query };
+    placement::search(fleet, query, &fleet.profile(), frontier, &mut kept, filter);
+    kept
 }
 
 /// A key that is equal for requests with the same eligible endpoints. All models that no endpoint

@@ -12,8 +12,15 @@ pub(super) fn has_room(fleet: &Fleet, slot: &Slot) -> bool {
     let now = fleet.now;
     let flow = &fleet.config.flow;
     let booked = slot.in_flight.falls_to(flow.max_queued_prefill, now) > now;
-    let is_full = || !flow.saturation.has_room(&endpoint_load(fleet, now, slot));
-    !(booked || slot.in_flight.requests() > 0 && is_full())
+    // A policy that reads reports can close an endpoint without own requests; reports, and their
+    // age, reopen it.
+    let can_close = flow.saturation.reads_reports() || slot.in_flight.requests() > 0;
+    !(booked || can_close && is_full(fleet, slot))
+}
+
+/// Whether the policy of saturation closes this endpoint, whatever the rest of the pool does.
+pub(super) fn is_full(fleet: &Fleet, slot: &Slot) -> bool {
+    !fleet.config.flow.saturation.has_room(&endpoint_load(fleet, fleet.now, slot))
 }
 
 pub(super) fn saturation(fleet: &Fleet, now: Instant) -> f64 {
@@ -23,13 +30,21 @@ pub(super) fn saturation(fleet: &Fleet, now: Instant) -> f64 {
 
 fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {
     let external = external_while_fresh(fleet, now, slot);
+    let capacity = f64::from(slot.kv_cache_tokens);
+    let fresh = stale_at(fleet, slot).is_some_and(|at| at > now);
+    let whole = slot.reports.whole();
+    let (waiting, kv_tokens) = if fresh && fleet.config.flow.saturation.reads_reports() {
+        (f64::from(whole.waiting), whole.kv_usage * capacity)
+    } else {
+        (0.0, 0.0)
+    };
     EndpointLoad {
         booked: slot.wait(now, external, fleet.mean_work.get()),
         in_flight: slot.in_flight.requests(),
         tokens_in_flight: slot.in_flight.kv_tokens(),
-        kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
-        kv_cache_tokens: f64::from(slot.kv_cache_tokens),
-        waiting: external.waiting + f64::from(slot.in_flight.pending()),
+        kv_tokens: kv_tokens.max(slot.in_flight.kv_tokens() as f64 + external.kv_tokens),
+        kv_cache_tokens: capacity,
+        waiting: waiting.max(external.waiting + f64::from(slot.in_flight.pending())),
     }
 }
 

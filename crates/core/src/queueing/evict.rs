@@ -36,7 +36,7 @@ impl Queueing {
                 fleet,
                 in_flight,
                 queued.charge.priority,
-                queued.charge.charged,
+                queued.charge.work,
                 wait(),
             )),
             EvictReason::TooLarge | EvictReason::ThreadNotFound => None,

@@ -90,7 +90,7 @@ impl Queueing {
 
     /// Charges a request's flow the actual cost, once the request has ended.
     pub(crate) fn settle(&mut self, charge: FlowCharge, actual: Seconds) {
-        self.waiting.settle(charge.priority.0, charge.flow, charge.charged, actual);
+        self.waiting.settle(charge.priority.0, charge.flow, charge.service, actual);
     }
 
     /// Handles an endpoint that has joined the pool.

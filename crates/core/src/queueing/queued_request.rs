@@ -39,7 +39,10 @@ pub(crate) struct QueuedRequest {
 pub(crate) struct FlowCharge {
     pub(crate) priority: Priority,
     pub(crate) flow: u64,
-    pub(crate) charged: Seconds,
+    /// The predicted work.
+    pub(crate) work: Seconds,
+    /// The predicted service: see [`Fairness::service`](crate::Fairness::service).
+    pub(crate) service: Seconds,
 }
 
 impl QueuedRequest {

@@ -69,9 +69,11 @@ impl Queueing {
                 return reject(RejectReason::DeadlineUnreachable, helps);
             }
         }
-        let charged = own + fleet.output_cost(request.expected_output_tokens);
+        let work = own + fleet.output_cost(request.expected_output_tokens);
+        let answer = request.expected_output_tokens;
+        let service = fleet.config.flow.fairness.service(work, lookup.tokens, answer);
         let key = fleet.hasher.name(request.flow);
-        let charge = FlowCharge { priority: band, flow: key, charged };
+        let charge = FlowCharge { priority: band, flow: key, work, service };
         let session = request.session.map(|session| fleet.hasher.name(session));
         // A request with a TTL of zero is attempted once.
         let expires = request.deadline.into_iter().chain([now + ttl.max(TICK)]).min();
@@ -80,7 +82,8 @@ impl Queueing {
             flow: key,
             weight: request.weight,
             bytes: request.bytes(),
-            cost: charged,
+            cost: work,
+            service: Some(service),
             slo: request.deadline,
             expires,
         };

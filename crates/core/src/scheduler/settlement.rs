@@ -29,7 +29,9 @@ impl Scheduler {
                 End::Abandoned => whole.min(now.saturating_since(request.dispatched).into()),
                 End::NeverBegun => Seconds::ZERO,
             };
-            let actual = prefill + self.fleet.output_cost(answer);
+            let read = if matches!(end, End::NeverBegun) { 0 } else { tokens };
+            let work = prefill + self.fleet.output_cost(answer);
+            let actual = self.fleet.config.flow.fairness.service(work, read, answer);
             self.queueing.settle(charge, actual);
         }
         if let (Some(session), Some(admission)) =

@@ -253,6 +253,7 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
         Just(Fairness::RoundRobin),
         Just(Fairness::GlobalStrict),
         Just(Fairness::LeastAttainedService),
+        Just(Fairness::LeastAttainedTokens),
     ];
     let order = prop_oneof![
         Just(QueueOrder::Fcfs),

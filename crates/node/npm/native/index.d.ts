@@ -672,9 +672,9 @@ export interface FlowConfig {
   band?: BandLimits
   /**
    * The flow of a band that is served first: fewest predicted seconds per weight; round robin;
-   * oldest request; or fewest recent seconds. Default: `'start_time'`.
+   * oldest request; or fewest recent seconds or tokens. Default: `'start_time'`.
    */
-  fairness?: 'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service'
+  fairness?: 'start_time' | 'round_robin' | 'global_strict' | 'least_attained_service' | 'least_attained_tokens'
   /**
    * The request of a flow that is served first: by arrival; by expiry; by the deadline of its
    * first token; or by least work. Default: `'fcfs'`.

@@ -209,8 +209,12 @@ impl<'a> Fields<'a> {
             b"cache_salt" => self.cache_salt = text_or_nil(reader)?.filter(|salt| !salt.is_empty()),
             b"extra_keys" => self.extra_keys = read_extra_keys(reader)?,
             b"group_idx" => {
-                self.group =
-                    if reader.nil()? { None } else { Some(reader.bits("the number of a group")?) };
+                let missing = reader.nil()?;
+                self.group = if missing {
+                    None
+                } else {
+                    Some(reader.small("the number of a group")?.into())
+                };
             }
             b"kv_cache_spec_kind" => self.attention = name_or_nil(reader)?,
             b"locality" => self.remote = name_or_nil(reader)? == Some(b"REMOTE"),

@@ -327,3 +327,12 @@ fn what_is_unknown_is_counted() {
         [("unknown_fields", 1), ("unknown_kinds", 1), ("without_tokens", 1)]
     );
 }
+
+#[test]
+fn a_negative_group_is_malformed() {
+    let mut bytes = batch(vec![stored(vec![("group_idx", Int(0))])]);
+    assert_eq!(decode(&bytes).0, [TWO]);
+    let name = bytes.windows(9).position(|text| text == b"group_idx").expect("the field");
+    bytes[name + 9] = 0xff; // -1
+    Decoder::new().decode(&bytes).expect_err("negative");
+}

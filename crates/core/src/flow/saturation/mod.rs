@@ -63,9 +63,15 @@ impl SaturationPolicy {
             Self::Continuous(policy) => {
                 endpoint.kv_tokens < policy.kv_limit * endpoint.kv_cache_tokens
             }
-            Self::UtilizationDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
+            Self::UtilizationDetector(detector) => detector.of(endpoint) < 1.0 + detector.headroom,
             Self::ConcurrencyDetector(detector) => self.of(endpoint) < 1.0 + detector.headroom,
         }
+    }
+
+    /// Whether an endpoint's whole report counts, as in the reference: until the next one, it also
+    /// closes an endpoint by load that this gateway caused and that has ended since.
+    pub(crate) const fn reads_reports(&self) -> bool {
+        matches!(self, Self::UtilizationDetector(_))
     }
 
     /// The maximum age of a load report, given the configured `lifetime`; `None` if reports are not
