@@ -4,57 +4,77 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use slotwise::Endpoint;
 use slotwise_wire::exposition::Exposition;
-use slotwise_wire::metrics::MetricsReader;
+use slotwise_wire::metrics::{MetricsReader, MetricsReport};
+use tokio::task::JoinSet;
 
-use crate::reply::{error, json, key_of, respond};
-use crate::{Gateway, Shared};
+use crate::host::{Host, lock};
+use crate::{argument, error, key_of, kv_events, respond};
 
 const ADMIN_KEY: &str = "key-admin";
 
-impl Gateway {
-    /// Reads the page of an engine while it is in the pool. The first page puts it there.
+impl Host {
+    pub(crate) fn add(self: &Arc<Self>, url: &str) {
+        let task = tokio::spawn(Arc::clone(self).follow(url.to_owned()));
+        lock(&self.engines).insert(url.to_owned(), task.abort_handle());
+    }
+
+    /// Scrapes an engine while it is in the pool. Its first page adds it.
     async fn follow(self: Arc<Self>, url: String) {
         let mut endpoint = None;
+        let mut events = JoinSet::new(); // ends with this task
         loop {
-            let page = async {
-                let page = self.http.get(format!("{url}/metrics")).timeout(Duration::from_secs(5)).send();
-                let page = page.await.ok()?.error_for_status().ok()?.bytes().await.ok()?;
-                MetricsReader::detect().read(&page).ok()
-            };
-            match (page.await, endpoint) {
-                (Some(report), _) => self.desk.tell(|scheduler, now| {
-                    let new = || scheduler.add_endpoint(now, report.configure(Endpoint::new(&url))).ok();
-                    endpoint = endpoint.or_else(new);
-                    endpoint.map(|endpoint| scheduler.handle_load(now, endpoint, report.load()));
-                }),
-                // A failed scrape is a failed probe: out, until a page or a trial says otherwise.
-                (None, Some(endpoint)) => self.desk.tell(|scheduler, now| {
-                    let _ = scheduler.handle_probe(now, endpoint, false);
-                }),
-                (None, None) => {}
+            let page = self.page(&url).await;
+            self.update(|gateway, now| {
+                let scheduler = gateway.scheduler_mut();
+                if let (Some(page), None) = (&page, endpoint) {
+                    let engine = page.configure(Endpoint::new(&url));
+                    endpoint = scheduler.add_endpoint(now, engine).ok();
+                }
+                match (page, endpoint) {
+                    (Some(page), Some(id)) => _ = scheduler.handle_load(now, id, page.load()),
+                    // No requests until a page or a trial succeeds.
+                    (None, Some(id)) => _ = scheduler.handle_probe(now, id, false),
+                    (_, None) => {}
+                }
+            });
+            if let (true, Some(id), Some(sockets)) = (events.is_empty(), endpoint, sockets_of(&url))
+            {
+                events.spawn(kv_events::follow(Arc::clone(&self), id, sockets));
             }
-            tokio::time::sleep(self.scrape_every).await;
+            let seconds = argument("--scrape-every").parse().unwrap_or(1.0);
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
         }
     }
 
-    pub(crate) fn add(self: &Arc<Self>, url: &str) {
-        let follower = tokio::spawn(Arc::clone(self).follow(url.to_owned()));
-        self.engines.lock().expect("not poisoned").insert(url.to_owned(), follower.abort_handle());
+    async fn page(&self, url: &str) -> Option<MetricsReport> {
+        let page = self.http.get(format!("{url}/metrics")).timeout(Duration::from_secs(5));
+        let page = page.send().await.ok()?.error_for_status().ok()?.bytes().await.ok()?;
+        MetricsReader::detect().read(&page).ok()
     }
 }
 
-/// POST /admin/VERB?engine=URL. An engine that dies needs none of this: it comes back by itself.
+/// The sockets of an engine's events and replays, from `--kv-events URL=EVENTS[,REPLAY]`.
+fn sockets_of(url: &str) -> Option<(String, String)> {
+    let publisher = argument("--kv-events");
+    let sockets = publisher.strip_prefix(url)?.strip_prefix('=')?;
+    let (events, replay) = sockets.split_once(',').unwrap_or((sockets, ""));
+    Some((events.to_owned(), replay.to_owned()))
+}
+
+/// POST /admin/VERB?engine=URL. An engine that dies returns to the pool without it.
 ///
-/// - drain: before work on an engine. What is in flight goes on; stop it when `in_flight` is 0.
-/// - resume: afterwards, if the process is the same and so has its cache.
-/// - remove, then add: if it was restarted, with an empty cache. Remove alone: it is gone for good.
+/// - drain: before maintenance. Requests in flight go on; stop the engine when `in_flight` is 0.
+/// - resume: after maintenance, if the process and its cache are the same.
+/// - remove, then add: after a restart with an empty cache. remove alone: for good.
 pub(crate) async fn admin(
-    State(gateway): Shared,
+    State(host): State<Arc<Host>>,
     Path(verb): Path<String>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
@@ -63,38 +83,38 @@ pub(crate) async fn admin(
     if key_of(&headers) != ADMIN_KEY {
         return error(403, "not_an_admin");
     }
-    let known = gateway.engines.lock().expect("not poisoned").contains_key(url);
-    let follower = || gateway.engines.lock().expect("not poisoned").remove(url);
+    let is_known = lock(&host.engines).contains_key(url);
     match verb.as_str() {
-        "add" if !known => gateway.add(url),
-        "remove" => _ = follower().map(|follower| follower.abort()),
-        _ => {}
+        "add" if !is_known => host.add(url),
+        "remove" if is_known => _ = lock(&host.engines).remove(url).map(|task| task.abort()),
+        "drain" | "resume" if is_known => {}
+        _ => return error(404, "no_such_verb_or_engine"),
     }
-    let done = gateway.desk.tell(|scheduler, now| match (verb.as_str(), scheduler.endpoint_named(url)) {
-        ("drain", Some(id)) => scheduler.drain_endpoint(now, id).is_ok(),
-        ("resume", Some(id)) => scheduler.resume_endpoint(now, id).is_ok(),
-        ("remove", Some(id)) => scheduler.remove_endpoint(now, id).is_ok(),
-        (verb, _) => verb == "add" && !known || verb == "remove" && known,
+    let in_flight = host.update(|gateway, now| {
+        let id = gateway.scheduler().endpoint_named(url)?;
+        match verb.as_str() {
+            "drain" => gateway.scheduler_mut().drain_endpoint(now, id).ok()?,
+            "resume" => gateway.scheduler_mut().resume_endpoint(now, id).ok()?,
+            "remove" => drop(gateway.remove_endpoint(now, id)),
+            _ => {}
+        }
+        gateway.scheduler().in_flight_on(id).ok()
     });
-    if !done {
-        return error(404, "no_such_verb_or_engine");
-    }
-    let in_flight = gateway.desk.tell(|scheduler, _| {
-        scheduler.endpoint_named(url).and_then(|id| scheduler.in_flight_on(id).ok()).unwrap_or(0)
-    });
-    json(200, format!(r#"{{"in_flight":{in_flight}}}"#))
+    respond(200, format!(r#"{{"in_flight":{}}}"#, in_flight.unwrap_or(0)))
 }
 
-pub(crate) async fn metrics(State(gateway): Shared) -> Response {
+pub(crate) async fn metrics(State(host): State<Arc<Host>>) -> Response {
     let mut text = String::new();
-    Exposition::new().render(&gateway.desk.tell(|scheduler, _| scheduler.stats()), &mut text);
-    respond(200, Exposition::CONTENT_TYPE, text)
+    let stats = host.update(|gateway, _| gateway.scheduler().stats());
+    Exposition::new().render(&stats, &mut text);
+    let response = Response::builder().header(CONTENT_TYPE, Exposition::CONTENT_TYPE);
+    response.body(Body::from(text)).unwrap_or_default()
 }
 
-pub(crate) async fn health(State(gateway): Shared) -> Response {
-    let stats = gateway.desk.tell(|scheduler, _| scheduler.stats());
-    if stats.endpoints.iter().any(|it| !it.draining) {
-        json(200, "{}".into())
+pub(crate) async fn health(State(host): State<Arc<Host>>) -> Response {
+    let stats = host.update(|gateway, _| gateway.scheduler().stats());
+    if stats.endpoints.iter().any(|endpoint| !endpoint.draining) {
+        respond(200, r#"{"status":"ok"}"#.into())
     } else {
         error(503, "no_endpoints")
     }
