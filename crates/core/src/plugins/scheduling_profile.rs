@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::iter;
 
 use super::cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
 use super::facts::{EndpointFacts, RequestFacts};
@@ -181,17 +182,22 @@ impl From<ProfileConfig> for SchedulingProfile {
 }
 
 /// The total score of each endpoint: the sum over scorers of the score, clamped to 0 to 1, times
-/// the weight. A missing or NaN score counts as zero.
+/// the weight. Computes in **O(scores)**.
+///
+/// There are as many totals as the longest row has scores. A missing or NaN score counts as zero. A
+/// scorer without a weight has the weight 1, as in the reference; weights without scores have no
+/// effect.
 ///
 /// ```
 /// use slotwise::plugins::weighted_sum;
 ///
 /// assert_eq!(weighted_sum(&[2.0, 1.0], &[&[0.5, 1.5], &[-1.0, 0.25]]), [1.0, 2.25]);
+/// assert_eq!(weighted_sum(&[2.0], &[&[0.5], &[0.25, 1.0]]), [1.25, 1.0]);
 /// ```
 pub fn weighted_sum(weights: &[f64], scores: &[&[f64]]) -> Vec<f64> {
     let endpoints = scores.iter().map(|row| row.len()).max().unwrap_or(0);
     let mut totals = alloc::vec![0.0; endpoints];
-    for (weight, row) in weights.iter().zip(scores) {
+    for (weight, row) in weights.iter().copied().chain(iter::repeat(1.0)).zip(scores) {
         for (total, score) in totals.iter_mut().zip(*row) {
             // A comparison with NaN is false.
             let score = if *score > 0.0 { score.min(1.0) } else { 0.0 };

@@ -1,5 +1,6 @@
 //! The Endpoint Picker of the Gateway API Inference Extension, now `llm-d-router`: its default
-//! scorers, and the newer "sticky until saturated".
+//! scorers, and the newer "sticky until saturated". Both are profiles of the core's plugins; tests
+//! compare their decisions with formulas that are written out.
 //!
 //! Its approximate prefix index is reproduced with its known properties:
 //!
@@ -11,84 +12,54 @@
 //! The policies called `-exact` have the same scores over an index with the caches' true size and
 //! order.
 
+use std::cell::RefCell;
+
+use ::slotwise::plugins::{
+    EndpointFacts, KvCacheUtilizationScorer, LoraAffinityScorer, Picker, PrefixCacheAffinityFilter,
+    PrefixCacheScorer, QueueScorer, RequestFacts, SchedulingProfile, ScoredEndpoint,
+    TokenLoadScorer,
+};
 use ::slotwise::{CacheEvictionOrder, Instant, Rng};
 
 use super::load::OwnLoad;
 use super::simple::min_by;
 use super::view::CacheView;
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
-use crate::replica::Snapshot;
-use crate::trace::adapter_number;
-
-const QUEUE_WEIGHT: f64 = 2.0;
-const KV_WEIGHT: f64 = 2.0;
-const PREFIX_WEIGHT: f64 = 3.0;
-/// `lora-affinity-scorer`: the adapter is in the batch, could be loaded, or waits in the queue.
-const ADAPTER_ACTIVE: f64 = 1.0;
-const ADAPTER_ROOM: f64 = 0.8;
-const ADAPTER_WAITING: f64 = 0.6;
-const MAX_MATCH_TOKENS: u32 = 131_072;
+use crate::trace::adapter_name;
 
 /// `queue-scorer` 2, `kv-cache-utilization-scorer` 2, `prefix-cache-scorer` 3, `max-score-picker`.
 pub(super) struct Weighted {
     prefixes: Prefixes,
-    metrics: Vec<Snapshot>,
-    adapter_weight: f64,
-    rng: Rng,
+    profile: SchedulingProfile,
+    endpoints: Vec<EndpointFacts>,
 }
 
 impl Weighted {
     pub(super) fn new(fleet: &Fleet, index: Index) -> Self {
+        let profile = SchedulingProfile::new(Highest::new(fleet))
+            .scorer(QueueScorer::default(), 2.0)
+            .scorer(KvCacheUtilizationScorer::default(), 2.0)
+            .scorer(PrefixCacheScorer::default(), 3.0);
         Self {
             prefixes: Prefixes::new(fleet, index),
-            metrics: vec![Snapshot::default(); fleet.replicas],
-            adapter_weight: 0.0,
-            rng: Rng::new(fleet.seed),
+            profile,
+            endpoints: vec![EndpointFacts::default(); fleet.replicas],
         }
     }
 
     /// With `lora-affinity-scorer` at this weight.
     pub(super) fn adapter_weight(self, weight: f64) -> Self {
-        Self { adapter_weight: weight, ..self }
-    }
-}
-
-/// The reference's score for the adapter. Room counts before waiting. A request without an adapter
-/// looks for its model's name, which no endpoint lists.
-fn adapter_score(metrics: &Snapshot, adapter: Option<u32>) -> f64 {
-    let in_any = |adapters: &[u32]| adapter.is_some_and(|adapter| adapters.contains(&adapter));
-    if in_any(&metrics.adapters) {
-        ADAPTER_ACTIVE
-    } else if metrics.adapters.len() + metrics.waiting_adapters.len() < metrics.adapter_slots {
-        ADAPTER_ROOM
-    } else if in_any(&metrics.waiting_adapters) {
-        ADAPTER_WAITING
-    } else {
-        0.0
+        let profile = self.profile.scorer(LoraAffinityScorer::default(), weight);
+        Self { profile, ..self }
     }
 }
 
 impl Policy for Weighted {
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
-        let ratios = self.prefixes.ratios(request);
-        let queues = || self.metrics.iter().map(|metrics| metrics.waiting);
-        let (min, max) = (queues().min()?, queues().max()?);
-        let adapter = request.adapter.and_then(adapter_number);
-        let score = |replica: usize| {
-            let metrics = &self.metrics[replica];
-            let queue = if max == min {
-                1.0
-            } else {
-                f64::from(max - metrics.waiting) / f64::from(max - min)
-            };
-            let kv = (1.0 - metrics.kv_usage).clamp(0.0, 1.0);
-            let affinity = adapter_score(metrics, adapter);
-            QUEUE_WEIGHT * queue
-                + KV_WEIGHT * kv
-                + PREFIX_WEIGHT * ratios[replica]
-                + self.adapter_weight * affinity
-        };
-        let replica = min_by(self.metrics.len(), &mut self.rng, |replica| -score(replica))?;
+        self.prefixes.matches(request, &mut self.endpoints);
+        let facts =
+            RequestFacts { adapter: request.adapter.map(str::to_owned), ..RequestFacts::default() };
+        let replica = *self.profile.select(&facts, &self.endpoints, 0).picked.first()?;
         self.prefixes.view.assume(now, replica, request);
         Some(replica)
     }
@@ -100,7 +71,16 @@ impl Policy for Weighted {
     }
 
     fn report(&mut self, _: Instant, replica: usize, report: &Report) {
-        self.metrics[replica] = report.snapshot.clone();
+        let names = |adapters: &[u32]| adapters.iter().copied().map(adapter_name).collect();
+        let metrics = &report.snapshot;
+        self.endpoints[replica] = EndpointFacts {
+            waiting: metrics.waiting.into(),
+            kv_usage: metrics.kv_usage,
+            active_adapters: names(&metrics.adapters),
+            waiting_adapters: names(&metrics.waiting_adapters),
+            max_adapters: metrics.adapter_slots as u64,
+            ..EndpointFacts::default()
+        };
     }
 
     fn needs(&self) -> Needs {
@@ -108,60 +88,40 @@ impl Policy for Weighted {
     }
 }
 
-const AFFINITY_THRESHOLD: f64 = 0.80;
-const MAX_TTFT_PENALTY_S: f64 = 18.0;
-const PEAK_PREFILL_THROUGHPUT: f64 = 15_928.0;
-const TOKEN_LOAD_THRESHOLD: f64 = 4_194_304.0;
-
 /// `prefix-cache-affinity-filter` at 0.80, then `token-load-scorer`.
 pub(super) struct Sticky {
     prefixes: Prefixes,
     load: OwnLoad,
-    replicas: usize,
-    rng: Rng,
+    profile: SchedulingProfile,
+    endpoints: Vec<EndpointFacts>,
 }
 
 impl Sticky {
     pub(super) fn new(fleet: &Fleet, index: Index) -> Self {
+        let profile = SchedulingProfile::new(Highest::new(fleet))
+            .filter(PrefixCacheAffinityFilter::default())
+            .scorer(TokenLoadScorer::default(), 1.0);
         Self {
             prefixes: Prefixes::new(fleet, index),
             load: OwnLoad::new(fleet.replicas),
-            replicas: fleet.replicas,
-            rng: Rng::new(fleet.seed),
-        }
-    }
-
-    /// The replicas with nearly the whole prompt, unless their load outweighs the match.
-    fn affine(&self, ratios: &[f64]) -> Vec<usize> {
-        let (sticky, others): (Vec<usize>, Vec<usize>) =
-            (0..self.replicas).partition(|replica| ratios[*replica] >= AFFINITY_THRESHOLD);
-        let ttft = |replica: &usize| {
-            self.load.of(*replica).pending_tokens as f64 / PEAK_PREFILL_THROUGHPUT
-        };
-        let least = |replicas: &[usize]| replicas.iter().map(ttft).reduce(f64::min);
-        match (least(&sticky), least(&others)) {
-            (Some(here), Some(there)) if here - there > MAX_TTFT_PENALTY_S => {
-                (0..self.replicas).collect()
-            }
-            (Some(_), _) => sticky,
-            (None, _) => (0..self.replicas).collect(),
+            profile,
+            endpoints: vec![EndpointFacts::default(); fleet.replicas],
         }
     }
 }
 
 impl Policy for Sticky {
     fn pick(&mut self, now: Instant, request: &Incoming<'_>) -> Option<usize> {
-        let ratios = self.prefixes.ratios(request);
-        let uncached = |replica: usize| f64::from(request.input) * (1.0 - ratios[replica]);
-        let candidates = self.affine(&ratios);
-        let tokens = |at: usize| {
-            let replica = candidates[at];
-            let tokens = self.load.of(replica).pending_tokens as f64 + uncached(replica);
-            tokens.min(TOKEN_LOAD_THRESHOLD) / TOKEN_LOAD_THRESHOLD
-        };
-        let replica = candidates[min_by(candidates.len(), &mut self.rng, tokens)?];
+        self.prefixes.matches(request, &mut self.endpoints);
+        for (replica, endpoint) in self.endpoints.iter_mut().enumerate() {
+            endpoint.in_flight_tokens = self.load.of(replica).pending_tokens;
+            endpoint.uncached_tokens = uncached_tokens(request, endpoint.match_ratio());
+        }
+        let request_facts = RequestFacts::default();
+        let selection = self.profile.select(&request_facts, &self.endpoints, 0);
+        let replica = *selection.picked.first()?;
         self.prefixes.view.assume(now, replica, request);
-        self.load.begin(request.id, replica, uncached(replica) as u32);
+        self.load.begin(request.id, replica, self.endpoints[replica].uncached_tokens as u32);
         Some(replica)
     }
 
@@ -175,6 +135,31 @@ impl Policy for Sticky {
     }
 }
 
+/// The prompt's tokens that an endpoint with this match has to compute, in whole tokens.
+fn uncached_tokens(request: &Incoming<'_>, match_ratio: f64) -> u64 {
+    (f64::from(request.input) * (1.0 - match_ratio)) as u64
+}
+
+/// `max-score-picker`, whose ties draw from the policy's one source of chance, so a run repeats.
+#[derive(Debug)]
+struct Highest {
+    rng: RefCell<Rng>,
+}
+
+impl Highest {
+    fn new(fleet: &Fleet) -> Self {
+        Self { rng: RefCell::new(Rng::new(fleet.seed)) }
+    }
+}
+
+impl Picker for Highest {
+    fn pick(&self, candidates: &mut [ScoredEndpoint], _: &mut Rng) -> usize {
+        let rng = &mut self.rng.borrow_mut();
+        let best = min_by(candidates.len(), rng, |at| -candidates[at].score());
+        best.inspect(|best| candidates.swap(0, *best)).map_or(0, |_| 1)
+    }
+}
+
 /// The prefix index's model of the replicas' caches.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Index {
@@ -185,18 +170,19 @@ pub(super) enum Index {
 }
 
 /// The approximate prefix index.
-struct Prefixes {
-    view: CacheView,
-    block_tokens: u32,
+pub(super) struct Prefixes {
+    pub(super) view: CacheView,
+    pub(super) block_tokens: u32,
 }
 
+const MAX_MATCH_TOKENS: u32 = 131_072;
 /// Tokens in a block of the reference's index.
 const INDEX_BLOCK: u32 = 64;
 /// Tokens in an engine's block, by which the reference counts capacity.
 const ENGINE_BLOCK: u32 = 16;
 
 impl Prefixes {
-    fn new(fleet: &Fleet, index: Index) -> Self {
+    pub(super) fn new(fleet: &Fleet, index: Index) -> Self {
         let believed = u64::from(fleet.class.kv_tokens / ENGINE_BLOCK * INDEX_BLOCK);
         let view = match index {
             Index::Reference => CacheView::new(fleet, believed, CacheEvictionOrder::HeadFirst),
@@ -205,12 +191,17 @@ impl Prefixes {
         Self { view, block_tokens: fleet.block_tokens }
     }
 
-    /// The share of the prompt's 64-token blocks that each replica is thought to have.
-    fn ratios(&self, request: &Incoming<'_>) -> Vec<f64> {
+    /// Writes the match of each replica, in blocks of one token: the workload's blocks have another
+    /// size than the index's.
+    fn matches(&self, request: &Incoming<'_>, endpoints: &mut [EndpointFacts]) {
         let most = request.blocks.len().min((MAX_MATCH_TOKENS / self.block_tokens) as usize);
         let matched = self.view.counts(&request.blocks[..most]);
         // A partial last block counts as a whole one.
-        let total = f64::from(request.input.div_ceil(INDEX_BLOCK) * INDEX_BLOCK);
-        matched.into_iter().map(|blocks| f64::from(blocks * self.block_tokens) / total).collect()
+        let total = request.input.div_ceil(INDEX_BLOCK) * INDEX_BLOCK;
+        for (endpoint, blocks) in endpoints.iter_mut().zip(matched) {
+            endpoint.match_blocks = (blocks * self.block_tokens).into();
+            endpoint.total_blocks = total.into();
+            endpoint.block_tokens = 1;
+        }
     }
 }

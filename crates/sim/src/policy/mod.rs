@@ -8,6 +8,8 @@ mod dynamo_sessions;
 mod flow;
 mod gie;
 mod gie_flow;
+#[cfg(test)]
+mod gie_twin;
 mod held;
 mod lmetric;
 mod load;

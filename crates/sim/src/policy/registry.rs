@@ -14,7 +14,7 @@ pub struct PolicyKind {
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
-    build: fn(&Fleet) -> Box<dyn Policy>,
+    pub(super) build: fn(&Fleet) -> Box<dyn Policy>,
 }
 
 impl PolicyKind {

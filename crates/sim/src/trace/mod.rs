@@ -375,6 +375,7 @@ pub(crate) fn adapter_name(adapter: u32) -> String {
 }
 
 /// The adapter of that name.
+#[cfg(test)]
 pub(crate) fn adapter_number(name: &str) -> Option<u32> {
     name.strip_prefix("adapter-")?.parse().ok()
 }
