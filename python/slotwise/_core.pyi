@@ -223,13 +223,13 @@ class Scheduler:
     @property
     def config(self) -> Config:
         """The configuration."""
-    def endpoint(self, endpoint: int) -> Endpoint | None:
+    def endpoint(self, endpoint_id: int) -> Endpoint | None:
         """The endpoint's description, or ``None`` if the endpoint is not in the pool."""
     def endpoint_named(self, name: str) -> int | None:
         """The id of the endpoint with that name, or ``None``."""
-    def endpoint_of(self, request: int) -> int | None:
+    def endpoint_of(self, request_id: int) -> int | None:
         """The endpoint of a request in flight. That endpoint may have left the pool."""
-    def in_flight_on(self, endpoint: int) -> int:
+    def in_flight_on(self, endpoint_id: int) -> int:
         """The number of requests in flight on the endpoint: 0 means that it is drained.
 
         Raises ``UnknownEndpointError``.
@@ -246,7 +246,7 @@ class Scheduler:
         """
     def update_endpoint(
         self,
-        endpoint: int,
+        endpoint_id: int,
         description: Endpoint | Mapping[str, Any] | str,
         *,
         now: float | None = None,
@@ -255,21 +255,21 @@ class Scheduler:
 
         Raises ``EndpointError`` if the endpoint is unknown or another one has that name.
         """
-    def remove_endpoint(self, endpoint: int, *, now: float | None = None) -> RemovedEndpoint:
+    def remove_endpoint(self, endpoint_id: int, *, now: float | None = None) -> RemovedEndpoint:
         """Removes an endpoint from the pool, and returns its requests in flight.
 
         Raises ``UnknownEndpointError``.
         """
-    def drain_endpoint(self, endpoint: int, *, now: float | None = None) -> None:
+    def drain_endpoint(self, endpoint_id: int, *, now: float | None = None) -> None:
         """Stops new requests to the endpoint; requests in flight continue.
 
         Raises ``UnknownEndpointError``.
         """
-    def resume_endpoint(self, endpoint: int, *, now: float | None = None) -> None:
+    def resume_endpoint(self, endpoint_id: int, *, now: float | None = None) -> None:
         """Returns a draining endpoint to service. Raises ``UnknownEndpointError``."""
     def handle_load(
         self,
-        endpoint: int,
+        endpoint_id: int,
         *,
         waiting: int | None = None,
         running: int | None = None,
@@ -283,14 +283,14 @@ class Scheduler:
         A report without any field is ignored. An endpoint whose engine is ``sleeping`` receives no
         requests until a report shows that the engine is awake. Raises ``UnknownEndpointError``.
         """
-    def handle_probe(self, endpoint: int, passed: bool, *, now: float | None = None) -> None:
+    def handle_probe(self, endpoint_id: int, passed: bool, *, now: float | None = None) -> None:
         """Handles the result of a probe: of a scrape of the metrics page, or of a health check.
 
         A failed probe backs the endpoint off. After a passed probe, the next request may try an
         endpoint that was unreachable. Raises ``UnknownEndpointError``.
         """
     def handle_adapters(
-        self, endpoint: int, active: Sequence[str], *, slots: int = 0, now: float | None = None
+        self, endpoint_id: int, active: Sequence[str], *, slots: int = 0, now: float | None = None
     ) -> None:
         """Handles an endpoint's report of the LoRA adapters in use.
 
@@ -300,7 +300,7 @@ class Scheduler:
         """
     def handle_metrics_page(
         self,
-        endpoint: int,
+        endpoint_id: int,
         page: Buffer,
         *,
         engine: Engine | Literal["custom"] | None = None,
@@ -317,14 +317,14 @@ class Scheduler:
         malformed page counts in ``EndpointStats.report_errors``. So does a page that is not a
         metrics page (``not_metrics``), or has no known metric (``nothing_known``).
         """
-    def handle_orca(self, endpoint: int, header: str | Buffer, *, now: float | None = None) -> None:
+    def handle_orca(self, endpoint_id: int, header: str | Buffer, *, now: float | None = None) -> None:
         """Handles the response header ``endpoint-load-metrics``.
 
         Raises ``WireError`` or ``UnknownEndpointError``, as ``handle_metrics_page`` does.
         """
     def handle_kv_frames(
         self,
-        endpoint: int,
+        endpoint_id: int,
         frames: Sequence[Buffer],
         *,
         replay: bool = False,
@@ -345,16 +345,16 @@ class Scheduler:
         Raises ``WireError`` if the frames are not those of a batch, or ``UnknownEndpointError``.
         The report counts batches that are malformed.
         """
-    def abandon_replay(self, endpoint: int, *, rank: int = 0, now: float | None = None) -> KvReport:
+    def abandon_replay(self, endpoint_id: int, *, rank: int = 0, now: float | None = None) -> KvReport:
         """Ends a replay that failed: missing batches are lost, and held batches are applied.
 
         Raises ``UnknownEndpointError``.
         """
-    def replay_from(self, endpoint: int, *, rank: int = 0) -> int | None:
+    def replay_from(self, endpoint_id: int, *, rank: int = 0) -> int | None:
         """The first batch of the awaited replay, or ``None``."""
     def handle_trtllm_events(
         self,
-        endpoint: int,
+        endpoint_id: int,
         body: Buffer,
         *,
         block_size: int | None = None,
@@ -366,7 +366,7 @@ class Scheduler:
         ``block_size`` defaults to the endpoint's. Raises ``WireError`` or
         ``UnknownEndpointError``.
         """
-    def handle_kv_event(self, endpoint: int, event: KvEvent, *, now: float | None = None) -> None:
+    def handle_kv_event(self, endpoint_id: int, event: KvEvent, *, now: float | None = None) -> None:
         """Handles one KV event of an engine.
 
         From the first stored event that is applied, the endpoint's cache is tracked by events.
@@ -515,11 +515,11 @@ class Scheduler:
         now: float | None = None,
     ) -> Explanation:
         """The decision that ``pick`` would make, and why, without any change. Prints as a table."""
-    def handle_first_token(self, request: int, *, now: float | None = None) -> None:
+    def handle_first_token(self, request_id: int, *, now: float | None = None) -> None:
         """The first token of a request arrived. Raises ``UnknownRequestError``."""
-    def handle_tokens(self, request: int, tokens: int, *, now: float | None = None) -> None:
+    def handle_tokens(self, request_id: int, tokens: int, *, now: float | None = None) -> None:
         """The answer of a request grew by ``tokens``. Optional. Raises ``UnknownRequestError``."""
-    def handle_answer(self, request: int, answer: str, *, now: float | None = None) -> None:
+    def handle_answer(self, request_id: int, answer: str, *, now: float | None = None) -> None:
         """The answer to a request has this id. Requests that continue it go to the same endpoint.
 
         Leases report the id themselves.
@@ -528,7 +528,7 @@ class Scheduler:
         """
     def complete(
         self,
-        request: int,
+        request_id: int,
         *,
         prompt_tokens: int | None = None,
         cached_tokens: int | None = None,
@@ -539,14 +539,14 @@ class Scheduler:
 
         Raises ``UnknownRequestError``.
         """
-    def fail(self, request: int, failure: Failure = "engine", *, now: float | None = None) -> None:
+    def fail(self, request_id: int, failure: Failure = "engine", *, now: float | None = None) -> None:
         """A request failed because of the endpoint. Raises ``UnknownRequestError``."""
-    def cancel(self, request: int, *, now: float | None = None) -> bool:
+    def cancel(self, request_id: int, *, now: float | None = None) -> bool:
         """The client disconnected. Returns whether the request was in flight or waiting."""
     def redirect(
         self,
-        request: int,
-        endpoint: int,
+        request_id: int,
+        endpoint_id: int,
         failure: Failure = "unreachable",
         *,
         now: float | None = None,
@@ -572,8 +572,8 @@ class Scheduler:
         """
     # For ``slotwise.aio``.
     def _on_wakeup(self, wakeup: Callable[[bool], None]) -> None: ...
-    def _watch_drained(self, endpoint: int) -> None: ...
-    def _unwatch_drained(self, endpoint: int) -> None: ...
+    def _watch_drained(self, endpoint_id: int) -> None: ...
+    def _unwatch_drained(self, endpoint_id: int) -> None: ...
     def _poll_drained(self) -> int | None: ...
     def __reduce__(self) -> Any:
         """Raises ``TypeError``: a scheduler represents requests in flight."""
@@ -630,7 +630,7 @@ class Lease:
         """Reports the first token. A second call, or one after the end, has no effect."""
     def tokens(self, tokens: int) -> None:
         """Reports that the answer grew by ``tokens``. Has no effect after the end."""
-    def redirect(self, endpoint: int, failure: Failure = "unreachable") -> None:
+    def redirect(self, endpoint_id: int, failure: Failure = "unreachable") -> None:
         """Moves the request to another endpoint, usually the first of ``dispatch.alternatives``.
 
         Counts as a failure of the first endpoint. Raises ``RedirectError`` after the first token

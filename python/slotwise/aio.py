@@ -174,7 +174,7 @@ class Scheduler(_core.Scheduler):
         """
         return await _forward(self, send, attempts=attempts, options=options)
 
-    async def drained(self, endpoint: int) -> None:
+    async def drained(self, endpoint_id: int) -> None:
         """Waits until no request is in flight on the endpoint.
 
         The endpoint receives new requests meanwhile, unless it is draining:
@@ -188,7 +188,7 @@ class Scheduler(_core.Scheduler):
         Raises :class:`slotwise.UnknownEndpointError` if the endpoint is not in the pool, or is
         removed meanwhile.
         """
-        await self._drains.wait(self, endpoint)
+        await self._drains.wait(self, endpoint_id)
 
 
 def _wakeup_of(reference: weakref.ref[Scheduler]) -> Callable[[bool], None]:

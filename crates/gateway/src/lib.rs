@@ -13,6 +13,9 @@
 //!  engines    metrics pages, ORCA headers, KV events and probes to inputs; replay requests
 //!  lease      Lease: one dispatched request, from its reservation to its one end
 //!  exchange   Exchange: one client request over several attempts, from its body to its reply
+//!  request    RequestOptions: the host's options over headers, and headers over the body
+//!  names      words that all languages share, and the error for an unknown one
+//!  classes    Classified: the exception class and the code of each error
 //! ```
 //!
 //! `exchange` uses `lease`, and both use `gateway`. Nothing here imports upwards.
@@ -79,15 +82,20 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod classes;
 pub mod engines;
 pub mod exchange;
 mod gateway;
 pub mod lease;
+pub mod names;
+mod request;
 mod wakeup;
 
+pub use classes::Classified;
 pub use exchange::{Exchange, Output};
 pub use gateway::Gateway;
 pub use lease::Lease;
+pub use request::{RejectionTexts, RequestOptions};
 pub use wakeup::{Drained, Wakeup};
 
 /// The example of the whole project's readme is tested, too.

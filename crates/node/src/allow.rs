@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use napi_derive::napi;
-use slotwise_wire::headers::Allow as Allowed;
+use slotwise_wire::headers::{Allow as Allowed, AllowError};
 
 use crate::error::Unfit;
 use crate::number::signed;
@@ -30,30 +30,27 @@ pub(crate) fn allowed(allow: Option<&Allow>) -> Result<Allowed, Unfit> {
     let mut allowed = Allowed::default();
     let Some(allow) = allow else { return Ok(allowed) };
     for name in &allow.names {
-        if !allowed.add(name) {
-            let known = Allowed::NAMES.map(|name| format!("'{name}'")).join(", ");
-            return Err(Unfit::word("allow", format_args!("one of {known}"), name));
-        }
+        allowed.add(name).map_err(|error| Unfit::invalid("allow", "TypeError", error))?;
     }
     allowed.session_headers = allow.session_headers.clone().unwrap_or_default();
     if let Some([low, high]) = allow.priority.as_deref() {
-        let low = signed("allow.priority", *low)?;
-        allowed.priority = Some(low..=signed("allow.priority", *high)?.max(low));
+        let (low, high) = (signed("allow.priority", *low)?, signed("allow.priority", *high)?);
+        allowed.add_priority(low, high).map_err(|error| invalid("allow.priority", error))?;
     }
     if let Some(range) = allow.ttl_ms.as_deref() {
-        allowed.ttl = Some(times(range));
+        allowed.ttl = Some(times("allow.ttlMs", range)?);
     }
     if let Some(range) = allow.deadline_ms.as_deref() {
-        allowed.deadline = Some(times(range));
+        allowed.deadline = Some(times("allow.deadlineMs", range)?);
     }
     Ok(allowed)
 }
 
-/// What is no time is none, or as long as times get.
-fn times(range: &[f64]) -> RangeInclusive<Duration> {
-    let time = |at: usize| {
-        let millis = range.get(at).copied().unwrap_or_default().max(0.0);
-        Duration::try_from_secs_f64(millis / 1e3).unwrap_or(Duration::MAX)
-    };
-    time(0)..=time(1)
+fn times(field: &str, range: &[f64]) -> Result<RangeInclusive<Duration>, Unfit> {
+    let seconds = |at: usize| range.get(at).copied().unwrap_or(f64::NAN) / 1e3;
+    Allowed::seconds(seconds(0), seconds(1)).map_err(|error| invalid(field, error))
+}
+
+fn invalid(field: &str, error: AllowError) -> Unfit {
+    Unfit::invalid(field, "RangeError", error)
 }

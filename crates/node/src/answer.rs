@@ -2,6 +2,7 @@
 
 use napi_derive::napi;
 use slotwise::{Dispatch, Exclusion};
+use slotwise_gateway::RejectionTexts;
 
 use crate::number::millis;
 
@@ -170,8 +171,9 @@ impl Rejected {
         request: &slotwise::Request<'_>,
         rejected: slotwise::Rejected,
     ) -> Self {
-        let sentence = core.rejection_message(request, &rejected);
-        Self { message: rejected.message(&sentence), sentence, ..Self::from(rejected) }
+        let RejectionTexts { sentence, message, .. } =
+            RejectionTexts::new(core, request, &rejected);
+        Self { message, sentence, ..Self::from(rejected) }
     }
 }
 

@@ -9,7 +9,7 @@ use slotwise_wire::exposition::{
 };
 
 use crate::error::Result;
-use crate::number::{count, duration, endpoint_id, finite, request_id, signed};
+use crate::number::{count, duration, finite, signed, to_endpoint_id, to_request_id};
 use crate::refusal::refused;
 
 /// Attributes of a span, in order.
@@ -30,8 +30,8 @@ pub fn dispatch_of_span(
     session: Option<String>,
     flow: String,
     priority: f64,
-    request: f64,
-    endpoint: f64,
+    request_id: f64,
+    endpoint_id: f64,
     name: String,
     alternatives: Vec<f64>,
     prompt_tokens: f64,
@@ -45,8 +45,9 @@ pub fn dispatch_of_span(
     asked.session = session.as_deref();
     asked.flow = &flow;
     asked.priority = Priority(signed("priority", priority)?);
-    let alternatives = alternatives.into_iter().map(|id| endpoint_id("alternatives", id));
-    let mut dispatch = Dispatch::new(request_id(request)?, endpoint_id("endpoint", endpoint)?);
+    let alternatives = alternatives.into_iter().map(|id| to_endpoint_id("alternatives", id));
+    let mut dispatch =
+        Dispatch::new(to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
     dispatch.alternatives = alternatives.collect::<std::result::Result<_, _>>()?;
     dispatch.prompt_tokens = count("promptTokens", prompt_tokens)?;
     dispatch.cached_tokens = count("cachedTokens", cached_tokens)?;

@@ -4,9 +4,10 @@ use napi::Either;
 use napi::bindgen_prelude::{Uint8Array, Uint32Array};
 use napi_derive::napi;
 use slotwise::Prompt;
+use slotwise_gateway::names;
 use slotwise_wire::request::{Api, RequestReader, SessionField};
 
-use crate::error::{Result, Unfit, unreadable};
+use crate::error::{Result, Unfit, named, unreadable};
 use crate::request::Bytes;
 
 /// Bytes of a body.
@@ -133,8 +134,8 @@ pub fn add_usage(
 /// The API of this name, or of this path.
 fn which(api: Option<String>, path: Option<String>) -> std::result::Result<Api, Unfit> {
     match (api, path) {
-        (Some(name), _) => Api::from_name(&name).ok_or_else(|| unknown_api(&name)),
-        (None, path) => api_of(&path.unwrap_or_default()),
+        (Some(name), _) => named("api", &name),
+        (None, path) => api_at(&path.unwrap_or_default()),
     }
 }
 
@@ -148,15 +149,6 @@ pub fn rewrite_model(
 }
 
 /// The API of a path that a request came to.
-pub(crate) fn api_of(path: &str) -> std::result::Result<Api, Unfit> {
-    Api::of_path(path)
-        .ok_or_else(|| Unfit::word("path", format_args!("that of an API, as {}", paths()), path))
-}
-
-fn unknown_api(name: &str) -> Unfit {
-    Unfit::word("api", Api::ALL.map(|api| format!("'{api}'")).join(" or "), name)
-}
-
-fn paths() -> String {
-    Api::ALL.map(|api| format!("'{}'", api.path())).join(" or ")
+pub(crate) fn api_at(path: &str) -> std::result::Result<Api, Unfit> {
+    names::api_at(path).map_err(|error| Unfit::unknown("path", error))
 }

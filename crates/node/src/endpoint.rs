@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use napi_derive::napi;
-use slotwise::{CacheEvictionOrder, Failure, Role, Tier};
+use slotwise::Tier;
+use slotwise_gateway::names::{self, Named, UnknownName};
 
 use crate::config::PrefillCost;
-use crate::error::Unfit;
+use crate::error::{Unfit, named};
 use crate::number::{count, duration, finite, instant, millis, positive, time};
 
 /// A model server that requests can be sent to: its name, and what it can do.
@@ -82,42 +83,25 @@ pub struct Load {
     pub sampled_at: Option<f64>,
 }
 
-const ROLES: [(&str, Role); 3] =
-    [("unified", Role::Unified), ("prefill", Role::Prefill), ("decode", Role::Decode)];
-
-const EVICTION_ORDERS: [(&str, CacheEvictionOrder); 2] =
-    [("tail_first", CacheEvictionOrder::TailFirst), ("head_first", CacheEvictionOrder::HeadFirst)];
-
-pub(crate) const FAILURES: [(&str, Failure); 3] = [
-    ("unreachable", Failure::Unreachable),
-    ("engine", Failure::Engine),
-    ("timeout", Failure::Timeout),
-];
-
-pub(crate) const TIERS: [(&str, Tier); 3] =
-    [("gpu", Tier::Gpu), ("cpu", Tier::Cpu), ("disk", Tier::Disk)];
-
-/// The stages that `word` names.
-pub(crate) fn role(word: &str) -> Result<Role, Unfit> {
-    named("role", word, &ROLES)
-}
-
-/// The failure that `word` names.
-pub(crate) fn failure(word: &str) -> Result<Failure, Unfit> {
-    named("failure", word, &FAILURES)
-}
-
 /// The tier of a cache that `word` names; default: the accelerator's memory.
 pub(crate) fn tier(word: Option<&str>) -> Result<Tier, Unfit> {
-    Ok(word.map(|word| named("event.tier", word, &TIERS)).transpose()?.unwrap_or_default())
+    Ok(word.map(|word| named("event.tier", word)).transpose()?.unwrap_or_default())
 }
 
 /// What `word` means.
-pub(crate) fn named<T: Copy>(field: &str, word: &str, words: &[(&str, T)]) -> Result<T, Unfit> {
+pub(crate) fn one_of<T: Copy>(
+    field: &str,
+    word: &str,
+    words: &[(&'static str, T)],
+) -> Result<T, Unfit> {
     words.iter().find(|(name, _)| *name == word).map(|(_, meaning)| *meaning).ok_or_else(|| {
-        let known: Vec<String> = words.iter().map(|(name, _)| format!("'{name}'")).collect();
-        Unfit::word(field, known.join(" or "), word)
+        Unfit::unknown(field, UnknownName::new(word, words.iter().map(|(name, _)| *name)))
     })
+}
+
+/// The name of `value`; none for one that this package does not know yet.
+pub(crate) fn name_of<T: Named>(value: T) -> Option<String> {
+    names::name_of(value).map(String::from)
 }
 
 /// The word for `meaning`; none for one that this package does not know yet.
@@ -132,14 +116,14 @@ impl Endpoint {
         endpoint.models = self.models.unwrap_or_default();
         endpoint.labels = self.labels.unwrap_or_default().into_iter().collect::<BTreeMap<_, _>>();
         if let Some(word) = self.role {
-            endpoint.role = role(&word)?;
+            endpoint.role = named("role", &word)?;
         }
         if let Some(tokens) = self.block_size {
             endpoint.block_size = positive("blockSize", tokens)?;
         }
         endpoint.notices_disconnect = self.notices_disconnect.unwrap_or(true);
         if let Some(word) = self.cache_eviction {
-            endpoint.cache_eviction = named("cacheEviction", &word, &EVICTION_ORDERS)?;
+            endpoint.cache_eviction = named("cacheEviction", &word)?;
         }
         let given =
             |field, value: Option<f64>| value.map(|value| positive(field, value)).transpose();
@@ -160,14 +144,14 @@ impl From<&slotwise::Endpoint> for Endpoint {
             name: endpoint.name.clone(),
             models: Some(endpoint.models.clone()),
             labels: Some(endpoint.labels.clone().into_iter().collect()),
-            role: word_for(&endpoint.role, &ROLES),
+            role: name_of(endpoint.role),
             kv_cache_tokens: endpoint.kv_cache_tokens.map(|tokens| tokens.get().into()),
             block_size: Some(endpoint.block_size.get().into()),
             max_in_flight: endpoint.max_in_flight.map(|requests| requests.get().into()),
             adapter_slots: endpoint.adapter_slots.map(|slots| slots.get().into()),
             adapter_load_time_ms: endpoint.adapter_load_time.map(millis),
             prefill: endpoint.prefill.map(PrefillCost::from),
-            cache_eviction: word_for(&endpoint.cache_eviction, &EVICTION_ORDERS),
+            cache_eviction: name_of(endpoint.cache_eviction),
             notices_disconnect: Some(endpoint.notices_disconnect),
         }
     }

@@ -5,11 +5,9 @@
 
 use std::fmt;
 
-use slotwise::{
-    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint,
-    UnknownRequest,
-};
-use slotwise_gateway::lease::NotBegun;
+use slotwise::ConfigError;
+use slotwise_gateway::Classified;
+use slotwise_gateway::names::{self, Named, UnknownName};
 use slotwise_wire::WireError;
 
 /// What every call gives.
@@ -31,8 +29,8 @@ pub(crate) fn closed() -> napi::Error<Kind> {
 }
 
 /// An error of the core as the exception that stands for it.
-pub(crate) fn thrown<E: Named>(error: E) -> napi::Error<Kind> {
-    napi::Error::new(Kind(format!("{}:{}", E::KIND, error.code())), error.to_string())
+pub(crate) fn thrown<E: Classified>(error: E) -> napi::Error<Kind> {
+    named_error(E::CLASS, error.code(), "", error.to_string())
 }
 
 /// An error of a kind that has no class yet.
@@ -47,9 +45,8 @@ pub(crate) fn unreadable(error: WireError) -> napi::Error<Kind> {
 
 /// The same of a part of what was given, whose name begins the message.
 pub(crate) fn unreadable_part(part: &str, error: WireError) -> napi::Error<Kind> {
-    let kind = Kind(format!("WireError:{}:{}", error.problem.code(), error.offset));
     let message = if part.is_empty() { error.to_string() } else { format!("{part}: {error}") };
-    napi::Error::new(kind, message)
+    named_error(WireError::CLASS, error.code(), &error.offset.to_string(), message)
 }
 
 /// A configuration that the core refuses, with the field as JavaScript spells it.
@@ -57,44 +54,18 @@ pub(crate) fn invalid_config(error: ConfigError) -> napi::Error<Kind> {
     let unit = if LENGTHS_OF_TIME.contains(&error.field) { "Ms" } else { "" };
     let field = camel_case(error.field) + unit;
     let message = format!("{field} {}", error.expected);
-    napi::Error::new(Kind(format!("ConfigError:{}:{field}", error.code())), message)
+    named_error(ConfigError::CLASS, error.code(), &field, message)
 }
 
-/// An error of the core that has a class of its own.
-pub(crate) trait Named: fmt::Display {
-    /// The name of the class.
-    const KIND: &'static str;
-
-    fn code(&self) -> &'static str;
+/// An exception of this class, with its code and the field or byte.
+fn named_error(class: &str, code: &str, place: &str, message: String) -> napi::Error<Kind> {
+    let colon = if place.is_empty() { "" } else { ":" };
+    napi::Error::new(Kind([class, ":", code, colon, place].concat()), message)
 }
 
-macro_rules! named {
-    ($($error:ty => $kind:literal),+ $(,)?) => {
-        $(impl Named for $error {
-            const KIND: &'static str = $kind;
-
-            fn code(&self) -> &'static str {
-                self.code()
-            }
-        })+
-    };
-}
-
-named! {
-    EndpointError => "EndpointError",
-    UnknownEndpoint => "UnknownEndpointError",
-    UnknownRequest => "UnknownRequestError",
-    RedirectError => "RedirectError",
-    KvEventError => "KvEventError",
-    SnapshotError => "SnapshotError",
-}
-
-impl Named for NotBegun {
-    const KIND: &'static str = "NotBegunError";
-
-    fn code(&self) -> &'static str {
-        "not_begun"
-    }
+/// The value of this name in this field.
+pub(crate) fn named<T: Named>(field: &str, name: &str) -> std::result::Result<T, Unfit> {
+    names::parse(name).map_err(|error| Unfit::unknown(field, error))
 }
 
 /// A value that cannot be used: the field, and what it must be.
@@ -124,17 +95,27 @@ impl Unfit {
         }
     }
 
+    /// A name that is unknown for this field.
+    pub(crate) fn unknown(field: &str, error: UnknownName) -> Self {
+        Self::invalid(field, "TypeError", error)
+    }
+
+    /// A value of this field that the library rejects.
+    pub(crate) fn invalid(field: &str, kind: &'static str, error: impl fmt::Display) -> Self {
+        Self { field: field.into(), expected: error.to_string(), kind }
+    }
+
     /// The same as a mistake in the configuration.
     pub(crate) fn in_config(self) -> napi::Error<Kind> {
-        let kind = Kind(format!("ConfigError:config:{}", self.field));
-        napi::Error::new(kind, format!("{} {}", self.field, self.expected))
+        let message = format!("{} {}", self.field, self.expected);
+        named_error(ConfigError::CLASS, "config", &self.field, message)
     }
 }
 
 impl From<Unfit> for napi::Error<Kind> {
     fn from(unfit: Unfit) -> Self {
-        let kind = Kind(format!("{}:invalid:{}", unfit.kind, unfit.field));
-        Self::new(kind, format!("{} {}", unfit.field, unfit.expected))
+        let message = format!("{} {}", unfit.field, unfit.expected);
+        named_error(unfit.kind, "invalid", &unfit.field, message)
     }
 }
 

@@ -9,12 +9,11 @@ use slotwise_gateway::exchange::Output;
 use slotwise_gateway::{Exchange, Gateway};
 use slotwise_wire::outcome::BodyShape;
 
-use crate::endpoint::failure;
-use crate::error::{Result, closed};
-use crate::number::{endpoint_id, instant, millis, request_id, status};
+use crate::error::{Result, closed, named};
+use crate::number::{instant, millis, status, to_endpoint_id, to_request_id};
 use crate::refusal::refused;
 use crate::request::Bytes;
-use crate::response::{Outcome, close};
+use crate::response::Outcome;
 use crate::scheduler::NativeScheduler;
 
 /// A request of a client.
@@ -49,7 +48,7 @@ impl NativeExchange {
     #[napi(constructor)]
     pub fn new(path: String, attempts: f64, exclude: Vec<f64>) -> Result<Self> {
         let exclude: std::result::Result<Vec<_>, _> =
-            exclude.into_iter().map(|endpoint| endpoint_id("exclude", endpoint)).collect();
+            exclude.into_iter().map(|endpoint| to_endpoint_id("exclude", endpoint)).collect();
         let exchange = Exchange::new(BodyShape::of_path(&path));
         // Beyond its range, the cast returns the nearest bound.
         let exchange = exchange.attempts(attempts as usize).exclude(&exclude?);
@@ -68,11 +67,12 @@ impl NativeExchange {
         &self,
         scheduler: &NativeScheduler,
         now: f64,
-        request: f64,
-        endpoint: f64,
+        request_id: f64,
+        endpoint_id: f64,
         first_token_in: f64,
     ) -> Result<()> {
-        let (id, endpoint) = (request_id(request)?, endpoint_id("endpoint", endpoint)?);
+        let (id, endpoint) =
+            (to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
         let mut dispatch = Dispatch::new(id, endpoint);
         dispatch.first_token_in = Seconds::new(first_token_in);
         self.input(scheduler, now, |exchange, gateway, now| {
@@ -106,7 +106,7 @@ impl NativeExchange {
         now: f64,
         failure: String,
     ) -> Result<()> {
-        let failure = self::failure(&failure)?;
+        let failure = named("failure", &failure)?;
         self.input(scheduler, now, |exchange, gateway, now| {
             exchange.handle_unreachable(gateway, now, failure);
         })
@@ -141,7 +141,7 @@ impl NativeExchange {
     /// The connection to the endpoint ended.
     #[napi]
     pub fn handle_close(&self, scheduler: &NativeScheduler, now: f64, close: String) -> Result<()> {
-        let close = self::close(&close)?;
+        let close = named("close", &close)?;
         self.input(scheduler, now, |exchange, gateway, now| {
             exchange.handle_close(gateway, now, close);
         })

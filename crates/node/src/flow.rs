@@ -4,7 +4,7 @@ use napi_derive::napi;
 use slotwise::{ConcurrencyMode, Fairness, HoldbackDomain, QueueOrder};
 
 use crate::config::set;
-use crate::endpoint::{named, word_for};
+use crate::endpoint::{one_of, word_for};
 use crate::error::Unfit;
 use crate::number::{count, duration, exact, finite, millis, size};
 
@@ -161,10 +161,10 @@ impl FlowConfig {
             band.max_bytes => limits.max_bytes, exact, "flow.band.maxBytes";
         }
         if let Some(word) = self.fairness {
-            flow.fairness = named("flow.fairness", &word, &FAIRNESS)?;
+            flow.fairness = one_of("flow.fairness", &word, &FAIRNESS)?;
         }
         if let Some(word) = self.order {
-            flow.order = named("flow.order", &word, &ORDER)?;
+            flow.order = one_of("flow.order", &word, &ORDER)?;
         }
         set! {
             flow.lower_share => self.lower_share, finite, "flow.lowerShare";
@@ -193,7 +193,7 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
 
     fn try_from(given: SaturationPolicy) -> Result<Self, Unfit> {
         let kind = given.r#type.as_deref().unwrap_or(CONTINUOUS);
-        named(
+        one_of(
             "flow.saturation.type",
             kind,
             &[(CONTINUOUS, ()), (UTILIZATION, ()), (CONCURRENCY, ())],
@@ -267,7 +267,7 @@ impl TryFrom<SaturationPolicy> for slotwise::SaturationPolicy {
                 let mut policy = slotwise::ConcurrencyDetector::default();
                 if let Some(word) = given.concurrency_mode {
                     policy.concurrency_mode =
-                        named("flow.saturation.concurrencyMode", &word, &MODE)?;
+                        one_of("flow.saturation.concurrencyMode", &word, &MODE)?;
                 }
                 set! {
                     policy.max_concurrency => given.max_concurrency, count, "flow.saturation.maxConcurrency";
@@ -286,7 +286,7 @@ impl TryFrom<UsageLimitPolicy> for slotwise::UsageLimitPolicy {
 
     fn try_from(given: UsageLimitPolicy) -> Result<Self, Unfit> {
         let kind = given.r#type.as_deref().unwrap_or(STATIC);
-        named("flow.usageLimit.type", kind, &[(STATIC, ()), (HOLDBACK, ()), (REFLECTIVE, ())])?;
+        one_of("flow.usageLimit.type", kind, &[(STATIC, ()), (HOLDBACK, ()), (REFLECTIVE, ())])?;
         fields_of(
             kind,
             &[
@@ -317,7 +317,7 @@ impl TryFrom<UsageLimitPolicy> for slotwise::UsageLimitPolicy {
                     least,
                 )?);
                 if let Some(word) = given.domain {
-                    policy.domain = named("flow.usageLimit.domain", &word, &DOMAIN)?;
+                    policy.domain = one_of("flow.usageLimit.domain", &word, &DOMAIN)?;
                 }
                 set! { policy.max_usage_limit => given.max_usage_limit, finite, "flow.usageLimit.maxUsageLimit"; }
                 Ok(Self::PriorityHoldback(policy))

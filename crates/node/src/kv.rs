@@ -9,8 +9,8 @@ use slotwise_wire::hashes::{
 };
 use slotwise_wire::kv::internals::{Decoder, Message};
 
-use crate::endpoint::{TIERS, named, word_for};
-use crate::error::{Result, unreadable};
+use crate::endpoint::name_of;
+use crate::error::{Result, named, unreadable};
 use crate::headers::WireProblem;
 use crate::number::{MAX_SAFE, exact, positive};
 use crate::request::{Bytes, TokenIds};
@@ -206,7 +206,7 @@ pub fn block_hashes(
     cache_salt: Option<String>,
 ) -> Result<Uint8Array> {
     let algorithm = match &algorithm {
-        Some(word) => named("algorithm", word, &ALGORITHMS)?,
+        Some(word) => named("algorithm", word)?,
         None => Algorithm::default(),
     };
     let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
@@ -221,13 +221,6 @@ pub fn block_hashes(
     Ok(digests.iter().flat_map(BlockDigest::as_bytes).copied().collect::<Vec<_>>().into())
 }
 
-const ALGORITHMS: [(&str, Algorithm); 4] = [
-    (Algorithm::Sha256.as_str(), Algorithm::Sha256),
-    (Algorithm::Sha256Cbor.as_str(), Algorithm::Sha256Cbor),
-    (Algorithm::Xxhash.as_str(), Algorithm::Xxhash),
-    (Algorithm::XxhashCbor.as_str(), Algorithm::XxhashCbor),
-];
-
 fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
     let names = |blocks: &[EngineHash]| blocks.iter().map(EngineHash::to_string).collect();
     let text = |text: Option<&str>| text.map(String::from);
@@ -239,7 +232,7 @@ fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
             tokens: stored.tokens.map(Uint32Array::from),
             lookahead: Uint32Array::from(stored.lookahead),
             block_size: stored.block_size.get().into(),
-            tier: word_for(&stored.tier, &TIERS),
+            tier: name_of(stored.tier),
             model: text(stored.model),
             adapter: text(stored.adapter),
             cache_salt: text(stored.cache_salt),
@@ -247,7 +240,7 @@ fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
         KvEvent::BlockRemoved(removed) => Either3::B(KvRemoved {
             r#type: "removed",
             blocks: names(removed.blocks),
-            tier: word_for(&removed.tier, &TIERS),
+            tier: name_of(removed.tier),
         }),
         _ => Either3::C(KvCleared { r#type: "cleared" }),
     }

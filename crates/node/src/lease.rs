@@ -9,11 +9,10 @@ use slotwise_gateway::Lease;
 use slotwise_gateway::lease::IdleLimit;
 use slotwise_wire::response::{FinishReason, Progress};
 
-use crate::endpoint::failure;
-use crate::error::{Result, camel_case, closed, thrown};
-use crate::number::{count, endpoint_id, instant, millis, request_id, status};
+use crate::error::{Result, camel_case, closed, named, thrown};
+use crate::number::{count, instant, millis, status, to_endpoint_id, to_request_id};
 use crate::request::Bytes;
-use crate::response::{Outcome, ReportedUsage, close, packed};
+use crate::response::{Outcome, ReportedUsage, packed};
 use crate::scheduler::NativeScheduler;
 
 /// A dispatched request. After the scheduler's `close`, calls have no effect.
@@ -41,11 +40,12 @@ impl NativeLease {
     #[napi(constructor)]
     pub fn new(
         scheduler: &NativeScheduler,
-        request: f64,
-        endpoint: f64,
+        request_id: f64,
+        endpoint_id: f64,
         first_token_in: f64,
     ) -> Result<Self> {
-        let (id, endpoint) = (request_id(request)?, endpoint_id("endpoint", endpoint)?);
+        let (id, endpoint) =
+            (to_request_id(request_id)?, to_endpoint_id("endpointId", endpoint_id)?);
         let mut dispatch = Dispatch::new(id, endpoint);
         dispatch.first_token_in = Seconds::new(first_token_in);
         let lease =
@@ -131,7 +131,7 @@ impl NativeLease {
     /// The answer's body has ended.
     #[napi]
     pub fn finish(&self, scheduler: &NativeScheduler, now: f64, close: String) -> Result<Outcome> {
-        let (now, close) = (instant("now", now)?, self::close(&close)?);
+        let (now, close) = (instant("now", now)?, named("close", &close)?);
         let mut lease = self.lease.borrow_mut();
         let outcome = scheduler.gateway(|gateway| lease.finish(gateway, now, close));
         let outcome = outcome.unwrap_or_else(|| lease.finish_without_gateway(close));
@@ -163,7 +163,7 @@ impl NativeLease {
     /// The request failed.
     #[napi]
     pub fn fail(&self, scheduler: &NativeScheduler, now: f64, failure: String) -> Result<bool> {
-        let (now, failure) = (instant("now", now)?, self::failure(&failure)?);
+        let (now, failure) = (instant("now", now)?, named("failure", &failure)?);
         let mut lease = self.lease.borrow_mut();
         Ok(scheduler.gateway(|gateway| lease.fail(gateway, now, failure)).unwrap_or_default())
     }
@@ -179,7 +179,7 @@ impl NativeLease {
     /// The connection ended: `finish` after `begin`, and the end that fits before it.
     #[napi]
     pub fn close(&self, scheduler: &NativeScheduler, now: f64, close: String) -> Result<()> {
-        let (now, close) = (instant("now", now)?, self::close(&close)?);
+        let (now, close) = (instant("now", now)?, named("close", &close)?);
         let mut lease = self.lease.borrow_mut();
         scheduler.gateway(|gateway| lease.close(gateway, now, close));
         Ok(())
@@ -191,11 +191,11 @@ impl NativeLease {
         &self,
         scheduler: &NativeScheduler,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         failure: String,
     ) -> Result<()> {
-        let (now, to) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
-        let failure = self::failure(&failure)?;
+        let (now, to) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
+        let failure = named("failure", &failure)?;
         let mut lease = self.lease.borrow_mut();
         let redirected = scheduler.gateway(|gateway| lease.redirect(gateway, now, to, failure));
         redirected.ok_or_else(closed)?.map_err(thrown)

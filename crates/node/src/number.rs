@@ -59,13 +59,13 @@ pub(crate) fn exact(field: &str, value: f64) -> Fit<u64> {
 }
 
 /// An endpoint's number.
-pub(crate) fn endpoint_id(field: &str, value: f64) -> Fit<EndpointId> {
+pub(crate) fn to_endpoint_id(field: &str, value: f64) -> Fit<EndpointId> {
     exact(field, value).map(EndpointId::from_u64)
 }
 
 /// A request's number.
-pub(crate) fn request_id(value: f64) -> Fit<RequestId> {
-    exact("request", value).map(RequestId::from_u64)
+pub(crate) fn to_request_id(value: f64) -> Fit<RequestId> {
+    exact("requestId", value).map(RequestId::from_u64)
 }
 
 /// A point on the caller's clock, in milliseconds.

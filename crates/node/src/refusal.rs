@@ -2,10 +2,10 @@
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use slotwise_wire::outcome::{BodyShape, Reason};
+use slotwise_gateway::names;
+use slotwise_wire::outcome::BodyShape;
 
-use crate::endpoint::named;
-use crate::error::{Result, Unfit};
+use crate::error::{Result, Unfit, named};
 use crate::number::duration;
 
 /// The response to a refused request.
@@ -35,7 +35,7 @@ pub fn refusal(
     let mut refusal = refused(&reason, evicted, retry_after)?;
     refusal.message = message.as_deref();
     let shape = match &shape {
-        Some(word) => named("shape", word, &SHAPES)?,
+        Some(word) => named("shape", word)?,
         None => BodyShape::OpenAi,
     };
     Ok(RefusalResponse {
@@ -48,24 +48,13 @@ pub fn refusal(
     })
 }
 
-const SHAPES: [(&str, BodyShape); 2] = [
-    (BodyShape::OpenAi.as_str(), BodyShape::OpenAi),
-    (BodyShape::Anthropic.as_str(), BodyShape::Anthropic),
-];
-
 /// The refusal for the reason of this code.
 pub(crate) fn refused(
     code: &str,
     evicted: bool,
     retry_after: Option<f64>,
 ) -> std::result::Result<slotwise_wire::outcome::Refusal<'static>, Unfit> {
-    // Those of rejection come first.
-    let of_code = || Reason::all().filter(|reason| reason.code() == code);
-    let reason = of_code().find(|reason| !evicted || matches!(reason, Reason::Evicted(_)));
-    let known = || {
-        Reason::all().map(|reason| format!("'{}'", reason.code())).collect::<Vec<_>>().join(" or ")
-    };
-    let reason = reason.ok_or_else(|| Unfit::word("reason", known(), code))?;
+    let reason = names::reason(code, evicted).map_err(|error| Unfit::unknown("reason", error))?;
     let mut refusal = slotwise_wire::outcome::Refusal::new(reason);
     refusal.retry_after = retry_after.map(|ms| duration("retryAfterMs", ms)).transpose()?;
     Ok(refusal)

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 
 use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
-use slotwise::{AnswerId, BlockHash, CacheUse, EndpointId, Instant, Priority, Request};
+use slotwise::{BlockHash, EndpointId, Instant, Priority, Request};
+use slotwise_gateway::RequestOptions;
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::{PriorityOrder, RequestReader};
 
 use crate::allow::{Allow, allowed};
-use crate::body::api_of;
-use crate::endpoint::{named, role};
-use crate::error::{Result, Unfit, unreadable};
+use crate::body::api_at;
+use crate::error::{Result, Unfit, named, unreadable};
 use crate::headers::{octets, pairs};
-use crate::number::{count, endpoint_id, instant, positive, signed};
+use crate::number::{count, instant, positive, signed, to_endpoint_id};
 
 /// Bytes of text, of a body or of a snapshot, in place.
 pub type Bytes<'a> = &'a [u8];
@@ -56,17 +56,6 @@ pub struct RareOptions {
 /// Bytes that the buffers of a reader keep from one body to the next.
 const KEPT: usize = 4 << 20;
 
-const PRIORITY_ORDERS: [(&str, PriorityOrder); 2] = [
-    (PriorityOrder::LowFirst.as_str(), PriorityOrder::LowFirst),
-    (PriorityOrder::HighFirst.as_str(), PriorityOrder::HighFirst),
-];
-
-const CACHE_USES: [(&str, CacheUse); 3] = [
-    (CacheUse::Read.as_str(), CacheUse::Read),
-    (CacheUse::Unreported.as_str(), CacheUse::Unreported),
-    (CacheUse::Unread.as_str(), CacheUse::Unread),
-];
-
 /// One request for a decision, as it arrives. The body and its headers, if any, supply the absent
 /// fields.
 pub(crate) struct Asked<'a> {
@@ -97,15 +86,13 @@ impl Asked<'_> {
         let labels: Vec<(&str, &str)> = flat(&rare_options.labels).collect();
         let exclude = rare_options.exclude.as_deref().unwrap_or_default().iter();
         let exclude = exclude
-            .map(|id| endpoint_id("exclude", *id))
+            .map(|id| to_endpoint_id("exclude", *id))
             .collect::<std::result::Result<Vec<_>, Unfit>>()?;
-        let mut request = self.over(Request::new(""), rare_options)?;
-        request.labels = &labels;
-        request.exclude = &exclude;
+        let options = self.options(rare_options, &labels, &exclude)?;
+        let request = options.apply(Request::new(""));
         match self.prompt {
             Either3::A(body) if rare_options.path.is_some() => {
-                let answer =
-                    self.with_body(now, reader, body, rare_options, (&labels, &exclude), ask);
+                let answer = with_body(now, reader, body, rare_options, &options, ask);
                 if body.len() > KEPT {
                     reader.shrink_to(KEPT);
                 }
@@ -126,68 +113,60 @@ impl Asked<'_> {
         }
     }
 
-    /// Explicit options take precedence over headers, and headers over the body.
-    fn with_body<T>(
-        &self,
-        now: Instant,
-        reader: &mut RequestReader,
-        body: &[u8],
-        rare_options: &RareOptions,
-        (labels, exclude): (&[(&str, &str)], &[EndpointId]),
-        ask: impl FnOnce(&Request<'_>) -> T,
-    ) -> Result<T> {
-        let api = api_of(rare_options.path.as_deref().unwrap_or_default())?;
-        let order = match &rare_options.priority_order {
-            Some(word) => named("priorityOrder", word, &PRIORITY_ORDERS)?,
-            None => PriorityOrder::LowFirst,
-        };
-        let values: Vec<Cow<'_, [u8]>> =
-            flat(&rare_options.headers).map(|(_, value)| octets(value)).collect();
-        let names = flat(&rare_options.headers).map(|(name, _)| name);
-        let allow = allowed(rare_options.allow.as_ref())?;
-        let pairs: Vec<_> = pairs(names, &values).collect();
-        let headers = RequestHeaders::read_allowed(&allow, pairs);
-        let view = reader.read(api, body).map_err(unreadable)?;
-        let request = view.to_request_allowed(order, &allow);
-        let request = headers.apply_allowed(&allow, now, request);
-        let mut request = self.over(request, rare_options)?;
-        request.labels = labels;
-        request.exclude = exclude;
-        Ok(ask(&request))
+    /// What was asked for beside the prompt, as the gateway crate takes it.
+    fn options<'o>(
+        &'o self,
+        rare_options: &'o RareOptions,
+        labels: &'o [(&'o str, &'o str)],
+        exclude: &'o [EndpointId],
+    ) -> std::result::Result<RequestOptions<'o>, Unfit> {
+        let priority = self.priority.map(|priority| signed("priority", priority)).transpose()?;
+        let tokens = self.expected_output_tokens;
+        let (cache_use, role) = (&rare_options.cache_use, &rare_options.role);
+        Ok(RequestOptions {
+            model: self.model,
+            adapter: self.adapter,
+            cache_salt: self.cache_salt,
+            cache_use: cache_use.as_ref().map(|word| named("cacheUse", word)).transpose()?,
+            continues: rare_options.continues.as_deref(),
+            session: self.session,
+            flow: self.flow,
+            priority: priority.map(Priority),
+            deadline: self.deadline.map(|at| instant("deadline", at)).transpose()?,
+            expected_output_tokens: tokens
+                .map(|tokens| count("expectedOutputTokens", tokens))
+                .transpose()?,
+            role: role.as_ref().map(|word| named("role", word)).transpose()?,
+            labels,
+            exclude,
+            ..RequestOptions::default()
+        })
     }
+}
 
-    /// The request with all that was asked for beside its prompt, but for labels.
-    fn over<'r>(
-        &'r self,
-        request: Request<'r>,
-        rare_options: &RareOptions,
-    ) -> std::result::Result<Request<'r>, Unfit> {
-        let mut request = request;
-        request.model = self.model.unwrap_or(request.model);
-        request.adapter = self.adapter.or(request.adapter);
-        request.cache_salt = self.cache_salt.or(request.cache_salt);
-        request.session = self.session.or(request.session);
-        request.flow = self.flow.unwrap_or(request.flow);
-        if let Some(priority) = self.priority {
-            request.priority = Priority(signed("priority", priority)?);
-        }
-        if let Some(at) = self.deadline {
-            request.deadline = Some(instant("deadline", at)?);
-        }
-        if let Some(tokens) = self.expected_output_tokens {
-            request.expected_output_tokens = count("expectedOutputTokens", tokens)?;
-        }
-        if let Some(id) = &rare_options.continues {
-            request.continues = Some(AnswerId::of(id));
-        }
-        if let Some(word) = &rare_options.cache_use {
-            request.cache_use = named("cacheUse", word, &CACHE_USES)?;
-        }
-        if let Some(word) = &rare_options.role {
-            request.role = role(word)?;
-        }
-        Ok(request)
-    }
+/// Reads a body and its headers, and passes the request on.
+fn with_body<T>(
+    now: Instant,
+    reader: &mut RequestReader,
+    body: &[u8],
+    rare_options: &RareOptions,
+    options: &RequestOptions<'_>,
+    ask: impl FnOnce(&Request<'_>) -> T,
+) -> Result<T> {
+    let api = api_at(rare_options.path.as_deref().unwrap_or_default())?;
+    let order = match &rare_options.priority_order {
+        Some(word) => named("priorityOrder", word)?,
+        None => PriorityOrder::LowFirst,
+    };
+    let values: Vec<Cow<'_, [u8]>> =
+        flat(&rare_options.headers).map(|(_, value)| octets(value)).collect();
+    let names = flat(&rare_options.headers).map(|(name, _)| name);
+    let allow = allowed(rare_options.allow.as_ref())?;
+    let pairs: Vec<_> = pairs(names, &values).collect();
+    let headers = RequestHeaders::read_allowed(&allow, pairs);
+    let view = reader.read(api, body).map_err(unreadable)?;
+    let request = view.to_request_allowed(order, &allow);
+    Ok(ask(&options.merge(now, &allow, &headers, request)))
 }
 
 /// What comes in turn, as pairs.

@@ -5,12 +5,11 @@ use std::cell::RefCell;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use slotwise_wire::response::{
-    AnswerFilter, Body, CloseReason, Disposition, FinishReason, ModelFilter, Progress,
-    ResponseReader,
+    AnswerFilter, Body, Disposition, FinishReason, ModelFilter, Progress, ResponseReader,
 };
 
-use crate::endpoint::{FAILURES, named, word_for};
-use crate::error::{Result, Unfit};
+use crate::endpoint::name_of;
+use crate::error::{Result, named};
 use crate::headers::WireProblem;
 use crate::number::status;
 use crate::request::Bytes;
@@ -95,7 +94,7 @@ impl NativeResponseReader {
     /// Nothing more comes: how the answer ended. Changes nothing.
     #[napi]
     pub fn finish(&self, close: String) -> Result<Outcome> {
-        let close = self::close(&close)?;
+        let close = named("close", &close)?;
         Ok(self.reader.borrow().clone().finish(close).into())
     }
 
@@ -211,18 +210,6 @@ pub(crate) fn packed(progress: Progress) -> f64 {
     f64::from(progress.tokens) * 4.0 + f64::from(marks)
 }
 
-const CLOSES: [(&str, CloseReason); 4] = [
-    (CloseReason::Clean.as_str(), CloseReason::Clean),
-    (CloseReason::Broken.as_str(), CloseReason::Broken),
-    (CloseReason::TimedOut.as_str(), CloseReason::TimedOut),
-    (CloseReason::ClientDisconnected.as_str(), CloseReason::ClientDisconnected),
-];
-
-/// The way of closing that `word` names.
-pub(crate) fn close(word: &str) -> std::result::Result<CloseReason, Unfit> {
-    named("close", word, &CLOSES)
-}
-
 impl From<slotwise::Usage> for ReportedUsage {
     fn from(usage: slotwise::Usage) -> Self {
         Self {
@@ -249,7 +236,7 @@ impl From<slotwise_wire::response::Outcome> for Outcome {
             complete: outcome.is_complete(),
             settlement: settlement.as_str(),
             failure: match settlement {
-                Disposition::Fail(failure) => word_for(&failure, &FAILURES),
+                Disposition::Fail(failure) => name_of(failure),
                 _ => None,
             },
         }

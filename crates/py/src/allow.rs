@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
-use slotwise_wire::headers::Allow;
+use slotwise_wire::headers::{Allow, AllowError};
 
 /// Reads names, or a mapping from names to `True`, `False` or a range. `None` allows nothing.
 pub(crate) fn read(allow: Option<&Bound<'_, PyAny>>) -> PyResult<Allow> {
@@ -43,10 +43,10 @@ fn entry(allowed: &mut Allow, name: &str, value: &Bound<'_, PyAny>) -> PyResult<
     match name {
         "priority" => {
             let (low, high): (i32, i32) = value.extract()?;
-            allowed.priority = Some(ordered(name, low, high)?);
+            allowed.add_priority(low, high).map_err(|error| invalid(name, error))?;
         }
-        "ttl" => allowed.ttl = Some(times(name, value)?),
-        "deadline" => allowed.deadline = Some(times(name, value)?),
+        "ttl" => allowed.ttl = Some(seconds(name, value)?),
+        "deadline" => allowed.deadline = Some(seconds(name, value)?),
         _ => {
             add(allowed, name)?;
             return Err(PyTypeError::new_err(format!("allow[{name:?}] must be True or False")));
@@ -56,35 +56,14 @@ fn entry(allowed: &mut Allow, name: &str, value: &Bound<'_, PyAny>) -> PyResult<
 }
 
 fn add(allowed: &mut Allow, name: &str) -> PyResult<()> {
-    if allowed.add(name) {
-        return Ok(());
-    }
-    let known = Allow::NAMES.join(", ");
-    Err(PyValueError::new_err(format!("allow must name some of {known}, not {name:?}")))
+    allowed.add(name).map_err(|error| PyValueError::new_err(format!("allow {error}")))
 }
 
-fn times(name: &str, value: &Bound<'_, PyAny>) -> PyResult<RangeInclusive<Duration>> {
+fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<RangeInclusive<Duration>> {
     let (low, high): (f64, f64) = value.extract()?;
-    let range = ordered(name, low, high)?;
-    let time = |seconds: f64| {
-        Duration::try_from_secs_f64(seconds).map_err(|_| {
-            PyValueError::new_err(format!(
-                "allow[{name:?}] must be seconds from 0 on, not {seconds}"
-            ))
-        })
-    };
-    Ok(time(*range.start())?..=time(*range.end())?)
+    Allow::seconds(low, high).map_err(|error| invalid(name, error))
 }
 
-fn ordered<T: PartialOrd + std::fmt::Display>(
-    name: &str,
-    low: T,
-    high: T,
-) -> PyResult<RangeInclusive<T>> {
-    if low <= high {
-        return Ok(low..=high);
-    }
-    Err(PyValueError::new_err(format!(
-        "allow[{name:?}] must be a range, but {low} is above {high}"
-    )))
+fn invalid(name: &str, error: AllowError) -> PyErr {
+    PyValueError::new_err(format!("allow[{name:?}] {error}"))
 }

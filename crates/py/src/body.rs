@@ -2,14 +2,15 @@
 
 use std::sync::Mutex;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use slotwise::Prompt;
+use slotwise_gateway::names;
 use slotwise_wire::headers::RequestHeaders;
-use slotwise_wire::request::{Api, PriorityOrder, RequestReader, RequestView};
+use slotwise_wire::request::{Api, RequestReader, RequestView};
 
-use crate::error::raise_wire;
+use crate::error::{named, raise_wire, unknown};
 use crate::prompt::bytes;
 use crate::serde_bridge::to_json;
 
@@ -53,23 +54,8 @@ const KEPT_READERS: usize = 8;
 const KEPT_BYTES: usize = 1 << 20;
 
 /// The API of a path.
-pub(crate) fn api_of(path: &str) -> PyResult<Api> {
-    Api::of_path(path).ok_or_else(|| {
-        let known = Api::ALL.map(Api::path).join(", ");
-        PyValueError::new_err(format!("no API is known at {path:?}: expected one of {known}"))
-    })
-}
-
-pub(crate) fn priority_order(name: &str) -> PyResult<PriorityOrder> {
-    match name {
-        "low_first" => Ok(PriorityOrder::LowFirst),
-        "high_first" => Ok(PriorityOrder::HighFirst),
-        _ => {
-            let message =
-                format!("priority_order must be 'low_first' or 'high_first', not {name:?}");
-            Err(PyValueError::new_err(message))
-        }
-    }
+pub(crate) fn api_at(path: &str) -> PyResult<Api> {
+    names::api_at(path).map_err(|error| unknown("path", error))
 }
 
 /// The headers of a request, as Python objects.
@@ -173,11 +159,8 @@ pub(crate) fn add_usage<'py>(
 /// The API with this name, or at this path.
 fn which(api: Option<&str>, path: Option<&str>) -> PyResult<Api> {
     match (api, path) {
-        (Some(name), None) => Api::from_name(name).ok_or_else(|| {
-            let known = Api::ALL.map(Api::as_str).join(", ");
-            PyValueError::new_err(format!("api must be one of {known}, not {name:?}"))
-        }),
-        (None, Some(path)) => api_of(path),
+        (Some(name), None) => named("api", name),
+        (None, Some(path)) => api_at(path),
         _ => Err(PyTypeError::new_err("expected either api or path")),
     }
 }

@@ -9,8 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use slotwise::{Candidate, EndpointId, Explanation, Seconds};
-
-use crate::error::Kind;
+use slotwise_gateway::Classified;
 
 /// The cost of each candidate, as the host's cost function returns it.
 pub(crate) type Costs = HashMap<EndpointId, Seconds>;
@@ -64,7 +63,9 @@ impl fmt::Display for Reentered {
     }
 }
 
-impl Kind for Reentered {
+impl std::error::Error for Reentered {}
+
+impl Classified for Reentered {
     const CLASS: &'static str = "CostFunctionError";
 
     fn code(&self) -> &'static str {

@@ -3,6 +3,7 @@
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use slotwise_gateway::RejectionTexts;
 use slotwise_wire::outcome;
 
 /// The request is dispatched now.
@@ -122,9 +123,10 @@ impl Rejected {
         request: &slotwise::Request<'_>,
         rejected: slotwise::Rejected,
     ) -> Self {
-        let sentence = core.rejection_message(request, &rejected);
+        let RejectionTexts { sentence, message, .. } =
+            RejectionTexts::new(core, request, &rejected);
         let answer = Refusal { reason: rejected.reason, retry_after: rejected.retry_after };
-        Self { message: rejected.message(&sentence), sentence, answer }
+        Self { message, sentence, answer }
     }
 
     /// The response to the client.

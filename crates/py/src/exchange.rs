@@ -12,11 +12,12 @@ use slotwise_gateway::{Gateway, lease};
 use slotwise_wire::outcome::BodyShape;
 
 use crate::decision::Dispatch;
+use crate::error::named;
 use crate::ids::EndpointArg;
 use crate::prompt::bytes;
 use crate::refusal::refusal_of;
 use crate::request::instant;
-use crate::response::{Outcome, close, failure};
+use crate::response::Outcome;
 use crate::scheduler::Scheduler;
 use crate::shared::Shared;
 
@@ -85,7 +86,7 @@ impl Exchange {
 
     #[pyo3(signature = (failure = "unreachable"))]
     fn handle_unreachable(&self, py: Python<'_>, failure: &str) -> PyResult<()> {
-        let failure = self::failure(failure)?;
+        let failure = named("failure", failure)?;
         self.input(py, |state, gateway, now| state.handle_unreachable(gateway, now, failure))
     }
 
@@ -109,7 +110,7 @@ impl Exchange {
 
     #[pyo3(signature = (close = "clean"))]
     fn handle_close(&self, py: Python<'_>, close: &str) -> PyResult<()> {
-        let close = self::close(close)?;
+        let close = named("close", close)?;
         self.input(py, |state, gateway, now| state.handle_close(gateway, now, close))
     }
 

@@ -12,7 +12,7 @@ use slotwise_wire::hashes::{Adapter, Algorithm, BlockHasher, DEFAULT_SEED, Extra
 use slotwise_wire::kv;
 use slotwise_wire::kv::internals::{Decoder, Message};
 
-use crate::error::raise_wire;
+use crate::error::{named, raise_wire};
 use crate::prompt::{bytes, integers};
 use crate::serde_bridge::{to_json, to_python};
 
@@ -251,12 +251,7 @@ pub(crate) fn block_hashes<'py>(
     let py = tokens.py();
     let tokens = integers::<u32>(tokens, "token id")?;
     let block_size = self::block_size(block_size)?;
-    let algorithm = Algorithm::from_name(algorithm).ok_or_else(|| {
-        PyValueError::new_err(format!(
-            "algorithm must be one of {}, not {algorithm:?}",
-            Algorithm::ALL.map(|each| format!("'{}'", each.as_str())).join(", ")
-        ))
-    })?;
+    let algorithm: Algorithm = named("algorithm", algorithm)?;
     let tagging = if tagged { Tagging::Tagged } else { Tagging::Untagged };
     if adapter.is_none() && adapter_path.is_some() {
         return Err(PyTypeError::new_err("adapter_path comes with an adapter"));

@@ -2,10 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use slotwise::{BlockRemoved, BlockStored, EngineHash, KvEvent, Tier};
 
+use crate::error::named;
 use crate::prompt::integers;
 
 /// An event, copied from Python.
@@ -98,12 +99,7 @@ fn hashes(event: &Bound<'_, PyAny>) -> PyResult<Vec<EngineHash>> {
 fn tier(event: &Bound<'_, PyAny>) -> PyResult<Tier> {
     let tier = event.getattr("tier")?;
     match tier.extract() {
-        Ok("gpu") => Ok(Tier::Gpu),
-        Ok("cpu") => Ok(Tier::Cpu),
-        Ok("disk") => Ok(Tier::Disk),
-        _ => {
-            let message = format!("tier must be 'gpu', 'cpu' or 'disk', not {}", tier.repr()?);
-            Err(PyValueError::new_err(message))
-        }
+        Ok(name) => named("tier", name),
+        Err(_) => named("tier", tier.repr()?.to_str()?),
     }
 }

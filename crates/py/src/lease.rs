@@ -9,16 +9,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt};
 use slotwise::{EndpointId, Instant};
 use slotwise_gateway::Gateway;
-use slotwise_gateway::lease::{self, IdleLimit, NotBegun, ReportedUsage};
+use slotwise_gateway::lease::{self, IdleLimit, ReportedUsage};
 use slotwise_wire::response::FinishReason;
 
 use crate::decision::Dispatch;
-use crate::error::{Kind, raise};
+use crate::error::{named, raise};
 use crate::exchange::{Exchange, idle_limit};
 use crate::ids::EndpointArg;
 use crate::prompt::bytes;
 use crate::request::instant;
-use crate::response::{Outcome, Progress, close, failure, usage};
+use crate::response::{Outcome, Progress, usage};
 use crate::scheduler::Scheduler;
 use crate::shared::Shared;
 
@@ -168,7 +168,7 @@ impl Lease {
         if let Some(outcome) = self.outcome(py)? {
             return Ok(outcome);
         }
-        let close = self::close(close)?;
+        let close = named("close", close)?;
         let outcome = self.input(py, |state, gateway, now| state.finish(gateway, now, close))?;
         outcome.map(Outcome).map_err(raise)
     }
@@ -186,10 +186,10 @@ impl Lease {
         self.input(py, |state, gateway, now| state.handle_tokens(gateway, now, tokens))
     }
 
-    #[pyo3(signature = (endpoint, failure = "unreachable"))]
-    fn redirect(&self, py: Python<'_>, endpoint: EndpointArg, failure: &str) -> PyResult<()> {
-        let failure = self::failure(failure)?;
-        self.input(py, |state, gateway, now| state.redirect(gateway, now, endpoint.0, failure))?
+    #[pyo3(signature = (endpoint_id, failure = "unreachable"))]
+    fn redirect(&self, py: Python<'_>, endpoint_id: EndpointArg, failure: &str) -> PyResult<()> {
+        let failure = named("failure", failure)?;
+        self.input(py, |state, gateway, now| state.redirect(gateway, now, endpoint_id.0, failure))?
             .map_err(raise)
     }
 
@@ -198,7 +198,7 @@ impl Lease {
         if self.has_ended(py)? {
             return Ok(false);
         }
-        let failure = self::failure(failure)?;
+        let failure = named("failure", failure)?;
         self.input(py, |state, gateway, now| state.fail(gateway, now, failure))
     }
 
@@ -221,7 +221,7 @@ impl Lease {
 
     /// Ends the request by the end of its connection, unless it has ended.
     fn _close(&self, py: Python<'_>, close: &str) -> PyResult<()> {
-        let close = self::close(close)?;
+        let close = named("close", close)?;
         if self.has_ended(py)? {
             return Ok(());
         }
@@ -360,12 +360,4 @@ fn number(usage: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<f64>> {
         return Ok(Some(value.extract().unwrap_or(f64::INFINITY)));
     }
     Err(PyTypeError::new_err(format!("usage.{name} must be an int, not {}", value.get_type())))
-}
-
-impl Kind for NotBegun {
-    const CLASS: &'static str = "NotBegunError";
-
-    fn code(&self) -> &'static str {
-        "not_begun"
-    }
 }

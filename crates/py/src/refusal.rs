@@ -6,10 +6,12 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use slotwise::{Priority, Request, Usage};
+use slotwise_gateway::names;
 use slotwise_wire::exposition::{dispatch_attributes, refusal_attributes, usage_attributes};
-use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+use slotwise_wire::outcome::Refusal;
 
 use crate::decision::{Dispatch, Evicted, Rejected};
+use crate::error::{named, unknown};
 use crate::serde_bridge::to_json;
 
 /// A refusal, from a decision or from the code of a reason.
@@ -26,10 +28,8 @@ pub(crate) fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'
             "reason must be a code, Rejected, Evicted or RejectedError, not {kind}"
         ))
     })?;
-    let known = Reason::all().find(|reason| reason.code() == code);
-    known
-        .map(Refusal::new)
-        .ok_or_else(|| PyValueError::new_err(format!("{code:?} is no reason of a refusal")))
+    let known = names::reason(code, false);
+    known.map(Refusal::new).map_err(|error| unknown("reason", error))
 }
 
 fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
@@ -52,10 +52,7 @@ pub(crate) fn refusal<'py>(
     if let Some(after) = retry_after {
         refusal.retry_after = Some(seconds("retry_after", after)?);
     }
-    let shape =
-        [BodyShape::OpenAi, BodyShape::Anthropic].into_iter().find(|one| one.as_str() == shape);
-    let shape =
-        shape.ok_or_else(|| PyValueError::new_err("shape must be 'openai' or 'anthropic'"))?;
+    let shape = named("shape", shape)?;
     let headers = refusal.headers().map(|(name, value)| (name, value.into_owned())).collect();
     Ok((refusal.status(), headers, PyBytes::new(reason.py(), refusal.body(shape).as_bytes())))
 }

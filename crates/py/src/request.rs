@@ -6,13 +6,12 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use slotwise::{
-    AnswerId, CacheUse, EndpointId, Implausible, Instant, Priority, Request, Role, implausible,
-};
+use slotwise::{EndpointId, Implausible, Instant, Priority, Request, implausible};
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::Api;
 
-use crate::body::{Pairs, Readers, api_of, priority_order};
+use crate::body::{Pairs, Readers, api_at};
+use crate::error::named;
 use crate::ids::EndpointArg;
 use crate::prompt::{Prompt, bytes};
 
@@ -72,7 +71,8 @@ impl<'a> RequestOptions<'a, '_> {
         let headers = pairs.map_or_else(RequestHeaders::default, |pairs| {
             RequestHeaders::read_allowed(&allow, pairs)
         });
-        let order = priority_order(self.priority_order)?;
+        let order = named("priority_order", self.priority_order)?;
+        let options = self.read(py, now, &labels, &exclude)?;
         match (self.prompt, self.body) {
             (Some(prompt), None) => {
                 if self.path.is_some() {
@@ -81,64 +81,52 @@ impl<'a> RequestOptions<'a, '_> {
                     ));
                 }
                 let prompt = Prompt::read(prompt)?;
-                let request = headers.apply_allowed(&allow, now, prompt.put_into(Request::new("")));
-                ask(&self.put_into(now, request)?.labels(&labels).exclude(&exclude))
+                let request = prompt.put_into(Request::new(""));
+                ask(&options.merge(now, &allow, &headers, request))
             }
             (None, Some(body)) => {
-                let api = self.path.map_or(Ok(Api::ChatCompletions), api_of)?;
+                let api = self.path.map_or(Ok(Api::ChatCompletions), api_at)?;
                 readers.with(py, api, &bytes(body, "body")?, |view| {
-                    let request =
-                        headers.apply_allowed(&allow, now, view.to_request_allowed(order, &allow));
-                    ask(&self.put_into(now, request)?.labels(&labels).exclude(&exclude))
+                    let request = view.to_request_allowed(order, &allow);
+                    ask(&options.merge(now, &allow, &headers, request))
                 })
             }
             _ => Err(PyTypeError::new_err("expected either a prompt or a body")),
         }
     }
 
-    fn put_into<'r>(&self, now: Instant, request: Request<'r>) -> PyResult<Request<'r>>
+    /// The keywords beside the prompt, as the gateway crate takes them.
+    fn read<'o>(
+        &self,
+        py: Python<'_>,
+        now: Instant,
+        labels: &'o [(&'o str, &'o str)],
+        exclude: &'o [EndpointId],
+    ) -> PyResult<slotwise_gateway::RequestOptions<'o>>
     where
-        'a: 'r,
+        'a: 'o,
     {
-        let mut request = request.role(role(self.role)?);
-        request.model = self.model.unwrap_or(request.model);
-        request.adapter = self.adapter.or(request.adapter);
-        request.cache_salt = self.cache_salt.or(request.cache_salt);
-        request.continues = self.continues.map(AnswerId::of).or(request.continues);
-        request.cache_use = self.cache_use.map(cache_use).transpose()?.unwrap_or(request.cache_use);
-        request.priority = self.priority.map_or(request.priority, Priority);
-        request.flow = self.flow.unwrap_or(request.flow);
-        request.session = self.session.or(request.session);
-        request.expected_output_tokens =
-            self.expected_output_tokens.unwrap_or(request.expected_output_tokens);
-        request.weight = self.weight.unwrap_or(request.weight);
-        request.deadline =
-            self.deadline.map(|at| deadline(now, at)).transpose()?.or(request.deadline);
         let ttl = self.ttl.map(time_to_live).transpose()?;
-        if let (Some(ttl), Some(py)) = (ttl, self.prompt.or(self.body).map(Bound::py)) {
+        if let Some(ttl) = ttl {
             warn_implausible(py, implausible("ttl", ttl))?;
         }
-        request.ttl = ttl.or(request.ttl);
-        Ok(request)
-    }
-}
-
-fn cache_use(name: &str) -> PyResult<CacheUse> {
-    CacheUse::from_name(name).ok_or_else(|| {
-        PyValueError::new_err(format!(
-            "cache_use must be 'read', 'unreported' or 'unread', not {name:?}"
-        ))
-    })
-}
-
-fn role(name: &str) -> PyResult<Role> {
-    match name {
-        "unified" => Ok(Role::Unified),
-        "prefill" => Ok(Role::Prefill),
-        "decode" => Ok(Role::Decode),
-        _ => Err(PyValueError::new_err(format!(
-            "role must be 'unified', 'prefill' or 'decode', not {name:?}"
-        ))),
+        Ok(slotwise_gateway::RequestOptions {
+            model: self.model,
+            adapter: self.adapter,
+            cache_salt: self.cache_salt,
+            cache_use: self.cache_use.map(|name| named("cache_use", name)).transpose()?,
+            continues: self.continues,
+            session: self.session,
+            flow: self.flow,
+            priority: self.priority.map(Priority),
+            weight: self.weight,
+            deadline: self.deadline.map(|at| deadline(now, at)).transpose()?,
+            ttl,
+            expected_output_tokens: self.expected_output_tokens,
+            role: Some(named("role", self.role)?),
+            labels,
+            exclude,
+        })
     }
 }
 

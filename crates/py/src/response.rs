@@ -2,12 +2,13 @@
 
 use std::sync::Mutex;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use slotwise::{Failure, Usage};
+use slotwise::Usage;
+use slotwise_gateway::names;
 use slotwise_wire::response::{self, Body, CloseReason, Disposition, FinishReason};
 
+use crate::error::named;
 use crate::prompt::bytes;
 use crate::serde_bridge::to_python;
 use crate::shared::lock;
@@ -54,7 +55,7 @@ impl ResponseReader {
 
     #[pyo3(signature = (close = "clean"))]
     fn finish(&self, py: Python<'_>, close: &str) -> PyResult<Outcome> {
-        Ok(Outcome(self.end(py, self::close(close)?)))
+        Ok(Outcome(self.end(py, named("close", close)?)))
     }
 
     #[getter]
@@ -215,7 +216,7 @@ impl Outcome {
     #[getter]
     fn failure(&self) -> Option<&'static str> {
         match self.0.settlement() {
-            Disposition::Fail(failure) => Some(name_of(failure)),
+            Disposition::Fail(failure) => names::name_of(failure),
             _ => None,
         }
     }
@@ -290,37 +291,6 @@ pub(crate) fn usage<'py>(py: Python<'py>, usage: Usage) -> PyResult<Bound<'py, P
     fields.set_item("cached_tokens", usage.cached_tokens)?;
     fields.set_item("completion_tokens", usage.completion_tokens)?;
     py.import("slotwise.values")?.getattr("Usage")?.call((), Some(&fields))
-}
-
-pub(crate) fn close(name: &str) -> PyResult<CloseReason> {
-    let all = [
-        CloseReason::Clean,
-        CloseReason::Broken,
-        CloseReason::TimedOut,
-        CloseReason::ClientDisconnected,
-    ];
-    all.into_iter().find(|close| close.as_str() == name).ok_or_else(|| {
-        let message = format!(
-            "close must be 'clean', 'broken', 'timed_out' or 'client_disconnected', not {name:?}"
-        );
-        PyValueError::new_err(message)
-    })
-}
-
-pub(crate) fn failure(name: &str) -> PyResult<Failure> {
-    let all = [Failure::Unreachable, Failure::Engine, Failure::Timeout];
-    all.into_iter().find(|failure| name_of(*failure) == name).ok_or_else(|| {
-        let message = format!("failure must be 'unreachable', 'engine' or 'timeout', not {name:?}");
-        PyValueError::new_err(message)
-    })
-}
-
-const fn name_of(failure: Failure) -> &'static str {
-    match failure {
-        Failure::Unreachable => "unreachable",
-        Failure::Timeout => "timeout",
-        _ => "engine",
-    }
 }
 
 const fn python(truth: bool) -> &'static str {

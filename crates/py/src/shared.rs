@@ -11,8 +11,9 @@ use std::thread;
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
+use slotwise_gateway::Classified;
 
-use crate::error::{Kind, raise};
+use crate::error::raise;
 
 /// The number of forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -98,7 +99,9 @@ impl fmt::Display for Forked {
     }
 }
 
-impl Kind for Forked {
+impl std::error::Error for Forked {}
+
+impl Classified for Forked {
     const CLASS: &'static str = "ForkError";
 
     fn code(&self) -> &'static str {

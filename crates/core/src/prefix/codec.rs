@@ -57,14 +57,18 @@ impl fmt::Display for SnapshotError {
                 write!(
                     f,
                     "the snapshot has format {version}, this version reads {VERSION}: \
-                     begin without it"
+                     start without a snapshot"
                 )
             }
             Self::Seed => f.write_str(
-                "the snapshot was taken under another seed: use the same, or begin without it",
+                "the snapshot was taken under another seed: use that seed, or start without a \
+                 snapshot",
             ),
             Self::Damaged(at) => {
-                write!(f, "the snapshot is damaged at byte {at}, or before: begin without it")
+                write!(
+                    f,
+                    "the snapshot is damaged at byte {at} or before: start without a snapshot"
+                )
             }
             Self::TooLarge => {
                 f.write_str("the snapshot needs more memory than index.bytes allows: raise it")

@@ -178,27 +178,30 @@ fn rank_by_score(candidates: &mut [(RankingKey, Candidate)], scored: &[Scored]) 
     }
 }
 
+/// The names of the terms, and of their sum in seconds.
+const COLUMNS: [&str; 9] = [
+    "queue",
+    "kv_admission_wait",
+    "prefill",
+    "cache_eviction",
+    "kv",
+    "decode",
+    "adapter",
+    "failure_backoff",
+    "cost s",
+];
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.verdict {
             Ok(endpoint) => writeln!(f, "{} tokens go to {endpoint}", self.prompt_tokens)?,
             Err(rejected) => writeln!(f, "{} tokens are {rejected}", self.prompt_tokens)?,
         }
-        writeln!(
-            f,
-            "{:<24} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "endpoint",
-            "cached",
-            "queue",
-            "room",
-            "prefill",
-            "eviction",
-            "kv",
-            "decode",
-            "adapter",
-            "recovery",
-            "cost s"
-        )?;
+        write!(f, "{:<24} {:>8}", "endpoint", "cached")?;
+        for column in COLUMNS {
+            write!(f, " {column:>9}")?;
+        }
+        writeln!(f)?;
         for Candidate {
             name,
             cached_tokens,
@@ -223,8 +226,8 @@ impl fmt::Display for Explanation {
                 terms.failure_backoff,
                 *cost,
             ];
-            for part in parts {
-                write!(f, " {:>9.4}", part.get())?;
+            for (part, column) in parts.into_iter().zip(COLUMNS) {
+                write!(f, " {:>width$.4}", part.get(), width = column.len().max(9))?;
             }
             match (excluded, backoff) {
                 (Some(why), Some(cause)) => {

@@ -136,7 +136,7 @@ impl Host {
         };
         let allow = args["allow"].as_array().map_or_else(Allow::default, |names| {
             let mut allow = Allow::default();
-            names.iter().for_each(|name| assert!(allow.add(text(name)), "a name: {name}"));
+            names.iter().for_each(|name| allow.add(text(name)).expect("a known claim"));
             allow
         });
         let request = view.to_request_allowed(PriorityOrder::LowFirst, &allow);

@@ -60,7 +60,7 @@ export class CostFunctionCalls {
   }
 
   /** The costs of the candidates; null without candidates, and after a failure. */
-  costs(candidates: () => Columns, nameOf: (endpoint: number) => string): Costs | null {
+  costs(candidates: () => Columns, nameOf: (endpointId: number) => string): Costs | null {
     if (this.#depth >= MAX_DEPTH) {
       throw new CostFunctionError(
         `a cost function runs within itself ${MAX_DEPTH} times: it calls pick, which calls it. Use the `
@@ -101,7 +101,7 @@ export class CostFunctionCalls {
 function call(
   cost: CostFunction,
   columns: Columns,
-  nameOf: (endpoint: number) => string,
+  nameOf: (endpointId: number) => string,
 ): Costs | null {
   const { rows, numbers, promptTokens } = columns;
   if (rows === 0) {

@@ -24,7 +24,7 @@ export class DispatchBuffer {
   }
 
   /** The dispatch that the latest native call wrote. */
-  read(nameOf: (endpoint: number) => string): Dispatch {
+  read(nameOf: (endpointId: number) => string): Dispatch {
     const numbers = this.#numbers;
     const alternatives: number[] = [];
     for (let at = HEADER; at < HEADER + (numbers[8] as number); at += 1) {

@@ -8,9 +8,9 @@ interface Waiter {
 
 /** The gateway crate's watch of drained endpoints. */
 export interface DrainWatch {
-  readonly inFlightOn: (endpoint: number) => number;
-  readonly watch: (endpoint: number) => void;
-  readonly unwatch: (endpoint: number) => void;
+  readonly inFlightOn: (endpointId: number) => number;
+  readonly watch: (endpointId: number) => void;
+  readonly unwatch: (endpointId: number) => void;
   /** The next endpoint that has no request in flight, or has left the pool. */
   readonly poll: () => number | null;
 }
@@ -33,20 +33,20 @@ export class Draining {
    * Resolves once the endpoint has no request in flight. Rejects if the endpoint is not in the
    * pool, or leaves it, or if `signal` aborts.
    */
-  wait(endpoint: number, signal: AbortSignal | undefined): Promise<void> {
+  wait(endpointId: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      if (this.#pool.inFlightOn(endpoint) === 0) {
+      if (this.#pool.inFlightOn(endpointId) === 0) {
         resolve();
         return;
       }
       const stop = () => {
         signal?.removeEventListener('abort', onAbort);
-        const waiters = this.#waiters.get(endpoint);
+        const waiters = this.#waiters.get(endpointId);
         waiters?.delete(waiter);
         if (waiters?.size === 0) {
-          this.#waiters.delete(endpoint);
-          this.#pool.unwatch(endpoint);
+          this.#waiters.delete(endpointId);
+          this.#pool.unwatch(endpointId);
         }
       };
       const waiter: Waiter = {
@@ -55,9 +55,9 @@ export class Draining {
       };
       const onAbort = () => waiter.reject(signal?.reason);
       signal?.addEventListener('abort', onAbort);
-      const waiters = this.#waiters.get(endpoint) ?? new Set();
-      this.#waiters.set(endpoint, waiters.add(waiter));
-      this.#pool.watch(endpoint);
+      const waiters = this.#waiters.get(endpointId) ?? new Set();
+      this.#waiters.set(endpointId, waiters.add(waiter));
+      this.#pool.watch(endpointId);
     });
   }
 

@@ -23,12 +23,12 @@ import {
   checkFields,
   checkSignal,
   describe,
-  endpointId,
+  checkEndpointId,
   endpointName,
   number,
   optionalBoolean,
   optionalNumber,
-  requestId,
+  checkRequestId,
 } from './validate.js';
 import type { RemovedEndpoint } from './values.js';
 
@@ -71,7 +71,7 @@ export abstract class Endpoints {
 
   /** Replaces an endpoint's description. Its requests in flight stay. */
   updateEndpoint(id: number, endpoint: Endpoint | string, now?: number): void {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     const description = readEndpoint(endpoint);
     guarded(() => this.native.updateEndpoint(at, which, description));
     this.names.set(which, description.name);
@@ -80,7 +80,7 @@ export abstract class Endpoints {
 
   /** Removes an endpoint with its cache contents. Returns the requests that are still on it. */
   removeEndpoint(id: number, now?: number): RemovedEndpoint {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     const removed = guarded(() => this.native.removeEndpoint(at, which));
     this.names.delete(which);
     this.wake(at);
@@ -89,7 +89,7 @@ export abstract class Endpoints {
 
   /** Sends no new requests to an endpoint. Its requests in flight stay. */
   drainEndpoint(id: number, now?: number): void {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     this.input(at, () => this.native.drainEndpoint(at, which));
   }
 
@@ -108,12 +108,12 @@ export abstract class Endpoints {
   async drained(id: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     checkFields('options', { signal: true }, options);
     checkSignal(options.signal);
-    return this.draining.wait(endpointId('id', id), options.signal);
+    return this.draining.wait(checkEndpointId('id', id), options.signal);
   }
 
   /** Takes a draining endpoint back into service. */
   resumeEndpoint(id: number, now?: number): void {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     this.input(at, () => this.native.resumeEndpoint(at, which));
   }
 
@@ -121,7 +121,7 @@ export abstract class Endpoints {
 
   /** An endpoint reported its load. */
   handleLoad(id: number, load: Load, now?: number): void {
-    const [at, which, report] = [this.time.at(now), endpointId('id', id), readLoad(load)];
+    const [at, which, report] = [this.time.at(now), checkEndpointId('id', id), readLoad(load)];
     this.input(at, () => this.native.handleLoad(at, which, report));
   }
 
@@ -130,7 +130,7 @@ export abstract class Endpoints {
    * the endpoint off. A passed probe lets the next request try an endpoint that was unreachable.
    */
   handleProbe(id: number, passed: boolean, now?: number): void {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     if (typeof passed !== 'boolean') {
       throw typeError(`passed must be a boolean, got ${describe(passed)}`);
     }
@@ -139,14 +139,14 @@ export abstract class Endpoints {
 
   /** An endpoint reported its LoRA adapters. */
   handleAdapters(id: number, adapters: Adapters, now?: number): void {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     const { active, slots } = readAdapters(adapters);
     this.input(at, () => this.native.handleAdapters(at, which, active, slots));
   }
 
   /** An endpoint's engine published a change of its KV cache. */
   handleKvEvent(id: number, event: KvEvent, now?: number): void {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     handleKvEvent(this.native, at, which, event);
     this.wake(at);
   }
@@ -160,7 +160,7 @@ export abstract class Endpoints {
    * (`nothing_known`).
    */
   handleMetricsPage(id: number, page: Uint8Array, options: ObserveMetricsOptions = {}): void {
-    const [at, which] = [this.time.at(options.now), endpointId('id', id)];
+    const [at, which] = [this.time.at(options.now), checkEndpointId('id', id)];
     const { engine, fields, adapters, rankLabel } = readObserveOptions(options);
     const bytes = readWire('page', page);
     this.input(at, () =>
@@ -169,7 +169,7 @@ export abstract class Endpoints {
 
   /** An endpoint's answer had this header `endpoint-load-metrics`. */
   handleOrca(id: number, header: string | Uint8Array, now?: number): void {
-    const [at, which] = [this.time.at(now), endpointId('id', id)];
+    const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     const bytes = readHeaderValue('header', header);
     this.input(at, () => this.native.handleOrca(at, which, bytes));
   }
@@ -189,7 +189,7 @@ export abstract class Endpoints {
     options: KvFramesOptions = {},
   ): KvReport {
     checkKvFrames(options);
-    const [at, which] = [this.time.at(options.now), endpointId('id', id)];
+    const [at, which] = [this.time.at(options.now), checkEndpointId('id', id)];
     const rank = optionalNumber('rank', options.rank) ?? 0;
     const replay = optionalBoolean('replay', options.replay) ?? false;
     const list = readFrames('frames', frames);
@@ -199,7 +199,7 @@ export abstract class Endpoints {
   /** TensorRT-LLM returned this body at `/kv_cache_events`. */
   handleTrtllmEvents(id: number, body: Uint8Array, options: TrtllmOptions = {}): KvReport {
     checkTrtllm(options);
-    const [at, which] = [this.time.at(options.now), endpointId('id', id)];
+    const [at, which] = [this.time.at(options.now), checkEndpointId('id', id)];
     const rank = optionalNumber('rank', options.rank) ?? 0;
     const blockSize = optionalNumber('blockSize', options.blockSize);
     const bytes = readWire('body', body);
@@ -209,14 +209,14 @@ export abstract class Endpoints {
   /** Gives up a replay: missing batches count as lost, and held batches are applied. */
   abandonReplay(id: number, options: PublisherOptions = {}): KvReport {
     checkPublisher(options);
-    const [at, which] = [this.time.at(options.now), endpointId('id', id)];
+    const [at, which] = [this.time.at(options.now), checkEndpointId('id', id)];
     const rank = optionalNumber('rank', options.rank) ?? 0;
     return this.input(at, () => this.native.abandonReplay(at, which, rank));
   }
 
   /** The first batch of the replay that a rank awaits; null if it awaits none. */
   replayFrom(id: number, rank = 0): number | null {
-    const [which, publisher] = [endpointId('id', id), number('rank', rank)];
+    const [which, publisher] = [checkEndpointId('id', id), number('rank', rank)];
     return guarded(() => this.native.replayFrom(which, publisher));
   }
 
@@ -243,7 +243,7 @@ export abstract class Endpoints {
 
   /** The description of an endpoint; null if it is not in the pool. */
   endpoint(id: number): Endpoint | null {
-    const which = endpointId('id', id);
+    const which = checkEndpointId('id', id);
     return guarded(() => this.native.endpoint(which));
   }
 
@@ -254,14 +254,14 @@ export abstract class Endpoints {
   }
 
   /** The endpoint of a request in flight, also one that left the pool; null for other requests. */
-  endpointOf(request: number): number | null {
-    const which = requestId(request);
+  endpointOf(requestId: number): number | null {
+    const which = checkRequestId(requestId);
     return guarded(() => this.native.endpointOf(which));
   }
 
   /** Requests in flight on an endpoint. With 0, it is drained. */
-  inFlightOn(endpoint: number): number {
-    const which = endpointId('endpoint', endpoint);
+  inFlightOn(endpointId: number): number {
+    const which = checkEndpointId('endpointId', endpointId);
     return guarded(() => this.native.inFlightOn(which));
   }
 
@@ -274,8 +274,8 @@ export abstract class Endpoints {
   abstract get closed(): boolean;
 
   /** @internal */
-  nameOf(endpoint: number): string {
-    return this.names.get(endpoint) ?? '';
+  nameOf(endpointId: number): string {
+    return this.names.get(endpointId) ?? '';
   }
 
   /** @internal Makes an input, and delivers what it changed. */

@@ -87,7 +87,7 @@ const TRTLLM = { ...PUBLISHER, blockSize: true } satisfies FieldsOf<TrtllmOption
 export function handleKvEvent(
   native: NativeScheduler,
   now: number,
-  endpoint: number,
+  endpointId: number,
   event: KvEvent,
 ): void {
   checkFields('event', EVENT, event);
@@ -107,16 +107,16 @@ export function handleKvEvent(
       const ahead = optionalTokenIds('event.lookahead', lookahead);
       return guarded(() =>
         native.handleStored(
-          now, endpoint, hashes, size, parent, ids, ahead, tier, model, adapter, salt,
+          now, endpointId, hashes, size, parent, ids, ahead, tier, model, adapter, salt,
         ));
     }
     case 'BlockRemoved': {
       const hashes = readHashes('event.blocks', event.blocks);
       const tier = optionalString('event.tier', event.tier);
-      return guarded(() => native.handleRemoved(now, endpoint, hashes, tier));
+      return guarded(() => native.handleRemoved(now, endpointId, hashes, tier));
     }
     case 'AllBlocksCleared':
-      return guarded(() => native.handleCleared(now, endpoint));
+      return guarded(() => native.handleCleared(now, endpointId));
     default: {
       const kind = describe((event as KvEvent).kind);
       throw typeError(`event.kind must be 'BlockStored', 'BlockRemoved' or 'AllBlocksCleared', got ${kind}`);

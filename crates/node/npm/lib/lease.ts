@@ -21,7 +21,7 @@ import type { Failure } from './request.js';
 import { unpacked, type Answer, type CloseReason, type Outcome, type Progress } from './response.js';
 import type { Scheduler } from './scheduler.js';
 import { readIdle, track, type TrackOptions } from './stream.js';
-import { endpointId, number, string } from './validate.js';
+import { checkEndpointId, number, string } from './validate.js';
 import type { Dispatch } from './values.js';
 import { warnOnce } from './warn_once.js';
 
@@ -193,8 +193,8 @@ export class Lease {
    * The request went to another endpoint, say the first of the alternatives after a refused
    * connection. Throws a `RedirectError` after the first token and after the end.
    */
-  redirect(endpoint: number, failure: Failure = 'unreachable'): void {
-    const [to, how] = [endpointId('endpoint', endpoint), string('failure', failure)];
+  redirect(endpointId: number, failure: Failure = 'unreachable'): void {
+    const [to, how] = [checkEndpointId('endpointId', endpointId), string('failure', failure)];
     this.#call((native, now) => native.redirect(this.#scheduler.native, now, to, how));
   }
 

@@ -284,11 +284,8 @@ function readAllow(allow: Allow): NativeAllow {
         const expected = `a boolean${hasRange ? ' or a range of two numbers' : ''}`;
         throw typeError(`${path} must be ${expected}, got ${describe(value)}`);
       }
-      const [low, high] = [number(`${path}[0]`, value[0]), number(`${path}[1]`, value[1])];
-      if (!(low <= high)) {
-        throw rangeError(`${path} must be a range, got ${low} above ${high}`);
-      }
-      native[key as 'priority' | 'ttlMs' | 'deadlineMs'] = [low, high];
+      const range = [number(`${path}[0]`, value[0]), number(`${path}[1]`, value[1])];
+      native[key as 'priority' | 'ttlMs' | 'deadlineMs'] = range;
     }
   }
   return native;

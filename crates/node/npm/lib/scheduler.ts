@@ -27,13 +27,13 @@ import { CostFunctionCalls } from './cost_function.js';
 import {
   checkSignal,
   describe,
-  endpointId,
+  checkEndpointId,
   number,
   optionalBoolean,
   optionalFunction,
   optionalNumber,
   optionalString,
-  requestId,
+  checkRequestId,
   string,
 } from './validate.js';
 import {
@@ -250,14 +250,14 @@ export class Scheduler extends Endpoints {
   }
 
   /** The first token of a request arrived. A second call changes nothing. */
-  handleFirstToken(request: number, now?: number): void {
-    const [at, id] = [this.time.at(now), requestId(request)];
+  handleFirstToken(requestId: number, now?: number): void {
+    const [at, id] = [this.time.at(now), checkRequestId(requestId)];
     this.input(at, () => this.native.handleFirstToken(at, id));
   }
 
   /** The answer of a request grew by `tokens`. Implies the first token. */
-  handleTokens(request: number, tokens: number, now?: number): void {
-    const [at, id, count] = [this.time.at(now), requestId(request), number('tokens', tokens)];
+  handleTokens(requestId: number, tokens: number, now?: number): void {
+    const [at, id, count] = [this.time.at(now), checkRequestId(requestId), number('tokens', tokens)];
     this.input(at, () => this.native.handleTokens(at, id, count));
   }
 
@@ -265,28 +265,28 @@ export class Scheduler extends Endpoints {
    * Records the id of the answer to a request: a request that continues it (`continues`,
    * `previous_response_id`, `thread`) goes to the same endpoint. Leases do this by themselves.
    */
-  handleAnswer(request: number, answer: string, now?: number): void {
-    const [at, id, name] = [this.time.at(now), requestId(request), string('answer', answer)];
+  handleAnswer(requestId: number, answer: string, now?: number): void {
+    const [at, id, name] = [this.time.at(now), checkRequestId(requestId), string('answer', answer)];
     this.input(at, () => this.native.handleAnswer(at, id, name));
   }
 
   /** A request completed. Releases its reservation, and learns from its usage. */
-  complete(request: number, usage?: Usage | null, now?: number): void {
-    const [at, id] = [this.time.at(now), requestId(request)];
+  complete(requestId: number, usage?: Usage | null, now?: number): void {
+    const [at, id] = [this.time.at(now), checkRequestId(requestId)];
     const { promptTokens, cachedTokens, completionTokens } = readUsage(usage ?? {});
     this.input(at, () =>
       this.native.complete(at, id, promptTokens, cachedTokens, completionTokens));
   }
 
   /** A request failed at its endpoint. After a client error such as `400`, cancel it instead. */
-  fail(request: number, failure: Failure = 'engine', now?: number): void {
-    const [at, id, why] = [this.time.at(now), requestId(request), string('failure', failure)];
+  fail(requestId: number, failure: Failure = 'engine', now?: number): void {
+    const [at, id, why] = [this.time.at(now), checkRequestId(requestId), string('failure', failure)];
     this.input(at, () => this.native.fail(at, id, why));
   }
 
   /** The client disconnected. Returns whether the request was in flight or queued. */
-  cancel(request: number, now?: number): boolean {
-    const [at, id] = [this.time.at(now), requestId(request)];
+  cancel(requestId: number, now?: number): boolean {
+    const [at, id] = [this.time.at(now), checkRequestId(requestId)];
     this.#waiting.forget(id);
     return this.input(at, () => this.native.cancel(at, id));
   }
@@ -296,12 +296,12 @@ export class Scheduler extends Endpoints {
    * of the first endpoint.
    */
   redirect(
-    request: number,
-    endpoint: number,
+    requestId: number,
+    endpointId: number,
     now?: number,
     failure: Failure = 'unreachable',
   ): void {
-    const [at, id, to] = [this.time.at(now), requestId(request), endpointId('endpoint', endpoint)];
+    const [at, id, to] = [this.time.at(now), checkRequestId(requestId), checkEndpointId('endpointId', endpointId)];
     const how = string('failure', failure);
     this.input(at, () => this.native.redirect(at, id, to, how));
   }
@@ -361,8 +361,8 @@ export class Scheduler extends Endpoints {
   }
 
   /** @internal Drops a decision that was made but not polled yet. */
-  forget(request: number): void {
-    this.#waiting.forget(request);
+  forget(requestId: number): void {
+    this.#waiting.forget(requestId);
   }
 
   /** @internal */

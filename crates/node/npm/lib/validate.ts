@@ -80,7 +80,7 @@ export function string(path: string, value: unknown): string {
 }
 
 /** The id of an endpoint. */
-export function endpointId(path: string, value: unknown): number {
+export function checkEndpointId(path: string, value: unknown): number {
   // Digits are an id that was made text on its way.
   if (typeof value === 'string' && !/^\d+$/.test(value)) {
     const name = describe(value);
@@ -90,14 +90,14 @@ export function endpointId(path: string, value: unknown): number {
 }
 
 /** The id of a request. */
-export function requestId(value: unknown): number {
+export function checkRequestId(value: unknown): number {
   if (typeof value === 'object' && value !== null && 'requestId' in value) {
-    throw typeError(`request must be a number, got ${describe(value)}: pass its .requestId`);
+    throw typeError(`requestId must be a number, got ${describe(value)}: pass its .requestId`);
   }
   if (typeof value === 'string') {
-    throw typeError(`request must be a number, got ${describe(value)}: pass dispatch.requestId, which is no X-Request-ID`);
+    throw typeError(`requestId must be a number, got ${describe(value)}: pass dispatch.requestId, which is no X-Request-ID`);
   }
-  return number('request', value);
+  return number('requestId', value);
 }
 
 /** The name of an endpoint. */

@@ -95,8 +95,8 @@ export class Waiting {
   }
 
   /** Drops the decision about a request that ended before `pollDecision` returned it. */
-  forget(request: number): void {
-    const at = this.#foreign.findIndex((decision) => decision.requestId === request);
+  forget(requestId: number): void {
+    const at = this.#foreign.findIndex((decision) => decision.requestId === requestId);
     if (at >= 0) {
       this.#foreign.splice(at, 1);
     }

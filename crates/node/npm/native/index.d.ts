@@ -58,7 +58,7 @@ export declare class NativeExchange {
 /** A dispatched request. After the scheduler's `close`, calls have no effect. */
 export declare class NativeLease {
   /** The lease of a dispatched request. */
-  constructor(scheduler: NativeScheduler, request: number, endpoint: number, firstTokenIn: number)
+  constructor(scheduler: NativeScheduler, requestId: number, endpointId: number, firstTokenIn: number)
   /** Whether the request has ended. */
   get ended(): boolean
   /** Looks up the endpoint of the request. */
@@ -86,7 +86,7 @@ export declare class NativeLease {
   /** The connection ended: `finish` after `begin`, and the end that fits before it. */
   close(scheduler: NativeScheduler, now: number, close: string): void
   /** The request went to another endpoint. */
-  redirect(scheduler: NativeScheduler, now: number, endpoint: number, failure: string): void
+  redirect(scheduler: NativeScheduler, now: number, endpointId: number, failure: string): void
   /** Whether a stream has brought any payload but an error. */
   get begun(): boolean
   /** Tokens of the answer so far. */
@@ -149,37 +149,37 @@ export declare class NativeScheduler {
   /** Adds an endpoint. */
   addEndpoint(now: number, endpoint: Endpoint): number
   /** Replaces an endpoint's description. */
-  updateEndpoint(now: number, endpoint: number, description: Endpoint): void
+  updateEndpoint(now: number, endpointId: number, description: Endpoint): void
   /** Removes an endpoint. */
-  removeEndpoint(now: number, endpoint: number): RemovedEndpoint
+  removeEndpoint(now: number, endpointId: number): RemovedEndpoint
   /** Sends no new requests to an endpoint. */
-  drainEndpoint(now: number, endpoint: number): void
+  drainEndpoint(now: number, endpointId: number): void
   /** Takes a draining endpoint back into service. */
-  resumeEndpoint(now: number, endpoint: number): void
+  resumeEndpoint(now: number, endpointId: number): void
   /** An endpoint reported its load. */
-  handleLoad(now: number, endpoint: number, load: Load): void
+  handleLoad(now: number, endpointId: number, load: Load): void
   /** A probe of the endpoint passed or failed. */
-  handleProbe(now: number, endpoint: number, passed: boolean): void
+  handleProbe(now: number, endpointId: number, passed: boolean): void
   /** An endpoint reported its LoRA adapters. */
-  handleAdapters(now: number, endpoint: number, active: Array<string>, slots: number): void
+  handleAdapters(now: number, endpointId: number, active: Array<string>, slots: number): void
   /** An engine stored blocks. */
-  handleStored(now: number, endpoint: number, blocks: BigUint64Array, blockSize: number, parent?: bigint | undefined | null, tokens?: Uint32Array | undefined | null, lookahead?: Uint32Array | undefined | null, tier?: string | undefined | null, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null): void
+  handleStored(now: number, endpointId: number, blocks: BigUint64Array, blockSize: number, parent?: bigint | undefined | null, tokens?: Uint32Array | undefined | null, lookahead?: Uint32Array | undefined | null, tier?: string | undefined | null, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null): void
   /** An engine removed blocks. */
-  handleRemoved(now: number, endpoint: number, blocks: BigUint64Array, tier?: string | undefined | null): void
+  handleRemoved(now: number, endpointId: number, blocks: BigUint64Array, tier?: string | undefined | null): void
   /** An engine cleared its cache. */
-  handleCleared(now: number, endpoint: number): void
+  handleCleared(now: number, endpointId: number): void
   /** An endpoint's metrics page was scraped. `fields` are names of fields and metrics in turn. */
-  handleMetricsPage(now: number, endpoint: number, page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): void
+  handleMetricsPage(now: number, endpointId: number, page: Uint8Array, engine: string | undefined | null, fields: Array<string>, adapters: Array<string>, rankLabel?: string | undefined | null): void
   /** An endpoint's answer had this header `endpoint-load-metrics`. */
-  handleOrca(now: number, endpoint: number, header: Uint8Array): void
+  handleOrca(now: number, endpointId: number, header: Uint8Array): void
   /** A message came from an endpoint's publisher of KV events. */
-  handleKvFrames(now: number, endpoint: number, frames: Array<Uint8Array>, replay: boolean, rank: number): KvReport
+  handleKvFrames(now: number, endpointId: number, frames: Array<Uint8Array>, replay: boolean, rank: number): KvReport
   /** TensorRT-LLM returned this body at `/kv_cache_events`. */
-  handleTrtllmEvents(now: number, endpoint: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
+  handleTrtllmEvents(now: number, endpointId: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
   /** Gives up a replay. */
-  abandonReplay(now: number, endpoint: number, rank: number): KvReport
+  abandonReplay(now: number, endpointId: number, rank: number): KvReport
   /** The first batch of the replay that a rank awaits. */
-  replayFrom(endpoint: number, rank: number): number | null
+  replayFrom(endpointId: number, rank: number): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
   pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array): Rejected | null
   /** `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`. */
@@ -198,19 +198,19 @@ export declare class NativeScheduler {
   /** The eligible endpoints of a request, column by column. */
   candidates(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null, session?: string | undefined | null, flow?: string | undefined | null, priority?: number | undefined | null, deadline?: number | undefined | null, expectedOutputTokens?: number | undefined | null, rareOptions?: RareOptions | undefined | null): Columns
   /** The first token of a request arrived. */
-  handleFirstToken(now: number, request: number): void
+  handleFirstToken(now: number, requestId: number): void
   /** The answer of a request grew. */
-  handleTokens(now: number, request: number, tokens: number): void
+  handleTokens(now: number, requestId: number, tokens: number): void
   /** Records the id of the answer to a request. */
-  handleAnswer(now: number, request: number, answer: string): void
+  handleAnswer(now: number, requestId: number, answer: string): void
   /** A request completed. */
-  complete(now: number, request: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): void
+  complete(now: number, requestId: number, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null, completionTokens?: number | undefined | null): void
   /** A request failed. */
-  fail(now: number, request: number, why: string): void
+  fail(now: number, requestId: number, why: string): void
   /** The client disconnected. Returns whether the request was in flight or queued. */
-  cancel(now: number, request: number): boolean
+  cancel(now: number, requestId: number): boolean
   /** A request went to another endpoint than was decided. */
-  redirect(now: number, request: number, endpoint: number, failure: string): void
+  redirect(now: number, requestId: number, endpointId: number, failure: string): void
   /** A scheduler with no endpoints. */
   constructor(config: Config)
   /** Frees its memory. */
@@ -220,21 +220,21 @@ export declare class NativeScheduler {
   /** When to poll decisions even without an input. */
   nextTimeout(): number | null
   /** Reports an endpoint by `pollDrained` once it has no request in flight. */
-  watchDrained(endpoint: number): void
+  watchDrained(endpointId: number): void
   /** Ends the watch of an endpoint. */
-  unwatchDrained(endpoint: number): void
+  unwatchDrained(endpointId: number): void
   /** The next watched endpoint that has no request in flight, or has left the pool. */
   pollDrained(): number | null
   /** The configuration, with the defaults. */
   get config(): Config
   /** The description of an endpoint. */
-  endpoint(endpoint: number): Endpoint | null
+  endpoint(endpointId: number): Endpoint | null
   /** The endpoint with this name. */
   endpointNamed(name: string): number | null
   /** The endpoint of a request in flight. */
-  endpointOf(request: number): number | null
+  endpointOf(requestId: number): number | null
   /** Requests in flight on an endpoint. */
-  inFlightOn(endpoint: number): number
+  inFlightOn(endpointId: number): number
   /** Endpoints that accept new requests. */
   get acceptingEndpoints(): number
   /** Counters and gauges. */
@@ -487,7 +487,7 @@ export interface CostTerms {
 }
 
 /** Span attributes of a dispatched request: the request, then its dispatch. */
-export declare function dispatchOfSpan(model: string, adapter: string | undefined | null, session: string | undefined | null, flow: string, priority: number, request: number, endpoint: number, name: string, alternatives: Array<number>, promptTokens: number, cachedTokens: number, bestCachedTokens: number, cost: number, queued: number): Attributes
+export declare function dispatchOfSpan(model: string, adapter: string | undefined | null, session: string | undefined | null, flow: string, priority: number, requestId: number, endpointId: number, name: string, alternatives: Array<number>, promptTokens: number, cachedTokens: number, bestCachedTokens: number, cost: number, queued: number): Attributes
 
 /** A model server that requests can be sent to: its name, and what it can do. */
 export interface Endpoint {

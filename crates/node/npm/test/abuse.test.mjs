@@ -282,8 +282,8 @@ test('numbers that do not fit are refused by name and never wrap', () => {
     assert.throws(() => scheduler.pick({ blocks: [value], blockSize: 16, tokens: 16 }), /^RangeError: prompt.blocks\[0\] must/);
   }
   for (const value of [-1, 0.5, 2 ** 53]) {
-    assert.throws(() => scheduler.complete(value), /^RangeError: request must be an integer/);
-    assert.throws(() => scheduler.drainEndpoint(value), /^RangeError: endpoint must be an integer/);
+    assert.throws(() => scheduler.complete(value), /^RangeError: requestId must be an integer/);
+    assert.throws(() => scheduler.drainEndpoint(value), /^RangeError: endpointId must be an integer/);
   }
   assert.equal(scheduler.stats().inFlight, 1);
 });
@@ -330,7 +330,7 @@ test('misspelt options and values of the wrong type are refused by name', () => 
     [() => scheduler.addEndpoint({ name: 'b', model: 'm' }), 'endpoint.model is not a known field'],
     [() => scheduler.addEndpoint({ name: 'b', models: ['m', 1] }), 'endpoint.models[1] must be a string, got 1'],
     [() => scheduler.addEndpoint({ name: 'b', labels: { zone: 1 } }), 'endpoint.labels.zone must be a string, got 1'],
-    [() => scheduler.addEndpoint({ name: 'b', role: 'both' }), `role must be 'unified' or 'prefill' or 'decode', got "both"`],
+    [() => scheduler.addEndpoint({ name: 'b', role: 'both' }), `role must be 'unified', 'prefill' or 'decode', got "both"`],
     [() => scheduler.addEndpoint({ name: 'b', cacheEviction: 'x' }), `cacheEviction must be 'tail_first' or 'head_first', got "x"`],
     [() => scheduler.addEndpoint({ name: 'b', prefill: { perTokens: 1 } }), 'endpoint.prefill.perTokens is not a known field'],
     [() => scheduler.handleLoad(ids[0], { kv_usage: 1 }), 'load.kv_usage is not a known field'],
@@ -345,17 +345,17 @@ test('misspelt options and values of the wrong type are refused by name', () => 
     [() => scheduler.pick(['1']), 'prompt[0] must be a token id between 0 and 4294967295, got "1"'],
     [() => scheduler.pick(detached(Uint8Array)), 'prompt lies in a buffer that was transferred'],
     [() => scheduler.complete(request, { prompt_tokens: 1 }), 'usage.prompt_tokens is not a known field'],
-    [() => scheduler.fail(request, 'broken'), `failure must be 'unreachable' or 'engine' or 'timeout', got "broken"`],
+    [() => scheduler.fail(request, 'broken'), `failure must be 'unreachable', 'engine' or 'timeout', got "broken"`],
     [() => scheduler.handleKvEvent(ids[0], {}), `event.kind must be 'BlockStored', 'BlockRemoved' or 'AllBlocksCleared', got undefined`],
     [() => scheduler.handleKvEvent(ids[0], { kind: 'AllBlocksCleared', block_size: 16 }), 'event.block_size is not a known field'],
     [() => scheduler.handleAdapters(ids[0], { slots: 4 }), 'adapters.active must be an array of strings, got undefined'],
     [
       () => scheduler.handleKvEvent(ids[0], { kind: 'BlockStored', blocks: [1n], blockSize: 16, tier: 'tape' }),
-      `event.tier must be 'gpu' or 'cpu' or 'disk', got "tape"`,
+      `event.tier must be 'gpu', 'cpu' or 'disk', got "tape"`,
     ],
     [
       () => scheduler.handleKvEvent(ids[0], { kind: 'BlockRemoved', blocks: [1n], tier: 'GPU' }),
-      `event.tier must be 'gpu' or 'cpu' or 'disk', got "GPU"`,
+      `event.tier must be 'gpu', 'cpu' or 'disk', got "GPU"`,
     ],
     [() => scheduler.handleKvEvent(ids[0], { kind: 'BlockRemoved', blocks: [1n], tier: 1 }), 'event.tier must be a string, got 1'],
     [() => scheduler.handleKvEvent(ids[0], { kind: 'BlockRemoved', blocks: [1] }), 'event.blocks[0] must be a bigint, got 1'],

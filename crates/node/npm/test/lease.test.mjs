@@ -77,7 +77,7 @@ test('a settlement with invalid arguments throws and leaves the lease open', asy
     [(it) => it.complete({ prompt_tokens: 1 }), /usage\.prompt_tokens is not a known field/],
     [(it) => it.complete({ promptTokens: '1' }), /usage\.promptTokens must be a number/],
     [(it) => it.complete(7), /usage must be an object/],
-    [(it) => it.fail('nonsense'), /failure must be 'unreachable' or 'engine' or 'timeout'/],
+    [(it) => it.fail('nonsense'), /failure must be 'unreachable', 'engine' or 'timeout'/],
     [(it) => it.fail(3), /failure must be a string/],
     [(it) => it.finish('timeout'), /close must be/],
   ]) {

@@ -39,8 +39,8 @@ test('an error for an invalid id or name states what to pass', () => {
   for (const [call, message] of [
     [() => scheduler.drainEndpoint('a'), 'id must be a number, got "a": pass what addEndpoint returned, or endpointNamed("a")'],
     [() => scheduler.endpointNamed(0), 'name must be a string, got 0: endpoint(0)?.name is the name of an id'],
-    [() => scheduler.complete(scheduler.pick('x')), 'request must be a number, got an object: pass its .requestId'],
-    [() => scheduler.cancel('abc'), 'request must be a number, got "abc": pass dispatch.requestId, which is no X-Request-ID'],
+    [() => scheduler.complete(scheduler.pick('x')), 'requestId must be a number, got an object: pass its .requestId'],
+    [() => scheduler.cancel('abc'), 'requestId must be a number, got "abc": pass dispatch.requestId, which is no X-Request-ID'],
     [() => scheduler.pick('x', { flow: 7 }), 'flow must be a string, got 7: pass String(7)'],
     [() => scheduler.pick('x', { session: 7n }), 'session must be a string, got 7: pass String(7)'],
   ]) {

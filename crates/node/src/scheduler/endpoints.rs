@@ -8,7 +8,7 @@ use slotwise::{AdapterState, BlockRemoved, BlockStored, EngineHash, KvEvent};
 use super::NativeScheduler;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, tier};
 use crate::error::{Result, thrown};
-use crate::number::{bits, count, endpoint_id, instant, positive};
+use crate::number::{bits, count, instant, positive, to_endpoint_id};
 use crate::request::{Hashes, TokenIds};
 
 #[napi]
@@ -25,8 +25,8 @@ impl NativeScheduler {
 
     /// Replaces an endpoint's description.
     #[napi]
-    pub fn update_endpoint(&self, now: f64, endpoint: f64, description: Endpoint) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn update_endpoint(&self, now: f64, endpoint_id: f64, description: Endpoint) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         self.input(|scheduler| {
             let description = description.described()?;
             scheduler.update_endpoint(now, id, description).map_err(thrown)
@@ -35,37 +35,37 @@ impl NativeScheduler {
 
     /// Removes an endpoint.
     #[napi]
-    pub fn remove_endpoint(&self, now: f64, endpoint: f64) -> Result<RemovedEndpoint> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn remove_endpoint(&self, now: f64, endpoint_id: f64) -> Result<RemovedEndpoint> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         self.with(|state| state.gateway.remove_endpoint(now, id).map(Into::into).map_err(thrown))
     }
 
     /// Sends no new requests to an endpoint.
     #[napi]
-    pub fn drain_endpoint(&self, now: f64, endpoint: f64) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn drain_endpoint(&self, now: f64, endpoint_id: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         self.input(|scheduler| scheduler.drain_endpoint(now, id).map_err(thrown))
     }
 
     /// Takes a draining endpoint back into service.
     #[napi]
-    pub fn resume_endpoint(&self, now: f64, endpoint: f64) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn resume_endpoint(&self, now: f64, endpoint_id: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         self.input(|scheduler| scheduler.resume_endpoint(now, id).map_err(thrown))
     }
 
     /// An endpoint reported its load.
     #[napi]
-    pub fn handle_load(&self, now: f64, endpoint: f64, load: Load) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn handle_load(&self, now: f64, endpoint_id: f64, load: Load) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let load = slotwise::Load::try_from(load)?;
         self.input(|scheduler| scheduler.handle_load(now, id, load).map_err(thrown))
     }
 
     /// A probe of the endpoint passed or failed.
     #[napi]
-    pub fn handle_probe(&self, now: f64, endpoint: f64, passed: bool) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn handle_probe(&self, now: f64, endpoint_id: f64, passed: bool) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         self.input(|scheduler| scheduler.handle_probe(now, id, passed).map_err(thrown))
     }
 
@@ -74,11 +74,11 @@ impl NativeScheduler {
     pub fn handle_adapters(
         &self,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         active: Vec<String>,
         slots: f64,
     ) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let active: Vec<&str> = active.iter().map(String::as_str).collect();
         let state = AdapterState::active(&active).slots(count("slots", slots)?);
         self.input(|scheduler| scheduler.handle_adapters(now, id, state).map_err(thrown))
@@ -89,7 +89,7 @@ impl NativeScheduler {
     pub fn handle_stored(
         &self,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         #[napi(ts_arg_type = "BigUint64Array")] blocks: Hashes<'_>,
         block_size: f64,
         parent: Option<BigInt>,
@@ -100,7 +100,7 @@ impl NativeScheduler {
         adapter: Option<String>,
         cache_salt: Option<String>,
     ) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let blocks = engine_hashes(blocks);
         let mut stored = BlockStored::new(&blocks, positive("blockSize", block_size)?);
         stored.parent = parent.map(|name| bits("parent", &name).map(EngineHash)).transpose()?;
@@ -119,11 +119,11 @@ impl NativeScheduler {
     pub fn handle_removed(
         &self,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         #[napi(ts_arg_type = "BigUint64Array")] blocks: Hashes<'_>,
         tier: Option<String>,
     ) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let blocks = engine_hashes(blocks);
         let removed = BlockRemoved::new(&blocks).tier(self::tier(tier.as_deref())?);
         self.input(|scheduler| {
@@ -133,8 +133,8 @@ impl NativeScheduler {
 
     /// An engine cleared its cache.
     #[napi]
-    pub fn handle_cleared(&self, now: f64, endpoint: f64) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn handle_cleared(&self, now: f64, endpoint_id: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         self.input(|scheduler| {
             scheduler.handle_kv_event(now, id, KvEvent::AllBlocksCleared).map_err(thrown)
         })

@@ -9,7 +9,7 @@ use super::{NativeScheduler, State};
 use crate::error::{Kind, Result, thrown, unclassified, unreadable};
 use crate::kv::{Frames, KvReport, batch_number};
 use crate::metrics::PageOptions;
-use crate::number::{count, endpoint_id, instant, positive};
+use crate::number::{count, instant, positive, to_endpoint_id};
 use crate::request::Bytes;
 
 #[napi]
@@ -19,14 +19,14 @@ impl NativeScheduler {
     pub fn handle_metrics_page(
         &self,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         #[napi(ts_arg_type = "Uint8Array")] page: Bytes<'_>,
         engine: Option<String>,
         fields: Vec<String>,
         adapters: Vec<String>,
         rank_label: Option<String>,
     ) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let options = PageOptions { engine, fields, adapters, rank_label };
         self.with(|state| {
             let report = options.reader()?.read_load(page);
@@ -40,10 +40,10 @@ impl NativeScheduler {
     pub fn handle_orca(
         &self,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         #[napi(ts_arg_type = "Uint8Array")] header: Bytes<'_>,
     ) -> Result<()> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let report = OrcaReport::read(header);
         self.with(|state| {
             state.gateway.handle_orca(now, id, &report).map_err(thrown)?;
@@ -56,12 +56,12 @@ impl NativeScheduler {
     pub fn handle_kv_frames(
         &self,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         #[napi(ts_arg_type = "Array<Uint8Array>")] frames: Frames<'_>,
         replay: bool,
         rank: f64,
     ) -> Result<KvReport> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let rank = count("rank", rank)?;
         self.with(|State { gateway, .. }| {
             let report = if replay {
@@ -78,12 +78,12 @@ impl NativeScheduler {
     pub fn handle_trtllm_events(
         &self,
         now: f64,
-        endpoint: f64,
+        endpoint_id: f64,
         #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
         block_size: Option<f64>,
         rank: f64,
     ) -> Result<KvReport> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let rank = count("rank", rank)?;
         let size = block_size.map(|tokens| positive("blockSize", tokens)).transpose()?;
         self.with(|State { gateway, .. }| {
@@ -94,8 +94,8 @@ impl NativeScheduler {
 
     /// Gives up a replay.
     #[napi]
-    pub fn abandon_replay(&self, now: f64, endpoint: f64, rank: f64) -> Result<KvReport> {
-        let (now, id) = (instant("now", now)?, endpoint_id("endpoint", endpoint)?);
+    pub fn abandon_replay(&self, now: f64, endpoint_id: f64, rank: f64) -> Result<KvReport> {
+        let (now, id) = (instant("now", now)?, to_endpoint_id("endpointId", endpoint_id)?);
         let rank = count("rank", rank)?;
         self.with(|State { gateway, .. }| {
             Ok(gateway.abandon_replay(now, id, rank).map_err(rejected_feed)?.into())
@@ -104,8 +104,8 @@ impl NativeScheduler {
 
     /// The first batch of the replay that a rank awaits.
     #[napi]
-    pub fn replay_from(&self, endpoint: f64, rank: f64) -> Result<Option<f64>> {
-        let (id, rank) = (endpoint_id("endpoint", endpoint)?, count("rank", rank)?);
+    pub fn replay_from(&self, endpoint_id: f64, rank: f64) -> Result<Option<f64>> {
+        let (id, rank) = (to_endpoint_id("endpointId", endpoint_id)?, count("rank", rank)?);
         self.with(|State { gateway, .. }| {
             gateway.scheduler().in_flight_on(id).map_err(thrown)?;
             Ok(gateway.replay_from(id, rank).map(batch_number))

@@ -20,9 +20,9 @@ use slotwise_wire::exposition::Exposition;
 use slotwise_wire::request::RequestReader;
 
 use crate::config::Config;
-use crate::endpoint::{Endpoint, named};
+use crate::endpoint::{Endpoint, one_of};
 use crate::error::{Result, closed, invalid_config, thrown};
-use crate::number::{endpoint_id, instant, patience, request_id, size, time};
+use crate::number::{instant, patience, size, time, to_endpoint_id, to_request_id};
 use crate::request::Bytes;
 
 /// The native part of the package's `Scheduler`. Times are milliseconds, ids are numbers.
@@ -97,15 +97,15 @@ impl NativeScheduler {
 
     /// Reports an endpoint by `pollDrained` once it has no request in flight.
     #[napi]
-    pub fn watch_drained(&self, endpoint: f64) -> Result<()> {
-        let id = endpoint_id("endpoint", endpoint)?;
+    pub fn watch_drained(&self, endpoint_id: f64) -> Result<()> {
+        let id = to_endpoint_id("endpointId", endpoint_id)?;
         self.with(|state| state.gateway.watch_drained(id).map_err(thrown))
     }
 
     /// Ends the watch of an endpoint.
     #[napi]
-    pub fn unwatch_drained(&self, endpoint: f64) -> Result<()> {
-        let id = endpoint_id("endpoint", endpoint)?;
+    pub fn unwatch_drained(&self, endpoint_id: f64) -> Result<()> {
+        let id = to_endpoint_id("endpointId", endpoint_id)?;
         self.with(|state| {
             state.gateway.unwatch_drained(id);
             Ok(())
@@ -130,8 +130,8 @@ impl NativeScheduler {
 
     /// The description of an endpoint.
     #[napi]
-    pub fn endpoint(&self, endpoint: f64) -> Result<Option<Endpoint>> {
-        let id = endpoint_id("endpoint", endpoint)?;
+    pub fn endpoint(&self, endpoint_id: f64) -> Result<Option<Endpoint>> {
+        let id = to_endpoint_id("endpointId", endpoint_id)?;
         self.query(|scheduler| Ok(scheduler.endpoint(id).map(Endpoint::from)))
     }
 
@@ -143,15 +143,15 @@ impl NativeScheduler {
 
     /// The endpoint of a request in flight.
     #[napi]
-    pub fn endpoint_of(&self, request: f64) -> Result<Option<f64>> {
-        let id = request_id(request)?;
+    pub fn endpoint_of(&self, request_id: f64) -> Result<Option<f64>> {
+        let id = to_request_id(request_id)?;
         self.query(|scheduler| Ok(scheduler.endpoint_of(id).map(|id| id.as_u64() as f64)))
     }
 
     /// Requests in flight on an endpoint.
     #[napi]
-    pub fn in_flight_on(&self, endpoint: f64) -> Result<f64> {
-        let id = endpoint_id("endpoint", endpoint)?;
+    pub fn in_flight_on(&self, endpoint_id: f64) -> Result<f64> {
+        let id = to_endpoint_id("endpointId", endpoint_id)?;
         self.query(|scheduler| scheduler.in_flight_on(id).map(f64::from).map_err(thrown))
     }
 
@@ -176,7 +176,7 @@ impl NativeScheduler {
         max_endpoints: f64,
     ) -> Result<String> {
         let reference = match &names {
-            Some(word) => named("names", word, &[("slotwise", false), ("reference", true)])?,
+            Some(word) => one_of("names", word, &[("slotwise", false), ("reference", true)])?,
             None => false,
         };
         let exposition = Exposition::new().endpoint_limit(size("maxEndpoints", max_endpoints)?);

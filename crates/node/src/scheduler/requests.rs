@@ -10,9 +10,8 @@ use slotwise::{Decision, Instant, Request, Seconds};
 use super::{NativeScheduler, State};
 use crate::answer::{Columns, Evicted, Explanation, Numbers, Rejected, write_dispatch};
 use crate::attribute::usage;
-use crate::endpoint::failure;
-use crate::error::{Result, thrown};
-use crate::number::{count, endpoint_id, instant, patience, request_id, weight};
+use crate::error::{Result, named, thrown};
+use crate::number::{count, instant, patience, to_endpoint_id, to_request_id, weight};
 use crate::request::{Asked, Prompt, RareOptions};
 
 impl NativeScheduler {
@@ -280,23 +279,23 @@ impl NativeScheduler {
 
     /// The first token of a request arrived.
     #[napi]
-    pub fn handle_first_token(&self, now: f64, request: f64) -> Result<()> {
-        let (now, id) = (instant("now", now)?, request_id(request)?);
+    pub fn handle_first_token(&self, now: f64, request_id: f64) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_request_id(request_id)?);
         self.input(|scheduler| scheduler.handle_first_token(now, id).map_err(thrown))
     }
 
     /// The answer of a request grew.
     #[napi]
-    pub fn handle_tokens(&self, now: f64, request: f64, tokens: f64) -> Result<()> {
+    pub fn handle_tokens(&self, now: f64, request_id: f64, tokens: f64) -> Result<()> {
         let (now, id, tokens) =
-            (instant("now", now)?, request_id(request)?, count("tokens", tokens)?);
+            (instant("now", now)?, to_request_id(request_id)?, count("tokens", tokens)?);
         self.input(|scheduler| scheduler.handle_tokens(now, id, tokens).map_err(thrown))
     }
 
     /// Records the id of the answer to a request.
     #[napi]
-    pub fn handle_answer(&self, now: f64, request: f64, answer: String) -> Result<()> {
-        let (now, id) = (instant("now", now)?, request_id(request)?);
+    pub fn handle_answer(&self, now: f64, request_id: f64, answer: String) -> Result<()> {
+        let (now, id) = (instant("now", now)?, to_request_id(request_id)?);
         self.input(|scheduler| {
             scheduler.handle_answer(now, id, slotwise::AnswerId::of(&answer)).map_err(thrown)
         })
@@ -307,36 +306,46 @@ impl NativeScheduler {
     pub fn complete(
         &self,
         now: f64,
-        request: f64,
+        request_id: f64,
         prompt_tokens: Option<f64>,
         cached_tokens: Option<f64>,
         completion_tokens: Option<f64>,
     ) -> Result<()> {
-        let (now, id) = (instant("now", now)?, request_id(request)?);
+        let (now, id) = (instant("now", now)?, to_request_id(request_id)?);
         let usage = usage(prompt_tokens, cached_tokens, completion_tokens)?;
         self.input(|scheduler| scheduler.complete(now, id, usage).map_err(thrown))
     }
 
     /// A request failed.
     #[napi]
-    pub fn fail(&self, now: f64, request: f64, why: String) -> Result<()> {
-        let (now, id, failure) = (instant("now", now)?, request_id(request)?, failure(&why)?);
+    pub fn fail(&self, now: f64, request_id: f64, why: String) -> Result<()> {
+        let (now, id, failure) =
+            (instant("now", now)?, to_request_id(request_id)?, named("failure", &why)?);
         self.input(|scheduler| scheduler.fail(now, id, failure).map_err(thrown))
     }
 
     /// The client disconnected. Returns whether the request was in flight or queued.
     #[napi]
-    pub fn cancel(&self, now: f64, request: f64) -> Result<bool> {
-        let (now, id) = (instant("now", now)?, request_id(request)?);
+    pub fn cancel(&self, now: f64, request_id: f64) -> Result<bool> {
+        let (now, id) = (instant("now", now)?, to_request_id(request_id)?);
         self.input(|scheduler| Ok(scheduler.cancel(now, id)))
     }
 
     /// A request went to another endpoint than was decided.
     #[napi]
-    pub fn redirect(&self, now: f64, request: f64, endpoint: f64, failure: String) -> Result<()> {
-        let (now, id, to) =
-            (instant("now", now)?, request_id(request)?, endpoint_id("endpoint", endpoint)?);
-        let failure = self::failure(&failure)?;
+    pub fn redirect(
+        &self,
+        now: f64,
+        request_id: f64,
+        endpoint_id: f64,
+        failure: String,
+    ) -> Result<()> {
+        let (now, id, to) = (
+            instant("now", now)?,
+            to_request_id(request_id)?,
+            to_endpoint_id("endpointId", endpoint_id)?,
+        );
+        let failure = named("failure", &failure)?;
         self.input(|scheduler| scheduler.redirect_after(now, id, to, failure).map_err(thrown))
     }
 }

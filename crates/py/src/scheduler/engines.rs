@@ -20,13 +20,13 @@ use crate::request::instant;
 
 #[pymethods]
 impl Scheduler {
-    #[pyo3(signature = (endpoint, *, waiting = None, running = None, kv_usage = None,
+    #[pyo3(signature = (endpoint_id, *, waiting = None, running = None, kv_usage = None,
         sleeping = None, sampled_at = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn handle_load(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         waiting: Option<u32>,
         running: Option<u32>,
         kv_usage: Option<f64>,
@@ -45,26 +45,26 @@ impl Scheduler {
         }
         let load = kv_usage.map_or(load, |share| load.kv_usage(share));
         let now = self.now(py, now)?;
-        self.input(py, |gateway| gateway.scheduler_mut().handle_load(now, endpoint.0, load))
+        self.input(py, |gateway| gateway.scheduler_mut().handle_load(now, endpoint_id.0, load))
     }
 
-    #[pyo3(signature = (endpoint, passed, *, now = None))]
+    #[pyo3(signature = (endpoint_id, passed, *, now = None))]
     fn handle_probe(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         passed: bool,
         now: Option<f64>,
     ) -> PyResult<()> {
         let now = self.now(py, now)?;
-        self.input(py, |gateway| gateway.scheduler_mut().handle_probe(now, endpoint.0, passed))
+        self.input(py, |gateway| gateway.scheduler_mut().handle_probe(now, endpoint_id.0, passed))
     }
 
-    #[pyo3(signature = (endpoint, active, *, slots = 0, now = None))]
+    #[pyo3(signature = (endpoint_id, active, *, slots = 0, now = None))]
     fn handle_adapters(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         active: Vec<Bound<'_, PyString>>,
         slots: u32,
         now: Option<f64>,
@@ -72,18 +72,18 @@ impl Scheduler {
         let active = active.iter().map(|name| name.to_str()).collect::<PyResult<Vec<_>>>()?;
         let now = self.now(py, now)?;
         let state = AdapterState::active(&active).slots(slots);
-        self.input(py, |gateway| gateway.scheduler_mut().handle_adapters(now, endpoint.0, state))
+        self.input(py, |gateway| gateway.scheduler_mut().handle_adapters(now, endpoint_id.0, state))
     }
 
-    #[pyo3(signature = (endpoint, event, *, now = None))]
+    #[pyo3(signature = (endpoint_id, event, *, now = None))]
     fn handle_kv_event(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         event: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         let event = Event::read(event)?;
         let apply = |gateway: &mut Gateway| {
             event.with(|event| gateway.scheduler_mut().handle_kv_event(now, endpoint, event))
@@ -91,13 +91,13 @@ impl Scheduler {
         if event.blocks() < LONG { self.input(py, apply) } else { self.long_input(py, apply) }
     }
 
-    #[pyo3(signature = (endpoint, page, *, engine = None, fields = None, adapters = None,
+    #[pyo3(signature = (endpoint_id, page, *, engine = None, fields = None, adapters = None,
         rank_label = None, now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn handle_metrics_page(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         page: &Bound<'_, PyAny>,
         engine: Option<String>,
         fields: Option<Bound<'_, PyAny>>,
@@ -105,7 +105,7 @@ impl Scheduler {
         rank_label: Option<String>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         let page = bytes(page, "page")?;
         let reader = Format { engine, fields, adapters, rank_label }.reader()?;
         let read = || reader.read_load(&page);
@@ -114,31 +114,31 @@ impl Scheduler {
         report.map(drop).map_err(raise_wire)
     }
 
-    #[pyo3(signature = (endpoint, header, *, now = None))]
+    #[pyo3(signature = (endpoint_id, header, *, now = None))]
     fn handle_orca(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         header: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         let report = OrcaReport::read(metrics::header(header)?.as_ref());
         self.input(py, |gateway| gateway.handle_orca(now, endpoint, &report))?;
         report.map(drop).map_err(raise_wire)
     }
 
-    #[pyo3(signature = (endpoint, frames, *, replay = false, rank = 0, now = None))]
+    #[pyo3(signature = (endpoint_id, frames, *, replay = false, rank = 0, now = None))]
     fn handle_kv_frames(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         frames: &Bound<'_, PyAny>,
         replay: bool,
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         let frames = Frames::read(frames)?;
         let frames = frames.bytes()?;
         let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
@@ -150,39 +150,39 @@ impl Scheduler {
         })
     }
 
-    #[pyo3(signature = (endpoint, *, rank = 0, now = None))]
+    #[pyo3(signature = (endpoint_id, *, rank = 0, now = None))]
     fn abandon_replay(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         self.feed(py, false, |gateway| gateway.abandon_replay(now, endpoint, rank))
     }
 
-    #[pyo3(signature = (endpoint, *, rank = 0))]
+    #[pyo3(signature = (endpoint_id, *, rank = 0))]
     fn replay_from(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         rank: u32,
     ) -> PyResult<Option<u64>> {
-        Ok(self.lock(py)?.replay_from(endpoint.0, rank))
+        Ok(self.lock(py)?.replay_from(endpoint_id.0, rank))
     }
 
-    #[pyo3(signature = (endpoint, body, *, block_size = None, rank = 0, now = None))]
+    #[pyo3(signature = (endpoint_id, body, *, block_size = None, rank = 0, now = None))]
     fn handle_trtllm_events(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         body: &Bound<'_, PyAny>,
         block_size: Option<u32>,
         rank: u32,
         now: Option<f64>,
     ) -> PyResult<KvReport> {
-        let (now, endpoint) = (self.now(py, now)?, endpoint.0);
+        let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         let block_size = block_size.map(self::block_size).transpose()?;
         let body = bytes(body, "body")?;
         self.feed(py, body.len() < LONG_BATCH, |gateway| {

@@ -22,13 +22,14 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyString};
 use slotwise::{EndpointId, Instant, RequestId};
+use slotwise_gateway::Classified;
 use slotwise_gateway::Gateway;
 use slotwise_wire::exposition::Exposition;
 
 use clock::Clock;
 
 use crate::body::Readers;
-use crate::error::{Kind, raise};
+use crate::error::raise;
 use crate::ids::{EndpointArg, NameArg, RequestArg};
 use crate::prompt::bytes;
 use crate::request::warn_implausible;
@@ -74,7 +75,7 @@ impl Scheduler {
     }
 
     /// Applies an input, and wakes the host. The lock is released before an exception is created.
-    fn input<T, E: Kind>(
+    fn input<T, E: Classified>(
         &self,
         py: Python<'_>,
         apply: impl FnOnce(&mut Gateway) -> Result<T, E>,
@@ -85,7 +86,7 @@ impl Scheduler {
     }
 
     /// Applies a long input while other Python threads run, and wakes the host.
-    fn long_input<T: Send, E: Kind + Send>(
+    fn long_input<T: Send, E: Classified + Send>(
         &self,
         py: Python<'_>,
         apply: impl FnOnce(&mut Gateway) -> Result<T, E> + Send,
@@ -171,9 +172,9 @@ impl Scheduler {
     fn endpoint<'py>(
         &self,
         py: Python<'py>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let found = self.lock(py)?.scheduler().endpoint(endpoint.0).cloned();
+        let found = self.lock(py)?.scheduler().endpoint(endpoint_id.0).cloned();
         found
             .map(|endpoint| to_python(py, ("slotwise.config", "decode_endpoint"), &endpoint))
             .transpose()
@@ -183,12 +184,12 @@ impl Scheduler {
         Ok(self.lock(py)?.scheduler().endpoint_named(&name.0).map(EndpointId::as_u64))
     }
 
-    fn endpoint_of(&self, py: Python<'_>, request: RequestArg) -> PyResult<Option<u64>> {
-        Ok(self.lock(py)?.scheduler().endpoint_of(request.0).map(EndpointId::as_u64))
+    fn endpoint_of(&self, py: Python<'_>, request_id: RequestArg) -> PyResult<Option<u64>> {
+        Ok(self.lock(py)?.scheduler().endpoint_of(request_id.0).map(EndpointId::as_u64))
     }
 
-    fn in_flight_on(&self, py: Python<'_>, endpoint: EndpointArg) -> PyResult<u32> {
-        let in_flight = self.lock(py)?.scheduler().in_flight_on(endpoint.0);
+    fn in_flight_on(&self, py: Python<'_>, endpoint_id: EndpointArg) -> PyResult<u32> {
+        let in_flight = self.lock(py)?.scheduler().in_flight_on(endpoint_id.0);
         in_flight.map_err(raise)
     }
 
@@ -211,54 +212,54 @@ impl Scheduler {
             .map(EndpointId::as_u64)
     }
 
-    #[pyo3(signature = (endpoint, description, *, now = None))]
+    #[pyo3(signature = (endpoint_id, description, *, now = None))]
     fn update_endpoint(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         description: &Bound<'_, PyAny>,
         now: Option<f64>,
     ) -> PyResult<()> {
         let (now, description) = (self.now(py, now)?, from_python(description)?);
         self.input(py, |gateway| {
-            gateway.scheduler_mut().update_endpoint(now, endpoint.0, description)
+            gateway.scheduler_mut().update_endpoint(now, endpoint_id.0, description)
         })
     }
 
-    #[pyo3(signature = (endpoint, *, now = None))]
+    #[pyo3(signature = (endpoint_id, *, now = None))]
     fn remove_endpoint<'py>(
         &self,
         py: Python<'py>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let now = self.now(py, now)?;
-        let endpoint = endpoint.0;
+        let endpoint = endpoint_id.0;
         let removed = self.input(py, |gateway| gateway.remove_endpoint(now, endpoint))?;
         let in_flight: Vec<u64> = removed.in_flight.into_iter().map(RequestId::as_u64).collect();
         to_python(py, ("slotwise.values", "decode_removed"), &(removed.endpoint, in_flight))
     }
 
-    #[pyo3(signature = (endpoint, *, now = None))]
+    #[pyo3(signature = (endpoint_id, *, now = None))]
     fn drain_endpoint(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         now: Option<f64>,
     ) -> PyResult<()> {
         let now = self.now(py, now)?;
-        self.input(py, |gateway| gateway.scheduler_mut().drain_endpoint(now, endpoint.0))
+        self.input(py, |gateway| gateway.scheduler_mut().drain_endpoint(now, endpoint_id.0))
     }
 
-    #[pyo3(signature = (endpoint, *, now = None))]
+    #[pyo3(signature = (endpoint_id, *, now = None))]
     fn resume_endpoint(
         &self,
         py: Python<'_>,
-        endpoint: EndpointArg,
+        endpoint_id: EndpointArg,
         now: Option<f64>,
     ) -> PyResult<()> {
         let now = self.now(py, now)?;
-        self.input(py, |gateway| gateway.scheduler_mut().resume_endpoint(now, endpoint.0))
+        self.input(py, |gateway| gateway.scheduler_mut().resume_endpoint(now, endpoint_id.0))
     }
 
     // Restarts.
@@ -286,12 +287,12 @@ impl Scheduler {
     }
 
     /// Makes `_poll_drained` return the endpoint once it is drained or removed.
-    fn _watch_drained(&self, py: Python<'_>, endpoint: EndpointArg) -> PyResult<()> {
-        self.input(py, |gateway| gateway.watch_drained(endpoint.0))
+    fn _watch_drained(&self, py: Python<'_>, endpoint_id: EndpointArg) -> PyResult<()> {
+        self.input(py, |gateway| gateway.watch_drained(endpoint_id.0))
     }
 
-    fn _unwatch_drained(&self, py: Python<'_>, endpoint: EndpointArg) -> PyResult<()> {
-        self.lock(py)?.unwatch_drained(endpoint.0);
+    fn _unwatch_drained(&self, py: Python<'_>, endpoint_id: EndpointArg) -> PyResult<()> {
+        self.lock(py)?.unwatch_drained(endpoint_id.0);
         Ok(())
     }
 

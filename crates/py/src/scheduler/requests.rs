@@ -8,10 +8,9 @@ use slotwise::{AnswerId, Decision, Instant, Request, RequestId, Usage};
 use super::Scheduler;
 use crate::cost_function;
 use crate::decision::{Dispatch, Evicted, Rejected};
-use crate::error::raise;
+use crate::error::{named, raise};
 use crate::ids::{EndpointArg, RequestArg};
 use crate::request::{RequestOptions, seconds};
-use crate::response::failure;
 use crate::serde_bridge::to_python;
 
 #[pymethods]
@@ -262,49 +261,49 @@ impl Scheduler {
             .collect())
     }
 
-    #[pyo3(signature = (request, *, now = None))]
+    #[pyo3(signature = (request_id, *, now = None))]
     fn handle_first_token(
         &self,
         py: Python<'_>,
-        request: RequestArg,
+        request_id: RequestArg,
         now: Option<f64>,
     ) -> PyResult<()> {
         let now = self.now(py, now)?;
-        self.input(py, |gateway| gateway.scheduler_mut().handle_first_token(now, request.0))
+        self.input(py, |gateway| gateway.scheduler_mut().handle_first_token(now, request_id.0))
     }
 
-    #[pyo3(signature = (request, tokens, *, now = None))]
+    #[pyo3(signature = (request_id, tokens, *, now = None))]
     fn handle_tokens(
         &self,
         py: Python<'_>,
-        request: RequestArg,
+        request_id: RequestArg,
         tokens: u32,
         now: Option<f64>,
     ) -> PyResult<()> {
         let now = self.now(py, now)?;
-        self.input(py, |gateway| gateway.scheduler_mut().handle_tokens(now, request.0, tokens))
+        self.input(py, |gateway| gateway.scheduler_mut().handle_tokens(now, request_id.0, tokens))
     }
 
-    #[pyo3(signature = (request, answer, *, now = None))]
+    #[pyo3(signature = (request_id, answer, *, now = None))]
     fn handle_answer(
         &self,
         py: Python<'_>,
-        request: RequestArg,
+        request_id: RequestArg,
         answer: &str,
         now: Option<f64>,
     ) -> PyResult<()> {
         let now = self.now(py, now)?;
         self.input(py, |gateway| {
-            gateway.scheduler_mut().handle_answer(now, request.0, AnswerId::of(answer))
+            gateway.scheduler_mut().handle_answer(now, request_id.0, AnswerId::of(answer))
         })
     }
 
-    #[pyo3(signature = (request, *, prompt_tokens = None, cached_tokens = None,
+    #[pyo3(signature = (request_id, *, prompt_tokens = None, cached_tokens = None,
         completion_tokens = None, now = None))]
     fn complete(
         &self,
         py: Python<'_>,
-        request: RequestArg,
+        request_id: RequestArg,
         prompt_tokens: Option<u32>,
         cached_tokens: Option<u32>,
         completion_tokens: Option<u32>,
@@ -315,41 +314,41 @@ impl Scheduler {
         usage.cached_tokens = cached_tokens;
         usage.completion_tokens = completion_tokens;
         let now = self.now(py, now)?;
-        self.input(py, |gateway| gateway.scheduler_mut().complete(now, request.0, usage))
+        self.input(py, |gateway| gateway.scheduler_mut().complete(now, request_id.0, usage))
     }
 
-    #[pyo3(signature = (request, failure = "engine", *, now = None))]
+    #[pyo3(signature = (request_id, failure = "engine", *, now = None))]
     fn fail(
         &self,
         py: Python<'_>,
-        request: RequestArg,
+        request_id: RequestArg,
         failure: &str,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, failure) = (self.now(py, now)?, self::failure(failure)?);
-        self.input(py, |gateway| gateway.scheduler_mut().fail(now, request.0, failure))
+        let (now, failure) = (self.now(py, now)?, named("failure", failure)?);
+        self.input(py, |gateway| gateway.scheduler_mut().fail(now, request_id.0, failure))
     }
 
-    #[pyo3(signature = (request, *, now = None))]
-    fn cancel(&self, py: Python<'_>, request: RequestArg, now: Option<f64>) -> PyResult<bool> {
+    #[pyo3(signature = (request_id, *, now = None))]
+    fn cancel(&self, py: Python<'_>, request_id: RequestArg, now: Option<f64>) -> PyResult<bool> {
         let now = self.now(py, now)?;
-        let cancelled = self.lock(py)?.scheduler_mut().cancel(now, request.0);
+        let cancelled = self.lock(py)?.scheduler_mut().cancel(now, request_id.0);
         self.wake(py)?;
         Ok(cancelled)
     }
 
-    #[pyo3(signature = (request, endpoint, failure = "unreachable", *, now = None))]
+    #[pyo3(signature = (request_id, endpoint_id, failure = "unreachable", *, now = None))]
     fn redirect(
         &self,
         py: Python<'_>,
-        request: RequestArg,
-        endpoint: EndpointArg,
+        request_id: RequestArg,
+        endpoint_id: EndpointArg,
         failure: &str,
         now: Option<f64>,
     ) -> PyResult<()> {
-        let (now, failure) = (self.now(py, now)?, self::failure(failure)?);
+        let (now, failure) = (self.now(py, now)?, named("failure", failure)?);
         self.input(py, |gateway| {
-            gateway.scheduler_mut().redirect_after(now, request.0, endpoint.0, failure)
+            gateway.scheduler_mut().redirect_after(now, request_id.0, endpoint_id.0, failure)
         })
     }
 }

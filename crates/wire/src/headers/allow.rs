@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -58,22 +59,68 @@ impl Allow {
     pub fn everything() -> Self {
         let mut allow = Self::default();
         for name in Self::NAMES {
-            allow.add(name);
+            // All of these names are known.
+            _ = allow.add(name);
         }
         allow
     }
 
-    /// Accepts a claim by name, within its default range. Returns whether the name is known.
-    pub fn add(&mut self, name: &str) -> bool {
+    /// Accepts a claim by name, within its default range.
+    ///
+    /// # Errors
+    ///
+    /// Returns the known names if this is none of them.
+    pub fn add(&mut self, name: &str) -> Result<(), AllowError> {
         match name {
             "priority" => self.priority = Some(Self::PRIORITIES),
             "flow" => self.flow = true,
             "session" => self.session = true,
             "ttl" => self.ttl = Some(Self::TIMES),
             "deadline" => self.deadline = Some(Self::TIMES),
-            _ => return false,
+            _ => return Err(AllowError::UnknownClaim(name.into())),
         }
-        true
+        Ok(())
+    }
+
+    /// Accepts priorities from `low` to `high`, for hosts that read ranges from configuration.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `low` is above `high`.
+    pub fn add_priority(&mut self, low: i32, high: i32) -> Result<(), AllowError> {
+        if low > high {
+            return Err(AllowError::EmptyRange);
+        }
+        self.priority = Some(low..=high);
+        Ok(())
+    }
+
+    /// A range of TTLs or deadlines in seconds, for hosts that read ranges from configuration. An
+    /// infinite `high` sets no upper limit.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use slotwise_wire::headers::Allow;
+    ///
+    /// let range = Allow::seconds(0.5, f64::INFINITY);
+    /// assert_eq!(range, Ok(Duration::from_millis(500)..=Duration::MAX));
+    /// let error = Allow::seconds(2.0, 1.0).expect_err("no time is in this range");
+    /// assert_eq!(error.to_string(), "must not have its first bound above its second one");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `low` is negative, above `high`, or either is not a number.
+    pub fn seconds(low: f64, high: f64) -> Result<RangeInclusive<Duration>, AllowError> {
+        if low > high {
+            return Err(AllowError::EmptyRange);
+        }
+        // A comparison with NaN is false.
+        if !(low >= 0.0 && high >= 0.0) {
+            return Err(AllowError::NotATime);
+        }
+        let time = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        Ok(time(low)..=time(high))
     }
 
     /// Accepts priorities within this range.
@@ -114,6 +161,36 @@ impl Allow {
         Some(Priority(priority.0.max(*range.start()).min(*range.end())))
     }
 }
+
+/// A claim that cannot be accepted as described.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum AllowError {
+    /// No claim has this name.
+    UnknownClaim(String),
+    /// The first bound of the range is above the second one.
+    EmptyRange,
+    /// A bound is negative or not a number.
+    NotATime,
+}
+
+impl fmt::Display for AllowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownClaim(name) => {
+                f.write_str("must be one of ")?;
+                for (at, known) in Allow::NAMES.into_iter().enumerate() {
+                    write!(f, "{}'{known}'", if at == 0 { "" } else { ", " })?;
+                }
+                write!(f, ", got {name:?}")
+            }
+            Self::EmptyRange => f.write_str("must not have its first bound above its second one"),
+            Self::NotATime => f.write_str("must be two times of at least 0"),
+        }
+    }
+}
+
+impl core::error::Error for AllowError {}
 
 impl<'a> RequestHeaders<'a> {
     /// Reads headers as [`read`](Self::read) does, and also the host's session headers.

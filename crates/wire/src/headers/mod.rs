@@ -22,7 +22,7 @@ use core::time::Duration;
 pub use slotwise::Address;
 use slotwise::{Instant, Priority, Request};
 
-pub use allow::Allow;
+pub use allow::{Allow, AllowError};
 pub use subset::Subset;
 pub use value::LoadFormat;
 
