@@ -26,7 +26,7 @@ export declare class NativeExchange {
   /** The next output. */
   poll(): ExchangeOutput | null
   /** The request was dispatched. */
-  handleDispatch(scheduler: NativeScheduler, now: number, request: number, endpoint: number, firstTokenIn: number): void
+  handleDispatch(scheduler: NativeScheduler, now: number, requestId: number, endpointId: number, firstTokenIn: number): void
   /** The request is refused for the reason of this code. */
   handleRefusal(scheduler: NativeScheduler, now: number, reason: string, evicted: boolean, retryAfter?: number | undefined | null, message?: string | undefined | null): void
   /** The endpoint returned no headers. */
