@@ -78,9 +78,9 @@
 //!  prefill  histogram  kv_transfer  prefix/hash
 //!  prefix/  lora  cost/                     state: caches, adapters, learned means
 //!  pool/                                    state: endpoints, what is in flight on each, health
+//!  disaggregation/                          whether another endpoint prefills
 //!  plugins/                                 the Endpoint Picker's filters, scorers and pickers
 //!  profile/          flow/                  how to weigh   |   bands, flows and their order
-//!  disaggregation/                          whether another endpoint prefills
 //!  config/                                  the configuration of all of these
 //!  fleet/                                   what is known, tied together
 //!  placement/                               where a request fits: pure

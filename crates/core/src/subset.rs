@@ -70,6 +70,15 @@ impl PortMatch {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|ports| ports.as_str() == name)
     }
+
+    /// Whether this list of addresses contains the one in the endpoint's name.
+    pub(crate) fn allows(self, list: &str, name: &str) -> bool {
+        let Some(endpoint) = Address::of(name) else { return false };
+        let same_port = |entry: &Address<'_>| {
+            self == Self::Ignored || entry.port.is_none() || entry.port == endpoint.port
+        };
+        entries(list).any(|entry| entry.is_host(&endpoint) && same_port(&entry))
+    }
 }
 
 impl<'a> Subset<'a> {
@@ -103,15 +112,7 @@ impl<'a> Subset<'a> {
     pub fn allows(&self, id: EndpointId, name: &str) -> bool {
         match self {
             Self::Ids(ids) => ids.contains(&id),
-            Self::Addresses { list, ports } => {
-                let Some(endpoint) = Address::of(name) else { return false };
-                let same_port = |entry: &Address<'_>| {
-                    *ports == PortMatch::Ignored
-                        || entry.port.is_none()
-                        || entry.port == endpoint.port
-                };
-                entries(list).any(|entry| entry.is_host(&endpoint) && same_port(&entry))
-            }
+            Self::Addresses { list, ports } => ports.allows(list, name),
         }
     }
 

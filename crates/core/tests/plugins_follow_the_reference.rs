@@ -16,6 +16,8 @@
 //! - `scorer`: `expected` has the raw scores, which may differ by 1e-9.
 //! - `filter`: `expected` has the places of the kept endpoints; random choices follow `seed`.
 //! - `picker`: the case has `scores` instead of endpoints; `expected` has the selected places.
+//! - `handler`: the case has `profiles` and `deciders` by name too; `expected` has the schedule,
+//!   and `error` may be a part of the message with which the request is rejected.
 //!
 //! Files of the folder without a `kind` are tables of functions, which other tests read.
 //!
@@ -26,9 +28,10 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use slotwise::plugins::{
-    EndpointFacts, FilterPlugin, PickerPlugin, RequestFacts, ScorerPlugin, filter, pick, score,
+    EndpointFacts, FilterPlugin, PickerPlugin, ProfileSet, ProfileSetConfig, RequestFacts,
+    ScorerPlugin, filter, pick, score,
 };
 
 #[derive(Deserialize)]
@@ -51,6 +54,10 @@ struct Case {
     endpoints: Vec<EndpointFacts>,
     #[serde(default)]
     scores: Vec<f64>,
+    #[serde(default)]
+    profiles: Value,
+    #[serde(default)]
+    deciders: Value,
     #[serde(default)]
     seed: u64,
     #[serde(default)]
@@ -76,6 +83,17 @@ impl Case {
             "picker" => {
                 let plugin = PickerPlugin::from_name(name, parameters).map_err(text)?;
                 pick(plugin.as_plugin(), scores, *seed).into()
+            }
+            "handler" => {
+                let config = json!({
+                    "handler": {"type": name, "parameters": parameters},
+                    "profiles": self.profiles,
+                    "deciders": self.deciders,
+                });
+                let config: ProfileSetConfig = serde_json::from_value(config).map_err(text)?;
+                let mut profiles = ProfileSet::new(config).map_err(|e| e.to_string())?;
+                let schedule = profiles.schedule(request, endpoints, *seed);
+                serde_json::to_value(schedule.map_err(|e| e.to_string())?).map_err(text)?
             }
             _ => panic!("no kind {kind}"),
         })

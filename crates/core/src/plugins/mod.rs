@@ -11,11 +11,13 @@
 //! | `cycle` | one scheduling cycle: its candidates, their scores, its random numbers |
 //! | `filter`, `scorer`, `picker` | the three traits |
 //! | `scheduling_profile` | filters, then weighted scorers, then a picker |
+//! | `explanation` | why a profile selected an endpoint |
+//! | `profile_handler`, `profile_set` | several profiles, and the handler that selects which run |
 //! | `registry`, `parameters` | how a family of plugins is tied to names and parameters |
 //! | `context_range`, `session_affinity`, `topology_level` | what a filter and a scorer share |
-//! | `address`, `attribute_key`, `base64` | addresses, names of attributes and of endpoints |
+//! | `attribute_key`, `base64` | names of attributes and of endpoints |
 //! | `go_duration` | durations in parameters |
-//! | `filters/`, `scorers/`, `pickers/` | the plugins, one a file |
+//! | `filters/`, `scorers/`, `pickers/`, `handlers/` | the plugins, one a file |
 //! | `admitters/` | whether a sheddable request is admitted |
 //! | `output_estimate` | the expected length of an answer |
 //!
@@ -31,22 +33,25 @@
 //! assert_eq!(scores, [1.0, 0.5, 0.0]);
 //! ```
 
-mod address;
 mod admitters;
 #[cfg(feature = "serde")]
 mod attribute_key;
 mod base64;
 mod context_range;
 mod cycle;
+mod explanation;
 mod facts;
 mod filter;
 mod filters;
 #[cfg(feature = "serde")]
 mod go_duration;
+mod handlers;
 mod output_estimate;
 mod parameters;
 mod picker;
 mod pickers;
+mod profile_handler;
+mod profile_set;
 mod registry;
 mod scheduling_profile;
 mod scorer;
@@ -56,19 +61,26 @@ mod topology_level;
 
 pub use admitters::{LatencySloAdmitter, ProbabilisticAdmitter, shed_probability};
 pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
+pub use explanation::{EndpointExplanation, ProfileExplanation, RunnerUp, ScoreExplanation};
 pub use facts::{EndpointFacts, Prediction, RequestFacts, Topology};
 pub use filter::{Filter, filter};
 pub use filters::{
     ByLabelFilter, CandidateSubsetFilter, ConcurrencyDetectorFilter, DecodeFilter, EncodeFilter,
     EndpointAttributeFilter, FilterAlgorithm, FilterConcurrencyMode, FilterPlugin,
     HeaderBasedTestingFilter, LabelOperator, LabelRequirement, LabelSelectorFilter, OnMissing,
-    PrefillFilter, PrefixCacheAffinityFilter, SloHeadroomTierFilter, SubsetPorts, Threshold,
-    ThresholdOperator, TopologyAffinityFilter, TtftSource, UtilizationCondition,
-    UtilizationDetectorFilter, UtilizationFilter, UtilizationMetric,
+    PrefillFilter, PrefixCacheAffinityFilter, SloHeadroomTierFilter, Threshold, ThresholdOperator,
+    TopologyAffinityFilter, TtftSource, UtilizationCondition, UtilizationDetectorFilter,
+    UtilizationFilter, UtilizationMetric,
+};
+pub use handlers::{
+    DataParallelProfileHandler, DisaggDeciders, DisaggProfileHandler, DisaggProfiles,
+    HandlerPlugin, HeaderProfileHandler, SingleProfileHandler, StageOrder,
 };
 pub use output_estimate::{OUTPUT_RATIO, estimate_output};
 pub use picker::{Picker, pick};
 pub use pickers::{MaxScorePicker, PickerPlugin, RandomPicker, WeightedRandomPicker};
+pub use profile_handler::{ProfileHandler, Schedule, ScheduleError, Stage, Stages};
+pub use profile_set::{ProfileSet, ProfileSetConfig, UnknownDecider};
 pub(crate) use scheduling_profile::CycleBuffers;
 pub use scheduling_profile::{
     ProfileConfig, SchedulingProfile, Selection, WeightedScorer, weighted_sum,
@@ -85,3 +97,12 @@ pub use session_affinity::{
     EncodedEndpointHeaderConfig, SessionAffinity, SessionIdConfig, SessionIdSource, SessionStrategy,
 };
 pub use topology_level::TopologyLevel;
+
+/// Tests the examples of the manual's pages.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../../../docs/src/filters.md")]
+    mod filters {}
+    #[doc = include_str!("../../../../docs/src/pickers.md")]
+    mod pickers {}
+}

@@ -68,17 +68,29 @@ macro_rules! plugin_family {
             }
         }
 
+        impl crate::plugins::registry::Family for $family {
+            fn name_of_type<P: 'static>() -> &'static str {
+                let own = core::any::TypeId::of::<P>();
+                $(
+                    if own == core::any::TypeId::of::<$plugin>() {
+                        return $name;
+                    }
+                )+
+                crate::plugins::registry::type_name::<P>()
+            }
+        }
+
         #[cfg(feature = "serde")]
         impl<'de> serde::Deserialize<'de> for $family {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 /// The same with optional parameters, as serde has no default for `content`.
                 #[derive(serde::Deserialize)]
                 #[serde(tag = "type", content = "parameters", deny_unknown_fields)]
-                enum Data {
+                enum Tagged {
                     $(#[serde(rename = $name)] $variant(Option<$plugin>),)+
                 }
-                Ok(match Data::deserialize(from)? {
-                    $(Data::$variant(plugin) => {
+                Ok(match Tagged::deserialize(from)? {
+                    $(Tagged::$variant(plugin) => {
                         let plugin = plugin.map_or_else(crate::plugins::parameters::absent, Ok);
                         Self::$variant(plugin?)
                     })+
@@ -89,3 +101,31 @@ macro_rules! plugin_family {
 }
 
 pub(super) use plugin_family;
+
+/// What every family has, apart from its trait.
+pub(super) trait Family {
+    /// The name of the plugin of type `P`; a type outside the family has its own name.
+    fn name_of_type<P: 'static>() -> &'static str;
+}
+
+/// The name of a type, without the path.
+pub(super) fn type_name<T>() -> &'static str {
+    let path = core::any::type_name::<T>();
+    let generics = path.find('<').unwrap_or(path.len());
+    let start = path[..generics].rfind("::").map_or(0, |colons| colons + 2);
+    &path[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::type_name;
+
+    #[test]
+    fn types_have_names_without_paths() {
+        assert_eq!(type_name::<Vec<Vec<u8>>>(), "Vec<alloc::vec::Vec<u8>>");
+        assert_eq!(type_name::<core::time::Duration>(), "Duration");
+        assert_eq!(type_name::<u8>(), "u8");
+    }
+}

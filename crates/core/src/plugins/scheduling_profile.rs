@@ -1,5 +1,7 @@
 //! A scheduling profile: filters, then weighted scorers, then a picker.
 
+mod explain;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::iter;
@@ -10,6 +12,7 @@ use super::filter::Filter;
 use super::filters::FilterPlugin;
 use super::picker::Picker;
 use super::pickers::PickerPlugin;
+use super::registry::Family;
 use super::scorer::Scorer;
 use super::scorers::ScorerPlugin;
 
@@ -72,10 +75,17 @@ const fn one() -> f64 {
 /// ```
 #[derive(Debug)]
 pub struct SchedulingProfile {
-    filters: Vec<Box<dyn Filter>>,
-    scorers: Vec<(Box<dyn Scorer>, f64)>,
-    picker: Box<dyn Picker>,
+    filters: Vec<Named<dyn Filter>>,
+    scorers: Vec<(Named<dyn Scorer>, f64)>,
+    picker: Named<dyn Picker>,
     buffers: CycleBuffers,
+}
+
+/// A plugin, with its name for explanations.
+#[derive(Debug)]
+struct Named<P: ?Sized> {
+    name: &'static str,
+    plugin: Box<P>,
 }
 
 /// Buffers that each cycle uses again.
@@ -98,26 +108,27 @@ pub struct Selection {
 
 impl SchedulingProfile {
     /// A profile with this picker, without filters and scorers.
-    pub fn new(picker: impl Picker + 'static) -> Self {
+    pub fn new<P: Picker + 'static>(picker: P) -> Self {
         Self {
             filters: Vec::new(),
             scorers: Vec::new(),
-            picker: Box::new(picker),
+            picker: named(PickerPlugin::name_of_type::<P>(), Box::new(picker)),
             buffers: CycleBuffers::default(),
         }
     }
 
     /// Adds a filter after the others.
     #[must_use]
-    pub fn filter(mut self, filter: impl Filter + 'static) -> Self {
-        self.filters.push(Box::new(filter));
+    pub fn filter<F: Filter + 'static>(mut self, filter: F) -> Self {
+        self.filters.push(named(FilterPlugin::name_of_type::<F>(), Box::new(filter)));
         self
     }
 
     /// Adds a scorer with its weight.
     #[must_use]
-    pub fn scorer(mut self, scorer: impl Scorer + 'static, weight: f64) -> Self {
-        self.scorers.push((Box::new(scorer), weight));
+    pub fn scorer<S: Scorer + 'static>(mut self, scorer: S, weight: f64) -> Self {
+        let name = ScorerPlugin::name_of_type::<S>();
+        self.scorers.push((named(name, Box::new(scorer)), weight));
         self
     }
 
@@ -155,30 +166,37 @@ impl SchedulingProfile {
             if kept.is_empty() {
                 break;
             }
-            filter.filter(&mut cycle, &mut Candidates::new(endpoints, kept));
+            filter.plugin.filter(&mut cycle, &mut Candidates::new(endpoints, kept));
         }
         scored.clear();
         scored.extend(kept.iter().map(|place| ScoredEndpoint { place: *place, score: 0.0 }));
         for (scorer, weight) in &self.scorers {
-            scorer.score(&mut cycle, &mut Scores::new(endpoints, kept, raw));
+            scorer.plugin.score(&mut cycle, &mut Scores::new(endpoints, kept, raw));
             for (total, score) in scored.iter_mut().zip(raw.iter()) {
                 total.score += score.clamp(0.0, 1.0) * weight;
             }
         }
-        self.picker.pick(scored, &mut cycle.rng).min(scored.len())
+        self.picker.plugin.pick(scored, &mut cycle.rng).min(scored.len())
     }
 }
 
 impl From<ProfileConfig> for SchedulingProfile {
     fn from(config: ProfileConfig) -> Self {
+        let filters = config.filters.into_iter();
         let scorers = config.scorers.into_iter();
         Self {
-            filters: config.filters.into_iter().map(FilterPlugin::into_plugin).collect(),
-            scorers: scorers.map(|each| (each.scorer.into_plugin(), each.weight)).collect(),
-            picker: config.picker.into_plugin(),
+            filters: filters.map(|it| named(it.name(), it.into_plugin())).collect(),
+            scorers: scorers
+                .map(|it| (named(it.scorer.name(), it.scorer.into_plugin()), it.weight))
+                .collect(),
+            picker: named(config.picker.name(), config.picker.into_plugin()),
             buffers: CycleBuffers::default(),
         }
     }
+}
+
+const fn named<P: ?Sized>(name: &'static str, plugin: Box<P>) -> Named<P> {
+    Named { name, plugin }
 }
 
 /// The total score of each endpoint: the sum over scorers of the score, clamped to 0 to 1, times

@@ -1,8 +1,8 @@
 //! `header-based-testing-filter`: the endpoints that a header names, for conformance tests.
 
-use super::candidate_subset::SubsetPorts;
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::filter::Filter;
+use crate::subset::PortMatch;
 
 /// `header-based-testing-filter`: keeps the endpoints that the header `test-epp-endpoint-selection`
 /// names, by host or by host and port, separated by commas. Without the header none is kept.
@@ -22,13 +22,7 @@ const HEADER: &str = "test-epp-endpoint-selection";
 
 impl Filter for HeaderBasedTestingFilter {
     fn filter(&self, cycle: &mut Cycle<'_>, candidates: &mut Candidates<'_>) {
-        let header = cycle.request.headers.get(HEADER).map_or("", |value| value.as_str());
-        candidates.retain(|endpoint| {
-            header
-                .split(',')
-                .map(str::trim)
-                .filter(|selected| !selected.is_empty())
-                .any(|selected| SubsetPorts::Exact.allow(selected, endpoint.address()))
-        });
+        let list = cycle.request.headers.get(HEADER).map_or("", |value| value.as_str());
+        candidates.retain(|endpoint| PortMatch::Exact.allows(list, endpoint.address()));
     }
 }

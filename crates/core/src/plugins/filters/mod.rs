@@ -16,7 +16,7 @@ mod utilization;
 mod utilization_detector;
 
 pub use by_label::ByLabelFilter;
-pub use candidate_subset::{CandidateSubsetFilter, SubsetPorts};
+pub use candidate_subset::CandidateSubsetFilter;
 pub use concurrency_detector::{ConcurrencyDetectorFilter, FilterConcurrencyMode};
 pub use endpoint_attribute::{
     EndpointAttributeFilter, FilterAlgorithm, OnMissing, Threshold, ThresholdOperator,
