@@ -181,7 +181,8 @@ FOREIGN = set(
     " conversation_trace mooncake_fast25_conversation_trace claude_code_sessions"
     " capacity_utilization flow_control_pool_saturation flow_control_stale_endpoints"
     " AzurePublicDataset bailian_trace burst_gpt_trace mooncake_trace"
-    " producer_name target_model_name ContextWindowExceededError".split()
+    " producer_name target_model_name ContextWindowExceededError"
+    " EndpointPickerConfig prefillThroughput".split()
 )
 
 
