@@ -40,6 +40,7 @@ from .config import (
     SaturationPolicy,
     SoftReflective,
     StaticUsageLimit,
+    ProducerConfig,
     TierFactors,
     UtilizationDetector,
 )
@@ -140,6 +141,7 @@ __all__ = [
     "Stats",
     "CostTerms",
     "Tier",
+    "ProducerConfig",
     "TierFactors",
     "UnknownEndpointError",
     "UnknownRequestError",

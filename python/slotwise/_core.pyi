@@ -25,6 +25,7 @@ from .values import (
     Allow,
     Blocks,
     CacheUse,
+    PortMatch,
     Candidates,
     EvictReason,
     Explanation,
@@ -110,6 +111,9 @@ class Dispatch:
     @property
     def cost(self) -> float:
         """The cost of the endpoint for this request, in seconds."""
+    @property
+    def score(self) -> float | None:
+        """The weighted sum of the endpoint's scores, if a scheduling profile chose it."""
     @property
     def first_token_in(self) -> float:
         """Predicted seconds to the first token. Response headers may arrive long before it."""
@@ -408,6 +412,8 @@ class Scheduler:
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
+        subset: Sequence[int] | Sequence[str] | str | None = None,
+        subset_ports: PortMatch = "exact",
         now: float | None = None,
     ) -> Dispatch | Rejected:
         """Chooses the endpoint with the lowest cost for the request, and reserves its load there.
@@ -418,7 +424,10 @@ class Scheduler:
         of wider integers, a list or a tuple) or ``Blocks``. A higher ``priority`` is more
         important, and a request with a negative one may be shed. ``deadline`` is the latest useful
         time of the first token, on the clock of ``now``. ``exclude`` lists endpoints that must not
-        receive the request, such as those that a retry has tried.
+        receive the request, such as those that a retry has tried. ``subset`` lists the only
+        endpoints that may: their ids, or addresses as in the header
+        ``x-gateway-destination-endpoint-subset``, whose value applies otherwise. An empty subset
+        allows none. With ``subset_ports="ignored"`` an address allows all ports of its host.
 
         Instead of a prompt, pass the ``body`` as the client sent it, with its ``path``, which
         defaults to ``/v1/chat/completions``. The ``headers`` are pairs or a mapping. They may carry
@@ -460,6 +469,8 @@ class Scheduler:
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
+        subset: Sequence[int] | Sequence[str] | str | None = None,
+        subset_ports: PortMatch = "exact",
         ttl: float | None = None,
         weight: float | None = None,
         now: float | None = None,
@@ -512,6 +523,8 @@ class Scheduler:
         role: Role = "unified",
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
+        subset: Sequence[int] | Sequence[str] | str | None = None,
+        subset_ports: PortMatch = "exact",
         now: float | None = None,
     ) -> Explanation:
         """The decision that ``pick`` would make, and why, without any change. Prints as a table."""

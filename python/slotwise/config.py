@@ -265,6 +265,18 @@ class FlowConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerConfig:
+    """State between requests that the plugins of a scheduling profile read."""
+
+    session_ttl: float = _DEFAULTS["producers"]["session_ttl"]
+    """Seconds from a session's last request to the end of its binding to an endpoint."""
+    max_sessions: int = _DEFAULTS["producers"]["max_sessions"]
+    """Most sessions that are bound to endpoints."""
+    max_cold_endpoints: int = _DEFAULTS["producers"]["max_cold_endpoints"]
+    """Most endpoints remembered as receivers of requests without a cached prefix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The configuration of a scheduler. It limits every structure that grows."""
 
@@ -310,6 +322,11 @@ class Config:
     """The prices of the default profile."""
     tiers: TierFactors = TierFactors()
     """The value of cached blocks outside accelerator memory."""
+    profile: Mapping[str, Any] | None = None
+    """The scheduling profile that chooses endpoints: ``filters``, weighted ``scorers`` and a
+    ``picker`` of the Endpoint Picker, by name. ``None`` chooses by predicted seconds."""
+    producers: ProducerConfig = ProducerConfig()
+    """State between requests that a scheduling profile reads."""
     alternatives: int = _DEFAULTS["alternatives"]
     """Most alternatives that a decision lists."""
     shed_above: float = _DEFAULTS["shed_above"]
@@ -389,6 +406,7 @@ def decode_config(text: str) -> Config:
     fields["flow"] = _flow(fields["flow"])
     fields["prices"] = CostPrices(**fields["prices"])
     fields["tiers"] = TierFactors(**fields["tiers"])
+    fields["producers"] = ProducerConfig(**fields["producers"])
     return Config(**fields)
 
 

@@ -39,6 +39,10 @@ Names, or a mapping from names to ``True`` or a range, such as
 Values are clamped to the range. Without a range, a priority is clamped to -100 through 100, and a
 TTL or a deadline to one hour."""
 
+PortMatch: TypeAlias = Literal["exact", "ignored"]
+"""How the ports of a subset are compared with those of endpoints. ``"ignored"``: as in the
+reference, an address allows all endpoints of its host."""
+
 RejectReason: TypeAlias = Literal[
     "no_endpoints",
     "not_served",
@@ -69,6 +73,7 @@ continues accepts no requests."""
 Exclusion: TypeAlias = Literal[
     "elsewhere",
     "not_served",
+    "not_in_subset",
     "excluded",
     "draining",
     "sleeping",
@@ -77,6 +82,7 @@ Exclusion: TypeAlias = Literal[
     "backed_off",
     "ramping",
     "session_limit",
+    "filtered",
     "full",
 ]
 """Why an endpoint is not eligible for a request."""
@@ -221,6 +227,8 @@ class Candidate:
     """Seconds from now until a trial."""
     kv_refusal: str | None = None
     """The code of its last rejected KV event, while its cache is not tracked by events."""
+    score: float | None = None
+    """The weighted sum of the scores, if a scheduling profile chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

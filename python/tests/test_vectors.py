@@ -248,6 +248,8 @@ class Runner:
                 asked[name] = asked.pop(f"{name}_us") / 1e6
         if "exclude" in asked:
             asked["exclude"] = [self.ids[name] for name in asked["exclude"]]
+        if isinstance(asked.get("subset"), list):
+            asked["subset"] = [self.ids[name] for name in asked["subset"]]
         return asked
 
     def name(self, endpoint: int) -> str:

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt::{self, Write};
 
-use slotwise::{CacheEvictionOrder, CacheUse, Failure, Role, Tier};
+use slotwise::{CacheEvictionOrder, CacheUse, Failure, PortMatch, Role, Tier};
 use slotwise_wire::hashes::Algorithm;
 use slotwise_wire::outcome::{BodyShape, Reason};
 use slotwise_wire::request::{Api, PriorityOrder};
@@ -126,6 +126,7 @@ macro_rules! named {
 }
 
 named! {
+    PortMatch { Exact, Ignored }
     CacheUse { Read, Unreported, Unread }
     PriorityOrder { LowFirst, HighFirst }
     BodyShape { OpenAi, Anthropic }

@@ -4,7 +4,8 @@ use alloc::string::String;
 use core::time::Duration;
 
 use slotwise::{
-    AnswerId, CacheUse, EndpointId, Instant, Priority, Rejected, Request, Role, Scheduler,
+    AnswerId, CacheUse, EndpointId, Instant, PortMatch, Priority, Rejected, Request, Role,
+    Scheduler, Subset,
 };
 use slotwise_wire::headers::{Allow, RequestHeaders};
 
@@ -57,6 +58,10 @@ pub struct RequestOptions<'a> {
     pub labels: &'a [(&'a str, &'a str)],
     /// Endpoints that must not serve the request.
     pub exclude: &'a [EndpointId],
+    /// The only endpoints that may serve the request.
+    pub subset: Option<Subset<'a>>,
+    /// How ports of the subset's addresses are compared, also of a header's.
+    pub subset_ports: Option<PortMatch>,
 }
 
 impl<'a> RequestOptions<'a> {
@@ -81,6 +86,10 @@ impl<'a> RequestOptions<'a> {
         'a: 'r,
     {
         let mut request = request.labels(self.labels).exclude(self.exclude);
+        request.subset = self.subset.or(request.subset);
+        if let Some(ports) = self.subset_ports {
+            request.subset = request.subset.map(|subset| subset.ports(ports));
+        }
         request.model = self.model.unwrap_or(request.model);
         request.adapter = self.adapter.or(request.adapter);
         request.cache_salt = self.cache_salt.or(request.cache_salt);

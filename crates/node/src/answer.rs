@@ -107,7 +107,7 @@ pub struct Candidate {
     pub name: String,
     /// Why it cannot have the request, if so.
     #[napi(
-        ts_type = "'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'full' | null"
+        ts_type = "'elsewhere' | 'not_served' | 'not_in_subset' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'filtered' | 'full' | null"
     )]
     pub excluded: Option<&'static str>,
     /// Prompt tokens that it is expected to find in its cache.
@@ -118,6 +118,8 @@ pub struct Candidate {
     pub terms: CostTerms,
     /// Their sum, in seconds.
     pub cost: f64,
+    /// The weighted sum of the scores, if a scheduling profile chooses.
+    pub score: Option<f64>,
     /// Why its KV events are not used: the code of the last refusal, while the endpoint is not
     /// precise.
     pub kv_refusal: Option<&'static str>,
@@ -231,6 +233,7 @@ impl From<slotwise::Candidate> for Candidate {
             first_token_in: candidate.first_token_in.get(),
             terms: candidate.terms.into(),
             cost: candidate.cost.get(),
+            score: candidate.score,
             kv_refusal: candidate.kv_refusal,
             backoff: candidate.backoff.map(slotwise::BackoffCause::code),
             backoff_remaining: candidate.backoff_remaining.get(),

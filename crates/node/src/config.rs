@@ -58,6 +58,14 @@ pub struct Config {
     pub prices: Option<CostPrices>,
     /// Value of cached blocks outside the accelerator's memory.
     pub tiers: Option<TierFactors>,
+    /// The scheduling profile that chooses endpoints: filters, weighted scorers and a picker of the
+    /// Endpoint Picker, by name. Default: none, the predicted seconds choose.
+    #[napi(
+        ts_type = "{ filters?: Array<{ type: string; parameters?: object }>; scorers?: Array<{ scorer: { type: string; parameters?: object }; weight?: number }>; picker?: { type: string; parameters?: object } }"
+    )]
+    pub profile: Option<serde_json::Value>,
+    /// State between requests that the plugins of a scheduling profile read.
+    pub producers: Option<ProducerConfig>,
     /// Fallbacks that a dispatch names besides the endpoint. Default: 2.
     pub alternatives: Option<f64>,
     /// Requests of negative priority are refused while even the best endpoint has more milliseconds
@@ -81,6 +89,19 @@ pub struct IndexLimits {
     /// Milliseconds after a first token within which an engine with KV events must confirm the
     /// prompt's blocks. Default: 2,000.
     pub confirm_within_ms: Option<f64>,
+}
+
+/// State between requests that the plugins of a scheduling profile read.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct ProducerConfig {
+    /// Milliseconds from a session's last request to the end of its binding to an endpoint.
+    /// Default: 300,000.
+    pub session_ttl_ms: Option<f64>,
+    /// Sessions that are bound to endpoints. Default: 65,536.
+    pub max_sessions: Option<f64>,
+    /// Endpoints remembered as receivers of requests without a cached prefix. Default: 1,024.
+    pub max_cold_endpoints: Option<f64>,
 }
 
 /// The time that an idle, otherwise average server needs to read a prompt. All lengths are seconds.
@@ -181,6 +202,13 @@ impl TryFrom<Config> for slotwise::Config {
             index.warm_window => limits.warm_window_ms, duration, "index.warmWindowMs";
             index.confirm_within => limits.confirm_within_ms, duration, "index.confirmWithinMs";
         }
+        let (set, producers) = (&mut config.producers, given.producers.unwrap_or_default());
+        set! {
+            set.session_ttl => producers.session_ttl_ms, duration, "producers.sessionTtlMs";
+            set.max_sessions => producers.max_sessions, size, "producers.maxSessions";
+            set.max_cold_endpoints => producers.max_cold_endpoints, size, "producers.maxColdEndpoints";
+        }
+        config.profile = given.profile.map(profile).transpose()?;
         let (set, prices) = (&mut config.prices, given.prices.unwrap_or_default());
         set! {
             set.queue => prices.queue, finite, "prices.queue";
@@ -273,11 +301,22 @@ impl From<&slotwise::Config> for Config {
                 adapter: Some(prices.adapter),
             }),
             tiers: Some(TierFactors { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
+            profile: config.profile.as_ref().and_then(|it| serde_json::to_value(it).ok()),
+            producers: Some(ProducerConfig {
+                session_ttl_ms: Some(millis(config.producers.session_ttl)),
+                max_sessions: Some(config.producers.max_sessions as f64),
+                max_cold_endpoints: Some(config.producers.max_cold_endpoints as f64),
+            }),
             alternatives: Some(config.alternatives as f64),
             shed_above_ms: Some(millis(config.shed_above)),
             flow: Some((&config.flow).into()),
         }
     }
+}
+
+/// A scheduling profile. The core's reader validates names and parameters.
+fn profile(given: serde_json::Value) -> Result<slotwise::plugins::ProfileConfig, Unfit> {
+    serde_json::from_value(given).map_err(|error| Unfit::value("profile", error))
 }
 
 /// A seed of up to 64 bits.

@@ -86,6 +86,15 @@ impl Unfit {
         }
     }
 
+    /// A value whose reader reports what is wrong.
+    pub(crate) fn value(field: &str, error: impl fmt::Display) -> Self {
+        Self {
+            field: field.into(),
+            expected: format!("cannot be read: {error}"),
+            kind: "TypeError",
+        }
+    }
+
     /// A word that means nothing.
     pub(crate) fn word(field: &str, expected: impl fmt::Display, got: &str) -> Self {
         Self {

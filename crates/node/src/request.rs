@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use napi::bindgen_prelude::Either3;
+use napi::bindgen_prelude::{Either, Either3};
 use napi_derive::napi;
-use slotwise::{BlockHash, EndpointId, Instant, Priority, Request};
+use slotwise::{BlockHash, EndpointId, Instant, Priority, Request, Subset};
 use slotwise_gateway::RequestOptions;
 use slotwise_wire::headers::RequestHeaders;
 use slotwise_wire::request::{PriorityOrder, RequestReader};
@@ -35,6 +35,10 @@ pub struct RareOptions {
     pub labels: Option<Vec<String>>,
     /// Endpoints that must not have it.
     pub exclude: Option<Vec<f64>>,
+    /// The only endpoints that may have it.
+    pub subset: Option<Either<Vec<f64>, String>>,
+    /// How the ports of a subset's addresses are compared.
+    pub subset_ports: Option<String>,
     /// Tokens in a block of ready hashes.
     pub block_size: Option<f64>,
     /// Tokens in the prompt of ready hashes.
@@ -88,7 +92,8 @@ impl Asked<'_> {
         let exclude = exclude
             .map(|id| to_endpoint_id("exclude", *id))
             .collect::<std::result::Result<Vec<_>, Unfit>>()?;
-        let options = self.options(rare_options, &labels, &exclude)?;
+        let ids = subset_ids(rare_options)?;
+        let options = self.options(rare_options, &labels, &exclude, &ids)?;
         let request = options.apply(Request::new(""));
         match self.prompt {
             Either3::A(body) if rare_options.path.is_some() => {
@@ -119,6 +124,7 @@ impl Asked<'_> {
         rare_options: &'o RareOptions,
         labels: &'o [(&'o str, &'o str)],
         exclude: &'o [EndpointId],
+        subset_ids: &'o [EndpointId],
     ) -> std::result::Result<RequestOptions<'o>, Unfit> {
         let priority = self.priority.map(|priority| signed("priority", priority)).transpose()?;
         let tokens = self.expected_output_tokens;
@@ -139,6 +145,12 @@ impl Asked<'_> {
             role: role.as_ref().map(|word| named("role", word)).transpose()?,
             labels,
             exclude,
+            subset: subset(rare_options, subset_ids),
+            subset_ports: rare_options
+                .subset_ports
+                .as_ref()
+                .map(|word| named("subsetPorts", word))
+                .transpose()?,
             ..RequestOptions::default()
         })
     }
@@ -167,6 +179,22 @@ fn with_body<T>(
     let view = reader.read(api, body).map_err(unreadable)?;
     let request = view.to_request_allowed(order, &allow);
     Ok(ask(&options.merge(now, &allow, &headers, request)))
+}
+
+/// The ids of a subset that lists ids.
+fn subset_ids(rare_options: &RareOptions) -> std::result::Result<Vec<EndpointId>, Unfit> {
+    match &rare_options.subset {
+        Some(Either::A(ids)) => ids.iter().map(|id| to_endpoint_id("subset", *id)).collect(),
+        Some(Either::B(_)) | None => Ok(Vec::new()),
+    }
+}
+
+/// The only endpoints that may have the request.
+fn subset<'r>(rare_options: &'r RareOptions, ids: &'r [EndpointId]) -> Option<Subset<'r>> {
+    rare_options.subset.as_ref().map(|subset| match subset {
+        Either::A(_) => Subset::Ids(ids),
+        Either::B(list) => Subset::addresses(list),
+    })
 }
 
 /// What comes in turn, as pairs.

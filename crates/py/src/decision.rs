@@ -66,6 +66,11 @@ impl Dispatch {
     }
 
     #[getter]
+    fn score(&self) -> Option<f64> {
+        self.answer.score
+    }
+
+    #[getter]
     fn first_token_in(&self) -> f64 {
         self.answer.first_token_in.get()
     }

@@ -4,13 +4,47 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
-use slotwise::{EndpointId, RequestId};
+use slotwise::{EndpointId, RequestId, Subset};
 
 /// The id of an endpoint.
 pub(crate) struct EndpointArg(pub(crate) EndpointId);
 
 /// The id of a request.
 pub(crate) struct RequestArg(pub(crate) RequestId);
+
+/// The endpoints that a request may use: ids, or addresses as in the header.
+pub(crate) enum SubsetArg {
+    Ids(Vec<EndpointId>),
+    Addresses(String),
+}
+
+impl SubsetArg {
+    pub(crate) fn as_subset(&self) -> Subset<'_> {
+        match self {
+            Self::Ids(ids) => Subset::Ids(ids),
+            Self::Addresses(list) => Subset::addresses(list),
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for SubsetArg {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(list) = value.cast::<PyString>() {
+            return Ok(Self::Addresses(list.to_str()?.into()));
+        }
+        let mixed = || PyTypeError::new_err("subset must have only ids or only addresses");
+        let items: Vec<Bound<'py, PyAny>> = value.extract()?;
+        if items.iter().any(|item| item.is_instance_of::<PyString>()) {
+            let addresses: PyResult<Vec<String>> =
+                items.iter().map(|item| item.extract().map_err(|_| mixed())).collect();
+            return Ok(Self::Addresses(addresses?.join(",")));
+        }
+        let ids: PyResult<Vec<EndpointArg>> = items.iter().map(|item| item.extract()).collect();
+        Ok(Self::Ids(ids?.into_iter().map(|id| id.0).collect()))
+    }
+}
 
 /// The name of an endpoint.
 pub(crate) struct NameArg(pub(crate) String);

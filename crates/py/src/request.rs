@@ -12,7 +12,7 @@ use slotwise_wire::request::Api;
 
 use crate::body::{Pairs, Readers, api_at};
 use crate::error::named;
-use crate::ids::EndpointArg;
+use crate::ids::{EndpointArg, SubsetArg};
 use crate::prompt::{Prompt, bytes};
 
 /// The keywords of `pick`, `submit` and `explain`. Keywords take precedence over headers, and
@@ -37,6 +37,8 @@ pub(crate) struct RequestOptions<'a, 'py> {
     pub(crate) role: &'a str,
     pub(crate) labels: Option<&'a Bound<'a, PyDict>>,
     pub(crate) exclude: Option<&'a [EndpointArg]>,
+    pub(crate) subset: Option<&'a SubsetArg>,
+    pub(crate) subset_ports: &'a str,
     pub(crate) ttl: Option<f64>,
     pub(crate) weight: Option<f64>,
 }
@@ -126,6 +128,8 @@ impl<'a> RequestOptions<'a, '_> {
             role: Some(named("role", self.role)?),
             labels,
             exclude,
+            subset: self.subset.map(SubsetArg::as_subset),
+            subset_ports: Some(named("subset_ports", self.subset_ports)?),
         })
     }
 }

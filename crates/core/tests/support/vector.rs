@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
     AdapterState, AnswerId, BlockHash, BlockRemoved, BlockStored, CacheUse, Config, Decision,
-    Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, Priority, Prompt,
-    Rejected, Request, RequestId, Role, Scheduler, Tier, Usage,
+    Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, PortMatch,
+    Priority, Prompt, Rejected, Request, RequestId, Role, Scheduler, Subset, Tier, Usage,
 };
 
 /// One file.
@@ -67,6 +67,21 @@ struct AskedRequest {
     /// Their ids.
     #[serde(skip)]
     excluded: Vec<EndpointId>,
+    subset: Option<AskedSubset>,
+    #[serde(default)]
+    subset_ports: PortMatch,
+    /// The ids of a subset of names.
+    #[serde(skip)]
+    allowed: Vec<EndpointId>,
+}
+
+/// The endpoints that a request may use.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AskedSubset {
+    /// A list of addresses, as in the header.
+    Addresses(String),
+    Names(Vec<String>),
 }
 
 /// A prompt in a few characters.
@@ -333,6 +348,9 @@ impl AskedRequest {
     fn read(argument: &Value, ids: &BTreeMap<String, EndpointId>) -> Self {
         let mut asked: Self = read(argument);
         asked.excluded = asked.exclude.iter().map(|name| ids[name]).collect();
+        if let Some(AskedSubset::Names(names)) = &asked.subset {
+            asked.allowed = names.iter().map(|name| ids[name]).collect();
+        }
         asked
     }
 
@@ -353,6 +371,10 @@ impl AskedRequest {
         request.session = self.session.as_deref();
         request.deadline = self.deadline_us.map(Instant::from_micros);
         request.ttl = self.ttl_us.map(Duration::from_micros);
+        request.subset = self.subset.as_ref().map(|subset| match subset {
+            AskedSubset::Names(_) => Subset::Ids(&self.allowed),
+            AskedSubset::Addresses(list) => Subset::addresses(list).ports(self.subset_ports),
+        });
         request.weight = self.weight.unwrap_or(request.weight);
         match &self.prompt {
             AskedPrompt::Text(parts) => {

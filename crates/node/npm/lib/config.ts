@@ -9,6 +9,7 @@ import type {
   SessionAdmissionConfig,
   IndexLimits,
   PrefillCost,
+  ProducerConfig,
   SaturationPolicy,
   TierFactors,
 } from '../native/index.js';
@@ -34,6 +35,7 @@ export type {
   SessionAdmissionConfig,
   IndexLimits,
   PrefillCost,
+  ProducerConfig,
   SaturationPolicy,
   TierFactors,
 } from '../native/index.js';
@@ -139,6 +141,12 @@ const FLOW = {
   sessionAdmission: SESSION_ADMISSION,
 } satisfies Record<keyof Required<FlowConfig>, Schema[string]>;
 
+const PRODUCERS = {
+  sessionTtlMs: 'number',
+  maxSessions: 'number',
+  maxColdEndpoints: 'number',
+} satisfies SchemaOf<ProducerConfig>;
+
 const CONFIG = {
   seed: 'integer',
   maxEndpoints: 'number',
@@ -159,6 +167,8 @@ const CONFIG = {
   backoffLimitMs: 'number',
   prices: PRICES,
   tiers: TIERS,
+  profile: 'json',
+  producers: PRODUCERS,
   alternatives: 'number',
   shedAboveMs: 'number',
   flow: FLOW,

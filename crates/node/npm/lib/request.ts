@@ -51,6 +51,13 @@ export interface PickOptions {
   labels?: Readonly<Record<string, string>> | undefined;
   /** Ids of endpoints that must not get it: those that a retry has tried. */
   exclude?: readonly number[] | undefined;
+  /**
+   * The only endpoints that may get it: ids, addresses, or a list of addresses as in the header
+   * `x-gateway-destination-endpoint-subset`, whose value applies otherwise. Empty: none.
+   */
+  subset?: readonly number[] | readonly string[] | string | undefined;
+  /** How ports of addresses are compared; `'ignored'` is the reference's way. Default: exactly. */
+  subsetPorts?: 'exact' | 'ignored' | undefined;
   /** The time, in milliseconds. Default: the scheduler's clock. */
   now?: number | undefined;
 }
@@ -136,6 +143,8 @@ const PICK = {
   role: true,
   labels: true,
   exclude: true,
+  subset: true,
+  subsetPorts: true,
   now: true,
 } satisfies FieldsOf<PickOptions>;
 
@@ -246,10 +255,10 @@ export function readRequest(
 
 /** The options of few requests, in an object of their own: arguments cost less, but not unused. */
 function readRareOptions(options: PickOptions): RareOptions | undefined {
-  const { role, labels: required, exclude, cacheUse, continues } = options;
+  const { role, labels: required, exclude, subset, subsetPorts, cacheUse, continues } = options;
   if (
     role === undefined && required === undefined && exclude === undefined
-    && cacheUse === undefined && continues === undefined
+    && cacheUse === undefined && continues === undefined && subset === undefined
   ) {
     return undefined;
   }
@@ -260,7 +269,21 @@ function readRareOptions(options: PickOptions): RareOptions | undefined {
     labels:
       required === undefined || required === null ? undefined : labels('labels', required).flat(),
     exclude: exclude === undefined || exclude === null ? undefined : numbers('exclude', exclude),
+    subset: readSubset(subset),
+    subsetPorts: optionalString('subsetPorts', subsetPorts),
   };
+}
+
+/** Ids, or a list of addresses as in the header. */
+function readSubset(subset: PickOptions['subset'] | null): number[] | string | undefined {
+  if (subset === undefined || subset === null) {
+    return undefined;
+  }
+  if (typeof subset === 'string') {
+    return subset;
+  }
+  const named = Array.isArray(subset) && typeof subset[0] === 'string';
+  return named ? strings('subset', subset).join(',') : numbers('subset', subset);
 }
 
 /** The allowed claims, as the native module takes them. */

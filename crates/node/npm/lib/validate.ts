@@ -6,7 +6,7 @@
 import { typeError } from './errors.js';
 
 /** What a field must be. */
-export type Kind = 'number' | 'integer' | 'string' | 'boolean' | 'strings' | 'labels';
+export type Kind = 'number' | 'integer' | 'string' | 'boolean' | 'strings' | 'labels' | 'json';
 
 /** The fields of an object, by name. */
 export interface Schema {
@@ -53,6 +53,8 @@ function one(path: string, kind: Kind, value: unknown): unknown {
       return typeof value === 'bigint' ? value : number(path, value);
     case 'strings':
       return strings(path, value);
+    case 'json':
+      return JSON.parse(JSON.stringify(value));
     case 'labels':
       return Object.fromEntries(labels(path, value));
     default:

@@ -321,7 +321,7 @@ export interface Candidate {
   /** Its name. */
   name: string
   /** Why it cannot have the request, if so. */
-  excluded: 'elsewhere' | 'not_served' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'full' | null | null
+  excluded: 'elsewhere' | 'not_served' | 'not_in_subset' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'filtered' | 'full' | null | null
   /** Prompt tokens that it is expected to find in its cache. */
   cachedTokens: number
   /** Predicted seconds to the first token. */
@@ -330,6 +330,8 @@ export interface Candidate {
   terms: CostTerms
   /** Their sum, in seconds. */
   cost: number
+  /** The weighted sum of the scores, if a scheduling profile chooses. */
+  score: number | null
   /**
    * Why its KV events are not used: the code of the last refusal, while the endpoint is not
    * precise.
@@ -427,6 +429,13 @@ export interface Config {
   prices?: CostPrices
   /** Value of cached blocks outside the accelerator's memory. */
   tiers?: TierFactors
+  /**
+   * The scheduling profile that chooses endpoints: filters, weighted scorers and a picker of the
+   * Endpoint Picker, by name. Default: none, the predicted seconds choose.
+   */
+  profile?: { filters?: Array<{ type: string; parameters?: object }>; scorers?: Array<{ scorer: { type: string; parameters?: object }; weight?: number }>; picker?: { type: string; parameters?: object } }
+  /** State between requests that the plugins of a scheduling profile read. */
+  producers?: ProducerConfig
   /** Fallbacks that a dispatch names besides the endpoint. Default: 2. */
   alternatives?: number
   /**
@@ -983,6 +992,19 @@ export interface PrefillCost {
   chunk?: number
 }
 
+/** State between requests that the plugins of a scheduling profile read. */
+export interface ProducerConfig {
+  /**
+   * Milliseconds from a session's last request to the end of its binding to an endpoint.
+   * Default: 300,000.
+   */
+  sessionTtlMs?: number
+  /** Sessions that are bound to endpoints. Default: 65,536. */
+  maxSessions?: number
+  /** Endpoints remembered as receivers of requests without a cached prefix. Default: 1,024. */
+  maxColdEndpoints?: number
+}
+
 /** Metrics of one data-parallel rank. */
 export interface RankReport {
   /** Its name, most often a number; empty if the page names none. */
@@ -1003,6 +1025,10 @@ export interface RareOptions {
   labels?: Array<string>
   /** Endpoints that must not have it. */
   exclude?: Array<number>
+  /** The only endpoints that may have it. */
+  subset?: Array<number> | string
+  /** How the ports of a subset's addresses are compared. */
+  subsetPorts?: string
   /** Tokens in a block of ready hashes. */
   blockSize?: number
   /** Tokens in the prompt of ready hashes. */

@@ -9,7 +9,7 @@ use super::Scheduler;
 use crate::cost_function;
 use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::error::{named, raise};
-use crate::ids::{EndpointArg, RequestArg};
+use crate::ids::{EndpointArg, RequestArg, SubsetArg};
 use crate::request::{RequestOptions, seconds};
 use crate::serde_bridge::to_python;
 
@@ -19,7 +19,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, expected_output_tokens = None, role = "unified", labels = None,
-        exclude = None, now = None))]
+        exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
         &self,
@@ -43,6 +43,8 @@ impl Scheduler {
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
+        subset: Option<SubsetArg>,
+        subset_ports: &str,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = RequestOptions {
@@ -65,6 +67,8 @@ impl Scheduler {
             role,
             labels,
             exclude: exclude.as_deref(),
+            subset: subset.as_ref(),
+            subset_ports,
             ttl: None,
             weight: None,
         };
@@ -94,7 +98,8 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, expected_output_tokens = None, role = "unified", labels = None,
-        exclude = None, ttl = None, weight = None, now = None))]
+        exclude = None, subset = None, subset_ports = "exact", ttl = None, weight = None,
+        now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn submit<'py>(
         &self,
@@ -118,6 +123,8 @@ impl Scheduler {
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
+        subset: Option<SubsetArg>,
+        subset_ports: &str,
         ttl: Option<f64>,
         weight: Option<f64>,
         now: Option<f64>,
@@ -142,6 +149,8 @@ impl Scheduler {
             role,
             labels,
             exclude: exclude.as_deref(),
+            subset: subset.as_ref(),
+            subset_ports,
             ttl,
             weight,
         };
@@ -162,7 +171,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, expected_output_tokens = None, role = "unified", labels = None,
-        exclude = None, now = None))]
+        exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
         &self,
@@ -186,6 +195,8 @@ impl Scheduler {
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
+        subset: Option<SubsetArg>,
+        subset_ports: &str,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = RequestOptions {
@@ -208,6 +219,8 @@ impl Scheduler {
             role,
             labels,
             exclude: exclude.as_deref(),
+            subset: subset.as_ref(),
+            subset_ports,
             ttl: None,
             weight: None,
         };

@@ -203,8 +203,11 @@ export class Runner {
     return Object.fromEntries(there.map(({ name }, at) => [name, this.#added[at]]));
   }
 
-  #request({ exclude, ...argument }, now) {
+  #request({ exclude, subset, ...argument }, now) {
     const asked = request(argument, now);
+    if (subset !== undefined) {
+      asked.options.subset = Array.isArray(subset) ? subset.map((name) => this.#id(name)) : subset;
+    }
     if (exclude !== undefined) {
       asked.options.exclude = exclude.map((name) => this.#id(name));
     }
