@@ -1,5 +1,5 @@
-//! The index's allocated bytes are bounded under steady churn, under fragmentation, and with prompts
-//! that are never requested again.
+//! The index's allocated bytes are bounded under steady churn, under fragmentation, and with
+//! prompts that are never requested again.
 
 use std::alloc::System;
 use std::sync::{Mutex, MutexGuard};
