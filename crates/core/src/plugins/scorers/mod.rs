@@ -66,3 +66,8 @@ plugin_family! {
         "mm-embeddings-cache-scorer" => MmEmbeddingsCache(MmEmbeddingsCacheScorer),
     }
 }
+
+/// Runs the examples of the manual.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../../docs/src/scorers.md")]
+mod manual {}
