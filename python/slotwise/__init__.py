@@ -19,7 +19,7 @@ A scheduler opens no socket and starts no thread. ``slotwise.aio`` has leases fo
 import os as _os
 
 from . import _core
-from ._core import Dispatch, Evicted, Rejected, Scheduler, __version__
+from ._core import Dispatch, Evicted, Rejected, ReplayRequest, Scheduler, __version__
 from .config import (
     BandLimits,
     UsageLimitPolicy,
@@ -128,6 +128,7 @@ __all__ = [
     "RejectReason",
     "Rejected",
     "RejectedError",
+    "ReplayRequest",
     "RemovedEndpoint",
     "Role",
     "SaturationPolicy",

@@ -49,6 +49,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Rejected",
+    "ReplayRequest",
     "ResponseReader",
     "Scheduler",
     "__version__",
@@ -353,6 +354,12 @@ class Scheduler:
         """Ends a replay that failed: missing batches are lost, and held batches are applied.
 
         Raises ``UnknownEndpointError``.
+        """
+    def poll_replay(self) -> ReplayRequest | None:
+        """The next request for a replay, or ``None``: for hosts that request replays in one place.
+
+        It is the ``ask`` of the latest report, at most one for each publisher. A request that is
+        out of date is dropped.
         """
     def replay_from(self, endpoint_id: int, *, rank: int = 0) -> int | None:
         """The first batch of the awaited replay, or ``None``."""
@@ -664,6 +671,24 @@ class Lease:
     def _idle_limit(self) -> tuple[float, bool]: ...
 
 @final
+class ReplayRequest:
+    """A publisher has to be asked to send batches again: ``wire.replay_request(start)``."""
+
+    __match_args__: ClassVar[tuple[str, str, str]] = ("endpoint_id", "rank", "start")
+
+    @property
+    def endpoint_id(self) -> int:
+        """The id of the endpoint."""
+    @property
+    def rank(self) -> int:
+        """Its data-parallel rank."""
+    @property
+    def start(self) -> int:
+        """The first batch that is requested."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
 class Exchange:
     """The native part of ``slotwise.aio.Scheduler.forward``: a client's request, over several
     attempts.
@@ -673,7 +698,12 @@ class Exchange:
     """
 
     def __new__(
-        cls, scheduler: Scheduler, path: str = "", *, attempts: int = 3, exclude: Sequence[int] = ()
+        cls,
+        scheduler: Scheduler,
+        path: str = "",
+        *,
+        attempts: int = 3,
+        exclude: Sequence[int] | None = None,
     ) -> Self:
         """An exchange that asks at most ``attempts`` endpoints, and none of ``exclude``.
 

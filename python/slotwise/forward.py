@@ -84,7 +84,7 @@ async def forward(
     scheduler: Scheduler, send: Send, *, attempts: int, options: dict[str, Any]
 ) -> Reply:
     """See :meth:`slotwise.aio.Scheduler.forward`."""
-    exclude = list(options.pop("exclude", None) or ())
+    exclude = options.pop("exclude", None)
     path = str(options.get("path") or "")
     exchange = _core.Exchange(scheduler, path, attempts=attempts, exclude=exclude)
     body = Body(exchange)

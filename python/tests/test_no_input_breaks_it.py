@@ -47,6 +47,7 @@ CALLS = [
     "handle_kv_frames",
     "handle_trtllm_events",
     "abandon_replay",
+    "poll_replay",
     "replay_from",
     "metrics_text",
     "pick",

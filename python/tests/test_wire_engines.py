@@ -209,7 +209,13 @@ def test_frames_are_what_a_cache_holds(scheduler: Scheduler) -> None:
 def test_publishers_are_apart_and_go_with_their_endpoint(scheduler: Scheduler) -> None:
     for rank in (0, 1):
         assert scheduler.handle_kv_frames(0, frames(3, stored(1, 2, 3, 4)), rank=rank).ask == 0
+    # The requests that the reports contain can be polled as well. One that is out of date is not.
     assert scheduler.abandon_replay(0, rank=1).lost == 3
+    request = scheduler.poll_replay()
+    assert request is not None
+    assert (request.endpoint_id, request.rank, request.start) == (0, 0, 0)
+    assert repr(request) == "ReplayRequest(endpoint_id=0, rank=0, start=0)"
+    assert scheduler.poll_replay() is None
     assert (scheduler.replay_from(0, rank=0), scheduler.replay_from(0, rank=1)) == (0, None)
     scheduler.remove_endpoint(0)
     assert scheduler.replay_from(0) is None

@@ -121,6 +121,18 @@ pub struct SkippedEvents {
     pub partial_blocks: f64,
 }
 
+/// A publisher of KV events has to be asked to send batches again.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct ReplayRequest {
+    /// The id of the endpoint.
+    pub endpoint_id: f64,
+    /// Its data-parallel rank.
+    pub rank: u32,
+    /// The first batch that is requested: see `replayRequest` in `slotwise/wire`.
+    pub start: f64,
+}
+
 /// What a message of a publisher led to.
 #[napi(object, object_from_js = false, use_nullable = true)]
 #[derive(Debug)]
@@ -249,6 +261,16 @@ fn event(event: KvEvent<'_>) -> Either3<KvStored, KvRemoved, KvCleared> {
 /// The number of a batch. Those past 2^53 are the last before it: no publisher has come so far.
 pub(crate) fn batch_number(seq: u64) -> f64 {
     (seq as f64).min(MAX_SAFE)
+}
+
+impl From<slotwise_gateway::engines::ReplayRequest> for ReplayRequest {
+    fn from(request: slotwise_gateway::engines::ReplayRequest) -> Self {
+        Self {
+            endpoint_id: request.endpoint_id.as_u64() as f64,
+            rank: request.rank,
+            start: batch_number(request.from),
+        }
+    }
 }
 
 impl From<slotwise_wire::kv::Report> for KvReport {

@@ -41,9 +41,14 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     #[new]
-    #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = Vec::new()))]
-    fn new(scheduler: Py<Scheduler>, path: &str, attempts: i64, exclude: Vec<EndpointArg>) -> Self {
-        let exclude: Vec<_> = exclude.iter().map(|endpoint| endpoint.0).collect();
+    #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = None))]
+    fn new(
+        scheduler: Py<Scheduler>,
+        path: &str,
+        attempts: i64,
+        exclude: Option<Vec<EndpointArg>>,
+    ) -> Self {
+        let exclude: Vec<_> = exclude.iter().flatten().map(|endpoint| endpoint.0).collect();
         let state = exchange::Exchange::new(BodyShape::of_path(path))
             .attempts(usize::try_from(attempts).unwrap_or_default())
             .exclude(&exclude);

@@ -44,6 +44,35 @@ impl<'py> Frames<'py> {
 #[pyclass(frozen, eq, module = "slotwise.wire")]
 pub(crate) struct KvReport(pub(crate) kv::Report);
 
+/// A publisher of KV events has to be asked to send batches again.
+#[derive(PartialEq)]
+#[pyclass(frozen, eq, get_all, module = "slotwise")]
+pub(crate) struct ReplayRequest {
+    endpoint_id: u64,
+    rank: u32,
+    start: u64,
+}
+
+impl From<slotwise_gateway::engines::ReplayRequest> for ReplayRequest {
+    fn from(request: slotwise_gateway::engines::ReplayRequest) -> Self {
+        let endpoint_id = request.endpoint_id.as_u64();
+        Self { endpoint_id, rank: request.rank, start: request.from }
+    }
+}
+
+#[pymethods]
+impl ReplayRequest {
+    #[classattr]
+    #[expect(non_upper_case_globals, reason = "the name that Python expects")]
+    const __match_args__: (&'static str, &'static str, &'static str) =
+        ("endpoint_id", "rank", "start");
+
+    fn __repr__(&self) -> String {
+        let Self { endpoint_id, rank, start } = self;
+        format!("ReplayRequest(endpoint_id={endpoint_id}, rank={rank}, start={start})")
+    }
+}
+
 #[pymethods]
 impl KvReport {
     #[getter]

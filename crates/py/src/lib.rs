@@ -50,7 +50,9 @@ mod _core {
     #[pymodule_export]
     use super::exchange::Exchange;
     #[pymodule_export]
-    use super::kv::{KvReport, block_hashes, read_kv_batch, read_kv_frames, replay_request};
+    use super::kv::{
+        KvReport, ReplayRequest, block_hashes, read_kv_batch, read_kv_frames, replay_request,
+    };
     #[pymodule_export]
     use super::lease::{Answer, Lease};
     #[pymodule_export]

@@ -1,5 +1,5 @@
 /** The endpoints of a scheduler, and what they and their engines report. */
-import type { KvReport, NativeScheduler } from '../native/index.js';
+import type { KvReport, NativeScheduler, ReplayRequest } from '../native/index.js';
 import type { Clock } from './clock.js';
 import { readEndpoint, type Endpoint } from './config.js';
 import type { DispatchBuffer } from './dispatch_buffer.js';
@@ -212,6 +212,15 @@ export abstract class Endpoints {
     const [at, which] = [this.time.at(options.now), checkEndpointId('id', id)];
     const rank = optionalNumber('rank', options.rank) ?? 0;
     return this.input(at, () => this.native.abandonReplay(at, which, rank));
+  }
+
+  /**
+   * The next request for a replay; null if there is none. For hosts that request replays in one
+   * place: it is the `ask` of the latest report, at most one for each publisher. A request that is
+   * out of date is dropped.
+   */
+  pollReplay(): ReplayRequest | null {
+    return guarded(() => this.native.pollReplay());
   }
 
   /** The first batch of the replay that a rank awaits; null if it awaits none. */

@@ -29,6 +29,7 @@ export type {
   Rejected,
   RemovedEndpoint,
   KvReport,
+  ReplayRequest,
   ResolvedConfig,
   Stats,
   CostTerms,

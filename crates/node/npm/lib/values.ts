@@ -10,6 +10,7 @@ export type {
   Evicted,
   Explanation,
   KvReport,
+  ReplayRequest,
   Rejected,
   RemovedEndpoint,
   Stats,

@@ -178,6 +178,8 @@ export declare class NativeScheduler {
   handleTrtllmEvents(now: number, endpointId: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
   /** Gives up a replay. */
   abandonReplay(now: number, endpointId: number, rank: number): KvReport
+  /** The next request for a replay. */
+  pollReplay(): ReplayRequest | null
   /** The first batch of the replay that a rank awaits. */
   replayFrom(endpointId: number, rank: number): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
@@ -1116,6 +1118,16 @@ export interface RemovedEndpoint {
 
 /** What asks for a replay from this batch on. */
 export declare function replayRequest(start: number): Uint8Array
+
+/** A publisher of KV events has to be asked to send batches again. */
+export interface ReplayRequest {
+  /** The id of the endpoint. */
+  endpointId: number
+  /** Its data-parallel rank. */
+  rank: number
+  /** The first batch that is requested: see `replayRequest` in `slotwise/wire`. */
+  start: number
+}
 
 /** Usage that an engine reported; values that it did not report are missing. */
 export interface ReportedUsage {

@@ -91,6 +91,7 @@ const calls = {
   handleKvFrames: [fc.oneof(fc.constant(0), any), fc.oneof(any, fc.array(any)), some('replay', 'rank', 'now')],
   handleTrtllmEvents: [fc.oneof(fc.constant(0), any), any, some('blockSize', 'rank', 'now')],
   abandonReplay: [any, some('rank', 'now')],
+  pollReplay: [any],
   replayFrom: [any, any],
   metricsText: [some('names', 'pool', 'maxEndpoints')],
   snapshot: [any],

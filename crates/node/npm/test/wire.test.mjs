@@ -115,6 +115,9 @@ test('each rank is followed by itself, and all are gone with their endpoint', ()
   const [a, b] = ids;
   scheduler.handleKvFrames(a, frames(4), { rank: 1 });
   assert.deepEqual([scheduler.replayFrom(a), scheduler.replayFrom(a, 1), scheduler.replayFrom(b, 1)], [null, 0, null]);
+  // The request that the report contains can be polled as well.
+  assert.deepEqual(scheduler.pollReplay(), { endpointId: a, rank: 1, start: 0 });
+  assert.equal(scheduler.pollReplay(), null);
   const { lost, batches } = scheduler.abandonReplay(a, { rank: 1 });
   assert.deepEqual([lost, batches, scheduler.replayFrom(a, 1)], [4, 1, null]);
   scheduler.removeEndpoint(a);

@@ -7,7 +7,7 @@ use slotwise_wire::metrics::OrcaReport;
 
 use super::{NativeScheduler, State};
 use crate::error::{Kind, Result, thrown, unclassified, unreadable};
-use crate::kv::{Frames, KvReport, batch_number};
+use crate::kv::{Frames, KvReport, ReplayRequest, batch_number};
 use crate::metrics::PageOptions;
 use crate::number::{count, instant, positive, to_endpoint_id};
 use crate::request::Bytes;
@@ -100,6 +100,12 @@ impl NativeScheduler {
         self.with(|State { gateway, .. }| {
             Ok(gateway.abandon_replay(now, id, rank).map_err(rejected_feed)?.into())
         })
+    }
+
+    /// The next request for a replay.
+    #[napi]
+    pub fn poll_replay(&self) -> Result<Option<ReplayRequest>> {
+        self.with(|State { gateway, .. }| Ok(gateway.poll_replay().map(ReplayRequest::from)))
     }
 
     /// The first batch of the replay that a rank awaits.

@@ -12,7 +12,7 @@ use slotwise_wire::metrics::OrcaReport;
 use super::Scheduler;
 use crate::error::{raise, raise_wire};
 use crate::ids::EndpointArg;
-use crate::kv::{Frames, KvReport, block_size};
+use crate::kv::{Frames, KvReport, ReplayRequest, block_size};
 use crate::kv_event::Event;
 use crate::metrics::{self, Format};
 use crate::prompt::bytes;
@@ -160,6 +160,10 @@ impl Scheduler {
     ) -> PyResult<KvReport> {
         let (now, endpoint) = (self.now(py, now)?, endpoint_id.0);
         self.feed(py, false, |gateway| gateway.abandon_replay(now, endpoint, rank))
+    }
+
+    fn poll_replay(&self, py: Python<'_>) -> PyResult<Option<ReplayRequest>> {
+        Ok(self.lock(py)?.poll_replay().map(ReplayRequest::from))
     }
 
     #[pyo3(signature = (endpoint_id, *, rank = 0))]
