@@ -24,10 +24,12 @@
 //! Scripts beside the files write those that are not written by hand. They compute the values from
 //! the formulas, without this crate.
 
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::plugins::{
     EndpointFacts, FilterPlugin, PickerPlugin, ProfileSet, ProfileSetConfig, RequestFacts,
@@ -74,14 +76,17 @@ impl Case {
         Ok(match kind {
             "scorer" => {
                 let plugin = ScorerPlugin::from_name(name, parameters).map_err(text)?;
+                survives(&plugin);
                 score(plugin.as_plugin(), request, endpoints).into()
             }
             "filter" => {
                 let plugin = FilterPlugin::from_name(name, parameters).map_err(text)?;
+                survives(&plugin);
                 filter(plugin.as_plugin(), request, endpoints, *seed).into()
             }
             "picker" => {
                 let plugin = PickerPlugin::from_name(name, parameters).map_err(text)?;
+                survives(&plugin);
                 pick(plugin.as_plugin(), scores, *seed).into()
             }
             "handler" => {
@@ -91,6 +96,7 @@ impl Case {
                     "deciders": self.deciders,
                 });
                 let config: ProfileSetConfig = serde_json::from_value(config).map_err(text)?;
+                survives(&config);
                 let mut profiles = ProfileSet::new(config).map_err(|e| e.to_string())?;
                 let schedule = profiles.schedule(request, endpoints, *seed);
                 serde_json::to_value(schedule.map_err(|e| e.to_string())?).map_err(text)?
@@ -131,6 +137,14 @@ fn every_case_has_the_expected_result() {
         }
     }
     assert!(count > 100, "only {count} cases");
+}
+
+/// Asserts that a plugin is the same after it was written and read.
+#[track_caller]
+fn survives<P: Serialize + DeserializeOwned + PartialEq + Debug>(plugin: &P) {
+    let data = serde_json::to_value(plugin).expect("data");
+    let again: P = serde_json::from_value(data).expect("what was written");
+    assert_eq!(&again, plugin);
 }
 
 /// Whether two results are equal, numbers within 1e-9.

@@ -11,6 +11,8 @@ mod prefix_cache_affinity;
 mod roles;
 mod session_affinity;
 mod slo_headroom_tier;
+#[cfg(test)]
+mod tests;
 mod topology_affinity;
 mod utilization;
 mod utilization_detector;
@@ -46,6 +48,7 @@ plugin_family! {
         "encode-filter" => Encode(EncodeFilter),
         "candidate-subset-filter" => CandidateSubset(CandidateSubsetFilter),
         "session-affinity-filter" => SessionAffinity(SessionAffinity),
+        "multicluster-session-affinity-filter" => MulticlusterSessionAffinity(SessionAffinity),
         "endpoint-attribute-filter" => EndpointAttribute(EndpointAttributeFilter),
         "topology-affinity-filter" => TopologyAffinity(TopologyAffinityFilter),
         "utilization-filter" => Utilization(UtilizationFilter),
