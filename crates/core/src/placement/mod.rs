@@ -27,7 +27,7 @@ mod span;
 mod tie_break;
 
 pub(crate) use assess::{Assessment, described_work};
-pub(crate) use cycle::{SchedulingCycle, Scored};
+pub(crate) use cycle::{Preview, SchedulingCycle};
 pub use exclusion::Exclusion;
 pub(crate) use lookup::{Form, Lookup};
 pub(crate) use prune::SearchFrontier;

@@ -16,7 +16,7 @@ pub struct ProfileExplanation {
     /// The places of the selected endpoints, best first.
     pub picked: Vec<usize>,
     /// The best endpoint that did not win; `None` without a second candidate.
-    pub runner_up: Option<RunnerUp>,
+    pub runner_up: Option<ProfileRunnerUp>,
 }
 
 /// What filters and scorers made of one endpoint.
@@ -54,7 +54,7 @@ pub struct ScoreExplanation {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct RunnerUp {
+pub struct ProfileRunnerUp {
     /// Its place in the pool.
     pub place: usize,
     /// The winner's total minus its own: with more than that, it has the higher total. Zero means

@@ -61,7 +61,7 @@ mod topology_level;
 
 pub use admitters::{LatencySloAdmitter, ProbabilisticAdmitter, shed_probability};
 pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
-pub use explanation::{EndpointExplanation, ProfileExplanation, RunnerUp, ScoreExplanation};
+pub use explanation::{EndpointExplanation, ProfileExplanation, ProfileRunnerUp, ScoreExplanation};
 pub use facts::{EndpointFacts, Prediction, RequestFacts, Topology};
 pub use filter::{Filter, filter};
 pub use filters::{

@@ -10,10 +10,11 @@ use crate::decision::Rejected;
 use crate::disaggregation::DeciderFacts;
 use crate::endpoint::EndpointId;
 use crate::placement::{
-    self, CycleKeys, Exclusion, Lookup, Placement, Query, Ranking, RankingKey, Scored,
+    self, CycleKeys, Exclusion, Lookup, Placement, Preview, Query, Ranking, RankingKey,
     SearchFrontier,
 };
 use crate::plan::{Plan, answer_role, plan};
+use crate::plugins::ScoreExplanation;
 use crate::pool::BackoffCause;
 use crate::profile::CostTerms;
 use crate::request::Request;
@@ -44,6 +45,29 @@ pub struct Explanation {
     pub decider_facts: Option<DeciderFacts>,
     /// Every endpoint: first the eligible ones, best first, then the excluded ones by id.
     pub candidates: Vec<Candidate>,
+    /// What the best endpoint that was not chosen lacks; `None` without a choice, or without a
+    /// second eligible endpoint.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub runner_up: Option<RunnerUp>,
+}
+
+/// What would have had to change for the best endpoint that was not chosen to win.
+///
+/// Differences are in seconds of cost, or in score if a scheduling profile chooses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RunnerUp {
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+    /// By how much the chosen endpoint is better. Zero means that the tie break decided; negative
+    /// means that a random picker chose a lower score.
+    pub behind: f64,
+    /// The term of the cost, or the scorer, in which the endpoint lost most; `None` if it lost in
+    /// none.
+    pub lost_most_in: Option<&'static str>,
+    /// The difference in that term.
+    pub lost: f64,
 }
 
 /// One endpoint, weighed for the request.
@@ -68,6 +92,12 @@ pub struct Candidate {
     pub cost: Seconds,
     /// The weighted sum of the scores, if a scheduling profile chooses.
     pub score: Option<f64>,
+    /// The scores of a scheduling profile, in the order of its scorers.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub scores: Vec<ScoreExplanation>,
+    /// The filter of a scheduling profile that removed the endpoint.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub filtered_by: Option<&'static str>,
     /// Why the endpoint's KV events are not used: the code of the last refusal.
     pub kv_refusal: Option<&'static str>,
     /// Why the endpoint is backed off, if it is.
@@ -103,12 +133,12 @@ impl Scheduler {
         lookup.read(&self.fleet, request, self.next_request);
         let (profile, mut frontier) = (self.fleet.profile(), SearchFrontier::default());
         let mut query = Query::immediate(now, request, &lookup);
-        let mut scored = None;
+        let mut preview = None;
         let plan = match &self.workspace.cycle {
             Some(cycle) => {
                 query.cycle = CycleKeys::of(&self.fleet, request, self.next_request);
-                let (answer, scores) = cycle.preview(&self.fleet, query);
-                scored = Some(scores);
+                let (answer, why) = cycle.preview(&self.fleet, query);
+                preview = Some(why);
                 Plan::of_one(answer)
             }
             None => plan(&self.fleet, query, &mut |query| {
@@ -135,14 +165,16 @@ impl Scheduler {
                     terms: assessment.terms,
                     cost: assessment.cost,
                     score: None,
+                    scores: Vec::new(),
+                    filtered_by: None,
                     kv_refusal: self.fleet.kv_refusal(slot),
                     backoff: slot.health.cause(),
                     backoff_remaining: slot.health.backoff_remaining(now),
                 };
                 candidates.push((assessment.key, candidate));
             });
-        if let Some(scored) = scored {
-            rank_by_score(&mut candidates, &scored);
+        if let Some(preview) = &preview {
+            rank_by_score(&mut candidates, preview);
         }
         let best = plan.answer.ranking.split().map(|((endpoint, _), _)| *endpoint);
         let answer = Placement { refusal, ..plan.answer };
@@ -153,6 +185,12 @@ impl Scheduler {
             Some(_) => (true, None, Some(candidate.endpoint_id)),
         });
         let leg = |leg: Option<(EndpointId, _)>| leg.map(|(id, _)| id).filter(|_| chosen.is_ok());
+        let candidates: Vec<Candidate> = candidates.into_iter().map(|(_, it)| it).collect();
+        let runner_up = match &preview {
+            _ if chosen.is_err() => None,
+            Some(preview) => self.profile_runner_up(preview),
+            None => runner_up(&candidates),
+        };
         Explanation {
             prefill: leg(plan.prefill),
             encode: leg(plan.encode),
@@ -160,20 +198,53 @@ impl Scheduler {
             decider_facts: plan.facts,
             prompt_tokens: lookup.tokens,
             best_cached_tokens: lookup.best_hit,
-            candidates: candidates.into_iter().map(|(_, candidate)| candidate).collect(),
+            candidates,
+            runner_up,
         }
     }
+
+    /// The runner-up of a scheduling profile.
+    fn profile_runner_up(&self, preview: &Preview) -> Option<RunnerUp> {
+        let found = preview.explanation.runner_up?;
+        Some(RunnerUp {
+            endpoint_id: self.fleet.pool.at(found.place as u32)?.id,
+            behind: found.behind,
+            lost_most_in: found.lost_most_in,
+            lost: found.lost,
+        })
+    }
+}
+
+/// The second of the eligible candidates, compared with the first by cost.
+fn runner_up(candidates: &[Candidate]) -> Option<RunnerUp> {
+    let mut eligible = candidates.iter().filter(|candidate| candidate.excluded.is_none());
+    let (best, second) = (eligible.next()?, eligible.next()?);
+    let pairs = parts(&second.terms).into_iter().zip(parts(&best.terms));
+    let losses = pairs.map(|(lost, won)| lost.get() - won.get()).zip(COLUMNS);
+    let most = losses.filter(|(loss, _)| *loss > 0.0).reduce(|a, b| if b.0 > a.0 { b } else { a });
+    Some(RunnerUp {
+        endpoint_id: second.endpoint_id,
+        behind: second.cost.get() - best.cost.get(),
+        lost_most_in: most.map(|(_, term)| term),
+        lost: most.map_or(0.0, |(loss, _)| loss),
+    })
 }
 
 /// Sets the scores of a scheduling profile, in whose order the candidates are sorted. Endpoints
 /// without a score were removed by a filter.
-fn rank_by_score(candidates: &mut [(RankingKey, Candidate)], scored: &[Scored]) {
+fn rank_by_score(candidates: &mut [(RankingKey, Candidate)], preview: &Preview) {
+    let scored = (0..).zip(&preview.scored);
     let ranks: BTreeMap<EndpointId, (u64, f64)> =
-        (0..).zip(scored).map(|(rank, it)| (it.endpoint, (rank, it.score))).collect();
+        scored.map(|(rank, it)| (it.endpoint, (rank, it.score))).collect();
     for (key, candidate) in candidates.iter_mut().filter(|(_, it)| it.excluded.is_none()) {
         match ranks.get(&candidate.endpoint_id) {
             Some((rank, score)) => (key.cost, candidate.score) = (*rank, Some(*score)),
             None => candidate.excluded = Some(Exclusion::Filtered),
+        }
+        let explained = preview.explanation.endpoints.get(candidate.endpoint_id.slot as usize);
+        if let Some(explained) = explained {
+            candidate.filtered_by = explained.dropped_by;
+            candidate.scores.clone_from(&explained.scores);
         }
     }
 }
@@ -190,6 +261,20 @@ const COLUMNS: [&str; 9] = [
     "failure_backoff",
     "cost s",
 ];
+
+/// The terms, in the order of their names.
+const fn parts(terms: &CostTerms) -> [Seconds; 8] {
+    [
+        terms.queue,
+        terms.kv_admission_wait,
+        terms.prefill,
+        terms.cache_eviction,
+        terms.kv,
+        terms.decode,
+        terms.adapter,
+        terms.failure_backoff,
+    ]
+}
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,18 +300,8 @@ impl fmt::Display for Explanation {
         } in &self.candidates
         {
             write!(f, "{name:<24} {cached_tokens:>8}")?;
-            let parts = [
-                terms.queue,
-                terms.kv_admission_wait,
-                terms.prefill,
-                terms.cache_eviction,
-                terms.kv,
-                terms.decode,
-                terms.adapter,
-                terms.failure_backoff,
-                *cost,
-            ];
-            for (part, column) in parts.into_iter().zip(COLUMNS) {
+            let parts = parts(terms).into_iter().chain([*cost]);
+            for (part, column) in parts.zip(COLUMNS) {
                 write!(f, " {:>width$.4}", part.get(), width = column.len().max(9))?;
             }
             match (excluded, backoff) {

@@ -27,7 +27,7 @@ use super::search::{Placement, next_relaxation, weigh_all};
 use crate::config::ProducerConfig;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::plugins::{CycleBuffers, RequestFacts, SchedulingProfile};
+use crate::plugins::{CycleBuffers, ProfileExplanation, RequestFacts, SchedulingProfile};
 use crate::pool::Slot;
 use crate::prefix::keyed_state::KeyedState;
 
@@ -84,12 +84,16 @@ impl SchedulingCycle {
         self.state.place(&self.profile, fleet, query, prefers)
     }
 
-    /// [`place`](Self::place) without effects, and every scored endpoint: the selected ones first,
-    /// then by score.
-    pub(crate) fn preview(&self, fleet: &Fleet, query: Query<'_>) -> (Placement, Vec<Scored>) {
+    /// [`place`](Self::place) without effects, with its explanation.
+    pub(crate) fn preview(&self, fleet: &Fleet, query: Query<'_>) -> (Placement, Preview) {
         let mut state = CycleState::new(self.state.producers.clone());
         let placement = state.place(&self.profile, fleet, query, |_| true);
-        (placement, state.scored(fleet))
+        let scored = state.scored(fleet);
+        state.collect(fleet, Query { relaxation: placement.relaxation, ..query });
+        let CycleState { buffers, request, table, .. } = state;
+        let seed = seed(fleet, query);
+        let explanation = self.profile.explain_among(buffers.kept, &request, table.facts(), seed);
+        (placement, Preview { scored, explanation })
     }
 
     /// Records that the request placed last was dispatched to this endpoint.
@@ -102,6 +106,15 @@ impl SchedulingCycle {
             self.state.producers.cold.record(endpoint);
         }
     }
+}
+
+/// Why a scheduling profile places a request.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    /// Every scored endpoint: the selected ones first, then by score.
+    pub(crate) scored: Vec<Scored>,
+    /// The cycle; places are slots.
+    pub(crate) explanation: ProfileExplanation,
 }
 
 /// An endpoint with its total score.
@@ -202,7 +215,7 @@ impl CycleState {
         if !matches!(query.work, Work::Encode) {
             *outcome = Outcome { session: query.cycle.session, cold: table.is_cold(&buffers.kept) };
         }
-        let seed = fleet.hasher.mix(fleet.config.seed, query.cycle.request);
+        let seed = seed(fleet, query);
         let picked = profile.select_in(buffers, request, table.facts(), seed);
         self.picked = picked;
         let id = |place: usize| fleet.pool.at(place as u32).map(|slot| slot.id);
@@ -223,6 +236,11 @@ impl CycleState {
         let choice = ProfileChoice { score: best.score(), alternatives };
         Some(Ranking::of_profile(slot.id, assessment, choice))
     }
+}
+
+/// The seed of a request's cycle.
+fn seed(fleet: &Fleet, query: Query<'_>) -> u64 {
+    fleet.hasher.mix(fleet.config.seed, query.cycle.request)
 }
 
 /// Moves the first of the highest scores to the front, and keeps the order of the others.

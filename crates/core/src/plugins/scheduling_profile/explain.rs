@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::SchedulingProfile;
 use crate::plugins::cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
 use crate::plugins::explanation::{
-    EndpointExplanation, ProfileExplanation, RunnerUp, ScoreExplanation,
+    EndpointExplanation, ProfileExplanation, ProfileRunnerUp, ScoreExplanation,
 };
 use crate::plugins::facts::{EndpointFacts, RequestFacts};
 
@@ -41,10 +41,21 @@ impl SchedulingProfile {
         endpoints: &[EndpointFacts],
         seed: u64,
     ) -> ProfileExplanation {
+        self.explain_among((0..endpoints.len()).collect(), request, endpoints, seed)
+    }
+
+    /// [`explain`](Self::explain) for the endpoints at these places, in order.
+    pub(crate) fn explain_among(
+        &self,
+        mut kept: Vec<usize>,
+        request: &RequestFacts,
+        endpoints: &[EndpointFacts],
+        seed: u64,
+    ) -> ProfileExplanation {
         let mut cycle = Cycle::new(request, seed);
         let mut explained: Vec<EndpointExplanation> = Vec::new();
         explained.resize_with(endpoints.len(), EndpointExplanation::default);
-        let kept = self.explain_filters(&mut cycle, endpoints, &mut explained);
+        self.explain_filters(&mut cycle, endpoints, &mut kept, &mut explained);
         self.explain_scores(&mut cycle, endpoints, &kept, &mut explained);
         let mut totals: Vec<f64> = kept.iter().map(|place| explained[*place].total).collect();
         totals.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -61,20 +72,20 @@ impl SchedulingProfile {
         ProfileExplanation { endpoints: explained, picker: self.picker.name, picked, runner_up }
     }
 
-    /// Notes the filter that removes each endpoint, and returns the places of the others.
+    /// Notes the filter that removes each endpoint, and keeps the places of the others.
     fn explain_filters(
         &self,
         cycle: &mut Cycle<'_>,
         endpoints: &[EndpointFacts],
+        kept: &mut Vec<usize>,
         explained: &mut [EndpointExplanation],
-    ) -> Vec<usize> {
-        let mut kept: Vec<usize> = (0..endpoints.len()).collect();
+    ) {
         for filter in &self.filters {
             if kept.is_empty() {
                 break;
             }
             let before = kept.clone();
-            filter.plugin.filter(cycle, &mut Candidates::new(endpoints, &mut kept));
+            filter.plugin.filter(cycle, &mut Candidates::new(endpoints, kept));
             // Filters keep the order of the pool.
             let mut left = kept.iter().peekable();
             for place in before {
@@ -83,7 +94,6 @@ impl SchedulingProfile {
                 }
             }
         }
-        kept
     }
 
     /// Notes each score of the candidates, and their totals.
@@ -109,7 +119,11 @@ impl SchedulingProfile {
 }
 
 /// The candidate with the highest total apart from the winner; of equal ones the first.
-fn runner_up(winner: usize, kept: &[usize], explained: &[EndpointExplanation]) -> Option<RunnerUp> {
+fn runner_up(
+    winner: usize,
+    kept: &[usize],
+    explained: &[EndpointExplanation],
+) -> Option<ProfileRunnerUp> {
     let total = |place: usize| explained[place].total;
     let others = kept.iter().copied().filter(|place| *place != winner);
     let place = others.reduce(|best, it| if total(it) > total(best) { it } else { best })?;
@@ -118,7 +132,7 @@ fn runner_up(winner: usize, kept: &[usize], explained: &[EndpointExplanation]) -
     let most = losses
         .filter(|(_, loss)| *loss > 0.0)
         .reduce(|most, it| if it.1 > most.1 { it } else { most });
-    Some(RunnerUp {
+    Some(ProfileRunnerUp {
         place,
         behind: total(winner) - total(place),
         lost_most_in: most.map(|(scorer, _)| scorer),
