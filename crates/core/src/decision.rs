@@ -37,6 +37,13 @@ pub struct Dispatch {
     /// An engine's response headers may come long before it. See [`idle_limit`](crate::idle_limit).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub first_token_in: Seconds,
+    /// Predicted time to first token (TTFT) from the dispatch on: as
+    /// [`first_token_in`](Self::first_token_in), with the overheads of the engine's steps.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub predicted_ttft: Seconds,
+    /// Predicted mean time per output token (TPOT) after the first, learned from answers.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub predicted_tpot: Seconds,
     /// The time that the request spent in the queue.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub queue_time: Duration,
@@ -69,6 +76,8 @@ impl Dispatch {
             cost: Seconds::ZERO,
             score: None,
             first_token_in: Seconds::ZERO,
+            predicted_ttft: Seconds::ZERO,
+            predicted_tpot: Seconds::ZERO,
             queue_time: Duration::ZERO,
             prefill: None,
             encode: None,

@@ -47,6 +47,12 @@ pub struct Request<'a> {
     pub session: Option<&'a str>,
     /// The latest useful time of the first token.
     pub deadline: Option<Instant>,
+    /// The service level of the time to first token, from the arrival. A sheddable request needs an
+    /// endpoint that is predicted to meet it; for others it is reported and orders the queue.
+    pub slo_ttft: Option<Duration>,
+    /// The service level of the time per output token. A sheddable request needs an endpoint that
+    /// is predicted to meet it; for others it is reported.
+    pub slo_tpot: Option<Duration>,
     /// The longest time in the queue, for submitted requests; `None` means
     /// [`FlowConfig::ttl`](crate::FlowConfig::ttl).
     pub ttl: Option<Duration>,
@@ -83,6 +89,8 @@ impl<'a> Request<'a> {
             continues: None,
             session: None,
             deadline: None,
+            slo_ttft: None,
+            slo_tpot: None,
             ttl: None,
             weight: 1.0,
             expected_output_tokens: 0,
@@ -157,6 +165,34 @@ impl<'a> Request<'a> {
     /// The session.
     pub const fn session(self, session: &'a str) -> Self {
         Self { session: Some(session), ..self }
+    }
+
+    /// The service level of the time to first token.
+    pub const fn slo_ttft(self, level: Duration) -> Self {
+        Self { slo_ttft: Some(level), ..self }
+    }
+
+    /// The service level of the time per output token.
+    pub const fn slo_tpot(self, level: Duration) -> Self {
+        Self { slo_tpot: Some(level), ..self }
+    }
+
+    /// The latest useful time of the first token of a request that arrives now: its deadline, and
+    /// its service level.
+    pub(crate) fn first_token_due(&self, now: Instant) -> Option<Instant> {
+        let level = self.slo_ttft.map(|level| now + level);
+        self.deadline.into_iter().chain(level).min()
+    }
+
+    /// The time of the first token after which the request is rejected: the service level counts
+    /// for sheddable requests only.
+    pub(crate) fn must_start_by(&self, now: Instant) -> Option<Instant> {
+        if self.priority.is_sheddable() { self.first_token_due(now) } else { self.deadline }
+    }
+
+    /// The time per output token above which an endpoint cannot have the request.
+    pub(crate) fn tpot_limit(&self) -> Option<Duration> {
+        self.slo_tpot.filter(|_| self.priority.is_sheddable())
     }
 
     /// The latest useful time of the first token.

@@ -12,7 +12,7 @@ use core::time::Duration;
 pub(crate) use threads::Threads;
 
 use crate::config::Config;
-use crate::cost::{BytesPerToken, MovingMean, Reuse};
+use crate::cost::{BytesPerToken, DecodeTime, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
 use crate::kv_transfer::KvTransferCost;
 use crate::pool::{BackoffPeriods, Pool, Slot};
@@ -41,6 +41,8 @@ pub(crate) struct Fleet {
     pub(crate) mean_work: MovingMean,
     /// Tokens in an answer.
     pub(crate) mean_output: MovingMean,
+    /// Time per output token.
+    pub(crate) decode_time: DecodeTime,
     /// Seconds from dispatch to completion.
     pub(crate) mean_residence: MovingMean,
     /// When the learned speeds settle next.
@@ -64,6 +66,7 @@ impl Fleet {
             bytes_per_token: BytesPerToken::new(config.max_models),
             mean_work: MovingMean::new(0.1, 64),
             mean_output: MovingMean::new(200.0, 64),
+            decode_time: DecodeTime::default(),
             mean_residence: MovingMean::new(5.0, 64),
             next_settling: Instant::ORIGIN,
             hasher,

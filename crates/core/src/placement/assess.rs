@@ -1,6 +1,9 @@
 //! Weighs one endpoint for a request: what it costs, and whether it can have the request.
 
+use core::time::Duration;
+
 use super::exclusion::Exclusion;
+use super::latency::{predicted_tpot, predicted_ttft};
 use super::query::{Query, Work};
 use super::ranking_key::RankingKey;
 use super::refusal::Relaxation;
@@ -87,22 +90,25 @@ pub(super) fn assess<P: Profile>(
             rendezvous: TieBreaker::for_prompt(fleet, lookup).rank(slot.id.slot, slot.key),
             slot: slot.id.slot,
         },
-        excluded: exclusion(fleet, query, slot, || first_token_in),
+        excluded: exclusion(fleet, query, slot, || {
+            predicted_ttft(fleet, now, query.work, slot, (miss, cached.tokens), first_token_in)
+        }),
     }
 }
 
-/// Why the endpoint cannot have the request. `first_token_in` is the predicted time to the first
-/// token, which only requests with a deadline need.
+/// Why the endpoint cannot have the request. `ttft` predicts the time to the first token, which
+/// only requests with a deadline need.
 pub(super) fn exclusion(
     fleet: &Fleet,
     query: Query<'_>,
     slot: &Slot,
-    first_token_in: impl Fn() -> Seconds,
+    ttft: impl Fn() -> Seconds,
 ) -> Option<Exclusion> {
     let Query { now, request, lookup, session_admission, relaxation, .. } = query;
     let needed = if let Work::Encode = query.work { 0.0 } else { f64::from(lookup.longest) };
     let room = fleet.config.kv_limit * f64::from(slot.kv_cache_tokens);
-    let late = |deadline| now + first_token_in().to_duration() > deadline;
+    let late = |deadline| now + ttft().to_duration() > deadline;
+    let slow = |limit: Duration| predicted_tpot(fleet, now, slot) > Seconds::from(limit);
     let outside = |subset: Subset<'_>| !subset.allows(slot.id, &slot.endpoint.name);
     let leaves = slot.draining || request.exclude.contains(&slot.id);
     if lookup.home.is_some_and(|home| home != slot.id || leaves) {
@@ -125,8 +131,10 @@ pub(super) fn exclusion(
         Some(Exclusion::SessionLimit)
     } else if slot.is_full() {
         Some(Exclusion::Full)
-    } else if request.deadline.is_some_and(late) {
+    } else if request.must_start_by(now).is_some_and(late) {
         Some(Exclusion::TooLate)
+    } else if request.tpot_limit().is_some_and(slow) {
+        Some(Exclusion::TooSlow)
     } else {
         let held = slot.health.excludes(now, slot.in_flight.requests(), fleet.pool.dispatches())?;
         let (why, lifted) = match held {
@@ -157,12 +165,13 @@ pub(super) fn until_change(
         | Exclusion::SessionLimit => None,
         Exclusion::BackedOff | Exclusion::Ramping => Some(slot.health.backoff_remaining(query.now)),
         // Its next completion.
-        Exclusion::Full => Some(Seconds::new(
+        Exclusion::Full | Exclusion::TooSlow => Some(Seconds::new(
             fleet.mean_residence.get() / f64::from(slot.in_flight.requests().max(1)),
         )),
         // The time by which the first token would be late, unless the prefill alone takes too long.
         Exclusion::TooLate => {
-            let slack = Seconds::from(query.request.deadline?.saturating_since(query.now));
+            let slack =
+                Seconds::from(query.request.must_start_by(query.now)?.saturating_since(query.now));
             let late = assessment.first_token_in - slack;
             (late <= assessment.wait).then_some(late)
         }

@@ -30,6 +30,8 @@ pub enum Exclusion {
     TooLarge,
     /// The first token is predicted after the deadline.
     TooLate,
+    /// The predicted time per output token exceeds the service level of a sheddable request.
+    TooSlow,
     /// The endpoint is backed off after failures, or has a trial in flight. Waived if no other
     /// endpoint can have the request.
     BackedOff,
@@ -58,6 +60,7 @@ impl Exclusion {
             Self::Sleeping => "sleeping",
             Self::TooLarge => "too_large",
             Self::TooLate => "too_late",
+            Self::TooSlow => "too_slow",
             Self::SessionLimit => "session_limit",
             Self::Filtered => "filtered",
             Self::Full => "full",
@@ -75,6 +78,7 @@ impl From<Exclusion> for RejectReason {
             Exclusion::BackedOff | Exclusion::Ramping => Self::NoEndpoints,
             Exclusion::TooLarge => Self::TooLarge,
             Exclusion::TooLate => Self::DeadlineUnreachable,
+            Exclusion::TooSlow => Self::Shed,
             Exclusion::SessionLimit | Exclusion::Filtered | Exclusion::Full => Self::Saturated,
         }
     }
@@ -93,6 +97,7 @@ impl fmt::Display for Exclusion {
             Self::Sleeping => "sleeping",
             Self::TooLarge => "prompt and answer exceed the KV cache",
             Self::TooLate => "first token after the deadline",
+            Self::TooSlow => "tokens slower than the service level",
             Self::SessionLimit => "no room for another session",
             Self::Filtered => "removed by a filter",
             Self::Full => "at the limit of requests in flight",

@@ -6,6 +6,7 @@
 //! | `lookup`, `chains`, `span` | the prompt in blocks, and its cached prefix on each endpoint |
 //! | `assess` | the cost of one endpoint, or why it is excluded |
 //! | `exclusion`, `refusal` | why one endpoint, and why all of them, cannot have the request |
+//! | `latency` | the predicted times to first token and per output token |
 //! | `cycle` | the choice of a scheduling profile: filters, weighted scorers, a picker |
 //! | `search` | the best endpoints, with waivers and reasons |
 //! | `prune` | the search that passes over endpoints by a lower bound of their cost |
@@ -16,6 +17,7 @@ mod assess;
 mod chains;
 mod cycle;
 mod exclusion;
+mod latency;
 mod lookup;
 mod prune;
 mod query;
@@ -29,6 +31,7 @@ mod tie_break;
 pub(crate) use assess::{Assessment, described_work};
 pub(crate) use cycle::{Preview, SchedulingCycle};
 pub use exclusion::Exclusion;
+pub(crate) use latency::{PredictedLatency, running};
 pub(crate) use lookup::{Form, Lookup};
 pub(crate) use prune::SearchFrontier;
 pub(crate) use query::{CycleKeys, Query, Work};

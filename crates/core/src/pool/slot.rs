@@ -8,7 +8,7 @@ use super::evictions::Evictions;
 use super::external_load::{ExternalLoad, Reports};
 use super::health::Health;
 use super::in_flight::InFlightLoad;
-use crate::cost::{MovingMean, Speed};
+use crate::cost::{DecodeFactor, MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::lora::Residency;
 use crate::prefill::PrefillCost;
@@ -41,6 +41,7 @@ pub(crate) struct Slot {
     /// Evidence from answers about evictions in its cache.
     pub(crate) evictions: Evictions,
     pub(crate) speed: Speed,
+    pub(crate) decode_factor: DecodeFactor,
     /// Seconds from a request's first token to its end.
     pub(crate) answer_time: MovingMean,
     pub(crate) adapters: Residency,

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use core::time::Duration;
+
 use crate::endpoint::{EndpointId, Role};
 use crate::placement::Lookup;
 use crate::request::{Priority, Request, RequestId};
@@ -31,6 +33,7 @@ pub(crate) struct QueuedRequest {
     role: Role,
     multimodal: bool,
     deadline: Option<Instant>,
+    slo_tpot: Option<Duration>,
     expected_output_tokens: u32,
 }
 
@@ -70,7 +73,8 @@ impl QueuedRequest {
             headers: owned(request.headers),
             role: request.role,
             multimodal: request.multimodal,
-            deadline: request.deadline,
+            deadline: request.must_start_by(since),
+            slo_tpot: request.slo_tpot,
             expected_output_tokens: request.expected_output_tokens,
         }
     }
@@ -104,6 +108,7 @@ impl QueuedRequest {
         request.subset = self.subset.as_ref().map(OwnedSubset::as_subset);
         request.headers = headers;
         request.deadline = self.deadline;
+        request.slo_tpot = self.slo_tpot;
         request.expected_output_tokens = self.expected_output_tokens;
         request
     }

@@ -61,7 +61,8 @@ impl Queueing {
             return reject(RejectReason::Shed, Some(wait().to_duration()));
         }
         let own = lookup.least_work(fleet.config.prefill);
-        if let Some(deadline) = request.deadline {
+        let deadline = request.must_start_by(now);
+        if let Some(deadline) = deadline {
             let wait = wait();
             if now + (wait + own).to_duration() > deadline {
                 let late = wait + own - Seconds::from(deadline.saturating_since(now));
@@ -76,7 +77,7 @@ impl Queueing {
         let charge = FlowCharge { priority: band, flow: key, work, service };
         let session = request.session.map(|session| fleet.hasher.name(session));
         // A request with a TTL of zero is attempted once.
-        let expires = request.deadline.into_iter().chain([now + ttl.max(TICK)]).min();
+        let expires = deadline.into_iter().chain([now + ttl.max(TICK)]).min();
         let admission = Admission {
             priority: band.0,
             flow: key,
@@ -84,7 +85,7 @@ impl Queueing {
             bytes: request.bytes(),
             cost: work,
             service: Some(service),
-            slo: request.deadline,
+            slo: request.first_token_due(now),
             expires,
         };
         let mut queued = Box::new(QueuedRequest::new(id, now, charge, session, request, lookup));

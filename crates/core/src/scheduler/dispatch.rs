@@ -8,7 +8,9 @@ use super::Scheduler;
 use super::in_flight::{Evidence, InFlight, Legs, PlacedPrompt, TextPrompt};
 use crate::decision::{Dispatch, Leg, Rejected, Stage};
 use crate::endpoint::EndpointId;
-use crate::placement::{Assessment, CachedPrefix, Form, Lookup, Span, Work, described_work};
+use crate::placement::{
+    Assessment, CachedPrefix, Form, Lookup, PredictedLatency, Span, Work, described_work,
+};
 use crate::plan::Plan;
 use crate::pool::{Claim, Slot};
 use crate::prefix::{BlockHash, BlockUse};
@@ -29,6 +31,7 @@ impl Scheduler {
         let ((endpoint, best), alternatives) = plan.answer.ranking.split().ok_or(gone)?;
         let chosen = &plan.answer.ranking.chosen;
         let slot = self.fleet.pool.get(*endpoint).map_err(|_| gone)?;
+        let latency = PredictedLatency::of(&self.fleet, now, plan.work, lookup.tokens, slot, best);
         let prefiller = plan.prefill.and_then(|(id, _)| self.fleet.pool.get(id).ok());
         let for_prefill = prefiller
             .map(|slot| placed_prompt(lookup, slot, adapter, |lookup| lookup.copy_for(slot)));
@@ -67,6 +70,8 @@ impl Scheduler {
             cost: best.cost,
             score: chosen.as_ref().map(|choice| choice.score),
             first_token_in: best.first_token_in,
+            predicted_ttft: latency.ttft,
+            predicted_tpot: latency.tpot,
             queue_time: Duration::ZERO,
             prefill: plan.prefill.map(leg),
             encode: plan.encode.map(leg),
@@ -133,6 +138,7 @@ impl Scheduler {
             reservation,
             dispatched: now,
             started,
+            running: 0.0,
             hit,
             predicted,
             suspect,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Scheduler;
-use crate::cost::{MovingMean, Speed};
+use crate::cost::{DecodeFactor, MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::cache;
 use crate::load::{AdapterState, Load};
@@ -59,6 +59,7 @@ impl Scheduler {
                 ),
                 adapters: Residency::new(adapters.get() as usize),
                 speed: Speed::new(now),
+                decode_factor: DecodeFactor::new(),
                 answer_time: MovingMean::new(5.0, 16),
                 draining: false,
                 evictions: Default::default(),

@@ -4,14 +4,15 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::Scheduler;
 use crate::decision::Rejected;
 use crate::disaggregation::DeciderFacts;
 use crate::endpoint::EndpointId;
 use crate::placement::{
-    self, CycleKeys, Exclusion, Lookup, Placement, Preview, Query, Ranking, RankingKey,
-    SearchFrontier,
+    self, CycleKeys, Exclusion, Lookup, Placement, PredictedLatency, Preview, Query, Ranking,
+    RankingKey, SearchFrontier,
 };
 use crate::plan::{Plan, answer_role, plan};
 use crate::plugins::ScoreExplanation;
@@ -86,6 +87,15 @@ pub struct Candidate {
     /// Predicted time to the first token: booked prefill, waiting for KV cache, the request's own
     /// prefill, and loading the adapter.
     pub first_token_in: Seconds,
+    /// Predicted time to first token: see [`Dispatch`](crate::Dispatch::predicted_ttft).
+    pub predicted_ttft: Seconds,
+    /// Predicted time per output token.
+    pub predicted_tpot: Seconds,
+    /// Seconds by which the predicted time to first token is below the request's service level;
+    /// negative if it misses it.
+    pub ttft_headroom: Option<f64>,
+    /// The same of the time per output token.
+    pub tpot_headroom: Option<f64>,
     /// The cost, term by term.
     pub terms: CostTerms,
     /// The sum of the terms.
@@ -156,12 +166,27 @@ impl Scheduler {
         let mut ranking = Ranking::new(1);
         let refusal =
             placement::weigh_all(&self.fleet, query, &profile, &mut ranking, |slot, assessment| {
+                let latency = PredictedLatency::of(
+                    &self.fleet,
+                    now,
+                    query.work,
+                    lookup.tokens,
+                    slot,
+                    &assessment,
+                );
+                let headroom = |level: Option<Duration>, predicted: Seconds| {
+                    level.map(|level| level.as_secs_f64() - predicted.get())
+                };
                 let candidate = Candidate {
                     endpoint_id: slot.id,
                     name: slot.endpoint.name.clone(),
                     excluded: assessment.excluded,
                     cached_tokens: assessment.cached.tokens,
                     first_token_in: assessment.first_token_in,
+                    predicted_ttft: latency.ttft,
+                    predicted_tpot: latency.tpot,
+                    ttft_headroom: headroom(request.slo_ttft, latency.ttft),
+                    tpot_headroom: headroom(request.slo_tpot, latency.tpot),
                     terms: assessment.terms,
                     cost: assessment.cost,
                     score: None,

@@ -31,6 +31,8 @@ pub(super) struct InFlight {
     pub(super) dispatched: Instant,
     /// When the first token arrived.
     pub(super) started: Option<Instant>,
+    /// Running answers on the endpoint at the first token, this one included.
+    pub(super) running: f64,
     /// Predicted cached tokens, on the endpoint that computes the prompt.
     pub(super) hit: u32,
     /// Predicted time to the first token.

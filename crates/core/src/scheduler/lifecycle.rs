@@ -39,6 +39,7 @@ impl Scheduler {
         let late = request.is_late(now);
         self.record_outcome(now, &request, Outcome::Answered { late });
         request.started = Some(now);
+        request.running = self.running_beside(now, &request);
         self.expect_confirmation(now, &mut request);
         let endpoint = request.reservation.endpoint();
         self.requests.insert(id, request);

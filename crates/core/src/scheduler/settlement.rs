@@ -2,6 +2,7 @@
 
 use super::Scheduler;
 use super::in_flight::{InFlight, PlacedPrompt};
+use crate::placement::running;
 use crate::pool::{Outcome, OutcomeContext, Reservation, Shortfall};
 use crate::prefix::BlockUse;
 use crate::request::{CacheUse, Usage};
@@ -143,11 +144,42 @@ impl Scheduler {
             (request.started, self.fleet.pool.get_mut(request.reservation.endpoint()))
         {
             slot.answer_time.observe(now.saturating_since(started).as_secs_f64());
+            self.learn_decode_time(now, started, request, usage);
         }
         if let Some(tokens) = usage.completion_tokens {
             self.fleet.mean_output.observe(f64::from(tokens));
         }
         self.learn_prompt(request, usage);
+    }
+
+    /// Learns the time per output token from a completed answer, and the mean number of running
+    /// answers at its begin and its end.
+    fn learn_decode_time(
+        &mut self,
+        now: Instant,
+        started: Instant,
+        request: &InFlight,
+        usage: Usage,
+    ) {
+        let Some(later) = usage.completion_tokens.and_then(|tokens| tokens.checked_sub(1)) else {
+            return;
+        };
+        if later == 0 || !self.fleet.config.learn_speed {
+            return;
+        }
+        let running = (request.running + self.running_beside(now, request)) / 2.0;
+        let time = Seconds::new(now.saturating_since(started).as_secs_f64() / f64::from(later));
+        let predicted = self.fleet.decode_time.predict(running, time);
+        self.fleet.decode_time.observe(running, time);
+        if let Ok(slot) = self.fleet.pool.get_mut(request.reservation.endpoint()) {
+            slot.decode_factor.observe(time, predicted);
+        }
+    }
+
+    /// Running answers on the endpoint of a running request, this one included.
+    pub(super) fn running_beside(&self, now: Instant, request: &InFlight) -> f64 {
+        let slot = self.fleet.pool.get(request.reservation.endpoint());
+        slot.map_or(1.0, |slot| running(&self.fleet, now, slot))
     }
 
     /// Learns from what the engine reported about a prompt.

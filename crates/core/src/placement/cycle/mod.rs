@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 
 use super::assess::{assess, exclusion};
 use super::exclusion::Exclusion;
+use super::latency::PredictedLatency;
 use super::query::{Query, Work};
 use super::ranking::{ProfileChoice, Ranking};
 use super::refusal::Refusal;
@@ -192,7 +193,9 @@ impl CycleState {
         let excluded = |slot: &Slot| {
             exclusion(fleet, query, slot, || {
                 let cached = query.lookup.cached(slot);
-                assess(fleet, query, slot, cached, &fleet.profile()).first_token_in
+                let assessment = assess(fleet, query, slot, cached, &fleet.profile());
+                let (now, tokens) = (query.now, query.lookup.tokens);
+                PredictedLatency::of(fleet, now, query.work, tokens, slot, &assessment).ttft
             })
         };
         let eligible = fleet.pool.iter().filter(|slot| excluded(slot).is_none());
