@@ -8,9 +8,9 @@ use slotwise::Instant;
 
 use crate::clients::{Client, Clients};
 use crate::policy::{
-    Finished, Fleet, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict,
+    Finished, Fleet, Forecast, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict,
 };
-use crate::replica::{Engine, EngineConfig, Job, KvChange};
+use crate::replica::{ClassMix, Engine, EngineConfig, Job, KvChange};
 use crate::trace::{Session, Trace, Turn, adapter_name};
 
 /// A fleet, and the delays of its metrics and events.
@@ -20,6 +20,8 @@ pub struct Setup {
     pub replicas: usize,
     /// How each of them was started.
     pub engine: EngineConfig,
+    /// Their classes, in turn.
+    pub mix: ClassMix,
     /// The number of slower replicas, which come first, and how many times slower they are.
     pub slow: Option<(usize, f64)>,
     /// How often metrics are scraped.
@@ -30,6 +32,8 @@ pub struct Setup {
     pub speed: f64,
     /// The clients.
     pub clients: Clients,
+    /// The time in which a first token is useful, where a policy has deadlines.
+    pub deadline: Duration,
     /// The seed of arrivals, of clients, and of the policies' random choices.
     pub seed: u64,
 }
@@ -71,6 +75,8 @@ pub struct Outcome {
     pub cached: u32,
     /// Tokens of the answer.
     pub output: u32,
+    /// What the policy predicted at the dispatch.
+    pub forecast: Option<Forecast>,
 }
 
 /// Runs a workload under a policy.
@@ -78,6 +84,8 @@ pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
     let fleet = Fleet {
         replicas: setup.replicas,
         class: setup.engine.class,
+        mix: setup.mix,
+        deadline: setup.deadline,
         block_tokens: trace.block_tokens,
         chunk: setup.engine.max_batched_tokens,
         adapter_slots: setup.engine.adapter_slots,
@@ -158,7 +166,8 @@ impl<'a> Simulation<'a> {
                 Some((count, slowdown)) if replica < count => slowdown,
                 _ => 1.0,
             };
-            Engine::new(EngineConfig { slowdown, ..setup.engine }, trace.block_tokens)
+            let class = setup.mix.of(replica);
+            Engine::new(EngineConfig { class, slowdown, ..setup.engine }, trace.block_tokens)
         });
         let mut simulation = Self {
             trace,
@@ -239,7 +248,7 @@ impl<'a> Simulation<'a> {
             session: self.has_sessions.then_some(&name),
         };
         self.waiting += 1;
-        let verdict = if self.engines[0].fits(&job(id, asked)) {
+        let verdict = if self.engines.iter().all(|engine| engine.fits(&job(id, asked))) {
             self.policy.submit(self.now, &incoming)
         } else {
             Some(Verdict::Refused(Refusal::Unplaced))
@@ -297,6 +306,7 @@ impl<'a> Simulation<'a> {
                     "one verdict a request"
                 );
                 (request.replica, request.dispatched) = (Some(replica), Some(self.now));
+                request.forecast = self.policy.forecast(id);
                 self.in_flight += 1;
                 self.engines[replica].enqueue(job(id, &self.trace.sessions[session].turns[turn]));
                 self.start_step(replica);

@@ -12,6 +12,7 @@ pub mod calibrate;
 pub mod clients;
 pub mod compare;
 pub mod fleet;
+pub mod forecast;
 pub mod groups;
 pub mod measure;
 pub mod policy;

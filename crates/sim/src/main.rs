@@ -10,8 +10,9 @@ use slotwise_sim::calibrate::calibrate;
 use slotwise_sim::clients::{Classes, Clients, Group};
 use slotwise_sim::compare::compare;
 use slotwise_sim::fleet::Setup;
+use slotwise_sim::forecast::{Accuracy, EXPLANATION, HEADING};
 use slotwise_sim::policy::{ABLATIONS, FLOW, POLICIES, PolicyKind, Setting};
-use slotwise_sim::replica::{CLASSES, Class, EngineConfig};
+use slotwise_sim::replica::{CLASSES, Class, ClassMix, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
 use slotwise_sim::trace::{Arrivals, Format, Half, Mix, Trace};
@@ -31,6 +32,8 @@ enum Command {
     Compare(Compare),
     /// Finds the largest speed at which each policy keeps p95 TTFT <= 5 s and p90 TPOT <= 100 ms.
     Sweep(SweepArgs),
+    /// Compares predicted with simulated latency, and checks refusals for deadlines.
+    Forecast(ForecastArgs),
     /// Lists the policies and the classes of replicas.
     List,
     /// Derives a class's matrix work from one of Vidur's kernel profiles.
@@ -51,9 +54,10 @@ struct Workload {
     /// Replicas in the fleet.
     #[arg(long, value_name = "N", default_value_t = 8)]
     replicas: usize,
-    /// What they are; `slotwise-sim list` names the classes.
-    #[arg(long, value_name = "C", default_value = Class::default().name)]
-    class: Class,
+    /// What they are, in turn; `slotwise-sim list` names the classes. Of several, ours describes
+    /// only the first to the scheduler, which has to learn the speeds of the others.
+    #[arg(long, value_name = "C,D", default_value = Class::default().name)]
+    class: ClassMix,
     /// Policies, separated by commas; all baselines and slotwise unless given. `slotwise-sim list`
     /// names them.
     #[arg(long, value_name = "A,B,C", value_delimiter = ',', value_parser = PolicyKind::named)]
@@ -158,6 +162,18 @@ struct SweepArgs {
 }
 
 #[derive(Args)]
+struct ForecastArgs {
+    #[command(flatten)]
+    workload: Workload,
+    /// Factors on the trace's clock, separated by commas.
+    #[arg(long, value_name = "X,Y", value_delimiter = ',', default_value = "0.02,0.05,0.1")]
+    speeds: Vec<f64>,
+    /// The deadline of a first token, in seconds after the arrival.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    deadline: f64,
+}
+
+#[derive(Args)]
 struct CalibrateArgs {
     /// A profile of matrix operations (`mlp.csv`), plain or .gz.
     #[arg(long, value_name = "FILE")]
@@ -174,6 +190,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(args) => run_compare(&args),
         Command::Sweep(args) => run_sweep(&args),
+        Command::Forecast(args) => run_forecast(&args),
         Command::List => {
             list();
             Ok(())
@@ -216,6 +233,22 @@ fn run_compare(args: &Compare) -> Result<()> {
         std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
     }
+    Ok(())
+}
+
+fn run_forecast(args: &ForecastArgs) -> Result<()> {
+    ensure!(
+        (0.001..=1e6).contains(&args.deadline),
+        "--deadline must lie between 0.001 and 1000000"
+    );
+    let trace = args.workload.load()?;
+    println!("{}\n{HEADING}", args.workload.headline(&trace, 1.0));
+    for speed in &args.speeds {
+        let deadline = Duration::from_secs_f64(args.deadline);
+        let setup = Setup { deadline, ..args.workload.setup(*speed)? };
+        println!("{speed:>6} {}", Accuracy::of(&trace, &setup));
+    }
+    println!("{EXPLANATION}");
     Ok(())
 }
 
@@ -295,11 +328,13 @@ impl Workload {
             max_seqs: self.max_seqs,
             adapter_slots: self.adapter_slots.unwrap_or(4) as usize,
             adapter_load_time: Duration::from_millis(self.adapter_load_time_ms.unwrap_or(300)),
-            ..EngineConfig::new(self.class)
+            ..EngineConfig::new(self.class.of(0))
         };
         Ok(Setup {
             replicas: self.replicas,
             engine,
+            mix: self.class,
+            deadline: Duration::MAX,
             slow: self.slow,
             scrape: Duration::from_millis(self.scrape_ms.unwrap_or(50)),
             delay: Duration::from_millis(self.delay_ms.unwrap_or(5)),

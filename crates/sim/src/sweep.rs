@@ -83,7 +83,7 @@ pub fn sweep(
     Sweep {
         trace: trace.name.clone(),
         replicas: setup.replicas,
-        class: setup.engine.class.name.into(),
+        class: setup.mix.names(),
         highest: bounds.high,
         policies,
     }

@@ -89,6 +89,8 @@ fn run(mix: Mix, kind: &PolicyKind, adapters: Option<u32>, speed: f64) {
     let setup = Setup {
         replicas: 6,
         engine,
+        mix: Class::default().into(),
+        deadline: Duration::MAX,
         slow: Some((2, 2.0)),
         scrape: Duration::from_millis(50),
         delay: Duration::from_millis(5),

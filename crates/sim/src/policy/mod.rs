@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use ::slotwise::{BlockHash, Instant};
 
-use crate::replica::{Class, KvChange, Snapshot};
+use crate::replica::{Class, ClassMix, KvChange, Snapshot};
 
 pub use self::registry::{ABLATIONS, FLOW, POLICIES, PolicyKind};
 pub use self::settings::Setting;
@@ -71,6 +71,12 @@ pub trait Policy {
         let _ = (now, replica, change);
     }
 
+    /// What the policy predicted for a request that it has just dispatched.
+    fn forecast(&self, id: u32) -> Option<Forecast> {
+        let _ = id;
+        None
+    }
+
     /// The news that the policy needs.
     fn needs(&self) -> Needs {
         Needs::default()
@@ -103,6 +109,18 @@ pub enum Verdict {
     Goes(usize),
     /// Refused.
     Refused(Refusal),
+}
+
+/// The predicted latency of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Forecast {
+    /// Seconds from the dispatch to the first token.
+    pub ttft: f64,
+    /// Seconds per token after it.
+    pub tpot: f64,
+    /// The policy refused the request for its deadline, and sent it nevertheless, to see whether
+    /// that was right.
+    pub refused: bool,
 }
 
 /// Why a request is refused.
@@ -161,8 +179,10 @@ pub struct Needs {
 pub struct Fleet {
     /// Replicas.
     pub replicas: usize,
-    /// Their class.
+    /// Their class; the first one's, if they differ.
     pub class: Class,
+    /// The class of each.
+    pub mix: ClassMix,
     /// Tokens in a prefix block of the workload.
     pub block_tokens: u32,
     /// Tokens in an engine's step.
@@ -176,6 +196,8 @@ pub struct Fleet {
     /// Whether our scheduler queues new sessions while no cache has room for them, if it supports
     /// that.
     pub guard: bool,
+    /// The time in which a first token is useful, where a policy has deadlines.
+    pub deadline: Duration,
     /// The seed of the policy's random choices.
     pub seed: u64,
 }

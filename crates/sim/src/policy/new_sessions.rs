@@ -154,6 +154,8 @@ pub(super) mod tests {
         Fleet {
             replicas: 2,
             class: Class::default(),
+            mix: Class::default().into(),
+            deadline: Duration::MAX,
             block_tokens: 64,
             chunk: 2_048,
             adapter_slots: 1,

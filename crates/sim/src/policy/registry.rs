@@ -137,7 +137,7 @@ pub const FLOW: [PolicyKind; 5] = [
 
 /// Our scheduler with one part removed or replaced, which measures the part; and the reference with
 /// an exact index.
-pub const ABLATIONS: [PolicyKind; 19] = [
+pub const ABLATIONS: [PolicyKind; 20] = [
     PolicyKind {
         name: "gie-default-exact",
         summary: "gie-default, with the caches' true size and order",
@@ -218,6 +218,11 @@ pub const ABLATIONS: [PolicyKind; 19] = [
         name: "slotwise-undescribed",
         summary: "told nothing about the hardware but its KV capacity",
         build: |fleet| Variant::Undescribed.build(fleet),
+    },
+    PolicyKind {
+        name: "slotwise-deadlines",
+        summary: "with deadlines; a quarter of the requests refused for them is sent nevertheless",
+        build: |fleet| Variant::Deadlines.build(fleet),
     },
     PolicyKind {
         name: "slotwise-scraped",

@@ -65,6 +65,8 @@ fn any_fleet() -> Fleet {
     Fleet {
         replicas: 1,
         class: Class::default(),
+        mix: Class::default().into(),
+        deadline: Duration::MAX,
         block_tokens: 64,
         chunk: 2_048,
         adapter_slots: 1,

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use ::slotwise::{
     AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, CostTerms, Endpoint, EndpointId,
-    EngineHash, Instant, KvEvent, Load, Priority, Request, RequestId, Scheduler, Seconds,
-    SessionAdmissionConfig, Usage,
+    EngineHash, Instant, KvEvent, Load, Priority, RejectReason, Request, RequestId, Scheduler,
+    Seconds, SessionAdmissionConfig, Usage,
 };
 
-use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
+use super::{Finished, Fleet, Forecast, Incoming, Needs, Policy, Report};
 use crate::replica::KvChange;
 use crate::trace::adapter_name;
 
@@ -50,6 +51,8 @@ pub(super) enum Variant {
     NoCorrection,
     /// Nothing; requests wait for their turn.
     Flow,
+    /// Nothing; requests have deadlines, and a quarter of the refused ones are sent nevertheless.
+    Deadlines,
 }
 
 impl Variant {
@@ -58,6 +61,9 @@ impl Variant {
     }
 }
 
+/// One of so many requests that are refused for their deadlines is sent nevertheless.
+const AUDITED: u32 = 4;
+
 /// A gateway that embeds the scheduler.
 pub(super) struct Slotwise {
     variant: Variant,
@@ -65,6 +71,9 @@ pub(super) struct Slotwise {
     endpoints: Vec<EndpointId>,
     pub(super) requests: HashMap<u32, RequestId>,
     block_size: NonZeroU32,
+    deadline: Option<Duration>,
+    /// The forecast of the last dispatch.
+    forecast: Option<(u32, Forecast)>,
 }
 
 impl Slotwise {
@@ -96,7 +105,7 @@ impl Slotwise {
         let endpoints = (0..fleet.replicas).map(|replica| {
             let mut endpoint = Endpoint::new(format!("replica-{replica}"))
                 .block_size(block_size)
-                .kv_cache_tokens(fleet.class.kv_tokens)
+                .kv_cache_tokens(fleet.mix.of(replica).kv_tokens)
                 .adapter_slots(fleet.adapter_slots as u32)
                 .adapter_load_time(fleet.adapter_load_time);
             if variant != Variant::Undescribed {
@@ -108,7 +117,9 @@ impl Slotwise {
             scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ")
         });
         let endpoints = endpoints.collect();
-        Self { variant, scheduler, endpoints, requests: HashMap::new(), block_size }
+        let deadline = (variant == Variant::Deadlines).then_some(fleet.deadline);
+        let requests = HashMap::new();
+        Self { variant, scheduler, endpoints, requests, block_size, deadline, forecast: None }
     }
 
     /// The request in the scheduler's form.
@@ -155,7 +166,18 @@ impl Policy for Slotwise {
         if let Some(adapter) = request.adapter {
             asked = asked.adapter(adapter);
         }
-        let dispatch = self.scheduler.pick(now, &asked).ok()?;
+        asked.deadline = self.deadline.map(|length| now + length);
+        let mut picked = self.scheduler.pick(now, &asked);
+        let late = picked
+            .as_ref()
+            .is_err_and(|rejected| rejected.reason == RejectReason::DeadlineUnreachable);
+        if late && request.id % AUDITED == 0 {
+            asked.deadline = None;
+            picked = self.scheduler.pick(now, &asked);
+        }
+        let dispatch = picked.ok()?;
+        let (ttft, tpot) = (dispatch.predicted_ttft.get(), dispatch.predicted_tpot.get());
+        self.forecast = Some((request.id, Forecast { ttft, tpot, refused: late }));
         if self.variant == Variant::ScrapedOnly {
             self.scheduler
                 .complete(now, dispatch.request_id, Usage::default())
@@ -164,6 +186,10 @@ impl Policy for Slotwise {
             self.requests.insert(request.id, dispatch.request_id);
         }
         self.replica(dispatch.endpoint_id)
+    }
+
+    fn forecast(&self, id: u32) -> Option<Forecast> {
+        self.forecast.filter(|(last, _)| *last == id).map(|(_, forecast)| forecast)
     }
 
     fn first_token(&mut self, now: Instant, id: u32) {

@@ -135,6 +135,63 @@ pub const CLASSES: [Class; 7] = [
     },
 ];
 
+/// The classes of a fleet's replicas, in turn: the first replica has the first class, and so on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassMix {
+    classes: [Class; Self::MOST],
+    count: usize,
+}
+
+impl ClassMix {
+    /// The most classes in a fleet.
+    pub const MOST: usize = 8;
+
+    /// The class of a replica.
+    pub fn of(&self, replica: usize) -> Class {
+        self.classes[replica % self.count]
+    }
+
+    /// The names of the classes, separated by commas.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.classes().iter().map(|class| class.name).collect();
+        names.join(",")
+    }
+
+    /// The classes.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes[..self.count]
+    }
+}
+
+impl From<Class> for ClassMix {
+    fn from(class: Class) -> Self {
+        Self { classes: [class; Self::MOST], count: 1 }
+    }
+}
+
+impl FromStr for ClassMix {
+    type Err = String;
+
+    fn from_str(names: &str) -> Result<Self, String> {
+        let known: Result<Vec<Class>, String> = names.split(',').map(str::parse).collect();
+        let known = known?;
+        let count = known.len();
+        if count > Self::MOST {
+            return Err(format!("{count} classes; at most {} fit", Self::MOST));
+        }
+        let mut classes = [Class::default(); Self::MOST];
+        classes[..count].copy_from_slice(&known);
+        Ok(Self { classes, count })
+    }
+}
+
+impl fmt::Display for ClassMix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.classes().iter().map(Class::to_string).collect();
+        f.write_str(&names.join(" + "))
+    }
+}
+
 impl Class {
     /// The operator's description of the class's prefill, with `chunk` tokens a step.
     pub fn prefill_cost(&self, chunk: NonZeroU32) -> PrefillCost {

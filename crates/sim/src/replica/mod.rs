@@ -17,5 +17,5 @@ mod class;
 mod engine;
 mod kv;
 
-pub use class::{CLASSES, Class, PER_SEQUENCE, Source};
+pub use class::{CLASSES, Class, ClassMix, PER_SEQUENCE, Source};
 pub use engine::{Engine, EngineConfig, Job, KvChange, Snapshot, StepOutcome};

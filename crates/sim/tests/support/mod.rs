@@ -15,6 +15,8 @@ pub(crate) fn setup(replicas: usize) -> Setup {
     Setup {
         replicas,
         engine: EngineConfig::new(Class::default()),
+        mix: Class::default().into(),
+        deadline: Duration::MAX,
         slow: None,
         scrape: Duration::from_millis(50),
         delay: Duration::from_millis(5),
