@@ -74,6 +74,35 @@ def test_a_good_answer_passes_as_it_comes() -> None:
     run(test)
 
 
+def test_the_lease_of_a_reply_outlives_its_body() -> None:
+    async def test() -> None:
+        async with gateway("good") as host:
+            reply = await host.ask()
+            lease = reply.lease
+            assert lease is not None and not lease.ended
+            assert lease.dispatch.request_id == lease.request_id
+            await reply.read()
+            del reply
+            assert lease.ended and lease.answer.complete
+            assert lease.outcome is not None and lease.outcome.end == "complete"
+            assert (lease.answer.tokens, lease.endpoint_name) == (2, host.pool[0].url)
+            assert not lease.cancel() and not lease.complete()
+            assert host.counts() == (1, 0, 0, 0)
+
+    run(test)
+
+
+def test_a_lease_that_is_cancelled_by_hand_ends_the_request_once() -> None:
+    async def test() -> None:
+        async with gateway("good") as host:
+            reply = await host.ask()
+            assert reply.lease is not None and reply.lease.cancel()
+            assert await reply.read() == WHOLE
+            assert host.counts() == (0, 0, 1, 0)
+
+    run(test)
+
+
 ELSEWHERE = ["dies", "empty", "fails", 401, 403, 404, 429, 500, 503, "dead"]
 """Manners of failing engines, after which a request is retried."""
 
