@@ -44,9 +44,9 @@ fn outputs(exchange: &mut Exchange) -> Vec<Output> {
     std::iter::from_fn(|| exchange.poll()).collect()
 }
 
-fn in_flight(gateway: &Gateway) -> (usize, usize) {
+fn in_flight(gateway: &Gateway) -> (u64, usize) {
     let stats = gateway.scheduler().stats();
-    (stats.in_flight as usize, stats.queued as usize)
+    (stats.in_flight, stats.queued)
 }
 
 #[test]

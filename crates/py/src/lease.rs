@@ -32,6 +32,7 @@ pub(crate) struct Lease {
 }
 
 /// Where the state of a lease is.
+#[expect(clippy::large_enum_variant, reason = "one allocation for a lease of its own")]
 enum Source {
     Own(Shared<lease::Lease>),
     Exchange(Py<Exchange>),
