@@ -1067,5 +1067,6 @@ def attributes_of_usage(
 def attributes_of_refusal(reason: str | Rejected | Evicted) -> str:
     """The attributes of a refusal."""
 
+def call_policy(function: str, arguments: str) -> str: ...
 def after_fork() -> None:
     """Called in each child process, right after the fork."""

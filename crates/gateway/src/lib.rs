@@ -16,6 +16,7 @@
 //!  request    RequestOptions: the host's options over headers, and headers over the body
 //!  names      words that all languages share, and the error for an unknown one
 //!  classes    Classified: the exception class and the code of each error
+//!  policy     the reference's policies as functions of JSON, with the feature `policy`
 //! ```
 //!
 //! `exchange` uses `lease`, and both use `gateway`. Nothing here imports upwards.
@@ -74,6 +75,7 @@
 //!
 //! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with
 //!   `alloc`.
+//! - `policy`: the module `policy`, for bindings to other languages.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
@@ -88,6 +90,8 @@ pub mod exchange;
 mod gateway;
 pub mod lease;
 pub mod names;
+#[cfg(feature = "policy")]
+pub mod policy;
 mod request;
 mod wakeup;
 

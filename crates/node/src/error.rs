@@ -57,6 +57,11 @@ pub(crate) fn invalid_config(error: ConfigError) -> napi::Error<Kind> {
     named_error(ConfigError::CLASS, error.code(), &field, message)
 }
 
+/// An argument that cannot be used.
+pub(crate) fn wrong_argument(error: &dyn fmt::Display) -> napi::Error<Kind> {
+    named_error("TypeError", "invalid", "", error.to_string())
+}
+
 /// An exception of this class, with its code and the field or byte.
 fn named_error(class: &str, code: &str, place: &str, message: String) -> napi::Error<Kind> {
     let colon = if place.is_empty() { "" } else { ":" };

@@ -14,6 +14,7 @@
 //! | `body`, `headers` | requests of clients |
 //! | `response` | answers of engines |
 //! | `refusal`, `attribute` | responses and span attributes of requests |
+//! | `policy` | the reference's policies, as JSON |
 //! | `number` | JavaScript's numbers to integers and times that must fit |
 //! | `error` | errors to exceptions that keep their kind |
 //!
@@ -34,6 +35,7 @@ pub mod kv;
 pub mod lease;
 pub mod metrics;
 pub mod number;
+pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod response;

@@ -10,6 +10,7 @@
 //! | `shared` | nothing: locks that stay safe across `fork` |
 //! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
 //! | `metrics` | metrics pages and ORCA headers |
+//! | `policy` | the reference's policies, as JSON |
 //! | `lease` | a request in flight, and the part of its answer that has been read |
 //! | `exchange` | a client's request, over several attempts |
 //! | `response` | an engine's response, and its outcome |
@@ -28,6 +29,7 @@ mod kv;
 mod kv_event;
 mod lease;
 mod metrics;
+mod policy;
 mod prompt;
 mod refusal;
 mod request;
@@ -57,6 +59,8 @@ mod _core {
     use super::lease::{Answer, Lease};
     #[pymodule_export]
     use super::metrics::{read_metrics, read_orca};
+    #[pymodule_export]
+    use super::policy::call_policy;
     #[pymodule_export]
     use super::refusal::{
         attributes_of_dispatch, attributes_of_refusal, attributes_of_usage, refusal,

@@ -316,6 +316,9 @@ export interface ByteRange {
   end: number
 }
 
+/** Calls a policy by the name of its function. */
+export declare function callPolicy(function: string, arguments: string): string
+
 /** One endpoint, as the request sees it. Times are seconds. */
 export interface Candidate {
   /** The endpoint. */

@@ -844,6 +844,7 @@ module.exports.NativeScheduler = nativeBinding.NativeScheduler
 module.exports.addUsage = nativeBinding.addUsage
 module.exports.apiOfPath = nativeBinding.apiOfPath
 module.exports.blockHashes = nativeBinding.blockHashes
+module.exports.callPolicy = nativeBinding.callPolicy
 module.exports.dispatchOfSpan = nativeBinding.dispatchOfSpan
 module.exports.headerNames = nativeBinding.headerNames
 module.exports.idleLimit = nativeBinding.idleLimit

@@ -1,0 +1,140 @@
+//! The policies of the Endpoint Picker as functions of data, for hosts in other languages.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `mod` | the call by name, and its error |
+//! | `plugins` | scorers, filters, pickers, admitters and whole profiles |
+//! | `admission` | saturation, ceilings, statuses, estimates, deciders |
+//! | `hashes` | hashes and keys of blocks, and topics |
+//! | `reader` | arguments, as hosts write them |
+//!
+//! Bindings pass JSON through: both languages have the same functions, arguments and errors. In
+//! Rust, call the functions of [`slotwise`] and [`slotwise_wire`] themselves.
+
+mod admission;
+mod hashes;
+mod plugins;
+mod reader;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::error::Error;
+use core::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use self::reader::Reader;
+use crate::names::UnknownName;
+
+/// Calls a function by name with a JSON object of arguments, and returns its result as JSON.
+///
+/// Names of fields may be in snake case or in camel case. Floats that JSON has no numbers for are
+/// the texts `NaN`, `Infinity` and `-Infinity`, in arguments and results. Seeds and rounds may be
+/// decimal text. Hashes of 64 bits are 16 hexadecimal digits.
+///
+/// ```
+/// use slotwise_gateway::policy::call;
+///
+/// let arguments = r#"{"name": "queue-scorer", "endpoints": [{"waiting": 3}, {"waiting": 0}]}"#;
+/// assert_eq!(call("score", arguments)?, "[0.0,1.0]");
+///
+/// let error = call("score", r#"{"name": "queue-scorer", "parameters": {"a": 1}}"#);
+/// assert!(error.is_err_and(|error| error.to_string().contains("queue-scorer: unknown field")));
+/// # Ok::<(), slotwise_gateway::policy::PolicyError>(())
+/// ```
+///
+/// # Errors
+///
+/// An unknown function or name, with the known ones; an unknown, missing or invalid argument or
+/// parameter, with its name.
+pub fn call(function: &str, arguments: &str) -> Result<String, PolicyError> {
+    let known = FUNCTIONS.iter().find(|(name, _)| *name == function);
+    let Some((_, run)) = known else {
+        let error = UnknownName::new(function, FUNCTIONS.iter().map(|(name, _)| *name));
+        return Err(PolicyError::new(format!("the function {error}")));
+    };
+    let arguments = serde_json::from_str(arguments).map_err(|error| of_reader(&error))?;
+    run(arguments).map(|result| result.to_string())
+}
+
+/// The arguments of a call are invalid.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PolicyError {
+    message: String,
+}
+
+impl PolicyError {
+    fn new(message: String) -> Self {
+        Self { message }
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for PolicyError {}
+
+type Function = fn(Value) -> Result<Value, PolicyError>;
+
+const FUNCTIONS: [(&str, Function); 20] = [
+    ("names", plugins::names),
+    ("score", plugins::score),
+    ("filter", plugins::filter),
+    ("pick", plugins::pick),
+    ("select", plugins::select),
+    ("admit", plugins::admit),
+    ("weighted_sum", plugins::weighted_sum),
+    ("saturation", admission::saturation),
+    ("ceilings", admission::ceilings),
+    ("outcome_status", admission::outcome_status),
+    ("estimate_output", admission::estimate_output),
+    ("shed_probability", admission::shed_probability),
+    ("pd_decide", admission::pd_decide),
+    ("pack_tokens", hashes::pack_tokens),
+    ("approximate_block_tokens", hashes::approximate_block_tokens),
+    ("approximate_block_hashes", hashes::approximate_block_hashes),
+    ("request_keys", hashes::request_keys),
+    ("map_engine_keys", hashes::map_engine_keys),
+    ("align_extra_keys", hashes::align_extra_keys),
+    ("parse_topic", hashes::parse_topic),
+];
+
+/// Reads the arguments of a function.
+fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, PolicyError> {
+    T::deserialize(Reader(arguments)).map_err(|error| of_reader(&error))
+}
+
+/// The reader's error without a position, which has no meaning for hosts.
+fn of_reader(error: &serde_json::Error) -> PolicyError {
+    let message = error.to_string();
+    PolicyError::new(message.split(" at line ").next().unwrap_or_default().to_string())
+}
+
+/// The reader's error about a plugin.
+fn of_plugin(name: &str) -> impl Fn(serde_json::Error) -> PolicyError + '_ {
+    move |error| {
+        let message = error.to_string();
+        // The error for an unknown name contains the name already.
+        let is_name = message.starts_with("unknown variant");
+        PolicyError::new(if is_name { message } else { format!("{name}: {message}") })
+    }
+}
+
+/// A float as JSON; text for those that JSON has no numbers for.
+fn number(value: f64) -> Value {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Infinity".into() } else { "-Infinity".into() }
+    } else {
+        value.into()
+    }
+}
+
+fn numbers(values: impl IntoIterator<Item = f64>) -> Value {
+    values.into_iter().map(number).collect()
+}

@@ -1,0 +1,129 @@
+//! Scorers, filters, pickers, admitters and whole profiles.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use slotwise::plugins::{
+    self, EndpointFacts, FilterPlugin, LatencySloAdmitter, PickerPlugin, ProbabilisticAdmitter,
+    ProfileConfig, RequestFacts, SchedulingProfile, ScorerPlugin,
+};
+use slotwise::{Decider, Rng};
+
+use super::reader::{Bits, Parameters, Reader};
+use super::{PolicyError, number, numbers, of_plugin, read};
+use crate::names::UnknownName;
+
+/// The arguments of a plugin by name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plugin {
+    name: String,
+    #[serde(default)]
+    parameters: Parameters,
+    #[serde(default)]
+    endpoints: Vec<EndpointFacts>,
+    #[serde(default)]
+    request: Option<RequestFacts>,
+    #[serde(default)]
+    seed: Bits,
+}
+
+/// The raw scores of the endpoints.
+pub(super) fn score(arguments: Value) -> Result<Value, PolicyError> {
+    let Plugin { name, parameters, endpoints, request, .. } = read(arguments)?;
+    let plugin = ScorerPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
+    let request = request.unwrap_or_default();
+    Ok(numbers(plugins::score(plugin.as_plugin(), &request, &endpoints)))
+}
+
+/// The places of the endpoints that a filter keeps.
+pub(super) fn filter(arguments: Value) -> Result<Value, PolicyError> {
+    let Plugin { name, parameters, endpoints, request, seed } = read(arguments)?;
+    let plugin = FilterPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
+    let request = request.unwrap_or_default();
+    Ok(plugins::filter(plugin.as_plugin(), &request, &endpoints, seed.0).into())
+}
+
+/// The places that a picker selects from scores, best first.
+pub(super) fn pick(arguments: Value) -> Result<Value, PolicyError> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Arguments {
+        name: String,
+        #[serde(default)]
+        parameters: Parameters,
+        scores: Vec<f64>,
+        #[serde(default)]
+        seed: Bits,
+    }
+    let Arguments { name, parameters, scores, seed } = read(arguments)?;
+    let plugin = PickerPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
+    Ok(plugins::pick(plugin.as_plugin(), &scores, seed.0).into())
+}
+
+/// The places that a whole profile selects, best first.
+pub(super) fn select(arguments: Value) -> Result<Value, PolicyError> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Arguments {
+        profile: ProfileConfig,
+        endpoints: Vec<EndpointFacts>,
+        #[serde(default)]
+        request: Option<RequestFacts>,
+        #[serde(default)]
+        seed: Bits,
+    }
+    let Arguments { profile, endpoints, request, seed } = read(arguments)?;
+    let request = request.unwrap_or_default();
+    Ok(SchedulingProfile::from(profile).select(&request, &endpoints, seed.0).picked.into())
+}
+
+/// Whether an admitter admits the request.
+pub(super) fn admit(arguments: Value) -> Result<Value, PolicyError> {
+    let Plugin { name, parameters, endpoints, request, seed } = read(arguments)?;
+    let request = request.unwrap_or_default();
+    let given = Reader(parameters.0);
+    let admits = match name.as_str() {
+        LATENCY_SLO => Option::<LatencySloAdmitter>::deserialize(given)
+            .map(|admitter| admitter.unwrap_or_default().admits(&request, &endpoints)),
+        PROBABILISTIC => Option::<ProbabilisticAdmitter>::deserialize(given).map(|admitter| {
+            admitter.unwrap_or_default().admits(&request, &endpoints, &mut Rng::new(seed.0))
+        }),
+        _ => {
+            let error = UnknownName::new(&name, ADMITTERS);
+            return Err(PolicyError::new(format!("name {error}")));
+        }
+    };
+    admits.map(Value::from).map_err(of_plugin(&name))
+}
+
+/// The weighted sums of clamped scores.
+pub(super) fn weighted_sum(arguments: Value) -> Result<Value, PolicyError> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Arguments {
+        weights: Vec<f64>,
+        scores: Vec<Vec<f64>>,
+    }
+    let Arguments { weights, scores } = read(arguments)?;
+    let rows: Vec<&[f64]> = scores.iter().map(Vec::as_slice).collect();
+    Ok(plugins::weighted_sum(&weights, &rows).into_iter().map(number).collect())
+}
+
+/// The names of each family.
+pub(super) fn names(_: Value) -> Result<Value, PolicyError> {
+    Ok(json!({
+        "scorers": ScorerPlugin::NAMES,
+        "filters": FilterPlugin::NAMES,
+        "pickers": PickerPlugin::NAMES,
+        "admitters": ADMITTERS,
+        "deciders": Decider::NAMES,
+    }))
+}
+
+const LATENCY_SLO: &str = "latency-slo-admitter";
+const PROBABILISTIC: &str = "probabilistic-admitter";
+const ADMITTERS: [&str; 2] = [LATENCY_SLO, PROBABILISTIC];

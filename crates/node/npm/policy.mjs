@@ -1,0 +1,23 @@
+// The same subpath for `import`.
+export {
+  admit,
+  alignExtraKeys,
+  approximateBlockHashes,
+  approximateBlockTokens,
+  ceilings,
+  estimateOutput,
+  filter,
+  mapEngineKeys,
+  names,
+  outcomeStatus,
+  packTokens,
+  parseTopic,
+  pdDecide,
+  pick,
+  requestKeys,
+  saturation,
+  score,
+  select,
+  shedProbability,
+  weightedSum,
+} from './dist/policy.js';
