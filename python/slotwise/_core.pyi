@@ -60,6 +60,7 @@ __all__ = [
     "attributes_of_refusal",
     "attributes_of_usage",
     "block_hashes",
+    "call_policy",
     "default_config",
     "default_options",
     "outcome_of_status",

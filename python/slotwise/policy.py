@@ -33,6 +33,7 @@ __all__ = [
     "Parameters",
     "Prediction",
     "RequestFacts",
+    "Schedule",
     "Topology",
     "admit",
     "align_extra_keys",
@@ -50,6 +51,7 @@ __all__ = [
     "pick",
     "request_keys",
     "saturation",
+    "schedule",
     "score",
     "select",
     "shed_probability",
@@ -161,6 +163,7 @@ class Families(TypedDict):
     scorers: list[str]
     filters: list[str]
     pickers: list[str]
+    handlers: list[str]
     admitters: list[str]
     deciders: list[str]
 
@@ -246,6 +249,49 @@ def select(
         "select", profile=profile, endpoints=endpoints, request=request, seed=seed
     )
     return picked
+
+
+class Schedule(TypedDict):
+    """What a handler decided."""
+
+    primary: str
+    """The profile whose endpoint returns the answer."""
+    picked: dict[str, list[int]]
+    """The positions that each profile selected, best first."""
+    destinations: list[str]
+    """The addresses of the primary profile's endpoints, best first."""
+    headers: dict[str, str]
+    """The headers for the endpoint."""
+
+
+def schedule(
+    name: str,
+    parameters: Parameters | None,
+    profiles: Mapping[str, Any],
+    endpoints: Sequence[EndpointFacts],
+    request: RequestFacts | None = None,
+    *,
+    deciders: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Schedule:
+    """The endpoints of each profile that a handler runs. Profiles and deciders have names.
+
+    >>> profiles = {"default": {"scorers": [{"scorer": {"type": "queue-scorer"}}]}}
+    >>> endpoints = [{"name": "a", "waiting": 4}, {"name": "b", "waiting": 0}]
+    >>> schedule("single-profile-handler", None, profiles, endpoints)["picked"]
+    {'default': [1]}
+    """
+    decided: Schedule = _call(
+        "schedule",
+        name=name,
+        parameters=parameters,
+        profiles=profiles,
+        deciders=deciders,
+        endpoints=endpoints,
+        request=request,
+        seed=seed,
+    )
+    return decided
 
 
 def admit(

@@ -28,6 +28,16 @@ def of_plugin(kind: str, case: Mapping[str, Any]) -> Any:
         case "picker":
             seed = case.get("seed", 0)
             return policy.pick(name, parameters, case.get("scores", []), seed=seed)
+        case "handler":
+            return policy.schedule(
+                name,
+                parameters,
+                case["profiles"],
+                endpoints,
+                request,
+                deciders=case.get("deciders"),
+                seed=case.get("seed", 0),
+            )
     raise AssertionError(f"no kind {kind}")
 
 
@@ -59,7 +69,7 @@ def test_every_case_has_the_expected_result(path: Any) -> None:
         else:
             result = of_plugin(file["kind"], case)
         expected = case["expected"]
-        if path.stem != "outcome_status":
+        if path.stem not in ("outcome_status", "handlers"):
             expected = pytest.approx(expected, abs=1e-9, rel=1e-9)
         assert result == expected, case["name"]
     assert len(file["cases"]) > 10

@@ -16,6 +16,7 @@ export {
   pick,
   requestKeys,
   saturation,
+  schedule,
   score,
   select,
   shedProbability,

@@ -7,6 +7,6 @@ use crate::error::{Result, wrong_argument};
 
 /// Calls a policy by the name of its function.
 #[napi]
-pub fn call_policy(function: String, arguments: String) -> Result<String> {
-    policy::call(&function, &arguments).map_err(|error| wrong_argument(&error))
+pub fn call_policy(name: String, arguments: String) -> Result<String> {
+    policy::call(&name, &arguments).map_err(|error| wrong_argument(&error))
 }

@@ -80,12 +80,13 @@ impl Error for PolicyError {}
 
 type Function = fn(Value) -> Result<Value, PolicyError>;
 
-const FUNCTIONS: [(&str, Function); 20] = [
+const FUNCTIONS: [(&str, Function); 21] = [
     ("names", plugins::names),
     ("score", plugins::score),
     ("filter", plugins::filter),
     ("pick", plugins::pick),
     ("select", plugins::select),
+    ("schedule", plugins::schedule),
     ("admit", plugins::admit),
     ("weighted_sum", plugins::weighted_sum),
     ("saturation", admission::saturation),

@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use slotwise::plugins::{
-    self, EndpointFacts, FilterPlugin, LatencySloAdmitter, PickerPlugin, ProbabilisticAdmitter,
-    ProfileConfig, RequestFacts, SchedulingProfile, ScorerPlugin,
+    self, EndpointFacts, FilterPlugin, HandlerPlugin, LatencySloAdmitter, PickerPlugin,
+    ProbabilisticAdmitter, ProfileConfig, ProfileSet, ProfileSetConfig, RequestFacts,
+    SchedulingProfile, ScorerPlugin,
 };
 use slotwise::{Decider, Rng};
 
@@ -81,6 +82,38 @@ pub(super) fn select(arguments: Value) -> Result<Value, PolicyError> {
     Ok(SchedulingProfile::from(profile).select(&request, &endpoints, seed.0).picked.into())
 }
 
+/// The endpoints of each profile that a handler runs.
+pub(super) fn schedule(arguments: Value) -> Result<Value, PolicyError> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Arguments {
+        name: String,
+        #[serde(default)]
+        parameters: Parameters,
+        profiles: Parameters,
+        #[serde(default)]
+        deciders: Parameters,
+        endpoints: Vec<EndpointFacts>,
+        #[serde(default)]
+        request: Option<RequestFacts>,
+        #[serde(default)]
+        seed: Bits,
+    }
+    let Arguments { name, parameters, profiles, deciders, endpoints, request, seed } =
+        read(arguments)?;
+    let deciders = if deciders.0.is_null() { json!({}) } else { deciders.0 };
+    let config = json!({
+        "handler": {"type": name, "parameters": parameters.0},
+        "profiles": profiles.0,
+        "deciders": deciders,
+    });
+    let config = ProfileSetConfig::deserialize(Reader(config)).map_err(of_plugin(&name))?;
+    let failed = |error: &dyn core::fmt::Display| PolicyError::new(format!("{name}: {error}"));
+    let mut profiles = ProfileSet::new(config).map_err(|error| failed(&error))?;
+    let schedule = profiles.schedule(&request.unwrap_or_default(), &endpoints, seed.0);
+    Ok(json!(schedule.map_err(|error| failed(&error))?))
+}
+
 /// Whether an admitter admits the request.
 pub(super) fn admit(arguments: Value) -> Result<Value, PolicyError> {
     let Plugin { name, parameters, endpoints, request, seed } = read(arguments)?;
@@ -119,6 +152,7 @@ pub(super) fn names(_: Value) -> Result<Value, PolicyError> {
         "scorers": ScorerPlugin::NAMES,
         "filters": FilterPlugin::NAMES,
         "pickers": PickerPlugin::NAMES,
+        "handlers": HandlerPlugin::NAMES,
         "admitters": ADMITTERS,
         "deciders": Decider::NAMES,
     }))

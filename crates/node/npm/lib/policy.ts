@@ -149,6 +149,7 @@ export interface Families {
   scorers: string[];
   filters: string[];
   pickers: string[];
+  handlers: string[];
   admitters: string[];
   deciders: string[];
 }
@@ -204,6 +205,37 @@ export function select(
   { seed }: Seeded = {},
 ): number[] {
   return call('select', { profile, endpoints: facts(endpoints), request, seed });
+}
+
+/** What a handler decided. */
+export interface Schedule {
+  /** The profile whose endpoint returns the answer. */
+  primary: string;
+  /** The positions that each profile selected, best first. */
+  picked: Record<string, number[]>;
+  /** The addresses of the primary profile's endpoints, best first. */
+  destinations: string[];
+  /** The headers for the endpoint. */
+  headers: Record<string, string>;
+}
+
+/** Deciders of a handler, by name; and the seed. */
+export interface ScheduleOptions extends Seeded {
+  deciders?: { readonly [name: string]: Plugin } | undefined;
+}
+
+/** The endpoints of each profile that a handler runs. */
+export function schedule(
+  name: string,
+  parameters: Parameters | null | undefined,
+  profiles: { readonly [name: string]: Profile },
+  endpoints: readonly EndpointFacts[],
+  request?: RequestFacts | null,
+  { deciders, seed }: ScheduleOptions = {},
+): Schedule {
+  return call('schedule', {
+    name, parameters, profiles, deciders, endpoints: facts(endpoints), request, seed,
+  });
 }
 
 /** Whether `latency-slo-admitter` or `probabilistic-admitter` admits the request. */

@@ -317,7 +317,7 @@ export interface ByteRange {
 }
 
 /** Calls a policy by the name of its function. */
-export declare function callPolicy(function: string, arguments: string): string
+export declare function callPolicy(name: string, arguments: string): string
 
 /** One endpoint, as the request sees it. Times are seconds. */
 export interface Candidate {

@@ -16,7 +16,7 @@ function read(file) {
   return JSON.parse(text);
 }
 
-function ofPlugin(kind, { plugin, parameters, endpoints = [], request, scores = [], seed = 0 }) {
+function ofPlugin(kind, { plugin, parameters, endpoints = [], request, scores = [], seed = 0, profiles, deciders }) {
   const seeded = { seed: BigInt(seed) };
   switch (kind) {
     case 'scorer':
@@ -25,6 +25,8 @@ function ofPlugin(kind, { plugin, parameters, endpoints = [], request, scores = 
       return policy.filter(plugin, parameters, endpoints, request, seeded);
     case 'picker':
       return policy.pick(plugin, parameters, scores, seeded);
+    case 'handler':
+      return policy.schedule(plugin, parameters, profiles, endpoints, request, { deciders, ...seeded });
     default:
       throw new Error(`no kind ${kind}`);
   }
@@ -68,6 +70,10 @@ for (const file of files) {
         continue;
       }
       const result = run();
+      if (kind === 'handler') {
+        assert.deepEqual(result, each.expected, each.name);
+        continue;
+      }
       assert.ok(close(result, each.expected), `${each.name}: ${result}, expected ${each.expected}`);
     }
   });

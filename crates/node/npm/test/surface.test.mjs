@@ -34,7 +34,7 @@ test('the generated types are those of the addon that was built', () => {
   const { scheduler } = pool(['a']);
   const explanation = scheduler.explain('x');
   const answers = {
-    Config: scheduler.config,
+    Config: new esm.Scheduler({ profile: {} }).config,
     IndexLimits: scheduler.config.index,
     PrefillCost: scheduler.config.prefill,
     CostPrices: scheduler.config.prices,
