@@ -2,13 +2,16 @@
 //!
 //! - [`prompts`]: prompts that share prefixes as chats do.
 //! - [`LoadedPool`]: a scheduler whose endpoints have served traffic.
+//! - [`ProfilePool`]: a scheduler that chooses by a scheduling profile.
 //! - [`FullQueue`]: a scheduler in which many requests are queued.
 
 mod pool;
+mod profile;
 mod prompts;
 mod queue;
 
 pub use pool::LoadedPool;
+pub use profile::ProfilePool;
 pub use prompts::{Prompt, prompts};
 pub use queue::FullQueue;
 

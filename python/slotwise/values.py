@@ -204,6 +204,34 @@ class CostTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerScore:
+    """The score of one scorer."""
+
+    scorer: str
+    """The scorer's name."""
+    weight: float
+    """The factor of its scores."""
+    raw: float
+    """The score as the scorer returned it."""
+    weighted: float
+    """The score, clamped to 0 to 1, times the weight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerUp:
+    """What would have had to change for the runner-up to win."""
+
+    endpoint_id: int
+    """The runner-up."""
+    behind: float
+    """How far it is behind: in seconds of cost, or in score if a scheduling profile chooses."""
+    lost_most_in: str | None
+    """The term of the cost, or the scorer, in which it lost most."""
+    lost: float
+    """The difference in that term or score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One endpoint, evaluated for a request."""
 
@@ -229,6 +257,10 @@ class Candidate:
     """The code of its last rejected KV event, while its cache is not tracked by events."""
     score: float | None = None
     """The weighted sum of the scores, if a scheduling profile chooses."""
+    scores: tuple[ScorerScore, ...] = ()
+    """Each scorer's raw and weighted score, if a scheduling profile chooses."""
+    filtered_by: str | None = None
+    """The filter of a scheduling profile that removed the endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +279,8 @@ class Explanation:
     """The maximum of ``cached_tokens`` over all endpoints of the pool."""
     candidates: tuple[Candidate, ...]
     """All endpoints: the eligible ones first, best first."""
+    runner_up: RunnerUp | None
+    """What the best eligible endpoint that was not chosen lacks."""
     table: str = field(repr=False, compare=False)
     """The explanation as a table."""
 
@@ -484,14 +518,22 @@ def decode_explanation(text: str) -> Explanation:
     fields, table = json.loads(text)
     verdict = fields.pop("verdict")
     rejected = verdict.get("Err") or {"reason": None, "retry_after": None}
-    candidates = fields.pop("candidates")
+    candidates, runner_up = fields.pop("candidates"), fields.pop("runner_up", None)
     return Explanation(
         endpoint_id=verdict.get("Ok"),
         reason=rejected["reason"],
         retry_after=rejected["retry_after"],
         candidates=tuple(
-            Candidate(**{**one, "terms": CostTerms(**one["terms"])}) for one in candidates
+            Candidate(
+                **{
+                    **one,
+                    "terms": CostTerms(**one["terms"]),
+                    "scores": tuple(ScorerScore(**score) for score in one.get("scores", ())),
+                }
+            )
+            for one in candidates
         ),
+        runner_up=runner_up and RunnerUp(**runner_up),
         table=table,
         **fields,
     )

@@ -167,7 +167,7 @@ class Runner:
         explanation = self.scheduler.explain(
             prompt(asked.pop("prompt", {})), **self.options(asked), now=now
         )
-        return {
+        shown: dict[str, Any] = {
             "candidates": [
                 {
                     "endpoint": candidate.name,
@@ -179,6 +179,17 @@ class Runner:
                 for candidate in explanation.candidates
             ]
         }
+        if self.config.get("profile"):
+            for candidate, one in zip(explanation.candidates, shown["candidates"], strict=True):
+                one["scores"] = {score.scorer: score.raw for score in candidate.scores}
+                one["score"], one["filtered_by"] = candidate.score, candidate.filtered_by
+            if margin := explanation.runner_up:
+                shown["runner_up"] = {
+                    "endpoint": self.name(margin.endpoint_id),
+                    "behind": margin.behind,
+                    "lost_most_in": margin.lost_most_in,
+                }
+        return shown
 
     def handle_first_token(self, request: int, now: float) -> Any:
         self.scheduler.handle_first_token(request, now=now)

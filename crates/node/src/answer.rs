@@ -93,8 +93,38 @@ pub struct Explanation {
     pub best_cached_tokens: u32,
     /// Every endpoint: eligible ones first, the best one leading, then the others by id.
     pub candidates: Vec<Candidate>,
+    /// What the best eligible endpoint that was not chosen lacks.
+    pub runner_up: Option<RunnerUp>,
     /// The same as a table, for people.
     pub table: String,
+}
+
+/// What would have had to change for the runner-up to win.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct RunnerUp {
+    /// The runner-up.
+    pub endpoint_id: f64,
+    /// How far it is behind: in seconds of cost, or in score if a scheduling profile chooses.
+    pub behind: f64,
+    /// The term of the cost, or the scorer, in which it lost most.
+    pub lost_most_in: Option<&'static str>,
+    /// The difference in that term or score.
+    pub lost: f64,
+}
+
+/// The score of one scorer of a scheduling profile.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct ScorerScore {
+    /// The scorer's name.
+    pub scorer: &'static str,
+    /// The factor of its scores.
+    pub weight: f64,
+    /// The score as the scorer returned it.
+    pub raw: f64,
+    /// The score, clamped to 0 to 1, times the weight.
+    pub weighted: f64,
 }
 
 /// One endpoint, as the request sees it. Times are seconds.
@@ -120,6 +150,10 @@ pub struct Candidate {
     pub cost: f64,
     /// The weighted sum of the scores, if a scheduling profile chooses.
     pub score: Option<f64>,
+    /// Each scorer's raw and weighted score, if a scheduling profile chooses.
+    pub scores: Vec<ScorerScore>,
+    /// The filter of a scheduling profile that removed the endpoint.
+    pub filtered_by: Option<&'static str>,
     /// Why its KV events are not used: the code of the last refusal, while the endpoint is not
     /// precise.
     pub kv_refusal: Option<&'static str>,
@@ -218,6 +252,7 @@ impl From<slotwise::Explanation> for Explanation {
             prompt_tokens: explanation.prompt_tokens,
             best_cached_tokens: explanation.best_cached_tokens,
             candidates: explanation.candidates.into_iter().map(Candidate::from).collect(),
+            runner_up: explanation.runner_up.map(RunnerUp::from),
             table,
         }
     }
@@ -234,10 +269,30 @@ impl From<slotwise::Candidate> for Candidate {
             terms: candidate.terms.into(),
             cost: candidate.cost.get(),
             score: candidate.score,
+            scores: candidate.scores.iter().map(ScorerScore::from).collect(),
+            filtered_by: candidate.filtered_by,
             kv_refusal: candidate.kv_refusal,
             backoff: candidate.backoff.map(slotwise::BackoffCause::code),
             backoff_remaining: candidate.backoff_remaining.get(),
         }
+    }
+}
+
+impl From<slotwise::RunnerUp> for RunnerUp {
+    fn from(margin: slotwise::RunnerUp) -> Self {
+        Self {
+            endpoint_id: margin.endpoint_id.as_u64() as f64,
+            behind: margin.behind,
+            lost_most_in: margin.lost_most_in,
+            lost: margin.lost,
+        }
+    }
+}
+
+impl From<&slotwise::plugins::ScoreExplanation> for ScorerScore {
+    fn from(score: &slotwise::plugins::ScoreExplanation) -> Self {
+        let slotwise::plugins::ScoreExplanation { scorer, weight, raw, weighted, .. } = *score;
+        Self { scorer, weight, raw, weighted }
     }
 }
 

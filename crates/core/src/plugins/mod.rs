@@ -105,4 +105,6 @@ mod book {
     mod filters {}
     #[doc = include_str!("../../../../docs/src/pickers.md")]
     mod pickers {}
+    #[doc = include_str!("../../../../docs/src/profiles.md")]
+    mod profiles {}
 }

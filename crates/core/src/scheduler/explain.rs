@@ -3,7 +3,6 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
 use super::Scheduler;
@@ -23,7 +22,7 @@ use crate::time::{Instant, Seconds};
 
 /// The decision of [`pick`](Scheduler::pick), and the cost of every endpoint, term by term.
 ///
-/// [`Display`](fmt::Display) writes a table.
+/// [`Display`](core::fmt::Display) writes a table.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -202,6 +201,8 @@ impl Scheduler {
             rank_by_score(&mut candidates, preview);
         }
         let best = plan.answer.ranking.split().map(|((endpoint, _), _)| *endpoint);
+        // Of a scheduling profile, the reason may be a filter.
+        let refusal = if preview.is_some() { plan.answer.refusal } else { refusal };
         let answer = Placement { refusal, ..plan.answer };
         let plan = Plan { answer, ..plan };
         let chosen = self.admit(request, &plan);
@@ -275,7 +276,7 @@ fn rank_by_score(candidates: &mut [(RankingKey, Candidate)], preview: &Preview) 
 }
 
 /// The names of the terms, and of their sum in seconds.
-const COLUMNS: [&str; 9] = [
+pub(super) const COLUMNS: [&str; 9] = [
     "queue",
     "kv_admission_wait",
     "prefill",
@@ -288,7 +289,7 @@ const COLUMNS: [&str; 9] = [
 ];
 
 /// The terms, in the order of their names.
-const fn parts(terms: &CostTerms) -> [Seconds; 8] {
+pub(super) const fn parts(terms: &CostTerms) -> [Seconds; 8] {
     [
         terms.queue,
         terms.kv_admission_wait,
@@ -299,53 +300,4 @@ const fn parts(terms: &CostTerms) -> [Seconds; 8] {
         terms.adapter,
         terms.failure_backoff,
     ]
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.verdict {
-            Ok(endpoint) => writeln!(f, "{} tokens go to {endpoint}", self.prompt_tokens)?,
-            Err(rejected) => writeln!(f, "{} tokens are {rejected}", self.prompt_tokens)?,
-        }
-        write!(f, "{:<24} {:>8}", "endpoint", "cached")?;
-        for column in COLUMNS {
-            write!(f, " {column:>9}")?;
-        }
-        writeln!(f)?;
-        for Candidate {
-            name,
-            cached_tokens,
-            terms,
-            cost,
-            excluded,
-            kv_refusal,
-            backoff,
-            backoff_remaining,
-            ..
-        } in &self.candidates
-        {
-            write!(f, "{name:<24} {cached_tokens:>8}")?;
-            let parts = parts(terms).into_iter().chain([*cost]);
-            for (part, column) in parts.zip(COLUMNS) {
-                write!(f, " {:>width$.4}", part.get(), width = column.len().max(9))?;
-            }
-            match (excluded, backoff) {
-                (Some(why), Some(cause)) => {
-                    write!(
-                        f,
-                        "  ({why}: {}, {:.1} s left)",
-                        cause.code(),
-                        backoff_remaining.get()
-                    )?;
-                }
-                (Some(why), None) => write!(f, "  ({why})")?,
-                (None, _) => {}
-            }
-            if let Some(why) = kv_refusal {
-                write!(f, "  (KV events refused: {why})")?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
-    }
 }

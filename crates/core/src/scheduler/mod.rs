@@ -12,7 +12,8 @@
 //! | `lifecycle` | first token, tokens, end and redirection of a request |
 //! | `settlement` | the end of a request: its charge, its release, and what is learned |
 //! | `lingering` | bookings of cancelled requests on engines that ignore disconnects |
-//! | `explain`, `stats` | queries: the cost of every candidate, counters and gauges |
+//! | `explain`, `explanation_table` | the cost or the scores of every candidate |
+//! | `stats` | counters and gauges |
 //! | `rejection_message` | the sentence of a rejection |
 //! | `snapshot` | the caches' contents as bytes, for a restart |
 
@@ -20,6 +21,7 @@ mod builder;
 mod dispatch;
 mod endpoints;
 mod explain;
+mod explanation_table;
 mod in_flight;
 mod legs;
 mod lifecycle;

@@ -260,16 +260,32 @@ impl Runner {
             "explain" => {
                 let asked = AskedRequest::read(argument, &self.endpoints);
                 let explanation = asked.with_request(|request| scheduler.explain(now, request));
+                let by_profile = self.config.profile.is_some();
                 let candidates = explanation.candidates.iter().map(|candidate| {
-                    json!({
+                    let mut shown = json!({
                         "endpoint": candidate.name,
                         "excluded": candidate.excluded,
                         "cached_tokens": candidate.cached_tokens,
                         "terms": candidate.terms,
                         "cost_s": candidate.cost,
-                    })
+                    });
+                    if by_profile {
+                        let raw = candidate.scores.iter().map(|score| (score.scorer, score.raw));
+                        shown["scores"] = json!(raw.collect::<BTreeMap<_, _>>());
+                        shown["score"] = json!(candidate.score);
+                        shown["filtered_by"] = json!(candidate.filtered_by);
+                    }
+                    shown
                 });
-                json!({"candidates": candidates.collect::<Vec<_>>()})
+                let mut shown = json!({"candidates": candidates.collect::<Vec<_>>()});
+                if let (true, Some(margin)) = (by_profile, &explanation.runner_up) {
+                    shown["runner_up"] = json!({
+                        "endpoint": name(scheduler, margin.endpoint_id),
+                        "behind": margin.behind,
+                        "lost_most_in": margin.lost_most_in,
+                    });
+                }
+                shown
             }
             "handle_first_token" => answer(scheduler.handle_first_token(now, request(argument))),
             "handle_tokens" => {

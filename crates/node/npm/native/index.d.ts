@@ -178,8 +178,6 @@ export declare class NativeScheduler {
   handleTrtllmEvents(now: number, endpointId: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
   /** Gives up a replay. */
   abandonReplay(now: number, endpointId: number, rank: number): KvReport
-  /** The next request for a replay. */
-  pollReplay(): ReplayRequest | null
   /** The first batch of the replay that a rank awaits. */
   replayFrom(endpointId: number, rank: number): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
@@ -337,6 +335,10 @@ export interface Candidate {
   cost: number
   /** The weighted sum of the scores, if a scheduling profile chooses. */
   score: number | null
+  /** Each scorer's raw and weighted score, if a scheduling profile chooses. */
+  scores: Array<ScorerScore>
+  /** The filter of a scheduling profile that removed the endpoint. */
+  droppedBy: string | null
   /**
    * Why its KV events are not used: the code of the last refusal, while the endpoint is not
    * precise.
@@ -666,6 +668,8 @@ export interface Explanation {
   bestCachedTokens: number
   /** Every endpoint: eligible ones first, the best one leading, then the others by id. */
   candidates: Array<Candidate>
+  /** What the best eligible endpoint that was not chosen lacks. */
+  runnerUp: Margin | null
   /** The same as a table, for people. */
   table: string
 }
@@ -900,6 +904,18 @@ export interface Load {
   sampledAt?: number | null
 }
 
+/** What would have had to change for the runner-up to win. */
+export interface Margin {
+  /** The runner-up. */
+  endpointId: number
+  /** How far it is behind: in seconds of cost, or in score if a scheduling profile chooses. */
+  behind: number
+  /** The term of the cost, or the scorer, in which it lost most. */
+  lostMostIn: string | null
+  /** The difference in that term or score. */
+  lost: number
+}
+
 /** The `Content-Type` of `metricsText`. */
 export declare const METRICS_CONTENT_TYPE: string
 
@@ -1122,16 +1138,6 @@ export interface RemovedEndpoint {
 /** What asks for a replay from this batch on. */
 export declare function replayRequest(start: number): Uint8Array
 
-/** A publisher of KV events has to be asked to send batches again. */
-export interface ReplayRequest {
-  /** The id of the endpoint. */
-  endpointId: number
-  /** Its data-parallel rank. */
-  rank: number
-  /** The first batch that is requested: see `replayRequest` in `slotwise/wire`. */
-  start: number
-}
-
 /** Usage that an engine reported; values that it did not report are missing. */
 export interface ReportedUsage {
   /** Tokens in the prompt. */
@@ -1261,6 +1267,18 @@ export interface SaturationPolicy {
   maxTokenConcurrency?: number
   /** Of both detectors: how far a single endpoint may go beyond full, as a share. Default: 0. */
   headroom?: number
+}
+
+/** The score of one scorer of a scheduling profile. */
+export interface ScorerScore {
+  /** The scorer's name. */
+  scorer: string
+  /** The factor of its scores. */
+  weight: number
+  /** The score as the scorer returned it. */
+  raw: number
+  /** The score, clamped to 0 to 1, times the weight. */
+  weighted: number
 }
 
 /**

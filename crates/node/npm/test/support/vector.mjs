@@ -107,7 +107,8 @@ export class Runner {
       }
       case 'explain': {
         const { prompt, options } = this.#request(argument, now);
-        const { candidates } = scheduler.explain(prompt, options);
+        const { candidates, runnerUp } = scheduler.explain(prompt, options);
+        const byProfile = this.#config.profile !== undefined;
         return {
           candidates: candidates.map((candidate) => ({
             endpoint: candidate.name,
@@ -115,7 +116,19 @@ export class Runner {
             cached_tokens: candidate.cachedTokens,
             terms: toCore(candidate.terms),
             cost_s: candidate.cost,
+            ...(byProfile && {
+              scores: Object.fromEntries(candidate.scores.map(({ scorer, raw }) => [scorer, raw])),
+              score: candidate.score,
+              filtered_by: candidate.filteredBy,
+            }),
           })),
+          ...(byProfile && runnerUp !== null && {
+            runner_up: {
+              endpoint: scheduler.endpoint(runnerUp.endpointId).name,
+              behind: runnerUp.behind,
+              lost_most_in: runnerUp.lostMostIn,
+            },
+          }),
         };
       }
       case 'handle_first_token':

@@ -1,0 +1,37 @@
+// Scheduling profiles and subsets: the example of the manual, and what decisions return.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import { Scheduler } from 'slotwise';
+
+const page = readFileSync(new URL('../../../../docs/src/profiles.md', import.meta.url), 'utf8');
+const queueOnly = { scorers: [{ scorer: { type: 'queue-scorer' }, weight: 2 }] };
+
+test('the example of the manual', () => {
+  const example = /```js\n(.*?)```/s.exec(page)[1];
+  const scheduler = new Function('Scheduler', `${example} return scheduler;`)(Scheduler);
+  assert.equal(scheduler.config.profile.scorers.length, 3);
+  assert.throws(() => new Scheduler({ profile: { picker: { type: 'no-picker' } } }), /no-picker/);
+});
+
+test('an explanation has scores and the runner-up', () => {
+  const scheduler = new Scheduler({ profile: queueOnly });
+  const busy = scheduler.addEndpoint('busy', 0);
+  scheduler.addEndpoint('idle', 0);
+  scheduler.handleLoad(busy, { waiting: 3 }, 0);
+  const { candidates, runnerUp, table } = scheduler.explain('Hello', { model: 'm', now: 0 });
+  assert.deepEqual(candidates.map(({ name, score }) => [name, score]), [['idle', 2], ['busy', 0]]);
+  assert.equal(runnerUp.lostMostIn, 'queue-scorer');
+  assert.match(table, /queue-scorer/);
+});
+
+test('a subset is ids, addresses or a header', () => {
+  const scheduler = new Scheduler();
+  const ids = [0, 1, 2].map((n) => scheduler.addEndpoint(`http://10.0.0.${n}:8000`, 0));
+  const pick = (options) => scheduler.pick('Hello', { model: 'm', now: 0, ...options });
+  assert.equal(pick({ subset: [ids[2]] }).endpointId, ids[2]);
+  assert.equal(pick({ subset: ['10.0.0.2:8000', '10.0.0.9'] }).endpointId, ids[2]);
+  assert.equal(pick({ subset: '10.0.0.2:9000', subsetPorts: 'ignored' }).endpointId, ids[2]);
+  assert.equal(pick({ subset: [] }).reason, 'no_endpoints');
+});
