@@ -28,6 +28,8 @@ export type {
   Explanation,
   Rejected,
   RemovedEndpoint,
+  RunnerUp,
+  ScorerScore,
   KvReport,
   ReplayRequest,
   ResolvedConfig,

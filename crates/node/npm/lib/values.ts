@@ -13,6 +13,8 @@ export type {
   ReplayRequest,
   Rejected,
   RemovedEndpoint,
+  RunnerUp,
+  ScorerScore,
   Stats,
   CostTerms,
 } from '../native/index.js';

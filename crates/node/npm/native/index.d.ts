@@ -178,6 +178,8 @@ export declare class NativeScheduler {
   handleTrtllmEvents(now: number, endpointId: number, body: Uint8Array, blockSize: number | undefined | null, rank: number): KvReport
   /** Gives up a replay. */
   abandonReplay(now: number, endpointId: number, rank: number): KvReport
+  /** The next request for a replay. */
+  pollReplay(): ReplayRequest | null
   /** The first batch of the replay that a rank awaits. */
   replayFrom(endpointId: number, rank: number): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
@@ -338,7 +340,7 @@ export interface Candidate {
   /** Each scorer's raw and weighted score, if a scheduling profile chooses. */
   scores: Array<ScorerScore>
   /** The filter of a scheduling profile that removed the endpoint. */
-  droppedBy: string | null
+  filteredBy: string | null
   /**
    * Why its KV events are not used: the code of the last refusal, while the endpoint is not
    * precise.
@@ -669,7 +671,7 @@ export interface Explanation {
   /** Every endpoint: eligible ones first, the best one leading, then the others by id. */
   candidates: Array<Candidate>
   /** What the best eligible endpoint that was not chosen lacks. */
-  runnerUp: Margin | null
+  runnerUp: RunnerUp | null
   /** The same as a table, for people. */
   table: string
 }
@@ -904,18 +906,6 @@ export interface Load {
   sampledAt?: number | null
 }
 
-/** What would have had to change for the runner-up to win. */
-export interface Margin {
-  /** The runner-up. */
-  endpointId: number
-  /** How far it is behind: in seconds of cost, or in score if a scheduling profile chooses. */
-  behind: number
-  /** The term of the cost, or the scorer, in which it lost most. */
-  lostMostIn: string | null
-  /** The difference in that term or score. */
-  lost: number
-}
-
 /** The `Content-Type` of `metricsText`. */
 export declare const METRICS_CONTENT_TYPE: string
 
@@ -1138,6 +1128,16 @@ export interface RemovedEndpoint {
 /** What asks for a replay from this batch on. */
 export declare function replayRequest(start: number): Uint8Array
 
+/** A publisher of KV events has to be asked to send batches again. */
+export interface ReplayRequest {
+  /** The id of the endpoint. */
+  endpointId: number
+  /** Its data-parallel rank. */
+  rank: number
+  /** The first batch that is requested: see `replayRequest` in `slotwise/wire`. */
+  start: number
+}
+
 /** Usage that an engine reported; values that it did not report are missing. */
 export interface ReportedUsage {
   /** Tokens in the prompt. */
@@ -1229,6 +1229,18 @@ export interface RequestView {
 
 /** The body with another model. */
 export declare function rewriteModel(body: Uint8Array, model: string): Uint8Array
+
+/** What would have had to change for the runner-up to win. */
+export interface RunnerUp {
+  /** The runner-up. */
+  endpointId: number
+  /** How far it is behind: in seconds of cost, or in score if a scheduling profile chooses. */
+  behind: number
+  /** The term of the cost, or the scorer, in which it lost most. */
+  lostMostIn: string | null
+  /** The difference in that term or score. */
+  lost: number
+}
 
 /** How the pool's saturation is computed. Each type has fields of its own. */
 export interface SaturationPolicy {
