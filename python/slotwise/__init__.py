@@ -12,7 +12,8 @@ True
 >>> scheduler.complete(dispatch.request_id, prompt_tokens=12, cached_tokens=0, completion_tokens=90)
 
 A scheduler opens no socket and starts no thread. ``slotwise.aio`` has leases for asyncio, and
-``slotwise.wire`` reads what engines and clients send. Times are seconds; ``now`` is
+``slotwise.wire`` reads what engines and clients send. ``slotwise.policy`` has the policies of the
+reference, each usable alone. Times are seconds; ``now`` is
 ``time.monotonic()`` unless it is given.
 """
 

@@ -139,3 +139,54 @@ fn number(value: f64) -> Value {
 fn numbers(values: impl IntoIterator<Item = f64>) -> Value {
     values.into_iter().map(number).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(endpoints: &str) -> Result<String, PolicyError> {
+        call("score", &format!(r#"{{"name": "queue-scorer", "endpoints": {endpoints}}}"#))
+    }
+
+    #[test]
+    fn fields_have_both_cases_and_keys_of_maps_are_kept() {
+        let select = |labels: &str| {
+            let arguments = format!(
+                r#"{{"name": "label-selector-filter", "parameters": {{"matchLabels": {{"aB": "1"}}}},
+                    "endpoints": [{{"labels": {labels}, "kvUsage": 0.5, "kv_usage": 0.5}}]}}"#
+            );
+            call("filter", &arguments)
+        };
+        assert!(select(r#"{"aB": "1"}"#).is_err_and(|it| it.to_string().contains("duplicate")));
+        let arguments = r#"{"name": "label-selector-filter",
+            "parameters": {"matchLabels": {"aB": "1"}},
+            "endpoints": [{"labels": {"aB": "1"}, "kvUsage": 1}, {"labels": {"a_b": "1"}}]}"#;
+        assert_eq!(call("filter", arguments), Ok("[0]".into()));
+    }
+
+    #[test]
+    fn floats_without_a_json_number_are_text() {
+        let arguments =
+            r#"{"policy": "utilization-detector", "endpoints": [{"kv_usage": "Infinity"}]}"#;
+        assert_eq!(call("saturation", arguments), Ok("\"Infinity\"".into()));
+        let arguments = r#"{"weights": [1], "scores": [["NaN", 0.5]]}"#;
+        assert_eq!(call("weighted_sum", arguments), Ok("[0.0,0.5]".into()));
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        for (result, part) in [
+            (call("scores", "{}"), "'score'"),
+            (call("score", "{"), "EOF"),
+            (call("score", r#"{"name": "quue"}"#), "`queue-scorer`"),
+            (score(r#"[{"wait": 1}]"#), "`wait`"),
+            (score(r#"[{"waiting": "7"}]"#), "invalid type"),
+            (score(r#"{}"#), "invalid type"),
+            (call("pick", r#"{"name": "random-picker", "scores": [], "seed": -1}"#), "-1"),
+            (call("ceilings", r#"{"policy": "none", "priorities": [], "saturation": 0}"#), "none"),
+        ] {
+            let error = result.expect_err(part).to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! Reads arguments from JSON, with the liberties that hosts of other languages need.
 
 use alloc::string::String;
+use alloc::vec::{self, Vec};
 use core::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
-use serde_json::{Error, Map, Value};
+use serde_json::{Error, Value};
 
 /// A JSON value that is read with two liberties:
 ///
@@ -49,7 +50,7 @@ impl<'de> Deserializer<'de> for Reader {
             Value::Array(items) => {
                 visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Self)))
             }
-            Value::Object(fields) => visitor.visit_map(entries(fields)),
+            Value::Object(fields) => visitor.visit_map(entries(fields.into_iter())),
             other => other.deserialize_any(visitor),
         }
     }
@@ -66,7 +67,7 @@ impl<'de> Deserializer<'de> for Reader {
             let is_known = |name: &str| known.contains(&name);
             (if !is_known(&key) && is_known(&snake) { snake } else { key }, value)
         };
-        visitor.visit_map(entries(fields.into_iter().map(named).collect()))
+        visitor.visit_map(entries(fields.into_iter().map(named)))
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -132,11 +133,10 @@ impl<'de> Deserializer<'de> for Reader {
     by_content! { deserialize_seq deserialize_map }
 }
 
-type Entries<'de> = MapDeserializer<'de, alloc::vec::IntoIter<(String, Reader)>, Error>;
+type Entries<'de> = MapDeserializer<'de, vec::IntoIter<(String, Reader)>, Error>;
 
-fn entries<'de>(fields: Map<String, Value>) -> Entries<'de> {
-    let fields: alloc::vec::Vec<_> =
-        fields.into_iter().map(|(key, value)| (key, Reader(value))).collect();
+fn entries<'de>(fields: impl Iterator<Item = (String, Value)>) -> Entries<'de> {
+    let fields: Vec<_> = fields.map(|(key, value)| (key, Reader(value))).collect();
     MapDeserializer::new(fields.into_iter())
 }
 
