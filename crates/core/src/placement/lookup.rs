@@ -227,6 +227,13 @@ impl Lookup {
         (level.depth(), chain.hashes.len(), level.cached)
     }
 
+    /// The number of blocks of the only chain, if it serves all endpoints of the pool.
+    pub(super) fn only_chain(&self, fleet: &Fleet) -> Option<usize> {
+        let [chain] = self.chains.as_slice() else { return None };
+        let serves = |layout| self.chains.place_of(layout).is_some();
+        fleet.pool.layouts().all(serves).then_some(chain.hashes.len())
+    }
+
     /// Adds the cost of loading the blocks that the endpoint has in lower tiers.
     pub(super) fn located(
         &self,

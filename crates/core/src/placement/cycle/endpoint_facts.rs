@@ -11,6 +11,7 @@ use crate::fleet::Fleet;
 use crate::placement::query::Query;
 use crate::plugins::{EndpointFacts, Topology};
 use crate::pool::Slot;
+use crate::prefix::EndpointSet;
 use crate::time::Seconds;
 
 /// The facts about the endpoint in each slot of the pool.
@@ -51,6 +52,7 @@ impl EndpointFactsTable {
             self.facts.resize_with(slots, EndpointFacts::default);
             self.versions.resize(slots, Version::default());
         }
+        let only_chain = query.lookup.only_chain(fleet);
         let bound = query.cycle.session.and_then(|it| producers.sessions.endpoint(query.now, it));
         for place in kept {
             let Some(slot) = fleet.pool.at(*place as u32) else { continue };
@@ -65,9 +67,31 @@ impl EndpointFactsTable {
                 *version = current;
             }
             write_numbers(facts, query, slot);
+            match only_chain {
+                Some(blocks) => write_no_match(facts, query, blocks),
+                None => write_match(facts, query, slot),
+            }
             facts.session_bound = bound == Some(slot.id);
         }
+        if only_chain.is_some() {
+            self.write_levels(query);
+        }
         self.write_positions(fleet, producers);
+    }
+
+    /// Writes the matches of the endpoints that have blocks of the prompt cached: usually few.
+    fn write_levels(&mut self, query: Query<'_>) {
+        for (_, level) in query.lookup.levels() {
+            let uncached = query.lookup.tokens.saturating_sub(level.cached.tokens);
+            for slot in level.holders().into_iter().flat_map(EndpointSet::iter) {
+                // The deepest level comes first, and an endpoint's level is the first with it.
+                let facts = self.facts.get_mut(slot as usize);
+                if let Some(facts) = facts.filter(|facts| facts.match_blocks == 0) {
+                    facts.match_blocks = u64::from(level.depth());
+                    facts.uncached_tokens = u64::from(uncached);
+                }
+            }
+        }
     }
 
     /// Whether none of the endpoints in the slots `kept` has a block of the prompt cached.
@@ -114,7 +138,6 @@ fn address(name: &str) -> String {
 /// Writes what changes with every decision.
 #[inline]
 fn write_numbers(facts: &mut EndpointFacts, query: Query<'_>, slot: &Slot) {
-    let lookup = query.lookup;
     if let Some(view) = &slot.engine_view {
         facts.waiting = view.waiting();
         facts.running = view.running();
@@ -124,9 +147,21 @@ fn write_numbers(facts: &mut EndpointFacts, query: Query<'_>, slot: &Slot) {
             view.sampled_at().map(|at| Seconds::from(query.now.saturating_since(at)));
     }
     facts.in_flight_requests = u64::from(slot.in_flight.requests());
-    let (matched, total, cached) = lookup.matched(slot);
+    facts.block_tokens = u64::from(slot.layout.block_size.get());
+}
+
+/// Writes that nothing of a prompt of so many blocks is cached.
+#[inline]
+fn write_no_match(facts: &mut EndpointFacts, query: Query<'_>, blocks: usize) {
+    facts.match_blocks = 0;
+    facts.total_blocks = blocks as u64;
+    facts.uncached_tokens = u64::from(query.lookup.tokens);
+}
+
+/// Writes how much of the prompt the endpoint has cached.
+fn write_match(facts: &mut EndpointFacts, query: Query<'_>, slot: &Slot) {
+    let (matched, total, cached) = query.lookup.matched(slot);
     facts.match_blocks = u64::from(matched);
     facts.total_blocks = total as u64;
-    facts.block_tokens = u64::from(slot.layout.block_size.get());
-    facts.uncached_tokens = u64::from(lookup.tokens.saturating_sub(cached.tokens));
+    facts.uncached_tokens = u64::from(query.lookup.tokens.saturating_sub(cached.tokens));
 }
