@@ -216,6 +216,7 @@ fn eligibility_class(fleet: &Fleet, request: &Request<'_>, home: Option<Endpoint
 }
 
 /// The outcome of one dispatch attempt.
+#[expect(clippy::large_enum_variant, reason = "each lives for one call; a box would allocate")]
 pub(super) enum Attempt {
     Dispatch(Plan, EndpointId),
     ParkFor(u32),

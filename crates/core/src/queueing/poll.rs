@@ -16,6 +16,7 @@ use crate::time::Instant;
 
 /// What the scheduler carries out next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each lives for one call; a box would allocate")]
 pub(crate) enum Next {
     Dispatch(ReadyRequest),
     Evict(Evicted),

@@ -171,7 +171,7 @@ impl Scheduler {
                     query.work,
                     lookup.tokens,
                     slot,
-                    &assessment,
+                    assessment,
                 );
                 let headroom = |level: Option<Duration>, predicted: Seconds| {
                     level.map(|level| level.as_secs_f64() - predicted.get())
