@@ -294,6 +294,8 @@ class Config:
     """Most blocks of a prompt that are tracked. Later blocks count as not cached."""
     max_models: int = _DEFAULTS["max_models"]
     """Most models whose bytes per token are learned."""
+    max_adapters: int = _DEFAULTS["max_adapters"]
+    """Most LoRA adapters whose popularity and load time are learned."""
     max_threads: int = _DEFAULTS["max_threads"]
     """Most answers whose endpoints are tracked, for requests that continue them."""
     index: IndexLimits = IndexLimits()
@@ -306,6 +308,8 @@ class Config:
     """LoRA adapters that an endpoint holds at once, by default."""
     adapter_load_time: float = _DEFAULTS["adapter_load_time"]
     """Time that an endpoint takes to load an adapter, by default."""
+    adapter_window: float = _DEFAULTS["adapter_window"]
+    """Share of the endpoints that load unpopular adapters while adapters outnumber slots."""
     prefill: PrefillCost = PrefillCost()
     """The prefill speed of an endpoint, by default."""
     learn_speed: bool = _DEFAULTS["learn_speed"]

@@ -28,6 +28,9 @@ pub struct Config {
     pub max_prompt_blocks: Option<f64>,
     /// Models whose bytes per token are learned. Default: 1,024.
     pub max_models: Option<f64>,
+    /// LoRA adapters whose popularity and load time are learned, at about 150 bytes each. Default:
+    /// 4,096.
+    pub max_adapters: Option<f64>,
     /// Answers whose endpoints are remembered, for requests that continue from them. Default:
     /// 65,536.
     pub max_threads: Option<f64>,
@@ -43,6 +46,9 @@ pub struct Config {
     pub adapter_slots: Option<f64>,
     /// Milliseconds to load an adapter on an endpoint without its own value. Default: 300.
     pub adapter_load_time_ms: Option<f64>,
+    /// Share of the endpoints that load unpopular adapters while adapters outnumber slots; zero
+    /// disables this. Default: 0.25.
+    pub adapter_window: Option<f64>,
     /// Prefill cost of an endpoint without its own value.
     pub prefill: Option<PrefillCost>,
     /// Whether each endpoint's speed is learned from its first tokens. Default: true.
@@ -142,7 +148,7 @@ pub struct CostPrices {
     pub decode: Option<f64>,
     /// Seconds of prefill that the decode term counts at most. Default: 2.
     pub decode_cap: Option<f64>,
-    /// Price of a second of loading adapters. Default: 1.
+    /// Price of a second of loading adapters. Default: 2.
     pub adapter: Option<f64>,
 }
 
@@ -179,11 +185,13 @@ impl TryFrom<Config> for slotwise::Config {
             config.max_in_flight_blocks => given.max_in_flight_blocks, size, "maxInFlightBlocks";
             config.max_prompt_blocks => given.max_prompt_blocks, size, "maxPromptBlocks";
             config.max_models => given.max_models, size, "maxModels";
+            config.max_adapters => given.max_adapters, size, "maxAdapters";
             config.max_threads => given.max_threads, size, "maxThreads";
             config.kv_cache_tokens => given.kv_cache_tokens, positive, "kvCacheTokens";
             config.kv_limit => given.kv_limit, finite, "kvLimit";
             config.adapter_slots => given.adapter_slots, positive, "adapterSlots";
             config.adapter_load_time => given.adapter_load_time_ms, duration, "adapterLoadTimeMs";
+            config.adapter_window => given.adapter_window, finite, "adapterWindow";
             config.report_lifetime => given.report_lifetime_ms, duration, "reportLifetimeMs";
             config.backoff => given.backoff_ms, duration, "backoffMs";
             config.backoff_limit => given.backoff_limit_ms, duration, "backoffLimitMs";
@@ -274,6 +282,7 @@ impl From<&slotwise::Config> for Config {
             max_in_flight_blocks: Some(config.max_in_flight_blocks as f64),
             max_prompt_blocks: Some(config.max_prompt_blocks as f64),
             max_models: Some(config.max_models as f64),
+            max_adapters: Some(config.max_adapters as f64),
             max_threads: Some(config.max_threads as f64),
             index: Some(IndexLimits {
                 bytes: Some(index.bytes as f64),
@@ -284,6 +293,7 @@ impl From<&slotwise::Config> for Config {
             kv_limit: Some(config.kv_limit),
             adapter_slots: Some(config.adapter_slots.get().into()),
             adapter_load_time_ms: Some(millis(config.adapter_load_time)),
+            adapter_window: Some(config.adapter_window),
             prefill: Some(config.prefill.into()),
             learn_speed: Some(config.learn_speed),
             report_lifetime_ms: Some(millis(config.report_lifetime)),

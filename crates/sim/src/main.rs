@@ -94,6 +94,9 @@ struct Workload {
     /// Zipf's exponent for --adapters; 1 unless given, and 0 for equal popularity.
     #[arg(long, value_name = "S", requires = "adapters")]
     adapter_skew: Option<f64>,
+    /// The seed that gives sessions their adapters; 0 unless given.
+    #[arg(long, value_name = "N", requires = "adapters")]
+    adapter_seed: Option<u64>,
     /// LoRA adapters side by side on a replica (max_loras); 4 unless given. With --adapters.
     #[arg(long, value_name = "N", requires = "adapters", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     adapter_slots: Option<u32>,
@@ -314,7 +317,7 @@ impl Workload {
         if let Some(adapters) = self.adapters {
             let skew = self.adapter_skew.unwrap_or(1.0);
             ensure!((0.0..=10.0).contains(&skew), "--adapter-skew must lie between 0 and 10");
-            trace.assign_adapters(adapters, skew);
+            trace.assign_adapters(adapters, skew, self.adapter_seed.unwrap_or(0));
         }
         Ok(trace)
     }

@@ -51,7 +51,7 @@ fn when_sequences_lose_their_memory_to_older_ones() {
 #[test]
 fn with_more_adapters_than_slots() {
     let mut trace = mixed(300);
-    trace.assign_adapters(12, 1.0);
+    trace.assign_adapters(12, 1.0, 0);
     let mut setup = setup(2);
     setup.engine.adapter_slots = 3;
     for policy in ["round-robin", "slotwise"] {

@@ -51,6 +51,8 @@ pub struct Config {
     pub max_prompt_blocks: usize,
     /// Most models whose bytes per token are learned.
     pub max_models: usize,
+    /// Most LoRA adapters whose popularity and load time are learned, at about 150 bytes each.
+    pub max_adapters: usize,
     /// Most answers whose endpoints are remembered for requests that continue them, at about 40
     /// bytes each.
     pub max_threads: usize,
@@ -67,6 +69,10 @@ pub struct Config {
     /// Time to load an adapter, for endpoints whose description omits it.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::as_seconds"))]
     pub adapter_load_time: Duration,
+    /// Share of the endpoints that load unpopular adapters for queued requests while adapters
+    /// outnumber slots. The others load only adapters that are more popular than those they
+    /// displace. At least one endpoint; zero disables this.
+    pub adapter_window: f64,
     /// The prefill cost of an endpoint whose description omits it.
     pub prefill: PrefillCost,
     /// Whether each endpoint's speed is learned from its first tokens.
@@ -111,12 +117,14 @@ impl Default for Config {
             max_in_flight_blocks: 1 << 24,
             max_prompt_blocks: 1 << 16,
             max_models: 1_024,
+            max_adapters: 4_096,
             max_threads: 1 << 16,
             index: IndexLimits::default(),
             kv_cache_tokens: NonZeroU32::new(400_000).expect("not zero"),
             kv_limit: 0.97,
             adapter_slots: NonZeroU32::new(4).expect("not zero"),
             adapter_load_time: Duration::from_millis(300),
+            adapter_window: 0.25,
             prefill: PrefillCost::default(),
             learn_speed: true,
             report_lifetime: Duration::from_secs(5),
@@ -163,6 +171,9 @@ impl Config {
         }
         if !(self.kv_limit > 0.0 && self.kv_limit <= 1.0) {
             return Err(ConfigError::new("kv_limit", "must lie in (0, 1]"));
+        }
+        if !(0.0..=1.0).contains(&self.adapter_window) {
+            return Err(ConfigError::new("adapter_window", "must lie in [0, 1]"));
         }
         let limits = [
             ("max_endpoints", self.max_endpoints),

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::cost::{BytesPerToken, DecodeTime, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
 use crate::kv_transfer::KvTransferCost;
+use crate::lora::Demand;
 use crate::pool::{BackoffPeriods, Pool, Slot};
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{CacheSpec, PrefixIndex, PromptHasher};
@@ -37,6 +38,8 @@ pub(crate) struct Fleet {
     /// Probability that a cached token is read again.
     pub(crate) reuse: Reuse,
     pub(crate) bytes_per_token: BytesPerToken,
+    /// What was learned of each LoRA adapter.
+    pub(crate) adapters: Demand,
     /// Seconds of described prefill in a request.
     pub(crate) mean_work: MovingMean,
     /// Tokens in an answer.
@@ -47,10 +50,16 @@ pub(crate) struct Fleet {
     pub(crate) mean_residence: MovingMean,
     /// When the learned speeds settle next.
     next_settling: Instant,
+    /// Whether adapters outnumber slots.
+    crowded: bool,
+    /// When that is checked next.
+    next_window: Instant,
 }
 
 /// Interval at which learned speeds settle.
 const SETTLING: Duration = Duration::from_secs(1);
+/// How many times more popular than its victim an adapter must be: rates are noisy.
+const LEAD: f64 = 2.0;
 
 impl Fleet {
     /// A fleet without endpoints. `keyed` keys its tables.
@@ -64,11 +73,14 @@ impl Fleet {
             threads: Threads::new(config.max_threads, hash_state),
             reuse: Reuse::default(),
             bytes_per_token: BytesPerToken::new(config.max_models),
+            adapters: Demand::new(config.max_adapters),
             mean_work: MovingMean::new(0.1, 64),
             mean_output: MovingMean::new(200.0, 64),
             decode_time: DecodeTime::default(),
             mean_residence: MovingMean::new(5.0, 64),
             next_settling: Instant::ORIGIN,
+            crowded: false,
+            next_window: Instant::ORIGIN,
             hasher,
             config,
         }
@@ -83,7 +95,40 @@ impl Fleet {
             self.pool.settle(self.now);
             self.next_settling = self.now + SETTLING;
         }
+        let has_adapters = self.crowded || self.adapters.active() > 0;
+        if has_adapters && self.config.adapter_window > 0.0 && self.now >= self.next_window {
+            self.set_adapter_window();
+            self.next_window = self.now + SETTLING;
+        }
         self.now
+    }
+
+    /// Opens the window for unpopular adapters while adapters outnumber slots.
+    fn set_adapter_window(&mut self) {
+        let crowded = self.adapters.active() > self.pool.adapter_slots();
+        if !crowded && !self.crowded {
+            return;
+        }
+        self.crowded = crowded;
+        let share = self.pool.accepting() as f64 * self.config.adapter_window;
+        self.pool.set_adapter_window(if crowded { (share as usize).max(1) } else { 0 });
+    }
+
+    /// Whether the adapter finds a free slot, or is more popular than the one that it displaces.
+    pub(crate) fn may_displace(&self, slot: &Slot, adapter: u64, now: Instant) -> bool {
+        let victim = slot.adapters.victim(now);
+        slot.adapters.has_free_slot()
+            || victim.is_some_and(|victim| self.outranks(adapter, victim, now))
+    }
+
+    /// Whether the first adapter is clearly more popular than the second.
+    pub(crate) fn outranks(&self, first: u64, second: u64, now: Instant) -> bool {
+        self.adapters.rate(first, now) > LEAD * self.adapters.rate(second, now)
+    }
+
+    /// Whether adapters outnumber slots.
+    pub(crate) const fn is_crowded(&self) -> bool {
+        self.crowded
     }
 
     /// How endpoints are weighed, unless the caller brings a cost of its own.

@@ -47,12 +47,10 @@ pub(super) fn assess<P: Profile>(
         Work::Answer { .. } => (Seconds::ZERO, fleet.kv_transfer(slot).seconds(miss)),
         Work::Encode => (Seconds::ZERO, Seconds::ZERO),
     };
-    let (load, residence) = (slot.adapter_load_time, Seconds::new(fleet.mean_residence.get()));
-    let adapter = lookup.adapter.filter(|_| !matches!(query.work, Work::Encode)).map(|key| {
-        let delay = slot.adapters.delay(key, now, load, residence);
-        (delay, slot.adapters.displacement(key, now, load))
-    });
-    let (adapter_delay, displacement) = adapter.unwrap_or_default();
+    let adapter = lookup
+        .adapter
+        .filter(|_| !matches!(query.work, Work::Encode))
+        .map_or_else(AdapterCost::default, |key| AdapterCost::of(fleet, query, slot, key));
     let wait = slot.wait(now, external, fleet.mean_work.get());
     let inputs = CostInputs {
         // The residue counts as cost only: an engine that notices a disconnect does no work for it.
@@ -67,10 +65,11 @@ pub(super) fn assess<P: Profile>(
         kv_tokens: slot.in_flight.kv_tokens() as f64 + external.kv_tokens,
         capacity: f64::from(slot.kv_cache_tokens),
         running: f64::from(slot.in_flight.running()) + external.running,
-        adapter: adapter_delay + displacement,
+        adapter: adapter.priced,
+        adapter_load: adapter.load,
         backoff_remaining: slot.health.backoff_remaining(now),
     };
-    let mut first_token_in = wait + inputs.room + inputs.work + adapter_delay;
+    let mut first_token_in = wait + inputs.room + inputs.work + adapter.delay;
     let mut terms = profile.terms(&inputs);
     if let Work::Answer { ready_in } = query.work {
         // The endpoint's queue advances while the other one computes the prompt.
@@ -93,6 +92,46 @@ pub(super) fn assess<P: Profile>(
         excluded: exclusion(fleet, query, slot, || {
             predicted_ttft(fleet, now, query.work, slot, (miss, cached.tokens), first_token_in)
         }),
+    }
+}
+
+/// The price, in load times, of displacing an adapter that is more popular or nearly so.
+const PROTECTION: f64 = 4.0;
+
+/// What a request's adapter costs on one endpoint; all zero where it is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+struct AdapterCost {
+    /// How long the request waits for it.
+    delay: Seconds,
+    /// How long loading it stops the engine.
+    load: Seconds,
+    /// The delay and the reload of the displaced adapter, less the credit for past losses.
+    priced: Seconds,
+}
+
+impl AdapterCost {
+    fn of(fleet: &Fleet, query: Query<'_>, slot: &Slot, key: u64) -> Self {
+        if slot.adapters.is_resident(key) {
+            return Self::default();
+        }
+        let (now, outlook) = (query.now, query.lookup.outlook);
+        let load = slot.adapter_load_time * outlook.load_factor;
+        let residence = Seconds::new(fleet.mean_residence.get());
+        let delay = slot.adapters.delay(key, now, load, residence);
+        let displacement = slot.adapters.displacement(key, now, load);
+        // Only a request that can wait leaves a popular adapter where it is.
+        let crowded = fleet.is_crowded() && query.can_wait;
+        let allowed = !crowded || slot.is_window || fleet.may_displace(slot, key, now);
+        let protection = if allowed { Seconds::ZERO } else { load * PROTECTION };
+        let credited = if crowded {
+            // Losses move a popular adapter out of the window.
+            allowed && !slot.is_window
+        } else {
+            fleet.adapters.active().saturating_mul(2) <= slot.adapters.slots()
+        };
+        let credit = if credited { outlook.credit(now) } else { Seconds::ZERO };
+        let priced = delay + displacement + protection - credit;
+        Self { delay, load, priced: Seconds::new(priced.get().max(0.0)) }
     }
 }
 

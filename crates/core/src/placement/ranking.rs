@@ -5,12 +5,15 @@ use alloc::vec::Vec;
 use super::assess::Assessment;
 use super::ranking_key::RankingKey;
 use crate::endpoint::EndpointId;
+use crate::time::Seconds;
 
 /// The best endpoints for a request, best first.
 #[derive(Debug)]
 pub(crate) struct Ranking {
     best: Vec<(EndpointId, Assessment)>,
     room: usize,
+    /// The least cost of an endpoint if the adapter were loaded everywhere.
+    least_beside_adapter: Option<Seconds>,
     /// Set if a scheduling profile chose.
     pub(crate) chosen: Option<ProfileChoice>,
 }
@@ -27,15 +30,19 @@ pub(crate) struct ProfileChoice {
 impl Ranking {
     /// Keeps the best `room` endpoints, at least one.
     pub(crate) fn new(room: usize) -> Self {
-        Self { best: Vec::new(), room: room.max(1), chosen: None }
+        Self { best: Vec::new(), room: room.max(1), least_beside_adapter: None, chosen: None }
     }
 
     /// The choice of a scheduling profile.
     pub(crate) fn of_profile(id: EndpointId, best: Assessment, choice: ProfileChoice) -> Self {
-        Self { best: alloc::vec![(id, best)], room: 1, chosen: Some(choice) }
+        let best = alloc::vec![(id, best)];
+        Self { best, room: 1, least_beside_adapter: None, chosen: Some(choice) }
     }
 
     pub(crate) fn offer(&mut self, id: EndpointId, assessment: Assessment) {
+        let beside = assessment.cost - assessment.terms.adapter;
+        self.least_beside_adapter =
+            Some(self.least_beside_adapter.map_or(beside, |least| least.min(beside)));
         let better = self.best.iter().rposition(|(_, other)| other.key <= assessment.key);
         let place = better.map_or(0, |at| at + 1);
         if place < self.room {
@@ -47,6 +54,13 @@ impl Ranking {
     /// The key below which an endpoint enters the ranking; `None` while the ranking has room.
     pub(crate) fn bar(&self) -> Option<RankingKey> {
         self.best.get(self.room - 1).map(|(_, assessment)| assessment.key)
+    }
+
+    /// What the best endpoint costs more than the best one would if the adapter were loaded
+    /// everywhere. Exact, although the search skips endpoints: its bound leaves the adapter out.
+    pub(crate) fn loss(&self) -> Seconds {
+        let best = self.best.first().map(|(_, assessment)| assessment.cost);
+        best.zip(self.least_beside_adapter).map_or(Seconds::ZERO, |(best, least)| best - least)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -90,6 +90,8 @@ pub(crate) struct Reservation {
     adapter: Option<u64>,
     /// Tokens that count as in flight until the first token.
     uncached_tokens: u32,
+    /// Whether it loads the adapter.
+    loads: bool,
 }
 
 /// The resources that a reservation claims.
@@ -324,6 +326,25 @@ impl Pool {
         Ok(())
     }
 
+    /// Number of adapters that fit on all endpoints which get new requests.
+    pub(crate) fn adapter_slots(&self) -> usize {
+        self.iter().filter(|slot| !slot.draining).map(|slot| slot.adapters.slots()).sum()
+    }
+
+    /// Makes `count` of the endpoints which get new requests the window for unpopular adapters.
+    /// Their names decide, so that all gateways choose the same. Computes in **O(endpoints · log
+    /// endpoints)**.
+    pub(crate) fn set_adapter_window(&mut self, count: usize) {
+        let accepting = self.iter().filter(|slot| !slot.draining);
+        let mut keys: Vec<(u64, u32)> = accepting.map(|slot| (slot.key, slot.id.slot)).collect();
+        keys.sort_unstable();
+        let last = count.checked_sub(1).and_then(|last| keys.get(last.min(keys.len() - 1)));
+        let last = last.copied();
+        for slot in self.slots.iter_mut().flatten() {
+            slot.is_window = last.is_some_and(|last| (slot.key, slot.id.slot) <= last);
+        }
+    }
+
     /// Updates the endpoints' learned speeds. Computes in **O(endpoints)**.
     pub(crate) fn settle(&mut self, now: Instant) {
         settle_speeds(now, self.slots.iter_mut().flatten().map(|slot| &mut slot.speed));
@@ -350,10 +371,9 @@ impl Pool {
         if let Some(view) = &mut slot.engine_view {
             view.dispatched(now, order, claim.uncached_tokens);
         }
-        let adapter = claim.adapter.map(|(key, name)| {
-            slot.counters.adapter_loads += u64::from(slot.adapters.begin(key, name, now));
-            key
-        });
+        let loads = claim.adapter.is_some_and(|(key, name)| slot.adapters.begin(key, name, now));
+        slot.counters.adapter_loads += u64::from(loads);
+        slot.loading += u32::from(loads);
         self.dispatches += 1;
         self.reschedule_opening(id);
         self.refresh_bounds(id);
@@ -363,7 +383,8 @@ impl Pool {
             started: false,
             prompt_tokens: u64::from(claim.tokens),
             answer_tokens: 0,
-            adapter,
+            adapter: claim.adapter.map(|(key, _)| key),
+            loads,
             uncached_tokens: claim.uncached_tokens,
         })
     }
@@ -385,6 +406,7 @@ impl Pool {
             if let Some(view) = &mut slot.engine_view {
                 view.started(reservation.order, reservation.uncached_tokens);
             }
+            slot.loading -= u32::from(reservation.loads);
             slot.reports.watch(&slot.in_flight, expected_output_tokens);
             slot.answered(reservation.adapter);
         }
@@ -415,6 +437,7 @@ impl Pool {
             slot.in_flight.finish_running();
         } else {
             slot.in_flight.finish_prefill(now, reservation.order);
+            slot.loading -= u32::from(reservation.loads);
         }
         if let Some(view) = &mut slot.engine_view {
             let waiting = u32::from(!reservation.started) * reservation.uncached_tokens;
@@ -452,6 +475,11 @@ impl Reservation {
     /// Tokens of the answer that were reported.
     pub(crate) const fn answer_tokens(&self) -> u64 {
         self.answer_tokens
+    }
+
+    /// Whether it loads its adapter.
+    pub(crate) const fn loads(&self) -> bool {
+        self.loads
     }
 
     /// Whether the first token was reported.

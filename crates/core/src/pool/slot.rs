@@ -45,6 +45,11 @@ pub(crate) struct Slot {
     /// Seconds from a request's first token to its end.
     pub(crate) answer_time: MovingMean,
     pub(crate) adapters: Residency,
+    /// While adapters outnumber slots: whether any adapter may be loaded here, and not only one
+    /// that is more popular than the one it displaces.
+    pub(crate) is_window: bool,
+    /// Requests before their first token that load their adapters.
+    pub(crate) loading: u32,
     /// The number of the last use of its cache.
     pub(crate) uses: u64,
     pub(crate) counters: Counters,

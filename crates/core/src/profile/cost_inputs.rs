@@ -29,6 +29,8 @@ pub(crate) struct CostInputs {
     pub(crate) running: f64,
     /// Time to load the adapter, and to load back the one that it displaces.
     pub(crate) adapter: Seconds,
+    /// Time for which loading the adapter stops the engine.
+    pub(crate) adapter_load: Seconds,
     /// Time until the endpoint's backoff ends.
     pub(crate) backoff_remaining: Seconds,
 }

@@ -9,8 +9,8 @@
 //! prefill            2 · w                   the request's own prefill, priced for the fleet
 //! cache_eviction     4 · H · φ · recompute   recomputation of other sessions' evicted blocks
 //! kv                 4 s · (K + in) / cap    slower decoding, and waits, in a full cache
-//! decode             0.03 · B · min(w, 2 s)  delay of each running answer during the prefill
-//! adapter            1 · L                   loading the adapter, reloading the displaced one
+//! decode             0.03 · B · min(w, 2 s)  delay of each running answer during prefill and load
+//! adapter            2 · L                   loading the adapter, reloading the displaced one
 //! failure_backoff    R                       time until the backoff after failures ends
 //! ```
 //!
@@ -69,7 +69,8 @@ impl CostPrices {
             cache_eviction: inputs.recompute
                 * (self.cache_eviction * inputs.reuse * self.eviction_risk(inputs)),
             kv: self.kv * ((inputs.kv_tokens + inputs.tokens) / inputs.capacity),
-            decode: inputs.work.min(self.decode_cap) * (self.decode * inputs.running),
+            decode: (inputs.work + inputs.adapter_load).min(self.decode_cap)
+                * (self.decode * inputs.running),
             adapter: inputs.adapter * self.adapter,
             failure_backoff: inputs.backoff_remaining,
         }

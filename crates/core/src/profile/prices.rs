@@ -48,7 +48,7 @@ impl Default for CostPrices {
             kv: Seconds::new(4.0),
             decode: 0.03,
             decode_cap: Seconds::new(2.0),
-            adapter: 1.0,
+            adapter: 2.0,
         }
     }
 }

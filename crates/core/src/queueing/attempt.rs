@@ -100,6 +100,9 @@ impl Queueing {
         if let Some(leg) = plan.legs().find(full) {
             return Attempt::ParkFor(leg.slot);
         }
+        if let Some(adapter) = self.awaits_load(fleet, query, best) {
+            return Attempt::ParkForLoad(adapter, best.slot);
+        }
         match fleet.pool.get(best) {
             // The other endpoint would have to compute the prompt, too; and a scheduling profile
             // has no costs to compare.
@@ -222,6 +225,8 @@ pub(super) enum Attempt {
     ParkFor(u32),
     /// Any change of the pool may help requests of this class.
     ParkForAny(u32),
+    /// The adapter with this key has to be loaded, in this slot.
+    ParkForLoad(u64, u32),
     Evict(EvictReason),
 }
 

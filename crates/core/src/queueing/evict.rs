@@ -10,19 +10,20 @@ use crate::time::Instant;
 impl Queueing {
     /// The next request that was displaced or has expired.
     pub(super) fn next_evicted(&mut self, fleet: &Fleet, in_flight: usize) -> Option<Evicted> {
-        let evicted = self.waiting.next_evicted()?;
-        Some(self.evict(fleet, in_flight, &evicted.what, evicted.reason.into()))
+        let mut evicted = self.waiting.next_evicted()?;
+        Some(self.evict(fleet, in_flight, &mut evicted.what, evicted.reason.into()))
     }
 
     pub(crate) fn evict(
         &mut self,
         fleet: &Fleet,
         in_flight: usize,
-        queued: &QueuedRequest,
+        queued: &mut QueuedRequest,
         reason: EvictReason,
     ) -> Evicted {
         let now = fleet.now;
         self.tickets.remove(&queued.id.0);
+        self.loads.remove(queued);
         let empty = fleet.pool.len() == 0;
         let reason = match reason {
             EvictReason::TtlExpired if empty => EvictReason::NoEndpoints,
@@ -61,8 +62,8 @@ impl Queueing {
     /// Evicts the oldest request whose time in an empty pool has run out.
     pub(super) fn next_stranded(&mut self, fleet: &Fleet, in_flight: usize) -> Option<Evicted> {
         let (_, ticket) = self.stranded(fleet).filter(|(at, _)| *at <= fleet.now)?;
-        let queued = self.waiting.remove(fleet.now, ticket)?;
-        Some(self.evict(fleet, in_flight, &queued, EvictReason::NoEndpoints))
+        let mut queued = self.waiting.remove(fleet.now, ticket)?;
+        Some(self.evict(fleet, in_flight, &mut queued, EvictReason::NoEndpoints))
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `attempt` | one dispatch attempt: dispatch, park or evict |
 //! | `wakeup` | what unparks requests: first tokens, ends, changes of the pool, the clock |
 //! | `capacity` | whether an endpoint has room, and how saturated the pool is |
+//! | `loads`, `load_queue` | requests that wait until their adapter is loaded |
 //! | `evict` | requests that leave the queue without a dispatch |
 //! | `retry`, `retry_slots` | when rejected requests should come back |
 //!
@@ -17,6 +18,8 @@
 mod attempt;
 mod capacity;
 mod evict;
+mod load_queue;
+mod loads;
 mod poll;
 mod queued_request;
 mod retry;
@@ -31,6 +34,8 @@ use core::time::Duration;
 pub(crate) use poll::{Next, ReadyRequest};
 pub(crate) use queued_request::{FlowCharge, QueuedRequest};
 pub(crate) use retry_slots::RetrySlots;
+
+use load_queue::LoadQueue;
 
 use crate::config::Config;
 use crate::endpoint::EndpointId;
@@ -56,6 +61,8 @@ pub(crate) struct Queueing {
     wakeups: BTreeSet<(Instant, u32)>,
     /// The slot that was last opened for requests that are parked for other endpoints.
     next_other: u32,
+    /// Requests whose adapter has to be loaded in the window.
+    loads: LoadQueue,
     /// Rounds of attempts, where saturation counts.
     rounds: u64,
 }
@@ -78,6 +85,7 @@ impl Queueing {
             classes: BTreeSet::new(),
             wakeups: BTreeSet::new(),
             next_other: 0,
+            loads: LoadQueue::default(),
             rounds: 0,
         }
     }
@@ -85,7 +93,11 @@ impl Queueing {
     /// Takes a request out of the queue; whether it was queued.
     pub(crate) fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let Some(ticket) = self.tickets.remove(&id.0) else { return false };
-        self.waiting.remove(now, ticket).is_some()
+        let mut queued = self.waiting.remove(now, ticket);
+        if let Some(queued) = &mut queued {
+            self.loads.remove(queued);
+        }
+        queued.is_some()
     }
 
     /// Charges a request's flow the actual cost, once the request has ended.

@@ -52,13 +52,17 @@ impl Queueing {
                 return Some(Next::Evict(evicted));
             }
             let Some(ticket) = self.next_to_try(fleet) else {
+                if self.open_next_load(fleet) {
+                    continue;
+                }
                 // The search for a ticket may have expired others.
                 return self.next_evicted(fleet, in_flight).map(Next::Evict);
             };
             match self.attempt(fleet, in_flight, ticket, workspace) {
                 Attempt::Dispatch(plan, endpoint) => {
-                    if let Some(queued) = self.waiting.take(fleet.now, ticket) {
+                    if let Some(mut queued) = self.waiting.take(fleet.now, ticket) {
                         self.tickets.remove(&queued.id.0);
+                        self.loads.remove(&mut queued);
                         let chain = self
                             .session_admission
                             .is_some()
@@ -72,16 +76,27 @@ impl Queueing {
                     }
                 }
                 Attempt::ParkFor(slot) => {
+                    self.leave_loads(ticket);
                     self.waiting.park(ticket, slot);
                     self.wake_later(fleet, slot);
                 }
                 Attempt::ParkForAny(class) => {
+                    self.leave_loads(ticket);
                     self.waiting.park(ticket, class);
                     self.classes.insert(class);
                 }
+                Attempt::ParkForLoad(adapter, slot) => {
+                    self.park_for_load(ticket, adapter);
+                    self.wake_later(fleet, slot);
+                }
                 Attempt::Evict(reason) => {
-                    if let Some(queued) = self.waiting.remove(fleet.now, ticket) {
-                        return Some(Next::Evict(self.evict(fleet, in_flight, &queued, reason)));
+                    if let Some(mut queued) = self.waiting.remove(fleet.now, ticket) {
+                        return Some(Next::Evict(self.evict(
+                            fleet,
+                            in_flight,
+                            &mut queued,
+                            reason,
+                        )));
                     }
                 }
             }

@@ -23,6 +23,8 @@ pub(crate) struct QueuedRequest {
     pub(crate) suspect: Option<u64>,
     /// The key of the session, if the client named one.
     pub(crate) session: Option<u64>,
+    /// The key of the adapter that has to be loaded first.
+    pub(crate) load: Option<u64>,
     pub(crate) lookup: Lookup,
     pub(crate) adapter: Option<Box<str>>,
     model: Box<str>,
@@ -63,6 +65,7 @@ impl QueuedRequest {
             holding_out_since: None,
             charge,
             suspect: None,
+            load: None,
             session,
             lookup: lookup.kept(),
             adapter: request.adapter.map(Into::into),

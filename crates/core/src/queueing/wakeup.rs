@@ -16,6 +16,7 @@ impl Queueing {
         }
         self.open_classes();
         let Ok(slot) = fleet.pool.get(endpoint) else { return };
+        self.open_loaded(slot);
         if capacity::has_room(fleet, slot) {
             self.waiting.open(endpoint.slot);
             self.open_others(fleet);
@@ -51,6 +52,7 @@ impl Queueing {
         if self.waiting.sum().requests > 0 {
             (0..fleet.pool.bounds().len()).for_each(|slot| self.waiting.release(slot));
             self.open_classes();
+            self.open_loads();
         }
     }
 
@@ -64,6 +66,7 @@ impl Queueing {
             self.wakeups.first().copied().filter(|(at, _)| *at <= fleet.now)
         {
             self.wakeups.remove(&(at, number));
+            self.loads.retry();
             let Some(slot) = fleet.pool.at(number) else { continue };
             if capacity::has_room(fleet, slot) {
                 self.waiting.open(number);

@@ -37,6 +37,11 @@ impl Scheduler {
             .map(|slot| placed_prompt(lookup, slot, adapter, |lookup| lookup.copy_for(slot)));
         let prompt = placed_prompt(lookup, slot, adapter, |lookup| lookup.take(slot));
         let (tokens, best_hit) = (lookup.tokens, lookup.best_hit);
+        // The stall by another load passes, so it is no reason for one more copy. In the window, it
+        // comes back.
+        let passes = slot.loading > 0 && !slot.is_window;
+        let loss = if passes { Seconds::ZERO } else { plan.answer.ranking.loss() };
+        let key = lookup.adapter;
         let mut in_flight =
             self.book(now, *endpoint, best.cached, prompt, plan.work).ok_or(gone)?;
         (in_flight.predicted, in_flight.suspect) = (best.first_token_in, suspect);
@@ -48,6 +53,9 @@ impl Scheduler {
             self.reserve_leg(now, &mut in_flight, Stage::Encode, (*id, leg), PlacedPrompt::none());
         }
         let computed_hit = in_flight.hit;
+        if let Some(key) = key {
+            self.fleet.adapters.observe(key, now, loss, in_flight.reservation.loads());
+        }
         self.requests.insert(id, in_flight);
         if let Some(cycle) = self.workspace.cycle.as_mut().filter(|_| chosen.is_some()) {
             cycle.dispatched(&self.fleet, *endpoint);
@@ -111,7 +119,12 @@ impl Scheduler {
         } else {
             Seconds::ZERO
         };
-        let work = (described * slot.speed.factor()).to_duration();
+        let key = prompt.adapter.as_ref().map(|(key, _)| *key);
+        let load = key
+            .filter(|key| !slot.adapters.is_resident(*key))
+            .map(|key| slot.adapter_load_time * self.fleet.adapters.outlook(key).load_factor);
+        // The engine stands still while it loads, as it does for others during a prefill.
+        let work = (described * slot.speed.factor() + load.unwrap_or_default()).to_duration();
         let evidence = self.evidence(slot, &prompt.chain, cached);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let uncached_tokens = if computes_prompt { tokens.saturating_sub(hit) } else { 0 };

@@ -65,6 +65,8 @@ impl Scheduler {
                 evictions: Default::default(),
                 health: Default::default(),
                 in_flight: Default::default(),
+                loading: 0,
+                is_window: false,
                 reports: Default::default(),
                 engine_view: views.then(Default::default),
                 uses: 0,

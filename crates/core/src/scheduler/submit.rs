@@ -131,7 +131,7 @@ impl Scheduler {
     }
 
     fn dispatch_queued(&mut self, now: Instant, ready: ReadyRequest) -> Decision {
-        let ReadyRequest { queued, plan, endpoint, chain } = ready;
+        let ReadyRequest { mut queued, plan, endpoint, chain } = ready;
         let adapter = queued.adapter.as_deref();
         match self.dispatch(now, queued.id, adapter, queued.suspect, &plan) {
             Ok(mut dispatch) => {
@@ -154,8 +154,12 @@ impl Scheduler {
             }
             Err(_) => {
                 let in_flight = self.requests.len();
-                let evicted =
-                    self.queueing.evict(&self.fleet, in_flight, &queued, EvictReason::NoEndpoints);
+                let evicted = self.queueing.evict(
+                    &self.fleet,
+                    in_flight,
+                    &mut queued,
+                    EvictReason::NoEndpoints,
+                );
                 self.evicted(evicted)
             }
         }

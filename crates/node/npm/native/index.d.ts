@@ -401,6 +401,11 @@ export interface Config {
   /** Models whose bytes per token are learned. Default: 1,024. */
   maxModels?: number
   /**
+   * LoRA adapters whose popularity and load time are learned, at about 150 bytes each. Default:
+   * 4,096.
+   */
+  maxAdapters?: number
+  /**
    * Answers whose endpoints are remembered, for requests that continue from them. Default:
    * 65,536.
    */
@@ -421,6 +426,11 @@ export interface Config {
   adapterSlots?: number
   /** Milliseconds to load an adapter on an endpoint without its own value. Default: 300. */
   adapterLoadTimeMs?: number
+  /**
+   * Share of the endpoints that load unpopular adapters while adapters outnumber slots; zero
+   * disables this. Default: 0.25.
+   */
+  adapterWindow?: number
   /** Prefill cost of an endpoint without its own value. */
   prefill?: PrefillCost
   /** Whether each endpoint's speed is learned from its first tokens. Default: true. */
@@ -480,7 +490,7 @@ export interface CostPrices {
   decode?: number
   /** Seconds of prefill that the decode term counts at most. Default: 2. */
   decodeCap?: number
-  /** Price of a second of loading adapters. Default: 1. */
+  /** Price of a second of loading adapters. Default: 2. */
   adapter?: number
 }
 

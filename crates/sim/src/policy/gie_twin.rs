@@ -83,7 +83,7 @@ fn run(mix: Mix, kind: &PolicyKind, adapters: Option<u32>, speed: f64) {
     trace.truncate(500);
     let mut engine = EngineConfig::new(Class::default());
     if let Some(adapters) = adapters {
-        trace.assign_adapters(adapters, 1.0);
+        trace.assign_adapters(adapters, 1.0, 0);
         engine.adapter_slots = 4;
     }
     let setup = Setup {

@@ -40,6 +40,14 @@ impl AdapterSlots {
         loads
     }
 
+    /// Records that a request with the adapter has ended, which is a use.
+    pub(super) fn release(&mut self, adapter: u32) {
+        if let Some(place) = self.loaded.iter().position(|loaded| *loaded == adapter) {
+            self.loaded.remove(place);
+            self.loaded.push(adapter);
+        }
+    }
+
     /// The least recently used idle adapter.
     fn victim(&self, in_use: &[u32]) -> Option<usize> {
         self.loaded.iter().position(|loaded| !in_use.contains(loaded))

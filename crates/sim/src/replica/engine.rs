@@ -223,7 +223,7 @@ impl Engine {
         if !evicted.is_empty() {
             events.push(KvChange::Removed(evicted));
         }
-        let computed = &mut self.computed;
+        let (computed, adapters) = (&mut self.computed, &mut self.adapters);
         self.running.retain_mut(|sequence| {
             *computed += u64::from(sequence.chunk);
             sequence.computed += std::mem::take(&mut sequence.chunk);
@@ -239,6 +239,7 @@ impl Engine {
                 return true;
             }
             outcome.finished.push(sequence.job.id);
+            sequence.job.adapter.into_iter().for_each(|adapter| adapters.release(adapter));
             release(sequence, memory);
             false
         });

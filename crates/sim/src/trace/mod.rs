@@ -235,9 +235,9 @@ impl Trace {
     }
 
     /// Gives each session one of `count` LoRA adapters, the first the most popular (Zipf with this
-    /// exponent; zero makes them equally popular).
-    pub fn assign_adapters(&mut self, count: u32, exponent: f64) {
-        let (mut rng, ranks) = (Rng::new(0x10a5), Zipf::new(u64::from(count), exponent));
+    /// exponent; zero makes them equally popular). Each seed draws anew.
+    pub fn assign_adapters(&mut self, count: u32, exponent: f64, seed: u64) {
+        let (mut rng, ranks) = (Rng::new(0x10a5 ^ seed), Zipf::new(u64::from(count), exponent));
         for session in &mut self.sessions {
             let adapter = ranks.draw(&mut rng) as u32;
             for turn in &mut session.turns {

@@ -9,9 +9,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::rate::Rate;
 use crate::load::AdapterState;
 use crate::request::Request;
-use crate::time::{Instant, Seconds, decay};
+use crate::time::{Instant, Seconds};
 
 /// The adapters of one endpoint.
 #[derive(Debug)]
@@ -38,10 +39,12 @@ struct Resident {
     last_use: Instant,
     /// The number of its last use.
     used: u64,
+    /// This gateway's requests that use it.
+    rate: Rate,
 }
 
-/// Time constant of the probability that an idle adapter is requested again.
-const RETURN_TIME: f64 = 10.0;
+/// Seconds within which a request for an evicted adapter counts as a loss.
+const HORIZON: f64 = 60.0;
 /// Age after which a report no longer counts.
 const REPORT_LIFE: Duration = Duration::from_secs(10);
 /// Limit of adapters read from a report, and of believed slots; engines have far fewer.
@@ -78,14 +81,16 @@ impl Residency {
     }
 
     /// The cost to other requests of loading the adapter: the load time of the evicted adapter,
-    /// times the probability of its reuse.
+    /// times the probability that it is requested here again.
     pub(crate) fn displacement(&self, key: u64, now: Instant, load: Seconds) -> Seconds {
         if self.is_resident(key) || self.adapters.len() < self.slots {
             return Seconds::ZERO;
         }
         let next_out = self.next_out(now).and_then(|key| self.adapters.get(&key));
-        let idle = next_out.map(|adapter| now.saturating_since(adapter.last_use).as_secs_f64());
-        load * idle.map_or(1.0, |idle| decay(idle / RETURN_TIME))
+        load * next_out.map_or(1.0, |adapter| {
+            let requests = adapter.rate.per_second(now) * HORIZON;
+            requests / (1.0 + requests)
+        })
     }
 
     /// Whether the adapter is presumed loaded.
@@ -93,11 +98,17 @@ impl Residency {
         self.adapters.contains_key(&key)
     }
 
+    /// The adapters presumed loaded.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.adapters.keys().copied()
+    }
+
     /// Records a dispatched request with the adapter. Returns whether it loads the adapter.
     pub(crate) fn begin(&mut self, key: u64, name: &str, now: Instant) -> bool {
         let loads = !self.is_resident(key);
         let adapter = self.used(key, name, now);
         adapter.in_flight += 1;
+        adapter.rate.observe(now);
         let used = adapter.used;
         self.idle.remove(&used);
         self.make_room(now);
@@ -155,7 +166,7 @@ impl Residency {
         self.make_room(now);
     }
 
-    /// Number of adapters that fit.
+    /// Sets the number of adapters that fit.
     pub(crate) fn set_slots(&mut self, slots: usize, now: Instant) {
         self.slots = slots.min(MAX_SLOTS);
         self.changes += 1;
@@ -197,6 +208,7 @@ impl Residency {
                 confirmed: false,
                 last_use: now,
                 used: self.uses,
+                rate: Rate::new(now),
             }
         });
         self.idle.remove(&adapter.used);
@@ -216,6 +228,16 @@ impl Residency {
                 self.idle.remove(&adapter.used);
             }
         }
+    }
+
+    /// Whether another adapter can be loaded without displacing one.
+    pub(crate) fn has_free_slot(&self) -> bool {
+        self.adapters.len() < self.slots
+    }
+
+    /// The adapter that the engine evicts next, if one is idle.
+    pub(crate) fn victim(&self, now: Instant) -> Option<u64> {
+        self.next_out(now)
     }
 
     /// The adapter that the engine evicts next: the least recently used without requests. Computes
@@ -276,7 +298,7 @@ mod tests {
             "all slots in use"
         );
         residency.end(key("a"), at(1));
-        assert!((cost(&residency, "c", 1) - 4.0).abs() < 1e-9, "the victim was just used");
+        assert!((cost(&residency, "c", 1) - 3.0).abs() < 0.1, "one request in 60 s");
         assert!(
             (cost(&residency, "c", 1_000) - 2.0).abs() < 1e-3,
             "the evicted adapter is not requested again"
