@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::exclusion::Exclusion;
-use super::latency::{predicted_tpot, predicted_ttft};
+use super::latency::{PredictedLatency, predicted_tpot, predicted_ttft};
 use super::query::{Query, Work};
 use super::ranking_key::RankingKey;
 use super::refusal::Relaxation;
@@ -13,7 +13,7 @@ use crate::fleet::Fleet;
 use crate::pool::{HealthState, Slot};
 use crate::profile::{CostInputs, CostTerms, Profile};
 use crate::subset::Subset;
-use crate::time::Seconds;
+use crate::time::{Instant, Seconds};
 
 /// The result of weighing one endpoint for a request.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,25 @@ pub(crate) struct Assessment {
     pub(crate) first_token_in: Seconds,
     pub(crate) key: RankingKey,
     pub(crate) excluded: Option<Exclusion>,
+}
+
+impl PredictedLatency {
+    /// The latency of a request of `tokens` prompt tokens.
+    pub(crate) fn of(
+        fleet: &Fleet,
+        now: Instant,
+        work: Work,
+        tokens: u32,
+        slot: &Slot,
+        assessment: &Assessment,
+    ) -> Self {
+        let hit = assessment.cached.tokens;
+        let prompt = (tokens.saturating_sub(hit), hit);
+        Self {
+            ttft: predicted_ttft(fleet, now, work, slot, prompt, assessment.first_token_in),
+            tpot: predicted_tpot(fleet, now, slot),
+        }
+    }
 }
 
 /// Weighs one endpoint that has `cached` of the prompt: its cost, and whether it is excluded.

@@ -1,7 +1,6 @@
 //! The predicted latency of a request on an endpoint: its time to first token, and per output
 //! token.
 
-use super::assess::Assessment;
 use super::query::Work;
 use crate::fleet::Fleet;
 use crate::pool::Slot;
@@ -14,25 +13,6 @@ pub(crate) struct PredictedLatency {
     pub(crate) ttft: Seconds,
     /// Mean time per output token after it.
     pub(crate) tpot: Seconds,
-}
-
-impl PredictedLatency {
-    /// The latency of a request of `tokens` prompt tokens.
-    pub(crate) fn of(
-        fleet: &Fleet,
-        now: Instant,
-        work: Work,
-        tokens: u32,
-        slot: &Slot,
-        assessment: &Assessment,
-    ) -> Self {
-        let hit = assessment.cached.tokens;
-        let prompt = (tokens.saturating_sub(hit), hit);
-        Self {
-            ttft: predicted_ttft(fleet, now, work, slot, prompt, assessment.first_token_in),
-            tpot: predicted_tpot(fleet, now, slot),
-        }
-    }
 }
 
 /// The predicted time to the first token of a request that computes `miss` tokens of its prompt
