@@ -1,9 +1,11 @@
 //! `explain` names the filter that removed an endpoint, the scores or terms of the others, and what
 //! the runner-up lacks.
 
+use std::time::Duration;
+
 use slotwise::plugins::{
-    KvCacheUtilizationScorer, MaxScorePicker, PrefixCacheScorer, QueueScorer, SchedulingProfile,
-    UtilizationCondition, UtilizationFilter, UtilizationMetric,
+    KvCacheUtilizationScorer, LatencyScorer, MaxScorePicker, PrefixCacheScorer, QueueScorer,
+    SchedulingProfile, UtilizationCondition, UtilizationFilter, UtilizationMetric,
 };
 use slotwise::{Config, Endpoint, EndpointId, Exclusion, Instant, Load, Request, Scheduler};
 
@@ -86,4 +88,19 @@ fn there_is_no_runner_up_without_a_choice_or_a_second_endpoint() {
     let explanation = scheduler.explain(NOW, &request);
     assert!(explanation.verdict.is_err() && explanation.runner_up.is_none());
     assert_eq!(explanation.candidates[0].filtered_by, Some("utilization-filter"));
+}
+
+#[test]
+fn a_profile_reads_predicted_latencies_of_requests_with_service_levels() {
+    let profile =
+        SchedulingProfile::new(MaxScorePicker::default()).scorer(LatencyScorer::default(), 1.0);
+    let mut scheduler = Scheduler::with_profile(Config::default(), profile).expect("valid");
+    let [idle, ..] = pool(&mut scheduler);
+    let level = Duration::from_secs(5);
+    let request = Request::new("llama").tokens(&[1; 400]).slo_ttft(level).slo_tpot(level);
+    let dispatch = scheduler.pick(NOW, &request).expect("placed");
+    assert!(dispatch.score.is_some_and(|score| score > 0.0));
+    // Without a service level the scorer falls back to queues, KV cache and prefixes.
+    let plain = Request::new("llama").tokens(&[2; 400]);
+    assert_eq!(scheduler.pick(NOW, &plain).expect("placed").endpoint_id, idle);
 }

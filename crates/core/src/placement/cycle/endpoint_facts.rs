@@ -4,12 +4,15 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::producers::Producers;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
+use crate::placement::assess::assess;
+use crate::placement::latency::PredictedLatency;
 use crate::placement::query::Query;
-use crate::plugins::{EndpointFacts, Topology};
+use crate::plugins::{EndpointFacts, Prediction, Topology};
 use crate::pool::Slot;
 use crate::prefix::EndpointSet;
 use crate::time::Seconds;
@@ -53,6 +56,7 @@ impl EndpointFactsTable {
             self.versions.resize(slots, Version::default());
         }
         let only_chain = query.lookup.only_chain(fleet);
+        let has_slo = query.request.slo_ttft.is_some() || query.request.slo_tpot.is_some();
         let bound = query.cycle.session.and_then(|it| producers.sessions.endpoint(query.now, it));
         for place in kept {
             let Some(slot) = fleet.pool.at(*place as u32) else { continue };
@@ -72,6 +76,7 @@ impl EndpointFactsTable {
                 None => write_match(facts, query, slot),
             }
             facts.session_bound = bound == Some(slot.id);
+            facts.prediction = has_slo.then(|| predict(fleet, query, slot));
         }
         if only_chain.is_some() {
             self.write_levels(query);
@@ -127,6 +132,24 @@ fn describe(facts: &mut EndpointFacts, slot: &Slot) {
     facts.max_adapters = slot.adapters.slots() as u64;
     facts.active_adapters.clear();
     facts.active_adapters.extend(slot.adapters.loaded().map(String::from));
+}
+
+/// The predicted latency in milliseconds, and its distance from the service levels. A missing one
+/// of the two is zero.
+fn predict(fleet: &Fleet, query: Query<'_>, slot: &Slot) -> Prediction {
+    let (now, lookup, request) = (query.now, query.lookup, query.request);
+    let assessment = assess(fleet, query, slot, lookup.cached(slot), &fleet.profile());
+    let latency = PredictedLatency::of(fleet, now, query.work, lookup.tokens, slot, &assessment);
+    let milliseconds = |seconds: Seconds| seconds.get() * 1e3;
+    let level = |slo: Option<Duration>| milliseconds(Seconds::from(slo.unwrap_or_default()));
+    let (ttft, tpot) = (milliseconds(latency.ttft), milliseconds(latency.tpot));
+    Prediction {
+        ttft,
+        tpot,
+        ttft_headroom: level(request.slo_ttft) - ttft,
+        tpot_headroom: level(request.slo_tpot) - tpot,
+        dispatched_requests: u64::from(slot.in_flight.requests()),
+    }
 }
 
 /// Host and port of a name; empty if the name is no address.
