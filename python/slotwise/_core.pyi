@@ -119,6 +119,12 @@ class Dispatch:
     @property
     def first_token_in(self) -> float:
         """Predicted seconds to the first token. Response headers may arrive long before it."""
+    @property
+    def predicted_ttft(self) -> float:
+        """Predicted seconds to the first token from now on, with the engine's overheads."""
+    @property
+    def predicted_tpot(self) -> float:
+        """Predicted mean seconds per output token after the first."""
     def idle_limit(self, started: bool = False) -> float:
         """The longest time in seconds to wait for data from the endpoint.
 
@@ -416,6 +422,8 @@ class Scheduler:
         flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
+        slo_ttft: float | None = None,
+        slo_tpot: float | None = None,
         expected_output_tokens: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
@@ -431,7 +439,9 @@ class Scheduler:
         The ``prompt`` is text (``str``, ``bytes`` or another buffer of bytes), token ids (a buffer
         of wider integers, a list or a tuple) or ``Blocks``. A higher ``priority`` is more
         important, and a request with a negative one may be shed. ``deadline`` is the latest useful
-        time of the first token, on the clock of ``now``. ``exclude`` lists endpoints that must not
+        time of the first token, on the clock of ``now``. ``slo_ttft`` and ``slo_tpot`` are service
+        levels in seconds: a request of negative priority is rejected unless the prediction meets
+        them. ``exclude`` lists endpoints that must not
         receive the request, such as those that a retry has tried. ``subset`` lists the only
         endpoints that may: their ids, or addresses as in the header
         ``x-gateway-destination-endpoint-subset``, whose value applies otherwise. An empty subset
@@ -473,6 +483,8 @@ class Scheduler:
         flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
+        slo_ttft: float | None = None,
+        slo_tpot: float | None = None,
         expected_output_tokens: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,
@@ -527,6 +539,8 @@ class Scheduler:
         flow: str | None = None,
         session: str | None = None,
         deadline: float | None = None,
+        slo_ttft: float | None = None,
+        slo_tpot: float | None = None,
         expected_output_tokens: int | None = None,
         role: Role = "unified",
         labels: dict[str, str] | None = None,

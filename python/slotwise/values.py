@@ -79,6 +79,7 @@ Exclusion: TypeAlias = Literal[
     "sleeping",
     "too_large",
     "too_late",
+    "too_slow",
     "backed_off",
     "ramping",
     "session_limit",
@@ -245,6 +246,14 @@ class Candidate:
     """Prompt tokens that are expected in its cache."""
     first_token_in: float
     """Predicted seconds to the first token."""
+    predicted_ttft: float
+    """The same, with the overheads of the engine's steps."""
+    predicted_tpot: float
+    """Predicted mean seconds per output token."""
+    ttft_headroom: float | None
+    """Seconds by which ``predicted_ttft`` is below the service level; negative if it misses it."""
+    tpot_headroom: float | None
+    """The same of ``predicted_tpot``."""
     terms: CostTerms
     """The cost, term by term."""
     cost: float

@@ -42,6 +42,8 @@ class Answer:
     """Prompt tokens that the engine found in its cache."""
     prompt: int
     ttft: float
+    predicted_ttft: float
+    """Seconds to the first token, as the scheduler predicted at the last dispatch."""
     retries: int
     complete: bool
 
@@ -154,6 +156,7 @@ class Gateway:
             cached=outcome.usage.cached_tokens or 0,
             prompt=outcome.usage.prompt_tokens or 0,
             ttft=record.ttft,
+            predicted_ttft=record.lease.dispatch.predicted_ttft,
             retries=len(record.asked) - 1,
             complete=outcome.complete,
         )

@@ -64,6 +64,13 @@ def figures(answers: list[Answer]) -> dict[str, float]:
     }
 
 
+def latency_error(answers: list[Answer]) -> str:
+    """Predicted over real time to first token, of requests that one endpoint took at once."""
+    ratios = sorted(a.predicted_ttft / a.ttft for a in answers if a.retries == 0 and a.ttft > 0.0)
+    at = [round(ratios[int(share * (len(ratios) - 1))], 2) for share in (0.05, 0.5, 0.95)]
+    return f"predicted over real TTFT: p5 {at[0]}, median {at[1]}, p95 {at[2]}"
+
+
 def test_predictions_equal_reports_and_save_prefill(
     replicas: list[Replica], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +84,7 @@ def test_predictions_equal_reports_and_save_prefill(
     turns, ours, stored = asyncio.run(both())
     with capsys.disabled():
         print(f"\nround robin {figures(turns)}\nslotwise    {figures(ours)}, {stored} tokens stored")
+        print(latency_error(ours))
     assert all(answer.complete for answer in turns + ours)
     assert stored > 0, "the engines' KV events report their caches"
     assert figures(ours)["predicted right"] >= 0.95

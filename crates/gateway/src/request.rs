@@ -48,6 +48,10 @@ pub struct RequestOptions<'a> {
     pub weight: Option<f64>,
     /// The latest useful time of the first token.
     pub deadline: Option<Instant>,
+    /// The service level of the time to first token.
+    pub slo_ttft: Option<Duration>,
+    /// The service level of the time per output token.
+    pub slo_tpot: Option<Duration>,
     /// How long the request may be queued.
     pub ttl: Option<Duration>,
     /// Tokens that the answer is expected to have.
@@ -100,6 +104,8 @@ impl<'a> RequestOptions<'a> {
         request.priority = self.priority.unwrap_or(request.priority);
         request.weight = self.weight.unwrap_or(request.weight);
         request.deadline = self.deadline.or(request.deadline);
+        request.slo_ttft = self.slo_ttft.or(request.slo_ttft);
+        request.slo_tpot = self.slo_tpot.or(request.slo_tpot);
         request.ttl = self.ttl.or(request.ttl);
         request.expected_output_tokens =
             self.expected_output_tokens.unwrap_or(request.expected_output_tokens);

@@ -10,9 +10,9 @@ use crate::number::millis;
 pub type Numbers<'a> = &'a mut [f64];
 
 /// Index of the first alternative in a dispatch's numbers. Before it: request, endpoint,
-/// promptTokens, cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn and the number of
-/// alternatives.
-const ALTERNATIVES: usize = 9;
+/// promptTokens, cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn, predictedTtft,
+/// predictedTpot and the number of alternatives.
+const ALTERNATIVES: usize = 11;
 
 /// Writes a dispatch into `numbers`: as many alternatives as fit.
 pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
@@ -26,6 +26,8 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
         dispatch.cost.get(),
         millis(dispatch.queue_time),
         dispatch.first_token_in.get(),
+        dispatch.predicted_ttft.get(),
+        dispatch.predicted_tpot.get(),
         fit as f64,
     ];
     let alternatives = dispatch.alternatives[..fit].iter().map(|id| id.as_u64() as f64);
@@ -137,13 +139,22 @@ pub struct Candidate {
     pub name: String,
     /// Why it cannot have the request, if so.
     #[napi(
-        ts_type = "'elsewhere' | 'not_served' | 'not_in_subset' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'filtered' | 'full' | null"
+        ts_type = "'elsewhere' | 'not_served' | 'not_in_subset' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'too_slow' | 'backed_off' | 'ramping' | 'session_limit' | 'filtered' | 'full' | null"
     )]
     pub excluded: Option<&'static str>,
     /// Prompt tokens that it is expected to find in its cache.
     pub cached_tokens: u32,
     /// Predicted seconds to the first token.
     pub first_token_in: f64,
+    /// The same, with the overheads of the engine's steps.
+    pub predicted_ttft: f64,
+    /// Predicted mean seconds per output token.
+    pub predicted_tpot: f64,
+    /// Seconds by which the predicted time to first token is below the service level; negative if
+    /// it misses it.
+    pub ttft_headroom: Option<f64>,
+    /// The same of the time per output token.
+    pub tpot_headroom: Option<f64>,
     /// The cost, term by term.
     pub terms: CostTerms,
     /// Their sum, in seconds.
@@ -266,6 +277,10 @@ impl From<slotwise::Candidate> for Candidate {
             excluded: candidate.excluded.map(Exclusion::code),
             cached_tokens: candidate.cached_tokens,
             first_token_in: candidate.first_token_in.get(),
+            predicted_ttft: candidate.predicted_ttft.get(),
+            predicted_tpot: candidate.predicted_tpot.get(),
+            ttft_headroom: candidate.ttft_headroom,
+            tpot_headroom: candidate.tpot_headroom,
             terms: candidate.terms.into(),
             cost: candidate.cost.get(),
             score: candidate.score,

@@ -13,7 +13,7 @@ use crate::allow::{Allow, allowed};
 use crate::body::api_at;
 use crate::error::{Result, Unfit, named, unreadable};
 use crate::headers::{octets, pairs};
-use crate::number::{count, instant, positive, signed, to_endpoint_id};
+use crate::number::{count, duration, instant, positive, signed, to_endpoint_id};
 
 /// Bytes of text, of a body or of a snapshot, in place.
 pub type Bytes<'a> = &'a [u8];
@@ -39,6 +39,10 @@ pub struct RareOptions {
     pub subset: Option<Either<Vec<f64>, String>>,
     /// How the ports of a subset's addresses are compared.
     pub subset_ports: Option<String>,
+    /// The service level of the time to first token.
+    pub slo_ttft_ms: Option<f64>,
+    /// The service level of the time per output token.
+    pub slo_tpot_ms: Option<f64>,
     /// Tokens in a block of ready hashes.
     pub block_size: Option<f64>,
     /// Tokens in the prompt of ready hashes.
@@ -142,6 +146,8 @@ impl Asked<'_> {
             expected_output_tokens: tokens
                 .map(|tokens| count("expectedOutputTokens", tokens))
                 .transpose()?,
+            slo_ttft: rare_options.slo_ttft_ms.map(|ms| duration("sloTtftMs", ms)).transpose()?,
+            slo_tpot: rare_options.slo_tpot_ms.map(|ms| duration("sloTpotMs", ms)).transpose()?,
             role: role.as_ref().map(|word| named("role", word)).transpose()?,
             labels,
             exclude,

@@ -76,6 +76,16 @@ impl Dispatch {
     }
 
     #[getter]
+    fn predicted_ttft(&self) -> f64 {
+        self.answer.predicted_ttft.get()
+    }
+
+    #[getter]
+    fn predicted_tpot(&self) -> f64 {
+        self.answer.predicted_tpot.get()
+    }
+
+    #[getter]
     fn queue_time(&self) -> f64 {
         self.answer.queue_time.as_secs_f64()
     }

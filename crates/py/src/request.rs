@@ -33,6 +33,8 @@ pub(crate) struct RequestOptions<'a, 'py> {
     pub(crate) flow: Option<&'a str>,
     pub(crate) session: Option<&'a str>,
     pub(crate) deadline: Option<f64>,
+    pub(crate) slo_ttft: Option<f64>,
+    pub(crate) slo_tpot: Option<f64>,
     pub(crate) expected_output_tokens: Option<u32>,
     pub(crate) role: &'a str,
     pub(crate) labels: Option<&'a Bound<'a, PyDict>>,
@@ -123,6 +125,8 @@ impl<'a> RequestOptions<'a, '_> {
             priority: self.priority.map(Priority),
             weight: self.weight,
             deadline: self.deadline.map(|at| deadline(now, at)).transpose()?,
+            slo_ttft: self.slo_ttft.map(service_level).transpose()?,
+            slo_tpot: self.slo_tpot.map(service_level).transpose()?,
             ttl,
             expected_output_tokens: self.expected_output_tokens,
             role: Some(named("role", self.role)?),
@@ -147,6 +151,13 @@ fn deadline(now: Instant, seconds: f64) -> PyResult<Instant> {
         return Err(PyValueError::new_err(message));
     }
     Ok(at)
+}
+
+/// A service level in seconds.
+fn service_level(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!("a service level must be positive seconds, but is {seconds}"))
+    })
 }
 
 /// Warns of an implausible duration, once for each field.

@@ -107,4 +107,6 @@ mod book {
     mod pickers {}
     #[doc = include_str!("../../../../docs/src/profiles.md")]
     mod profiles {}
+    #[doc = include_str!("../../../../docs/src/service_levels.md")]
+    mod service_levels {}
 }

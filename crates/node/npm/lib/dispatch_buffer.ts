@@ -1,7 +1,7 @@
 /** The array into which the native module writes a dispatch. */
 import type { Dispatch } from './values.js';
 
-/** Nine numbers, then the alternatives: an array costs less than an object for each decision. */
+/** Eleven numbers, then the alternatives: an array costs less than an object for each decision. */
 export class DispatchBuffer {
   #numbers = new Float64Array(HEADER);
   readonly #maxAlternatives: number;
@@ -27,7 +27,7 @@ export class DispatchBuffer {
   read(nameOf: (endpointId: number) => string): Dispatch {
     const numbers = this.#numbers;
     const alternatives: number[] = [];
-    for (let at = HEADER; at < HEADER + (numbers[8] as number); at += 1) {
+    for (let at = HEADER; at < HEADER + (numbers[10] as number); at += 1) {
       alternatives.push(numbers[at] as number);
     }
     const endpointId = numbers[1] as number;
@@ -43,8 +43,10 @@ export class DispatchBuffer {
       cost: numbers[5] as number,
       queueTimeMs: numbers[6] as number,
       firstTokenIn: numbers[7] as number,
+      predictedTtft: numbers[8] as number,
+      predictedTpot: numbers[9] as number,
     };
   }
 }
 
-const HEADER = 9;
+const HEADER = 11;

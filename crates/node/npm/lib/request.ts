@@ -41,6 +41,13 @@ export interface PickOptions {
   session?: string | undefined;
   /** The latest useful time of the first token, in milliseconds on the scheduler's clock. */
   deadline?: number | undefined;
+  /**
+   * The service level of the time to first token, in milliseconds. A request of negative priority
+   * is rejected unless the prediction meets it.
+   */
+  sloTtftMs?: number | undefined;
+  /** The same of the time per output token. */
+  sloTpotMs?: number | undefined;
   /** Expected tokens of the answer; `max_tokens` is a fair estimate. */
   expectedOutputTokens?: number | undefined;
   /** How the engine uses its cache for it. Default: as the body requests it, or `'read'`. */
@@ -137,6 +144,8 @@ const PICK = {
   flow: true,
   session: true,
   deadline: true,
+  sloTtftMs: true,
+  sloTpotMs: true,
   expectedOutputTokens: true,
   cacheUse: true,
   continues: true,
@@ -256,14 +265,18 @@ export function readRequest(
 /** The options of few requests, in an object of their own: arguments cost less, but not unused. */
 function readRareOptions(options: PickOptions): RareOptions | undefined {
   const { role, labels: required, exclude, subset, subsetPorts, cacheUse, continues } = options;
+  const { sloTtftMs, sloTpotMs } = options;
   if (
     role === undefined && required === undefined && exclude === undefined
     && cacheUse === undefined && continues === undefined && subset === undefined
+    && sloTtftMs === undefined && sloTpotMs === undefined
   ) {
     return undefined;
   }
   return {
     continues: optionalString('continues', continues),
+    sloTtftMs: optionalNumber('sloTtftMs', sloTtftMs),
+    sloTpotMs: optionalNumber('sloTpotMs', sloTpotMs),
     cacheUse: optionalString('cacheUse', cacheUse),
     role: optionalString('role', role),
     labels:

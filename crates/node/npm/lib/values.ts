@@ -43,6 +43,10 @@ export interface Dispatch {
   readonly queueTimeMs: number;
   /** Predicted seconds to the first token. Response headers may arrive long before it. */
   readonly firstTokenIn: number;
+  /** The same, with the overheads of the engine's steps. */
+  readonly predictedTtft: number;
+  /** Predicted mean seconds per output token after the first. */
+  readonly predictedTpot: number;
 }
 
 /** The result of `pick`; `kind` distinguishes the two. */

@@ -326,11 +326,22 @@ export interface Candidate {
   /** Its name. */
   name: string
   /** Why it cannot have the request, if so. */
-  excluded: 'elsewhere' | 'not_served' | 'not_in_subset' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'backed_off' | 'ramping' | 'session_limit' | 'filtered' | 'full' | null | null
+  excluded: 'elsewhere' | 'not_served' | 'not_in_subset' | 'excluded' | 'draining' | 'sleeping' | 'too_large' | 'too_late' | 'too_slow' | 'backed_off' | 'ramping' | 'session_limit' | 'filtered' | 'full' | null | null
   /** Prompt tokens that it is expected to find in its cache. */
   cachedTokens: number
   /** Predicted seconds to the first token. */
   firstTokenIn: number
+  /** The same, with the overheads of the engine's steps. */
+  predictedTtft: number
+  /** Predicted mean seconds per output token. */
+  predictedTpot: number
+  /**
+   * Seconds by which the predicted time to first token is below the service level; negative if
+   * it misses it.
+   */
+  ttftHeadroom: number | null
+  /** The same of the time per output token. */
+  tpotHeadroom: number | null
   /** The cost, term by term. */
   terms: CostTerms
   /** Their sum, in seconds. */
@@ -1050,6 +1061,10 @@ export interface RareOptions {
   subset?: Array<number> | string
   /** How the ports of a subset's addresses are compared. */
   subsetPorts?: string
+  /** The service level of the time to first token. */
+  sloTtftMs?: number
+  /** The service level of the time per output token. */
+  sloTpotMs?: number
   /** Tokens in a block of ready hashes. */
   blockSize?: number
   /** Tokens in the prompt of ready hashes. */

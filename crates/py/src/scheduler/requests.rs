@@ -18,7 +18,8 @@ impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
-        deadline = None, expected_output_tokens = None, role = "unified", labels = None,
+        deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
+        role = "unified", labels = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
@@ -39,6 +40,8 @@ impl Scheduler {
         flow: Option<&str>,
         session: Option<&str>,
         deadline: Option<f64>,
+        slo_ttft: Option<f64>,
+        slo_tpot: Option<f64>,
         expected_output_tokens: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
@@ -63,6 +66,8 @@ impl Scheduler {
             flow,
             session,
             deadline,
+            slo_ttft,
+            slo_tpot,
             expected_output_tokens,
             role,
             labels,
@@ -97,7 +102,8 @@ impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
-        deadline = None, expected_output_tokens = None, role = "unified", labels = None,
+        deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
+        role = "unified", labels = None,
         exclude = None, subset = None, subset_ports = "exact", ttl = None, weight = None,
         now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -119,6 +125,8 @@ impl Scheduler {
         flow: Option<&str>,
         session: Option<&str>,
         deadline: Option<f64>,
+        slo_ttft: Option<f64>,
+        slo_tpot: Option<f64>,
         expected_output_tokens: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
@@ -145,6 +153,8 @@ impl Scheduler {
             flow,
             session,
             deadline,
+            slo_ttft,
+            slo_tpot,
             expected_output_tokens,
             role,
             labels,
@@ -170,7 +180,8 @@ impl Scheduler {
     #[pyo3(signature = (prompt = None, *, body = None, path = None, headers = None,
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
-        deadline = None, expected_output_tokens = None, role = "unified", labels = None,
+        deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
+        role = "unified", labels = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
@@ -191,6 +202,8 @@ impl Scheduler {
         flow: Option<&str>,
         session: Option<&str>,
         deadline: Option<f64>,
+        slo_ttft: Option<f64>,
+        slo_tpot: Option<f64>,
         expected_output_tokens: Option<u32>,
         role: &str,
         labels: Option<&Bound<'py, PyDict>>,
@@ -215,6 +228,8 @@ impl Scheduler {
             flow,
             session,
             deadline,
+            slo_ttft,
+            slo_tpot,
             expected_output_tokens,
             role,
             labels,

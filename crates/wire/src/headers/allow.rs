@@ -150,7 +150,7 @@ impl Allow {
         Self { ttl: Some(range), ..self }
     }
 
-    /// Accepts deadlines within this range.
+    /// Accepts deadlines and service levels within this range.
     pub fn deadline(self, range: RangeInclusive<Duration>) -> Self {
         Self { deadline: Some(range), ..self }
     }
@@ -236,6 +236,8 @@ impl<'a> RequestHeaders<'a> {
         request.session = session.or(request.session);
         request.deadline =
             clamp(&allow.deadline, self.slo_ttft).map(|slo| now + slo).or(request.deadline);
+        request.slo_ttft = clamp(&allow.deadline, self.slo_ttft).or(request.slo_ttft);
+        request.slo_tpot = clamp(&allow.deadline, self.slo_tpot).or(request.slo_tpot);
         request.ttl = clamp(&allow.ttl, self.ttl).or(request.ttl);
         let subset = self.subset.map(|subset| slotwise::Subset::addresses(subset.as_str()));
         request.subset = subset.or(request.subset);
