@@ -420,6 +420,7 @@ test('limits that no machine has are only numbers', () => {
     maxInFlightBlocks: most,
     maxPromptBlocks: most,
     maxModels: most,
+    maxAdapters: most,
     alternatives: most,
     index: { bytes: most },
   });
