@@ -326,7 +326,7 @@ impl From<&slotwise::Config> for Config {
 
 /// A scheduling profile. The core's reader validates names and parameters.
 fn profile(given: serde_json::Value) -> Result<slotwise::plugins::ProfileConfig, Unfit> {
-    serde_json::from_value(given).map_err(|error| Unfit::value("profile", error))
+    slotwise_gateway::policy::profile(given).map_err(|error| Unfit::value("profile", error))
 }
 
 /// A seed of up to 64 bits.

@@ -23,6 +23,7 @@ use core::fmt;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use slotwise::plugins::ProfileConfig;
 
 use self::reader::Reader;
 use crate::names::UnknownName;
@@ -56,6 +57,15 @@ pub fn call(function: &str, arguments: &str) -> Result<String, PolicyError> {
     };
     let arguments = serde_json::from_str(arguments).map_err(|error| of_reader(&error))?;
     run(arguments).map(|result| result.to_string())
+}
+
+/// Reads a scheduling profile as [`call`] reads one.
+///
+/// # Errors
+///
+/// An unknown name, with the known ones; an unknown or invalid parameter, with its name.
+pub fn profile(data: Value) -> Result<ProfileConfig, PolicyError> {
+    read(data)
 }
 
 /// The arguments of a call are invalid.
