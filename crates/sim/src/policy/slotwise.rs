@@ -171,7 +171,7 @@ impl Policy for Slotwise {
         let late = picked
             .as_ref()
             .is_err_and(|rejected| rejected.reason == RejectReason::DeadlineUnreachable);
-        if late && request.id % AUDITED == 0 {
+        if late && request.id.is_multiple_of(AUDITED) {
             asked.deadline = None;
             picked = self.scheduler.pick(now, &asked);
         }
