@@ -160,6 +160,8 @@ const CONFIG = {
   kvLimit: 'number',
   adapterSlots: 'number',
   adapterLoadTimeMs: 'number',
+  maxAdapters: 'number',
+  adapterWindow: 'number',
   prefill: PREFILL,
   learnSpeed: 'boolean',
   reportLifetimeMs: 'number',
