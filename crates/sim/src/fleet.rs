@@ -10,6 +10,7 @@ use crate::clients::{Client, Clients};
 use crate::policy::{
     Finished, Fleet, Forecast, Incoming, Needs, Policy, PolicyKind, Refusal, Report, Verdict,
 };
+use crate::pools::{Network, Pools};
 use crate::replica::{ClassMix, Engine, EngineConfig, Job, KvChange};
 use crate::trace::{Session, Trace, Turn, adapter_name};
 
@@ -18,6 +19,8 @@ use crate::trace::{Session, Trace, Turn, adapter_name};
 pub struct Setup {
     /// Replicas.
     pub replicas: usize,
+    /// Their roles, for policies that use them.
+    pub pools: Pools,
     /// How each of them was started.
     pub engine: EngineConfig,
     /// Their classes, in turn.
@@ -61,6 +64,8 @@ pub struct Outcome {
     pub client: Client,
     /// Its replica; none if it was rejected.
     pub replica: Option<usize>,
+    /// The replica that computed its prompt, if that was another one.
+    pub prefiller: Option<usize>,
     /// When it was dispatched.
     pub dispatched: Option<Instant>,
     /// Why it was rejected.
@@ -83,6 +88,7 @@ pub struct Outcome {
 pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
     let fleet = Fleet {
         replicas: setup.replicas,
+        pools: setup.pools,
         class: setup.engine.class,
         mix: setup.mix,
         deadline: setup.deadline,
@@ -103,6 +109,9 @@ struct Simulation<'a> {
     policy: Box<dyn Policy>,
     needs: Needs,
     engines: Vec<Engine>,
+    network: Network,
+    /// Requests whose prompts are computed, with the replicas that compute and that answer.
+    prefilling: std::collections::HashMap<u32, (usize, usize)>,
     now: Instant,
     queue: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     /// Numbers events, so that simultaneous ones keep their order.
@@ -140,6 +149,8 @@ enum Event {
     Send { session: usize, turn: usize },
     /// A replica's step ends.
     StepEnds { replica: usize },
+    /// A prompt's KV cache arrives at the replica that answers.
+    Received { id: u32, replica: usize },
     /// The gateway scrapes all replicas.
     Scrape,
     /// The oldest metrics or event in transit arrives.
@@ -175,6 +186,8 @@ impl<'a> Simulation<'a> {
             needs: policy.needs(),
             policy,
             engines: engines.collect(),
+            network: Network::new(setup.pools.transfer, setup.replicas),
+            prefilling: std::collections::HashMap::new(),
             now: Instant::ORIGIN,
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -208,6 +221,7 @@ impl<'a> Simulation<'a> {
             match event {
                 Event::Send { session, turn } => self.send(session, turn),
                 Event::StepEnds { replica } => self.end_step(replica),
+                Event::Received { id, replica } => self.receive(id, replica),
                 Event::Scrape => self.scrape(),
                 Event::Deliver => self.deliver(),
                 Event::Sample => self.sample(),
@@ -312,6 +326,20 @@ impl<'a> Simulation<'a> {
                 self.start_step(replica);
                 self.watch();
             }
+            Verdict::Splits { prefill, decode } => {
+                assert!(
+                    request.dispatched.is_none() && request.refused.is_none(),
+                    "one verdict a request"
+                );
+                (request.replica, request.dispatched) = (Some(decode), Some(self.now));
+                request.prefiller = Some(prefill);
+                self.in_flight += 1;
+                self.prefilling.insert(id, (prefill, decode));
+                let asked = &self.trace.sessions[session].turns[turn];
+                self.engines[prefill].enqueue(Job { output: 1, ..job(id, asked) });
+                self.start_step(prefill);
+                self.watch();
+            }
             Verdict::Refused(why) => {
                 assert!(
                     request.dispatched.is_none() && request.refused.is_none(),
@@ -371,11 +399,21 @@ impl<'a> Simulation<'a> {
         }
         for (id, cached) in outcome.first_tokens {
             let request = &mut self.record.requests[id as usize];
+            if self.prefilling.contains_key(&id) {
+                request.cached = cached;
+                continue;
+            }
             request.first_token = Some(self.now);
-            request.cached = cached;
+            if request.prefiller.is_none() {
+                request.cached = cached;
+            }
             self.policy.first_token(self.now, id);
         }
         for id in outcome.finished {
+            if let Some((from, to)) = self.prefilling.remove(&id) {
+                self.send_kv(id, from, to);
+                continue;
+            }
             let request = &mut self.record.requests[id as usize];
             request.finished = Some(self.now);
             let usage = Finished {
@@ -387,6 +425,24 @@ impl<'a> Simulation<'a> {
             self.in_flight -= 1;
             self.end_turn(id);
         }
+        self.start_step(replica);
+    }
+
+    /// A replica has computed a prompt for another one, which fetches what it lacks.
+    fn send_kv(&mut self, id: u32, from: usize, to: usize) {
+        let Outcome { input, cached, .. } = self.record.requests[id as usize];
+        self.policy.prefilled(self.now, id, Finished { prompt: input, cached, completion: 1 });
+        let (session, turn) = self.turns[id as usize];
+        let blocks = &self.trace.sessions[session].turns[turn].blocks;
+        let there = self.engines[to].cached_prefix(blocks) as u32 * self.trace.block_tokens;
+        let at = self.network.move_tokens(self.now, from, to, input.saturating_sub(there));
+        self.at(at, Event::Received { id, replica: to });
+    }
+
+    fn receive(&mut self, id: u32, replica: usize) {
+        let (session, turn) = self.turns[id as usize];
+        let asked = &self.trace.sessions[session].turns[turn];
+        self.engines[replica].enqueue(Job { received: true, ..job(id, asked) });
         self.start_step(replica);
     }
 
@@ -464,5 +520,6 @@ fn job(id: u32, turn: &Turn) -> Job {
         output: turn.output,
         blocks: turn.blocks.clone(),
         adapter: turn.adapter,
+        received: false,
     }
 }

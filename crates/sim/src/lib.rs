@@ -16,6 +16,7 @@ pub mod forecast;
 pub mod groups;
 pub mod measure;
 pub mod policy;
+pub mod pools;
 pub mod replica;
 pub mod report;
 pub mod sweep;

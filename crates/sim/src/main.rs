@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use slotwise::KvTransferCost;
 use slotwise_sim::calibrate::calibrate;
 use slotwise_sim::clients::{Classes, Clients, Group};
 use slotwise_sim::compare::compare;
 use slotwise_sim::fleet::Setup;
 use slotwise_sim::forecast::{Accuracy, EXPLANATION, HEADING};
-use slotwise_sim::policy::{ABLATIONS, FLOW, POLICIES, PolicyKind, Setting};
+use slotwise_sim::policy::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind, Setting};
+use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{CLASSES, Class, ClassMix, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
@@ -54,6 +56,15 @@ struct Workload {
     /// Replicas in the fleet.
     #[arg(long, value_name = "N", default_value_t = 8)]
     replicas: usize,
+    /// Replicas that only prefill for others. For the policies pd-*.
+    #[arg(long, value_name = "N")]
+    prefill: Option<usize>,
+    /// Replicas that do not prefill for others; the rest does both. For the policies pd-*.
+    #[arg(long, value_name = "N")]
+    decode: Option<usize>,
+    /// Bandwidth between replicas, in Gbit/s; 200 unless given. For the policies pd-*.
+    #[arg(long, value_name = "GBITS")]
+    kv_bandwidth: Option<f64>,
     /// What they are, in turn; `slotwise-sim list` names the classes. Of several, ours describes
     /// only the first to the scheduler, which has to learn the speeds of the others.
     #[arg(long, value_name = "C,D", default_value = Class::default().name)]
@@ -282,7 +293,7 @@ fn run_sweep(args: &SweepArgs) -> Result<()> {
 
 fn list() {
     println!("Policies:");
-    for kind in POLICIES.iter().chain(&FLOW).chain(&ABLATIONS) {
+    for kind in POLICIES.iter().chain(&FLOW).chain(&DISAGGREGATED).chain(&ABLATIONS) {
         println!("  {:<24} {}", kind.name, kind.summary);
     }
     println!("\nClasses:");
@@ -297,6 +308,9 @@ impl Workload {
         let given = [
             ("--scrape-ms", Setting::ScrapeInterval, self.scrape_ms.is_some()),
             ("--delay-ms", Setting::NewsDelay, self.delay_ms.is_some()),
+            ("--prefill", Setting::Pools, self.prefill.is_some()),
+            ("--decode", Setting::Pools, self.decode.is_some()),
+            ("--kv-bandwidth", Setting::Pools, self.kv_bandwidth.is_some()),
         ];
         check(&given, &self.policies())
     }
@@ -325,6 +339,16 @@ impl Workload {
     fn setup(&self, speed: f64) -> Result<Setup> {
         ensure!((1e-6..=1e6).contains(&speed), "--speed must lie between 0.000001 and 1000000");
         ensure!(self.replicas > 0, "--replicas must be positive");
+        let (prefill, decode) = (self.prefill.unwrap_or(0), self.decode.unwrap_or(0));
+        ensure!(
+            prefill.saturating_add(decode) <= self.replicas && prefill < self.replicas,
+            "--prefill and --decode must leave a replica that decodes, of {} replicas",
+            self.replicas
+        );
+        let gigabits = self.kv_bandwidth.unwrap_or(200.0);
+        ensure!((0.001..=1e6).contains(&gigabits), "--kv-bandwidth must lie in [0.001, 1000000]");
+        let bytes = f64::from(self.class.of(0).kv_bytes);
+        let transfer = KvTransferCost::new(bytes, gigabits * 1e9 / 8.0);
         ensure!(self.max_seqs > 0, "--max-seqs must be positive");
         let engine = EngineConfig {
             max_batched_tokens: self.batched_tokens,
@@ -335,6 +359,7 @@ impl Workload {
         };
         Ok(Setup {
             replicas: self.replicas,
+            pools: Pools { prefill, decode, transfer },
             engine,
             mix: self.class,
             deadline: Duration::MAX,

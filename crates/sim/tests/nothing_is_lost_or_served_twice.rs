@@ -96,7 +96,7 @@ proptest! {
         };
         for (id, (input, output, prompt, adapter)) in (0..).zip(jobs) {
             let blocks = (0..u64::from(input / 64)).map(|block| BlockHash(prompt * 1_000 + block)).collect();
-            let job = Job { id, input, output, blocks, adapter };
+            let job = Job { id, input, output, blocks, adapter, received: false };
             if engine.fits(&job) {
                 expected.push(id);
                 // The last token of an answer is not fed back.
@@ -131,7 +131,14 @@ proptest! {
 fn a_step_takes_what_the_formula_says() {
     let class = Class::default();
     let mut engine = Engine::new(EngineConfig::new(class), 64);
-    let job = |id, input, adapter| Job { id, input, output: 3, blocks: [].into(), adapter };
+    let job = |id, input, adapter| Job {
+        id,
+        input,
+        output: 3,
+        blocks: [].into(),
+        adapter,
+        received: false,
+    };
     let step = |engine: &mut Engine| {
         let length = engine.start_step().expect("there is work").as_secs_f64();
         engine.finish_step();

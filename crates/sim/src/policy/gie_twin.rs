@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::slotwise::{Instant, Rng};
+use ::slotwise::{Instant, KvTransferCost, Rng};
 
 use super::gie::{Index, Prefixes, Sticky, Weighted};
 use super::load::OwnLoad;
@@ -11,6 +11,7 @@ use super::simple::min_by;
 use super::{Finished, Fleet, Incoming, Needs, Policy, Report};
 use crate::clients::Clients;
 use crate::fleet::{Setup, simulate};
+use crate::pools::Pools;
 use crate::replica::{Class, EngineConfig, Snapshot};
 use crate::trace::{Mix, Trace, adapter_number};
 
@@ -87,6 +88,7 @@ fn run(mix: Mix, kind: &PolicyKind, adapters: Option<u32>, speed: f64) {
         engine.adapter_slots = 4;
     }
     let setup = Setup {
+        pools: Pools { prefill: 0, decode: 0, transfer: KvTransferCost::default() },
         replicas: 6,
         engine,
         mix: Class::default().into(),

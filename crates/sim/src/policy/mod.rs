@@ -3,6 +3,7 @@
 mod affinity;
 mod chwbl;
 mod concur;
+mod disaggregated;
 mod dynamo;
 mod dynamo_sessions;
 mod flow;
@@ -27,9 +28,10 @@ use std::time::Duration;
 
 use ::slotwise::{BlockHash, Instant};
 
+use crate::pools::Pools;
 use crate::replica::{Class, ClassMix, KvChange, Snapshot};
 
-pub use self::registry::{ABLATIONS, FLOW, POLICIES, PolicyKind};
+pub use self::registry::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind};
 pub use self::settings::Setting;
 
 /// A policy at a gateway. Its inputs are requests, their answers, and delayed metrics and events.
@@ -52,6 +54,11 @@ pub trait Policy {
     /// The time of the next verdict that needs no event.
     fn next_timeout(&self) -> Option<Instant> {
         None
+    }
+
+    /// The prefill of a request that splits ended.
+    fn prefilled(&mut self, now: Instant, id: u32, usage: Finished) {
+        let _ = (now, id, usage);
     }
 
     /// The first token of a request arrived.
@@ -107,6 +114,13 @@ pub struct Incoming<'a> {
 pub enum Verdict {
     /// Dispatched to this replica.
     Goes(usize),
+    /// One replica computes the prompt, another one answers.
+    Splits {
+        /// The first.
+        prefill: usize,
+        /// The other.
+        decode: usize,
+    },
     /// Refused.
     Refused(Refusal),
 }
@@ -179,6 +193,8 @@ pub struct Needs {
 pub struct Fleet {
     /// Replicas.
     pub replicas: usize,
+    /// Their roles.
+    pub pools: Pools,
     /// Their class; the first one's, if they differ.
     pub class: Class,
     /// The class of each.

@@ -153,6 +153,11 @@ pub(super) mod tests {
     pub(in super::super) fn fleet() -> Fleet {
         Fleet {
             replicas: 2,
+            pools: crate::pools::Pools {
+                prefill: 0,
+                decode: 0,
+                transfer: ::slotwise::KvTransferCost::default(),
+            },
             class: Class::default(),
             mix: Class::default().into(),
             deadline: Duration::MAX,

@@ -1,6 +1,7 @@
 //! The policies by name.
 
 use super::concur::Concur;
+use super::disaggregated::{self, Disaggregated};
 use super::dynamo_sessions::{DynamoSessions, Idle};
 use super::slotwise::Variant;
 use super::{
@@ -29,7 +30,7 @@ impl PolicyKind {
     ///
     /// Lists the names of all policies.
     pub fn named(name: &str) -> Result<Self, String> {
-        let all = || POLICIES.iter().chain(&FLOW).chain(&ABLATIONS);
+        let all = || POLICIES.iter().chain(&FLOW).chain(&DISAGGREGATED).chain(&ABLATIONS);
         all().find(|kind| kind.name == name).copied().ok_or_else(|| {
             let known: Vec<_> = all().map(|kind| kind.name).collect();
             format!("no policy is called {name:?}; known are {}", known.join(", "))
@@ -132,6 +133,30 @@ pub const FLOW: [PolicyKind; 5] = [
         name: "dynamo-sessions-whole",
         summary: "dynamo-sessions, in which idle sessions count in full",
         build: |fleet| DynamoSessions::build(Idle::Counts, fleet),
+    },
+];
+
+/// Our scheduler in front of prefill and decode pools, with each decider.
+pub const DISAGGREGATED: [PolicyKind; 4] = [
+    PolicyKind {
+        name: "pd-never",
+        summary: "slotwise in pools: the decoding replica always computes the prompt",
+        build: |fleet| Disaggregated::build(disaggregated::NEVER, fleet),
+    },
+    PolicyKind {
+        name: "pd-always",
+        summary: "slotwise in pools: another replica always computes the prompt",
+        build: |fleet| Disaggregated::build(disaggregated::ALWAYS, fleet),
+    },
+    PolicyKind {
+        name: "pd-prefix-based",
+        summary: "slotwise in pools: another replica computes 1,024 uncached tokens and more",
+        build: |fleet| Disaggregated::build(disaggregated::PREFIX_BASED, fleet),
+    },
+    PolicyKind {
+        name: "pd-predicted",
+        summary: "slotwise in pools: another replica computes the prompt where that costs less",
+        build: |fleet| Disaggregated::build(disaggregated::PREDICTED, fleet),
     },
 ];
 

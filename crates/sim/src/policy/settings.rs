@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{FLOW, Fleet, POLICIES, PolicyKind};
+use ::slotwise::KvTransferCost;
+
+use super::{DISAGGREGATED, FLOW, Fleet, POLICIES, PolicyKind};
+use crate::pools::Pools;
 use crate::replica::Class;
 
 /// A setting that only some policies read.
@@ -20,6 +23,8 @@ pub enum Setting {
     Tenants,
     /// Holding back new sessions while no cache has room.
     Guard,
+    /// The roles of replicas, and the network between them.
+    Pools,
 }
 
 impl PolicyKind {
@@ -31,6 +36,7 @@ impl PolicyKind {
             Setting::NewsDelay => needs().metrics || needs().kv_events,
             Setting::Ttl => FLOW.iter().any(|kind| kind.name == self.name),
             Setting::Priorities => ["slotwise-flow", "gie-flow"].contains(&self.name),
+            Setting::Pools => DISAGGREGATED.iter().any(|kind| kind.name == self.name),
             Setting::Tenants | Setting::Guard => self.name == "slotwise-flow",
         }
     }
@@ -46,7 +52,8 @@ impl Setting {
         if policies.iter().any(|kind| kind.reads(self)) {
             return Ok(());
         }
-        let readers = POLICIES.iter().chain(&FLOW).filter(|kind| kind.reads(self));
+        let all = POLICIES.iter().chain(&FLOW).chain(&DISAGGREGATED);
+        let readers = all.filter(|kind| kind.reads(self));
         let readers: Vec<&str> = readers.map(|kind| kind.name).collect();
         let chosen = match policies {
             [] | [_, _, _, _, ..] => "any of the policies".to_owned(),
@@ -64,6 +71,7 @@ impl Setting {
 fn any_fleet() -> Fleet {
     Fleet {
         replicas: 1,
+        pools: Pools { prefill: 0, decode: 0, transfer: KvTransferCost::default() },
         class: Class::default(),
         mix: Class::default().into(),
         deadline: Duration::MAX,

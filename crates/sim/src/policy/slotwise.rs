@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ::slotwise::{
-    AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, CostTerms, Endpoint, EndpointId,
-    EngineHash, Instant, KvEvent, Load, Priority, RejectReason, Request, RequestId, Scheduler,
-    Seconds, SessionAdmissionConfig, Usage,
+    AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, CostTerms, Decider,
+    DisaggregationConfig, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Load, Priority,
+    RejectReason, Request, RequestId, Role, Scheduler, Seconds, SessionAdmissionConfig, Usage,
 };
 
 use super::{Finished, Fleet, Forecast, Incoming, Needs, Policy, Report};
@@ -53,6 +53,8 @@ pub(super) enum Variant {
     Flow,
     /// Nothing; requests have deadlines, and a quarter of the refused ones are sent nevertheless.
     Deadlines,
+    /// Nothing; the replicas have roles.
+    Disaggregated(Decider),
 }
 
 impl Variant {
@@ -96,6 +98,12 @@ impl Slotwise {
                     config.flow.session_admission =
                         fleet.guard.then(SessionAdmissionConfig::default);
                 }
+                Variant::Disaggregated(decider) => {
+                    let mut disaggregation = DisaggregationConfig::default();
+                    disaggregation.prefill = decider;
+                    disaggregation.kv_transfer = fleet.pools.transfer;
+                    config.disaggregation = Some(disaggregation);
+                }
                 _ => {}
             }
         });
@@ -110,6 +118,14 @@ impl Slotwise {
                 .adapter_load_time(fleet.adapter_load_time);
             if variant != Variant::Undescribed {
                 endpoint = endpoint.prefill(fleet.class.prefill_cost(chunk));
+            }
+            if let Variant::Disaggregated(_) = variant {
+                let (prefill, decode) = (fleet.pools.prefill, fleet.pools.decode);
+                endpoint = endpoint.role(match replica {
+                    replica if replica < prefill => Role::Prefill,
+                    replica if replica < prefill + decode => Role::Decode,
+                    _ => Role::Unified,
+                });
             }
             if variant == Variant::HeadFirst {
                 endpoint = endpoint.cache_eviction(CacheEvictionOrder::HeadFirst);

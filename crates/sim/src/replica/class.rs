@@ -33,6 +33,8 @@ pub struct Class {
     pub kvr: f64,
     /// Tokens of KV that fit beside the weights.
     pub kv_tokens: u32,
+    /// Bytes of KV a token, over all GPUs: 16-bit elements.
+    pub kv_bytes: u32,
 }
 
 /// The evidence behind a class's numbers.
@@ -66,6 +68,7 @@ pub const CLASSES: [Class; 7] = [
         attn: 1.66e-9,
         kvr: 35e-9,
         kv_tokens: 440_000,
+        kv_bytes: 327_680,
     },
     Class {
         name: "llama-70b-8xh100",
@@ -77,6 +80,7 @@ pub const CLASSES: [Class; 7] = [
         attn: 0.83e-9,
         kvr: 17.5e-9,
         kv_tokens: 1_450_000,
+        kv_bytes: 327_680,
     },
     Class {
         name: "llama-70b-8xa100",
@@ -88,6 +92,7 @@ pub const CLASSES: [Class; 7] = [
         attn: 2.6e-9,
         kvr: 29e-9,
         kv_tokens: 1_450_000,
+        kv_bytes: 327_680,
     },
     Class {
         name: "llama-8b-h100",
@@ -99,6 +104,7 @@ pub const CLASSES: [Class; 7] = [
         attn: 1.33e-9,
         kvr: 56e-9,
         kv_tokens: 422_000,
+        kv_bytes: 131_072,
     },
     Class {
         name: "llama-8b-a100",
@@ -110,6 +116,7 @@ pub const CLASSES: [Class; 7] = [
         attn: 4.2e-9,
         kvr: 92e-9,
         kv_tokens: 422_000,
+        kv_bytes: 131_072,
     },
     Class {
         name: "llama-8b-l4",
@@ -121,6 +128,7 @@ pub const CLASSES: [Class; 7] = [
         attn: 10e-9,
         kvr: 620e-9,
         kv_tokens: 25_000,
+        kv_bytes: 131_072,
     },
     Class {
         name: "llama-8b-v6e",
@@ -132,6 +140,7 @@ pub const CLASSES: [Class; 7] = [
         attn: 1.75e-9,
         kvr: 115e-9,
         kv_tokens: 85_000,
+        kv_bytes: 131_072,
     },
 ];
 

@@ -57,6 +57,8 @@ pub struct Job {
     pub blocks: Arc<[BlockHash]>,
     /// Its LoRA adapter.
     pub adapter: Option<u32>,
+    /// Another replica has computed the prompt, whose KV this one has received.
+    pub received: bool,
 }
 
 /// One replica's engine. Between steps it does nothing; [`start_step`](Self::start_step) returns
@@ -320,6 +322,7 @@ impl Engine {
     fn preempt(&mut self, mut victim: Sequence) {
         release(&mut victim, &mut self.memory);
         self.preemptions += 1;
+        victim.job.received = false;
         self.waiting.push_front(Sequence { computed: 0, chunk: 0, ..victim });
     }
 
@@ -340,14 +343,17 @@ impl Engine {
             let blocks = &sequence.job.blocks[..sequence.job.blocks.len().min(reusable)];
             let hit = self.memory.cached_prefix(blocks);
             let cached = hit as u32 * self.block_tokens;
-            let chunk = (sequence.tokens() - cached).min(*budget);
-            if !self.memory.admit(&blocks[..hit], pages(chunk), reserve) {
+            // The last token is computed even if the prompt was received.
+            let computed = if sequence.job.received { sequence.job.input - 1 } else { cached };
+            let chunk = (sequence.tokens() - computed).min(*budget);
+            let private = pages(computed - cached + chunk);
+            if !self.memory.admit(&blocks[..hit], private, reserve) {
                 break;
             }
             sequence.hit.get_or_insert(cached);
-            sequence.computed = cached;
+            sequence.computed = computed;
             sequence.shared = hit;
-            sequence.pages = pages(chunk);
+            sequence.pages = private;
             sequence.chunk = chunk;
             *budget -= chunk;
             loads +=

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slotwise::BlockHash;
+use slotwise::{BlockHash, KvTransferCost};
 use slotwise_sim::clients::Clients;
 use slotwise_sim::fleet::Setup;
+use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{Class, EngineConfig};
 use slotwise_sim::trace::{Arrivals, Mix, Session, Trace, Turn};
 
@@ -14,6 +15,7 @@ use slotwise_sim::trace::{Arrivals, Mix, Session, Trace, Turn};
 pub(crate) fn setup(replicas: usize) -> Setup {
     Setup {
         replicas,
+        pools: Pools { prefill: 0, decode: 0, transfer: KvTransferCost::default() },
         engine: EngineConfig::new(Class::default()),
         mix: Class::default().into(),
         deadline: Duration::MAX,
