@@ -20,7 +20,7 @@ reference, each usable alone. Times are seconds; ``now`` is
 import os as _os
 
 from . import _core
-from ._core import Dispatch, Evicted, Rejected, ReplayRequest, Scheduler, __version__
+from ._core import Dispatch, Evicted, Leg, Rejected, ReplayRequest, Scheduler, __version__
 from .config import (
     BandLimits,
     UsageLimitPolicy,
@@ -28,12 +28,15 @@ from .config import (
     Config,
     ContinuousSaturation,
     CostPrices,
+    Decider,
+    DisaggregationConfig,
     Endpoint,
     CacheEvictionOrder,
     Fairness,
     FlowConfig,
     SessionAdmissionConfig,
     IndexLimits,
+    KvTransferCost,
     PrefillCost,
     PriorityHoldback,
     QueueOrder,
@@ -52,6 +55,7 @@ from .errors import (
     ForkError,
     IdleTimeoutError,
     KvEventError,
+    LegError,
     NotBegunError,
     RedirectError,
     RejectedError,
@@ -103,6 +107,8 @@ __all__ = [
     "ConfigError",
     "ContinuousSaturation",
     "CostPrices",
+    "Decider",
+    "DisaggregationConfig",
     "Dispatch",
     "Endpoint",
     "EndpointError",
@@ -123,6 +129,9 @@ __all__ = [
     "IndexLimits",
     "KvEvent",
     "KvEventError",
+    "KvTransferCost",
+    "Leg",
+    "LegError",
     "NotBegunError",
     "PrefillCost",
     "PriorityHoldback",

@@ -33,6 +33,7 @@ from .values import (
     KvEvent,
     RejectReason,
     RemovedEndpoint,
+    Stage,
     Stats,
     Usage,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Exchange",
     "KvReport",
     "Lease",
+    "Leg",
     "ModelFilter",
     "Outcome",
     "Progress",
@@ -133,6 +135,37 @@ class Dispatch:
     @property
     def queue_time(self) -> float:
         """Seconds that the request waited for the decision."""
+    @property
+    def prefill(self) -> Leg | None:
+        """The endpoint that computes the prompt first, if that pays."""
+    @property
+    def encode(self) -> Leg | None:
+        """The endpoint that encodes the media first."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+
+@final
+class Leg:
+    """A stage of a request on an endpoint of its own, which is reserved for it."""
+
+    __match_args__: ClassVar[tuple[str, str]] = ("endpoint_id", "endpoint_name")
+
+    @property
+    def endpoint_id(self) -> int:
+        """The id of the endpoint."""
+    @property
+    def endpoint_name(self) -> str:
+        """The name of the endpoint."""
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that are expected in the endpoint's cache."""
+    @property
+    def cost(self) -> float:
+        """The cost of the endpoint for this stage, in seconds."""
+    @property
+    def done_in(self) -> float:
+        """Predicted seconds to the end of the stage."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
@@ -426,6 +459,7 @@ class Scheduler:
         slo_tpot: float | None = None,
         expected_output_tokens: int | None = None,
         role: Role = "unified",
+        multimodal: bool = False,
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
         subset: Sequence[int] | Sequence[str] | str | None = None,
@@ -487,6 +521,7 @@ class Scheduler:
         slo_tpot: float | None = None,
         expected_output_tokens: int | None = None,
         role: Role = "unified",
+        multimodal: bool = False,
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
         subset: Sequence[int] | Sequence[str] | str | None = None,
@@ -543,6 +578,7 @@ class Scheduler:
         slo_tpot: float | None = None,
         expected_output_tokens: int | None = None,
         role: Role = "unified",
+        multimodal: bool = False,
         labels: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
         subset: Sequence[int] | Sequence[str] | str | None = None,
@@ -578,6 +614,35 @@ class Scheduler:
         """A request failed because of the endpoint. Raises ``UnknownRequestError``."""
     def cancel(self, request_id: int, *, now: float | None = None) -> bool:
         """The client disconnected. Returns whether the request was in flight or waiting."""
+    def complete_leg(
+        self,
+        request_id: int,
+        stage: Stage = "prefill",
+        *,
+        prompt_tokens: int | None = None,
+        cached_tokens: int | None = None,
+        now: float | None = None,
+    ) -> None:
+        """A stage before the answer ended: its endpoint is released, the request stays in flight.
+
+        Raises ``LegError`` if the request has no such stage on another endpoint, or the stage has
+        ended.
+        """
+    def fail_leg(
+        self,
+        request_id: int,
+        stage: Stage = "prefill",
+        failure: Failure = "engine",
+        *,
+        now: float | None = None,
+    ) -> None:
+        """A stage before the answer failed: only its endpoint is released.
+
+        After a failed prefill, the endpoint of the answer is reserved for the whole prompt. Raises
+        ``LegError``.
+        """
+    def leg_of(self, request_id: int, stage: Stage = "prefill") -> int | None:
+        """The id of the endpoint of a stage, while that stage has not ended."""
     def redirect(
         self,
         request_id: int,

@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args, get_type_hints
 
 from . import _core
 
-Role: TypeAlias = Literal["unified", "prefill", "decode"]
+Role: TypeAlias = Literal[
+    "unified", "prefill", "decode", "encode", "encode_prefill", "encode_prefill_decode"
+]
 """The stages that an endpoint runs, or that a request needs."""
 
 CacheEvictionOrder: TypeAlias = Literal["tail_first", "head_first"]
@@ -39,8 +41,17 @@ QueueOrder: TypeAlias = Literal["fcfs", "edf", "slo_deadline", "shortest_work"]
 ``fcfs``: the oldest. ``edf``: the one that expires first. ``slo_deadline``: the one whose first
 token is due first. ``shortest_work``: the shortest, with credit for time spent waiting."""
 
+DeciderName: TypeAlias = Literal[
+    "always-disagg-pd-decider",
+    "prefix-based-pd-decider",
+    "always-disagg-multimodal-decider",
+    "predicted-cost-pd-decider",
+    "never-disagg-decider",
+]
+"""A decider of disaggregation. The first three are the reference's."""
+
 _DEFAULTS: dict[str, Any] = json.loads(_core.default_config())
-_GUARD, _UTILIZATION, _CONCURRENCY = json.loads(_core.default_options())
+_GUARD, _UTILIZATION, _CONCURRENCY, _DISAGGREGATION = json.loads(_core.default_options())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +68,40 @@ class PrefillCost:
     """Minimum seconds of a step's matrix work: the time to read the weights once."""
     chunk: int = _DEFAULTS["prefill"]["chunk"]
     """Tokens that the engine computes in a step (``max_num_batched_tokens``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvTransferCost:
+    """The cost of moving a prompt's KV cache between endpoints."""
+
+    bytes_per_token: float = _DISAGGREGATION["kv_transfer"]["bytes_per_token"]
+    """KV bytes of a token: ``2 * layers * KV heads * head size * bytes of an element``."""
+    bytes_per_second: float = _DISAGGREGATION["kv_transfer"]["bytes_per_second"]
+    """Bandwidth of the slower side."""
+    setup: float = _DISAGGREGATION["kv_transfer"]["setup"]
+    """Constant seconds of a transfer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """A decider of disaggregation by its name, with its parameters."""
+
+    type: DeciderName
+    """The name."""
+    parameters: Mapping[str, int] | None = None
+    """``nonCachedTokens`` and ``promptTokens`` of ``prefix-based-pd-decider``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisaggregationConfig:
+    """How requests are split over endpoints that encode, prefill and decode."""
+
+    prefill: Decider = Decider(_DISAGGREGATION["prefill"]["type"])
+    """Decides whether another endpoint prefills."""
+    encode: Decider = Decider(_DISAGGREGATION["encode"]["type"])
+    """Decides whether another endpoint encodes the media of a request."""
+    kv_transfer: KvTransferCost = KvTransferCost()
+    """The cost of moving a prompt's KV cache, by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +376,9 @@ class Config:
     ``picker`` of the Endpoint Picker, by name. ``None`` chooses by predicted seconds."""
     producers: ProducerConfig = ProducerConfig()
     """State between requests that a scheduling profile reads."""
+    disaggregation: DisaggregationConfig | None = None
+    """How requests are split over endpoints that encode, prefill and decode; ``None`` means that
+    one endpoint serves a request."""
     alternatives: int = _DEFAULTS["alternatives"]
     """Most alternatives that a decision lists."""
     shed_above: float = _DEFAULTS["shed_above"]
@@ -362,6 +410,8 @@ class Endpoint:
     """Seconds to load an adapter; ``None`` uses the configuration's default."""
     prefill: PrefillCost | None = field(default=None, kw_only=True)
     """The prefill speed of its hardware; ``None`` uses the configuration's default."""
+    kv_transfer: KvTransferCost | None = field(default=None, kw_only=True)
+    """The cost of moving a prompt's KV cache to it; ``None`` uses the configuration's default."""
     cache_eviction: CacheEvictionOrder | None = field(default="tail_first", kw_only=True)
     """The order in which its cache evicts the blocks of a prompt."""
     notices_disconnect: bool | None = field(default=True, kw_only=True)
@@ -411,7 +461,18 @@ def decode_config(text: str) -> Config:
     fields["prices"] = CostPrices(**fields["prices"])
     fields["tiers"] = TierFactors(**fields["tiers"])
     fields["producers"] = ProducerConfig(**fields["producers"])
+    fields["disaggregation"] = _disaggregation(fields["disaggregation"])
     return Config(**fields)
+
+
+def _disaggregation(fields: dict[str, Any] | None) -> DisaggregationConfig | None:
+    if fields is None:
+        return None
+    return DisaggregationConfig(
+        prefill=Decider(**fields["prefill"]),
+        encode=Decider(**fields["encode"]),
+        kv_transfer=KvTransferCost(**fields["kv_transfer"]),
+    )
 
 
 def _flow(fields: dict[str, Any]) -> FlowConfig:
@@ -443,4 +504,5 @@ def endpoint_of(fields: dict[str, Any]) -> Endpoint:
     """Builds an endpoint's description from its decoded fields."""
     fields["models"] = tuple(fields["models"])
     fields["prefill"] = fields["prefill"] and PrefillCost(**fields["prefill"])
+    fields["kv_transfer"] = fields["kv_transfer"] and KvTransferCost(**fields["kv_transfer"])
     return Endpoint(**fields)

@@ -59,6 +59,10 @@ class SlotwiseWarning(UserWarning):
     """An implausible value, such as milliseconds instead of seconds. Issued once per kind."""
 
 
+class LegError(SlotwiseError, LookupError):
+    """A request has no such stage on another endpoint, or the stage has ended."""
+
+
 class RedirectError(SlotwiseError, ValueError):
     """A request cannot be redirected. It stays on its endpoint."""
 

@@ -19,6 +19,9 @@ Tier: TypeAlias = Literal["gpu", "cpu", "disk"]
 Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 """How a request failed: the endpoint was unreachable, the engine failed, or a timeout expired."""
 
+Stage: TypeAlias = Literal["encode", "prefill"]
+"""A stage before the answer that can have an endpoint of its own."""
+
 CacheUse: TypeAlias = Literal["read", "unreported", "unread"]
 """An engine's use of its prefix cache for a request.
 
@@ -273,6 +276,22 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeciderFacts:
+    """What deciders read."""
+
+    prompt_tokens: int = 0
+    """Tokens of the prompt."""
+    cached_tokens: int = 0
+    """Tokens of the prompt that the decoding endpoint has cached."""
+    multimodal: bool = False
+    """Whether the request has media, such as images."""
+    decode_only: float = 0.0
+    """The cost of the best endpoint that prefills and decodes, in seconds."""
+    disaggregated: float = 0.0
+    """The cost of the best prefilling endpoint, of the transfer, and of the best decoding one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """The decision that ``pick`` would make, with every endpoint's cost. ``str()`` is a table."""
 
@@ -290,6 +309,12 @@ class Explanation:
     """All endpoints: the eligible ones first, best first."""
     runner_up: RunnerUp | None
     """What the best eligible endpoint that was not chosen lacks."""
+    prefill: int | None = None
+    """The endpoint that would compute the prompt first, if that pays."""
+    encode: int | None = None
+    """The endpoint that would encode the media first."""
+    decider_facts: DeciderFacts | None = None
+    """What the prefill decider reads, if there is a decision."""
     table: str = field(repr=False, compare=False)
     """The explanation as a table."""
 
@@ -528,6 +553,8 @@ def decode_explanation(text: str) -> Explanation:
     verdict = fields.pop("verdict")
     rejected = verdict.get("Err") or {"reason": None, "retry_after": None}
     candidates, runner_up = fields.pop("candidates"), fields.pop("runner_up", None)
+    if "decider_facts" in fields:
+        fields["decider_facts"] = DeciderFacts(**fields["decider_facts"])
     return Explanation(
         endpoint_id=verdict.get("Ok"),
         reason=rejected["reason"],

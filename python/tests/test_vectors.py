@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import slotwise
 from conftest import CORE_TESTS
+from slotwise.policy import pd_decide
 
 VECTORS = sorted(
     path for path in (CORE_TESTS / "vectors").glob("*.json") if path.name != "hashes.json"
@@ -141,7 +142,17 @@ class Runner:
         return due if due is None else round(due * 1e6)
 
     def picked(self, dispatch: slotwise.Dispatch) -> dict[str, Any]:
-        return {
+        legs = {"prefill": dispatch.prefill, "encode": dispatch.encode}
+        shown = {
+            stage: {
+                "endpoint": leg.endpoint_name,
+                "cached_tokens": leg.cached_tokens,
+                "cost_s": leg.cost,
+            }
+            for stage, leg in legs.items()
+            if leg is not None
+        }
+        return shown | {
             "request": dispatch.request_id,
             "endpoint": dispatch.endpoint_name,
             "alternatives": [self.name(endpoint) for endpoint in dispatch.alternatives],
@@ -211,6 +222,19 @@ class Runner:
     def fail(self, said: list[Any], now: float) -> Any:
         self.scheduler.fail(*said, now=now)
         return "ok"
+
+    def complete_leg(self, said: list[Any], now: float) -> Any:
+        request, stage, usage = said
+        self.scheduler.complete_leg(request, stage, **usage, now=now)
+        return "ok"
+
+    def fail_leg(self, said: list[Any], now: float) -> Any:
+        self.scheduler.fail_leg(*said, now=now)
+        return "ok"
+
+    def pd_decide(self, said: list[Any], now: float) -> Any:
+        decider, facts = said
+        return pd_decide(decider, facts)
 
     def cancel(self, request: int, now: float) -> Any:
         return self.scheduler.cancel(request, now=now)

@@ -3,8 +3,8 @@
 use core::error::Error;
 
 use slotwise::{
-    ConfigError, EndpointError, KvEventError, RedirectError, SnapshotError, UnknownEndpoint,
-    UnknownRequest,
+    ConfigError, EndpointError, KvEventError, LegError, RedirectError, SnapshotError,
+    UnknownEndpoint, UnknownRequest,
 };
 use slotwise_wire::WireError;
 
@@ -45,6 +45,7 @@ classified! {
     EndpointError => "EndpointError", Self::code;
     UnknownEndpoint => "UnknownEndpointError", Self::code;
     UnknownRequest => "UnknownRequestError", Self::code;
+    LegError => "LegError", Self::code;
     RedirectError => "RedirectError", Self::code;
     KvEventError => "KvEventError", Self::code;
     SnapshotError => "SnapshotError", Self::code;

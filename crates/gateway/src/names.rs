@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt::{self, Write};
 
-use slotwise::{CacheEvictionOrder, CacheUse, Failure, PortMatch, Role, Tier};
+use slotwise::{CacheEvictionOrder, CacheUse, Failure, PortMatch, Role, Stage, Tier};
 use slotwise_wire::hashes::Algorithm;
 use slotwise_wire::outcome::{BodyShape, Reason};
 use slotwise_wire::request::{Api, PriorityOrder};
@@ -23,12 +23,12 @@ pub trait Named: Copy + PartialEq + 'static {
 /// The value of this name, in **O(names)**.
 ///
 /// ```
-/// use slotwise::Role;
+/// use slotwise::Tier;
 /// use slotwise_gateway::names;
 ///
-/// assert_eq!(names::parse::<Role>("decode"), Ok(Role::Decode));
-/// let error = names::parse::<Role>("encoder").expect_err("an unknown name");
-/// assert_eq!(error.to_string(), "must be 'unified', 'prefill' or 'decode', got \"encoder\"");
+/// assert_eq!(names::parse::<Tier>("cpu"), Ok(Tier::Cpu));
+/// let error = names::parse::<Tier>("tape").expect_err("an unknown name");
+/// assert_eq!(error.to_string(), "must be 'gpu', 'cpu' or 'disk', got \"tape\"");
 /// ```
 ///
 /// # Errors
@@ -128,6 +128,8 @@ macro_rules! named {
 named! {
     PortMatch { Exact, Ignored }
     CacheUse { Read, Unreported, Unread }
+    Role { Unified, Prefill, Decode, Encode, EncodePrefill, EncodePrefillDecode }
+    Stage { Encode, Prefill }
     PriorityOrder { LowFirst, HighFirst }
     BodyShape { OpenAi, Anthropic }
     CloseReason { Clean, Broken, TimedOut, ClientDisconnected }
@@ -137,11 +139,6 @@ named! {
         Score, Rerank, Pooling, Classify, Tokenize, Detokenize, Transcriptions, Translations,
         Speech,
     }
-}
-
-impl Named for Role {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("unified", Self::Unified), ("prefill", Self::Prefill), ("decode", Self::Decode)];
 }
 
 impl Named for Failure {

@@ -6,6 +6,7 @@ export {
   KvEventError,
   NotBegunError,
   Lease,
+  LegError,
   RedirectError,
   RejectedError,
   CostFunctionError,

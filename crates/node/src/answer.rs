@@ -1,9 +1,10 @@
 //! Rejections, evictions and explanations.
 
 use napi_derive::napi;
-use slotwise::{Dispatch, Exclusion};
+use slotwise::{Dispatch, Exclusion, Leg};
 use slotwise_gateway::RejectionTexts;
 
+use crate::disaggregation::PrefillFacts;
 use crate::number::millis;
 
 /// Numbers that the caller reads when the call has returned: cheaper than an object.
@@ -11,8 +12,9 @@ pub type Numbers<'a> = &'a mut [f64];
 
 /// Index of the first alternative in a dispatch's numbers. Before it: request, endpoint,
 /// promptTokens, cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn, predictedTtft,
-/// predictedTpot and the number of alternatives.
-const ALTERNATIVES: usize = 11;
+/// predictedTpot, the number of alternatives, and four numbers for each of the legs, prefill and
+/// encode.
+const ALTERNATIVES: usize = 19;
 
 /// Writes a dispatch into `numbers`: as many alternatives as fit.
 pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
@@ -30,10 +32,21 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
         dispatch.predicted_tpot.get(),
         fit as f64,
     ];
+    let legs = [dispatch.prefill, dispatch.encode].map(leg_numbers);
     let alternatives = dispatch.alternatives[..fit].iter().map(|id| id.as_u64() as f64);
-    for (place, number) in numbers.iter_mut().zip(head.into_iter().chain(alternatives)) {
+    for (place, number) in
+        numbers.iter_mut().zip(head.into_iter().chain(legs.concat()).chain(alternatives))
+    {
         *place = number;
     }
+}
+
+/// Endpoint, cachedTokens, cost and doneIn; an endpoint of -1 stands for no leg.
+fn leg_numbers(leg: Option<Leg>) -> [f64; 4] {
+    leg.map_or([-1.0, 0.0, 0.0, 0.0], |leg| {
+        let endpoint = leg.endpoint_id.as_u64() as f64;
+        [endpoint, leg.cached_tokens.into(), leg.cost.get(), leg.done_in.get()]
+    })
 }
 
 /// The request was rejected. Nothing was reserved.
@@ -93,6 +106,12 @@ pub struct Explanation {
     pub prompt_tokens: u32,
     /// The most that any endpoint of the pool is expected to find in its cache.
     pub best_cached_tokens: u32,
+    /// The endpoint that would compute the prompt first; null if none.
+    pub prefill: Option<f64>,
+    /// The endpoint that would encode the media first; null if none.
+    pub encode: Option<f64>,
+    /// What the prefill decider reads; null if there is no decision.
+    pub decider_facts: Option<PrefillFacts>,
     /// Every endpoint: eligible ones first, the best one leading, then the others by id.
     pub candidates: Vec<Candidate>,
     /// What the best eligible endpoint that was not chosen lacks.
@@ -262,6 +281,9 @@ impl From<slotwise::Explanation> for Explanation {
             rejected,
             prompt_tokens: explanation.prompt_tokens,
             best_cached_tokens: explanation.best_cached_tokens,
+            prefill: explanation.prefill.map(|id| id.as_u64() as f64),
+            encode: explanation.encode.map(|id| id.as_u64() as f64),
+            decider_facts: explanation.decider_facts.map(PrefillFacts::from),
             candidates: explanation.candidates.into_iter().map(Candidate::from).collect(),
             runner_up: explanation.runner_up.map(RunnerUp::from),
             table,

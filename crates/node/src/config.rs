@@ -3,6 +3,7 @@
 use napi::bindgen_prelude::{BigInt, Either};
 use napi_derive::napi;
 
+use crate::disaggregation::DisaggregationConfig;
 use crate::error::Unfit;
 use crate::flow::FlowConfig;
 use crate::number::{MAX_SAFE, bits, duration, exact, finite, millis, positive, size};
@@ -72,6 +73,9 @@ pub struct Config {
     pub profile: Option<serde_json::Value>,
     /// State between requests that the plugins of a scheduling profile read.
     pub producers: Option<ProducerConfig>,
+    /// How requests are split over endpoints that encode, prefill and decode. Default: one endpoint
+    /// serves a request.
+    pub disaggregation: Option<DisaggregationConfig>,
     /// Fallbacks that a dispatch names besides the endpoint. Default: 2.
     pub alternatives: Option<f64>,
     /// Requests of negative priority are refused while even the best endpoint has more milliseconds
@@ -232,6 +236,7 @@ impl TryFrom<Config> for slotwise::Config {
         if let Some(flow) = given.flow {
             config.flow = flow.over(config.flow)?;
         }
+        config.disaggregation = given.disaggregation.map(TryInto::try_into).transpose()?;
         let (tiers, worth) = (&mut config.tiers, given.tiers.unwrap_or_default());
         set! {
             tiers.cpu => worth.cpu, finite, "tiers.cpu";
@@ -317,6 +322,7 @@ impl From<&slotwise::Config> for Config {
                 max_sessions: Some(config.producers.max_sessions as f64),
                 max_cold_endpoints: Some(config.producers.max_cold_endpoints as f64),
             }),
+            disaggregation: config.disaggregation.as_ref().map(DisaggregationConfig::from),
             alternatives: Some(config.alternatives as f64),
             shed_above_ms: Some(millis(config.shed_above)),
             flow: Some((&config.flow).into()),

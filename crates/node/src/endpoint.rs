@@ -7,6 +7,7 @@ use slotwise::Tier;
 use slotwise_gateway::names::{self, Named, UnknownName};
 
 use crate::config::PrefillCost;
+use crate::disaggregation::KvTransferCost;
 use crate::error::{Unfit, named};
 use crate::number::{count, duration, finite, instant, millis, positive, time};
 
@@ -23,7 +24,9 @@ pub struct Endpoint {
     #[napi(ts_type = "Record<string, string> | null")]
     pub labels: Option<HashMap<String, String>>,
     /// Which stages it runs. Default: `'unified'`.
-    #[napi(ts_type = "'unified' | 'prefill' | 'decode' | null")]
+    #[napi(
+        ts_type = "'unified' | 'prefill' | 'decode' | 'encode' | 'encode_prefill' | 'encode_prefill_decode' | null"
+    )]
     pub role: Option<String>,
     /// Tokens that fit into its KV cache; default: the configuration's.
     #[napi(ts_type = "number | null")]
@@ -43,6 +46,8 @@ pub struct Endpoint {
     /// What a prompt costs its hardware; default: the configuration's.
     #[napi(ts_type = "PrefillCost | null")]
     pub prefill: Option<PrefillCost>,
+    /// The cost of moving a prompt's KV cache to it. Default: the configuration's.
+    pub kv_transfer: Option<KvTransferCost>,
     /// In which order its cache gives up the blocks of a prompt. Default: `'tail_first'`.
     #[napi(ts_type = "'tail_first' | 'head_first' | null")]
     pub cache_eviction: Option<String>,
@@ -134,6 +139,8 @@ impl Endpoint {
             self.adapter_load_time_ms.map(|ms| duration("adapterLoadTimeMs", ms)).transpose()?;
         endpoint.prefill =
             self.prefill.map(|cost| cost.over(slotwise::PrefillCost::default())).transpose()?;
+        let base = slotwise::KvTransferCost::default();
+        endpoint.kv_transfer = self.kv_transfer.map(|cost| cost.over(base)).transpose()?;
         Ok(endpoint)
     }
 }
@@ -151,6 +158,7 @@ impl From<&slotwise::Endpoint> for Endpoint {
             adapter_slots: endpoint.adapter_slots.map(|slots| slots.get().into()),
             adapter_load_time_ms: endpoint.adapter_load_time.map(millis),
             prefill: endpoint.prefill.map(PrefillCost::from),
+            kv_transfer: endpoint.kv_transfer.map(KvTransferCost::from),
             cache_eviction: name_of(endpoint.cache_eviction),
             notices_disconnect: Some(endpoint.notices_disconnect),
         }

@@ -7,6 +7,7 @@
 //! | `request` | a request, without copies of its text or token ids |
 //! | `allow` | which claims of clients count |
 //! | `config`, `endpoint` | configuration, and descriptions of endpoints |
+//! | `disaggregation` | configuration of disaggregated serving, and its deciders |
 //! | `flow` | configuration of flow control |
 //! | `answer` | dispatches, rejections, evictions and explanations |
 //! | `stats` | counters and gauges |
@@ -26,6 +27,7 @@ pub mod answer;
 pub mod attribute;
 pub mod body;
 pub mod config;
+pub mod disaggregation;
 pub mod endpoint;
 pub mod error;
 pub mod exchange;

@@ -31,6 +31,8 @@ pub type Prompt<'a> = Either3<Bytes<'a>, TokenIds<'a>, Hashes<'a>>;
 pub struct RareOptions {
     /// Which stages the endpoint must run.
     pub role: Option<String>,
+    /// Whether the request has media, which another endpoint may encode.
+    pub multimodal: Option<bool>,
     /// Keys and values in turn: labels that the endpoint must carry.
     pub labels: Option<Vec<String>>,
     /// Endpoints that must not have it.
@@ -149,6 +151,7 @@ impl Asked<'_> {
             slo_ttft: rare_options.slo_ttft_ms.map(|ms| duration("sloTtftMs", ms)).transpose()?,
             slo_tpot: rare_options.slo_tpot_ms.map(|ms| duration("sloTpotMs", ms)).transpose()?,
             role: role.as_ref().map(|word| named("role", word)).transpose()?,
+            multimodal: rare_options.multimodal.unwrap_or_default(),
             labels,
             exclude,
             subset: subset(rare_options, subset_ids),

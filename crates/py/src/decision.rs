@@ -13,13 +13,68 @@ pub(crate) struct Dispatch {
     pub(crate) answer: slotwise::Dispatch,
     #[pyo3(get)]
     pub(crate) endpoint_name: String,
+    /// The endpoints of the stages before the answer.
+    #[pyo3(get)]
+    prefill: Option<Leg>,
+    #[pyo3(get)]
+    encode: Option<Leg>,
+}
+
+/// A stage of a request on an endpoint of its own.
+#[derive(Clone, PartialEq)]
+#[pyclass(frozen, eq, module = "slotwise")]
+pub(crate) struct Leg {
+    leg: slotwise::Leg,
+    #[pyo3(get)]
+    endpoint_name: String,
+}
+
+#[pymethods]
+impl Leg {
+    #[classattr]
+    #[expect(non_upper_case_globals, reason = "the name that Python expects")]
+    const __match_args__: (&'static str, &'static str) = ("endpoint_id", "endpoint_name");
+
+    #[getter]
+    fn endpoint_id(&self) -> u64 {
+        self.leg.endpoint_id.as_u64()
+    }
+
+    #[getter]
+    fn cached_tokens(&self) -> u32 {
+        self.leg.cached_tokens
+    }
+
+    #[getter]
+    fn cost(&self) -> f64 {
+        self.leg.cost.get()
+    }
+
+    #[getter]
+    fn done_in(&self) -> f64 {
+        self.leg.done_in.get()
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.endpoint_id()
+    }
+
+    fn __repr__(&self) -> String {
+        let (id, cached, cost) = (self.endpoint_id(), self.cached_tokens(), self.cost());
+        let name = &self.endpoint_name;
+        format!(
+            "Leg(endpoint_id={id}, endpoint_name={name:?}, cached_tokens={cached}, cost={cost})"
+        )
+    }
 }
 
 impl Dispatch {
     /// The dispatch with the current name of its endpoint.
     pub(crate) fn new(core: &slotwise::Scheduler, answer: slotwise::Dispatch) -> Self {
-        let name = core.endpoint(answer.endpoint_id).map(|endpoint| endpoint.name.clone());
-        Self { answer, endpoint_name: name.unwrap_or_default() }
+        let name = |id| core.endpoint(id).map(|endpoint| endpoint.name.clone()).unwrap_or_default();
+        let leg = |leg: slotwise::Leg| Leg { leg, endpoint_name: name(leg.endpoint_id) };
+        let (prefill, encode) = (answer.prefill.map(leg), answer.encode.map(leg));
+        Self { endpoint_name: name(answer.endpoint_id), prefill, encode, answer }
     }
 }
 

@@ -48,7 +48,7 @@ mod _core {
     #[pymodule_export]
     use super::body::{add_usage, api_of_path, read_headers, read_request, rewrite_model};
     #[pymodule_export]
-    use super::decision::{Dispatch, Evicted, Rejected};
+    use super::decision::{Dispatch, Evicted, Leg, Rejected};
     #[pymodule_export]
     use super::exchange::Exchange;
     #[pymodule_export]
@@ -92,6 +92,7 @@ mod _core {
             slotwise::SessionAdmissionConfig::default(),
             slotwise::UtilizationDetector::default(),
             slotwise::ConcurrencyDetector::default(),
+            slotwise::DisaggregationConfig::default(),
         ))
     }
 }

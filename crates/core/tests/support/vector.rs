@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::{
-    AdapterState, AnswerId, BlockHash, BlockRemoved, BlockStored, CacheUse, Config, Decision,
-    Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent, Load, PortMatch,
-    Priority, Prompt, Rejected, Request, RequestId, Role, Scheduler, Subset, Tier, Usage,
+    AdapterState, AnswerId, BlockHash, BlockRemoved, BlockStored, CacheUse, Config, Decider,
+    DeciderFacts, Decision, Dispatch, Endpoint, EndpointId, EngineHash, Failure, Instant, KvEvent,
+    Leg, Load, PortMatch, Priority, Prompt, Rejected, Request, RequestId, Role, Scheduler, Stage,
+    Subset, Tier, Usage,
 };
 
 /// One file.
@@ -56,6 +57,8 @@ struct AskedRequest {
     expected_output_tokens: u32,
     #[serde(default)]
     role: Role,
+    #[serde(default)]
+    multimodal: bool,
     #[serde(default)]
     cache_use: CacheUse,
     continues: Option<String>,
@@ -304,6 +307,18 @@ impl Runner {
                 let (id, failure): (u64, Failure) = read(argument);
                 answer(scheduler.fail(now, RequestId::from_u64(id), failure))
             }
+            "complete_leg" => {
+                let (id, stage, usage): (u64, Stage, Usage) = read(argument);
+                answer(scheduler.complete_leg(now, RequestId::from_u64(id), stage, usage))
+            }
+            "fail_leg" => {
+                let (id, stage, failure): (u64, Stage, Failure) = read(argument);
+                answer(scheduler.fail_leg(now, RequestId::from_u64(id), stage, failure))
+            }
+            "pd_decide" => {
+                let (decider, facts): (Decider, DeciderFacts) = read(argument);
+                json!(slotwise::pd_decide(&decider, &facts))
+            }
             "cancel" => json!(scheduler.cancel(now, request(argument))),
             "redirect" => {
                 let (id, to) = (&argument[0], self.endpoints[text(&argument[1])]);
@@ -378,6 +393,7 @@ impl AskedRequest {
             .flow(&self.flow)
             .expected_output_tokens(self.expected_output_tokens)
             .role(self.role)
+            .multimodal(self.multimodal)
             .cache_use(self.cache_use)
             .labels(&labels)
             .exclude(&self.excluded);
@@ -455,7 +471,7 @@ fn name(scheduler: &Scheduler, id: EndpointId) -> String {
 }
 
 fn picked(scheduler: &Scheduler, dispatch: &Dispatch) -> Value {
-    json!({
+    let mut shown = json!({
         "request": dispatch.request_id.as_u64(),
         "endpoint": name(scheduler, dispatch.endpoint_id),
         "alternatives": dispatch.alternatives.iter().map(|id| name(scheduler, *id)).collect::<Vec<_>>(),
@@ -463,7 +479,16 @@ fn picked(scheduler: &Scheduler, dispatch: &Dispatch) -> Value {
         "cached_tokens": dispatch.cached_tokens,
         "best_cached_tokens": dispatch.best_cached_tokens,
         "cost_s": dispatch.cost.get(),
-    })
+    });
+    for (stage, leg) in [("prefill", dispatch.prefill), ("encode", dispatch.encode)] {
+        if let Some(Leg { endpoint_id, cached_tokens, cost, .. }) = leg {
+            let endpoint = name(scheduler, endpoint_id);
+            shown[stage] = json!({
+                "endpoint": endpoint, "cached_tokens": cached_tokens, "cost_s": cost.get(),
+            });
+        }
+    }
+    shown
 }
 
 fn turned_away(rejected: Rejected) -> Value {

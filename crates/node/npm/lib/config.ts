@@ -4,10 +4,13 @@ import type {
   UsageLimitPolicy,
   Config,
   CostPrices,
+  Decider,
+  DisaggregationConfig,
   Endpoint,
   FlowConfig,
   SessionAdmissionConfig,
   IndexLimits,
+  KvTransferCost,
   PrefillCost,
   ProducerConfig,
   SaturationPolicy,
@@ -30,10 +33,13 @@ export type {
   UsageLimitPolicy,
   Config,
   CostPrices,
+  Decider,
+  DisaggregationConfig,
   Endpoint,
   FlowConfig,
   SessionAdmissionConfig,
   IndexLimits,
+  KvTransferCost,
   PrefillCost,
   ProducerConfig,
   SaturationPolicy,
@@ -63,6 +69,23 @@ const PREFILL = {
   minStep: 'number',
   chunk: 'number',
 } satisfies SchemaOf<PrefillCost>;
+
+const KV_TRANSFER = {
+  bytesPerToken: 'number',
+  bytesPerSecond: 'number',
+  setup: 'number',
+} satisfies SchemaOf<KvTransferCost>;
+
+const DECIDER = {
+  type: 'string',
+  parameters: { nonCachedTokens: 'number', promptTokens: 'number' },
+} satisfies Record<keyof Required<Decider>, Schema[string]>;
+
+const DISAGGREGATION = {
+  prefill: DECIDER,
+  encode: DECIDER,
+  kvTransfer: KV_TRANSFER,
+} satisfies Record<keyof Required<DisaggregationConfig>, Schema[string]>;
 
 const INDEX = {
   bytes: 'number',
@@ -171,6 +194,7 @@ const CONFIG = {
   tiers: TIERS,
   profile: 'json',
   producers: PRODUCERS,
+  disaggregation: DISAGGREGATION,
   alternatives: 'number',
   shedAboveMs: 'number',
   flow: FLOW,
@@ -187,6 +211,7 @@ const ENDPOINT = {
   adapterSlots: 'number',
   adapterLoadTimeMs: 'number',
   prefill: PREFILL,
+  kvTransfer: KV_TRANSFER,
   cacheEviction: 'string',
   noticesDisconnect: 'boolean',
 } satisfies Record<keyof Required<Endpoint>, Schema[string]>;

@@ -1,7 +1,10 @@
 /** The array into which the native module writes a dispatch. */
-import type { Dispatch } from './values.js';
+import type { Dispatch, Leg } from './values.js';
 
-/** Eleven numbers, then the alternatives: an array costs less than an object for each decision. */
+/**
+ * Eleven numbers, four for each leg, then the alternatives: an array costs less than an object for
+ * each decision.
+ */
 export class DispatchBuffer {
   #numbers = new Float64Array(HEADER);
   readonly #maxAlternatives: number;
@@ -45,8 +48,22 @@ export class DispatchBuffer {
       firstTokenIn: numbers[7] as number,
       predictedTtft: numbers[8] as number,
       predictedTpot: numbers[9] as number,
+      prefill: this.#leg(PREFILL, nameOf),
+      encode: this.#leg(ENCODE, nameOf),
     };
+  }
+
+  #leg(at: number, nameOf: (endpoint: number) => string): Leg | null {
+    const [endpointId, cachedTokens, cost, doneIn] = this.#numbers.subarray(at, at + LEG) as unknown as
+      readonly [number, number, number, number];
+    if (endpointId < 0) {
+      return null;
+    }
+    return { endpointId, endpointName: nameOf(endpointId), cachedTokens, cost, doneIn };
   }
 }
 
-const HEADER = 11;
+const LEG = 4;
+const PREFILL = 11;
+const ENCODE = PREFILL + LEG;
+const HEADER = ENCODE + LEG;

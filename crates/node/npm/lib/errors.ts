@@ -43,6 +43,9 @@ export class NotBegunError extends SlotwiseError {}
 /** A cost function called `pick` or `acquire`, which call the cost function. */
 export class CostFunctionError extends SlotwiseError {}
 
+/** A request has no such stage on another endpoint, or the stage has ended. */
+export class LegError extends SlotwiseError {}
+
 /** A redirect was rejected: the request stays at its endpoint. */
 export class RedirectError extends SlotwiseError {}
 
@@ -113,6 +116,7 @@ const kinds = {
   EndpointError,
   UnknownEndpointError,
   UnknownRequestError,
+  LegError,
   RedirectError,
   KvEventError,
   SnapshotError,

@@ -10,6 +10,7 @@ import {
   labels,
   number,
   numbers,
+  optionalBoolean,
   optionalName,
   optionalNumber,
   optionalString,
@@ -22,6 +23,9 @@ import {
  * stream, or the gateway's timeout passed.
  */
 export type Failure = 'unreachable' | 'engine' | 'timeout';
+
+/** A stage before the answer that can have an endpoint of its own. */
+export type Stage = 'encode' | 'prefill';
 
 /** The attributes of a request besides its prompt. */
 export interface PickOptions {
@@ -54,6 +58,8 @@ export interface PickOptions {
   cacheUse?: 'read' | 'unreported' | 'unread' | undefined;
   /** Which stages the endpoint must run. Default: `'unified'`. */
   role?: Role | undefined;
+  /** Whether it has media, such as images, which another endpoint may encode. Default: false. */
+  multimodal?: boolean | undefined;
   /** Labels that the endpoint must carry. */
   labels?: Readonly<Record<string, string>> | undefined;
   /** Ids of endpoints that must not get it: those that a retry has tried. */
@@ -150,6 +156,7 @@ const PICK = {
   cacheUse: true,
   continues: true,
   role: true,
+  multimodal: true,
   labels: true,
   exclude: true,
   subset: true,
@@ -264,12 +271,12 @@ export function readRequest(
 
 /** The options of few requests, in an object of their own: arguments cost less, but not unused. */
 function readRareOptions(options: PickOptions): RareOptions | undefined {
-  const { role, labels: required, exclude, subset, subsetPorts, cacheUse, continues } = options;
-  const { sloTtftMs, sloTpotMs } = options;
+  const { role, multimodal, labels: required, exclude, subset, subsetPorts, cacheUse } = options;
+  const { continues, sloTtftMs, sloTpotMs } = options;
   if (
     role === undefined && required === undefined && exclude === undefined
     && cacheUse === undefined && continues === undefined && subset === undefined
-    && sloTtftMs === undefined && sloTpotMs === undefined
+    && sloTtftMs === undefined && sloTpotMs === undefined && multimodal === undefined
   ) {
     return undefined;
   }
@@ -279,6 +286,7 @@ function readRareOptions(options: PickOptions): RareOptions | undefined {
     sloTpotMs: optionalNumber('sloTpotMs', sloTpotMs),
     cacheUse: optionalString('cacheUse', cacheUse),
     role: optionalString('role', role),
+    multimodal: optionalBoolean('multimodal', multimodal),
     labels:
       required === undefined || required === null ? undefined : labels('labels', required).flat(),
     exclude: exclude === undefined || exclude === null ? undefined : numbers('exclude', exclude),

@@ -21,6 +21,7 @@ import {
   type HttpRequest,
   type NativeRequest,
   type PickOptions,
+  type Stage,
   type SubmitOptions,
 } from './request.js';
 import { CostFunctionCalls } from './cost_function.js';
@@ -56,6 +57,7 @@ import { warnImplausible } from './warn_once.js';
  * |---|---|
  * | inputs | `addEndpoint` ... `resumeEndpoint`, `handle*`, `observe*`, `apply*`, `restore` |
  * | requests | `pick`, `submit`, `acquire`, `forward`, `complete`, `fail`, `cancel`, `redirect` |
+ * | legs | `completeLeg`, `failLeg`, `legOf` |
  * | polling | `pollDecision`, `nextTimeout`, `preemptionCandidates` |
  * | queries | `explain`, `stats`, `metricsText`, `config`, `endpoint*`, `inFlightOn`, `snapshot` |
  *
@@ -289,6 +291,32 @@ export class Scheduler extends Endpoints {
     const [at, id] = [this.time.at(now), checkRequestId(requestId)];
     this.#waiting.forget(id);
     return this.input(at, () => this.native.cancel(at, id));
+  }
+
+  /**
+   * A stage before the answer ended: its endpoint is released, and the request stays in flight.
+   * Throws a `LegError` if the request has no such stage on another endpoint, or if it has ended.
+   */
+  completeLeg(requestId: number, stage: Stage, usage: Usage = {}, now?: number): void {
+    const [at, id] = [this.time.at(now), checkRequestId(requestId)];
+    const which = string('stage', stage);
+    const { promptTokens, cachedTokens } = readUsage(usage);
+    this.input(at, () => this.native.completeLeg(at, id, which, promptTokens, cachedTokens));
+  }
+
+  /**
+   * A stage before the answer failed: only its endpoint is released. After a failed prefill, the
+   * endpoint of the answer is reserved for the whole prompt. Throws a `LegError`.
+   */
+  failLeg(requestId: number, stage: Stage, failure: Failure = 'engine', now?: number): void {
+    const [at, id] = [this.time.at(now), checkRequestId(requestId)];
+    const [which, why] = [string('stage', stage), string('failure', failure)];
+    this.input(at, () => this.native.failLeg(at, id, which, why));
+  }
+
+  /** The id of the endpoint of a stage, or null if there is none or the stage has ended. */
+  legOf(requestId: number, stage: Stage): number | null {
+    return guarded(() => this.native.legOf(checkRequestId(requestId), string('stage', stage)));
   }
 
   /**

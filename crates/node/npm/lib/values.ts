@@ -47,6 +47,24 @@ export interface Dispatch {
   readonly predictedTtft: number;
   /** Predicted mean seconds per output token after the first. */
   readonly predictedTpot: number;
+  /** The endpoint that computes the prompt first, if that pays. */
+  readonly prefill: Leg | null;
+  /** The endpoint that encodes the media first. */
+  readonly encode: Leg | null;
+}
+
+/** A stage of a request on an endpoint of its own, which is reserved for it. */
+export interface Leg {
+  /** The endpoint's id. */
+  readonly endpointId: number;
+  /** The endpoint's name. */
+  readonly endpointName: string;
+  /** Prompt tokens that the endpoint is expected to find in its cache. */
+  readonly cachedTokens: number;
+  /** The cost of the endpoint for this stage, in seconds. */
+  readonly cost: number;
+  /** Predicted seconds to the end of the stage. */
+  readonly doneIn: number;
 }
 
 /** The result of `pick`; `kind` distinguishes the two. */

@@ -182,6 +182,12 @@ export declare class NativeScheduler {
   pollReplay(): ReplayRequest | null
   /** The first batch of the replay that a rank awaits. */
   replayFrom(endpointId: number, rank: number): number | null
+  /** A stage before the answer ended. */
+  completeLeg(now: number, requestId: number, stage: string, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null): void
+  /** A stage before the answer failed. */
+  failLeg(now: number, requestId: number, stage: string, why: string): void
+  /** The endpoint of a stage that has not ended. */
+  legOf(requestId: number, stage: string): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
   pick(now: number, prompt: Uint8Array | Uint32Array | BigUint64Array, bytes: number, model: string | undefined | null, adapter: string | undefined | null, cacheSalt: string | undefined | null, session: string | undefined | null, flow: string | undefined | null, priority: number | undefined | null, deadline: number | undefined | null, expectedOutputTokens: number | undefined | null, rareOptions: RareOptions | undefined | null, numbers: Float64Array): Rejected | null
   /** `pick` at the host's costs: `costs[i]` seconds for `endpoints[i]`. */
@@ -525,6 +531,38 @@ export interface CostTerms {
   failureBackoff: number
 }
 
+/** A decider by its name, with its parameters. */
+export interface Decider {
+  /** The name. The first three are the reference's. */
+  type: 'always-disagg-pd-decider' | 'prefix-based-pd-decider' | 'always-disagg-multimodal-decider' | 'predicted-cost-pd-decider' | 'never-disagg-decider'
+  /** The parameters of `prefix-based-pd-decider`. */
+  parameters?: DeciderParameters
+}
+
+/** The parameters of `prefix-based-pd-decider`. */
+export interface DeciderParameters {
+  /**
+   * The fewest tokens that the decoding endpoint does not have cached; zero disables
+   * disaggregation. Default: 0.
+   */
+  nonCachedTokens?: number
+  /** The fewest tokens of a prompt. Default: 0. */
+  promptTokens?: number
+}
+
+/** How requests are split over endpoints that encode, prefill and decode. */
+export interface DisaggregationConfig {
+  /** Decides whether another endpoint prefills. Default: `predicted-cost-pd-decider`. */
+  prefill?: Decider
+  /**
+   * Decides whether another endpoint encodes the media of a request. Default:
+   * `always-disagg-multimodal-decider`.
+   */
+  encode?: Decider
+  /** The cost of moving a prompt's KV cache, for endpoints without their own value. */
+  kvTransfer?: KvTransferCost
+}
+
 /** Span attributes of a dispatched request: the request, then its dispatch. */
 export declare function dispatchOfSpan(model: string, adapter: string | undefined | null, session: string | undefined | null, flow: string, priority: number, requestId: number, endpointId: number, name: string, alternatives: Array<number>, promptTokens: number, cachedTokens: number, bestCachedTokens: number, cost: number, queued: number): Attributes
 
@@ -537,7 +575,7 @@ export interface Endpoint {
   /** Labels that requests can ask for. */
   labels?: Record<string, string> | null
   /** Which stages it runs. Default: `'unified'`. */
-  role?: 'unified' | 'prefill' | 'decode' | null
+  role?: 'unified' | 'prefill' | 'decode' | 'encode' | 'encode_prefill' | 'encode_prefill_decode' | null
   /** Tokens that fit into its KV cache; default: the configuration's. */
   kvCacheTokens?: number | null
   /** Tokens in one of its cache blocks. Default: 16. */
@@ -550,6 +588,8 @@ export interface Endpoint {
   adapterLoadTimeMs?: number | null
   /** What a prompt costs its hardware; default: the configuration's. */
   prefill?: PrefillCost | null
+  /** The cost of moving a prompt's KV cache to it. Default: the configuration's. */
+  kvTransfer?: KvTransferCost
   /** In which order its cache gives up the blocks of a prompt. Default: `'tail_first'`. */
   cacheEviction?: 'tail_first' | 'head_first' | null
   /**
@@ -689,6 +729,12 @@ export interface Explanation {
   promptTokens: number
   /** The most that any endpoint of the pool is expected to find in its cache. */
   bestCachedTokens: number
+  /** The endpoint that would compute the prompt first; null if none. */
+  prefill: number | null
+  /** The endpoint that would encode the media first; null if none. */
+  encode: number | null
+  /** What the prefill decider reads; null if there is no decision. */
+  deciderFacts: PrefillFacts | null
   /** Every endpoint: eligible ones first, the best one leading, then the others by id. */
   candidates: Array<Candidate>
   /** What the best eligible endpoint that was not chosen lacks. */
@@ -913,6 +959,16 @@ export interface KvStored {
   cacheSalt: string | null
 }
 
+/** The cost of moving a prompt's KV cache between endpoints. */
+export interface KvTransferCost {
+  /** KV bytes of a token. Default: 131,072, an 8B model. */
+  bytesPerToken?: number
+  /** Bandwidth of the slower side. Default: 25e9. */
+  bytesPerSecond?: number
+  /** Constant seconds of a transfer. Default: 0.005. */
+  setup?: number
+}
+
 /** An endpoint's load, scraped or pushed. Omit values that it does not report. */
 export interface Load {
   /** Requests in its queue. */
@@ -1053,6 +1109,8 @@ export interface RankReport {
 export interface RareOptions {
   /** Which stages the endpoint must run. */
   role?: string
+  /** Whether the request has media, which another endpoint may encode. */
+  multimodal?: boolean
   /** Keys and values in turn: labels that the endpoint must carry. */
   labels?: Array<string>
   /** Endpoints that must not have it. */

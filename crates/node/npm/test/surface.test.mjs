@@ -34,7 +34,9 @@ test('the generated types are those of the addon that was built', () => {
   const { scheduler } = pool(['a']);
   const explanation = scheduler.explain('x');
   const answers = {
-    Config: new esm.Scheduler({ profile: {} }).config,
+    Config: new esm.Scheduler({ disaggregation: {}, profile: {} }).config,
+    DisaggregationConfig: new esm.Scheduler({ disaggregation: {} }).config.disaggregation,
+    KvTransferCost: new esm.Scheduler({ disaggregation: {} }).config.disaggregation.kvTransfer,
     IndexLimits: scheduler.config.index,
     PrefillCost: scheduler.config.prefill,
     CostPrices: scheduler.config.prices,
@@ -95,6 +97,7 @@ test('import and require give the same package', () => {
     'IdleTimeoutError',
     'KvEventError',
     'Lease',
+    'LegError',
     'NotBegunError',
     'RedirectError',
     'RejectedError',

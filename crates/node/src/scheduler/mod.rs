@@ -5,10 +5,12 @@
 //! | here | construction, queries, snapshots, the wake-up signal |
 //! | `endpoints` | the pool, loads, adapters and KV events as values |
 //! | `engines` | what engines send, as bytes |
+//! | `legs` | the stages that have endpoints of their own |
 //! | `requests` | decisions, and requests by their ids |
 
 mod endpoints;
 mod engines;
+mod legs;
 mod requests;
 
 use std::cell::RefCell;

@@ -5,6 +5,7 @@
 //! | this file | the pool, snapshots, statistics |
 //! | `clock` | the time of calls without `now` |
 //! | `engines` | load, adapters and KV events |
+//! | `legs` | the stages that have endpoints of their own |
 //! | `requests` | a request from `pick` or `submit` to its end |
 //!
 //! No lock is held while Python runs: a cost function may call the scheduler, and so may a
@@ -13,6 +14,7 @@
 
 mod clock;
 mod engines;
+mod legs;
 mod requests;
 
 use std::sync::{MutexGuard, OnceLock};

@@ -19,7 +19,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", labels = None,
+        role = "unified", multimodal = false, labels = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
@@ -44,6 +44,7 @@ impl Scheduler {
         slo_tpot: Option<f64>,
         expected_output_tokens: Option<u32>,
         role: &str,
+        multimodal: bool,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         subset: Option<SubsetArg>,
@@ -70,6 +71,7 @@ impl Scheduler {
             slo_tpot,
             expected_output_tokens,
             role,
+            multimodal,
             labels,
             exclude: exclude.as_deref(),
             subset: subset.as_ref(),
@@ -103,7 +105,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", labels = None,
+        role = "unified", multimodal = false, labels = None,
         exclude = None, subset = None, subset_ports = "exact", ttl = None, weight = None,
         now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -129,6 +131,7 @@ impl Scheduler {
         slo_tpot: Option<f64>,
         expected_output_tokens: Option<u32>,
         role: &str,
+        multimodal: bool,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         subset: Option<SubsetArg>,
@@ -157,6 +160,7 @@ impl Scheduler {
             slo_tpot,
             expected_output_tokens,
             role,
+            multimodal,
             labels,
             exclude: exclude.as_deref(),
             subset: subset.as_ref(),
@@ -181,7 +185,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", labels = None,
+        role = "unified", multimodal = false, labels = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
@@ -206,6 +210,7 @@ impl Scheduler {
         slo_tpot: Option<f64>,
         expected_output_tokens: Option<u32>,
         role: &str,
+        multimodal: bool,
         labels: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         subset: Option<SubsetArg>,
@@ -232,6 +237,7 @@ impl Scheduler {
             slo_tpot,
             expected_output_tokens,
             role,
+            multimodal,
             labels,
             exclude: exclude.as_deref(),
             subset: subset.as_ref(),

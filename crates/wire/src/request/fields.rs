@@ -353,6 +353,7 @@ impl<'a> Fields<'a> {
             session_field: field,
             cache_salt: string(self.cache_salt).or_else(|| string(self.extra_key)),
             adapter: string(self.adapter),
+            multimodal: media,
             kv_transfer: self.kv_transfer_params || self.bootstrap_room,
             request_id: string(self.request_id).or_else(|| string(self.rid)),
         }

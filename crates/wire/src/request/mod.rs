@@ -2,7 +2,7 @@
 //!
 //! A [`RequestReader`] parses the body of any [`Api`] into a [`RequestView`]. Its method
 //! [`to_request`](RequestView::to_request) creates the core's request. [`ModelSplice`] replaces the
-//! model in a body.
+//! model in a body, and [`KvTransfer`] adds what engines need to move a KV cache.
 //!
 //! # The prompt
 //!
@@ -35,6 +35,7 @@ mod api;
 mod cache_flags;
 mod canonical_text;
 mod fields;
+mod kv_transfer;
 mod lenient;
 mod message;
 mod model_splice;
@@ -51,6 +52,7 @@ mod tool;
 mod usage_splice;
 
 pub use api::Api;
+pub use kv_transfer::{KvTransfer, kv_transfer_params};
 pub use model_splice::{ModelSplice, rewrite_model};
 pub use reader::RequestReader;
 pub use request_view::{PriorityOrder, RequestView, SessionField};

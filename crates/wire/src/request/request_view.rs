@@ -56,6 +56,8 @@ pub struct RequestView<'r> {
     pub cache_salt: Option<Cow<'r, str>>,
     /// The adapter of SGLang's `lora_path`; of a batch, that of the first prompt.
     pub adapter: Option<Cow<'r, str>>,
+    /// Whether the prompt has images, sounds or files.
+    pub multimodal: bool,
     /// Whether blocks are transferred from or to another engine: `kv_transfer_params`, or SGLang's
     /// `bootstrap_room`.
     pub kv_transfer: bool,
@@ -199,6 +201,7 @@ impl RequestView<'_> {
         request.prompt = self.prompt;
         request.batch = self.batch;
         request.cache_use = self.cache_use;
+        request.multimodal = self.multimodal;
         request.continues = self.continues.as_deref().map(AnswerId::of);
         let priority = self.priority.map(|priority| order.priority(priority));
         let allowed = priority.and_then(|priority| allow.clamp_priority(priority));

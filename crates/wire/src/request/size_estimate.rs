@@ -56,6 +56,7 @@ pub(super) fn of_form(api: Api, body: &[u8]) -> RequestView<'_> {
         session_field: None,
         cache_salt: None,
         adapter: None,
+        multimodal: false,
         kv_transfer: false,
         request_id: None,
     };

@@ -4,6 +4,7 @@ mod bodies;
 mod captured;
 mod conversations;
 mod hostile;
+mod kv_transfer;
 mod random;
 mod turns;
 mod twin;

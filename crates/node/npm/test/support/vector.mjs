@@ -5,6 +5,7 @@
 // the core, and durations are seconds, so values are converted in both directions.
 import assert from 'node:assert/strict';
 import { Scheduler, SlotwiseError } from 'slotwise';
+import { pdDecide } from 'slotwise/policy';
 
 const DURATIONS = new Set([
   'report_lifetime',
@@ -143,6 +144,16 @@ export class Runner {
       }
       case 'fail':
         return scheduler.fail(...argument, now);
+      case 'complete_leg': {
+        const [id, stage, usage] = argument;
+        return scheduler.completeLeg(id, stage, fromCore(usage), now);
+      }
+      case 'fail_leg':
+        return scheduler.failLeg(...argument, now);
+      case 'pd_decide': {
+        const [decider, facts] = argument;
+        return pdDecide(decider, fromCore(facts));
+      }
       case 'cancel':
         return scheduler.cancel(argument, now);
       case 'redirect': {
@@ -189,7 +200,14 @@ export class Runner {
   #picked(answer) {
     const name = (id) => this.#scheduler.endpoint(id).name;
     assert.equal(answer.endpointName, name(answer.endpointId));
+    const leg = ({ endpointName, cachedTokens, cost }) => ({
+      endpoint: endpointName,
+      cached_tokens: cachedTokens,
+      cost_s: cost,
+    });
     return {
+      ...(answer.prefill === null ? {} : { prefill: leg(answer.prefill) }),
+      ...(answer.encode === null ? {} : { encode: leg(answer.encode) }),
       request: answer.requestId,
       endpoint: answer.endpointName,
       alternatives: answer.alternatives.map(name),
