@@ -57,3 +57,8 @@ pub use model_splice::{ModelSplice, rewrite_model};
 pub use reader::RequestReader;
 pub use request_view::{PriorityOrder, RequestView, SessionField};
 pub use usage_splice::{UsageSplice, add_usage};
+
+/// Tests the example of the manual's page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/src/disaggregation.md")]
+mod book {}
