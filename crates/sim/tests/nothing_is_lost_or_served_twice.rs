@@ -6,8 +6,9 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use slotwise::{BlockHash, Rng};
-use slotwise_sim::fleet::{Record, simulate};
-use slotwise_sim::policy::{ABLATIONS, POLICIES, PolicyKind};
+use slotwise_sim::fleet::{Record, Setup, simulate};
+use slotwise_sim::policy::{ABLATIONS, DISAGGREGATED, POLICIES, PolicyKind};
+use slotwise_sim::pools::Pools;
 use slotwise_sim::replica::{Class, Engine, EngineConfig, Job, KvChange, PER_SEQUENCE};
 use support::{mixed, setup};
 
@@ -33,6 +34,33 @@ fn under_every_policy() {
         let record = simulate(&trace, &setup(4), kind);
         check(&record, trace.requests(), kind.name);
         assert!(record.requests.iter().all(|request| request.replica.is_some()), "{}", kind.name);
+    }
+}
+
+#[test]
+fn in_prefill_and_decode_pools() {
+    let trace = mixed(350);
+    let setup = setup(4);
+    let setup = Setup { pools: Pools { prefill: 1, decode: 2, ..setup.pools }, ..setup };
+    for kind in &DISAGGREGATED {
+        let record = simulate(&trace, &setup, kind);
+        check(&record, trace.requests(), kind.name);
+        for request in &record.requests {
+            let answers = request.replica.expect("all are served");
+            assert!(
+                answers > 0 && request.prefiller != Some(answers),
+                "{}: {request:?}",
+                kind.name
+            );
+            // The replica without a pool may do both.
+            assert!(request.prefiller.is_none_or(|replica| [0, 3].contains(&replica)));
+        }
+        let split = record.requests.iter().filter(|request| request.prefiller.is_some()).count();
+        match kind.name {
+            "pd-never" => assert_eq!(split, 0),
+            "pd-always" => assert_eq!(split, record.requests.len()),
+            _ => assert!(split < record.requests.len()),
+        }
     }
 }
 

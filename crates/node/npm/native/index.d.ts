@@ -472,6 +472,11 @@ export interface Config {
   profile?: { filters?: Array<{ type: string; parameters?: object }>; scorers?: Array<{ scorer: { type: string; parameters?: object }; weight?: number }>; picker?: { type: string; parameters?: object } }
   /** State between requests that the plugins of a scheduling profile read. */
   producers?: ProducerConfig
+  /**
+   * How requests are split over endpoints that encode, prefill and decode. Default: one endpoint
+   * serves a request.
+   */
+  disaggregation?: DisaggregationConfig
   /** Fallbacks that a dispatch names besides the endpoint. Default: 2. */
   alternatives?: number
   /**
@@ -1078,6 +1083,20 @@ export interface PrefillCost {
   minStep?: number
   /** Tokens that the engine computes in a step (`max_num_batched_tokens`). Default: 2,048. */
   chunk?: number
+}
+
+/** What deciders read. */
+export interface PrefillFacts {
+  /** Tokens of the prompt. */
+  promptTokens: number
+  /** Tokens of the prompt that the decoding endpoint has cached. */
+  cachedTokens: number
+  /** Whether the request has media. */
+  multimodal: boolean
+  /** The cost of the best endpoint that prefills and decodes, in seconds. */
+  decodeOnly: number
+  /** The cost of the best prefilling endpoint, of the transfer, and of the best decoding one. */
+  disaggregated: number
 }
 
 /** State between requests that the plugins of a scheduling profile read. */
