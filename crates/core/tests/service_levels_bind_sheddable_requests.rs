@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use slotwise::{
-    Decision, Endpoint, EvictReason, Exclusion, Instant, Priority, RejectReason, Request,
-    Scheduler, Usage,
-};
+use slotwise::{Endpoint, Exclusion, Instant, Priority, RejectReason, Request, Scheduler, Usage};
 
-const PROMPT: [u32; 20_000] = [7; 20_000];
+static PROMPT: [u32; 20_000] = [7; 20_000];
 const BATCH: Priority = Priority(-1);
 
 fn at(ms: u64) -> Instant {
