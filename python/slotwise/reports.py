@@ -341,6 +341,8 @@ class RequestView:
     """The cache salt. Requests with different salts share no cached blocks."""
     adapter: str | None
     """The adapter of SGLang's ``lora_path``."""
+    multimodal: bool
+    """Whether the prompt has images, sounds or files."""
     kv_transfer: bool
     """Whether KV blocks are transferred from or to another engine."""
     request_id: str | None

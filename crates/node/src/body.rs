@@ -67,6 +67,8 @@ pub struct RequestView {
     pub cache_salt: Option<String>,
     /// The adapter of SGLang's `lora_path`.
     pub adapter: Option<String>,
+    /// Whether the prompt has images, sounds or files.
+    pub multimodal: bool,
     /// Whether blocks are to be fetched from another engine, or left for one.
     pub kv_transfer: bool,
     /// The id that the client gave to the request.
@@ -115,6 +117,7 @@ pub fn read_request(
         session_field: view.session_field.map(SessionField::as_str),
         cache_salt: text(&view.cache_salt),
         adapter: text(&view.adapter),
+        multimodal: view.multimodal,
         kv_transfer: view.kv_transfer,
         request_id: text(&view.request_id),
     })

@@ -1323,6 +1323,8 @@ export interface RequestView {
   cacheSalt: string | null
   /** The adapter of SGLang's `lora_path`. */
   adapter: string | null
+  /** Whether the prompt has images, sounds or files. */
+  multimodal: boolean
   /** Whether blocks are to be fetched from another engine, or left for one. */
   kvTransfer: boolean
   /** The id that the client gave to the request. */
