@@ -77,7 +77,7 @@ pub fn compare(trace: &Trace, setup: &Setup, policies: &[PolicyKind], seeds: u64
     Comparison {
         trace: trace.name.clone(),
         replicas: setup.replicas,
-        class: setup.mix.names(),
+        class: setup.mix().names(),
         speed: setup.speed,
         policies,
     }

@@ -23,8 +23,8 @@ pub struct Setup {
     pub pools: Pools,
     /// How each of them was started.
     pub engine: EngineConfig,
-    /// Their classes, in turn.
-    pub mix: ClassMix,
+    /// Their classes, in turn; `None` means that all have the class of `engine`.
+    pub mix: Option<ClassMix>,
     /// The number of slower replicas, which come first, and how many times slower they are.
     pub slow: Option<(usize, f64)>,
     /// How often metrics are scraped.
@@ -84,13 +84,20 @@ pub struct Outcome {
     pub forecast: Option<Forecast>,
 }
 
+impl Setup {
+    /// The classes of the replicas, in turn.
+    pub fn mix(&self) -> ClassMix {
+        self.mix.unwrap_or_else(|| self.engine.class.into())
+    }
+}
+
 /// Runs a workload under a policy.
 pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
     let fleet = Fleet {
         replicas: setup.replicas,
         pools: setup.pools,
         class: setup.engine.class,
-        mix: setup.mix,
+        mix: setup.mix(),
         deadline: setup.deadline,
         block_tokens: trace.block_tokens,
         chunk: setup.engine.max_batched_tokens,
@@ -177,7 +184,7 @@ impl<'a> Simulation<'a> {
                 Some((count, slowdown)) if replica < count => slowdown,
                 _ => 1.0,
             };
-            let class = setup.mix.of(replica);
+            let class = setup.mix().of(replica);
             Engine::new(EngineConfig { class, slowdown, ..setup.engine }, trace.block_tokens)
         });
         let mut simulation = Self {

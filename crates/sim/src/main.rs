@@ -361,7 +361,7 @@ impl Workload {
             replicas: self.replicas,
             pools: Pools { prefill, decode, transfer },
             engine,
-            mix: self.class,
+            mix: Some(self.class),
             deadline: Duration::MAX,
             slow: self.slow,
             scrape: Duration::from_millis(self.scrape_ms.unwrap_or(50)),

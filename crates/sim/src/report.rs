@@ -29,7 +29,7 @@ pub fn page(comparison: &Comparison, setup: &Setup) -> Result<String> {
          All figures are simulated.</p>",
         escape(&comparison.trace),
         comparison.replicas,
-        setup.mix,
+        setup.mix(),
         comparison.speed,
         setup.scrape.as_millis(),
         setup.delay.as_millis(),

@@ -83,7 +83,7 @@ pub fn sweep(
     Sweep {
         trace: trace.name.clone(),
         replicas: setup.replicas,
-        class: setup.mix.names(),
+        class: setup.mix().names(),
         highest: bounds.high,
         policies,
     }

@@ -91,7 +91,7 @@ fn run(mix: Mix, kind: &PolicyKind, adapters: Option<u32>, speed: f64) {
         pools: Pools { prefill: 0, decode: 0, transfer: KvTransferCost::default() },
         replicas: 6,
         engine,
-        mix: Class::default().into(),
+        mix: None,
         deadline: Duration::MAX,
         slow: Some((2, 2.0)),
         scrape: Duration::from_millis(50),

@@ -17,7 +17,7 @@ pub(crate) fn setup(replicas: usize) -> Setup {
         replicas,
         pools: Pools { prefill: 0, decode: 0, transfer: KvTransferCost::default() },
         engine: EngineConfig::new(Class::default()),
-        mix: Class::default().into(),
+        mix: None,
         deadline: Duration::MAX,
         slow: None,
         scrape: Duration::from_millis(50),
