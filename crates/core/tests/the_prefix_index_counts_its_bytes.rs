@@ -2,43 +2,20 @@
 //!
 //! The file has one test: the harness allocates when it starts another one.
 
+#[path = "support/prefix_prompts.rs"]
+mod prefix_prompts;
+
 use std::alloc::System;
 
 use cap::Cap;
+use slotwise::Rng;
 use slotwise::prefix::internals::IndexInternals as _;
-use slotwise::prefix::{
-    BlockHash, BlockUse, CacheSpec, EngineHash, IndexLimits, PrefixIndex, Tier,
-};
-use slotwise::{Instant, Rng};
+use slotwise::prefix::{EngineHash, PrefixIndex, Tier};
+
+use prefix_prompts::{fresh, index, used};
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
-
-const BLOCK_TOKENS: u32 = 16;
-
-fn used(stamp: u64) -> BlockUse {
-    BlockUse {
-        stamp,
-        block_tokens: BLOCK_TOKENS,
-        now: Instant::from_micros(stamp * 1_000),
-        computed: true,
-    }
-}
-
-fn index(endpoints: u32, bytes: usize, capacity: u32) -> PrefixIndex {
-    let mut limits = IndexLimits::default();
-    limits.bytes = bytes;
-    let mut index = PrefixIndex::new(7, limits);
-    for slot in 0..endpoints {
-        index.join(slot, CacheSpec { capacity, ..CacheSpec::default() }).expect("few");
-    }
-    index
-}
-
-/// A new prompt.
-fn fresh(rng: &mut Rng, blocks: usize) -> (Vec<EngineHash>, Vec<BlockHash>) {
-    (0..blocks).map(|_| rng.next_u64()).map(|hash| (EngineHash(hash ^ 1), BlockHash(hash))).unzip()
-}
 
 /// The heap's growth since `before`, less the index's own count.
 fn unaccounted(index: &PrefixIndex, before: usize) -> isize {
