@@ -105,10 +105,21 @@ impl EndpointFacts {
         }
     }
 
+    /// The larger share of both limits that the engine's reported load uses; a limit of zero is
+    /// used whole. The age of the metrics does not count.
+    pub(crate) fn reported_utilization(&self, waiting: f64, kv_usage: f64) -> f64 {
+        used_share(self.waiting as f64, waiting).max(used_share(self.kv_usage, kv_usage))
+    }
+
     /// The address by which clients and headers name the endpoint.
     pub fn address(&self) -> &str {
         if self.address.is_empty() { &self.name } else { &self.address }
     }
+}
+
+/// The used share of a capacity; without capacity, all of it is used.
+pub(crate) fn used_share(used: f64, capacity: f64) -> f64 {
+    if capacity > 0.0 { used / capacity } else { 1.0 }
 }
 
 /// Facts about the request.

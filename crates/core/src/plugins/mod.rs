@@ -62,13 +62,14 @@ mod topology_level;
 pub use admitters::{LatencySloAdmitter, ProbabilisticAdmitter, shed_probability};
 pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
 pub use explanation::{EndpointExplanation, ProfileExplanation, ProfileRunnerUp, ScoreExplanation};
+pub(crate) use facts::used_share;
 pub use facts::{EndpointFacts, Prediction, RequestFacts, Topology};
 pub use filter::{Filter, filter};
 pub use filters::{
-    ByLabelFilter, CandidateSubsetFilter, ConcurrencyDetectorFilter, DecodeFilter, EncodeFilter,
-    EndpointAttributeFilter, FilterAlgorithm, FilterConcurrencyMode, FilterPlugin,
-    HeaderBasedTestingFilter, LabelOperator, LabelRequirement, LabelSelectorFilter, OnMissing,
-    PrefillFilter, PrefixCacheAffinityFilter, SloHeadroomTierFilter, Threshold, ThresholdOperator,
+    ByLabelFilter, CandidateSubsetFilter, ConcurrencyDetectorFilter, ConcurrencyMode, DecodeFilter,
+    EncodeFilter, EndpointAttributeFilter, FilterAlgorithm, FilterPlugin, HeaderBasedTestingFilter,
+    LabelOperator, LabelRequirement, LabelSelectorFilter, OnMissing, PrefillFilter,
+    PrefixCacheAffinityFilter, SloHeadroomTierFilter, Threshold, ThresholdOperator,
     TopologyAffinityFilter, TtftSource, UtilizationCondition, UtilizationDetectorFilter,
     UtilizationFilter, UtilizationMetric,
 };

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+pub use crate::plugins::ConcurrencyMode;
+
 /// How the pool's saturation is measured.
 ///
 /// The two detectors are those of the Gateway API inference extension, with its names, parameters
@@ -106,24 +108,6 @@ pub struct ConcurrencyDetector {
     /// Share by which a single endpoint may exceed its limit; it does not affect the pool's
     /// saturation.
     pub headroom: f64,
-}
-
-/// The unit that a [`ConcurrencyDetector`] counts.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "kebab-case")
-)]
-#[non_exhaustive]
-pub enum ConcurrencyMode {
-    /// Requests.
-    #[default]
-    Requests,
-    /// Their tokens.
-    Tokens,
-    /// Both: the fuller of the two counts.
-    Hybrid,
 }
 
 impl Default for SaturationPolicy {

@@ -1,7 +1,7 @@
 //! The reference's saturation of a pool, from plain facts about its endpoints.
 
 use super::config::{ConcurrencyDetector, ConcurrencyMode, SaturationPolicy, UtilizationDetector};
-use crate::plugins::EndpointFacts;
+use crate::plugins::{EndpointFacts, used_share};
 
 /// The saturation of a pool: 0 is idle, 1 is full, and the detectors exceed 1. A pool without
 /// endpoints is full.
@@ -40,7 +40,7 @@ pub fn saturation(policy: &SaturationPolicy, endpoints: &[EndpointFacts]) -> f64
     };
     match policy {
         SaturationPolicy::Continuous(policy) => {
-            mean(&|endpoint| ratio(endpoint.kv_usage, policy.kv_limit).clamp(0.0, 1.0))
+            mean(&|endpoint| used_share(endpoint.kv_usage, policy.kv_limit).clamp(0.0, 1.0))
         }
         SaturationPolicy::UtilizationDetector(detector) => mean(&|facts| detector.of_facts(facts)),
         SaturationPolicy::ConcurrencyDetector(detector) => match detector.concurrency_mode {
@@ -64,8 +64,8 @@ impl UtilizationDetector {
         if endpoint.metrics_age.is_none_or(|age| age.get() > threshold) {
             return 1.0;
         }
-        let queue = ratio(endpoint.waiting as f64, f64::from(self.queue_depth_threshold));
-        queue.max(ratio(endpoint.kv_usage, self.kv_cache_util_threshold))
+        let waiting = f64::from(self.queue_depth_threshold);
+        endpoint.reported_utilization(waiting, self.kv_cache_util_threshold)
     }
 }
 
@@ -76,20 +76,15 @@ impl ConcurrencyDetector {
     }
 
     fn requests(&self, in_flight: f64, endpoints: usize) -> f64 {
-        ratio(in_flight, f64::from(self.max_concurrency) * endpoints as f64)
+        used_share(in_flight, f64::from(self.max_concurrency) * endpoints as f64)
     }
 
     fn tokens(&self, in_flight: f64, endpoints: usize) -> f64 {
-        ratio(in_flight, self.max_token_concurrency as f64 * endpoints as f64)
+        used_share(in_flight, self.max_token_concurrency as f64 * endpoints as f64)
     }
 }
 
 /// The exact sum, rounded once.
 fn sum(counts: impl Iterator<Item = u64>) -> f64 {
     counts.map(u128::from).sum::<u128>() as f64
-}
-
-/// The used share; without capacity, all of it is used.
-fn ratio(used: f64, capacity: f64) -> f64 {
-    if capacity > 0.0 { used / capacity } else { 1.0 }
 }

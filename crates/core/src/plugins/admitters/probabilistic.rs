@@ -85,8 +85,8 @@ impl ProbabilisticAdmitter {
         if endpoint.metrics_age.is_none() {
             return 1.0;
         }
-        let queue = ratio(endpoint.waiting as f64, f64::from(self.queue_depth_threshold));
-        queue.max(ratio(endpoint.kv_usage, self.kv_cache_util_threshold))
+        let waiting = f64::from(self.queue_depth_threshold);
+        endpoint.reported_utilization(waiting, self.kv_cache_util_threshold)
     }
 }
 
@@ -102,9 +102,4 @@ impl ProbabilisticAdmitter {
 /// ```
 pub fn shed_probability(priority: i32, saturation: f64) -> f64 {
     ProbabilisticAdmitter::default().shed_probability(priority, saturation)
-}
-
-/// The used share; without capacity, all of it is used.
-fn ratio(used: f64, capacity: f64) -> f64 {
-    if capacity > 0.0 { used / capacity } else { 1.0 }
 }

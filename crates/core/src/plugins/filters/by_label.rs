@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::facts::EndpointFacts;
 use crate::plugins::filter::Filter;
+use crate::plugins::parameters::checked_parameters;
 
 /// `by-label`: keeps endpoints whose label has one of these values. Deprecated in the reference in
 /// favour of [`LabelSelectorFilter`](super::LabelSelectorFilter).
@@ -13,15 +14,18 @@ use crate::plugins::filter::Filter;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct ByLabelFilter {
     /// The label.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub label: String,
     /// The values that it may have.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub valid_values: Vec<String>,
     /// Whether endpoints without the label are kept too.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub allows_no_label: bool,
 }
 
@@ -52,28 +56,17 @@ pub(super) fn label<'e>(endpoint: &'e EndpointFacts, key: &str) -> Option<&'e st
     endpoint.labels.get(key).map(String::as_str)
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(Default, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    label: String,
-    valid_values: Vec<String>,
-    allows_no_label: bool,
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for ByLabelFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let Parameters { label, valid_values, allows_no_label } = parameters;
-        if label.is_empty() {
-            return Err("label must not be empty");
+impl ByLabelFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.label.is_empty() {
+            Err("label must not be empty")
+        } else if self.valid_values.is_empty() && !self.allows_no_label {
+            Err("validValues must not be empty unless allowsNoLabel is true")
+        } else {
+            Ok(())
         }
-        if valid_values.is_empty() && !allows_no_label {
-            return Err("validValues must not be empty unless allowsNoLabel is true");
-        }
-        Ok(Self { label, valid_values, allows_no_label })
     }
 }
+
+checked_parameters!(ByLabelFilter, ByLabelFilter::check);

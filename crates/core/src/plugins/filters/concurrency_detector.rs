@@ -1,9 +1,10 @@
 //! `concurrency-detector` as a filter: endpoints with room for requests in flight.
 
+use alloc::string::String;
+
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::filter::Filter;
-#[cfg(feature = "serde")]
-use crate::plugins::parameters::Ignored;
+use crate::plugins::parameters::{Ignored, checked_parameters};
 
 /// `concurrency-detector` as a filter: keeps endpoints with less in flight than the limit.
 ///
@@ -16,7 +17,7 @@ use crate::plugins::parameters::Ignored;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(default, deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct ConcurrencyDetectorFilter {
@@ -25,26 +26,28 @@ pub struct ConcurrencyDetectorFilter {
     /// Tokens in flight at which an endpoint is full.
     pub max_token_concurrency: u64,
     /// What is counted.
-    pub concurrency_mode: FilterConcurrencyMode,
+    pub concurrency_mode: ConcurrencyMode,
     /// Share by which an endpoint may exceed the maximum.
     pub headroom: f64,
+    #[cfg_attr(feature = "serde", serde(skip_serializing))]
+    pub(super) in_flight_load_producer_name: Ignored<String>,
 }
 
-/// What a [`ConcurrencyDetectorFilter`] counts.
+/// What `concurrency-detector` counts, as a filter and as a measure of saturation.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "lowercase")
 )]
-#[expect(clippy::exhaustive_enums, reason = "the modes of the reference")]
-pub enum FilterConcurrencyMode {
+#[non_exhaustive]
+pub enum ConcurrencyMode {
     /// Requests.
     #[default]
     Requests,
-    /// Tokens.
+    /// Their tokens.
     Tokens,
-    /// Both.
+    /// Both: the fuller of the two counts.
     Hybrid,
 }
 
@@ -53,8 +56,9 @@ impl Default for ConcurrencyDetectorFilter {
         Self {
             max_concurrency: 100,
             max_token_concurrency: 1_000_000,
-            concurrency_mode: FilterConcurrencyMode::Requests,
+            concurrency_mode: ConcurrencyMode::Requests,
             headroom: 0.0,
+            in_flight_load_producer_name: Ignored::default(),
         }
     }
 }
@@ -68,63 +72,27 @@ impl Filter for ConcurrencyDetectorFilter {
             let requests = endpoint.in_flight_requests < requests;
             let tokens = endpoint.in_flight_tokens < tokens;
             match self.concurrency_mode {
-                FilterConcurrencyMode::Requests => requests,
-                FilterConcurrencyMode::Tokens => tokens,
-                FilterConcurrencyMode::Hybrid => requests && tokens,
+                ConcurrencyMode::Requests => requests,
+                ConcurrencyMode::Tokens => tokens,
+                ConcurrencyMode::Hybrid => requests && tokens,
             }
         });
     }
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    max_concurrency: u64,
-    max_token_concurrency: u64,
-    concurrency_mode: FilterConcurrencyMode,
-    headroom: f64,
-    in_flight_load_producer_name: Ignored<alloc::string::String>,
-}
-
-#[cfg(feature = "serde")]
-impl Default for Parameters {
-    fn default() -> Self {
-        let ConcurrencyDetectorFilter {
-            max_concurrency,
-            max_token_concurrency,
-            concurrency_mode,
-            headroom,
-        } = ConcurrencyDetectorFilter::default();
-        let in_flight_load_producer_name = Ignored::default();
-        Self {
-            max_concurrency,
-            max_token_concurrency,
-            concurrency_mode,
-            headroom,
-            in_flight_load_producer_name,
+impl ConcurrencyDetectorFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.max_concurrency == 0 {
+            Err("maxConcurrency must be above 0")
+        } else if self.max_token_concurrency == 0 {
+            Err("maxTokenConcurrency must be above 0")
+        } else if self.headroom < 0.0 {
+            Err("headroom must be at least 0")
+        } else {
+            Ok(())
         }
     }
 }
 
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for ConcurrencyDetectorFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let Parameters {
-            max_concurrency, max_token_concurrency, concurrency_mode, headroom, ..
-        } = parameters;
-        if max_concurrency == 0 {
-            return Err("maxConcurrency must be above 0");
-        }
-        if max_token_concurrency == 0 {
-            return Err("maxTokenConcurrency must be above 0");
-        }
-        if headroom < 0.0 {
-            return Err("headroom must be at least 0");
-        }
-        Ok(Self { max_concurrency, max_token_concurrency, concurrency_mode, headroom })
-    }
-}
+checked_parameters!(ConcurrencyDetectorFilter, ConcurrencyDetectorFilter::check);

@@ -6,24 +6,27 @@ use alloc::string::String;
 use crate::plugins::attribute_key;
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::filter::Filter;
+use crate::plugins::parameters::checked_parameters;
 
 /// `endpoint-attribute-filter`: keeps endpoints whose attribute meets a condition.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct EndpointAttributeFilter {
     /// The name of the attribute.
     pub attribute: String,
     /// The plugin that produces the attribute; without effect, since facts have no producer.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub producer: Option<String>,
     /// What happens to endpoints without the attribute.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub on_missing: OnMissing,
     /// Whether all candidates stay if none meets the condition.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub fallback_on_empty: bool,
     /// The condition.
     pub algorithm: FilterAlgorithm,
@@ -133,32 +136,14 @@ impl Filter for EndpointAttributeFilter {
     }
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    attribute: String,
-    #[serde(default)]
-    producer: Option<String>,
-    #[serde(default)]
-    on_missing: OnMissing,
-    #[serde(default)]
-    fallback_on_empty: bool,
-    algorithm: FilterAlgorithm,
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for EndpointAttributeFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let Parameters { attribute, producer, on_missing, fallback_on_empty, algorithm } =
-            parameters;
-        if attribute.is_empty() {
+impl EndpointAttributeFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.attribute.is_empty() {
             return Err("attribute must not be empty");
         }
-        attribute_key::check(&attribute, producer.as_deref())?;
-        Ok(Self { attribute, producer, on_missing, fallback_on_empty, algorithm })
+        attribute_key::check(&self.attribute, self.producer.as_deref())
     }
 }
+
+checked_parameters!(EndpointAttributeFilter, EndpointAttributeFilter::check);

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::filter::Filter;
+use crate::plugins::parameters::checked_parameters;
 
 /// `label-selector-filter`: keeps endpoints that meet all requirements of a Kubernetes
 /// `LabelSelector`; an empty one matches every endpoint.
@@ -16,7 +17,7 @@ use crate::plugins::filter::Filter;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(default, deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct LabelSelectorFilter {
@@ -82,22 +83,10 @@ impl Filter for LabelSelectorFilter {
     }
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(Default, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    match_labels: BTreeMap<String, String>,
-    match_expressions: Vec<LabelRequirement>,
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for LabelSelectorFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let Parameters { match_labels, match_expressions } = parameters;
-        for LabelRequirement { operator, values, .. } in &match_expressions {
+impl LabelSelectorFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        for LabelRequirement { operator, values, .. } in &self.match_expressions {
             let needs_values = matches!(operator, LabelOperator::In | LabelOperator::NotIn);
             match (needs_values, values.is_empty()) {
                 (true, true) => return Err("the operators In and NotIn need at least one value"),
@@ -105,6 +94,8 @@ impl TryFrom<Parameters> for LabelSelectorFilter {
                 _ => {}
             }
         }
-        Ok(Self { match_labels, match_expressions })
+        Ok(())
     }
 }
+
+checked_parameters!(LabelSelectorFilter, LabelSelectorFilter::check);

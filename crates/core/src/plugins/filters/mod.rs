@@ -19,7 +19,7 @@ mod utilization_detector;
 
 pub use by_label::ByLabelFilter;
 pub use candidate_subset::CandidateSubsetFilter;
-pub use concurrency_detector::{ConcurrencyDetectorFilter, FilterConcurrencyMode};
+pub use concurrency_detector::{ConcurrencyDetectorFilter, ConcurrencyMode};
 pub use endpoint_attribute::{
     EndpointAttributeFilter, FilterAlgorithm, OnMissing, Threshold, ThresholdOperator,
 };

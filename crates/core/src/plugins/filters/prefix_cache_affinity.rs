@@ -1,10 +1,11 @@
 //! `prefix-cache-affinity-filter`: endpoints that have the prompt cached, unless they are too slow.
 
+use alloc::string::String;
+
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::facts::EndpointFacts;
 use crate::plugins::filter::Filter;
-#[cfg(feature = "serde")]
-use crate::plugins::parameters::Ignored;
+use crate::plugins::parameters::{Ignored, checked_parameters};
 
 /// `prefix-cache-affinity-filter`: keeps the endpoints that have most of the prompt cached.
 ///
@@ -18,7 +19,7 @@ use crate::plugins::parameters::Ignored;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(default, deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct PrefixCacheAffinityFilter {
@@ -34,6 +35,12 @@ pub struct PrefixCacheAffinityFilter {
     pub ttft_source: TtftSource,
     /// Tokens that an endpoint prefills in a second.
     pub peak_prefill_throughput: f64,
+    #[cfg_attr(feature = "serde", serde(skip_serializing))]
+    pub(super) prefix_match_info_producer_name: Ignored<String>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing))]
+    pub(super) latency_prediction_info_producer_name: Ignored<String>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing))]
+    pub(super) in_flight_load_producer_name: Ignored<String>,
 }
 
 /// Where times to first token come from.
@@ -60,6 +67,9 @@ impl Default for PrefixCacheAffinityFilter {
             max_ttft_penalty_ms: 18_000.0,
             ttft_source: TtftSource::PrefillThroughput,
             peak_prefill_throughput: 15_928.0,
+            prefix_match_info_producer_name: Ignored::default(),
+            latency_prediction_info_producer_name: Ignored::default(),
+            in_flight_load_producer_name: Ignored::default(),
         }
     }
 }
@@ -108,68 +118,24 @@ impl Filter for PrefixCacheAffinityFilter {
     }
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    affinity_threshold: f64,
-    exploration_probability: f64,
-    #[serde(rename = "maxTTFTPenaltyMs")]
-    max_ttft_penalty_ms: f64,
-    ttft_source: TtftSource,
-    peak_prefill_throughput: f64,
-    prefix_match_info_producer_name: Ignored<alloc::string::String>,
-    latency_prediction_info_producer_name: Ignored<alloc::string::String>,
-    in_flight_load_producer_name: Ignored<alloc::string::String>,
-}
-
-#[cfg(feature = "serde")]
-impl Default for Parameters {
-    fn default() -> Self {
-        let filter = PrefixCacheAffinityFilter::default();
-        Self {
-            affinity_threshold: filter.affinity_threshold,
-            exploration_probability: filter.exploration_probability,
-            max_ttft_penalty_ms: filter.max_ttft_penalty_ms,
-            ttft_source: filter.ttft_source,
-            peak_prefill_throughput: filter.peak_prefill_throughput,
-            prefix_match_info_producer_name: Ignored::default(),
-            latency_prediction_info_producer_name: Ignored::default(),
-            in_flight_load_producer_name: Ignored::default(),
+impl PrefixCacheAffinityFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        let estimates = self.ttft_source == TtftSource::PrefillThroughput;
+        let limits = estimates && self.max_ttft_penalty_ms > 0.0;
+        let throughput = self.peak_prefill_throughput;
+        if self.affinity_threshold > 1.0 {
+            Err("affinityThreshold must be at most 1")
+        } else if !(0.0..=1.0).contains(&self.exploration_probability) {
+            Err("explorationProbability must be from 0 to 1")
+        } else if self.max_ttft_penalty_ms < 0.0 {
+            Err("maxTTFTPenaltyMs must be at least 0")
+        } else if throughput < 0.0 || limits && throughput <= 0.0 {
+            Err("peakPrefillThroughput must be above 0")
+        } else {
+            Ok(())
         }
     }
 }
 
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for PrefixCacheAffinityFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let filter = Self {
-            affinity_threshold: parameters.affinity_threshold,
-            exploration_probability: parameters.exploration_probability,
-            max_ttft_penalty_ms: parameters.max_ttft_penalty_ms,
-            ttft_source: parameters.ttft_source,
-            peak_prefill_throughput: parameters.peak_prefill_throughput,
-        };
-        if filter.affinity_threshold > 1.0 {
-            return Err("affinityThreshold must be at most 1");
-        }
-        if !(0.0..=1.0).contains(&filter.exploration_probability) {
-            return Err("explorationProbability must be from 0 to 1");
-        }
-        if filter.max_ttft_penalty_ms < 0.0 {
-            return Err("maxTTFTPenaltyMs must be at least 0");
-        }
-        let estimates = filter.ttft_source == TtftSource::PrefillThroughput;
-        if filter.peak_prefill_throughput < 0.0
-            || estimates
-                && filter.max_ttft_penalty_ms > 0.0
-                && filter.peak_prefill_throughput <= 0.0
-        {
-            return Err("peakPrefillThroughput must be above 0");
-        }
-        Ok(filter)
-    }
-}
+checked_parameters!(PrefixCacheAffinityFilter, PrefixCacheAffinityFilter::check);

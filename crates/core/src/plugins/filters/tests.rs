@@ -69,7 +69,7 @@ fn all() -> Vec<FilterPlugin> {
     let attribute = EndpointAttributeFilter::new("a", ThresholdOperator::LessThan, 2.0);
     let concurrency = ConcurrencyDetectorFilter {
         max_concurrency: 4,
-        concurrency_mode: FilterConcurrencyMode::Hybrid,
+        concurrency_mode: ConcurrencyMode::Hybrid,
         headroom: 1e300,
         ..Default::default()
     };
@@ -77,6 +77,7 @@ fn all() -> Vec<FilterPlugin> {
     let utilization = UtilizationFilter {
         conditions: metrics.into_iter().map(condition).collect(),
         fallback_on_empty: false,
+        ..Default::default()
     };
     [
         FilterPlugin::LabelSelector(selector.clone()),

@@ -1,19 +1,19 @@
 //! `utilization-filter`: endpoints below limits of their load.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::facts::EndpointFacts;
 use crate::plugins::filter::Filter;
-#[cfg(feature = "serde")]
-use crate::plugins::parameters::Ignored;
+use crate::plugins::parameters::{Ignored, checked_parameters};
 
 /// `utilization-filter`: keeps endpoints that meet all conditions.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(default, deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct UtilizationFilter {
@@ -21,6 +21,8 @@ pub struct UtilizationFilter {
     pub conditions: Vec<UtilizationCondition>,
     /// Whether all candidates stay if none meets the conditions.
     pub fallback_on_empty: bool,
+    #[cfg_attr(feature = "serde", serde(skip_serializing))]
+    pub(super) in_flight_load_producer_name: Ignored<String>,
 }
 
 /// A limit of one metric.
@@ -79,26 +81,13 @@ impl Filter for UtilizationFilter {
     }
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(Default, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    conditions: Vec<UtilizationCondition>,
-    fallback_on_empty: bool,
-    in_flight_load_producer_name: Ignored<alloc::string::String>,
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for UtilizationFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let Parameters { conditions, fallback_on_empty, .. } = parameters;
-        if conditions.is_empty() {
+impl UtilizationFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.conditions.is_empty() {
             return Err("conditions must not be empty");
         }
-        for UtilizationCondition { metric, max_value } in &conditions {
+        for UtilizationCondition { metric, max_value } in &self.conditions {
             if *max_value < 0.0 {
                 return Err("maxValue must be at least 0");
             }
@@ -106,6 +95,8 @@ impl TryFrom<Parameters> for UtilizationFilter {
                 return Err("maxValue of kv-cache-utilization must be at most 1");
             }
         }
-        Ok(Self { conditions, fallback_on_empty })
+        Ok(())
     }
 }
+
+checked_parameters!(UtilizationFilter, UtilizationFilter::check);

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::filter::Filter;
+use crate::plugins::parameters::checked_parameters;
 use crate::time::Seconds;
 
 /// `utilization-detector` as a filter: keeps endpoints whose reported load is within the limits.
@@ -19,7 +20,7 @@ use crate::time::Seconds;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(default, deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct UtilizationDetectorFilter {
@@ -28,10 +29,7 @@ pub struct UtilizationDetectorFilter {
     /// Share of the KV cache at which an endpoint is full.
     pub kv_cache_util_threshold: f64,
     /// Age above which metrics do not count.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::plugins::go_duration::as_text::serialize")
-    )]
+    #[cfg_attr(feature = "serde", serde(with = "crate::plugins::go_duration::as_text"))]
     pub metrics_staleness_threshold: Duration,
     /// Share by which an endpoint may exceed the thresholds.
     pub headroom: f64,
@@ -61,64 +59,21 @@ impl Filter for UtilizationDetectorFilter {
     }
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    queue_depth_threshold: u64,
-    kv_cache_util_threshold: f64,
-    #[serde(deserialize_with = "crate::plugins::go_duration::as_text::deserialize")]
-    metrics_staleness_threshold: Duration,
-    headroom: f64,
-}
-
-#[cfg(feature = "serde")]
-impl Default for Parameters {
-    fn default() -> Self {
-        let UtilizationDetectorFilter {
-            queue_depth_threshold,
-            kv_cache_util_threshold,
-            metrics_staleness_threshold,
-            headroom,
-        } = UtilizationDetectorFilter::default();
-        Self {
-            queue_depth_threshold,
-            kv_cache_util_threshold,
-            metrics_staleness_threshold,
-            headroom,
+impl UtilizationDetectorFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.queue_depth_threshold == 0 {
+            Err("queueDepthThreshold must be above 0")
+        } else if self.kv_cache_util_threshold <= 0.0 || self.kv_cache_util_threshold > 1.0 {
+            Err("kvCacheUtilThreshold must be above 0 and at most 1")
+        } else if self.metrics_staleness_threshold.is_zero() {
+            Err("metricsStalenessThreshold must be above 0")
+        } else if self.headroom < 0.0 {
+            Err("headroom must be at least 0")
+        } else {
+            Ok(())
         }
     }
 }
 
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for UtilizationDetectorFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let Parameters {
-            queue_depth_threshold,
-            kv_cache_util_threshold,
-            metrics_staleness_threshold,
-            headroom,
-        } = parameters;
-        if queue_depth_threshold == 0 {
-            return Err("queueDepthThreshold must be above 0");
-        }
-        if kv_cache_util_threshold <= 0.0 || kv_cache_util_threshold > 1.0 {
-            return Err("kvCacheUtilThreshold must be above 0 and at most 1");
-        }
-        if metrics_staleness_threshold.is_zero() {
-            return Err("metricsStalenessThreshold must be above 0");
-        }
-        if headroom < 0.0 {
-            return Err("headroom must be at least 0");
-        }
-        Ok(Self {
-            queue_depth_threshold,
-            kv_cache_util_threshold,
-            metrics_staleness_threshold,
-            headroom,
-        })
-    }
-}
+checked_parameters!(UtilizationDetectorFilter, UtilizationDetectorFilter::check);
