@@ -338,8 +338,7 @@ impl Pool {
         let accepting = self.iter().filter(|slot| !slot.draining);
         let mut keys: Vec<(u64, u32)> = accepting.map(|slot| (slot.key, slot.id.slot)).collect();
         keys.sort_unstable();
-        let last = count.checked_sub(1).and_then(|last| keys.get(last.min(keys.len() - 1)));
-        let last = last.copied();
+        let last = keys.iter().take(count).last().copied();
         for slot in self.slots.iter_mut().flatten() {
             slot.is_window = last.is_some_and(|last| (slot.key, slot.id.slot) <= last);
         }
