@@ -30,6 +30,7 @@ from .values import (
     EvictReason,
     Explanation,
     Failure,
+    GatewayReason,
     KvEvent,
     RejectReason,
     RemovedEndpoint,
@@ -805,7 +806,7 @@ class Exchange:
         self,
         reason: RejectReason
         | EvictReason
-        | Literal["victim", "cancelled", "shutting_down"]
+        | GatewayReason
         | Rejected
         | Evicted,
     ) -> None:

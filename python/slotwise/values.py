@@ -73,6 +73,22 @@ Its TTL expired, with or without endpoints in the pool; no endpoint can meet its
 of higher priority displaced it; it fits on no endpoint; or the endpoint of the answer that it
 continues accepts no requests."""
 
+GatewayReason: TypeAlias = Literal[
+    "victim",
+    "cancelled",
+    "shutting_down",
+    "missing_api_key",
+    "invalid_api_key",
+    "model_not_allowed",
+    "rate_limit_exceeded",
+    "concurrency_limit_exceeded",
+    "request_exceeds_limit",
+    "too_many_clients",
+    "content_filter",
+    "safety_unavailable",
+]
+"""Why a gateway refuses a request that its scheduler has not refused."""
+
 Exclusion: TypeAlias = Literal[
     "elsewhere",
     "not_served",

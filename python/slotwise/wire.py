@@ -73,7 +73,7 @@ from .reports import (
     decode_orca,
     decode_request,
 )
-from .values import Allow, CacheUse, EvictReason, RejectReason, Usage
+from .values import Allow, CacheUse, EvictReason, GatewayReason, RejectReason, Usage
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -223,7 +223,7 @@ def read_headers(
 def refusal(
     reason: RejectReason
     | EvictReason
-    | Literal["victim", "cancelled", "shutting_down"]
+    | GatewayReason
     | Rejected
     | Evicted
     | RejectedError,

@@ -13,6 +13,7 @@
 //!  engines    metrics pages, ORCA headers, KV events and probes to inputs; replay requests
 //!  lease      Lease: one dispatched request, from its reservation to its one end
 //!  exchange   Exchange: one client request over several attempts, from its body to its reply
+//!  gates      Gates: API keys, quotas and rate limits, before the scheduler
 //!  request    RequestOptions: the host's options over headers, and headers over the body
 //!  names      words that all languages share, and the error for an unknown one
 //!  classes    Classified: the exception class and the code of each error
@@ -75,6 +76,7 @@
 //!
 //! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with
 //!   `alloc`.
+//! - `serde`: configurations can be read and written.
 //! - `policy`: the module `policy`, for bindings to other languages.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -87,6 +89,7 @@ extern crate std;
 mod classes;
 pub mod engines;
 pub mod exchange;
+pub mod gates;
 mod gateway;
 pub mod lease;
 pub mod names;

@@ -83,6 +83,15 @@ fn each_reason_has_the_names_of_the_reference() {
         ("victim", 429, Some("evicted-priority")),
         ("cancelled", 503, Some("rejected-context-cancelled")),
         ("shutting_down", 503, Some("rejected-shutting-down")),
+        ("missing_api_key", 401, None),
+        ("invalid_api_key", 401, None),
+        ("model_not_allowed", 403, None),
+        ("rate_limit_exceeded", 429, None),
+        ("concurrency_limit_exceeded", 429, None),
+        ("request_exceeds_limit", 413, None),
+        ("too_many_clients", 429, None),
+        ("content_filter", 400, None),
+        ("safety_unavailable", 503, None),
     ];
     assert_eq!(told, wanted);
 }

@@ -211,7 +211,22 @@ export function readHeaders(headers: HeaderSource): native.RequestHeaders {
 }
 
 /** Why a request is refused: a reason of the scheduler, or one of the gateway. */
-export type RefusalReason = Rejected['reason'] | Evicted['reason'] | 'victim' | 'cancelled' | 'shutting_down';
+export type RefusalReason = Rejected['reason'] | Evicted['reason'] | GatewayReason;
+
+/** Why a gateway refuses a request that its scheduler has not refused. */
+export type GatewayReason =
+  | 'victim'
+  | 'cancelled'
+  | 'shutting_down'
+  | 'missing_api_key'
+  | 'invalid_api_key'
+  | 'model_not_allowed'
+  | 'rate_limit_exceeded'
+  | 'concurrency_limit_exceeded'
+  | 'request_exceeds_limit'
+  | 'too_many_clients'
+  | 'content_filter'
+  | 'safety_unavailable';
 
 /** Options of a refusal's response. */
 export interface RefusalOptions {

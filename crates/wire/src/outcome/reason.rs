@@ -16,6 +16,24 @@ pub enum Reason {
     Cancelled,
     /// The gateway is shutting down.
     ShuttingDown,
+    /// The request has no API key, and anonymous clients are not served.
+    MissingApiKey,
+    /// The API key is unknown.
+    InvalidApiKey,
+    /// The API key does not allow the model.
+    ModelNotAllowed,
+    /// The quota of a window is used up.
+    RateLimitExceeded,
+    /// The key has as many requests in flight as it may.
+    ConcurrencyLimitExceeded,
+    /// The request alone exceeds a quota, so no retry can succeed.
+    RequestExceedsLimit,
+    /// As many anonymous clients are counted as the gateway may count.
+    TooManyClients,
+    /// The host's safety check has blocked the prompt.
+    ContentFilter,
+    /// The host's safety check has failed, and the configuration requires one.
+    SafetyUnavailable,
 }
 
 /// The names of one reason.
@@ -41,7 +59,7 @@ const NO_ENDPOINTS: Option<&str> = Some("rejected-no-endpoints");
 /// All reasons. Invalid requests are client errors, excess requests are rate limits, and all others
 /// are server errors.
 #[rustfmt::skip]
-pub(crate) const ROWS: [Row; 18] = {
+pub(crate) const ROWS: [Row; 27] = {
     use EvictReason as E;
     use Reason::{Evicted, Rejected};
     use RejectReason as R;
@@ -64,6 +82,15 @@ pub(crate) const ROWS: [Row; 18] = {
         row(Reason::Victim, Some("evicted-priority"), "", "ResourceExhausted", "the request was aborted to make room for one of higher priority"),
         row(Reason::Cancelled, Some("rejected-context-cancelled"), "EvictedContextCancelled", "ServiceUnavailable", "the client closed the connection"),
         row(Reason::ShuttingDown, Some("rejected-shutting-down"), "RejectedOther", "ServiceUnavailable", "the gateway is shutting down"),
+        row(Reason::MissingApiKey, None, "RejectedOther", "Unauthorized", "the request has no API key"),
+        row(Reason::InvalidApiKey, None, "RejectedOther", "Unauthorized", "the API key is unknown"),
+        row(Reason::ModelNotAllowed, None, "RejectedOther", "Forbidden", "the API key does not allow this model"),
+        row(Reason::RateLimitExceeded, None, "RejectedOther", "ResourceExhausted", "the rate limit is exceeded"),
+        row(Reason::ConcurrencyLimitExceeded, None, "RejectedOther", "ResourceExhausted", "the limit of concurrent requests is reached"),
+        row(Reason::RequestExceedsLimit, None, "RejectedOther", "BadRequest", "the request alone exceeds the rate limit"),
+        row(Reason::TooManyClients, None, "RejectedOther", "ResourceExhausted", "the limit of anonymous clients is reached"),
+        row(Reason::ContentFilter, None, "RejectedOther", "BadRequest", "the content filter has blocked the prompt"),
+        row(Reason::SafetyUnavailable, None, "RejectedOther", "ServiceUnavailable", "the content filter is not available"),
     ]
 };
 
@@ -74,17 +101,15 @@ const fn row(
     error_code: &'static str,
     message: &'static str,
 ) -> Row {
-    let status = match reason {
-        Reason::Rejected(reason) => reason.http_status(),
-        Reason::Evicted(reason) => reason.http_status(),
-        Reason::Victim => 429,
-        Reason::Cancelled | Reason::ShuttingDown => 503,
-    };
-    // Accounts have no limits here, so Anthropic's rate limit does not apply.
+    let status = reason.http_status();
     let (openai, anthropic) = match status {
         400 => ("invalid_request_error", "invalid_request_error"),
+        401 => ("invalid_request_error", "authentication_error"),
+        403 => ("invalid_request_error", "permission_error"),
         404 => ("invalid_request_error", "not_found_error"),
         413 => ("invalid_request_error", "request_too_large"),
+        // Anthropic's rate limit is one of the client's account, not of the servers' load.
+        429 if reason.is_of_client() => ("rate_limit_error", "rate_limit_error"),
         429 => ("rate_limit_error", "overloaded_error"),
         _ => ("server_error", "overloaded_error"),
     };
@@ -106,14 +131,21 @@ impl Reason {
         ROWS.iter().map(|row| row.reason)
     }
 
-    /// The recommended HTTP status: the core's for its own reasons, 429 for a preempted request,
-    /// 503 for others.
+    /// The recommended HTTP status: the core's for its own reasons, otherwise as the table of the
+    /// manual's page on observability has it.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::Rejected(reason) => reason.http_status(),
             Self::Evicted(reason) => reason.http_status(),
-            Self::Victim => 429,
-            Self::Cancelled | Self::ShuttingDown => 503,
+            Self::ContentFilter => 400,
+            Self::MissingApiKey | Self::InvalidApiKey => 401,
+            Self::ModelNotAllowed => 403,
+            Self::RequestExceedsLimit => 413,
+            Self::Victim
+            | Self::RateLimitExceeded
+            | Self::ConcurrencyLimitExceeded
+            | Self::TooManyClients => 429,
+            Self::Cancelled | Self::ShuttingDown | Self::SafetyUnavailable => 503,
         }
     }
 
@@ -125,7 +157,32 @@ impl Reason {
             Self::Victim => "victim",
             Self::Cancelled => "cancelled",
             Self::ShuttingDown => "shutting_down",
+            Self::MissingApiKey => "missing_api_key",
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::ModelNotAllowed => "model_not_allowed",
+            Self::RateLimitExceeded => "rate_limit_exceeded",
+            Self::ConcurrencyLimitExceeded => "concurrency_limit_exceeded",
+            Self::RequestExceedsLimit => "request_exceeds_limit",
+            Self::TooManyClients => "too_many_clients",
+            Self::ContentFilter => "content_filter",
+            Self::SafetyUnavailable => "safety_unavailable",
         }
+    }
+
+    /// Whether the reason is the client's key, quota or content, and not the servers' load.
+    const fn is_of_client(self) -> bool {
+        matches!(
+            self,
+            Self::MissingApiKey
+                | Self::InvalidApiKey
+                | Self::ModelNotAllowed
+                | Self::RateLimitExceeded
+                | Self::ConcurrencyLimitExceeded
+                | Self::RequestExceedsLimit
+                | Self::TooManyClients
+                | Self::ContentFilter
+                | Self::SafetyUnavailable
+        )
     }
 
     /// The reference's value of `x-llm-d-request-dropped-reason`; `None` if a retry cannot succeed.
@@ -179,7 +236,8 @@ mod tests {
     fn every_reason_of_the_core_has_a_row() {
         let rejected = variants::<RejectReason>().into_iter().map(Reason::Rejected);
         let evicted = variants::<EvictReason>().into_iter().map(Reason::Evicted);
-        let own = [Reason::Victim, Reason::Cancelled, Reason::ShuttingDown];
+        let own = ROWS.into_iter().map(|row| row.reason);
+        let own = own.filter(|it| !matches!(it, Reason::Rejected(_) | Reason::Evicted(_)));
         let all: Vec<Reason> = rejected.chain(evicted).chain(own).collect();
         for reason in &all {
             assert!(ROWS.iter().any(|row| row.reason == *reason), "no row for {reason:?}");
@@ -192,8 +250,9 @@ mod tests {
         for row in ROWS {
             let reason = row.reason;
             assert_eq!(row.status, reason.http_status(), "{reason:?}");
-            // The reference has no reason for errors that persist.
-            assert_eq!(row.dropped.is_none(), matches!(row.status, 400 | 404 | 413), "{reason:?}");
+            // The reference has no reason for errors that persist, and no gates.
+            let unnamed = matches!(row.status, 400 | 404 | 413) || reason.is_of_client();
+            assert_eq!(row.dropped.is_none(), unnamed, "{reason:?}");
             assert_eq!(
                 row.dropped == super::NO_ENDPOINTS,
                 reason.code() == "no_endpoints",
