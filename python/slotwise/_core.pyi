@@ -1149,5 +1149,13 @@ def attributes_of_refusal(reason: str | Rejected | Evicted) -> str:
     """The attributes of a refusal."""
 
 def call_policy(function: str, arguments: str) -> str: ...
+@final
+class Machine:
+    """A machine over JSON, by its kind."""
+
+    def __new__(cls, kind: str, arguments: str) -> Machine: ...
+    def call(self, name: str, arguments: str) -> str:
+        """Calls the machine; arguments and result are JSON."""
+
 def after_fork() -> None:
     """Called in each child process, right after the fork."""

@@ -20,12 +20,11 @@ keys of blocks are integers of 64 bits.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from typing import Any, TypedDict
 
 from . import _core
+from .machine import dumps
 
 __all__ = [
     "EndpointFacts",
@@ -519,28 +518,7 @@ def parse_topic(topic: str) -> tuple[str, str]:
 
 def _call(function: str, **arguments: Any) -> Any:
     given = {name: value for name, value in arguments.items() if value is not None}
-    return json.loads(_core.call_policy(function, json.dumps(_plain(given), allow_nan=False)))
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it: floats that JSON has no numbers for become text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else _NOT_FINITE.get(value, "NaN")
-    if value is None or isinstance(value, str | int):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, Mapping):
-        return {name: _plain(field) for name, field in value.items()}
-    if isinstance(value, bytes | bytearray | memoryview):
-        raise TypeError(f"expected text or integers, not {type(value).__name__}")
-    try:
-        return [_plain(item) for item in value]
-    except TypeError:
-        raise TypeError(f"{value!r} of {type(value).__name__} cannot be used here") from None
-
-
-_NOT_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
+    return json.loads(_core.call_policy(function, dumps(given)))
 
 
 def _texts(keys: Sequence[int]) -> list[str]:

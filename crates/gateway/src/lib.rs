@@ -14,10 +14,13 @@
 //!  lease      Lease: one dispatched request, from its reservation to its one end
 //!  exchange   Exchange: one client request over several attempts, from its body to its reply
 //!  gates      Gates: API keys, quotas and rate limits, before the scheduler
+//!  routing    Routing: which pool serves a request, and under which model name
 //!  request    RequestOptions: the host's options over headers, and headers over the body
 //!  names      words that all languages share, and the error for an unknown one
 //!  classes    Classified: the exception class and the code of each error
-//!  policy     the reference's policies as functions of JSON, with the feature `policy`
+//!  json       JSON between this crate and hosts of other languages, with the feature `json`
+//!  policy     the reference's policies as functions of JSON
+//!  machines   routing and the like as machines over JSON
 //! ```
 //!
 //! `exchange` uses `lease`, and both use `gateway`. Nothing here imports upwards.
@@ -77,7 +80,7 @@
 //! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with
 //!   `alloc`.
 //! - `serde`: configurations can be read and written.
-//! - `policy`: the module `policy`, for bindings to other languages.
+//! - `json`: the modules `json`, `policy` and `machines`, for bindings to other languages.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
@@ -91,11 +94,18 @@ pub mod engines;
 pub mod exchange;
 pub mod gates;
 mod gateway;
+#[cfg(feature = "json")]
+pub mod json;
 pub mod lease;
+#[cfg(feature = "json")]
+pub mod machines;
 pub mod names;
-#[cfg(feature = "policy")]
+#[cfg(feature = "json")]
 pub mod policy;
 mod request;
+pub mod routing;
+#[cfg(feature = "serde")]
+mod serde_seconds;
 mod wakeup;
 
 pub use classes::Classified;

@@ -3,6 +3,7 @@
 //! Bindings receive words where Rust has enums. [`parse`] reads them, so all languages know the
 //! same words and report the same error.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::error::Error;
@@ -85,12 +86,15 @@ pub struct UnknownName {
 
 impl UnknownName {
     /// The error for a name that is none of the known ones. Each is listed once.
-    pub fn new(given: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
+    pub fn new<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let mut names: Vec<&str> = Vec::new();
         for name in known {
             if !names.contains(&name) {
                 names.push(name);
             }
+        }
+        if names.is_empty() {
+            return Self { message: format!("cannot be {given:?}: there is none") };
         }
         let mut message = String::from("must be ");
         for (at, name) in names.iter().enumerate() {

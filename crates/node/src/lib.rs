@@ -15,6 +15,7 @@
 //! | `body`, `headers` | requests of clients |
 //! | `response` | answers of engines |
 //! | `refusal`, `attribute` | responses and span attributes of requests |
+//! | `machine` | routing and the like, as JSON |
 //! | `policy` | the reference's policies, as JSON |
 //! | `number` | JavaScript's numbers to integers and times that must fit |
 //! | `error` | errors to exceptions that keep their kind |
@@ -35,6 +36,7 @@ pub mod flow;
 pub mod headers;
 pub mod kv;
 pub mod lease;
+pub mod machine;
 pub mod metrics;
 pub mod number;
 pub mod policy;

@@ -10,6 +10,7 @@
 //! | `shared` | nothing: locks that stay safe across `fork` |
 //! | `kv_event`, `kv` | KV events as objects, and as the frames that engines send |
 //! | `metrics` | metrics pages and ORCA headers |
+//! | `machine` | routing and the like, as JSON |
 //! | `policy` | the reference's policies, as JSON |
 //! | `lease` | a request in flight, and the part of its answer that has been read |
 //! | `exchange` | a client's request, over several attempts |
@@ -28,6 +29,7 @@ mod ids;
 mod kv;
 mod kv_event;
 mod lease;
+mod machine;
 mod metrics;
 mod policy;
 mod prompt;
@@ -57,6 +59,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::lease::{Answer, Lease};
+    #[pymodule_export]
+    use super::machine::Machine;
     #[pymodule_export]
     use super::metrics::{read_metrics, read_orca};
     #[pymodule_export]

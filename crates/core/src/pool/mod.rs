@@ -338,7 +338,7 @@ impl Pool {
         let accepting = self.iter().filter(|slot| !slot.draining);
         let mut keys: Vec<(u64, u32)> = accepting.map(|slot| (slot.key, slot.id.slot)).collect();
         keys.sort_unstable();
-        let last = keys.iter().take(count).last().copied();
+        let last = keys.iter().take(count).next_back().copied();
         for slot in self.slots.iter_mut().flatten() {
             slot.is_window = last.is_some_and(|last| (slot.key, slot.id.slot) <= last);
         }

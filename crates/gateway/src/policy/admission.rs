@@ -9,11 +9,11 @@ use slotwise::plugins::{EndpointFacts, OUTPUT_RATIO, ProbabilisticAdmitter};
 use slotwise::{Decider, DeciderFacts, SaturationPolicy, UsageLimitPolicy};
 use slotwise_wire::outcome::{Cause, Outcome};
 
-use super::reader::{Bits, Parameters, Reader};
-use super::{PolicyError, number, numbers, of_plugin, read};
+use super::of_plugin;
+use crate::json::{ArgumentError, Bits, Parameters, Reader, number, numbers, read};
 
 /// The saturation of a pool.
-pub(super) fn saturation(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn saturation(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -26,7 +26,7 @@ pub(super) fn saturation(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The usage limit of each band.
-pub(super) fn ceilings(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn ceilings(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -45,7 +45,7 @@ pub(super) fn ceilings(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The HTTP status and the dropped reason of an outcome.
-pub(super) fn outcome_status(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn outcome_status(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -62,7 +62,7 @@ pub(super) fn outcome_status(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The expected output tokens.
-pub(super) fn estimate_output(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn estimate_output(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -81,7 +81,7 @@ pub(super) fn estimate_output(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The probability of `probabilistic-admitter`.
-pub(super) fn shed_probability(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn shed_probability(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -95,7 +95,7 @@ pub(super) fn shed_probability(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// Whether a decider disaggregates a request.
-pub(super) fn pd_decide(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn pd_decide(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -113,7 +113,7 @@ pub(super) fn pd_decide(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// A policy as its name, as `{"type": NAME, ...}`, or as `{"type": NAME, "parameters": {...}}`.
-fn named<T: serde::de::DeserializeOwned>(policy: Parameters) -> Result<T, PolicyError> {
+fn named<T: serde::de::DeserializeOwned>(policy: Parameters) -> Result<T, ArgumentError> {
     let mut policy = match policy.0 {
         Value::String(name) => json!({ "type": name }),
         other => other,

@@ -12,11 +12,11 @@ use slotwise_wire::hashes::{
 };
 use slotwise_wire::kv::Topic;
 
-use super::{PolicyError, read};
+use crate::json::{ArgumentError, read};
 use crate::names::UnknownName;
 
 /// The reference's estimate of tokens from text.
-pub(super) fn pack_tokens(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn pack_tokens(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -27,7 +27,7 @@ pub(super) fn pack_tokens(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The tokens of a block, from the engine's size of blocks.
-pub(super) fn approximate_block_tokens(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn approximate_block_tokens(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -39,7 +39,7 @@ pub(super) fn approximate_block_tokens(arguments: Value) -> Result<Value, Policy
 }
 
 /// The block hashes of `approx-prefix-cache-producer`.
-pub(super) fn approximate_block_hashes(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn approximate_block_hashes(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -67,7 +67,7 @@ pub(super) fn approximate_block_hashes(arguments: Value) -> Result<Value, Policy
 }
 
 /// The block keys of `precise-prefix-cache-producer`.
-pub(super) fn request_keys(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn request_keys(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -88,7 +88,7 @@ pub(super) fn request_keys(arguments: Value) -> Result<Value, PolicyError> {
     let name = given.algorithm.unwrap_or_default();
     let algorithm = KeyAlgorithm::from_name(&name).ok_or_else(|| {
         let known = [KeyAlgorithm::CborFnv, KeyAlgorithm::Xxh64].map(KeyAlgorithm::as_str);
-        PolicyError::new(format!("algorithm {}", UnknownName::new(&name, known)))
+        ArgumentError::new(format!("algorithm {}", UnknownName::new(&name, known)))
     })?;
     let parent = given.parent.as_deref().map(|key| key_of("parent", key)).transpose()?;
     let extra = given.extra_keys.unwrap_or_default();
@@ -97,11 +97,11 @@ pub(super) fn request_keys(arguments: Value) -> Result<Value, PolicyError> {
     let extra: Vec<&[&str]> = extra.iter().map(Vec::as_slice).collect();
     let mut hasher = RequestKeyHasher::new(algorithm, &given.seed.unwrap_or_default());
     let keys = hasher.prompt(parent, &given.tokens, given.block_tokens, &given.model, &extra);
-    keys.map(|keys| written(&keys)).map_err(|error| PolicyError::new(error.to_string()))
+    keys.map(|keys| written(&keys)).map_err(|error| ArgumentError::new(error.to_string()))
 }
 
 /// The request keys of each key of an engine.
-pub(super) fn map_engine_keys(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn map_engine_keys(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -116,7 +116,7 @@ pub(super) fn map_engine_keys(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The extra keys of blocks of another size.
-pub(super) fn align_extra_keys(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn align_extra_keys(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -125,13 +125,13 @@ pub(super) fn align_extra_keys(arguments: Value) -> Result<Value, PolicyError> {
     }
     let Arguments { engine, blocks } = read(arguments)?;
     if blocks > engine.len().saturating_mul(MOST_BLOCKS).max(MOST_BLOCKS) {
-        return Err(PolicyError::new(format!("blocks must be at most {MOST_BLOCKS} per block")));
+        return Err(ArgumentError::new(format!("blocks must be at most {MOST_BLOCKS} per block")));
     }
     Ok(json!(hashes::align_extra_keys(&engine, blocks)))
 }
 
 /// The pod and the model of a topic.
-pub(super) fn parse_topic(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn parse_topic(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -142,13 +142,13 @@ pub(super) fn parse_topic(arguments: Value) -> Result<Value, PolicyError> {
     Ok(json!({ "pod": pod, "model": model }))
 }
 
-fn keys_of(argument: &str, keys: &[String]) -> Result<Vec<u64>, PolicyError> {
+fn keys_of(argument: &str, keys: &[String]) -> Result<Vec<u64>, ArgumentError> {
     keys.iter().map(|key| key_of(argument, key)).collect()
 }
 
-fn key_of(argument: &str, key: &str) -> Result<u64, PolicyError> {
+fn key_of(argument: &str, key: &str) -> Result<u64, ArgumentError> {
     u64::from_str_radix(key, 16)
-        .map_err(|_| PolicyError::new(format!("{argument} must be hexadecimal, got {key:?}")))
+        .map_err(|_| ArgumentError::new(format!("{argument} must be hexadecimal, got {key:?}")))
 }
 
 fn written(keys: &[u64]) -> Value {

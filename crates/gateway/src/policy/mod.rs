@@ -6,7 +6,6 @@
 //! | `plugins` | scorers, filters, pickers, admitters and whole profiles |
 //! | `admission` | saturation, ceilings, statuses, estimates, deciders |
 //! | `hashes` | hashes and keys of blocks, and topics |
-//! | `reader` | arguments, as hosts write them |
 //!
 //! Bindings pass JSON through: both languages have the same functions, arguments and errors. In
 //! Rust, call the functions of [`slotwise`] and [`slotwise_wire`] themselves.
@@ -14,18 +13,14 @@
 mod admission;
 mod hashes;
 mod plugins;
-mod reader;
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use core::error::Error;
-use core::fmt;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use slotwise::plugins::ProfileConfig;
 
-use self::reader::Reader;
+use crate::json::{ArgumentError, parse, read};
 use crate::names::UnknownName;
 
 /// Calls a function by name with a JSON object of arguments, and returns its result as JSON.
@@ -42,21 +37,20 @@ use crate::names::UnknownName;
 ///
 /// let error = call("score", r#"{"name": "queue-scorer", "parameters": {"a": 1}}"#);
 /// assert!(error.is_err_and(|error| error.to_string().contains("queue-scorer: unknown field")));
-/// # Ok::<(), slotwise_gateway::policy::PolicyError>(())
+/// # Ok::<(), slotwise_gateway::json::ArgumentError>(())
 /// ```
 ///
 /// # Errors
 ///
 /// An unknown function or name, with the known ones; an unknown, missing or invalid argument or
 /// parameter, with its name.
-pub fn call(function: &str, arguments: &str) -> Result<String, PolicyError> {
+pub fn call(function: &str, arguments: &str) -> Result<String, ArgumentError> {
     let known = FUNCTIONS.iter().find(|(name, _)| *name == function);
     let Some((_, run)) = known else {
         let error = UnknownName::new(function, FUNCTIONS.iter().map(|(name, _)| *name));
-        return Err(PolicyError::new(format!("the function {error}")));
+        return Err(ArgumentError::new(format!("the function {error}")));
     };
-    let arguments = serde_json::from_str(arguments).map_err(|error| of_reader(&error))?;
-    run(arguments).map(|result| result.to_string())
+    run(parse(arguments)?).map(|result| result.to_string())
 }
 
 /// Reads a scheduling profile as [`call`] reads one.
@@ -64,31 +58,11 @@ pub fn call(function: &str, arguments: &str) -> Result<String, PolicyError> {
 /// # Errors
 ///
 /// An unknown name, with the known ones; an unknown or invalid parameter, with its name.
-pub fn profile(data: Value) -> Result<ProfileConfig, PolicyError> {
+pub fn profile(data: Value) -> Result<ProfileConfig, ArgumentError> {
     read(data)
 }
 
-/// The arguments of a call are invalid.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PolicyError {
-    message: String,
-}
-
-impl PolicyError {
-    fn new(message: String) -> Self {
-        Self { message }
-    }
-}
-
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for PolicyError {}
-
-type Function = fn(Value) -> Result<Value, PolicyError>;
+type Function = fn(Value) -> Result<Value, ArgumentError>;
 
 const FUNCTIONS: [(&str, Function); 21] = [
     ("names", plugins::names),
@@ -114,47 +88,21 @@ const FUNCTIONS: [(&str, Function); 21] = [
     ("parse_topic", hashes::parse_topic),
 ];
 
-/// Reads the arguments of a function.
-fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, PolicyError> {
-    T::deserialize(Reader(arguments)).map_err(|error| of_reader(&error))
-}
-
-/// The reader's error without a position, which has no meaning for hosts.
-fn of_reader(error: &serde_json::Error) -> PolicyError {
-    let message = error.to_string();
-    PolicyError::new(message.split(" at line ").next().unwrap_or_default().to_string())
-}
-
 /// The reader's error about a plugin.
-fn of_plugin(name: &str) -> impl Fn(serde_json::Error) -> PolicyError + '_ {
+fn of_plugin(name: &str) -> impl Fn(serde_json::Error) -> ArgumentError + '_ {
     move |error| {
         let message = error.to_string();
         // The error for an unknown name contains the name already.
         let is_name = message.starts_with("unknown variant");
-        PolicyError::new(if is_name { message } else { format!("{name}: {message}") })
+        ArgumentError::new(if is_name { message } else { format!("{name}: {message}") })
     }
-}
-
-/// A float as JSON; text for those that JSON has no numbers for.
-fn number(value: f64) -> Value {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "Infinity".into() } else { "-Infinity".into() }
-    } else {
-        value.into()
-    }
-}
-
-fn numbers(values: impl IntoIterator<Item = f64>) -> Value {
-    values.into_iter().map(number).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn score(endpoints: &str) -> Result<String, PolicyError> {
+    fn score(endpoints: &str) -> Result<String, ArgumentError> {
         call("score", &format!(r#"{{"name": "queue-scorer", "endpoints": {endpoints}}}"#))
     }
 

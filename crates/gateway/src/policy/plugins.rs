@@ -13,8 +13,8 @@ use slotwise::plugins::{
 };
 use slotwise::{Decider, Rng};
 
-use super::reader::{Bits, Parameters, Reader};
-use super::{PolicyError, number, numbers, of_plugin, read};
+use super::of_plugin;
+use crate::json::{ArgumentError, Bits, Parameters, Reader, number, numbers, read};
 use crate::names::UnknownName;
 
 /// The arguments of a plugin by name.
@@ -33,7 +33,7 @@ struct Plugin {
 }
 
 /// The raw scores of the endpoints.
-pub(super) fn score(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn score(arguments: Value) -> Result<Value, ArgumentError> {
     let Plugin { name, parameters, endpoints, request, .. } = read(arguments)?;
     let plugin = ScorerPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
     let request = request.unwrap_or_default();
@@ -41,7 +41,7 @@ pub(super) fn score(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The places of the endpoints that a filter keeps.
-pub(super) fn filter(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn filter(arguments: Value) -> Result<Value, ArgumentError> {
     let Plugin { name, parameters, endpoints, request, seed } = read(arguments)?;
     let plugin = FilterPlugin::from_name(&name, Reader(parameters.0)).map_err(of_plugin(&name))?;
     let request = request.unwrap_or_default();
@@ -49,7 +49,7 @@ pub(super) fn filter(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The places that a picker selects from scores, best first.
-pub(super) fn pick(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn pick(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -66,7 +66,7 @@ pub(super) fn pick(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The places that a whole profile selects, best first.
-pub(super) fn select(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn select(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -83,7 +83,7 @@ pub(super) fn select(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The endpoints of each profile that a handler runs.
-pub(super) fn schedule(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn schedule(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -108,14 +108,14 @@ pub(super) fn schedule(arguments: Value) -> Result<Value, PolicyError> {
         "deciders": deciders,
     });
     let config = ProfileSetConfig::deserialize(Reader(config)).map_err(of_plugin(&name))?;
-    let failed = |error: &dyn core::fmt::Display| PolicyError::new(format!("{name}: {error}"));
+    let failed = |error: &dyn core::fmt::Display| ArgumentError::new(format!("{name}: {error}"));
     let mut profiles = ProfileSet::new(config).map_err(|error| failed(&error))?;
     let schedule = profiles.schedule(&request.unwrap_or_default(), &endpoints, seed.0);
     Ok(json!(schedule.map_err(|error| failed(&error))?))
 }
 
 /// Whether an admitter admits the request.
-pub(super) fn admit(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn admit(arguments: Value) -> Result<Value, ArgumentError> {
     let Plugin { name, parameters, endpoints, request, seed } = read(arguments)?;
     let request = request.unwrap_or_default();
     let given = Reader(parameters.0);
@@ -127,14 +127,14 @@ pub(super) fn admit(arguments: Value) -> Result<Value, PolicyError> {
         }),
         _ => {
             let error = UnknownName::new(&name, ADMITTERS);
-            return Err(PolicyError::new(format!("name {error}")));
+            return Err(ArgumentError::new(format!("name {error}")));
         }
     };
     admits.map(Value::from).map_err(of_plugin(&name))
 }
 
 /// The weighted sums of clamped scores.
-pub(super) fn weighted_sum(arguments: Value) -> Result<Value, PolicyError> {
+pub(super) fn weighted_sum(arguments: Value) -> Result<Value, ArgumentError> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Arguments {
@@ -147,7 +147,7 @@ pub(super) fn weighted_sum(arguments: Value) -> Result<Value, PolicyError> {
 }
 
 /// The names of each family.
-pub(super) fn names(_: Value) -> Result<Value, PolicyError> {
+pub(super) fn names(_: Value) -> Result<Value, ArgumentError> {
     Ok(json!({
         "scorers": ScorerPlugin::NAMES,
         "filters": FilterPlugin::NAMES,

@@ -16,12 +16,9 @@
  */
 import { callPolicy } from '../native/index.js';
 import { guarded, typeError } from './errors.js';
+import { type Data, stringify } from './machine.js';
 
-/** A value that JSON can hold, and what stands for numbers beyond it. */
-export type Data =
-  | string | number | bigint | boolean | null | undefined
-  | readonly Data[]
-  | { readonly [name: string]: Data };
+export type { Data } from './machine.js';
 
 /** The parameters of a policy, as the reference spells them: `{ matchLengthWeight: 0.5 }`. */
 export type Parameters = { readonly [name: string]: Data };
@@ -393,23 +390,8 @@ export function parseTopic(topic: string): { pod: string; model: string } {
 
 /** Calls the native function. Its result has the type that the function documents. */
 function call<T>(name: string, values: { readonly [name: string]: Data }): T {
-  const text = JSON.stringify(values, plain);
+  const text = stringify(values);
   return JSON.parse(guarded(() => callPolicy(name, text))) as T;
-}
-
-/** JSON has no bigints, no NaN and no infinities: they become text. */
-function plain(_: string, value: unknown): unknown {
-  switch (typeof value) {
-    case 'bigint':
-      return value.toString();
-    case 'number':
-      return Number.isFinite(value) ? value : String(value);
-    case 'function':
-    case 'symbol':
-      throw typeError(`a ${typeof value} cannot be used here`);
-    default:
-      return value;
-  }
 }
 
 /** Ages in seconds, as the native function has them. */

@@ -111,6 +111,14 @@ export declare class NativeLease {
   get started(): boolean
 }
 
+/** A machine that is created by its kind, and called by name. */
+export declare class NativeMachine {
+  /** Creates a machine from JSON. */
+  constructor(kind: string, arguments: string)
+  /** Calls the machine; arguments and result are JSON. */
+  call(name: string, arguments: string): string
+}
+
 /** Puts the client's name for the model back into a response. */
 export declare class NativeModelFilter {
   /** Before a body of this `Content-Type`, for a client that asked for the model by this name. */

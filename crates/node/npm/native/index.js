@@ -838,6 +838,7 @@ module.exports = nativeBinding
 module.exports.NativeAnswerFilter = nativeBinding.NativeAnswerFilter
 module.exports.NativeExchange = nativeBinding.NativeExchange
 module.exports.NativeLease = nativeBinding.NativeLease
+module.exports.NativeMachine = nativeBinding.NativeMachine
 module.exports.NativeModelFilter = nativeBinding.NativeModelFilter
 module.exports.NativeResponseReader = nativeBinding.NativeResponseReader
 module.exports.NativeScheduler = nativeBinding.NativeScheduler

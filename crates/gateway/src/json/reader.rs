@@ -14,7 +14,7 @@ use serde_json::{Error, Value};
 ///   labels, are taken as they are.
 /// - A float may be the text `NaN`, `Infinity` or `-Infinity`, which JSON has no numbers for.
 #[derive(Debug)]
-pub(super) struct Reader(pub(super) Value);
+pub(crate) struct Reader(pub(crate) Value);
 
 impl<'de> IntoDeserializer<'de, Error> for Reader {
     type Deserializer = Self;
@@ -154,7 +154,7 @@ fn snake_case(name: &str) -> String {
 
 /// An integer of 64 bits. It may be decimal text, since JavaScript's numbers have 53 bits.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bits(pub(super) u64);
+pub(crate) struct Bits(pub(crate) u64);
 
 impl<'de> de::Deserialize<'de> for Bits {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -170,7 +170,7 @@ impl<'de> de::Deserialize<'de> for Bits {
 }
 
 /// The parameters of a plugin. They stay JSON until the plugin is known.
-pub(super) struct Parameters(pub(super) Value);
+pub(crate) struct Parameters(pub(crate) Value);
 
 impl<'de> de::Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

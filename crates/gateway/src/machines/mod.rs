@@ -1,0 +1,90 @@
+//! Machines over JSON: state with named calls, for hosts of other languages.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `mod` | [`Machine`], by its kind |
+//! | `routing` | [`Routing`](crate::routing::Routing) with its generator |
+//!
+//! A binding has one class for all of them, so every language has the same calls, arguments and
+//! errors. In Rust, use the types themselves.
+
+mod routing;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use serde_json::Value;
+
+use crate::json::{ArgumentError, parse};
+use crate::names::UnknownName;
+
+/// A machine that is created by its kind, and called by name.
+///
+/// ```
+/// use slotwise_gateway::machines::Machine;
+///
+/// let config = r#"{"config": {"pools": [{"name": "a", "models": ["llama"]}]}}"#;
+/// let mut routing = Machine::new("routing", config)?;
+/// let route = routing.call("route", r#"{"model": "llama"}"#)?;
+/// assert!(route.contains(r#""pool":"a""#));
+///
+/// let error = routing.call("rout", "{}").expect_err("an unknown call");
+/// assert_eq!(error.to_string(), "the call must be 'route' or 'models', got \"rout\"");
+/// # Ok::<(), slotwise_gateway::json::ArgumentError>(())
+/// ```
+pub struct Machine {
+    kind: &'static str,
+    calls: Box<dyn Calls>,
+}
+
+/// The calls of a machine.
+trait Calls: Send + Sync {
+    /// The result of a call; `None` if no call has this name.
+    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>>;
+
+    /// The names of all calls.
+    fn names(&self) -> &'static [&'static str];
+}
+
+type Constructor = fn(Value) -> Result<Box<dyn Calls>, ArgumentError>;
+
+const KINDS: [(&str, Constructor); 1] = [("routing", routing::new)];
+
+impl Machine {
+    /// Creates a machine from a JSON object of arguments.
+    ///
+    /// # Errors
+    ///
+    /// An unknown kind, with the known ones, or an invalid argument.
+    pub fn new(kind: &str, arguments: &str) -> Result<Self, ArgumentError> {
+        let known = KINDS.iter().find(|(name, _)| *name == kind);
+        let Some((kind, construct)) = known else {
+            let error = UnknownName::new(kind, KINDS.iter().map(|(name, _)| *name));
+            return Err(ArgumentError::new(format!("the machine {error}")));
+        };
+        Ok(Self { kind, calls: construct(parse(arguments)?)? })
+    }
+
+    /// Calls the machine with a JSON object of arguments, and returns the result as JSON.
+    ///
+    /// # Errors
+    ///
+    /// An unknown call, with the known ones, or an invalid argument. The machine is unchanged then.
+    pub fn call(&mut self, name: &str, arguments: &str) -> Result<String, ArgumentError> {
+        let known = self.calls.names();
+        let unknown = || {
+            let error = UnknownName::new(name, known.iter().copied());
+            ArgumentError::new(format!("the call {error}"))
+        };
+        let result = self.calls.call(name, parse(arguments)?).ok_or_else(unknown)?;
+        result.map(|value| value.to_string())
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

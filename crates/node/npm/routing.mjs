@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { NoRouteError, Routing } from './dist/routing.js';
