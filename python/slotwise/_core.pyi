@@ -462,6 +462,7 @@ class Scheduler:
         role: Role = "unified",
         multimodal: bool = False,
         labels: dict[str, str] | None = None,
+        plugin_headers: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
         subset: Sequence[int] | Sequence[str] | str | None = None,
         subset_ports: PortMatch = "exact",
@@ -476,7 +477,8 @@ class Scheduler:
         important, and a request with a negative one may be shed. ``deadline`` is the latest useful
         time of the first token, on the clock of ``now``. ``slo_ttft`` and ``slo_tpot`` are service
         levels in seconds: a request of negative priority is rejected unless the prediction meets
-        them. ``exclude`` lists endpoints that must not
+        them. ``plugin_headers`` are those that plugins of ``Config.profile`` may read, with names
+        in lower case; ``headers`` do not reach plugins. ``exclude`` lists endpoints that must not
         receive the request, such as those that a retry has tried. ``subset`` lists the only
         endpoints that may: their ids, or addresses as in the header
         ``x-gateway-destination-endpoint-subset``, whose value applies otherwise. An empty subset
@@ -524,6 +526,7 @@ class Scheduler:
         role: Role = "unified",
         multimodal: bool = False,
         labels: dict[str, str] | None = None,
+        plugin_headers: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
         subset: Sequence[int] | Sequence[str] | str | None = None,
         subset_ports: PortMatch = "exact",
@@ -581,6 +584,7 @@ class Scheduler:
         role: Role = "unified",
         multimodal: bool = False,
         labels: dict[str, str] | None = None,
+        plugin_headers: dict[str, str] | None = None,
         exclude: Sequence[int] | None = None,
         subset: Sequence[int] | Sequence[str] | str | None = None,
         subset_ports: PortMatch = "exact",

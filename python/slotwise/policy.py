@@ -27,12 +27,17 @@ from . import _core
 from .machine import dumps
 
 __all__ = [
+    "EndpointExplanation",
     "EndpointFacts",
     "Families",
     "Parameters",
     "Prediction",
+    "ProfileExplanation",
+    "ProfileRunnerUp",
     "RequestFacts",
     "Schedule",
+    "ScoreExplanation",
+    "TierBlocks",
     "Topology",
     "admit",
     "align_extra_keys",
@@ -40,6 +45,7 @@ __all__ = [
     "approximate_block_tokens",
     "ceilings",
     "estimate_output",
+    "explain",
     "filter",
     "map_engine_keys",
     "names",
@@ -68,6 +74,15 @@ class Topology(TypedDict, total=False):
     rack: str
     zone: str
     region: str
+
+
+class TierBlocks(TypedDict, total=False):
+    """A stretch of blocks in one device tier."""
+
+    tier: str
+    """The tier: ``gpu``, ``cpu`` or ``disk``, or a name of the host."""
+    blocks: int
+    """The number of blocks."""
 
 
 class Prediction(TypedDict, total=False):
@@ -108,6 +123,8 @@ class EndpointFacts(TypedDict, total=False):
     """Tokens of this request that the endpoint does not have cached."""
     match_blocks: int
     """Leading blocks of the prompt that the endpoint has cached."""
+    match_tiers: Sequence[TierBlocks]
+    """The device tiers of these blocks, stretch by stretch; a block counts in its nearest one."""
     total_blocks: int
     """Blocks of the prompt; zero if the prefix is not known."""
     block_tokens: int
@@ -248,6 +265,92 @@ def select(
         "select", profile=profile, endpoints=endpoints, request=request, seed=seed
     )
     return picked
+
+
+class ScoreExplanation(TypedDict):
+    """The score of one scorer."""
+
+    scorer: str
+    """The scorer."""
+    weight: float
+    """The factor of its scores."""
+    raw: float
+    """The score as the scorer returned it."""
+    weighted: float
+    """The score, clamped to 0 to 1, times the weight."""
+
+
+class EndpointExplanation(TypedDict):
+    """What filters and scorers made of one endpoint."""
+
+    dropped_by: str | None
+    """The filter that removed the endpoint; ``None`` if it is a candidate."""
+    scores: list[ScoreExplanation]
+    """The scores, in the order of the scorers; empty if a filter removed the endpoint."""
+    total: float
+    """The sum of the weighted scores."""
+    rank: int | None
+    """One more than the number of candidates with a higher total; ``None`` if a filter removed the
+    endpoint."""
+
+
+class ProfileRunnerUp(TypedDict):
+    """What the best endpoint that did not win lacks."""
+
+    place: int
+    """Its position."""
+    behind: float
+    """The winner's total minus its own."""
+    lost_most_in: str | None
+    """The scorer in which it lost most to the winner; ``None`` if it lost in none."""
+    lost: float
+    """The difference of the weighted scores of that scorer."""
+
+
+class ProfileExplanation(TypedDict):
+    """Why a profile selected an endpoint."""
+
+    endpoints: list[EndpointExplanation]
+    """Every endpoint, in order."""
+    picker: str
+    """The picker."""
+    picked: list[int]
+    """The positions of the selected endpoints, best first."""
+    runner_up: ProfileRunnerUp | None
+    """The best endpoint that did not win; ``None`` without a second candidate."""
+
+
+def explain(
+    profile: Mapping[str, Any],
+    endpoints: Sequence[EndpointFacts],
+    request: RequestFacts | None = None,
+    *,
+    seed: int = 0,
+) -> ProfileExplanation:
+    """What :func:`select` selects with the same arguments, and why.
+
+    >>> profile = {
+    ...     "filters": [{"type": "decode-filter"}],
+    ...     "scorers": [{"scorer": {"type": "queue-scorer"}, "weight": 2}],
+    ... }
+    >>> prefill = {"labels": {"llm-d.ai/role": "prefill"}}
+    >>> explanation = explain(profile, [prefill, {"waiting": 4}, {"waiting": 0}])
+    >>> [endpoint["dropped_by"] for endpoint in explanation["endpoints"]]
+    ['decode-filter', None, None]
+    >>> explanation["runner_up"]["lost_most_in"], explanation["runner_up"]["behind"]
+    ('queue-scorer', 2.0)
+    """
+    explanation = _call(
+        "explain", profile=profile, endpoints=endpoints, request=request, seed=seed
+    )
+    for endpoint in explanation["endpoints"]:
+        endpoint["total"] = float(endpoint["total"])
+        for each in endpoint["scores"]:
+            each |= {name: float(each[name]) for name in ("weight", "raw", "weighted")}
+    if (runner_up := explanation["runner_up"]) is not None:
+        runner_up |= {name: float(runner_up[name]) for name in ("behind", "lost")}
+    result: ProfileExplanation = explanation
+    return result
 
 
 class Schedule(TypedDict):

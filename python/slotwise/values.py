@@ -292,6 +292,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageExplanation:
+    """The endpoints for a stage before the answer."""
+
+    stage: Stage
+    """The stage."""
+    candidates: tuple[Candidate, ...]
+    """All endpoints: the eligible ones first, best first."""
+    runner_up: RunnerUp | None
+    """What the second of the eligible endpoints lacks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeciderFacts:
     """What deciders read."""
 
@@ -331,6 +343,8 @@ class Explanation:
     """The endpoint that would encode the media first."""
     decider_facts: DeciderFacts | None = None
     """What the prefill decider reads, if there is a decision."""
+    stages: tuple[StageExplanation, ...] = ()
+    """The stages before the answer for which endpoints were compared."""
     table: str = field(repr=False, compare=False)
     """The explanation as a table."""
 
@@ -566,29 +580,41 @@ def decode_removed(text: str) -> RemovedEndpoint:
 def decode_explanation(text: str) -> Explanation:
     """Decodes an explanation and its table from JSON."""
     fields, table = json.loads(text)
-    verdict = fields.pop("verdict")
+    verdict = fields["verdict"]
     rejected = verdict.get("Err") or {"reason": None, "retry_after": None}
-    candidates, runner_up = fields.pop("candidates"), fields.pop("runner_up", None)
-    if "decider_facts" in fields:
-        fields["decider_facts"] = DeciderFacts(**fields["decider_facts"])
+    facts = fields.get("decider_facts")
     return Explanation(
         endpoint_id=verdict.get("Ok"),
         reason=rejected["reason"],
         retry_after=rejected["retry_after"],
-        candidates=tuple(
-            Candidate(
-                **{
-                    **one,
-                    "terms": CostTerms(**one["terms"]),
-                    "scores": tuple(ScorerScore(**score) for score in one.get("scores", ())),
-                }
-            )
-            for one in candidates
+        stages=tuple(
+            StageExplanation(stage=one["stage"], **_decode_candidates(one))
+            for one in fields.get("stages", ())
         ),
-        runner_up=runner_up and RunnerUp(**runner_up),
+        **_decode_candidates(fields),
         table=table,
-        **fields,
+        prompt_tokens=fields["prompt_tokens"],
+        best_cached_tokens=fields["best_cached_tokens"],
+        prefill=fields.get("prefill"),
+        encode=fields.get("encode"),
+        decider_facts=None if facts is None else DeciderFacts(**facts),
     )
+
+
+def _decode_candidates(fields: dict[str, Any]) -> dict[str, Any]:
+    """The endpoints of one stage, and the runner-up."""
+    candidates = tuple(
+        Candidate(
+            **{
+                **one,
+                "terms": CostTerms(**one["terms"]),
+                "scores": tuple(ScorerScore(**score) for score in one.get("scores", ())),
+            }
+        )
+        for one in fields["candidates"]
+    )
+    runner_up = fields.get("runner_up")
+    return {"candidates": candidates, "runner_up": runner_up and RunnerUp(**runner_up)}
 
 
 def decode_stats(text: str) -> Stats:

@@ -17,7 +17,7 @@ KEYS = json.loads((WIRE_TESTS / "block_keys" / "keys.json").read_text())["cases"
 
 
 def of_plugin(kind: str, case: Mapping[str, Any]) -> Any:
-    name, parameters = case["plugin"], case.get("parameters")
+    name, parameters = case.get("plugin", ""), case.get("parameters")
     endpoints, request = case.get("endpoints", []), case.get("request")
     match kind:
         case "scorer":
@@ -38,6 +38,9 @@ def of_plugin(kind: str, case: Mapping[str, Any]) -> Any:
                 deciders=case.get("deciders"),
                 seed=case.get("seed", 0),
             )
+        case "explain":
+            seed = case.get("seed", 0)
+            return policy.explain(case["profile"], endpoints, request, seed=seed)
     raise AssertionError(f"no kind {kind}")
 
 
@@ -69,7 +72,7 @@ def test_every_case_has_the_expected_result(path: Any) -> None:
         else:
             result = of_plugin(file["kind"], case)
         expected = case["expected"]
-        if path.stem not in ("outcome_status", "handlers"):
+        if path.stem not in ("outcome_status", "handlers", "explanations"):
             expected = pytest.approx(expected, abs=1e-9, rel=1e-9)
         assert result == expected, case["name"]
     assert len(file["cases"]) > 10

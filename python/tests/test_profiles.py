@@ -40,6 +40,23 @@ def test_an_explanation_has_scores_and_the_runner_up() -> None:
     assert "queue-scorer" in str(explanation)
 
 
+def test_plugins_read_the_headers_that_the_host_passes() -> None:
+    affinity = {"headerName": "x-zone", "labelKey": "zone"}
+    scorer = {"type": "header-label-affinity-scorer", "parameters": affinity}
+    scheduler = slotwise.Scheduler(slotwise.Config(profile={"scorers": [{"scorer": scorer}]}))
+    for zone in ("a", "b"):
+        scheduler.add_endpoint({"name": zone, "labels": {"zone": zone}}, now=0.0)
+    for zone in ("b", "a"):
+        decision = scheduler.pick("Hello", model="m", plugin_headers={"x-zone": zone}, now=0.0)
+        assert isinstance(decision, slotwise.Dispatch)
+        assert (decision.endpoint_name, decision.score) == (zone, 1.0)
+    decision = scheduler.pick("Hello", model="m", headers={"x-zone": "b"}, now=0.0)
+    assert isinstance(decision, slotwise.Dispatch)
+    assert decision.score == 0.0
+    with pytest.raises(TypeError):
+        scheduler.pick("Hello", plugin_headers={"x-zone": 1})  # type: ignore[dict-item]
+
+
 def test_a_subset_is_ids_addresses_or_a_header() -> None:
     scheduler = slotwise.Scheduler()
     ids = [scheduler.add_endpoint(f"http://10.0.0.{n}:8000", now=0.0) for n in range(3)]

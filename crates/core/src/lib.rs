@@ -160,7 +160,7 @@ pub use request::{
 pub use rng::Rng;
 pub use scheduler::{
     BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, RedirectError,
-    RemovedEndpoint, RunnerUp, Scheduler, Stats, UnknownRequest,
+    RemovedEndpoint, RunnerUp, Scheduler, StageExplanation, Stats, UnknownRequest,
 };
 pub use subset::{PortMatch, Subset};
 pub use time::{Instant, Seconds};

@@ -6,6 +6,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use slotwise::plugins::{
+    FilterPlugin, KvCacheUtilizationScorer, LoraAffinityScorer, NoHitLruScorer, PrefixCacheScorer,
+    ProfileConfig, QueueScorer, RunningRequestsSizeScorer, ScorerPlugin, SessionAffinity,
+    SloHeadroomTierFilter, TokenLoadScorer, WeightedScorer,
+};
 use slotwise::{
     AdapterState, BlockHash, BlockRemoved, BlockStored, Decider, DisaggregationConfig, Endpoint,
     EndpointId, EngineHash, Failure, Instant, KvEvent, Leg, Load, Priority, Request, RequestId,
@@ -56,6 +61,9 @@ enum Op {
         deadline_ms: Option<u64>,
         output: u32,
         role: Role,
+        session: Option<u8>,
+        /// The service levels of both times, in milliseconds.
+        slo_ms: [Option<u64>; 2],
     },
     FirstToken(usize),
     Tokens(usize, u32),
@@ -139,9 +147,12 @@ fn op() -> impl Strategy<Value = Op> {
             endpoint, blocks
         }),
         1 => at().prop_map(Op::Cleared),
-        14 => (prompt(), prop::option::of(0u8..5), -2..3, prop::option::of(0u64..500), number(), role()).prop_map(
-            |(prompt, adapter, priority, deadline_ms, output, role)| Op::Pick {
-                prompt, adapter, priority, deadline_ms, output: output % 500, role
+        14 => (
+            prompt(), prop::option::of(0u8..9), -2..3, prop::option::of(0u64..500), number(), role(),
+            prop::option::of(0u8..4), [prop::option::of(0u64..500), prop::option::of(0u64..20)],
+        ).prop_map(
+            |(prompt, adapter, priority, deadline_ms, output, role, session, slo_ms)| Op::Pick {
+                prompt, adapter, priority, deadline_ms, output: output % 500, role, session, slo_ms
             }
         ),
         6 => at().prop_map(Op::FirstToken),
@@ -180,8 +191,28 @@ impl Known {
     }
 }
 
+/// A profile whose plugins read the reported load, the requests in flight and the state between
+/// requests.
+fn profile() -> ProfileConfig {
+    let scorer = |scorer, weight| WeightedScorer { scorer, weight };
+    let mut profile = ProfileConfig::default();
+    profile.filters = vec![FilterPlugin::SloHeadroomTier(SloHeadroomTierFilter::default())];
+    profile.scorers = vec![
+        scorer(ScorerPlugin::Queue(QueueScorer::default()), 2.0),
+        scorer(ScorerPlugin::RunningRequestsSize(RunningRequestsSizeScorer::default()), 1.0),
+        scorer(ScorerPlugin::KvCacheUtilization(KvCacheUtilizationScorer::default()), 2.0),
+        scorer(ScorerPlugin::PrefixCache(PrefixCacheScorer::default()), 3.0),
+        scorer(ScorerPlugin::TokenLoad(TokenLoadScorer::default()), 1.0),
+        scorer(ScorerPlugin::LoraAffinity(LoraAffinityScorer::default()), 1.0),
+        scorer(ScorerPlugin::NoHitLru(NoHitLruScorer::default()), 1.0),
+        scorer(ScorerPlugin::SessionAffinity(SessionAffinity::default()), 1.0),
+    ];
+    profile
+}
+
 /// A scheduler and a simple model of it.
 struct World {
+    has_profile: bool,
     scheduler: Scheduler,
     now: u64,
     endpoints: Vec<EndpointId>,
@@ -199,6 +230,11 @@ impl World {
             config.max_prompt_blocks = 100;
             config.index.bytes = 60_000;
             config.max_in_flight_blocks = 500;
+            config.max_adapters = 6;
+            config.adapter_window = [0.0, 0.25, 1.0][seed as usize / 3 % 3];
+            config.profile = (seed / 9 % 2 == 1).then(profile);
+            config.producers.max_sessions = 2;
+            config.producers.max_cold_endpoints = 3;
             let decider = match seed % 3 {
                 0 => return,
                 1 => Decider::AlwaysPd,
@@ -209,6 +245,7 @@ impl World {
             config.disaggregation = Some(disaggregation);
         });
         Self {
+            has_profile: seed / 9 % 2 == 1,
             scheduler: scheduler.build().expect("valid"),
             now: 0,
             endpoints: Vec::new(),
@@ -356,14 +393,17 @@ impl World {
                     )
                 )
             }
-            Op::Pick { prompt, adapter, priority, deadline_ms, output, role } => {
+            Op::Pick { prompt, adapter, priority, deadline_ms, output, role, session, slo_ms } => {
                 let adapter = adapter.map(|name| format!("adapter-{name}"));
+                let session = session.map(|name| format!("session-{name}"));
                 let mut request = Request::new("model-0")
                     .priority(Priority(*priority))
                     .expected_output_tokens(*output)
                     .role(*role)
                     .multimodal(output % 2 == 0);
-                request.adapter = adapter.as_deref();
+                (request.adapter, request.session) = (adapter.as_deref(), session.as_deref());
+                let levels = slo_ms.map(|level| level.map(Duration::from_millis));
+                [request.slo_ttft, request.slo_tpot] = levels;
                 request.deadline = deadline_ms.map(|ms| now + Duration::from_millis(ms));
                 with_prompt(request, prompt, |request| self.pick(now, request))
             }
@@ -452,7 +492,10 @@ impl World {
                 };
                 // Costs are ranked in nanoseconds, up to 584 years.
                 let ranked = || costs().map(|cost| cost.min(Seconds::new(1.8e10)));
-                assert!(ranked().zip(ranked().skip(1)).all(|(a, b)| a <= b + Seconds::new(1e-9)));
+                let sorted =
+                    ranked().zip(ranked().skip(1)).all(|(a, b)| a <= b + Seconds::new(1e-9));
+                assert!(self.has_profile || sorted);
+                assert_eq!(dispatch.score.is_some(), self.has_profile);
                 assert!(costs().all(|cost| cost.get().is_finite() && cost >= Seconds::ZERO));
                 let ranked: Vec<_> =
                     explanation.candidates.iter().map(|c| c.endpoint_id).skip(1).take(2).collect();

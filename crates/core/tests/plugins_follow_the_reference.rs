@@ -18,6 +18,7 @@
 //! - `picker`: the case has `scores` instead of endpoints; `expected` has the selected places.
 //! - `handler`: the case has `profiles` and `deciders` by name too; `expected` has the schedule,
 //!   and `error` may be a part of the message with which the request is rejected.
+//! - `explain`: the case has a `profile` instead of a plugin; `expected` has its explanation.
 //!
 //! Files of the folder without a `kind` are tables of functions, which other tests read.
 //!
@@ -32,8 +33,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slotwise::plugins::{
-    EndpointFacts, FilterPlugin, PickerPlugin, ProfileSet, ProfileSetConfig, RequestFacts,
-    ScorerPlugin, filter, pick, score,
+    EndpointFacts, FilterPlugin, PickerPlugin, ProfileConfig, ProfileSet, ProfileSetConfig,
+    RequestFacts, SchedulingProfile, ScorerPlugin, filter, pick, score,
 };
 
 #[derive(Deserialize)]
@@ -47,6 +48,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
+    #[serde(default)]
     plugin: String,
     #[serde(default)]
     parameters: Value,
@@ -56,6 +58,8 @@ struct Case {
     endpoints: Vec<EndpointFacts>,
     #[serde(default)]
     scores: Vec<f64>,
+    #[serde(default)]
+    profile: Value,
     #[serde(default)]
     profiles: Value,
     #[serde(default)]
@@ -100,6 +104,14 @@ impl Case {
                 let mut profiles = ProfileSet::new(config).map_err(|e| e.to_string())?;
                 let schedule = profiles.schedule(request, endpoints, *seed);
                 serde_json::to_value(schedule.map_err(|e| e.to_string())?).map_err(text)?
+            }
+            "explain" => {
+                let config: ProfileConfig =
+                    serde_json::from_value(self.profile.clone()).map_err(text)?;
+                survives(&config);
+                let profile = SchedulingProfile::from(config);
+                let explanation = profile.explain(request, endpoints, *seed);
+                serde_json::to_value(explanation).map_err(text)?
             }
             _ => panic!("no kind {kind}"),
         })

@@ -62,6 +62,8 @@ pub struct RequestOptions<'a> {
     pub multimodal: bool,
     /// Labels that the endpoint must carry.
     pub labels: &'a [(&'a str, &'a str)],
+    /// Headers that the plugins of a scheduling profile may read, with names in lower case.
+    pub plugin_headers: &'a [(&'a str, &'a str)],
     /// Endpoints that must not serve the request.
     pub exclude: &'a [EndpointId],
     /// The only endpoints that may serve the request.
@@ -92,6 +94,9 @@ impl<'a> RequestOptions<'a> {
         'a: 'r,
     {
         let mut request = request.labels(self.labels).exclude(self.exclude);
+        if !self.plugin_headers.is_empty() {
+            request = request.headers(self.plugin_headers);
+        }
         request.subset = self.subset.or(request.subset);
         if let Some(ports) = self.subset_ports {
             request.subset = request.subset.map(|subset| subset.ports(ports));

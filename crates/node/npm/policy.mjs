@@ -6,6 +6,7 @@ export {
   approximateBlockTokens,
   ceilings,
   estimateOutput,
+  explain,
   filter,
   mapEngineKeys,
   names,

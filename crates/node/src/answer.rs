@@ -12,9 +12,9 @@ pub type Numbers<'a> = &'a mut [f64];
 
 /// Index of the first alternative in a dispatch's numbers. Before it: request, endpoint,
 /// promptTokens, cachedTokens, bestCachedTokens, cost, queuedMs, firstTokenIn, predictedTtft,
-/// predictedTpot, the number of alternatives, and four numbers for each of the legs, prefill and
-/// encode.
-const ALTERNATIVES: usize = 19;
+/// predictedTpot, score, the number of alternatives, and four numbers for each of the legs, prefill
+/// and encode. A score of NaN stands for none.
+const ALTERNATIVES: usize = 20;
 
 /// Writes a dispatch into `numbers`: as many alternatives as fit.
 pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
@@ -30,6 +30,7 @@ pub(crate) fn write_dispatch(dispatch: &Dispatch, numbers: &mut [f64]) {
         dispatch.first_token_in.get(),
         dispatch.predicted_ttft.get(),
         dispatch.predicted_tpot.get(),
+        dispatch.score.unwrap_or(f64::NAN),
         fit as f64,
     ];
     let legs = [dispatch.prefill, dispatch.encode].map(leg_numbers);
@@ -114,10 +115,25 @@ pub struct Explanation {
     pub decider_facts: Option<PrefillFacts>,
     /// Every endpoint: eligible ones first, the best one leading, then the others by id.
     pub candidates: Vec<Candidate>,
+    /// The stages before the answer for which endpoints were compared.
+    pub stages: Vec<StageExplanation>,
     /// What the best eligible endpoint that was not chosen lacks.
     pub runner_up: Option<RunnerUp>,
     /// The same as a table, for people.
     pub table: String,
+}
+
+/// The endpoints for a stage before the answer.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[derive(Debug)]
+pub struct StageExplanation {
+    /// The stage.
+    #[napi(ts_type = "'encode' | 'prefill'")]
+    pub stage: &'static str,
+    /// Every endpoint: eligible ones first, the best one leading, then the others by id.
+    pub candidates: Vec<Candidate>,
+    /// What the second of the eligible endpoints lacks.
+    pub runner_up: Option<RunnerUp>,
 }
 
 /// What would have had to change for the runner-up to win.
@@ -285,6 +301,7 @@ impl From<slotwise::Explanation> for Explanation {
             encode: explanation.encode.map(|id| id.as_u64() as f64),
             decider_facts: explanation.decider_facts.map(PrefillFacts::from),
             candidates: explanation.candidates.into_iter().map(Candidate::from).collect(),
+            stages: explanation.stages.into_iter().map(StageExplanation::from).collect(),
             runner_up: explanation.runner_up.map(RunnerUp::from),
             table,
         }
@@ -311,6 +328,16 @@ impl From<slotwise::Candidate> for Candidate {
             kv_refusal: candidate.kv_refusal,
             backoff: candidate.backoff.map(slotwise::BackoffCause::code),
             backoff_remaining: candidate.backoff_remaining.get(),
+        }
+    }
+}
+
+impl From<slotwise::StageExplanation> for StageExplanation {
+    fn from(stage: slotwise::StageExplanation) -> Self {
+        Self {
+            stage: stage.stage.as_str(),
+            candidates: stage.candidates.into_iter().map(Candidate::from).collect(),
+            runner_up: stage.runner_up.map(RunnerUp::from),
         }
     }
 }

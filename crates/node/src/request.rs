@@ -35,6 +35,8 @@ pub struct RareOptions {
     pub multimodal: Option<bool>,
     /// Keys and values in turn: labels that the endpoint must carry.
     pub labels: Option<Vec<String>>,
+    /// Names and values in turn: headers that plugins may read.
+    pub plugin_headers: Option<Vec<String>>,
     /// Endpoints that must not have it.
     pub exclude: Option<Vec<f64>>,
     /// The only endpoints that may have it.
@@ -94,12 +96,13 @@ impl Asked<'_> {
         let none = RareOptions::default();
         let rare_options = self.rare_options.unwrap_or(&none);
         let labels: Vec<(&str, &str)> = flat(&rare_options.labels).collect();
+        let plugin_headers: Vec<(&str, &str)> = flat(&rare_options.plugin_headers).collect();
         let exclude = rare_options.exclude.as_deref().unwrap_or_default().iter();
         let exclude = exclude
             .map(|id| to_endpoint_id("exclude", *id))
             .collect::<std::result::Result<Vec<_>, Unfit>>()?;
         let ids = subset_ids(rare_options)?;
-        let options = self.options(rare_options, &labels, &exclude, &ids)?;
+        let options = self.options(rare_options, [&labels, &plugin_headers], &exclude, &ids)?;
         let request = options.apply(Request::new(""));
         match self.prompt {
             Either3::A(body) if rare_options.path.is_some() => {
@@ -128,7 +131,7 @@ impl Asked<'_> {
     fn options<'o>(
         &'o self,
         rare_options: &'o RareOptions,
-        labels: &'o [(&'o str, &'o str)],
+        [labels, plugin_headers]: [&'o [(&'o str, &'o str)]; 2],
         exclude: &'o [EndpointId],
         subset_ids: &'o [EndpointId],
     ) -> std::result::Result<RequestOptions<'o>, Unfit> {
@@ -153,6 +156,7 @@ impl Asked<'_> {
             role: role.as_ref().map(|word| named("role", word)).transpose()?,
             multimodal: rare_options.multimodal.unwrap_or_default(),
             labels,
+            plugin_headers,
             exclude,
             subset: subset(rare_options, subset_ids),
             subset_ports: rare_options

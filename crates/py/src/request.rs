@@ -39,6 +39,7 @@ pub(crate) struct RequestOptions<'a, 'py> {
     pub(crate) role: &'a str,
     pub(crate) multimodal: bool,
     pub(crate) labels: Option<&'a Bound<'a, PyDict>>,
+    pub(crate) plugin_headers: Option<&'a Bound<'a, PyDict>>,
     pub(crate) exclude: Option<&'a [EndpointArg]>,
     pub(crate) subset: Option<&'a SubsetArg>,
     pub(crate) subset_ports: &'a str,
@@ -55,19 +56,8 @@ impl<'a> RequestOptions<'a, '_> {
         readers: &Readers,
         ask: impl FnOnce(&Request<'_>) -> PyResult<T>,
     ) -> PyResult<T> {
-        let labels = match self.labels {
-            Some(labels) => labels
-                .iter()
-                .map(|(key, value)| {
-                    Ok((key.cast_into::<PyString>()?, value.cast_into::<PyString>()?))
-                })
-                .collect::<PyResult<Vec<_>>>()?,
-            None => Vec::new(),
-        };
-        let labels = labels
-            .iter()
-            .map(|(key, value)| Ok((key.to_str()?, value.to_str()?)))
-            .collect::<PyResult<Vec<(&str, &str)>>>()?;
+        let (labels, plugin_headers) = (texts(self.labels)?, texts(self.plugin_headers)?);
+        let (labels, plugin_headers) = (borrowed(&labels)?, borrowed(&plugin_headers)?);
         let exclude: Vec<EndpointId> =
             self.exclude.unwrap_or_default().iter().map(|id| id.0).collect();
         let pairs = self.headers.map(Pairs::read).transpose()?;
@@ -77,7 +67,7 @@ impl<'a> RequestOptions<'a, '_> {
             RequestHeaders::read_allowed(&allow, pairs)
         });
         let order = named("priority_order", self.priority_order)?;
-        let options = self.read(py, now, &labels, &exclude)?;
+        let options = self.read(py, now, [&labels, &plugin_headers], &exclude)?;
         match (self.prompt, self.body) {
             (Some(prompt), None) => {
                 if self.path.is_some() {
@@ -105,7 +95,7 @@ impl<'a> RequestOptions<'a, '_> {
         &self,
         py: Python<'_>,
         now: Instant,
-        labels: &'o [(&'o str, &'o str)],
+        [labels, plugin_headers]: [&'o [(&'o str, &'o str)]; 2],
         exclude: &'o [EndpointId],
     ) -> PyResult<slotwise_gateway::RequestOptions<'o>>
     where
@@ -133,11 +123,24 @@ impl<'a> RequestOptions<'a, '_> {
             role: Some(named("role", self.role)?),
             multimodal: self.multimodal,
             labels,
+            plugin_headers,
             exclude,
             subset: self.subset.map(SubsetArg::as_subset),
             subset_ports: Some(named("subset_ports", self.subset_ports)?),
         })
     }
+}
+
+type Texts<'py> = Vec<(Bound<'py, PyString>, Bound<'py, PyString>)>;
+
+/// The texts of a mapping; none if there is no mapping.
+fn texts<'py>(mapping: Option<&Bound<'py, PyDict>>) -> PyResult<Texts<'py>> {
+    let entries = mapping.into_iter().flatten();
+    entries.map(|(key, value)| Ok((key.cast_into()?, value.cast_into()?))).collect()
+}
+
+fn borrowed<'a>(texts: &'a Texts<'_>) -> PyResult<Vec<(&'a str, &'a str)>> {
+    texts.iter().map(|(key, value)| Ok((key.to_str()?, value.to_str()?))).collect()
 }
 
 /// A deadline in seconds on the scheduler's clock. A deadline more than a day ahead is an error: it

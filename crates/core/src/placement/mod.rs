@@ -37,6 +37,7 @@ pub(crate) use prune::SearchFrontier;
 pub(crate) use query::{CycleKeys, Query, Work};
 pub(crate) use ranking::Ranking;
 pub(crate) use ranking_key::RankingKey;
+pub(crate) use refusal::Refusal;
 pub(crate) use search::{Placement, place, search, weigh_all};
 pub(crate) use span::{CachedPrefix, Span};
 

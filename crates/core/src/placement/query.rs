@@ -41,15 +41,23 @@ impl CycleKeys {
 }
 
 /// What an endpoint does for a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Work {
     /// It computes the prompt.
+    #[default]
     Prompt,
     /// It answers a prompt that another endpoint computes and whose KV cache can be moved after
     /// this time.
     Answer { ready_in: Seconds },
     /// It encodes the media, and does not hold the prompt.
     Encode,
+}
+
+impl Work {
+    /// Whether both are the same kind of work.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        core::mem::discriminant(&self) == core::mem::discriminant(&other)
+    }
 }
 
 impl<'a> Query<'a> {

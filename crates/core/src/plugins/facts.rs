@@ -38,6 +38,9 @@ pub struct EndpointFacts {
     pub uncached_tokens: u64,
     /// Leading blocks of the prompt that the endpoint has cached.
     pub match_blocks: u64,
+    /// The device tiers of these blocks, stretch by stretch; a block in several tiers counts in the
+    /// nearest one. Empty means that the tiers are not known.
+    pub match_tiers: Vec<TierBlocks>,
     /// Blocks of the prompt; zero if the prefix is not known.
     pub total_blocks: u64,
     /// Tokens in a block.
@@ -65,6 +68,21 @@ pub struct EndpointFacts {
     pub media_match: u64,
 }
 
+/// A stretch of blocks in one device tier.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[expect(clippy::exhaustive_structs, reason = "a pair")]
+pub struct TierBlocks {
+    /// The tier: `gpu`, `cpu` or `disk`, or a name of the host.
+    pub tier: String,
+    /// The number of blocks.
+    pub blocks: u64,
+}
+
 impl Default for EndpointFacts {
     fn default() -> Self {
         Self {
@@ -78,6 +96,7 @@ impl Default for EndpointFacts {
             in_flight_tokens: 0,
             uncached_tokens: 0,
             match_blocks: 0,
+            match_tiers: Vec::new(),
             total_blocks: 0,
             block_tokens: 16,
             active_adapters: Vec::new(),

@@ -63,7 +63,7 @@ pub use admitters::{LatencySloAdmitter, ProbabilisticAdmitter, shed_probability}
 pub use cycle::{Candidates, Cycle, ScoredEndpoint, Scores};
 pub use explanation::{EndpointExplanation, ProfileExplanation, ProfileRunnerUp, ScoreExplanation};
 pub(crate) use facts::used_share;
-pub use facts::{EndpointFacts, Prediction, RequestFacts, Topology};
+pub use facts::{EndpointFacts, Prediction, RequestFacts, TierBlocks, Topology};
 pub use filter::{Filter, filter};
 pub use filters::{
     ByLabelFilter, CandidateSubsetFilter, ConcurrencyDetectorFilter, ConcurrencyMode, DecodeFilter,
@@ -75,7 +75,7 @@ pub use filters::{
 };
 pub use handlers::{
     DataParallelProfileHandler, DisaggDeciders, DisaggProfileHandler, DisaggProfiles,
-    HandlerPlugin, HeaderProfileHandler, SingleProfileHandler, StageOrder,
+    HandlerPlugin, HeaderProfileHandler, PdProfileHandler, SingleProfileHandler, StageOrder,
 };
 pub use output_estimate::{OUTPUT_RATIO, estimate_output};
 pub use picker::{Picker, pick};
@@ -92,7 +92,8 @@ pub use scorers::{
     HeaderLabelAffinityScorer, HeadroomStrategy, KvCacheUtilizationScorer, LatencyScorer,
     LinearAlgorithm, LoadAwareScorer, LoraAffinityScorer, MmEmbeddingsCacheScorer, NoHitLruScorer,
     Normalization, PrecisePrefixCacheScorer, PrefixCacheScorer, QueueScorer,
-    RunningRequestsSizeScorer, ScorerPlugin, TokenLoadScorer, TopologyAffinityScorer,
+    RunningRequestsSizeScorer, ScorerPlugin, TierWeight, TierWeights, TokenLoadScorer,
+    TopologyAffinityScorer,
 };
 pub use session_affinity::{
     EncodedEndpointHeaderConfig, SessionAffinity, SessionIdConfig, SessionIdSource, SessionStrategy,

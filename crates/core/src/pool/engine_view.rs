@@ -39,22 +39,24 @@ impl EngineView {
     /// Records the dispatch of request number `order`.
     pub(crate) fn dispatched(&mut self, now: Instant, order: u64, uncached_tokens: u32) {
         self.recent.push_back(Recent { order, at: now, uncached_tokens, started: false });
-        self.recent_tokens += u64::from(uncached_tokens);
-        self.in_flight_tokens += u64::from(uncached_tokens);
+        let tokens = u64::from(uncached_tokens);
+        self.recent_tokens = self.recent_tokens.saturating_add(tokens);
+        self.in_flight_tokens = self.in_flight_tokens.saturating_add(tokens);
     }
 
-    /// Records the first token of request number `order`, which computed these tokens.
+    /// Records the first token of request number `order`, which computed these tokens. A second
+    /// call for the same request counts its tokens twice, but no total falls below zero.
     pub(crate) fn started(&mut self, order: u64, uncached_tokens: u32) {
-        self.in_flight_tokens -= u64::from(uncached_tokens);
+        self.in_flight_tokens = self.in_flight_tokens.saturating_sub(u64::from(uncached_tokens));
         if let Ok(at) = self.recent.binary_search_by_key(&order, |recent| recent.order) {
-            self.recent[at].started = true;
-            self.recent_started += 1;
+            let before = core::mem::replace(&mut self.recent[at].started, true);
+            self.recent_started += u32::from(!before);
         }
     }
 
     /// Records the end of request number `order`, of which these tokens were not computed yet.
     pub(crate) fn ended(&mut self, order: u64, waiting_tokens: u32) {
-        self.in_flight_tokens -= u64::from(waiting_tokens);
+        self.in_flight_tokens = self.in_flight_tokens.saturating_sub(u64::from(waiting_tokens));
         if let Ok(at) = self.recent.binary_search_by_key(&order, |recent| recent.order) {
             if let Some(recent) = self.recent.remove(at) {
                 self.forget(recent);
@@ -81,7 +83,8 @@ impl EngineView {
 
     /// Requests that wait in the engine.
     pub(crate) fn waiting(&self) -> u64 {
-        u64::from(self.waiting) + self.recent.len() as u64 - u64::from(self.recent_started)
+        let not_started = (self.recent.len() as u64).saturating_sub(self.recent_started.into());
+        u64::from(self.waiting) + not_started
     }
 
     /// Requests that run in the engine.
@@ -105,8 +108,8 @@ impl EngineView {
     }
 
     fn forget(&mut self, recent: Recent) {
-        self.recent_started -= u32::from(recent.started);
-        self.recent_tokens -= u64::from(recent.uncached_tokens);
+        self.recent_started = self.recent_started.saturating_sub(recent.started.into());
+        self.recent_tokens = self.recent_tokens.saturating_sub(recent.uncached_tokens.into());
     }
 }
 
@@ -137,5 +140,20 @@ mod tests {
         view.ended(1, 0);
         view.started(2, 100);
         assert_eq!((view.waiting(), view.running(), view.in_flight_tokens()), (5, 1, 0));
+    }
+
+    #[test]
+    fn calls_in_a_wrong_order_leave_no_total_below_zero() {
+        let mut view = EngineView::default();
+        view.dispatched(Instant::ORIGIN, 1, 100);
+        view.started(1, 100);
+        view.started(1, 100);
+        assert_eq!((view.waiting(), view.running(), view.in_flight_tokens()), (0, 1, 0));
+        view.ended(1, 100);
+        view.ended(1, 100);
+        view.started(7, u32::MAX);
+        assert_eq!((view.waiting(), view.running(), view.in_flight_tokens()), (0, 0, 0));
+        view.dispatched(Instant::ORIGIN, 8, u32::MAX);
+        assert_eq!((view.waiting(), view.in_flight_tokens()), (1, u64::from(u32::MAX)));
     }
 }

@@ -6,16 +6,16 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Scheduler;
-use crate::decision::Rejected;
+use crate::decision::{Rejected, Stage};
 use crate::disaggregation::DeciderFacts;
-use crate::endpoint::EndpointId;
+use crate::endpoint::{EndpointId, Role};
 use crate::placement::{
-    self, CycleKeys, Exclusion, Lookup, Placement, PredictedLatency, Preview, Query, Ranking,
-    RankingKey, SearchFrontier,
+    self, Assessment, CycleKeys, Exclusion, Lookup, Placement, PredictedLatency, Preview, Query,
+    Ranking, RankingKey, Refusal, SearchFrontier, Work,
 };
-use crate::plan::{Plan, answer_role, plan};
+use crate::plan::{answer_role, plan};
 use crate::plugins::ScoreExplanation;
-use crate::pool::BackoffCause;
+use crate::pool::{BackoffCause, Slot};
 use crate::profile::CostTerms;
 use crate::request::Request;
 use crate::time::{Instant, Seconds};
@@ -45,10 +45,51 @@ pub struct Explanation {
     pub decider_facts: Option<DeciderFacts>,
     /// Every endpoint: first the eligible ones, best first, then the excluded ones by id.
     pub candidates: Vec<Candidate>,
+    /// The stages before the answer for which endpoints were compared. The decider may have
+    /// disagreed then.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub stages: Vec<StageExplanation>,
     /// What the best endpoint that was not chosen lacks; `None` without a choice, or without a
     /// second eligible endpoint.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub runner_up: Option<RunnerUp>,
+}
+
+/// The endpoints for a stage before the answer.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct StageExplanation {
+    /// The stage.
+    pub stage: Stage,
+    /// Every endpoint: first the eligible ones, best first, then the excluded ones by id.
+    pub candidates: Vec<Candidate>,
+    /// What the second of the eligible endpoints lacks.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub runner_up: Option<RunnerUp>,
+}
+
+/// One stage of a request, with every endpoint weighed for it.
+#[derive(Default)]
+struct WeighedStage {
+    role: Role,
+    work: Work,
+    candidates: Vec<Candidate>,
+    refusal: Refusal,
+    runner_up: Option<RunnerUp>,
+}
+
+impl WeighedStage {
+    /// The explanation of a stage before the answer.
+    fn of_leg(self) -> Option<StageExplanation> {
+        let stage = match (self.role, self.work) {
+            (_, Work::Encode) => Stage::Encode,
+            (Role::Prefill, Work::Prompt) => Stage::Prefill,
+            // The answer without a prefill leg, if there is one.
+            _ => return None,
+        };
+        Some(StageExplanation { stage, candidates: self.candidates, runner_up: self.runner_up })
+    }
 }
 
 /// What would have had to change for the best endpoint that was not chosen to win.
@@ -140,92 +181,104 @@ impl Scheduler {
         let now = self.fleet.now.max(now);
         let mut lookup = Lookup::default();
         lookup.read(&self.fleet, request, self.next_request);
-        let (profile, mut frontier) = (self.fleet.profile(), SearchFrontier::default());
         let mut query = Query::immediate(now, request, &lookup);
-        let mut preview = None;
-        let plan = match &self.workspace.cycle {
-            Some(cycle) => {
-                query.cycle = CycleKeys::of(&self.fleet, request, self.next_request);
-                let (answer, why) = cycle.preview(&self.fleet, query);
-                preview = Some(why);
-                Plan::of_one(answer)
-            }
-            None => plan(&self.fleet, query, &mut |query| {
-                placement::place(&self.fleet, query, &profile, &mut frontier)
-            }),
-        };
-        let role = answer_role(&self.fleet, request);
-        let mut exclude = request.exclude.to_vec();
-        exclude.extend(plan.prefill.map(|(id, _)| id));
-        let answered = Request { role, exclude: &exclude, ..request.clone() };
-        let relaxation = plan.answer.relaxation;
-        let query = Query { request: &answered, work: plan.work, relaxation, ..query };
-        let mut candidates: Vec<(RankingKey, Candidate)> =
-            Vec::with_capacity(self.fleet.pool.len());
-        let mut ranking = Ranking::new(1);
-        let refusal =
-            placement::weigh_all(&self.fleet, query, &profile, &mut ranking, |slot, assessment| {
-                let latency = PredictedLatency::of(
-                    &self.fleet,
-                    now,
-                    query.work,
-                    lookup.tokens,
-                    slot,
-                    assessment,
-                );
-                let headroom = |level: Option<Duration>, predicted: Seconds| {
-                    level.map(|level| level.as_secs_f64() - predicted.get())
-                };
-                let candidate = Candidate {
-                    endpoint_id: slot.id,
-                    name: slot.endpoint.name.clone(),
-                    excluded: assessment.excluded,
-                    cached_tokens: assessment.cached.tokens,
-                    first_token_in: assessment.first_token_in,
-                    predicted_ttft: latency.ttft,
-                    predicted_tpot: latency.tpot,
-                    ttft_headroom: headroom(request.slo_ttft, latency.ttft),
-                    tpot_headroom: headroom(request.slo_tpot, latency.tpot),
-                    terms: assessment.terms,
-                    cost: assessment.cost,
-                    score: None,
-                    scores: Vec::new(),
-                    filtered_by: None,
-                    kv_refusal: self.fleet.kv_refusal(slot),
-                    backoff: slot.health.cause(),
-                    backoff_remaining: slot.health.backoff_remaining(now),
-                };
-                candidates.push((assessment.key, candidate));
-            });
-        if let Some(preview) = &preview {
-            rank_by_score(&mut candidates, preview);
+        if self.workspace.cycle.is_some() {
+            query.cycle = CycleKeys::of(&self.fleet, request, self.next_request);
         }
-        let best = plan.answer.ranking.split().map(|((endpoint, _), _)| *endpoint);
-        // Of a scheduling profile, the reason may be a filter.
-        let refusal = if preview.is_some() { plan.answer.refusal } else { refusal };
-        let answer = Placement { refusal, ..plan.answer };
-        let plan = Plan { answer, ..plan };
-        let chosen = self.admit(request, &plan);
-        candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
-            None => (false, Some(*key), None),
-            Some(_) => (true, None, Some(candidate.endpoint_id)),
+        let (mut frontier, mut stages) = (SearchFrontier::default(), Vec::new());
+        let mut plan = plan(&self.fleet, query, &mut |query| {
+            let (placement, stage) = self.weigh_stage(query, &mut frontier);
+            stages.push(stage);
+            placement
         });
+        let role = answer_role(&self.fleet, request);
+        let answers = |stage: &WeighedStage| stage.role == role && stage.work.is_like(plan.work);
+        let answer = stages.iter().rposition(answers).map(|at| stages.remove(at));
+        let WeighedStage { candidates, refusal, runner_up, .. } = answer.unwrap_or_default();
+        plan.answer.refusal = refusal;
+        let best = plan.answer.ranking.split().map(|((endpoint, _), _)| *endpoint);
+        let chosen = self.admit(request, &plan);
         let leg = |leg: Option<(EndpointId, _)>| leg.map(|(id, _)| id).filter(|_| chosen.is_ok());
-        let candidates: Vec<Candidate> = candidates.into_iter().map(|(_, it)| it).collect();
-        let runner_up = match &preview {
-            _ if chosen.is_err() => None,
-            Some(preview) => self.profile_runner_up(preview),
-            None => runner_up(&candidates),
-        };
+        let (prefill, encode) = (leg(plan.prefill), leg(plan.encode));
         Explanation {
-            prefill: leg(plan.prefill),
-            encode: leg(plan.encode),
+            prefill,
+            encode,
+            runner_up: runner_up.filter(|_| chosen.is_ok()),
             verdict: chosen.and_then(|()| best.ok_or(Rejected::NO_ENDPOINTS)),
             decider_facts: plan.facts,
             prompt_tokens: lookup.tokens,
             best_cached_tokens: lookup.best_hit,
             candidates,
-            runner_up,
+            stages: stages.into_iter().filter_map(WeighedStage::of_leg).collect(),
+        }
+    }
+
+    /// Places one stage of a request, and weighs every endpoint for it.
+    fn weigh_stage(
+        &self,
+        query: Query<'_>,
+        frontier: &mut SearchFrontier,
+    ) -> (Placement, WeighedStage) {
+        let (fleet, profile) = (&self.fleet, self.fleet.profile());
+        let (mut placement, preview) = match &self.workspace.cycle {
+            Some(cycle) => {
+                let (placement, preview) = cycle.preview(fleet, query);
+                (placement, Some(preview))
+            }
+            None => (placement::place(fleet, query, &profile, frontier), None),
+        };
+        let query = Query { relaxation: placement.relaxation, ..query };
+        let mut candidates = Vec::with_capacity(fleet.pool.len());
+        let refusal =
+            placement::weigh_all(fleet, query, &profile, &mut Ranking::new(1), |slot, it| {
+                candidates.push((it.key, self.candidate(query, slot, it)));
+            });
+        if let Some(preview) = &preview {
+            rank_by_score(&mut candidates, preview);
+        }
+        candidates.sort_by_key(|(key, candidate)| match candidate.excluded {
+            None => (false, Some(*key), None),
+            Some(_) => (true, None, Some(candidate.endpoint_id)),
+        });
+        let candidates: Vec<Candidate> = candidates.into_iter().map(|(_, it)| it).collect();
+        let runner_up = match &preview {
+            Some(preview) => self.profile_runner_up(preview),
+            None => runner_up(&candidates),
+        };
+        // Of a scheduling profile, the reason may be a filter.
+        let refusal = match preview {
+            Some(_) => core::mem::take(&mut placement.refusal),
+            None => refusal,
+        };
+        let (role, work) = (query.request.role, query.work);
+        (placement, WeighedStage { role, work, candidates, refusal, runner_up })
+    }
+
+    /// One endpoint, weighed for one stage of the request.
+    fn candidate(&self, query: Query<'_>, slot: &Slot, assessment: &Assessment) -> Candidate {
+        let Query { now, request, work, lookup, .. } = query;
+        let latency = PredictedLatency::of(&self.fleet, now, work, lookup.tokens, slot, assessment);
+        let headroom = |level: Option<Duration>, predicted: Seconds| {
+            level.map(|level| level.as_secs_f64() - predicted.get())
+        };
+        Candidate {
+            endpoint_id: slot.id,
+            name: slot.endpoint.name.clone(),
+            excluded: assessment.excluded,
+            cached_tokens: assessment.cached.tokens,
+            first_token_in: assessment.first_token_in,
+            predicted_ttft: latency.ttft,
+            predicted_tpot: latency.tpot,
+            ttft_headroom: headroom(request.slo_ttft, latency.ttft),
+            tpot_headroom: headroom(request.slo_tpot, latency.tpot),
+            terms: assessment.terms,
+            cost: assessment.cost,
+            score: None,
+            scores: Vec::new(),
+            filtered_by: None,
+            kv_refusal: self.fleet.kv_refusal(slot),
+            backoff: slot.health.cause(),
+            backoff_remaining: slot.health.backoff_remaining(now),
         }
     }
 

@@ -50,7 +50,7 @@ use in_flight::InFlightTable;
 
 pub use builder::Builder;
 pub use endpoints::RemovedEndpoint;
-pub use explain::{Candidate, Explanation, RunnerUp};
+pub use explain::{Candidate, Explanation, RunnerUp, StageExplanation};
 pub use legs::LegError;
 pub use lifecycle::{RedirectError, UnknownRequest};
 pub use stats::{BandStats, EndpointStats, Stats};

@@ -64,12 +64,13 @@ pub fn profile(data: Value) -> Result<ProfileConfig, ArgumentError> {
 
 type Function = fn(Value) -> Result<Value, ArgumentError>;
 
-const FUNCTIONS: [(&str, Function); 21] = [
+const FUNCTIONS: [(&str, Function); 22] = [
     ("names", plugins::names),
     ("score", plugins::score),
     ("filter", plugins::filter),
     ("pick", plugins::pick),
     ("select", plugins::select),
+    ("explain", plugins::explain),
     ("schedule", plugins::schedule),
     ("admit", plugins::admit),
     ("weighted_sum", plugins::weighted_sum),

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use slotwise::plugins::{
-    self, EndpointFacts, FilterPlugin, HandlerPlugin, LatencySloAdmitter, PickerPlugin,
-    ProbabilisticAdmitter, ProfileConfig, ProfileSet, ProfileSetConfig, RequestFacts,
-    SchedulingProfile, ScorerPlugin,
+    self, EndpointExplanation, EndpointFacts, FilterPlugin, HandlerPlugin, LatencySloAdmitter,
+    PickerPlugin, ProbabilisticAdmitter, ProfileConfig, ProfileSet, ProfileSetConfig, RequestFacts,
+    SchedulingProfile, ScoreExplanation, ScorerPlugin,
 };
 use slotwise::{Decider, Rng};
 
@@ -65,21 +65,61 @@ pub(super) fn pick(arguments: Value) -> Result<Value, ArgumentError> {
     Ok(plugins::pick(plugin.as_plugin(), &scores, seed.0).into())
 }
 
+/// The arguments of a whole profile.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Profile {
+    profile: ProfileConfig,
+    endpoints: Vec<EndpointFacts>,
+    #[serde(default)]
+    request: Option<RequestFacts>,
+    #[serde(default)]
+    seed: Bits,
+}
+
 /// The places that a whole profile selects, best first.
 pub(super) fn select(arguments: Value) -> Result<Value, ArgumentError> {
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Arguments {
-        profile: ProfileConfig,
-        endpoints: Vec<EndpointFacts>,
-        #[serde(default)]
-        request: Option<RequestFacts>,
-        #[serde(default)]
-        seed: Bits,
-    }
-    let Arguments { profile, endpoints, request, seed } = read(arguments)?;
+    let Profile { profile, endpoints, request, seed } = read(arguments)?;
     let request = request.unwrap_or_default();
     Ok(SchedulingProfile::from(profile).select(&request, &endpoints, seed.0).picked.into())
+}
+
+/// What a whole profile selects, and why.
+pub(super) fn explain(arguments: Value) -> Result<Value, ArgumentError> {
+    let Profile { profile, endpoints, request, seed } = read(arguments)?;
+    let request = request.unwrap_or_default();
+    let profile = SchedulingProfile::from(profile);
+    let explanation = profile.explain(&request, &endpoints, seed.0);
+    let endpoint = |it: &EndpointExplanation| {
+        let score = |it: &ScoreExplanation| {
+            json!({
+                "scorer": it.scorer,
+                "weight": number(it.weight),
+                "raw": number(it.raw),
+                "weighted": number(it.weighted),
+            })
+        };
+        json!({
+            "dropped_by": it.dropped_by,
+            "scores": it.scores.iter().map(score).collect::<Value>(),
+            "total": number(it.total),
+            "rank": it.rank,
+        })
+    };
+    let runner_up = explanation.runner_up.map(|it| {
+        json!({
+            "place": it.place,
+            "behind": number(it.behind),
+            "lost_most_in": it.lost_most_in,
+            "lost": number(it.lost),
+        })
+    });
+    Ok(json!({
+        "endpoints": explanation.endpoints.iter().map(endpoint).collect::<Value>(),
+        "picker": explanation.picker,
+        "picked": explanation.picked,
+        "runner_up": runner_up,
+    }))
 }
 
 /// The endpoints of each profile that a handler runs.

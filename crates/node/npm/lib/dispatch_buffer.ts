@@ -2,7 +2,7 @@
 import type { Dispatch, Leg } from './values.js';
 
 /**
- * Eleven numbers, four for each leg, then the alternatives: an array costs less than an object for
+ * Twelve numbers, four for each leg, then the alternatives: an array costs less than an object for
  * each decision.
  */
 export class DispatchBuffer {
@@ -30,10 +30,11 @@ export class DispatchBuffer {
   read(nameOf: (endpointId: number) => string): Dispatch {
     const numbers = this.#numbers;
     const alternatives: number[] = [];
-    for (let at = HEADER; at < HEADER + (numbers[10] as number); at += 1) {
+    for (let at = HEADER; at < HEADER + (numbers[11] as number); at += 1) {
       alternatives.push(numbers[at] as number);
     }
     const endpointId = numbers[1] as number;
+    const score = numbers[10] as number;
     return {
       kind: 'dispatch',
       requestId: numbers[0] as number,
@@ -44,6 +45,7 @@ export class DispatchBuffer {
       cachedTokens: numbers[3] as number,
       bestCachedTokens: numbers[4] as number,
       cost: numbers[5] as number,
+      score: Number.isNaN(score) ? null : score,
       queueTimeMs: numbers[6] as number,
       firstTokenIn: numbers[7] as number,
       predictedTtft: numbers[8] as number,
@@ -64,6 +66,6 @@ export class DispatchBuffer {
 }
 
 const LEG = 4;
-const PREFILL = 11;
+const PREFILL = 12;
 const ENCODE = PREFILL + LEG;
 const HEADER = ENCODE + LEG;

@@ -31,6 +31,7 @@ export type {
   RemovedEndpoint,
   RunnerUp,
   ScorerScore,
+  StageExplanation,
   KvReport,
   ReplayRequest,
   ResolvedConfig,

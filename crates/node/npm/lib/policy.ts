@@ -34,6 +34,14 @@ export type Topology = {
   region?: string | undefined;
 };
 
+/** A stretch of blocks in one device tier. */
+export type TierBlocks = {
+  /** The tier: `gpu`, `cpu` or `disk`, or a name of the host. */
+  tier?: string | undefined;
+  /** The number of blocks. */
+  blocks?: number | undefined;
+};
+
 /** The predicted latency of a request on an endpoint, in milliseconds. */
 export type Prediction = {
   /** Time to first token. */
@@ -70,6 +78,8 @@ export type EndpointFacts = {
   uncachedTokens?: number | undefined;
   /** Leading blocks of the prompt that the endpoint has cached. */
   matchBlocks?: number | undefined;
+  /** The device tiers of these blocks, stretch by stretch; a block counts in its nearest one. */
+  matchTiers?: readonly TierBlocks[] | undefined;
   /** Blocks of the prompt; zero if the prefix is not known. */
   totalBlocks?: number | undefined;
   /** Tokens in a block; 16 by default. */
@@ -203,6 +213,99 @@ export function select(
 ): number[] {
   return call('select', { profile, endpoints: facts(endpoints), request, seed });
 }
+
+/** The score of one scorer. */
+export interface ScoreExplanation {
+  /** The scorer. */
+  scorer: string;
+  /** The factor of its scores. */
+  weight: number;
+  /** The score as the scorer returned it. */
+  raw: number;
+  /** The score, clamped to 0 to 1, times the weight. */
+  weighted: number;
+}
+
+/** What filters and scorers made of one endpoint. */
+export interface EndpointExplanation {
+  /** The filter that removed the endpoint; null if it is a candidate. */
+  droppedBy: string | null;
+  /** The scores, in the order of the scorers; empty if a filter removed the endpoint. */
+  scores: ScoreExplanation[];
+  /** The sum of the weighted scores. */
+  total: number;
+  /** One more than the number of candidates with a higher total; null if a filter removed it. */
+  rank: number | null;
+}
+
+/** What the best endpoint that did not win lacks. */
+export interface ProfileRunnerUp {
+  /** Its position. */
+  place: number;
+  /** The winner's total minus its own. */
+  behind: number;
+  /** The scorer in which it lost most to the winner; null if it lost in none. */
+  lostMostIn: string | null;
+  /** The difference of the weighted scores of that scorer. */
+  lost: number;
+}
+
+/** Why a profile selected an endpoint. */
+export interface ProfileExplanation {
+  /** Every endpoint, in order. */
+  endpoints: EndpointExplanation[];
+  /** The picker. */
+  picker: string;
+  /** The positions of the selected endpoints, best first. */
+  picked: number[];
+  /** The best endpoint that did not win; null without a second candidate. */
+  runnerUp: ProfileRunnerUp | null;
+}
+
+/** What `select` selects with the same arguments, and why. */
+export function explain(
+  profile: Profile,
+  endpoints: readonly EndpointFacts[],
+  request?: RequestFacts | null,
+  { seed }: Seeded = {},
+): ProfileExplanation {
+  const { endpoints: explained, picker, picked, runner_up: runnerUp } = call<NativeExplanation>(
+    'explain', { profile, endpoints: facts(endpoints), request, seed },
+  );
+  return {
+    endpoints: explained.map(({ dropped_by: droppedBy, scores, total, rank }) => ({
+      droppedBy,
+      scores: scores.map(({ scorer, weight, raw, weighted }) => ({
+        scorer, weight: Number(weight), raw: Number(raw), weighted: Number(weighted),
+      })),
+      total: Number(total),
+      rank,
+    })),
+    picker,
+    picked,
+    runnerUp: runnerUp && {
+      place: runnerUp.place,
+      behind: Number(runnerUp.behind),
+      lostMostIn: runnerUp.lost_most_in,
+      lost: Number(runnerUp.lost),
+    },
+  };
+}
+
+/** An explanation as the native function has it. A float that JSON has no number for is text. */
+interface NativeExplanation {
+  endpoints: {
+    dropped_by: string | null;
+    scores: { scorer: string; weight: Float; raw: Float; weighted: Float }[];
+    total: Float;
+    rank: number | null;
+  }[];
+  picker: string;
+  picked: number[];
+  runner_up: { place: number; behind: Float; lost_most_in: string | null; lost: Float } | null;
+}
+
+type Float = number | string;
 
 /** What a handler decided. */
 export interface Schedule {

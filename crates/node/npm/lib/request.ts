@@ -62,6 +62,8 @@ export interface PickOptions {
   multimodal?: boolean | undefined;
   /** Labels that the endpoint must carry. */
   labels?: Readonly<Record<string, string>> | undefined;
+  /** Headers that plugins of `config.profile` may read, with names in lower case. */
+  pluginHeaders?: Readonly<Record<string, string>> | undefined;
   /** Ids of endpoints that must not get it: those that a retry has tried. */
   exclude?: readonly number[] | undefined;
   /**
@@ -158,6 +160,7 @@ const PICK = {
   role: true,
   multimodal: true,
   labels: true,
+  pluginHeaders: true,
   exclude: true,
   subset: true,
   subsetPorts: true,
@@ -272,11 +275,12 @@ export function readRequest(
 /** The options of few requests, in an object of their own: arguments cost less, but not unused. */
 function readRareOptions(options: PickOptions): RareOptions | undefined {
   const { role, multimodal, labels: required, exclude, subset, subsetPorts, cacheUse } = options;
-  const { continues, sloTtftMs, sloTpotMs } = options;
+  const { continues, sloTtftMs, sloTpotMs, pluginHeaders } = options;
   if (
     role === undefined && required === undefined && exclude === undefined
     && cacheUse === undefined && continues === undefined && subset === undefined
     && sloTtftMs === undefined && sloTpotMs === undefined && multimodal === undefined
+    && pluginHeaders === undefined
   ) {
     return undefined;
   }
@@ -287,12 +291,17 @@ function readRareOptions(options: PickOptions): RareOptions | undefined {
     cacheUse: optionalString('cacheUse', cacheUse),
     role: optionalString('role', role),
     multimodal: optionalBoolean('multimodal', multimodal),
-    labels:
-      required === undefined || required === null ? undefined : labels('labels', required).flat(),
+    labels: readPairs('labels', required),
+    pluginHeaders: readPairs('pluginHeaders', pluginHeaders),
     exclude: exclude === undefined || exclude === null ? undefined : numbers('exclude', exclude),
     subset: readSubset(subset),
     subsetPorts: optionalString('subsetPorts', subsetPorts),
   };
+}
+
+/** Names and values in turn. */
+function readPairs(name: string, pairs: PickOptions['labels'] | null): string[] | undefined {
+  return pairs === undefined || pairs === null ? undefined : labels(name, pairs).flat();
 }
 
 /** Ids, or a list of addresses as in the header. */

@@ -15,6 +15,7 @@ export type {
   RemovedEndpoint,
   RunnerUp,
   ScorerScore,
+  StageExplanation,
   Stats,
   CostTerms,
 } from '../native/index.js';
@@ -39,6 +40,8 @@ export interface Dispatch {
   readonly bestCachedTokens: number;
   /** The cost of the request at this endpoint, in seconds. */
   readonly cost: number;
+  /** Its weighted sum of scores, if a scheduling profile chose it. */
+  readonly score: number | null;
   /** How long the request was queued, in milliseconds. */
   readonly queueTimeMs: number;
   /** Predicted seconds to the first token. Response headers may arrive long before it. */

@@ -1140,6 +1140,8 @@ export interface RareOptions {
   multimodal?: boolean
   /** Keys and values in turn: labels that the endpoint must carry. */
   labels?: Array<string>
+  /** Names and values in turn: headers that plugins may read. */
+  pluginHeaders?: Array<string>
   /** Endpoints that must not have it. */
   exclude?: Array<number>
   /** The only endpoints that may have it. */

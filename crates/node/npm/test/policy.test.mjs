@@ -16,7 +16,8 @@ function read(file) {
   return JSON.parse(text);
 }
 
-function ofPlugin(kind, { plugin, parameters, endpoints = [], request, scores = [], seed = 0, profiles, deciders }) {
+function ofPlugin(kind, { plugin, parameters, endpoints = [], request, scores = [], seed = 0, ...rest }) {
+  const { profile, profiles, deciders } = rest;
   const seeded = { seed: BigInt(seed) };
   switch (kind) {
     case 'scorer':
@@ -27,6 +28,8 @@ function ofPlugin(kind, { plugin, parameters, endpoints = [], request, scores = 
       return policy.pick(plugin, parameters, scores, seeded);
     case 'handler':
       return policy.schedule(plugin, parameters, profiles, endpoints, request, { deciders, ...seeded });
+    case 'explain':
+      return policy.explain(profile, endpoints, request, seeded);
     default:
       throw new Error(`no kind ${kind}`);
   }
@@ -57,6 +60,18 @@ function close(result, expected) {
   return result === expected;
 }
 
+/** Data with its fields in camel case. */
+function inCamelCase(data) {
+  if (Array.isArray(data)) {
+    return data.map(inCamelCase);
+  }
+  if (typeof data !== 'object' || data === null) {
+    return data;
+  }
+  const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+  return Object.fromEntries(Object.entries(data).map(([key, value]) => [camel(key), inCamelCase(value)]));
+}
+
 for (const file of files) {
   const name = basename(file, '.json');
   test(`every case of ${name} has the expected result`, () => {
@@ -72,6 +87,10 @@ for (const file of files) {
       const result = run();
       if (kind === 'handler') {
         assert.deepEqual(result, each.expected, each.name);
+        continue;
+      }
+      if (kind === 'explain') {
+        assert.deepEqual(result, inCamelCase(each.expected), each.name);
         continue;
       }
       assert.ok(close(result, each.expected), `${each.name}: ${result}, expected ${each.expected}`);

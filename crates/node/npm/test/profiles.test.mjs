@@ -26,6 +26,25 @@ test('an explanation has scores and the runner-up', () => {
   assert.match(table, /queue-scorer/);
 });
 
+test('plugins read the headers that the host passes', () => {
+  const parameters = { headerName: 'x-zone', labelKey: 'zone' };
+  const scorer = { type: 'header-label-affinity-scorer', parameters };
+  const scheduler = new Scheduler({ profile: { scorers: [{ scorer }] } });
+  for (const zone of ['a', 'b']) {
+    scheduler.addEndpoint({ name: zone, labels: { zone } }, 0);
+  }
+  const pick = (options) => scheduler.pick('Hello', { model: 'm', now: 0, ...options });
+  for (const zone of ['b', 'a']) {
+    const { endpointName, score } = pick({ pluginHeaders: { 'x-zone': zone } });
+    assert.deepEqual([endpointName, score], [zone, 1]);
+  }
+  assert.equal(pick({}).score, 0);
+  assert.throws(() => pick({ pluginHeaders: { 'x-zone': 1 } }), /pluginHeaders/);
+  const other = new Scheduler();
+  other.addEndpoint('a', 0);
+  assert.equal(other.pick('Hello', { now: 0 }).score, null);
+});
+
 test('a subset is ids, addresses or a header', () => {
   const scheduler = new Scheduler();
   const ids = [0, 1, 2].map((n) => scheduler.addEndpoint(`http://10.0.0.${n}:8000`, 0));

@@ -19,7 +19,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", multimodal = false, labels = None,
+        role = "unified", multimodal = false, labels = None, plugin_headers = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn pick<'py>(
@@ -46,6 +46,7 @@ impl Scheduler {
         role: &str,
         multimodal: bool,
         labels: Option<&Bound<'py, PyDict>>,
+        plugin_headers: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         subset: Option<SubsetArg>,
         subset_ports: &str,
@@ -73,6 +74,7 @@ impl Scheduler {
             role,
             multimodal,
             labels,
+            plugin_headers,
             exclude: exclude.as_deref(),
             subset: subset.as_ref(),
             subset_ports,
@@ -105,7 +107,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", multimodal = false, labels = None,
+        role = "unified", multimodal = false, labels = None, plugin_headers = None,
         exclude = None, subset = None, subset_ports = "exact", ttl = None, weight = None,
         now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -133,6 +135,7 @@ impl Scheduler {
         role: &str,
         multimodal: bool,
         labels: Option<&Bound<'py, PyDict>>,
+        plugin_headers: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         subset: Option<SubsetArg>,
         subset_ports: &str,
@@ -162,6 +165,7 @@ impl Scheduler {
             role,
             multimodal,
             labels,
+            plugin_headers,
             exclude: exclude.as_deref(),
             subset: subset.as_ref(),
             subset_ports,
@@ -185,7 +189,7 @@ impl Scheduler {
         priority_order = "low_first", allow = None, model = None, adapter = None, cache_salt = None,
         cache_use = None, continues = None, priority = None, flow = None, session = None,
         deadline = None, slo_ttft = None, slo_tpot = None, expected_output_tokens = None,
-        role = "unified", multimodal = false, labels = None,
+        role = "unified", multimodal = false, labels = None, plugin_headers = None,
         exclude = None, subset = None, subset_ports = "exact", now = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain<'py>(
@@ -212,6 +216,7 @@ impl Scheduler {
         role: &str,
         multimodal: bool,
         labels: Option<&Bound<'py, PyDict>>,
+        plugin_headers: Option<&Bound<'py, PyDict>>,
         exclude: Option<Vec<EndpointArg>>,
         subset: Option<SubsetArg>,
         subset_ports: &str,
@@ -239,6 +244,7 @@ impl Scheduler {
             role,
             multimodal,
             labels,
+            plugin_headers,
             exclude: exclude.as_deref(),
             subset: subset.as_ref(),
             subset_ports,

@@ -135,6 +135,29 @@ for algorithm in ("cbor-fnv", "xxh64"):
              seed=seed, model=model, parent=text(parent), tokens=tokens, block_tokens=size,
              extra_keys=extra)
 
+# Tokens and keys that the reference computed itself: the golden values of its end-to-end tests
+# with a tokenizer, for text and for an image. The last key of a prompt covers all before it.
+CAPITAL = [8197, 438, 322, 18926, 432, 45600, 49]
+IMAGE = [
+    151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 151652,
+    *[151655] * 391,
+    151653, 3838, 374, 304, 419, 2168, 30, 151645, 198, 151644, 77091, 198,
+]
+IMAGE_HASH = "f9a38a66df90291515d7ea4de3175b262c1da7668ad1cc32e3dbb98be86388ac"
+# The image's placeholders are 391 tokens from the 15th.
+IMAGE_BLOCKS = [[IMAGE_HASH] if at + 4 > 15 and at < 15 + 391 else []
+                for at in range(0, len(IMAGE) - 3, 4)]
+for name, model, tokens, extra, first, last in (
+    ("text", "ibm-granite/granite-3.1-8b-instruct", CAPITAL, [],
+     1334984470577408192, 1334984470577408192),
+    ("an image", "Qwen/Qwen2-VL-2B-Instruct", IMAGE, IMAGE_BLOCKS,
+     0xC3BF05790F422F47, 0xB34057DD9ECEC7FD),
+):
+    computed = keys("cbor-fnv", "", model, 0, tokens, 4, extra)
+    assert (computed[0], computed[-1]) == (text(first), text(last)), name
+    case(f"the reference's own keys: {name}", "request_keys", computed, algorithm="cbor-fnv",
+         seed="", model=model, parent=text(0), tokens=tokens, block_tokens=4, extra_keys=extra)
+
 
 def mapping(engine, request):
     """By whole ratios, written apart from the proportional rule."""

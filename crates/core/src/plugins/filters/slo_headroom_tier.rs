@@ -1,10 +1,11 @@
 //! `slo-headroom-tier-filter`: endpoints that are predicted to meet the service level.
 
+use alloc::string::String;
+
 use crate::plugins::cycle::{Candidates, Cycle};
 use crate::plugins::facts::EndpointFacts;
 use crate::plugins::filter::Filter;
-#[cfg(feature = "serde")]
-use crate::plugins::parameters::Ignored;
+use crate::plugins::parameters::{Ignored, checked_parameters};
 
 /// `slo-headroom-tier-filter`: keeps the endpoints that are predicted to meet the service level.
 ///
@@ -15,17 +16,26 @@ use crate::plugins::parameters::Ignored;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "camelCase", try_from = "Parameters")
+    serde(default, deny_unknown_fields, rename_all = "camelCase", remote = "Self")
 )]
 #[non_exhaustive]
 pub struct SloHeadroomTierFilter {
-    /// The probability that the negative tier stays.
+    /// The probability that the negative tier stays; 0.01 by default.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "or_default"))]
     pub epsilon_explore_neg: f64,
+    #[cfg_attr(feature = "serde", serde(skip_serializing))]
+    latency_prediction_info_producer_name: Ignored<String>,
+}
+
+impl SloHeadroomTierFilter {
+    const EPSILON: f64 = 0.01;
 }
 
 impl Default for SloHeadroomTierFilter {
     fn default() -> Self {
-        Self { epsilon_explore_neg: 0.01 }
+        let producer = Ignored::default();
+        let epsilon_explore_neg = Self::EPSILON;
+        Self { epsilon_explore_neg, latency_prediction_info_producer_name: producer }
     }
 }
 
@@ -46,25 +56,22 @@ impl Filter for SloHeadroomTierFilter {
     }
 }
 
-/// The parameters before their validation.
 #[cfg(feature = "serde")]
-#[derive(Default, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Parameters {
-    epsilon_explore_neg: Option<f64>,
-    latency_prediction_info_producer_name: Ignored<alloc::string::String>,
-}
-
-#[cfg(feature = "serde")]
-impl TryFrom<Parameters> for SloHeadroomTierFilter {
-    type Error = &'static str;
-
-    fn try_from(parameters: Parameters) -> Result<Self, Self::Error> {
-        let default = Self::default().epsilon_explore_neg;
-        let epsilon_explore_neg = parameters.epsilon_explore_neg.unwrap_or(default);
-        if !(0.0..=1.0).contains(&epsilon_explore_neg) {
-            return Err("epsilonExploreNeg must be from 0 to 1");
+impl SloHeadroomTierFilter {
+    fn check(&self) -> Result<(), &'static str> {
+        if (0.0..=1.0).contains(&self.epsilon_explore_neg) {
+            Ok(())
+        } else {
+            Err("epsilonExploreNeg must be from 0 to 1")
         }
-        Ok(Self { epsilon_explore_neg })
     }
 }
+
+/// Null counts as a missing probability, as in the reference.
+#[cfg(feature = "serde")]
+fn or_default<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let given = <Option<f64> as serde::Deserialize>::deserialize(from)?;
+    Ok(given.unwrap_or(SloHeadroomTierFilter::EPSILON))
+}
+
+checked_parameters!(SloHeadroomTierFilter, SloHeadroomTierFilter::check);

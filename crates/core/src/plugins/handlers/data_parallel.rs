@@ -1,6 +1,6 @@
 //! `data-parallel-profile-handler`: ranks of one host behind its primary port.
 
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 
 use super::single::only_profile;
 use crate::address::Address;
@@ -29,18 +29,6 @@ impl Default for DataParallelProfileHandler {
     }
 }
 
-impl DataParallelProfileHandler {
-    /// The address of the primary port on the host of a rank.
-    fn primary_address(&self, rank: &str) -> String {
-        match Address::of(rank) {
-            Some(address) if self.primary_port > 0 => {
-                Address { port: Some(self.primary_port), ..address }.to_string()
-            }
-            _ => rank.into(),
-        }
-    }
-}
-
 impl ProfileHandler for DataParallelProfileHandler {
     fn next_stage<'a>(&'a self, stages: &Stages<'a>) -> Result<Option<Stage<'a>>, ScheduleError> {
         only_profile(stages)
@@ -48,12 +36,21 @@ impl ProfileHandler for DataParallelProfileHandler {
 
     fn finish(&self, stages: &Stages<'_>) -> Result<Schedule, ScheduleError> {
         let mut schedule = stages.only()?;
-        if let Some(rank) = schedule.destinations.first() {
-            schedule.headers.insert("x-data-parallel-host-port".into(), rank.clone());
-        }
-        for destination in &mut schedule.destinations {
-            *destination = self.primary_address(destination);
-        }
+        send_to_port(&mut schedule, self.primary_port);
         Ok(schedule)
+    }
+}
+
+/// Sends the request to the primary port of each rank's host, and names the best rank in a header.
+/// Port 0 leaves the ports.
+pub(super) fn send_to_port(schedule: &mut Schedule, primary_port: u16) {
+    if let Some(rank) = schedule.destinations.first() {
+        schedule.headers.insert("x-data-parallel-host-port".into(), rank.clone());
+    }
+    for destination in schedule.destinations.iter_mut().filter(|_| primary_port > 0) {
+        if let Some(address) = Address::of(destination) {
+            let address = Address { port: Some(primary_port), ..address }.to_string();
+            *destination = address;
+        }
     }
 }

@@ -3,11 +3,13 @@
 mod by_header;
 mod data_parallel;
 mod disagg;
+mod pd;
 mod single;
 
 pub use by_header::HeaderProfileHandler;
 pub use data_parallel::DataParallelProfileHandler;
 pub use disagg::{DisaggDeciders, DisaggProfileHandler, DisaggProfiles, StageOrder};
+pub use pd::PdProfileHandler;
 pub use single::SingleProfileHandler;
 
 use super::profile_handler::ProfileHandler;
@@ -20,6 +22,7 @@ plugin_family! {
         "header-profile-handler" => Header(HeaderProfileHandler),
         "data-parallel-profile-handler" => DataParallel(DataParallelProfileHandler),
         "disagg-profile-handler" => Disagg(DisaggProfileHandler),
+        "pd-profile-handler" => Pd(PdProfileHandler),
     }
 }
 

@@ -33,7 +33,7 @@ pub use load_aware::LoadAwareScorer;
 pub use lora_affinity::LoraAffinityScorer;
 pub use mm_embeddings_cache::MmEmbeddingsCacheScorer;
 pub use no_hit_lru::NoHitLruScorer;
-pub use precise_prefix_cache::PrecisePrefixCacheScorer;
+pub use precise_prefix_cache::{PrecisePrefixCacheScorer, TierWeight, TierWeights};
 pub use prefix_cache::PrefixCacheScorer;
 pub use queue::QueueScorer;
 pub use running_requests::RunningRequestsSizeScorer;

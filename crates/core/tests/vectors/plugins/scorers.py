@@ -130,6 +130,70 @@ case("precise-prefix-cache-scorer", "parameters of the index have no effect",
      {"tokenProcessorConfig": {"blockSize": 64}, "kvEventsConfig": {"discoverPods": True}})
 
 
+def tiers(weights):
+    """The blocks' weights, added one by one and cut to whole blocks."""
+    def scores(endpoints):
+        result = []
+        for e in endpoints:
+            total = e.get("total_blocks", 0)
+            held = [stretch["tier"] for stretch in e.get("match_tiers", [])
+                    for _ in range(stretch["blocks"])]
+            match = 0.0
+            for tier in held:
+                match += weights.get(tier, 1.0)
+            match = int(match) if e.get("match_tiers") else e.get("match_blocks", 0)
+            result.append(match / total if total else 0.0)
+        return result
+    return scores
+
+
+def held(total, **stretches):
+    """An endpoint with stretches of blocks by tier; the prompt has `total` blocks."""
+    return {
+        "match_blocks": sum(stretches.values()),
+        "total_blocks": total,
+        "match_tiers": [{"tier": t, "blocks": n} for t, n in stretches.items()],
+    }
+
+
+def backends(*pairs):
+    return {"indexerConfig": {"kvCacheBackendConfigs": [
+        {"name": name, "weight": weight} for name, weight in pairs]}}
+
+
+plugin = "precise-prefix-cache-scorer"
+default = {"gpu": 1.0, "cpu": 0.8}
+case(plugin, "tiers have weights", [held(10, gpu=10), held(10, cpu=10), held(10, gpu=5, cpu=5)],
+     tiers(default))
+case(plugin, "weights are added one by one", [held(100, cpu=n) for n in (1, 2, 5, 10, 15, 99)],
+     tiers(default))
+case(plugin, "a tier without a weight counts whole", [held(8, disk=4), held(8, gpu=2, shared=2)],
+     tiers(default))
+case(plugin, "names of tiers are case-sensitive", [held(8, CPU=4), held(8, cpu=4)],
+     tiers(default))
+case(plugin, "the order of the stretches", [held(10, cpu=3, gpu=3), held(10, gpu=3, cpu=3)],
+     tiers(default))
+case(plugin, "other weights", [held(6, gpu=2, cpu=1), held(6, gpu=3), held(6, cpu=6)],
+     tiers({"gpu": 1.0, "cpu": 0.5}), backends(("gpu", 1.0), ("cpu", 0.5)))
+case(plugin, "listed weights replace the defaults", [held(10, gpu=10), held(10, cpu=10)],
+     tiers({"disk": 0.25}), backends(("disk", 0.25)))
+case(plugin, "an empty list has no weights", [held(10, cpu=10)], tiers({}), backends())
+case(plugin, "a weight above 1", [held(4, gpu=2), held(4, gpu=4)], tiers({"gpu": 1.5}),
+     backends(("gpu", 1.5)))
+case(plugin, "a negative weight", [held(4, gpu=3), held(4, cpu=3)], tiers({"gpu": -0.5}),
+     backends(("gpu", -0.5)))
+case(plugin, "a name listed twice", [held(4, gpu=4)], tiers({"gpu": 0.25}),
+     backends(("gpu", 1.0), ("gpu", 0.25)))
+case(plugin, "tiers of some endpoints only", [blocks(3, 4), held(4, cpu=3)], tiers(default))
+case(plugin, "tiers without a prompt", [held(0, gpu=3)], tiers(default))
+case(plugin, "a null list has the defaults", [held(10, cpu=10)], tiers(default),
+     {"indexerConfig": {"kvCacheBackendConfigs": None}})
+case(plugin, "a null configuration has the defaults", [held(10, cpu=10)], tiers(default),
+     {"indexerConfig": None})
+rejected(plugin, "a weight is a number", {"indexerConfig": {"kvCacheBackendConfigs": [
+    {"name": "gpu", "weight": "1"}]}}, "invalid type")
+
+
 def lora(adapter):
     def scores(endpoints):
         result = []
