@@ -3,6 +3,7 @@
 import doctest
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,6 +116,12 @@ def written(keys: list[int]) -> list[str]:
 @pytest.mark.parametrize("case", KEYS, ids=lambda case: case["name"])
 def test_block_keys_are_those_of_the_reference(case: Mapping[str, Any]) -> None:
     assert of_keys(case) == case["expected"]
+
+
+def test_the_example_of_the_manual_holds() -> None:
+    page = (CORE_TESTS.parents[2] / "docs" / "src" / "pickers.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    exec(example, {})
 
 
 def test_the_examples_hold() -> None:

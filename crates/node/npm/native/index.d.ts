@@ -750,6 +750,8 @@ export interface Explanation {
   deciderFacts: PrefillFacts | null
   /** Every endpoint: eligible ones first, the best one leading, then the others by id. */
   candidates: Array<Candidate>
+  /** The stages before the answer for which endpoints were compared. */
+  stages: Array<StageExplanation>
   /** What the best eligible endpoint that was not chosen lacks. */
   runnerUp: RunnerUp | null
   /** The same as a table, for people. */
@@ -1466,6 +1468,16 @@ export interface SkippedEvents {
   multimodalBlocks: number
   /** Blocks that are not full yet (TensorRT-LLM). */
   partialBlocks: number
+}
+
+/** The endpoints for a stage before the answer. */
+export interface StageExplanation {
+  /** The stage. */
+  stage: 'encode' | 'prefill'
+  /** Every endpoint: eligible ones first, the best one leading, then the others by id. */
+  candidates: Array<Candidate>
+  /** What the second of the eligible endpoints lacks. */
+  runnerUp: RunnerUp | null
 }
 
 /** What a scheduler has done since it began, and what it holds now. */

@@ -8,8 +8,8 @@ use super::data_parallel::send_to_port;
 use crate::plugins::parameters::{Ignored, checked_parameters};
 use crate::plugins::profile_handler::{ProfileHandler, Schedule, ScheduleError, Stage, Stages};
 
-/// `pd-profile-handler`: selects the endpoint that decodes, and another that prefills if the decider
-/// agrees. The reference deprecates it for
+/// `pd-profile-handler`: selects the endpoint that decodes, and another that prefills if the
+/// decider agrees. The reference deprecates it for
 /// [`disagg-profile-handler`](super::DisaggProfileHandler), which also encodes.
 ///
 /// Three things differ from that handler. There is always a decider. Plugins of the prefill profile
