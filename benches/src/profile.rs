@@ -61,6 +61,17 @@ impl ProfilePool {
     /// The ends of the requests are not part of it.
     pub fn decide(&mut self, decisions: u64) -> Duration {
         let mut took = Duration::ZERO;
+        self.decide_in(decisions, |batch| {
+            let begin = Clock::now();
+            batch();
+            took += begin.elapsed();
+        });
+        took
+    }
+
+    /// Makes this many decisions in batches, which `run` runs. The ends of the requests are not
+    /// part of it.
+    pub fn decide_in(&mut self, decisions: u64, mut run: impl FnMut(&mut dyn FnMut())) {
         let mut left = decisions;
         let mut picked: Vec<RequestId> = Vec::with_capacity(BATCH as usize);
         while left > 0 {
@@ -68,18 +79,17 @@ impl ProfilePool {
             let now = Instant::from_micros(self.now_micros);
             let batch = left.min(BATCH);
             left -= batch;
-            let begin = Clock::now();
-            for _ in 0..batch {
-                self.next = (self.next + 1) % self.prompts.len();
-                let request =
-                    Request::new(MODEL).adapter("critical").text(&self.prompts[self.next]);
-                picked.push(self.scheduler.pick(now, &request).expect("room").request_id);
-            }
-            took += begin.elapsed();
+            run(&mut || {
+                for _ in 0..batch {
+                    self.next = (self.next + 1) % self.prompts.len();
+                    let request =
+                        Request::new(MODEL).adapter("critical").text(&self.prompts[self.next]);
+                    picked.push(self.scheduler.pick(now, &request).expect("room").request_id);
+                }
+            });
             for id in picked.drain(..) {
                 self.scheduler.complete(now, id, Default::default()).expect("in flight");
             }
         }
-        took
     }
 }

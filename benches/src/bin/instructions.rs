@@ -7,21 +7,26 @@
 use std::hint::black_box;
 
 use slotwise::Request;
-use slotwise_benches::{FullQueue, LoadedPool, Prompt, prompts};
+use slotwise_benches::{FullQueue, LoadedPool, ProfilePool, Prompt, prompts};
 
 const PROMPTS: usize = 2_000;
 const TEXT_BYTES: usize = 8 << 10;
 const TOKENS: usize = 2_000;
+const PROFILE_DECISIONS: usize = 1_000;
 const QUEUED: usize = 5_000;
 
 /// Prepares, runs the work in [`measured`] and returns the number of operations.
 type Workload = fn() -> usize;
 
-const WORKLOADS: [(&str, Workload); 7] = [
+const WORKLOADS: [(&str, Workload); 11] = [
     ("pick/text/64", || pick(64, Prompt::as_text)),
     ("pick/text/1024", || pick(1_024, Prompt::as_text)),
     ("pick/tokens/64", || pick(64, Prompt::as_tokens)),
     ("pick/tokens/1024", || pick(1_024, Prompt::as_tokens)),
+    ("profile/5", || profile(5)),
+    ("profile/25", || profile(25)),
+    ("profile/100", || profile(100)),
+    ("profile/1024", || profile(1_024)),
     ("flow/submit", submit),
     ("flow/submit_and_cancel", submit_and_cancel),
     ("flow/poll_decision", poll_decision),
@@ -53,6 +58,13 @@ fn pick(endpoints: usize, to_request: fn(&Prompt) -> Request<'_>) -> usize {
         }
     });
     PROMPTS
+}
+
+/// Decisions by a scheduling profile, without the ends of the requests.
+fn profile(endpoints: usize) -> usize {
+    let mut pool = ProfilePool::new(endpoints);
+    pool.decide_in(PROFILE_DECISIONS as u64, |batch| measured(batch));
+    PROFILE_DECISIONS
 }
 
 fn submit() -> usize {
