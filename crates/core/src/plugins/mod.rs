@@ -79,6 +79,7 @@ pub use handlers::{
 };
 pub use output_estimate::{OUTPUT_RATIO, estimate_output};
 pub use picker::{Picker, pick};
+pub(crate) use pickers::ScoreOrder;
 pub use pickers::{MaxScorePicker, PickerPlugin, RandomPicker, WeightedRandomPicker};
 pub use profile_handler::{ProfileHandler, Schedule, ScheduleError, Stage, Stages};
 pub use profile_set::{ProfileSet, ProfileSetConfig, UnknownDecider};

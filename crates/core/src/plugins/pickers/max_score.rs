@@ -1,6 +1,6 @@
 //! `max-score-picker`: the highest score.
 
-use super::random_order::{number, shuffle};
+use super::random_order::{ScoreOrder, number};
 use crate::plugins::cycle::ScoredEndpoint;
 use crate::plugins::picker::Picker;
 use crate::rng::Rng;
@@ -19,9 +19,6 @@ pub struct MaxScorePicker {
     pub max_num_of_endpoints: i64,
 }
 
-/// Up to this many endpoints, selecting each takes less time than sorting all.
-const FEW: usize = 4;
-
 impl Default for MaxScorePicker {
     fn default() -> Self {
         Self { max_num_of_endpoints: 1 }
@@ -30,29 +27,8 @@ impl Default for MaxScorePicker {
 
 impl Picker for MaxScorePicker {
     fn pick(&self, candidates: &mut [ScoredEndpoint], rng: &mut Rng) -> usize {
-        /// Positive and negative zero are equal, and the order is total.
-        fn rank(candidate: &ScoredEndpoint) -> f64 {
-            let score = candidate.score();
-            if score.is_nan() { f64::NEG_INFINITY } else { score + 0.0 }
-        }
-
-        shuffle(candidates, rng);
         let selected = number(self.max_num_of_endpoints);
-        if selected > FEW {
-            candidates.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-            return selected;
-        }
-        for at in 0..selected.min(candidates.len()) {
-            let left = &mut candidates[at..];
-            let mut best = 0;
-            for (place, candidate) in left.iter().enumerate().skip(1) {
-                if rank(candidate) > rank(&left[best]) {
-                    best = place;
-                }
-            }
-            // The others keep their order, as in a stable sort.
-            left[..=best].rotate_right(1);
-        }
+        ScoreOrder::new(rng.next_u64()).lead(candidates, selected);
         selected
     }
 }

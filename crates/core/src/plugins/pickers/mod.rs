@@ -10,6 +10,7 @@ mod weighted_random;
 
 pub use max_score::MaxScorePicker;
 pub use random::RandomPicker;
+pub(crate) use random_order::ScoreOrder;
 pub use weighted_random::WeightedRandomPicker;
 
 use super::picker::Picker;

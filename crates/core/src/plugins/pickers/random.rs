@@ -1,6 +1,6 @@
 //! `random-picker`: any endpoint.
 
-use super::random_order::{number, shuffle};
+use super::random_order::{draw, number};
 use crate::plugins::cycle::ScoredEndpoint;
 use crate::plugins::picker::Picker;
 use crate::rng::Rng;
@@ -26,7 +26,8 @@ impl Default for RandomPicker {
 
 impl Picker for RandomPicker {
     fn pick(&self, candidates: &mut [ScoredEndpoint], rng: &mut Rng) -> usize {
-        shuffle(candidates, rng);
-        number(self.max_num_of_endpoints)
+        let selected = number(self.max_num_of_endpoints);
+        draw(candidates, selected, rng);
+        selected
     }
 }

@@ -1,7 +1,7 @@
 //! `weighted-random-picker`: higher scores more often.
 
 use super::ln::ln;
-use super::random_order::{number, shuffle};
+use super::random_order::{draw, number};
 use crate::plugins::cycle::ScoredEndpoint;
 use crate::plugins::picker::Picker;
 use crate::rng::Rng;
@@ -43,9 +43,10 @@ impl Picker for WeightedRandomPicker {
         let finite = |candidate: &ScoredEndpoint| candidate.score().min(f64::MAX);
         let eligible = candidates.iter().filter(|candidate| candidate.score() > 0.0).map(finite);
         let (count, highest) = eligible.fold((0, 0.0_f64), |(n, max), s| (n + 1, max.max(s)));
+        let selected = number(self.max_num_of_endpoints);
         if count == 0 {
-            shuffle(candidates, rng);
-            return number(self.max_num_of_endpoints);
+            draw(candidates, selected, rng);
+            return selected;
         }
         candidates.sort_by_cached_key(|candidate| {
             if candidate.score() > 0.0 {
@@ -57,7 +58,7 @@ impl Picker for WeightedRandomPicker {
                 u64::MAX
             }
         });
-        number(self.max_num_of_endpoints).min(count)
+        selected.min(count)
     }
 }
 
