@@ -9,6 +9,7 @@ use super::ranking_key::RankingKey;
 use super::refusal::Relaxation;
 use super::span::CachedPrefix;
 use super::tie_break::TieBreaker;
+use crate::endpoint::Role;
 use crate::fleet::Fleet;
 use crate::pool::{HealthState, Slot};
 use crate::profile::{CostInputs, CostTerms, Profile};
@@ -163,7 +164,6 @@ pub(super) fn exclusion(
     ttft: impl Fn() -> Seconds,
 ) -> Option<Exclusion> {
     let Query { now, request, lookup, session_admission, relaxation, .. } = query;
-    let needed = if let Work::Encode = query.work { 0.0 } else { f64::from(lookup.longest) };
     let room = fleet.config.kv_limit * f64::from(slot.kv_cache_tokens);
     let late = |deadline| now + ttft().to_duration() > deadline;
     let slow = |limit: Duration| predicted_tpot(fleet, now, slot) > Seconds::from(limit);
@@ -181,7 +181,7 @@ pub(super) fn exclusion(
         Some(Exclusion::Draining)
     } else if slot.reports.asleep() {
         Some(Exclusion::Sleeping)
-    } else if needed > room {
+    } else if needed_tokens(query) > room {
         Some(Exclusion::TooLarge)
     } else if session_admission.is_some_and(|admission| {
         !admission.may_start(slot.id.slot, lookup.tokens, slot.kv_cache_tokens)
@@ -201,6 +201,25 @@ pub(super) fn exclusion(
         };
         (relaxation < lifted).then_some(why)
     }
+}
+
+/// Whether the request has no condition that depends on the endpoint, except its size: an endpoint
+/// with an [open capacity](crate::pool::Pool::open_capacities) is excluded only if it is too small.
+pub(super) fn is_unconditional(query: Query<'_>) -> bool {
+    let Query { now, request, lookup, session_admission, .. } = query;
+    lookup.home.is_none()
+        && Role::Unified.covers(request.role)
+        && request.labels.is_empty()
+        && request.subset.is_none()
+        && request.exclude.is_empty()
+        && session_admission.is_none()
+        && request.must_start_by(now).is_none()
+        && request.tpot_limit().is_none()
+}
+
+/// Tokens that the endpoint's KV cache must hold for the request, prompt and answer.
+pub(super) fn needed_tokens(query: Query<'_>) -> f64 {
+    if let Work::Encode = query.work { 0.0 } else { f64::from(query.lookup.longest) }
 }
 
 /// Time until an excluded endpoint may accept a request like this one, if waiting helps.

@@ -44,6 +44,10 @@ pub(crate) struct Pool {
     bounds: Bounds,
     /// In parallel with `slots`.
     ties: Vec<Tie>,
+    /// In parallel with `slots`: rises whenever the slot may have changed.
+    changes: Vec<u64>,
+    /// In parallel with `slots`: see [`open_capacities`](Self::open_capacities).
+    open_capacities: Vec<u32>,
     /// The generation of the next endpoint in each slot.
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -114,6 +118,8 @@ impl Pool {
             slots: Vec::new(),
             bounds: Bounds::default(),
             ties: Vec::new(),
+            changes: Vec::new(),
+            open_capacities: Vec::new(),
             generations: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
@@ -148,6 +154,8 @@ impl Pool {
             let layout =
                 BlockLayout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
             self.ties.push(Tie { key: 0, layout });
+            self.changes.push(0);
+            self.open_capacities.push(0);
             self.generations.push(0);
             (self.slots.len() - 1) as u32
         });
@@ -160,6 +168,7 @@ impl Pool {
         self.layouts.add(slot.layout);
         slot.endpoint.models.iter().for_each(|model| self.models.add(model.clone()));
         self.slots[at as usize] = Some(slot);
+        self.changes[at as usize] += 1;
         self.refresh_bounds(id);
         Ok(id)
     }
@@ -170,6 +179,7 @@ impl Pool {
         let at = id.slot as usize;
         let slot = self.slots[at].take().ok_or(UnknownEndpoint(id))?;
         self.bounds.set(id.slot, BestCase::CLOSED);
+        self.open_capacities[at] = 0;
         self.generations[at] = (self.generations[at] + 1) % EndpointId::GENERATIONS;
         self.free.push(id.slot);
         self.names.remove(&slot.endpoint.name);
@@ -249,16 +259,31 @@ impl Pool {
     }
 
     pub(crate) fn get_mut(&mut self, id: EndpointId) -> Result<&mut Slot, UnknownEndpoint> {
-        self.slots
-            .get_mut(id.slot as usize)
-            .and_then(Option::as_mut)
-            .filter(|slot| slot.id == id)
-            .ok_or(UnknownEndpoint(id))
+        self.at_mut(id.slot).filter(|slot| slot.id == id).ok_or(UnknownEndpoint(id))
     }
 
     /// The endpoint in a slot.
     pub(crate) fn at(&self, slot: u32) -> Option<&Slot> {
         self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// The endpoint in a slot, which counts as changed.
+    fn at_mut(&mut self, slot: u32) -> Option<&mut Slot> {
+        let slot = slot as usize;
+        *self.changes.get_mut(slot)? += 1;
+        self.slots[slot].as_mut()
+    }
+
+    /// A number that rises whenever the endpoint in the slot may have changed, except in its learned
+    /// speed and in its place in the adapter window; the slot must exist.
+    pub(crate) fn changes(&self, slot: u32) -> u64 {
+        self.changes[slot as usize]
+    }
+
+    /// By slot, the capacity of the KV cache of each endpoint that takes any request which fits: it
+    /// is healthy, has room, serves every model, and computes prompts and answers. Zero for others.
+    pub(crate) fn open_capacities(&self) -> &[u32] {
+        &self.open_capacities
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<EndpointId> {
@@ -457,6 +482,7 @@ impl Pool {
         if let Some(slot) = self.slots[id.slot as usize].as_ref().filter(|slot| slot.id == id) {
             self.bounds.set(id.slot, BestCase::of(slot));
             self.ties[id.slot as usize] = Tie { key: slot.key, layout: slot.layout };
+            self.open_capacities[id.slot as usize] = slot.open_capacity();
         }
     }
 }

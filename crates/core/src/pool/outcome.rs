@@ -148,7 +148,7 @@ impl Pool {
     pub(crate) fn open_due(&mut self, now: Instant) -> Option<u32> {
         let (at, number) = self.opens.first().copied().filter(|(at, _)| *at <= now)?;
         self.opens.remove(&(at, number));
-        if let Some(slot) = self.slots.get_mut(number as usize).and_then(Option::as_mut) {
+        if let Some(slot) = self.at_mut(number) {
             let (id, next) = (slot.id, slot.health.come_due(now));
             slot.health.noted = next;
             self.opens.extend(next.map(|next| (next, number)));
@@ -185,13 +185,14 @@ impl Pool {
             Outcome::Failed { .. } => &[(Class::Failed, true)],
             Outcome::Unanswered => &[(Class::Unanswered, true)],
         };
-        let Some(slot) = self.slots.get_mut(id.slot as usize).and_then(Option::as_mut) else {
-            return;
-        };
+        let Some(slot) = self.at_mut(id.slot) else { return };
         slot.counters.late += u64::from(outcome == Outcome::Answered { late: true });
         slot.counters.unanswered += u64::from(outcome == Outcome::Unanswered);
-        for (class, bad) in noted.iter().filter(|_| counts) {
+        let noted = noted.iter().filter(|_| counts);
+        for (class, bad) in noted.clone() {
             slot.health.window_of_outcomes.note(now, *class, *bad);
+        }
+        for (class, bad) in noted {
             self.outcomes.note(now, *class, *bad);
         }
     }

@@ -6,10 +6,10 @@ use super::block_layout::BlockLayout;
 use super::engine_view::EngineView;
 use super::evictions::Evictions;
 use super::external_load::{ExternalLoad, Reports};
-use super::health::Health;
+use super::health::{Health, HealthState};
 use super::in_flight::InFlightLoad;
 use crate::cost::{DecodeFactor, MovingMean, Speed};
-use crate::endpoint::{Endpoint, EndpointId};
+use crate::endpoint::{Endpoint, EndpointId, Role};
 use crate::lora::Residency;
 use crate::prefill::PrefillCost;
 use crate::prefix::KvEventError;
@@ -91,6 +91,16 @@ impl Slot {
     /// Whether it has reached its limit of requests in flight.
     pub(crate) fn is_full(&self) -> bool {
         self.endpoint.max_in_flight.is_some_and(|most| self.in_flight.requests() >= most.get())
+    }
+
+    /// The capacity of its KV cache if nothing but a request's size or conditions can exclude it,
+    /// and zero otherwise.
+    pub(super) fn open_capacity(&self) -> u32 {
+        let serves_all =
+            self.endpoint.models.is_empty() && self.endpoint.role.covers(Role::Unified);
+        let serving = self.health.state() == HealthState::Serving;
+        let takes_any = !self.draining && !self.reports.asleep() && !self.is_full();
+        if serves_all && serving && takes_any { self.kv_cache_tokens } else { 0 }
     }
 
     /// Records an answer to a request with this adapter, which is therefore loaded.

@@ -1,6 +1,8 @@
 //! What plugins read of each endpoint, kept up to date without allocation.
 //!
-//! Names, labels and adapters are copied when they change. Numbers are written for each decision.
+//! Most facts change only with the endpoint, and few endpoints change between two decisions. Those
+//! facts are written again only for the endpoints that the pool marks as changed. The facts that
+//! depend on the request or on the clock are written for each decision.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,19 +17,33 @@ use crate::placement::query::Query;
 use crate::plugins::{EndpointFacts, Prediction, Topology};
 use crate::pool::Slot;
 use crate::prefix::EndpointSet;
-use crate::time::Seconds;
+use crate::time::{Instant, Seconds};
 
 /// The facts about the endpoint in each slot of the pool.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndpointFactsTable {
     facts: Vec<EndpointFacts>,
-    /// In parallel with `facts`: which state of the slot they describe.
-    versions: Vec<Version>,
+    /// In parallel with `facts`: the slot's [`changes`](crate::pool::Pool::changes) that they show.
+    changes: Vec<u64>,
+    /// In parallel with `facts`.
+    sources: Vec<Source>,
+    /// The slot of the endpoint to which the last request's session is bound.
+    bound: Option<u32>,
+    /// The last requests had predictions.
+    has_predictions: bool,
     /// The slots with a cold position.
     with_position: Vec<u32>,
 }
 
-/// What the copied facts of a slot depend on.
+/// What the facts about the endpoint in a slot were written from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Source {
+    description: Version,
+    /// When its last report was sampled.
+    sampled_at: Option<Instant>,
+}
+
+/// What an endpoint's name, labels and adapters depend on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Version {
     id: Option<EndpointId>,
@@ -53,35 +69,76 @@ impl EndpointFactsTable {
         let slots = fleet.pool.bounds().len() as usize;
         if self.facts.len() < slots {
             self.facts.resize_with(slots, EndpointFacts::default);
-            self.versions.resize(slots, Version::default());
+            self.changes.resize(slots, 0);
+            self.sources.resize(slots, Source::default());
         }
-        let only_chain = query.lookup.only_chain(fleet);
-        let has_slo = query.request.slo_ttft.is_some() || query.request.slo_tpot.is_some();
-        let bound = query.cycle.session.and_then(|it| producers.sessions.endpoint(query.now, it));
         for place in kept {
-            let Some(slot) = fleet.pool.at(*place as u32) else { continue };
-            let (facts, version) = (&mut self.facts[*place], &mut self.versions[*place]);
-            let current = Version {
-                id: Some(slot.id),
-                revision: slot.revision,
-                adapters: slot.adapters.changes(),
-            };
-            if *version != current {
-                describe(facts, slot);
-                *version = current;
+            let changes = fleet.pool.changes(*place as u32);
+            if self.changes[*place] != changes {
+                self.changes[*place] = changes;
+                self.update(fleet, *place);
             }
-            write_numbers(facts, query, slot);
-            match only_chain {
-                Some(blocks) => write_no_match(facts, query, blocks),
-                None => write_match(facts, query, slot),
-            }
-            facts.session_bound = bound == Some(slot.id);
-            facts.prediction = has_slo.then(|| predict(fleet, query, slot));
         }
-        if only_chain.is_some() {
-            self.write_levels(query);
-        }
+        self.write_ages(query.now, kept);
+        self.write_matches(fleet, query, kept);
+        self.write_predictions(fleet, query, kept);
+        self.write_session(fleet, query, producers);
         self.write_positions(fleet, producers);
+    }
+
+    /// Writes the facts that change with the endpoint in a slot only.
+    #[inline(never)]
+    fn update(&mut self, fleet: &Fleet, place: usize) {
+        let Some(slot) = fleet.pool.at(place as u32) else { return };
+        let (facts, source) = (&mut self.facts[place], &mut self.sources[place]);
+        let current = Version {
+            id: Some(slot.id),
+            revision: slot.revision,
+            adapters: slot.adapters.changes(),
+        };
+        if source.description != current {
+            describe(facts, slot);
+            source.description = current;
+        }
+        if let Some(view) = &slot.engine_view {
+            facts.waiting = view.waiting();
+            facts.running = view.running();
+            facts.kv_usage = view.kv_usage(slot.kv_cache_tokens);
+            facts.in_flight_tokens = view.in_flight_tokens();
+            source.sampled_at = view.sampled_at();
+        }
+        facts.in_flight_requests = u64::from(slot.in_flight.requests());
+        facts.block_tokens = u64::from(slot.layout.block_size.get());
+    }
+
+    fn write_ages(&mut self, now: Instant, kept: &[usize]) {
+        for place in kept {
+            let age = |at| Seconds::from(now.saturating_since(at));
+            self.facts[*place].metrics_age = self.sources[*place].sampled_at.map(age);
+        }
+    }
+
+    /// Writes how much of the prompt each endpoint has cached.
+    fn write_matches(&mut self, fleet: &Fleet, query: Query<'_>, kept: &[usize]) {
+        let tokens = query.lookup.tokens;
+        let Some(blocks) = query.lookup.only_chain(fleet) else {
+            for place in kept {
+                let Some(slot) = fleet.pool.at(*place as u32) else { continue };
+                let (matched, total, cached) = query.lookup.matched(slot);
+                let facts = &mut self.facts[*place];
+                facts.match_blocks = u64::from(matched);
+                facts.total_blocks = total as u64;
+                facts.uncached_tokens = u64::from(tokens.saturating_sub(cached.tokens));
+            }
+            return;
+        };
+        for place in kept {
+            let facts = &mut self.facts[*place];
+            facts.match_blocks = 0;
+            facts.total_blocks = blocks as u64;
+            facts.uncached_tokens = u64::from(tokens);
+        }
+        self.write_levels(query);
     }
 
     /// Writes the matches of the endpoints that have blocks of the prompt cached: usually few.
@@ -102,6 +159,31 @@ impl EndpointFactsTable {
     /// Whether none of the endpoints in the slots `kept` has a block of the prompt cached.
     pub(super) fn is_cold(&self, kept: &[usize]) -> bool {
         kept.iter().all(|place| self.facts[*place].match_blocks == 0)
+    }
+
+    /// Writes the predicted latency of a request with a service level.
+    fn write_predictions(&mut self, fleet: &Fleet, query: Query<'_>, kept: &[usize]) {
+        let has_slo = query.request.slo_ttft.is_some() || query.request.slo_tpot.is_some();
+        if has_slo {
+            for place in kept {
+                let slot = fleet.pool.at(*place as u32);
+                self.facts[*place].prediction = slot.map(|slot| predict(fleet, query, slot));
+            }
+        } else if self.has_predictions {
+            self.facts.iter_mut().for_each(|facts| facts.prediction = None);
+        }
+        self.has_predictions = has_slo;
+    }
+
+    fn write_session(&mut self, fleet: &Fleet, query: Query<'_>, producers: &Producers) {
+        if let Some(slot) = self.bound.take() {
+            self.facts[slot as usize].session_bound = false;
+        }
+        let bound = query.cycle.session.and_then(|it| producers.sessions.endpoint(query.now, it));
+        if let Some(id) = bound.filter(|id| fleet.pool.get(*id).is_ok()) {
+            self.facts[id.slot as usize].session_bound = true;
+            self.bound = Some(id.slot);
+        }
     }
 
     fn write_positions(&mut self, fleet: &Fleet, producers: &Producers) {
@@ -156,35 +238,4 @@ fn predict(fleet: &Fleet, query: Query<'_>, slot: &Slot) -> Prediction {
 fn address(name: &str) -> String {
     use alloc::string::ToString;
     crate::address::Address::of(name).map(|address| address.to_string()).unwrap_or_default()
-}
-
-/// Writes what changes with every decision.
-#[inline]
-fn write_numbers(facts: &mut EndpointFacts, query: Query<'_>, slot: &Slot) {
-    if let Some(view) = &slot.engine_view {
-        facts.waiting = view.waiting();
-        facts.running = view.running();
-        facts.kv_usage = view.kv_usage(slot.kv_cache_tokens);
-        facts.in_flight_tokens = view.in_flight_tokens();
-        facts.metrics_age =
-            view.sampled_at().map(|at| Seconds::from(query.now.saturating_since(at)));
-    }
-    facts.in_flight_requests = u64::from(slot.in_flight.requests());
-    facts.block_tokens = u64::from(slot.layout.block_size.get());
-}
-
-/// Writes that nothing of a prompt of so many blocks is cached.
-#[inline]
-fn write_no_match(facts: &mut EndpointFacts, query: Query<'_>, blocks: usize) {
-    facts.match_blocks = 0;
-    facts.total_blocks = blocks as u64;
-    facts.uncached_tokens = u64::from(query.lookup.tokens);
-}
-
-/// Writes how much of the prompt the endpoint has cached.
-fn write_match(facts: &mut EndpointFacts, query: Query<'_>, slot: &Slot) {
-    let (matched, total, cached) = query.lookup.matched(slot);
-    facts.match_blocks = u64::from(matched);
-    facts.total_blocks = total as u64;
-    facts.uncached_tokens = u64::from(query.lookup.tokens.saturating_sub(cached.tokens));
 }

@@ -18,7 +18,7 @@ mod session_bindings;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::assess::{assess, exclusion};
+use super::assess::{assess, exclusion, is_unconditional, needed_tokens};
 use super::exclusion::Exclusion;
 use super::latency::PredictedLatency;
 use super::query::{Query, Work};
@@ -28,7 +28,9 @@ use super::search::{Placement, next_relaxation, weigh_all};
 use crate::config::ProducerConfig;
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::plugins::{CycleBuffers, ProfileExplanation, RequestFacts, SchedulingProfile};
+use crate::plugins::{
+    CycleBuffers, ProfileExplanation, RequestFacts, SchedulingProfile, ScoreOrder,
+};
 use crate::pool::Slot;
 use crate::prefix::keyed_state::KeyedState;
 
@@ -198,11 +200,30 @@ impl CycleState {
                 PredictedLatency::of(fleet, now, query.work, tokens, slot, &assessment).ttft
             })
         };
-        let eligible = fleet.pool.iter().filter(|slot| excluded(slot).is_none());
+        let unconditional = is_unconditional(query);
+        let needed = needed_tokens(query);
+        let limit = fleet.config.kv_limit;
+        let eligible = |place: usize, capacity: u32| {
+            if unconditional && capacity > 0 {
+                return needed <= limit * f64::from(capacity);
+            }
+            fleet.pool.at(place as u32).is_some_and(|slot| excluded(slot).is_none())
+        };
         self.picked = 0;
         self.buffers.scored.clear();
         self.buffers.kept.clear();
-        self.buffers.kept.extend(eligible.map(|slot| slot.id.slot as usize));
+        let open = fleet.pool.open_capacities().iter().enumerate();
+        let kept = open.filter(|(place, capacity)| eligible(*place, **capacity));
+        self.buffers.kept.extend(kept.map(|(place, _)| place));
+        debug_assert!(
+            fleet
+                .pool
+                .iter()
+                .filter(|slot| excluded(slot).is_none())
+                .map(|slot| slot.id.slot as usize)
+                .eq(self.buffers.kept.iter().copied()),
+            "the open capacities exclude as `exclusion` does"
+        );
     }
 
     /// Runs the plugins on the collected endpoints; `None` if the filters leave none.
@@ -227,8 +248,7 @@ impl CycleState {
             picked - 1
         } else {
             let most = fleet.config.alternatives.min(others.len());
-            // The picker's order decides between equal scores.
-            (0..most).for_each(|at| lead_with_best(&mut others[at..]));
+            ScoreOrder::new(seed).lead(others, most);
             most
         };
         let alternatives: Vec<EndpointId> =
@@ -244,15 +264,6 @@ impl CycleState {
 /// The seed of a request's cycle.
 fn seed(fleet: &Fleet, query: Query<'_>) -> u64 {
     fleet.hasher.mix(fleet.config.seed, query.cycle.request)
-}
-
-/// Moves the first of the highest scores to the front, and keeps the order of the others.
-fn lead_with_best(scored: &mut [crate::plugins::ScoredEndpoint]) {
-    let best =
-        (0..scored.len()).rev().max_by(|a, b| scored[*a].score().total_cmp(&scored[*b].score()));
-    if let Some(best) = best {
-        scored[..=best].rotate_right(1);
-    }
 }
 
 /// Writes the facts about the request into buffers that the next request uses again.

@@ -26,24 +26,20 @@ class SplitMix64:
         return z ^ (z >> 31)
 
 
-def shuffled(places: list[int], rng: SplitMix64) -> list[int]:
-    """Fisher and Yates, from the last place to the first."""
-    places = list(places)
-    for last in range(len(places) - 1, 0, -1):
-        other = (rng.next() * (last + 1)) >> 64
-        places[last], places[other] = places[other], places[last]
-    return places
-
-
 def max_score(scores: list[float], rng: SplitMix64) -> list[int]:
-    """The highest scores, equal ones in random order."""
-    places = shuffled(list(range(len(scores))), rng)
-    return sorted(places, key=lambda place: -scores[place])
+    """The highest scores; equal ones in the order of a random number that follows from the place."""
+    seed = rng.next()
+    ties = [SplitMix64((seed + place) & MASK).next() for place in range(len(scores))]
+    return sorted(range(len(scores)), key=lambda place: (-scores[place], ties[place]))
 
 
 def random(scores: list[float], rng: SplitMix64) -> list[int]:
-    """Any order."""
-    return shuffled(list(range(len(scores))), rng)
+    """Any order: Fisher and Yates, from the first place on."""
+    places = list(range(len(scores)))
+    for at in range(len(places)):
+        other = at + ((rng.next() * (len(places) - at)) >> 64)
+        places[at], places[other] = places[other], places[at]
+    return places
 
 
 def weighted_random(scores: list[float], rng: SplitMix64) -> list[int]:
