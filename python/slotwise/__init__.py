@@ -49,6 +49,7 @@ from .config import (
     UtilizationDetector,
 )
 from .errors import (
+    AdapterError,
     ConfigError,
     EndpointError,
     EvictedError,
@@ -95,6 +96,7 @@ from .values import (
 )
 
 __all__ = [
+    "AdapterError",
     "BandLimits",
     "BandStats",
     "Blocks",

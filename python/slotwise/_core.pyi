@@ -344,6 +344,24 @@ class Scheduler:
 
         Raises ``UnknownEndpointError``.
         """
+    def describe_adapter(
+        self,
+        name: str,
+        *,
+        rank: int = 0,
+        load_time: float | None = None,
+        slots: int = 0,
+        slowdown: float | None = None,
+    ) -> None:
+        """Describes a LoRA adapter before it is loaded, and replaces an earlier description.
+
+        ``rank`` scales the load times of the endpoints, which hold for rank 16; 0 means 16.
+        ``load_time`` in seconds replaces them. ``slots`` is the number of slots that the adapter
+        takes; 0 means one. ``slowdown`` is the prefill time of its requests over that of requests
+        without an adapter, at least 1. A name only removes the description.
+
+        Raises ``AdapterError``.
+        """
     def handle_metrics_page(
         self,
         endpoint_id: int,

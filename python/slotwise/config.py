@@ -340,7 +340,7 @@ class Config:
     max_models: int = _DEFAULTS["max_models"]
     """Most models whose bytes per token are learned."""
     max_adapters: int = _DEFAULTS["max_adapters"]
-    """Most LoRA adapters whose popularity and load time are learned."""
+    """Most LoRA adapters whose popularity and load time are learned, and most described ones."""
     max_threads: int = _DEFAULTS["max_threads"]
     """Most answers whose endpoints are tracked, for requests that continue them."""
     index: IndexLimits = IndexLimits()

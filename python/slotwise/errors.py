@@ -28,6 +28,10 @@ class ConfigError(SlotwiseError, ValueError):
     """A field of the configuration is invalid."""
 
 
+class AdapterError(SlotwiseError, ValueError):
+    """A description of a LoRA adapter was rejected."""
+
+
 class EndpointError(SlotwiseError, ValueError):
     """An endpoint was not added or changed."""
 

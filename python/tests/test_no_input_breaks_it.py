@@ -41,6 +41,7 @@ CALLS = [
     "drain_endpoint",
     "handle_load",
     "handle_adapters",
+    "describe_adapter",
     "handle_kv_event",
     "handle_metrics_page",
     "handle_orca",

@@ -100,6 +100,10 @@ class Runner:
         )
         return "ok"
 
+    def describe_adapter(self, adapter: dict[str, Any], now: float) -> Any:
+        self.scheduler.describe_adapter(**adapter)
+        return "ok"
+
     def handle_kv_event(self, said: dict[str, Any], now: float) -> Any:
         endpoint = self.ids[said["endpoint"]]
         match said["event"]:

@@ -147,6 +147,7 @@ pub use flow::{
 pub use histogram::Histogram;
 pub use kv_transfer::KvTransferCost;
 pub use load::{AdapterState, Load};
+pub use lora::{Adapter, AdapterError};
 pub use placement::Exclusion;
 pub use pool::{BackoffCause, EndpointError, HealthState, UnknownEndpoint};
 pub use prefill::PrefillCost;

@@ -3,7 +3,7 @@
 use core::error::Error;
 
 use slotwise::{
-    ConfigError, EndpointError, KvEventError, LegError, RedirectError, SnapshotError,
+    AdapterError, ConfigError, EndpointError, KvEventError, LegError, RedirectError, SnapshotError,
     UnknownEndpoint, UnknownRequest,
 };
 use slotwise_wire::WireError;
@@ -43,6 +43,7 @@ macro_rules! classified {
 classified! {
     ConfigError => "ConfigError", Self::code;
     EndpointError => "EndpointError", Self::code;
+    AdapterError => "AdapterError", Self::code;
     UnknownEndpoint => "UnknownEndpointError", Self::code;
     UnknownRequest => "UnknownRequestError", Self::code;
     LegError => "LegError", Self::code;

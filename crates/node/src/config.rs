@@ -29,7 +29,8 @@ pub struct Config {
     pub max_prompt_blocks: Option<f64>,
     /// Models whose bytes per token are learned. Default: 1,024.
     pub max_models: Option<f64>,
-    /// LoRA adapters whose popularity and load time are learned, at about 150 bytes each. Default:
+    /// LoRA adapters whose popularity and load time are learned, at about 150 bytes each, and as
+    /// many descriptions. Default:
     /// 4,096.
     pub max_adapters: Option<f64>,
     /// Answers whose endpoints are remembered, for requests that continue from them. Default:

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use slotwise::{Priority, Request, Usage};
@@ -12,6 +12,7 @@ use slotwise_wire::outcome::Refusal;
 
 use crate::decision::{Dispatch, Evicted, Rejected};
 use crate::error::{named, unknown};
+use crate::request::duration;
 use crate::serde_bridge::to_json;
 
 /// A refusal, from a decision or from the code of a reason.
@@ -32,11 +33,6 @@ pub(crate) fn refusal_of<'a>(reason: &'a Bound<'_, PyAny>) -> PyResult<Refusal<'
     known.map(Refusal::new).map_err(|error| unknown("reason", error))
 }
 
-fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| PyValueError::new_err(format!("{name} must be seconds, and not {seconds}")))
-}
-
 /// Status, headers and body of the response to a client.
 #[pyfunction]
 #[pyo3(signature = (reason, *, retry_after = None, message = None, shape = "openai"))]
@@ -50,7 +46,7 @@ pub(crate) fn refusal<'py>(
     let mut refusal: Refusal<'_> = refusal_of(reason)?;
     refusal.message = message.or(refusal.message);
     if let Some(after) = retry_after {
-        refusal.retry_after = Some(seconds("retry_after", after)?);
+        refusal.retry_after = Some(duration("retry_after", after)?);
     }
     let shape = named("shape", shape)?;
     let headers = refusal.headers().map(|(name, value)| (name, value.into_owned())).collect();

@@ -158,6 +158,12 @@ fn deadline(now: Instant, seconds: f64) -> PyResult<Instant> {
     Ok(at)
 }
 
+/// The duration of the argument `name`, in seconds.
+pub(crate) fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| PyValueError::new_err(format!("{name} must be seconds, and not {seconds}")))
+}
+
 /// A service level in seconds.
 fn service_level(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|_| {

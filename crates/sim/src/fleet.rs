@@ -103,6 +103,7 @@ pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
         chunk: setup.engine.max_batched_tokens,
         adapter_slots: setup.engine.adapter_slots,
         adapter_load_time: setup.engine.adapter_load_time,
+        adapter_ranks: setup.engine.adapter_ranks,
         ttl: setup.clients.ttl,
         guard: setup.clients.guard,
         seed: setup.seed,

@@ -14,7 +14,7 @@ use slotwise_sim::fleet::Setup;
 use slotwise_sim::forecast::{Accuracy, EXPLANATION, HEADING};
 use slotwise_sim::policy::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind, Setting};
 use slotwise_sim::pools::Pools;
-use slotwise_sim::replica::{CLASSES, Class, ClassMix, EngineConfig};
+use slotwise_sim::replica::{AdapterRanks, CLASSES, Class, ClassMix, EngineConfig};
 use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
 use slotwise_sim::trace::{Arrivals, Format, Half, Mix, Trace};
@@ -115,6 +115,10 @@ struct Workload {
     /// --adapters.
     #[arg(long, value_name = "MS", requires = "adapters")]
     adapter_load_time_ms: Option<u64>,
+    /// The ranks of the adapters, in turn: load times grow with the rank, and steps take longer.
+    /// Without it, ranks have no effect. With --adapters.
+    #[arg(long, value_name = "R,S", requires = "adapters", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    adapter_ranks: Vec<u32>,
     /// Prints one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -350,7 +354,11 @@ impl Workload {
         let bytes = f64::from(self.class.of(0).kv_bytes);
         let transfer = KvTransferCost::new(bytes, gigabits * 1e9 / 8.0);
         ensure!(self.max_seqs > 0, "--max-seqs must be positive");
+        let adapters = self.adapters.unwrap_or(0);
+        let adapter_ranks = AdapterRanks::new(adapters, &self.adapter_ranks)
+            .map_err(|error| anyhow::anyhow!("--adapter-ranks: {error}"))?;
         let engine = EngineConfig {
+            adapter_ranks,
             max_batched_tokens: self.batched_tokens,
             max_seqs: self.max_seqs,
             adapter_slots: self.adapter_slots.unwrap_or(4) as usize,

@@ -46,6 +46,7 @@ fn options_that_no_chosen_policy_reads_name_those_that_do() {
         let delay = refused(&format!("{command} --policies round-robin --delay-ms 10"));
         assert!(delay.contains("mooncake"), "{delay}");
         assert!(refused(&format!("{command} --adapter-slots 2")).contains("--adapters"));
+        assert!(refused(&format!("{command} --adapter-ranks 8,64")).contains("--adapters"));
         assert!(refused(&format!("{command} --adapter-load-time-ms 2")).contains("--adapters"));
     }
     for option in ["--guard", "--ttl 5", "--tenants 3", "--priorities 0.5", "--only quiet"] {

@@ -51,7 +51,8 @@ pub struct Config {
     pub max_prompt_blocks: usize,
     /// Most models whose bytes per token are learned.
     pub max_models: usize,
-    /// Most LoRA adapters whose popularity and load time are learned, at about 150 bytes each.
+    /// Most LoRA adapters whose popularity and load time are learned, at about 150 bytes each, and
+    /// most that are described.
     pub max_adapters: usize,
     /// Most answers whose endpoints are remembered for requests that continue them, at about 40
     /// bytes each.

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::cost::{BytesPerToken, DecodeTime, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
 use crate::kv_transfer::KvTransferCost;
-use crate::lora::Demand;
+use crate::lora::{Catalog, Demand, Outlook};
 use crate::pool::{BackoffPeriods, Pool, Slot};
 use crate::prefix::keyed_state::KeyedState;
 use crate::prefix::{CacheSpec, PrefixIndex, PromptHasher};
@@ -40,6 +40,8 @@ pub(crate) struct Fleet {
     pub(crate) bytes_per_token: BytesPerToken,
     /// What was learned of each LoRA adapter.
     pub(crate) adapters: Demand,
+    /// What the host described of LoRA adapters.
+    pub(crate) adapter_catalog: Catalog,
     /// Seconds of described prefill in a request.
     pub(crate) mean_work: MovingMean,
     /// Tokens in an answer.
@@ -74,6 +76,7 @@ impl Fleet {
             reuse: Reuse::default(),
             bytes_per_token: BytesPerToken::new(config.max_models),
             adapters: Demand::new(config.max_adapters),
+            adapter_catalog: Catalog::new(config.max_adapters),
             mean_work: MovingMean::new(0.1, 64),
             mean_output: MovingMean::new(200.0, 64),
             decode_time: DecodeTime::default(),
@@ -114,11 +117,17 @@ impl Fleet {
         self.pool.set_adapter_window(if crowded { (share as usize).max(1) } else { 0 });
     }
 
-    /// Whether the adapter finds a free slot, or is more popular than the one that it displaces.
+    /// Whether the adapter finds a free slot, or is more popular than each that it displaces.
     pub(crate) fn may_displace(&self, slot: &Slot, adapter: u64, now: Instant) -> bool {
-        let victim = slot.adapters.victim(now);
-        slot.adapters.has_free_slot()
-            || victim.is_some_and(|victim| self.outranks(adapter, victim, now))
+        let slots = self.adapter_catalog.traits(adapter).slots;
+        slot.adapters.admits(slots, now, |victim| self.outranks(adapter, victim, now))
+    }
+
+    /// The predicted time to load an adapter on an endpoint: the described time, times the learned
+    /// factor of `outlook`.
+    pub(crate) fn adapter_load(&self, slot: &Slot, adapter: u64, outlook: Outlook) -> Seconds {
+        let described = self.adapter_catalog.traits(adapter).load_time(slot.adapter_load_time);
+        described * outlook.load_factor
     }
 
     /// Whether the first adapter is clearly more popular than the second.

@@ -18,6 +18,8 @@ use crate::time::{Instant, Seconds};
 #[derive(Debug)]
 pub(crate) struct Residency {
     slots: usize,
+    /// Slots that the adapters take.
+    taken: usize,
     adapters: BTreeMap<u64, Resident>,
     /// Keys of adapters without requests of this gateway, by last use.
     idle: BTreeMap<u64, u64>,
@@ -30,6 +32,8 @@ pub(crate) struct Residency {
 #[derive(Debug)]
 struct Resident {
     name: Box<str>,
+    /// Slots that it takes.
+    slots: usize,
     /// This gateway's requests that use it.
     in_flight: u32,
     /// Whether the endpoint's last report listed it.
@@ -55,6 +59,7 @@ impl Residency {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots: slots.min(MAX_SLOTS),
+            taken: 0,
             adapters: BTreeMap::new(),
             idle: BTreeMap::new(),
             uses: 0,
@@ -62,35 +67,48 @@ impl Residency {
         }
     }
 
-    /// How long a request waits for its adapter: zero, its load time, or a free slot and its load
-    /// time. A slot becomes free after a fraction of the requests' residence time.
+    /// How long a request waits for its adapter, which takes `slots`: zero, its load time, or its
+    /// load time after a slot becomes free. A slot becomes free after a fraction of the requests'
+    /// residence time.
     pub(crate) fn delay(
         &self,
         key: u64,
+        slots: usize,
         now: Instant,
         load: Seconds,
         residence: Seconds,
     ) -> Seconds {
         if self.is_resident(key) {
-            Seconds::ZERO
-        } else if self.adapters.len() < self.slots || self.next_out(now).is_some() {
+            return Seconds::ZERO;
+        }
+        let idle: usize = self.victims(slots, now).map(|(_, adapter)| adapter.slots).sum();
+        if idle >= self.missing(slots) {
             load
         } else {
             load + residence * (1.0 / self.slots.max(1) as f64)
         }
     }
 
-    /// The cost to other requests of loading the adapter: the load time of the evicted adapter,
-    /// times the probability that it is requested here again.
-    pub(crate) fn displacement(&self, key: u64, now: Instant, load: Seconds) -> Seconds {
-        if self.is_resident(key) || self.adapters.len() < self.slots {
+    /// The cost to other requests of loading the adapter: the `load` time of each evicted adapter,
+    /// times the probability that it is requested here again. A slot that no idle adapter yields
+    /// costs the adapter's own load time.
+    pub(crate) fn displacement(
+        &self,
+        key: u64,
+        slots: usize,
+        now: Instant,
+        load: impl Fn(u64) -> Seconds,
+    ) -> Seconds {
+        if self.is_resident(key) {
             return Seconds::ZERO;
         }
-        let next_out = self.next_out(now).and_then(|key| self.adapters.get(&key));
-        load * next_out.map_or(1.0, |adapter| {
+        let (mut missing, mut cost) = (self.missing(slots), Seconds::ZERO);
+        for (victim, adapter) in self.victims(slots, now) {
             let requests = adapter.rate.per_second(now) * HORIZON;
-            requests / (1.0 + requests)
-        })
+            cost = cost + load(victim) * (requests / (1.0 + requests));
+            missing = missing.saturating_sub(adapter.slots);
+        }
+        if missing > 0 { cost + load(key) } else { cost }
     }
 
     /// Whether the adapter is presumed loaded.
@@ -103,10 +121,11 @@ impl Residency {
         self.adapters.keys().copied()
     }
 
-    /// Records a dispatched request with the adapter. Returns whether it loads the adapter.
-    pub(crate) fn begin(&mut self, key: u64, name: &str, now: Instant) -> bool {
+    /// Records a dispatched request with the adapter, which takes `slots` once loaded. Returns
+    /// whether it loads the adapter.
+    pub(crate) fn begin(&mut self, key: u64, name: &str, slots: usize, now: Instant) -> bool {
         let loads = !self.is_resident(key);
-        let adapter = self.used(key, name, now);
+        let adapter = self.used(key, name, slots, now);
         adapter.in_flight += 1;
         adapter.rate.observe(now);
         let used = adapter.used;
@@ -135,19 +154,20 @@ impl Residency {
             if adapter.in_flight == 0 && adapter.confirmed {
                 self.idle.insert(used, key);
             } else if adapter.in_flight == 0 {
-                self.adapters.remove(&key);
-                self.changes += 1;
+                self.remove(key);
             }
         }
         self.make_room(now);
     }
 
-    /// Records a report of the endpoint; `key` maps each name to its key.
+    /// Records a report of the endpoint; `key` maps each name to its key, and `slots` each key to
+    /// the slots that the adapter takes.
     pub(crate) fn report(
         &mut self,
         state: &AdapterState<'_>,
         now: Instant,
         key: impl Fn(&str) -> u64,
+        slots: impl Fn(u64) -> usize,
     ) {
         if let Some(slots) = state.slots {
             self.slots = (slots.get() as usize).min(MAX_SLOTS);
@@ -159,7 +179,8 @@ impl Residency {
         // Engines accept no longer names than requests do.
         let names = state.active.iter().filter(|name| name.len() <= Request::MAX_NAME_BYTES);
         for name in names.take(MAX_SLOTS) {
-            let adapter = self.used(key(name), name, now);
+            let key = key(name);
+            let adapter = self.used(key, name, slots(key), now);
             adapter.listed = true;
             adapter.confirmed = true;
         }
@@ -197,12 +218,15 @@ impl Residency {
     }
 
     /// Makes the adapter the most recently used.
-    fn used(&mut self, key: u64, name: &str, now: Instant) -> &mut Resident {
+    fn used(&mut self, key: u64, name: &str, slots: usize, now: Instant) -> &mut Resident {
         self.uses += 1;
+        let slots = self.clamp(slots);
         let adapter = self.adapters.entry(key).or_insert_with(|| {
             self.changes += 1;
+            self.taken += slots;
             Resident {
                 name: name.into(),
+                slots,
                 in_flight: 0,
                 listed: false,
                 confirmed: false,
@@ -221,33 +245,62 @@ impl Residency {
 
     /// Evicts the least recently used adapters without requests, until the rest fits.
     fn make_room(&mut self, now: Instant) {
-        while self.adapters.len() > self.slots {
-            let Some(key) = self.next_out(now) else { return };
-            if let Some(adapter) = self.adapters.remove(&key) {
-                self.changes += 1;
-                self.idle.remove(&adapter.used);
-            }
+        while self.taken > self.slots {
+            let Some((key, _)) = self.evictable(now).next() else { return };
+            self.remove(key);
         }
     }
 
-    /// Whether another adapter can be loaded without displacing one.
-    pub(crate) fn has_free_slot(&self) -> bool {
-        self.adapters.len() < self.slots
+    fn remove(&mut self, key: u64) {
+        if let Some(adapter) = self.adapters.remove(&key) {
+            self.changes += 1;
+            self.taken -= adapter.slots;
+            self.idle.remove(&adapter.used);
+        }
     }
 
-    /// The adapter that the engine evicts next, if one is idle.
-    pub(crate) fn victim(&self, now: Instant) -> Option<u64> {
-        self.next_out(now)
+    /// Whether an adapter that takes `slots` may be loaded: `yields` is whether an adapter that it
+    /// displaces may leave.
+    pub(crate) fn admits(&self, slots: usize, now: Instant, yields: impl Fn(u64) -> bool) -> bool {
+        let mut missing = self.missing(slots);
+        for (victim, adapter) in self.victims(slots, now) {
+            if !yields(victim) {
+                return false;
+            }
+            missing = missing.saturating_sub(adapter.slots);
+        }
+        missing == 0
     }
 
-    /// The adapter that the engine evicts next: the least recently used without requests. Computes
-    /// in **O(listed)**, where reports list at most [`MAX_SLOTS`]. Adapters in flight, whose number
-    /// clients choose, are not scanned.
-    fn next_out(&self, now: Instant) -> Option<u64> {
-        self.idle
-            .values()
-            .copied()
-            .find(|key| self.adapters.get(key).is_some_and(|it| !it.is_pinned(now)))
+    /// Slots that must become free before an adapter that takes `slots` is loaded. Adapters in
+    /// flight may take more slots than there are: their requests wait in the engine.
+    fn missing(&self, slots: usize) -> usize {
+        let slots = self.clamp(slots);
+        (self.taken + slots).saturating_sub(self.slots).min(slots)
+    }
+
+    /// An adapter never takes more than the endpoint has.
+    fn clamp(&self, slots: usize) -> usize {
+        slots.clamp(1, self.slots.max(1))
+    }
+
+    /// The adapters that the engine evicts to load one that takes `slots`, or all that it can.
+    /// Computes in **O(listed + slots)**.
+    fn victims(&self, slots: usize, now: Instant) -> impl Iterator<Item = (u64, &Resident)> {
+        let mut missing = self.missing(slots);
+        self.evictable(now).take_while(move |(_, adapter)| {
+            let needed = missing > 0;
+            missing = missing.saturating_sub(adapter.slots);
+            needed
+        })
+    }
+
+    /// The adapters that the engine may evict: those without requests, least recently used first.
+    /// Computes in **O(listed)**, where reports list at most [`MAX_SLOTS`]. Adapters in flight,
+    /// whose number clients choose, are not scanned.
+    fn evictable(&self, now: Instant) -> impl Iterator<Item = (u64, &Resident)> {
+        let resident = |key: &u64| self.adapters.get(key).map(|adapter| (*key, adapter));
+        self.idle.values().filter_map(resident).filter(move |(_, adapter)| !adapter.is_pinned(now))
     }
 }
 
@@ -271,27 +324,27 @@ mod tests {
 
     fn cost(residency: &Residency, name: &str, now: u64) -> f64 {
         let (load, residence) = (Seconds::new(2.0), Seconds::new(6.0));
-        let delay = residency.delay(key(name), at(now), load, residence);
-        (delay + residency.displacement(key(name), at(now), load)).get()
+        let delay = residency.delay(key(name), 1, at(now), load, residence);
+        (delay + residency.displacement(key(name), 1, at(now), |_| load)).get()
     }
 
     #[test]
     fn idle_adapters_stay_resident_although_reports_forget_them() {
         let mut residency = Residency::new(2);
-        assert!(residency.begin(key("a"), "a", at(0)));
+        assert!(residency.begin(key("a"), "a", 1, at(0)));
         residency.confirm(key("a"));
         residency.end(key("a"), at(1));
-        residency.report(&AdapterState::active(&[]), at(2), key);
+        residency.report(&AdapterState::active(&[]), at(2), key, |_| 1);
         assert!(cost(&residency, "a", 2).abs() < f64::EPSILON);
-        assert!(!residency.begin(key("a"), "a", at(3)));
+        assert!(!residency.begin(key("a"), "a", 1, at(3)));
     }
 
     #[test]
     fn a_free_slot_costs_a_load_and_a_full_endpoint_more() {
         let mut residency = Residency::new(2);
         assert!((cost(&residency, "c", 0) - 2.0).abs() < 1e-9);
-        residency.begin(key("a"), "a", at(0));
-        residency.begin(key("b"), "b", at(0));
+        residency.begin(key("a"), "a", 1, at(0));
+        residency.begin(key("b"), "b", 1, at(0));
         residency.confirm(key("a"));
         assert!(
             (cost(&residency, "c", 0) - (2.0 * 2.0 + 6.0 / 2.0)).abs() < 1e-9,
@@ -309,7 +362,7 @@ mod tests {
     fn the_least_recently_used_idle_adapter_goes() {
         let mut residency = Residency::new(2);
         for (second, name) in (0..).zip(["a", "b", "a", "c"]) {
-            residency.begin(key(name), name, at(second));
+            residency.begin(key(name), name, 1, at(second));
             residency.confirm(key(name));
             residency.end(key(name), at(second));
         }
@@ -319,21 +372,21 @@ mod tests {
     #[test]
     fn the_end_of_a_request_is_a_use() {
         let mut residency = Residency::new(2);
-        residency.begin(key("a"), "a", at(0));
-        residency.begin(key("b"), "b", at(1));
+        residency.begin(key("a"), "a", 1, at(0));
+        residency.begin(key("b"), "b", 1, at(1));
         for (second, name) in [(2, "b"), (100, "a")] {
             residency.confirm(key(name));
             residency.end(key(name), at(second));
         }
-        residency.begin(key("c"), "c", at(101));
+        residency.begin(key("c"), "c", 1, at(101));
         assert!(residency.names().eq(["a", "c"]));
     }
 
     #[test]
     fn an_adapter_that_was_only_asked_for_is_not_loaded() {
         let mut residency = Residency::new(2);
-        residency.begin(key("a"), "a", at(0));
-        residency.begin(key("a"), "a", at(0));
+        residency.begin(key("a"), "a", 1, at(0));
+        residency.begin(key("a"), "a", 1, at(0));
         residency.end(key("a"), at(1));
         assert!(residency.is_resident(key("a")), "the other request may still load it");
         residency.end(key("a"), at(1));
@@ -341,15 +394,39 @@ mod tests {
     }
 
     #[test]
+    fn a_large_adapter_displaces_several() {
+        let mut residency = Residency::new(4);
+        for (second, name) in (0..).zip(["a", "b", "c", "d"]) {
+            residency.begin(key(name), name, 1, at(second));
+            residency.confirm(key(name));
+            residency.end(key(name), at(second));
+        }
+        assert!(residency.admits(2, at(4), |victim| victim != key("c")));
+        assert!(!residency.admits(2, at(4), |victim| victim != key("b")));
+        let cost = |slots| {
+            let load = Seconds::new(2.0);
+            residency.displacement(key("large"), slots, at(4), |_| load).get()
+        };
+        assert!((cost(3) - 3.0 * cost(1)).abs() < 0.2, "{} {}", cost(3), cost(1));
+        residency.begin(key("large"), "large", 2, at(4));
+        assert!(residency.names().eq(["c", "d", "large"]));
+        residency.begin(key("huge"), "huge", 99, at(5));
+        assert!(residency.names().eq(["large", "huge"]), "it takes all four slots");
+        let load = Seconds::new(2.0);
+        let delay = residency.delay(key("a"), 1, at(5), load, Seconds::new(6.0));
+        assert!((delay.get() - 3.5).abs() < 1e-9, "all slots are in use");
+    }
+
+    #[test]
     fn reports_name_adapters_that_others_use() {
         let mut residency = Residency::new(8);
-        residency.report(&AdapterState::active(&["x", "y"]).slots(2), at(0), key);
+        residency.report(&AdapterState::active(&["x", "y"]).slots(2), at(0), key, |_| 1);
         assert!(residency.names().eq(["x", "y"]));
         assert!(cost(&residency, "z", 1) > 4.0, "both are in use");
         assert!(cost(&residency, "z", 60) < 2.1, "the report is old");
         let many: Vec<_> = (0..5_000).map(|i| alloc::format!("adapter-{i}")).collect();
         let many: Vec<_> = many.iter().map(|name| &**name).collect();
-        residency.report(&AdapterState::active(&many), at(61), key);
+        residency.report(&AdapterState::active(&many), at(61), key, |_| 1);
         assert!(residency.names().count() <= MAX_SLOTS + 2);
     }
 }

@@ -63,7 +63,10 @@ pub(super) fn assess<P: Profile>(
     let tokens = if let Work::Encode = query.work { 0 } else { lookup.tokens };
     let miss = tokens.saturating_sub(cached.tokens);
     let (work, transfer) = match query.work {
-        Work::Prompt => (described_work(slot, miss, cached) * slot.speed.factor(), Seconds::ZERO),
+        Work::Prompt => {
+            let described = described_work(slot, miss, cached) * lookup.traits.slowdown;
+            (described * slot.speed.factor(), Seconds::ZERO)
+        }
         Work::Answer { .. } => (Seconds::ZERO, fleet.kv_transfer(slot).seconds(miss)),
         Work::Encode => (Seconds::ZERO, Seconds::ZERO),
     };
@@ -135,10 +138,12 @@ impl AdapterCost {
             return Self::default();
         }
         let (now, outlook) = (query.now, query.lookup.outlook);
-        let load = slot.adapter_load_time * outlook.load_factor;
+        let slots = query.lookup.traits.slots;
+        let load_of = |adapter| fleet.adapter_load(slot, adapter, outlook);
+        let load = load_of(key);
         let residence = Seconds::new(fleet.mean_residence.get());
-        let delay = slot.adapters.delay(key, now, load, residence);
-        let displacement = slot.adapters.displacement(key, now, load);
+        let delay = slot.adapters.delay(key, slots, now, load, residence);
+        let displacement = slot.adapters.displacement(key, slots, now, load_of);
         // Only a request that can wait leaves a popular adapter where it is.
         let crowded = fleet.is_crowded() && query.can_wait;
         let allowed = !crowded || slot.is_window || fleet.may_displace(slot, key, now);

@@ -6,7 +6,7 @@ use super::chains::{Chains, Level, LevelId};
 use super::span::{CachedPrefix, Span};
 use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
-use crate::lora::Outlook;
+use crate::lora::{Outlook, Traits};
 use crate::pool::{BlockLayout, Slot};
 use crate::prefill::PrefillCost;
 use crate::prefix::{BlockHash, Namespace, PrefixIndex};
@@ -35,6 +35,8 @@ pub(crate) struct Lookup {
     pub(crate) adapter: Option<u64>,
     /// What loading the adapter costs.
     pub(crate) outlook: Outlook,
+    /// The adapter's description.
+    pub(crate) traits: Traits,
     /// A key that equal prompts, or the requests of a session, share: it breaks ties.
     pub(crate) identity: u64,
     /// The form of the prompt.
@@ -71,6 +73,7 @@ impl Lookup {
     /// Looks up how much of the hashed prompt each endpoint has cached, and what the adapter costs.
     pub(crate) fn refresh(&mut self, fleet: &Fleet) {
         self.outlook = self.adapter.map(|key| fleet.adapters.outlook(key)).unwrap_or_default();
+        self.traits = self.adapter.map(|key| fleet.adapter_catalog.traits(key)).unwrap_or_default();
         self.best_hit = 0;
         for chain in self.chains.iter_mut() {
             if self.cache_use == CacheUse::Unread {
@@ -191,13 +194,15 @@ impl Lookup {
             model,
             adapter,
             outlook,
+            traits,
             identity,
             form,
             chains: _,
         } = *other;
         (self.longest, self.cache_use, self.home) = (longest, cache_use, home);
         (self.tokens, self.best_hit, self.model, self.adapter) = (tokens, best_hit, model, adapter);
-        (self.outlook, self.identity, self.form) = (outlook, identity, form);
+        (self.outlook, self.traits) = (outlook, traits);
+        (self.identity, self.form) = (identity, form);
         let chains = other.chains.as_slice();
         let mut these = chains.iter();
         self.chains.reset(chains.iter().map(|chain| chain.layout), |_, chain| {

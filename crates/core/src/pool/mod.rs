@@ -109,6 +109,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) uncached_tokens: u32,
     /// The adapter's key and name.
     pub(crate) adapter: Option<(u64, &'a str)>,
+    /// Slots that the adapter takes.
+    pub(crate) adapter_slots: usize,
 }
 
 impl Pool {
@@ -395,7 +397,9 @@ impl Pool {
         if let Some(view) = &mut slot.engine_view {
             view.dispatched(now, order, claim.uncached_tokens);
         }
-        let loads = claim.adapter.is_some_and(|(key, name)| slot.adapters.begin(key, name, now));
+        let loads = claim
+            .adapter
+            .is_some_and(|(key, name)| slot.adapters.begin(key, name, claim.adapter_slots, now));
         slot.counters.adapter_loads += u64::from(loads);
         slot.loading += u32::from(loads);
         self.dispatches += 1;

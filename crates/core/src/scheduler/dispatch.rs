@@ -114,21 +114,23 @@ impl Scheduler {
         let slot = self.fleet.pool.get(endpoint).ok()?;
         let (tokens, hit) = (prompt.tokens, cached.tokens);
         let computes_prompt = matches!(stage, Work::Prompt);
+        let key = prompt.adapter.as_ref().map(|(key, _)| *key);
+        let fleet = &self.fleet;
+        let traits = key.map(|key| fleet.adapter_catalog.traits(key)).unwrap_or_default();
         let described = if computes_prompt {
-            described_work(slot, tokens.saturating_sub(hit), cached)
+            described_work(slot, tokens.saturating_sub(hit), cached) * traits.slowdown
         } else {
             Seconds::ZERO
         };
-        let key = prompt.adapter.as_ref().map(|(key, _)| *key);
         let load = key
             .filter(|key| !slot.adapters.is_resident(*key))
-            .map(|key| slot.adapter_load_time * self.fleet.adapters.outlook(key).load_factor);
+            .map(|key| fleet.adapter_load(slot, key, fleet.adapters.outlook(key)));
         // The engine stands still while it loads, as it does for others during a prefill.
         let work = (described * slot.speed.factor() + load.unwrap_or_default()).to_duration();
         let evidence = self.evidence(slot, &prompt.chain, cached);
         let adapter = prompt.adapter.as_ref().map(|(key, name)| (*key, &**name));
         let uncached_tokens = if computes_prompt { tokens.saturating_sub(hit) } else { 0 };
-        let claim = Claim { work, tokens, uncached_tokens, adapter };
+        let claim = Claim { work, tokens, uncached_tokens, adapter, adapter_slots: traits.slots };
         let predicted = slot.in_flight.wait(now) + Seconds::from(work);
         let (output, backoff_periods) =
             (self.fleet.mean_output.get(), self.fleet.backoff_periods());

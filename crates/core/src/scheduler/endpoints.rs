@@ -7,7 +7,7 @@ use crate::cost::{DecodeFactor, MovingMean, Speed};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::cache;
 use crate::load::{AdapterState, Load};
-use crate::lora::Residency;
+use crate::lora::{Adapter, AdapterError, Residency};
 use crate::pool::{BlockLayout, EndpointError, Slot, UnknownEndpoint};
 use crate::prefix::{KvEvent, KvEventError};
 use crate::request::RequestId;
@@ -281,8 +281,39 @@ impl Scheduler {
     ) -> Result<(), UnknownEndpoint> {
         let now = self.advance(now);
         let slot = self.fleet.pool.get_mut(id)?;
-        slot.adapters.report(&state, now, |name| self.fleet.hasher.name(name));
+        let (hasher, catalog) = (&self.fleet.hasher, &self.fleet.adapter_catalog);
+        let slots = |key| catalog.traits(key).slots;
+        slot.adapters.report(&state, now, |name| hasher.name(name), slots);
         Ok(())
+    }
+
+    /// Describes a LoRA adapter: what is known of it before it is loaded. It replaces an earlier
+    /// description; an [`Adapter`] with a name only removes it. Adapters without a description are
+    /// alike. Endpoints that have the adapter loaded keep the slots that it was loaded with.
+    /// Computes in **O(log adapters)**.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError`] if a value is out of range, or if too many adapters are described.
+    ///
+    /// ```
+    /// use slotwise::{Adapter, Endpoint, Instant, Request, Scheduler};
+    ///
+    /// let now = Instant::ORIGIN;
+    /// let mut scheduler = Scheduler::default();
+    /// scheduler.add_endpoint(now, Endpoint::new("a"))?;
+    /// let request = Request::new("llama").adapter("sql");
+    /// let load = |scheduler: &mut Scheduler| {
+    ///     scheduler.explain(now, &request).candidates[0].terms.adapter.get()
+    /// };
+    /// let usual = load(&mut scheduler);
+    /// scheduler.describe_adapter(Adapter::new("sql").rank(64))?;
+    /// assert_eq!(load(&mut scheduler), 4.0 * usual);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn describe_adapter(&mut self, adapter: Adapter) -> Result<(), AdapterError> {
+        let key = self.fleet.hasher.name(&adapter.name);
+        self.fleet.adapter_catalog.describe(key, &adapter)
     }
 
     /// Handles a KV event: the endpoint's engine stored or removed blocks of its cache.

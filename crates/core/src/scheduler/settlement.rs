@@ -133,16 +133,19 @@ impl Scheduler {
                 .map_or(request.dispatched, |at| at.max(request.dispatched));
             let service = Seconds::from(now.saturating_since(begun));
             let miss = request.prompt.tokens.saturating_sub(request.hit);
-            let predicted = slot.prefill.service(miss, request.hit);
+            let adapter = request.prompt.adapter.as_ref().map(|(key, _)| *key);
+            let traits = adapter.map(|key| self.fleet.adapter_catalog.traits(key));
+            let traits = traits.unwrap_or_default();
+            let predicted = slot.prefill.service(miss, request.hit) * traits.slowdown;
             if slot.loading == 0 {
                 slot.speed.observe(now, service, predicted);
             }
             let prefill = predicted * slot.speed.factor();
             // A first token in the same step as the one before has no service time of its own.
             if slot.loading == 1 && request.reservation.loads() && service >= prefill {
-                let load = (service - prefill, slot.adapter_load_time);
-                if let Some((adapter, _)) = &request.prompt.adapter {
-                    self.fleet.adapters.observe_load(*adapter, load.0, load.1);
+                let described = traits.load_time(slot.adapter_load_time);
+                if let Some(adapter) = adapter {
+                    self.fleet.adapters.observe_load(adapter, service - prefill, described);
                 }
             }
         }

@@ -233,6 +233,7 @@ impl Runner {
                 let state = AdapterState::active(&active).slots(rest.slots);
                 answer(scheduler.handle_adapters(now, self.endpoints[&endpoint], state))
             }
+            "describe_adapter" => answer(scheduler.describe_adapter(read(argument))),
             "handle_kv_event" => {
                 let Named::<BTreeMap<String, Value>> { endpoint, rest } = read(argument);
                 let id = self.endpoints[&endpoint];

@@ -18,7 +18,7 @@ import {
 } from './kv_event.js';
 import { readObserveOptions, type ObserveMetricsOptions } from './metrics.js';
 import { readBytes, readFrames, readWire } from './prompt.js';
-import { readAdapters, readLoad, type Adapters, type Load } from './reports.js';
+import { readAdapter, readAdapters, readLoad, type Adapter, type Adapters, type Load } from './reports.js';
 import {
   checkFields,
   checkSignal,
@@ -28,6 +28,7 @@ import {
   number,
   optionalBoolean,
   optionalNumber,
+  string,
   checkRequestId,
 } from './validate.js';
 import type { RemovedEndpoint } from './values.js';
@@ -142,6 +143,19 @@ export abstract class Endpoints {
     const [at, which] = [this.time.at(now), checkEndpointId('id', id)];
     const { active, slots } = readAdapters(adapters);
     this.input(at, () => this.native.handleAdapters(at, which, active, slots));
+  }
+
+  /**
+   * Describes a LoRA adapter before it is loaded, and replaces an earlier description. Without a
+   * field, removes the description. Throws an `AdapterError`.
+   *
+   * ```ts
+   * scheduler.describeAdapter('sql', { rank: 64, slowdown: 1.1 });
+   * ```
+   */
+  describeAdapter(name: string, adapter: Adapter = {}): void {
+    const { rank = 0, loadTimeMs, slots = 0, slowdown } = readAdapter(adapter);
+    this.native.describeAdapter(string('name', name), rank, loadTimeMs, slots, slowdown);
   }
 
   /** An endpoint's engine published a change of its KV cache. */

@@ -28,6 +28,9 @@ export class ConfigError extends SlotwiseError {
   }
 }
 
+/** A description of a LoRA adapter was rejected. */
+export class AdapterError extends SlotwiseError {}
+
 /** An endpoint was not added or changed. */
 export class EndpointError extends SlotwiseError {}
 
@@ -113,6 +116,7 @@ export class IdleTimeoutError extends SlotwiseError {
 
 const kinds = {
   SlotwiseError,
+  AdapterError,
   EndpointError,
   UnknownEndpointError,
   UnknownRequestError,

@@ -39,6 +39,7 @@ export type {
   CostTerms,
 } from './values.js';
 export {
+  AdapterError,
   ConfigError,
   EndpointError,
   IdleTimeoutError,
@@ -86,7 +87,7 @@ export type {
   Stage,
   SubmitOptions,
 } from './request.js';
-export type { Adapters, Load, Usage } from './reports.js';
+export type { Adapter, Adapters, Load, Usage } from './reports.js';
 export type {
   KvEvent,
   KvFramesOptions,

@@ -1,6 +1,7 @@
-/** What hosts and engines report: loads, adapters and usage. */
+/** What hosts and engines report or describe: loads, adapters and usage. */
 import type { Load } from '../native/index.js';
 import { readObject, strings, type SchemaOf } from './validate.js';
+import { warnImplausible } from './warn_once.js';
 
 export type { Load } from '../native/index.js';
 
@@ -22,6 +23,18 @@ export interface Adapters {
   slots?: number | undefined;
 }
 
+/** What is known of a LoRA adapter before it is loaded. Leave out what is not. */
+export interface Adapter {
+  /** The rank. It scales the load times of the endpoints, which hold for rank 16. Default: 16. */
+  rank?: number | undefined;
+  /** Milliseconds to load it on any endpoint, in place of the scaled ones. */
+  loadTimeMs?: number | undefined;
+  /** Slots that it takes. Default: 1. */
+  slots?: number | undefined;
+  /** Prefill time of its requests over that of requests without an adapter. Default: 1. */
+  slowdown?: number | undefined;
+}
+
 const LOAD = {
   waiting: 'number',
   running: 'number',
@@ -34,6 +47,13 @@ const ADAPTERS = {
   active: 'strings',
   slots: 'number',
 } satisfies SchemaOf<Adapters>;
+
+const ADAPTER = {
+  rank: 'number',
+  loadTimeMs: 'number',
+  slots: 'number',
+  slowdown: 'number',
+} satisfies SchemaOf<Adapter>;
 
 const USAGE = {
   promptTokens: 'number',
@@ -55,4 +75,11 @@ export function readUsage(usage: Usage): Usage {
 export function readAdapters(adapters: Adapters): { active: string[]; slots: number } {
   const { active, slots = 0 } = readObject<Adapters>('adapters', ADAPTERS, adapters);
   return { active: strings('adapters.active', active), slots };
+}
+
+/** A validated copy of an adapter's description. */
+export function readAdapter(adapter: Adapter): Adapter {
+  const read = readObject<Adapter>('adapter', ADAPTER, adapter);
+  warnImplausible('adapter_load_time', 'loadTimeMs', read.loadTimeMs);
+  return read;
 }

@@ -170,6 +170,8 @@ export declare class NativeScheduler {
   handleProbe(now: number, endpointId: number, passed: boolean): void
   /** An endpoint reported its LoRA adapters. */
   handleAdapters(now: number, endpointId: number, active: Array<string>, slots: number): void
+  /** Describes a LoRA adapter before it is loaded. */
+  describeAdapter(name: string, rank: number, loadTimeMs: number | undefined | null, slots: number, slowdown?: number | undefined | null): void
   /** An engine stored blocks. */
   handleStored(now: number, endpointId: number, blocks: BigUint64Array, blockSize: number, parent?: bigint | undefined | null, tokens?: Uint32Array | undefined | null, lookahead?: Uint32Array | undefined | null, tier?: string | undefined | null, model?: string | undefined | null, adapter?: string | undefined | null, cacheSalt?: string | undefined | null): void
   /** An engine removed blocks. */
@@ -426,7 +428,8 @@ export interface Config {
   /** Models whose bytes per token are learned. Default: 1,024. */
   maxModels?: number
   /**
-   * LoRA adapters whose popularity and load time are learned, at about 150 bytes each. Default:
+   * LoRA adapters whose popularity and load time are learned, at about 150 bytes each, and as
+   * many descriptions. Default:
    * 4,096.
    */
   maxAdapters?: number

@@ -79,6 +79,7 @@ const calls = {
   resumeEndpoint: [any, any],
   handleLoad: [any, some('waiting', 'running', 'kvUsage', 'sampledAt'), any],
   handleAdapters: [any, some('active', 'slots'), any],
+  describeAdapter: [any, some('rank', 'loadTimeMs', 'slots', 'slowdown')],
   handleKvEvent: [fc.oneof(fc.constant(0), any), event, any],
   handleFirstToken: [any, any],
   handleTokens: [any, any, any],

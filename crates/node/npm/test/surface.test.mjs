@@ -91,6 +91,7 @@ test('import and require give the same package', () => {
     assert.equal(esm[name], cjs[name], name);
   }
   assert.deepEqual(Object.keys(cjs).sort(), [
+    'AdapterError',
     'ConfigError',
     'CostFunctionError',
     'EndpointError',

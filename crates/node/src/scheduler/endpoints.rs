@@ -3,12 +3,12 @@
 
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
-use slotwise::{AdapterState, BlockRemoved, BlockStored, EngineHash, KvEvent};
+use slotwise::{Adapter, AdapterState, BlockRemoved, BlockStored, EngineHash, KvEvent};
 
 use super::NativeScheduler;
 use crate::endpoint::{Endpoint, Load, RemovedEndpoint, tier};
 use crate::error::{Result, thrown};
-use crate::number::{bits, count, instant, positive, to_endpoint_id};
+use crate::number::{bits, count, duration, instant, positive, to_endpoint_id};
 use crate::request::{Hashes, TokenIds};
 
 #[napi]
@@ -82,6 +82,23 @@ impl NativeScheduler {
         let active: Vec<&str> = active.iter().map(String::as_str).collect();
         let state = AdapterState::active(&active).slots(count("slots", slots)?);
         self.input(|scheduler| scheduler.handle_adapters(now, id, state).map_err(thrown))
+    }
+
+    /// Describes a LoRA adapter before it is loaded.
+    #[napi]
+    pub fn describe_adapter(
+        &self,
+        name: String,
+        rank: f64,
+        load_time_ms: Option<f64>,
+        slots: f64,
+        slowdown: Option<f64>,
+    ) -> Result<()> {
+        let mut adapter = Adapter::new(name).rank(count("rank", rank)?);
+        adapter = adapter.slots(count("slots", slots)?);
+        adapter.load_time = load_time_ms.map(|ms| duration("loadTimeMs", ms)).transpose()?;
+        adapter.slowdown = slowdown;
+        self.input(|scheduler| scheduler.describe_adapter(adapter).map_err(thrown))
     }
 
     /// An engine stored blocks.

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use slotwise::AdapterState;
+use slotwise::{Adapter, AdapterState, implausible};
 use slotwise_gateway::Gateway;
 use slotwise_gateway::engines::FeedError;
 use slotwise_wire::kv::Report;
@@ -16,7 +16,7 @@ use crate::kv::{Frames, KvReport, ReplayRequest, block_size};
 use crate::kv_event::Event;
 use crate::metrics::{self, Format};
 use crate::prompt::bytes;
-use crate::request::instant;
+use crate::request::{duration, instant, warn_implausible};
 
 #[pymethods]
 impl Scheduler {
@@ -73,6 +73,24 @@ impl Scheduler {
         let now = self.now(py, now)?;
         let state = AdapterState::active(&active).slots(slots);
         self.input(py, |gateway| gateway.scheduler_mut().handle_adapters(now, endpoint_id.0, state))
+    }
+
+    #[pyo3(signature = (name, *, rank = 0, load_time = None, slots = 0, slowdown = None))]
+    fn describe_adapter(
+        &self,
+        py: Python<'_>,
+        name: String,
+        rank: u32,
+        load_time: Option<f64>,
+        slots: u32,
+        slowdown: Option<f64>,
+    ) -> PyResult<()> {
+        let mut adapter = Adapter::new(name).rank(rank).slots(slots);
+        adapter.load_time = load_time.map(|length| duration("load_time", length)).transpose()?;
+        let plausible = adapter.load_time.and_then(|it| implausible("adapter_load_time", it));
+        warn_implausible(py, plausible)?;
+        adapter.slowdown = slowdown;
+        self.input(py, |gateway| gateway.scheduler_mut().describe_adapter(adapter))
     }
 
     #[pyo3(signature = (endpoint_id, event, *, now = None))]

@@ -29,7 +29,7 @@ use std::time::Duration;
 use ::slotwise::{BlockHash, Instant};
 
 use crate::pools::Pools;
-use crate::replica::{Class, ClassMix, KvChange, Snapshot};
+use crate::replica::{AdapterRanks, Class, ClassMix, KvChange, Snapshot};
 
 pub use self::registry::{ABLATIONS, DISAGGREGATED, FLOW, POLICIES, PolicyKind};
 pub use self::settings::Setting;
@@ -207,6 +207,8 @@ pub struct Fleet {
     pub adapter_slots: usize,
     /// How long loading one takes.
     pub adapter_load_time: Duration,
+    /// Their ranks.
+    pub adapter_ranks: AdapterRanks,
     /// How long a request may wait at the gateway, where it can.
     pub ttl: Duration,
     /// Whether our scheduler queues new sessions while no cache has room for them, if it supports

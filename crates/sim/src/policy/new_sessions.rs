@@ -165,6 +165,7 @@ pub(super) mod tests {
             chunk: 2_048,
             adapter_slots: 1,
             adapter_load_time: Duration::ZERO,
+            adapter_ranks: crate::replica::AdapterRanks::default(),
             ttl: Duration::from_secs(10),
             guard: false,
             seed: 1,

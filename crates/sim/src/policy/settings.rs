@@ -6,7 +6,7 @@ use ::slotwise::KvTransferCost;
 
 use super::{DISAGGREGATED, FLOW, Fleet, POLICIES, PolicyKind};
 use crate::pools::Pools;
-use crate::replica::Class;
+use crate::replica::{AdapterRanks, Class};
 
 /// A setting that only some policies read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,6 +79,7 @@ fn any_fleet() -> Fleet {
         chunk: 2_048,
         adapter_slots: 1,
         adapter_load_time: Duration::ZERO,
+        adapter_ranks: AdapterRanks::default(),
         ttl: Duration::from_secs(60),
         guard: false,
         seed: 1,

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ::slotwise::{
-    AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, CostTerms, Decider,
+    Adapter, AdapterState, BlockRemoved, BlockStored, CacheEvictionOrder, CostTerms, Decider,
     DisaggregationConfig, Endpoint, EndpointId, EngineHash, Instant, KvEvent, Load, Priority,
     RejectReason, Request, RequestId, Role, Scheduler, Seconds, SessionAdmissionConfig, Usage,
 };
@@ -39,7 +39,7 @@ pub(super) enum Variant {
     NoAdapter,
     /// Learned speeds.
     Unlearned,
-    /// The operator's description of the hardware, except its KV capacity.
+    /// The operator's description of the hardware, except its KV capacity, and of the adapters.
     Undescribed,
     /// Its own accounting: each request is released at once, and loads come from metrics alone.
     ScrapedOnly,
@@ -133,6 +133,12 @@ impl Slotwise {
             scheduler.add_endpoint(Instant::ORIGIN, endpoint).expect("names differ")
         });
         let endpoints = endpoints.collect();
+        for (adapter, rank) in fleet.adapter_ranks.iter() {
+            if variant != Variant::Undescribed {
+                let described = Adapter::new(adapter_name(adapter)).rank(rank);
+                scheduler.describe_adapter(described).expect("the simulator's ranks are valid");
+            }
+        }
         let deadline = (variant == Variant::Deadlines).then_some(fleet.deadline);
         let requests = HashMap::new();
         Self { variant, scheduler, endpoints, requests, block_size, deadline, forecast: None }

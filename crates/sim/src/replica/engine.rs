@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slotwise::BlockHash;
 
-use super::adapters::AdapterSlots;
+use super::adapters::{AdapterRanks, AdapterSlots};
 use super::class::{Class, PER_SEQUENCE};
 use super::kv::{KvMemory, pages};
 
@@ -27,6 +27,8 @@ pub struct EngineConfig {
     pub adapter_slots: usize,
     /// How long loading an adapter stops the engine.
     pub adapter_load_time: Duration,
+    /// The adapters' ranks, on which their load times and the lengths of steps depend.
+    pub adapter_ranks: AdapterRanks,
 }
 
 impl EngineConfig {
@@ -40,6 +42,7 @@ impl EngineConfig {
             slowdown: 1.0,
             adapter_slots: 4,
             adapter_load_time: Duration::from_millis(300),
+            adapter_ranks: AdapterRanks::default(),
         }
     }
 }
@@ -202,7 +205,7 @@ impl Engine {
                 next += 1;
             }
         }
-        let mut loads = 0;
+        let mut loads = 0.0;
         if !preempted {
             loads = self.admit(&mut budget);
         }
@@ -210,8 +213,7 @@ impl Engine {
             return None;
         }
         self.stepping = true;
-        self.adapter_loads += u64::from(loads);
-        let loading = self.config.adapter_load_time.as_secs_f64() * f64::from(loads);
+        let loading = self.config.adapter_load_time.as_secs_f64() * loads;
         Some(Duration::from_secs_f64(self.step_seconds() + loading))
     }
 
@@ -327,9 +329,9 @@ impl Engine {
     }
 
     /// Admits waiting requests, first come, first served; one whose adapter has no slot lets others
-    /// pass. Returns how many adapters have to be loaded.
-    fn admit(&mut self, budget: &mut u32) -> u32 {
-        let (mut loads, mut next, reserve) = (0, 0, self.watermark());
+    /// pass. Returns how long adapters have to be loaded, over the usual load time.
+    fn admit(&mut self, budget: &mut u32) -> f64 {
+        let (mut loads, mut next, reserve) = (0.0, 0, self.watermark());
         while *budget > 0 && self.running.len() < self.config.max_seqs {
             let Some(sequence) = self.waiting.get_mut(next) else { break };
             let in_use: Vec<u32> = self.running.iter().filter_map(|s| s.job.adapter).collect();
@@ -356,8 +358,11 @@ impl Engine {
             sequence.pages = private;
             sequence.chunk = chunk;
             *budget -= chunk;
-            loads +=
-                u32::from(adapter.is_some_and(|adapter| self.adapters.acquire(adapter, &in_use)));
+            let missing = adapter.filter(|adapter| self.adapters.acquire(*adapter, &in_use));
+            if let Some(adapter) = missing {
+                loads += self.config.adapter_ranks.load_factor(adapter);
+                self.adapter_loads += 1;
+            }
             self.running.extend(self.waiting.remove(next));
         }
         loads
@@ -377,8 +382,31 @@ impl Engine {
         }
         let sequences = self.running.len() as f64 * PER_SEQUENCE;
         let matrices = class.floor.max(class.lin * tokens);
-        (class.base + matrices + class.attn * attention + class.kvr * context + sequences)
+        let adapters = self.adapter_seconds();
+        (class.base
+            + matrices
+            + class.attn * attention
+            + class.kvr * context
+            + sequences
+            + adapters)
             * self.config.slowdown
+    }
+
+    /// The part of a step that adapters add: each token is multiplied by its adapter's matrices
+    /// too, and each adapter in use is read once.
+    fn adapter_seconds(&self) -> f64 {
+        let (class, ranks) = (&self.config.class, &self.config.adapter_ranks);
+        if ranks.is_empty() {
+            return 0.0;
+        }
+        let stepping = || self.running.iter().filter(|sequence| sequence.chunk > 0);
+        let multiplied: f64 = stepping()
+            .filter_map(|sequence| Some((sequence.job.adapter?, sequence.chunk)))
+            .map(|(adapter, tokens)| f64::from(tokens) * ranks.share(adapter))
+            .sum();
+        let in_use = adapters_of(&mut stepping());
+        let read: f64 = in_use.into_iter().map(|adapter| ranks.share(adapter)).sum();
+        class.lin * multiplied + class.floor * read
     }
 }
 

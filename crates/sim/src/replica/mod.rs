@@ -17,5 +17,6 @@ mod class;
 mod engine;
 mod kv;
 
+pub use adapters::AdapterRanks;
 pub use class::{CLASSES, Class, ClassMix, PER_SEQUENCE, Source};
 pub use engine::{Engine, EngineConfig, Job, KvChange, Snapshot, StepOutcome};

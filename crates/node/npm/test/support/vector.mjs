@@ -12,6 +12,7 @@ const DURATIONS = new Set([
   'backoff',
   'backoff_limit',
   'adapter_load_time',
+  'load_time',
   'shed_above',
   'warm_window',
   'confirm_within',
@@ -90,6 +91,10 @@ export class Runner {
       case 'handle_adapters': {
         const { endpoint, ...adapters } = argument;
         return scheduler.handleAdapters(this.#id(endpoint), adapters, now);
+      }
+      case 'describe_adapter': {
+        const { name, ...adapter } = fromCore(argument);
+        return scheduler.describeAdapter(name, adapter);
       }
       case 'handle_kv_event':
         return scheduler.handleKvEvent(this.#id(argument.endpoint), event(argument.event), now);
