@@ -1,5 +1,6 @@
 // The same package for `import`.
 export {
+  AdapterError,
   ConfigError,
   EndpointError,
   IdleTimeoutError,

@@ -155,7 +155,8 @@ export abstract class Endpoints {
    */
   describeAdapter(name: string, adapter: Adapter = {}): void {
     const { rank = 0, loadTimeMs, slots = 0, slowdown } = readAdapter(adapter);
-    this.native.describeAdapter(string('name', name), rank, loadTimeMs, slots, slowdown);
+    const text = string('name', name);
+    guarded(() => this.native.describeAdapter(text, rank, loadTimeMs, slots, slowdown));
   }
 
   /** An endpoint's engine published a change of its KV cache. */
