@@ -3,6 +3,7 @@
 mod best_case;
 mod block_layout;
 mod bounds;
+mod changes;
 mod engine_view;
 mod error;
 mod evictions;
@@ -34,6 +35,7 @@ pub use health::{BackoffCause, HealthState};
 pub(crate) use health::{BackoffPeriods, Outcome, OutcomeContext};
 pub(crate) use slot::Slot;
 
+use changes::Changes;
 use multiset::Multiset;
 
 /// The endpoints of one scheduler, in slots that are used again.
@@ -44,8 +46,8 @@ pub(crate) struct Pool {
     bounds: Bounds,
     /// In parallel with `slots`.
     ties: Vec<Tie>,
-    /// In parallel with `slots`: rises whenever the slot may have changed.
-    changes: Vec<u64>,
+    /// In parallel with `slots`.
+    changes: Changes,
     /// In parallel with `slots`: see [`open_capacities`](Self::open_capacities).
     open_capacities: Vec<u32>,
     /// The generation of the next endpoint in each slot.
@@ -120,7 +122,7 @@ impl Pool {
             slots: Vec::new(),
             bounds: Bounds::default(),
             ties: Vec::new(),
-            changes: Vec::new(),
+            changes: Changes::default(),
             open_capacities: Vec::new(),
             generations: Vec::new(),
             free: Vec::new(),
@@ -156,7 +158,7 @@ impl Pool {
             let layout =
                 BlockLayout { block_size: NonZeroU32::MIN, any_model: false, lookahead: 0 };
             self.ties.push(Tie { key: 0, layout });
-            self.changes.push(0);
+            self.changes.push();
             self.open_capacities.push(0);
             self.generations.push(0);
             (self.slots.len() - 1) as u32
@@ -170,7 +172,7 @@ impl Pool {
         self.layouts.add(slot.layout);
         slot.endpoint.models.iter().for_each(|model| self.models.add(model.clone()));
         self.slots[at as usize] = Some(slot);
-        self.changes[at as usize] += 1;
+        self.changes.mark(at);
         self.refresh_bounds(id);
         Ok(id)
     }
@@ -271,15 +273,14 @@ impl Pool {
 
     /// The endpoint in a slot, which counts as changed.
     fn at_mut(&mut self, slot: u32) -> Option<&mut Slot> {
-        let slot = slot as usize;
-        *self.changes.get_mut(slot)? += 1;
-        self.slots[slot].as_mut()
+        self.changes.mark(slot);
+        self.slots.get_mut(slot as usize)?.as_mut()
     }
 
     /// A number that rises whenever the endpoint in the slot may have changed, except in its learned
     /// speed and in its place in the adapter window; the slot must exist.
     pub(crate) fn changes(&self, slot: u32) -> u64 {
-        self.changes[slot as usize]
+        self.changes.of(slot)
     }
 
     /// By slot, the capacity of the KV cache of each endpoint that takes any request which fits: it
