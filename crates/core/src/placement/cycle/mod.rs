@@ -190,39 +190,30 @@ impl CycleState {
             .collect()
     }
 
-    /// Collects the places of the eligible endpoints.
+    /// Collects the places of the eligible endpoints. Where nothing but a request's size can exclude
+    /// it from an endpoint, the size alone is compared.
     fn collect(&mut self, fleet: &Fleet, query: Query<'_>) {
-        let excluded = |slot: &Slot| {
-            exclusion(fleet, query, slot, || {
-                let cached = query.lookup.cached(slot);
-                let assessment = assess(fleet, query, slot, cached, &fleet.profile());
-                let (now, tokens) = (query.now, query.lookup.tokens);
-                PredictedLatency::of(fleet, now, query.work, tokens, slot, &assessment).ttft
-            })
-        };
-        let unconditional = is_unconditional(query);
-        let needed = needed_tokens(query);
-        let limit = fleet.config.kv_limit;
-        let eligible = |place: usize, capacity: u32| {
-            if unconditional && capacity > 0 {
-                return needed <= limit * f64::from(capacity);
-            }
-            fleet.pool.at(place as u32).is_some_and(|slot| excluded(slot).is_none())
-        };
+        let (unconditional, needed) = (is_unconditional(query), needed_tokens(query));
+        let capacities = fleet.pool.open_capacities();
+        let CycleBuffers { kept, scored, .. } = &mut self.buffers;
         self.picked = 0;
-        self.buffers.scored.clear();
-        self.buffers.kept.clear();
-        let open = fleet.pool.open_capacities().iter().enumerate();
-        let kept = open.filter(|(place, capacity)| eligible(*place, **capacity));
-        self.buffers.kept.extend(kept.map(|(place, _)| place));
+        scored.clear();
+        kept.clear();
+        kept.reserve(capacities.len());
+        for (place, capacity) in capacities.iter().enumerate() {
+            let eligible = if unconditional && *capacity > 0 {
+                needed <= fleet.config.kv_limit * f64::from(*capacity)
+            } else {
+                is_eligible(fleet, query, place)
+            };
+            if eligible {
+                kept.push(place);
+            }
+        }
+        let all = 0..capacities.len();
         debug_assert!(
-            fleet
-                .pool
-                .iter()
-                .filter(|slot| excluded(slot).is_none())
-                .map(|slot| slot.id.slot as usize)
-                .eq(self.buffers.kept.iter().copied()),
-            "the open capacities exclude as `exclusion` does"
+            all.filter(|place| is_eligible(fleet, query, *place)).eq(kept.iter().copied()),
+            "open capacities exclude what `exclusion` does"
         );
     }
 
@@ -259,6 +250,19 @@ impl CycleState {
         let choice = ProfileChoice { score: best.score(), alternatives };
         Some(Ranking::of_profile(slot.id, assessment, choice))
     }
+}
+
+/// Whether the endpoint in a slot is not excluded.
+#[inline(never)]
+fn is_eligible(fleet: &Fleet, query: Query<'_>, place: usize) -> bool {
+    let Some(slot) = fleet.pool.at(place as u32) else { return false };
+    let ttft = || {
+        let cached = query.lookup.cached(slot);
+        let assessment = assess(fleet, query, slot, cached, &fleet.profile());
+        let (now, tokens) = (query.now, query.lookup.tokens);
+        PredictedLatency::of(fleet, now, query.work, tokens, slot, &assessment).ttft
+    };
+    exclusion(fleet, query, slot, ttft).is_none()
 }
 
 /// The seed of a request's cycle.

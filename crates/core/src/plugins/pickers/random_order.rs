@@ -46,19 +46,18 @@ impl ScoreOrder {
             return;
         }
         for at in 0..count.min(candidates.len()) {
-            let mut first = at;
-            for other in at + 1..candidates.len() {
-                if self.precedes(&candidates[other], &candidates[first]) {
-                    first = other;
+            let left = &mut candidates[at..];
+            let (mut first, mut highest) = (0, score(&left[0]));
+            for (place, candidate) in left.iter().enumerate().skip(1) {
+                let score = score(candidate);
+                let leads = score > highest
+                    || score >= highest && self.tie(candidate) < self.tie(&left[first]);
+                if leads {
+                    (first, highest) = (place, score);
                 }
             }
-            candidates.swap(at, first);
+            left.swap(0, first);
         }
-    }
-
-    fn precedes(self, a: &ScoredEndpoint, b: &ScoredEndpoint) -> bool {
-        let (score_a, score_b) = (score(a), score(b));
-        score_a > score_b || (score_a >= score_b && self.tie(a) < self.tie(b))
     }
 
     /// The rank among equal scores: distinct for each place, as the generator's step is a bijection.
