@@ -12,7 +12,7 @@
 //!  error  json                   reading bytes in one pass, with the offset of an error
 //!  metrics  kv  hashes           from model servers: load, cache contents, block names
 //!  headers  request  response    from clients: requests; to clients: answers
-//!  outcome                       to clients: refusals
+//!  outcome  content              to clients: refusals; texts for checks of content
 //!  exposition                    to dashboards and traces: metrics and attributes
 //! ```
 //!
@@ -37,6 +37,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod content;
 mod error;
 pub mod exposition;
 pub mod hashes;

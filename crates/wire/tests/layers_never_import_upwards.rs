@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 6] = [
     &["error", "json"],
     &["metrics", "kv", "hashes"],
     &["headers", "request", "response"],
-    &["outcome"],
+    &["outcome", "content"],
     &["exposition"],
     // `Serialize` for the types of all modules.
     &["serde_impls"],

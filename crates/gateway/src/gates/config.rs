@@ -174,7 +174,7 @@ pub struct InvalidGates {
 }
 
 impl InvalidGates {
-    pub(super) fn new(field: impl Into<String>, expected: impl ToString) -> Self {
+    pub(in crate::gates) fn new(field: impl Into<String>, expected: impl ToString) -> Self {
         Self { field: field.into(), expected: expected.to_string() }
     }
 

@@ -11,6 +11,7 @@
 //! | `ledger` | what each account uses, bounded |
 //! | `refusal` | why a request is refused |
 //! | `rate_headers` | headers that report what is left |
+//! | `safety` | checks of prompts and answers, by the host |
 //! | `seconds` | durations in configurations |
 //!
 //! A gate comes before the scheduler: it decides by the client, the scheduler by the pool.
@@ -22,6 +23,7 @@ mod ledger;
 mod limits;
 mod rate_headers;
 mod refusal;
+pub mod safety;
 #[cfg(feature = "serde")]
 mod seconds;
 mod window;

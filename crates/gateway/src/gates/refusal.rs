@@ -33,7 +33,7 @@ pub struct GateRefusal {
 
 impl GateRefusal {
     /// A refusal with this message, without limits.
-    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub(in crate::gates) fn new(reason: Reason, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { reason, message, retry_after: None, exceeded: None, standings: Vec::new() }
     }

@@ -53,6 +53,7 @@ mod usage_splice;
 
 pub use api::Api;
 pub use kv_transfer::{KvTransfer, kv_transfer_params};
+pub(crate) use model_splice::quoted;
 pub use model_splice::{ModelSplice, rewrite_model};
 pub use reader::RequestReader;
 pub use request_view::{PriorityOrder, RequestView, SessionField};

@@ -91,7 +91,7 @@ pub(super) const fn missing(offset: usize) -> WireError {
     WireError::expected(offset, "a key \"model\"")
 }
 
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for char in text.chars() {
