@@ -277,8 +277,8 @@ impl Pool {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    /// A number that rises whenever the endpoint in the slot may have changed, except in its learned
-    /// speed and in its place in the adapter window; the slot must exist.
+    /// A number that rises whenever the endpoint in the slot may have changed, except in its
+    /// learned speed and in its place in the adapter window; the slot must exist.
     pub(crate) fn changes(&self, slot: u32) -> u64 {
         self.changes.of(slot)
     }

@@ -190,8 +190,8 @@ impl CycleState {
             .collect()
     }
 
-    /// Collects the places of the eligible endpoints. Where nothing but a request's size can exclude
-    /// it from an endpoint, the size alone is compared.
+    /// Collects the places of the eligible endpoints. The size alone is compared where nothing else
+    /// can exclude the request.
     fn collect(&mut self, fleet: &Fleet, query: Query<'_>) {
         let (unconditional, needed) = (is_unconditional(query), needed_tokens(query));
         let capacities = fleet.pool.open_capacities();

@@ -60,7 +60,7 @@ impl ScoreOrder {
         }
     }
 
-    /// The rank among equal scores: distinct for each place, as the generator's step is a bijection.
+    /// The rank among equal scores: distinct for each place, as the generator is a bijection.
     const fn tie(self, candidate: &ScoredEndpoint) -> u64 {
         Rng::new(self.seed.wrapping_add(candidate.place() as u64)).next_u64()
     }
