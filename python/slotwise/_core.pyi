@@ -664,6 +664,19 @@ class Scheduler:
         After a failed prefill, the endpoint of the answer is reserved for the whole prompt. Raises
         ``LegError``.
         """
+    def redirect_leg(
+        self,
+        request_id: int,
+        stage: Stage = "prefill",
+        failure: Failure = "engine",
+        *,
+        now: float | None = None,
+    ) -> int | None:
+        """A stage before the answer failed: its next best endpoint is reserved instead.
+
+        Returns the id of that endpoint. Without one, this is ``fail_leg`` and returns ``None``.
+        Raises ``LegError``.
+        """
     def leg_of(self, request_id: int, stage: Stage = "prefill") -> int | None:
         """The id of the endpoint of a stage, while that stage has not ended."""
     def redirect(

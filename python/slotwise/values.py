@@ -486,6 +486,8 @@ class Stats:
 
     dispatched: int
     """Requests dispatched to an endpoint."""
+    stages: Mapping[str, int]
+    """Dispatched requests by how they were split; empty without disaggregation."""
     completed: int
     """Requests that completed."""
     failed: int

@@ -236,6 +236,11 @@ class Runner:
         self.scheduler.fail_leg(*said, now=now)
         return "ok"
 
+    def redirect_leg(self, said: list[Any], now: float) -> Any:
+        to = self.scheduler.redirect_leg(*said, now=now)
+        names = {id: name for name, id in self.ids.items()}
+        return {"endpoint": None if to is None else names[to]}
+
     def pd_decide(self, said: list[Any], now: float) -> Any:
         decider, facts = said
         return pd_decide(decider, facts)

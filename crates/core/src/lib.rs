@@ -161,7 +161,7 @@ pub use request::{
 pub use rng::Rng;
 pub use scheduler::{
     BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, RedirectError,
-    RemovedEndpoint, RunnerUp, Scheduler, StageExplanation, Stats, UnknownRequest,
+    RemovedEndpoint, RunnerUp, Scheduler, StageExplanation, StageSplit, Stats, UnknownRequest,
 };
 pub use subset::{PortMatch, Subset};
 pub use time::{Instant, Seconds};

@@ -1,7 +1,10 @@
 //! The endpoints of each stage of a request: one for all, or several if the pool is disaggregated.
 
+use alloc::vec::Vec;
+
 use smallvec::SmallVec;
 
+use crate::decision::Stage;
 use crate::disaggregation::{DeciderFacts, DisaggregationConfig, pd_decide};
 use crate::endpoint::{EndpointId, Role};
 use crate::fleet::Fleet;
@@ -18,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) work: Work,
     pub(crate) prefill: Option<(EndpointId, Assessment)>,
     pub(crate) encode: Option<(EndpointId, Assessment)>,
+    /// The next best endpoints for the stages before the answer, by [`Stage`].
+    pub(crate) leg_alternatives: [Vec<EndpointId>; Stage::ALL.len()],
     /// The facts of the prefill decision, if there was one.
     pub(crate) facts: Option<DeciderFacts>,
 }
@@ -25,7 +30,9 @@ pub(crate) struct Plan {
 impl Plan {
     /// One endpoint for all stages.
     pub(crate) const fn of_one(answer: Placement) -> Self {
-        Self { answer, work: Work::Prompt, prefill: None, encode: None, facts: None }
+        let leg_alternatives = [Vec::new(), Vec::new()];
+        let (work, prefill, encode, facts) = (Work::Prompt, None, None, None);
+        Self { answer, work, prefill, encode, leg_alternatives, facts }
     }
 
     /// The longest wait of its stages for their turns.
@@ -77,8 +84,12 @@ pub(crate) fn plan(
         let query = Query { request: &encode, work: Work::Encode, ..leg(query) };
         let computes_prompt = plan.prefill.as_ref().map(|(id, _)| *id).or_else(|| best_id(&plan));
         // An endpoint that computes the prompt encodes its media, too.
+        let placed = place(query);
         plan.encode =
-            best(&place(query)).filter(|(id, _)| computes_prompt.is_some_and(|other| other != *id));
+            best(&placed).filter(|(id, _)| computes_prompt.is_some_and(|other| other != *id));
+        if plan.encode.is_some() {
+            plan.leg_alternatives[Stage::Encode as usize] = alternatives(&placed, computes_prompt);
+        }
     }
     plan
 }
@@ -100,17 +111,19 @@ fn plan_prefill(
     if agrees(&facts) {
         let request = Request { role: Role::Prefill, ..alone.request.clone() };
         let query = Query { request: &request, ..leg(alone) };
-        let prefill = best(&place(query));
-        let Some((id, assessment)) = prefill else { return };
+        let prefill = place(query);
+        let Some((id, assessment)) = best(&prefill) else { return };
         let mut exclude: SmallVec<[EndpointId; 4]> = alone.request.exclude.into();
         exclude.push(id);
         let request = Request { exclude: &exclude, ..alone.request.clone() };
         let work = Work::Answer { ready_in: assessment.first_token_in };
         let query = Query { request: &request, work, ..alone };
         let answer = place(query);
-        let Some(((_, decode), _)) = answer.ranking.split() else { return };
+        let Some(((decode_id, decode), _)) = answer.ranking.split() else { return };
         facts.disaggregated = assessment.cost + decode.cost;
         if pd_decide(decider, &facts) {
+            let decodes = Some(*decode_id);
+            plan.leg_alternatives[Stage::Prefill as usize] = alternatives(&prefill, decodes);
             (plan.answer, plan.work, plan.prefill) = (answer, work, Some((id, assessment)));
         }
     }
@@ -132,6 +145,12 @@ fn leg(query: Query<'_>) -> Query<'_> {
 
 fn best(placement: &Placement) -> Option<(EndpointId, Assessment)> {
     placement.ranking.split().map(|(best, _)| *best)
+}
+
+/// The endpoints after the best one, without `other`.
+fn alternatives(placement: &Placement, other: Option<EndpointId>) -> Vec<EndpointId> {
+    let rest = placement.ranking.split().map(|(_, rest)| rest);
+    rest.into_iter().flatten().filter(|id| Some(*id) != other).collect()
 }
 
 fn best_id(plan: &Plan) -> Option<EndpointId> {

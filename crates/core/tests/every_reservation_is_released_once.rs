@@ -70,6 +70,7 @@ enum Op {
     Complete(usize, Usage),
     CompleteLeg(usize, Stage, Usage),
     FailLeg(usize, Stage, Failure),
+    RedirectLeg(usize, Stage, Failure),
     Fail(usize, Failure),
     Cancel(usize),
     Redirect(usize, usize),
@@ -161,6 +162,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (at(), failure()).prop_map(|(request, failure)| Op::Fail(request, failure)),
         3 => (at(), stage(), usage()).prop_map(|(request, stage, usage)| Op::CompleteLeg(request, stage, usage)),
         2 => (at(), stage(), failure()).prop_map(|(request, stage, failure)| Op::FailLeg(request, stage, failure)),
+        2 => (at(), stage(), failure()).prop_map(|(request, stage, failure)| Op::RedirectLeg(request, stage, failure)),
         2 => at().prop_map(Op::Cancel),
         2 => (at(), at()).prop_map(|(request, endpoint)| Op::Redirect(request, endpoint)),
         4 => prop_oneof![-1_000i64..5_000_000, Just(i64::MAX)].prop_map(Op::Wait),
@@ -441,6 +443,18 @@ impl World {
                 }
                 format!("{done:?}")
             }
+            Op::RedirectLeg(request, stage, failure) => {
+                let id = self.request(*request);
+                let done = self.scheduler.redirect_leg(now, id, *stage, *failure);
+                match done {
+                    Ok(to) => self.move_leg(id, *stage, to),
+                    Err(_) => {
+                        self.end_leg(id, *stage, false);
+                        untouched(&self.scheduler);
+                    }
+                }
+                format!("{done:?}")
+            }
             Op::FailLeg(request, stage, failure) => {
                 let id = self.request(*request);
                 let done = self.scheduler.fail_leg(now, id, *stage, *failure);
@@ -526,6 +540,15 @@ impl World {
         let ended = call(&mut self.scheduler);
         assert_eq!(ended, self.known.remove(&id).is_some(), "each request ends once");
         format!("{ended}")
+    }
+
+    fn move_leg(&mut self, id: RequestId, stage: Stage, to: Option<EndpointId>) {
+        let Some(to) = to else { return self.end_leg(id, stage, true) };
+        let leg = self.known.get_mut(&id).and_then(|known| known.legs[stage as usize].as_mut());
+        let (endpoint, _) = leg.expect("only an open leg moves");
+        assert_ne!(*endpoint, to, "it moves to another endpoint");
+        *endpoint = to;
+        assert_eq!(self.scheduler.leg_of(id, stage), Some(to));
     }
 
     fn end_leg(&mut self, id: RequestId, stage: Stage, ended: bool) {

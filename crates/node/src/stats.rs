@@ -12,6 +12,11 @@ use crate::number::millis;
 pub struct Stats {
     /// Requests sent to an endpoint.
     pub dispatched: f64,
+    /// Dispatched requests by how they were split; empty without disaggregation.
+    #[napi(
+        ts_type = "Partial<Record<'decode-only' | 'prefill-decode' | 'encode-decode' | 'encode-prefill-decode', number>>"
+    )]
+    pub stages: HashMap<String, f64>,
     /// Requests that completed.
     pub completed: f64,
     /// Requests that failed.
@@ -230,8 +235,11 @@ impl From<slotwise::Stats> for Stats {
             .iter()
             .map(|(reason, count)| (reason.code().into(), *count as f64))
             .collect();
+        let stages = stats.stages.iter();
+        let stages = stages.map(|(split, count)| (split.as_str().into(), *count as f64)).collect();
         Self {
             dispatched: stats.dispatched as f64,
+            stages,
             completed: stats.completed as f64,
             failed: stats.failed as f64,
             unreachable: stats.unreachable as f64,

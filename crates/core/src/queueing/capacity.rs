@@ -25,7 +25,8 @@ pub(super) fn is_full(fleet: &Fleet, slot: &Slot) -> bool {
 
 pub(super) fn saturation(fleet: &Fleet, now: Instant) -> f64 {
     let takes_requests = fleet.pool.iter().filter(|slot| !slot.draining);
-    fleet.config.flow.saturation.of_pool(takes_requests.map(|slot| endpoint_load(fleet, now, slot)))
+    let load = |slot: &Slot| (slot.endpoint.role, endpoint_load(fleet, now, slot));
+    fleet.config.flow.saturation.of_pool(takes_requests.map(load))
 }
 
 fn endpoint_load(fleet: &Fleet, now: Instant, slot: &Slot) -> EndpointLoad {

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::Scheduler;
 use super::in_flight::{Evidence, InFlight, Legs, PlacedPrompt, TextPrompt};
+use super::stats::StageSplit;
 use crate::decision::{Dispatch, Leg, Rejected, Stage};
 use crate::endpoint::EndpointId;
 use crate::placement::{
@@ -52,6 +53,11 @@ impl Scheduler {
         if let Some((id, leg)) = &plan.encode {
             self.reserve_leg(now, &mut in_flight, Stage::Encode, (*id, leg), PlacedPrompt::none());
         }
+        for (stage, alternatives) in Stage::ALL.into_iter().zip(&plan.leg_alternatives) {
+            if let Some(leg) = in_flight.legs.get_mut(stage) {
+                leg.alternatives.clone_from(alternatives);
+            }
+        }
         let computed_hit = in_flight.hit;
         if let Some(key) = key {
             self.fleet.adapters.observe(key, now, loss, in_flight.reservation.loads());
@@ -62,6 +68,9 @@ impl Scheduler {
         }
         self.fleet.reuse.observe(best_hit, tokens);
         self.counters.dispatch(tokens, computed_hit);
+        if self.fleet.config.disaggregation.is_some() {
+            self.counters.stages(StageSplit::of(plan.encode.is_some(), plan.prefill.is_some()));
+        }
         let leg = |(endpoint_id, leg): (EndpointId, Assessment)| Leg {
             endpoint_id,
             cached_tokens: leg.cached.tokens,
@@ -163,6 +172,7 @@ impl Scheduler {
             session,
             prefilled_elsewhere: matches!(stage, Work::Answer { .. }),
             legs: Legs::default(),
+            alternatives: Vec::new(),
         })
     }
 

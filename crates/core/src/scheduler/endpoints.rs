@@ -19,7 +19,8 @@ use crate::time::{Instant, Seconds};
 pub struct RemovedEndpoint {
     /// Its description.
     pub endpoint: Endpoint,
-    /// The requests still in flight on it. Complete, fail or cancel each as usual.
+    /// The requests still in flight on it, with any of their stages. Complete, fail or cancel each
+    /// as usual, or [fail](Scheduler::fail_leg) the stage that was there.
     pub in_flight: Vec<RequestId>,
 }
 
@@ -166,8 +167,7 @@ impl Scheduler {
         let slot = self.fleet.pool.remove(id)?;
         self.fleet.prefixes.leave(id.slot);
         self.queueing.endpoint_removed(&self.fleet, id);
-        let on_it =
-            self.requests.iter().filter(|(_, request)| request.reservation.endpoint() == id);
+        let on_it = self.requests.iter().filter(|(_, request)| request.occupies(id));
         let mut in_flight: Vec<RequestId> = on_it.map(|(id, _)| id).collect();
         in_flight.sort_unstable();
         Ok(RemovedEndpoint { endpoint: slot.endpoint, in_flight })

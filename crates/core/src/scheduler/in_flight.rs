@@ -7,6 +7,7 @@ use core::num::NonZeroU32;
 use hashbrown::HashMap;
 
 use crate::decision::Stage;
+use crate::endpoint::EndpointId;
 use crate::flow::SessionId;
 use crate::placement::Span;
 use crate::pool::{BlockLayout, Reservation};
@@ -48,6 +49,8 @@ pub(super) struct InFlight {
     pub(super) prefilled_elsewhere: bool,
     /// The stages before the answer that have not ended.
     pub(super) legs: Legs,
+    /// Of a stage before the answer: endpoints to ask if this one fails, best first.
+    pub(super) alternatives: Vec<EndpointId>,
 }
 
 /// The reservations of the stages before the answer, by [`Stage`].
@@ -63,8 +66,17 @@ impl Legs {
         self.0[stage as usize].as_deref()
     }
 
+    pub(super) fn get_mut(&mut self, stage: Stage) -> Option<&mut InFlight> {
+        self.0[stage as usize].as_deref_mut()
+    }
+
     fn take(&mut self, stage: Stage) -> Option<InFlight> {
         self.0[stage as usize].take().map(|leg| *leg)
+    }
+
+    /// All that have not ended.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &InFlight> {
+        self.0.iter().flatten().map(|leg| &**leg)
     }
 
     /// Takes all out, in the order of the stages.
@@ -80,10 +92,16 @@ impl InFlight {
         took > LATE && took > self.predicted * LATE_FACTOR
     }
 
+    /// Whether the answer, or a stage before it that has not ended, is on this endpoint.
+    pub(super) fn occupies(&self, endpoint: EndpointId) -> bool {
+        let mut all = core::iter::once(self).chain(self.legs.iter());
+        all.any(|stage| stage.reservation.endpoint() == endpoint)
+    }
+
     /// The number of remembered blocks.
     fn blocks(&self) -> usize {
-        let legs = self.legs.0.iter().flatten();
-        self.prompt.chain.len() + legs.map(|leg| leg.prompt.chain.len()).sum::<usize>()
+        let legs = self.legs.iter().map(|leg| leg.prompt.chain.len());
+        self.prompt.chain.len() + legs.sum::<usize>()
     }
 }
 
@@ -166,6 +184,14 @@ impl InFlightTable {
         let leg = self.requests.get_mut(&id.0)?.legs.take(stage)?;
         self.blocks -= leg.blocks();
         Some(leg)
+    }
+
+    /// Gives a request the leg that was taken, with another reservation.
+    pub(super) fn put_leg(&mut self, id: RequestId, stage: Stage, leg: InFlight) {
+        if let Some(request) = self.requests.get_mut(&id.0) {
+            self.blocks += leg.blocks();
+            request.legs.set(stage, leg);
+        }
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&InFlight> {

@@ -3,7 +3,8 @@
 //! ```text
 //!  reserved ──complete_leg──► served: its blocks stay in the endpoint's cache
 //!     │  │
-//!     │  └─────fail_leg─────► failed: the answer's endpoint computes the prompt itself
+//!     │  ├─────fail_leg─────► failed: the answer's endpoint computes the prompt itself
+//!     │  └───redirect_leg───► reserved on the next best endpoint, or failed without one
 //!     ▼
 //!  with the request: served by its first token or completion, aborted by its failure or cancel
 //! ```
@@ -15,7 +16,7 @@ use super::in_flight::InFlight;
 use crate::decision::Stage;
 use crate::endpoint::EndpointId;
 use crate::placement::Work;
-use crate::pool::Outcome;
+use crate::pool::{BlockLayout, Outcome};
 use crate::request::{Failure, RequestId, Usage};
 use crate::time::{Instant, Seconds};
 
@@ -92,16 +93,97 @@ impl Scheduler {
     ) -> Result<(), LegError> {
         let now = self.advance(now);
         let leg = self.take_leg(id, stage)?;
-        if let Ok(slot) = self.fleet.pool.get_mut(leg.reservation.endpoint()) {
-            slot.counters.failed += 1;
-        }
-        let reached = failure != Failure::Unreachable;
-        self.record_outcome(now, &leg, Outcome::Failed { reached });
+        self.record_leg_failure(now, &leg, failure);
         self.release_leg(now, leg, LegEnd::Aborted);
         if stage == Stage::Prefill {
             self.prefill_locally(now, id);
         }
         Ok(())
+    }
+
+    /// Handles the failure of a stage before the answer, whose next best endpoint is reserved
+    /// instead and returned. Without one, this is [`fail_leg`](Self::fail_leg) and returns `None`.
+    /// At most [`Config::alternatives`](crate::Config::alternatives) endpoints follow the first.
+    /// The failure counts against the failed endpoint alone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`complete_leg`](Self::complete_leg).
+    ///
+    /// ```
+    /// use slotwise::{
+    ///     Config, Decider, DisaggregationConfig, Endpoint, Failure, Instant, Request, Role,
+    ///     Scheduler, Stage,
+    /// };
+    ///
+    /// let mut disaggregation = DisaggregationConfig::default();
+    /// disaggregation.prefill = Decider::AlwaysPd;
+    /// let mut config = Config::default();
+    /// config.disaggregation = Some(disaggregation);
+    /// let mut scheduler = Scheduler::new(config)?;
+    /// let now = Instant::ORIGIN;
+    /// for name in ["p1", "p2"] {
+    ///     scheduler.add_endpoint(now, Endpoint::new(name).role(Role::Prefill))?;
+    /// }
+    /// scheduler.add_endpoint(now, Endpoint::new("d").role(Role::Decode))?;
+    ///
+    /// let id = scheduler.pick(now, &Request::new("llama").tokens(&[1; 4_000]))?.request_id;
+    /// let first = scheduler.leg_of(id, Stage::Prefill).expect("disaggregated");
+    /// let failed = |scheduler: &mut Scheduler| {
+    ///     scheduler.redirect_leg(now, id, Stage::Prefill, Failure::Unreachable)
+    /// };
+    /// let second = failed(&mut scheduler)?.expect("the other prefilling endpoint");
+    /// assert_ne!(first, second);
+    /// assert_eq!(scheduler.in_flight_on(first), Ok(0));
+    /// assert_eq!(scheduler.in_flight_on(second), Ok(1));
+    /// assert_eq!(failed(&mut scheduler)?, None, "the decoding endpoint computes the prompt");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redirect_leg(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        stage: Stage,
+        failure: Failure,
+    ) -> Result<Option<EndpointId>, LegError> {
+        let now = self.advance(now);
+        let Some((to, layout)) = self.next_for_leg(id, stage) else {
+            return self.fail_leg(now, id, stage, failure).map(|()| None);
+        };
+        let leg = self.take_leg(id, stage)?;
+        let from = leg.reservation.endpoint();
+        self.record_leg_failure(now, &leg, failure);
+        let work = if stage == Stage::Encode { Work::Encode } else { Work::Prompt };
+        if let Some(leg) = self.rebook(now, leg, to, layout, work) {
+            if let Some(request) = self.requests.get_mut(id).filter(|_| stage == Stage::Prefill) {
+                request.hit = leg.hit;
+            }
+            self.requests.put_leg(id, stage, leg);
+        }
+        self.queueing.endpoint_changed(&self.fleet, from);
+        Ok(Some(to))
+    }
+
+    /// The next endpoint for a stage that fails, if it is in the pool and takes requests.
+    fn next_for_leg(&mut self, id: RequestId, stage: Stage) -> Option<(EndpointId, BlockLayout)> {
+        let leg = self.requests.get_mut(id)?.legs.get_mut(stage)?;
+        while !leg.alternatives.is_empty() {
+            let next = leg.alternatives.remove(0);
+            let slot = self.fleet.pool.get(next).ok().filter(|slot| !slot.draining);
+            if let Some(slot) = slot {
+                return Some((next, slot.layout));
+            }
+        }
+        None
+    }
+
+    /// Counts the failure of a stage against its endpoint.
+    fn record_leg_failure(&mut self, now: Instant, leg: &InFlight, failure: Failure) {
+        if let Ok(slot) = self.fleet.pool.get_mut(leg.reservation.endpoint()) {
+            slot.counters.failed += 1;
+        }
+        let reached = failure != Failure::Unreachable;
+        self.record_outcome(now, leg, Outcome::Failed { reached });
     }
 
     /// Ends the stages of a request that ends or has its first token.

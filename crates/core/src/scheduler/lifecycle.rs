@@ -261,7 +261,7 @@ impl Scheduler {
     }
 
     /// Releases the reservation of an answer without a first token, and books the endpoint `to`
-    /// instead. Legs stay.
+    /// instead. Its legs stay.
     pub(super) fn rebook(
         &mut self,
         now: Instant,
@@ -271,6 +271,7 @@ impl Scheduler {
         work: Work,
     ) -> Option<InFlight> {
         let InFlight { reservation, mut prompt, charge, session, suspect, legs, hit, .. } = request;
+        let alternatives = request.alternatives;
         self.withdraw(now, reservation, &prompt);
         if !prompt.is_for(layout) {
             prompt.chain = Vec::new();
@@ -279,7 +280,7 @@ impl Scheduler {
         let cached = prompt.span.cached(self.fleet.prefixes.depth(to.slot, &prompt.chain));
         let mut request = self.book(now, to, cached, prompt, work)?;
         (request.charge, request.session, request.suspect) = (charge, session, suspect);
-        request.legs = legs;
+        (request.legs, request.alternatives) = (legs, alternatives);
         if request.prefilled_elsewhere {
             request.hit = hit;
         }

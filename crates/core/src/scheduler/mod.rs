@@ -53,7 +53,7 @@ pub use endpoints::RemovedEndpoint;
 pub use explain::{Candidate, Explanation, RunnerUp, StageExplanation};
 pub use legs::LegError;
 pub use lifecycle::{RedirectError, UnknownRequest};
-pub use stats::{BandStats, EndpointStats, Stats};
+pub use stats::{BandStats, EndpointStats, StageSplit, Stats};
 
 /// Decides whether a request goes now and to which endpoint, and keeps account of the requests in
 /// flight.

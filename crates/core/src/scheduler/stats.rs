@@ -21,6 +21,9 @@ use crate::time::{Instant, Seconds};
 pub struct Stats {
     /// Requests dispatched to an endpoint.
     pub dispatched: u64,
+    /// Dispatched requests by how they were split. Without
+    /// [`Config::disaggregation`](crate::Config::disaggregation) it is empty.
+    pub stages: BTreeMap<StageSplit, u64>,
     /// Requests that completed.
     pub completed: u64,
     /// Requests that failed.
@@ -74,6 +77,50 @@ pub struct Stats {
     pub index_bytes: usize,
     /// Every endpoint, by slot.
     pub endpoints: Vec<EndpointStats>,
+}
+
+/// How a disaggregated request was split: the stages before the answer that another endpoint runs.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
+#[non_exhaustive]
+pub enum StageSplit {
+    /// One endpoint runs all stages.
+    DecodeOnly,
+    /// Another endpoint prefills.
+    PrefillDecode,
+    /// Another endpoint encodes.
+    EncodeDecode,
+    /// One other endpoint encodes, and one prefills.
+    EncodePrefillDecode,
+}
+
+impl StageSplit {
+    /// All variants.
+    pub const ALL: [Self; 4] =
+        [Self::DecodeOnly, Self::PrefillDecode, Self::EncodeDecode, Self::EncodePrefillDecode];
+
+    /// The name, which is the reference's.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DecodeOnly => "decode-only",
+            Self::PrefillDecode => "prefill-decode",
+            Self::EncodeDecode => "encode-decode",
+            Self::EncodePrefillDecode => "encode-prefill-decode",
+        }
+    }
+
+    pub(super) const fn of(encodes: bool, prefills: bool) -> Self {
+        match (encodes, prefills) {
+            (false, false) => Self::DecodeOnly,
+            (false, true) => Self::PrefillDecode,
+            (true, false) => Self::EncodeDecode,
+            (true, true) => Self::EncodePrefillDecode,
+        }
+    }
 }
 
 /// One band of the queue.
@@ -192,6 +239,7 @@ pub(super) struct Counters {
     pub(super) queue_time: Buckets,
     pub(super) first_token: Buckets,
     dispatched: u64,
+    stages: [u64; StageSplit::ALL.len()],
     failed: u64,
     unreachable: u64,
     rejected: BTreeMap<RejectReason, u64>,
@@ -207,6 +255,10 @@ impl Counters {
         self.dispatched += 1;
         self.prompt_tokens += u64::from(tokens);
         self.predicted += u64::from(hit);
+    }
+
+    pub(super) fn stages(&mut self, split: StageSplit) {
+        self.stages[split as usize] += 1;
     }
 
     pub(super) fn reject(&mut self, reason: RejectReason) {
@@ -239,8 +291,10 @@ impl Scheduler {
             queued: sum.requests,
             queued_bytes: bytes(sum),
         });
+        let split = StageSplit::ALL.into_iter().zip(counters.stages);
         Stats {
             dispatched: counters.dispatched,
+            stages: split.filter(|_| self.fleet.config.disaggregation.is_some()).collect(),
             completed: counters.completed,
             failed: counters.failed,
             unreachable: counters.unreachable,

@@ -316,6 +316,13 @@ impl Runner {
                 let (id, stage, failure): (u64, Stage, Failure) = read(argument);
                 answer(scheduler.fail_leg(now, RequestId::from_u64(id), stage, failure))
             }
+            "redirect_leg" => {
+                let (id, stage, failure): (u64, Stage, Failure) = read(argument);
+                match scheduler.redirect_leg(now, RequestId::from_u64(id), stage, failure) {
+                    Ok(to) => json!({ "endpoint": to.map(|id| name(scheduler, id)) }),
+                    Err(error) => json!({ "error": error.to_string() }),
+                }
+            }
             "pd_decide" => {
                 let (decider, facts): (Decider, DeciderFacts) = read(argument);
                 json!(slotwise::pd_decide(&decider, &facts))

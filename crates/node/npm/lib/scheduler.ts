@@ -57,7 +57,7 @@ import { warnImplausible } from './warn_once.js';
  * |---|---|
  * | inputs | `addEndpoint` ... `resumeEndpoint`, `handle*`, `observe*`, `apply*`, `restore` |
  * | requests | `pick`, `submit`, `acquire`, `forward`, `complete`, `fail`, `cancel`, `redirect` |
- * | legs | `completeLeg`, `failLeg`, `legOf` |
+ * | legs | `completeLeg`, `failLeg`, `redirectLeg`, `legOf` |
  * | polling | `pollDecision`, `nextTimeout`, `preemptionCandidates` |
  * | queries | `explain`, `stats`, `metricsText`, `config`, `endpoint*`, `inFlightOn`, `snapshot` |
  *
@@ -312,6 +312,16 @@ export class Scheduler extends Endpoints {
     const [at, id] = [this.time.at(now), checkRequestId(requestId)];
     const [which, why] = [string('stage', stage), string('failure', failure)];
     this.input(at, () => this.native.failLeg(at, id, which, why));
+  }
+
+  /**
+   * A stage before the answer failed: its next best endpoint is reserved instead, and returned.
+   * Without one, this is `failLeg` and returns null. Throws a `LegError`.
+   */
+  redirectLeg(requestId: number, stage: Stage, failure: Failure = 'engine', now?: number): number | null {
+    const [at, id] = [this.time.at(now), checkRequestId(requestId)];
+    const [which, why] = [string('stage', stage), string('failure', failure)];
+    return this.input(at, () => this.native.redirectLeg(at, id, which, why));
   }
 
   /** The id of the endpoint of a stage, or null if there is none or the stage has ended. */

@@ -34,6 +34,23 @@ impl NativeScheduler {
         self.input(|scheduler| scheduler.fail_leg(now, id, stage, failure).map_err(thrown))
     }
 
+    /// A stage before the answer failed, and is asked elsewhere.
+    #[napi]
+    pub fn redirect_leg(
+        &self,
+        now: f64,
+        request_id: f64,
+        stage: String,
+        why: String,
+    ) -> Result<Option<f64>> {
+        let (now, id, stage) =
+            (instant("now", now)?, to_request_id(request_id)?, named("stage", &stage)?);
+        let failure = named("failure", &why)?;
+        let to = self
+            .input(|scheduler| scheduler.redirect_leg(now, id, stage, failure).map_err(thrown))?;
+        Ok(to.map(|id| id.as_u64() as f64))
+    }
+
     /// The endpoint of a stage that has not ended.
     #[napi]
     pub fn leg_of(&self, request_id: f64, stage: String) -> Result<Option<f64>> {

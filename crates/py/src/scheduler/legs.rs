@@ -45,6 +45,23 @@ impl Scheduler {
         })
     }
 
+    #[pyo3(signature = (request_id, stage = "prefill", failure = "engine", *, now = None))]
+    fn redirect_leg(
+        &self,
+        py: Python<'_>,
+        request_id: RequestArg,
+        stage: &str,
+        failure: &str,
+        now: Option<f64>,
+    ) -> PyResult<Option<u64>> {
+        let (now, stage) = (self.now(py, now)?, named("stage", stage)?);
+        let failure = named("failure", failure)?;
+        let to = self.input(py, |gateway| {
+            gateway.scheduler_mut().redirect_leg(now, request_id.0, stage, failure)
+        })?;
+        Ok(to.map(|id| id.as_u64()))
+    }
+
     #[pyo3(signature = (request_id, stage = "prefill"))]
     fn leg_of(&self, py: Python<'_>, request_id: RequestArg, stage: &str) -> PyResult<Option<u64>> {
         let stage = named("stage", stage)?;

@@ -22,6 +22,12 @@ const REJECTED: Family = Family::counter(
     &["reason"],
     "Requests that were rejected without being queued, by reason.",
 );
+const STAGES: Family = Family::counter(
+    "slotwise_disaggregated_requests",
+    REQUESTS,
+    &["stages"],
+    "Dispatched requests, by the stages that have endpoints of their own.",
+);
 const EVICTED: Family = Family::counter(
     "slotwise_evicted_requests",
     REQUESTS,
@@ -152,7 +158,7 @@ pub(super) fn all() -> impl Iterator<Item = Family> {
     let histograms = HISTOGRAMS.iter().map(|(family, _)| *family);
     totals
         .chain(histograms)
-        .chain([REJECTED, EVICTED, ENDPOINTS])
+        .chain([REJECTED, EVICTED, STAGES, ENDPOINTS])
         .chain(bands)
         .chain(guard)
         .chain(endpoints)
@@ -180,6 +186,10 @@ pub(super) fn write(
     out.family(EVICTED)?;
     for (reason, count) in evicted(stats) {
         out.sample(&[("reason", reason.code())], count)?;
+    }
+    out.family(STAGES)?;
+    for (stages, count) in &stats.stages {
+        out.sample(&[("stages", stages.as_str())], *count)?;
     }
     let draining = stats.endpoints.iter().filter(|endpoint| endpoint.draining).count();
     out.family(ENDPOINTS)?;

@@ -39,6 +39,8 @@ const QUEUED_BYTES: Family = Family::gauge("llm_d_epp_flow_control_queue_bytes",
 #[rustfmt::skip]
 const OUTCOMES: Family = Family::counter("llm_d_epp_flow_control_requests", Some("requests"), &["outcome", "inference_pool"], "Requests by outcome.");
 #[rustfmt::skip]
+const DISAGGREGATED: Family = Family::counter("llm_d_epp_disagg_decision", None, &["decision_type"], "Dispatched requests, by the stages that have endpoints of their own.");
+#[rustfmt::skip]
 const INDEXER: Family = Family::gauge("llm_d_epp_prefix_indexer_size", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index.");
 
 #[rustfmt::skip]
@@ -103,6 +105,7 @@ pub(super) fn all() -> impl Iterator<Item = Family> {
         QUEUED,
         QUEUED_BYTES,
         OUTCOMES,
+        DISAGGREGATED,
         INDEXER,
         FIRST_TOKEN,
         QUEUE_TIME,
@@ -177,6 +180,10 @@ pub(super) fn write(
         let dispatched = if outcome == "Dispatched" { stats.dispatched } else { 0 };
         let labels = [("outcome", outcome), ("inference_pool", pool)];
         out.sample(&labels, count.saturating_add(dispatched))?;
+    }
+    out.family(DISAGGREGATED)?;
+    for (stages, count) in &stats.stages {
+        out.sample(&[("decision_type", stages.as_str())], *count)?;
     }
     out.family(INDEXER)?;
     out.sample(&[], stats.index_entries)?;

@@ -1,7 +1,8 @@
 //! The pool's saturation: 0 is idle, 1 is full.
 //!
 //! ```text
-//! pool                  mean of its endpoints; 1 if there are none
+//! pool                  the larger of two means: of the endpoints that prefill, and of those that
+//!                       decode; of all if there are none of either; 1 without endpoints
 //!
 //! continuous            min(1, max(booked / hold, kv tokens / (kv limit · capacity)))
 //! utilization-detector  max(waiting / 5, kv usage / 0.8)
@@ -15,6 +16,7 @@ mod of_facts;
 
 use core::time::Duration;
 
+use crate::endpoint::Role;
 use crate::time::Seconds;
 
 pub use config::{
@@ -22,6 +24,13 @@ pub use config::{
     UtilizationDetector,
 };
 pub use of_facts::saturation;
+
+/// A mean of saturations.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    sum: f64,
+    count: f64,
+}
 
 /// The load of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,17 +52,40 @@ pub(crate) struct EndpointLoad {
     pub(crate) waiting: f64,
 }
 
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1.0;
+    }
+
+    fn get(self) -> Option<f64> {
+        (self.count > 0.0).then(|| self.sum / self.count)
+    }
+}
+
 impl SaturationPolicy {
-    /// The pool's saturation, from its endpoints that take requests. It is never NaN, and only the
-    /// detectors exceed 1. Computes in **O(endpoints)**.
+    /// The pool's saturation, from its endpoints that take requests, with their roles. It is never
+    /// NaN, and only the detectors exceed 1. Computes in **O(endpoints)**.
+    ///
+    /// An endpoint that prefills and decodes counts in both stages. A request needs both, so the
+    /// fuller stage decides.
     ///
     /// Endpoints have equal weight. Their limits are shares and seconds of their own, so size is
     /// accounted for.
-    pub(crate) fn of_pool(&self, endpoints: impl IntoIterator<Item = EndpointLoad>) -> f64 {
-        let (sum, count) = endpoints
-            .into_iter()
-            .fold((0.0, 0.0), |(sum, count), endpoint| (sum + self.of(&endpoint), count + 1.0));
-        if count > 0.0 { sum / count } else { 1.0 }
+    pub(crate) fn of_pool(&self, endpoints: impl IntoIterator<Item = (Role, EndpointLoad)>) -> f64 {
+        let [mut prefill, mut decode, mut whole] = [Mean::default(); 3];
+        for (role, endpoint) in endpoints {
+            let saturation = self.of(&endpoint);
+            whole.add(saturation);
+            if role.covers(Role::Prefill) {
+                prefill.add(saturation);
+            }
+            if role.covers(Role::Decode) {
+                decode.add(saturation);
+            }
+        }
+        let stages = [prefill.get(), decode.get()].into_iter().flatten();
+        stages.reduce(f64::max).or_else(|| whole.get()).unwrap_or(1.0)
     }
 
     /// Whether this policy lets an endpoint take another request. The continuous policy checks only
@@ -168,9 +200,13 @@ mod tests {
         EndpointLoad { kv_cache_tokens: 100_000.0, ..EndpointLoad::default() }
     }
 
+    fn of_unified(policy: SaturationPolicy, pool: &[EndpointLoad]) -> f64 {
+        policy.of_pool(pool.iter().map(|endpoint| (Role::Unified, *endpoint)))
+    }
+
     #[track_caller]
     fn assert_is(policy: SaturationPolicy, pool: &[EndpointLoad], expected: f64) {
-        let saturation = policy.of_pool(pool.iter().copied());
+        let saturation = of_unified(policy, pool);
         assert!((saturation - expected).abs() < 1e-12, "{saturation}, expected {expected}");
     }
 
@@ -205,6 +241,24 @@ mod tests {
         assert_is(concurrency(ConcurrencyMode::Requests), &pool, 0.75);
         assert_is(concurrency(ConcurrencyMode::Tokens), &pool, 0.25);
         assert_is(concurrency(ConcurrencyMode::Hybrid), &pool, 1.0);
+    }
+
+    #[test]
+    fn the_fuller_stage_decides() {
+        let at = |waiting| EndpointLoad { waiting, ..idle() };
+        let of = |pool: &[(Role, f64)]| {
+            utilization().of_pool(pool.iter().map(|(role, waiting)| (*role, at(*waiting))))
+        };
+        let (full, half) = (5.0, 2.5);
+        let decoding = [(Role::Decode, 0.0); 3];
+        assert_eq!(of(&[&decoding[..], &[(Role::Prefill, full)]].concat()), 1.0);
+        // One that prefills and decodes is room for both stages.
+        let shared = [&decoding[..], &[(Role::Prefill, full), (Role::Unified, 0.0)]].concat();
+        assert_eq!(of(&shared), 0.5);
+        // An encoding endpoint counts only if there is no other.
+        assert_eq!(of(&[(Role::Encode, full), (Role::Decode, half)]), 0.5);
+        assert_eq!(of(&[(Role::Encode, full), (Role::Encode, 0.0)]), 0.5);
+        assert_eq!(of(&[(Role::EncodePrefill, full), (Role::Decode, half)]), 1.0);
     }
 
     #[test]
@@ -246,10 +300,10 @@ mod tests {
             endpoint.tokens_in_flight += 1_000;
             endpoint.waiting += 1.0;
             for policy in all() {
-                let (less, more) = (policy.of_pool(pool.clone()), policy.of_pool(busier.clone()));
+                let (less, more) = (of_unified(policy, &pool), of_unified(policy, &busier));
                 prop_assert!(less <= more, "{:?}: {} then {}", policy, less, more);
             }
-            let rise = continuous().of_pool(busier) - continuous().of_pool(pool.clone());
+            let rise = of_unified(continuous(), &busier) - of_unified(continuous(), &pool);
             prop_assert!(rise <= more / pool.len() as f64 + 1e-12);
         }
 
@@ -269,9 +323,9 @@ mod tests {
                 ..EndpointLoad::default()
             };
             for policy in all() {
-                prop_assert!(policy.of_pool([endpoint, endpoint]) >= 0.0);
+                prop_assert!(of_unified(policy, &[endpoint, endpoint]) >= 0.0);
             }
-            prop_assert!(continuous().of_pool([endpoint, idle()]) <= 1.0);
+            prop_assert!(of_unified(continuous(), &[endpoint, idle()]) <= 1.0);
         }
     }
 }

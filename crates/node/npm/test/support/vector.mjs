@@ -155,6 +155,10 @@ export class Runner {
       }
       case 'fail_leg':
         return scheduler.failLeg(...argument, now);
+      case 'redirect_leg': {
+        const to = scheduler.redirectLeg(...argument, now);
+        return { endpoint: to === null ? null : scheduler.endpoint(to).name };
+      }
       case 'pd_decide': {
         const [decider, facts] = argument;
         return pdDecide(decider, fromCore(facts));
