@@ -35,6 +35,7 @@ from .values import (
     RejectReason,
     RemovedEndpoint,
     Stage,
+    Connector,
     Stats,
     Usage,
 )
@@ -805,6 +806,21 @@ class ReplayRequest:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
+class ExchangeCall:
+    """What an endpoint is sent, in a disaggregated pool and elsewhere."""
+
+    @property
+    def request_id(self) -> int:
+        """The request."""
+    @property
+    def url(self) -> str:
+        """The endpoint's name: in most pools its base URL."""
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Headers to add."""
+    def body(self, path: str, body: Buffer) -> bytes:
+        """The body for this endpoint, from the client's. Raises ``WireError``."""
+
 class Exchange:
     """The native part of ``slotwise.aio.Scheduler.forward``: a client's request, over several
     attempts.
@@ -813,6 +829,9 @@ class Exchange:
     The manual's page "A gateway" has the table of outputs.
     """
 
+    PREFILL_ANSWER: int
+    """Bytes of a prefilling endpoint's answer that are read at most."""
+
     def __new__(
         cls,
         scheduler: Scheduler,
@@ -820,16 +839,20 @@ class Exchange:
         *,
         attempts: int = 3,
         exclude: Sequence[int] | None = None,
+        connector: Connector = "sidecar",
+        bootstrap_port: int = 8998,
+        room_salt: int = 0,
+        primary_port: int = 0,
     ) -> Self:
         """An exchange that asks at most ``attempts`` endpoints, and none of ``exclude``.
 
-        ``path`` selects the format of refusals.
+        ``path`` selects the format of refusals, ``connector`` the calls of disaggregated requests.
         """
     def poll(
         self,
     ) -> (
         tuple[Literal["dispatch", "abort", "end", "break"]]
-        | tuple[Literal["send"], str]
+        | tuple[Literal["prefill", "send"], ExchangeCall]
         | tuple[Literal["reply"], int, list[tuple[str, str]]]
         | tuple[Literal["body"], bytes]
         | None
@@ -846,6 +869,10 @@ class Exchange:
         | Evicted,
     ) -> None:
         """The request is refused, and no further endpoint is asked."""
+    def handle_prefilled(self, request_id: int, status: int, body: Buffer) -> None:
+        """The prefilling endpoint has answered with this status and this whole body."""
+    def handle_prefill_failure(self, request_id: int, failure: Failure = "unreachable") -> None:
+        """The prefilling endpoint returned no whole answer."""
     def handle_unreachable(self, failure: Failure = "unreachable") -> None:
         """The endpoint returned no headers."""
     def handle_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:

@@ -33,13 +33,14 @@ from .disconnect import watch_disconnect as watch_disconnect
 from .draining import Drains
 from .errors import EvictedError, RejectedError
 from .forward import Body as Body
+from .forward import Call as Call
 from .forward import Reply as Reply
 from .forward import Response as Response
 from .forward import Send
 from .forward import forward as _forward
 from .lease import Lease as Lease
 from .stream import Stream as Stream
-from .values import Candidates
+from .values import Candidates, Connector
 from .waiting import Delivery
 
 
@@ -145,7 +146,16 @@ class Scheduler(_core.Scheduler):
             options["ttl"] = math.inf if timeout is None else timeout
         return await self._delivery.submit(self, prompt, options)
 
-    async def forward(self, send: Send, *, attempts: int = 3, **options: Any) -> Reply:
+    async def forward(
+        self,
+        send: Send,
+        *,
+        attempts: int = 3,
+        connector: Connector | None = None,
+        bootstrap_port: int = 8998,
+        primary_port: int = 0,
+        **options: Any,
+    ) -> Reply:
         """Serves a request: acquires an endpoint, sends the request, and returns the reply.
 
         If an attempt fails before any byte has reached the client, the next one goes to another
@@ -158,6 +168,11 @@ class Scheduler(_core.Scheduler):
 
         The reply is a response that has begun, or a refusal; the handler passes on either. The end
         of the reply's body ends the request. If the client disconnects, the request is cancelled.
+
+        With a ``connector``, ``send`` receives a :class:`Call` instead of a URL: the body and the
+        headers differ between the endpoints of a disaggregated request. ``"nixl"`` is vLLM's
+        connector, ``"bootstrap"`` SGLang's with its ``bootstrap_port``, and ``"sidecar"`` that of
+        llm-d, with data-parallel ranks behind the ``primary_port`` of their hosts, if that is set.
 
         An endpoint that sends no token within :meth:`Dispatch.idle_limit` times out; after the
         first token, the limit is 60 s. A complete answer counts, whether its connection then
@@ -172,7 +187,18 @@ class Scheduler(_core.Scheduler):
             reply = await scheduler.forward(send, body=body, path=path)
             return StreamingResponse(reply, reply.status, dict(reply.headers))
         """
-        return await _forward(self, send, attempts=attempts, options=options)
+        stages = None
+        if connector is not None:
+            if options.get("body") is None:
+                raise TypeError("forward with a connector needs a body")
+            stages = {
+                "connector": connector,
+                "bootstrap_port": bootstrap_port,
+                "primary_port": primary_port,
+                # Rooms of other gateways must differ.
+                "room_salt": int.from_bytes(os.urandom(8), "big"),
+            }
+        return await _forward(self, send, attempts=attempts, stages=stages, options=options)
 
     async def drained(self, endpoint_id: int) -> None:
         """Waits until no request is in flight on the endpoint.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import _core
@@ -48,7 +49,20 @@ class Response(Protocol):
         """Releases the connection, even if the body has not been read to its end."""
 
 
-Send = Callable[[str], Awaitable[Response]]
+@dataclass(frozen=True)
+class Call:
+    """What ``send`` receives if ``forward`` has a ``connector``."""
+
+    url: str
+    """The endpoint's name, which is its URL."""
+    headers: list[tuple[str, str]]
+    """Headers to add."""
+    body: bytes
+    """The body for this endpoint."""
+
+
+Send = Callable[[str], Awaitable[Response]] | Callable[[Call], Awaitable[Response]]
+_Ask = Callable[[_core.ExchangeCall], Awaitable[Response]]
 
 
 class Reply:
@@ -81,21 +95,37 @@ class Reply:
 
 
 async def forward(
-    scheduler: Scheduler, send: Send, *, attempts: int, options: dict[str, Any]
+    scheduler: Scheduler,
+    send: Any,
+    *,
+    attempts: int,
+    stages: dict[str, Any] | None,
+    options: dict[str, Any],
 ) -> Reply:
     """See :meth:`slotwise.aio.Scheduler.forward`."""
     exclude = options.pop("exclude", None)
     path = str(options.get("path") or "")
-    exchange = _core.Exchange(scheduler, path, attempts=attempts, exclude=exclude)
+    exchange = _core.Exchange(
+        scheduler, path, attempts=attempts, exclude=exclude, **(stages or {})
+    )
     body = Body(exchange)
+
+    def ask(call: _core.ExchangeCall) -> Awaitable[Response]:
+        if stages is None:
+            return send(call.url)  # type: ignore[no-any-return]
+        sent = call.body(path, options["body"])
+        return send(Call(call.url, call.headers, sent))  # type: ignore[no-any-return]
+
     try:
         while True:
             match exchange.poll():
                 case ("dispatch",):
                     decision = await scheduler._decide(exclude=exchange.excluded, **options)
                     exchange.handle_decision(decision)
-                case ("send", url):
-                    await body._send(send, url)
+                case ("prefill", call):
+                    await body._prefill(ask, call)
+                case ("send", call):
+                    await body._send(ask, call)
                 case ("reply", status, headers):
                     if exchange.has_lease:
                         body._lease = Lease(scheduler, exchange)
@@ -127,6 +157,8 @@ class Body:
         self._response: Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         self._error: Exception | None = None
+        # The request, and the whole answer of the prefilling endpoint.
+        self._prefilling: tuple[int, asyncio.Task[tuple[int, bytes]]] | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -165,12 +197,22 @@ class Body:
                     if passed_on is not None:
                         return passed_on
 
-    async def _send(self, send: Send, url: str) -> None:
-        """Sends the request to the endpoint. Returns with the headers of its response."""
+    async def _prefill(self, ask: _Ask, call: _core.ExchangeCall) -> None:
+        """Sends the request to the prefilling endpoint."""
         await self._close()
-        self._url, self._error = url, None
+        task = asyncio.ensure_future(_whole(ask(call)))
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        self._prefilling = (call.request_id, task)
+
+    async def _send(self, ask: _Ask, call: _core.ExchangeCall) -> None:
+        """Sends the request to the endpoint. Returns with the headers of its response."""
+        await self._close_response()
+        url = self._url = call.url
+        self._error = None
         try:
-            response = await self._wait(send(url))
+            response = await self._wait(ask(call))
+        except _SupersededError:
+            return
         except Exception as error:
             _log.warning("%s cannot be reached: %r", url, error)
             timed_out = isinstance(error, TimeoutError)
@@ -182,12 +224,16 @@ class Body:
 
     async def _read(self) -> bytes | None:
         """Reads on in the response. Returns a chunk that the client gets as it is."""
+        if self._chunks is None:
+            await self._await_prefill()
+            return None
         close: CloseReason = "clean"
         try:
-            assert self._chunks is not None, "the exchange reads only what it has sent for"
             chunk = await self._wait(anext(self._chunks))
         except StopAsyncIteration:
             pass
+        except _SupersededError:
+            return None
         except IdleTimeoutError as error:
             close, self._error = "timed_out", error
         except Exception as error:
@@ -202,6 +248,61 @@ class Body:
         return None
 
     async def _wait(self, step: Awaitable[_T]) -> _T:
+        """Awaits the endpoint, and reports the end of the prefill meanwhile.
+
+        Raises :class:`slotwise.IdleTimeoutError` after the idle limit.
+        """
+        if self._prefilling is None:
+            return await self._limited(step)
+        # A task raises no StopAsyncIteration.
+        task = asyncio.ensure_future(_ended(step))
+        try:
+            while self._prefilling is not None and not task.done():
+                _, prefill = self._prefilling
+                both = asyncio.wait({task, prefill}, return_when=asyncio.FIRST_COMPLETED)
+                await self._limited(both)
+                if prefill.done():
+                    self._end_prefill()
+                    if self._exchange.ended or not self._exchange.has_lease:
+                        raise _SupersededError
+            ended = await self._limited(task)
+        except BaseException:
+            task.cancel()
+            task.add_done_callback(_discard)
+            raise
+        if ended is None:
+            raise StopAsyncIteration
+        return ended
+
+    async def _await_prefill(self) -> None:
+        """Awaits the prefill, before which the endpoint is not asked."""
+        assert self._prefilling is not None, "the exchange reads only what it has sent for"
+        request, prefill = self._prefilling
+        try:
+            await self._limited(asyncio.wait({prefill}))
+        except IdleTimeoutError:
+            prefill.cancel()
+            self._prefilling = None
+            self._exchange.handle_prefill_failure(request, "timeout")
+        else:
+            self._end_prefill()
+
+    def _end_prefill(self) -> None:
+        """Reports a prefill that has ended."""
+        assert self._prefilling is not None
+        (request, prefill), self._prefilling = self._prefilling, None
+        try:
+            status, body = prefill.result()
+        except (Exception, asyncio.CancelledError) as error:
+            _log.warning("the prefill of request %s failed: %r", request, error)
+            timed_out = isinstance(error, TimeoutError)
+            self._exchange.handle_prefill_failure(
+                request, "timeout" if timed_out else "unreachable"
+            )
+        else:
+            self._exchange.handle_prefilled(request, status, body)
+
+    async def _limited(self, step: Awaitable[_T]) -> _T:
         """Awaits the endpoint. Raises :class:`slotwise.IdleTimeoutError` after the idle limit."""
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout(self._exchange.wait(loop.time()))
@@ -216,7 +317,50 @@ class Body:
             self._exchange.end_wait(loop.time())
 
     async def _close(self) -> None:
-        """Closes the connection to the endpoint."""
+        """Closes the connections to the endpoints."""
+        if self._prefilling is not None:
+            (_, prefill), self._prefilling = self._prefilling, None
+            prefill.cancel()
+        await self._close_response()
+
+    async def _close_response(self) -> None:
+        """Closes the connection to the endpoint that answers."""
         response, self._response, self._chunks = self._response, None, None
         if response is not None:
             await response.aclose()
+
+
+class _SupersededError(Exception):
+    """The failed prefill has ended the wait for the other endpoint."""
+
+
+async def _whole(sent: Awaitable[Response]) -> tuple[int, bytes]:
+    """The status and the whole body of a prefilling endpoint's answer."""
+    response = await sent
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > _core.Exchange.PREFILL_ANSWER:
+                raise ValueError("the answer to the prefill is too long")
+        return response.status_code, bytes(body)
+    finally:
+        await response.aclose()
+
+
+async def _ended(step: Awaitable[_T]) -> _T | None:
+    """The result, or None at the end of an iterator."""
+    try:
+        return await step
+    except StopAsyncIteration:
+        return None
+
+
+def _discard(task: asyncio.Task[Any]) -> None:
+    """Closes a response that comes too late."""
+    if not task.cancelled() and task.exception() is None and hasattr(task.result(), "aclose"):
+        _late.add(late := asyncio.ensure_future(task.result().aclose()))
+        late.add_done_callback(_late.discard)
+
+
+_late: set[asyncio.Future[None]] = set()

@@ -22,6 +22,9 @@ Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 Stage: TypeAlias = Literal["encode", "prefill"]
 """A stage before the answer that can have an endpoint of its own."""
 
+Connector: TypeAlias = Literal["sidecar", "nixl", "bootstrap"]
+"""How the KV caches of disaggregated requests move: see the manual's page "Disaggregation"."""
+
 CacheUse: TypeAlias = Literal["read", "unreported", "unread"]
 """An engine's use of its prefix cache for a request.
 

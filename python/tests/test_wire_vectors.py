@@ -199,6 +199,23 @@ class Calls:
         return {"status": said.status, "headers": said.headers, "body": said.body.decode()}
 
 
+BODY = b'{"prompt":"Hi","max_tokens":64}'
+"""The body of each client of an exchange."""
+
+
+def called(output: Any) -> Any:
+    """An output. An endpoint that gets the client's body without headers is shown by its name."""
+    match output:
+        case ("prefill" | "send" as kind, call):
+            body = call.body("/v1/completions", BODY).decode()
+            shown = (call.url, call.headers, body)
+            if kind == "prefill":
+                return ("prefill", call.request_id, *shown)
+            return ("send", *(shown[:1] if not call.headers and body == BODY.decode() else shown))
+        case _:
+            return (output[0], *map(texts, output[1:]))
+
+
 class Gateway(Calls):
     """Runs the verbs that are methods of a scheduler."""
 
@@ -209,10 +226,18 @@ class Gateway(Calls):
         self.leases: dict[int, _core.Lease] = {}
         self.exchanged = _core.Exchange(self.scheduler)
 
+    def disaggregate(self, at_us: int, config: Any) -> None:
+        self.now = at_us / 1e6
+        self.scheduler = slotwise.Scheduler({"seed": 0} | config, clock=lambda: self.now)
+        self.endpoints = []
+        self.exchanged = _core.Exchange(self.scheduler)
+
     def add_endpoint(
-        self, at_us: int, name: str, page: Any = None, model: str | None = None
+        self, at_us: int, name: str, page: Any = None, model: str | None = None, role: Any = None
     ) -> Any:
         described = slotwise.Endpoint(name, models=[model] if model else [])
+        if role is not None:
+            described = replace(described, role=role)
         if page is not None:
             told = wire.read_metrics(data(page))
             described = replace(
@@ -277,6 +302,10 @@ class Gateway(Calls):
                 )
             case "refuse":
                 self.exchanged.handle_refusal(how["reason"])
+            case "prefilled":
+                self.exchanged.handle_prefilled(how["request"], how["status"], data(how["body"]))
+            case "prefill_failure":
+                self.exchanged.handle_prefill_failure(how["request"], how["failure"])
             case "unreachable":
                 self.exchanged.handle_unreachable(how["failure"])
             case "head":
@@ -296,7 +325,7 @@ class Gateway(Calls):
         stats, outcome = self.scheduler.stats(), self.exchanged.outcome
         return {
             "outputs": [
-                (output[0], *map(texts, output[1:])) for output in iter(self.exchanged.poll, None)
+                called(output) for output in iter(self.exchanged.poll, None)
             ],
             "passed_on": passed_on,
             "left_us": left,

@@ -191,6 +191,11 @@ impl Known {
     fn run(&mut self) {
         (self.running, self.legs) = (true, [None; 2]);
     }
+
+    /// Whether any of its stages is on the endpoint.
+    fn occupies(&self, id: EndpointId) -> bool {
+        self.endpoint == id || self.legs.iter().flatten().any(|(endpoint, _)| *endpoint == id)
+    }
 }
 
 /// A profile whose plugins read the reported load, the requests in flight and the state between
@@ -315,7 +320,7 @@ impl World {
                 let removed = self.scheduler.remove_endpoint(now, id);
                 match &removed {
                     Ok(removed) => {
-                        let on_it = self.known.iter().filter(|(_, known)| known.endpoint == id);
+                        let on_it = self.known.iter().filter(|(_, known)| known.occupies(id));
                         assert!(
                             on_it
                                 .map(|(request, _)| *request)

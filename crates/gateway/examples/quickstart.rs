@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let picked = gateway.scheduler_mut().pick(now(), &request);
                     exchange.handle_pick(&mut gateway, now(), picked);
                 }
-                Output::Send { url, .. } => {
-                    match client.post(format!("{url}/v1/completions")).send_json(&body) {
+                Output::Send(call) => {
+                    match client.post(format!("{}/v1/completions", call.url)).send_json(&body) {
                         Err(_) => {
                             exchange.handle_unreachable(&mut gateway, now(), Failure::Unreachable);
                         }

@@ -56,8 +56,8 @@
 //!             let picked = gateway.scheduler_mut().pick(now, &request);
 //!             exchange.handle_pick(&mut gateway, now, picked);
 //!         }
-//!         Output::Send { url, .. } => {
-//!             sent_to = url; // here a host sends the request, and reads the answer
+//!         Output::Send(call) => {
+//!             sent_to = call.url; // here a host sends the request, and reads the answer
 //!             exchange.handle_head(200, [("content-type", "text/event-stream")]);
 //!             let event = b"data: {\"choices\":[{\"text\":\"Hello\"}]}\n\ndata: [DONE]\n\n";
 //!             let passing = exchange.handle_chunk(&mut gateway, now, event);
@@ -109,7 +109,7 @@ mod serde_seconds;
 mod wakeup;
 
 pub use classes::Classified;
-pub use exchange::{Exchange, Output};
+pub use exchange::{Call, Exchange, KvConnector, Output};
 pub use gateway::Gateway;
 pub use lease::Lease;
 pub use request::{RejectionTexts, RequestOptions};

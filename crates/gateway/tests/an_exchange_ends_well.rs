@@ -36,7 +36,7 @@ fn sent(gateway: &mut Gateway) -> Exchange {
     let mut exchange = Exchange::new(BodyShape::OpenAi).attempts(2);
     assert_eq!(exchange.poll(), Some(Output::Dispatch));
     pick(gateway, &mut exchange);
-    assert!(matches!(exchange.poll(), Some(Output::Send { .. })));
+    assert!(matches!(exchange.poll(), Some(Output::Send(_))));
     exchange
 }
 

@@ -127,9 +127,9 @@ impl Host {
             self.now = self.now + Duration::from_millis(7);
             match output {
                 Output::Dispatch => self.dispatch(),
-                Output::Send { endpoint_id, url, .. } => {
-                    assert!(url.starts_with("http://engine-"));
-                    self.send(endpoint_id);
+                Output::Send(call) => {
+                    assert!(call.url.starts_with("http://engine-"));
+                    self.send(call.endpoint_id);
                 }
                 Output::Reply(reply) => {
                     assert_eq!(self.client.status.replace(reply.status), None, "one reply");

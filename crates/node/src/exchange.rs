@@ -6,10 +6,11 @@ use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use slotwise::{Dispatch, EndpointId, Instant, Seconds};
 use slotwise_gateway::exchange::Output;
-use slotwise_gateway::{Exchange, Gateway};
+use slotwise_gateway::{Call, Exchange, Gateway, KvConnector, names};
 use slotwise_wire::outcome::BodyShape;
+use slotwise_wire::request::KvTransfer;
 
-use crate::error::{Result, closed, named};
+use crate::error::{Result, Unfit, closed, named, unreadable};
 use crate::number::{instant, millis, status, to_endpoint_id, to_request_id};
 use crate::refusal::refused;
 use crate::request::Bytes;
@@ -21,6 +22,8 @@ use crate::scheduler::NativeScheduler;
 #[derive(Debug)]
 pub struct NativeExchange {
     exchange: RefCell<Exchange>,
+    /// The latest output that calls an endpoint.
+    call: RefCell<Option<Call>>,
 }
 
 /// What the host does next. The fields are those of its kind.
@@ -28,13 +31,17 @@ pub struct NativeExchange {
 #[expect(missing_debug_implementations, reason = "a typed array has none")]
 pub struct ExchangeOutput {
     /// The kind.
-    #[napi(ts_type = "'dispatch' | 'send' | 'abort' | 'reply' | 'body' | 'end' | 'break'")]
+    #[napi(
+        ts_type = "'dispatch' | 'prefill' | 'send' | 'abort' | 'reply' | 'body' | 'end' | 'break'"
+    )]
     pub kind: &'static str,
-    /// Of `send`: the endpoint's name.
+    /// Of `prefill` and `send`: the endpoint's name.
     pub url: Option<String>,
+    /// Of `prefill`: the request.
+    pub request_id: Option<f64>,
     /// Of `reply`: the HTTP status.
     pub status: Option<u16>,
-    /// Of `reply`: names and values.
+    /// Of `reply`, `prefill` and `send`: names and values.
     #[napi(ts_type = "Array<[string, string]>")]
     pub headers: Option<Vec<Vec<String>>>,
     /// Of `body`: bytes for the client.
@@ -46,19 +53,74 @@ pub struct ExchangeOutput {
 impl NativeExchange {
     /// Before the first decision. Negative numbers of attempts count as one.
     #[napi(constructor)]
-    pub fn new(path: String, attempts: f64, exclude: Vec<f64>) -> Result<Self> {
+    pub fn new(
+        path: String,
+        attempts: f64,
+        exclude: Vec<f64>,
+        #[napi(ts_arg_type = "KvConnectorOptions | null")] connector: Option<KvConnectorOptions>,
+    ) -> Result<Self> {
         let exclude: std::result::Result<Vec<_>, _> =
             exclude.into_iter().map(|endpoint| to_endpoint_id("exclude", endpoint)).collect();
         let exchange = Exchange::new(BodyShape::of_path(&path));
         // Beyond its range, the cast returns the nearest bound.
         let exchange = exchange.attempts(attempts as usize).exclude(&exclude?);
-        Ok(Self { exchange: RefCell::new(exchange) })
+        let exchange = connector.unwrap_or_default().apply(exchange)?;
+        Ok(Self { exchange: RefCell::new(exchange), call: RefCell::default() })
     }
 
     /// The next output.
     #[napi]
     pub fn poll(&self) -> Option<ExchangeOutput> {
-        self.exchange.borrow_mut().poll().map(ExchangeOutput::from)
+        let output = self.exchange.borrow_mut().poll()?;
+        if let Output::Prefill(call) | Output::Send(call) = &output {
+            *self.call.borrow_mut() = Some(call.clone());
+        }
+        Some(output.into())
+    }
+
+    /// The body for the endpoint of the latest `prefill` or `send`, from the client's.
+    #[napi(ts_return_type = "ReturnType<Uint8Array['slice']>")]
+    pub fn call_body(
+        &self,
+        path: String,
+        #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+    ) -> Result<Uint8Array> {
+        let api = names::api_at(&path).map_err(|error| Unfit::unknown("path", error))?;
+        let call = self.call.borrow();
+        let body =
+            call.as_ref().map(|call| call.body(api, body)).transpose().map_err(unreadable)?;
+        Ok(body.unwrap_or_default().into())
+    }
+
+    /// The prefilling endpoint has answered.
+    #[napi]
+    pub fn handle_prefilled(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        request_id: f64,
+        status: f64,
+        #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+    ) -> Result<()> {
+        let (id, status) = (to_request_id(request_id)?, self::status("status", status)?);
+        self.input(scheduler, now, |exchange, gateway, now| {
+            exchange.handle_prefilled(gateway, now, id, status, body);
+        })
+    }
+
+    /// The prefilling endpoint returned no whole answer.
+    #[napi]
+    pub fn handle_prefill_failure(
+        &self,
+        scheduler: &NativeScheduler,
+        now: f64,
+        request_id: f64,
+        failure: String,
+    ) -> Result<()> {
+        let (id, failure) = (to_request_id(request_id)?, named("failure", &failure)?);
+        self.input(scheduler, now, |exchange, gateway, now| {
+            exchange.handle_prefill_failure(gateway, now, id, failure);
+        })
     }
 
     /// The request was dispatched.
@@ -183,6 +245,18 @@ impl NativeExchange {
         exchange.lease_mut().is_some_and(|lease| lease.silence().has_started())
     }
 
+    /// Bytes of a prefilling endpoint's answer that are read at most.
+    #[napi(getter)]
+    pub fn prefill_answer(&self) -> f64 {
+        Exchange::PREFILL_ANSWER as f64
+    }
+
+    /// Whether an endpoint is asked, or has answered.
+    #[napi(getter)]
+    pub fn has_lease(&self) -> bool {
+        self.exchange.borrow().lease().is_some()
+    }
+
     /// Endpoints to exclude from the next decision.
     #[napi(getter)]
     pub fn excluded(&self) -> Vec<f64> {
@@ -203,6 +277,39 @@ impl NativeExchange {
     }
 }
 
+/// How the KV caches of disaggregated requests move.
+#[napi(object, object_to_js = false)]
+#[derive(Debug, Default)]
+pub struct KvConnectorOptions {
+    /// The connector.
+    #[napi(ts_type = "'sidecar' | 'nixl' | 'bootstrap'")]
+    pub connector: Option<String>,
+    /// The port of SGLang's bootstrap server.
+    pub bootstrap_port: Option<f64>,
+    /// Distinguishes gateways that share engines.
+    pub room_salt: Option<f64>,
+    /// The port that receives the requests of all data-parallel ranks of a host.
+    pub primary_port: Option<f64>,
+}
+
+impl KvConnectorOptions {
+    fn apply(&self, exchange: Exchange) -> Result<Exchange> {
+        let port =
+            |name, port: Option<f64>, default| port.map_or(Ok(default), |port| status(name, port));
+        let salt = to_request_id(self.room_salt.unwrap_or_default())?.as_u64();
+        let bootstrap = port("bootstrapPort", self.bootstrap_port, KvTransfer::BOOTSTRAP_PORT)?;
+        let name = self.connector.as_deref().unwrap_or("sidecar");
+        let connector = KvConnector::from_name(name, bootstrap, salt)
+            .map_err(|error| Unfit::unknown("connector", error))?;
+        let primary = port("primaryPort", self.primary_port, 0)?;
+        Ok(exchange.connector(connector).primary_port(primary))
+    }
+}
+
+fn pairs(headers: Vec<(&'static str, String)>) -> Vec<Vec<String>> {
+    headers.into_iter().map(|(name, value)| vec![name.into(), value]).collect()
+}
+
 impl NativeExchange {
     fn input<T>(
         &self,
@@ -218,20 +325,29 @@ impl NativeExchange {
 
 impl From<Output> for ExchangeOutput {
     fn from(output: Output) -> Self {
-        let plain = |kind| Self { kind, url: None, status: None, headers: None, body: None };
+        let plain = |kind| Self {
+            kind,
+            url: None,
+            request_id: None,
+            status: None,
+            headers: None,
+            body: None,
+        };
         match output {
             Output::Dispatch => plain("dispatch"),
-            Output::Send { url, .. } => Self { url: Some(url), ..plain("send") },
+            Output::Prefill(call) => Self {
+                request_id: Some(call.request_id.as_u64() as f64),
+                url: Some(call.url),
+                headers: Some(pairs(call.headers)),
+                ..plain("prefill")
+            },
+            Output::Send(call) => {
+                Self { url: Some(call.url), headers: Some(pairs(call.headers)), ..plain("send") }
+            }
             Output::Abort => plain("abort"),
             Output::Reply(reply) => Self {
                 status: Some(reply.status),
-                headers: Some(
-                    reply
-                        .headers
-                        .into_iter()
-                        .map(|(name, value)| vec![name.into(), value])
-                        .collect(),
-                ),
+                headers: Some(pairs(reply.headers)),
                 ..plain("reply")
             },
             Output::Body(body) => Self { body: Some(body.into()), ..plain("body") },

@@ -8,12 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use slotwise::{EndpointId, Instant};
 use slotwise_gateway::exchange::{self, Output};
-use slotwise_gateway::{Gateway, lease};
+use slotwise_gateway::{Gateway, KvConnector, lease};
 use slotwise_wire::outcome::BodyShape;
+use slotwise_wire::request::KvTransfer;
 
+use crate::body::api_at;
 use crate::decision::Dispatch;
-use crate::error::named;
-use crate::ids::EndpointArg;
+use crate::error::{named, raise_wire, unknown};
+use crate::ids::{EndpointArg, RequestArg};
 use crate::prompt::bytes;
 use crate::refusal::refusal_of;
 use crate::request::instant;
@@ -41,19 +43,34 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     #[new]
-    #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = None))]
+    #[pyo3(signature = (scheduler, path = "", *, attempts = 3, exclude = None,
+        connector = "sidecar", bootstrap_port = KvTransfer::BOOTSTRAP_PORT, room_salt = 0,
+        primary_port = 0))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
         scheduler: Py<Scheduler>,
         path: &str,
         attempts: i64,
         exclude: Option<Vec<EndpointArg>>,
-    ) -> Self {
+        connector: &str,
+        bootstrap_port: u16,
+        room_salt: u64,
+        primary_port: u16,
+    ) -> PyResult<Self> {
+        let connector = KvConnector::from_name(connector, bootstrap_port, room_salt)
+            .map_err(|error| unknown("connector", error))?;
         let exclude: Vec<_> = exclude.iter().flatten().map(|endpoint| endpoint.0).collect();
         let state = exchange::Exchange::new(BodyShape::of_path(path))
             .attempts(usize::try_from(attempts).unwrap_or_default())
-            .exclude(&exclude);
-        Self { state: Shared::new(state), scheduler }
+            .exclude(&exclude)
+            .connector(connector)
+            .primary_port(primary_port);
+        Ok(Self { state: Shared::new(state), scheduler })
     }
+
+    /// Bytes of a prefilling endpoint's answer that are read at most.
+    #[classattr]
+    const PREFILL_ANSWER: usize = exchange::Exchange::PREFILL_ANSWER;
 
     /// The next output: its name and its values.
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -61,7 +78,8 @@ impl Exchange {
         let Some(output) = output else { return Ok(None) };
         let tuple = match output {
             Output::Dispatch => ("dispatch",).into_pyobject(py)?,
-            Output::Send { url, .. } => ("send", url).into_pyobject(py)?,
+            Output::Prefill(call) => ("prefill", Call { call }).into_pyobject(py)?,
+            Output::Send(call) => ("send", Call { call }).into_pyobject(py)?,
             Output::Abort => ("abort",).into_pyobject(py)?,
             Output::Reply(reply) => ("reply", reply.status, reply.headers).into_pyobject(py)?,
             Output::Body(body) => ("body", PyBytes::new(py, &body)).into_pyobject(py)?,
@@ -86,6 +104,31 @@ impl Exchange {
         let refusal = refusal_of(reason)?;
         self.input(reason.py(), |state, gateway, now| {
             state.handle_refusal(gateway, now, &refusal);
+        })
+    }
+
+    fn handle_prefilled(
+        &self,
+        request_id: RequestArg,
+        status: u16,
+        body: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let bytes = bytes(body, "body")?;
+        self.input(body.py(), |state, gateway, now| {
+            state.handle_prefilled(gateway, now, request_id.0, status, &bytes);
+        })
+    }
+
+    #[pyo3(signature = (request_id, failure = "unreachable"))]
+    fn handle_prefill_failure(
+        &self,
+        py: Python<'_>,
+        request_id: RequestArg,
+        failure: &str,
+    ) -> PyResult<()> {
+        let failure = named("failure", failure)?;
+        self.input(py, |state, gateway, now| {
+            state.handle_prefill_failure(gateway, now, request_id.0, failure);
         })
     }
 
@@ -166,6 +209,43 @@ impl Exchange {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.scheduler)
+    }
+}
+
+/// What is sent to an endpoint.
+#[pyclass(frozen, name = "ExchangeCall", module = "slotwise._core")]
+#[derive(Debug)]
+pub(crate) struct Call {
+    call: exchange::Call,
+}
+
+#[pymethods]
+impl Call {
+    #[getter]
+    fn request_id(&self) -> u64 {
+        self.call.request_id.as_u64()
+    }
+
+    #[getter]
+    fn url(&self) -> &str {
+        &self.call.url
+    }
+
+    #[getter]
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        self.call.headers.clone()
+    }
+
+    /// The body for this endpoint, from the client's.
+    fn body<'py>(
+        &self,
+        py: Python<'py>,
+        path: &str,
+        body: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (api, body) = (api_at(path)?, bytes(body, "body")?);
+        let body = self.call.body(api, &body).map_err(raise_wire)?;
+        Ok(PyBytes::new(py, &body))
     }
 }
 

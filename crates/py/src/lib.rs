@@ -52,7 +52,7 @@ mod _core {
     #[pymodule_export]
     use super::decision::{Dispatch, Evicted, Leg, Rejected};
     #[pymodule_export]
-    use super::exchange::Exchange;
+    use super::exchange::{Call, Exchange};
     #[pymodule_export]
     use super::kv::{
         KvReport, ReplayRequest, block_hashes, read_kv_batch, read_kv_frames, replay_request,

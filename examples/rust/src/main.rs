@@ -44,7 +44,7 @@ async fn serve(host: State<Arc<Host>>, uri: Uri, headers: HeaderMap, body: Bytes
     loop {
         match call.next().await {
             Some(Output::Dispatch) => call.submit(&request).await,
-            Some(Output::Send { url, .. }) => call.send(url + uri.path(), body.clone()).await,
+            Some(Output::Send(to)) => call.send(to.url + uri.path(), body.clone()).await,
             Some(Output::Reply(reply)) => {
                 let response = Response::builder().status(reply.status);
                 let response = reply

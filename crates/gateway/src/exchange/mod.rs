@@ -9,12 +9,17 @@
 //! | file | what it knows |
 //! |---|---|
 //! | here | the attempts: inputs, and the outputs that the host polls |
+//! | `stages` | the calls of a disaggregated request: its prefill, and its answer |
+//! | `call` | what an endpoint is sent: its headers, and its body |
+//! | `output` | the outputs |
 //! | `reply` | what the client gets: a status, headers, and a body that may be held back |
 
+mod call;
+mod output;
 mod reply;
+mod stages;
 
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -24,8 +29,11 @@ use slotwise::{
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
 use slotwise_wire::response::{CloseReason, Outcome};
 
+pub use call::{Call, KvConnector};
+pub use output::{Output, Passing};
 use reply::HeldReply;
 pub use reply::Reply;
+use stages::PrefillCall;
 
 use crate::gateway::Gateway;
 use crate::lease::Lease;
@@ -40,9 +48,11 @@ use crate::lease::Lease;
 /// |---|---|---|
 /// | `Dispatch` | picks the request, without [`excluded`](Self::excluded) | `handle_pick` |
 /// | | or submits it | `handle_submit`, `handle_decision` |
+/// | `Prefill` | sends the request to a prefilling endpoint | `handle_prefilled` |
+/// | | which it may not reach | `handle_prefill_failure` |
 /// | `Send` | sends the request to the endpoint | `handle_head`, or `handle_unreachable` |
 /// | | reads the answer's body | `handle_chunk`, and `handle_close` at its end |
-/// | `Abort` | closes the connection to the endpoint | |
+/// | `Abort` | closes the connections to the endpoints | |
 /// | `Reply` | sends status and headers to the client | |
 /// | `Body` | sends bytes to the client | |
 /// | `End`, `Break` | ends the client's response, or breaks it off | |
@@ -69,53 +79,16 @@ pub struct Exchange {
     shape: BodyShape,
     attempts: usize,
     excluded: Vec<EndpointId>,
+    connector: KvConnector,
+    primary_port: Option<u16>,
     state: State,
+    /// The prefill that is awaited.
+    prefill: Option<PrefillCall>,
     /// What the client gets if no endpoint answers: the latest whole refusal of an engine.
     refused: Option<(Lease, HeldReply)>,
     /// How the latest answer ended.
     outcome: Option<Outcome>,
     outputs: VecDeque<Output>,
-}
-
-/// What the host does next.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Output {
-    /// Pick or submit the request, without the [excluded](Exchange::excluded) endpoints.
-    Dispatch,
-    /// Send the request to this endpoint.
-    Send {
-        /// The request's id.
-        request_id: RequestId,
-        /// The endpoint.
-        endpoint_id: EndpointId,
-        /// Its name: in most pools its base URL.
-        url: String,
-    },
-    /// Close the connection to the endpoint. Nothing more of its answer is read.
-    Abort,
-    /// Send status and headers to the client. Comes once.
-    Reply(Reply),
-    /// Send these bytes to the client.
-    Body(Vec<u8>),
-    /// The client has all of its response: end it as HTTP does. The last output.
-    End,
-    /// The answer broke off after part of it was sent: break the client's connection, too. The last
-    /// output.
-    Break,
-}
-
-/// What becomes of a chunk of the answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Passing {
-    /// It was copied: it comes out as [`Output::Body`], at once or when the answer has begun, or is
-    /// dropped when another endpoint is asked.
-    Held,
-    /// The host sends the chunk itself, uncopied. No output is pending then.
-    PassedOn,
-    /// Nothing: the exchange has ended.
-    Dropped,
 }
 
 #[derive(Debug)]
@@ -124,6 +97,8 @@ enum State {
     Dispatching,
     /// The scheduler decides.
     Queued(RequestId),
+    /// The prompt is computed elsewhere. The answer's endpoint has not been asked.
+    Prefilling(Lease),
     /// The endpoint is asked. No header has come.
     Sent(Lease),
     /// The answer has begun to come, and nothing of it has been sent to the client.
@@ -145,7 +120,10 @@ impl Exchange {
             shape,
             attempts: 3,
             excluded: Vec::new(),
+            connector: KvConnector::default(),
+            primary_port: None,
             state: State::Dispatching,
+            prefill: None,
             refused: None,
             outcome: None,
             outputs: VecDeque::from([Output::Dispatch]),
@@ -161,6 +139,17 @@ impl Exchange {
     pub fn exclude(mut self, endpoints: &[EndpointId]) -> Self {
         self.excluded.extend_from_slice(endpoints);
         self
+    }
+
+    /// How the KV caches of disaggregated requests move; the default is a sidecar.
+    pub fn connector(self, connector: KvConnector) -> Self {
+        Self { connector, ..self }
+    }
+
+    /// The pool's endpoints are data-parallel ranks: requests go to this port of their hosts, and
+    /// the header `x-data-parallel-host-port` names the rank. 0 leaves the rank's own port.
+    pub fn primary_port(self, port: u16) -> Self {
+        Self { primary_port: Some(port).filter(|port| *port > 0), ..self }
     }
 
     /// The next output. `None` until the next input.
@@ -228,6 +217,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Sent(mut lease) => {
                 lease.fail(gateway, now, failure);
+                self.abort_unless(true);
                 self.ask_another(lease.dispatch().endpoint_id);
             }
             other => self.state = other,
@@ -322,7 +312,11 @@ impl Exchange {
         }
         match core::mem::replace(&mut self.state, State::Ended(None)) {
             State::Queued(request) => _ = gateway.scheduler_mut().cancel(now, request),
-            State::Sent(mut lease) | State::Looking(mut lease, _) | State::Replying(mut lease) => {
+            State::Prefilling(mut lease)
+            | State::Sent(mut lease)
+            | State::Looking(mut lease, _)
+            | State::Replying(mut lease) => {
+                self.drop_prefill();
                 lease.close(gateway, now, CloseReason::ClientDisconnected);
                 self.outputs.push_back(Output::Abort);
                 self.state = State::Ended(Some(lease));
@@ -359,7 +353,8 @@ impl Exchange {
     /// refused the request.
     pub const fn lease(&self) -> Option<&Lease> {
         match &self.state {
-            State::Sent(lease)
+            State::Prefilling(lease)
+            | State::Sent(lease)
             | State::Looking(lease, _)
             | State::Replying(lease)
             | State::Ended(Some(lease)) => Some(lease),
@@ -370,7 +365,8 @@ impl Exchange {
     /// The same, for idle limits that differ from the default: see [`Lease::silence`].
     pub const fn lease_mut(&mut self) -> Option<&mut Lease> {
         match &mut self.state {
-            State::Sent(lease)
+            State::Prefilling(lease)
+            | State::Sent(lease)
             | State::Looking(lease, _)
             | State::Replying(lease)
             | State::Ended(Some(lease)) => Some(lease),
@@ -396,10 +392,7 @@ impl Exchange {
         }
         self.outcome = None;
         let lease = Lease::new(gateway, dispatch);
-        let (request_id, endpoint_id, url) =
-            (lease.request_id(), lease.endpoint_id(), lease.endpoint_name().to_string());
-        self.outputs.push_back(Output::Send { request_id, endpoint_id, url });
-        self.state = State::Sent(lease);
+        self.begin(gateway, lease);
     }
 
     /// Whether the decision about this request is the next input.
@@ -433,6 +426,22 @@ impl Exchange {
         if close == CloseReason::Clean && !held.is_success() {
             self.refused = Some((lease, held));
         }
+        self.ask_another(endpoint);
+    }
+
+    /// The same for a refusal by a prefilling endpoint.
+    fn judge_refusal(
+        &mut self,
+        endpoint: EndpointId,
+        lease: Lease,
+        held: HeldReply,
+        outcome: Outcome,
+    ) {
+        self.outcome = Some(outcome);
+        if !outcome.may_retry(false) {
+            return self.end_with(held, Some(lease));
+        }
+        self.refused = Some((lease, held));
         self.ask_another(endpoint);
     }
 
@@ -471,17 +480,12 @@ impl Exchange {
         }
     }
 
+    /// Closes what is open: the connection to the endpoint, unless it is closed, and that of its
+    /// prefill.
     fn abort_unless(&mut self, is_closed: bool) {
-        if !is_closed {
+        if self.drop_prefill() || !is_closed {
             self.outputs.push_back(Output::Abort);
         }
-    }
-}
-
-impl Passing {
-    /// Whether the host sends the chunk to its client now.
-    pub const fn is_passed_on(self) -> bool {
-        matches!(self, Self::PassedOn)
     }
 }
 

@@ -85,6 +85,12 @@ impl Silence {
         self.waits_since = None;
     }
 
+    /// Another endpoint is asked: the time begins anew.
+    pub fn restart(&mut self) {
+        self.left = self.allowed();
+        self.waits_since = None;
+    }
+
     /// Whether the endpoint has been waited for as long as it may stay silent.
     pub fn is_overdue(&self, now: Instant) -> bool {
         let waited = self.waits_since.map_or(Duration::ZERO, |since| now.saturating_since(since));

@@ -1,9 +1,10 @@
 //! The verb `exchange` of vectors: one input, then everything that is seen of the exchange.
 
 use serde_json::{Value, json};
-use slotwise::{Failure, Instant, Request};
-use slotwise_gateway::{Exchange, Gateway, Output};
+use slotwise::{Failure, Instant, Request, RequestId};
+use slotwise_gateway::{Call, Exchange, Gateway, KvConnector, Output};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
+use slotwise_wire::request::{Api, KvTransfer};
 
 use crate::calls::{bytes, close, plain, small, text};
 
@@ -18,7 +19,9 @@ pub(crate) fn input(
     match text(&args["input"]) {
         "new" => {
             *exchange = Exchange::new(BodyShape::of_path(text(&args["path"])))
-                .attempts(small(&args["attempts"]));
+                .attempts(small(&args["attempts"]))
+                .connector(connector(args))
+                .primary_port(number(args, "primary_port", 0) as u16);
         }
         "pick" => {
             let request = Request::new("m").text("Hi").exclude(exchange.excluded());
@@ -28,6 +31,13 @@ pub(crate) fn input(
         "refuse" => {
             let reason = Reason::all().find(|reason| reason.code() == args["reason"]);
             exchange.handle_refusal(gateway, now, &Refusal::new(reason.expect("a code")));
+        }
+        "prefilled" => {
+            let (status, body) = (small(&args["status"]), bytes(&args["body"]));
+            exchange.handle_prefilled(gateway, now, request(args), status, &body);
+        }
+        "prefill_failure" => {
+            exchange.handle_prefill_failure(gateway, now, request(args), failure(args));
         }
         "unreachable" => exchange.handle_unreachable(gateway, now, failure(args)),
         "head" => {
@@ -65,7 +75,13 @@ pub(crate) fn input(
 fn output(output: Output) -> Value {
     match output {
         Output::Dispatch => json!(["dispatch"]),
-        Output::Send { url, .. } => json!(["send", url]),
+        Output::Prefill(call) => {
+            json!(["prefill", call.request_id, call.url, call.headers, sent_body(&call)])
+        }
+        Output::Send(call) if call.headers.is_empty() && sent_body(&call) == BODY => {
+            json!(["send", call.url])
+        }
+        Output::Send(call) => json!(["send", call.url, call.headers, sent_body(&call)]),
         Output::Abort => json!(["abort"]),
         Output::Reply(reply) => json!(["reply", reply.status, reply.headers]),
         Output::Body(body) => json!(["body", String::from_utf8_lossy(&body)]),
@@ -75,9 +91,34 @@ fn output(output: Output) -> Value {
     }
 }
 
+/// The body that an endpoint gets of [`BODY`].
+fn sent_body(call: &Call) -> String {
+    let body = call.body(Api::Completions, BODY.as_bytes()).expect("a body");
+    String::from_utf8(body).expect("text")
+}
+
+fn connector(args: &Value) -> KvConnector {
+    let name = args["connector"].as_str().unwrap_or("sidecar");
+    let port = number(args, "bootstrap_port", KvTransfer::BOOTSTRAP_PORT.into()) as u16;
+    KvConnector::from_name(name, port, number(args, "room_salt", 0)).expect("a connector")
+}
+
+fn number(args: &Value, name: &str, default: u64) -> u64 {
+    args[name].as_u64().unwrap_or(default)
+}
+
+fn request(args: &Value) -> RequestId {
+    RequestId::from_u64(args["request"].as_u64().expect("a request"))
+}
+
+/// The body of each client. An endpoint that gets it unchanged, without headers, is shown by its
+/// name alone.
+const BODY: &str = r#"{"prompt":"Hi","max_tokens":64}"#;
+
 fn failure(args: &Value) -> Failure {
     match text(&args["failure"]) {
         "timeout" => Failure::Timeout,
+        "engine" => Failure::Engine,
         _ => Failure::Unreachable,
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use serde_json::{Value, json};
-use slotwise::{Endpoint, EndpointId, Instant, RequestId, Scheduler};
+use slotwise::{Config, Endpoint, EndpointId, Instant, RequestId, Role, Scheduler};
 use slotwise_gateway::engines::FeedError;
 use slotwise_gateway::{Exchange, Gateway, Lease};
 use slotwise_wire::exposition::Exposition;
@@ -29,6 +29,11 @@ impl Host {
     pub(crate) fn answer(&mut self, call: &str, args: &Value) -> Option<Value> {
         let now = Instant::from_micros(args["at_us"].as_u64().unwrap_or(0));
         Some(match call {
+            "disaggregate" => {
+                let config: Config = serde_json::from_value(args["config"].clone()).expect("valid");
+                *self = Self::of(Scheduler::new(config).expect("valid"));
+                Value::Null
+            }
             "add_endpoint" => self.add_endpoint(now, args),
             "handle_metrics_page" => self.handle_metrics_page(now, args),
             "handle_orca" => {
@@ -93,6 +98,9 @@ impl Host {
         }
         if let Some(model) = args["model"].as_str() {
             endpoint = endpoint.model(model);
+        }
+        if let Some(role) = args["role"].as_str() {
+            endpoint = endpoint.role(Role::from_name(role).expect("a role"));
         }
         let id = self.gateway.scheduler_mut().add_endpoint(now, endpoint).expect("a new name");
         self.endpoints.push(id);
@@ -180,8 +188,14 @@ fn kv_report(report: Result<Report, FeedError>) -> Value {
 
 impl Default for Host {
     fn default() -> Self {
+        Self::of(Scheduler::default())
+    }
+}
+
+impl Host {
+    fn of(scheduler: Scheduler) -> Self {
         Self {
-            gateway: Gateway::new(Scheduler::default()),
+            gateway: Gateway::new(scheduler),
             endpoints: Vec::new(),
             leases: Vec::new(),
             exchange: Exchange::new(BodyShape::OpenAi),

@@ -26,13 +26,34 @@ import { checkSignal, number, numbers } from './validate.js';
  * 'manual'` is such a function. The signal aborts when the client disconnects, or when no token
  * arrives in time.
  */
-export type Send = (url: string, signal: AbortSignal) => Promise<Response>;
+export type Send = (url: string, signal: AbortSignal, call: Call) => Promise<Response>;
+
+/** What an endpoint is sent. It differs from the client's request only with a `connector`. */
+export interface Call {
+  /** Headers to add: names and values. */
+  readonly headers: [string, string][];
+  /** The body for this endpoint; undefined without a connector. */
+  readonly body: ReturnType<Uint8Array['slice']> | undefined;
+}
 
 /** How a request is served. */
 export interface ForwardOptions extends AcquireOptions {
   /** Maximum number of endpoints to try. Default: 3. */
   attempts?: number | undefined;
+  /**
+   * How the KV caches of disaggregated requests move: `nixl` is vLLM's connector, `bootstrap`
+   * SGLang's, and `sidecar` that of llm-d. With one, `send` uses the body and the headers of its
+   * third argument.
+   */
+  connector?: Connector | undefined;
+  /** The port of SGLang's bootstrap servers. Default: 8998. */
+  bootstrapPort?: number | undefined;
+  /** The port that receives the requests of all data-parallel ranks of a host. */
+  primaryPort?: number | undefined;
 }
+
+/** How the KV caches of disaggregated requests move. */
+export type Connector = 'sidecar' | 'nixl' | 'bootstrap';
 
 /** See `Scheduler.forward`. */
 export async function forward(
@@ -41,13 +62,38 @@ export async function forward(
   request: HttpRequest,
   options: ForwardOptions,
 ): Promise<Response> {
-  const { attempts = 3, exclude, ...others } = options;
+  const { attempts = 3, exclude, connector, bootstrapPort, primaryPort, ...others } = options;
   const exclusions = numbers('exclude', exclude ?? []);
   checkSignal(options.signal);
+  // Rooms of other gateways must differ.
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+  const roomSalt = (high >>> 11) * 2 ** 32 + low;
+  const stages = connector === undefined ? null : { connector, bootstrapPort, primaryPort, roomSalt };
+  const path = String(request.path ?? '');
   const native = guarded(() =>
-    new NativeExchange(String(request.path ?? ''), number('attempts', attempts), exclusions));
-  return new Forwarding(scheduler, native, options.signal).run(send, request, others);
+    new NativeExchange(path, number('attempts', attempts), exclusions, stages));
+  const ask = (url: string, headers: string[][], signal: AbortSignal) => {
+    const pairs = headers as [string, string][];
+    const { body } = request;
+    const sent = stages === null ? undefined : native.callBody(path, readWire('body', body));
+    return send(url, signal, { headers: pairs, body: sent });
+  };
+  return new Forwarding(scheduler, native, options.signal).run(ask, request, others);
 }
+
+/** Calls an endpoint with the body of the exchange's latest output. */
+type Ask = (url: string, headers: string[][], signal: AbortSignal) => Promise<Response>;
+
+/** A prefill that has not ended. */
+interface Prefilling {
+  requestId: number;
+  attempt: AbortController;
+  /** Resolves to the whole answer, or to undefined after a failure. */
+  ended: Promise<{ status: number; body: Uint8Array } | undefined>;
+}
+
+/** The failed prefill has ended the wait for the other endpoint. */
+const SUPERSEDED = Symbol('superseded');
 
 /** The request on its way. It refers to the response's stream nowhere. */
 class Forwarding {
@@ -61,6 +107,9 @@ class Forwarding {
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   /** Why the latest answer broke. */
   #error: unknown;
+  #prefilling: Prefilling | undefined;
+  /** Whether the headers of the endpoint that answers have come. */
+  #hasAnswer = false;
 
   constructor(scheduler: Scheduler, native: NativeExchange, signal: AbortSignal | undefined) {
     this.#scheduler = scheduler;
@@ -71,7 +120,7 @@ class Forwarding {
   }
 
   /** Polls until there is a response for the client. */
-  async run(send: Send, request: HttpRequest, options: AcquireOptions): Promise<Response> {
+  async run(ask: Ask, request: HttpRequest, options: AcquireOptions): Promise<Response> {
     try {
       for (;;) {
         const output = this.#native.poll();
@@ -79,8 +128,11 @@ class Forwarding {
           case 'dispatch':
             await this.#dispatch(request, options);
             break;
+          case 'prefill':
+            this.#prefill(ask, output);
+            break;
           case 'send':
-            await this.#send(send, output.url as string);
+            await this.#send(ask, output);
             break;
           case 'abort':
             this.#abort();
@@ -116,8 +168,71 @@ class Forwarding {
     }
   }
 
-  async #send(send: Send, url: string): Promise<void> {
+  /** Sends the request to the prefilling endpoint. */
+  #prefill(ask: Ask, { requestId = 0, url = '', headers = [] }: ExchangeOutput): void {
     this.#abort();
+    const attempt = new AbortController();
+    const signals = this.#signal === undefined ? [attempt.signal] : [attempt.signal, this.#signal];
+    const ends = AbortSignal.any(signals);
+    const left = new Promise<undefined>((resolve) => {
+      ends.addEventListener('abort', () => resolve(undefined), { once: true });
+    });
+    const answer = whole(() => ask(url, headers, ends), this.#native.prefillAnswer);
+    const ended = Promise.race([answer.catch(() => undefined), left]);
+    this.#prefilling = { requestId, attempt, ended };
+  }
+
+  /** Waits for the prefill, before which the endpoint is not asked. */
+  async #awaitPrefill({ requestId, attempt, ended }: Prefilling): Promise<void> {
+    const step = await this.#idle.wait(ended.then((answer) => ({ answer })));
+    if (step !== undefined) {
+      this.#endPrefill(requestId, step.answer);
+      return;
+    }
+    attempt.abort();
+    this.#prefilling = undefined;
+    const { native } = this.#scheduler;
+    this.#input((now) => this.#native.handlePrefillFailure(native, now, requestId, 'timeout'));
+  }
+
+  #endPrefill(requestId: number, answer: { status: number; body: Uint8Array } | undefined): void {
+    this.#prefilling = undefined;
+    const { native } = this.#scheduler;
+    this.#input((now) => {
+      if (answer === undefined) {
+        this.#native.handlePrefillFailure(native, now, requestId, 'unreachable');
+      } else {
+        this.#native.handlePrefilled(native, now, requestId, answer.status, answer.body);
+      }
+    });
+  }
+
+  /**
+   * Waits for the endpoint, and reports the end of the prefill meanwhile. Resolves to undefined
+   * after the idle limit.
+   */
+  async #wait<T>(step: Promise<T>): Promise<T | typeof SUPERSEDED | undefined> {
+    const value = step.then((value) => ({ value }));
+    while (this.#prefilling !== undefined) {
+      const { requestId, ended } = this.#prefilling;
+      const prefill = ended.then((answer) => ({ answer }));
+      const first = await this.#idle.wait(Promise.race([value, prefill]));
+      if (first === undefined || 'value' in first) {
+        return first?.value;
+      }
+      if (this.#prefilling?.requestId === requestId) {
+        this.#endPrefill(requestId, first.answer);
+      }
+      if (this.#native.ended || !this.#native.hasLease) {
+        value.catch(() => undefined);
+        return SUPERSEDED;
+      }
+    }
+    return this.#idle.wait(step);
+  }
+
+  async #send(ask: Ask, { url = '', headers = [] }: ExchangeOutput): Promise<void> {
+    this.#abortAnswer();
     const attempt = (this.#attempt = new AbortController());
     const signals = this.#signal === undefined ? [attempt.signal] : [attempt.signal, this.#signal];
     const ends = AbortSignal.any(signals);
@@ -125,35 +240,45 @@ class Forwarding {
       ends.addEventListener('abort', () => reject(ends.reason), { once: true });
     });
     let sent: Promise<Response> | undefined;
-    let arrived: { answer: Response } | undefined;
+    let arrived: { answer: Response } | typeof SUPERSEDED | undefined;
     try {
-      sent = send(url, ends);
+      sent = ask(url, headers, ends);
       const head = Promise.race([sent, left]).then((answer) => ({ answer }));
-      arrived = await this.#idle.wait(head);
+      arrived = await this.#wait(head);
     } catch {
       discard(sent);
       this.#signal?.throwIfAborted();
       this.#unreachable('unreachable');
       return;
     }
-    if (arrived === undefined) {
+    if (arrived === undefined || arrived === SUPERSEDED) {
       discard(sent);
       attempt.abort();
-      this.#unreachable('timeout');
+      if (arrived === undefined) {
+        this.#unreachable('timeout');
+      }
       return;
     }
     const { status, headers, body } = arrived.answer;
     this.#reader = body?.getReader();
+    this.#hasAnswer = true;
     guarded(() => this.#native.handleHead(status, [...headers]));
   }
 
   /** Reads on in the answer. Resolves to a chunk that the client gets as it is. */
   async #read(): Promise<Uint8Array | undefined> {
-    let step: { done: boolean; value?: Uint8Array | undefined } | undefined;
+    if (this.#prefilling !== undefined && !this.#hasAnswer) {
+      await this.#awaitPrefill(this.#prefilling);
+      return undefined;
+    }
+    let step: { done: boolean; value?: Uint8Array | undefined } | typeof SUPERSEDED | undefined;
     try {
-      step = this.#reader === undefined ? { done: true } : await this.#idle.wait(this.#reader.read());
+      step = this.#reader === undefined ? { done: true } : await this.#wait(this.#reader.read());
     } catch (error) {
       this.#close('broken', error);
+      return undefined;
+    }
+    if (step === SUPERSEDED) {
       return undefined;
     }
     if (step === undefined) {
@@ -259,8 +384,16 @@ class Forwarding {
     this.#abort();
   }
 
-  /** Closes the connection to the endpoint. */
+  /** Closes the connections to the endpoints. */
   #abort(): void {
+    this.#prefilling?.attempt.abort();
+    this.#prefilling = undefined;
+    this.#abortAnswer();
+  }
+
+  /** Closes the connection to the endpoint that answers. */
+  #abortAnswer(): void {
+    this.#hasAnswer = false;
     this.#reader?.cancel().catch(() => undefined);
     this.#reader = undefined;
     this.#attempt.abort();
@@ -275,6 +408,24 @@ class Forwarding {
       this.#scheduler.wakeAt(now);
     }
   }
+}
+
+/** The whole answer of a prefilling endpoint, of at most `limit` bytes. */
+async function whole(
+  send: () => Promise<Response>,
+  limit: number,
+): Promise<{ status: number; body: Uint8Array }> {
+  const response = await send();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > limit) {
+      throw new Error('the answer to the prefill is too long');
+    }
+  }
+  return { status: response.status, body: Buffer.concat(chunks) };
 }
 
 /** Of a response that comes too late, nothing is read. */

@@ -55,7 +55,7 @@ export {
   UnknownRequestError,
   WireError,
 } from './errors.js';
-export type { ForwardOptions, Send } from './forward.js';
+export type { Call, Connector, ForwardOptions, Send } from './forward.js';
 export { Lease } from './lease.js';
 export type { TrackOptions } from './stream.js';
 export type {

@@ -126,9 +126,10 @@ export class WireRunner {
     return { status, headers, body: Buffer.from(body).toString() };
   }
 
-  add_endpoint({ name, model, page }) {
+  add_endpoint({ name, model, page, role }) {
     const { blockSize, kvCacheTokens } = page === undefined ? {} : wire.readMetrics(bytes(page));
-    const endpoint = { name, ...(model && { models: [model] }), ...(page && { blockSize, kvCacheTokens }) };
+    const ofModel = { ...(role && { role }), ...(model && { models: [model] }) };
+    const endpoint = { name, ...ofModel, ...(page && { blockSize, kvCacheTokens }) };
     const id = this.#scheduler.addEndpoint(endpoint);
     this.#endpoints.push(id);
     const described = this.#scheduler.endpoint(id);
@@ -185,13 +186,19 @@ export class WireRunner {
     return this.#leases.get(request).finish(close);
   }
 
+  disaggregate({ config }) {
+    this.#scheduler = new Scheduler({ seed: 0, ...config }, { now: () => this.#clock });
+    this.#endpoints = [];
+    this.#exchange = new NativeExchange('', 3, []);
+  }
+
   exchange({ input, ...how }) {
     const now = this.#clock;
     const [exchange, native] = [this.#exchange, this.#scheduler.native];
     let [passedOn, left] = [null, null];
     switch (input) {
       case 'new':
-        this.#exchange = new NativeExchange(how.path, how.attempts, []);
+        this.#exchange = new NativeExchange(how.path, how.attempts, [], fromCore(how));
         break;
       case 'pick': {
         const decision = this.#scheduler.pick('Hi', { model: 'm', exclude: exchange.excluded });
@@ -205,6 +212,12 @@ export class WireRunner {
       }
       case 'refuse':
         exchange.handleRefusal(native, now, how.reason, false);
+        break;
+      case 'prefilled':
+        exchange.handlePrefilled(native, now, how.request, how.status, bytes(how.body));
+        break;
+      case 'prefill_failure':
+        exchange.handlePrefillFailure(native, now, how.request, how.failure);
         break;
       case 'unreachable':
         exchange.handleUnreachable(native, now, how.failure);
@@ -248,12 +261,19 @@ export class WireRunner {
   }
 }
 
+/** The body of each client of an exchange. */
+const BODY = Buffer.from('{"prompt":"Hi","max_tokens":64}');
+
 /** The outputs of an exchange: their kinds and their values. */
 function* outputsOf(exchange) {
   for (let output; (output = exchange.poll()); ) {
-    const { kind, url, status, headers, body } = output;
-    const text = body && Buffer.from(body).toString();
-    yield [kind, url, status, headers, text].filter((value) => value !== undefined);
+    const { kind, requestId, url, status, headers, body } = output;
+    const sent = url && Buffer.from(exchange.callBody('/v1/completions', BODY)).toString();
+    // An endpoint that gets the client's body without headers is shown by its name.
+    const plain = kind === 'send' && headers.length === 0 && sent === BODY.toString();
+    const text = body ? Buffer.from(body).toString() : sent;
+    const whole = [kind, requestId, url, status, headers, text];
+    yield (plain ? [kind, url] : whole).filter((value) => value !== undefined);
   }
 }
 
