@@ -58,6 +58,8 @@ __all__ = [
     "Scheduler",
     "__version__",
     "add_usage",
+    "kv_transfer_body",
+    "kv_transfer_params",
     "after_fork",
     "api_of_path",
     "attributes_of_dispatch",
@@ -1130,6 +1132,21 @@ def outcome_of_status(status: int) -> Outcome:
 
 def replay_request(start: int) -> bytes:
     """The frame that requests a replay from this batch on. Send it after an empty frame."""
+
+def kv_transfer_body(
+    body: Buffer,
+    transfer: str,
+    api: str | None = None,
+    path: str | None = None,
+    parameters: str | None = None,
+    host: str = "",
+    port: int = 8998,
+    room: int = 0,
+) -> bytes:
+    """See ``slotwise.wire.kv_transfer_body``."""
+
+def kv_transfer_params(answer: Buffer) -> str | None:
+    """See ``slotwise.wire.kv_transfer_params``."""
 
 def add_usage(body: Buffer, api: str | None = None, path: str | None = None) -> tuple[bytes, bool]:
     """See ``slotwise.wire.add_usage``."""

@@ -22,6 +22,9 @@ Failure: TypeAlias = Literal["unreachable", "engine", "timeout"]
 Stage: TypeAlias = Literal["encode", "prefill"]
 """A stage before the answer that can have an endpoint of its own."""
 
+KvTransfer: TypeAlias = Literal["nixl_prefill", "nixl_decode", "bootstrap", "none"]
+"""What a body of a disaggregated request is for."""
+
 Connector: TypeAlias = Literal["sidecar", "nixl", "bootstrap"]
 """How the KV caches of disaggregated requests move: see the manual's page "Disaggregation"."""
 

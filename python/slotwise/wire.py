@@ -73,7 +73,15 @@ from .reports import (
     decode_orca,
     decode_request,
 )
-from .values import Allow, CacheUse, EvictReason, GatewayReason, RejectReason, Usage
+from .values import (
+    Allow,
+    CacheUse,
+    EvictReason,
+    GatewayReason,
+    KvTransfer,
+    RejectReason,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -118,6 +126,8 @@ __all__ = [
     "UnusableHeader",
     "WireError",
     "add_usage",
+    "kv_transfer_body",
+    "kv_transfer_params",
     "api_of_path",
     "attributes",
     "block_hashes",
@@ -211,6 +221,45 @@ def add_usage(
     Raises :class:`slotwise.WireError`.
     """
     return _core.add_usage(body, api, path)
+
+
+def kv_transfer_body(
+    body: Buffer,
+    transfer: KvTransfer,
+    *,
+    api: Api | None = None,
+    path: str | None = None,
+    parameters: str | None = None,
+    host: str = "",
+    port: int = 8998,
+    room: int = 0,
+) -> bytes:
+    """The body for one of the engines of a disaggregated request, from the client's.
+
+    ``"nixl_decode"`` has the ``parameters`` of the prefilling engine's answer, ``"bootstrap"`` the
+    ``host`` of the prefilling engine, its bootstrap ``port`` and a ``room`` below 2**63. A client's
+    own transfer fields are replaced. ``Scheduler.forward`` does this by itself.
+
+    >>> from slotwise import wire
+    >>> body = b'{"prompt": "Hi", "kv_transfer_params": {"remote_host": "evil"}}'
+    >>> wire.kv_transfer_body(body, "none", path="/v1/completions")
+    b'{"prompt": "Hi", "kv_transfer_params": null}'
+
+    Raises :class:`slotwise.WireError`.
+    """
+    return _core.kv_transfer_body(body, transfer, api, path, parameters, host, port, room)
+
+
+def kv_transfer_params(answer: Buffer) -> str | None:
+    """The ``kv_transfer_params`` in the answer of vLLM's prefilling engine, as JSON.
+
+    >>> from slotwise import wire
+    >>> wire.kv_transfer_params(b'{"kv_transfer_params": {"remote_port": 5600}}')
+    '{"remote_port": 5600}'
+
+    Raises :class:`slotwise.WireError`.
+    """
+    return _core.kv_transfer_params(answer)
 
 
 def read_headers(

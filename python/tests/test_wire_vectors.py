@@ -162,6 +162,12 @@ class Calls:
         asking, added = wire.add_usage(data(body), path=path)
         return {"added": added, "body": asking.hex()}
 
+    def kv_transfer_body(self, body: Any, transfer: Any, **how: Any) -> str:
+        return wire.kv_transfer_body(data(body), transfer, **how).decode()
+
+    def kv_transfer_params(self, answer: Any) -> str | None:
+        return wire.kv_transfer_params(data(answer))
+
     def read_response(
         self,
         status: int,

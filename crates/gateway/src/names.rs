@@ -12,7 +12,7 @@ use core::fmt::{self, Write};
 use slotwise::{CacheEvictionOrder, CacheUse, Failure, PortMatch, Role, Stage, Tier};
 use slotwise_wire::hashes::Algorithm;
 use slotwise_wire::outcome::{BodyShape, Reason};
-use slotwise_wire::request::{Api, PriorityOrder};
+use slotwise_wire::request::{Api, KvTransfer, PriorityOrder};
 use slotwise_wire::response::CloseReason;
 
 /// A value that hosts name by a word.
@@ -76,6 +76,21 @@ pub fn reason(code: &str, evicted: bool) -> Result<Reason, UnknownName> {
     let mut of_code = Reason::all().filter(|reason| reason.code() == code);
     let found = of_code.find(|reason| !evicted || matches!(reason, Reason::Evicted(_)));
     found.ok_or_else(|| UnknownName::new(code, Reason::all().map(Reason::code)))
+}
+
+/// The transfer of this name: see [`KvTransfer::from_name`]. Without parameters, a decoding engine
+/// computes the prompt.
+///
+/// # Errors
+///
+/// Returns the known names if this is none of them.
+pub fn kv_transfer<'a>(
+    name: &str,
+    parameters: Option<&'a str>,
+    bootstrap: (&'a str, u16, u64),
+) -> Result<KvTransfer<'a>, UnknownName> {
+    KvTransfer::from_name(name, parameters.unwrap_or("null"), bootstrap)
+        .ok_or_else(|| UnknownName::new(name, KvTransfer::NAMES))
 }
 
 /// A name that none of the known values has.

@@ -9,6 +9,8 @@ export {
   apiOfPath,
   attributes,
   blockHashes,
+  kvTransferBody,
+  kvTransferParams,
   outcomeOfStatus,
   readHeaders,
   readKvBatch,

@@ -5,9 +5,10 @@ use napi::bindgen_prelude::{Uint8Array, Uint32Array};
 use napi_derive::napi;
 use slotwise::Prompt;
 use slotwise_gateway::names;
-use slotwise_wire::request::{Api, RequestReader, SessionField};
+use slotwise_wire::request::{Api, KvTransfer, RequestReader, SessionField};
 
 use crate::error::{Result, Unfit, named, unreadable};
+use crate::number::{status, to_request_id};
 use crate::request::Bytes;
 
 /// Bytes of a body.
@@ -132,6 +133,36 @@ pub fn add_usage(
 ) -> Result<Option<Uint8Array>> {
     let added = slotwise_wire::request::add_usage(which(api, path)?, body).map_err(unreadable)?;
     Ok(added.map(Uint8Array::from))
+}
+
+/// The body for one of the engines of a disaggregated request.
+#[napi]
+#[expect(clippy::too_many_arguments, reason = "options in TypeScript")]
+pub fn kv_transfer_body(
+    #[napi(ts_arg_type = "Uint8Array")] body: Bytes<'_>,
+    transfer: String,
+    api: Option<String>,
+    path: Option<String>,
+    parameters: Option<String>,
+    host: Option<String>,
+    port: Option<f64>,
+    room: Option<f64>,
+) -> Result<Uint8Array> {
+    let port = port.map_or(Ok(KvTransfer::BOOTSTRAP_PORT), |port| status("port", port))?;
+    let room = to_request_id(room.unwrap_or_default())?.as_u64();
+    let bootstrap = (host.as_deref().unwrap_or_default(), port, room);
+    let transfer = names::kv_transfer(&transfer, parameters.as_deref(), bootstrap)
+        .map_err(|error| Unfit::unknown("transfer", error))?;
+    transfer.apply(which(api, path)?, body).map(Uint8Array::from).map_err(unreadable)
+}
+
+/// The parameters in the answer of a prefilling engine, as JSON.
+#[napi]
+pub fn kv_transfer_params(
+    #[napi(ts_arg_type = "Uint8Array")] answer: Bytes<'_>,
+) -> Result<Option<String>> {
+    let found = slotwise_wire::request::kv_transfer_params(answer).map_err(unreadable)?;
+    Ok(found.map(String::from))
 }
 
 /// The API of this name, or of this path.

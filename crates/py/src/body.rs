@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use slotwise::Prompt;
 use slotwise_gateway::names;
 use slotwise_wire::headers::RequestHeaders;
-use slotwise_wire::request::{Api, RequestReader, RequestView};
+use slotwise_wire::request::{Api, KvTransfer, RequestReader, RequestView};
 
 use crate::error::{named, raise_wire, unknown};
 use crate::prompt::bytes;
@@ -154,6 +154,36 @@ pub(crate) fn add_usage<'py>(
     let added = slotwise_wire::request::add_usage(api, &bytes).map_err(raise_wire)?;
     let asks = added.is_some();
     Ok((PyBytes::new(body.py(), added.as_deref().unwrap_or(&bytes)), asks))
+}
+
+/// The body for one of the engines of a disaggregated request.
+#[pyfunction]
+#[pyo3(signature = (body, transfer, api = None, path = None, parameters = None, host = "",
+    port = KvTransfer::BOOTSTRAP_PORT, room = 0))]
+#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+pub(crate) fn kv_transfer_body<'py>(
+    body: &Bound<'py, PyAny>,
+    transfer: &str,
+    api: Option<&str>,
+    path: Option<&str>,
+    parameters: Option<&str>,
+    host: &str,
+    port: u16,
+    room: u64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let transfer = names::kv_transfer(transfer, parameters, (host, port, room))
+        .map_err(|error| unknown("transfer", error))?;
+    let (api, bytes) = (which(api, path)?, bytes(body, "body")?);
+    let changed = transfer.apply(api, &bytes).map_err(raise_wire)?;
+    Ok(PyBytes::new(body.py(), &changed))
+}
+
+/// The parameters in the answer of a prefilling engine, as JSON.
+#[pyfunction]
+pub(crate) fn kv_transfer_params(answer: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    let bytes = bytes(answer, "answer")?;
+    let found = slotwise_wire::request::kv_transfer_params(&bytes).map_err(raise_wire)?;
+    Ok(found.map(String::from))
 }
 
 /// The API with this name, or at this path.

@@ -48,7 +48,10 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::body::{add_usage, api_of_path, read_headers, read_request, rewrite_model};
+    use super::body::{
+        add_usage, api_of_path, kv_transfer_body, kv_transfer_params, read_headers, read_request,
+        rewrite_model,
+    };
     #[pymodule_export]
     use super::decision::{Dispatch, Evicted, Leg, Rejected};
     #[pymodule_export]

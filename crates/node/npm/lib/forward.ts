@@ -212,9 +212,12 @@ class Forwarding {
    * after the idle limit.
    */
   async #wait<T>(step: Promise<T>): Promise<T | typeof SUPERSEDED | undefined> {
+    if (this.#prefilling === undefined) {
+      return this.#idle.wait(step);
+    }
     const value = step.then((value) => ({ value }));
     while (this.#prefilling !== undefined) {
-      const { requestId, ended } = this.#prefilling;
+      const { requestId, ended }: Prefilling = this.#prefilling;
       const prefill = ended.then((answer) => ({ answer }));
       const first = await this.#idle.wait(Promise.race([value, prefill]));
       if (first === undefined || 'value' in first) {
@@ -228,10 +231,10 @@ class Forwarding {
         return SUPERSEDED;
       }
     }
-    return this.#idle.wait(step);
+    return (await this.#idle.wait(value))?.value;
   }
 
-  async #send(ask: Ask, { url = '', headers = [] }: ExchangeOutput): Promise<void> {
+  async #send(ask: Ask, output: ExchangeOutput): Promise<void> {
     this.#abortAnswer();
     const attempt = (this.#attempt = new AbortController());
     const signals = this.#signal === undefined ? [attempt.signal] : [attempt.signal, this.#signal];
@@ -242,7 +245,7 @@ class Forwarding {
     let sent: Promise<Response> | undefined;
     let arrived: { answer: Response } | typeof SUPERSEDED | undefined;
     try {
-      sent = ask(url, headers, ends);
+      sent = ask(output.url ?? '', output.headers ?? [], ends);
       const head = Promise.race([sent, left]).then((answer) => ({ answer }));
       arrived = await this.#wait(head);
     } catch {

@@ -186,6 +186,42 @@ export function addUsage(body: Uint8Array, options: RequestOptions): UsageAdded 
   return { body: asking ?? body, added: asking !== null };
 }
 
+/** What a body of a disaggregated request is for. */
+export type KvTransferOptions = RequestOptions & {
+  /** For vLLM's prefilling or decoding engine, for both of SGLang, or for an engine that does both. */
+  transfer: 'nixl_prefill' | 'nixl_decode' | 'bootstrap' | 'none';
+  /** Of `nixl_decode`: what `kvTransferParams` returned. */
+  parameters?: string | undefined;
+  /** Of `bootstrap`: the host of the prefilling engine. */
+  host?: string | undefined;
+  /** Of `bootstrap`: its bootstrap port. Default: 8998. */
+  port?: number | undefined;
+  /** Of `bootstrap`: a number that no other request in flight has. */
+  room?: number | undefined;
+};
+
+/**
+ * Returns the body for one of the engines of a disaggregated request. A client's own transfer
+ * fields are replaced. `Scheduler.forward` does this by itself.
+ */
+export function kvTransferBody(body: Uint8Array, options: KvTransferOptions): Uint8Array {
+  const { transfer, parameters, host, port, room, ...others } = options;
+  const [api, path] = readApi(others as RequestOptions);
+  const bytes = readWire('body', body);
+  const [name, params, at] = [
+    string('transfer', transfer),
+    optionalString('parameters', parameters),
+    optionalString('host', host),
+  ];
+  return guarded(() => native.kvTransferBody(bytes, name, api, path, params, at, port, room));
+}
+
+/** The `kv_transfer_params` in the answer of vLLM's prefilling engine, as JSON. */
+export function kvTransferParams(answer: Uint8Array): string | null {
+  const bytes = readWire('answer', answer);
+  return guarded(() => native.kvTransferParams(bytes));
+}
+
 function readApi(options: RequestOptions): [string | undefined, string | undefined] {
   checkFields('options', { api: true, path: true }, options);
   const [api, path] = [optionalString('api', options.api), optionalString('path', options.path)];

@@ -22,9 +22,15 @@ export declare class NativeAnswerFilter {
 /** A request of a client. */
 export declare class NativeExchange {
   /** Before the first decision. Negative numbers of attempts count as one. */
-  constructor(path: string, attempts: number, exclude: Array<number>)
+  constructor(path: string, attempts: number, exclude: Array<number>, connector?: KvConnectorOptions | null)
   /** The next output. */
   poll(): ExchangeOutput | null
+  /** The body for the endpoint of the latest `prefill` or `send`, from the client's. */
+  callBody(path: string, body: Uint8Array): ReturnType<Uint8Array['slice']>
+  /** The prefilling endpoint has answered. */
+  handlePrefilled(scheduler: NativeScheduler, now: number, requestId: number, status: number, body: Uint8Array): void
+  /** The prefilling endpoint returned no whole answer. */
+  handlePrefillFailure(scheduler: NativeScheduler, now: number, requestId: number, failure: string): void
   /** The request was dispatched. */
   handleDispatch(scheduler: NativeScheduler, now: number, requestId: number, endpointId: number, firstTokenIn: number): void
   /** The request is refused for the reason of this code. */
@@ -47,6 +53,10 @@ export declare class NativeExchange {
   get idleLimit(): number
   /** Whether the first token has come. */
   get started(): boolean
+  /** Bytes of a prefilling endpoint's answer that are read at most. */
+  get prefillAnswer(): number
+  /** Whether an endpoint is asked, or has answered. */
+  get hasLease(): boolean
   /** Endpoints to exclude from the next decision. */
   get excluded(): Array<number>
   /** Whether no input has an effect any more. */
@@ -196,6 +206,8 @@ export declare class NativeScheduler {
   completeLeg(now: number, requestId: number, stage: string, promptTokens?: number | undefined | null, cachedTokens?: number | undefined | null): void
   /** A stage before the answer failed. */
   failLeg(now: number, requestId: number, stage: string, why: string): void
+  /** A stage before the answer failed, and is asked elsewhere. */
+  redirectLeg(now: number, requestId: number, stage: string, why: string): number | null
   /** The endpoint of a stage that has not ended. */
   legOf(requestId: number, stage: string): number | null
   /** Chooses and reserves. A dispatch is written into `numbers`; a rejection is returned. */
@@ -724,12 +736,14 @@ export interface Evicted {
 /** What the host does next. The fields are those of its kind. */
 export interface ExchangeOutput {
   /** The kind. */
-  kind: 'dispatch' | 'send' | 'abort' | 'reply' | 'body' | 'end' | 'break'
-  /** Of `send`: the endpoint's name. */
+  kind: 'dispatch' | 'prefill' | 'send' | 'abort' | 'reply' | 'body' | 'end' | 'break'
+  /** Of `prefill` and `send`: the endpoint's name. */
   url?: string
+  /** Of `prefill`: the request. */
+  requestId?: number
   /** Of `reply`: the HTTP status. */
   status?: number
-  /** Of `reply`: names and values. */
+  /** Of `reply`, `prefill` and `send`: names and values. */
   headers?: Array<[string, string]>
   /** Of `body`: bytes for the client. */
   body?: ReturnType<Uint8Array['slice']>
@@ -894,6 +908,18 @@ export interface KvCleared {
   type: 'cleared'
 }
 
+/** How the KV caches of disaggregated requests move. */
+export interface KvConnectorOptions {
+  /** The connector. */
+  connector?: 'sidecar' | 'nixl' | 'bootstrap'
+  /** The port of SGLang's bootstrap server. */
+  bootstrapPort?: number
+  /** Distinguishes gateways that share engines. */
+  roomSalt?: number
+  /** The port that receives the requests of all data-parallel ranks of a host. */
+  primaryPort?: number
+}
+
 /** A message of a publisher of KV events. At the end of a replay, the rest is null. */
 export interface KvMessage {
   /** The topic; empty if there is none. */
@@ -977,6 +1003,9 @@ export interface KvStored {
   cacheSalt: string | null
 }
 
+/** The body for one of the engines of a disaggregated request. */
+export declare function kvTransferBody(body: Uint8Array, transfer: string, api?: string | undefined | null, path?: string | undefined | null, parameters?: string | undefined | null, host?: string | undefined | null, port?: number | undefined | null, room?: number | undefined | null): Uint8Array
+
 /** The cost of moving a prompt's KV cache between endpoints. */
 export interface KvTransferCost {
   /** KV bytes of a token. Default: 131,072, an 8B model. */
@@ -986,6 +1015,9 @@ export interface KvTransferCost {
   /** Constant seconds of a transfer. Default: 0.005. */
   setup?: number
 }
+
+/** The parameters in the answer of a prefilling engine, as JSON. */
+export declare function kvTransferParams(answer: Uint8Array): string | null
 
 /** An endpoint's load, scraped or pushed. Omit values that it does not report. */
 export interface Load {
@@ -1487,6 +1519,8 @@ export interface StageExplanation {
 export interface Stats {
   /** Requests sent to an endpoint. */
   dispatched: number
+  /** Dispatched requests by how they were split; empty without disaggregation. */
+  stages: Partial<Record<'decode-only' | 'prefill-decode' | 'encode-decode' | 'encode-prefill-decode', number>>
   /** Requests that completed. */
   completed: number
   /** Requests that failed. */

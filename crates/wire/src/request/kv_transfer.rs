@@ -68,9 +68,28 @@ pub enum KvTransfer<'a> {
     None,
 }
 
-impl KvTransfer<'_> {
+impl<'a> KvTransfer<'a> {
     /// SGLang's default bootstrap port.
     pub const BOOTSTRAP_PORT: u16 = 8_998;
+
+    /// The names in other languages.
+    pub const NAMES: [&'static str; 4] = ["nixl_prefill", "nixl_decode", "bootstrap", "none"];
+
+    /// The transfer of this name; `None` for an unknown one. `parameters` are those of
+    /// [`NixlDecode`](Self::NixlDecode), the rest those of [`Bootstrap`](Self::Bootstrap).
+    pub fn from_name(
+        name: &str,
+        parameters: &'a str,
+        (host, port, room): (&'a str, u16, u64),
+    ) -> Option<Self> {
+        Some(match name {
+            "nixl_prefill" => Self::NixlPrefill,
+            "nixl_decode" => Self::NixlDecode { parameters },
+            "bootstrap" => Self::Bootstrap { host, port, room },
+            "none" => Self::None,
+            _ => return None,
+        })
+    }
 
     /// Returns the body for the engine. Computes in **O(bytes)**.
     ///

@@ -14,7 +14,9 @@ use slotwise_wire::kv::internals::{Decoder, Message};
 use slotwise_wire::kv::replay_request;
 use slotwise_wire::metrics::{Engine, Field, MetricSpec, MetricsReader, MetricsReport, OrcaReport};
 use slotwise_wire::outcome::{BodyShape, Reason, Refusal};
-use slotwise_wire::request::{Api, RequestReader, add_usage, rewrite_model};
+use slotwise_wire::request::{
+    Api, KvTransfer, RequestReader, add_usage, kv_transfer_params, rewrite_model,
+};
 use slotwise_wire::response::{
     AnswerFilter, Body, CloseReason, ModelFilter, Outcome, Progress, ResponseReader,
 };
@@ -40,6 +42,17 @@ pub(crate) fn answer(call: &str, args: &Value) -> Option<Value> {
                 |asking| json!({"added": asking.is_some(), "body": hex(&asking.unwrap_or(body))}),
             ))
         }
+        "kv_transfer_body" => {
+            let api = Api::of_path(text(&args["path"])).expect("an API");
+            let parameters = args["parameters"].as_str().unwrap_or("null");
+            let host = args["host"].as_str().unwrap_or_default();
+            let port = args["port"].as_u64().unwrap_or(KvTransfer::BOOTSTRAP_PORT.into());
+            let bootstrap = (host, port as u16, args["room"].as_u64().unwrap_or(0));
+            let transfer = KvTransfer::from_name(text(&args["transfer"]), parameters, bootstrap);
+            let body = transfer.expect("a transfer").apply(api, &bytes(&args["body"]));
+            said(body.map(|body| Value::from(String::from_utf8_lossy(&body))))
+        }
+        "kv_transfer_params" => said(kv_transfer_params(&bytes(&args["answer"])).map(Value::from)),
         "read_response" => read_response(args),
         "outcome_of_status" => plain(&Outcome::of_status(small(&args["status"]))),
         "filter_model" => filter_model(args),

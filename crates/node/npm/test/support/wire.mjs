@@ -84,6 +84,14 @@ export class WireRunner {
     return wire.addUsage(bytes(body), { path });
   }
 
+  kv_transfer_body({ body, ...how }) {
+    return Buffer.from(wire.kvTransferBody(bytes(body), how)).toString();
+  }
+
+  kv_transfer_params({ answer }) {
+    return wire.kvTransferParams(bytes(answer));
+  }
+
   read_response({ status, content_type: contentType, close, ...rest }) {
     const reader = new wire.ResponseReader(status, contentType);
     const progress = { firstToken: false, tokens: 0, ended: false };
