@@ -128,6 +128,8 @@ test('import and require give the same functions over bytes', () => {
     'apiOfPath',
     'attributes',
     'blockHashes',
+    'kvTransferBody',
+    'kvTransferParams',
     'outcomeOfStatus',
     'readHeaders',
     'readKvBatch',
