@@ -188,7 +188,7 @@ export function addUsage(body: Uint8Array, options: RequestOptions): UsageAdded 
 
 /** What a body of a disaggregated request is for. */
 export type KvTransferOptions = RequestOptions & {
-  /** For vLLM's prefilling or decoding engine, for both of SGLang, or for an engine that does both. */
+  /** For an engine of vLLM or SGLang, or for one that computes the prompt itself. */
   transfer: 'nixl_prefill' | 'nixl_decode' | 'bootstrap' | 'none';
   /** Of `nixl_decode`: what `kvTransferParams` returned. */
   parameters?: string | undefined;
