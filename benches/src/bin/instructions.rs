@@ -63,7 +63,7 @@ fn pick(endpoints: usize, to_request: fn(&Prompt) -> Request<'_>) -> usize {
 /// Decisions by a scheduling profile, without the ends of the requests.
 fn profile(endpoints: usize) -> usize {
     let mut pool = ProfilePool::new(endpoints);
-    pool.decide_in(PROFILE_DECISIONS as u64, |batch| measured(batch));
+    pool.decide_in(PROFILE_DECISIONS as u64, measured);
     PROFILE_DECISIONS
 }
 
