@@ -46,6 +46,7 @@ __all__ = [
     "Dispatch",
     "Evicted",
     "Exchange",
+    "ExchangeCall",
     "KvReport",
     "Lease",
     "Leg",
@@ -842,7 +843,7 @@ class Exchange:
         attempts: int = 3,
         exclude: Sequence[int] | None = None,
         connector: Connector = "sidecar",
-        bootstrap_port: int = 8998,
+        bootstrap_port: int = ...,
         room_salt: int = 0,
         primary_port: int = 0,
     ) -> Self:
@@ -1140,7 +1141,7 @@ def kv_transfer_body(
     path: str | None = None,
     parameters: str | None = None,
     host: str = "",
-    port: int = 8998,
+    port: int = ...,
     room: int = 0,
 ) -> bytes:
     """See ``slotwise.wire.kv_transfer_body``."""

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -38,7 +39,7 @@ class Gateway:
         request = self._client.build_request("POST", url + PATH, content=BODY, headers=headers)
         return await self._client.send(request, stream=True)
 
-    async def ask(self, **options: object) -> slotwise.aio.Reply:
+    async def ask(self, **options: Any) -> slotwise.aio.Reply:
         return await self.scheduler.forward(self.send, body=BODY, path=PATH, **options)
 
     def only(self, engine: Engine) -> None:
