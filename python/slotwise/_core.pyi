@@ -824,6 +824,7 @@ class ExchangeCall:
     def body(self, path: str, body: Buffer) -> bytes:
         """The body for this endpoint, from the client's. Raises ``WireError``."""
 
+@final
 class Exchange:
     """The native part of ``slotwise.aio.Scheduler.forward``: a client's request, over several
     attempts.
