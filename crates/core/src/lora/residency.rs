@@ -105,7 +105,7 @@ impl Residency {
         let (mut missing, mut cost) = (self.missing(slots), Seconds::ZERO);
         for (victim, adapter) in self.victims(slots, now) {
             let requests = adapter.rate.per_second(now) * HORIZON;
-            cost = cost + load(victim) * (requests / (1.0 + requests));
+            cost += load(victim) * (requests / (1.0 + requests));
             missing = missing.saturating_sub(adapter.slots);
         }
         if missing > 0 { cost + load(key) } else { cost }
