@@ -374,6 +374,9 @@ class Config:
     profile: Mapping[str, Any] | None = None
     """The scheduling profile that chooses endpoints: ``filters``, weighted ``scorers`` and a
     ``picker`` of the Endpoint Picker, by name. ``None`` chooses by predicted seconds."""
+    profiles: Mapping[str, Any] | None = None
+    """Several ``profiles`` by name, the ``handler`` that selects among them, and its ``deciders``,
+    in place of ``profile``. The deciders replace those of ``disaggregation``."""
     producers: ProducerConfig = ProducerConfig()
     """State between requests that a scheduling profile reads."""
     disaggregation: DisaggregationConfig | None = None

@@ -57,6 +57,40 @@ def test_plugins_read_the_headers_that_the_host_passes() -> None:
         scheduler.pick("Hello", plugin_headers={"x-zone": 1})  # type: ignore[dict-item]
 
 
+BY_STAGE = {
+    "handler": {"type": "disagg-profile-handler", "parameters": {"deciders": {"prefill": "pd"}}},
+    "profiles": {
+        "decode": QUEUE_ONLY,
+        "prefill": {"scorers": [{"scorer": {"type": "kv-cache-utilization-scorer"}}]},
+    },
+    "deciders": {"pd": {"type": "always-disagg-pd-decider"}},
+}
+
+
+def test_a_handler_selects_the_profile_of_each_stage() -> None:
+    scheduler = slotwise.Scheduler(slotwise.Config(profiles=BY_STAGE))
+    for role, waiting, usage in (
+        ("decode", 1, 0.9),
+        ("decode", 8, 0.1),
+        ("prefill", 1, 0.9),
+        ("prefill", 8, 0.1),
+    ):
+        endpoint = slotwise.Endpoint(f"{role}-{waiting}", role=role)  # type: ignore[arg-type]
+        scheduler.handle_load(
+            scheduler.add_endpoint(endpoint, now=0.0), waiting=waiting, kv_usage=usage, now=0.0
+        )
+    explanation = scheduler.explain("Hello", model="m", now=0.0)
+    (stage,) = explanation.stages
+    assert (stage.stage, stage.candidates[0].name) == ("prefill", "prefill-8")
+    assert explanation.candidates[0].scores[0].scorer == "queue-scorer"
+    decision = scheduler.pick("Hello", model="m", now=0.0)
+    assert isinstance(decision, slotwise.Dispatch)
+    assert decision.prefill is not None
+    assert (decision.endpoint_name, decision.prefill.endpoint_name) == ("decode-1", "prefill-8")
+    with pytest.raises(slotwise.ConfigError, match="profiles.deciders"):
+        slotwise.Scheduler(slotwise.Config(profiles={**BY_STAGE, "deciders": {}}))
+
+
 def test_a_subset_is_ids_addresses_or_a_header() -> None:
     scheduler = slotwise.Scheduler()
     ids = [scheduler.add_endpoint(f"http://10.0.0.{n}:8000", now=0.0) for n in range(3)]

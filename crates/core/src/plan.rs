@@ -8,7 +8,7 @@ use crate::decision::Stage;
 use crate::disaggregation::{DeciderFacts, DisaggregationConfig, pd_decide};
 use crate::endpoint::{EndpointId, Role};
 use crate::fleet::Fleet;
-use crate::placement::{Assessment, Placement, Query, Work};
+use crate::placement::{Assessment, CycleKeys, Placement, Query, Work};
 use crate::request::Request;
 use crate::time::Seconds;
 
@@ -110,7 +110,8 @@ fn plan_prefill(
     let agrees = |facts: &DeciderFacts| decider.compares_costs() || pd_decide(decider, facts);
     if agrees(&facts) {
         let request = Request { role: Role::Prefill, ..alone.request.clone() };
-        let query = Query { request: &request, ..leg(alone) };
+        let cycle = CycleKeys { peer: best_id(plan), ..alone.cycle };
+        let query = Query { request: &request, cycle, ..leg(alone) };
         let prefill = place(query);
         let Some((id, assessment)) = best(&prefill) else { return };
         let mut exclude: SmallVec<[EndpointId; 4]> = alone.request.exclude.into();

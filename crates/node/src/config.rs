@@ -72,6 +72,12 @@ pub struct Config {
         ts_type = "{ filters?: Array<{ type: string; parameters?: object }>; scorers?: Array<{ scorer: { type: string; parameters?: object }; weight?: number }>; picker?: { type: string; parameters?: object } }"
     )]
     pub profile: Option<serde_json::Value>,
+    /// Several scheduling profiles by name, and the handler that selects among them, in place of
+    /// `profile`. Default: none.
+    #[napi(
+        ts_type = "{ handler?: { type: string; parameters?: object }; profiles: Record<string, { filters?: Array<{ type: string; parameters?: object }>; scorers?: Array<{ scorer: { type: string; parameters?: object }; weight?: number }>; picker?: { type: string; parameters?: object } }>; deciders?: Record<string, { type: string; parameters?: object }> }"
+    )]
+    pub profiles: Option<serde_json::Value>,
     /// State between requests that the plugins of a scheduling profile read.
     pub producers: Option<ProducerConfig>,
     /// How requests are split over endpoints that encode, prefill and decode. Default: one endpoint
@@ -222,6 +228,7 @@ impl TryFrom<Config> for slotwise::Config {
             set.max_cold_endpoints => producers.max_cold_endpoints, size, "producers.maxColdEndpoints";
         }
         config.profile = given.profile.map(profile).transpose()?;
+        config.profiles = given.profiles.map(profile_set).transpose()?;
         let (set, prices) = (&mut config.prices, given.prices.unwrap_or_default());
         set! {
             set.queue => prices.queue, finite, "prices.queue";
@@ -318,6 +325,7 @@ impl From<&slotwise::Config> for Config {
             }),
             tiers: Some(TierFactors { cpu: Some(config.tiers.cpu), disk: Some(config.tiers.disk) }),
             profile: config.profile.as_ref().and_then(|it| serde_json::to_value(it).ok()),
+            profiles: config.profiles.as_ref().and_then(|it| serde_json::to_value(it).ok()),
             producers: Some(ProducerConfig {
                 session_ttl_ms: Some(millis(config.producers.session_ttl)),
                 max_sessions: Some(config.producers.max_sessions as f64),
@@ -334,6 +342,11 @@ impl From<&slotwise::Config> for Config {
 /// A scheduling profile. The core's reader validates names and parameters.
 fn profile(given: serde_json::Value) -> Result<slotwise::plugins::ProfileConfig, Unfit> {
     slotwise_gateway::policy::profile(given).map_err(|error| Unfit::value("profile", error))
+}
+
+/// Scheduling profiles and their handler.
+fn profile_set(given: serde_json::Value) -> Result<slotwise::plugins::ProfileSetConfig, Unfit> {
+    slotwise_gateway::policy::profile_set(given).map_err(|error| Unfit::value("profiles", error))
 }
 
 /// A seed of up to 64 bits.

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::disaggregation::DisaggregationConfig;
 use crate::flow::FlowConfig;
-use crate::plugins::ProfileConfig;
+use crate::plugins::{ProfileConfig, ProfileSetConfig};
 use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
 use crate::profile::{CostPrices, TierFactors};
@@ -99,6 +99,11 @@ pub struct Config {
     /// The scheduling profile that chooses endpoints: filters, weighted scorers and a picker of the
     /// Endpoint Picker, by name. `None` chooses by predicted seconds.
     pub profile: Option<ProfileConfig>,
+    /// Several scheduling profiles by name, and the handler that selects among them: by a header,
+    /// or one for each stage. Its deciders replace those of
+    /// [`disaggregation`](Self::disaggregation). At most one of this and
+    /// [`profile`](Self::profile) is set.
+    pub profiles: Option<ProfileSetConfig>,
     /// State between requests that the plugins of a scheduling profile read.
     pub producers: ProducerConfig,
     /// Number of alternatives in a [`Dispatch`](crate::Dispatch).
@@ -136,6 +141,7 @@ impl Default for Config {
             tiers: TierFactors::default(),
             disaggregation: None,
             profile: None,
+            profiles: None,
             producers: ProducerConfig::default(),
             alternatives: 2,
             shed_above: Duration::from_secs(1),
@@ -202,7 +208,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    const fn new(field: &'static str, expected: &'static str) -> Self {
+    pub(crate) const fn new(field: &'static str, expected: &'static str) -> Self {
         Self { field, expected }
     }
 }

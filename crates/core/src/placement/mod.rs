@@ -29,7 +29,7 @@ mod span;
 mod tie_break;
 
 pub(crate) use assess::{Assessment, described_work};
-pub(crate) use cycle::{Preview, SchedulingCycle};
+pub(crate) use cycle::{Preview, SchedulingCycle, StageProfiles};
 pub use exclusion::Exclusion;
 pub(crate) use latency::{PredictedLatency, running};
 pub(crate) use lookup::{Form, Lookup};

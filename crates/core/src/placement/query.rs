@@ -2,6 +2,7 @@
 
 use super::lookup::Lookup;
 use super::refusal::Relaxation;
+use crate::endpoint::EndpointId;
 use crate::fleet::Fleet;
 use crate::flow::SessionAdmission;
 use crate::request::Request;
@@ -32,11 +33,14 @@ pub(crate) struct CycleKeys {
     pub(crate) request: u64,
     /// The key of the session, if the request names one.
     pub(crate) session: Option<u64>,
+    /// The endpoint of the peer stage.
+    pub(crate) peer: Option<EndpointId>,
 }
 
 impl CycleKeys {
     pub(crate) fn of(fleet: &Fleet, request: &Request<'_>, id: u64) -> Self {
-        Self { request: id, session: request.session.map(|session| fleet.hasher.name(session)) }
+        let session = request.session.map(|session| fleet.hasher.name(session));
+        Self { request: id, session, peer: None }
     }
 }
 
@@ -75,7 +79,7 @@ impl<'a> Query<'a> {
             session_admission: None,
             can_wait: false,
             relaxation: Relaxation::None,
-            cycle: CycleKeys { request: 0, session: None },
+            cycle: CycleKeys { request: 0, session: None, peer: None },
         }
     }
 }

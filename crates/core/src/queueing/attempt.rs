@@ -60,7 +60,7 @@ impl Queueing {
         let query = Query {
             session_admission,
             can_wait: true,
-            cycle: CycleKeys { request: queued.id.0, session: queued.session },
+            cycle: CycleKeys { request: queued.id.0, session: queued.session, peer: None },
             ..Query::immediate(fleet.now, &request, lookup)
         };
         let mut plan = match cycle {

@@ -37,7 +37,7 @@ use crate::config::{Config, ConfigError};
 use crate::decision::Rejected;
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::Fleet;
-use crate::placement::{SchedulingCycle, Workspace};
+use crate::placement::{SchedulingCycle, StageProfiles, Workspace};
 use crate::plugins::SchedulingProfile;
 use crate::pool::UnknownEndpoint;
 use crate::prefix::PromptHasher;
@@ -118,8 +118,15 @@ impl Scheduler {
     ///
     /// [`ConfigError`] names the first field that cannot be used, and what would.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let profile = config.profile.clone().map(SchedulingProfile::from);
-        Self::build(config, profile)
+        let profiles = match (config.profile.clone(), config.profiles.clone()) {
+            (Some(profile), None) => Some(StageProfiles::of_one(profile.into())),
+            (None, Some(profiles)) => Some(StageProfiles::new(profiles)?),
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::new("profiles", "must not be set together with profile"));
+            }
+        };
+        Self::build(config, profiles)
     }
 
     /// A scheduler that chooses by a scheduling profile of the host's own plugins, in place of
@@ -145,11 +152,15 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_profile(config: Config, profile: SchedulingProfile) -> Result<Self, ConfigError> {
-        Self::build(config, Some(profile))
+        Self::build(config, Some(StageProfiles::of_one(profile)))
     }
 
-    fn build(config: Config, profile: Option<SchedulingProfile>) -> Result<Self, ConfigError> {
+    fn build(mut config: Config, profiles: Option<StageProfiles>) -> Result<Self, ConfigError> {
         config.validate()?;
+        if let Some(deciders) = profiles.as_ref().and_then(StageProfiles::deciders) {
+            let disaggregation = config.disaggregation.get_or_insert_default();
+            (disaggregation.prefill, disaggregation.encode) = (deciders.prefill, deciders.encode);
+        }
         let hasher = PromptHasher::new(config.seed);
         let hash_state = KeyedState::new(hasher.name("tables"));
         Ok(Self {
@@ -159,8 +170,8 @@ impl Scheduler {
             queueing: Queueing::new(&config, hash_state),
             lingering: lingering::Lingering::default(),
             workspace: Workspace {
-                cycle: profile
-                    .map(|profile| SchedulingCycle::new(profile, &config.producers, hash_state)),
+                cycle: profiles
+                    .map(|profiles| SchedulingCycle::new(profiles, &config.producers, hash_state)),
                 ..Workspace::default()
             },
             fleet: Fleet::new(config, hasher, hash_state),

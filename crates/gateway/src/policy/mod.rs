@@ -18,7 +18,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use serde_json::Value;
-use slotwise::plugins::ProfileConfig;
+use slotwise::plugins::{ProfileConfig, ProfileSetConfig};
 
 use crate::json::{ArgumentError, parse, read};
 use crate::names::UnknownName;
@@ -59,6 +59,15 @@ pub fn call(function: &str, arguments: &str) -> Result<String, ArgumentError> {
 ///
 /// An unknown name, with the known ones; an unknown or invalid parameter, with its name.
 pub fn profile(data: Value) -> Result<ProfileConfig, ArgumentError> {
+    read(data)
+}
+
+/// Reads scheduling profiles and their handler as [`call`] reads profiles.
+///
+/// # Errors
+///
+/// As for [`profile`].
+pub fn profile_set(data: Value) -> Result<ProfileSetConfig, ArgumentError> {
     read(data)
 }
 

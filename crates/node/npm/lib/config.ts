@@ -193,6 +193,7 @@ const CONFIG = {
   prices: PRICES,
   tiers: TIERS,
   profile: 'json',
+  profiles: 'json',
   producers: PRODUCERS,
   disaggregation: DISAGGREGATION,
   alternatives: 'number',

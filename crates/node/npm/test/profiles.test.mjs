@@ -45,6 +45,32 @@ test('plugins read the headers that the host passes', () => {
   assert.equal(other.pick('Hello', { now: 0 }).score, null);
 });
 
+test('a handler selects the profile of each stage', () => {
+  const profiles = {
+    handler: { type: 'disagg-profile-handler', parameters: { deciders: { prefill: 'pd' } } },
+    profiles: {
+      decode: queueOnly,
+      prefill: { scorers: [{ scorer: { type: 'kv-cache-utilization-scorer' } }] },
+    },
+    deciders: { pd: { type: 'always-disagg-pd-decider' } },
+  };
+  const scheduler = new Scheduler({ profiles });
+  for (const role of ['decode', 'prefill']) {
+    for (const [waiting, kvUsage] of [[1, 0.9], [8, 0.1]]) {
+      const id = scheduler.addEndpoint({ name: `${role}-${waiting}`, role }, 0);
+      scheduler.handleLoad(id, { waiting, kvUsage }, 0);
+    }
+  }
+  const { stages, candidates } = scheduler.explain('Hello', { model: 'm', now: 0 });
+  assert.deepEqual(stages.map(({ stage, candidates: [best] }) => [stage, best.name]), [
+    ['prefill', 'prefill-8'],
+  ]);
+  assert.equal(candidates[0].scores[0].scorer, 'queue-scorer');
+  const { endpointName, prefill } = scheduler.pick('Hello', { model: 'm', now: 0 });
+  assert.deepEqual([endpointName, prefill.endpointName], ['decode-1', 'prefill-8']);
+  assert.throws(() => new Scheduler({ profiles: { ...profiles, deciders: {} } }), /deciders/);
+});
+
 test('a subset is ids, addresses or a header', () => {
   const scheduler = new Scheduler();
   const ids = [0, 1, 2].map((n) => scheduler.addEndpoint(`http://10.0.0.${n}:8000`, 0));

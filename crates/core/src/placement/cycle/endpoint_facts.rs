@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::producers::Producers;
-use crate::endpoint::EndpointId;
+use crate::endpoint::{Endpoint, EndpointId};
 use crate::fleet::Fleet;
 use crate::placement::assess::assess;
 use crate::placement::latency::PredictedLatency;
@@ -204,16 +204,21 @@ fn describe(facts: &mut EndpointFacts, slot: &Slot) {
     facts.name.clone_from(&endpoint.name);
     facts.address = address(&endpoint.name);
     facts.labels.clone_from(&endpoint.labels);
+    facts.topology = topology(endpoint);
+    facts.max_adapters = slot.adapters.slots() as u64;
+    facts.active_adapters.clear();
+    facts.active_adapters.extend(slot.adapters.loaded().map(String::from));
+}
+
+/// Where the endpoint runs, according to its labels.
+pub(super) fn topology(endpoint: &Endpoint) -> Topology {
     let label = |key: &str| endpoint.labels.get(key).cloned().unwrap_or_default();
-    facts.topology = Topology {
+    Topology {
         host: label("kubernetes.io/hostname"),
         rack: label("topology.kubernetes.io/rack"),
         zone: label("topology.kubernetes.io/zone"),
         region: label("topology.kubernetes.io/region"),
-    };
-    facts.max_adapters = slot.adapters.slots() as u64;
-    facts.active_adapters.clear();
-    facts.active_adapters.extend(slot.adapters.loaded().map(String::from));
+    }
 }
 
 /// The predicted latency in milliseconds, and its distance from the service levels. A missing one

@@ -6,6 +6,7 @@
 //! | file | content |
 //! |---|---|
 //! | `endpoint_facts` | what plugins read of each endpoint, kept up to date |
+//! | `stage_profiles` | the profile of each stage of a request |
 //! | `producers` | state between requests |
 //! | `session_bindings` | which endpoint has which session |
 //! | `cold_endpoints` | which endpoints received requests without a cached prefix |
@@ -14,6 +15,7 @@ mod cold_endpoints;
 mod endpoint_facts;
 mod producers;
 mod session_bindings;
+mod stage_profiles;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -34,13 +36,14 @@ use crate::plugins::{
 use crate::pool::Slot;
 use crate::prefix::keyed_state::KeyedState;
 
-use endpoint_facts::EndpointFactsTable;
+use endpoint_facts::{EndpointFactsTable, topology};
 use producers::Producers;
+pub(crate) use stage_profiles::StageProfiles;
 
 /// A scheduling profile, and the facts that its plugins read.
 #[derive(Debug)]
 pub(crate) struct SchedulingCycle {
-    profile: SchedulingProfile,
+    profiles: StageProfiles,
     state: CycleState,
 }
 
@@ -67,11 +70,11 @@ struct Outcome {
 
 impl SchedulingCycle {
     pub(crate) fn new(
-        profile: SchedulingProfile,
+        profiles: StageProfiles,
         config: &ProducerConfig,
         hash_state: KeyedState,
     ) -> Self {
-        Self { profile, state: CycleState::new(Producers::new(config, hash_state)) }
+        Self { profiles, state: CycleState::new(Producers::new(config, hash_state)) }
     }
 
     /// Selects an endpoint for the request among those that are not excluded, and if possible among
@@ -84,18 +87,24 @@ impl SchedulingCycle {
         query: Query<'_>,
         prefers: impl Fn(&Slot) -> bool,
     ) -> Placement {
-        self.state.place(&self.profile, fleet, query, prefers)
+        match self.profiles.choose(query.request) {
+            Some(profile) => self.state.place(profile, fleet, query, prefers),
+            None => nowhere(query),
+        }
     }
 
     /// [`place`](Self::place) without effects, with its explanation.
     pub(crate) fn preview(&self, fleet: &Fleet, query: Query<'_>) -> (Placement, Preview) {
+        let Some(profile) = self.profiles.choose(query.request) else {
+            return (nowhere(query), Preview::default());
+        };
         let mut state = CycleState::new(self.state.producers.clone());
-        let placement = state.place(&self.profile, fleet, query, |_| true);
+        let placement = state.place(profile, fleet, query, |_| true);
         let scored = state.scored(fleet);
         state.collect(fleet, Query { relaxation: placement.relaxation, ..query });
         let CycleState { buffers, request, table, .. } = state;
         let seed = seed(fleet, query);
-        let explanation = self.profile.explain_among(buffers.kept, &request, table.facts(), seed);
+        let explanation = profile.explain_among(buffers.kept, &request, table.facts(), seed);
         (placement, Preview { scored, explanation })
     }
 
@@ -112,7 +121,7 @@ impl SchedulingCycle {
 }
 
 /// Why a scheduling profile places a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Preview {
     /// Every scored endpoint: the selected ones first, then by score.
     pub(crate) scored: Vec<Scored>,
@@ -168,12 +177,10 @@ impl CycleState {
             self.collect(fleet, query);
             ranking = self.select(profile, fleet, query);
         }
-        let ranking = ranking.unwrap_or_else(|| {
-            refusal = Refusal::default();
-            refusal.note(Exclusion::Filtered, None);
-            Ranking::new(1)
-        });
-        Placement { ranking, refusal, relaxation: query.relaxation }
+        match ranking {
+            Some(ranking) => Placement { ranking, refusal, relaxation: query.relaxation },
+            None => nowhere(query),
+        }
     }
 
     /// Every scored endpoint: the selected ones first, then by score.
@@ -225,7 +232,7 @@ impl CycleState {
         query: Query<'_>,
     ) -> Option<Ranking> {
         let Self { producers, table, request, buffers, outcome, .. } = self;
-        describe(request, query);
+        describe(request, fleet, query);
         table.refresh(fleet, query, &buffers.kept, producers);
         if !matches!(query.work, Work::Encode) {
             *outcome = Outcome { session: query.cycle.session, cold: table.is_cold(&buffers.kept) };
@@ -265,13 +272,20 @@ fn is_eligible(fleet: &Fleet, query: Query<'_>, place: usize) -> bool {
     exclusion(fleet, query, slot, ttft).is_none()
 }
 
+/// The placement of a request for which the filters leave no endpoint, or which has no profile.
+fn nowhere(query: Query<'_>) -> Placement {
+    let mut refusal = Refusal::default();
+    refusal.note(Exclusion::Filtered, None);
+    Placement { ranking: Ranking::new(1), refusal, relaxation: query.relaxation }
+}
+
 /// The seed of a request's cycle.
 fn seed(fleet: &Fleet, query: Query<'_>) -> u64 {
     fleet.hasher.mix(fleet.config.seed, query.cycle.request)
 }
 
 /// Writes the facts about the request into buffers that the next request uses again.
-fn describe(facts: &mut RequestFacts, query: Query<'_>) {
+fn describe(facts: &mut RequestFacts, fleet: &Fleet, query: Query<'_>) {
     let request = query.request;
     overwrite(&mut facts.model, request.model);
     match request.adapter {
@@ -280,9 +294,12 @@ fn describe(facts: &mut RequestFacts, query: Query<'_>) {
     }
     facts.prompt_tokens = u64::from(query.lookup.tokens);
     facts.priority = request.priority.0;
+    let peer = query.cycle.peer.and_then(|id| fleet.pool.get(id).ok());
+    facts.peer = peer.map(|slot| topology(&slot.endpoint));
     if !facts.headers.is_empty() || !request.headers.is_empty() {
         let headers = request.headers.iter();
-        facts.headers = headers.map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        facts.headers =
+            headers.map(|(name, value)| (name.to_lowercase(), (*value).into())).collect();
     }
 }
 

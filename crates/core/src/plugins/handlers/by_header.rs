@@ -21,10 +21,11 @@ pub struct HeaderProfileHandler {
 }
 
 impl HeaderProfileHandler {
-    /// The profile that the request names, or the default one.
-    fn profile<'a>(&'a self, stages: &Stages<'a>) -> &'a str {
-        let header = or(self.header_name.trim(), "epp-profile").to_lowercase();
-        let named = stages.request.headers.get(&header).map_or("", |value| value.trim());
+    /// The profile that the request names, or the default one; `header` looks up a lower-case
+    /// name.
+    pub(crate) fn choose<'a>(&'a self, header: impl FnOnce(&str) -> Option<&'a str>) -> &'a str {
+        let name = or(self.header_name.trim(), "epp-profile").to_lowercase();
+        let named = header(&name).map_or("", str::trim);
         or(named, or(self.default_profile.trim(), "decode"))
     }
 }
@@ -38,7 +39,10 @@ impl ProfileHandler for HeaderProfileHandler {
     fn next_stage<'a>(&'a self, stages: &Stages<'a>) -> Result<Option<Stage<'a>>, ScheduleError> {
         let profile = match stages.profiles() {
             [only] => only,
-            _ => self.profile(stages),
+            _ => {
+                let headers = &stages.request.headers;
+                self.choose(|name| headers.get(name).map(String::as_str))
+            }
         };
         if !stages.has_profile(profile) {
             return Err(ScheduleError::UnknownProfile(profile.into()));

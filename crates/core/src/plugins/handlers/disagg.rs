@@ -83,15 +83,15 @@ pub struct DisaggDeciders {
 }
 
 impl DisaggProfiles {
-    fn decode(&self) -> &str {
+    pub(crate) fn decode(&self) -> &str {
         or(&self.decode, "decode")
     }
 
-    fn prefill(&self) -> &str {
+    pub(crate) fn prefill(&self) -> &str {
         or(&self.prefill, "prefill")
     }
 
-    fn encode(&self) -> &str {
+    pub(crate) fn encode(&self) -> &str {
         or(&self.encode, "encode")
     }
 }

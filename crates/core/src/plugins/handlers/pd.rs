@@ -54,11 +54,11 @@ impl Default for PdProfileHandler {
 }
 
 impl PdProfileHandler {
-    fn decode(&self) -> &str {
+    pub(crate) fn decode(&self) -> &str {
         or(&self.decode_profile, "decode")
     }
 
-    fn prefill(&self) -> &str {
+    pub(crate) fn prefill(&self) -> &str {
         or(&self.prefill_profile, "prefill")
     }
 
