@@ -73,15 +73,16 @@ impl InFlightLoad {
         self.answer_tokens += u64::from(tokens);
     }
 
-    /// Ends a running request.
+    /// Ends a running request. It may have started on an endpoint that has left and whose id was
+    /// given out again, so no total falls below zero here or in [`shrink`](Self::shrink).
     pub(crate) fn finish_running(&mut self) {
-        self.running -= 1;
+        self.running = self.running.saturating_sub(1);
     }
 
     /// Removes a prompt and its answer from the KV cache.
     pub(crate) fn shrink(&mut self, prompt: u64, answer: u64) {
-        self.prompt_tokens -= prompt;
-        self.answer_tokens -= answer;
+        self.prompt_tokens = self.prompt_tokens.saturating_sub(prompt);
+        self.answer_tokens = self.answer_tokens.saturating_sub(answer);
     }
 
     /// Adds the predicted prefill of a request that ended before its first token. An endpoint that
@@ -208,5 +209,14 @@ mod tests {
         in_flight.reserve(at(60_000), 3, Duration::from_secs(4), 100);
         in_flight.finish_prefill(at(61_000), 2);
         assert_eq!(in_flight.wait(at(61_000)), Seconds::new(4.0), "the new head has only begun");
+    }
+    #[test]
+    fn a_release_without_its_reservation_leaves_no_total_below_zero() {
+        let mut in_flight = InFlightLoad::default();
+        in_flight.reserve(Instant::ORIGIN, 1, Duration::from_secs(1), 100);
+        in_flight.finish_running();
+        in_flight.shrink(101, u64::MAX);
+        in_flight.finish_prefill(Instant::ORIGIN, 2);
+        assert_eq!((in_flight.pending(), in_flight.running(), in_flight.kv_tokens()), (1, 0, 0));
     }
 }

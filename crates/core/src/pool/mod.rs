@@ -435,7 +435,7 @@ impl Pool {
             if let Some(view) = &mut slot.engine_view {
                 view.started(reservation.order, reservation.uncached_tokens);
             }
-            slot.loading -= u32::from(reservation.loads);
+            slot.loading = slot.loading.saturating_sub(u32::from(reservation.loads));
             slot.reports.watch(&slot.in_flight, expected_output_tokens);
             slot.answered(reservation.adapter);
         }
@@ -466,7 +466,7 @@ impl Pool {
             slot.in_flight.finish_running();
         } else {
             slot.in_flight.finish_prefill(now, reservation.order);
-            slot.loading -= u32::from(reservation.loads);
+            slot.loading = slot.loading.saturating_sub(u32::from(reservation.loads));
         }
         if let Some(view) = &mut slot.engine_view {
             let waiting = u32::from(!reservation.started) * reservation.uncached_tokens;

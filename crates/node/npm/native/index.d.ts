@@ -493,6 +493,11 @@ export interface Config {
    * Endpoint Picker, by name. Default: none, the predicted seconds choose.
    */
   profile?: { filters?: Array<{ type: string; parameters?: object }>; scorers?: Array<{ scorer: { type: string; parameters?: object }; weight?: number }>; picker?: { type: string; parameters?: object } }
+  /**
+   * Several scheduling profiles by name, and the handler that selects among them, in place of
+   * `profile`. Default: none.
+   */
+  profiles?: { handler?: { type: string; parameters?: object }; profiles: Record<string, { filters?: Array<{ type: string; parameters?: object }>; scorers?: Array<{ scorer: { type: string; parameters?: object }; weight?: number }>; picker?: { type: string; parameters?: object } }>; deciders?: Record<string, { type: string; parameters?: object }> }
   /** State between requests that the plugins of a scheduling profile read. */
   producers?: ProducerConfig
   /**

@@ -34,7 +34,11 @@ test('the generated types are those of the addon that was built', () => {
   const { scheduler } = pool(['a']);
   const explanation = scheduler.explain('x');
   const answers = {
-    Config: new esm.Scheduler({ disaggregation: {}, profile: {} }).config,
+    // A scheduler has one profile or several.
+    Config: {
+      ...new esm.Scheduler({ disaggregation: {}, profile: {} }).config,
+      ...new esm.Scheduler({ profiles: { profiles: { default: {} } } }).config,
+    },
     DisaggregationConfig: new esm.Scheduler({ disaggregation: {} }).config.disaggregation,
     KvTransferCost: new esm.Scheduler({ disaggregation: {} }).config.disaggregation.kvTransfer,
     IndexLimits: scheduler.config.index,

@@ -272,7 +272,7 @@ impl Feed {
     ) {
         match answer {
             Answer::Apply => {}
-            Answer::ApplyAfterLoss(lost) => report.lost += lost,
+            Answer::ApplyAfterLoss(lost) => report.lost = report.lost.saturating_add(lost),
             Answer::ClearAndApply => {
                 self.begin_anew(report, sink);
                 // The new process may group its layers differently.
