@@ -20,6 +20,7 @@
 //!  classes    Classified: the exception class and the code of each error
 //!  json       JSON between this crate and hosts of other languages, with the feature `json`
 //!  policy     the reference's policies as functions of JSON
+//!  config     Configuration: one file that describes a gateway, with the feature `config`
 //!  machines   routing and the like as machines over JSON
 //! ```
 //!
@@ -80,6 +81,7 @@
 //! - `std` (default): faster searches in `slotwise-wire`. Without it, the crate is `no_std` with
 //!   `alloc`.
 //! - `serde`: configurations can be read and written.
+//! - `config`: the module `config`: YAML and JSON files.
 //! - `json`: the modules `json`, `policy` and `machines`, for bindings to other languages.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -90,6 +92,8 @@ extern crate alloc;
 extern crate std;
 
 mod classes;
+#[cfg(feature = "config")]
+pub mod config;
 pub mod engines;
 pub mod exchange;
 pub mod gates;

@@ -3,11 +3,14 @@
 //! | file | contents |
 //! |---|---|
 //! | `mod` | [`Machine`], by its kind |
+//! | `configuration` | a [`Configuration`](crate::config::Configuration) of a file |
 //! | `routing` | [`Routing`](crate::routing::Routing) with its generator |
 //!
 //! A binding has one class for all of them, so every language has the same calls, arguments and
 //! errors. In Rust, use the types themselves.
 
+#[cfg(feature = "config")]
+mod configuration;
 mod routing;
 
 use alloc::boxed::Box;
@@ -50,7 +53,11 @@ trait Calls: Send + Sync {
 
 type Constructor = fn(Value) -> Result<Box<dyn Calls>, ArgumentError>;
 
-const KINDS: [(&str, Constructor); 1] = [("routing", routing::new)];
+const KINDS: &[(&str, Constructor)] = &[
+    ("routing", routing::new),
+    #[cfg(feature = "config")]
+    ("configuration", configuration::new),
+];
 
 impl Machine {
     /// Creates a machine from a JSON object of arguments.

@@ -1,0 +1,99 @@
+//! What a file describes: pools with their schedulers, routing, gates.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use slotwise::{Config, Endpoint, Scheduler};
+
+use super::problem::Problem;
+use crate::gates::{Gates, GatesConfig};
+use crate::routing::{Routing, RoutingConfig};
+
+/// The whole configuration of a gateway.
+///
+/// A host builds one [`Scheduler`] for each pool, one [`Routing`] and one [`Gates`] from it.
+///
+/// ```
+/// use slotwise_gateway::config;
+///
+/// let file = "
+/// pools:
+/// - name: llama
+///   models: [llama-3]
+///   endpoints: [http://10.0.0.1:8000, http://10.0.0.2:8000]
+/// objectives:
+/// - {name: batch, priority: -5}
+/// ";
+/// let loaded = config::read("gateway.yaml", file).expect("valid");
+/// let pool = &loaded.configuration.pools["llama"];
+/// assert_eq!(pool.endpoints.len(), 2);
+///
+/// let problems = config::read("gateway.yaml", "pols: []").expect_err("an unknown field");
+/// let message = "gateway.yaml:1:1: unknown field \"pols\"; did you mean \"pools\"?";
+/// assert_eq!(problems[0].to_string(), message);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Configuration {
+    /// Which pool serves a request. Each pool of it is in `pools`, too.
+    pub routing: RoutingConfig,
+    /// The pools by name.
+    pub pools: BTreeMap<String, PoolConfig>,
+    /// API keys, quotas and rate limits; `None` lets all requests pass.
+    pub gates: Option<GatesConfig>,
+}
+
+/// A pool: its scheduler and its endpoints.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// The configuration of its scheduler.
+    pub scheduler: Config,
+    /// Its first endpoints; discovery may add others.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Configuration {
+    /// The pool of this name, which is added if there is none.
+    pub fn pool(&mut self, name: &str) -> &mut PoolConfig {
+        if !self.pools.contains_key(name) {
+            self.routing.pool(name);
+        }
+        self.pools.entry(name.to_owned()).or_default()
+    }
+
+    /// The first invalid field of each part; paths are those of the own file.
+    pub(super) fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Err(error) = Routing::new(self.routing.clone()) {
+            problems.push(Problem::new(error.expected).in_field(&error.field));
+        }
+        for (at, routed) in self.routing.pools.iter().enumerate() {
+            let Some(pool) = self.pools.get(&routed.name) else { continue };
+            let found = check_pool(pool).map(|problem| problem.in_item(at).in_field("pools"));
+            problems.extend(found);
+        }
+        if let Some(Err(error)) = self.gates.clone().map(Gates::new) {
+            problems.push(Problem::new(error.expected).in_field(&error.field).in_field("gates"));
+        }
+        problems
+    }
+}
+
+fn check_pool(pool: &PoolConfig) -> Option<Problem> {
+    let mut scheduler = match Scheduler::new(pool.scheduler.clone()) {
+        Ok(scheduler) => scheduler,
+        Err(error) => {
+            let problem = Problem::new(error.expected).in_field(error.field);
+            return Some(problem.in_field("scheduler"));
+        }
+    };
+    let mut endpoints = pool.endpoints.iter().enumerate();
+    endpoints.find_map(|(at, endpoint)| {
+        let added = scheduler.add_endpoint(slotwise::Instant::ORIGIN, endpoint.clone());
+        let error = added.err()?;
+        Some(Problem::new(error.to_string()).in_item(at).in_field("endpoints"))
+    })
+}

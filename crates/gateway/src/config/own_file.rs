@@ -1,0 +1,173 @@
+//! The own file: a few lines with good defaults.
+//!
+//! ```yaml
+//! endpoints: [http://10.0.0.1:8000, http://10.0.0.2:8000]
+//! models: [llama-3]
+//! objectives:
+//! - {name: batch, priority: -5}
+//! ```
+//!
+//! A file without `pools` describes one pool, called `default`, at its top level.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use slotwise::{Config, Endpoint};
+
+use super::configuration::{Configuration, PoolConfig};
+use super::problem::Problem;
+use super::reader;
+use super::tree::Node;
+use crate::gates::GatesConfig;
+use crate::routing::{AdapterModel, ModelRewrite, Objective, Pin, RoutedPool, RoutingConfig, Rule};
+
+/// The name of a file's only pool.
+const ONLY_POOL: &str = "default";
+
+/// A file as it is written.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct OwnFile {
+    pools: Vec<FilePool>,
+    rules: Vec<Rule>,
+    rewrites: Vec<ModelRewrite>,
+    objectives: Vec<Objective>,
+    pin: Pin,
+    seed: u64,
+    gates: Option<GatesConfig>,
+    // The only pool of a file without `pools`.
+    models: Vec<String>,
+    adapters: Vec<AdapterModel>,
+    endpoints: Vec<FileEndpoint>,
+    scheduler: Option<Config>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct FilePool {
+    name: String,
+    models: Vec<String>,
+    adapters: Vec<AdapterModel>,
+    fallback: Option<String>,
+    endpoints: Vec<FileEndpoint>,
+    scheduler: Config,
+}
+
+/// An endpoint: its name alone, or its description.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+struct FileEndpoint(Endpoint);
+
+/// The configuration of a file.
+pub(super) fn read(node: &Node) -> Result<Configuration, Problem> {
+    let file: OwnFile = reader::read(node)?;
+    let alone = !(file.models.is_empty() && file.adapters.is_empty() && file.endpoints.is_empty())
+        || file.scheduler.is_some();
+    if alone && !file.pools.is_empty() {
+        let message =
+            "must be absent, or hold the file's models, adapters, endpoints and scheduler";
+        return Err(Problem::new(message).in_field("pools"));
+    }
+    Ok(file.configuration())
+}
+
+/// The file of a configuration, with `pools`.
+pub(super) fn write(configuration: &Configuration) -> OwnFile {
+    let RoutingConfig { seed, pin, pools, rules, rewrites, objectives, .. } =
+        configuration.routing.clone();
+    let of_pool = |routed: RoutedPool| {
+        let PoolConfig { scheduler, endpoints } =
+            configuration.pools.get(&routed.name).cloned().unwrap_or_default();
+        FilePool {
+            name: routed.name,
+            models: routed.models,
+            adapters: routed.adapters,
+            fallback: routed.fallback,
+            endpoints: endpoints.into_iter().map(FileEndpoint).collect(),
+            scheduler,
+        }
+    };
+    OwnFile {
+        pools: pools.into_iter().map(of_pool).collect(),
+        rules,
+        rewrites,
+        objectives,
+        pin,
+        seed,
+        gates: configuration.gates.clone(),
+        ..OwnFile::default()
+    }
+}
+
+/// A file with the defaults of all that the configuration has: each list has one item.
+pub(super) fn template(configuration: &Configuration) -> OwnFile {
+    let endpoint = FileEndpoint(Endpoint::new(""));
+    let pool = FilePool { endpoints: [endpoint].into(), ..FilePool::default() };
+    OwnFile {
+        pools: [pool].into(),
+        rules: [Rule::default()].into(),
+        gates: configuration.gates.as_ref().map(|_| GatesConfig::default()),
+        ..OwnFile::default()
+    }
+}
+
+impl OwnFile {
+    fn configuration(mut self) -> Configuration {
+        if self.pools.is_empty() {
+            self.pools.push(FilePool {
+                name: ONLY_POOL.into(),
+                models: self.models,
+                adapters: self.adapters,
+                fallback: None,
+                endpoints: self.endpoints,
+                scheduler: self.scheduler.unwrap_or_default(),
+            });
+        }
+        let mut routing = RoutingConfig {
+            seed: self.seed,
+            pin: self.pin,
+            pools: Vec::new(),
+            rules: self.rules,
+            rewrites: self.rewrites,
+            objectives: self.objectives,
+        };
+        let mut pools = BTreeMap::new();
+        for pool in self.pools {
+            let routed = routing.pool(&pool.name);
+            (routed.models, routed.adapters) = (pool.models, pool.adapters);
+            routed.fallback = pool.fallback;
+            let endpoints = pool.endpoints.into_iter().map(|endpoint| endpoint.0).collect();
+            pools.insert(pool.name, PoolConfig { scheduler: pool.scheduler, endpoints });
+        }
+        Configuration { routing, pools, gates: self.gates }
+    }
+}
+
+impl<'de> Deserialize<'de> for FileEndpoint {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(EndpointVisitor)
+    }
+}
+
+struct EndpointVisitor;
+
+impl<'de> Visitor<'de> for EndpointVisitor {
+    type Value = FileEndpoint;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a URL, or a map with a name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<FileEndpoint, E> {
+        Ok(FileEndpoint(Endpoint::new(name)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FileEndpoint, A::Error> {
+        Endpoint::deserialize(MapAccessDeserializer::new(map)).map(FileEndpoint)
+    }
+}

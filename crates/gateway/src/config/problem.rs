@@ -1,0 +1,100 @@
+//! What is wrong with a configuration, and where.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::error::Error;
+use core::fmt;
+
+use super::tree::Place;
+
+/// One thing that is wrong with a file: its place, its path, and what is expected.
+///
+/// Its text is a line such as `gateway.yaml:7:5: pools[0].models: must be a list, got "llama"`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The name of the file, as it was passed.
+    pub file: String,
+    /// The place in the file, if it is known.
+    pub place: Option<Place>,
+    /// The path of the field: `pools[0].models`; empty for the whole document.
+    pub path: String,
+    /// What is expected, and what was found.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem whose place and path the caller adds.
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+
+    /// The same problem, at this place unless an inner one is known.
+    pub(super) fn at(self, place: Place) -> Self {
+        Self { place: self.place.or(Some(place)), ..self }
+    }
+
+    /// The same problem within the field `key`.
+    pub(super) fn in_field(self, key: &str) -> Self {
+        Self { path: joined(key, &self.path), ..self }
+    }
+
+    /// The same problem within item number `at`.
+    pub(super) fn in_item(self, at: usize) -> Self {
+        Self { path: joined(&format!("[{at}]"), &self.path), ..self }
+    }
+
+    /// The same problem in this file.
+    pub(super) fn in_file(self, file: &str) -> Self {
+        Self { file: file.to_owned(), ..self }
+    }
+}
+
+/// A path from its first step and the rest.
+fn joined(step: &str, rest: &str) -> String {
+    if rest.is_empty() || rest.starts_with('[') {
+        format!("{step}{rest}")
+    } else {
+        format!("{step}.{rest}")
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(Place { line, column }) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.path)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl Error for Problem {}
+
+/// Appends the known name that the given one is probably meant to be, and the known names.
+pub(super) fn unknown(what: &str, given: &str, known: &[&str]) -> String {
+    let near = known.iter().map(|name| (strsim::damerau_levenshtein(given, name), name));
+    // A third of the letters may differ: `modls` is near `models`, and `pool` is not near `seed`.
+    let nearest = near.min().filter(|(distance, name)| distance * 3 <= name.len().max(3));
+    match (nearest, known) {
+        (Some((_, name)), _) => format!("unknown {what} {given:?}; did you mean {name:?}?"),
+        (None, []) => format!("unknown {what} {given:?}; none is accepted here"),
+        (None, known) => format!("unknown {what} {given:?}; known are {}", listed(known)),
+    }
+}
+
+/// Names, separated by commas.
+fn listed(names: &[&str]) -> String {
+    let mut list = String::new();
+    for name in names {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(name);
+    }
+    list
+}

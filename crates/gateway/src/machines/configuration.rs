@@ -1,0 +1,74 @@
+//! A [`Configuration`] that was read from a file.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Calls;
+use crate::config::{self, Change, Configuration, Loaded, Problem};
+use crate::json::{ArgumentError, read};
+
+struct ConfigurationMachine(Loaded);
+
+/// A file: its name, for messages, and its text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfPool {
+    pool: String,
+}
+
+pub(super) fn new(arguments: Value) -> Result<Box<dyn Calls>, ArgumentError> {
+    Ok(Box::new(ConfigurationMachine(load(arguments)?)))
+}
+
+/// All problems are one message, each on its own line.
+fn load(arguments: Value) -> Result<Loaded, ArgumentError> {
+    let File { name, text } = read(arguments)?;
+    config::read(&name, &text).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        ArgumentError::new(lines.join("\n"))
+    })
+}
+
+impl Calls for ConfigurationMachine {
+    fn call(&mut self, name: &str, arguments: Value) -> Option<Result<Value, ArgumentError>> {
+        let Loaded { configuration, ignored, .. } = &self.0;
+        Some(match name {
+            "text" => Ok(configuration.to_yaml().into()),
+            "ignored" => Ok(ignored.iter().map(Problem::to_string).collect()),
+            "diff" => load(arguments).map(|newer| of_changes(configuration, &newer.configuration)),
+            "routing" => Ok(json!(configuration.routing)),
+            "gates" => Ok(json!(configuration.gates)),
+            "pool" => read(arguments).map(|of: OfPool| of_pool(configuration, &of.pool)),
+            _ => return None,
+        })
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        &["text", "ignored", "diff", "routing", "gates", "pool"]
+    }
+}
+
+fn of_changes(configuration: &Configuration, newer: &Configuration) -> Value {
+    let change = |Change { path, before, after }: Change| json!({"path": path, "before": before, "after": after});
+    configuration.diff(newer).into_iter().map(change).collect()
+}
+
+/// The pool, or `null` if there is none of this name.
+fn of_pool(configuration: &Configuration, name: &str) -> Value {
+    let pool = configuration.pools.get(name);
+    pool.map_or(
+        Value::Null,
+        |pool| json!({"scheduler": pool.scheduler, "endpoints": pool.endpoints}),
+    )
+}

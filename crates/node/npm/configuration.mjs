@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { Configuration } from './dist/configuration.js';

@@ -1,0 +1,79 @@
+/**
+ * One file that describes a gateway: pools, models, priorities, limits.
+ *
+ * ```ts
+ * const configuration = new Configuration('endpoints: [http://10.0.0.1:8000]');
+ * configuration.pools; // ['default']
+ * ```
+ */
+import { type Data, Machine } from './machine.js';
+import { Routing } from './routing.js';
+
+/** One difference between two configurations. */
+export interface Change {
+  /** The path of the field, such as `pools[llama].scheduler.seed`. */
+  readonly path: string;
+  /** The value before, as JSON; null if it was a default. */
+  readonly before: string | null;
+  /** The value after, as JSON; null if it is a default. */
+  readonly after: string | null;
+}
+
+/** A pool: the configuration of its scheduler and its endpoints, as files have them. */
+export interface PoolConfig {
+  readonly scheduler: { readonly [name: string]: Data };
+  readonly endpoints: readonly { readonly [name: string]: Data }[];
+}
+
+type RoutingConfig = { readonly pools: readonly { readonly name: string }[] } & { readonly [name: string]: Data };
+
+/** The configuration of a gateway, from YAML or JSON. */
+export class Configuration {
+  readonly #file: { readonly name: string; readonly text: string };
+  readonly #machine: Machine;
+  readonly #routing: RoutingConfig;
+
+  /**
+   * `name` appears in messages. An invalid file is a `TypeError` with one line for each problem.
+   */
+  constructor(text: string, { name = 'configuration' }: { name?: string } = {}) {
+    this.#file = { name, text };
+    this.#machine = new Machine('configuration', this.#file);
+    this.#routing = this.#machine.call('routing');
+  }
+
+  /** The names of the pools. */
+  get pools(): string[] {
+    return this.#routing.pools.map(({ name }) => name);
+  }
+
+  /** What the file says and the gateway has no use for. */
+  get ignored(): string[] {
+    return this.#machine.call('ignored');
+  }
+
+  /** API keys, quotas and rate limits; null lets all requests pass. */
+  get gates(): { readonly [name: string]: Data } | null {
+    return this.#machine.call('gates');
+  }
+
+  /** The pool of this name; null if there is none. */
+  pool(name: string): PoolConfig | null {
+    return this.#machine.call('pool', { pool: name });
+  }
+
+  /** The rules by which requests find their pool. */
+  routing(options: { seed?: number | bigint } = {}): Routing {
+    return new Routing(this.#routing, options);
+  }
+
+  /** The file without defaults. */
+  text(): string {
+    return this.#machine.call('text');
+  }
+
+  /** What differs in `newer`, by path. */
+  diff(newer: Configuration): Change[] {
+    return this.#machine.call('diff', newer.#file);
+  }
+}
