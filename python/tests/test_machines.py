@@ -1,12 +1,13 @@
 """Machines: the same cases as in Rust, and the typed faces of Python."""
 
 import doctest
+import hashlib
 import json
 from typing import Any
 
 import pytest
 from conftest import GATEWAY_TESTS
-from slotwise import routing
+from slotwise import gates, routing
 from slotwise.machine import Machine
 
 FILES = sorted((GATEWAY_TESTS / "machines").glob("*.json"))
@@ -34,6 +35,7 @@ def test_every_call_has_the_expected_answer(name: str, case: Any) -> None:
 
 def test_the_examples_of_the_documentation_hold() -> None:
     assert doctest.testmod(routing).failed == 0
+    assert doctest.testmod(gates).failed == 0
 
 
 def test_a_route_is_typed() -> None:
@@ -42,3 +44,47 @@ def test_a_route_is_typed() -> None:
     with pytest.raises(routing.NoRouteError) as refused:
         routing.Routing({}).route("m")
     assert (refused.value.code, refused.value.http_status) == ("model_not_found", 404)
+
+
+def test_gates_are_typed() -> None:
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    limits = {"tokens_per_minute": 100}
+    config = {"keys": [{"name": "alice", "sha256": digest, "tenant": "t", "limits": limits}]}
+    gate = gates.Gates(config)
+    headers = [("x-api-key", "sk-1")]
+    assert gate.identify(headers) == gates.Caller("alice", False, "t", None, None)
+    grant = gate.admit(headers, model="m", prompt_tokens=50, output_tokens=30, now=0.0)
+    assert grant.headers[1] == ("x-ratelimit-remaining-tokens", "20")
+    standing = gates.Standing("key", "tokens", 60.0, 100, 80, 20, 60.5)
+    assert gate.standings(headers, now=0.5) == [standing]
+    with pytest.raises(gates.RefusedError) as refused:
+        gate.admit(headers, model="m", prompt_tokens=50, output_tokens=30, now=0.5)
+    error = refused.value
+    assert (error.code, error.http_status) == ("rate_limit_exceeded", 429)
+    assert (error.retry_after, error.exceeded) == (60.5, standing)
+    assert json.loads(error.body("anthropic"))["error"]["type"] == "rate_limit_error"
+    assert (grant.settle(prompt_tokens=50, now=0.6), grant.cancel(now=0.7)) == (True, False)
+    gate.set_config({"anonymous": {}})
+    with pytest.raises(gates.RefusedError):
+        gate.identify(headers)
+    assert gate.identify({}, client="10.0.0.1").name == "10.0.0.1"
+
+
+def test_a_check_of_a_stream_is_typed() -> None:
+    check = gates.SafetyCheck("stream", {"question_bytes": 4, "look_back": 8})
+    event = 'data: {"choices":[{"index":0,"delta":{"content":"gr\u00fc\u00dfe"}}]}\n\n'.encode()
+    check.feed(event[:50], now=0.0)
+    assert (check.wants_input, check.poll_question(), check.next_timeout()) == (True, None, None)
+    check.feed(event[50:], now=0.0)
+    question = check.poll_question()
+    assert question == gates.Question(0, ("gr\u00fc\u00dfe",), 1.0)
+    assert question and check.next_timeout() == 1.0
+    assert check.allow(question.id, now=0.001) and not check.allow(question.id, now=0.001)
+    assert check.poll_output() is None
+    check.finish(now=0.002)
+    assert (check.poll_output(), check.ended, check.refused) == (event, True, None)
+    check = gates.SafetyCheck("prompt", shape="anthropic")
+    check.feed(b'{"prompt": "x"}', now=0.0)
+    check.finish(now=0.0)
+    assert check.fail(0, now=0.0) and check.refused is not None
+    assert (check.refused.http_status, check.failures) == (503, 1)

@@ -15,6 +15,8 @@ use slotwise_wire::outcome::{BodyShape, Reason};
 use slotwise_wire::request::{Api, KvTransfer, PriorityOrder};
 use slotwise_wire::response::CloseReason;
 
+use crate::gates::safety::Stage as SafetyStage;
+
 /// A value that hosts name by a word.
 pub trait Named: Copy + PartialEq + 'static {
     /// All values with their words.
@@ -151,6 +153,7 @@ named! {
     Stage { Encode, Prefill }
     PriorityOrder { LowFirst, HighFirst }
     BodyShape { OpenAi, Anthropic }
+    SafetyStage { Prompt, Answer, Stream }
     CloseReason { Clean, Broken, TimedOut, ClientDisconnected }
     Algorithm { Sha256, Sha256Cbor, Xxhash, XxhashCbor }
     Api {

@@ -7,6 +7,7 @@
 
 mod reader;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::error::Error;
 use core::fmt;
@@ -25,6 +26,16 @@ pub struct ArgumentError {
 impl ArgumentError {
     pub(crate) const fn new(message: String) -> Self {
         Self { message }
+    }
+
+    /// The error of what was made of the arguments.
+    pub(crate) fn of(error: &dyn Error) -> Self {
+        Self::new(error.to_string())
+    }
+
+    /// The error of a value in this field.
+    pub(crate) fn at(field: &str, error: &dyn Error) -> Self {
+        Self::new(format!("{field} {error}"))
     }
 
     /// The reader's error without a position, which has no meaning for hosts.

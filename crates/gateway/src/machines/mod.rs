@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `mod` | [`Machine`], by its kind |
 //! | `configuration` | a [`Configuration`](crate::config::Configuration) of a file |
+//! | `gates` | [`Gates`](crate::gates::Gates) with its grants |
+//! | `safety` | [`SafetyCheck`](crate::gates::safety::SafetyCheck) |
 //! | `routing` | [`Routing`](crate::routing::Routing) with its generator |
 //!
 //! A binding has one class for all of them, so every language has the same calls, arguments and
@@ -11,7 +13,9 @@
 
 #[cfg(feature = "config")]
 mod configuration;
+mod gates;
 mod routing;
+mod safety;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -55,6 +59,8 @@ type Constructor = fn(Value) -> Result<Box<dyn Calls>, ArgumentError>;
 
 const KINDS: &[(&str, Constructor)] = &[
     ("routing", routing::new),
+    ("gates", gates::new),
+    ("safety", safety::new),
     #[cfg(feature = "config")]
     ("configuration", configuration::new),
 ];

@@ -1,8 +1,10 @@
 // Machines: the same cases as in Rust, and the typed faces of Node.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
+import { Gates, RefusedError, SafetyCheck } from 'slotwise/gates';
 import { NoRouteError, Routing } from 'slotwise/routing';
 
 const { Machine } = createRequire(import.meta.url)('../dist/machine.js');
@@ -37,4 +39,45 @@ test('a route is typed', () => {
   assert.throws(() => new Routing({}).route('m'), (error) => {
     return error instanceof NoRouteError && error.code === 'model_not_found' && error.httpStatus === 404;
   });
+});
+
+test('gates are typed', () => {
+  const sha256 = createHash('sha256').update('sk-1').digest('hex');
+  const gates = new Gates({ keys: [{ name: 'alice', sha256, tenant: 'team', limits: { tokensPerMinute: 100 } }] });
+  const headers = { Authorization: 'Bearer sk-1', 'x-other': ['a', 'b'] };
+  const caller = { name: 'alice', anonymous: false, tenant: 'team', priority: null, weight: null };
+  assert.deepEqual(gates.identify(new Headers({ 'x-api-key': 'sk-1' })), caller);
+  const demand = { model: 'm', promptTokens: 50, outputTokens: 30 };
+  const grant = gates.admit(headers, demand, { now: 0 });
+  assert.deepEqual(grant.caller, caller);
+  assert.deepEqual(grant.headers[1], ['x-ratelimit-remaining-tokens', '20']);
+  const standing = { scope: 'key', measure: 'tokens', windowMs: 60_000, limit: 100, used: 80, remaining: 20, resetMs: 60_500 };
+  assert.deepEqual(gates.standings(headers, { now: 500 }), [standing]);
+  assert.throws(() => gates.admit(headers, demand, { now: 500 }), (error) => {
+    assert.ok(error instanceof RefusedError);
+    assert.deepEqual([error.code, error.httpStatus, error.retryAfterMs, error.exceeded], ['rate_limit_exceeded', 429, 60_500, standing]);
+    assert.equal(JSON.parse(error.body('anthropic')).error.type, 'rate_limit_error');
+    return true;
+  });
+  assert.deepEqual([grant.settle({ promptTokens: 10, completionTokens: 0 }, 600), grant.cancel(700)], [true, false]);
+  assert.ok(gates.admit(headers, demand, { now: 700 }).cancel(800));
+  gates.setConfig({ anonymous: {} });
+  assert.throws(() => gates.identify(headers), RefusedError);
+  assert.equal(gates.identify({}, { client: '10.0.0.1' }).name, '10.0.0.1');
+});
+
+test('a check of a stream is typed', () => {
+  const check = new SafetyCheck('stream', { questionBytes: 4, lookBack: 8 });
+  const event = Buffer.from('data: {"choices":[{"index":0,"delta":{"content":"grüße"}}]}\n\n');
+  check.feed(event.subarray(0, 50), 0);
+  assert.deepEqual([check.wantsInput, check.pollQuestion(), check.nextTimeout], [true, null, null]);
+  check.feed(event.subarray(50), 0);
+  const question = check.pollQuestion();
+  assert.deepEqual(question, { id: 0, texts: ['grüße'], deadline: 1_000 });
+  assert.equal(check.nextTimeout, 1_000);
+  assert.ok(check.handleVerdict(question.id, { verdict: 'allow' }, 1));
+  assert.ok(!check.handleVerdict(question.id, { verdict: 'allow' }, 1));
+  assert.equal(check.pollOutput(), null);
+  check.finish(2);
+  assert.deepEqual([Buffer.from(check.pollOutput()), check.ended, check.refused], [event, true, null]);
 });

@@ -1,0 +1,2 @@
+// The same subpath for `import`.
+export { Gates, Grant, RefusedError, SafetyCheck } from './dist/gates.js';
