@@ -13,7 +13,7 @@
 //!  engines    metrics pages, ORCA headers, KV events and probes to inputs; replay requests
 //!  lease      Lease: one dispatched request, from its reservation to its one end
 //!  exchange   Exchange: one client request over several attempts, from its body to its reply
-//!  gates      Gates: API keys, quotas and rate limits, before the scheduler
+//!  gates      Gates: API keys, quotas and rate limits; SafetyCheck: checks of content
 //!  routing    Routing: which pool serves a request, and under which model name
 //!  request    RequestOptions: the host's options over headers, and headers over the body
 //!  names      words that all languages share, and the error for an unknown one

@@ -194,17 +194,14 @@ impl Ledger {
             unused_at: None,
         });
         let windows = limits.all().map(move |quota| {
-            let mut window = account.and_then(|it| it.window(&quota)).cloned();
-            if let Some(window) = &mut window {
-                window.advance(now);
-            }
+            let window = account.and_then(|it| it.window(&quota));
             let (amount, limit) = (amounts.of(quota.measure), quota.limit);
             LimitState {
                 measure: quota.measure,
                 window: Some(quota.window),
                 limit,
-                used: window.as_ref().map_or(0, SlidingWindow::used),
-                passes_at: match &window {
+                used: window.map_or(0, |window| window.used(now)),
+                passes_at: match window {
                     Some(window) => window.fits_at(now, amount, limit),
                     None => (amount <= limit).then_some(now),
                 },

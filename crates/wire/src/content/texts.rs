@@ -83,8 +83,8 @@ impl Texts {
         self.texts.is_empty()
     }
 
-    /// The numbers of choices, blocks and items in the payload. With the key of a text, they name
-    /// the part of an answer that the text continues.
+    /// The first eight numbers of choices, blocks and items in the payload. With the key of a
+    /// text, they name the part of an answer that the text continues.
     pub fn indexes(&self) -> &[u64] {
         &self.indexes
     }
@@ -137,8 +137,8 @@ impl Texts {
                 }
             }
             Kind::Number if INDEXES.contains(&key) => {
-                let number = reader.number()?;
-                self.indexes.extend(number.whole("an index"));
+                let number = reader.number()?.whole("an index").ok();
+                self.indexes.extend(number.filter(|_| self.indexes.len() < MOST_INDEXES));
             }
             _ => _ = reader.skip()?,
         }
@@ -276,6 +276,9 @@ const ENDINGS: &[(&str, &str)] = &[
 ];
 
 const INDEXES: &[&str] = &["index", "output_index", "content_index", "summary_index"];
+
+/// Indexes that are kept. An event has one for each level: a choice, its call, its block.
+const MOST_INDEXES: usize = 8;
 
 /// The range of the next value.
 fn skip(reader: &mut Reader<'_>) -> Result<Range<usize>, WireError> {
