@@ -46,6 +46,7 @@ from .config import (
     StaticUsageLimit,
     ProducerConfig,
     TierFactors,
+    AutoscalingConfig,
     UtilizationDetector,
 )
 from .errors import (
@@ -89,6 +90,8 @@ from .values import (
     KvEvent,
     RejectReason,
     RemovedEndpoint,
+    PoolStats,
+    Spread,
     Stats,
     CostTerms,
     Tier,
@@ -97,6 +100,7 @@ from .values import (
 
 __all__ = [
     "AdapterError",
+    "AutoscalingConfig",
     "BandLimits",
     "BandStats",
     "Blocks",
@@ -159,6 +163,8 @@ __all__ = [
     "RunnerUp",
     "ScorerScore",
     "StageExplanation",
+    "PoolStats",
+    "Spread",
     "Stats",
     "CostTerms",
     "Tier",

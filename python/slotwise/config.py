@@ -322,6 +322,21 @@ class ProducerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalingConfig:
+    """The service level for which ``stats().pool.desired_replicas`` is computed."""
+
+    ttft: float = _DEFAULTS["autoscaling"]["ttft"]
+    """Seconds in which 95 % of the first tokens should arrive."""
+    tpot: float = _DEFAULTS["autoscaling"]["tpot"]
+    """Seconds per output token that an answer should keep."""
+    kv_utilization: float = _DEFAULTS["autoscaling"]["kv_utilization"]
+    """Share of the pool's KV cache that live requests should use at most."""
+    start_up: float = _DEFAULTS["autoscaling"]["start_up"]
+    """Seconds from the start of a replica to its first request. A rising load is extrapolated over
+    it, up to twice the current load."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The configuration of a scheduler. It limits every structure that grows."""
 
@@ -382,6 +397,8 @@ class Config:
     disaggregation: DisaggregationConfig | None = None
     """How requests are split over endpoints that encode, prefill and decode; ``None`` means that
     one endpoint serves a request."""
+    autoscaling: AutoscalingConfig = AutoscalingConfig()
+    """The service level for which the desired number of replicas is computed."""
     alternatives: int = _DEFAULTS["alternatives"]
     """Most alternatives that a decision lists."""
     shed_above: float = _DEFAULTS["shed_above"]
@@ -464,6 +481,7 @@ def decode_config(text: str) -> Config:
     fields["prices"] = CostPrices(**fields["prices"])
     fields["tiers"] = TierFactors(**fields["tiers"])
     fields["producers"] = ProducerConfig(**fields["producers"])
+    fields["autoscaling"] = AutoscalingConfig(**fields["autoscaling"])
     fields["disaggregation"] = _disaggregation(fields["disaggregation"])
     return Config(**fields)
 

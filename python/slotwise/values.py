@@ -487,6 +487,38 @@ class BandStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The mean and the standard deviation of a value over the endpoints; zero without endpoints."""
+
+    mean: float
+    """The mean."""
+    std_dev: float
+    """The standard deviation of the population."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStats:
+    """Signals of the whole pool, for an autoscaler. Draining endpoints do not count."""
+
+    ready_endpoints: int
+    """Endpoints that accept requests."""
+    queue_size: Spread
+    """Requests before their first token on an endpoint: this gateway's and estimated others."""
+    kv_cache_utilization: Spread
+    """Share of an endpoint's KV cache that live requests use: this gateway's and estimated
+    others."""
+    running_requests: Spread
+    """Requests past their first token on an endpoint: this gateway's and estimated others."""
+    saturation: float
+    """Saturation by the configured policy: 0 is idle, 1 is full. A pool without endpoints is
+    full."""
+    desired_replicas: float
+    """Replicas that the predicted work needs to keep the service level of
+    :class:`AutoscalingConfig`, as a fraction; an autoscaler rounds up. It counts only this
+    gateway's requests: sum it over gateways that share a pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """Counters and gauges of a scheduler."""
 
@@ -542,6 +574,8 @@ class Stats:
     """Entries of the prefix index: pairs of an endpoint and a cached block."""
     index_bytes: int
     """Bytes that the prefix index has allocated."""
+    pool: PoolStats
+    """Signals of the whole pool, for an autoscaler."""
     endpoints: tuple[EndpointStats, ...]
     """All endpoints of the pool."""
 
@@ -636,6 +670,10 @@ def decode_stats(text: str) -> Stats:
     for one in endpoints:
         one["adapters"] = tuple(one["adapters"])
     fields["bands"] = tuple(BandStats(**one) for one in fields["bands"])
+    pool = fields["pool"]
+    for name in ("queue_size", "kv_cache_utilization", "running_requests"):
+        pool[name] = Spread(**pool[name])
+    fields["pool"] = PoolStats(**pool)
     guard = fields.pop("session_admission")
     fields["session_admission"] = None if guard is None else SessionAdmissionStats(**guard)
     return Stats(endpoints=tuple(EndpointStats(**one) for one in endpoints), **fields)

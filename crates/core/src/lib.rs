@@ -130,7 +130,9 @@ mod subset;
 mod time;
 
 pub use address::Address;
-pub use config::{Config, ConfigError, Implausible, ProducerConfig, implausible};
+pub use config::{
+    AutoscalingConfig, Config, ConfigError, Implausible, ProducerConfig, implausible,
+};
 pub use decision::{
     Decision, Dispatch, EvictReason, Evicted, Leg, RejectReason, Rejected, Stage, idle_limit,
 };
@@ -160,8 +162,9 @@ pub use request::{
 };
 pub use rng::Rng;
 pub use scheduler::{
-    BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, RedirectError,
-    RemovedEndpoint, RunnerUp, Scheduler, StageExplanation, StageSplit, Stats, UnknownRequest,
+    BandStats, Builder, Candidate, EndpointStats, Explanation, LegError, PoolStats, RedirectError,
+    RemovedEndpoint, RunnerUp, Scheduler, Spread, StageExplanation, StageSplit, Stats,
+    UnknownRequest,
 };
 pub use subset::{PortMatch, Subset};
 pub use time::{Instant, Seconds};

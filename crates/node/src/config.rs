@@ -83,6 +83,8 @@ pub struct Config {
     /// How requests are split over endpoints that encode, prefill and decode. Default: one endpoint
     /// serves a request.
     pub disaggregation: Option<DisaggregationConfig>,
+    /// The service level for which the desired number of replicas is computed.
+    pub autoscaling: Option<AutoscalingConfig>,
     /// Fallbacks that a dispatch names besides the endpoint. Default: 2.
     pub alternatives: Option<f64>,
     /// Requests of negative priority are refused while even the best endpoint has more milliseconds
@@ -119,6 +121,21 @@ pub struct ProducerConfig {
     pub max_sessions: Option<f64>,
     /// Endpoints remembered as receivers of requests without a cached prefix. Default: 1,024.
     pub max_cold_endpoints: Option<f64>,
+}
+
+/// The service level for which `stats().pool.desiredReplicas` is computed.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct AutoscalingConfig {
+    /// Milliseconds in which 95 % of the first tokens should arrive. Default: 2,000.
+    pub ttft_ms: Option<f64>,
+    /// Milliseconds per output token that an answer should keep. Default: 100.
+    pub tpot_ms: Option<f64>,
+    /// Share of the pool's KV cache that live requests should use at most. Default: 0.8.
+    pub kv_utilization: Option<f64>,
+    /// Milliseconds from the start of a replica to its first request. A rising load is extrapolated
+    /// over it, up to twice the current load. Default: 120,000.
+    pub start_up_ms: Option<f64>,
 }
 
 /// The time that an idle, otherwise average server needs to read a prompt. All lengths are seconds.
@@ -227,6 +244,13 @@ impl TryFrom<Config> for slotwise::Config {
             set.max_sessions => producers.max_sessions, size, "producers.maxSessions";
             set.max_cold_endpoints => producers.max_cold_endpoints, size, "producers.maxColdEndpoints";
         }
+        let (set, level) = (&mut config.autoscaling, given.autoscaling.unwrap_or_default());
+        set! {
+            set.ttft => level.ttft_ms, duration, "autoscaling.ttftMs";
+            set.tpot => level.tpot_ms, duration, "autoscaling.tpotMs";
+            set.kv_utilization => level.kv_utilization, finite, "autoscaling.kvUtilization";
+            set.start_up => level.start_up_ms, duration, "autoscaling.startUpMs";
+        }
         config.profile = given.profile.map(profile).transpose()?;
         config.profiles = given.profiles.map(profile_set).transpose()?;
         let (set, prices) = (&mut config.prices, given.prices.unwrap_or_default());
@@ -332,6 +356,12 @@ impl From<&slotwise::Config> for Config {
                 max_cold_endpoints: Some(config.producers.max_cold_endpoints as f64),
             }),
             disaggregation: config.disaggregation.as_ref().map(DisaggregationConfig::from),
+            autoscaling: Some(AutoscalingConfig {
+                ttft_ms: Some(millis(config.autoscaling.ttft)),
+                tpot_ms: Some(millis(config.autoscaling.tpot)),
+                kv_utilization: Some(config.autoscaling.kv_utilization),
+                start_up_ms: Some(millis(config.autoscaling.start_up)),
+            }),
             alternatives: Some(config.alternatives as f64),
             shed_above_ms: Some(millis(config.shed_above)),
             flow: Some((&config.flow).into()),

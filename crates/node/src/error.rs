@@ -134,7 +134,10 @@ impl From<Unfit> for napi::Error<Kind> {
 }
 
 /// The fields with which the core may find fault that carry their unit in JavaScript.
-const LENGTHS_OF_TIME: [&str; 4] = [
+const LENGTHS_OF_TIME: [&str; 7] = [
+    "autoscaling.ttft",
+    "autoscaling.tpot",
+    "autoscaling.start_up",
     "flow.saturation.max_queued_prefill",
     "flow.saturation.metrics_staleness_threshold",
     "flow.session_admission.idle_time",

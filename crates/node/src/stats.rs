@@ -67,6 +67,8 @@ pub struct Stats {
     pub index_entries: f64,
     /// Bytes that the index of caches has allocated for them.
     pub index_bytes: f64,
+    /// Signals of the whole pool, for an autoscaler.
+    pub pool: PoolStats,
     /// Every endpoint, in the order in which they took their places in the pool.
     pub endpoints: Vec<EndpointStats>,
 }
@@ -83,6 +85,36 @@ pub struct Histogram {
     pub sum_ms: f64,
     /// The number of durations.
     pub count: f64,
+}
+
+/// Signals of the whole pool, for an autoscaler. Draining endpoints do not count.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct PoolStats {
+    /// Endpoints that accept requests.
+    pub ready_endpoints: f64,
+    /// Requests before their first token on an endpoint: ours and estimated others.
+    pub queue_size: Spread,
+    /// Share of an endpoint's KV cache that live requests use: ours and estimated others.
+    pub kv_cache_utilization: Spread,
+    /// Requests past their first token on an endpoint: ours and estimated others.
+    pub running_requests: Spread,
+    /// Saturation by the configured policy: 0 is idle, 1 is full. A pool without endpoints is full.
+    pub saturation: f64,
+    /// Replicas that the predicted work needs to keep the service level of `autoscaling`, as a
+    /// fraction; an autoscaler rounds up. It counts only this gateway's requests: sum it over
+    /// gateways that share a pool.
+    pub desired_replicas: f64,
+}
+
+/// The mean and the standard deviation of a value over the endpoints; zero without endpoints.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation of the population.
+    pub std_dev: f64,
 }
 
 /// One band of the waiting room.
@@ -264,8 +296,28 @@ impl From<slotwise::Stats> for Stats {
             reuse_probability: stats.reuse_probability,
             index_entries: stats.index_entries as f64,
             index_bytes: stats.index_bytes as f64,
+            pool: stats.pool.into(),
             endpoints: stats.endpoints.into_iter().map(EndpointStats::from).collect(),
         }
+    }
+}
+
+impl From<slotwise::PoolStats> for PoolStats {
+    fn from(pool: slotwise::PoolStats) -> Self {
+        Self {
+            ready_endpoints: pool.ready_endpoints as f64,
+            queue_size: pool.queue_size.into(),
+            kv_cache_utilization: pool.kv_cache_utilization.into(),
+            running_requests: pool.running_requests.into(),
+            saturation: pool.saturation,
+            desired_replicas: pool.desired_replicas,
+        }
+    }
+}
+
+impl From<slotwise::Spread> for Spread {
+    fn from(spread: slotwise::Spread) -> Self {
+        Self { mean: spread.mean, std_dev: spread.std_dev }
     }
 }
 

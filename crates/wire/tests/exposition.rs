@@ -117,6 +117,8 @@ fn the_reference_names_say_what_the_reference_would() {
     stats.endpoints[1].prefilling = 1;
     stats.endpoints[0].external_waiting = 0.0;
     stats.endpoints[1].external_waiting = 0.0;
+    (stats.pool.queue_size.mean, stats.pool.queue_size.std_dev) = (2.0, 1.0);
+    (stats.pool.ready_endpoints, stats.pool.saturation) = (1, 0.75);
     stats.endpoints[1].draining = true;
     for (count, reason) in Reason::all().enumerate() {
         match reason {
@@ -131,6 +133,7 @@ fn the_reference_names_say_what_the_reference_would() {
         "llm_d_epp_average_queue_size{name=\"llama\"} 2.0",
         "llm_d_epp_std_dev_queue_size{name=\"llama\"} 1.0",
         "llm_d_epp_ready_endpoints{name=\"llama\"} 1",
+        "llm_d_epp_flow_control_pool_saturation{inference_pool=\"llama\",stage=\"effective\"} 0.75",
         "llm_d_epp_per_endpoint_queue_size{name=\"llama\",model_server_endpoint=\"http://10.0.0.1:8000\"} 3.0",
         "llm_d_epp_flow_control_queue_size{priority=\"7\",inference_pool=\"llama\"} 1",
         "llm_d_epp_flow_control_queue_size{priority=\"0\",inference_pool=\"llama\"} 3",

@@ -1,5 +1,6 @@
 //! The configuration of a scheduler: limits, assumptions and prices.
 
+mod autoscaling;
 mod plausible;
 mod producers;
 
@@ -14,6 +15,7 @@ use crate::prefill::PrefillCost;
 use crate::prefix::IndexLimits;
 use crate::profile::{CostPrices, TierFactors};
 
+pub use autoscaling::AutoscalingConfig;
 pub use plausible::{Implausible, implausible};
 pub use producers::ProducerConfig;
 
@@ -106,6 +108,8 @@ pub struct Config {
     pub profiles: Option<ProfileSetConfig>,
     /// State between requests that the plugins of a scheduling profile read.
     pub producers: ProducerConfig,
+    /// The service level for which the desired number of replicas is computed.
+    pub autoscaling: AutoscalingConfig,
     /// Number of alternatives in a [`Dispatch`](crate::Dispatch).
     pub alternatives: usize,
     /// Requests of negative priority are rejected while the predicted wait on their best endpoint
@@ -143,6 +147,7 @@ impl Default for Config {
             profile: None,
             profiles: None,
             producers: ProducerConfig::default(),
+            autoscaling: AutoscalingConfig::default(),
             alternatives: 2,
             shed_above: Duration::from_secs(1),
         }
@@ -158,6 +163,9 @@ impl Config {
             ));
         }
         if let Some((field, expected)) = self.flow.invalid() {
+            return Err(ConfigError::new(field, expected));
+        }
+        if let Some((field, expected)) = self.autoscaling.invalid() {
             return Err(ConfigError::new(field, expected));
         }
         if let Some(field) = self.tiers.invalid() {

@@ -61,6 +61,21 @@ impl DecodeTime {
     }
 }
 
+impl DecodeTime {
+    /// The running answers, at least one, among which an answer takes `time` per token. `None`
+    /// while the line has no slope.
+    pub(crate) fn running_at(&self, time: Seconds) -> Option<f64> {
+        if self.weight <= 0.0 {
+            return None;
+        }
+        let (mean_x, mean_y) = (self.x / self.weight, self.y / self.weight);
+        let variance = self.xx / self.weight - mean_x * mean_x;
+        let slope = (self.xy / self.weight - mean_x * mean_y) / variance;
+        (variance > SPREAD && slope > 0.0)
+            .then(|| (mean_x + (time.get() - mean_y) / slope).max(1.0))
+    }
+}
+
 impl DecodeFactor {
     pub(crate) const fn new() -> Self {
         Self { factor: 1.0, answers: 0.0 }
@@ -102,6 +117,10 @@ mod tests {
             line.observe(running, Seconds::new(0.02 + 0.001 * running));
         }
         assert!((line.predict(32.0, Seconds::ZERO).get() - 0.052).abs() < 1e-3);
+        let running = line.running_at(Seconds::new(0.052)).expect("a slope");
+        assert!((running - 32.0).abs() < 0.5, "{running}");
+        assert_eq!(line.running_at(Seconds::ZERO), Some(1.0));
+        assert_eq!(DecodeTime::default().running_at(Seconds::new(1.0)), None);
         assert!(line.predict(-1e9, Seconds::ZERO) > Seconds::ZERO);
     }
 

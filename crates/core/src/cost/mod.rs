@@ -1,12 +1,14 @@
 //! Learned parameters of cost: the speed of each endpoint, the time per output token, the
-//! probability that a cached prefix is reused, and the bytes per token of text.
+//! probability that a cached prefix is reused, the bytes per token of text, and the arriving work.
 
+mod arrivals;
 mod decode;
 mod mean;
 mod reuse;
 mod speed;
 mod tokens;
 
+pub(crate) use arrivals::{ArrivalRate, Arrivals};
 pub(crate) use decode::{DecodeFactor, DecodeTime};
 pub(crate) use mean::MovingMean;
 pub(crate) use reuse::Reuse;

@@ -12,7 +12,7 @@ use core::time::Duration;
 pub(crate) use threads::Threads;
 
 use crate::config::Config;
-use crate::cost::{BytesPerToken, DecodeTime, MovingMean, Reuse};
+use crate::cost::{Arrivals, BytesPerToken, DecodeTime, MovingMean, Reuse};
 use crate::endpoint::EndpointId;
 use crate::kv_transfer::KvTransferCost;
 use crate::lora::{Catalog, Demand, Outlook};
@@ -44,6 +44,8 @@ pub(crate) struct Fleet {
     pub(crate) adapter_catalog: Catalog,
     /// Seconds of described prefill in a request.
     pub(crate) mean_work: MovingMean,
+    /// Described prefill of the requests that arrive.
+    pub(crate) arrivals: Arrivals,
     /// Tokens in an answer.
     pub(crate) mean_output: MovingMean,
     /// Time per output token.
@@ -78,6 +80,7 @@ impl Fleet {
             adapters: Demand::new(config.max_adapters),
             adapter_catalog: Catalog::new(config.max_adapters),
             mean_work: MovingMean::new(0.1, 64),
+            arrivals: Arrivals::new(),
             mean_output: MovingMean::new(200.0, 64),
             decode_time: DecodeTime::default(),
             mean_residence: MovingMean::new(5.0, 64),

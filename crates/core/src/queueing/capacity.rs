@@ -23,6 +23,7 @@ pub(super) fn is_full(fleet: &Fleet, slot: &Slot) -> bool {
     !fleet.config.flow.saturation.has_room(&endpoint_load(fleet, fleet.now, slot))
 }
 
+/// The saturation of the endpoints that accept requests.
 pub(super) fn saturation(fleet: &Fleet, now: Instant) -> f64 {
     let takes_requests = fleet.pool.iter().filter(|slot| !slot.draining);
     let load = |slot: &Slot| (slot.endpoint.role, endpoint_load(fleet, now, slot));

@@ -90,6 +90,11 @@ impl Queueing {
         }
     }
 
+    /// The saturation of the pool.
+    pub(crate) fn saturation(&self, fleet: &Fleet) -> f64 {
+        capacity::saturation(fleet, fleet.now)
+    }
+
     /// Takes a request out of the queue; whether it was queued.
     pub(crate) fn cancel(&mut self, now: Instant, id: RequestId) -> bool {
         let Some(ticket) = self.tickets.remove(&id.0) else { return false };

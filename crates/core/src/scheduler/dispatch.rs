@@ -147,6 +147,7 @@ impl Scheduler {
             self.fleet.pool.reserve(now, endpoint, claim, output, backoff_periods).ok()?;
         if computes_prompt {
             self.fleet.mean_work.observe(described.get());
+            self.fleet.arrivals.observe(now, described.get());
         }
         let block_tokens = prompt.span.block_tokens();
         let used = BlockUse { stamp: reservation.order(), block_tokens, now, computed: false };

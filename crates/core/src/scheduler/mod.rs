@@ -13,7 +13,7 @@
 //! | `settlement` | the end of a request: its charge, its release, and what is learned |
 //! | `lingering` | bookings of cancelled requests on engines that ignore disconnects |
 //! | `explain`, `explanation_table` | the cost or the scores of every candidate |
-//! | `stats` | counters and gauges |
+//! | `stats`, `pool_stats` | counters and gauges; signals for an autoscaler |
 //! | `rejection_message` | the sentence of a rejection |
 //! | `snapshot` | the caches' contents as bytes, for a restart |
 
@@ -27,6 +27,7 @@ mod legs;
 mod lifecycle;
 mod lingering;
 mod pick;
+mod pool_stats;
 mod rejection_message;
 mod settlement;
 mod snapshot;
@@ -53,6 +54,7 @@ pub use endpoints::RemovedEndpoint;
 pub use explain::{Candidate, Explanation, RunnerUp, StageExplanation};
 pub use legs::LegError;
 pub use lifecycle::{RedirectError, UnknownRequest};
+pub use pool_stats::{PoolStats, Spread};
 pub use stats::{BandStats, EndpointStats, StageSplit, Stats};
 
 /// Decides whether a request goes now and to which endpoint, and keeps account of the requests in
@@ -254,6 +256,8 @@ impl Scheduler {
     fn reject(&mut self, priority: Priority, rejected: Rejected) -> Rejected {
         let own = self.workspace.lookup.least_work(self.fleet.config.prefill);
         self.counters.reject(rejected.reason);
+        // A rejected request is load that more replicas would carry.
+        self.fleet.arrivals.observe(self.fleet.now, own.get());
         self.queueing.spread(&self.fleet, self.requests.len(), priority, own, rejected)
     }
 }

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Scheduler;
+use super::{PoolStats, Scheduler};
 use crate::decision::{EvictReason, RejectReason};
 use crate::endpoint::EndpointId;
 use crate::flow::{QueueTotals, SessionAdmission, SessionAdmissionStats};
@@ -75,6 +75,8 @@ pub struct Stats {
     /// Bytes that the prefix index has allocated: see
     /// [`IndexLimits::bytes`](crate::prefix::IndexLimits::bytes).
     pub index_bytes: usize,
+    /// Signals of the whole pool, for an autoscaler.
+    pub pool: PoolStats,
     /// Every endpoint, by slot.
     pub endpoints: Vec<EndpointStats>,
 }
@@ -319,6 +321,7 @@ impl Scheduler {
             reuse_probability: self.fleet.reuse.probability(),
             index_entries: self.fleet.prefixes.len(),
             index_bytes: self.fleet.prefixes.allocated(),
+            pool: self.pool_stats(),
             endpoints: self
                 .fleet
                 .pool

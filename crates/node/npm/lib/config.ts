@@ -1,5 +1,6 @@
 /** The configuration of a scheduler and of an endpoint: types, schemas and warnings. */
 import type {
+  AutoscalingConfig,
   BandLimits,
   UsageLimitPolicy,
   Config,
@@ -29,6 +30,7 @@ import {
 import { warnImplausible } from './warn_once.js';
 
 export type {
+  AutoscalingConfig,
   BandLimits,
   UsageLimitPolicy,
   Config,
@@ -170,6 +172,13 @@ const PRODUCERS = {
   maxColdEndpoints: 'number',
 } satisfies SchemaOf<ProducerConfig>;
 
+const AUTOSCALING = {
+  ttftMs: 'number',
+  tpotMs: 'number',
+  kvUtilization: 'number',
+  startUpMs: 'number',
+} satisfies SchemaOf<AutoscalingConfig>;
+
 const CONFIG = {
   seed: 'integer',
   maxEndpoints: 'number',
@@ -196,6 +205,7 @@ const CONFIG = {
   profiles: 'json',
   producers: PRODUCERS,
   disaggregation: DISAGGREGATION,
+  autoscaling: AUTOSCALING,
   alternatives: 'number',
   shedAboveMs: 'number',
   flow: FLOW,

@@ -24,6 +24,8 @@ export type {
   Leg,
   BandStats,
   EndpointStats,
+  PoolStats,
+  Spread,
   SessionAdmissionStats,
   Evicted,
   Explanation,
@@ -59,6 +61,7 @@ export type { Call, Connector, ForwardOptions, Send } from './forward.js';
 export { Lease } from './lease.js';
 export type { TrackOptions } from './stream.js';
 export type {
+  AutoscalingConfig,
   BandLimits,
   UsageLimitPolicy,
   Config,

@@ -6,6 +6,8 @@ export type {
   Candidate,
   BandStats,
   EndpointStats,
+  PoolStats,
+  Spread,
   SessionAdmissionStats,
   Evicted,
   Explanation,

@@ -315,6 +315,21 @@ export interface Attributes {
   values: Array<string | number>
 }
 
+/** The service level for which `stats().pool.desiredReplicas` is computed. */
+export interface AutoscalingConfig {
+  /** Milliseconds in which 95 % of the first tokens should arrive. Default: 2,000. */
+  ttftMs?: number
+  /** Milliseconds per output token that an answer should keep. Default: 100. */
+  tpotMs?: number
+  /** Share of the pool's KV cache that live requests should use at most. Default: 0.8. */
+  kvUtilization?: number
+  /**
+   * Milliseconds from the start of a replica to its first request. A rising load is extrapolated
+   * over it, up to twice the current load. Default: 120,000.
+   */
+  startUpMs?: number
+}
+
 /** What a band may hold. */
 export interface BandLimits {
   /** Requests that may wait. Default: 5,000. */
@@ -505,6 +520,8 @@ export interface Config {
    * serves a request.
    */
   disaggregation?: DisaggregationConfig
+  /** The service level for which the desired number of replicas is computed. */
+  autoscaling?: AutoscalingConfig
   /** Fallbacks that a dispatch names besides the endpoint. Default: 2. */
   alternatives?: number
   /**
@@ -1121,6 +1138,26 @@ export interface Outcome {
 /** The outcome of a response with this status, independent of its body. */
 export declare function outcomeOfStatus(status: number): Outcome
 
+/** Signals of the whole pool, for an autoscaler. Draining endpoints do not count. */
+export interface PoolStats {
+  /** Endpoints that accept requests. */
+  readyEndpoints: number
+  /** Requests before their first token on an endpoint: ours and estimated others. */
+  queueSize: Spread
+  /** Share of an endpoint's KV cache that live requests use: ours and estimated others. */
+  kvCacheUtilization: Spread
+  /** Requests past their first token on an endpoint: ours and estimated others. */
+  runningRequests: Spread
+  /** Saturation by the configured policy: 0 is idle, 1 is full. A pool without endpoints is full. */
+  saturation: number
+  /**
+   * Replicas that the predicted work needs to keep the service level of `autoscaling`, as a
+   * fraction; an autoscaler rounds up. It counts only this gateway's requests: sum it over
+   * gateways that share a pool.
+   */
+  desiredReplicas: number
+}
+
 /** The time that an idle, otherwise average server needs to read a prompt. All lengths are seconds. */
 export interface PrefillCost {
   /** Seconds for each token computed. Default: 23e-6, an 8B model on one H100. */
@@ -1520,6 +1557,14 @@ export interface StageExplanation {
   runnerUp: RunnerUp | null
 }
 
+/** The mean and the standard deviation of a value over the endpoints; zero without endpoints. */
+export interface Spread {
+  /** The mean. */
+  mean: number
+  /** The standard deviation of the population. */
+  stdDev: number
+}
+
 /** What a scheduler has done since it began, and what it holds now. */
 export interface Stats {
   /** Requests sent to an endpoint. */
@@ -1574,6 +1619,8 @@ export interface Stats {
   indexEntries: number
   /** Bytes that the index of caches has allocated for them. */
   indexBytes: number
+  /** Signals of the whole pool, for an autoscaler. */
+  pool: PoolStats
   /** Every endpoint, in the order in which they took their places in the pool. */
   endpoints: Array<EndpointStats>
 }

@@ -45,7 +45,7 @@ const ENDPOINTS: Family = Family::gauge(
 type Row = (Family, fn(&Stats) -> Value);
 
 #[rustfmt::skip]
-const TOTALS: [Row; 19] = [
+const TOTALS: [Row; 28] = [
     (Family::counter("slotwise_dispatched_requests", REQUESTS, &[], "Requests sent to an endpoint."), |it| it.dispatched.into()),
     (Family::counter("slotwise_completed_requests", REQUESTS, &[], "Requests that completed."), |it| it.completed.into()),
     (Family::counter("slotwise_failed_requests", REQUESTS, &[], "Requests that failed after they were dispatched."), |it| it.failed.into()),
@@ -65,6 +65,15 @@ const TOTALS: [Row; 19] = [
     (Family::gauge("slotwise_reuse_probability_ratio", RATIO, &[], "Measured probability that a cached token is reused."), |it| it.reuse_probability.into()),
     (Family::gauge("slotwise_index_entries", None, &[], "Pairs of an endpoint and a block that it holds in the prefix index."), |it| it.index_entries.into()),
     (Family::gauge("slotwise_index_bytes", BYTES, &[], "Bytes that the prefix index has allocated."), |it| it.index_bytes.into()),
+    (Family::gauge("slotwise_pool_ready_endpoints", None, &[], "Endpoints that accept requests."), |it| it.pool.ready_endpoints.into()),
+    (Family::gauge("slotwise_pool_average_queue_size", None, &[], "Mean requests before their first token on an endpoint."), |it| it.pool.queue_size.mean.into()),
+    (Family::gauge("slotwise_pool_std_dev_queue_size", None, &[], "Standard deviation of the same."), |it| it.pool.queue_size.std_dev.into()),
+    (Family::gauge("slotwise_pool_average_kv_cache_utilization", None, &[], "Mean share of the KV cache that live requests use."), |it| it.pool.kv_cache_utilization.mean.into()),
+    (Family::gauge("slotwise_pool_std_dev_kv_cache_utilization", None, &[], "Standard deviation of the same."), |it| it.pool.kv_cache_utilization.std_dev.into()),
+    (Family::gauge("slotwise_pool_average_running_requests", None, &[], "Mean requests past their first token on an endpoint."), |it| it.pool.running_requests.mean.into()),
+    (Family::gauge("slotwise_pool_std_dev_running_requests", None, &[], "Standard deviation of the same."), |it| it.pool.running_requests.std_dev.into()),
+    (Family::gauge("slotwise_pool_saturation_ratio", RATIO, &[], "Saturation of the pool by the configured policy; 1 is full."), |it| it.pool.saturation.into()),
+    (Family::gauge("slotwise_pool_desired_replicas", None, &[], "Replicas that the predicted work needs at the service level."), |it| it.pool.desired_replicas.into()),
 ];
 
 /// Families of durations.

@@ -7,7 +7,7 @@
 use alloc::string::ToString;
 use core::fmt;
 
-use slotwise::{EndpointStats, Stats};
+use slotwise::{EndpointStats, PoolStats, Spread, Stats};
 
 use super::catalog::{BandRow, bands, evicted, rejected};
 use super::definition::Family;
@@ -48,28 +48,31 @@ const FIRST_TOKEN: Family = Family::histogram("llm_d_epp_request_ttft_seconds", 
 #[rustfmt::skip]
 const QUEUE_TIME: Family = Family::histogram("llm_d_epp_flow_control_request_queue_duration_seconds", Some("seconds"), &["outcome", "inference_pool"], "Queue time of dispatched requests.");
 
+#[rustfmt::skip]
+const SATURATION: Family = Family::gauge("llm_d_epp_flow_control_pool_saturation", None, &["inference_pool", "stage"], "Saturation of the pool: 1 is full.");
+
 const POOL: &[&str] = &["name"];
 const BAND: &[&str] = &["priority", "inference_pool"];
 
 /// Families with the mean and the standard deviation over the endpoints.
-type Spread = (Family, Family, fn(&EndpointStats) -> f64);
+type SpreadRow = (Family, Family, fn(&PoolStats) -> Spread);
 
 #[rustfmt::skip]
-const SPREADS: [Spread; 3] = [
+const SPREADS: [SpreadRow; 3] = [
     (
-        Family::gauge("llm_d_epp_average_kv_cache_utilization", None, POOL, "Mean share of the KV cache that our requests in flight fill."),
+        Family::gauge("llm_d_epp_average_kv_cache_utilization", None, POOL, "Mean share of the KV cache that live requests use."),
         Family::gauge("llm_d_epp_std_dev_kv_cache_utilization", None, POOL, "Standard deviation of the same."),
-        |it| if it.kv_cache_tokens == 0 { 0.0 } else { it.kv_tokens as f64 / f64::from(it.kv_cache_tokens) },
+        |it| it.kv_cache_utilization,
     ),
     (
         Family::gauge("llm_d_epp_average_queue_size", None, POOL, "Mean number of requests queued at an endpoint."),
         Family::gauge("llm_d_epp_std_dev_queue_size", None, POOL, "Standard deviation of the same."),
-        queue_size,
+        |it| it.queue_size,
     ),
     (
         Family::gauge("llm_d_epp_average_running_requests", None, POOL, "Mean number of requests running at an endpoint."),
         Family::gauge("llm_d_epp_std_dev_running_requests", None, POOL, "Standard deviation of the same."),
-        |it| f64::from(it.running) + it.external_running,
+        |it| it.running_requests,
     ),
 ];
 
@@ -109,6 +112,7 @@ pub(super) fn all() -> impl Iterator<Item = Family> {
         INDEXER,
         FIRST_TOKEN,
         QUEUE_TIME,
+        SATURATION,
     ])
 }
 
@@ -135,14 +139,14 @@ pub(super) fn write(
     out.sample(&[], stats.in_flight)?;
 
     for (mean_of, deviation_of, read) in SPREADS {
-        let (mean, deviation) = spread(&stats.endpoints, read);
+        let spread = read(&stats.pool);
         out.family(mean_of)?;
-        out.sample(&[("name", pool)], mean)?;
+        out.sample(&[("name", pool)], spread.mean)?;
         out.family(deviation_of)?;
-        out.sample(&[("name", pool)], deviation)?;
+        out.sample(&[("name", pool)], spread.std_dev)?;
     }
     out.family(READY)?;
-    out.sample(&[("name", pool)], stats.endpoints.iter().filter(|it| !it.draining).count())?;
+    out.sample(&[("name", pool)], stats.pool.ready_endpoints)?;
     let queue_sizes =
         Row { family: QUEUE_SIZE, before: Some(("name", pool)), label: "model_server_endpoint" };
     queue_sizes.write(named, |it| queue_size(it).into(), out)?;
@@ -190,7 +194,10 @@ pub(super) fn write(
     out.family(FIRST_TOKEN)?;
     out.histogram(&[], &stats.time_to_first_token)?;
     out.family(QUEUE_TIME)?;
-    out.histogram(&[("outcome", "Dispatched"), ("inference_pool", pool)], &stats.queue_time)
+    out.histogram(&[("outcome", "Dispatched"), ("inference_pool", pool)], &stats.queue_time)?;
+    // One scheduler decides for all stages of its pool.
+    out.family(SATURATION)?;
+    out.sample(&[("inference_pool", pool), ("stage", "effective")], stats.pool.saturation)
 }
 
 /// A family with one sample for each endpoint.
@@ -233,49 +240,4 @@ fn write_attempts(endpoint: &EndpointStats, out: &mut Writer<'_, impl fmt::Write
 
 fn queue_size(endpoint: &EndpointStats) -> f64 {
     f64::from(endpoint.prefilling) + endpoint.external_waiting
-}
-
-/// Mean and standard deviation; both are zero without endpoints.
-fn spread(endpoints: &[EndpointStats], read: fn(&EndpointStats) -> f64) -> (f64, f64) {
-    let count = endpoints.len().max(1) as f64;
-    let mean = endpoints.iter().map(read).sum::<f64>() / count;
-    let variance =
-        endpoints.iter().map(|it| (read(it) - mean) * (read(it) - mean)).sum::<f64>() / count;
-    (mean, root(variance))
-}
-
-/// The square root, which `core` lacks: Newton's method from above, until it stops decreasing.
-fn root(square: f64) -> f64 {
-    if !(square > 0.0 && square.is_finite()) {
-        return if square > 0.0 { square } else { 0.0 };
-    }
-    // Halving the exponent is close enough for a few steps.
-    let mut root = f64::from_bits((square.to_bits() >> 1) + (1023_u64 << 51));
-    root = (root + square / root) / 2.0;
-    loop {
-        let next = (root + square / root) / 2.0;
-        if next >= root {
-            return root;
-        }
-        root = next;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::root;
-
-    #[test]
-    fn roots_are_those_of_the_standard_library() {
-        for square in [0.0, 1.0, 2.0, 0.25, 1e-300, 1e300, 12_345.678, f64::MIN_POSITIVE, 5e-324] {
-            let wanted = square.sqrt();
-            assert!(
-                (root(square) - wanted).abs() <= wanted * 1e-15,
-                "{square}: {} {wanted}",
-                root(square)
-            );
-        }
-        assert_eq!(root(f64::NAN).to_bits(), 0);
-        assert!(root(f64::INFINITY).is_infinite());
-    }
 }
