@@ -108,7 +108,12 @@ pub fn simulate(trace: &Trace, setup: &Setup, kind: &PolicyKind) -> Record {
         guard: setup.clients.guard,
         seed: setup.seed,
     };
-    Simulation::new(trace, setup, kind.build(&fleet)).run()
+    simulate_with(trace, setup, kind.build(&fleet))
+}
+
+/// Runs a workload under a policy of the caller's.
+pub fn simulate_with(trace: &Trace, setup: &Setup, policy: Box<dyn Policy>) -> Record {
+    Simulation::new(trace, setup, policy).run()
 }
 
 struct Simulation<'a> {

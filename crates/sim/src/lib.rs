@@ -8,16 +8,22 @@
 //! The policy called `slotwise` is the shipped scheduler behind its public interface. All results
 //! are simulated.
 
+pub mod autoscale;
 pub mod calibrate;
 pub mod clients;
 pub mod compare;
+pub mod curve;
+pub mod fit;
 pub mod fleet;
 pub mod forecast;
 pub mod groups;
 pub mod measure;
+pub mod measurement;
+pub mod plan;
 pub mod policy;
 pub mod pools;
 pub mod replica;
 pub mod report;
 pub mod sweep;
 pub mod trace;
+pub mod what_if;

@@ -1,5 +1,7 @@
 //! The command `slotwise-sim`.
 
+mod what_if_commands;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use slotwise_sim::report;
 use slotwise_sim::sweep::{Bounds, sweep};
 use slotwise_sim::trace::{Arrivals, Format, Half, Mix, Trace};
 
+use what_if_commands::{AutoscaleArgs, CurveArgs, PlanArgs, run_autoscale, run_curve, run_plan};
+
 /// A fleet of simulated model servers, to see what a routing policy is worth.
 #[derive(Parser)]
 #[command(version, about)]
@@ -36,6 +40,12 @@ enum Command {
     Sweep(SweepArgs),
     /// Compares predicted with simulated latency, and checks refusals for deadlines.
     Forecast(ForecastArgs),
+    /// Draws latency against throughput for classes and numbers of replicas.
+    Curve(CurveArgs),
+    /// Finds how many replicas of which class keep a service level, and their cost.
+    Plan(PlanArgs),
+    /// Compares replica-hours of autoscaling signals over a day's load.
+    Autoscale(AutoscaleArgs),
     /// Lists the policies and the classes of replicas.
     List,
     /// Derives a class's matrix work from one of Vidur's kernel profiles.
@@ -209,6 +219,9 @@ fn main() -> ExitCode {
         Command::Compare(args) => run_compare(&args),
         Command::Sweep(args) => run_sweep(&args),
         Command::Forecast(args) => run_forecast(&args),
+        Command::Curve(args) => run_curve(&args),
+        Command::Plan(args) => run_plan(&args),
+        Command::Autoscale(args) => run_autoscale(&args),
         Command::List => {
             list();
             Ok(())

@@ -184,7 +184,7 @@ fn loads(row: &Row, most: u32) -> Result<String> {
 }
 
 /// An SVG of this size, without the XML declaration, to stand inside the page.
-fn draw(
+pub(crate) fn draw(
     width: u32,
     height: u32,
     paint: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error>>,
@@ -200,16 +200,16 @@ fn draw(
 }
 
 /// One of `count` hues around the wheel, all about as dark.
-fn color(i: usize, count: usize) -> RGBColor {
+pub(crate) fn color(i: usize, count: usize) -> RGBColor {
     let (r, g, b) = HSLColor(i as f64 / count.max(1) as f64, 0.7, 0.42).rgb();
     RGBColor(r, g, b)
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
-const HEAD: &str = "<!doctype html><html lang=en><head><meta charset=utf-8><title>slotwise-sim</title><style>\
+pub(crate) const HEAD: &str = "<!doctype html><html lang=en><head><meta charset=utf-8><title>slotwise-sim</title><style>\
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.2rem .6rem;text-align:right;\
 border-bottom:1px solid #ddd;white-space:nowrap}th:first-child,td:first-child{text-align:left}.ours{font-weight:700;background:#eef6ee}\

@@ -120,6 +120,27 @@ pub(super) fn generate(mix: Mix, seed: u64) -> Trace {
     Trace { name, block_tokens: BLOCK_TOKENS, sessions, arrivals }
 }
 
+/// Requests that share nothing, one a second at speed 1. `spread` is the sigma of the logarithm of
+/// their lengths: with 0, all have the mean lengths.
+pub fn single_requests(input: f64, output: f64, spread: f64, requests: usize) -> Trace {
+    let mut rng = Rng::new(0x51_961e);
+    let sessions = (0..requests).map(|number| {
+        let (input, output) =
+            (tokens(&mut rng, (input, spread)), log_normal(&mut rng, (output, spread)).round());
+        let own = (number as u64 + 1) << 8;
+        let blocks = (0..u64::from(input / BLOCK_TOKENS)).map(|at| block(own, at)).collect();
+        let output = output.clamp(1.0, f64::from(MAX_INPUT)) as u32;
+        let turn = Turn { think: Duration::ZERO, input, output, blocks, adapter: None };
+        Session { turns: vec![turn], ..Session::default() }
+    });
+    Trace {
+        name: format!("{input:.0} + {output:.0} tokens"),
+        block_tokens: BLOCK_TOKENS,
+        sessions: sessions.collect(),
+        arrivals: Arrivals::Poisson(1.0),
+    }
+}
+
 /// Adds a session, and perhaps its sub-agent.
 fn add_session(
     rng: &mut Rng,

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use slotwise::{BlockHash, Instant, Rng};
 
-pub use generate::Mix;
+pub use generate::{Mix, single_requests};
 pub use read::TraceError;
 pub(crate) use read::{csv_error, read};
 
