@@ -182,7 +182,9 @@ FOREIGN = set(
     " capacity_utilization flow_control_pool_saturation flow_control_stale_endpoints"
     " AzurePublicDataset bailian_trace burst_gpt_trace mooncake_trace"
     " producer_name target_model_name ContextWindowExceededError"
-    " EndpointPickerConfig prefillThroughput".split()
+    " EndpointPickerConfig prefillThroughput"
+    # Fields of Kubernetes' HorizontalPodAutoscaler.
+    " apiVersion averageValue maxReplicas minReplicas scaleTargetRef".split()
 )
 
 

@@ -188,6 +188,11 @@ fn root(square: f64) -> f64 {
     }
 }
 
+/// Tests the example of the manual's page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/src/autoscaling.md")]
+mod book {}
+
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
