@@ -184,7 +184,7 @@ FOREIGN = set(
     " producer_name target_model_name ContextWindowExceededError"
     " EndpointPickerConfig prefillThroughput"
     # Fields of Kubernetes' HorizontalPodAutoscaler.
-    " apiVersion averageValue maxReplicas minReplicas scaleTargetRef".split()
+    " apiVersion AverageValue averageValue maxReplicas minReplicas scaleTargetRef".split()
 )
 
 
