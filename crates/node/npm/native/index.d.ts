@@ -1547,6 +1547,14 @@ export interface SkippedEvents {
   partialBlocks: number
 }
 
+/** The mean and the standard deviation of a value over the endpoints; zero without endpoints. */
+export interface Spread {
+  /** The mean. */
+  mean: number
+  /** The standard deviation of the population. */
+  stdDev: number
+}
+
 /** The endpoints for a stage before the answer. */
 export interface StageExplanation {
   /** The stage. */
@@ -1555,14 +1563,6 @@ export interface StageExplanation {
   candidates: Array<Candidate>
   /** What the second of the eligible endpoints lacks. */
   runnerUp: RunnerUp | null
-}
-
-/** The mean and the standard deviation of a value over the endpoints; zero without endpoints. */
-export interface Spread {
-  /** The mean. */
-  mean: number
-  /** The standard deviation of the population. */
-  stdDev: number
 }
 
 /** What a scheduler has done since it began, and what it holds now. */
