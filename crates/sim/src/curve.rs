@@ -93,19 +93,30 @@ pub fn at_rate(trace: &Trace, class: Class, replicas: usize, rate: f64, seed: u6
     };
     let finished: Vec<&Outcome> =
         requests.iter().filter(|request| request.finished.is_some()).collect();
-    let first = requests.iter().map(|request| request.arrived).min().unwrap_or_default();
-    let last = finished.iter().filter_map(|request| request.finished).max().unwrap_or(first);
-    let seconds = last.saturating_since(first).as_secs_f64();
+    let ends = sorted(
+        finished.iter().filter_map(|request| Some(request.finished?.as_micros() as f64 / 1e6)),
+    );
+    let throughput = middle_rate(&ends);
     let tokens = finished.iter().map(|request| f64::from(request.output)).sum::<f64>();
     Point {
         rate,
-        throughput: share(finished.len() as f64, seconds),
-        tokens: share(tokens, seconds),
+        throughput,
+        tokens: throughput * share(tokens, finished.len() as f64),
         ttft: times(Outcome::ttft),
         tpot: times(Outcome::tpot),
         e2e: times(Outcome::e2e),
         refused: requests.iter().filter(|request| request.refused.is_some()).count(),
     }
+}
+
+/// Ends a second over the middle four fifths: the first and the last answers of a run come while
+/// the fleet is not loaded.
+fn middle_rate(ends: &[f64]) -> f64 {
+    let (from, to) = (ends.len() / 10, ends.len() - ends.len().div_ceil(10));
+    if from >= to {
+        return 0.0;
+    }
+    share((to - from) as f64, ends[to] - ends[from])
 }
 
 /// A fleet of equal replicas with its defaults.
@@ -191,4 +202,19 @@ pub fn table(curves: &[Curve]) -> String {
         table.push('\n');
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::middle_rate;
+
+    #[test]
+    fn slow_ends_do_not_count() {
+        let mut ends: Vec<f64> = (0..100).map(|number| 10.0 + f64::from(number) * 0.5).collect();
+        assert!((middle_rate(&ends) - 2.0).abs() < 1e-9);
+        ends[99] = 1e6;
+        ends[0] = -1e6;
+        assert!((middle_rate(&ends) - 2.0).abs() < 1e-9);
+        assert!(middle_rate(&[]).abs() < 1e-9 && middle_rate(&[1.0]).abs() < 1e-9);
+    }
 }

@@ -33,7 +33,7 @@ struct Requests {
     #[arg(long, value_name = "S")]
     spread: Option<f64>,
     /// Requests of a run.
-    #[arg(long, value_name = "N", default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
     requests: u32,
 }
 
