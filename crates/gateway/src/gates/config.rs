@@ -11,6 +11,7 @@ use slotwise::Priority;
 
 use super::api_key::KeyDigest;
 use super::limits::{Limits, Measure};
+use super::safety::SafetyConfig;
 
 /// The configuration of [`Gates`](super::Gates). The default has no keys and refuses all requests.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub struct GatesConfig {
     pub anonymous: Option<Access>,
     /// Anonymous clients that are counted at most.
     pub max_clients: usize,
+    /// How the host checks prompts and answers; `None` if it does not.
+    pub safety: Option<SafetyConfig>,
 }
 
 /// An API key and what it allows.
@@ -72,7 +75,13 @@ pub struct Access {
 
 impl Default for GatesConfig {
     fn default() -> Self {
-        Self { keys: Vec::new(), tenants: BTreeMap::new(), anonymous: None, max_clients: 65_536 }
+        Self {
+            keys: Vec::new(),
+            tenants: BTreeMap::new(),
+            anonymous: None,
+            max_clients: 65_536,
+            safety: None,
+        }
     }
 }
 
@@ -102,6 +111,8 @@ impl GatesConfig {
         }
         let anonymous = self.anonymous.as_ref().map_or(Ok(()), Access::check);
         anonymous.map_err(|error| error.within("anonymous"))?;
+        let safety = self.safety.as_ref().map_or(Ok(()), SafetyConfig::check);
+        safety.map_err(|error| error.within("safety"))?;
         match self.max_clients {
             0 => Err(InvalidGates::new("max_clients", "must be at least 1")),
             _ => Ok(()),

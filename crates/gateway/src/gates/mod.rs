@@ -45,6 +45,7 @@ pub use refusal::GateRefusal;
 
 use ledger::{AccountName, Booking, Ledger, LimitState, NotBooked};
 use limits::Amounts;
+use safety::SafetyConfig;
 
 /// Who may send a request, and how much: API keys, quotas and rate limits.
 ///
@@ -91,6 +92,7 @@ use limits::Amounts;
 pub struct Gates {
     keys: BTreeMap<KeyDigest, Caller>,
     anonymous: Option<Caller>,
+    safety: Option<SafetyConfig>,
     ledger: Ledger,
     /// The latest time that was given. Time does not go backwards.
     latest: Instant,
@@ -196,8 +198,13 @@ impl Gates {
     /// Returns the first invalid field of the configuration.
     pub fn new(config: GatesConfig) -> Result<Self, InvalidGates> {
         let ledger = Ledger::new(config.max_clients);
-        let mut gates =
-            Self { keys: BTreeMap::new(), anonymous: None, ledger, latest: Instant::ORIGIN };
+        let mut gates = Self {
+            keys: BTreeMap::new(),
+            anonymous: None,
+            safety: None,
+            ledger,
+            latest: Instant::ORIGIN,
+        };
         gates.set_config(config)?;
         Ok(gates)
     }
@@ -210,6 +217,7 @@ impl Gates {
     /// Returns the first invalid field of the configuration. Nothing changes then.
     pub fn set_config(&mut self, config: GatesConfig) -> Result<(), InvalidGates> {
         config.check()?;
+        self.safety = config.safety;
         let tenants: BTreeMap<String, (AccountName, Arc<Limits>)> = config
             .tenants
             .into_iter()
@@ -341,6 +349,12 @@ impl Gates {
             standings.extend(states.map(|state| standing(now, name, &state)));
         }
         standings
+    }
+
+    /// How prompts and answers are checked, for a [`SafetyCheck`](safety::SafetyCheck) each; `None`
+    /// if they are not.
+    pub const fn safety(&self) -> Option<SafetyConfig> {
+        self.safety
     }
 
     /// Accounts in memory.
