@@ -206,7 +206,7 @@ pub fn table(rows: &[Row], prices: Option<&Prices>) -> String {
     }
     table.push_str("  hardware\n");
     for row in sorted_rows(rows) {
-        let replicas = row.replicas.map_or("-".into(), |replicas| replicas.to_string());
+        let replicas = row.replicas.map_or_else(|| "-".into(), |replicas| replicas.to_string());
         let _ = write!(
             table,
             "{:<18} {replicas:>8} {:>8.2}s {:>7.0}ms",
@@ -215,7 +215,7 @@ pub fn table(rows: &[Row], prices: Option<&Prices>) -> String {
             row.tpot_p95_s * 1e3
         );
         if prices.is_some() {
-            let cost = row.cost_per_hour.map_or("-".into(), |cost| format!("{cost:.2}"));
+            let cost = row.cost_per_hour.map_or_else(|| "-".into(), |cost| format!("{cost:.2}"));
             let _ = write!(table, " {cost:>14}");
         }
         let _ = writeln!(table, "  {}", row.title);

@@ -93,7 +93,7 @@ pub fn plan_page(
     }
     page.push_str("<th>hardware</tr>");
     for (at, row) in sorted_rows(rows).into_iter().enumerate() {
-        let replicas = row.replicas.map_or("none".into(), |replicas| replicas.to_string());
+        let replicas = row.replicas.map_or_else(|| "none".into(), |replicas| replicas.to_string());
         write!(
             page,
             "<tr{}><td>{}<td>{replicas}<td>{:.2} s<td>{:.0} ms",
@@ -104,7 +104,9 @@ pub fn plan_page(
         )?;
         if prices.is_some() {
             page.push_str("<td>");
-            page.push_str(&row.cost_per_hour.map_or("-".into(), |cost| format!("{cost:.2}")));
+            page.push_str(
+                &row.cost_per_hour.map_or_else(|| "-".into(), |cost| format!("{cost:.2}")),
+            );
         }
         write!(page, "<td>{}</tr>", escape(&row.title))?;
     }
@@ -115,7 +117,7 @@ pub fn plan_page(
 /// A line for each curve: throughput to the right, latency upwards on a logarithmic scale.
 fn drawing(curves: &[Curve], unit: &str, read: fn(&Point) -> [f64; 3]) -> Result<String> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
-    let values = || points().flat_map(|point| read(point)).filter(|value| *value > 0.0);
+    let values = || points().flat_map(read).filter(|value| *value > 0.0);
     let right = points().map(|point| point.throughput).fold(0.1, f64::max) * 1.02;
     let bottom = values().fold(f64::INFINITY, f64::min).clamp(1e-4, 1e6);
     let top = values().fold(bottom * 1.1, f64::max);

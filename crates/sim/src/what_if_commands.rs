@@ -115,7 +115,7 @@ pub(crate) struct AutoscaleArgs {
     #[arg(long, value_name = "C", default_value = "llama-8b-a100")]
     class: Class,
     /// Requests a second at the peak of the day.
-    #[arg(long, value_name = "X", default_value_t = 40.0)]
+    #[arg(long, value_name = "X", default_value_t = 16.0)]
     peak: f64,
     /// Mean tokens of a prompt.
     #[arg(long, value_name = "TOKENS", default_value_t = 2_000.0)]
@@ -124,7 +124,7 @@ pub(crate) struct AutoscaleArgs {
     #[arg(long, value_name = "TOKENS", default_value_t = 200.0)]
     output: f64,
     /// The day is compressed to so many hours.
-    #[arg(long, value_name = "H", default_value_t = 4.0)]
+    #[arg(long, value_name = "H", default_value_t = 2.0)]
     hours: f64,
     /// Start-up times of a replica in seconds, separated by commas.
     #[arg(long, value_name = "S,T", value_delimiter = ',', default_value = "60,120,300")]
